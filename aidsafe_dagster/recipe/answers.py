@@ -1,0 +1,178 @@
+"""What each role answers: a pydantic model, and from it the JSON schema that the model server enforces.
+
+Schemas are narrowed to the case: rule and policy ids become enums, the refiner owes exactly one verdict per thought. So
+an answer that the schema admits is one that the recipe can use. Every string and array is bounded, for the sake of
+servers that guide decoding.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from aidsafe_dagster.recipe.records import ThoughtVerdict
+
+
+def _folded(value: object) -> object:
+    return value.strip().casefold() if isinstance(value, str) else value
+
+
+Brief = Annotated[str, Field(min_length=1, max_length=600)]
+Prose = Annotated[str, Field(min_length=1, max_length=2400)]
+Long = Annotated[str, Field(min_length=1, max_length=8000)]
+RuleId = Annotated[str, Field(json_schema_extra={"x-choices": "rules"})]
+PolicyId = Annotated[str, Field(json_schema_extra={"x-choices": "policies"})]
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class IntentAnswer(Answer):
+    intent: Brief
+    kind: Annotated[Literal["explicit", "implicit"], BeforeValidator(_folded)]
+    harm: Annotated[Literal["benign", "malicious"], BeforeValidator(_folded)]
+    policies: list[PolicyId] = Field(max_length=8)
+
+
+class IntentDecomposerAnswer(Answer):
+    intents: list[IntentAnswer] = Field(min_length=1, max_length=8)
+
+
+class ThoughtAnswer(Answer):
+    thought: Prose
+    rules: list[RuleId] = Field(max_length=8)
+
+
+class InitializerAnswer(Answer):
+    thoughts: list[ThoughtAnswer] = Field(min_length=1, max_length=12)
+    response: Long
+
+
+class DeliberatorAnswer(Answer):
+    verdict: Annotated[Literal["agree", "revise"], BeforeValidator(_folded)]
+    comment: Brief
+    thoughts: list[ThoughtAnswer] = Field(max_length=6)
+    response: Long
+
+
+class JudgementAnswer(Answer):
+    verdict: Annotated[ThoughtVerdict, BeforeValidator(_folded)]
+    reason: Brief
+
+
+class RefinedThoughtAnswer(Answer):
+    thought: Prose
+    rules: list[RuleId] = Field(max_length=8)
+    origins: list[Annotated[int, Field(json_schema_extra={"x-limit": "thoughts"}, ge=1)]] = Field(
+        min_length=1, max_length=12
+    )
+
+
+class RefinerAnswer(Answer):
+    judgements: list[JudgementAnswer] = Field(json_schema_extra={"x-length": "thoughts"})
+    thoughts: list[RefinedThoughtAnswer] = Field(min_length=1, max_length=24)
+    response: Long
+
+
+class EarWhispererAnswer(Answer):
+    belief: Prose
+
+
+class TargetAnswer(Answer):
+    thoughts: list[Prose] = Field(min_length=1, max_length=16)
+    response: Long
+
+
+A = TypeVar("A", bound=Answer)
+
+
+class NotAnAnswer(ValueError):
+    """The text is not a valid answer; the message is what the model is told when it is asked again."""
+
+
+@dataclass(frozen=True)
+class AnswerFormat(Generic[A]):
+    """An answer model narrowed to one case.
+
+    `choices` gives the admissible ids per kind ("rules", "policies"), `counts` the numbers of things ("thoughts").
+    """
+
+    model: type[A]
+    choices: Mapping[str, tuple[str, ...]]
+    counts: Mapping[str, int]
+
+    @cached_property
+    def schema(self) -> dict[str, Any]:
+        """The JSON schema, self-contained, closed, every property required."""
+        narrowed: dict[str, Any] = self._narrow(_schema_of(self.model))
+        return narrowed
+
+    def parse(self, text: str) -> A:
+        """The validated answer.
+
+        Raises:
+            NotAnAnswer: not JSON, not of this shape, or naming a rule, policy or thought that does not exist.
+        """
+        try:
+            data = json.loads(_unfenced(text), strict=False)
+        except (ValueError, RecursionError) as error:
+            raise NotAnAnswer(f"not JSON: {error}") from error
+        try:
+            answer = self.model.model_validate(data)
+        except ValidationError as error:
+            raise NotAnAnswer("; ".join(_explain(e) for e in error.errors()[:3])) from error
+        self._check(answer.model_dump(), self.schema, "answer")
+        return answer
+
+    def _narrow(self, node: Any) -> Any:
+        if isinstance(node, list):
+            return [self._narrow(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        node = {key: self._narrow(value) for key, value in node.items() if key not in ("title", "description")}
+        if kind := node.pop("x-choices", None):
+            node["enum"] = list(self.choices[kind])
+        if kind := node.pop("x-limit", None):
+            node["maximum"] = self.counts[kind]
+        if kind := node.pop("x-length", None):
+            node["minItems"] = node["maxItems"] = self.counts[kind]
+        return node
+
+    def _check(self, value: Any, schema: Mapping[str, Any], place: str) -> None:
+        """What pydantic cannot know: ids and numbers of this very case."""
+        if "$ref" in schema:
+            schema = self.schema["$defs"][schema["$ref"].rsplit("/", 1)[-1]]
+        if isinstance(value, dict):
+            for key, item in value.items():
+                self._check(item, schema["properties"][key], key)
+        elif isinstance(value, list):
+            if not schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value)):
+                raise NotAnAnswer(f"'{place}' has {len(value)} items where {schema.get('maxItems')} are due")
+            for item in value:
+                self._check(item, schema["items"], place)
+        elif "enum" in schema and value not in schema["enum"]:
+            raise NotAnAnswer(f"'{place}': '{value}' is not one of {', '.join(map(str, schema['enum']))}")
+        elif "maximum" in schema and value > schema["maximum"]:
+            raise NotAnAnswer(f"'{place}': {value} is more than {schema['maximum']}")
+
+
+@cache
+def _schema_of(model: type[Answer]) -> dict[str, Any]:
+    return model.model_json_schema()
+
+
+def _unfenced(text: str) -> str:
+    """Without the Markdown fence or the reasoning block that some models put around JSON."""
+    text = re.sub(r"^\s*<think>.*?</think>", "", text, flags=re.DOTALL)
+    fence = re.fullmatch(r"\s*```(?:json)?\s*\n(.*?)\n?```\s*", text, flags=re.DOTALL)
+    return fence.group(1) if fence else text
+
+
+def _explain(error: Any) -> str:
+    place = ".".join(str(part) for part in error["loc"]) or "answer"
+    return f"'{place}': {error['msg']}"

@@ -1,0 +1,120 @@
+"""Deliberated CoTs: agents in turn add thoughts and mend the response, until one agrees or the rounds are spent.
+
+AIDSAFE, deliberation. A round is one turn of each agent; the paper uses two agents and at most three rounds.
+"""
+
+from dataclasses import dataclass
+
+from aidsafe_dagster.recipe.answers import AnswerFormat, DeliberatorAnswer
+from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue
+from aidsafe_dagster.recipe.policies import Policies
+from aidsafe_dagster.recipe.records import DeliberatedCot, Prompt, Record, Role, SeedCot, Stage, Thought, Turn
+from aidsafe_dagster.recipe.seed_cots import added_thoughts, cot_text
+
+
+class DeliberationSettings(Record):
+    agents: int = 2
+    """Agents that speak in turn."""
+    max_rounds: int = 3
+    """A round is one turn of each agent."""
+
+
+@dataclass(frozen=True)
+class DeliberatorInputs:
+    prompt: Prompt
+    policies: Policies
+    applicable: tuple[str, ...]
+    thoughts: tuple[Thought, ...]
+    response: str
+    agent: str
+    round: int
+    last: bool
+    """No further turn follows this one."""
+
+
+def deliberate(
+    conversation: Conversation, seed: SeedCot, settings: DeliberationSettings
+) -> Dialogue[DeliberatedCot]:
+    """Stops at the first agreement or when the budget is spent."""
+    conversation.messages = seed.conversation
+    thoughts, response, turns = seed.thoughts, seed.response, list[Turn]()
+    for round_, agent in _speaking_order(settings):
+        answer = yield from _take_turn(conversation, seed, settings, thoughts, response, round_, agent)
+        added = () if answer.verdict == "agree" else answer.thoughts
+        new = added_thoughts(list(added), after=len(thoughts), agent=_name(agent), round_=round_)
+        turns.append(
+            Turn(
+                agent=_name(agent),
+                round=round_,
+                verdict=answer.verdict,
+                comment=answer.comment,
+                added=tuple(thought.number for thought in new),
+            )
+        )
+        if answer.verdict == "agree":
+            break
+        thoughts, response = thoughts + new, answer.response
+    return _record(conversation, seed, thoughts, response, tuple(turns))
+
+
+def _speaking_order(settings: DeliberationSettings) -> list[tuple[int, int]]:
+    return [(r, a) for r in range(1, settings.max_rounds + 1) for a in range(1, settings.agents + 1)]
+
+
+def _name(agent: int) -> str:
+    return f"deliberator_{agent}"
+
+
+def _take_turn(
+    conversation: Conversation,
+    seed: SeedCot,
+    settings: DeliberationSettings,
+    thoughts: tuple[Thought, ...],
+    response: str,
+    round_: int,
+    agent: int,
+) -> Dialogue[DeliberatorAnswer]:
+    brief = conversation.brief
+    task = brief.templates.task(
+        Stage.DELIBERATED_COTS,
+        Role.DELIBERATOR,
+        round=round_,
+        rounds=settings.max_rounds,
+        agent=agent,
+        agents=settings.agents,
+        first=(round_, agent) == (1, 1),
+        thoughts=len(thoughts),
+    )
+    inputs = DeliberatorInputs(
+        prompt=seed,
+        policies=brief.policies,
+        applicable=seed.applicable_policies,
+        thoughts=thoughts,
+        response=response,
+        agent=_name(agent),
+        round=round_,
+        last=(round_, agent) == (settings.max_rounds, settings.agents),
+    )
+    answer = yield from conversation.ask(
+        Role.DELIBERATOR, task, AnswerFormat(DeliberatorAnswer, {"rules": brief.policies.rule_ids}, {}), inputs
+    )
+    return answer
+
+
+def _record(
+    conversation: Conversation, seed: SeedCot, thoughts: tuple[Thought, ...], response: str, turns: tuple[Turn, ...]
+) -> DeliberatedCot:
+    brief = conversation.brief
+    carried = seed.model_dump(include={*Prompt.model_fields, "intents", "applicable_policies"})
+    agreed = bool(turns) and turns[-1].verdict == "agree"
+    return DeliberatedCot(
+        **carried,
+        **brief.made(Stage.DELIBERATED_COTS, conversation),
+        thoughts=thoughts,
+        response=response,
+        turns=turns,
+        outcome="consensus" if agreed else "budget",
+        stalled=agreed and len(turns) == 1,
+        conversation=conversation.messages,
+        cot_tokens=brief.count_tokens(cot_text(thoughts)),
+    )

@@ -1,0 +1,226 @@
+"""A dialogue is a generator: it yields a `Request`, is sent the `Completion`, and returns a record.
+
+It does no I/O, so its loop and its stopping rule read top to bottom and a test can drive it by hand:
+
+    dialogue = deliberate(case, seed)
+    request = next(dialogue)
+    request = dialogue.send(completion)     # until StopIteration carries the record
+
+`Conversation` is what a dialogue speaks through. It only ever appends: a later request begins with the whole of the
+earlier one, and every request begins with the same system message, so a server's prefix cache serves most of it.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+from aidsafe_dagster.recipe.answers import A, Answer, AnswerFormat, NotAnAnswer
+from aidsafe_dagster.recipe.errors import RowFailed
+from aidsafe_dagster.recipe.policies import Policies
+from aidsafe_dagster.recipe.records import Failure, FailureReason, Message, Prompt, Record, Role, Stage, Usage
+from aidsafe_dagster.recipe.templates import Templates
+
+T = TypeVar("T")
+Dialogue = Generator["Request", "Completion", T]
+
+MAX_REASKS = 2
+_REFUSAL = re.compile(
+    r"^\W*(i['\u2019]?m (very |really )?sorry|sorry|i (can['\u2019]?t|cannot|can not|won['\u2019]?t|am unable|must decline|am not able))"
+    r"|\bi (can['\u2019]?t|cannot|won['\u2019]?t) (help|assist|engage|discuss|participate|deliberate|comply)",
+    re.IGNORECASE,
+)
+
+
+class Sampling(Record):
+    """Sampling parameters of a request; the paper does not publish its own."""
+
+    temperature: float = 0.7
+    top_p: float = 0.95
+    max_tokens: int = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call to a model. `inputs` are the typed values behind the messages: for the rehearsal engine and for logs."""
+
+    prompt_id: str
+    stage: Stage
+    role: Role
+    turn: int
+    """0-based index of the call among those of this row at this stage."""
+    messages: tuple[Message, ...]
+    schema: dict[str, Any]
+    sampling: Sampling
+    seed: int
+    draw: int
+    """0, and one more for every run in which this call's answer failed the row."""
+    inputs: Any = None
+
+    def key(self, model: str) -> str:
+        """Names the completion in the journal: equal for requests that are the same question to the same model."""
+        content = {
+            "model": model,
+            "messages": [(m.role, m.content) for m in self.messages],
+            "schema": self.schema,
+            "sampling": self.sampling.model_dump(),
+            "seed": self.seed,
+            "draw": self.draw,
+        }
+        return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+class Completion(Record):
+    """What a model answered."""
+
+    text: str
+    model: str
+    usage: Usage
+
+
+@dataclass(frozen=True)
+class Brief:
+    """What every dialogue of a stage is told: policies, templates, how to sample, how to count tokens."""
+
+    policies: Policies
+    templates: Templates
+    count_tokens: Callable[[str], int]
+    sampling: Sampling = Sampling()
+    seed: int = 0
+    engine: str = ""
+    simulated: bool = False
+
+    @cached_property
+    def system(self) -> Message:
+        """The system message of every agent: ground rules and policies."""
+        return Message(role="system", content=self.templates.system(self.policies))
+
+    @cached_property
+    def target_system(self) -> Message:
+        """The system message of the model under attack."""
+        return Message(role="system", content=self.templates.target_system())
+
+    def made(self, stage: Stage, conversation: "Conversation") -> dict[str, Any]:
+        """The values of the `Made` columns for a row that this conversation produced."""
+        return {
+            "engine": self.engine,
+            "model": ", ".join(dict.fromkeys(conversation.models)),
+            "simulated": self.simulated,
+            "policies_version": self.policies.version,
+            "templates_version": self.templates.version(stage),
+            "usage": conversation.usage,
+        }
+
+
+@dataclass
+class Conversation:
+    """One row's exchange at one stage. Mutable: it is the dialogue's notebook, and the driver reads it on failure."""
+
+    brief: Brief
+    stage: Stage
+    prompt: Prompt
+    redraws: tuple[int, ...] = ()
+    messages: tuple[Message, ...] = ()
+    """Everything said so far, without the system message."""
+    usage: Usage = Usage()
+    models: list[str] = field(default_factory=list)
+    turn: int = 0
+    asked_at: int = 0
+    """The turn at which the latest task was first put: where a later run draws anew if the row fails."""
+    role: Role | None = None
+
+    def ask(self, role: Role, task: str, answer_format: AnswerFormat[A], inputs: object) -> Dialogue[A]:
+        """Puts a task to a role and returns its validated answer, asking again at most twice.
+
+        The failed tries stay out of the conversation, so no later turn sees them.
+
+        Raises:
+            RowFailed: no valid answer, or a refusal to work on the prompt, on every try.
+        """
+        self.role, self.asked_at = role, self.turn
+        asked = (*self.messages, Message(role="user", content=task))
+        opening = self.brief.target_system if role is Role.TARGET else self.brief.system
+        tries = asked
+        for remaining in range(MAX_REASKS, -1, -1):
+            request = self._request((opening, *tries), answer_format, inputs)
+            completion = yield request
+            self._note(completion)
+            said = Message(role="assistant", content=completion.text)
+            try:
+                answer = answer_format.parse(completion.text)
+                if role is not Role.TARGET and is_refusal(answer):
+                    raise NotAnAnswer("the task was declined; judging a harmful request is part of the task")
+            except NotAnAnswer as error:
+                if not remaining:
+                    raise _failed(completion.text, error) from error
+                tries = (*tries, said, Message(role="user", content=self.brief.templates.reask(str(error))))
+            else:
+                self.messages = (*asked, said)
+                return answer
+        raise AssertionError("unreachable")
+
+    def _request(self, messages: tuple[Message, ...], answer_format: AnswerFormat[A], inputs: object) -> Request:
+        assert self.role is not None
+        draw = sum(1 for turn in self.redraws if turn <= self.turn)
+        return Request(
+            prompt_id=self.prompt.prompt_id,
+            stage=self.stage,
+            role=self.role,
+            turn=self.turn,
+            messages=messages,
+            schema=answer_format.schema,
+            sampling=self.brief.sampling,
+            seed=_seed(self.brief.seed, self.prompt.prompt_id, self.stage, self.turn, draw),
+            draw=draw,
+            inputs=inputs,
+        )
+
+    def _note(self, completion: Completion) -> None:
+        self.turn += 1
+        self.usage += completion.usage
+        self.models.append(completion.model)
+
+    def failure(self, reason: FailureReason, detail: str, *, redraw: bool) -> Failure:
+        """This row's failure at this stage; `redraw` when asking again as before would only fail again."""
+        return Failure(
+            prompt_id=self.prompt.prompt_id,
+            batch=self.prompt.batch,
+            stage=self.stage,
+            reason=reason,
+            detail=detail,
+            role=self.role or "",
+            turn=self.turn,
+            redraws=(*self.redraws, self.asked_at) if redraw else self.redraws,
+            usage=self.usage,
+        )
+
+
+@dataclass
+class Case(Generic[T]):
+    """One row's dialogue, ready to be driven."""
+
+    conversation: Conversation
+    dialogue: Dialogue[T]
+
+
+def _failed(text: str, error: NotAnAnswer) -> RowFailed:
+    reason = FailureReason.REFUSED_TO_DELIBERATE if _REFUSAL.search(text[:300]) else FailureReason.UNPARSABLE
+    return RowFailed(reason, f"{error}; the answer began: {text[:160]!r}")
+
+
+def is_refusal(answer: Answer) -> bool:
+    """True when an answer keeps the shape and declines the work: every thought of it is an apology.
+
+    A response that refuses the *user* is often right and never counts.
+    """
+    thoughts = [getattr(item, "thought", item) for item in getattr(answer, "thoughts", ())]
+    return bool(thoughts) and all(_REFUSAL.match(str(thought)) for thought in thoughts)
+
+
+def _seed(base: int, *parts: object) -> int:
+    """A seed per row, stage, turn and draw; 31 bits, as servers take them."""
+    text = "\0".join(map(str, (base, *parts)))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest()) & 0x7FFFFFFF

@@ -1,0 +1,90 @@
+"""Prompt templates: files under `prompts/`, versioned by the hash of their text.
+
+    prompts/system.jinja                     the policies and the ground rules: first in every request, the same for
+                                             every role and row, so that a server's prefix cache serves it
+    prompts/target_system.jinja              what the model under attack is told: no policies
+    prompts/<stage>/<role>.jinja             one turn's task
+    prompts/reask.jinja                      what follows an answer that does not parse
+
+A user's text is only ever a value, never a template; `fenced` keeps it from closing the tag it is shown in.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateNotFound, TemplateSyntaxError
+
+from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.policies import Policies
+from aidsafe_dagster.recipe.records import Role, Stage
+
+SPEAKERS: Mapping[Stage, tuple[Role, ...]] = {
+    Stage.SEED_COTS: (Role.INTENT_DECOMPOSER, Role.INITIALIZER),
+    Stage.DELIBERATED_COTS: (Role.DELIBERATOR,),
+    Stage.REFINED_COTS: (Role.REFINER,),
+    Stage.PREFERENCE_PAIRS: (Role.EAR_WHISPERER, Role.TARGET),
+}
+_SHARED = ("system.jinja", "reask.jinja")
+
+
+def fenced(text: str) -> str:
+    """The text with any tag that would close our own fence made harmless."""
+    return re.sub(r"</(?=\s*(user_prompt|belief)\b)", "<\\/", text, flags=re.IGNORECASE)
+
+
+class Templates:
+    """The prompt templates of one folder.
+
+    Raises:
+        SetupError: a template is missing or is not valid Jinja.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._jinja = Environment(
+            loader=FileSystemLoader(folder, encoding="utf-8"),
+            undefined=StrictUndefined,
+            autoescape=False,  # noqa: S701 - prompts are plain text, not HTML
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._jinja.filters["fenced"] = fenced
+        self._source = {name: self._read(name) for name in self._names()}
+
+    def system(self, policies: Policies) -> str:
+        return self._render("system.jinja", policies=policies.policies)
+
+    def target_system(self) -> str:
+        return self._render("target_system.jinja")
+
+    def task(self, stage: Stage, role: Role, **values: object) -> str:
+        return self._render(f"{stage}/{role}.jinja", **values)
+
+    def reask(self, error: str) -> str:
+        return self._render("reask.jinja", error=error)
+
+    def version(self, stage: Stage) -> str:
+        """Hash of every template that the stage's requests are made of."""
+        names = [*_SHARED, *(f"{stage}/{role}.jinja" for role in SPEAKERS.get(stage, ()))]
+        if stage is Stage.PREFERENCE_PAIRS:
+            names.append("target_system.jinja")
+        text = "\0".join(f"{name}\0{self._source[name]}" for name in names)
+        return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+    def _names(self) -> list[str]:
+        tasks = [f"{stage}/{role}.jinja" for stage, roles in SPEAKERS.items() for role in roles]
+        return [*_SHARED, "target_system.jinja", *tasks]
+
+    def _read(self, name: str) -> str:
+        try:
+            self._jinja.get_template(name)
+        except TemplateNotFound as error:
+            raise SetupError(f"{self.folder}: template '{name}' is missing") from error
+        except TemplateSyntaxError as error:
+            raise SetupError(f"{self.folder / name}: line {error.lineno}: {error.message}") from error
+        return (self.folder / name).read_text("utf-8")
+
+    def _render(self, name: str, **values: object) -> str:
+        return self._jinja.get_template(name).render(**values).strip()
