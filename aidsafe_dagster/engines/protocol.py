@@ -1,0 +1,45 @@
+"""What an engine is: something that completes one request, once.
+
+An engine makes one attempt and says what went wrong; when to try again, and how often, is the driver's business
+(`driver.py`), so that every engine is retried in the same way and a call that waits holds no slot.
+"""
+
+from typing import Protocol
+
+from aidsafe_dagster.recipe.dialogue import Completion, Request
+from aidsafe_dagster.recipe.records import Role
+
+
+class Engine(Protocol):
+    name: str
+    simulated: bool
+    """True when the answers are made up by rule and not by a model; stamped on every row."""
+
+    def model_for(self, role: Role) -> str:
+        """The model that answers a role; part of the journal's key."""
+        ...
+
+    async def complete(self, request: Request, attempt: int) -> Completion:
+        """One attempt (0, 1, …) at a request.
+
+        Raises:
+            TryAgain: a later attempt may succeed.
+            Rejected: no attempt at this request can succeed; other requests may.
+            SetupError: no request can succeed (wrong key, no such model); the run stops.
+        """
+        ...
+
+    async def close(self) -> None: ...
+
+
+class TryAgain(Exception):
+    """The attempt failed in a way that may pass: overload, a broken connection, a cut or empty answer."""
+
+    def __init__(self, detail: str, after_s: float | None = None) -> None:
+        super().__init__(detail)
+        self.after_s = after_s
+        """What the server asked to wait, if it did."""
+
+
+class Rejected(Exception):
+    """The server will never take this request: too long for the model, for example."""
