@@ -54,6 +54,7 @@ class FailureReason(StrEnum):
     REFUSED_TO_DELIBERATE = "refused_to_deliberate"  # an agent declined the task because the prompt is harmful
     ENGINE_ERROR = "engine_error"  # the model server failed on every attempt
     REJECTED_BY_ENGINE = "rejected_by_engine"  # the server will never take this request (too long, for example)
+    INTERNAL_ERROR = "internal_error"  # a defect of this program; the log has the traceback
     NO_CONTRAST = "no_contrast"  # chosen and rejected do not differ: the whisperer did nothing
     COT_TOO_SHORT = "cot_too_short"
     COT_TOO_LONG = "cot_too_long"

@@ -1,0 +1,68 @@
+"""What starts by itself: the batch job, the nightly ingestion, the sensor for new batches, and the reports."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from aidsafe_dagster.assets.ingestion import ingest_sources
+from aidsafe_dagster.assets.partitions import batches
+from aidsafe_dagster.recipe.records import Stage
+from aidsafe_dagster.settings import Settings
+
+make_batch = dg.define_asset_job(
+    "make_batch",
+    selection=dg.AssetSelection.assets(*(dg.AssetKey(stage) for stage in Stage)),
+    partitions_def=batches,
+    description="Takes one batch of prompts through every stage and every gate of the recipe",
+)
+
+
+def nightly_ingest(settings: Settings) -> dg.ScheduleDefinition:
+    """Ingests the configured sources every night."""
+    return dg.ScheduleDefinition(
+        name="nightly_ingest",
+        job=ingest_sources,
+        cron_schedule=settings.automation.ingest_cron,
+        default_status=_status_schedule(settings.automation.nightly_ingest),
+        description="Takes in what is new in the sources",
+    )
+
+
+def new_batches(settings: Settings) -> dg.SensorDefinition:
+    """Starts each batch that no run was ever started for, once."""
+
+    @dg.sensor(
+        name="new_batches",
+        job=make_batch,
+        minimum_interval_seconds=30,
+        default_status=_status_sensor(settings.automation.start_new_batches),
+        description="Starts each new batch exactly once; a batch that was started by hand is left alone",
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest]:
+        assert batches.name is not None
+        for key in context.instance.get_dynamic_partitions(batches.name):
+            started = context.instance.get_run_records(
+                dg.RunsFilter(tags={"dagster/partition": key}), limit=1
+            )
+            if not started:
+                yield dg.RunRequest(run_key=key, partition_key=key)
+
+    return sensor
+
+
+def reports() -> dg.AutomationConditionSensorDefinition:
+    """Builds the warehouse again whenever a batch was made."""
+    return dg.AutomationConditionSensorDefinition(
+        "reports",
+        target=dg.AssetSelection.groups("reports"),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Keeps the reports up to date; asks nothing of a model",
+    )
+
+
+def _status_schedule(running: bool) -> dg.DefaultScheduleStatus:
+    return dg.DefaultScheduleStatus.RUNNING if running else dg.DefaultScheduleStatus.STOPPED
+
+
+def _status_sensor(running: bool) -> dg.DefaultSensorStatus:
+    return dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED

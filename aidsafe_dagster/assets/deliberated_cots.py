@@ -1,0 +1,26 @@
+"""Asset `deliberated_cots`."""
+
+from functools import partial
+
+import dagster as dg
+
+from aidsafe_dagster.assets.described import described
+from aidsafe_dagster.assets.dialogue_stage import Made, make_dialogue_stage
+from aidsafe_dagster.assets.gates import GateConfig
+from aidsafe_dagster.assets.seed_cots import seed_cots
+from aidsafe_dagster.recipe.deliberated_cots import deliberate
+from aidsafe_dagster.recipe.records import Stage
+from aidsafe_dagster.resources.engine import EngineResource
+from aidsafe_dagster.resources.lake import LakeResource
+
+
+@dg.asset(**described(Stage.DELIBERATED_COTS), deps=[seed_cots])
+def deliberated_cots(
+    context: dg.AssetExecutionContext, config: GateConfig, engine: EngineResource, lake: LakeResource
+) -> Made:
+    """Agents in turn add thoughts and mend the response, until one agrees or the rounds are spent.
+
+    AIDSAFE's deliberation: who added which thought in which round under which rules is kept.
+    """
+    dialogue = partial(deliberate, settings=engine.settings.load().deliberation)
+    return make_dialogue_stage(context, config, engine, lake, Stage.DELIBERATED_COTS, dialogue)

@@ -1,0 +1,59 @@
+"""What the UI says of a stage's asset before it is ever made: group, kinds, columns, and the version of what makes it."""
+
+from functools import cache
+from typing import Any
+
+import dagster as dg
+
+from aidsafe_dagster.assets.partitions import batches
+from aidsafe_dagster.lake import RECORDS
+from aidsafe_dagster.recipe.policies import load_policies
+from aidsafe_dagster.recipe.records import Record, Stage
+from aidsafe_dagster.recipe.templates import Templates
+from aidsafe_dagster.settings import load_settings
+from aidsafe_dagster.tables import schema_of
+
+_GROUPS = {
+    Stage.PROMPTS: "prompts",
+    Stage.SEED_COTS: "deliberation",
+    Stage.DELIBERATED_COTS: "deliberation",
+    Stage.REFINED_COTS: "deliberation",
+    Stage.PREFERENCE_PAIRS: "training_data",
+    Stage.FINE_TUNE_SPLITS: "training_data",
+}
+_WITHOUT_MODEL = (Stage.PROMPTS, Stage.FINE_TUNE_SPLITS)
+OWNERS = ["team:alignment"]
+
+
+def described(stage: Stage) -> dict[str, Any]:
+    """Arguments of `dg.asset` for the asset of a stage."""
+    return {
+        "name": str(stage),
+        "partitions_def": batches,
+        "group_name": _GROUPS[stage],
+        "kinds": {"parquet", "polars"} if stage in _WITHOUT_MODEL else {"llm", "parquet"},
+        "owners": OWNERS,
+        "code_version": _code_versions()[stage],
+        "metadata": {"dagster/column_schema": column_schema(RECORDS[stage])},
+    }
+
+
+def column_schema(record: type[Record]) -> dg.TableSchema:
+    """Columns with their types and descriptions."""
+    types = schema_of(record)
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(name=name, type=str(types[name]), description=field.description)
+            for name, field in record.model_fields.items()
+        ]
+    )
+
+
+@cache
+def _code_versions() -> dict[Stage, str]:
+    """Hashes of templates and policies: when one changes, the UI shows what is stale."""
+    settings = load_settings().settings
+    policies, templates = load_policies(settings.policies), Templates(settings.prompts)
+    return {
+        stage: "1" if stage in _WITHOUT_MODEL else f"{templates.version(stage)}-{policies.version}" for stage in RECORDS
+    }

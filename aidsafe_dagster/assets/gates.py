@@ -1,0 +1,190 @@
+"""Gates: each stage's suites as blocking, partitioned asset checks, and the lock that no later run can slip past.
+
+Dagster stops the downstream of a failed blocking check within the same run, but a later run of the downstream alone
+would start all the same. So every stage asks `require_gate` first: each check of its upstream partition must have
+passed, and for the very bytes that lie in the lake now. A person can say otherwise in the run's configuration
+(`accept_failed_gate`), and then the materialization says so.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import dagster as dg
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.storage.partition_status_cache import PartitionKeyFilter
+from pydantic import Field
+
+from aidsafe_dagster.assets.partitions import batches
+from aidsafe_dagster.lake import Lake
+from aidsafe_dagster.quality.coverage import uncovered_policies
+from aidsafe_dagster.quality.suites import SuiteResult, suites_for, validate
+from aidsafe_dagster.quality.tokens import load_token_counter
+from aidsafe_dagster.recipe.policies import load_policies
+from aidsafe_dagster.recipe.records import Stage
+from aidsafe_dagster.resources.lake import LakeResource
+from aidsafe_dagster.resources.settings import SettingsResource
+
+UPSTREAM: dict[Stage, tuple[Stage, ...]] = {
+    Stage.PROMPTS: (),
+    Stage.SEED_COTS: (Stage.PROMPTS,),
+    Stage.DELIBERATED_COTS: (Stage.SEED_COTS,),
+    Stage.REFINED_COTS: (Stage.DELIBERATED_COTS,),
+    Stage.PREFERENCE_PAIRS: (Stage.REFINED_COTS,),
+    Stage.FINE_TUNE_SPLITS: (Stage.REFINED_COTS, Stage.PREFERENCE_PAIRS),
+}
+Verdict = Literal["passed", "failed", "missing", "outdated"]
+_CITING = (Stage.SEED_COTS, Stage.DELIBERATED_COTS, Stage.REFINED_COTS)
+
+
+class GateConfig(dg.Config):
+    accept_failed_gate: bool = Field(
+        default=False,
+        description="go on although a check of the upstream partition failed or is missing; the materialization shows it",
+    )
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The verdicts of a stage's blocking checks on one batch."""
+
+    stage: Stage
+    batch: str
+    verdicts: dict[str, Verdict]
+
+    @property
+    def open(self) -> bool:
+        return all(verdict == "passed" for verdict in self.verdicts.values())
+
+    def __str__(self) -> str:
+        closed = (f"{name} {verdict}" for name, verdict in self.verdicts.items() if verdict != "passed")
+        return f"{self.stage} {self.batch}: {', '.join(closed) or 'passed'}"
+
+
+def gate(instance: dg.DagsterInstance, lake: Lake, stage: Stage, batch: str) -> Gate:
+    """The latest verdicts on a partition, as recorded in the instance."""
+    keys = [dg.AssetCheckKey(dg.AssetKey(stage), suite) for suite in suites_for(stage)]
+    records = instance.event_log_storage.get_latest_asset_check_execution_by_key(
+        keys, partition_filter=PartitionKeyFilter(key=batch)
+    )
+    fingerprint = lake.fingerprint(stage, batch)
+    return Gate(stage, batch, {key.name: _verdict(records.get(key), fingerprint) for key in keys})
+
+
+def _verdict(record: Any, fingerprint: str) -> Verdict:
+    if record is None or record.event is None or record.event.asset_check_evaluation is None:
+        return "missing"
+    judged = record.event.asset_check_evaluation.metadata.get("fingerprint")
+    if judged is None or judged.value != fingerprint:
+        return "outdated"
+    return "passed" if record.status is AssetCheckExecutionRecordStatus.SUCCEEDED else "failed"
+
+
+def require_gate(context: dg.AssetExecutionContext, lake: Lake, stage: Stage, *, accept: bool) -> dict[str, Any]:
+    """Metadata for the materialization: empty, or what was overridden.
+
+    Raises:
+        dagster.Failure: a check of an upstream partition failed, is missing, or judged other data.
+    """
+    gates = [gate(context.instance, lake, upstream, context.partition_key) for upstream in UPSTREAM[stage]]
+    closed = "; ".join(str(g) for g in gates if not g.open)
+    if not closed:
+        return {}
+    if not accept:
+        raise dg.Failure(
+            description=f"The gate before {stage} is closed: {closed}. Make the upstream partition again with its "
+            "checks, or set accept_failed_gate in this run's configuration.",
+            allow_retries=False,
+        )
+    context.log.warning(f"Gate overridden by this run's configuration: {closed}")
+    return {"gate_overridden": closed}
+
+
+def gate_checks(stage: Stage) -> list[dg.AssetChecksDefinition]:
+    """A blocking check per suite of the stage, and the warning about policies that nobody cites."""
+    checks = [_blocking_check(stage, suite) for suite in suites_for(stage)]
+    return [*checks, _breadth_check(stage)] if stage in _CITING else checks
+
+
+def _blocking_check(stage: Stage, suite: str) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=dg.AssetKey(stage),
+        name=suite,
+        blocking=True,
+        partitions_def=batches,
+        description=f"Great Expectations suite '{suite}' on a batch of {stage}; closes the gate to what follows",
+    )
+    def check(
+        context: dg.AssetCheckExecutionContext, lake: LakeResource, settings: SettingsResource
+    ) -> dg.AssetCheckResult:
+        loaded, opened, batch = settings.load(), lake.open(), context.partition_key
+        fingerprint = opened.fingerprint(stage, batch)
+        result = validate(
+            stage=stage,
+            suite=suite,
+            frame=opened.rows(stage, batch),
+            failures=opened.failures(stage, batch),
+            expected_rows=expected_rows(opened, stage, batch),
+            policies=load_policies(loaded.policies),
+            settings=loaded.checks,
+            counter=load_token_counter(loaded.tokenizer),
+        )
+        return dg.AssetCheckResult(
+            passed=result.passed,
+            description=_described(result),
+            metadata={"fingerprint": fingerprint, "expectations": _expectation_table(result)},
+        )
+
+    return check
+
+
+def _breadth_check(stage: Stage) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=dg.AssetKey(stage),
+        name="policy_breadth",
+        partitions_def=batches,
+        description="Warns of policies that no row of the batch cites",
+    )
+    def check(
+        context: dg.AssetCheckExecutionContext, lake: LakeResource, settings: SettingsResource
+    ) -> dg.AssetCheckResult:
+        policies = load_policies(settings.load().policies)
+        silent = uncovered_policies(lake.open().rows(stage, context.partition_key), policies)
+        return dg.AssetCheckResult(
+            passed=not silent,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"No row cites: {', '.join(silent)}" if silent else "Every policy is cited by some row",
+            metadata={"uncovered_policies": list(silent)},
+        )
+
+    return check
+
+
+def expected_rows(lake: Lake, stage: Stage, batch: str) -> int | None:
+    """Rows that have to be accounted for: those of the stage above; None where there is none."""
+    counts = [lake.rows(upstream, batch).height for upstream in UPSTREAM[stage]]
+    return sum(counts) if counts else None
+
+
+def _described(result: SuiteResult) -> str:
+    failed = [f"{e.name}: expected {e.expected}, saw {e.observed} {e.detail}".strip() for e in result.expectations if not e.passed]
+    return "; ".join(failed) or f"{len(result.expectations)} expectations met"
+
+
+def _expectation_table(result: SuiteResult) -> dg.TableMetadataValue:
+    columns: Iterable[str] = ("expectation", "passed", "observed", "expected", "detail")
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord(
+                {
+                    "expectation": e.name,
+                    "passed": e.passed,
+                    "observed": str(e.observed),
+                    "expected": e.expected,
+                    "detail": e.detail,
+                }
+            )
+            for e in result.expectations
+        ],
+        schema=dg.TableSchema([dg.TableColumn(name, "bool" if name == "passed" else "string") for name in columns]),
+    )

@@ -1,0 +1,110 @@
+"""Ingestion: sources → new prompts → sealed batches, registered as partitions.
+
+Append-only: a new prompt makes a new batch, and a batch that was made never changes. What was dropped lies in the table
+`dropped_prompts`, with a reason each. The file of a batch is written before its partition is registered; a batch whose
+registration a crash prevented is registered by the next ingestion.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+from filelock import FileLock
+from pydantic import Field
+
+from aidsafe_dagster.assets.metadata import table
+from aidsafe_dagster.assets.partitions import batches
+from aidsafe_dagster.lake import Lake
+from aidsafe_dagster.recipe.records import Prompt
+from aidsafe_dagster.resources.lake import LakeResource
+from aidsafe_dagster.resources.settings import SettingsResource
+from aidsafe_dagster.settings import Settings, load_settings
+from aidsafe_dagster.sources.ingestion import DroppedPrompt, Ingestion, ingest
+from aidsafe_dagster.sources.source import SourceSpec, bundled_sources
+from aidsafe_dagster.tables import from_frame, to_frame
+
+INGESTED = "ingested"
+DROPPED = "dropped_prompts"
+
+
+class IngestConfig(dg.Config):
+    sources: list[dict[str, Any]] = Field(
+        default=[], description="sources for this run alone, as [[sources]] in aidsafe.toml; empty: those of the settings"
+    )
+
+
+@dg.op
+def ingest_prompts(
+    context: dg.OpExecutionContext, config: IngestConfig, lake: LakeResource, settings: SettingsResource
+) -> dict[str, int]:
+    """Reads the sources, drops duplicates and unusable rows with a reason, seals the rest in new batches."""
+    loaded = settings.load()
+    if config.sources:
+        loaded = load_settings(overrides=settings.overrides | {"sources": config.sources}).settings
+    taken = take_in(context.instance, lake.open(), loaded)
+    new = {batch: len(rows) for batch, rows in taken.batches.items()}
+    context.log.info(f"{sum(new.values())} new prompts in {len(new)} batches, {len(taken.dropped)} rows dropped")
+    context.add_output_metadata(
+        {
+            "new_prompts": sum(new.values()),
+            "new_batches": table(new, "batch"),
+            "dropped": table(dropped_by_reason(taken), "source: reason"),
+            "already_ingested": taken.already_ingested,
+        }
+    )
+    return new
+
+
+@dg.job(description="Takes new prompts in from the sources of the settings and seals them in new batches")
+def ingest_sources() -> None:
+    ingest_prompts()
+
+
+def take_in(instance: dg.DagsterInstance, lake: Lake, settings: Settings) -> Ingestion:
+    """Ingests the sources of the settings into the lake and registers the new batches.
+
+    Raises:
+        SetupError: a source cannot be read.
+    """
+    settings.home.mkdir(parents=True, exist_ok=True)
+    with FileLock(settings.home / "ingest.lock"):
+        _register(instance, lake.batches(INGESTED))
+        taken = ingest(sources_of(settings), _known(lake), settings.ingest, _last_numbers(lake.batches(INGESTED)))
+        for batch, rows in taken.batches.items():
+            lake.write(INGESTED, batch, to_frame(rows, Prompt))
+        if taken.dropped:
+            lake.write(DROPPED, f"ingest-{len(lake.batches(DROPPED)) + 1:04d}", to_frame(taken.dropped, DroppedPrompt))
+        _register(instance, list(taken.batches))
+    return taken
+
+
+def sources_of(settings: Settings) -> Sequence[SourceSpec]:
+    """The sources of the settings, or the bundled samples."""
+    return settings.sources or bundled_sources()
+
+
+def dropped_by_reason(taken: Ingestion) -> Mapping[str, int]:
+    return Counter(f"{row.source}: {row.reason}" for row in taken.dropped)
+
+
+def _known(lake: Lake) -> list[Prompt]:
+    frame = lake.all_rows(INGESTED)
+    return [] if frame is None else from_frame(frame, Prompt)
+
+
+def _register(instance: dg.DagsterInstance, keys: Sequence[str]) -> None:
+    assert batches.name is not None
+    new = sorted(set(keys) - set(instance.get_dynamic_partitions(batches.name)))
+    if new:
+        instance.add_dynamic_partitions(batches.name, new)
+
+
+def _last_numbers(keys: Sequence[str]) -> dict[str, int]:
+    """Source → number of its last batch."""
+    last: dict[str, int] = {}
+    for key in keys:
+        if match := re.fullmatch(r"(.+)-(\d+)", key):
+            last[match[1]] = max(last.get(match[1], 0), int(match[2]))
+    return last

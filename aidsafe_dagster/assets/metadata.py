@@ -1,0 +1,132 @@
+"""What a materialization shows in the UI: counts, lengths, coverage, cost, and two rows to read."""
+
+import base64
+import io
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from aidsafe_dagster.engines.driver import Progress
+from aidsafe_dagster.quality.coverage import policy_coverage
+from aidsafe_dagster.recipe.policies import Policies
+from aidsafe_dagster.recipe.records import (
+    DeliberatedCot,
+    Failure,
+    PreferencePair,
+    Record,
+    RefinedCot,
+    SeedCot,
+    ThoughtVerdict,
+)
+from aidsafe_dagster.recipe.transcript import (
+    deliberated_transcript,
+    pair_transcript,
+    refined_transcript,
+    seed_transcript,
+)
+
+REHEARSAL_LABEL = "**Rehearsal: simulated by rule, not a model's output. Not for training.**"
+_TRANSCRIPTS: Mapping[type[Record], Callable[[Any], str]] = {
+    SeedCot: seed_transcript,
+    DeliberatedCot: deliberated_transcript,
+    RefinedCot: refined_transcript,
+    PreferencePair: pair_transcript,
+}
+
+
+def row_metadata(rows: Sequence[Record], failures: Sequence[Failure]) -> dict[str, Any]:
+    """Rows made and failed, and the failures by reason."""
+    return {
+        "dagster/row_count": len(rows),
+        "rows": len(rows),
+        "rows_failed": len(failures),
+        "failures_by_reason": table(Counter(str(failure.reason) for failure in failures), "reason"),
+    }
+
+
+def length_metadata(lengths: Sequence[int], what: str) -> dict[str, Any]:
+    """Quantiles and a histogram of token counts."""
+    if not lengths:
+        return {}
+    series = pl.Series(lengths)
+    return {
+        f"{what}_p50": int(series.quantile(0.5, "nearest") or 0),
+        f"{what}_p95": int(series.quantile(0.95, "nearest") or 0),
+        f"{what}_histogram": dg.MetadataValue.md(_histogram(lengths, what)),
+    }
+
+
+def coverage_metadata(frame: pl.DataFrame, policies: Policies) -> dict[str, Any]:
+    """Per policy: rows it applies to, rows that cite it."""
+    records = [dg.TableRecord(dict(row)) for row in policy_coverage(frame, policies)]
+    return {"policy_coverage": dg.MetadataValue.table(records)} if records else {}
+
+
+def cost_metadata(progress: Progress) -> dict[str, Any]:
+    """What this run asked of the engine, and what the journal saved it."""
+    usage, seconds = progress.usage, progress.seconds
+    return {
+        "calls_made": progress.asked,
+        "calls_replayed": progress.replayed,
+        "calls_tried_again": progress.tried_again,
+        "peak_calls_in_flight": progress.peak_in_flight,
+        "tokens_in": usage.prompt_tokens,
+        "tokens_out": usage.completion_tokens,
+        "tokens_in_cached_share": round(usage.cached_tokens / usage.prompt_tokens, 4) if usage.prompt_tokens else 0.0,
+        "seconds": round(seconds, 2),
+        "rows_per_second": round(progress.rows_done / seconds, 2) if seconds else 0.0,
+    }
+
+
+def signature_metadata(rows: Sequence[Record]) -> dict[str, Any]:
+    """Counts of what the recipe warns of in rows that passed."""
+    found: dict[str, Any] = {}
+    deliberated = [row for row in rows if isinstance(row, DeliberatedCot)]
+    refined = [row for row in rows if isinstance(row, RefinedCot)]
+    if deliberated:
+        found["stalled_deliberations"] = sum(row.stalled for row in deliberated)
+        found["ended_by_consensus"] = sum(row.outcome == "consensus" for row in deliberated)
+        found["turns_taken"] = sum(len(row.turns) for row in deliberated)
+    if refined:
+        verdicts = Counter(str(j.verdict) for row in refined for j in row.judgements)
+        found["thoughts_kept"] = verdicts[ThoughtVerdict.KEEP]
+        found["thoughts_dropped"] = verdicts.total() - verdicts[ThoughtVerdict.KEEP]
+        found["verdicts"] = table(verdicts, "verdict")
+        found["rests_on_dropped_thoughts"] = sum(row.rests_on_dropped for row in refined)
+    return found
+
+
+def transcript_metadata(rows: Sequence[Record]) -> dict[str, Any]:
+    """The shortest row and the middle one by what was said, as a person reads them."""
+    if not rows or type(rows[0]) not in _TRANSCRIPTS:
+        return {}
+    render = _TRANSCRIPTS[type(rows[0])]
+    pages = sorted((render(row) for row in rows), key=lambda page: (len(page), page))
+    chosen = dict.fromkeys((pages[0], pages[len(pages) // 2]))
+    return {f"transcript_{n}": dg.MetadataValue.md(page) for n, page in enumerate(chosen, start=1)}
+
+
+def table(counts: Mapping[str, int], label: str) -> dg.TableMetadataValue:
+    """Counts as a table, most frequent first; an empty one has its columns all the same."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return dg.MetadataValue.table(
+        [dg.TableRecord({label: key, "count": count}) for key, count in ordered],
+        schema=dg.TableSchema([dg.TableColumn(label, "string"), dg.TableColumn("count", "int")]),
+    )
+
+
+def _histogram(lengths: Sequence[int], what: str) -> str:
+    from matplotlib.figure import Figure  # half a second to import, needed only here
+
+    figure = Figure(figsize=(5.2, 2.2), dpi=90, layout="constrained")
+    axes = figure.subplots()
+    axes.hist(lengths, bins=min(30, max(5, len(set(lengths)))), color="#4f43dd")
+    axes.set_xlabel(what.replace("_", " "))
+    axes.set_ylabel("rows")
+    axes.spines[["top", "right"]].set_visible(False)
+    image = io.BytesIO()
+    figure.savefig(image, format="png")
+    return f"![histogram of {what}](data:image/png;base64,{base64.b64encode(image.getvalue()).decode()})"

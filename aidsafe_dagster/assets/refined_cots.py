@@ -1,0 +1,23 @@
+"""Asset `refined_cots`."""
+
+import dagster as dg
+
+from aidsafe_dagster.assets.deliberated_cots import deliberated_cots
+from aidsafe_dagster.assets.described import described
+from aidsafe_dagster.assets.dialogue_stage import Made, make_dialogue_stage
+from aidsafe_dagster.assets.gates import GateConfig
+from aidsafe_dagster.recipe.records import Stage
+from aidsafe_dagster.recipe.refined_cots import refine
+from aidsafe_dagster.resources.engine import EngineResource
+from aidsafe_dagster.resources.lake import LakeResource
+
+
+@dg.asset(**described(Stage.REFINED_COTS), deps=[deliberated_cots])
+def refined_cots(
+    context: dg.AssetExecutionContext, config: GateConfig, engine: EngineResource, lake: LakeResource
+) -> Made:
+    """An impartial agent judges every thought, drops what misleads or repeats, and writes the final CoT and response.
+
+    AIDSAFE's refinement: each final thought names the deliberated thoughts it is made from.
+    """
+    return make_dialogue_stage(context, config, engine, lake, Stage.REFINED_COTS, refine)

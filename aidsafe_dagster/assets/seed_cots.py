@@ -1,0 +1,23 @@
+"""Asset `seed_cots`."""
+
+import dagster as dg
+
+from aidsafe_dagster.assets.described import described
+from aidsafe_dagster.assets.dialogue_stage import Made, make_dialogue_stage
+from aidsafe_dagster.assets.gates import GateConfig
+from aidsafe_dagster.assets.prompts import prompts
+from aidsafe_dagster.recipe.records import Stage
+from aidsafe_dagster.recipe.seed_cots import seed
+from aidsafe_dagster.resources.engine import EngineResource
+from aidsafe_dagster.resources.lake import LakeResource
+
+
+@dg.asset(**described(Stage.SEED_COTS), deps=[prompts])
+def seed_cots(
+    context: dg.AssetExecutionContext, config: GateConfig, engine: EngineResource, lake: LakeResource
+) -> Made:
+    """Each prompt taken apart into intents, then a first chain of thought and response by one agent.
+
+    AIDSAFE's intent decomposition and initialization.
+    """
+    return make_dialogue_stage(context, config, engine, lake, Stage.SEED_COTS, seed)

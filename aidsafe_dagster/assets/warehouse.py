@@ -1,0 +1,80 @@
+"""Asset `warehouse`: the dataset across batches, for analysts and for a look at the whole."""
+
+from typing import Any
+
+import dagster as dg
+
+from aidsafe_dagster.assets.described import OWNERS
+from aidsafe_dagster.assets.fine_tune_splits import fine_tune_splits
+from aidsafe_dagster.assets.gates import gate
+from aidsafe_dagster.assets.refined_cots import refined_cots
+from aidsafe_dagster.lake import Lake
+from aidsafe_dagster.quality.coverage import policy_coverage, uncovered_policies
+from aidsafe_dagster.recipe.policies import load_policies
+from aidsafe_dagster.recipe.records import RefinedCot, Stage
+from aidsafe_dagster.resources.lake import LakeResource
+from aidsafe_dagster.resources.settings import SettingsResource
+from aidsafe_dagster.resources.warehouse import WarehouseResource
+from aidsafe_dagster.tables import schema_of
+
+_CITED = ["prompt_id", "applicable_policies", "thoughts"]
+
+
+@dg.asset(
+    deps=[refined_cots, fine_tune_splits],
+    group_name="reports",
+    kinds={"duckdb"},
+    owners=OWNERS,
+    automation_condition=dg.AutomationCondition.any_deps_updated().since_last_handled()
+    & ~dg.AutomationCondition.in_progress(),
+)
+def warehouse(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, lake: LakeResource, settings: SettingsResource
+) -> dg.MaterializeResult[Any]:
+    """A DuckDB file with a view per table, always current; here: the gates and the policy coverage of all batches."""
+    opened = lake.open()
+    path = warehouse.build(opened)
+    policies = load_policies(settings.load().policies)
+    coverage = [dg.TableRecord(dict(row)) for row in policy_coverage(_refined(opened), policies)]
+    gates = [
+        dg.TableRecord({"batch": batch, **{str(stage): _verdict(context.instance, opened, stage, batch) for stage in Stage}})
+        for batch in opened.batches("ingested")
+    ]
+    metadata: dict[str, Any] = {"path": dg.MetadataValue.path(str(path))}
+    for stage in Stage:
+        metadata[f"rows_{stage}"] = sum(opened.rows(stage, batch).height for batch in opened.batches(stage))
+    if gates:
+        metadata["gates"] = dg.MetadataValue.table(gates)
+    if coverage:
+        metadata["policy_coverage"] = dg.MetadataValue.table(coverage)
+    return dg.MaterializeResult(metadata=metadata)
+
+
+@dg.asset_check(asset=warehouse, description="Warns of policies that no row of the whole dataset cites")
+def every_policy_cited(lake: LakeResource, settings: SettingsResource) -> dg.AssetCheckResult:
+    policies = load_policies(settings.load().policies)
+    silent = uncovered_policies(_refined(lake.open()), policies)
+    return dg.AssetCheckResult(
+        passed=not silent,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"No row of the dataset cites: {', '.join(silent)}" if silent else "Every policy is cited",
+        metadata={"uncovered_policies": list(silent)},
+    )
+
+
+def _refined(lake: Lake) -> Any:
+    rows = lake.all_rows(Stage.REFINED_COTS, _CITED)
+    return _empty() if rows is None else rows
+
+
+def _empty() -> Any:
+    import polars as pl
+
+    return pl.DataFrame(schema=schema_of(RefinedCot)).select(_CITED)
+
+
+def _verdict(instance: dg.DagsterInstance, lake: Lake, stage: Stage, batch: str) -> str:
+    if not lake.has(stage, batch):
+        return "not made"
+    found = gate(instance, lake, stage, batch)
+    return "passed" if found.open else str(found).partition(": ")[2]

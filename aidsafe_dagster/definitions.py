@@ -1,0 +1,39 @@
+"""Everything wired together: the code location that Dagster loads."""
+
+import dagster as dg
+
+from aidsafe_dagster.assets.automation import make_batch, new_batches, nightly_ingest, reports
+from aidsafe_dagster.assets.deliberated_cots import deliberated_cots
+from aidsafe_dagster.assets.fine_tune_splits import fine_tune_splits
+from aidsafe_dagster.assets.gates import gate_checks
+from aidsafe_dagster.assets.ingestion import ingest_sources
+from aidsafe_dagster.assets.preference_pairs import preference_pairs
+from aidsafe_dagster.assets.prompts import prompts
+from aidsafe_dagster.assets.refined_cots import refined_cots
+from aidsafe_dagster.assets.seed_cots import seed_cots
+from aidsafe_dagster.assets.warehouse import every_policy_cited, warehouse
+from aidsafe_dagster.recipe.records import Stage
+from aidsafe_dagster.resources.engine import EngineResource
+from aidsafe_dagster.resources.lake import LakeResource
+from aidsafe_dagster.resources.settings import SettingsResource
+from aidsafe_dagster.resources.warehouse import WarehouseResource
+from aidsafe_dagster.settings import load_settings
+
+_settings = load_settings().settings
+_from_launchpad = SettingsResource.configure_at_launch()
+
+defs = dg.Definitions(
+    assets=[prompts, seed_cots, deliberated_cots, refined_cots, preference_pairs, fine_tune_splits, warehouse],
+    asset_checks=[*(check for stage in Stage for check in gate_checks(stage)), every_policy_cited],
+    jobs=[make_batch, ingest_sources],
+    schedules=[nightly_ingest(_settings)],
+    sensors=[new_batches(_settings), reports()],
+    resources={
+        "settings": _from_launchpad,
+        "engine": EngineResource(settings=_from_launchpad),
+        "lake": LakeResource(settings=_from_launchpad),
+        "warehouse": WarehouseResource(settings=_from_launchpad),
+    },
+    # one process a run: a process per step costs four times the CPU, and great_expectations is imported once
+    executor=dg.in_process_executor,
+)

@@ -1,0 +1,167 @@
+"""The `endpoint` engine: any OpenAI-compatible chat server, near or far.
+
+vLLM behind a router, Ollama, llama.cpp, a cloud: a base URL, a model, and the name of the environment variable that
+holds the key. Answers are structured by `response_format: json_schema`. The HTTP client is aiohttp and not the vendor's:
+it costs a third of the CPU per call, which counts at hundreds of calls in flight.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from aidsafe_dagster.engines.protocol import Rejected, TryAgain
+from aidsafe_dagster.recipe.dialogue import Completion, Request
+from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.records import Record, Role, Usage
+
+_PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 529}
+_CUT_ANSWERS = 3  # after so many answers cut at max_tokens, a further attempt only costs tokens
+
+
+class EndpointSettings(Record):
+    base_url: str = ""
+    """Up to and including the version, such as 'http://127.0.0.1:8000/v1'."""
+    model: str = ""
+    api_key_env: str = "AIDSAFE_API_KEY"
+    """Name of the environment variable that holds the key; the key itself is in no file. May be unset."""
+    timeout_s: float = 600.0
+    """For one call, waiting in the server's queue included."""
+    extra_body: Mapping[str, Any] = {}
+    """Added to each request's body, for what a server wants beside the standard."""
+
+
+class EndpointEngine:
+    """Makes one attempt at a call.
+
+    Raises:
+        SetupError: no base URL or model is set.
+    """
+
+    name = "endpoint"
+    simulated = False
+
+    def __init__(self, settings: EndpointSettings) -> None:
+        parts = urlsplit(settings.base_url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise SetupError(f"endpoint.base_url: '{settings.base_url}' is not an http(s) URL; example: http://127.0.0.1:8000/v1")
+        if not settings.model:
+            raise SetupError("endpoint.model: the name of the model that the server serves is required")
+        self.settings = settings
+        self._key = os.environ.get(settings.api_key_env, "")
+        self._session: aiohttp.ClientSession | None = None
+
+    def model_for(self, role: Role) -> str:
+        return self.settings.model
+
+    async def complete(self, request: Request, attempt: int) -> Completion:
+        try:
+            async with self._client().post(self._url("/chat/completions"), json=self._body(request, attempt)) as reply:
+                body = await reply.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise TryAgain(self._redacted(f"{type(error).__name__}: {error}")) from error
+        if reply.status != 200:
+            await self._refuse(reply.status, reply.headers, body)
+        return self._completion(body, attempt)
+
+    async def models(self) -> list[str]:
+        """Names of the models that the server serves.
+
+        Raises:
+            SetupError: the server cannot be reached or does not answer in the protocol.
+        """
+        try:
+            async with self._client().get(self._url("/models"), timeout=aiohttp.ClientTimeout(10)) as reply:
+                body = await reply.json(content_type=None)
+            return [str(model["id"]) for model in body["data"]]
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, TypeError) as error:
+            raise SetupError(self._redacted(f"{self.settings.base_url}/models: {type(error).__name__}: {error}")) from error
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _client(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0),
+                timeout=aiohttp.ClientTimeout(total=self.settings.timeout_s, sock_connect=10),
+                headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
+                json_serialize=lambda body: json.dumps(body, ensure_ascii=False, separators=(",", ":")),
+            )
+        return self._session
+
+    def _url(self, path: str) -> str:
+        return self.settings.base_url.rstrip("/") + path
+
+    def _body(self, request: Request, attempt: int) -> dict[str, Any]:
+        schema = {"name": str(request.role), "schema": request.schema, "strict": True}
+        return {
+            "model": self.settings.model,
+            "messages": [{"role": m.role, "content": m.content} for m in request.messages],
+            "response_format": {"type": "json_schema", "json_schema": schema},
+            "seed": (request.seed + attempt) & 0x7FFFFFFF,  # the same seed would be cut at the same place again
+            **request.sampling.model_dump(),
+            **self.settings.extra_body,
+        }
+
+    async def _refuse(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        said = self._redacted(f"HTTP {status}: {body[:300].decode('utf-8', 'replace')}")
+        if status in _PASSING or status >= 500:
+            raise TryAgain(said, after_s=_retry_after(headers))
+        if status in (401, 403):
+            raise SetupError(f"{self.settings.base_url}: {said}; is the key in {self.settings.api_key_env} right?")
+        if status == 404:
+            served = ", ".join(await self.models())
+            raise SetupError(f"{self.settings.base_url}: {said}; endpoint.model is '{self.settings.model}', served: {served}")
+        raise Rejected(said)
+
+    def _completion(self, body: bytes, attempt: int) -> Completion:
+        try:
+            reply = json.loads(body)
+            choice = reply["choices"][0]
+            text = choice["message"].get("content") or choice["message"].get("refusal") or ""
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise TryAgain(f"the reply is not a chat completion: {type(error).__name__}") from error
+        if choice.get("finish_reason") == "length":
+            cut = f"the answer was cut after {len(text)} characters (finish_reason: length)"
+            raise (Rejected if attempt + 1 >= _CUT_ANSWERS else TryAgain)(cut)
+        if not isinstance(text, str) or not text.strip():
+            raise TryAgain("the answer is empty")
+        text = text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")  # storable everywhere
+        return Completion(text=text, model=str(reply.get("model") or self.settings.model), usage=_usage(reply))
+
+    def _redacted(self, text: str) -> str:
+        return text.replace(self._key, "***") if self._key else text
+
+
+def _usage(reply: Mapping[str, Any]) -> Usage:
+    usage = reply.get("usage") or {}
+    details = usage.get("prompt_tokens_details") or {}
+    return Usage(
+        calls=1,
+        prompt_tokens=usage.get("prompt_tokens") or 0,
+        cached_tokens=details.get("cached_tokens") or 0,
+        completion_tokens=usage.get("completion_tokens") or 0,
+    )
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait, from a `Retry-After` header in either of its two forms; None without one."""
+    value = headers.get("Retry-After")
+    if not value:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None

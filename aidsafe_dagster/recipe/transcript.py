@@ -1,0 +1,159 @@
+"""A row as a person reads it: Markdown that says who thought what, in which round, under which rules.
+
+Shown in the Dagster UI, on the terminal and by `aidsafe show`. Text of users and models is quoted line by line, so it
+cannot pass for the transcript's own headings.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from aidsafe_dagster.recipe.records import (
+    DeliberatedCot,
+    Failure,
+    Intent,
+    Judgement,
+    Made,
+    Origin,
+    PreferencePair,
+    RefinedCot,
+    RefinedThought,
+    SeedCot,
+    Thought,
+    ThoughtVerdict,
+    Turn,
+)
+
+_SYMBOLS = {
+    ThoughtVerdict.KEEP: "✓ kept",
+    ThoughtVerdict.REPETITIVE: "✗ repetitive",
+    ThoughtVerdict.REDUNDANT: "✗ redundant",
+    ThoughtVerdict.DECEPTIVE: "✗ deceptive",
+    ThoughtVerdict.POLICY_INCONSISTENT: "✗ policy-inconsistent",
+}
+
+
+def seed_transcript(row: SeedCot) -> str:
+    """Intents, first thoughts, first response."""
+    return _page(
+        _heading(row, row.prompt),
+        _intents(row.intents),
+        "### Seed thoughts",
+        *(_thought(t) for t in row.thoughts),
+        "### First response",
+        _quoted(row.response),
+        _footer(row),
+    )
+
+
+def deliberated_transcript(row: DeliberatedCot) -> str:
+    """Who added what in which round, and how it ended."""
+    return _page(
+        _heading(row, row.prompt),
+        _intents(row.intents),
+        *_rounds(row.thoughts, row.turns),
+        f"**Ended by {row.outcome}**" + (" on the very first turn" if row.stalled else ""),
+        "### Response",
+        _quoted(row.response),
+        _footer(row),
+    )
+
+
+def refined_transcript(row: RefinedCot, turns: Sequence[Turn] = ()) -> str:
+    """Every deliberated thought with its verdict and reason, then the final chain of thought with its origins."""
+    judged = {j.thought: j for j in row.judgements}
+    dropped = sum(j.verdict is not ThoughtVerdict.KEEP for j in row.judgements)
+    return _page(
+        _heading(row, row.prompt),
+        _intents(row.intents),
+        *_rounds(row.deliberated_thoughts, turns, judged),
+        f"### Final chain of thought: {dropped} of {len(judged)} thoughts dropped, "
+        f"{row.deliberated_cot_tokens} → {row.cot_tokens} tokens",
+        *(_refined_thought(t) for t in row.thoughts),
+        "### Final response",
+        _quoted(row.response),
+        _footer(row),
+    )
+
+
+def pair_transcript(row: PreferencePair) -> str:
+    """The belief, and the two sides."""
+    return _page(
+        _heading(row, row.prompt),
+        "### Belief whispered to the target",
+        _quoted(row.belief),
+        f"### Chosen ({row.chosen_cot_tokens} tokens)",
+        _quoted(f"{row.chosen_cot}\n\n→ {row.chosen_response}"),
+        f"### Rejected ({row.rejected_cot_tokens} tokens, {row.similarity:.0%} alike)",
+        _quoted(f"{row.rejected_cot}\n\n→ {row.rejected_response}"),
+        _footer(row),
+    )
+
+
+def failure_transcript(failure: Failure) -> str:
+    """Where a row ended, and why."""
+    who = f" while `{failure.role}` was speaking" if failure.role else ""
+    return _page(
+        f"### ✗ Failed at {failure.stage}: {failure.reason}",
+        f"On call {failure.turn + 1} of the stage{who}, after {failure.usage.calls} completions.",
+        _quoted(failure.detail),
+    )
+
+
+def _page(*parts: str) -> str:
+    return "\n\n".join(part for part in parts if part)
+
+
+def _heading(row: Origin, prompt: str) -> str:
+    about = " · ".join(part for part in (row.source, row.category, row.licence) if part)
+    return f"## Prompt `{row.prompt_id}`\n\n{_quoted(prompt)}\n\n*{about} · batch {row.batch}*"
+
+
+def _intents(intents: Iterable[Intent]) -> str:
+    lines = (f"- {i.text} — *{i.kind}, {i.harm}*{_rules(i.policies)}" for i in intents)
+    return "### Intents\n\n" + "\n".join(lines)
+
+
+def _rounds(
+    thoughts: Sequence[Thought], turns: Sequence[Turn], judged: dict[int, Judgement] | None = None
+) -> Iterable[str]:
+    yield "### Round 0 · initializer"
+    yield from (_thought(t, judged) for t in thoughts if t.round == 0)
+    spoken = [(turn.round, turn.agent, turn) for turn in turns] or [
+        (round_, agent, None) for round_, agent in dict.fromkeys((t.round, t.agent) for t in thoughts if t.round)
+    ]
+    for round_, agent, turn in spoken:
+        yield f"### Round {round_} · {agent}" + (f" · {turn.verdict}s" if turn else "")
+        if turn:
+            yield f"*“{_inline(turn.comment)}”*"
+        yield from (_thought(t, judged) for t in thoughts if (t.round, t.agent) == (round_, agent))
+
+
+def _thought(thought: Thought, judged: dict[int, Judgement] | None = None) -> str:
+    said = f"**[{thought.number}]** {_inline(thought.text)}{_rules(thought.rules)}"
+    if judged is None:
+        return said
+    judgement = judged[thought.number]
+    return f"{said}\n\n> **{_SYMBOLS[judgement.verdict]}** — {_inline(judgement.reason)}"
+
+
+def _refined_thought(thought: RefinedThought) -> str:
+    origins = ", ".join(map(str, thought.origins))
+    return f"**{thought.number}.** {_inline(thought.text)}{_rules(thought.rules)} *← [{origins}]*"
+
+
+def _rules(rules: Sequence[str]) -> str:
+    return f" `{'` `'.join(rules)}`" if rules else ""
+
+
+def _inline(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _quoted(text: str) -> str:
+    return "\n".join(f"> {line}" for line in text.splitlines()) or "> "
+
+
+def _footer(row: Made) -> str:
+    by = f"{row.engine} engine, {row.model}" + (" — **rehearsal: simulated, not a model's output**" if row.simulated else "")
+    usage = row.usage
+    cost = f"{usage.calls} calls, {usage.prompt_tokens} tokens in, {usage.completion_tokens} out at this stage"
+    return f"*Made by {by}; {cost}; policies {row.policies_version}, templates {row.templates_version}*"

@@ -1,0 +1,88 @@
+"""The warehouse: a DuckDB file of views over the lake, the analyst's door.
+
+Runs write Parquet and never this file, so an open session neither blocks a run nor is blocked by one, and what a view
+shows is always current. The file itself is built beside the old one and renamed over it. Over an object store, which a
+plain DuckDB session cannot read, it holds tables copied at the time of building instead.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import polars as pl
+from dagster_duckdb import DuckDBResource
+
+from aidsafe_dagster.lake import RECORDS, Lake
+from aidsafe_dagster.recipe.records import Failure, Prompt, Record, Stage
+from aidsafe_dagster.resources.settings import SettingsResource
+from aidsafe_dagster.sources.ingestion import DroppedPrompt
+from aidsafe_dagster.tables import schema_of
+
+_TABLES: Mapping[str, type[Record]] = {
+    **{str(stage): record for stage, record in RECORDS.items()},
+    "ingested": Prompt,
+    "dropped_prompts": DroppedPrompt,
+}
+_SPLIT_COLUMNS = {"sft": "messages, thinking, response", "dpo": "prompt, chosen, rejected"}
+
+
+class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Builds and opens the warehouse of the settings."""
+
+    settings: dg.ResourceDependency[SettingsResource]
+
+    def build(self, lake: Lake) -> Path:
+        """Makes the file anew, with a view per table, `failures`, `accounting`, `sft` and `dpo`."""
+        target = self.settings.load().warehouse
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = target.with_name(f".{os.getpid()}-{target.name}")
+        beside.unlink(missing_ok=True)
+        with DuckDBResource(database=str(beside)).get_connection() as connection:
+            create_views(connection, lake)
+        beside.replace(target)
+        return target
+
+
+def create_views(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
+    """All views of the warehouse, in any DuckDB connection."""
+    for name, record in _TABLES.items():
+        lake.put_schema(name, record)
+        _create(connection, lake, name, f"{name}/*/rows.parquet", lake.all_rows(name), record)
+    failures = [lake.failures(stage, batch) for stage in RECORDS for batch in lake.batches(stage)]
+    _create(connection, lake, "failures", "*/*/failures.parquet", pl.concat(failures) if failures else None, Failure)
+    stages = " UNION ALL ".join(
+        f"SELECT {n} AS place, '{stage}' AS stage, batch, 1 AS made, 0 AS failed FROM {stage}"
+        f" UNION ALL SELECT {n}, '{stage}', batch, 0, 1 FROM failures WHERE stage = '{stage}'"
+        for n, stage in enumerate(Stage)
+    )
+    connection.execute(
+        "CREATE VIEW accounting AS SELECT batch, stage, sum(made)::BIGINT AS rows, sum(failed)::BIGINT AS failed "
+        f"FROM ({stages}) GROUP BY batch, place, stage ORDER BY batch, place"
+    )
+    for kind, columns in _SPLIT_COLUMNS.items():
+        connection.execute(
+            f"CREATE VIEW {kind} AS SELECT {columns}, split, prompt_id, source, licence, simulated "  # noqa: S608
+            f"FROM fine_tune_splits WHERE kind = '{kind}'"
+        )
+
+
+def _create(
+    connection: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    name: str,
+    pattern: str,
+    rows: pl.DataFrame | None,
+    record: type[Record],
+) -> None:
+    if lake.local:
+        files = f"{lake.root}/{pattern}".replace("'", "''")
+        connection.execute(
+            f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{files}', hive_partitioning = false)"  # noqa: S608
+        )
+        return
+    frame = pl.DataFrame(schema=schema_of(record)) if rows is None else rows
+    connection.register("frame", frame.to_arrow())
+    connection.execute(f"CREATE TABLE {name} AS SELECT * FROM frame")  # noqa: S608
+    connection.unregister("frame")

@@ -1,0 +1,222 @@
+"""One typed settings object: defaults, then `aidsafe.toml`, then `AIDSAFE_*` variables, then the launchpad.
+
+    [endpoint]                          AIDSAFE_ENDPOINT__BASE_URL=http://127.0.0.1:8000/v1
+    base_url = "http://127.0.0.1:8000/v1"
+
+Two underscores go one level down. Relative paths are relative to the settings file's folder (the current folder without
+one). An unknown key is an error that names the nearest valid one. No secret is a setting: a key is named by the
+environment variable that holds it.
+"""
+
+import json
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ValidationError, field_validator
+
+from aidsafe_dagster.engines.driver import DriverSettings
+from aidsafe_dagster.engines.endpoint import EndpointSettings
+from aidsafe_dagster.engines.rehearsal.faults import RehearsalSettings
+from aidsafe_dagster.quality.predicates import CheckSettings
+from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
+from aidsafe_dagster.recipe.dialogue import Sampling
+from aidsafe_dagster.recipe.errors import SetupError, unknown
+from aidsafe_dagster.recipe.fine_tune_splits import SplitSettings
+from aidsafe_dagster.recipe.preference_pairs import PairSettings
+from aidsafe_dagster.recipe.records import Record
+from aidsafe_dagster.sources.ingestion import IngestSettings
+from aidsafe_dagster.sources.source import SourceSpec
+
+PACKAGE = Path(__file__).parent
+FILE_NAME = "aidsafe.toml"
+_PREFIX = "AIDSAFE_"
+_FILE_VARIABLE = "AIDSAFE_SETTINGS"
+
+
+class AutomationSettings(Record):
+    nightly_ingest: bool = False
+    """Start the nightly ingestion schedule by itself; otherwise it is switched on in the UI."""
+    ingest_cron: str = "0 2 * * *"
+    start_new_batches: bool = False
+    """Start the sensor that runs each new batch once by itself; otherwise it is switched on in the UI."""
+
+
+class Settings(Record):
+    home: Path = Path("data")
+    """Where everything made lies: lake, journal, warehouse."""
+    lake_url: str = ""
+    """Any fsspec URL; empty: `<home>/lake`."""
+    journal_url: str = ""
+    """Any SQLAlchemy URL; empty: SQLite at `<home>/journal.sqlite`."""
+    engine: Literal["rehearsal", "endpoint"] = "rehearsal"
+    policies: Path = PACKAGE / "policies"
+    prompts: Path = PACKAGE / "prompts"
+    tokenizer: Path | None = None
+    """A tokenizer.json, or a folder with one; without it token counts are estimates."""
+    seed: int = 0
+    sources: tuple[SourceSpec, ...] = ()
+    """What is ingested; empty: the bundled samples."""
+    ingest: IngestSettings = IngestSettings()
+    sampling: Sampling = Sampling()
+    deliberation: DeliberationSettings = DeliberationSettings()
+    pairs: PairSettings = PairSettings()
+    splits: SplitSettings = SplitSettings()
+    checks: CheckSettings = CheckSettings()
+    driver: DriverSettings = DriverSettings()
+    endpoint: EndpointSettings = EndpointSettings()
+    rehearsal: RehearsalSettings = RehearsalSettings()
+    automation: AutomationSettings = AutomationSettings()
+
+    @field_validator("tokenizer", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @property
+    def lake(self) -> str:
+        return self.lake_url or str(self.home / "lake")
+
+    @property
+    def journal(self) -> str:
+        return self.journal_url or f"sqlite:///{self.home / 'journal.sqlite'}"
+
+    @property
+    def warehouse(self) -> Path:
+        return self.home / "warehouse.duckdb"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Settings in force, and where each value that is not a default came from (dotted key → origin)."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+
+
+def load_settings(
+    folder: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Loaded:
+    """Merges the layers and checks the result.
+
+    Args:
+        folder: where `aidsafe.toml` is looked for (default: the current folder; AIDSAFE_SETTINGS names a file instead).
+        environ: the environment.
+        overrides: nested values of the launchpad; they win.
+
+    Raises:
+        SetupError: a file that does not parse, an unknown key, or a value of the wrong kind; names file and place.
+    """
+    environ = os.environ if environ is None else environ
+    file = Path(environ.get(_FILE_VARIABLE) or (folder or Path.cwd()) / FILE_NAME).absolute()
+    layers = [
+        (str(file), _read(file, required=_FILE_VARIABLE in environ)),
+        ("environment", _from_environment(environ)),
+        ("launchpad", dict(overrides or {})),
+    ]
+    merged: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for origin, values in layers:
+        _merge(merged, values)
+        origins |= {key: origin for key, _ in _leaves(values)}
+    try:
+        settings = Settings.model_validate(merged)
+    except ValidationError as error:
+        raise _explained(error, origins) from error
+    return Loaded(_with_absolute_paths(settings, file.parent), origins)
+
+
+def _read(file: Path, *, required: bool) -> dict[str, Any]:
+    if not file.exists() and not required:
+        return {}
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise SetupError(f"{file}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SetupError(f"{file}: not a TOML file in UTF-8: {error}") from error
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    exempt = {_FILE_VARIABLE, environ.get("AIDSAFE_ENDPOINT__API_KEY_ENV", ""), EndpointSettings().api_key_env}
+    values: dict[str, Any] = {}
+    for name, text in environ.items():
+        if name.startswith(_PREFIX) and name not in exempt:
+            *parents, leaf = name.removeprefix(_PREFIX).lower().split("__")
+            node = values
+            for parent in parents:
+                node = node.setdefault(parent, {})
+            node[leaf] = _parsed(text)
+    return values
+
+
+def _parsed(text: str) -> object:
+    """Lists and tables are written as JSON; everything else stays text, which pydantic converts."""
+    if text[:1] in "[{" and text:
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return text
+
+
+def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _explained(error: ValidationError, origins: Mapping[str, str]) -> SetupError:
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    origin = next((o for key, o in origins.items() if place == key or place.startswith(f"{key}.")), None)
+    origin = origin or next((o for key, o in origins.items() if key.startswith(f"{place}.")), "settings")
+    if first["type"] == "extra_forbidden":
+        return unknown("key", place, _keys_beside(first["loc"]), origin)
+    return SetupError(f"{origin}: '{place}': {first['msg']} (got {first['input']!r})")
+
+
+def _keys_beside(loc: tuple[int | str, ...]) -> list[str]:
+    """The valid keys at the level of an unknown one, with the same prefix as it."""
+    model: type[BaseModel] = Settings
+    for part in loc[:-1]:
+        if isinstance(part, str):
+            model = _model_of(model.model_fields[part].annotation)
+    prefix = "".join(f"{part}." for part in loc[:-1])
+    return [prefix + name for name in model.model_fields]
+
+
+def _model_of(annotation: Any) -> type[BaseModel]:
+    """The settings class in an annotation, be it alone or the item of a tuple."""
+    for candidate in (annotation, *get_args(annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    raise AssertionError(f"no settings class in {annotation}")
+
+
+def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:
+    absolute: dict[str, Any] = {
+        key: folder / getattr(settings, key)
+        for key in ("home", "policies", "prompts", "tokenizer")
+        if getattr(settings, key) is not None
+    }
+    absolute["sources"] = tuple(
+        source.model_copy(update={"path": folder / source.path}) if source.path else source
+        for source in settings.sources
+    )
+    return settings.model_copy(update=absolute)
