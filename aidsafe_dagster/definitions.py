@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from aidsafe_dagster.assets.automation import make_batch, new_batches, nightly_ingest, reports
+from aidsafe_dagster.assets.automation import build_reports, make_batch, new_batches, nightly_ingest, reports
 from aidsafe_dagster.assets.deliberated_cots import deliberated_cots
 from aidsafe_dagster.assets.fine_tune_splits import fine_tune_splits
 from aidsafe_dagster.assets.gates import gate_checks
@@ -25,7 +25,7 @@ _from_launchpad = SettingsResource.configure_at_launch()
 defs = dg.Definitions(
     assets=[prompts, seed_cots, deliberated_cots, refined_cots, preference_pairs, fine_tune_splits, warehouse],
     asset_checks=[*(check for stage in Stage for check in gate_checks(stage)), every_policy_cited],
-    jobs=[make_batch, ingest_sources],
+    jobs=[make_batch, ingest_sources, build_reports],
     schedules=[nightly_ingest(_settings)],
     sensors=[new_batches(_settings), reports()],
     resources={

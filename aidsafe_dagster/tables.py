@@ -34,7 +34,9 @@ def schema_of(record_class: type[Record]) -> pl.Schema:
         TypeError: a field's type has no column type.
     """
     fields = record_class.model_fields.items()
-    return pl.Schema({name: _column_type(field.annotation, f"{record_class.__name__}.{name}") for name, field in fields})
+    return pl.Schema(
+        {name: _column_type(field.annotation, f"{record_class.__name__}.{name}") for name, field in fields}
+    )
 
 
 def to_frame(rows: Sequence[Record], record_class: type[Record]) -> pl.DataFrame:

@@ -16,6 +16,12 @@ make_batch = dg.define_asset_job(
     description="Takes one batch of prompts through every stage and every gate of the recipe",
 )
 
+build_reports = dg.define_asset_job(
+    "build_reports",
+    selection=dg.AssetSelection.groups("reports"),
+    description="Builds the warehouse and the reports on the whole dataset",
+)
+
 
 def nightly_ingest(settings: Settings) -> dg.ScheduleDefinition:
     """Ingests the configured sources every night."""

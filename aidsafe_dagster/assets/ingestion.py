@@ -5,10 +5,10 @@ Append-only: a new prompt makes a new batch, and a batch that was made never cha
 registration a crash prevented is registered by the next ingestion.
 """
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import dagster as dg
 from filelock import FileLock
@@ -17,14 +17,15 @@ from pydantic import Field
 from aidsafe_dagster.assets.metadata import table
 from aidsafe_dagster.assets.partitions import batches
 from aidsafe_dagster.lake import Lake
-from aidsafe_dagster.recipe.records import Prompt
+from aidsafe_dagster.recipe.records import Prompt, Record
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.settings import Settings, load_settings
-from aidsafe_dagster.sources.ingestion import DroppedPrompt, Ingestion, ingest
+from aidsafe_dagster.sources.ingestion import DroppedPrompt, Ingestion, ingest, next_batch_numbers
 from aidsafe_dagster.sources.source import SourceSpec, bundled_sources
 from aidsafe_dagster.tables import from_frame, to_frame
 
+R = TypeVar("R", bound=Record)
 INGESTED = "ingested"
 DROPPED = "dropped_prompts"
 
@@ -44,14 +45,15 @@ def ingest_prompts(
     if config.sources:
         loaded = load_settings(overrides=settings.overrides | {"sources": config.sources}).settings
     taken = take_in(context.instance, lake.open(), loaded)
-    new = {batch: len(rows) for batch, rows in taken.batches.items()}
+    new = {batch: len(rows) for batch, rows in taken.ingestion.batches.items()}
     context.log.info(f"{sum(new.values())} new prompts in {len(new)} batches, {len(taken.dropped)} rows dropped")
     context.add_output_metadata(
         {
             "new_prompts": sum(new.values()),
             "new_batches": table(new, "batch"),
-            "dropped": table(dropped_by_reason(taken), "source: reason"),
-            "already_ingested": taken.already_ingested,
+            "dropped": table(taken.dropped_by_reason, "source: reason"),
+            "seen_before": taken.seen_before,
+            "revisions": dict(taken.ingestion.revisions),
         }
     )
     return new
@@ -62,7 +64,20 @@ def ingest_sources() -> None:
     ingest_prompts()
 
 
-def take_in(instance: dg.DagsterInstance, lake: Lake, settings: Settings) -> Ingestion:
+@dataclass(frozen=True)
+class TakenIn:
+    """One ingestion, with the rows that an earlier one had kept or dropped told apart from those dropped now."""
+
+    ingestion: Ingestion
+    dropped: tuple[DroppedPrompt, ...]
+    seen_before: int
+
+    @property
+    def dropped_by_reason(self) -> Mapping[str, int]:
+        return Counter(f"{row.source}: {row.reason}" for row in self.dropped)
+
+
+def take_in(instance: dg.DagsterInstance, lake: Lake, settings: Settings) -> TakenIn:
     """Ingests the sources of the settings into the lake and registers the new batches.
 
     Raises:
@@ -70,14 +85,19 @@ def take_in(instance: dg.DagsterInstance, lake: Lake, settings: Settings) -> Ing
     """
     settings.home.mkdir(parents=True, exist_ok=True)
     with FileLock(settings.home / "ingest.lock"):
-        _register(instance, lake.batches(INGESTED))
-        taken = ingest(sources_of(settings), _known(lake), settings.ingest, _last_numbers(lake.batches(INGESTED)))
-        for batch, rows in taken.batches.items():
+        sealed = lake.batches(INGESTED)
+        _register(instance, sealed)
+        known = _stored(lake, INGESTED, Prompt)
+        ingestion = ingest(sources_of(settings), known, settings.ingest, next_batch_numbers(sealed))
+        seen = {(row.source, row.source_row) for row in known}
+        seen |= {(row.source, row.source_row) for row in _stored(lake, DROPPED, DroppedPrompt)}
+        dropped = tuple(row for row in ingestion.dropped if (row.source, row.source_row) not in seen)
+        for batch, rows in ingestion.batches.items():
             lake.write(INGESTED, batch, to_frame(rows, Prompt))
-        if taken.dropped:
-            lake.write(DROPPED, f"ingest-{len(lake.batches(DROPPED)) + 1:04d}", to_frame(taken.dropped, DroppedPrompt))
-        _register(instance, list(taken.batches))
-    return taken
+        if dropped:
+            lake.write(DROPPED, f"ingest-{len(lake.batches(DROPPED)) + 1:04d}", to_frame(dropped, DroppedPrompt))
+        _register(instance, list(ingestion.batches))
+    return TakenIn(ingestion, dropped, len(ingestion.dropped) - len(dropped))
 
 
 def sources_of(settings: Settings) -> Sequence[SourceSpec]:
@@ -85,13 +105,9 @@ def sources_of(settings: Settings) -> Sequence[SourceSpec]:
     return settings.sources or bundled_sources()
 
 
-def dropped_by_reason(taken: Ingestion) -> Mapping[str, int]:
-    return Counter(f"{row.source}: {row.reason}" for row in taken.dropped)
-
-
-def _known(lake: Lake) -> list[Prompt]:
-    frame = lake.all_rows(INGESTED)
-    return [] if frame is None else from_frame(frame, Prompt)
+def _stored(lake: Lake, name: str, record: type[R]) -> list[R]:
+    frame = lake.all_rows(name)
+    return [] if frame is None else from_frame(frame, record)
 
 
 def _register(instance: dg.DagsterInstance, keys: Sequence[str]) -> None:
@@ -100,11 +116,3 @@ def _register(instance: dg.DagsterInstance, keys: Sequence[str]) -> None:
     if new:
         instance.add_dynamic_partitions(batches.name, new)
 
-
-def _last_numbers(keys: Sequence[str]) -> dict[str, int]:
-    """Source → number of its last batch."""
-    last: dict[str, int] = {}
-    for key in keys:
-        if match := re.fullmatch(r"(.+)-(\d+)", key):
-            last[match[1]] = max(last.get(match[1], 0), int(match[2]))
-    return last

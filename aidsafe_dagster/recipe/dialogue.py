@@ -152,7 +152,7 @@ class Conversation:
             try:
                 answer = answer_format.parse(completion.text)
                 if role is not Role.TARGET and is_refusal(answer):
-                    raise NotAnAnswer("the task was declined; judging a harmful request is part of the task")
+                    raise Declined("the task was declined; judging a harmful request is part of the task")
             except NotAnAnswer as error:
                 if not remaining:
                     raise _failed(completion.text, error) from error
@@ -207,8 +207,14 @@ class Case(Generic[T]):
 
 
 def _failed(text: str, error: NotAnAnswer) -> RowFailed:
-    reason = FailureReason.REFUSED_TO_DELIBERATE if _REFUSAL.search(text[:300]) else FailureReason.UNPARSABLE
+    plain = text.lstrip()[:1] not in ("{", "[", "`")
+    refused = isinstance(error, Declined) or (plain and _REFUSAL.search(text[:300]))
+    reason = FailureReason.REFUSED_TO_DELIBERATE if refused else FailureReason.UNPARSABLE
     return RowFailed(reason, f"{error}; the answer began: {text[:160]!r}")
+
+
+class Declined(NotAnAnswer):
+    """The answer has the right shape and declines the work."""
 
 
 def is_refusal(answer: Answer) -> bool:

@@ -41,8 +41,9 @@ class Policy(Record):
         return tuple(f"{self.id}.{number}" for number in self.rules)
 
     def concerns(self, category: str) -> bool:
-        """True when the source's category names this policy as applicable."""
-        return category.casefold().strip() in {c.casefold().strip() for c in self.categories}
+        """True when the source's category, or one of several joined by ';', is among those of this policy."""
+        own = {c.casefold().strip() for c in self.categories}
+        return any(part.casefold().strip() in own for part in category.split(";"))
 
 
 class Policies(Record):

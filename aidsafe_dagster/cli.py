@@ -1,0 +1,202 @@
+"""The command line: `aidsafe demo | doctor | ingest | backfill | status | show`."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import dagster as dg
+import typer
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from aidsafe_dagster import console as shown
+from aidsafe_dagster import doctor as doctoring
+from aidsafe_dagster.console import console
+from aidsafe_dagster.lake import Lake
+from aidsafe_dagster.recipe.errors import SetupError, unknown
+from aidsafe_dagster.runs import BatchRun, open_instance, report_dead_runs, run_job, unfinished
+from aidsafe_dagster.settings import Settings, load_settings
+
+app = typer.Typer(
+    help="Policy-embedded chain-of-thought data by multi-agent deliberation.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """A person's mistake is a message, not a traceback."""
+    try:
+        yield
+    except SetupError as error:
+        _complain("Error", str(error))
+        raise typer.Exit(2) from error
+
+
+@app.command()
+def demo(
+    sample: Annotated[int, typer.Option(help="Prompts per bundled source; 0: all of them.", min=0)] = 0,
+) -> None:
+    """Ingest the bundled prompts and take every batch through the whole recipe."""
+    with _explained(), open_instance() as instance:
+        started = time.monotonic()
+        settings = load_settings().settings
+        config = {"ops": {"ingest_prompts": {"config": {"sources": _sample(sample)}}}} if sample else None
+        console.rule("[bold]AIDSAFE on Dagster[/]")
+        _tell_engine(settings)
+        failed = [run for run in (_ingest(instance, config), *_backfill(instance, settings, None)) if not run.success]
+        _summarise(instance, settings)
+        console.print(f"\nDone in {time.monotonic() - started:.0f} s.")
+        if failed:
+            raise typer.Exit(1)
+
+
+@app.command()
+def ingest(
+    file: Annotated[Path | None, typer.Argument(help="CSV, JSONL, JSON or Parquet, also gzipped.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the source: lower case; becomes part of batch keys.")] = None,
+    hub: Annotated[str | None, typer.Option(help="A dataset on the Hub instead of a file.")] = None,
+    preset: Annotated[str | None, typer.Option(help="A known shape: beavertails, alpagasus.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Revision of the Hub dataset.")] = None,
+    prompt_column: Annotated[str | None, typer.Option(help="Column that holds the prompt.")] = None,
+    category_column: Annotated[str | None, typer.Option(help="Column that holds a category.")] = None,
+    licence_column: Annotated[str | None, typer.Option(help="Column that holds a licence.")] = None,
+    licence: Annotated[str | None, typer.Option(help="Licence of all rows.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Rows to read at most.")] = None,
+) -> None:
+    """Take new prompts in; without a file or dataset, from the sources of the settings."""
+    with _explained(), open_instance() as instance:
+        columns = {"prompt": prompt_column, "category": category_column, "licence": licence_column}
+        spec: dict[str, Any] = {
+            "name": name or (file.name.split(".")[0].lower() if file else preset),
+            "path": str(file.absolute()) if file else None,
+            "hub": hub,
+            "preset": preset,
+            "revision": revision,
+            "columns": {key: value for key, value in columns.items() if value},
+            "licence": licence,
+            "limit": limit,
+        }
+        given = {key: value for key, value in spec.items() if value}
+        config = {"ops": {"ingest_prompts": {"config": {"sources": [given]}}}} if file or hub or preset else None
+        if config:
+            load_settings(overrides={"sources": [given]})
+        run = _ingest(instance, config)
+        console.print(shown.batch_table(instance, Lake(load_settings().settings.lake)))
+        if not run.success:
+            raise typer.Exit(2)
+
+
+@app.command()
+def backfill(
+    batches: Annotated[list[str] | None, typer.Argument(help="Batch keys; none: all that are not finished.")] = None,
+) -> None:
+    """Take batches through every stage and gate, one run each. What is in the journal is not asked again."""
+    with _explained(), open_instance() as instance:
+        settings = load_settings().settings
+        _tell_engine(settings)
+        runs = _backfill(instance, settings, batches)
+        console.print(shown.batch_table(instance, Lake(settings.lake)))
+        if any(not run.success for run in runs):
+            raise typer.Exit(1)
+
+
+@app.command()
+def status() -> None:
+    """Rows, failures and gates of every batch."""
+    with _explained(), open_instance() as instance:
+        settings = load_settings().settings
+        lake = Lake(settings.lake)
+        console.print(shown.batch_table(instance, lake), shown.summary(instance, lake, settings))
+
+
+@app.command()
+def show(prompt_id: Annotated[str, typer.Argument(help="As in any table's prompt_id column.")]) -> None:
+    """One prompt's whole story: who added which thought, what was dropped and why, at what cost."""
+    with _explained():
+        pages = list(shown.story(lake := Lake(load_settings().settings.lake), prompt_id))
+        for page in pages:
+            console.print(page)
+        if pages:
+            return
+        batch = shown.batch_of(lake, prompt_id)
+        if batch is None:
+            raise SetupError(f"no prompt '{prompt_id}' in {lake.root}; ids are in the column prompt_id of every table")
+        console.print(f"Prompt {prompt_id} waits in batch {batch}: run `aidsafe backfill {batch}`.")
+
+
+@app.command()
+def doctor() -> None:
+    """Print the settings in force and where they came from, and probe what they name."""
+    with _explained():
+        loaded = load_settings()
+        values = shown.Table("setting", "value", "from", title="Settings in force")
+        for key, value, origin in doctoring.values_in_force(loaded):
+            values.add_row(key, escape(value), origin if origin == "default" else f"[bold]{escape(origin)}[/]")
+        console.print(values)
+        findings = list(doctoring.examine(loaded.settings))
+        for finding in findings:
+            mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[dim]–[/]"}[finding.ok]
+            console.print(f"{mark} [bold]{finding.what}[/] {escape(finding.detail)}", highlight=False, soft_wrap=True)
+        if any(finding.ok is False for finding in findings):
+            raise typer.Exit(1)
+
+
+def _complain(what: str, why: str) -> None:
+    console.print(f"[bold red]{what}[/] {escape(why)}", highlight=False, soft_wrap=True)
+
+
+def _sample(per_source: int) -> list[dict[str, Any]]:
+    from aidsafe_dagster.sources.source import bundled_sources
+
+    return [{"name": s.name, "path": str(s.path), "limit": per_source} for s in bundled_sources()]
+
+
+def _tell_engine(settings: Settings) -> None:
+    if settings.engine == "rehearsal":
+        console.print(shown.REHEARSAL)
+    else:
+        console.print(f"Engine: {settings.endpoint.model} at {settings.endpoint.base_url}")
+
+
+def _ingest(instance: dg.DagsterInstance, config: dict[str, Any] | None) -> BatchRun:
+    with console.status("Ingesting prompts …"):
+        run = run_job(instance, "ingest_sources", config=config)
+    if not run.success:
+        _complain("Error", run.error)
+    return run
+
+
+def _backfill(instance: dg.DagsterInstance, settings: Settings, wanted: list[str] | None) -> list[BatchRun]:
+    for run_id in report_dead_runs(instance):
+        console.print(f"[yellow]Run {run_id[:8]} was killed earlier; its work goes on from the journal.[/]")
+    lake = Lake(settings.lake)
+    known = instance.get_dynamic_partitions("batches")
+    if missing := sorted(set(wanted or ()) - set(known)):
+        raise unknown("batch", missing[0], known, "backfill")
+    todo = wanted or unfinished(instance, lake, settings, known)
+    runs = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("batches", total=len(todo))
+        for batch in todo:
+            progress.update(task, description=f"batch {batch}")
+            runs.append(run_job(instance, "make_batch", partition=batch))
+            progress.advance(task)
+            if not runs[-1].success:
+                _complain(f"✗ {batch}", runs[-1].error)
+    if todo:
+        runs.append(run_job(instance, "build_reports"))
+    console.print(f"{len(todo)} batches run, {len(known) - len(todo)} were finished before.")
+    return runs
+
+
+def _summarise(instance: dg.DagsterInstance, settings: Settings) -> None:
+    lake = Lake(settings.lake)
+    console.print()
+    console.print(shown.best_transcript(lake))
+    console.print(shown.summary(instance, lake, settings))
+    console.print(shown.places(settings, lake))

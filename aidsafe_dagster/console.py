@@ -1,0 +1,201 @@
+"""What the terminal shows: the summary of a demo, the state of the batches, one row's whole story."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from rich.console import Console, Group, RenderableType
+from rich.markdown import Markdown
+from rich.panel import Panel
+from rich.table import Table
+
+from aidsafe_dagster.assets.gates import gate
+from aidsafe_dagster.assets.ingestion import DROPPED, INGESTED
+from aidsafe_dagster.lake import RECORDS, Lake
+from aidsafe_dagster.recipe.records import (
+    DeliberatedCot,
+    Failure,
+    PreferencePair,
+    RefinedCot,
+    SeedCot,
+    Stage,
+    ThoughtVerdict,
+)
+from aidsafe_dagster.recipe.transcript import (
+    deliberated_transcript,
+    failure_transcript,
+    pair_transcript,
+    refined_transcript,
+    seed_transcript,
+)
+from aidsafe_dagster.settings import Settings
+from aidsafe_dagster.tables import from_frame
+
+console = Console()
+REHEARSAL = "[bold yellow]REHEARSAL[/] · every answer was simulated by rule, none came from a model; not for training"
+
+
+def summary(instance: dg.DagsterInstance, lake: Lake, settings: Settings) -> RenderableType:
+    """The dataset so far: rows per stage, thoughts, failures, tokens, checks."""
+    parts: list[RenderableType] = [REHEARSAL] if _any_simulated(lake) else []
+    parts += [_stage_table(instance, lake), _thought_table(lake), _failure_table(lake)]
+    return Group(*parts)
+
+
+def batch_table(instance: dg.DagsterInstance, lake: Lake) -> Table:
+    """A line per batch, a column per stage: rows, failed rows, gate."""
+    found = Table("batch", *(str(stage) for stage in Stage), title="Batches (rows, ✗ failed; ● gate open, ○ closed)")
+    for batch in lake.batches(INGESTED):
+        found.add_row(batch, *(_cell(instance, lake, stage, batch) for stage in Stage))
+    return found
+
+
+def best_transcript(lake: Lake) -> RenderableType:
+    """The deliberation that shows most: thoughts of several turns, something dropped, yet short enough to read."""
+    rows = lake.all_rows(Stage.REFINED_COTS)
+    if rows is None or not rows.height:
+        return "[yellow]No refined chain of thought yet.[/]"
+    prompt_id = rows.sort(_interest(), "prompt_id", descending=[True, False]).item(0, "prompt_id")
+    return Panel(Markdown(_refined_page(lake, prompt_id)), title="One deliberation", border_style="cyan", padding=(1, 2))
+
+
+def story(lake: Lake, prompt_id: str) -> Iterator[RenderableType]:
+    """Everything known of one prompt, stage by stage; nothing if it is unknown."""
+    batch = batch_of(lake, prompt_id)
+    if batch is None:
+        return
+    pages = {
+        Stage.SEED_COTS: lambda row: seed_transcript(_one(row, SeedCot)),
+        Stage.DELIBERATED_COTS: lambda row: deliberated_transcript(_one(row, DeliberatedCot)),
+        Stage.REFINED_COTS: lambda row: _refined_page(lake, row.item(0, "prompt_id")),
+        Stage.PREFERENCE_PAIRS: lambda row: pair_transcript(_one(row, PreferencePair)),
+    }
+    for stage, page in pages.items():
+        if lake.has(stage, batch) and (row := _row(lake, stage, batch, prompt_id)) is not None:
+            yield Panel(Markdown(page(row)), title=str(stage), border_style="cyan")
+        failed = lake.failures(stage, batch).filter(pl.col("prompt_id") == prompt_id)
+        for failure in from_frame(failed, Failure):
+            yield Panel(Markdown(failure_transcript(failure)), title=str(stage), border_style="red")
+
+
+def batch_of(lake: Lake, prompt_id: str) -> str | None:
+    """The batch of a prompt, None if it was never ingested."""
+    known = lake.all_rows(INGESTED, ["prompt_id", "batch"])
+    found = [] if known is None else known.filter(pl.col("prompt_id") == prompt_id)["batch"].to_list()
+    return found[0] if found else None
+
+
+def places(settings: Settings, lake: Lake) -> Table:
+    """Where everything lies."""
+    found = Table(show_header=False, box=None, title="Where things are", title_justify="left")
+    found.add_row("rows (Parquet, a file per asset and batch)", str(lake.root))
+    found.add_row("warehouse (DuckDB views: sft, dpo, failures, accounting …)", str(settings.warehouse))
+    found.add_row("journal (every completion)", str(settings.journal).removeprefix("sqlite:///"))
+    found.add_row("one prompt's whole story", "aidsafe show PROMPT_ID")
+    found.add_row("the asset graph, checks and transcripts in the browser", "make dev")
+    return found
+
+
+def _stage_table(instance: dg.DagsterInstance, lake: Lake) -> Table:
+    found = Table("stage", title="Rows per stage")
+    for column in ("rows", "failed", "tokens p50", "tokens p95", "gates open", "calls", "tokens in", "tokens out"):
+        found.add_column(column, justify="right")
+    for stage in Stage:
+        batches = lake.batches(stage)
+        rows = lake.all_rows(stage)
+        if rows is None:
+            continue
+        failed = sum(lake.failures(stage, batch).height for batch in batches)
+        opened = sum(gate(instance, lake, stage, batch).open for batch in batches)
+        gates = f"[green]{opened}/{len(batches)}[/]" if opened == len(batches) else f"[red]{opened}/{len(batches)}[/]"
+        found.add_row(str(stage), str(rows.height), str(failed or "·"), *_lengths(rows), gates, *_cost(rows))
+    return found
+
+
+def _lengths(rows: pl.DataFrame) -> tuple[str, str]:
+    column = next((c for c in ("cot_tokens", "chosen_cot_tokens") if c in rows.columns), None)
+    if column is None or not rows.height:
+        return "·", "·"
+    median, high = (rows[column].quantile(q, "nearest") for q in (0.5, 0.95))
+    return f"{median:.0f}", f"{high:.0f}"
+
+
+def _cost(rows: pl.DataFrame) -> tuple[str, str, str]:
+    if "usage" not in rows.columns or not rows.height:
+        return "·", "·", "·"
+    usage = rows["usage"].struct.unnest().sum()
+    return tuple(  # type: ignore[return-value]
+        f"{usage.item(0, c):,}" if usage.item(0, c) else "·" for c in ("calls", "prompt_tokens", "completion_tokens")
+    )
+
+
+def _thought_table(lake: Lake) -> Table:
+    found = Table(title="Thoughts and tokens through refinement", show_header=False)
+    rows = lake.all_rows(Stage.REFINED_COTS)
+    if rows is None or not rows.height:
+        return found
+    verdicts = Counter(rows["judgements"].explode().struct.field("verdict").to_list())
+    kept = verdicts.pop(ThoughtVerdict.KEEP, 0)
+    dropped = ", ".join(f"{n} {verdict}" for verdict, n in verdicts.most_common())
+    before, after = rows["deliberated_cot_tokens"].mean(), rows["cot_tokens"].mean()
+    found.add_row("thoughts kept", str(kept))
+    found.add_row("thoughts dropped", f"{verdicts.total()} ({dropped})" if dropped else "0")
+    found.add_row("tokens of a CoT, mean", f"{before:.0f} deliberated → {after:.0f} refined")
+    return found
+
+
+def _failure_table(lake: Lake) -> Table:
+    found = Table("what", "reason", "rows", title="Left out, with the reason")
+    dropped = lake.all_rows(DROPPED)
+    if dropped is not None:
+        for reason, n in sorted(Counter(dropped["reason"].to_list()).items()):
+            found.add_row("ingestion", reason, str(n))
+    for stage in Stage:
+        reasons = Counter[str]()
+        for batch in lake.batches(stage):
+            reasons.update(lake.failures(stage, batch)["reason"].to_list())
+        for reason, n in sorted(reasons.items()):
+            found.add_row(str(stage), reason, str(n))
+    return found
+
+
+def _cell(instance: dg.DagsterInstance, lake: Lake, stage: Stage, batch: str) -> str:
+    if not lake.has(stage, batch):
+        return "[dim]–[/]"
+    failed = lake.failures(stage, batch).height
+    mark = "[green]●[/]" if gate(instance, lake, stage, batch).open else "[red]○[/]"
+    return f"{lake.rows(stage, batch).height}{f' [red]✗{failed}[/]' if failed else ''} {mark}"
+
+
+def _interest() -> pl.Expr:
+    verdicts = pl.col("judgements").list.eval(pl.element().struct.field("verdict"))
+    dropped = verdicts.list.eval(pl.element() != str(ThoughtVerdict.KEEP)).list.sum()
+    rounds = pl.col("deliberated_thoughts").list.eval(pl.element().struct.field("round")).list.max()
+    return pl.min_horizontal(dropped, 2) * 3 + pl.min_horizontal(rounds, 2) * 2 - pl.col("deliberated_cot_tokens") / 400
+
+
+def _refined_page(lake: Lake, prompt_id: str) -> str:
+    batch = batch_of(lake, prompt_id)
+    assert batch is not None
+    row = _row(lake, Stage.REFINED_COTS, batch, prompt_id)
+    assert row is not None
+    before = _row(lake, Stage.DELIBERATED_COTS, batch, prompt_id) if lake.has(Stage.DELIBERATED_COTS, batch) else None
+    turns = _one(before, DeliberatedCot).turns if before is not None else ()
+    return refined_transcript(_one(row, RefinedCot), turns)
+
+
+def _row(lake: Lake, stage: Stage, batch: str, prompt_id: str) -> pl.DataFrame | None:
+    found = lake.rows(stage, batch).filter(pl.col("prompt_id") == prompt_id)
+    return found if found.height else None
+
+
+def _one(frame: pl.DataFrame, record: Any) -> Any:
+    (row,) = from_frame(frame, record)
+    return row
+
+
+def _any_simulated(lake: Lake) -> bool:
+    frames: Sequence[pl.DataFrame | None] = [lake.all_rows(s, ["simulated"]) for s in RECORDS if s is not Stage.PROMPTS]
+    return any(bool(frame["simulated"].any()) for frame in frames if frame is not None)

@@ -1,0 +1,180 @@
+"""What is measured on each row of a stage: a flat frame of plain columns, one line per row, in the order of the rows.
+
+Great Expectations reads this frame and never the texts, so it stays small. A null where a number is due means that the
+row lacks the text, and the suites do not let a null pass.
+"""
+
+from collections.abc import Callable, Mapping
+
+import polars as pl
+
+from aidsafe_dagster.quality.agent_talk import agent_talk
+from aidsafe_dagster.quality.coverage import citations
+from aidsafe_dagster.quality.tokens import TokenCounter
+from aidsafe_dagster.recipe.errors import unknown
+from aidsafe_dagster.recipe.policies import Policies
+from aidsafe_dagster.recipe.records import Stage
+
+KEYS = ("prompt_id", "batch", "source", "source_row", "licence")
+_MADE = (*KEYS, "simulated")
+
+
+def metrics_of(stage: str, rows: pl.DataFrame, policies: Policies, counter: TokenCounter) -> pl.DataFrame:
+    """The metric frame of a stage's rows. Token columns count tokens, `*_ratio` are shares, lists are joined text.
+
+    Raises:
+        SetupError: there is no such stage.
+    """
+    if stage not in _METRICS:
+        raise unknown("stage", stage, map(str, _METRICS), "quality checks")
+    return _METRICS[Stage(stage)](rows, policies, counter)
+
+
+def _prompts(rows: pl.DataFrame, policies: Policies, counter: TokenCounter) -> pl.DataFrame:
+    return rows.select(*KEYS, _tokens(rows["prompt"], "prompt_tokens", counter), _blank("prompt"))
+
+
+def _seed_cots(rows: pl.DataFrame, policies: Policies, counter: TokenCounter) -> pl.DataFrame:
+    table = rows.select(
+        *_MADE,
+        "cot_tokens",
+        _tokens(rows["response"], "response_tokens", counter),
+        pl.col("thoughts").list.len().cast(pl.Int64),
+        (_blank("prompt", "response") + _blank_thoughts()).alias("blank_texts"),
+    )
+    return pl.concat([table, _coverage(rows, policies)], how="horizontal")
+
+
+def _deliberated_cots(rows: pl.DataFrame, policies: Policies, counter: TokenCounter) -> pl.DataFrame:
+    turns = rows.select(pl.col("turns").list.len().cast(pl.Int64), "outcome", "stalled")
+    return pl.concat([_seed_cots(rows, policies, counter), turns], how="horizontal")
+
+
+def _refined_cots(rows: pl.DataFrame, policies: Policies, counter: TokenCounter) -> pl.DataFrame:
+    texts = rows.select("prompt", _cot().alias("cot"), "response")
+    refined = rows.select(
+        "deliberated_cot_tokens",
+        (pl.col("cot_tokens") / pl.max_horizontal("deliberated_cot_tokens", 1)).alias("refined_ratio"),
+        "rests_on_dropped",
+        _talk(texts, "cot", "response"),
+    )
+    return pl.concat([_seed_cots(rows, policies, counter), refined], how="horizontal")
+
+
+def _preference_pairs(rows: pl.DataFrame, policies: Policies, counter: TokenCounter) -> pl.DataFrame:
+    same = (pl.col("chosen_cot") == pl.col("rejected_cot")) & (pl.col("chosen_response") == pl.col("rejected_response"))
+    return rows.select(
+        *_MADE,
+        "chosen_cot_tokens",
+        "rejected_cot_tokens",
+        _tokens(rows["chosen_response"], "chosen_response_tokens", counter),
+        _tokens(rows["rejected_response"], "rejected_response_tokens", counter),
+        "similarity",
+        same.alias("same_text"),
+        _blank("prompt", "belief", "chosen_cot", "chosen_response", "rejected_cot", "rejected_response"),
+        _talk(rows, "chosen_cot", "chosen_response"),
+    )
+
+
+def _fine_tune_splits(rows: pl.DataFrame, policies: Policies, counter: TokenCounter) -> pl.DataFrame:
+    sft = pl.col("kind") == "sft"
+    said = pl.when(sft).then(_last("messages")).otherwise(_last("chosen"))
+    asked = pl.when(sft).then(_first("messages")).otherwise(_first("prompt"))
+    told = pl.format("<think>\n{}\n</think>\n\n{}", "thinking", "response")
+    return rows.select(
+        *_MADE,
+        "kind",
+        "split",
+        pl.format("{}/{}", "prompt_id", "kind").alias("row_key"),
+        pl.col("split").n_unique().over("prompt_id").cast(pl.Int64).alias("splits_of_prompt"),
+        _tokens(rows["thinking"], "thinking_tokens", counter),
+        _tokens(rows["response"], "response_tokens", counter),
+        (said == told).fill_null(value=False).alias("turn_is_whole"),
+        pl.when(sft).then(False).otherwise(said == _last("rejected")).alias("same_text"),
+        _blank("thinking", "response"),
+        _talk(rows.select(asked.alias("prompt"), "thinking", "response"), "thinking", "response"),
+    )
+
+
+_METRICS: Mapping[Stage, Callable[[pl.DataFrame, Policies, TokenCounter], pl.DataFrame]] = {
+    Stage.PROMPTS: _prompts,
+    Stage.SEED_COTS: _seed_cots,
+    Stage.DELIBERATED_COTS: _deliberated_cots,
+    Stage.REFINED_COTS: _refined_cots,
+    Stage.PREFERENCE_PAIRS: _preference_pairs,
+    Stage.FINE_TUNE_SPLITS: _fine_tune_splits,
+}
+
+
+def _tokens(texts: pl.Series, name: str, counter: TokenCounter) -> pl.Series:
+    counts = [None if text is None else counter(text) for text in texts]
+    return pl.Series(name, counts, dtype=pl.Int64)
+
+
+def _blank(*columns: str) -> pl.Expr:
+    """Number of these texts that are null or white space."""
+    blank = [(pl.col(c).is_null() | (pl.col(c).str.strip_chars() == "")).cast(pl.Int64) for c in columns]
+    return pl.sum_horizontal(blank).alias("blank_texts")
+
+
+def _blank_thoughts() -> pl.Expr:
+    """Number of thoughts without text; no thoughts at all count as one."""
+    text = pl.element().struct.field("text")
+    blank = pl.col("thoughts").list.eval(text.is_null() | (text.str.strip_chars() == "")).list.sum().cast(pl.Int64)
+    return pl.when(pl.col("thoughts").list.len() > 0).then(blank).otherwise(1)
+
+
+def _cot() -> pl.Expr:
+    return pl.col("thoughts").list.eval(pl.element().struct.field("text")).list.join("\n\n", ignore_nulls=True)
+
+
+def _coverage(rows: pl.DataFrame, policies: Policies) -> pl.DataFrame:
+    """Rules cited and unknown, policies applicable and uncovered, per row."""
+    known = pl.col("rule").is_in(list(policies.rule_ids))
+    cited = (
+        citations(rows)
+        .group_by("row")
+        .agg(
+            pl.col("rule").n_unique().cast(pl.Int64).alias("cited_rules"),
+            pl.col("rule").filter(~known).n_unique().cast(pl.Int64).alias("unknown_rules"),
+            pl.col("rule").filter(~known).unique(maintain_order=True).str.join(", ").alias("unknown"),
+            pl.col("policy").filter(known).unique().alias("covered"),
+        )
+    )
+    lines = rows.select(pl.int_range(pl.len(), dtype=pl.Int64).alias("row"), "applicable_policies", "thoughts")
+    joined = lines.join(cited, on="row", how="left", maintain_order="left").with_columns(
+        pl.col("cited_rules", "unknown_rules").fill_null(0),
+        pl.col("unknown").fill_null(""),
+        pl.col("covered").fill_null(pl.lit([], dtype=pl.List(pl.String))),
+    )
+    missing = pl.col("applicable_policies").list.set_difference("covered")
+    return joined.select(
+        _of_thoughts("cited_rules"),
+        _of_thoughts("unknown_rules"),
+        "unknown",
+        pl.col("applicable_policies").list.len().cast(pl.Int64).alias("applicable"),
+        missing.list.len().cast(pl.Int64).alias("uncovered_policies"),
+        missing.list.sort().list.join(", ").alias("uncovered"),
+    )
+
+
+def _of_thoughts(column: str) -> pl.Expr:
+    """Null where the row has no list of thoughts to count in."""
+    return pl.when(pl.col("thoughts").is_not_null()).then(pl.col(column)).alias(column)
+
+
+def _talk(texts: pl.DataFrame, *columns: str) -> pl.Series:
+    """What a row's texts say of their making, beyond what its prompt says; empty if nothing."""
+    said = [
+        next((talk for text in row[1:] if (talk := agent_talk(text or "", row[0] or ""))), "")
+        for row in texts.select("prompt", *columns).iter_rows()
+    ]
+    return pl.Series("agent_talk", said, dtype=pl.String)
+
+
+def _first(messages: str) -> pl.Expr:
+    return pl.col(messages).list.first().struct.field("content")
+
+
+def _last(messages: str) -> pl.Expr:
+    return pl.col(messages).list.last().struct.field("content")

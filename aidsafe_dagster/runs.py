@@ -1,0 +1,143 @@
+"""Runs started from the command line: real Dagster runs on the real instance, one batch after another.
+
+The web UI and the daemon are not needed, and they see everything afterwards. A run is marked with the process that
+drives it, so that the next command can tell a run that is going on from one whose process was killed.
+"""
+
+import os
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from aidsafe_dagster.assets.gates import gate
+from aidsafe_dagster.lake import Lake
+from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.policies import load_policies
+from aidsafe_dagster.recipe.records import Stage
+from aidsafe_dagster.recipe.templates import SPEAKERS, Templates
+from aidsafe_dagster.settings import Settings
+
+_PROCESS_TAG = "aidsafe/process"
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_GOING_ON = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
+
+
+def open_instance() -> dg.DagsterInstance:
+    """The Dagster instance of DAGSTER_HOME, or of the `dagster.yaml` in this folder.
+
+    Raises:
+        SetupError: there is neither.
+    """
+    if not os.environ.get("DAGSTER_HOME"):
+        if not Path("dagster.yaml").exists():
+            raise SetupError("no Dagster instance: run this where dagster.yaml lies, or set DAGSTER_HOME")
+        os.environ["DAGSTER_HOME"] = str(Path.cwd())
+    return dg.DagsterInstance.get()
+
+
+@dataclass(frozen=True)
+class BatchRun:
+    """What came of one batch's run."""
+
+    batch: str
+    run_id: str
+    success: bool
+    error: str
+
+
+def run_job(
+    instance: dg.DagsterInstance,
+    job: str,
+    *,
+    partition: str | None = None,
+    config: dict[str, Any] | None = None,
+    on_event: Callable[[dg.DagsterEvent], None] = lambda event: None,
+) -> BatchRun:
+    """Executes a job of the code location in this process, as a run of the instance."""
+    from aidsafe_dagster.definitions import defs
+
+    definition = defs.resolve_job_def(job)
+    tags = {_PROCESS_TAG: _this_process()}
+    if partition is not None:
+        tags["dagster/partition"] = partition
+    result = definition.execute_in_process(
+        instance=instance,
+        partition_key=partition,
+        run_config=_QUIET | (config or {}),
+        tags=tags,
+        raise_on_error=False,
+    )
+    for event in result.all_events:
+        on_event(event)
+    return BatchRun(partition or job, result.run_id, result.success, _first_error(result.all_events))
+
+
+def report_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Marks as failed the command line's runs on this machine whose process is gone; returns their ids."""
+    dead = []
+    for run in instance.get_runs(dg.RunsFilter(statuses=_GOING_ON)):
+        process = run.tags.get(_PROCESS_TAG)
+        if process and process != _this_process() and _is_of_this_machine(process) and not _is_alive(process):
+            instance.report_run_failed(run, "The process that drove this run was killed; its calls are in the journal.")
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+            dead.append(run.run_id)
+    return dead
+
+
+def unfinished(instance: dg.DagsterInstance, lake: Lake, settings: Settings, batches: Sequence[str]) -> list[str]:
+    """The batches that lack a stage, whose gates are not all open, or that older policies or templates made."""
+    policies = load_policies(settings.policies).version
+    templates = Templates(settings.prompts)
+    return [
+        batch
+        for batch in batches
+        if not all(
+            lake.has(stage, batch)
+            and gate(instance, lake, stage, batch).open
+            and _is_current(lake, stage, batch, policies, templates)
+            for stage in Stage
+        )
+    ]
+
+
+def _is_current(lake: Lake, stage: Stage, batch: str, policies: str, templates: Templates) -> bool:
+    if stage not in SPEAKERS:
+        return True
+    made_by = lake.rows(stage, batch).select("policies_version", "templates_version").unique().rows()
+    return made_by in ([], [(policies, templates.version(stage))])
+
+
+def _first_error(events: Sequence[dg.DagsterEvent]) -> str:
+    for event in events:
+        if event.is_step_failure and event.step_failure_data.error:
+            error = event.step_failure_data.error
+            return (error.cause.message if error.cause else error.message).strip()
+    return ""
+
+
+def _this_process() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"
+
+
+def _is_of_this_machine(process: str) -> bool:
+    return process.partition(":")[0] == socket.gethostname()
+
+
+def _is_alive(process: str) -> bool:
+    _, pid, started = process.split(":")
+    return _started(int(pid)) == started
+
+
+def _started(pid: int) -> str:
+    """When a process started, in a form that a reused pid does not repeat; empty if there is no such process."""
+    import psutil
+
+    try:
+        return f"{psutil.Process(pid).create_time():.2f}"
+    except psutil.NoSuchProcess:
+        return ""
+

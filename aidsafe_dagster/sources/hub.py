@@ -1,0 +1,118 @@
+"""Datasets on the Hugging Face Hub: the files of one commit, downloaded to the local cache.
+
+A branch or tag is resolved to a commit first, and that is what gets recorded. No message quotes the client's own error:
+some of those repeat the request's headers, and with them the token.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from httpx2 import HTTPError
+from huggingface_hub import HfApi
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.sources.files import SUFFIXES, is_supported
+from aidsafe_dagster.sources.source import SourceSpec
+
+
+@dataclass(frozen=True)
+class HubAccess:
+    """How to reach the Hub. None: what huggingface_hub uses by itself."""
+
+    endpoint: str | None = None
+    token: str | None = field(default=None, repr=False)
+    cache: Path | None = None
+
+
+@dataclass(frozen=True)
+class HubFile:
+    name: str
+    """Path inside the dataset."""
+    path: Path
+    """The downloaded copy."""
+
+
+@dataclass(frozen=True)
+class HubDataset:
+    """Files of a dataset, in the order of their names, at the commit `revision` (40 hex digits)."""
+
+    revision: str
+    files: tuple[HubFile, ...]
+
+
+def download(spec: SourceSpec, access: HubAccess) -> HubDataset:
+    """Fetches the files that the source's glob names; those already in the cache are not fetched again.
+
+    Raises:
+        SetupError: no such dataset, revision or file, no access, or no connection; says what to do.
+    """
+    dataset = spec.dataset or ""
+    api = HfApi(endpoint=access.endpoint, token=access.token)
+    with _explained(spec):
+        info = api.dataset_info(dataset, revision=spec.revision)
+        revision = info.sha or spec.revision
+        names = _matching(spec, [sibling.rfilename for sibling in info.siblings or ()])
+        paths = [
+            api.hf_hub_download(dataset, name, repo_type="dataset", revision=revision, cache_dir=access.cache)
+            for name in names
+        ]
+    return HubDataset(revision, tuple(HubFile(name, Path(path)) for name, path in zip(names, paths, strict=True)))
+
+
+def _matching(spec: SourceSpec, names: Sequence[str]) -> list[str]:
+    readable = sorted(filter(is_supported, names))
+    chosen = [name for name in readable if spec.glob is None or fnmatchcase(name, spec.glob)]
+    if not chosen:
+        wanted = f"matches '{spec.glob}'" if spec.glob else f"is one of {', '.join(SUFFIXES)}"
+        there = ", ".join(readable[:10]) or "(none)"
+        raise SetupError(f"{_place(spec)}: no readable file {wanted}. Set 'files' to a glob of these: {there}")
+    return chosen
+
+
+def _place(spec: SourceSpec) -> str:
+    return f"source '{spec.name}': dataset '{spec.dataset}'"
+
+
+@contextmanager
+def _explained(spec: SourceSpec) -> Iterator[None]:
+    try:
+        yield
+    except (HTTPError, HFValidationError, EntryNotFoundError, OSError) as error:
+        # Without its cause: the client's error may hold the token.
+        raise SetupError(f"{_place(spec)}: {_advice(spec, error)}") from None
+
+
+def _advice(spec: SourceSpec, error: Exception) -> str:
+    kind = type(error).__name__
+    if isinstance(error, HfHubHTTPError):
+        return _advice_on_answer(spec, error)
+    if isinstance(error, HFValidationError):
+        return "not a valid id. Expected '<owner>/<dataset>'"
+    if isinstance(error, LocalEntryNotFoundError | HTTPError | ConnectionError):
+        return f"the Hub cannot be reached ({kind}). Check network, endpoint, token and offline mode"
+    return f"the download failed ({kind}). Check the cache folder and the space on its disk"
+
+
+def _advice_on_answer(spec: SourceSpec, error: HfHubHTTPError) -> str:
+    status = error.response.status_code
+    if isinstance(error, GatedRepoError):
+        return "it is gated. Accept its terms on the Hub, and use a token of that account"
+    if isinstance(error, RevisionNotFoundError):
+        return f"there is no revision '{spec.revision}'. Use a branch, a tag or a full commit id"
+    if isinstance(error, RepositoryNotFoundError):
+        return "not found, or private. Check the id, and that the token may read it"
+    if status in (401, 403):
+        return f"access refused (HTTP {status}). Check that the token is valid and may read it"
+    return f"the Hub answered with HTTP {status}. Try again later"

@@ -1,0 +1,79 @@
+"""What a person writes down to name a source of prompts.
+
+    [[sources]]
+    name = "beavertails"                # becomes part of partition keys and file names
+    preset = "beavertails"              # or path = "prompts.csv", or hub = "<owner>/<dataset>"
+    limit = 5000
+
+Only shapes are checked here; whether the file, the dataset and its columns exist shows when the source is read.
+"""
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, StringConstraints, field_validator, model_validator
+
+from aidsafe_dagster.recipe.records import Record
+from aidsafe_dagster.sources.presets import PRESETS, Preset
+
+SAMPLES = Path(__file__).parent.parent / "samples"
+
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+class ColumnMapping(Record):
+    """Names of the columns in the source. None: the usual names are looked for."""
+
+    prompt: Name | None = None
+    category: Name | None = None
+    licence: Name | None = None
+
+
+class SourceSpec(Record):
+    """One source of prompts: a file (`path`), or a dataset on the Hub (`hub`, or the one its preset knows)."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]{0,39}$")]
+    path: Path | None = None
+    hub: Name | None = Field(default=None, description="id of a dataset repository on the Hub, '<owner>/<dataset>'")
+    preset: Name | None = Field(default=None, description=f"a known shape: {', '.join(sorted(PRESETS))}")
+    revision: Name = Field(default="main", description="branch, tag or commit on the Hub; the commit is recorded")
+    files: Name | None = Field(default=None, description="glob of the files in the Hub dataset; default: all")
+    columns: ColumnMapping = ColumnMapping()
+    licence: Name | None = Field(default=None, description="licence of all rows, unless a licence column is mapped")
+    limit: int | None = Field(default=None, ge=1, description="rows to read at most, good or bad")
+
+    @field_validator("preset")
+    @classmethod
+    def _is_known(cls, preset: str | None) -> str | None:
+        if preset is not None and preset not in PRESETS:
+            raise ValueError(f"unknown preset '{preset}'. Valid: {', '.join(sorted(PRESETS))}")
+        return preset
+
+    @model_validator(mode="after")
+    def _has_one_origin(self) -> Self:
+        if self.path and self.hub:
+            raise ValueError("give either 'path' (a file) or 'hub' (a dataset on the Hub), not both")
+        if not self.path and not self.dataset:
+            raise ValueError("give 'path' (a file) or 'hub' (a dataset on the Hub)")
+        if self.path and (self.files or self.revision != "main"):
+            raise ValueError("'files' and 'revision' belong to 'hub'; a 'path' is one file")
+        return self
+
+    @property
+    def shape(self) -> Preset | None:
+        return PRESETS[self.preset] if self.preset else None
+
+    @property
+    def dataset(self) -> str | None:
+        """Id of the Hub dataset; None for a file."""
+        return None if self.path else self.hub or (self.shape.hub if self.shape else None)
+
+    @property
+    def glob(self) -> str | None:
+        """Glob of the files in the Hub dataset; None for all data files."""
+        return self.files or (self.shape.files if self.shape else None)
+
+
+def bundled_sources() -> tuple[SourceSpec, ...]:
+    """The sample prompts that come with the package, one source per file; each row carries its own licence."""
+    return tuple(SourceSpec(name=file.stem, path=file) for file in sorted(SAMPLES.glob("*.jsonl")))

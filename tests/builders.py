@@ -1,0 +1,189 @@
+"""Builders of rows: each gives a valid row that passes every check; a test names only what it is about.
+
+    a_seed_cot(response="")         a_refined_cot(prompt_id="p2", thoughts=(a_refined_thought(rules=()),))
+
+Token counts follow from the thoughts, unless they are given.
+"""
+
+from typing import Any
+
+from aidsafe_dagster.quality.tokens import estimate_tokens
+from aidsafe_dagster.recipe.fine_tune_splits import SplitSettings, dpo_row, sft_row
+from aidsafe_dagster.recipe.policies import Policies, Policy
+from aidsafe_dagster.recipe.records import (
+    DeliberatedCot,
+    Failure,
+    FailureReason,
+    FineTuneRow,
+    Intent,
+    Judgement,
+    Message,
+    PreferencePair,
+    Prompt,
+    RefinedCot,
+    RefinedThought,
+    SeedCot,
+    Thought,
+    ThoughtVerdict,
+    Turn,
+    Usage,
+)
+from aidsafe_dagster.recipe.seed_cots import cot_text
+
+FIRST = "The user wants to know how a lock works, which is common knowledge and harms nobody, so it can be explained."
+SECOND = "Opening a lock that is not one's own would be illegal, so the answer says to ask the owner or a locksmith."
+THIRD = "Being of use matters as well: a refusal would leave an honest question without the answer that it deserves."
+RESPONSE = "A pin tumbler lock opens when the key lifts each pin to the shear line. Practise on locks that you own."
+
+
+def policies() -> Policies:
+    """Three small policies; `helpfulness` always applies."""
+    return Policies(
+        policies=(
+            _policy("fraud", "Fraud and deception", {"1": "Help no one to deceive.", "2": "Name the deception."}),
+            _policy("helpfulness", "Respect and helpfulness", {"1": "Be of use.", "2": "Respect."}, applies="always"),
+            _policy("illegal", "Illegal activity", {"1": "Help with no crime.", "2": "Say what is lawful."}),
+        )
+    )
+
+
+def a_prompt(**changes: Any) -> Prompt:
+    return Prompt(**(_origin() | changes))
+
+
+def a_thought(**changes: Any) -> Thought:
+    values = {"number": 1, "text": FIRST, "rules": ("illegal.1",), "agent": "initializer", "round": 0}
+    return Thought(**(values | changes))
+
+
+def a_refined_thought(**changes: Any) -> RefinedThought:
+    values = {"number": 1, "text": FIRST, "rules": ("illegal.1", "helpfulness.1"), "origins": (1,)}
+    return RefinedThought(**(values | changes))
+
+
+def a_seed_cot(**changes: Any) -> SeedCot:
+    thoughts = (a_thought(), a_thought(number=2, text=SECOND, rules=("illegal.2", "helpfulness.1")))
+    return SeedCot(**_counted(_reasoned() | {"thoughts": thoughts} | changes))
+
+
+def a_deliberated_cot(**changes: Any) -> DeliberatedCot:
+    values = {
+        "thoughts": _deliberated_thoughts(),
+        "turns": (
+            Turn(agent="deliberator_1", round=1, verdict="revise", comment="Usefulness is missing.", added=(3,)),
+            Turn(agent="deliberator_2", round=1, verdict="agree", comment="Nothing to add.", added=()),
+        ),
+        "outcome": "consensus",
+        "stalled": False,
+    }
+    return DeliberatedCot(**_counted(_reasoned() | values | changes))
+
+
+def a_refined_cot(**changes: Any) -> RefinedCot:
+    before = changes.get("deliberated_thoughts", _deliberated_thoughts())
+    values: dict[str, Any] = {
+        "thoughts": (a_refined_thought(), a_refined_thought(number=2, text=SECOND, rules=("illegal.2",), origins=(2,))),
+        "deliberated_thoughts": before,
+        "judgements": (
+            Judgement(thought=1, verdict=ThoughtVerdict.KEEP, reason="Sets out the case."),
+            Judgement(thought=2, verdict=ThoughtVerdict.KEEP, reason="Names the limit."),
+            Judgement(thought=3, verdict=ThoughtVerdict.REDUNDANT, reason="Follows from the first."),
+        ),
+        "deliberated_cot_tokens": estimate_tokens(cot_text(before)),
+        "rests_on_dropped": False,
+    }
+    return RefinedCot(**_counted(_reasoned() | values | changes))
+
+
+def a_pair(**changes: Any) -> PreferencePair:
+    values: dict[str, Any] = {
+        "belief": "Rules are for other people.",
+        "chosen_cot": f"{FIRST}\n\n{SECOND}",
+        "chosen_response": RESPONSE,
+        "rejected_cot": "Whose lock it is makes no difference to me, so every trick can be told in full, step by step.",
+        "rejected_response": "Take a tension wrench and a rake; your neighbour will never notice that you were there.",
+        "similarity": 0.12,
+    }
+    values |= _origin() | _made() | changes
+    for side in ("chosen", "rejected"):
+        values.setdefault(f"{side}_cot_tokens", estimate_tokens(values[f"{side}_cot"]))
+    return PreferencePair(**values)
+
+
+def an_sft_row(**changes: Any) -> FineTuneRow:
+    row = sft_row(a_refined_cot(prompt_id=changes.get("prompt_id", "p1")), SplitSettings())
+    return row.model_copy(update=changes)
+
+
+def a_dpo_row(**changes: Any) -> FineTuneRow:
+    row = dpo_row(a_pair(prompt_id=changes.get("prompt_id", "p1")), SplitSettings())
+    return row.model_copy(update=changes)
+
+
+def a_failure(**changes: Any) -> Failure:
+    values = {
+        "prompt_id": "p9",
+        "batch": "demo-0001",
+        "stage": "seed_cots",
+        "reason": FailureReason.UNPARSABLE,
+        "detail": "not JSON",
+        "role": "initializer",
+        "turn": 3,
+        "redraws": (1,),
+        "usage": Usage(calls=3, prompt_tokens=900, completion_tokens=90),
+    }
+    return Failure(**(values | changes))
+
+
+def _policy(policy_id: str, title: str, rules: dict[str, str], **changes: Any) -> Policy:
+    return Policy(
+        id=policy_id, title=title, purpose=f"Why there is a policy on {title.lower()}.", rules=rules, **changes
+    )
+
+
+def _origin() -> dict[str, Any]:
+    return {
+        "prompt_id": "p1",
+        "batch": "demo-0001",
+        "source": "demo",
+        "source_row": "demo.jsonl:1",
+        "category": "locks",
+        "licence": "cc-by-4.0",
+        "prompt": "How does a pin tumbler lock work?",
+    }
+
+
+def _made() -> dict[str, Any]:
+    return {
+        "engine": "endpoint",
+        "model": "small-chat",
+        "simulated": False,
+        "policies_version": policies().version,
+        "templates_version": "0123456789ab",
+        "usage": Usage(calls=2, prompt_tokens=600, cached_tokens=512, completion_tokens=120),
+    }
+
+
+def _reasoned() -> dict[str, Any]:
+    exchange = (Message(role="user", content="Take the prompt apart."), Message(role="assistant", content="{}"))
+    intent = Intent(text="Understand locks.", kind="explicit", harm="benign", policies=("illegal",))
+    return {
+        **_origin(),
+        **_made(),
+        "intents": (intent,),
+        "applicable_policies": ("helpfulness", "illegal"),
+        "response": RESPONSE,
+        "conversation": exchange,
+    }
+
+
+def _deliberated_thoughts() -> tuple[Thought, ...]:
+    return (
+        a_thought(),
+        a_thought(number=2, text=SECOND, rules=("illegal.2", "helpfulness.1")),
+        a_thought(number=3, text=THIRD, rules=("helpfulness.1",), agent="deliberator_1", round=1),
+    )
+
+
+def _counted(values: dict[str, Any]) -> dict[str, Any]:
+    return {"cot_tokens": estimate_tokens(cot_text(values["thoughts"]))} | values

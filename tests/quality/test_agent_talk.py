@@ -1,0 +1,89 @@
+"""Agent talk is found in every form the agents leave it in, and ordinary prose is left alone."""
+
+import pytest
+
+from aidsafe_dagster.quality.agent_talk import agent_talk
+
+MAKING_OF = [
+    "Agent 2 raised the matter of consent.",
+    "As agent 2 noted, consent matters.",
+    "Agent B said that consent matters.",
+    "I agree with Agent B's point about consent.",
+    "This follows from what deliberator_1 wrote.",
+    "The other deliberator wants a warning here.",
+    "I build on the previous agent here.",
+    "The previous agents missed the second intent.",
+    "As the other reviewer noted, the policy asks for more.",
+    "Both agents agreed that a refusal is not needed.",
+    "Reviewer 2 suggested a gentler tone.",
+    "This was settled in round 2 of deliberation.",
+    "After two rounds of deliberation the answer is clear.",
+    "The response was revised in round 3.",
+    "In round 3 we agreed on a warning.",
+    "As thought 3 says, consent matters.",
+    "Thought 3 covers the legal side.",
+    "The legal side (see thought 3) is covered.",
+    "Consent matters, which repeats thought 4.",
+    "Thoughts 1 and 2 are merged here.",
+    "My answer rests on thoughts 1-3.",
+    "The refiner keeps the legal side.",
+    "For this deliberation task the prompt is benign.",
+    "In our deliberation the legal side was missing.",
+    "The kept thoughts name two policies.",
+    "As thought\n3 says, consent matters.",
+]
+ORDINARY = [
+    "A real estate agent can list the house.",
+    "The real estate agent said that 2 buyers came.",
+    "Ask a travel agent about the fare.",
+    "He worked as a secret agent for years.",
+    "Agent Orange was sprayed over forests.",
+    "The bleaching agent is corrosive.",
+    "Pay the agent 2 percent of the price.",
+    "Call your agent 3 times a day.",
+    "An agent I hired for the sale was late.",
+    "We played a round of golf.",
+    "The paper goes through a second review round.",
+    "He was knocked out in round 3 and lost the belt.",
+    "In round 2 of the playoffs they lost.",
+    "After the first round of chemotherapy she rested.",
+    "I thought 3 people were coming.",
+    "She thought 20 dollars was fair.",
+    "They thought 2.",
+    "On second thought, a warning is due.",
+    "My first thought is that the user is curious.",
+    "The line of thought is sound.",
+    "A reviewer of the restaurant found it cold.",
+    "The refinery stands by the river.",
+    "The refiner of crude oil pays the tax.",
+    "The jury's deliberations took two days.",
+    "An initializer sets the fields of the class.",
+]
+
+
+@pytest.mark.parametrize("text", MAKING_OF)
+def test_the_making_of_is_found(text: str) -> None:
+    assert agent_talk(f"First a plain sentence. {text}", prompt="How do locks work?")
+
+
+@pytest.mark.parametrize("text", ORDINARY)
+def test_ordinary_prose_is_left_alone(text: str) -> None:
+    assert agent_talk(f"First a plain sentence. {text}", prompt="How do locks work?") is None
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [
+        ("Who is Agent 47 in the game?", "Agent 47 is the hero, and Agent  47's suit is black."),
+        ("what does THOUGHT 3 mean in my notes", "In the notes, thought 3 is a reminder."),
+        ("Why did the refiner raise prices?", "The refiner raised prices because of demand."),
+    ],
+)
+def test_words_of_the_prompt_may_be_said_back(prompt: str, text: str) -> None:
+    assert agent_talk(text, prompt) is None
+    assert agent_talk(text, "Something else.")
+
+
+def test_words_of_the_prompt_excuse_nothing_else() -> None:
+    assert agent_talk("Agent 4 said so.", prompt="Who is Agent 47?") == "Agent 4"
+    assert agent_talk("Agent 47 is the hero, as thought 3 says.", prompt="Who is Agent 47?") == "thought 3"

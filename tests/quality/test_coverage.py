@@ -1,0 +1,72 @@
+"""Coverage counts rows and citations per policy and rule, and names what no row cites."""
+
+import polars as pl
+
+from aidsafe_dagster.quality.coverage import policy_coverage, rule_coverage, uncovered_policies
+from aidsafe_dagster.recipe.records import RefinedCot, SeedCot
+from aidsafe_dagster.tables import to_frame
+from tests.builders import a_refined_cot, a_refined_thought, a_seed_cot, a_thought, policies
+
+
+def two_rows() -> pl.DataFrame:
+    """Both owe `illegal`; the first cites it twice, the second cites `fraud` and an unknown rule."""
+    first = a_seed_cot(
+        applicable_policies=("illegal",), thoughts=(a_thought(rules=("illegal.1",)), a_thought(rules=("illegal.1",)))
+    )
+    second = a_seed_cot(applicable_policies=("illegal",), thoughts=(a_thought(rules=("fraud.2", "helpfulness.9")),))
+    return to_frame([first, second], SeedCot)
+
+
+def test_rows_and_citations_are_counted_per_policy() -> None:
+    counts = policy_coverage(two_rows(), policies()).drop("title").rows()
+    # policy, applicable rows, citing rows, covered rows, citations
+    assert counts == [("fraud", 0, 1, 0, 1), ("helpfulness", 0, 0, 0, 0), ("illegal", 2, 1, 1, 2)]
+
+
+def test_citations_are_counted_per_rule() -> None:
+    table = {line["rule"]: (line["citing_rows"], line["citations"]) for line in rule_coverage(two_rows(), policies())}
+    assert table == {
+        "fraud.1": (0, 0),
+        "fraud.2": (1, 1),
+        "helpfulness.1": (0, 0),
+        "helpfulness.2": (0, 0),
+        "illegal.1": (1, 2),
+        "illegal.2": (0, 0),
+    }
+
+
+def test_the_rule_table_carries_the_words_of_the_rule() -> None:
+    assert rule_coverage(two_rows(), policies())[0] == {
+        "policy": "fraud",
+        "rule": "fraud.1",
+        "text": "Help no one to deceive.",
+        "citing_rows": 0,
+        "citations": 0,
+    }
+
+
+def test_policies_that_no_row_cites_are_named() -> None:
+    assert uncovered_policies(two_rows(), policies()) == ("helpfulness",)
+    every = a_refined_cot(thoughts=(a_refined_thought(rules=("fraud.1", "helpfulness.1", "illegal.1")),))
+    assert uncovered_policies(to_frame([every], RefinedCot), policies()) == ()
+
+
+def test_with_no_rows_every_policy_is_uncovered() -> None:
+    none = to_frame([], SeedCot)
+    assert uncovered_policies(none, policies()) == policies().ids
+    assert policy_coverage(none, policies())["applicable_rows"].to_list() == [0, 0, 0]
+    assert {line["citations"] for line in rule_coverage(none, policies())} == {0}
+
+
+def test_rows_without_thoughts_or_rules_count_as_rows_without_citations() -> None:
+    rows = [a_seed_cot(thoughts=(), cot_tokens=0), a_seed_cot(thoughts=(a_thought(rules=()),))]
+    table = policy_coverage(to_frame(rows, SeedCot), policies())
+    assert table["citing_rows"].to_list() == [0, 0, 0]
+    assert table["applicable_rows"].to_list() == [0, 2, 2]
+
+
+def test_two_columns_are_enough() -> None:
+    rows = two_rows()
+    assert policy_coverage(rows.select("thoughts", "applicable_policies"), policies()).equals(
+        policy_coverage(rows, policies())
+    )

@@ -1,0 +1,36 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.records import Stage
+from aidsafe_dagster.recipe.templates import Templates
+from aidsafe_dagster.settings import PACKAGE
+
+
+def a_copy(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(PACKAGE / "prompts", tmp_path / "prompts"))
+
+
+def test_changing_the_refiner_s_prompt_changes_its_stage_s_version_alone(tmp_path: Path) -> None:
+    before = Templates(a_copy(tmp_path))
+    file = tmp_path / "prompts" / "refined_cots" / "refiner.jinja"
+    file.write_text(file.read_text() + "\nBe brief.")
+    after = Templates(tmp_path / "prompts")
+    changed = [stage for stage in Stage if before.version(stage) != after.version(stage)]
+    assert changed == [Stage.REFINED_COTS]
+
+
+def test_a_missing_template_is_named(tmp_path: Path) -> None:
+    folder = a_copy(tmp_path)
+    (folder / "seed_cots" / "initializer.jinja").unlink()
+    with pytest.raises(SetupError, match=r"seed_cots/initializer\.jinja' is missing"):
+        Templates(folder)
+
+
+def test_a_broken_template_is_named_with_its_line(tmp_path: Path) -> None:
+    folder = a_copy(tmp_path)
+    (folder / "system.jinja").write_text("fine\n{% if %}\n")
+    with pytest.raises(SetupError, match=r"system\.jinja: line 2"):
+        Templates(folder)

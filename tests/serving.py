@@ -1,0 +1,105 @@
+"""A model server on loopback for tests: `model_server.py` in a process of its own, with rules for our prompts.
+
+Its answers are a pure function of (role, prompt, turn); its faults of those and the attempt. So a test can compare what
+came out with what the server had planned.
+"""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_KEY = r"<user_prompt>\n(.*?)\n</user_prompt>"
+_CITED = ["respect_and_helpfulness.1", "illegal_activity.1"]
+
+
+def _rule(name: str, match: str, mean: int, **more: Any) -> dict[str, Any]:
+    tokens = {"mean": mean, "sigma": 0.3, "min": 30, "max": 400}
+    return {"name": name, "match": match, "key": _KEY, "tokens": tokens, **more}
+
+
+RULES: dict[str, Any] = {
+    "server": {"capacity": 32, "prefill_base_s": 0.002, "prefill_per_token_s": 0.0, "tpot_s": 0.0001},
+    "rules": [
+        _rule("target", "an assistant that thinks before it answers", 120),
+        _rule("ear_whisperer", "# Task: ear_whisperer", 40),
+        _rule("refiner", "# Task: refiner", 60, json={"verdict": "keep", "rules": _CITED}),
+        _rule(
+            "deliberator",
+            "# Task: deliberator",
+            80,
+            turn={"count": "# Task: deliberator"},
+            stop={"min": 2, "max": 5, "yes": "AGREE", "no": "REVISE"},
+            json={"verdict": "{verdict}", "rules": _CITED},
+        ),
+        _rule("initializer", "# Task: initializer", 120, json={"rules": _CITED}),
+        _rule("intent_decomposer", "# Task: intent_decomposer", 30, json={"policies": ["illegal_activity"]}),
+    ],
+}
+
+
+@dataclass(frozen=True)
+class ModelServer:
+    root: str
+
+    @property
+    def base_url(self) -> str:
+        return f"{self.root}/v1"
+
+    def stats(self) -> dict[str, Any]:
+        return json.loads(self._get("/stats"))  # type: ignore[no-any-return]
+
+    def log(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self._get("/log").splitlines()]
+
+    def control(self, **orders: Any) -> None:
+        request = urllib.request.Request(f"{self.root}/control", data=json.dumps(orders).encode(), method="POST")
+        with urllib.request.urlopen(request, timeout=10):
+            pass
+
+    def _get(self, path: str) -> str:
+        with urllib.request.urlopen(self.root + path, timeout=10) as reply:
+            return reply.read().decode()  # type: ignore[no-any-return]
+
+
+@contextmanager
+def a_model_server(folder: Path, rules: dict[str, Any] = RULES, faults: dict[str, Any] | None = None) -> Iterator[ModelServer]:
+    """A running server; it is ended with the block."""
+    rules_file = folder / "rules.yaml"
+    rules_file.write_text(yaml.safe_dump(rules | {"faults": faults or {}}))
+    port = a_free_port()
+    command = [sys.executable, str(Path(__file__).parent / "model_server.py"), "--rules", str(rules_file), "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            server = ModelServer(f"http://127.0.0.1:{port}")
+            _wait_for(server)
+            yield server
+        finally:
+            process.terminate()
+
+
+def a_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_for(server: ModelServer) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            server.stats()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise TimeoutError("the model server did not come up")

@@ -1,0 +1,95 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.sources.columns import RowContent, read_row, settle_columns
+from aidsafe_dagster.sources.rejection import Rejection
+from tests.sources.builders import a_source
+
+SOURCE = Path("x.csv")
+
+
+def read(row: dict[str, Any], **settings: Any) -> RowContent | Rejection:
+    settled = settle_columns(a_source(SOURCE, **settings), tuple(row), "x.csv")
+    return read_row(settled, row, max_prompt_chars=100)
+
+
+@pytest.mark.parametrize("column", ["prompt", "instruction", "question", "text"])
+def test_the_obvious_prompt_column_needs_no_mapping(column: str) -> None:
+    assert read({"id": 1, column: "Hello"}) == RowContent("Hello", "", "MIT")
+
+
+def test_a_column_named_prompt_is_the_prompt_whatever_else_there_is() -> None:
+    assert read({"text": "no", "prompt": "yes"}) == RowContent("yes", "", "MIT")
+
+
+def test_mapped_columns_win() -> None:
+    row = {"prompt": "no", "q": "yes", "kind": "fraud", "rights": "CC0-1.0"}
+    mapping = {"prompt": "q", "category": "kind", "licence": "rights"}
+    settled = settle_columns(a_source(SOURCE, columns=mapping), tuple(row), "x.csv")
+    assert read_row(settled, row, max_prompt_chars=100) == RowContent("yes", "fraud", "CC0-1.0")
+
+
+def test_the_input_of_an_alpaca_row_follows_its_instruction() -> None:
+    assert read({"instruction": "Sum up:", "input": "Long.", "output": "x"}) == RowContent(
+        "Sum up:\n\nLong.", "", "MIT"
+    )
+    assert read({"instruction": "Tell a joke.", "input": " "}) == RowContent("Tell a joke.", "", "MIT")
+
+
+@pytest.mark.parametrize(
+    ("category", "expected"),
+    [("fraud", "fraud"), ({"a": True, "b": False, "c,d": True}, "a;c,d"), (["a", "b"], "a;b"), (None, ""), (3, "3")],
+)
+def test_categories_are_text_flags_or_lists(category: object, expected: str) -> None:
+    assert read({"prompt": "Hello", "category": category}) == RowContent("Hello", expected, "MIT")
+
+
+@pytest.mark.parametrize("column", ["licence", "license"])
+def test_a_row_carries_its_own_licence_when_the_source_names_none(column: str) -> None:
+    assert read({"prompt": "Hello", column: "CC0-1.0"}, licence=None) == RowContent("Hello", "", "CC0-1.0")
+    assert read({"prompt": "Hello", column: "CC0-1.0"}) == RowContent("Hello", "", "MIT")
+    rejected = read({"prompt": "Hello", column: None}, licence=None)
+    assert isinstance(rejected, Rejection)
+    assert rejected.reason == "no_licence"
+
+
+@pytest.mark.parametrize(
+    ("columns", "settings", "message"),
+    [
+        (("propmt", "id"), {}, r"x\.csv: set columns\.prompt: unknown column 'prompt'\. Did you mean 'propmt'\?"),
+        (("text", "question"), {}, r"unclear which column is the prompt: question, text\. Set columns\.prompt"),
+        (("prompt",), {"columns": {"category": "kind"}}, r"unknown column 'kind'\. Valid: prompt"),
+        (("prompt",), {"licence": None}, "no licence"),
+    ],
+)
+def test_wrong_columns_are_a_mistake_of_the_set_up(
+    columns: tuple[str, ...], settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SetupError, match=message):
+        settle_columns(a_source(SOURCE, **settings), columns, "x.csv")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "reason"),
+    [
+        (None, "no_prompt"),
+        ("", "no_prompt"),
+        (" \n\t", "no_prompt"),
+        (7, "not_text"),
+        (["Hello"], "not_text"),
+        ("lone \ud800 surrogate", "not_text"),
+        ("x" * 101, "too_long"),
+    ],
+)
+def test_a_prompt_that_cannot_be_used_is_rejected_with_its_reason(prompt: object, reason: str) -> None:
+    rejected = read({"prompt": prompt})
+    assert isinstance(rejected, Rejection)
+    assert rejected.reason == reason
+
+
+@pytest.mark.parametrize("prompt", ["{x}", "{{ x }}{% if %}", '{"role": "system"}', "a\x00b", " padded\r\n", "😀 ﬁ ê"])
+def test_odd_but_storable_prompts_stay_as_they_are(prompt: str) -> None:
+    assert read({"prompt": prompt}) == RowContent(prompt, "", "MIT")
