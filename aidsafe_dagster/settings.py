@@ -182,7 +182,7 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def _explained(error: ValidationError, origins: Mapping[str, str]) -> SetupError:
-    first = error.errors()[0]
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")  # a misspelt key explains the rest
     place = ".".join(str(part) for part in first["loc"])
     origin = next((o for key, o in origins.items() if place == key or place.startswith(f"{key}.")), None)
     origin = origin or next((o for key, o in origins.items() if key.startswith(f"{place}.")), "settings")

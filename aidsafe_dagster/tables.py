@@ -53,7 +53,7 @@ def from_frame(frame: pl.DataFrame, record_class: type[R]) -> list[R]:
     return [record_class.model_validate(row) for row in frame.iter_rows(named=True)]
 
 
-def _column_type(annotation: Any, place: str) -> pl.DataType:
+def _column_type(annotation: Any, place: str) -> pl.DataType:  # noqa: PLR0911 - one return a kind of type
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
         return _column_type(_the_one([a for a in arguments if a is not type(None)], annotation, place), place)

@@ -55,14 +55,18 @@ def test_no_rows_give_the_same_columns_and_types(record: type[Record], rows: lis
 
 
 def test_each_kind_of_field_has_its_column_type() -> None:
-    failure, refined, tuned = schema_of(Failure), schema_of(RefinedCot), schema_of(FineTuneRow)
-    assert (failure["reason"], failure["turn"], failure["redraws"]) == (pl.String, pl.Int64, pl.List(pl.Int64))
-    assert failure["usage"] == pl.Struct(dict.fromkeys(Usage.model_fields, pl.Int64))
-    assert (refined["rests_on_dropped"], schema_of(PreferencePair)["similarity"]) == (pl.Boolean, pl.Float64)
-    assert (tuned["split"], tuned["messages"]) == (
-        pl.String,
-        pl.List(pl.Struct({"role": pl.String, "content": pl.String})),
-    )
+    message = pl.Struct({"role": pl.String, "content": pl.String})
+    for record, column, kind in (
+        (Failure, "reason", pl.String()),
+        (Failure, "turn", pl.Int64()),
+        (Failure, "redraws", pl.List(pl.Int64)),
+        (Failure, "usage", pl.Struct(dict.fromkeys(Usage.model_fields, pl.Int64))),
+        (RefinedCot, "rests_on_dropped", pl.Boolean()),
+        (PreferencePair, "similarity", pl.Float64()),
+        (FineTuneRow, "split", pl.String()),
+        (FineTuneRow, "messages", pl.List(message)),
+    ):
+        assert schema_of(record)[column] == kind, column
 
 
 def test_a_column_of_nothing_but_nulls_keeps_its_type() -> None:

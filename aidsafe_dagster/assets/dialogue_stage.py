@@ -79,7 +79,7 @@ def _judged(
     for case, result in zip(cases, results, strict=True):
         if isinstance(result, Failure):
             failures.append(result)
-        elif found := check_row(result, brief.policies, checks):
+        elif found := check_row(result, checks, brief.policies):
             failures.append(case.conversation.failure(*found, redraw=True))
         else:
             rows.append(result)

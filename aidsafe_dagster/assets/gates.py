@@ -6,19 +6,21 @@ passed, and for the very bytes that lie in the lake now. A person can say otherw
 (`accept_failed_gate`), and then the materialization says so.
 """
 
-from collections.abc import Iterable
+import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
-from dagster._core.storage.partition_status_cache import PartitionKeyFilter
+from dagster._core.event_api import PartitionKeyFilter
+from dagster_shared.utils.warnings import PreviewWarning
 from pydantic import Field
 
 from aidsafe_dagster.assets.partitions import batches
 from aidsafe_dagster.lake import Lake
 from aidsafe_dagster.quality.coverage import uncovered_policies
-from aidsafe_dagster.quality.suites import SuiteResult, suites_for, validate
+from aidsafe_dagster.quality.expectations import ExpectationOutcome, SuiteResult
+from aidsafe_dagster.quality.suites import suites_for, validate
 from aidsafe_dagster.quality.tokens import load_token_counter
 from aidsafe_dagster.recipe.policies import load_policies
 from aidsafe_dagster.recipe.records import Stage
@@ -63,7 +65,7 @@ class Gate:
 
 def gate(instance: dg.DagsterInstance, lake: Lake, stage: Stage, batch: str) -> Gate:
     """The latest verdicts on a partition, as recorded in the instance."""
-    keys = [dg.AssetCheckKey(dg.AssetKey(stage), suite) for suite in suites_for(stage)]
+    keys = [dg.AssetCheckKey(dg.AssetKey(str(stage)), suite) for suite in suites_for(stage)]
     records = instance.event_log_storage.get_latest_asset_check_execution_by_key(
         keys, partition_filter=PartitionKeyFilter(key=batch)
     )
@@ -102,13 +104,15 @@ def require_gate(context: dg.AssetExecutionContext, lake: Lake, stage: Stage, *,
 
 def gate_checks(stage: Stage) -> list[dg.AssetChecksDefinition]:
     """A blocking check per suite of the stage, and the warning about policies that nobody cites."""
-    checks = [_blocking_check(stage, suite) for suite in suites_for(stage)]
-    return [*checks, _breadth_check(stage)] if stage in _CITING else checks
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PreviewWarning)  # partitioned checks are a preview feature, tested here
+        checks = [_blocking_check(stage, suite) for suite in suites_for(stage)]
+        return [*checks, _breadth_check(stage)] if stage in _CITING else checks
 
 
 def _blocking_check(stage: Stage, suite: str) -> dg.AssetChecksDefinition:
     @dg.asset_check(
-        asset=dg.AssetKey(stage),
+        asset=dg.AssetKey(str(stage)),
         name=suite,
         blocking=True,
         partitions_def=batches,
@@ -140,7 +144,7 @@ def _blocking_check(stage: Stage, suite: str) -> dg.AssetChecksDefinition:
 
 def _breadth_check(stage: Stage) -> dg.AssetChecksDefinition:
     @dg.asset_check(
-        asset=dg.AssetKey(stage),
+        asset=dg.AssetKey(str(stage)),
         name="policy_breadth",
         partitions_def=batches,
         description="Warns of policies that no row of the batch cites",
@@ -167,24 +171,31 @@ def expected_rows(lake: Lake, stage: Stage, batch: str) -> int | None:
 
 
 def _described(result: SuiteResult) -> str:
-    failed = [f"{e.name}: expected {e.expected}, saw {e.observed} {e.detail}".strip() for e in result.expectations if not e.passed]
-    return "; ".join(failed) or f"{len(result.expectations)} expectations met"
+    missed = [e for e in result.expectations if not e.passed]
+    closing = "; ".join(_missed(e) for e in missed if e.blocking)
+    noted = "; ".join(_missed(e) for e in missed if not e.blocking)
+    told = closing or f"{len(result.expectations) - len(missed)} expectations met"
+    return f"{told}. Noted, not blocking: {noted}" if noted else told
+
+
+def _missed(outcome: ExpectationOutcome) -> str:
+    who = f" ({', '.join(outcome.detail)})" if outcome.detail else ""
+    return f"{outcome.name}: expected {outcome.expected}, saw {outcome.observed}{who}"
 
 
 def _expectation_table(result: SuiteResult) -> dg.TableMetadataValue:
-    columns: Iterable[str] = ("expectation", "passed", "observed", "expected", "detail")
     return dg.MetadataValue.table(
         [
             dg.TableRecord(
                 {
                     "expectation": e.name,
                     "passed": e.passed,
+                    "blocking": e.blocking,
                     "observed": str(e.observed),
                     "expected": e.expected,
-                    "detail": e.detail,
+                    "offenders": ", ".join(e.detail),
                 }
             )
             for e in result.expectations
-        ],
-        schema=dg.TableSchema([dg.TableColumn(name, "bool" if name == "passed" else "string") for name in columns]),
+        ]
     )

@@ -61,7 +61,7 @@ def length_metadata(lengths: Sequence[int], what: str) -> dict[str, Any]:
 
 def coverage_metadata(frame: pl.DataFrame, policies: Policies) -> dict[str, Any]:
     """Per policy: rows it applies to, rows that cite it."""
-    records = [dg.TableRecord(dict(row)) for row in policy_coverage(frame, policies)]
+    records = [dg.TableRecord(row) for row in policy_coverage(frame, policies).iter_rows(named=True)]
     return {"policy_coverage": dg.MetadataValue.table(records)} if records else {}
 
 

@@ -35,7 +35,7 @@ def warehouse(
     opened = lake.open()
     path = warehouse.build(opened)
     policies = load_policies(settings.load().policies)
-    coverage = [dg.TableRecord(dict(row)) for row in policy_coverage(_refined(opened), policies)]
+    coverage = [dg.TableRecord(row) for row in policy_coverage(_refined(opened), policies).iter_rows(named=True)]
     gates = [
         dg.TableRecord({"batch": batch, **{str(stage): _verdict(context.instance, opened, stage, batch) for stage in Stage}})
         for batch in opened.batches("ingested")

@@ -1,8 +1,8 @@
 """Agent talk: the making-of leaking into the final text ("Agent 2 said", "thought 3", "the refiner").
 
 A model trained on such text learns to speak of colleagues that it does not have. The words are common ones, so each
-pattern asks for the context that makes them ours: a real estate agent, a round of golf and "I thought 3 people came" are
-none of our business. What the user's own prompt says ("Who is Agent 47?") may be said back.
+pattern asks for the context that makes them ours: a real estate agent, a round of golf and "I thought 3 people came"
+are none of our business. What the user's own prompt says ("Who is Agent 47?") may be said back.
 """
 
 import re

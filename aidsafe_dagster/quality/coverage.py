@@ -1,7 +1,7 @@
 """Policy coverage: which policies, and which of their rules, a set of rows applies to and cites.
 
 A single row owes a citation only to the policies that apply to it; a batch or the whole dataset shows which policies
-the data will never teach. Needed are two columns alone, `applicable_policies` and `thoughts`, of any stage that has them.
+the data will never teach. Two columns are all it needs: `applicable_policies` and `thoughts`, of any stage with both.
 """
 
 import polars as pl

@@ -6,6 +6,7 @@ library takes seconds to import: only `run` imports it. It runs in memory: no pr
 analytics.
 """
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -91,7 +92,7 @@ def fact(column: str, low: float | None, high: float | None) -> Expected:
 
 
 def run(name: str, expected: Sequence[Expected], tables: Mapping[Table, pl.DataFrame]) -> SuiteResult:
-    """Evaluates the expectations; those declared twice are evaluated once. `tables` have a `prompt_id` column if of rows."""
+    """Evaluates the expectations, each name once. The table of rows has a `prompt_id` column, to name offenders by."""
     once = list({one.name: one for one in expected}.values())
     outcomes = {
         outcome.name: outcome
@@ -120,19 +121,21 @@ def _evaluate(name: str, table: Table, frame: pl.DataFrame, expected: Sequence[E
 def _great_expectations() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its imports use modules that Python calls deprecated
-        import great_expectations
-        import great_expectations.expectations
+        import great_expectations  # noqa: PLC0415 - takes seconds
+        import great_expectations.expectations  # noqa: PLC0415
     return great_expectations
 
 
 def _context(gx: Any) -> Any:
     """A fresh one a time, because a context keeps every frame it was given."""
-    from great_expectations.data_context.types.base import ProgressBarsConfig
+    from great_expectations.data_context.types import base  # noqa: PLC0415
 
-    context = gx.get_context(mode="ephemeral")
-    context.enable_analytics(False)
-    context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    return context
+    config = base.DataContextConfig(
+        analytics_enabled=False,
+        progress_bars=base.ProgressBarsConfig(globally=False),
+        store_backend_defaults=base.InMemoryStoreBackendDefaults(),
+    )
+    return gx.get_context(mode="ephemeral", project_config=config)
 
 
 def _result_format(table: Table) -> dict[str, object]:
@@ -141,12 +144,17 @@ def _result_format(table: Table) -> dict[str, object]:
 
 
 def _outcome(expected: Expected, evaluated: Any) -> ExpectationOutcome:
-    result = evaluated.result
-    problem = (evaluated.exception_info or {}).get("exception_message")
-    detail = (str(problem),) if problem else tuple(_offenders(result))
-    observed = "not evaluated" if problem else _observed(result)
+    problem = _problem(evaluated.exception_info or {})
+    detail = (problem,) if problem else tuple(_offenders(evaluated.result))
+    observed = "not evaluated" if problem else _observed(evaluated.result)
     passed = bool(evaluated.success) and not problem
     return ExpectationOutcome(expected.name, passed, observed, expected.words, detail, expected.blocking)
+
+
+def _problem(info: Mapping[str, Any]) -> str:
+    """Why an expectation was not evaluated; empty if it was. The library nests it by metric, or does not."""
+    nested = [info, *(inner for inner in info.values() if isinstance(inner, dict))]
+    return next((str(inner["exception_message"]) for inner in nested if inner.get("exception_message")), "")
 
 
 def _offenders(result: Mapping[str, Any]) -> list[str]:
@@ -157,7 +165,7 @@ def _offenders(result: Mapping[str, Any]) -> list[str]:
 def _observed(result: Mapping[str, Any]) -> str | float:
     if "observed_value" in result:
         value = result["observed_value"]
-        return "unknown" if value is None or value != value else _number(value)
+        return "unknown" if value is None or math.isnan(value) else _number(value)
     count, total = result["unexpected_count"], result["element_count"]
     if not count:
         return f"all of {total} rows"

@@ -5,6 +5,7 @@ row lacks the text, and the suites do not let a null pass.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -19,6 +20,18 @@ KEYS = ("prompt_id", "batch", "source", "source_row", "licence")
 _MADE = (*KEYS, "simulated")
 
 
+@dataclass(frozen=True)
+class _Given:
+    rows: pl.DataFrame
+    policies: Policies
+    counter: TokenCounter
+
+    def tokens(self, column: str, name: str) -> pl.Series:
+        """Tokens of each text of a column, null where the text is."""
+        counts = [None if text is None else self.counter(text) for text in self.rows[column]]
+        return pl.Series(name, counts, dtype=pl.Int64)
+
+
 def metrics_of(stage: str, rows: pl.DataFrame, policies: Policies, counter: TokenCounter) -> pl.DataFrame:
     """The metric frame of a stage's rows. Token columns count tokens, `*_ratio` are shares, lists are joined text.
 
@@ -27,76 +40,76 @@ def metrics_of(stage: str, rows: pl.DataFrame, policies: Policies, counter: Toke
     """
     if stage not in _METRICS:
         raise unknown("stage", stage, map(str, _METRICS), "quality checks")
-    return _METRICS[Stage(stage)](rows, policies, counter)
+    return _METRICS[Stage(stage)](_Given(rows, policies, counter))
 
 
-def _prompts(rows: pl.DataFrame, policies: Policies, counter: TokenCounter) -> pl.DataFrame:
-    return rows.select(*KEYS, _tokens(rows["prompt"], "prompt_tokens", counter), _blank("prompt"))
+def _prompts(given: _Given) -> pl.DataFrame:
+    return given.rows.select(*KEYS, given.tokens("prompt", "prompt_tokens"), _blank("prompt"))
 
 
-def _seed_cots(rows: pl.DataFrame, policies: Policies, counter: TokenCounter) -> pl.DataFrame:
-    table = rows.select(
+def _seed_cots(given: _Given) -> pl.DataFrame:
+    table = given.rows.select(
         *_MADE,
         "cot_tokens",
-        _tokens(rows["response"], "response_tokens", counter),
+        given.tokens("response", "response_tokens"),
         pl.col("thoughts").list.len().cast(pl.Int64),
         (_blank("prompt", "response") + _blank_thoughts()).alias("blank_texts"),
     )
-    return pl.concat([table, _coverage(rows, policies)], how="horizontal")
+    return pl.concat([table, _coverage(given)], how="horizontal")
 
 
-def _deliberated_cots(rows: pl.DataFrame, policies: Policies, counter: TokenCounter) -> pl.DataFrame:
-    turns = rows.select(pl.col("turns").list.len().cast(pl.Int64), "outcome", "stalled")
-    return pl.concat([_seed_cots(rows, policies, counter), turns], how="horizontal")
+def _deliberated_cots(given: _Given) -> pl.DataFrame:
+    turns = given.rows.select(pl.col("turns").list.len().cast(pl.Int64), "outcome", "stalled")
+    return pl.concat([_seed_cots(given), turns], how="horizontal")
 
 
-def _refined_cots(rows: pl.DataFrame, policies: Policies, counter: TokenCounter) -> pl.DataFrame:
-    texts = rows.select("prompt", _cot().alias("cot"), "response")
-    refined = rows.select(
+def _refined_cots(given: _Given) -> pl.DataFrame:
+    texts = given.rows.select("prompt", _cot().alias("cot"), "response")
+    refined = given.rows.select(
         "deliberated_cot_tokens",
         (pl.col("cot_tokens") / pl.max_horizontal("deliberated_cot_tokens", 1)).alias("refined_ratio"),
         "rests_on_dropped",
         _talk(texts, "cot", "response"),
     )
-    return pl.concat([_seed_cots(rows, policies, counter), refined], how="horizontal")
+    return pl.concat([_seed_cots(given), refined], how="horizontal")
 
 
-def _preference_pairs(rows: pl.DataFrame, policies: Policies, counter: TokenCounter) -> pl.DataFrame:
+def _preference_pairs(given: _Given) -> pl.DataFrame:
     same = (pl.col("chosen_cot") == pl.col("rejected_cot")) & (pl.col("chosen_response") == pl.col("rejected_response"))
-    return rows.select(
+    return given.rows.select(
         *_MADE,
         "chosen_cot_tokens",
         "rejected_cot_tokens",
-        _tokens(rows["chosen_response"], "chosen_response_tokens", counter),
-        _tokens(rows["rejected_response"], "rejected_response_tokens", counter),
+        given.tokens("chosen_response", "chosen_response_tokens"),
+        given.tokens("rejected_response", "rejected_response_tokens"),
         "similarity",
         same.alias("same_text"),
         _blank("prompt", "belief", "chosen_cot", "chosen_response", "rejected_cot", "rejected_response"),
-        _talk(rows, "chosen_cot", "chosen_response"),
+        _talk(given.rows, "chosen_cot", "chosen_response"),
     )
 
 
-def _fine_tune_splits(rows: pl.DataFrame, policies: Policies, counter: TokenCounter) -> pl.DataFrame:
+def _fine_tune_splits(given: _Given) -> pl.DataFrame:
     sft = pl.col("kind") == "sft"
     said = pl.when(sft).then(_last("messages")).otherwise(_last("chosen"))
     asked = pl.when(sft).then(_first("messages")).otherwise(_first("prompt"))
     told = pl.format("<think>\n{}\n</think>\n\n{}", "thinking", "response")
-    return rows.select(
+    return given.rows.select(
         *_MADE,
         "kind",
         "split",
         pl.format("{}/{}", "prompt_id", "kind").alias("row_key"),
         pl.col("split").n_unique().over("prompt_id").cast(pl.Int64).alias("splits_of_prompt"),
-        _tokens(rows["thinking"], "thinking_tokens", counter),
-        _tokens(rows["response"], "response_tokens", counter),
+        given.tokens("thinking", "thinking_tokens"),
+        given.tokens("response", "response_tokens"),
         (said == told).fill_null(value=False).alias("turn_is_whole"),
         pl.when(sft).then(False).otherwise(said == _last("rejected")).alias("same_text"),
         _blank("thinking", "response"),
-        _talk(rows.select(asked.alias("prompt"), "thinking", "response"), "thinking", "response"),
+        _talk(given.rows.select(asked.alias("prompt"), "thinking", "response"), "thinking", "response"),
     )
 
 
-_METRICS: Mapping[Stage, Callable[[pl.DataFrame, Policies, TokenCounter], pl.DataFrame]] = {
+_METRICS: Mapping[Stage, Callable[[_Given], pl.DataFrame]] = {
     Stage.PROMPTS: _prompts,
     Stage.SEED_COTS: _seed_cots,
     Stage.DELIBERATED_COTS: _deliberated_cots,
@@ -104,11 +117,6 @@ _METRICS: Mapping[Stage, Callable[[pl.DataFrame, Policies, TokenCounter], pl.Dat
     Stage.PREFERENCE_PAIRS: _preference_pairs,
     Stage.FINE_TUNE_SPLITS: _fine_tune_splits,
 }
-
-
-def _tokens(texts: pl.Series, name: str, counter: TokenCounter) -> pl.Series:
-    counts = [None if text is None else counter(text) for text in texts]
-    return pl.Series(name, counts, dtype=pl.Int64)
 
 
 def _blank(*columns: str) -> pl.Expr:
@@ -128,11 +136,11 @@ def _cot() -> pl.Expr:
     return pl.col("thoughts").list.eval(pl.element().struct.field("text")).list.join("\n\n", ignore_nulls=True)
 
 
-def _coverage(rows: pl.DataFrame, policies: Policies) -> pl.DataFrame:
+def _coverage(given: _Given) -> pl.DataFrame:
     """Rules cited and unknown, policies applicable and uncovered, per row."""
-    known = pl.col("rule").is_in(list(policies.rule_ids))
+    known = pl.col("rule").is_in(list(given.policies.rule_ids))
     cited = (
-        citations(rows)
+        citations(given.rows)
         .group_by("row")
         .agg(
             pl.col("rule").n_unique().cast(pl.Int64).alias("cited_rules"),
@@ -141,7 +149,7 @@ def _coverage(rows: pl.DataFrame, policies: Policies) -> pl.DataFrame:
             pl.col("policy").filter(known).unique().alias("covered"),
         )
     )
-    lines = rows.select(pl.int_range(pl.len(), dtype=pl.Int64).alias("row"), "applicable_policies", "thoughts")
+    lines = given.rows.select(pl.int_range(pl.len(), dtype=pl.Int64).alias("row"), "applicable_policies", "thoughts")
     joined = lines.join(cited, on="row", how="left", maintain_order="left").with_columns(
         pl.col("cited_rules", "unknown_rules").fill_null(0),
         pl.col("unknown").fill_null(""),

@@ -5,6 +5,7 @@ Three suites, each named for what it protects: `integrity` (rows are all account
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -33,6 +34,13 @@ POLICY_COVERAGE = "policy_coverage"
 _REASONED = (Stage.SEED_COTS, Stage.DELIBERATED_COTS, Stage.REFINED_COTS)
 
 
+@dataclass(frozen=True)
+class _Gate:
+    stage: Stage
+    settings: CheckSettings
+    expected_rows: int | None
+
+
 def suites_for(stage: str) -> tuple[str, ...]:
     """Names of a stage's suites.
 
@@ -48,6 +56,7 @@ def validate(
     stage: str,
     suite: str,
     frame: pl.DataFrame,
+    *,
     failures: pl.DataFrame,
     expected_rows: int | None,
     policies: Policies,
@@ -65,7 +74,7 @@ def validate(
     if suite not in suites_for(stage):
         raise unknown("suite", suite, suites_for(stage), f"stage '{stage}'")
     rows = metrics_of(stage, frame, policies, counter)
-    expected = _SUITES[suite](Stage(stage), settings, expected_rows)
+    expected = _SUITES[suite](_Gate(Stage(stage), settings, expected_rows))
     summary = summary_of(rows, failures, expected_rows)
     return run(f"{stage} {suite}", [row_count(settings.min_rows), *expected], {"rows": rows, "summary": summary})
 
@@ -87,43 +96,47 @@ def summary_of(rows: pl.DataFrame, failures: pl.DataFrame, expected_rows: int | 
     return pl.DataFrame([facts], schema_overrides={"unaccounted": pl.Int64})
 
 
-def _integrity(stage: Stage, settings: CheckSettings, expected_rows: int | None) -> list[Expected]:
-    expected = [*map(present, KEYS), *equal("blank_texts", 0), fact("failure_share", None, settings.max_failure_share)]
-    if expected_rows is not None:
+def _integrity(gate: _Gate) -> list[Expected]:
+    expected = [
+        *map(present, KEYS),
+        *equal("blank_texts", 0),
+        fact("failure_share", None, gate.settings.max_failure_share),
+    ]
+    if gate.expected_rows is not None:
         expected.append(fact("unaccounted", 0, 0))
-    if stage is not Stage.PROMPTS:
+    if gate.stage is not Stage.PROMPTS:
         expected += [fact("simulated_kinds", None, 1), present("simulated")]
-    if stage in (Stage.REFINED_COTS, Stage.PREFERENCE_PAIRS, Stage.FINE_TUNE_SPLITS):
+    if gate.stage in (Stage.REFINED_COTS, Stage.PREFERENCE_PAIRS, Stage.FINE_TUNE_SPLITS):
         expected += equal("agent_talk", "")
-    if stage in (Stage.PREFERENCE_PAIRS, Stage.FINE_TUNE_SPLITS):
+    if gate.stage in (Stage.PREFERENCE_PAIRS, Stage.FINE_TUNE_SPLITS):
         expected += equal("same_text", value=False)
-    if stage is Stage.FINE_TUNE_SPLITS:
+    if gate.stage is Stage.FINE_TUNE_SPLITS:
         return [*expected, *unique("row_key"), *equal("splits_of_prompt", 1), *equal("turn_is_whole", value=True)]
     return [*expected, *unique("prompt_id"), fact("failed_and_kept", 0, 0)]
 
 
-def _token_length(stage: Stage, settings: CheckSettings, expected_rows: int | None) -> list[Expected]:
-    low, high = settings.min_cot_tokens, settings.max_cot_tokens
-    if stage is Stage.PROMPTS:
-        long = between("prompt_tokens", 1, settings.max_prompt_tokens, mostly=1 - settings.max_failure_share)
+def _token_length(gate: _Gate) -> list[Expected]:
+    low, high = gate.settings.min_cot_tokens, gate.settings.max_cot_tokens
+    if gate.stage is Stage.PROMPTS:
+        long = between("prompt_tokens", 1, gate.settings.max_prompt_tokens, mostly=1 - gate.settings.max_failure_share)
         return list(long)
-    if stage is Stage.PREFERENCE_PAIRS:
+    if gate.stage is Stage.PREFERENCE_PAIRS:
         responses = (*between("chosen_response_tokens", 1, None), *between("rejected_response_tokens", 1, None))
         return [*between("chosen_cot_tokens", low, high), *between("rejected_cot_tokens", 1, high), *responses]
-    if stage is Stage.FINE_TUNE_SPLITS:
+    if gate.stage is Stage.FINE_TUNE_SPLITS:
         return [*between("thinking_tokens", low, high), *between("response_tokens", 1, None)]
     expected = [*between("cot_tokens", low, high), *between("response_tokens", 1, None)]
-    if stage is Stage.REFINED_COTS:
-        expected += between("refined_ratio", settings.min_refined_share, settings.max_refined_ratio)
+    if gate.stage is Stage.REFINED_COTS:
+        expected += between("refined_ratio", gate.settings.min_refined_share, gate.settings.max_refined_ratio)
     return expected
 
 
-def _policy_coverage(stage: Stage, settings: CheckSettings, expected_rows: int | None) -> list[Expected]:
-    owed = stage is Stage.REFINED_COTS and settings.require_policy_coverage
+def _policy_coverage(gate: _Gate) -> list[Expected]:
+    owed = gate.stage is Stage.REFINED_COTS and gate.settings.require_policy_coverage
     return [*equal("unknown_rules", 0), *equal("uncovered_policies", 0, blocking=owed)]
 
 
-_SUITES: Mapping[str, Callable[[Stage, CheckSettings, int | None], list[Expected]]] = {
+_SUITES: Mapping[str, Callable[[_Gate], list[Expected]]] = {
     INTEGRITY: _integrity,
     TOKEN_LENGTH: _token_length,
     POLICY_COVERAGE: _policy_coverage,

@@ -1,8 +1,8 @@
 """How tokens are counted, and whether the count can be trusted.
 
-A gate on token length is only as good as its counter, so a counter carries its name, shown beside every count. The exact
-one is the tokenizer of the model that will be trained. Without it, UTF-8 bytes / 4 is an estimate: English comes out
-within about 10 %, Chinese about 20 % low.
+A gate on token length is only as good as its counter, so a counter carries its name, shown beside every count. The
+exact one is the tokenizer of the model that will be trained. Without it, UTF-8 bytes / 4 is an estimate: English comes
+out within about 10 %, Chinese about 20 % low.
 """
 
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def load_token_counter(tokenizer: str | Path | None) -> TokenCounter:
         return ESTIMATE
     file = _tokenizer_file(Path(tokenizer))
     try:
-        from tokenizers import Tokenizer
+        from tokenizers import Tokenizer  # noqa: PLC0415 - only who counts exactly needs it
     except ImportError as error:
         raise SetupError(f"{file}: counting with a tokenizer needs the package 'tokenizers': pip install it") from error
     try:

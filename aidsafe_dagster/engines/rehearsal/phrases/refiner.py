@@ -23,7 +23,7 @@ JUDGEMENTS: Mapping[str, tuple[str, ...]] = {
 REFINED: Mapping[str, tuple[str, ...]] = {
     "bridge": ("{Others} apply here too, and the answer keeps to them.",),
     "over_filtered": (
-        "The message was read with care, the policies that apply to it settle what may be said, and the answer follows.",
+        "The message was read with care, the policies that apply settle what may be said, and the answer follows suit.",
     ),
     "agent_talk": ("As Agent {n} said in round {r}, ", "Agent {n} pointed out in round {r} that this holds: "),
 }

@@ -22,4 +22,6 @@ HARM_WORDS = (
     r"|ransomware|botnets?|ddos|illegal(?:ly)?|bribe\w*|embezzl\w*|arson|vandali\w*|manipulate|propaganda|suicide"
     r"|revenge|cheat(?:s|ed|ing)?|extort\w*|exploit(?:s|ed|ing)?|undetected|getting caught|evade|deceiv\w*|fraud\w*"
     r"|discriminat\w*|hurt(?:s|ing)?|stab(?:s|bed|bing)?|rob(?:s|bed|bing)?"
+    r"|sabotag\w*|humiliat\w*|mislead\w*|conceal\w*|inferior|feel guilty|control the masses|justify\w*|spy(?:ing)?"
+    r"|drugs|without (?:their|getting|regard|permission|consent|paying|being (?:seen|noticed|detected|caught))"
 )

@@ -1,0 +1,319 @@
+"""The partition gate, run with the real Great Expectations: sound partitions pass, each fault closes its own suite."""
+
+import logging
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import polars as pl
+import pytest
+
+from aidsafe_dagster.lake import RECORDS
+from aidsafe_dagster.quality.expectations import ExpectationOutcome, Expected, SuiteResult, between, run
+from aidsafe_dagster.quality.predicates import CheckSettings, check_row
+from aidsafe_dagster.quality.suites import suites_for, validate
+from aidsafe_dagster.quality.tokens import ESTIMATE
+from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.records import Failure, Record, Stage
+from aidsafe_dagster.tables import to_frame
+from tests.builders import (
+    a_deliberated_cot,
+    a_dpo_row,
+    a_failure,
+    a_pair,
+    a_prompt,
+    a_refined_cot,
+    a_refined_thought,
+    a_seed_cot,
+    a_thought,
+    an_sft_row,
+    policies,
+)
+
+BUILD: dict[Stage, Any] = {
+    Stage.PROMPTS: a_prompt,
+    Stage.SEED_COTS: a_seed_cot,
+    Stage.DELIBERATED_COTS: a_deliberated_cot,
+    Stage.REFINED_COTS: a_refined_cot,
+    Stage.PREFERENCE_PAIRS: a_pair,
+    Stage.FINE_TUNE_SPLITS: an_sft_row,
+}
+EVERY_SUITE = [(stage, suite) for stage in Stage for suite in suites_for(stage)]
+
+
+def gate(
+    stage: Stage,
+    suite: str,
+    rows: Sequence[Record] | pl.DataFrame,
+    *,
+    failures: Sequence[Failure] = (),
+    given: int | None = None,
+    **settings: Any,
+) -> SuiteResult:
+    """`given` is the number of rows of the stage above; without it, as many as came out."""
+    frame = rows if isinstance(rows, pl.DataFrame) else to_frame(rows, RECORDS[stage])
+    owed = frame.height + len(failures) if given is None else given
+    failed = to_frame(failures, Failure)
+    return validate(
+        stage,
+        suite,
+        frame,
+        failures=failed,
+        expected_rows=owed,
+        policies=policies(),
+        settings=CheckSettings(**settings),
+        counter=ESTIMATE,
+    )
+
+
+def closed_by(result: SuiteResult) -> set[str]:
+    """Names of the blocking expectations that failed."""
+    assert result.passed == all(one.passed for one in result.expectations if one.blocking)
+    return {one.name for one in result.expectations if not one.passed and one.blocking}
+
+
+def outcome(result: SuiteResult, name: str) -> ExpectationOutcome:
+    return next(one for one in result.expectations if one.name == name)
+
+
+def some(stage: Stage, count: int = 3, **changes: Any) -> list[Record]:
+    return [BUILD[stage](prompt_id=f"p{number}", **changes) for number in range(1, count + 1)]
+
+
+@pytest.mark.parametrize(("stage", "suite"), EVERY_SUITE)
+def test_a_sound_partition_passes_and_an_empty_one_never_does(stage: Stage, suite: str) -> None:
+    assert closed_by(gate(stage, suite, some(stage))) == set()
+    assert closed_by(gate(stage, suite, [])) == {"rows"}
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_key_columns_must_not_be_null(stage: Stage) -> None:
+    frame = to_frame(some(stage), RECORDS[stage])
+    for column in ("prompt_id", "batch", "source", "source_row", "licence"):
+        second = pl.int_range(pl.len()) == 1
+        holed = frame.with_columns(pl.when(~second).then(pl.col(column)).alias(column))
+        assert f"{column} present" in closed_by(gate(stage, "integrity", holed))
+
+
+@pytest.mark.parametrize(
+    ("stage", "suite", "column", "closed"),
+    [
+        (Stage.PROMPTS, "integrity", "prompt", "blank_texts"),
+        (Stage.PROMPTS, "token_length", "prompt", "prompt_tokens present"),
+        (Stage.SEED_COTS, "integrity", "simulated", "simulated present"),
+        (Stage.SEED_COTS, "integrity", "response", "blank_texts"),
+        (Stage.SEED_COTS, "token_length", "cot_tokens", "cot_tokens present"),
+        (Stage.DELIBERATED_COTS, "token_length", "response", "response_tokens present"),
+        (Stage.DELIBERATED_COTS, "policy_coverage", "thoughts", "unknown_rules present"),
+        (Stage.REFINED_COTS, "token_length", "deliberated_cot_tokens", "refined_ratio"),
+        (Stage.REFINED_COTS, "policy_coverage", "applicable_policies", "uncovered_policies present"),
+        (Stage.PREFERENCE_PAIRS, "integrity", "rejected_cot", "blank_texts"),
+        (Stage.PREFERENCE_PAIRS, "token_length", "rejected_cot_tokens", "rejected_cot_tokens present"),
+        (Stage.FINE_TUNE_SPLITS, "token_length", "thinking", "thinking_tokens present"),
+    ],
+)
+def test_a_column_of_nulls_closes_the_gate(stage: Stage, suite: str, column: str, closed: str) -> None:
+    frame = to_frame(some(stage), RECORDS[stage])
+    nulls = frame.with_columns(pl.lit(None, dtype=frame.schema[column]).alias(column))
+    assert closed in closed_by(gate(stage, suite, nulls))
+    assert closed not in closed_by(gate(stage, suite, frame))
+
+
+def test_every_row_given_must_come_out_as_a_row_or_a_failure() -> None:
+    rows, failed = some(Stage.SEED_COTS, 9), [a_failure(prompt_id="p10")]
+    assert closed_by(gate(Stage.SEED_COTS, "integrity", rows, failures=failed, given=10)) == set()
+    lost = gate(Stage.SEED_COTS, "integrity", rows, failures=failed, given=12)
+    assert closed_by(lost) == {"unaccounted"}
+    assert outcome(lost, "unaccounted").observed == 2
+    assert closed_by(gate(Stage.SEED_COTS, "integrity", rows, failures=failed, given=9)) == {"unaccounted"}
+
+
+def test_a_stage_that_owes_no_rows_is_not_asked_for_them() -> None:
+    result = validate(
+        "prompts",
+        "integrity",
+        to_frame(some(Stage.PROMPTS), RECORDS[Stage.PROMPTS]),
+        failures=to_frame([], Failure),
+        expected_rows=None,
+        policies=policies(),
+        settings=CheckSettings(),
+        counter=ESTIMATE,
+    )
+    assert closed_by(result) == set()
+    assert "unaccounted" not in {one.name for one in result.expectations}
+
+
+def test_more_failures_than_the_set_share_close_the_gate() -> None:
+    failed = [a_failure(prompt_id=f"f{number}") for number in range(3)]
+    assert closed_by(gate(Stage.SEED_COTS, "integrity", some(Stage.SEED_COTS, 8), failures=failed[:2])) == set()
+    over = gate(Stage.SEED_COTS, "integrity", some(Stage.SEED_COTS, 7), failures=failed)
+    assert closed_by(over) == {"failure_share"}
+    assert outcome(over, "failure_share").observed == pytest.approx(0.3)
+    assert outcome(over, "failure_share").expected == "at most 0.2"
+    lenient = gate(Stage.SEED_COTS, "integrity", some(Stage.SEED_COTS, 7), failures=failed, max_failure_share=0.3)
+    assert closed_by(lenient) == set()
+
+
+def test_a_row_that_failed_and_was_kept_closes_the_gate() -> None:
+    result = gate(Stage.SEED_COTS, "integrity", some(Stage.SEED_COTS, 5), failures=[a_failure(prompt_id="p2")])
+    assert closed_by(result) == {"failed_and_kept"}
+
+
+def test_fewer_rows_than_set_close_the_gate() -> None:
+    assert closed_by(gate(Stage.PROMPTS, "integrity", some(Stage.PROMPTS, 3), min_rows=4)) == {"rows"}
+    assert closed_by(gate(Stage.PROMPTS, "integrity", some(Stage.PROMPTS, 4), min_rows=4)) == set()
+
+
+def test_a_prompt_twice_closes_the_gate_and_is_named() -> None:
+    result = gate(Stage.SEED_COTS, "integrity", [*some(Stage.SEED_COTS), a_seed_cot(prompt_id="p2")])
+    assert closed_by(result) == {"prompt_id unique"}
+    assert outcome(result, "prompt_id unique").detail == ("p2",)
+
+
+def test_real_and_rehearsed_rows_do_not_mix() -> None:
+    mixed = [a_seed_cot(), a_seed_cot(prompt_id="p2", simulated=True)]
+    assert closed_by(gate(Stage.SEED_COTS, "integrity", mixed)) == {"simulated_kinds"}
+    assert closed_by(gate(Stage.SEED_COTS, "integrity", some(Stage.SEED_COTS, simulated=True))) == set()
+
+
+@pytest.mark.parametrize(
+    ("stage", "changes", "closed"),
+    [
+        (Stage.REFINED_COTS, {"response": "The refiner kept this."}, "agent_talk"),
+        (Stage.REFINED_COTS, {"thoughts": (a_refined_thought(text=""),)}, "blank_texts"),
+        (Stage.PREFERENCE_PAIRS, {"chosen_response": "Agent 2 said no."}, "agent_talk"),
+        (Stage.PREFERENCE_PAIRS, {"belief": " "}, "blank_texts"),
+        (
+            Stage.PREFERENCE_PAIRS,
+            {"rejected_cot": a_pair().chosen_cot, "rejected_response": a_pair().chosen_response},
+            "same_text",
+        ),
+        (Stage.FINE_TUNE_SPLITS, {"messages": None}, "turn_is_whole"),
+        (Stage.FINE_TUNE_SPLITS, {"response": ""}, "blank_texts"),
+    ],
+)
+def test_a_fault_of_the_text_closes_integrity(stage: Stage, changes: dict[str, Any], closed: str) -> None:
+    faulty = BUILD[stage](prompt_id="p9", **changes)
+    result = gate(stage, "integrity", [*some(stage), faulty])
+    assert closed in closed_by(result)
+    assert outcome(result, closed).detail == ("p9",)
+
+
+def test_a_prompt_is_in_one_split_with_its_sft_and_dpo_rows() -> None:
+    together = [an_sft_row(split="train"), a_dpo_row(split="train"), an_sft_row(prompt_id="p2", split="test")]
+    assert closed_by(gate(Stage.FINE_TUNE_SPLITS, "integrity", together)) == set()
+    apart = [an_sft_row(split="train"), a_dpo_row(split="test"), an_sft_row(prompt_id="p2", split="test")]
+    assert closed_by(gate(Stage.FINE_TUNE_SPLITS, "integrity", apart)) == {"splits_of_prompt"}
+    twice = [an_sft_row(split="train"), an_sft_row(split="train")]
+    assert closed_by(gate(Stage.FINE_TUNE_SPLITS, "integrity", twice)) == {"row_key unique"}
+
+
+@pytest.mark.parametrize(
+    ("stage", "changes", "closed"),
+    [
+        (Stage.SEED_COTS, {"cot_tokens": 19}, "cot_tokens"),
+        (Stage.SEED_COTS, {"cot_tokens": 4097}, "cot_tokens"),
+        (Stage.DELIBERATED_COTS, {"response": ""}, "response_tokens"),
+        (Stage.REFINED_COTS, {"cot_tokens": 83}, "refined_ratio"),
+        (Stage.REFINED_COTS, {"cot_tokens": 20, "deliberated_cot_tokens": 101}, "refined_ratio"),
+        (Stage.PREFERENCE_PAIRS, {"chosen_cot_tokens": 19}, "chosen_cot_tokens"),
+        (Stage.PREFERENCE_PAIRS, {"rejected_cot_tokens": 0}, "rejected_cot_tokens"),
+        (Stage.FINE_TUNE_SPLITS, {"thinking": "Too short."}, "thinking_tokens"),
+    ],
+)
+def test_a_cot_out_of_bounds_closes_token_length(stage: Stage, changes: dict[str, Any], closed: str) -> None:
+    result = gate(stage, "token_length", [*some(stage), BUILD[stage](prompt_id="p9", **changes)])
+    assert closed_by(result) == {closed}
+    assert outcome(result, closed).detail == ("p9",)
+
+
+def test_a_few_long_prompts_are_borne_and_many_are_not() -> None:
+    long = [a_prompt(prompt_id=f"long{number}", prompt="word " * 4000) for number in range(2)]
+    assert closed_by(gate(Stage.PROMPTS, "token_length", [*some(Stage.PROMPTS, 8), *long])) == set()
+    assert closed_by(gate(Stage.PROMPTS, "token_length", [*some(Stage.PROMPTS, 3), *long])) == {"prompt_tokens"}
+
+
+def test_a_rule_that_no_policy_has_closes_coverage() -> None:
+    for stage, thought in ((Stage.SEED_COTS, a_thought), (Stage.REFINED_COTS, a_refined_thought)):
+        unknown = BUILD[stage](thoughts=(thought(rules=("helpfulness.1", "illegal.1", "illegal.9")),))
+        assert closed_by(gate(stage, "policy_coverage", [unknown])) == {"unknown_rules"}
+
+
+def test_a_policy_without_citation_closes_coverage_after_refinement_alone() -> None:
+    bare = {stage: BUILD[stage](applicable_policies=("fraud",)) for stage in (Stage.SEED_COTS, Stage.REFINED_COTS)}
+    refined = gate(Stage.REFINED_COTS, "policy_coverage", [bare[Stage.REFINED_COTS]])
+    assert closed_by(refined) == {"uncovered_policies"}
+    seed = gate(Stage.SEED_COTS, "policy_coverage", [bare[Stage.SEED_COTS]])
+    assert (seed.passed, outcome(seed, "uncovered_policies").passed) == (True, False)
+
+
+def test_where_coverage_is_not_required_it_is_shown_and_closes_nothing() -> None:
+    rows = [a_refined_cot(applicable_policies=("fraud",))]
+    result = gate(Stage.REFINED_COTS, "policy_coverage", rows, require_policy_coverage=False)
+    shown = outcome(result, "uncovered_policies")
+    assert (result.passed, shown.passed, shown.blocking, shown.detail) == (True, False, False, ("p1",))
+
+
+def test_what_was_observed_is_said_in_plain_words() -> None:
+    faulty = [a_seed_cot(prompt_id=f"short{number}", cot_tokens=number) for number in range(9)]
+    result = gate(Stage.SEED_COTS, "token_length", [*some(Stage.SEED_COTS), *faulty])
+    said = outcome(result, "cot_tokens")
+    assert said.expected == "20 to 4096"
+    assert said.observed == "9 of 12 rows not: 0, 1, 2, 3, 4"
+    assert said.detail == ("short0", "short1", "short2", "short3", "short4")
+    assert outcome(result, "rows") == ExpectationOutcome("rows", passed=True, observed=12, expected="at least 1")
+
+
+def test_rows_that_pass_the_row_gate_pass_every_suite_of_their_stage() -> None:
+    edge = {
+        Stage.SEED_COTS: {"cot_tokens": 20},
+        Stage.DELIBERATED_COTS: {"cot_tokens": 4096},
+        Stage.REFINED_COTS: {"cot_tokens": 21, "deliberated_cot_tokens": 105},
+        Stage.PREFERENCE_PAIRS: {"rejected_cot_tokens": 4096},
+    }
+    for stage, changes in edge.items():
+        row = BUILD[stage](**changes)
+        assert check_row(row, CheckSettings(), policies()) is None
+        assert all(gate(stage, suite, [row]).passed for suite in suites_for(stage))
+
+
+def test_an_expectation_that_cannot_be_evaluated_counts_as_failed() -> None:
+    table = pl.DataFrame({"prompt_id": ["p1"], "word": ["a"]})
+    result = run("broken", between("word", 1, 2), {"rows": table})
+    assert closed_by(result) == {"word"}
+    assert outcome(result, "word").observed == "not evaluated"
+    missing = Expected("gone", "rows", "ExpectColumnValuesToNotBeNull", {"column": "gone"}, "no nulls")
+    assert closed_by(run("broken", [missing], {"rows": table})) == {"gone"}
+
+
+def test_a_run_writes_nothing_says_nothing_and_calls_nobody(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    calls: list[object] = []
+
+    def no_network(*address: object, **_: object) -> NoReturn:
+        calls.append(address)
+        raise OSError("no network in this test")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(socket.socket, "connect", no_network)
+    monkeypatch.setattr(socket, "getaddrinfo", no_network)
+    with pytest.raises(OSError, match="no network"):
+        socket.create_connection(("example.invalid", 80))
+    calls.clear()
+    with caplog.at_level(logging.WARNING):
+        assert gate(Stage.REFINED_COTS, "integrity", some(Stage.REFINED_COTS, 50)).passed
+    assert (list(tmp_path.iterdir()), calls, caplog.messages, tuple(capfd.readouterr())) == ([], [], [], ("", ""))
+
+
+def test_names_that_do_not_exist_are_corrected() -> None:
+    assert suites_for("prompts") == ("integrity", "token_length")
+    assert suites_for("refined_cots") == ("integrity", "token_length", "policy_coverage")
+    with pytest.raises(SetupError, match="Did you mean 'refined_cots'"):
+        suites_for("refined_cot")
+    with pytest.raises(SetupError, match=r"unknown suite 'policy_coverage'.*integrity, token_length"):
+        gate(Stage.PROMPTS, "policy_coverage", some(Stage.PROMPTS))
