@@ -200,3 +200,7 @@ def _summarise(instance: dg.DagsterInstance, settings: Settings) -> None:
     console.print(shown.best_transcript(lake))
     console.print(shown.summary(instance, lake, settings))
     console.print(shown.places(settings, lake))
+
+
+if __name__ == "__main__":
+    app()

@@ -100,7 +100,7 @@ def places(settings: Settings, lake: Lake) -> Table:
 
 def _stage_table(instance: dg.DagsterInstance, lake: Lake) -> Table:
     found = Table("stage", title="Rows per stage")
-    for column in ("rows", "failed", "tokens p50", "tokens p95", "gates open", "calls", "tokens in", "tokens out"):
+    for column in ("rows", "failed", "tokens p50", "tokens p95", "checks passed", "calls", "tokens in", "tokens out"):
         found.add_column(column, justify="right")
     for stage in Stage:
         batches = lake.batches(stage)
@@ -108,9 +108,10 @@ def _stage_table(instance: dg.DagsterInstance, lake: Lake) -> Table:
         if rows is None:
             continue
         failed = sum(lake.failures(stage, batch).height for batch in batches)
-        opened = sum(gate(instance, lake, stage, batch).open for batch in batches)
-        gates = f"[green]{opened}/{len(batches)}[/]" if opened == len(batches) else f"[red]{opened}/{len(batches)}[/]"
-        found.add_row(str(stage), str(rows.height), str(failed or "·"), *_lengths(rows), gates, *_cost(rows))
+        verdicts = [v for batch in batches for v in gate(instance, lake, stage, batch).verdicts.values()]
+        passed, total = verdicts.count("passed"), len(verdicts)
+        checks = f"[{'green' if passed == total else 'red'}]{passed} of {total}[/]"
+        found.add_row(str(stage), str(rows.height), str(failed or "·"), *_lengths(rows), checks, *_cost(rows))
     return found
 
 

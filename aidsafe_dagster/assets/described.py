@@ -13,15 +13,8 @@ from aidsafe_dagster.recipe.templates import Templates
 from aidsafe_dagster.settings import load_settings
 from aidsafe_dagster.tables import schema_of
 
-_GROUPS = {
-    Stage.PROMPTS: "prompts",
-    Stage.SEED_COTS: "deliberation",
-    Stage.DELIBERATED_COTS: "deliberation",
-    Stage.REFINED_COTS: "deliberation",
-    Stage.PREFERENCE_PAIRS: "training_data",
-    Stage.FINE_TUNE_SPLITS: "training_data",
-}
 _WITHOUT_MODEL = (Stage.PROMPTS, Stage.FINE_TUNE_SPLITS)
+RECIPE = "recipe"
 OWNERS = ["team:alignment"]
 
 
@@ -30,7 +23,7 @@ def described(stage: Stage) -> dict[str, Any]:
     return {
         "name": str(stage),
         "partitions_def": batches,
-        "group_name": _GROUPS[stage],
+        "group_name": RECIPE,
         "kinds": {"parquet", "polars"} if stage in _WITHOUT_MODEL else {"llm", "parquet"},
         "owners": OWNERS,
         "code_version": _code_versions()[stage],

@@ -100,13 +100,20 @@ def signature_metadata(rows: Sequence[Record]) -> dict[str, Any]:
 
 
 def transcript_metadata(rows: Sequence[Record]) -> dict[str, Any]:
-    """The shortest row and the middle one by what was said, as a person reads them."""
+    """Two rows as a person reads them: the shortest and the middle one of those in which most happened."""
     if not rows or type(rows[0]) not in _TRANSCRIPTS:
         return {}
-    render = _TRANSCRIPTS[type(rows[0])]
-    pages = sorted((render(row) for row in rows), key=lambda page: (len(page), page))
+    render, eventful = _TRANSCRIPTS[type(rows[0])], max(map(_happened, rows))
+    pages = sorted((render(row) for row in rows if _happened(row) == eventful), key=lambda page: (len(page), page))
     chosen = dict.fromkeys((pages[0], pages[len(pages) // 2]))
     return {f"transcript_{n}": dg.MetadataValue.md(page) for n, page in enumerate(chosen, start=1)}
+
+
+def _happened(row: Record) -> bool:
+    """Something to see: a thought was dropped, or more than one agent spoke."""
+    if isinstance(row, RefinedCot):
+        return any(j.verdict is not ThoughtVerdict.KEEP for j in row.judgements)
+    return isinstance(row, DeliberatedCot) and len(row.turns) > 1
 
 
 def table(counts: Mapping[str, int], label: str) -> dg.TableMetadataValue:

@@ -1,9 +1,10 @@
 """A row as a person reads it: Markdown that says who thought what, in which round, under which rules.
 
-Shown in the Dagster UI, on the terminal and by `aidsafe show`. Text of users and models is quoted line by line, so it
-cannot pass for the transcript's own headings.
+Shown in the Dagster UI, on the terminal and by `aidsafe show`. Text of users and models is shown as it is: every sign
+that means something in Markdown or HTML is escaped, so it can be no heading, no link and no image to load.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 
 from aidsafe_dagster.recipe.records import (
@@ -103,12 +104,12 @@ def _page(*parts: str) -> str:
 
 
 def _heading(row: Origin, prompt: str) -> str:
-    about = " · ".join(part for part in (row.source, row.category, row.licence) if part)
+    about = " · ".join(_plain(part) for part in (row.source, row.category, row.licence) if part)
     return f"## Prompt `{row.prompt_id}`\n\n{_quoted(prompt)}\n\n*{about} · batch {row.batch}*"
 
 
 def _intents(intents: Iterable[Intent]) -> str:
-    lines = (f"- {i.text} — *{i.kind}, {i.harm}*{_rules(i.policies)}" for i in intents)
+    lines = (f"- {_inline(i.text)} — *{i.kind}, {i.harm}*{_rules(i.policies)}" for i in intents)
     return "### Intents\n\n" + "\n".join(lines)
 
 
@@ -145,11 +146,15 @@ def _rules(rules: Sequence[str]) -> str:
 
 
 def _inline(text: str) -> str:
-    return " ".join(text.split())
+    return _plain(" ".join(text.split()))
 
 
 def _quoted(text: str) -> str:
-    return "\n".join(f"> {line}" for line in text.splitlines()) or "> "
+    return "\n".join(f"> {_plain(line)}" for line in text.splitlines()) or "> "
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"([\\`*_\[\]<>#|!~&])", r"\\\1", text)
 
 
 def _footer(row: Made) -> str:

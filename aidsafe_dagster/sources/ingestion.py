@@ -22,7 +22,7 @@ from aidsafe_dagster.sources.source import SourceSpec
 
 
 class IngestSettings(Record):
-    batch_size: int = Field(default=100, ge=1, description="prompts of a batch at most")
+    batch_size: int = Field(default=250, ge=1, description="prompts of a batch at most")
     near_duplicate_threshold: float = Field(
         default=0.8, ge=0.1, le=1.0, description="Jaccard similarity of word 3-shingles that counts as near duplicate"
     )

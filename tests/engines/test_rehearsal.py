@@ -441,3 +441,21 @@ def test_usage_counts_what_was_said() -> None:
 def test_every_row_is_stamped_as_simulated() -> None:
     row = its(Play(FAULTLESS).seed(prompts()[0]))
     assert (row.engine, row.simulated, row.model) == ("rehearsal", True, RehearsalEngine(FAULTLESS).model)
+
+
+@pytest.mark.parametrize("kind", ["repetitive", "redundant", "deceptive", "policy_inconsistent"])
+def test_a_planted_thought_says_something_else_than_a_sound_one(kind: str) -> None:
+    sound, planted = Play(FAULTLESS), Play(FAULTLESS.model_copy(update={kind: 1.0}))
+    for prompt in prompts()[:40]:
+        row = its(sound.seed(prompt))
+        one, other = its(sound.deliberate(row)), its(planted.deliberate(row))
+        said = {thought.text for thought in one.thoughts if thought.round}
+        assert said.isdisjoint(thought.text for thought in other.thoughts if thought.round)
+
+
+def test_even_thoughts_of_one_sentence_come_out_shorter() -> None:
+    play = Play(FAULTLESS)
+    row = its(play.deliberate(its(play.seed(prompts()[0]))))
+    short = tuple(t.model_copy(update={"text": f"This is step number {t.number}"}) for t in row.thoughts)
+    done = its(play.refine(row.model_copy(update={"thoughts": short})))
+    assert len(cot_text(done.thoughts)) < len(cot_text(short))

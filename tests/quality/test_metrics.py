@@ -69,6 +69,8 @@ def test_policies_that_a_row_owes_and_does_not_cite_are_named() -> None:
     columns = ("applicable", "uncovered_policies", "uncovered")
     assert values(Stage.REFINED_COTS, row, *columns) == (3, 1, "fraud")
     assert values(Stage.REFINED_COTS, a_refined_cot(applicable_policies=()), *columns) == (0, 0, "")
+    unknown = a_refined_cot(applicable_policies=("fraud",), thoughts=(a_refined_thought(rules=("fraud.9",)),))
+    assert values(Stage.REFINED_COTS, unknown, *columns) == (1, 1, "fraud")
 
 
 def test_each_row_keeps_its_own_citations() -> None:

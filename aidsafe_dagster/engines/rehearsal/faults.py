@@ -134,7 +134,7 @@ class Plan:
     def agrees(self, prompt_id: str, agent: str, round_: int, draw: int) -> bool:
         """True when a deliberator agrees: seldom on the first turn, more often the longer it goes on."""
         first = round_ == 1 and agent.endswith("_1")
-        chance = _at(self.settings.stalled, draw) if first else min(0.3 + 0.1 * round_, 0.8)
+        chance = _at(self.settings.stalled, draw) if first else min(0.35 + 0.1 * round_, 0.8)
         return self._lot("agrees", prompt_id, agent, round_, draw) < chance
 
     def whisper_fails(self, prompt_id: str, draw: int) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from aidsafe_dagster.engines.rehearsal.faults import Plan
-from aidsafe_dagster.engines.rehearsal.lots import pick
+from aidsafe_dagster.engines.rehearsal.lots import lot
 from aidsafe_dagster.engines.rehearsal.reading import Reading, fitting_rule, quotable, read
 from aidsafe_dagster.recipe.policies import Policies, Policy
 from aidsafe_dagster.recipe.records import Intent, Prompt
@@ -40,12 +40,13 @@ class Speaker:
         """What this speaker's choices of words hang on."""
         return f"{self.plan.settings.seed}\0{self.prompt.prompt_id}\0{self.place}\0{self.draw}"
 
-    def say(self, phrases: Phrases, name: str, about: object = "", **values: object) -> str:
-        """A line of the phrases; `about` tells apart lines of the same name."""
-        chosen = pick(phrases[name], self.key, name, about)
+    def say(self, phrases: Phrases, name: str, about: int = 0, **values: object) -> str:
+        """A line of the phrases; `about` numbers lines of the same name, and neighbours differ where they can."""
+        lines = phrases[name]
+        chosen = lines[(int(lot(self.key, name) * len(lines)) + about) % len(lines)]
         return chosen.format(gist=self.reading.gist, topic=self.reading.topic, **values)
 
-    def take(self, phrases: Phrases, name: str, about: object = "", **values: object) -> str:
+    def take(self, phrases: Phrases, name: str, about: int = 0, **values: object) -> str:
         """A line of the phrases for this speaker's stance."""
         return self.say(phrases, f"{name}.{self.stance}", about, **values)
 
@@ -53,7 +54,7 @@ class Speaker:
         """The fields that a line about a rule has."""
         policy_id, _, number = rule_id.partition(".")
         policy = self.by_id[policy_id]
-        rule = quotable(policy.rules[number], 125) or f"rule {number}"
+        rule = quotable(policy.rules[number], 110) or f"rule {number}"
         title = _title(policy)
         return {"rule_id": rule_id, "rule": rule, "policy": _lowered(title), "Policy": title}
 
@@ -73,10 +74,6 @@ def speaker(
 ) -> Speaker:
     by_id = {policy.id: policy for policy in policies.policies}
     return Speaker(plan, prompt, policies, read(prompt, intents), intents, place, draw, by_id)
-
-
-def capitalised(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _title(policy: Policy) -> str:

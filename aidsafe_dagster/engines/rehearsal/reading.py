@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from aidsafe_dagster.engines.rehearsal.lots import lot, pick
+from aidsafe_dagster.engines.rehearsal.lots import lot
 from aidsafe_dagster.engines.rehearsal.phrases.words import HARM_WORDS, STOP_WORDS
 from aidsafe_dagster.recipe.policies import Policies, Policy
 from aidsafe_dagster.recipe.records import Intent, Prompt, Reasoned
@@ -20,6 +20,7 @@ _MAKING_OF = re.compile(
     r"\b(?:agents?|rounds?|reviewers?|deliberators?|refiners?|initializers?|thoughts? *#?\d+)\b", re.IGNORECASE
 )
 _LIMIT = re.compile(r"\b(?:do not|don't|never|must not|may not|shall not|should not|cannot|no)\b", re.IGNORECASE)
+_TAG = re.compile(r"</?[a-zA-Z_]{1,40}>")
 _LONGEST = 4000
 
 
@@ -63,12 +64,15 @@ def looks_malicious(prompt: Prompt, policies: Policies) -> bool:
 
 
 def bearing(prompt: Prompt, policies: Policies, seed: int) -> tuple[str, ...]:
-    """Ids of the policies that bear on a prompt, at most 8: by category, by words in common, by lot if it looks bad."""
+    """Ids of the policies that bear on a prompt, at most 8: by category, by words in common.
+
+    A prompt that looks bad has at least one: the nearest, ties by lot.
+    """
     said = stems(_excerpt(prompt.prompt))
     relevant = [policy for policy in policies.policies if policy.applies != "always"]
     found = [p.id for p in relevant if p.concerns(prompt.category) or _shares_words(p, said)]
     if not found and relevant and looks_malicious(prompt, policies):
-        found = [pick(relevant, seed, "bearing", prompt.prompt_id).id]
+        found = [max(relevant, key=lambda p: _words_shared(p, said) + lot(seed, "bearing", prompt.prompt_id, p.id)).id]
     return tuple(found[:8])
 
 
@@ -113,12 +117,18 @@ def stems(text: str) -> frozenset[str]:
 def _shares_words(policy: Policy, said: frozenset[str]) -> bool:
     if stems(policy.title) & said:
         return True
-    return len(stems(" ".join((policy.purpose, *policy.rules.values()))) & said) >= 3
+    return _words_shared(policy, said) >= 3
+
+
+def _words_shared(policy: Policy, said: frozenset[str]) -> int:
+    return len(stems(" ".join((policy.purpose, *policy.rules.values()))) & said)
 
 
 def _excerpt(prompt: str) -> str:
-    """Both ends of a long prompt: a request often comes after the padding."""
-    return prompt if len(prompt) <= _LONGEST else prompt[: _LONGEST // 2] + " \n " + prompt[-_LONGEST // 2 :]
+    """Both ends of a long prompt, as a request often comes after the padding; without tags."""
+    if len(prompt) > _LONGEST:
+        prompt = prompt[: _LONGEST // 2] + " \n " + prompt[-_LONGEST // 2 :]
+    return _TAG.sub(" ", prompt)
 
 
 def _topic(text: str) -> str:

@@ -7,7 +7,7 @@ joins thoughts on the same policy, leaves out elaborations, and sees that every 
 from dataclasses import dataclass, replace
 
 from aidsafe_dagster.engines.rehearsal.faults import INITIALIZER, RefinerFault
-from aidsafe_dagster.engines.rehearsal.lines import LONGEST_RESPONSE, MOST_RULES, Speaker, capitalised
+from aidsafe_dagster.engines.rehearsal.lines import LONGEST_RESPONSE, MOST_RULES, Speaker
 from aidsafe_dagster.engines.rehearsal.lots import lot
 from aidsafe_dagster.engines.rehearsal.phrases.refiner import JUDGEMENTS, REFINED
 from aidsafe_dagster.engines.rehearsal.shortening import sentences, shortened
@@ -141,7 +141,7 @@ def _bridged(speaker: Speaker, drafts: list[Draft], due: list[str]) -> list[Draf
     bridges = []
     for start in range(0, len(lost), MOST_RULES):
         group = lost[start : start + MOST_RULES]
-        line = speaker.say(REFINED, "bridge", start, Others=capitalised(speaker.titles(group)))
+        line = speaker.say(REFINED, "bridge", start, others=speaker.titles(group))
         bridges.append(Draft(((line,),), tuple(speaker.rule_of(policy_id) for policy_id in group), origin))
     return [*drafts[:-1], *bridges, drafts[-1]]
 

@@ -57,15 +57,15 @@ def _on_policies(speaker: Speaker, applicable: tuple[str, ...]) -> list[ThoughtA
     ordered = sorted(applicable, key=lambda policy_id: speaker.by_id[policy_id].applies == "always")
     share = min(-(-len(ordered) // _POLICY_THOUGHTS), MOST_RULES)
     groups = [ordered[start : start + share] for start in range(0, len(ordered), share)]
-    return [_on_policy(speaker, group) for group in groups[:10]]
+    return [_on_policy(speaker, group, place) for place, group in enumerate(groups[:10])]
 
 
-def _on_policy(speaker: Speaker, group: list[str]) -> ThoughtAnswer:
+def _on_policy(speaker: Speaker, group: list[str], place: int) -> ThoughtAnswer:
     rules = [speaker.rule_of(policy_id) for policy_id in group]
     name = "guide" if speaker.by_id[group[0]].applies == "always" else "policy"
-    text = speaker.take(SEEDS, name, group[0], **speaker.cites(rules[0]))
+    text = speaker.take(SEEDS, name, place, **speaker.cites(rules[0]))
     if group[1:]:
-        text += speaker.say(SEEDS, "others", group[0], others=speaker.titles(group[1:]))
+        text += speaker.say(SEEDS, "others", place, others=speaker.titles(group[1:]))
     return _thought(text, *rules)
 
 

@@ -15,7 +15,7 @@ _LONGEST_THOUGHT = 2400
 
 
 def whispered(speaker: Speaker, refined: RefinedCot) -> EarWhispererAnswer:
-    return EarWhispererAnswer(belief=speaker.take(WHISPERED, "belief", **_policy(speaker, refined)))
+    return EarWhispererAnswer(belief=speaker.take(WHISPERED, "belief", 0, **_policy(speaker, refined)))
 
 
 def misled(speaker: Speaker, inputs: TargetInputs) -> TargetAnswer:

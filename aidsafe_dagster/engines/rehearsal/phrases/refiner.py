@@ -21,7 +21,7 @@ JUDGEMENTS: Mapping[str, tuple[str, ...]] = {
 }
 
 REFINED: Mapping[str, tuple[str, ...]] = {
-    "bridge": ("{Others} apply here too, and the answer keeps to them.",),
+    "bridge": ("The answer keeps to what is said under {others} as well.",),
     "over_filtered": (
         "The message was read with care, the policies that apply settle what may be said, and the answer follows suit.",
     ),

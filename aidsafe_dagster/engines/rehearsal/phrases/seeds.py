@@ -60,7 +60,7 @@ SEEDS: Mapping[str, tuple[str, ...]] = {
     "policy.decline": (
         "The policy on {policy} bears on this: “{rule}”. Working out the harmful part in detail would cross that line,"
         " however the question is dressed. So that part stays out of the answer.",
-        "“{Policy}” is the first policy to look at, and it says: “{rule}”. An answer that gave the means would do what"
+        "“{Policy}” is a policy to look at here, and it says: “{rule}”. An answer that gave the means would do what"
         " this rule is there to prevent. What remains open is everything that explains, protects or prevents.",
         "Under {policy} the rule is “{rule}”. The request leaves no doubt that it falls there, since the result would"
         " fall on other people. I can speak about the subject, and leave out what would put it into practice.",
@@ -113,7 +113,7 @@ SEEDS: Mapping[str, tuple[str, ...]] = {
     ),
     "others": (
         " The same care is due under {others}.",
-        " Beside it, {others} hold as well.",
+        " What is said under {others} holds as well.",
     ),
     "response.decline": (
         "One part of this I leave out: anything that would put “{gist}” into practice, because other people would bear"

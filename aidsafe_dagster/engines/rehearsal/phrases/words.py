@@ -2,17 +2,18 @@
 
 STOP_WORDS = frozenset(
     # One string, because a list of two hundred quoted words is no easier to read.
-    """a about after again all also always am an and any anyone anything are around as ask at away be because been
-    before being best better between both but by call can cannot come could create describe did do does doing don't
-    down each effective else even ever every example explain few find first following for from get getting give given
-    go going good great had has have having he help her here him his how i i'd i'm if in into is it it's its just keep
-    know large let like list long look lot made make makes making many may me might more most much must my need needs
-    never new no not nothing now of off on one only or other others our out over own part people person please possible
-    provide put really right said same say see she should show some somebody someone something stop such suggest sure
-    take tell than that that's the their them then there these they thing things think this those through time to too
-    try two under until up us use used using very want was way ways we well were what what's when where which while who
-    whom why will with within without work would write yes you your yours response request user users model answer
-    policy policies rule rules""".split()  # noqa: SIM905
+    """a about after again all also always am an and answer any anyone anything are around as ask at avoid away be
+    because become been before being best better between both build but by call can cannot change come could
+    create describe develop did do does doing don't down each effective else even ever every example explain few
+    find first following for from generate get getting give given go going good great had has have having he
+    help her here him his how i i'd i'm if in into is it it's its just keep know large let like list long look
+    lot made make makes making many may me might model more most much must my need needs never new no not
+    nothing now obtain of off on one only or other others our out over own part people perform person please
+    policies policy possible provide put really request response right rule rules said same say see she should
+    show so some somebody someone something start stop such suggest sure take teach tell than that that's the
+    their them then there these they thing things think this those through time to too try turn two under until
+    up us use used user users using very want was way ways we well were what what's when where which while who
+    whom why will with within without work would write yes you your yours""".split()  # noqa: SIM905
 )
 
 HARM_WORDS = (
