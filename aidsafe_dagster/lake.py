@@ -121,12 +121,13 @@ class Lake:
         if not self.local:
             path.write_bytes(buffer.getvalue())
             return
-        beside = Path(path.parent) / f".{path.name}.{os.getpid()}"
+        local = Path(str(path))
+        beside = local.with_name(f".{path.name}.{os.getpid()}")
         with beside.open("wb") as file:
             file.write(buffer.getbuffer())
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(Path(path))
+        beside.replace(local)
 
 
 def _read(path: UPath) -> pl.DataFrame:

@@ -12,7 +12,6 @@ from aidsafe_dagster.settings import Settings
 make_batch = dg.define_asset_job(
     "make_batch",
     selection=dg.AssetSelection.assets(*(dg.AssetKey(str(stage)) for stage in Stage)),
-    partitions_def=batches,
     description="Takes one batch of prompts through every stage and every gate of the recipe",
 )
 

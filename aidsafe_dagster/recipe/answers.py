@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from aidsafe_dagster.recipe.records import ThoughtVerdict
 
@@ -21,9 +21,9 @@ def _folded(value: object) -> object:
     return value.strip().casefold() if isinstance(value, str) else value
 
 
-Brief = Annotated[str, Field(min_length=1, max_length=600)]
-Prose = Annotated[str, Field(min_length=1, max_length=2400)]
-Long = Annotated[str, Field(min_length=1, max_length=8000)]
+Brief = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=600)]
+Prose = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2400)]
+Long = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=8000)]
 RuleId = Annotated[str, Field(json_schema_extra={"x-choices": "rules"})]
 PolicyId = Annotated[str, Field(json_schema_extra={"x-choices": "policies"})]
 

@@ -1,0 +1,123 @@
+"""One batch through every stage, in a real Dagster run on a real instance."""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from aidsafe_dagster.recipe.records import Stage
+from tests.site import Site, a_site, contents, prompts_file, some_prompts
+
+ODD = ["{{ 7 * 7 }} {% raw %}", '{"a": [1, "}"]}', "%s {0} ${HOME}", "one", "emoji 🧨 and\nnew\n\nlines", "</user_prompt>"]
+
+
+def a_batch(site: Site, texts: list[str]) -> str:
+    assert site.ingest(prompts_file(site.folder, texts)).success
+    return "mine-0001"
+
+
+def test_every_row_is_accounted_for_at_every_stage(tmp_path: Path) -> None:
+    with a_site(tmp_path, rehearsal={"unparsable": 0.05, "whisper_fails": 0.1}) as site:
+        batch = a_batch(site, some_prompts(40) + ODD)
+        run = site.make(batch)
+        assert run.success, run.error
+        given = site.lake.rows("ingested", batch).height
+        assert given == 46
+        for stage in list(Stage)[:-1]:
+            rows, failures = site.lake.rows(stage, batch), site.lake.failures(stage, batch)
+            assert rows.height + failures.height == given, stage
+            assert set(rows["prompt_id"]).isdisjoint(failures["prompt_id"])
+            given = rows.height
+        splits = site.lake.rows(Stage.FINE_TUNE_SPLITS, batch)
+        assert splits.height == sum(site.lake.rows(s, batch).height for s in (Stage.REFINED_COTS, Stage.PREFERENCE_PAIRS))
+
+
+def test_the_same_inputs_twice_from_nothing_give_the_same_bytes(tmp_path: Path) -> None:
+    made = []
+    for name in ("one", "other"):
+        with a_site(tmp_path / name) as site:
+            site.make(a_batch(site, some_prompts(12)))
+            made.append({path: frame.write_json() for path, frame in contents(site.lake).items()})
+            made[-1] |= {str(s): site.lake.fingerprint(s, "mine-0001") for s in Stage}
+    assert made[0] == made[1]
+    assert len(made[0]) > 10
+
+
+def test_a_materialization_shows_counts_lengths_coverage_cost_and_transcripts(tmp_path: Path) -> None:
+    with a_site(tmp_path) as site:
+        batch = a_batch(site, some_prompts(15))
+        site.make(batch)
+        shown = site.metadata("refined_cots", batch)
+        rows = site.lake.rows("refined_cots", batch)
+        assert shown["rows"] == shown["dagster/row_count"] == rows.height
+        assert shown["calls_made"] >= rows.height
+        assert shown["calls_replayed"] == 0
+        assert shown["tokens_in"] > shown["tokens_out"] > 0
+        assert min(rows["cot_tokens"]) <= shown["cot_tokens_p50"] <= shown["cot_tokens_p95"] <= max(rows["cot_tokens"])
+        assert shown["cot_tokens_histogram"].startswith("![histogram of cot_tokens](data:image/png;base64,")
+        assert {"policy": "respect_and_helpfulness", "citing_rows": rows.height}.items() <= next(
+            record.data.items()
+            for record in shown["policy_coverage"]
+            if record.data["policy"] == "respect_and_helpfulness"
+        )
+        assert "## Prompt" in shown["transcript_1"]
+        assert "simulated" in shown["simulated"]
+        assert "simulated, not a model's output" in shown["transcript_1"]
+
+
+def test_making_a_batch_again_asks_nothing_new_for_rows_that_passed(tmp_path: Path) -> None:
+    with a_site(tmp_path, rehearsal=_without_faults()) as site:
+        batch = a_batch(site, some_prompts(10))
+        site.make(batch)
+        before = {str(stage): site.lake.fingerprint(stage, batch) for stage in Stage}
+        site.make(batch)
+        assert {str(stage): site.lake.fingerprint(stage, batch) for stage in Stage} == before
+        assert site.metadata("deliberated_cots", batch)["calls_made"] == 0
+        assert site.metadata("deliberated_cots", batch)["calls_replayed"] > 0
+
+
+def test_making_a_batch_again_retries_its_failed_rows_alone(tmp_path: Path) -> None:
+    with a_site(tmp_path, rehearsal=_without_faults() | {"unparsable": 0.1}) as site:
+        batch = a_batch(site, some_prompts(40))
+        site.make(batch)
+        failed = site.lake.failures(Stage.SEED_COTS, batch)
+        passed = site.lake.rows(Stage.SEED_COTS, batch)
+        assert failed.height > 0
+        site.make(batch)
+        again = site.lake.rows(Stage.SEED_COTS, batch)
+        assert again.height > passed.height
+        assert again.filter(again["prompt_id"].is_in(passed["prompt_id"].implode())).equals(passed)
+        assert site.metadata("seed_cots", batch)["calls_made"] <= 6 * failed.height
+
+
+def test_changing_one_policy_makes_rows_of_another_version(tmp_path: Path) -> None:
+    policies = tmp_path / "policies"
+    policies.mkdir()
+    text = 'id = "privacy"\ntitle = "Privacy"\npurpose = "People own their data."\napplies = "always"\n[rules]\n1 = "{}"\n'
+    (policies / "privacy.toml").write_text(text.format("Give away no address."))
+    with a_site(tmp_path, policies="policies") as site:
+        batch = a_batch(site, some_prompts(4))
+        site.make(batch)
+        before = set(site.lake.rows("refined_cots", batch)["policies_version"])
+        (policies / "privacy.toml").write_text(text.format("Give away no phone number."))
+        assert site.make(batch).success
+        rows = site.lake.rows("refined_cots", batch)
+        assert set(rows["policies_version"]).isdisjoint(before)
+        assert {rule for thoughts in rows["thoughts"].to_list() for t in thoughts for rule in t["rules"]} == {"privacy.1"}
+
+
+@pytest.mark.parametrize("stage", [str(stage) for stage in Stage])
+def test_every_stage_describes_its_columns_and_the_version_of_what_makes_it(stage: str) -> None:
+    from aidsafe_dagster.definitions import defs
+
+    node = defs.resolve_asset_graph().get(dg.AssetKey(stage))
+    assert {column.name for column in node.metadata["dagster/column_schema"].columns} >= {"prompt_id", "batch", "licence"}
+    assert node.description
+    assert node.code_version
+    assert node.group_name == "recipe"
+    assert node.kinds
+
+
+def _without_faults() -> dict[str, float]:
+    names = ("unparsable", "malformed_once", "refusal", "missing_policy", "over_filtered", "agent_talk", "whisper_fails")
+    return dict.fromkeys(names, 0.0)
