@@ -73,7 +73,7 @@ def run_job(
     )
     for event in result.all_events:
         on_event(event)
-    return BatchRun(partition or job, result.run_id, result.success, _first_error(result.all_events))
+    return BatchRun(partition or job, result.run_id, result.success, _why(result.all_events))
 
 
 def report_dead_runs(instance: dg.DagsterInstance) -> list[str]:
@@ -111,12 +111,25 @@ def _is_current(lake: Lake, stage: Stage, batch: str, policies: str, templates: 
     return made_by in ([], [(policies, templates.version(stage))])
 
 
-def _first_error(events: Sequence[dg.DagsterEvent]) -> str:
+def _why(events: Sequence[dg.DagsterEvent]) -> str:
+    """What stopped a run, in a person's words: the checks that closed a gate, else the first step's error."""
+    closed = []
     for event in events:
-        if event.is_step_failure and event.step_failure_data.error:
-            error = event.step_failure_data.error
-            return (error.cause.message if error.cause else error.message).strip()
-    return ""
+        if event.event_type_value == "ASSET_CHECK_EVALUATION":
+            seen = event.asset_check_evaluation_data
+            if not seen.passed and seen.blocking and seen.severity is dg.AssetCheckSeverity.ERROR:
+                closed.append(f"{seen.asset_key.to_user_string()} {seen.check_name}: {seen.description}")
+    return "; ".join(closed) or next((_error(event) for event in events if event.is_step_failure), "")
+
+
+def _error(event: dg.DagsterEvent) -> str:
+    failed = event.step_failure_data
+    if failed.user_failure_data and failed.user_failure_data.description:
+        return failed.user_failure_data.description
+    if failed.error is None:
+        return ""
+    cause = failed.error.cause or failed.error
+    return cause.message.partition("SetupError: ")[2].strip() or cause.message.strip()
 
 
 def _this_process() -> str:

@@ -120,8 +120,9 @@ def test_a_check_shows_what_it_saw(tmp_path: Path) -> None:
         evaluation = record.event.asset_check_evaluation
         assert evaluation is not None
         assert "failure_share: expected at most 0.2" in str(evaluation.description)
-        table = evaluation.metadata["expectations"].value
-        assert any(r.data["expectation"] == "failure_share" and not r.data["passed"] for r in table)  # type: ignore[union-attr]
+        table = evaluation.metadata["expectations"]
+        assert isinstance(table, dg.TableMetadataValue)
+        assert any(r.data["expectation"] == "failure_share" and not r.data["passed"] for r in table.records)
 
 
 def test_a_policy_that_no_row_of_the_batch_cites_is_a_warning_and_closes_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,70 @@
+"""Ingestion through its Dagster job: append-only, accounted for, and healed after a crash."""
+
+from pathlib import Path
+
+from aidsafe_dagster.recipe.records import Prompt
+from aidsafe_dagster.tables import from_frame
+from tests.site import a_site, prompts_file, some_prompts
+
+
+def test_the_bundled_prompts_are_ingested_with_source_and_licence(tmp_path: Path) -> None:
+    with a_site(tmp_path) as site:
+        assert site.ingest().success
+        rows = site.lake.all_rows("ingested")
+        assert rows is not None
+        assert rows.height >= 300
+        assert set(rows["licence"]) == {"MIT", "Apache-2.0"}
+        assert set(rows["source"]) == {"catqa", "harmfulqa", "hh_red_team", "self_instruct"}
+        assert rows["prompt_id"].n_unique() == rows.height
+
+
+def test_ingesting_the_same_source_again_changes_nothing(tmp_path: Path) -> None:
+    with a_site(tmp_path) as site:
+        source = prompts_file(tmp_path, [*some_prompts(5), some_prompts(1)[0]])
+        site.ingest(source)
+        before = site.lake.fingerprint("ingested", "mine-0001")
+        assert site.ingest(source).success
+        assert site.batches == ["mine-0001"]
+        assert site.lake.fingerprint("ingested", "mine-0001") == before
+        assert site.lake.batches("dropped_prompts") == ["ingest-0001"]
+
+
+def test_new_prompts_make_new_batches_and_leave_the_old_ones_as_they_are(tmp_path: Path) -> None:
+    with a_site(tmp_path, ingest={"batch_size": 4}) as site:
+        site.ingest(prompts_file(tmp_path, some_prompts(6)))
+        before = [site.lake.fingerprint("ingested", batch) for batch in site.batches]
+        site.ingest(prompts_file(tmp_path, some_prompts(9)))
+        assert site.batches == ["mine-0001", "mine-0002", "mine-0003"]
+        assert [site.lake.fingerprint("ingested", batch) for batch in site.batches[:2]] == before
+        new = from_frame(site.lake.rows("ingested", "mine-0003"), Prompt)
+        assert [row.prompt for row in new] == some_prompts(9)[6:]
+
+
+def test_what_was_dropped_is_kept_with_its_place_and_reason(tmp_path: Path) -> None:
+    with a_site(tmp_path) as site:
+        near = "Please tell me how to repair the chain of an old red bicycle at home with few tools in one hour today"
+        site.ingest(prompts_file(tmp_path, ["Same?", "Same?", "  ", near, f"{near} please"]))
+        dropped = site.lake.all_rows("dropped_prompts")
+        assert dropped is not None
+        assert dropped.select("source_row", "reason").rows() == [
+            ("mine.jsonl row 2", "duplicate"),
+            ("mine.jsonl row 3", "no_prompt"),
+            ("mine.jsonl row 5", "near_duplicate"),
+        ]
+
+
+def test_a_batch_whose_registration_a_crash_prevented_is_registered_next_time(tmp_path: Path) -> None:
+    with a_site(tmp_path) as site:
+        source = prompts_file(tmp_path, some_prompts(3))
+        site.ingest(source)
+        site.instance.delete_dynamic_partition("batches", "mine-0001")
+        site.ingest(source)
+        assert site.batches == ["mine-0001"]
+
+
+def test_a_source_that_cannot_be_read_fails_the_run_with_words_and_changes_nothing(tmp_path: Path) -> None:
+    with a_site(tmp_path) as site:
+        run = site.ingest({"name": "mine", "path": str(tmp_path / "nowhere.csv"), "licence": "MIT"})
+        assert not run.success
+        assert "nowhere.csv" in run.error
+        assert site.batches == []
