@@ -10,6 +10,7 @@ import dagster as dg
 import typer
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from aidsafe_dagster import console as shown
 from aidsafe_dagster import doctor as doctoring
@@ -18,6 +19,7 @@ from aidsafe_dagster.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.runs import BatchRun, open_instance, report_dead_runs, run_job, unfinished
 from aidsafe_dagster.settings import Settings, load_settings
+from aidsafe_dagster.sources.source import bundled_sources
 
 app = typer.Typer(
     help="Policy-embedded chain-of-thought data by multi-agent deliberation.",
@@ -57,7 +59,9 @@ def demo(
 @app.command()
 def ingest(
     file: Annotated[Path | None, typer.Argument(help="CSV, JSONL, JSON or Parquet, also gzipped.")] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the source: lower case; becomes part of batch keys.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the source: lower case; becomes part of batch keys.")
+    ] = None,
     hub: Annotated[str | None, typer.Option(help="A dataset on the Hub instead of a file.")] = None,
     preset: Annotated[str | None, typer.Option(help="A known shape: beavertails, alpagasus.")] = None,
     revision: Annotated[str | None, typer.Option(help="Revision of the Hub dataset.")] = None,
@@ -110,7 +114,7 @@ def status() -> None:
     with _explained(), open_instance() as instance:
         settings = load_settings().settings
         lake = Lake(settings.lake)
-        console.print(shown.batch_table(instance, lake), shown.summary(instance, lake, settings))
+        console.print(shown.batch_table(instance, lake), shown.summary(instance, lake))
 
 
 @app.command()
@@ -133,7 +137,7 @@ def doctor() -> None:
     """Print the settings in force and where they came from, and probe what they name."""
     with _explained():
         loaded = load_settings()
-        values = shown.Table("setting", "value", "from", title="Settings in force")
+        values = Table("setting", "value", "from", title="Settings in force")
         for key, value, origin in doctoring.values_in_force(loaded):
             values.add_row(key, escape(value), origin if origin == "default" else f"[bold]{escape(origin)}[/]")
         console.print(values)
@@ -150,8 +154,6 @@ def _complain(what: str, why: str) -> None:
 
 
 def _sample(per_source: int) -> list[dict[str, Any]]:
-    from aidsafe_dagster.sources.source import bundled_sources
-
     return [{"name": s.name, "path": str(s.path), "limit": per_source} for s in bundled_sources()]
 
 
@@ -198,7 +200,7 @@ def _summarise(instance: dg.DagsterInstance, settings: Settings) -> None:
     lake = Lake(settings.lake)
     console.print()
     console.print(shown.best_transcript(lake))
-    console.print(shown.summary(instance, lake, settings))
+    console.print(shown.summary(instance, lake))
     console.print(shown.places(settings, lake))
 
 

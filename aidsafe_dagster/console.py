@@ -1,7 +1,7 @@
 """What the terminal shows: the summary of a demo, the state of the batches, one row's whole story."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -37,7 +37,7 @@ console = Console()
 REHEARSAL = "[bold yellow]REHEARSAL[/] · every answer was simulated by rule, none came from a model; not for training"
 
 
-def summary(instance: dg.DagsterInstance, lake: Lake, settings: Settings) -> RenderableType:
+def summary(instance: dg.DagsterInstance, lake: Lake) -> RenderableType:
     """The dataset so far: rows per stage, thoughts, failures, tokens, checks."""
     parts: list[RenderableType] = [REHEARSAL] if _any_simulated(lake) else []
     parts += [_stage_table(instance, lake), _thought_table(lake), _failure_table(lake)]
@@ -58,7 +58,9 @@ def best_transcript(lake: Lake) -> RenderableType:
     if rows is None or not rows.height:
         return "[yellow]No refined chain of thought yet.[/]"
     prompt_id = rows.sort(_interest(), "prompt_id", descending=[True, False]).item(0, "prompt_id")
-    return Panel(Markdown(_refined_page(lake, prompt_id)), title="One deliberation", border_style="cyan", padding=(1, 2))
+    return Panel(
+        Markdown(_refined_page(lake, prompt_id)), title="One deliberation", border_style="cyan", padding=(1, 2)
+    )
 
 
 def story(lake: Lake, prompt_id: str) -> Iterator[RenderableType]:
@@ -66,7 +68,7 @@ def story(lake: Lake, prompt_id: str) -> Iterator[RenderableType]:
     batch = batch_of(lake, prompt_id)
     if batch is None:
         return
-    pages = {
+    pages: dict[Stage, Callable[[pl.DataFrame], str]] = {
         Stage.SEED_COTS: lambda row: seed_transcript(_one(row, SeedCot)),
         Stage.DELIBERATED_COTS: lambda row: deliberated_transcript(_one(row, DeliberatedCot)),
         Stage.REFINED_COTS: lambda row: _refined_page(lake, row.item(0, "prompt_id")),
@@ -143,8 +145,12 @@ def _thought_table(lake: Lake) -> Table:
     before, after = rows["deliberated_cot_tokens"].mean(), rows["cot_tokens"].mean()
     found.add_row("thoughts kept", str(kept))
     found.add_row("thoughts dropped", f"{verdicts.total()} ({dropped})" if dropped else "0")
-    found.add_row("tokens of a CoT, mean", f"{before:.0f} deliberated → {after:.0f} refined")
+    found.add_row("tokens of a CoT, mean", f"{_whole(before)} deliberated → {_whole(after)} refined")
     return found
+
+
+def _whole(value: object) -> str:
+    return f"{value:.0f}" if isinstance(value, float) else "·"
 
 
 def _failure_table(lake: Lake) -> Table:

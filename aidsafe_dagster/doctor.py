@@ -80,13 +80,15 @@ def _lake(settings: Settings) -> str:
     lake.root.mkdir(parents=True, exist_ok=True)
     trial.write_bytes(b"")
     trial.unlink()
-    free = f", {shutil.disk_usage(lake.root).free / 2**30:.0f} GiB free" if lake.local else ""
+    free = f", {shutil.disk_usage(str(lake.root)).free / 2**30:.0f} GiB free" if lake.local else ""
     return f"{lake.root} can be written{free}"
 
 
 def _engine(settings: Settings) -> Finding:
     if settings.engine == "rehearsal":
-        return Finding("engine", True, "rehearsal: simulated answers, no model; its rows are labelled and not for training")
+        return Finding(
+            "engine", True, "rehearsal: simulated answers, no model; its rows are labelled and not for training"
+        )
     return _probe("engine", lambda: asyncio.run(_served(settings.endpoint)))
 
 

@@ -134,5 +134,6 @@ def _read(path: UPath) -> pl.DataFrame:
     try:
         return pl.read_parquet(io.BytesIO(path.read_bytes()))
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise SetupError(f"{path}: not a readable Parquet file ({error}); remove it and make the batch again") from error
-
+        raise SetupError(
+            f"{path}: not a readable Parquet file ({error}); remove it and make the batch again"
+        ) from error

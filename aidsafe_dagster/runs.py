@@ -6,12 +6,13 @@ drives it, so that the next command can tell a run that is going on from one who
 
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import psutil
 
 from aidsafe_dagster.assets.gates import gate
 from aidsafe_dagster.lake import Lake
@@ -55,10 +56,9 @@ def run_job(
     *,
     partition: str | None = None,
     config: dict[str, Any] | None = None,
-    on_event: Callable[[dg.DagsterEvent], None] = lambda event: None,
 ) -> BatchRun:
     """Executes a job of the code location in this process, as a run of the instance."""
-    from aidsafe_dagster.definitions import defs
+    from aidsafe_dagster.definitions import defs  # noqa: PLC0415 - reads the settings, so a mistake in them is raised here
 
     definition = defs.resolve_job_def(job)
     tags = {_PROCESS_TAG: _this_process()}
@@ -71,8 +71,6 @@ def run_job(
         tags=tags,
         raise_on_error=False,
     )
-    for event in result.all_events:
-        on_event(event)
     return BatchRun(partition or job, result.run_id, result.success, _why(result.all_events))
 
 
@@ -147,10 +145,7 @@ def _is_alive(process: str) -> bool:
 
 def _started(pid: int) -> str:
     """When a process started, in a form that a reused pid does not repeat; empty if there is no such process."""
-    import psutil
-
     try:
         return f"{psutil.Process(pid).create_time():.2f}"
     except psutil.NoSuchProcess:
         return ""
-

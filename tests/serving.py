@@ -72,12 +72,21 @@ class ModelServer:
 
 
 @contextmanager
-def a_model_server(folder: Path, rules: dict[str, Any] = RULES, faults: dict[str, Any] | None = None) -> Iterator[ModelServer]:
+def a_model_server(
+    folder: Path, rules: dict[str, Any] = RULES, faults: dict[str, Any] | None = None
+) -> Iterator[ModelServer]:
     """A running server; it is ended with the block."""
     rules_file = folder / "rules.yaml"
     rules_file.write_text(yaml.safe_dump(rules | {"faults": faults or {}}))
     port = a_free_port()
-    command = [sys.executable, str(Path(__file__).parent / "model_server.py"), "--rules", str(rules_file), "--port", str(port)]
+    command = [
+        sys.executable,
+        str(Path(__file__).parent / "model_server.py"),
+        "--rules",
+        str(rules_file),
+        "--port",
+        str(port),
+    ]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
             server = ModelServer(f"http://127.0.0.1:{port}")

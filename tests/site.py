@@ -97,7 +97,10 @@ TOPICS = (
 
 def some_prompts(count: int) -> list[str]:
     """Different enough not to be near duplicates."""
-    return [f"Question {n}: tell me in {n + 3} steps about {TOPICS[n % len(TOPICS)]}, as for reader {n}." for n in range(count)]
+    return [
+        f"Question {n}: tell me in {n + 3} steps about {TOPICS[n % len(TOPICS)]}, as for reader {n}."
+        for n in range(count)
+    ]
 
 
 def aidsafe(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:

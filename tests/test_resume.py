@@ -19,7 +19,15 @@ from aidsafe_dagster.runs import report_dead_runs
 from tests.serving import ModelServer, a_model_server
 from tests.site import Site, a_site, environment, prompts_file, some_prompts
 
-FAULTS = {"p429": 0.01, "p500": 0.01, "drop": 0.01, "bad_body": 0.005, "bad_content": 0.005, "empty": 0.005, "truncate": 0.005}
+FAULTS = {
+    "p429": 0.01,
+    "p500": 0.01,
+    "drop": 0.01,
+    "bad_body": 0.005,
+    "bad_content": 0.005,
+    "empty": 0.005,
+    "truncate": 0.005,
+}
 LENIENT = {"min_cot_tokens": 1, "max_cot_tokens": 100000, "min_refined_share": 0.0, "max_refined_ratio": 1000.0}
 COUNT = 40
 

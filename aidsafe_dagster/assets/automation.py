@@ -46,9 +46,7 @@ def new_batches(settings: Settings) -> dg.SensorDefinition:
     def sensor(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest]:
         assert batches.name is not None
         for key in context.instance.get_dynamic_partitions(batches.name):
-            started = context.instance.get_run_records(
-                dg.RunsFilter(tags={"dagster/partition": key}), limit=1
-            )
+            started = context.instance.get_run_records(dg.RunsFilter(tags={"dagster/partition": key}), limit=1)
             if not started:
                 yield dg.RunRequest(run_key=key, partition_key=key)
 

@@ -4,7 +4,7 @@ from functools import partial
 
 import dagster as dg
 
-from aidsafe_dagster.assets.described import described
+from aidsafe_dagster.assets.described import stage_asset
 from aidsafe_dagster.assets.dialogue_stage import Made, make_dialogue_stage
 from aidsafe_dagster.assets.gates import GateConfig
 from aidsafe_dagster.assets.seed_cots import seed_cots
@@ -14,7 +14,7 @@ from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.lake import LakeResource
 
 
-@dg.asset(**described(Stage.DELIBERATED_COTS), deps=[seed_cots])
+@stage_asset(Stage.DELIBERATED_COTS, deps=[seed_cots])
 def deliberated_cots(
     context: dg.AssetExecutionContext, config: GateConfig, engine: EngineResource, lake: LakeResource
 ) -> Made:

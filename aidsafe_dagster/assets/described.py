@@ -1,5 +1,6 @@
-"""What the UI says of a stage's asset before it is ever made: group, kinds, columns, and the version of what makes it."""
+"""What the UI says of a stage's asset before it is ever made: group, kinds, columns, and its version."""
 
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -18,17 +19,20 @@ RECIPE = "recipe"
 OWNERS = ["team:alignment"]
 
 
-def described(stage: Stage) -> dict[str, Any]:
-    """Arguments of `dg.asset` for the asset of a stage."""
-    return {
-        "name": str(stage),
-        "partitions_def": batches,
-        "group_name": RECIPE,
-        "kinds": {"parquet", "polars"} if stage in _WITHOUT_MODEL else {"llm", "parquet"},
-        "owners": OWNERS,
-        "code_version": _code_versions()[stage],
-        "metadata": {"dagster/column_schema": column_schema(RECORDS[stage])},
-    }
+def stage_asset(
+    stage: Stage, deps: Sequence[dg.AssetsDefinition] = ()
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """`dg.asset` for the asset of a stage, named, partitioned and described as every stage is."""
+    return dg.asset(
+        name=str(stage),
+        deps=deps,
+        partitions_def=batches,
+        group_name=RECIPE,
+        kinds={"parquet", "polars"} if stage in _WITHOUT_MODEL else {"llm", "parquet"},
+        owners=OWNERS,
+        code_version=_code_versions()[stage],
+        metadata={"dagster/column_schema": column_schema(RECORDS[stage])},
+    )
 
 
 def column_schema(record: type[Record]) -> dg.TableSchema:

@@ -24,7 +24,7 @@ from aidsafe_dagster.engines.driver import Progress
 from aidsafe_dagster.lake import RECORDS, Lake
 from aidsafe_dagster.quality.predicates import CheckSettings, check_row
 from aidsafe_dagster.recipe.dialogue import Brief, Case, Conversation, Dialogue
-from aidsafe_dagster.recipe.records import Failure, Row, Stage
+from aidsafe_dagster.recipe.records import Failure, Prompt, Row, Stage
 from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.tables import from_frame, to_frame
@@ -65,7 +65,7 @@ def _cases(
     earlier = {f["prompt_id"]: tuple(f["redraws"]) for f in lake.failures(stage, batch).iter_rows(named=True)}
     cases = []
     for row in from_frame(lake.rows(upstream, batch), RECORDS[upstream]):
-        assert isinstance(row, Row) or upstream is Stage.PROMPTS
+        assert isinstance(row, Prompt)
         conversation = Conversation(brief, stage, row, earlier.get(row.prompt_id, ()))
         cases.append(Case(conversation, dialogue(conversation, row)))
     return cases

@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from aidsafe_dagster.assets.described import described
+from aidsafe_dagster.assets.described import stage_asset
 from aidsafe_dagster.assets.dialogue_stage import Made
 from aidsafe_dagster.assets.gates import GateConfig, require_gate
 from aidsafe_dagster.assets.metadata import REHEARSAL_LABEL, row_metadata, table
@@ -18,7 +18,7 @@ from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.tables import from_frame, to_frame
 
 
-@dg.asset(**described(Stage.FINE_TUNE_SPLITS), deps=[refined_cots, preference_pairs])
+@stage_asset(Stage.FINE_TUNE_SPLITS, deps=[refined_cots, preference_pairs])
 def fine_tune_splits(
     context: dg.AssetExecutionContext, config: GateConfig, lake: LakeResource, settings: SettingsResource
 ) -> Made:

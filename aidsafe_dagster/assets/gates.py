@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import dagster as dg
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.event_api import PartitionKeyFilter
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster_shared.utils.warnings import PreviewWarning
 from pydantic import Field
 
@@ -42,7 +42,7 @@ _CITING = (Stage.SEED_COTS, Stage.DELIBERATED_COTS, Stage.REFINED_COTS)
 class GateConfig(dg.Config):
     accept_failed_gate: bool = Field(
         default=False,
-        description="go on although a check of the upstream partition failed or is missing; the materialization shows it",
+        description="go on although a check upstream failed or is missing; the materialization will show it",
     )
 
 

@@ -32,7 +32,8 @@ DROPPED = "dropped_prompts"
 
 class IngestConfig(dg.Config):
     sources: list[dict[str, Any]] = Field(
-        default=[], description="sources for this run alone, as [[sources]] in aidsafe.toml; empty: those of the settings"
+        default=[],
+        description="sources for this run alone, as [[sources]] in aidsafe.toml; empty: those of the settings",
     )
 
 
@@ -115,4 +116,3 @@ def _register(instance: dg.DagsterInstance, keys: Sequence[str]) -> None:
     new = sorted(set(keys) - set(instance.get_dynamic_partitions(batches.name)))
     if new:
         instance.add_dynamic_partitions(batches.name, new)
-

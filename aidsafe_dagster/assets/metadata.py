@@ -126,7 +126,7 @@ def table(counts: Mapping[str, int], label: str) -> dg.TableMetadataValue:
 
 
 def _histogram(lengths: Sequence[int], what: str) -> str:
-    from matplotlib.figure import Figure  # half a second to import, needed only here
+    from matplotlib.figure import Figure  # noqa: PLC0415 - half a second to import, needed only here
 
     figure = Figure(figsize=(5.2, 2.2), dpi=90, layout="constrained")
     axes = figure.subplots()

@@ -4,7 +4,7 @@ from functools import partial
 
 import dagster as dg
 
-from aidsafe_dagster.assets.described import described
+from aidsafe_dagster.assets.described import stage_asset
 from aidsafe_dagster.assets.dialogue_stage import Made, make_dialogue_stage
 from aidsafe_dagster.assets.gates import GateConfig
 from aidsafe_dagster.assets.refined_cots import refined_cots
@@ -14,7 +14,7 @@ from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.lake import LakeResource
 
 
-@dg.asset(**described(Stage.PREFERENCE_PAIRS), deps=[refined_cots])
+@stage_asset(Stage.PREFERENCE_PAIRS, deps=[refined_cots])
 def preference_pairs(
     context: dg.AssetExecutionContext, config: GateConfig, engine: EngineResource, lake: LakeResource
 ) -> Made:

@@ -4,7 +4,7 @@ from collections import Counter
 
 import dagster as dg
 
-from aidsafe_dagster.assets.described import described
+from aidsafe_dagster.assets.described import stage_asset
 from aidsafe_dagster.assets.dialogue_stage import Made
 from aidsafe_dagster.assets.ingestion import INGESTED
 from aidsafe_dagster.assets.metadata import row_metadata, table
@@ -13,7 +13,7 @@ from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.tables import from_frame, to_frame
 
 
-@dg.asset(**described(Stage.PROMPTS))
+@stage_asset(Stage.PROMPTS)
 def prompts(context: dg.AssetExecutionContext, lake: LakeResource) -> Made:
     """User prompts with their source, category and licence; a batch is sealed by ingestion and never changes."""
     opened, batch = lake.open(), context.partition_key

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from aidsafe_dagster.assets.deliberated_cots import deliberated_cots
-from aidsafe_dagster.assets.described import described
+from aidsafe_dagster.assets.described import stage_asset
 from aidsafe_dagster.assets.dialogue_stage import Made, make_dialogue_stage
 from aidsafe_dagster.assets.gates import GateConfig
 from aidsafe_dagster.recipe.records import Stage
@@ -12,7 +12,7 @@ from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.lake import LakeResource
 
 
-@dg.asset(**described(Stage.REFINED_COTS), deps=[deliberated_cots])
+@stage_asset(Stage.REFINED_COTS, deps=[deliberated_cots])
 def refined_cots(
     context: dg.AssetExecutionContext, config: GateConfig, engine: EngineResource, lake: LakeResource
 ) -> Made:

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from aidsafe_dagster.assets.described import described
+from aidsafe_dagster.assets.described import stage_asset
 from aidsafe_dagster.assets.dialogue_stage import Made, make_dialogue_stage
 from aidsafe_dagster.assets.gates import GateConfig
 from aidsafe_dagster.assets.prompts import prompts
@@ -12,7 +12,7 @@ from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.lake import LakeResource
 
 
-@dg.asset(**described(Stage.SEED_COTS), deps=[prompts])
+@stage_asset(Stage.SEED_COTS, deps=[prompts])
 def seed_cots(
     context: dg.AssetExecutionContext, config: GateConfig, engine: EngineResource, lake: LakeResource
 ) -> Made:

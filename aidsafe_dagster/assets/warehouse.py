@@ -3,6 +3,7 @@
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
 from aidsafe_dagster.assets.described import OWNERS
 from aidsafe_dagster.assets.fine_tune_splits import fine_tune_splits
@@ -37,7 +38,9 @@ def warehouse(
     policies = load_policies(settings.load().policies)
     coverage = [dg.TableRecord(row) for row in policy_coverage(_refined(opened), policies).iter_rows(named=True)]
     gates = [
-        dg.TableRecord({"batch": batch, **{str(stage): _verdict(context.instance, opened, stage, batch) for stage in Stage}})
+        dg.TableRecord(
+            {"batch": batch, **{str(stage): _verdict(context.instance, opened, stage, batch) for stage in Stage}}
+        )
         for batch in opened.batches("ingested")
     ]
     metadata: dict[str, Any] = {"path": dg.MetadataValue.path(str(path))}
@@ -62,15 +65,9 @@ def every_policy_cited(lake: LakeResource, settings: SettingsResource) -> dg.Ass
     )
 
 
-def _refined(lake: Lake) -> Any:
+def _refined(lake: Lake) -> pl.DataFrame:
     rows = lake.all_rows(Stage.REFINED_COTS, _CITED)
-    return _empty() if rows is None else rows
-
-
-def _empty() -> Any:
-    import polars as pl
-
-    return pl.DataFrame(schema=schema_of(RefinedCot)).select(_CITED)
+    return pl.DataFrame(schema=schema_of(RefinedCot)).select(_CITED) if rows is None else rows
 
 
 def _verdict(instance: dg.DagsterInstance, lake: Lake, stage: Stage, batch: str) -> str:

@@ -70,7 +70,7 @@ async def drive(
     engine: Engine,
     journal: Journal,
     settings: DriverSettings,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_progress: Callable[[Progress], None] | None = None,
 ) -> tuple[list[T | Failure], Progress]:
     """Runs every dialogue to its end.
 
@@ -91,7 +91,7 @@ class _Run(Generic[T]):
         engine: Engine,
         journal: Journal,
         settings: DriverSettings,
-        on_progress: Callable[[Progress], None],
+        on_progress: Callable[[Progress], None] | None,
     ) -> None:
         self.engine, self.journal, self.settings, self.on_progress = engine, journal, settings, on_progress
         self.progress = Progress(rows=len(cases))
@@ -186,7 +186,9 @@ class _Run(Generic[T]):
         logger.debug("%s %s turn %d: %s; trying again", request.prompt_id, request.stage, request.turn, error)
         backoff = min(self.settings.backoff_s * 2**attempt, self.settings.max_backoff_s)
         wait = error.after_s if error.after_s is not None else backoff * random.uniform(0.5, 1.0)  # noqa: S311
-        asyncio.get_running_loop().call_later(wait, self._events.put_nowait, partial(self._requeue, live, request, attempt))
+        asyncio.get_running_loop().call_later(
+            wait, self._events.put_nowait, partial(self._requeue, live, request, attempt)
+        )
 
     def _requeue(self, live: _Live[T], request: Request, attempt: int) -> None:
         heapq.heappush(self._ready, (live.index, attempt + 1, live, request))
@@ -199,7 +201,8 @@ class _Run(Generic[T]):
         self._results[live.index] = result
         self.progress.rows_done += 1
         self.progress.rows_failed += isinstance(result, Failure)
-        self.on_progress(self.progress)
+        if self.on_progress:
+            self.on_progress(self.progress)
 
 
 def _raise(error: Exception) -> None:

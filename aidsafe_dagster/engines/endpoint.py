@@ -1,8 +1,8 @@
 """The `endpoint` engine: any OpenAI-compatible chat server, near or far.
 
 vLLM behind a router, Ollama, llama.cpp, a cloud: a base URL, a model, and the name of the environment variable that
-holds the key. Answers are structured by `response_format: json_schema`. The HTTP client is aiohttp and not the vendor's:
-it costs a third of the CPU per call, which counts at hundreds of calls in flight.
+holds the key. Answers are structured by `response_format: json_schema`. The HTTP client is aiohttp and not the
+vendor's: it costs a third of the CPU per call, which counts at hundreds of calls in flight.
 """
 
 import json
@@ -49,14 +49,16 @@ class EndpointEngine:
     def __init__(self, settings: EndpointSettings) -> None:
         parts = urlsplit(settings.base_url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise SetupError(f"endpoint.base_url: '{settings.base_url}' is not an http(s) URL; example: http://127.0.0.1:8000/v1")
+            raise SetupError(
+                f"endpoint.base_url: '{settings.base_url}' is not an http(s) URL; example: http://127.0.0.1:8000/v1"
+            )
         if not settings.model:
             raise SetupError("endpoint.model: the name of the model that the server serves is required")
         self.settings = settings
         self._key = os.environ.get(settings.api_key_env, "")
         self._session: aiohttp.ClientSession | None = None
 
-    def model_for(self, role: Role) -> str:
+    def model_for(self, role: Role) -> str:  # noqa: ARG002 - one model for every role
         return self.settings.model
 
     async def complete(self, request: Request, attempt: int) -> Completion:
@@ -80,7 +82,9 @@ class EndpointEngine:
                 body = await reply.json(content_type=None)
             return [str(model["id"]) for model in body["data"]]
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, TypeError) as error:
-            raise SetupError(self._redacted(f"{self.settings.base_url}/models: {type(error).__name__}: {error}")) from error
+            raise SetupError(
+                self._redacted(f"{self.settings.base_url}/models: {type(error).__name__}: {error}")
+            ) from error
 
     async def close(self) -> None:
         if self._session is not None:
@@ -119,7 +123,9 @@ class EndpointEngine:
             raise SetupError(f"{self.settings.base_url}: {said}; is the key in {self.settings.api_key_env} right?")
         if status == 404:
             served = ", ".join(await self.models())
-            raise SetupError(f"{self.settings.base_url}: {said}; endpoint.model is '{self.settings.model}', served: {served}")
+            raise SetupError(
+                f"{self.settings.base_url}: {said}; endpoint.model is '{self.settings.model}', served: {served}"
+            )
         raise Rejected(said)
 
     def _completion(self, body: bytes, attempt: int) -> Completion:

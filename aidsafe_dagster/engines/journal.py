@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateTable
 
 from aidsafe_dagster.recipe.dialogue import Completion, Request
@@ -118,13 +119,8 @@ def _check_version(connection: sa.Connection, url: sa.URL) -> None:
 
 
 def _insert_unless_there(dialect: str) -> sa.Insert:
-    if dialect == "postgresql":
-        from sqlalchemy.dialects.postgresql import insert as insert_postgresql
-
-        return insert_postgresql(_completions).on_conflict_do_nothing()
-    from sqlalchemy.dialects.sqlite import insert as insert_sqlite
-
-    return insert_sqlite(_completions).on_conflict_do_nothing()
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return insert(_completions).on_conflict_do_nothing()
 
 
 def _completion(row: Mapping[Any, Any]) -> Completion:

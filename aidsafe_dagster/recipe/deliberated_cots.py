@@ -32,9 +32,7 @@ class DeliberatorInputs:
     """No further turn follows this one."""
 
 
-def deliberate(
-    conversation: Conversation, seed: SeedCot, settings: DeliberationSettings
-) -> Dialogue[DeliberatedCot]:
+def deliberate(conversation: Conversation, seed: SeedCot, settings: DeliberationSettings) -> Dialogue[DeliberatedCot]:
     """Stops at the first agreement or when the budget is spent."""
     conversation.messages = seed.conversation
     thoughts, response, turns = seed.thoughts, seed.response, list[Turn]()

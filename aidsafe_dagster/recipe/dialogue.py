@@ -28,9 +28,10 @@ T = TypeVar("T")
 Dialogue = Generator["Request", "Completion", T]
 
 MAX_REASKS = 2
+_CANNOT = r"(can['\u2019]?t|cannot|can not|won['\u2019]?t|am unable|am not able|must decline)"
 _REFUSAL = re.compile(
-    r"^\W*(i['\u2019]?m (very |really )?sorry|sorry|i (can['\u2019]?t|cannot|can not|won['\u2019]?t|am unable|must decline|am not able))"
-    r"|\bi (can['\u2019]?t|cannot|won['\u2019]?t) (help|assist|engage|discuss|participate|deliberate|comply)",
+    rf"^\W*(i['\u2019]?m (very |really )?sorry|sorry|i {_CANNOT})"
+    rf"|\bi {_CANNOT} (to )?(help|assist|engage|discuss|participate|deliberate|comply)",
     re.IGNORECASE,
 )
 

@@ -58,9 +58,7 @@ def whisper(conversation: Conversation, refined: RefinedCot, settings: PairSetti
     conversation.messages = ()  # the target hears the belief and the prompt, and nothing of how they came about
     misled = yield from conversation.ask(
         Role.TARGET,
-        brief.templates.task(
-            Stage.PREFERENCE_PAIRS, Role.TARGET, prompt=refined.prompt, belief=whispered.belief
-        ),
+        brief.templates.task(Stage.PREFERENCE_PAIRS, Role.TARGET, prompt=refined.prompt, belief=whispered.belief),
         AnswerFormat(TargetAnswer, {}, {}),
         TargetInputs(refined, brief.policies, refined, whispered.belief),
     )

@@ -1,4 +1,4 @@
-"""Refined CoTs: an impartial agent judges the thoughts of all rounds one by one, then writes the final CoT and response.
+"""Refined CoTs: an impartial agent judges the thoughts of all rounds, then writes the final CoT and response.
 
 AIDSAFE, refinement. Dropped are the repetitive, the redundant, the deceptive (plausible but leading elsewhere) and the
 policy-inconsistent. Each final thought names the deliberated thoughts it is made from.

@@ -7,7 +7,7 @@ is applied per intent and less is refused.
 from dataclasses import dataclass
 
 from aidsafe_dagster.recipe.answers import AnswerFormat, InitializerAnswer, IntentDecomposerAnswer, ThoughtAnswer
-from aidsafe_dagster.recipe.dialogue import Brief, Conversation, Dialogue
+from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import Intent, Prompt, RefinedThought, Role, SeedCot, Stage, Thought
 

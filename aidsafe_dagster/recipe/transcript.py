@@ -118,10 +118,9 @@ def _rounds(
 ) -> Iterable[str]:
     yield "### Round 0 · initializer"
     yield from (_thought(t, judged) for t in thoughts if t.round == 0)
-    spoken = [(turn.round, turn.agent, turn) for turn in turns] or [
-        (round_, agent, None) for round_, agent in dict.fromkeys((t.round, t.agent) for t in thoughts if t.round)
-    ]
-    for round_, agent, turn in spoken:
+    told = {(turn.round, turn.agent): turn for turn in turns}
+    for round_, agent in told or dict.fromkeys((t.round, t.agent) for t in thoughts if t.round):
+        turn = told.get((round_, agent))
         yield f"### Round {round_} · {agent}" + (f" · {turn.verdict}s" if turn else "")
         if turn:
             yield f"*“{_inline(turn.comment)}”*"
@@ -158,7 +157,9 @@ def _plain(text: str) -> str:
 
 
 def _footer(row: Made) -> str:
-    by = f"{row.engine} engine, {row.model}" + (" — **rehearsal: simulated, not a model's output**" if row.simulated else "")
+    by = f"{row.engine} engine, {row.model}" + (
+        " — **rehearsal: simulated, not a model's output**" if row.simulated else ""
+    )
     usage = row.usage
     cost = f"{usage.calls} calls, {usage.prompt_tokens} tokens in, {usage.completion_tokens} out at this stage"
     return f"*Made by {by}; {cost}; policies {row.policies_version}, templates {row.templates_version}*"

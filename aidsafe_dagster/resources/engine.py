@@ -15,13 +15,13 @@ from aidsafe_dagster.engines.endpoint import EndpointEngine
 from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.engines.protocol import Engine
 from aidsafe_dagster.engines.rehearsal.engine import RehearsalEngine
+from aidsafe_dagster.quality.tokens import load_token_counter
 from aidsafe_dagster.recipe.dialogue import Brief, Case
 from aidsafe_dagster.recipe.policies import load_policies
 from aidsafe_dagster.recipe.records import Failure
 from aidsafe_dagster.recipe.templates import Templates
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.settings import Settings
-from aidsafe_dagster.quality.tokens import load_token_counter
 
 T = TypeVar("T")
 

@@ -12,7 +12,8 @@ class SettingsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """`overrides` is nested like `aidsafe.toml`: `{"engine": "endpoint", "endpoint": {"model": "…"}}`."""
 
     overrides: dict[str, Any] = Field(
-        default={}, description="settings for this run alone, nested as in aidsafe.toml; they win over file and environment"
+        default={},
+        description="settings for this run alone, nested as in aidsafe.toml; they win over file and environment",
     )
 
     def load(self) -> Settings:

@@ -52,7 +52,7 @@ def create_views(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
         _create(connection, lake, name, f"{name}/*/rows.parquet", lake.all_rows(name), record)
     failures = [lake.failures(stage, batch) for stage in RECORDS for batch in lake.batches(stage)]
     _create(connection, lake, "failures", "*/*/failures.parquet", pl.concat(failures) if failures else None, Failure)
-    stages = " UNION ALL ".join(
+    stages = " UNION ALL ".join(  # the names are our own, never a user's
         f"SELECT {n} AS place, '{stage}' AS stage, batch, 1 AS made, 0 AS failed FROM {stage}"
         f" UNION ALL SELECT {n}, '{stage}', batch, 0, 1 FROM failures WHERE stage = '{stage}'"
         for n, stage in enumerate(Stage)
@@ -63,7 +63,7 @@ def create_views(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
     )
     for kind, columns in _SPLIT_COLUMNS.items():
         connection.execute(
-            f"CREATE VIEW {kind} AS SELECT {columns}, split, prompt_id, source, licence, simulated "  # noqa: S608
+            f"CREATE VIEW {kind} AS SELECT {columns}, split, prompt_id, source, licence, simulated "
             f"FROM fine_tune_splits WHERE kind = '{kind}'"
         )
 
@@ -78,11 +78,9 @@ def _create(
 ) -> None:
     if lake.local:
         files = f"{lake.root}/{pattern}".replace("'", "''")
-        connection.execute(
-            f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{files}', hive_partitioning = false)"  # noqa: S608
-        )
+        connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{files}', hive_partitioning = false)")
         return
     frame = pl.DataFrame(schema=schema_of(record)) if rows is None else rows
     connection.register("frame", frame.to_arrow())
-    connection.execute(f"CREATE TABLE {name} AS SELECT * FROM frame")  # noqa: S608
+    connection.execute(f"CREATE TABLE {name} AS SELECT * FROM frame")
     connection.unregister("frame")

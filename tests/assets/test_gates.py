@@ -154,7 +154,9 @@ def test_tampered_rows_close_the_gate(tmp_path: Path) -> None:
         from aidsafe_dagster.definitions import defs
 
         check = dg.AssetCheckKey(dg.AssetKey("refined_cots"), "integrity")
-        job = defs.resolve_implicit_global_asset_job_def().get_subset(asset_check_selection={check}, asset_selection=set())
+        job = defs.resolve_implicit_global_asset_job_def().get_subset(
+            asset_check_selection={check}, asset_selection=set()
+        )
         job.execute_in_process(instance=site.instance, partition_key=BATCH, raise_on_error=False)
         assert gate(site.instance, site.lake, Stage.REFINED_COTS, BATCH).verdicts["integrity"] == "failed"
         assert not alone(site, "preference_pairs").success

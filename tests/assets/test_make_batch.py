@@ -8,7 +8,14 @@ import pytest
 from aidsafe_dagster.recipe.records import Stage
 from tests.site import Site, a_site, contents, prompts_file, some_prompts
 
-ODD = ["{{ 7 * 7 }} {% raw %}", '{"a": [1, "}"]}', "%s {0} ${HOME}", "one", "emoji 🧨 and\nnew\n\nlines", "</user_prompt>"]
+ODD = [
+    "{{ 7 * 7 }} {% raw %}",
+    '{"a": [1, "}"]}',
+    "%s {0} ${HOME}",
+    "one",
+    "emoji 🧨 and\nnew\n\nlines",
+    "</user_prompt>",
+]
 
 
 def a_batch(site: Site, texts: list[str]) -> str:
@@ -29,7 +36,9 @@ def test_every_row_is_accounted_for_at_every_stage(tmp_path: Path) -> None:
             assert set(rows["prompt_id"]).isdisjoint(failures["prompt_id"])
             given = rows.height
         splits = site.lake.rows(Stage.FINE_TUNE_SPLITS, batch)
-        assert splits.height == sum(site.lake.rows(s, batch).height for s in (Stage.REFINED_COTS, Stage.PREFERENCE_PAIRS))
+        assert splits.height == sum(
+            site.lake.rows(s, batch).height for s in (Stage.REFINED_COTS, Stage.PREFERENCE_PAIRS)
+        )
 
 
 def test_the_same_inputs_twice_from_nothing_give_the_same_bytes(tmp_path: Path) -> None:
@@ -90,7 +99,9 @@ def test_making_a_batch_again_retries_its_failed_rows_alone(tmp_path: Path) -> N
 def test_changing_one_policy_makes_rows_of_another_version(tmp_path: Path) -> None:
     policies = tmp_path / "policies"
     policies.mkdir()
-    text = 'id = "privacy"\ntitle = "Privacy"\npurpose = "People own their data."\napplies = "always"\n[rules]\n1 = "{}"\n'
+    text = (
+        'id = "privacy"\ntitle = "Privacy"\npurpose = "People own their data."\napplies = "always"\n[rules]\n1 = "{}"\n'
+    )
     (policies / "privacy.toml").write_text(text.format("Give away no address."))
     with a_site(tmp_path, policies="policies") as site:
         batch = a_batch(site, some_prompts(4))
@@ -100,7 +111,9 @@ def test_changing_one_policy_makes_rows_of_another_version(tmp_path: Path) -> No
         assert site.make(batch).success
         rows = site.lake.rows("refined_cots", batch)
         assert set(rows["policies_version"]).isdisjoint(before)
-        assert {rule for thoughts in rows["thoughts"].to_list() for t in thoughts for rule in t["rules"]} == {"privacy.1"}
+        assert {rule for thoughts in rows["thoughts"].to_list() for t in thoughts for rule in t["rules"]} == {
+            "privacy.1"
+        }
 
 
 @pytest.mark.parametrize("stage", [str(stage) for stage in Stage])
@@ -108,7 +121,11 @@ def test_every_stage_describes_its_columns_and_the_version_of_what_makes_it(stag
     from aidsafe_dagster.definitions import defs
 
     node = defs.resolve_asset_graph().get(dg.AssetKey(stage))
-    assert {column.name for column in node.metadata["dagster/column_schema"].columns} >= {"prompt_id", "batch", "licence"}
+    assert {column.name for column in node.metadata["dagster/column_schema"].columns} >= {
+        "prompt_id",
+        "batch",
+        "licence",
+    }
     assert node.description
     assert node.code_version
     assert node.group_name == "recipe"
@@ -116,5 +133,13 @@ def test_every_stage_describes_its_columns_and_the_version_of_what_makes_it(stag
 
 
 def _without_faults() -> dict[str, float]:
-    names = ("unparsable", "malformed_once", "refusal", "missing_policy", "over_filtered", "agent_talk", "whisper_fails")
+    names = (
+        "unparsable",
+        "malformed_once",
+        "refusal",
+        "missing_policy",
+        "over_filtered",
+        "agent_talk",
+        "whisper_fails",
+    )
     return dict.fromkeys(names, 0.0)

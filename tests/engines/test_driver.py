@@ -41,14 +41,16 @@ class ScriptedEngine:
         await asyncio.sleep(0.001)
         self.running -= 1
         self.script(request, attempt)
-        return Completion(text=f'{{"belief": "{request.turn}"}}', model="scripted", usage=Usage(calls=1, prompt_tokens=2))
+        return Completion(
+            text=f'{{"belief": "{request.turn}"}}', model="scripted", usage=Usage(calls=1, prompt_tokens=2)
+        )
 
     async def close(self) -> None:
         pass
 
 
-def a_case(number: int, turns: int = 3, **changes: tuple[int, ...]) -> Case[str]:
-    conversation = Conversation(a_brief(), Stage.SEED_COTS, a_prompt(prompt_id=f"p{number}"), **changes)
+def a_case(number: int, turns: int = 3, redraws: tuple[int, ...] = ()) -> Case[str]:
+    conversation = Conversation(a_brief(), Stage.SEED_COTS, a_prompt(prompt_id=f"p{number}"), redraws)
 
     def dialogue() -> Dialogue[str]:
         said = ""

@@ -47,7 +47,7 @@ def a_server(status: int = 200, body: str | bytes = "", headers: dict[str, str] 
             self.end_headers()
             self.wfile.write(content)
 
-        def log_message(self, format: str, *args: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -141,9 +141,9 @@ def test_an_answer_cut_at_the_token_limit_is_tried_twice_more_and_then_given_up(
 
 
 def test_a_request_that_the_server_never_takes_is_rejected_with_its_words() -> None:
-    with a_server(400, '{"error": "maximum context length is 1024"}') as server:
-        with pytest.raises(Rejected, match="maximum context length"):
-            completed(server.base_url)
+    said = '{"error": "maximum context length is 1024"}'
+    with a_server(400, said) as server, pytest.raises(Rejected, match="maximum context length"):
+        completed(server.base_url)
 
 
 def test_an_unknown_model_stops_the_run_and_names_those_that_are_served() -> None:
@@ -172,4 +172,4 @@ def test_text_that_cannot_be_stored_is_mended() -> None:
 )
 def test_an_endpoint_that_is_not_fully_set_is_refused(settings: dict[str, str], told: str) -> None:
     with pytest.raises(SetupError, match=told):
-        EndpointEngine(EndpointSettings(**settings))  # type: ignore[arg-type]
+        EndpointEngine(EndpointSettings(**settings))

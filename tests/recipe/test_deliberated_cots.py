@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 
 import pytest
 
@@ -72,7 +73,7 @@ def test_agreement_adds_nothing_even_if_the_answer_holds_thoughts() -> None:
 
 def test_a_later_request_begins_with_the_whole_of_the_earlier_one() -> None:
     _, requests = deliberated(*[answer("revise", "More.")] * 6)
-    for earlier, later in zip(requests, requests[1:], strict=False):
+    for earlier, later in pairwise(requests):
         assert later.messages[: len(earlier.messages)] == earlier.messages
 
 
@@ -107,10 +108,13 @@ def test_a_rule_that_does_not_exist_is_asked_again_and_named() -> None:
 )
 def test_after_two_re_asks_the_row_fails_with_a_reason(text: str, reason: FailureReason) -> None:
     asked: list[Request] = []
+
+    def model(request: Request) -> str:
+        asked.append(request)
+        return text
+
+    dialogue = deliberate(a_conversation(Stage.DELIBERATED_COTS, SEED), SEED, DeliberationSettings())
     with pytest.raises(RowFailed) as failed:
-        speak(
-            deliberate(a_conversation(Stage.DELIBERATED_COTS, SEED), SEED, DeliberationSettings()),
-            lambda request: (asked.append(request), text)[1],
-        )
+        speak(dialogue, model)
     assert len(asked) == 3
     assert failed.value.reason is reason

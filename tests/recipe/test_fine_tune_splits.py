@@ -34,7 +34,9 @@ def test_an_sft_row_is_a_user_turn_and_an_assistant_turn_that_thinks_first() -> 
 def test_a_dpo_row_has_prompt_chosen_and_rejected_as_messages() -> None:
     pair = a_pair()
     row = dpo_row(pair, SHARES)
-    assert row.prompt is not None and row.chosen is not None and row.rejected is not None
+    assert row.prompt
+    assert row.chosen
+    assert row.rejected
     assert row.prompt[0].content == pair.prompt
     assert pair.chosen_response in row.chosen[0].content
     assert pair.rejected_response in row.rejected[0].content

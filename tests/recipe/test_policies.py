@@ -42,8 +42,8 @@ def test_the_version_changes_with_the_words_and_with_nothing_else(tmp_path: Path
     [
         (GOOD.replace("purpose", "purpos"), "unknown key 'purpos'. Did you mean 'purpose'"),
         (GOOD.replace('id = "privacy"', 'id = "not an id"'), "'id'"),
-        (GOOD.split("[rules]")[0], "'rules': Field required"),
-        (GOOD.split("[rules]")[0] + "[rules]\n", "'rules'"),
+        (GOOD.split("[rules]", maxsplit=1)[0], "'rules': Field required"),
+        (GOOD.split("[rules]", maxsplit=1)[0] + "[rules]\n", "'rules'"),
         (GOOD.replace("1 =", "first ="), "rules"),
         (GOOD + '1 = "Twice."\n', "line 6"),
         ("\udcff", "UTF-8"),

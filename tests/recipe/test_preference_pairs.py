@@ -49,6 +49,8 @@ def test_a_target_that_refuses_is_not_taken_for_an_agent_that_refuses() -> None:
     assert row.rejected_response == "No."
 
 
-@pytest.mark.parametrize(("one", "other", "alike"), [("a b c", "A  b\nC", 1.0), ("a b", "c d", 0.0), ("a b", "a c", 0.5)])
+@pytest.mark.parametrize(
+    ("one", "other", "alike"), [("a b c", "A  b\nC", 1.0), ("a b", "c d", 0.0), ("a b", "a c", 0.5)]
+)
 def test_similarity_is_the_share_of_words_in_common_in_order(one: str, other: str, alike: float) -> None:
     assert similarity(one, other) == alike
