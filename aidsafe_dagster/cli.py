@@ -1,5 +1,7 @@
 """The command line: `aidsafe demo | doctor | ingest | backfill | status | show`."""
 
+import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -167,7 +169,9 @@ def _tell_engine(settings: Settings) -> None:
 def _ingest(instance: dg.DagsterInstance, config: dict[str, Any] | None) -> BatchRun:
     with console.status("Ingesting prompts …"):
         run = run_job(instance, "ingest_sources", config=config)
-    if not run.success:
+    if run.success:
+        console.print(shown.ingestion(run.shown))
+    else:
         _complain("Error", run.error)
     return run
 
@@ -198,10 +202,12 @@ def _backfill(instance: dg.DagsterInstance, settings: Settings, wanted: list[str
 
 def _summarise(instance: dg.DagsterInstance, settings: Settings) -> None:
     lake = Lake(settings.lake)
+    telling = shown.most_telling(lake)
     console.print()
-    console.print(shown.best_transcript(lake))
+    if telling:
+        console.print(shown.deliberation(lake, telling))
     console.print(shown.summary(instance, lake))
-    console.print(shown.places(settings, lake))
+    console.print(shown.places(settings, lake, os.path.relpath(sys.argv[0]), telling or "PROMPT_ID"))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """What the terminal shows: the summary of a demo, the state of the batches, one row's whole story."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 import polars as pl
 from rich.console import Console, Group, RenderableType
 from rich.markdown import Markdown
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
@@ -44,6 +45,18 @@ def summary(instance: dg.DagsterInstance, lake: Lake) -> RenderableType:
     return Group(*parts)
 
 
+def ingestion(found: Mapping[str, Any]) -> str:
+    """What an ingestion took in and left out."""
+    batches = [record.data for record in found["new_batches"].records]
+    dropped = [record.data for record in found["dropped"].records]
+    lines = [f"{found['new_prompts'].value} new prompts in {len(batches)} new batches"]
+    lines += [f"  {row['batch']}: {row['count']} prompts" for row in batches]
+    lines += [f"  [yellow]dropped[/] {row['count']}: {escape(row['source: reason'])}" for row in dropped]
+    if found["seen_before"].value:
+        lines.append(f"  {found['seen_before'].value} rows were seen by an earlier ingestion")
+    return "\n".join(lines)
+
+
 def batch_table(instance: dg.DagsterInstance, lake: Lake) -> Table:
     """A line per batch, a column per stage: rows, failed rows, gate."""
     found = Table("batch", *(str(stage) for stage in Stage), title="Batches (rows, ✗ failed; ● gate open, ○ closed)")
@@ -52,12 +65,16 @@ def batch_table(instance: dg.DagsterInstance, lake: Lake) -> Table:
     return found
 
 
-def best_transcript(lake: Lake) -> RenderableType:
-    """The deliberation that shows most: thoughts of several turns, something dropped, yet short enough to read."""
+def most_telling(lake: Lake) -> str | None:
+    """Id of the prompt whose deliberation shows most: several turns, something dropped, short enough to read."""
     rows = lake.all_rows(Stage.REFINED_COTS)
     if rows is None or not rows.height:
-        return "[yellow]No refined chain of thought yet.[/]"
-    prompt_id = rows.sort(_interest(), "prompt_id", descending=[True, False]).item(0, "prompt_id")
+        return None
+    return str(rows.sort(_interest(), "prompt_id", descending=[True, False]).item(0, "prompt_id"))
+
+
+def deliberation(lake: Lake, prompt_id: str) -> RenderableType:
+    """One deliberation as a readable transcript."""
     return Panel(
         Markdown(_refined_page(lake, prompt_id)), title="One deliberation", border_style="cyan", padding=(1, 2)
     )
@@ -89,14 +106,14 @@ def batch_of(lake: Lake, prompt_id: str) -> str | None:
     return found[0] if found else None
 
 
-def places(settings: Settings, lake: Lake) -> Table:
-    """Where everything lies."""
+def places(settings: Settings, lake: Lake, program: str, prompt_id: str) -> Table:
+    """Where everything lies; `program` is how this command was called."""
     found = Table(show_header=False, box=None, title="Where things are", title_justify="left")
     found.add_row("rows (Parquet, a file per asset and batch)", str(lake.root))
     found.add_row("warehouse (DuckDB views: sft, dpo, failures, accounting …)", str(settings.warehouse))
     found.add_row("journal (every completion)", str(settings.journal).removeprefix("sqlite:///"))
-    found.add_row("one prompt's whole story", "aidsafe show PROMPT_ID")
-    found.add_row("the asset graph, checks and transcripts in the browser", "make dev")
+    found.add_row("one prompt's whole story", f"{program} show {prompt_id}")
+    found.add_row("the asset graph, checks and transcripts in the browser", "make dev, then http://127.0.0.1:3000")
     return found
 
 

@@ -6,7 +6,7 @@ drives it, so that the next command can tell a run that is going on from one who
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,8 @@ class BatchRun:
     run_id: str
     success: bool
     error: str
+    shown: Mapping[str, Any]
+    """Metadata of the outputs, by name."""
 
 
 def run_job(
@@ -71,7 +73,9 @@ def run_job(
         tags=tags,
         raise_on_error=False,
     )
-    return BatchRun(partition or job, result.run_id, result.success, _why(result.all_events))
+    outputs = [event.step_output_data for event in result.all_events if event.is_successful_output]
+    shown = {name: value for output in outputs for name, value in output.metadata.items()}
+    return BatchRun(partition or job, result.run_id, result.success, _why(result.all_events), shown)
 
 
 def report_dead_runs(instance: dg.DagsterInstance) -> list[str]:

@@ -1,0 +1,258 @@
+"""What a person reads: everything that the recipe knows of a row, and nothing that a user or a model could plant in it."""
+
+import io
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from markdown_it import MarkdownIt
+from rich.console import Console
+from rich.markdown import Markdown
+
+from aidsafe_dagster.recipe.records import Intent, Judgement, Thought, ThoughtVerdict, Turn
+from aidsafe_dagster.recipe.transcript import (
+    deliberated_transcript,
+    failure_transcript,
+    pair_transcript,
+    refined_transcript,
+    seed_transcript,
+)
+from tests.builders import (
+    FIRST,
+    RESPONSE,
+    SECOND,
+    THIRD,
+    a_deliberated_cot,
+    a_failure,
+    a_pair,
+    a_refined_cot,
+    a_refined_thought,
+    a_seed_cot,
+    a_thought,
+)
+
+PLAIN = "plain words"
+HARMLESS = {"inline", "text", "text_special", "softbreak", "hardbreak", "paragraph_open", "paragraph_close"}
+LINES = (
+    "<b>bold</b> <script>alert(1)</script>",
+    "<img src=http://x.y/i.png onerror=alert(1)>",
+    "<!-- hidden -->",
+    "![image](http://x.y/i.png)",
+    "[link](http://x.y) and [that][1]",
+    "<http://x.y>",
+    "[1]: http://x.y",
+    "# heading",
+    "`code` and ``more``",
+    "```fence",
+    "~~~fence",
+    "**bold** __bold__ *it* _it_ ~~struck~~",
+    "> quoted",
+    "| a | b |",
+    "&lt;b&gt; &amp;",
+    "[red]rich[/red] [/] [/red]",
+    "\\",
+    "* item",
+)
+BLOCKS = ("Title\n=====", "Title\n-----", "---", "- item", "+ item", "1. item", "2) item", "    code", "a\n\n    code")
+
+
+def intent(text: str) -> Intent:
+    return Intent(text=text, kind="explicit", harm="benign", policies=("illegal",))
+
+
+def turn(comment: str) -> Turn:
+    return Turn(agent="deliberator_1", round=1, verdict="revise", comment=comment, added=(3,))
+
+
+def judgements(reason: str) -> tuple[Judgement, ...]:
+    return tuple(Judgement(thought=n, verdict=ThoughtVerdict.KEEP, reason=reason) for n in (1, 2, 3))
+
+
+PLACES: dict[str, Callable[[str], str]] = {
+    "prompt": lambda text: seed_transcript(a_seed_cot(prompt=text)),
+    "category": lambda text: seed_transcript(a_seed_cot(category=text)),
+    "licence": lambda text: seed_transcript(a_seed_cot(licence=text)),
+    "intent": lambda text: seed_transcript(a_seed_cot(intents=(intent(text),))),
+    "response": lambda text: seed_transcript(a_seed_cot(response=text)),
+    "thought": lambda text: seed_transcript(a_seed_cot(thoughts=(a_thought(text=text),))),
+    "comment": lambda text: deliberated_transcript(a_deliberated_cot(turns=(turn(text),))),
+    "reason": lambda text: refined_transcript(a_refined_cot(judgements=judgements(text))),
+    "final thought": lambda text: refined_transcript(a_refined_cot(thoughts=(a_refined_thought(text=text),))),
+    "belief": lambda text: pair_transcript(a_pair(belief=text)),
+    "chosen": lambda text: pair_transcript(a_pair(chosen_cot=text)),
+    "rejected": lambda text: pair_transcript(a_pair(rejected_response=text)),
+    "failure": lambda text: failure_transcript(a_failure(detail=text)),
+}
+
+
+def structure(page: str) -> Counter[str]:
+    """Everything in a Markdown page that is more than text."""
+    blocks = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(page)
+    tokens = [token.type for block in blocks for token in (block, *(block.children or ()))]
+    return Counter(kind for kind in tokens if kind not in HARMLESS)
+
+
+def on_screen(page: str) -> str:
+    console = Console(file=io.StringIO(), width=400, force_terminal=False)
+    console.print(Markdown(page))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def in_order(page: str, *parts: str) -> bool:
+    places = [page.find(part) for part in parts]
+    return -1 not in places and places == sorted(places)
+
+
+def test_a_seed_shows_prompt_intents_thoughts_with_rules_and_the_response() -> None:
+    page = seed_transcript(a_seed_cot())
+    assert in_order(
+        page,
+        "## Prompt `p1`",
+        "> How does a pin tumbler lock work?",
+        "demo · locks · cc-by-4.0 · batch demo-0001",
+        "- Understand locks. — *explicit, benign* `illegal`",
+        f"**[1]** {FIRST} `illegal.1`",
+        f"**[2]** {SECOND} `illegal.2` `helpfulness.1`",
+        f"> {RESPONSE}",
+        "endpoint engine, small-chat; 2 calls, 600 tokens in, 120 out",
+    )
+
+
+def test_a_deliberation_shows_who_said_what_in_which_round_and_how_it_ended() -> None:
+    page = deliberated_transcript(a_deliberated_cot())
+    assert in_order(
+        page,
+        "### Round 0 · initializer",
+        f"**[1]** {FIRST}",
+        f"**[2]** {SECOND}",
+        "### Round 1 · deliberator_1 · revises",
+        "*“Usefulness is missing.”*",
+        f"**[3]** {THIRD} `helpfulness.1`",
+        "### Round 1 · deliberator_2 · agrees",
+        "*“Nothing to add.”*",
+        "**Ended by consensus**",
+        f"> {RESPONSE}",
+    )
+
+
+def test_a_deliberation_that_stalled_says_so() -> None:
+    assert "on the very first turn" in deliberated_transcript(a_deliberated_cot(stalled=True))
+    assert "on the very first turn" not in deliberated_transcript(a_deliberated_cot())
+
+
+def test_every_thought_of_every_turn_is_shown_once_and_under_its_author() -> None:
+    thoughts: list[Thought] = [a_thought(text="Start.")]
+    turns = []
+    for round_ in (1, 2):
+        for agent in ("deliberator_1", "deliberator_2"):
+            number = len(thoughts) + 1
+            thoughts.append(a_thought(number=number, text=f"By {agent} in {round_}.", agent=agent, round=round_))
+            turns.append(Turn(agent=agent, round=round_, verdict="revise", comment="More.", added=(number,)))
+    page = deliberated_transcript(a_deliberated_cot(thoughts=tuple(thoughts), turns=tuple(turns), outcome="budget"))
+    for said in turns:
+        head, text = f"### Round {said.round} · {said.agent} · revises", rf"By {said.agent} in {said.round}.".replace("_", r"\_")
+        assert page.count(text) == 1
+        assert page.partition(head)[2].partition("###")[0].count(text) == 1
+    assert "**Ended by budget**" in page
+
+
+@pytest.mark.parametrize("verdict", ThoughtVerdict)
+def test_a_refinement_shows_each_verdict_with_its_reason_under_its_thought(verdict: ThoughtVerdict) -> None:
+    changed = (Judgement(thought=1, verdict=verdict, reason="So it is."), *judgements("Sound.")[1:])
+    page = refined_transcript(a_refined_cot(judgements=changed))
+    about = page.partition("**[1]**")[2].partition("**[2]**")[0]
+    assert "So it is." in about
+    named = "✓ kept" if verdict is ThoughtVerdict.KEEP else f"✗ {verdict.replace('_', '-')}"
+    assert f"**{named}**" in about
+    assert f"{0 if verdict is ThoughtVerdict.KEEP else 1} of 3 thoughts dropped" in page
+
+
+def test_a_refinement_shows_the_final_thoughts_with_rules_and_origins() -> None:
+    page = refined_transcript(a_refined_cot(deliberated_cot_tokens=90, cot_tokens=54))
+    final = page.partition("### Final chain of thought: 1 of 3 thoughts dropped, 90 → 54 tokens")[2]
+    assert f"**1.** {FIRST} `illegal.1` `helpfulness.1` *← [1]*" in final
+    assert f"**2.** {SECOND} `illegal.2` *← [2]*" in final
+    assert f"> {RESPONSE}" in final
+
+
+def test_a_refinement_shows_what_the_deliberators_said_when_it_is_given() -> None:
+    turns = a_deliberated_cot().turns
+    assert "Usefulness is missing." in refined_transcript(a_refined_cot(), turns)
+    bare = refined_transcript(a_refined_cot())
+    assert "Usefulness is missing." not in bare
+    assert "### Round 1 · deliberator_1\n" in bare
+
+
+def test_a_pair_shows_the_belief_and_both_sides_with_their_length() -> None:
+    row = a_pair(chosen_cot_tokens=54, rejected_cot_tokens=23)
+    assert in_order(
+        pair_transcript(row),
+        "> Rules are for other people.",
+        "### Chosen (54 tokens)",
+        f"> {FIRST}",
+        f"> → {RESPONSE}",
+        "### Rejected (23 tokens, 12% alike)",
+        f"> {row.rejected_cot}",
+        f"> → {row.rejected_response}",
+    )
+
+
+def test_a_failure_says_where_why_and_who() -> None:
+    page = failure_transcript(a_failure())
+    assert "Failed at seed_cots: unparsable" in page
+    assert "call 4 of the stage while `initializer` was speaking, after 3 completions" in page
+    assert "> not JSON" in page
+    assert "speaking" not in failure_transcript(a_failure(role=""))
+
+
+@pytest.mark.parametrize(
+    ("rehearsed", "real"),
+    [
+        (seed_transcript(a_seed_cot(simulated=True)), seed_transcript(a_seed_cot())),
+        (deliberated_transcript(a_deliberated_cot(simulated=True)), deliberated_transcript(a_deliberated_cot())),
+        (refined_transcript(a_refined_cot(simulated=True)), refined_transcript(a_refined_cot())),
+        (pair_transcript(a_pair(simulated=True)), pair_transcript(a_pair())),
+    ],
+    ids=["seed", "deliberated", "refined", "pair"],
+)
+def test_a_row_of_a_rehearsal_is_labelled_and_no_other(rehearsed: str, real: str) -> None:
+    assert "rehearsal: simulated, not a model's output" in rehearsed
+    assert "simulated" not in real
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_others_wrote_is_text_and_nothing_else(place: str) -> None:
+    expected = structure(PLACES[place](PLAIN))
+    found = {text: structure(PLACES[place](text)) - expected for text in LINES}
+    assert {text: more for text, more in found.items() if more} == {}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_others_wrote_is_read_as_they_wrote_it(place: str) -> None:
+    assert [text for text in LINES if text not in on_screen(PLACES[place](text))] == []
+
+
+@pytest.mark.xfail(reason="_quoted escapes no sign that means something at the start of a line", strict=True)
+@pytest.mark.parametrize("place", ["prompt", "response", "belief", "chosen", "failure"])
+def test_a_text_of_several_lines_is_text_and_nothing_else(place: str) -> None:
+    expected = structure(PLACES[place](PLAIN))
+    found = {text: structure(PLACES[place](text)) - expected for text in BLOCKS}
+    assert {text: more for text, more in found.items() if more} == {}
+
+
+@pytest.mark.xfail(reason="the name that a server gives its model goes into the footer unescaped", strict=True)
+def test_the_name_that_a_server_gives_its_model_is_text_and_nothing_else() -> None:
+    page = seed_transcript(a_seed_cot(model="![m](http://x.y/i.png) <b>m</b>"))
+    assert structure(page) == structure(seed_transcript(a_seed_cot()))
+
+
+@pytest.mark.xfail(reason="control characters are not taken out", strict=True)
+def test_no_sign_that_steers_a_terminal_gets_through() -> None:
+    pages = {place: render("a\x1b]0;title\x07b\x1b[2Jc\x9b2Jd") for place, render in PLACES.items()}
+    assert [place for place, page in pages.items() if any(sign in page for sign in "\x1b\x07\x9b")] == []
+
+
+def test_an_empty_text_leaves_the_page_whole() -> None:
+    page = seed_transcript(a_seed_cot(prompt="", response="", category=""))
+    assert in_order(page, "## Prompt `p1`", "*demo · cc-by-4.0 ·", "### Seed thoughts", "### First response", "*Made by")
