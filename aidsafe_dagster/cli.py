@@ -18,8 +18,9 @@ from aidsafe_dagster import console as shown
 from aidsafe_dagster import doctor as doctoring
 from aidsafe_dagster.console import console
 from aidsafe_dagster.lake import Lake
+from aidsafe_dagster.processes import report_dead_runs
 from aidsafe_dagster.recipe.errors import SetupError, unknown
-from aidsafe_dagster.runs import BatchRun, open_instance, report_dead_runs, run_job, unfinished
+from aidsafe_dagster.runs import BatchRun, open_instance, run_job, unfinished
 from aidsafe_dagster.settings import Settings, load_settings
 from aidsafe_dagster.sources.source import bundled_sources
 

@@ -9,6 +9,7 @@ from aidsafe_dagster.assets.gates import gate_checks
 from aidsafe_dagster.assets.ingestion import ingest_sources
 from aidsafe_dagster.assets.preference_pairs import preference_pairs
 from aidsafe_dagster.assets.prompts import prompts
+from aidsafe_dagster.assets.recovery import recovery
 from aidsafe_dagster.assets.refined_cots import refined_cots
 from aidsafe_dagster.assets.seed_cots import seed_cots
 from aidsafe_dagster.assets.warehouse import every_policy_cited, warehouse
@@ -27,7 +28,7 @@ defs = dg.Definitions(
     asset_checks=[*(check for stage in Stage for check in gate_checks(stage)), every_policy_cited],
     jobs=[make_batch, ingest_sources, build_reports],
     schedules=[nightly_ingest(_settings)],
-    sensors=[new_batches(_settings), reports()],
+    sensors=[new_batches(_settings), recovery, reports()],
     resources={
         "settings": _from_launchpad,
         "engine": EngineResource(settings=_from_launchpad),

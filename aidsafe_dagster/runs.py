@@ -5,26 +5,23 @@ drives it, so that the next command can tell a run that is going on from one who
 """
 
 import os
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import psutil
 
 from aidsafe_dagster.assets.gates import gate
 from aidsafe_dagster.lake import Lake
+from aidsafe_dagster.processes import PROCESS_TAG, this_process
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.policies import load_policies
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.templates import SPEAKERS, Templates
 from aidsafe_dagster.settings import Settings
 
-_PROCESS_TAG = "aidsafe/process"
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-_GOING_ON = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
 
 
 def open_instance() -> dg.DagsterInstance:
@@ -63,7 +60,7 @@ def run_job(
     from aidsafe_dagster.definitions import defs  # noqa: PLC0415 - reads the settings, so a mistake in them is raised here
 
     definition = defs.resolve_job_def(job)
-    tags = {_PROCESS_TAG: _this_process()}
+    tags = {PROCESS_TAG: this_process()}
     if partition is not None:
         tags["dagster/partition"] = partition
     result = definition.execute_in_process(
@@ -76,18 +73,6 @@ def run_job(
     outputs = [event.step_output_data for event in result.all_events if event.is_successful_output]
     shown = {name: value for output in outputs for name, value in output.metadata.items()}
     return BatchRun(partition or job, result.run_id, result.success, _why(result.all_events), shown)
-
-
-def report_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Marks as failed the command line's runs on this machine whose process is gone; returns their ids."""
-    dead = []
-    for run in instance.get_runs(dg.RunsFilter(statuses=_GOING_ON)):
-        process = run.tags.get(_PROCESS_TAG)
-        if process and process != _this_process() and _is_of_this_machine(process) and not _is_alive(process):
-            instance.report_run_failed(run, "The process that drove this run was killed; its calls are in the journal.")
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-            dead.append(run.run_id)
-    return dead
 
 
 def unfinished(instance: dg.DagsterInstance, lake: Lake, settings: Settings, batches: Sequence[str]) -> list[str]:
@@ -132,24 +117,3 @@ def _error(event: dg.DagsterEvent) -> str:
         return ""
     cause = failed.error.cause or failed.error
     return cause.message.partition("SetupError: ")[2].strip() or cause.message.strip()
-
-
-def _this_process() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"
-
-
-def _is_of_this_machine(process: str) -> bool:
-    return process.partition(":")[0] == socket.gethostname()
-
-
-def _is_alive(process: str) -> bool:
-    _, pid, started = process.split(":")
-    return _started(int(pid)) == started
-
-
-def _started(pid: int) -> str:
-    """When a process started, in a form that a reused pid does not repeat; empty if there is no such process."""
-    try:
-        return f"{psutil.Process(pid).create_time():.2f}"
-    except psutil.NoSuchProcess:
-        return ""

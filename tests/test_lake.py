@@ -22,7 +22,8 @@ import polars as pl
 from aidsafe_dagster.lake import Lake
 
 def version(n):
-    return pl.DataFrame({"version": [n] * 20, "filler": [random.Random(n * 20 + row).randbytes(200_000) for row in range(20)]})
+    noise = random.Random(n)
+    return pl.DataFrame({"version": [n] * 20, "noise": [noise.randbytes(200_000) for _ in range(20)]})
 
 versions = [version(n) for n in range(2)]
 for n in range(10_000):
@@ -41,7 +42,9 @@ Lake(sys.argv[1]).write("prompts", "b-0001", rows, pl.DataFrame({"reason": ["new
 """
 
 
-FILE_URL = pytest.param("file", marks=pytest.mark.xfail(reason="a file:// URL is written to a folder 'file:'", strict=True))
+FILE_URL = pytest.param(
+    "file", marks=pytest.mark.xfail(reason="a file:// URL is written to a folder 'file:'", strict=True)
+)
 
 
 def prompts(*texts: str) -> pl.DataFrame:
@@ -117,7 +120,23 @@ def test_a_batch_that_was_not_made_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["..", "../b-0001", "a/../../b", "a/b", "/etc", "a..b", ".hidden", "-rf", "", "a b", "a\n", "a\0", "a=b", "ü", "a" * 101],
+    [
+        "..",
+        "../b-0001",
+        "a/../../b",
+        "a/b",
+        "/etc",
+        "a..b",
+        ".hidden",
+        "-rf",
+        "",
+        "a b",
+        "a\n",
+        "a\0",
+        "a=b",
+        "ü",
+        "a" * 101,
+    ],
 )
 def test_a_key_that_could_leave_the_lake_is_refused(tmp_path: Path, key: str) -> None:
     lake = Lake(tmp_path / "lake")
@@ -164,7 +183,9 @@ def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
         written.append([file.read_bytes() for file in files])
     assert len(written[0]) == 2
     assert written[0] == written[1]
-    assert Lake(tmp_path / "one").fingerprint("prompts", "b-0001") == Lake(tmp_path / "two").fingerprint("prompts", "b-0001")
+    assert Lake(tmp_path / "one").fingerprint("prompts", "b-0001") == Lake(tmp_path / "two").fingerprint(
+        "prompts", "b-0001"
+    )
 
 
 @pytest.mark.parametrize("milliseconds", range(6, 12))

@@ -14,8 +14,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from aidsafe_dagster.processes import report_dead_runs
 from aidsafe_dagster.recipe.records import Stage
-from aidsafe_dagster.runs import report_dead_runs
 from tests.serving import ModelServer, a_model_server
 from tests.site import Site, a_site, environment, prompts_file, some_prompts
 

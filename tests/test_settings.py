@@ -195,7 +195,11 @@ def test_a_key_of_one_s_own_may_be_named_in_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("toml", "environ"),
-    [("[endpoint]\napi_key = 'sk-do-not-show'", {}), ("", {"AIDSAFE_ENDPOINT__API_KEY": KEY}), ("", {"AIDSAFE_API_KEYS": KEY})],
+    [
+        ("[endpoint]\napi_key = 'sk-do-not-show'", {}),
+        ("", {"AIDSAFE_ENDPOINT__API_KEY": KEY}),
+        ("", {"AIDSAFE_API_KEYS": KEY}),
+    ],
 )
 def test_a_key_in_the_wrong_place_is_refused_without_being_shown(
     tmp_path: Path, toml: str, environ: dict[str, str]
@@ -220,7 +224,9 @@ def test_the_order_of_environment_variables_does_not_matter(tmp_path: Path) -> N
 
 
 @pytest.mark.xfail(reason="these settings have no bounds", strict=True)
-@pytest.mark.parametrize("toml", ["[driver]\ncalls_in_flight = 0", "[driver]\nmax_attempts = 0", "[deliberation]\nagents = 0"])
+@pytest.mark.parametrize(
+    "toml", ["[driver]\ncalls_in_flight = 0", "[driver]\nmax_attempts = 0", "[deliberation]\nagents = 0"]
+)
 def test_a_number_that_no_run_can_work_with_is_refused(tmp_path: Path, toml: str) -> None:
     assert "greater than" in mistake(tmp_path, toml)
 

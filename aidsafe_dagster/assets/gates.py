@@ -18,6 +18,7 @@ from pydantic import Field
 
 from aidsafe_dagster.assets.partitions import batches
 from aidsafe_dagster.lake import Lake
+from aidsafe_dagster.processes import claim_run
 from aidsafe_dagster.quality.coverage import uncovered_policies
 from aidsafe_dagster.quality.expectations import ExpectationOutcome, SuiteResult
 from aidsafe_dagster.quality.suites import suites_for, validate
@@ -88,6 +89,7 @@ def require_gate(context: dg.AssetExecutionContext, lake: Lake, stage: Stage, *,
     Raises:
         dagster.Failure: a check of an upstream partition failed, is missing, or judged other data.
     """
+    claim_run(context.instance, context.run)
     gates = [gate(context.instance, lake, upstream, context.partition_key) for upstream in UPSTREAM[stage]]
     closed = "; ".join(str(g) for g in gates if not g.open)
     if not closed:

@@ -19,7 +19,13 @@ from tests.site import Site, a_site, prompts_file, some_prompts
 
 TABLES = {*map(str, RECORDS), "ingested", "dropped_prompts", "failures", "accounting", "sft", "dpo"}
 MESSAGES = "STRUCT(role VARCHAR, content VARCHAR)[]"
-LINEAGE = {"split": "VARCHAR", "prompt_id": "VARCHAR", "source": "VARCHAR", "licence": "VARCHAR", "simulated": "BOOLEAN"}
+LINEAGE = {
+    "split": "VARCHAR",
+    "prompt_id": "VARCHAR",
+    "source": "VARCHAR",
+    "licence": "VARCHAR",
+    "simulated": "BOOLEAN",
+}
 FAULTS = {"unparsable": 0.04, "over_filtered": 0.1, "whisper_fails": 0.2, "missing_policy": 0.1}
 NO_FAULTS = {name: 0.0 for name, field in RehearsalSettings.model_fields.items() if field.default not in (0, 0.0)}
 READER = """
@@ -60,7 +66,7 @@ def count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
 
 def kinds(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
     query = "SELECT table_name, table_type FROM information_schema.tables"
-    return {name: kind for name, kind in connection.execute(query).fetchall()}
+    return dict(connection.execute(query).fetchall())
 
 
 def columns(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
@@ -109,7 +115,9 @@ def test_the_account_is_in_the_order_of_the_recipe(made: Site) -> None:
 
 def test_sft_and_dpo_have_the_columns_that_trl_trains_on(made: Site) -> None:
     with opened(made) as connection:
-        assert columns(connection, "sft") == {"messages": MESSAGES, "thinking": "VARCHAR", "response": "VARCHAR"} | LINEAGE
+        assert (
+            columns(connection, "sft") == {"messages": MESSAGES, "thinking": "VARCHAR", "response": "VARCHAR"} | LINEAGE
+        )
         assert columns(connection, "dpo") == {"prompt": MESSAGES, "chosen": MESSAGES, "rejected": MESSAGES} | LINEAGE
         assert count(connection, "sft") + count(connection, "dpo") == count(connection, "fine_tune_splits")
         assert count(connection, "dpo") == count(connection, "preference_pairs") > 0
@@ -118,11 +126,17 @@ def test_sft_and_dpo_have_the_columns_that_trl_trains_on(made: Site) -> None:
 
 def test_a_training_row_reads_as_a_conversation(made: Site) -> None:
     with opened(made) as connection:
-        for messages, thinking, response in connection.execute("SELECT messages, thinking, response FROM sft").fetchall():
+        for messages, thinking, response in connection.execute(
+            "SELECT messages, thinking, response FROM sft"
+        ).fetchall():
             assert [message["role"] for message in messages] == ["user", "assistant"]
             assert messages[1]["content"] == f"<think>\n{thinking}\n</think>\n\n{response}"
         for prompt, chosen, rejected in connection.execute("SELECT prompt, chosen, rejected FROM dpo").fetchall():
-            assert [[m["role"] for m in turns] for turns in (prompt, chosen, rejected)] == [["user"], ["assistant"], ["assistant"]]
+            assert [[m["role"] for m in turns] for turns in (prompt, chosen, rejected)] == [
+                ["user"],
+                ["assistant"],
+                ["assistant"],
+            ]
             assert chosen != rejected
 
 
@@ -170,7 +184,9 @@ def test_over_an_object_store_it_holds_tables_with_the_same_rows(tmp_path: Path)
         assert site.make("mine-0001").success
         assert build(site)
         with opened(site) as connection:
-            assert kinds(connection) == dict.fromkeys(TABLES, "BASE TABLE") | dict.fromkeys(("accounting", "sft", "dpo"), "VIEW")
+            assert kinds(connection) == dict.fromkeys(TABLES, "BASE TABLE") | dict.fromkeys(
+                ("accounting", "sft", "dpo"), "VIEW"
+            )
             assert {name: count(connection, name) for name in ("ingested", "sft", "dpo", "failures")} == {
                 "ingested": 2,
                 "sft": 2,

@@ -1,4 +1,4 @@
-"""What a person reads: everything that the recipe knows of a row, and nothing that a user or a model could plant in it."""
+"""What a person reads: all that the recipe knows of a row, and nothing that a user or a model could plant in it."""
 
 import io
 from collections import Counter
@@ -151,7 +151,10 @@ def test_every_thought_of_every_turn_is_shown_once_and_under_its_author() -> Non
             turns.append(Turn(agent=agent, round=round_, verdict="revise", comment="More.", added=(number,)))
     page = deliberated_transcript(a_deliberated_cot(thoughts=tuple(thoughts), turns=tuple(turns), outcome="budget"))
     for said in turns:
-        head, text = f"### Round {said.round} · {said.agent} · revises", rf"By {said.agent} in {said.round}.".replace("_", r"\_")
+        head, text = (
+            f"### Round {said.round} · {said.agent} · revises",
+            rf"By {said.agent} in {said.round}.".replace("_", r"\_"),
+        )
         assert page.count(text) == 1
         assert page.partition(head)[2].partition("###")[0].count(text) == 1
     assert "**Ended by budget**" in page
@@ -255,4 +258,6 @@ def test_no_sign_that_steers_a_terminal_gets_through() -> None:
 
 def test_an_empty_text_leaves_the_page_whole() -> None:
     page = seed_transcript(a_seed_cot(prompt="", response="", category=""))
-    assert in_order(page, "## Prompt `p1`", "*demo · cc-by-4.0 ·", "### Seed thoughts", "### First response", "*Made by")
+    assert in_order(
+        page, "## Prompt `p1`", "*demo · cc-by-4.0 ·", "### Seed thoughts", "### First response", "*Made by"
+    )
