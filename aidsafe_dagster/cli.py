@@ -1,6 +1,7 @@
 """The command line: `aidsafe demo | doctor | ingest | backfill | status | show`."""
 
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from aidsafe_dagster.console import console
 from aidsafe_dagster.lake import Lake
 from aidsafe_dagster.processes import report_dead_runs
 from aidsafe_dagster.recipe.errors import SetupError, unknown
+from aidsafe_dagster.resources.engine import make_brief, make_engine
 from aidsafe_dagster.runs import BatchRun, open_instance, run_job, unfinished
 from aidsafe_dagster.settings import Settings, load_settings
 from aidsafe_dagster.sources.source import bundled_sources
@@ -72,13 +74,13 @@ def ingest(
     category_column: Annotated[str | None, typer.Option(help="Column that holds a category.")] = None,
     licence_column: Annotated[str | None, typer.Option(help="Column that holds a licence.")] = None,
     licence: Annotated[str | None, typer.Option(help="Licence of all rows.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Rows to read at most.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Rows to read at most.", min=1)] = None,
 ) -> None:
     """Take new prompts in; without a file or dataset, from the sources of the settings."""
     with _explained(), open_instance() as instance:
         columns = {"prompt": prompt_column, "category": category_column, "licence": licence_column}
         spec: dict[str, Any] = {
-            "name": name or (file.name.split(".")[0].lower() if file else preset),
+            "name": name or preset or _slug(file.name.split(".")[0] if file else (hub or "").rpartition("/")[2]),
             "path": str(file.absolute()) if file else None,
             "hub": hub,
             "preset": preset,
@@ -88,13 +90,14 @@ def ingest(
             "limit": limit,
         }
         given = {key: value for key, value in spec.items() if value}
+        if given and not (file or hub or preset):
+            raise SetupError(f"{', '.join(given)}: of which source? Name a file, --hub or --preset")
         config = {"ops": {"ingest_prompts": {"config": {"sources": [given]}}}} if file or hub or preset else None
         if config:
-            load_settings(overrides={"sources": [given]})
-        run = _ingest(instance, config)
-        console.print(shown.batch_table(instance, Lake(load_settings().settings.lake)))
-        if not run.success:
+            load_settings(overrides={"sources": [given]}, overrides_from="command line")
+        if not _ingest(instance, config).success:
             raise typer.Exit(2)
+        console.print(shown.batch_table(instance, Lake(load_settings().settings.lake)))
 
 
 @app.command()
@@ -152,6 +155,11 @@ def doctor() -> None:
             raise typer.Exit(1)
 
 
+def _slug(text: str) -> str:
+    """A source's name from a file's: lower case, digits, underscores."""
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:40]
+
+
 def _complain(what: str, why: str) -> None:
     console.print(f"[bold red]{what}[/] {escape(why)}", highlight=False, soft_wrap=True)
 
@@ -161,10 +169,12 @@ def _sample(per_source: int) -> list[dict[str, Any]]:
 
 
 def _tell_engine(settings: Settings) -> None:
+    """Says who will answer, once policies, templates and engine are known to be usable."""
+    make_brief(settings, make_engine(settings))
     if settings.engine == "rehearsal":
         console.print(shown.REHEARSAL)
     else:
-        console.print(f"Engine: {settings.endpoint.model} at {settings.endpoint.base_url}")
+        console.print(f"Engine: {settings.endpoint.model} at {settings.endpoint.base_url}", markup=False)
 
 
 def _ingest(instance: dg.DagsterInstance, config: dict[str, Any] | None) -> BatchRun:
@@ -184,7 +194,7 @@ def _backfill(instance: dg.DagsterInstance, settings: Settings, wanted: list[str
     known = instance.get_dynamic_partitions("batches")
     if missing := sorted(set(wanted or ()) - set(known)):
         raise unknown("batch", missing[0], known, "backfill")
-    todo = wanted or unfinished(instance, lake, settings, known)
+    todo = list(dict.fromkeys(wanted or ())) or unfinished(instance, lake, settings, known)
     runs = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
@@ -197,6 +207,8 @@ def _backfill(instance: dg.DagsterInstance, settings: Settings, wanted: list[str
                 _complain(f"✗ {batch}", runs[-1].error)
     if todo:
         runs.append(run_job(instance, "build_reports"))
+        if not runs[-1].success:
+            _complain("✗ reports", runs[-1].error)
     console.print(f"{len(todo)} batches run, {len(known) - len(todo)} were finished before.")
     return runs
 

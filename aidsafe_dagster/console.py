@@ -11,6 +11,7 @@ from rich.markdown import Markdown
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
 from aidsafe_dagster.assets.gates import gate
 from aidsafe_dagster.assets.ingestion import DROPPED, INGESTED
@@ -41,7 +42,9 @@ REHEARSAL = "[bold yellow]REHEARSAL[/] · every answer was simulated by rule, no
 def summary(instance: dg.DagsterInstance, lake: Lake) -> RenderableType:
     """The dataset so far: rows per stage, thoughts, failures, tokens, checks."""
     parts: list[RenderableType] = [REHEARSAL] if _any_simulated(lake) else []
-    parts += [_stage_table(instance, lake), _thought_table(lake), _failure_table(lake)]
+    parts += [
+        table for table in (_stage_table(instance, lake), _thought_table(lake), _failure_table(lake)) if table.rows
+    ]
     return Group(*parts)
 
 
@@ -109,11 +112,15 @@ def batch_of(lake: Lake, prompt_id: str) -> str | None:
 def places(settings: Settings, lake: Lake, program: str, prompt_id: str) -> Table:
     """Where everything lies; `program` is how this command was called."""
     found = Table(show_header=False, box=None, title="Where things are", title_justify="left")
-    found.add_row("rows (Parquet, a file per asset and batch)", str(lake.root))
-    found.add_row("warehouse (DuckDB views: sft, dpo, failures, accounting …)", str(settings.warehouse))
-    found.add_row("journal (every completion)", str(settings.journal).removeprefix("sqlite:///"))
-    found.add_row("one prompt's whole story", f"{program} show {prompt_id}")
-    found.add_row("the asset graph, checks and transcripts in the browser", "make dev, then http://127.0.0.1:3000")
+    lines = {
+        "rows (Parquet, a file per asset and batch)": str(lake.root),
+        "warehouse (DuckDB views: sft, dpo, failures, accounting …)": str(settings.warehouse),
+        "journal (every completion)": str(settings.journal).removeprefix("sqlite:///"),
+        "one prompt's whole story": f"{program} show {prompt_id}",
+        "the asset graph, checks and transcripts in the browser": "make dev, then http://127.0.0.1:3000",
+    }
+    for what, where in lines.items():
+        found.add_row(what, Text(where))  # a Text is never read as markup
     return found
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -20,6 +21,8 @@ from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.policies import load_policies
 from aidsafe_dagster.recipe.templates import Templates
 from aidsafe_dagster.settings import Loaded, Settings
+
+_SECRET = re.compile(r"(key|token|secret|password)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -53,14 +56,22 @@ def _values(node: Any, prefix: str, loaded: Loaded) -> Iterator[tuple[str, str, 
             yield from _values(value, f"{prefix}.{key}" if prefix else key, loaded)
         return
     origin = next((o for k, o in loaded.origins.items() if prefix == k or prefix.startswith(f"{k}.")), "default")
-    yield prefix, "(set)" if "token" in prefix.split(".")[-1:] else str(node), origin
+    yield prefix, _masked(prefix, str(node)), origin
+
+
+def _masked(key: str, value: str) -> str:
+    """A value without what should not be read over a shoulder: passwords in URLs, and keys where none belong."""
+    if value and _SECRET.search(key) and not key.endswith("_env"):
+        return "***"
+    return re.sub(r"//([^/@:]*):[^/@]*@", r"//\1:***@", value)
 
 
 def _probe(what: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(what, True, look())
-    except (SetupError, OSError) as error:
-        return Finding(what, False, str(error))
+    except Exception as error:  # noqa: BLE001 - whatever is wrong is what the doctor is asked to tell
+        told = str(error) if isinstance(error, SetupError) else f"{type(error).__name__}: {error}"
+        return Finding(what, False, told)
 
 
 def _policies(settings: Settings) -> str:

@@ -48,10 +48,9 @@ class Lake:
 
     def __init__(self, root: str | Path) -> None:
         self.root = UPath(root)
-
-    @property
-    def local(self) -> bool:
-        return self.root.protocol in ("", "file", "local")
+        self.local = self.root.protocol in ("", "file", "local")
+        if self.local:
+            self.root = UPath(self.root.path)
 
     def rows_path(self, table: str, batch: str) -> UPath:
         return self._folder(table, batch) / "rows.parquet"

@@ -4,6 +4,7 @@ The web UI and the daemon are not needed, and they see everything afterwards. A 
 drives it, so that the next command can tell a run that is going on from one whose process was killed.
 """
 
+import glob
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.errors import DagsterError
 
 from aidsafe_dagster.assets.gates import gate
 from aidsafe_dagster.lake import Lake
@@ -28,13 +30,20 @@ def open_instance() -> dg.DagsterInstance:
     """The Dagster instance of DAGSTER_HOME, or of the `dagster.yaml` in this folder.
 
     Raises:
-        SetupError: there is neither.
+        SetupError: there is neither, or it cannot be opened.
     """
     if not os.environ.get("DAGSTER_HOME"):
         if not Path("dagster.yaml").exists():
             raise SetupError("no Dagster instance: run this where dagster.yaml lies, or set DAGSTER_HOME")
         os.environ["DAGSTER_HOME"] = str(Path.cwd())
-    return dg.DagsterInstance.get()
+    if glob.has_magic(os.environ["DAGSTER_HOME"]):
+        raise SetupError(
+            f"{os.environ['DAGSTER_HOME']}: Dagster finds no dagster.yaml in a folder with *, ? or [ in its path"
+        )
+    try:
+        return dg.DagsterInstance.get()
+    except (DagsterError, OSError) as error:
+        raise SetupError(f"DAGSTER_HOME={os.environ['DAGSTER_HOME']}: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from aidsafe_dagster.engines.driver import DriverSettings
 from aidsafe_dagster.engines.endpoint import EndpointSettings
@@ -40,7 +40,7 @@ _FILE_VARIABLE = "AIDSAFE_SETTINGS"
 class AutomationSettings(Record):
     nightly_ingest: bool = False
     """Start the nightly ingestion schedule by itself; otherwise it is switched on in the UI."""
-    ingest_cron: str = "0 2 * * *"
+    ingest_cron: str = Field(default="0 2 * * *", pattern=r"^\S+( \S+){4}$")
     start_new_batches: bool = False
     """Start the sensor that runs each new batch once by itself; otherwise it is switched on in the UI."""
 
@@ -101,6 +101,7 @@ def load_settings(
     folder: Path | None = None,
     environ: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
+    overrides_from: str = "launchpad",
 ) -> Loaded:
     """Merges the layers and checks the result.
 
@@ -108,6 +109,7 @@ def load_settings(
         folder: where `aidsafe.toml` is looked for (default: the current folder; AIDSAFE_SETTINGS names a file instead).
         environ: the environment.
         overrides: nested values of the launchpad; they win.
+        overrides_from: what messages call the place they come from.
 
     Raises:
         SetupError: a file that does not parse, an unknown key, or a value of the wrong kind; names file and place.
@@ -115,14 +117,14 @@ def load_settings(
     environ = os.environ if environ is None else environ
     file = Path(environ.get(_FILE_VARIABLE) or (folder or Path.cwd()) / FILE_NAME).absolute()
     layers = [
-        (str(file), _read(file, required=_FILE_VARIABLE in environ)),
-        ("environment", _from_environment(environ)),
-        ("launchpad", dict(overrides or {})),
+        (str(file), in_file := _read(file, required=bool(environ.get(_FILE_VARIABLE)))),
+        ("environment", _from_environment(environ, named=in_file)),
+        (overrides_from, dict(overrides or {})),
     ]
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for origin, values in layers:
-        _merge(merged, values)
+        _merge(merged, values, origin)
         origins |= {key: origin for key, _ in _leaves(values)}
     try:
         settings = Settings.model_validate(merged)
@@ -135,23 +137,26 @@ def _read(file: Path, *, required: bool) -> dict[str, Any]:
     if not file.exists() and not required:
         return {}
     try:
-        return tomllib.loads(file.read_text("utf-8"))
+        return tomllib.loads(file.read_text("utf-8-sig"))
     except OSError as error:
         raise SetupError(f"{file}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SetupError(f"{file}: not a TOML file in UTF-8: {error}") from error
 
 
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    exempt = {_FILE_VARIABLE, environ.get("AIDSAFE_ENDPOINT__API_KEY_ENV", ""), EndpointSettings().api_key_env}
+def _from_environment(environ: Mapping[str, str], named: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings among the variables: all that begin with AIDSAFE_, but for those that are named to hold a key."""
+    usual = {_FILE_VARIABLE, EndpointSettings().api_key_env}
+    exempt = usual | {str(value) for key, value in _leaves(named) if key.endswith("_env")}
+    exempt |= {value for name, value in environ.items() if name.startswith(_PREFIX) and name.endswith("_ENV")}
     values: dict[str, Any] = {}
-    for name, text in environ.items():
+    for name in sorted(environ, key=lambda name: (name.count("__"), name)):  # tables before what is in them
         if name.startswith(_PREFIX) and name not in exempt:
             *parents, leaf = name.removeprefix(_PREFIX).lower().split("__")
-            node = values
-            for parent in parents:
-                node = node.setdefault(parent, {})
-            node[leaf] = _parsed(text)
+            nested: Any = _parsed(environ[name])
+            for key in (leaf, *reversed(parents)):
+                nested = {key: nested}
+            _merge(values, nested, name)
     return values
 
 
@@ -165,12 +170,14 @@ def _parsed(text: str) -> object:
     return text
 
 
-def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
+def _merge(into: dict[str, Any], values: Mapping[str, Any], origin: str) -> None:
     for key, value in values.items():
-        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
+        if not isinstance(value, Mapping):
+            into[key] = value
+        elif isinstance(into.setdefault(key, {}), dict):
+            _merge(into[key], value, origin)
         else:
-            into[key] = dict(value) if isinstance(value, Mapping) else value
+            raise SetupError(f"{origin}: '{key}' is already set to a plain value and cannot have settings below it")
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -211,12 +218,14 @@ def _model_of(annotation: Any) -> type[BaseModel]:
 
 def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:
     absolute: dict[str, Any] = {
-        key: folder / getattr(settings, key)
+        key: folder / getattr(settings, key).expanduser()
         for key in ("home", "policies", "prompts", "tokenizer")
         if getattr(settings, key) is not None
     }
+    if settings.lake_url and "://" not in settings.lake_url:
+        absolute["lake_url"] = str(folder / Path(settings.lake_url).expanduser())
     absolute["sources"] = tuple(
-        source.model_copy(update={"path": folder / source.path}) if source.path else source
+        source.model_copy(update={"path": folder / source.path.expanduser()}) if source.path else source
         for source in settings.sources
     )
     return settings.model_copy(update=absolute)

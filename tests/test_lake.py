@@ -42,11 +42,6 @@ Lake(sys.argv[1]).write("prompts", "b-0001", rows, pl.DataFrame({"reason": ["new
 """
 
 
-FILE_URL = pytest.param(
-    "file", marks=pytest.mark.xfail(reason="a file:// URL is written to a folder 'file:'", strict=True)
-)
-
-
 def prompts(*texts: str) -> pl.DataFrame:
     return to_frame([a_prompt(prompt=text) for text in texts], Prompt)
 
@@ -60,7 +55,7 @@ def python(program: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
 
 
-@pytest.mark.parametrize("kind", ["path", "string", "memory", FILE_URL])
+@pytest.mark.parametrize("kind", ["path", "string", "memory", "file"])
 def test_what_is_written_is_read_back_on_any_store(tmp_path: Path, kind: str) -> None:
     roots: dict[str, Path | str] = {
         "path": tmp_path / "a lake [1]",

@@ -1,8 +1,8 @@
 """Recovery: batches whose run died are taken up again without a person.
 
-Dagster alone does not do all of it. A run whose machine lost power stays STARTED for ever and keeps its slots; and a run
-of a job backfill is not retried, because such a backfill counts as completed once its runs are launched. A run that a
-closed gate stopped is left alone: a person has to look at it.
+Dagster alone does not do all of it. A run whose machine lost power stays STARTED for ever and keeps its slots; and a
+run of a job backfill is not retried, because such a backfill counts as completed once its runs are launched. A run that
+a closed gate stopped is left alone: a person has to look at it.
 """
 
 from collections.abc import Iterator

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, TypeVar
 
+from pydantic import Field
+
 from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.engines.protocol import Engine, Rejected, TryAgain
 from aidsafe_dagster.recipe.dialogue import Case, Completion, Request
@@ -27,13 +29,13 @@ logger = logging.getLogger(__name__)
 
 
 class DriverSettings(Record):
-    calls_in_flight: int = 64
+    calls_in_flight: int = Field(default=64, ge=1)
     """At most so many calls are with the engine at a time."""
-    max_attempts: int = 6
+    max_attempts: int = Field(default=6, ge=1)
     """Attempts at one call before its row fails."""
-    backoff_s: float = 1.0
+    backoff_s: float = Field(default=1.0, ge=0)
     """Wait before the second attempt; doubled for each further one, with jitter. A server's Retry-After is obeyed."""
-    max_backoff_s: float = 30.0
+    max_backoff_s: float = Field(default=30.0, ge=0)
 
 
 @dataclass

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+from pydantic import Field
 
 from aidsafe_dagster.engines.protocol import Rejected, TryAgain
 from aidsafe_dagster.recipe.dialogue import Completion, Request
@@ -30,7 +31,7 @@ class EndpointSettings(Record):
     model: str = ""
     api_key_env: str = "AIDSAFE_API_KEY"
     """Name of the environment variable that holds the key; the key itself is in no file. May be unset."""
-    timeout_s: float = 600.0
+    timeout_s: float = Field(default=600.0, gt=0)
     """For one call, waiting in the server's queue included."""
     extra_body: Mapping[str, Any] = {}
     """Added to each request's body, for what a server wants beside the standard."""

@@ -5,6 +5,8 @@ AIDSAFE, deliberation. A round is one turn of each agent; the paper uses two age
 
 from dataclasses import dataclass
 
+from pydantic import Field
+
 from aidsafe_dagster.recipe.answers import AnswerFormat, DeliberatorAnswer
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue
 from aidsafe_dagster.recipe.policies import Policies
@@ -13,9 +15,9 @@ from aidsafe_dagster.recipe.seed_cots import added_thoughts, cot_text
 
 
 class DeliberationSettings(Record):
-    agents: int = 2
+    agents: int = Field(default=2, ge=1)
     """Agents that speak in turn."""
-    max_rounds: int = 3
+    max_rounds: int = Field(default=3, ge=0)
     """A round is one turn of each agent."""
 
 

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
+from pydantic import Field
+
 from aidsafe_dagster.recipe.answers import A, Answer, AnswerFormat, NotAnAnswer
 from aidsafe_dagster.recipe.errors import RowFailed
 from aidsafe_dagster.recipe.policies import Policies
@@ -39,9 +41,9 @@ _REFUSAL = re.compile(
 class Sampling(Record):
     """Sampling parameters of a request; the paper does not publish its own."""
 
-    temperature: float = 0.7
-    top_p: float = 0.95
-    max_tokens: int = 4096
+    temperature: float = Field(default=0.7, ge=0)
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    max_tokens: int = Field(default=4096, ge=1)
 
 
 @dataclass(frozen=True, slots=True)

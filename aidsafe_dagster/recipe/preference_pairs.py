@@ -8,6 +8,8 @@ whisperer did nothing: it is counted and left out.
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
+from pydantic import Field
+
 from aidsafe_dagster.recipe.answers import AnswerFormat, EarWhispererAnswer, TargetAnswer
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue
 from aidsafe_dagster.recipe.errors import RowFailed
@@ -17,7 +19,7 @@ from aidsafe_dagster.recipe.seed_cots import cot_text
 
 
 class PairSettings(Record):
-    max_similarity: float = 0.9
+    max_similarity: float = Field(default=0.9, ge=0, le=1)
     """Pairs more alike than this are left out (0 to 1, share of words in common, in order)."""
 
 

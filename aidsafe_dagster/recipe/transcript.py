@@ -152,12 +152,22 @@ def _quoted(text: str) -> str:
     return "\n".join(f"> {_plain(line)}" for line in text.splitlines()) or "> "
 
 
-def _plain(text: str) -> str:
-    return re.sub(r"([\\`*_\[\]<>#|!~&])", r"\\\1", text)
+def _plain(line: str) -> str:
+    """A line that Markdown, HTML and a terminal show as it is; its indentation is kept, as spaces that mean nothing."""
+    line = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\ufffd", line)
+    line = re.sub(r"([\\`*_\[\]<>#|!~&])", r"\\\1", line)
+    line = re.sub(r"^(\s*)([-+=]|\d+(?=[.)]))", _as_text, line)
+    return re.sub(r"^\s+", lambda m: "\u00a0" * len(m[0].expandtabs(4)), line)
+
+
+def _as_text(mark: re.Match[str]) -> str:
+    """What would open a list or underline a heading, so that it does not."""
+    indent, sign = mark.groups()
+    return f"{indent}{sign}\u200b" if sign.isdigit() else f"{indent}\\{sign}"
 
 
 def _footer(row: Made) -> str:
-    by = f"{row.engine} engine, {row.model}" + (
+    by = f"{row.engine} engine, {_plain(row.model)}" + (
         " — **rehearsal: simulated, not a model's output**" if row.simulated else ""
     )
     usage = row.usage

@@ -6,6 +6,7 @@ plain DuckDB session cannot read, it holds tables copied at the time of building
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -77,7 +78,8 @@ def _create(
     record: type[Record],
 ) -> None:
     if lake.local:
-        files = f"{lake.root}/{pattern}".replace("'", "''")
+        literal = re.sub(r"([\[*?])", r"[\1]", str(lake.root))  # the lake's own path is no pattern
+        files = f"{literal}/{pattern}".replace("'", "''")
         connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{files}', hive_partitioning = false)")
         return
     frame = pl.DataFrame(schema=schema_of(record)) if rows is None else rows
