@@ -42,10 +42,8 @@ REHEARSAL = "[bold yellow]REHEARSAL[/] · every answer was simulated by rule, no
 def summary(instance: dg.DagsterInstance, lake: Lake) -> RenderableType:
     """The dataset so far: rows per stage, thoughts, failures, tokens, checks."""
     parts: list[RenderableType] = [REHEARSAL] if _any_simulated(lake) else []
-    parts += [
-        table for table in (_stage_table(instance, lake), _thought_table(lake), _failure_table(lake)) if table.rows
-    ]
-    return Group(*parts)
+    tables = (_stage_table(instance, lake), _thought_table(lake), _failure_table(lake))
+    return Group(*parts, *(table for table in tables if table.rows))
 
 
 def ingestion(found: Mapping[str, Any]) -> str:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster._core.errors import DagsterError
 
 from aidsafe_dagster.assets.gates import gate
 from aidsafe_dagster.lake import Lake
@@ -36,14 +35,13 @@ def open_instance() -> dg.DagsterInstance:
         if not Path("dagster.yaml").exists():
             raise SetupError("no Dagster instance: run this where dagster.yaml lies, or set DAGSTER_HOME")
         os.environ["DAGSTER_HOME"] = str(Path.cwd())
-    if glob.has_magic(os.environ["DAGSTER_HOME"]):
-        raise SetupError(
-            f"{os.environ['DAGSTER_HOME']}: Dagster finds no dagster.yaml in a folder with *, ? or [ in its path"
-        )
+    home = os.environ["DAGSTER_HOME"]
+    if glob.has_magic(home):
+        raise SetupError(f"{home}: Dagster finds no dagster.yaml in a folder with *, ? or [ in its path")
     try:
         return dg.DagsterInstance.get()
-    except (DagsterError, OSError) as error:
-        raise SetupError(f"DAGSTER_HOME={os.environ['DAGSTER_HOME']}: {error}") from error
+    except (dg.DagsterError, OSError) as error:
+        raise SetupError(f"DAGSTER_HOME={home}: {error}") from error
 
 
 @dataclass(frozen=True)

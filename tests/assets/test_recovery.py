@@ -22,14 +22,14 @@ def tick(site: Site) -> list[dg.RunRequest]:
         return list(recovery.evaluate_tick(context).run_requests or ())
 
 
-def a_started_run(site: Site, process: str) -> dg.DagsterRun:
-    """A run of the batch that says it lives in `process`."""
+def a_started_run(site: Site, process: str, **tags: str) -> dg.DagsterRun:
+    """A run of the batch that says it lives in `process`; Dagster itself will not retry it, unless `tags` say so."""
     from aidsafe_dagster.definitions import defs
 
     return site.instance.create_run_for_job(
         defs.resolve_job_def("make_batch"),
         status=dg.DagsterRunStatus.STARTED,
-        tags={"dagster/partition": BATCH, PROCESS_TAG: process},
+        tags={"dagster/partition": BATCH, PROCESS_TAG: process, "dagster/max_retries": "0"} | tags,
     )
 
 
@@ -55,6 +55,16 @@ def test_a_batch_whose_run_died_is_reported_and_started_again_once(tmp_path: Pat
         assert after is not None
         assert after.status is dg.DagsterRunStatus.FAILURE
         assert [request.run_key for request in tick(site)] == [f"after-{run.run_id}"]
+
+
+def test_a_dead_run_that_dagster_retries_by_itself_is_reported_and_left_to_it(tmp_path: Path) -> None:
+    with a_site(tmp_path) as site:
+        filled(site)
+        run = a_started_run(site, a_dead_process(), **{"dagster/max_retries": "2"})
+        assert tick(site) == []
+        after = site.instance.get_run_by_id(run.run_id)
+        assert after is not None
+        assert after.status is dg.DagsterRunStatus.FAILURE
 
 
 def test_a_run_whose_process_lives_is_left_alone(tmp_path: Path) -> None:
