@@ -20,7 +20,7 @@ demo: $(VENV)/ready
 
 dev: $(VENV)/ready
 	@mkdir -p data/dagster
-	@echo "Dagster on http://127.0.0.1:$(PORT)"
+	@echo "The recipe: http://127.0.0.1:$(PORT)/locations/aidsafe_dagster/asset-groups/recipe/lineage"
 	@$(BIN)/dagster dev --host 127.0.0.1 --port $(PORT)
 
 test: $(VENV)/ready-dev lint
