@@ -17,11 +17,13 @@ from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
+from aidsafe_dagster.resources.vllm import VLLMResource
 from aidsafe_dagster.resources.warehouse import WarehouseResource
 from aidsafe_dagster.settings import load_settings
 
 _settings = load_settings().settings
 _from_launchpad = SettingsResource.configure_at_launch()
+_vllm = VLLMResource.configure_at_launch()
 
 defs = dg.Definitions(
     assets=[prompts, seed_cots, deliberated_cots, refined_cots, preference_pairs, fine_tune_splits, warehouse],
@@ -31,7 +33,8 @@ defs = dg.Definitions(
     sensors=[new_batches(_settings), recovery, reports()],
     resources={
         "settings": _from_launchpad,
-        "engine": EngineResource(settings=_from_launchpad),
+        "engine": EngineResource(settings=_from_launchpad, vllm=_vllm),
+        "vllm": _vllm,
         "lake": LakeResource(settings=_from_launchpad),
         "warehouse": WarehouseResource(settings=_from_launchpad),
     },

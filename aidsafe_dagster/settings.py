@@ -21,13 +21,16 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from aidsafe_dagster.engines.driver import DriverSettings
 from aidsafe_dagster.engines.endpoint import EndpointSettings
 from aidsafe_dagster.engines.rehearsal.faults import RehearsalSettings
+from aidsafe_dagster.engines.roles import RoleSettings
+from aidsafe_dagster.engines.vllm.settings import VLLMSettings
 from aidsafe_dagster.quality.predicates import CheckSettings
+from aidsafe_dagster.recipe.answers import AnswerBounds
 from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
 from aidsafe_dagster.recipe.dialogue import Sampling
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.fine_tune_splits import SplitSettings
 from aidsafe_dagster.recipe.preference_pairs import PairSettings
-from aidsafe_dagster.recipe.records import Record
+from aidsafe_dagster.recipe.records import Record, Role
 from aidsafe_dagster.sources.ingestion import IngestSettings
 from aidsafe_dagster.sources.source import SourceSpec
 
@@ -52,7 +55,7 @@ class Settings(Record):
     """Any fsspec URL; empty: `<home>/lake`."""
     journal_url: str = ""
     """Any SQLAlchemy URL; empty: SQLite at `<home>/journal.sqlite`."""
-    engine: Literal["rehearsal", "endpoint"] = "rehearsal"
+    engine: Literal["rehearsal", "vllm", "endpoint"] = "rehearsal"
     policies: Path = PACKAGE / "policies"
     prompts: Path = PACKAGE / "prompts"
     tokenizer: Path | None = None
@@ -62,12 +65,16 @@ class Settings(Record):
     """What is ingested; empty: the bundled samples."""
     ingest: IngestSettings = IngestSettings()
     sampling: Sampling = Sampling()
+    answers: AnswerBounds = AnswerBounds()
     deliberation: DeliberationSettings = DeliberationSettings()
     pairs: PairSettings = PairSettings()
     splits: SplitSettings = SplitSettings()
     checks: CheckSettings = CheckSettings()
     driver: DriverSettings = DriverSettings()
     endpoint: EndpointSettings = EndpointSettings()
+    vllm: VLLMSettings = VLLMSettings()
+    roles: Mapping[Role, RoleSettings] = {}
+    """Roles that another model answers."""
     rehearsal: RehearsalSettings = RehearsalSettings()
     automation: AutomationSettings = AutomationSettings()
 
@@ -202,7 +209,7 @@ def _keys_beside(loc: tuple[int | str, ...]) -> list[str]:
     """The valid keys at the level of an unknown one, with the same prefix as it."""
     model: type[BaseModel] = Settings
     for part in loc[:-1]:
-        if isinstance(part, str):
+        if isinstance(part, str) and part in model.model_fields:
             model = _model_of(model.model_fields[part].annotation)
     prefix = "".join(f"{part}." for part in loc[:-1])
     return [prefix + name for name in model.model_fields]
@@ -222,6 +229,8 @@ def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:
         for key in ("home", "policies", "prompts", "tokenizer")
         if getattr(settings, key) is not None
     }
+    if settings.vllm.model and (folder / settings.vllm.model).exists():
+        absolute["vllm"] = settings.vllm.model_copy(update={"model": str(folder / settings.vllm.model)})
     if settings.lake_url and "://" not in settings.lake_url:
         absolute["lake_url"] = str(folder / Path(settings.lake_url).expanduser())
     absolute["sources"] = tuple(

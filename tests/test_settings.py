@@ -111,10 +111,10 @@ def test_an_unknown_key_names_the_layer_it_stands_in(
 
 
 def test_an_unknown_engine_lists_the_valid_ones(tmp_path: Path) -> None:
-    told = mistake(tmp_path, "engine = 'vllm'")
+    told = mistake(tmp_path, "engine = 'vlm'")
     assert "'engine'" in told
-    assert "'rehearsal' or 'endpoint'" in told
-    assert "'vllm'" in told
+    assert "'rehearsal', 'vllm' or 'endpoint'" in told
+    assert "'vlm'" in told
 
 
 @pytest.mark.parametrize(

@@ -22,5 +22,5 @@ def deliberated_cots(
 
     AIDSAFE's deliberation: who added which thought in which round under which rules is kept.
     """
-    dialogue = partial(deliberate, settings=engine.settings.load().deliberation)
+    dialogue = partial(deliberate, settings=engine.load().deliberation)
     return make_dialogue_stage(context, config, engine, lake, Stage.DELIBERATED_COTS, dialogue)

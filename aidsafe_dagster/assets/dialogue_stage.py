@@ -48,8 +48,8 @@ def make_dialogue_stage(
     cases = _cases(opened, stage, batch, brief, dialogue)
     context.log.info(f"{stage} {batch}: {len(cases)} dialogues with the {brief.engine} engine")
     progress_log = ProgressLog(context.log, stage, batch)
-    results, progress = engine.drive(cases, progress_log)
-    rows, failures = _judged(cases, results, brief, engine.settings.load().checks)
+    results, progress = engine.drive(cases, progress_log, context.log.info)
+    rows, failures = _judged(cases, results, brief, engine.load().checks)
     context.log.info(progress_log.line(progress))
     opened.write(stage, batch, to_frame(rows, RECORDS[stage]), to_frame(failures, Failure))
     return dg.MaterializeResult(

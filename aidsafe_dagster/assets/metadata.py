@@ -10,6 +10,7 @@ import dagster as dg
 import polars as pl
 
 from aidsafe_dagster.engines.driver import Progress
+from aidsafe_dagster.engines.load import ServerLoad
 from aidsafe_dagster.quality.coverage import policy_coverage
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import (
@@ -78,7 +79,24 @@ def cost_metadata(progress: Progress) -> dict[str, Any]:
         "tokens_in_cached_share": round(usage.cached_tokens / usage.prompt_tokens, 4) if usage.prompt_tokens else 0.0,
         "seconds": round(seconds, 2),
         "rows_per_second": round(progress.rows_done / seconds, 2) if seconds else 0.0,
+        **_load_metadata(progress.load),
     }
+
+
+def _load_metadata(load: ServerLoad | None) -> dict[str, Any]:
+    """What the model server said of itself; it may have served other runs too."""
+    if load is None or not load.seconds:
+        return {}
+    found: dict[str, Any] = {
+        "server_tokens_per_second": round(load.tokens_per_second, 1),
+        "server_queue_share": round(load.queue_share, 4),
+        "server_calls_in_flight": dg.MetadataValue.md(_in_flight(load)),
+    }
+    if load.prefix_share is not None:
+        found["server_prefix_share"] = round(load.prefix_share, 4)
+    if load.gpus:
+        found["gpu_seconds"] = round(load.gpu_seconds, 1)
+    return found
 
 
 def signature_metadata(rows: Sequence[Record]) -> dict[str, Any]:
@@ -126,14 +144,34 @@ def table(counts: Mapping[str, int], label: str) -> dg.TableMetadataValue:
 
 
 def _histogram(lengths: Sequence[int], what: str) -> str:
+    def draw(axes: Any) -> None:
+        axes.hist(lengths, bins=min(30, max(5, len(set(lengths)))), color="#4f43dd")
+        axes.set_xlabel(what.replace("_", " "))
+        axes.set_ylabel("rows")
+
+    return _picture(f"histogram of {what}", draw)
+
+
+def _in_flight(load: ServerLoad) -> str:
+    def draw(axes: Any) -> None:
+        axes.stackplot(
+            load.at_s, load.running, load.waiting, labels=["running", "waiting"], colors=["#4f43dd", "#c9c6f5"]
+        )
+        axes.set_xlabel("seconds")
+        axes.set_ylabel("calls at the server")
+        axes.legend(frameon=False)
+
+    return _picture("calls in flight over time", draw)
+
+
+def _picture(title: str, draw: Callable[[Any], None]) -> str:
+    """A small plot as a Markdown image that holds its own bytes."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - half a second to import, needed only here
 
     figure = Figure(figsize=(5.2, 2.2), dpi=90, layout="constrained")
     axes = figure.subplots()
-    axes.hist(lengths, bins=min(30, max(5, len(set(lengths)))), color="#4f43dd")
-    axes.set_xlabel(what.replace("_", " "))
-    axes.set_ylabel("rows")
+    draw(axes)
     axes.spines[["top", "right"]].set_visible(False)
     image = io.BytesIO()
     figure.savefig(image, format="png")
-    return f"![histogram of {what}](data:image/png;base64,{base64.b64encode(image.getvalue()).decode()})"
+    return f"![{title}](data:image/png;base64,{base64.b64encode(image.getvalue()).decode()})"

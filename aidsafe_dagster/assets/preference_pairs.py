@@ -22,5 +22,5 @@ def preference_pairs(
 
     AIDSAFE's belief augmentation. Pairs whose sides do not differ are counted and left out.
     """
-    dialogue = partial(whisper, settings=engine.settings.load().pairs)
+    dialogue = partial(whisper, settings=engine.load().pairs)
     return make_dialogue_stage(context, config, engine, lake, Stage.PREFERENCE_PAIRS, dialogue)

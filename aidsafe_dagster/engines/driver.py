@@ -19,6 +19,7 @@ from typing import Generic, TypeVar
 from pydantic import Field
 
 from aidsafe_dagster.engines.journal import Journal
+from aidsafe_dagster.engines.load import ServerLoad
 from aidsafe_dagster.engines.protocol import Engine, Rejected, TryAgain
 from aidsafe_dagster.recipe.dialogue import Case, Completion, Request
 from aidsafe_dagster.recipe.errors import RowFailed, SetupError
@@ -29,8 +30,8 @@ logger = logging.getLogger(__name__)
 
 
 class DriverSettings(Record):
-    calls_in_flight: int = Field(default=64, ge=1)
-    """At most so many calls are with the engine at a time."""
+    calls_in_flight: int | None = Field(default=None, ge=1)
+    """At most so many calls are with the engine at a time; None: as many as it has slots for."""
     max_attempts: int = Field(default=6, ge=1)
     """Attempts at one call before its row fails."""
     backoff_s: float = Field(default=1.0, ge=0)
@@ -52,6 +53,8 @@ class Progress:
     peak_in_flight: int = 0
     usage: Usage = Usage()
     """Of the asked calls alone: what this run cost."""
+    load: ServerLoad | None = None
+    """Of the model server meanwhile, if it tells."""
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -97,6 +100,7 @@ class _Run(Generic[T]):
     ) -> None:
         self.engine, self.journal, self.settings, self.on_progress = engine, journal, settings, on_progress
         self.progress = Progress(rows=len(cases))
+        self._limit = settings.calls_in_flight or engine.slots
         self._unstarted = deque(_Live(index, case) for index, case in enumerate(cases))
         self._ready: list[tuple[int, int, _Live[T], Request]] = []
         """Heap of (row, attempt, …): requests that wait for a slot."""
@@ -119,7 +123,7 @@ class _Run(Generic[T]):
         return [self._results[index] for index in range(self.progress.rows)]
 
     def _fill_slots(self) -> None:
-        while self.progress.in_flight < self.settings.calls_in_flight and (self._ready or self._unstarted):
+        while self.progress.in_flight < self._limit and (self._ready or self._unstarted):
             if self._unstarted and (not self._ready or self._breadth_first()):
                 self._advance(self._unstarted.popleft(), None)
             else:
@@ -127,7 +131,7 @@ class _Run(Generic[T]):
                 self._launch(live, request, attempt)
 
     def _breadth_first(self) -> bool:
-        return len(self._unstarted) <= 2 * self.settings.calls_in_flight
+        return len(self._unstarted) <= 2 * self._limit
 
     def _launch(self, live: _Live[T], request: Request, attempt: int) -> None:
         self.progress.in_flight += 1

@@ -33,12 +33,16 @@ class EndpointSettings(Record):
     """Name of the environment variable that holds the key; the key itself is in no file. May be unset."""
     timeout_s: float = Field(default=600.0, gt=0)
     """For one call, waiting in the server's queue included."""
+    slots: int = Field(default=64, ge=1)
+    """Calls that the server can work on at a time."""
+    priority: bool = False
+    """Send a priority with each call, so that started rows go first; the server has to be set up for it."""
     extra_body: Mapping[str, Any] = {}
     """Added to each request's body, for what a server wants beside the standard."""
 
 
 class EndpointEngine:
-    """Makes one attempt at a call.
+    """Makes one attempt at a call; `models` names other models of the same server for some roles.
 
     Raises:
         SetupError: no base URL or model is set.
@@ -46,8 +50,9 @@ class EndpointEngine:
 
     name = "endpoint"
     simulated = False
+    gpus = 0
 
-    def __init__(self, settings: EndpointSettings) -> None:
+    def __init__(self, settings: EndpointSettings, models: Mapping[Role, str] | None = None) -> None:
         parts = urlsplit(settings.base_url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise SetupError(
@@ -56,11 +61,19 @@ class EndpointEngine:
         if not settings.model:
             raise SetupError("endpoint.model: the name of the model that the server serves is required")
         self.settings = settings
+        self._models = models or {}
         self._key = os.environ.get(settings.api_key_env, "")
         self._session: aiohttp.ClientSession | None = None
 
-    def model_for(self, role: Role) -> str:  # noqa: ARG002 - one model for every role
-        return self.settings.model
+    @property
+    def slots(self) -> int:
+        return self.settings.slots
+
+    def metrics_url(self) -> str | None:
+        return self.settings.base_url.rstrip("/").removesuffix("/v1") + "/metrics"
+
+    def model_for(self, role: Role) -> str:
+        return self._models.get(role, self.settings.model)
 
     async def complete(self, request: Request, attempt: int) -> Completion:
         try:
@@ -108,11 +121,12 @@ class EndpointEngine:
     def _body(self, request: Request, attempt: int) -> dict[str, Any]:
         schema = {"name": str(request.role), "schema": request.schema, "strict": True}
         return {
-            "model": self.settings.model,
+            "model": self.model_for(request.role),
             "messages": [{"role": m.role, "content": m.content} for m in request.messages],
             "response_format": {"type": "json_schema", "json_schema": schema},
             "seed": (request.seed + attempt) & 0x7FFFFFFF,  # the same seed would be cut at the same place again
             **request.sampling.model_dump(),
+            **({"priority": -request.turn} if self.settings.priority else {}),
             **self.settings.extra_body,
         }
 

@@ -15,6 +15,20 @@ class Engine(Protocol):
     simulated: bool
     """True when the answers are made up by rule and not by a model; stamped on every row."""
 
+    @property
+    def slots(self) -> int:
+        """Calls that it can work on at a time."""
+        ...
+
+    @property
+    def gpus(self) -> int:
+        """GPUs that it holds; 0 if it is not known to hold any."""
+        ...
+
+    def metrics_url(self) -> str | None:
+        """Where its server tells its load, if it does and is known yet."""
+        ...
+
     def model_for(self, role: Role) -> str:
         """The model that answers a role; part of the journal's key."""
         ...

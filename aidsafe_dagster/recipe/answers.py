@@ -14,16 +14,30 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
-from aidsafe_dagster.recipe.records import ThoughtVerdict
+from aidsafe_dagster.recipe.records import Record, ThoughtVerdict
 
 
 def _folded(value: object) -> object:
     return value.strip().casefold() if isinstance(value, str) else value
 
 
-Brief = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=600)]
-Prose = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2400)]
-Long = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=8000)]
+class AnswerBounds(Record):
+    """How long answers may be. A server that guides decoding holds a model to them; a person chooses them by the room
+    that the model's context leaves."""
+
+    comment_chars: int = Field(default=600, ge=1)
+    """Comments, reasons, intents."""
+    thought_chars: int = Field(default=2400, ge=1)
+    """One thought, one belief."""
+    response_chars: int = Field(default=8000, ge=1)
+    thoughts: int = Field(default=12, ge=1)
+    """Thoughts of one answer; of the refiner's, twice as many."""
+
+
+_Text = StringConstraints(strip_whitespace=True, min_length=1)
+Brief = Annotated[str, _Text, Field(json_schema_extra={"x-chars": "comment_chars"})]
+Prose = Annotated[str, _Text, Field(json_schema_extra={"x-chars": "thought_chars"})]
+Long = Annotated[str, _Text, Field(json_schema_extra={"x-chars": "response_chars"})]
 RuleId = Annotated[str, Field(json_schema_extra={"x-choices": "rules"})]
 PolicyId = Annotated[str, Field(json_schema_extra={"x-choices": "policies"})]
 
@@ -49,14 +63,14 @@ class ThoughtAnswer(Answer):
 
 
 class InitializerAnswer(Answer):
-    thoughts: list[ThoughtAnswer] = Field(min_length=1, max_length=12)
+    thoughts: list[ThoughtAnswer] = Field(min_length=1, json_schema_extra={"x-items": 1})
     response: Long
 
 
 class DeliberatorAnswer(Answer):
     verdict: Annotated[Literal["agree", "revise"], BeforeValidator(_folded)]
     comment: Brief
-    thoughts: list[ThoughtAnswer] = Field(max_length=6)
+    thoughts: list[ThoughtAnswer] = Field(json_schema_extra={"x-items": 0.5})
     response: Long
 
 
@@ -75,7 +89,7 @@ class RefinedThoughtAnswer(Answer):
 
 class RefinerAnswer(Answer):
     judgements: list[JudgementAnswer] = Field(json_schema_extra={"x-length": "thoughts"})
-    thoughts: list[RefinedThoughtAnswer] = Field(min_length=1, max_length=24)
+    thoughts: list[RefinedThoughtAnswer] = Field(min_length=1, json_schema_extra={"x-items": 2})
     response: Long
 
 
@@ -84,7 +98,7 @@ class EarWhispererAnswer(Answer):
 
 
 class TargetAnswer(Answer):
-    thoughts: list[Prose] = Field(min_length=1, max_length=16)
+    thoughts: list[Prose] = Field(min_length=1, json_schema_extra={"x-items": 1})
     response: Long
 
 
@@ -105,6 +119,7 @@ class AnswerFormat(Generic[A]):
     model: type[A]
     choices: Mapping[str, tuple[str, ...]]
     counts: Mapping[str, int]
+    bounds: AnswerBounds = AnswerBounds()
 
     @cached_property
     def schema(self) -> dict[str, Any]:
@@ -139,6 +154,10 @@ class AnswerFormat(Generic[A]):
             node["enum"] = list(self.choices[kind])
         if kind := node.pop("x-limit", None):
             node["maximum"] = self.counts[kind]
+        if kind := node.pop("x-chars", None):
+            node["maxLength"] = getattr(self.bounds, kind)
+        if times := node.pop("x-items", None):
+            node["maxItems"] = max(1, int(times * self.bounds.thoughts))
         if kind := node.pop("x-length", None):
             node["minItems"] = node["maxItems"] = self.counts[kind]
         return node
@@ -155,6 +174,8 @@ class AnswerFormat(Generic[A]):
                 raise NotAnAnswer(f"'{place}' has {len(value)} items where {schema.get('maxItems')} are due")
             for item in value:
                 self._check(item, schema["items"], place)
+        elif isinstance(value, str) and len(value) > schema.get("maxLength", len(value)):
+            raise NotAnAnswer(f"'{place}' has {len(value)} characters where {schema['maxLength']} may be")
         elif "enum" in schema and value not in schema["enum"]:
             raise NotAnAnswer(f"'{place}': '{value}' is not one of {', '.join(map(str, schema['enum']))}")
         elif "maximum" in schema and value > schema["maximum"]:

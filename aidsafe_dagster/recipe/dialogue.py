@@ -14,13 +14,13 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from pydantic import Field
 
-from aidsafe_dagster.recipe.answers import A, Answer, AnswerFormat, NotAnAnswer
+from aidsafe_dagster.recipe.answers import A, Answer, AnswerBounds, AnswerFormat, NotAnAnswer
 from aidsafe_dagster.recipe.errors import RowFailed
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import Failure, FailureReason, Message, Prompt, Record, Role, Stage, Usage
@@ -92,6 +92,7 @@ class Brief:
     templates: Templates
     count_tokens: Callable[[str], int]
     sampling: Sampling = Sampling()
+    bounds: AnswerBounds = AnswerBounds()
     seed: int = 0
     engine: str = ""
     simulated: bool = False
@@ -144,6 +145,7 @@ class Conversation:
             RowFailed: no valid answer, or a refusal to work on the prompt, on every try.
         """
         self.role, self.asked_at = role, self.turn
+        answer_format = replace(answer_format, bounds=self.brief.bounds)
         asked = (*self.messages, Message(role="user", content=task))
         opening = self.brief.target_system if role is Role.TARGET else self.brief.system
         tries = asked

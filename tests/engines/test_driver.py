@@ -17,7 +17,7 @@ from aidsafe_dagster.recipe.records import Failure, FailureReason, Role, Stage, 
 from tests.builders import a_prompt
 from tests.recipe.speaking import a_brief
 
-FAST = DriverSettings(calls_in_flight=4, backoff_s=0.001)
+FAST = DriverSettings(backoff_s=0.001)
 
 
 class ScriptedEngine:
@@ -25,6 +25,8 @@ class ScriptedEngine:
 
     name = "scripted"
     simulated = False
+    slots = 4
+    gpus = 0
 
     def __init__(self, script: Callable[[Request, int], None] = lambda request, attempt: None) -> None:
         self.script = script
@@ -44,6 +46,9 @@ class ScriptedEngine:
         return Completion(
             text=f'{{"belief": "{request.turn}"}}', model="scripted", usage=Usage(calls=1, prompt_tokens=2)
         )
+
+    def metrics_url(self) -> str | None:
+        return None
 
     async def close(self) -> None:
         pass
@@ -80,10 +85,13 @@ def test_every_dialogue_runs_to_its_end_and_results_keep_the_order(tmp_path: Pat
     assert progress.usage.prompt_tokens == 2 * progress.asked
 
 
-def test_no_more_calls_are_in_flight_than_set_and_the_slots_are_used(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("limit", "peak"), [(None, 4), (2, 2)])
+def test_as_many_calls_are_in_flight_as_the_engine_has_slots_or_as_set(
+    tmp_path: Path, limit: int | None, peak: int
+) -> None:
     engine = ScriptedEngine()
-    driven(tmp_path, engine, [a_case(n) for n in range(12)])
-    assert engine.peak == 4
+    driven(tmp_path, engine, [a_case(n) for n in range(12)], DriverSettings(calls_in_flight=limit))
+    assert engine.peak == peak
 
 
 def test_a_row_goes_on_while_others_still_have_not_started(tmp_path: Path) -> None:

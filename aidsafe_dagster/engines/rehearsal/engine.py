@@ -31,6 +31,8 @@ class RehearsalEngine:
 
     name = "rehearsal"
     simulated = True
+    slots = 64
+    gpus = 0
 
     def __init__(self, settings: RehearsalSettings | None = None) -> None:
         self.settings = settings or RehearsalSettings()
@@ -61,6 +63,9 @@ class RehearsalEngine:
             completion_tokens=_tokens(text),
         )
         return Completion(text=text, model=self.model, usage=usage)
+
+    def metrics_url(self) -> str | None:
+        return None
 
     async def close(self) -> None:
         """Nothing to give back."""

@@ -1,0 +1,57 @@
+"""A model per role: one engine for most, others for the roles that name their own.
+
+[roles.refiner]
+model = "my-adapter"                       # another model, or LoRA adapter, of the same server
+
+[roles.target]
+base_url = "http://127.0.0.1:8001/v1"      # another server
+model = "Qwen/Qwen2.5-0.5B-Instruct"
+"""
+
+from collections.abc import Mapping, Sequence
+
+from aidsafe_dagster.engines.protocol import Engine
+from aidsafe_dagster.recipe.dialogue import Completion, Request
+from aidsafe_dagster.recipe.records import Record, Role
+
+
+class RoleSettings(Record):
+    base_url: str = ""
+    """Empty: the server of the engine."""
+    model: str = ""
+    api_key_env: str = ""
+
+
+class EngineByRole:
+    """Sends each role's requests to its own engine, all others to the main one; is known by the main one's name."""
+
+    def __init__(self, main: Engine, others: Mapping[Role, Engine]) -> None:
+        self.main, self.others = main, others
+        self.name, self.simulated = main.name, main.simulated
+
+    @property
+    def slots(self) -> int:
+        return sum(engine.slots for engine in self._engines())
+
+    @property
+    def gpus(self) -> int:
+        return self.main.gpus
+
+    def metrics_url(self) -> str | None:
+        return self.main.metrics_url()
+
+    def model_for(self, role: Role) -> str:
+        return self._of(role).model_for(role)
+
+    async def complete(self, request: Request, attempt: int) -> Completion:
+        return await self._of(request.role).complete(request, attempt)
+
+    async def close(self) -> None:
+        for engine in self._engines():
+            await engine.close()
+
+    def _of(self, role: Role) -> Engine:
+        return self.others.get(role, self.main)
+
+    def _engines(self) -> Sequence[Engine]:
+        return (self.main, *dict.fromkeys(self.others.values()))

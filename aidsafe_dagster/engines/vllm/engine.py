@@ -1,0 +1,103 @@
+"""The `vllm` engine: a vLLM server that is started when the first call needs it, and again when it dies.
+
+A run that is answered from the journal alone starts nothing. A server that dies in the middle of a batch is noticed by
+its broken connections; one call starts it again, the others wait, and the dialogues go on. The driver counts that as
+one attempt of each call that was in flight.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from aidsafe_dagster.engines.endpoint import EndpointEngine, EndpointSettings
+from aidsafe_dagster.engines.protocol import TryAgain
+from aidsafe_dagster.engines.vllm.lease import Lease
+from aidsafe_dagster.engines.vllm.server import VLLMServer
+from aidsafe_dagster.engines.vllm.settings import VLLMSettings
+from aidsafe_dagster.recipe.dialogue import Completion, Request
+from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.records import Role
+
+
+class VLLMEngine:
+    """Completes requests on the shared server of its settings.
+
+    `endpoint` gives the time limit and what is added to requests; its URL and model are not used. `models` names LoRA
+    adapters for some roles.
+    """
+
+    name = "vllm"
+    simulated = False
+
+    def __init__(
+        self,
+        settings: VLLMSettings,
+        endpoint: EndpointSettings,
+        models: Mapping[Role, str] | None = None,
+        log: Callable[[str], None] = lambda line: None,  # noqa: ARG005
+    ) -> None:
+        self.settings = settings
+        self.server = VLLMServer(settings, log)
+        self.restarts = 0
+        self._log = log
+        self._models = models or {}
+        self._endpoint_settings = endpoint
+        self._endpoint: EndpointEngine | None = None
+        self._lease: Lease | None = None
+        self._starting = asyncio.Lock()
+
+    @property
+    def slots(self) -> int:
+        return self.settings.slots
+
+    @property
+    def gpus(self) -> int:
+        return self.settings.gpus
+
+    def metrics_url(self) -> str | None:
+        return f"{self._lease.root}/metrics" if self._lease else None
+
+    def model_for(self, role: Role) -> str:
+        model = self._models.get(role, self.settings.model)
+        return f"{model}@{self.settings.revision}" if self.settings.revision else model
+
+    async def complete(self, request: Request, attempt: int) -> Completion:
+        endpoint, lease = await self._served()
+        try:
+            return await endpoint.complete(request, attempt)
+        except TryAgain as error:
+            if await self._lives(endpoint, lease):
+                raise
+            raise TryAgain(f"the vLLM server died: {error}", after_s=0.0) from error
+
+    async def close(self) -> None:
+        if self._endpoint:
+            await self._endpoint.close()
+        self.server.release()
+
+    async def _served(self) -> tuple[EndpointEngine, Lease]:
+        async with self._starting:
+            if self._endpoint is None or self._lease is None:
+                self._lease = await self.server.acquire()
+                self._log(f"vLLM serves {self.settings.model} at {self._lease.root}")
+                changes = {"base_url": f"{self._lease.root}/v1", "model": self.settings.model, "priority": True}
+                self._endpoint = EndpointEngine(self._endpoint_settings.model_copy(update=changes), self._models)
+            return self._endpoint, self._lease
+
+    async def _lives(self, endpoint: EndpointEngine, lease: Lease) -> bool:
+        """False when the server is gone; then the next call starts it again, a bounded number of times."""
+        async with self._starting:
+            if lease is not self._lease:
+                return False
+            try:
+                await endpoint.models()
+            except SetupError:
+                self.restarts += 1
+                times = f"{self.restarts} of at most {self.settings.max_restarts} starts"
+                if self.restarts > self.settings.max_restarts:
+                    tail = "\n".join(self.server.log_tail())
+                    raise SetupError(f"the vLLM server died again, after {times}. Its last lines:\n{tail}") from None
+                self._log(f"the vLLM server at {lease.root} died; {times}")
+                await endpoint.close()
+                self._endpoint = self._lease = None
+                return False
+            return True
