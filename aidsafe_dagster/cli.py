@@ -4,8 +4,6 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +15,8 @@ from rich.table import Table
 
 from aidsafe_dagster import console as shown
 from aidsafe_dagster import doctor as doctoring
-from aidsafe_dagster.console import console
+from aidsafe_dagster.console import complain, console, explained
+from aidsafe_dagster.engine_commands import app as engine_app
 from aidsafe_dagster.lake import Lake
 from aidsafe_dagster.processes import report_dead_runs
 from aidsafe_dagster.recipe.errors import SetupError, unknown
@@ -33,14 +32,7 @@ app = typer.Typer(
 )
 
 
-@contextmanager
-def _explained() -> Iterator[None]:
-    """A person's mistake is a message, not a traceback."""
-    try:
-        yield
-    except SetupError as error:
-        _complain("Error", str(error))
-        raise typer.Exit(2) from error
+app.add_typer(engine_app, name="engine")
 
 
 @app.command()
@@ -48,7 +40,7 @@ def demo(
     sample: Annotated[int, typer.Option(help="Prompts per bundled source; 0: all of them.", min=0)] = 0,
 ) -> None:
     """Ingest the bundled prompts and take every batch through the whole recipe."""
-    with _explained(), open_instance() as instance:
+    with explained(), open_instance() as instance:
         started = time.monotonic()
         settings = load_settings().settings
         config = {"ops": {"ingest_prompts": {"config": {"sources": _sample(sample)}}}} if sample else None
@@ -77,7 +69,7 @@ def ingest(
     limit: Annotated[int | None, typer.Option(help="Rows to read at most.", min=1)] = None,
 ) -> None:
     """Take new prompts in; without a file or dataset, from the sources of the settings."""
-    with _explained(), open_instance() as instance:
+    with explained(), open_instance() as instance:
         columns = {"prompt": prompt_column, "category": category_column, "licence": licence_column}
         spec: dict[str, Any] = {
             "name": name or preset or _slug(file.name.split(".")[0] if file else (hub or "").rpartition("/")[2]),
@@ -105,7 +97,7 @@ def backfill(
     batches: Annotated[list[str] | None, typer.Argument(help="Batch keys; none: all that are not finished.")] = None,
 ) -> None:
     """Take batches through every stage and gate, one run each. What is in the journal is not asked again."""
-    with _explained(), open_instance() as instance:
+    with explained(), open_instance() as instance:
         settings = load_settings().settings
         _tell_engine(settings)
         runs = _backfill(instance, settings, batches)
@@ -117,7 +109,7 @@ def backfill(
 @app.command()
 def status() -> None:
     """Rows, failures and gates of every batch."""
-    with _explained(), open_instance() as instance:
+    with explained(), open_instance() as instance:
         settings = load_settings().settings
         lake = Lake(settings.lake)
         console.print(shown.batch_table(instance, lake), shown.summary(instance, lake))
@@ -126,7 +118,7 @@ def status() -> None:
 @app.command()
 def show(prompt_id: Annotated[str, typer.Argument(help="As in any table's prompt_id column.")]) -> None:
     """One prompt's whole story: who added which thought, what was dropped and why, at what cost."""
-    with _explained():
+    with explained():
         pages = list(shown.story(lake := Lake(load_settings().settings.lake), prompt_id))
         for page in pages:
             console.print(page)
@@ -141,7 +133,7 @@ def show(prompt_id: Annotated[str, typer.Argument(help="As in any table's prompt
 @app.command()
 def doctor() -> None:
     """Print the settings in force and where they came from, and probe what they name."""
-    with _explained():
+    with explained():
         loaded = load_settings()
         values = Table("setting", "value", "from", title="Settings in force")
         for key, value, origin in doctoring.values_in_force(loaded):
@@ -160,10 +152,6 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:40]
 
 
-def _complain(what: str, why: str) -> None:
-    console.print(f"[bold red]{what}[/] {escape(why)}", highlight=False, soft_wrap=True)
-
-
 def _sample(per_source: int) -> list[dict[str, Any]]:
     return [{"name": s.name, "path": str(s.path), "limit": per_source} for s in bundled_sources()]
 
@@ -173,6 +161,8 @@ def _tell_engine(settings: Settings) -> None:
     make_brief(settings, make_engine(settings))
     if settings.engine == "rehearsal":
         console.print(shown.REHEARSAL)
+    elif settings.engine == "vllm":
+        console.print(f"Engine: vLLM with {settings.vllm.model} on this machine", markup=False)
     else:
         console.print(f"Engine: {settings.endpoint.model} at {settings.endpoint.base_url}", markup=False)
 
@@ -183,7 +173,7 @@ def _ingest(instance: dg.DagsterInstance, config: dict[str, Any] | None) -> Batc
     if run.success:
         console.print(shown.ingestion(run.shown))
     else:
-        _complain("Error", run.error)
+        complain("Error", run.error)
     return run
 
 
@@ -204,11 +194,11 @@ def _backfill(instance: dg.DagsterInstance, settings: Settings, wanted: list[str
             runs.append(run_job(instance, "make_batch", partition=batch))
             progress.advance(task)
             if not runs[-1].success:
-                _complain(f"✗ {batch}", runs[-1].error)
+                complain(f"✗ {batch}", runs[-1].error)
     if todo:
         runs.append(run_job(instance, "build_reports"))
         if not runs[-1].success:
-            _complain("✗ reports", runs[-1].error)
+            complain("✗ reports", runs[-1].error)
     console.print(f"{len(todo)} batches run, {len(known) - len(todo)} were finished before.")
     return runs
 

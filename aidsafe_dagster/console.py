@@ -2,10 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
 import polars as pl
+import typer
 from rich.console import Console, Group, RenderableType
 from rich.markdown import Markdown
 from rich.markup import escape
@@ -16,6 +18,7 @@ from rich.text import Text
 from aidsafe_dagster.assets.gates import gate
 from aidsafe_dagster.assets.ingestion import DROPPED, INGESTED
 from aidsafe_dagster.lake import RECORDS, Lake
+from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import (
     DeliberatedCot,
     Failure,
@@ -37,6 +40,20 @@ from aidsafe_dagster.tables import from_frame
 
 console = Console()
 REHEARSAL = "[bold yellow]REHEARSAL[/] · every answer was simulated by rule, none came from a model; not for training"
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """A person's mistake is a message and exit code 2, not a traceback."""
+    try:
+        yield
+    except SetupError as error:
+        complain("Error", str(error))
+        raise typer.Exit(2) from error
+
+
+def complain(what: str, why: str) -> None:
+    console.print(f"[bold red]{what}[/] {escape(why)}", highlight=False, soft_wrap=True)
 
 
 def summary(instance: dg.DagsterInstance, lake: Lake) -> RenderableType:

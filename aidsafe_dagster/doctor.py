@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from aidsafe_dagster.engines.endpoint import EndpointEngine, EndpointSettings
 from aidsafe_dagster.engines.journal import Journal
+from aidsafe_dagster.engines.vllm.server import VLLMServer
 from aidsafe_dagster.lake import Lake
 from aidsafe_dagster.quality.tokens import load_token_counter
 from aidsafe_dagster.recipe.errors import SetupError
@@ -100,7 +102,20 @@ def _engine(settings: Settings) -> Finding:
         return Finding(
             "engine", True, "rehearsal: simulated answers, no model; its rows are labelled and not for training"
         )
+    if settings.engine == "vllm":
+        return _probe("engine", lambda: _managed(settings))
     return _probe("engine", lambda: asyncio.run(_served(settings.endpoint)))
+
+
+def _managed(settings: Settings) -> str:
+    server = VLLMServer(settings.vllm)
+    python = settings.vllm.python or sys.executable
+    looked = subprocess.run([python, "-c", "import vllm"], capture_output=True, text=True, timeout=120, check=False)  # noqa: S603
+    if looked.returncode:
+        raise SetupError(f"{python} cannot import vllm: {looked.stderr.strip().splitlines()[-1]}")
+    lease = server.lease()
+    runs = f"runs at {lease.root}" if lease and lease.alive and lease.state == "ready" else "starts with the first call"
+    return f"vllm: {settings.vllm.model}, {runs}"
 
 
 async def _served(endpoint: EndpointSettings) -> str:

@@ -229,8 +229,10 @@ def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:
         for key in ("home", "policies", "prompts", "tokenizer")
         if getattr(settings, key) is not None
     }
+    vllm: dict[str, Any] = {"state": folder / settings.vllm.state.expanduser()}
     if settings.vllm.model and (folder / settings.vllm.model).exists():
-        absolute["vllm"] = settings.vllm.model_copy(update={"model": str(folder / settings.vllm.model)})
+        vllm["model"] = str(folder / settings.vllm.model)
+    absolute["vllm"] = settings.vllm.model_copy(update=vllm)
     if settings.lake_url and "://" not in settings.lake_url:
         absolute["lake_url"] = str(folder / Path(settings.lake_url).expanduser())
     absolute["sources"] = tuple(

@@ -79,23 +79,25 @@ def cost_metadata(progress: Progress) -> dict[str, Any]:
         "tokens_in_cached_share": round(usage.cached_tokens / usage.prompt_tokens, 4) if usage.prompt_tokens else 0.0,
         "seconds": round(seconds, 2),
         "rows_per_second": round(progress.rows_done / seconds, 2) if seconds else 0.0,
-        **_load_metadata(progress.load),
+        **_load_metadata(progress.load, seconds),
     }
 
 
-def _load_metadata(load: ServerLoad | None) -> dict[str, Any]:
+def _load_metadata(load: ServerLoad | None, seconds: float) -> dict[str, Any]:
     """What the model server said of itself; it may have served other runs too."""
-    if load is None or not load.seconds:
+    if load is None:
         return {}
+    held = {"gpu_seconds": round(load.gpus * seconds, 1)} if load.gpus else {}
+    if not load.seconds:
+        return held
     found: dict[str, Any] = {
+        **held,
         "server_tokens_per_second": round(load.tokens_per_second, 1),
         "server_queue_share": round(load.queue_share, 4),
         "server_calls_in_flight": dg.MetadataValue.md(_in_flight(load)),
     }
     if load.prefix_share is not None:
         found["server_prefix_share"] = round(load.prefix_share, 4)
-    if load.gpus:
-        found["gpu_seconds"] = round(load.gpu_seconds, 1)
     return found
 
 

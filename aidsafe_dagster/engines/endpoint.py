@@ -100,6 +100,15 @@ class EndpointEngine:
                 self._redacted(f"{self.settings.base_url}/models: {type(error).__name__}: {error}")
             ) from error
 
+    async def is_healthy(self) -> bool:
+        """What vLLM's `/health` says; it fails when the engine behind the HTTP server is dead."""
+        url = self.settings.base_url.rstrip("/").removesuffix("/v1") + "/health"
+        try:
+            async with self._client().get(url, timeout=aiohttp.ClientTimeout(10)) as reply:
+                return reply.status == 200
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return False
+
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()

@@ -35,11 +35,6 @@ class ServerLoad:
         return self.at_s[-1] - self.at_s[0] if self.at_s else 0.0
 
     @property
-    def gpu_seconds(self) -> float:
-        """GPUs held times seconds; 0 if it is not known how many there are."""
-        return self.gpus * self.seconds
-
-    @property
     def tokens_per_second(self) -> float:
         """Generated tokens."""
         return self.grown["generation_tokens_total"] / self.seconds if self.seconds else 0.0

@@ -6,6 +6,7 @@ one attempt of each call that was in flight.
 """
 
 import asyncio
+import shutil
 from collections.abc import Callable, Mapping
 
 from aidsafe_dagster.engines.endpoint import EndpointEngine, EndpointSettings
@@ -51,7 +52,8 @@ class VLLMEngine:
 
     @property
     def gpus(self) -> int:
-        return self.settings.gpus
+        """Those that the server is spread over; 0 where no GPU is to be seen, as with vLLM's CPU build."""
+        return self.settings.gpus if any(map(shutil.which, ("nvidia-smi", "rocm-smi"))) else 0
 
     def metrics_url(self) -> str | None:
         return f"{self._lease.root}/metrics" if self._lease else None
@@ -88,16 +90,15 @@ class VLLMEngine:
         async with self._starting:
             if lease is not self._lease:
                 return False
-            try:
-                await endpoint.models()
-            except SetupError:
-                self.restarts += 1
-                times = f"{self.restarts} of at most {self.settings.max_restarts} starts"
-                if self.restarts > self.settings.max_restarts:
-                    tail = "\n".join(self.server.log_tail())
-                    raise SetupError(f"the vLLM server died again, after {times}. Its last lines:\n{tail}") from None
-                self._log(f"the vLLM server at {lease.root} died; {times}")
-                await endpoint.close()
-                self._endpoint = self._lease = None
-                return False
-            return True
+            if await endpoint.is_healthy():
+                return True
+            self.restarts += 1
+            times = f"death {self.restarts} in this run, {self.settings.max_restarts} are mended"
+            if self.restarts > self.settings.max_restarts:
+                tail = "\n".join(self.server.log_tail())
+                raise SetupError(f"the vLLM server died ({times}). Its last lines:\n{tail}")
+            self._log(f"the vLLM server at {lease.root} died ({times}); it is started again")
+            await endpoint.close()
+            await asyncio.to_thread(self.server.discard, lease)
+            self._endpoint = self._lease = None
+            return False

@@ -14,19 +14,24 @@ import time
 import urllib.request
 from pathlib import Path
 
+import psutil
 from filelock import FileLock, Timeout
 
-from aidsafe_dagster.engines.vllm.lease import Lease, end_leftovers, is_used, read_lease, write_lease
+from aidsafe_dagster.engines.vllm.lease import Lease, end_leftovers, is_used, write_lease
 
 _POLL_S = 0.5
 _PR_SET_PDEATHSIG = 1
 
 
 def main(folder: Path) -> None:
-    """Keeps the server that `plan.json` describes."""
-    lease = _own_lease(folder)
-    plan = json.loads((folder / "plan.json").read_text())
+    """Keeps the server that `plan.json` describes, as a process that no other is the parent of."""
+    if os.fork():
+        return
+    os.setsid()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    plan = json.loads((folder / "plan.json").read_text())
+    lease = Lease(keeper=os.getpid(), keeper_started=psutil.Process().create_time(), **plan["lease"])
+    write_lease(folder, lease)
     with (folder / "server.log").open("ab") as log:
         server = subprocess.Popen(  # noqa: S603 - the command comes from the settings
             plan["command"],
@@ -37,25 +42,13 @@ def main(folder: Path) -> None:
             start_new_session=True,
             preexec_fn=_die_with_parent,  # noqa: PLW1509 - this process has one thread
         )
-    lease = lease.model_copy(update={"server": server.pid})
     try:
-        lease = _until_over(folder, server, lease)
+        lease = _until_over(folder, server, lease.model_copy(update={"server": server.pid}))
     finally:
         end_leftovers(lease.mark)
         if lease.state in ("starting", "ready"):
             lease = lease.model_copy(update={"state": "stopped", "detail": "the keeper was ended"})
         write_lease(folder, lease)
-
-
-def _own_lease(folder: Path) -> Lease:
-    """The lease that the starting process wrote for this very keeper; it does so right after starting it."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        lease = read_lease(folder)
-        if lease and lease.keeper == os.getpid():
-            return lease
-        time.sleep(0.02)
-    raise SystemExit("no lease was written for this keeper")
 
 
 def _until_over(folder: Path, server: subprocess.Popen[bytes], lease: Lease) -> Lease:

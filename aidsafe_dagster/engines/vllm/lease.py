@@ -37,7 +37,9 @@ class Lease(Record):
     def alive(self) -> bool:
         """Its keeper lives: a pid alone could belong to somebody else by now."""
         try:
-            return abs(psutil.Process(self.keeper).create_time() - self.keeper_started) < 0.1
+            process = psutil.Process(self.keeper)
+            same = abs(process.create_time() - self.keeper_started) < 0.1
+            return same and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False
 

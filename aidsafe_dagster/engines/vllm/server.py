@@ -90,6 +90,13 @@ class VLLMServer:
         with self._lock():
             return self._stop()
 
+    def discard(self, lease: Lease) -> None:
+        """Ends what is left of a server that was found dead, unless another process has replaced it by now."""
+        with self._lock():
+            now = self.lease()
+            if now and now.mark == lease.mark:
+                self._stop()
+
     def log_tail(self, lines: int = 20) -> list[str]:
         """The end of the server's log, without secrets."""
         try:
@@ -129,29 +136,32 @@ class VLLMServer:
                 *("--host", "127.0.0.1", "--port", str(port), *self.settings.arguments()),
             ],
             "environment": {**self.settings.environment, MARK: mark},
+            "lease": {
+                "mark": mark,
+                "port": port,
+                "fingerprint": self.settings.fingerprint,
+                "model": self.settings.model,
+                "idle_stop_s": self.settings.idle_stop_s,
+            },
         }
         (self.folder / "plan.json").write_text(json.dumps(plan))
         (self.folder / "server.log").write_bytes(b"")
+        return self._keeper_s_lease(mark)
+
+    def _keeper_s_lease(self, mark: str) -> Lease:
+        """Starts a keeper, which leaves this process's family, and waits for it to sign the lease."""
+        command = [sys.executable, "-m", "aidsafe_dagster.engines.vllm.keeper", str(self.folder)]
         with (self.folder / "keeper.log").open("wb") as out:
-            keeper = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-m", "aidsafe_dagster.engines.vllm.keeper", str(self.folder)],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                start_new_session=True,
-                cwd=Path(__file__).parents[3],
+            subprocess.run(  # noqa: S603 - our own interpreter and module
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False, cwd=Path(__file__).parents[3]
             )
-        lease = Lease(
-            mark=mark,
-            keeper=keeper.pid,
-            keeper_started=psutil.Process(keeper.pid).create_time(),
-            port=port,
-            fingerprint=self.settings.fingerprint,
-            model=self.settings.model,
-            idle_stop_s=self.settings.idle_stop_s,
-        )
-        write_lease(self.folder, lease)
-        return lease
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            lease = self.lease()
+            if lease and lease.mark == mark:
+                return lease
+            time.sleep(0.02)
+        raise SetupError(f"the vLLM server's keeper did not start; {self.folder / 'keeper.log'} says why")
 
     def _stop(self) -> bool:
         lease = self.lease()

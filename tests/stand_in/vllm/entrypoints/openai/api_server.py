@@ -1,0 +1,56 @@
+"""Stands in for vLLM's server where a test is about processes and not about a model: same module, arguments and paths.
+
+The model's name says how it behaves: `broken-…` ends at once with a line that vLLM would print, `slow-…` is never ready,
+anything else answers every chat with one belief.
+"""
+
+import argparse
+import json
+import os
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+LAST_WORDS = {
+    "broken-memory": "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB",
+    "broken-name": "OSError: broken-name is not a local folder and is not a valid model identifier listed on the Hub",
+    "broken-gate": "Cannot access gated repo; token " + os.environ.get("HF_TOKEN", ""),
+    "broken-gpu": "RuntimeError: Failed to infer device type",
+}
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.reply({"data": [{"id": self.server.model}]} if self.path == "/v1/models" else {})
+
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        message = {"role": "assistant", "content": json.dumps({"belief": f"from {os.getpid()}"})}
+        usage = {"prompt_tokens": 9, "completion_tokens": 3}
+        self.reply({"model": asked["model"], "choices": [{"message": message, "finish_reason": "stop"}], "usage": usage})
+
+    def reply(self, body):
+        content = json.dumps(body).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *args):
+        pass
+
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--model")
+parser.add_argument("--host")
+parser.add_argument("--port", type=int)
+arguments, others = parser.parse_known_args()
+print("stand-in for vLLM:", arguments, flush=True)
+if arguments.model in LAST_WORDS:
+    raise SystemExit(LAST_WORDS[arguments.model])
+if arguments.model.startswith("slow"):
+    time.sleep(600)
+server = ThreadingHTTPServer((arguments.host, arguments.port), Handler)
+server.model = arguments.model
+server.serve_forever()
