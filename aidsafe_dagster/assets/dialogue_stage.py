@@ -104,6 +104,7 @@ def _metadata(
         **label,
         **row_metadata(rows, failures),
         "engine": brief.engine,
+        "tokens_counted_by": brief.tokens_counted_by,
         "models": ", ".join(sorted({row.model for row in rows})),
         **cost_metadata(progress),
         **signature_metadata(rows),

@@ -22,11 +22,11 @@ from aidsafe_dagster.processes import claim_run
 from aidsafe_dagster.quality.coverage import uncovered_policies
 from aidsafe_dagster.quality.expectations import ExpectationOutcome, SuiteResult
 from aidsafe_dagster.quality.suites import suites_for, validate
-from aidsafe_dagster.quality.tokens import load_token_counter
 from aidsafe_dagster.recipe.policies import load_policies
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
+from aidsafe_dagster.resources.tokens import token_counter
 
 UPSTREAM: dict[Stage, tuple[Stage, ...]] = {
     Stage.PROMPTS: (),
@@ -133,7 +133,7 @@ def _blocking_check(stage: Stage, suite: str) -> dg.AssetChecksDefinition:
             expected_rows=expected_rows(opened, stage, batch),
             policies=load_policies(loaded.policies),
             settings=loaded.checks,
-            counter=load_token_counter(loaded.tokenizer),
+            counter=token_counter(loaded),
         )
         return dg.AssetCheckResult(
             passed=result.passed,

@@ -35,6 +35,8 @@ class EndpointSettings(Record):
     """For one call, waiting in the server's queue included."""
     slots: int = Field(default=64, ge=1)
     """Calls that the server can work on at a time."""
+    tokenize: bool = False
+    """The server has vLLM's `/tokenize`: count tokens with it."""
     priority: bool = False
     """Send a priority with each call, so that started rows go first; the server has to be set up for it."""
     extra_body: Mapping[str, Any] = {}

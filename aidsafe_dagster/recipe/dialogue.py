@@ -91,6 +91,7 @@ class Brief:
     policies: Policies
     templates: Templates
     count_tokens: Callable[[str], int]
+    tokens_counted_by: str = ""
     sampling: Sampling = Sampling()
     bounds: AnswerBounds = AnswerBounds()
     seed: int = 0

@@ -20,12 +20,12 @@ from aidsafe_dagster.engines.protocol import Engine
 from aidsafe_dagster.engines.rehearsal.engine import RehearsalEngine
 from aidsafe_dagster.engines.roles import EngineByRole, RoleSettings
 from aidsafe_dagster.engines.vllm.engine import VLLMEngine
-from aidsafe_dagster.quality.tokens import load_token_counter
 from aidsafe_dagster.recipe.dialogue import Brief, Case
 from aidsafe_dagster.recipe.policies import load_policies
 from aidsafe_dagster.recipe.records import Failure
 from aidsafe_dagster.recipe.templates import Templates
 from aidsafe_dagster.resources.settings import SettingsResource
+from aidsafe_dagster.resources.tokens import token_counter
 from aidsafe_dagster.resources.vllm import VLLMResource
 from aidsafe_dagster.settings import Settings
 
@@ -65,10 +65,12 @@ def make_brief(settings: Settings, engine: Engine) -> Brief:
     Raises:
         SetupError: policies, templates or tokenizer cannot be loaded.
     """
+    counter = token_counter(settings)
     return Brief(
         policies=load_policies(settings.policies),
         templates=Templates(settings.prompts),
-        count_tokens=load_token_counter(settings.tokenizer),
+        count_tokens=counter,
+        tokens_counted_by=counter.name,
         sampling=settings.sampling,
         bounds=settings.answers,
         seed=settings.seed,
