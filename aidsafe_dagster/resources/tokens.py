@@ -12,8 +12,8 @@ from aidsafe_dagster.settings import Settings
 def token_counter(settings: Settings) -> TokenCounter:
     """The counter in force.
 
-    First the `tokenizer` of the settings; else that of the vLLM model; else the endpoint's `/tokenize`, if it is said to
-    have one; else the estimate.
+    First the `tokenizer` of the settings; else that of the vLLM model; else the endpoint's `/tokenize`, if it is said
+    to have one; else the estimate.
 
     Raises:
         SetupError: a tokenizer that is named cannot be loaded.
