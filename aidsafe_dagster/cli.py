@@ -15,6 +15,7 @@ from rich.table import Table
 
 from aidsafe_dagster import console as shown
 from aidsafe_dagster import doctor as doctoring
+from aidsafe_dagster.assets.ingestion import sources_of
 from aidsafe_dagster.console import complain, console, explained
 from aidsafe_dagster.engine_commands import app as engine_app
 from aidsafe_dagster.lake import Lake
@@ -56,6 +57,7 @@ def demo(
 @app.command()
 def ingest(
     file: Annotated[Path | None, typer.Argument(help="CSV, JSONL, JSON or Parquet, also gzipped.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only this one of the sources in the settings.")] = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the source: lower case; becomes part of batch keys.")
     ] = None,
@@ -84,9 +86,11 @@ def ingest(
         given = {key: value for key, value in spec.items() if value}
         if given and not (file or hub or preset):
             raise SetupError(f"{', '.join(given)}: of which source? Name a file, --hub or --preset")
-        config = {"ops": {"ingest_prompts": {"config": {"sources": [given]}}}} if file or hub or preset else None
-        if config:
+        if source:
+            given = _configured(source)
+        if given:
             load_settings(overrides={"sources": [given]}, overrides_from="command line")
+        config = {"ops": {"ingest_prompts": {"config": {"sources": [given]}}}} if given else None
         if not _ingest(instance, config).success:
             raise typer.Exit(2)
         console.print(shown.batch_table(instance, Lake(load_settings().settings.lake)))
@@ -145,6 +149,14 @@ def doctor() -> None:
             console.print(f"{mark} [bold]{finding.what}[/] {escape(finding.detail)}", highlight=False, soft_wrap=True)
         if any(finding.ok is False for finding in findings):
             raise typer.Exit(1)
+
+
+def _configured(name: str) -> dict[str, Any]:
+    """A source of the settings, by its name."""
+    sources = {source.name: source for source in sources_of(load_settings().settings)}
+    if name not in sources:
+        raise unknown("source", name, sources, "ingest --source")
+    return sources[name].model_dump(mode="json", exclude_none=True)
 
 
 def _slug(text: str) -> str:

@@ -19,7 +19,6 @@ from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.engines.vllm.server import VLLMServer
 from aidsafe_dagster.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.policies import load_policies
 from aidsafe_dagster.recipe.templates import Templates
 from aidsafe_dagster.resources.tokens import token_counter
 from aidsafe_dagster.settings import Loaded, Settings
@@ -77,7 +76,7 @@ def _probe(what: str, look: Callable[[], str]) -> Finding:
 
 
 def _policies(settings: Settings) -> str:
-    policies = load_policies(settings.policies)
+    policies = settings.load_policies()
     return f"{len(policies.policies)} policies, {len(policies.rule_ids)} rules, version {policies.version}"
 
 

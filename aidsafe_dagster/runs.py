@@ -17,7 +17,6 @@ from aidsafe_dagster.assets.gates import gate
 from aidsafe_dagster.lake import Lake
 from aidsafe_dagster.processes import PROCESS_TAG, this_process
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.policies import load_policies
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.templates import SPEAKERS, Templates
 from aidsafe_dagster.settings import Settings
@@ -84,7 +83,7 @@ def run_job(
 
 def unfinished(instance: dg.DagsterInstance, lake: Lake, settings: Settings, batches: Sequence[str]) -> list[str]:
     """The batches that lack a stage, whose gates are not all open, or that older policies or templates made."""
-    policies = load_policies(settings.policies).version
+    policies = settings.load_policies().version
     templates = Templates(settings.prompts)
     return [
         batch

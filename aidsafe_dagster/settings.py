@@ -29,6 +29,7 @@ from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
 from aidsafe_dagster.recipe.dialogue import Sampling
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.fine_tune_splits import SplitSettings
+from aidsafe_dagster.recipe.policies import Policies, load_policies
 from aidsafe_dagster.recipe.preference_pairs import PairSettings
 from aidsafe_dagster.recipe.records import Record, Role
 from aidsafe_dagster.sources.ingestion import IngestSettings
@@ -57,6 +58,8 @@ class Settings(Record):
     """Any SQLAlchemy URL; empty: SQLite at `<home>/journal.sqlite`."""
     engine: Literal["rehearsal", "vllm", "endpoint"] = "rehearsal"
     policies: Path = PACKAGE / "policies"
+    use_policies: tuple[str, ...] = ()
+    """Ids of the policies in that folder to use; empty: all."""
     prompts: Path = PACKAGE / "prompts"
     tokenizer: Path | None = None
     """A tokenizer.json, or a folder with one; without it token counts are estimates."""
@@ -82,6 +85,14 @@ class Settings(Record):
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value
+
+    def load_policies(self) -> Policies:
+        """The policies in force.
+
+        Raises:
+            SetupError: see `recipe.policies.load_policies`.
+        """
+        return load_policies(self.policies, self.use_policies)
 
     @property
     def lake(self) -> str:

@@ -8,7 +8,6 @@ import dagster as dg
 
 from aidsafe_dagster.assets.partitions import batches
 from aidsafe_dagster.lake import RECORDS
-from aidsafe_dagster.recipe.policies import load_policies
 from aidsafe_dagster.recipe.records import Record, Stage
 from aidsafe_dagster.recipe.templates import Templates
 from aidsafe_dagster.settings import load_settings
@@ -50,7 +49,7 @@ def column_schema(record: type[Record]) -> dg.TableSchema:
 def _code_versions() -> dict[Stage, str]:
     """Hashes of templates and policies: when one changes, the UI shows what is stale."""
     settings = load_settings().settings
-    policies, templates = load_policies(settings.policies), Templates(settings.prompts)
+    policies, templates = settings.load_policies(), Templates(settings.prompts)
     return {
         stage: "1" if stage in _WITHOUT_MODEL else f"{templates.version(stage)}-{policies.version}" for stage in RECORDS
     }

@@ -22,6 +22,7 @@ from aidsafe_dagster.assets.metadata import (
 from aidsafe_dagster.assets.progress import ProgressLog
 from aidsafe_dagster.engines.driver import Progress
 from aidsafe_dagster.lake import RECORDS, Lake
+from aidsafe_dagster.processes import claim_run
 from aidsafe_dagster.quality.predicates import CheckSettings, check_row
 from aidsafe_dagster.recipe.dialogue import Brief, Case, Conversation, Dialogue
 from aidsafe_dagster.recipe.records import Failure, Prompt, Row, Stage
@@ -42,6 +43,7 @@ def make_dialogue_stage(
     dialogue: Callable[[Conversation, Any], Dialogue[T]],
 ) -> Made:
     """Makes one batch of a stage; `dialogue` is the recipe's generator for one row of the stage above."""
+    claim_run(context.instance, context.run)
     opened, batch = lake.open(), context.partition_key
     overridden = require_gate(context, opened, stage, accept=config.accept_failed_gate)
     brief = engine.brief()

@@ -18,11 +18,9 @@ from pydantic import Field
 
 from aidsafe_dagster.assets.partitions import batches
 from aidsafe_dagster.lake import Lake
-from aidsafe_dagster.processes import claim_run
 from aidsafe_dagster.quality.coverage import uncovered_policies
 from aidsafe_dagster.quality.expectations import ExpectationOutcome, SuiteResult
 from aidsafe_dagster.quality.suites import suites_for, validate
-from aidsafe_dagster.recipe.policies import load_policies
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
@@ -89,7 +87,6 @@ def require_gate(context: dg.AssetExecutionContext, lake: Lake, stage: Stage, *,
     Raises:
         dagster.Failure: a check of an upstream partition failed, is missing, or judged other data.
     """
-    claim_run(context.instance, context.run)
     gates = [gate(context.instance, lake, upstream, context.partition_key) for upstream in UPSTREAM[stage]]
     closed = "; ".join(str(g) for g in gates if not g.open)
     if not closed:
@@ -131,7 +128,7 @@ def _blocking_check(stage: Stage, suite: str) -> dg.AssetChecksDefinition:
             frame=opened.rows(stage, batch),
             failures=opened.failures(stage, batch),
             expected_rows=expected_rows(opened, stage, batch),
-            policies=load_policies(loaded.policies),
+            policies=loaded.load_policies(),
             settings=loaded.checks,
             counter=token_counter(loaded),
         )
@@ -154,7 +151,7 @@ def _breadth_check(stage: Stage) -> dg.AssetChecksDefinition:
     def check(
         context: dg.AssetCheckExecutionContext, lake: LakeResource, settings: SettingsResource
     ) -> dg.AssetCheckResult:
-        policies = load_policies(settings.load().policies)
+        policies = settings.load().load_policies()
         silent = uncovered_policies(lake.open().rows(stage, context.partition_key), policies)
         return dg.AssetCheckResult(
             passed=not silent,

@@ -8,10 +8,11 @@ import polars as pl
 from aidsafe_dagster.assets.described import OWNERS
 from aidsafe_dagster.assets.fine_tune_splits import fine_tune_splits
 from aidsafe_dagster.assets.gates import gate
+from aidsafe_dagster.assets.ingestion import INGESTED
 from aidsafe_dagster.assets.refined_cots import refined_cots
 from aidsafe_dagster.lake import Lake
-from aidsafe_dagster.quality.coverage import policy_coverage, uncovered_policies
-from aidsafe_dagster.recipe.policies import load_policies
+from aidsafe_dagster.quality.coverage import policy_coverage, rule_coverage, uncovered_policies
+from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import RefinedCot, Stage
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
@@ -35,27 +36,25 @@ def warehouse(
     """A DuckDB file with a view per table, always current; here: the gates and the policy coverage of all batches."""
     opened = lake.open()
     path = warehouse.build(opened)
-    policies = load_policies(settings.load().policies)
-    coverage = [dg.TableRecord(row) for row in policy_coverage(_refined(opened), policies).iter_rows(named=True)]
-    gates = [
-        dg.TableRecord(
-            {"batch": batch, **{str(stage): _verdict(context.instance, opened, stage, batch) for stage in Stage}}
-        )
-        for batch in opened.batches("ingested")
-    ]
-    metadata: dict[str, Any] = {"path": dg.MetadataValue.path(str(path))}
-    for stage in Stage:
-        metadata[f"rows_{stage}"] = sum(opened.rows(stage, batch).height for batch in opened.batches(stage))
-    if gates:
-        metadata["gates"] = dg.MetadataValue.table(gates)
-    if coverage:
-        metadata["policy_coverage"] = dg.MetadataValue.table(coverage)
-    return dg.MaterializeResult(metadata=metadata)
+    policies = settings.load().load_policies()
+    rows = {f"rows_{s}": sum(opened.rows(s, batch).height for batch in opened.batches(s)) for s in Stage}
+    tables = {
+        "gates": [_gates(context.instance, opened, batch) for batch in opened.batches(INGESTED)],
+        "policy_coverage": policy_coverage(_refined(opened), policies).to_dicts(),
+        "policy_by_batch": _policy_by_batch(opened, policies),
+        "rule_coverage": rule_coverage(_refined(opened), policies),
+    }
+    shown: dict[str, Any] = {
+        name: dg.MetadataValue.table([dg.TableRecord(line) for line in lines])
+        for name, lines in tables.items()
+        if lines
+    }
+    return dg.MaterializeResult(metadata={"path": dg.MetadataValue.path(str(path)), **rows, **shown})
 
 
 @dg.asset_check(asset=warehouse, description="Warns of policies that no row of the whole dataset cites")
 def every_policy_cited(lake: LakeResource, settings: SettingsResource) -> dg.AssetCheckResult:
-    policies = load_policies(settings.load().policies)
+    policies = settings.load().load_policies()
     silent = uncovered_policies(_refined(lake.open()), policies)
     return dg.AssetCheckResult(
         passed=not silent,
@@ -68,6 +67,20 @@ def every_policy_cited(lake: LakeResource, settings: SettingsResource) -> dg.Ass
 def _refined(lake: Lake) -> pl.DataFrame:
     rows = lake.all_rows(Stage.REFINED_COTS, _CITED)
     return pl.DataFrame(schema=schema_of(RefinedCot)).select(_CITED) if rows is None else rows
+
+
+def _policy_by_batch(lake: Lake, policies: Policies) -> list[dict[str, Any]]:
+    """Per policy, the rows of each batch that cite it."""
+    lines: dict[str, dict[str, Any]] = {policy: {"policy": policy} for policy in policies.ids}
+    for batch in lake.batches(Stage.REFINED_COTS):
+        found = policy_coverage(lake.rows(Stage.REFINED_COTS, batch).select(_CITED), policies)
+        for policy, citing in found.select("policy", "citing_rows").iter_rows():
+            lines[policy][batch] = citing
+    return list(lines.values())
+
+
+def _gates(instance: dg.DagsterInstance, lake: Lake, batch: str) -> dict[str, Any]:
+    return {"batch": batch, **{str(stage): _verdict(instance, lake, stage, batch) for stage in Stage}}
 
 
 def _verdict(instance: dg.DagsterInstance, lake: Lake, stage: Stage, batch: str) -> str:

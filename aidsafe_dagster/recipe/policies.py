@@ -15,7 +15,7 @@ A rule is named `<policy id>.<number>` everywhere. The version of a set of polic
 
 import hashlib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -80,11 +80,11 @@ class Policies(Record):
         return tuple(p.id for p in self.policies if p.applies == "always" or p.concerns(category) or p.id in named)
 
 
-def load_policies(folder: Path) -> Policies:
-    """Reads every `*.toml` of a folder.
+def load_policies(folder: Path, only: Sequence[str] = ()) -> Policies:
+    """Reads every `*.toml` of a folder; keeps the policies whose ids are in `only`, or all.
 
     Raises:
-        SetupError: the folder has no policy, a file does not parse, or two files share an id.
+        SetupError: no policy in the folder, a file does not parse, two files share an id, or `only` names none of them.
     """
     files = sorted(folder.glob("*.toml"))
     if not files:
@@ -95,7 +95,9 @@ def load_policies(folder: Path) -> Policies:
         if policy.id in by_id:
             raise SetupError(f"{file}: policy id '{policy.id}' is already used by {by_id[policy.id][0].name}")
         by_id[policy.id] = (file, policy)
-    return Policies(policies=tuple(by_id[policy_id][1] for policy_id in sorted(by_id)))
+    if missing := [policy_id for policy_id in only if policy_id not in by_id]:
+        raise unknown("policy", missing[0], by_id, f"{folder} (setting use_policies)")
+    return Policies(policies=tuple(by_id[policy_id][1] for policy_id in sorted(set(only) or by_id)))
 
 
 def _load_policy(file: Path) -> Policy:

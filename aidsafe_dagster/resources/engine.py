@@ -21,7 +21,6 @@ from aidsafe_dagster.engines.rehearsal.engine import RehearsalEngine
 from aidsafe_dagster.engines.roles import EngineByRole, RoleSettings
 from aidsafe_dagster.engines.vllm.engine import VLLMEngine
 from aidsafe_dagster.recipe.dialogue import Brief, Case
-from aidsafe_dagster.recipe.policies import load_policies
 from aidsafe_dagster.recipe.records import Failure
 from aidsafe_dagster.recipe.templates import Templates
 from aidsafe_dagster.resources.settings import SettingsResource
@@ -67,7 +66,7 @@ def make_brief(settings: Settings, engine: Engine) -> Brief:
     """
     counter = token_counter(settings)
     return Brief(
-        policies=load_policies(settings.policies),
+        policies=settings.load_policies(),
         templates=Templates(settings.prompts),
         count_tokens=counter,
         tokens_counted_by=counter.name,

@@ -66,6 +66,13 @@ def test_a_folder_without_policies_is_refused(tmp_path: Path) -> None:
         load_policies(tmp_path)
 
 
+def test_a_team_may_use_some_of_its_policies(tmp_path: Path) -> None:
+    folder = a_folder(tmp_path, a=GOOD, b=GOOD.replace("privacy", "secrecy"))
+    assert load_policies(folder, only=["secrecy"]).ids == ("secrecy",)
+    with pytest.raises(SetupError, match=r"unknown policy 'privcy'\. Did you mean 'privacy'\? Valid: privacy, secrecy"):
+        load_policies(folder, only=["privcy"])
+
+
 def test_an_unknown_rule_names_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match=r"Did you mean 'privacy\.1'"):
         load_policies(a_folder(tmp_path, privacy=GOOD)).rule("privacy.2")
