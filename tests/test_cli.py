@@ -118,7 +118,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones(tmp_path: Path) -> None
     aidsafe(tmp_path, "ingest", str(a_csv(tmp_path)), "--prompt-column", "the question", "--licence", "MIT")
     refused(aidsafe(tmp_path, "backfill", "mine-001"), "unknown batch 'mine-001'", "Did you mean 'mine-0001'?")
     refused(aidsafe(tmp_path, "show", "[/red]"), "no prompt '[/red]'", "prompt_id")
-    refused(aidsafe(tmp_path, "status", AIDSAFE_ENGINE="vllm"), "environment", "'rehearsal' or 'endpoint'", "'vllm'")
+    refused(aidsafe(tmp_path, "status", AIDSAFE_ENGINE="vlm"), "environment", "'rehearsal', 'vllm' or 'endpoint'")
     (tmp_path / "aidsafe.toml").write_text("[endpoint]\nbase_ur = 'http://h'\n")
     refused(aidsafe(tmp_path, "status"), f"{tmp_path}/aidsafe.toml", "Did you mean 'endpoint.base_url'?")
 
