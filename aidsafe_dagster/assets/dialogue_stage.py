@@ -4,6 +4,7 @@ Failed rows are retried whenever the partition is made again: what they had answ
 and the call that failed them is drawn anew. Rows that passed are replayed whole and cost nothing.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -25,12 +26,14 @@ from aidsafe_dagster.lake import RECORDS, Lake
 from aidsafe_dagster.processes import claim_run
 from aidsafe_dagster.quality.predicates import CheckSettings, check_row
 from aidsafe_dagster.recipe.dialogue import Brief, Case, Conversation, Dialogue
+from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Failure, Prompt, Row, Stage
 from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.tables import from_frame, to_frame
 
 T = TypeVar("T", bound=Row)
+logger = logging.getLogger(__name__)
 Made = dg.MaterializeResult[Any]
 
 
@@ -64,13 +67,25 @@ def _cases(
     lake: Lake, stage: Stage, batch: str, brief: Brief, dialogue: Callable[[Conversation, Any], Dialogue[T]]
 ) -> list[Case[T]]:
     (upstream,) = UPSTREAM[stage]
-    earlier = {f["prompt_id"]: tuple(f["redraws"]) for f in lake.failures(stage, batch).iter_rows(named=True)}
+    redraws = _redraws(lake, stage, batch)
     cases = []
     for row in from_frame(lake.rows(upstream, batch), RECORDS[upstream]):
         assert isinstance(row, Prompt)
-        conversation = Conversation(brief, stage, row, earlier.get(row.prompt_id, ()))
+        conversation = Conversation(brief, stage, row, redraws.get(row.prompt_id, ()))
         cases.append(Case(conversation, dialogue(conversation, row)))
     return cases
+
+
+def _redraws(lake: Lake, stage: Stage, batch: str) -> dict[str, tuple[int, ...]]:
+    """Per prompt, where to draw anew: of rows that failed, and of those that passed only after a redraw."""
+    try:
+        made = [lake.rows(stage, batch)] if lake.has(stage, batch) else []
+        known = [*made, lake.failures(stage, batch)]
+    except SetupError as error:  # a damaged partition is made again from nothing but the journal
+        logger.warning("%s", error)
+        known = []
+    frames = [frame.select("prompt_id", "redraws") for frame in known if "redraws" in frame.columns]
+    return {prompt_id: tuple(turns) for frame in frames for prompt_id, turns in frame.iter_rows()}
 
 
 def _judged(

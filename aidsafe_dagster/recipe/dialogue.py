@@ -117,6 +117,7 @@ class Brief:
             "policies_version": self.policies.version,
             "templates_version": self.templates.version(stage),
             "usage": conversation.usage,
+            "redraws": conversation.redraws,
         }
 
 

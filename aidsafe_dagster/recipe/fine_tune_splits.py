@@ -83,7 +83,8 @@ def dpo_row(pair: PreferencePair, settings: SplitSettings) -> FineTuneRow:
 
 
 def _lineage(row: RefinedCot | PreferencePair) -> dict[str, object]:
-    return row.model_dump(include={*Origin.model_fields, *Made.model_fields} - {"usage"}) | {"usage": Usage()}
+    cost = {"usage", "redraws"}  # a split is made without calls of its own
+    return row.model_dump(include={*Origin.model_fields, *Made.model_fields} - cost) | {"usage": Usage()}
 
 
 def _user(text: str) -> Message:

@@ -154,6 +154,10 @@ class Made(Record):
     policies_version: str = Field(description="hash of the policies' text")
     templates_version: str = Field(description="hash of the stage's prompt templates")
     usage: Usage = Field(description="cost of this stage for this row")
+    redraws: tuple[int, ...] = Field(
+        default=(),
+        description="calls of this stage from which a run drew anew, one entry for each run that failed the row",
+    )
 
 
 class Row(Prompt, Made):

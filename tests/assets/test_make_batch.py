@@ -96,6 +96,20 @@ def test_making_a_batch_again_retries_its_failed_rows_alone(tmp_path: Path) -> N
         assert site.metadata("seed_cots", batch)["calls_made"] <= 6 * failed.height
 
 
+def test_a_row_that_passed_at_a_second_draw_stays_as_it_is(tmp_path: Path) -> None:
+    with a_site(tmp_path, rehearsal=_without_faults() | {"unparsable": 0.1}) as site:
+        batch = a_batch(site, some_prompts(25))
+        runs = 1
+        while not site.make(batch).success or any(site.lake.failures(stage, batch).height for stage in Stage):
+            runs += 1
+            assert runs < 10
+        assert runs > 1
+        before = {str(stage): site.lake.fingerprint(stage, batch) for stage in Stage}
+        assert site.make(batch).success
+        assert {str(stage): site.lake.fingerprint(stage, batch) for stage in Stage} == before
+        assert site.metadata("seed_cots", batch)["calls_made"] == 0
+
+
 def test_changing_one_policy_makes_rows_of_another_version(tmp_path: Path) -> None:
     policies = tmp_path / "policies"
     policies.mkdir()
@@ -143,3 +157,14 @@ def _without_faults() -> dict[str, float]:
         "whisper_fails",
     )
     return dict.fromkeys(names, 0.0)
+
+
+def test_a_damaged_partition_is_made_again(tmp_path: Path) -> None:
+    with a_site(tmp_path, rehearsal=_without_faults()) as site:
+        batch = a_batch(site, some_prompts(4))
+        site.make(batch)
+        before = site.lake.fingerprint(Stage.REFINED_COTS, batch)
+        Path(str(site.lake.rows_path(Stage.REFINED_COTS, batch))).write_bytes(b"PAR1 cut off")
+        assert site.make(batch).success
+        assert site.lake.fingerprint(Stage.REFINED_COTS, batch) == before
+        assert site.metadata("refined_cots", batch)["calls_made"] == 0
