@@ -20,7 +20,7 @@ def test_without_a_word_the_settings_are_in_force() -> None:
 
 def test_other_arguments_are_another_server() -> None:
     for change in ({"dtype": "float16"}, {"max_model_len": 99}, {"revision": "v2"}, {"lora_adapters": {"a": "b"}}):
-        assert VLLMResource(**change).in_force(SETTINGS).fingerprint != SETTINGS.fingerprint  # type: ignore[arg-type]
+        assert VLLMResource(**change).in_force(SETTINGS).fingerprint != SETTINGS.fingerprint
 
 
 def test_a_value_that_no_server_takes_is_refused() -> None:
