@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +22,7 @@ from aidsafe_dagster.engine_commands import app as engine_app
 from aidsafe_dagster.lake import Lake
 from aidsafe_dagster.processes import report_dead_runs
 from aidsafe_dagster.recipe.errors import SetupError, unknown
+from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.resources.engine import make_brief, make_engine
 from aidsafe_dagster.runs import BatchRun, open_instance, run_job, unfinished
 from aidsafe_dagster.settings import Settings, load_settings
@@ -196,14 +198,15 @@ def _backfill(instance: dg.DagsterInstance, settings: Settings, wanted: list[str
     known = instance.get_dynamic_partitions("batches")
     if missing := sorted(set(wanted or ()) - set(known)):
         raise unknown("batch", missing[0], known, "backfill")
-    todo = list(dict.fromkeys(wanted or ())) or unfinished(instance, lake, settings, known)
+    todo: Mapping[str, Sequence[Stage]] = dict.fromkeys(wanted or (), tuple(Stage))
+    todo = todo or unfinished(instance, lake, settings, known)
     runs = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("batches", total=len(todo))
-        for batch in todo:
+        for batch, stages in todo.items():
             progress.update(task, description=f"batch {batch}")
-            runs.append(run_job(instance, "make_batch", partition=batch))
+            runs.append(run_job(instance, "make_batch", partition=batch, stages=stages))
             progress.advance(task)
             if not runs[-1].success:
                 complain(f"✗ {batch}", runs[-1].error)

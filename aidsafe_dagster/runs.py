@@ -8,12 +8,13 @@ import glob
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from aidsafe_dagster.assets.gates import gate
+from aidsafe_dagster.assets.gates import passed
 from aidsafe_dagster.lake import Lake
 from aidsafe_dagster.processes import PROCESS_TAG, this_process
 from aidsafe_dagster.recipe.errors import SetupError
@@ -60,9 +61,10 @@ def run_job(
     job: str,
     *,
     partition: str | None = None,
+    stages: Sequence[Stage] = (),
     config: dict[str, Any] | None = None,
 ) -> BatchRun:
-    """Executes a job of the code location in this process, as a run of the instance."""
+    """Executes a job of the code location, or some stages of it, in this process, as a run of the instance."""
     from aidsafe_dagster.definitions import defs  # noqa: PLC0415 - reads the settings, so a mistake in them is raised here
 
     definition = defs.resolve_job_def(job)
@@ -74,6 +76,7 @@ def run_job(
         partition_key=partition,
         run_config=_QUIET | (config or {}),
         tags=tags,
+        asset_selection=[dg.AssetKey(str(stage)) for stage in stages] or None,
         raise_on_error=False,
     )
     outputs = [event.step_output_data for event in result.all_events if event.is_successful_output]
@@ -81,20 +84,21 @@ def run_job(
     return BatchRun(partition or job, result.run_id, result.success, _why(result.all_events), shown)
 
 
-def unfinished(instance: dg.DagsterInstance, lake: Lake, settings: Settings, batches: Sequence[str]) -> list[str]:
-    """The batches that lack a stage, whose gates are not all open, or that older policies or templates made."""
-    policies = settings.load_policies().version
-    templates = Templates(settings.prompts)
-    return [
-        batch
-        for batch in batches
-        if not all(
-            lake.has(stage, batch)
-            and gate(instance, lake, stage, batch).open
-            and _is_current(lake, stage, batch, policies, templates)
-            for stage in Stage
-        )
-    ]
+def unfinished(
+    instance: dg.DagsterInstance, lake: Lake, settings: Settings, batches: Sequence[str]
+) -> dict[str, tuple[Stage, ...]]:
+    """Per batch that is not finished, the stages to make.
+
+    They begin with the first that is missing, that did not pass its gate, or that older policies or templates made.
+    What stands before it is not made again.
+    """
+    policies, templates = settings.load_policies().version, Templates(settings.prompts)
+
+    def is_done(stage: Stage, batch: str) -> bool:
+        return passed(instance, lake, stage, batch) and _is_current(lake, stage, batch, policies, templates)
+
+    todo = {batch: tuple(dropwhile(lambda stage: is_done(stage, batch), Stage)) for batch in batches}  # noqa: B023
+    return {batch: stages for batch, stages in todo.items() if stages}
 
 
 def _is_current(lake: Lake, stage: Stage, batch: str, policies: str, templates: Templates) -> bool:

@@ -16,6 +16,7 @@ import pytest
 
 from aidsafe_dagster.processes import report_dead_runs
 from aidsafe_dagster.recipe.records import Stage
+from aidsafe_dagster.runs import run_job, unfinished
 from tests.serving import ModelServer, a_model_server
 from tests.site import Site, a_site, environment, prompts_file, some_prompts
 
@@ -172,3 +173,20 @@ def killed_after(calls: int, folder: Path, server: ModelServer) -> None:
             assert process.poll() is None
             time.sleep(0.01)
         os.kill(process.pid, signal.SIGKILL)
+
+
+def test_a_batch_that_died_between_stages_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    faults = {"unparsable": 0.03, "whisper_fails": 0, "missing_policy": 0, "agent_talk": 0}
+    made = []
+    for name, stages in (("whole", ()), ("broken", (Stage.PROMPTS, Stage.SEED_COTS, Stage.DELIBERATED_COTS))):
+        with a_site(tmp_path / name, rehearsal=faults) as site:
+            site.ingest(prompts_file(site.folder, some_prompts(40)))
+            run_job(site.instance, "make_batch", partition="mine-0001", stages=stages)
+            todo = unfinished(site.instance, site.lake, site.settings, site.batches)
+            for batch, left in todo.items():
+                assert run_job(site.instance, "make_batch", partition=batch, stages=left).success
+            made.append([todo.get("mine-0001"), {s: site.lake.fingerprint(s, "mine-0001") for s in Stage}])
+            assert site.lake.failures(Stage.SEED_COTS, "mine-0001").height > 0
+    assert made[0][0] is None
+    assert made[1][0] == (Stage.REFINED_COTS, Stage.PREFERENCE_PAIRS, Stage.FINE_TUNE_SPLITS)
+    assert made[0][1] == made[1][1]

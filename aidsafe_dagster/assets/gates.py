@@ -72,6 +72,11 @@ def gate(instance: dg.DagsterInstance, lake: Lake, stage: Stage, batch: str) -> 
     return Gate(stage, batch, {key.name: _verdict(records.get(key), fingerprint) for key in keys})
 
 
+def passed(instance: dg.DagsterInstance, lake: Lake, stage: Stage, batch: str) -> bool:
+    """The stage was made for this batch, and every check of it passed."""
+    return lake.has(stage, batch) and gate(instance, lake, stage, batch).open
+
+
 def _verdict(record: Any, fingerprint: str) -> Verdict:
     if record is None or record.event is None or record.event.asset_check_evaluation is None:
         return "missing"

@@ -6,7 +6,7 @@ a closed gate stopped is left alone: a person has to look at it.
 """
 
 from collections.abc import Iterator
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 
 import dagster as dg
 from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES
@@ -18,7 +18,11 @@ from dagster._core.storage.tags import (
 )
 
 from aidsafe_dagster.assets.automation import make_batch
+from aidsafe_dagster.assets.gates import passed
+from aidsafe_dagster.lake import Lake
 from aidsafe_dagster.processes import report_dead_runs
+from aidsafe_dagster.recipe.records import Stage
+from aidsafe_dagster.settings import load_settings
 
 MAX_DEATHS = 5
 """A batch that killed so many runs in a row is left to a person."""
@@ -38,7 +42,16 @@ def recovery(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest]:
     for batch, runs in _by_batch(context.instance).items():
         deaths = len(list(takewhile(_died, runs)))
         if 0 < deaths < MAX_DEATHS and not _dagster_retries(context.instance, runs[0]):
-            yield dg.RunRequest(run_key=f"after-{runs[0].run_id}", partition_key=batch)
+            left = _left(context.instance, batch)
+            if left:
+                yield dg.RunRequest(run_key=f"after-{runs[0].run_id}", partition_key=batch, asset_selection=left)
+
+
+def _left(instance: dg.DagsterInstance, batch: str) -> list[dg.AssetKey]:
+    """The stages from the first on that the dead run did not bring through its gate."""
+    lake = Lake(load_settings().settings.lake)
+    stages = dropwhile(lambda stage: passed(instance, lake, stage, batch), Stage)
+    return [dg.AssetKey(str(stage)) for stage in stages]
 
 
 def _by_batch(instance: dg.DagsterInstance) -> dict[str, list[dg.DagsterRun]]:
