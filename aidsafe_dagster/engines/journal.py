@@ -28,7 +28,7 @@ _completions = sa.Table(
     "completions",
     _metadata,
     sa.Column("key", sa.String(32), primary_key=True),
-    sa.Column("prompt_id", sa.String, nullable=False, index=False),
+    sa.Column("prompt_id", sa.String, nullable=False),
     sa.Column("stage", sa.String, nullable=False),
     sa.Column("role", sa.String, nullable=False),
     sa.Column("turn", sa.Integer, nullable=False),
