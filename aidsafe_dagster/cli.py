@@ -87,7 +87,9 @@ def ingest(
         }
         given = {key: value for key, value in spec.items() if value}
         if given and not (file or hub or preset):
-            raise SetupError(f"{', '.join(given)}: of which source? Name a file, --hub or --preset")
+            raise SetupError(
+                f"{', '.join(given)}: of which source? Name a file, --hub or --preset; --source goes alone"
+            )
         if source:
             given = _configured(source)
         if given:

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.markdown import Markdown
 from rich.markup import escape
@@ -39,6 +40,7 @@ from aidsafe_dagster.settings import Settings
 from aidsafe_dagster.tables import from_frame
 
 console = Console()
+_COST = ["calls", "prompt_tokens", "completion_tokens"]
 REHEARSAL = "[bold yellow]REHEARSAL[/] · every answer was simulated by rule, none came from a model; not for training"
 
 
@@ -77,7 +79,10 @@ def ingestion(found: Mapping[str, Any]) -> str:
 
 def batch_table(instance: dg.DagsterInstance, lake: Lake) -> Table:
     """A line per batch, a column per stage: rows, failed rows, gate."""
-    found = Table("batch", *(str(stage) for stage in Stage), title="Batches (rows, ✗ failed; ● gate open, ○ closed)")
+    found = Table(title="Batches (rows, ✗ failed; ● gate open, ○ closed)", box=SIMPLE_HEAD, pad_edge=False)
+    found.add_column("batch", overflow="fold")  # a key that is cut cannot be typed
+    for stage in Stage:
+        found.add_column(str(stage).replace("_", "_\n"), no_wrap=True)
     for batch in lake.batches(INGESTED):
         found.add_row(batch, *(_cell(instance, lake, stage, batch) for stage in Stage))
     return found
@@ -127,6 +132,8 @@ def batch_of(lake: Lake, prompt_id: str) -> str | None:
 def places(settings: Settings, lake: Lake, program: str, prompt_id: str) -> Table:
     """Where everything lies; `program` is how this command was called."""
     found = Table(show_header=False, box=None, title="Where things are", title_justify="left")
+    found.add_column()
+    found.add_column(overflow="fold")  # a path that is cut is no path
     lines = {
         "rows (Parquet, a file per asset and batch)": str(lake.root),
         "warehouse (DuckDB views: sft, dpo, failures, accounting …)": str(settings.warehouse),
@@ -140,9 +147,11 @@ def places(settings: Settings, lake: Lake, program: str, prompt_id: str) -> Tabl
 
 
 def _stage_table(instance: dg.DagsterInstance, lake: Lake) -> Table:
-    found = Table("stage", title="Rows per stage")
-    for column in ("rows", "failed", "tokens p50", "tokens p95", "checks passed", "calls", "tokens in", "tokens out"):
-        found.add_column(column, justify="right")
+    found = Table(title="Rows per stage", box=SIMPLE_HEAD, pad_edge=False)
+    found.add_column("stage", no_wrap=True)
+    columns = ("rows", "failed", "CoT tokens p50/p95", "checks passed", "calls", "tokens in/out")
+    for column in (name.replace(" ", "\n") for name in columns):
+        found.add_column(column, justify="right", no_wrap=True)
     for stage in Stage:
         batches = lake.batches(stage)
         rows = lake.all_rows(stage)
@@ -151,26 +160,27 @@ def _stage_table(instance: dg.DagsterInstance, lake: Lake) -> Table:
         failed = sum(lake.failures(stage, batch).height for batch in batches)
         verdicts = [v for batch in batches for v in gate(instance, lake, stage, batch).verdicts.values()]
         passed, total = verdicts.count("passed"), len(verdicts)
-        checks = f"[{'green' if passed == total else 'red'}]{passed} of {total}[/]"
-        found.add_row(str(stage), str(rows.height), str(failed or "·"), *_lengths(rows), checks, *_cost(rows))
+        checks = f"[{'green' if passed == total else 'red'}]{passed}/{total}[/]"
+        found.add_row(str(stage), str(rows.height), str(failed or "·"), _lengths(rows), checks, *_cost(rows))
     return found
 
 
-def _lengths(rows: pl.DataFrame) -> tuple[str, str]:
+def _lengths(rows: pl.DataFrame) -> str:
     column = next((c for c in ("cot_tokens", "chosen_cot_tokens") if c in rows.columns), None)
     if column is None or not rows.height:
-        return "·", "·"
+        return "·"
     median, high = (rows[column].quantile(q, "nearest") for q in (0.5, 0.95))
-    return f"{median:.0f}", f"{high:.0f}"
+    return f"{median:.0f}/{high:.0f}"
 
 
-def _cost(rows: pl.DataFrame) -> tuple[str, str, str]:
+def _cost(rows: pl.DataFrame) -> tuple[str, str]:
+    """Calls, and tokens in and out."""
     if "usage" not in rows.columns or not rows.height:
-        return "·", "·", "·"
-    usage = rows["usage"].struct.unnest().sum()
-    return tuple(  # type: ignore[return-value]
-        f"{usage.item(0, c):,}" if usage.item(0, c) else "·" for c in ("calls", "prompt_tokens", "completion_tokens")
-    )
+        return "·", "·"
+    calls, tokens_in, tokens_out = rows["usage"].struct.unnest().sum().select(_COST).row(0)
+    if not calls:
+        return "·", "·"
+    return f"{calls:,}", f"{tokens_in / 1000:,.0f}k/{tokens_out / 1000:,.0f}k"
 
 
 def _thought_table(lake: Lake) -> Table:

@@ -41,10 +41,9 @@ def recovery(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest]:
         context.log.info(f"run {run_id} was killed")
     for batch, runs in _by_batch(context.instance).items():
         deaths = len(list(takewhile(_died, runs)))
-        if 0 < deaths < MAX_DEATHS and not _dagster_retries(context.instance, runs[0]):
-            left = _left(context.instance, batch)
-            if left:
-                yield dg.RunRequest(run_key=f"after-{runs[0].run_id}", partition_key=batch, asset_selection=left)
+        waits = 0 < deaths < MAX_DEATHS and not _dagster_retries(context.instance, runs[0])
+        if waits and (left := _left(context.instance, batch)):
+            yield dg.RunRequest(run_key=f"after-{runs[0].run_id}", partition_key=batch, asset_selection=left)
 
 
 def _left(instance: dg.DagsterInstance, batch: str) -> list[dg.AssetKey]:
@@ -71,5 +70,7 @@ def _died(run: dg.DagsterRun) -> bool:
 def _dagster_retries(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     if run.tags.get(WILL_RETRY_TAG) != "true":
         return False
-    backfill = instance.get_backfill(run.tags[BACKFILL_ID_TAG]) if BACKFILL_ID_TAG in run.tags else None
-    return backfill is None or backfill.status not in BULK_ACTION_TERMINAL_STATUSES
+    if BACKFILL_ID_TAG not in run.tags:
+        return True
+    backfill = instance.get_backfill(run.tags[BACKFILL_ID_TAG])
+    return backfill is not None and backfill.status not in BULK_ACTION_TERMINAL_STATUSES
