@@ -3,6 +3,8 @@
 # make test   lint, types, layers, tests
 # make test-vllm  the vllm engine on real vLLM (CPU build, about 3.5 GB, in .venv-vllm)
 # make test-train  the adapters on real TRL (torch for CPU, about 1.6 GB, in .venv-train)
+# make test-distributed  two workers as separate hosts, PostgreSQL, an object store, the router (in .venv-cluster)
+# make audit  look every pinned version up in a database of known vulnerabilities
 # make bench  the benchmarks on a simulated model server, into benchmarks/RESULTS.md
 # make clean  forget everything made (data/), keep the environment
 
@@ -16,7 +18,7 @@ SAMPLE ?=
 export DAGSTER_HOME := $(CURDIR)
 export GX_ANALYTICS_ENABLED := false
 
-.PHONY: demo dev test test-vllm test-train bench lint clean constraints
+.PHONY: demo dev test test-vllm test-train test-distributed audit bench lint clean constraints
 
 demo: $(VENV)/ready
 	@$(BIN)/aidsafe demo $(if $(SAMPLE),--sample $(SAMPLE))
@@ -37,6 +39,13 @@ test-vllm: $(VENV)/ready-dev $(VENV)-vllm/ready
 test-train: $(VENV)/ready-dev $(VENV)-train/ready
 	@TRAIN_PYTHON=$(CURDIR)/$(VENV)-train/bin/python $(BIN)/python -m pytest -m train tests/training
 
+# past one machine, in an environment of its own; needs Debian's postgresql
+test-distributed: $(VENV)-cluster/ready
+	@$(VENV)-cluster/bin/python -m pytest -m distributed
+
+audit: $(VENV)/ready-dev
+	@$(BIN)/python scripts/audit constraints-dev.txt constraints-cluster.txt
+
 bench: $(VENV)/ready-dev
 	@$(BIN)/python -m benchmarks
 
@@ -53,7 +62,9 @@ clean:
 constraints: $(VENV)/ready-dev
 	$(BIN)/uv pip compile pyproject.toml --group build --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header -q -o constraints.txt
-	$(BIN)/uv pip compile pyproject.toml --group dev -c constraints.txt --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --group build --extra cluster -c constraints.txt --universal \
+	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o constraints-cluster.txt
+	$(BIN)/uv pip compile pyproject.toml --group dev -c constraints-cluster.txt --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header -q -o constraints-dev.txt
 
 $(VENV)/ready: pyproject.toml constraints.txt
@@ -70,4 +81,9 @@ $(VENV)-vllm/ready: scripts/install-vllm-cpu
 
 $(VENV)-train/ready: scripts/install-train pyproject.toml
 	@scripts/install-train $(PYTHON) $(VENV)-train cpu
+	@touch $@
+
+$(VENV)-cluster/ready: pyproject.toml constraints-dev.txt constraints-cluster.txt
+	@scripts/install $(PYTHON) $(VENV)-cluster constraints-dev.txt
+	@scripts/install $(PYTHON) $(VENV)-cluster constraints-cluster.txt
 	@touch $@

@@ -28,7 +28,7 @@ from tests.loopback_hub import serve
 from tests.serving import a_free_port
 from tests.site import ROOT, a_site, aidsafe, environment, prepare, prompts_file, some_prompts
 
-pytestmark = pytest.mark.distributed  # needs the extra `cluster`
+needs_the_extra = pytest.mark.distributed  # `cluster`: without it these would fail before they got anywhere
 
 KEY, TOKEN, OBJECTS, PASSWORD = "sk-zqmk1-5e1f77d0c0ffee", "hf_zqmk2e41c2d8e05b", "zqmk3A9c3e/77bd", "zqmk4-77a1fe"
 SECRETS = {
@@ -138,6 +138,7 @@ def test_a_secret_that_was_put_where_a_setting_belongs_is_refused_and_not_shown(
     assert marks_in("".join(format_exception(refused.value))) == []
 
 
+@needs_the_extra
 @pytest.mark.parametrize(
     "url",
     [
@@ -156,6 +157,7 @@ def test_the_doctor_does_not_show_a_journal_s_password_whatever_is_wrong_with_it
     assert marks_in("\n".join(value for _, value, _ in values_in_force(loaded))) == []
 
 
+@needs_the_extra
 def test_a_journal_that_cannot_be_reached_gets_its_password_neither_shown_nor_recorded(tmp_path: Path) -> None:
     prepare(tmp_path)
     url = f"postgresql+psycopg2://aidsafe:{PASSWORD}@127.0.0.1:1/none?connect_timeout=1"
@@ -179,6 +181,7 @@ def test_a_password_in_the_settings_file_is_refused_and_not_shown(tmp_path: Path
     assert marks_in("".join(format_exception(refused.value))) == []
 
 
+@needs_the_extra
 def test_an_object_store_that_cannot_be_reached_gets_no_key_shown(tmp_path: Path) -> None:
     prepare(tmp_path)
     prompts_file(tmp_path, some_prompts(3))

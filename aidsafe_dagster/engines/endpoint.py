@@ -126,6 +126,7 @@ class EndpointEngine:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0),
+                cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=self.settings.timeout_s, sock_connect=10),
                 headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
             )

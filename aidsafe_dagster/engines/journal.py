@@ -10,6 +10,7 @@ is waited for.
 """
 
 import logging
+import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.schema import CreateTable
 
 from aidsafe_dagster.recipe.dialogue import Completion, Request
@@ -49,6 +51,8 @@ _completions = sa.Table(
     sa.Column("seconds", sa.Float, nullable=False),
     sa.Column("recorded_at", sa.DateTime(timezone=True), server_default=sa.func.current_timestamp(), nullable=False),
 )
+
+_NAMES = tuple(_completions.columns.keys())
 
 
 @dataclass(frozen=True)
@@ -99,10 +103,13 @@ class Journal:
         self._find = sa.select(_completions).where(_completions.c.key == sa.bindparam("key"))
         self._find_all = sa.select(_completions).where(_completions.c.key.in_(sa.bindparam("keys", expanding=True)))
         self._insert = _insert_unless_there(self._connection.dialect.name)
+        self._direct = _Direct(self._connection, self._find, self._insert) if self.at_hand else None
 
     def find(self, key: str) -> Completion | None:
         """The recorded completion, or None."""
         with self._in_words():
+            if self._direct:
+                return self._direct.find(key)
             row = self._execute(self._find, {"key": key}).mappings().one_or_none()
         return None if row is None else _completion(row)
 
@@ -115,7 +122,10 @@ class Journal:
     def record(self, entry: Entry) -> Completion:
         """Records a completion and returns the one in force: another process may have been first."""
         with self._in_words():
-            is_new = self._execute(self._insert, entry.values).rowcount
+            if self._direct:
+                is_new = self._direct.insert(entry.values)
+            else:
+                is_new = self._execute(self._insert, entry.values).rowcount > 0
         return entry.completion if is_new else self.find(entry.key) or entry.completion
 
     def record_all(self, entries: Sequence[Entry]) -> dict[str, Completion]:
@@ -149,7 +159,7 @@ class Journal:
     def _in_words(self) -> Iterator[None]:
         try:
             yield
-        except (sa.exc.SQLAlchemyError, OSError) as error:
+        except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
             raise SetupError(f"journal {self.url!r}: {self._words(error)}") from error
 
     def _words(self, error: Exception) -> str:
@@ -165,6 +175,25 @@ class Journal:
         if "full" in said:
             return f"cannot be written: {said}. Make room and start again; what was recorded is safe"
         return f"cannot be used: {type(error).__name__}: {said}"
+
+
+class _Direct:
+    """What every call needs, straight on SQLite's own connection: the same statements at a third of the CPU."""
+
+    def __init__(self, connection: sa.Connection, find: sa.Select[Any], insert: sa.Insert) -> None:
+        self._connection: Any = connection.connection.dbapi_connection
+        self._find = str(find.compile(connection))
+        compiled = insert.compile(connection, column_keys=[name for name in _NAMES if name != "recorded_at"])
+        self._insert, self._order = str(compiled), tuple(compiled.positiontup or ())
+
+    def find(self, key: str) -> Completion | None:
+        row = self._connection.execute(self._find, (key,)).fetchone()
+        return None if row is None else _completion(dict(zip(_NAMES, row, strict=True)))
+
+    def insert(self, values: Mapping[str, Any]) -> bool:
+        """False if the key is there already."""
+        cursor = self._connection.execute(self._insert, [values[name] for name in self._order])
+        return bool(cursor.rowcount)
 
 
 def _connect(url: sa.URL, wait_s: float) -> sa.Connection:
@@ -232,7 +261,7 @@ def _check(connection: sa.Connection, url: sa.URL) -> None:
 
 
 def _dialect_insert(dialect: str) -> Any:
-    return postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return postgresql.insert if dialect == "postgresql" else sqlite_dialect.insert
 
 
 def _insert_unless_there(dialect: str) -> Any:

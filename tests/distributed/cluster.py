@@ -13,12 +13,13 @@ from pathlib import Path
 import polars as pl
 
 from tests.distributed.hosts import Host, Network, a_network, some_hosts
-from tests.distributed.object_store import ObjectStore, an_object_store
+from tests.distributed.object_store import SECRET, ObjectStore, an_object_store
 from tests.distributed.postgres import Postgres, a_postgres
 from tests.serving import ModelServer, a_free_port, a_model_server
 from tests.site import ROOT, prepare, prompts_file, some_prompts
 from tests.test_resume import LENIENT
 
+KEY = "sk-zqmk-endpoint-77aa"
 DEPLOY = ROOT / "deploy" / "hosts"
 LOST_AFTER_S = 10.0
 CALLS_IN_FLIGHT = 4
@@ -40,12 +41,17 @@ class Cluster:
         return {
             "POSTGRES_URL": self.postgres.url(),
             "PGPASSWORD": self.postgres.password,
+            "AIDSAFE_API_KEY": KEY,
             "AIDSAFE_LAKE_URL": self.store.url,
             **self.store.environment,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "PORT": str(a_free_port()),
         }
+
+    @property
+    def secrets(self) -> list[bytes]:
+        return [secret.encode() for secret in (self.postgres.password, SECRET, KEY)]
 
     @contextmanager
     def hosts(self, folder: Path) -> Iterator[tuple[Host, Host, Host]]:

@@ -14,6 +14,7 @@ import s3fs
 from tests.serving import a_free_port
 
 BUCKET = "aidsafe"
+SECRET = "zqmk-objects-6b1d"
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class ObjectStore:
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": "tester",
-            "AWS_SECRET_ACCESS_KEY": "aws-marked-6b1d",
+            "AWS_SECRET_ACCESS_KEY": SECRET,
             "AWS_DEFAULT_REGION": "us-east-1",
         }
 

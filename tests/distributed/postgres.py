@@ -39,6 +39,12 @@ class Postgres:
             cursor.execute(query)
             return cursor.fetchall()  # type: ignore[no-any-return]
 
+    def dump(self) -> bytes:
+        """Everything in the database, as text."""
+        environment = os.environ | {"PGPASSWORD": self.password}
+        command = [program("pg_dump"), "-h", self.address, "-p", str(self.port), "-U", USER, DATABASE]
+        return subprocess.run(command, env=environment, check=True, capture_output=True).stdout
+
     def create_database(self, name: str) -> None:
         with closing(self._connect("postgres")) as connection, connection.cursor() as cursor:
             cursor.execute(f"CREATE DATABASE {name}")

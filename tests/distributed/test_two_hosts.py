@@ -63,6 +63,13 @@ def assert_no_key_twice(cluster: Cluster) -> None:
     assert count == distinct > 0
 
 
+def assert_no_secret_was_kept(cluster: Cluster, folder: Path) -> None:
+    """Neither in the database (runs, events, queue, journal), nor in the store, nor on any host."""
+    on_hosts = {str(file): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    kept = {"PostgreSQL": cluster.postgres.dump()} | cluster.store.files() | on_hosts
+    assert [name for name, data in kept.items() if any(secret in data for secret in cluster.secrets)] == []
+
+
 def test_a_backfill_is_completed_by_both_hosts_and_no_call_is_made_twice(cluster: Cluster, tmp_path: Path) -> None:
     before = forget_calls(cluster)
     with cluster.hosts(tmp_path) as (control, first, second):
@@ -111,5 +118,6 @@ def test_what_a_host_that_lost_its_power_left_is_finished_by_the_other(cluster: 
         assert sorted(status for batch in wanted for status in cluster.runs()[batch]).count("FAILURE") == 1
     assert_every_row_once(cluster, "lost")
     assert_no_key_twice(cluster)
+    assert_no_secret_was_kept(cluster, tmp_path)
     asked_again = cluster.calls_answered() - (cluster.calls_journaled() - before)
     assert asked_again <= CALLS_IN_FLIGHT
