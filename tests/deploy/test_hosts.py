@@ -1,4 +1,4 @@
-"""deploy/hosts, the image and the guides: what they name exists and is taken. tests/distributed shows that they work."""
+"""deploy/hosts, the image and the guides name what exists and is taken. tests/distributed shows that it works."""
 
 import os
 import re
