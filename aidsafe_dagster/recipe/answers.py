@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
@@ -153,6 +153,15 @@ class ChoiceAnswer(Answer):
 A = TypeVar("A", bound=Answer)
 
 
+class Schema(dict[str, Any]):
+    """A JSON schema, written out once however many requests carry it."""
+
+    @cached_property
+    def canonical(self) -> bytes:
+        """With its keys sorted."""
+        return json.dumps(self, sort_keys=True).encode()
+
+
 class NotAnAnswer(ValueError):
     """The text is not a valid answer; the message is what the model is told when it is asked again."""
 
@@ -170,10 +179,9 @@ class AnswerFormat(Generic[A]):
     bounds: AnswerBounds = AnswerBounds()
 
     @cached_property
-    def schema(self) -> dict[str, Any]:
-        """The JSON schema, self-contained, closed, every property required."""
-        narrowed: dict[str, Any] = self._narrow(_schema_of(self.model))
-        return narrowed
+    def schema(self) -> Schema:
+        """The JSON schema, self-contained, closed, every property required; shared by all requests of the same case."""
+        return _narrowed(self.model, tuple(self.choices.items()), tuple(self.counts.items()), self.bounds)
 
     def parse(self, text: str) -> A:
         """The validated answer.
@@ -191,24 +199,6 @@ class AnswerFormat(Generic[A]):
             raise NotAnAnswer("; ".join(_explain(e) for e in error.errors()[:3])) from error
         self._check(answer.model_dump(), self.schema, "answer")
         return answer
-
-    def _narrow(self, node: Any) -> Any:
-        if isinstance(node, list):
-            return [self._narrow(item) for item in node]
-        if not isinstance(node, dict):
-            return node
-        node = {key: self._narrow(value) for key, value in node.items() if key not in ("title", "description")}
-        if kind := node.pop("x-choices", None):
-            node["enum"] = list(self.choices[kind])
-        if kind := node.pop("x-limit", None):
-            node["maximum"] = self.counts[kind]
-        if kind := node.pop("x-chars", None):
-            node["maxLength"] = getattr(self.bounds, kind)
-        if times := node.pop("x-items", None):
-            node["maxItems"] = max(1, int(times * self.bounds.thoughts))
-        if kind := node.pop("x-length", None):
-            node["minItems"] = node["maxItems"] = self.counts[kind]
-        return node
 
     def _check(self, value: Any, schema: Mapping[str, Any], place: str) -> None:
         """What pydantic cannot know: ids and numbers of this very case."""
@@ -230,9 +220,37 @@ class AnswerFormat(Generic[A]):
             raise NotAnAnswer(f"'{place}': {value} is more than {schema['maximum']}")
 
 
-@cache
-def _schema_of(model: type[Answer]) -> dict[str, Any]:
-    return model.model_json_schema()
+@lru_cache(maxsize=512)
+def _narrowed(
+    model: type[Answer],
+    choices: tuple[tuple[str, tuple[str, ...]], ...],
+    counts: tuple[tuple[str, int], ...],
+    bounds: AnswerBounds,
+) -> Schema:
+    return Schema(_narrow(model.model_json_schema(), dict(choices), dict(counts), bounds))
+
+
+def _narrow(node: Any, choices: Mapping[str, tuple[str, ...]], counts: Mapping[str, int], bounds: AnswerBounds) -> Any:
+    if isinstance(node, list):
+        return [_narrow(item, choices, counts, bounds) for item in node]
+    if not isinstance(node, dict):
+        return node
+    node = {
+        key: _narrow(value, choices, counts, bounds)
+        for key, value in node.items()
+        if key not in ("title", "description")
+    }
+    if kind := node.pop("x-choices", None):
+        node["enum"] = list(choices[kind])
+    if kind := node.pop("x-limit", None):
+        node["maximum"] = counts[kind]
+    if kind := node.pop("x-chars", None):
+        node["maxLength"] = getattr(bounds, kind)
+    if times := node.pop("x-items", None):
+        node["maxItems"] = max(1, int(times * bounds.thoughts))
+    if kind := node.pop("x-length", None):
+        node["minItems"] = node["maxItems"] = counts[kind]
+    return node
 
 
 def _unfenced(text: str) -> str:

@@ -13,14 +13,14 @@ earlier one, and every request begins with the same system message, so a server'
 import hashlib
 import json
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Generic, TypeVar
 
 from pydantic import Field
 
-from aidsafe_dagster.recipe.answers import A, Answer, AnswerBounds, AnswerFormat, NotAnAnswer
+from aidsafe_dagster.recipe.answers import A, Answer, AnswerBounds, AnswerFormat, NotAnAnswer, Schema
 from aidsafe_dagster.recipe.errors import RowFailed
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import Failure, FailureReason, Message, Prompt, Record, Role, Usage
@@ -68,17 +68,18 @@ class Request:
 
     def key(self, model: str) -> str:
         """Names the completion in the journal: equal for requests that are the same question to the same model."""
-        content = {
-            "model": model,
-            "messages": [(m.role, m.content) for m in self.messages],
-            "schema": self.schema,
-            "sampling": self.sampling.model_dump(),
-            "seed": self.seed,
-            "draw": self.draw,
-        }
-        if self.labels:
-            content["labels"] = self.labels
-        return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
+        said = b", ".join(b'["%b", %b]' % (m.role.encode(), _quoted(m.content)) for m in self.messages)
+        labels = b'"labels": %b, ' % json.dumps(self.labels).encode() if self.labels else b""
+        text = b'{"draw": %d, %b"messages": [%b], "model": %b, "sampling": %b, "schema": %b, "seed": %d}' % (
+            self.draw,
+            labels,
+            said,
+            _quoted(model),
+            _canonical(self.sampling),
+            self.schema.canonical if isinstance(self.schema, Schema) else _sorted(self.schema),
+            self.seed,
+        )
+        return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
 class Completion(Record):
@@ -295,6 +296,20 @@ def is_refusal(answer: Answer) -> bool:
     """
     thoughts = [getattr(item, "thought", item) for item in getattr(answer, "thoughts", ())]
     return bool(thoughts) and all(_REFUSAL.match(str(thought)) for thought in thoughts)
+
+
+@lru_cache(maxsize=256)
+def _quoted(text: str) -> bytes:
+    return json.dumps(text).encode()
+
+
+@lru_cache(maxsize=64)
+def _canonical(sampling: Sampling) -> bytes:
+    return _sorted(sampling.model_dump())
+
+
+def _sorted(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, sort_keys=True).encode()
 
 
 def _seed(base: int, *parts: object) -> int:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateNotFound, TemplateSyntaxError
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateNotFound, TemplateSyntaxError
 
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.policies import Policies
@@ -72,9 +72,11 @@ class Templates:
             autoescape=False,  # noqa: S701 - prompts are plain text, not HTML
             trim_blocks=True,
             lstrip_blocks=True,
+            auto_reload=False,  # what is rendered is what the version is the hash of
         )
         self._jinja.filters["fenced"] = fenced
-        self._source = {name: self._read(name) for name in self._names()}
+        self._templates = {name: self._compiled(name) for name in self._names()}
+        self._source = {name: (folder / name).read_text("utf-8") for name in self._templates}
 
     def system(self, policies: Policies) -> str:
         return self._render("system.jinja", policies=policies.policies)
@@ -98,14 +100,13 @@ class Templates:
         tasks = dict.fromkeys(name for names in TASKS.values() for name in names)
         return [f"{name}.jinja" for name in (*_SHARED, *tasks)]
 
-    def _read(self, name: str) -> str:
+    def _compiled(self, name: str) -> Template:
         try:
-            self._jinja.get_template(name)
+            return self._jinja.get_template(name)
         except TemplateNotFound as error:
             raise SetupError(f"{self.folder}: template '{name}' is missing") from error
         except TemplateSyntaxError as error:
             raise SetupError(f"{self.folder / name}: line {error.lineno}: {error.message}") from error
-        return (self.folder / name).read_text("utf-8")
 
     def _render(self, name: str, **values: object) -> str:
-        return self._jinja.get_template(name).render(**values).strip()
+        return self._templates[name].render(**values).strip()
