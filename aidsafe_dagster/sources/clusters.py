@@ -62,9 +62,9 @@ def _new_texts(earlier: Sequence[Prompt], new: Sequence[Prompt]) -> list[Prompt]
 
 def _near_before(prompts: Sequence[Prompt], start: int, threshold: float) -> Mapping[int, list[Pair]]:
     """For each place from `start` on, the earlier prompts near to it: most similar first, of equals the earliest."""
-    parts = [shingles(prompt.prompt) for prompt in prompts]
     near: dict[int, list[Pair]] = {}
-    for later, earlier, similarity in jaccard_pairs(parts[start:], parts, threshold):
+    new, all_ = (map(shingles, (prompt.prompt for prompt in some)) for some in (prompts[start:], prompts))
+    for later, earlier, similarity in jaccard_pairs(new, all_, threshold):
         if earlier < later + start:
             near.setdefault(later + start, []).append(Pair(later + start, earlier, similarity))
     for pairs in near.values():

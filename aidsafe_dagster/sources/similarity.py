@@ -4,8 +4,8 @@ Exact: no pair is missed and none is there by chance, as with MinHash, whose est
 each other take seconds, since only pairs that share something cost anything.
 """
 
-from collections.abc import Collection, Hashable, Iterator, Sequence
-from itertools import chain
+from array import array
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,11 +23,11 @@ class Pair(NamedTuple):
     """0 to 1."""
 
 
-def jaccard_pairs(left: Sequence[Shingles], right: Sequence[Shingles], threshold: float) -> Iterator[Pair]:
+def jaccard_pairs(left: Iterable[Shingles], right: Iterable[Shingles], threshold: float) -> Iterator[Pair]:
     """Pairs whose Jaccard similarity is at least `threshold` (above 0), by `left`."""
-    if not any(left) or not any(right):
-        return
     ours, theirs = _counts(left, right)
+    if not ours.nnz or not theirs.nnz:
+        return
     our_sizes, their_sizes = np.diff(ours.indptr), np.diff(theirs.indptr)
     for rows, columns, shared in _products(ours, theirs):
         similarity = shared / (our_sizes[rows] + their_sizes[columns] - shared)
@@ -63,20 +63,32 @@ def cosine_pairs(left: NDArray[Any], right: NDArray[Any], threshold: float) -> I
         yield from _above(rows + start, columns, similarity[rows, columns], threshold)
 
 
-def _counts(*lists: Sequence[Collection[Hashable]]) -> list[Any]:
-    """A sparse matrix per list: a row per text, a column per word or shingle, how often it occurs."""
+def _counts(*lists: Iterable[Collection[Hashable]]) -> list[Any]:
+    """A sparse matrix per list: a row per text, a column per word or shingle, how often it occurs.
+
+    Of each word or shingle only its 64-bit hash is kept, so a long list costs no more memory than its numbers.
+    """
     from scipy.sparse import csr_array  # noqa: PLC0415 - needed only here
 
-    column_of: dict[Hashable, int] = {}
-    placed = [[[column_of.setdefault(part, len(column_of)) for part in text] for text in texts] for texts in lists]
-    matrices = []
-    for rows in placed:
-        indices = np.fromiter(chain.from_iterable(rows), dtype=np.int32)
-        ends = np.cumsum([0, *map(len, rows)], dtype=np.int32)
-        matrix = csr_array((np.ones(len(indices)), indices, ends), shape=(len(rows), len(column_of)))
+    hashed = [_hashed(texts) for texts in lists]
+    names, columns = np.unique(np.concatenate([hashes for hashes, _ in hashed]), return_inverse=True)
+    matrices, start = [], 0
+    for hashes, ends in hashed:
+        indices = columns[start : start + len(hashes)].astype(np.int32)
+        matrix = csr_array((np.ones(len(indices)), indices, ends), shape=(len(ends) - 1, len(names)))
         matrix.sum_duplicates()
         matrices.append(matrix)
+        start += len(hashes)
     return matrices
+
+
+def _hashed(texts: Iterable[Collection[Hashable]]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The hashes of all parts of all texts, one after another, and where each text begins and ends."""
+    hashes, ends = array("q"), array("q", [0])
+    for text in texts:
+        hashes.extend(map(hash, text))
+        ends.append(len(hashes))
+    return np.array(hashes, dtype=np.int64), np.array(ends, dtype=np.int32)
 
 
 def _products(left: Any, right: Any) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
