@@ -18,6 +18,8 @@ from aidsafe_dagster.recipe.records import Record
 
 R = TypeVar("R", bound=Record)
 
+_ROWS_AT_A_TIME = 50
+"""On their way between records and columns: dictionaries take many times the memory of either."""
 _SCALARS: dict[type, pl.DataType] = {
     bool: pl.Boolean(),
     int: pl.Int64(),
@@ -41,7 +43,10 @@ def schema_of(record_class: type[Record]) -> pl.Schema:
 
 def to_frame(rows: Sequence[Record], record_class: type[Record]) -> pl.DataFrame:
     """One row per record; no records make a frame with all columns and no rows."""
-    return pl.DataFrame([row.model_dump(mode="json") for row in rows], schema=schema_of(record_class))
+    schema = schema_of(record_class)
+    starts = range(0, max(1, len(rows)), _ROWS_AT_A_TIME)
+    parts = (rows[start : start + _ROWS_AT_A_TIME] for start in starts)
+    return pl.concat([pl.DataFrame([row.model_dump(mode="json") for row in part], schema=schema) for part in parts])
 
 
 def from_frame(frame: pl.DataFrame, record_class: type[R]) -> list[R]:
@@ -50,7 +55,8 @@ def from_frame(frame: pl.DataFrame, record_class: type[R]) -> list[R]:
     Raises:
         pydantic.ValidationError: the frame has other columns, or a value that the record does not take.
     """
-    return [record_class.model_validate(row) for row in frame.iter_rows(named=True)]
+    rows = frame.iter_rows(named=True, buffer_size=_ROWS_AT_A_TIME)
+    return [record_class.model_validate(row) for row in rows]
 
 
 def _column_type(annotation: Any, place: str) -> pl.DataType:  # noqa: PLR0911 - one return a kind of type
