@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside their place, and renamed into it.
+"""Files that appear whole or not at all, a power cut included: written beside their place, and renamed into it.
 
 What a writer leaves beside when it dies is cleared away by the next one. The name says host and process, so that nobody
 clears away what is still being written, here or on another host that shares the folder.
@@ -31,6 +31,7 @@ def appearing(path: Path) -> Iterator[Path]:
         _clear_leftovers(path)
         beside.unlink(missing_ok=True)
         yield beside
+        flush(beside)
         beside.replace(path)
     except OSError as error:
         raise SetupError(
@@ -40,6 +41,15 @@ def appearing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             beside.unlink()
+
+
+def flush(path: Path) -> None:
+    """Returns once what was written to the file is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _clear_leftovers(path: Path) -> None:

@@ -105,7 +105,7 @@ class _Endpoint:
             else:
                 if reply.status_code == 200:
                     return self._vectors(reply, len(texts))
-                said = f"HTTP {reply.status_code}: {reply.text[:300]}"
+                said = f"HTTP {reply.status_code}: {self._redacted(reply.text)[:300]}"  # a key cut in two is not found
                 if reply.status_code not in _PASSING and reply.status_code < 500:
                     break
             if wait_s is not None:

@@ -24,8 +24,9 @@ from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.schema import CreateTable
 
 from aidsafe_dagster.recipe.dialogue import Completion, Request
-from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.errors import SetupError, not_installed
 from aidsafe_dagster.recipe.records import Usage
+from aidsafe_dagster.whole_files import flush
 
 VERSION = 1
 WAIT_S = 120.0
@@ -137,6 +138,13 @@ class Journal:
         known = [key for key in given if key not in new]
         return given | (self.find_all(known) if known else {})
 
+    def flush(self) -> None:
+        """Returns once what was recorded before is on the disk: SQLite itself waits for that only now and then."""
+        ahead = Path(f"{self.url.database}-wal")
+        if self.at_hand and ahead.exists():
+            with self._in_words():
+                flush(ahead)
+
     def close(self) -> None:
         self._connection.close()
         self._connection.engine.dispose()
@@ -159,14 +167,16 @@ class Journal:
     def _in_words(self) -> Iterator[None]:
         try:
             yield
+        except ImportError as error:
+            raise not_installed(error, f"journal {self.url!r}", "cluster") from error
         except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
             raise SetupError(f"journal {self.url!r}: {self._words(error)}") from error
 
     def _words(self, error: Exception) -> str:
-        said = str(getattr(error, "orig", None) or error)
+        said = str(getattr(error, "orig", None) or error).partition(" with text")[0]  # which may be an answer
         if "locked" in said:
             return f"another process has kept it locked for {self._wait_s:.0f} s; end that one, then start again"
-        if "malformed" in said or "not a database" in said:
+        if "malformed" in said or "not a database" in said or "decode" in said:
             return (
                 f"cannot be opened, the file is damaged or no journal ({said}). Save what can be read with `sqlite3 "
                 f'{self.url.database} ".recover" | sqlite3 saved.sqlite` and put that in its place, or move it away: '
@@ -174,6 +184,11 @@ class Journal:
             )
         if "full" in said:
             return f"cannot be written: {said}. Make room and start again; what was recorded is safe"
+        if "unable to open" in said or "readonly" in said:
+            return (
+                f"{said}. It has to be a file, and file and folder have to be writable; mend that, or name another "
+                "journal in the settings (journal_url)"
+            )
         return f"cannot be used: {type(error).__name__}: {said}"
 
 

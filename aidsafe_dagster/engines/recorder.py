@@ -5,12 +5,17 @@ a thread, and whatever gathers while one transaction is under way goes into the 
 """
 
 import asyncio
+import logging
 from dataclasses import dataclass
 
 from aidsafe_dagster.engines.journal import Entry, Journal
 from aidsafe_dagster.recipe.dialogue import Completion
+from aidsafe_dagster.recipe.errors import SetupError
 
 _AT_ONCE = 200
+FLUSH_AFTER_S = 1.0
+"""A process that is killed loses nothing that was recorded; a machine that loses its power, so many seconds of it."""
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -25,6 +30,7 @@ class Recorder:
         self.journal = journal
         self._waiting: list[_Waiting] = []
         self._writing: asyncio.Task[None] | None = None
+        self._flushing: asyncio.Task[None] | None = None
 
     async def find(self, key: str) -> Completion | None:
         """The recorded completion, or None."""
@@ -35,13 +41,25 @@ class Recorder:
     async def record(self, entry: Entry) -> Completion:
         """Records a completion; once this returns it is safe. Returns the one in force: another may have been first."""
         if self.journal.at_hand:
-            return self.journal.record(entry)
+            recorded = self.journal.record(entry)
+            if self._flushing is None or self._flushing.done():
+                self._flushing = asyncio.create_task(self._flush())
+            return recorded
         return await self._put(entry) or entry.completion
 
     async def close(self) -> None:
         """Waits until all is written."""
-        if self._writing:
-            await asyncio.gather(self._writing, return_exceptions=True)
+        if self._flushing:
+            self._flushing.cancel()
+        under_way = [task for task in (self._writing, self._flushing) if task]
+        await asyncio.gather(*under_way, return_exceptions=True)
+
+    async def _flush(self) -> None:
+        await asyncio.sleep(FLUSH_AFTER_S)
+        try:
+            await asyncio.to_thread(self.journal.flush)
+        except SetupError as error:
+            logger.warning("%s", error)
 
     def _put(self, what: Entry | str) -> asyncio.Future[Completion | None]:
         waiting = _Waiting(what, asyncio.get_running_loop().create_future())

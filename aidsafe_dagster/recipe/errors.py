@@ -12,7 +12,8 @@ from difflib import get_close_matches
 
 from aidsafe_dagster.recipe.records import FailureReason
 
-_PASSWORD = re.compile(r"//([^/@:\s]*):(?!\d+(?:[/\s]|$))[^/\s]*@")
+_PASSWORD = re.compile(r"//([^/@:\s]*):(?!\d+(?:[/\s]|$))\S*@")
+_PARAMETER = re.compile(r"([?&][\w.-]*(?:password|secret|token|key|signature)=)[^&\s'\"]+", re.IGNORECASE)
 _HOST = re.compile(r'(?<=host name ")[^"\s]*@')  # what a database makes of a password with an @ in it
 
 
@@ -36,8 +37,13 @@ class RowFailed(Exception):
 
 
 def without_passwords(text: str) -> str:
-    """A text with the passwords of the URLs in it masked: `postgresql://me:***@db/name`."""
-    return _HOST.sub("***@", _PASSWORD.sub(r"//\1:***@", text))
+    """A text with the passwords and keys of the URLs in it masked: `postgresql://me:***@db/name`."""
+    return _PARAMETER.sub(r"\1***", _HOST.sub("***@", _PASSWORD.sub(r"//\1:***@", text)))
+
+
+def not_installed(error: ImportError, where: str, extra: str) -> SetupError:
+    """A `SetupError` for a library that comes with an extra of this package."""
+    return SetupError(f"{where}: {error}; install what it needs: pip install '.[{extra}]'")
 
 
 def unknown(what: str, name: str, choices: Iterable[str], where: str) -> SetupError:
