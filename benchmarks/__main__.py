@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import backfill, batch, death, driver, faults, growth, machine, outage, prefix
+from benchmarks import backfill, batch, death, driver, faults, growth, outage, prefix, results
 from benchmarks.options import Options, Section
 
 BENCHMARKS: Mapping[str, Callable[[Options], Section]] = {
@@ -19,11 +19,6 @@ BENCHMARKS: Mapping[str, Callable[[Options], Section]] = {
     "prefix": prefix.run,
 }
 RESULTS = Path(__file__).parent / "RESULTS.md"
-_ABOUT = """# Results
-
-Against a simulated server: these figures tell how well its capacity is used and what the client costs, and nothing of
-any model or GPU. Made by `python -m benchmarks`, on {machine}.
-"""
 
 
 def main() -> None:
@@ -32,17 +27,13 @@ def main() -> None:
     parser.add_argument("--rows", type=int, help="rows (of a batch); by default each benchmark's own")
     parser.add_argument("--slots", type=int, default=64, help="calls that the server works on at a time")
     parser.add_argument("--pace", type=float, default=1.0, help="how many times as fast as calls of 1.3 s it is")
-    parser.add_argument("--out", type=Path, help="a Markdown file to write; RESULTS.md when all are run")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="the page whose sections are written anew")
     chosen = parser.parse_args()
-    out = chosen.out or (None if chosen.names else RESULTS)
-    page = _ABOUT.format(machine=machine.described())
     for name in chosen.names or BENCHMARKS:
         started = time.monotonic()
-        section = BENCHMARKS[name](Options(chosen.rows, chosen.slots, chosen.pace)).markdown()
-        print(f"{section}\n({name}: {time.monotonic() - started:.0f} s)\n", flush=True)
-        page += f"\n{section}"
-        if out:
-            out.write_text(page)
+        section = BENCHMARKS[name](Options(chosen.rows, chosen.slots, chosen.pace))
+        print(f"{section.markdown()}\n({name}: {time.monotonic() - started:.0f} s)\n", flush=True)
+        results.put(chosen.out, name, section, list(BENCHMARKS))
 
 
 if __name__ == "__main__":

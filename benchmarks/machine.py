@@ -12,9 +12,9 @@ _SHOWN = ("dagster", "aiohttp", "sqlalchemy", "polars", "great-expectations")
 def described() -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in _SHOWN)
     return (
-        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores ({_processor()}), {_memory_gib():.0f} GiB, "
-        f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, {versions}; load average at "
-        f"the start {os.getloadavg()[0]:.1f}"
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC on {os.cpu_count()} cores ({_processor()}), {_memory_gib():.0f} GiB, "
+        f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, {versions}"
+        f"; load average {os.getloadavg()[0]:.1f}"
     )
 
 

@@ -14,16 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rows import prompt_texts
+from benchmarks.server import a_simulated_server
 from tests.serving import ModelServer
 from tests.site import environment, prepare, prompts_file
 
 _LENIENT = {"min_cot_tokens": 1, "max_cot_tokens": 100_000, "min_refined_share": 0.0, "max_refined_ratio": 1000.0}
 """The simulated answers are filler, whose lengths mean nothing."""
-_IMPORTED = """
-import aidsafe_dagster.definitions, great_expectations, matplotlib.figure
-from pathlib import Path
-print(next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")).split()[1])
-"""
+_FEW = 8
 
 
 @dataclass(frozen=True)
@@ -87,13 +84,10 @@ def journaled(folder: Path) -> int:
         return int(connection.execute("SELECT count(*) FROM completions").fetchone()[0])
 
 
-def imports_mb() -> float:
-    """Memory of a process that has imported what a run needs, and done nothing."""
-    folder = Path(tempfile.gettempdir())
-    said = subprocess.run(
-        [sys.executable, "-c", _IMPORTED], cwd=folder, env=environment(folder), capture_output=True, check=True
-    )
-    return int(said.stdout) / 1024
+def least_mb() -> float:
+    """Memory at the peak of a run of a few rows: the libraries, and what they set up, whatever the data."""
+    with a_simulated_server(_FEW, pace=100) as server, a_project(server, _FEW, _FEW, _FEW) as folder:
+        return aidsafe(folder, "backfill").peak_mb
 
 
 def _ended(status: int, seconds: float, used: resource.struct_rusage) -> Ended:
