@@ -1,6 +1,6 @@
 """One client in a process of its own, so that its CPU and its memory are its own. Prints what it saw as JSON.
 
-python -m benchmarks.client driver|plain ROWS SLOTS BASE_URL FOLDER
+python -m benchmarks.client driver|plain ROWS SLOTS BASE_URL FOLDER BATCH_SIZE
 """
 
 import asyncio
@@ -8,8 +8,10 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import closing
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from aidsafe_dagster.engines.driver import DriverSettings, drive
@@ -22,35 +24,45 @@ from benchmarks.rows import cases
 
 
 async def driven(
-    made: list[Case[RefinedCot]], base_url: str, slots: int, folder: str, done: list[float]
-) -> list[object]:
-    engine = EndpointEngine(EndpointSettings(base_url=base_url, model="simulated", slots=slots))
+    batches: Iterable[list[Case[RefinedCot]]], base_url: str, slots: int, folder: str, done: list[float]
+) -> list[str]:
+    """Digests of the rows, batch after batch."""
+    engine, digests = EndpointEngine(EndpointSettings(base_url=base_url, model="simulated", slots=slots)), list[str]()
     with closing(Journal(f"sqlite:///{folder}/journal.sqlite")) as journal:
         try:
-            results, _ = await drive(made, engine, journal, DriverSettings(), lambda _: done.append(time.monotonic()))
+            for batch in batches:
+                tell = partial(_note, done)
+                results, _ = await drive(batch, engine, journal, DriverSettings(), tell)
+                digests += map(_digest, results)
         finally:
             await engine.close()
-    return list(results)
+    return digests
 
 
-def main(kind: str, rows: int, slots: int, base_url: str, folder: str) -> None:
-    made = cases(rows)
+def main(kind: str, rows: int, slots: int, base_url: str, folder: str, batch_size: int) -> None:
+    first, *others = (partial(cases, min(batch_size, rows - start), start) for start in range(0, rows, batch_size))
+    made = first()  # that of the only batch is not what is measured
     _forget_the_peak()
     loaded, cpu, started, done = _memory_mb("VmRSS"), time.process_time(), time.monotonic(), list[float]()
     if kind == "plain":
         plain = gathered(made, base_url, slots, lambda: done.append(time.monotonic()))
-        results: Sequence[object] = asyncio.run(plain)
+        digests = list(map(_digest, asyncio.run(plain)))
     else:
-        results = asyncio.run(driven(made, base_url, slots, folder, done))
+        batches = chain([made], (other() for other in others))
+        digests = asyncio.run(driven(batches, base_url, slots, folder, done))
     seconds = time.monotonic() - started
     seen = {
         "seconds": seconds,
         "half_at": (sorted(done)[rows // 2] - started) / seconds,
         "cpu_s": time.process_time() - cpu,
         "grown_mb": _memory_mb("VmHWM") - loaded,
-        "digests": [_digest(result) for result in results],
+        "digests": digests,
     }
     sys.stdout.write(json.dumps(seen) + "\n")
+
+
+def _note(done: list[float], _: object) -> None:
+    done.append(time.monotonic())
 
 
 def _digest(result: object) -> str:
@@ -72,4 +84,4 @@ def _forget_the_peak() -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5])
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5], int(sys.argv[6]))

@@ -23,7 +23,7 @@ def prompt_texts(count: int, first: int = 0) -> Iterator[str]:
         yield f"Explain {' '.join(words)} ({number})."
 
 
-def cases(count: int) -> list[Case[RefinedCot]]:
+def cases(count: int, first: int = 0) -> list[Case[RefinedCot]]:
     """A dialogue per row: intents, seed, 2 to 6 turns of deliberation, refinement; 7 dependent calls on average."""
     brief = Brief(
         policies=load_policies(PACKAGE / "policies", ()),
@@ -31,12 +31,12 @@ def cases(count: int) -> list[Case[RefinedCot]]:
         count_tokens=lambda text: len(text) // 4,
         engine="endpoint",
     )
-    conversations = (Conversation(brief, Stage.SEED_COTS, prompt) for prompt in _prompts(count))
+    conversations = (Conversation(brief, Stage.SEED_COTS, prompt) for prompt in _prompts(count, first))
     return [Case(conversation, _from_prompt_to_refined(conversation)) for conversation in conversations]
 
 
-def _prompts(count: int) -> Iterator[Prompt]:
-    for number, text in enumerate(prompt_texts(count)):
+def _prompts(count: int, first: int) -> Iterator[Prompt]:
+    for number, text in enumerate(prompt_texts(count, first), start=first):
         yield Prompt(
             prompt_id=f"row-{number}",
             batch="benchmark-0001",

@@ -34,9 +34,12 @@ class Outcome:
         return sum(one == other for one, other in zip(self.digests, expected, strict=True))
 
 
-def trial(client: Client, server: ModelServer, rows: int, slots: int, folder: Path) -> Outcome:
-    """Runs a client to its end; `folder` keeps its journal, if it has one."""
-    process = subprocess.run(command(client, server, rows, slots, folder), cwd=ROOT, capture_output=True, check=True)
+def trial(
+    client: Client, server: ModelServer, rows: int, slots: int, folder: Path, batch_size: int | None = None
+) -> Outcome:
+    """Runs a client to its end; `folder` keeps its journal, if it has one. Without `batch_size` all is one batch."""
+    arguments = command(client, server, rows, slots, folder, batch_size)
+    process = subprocess.run(arguments, cwd=ROOT, capture_output=True, check=True)
     seen, stats = json.loads(process.stdout), server.stats()
     return Outcome(
         seconds=seen["seconds"],
@@ -49,6 +52,8 @@ def trial(client: Client, server: ModelServer, rows: int, slots: int, folder: Pa
     )
 
 
-def command(client: Client, server: ModelServer, rows: int, slots: int, folder: Path) -> list[str]:
-    arguments = [client, str(rows), str(slots), server.base_url, str(folder)]
+def command(
+    client: Client, server: ModelServer, rows: int, slots: int, folder: Path, batch_size: int | None = None
+) -> list[str]:
+    arguments = [client, str(rows), str(slots), server.base_url, str(folder), str(batch_size or rows)]
     return [sys.executable, "-m", "benchmarks.client", *arguments]
