@@ -17,7 +17,7 @@ from rich.table import Table
 from aidsafe_dagster import console as shown
 from aidsafe_dagster import doctor as doctoring
 from aidsafe_dagster.assets.ingestion import sources_of
-from aidsafe_dagster.batch_lock import wait_for
+from aidsafe_dagster.batch_turns import in_turn
 from aidsafe_dagster.console import complain, console, explained
 from aidsafe_dagster.engine_commands import app as engine_app
 from aidsafe_dagster.evaluate_command import evaluate
@@ -221,21 +221,25 @@ def _backfill(instance: dg.DagsterInstance, settings: Settings, wanted: list[str
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("batches", total=len(todo))
-        for batch, stages in todo.items():
+        for batch in in_turn(list(todo), settings, f"process {os.getpid()} (aidsafe backfill)", _tell_waiting):
             progress.update(task, description=f"batch {batch}")
-            waited = wait_for(batch, settings.home, console.print)
-            left = unfinished(instance, lake, settings, [batch]).get(batch) if waited and not wanted else stages
+            left = todo[batch] if wanted else unfinished(instance, lake, settings, [batch]).get(batch)
             progress.advance(task)
             if left:
-                runs.append(run_job(instance, "make_batch", partition=batch, stages=left))
+                runs.append(run_job(instance, "make_batch", partition=batch, stages=left, is_held=True))
             if left and not runs[-1].success:
                 complain(f"✗ {batch}", runs[-1].error)
+    made = len(runs)
     if todo:
         runs.append(run_job(instance, "build_reports"))
         if not runs[-1].success:
             complain("✗ reports", runs[-1].error)
-    console.print(f"{len(todo)} batches run, {len(known) - len(todo)} were finished before.")
+    console.print(f"{made} batches run, {len(known) - made} were finished before.")
     return runs
+
+
+def _tell_waiting(why: str) -> None:
+    console.print(f"{why[0].upper()}{why[1:]}.", markup=False)
 
 
 def _summarise(instance: dg.DagsterInstance, settings: Settings) -> None:

@@ -78,6 +78,8 @@ def ingestion(found: Mapping[str, Any]) -> str:
     lines = [f"{found['new_prompts'].value} new prompts in {len(batches)} new batches"]
     lines += [f"  {row['batch']}: {row['count']} prompts" for row in batches]
     lines += [f"  [yellow]dropped[/] {row['count']}: {escape(row['source: reason'])}" for row in dropped]
+    if restored := found["restored"].value:
+        lines.append(f"  [yellow]put back[/] as sealed, having been damaged or gone: {', '.join(restored)}")
     if found["seen_before"].value:
         lines.append(f"  {found['seen_before'].value} rows were seen by an earlier ingestion")
     return "\n".join(lines)

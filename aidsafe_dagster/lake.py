@@ -12,13 +12,13 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
 from upath import UPath
 
-from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.errors import SetupError, not_installed
 from aidsafe_dagster.recipe.records import (
     CotGrades,
     DeliberatedCot,
@@ -46,6 +46,11 @@ RECORDS: Mapping[Stage, type[Record]] = {
     Stage.FINE_TUNE_SPLITS: FineTuneRow,
 }
 _BATCH_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+_REMEDIES: Mapping[str, str] = {
+    "ingested": "ingest its source again: that puts the batch back as it was, from the copy in sealed_copies",
+    "dropped_prompts": "remove it and ingest again: what it told of is written down anew",
+}
+"""What to do about a damaged file, by table, where making the batch again does not help."""
 
 
 class Lake:
@@ -57,7 +62,7 @@ class Lake:
         if self.local:
             self.root = UPath(self.root.path)
         else:  # other hosts write too: what a folder held a minute ago proves nothing
-            self.root = UPath(root, use_listings_cache=False)
+            self.root = _elsewhere(root)
 
     def rows_path(self, table: str, batch: str) -> UPath:
         return self._folder(table, batch) / "rows.parquet"
@@ -65,8 +70,17 @@ class Lake:
     def write(self, table: str, batch: str, rows: pl.DataFrame, failures: pl.DataFrame | None = None) -> None:
         """Stores a partition; the rows file is the last to appear."""
         if failures is not None:
-            self._put(self._folder(table, batch) / "failures.parquet", failures)
-        self._put(self.rows_path(table, batch), rows)
+            self._put(self._folder(table, batch) / "failures.parquet", _parquet(failures))
+        self._put(self.rows_path(table, batch), _parquet(rows))
+
+    def copy(self, batch: str, *, source: str, target: str) -> None:
+        """Puts a partition's rows into another table, byte for byte.
+
+        Raises:
+            SetupError: the source was not made, or is damaged.
+        """
+        self.rows(source, batch)
+        self._put(self.rows_path(target, batch), self.rows_path(source, batch).read_bytes())
 
     def rows(self, table: str, batch: str) -> pl.DataFrame:
         """The rows of a partition.
@@ -96,10 +110,12 @@ class Lake:
         return sorted(path.name.removeprefix("batch=") for path in made if path.name.startswith("batch="))
 
     def all_rows(self, table: str, columns: list[str] | None = None) -> pl.DataFrame | None:
-        """Rows of all batches, None if there is no batch."""
+        """Rows of all batches, None if there is no batch. What an older release did not write is null."""
         frames = [self.rows(table, batch) for batch in self.batches(table)]
-        chosen = [frame.select(columns) if columns else frame for frame in frames]
-        return pl.concat(chosen, how="diagonal") if chosen else None  # older batches may lack newer columns
+        if frames and table in RECORDS:
+            frames.insert(0, pl.DataFrame(schema=schema_of(RECORDS[Stage(table)])))
+        chosen = [_chosen(frame, columns) if columns else frame for frame in frames]
+        return pl.concat(chosen, how="diagonal_relaxed") if chosen else None
 
     def fingerprint(self, table: str, batch: str) -> str:
         """Hash of a partition's bytes: a gate's verdict holds for these and no others."""
@@ -114,24 +130,38 @@ class Lake:
         for name, schema in (("rows.parquet", schema_of(record)), ("failures.parquet", schema_of(Failure))):
             path = self.root / table / "_schema" / name
             if _schema_in(path) != schema:
-                self._put(path, pl.DataFrame(schema=schema))
+                self._put(path, _parquet(pl.DataFrame(schema=schema)))
 
     def _folder(self, table: str, batch: str) -> UPath:
         if not _BATCH_KEY.fullmatch(batch) or ".." in batch:
-            raise SetupError(f"'{batch}' is not a batch key: letters, digits, '.', '_' and '-' alone")
+            raise SetupError(
+                f"'{batch}' is not a batch key: letters, digits, '.', '_' and '-' alone; delete that partition"
+            )
         return self.root / table / f"batch={batch}"
 
-    def _put(self, path: UPath, frame: pl.DataFrame) -> None:
-        buffer = io.BytesIO()
-        frame.write_parquet(buffer)
+    def _put(self, path: UPath, content: bytes) -> None:
         if not self.local:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(buffer.getvalue())
+            path.write_bytes(content)
             return
         with appearing(Path(str(path))) as beside, beside.open("wb") as file:
-            file.write(buffer.getbuffer())
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
+
+
+def _chosen(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    absent = [pl.lit(None).alias(name) for name in columns if name not in frame.columns]
+    return frame.with_columns(absent).select(columns)
+
+
+def _elsewhere(root: str | Path) -> UPath:
+    path = UPath(root, use_listings_cache=False)
+    try:
+        _ = path.fs
+    except ImportError as error:
+        raise not_installed(error, f"lake {root}", "cluster") from error
+    return path
 
 
 def _schema_in(path: UPath) -> pl.Schema | None:
@@ -142,10 +172,15 @@ def _schema_in(path: UPath) -> pl.Schema | None:
         return None
 
 
+def _parquet(frame: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    return buffer.getvalue()
+
+
 def _read(path: UPath) -> pl.DataFrame:
     try:
         return pl.read_parquet(io.BytesIO(path.read_bytes()))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise SetupError(
-            f"{path}: not a readable Parquet file ({error}); remove it and make the batch again"
-        ) from error
+        remedy = _REMEDIES.get(path.parent.parent.name, "remove it and make the batch again")
+        raise SetupError(f"{path}: not a readable Parquet file ({error}); {remedy}") from error

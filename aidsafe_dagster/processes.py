@@ -3,6 +3,9 @@
 A run is tagged with host, pid and start time of its process; a pid alone is reused by the system sooner or later. Only
 the host itself can tell whether the process lives. For all others a run says until when it is to be believed alive,
 again and again: a host that lost its power falls silent, and another takes its batch up.
+
+A run that is started again inherits the tags of the one before it, and with them a dead process. So a tag also says
+which run it speaks of; of a run that has not spoken yet, its code server knows more (`code_servers.py`).
 """
 
 import logging
@@ -17,14 +20,22 @@ from threading import Event, Thread
 import dagster as dg
 import psutil
 
+from aidsafe_dagster.code_servers import is_abandoned
 from aidsafe_dagster.process_start import since_boot
 
 logger = logging.getLogger(__name__)
 PROCESS_TAG = "aidsafe/process"
+CLAIMED_TAG = "aidsafe/claimed_run"
+"""The run that the other two speak of."""
 ALIVE_TAG = "aidsafe/alive_until"
 EVERY_S = 10.0
 """A run says so often that it is alive, and looks whether it is still to go on."""
-_GOING_ON = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+_GOING_ON = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 
 def this_process() -> str:
@@ -34,8 +45,8 @@ def this_process() -> str:
 
 def claim_run(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     """Tags a run with this process, once."""
-    if run.tags.get(PROCESS_TAG) != this_process():
-        instance.add_run_tags(run.run_id, {PROCESS_TAG: this_process()})
+    if _claim_of(run) != this_process():
+        instance.add_run_tags(run.run_id, _claim(run.run_id))
 
 
 @contextmanager
@@ -45,7 +56,7 @@ def kept_alive(instance: dg.DagsterInstance, run: dg.DagsterRun, lost_after_s: f
     A run that was ended elsewhere meanwhile, by a person or because it was silent for too long, is interrupted: so no
     two processes go on with one batch. Hosts have to agree on the time to within a fraction of `lost_after_s`.
     """
-    claim_run(instance, run)
+    instance.add_run_tags(run.run_id, _claim(run.run_id) | _alive_for(lost_after_s))
     done = Event()
     telling = Thread(target=_tell_alive, args=(instance, run.run_id, lost_after_s, done), daemon=True)
     telling.start()
@@ -57,21 +68,24 @@ def kept_alive(instance: dg.DagsterInstance, run: dg.DagsterRun, lost_after_s: f
 
 
 def report_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Reports as failed the runs whose process is gone, and frees their slots; returns their ids."""
-    dead = [run for run in instance.get_runs(dg.RunsFilter(statuses=_GOING_ON)) if _is_dead(run)]
+    """Reports the runs whose process is gone as failed, or as cancelled where somebody had asked for that, and frees
+    their slots; returns their ids."""
+    going_on = instance.get_run_records(dg.RunsFilter(statuses=_GOING_ON))
+    dead = [record.dagster_run for record in going_on if _is_dead(instance, record)]
     for run in dead:
-        instance.report_run_failed(
-            run, "The process that drove this run is gone; what it had answered is in the journal."
-        )
+        cancelled = run.status is dg.DagsterRunStatus.CANCELING
+        report = instance.report_run_canceled if cancelled else instance.report_run_failed
+        report(run, "The process that drove this run is gone; what it had answered is in the journal.")
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
     return [run.run_id for run in dead]
 
 
-def _is_dead(run: dg.DagsterRun) -> bool:
-    tag = run.tags.get(PROCESS_TAG)
-    if not tag:
-        return False
-    host, pid, started = tag.rsplit(":", 2)
+def _is_dead(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
+    run = record.dagster_run
+    claim = _claim_of(run)
+    if not claim:
+        return is_abandoned(instance, record)
+    host, pid, started = claim.rsplit(":", 2)
     if host == socket.gethostname():
         return _started(int(pid)) != started
     until = run.tags.get(ALIVE_TAG, "")
@@ -84,11 +98,24 @@ def _tell_alive(instance: dg.DagsterInstance, run_id: str, lost_after_s: float, 
             if _is_ended(instance, run_id):
                 os.kill(os.getpid(), signal.SIGINT)  # as if by Ctrl-C: Dagster ends the run
                 return
-            until = datetime.now(UTC) + timedelta(seconds=lost_after_s)
-            instance.add_run_tags(run_id, {ALIVE_TAG: until.isoformat(timespec="seconds")})
+            instance.add_run_tags(run_id, _claim(run_id) | _alive_for(lost_after_s))  # who tags at once may undo both
         except Exception as error:  # noqa: BLE001 - a database that is away for a moment must not end the run
             logger.warning("run %s cannot say that it is alive: %s", run_id, type(error).__name__)
         done.wait(min(EVERY_S, lost_after_s / 5))
+
+
+def _claim(run_id: str) -> dict[str, str]:
+    return {PROCESS_TAG: this_process(), CLAIMED_TAG: run_id}
+
+
+def _claim_of(run: dg.DagsterRun) -> str | None:
+    """The process that drives the run; None if it has not said so yet."""
+    claimed = run.tags.get(CLAIMED_TAG, None if run.parent_run_id else run.run_id)
+    return run.tags.get(PROCESS_TAG) if claimed == run.run_id else None
+
+
+def _alive_for(seconds: float) -> dict[str, str]:
+    return {ALIVE_TAG: (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="seconds")}
 
 
 def _is_ended(instance: dg.DagsterInstance, run_id: str) -> bool:

@@ -4,9 +4,12 @@ The web UI and the daemon are not needed, and they see everything afterwards. A 
 drives it, so that the next command can tell a run that is going on from one whose process was killed.
 """
 
+import ctypes
+import gc
 import glob
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ import dagster as dg
 
 from aidsafe_dagster.assets.decontamination import CHECKING, checked_version, decontamination_version
 from aidsafe_dagster.assets.gates import passed, with_descendants
+from aidsafe_dagster.batch_turns import HELD_TAG
 from aidsafe_dagster.lake import Lake
 from aidsafe_dagster.processes import PROCESS_TAG, this_process
 from aidsafe_dagster.recipe.errors import SetupError
@@ -42,6 +46,9 @@ def open_instance() -> dg.DagsterInstance:
         return dg.DagsterInstance.get()
     except (dg.DagsterError, OSError) as error:
         raise SetupError(f"DAGSTER_HOME={home}: {error}") from error
+    except Exception as error:  # whatever a database's driver raises
+        why = str(error.__cause__ or error).strip().partition("\n\n")[0]
+        raise SetupError(f"DAGSTER_HOME={home}: its storage cannot be opened: {why}") from error
 
 
 @dataclass(frozen=True)
@@ -63,12 +70,16 @@ def run_job(
     partition: str | None = None,
     stages: Sequence[Stage] = (),
     config: dict[str, Any] | None = None,
+    is_held: bool = False,
 ) -> BatchRun:
-    """Executes a job of the code location, or some stages of it, in this process, as a run of the instance."""
+    """Executes a job of the code location, or some stages of it, in this process, as a run of the instance.
+
+    With `is_held` this process holds the batch already (`batch_turns.py`).
+    """
     from aidsafe_dagster.definitions import defs  # noqa: PLC0415 - reads the settings, so a mistake in them is raised here
 
     definition = defs.resolve_job_def(job)
-    tags = {PROCESS_TAG: this_process()}
+    tags = {PROCESS_TAG: this_process()} | ({HELD_TAG: this_process()} if is_held else {})
     if partition is not None:
         tags["dagster/partition"] = partition
     result = definition.execute_in_process(
@@ -81,7 +92,10 @@ def run_job(
     )
     outputs = [event.step_output_data for event in result.all_events if event.is_successful_output]
     shown = {name: value for output in outputs for name, value in output.metadata.items()}
-    return BatchRun(partition or job, result.run_id, result.success, _why(result.all_events), shown)
+    outcome = BatchRun(partition or job, result.run_id, result.success, _why(result.all_events), shown)
+    del result, outputs
+    _give_back_memory()
+    return outcome
 
 
 def unfinished(
@@ -109,6 +123,13 @@ def _is_current(lake: Lake, stage: Stage, batch: str, policies: str, templates: 
         return True
     made_by = lake.rows(stage, batch).select("policies_version", "templates_version").unique().rows()
     return made_by in ([], [(policies, templates.version(stage))])
+
+
+def _give_back_memory() -> None:
+    """To the system: what a batch took would else lie in fragments, and more so with every batch of this process."""
+    gc.collect()
+    with suppress(OSError, AttributeError):  # where the C library is not glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _why(events: Sequence[dg.DagsterEvent]) -> str:

@@ -10,7 +10,6 @@ environment variable that holds it.
 
 import json
 import os
-import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,13 +25,14 @@ from aidsafe_dagster.engines.rehearsal.faults import RehearsalSettings
 from aidsafe_dagster.engines.roles import RoleSettings
 from aidsafe_dagster.engines.vllm.settings import VLLMSettings
 from aidsafe_dagster.evaluation.settings import EvaluationSettings
+from aidsafe_dagster.misplaced_secrets import refuse_secrets
 from aidsafe_dagster.publishing.settings import PublishSettings
 from aidsafe_dagster.quality.predicates import CheckSettings
 from aidsafe_dagster.recipe.answers import AnswerBounds
 from aidsafe_dagster.recipe.cot_grades import GradingSettings
 from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
 from aidsafe_dagster.recipe.dialogue import Sampling
-from aidsafe_dagster.recipe.errors import SetupError, unknown, without_passwords
+from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.fine_tune_splits import ScoreGate, SplitSettings
 from aidsafe_dagster.recipe.policies import Policies, load_policies
 from aidsafe_dagster.recipe.preference_pairs import PairSettings
@@ -47,8 +47,6 @@ PACKAGE = Path(__file__).parent
 FILE_NAME = "aidsafe.toml"
 _PREFIX = "AIDSAFE_"
 _FILE_VARIABLE = "AIDSAFE_SETTINGS"
-_VARIABLE = re.compile(r"([A-Z_][A-Z0-9_]*)?")
-_ELSEWHERE = "PGPASSWORD for PostgreSQL, AWS_SECRET_ACCESS_KEY for S3, the variable of api_key_env for an endpoint"
 
 
 class AutomationSettings(Record):
@@ -169,7 +167,7 @@ def load_settings(
     for origin, values in layers:
         _merge(merged, values, origin)
         origins |= {key: origin for key, _ in _leaves(values)}
-    _refuse_secrets(merged, origins)
+    refuse_secrets(_leaves(merged), origins)
     try:
         settings = Settings.model_validate(merged)
     except ValidationError as error:
@@ -230,23 +228,6 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-def _refuse_secrets(merged: Mapping[str, Any], origins: Mapping[str, str]) -> None:
-    """Settings are shown and recorded: a secret in one is refused, and not shown.
-
-    The one exception is a password in a `journal_url` that comes from the environment.
-    """
-    for key, value in _leaves(merged):
-        origin = origins.get(key, "settings")
-        if key.endswith("_env") and not _VARIABLE.fullmatch(str(value)):
-            raise SetupError(
-                f"{origin}: '{key}' takes the name of an environment variable, in capitals. What it holds is none, and "
-                "is not shown: it may be the secret itself"
-            )
-        allowed = key == "journal_url" and origin == "environment"
-        if not allowed and without_passwords(str(value)) != str(value):
-            raise SetupError(f"{origin}: '{key}' holds a password; leave it to the environment ({_ELSEWHERE})")
 
 
 def _explained(error: ValidationError, origins: Mapping[str, str]) -> SetupError:

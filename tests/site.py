@@ -3,11 +3,13 @@
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +127,10 @@ def contents(lake: Lake) -> dict[str, pl.DataFrame]:
     """Every Parquet file of a lake, by its path."""
     root = Path(str(lake.root))
     return {str(file.relative_to(root)): pl.read_parquet(file) for file in sorted(root.rglob("batch=*/*.parquet"))}
+
+
+def last_touched(site: Site, run: dg.DagsterRun, ago: timedelta) -> None:
+    """As if nobody had written anything of the run since."""
+    then = (datetime.now(UTC) - ago).replace(tzinfo=None)
+    with closing(sqlite3.connect(site.folder / "data" / "dagster" / "history" / "runs.db")) as database, database:
+        database.execute("UPDATE runs SET update_timestamp = ? WHERE run_id = ?", (str(then), run.run_id))

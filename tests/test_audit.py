@@ -13,6 +13,8 @@ from typing import Any
 from tests.serving import a_free_port
 from tests.site import ROOT
 
+LONG_KNOWN = "jinja2"
+"""Of which an old release is asked about first, to see whether the database knows anything."""
 PINS = "frob-tools==1.2.3\nother-tools==4.5\n"
 
 
@@ -24,14 +26,14 @@ def a_vulnerability(package: str, version: str) -> dict[str, Any]:
 
 
 @contextmanager
-def a_database(vulnerable: str) -> Iterator[str]:
-    """Knows one vulnerable package, in the protocol of OSV."""
+def a_database(*vulnerable: str) -> Iterator[str]:
+    """Knows something against every release of these packages, in the protocol of OSV."""
 
     class Database(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             name, version = asked["package"]["name"], asked["version"]
-            found = {"vulns": [a_vulnerability(name, version)]} if name == vulnerable else {}
+            found = {"vulns": [a_vulnerability(name, version)]} if name in vulnerable else {}
             self.send_response(200)
             self.end_headers()
             self.wfile.write(json.dumps(found).encode())
@@ -58,18 +60,27 @@ def audit(tmp_path: Path, database: str) -> tuple[int, str]:
 
 
 def test_a_known_vulnerability_fails_the_audit_and_is_named_with_the_release_that_mends_it(tmp_path: Path) -> None:
-    with a_database(vulnerable="frob-tools") as database:
+    with a_database(LONG_KNOWN, "frob-tools") as database:
         code, said = audit(tmp_path, database)
     assert code == 1
     assert "frob-tools 1.2.3: PYSEC-2026-77, fixed in 1.2.4" in said
 
 
 def test_nothing_known_passes_and_says_how_many_were_looked_up(tmp_path: Path) -> None:
-    with a_database(vulnerable="nothing-of-ours") as database:
+    with a_database(LONG_KNOWN) as database:
         assert audit(tmp_path, database) == (0, "2 packages audited, 0 known vulnerabilities\n")
+
+
+def test_a_database_without_vulnerabilities_is_no_pass_and_is_said(tmp_path: Path) -> None:
+    with a_database() as database:
+        code, said = audit(tmp_path, database)
+    assert code == 2
+    assert said.startswith("NOT AUDITED")
+    assert "it holds no vulnerabilities" in said
 
 
 def test_a_database_that_cannot_be_reached_is_no_pass_and_is_said(tmp_path: Path) -> None:
     code, said = audit(tmp_path, f"http://127.0.0.1:{a_free_port()}/v1/query")
     assert code == 2
     assert said.startswith("NOT AUDITED")
+    assert "Connection" in said

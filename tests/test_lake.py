@@ -11,9 +11,9 @@ import pytest
 
 from aidsafe_dagster.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.records import Failure, Prompt, Record
+from aidsafe_dagster.recipe.records import Failure, Prompt, Record, RefinedCot
 from aidsafe_dagster.tables import schema_of, to_frame
-from tests.builders import a_failure, a_prompt
+from tests.builders import a_failure, a_prompt, a_refined_cot
 from tests.site import ROOT
 
 WRITER = """
@@ -215,3 +215,30 @@ def test_rows_never_appear_before_the_account_of_those_that_are_missing(tmp_path
     lake = Lake(tmp_path)
     assert not lake.has("prompts", "b-0001")
     assert lake.failures("prompts", "b-0001")["reason"].to_list() == ["new"]
+
+
+def test_batches_of_an_older_release_are_read_with_the_newer_ones_and_have_nulls_for_what_it_did_not_know(
+    tmp_path: Path,
+) -> None:
+    lake = Lake(tmp_path)
+    newer = to_frame([a_refined_cot(prompt_id="new")], RefinedCot)
+    thoughts = pl.col("thoughts").list.eval(pl.struct(pl.element().struct.field("text", "rules")))
+    older = newer.with_columns(thoughts, prompt_id=pl.lit("old")).drop("near_clusters")
+    lake.write("refined_cots", "b-0001", older)
+    lake.write("refined_cots", "b-0002", newer)
+    found = lake.all_rows("refined_cots")
+    assert found is not None
+    assert found.schema == newer.schema
+    assert found.filter(prompt_id="new").equals(newer)
+    chosen = lake.all_rows("refined_cots", ["near_clusters", "prompt_id"])
+    assert chosen is not None
+    assert chosen.columns == ["near_clusters", "prompt_id"]
+    assert chosen["near_clusters"].to_list() == [None, []]
+
+
+def test_a_column_that_no_batch_has_yet_is_null(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    lake.write("prompts", "b-0001", prompts("eins").drop("cluster"))
+    found = lake.all_rows("prompts", ["cluster"])
+    assert found is not None
+    assert found["cluster"].to_list() == [None]

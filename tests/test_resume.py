@@ -76,19 +76,21 @@ def test_under_five_percent_faults_every_row_is_right(tmp_path: Path, clean: dic
         assert all(site.lake.failures(stage, "mine-0001").height == 0 for stage in Stage)
 
 
-def test_calls_that_fail_for_ever_cost_their_own_rows_alone(tmp_path: Path) -> None:
+def test_calls_that_fail_for_ever_cost_their_own_rows_alone_and_a_row_says_which_call_it_was(tmp_path: Path) -> None:
     faults = {"poison": 0.005, "retry_after_s": 0.05}
     with a_model_server(tmp_path, faults=faults) as server, a_site(tmp_path / "site", **settings_for(server)) as site:
         site.ingest(prompts_file(site.folder, some_prompts(COUNT)))
         site.make("mine-0001")
-        reasons: Counter[str] = Counter()
+        poisoned = {(call["rule"], call["turn"]) for call in server.log() if call["status"] == "500"}
+        failed: list[tuple[str, int]] = []
         for stage in list(Stage)[1:-1]:
             rows, failures = site.lake.rows(stage, "mine-0001"), site.lake.failures(stage, "mine-0001")
             assert rows.height + failures.height == expected_rows(site.lake, stage, "mine-0001")
-            reasons.update(failures["reason"])
-        assert set(reasons) == {"engine_error"}
-        details = site.lake.failures("seed_cots", "mine-0001")["detail"].to_list()
-        assert all("HTTP 500" in detail for detail in details)
+            assert set(failures["stage"]) <= {stage}
+            assert set(failures["reason"]) <= {"engine_error"}
+            assert all("HTTP 500" in detail and ", the last)" in detail for detail in failures["detail"])
+            failed += failures.select("role", "turn").rows()
+        assert {role for role, _ in failed} == {role for role, _ in poisoned}
 
 
 def test_after_kill_9_the_same_command_finishes_and_asks_no_completed_call_again(

@@ -4,6 +4,7 @@ What goes through a real database server, an object store and several hosts is i
 """
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ import dagster as dg
 import pytest
 
 from aidsafe_dagster.doctor import examine, values_in_force
+from aidsafe_dagster.engines.embeddings import EmbeddingSettings, embedder
 from aidsafe_dagster.recipe.errors import SetupError, without_passwords
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.settings import load_settings
@@ -28,6 +30,7 @@ from tests.loopback_hub import serve
 from tests.serving import a_free_port
 from tests.site import ROOT, a_site, aidsafe, environment, prepare, prompts_file, some_prompts
 
+DRIVER = "postgresql+psycopg2"
 needs_the_extra = pytest.mark.distributed  # `cluster`: without it these would fail before they got anywhere
 
 KEY, TOKEN, OBJECTS, PASSWORD = "sk-zqmk1-5e1f77d0c0ffee", "hf_zqmk2e41c2d8e05b", "zqmk3A9c3e/77bd", "zqmk4-77a1fe"
@@ -119,6 +122,17 @@ def test_a_server_that_sends_the_key_back_does_not_get_it_shown_or_recorded(
     assert marks_on_disk(tmp_path) == []
 
 
+@pytest.mark.usefixtures("secrets")
+@pytest.mark.parametrize("before", [0, 268], ids=["whole", "cut within the key"])
+def test_a_server_of_embeddings_that_sends_the_key_back_does_not_get_it_shown(before: int) -> None:
+    with an_echoing_server(401, before) as base_url:
+        embed = embedder(EmbeddingSettings(model="m", base_url=base_url))
+        assert embed is not None
+        with pytest.raises(SetupError, match="HTTP 401") as refused:
+            embed(["a text"])
+    assert marks_in("".join(format_exception(refused.value))) == []
+
+
 @pytest.mark.parametrize("key", [KEY + "\n", f"“{KEY}”"], ids=["with a line end", "in typographic quotes"])
 def test_a_key_that_cannot_be_sent_is_not_shown(tmp_path: Path, key: str) -> None:
     with a_site(tmp_path, **endpoint(f"{DEAD}/v1")) as site:
@@ -138,16 +152,16 @@ def test_a_secret_that_was_put_where_a_setting_belongs_is_refused_and_not_shown(
     assert marks_in("".join(format_exception(refused.value))) == []
 
 
-@needs_the_extra
 @pytest.mark.parametrize(
     "url",
     [
-        f"postgresql+psycopg2://aidsafe:{PASSWORD}@127.0.0.1:1/none",
-        f"postgresql+psycopg2://aidsafe:{PASSWORD}@127.0.0.1:port/none",
-        f"postgresql+psycopg2://aidsafe:p@{PASSWORD}@127.0.0.1:1/none",
-        f"postgres://aidsafe:{PASSWORD}@127.0.0.1:1/none",
+        pytest.param(f"{DRIVER}://aidsafe:{PASSWORD}@127.0.0.1:1/none", id="nobody listens", marks=needs_the_extra),
+        pytest.param(f"{DRIVER}://aidsafe:p@{PASSWORD}@127.0.0.1:1/none", id="an @ in it", marks=needs_the_extra),
+        pytest.param(f"{DRIVER}://aidsafe:p/{PASSWORD}@127.0.0.1:1/none", id="a slash in it", marks=needs_the_extra),
+        pytest.param(f"{DRIVER}://aidsafe:{PASSWORD}@127.0.0.1:port/none", id="no port"),
+        pytest.param(f"postgres://aidsafe:{PASSWORD}@127.0.0.1:1/none", id="no such dialect"),
+        pytest.param(f"postgresql+nobody://aidsafe:{PASSWORD}@127.0.0.1:1/none", id="no such driver"),
     ],
-    ids=["nobody listens", "no port", "an @ in the password", "no such dialect"],
 )
 def test_the_doctor_does_not_show_a_journal_s_password_whatever_is_wrong_with_its_url(tmp_path: Path, url: str) -> None:
     loaded = load_settings(tmp_path, environ={"AIDSAFE_JOURNAL_URL": url, "AIDSAFE_HOME": str(tmp_path)})
@@ -165,6 +179,18 @@ def test_a_journal_that_cannot_be_reached_gets_its_password_neither_shown_nor_re
     assert "aidsafe:***@127.0.0.1" in output
     assert marks_in(output) == []
     assert marks_on_disk(tmp_path) == []
+
+
+@needs_the_extra
+def test_a_dagster_storage_that_cannot_be_reached_is_named_without_its_password(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    shutil.copy(ROOT / "deploy" / "hosts" / "dagster.yaml", tmp_path)
+    url = f"{DRIVER}://aidsafe:{PASSWORD}@127.0.0.1:1/none"
+    queue = {"CELERY_BROKER_URL": f"sqla+{url}", "CELERY_RESULT_BACKEND": f"db+{url}"}
+    output = told(tmp_path, ("status",), DAGSTER_POSTGRES_URL=url, **queue)
+    assert "its storage cannot be opened" in output
+    assert "Traceback" not in output
+    assert marks_in(output) == []
 
 
 @pytest.mark.parametrize(
@@ -259,6 +285,9 @@ def answer(port: int, query: str, variables: dict[str, str]) -> Any:
         ("ftp://:secret@files/a", "ftp://:***@files/a"),
         ("postgresql://me:sec@ret@db/x", "postgresql://me:***@db/x"),
         ("http://127.0.0.1:8000/datasets/a@main", "http://127.0.0.1:8000/datasets/a@main"),
+        ("postgresql://me:sec/ret@db/x", "postgresql://me:***@db/x"),
+        ("db/x?password=sec&timeout=5", "db/x?password=***&timeout=5"),
+        ("http://h/v1?api_key=sec refused", "http://h/v1?api_key=*** refused"),
         ("s3://bucket/lake and https://hub/a@b", "s3://bucket/lake and https://hub/a@b"),
     ],
 )

@@ -76,7 +76,7 @@ def decontamination_report(lake: LakeResource, settings: SettingsResource) -> dg
 
 def _failures(lake: Lake) -> pl.DataFrame:
     frames = [lake.failures(stage, batch) for stage in CHECKING for batch in lake.batches(stage)]
-    return pl.concat([pl.DataFrame(schema=schema_of(Failure)), *frames])
+    return pl.concat([pl.DataFrame(schema=schema_of(Failure)), *frames], how="diagonal_relaxed")
 
 
 def _sources(lake: Lake) -> dict[str, str]:

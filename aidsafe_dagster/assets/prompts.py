@@ -7,7 +7,7 @@ import dagster as dg
 from aidsafe_dagster.assets.decontamination import left_out, open_decontamination
 from aidsafe_dagster.assets.described import stage_asset
 from aidsafe_dagster.assets.dialogue_stage import Made
-from aidsafe_dagster.assets.ingestion import INGESTED
+from aidsafe_dagster.assets.ingestion import sealed_rows
 from aidsafe_dagster.assets.metadata import row_metadata, table
 from aidsafe_dagster.processes import claim_run
 from aidsafe_dagster.recipe.records import Failure, FailureReason, Prompt, Stage
@@ -24,7 +24,7 @@ def prompts(context: dg.AssetExecutionContext, lake: LakeResource, settings: Set
     """
     claim_run(context.instance, context.run)
     opened, batch = lake.open(), context.partition_key
-    given = from_frame(opened.rows(INGESTED, batch), Prompt)
+    given = from_frame(sealed_rows(opened, batch), Prompt)
     check = open_decontamination(settings.load())
     found = check.find(given)
     rows = [row for row in given if row.prompt_id not in found]

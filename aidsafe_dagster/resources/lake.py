@@ -11,9 +11,9 @@ from typing import Self
 
 import dagster as dg
 
-from aidsafe_dagster.batch_lock import working_on
+from aidsafe_dagster.batch_turns import HELD_TAG, holding
 from aidsafe_dagster.lake import Lake
-from aidsafe_dagster.processes import kept_alive
+from aidsafe_dagster.processes import kept_alive, this_process
 from aidsafe_dagster.resources.settings import SettingsResource
 
 _PARTITION_TAG = "dagster/partition"
@@ -33,9 +33,9 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         settings, batch = self.settings.load(), context.run.tags.get(_PARTITION_TAG)
         with ExitStack() as held:
             held.enter_context(kept_alive(context.instance, context.run, settings.automation.lost_after_s))
-            if batch is not None:
+            if batch is not None and context.run.tags.get(HELD_TAG) != this_process():
                 who = f"process {os.getpid()} (run {context.run.run_id[:8]})"
-                held.enter_context(working_on(batch, settings.home, who, _teller(context)))
+                held.enter_context(holding(batch, settings, who, _teller(context)))
             yield self
 
     def open(self) -> Lake:

@@ -107,7 +107,7 @@ def create_views(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
 
 def _all_failures(lake: Lake) -> pl.DataFrame | None:
     failures = [lake.failures(stage, batch) for stage in RECORDS for batch in lake.batches(stage)]
-    return pl.concat(failures) if failures else None
+    return pl.concat(failures, how="diagonal_relaxed") if failures else None
 
 
 def _create(

@@ -64,7 +64,7 @@ def write_training_set(
                 pl.DataFrame(schema=schema_of(FineTuneRow)),
                 *(lake.rows(Stage.FINE_TUNE_SPLITS, batch) for batch in sorted(batches)),
             ],
-            how="diagonal",
+            how="diagonal_relaxed",  # an older release wrote fewer columns, and fewer fields in them
         ),
         general_ratio,
     )

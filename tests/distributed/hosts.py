@@ -30,6 +30,8 @@ class Host:
     folder: Path
     variables: dict[str, str]
     init: int | None = None
+    device: str = ""
+    """The bridge's end of its network card."""
     running: list[Process] = field(default_factory=list)
 
     def start(self, *command: str) -> Process:
@@ -79,6 +81,10 @@ class Network:
     """Each host has namespaces of its own; otherwise they are processes that share no folder."""
     bridge: str = ""
 
+    def unplug(self, host: Host) -> None:
+        """Cuts an isolated host off; what runs there goes on."""
+        _ip("link", "set", host.device, "down")
+
 
 @contextmanager
 def a_network() -> Iterator[Network]:
@@ -113,10 +119,10 @@ def some_hosts(network: Network, folder: Path, names: Sequence[str], variables: 
 
 @contextmanager
 def _namespaces(network: Network, host: Host, number: int, hidden: Sequence[Path]) -> Iterator[None]:
-    hide = "; ".join(f"mount -t tmpfs tmpfs '{folder}'" for folder in hidden)
+    hide = "; ".join(f"mount -t tmpfs tmpfs '{folder}'" for folder in hidden) or "true"
     inside = f"hostname {host.name}; ip link set lo up; {hide}; exec sleep infinity"
     unshare = ["unshare", "--net", "--uts", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc"]
-    device = f"{network.bridge}.{number}"
+    device = host.device = f"{network.bridge}.{number}"
     with subprocess.Popen([*unshare, "sh", "-ec", inside], stderr=subprocess.DEVNULL) as outer:
         try:
             host.init = _child_of(outer)

@@ -1,5 +1,6 @@
 """Two workers as separate hosts: nothing is made twice, and one finishes what the other left when it lost its power."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from aidsafe_dagster.recipe.records import Stage
 from tests.distributed.cluster import (
+    AIDSAFE,
     CALLS_IN_FLIGHT,
     CONTROL,
     WORKER,
@@ -16,16 +18,9 @@ from tests.distributed.cluster import (
     backfill,
     ingest,
 )
+from tests.distributed.hosts import Host
 
 pytestmark = pytest.mark.distributed
-MAKE = (
-    "python",
-    "-c",
-    "import sys\n"
-    "from aidsafe_dagster.runs import open_instance, run_job\n"
-    "sys.exit(not run_job(open_instance(), 'make_batch', partition=sys.argv[1]).success)",
-)
-"""Makes a batch without asking the queue."""
 
 
 @pytest.fixture(scope="module")
@@ -86,16 +81,24 @@ def test_a_backfill_is_completed_by_both_hosts_and_no_call_is_made_twice(cluster
     assert cluster.calls_answered() == cluster.calls_journaled() - before
 
 
-def test_two_hosts_that_ask_for_the_same_dialogues_at_once_double_nothing(cluster: Cluster, tmp_path: Path) -> None:
+def test_two_hosts_that_backfill_at_once_without_a_queue_make_a_batch_once(cluster: Cluster, tmp_path: Path) -> None:
+    before = forget_calls(cluster)
     with cluster.hosts(tmp_path) as (control, first, second):
         (batch,) = ingest(control, "same", first=12, count=4)
-        for process in [host.start(*MAKE, batch) for host in (first, second)]:
-            process.wait(240)  # either may have found its gate closed by what the other wrote
-        assert_no_key_twice(cluster)
-        before = forget_calls(cluster)
-        control.run(*MAKE, batch)
-        assert (cluster.calls_answered(), cluster.calls_journaled()) == (0, before)
+        commands = [host.start(*AIDSAFE, "backfill") for host in (first, second)]
+        assert [process.wait(280) for process in commands] == [0, 0], first.printed() + second.printed()
+        assert sorted(_made(host) for host in (first, second)) == [0, 1]
+    assert cluster.runs()[batch] == ["SUCCESS"]
+    assert cluster.calls_answered() == cluster.calls_journaled() - before
+    assert_no_key_twice(cluster)
     assert_every_row_once(cluster, "same")
+
+
+def _made(host: Host) -> int:
+    """Batches that a backfill on this host says it has made."""
+    found = re.search(r"(\d+) batches run", host.printed())
+    assert found, host.printed()
+    return int(found[1])
 
 
 def test_what_a_host_that_lost_its_power_left_is_finished_by_the_other(cluster: Cluster, tmp_path: Path) -> None:

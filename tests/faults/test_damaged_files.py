@@ -1,18 +1,22 @@
 """Files of the lake and the warehouse that were cut or scrambled: named, and made anew by making the batch again."""
 
 import random
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
 import polars as pl
 import pytest
 
+from aidsafe_dagster.engines.journal import Entry, Journal
 from aidsafe_dagster.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.runs import run_job
+from tests.engines.test_journal import a_completion, a_request
 from tests.faults.commands import BATCH
 from tests.site import Site, a_site, contents, environment, prompts_file, some_prompts
 
@@ -138,3 +142,29 @@ def test_a_build_neither_waits_for_an_open_session_nor_breaks_it(site: Site) -> 
         print(file=session.stdin, flush=True)
         assert session.stdout.readline() == "8\n"
     assert counted(site) == 8
+
+
+def into_a_folder(journal: Path) -> None:
+    journal.unlink()
+    journal.mkdir()
+
+
+def scramble_its_texts(journal: Path) -> None:
+    with closing(sqlite3.connect(journal)) as database, database:
+        database.execute("UPDATE completions SET text = CAST(x'ff' || CAST(text AS BLOB) AS TEXT)")
+
+
+@pytest.mark.parametrize(
+    ("damage", "remedy"), [(into_a_folder, "has to be a file"), (scramble_its_texts, r"\.recover.*move it away")]
+)
+def test_a_journal_that_cannot_be_used_says_what_can_be_done_and_nothing_of_an_answer(
+    tmp_path: Path, damage: Callable[[Path], None], remedy: str
+) -> None:
+    file = tmp_path / "journal.sqlite"
+    journal = Journal(f"sqlite:///{file}")
+    journal.record(Entry("a key", a_request(), a_completion("a secret answer"), 0.1))
+    journal.close()
+    damage(file)
+    with pytest.raises(SetupError, match=f"{file}: .*{remedy}") as raised:
+        Journal(f"sqlite:///{file}").find("a key")
+    assert "secret" not in str(raised.value)

@@ -1,0 +1,76 @@
+"""The web UI with its daemon, as `make dev` starts them, and what its buttons ask of it."""
+
+import json
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aidsafe_dagster.recipe.records import Stage
+from tests.faults.commands import lives, started, until
+from tests.serving import a_free_port
+
+_LAUNCH = """
+mutation Launch($params: LaunchBackfillParams!) {
+  launchPartitionBackfill(backfillParams: $params) { ... on LaunchBackfillSuccess { backfillId } }
+}
+"""
+_LOADED = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }"
+
+
+@dataclass(frozen=True)
+class WebUI:
+    url: str
+    alive: Callable[[], bool]
+
+    def backfill_job(self, batches: Sequence[str]) -> str:
+        """Jobs → make_batch → Partitions → Launch backfill; returns its id."""
+        (repository,) = self._loaded()
+        selector = {
+            "partitionSetName": "make_batch_partition_set",
+            "repositorySelector": {
+                "repositoryName": repository["name"],
+                "repositoryLocationName": repository["location"]["name"],
+            },
+        }
+        return self._backfill({"selector": selector, "partitionNames": list(batches)})
+
+    def backfill_assets(self, batches: Sequence[str]) -> str:
+        """Materialize all, with these partitions; returns the backfill's id."""
+        assets = [{"path": [str(stage)]} for stage in Stage]
+        return self._backfill({"assetSelection": assets, "partitionNames": list(batches)})
+
+    def is_up(self) -> bool:
+        try:
+            return bool(self._loaded())
+        except OSError:
+            return False
+
+    def _loaded(self) -> list[dict[str, Any]]:
+        nodes: list[dict[str, Any]] = self._ask(_LOADED)["repositoriesOrError"]["nodes"]
+        return nodes
+
+    def _backfill(self, params: dict[str, Any]) -> str:
+        return str(self._ask(_LAUNCH, params=params)["launchPartitionBackfill"]["backfillId"])
+
+    def _ask(self, query: str, **variables: Any) -> dict[str, Any]:
+        asked = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(f"{self.url}/graphql", asked, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            answer: dict[str, Any] = json.loads(reply.read())
+        assert "errors" not in answer, answer
+        return dict(answer["data"])
+
+
+@contextmanager
+def a_web_ui(folder: Path) -> Iterator[WebUI]:
+    """As `make dev` in the folder; with the block, all of it loses its power."""
+    port = a_free_port()
+    command = (str(Path(sys.executable).with_name("dagster")), "dev", "--host", "127.0.0.1", "--port", str(port))
+    with started(folder, *command) as process:
+        ui = WebUI(f"http://127.0.0.1:{port}", lives(process))
+        until(ui.is_up, ui.alive)
+        yield ui
