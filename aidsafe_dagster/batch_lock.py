@@ -48,15 +48,6 @@ def holder_of(batch: str, home: Path) -> str | None:
         return holder.read_text() if holder.exists() else "another run"
 
 
-def wait_for(batch: str, home: Path, tell: Callable[[str], None]) -> bool:
-    """Waits until nobody works on the batch; returns whether there was anything to wait for."""
-    if (holder := holder_of(batch, home)) is None:
-        return False
-    tell(f"Batch {batch} is being worked on by {holder}; waiting for it to end.")
-    with _lock(batch, home).acquire(poll_interval=_LOOK_EVERY_S):
-        return True
-
-
 def _lock(batch: str, home: Path) -> FileLock:
     folder = home / "locks"
     folder.mkdir(parents=True, exist_ok=True)
