@@ -21,7 +21,7 @@ _LIMIT_S = 3600.0
 
 
 def run(options: Options) -> Section:
-    rows = options.rows or 250
+    rows = options.rows or 150
     with (
         a_simulated_server(options.slots, options.pace) as server,
         a_project(server, options.slots, _BATCHES * rows, rows) as folder,
@@ -38,7 +38,7 @@ def run(options: Options) -> Section:
     alone = sum(end - start for start, end in zip(starts, ends, strict=True))
     failed = [r.dagster_run.run_id for r in records if r.dagster_run.status is not dg.DagsterRunStatus.SUCCESS]
     return Section(
-        f"A Dagster backfill of {_BATCHES} batches ({rows} rows each, {options.slots} slots)",
+        f"A Dagster backfill of {_BATCHES} batches ({rows} rows each, {options.server})",
         "`dagster job backfill` with the daemon as shipped: two runs at a time, each a process of its own, sharing the "
         "server's slots.",
         ("what", ""),

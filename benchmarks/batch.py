@@ -34,7 +34,7 @@ def run(options: Options) -> Section:
         _killed(rows, options, least),
     ]
     return Section(
-        f"One batch in one Dagster run ({rows} rows, {options.slots} slots)",
+        f"One batch in one Dagster run ({rows} rows, {options.server})",
         "`aidsafe backfill`: every stage an asset, every gate checked in between. Slots used are those between the "
         "server's first call and its last.",
         _COLUMNS,

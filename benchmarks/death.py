@@ -19,7 +19,7 @@ from tests.site import ROOT
 def run(options: Options) -> Section:
     rows = options.rows or 500
     return Section(
-        f"Death in the middle ({rows} rows, {options.slots} slots)",
+        f"Death in the middle ({rows} rows, {options.server})",
         "Killed with kill -9 when about half of the calls were answered, then started again with the same command.",
         (
             "client",

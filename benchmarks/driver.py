@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.machine import cost_of_waking
-from benchmarks.options import Options, Section
+from benchmarks.options import Options, Section, described
 from benchmarks.server import a_simulated_server
 from benchmarks.trial import CLIENTS, NAMES, Client, trial
 
@@ -41,7 +41,7 @@ def _line(client: Client, rows: int, slots: int, pace: float) -> tuple[object, .
     with a_simulated_server(slots, pace) as server, tempfile.TemporaryDirectory() as folder:
         outcome = trial(client, server, rows, slots, Path(folder))
     return (
-        f"{rows} rows, {slots} slots, calls of {1.3 / pace:.2g} s",
+        f"{rows} rows, {described(slots, pace)}",
         NAMES[client],
         outcome.stats["ok"],
         f"{outcome.seconds:.1f}",

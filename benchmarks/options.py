@@ -13,6 +13,15 @@ class Options:
     pace: float = 1.0
     """How many times as fast as a call of 1.3 s the server is."""
 
+    @property
+    def server(self) -> str:
+        return described(self.slots, self.pace)
+
+
+def described(slots: int, pace: float) -> str:
+    """The server in words."""
+    return f"{slots} slots, calls of {1.3 / pace:.2g} s"
+
 
 @dataclass(frozen=True)
 class Section:

@@ -16,7 +16,7 @@ SECONDS = 60
 def run(options: Options) -> Section:
     rows = options.rows or 500
     return Section(
-        f"An outage of {SECONDS} s ({rows} rows, {options.slots} slots)",
+        f"An outage of {SECONDS} s ({rows} rows, {options.server})",
         "When a third of the calls is answered the server takes none for a minute (503), and then all again.",
         ("client", "s", "s without the outage and its minute", "rows made", "requests in the minute"),
         [_line(client, rows, options) for client in CLIENTS],
