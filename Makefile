@@ -14,6 +14,7 @@ BIN := $(VENV)/bin
 PORT ?= 3000
 # for the demo: prompts per bundled source (empty: all)
 SAMPLE ?=
+JOBS ?= 2
 
 export DAGSTER_HOME := $(CURDIR)
 export GX_ANALYTICS_ENABLED := false
@@ -29,7 +30,7 @@ dev: $(VENV)/ready
 	@$(BIN)/dagster dev --host 127.0.0.1 --port $(PORT)
 
 test: $(VENV)/ready-dev lint
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 # on real vLLM: its CPU build, in an environment of its own
 test-vllm: $(VENV)/ready-dev $(VENV)-vllm/ready
