@@ -120,7 +120,7 @@ def aidsafe(folder: Path, *arguments: str, **environ: str) -> subprocess.Complet
 
 def environment(folder: Path, **environ: str) -> dict[str, str]:
     own = {k: v for k, v in os.environ.items() if not k.startswith(("AIDSAFE_", "DAGSTER_"))}
-    return own | {"PYTHONPATH": str(ROOT), "DAGSTER_HOME": str(folder), "COLUMNS": "200", "NO_COLOR": "1"} | environ
+    return own | {"PYTHONPATH": str(ROOT), "DAGSTER_HOME": str(folder), "COLUMNS": "400", "NO_COLOR": "1"} | environ
 
 
 def contents(lake: Lake) -> dict[str, pl.DataFrame]:
