@@ -8,6 +8,7 @@ strikes it off. What a process does not need, the others use.
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +29,8 @@ class Claim(Record):
     wanted: int = 0
     held: int = 0
     answered: int = 0
+    since: float = 0.0
+    """When it began, in monotonic seconds of the machine."""
 
 
 _Table = TypeAdapter(dict[str, Claim])
@@ -42,7 +45,7 @@ class Shares:
 
     def __init__(self, folder: Path, total: int) -> None:
         self.folder, self.total, self.held = folder, total, 0
-        self._name = f"{os.getpid()}-{uuid4().hex[:8]}"
+        self._name, self._since = f"{os.getpid()}-{uuid4().hex[:8]}", time.monotonic()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._mutex = FileLock(folder / "mutex.lock", timeout=_PATIENCE_S)
@@ -77,7 +80,7 @@ class Shares:
 
     def _claim(self, wanted: int, in_flight: int, answered: int) -> int:
         others = self._others()
-        mine = Claim(wanted=max(wanted, in_flight), held=self.held, answered=answered)
+        mine = Claim(wanted=max(wanted, in_flight), held=self.held, answered=answered, since=self._since)
         fair = fair_shares(others | {self._name: mine}, self.total)[self._name]
         left = self.total - sum(claim.held for claim in others.values())
         allowed = max(0, min(fair, left))
@@ -114,15 +117,26 @@ class Shares:
 
 
 def fair_shares(claims: Mapping[str, Claim], total: int) -> dict[str, int]:
-    """Equal parts, but to nobody more than wanted; what is left over goes first to those answered least so far."""
-    given = dict.fromkeys(claims, 0)
+    """Equal parts, but a double one to the eldest, and to nobody more than wanted.
+
+    So runs that began together do not end together, and while one ends and the next starts another has work enough.
+    What is left over goes first to those answered least so far.
+    """
+    given, eldest = dict.fromkeys(claims, 0), _eldest(claims)
     hungry = sorted(claims, key=lambda name: (claims[name].answered, name))
     while hungry and total:
-        part = max(1, total // len(hungry))
+        part = max(1, total // (len(hungry) + (eldest in hungry)))
         for name in list(hungry):
-            more = min(part, claims[name].wanted - given[name], total)
+            more = min(part * (1 + (name == eldest)), claims[name].wanted - given[name], total)
             given[name] += more
             total -= more
             if given[name] == claims[name].wanted:
                 hungry.remove(name)
     return given
+
+
+def _eldest(claims: Mapping[str, Claim]) -> str | None:
+    """None where no one began before all others."""
+    first = min((claim.since for claim in claims.values()), default=0.0)
+    named = [name for name, claim in claims.items() if claim.since == first]
+    return named[0] if len(named) == 1 else None

@@ -57,6 +57,14 @@ def test_shares_are_equal_but_nobody_gets_more_than_it_can_use(wanted: dict[str,
     assert fair_shares({name: Claim(wanted=n) for name, n in wanted.items()}, TOTAL) == given
 
 
+@pytest.mark.parametrize(
+    ("wanted", "given"), [((100, 100, 100), (6, 3, 3)), ((2, 100, 100), (2, 5, 5)), ((9, 0, 3), (9, 0, 3))]
+)
+def test_the_run_that_began_first_has_a_double_part(wanted: tuple[int, ...], given: tuple[int, ...]) -> None:
+    claims = {str(n): Claim(wanted=wants, since=float(n)) for n, wants in enumerate(wanted)}
+    assert tuple(fair_shares(claims, 12).values()) == given
+
+
 def test_with_fewer_slots_than_processes_who_was_answered_least_has_its_turn() -> None:
     claims = {"a": Claim(wanted=5, answered=3), "b": Claim(wanted=5, answered=1), "c": Claim(wanted=5, answered=2)}
     assert fair_shares(claims, 2) == {"a": 0, "b": 1, "c": 1}
@@ -66,10 +74,11 @@ def test_a_share_is_given_back_before_it_is_given_away(tmp_path: Path) -> None:
     one, other = Shares(tmp_path, TOTAL), Shares(tmp_path, TOTAL)
     assert one.claim(100, 0, 0) == TOTAL
     assert other.claim(100, 0, 0) == 0
-    assert one.claim(100, 6, 0) == 4  # six are in flight still
-    assert other.claim(100, 0, 0) == 2
-    assert one.claim(100, 4, 0) == 4
-    assert other.claim(100, 2, 0) == 4
+    ours = one.claim(100, 7, 0)
+    assert TOTAL / 2 < ours < 7  # seven are in flight still
+    assert other.claim(100, 0, 0) == 1
+    assert one.claim(100, ours, 0) == ours
+    assert other.claim(100, 1, 0) == TOTAL - ours
     one.close()
     assert other.claim(100, 4, 0) == TOTAL
     other.close()
@@ -91,9 +100,8 @@ def test_a_damaged_table_is_begun_anew(tmp_path: Path) -> None:
     (tmp_path / "claims.json").write_text('{"half')
     shares = Shares(tmp_path, TOTAL)
     assert shares.claim(3, 0, 0) == 3
-    assert list(json.loads((tmp_path / "claims.json").read_text()).values()) == [
-        {"wanted": 3, "held": 3, "answered": 0}
-    ]
+    (claim,) = json.loads((tmp_path / "claims.json").read_text()).values()
+    assert (claim["wanted"], claim["held"], claim["answered"]) == (3, 3, 0)
     shares.close()
 
 
