@@ -40,8 +40,8 @@ def run(options: Options) -> Section:
     failed = [r.dagster_run.run_id for r in records if r.dagster_run.status is not dg.DagsterRunStatus.SUCCESS]
     return Section(
         f"A Dagster backfill of {_BATCHES} batches ({rows} rows each, {options.server})",
-        "`dagster job backfill` with the daemon as shipped: three runs at a time, each a process of its own, sharing the "
-        "server's slots.",
+        "`dagster job backfill` with the daemon as shipped: three runs at a time, each a process of its own, sharing "
+        "the server's slots.",
         ("what", ""),
         [
             ("calls", stats["ok"]),
