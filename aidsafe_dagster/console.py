@@ -46,6 +46,8 @@ from aidsafe_dagster.settings import Settings
 from aidsafe_dagster.tables import from_frame
 
 console = Console()
+_COUNTED = ("prompt_id", "cot_tokens", "chosen_cot_tokens", "usage")
+_TELLING = ["prompt_id", "judgements", "deliberated_thoughts", "intents", "deliberated_cot_tokens"]
 _COST = ["calls", "prompt_tokens", "completion_tokens"]
 REHEARSAL = "[bold yellow]REHEARSAL[/] · every answer was simulated by rule, none came from a model; not for training"
 
@@ -108,7 +110,7 @@ def _broken(stage: Stage) -> str:
 
 def most_telling(lake: Lake) -> str | None:
     """Id of the prompt whose deliberation shows most: several turns, something dropped, short enough to read."""
-    rows = lake.all_rows(Stage.REFINED_COTS)
+    rows = lake.all_rows(Stage.REFINED_COTS, _TELLING)
     if rows is None or not rows.height:
         return None
     return str(rows.sort(_interest(), "prompt_id", descending=[True, False]).item(0, "prompt_id"))
@@ -175,7 +177,7 @@ def _stage_table(instance: dg.DagsterInstance, lake: Lake) -> Table:
         found.add_column(column, justify="right", no_wrap=True)
     for stage in Stage:
         batches = lake.batches(stage)
-        rows = lake.all_rows(stage)
+        rows = lake.all_rows(stage, [name for name in _COUNTED if name in RECORDS[stage].model_fields])
         if rows is None:
             continue
         failed = sum(lake.failures(stage, batch).height for batch in batches)
@@ -206,7 +208,7 @@ def _cost(rows: pl.DataFrame) -> tuple[str, str]:
 
 def _thought_table(lake: Lake) -> Table:
     found = Table(title="Thoughts and tokens through refinement", show_header=False)
-    rows = lake.all_rows(Stage.REFINED_COTS)
+    rows = lake.all_rows(Stage.REFINED_COTS, ["judgements", "deliberated_cot_tokens", "cot_tokens"])
     if rows is None or not rows.height:
         return found
     verdicts = Counter(rows["judgements"].explode().struct.field("verdict").to_list())
@@ -241,7 +243,7 @@ def _whole(value: object) -> str:
 
 def _failure_table(lake: Lake) -> Table:
     found = Table("what", "reason", "rows", title="Left out, with the reason")
-    dropped = lake.all_rows(DROPPED)
+    dropped = lake.all_rows(DROPPED, ["reason"])
     if dropped is not None:
         for reason, n in sorted(Counter(dropped["reason"].to_list()).items()):
             found.add_row("ingestion", reason, str(n))
@@ -259,7 +261,7 @@ def _cell(instance: dg.DagsterInstance, lake: Lake, stage: Stage, batch: str) ->
         return "[dim]–[/]"
     failed = lake.failures(stage, batch).height
     mark = "[green]●[/]" if gate(instance, lake, stage, batch).open else "[red]○[/]"
-    return f"{lake.rows(stage, batch).height}{f'[red]✗{failed}[/]' if failed else ''}{mark}"
+    return f"{lake.rows(stage, batch, ['prompt_id']).height}{f'[red]✗{failed}[/]' if failed else ''}{mark}"
 
 
 def _interest() -> pl.Expr:

@@ -82,8 +82,8 @@ class Lake:
         self.rows(source, batch)
         self._put(self.rows_path(target, batch), self.rows_path(source, batch).read_bytes())
 
-    def rows(self, table: str, batch: str) -> pl.DataFrame:
-        """The rows of a partition.
+    def rows(self, table: str, batch: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """The rows of a partition; of these columns, those that are there.
 
         Raises:
             SetupError: it was not made yet, or its file is damaged.
@@ -91,7 +91,7 @@ class Lake:
         path = self.rows_path(table, batch)
         if not path.exists():
             raise SetupError(f"{path}: batch '{batch}' of '{table}' was not made yet")
-        return _read(path)
+        return _read(path, columns)
 
     def failures(self, table: str, batch: str) -> pl.DataFrame:
         """The failed rows of a partition, none if it was not made yet."""
@@ -111,7 +111,7 @@ class Lake:
 
     def all_rows(self, table: str, columns: list[str] | None = None) -> pl.DataFrame | None:
         """Rows of all batches, None if there is no batch. What an older release did not write is null."""
-        frames = [self.rows(table, batch) for batch in self.batches(table)]
+        frames = [self.rows(table, batch, columns) for batch in self.batches(table)]
         if frames and table in RECORDS:
             frames.insert(0, pl.DataFrame(schema=schema_of(RECORDS[Stage(table)])))
         chosen = [_chosen(frame, columns) if columns else frame for frame in frames]
@@ -178,9 +178,11 @@ def _parquet(frame: pl.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def _read(path: UPath) -> pl.DataFrame:
+def _read(path: UPath, columns: Sequence[str] | None = None) -> pl.DataFrame:
     try:
-        return pl.read_parquet(io.BytesIO(path.read_bytes()))
+        content = path.read_bytes()
+        there = pl.read_parquet_schema(io.BytesIO(content)) if columns else {}
+        return pl.read_parquet(io.BytesIO(content), columns=[name for name in columns or () if name in there] or None)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         remedy = _REMEDIES.get(path.parent.parent.name, "remove it and make the batch again")
         raise SetupError(f"{path}: not a readable Parquet file ({error}); {remedy}") from error

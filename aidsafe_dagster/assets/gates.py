@@ -214,8 +214,8 @@ def _breadth_check(stage: Stage) -> dg.AssetChecksDefinition:
 def expected_rows(lake: Lake, stage: Stage, batch: str) -> int | None:
     """Rows that have to be accounted for: those of the stage above, or as ingested; None where there is neither."""
     if stage is Stage.PROMPTS:
-        return lake.rows(INGESTED, batch).height if lake.has(INGESTED, batch) else None
-    counts = [lake.rows(upstream, batch).height for upstream in _GIVEN.get(stage, UPSTREAM[stage])]
+        return lake.rows(INGESTED, batch, ["prompt_id"]).height if lake.has(INGESTED, batch) else None
+    counts = [lake.rows(upstream, batch, ["prompt_id"]).height for upstream in _GIVEN.get(stage, UPSTREAM[stage])]
     return sum(counts) if counts else None
 
 

@@ -37,7 +37,7 @@ def warehouse(
     opened = lake.open()
     path = warehouse.build(opened)
     policies = settings.load().load_policies()
-    rows = {f"rows_{s}": sum(opened.rows(s, batch).height for batch in opened.batches(s)) for s in Stage}
+    rows = {f"rows_{s}": sum(opened.rows(s, batch, ["prompt_id"]).height for batch in opened.batches(s)) for s in Stage}
     tables = {
         "gates": [_gates(context.instance, opened, batch) for batch in opened.batches(INGESTED)],
         "policy_coverage": policy_coverage(_refined(opened), policies).to_dicts(),
@@ -73,7 +73,7 @@ def _policy_by_batch(lake: Lake, policies: Policies) -> list[dict[str, Any]]:
     """Per policy, the rows of each batch that cite it."""
     lines: dict[str, dict[str, Any]] = {policy: {"policy": policy} for policy in policies.ids}
     for batch in lake.batches(Stage.REFINED_COTS):
-        found = policy_coverage(lake.rows(Stage.REFINED_COTS, batch).select(_CITED), policies)
+        found = policy_coverage(lake.rows(Stage.REFINED_COTS, batch, _CITED), policies)
         for policy, citing in found.select("policy", "citing_rows").iter_rows():
             lines[policy][batch] = citing
     return list(lines.values())

@@ -106,7 +106,7 @@ def source_licences(lake: Lake, batches: tuple[str, ...]) -> list[SourceLicence]
     """What the rows come from, under which licences, with the number of prompts."""
     counts = Counter[tuple[str, str]]()
     for batch in batches:
-        prompts = lake.rows(Stage.FINE_TUNE_SPLITS, batch).select("prompt_id", "source", "licence").unique()
+        prompts = lake.rows(Stage.FINE_TUNE_SPLITS, batch, ["prompt_id", "source", "licence"]).unique()
         counts.update(prompts.select("source", "licence").iter_rows())
     return [SourceLicence(source, licence, prompts) for (source, licence), prompts in sorted(counts.items())]
 
@@ -115,14 +115,14 @@ def simulated_prompts(lake: Lake, batches: tuple[str, ...]) -> dict[str, int]:
     """Batch → prompts with a simulated row at any stage: a real refiner does not make a rehearsed deliberation real."""
     found = {}
     for batch in batches:
-        ids = lake.rows(Stage.FINE_TUNE_SPLITS, batch).select("prompt_id").unique()
+        ids = lake.rows(Stage.FINE_TUNE_SPLITS, batch, ["prompt_id"]).unique()
         simulated = [_simulated(lake, stage, batch) for stage in RECORDS if lake.has(stage, batch)]
         found[batch] = ids.join(pl.concat(simulated), on="prompt_id", how="semi").height
     return {batch: prompts for batch, prompts in found.items() if prompts}
 
 
 def _simulated(lake: Lake, stage: Stage, batch: str) -> pl.DataFrame:
-    rows = lake.rows(stage, batch)
+    rows = lake.rows(stage, batch, ["prompt_id", "simulated"])
     flagged = rows.filter(pl.col("simulated")) if "simulated" in rows.columns else rows.clear()
     return flagged.select("prompt_id")
 
@@ -131,7 +131,8 @@ def general_mix(lake: Lake, batches: tuple[str, ...], ratio: float | None) -> tu
     """(prompts whose SFT rows stay, how many do not); (None, 0) when all stay."""
     if ratio is None:
         return None, 0
-    frames = (lake.rows(Stage.FINE_TUNE_SPLITS, batch).filter(kind="sft") for batch in batches)
+    columns = ["kind", *MixRow._fields]
+    frames = (lake.rows(Stage.FINE_TUNE_SPLITS, batch, columns).filter(kind="sft") for batch in batches)
     rows = [MixRow(*row) for frame in frames for row in frame.select(MixRow._fields).iter_rows()]
     kept = frozenset(select_general(rows, ratio))
     return kept, len({row.prompt_id for row in rows} - kept)

@@ -71,24 +71,17 @@ class Shards:
 
         table = pa.concat_tables(self._held)
         file = self.folder / f"{self.stem}.{len(self._written)}"
-        write_table(table, file)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with parquet_writer(file, self._schema) as one:
+            one.write_table(table, row_group_size=max(table.num_rows, 1))
         self._written.append((file, table.num_rows))
         self._held = []
 
 
-def write_table(table: Any, file: Path) -> None:
-    """Writes one file with one row group."""
+def parquet_writer(file: Path, schema: Any) -> Any:
     import pyarrow.parquet as pq  # noqa: PLC0415 - see above
 
-    file.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(
-        table,
-        file,
-        compression="zstd",
-        row_group_size=max(table.num_rows, 1),
-        use_content_defined_chunking=True,
-        write_page_index=True,
-    )
+    return pq.ParquetWriter(file, schema, compression="zstd", use_content_defined_chunking=True, write_page_index=True)
 
 
 def data_file(folder: Path, path: str, rows: int | None = None) -> DataFile:

@@ -100,3 +100,13 @@ def test_an_export_replaces_an_earlier_one(tmp_path: Path) -> None:
     assert export(lake, tmp_path, "trl-sft") == first
     fill(lake, "demo-0002")
     assert sum(file.rows or 0 for file in export(lake, tmp_path, "trl-sft")) == 16
+
+
+def test_an_export_that_fails_half_way_leaves_the_files_that_were_there(tmp_path: Path) -> None:
+    lake, out = a_filled_lake(tmp_path), tmp_path / "out"
+    export(lake, out, "trl-sft")
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+    Path(str(lake.rows_path(Stage.FINE_TUNE_SPLITS, lake.batches(Stage.FINE_TUNE_SPLITS)[-1]))).write_bytes(b"cut")
+    with pytest.raises(SetupError, match="not a readable Parquet file"):
+        export(lake, out, "trl-sft")
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == before
