@@ -10,8 +10,7 @@ from benchmarks.site import a_project, aidsafe, least_mb
 from benchmarks.trial import trial
 
 _BATCH_SIZE = 500
-_DRIVER_SIZES = (500, 5_000, 50_000)
-_PIPELINE_SIZES = (500, 5_000)
+_SIZES = (500, 5_000, 50_000)
 _PACE = 200.0
 _FEW_CALLS: dict[str, dict[str, Any]] = {"pairs": {"iterations": 1, "candidates": 1}, "grading": {"compared": 0.0}}
 
@@ -25,8 +24,8 @@ def run(options: Options) -> Section:
         "one belief and no comparisons, to keep it short.",
         ("what", "rows", "calls", "s", "ms a row", "CPU ms a call", "memory grown by, MB"),
         [
-            *(_driver(size, options.slots) for size in given or _DRIVER_SIZES),
-            *(_pipeline(size, options.slots, least) for size in given or _PIPELINE_SIZES),
+            *(_driver(size, options.slots) for size in given or _SIZES),
+            *(_pipeline(size, options.slots, least) for size in given or _SIZES),
         ],
         [
             "Memory of the driver is compared with that before its first call; that of the pipeline with the peak of a "
