@@ -1,12 +1,15 @@
 """Commands of a site as forks of a process that has imported everything: a kill costs a start of milliseconds."""
 
+import importlib
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 from tests.site import environment
 
@@ -15,9 +18,12 @@ _CONTEXT.set_forkserver_preload(["aidsafe_dagster.cli", "great_expectations", "a
 
 
 @contextmanager
-def forked(folder: Path, *arguments: str) -> Iterator[ForkServerProcess]:
-    """`aidsafe` with these arguments while the block lasts; what it prints goes to `printed-<pid>`."""
-    process = _CONTEXT.Process(target=_aidsafe, args=(folder, arguments))
+def forked(folder: Path, *arguments: str, dies_at: tuple[str, int] | None = None) -> Iterator[ForkServerProcess]:
+    """`aidsafe` with these arguments while the block lasts; what it prints goes to `printed-<pid>`.
+
+    `dies_at` names a function, `module:name`, and which call of it the process does not survive.
+    """
+    process = _CONTEXT.Process(target=_aidsafe, args=(folder, arguments, dies_at))
     process.start()
     try:
         yield process
@@ -32,7 +38,7 @@ def said(folder: Path, process: ForkServerProcess) -> str:
     return file.read_text() if file.exists() else ""
 
 
-def _aidsafe(folder: Path, arguments: tuple[str, ...]) -> None:
+def _aidsafe(folder: Path, arguments: tuple[str, ...], dies_at: tuple[str, int] | None) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment(folder))
@@ -41,4 +47,24 @@ def _aidsafe(folder: Path, arguments: tuple[str, ...]) -> None:
         os.dup2(printed.fileno(), sys.stderr.fileno())
     from aidsafe_dagster.cli import app
 
+    if dies_at:
+        _die_at(*dies_at)
     app(list(arguments))
+
+
+def _die_at(place: str, call: int) -> None:
+    module, _, path = place.partition(":")
+    *owners, name = path.split(".")
+    owner: Any = importlib.import_module(module)
+    for part in owners:
+        owner = getattr(owner, part)
+    original, calls = getattr(owner, name), 0
+
+    def deadly(*arguments: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*arguments, **named)
+
+    setattr(owner, name, deadly)

@@ -34,6 +34,18 @@ from tests.serving import ModelServer, a_free_port, a_model_server
 from tests.site import a_site
 
 KILLS = 5
+DEADLY = (
+    ("aidsafe_dagster.lake:Lake.write", 2),
+    ("pathlib:Path.replace", 3),
+    ("aidsafe_dagster.assets.dialogue_stage:_metadata", 2),
+    ("aidsafe_dagster.assets.gates:validate", 3),
+    ("aidsafe_dagster.assets.gates:validate", 5),
+    ("aidsafe_dagster.assets.gates:_described", 2),
+    ("dagster:DagsterInstance.handle_new_event", 20),
+    ("aidsafe_dagster.runs:_give_back_memory", 1),
+)
+"""Functions, and which call of them is the last: at a file's writing and its appearing, between rows and what is told
+of them, within a gate's check and after it, and when all is done but the command's end."""
 
 
 def recorded(folder: Path) -> int:
@@ -64,6 +76,25 @@ def test_after_kills_at_many_instants_rows_are_right_and_no_recorded_call_was_ma
         assert (asked + answered(server)).keys() == undisturbed.asked.keys()
     assert recorded(folder) == undisturbed.asked.total()
     assert max(lost) <= SLOTS
+
+
+def test_a_kill_between_a_file_its_event_and_its_gate_costs_no_recorded_call(
+    tmp_path: Path, undisturbed: Undisturbed
+) -> None:
+    folder = tmp_path / "site"
+    with a_model_server(tmp_path) as server:
+        fill(folder, server)
+        for place in DEADLY:
+            with forked(folder, "backfill", dies_at=place) as process:
+                process.join(120)
+                assert process.exitcode == -signal.SIGKILL, said(folder, process)
+        with forked(folder, "backfill") as last:
+            last.join(120)
+            assert last.exitcode == 0, said(folder, last)
+        assert (answered(server) - undisturbed.asked).total() <= SLOTS * len(DEADLY)  # those in flight
+        with a_site(folder, **served_by(server)) as site:
+            assert texts_made(site) == undisturbed.texts
+    assert recorded(folder) == undisturbed.asked.total()
 
 
 def killed_while_it_asks(folder: Path, server: ModelServer, more: int, later_s: float) -> None:
