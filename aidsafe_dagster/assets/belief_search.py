@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from aidsafe_dagster.engines.driver import Progress
-from aidsafe_dagster.recipe.beliefs import PairKind, Search, best_examples, is_done, try_beliefs
+from aidsafe_dagster.recipe.beliefs import PairKind, Search, best_examples
 from aidsafe_dagster.recipe.dialogue import Case
-from aidsafe_dagster.recipe.preference_pairs import conclude
+from aidsafe_dagster.recipe.preference_pairs import iterate
 from aidsafe_dagster.recipe.records import BeliefExample, Failure, PreferencePair
 from aidsafe_dagster.settings import Settings
 
@@ -27,33 +27,24 @@ class Found:
 def search_all(
     searches: Sequence[Search], settings: Settings, drive: Drive, shown_before: Mapping[int, Examples]
 ) -> Found:
-    """All iterations, then the pairs.
+    """Iteration by iteration; a prompt has its pair as soon as no further iteration is due.
 
     `shown_before`: per iteration the examples to show again instead of the best ones.
     """
-    failures: dict[str, PreferencePair | Failure] = {}
+    ended: dict[str, PreferencePair | Failure] = {}
     spent: list[Progress] = []
     for iteration in range(1, settings.pairs.iterations + 1):
         examples = shown_before.get(iteration) or _best(searches, iteration, settings.pairs.examples)
-        going = [s for s in _going(searches, failures) if not is_done(s, settings.pairs)]
+        going = [search for search in searches if search.refined.prompt_id not in ended]
         cases = [
-            Case(s.conversation, try_beliefs(s, iteration, examples[s.kind], settings.pairs, settings.grading))
+            Case(s.conversation, iterate(s, iteration, examples[s.kind], settings.pairs, settings.grading))
             for s in going
         ]
         results, progress = drive(cases, f"iteration {iteration}: ")
         spent.append(progress)
-        failed = zip(going, results, strict=True)
-        failures |= {s.refined.prompt_id: result for s, result in failed if isinstance(result, Failure)}
-    going = _going(searches, failures)
-    pairs, progress = drive(
-        [Case(s.conversation, conclude(s, settings.pairs, settings.grading)) for s in going], "pairs: "
-    )
-    made = failures | {s.refined.prompt_id: pair for s, pair in zip(going, pairs, strict=True)}
-    return Found([made[search.refined.prompt_id] for search in searches], [*spent, progress])
-
-
-def _going(searches: Sequence[Search], failures: Mapping[str, Any]) -> list[Search]:
-    return [search for search in searches if search.refined.prompt_id not in failures]
+        came = zip(going, results, strict=True)
+        ended |= {search.refined.prompt_id: result for search, result in came if not isinstance(result, Search)}
+    return Found([ended[search.refined.prompt_id] for search in searches], spent)
 
 
 def _best(searches: Sequence[Search], iteration: int, most: int) -> Examples:

@@ -126,10 +126,11 @@ class Making:
 
 
 def in_total(parts: Sequence[Progress]) -> Progress:
-    """Several drives of one stage as one: counts are added up, rows are those of the first."""
+    """Several drives of one stage as one: counts are added up, rows are those of the first, of which each ends."""
     return replace(
         parts[-1],
         rows=parts[0].rows,
+        rows_done=parts[0].rows,
         asked=sum(part.asked for part in parts),
         replayed=sum(part.replayed for part in parts),
         read_ahead=sum(part.read_ahead for part in parts),

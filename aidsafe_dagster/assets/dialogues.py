@@ -6,9 +6,10 @@ The stage itself and whoever reads it ahead get it here, so that both ask the sa
 from typing import Any
 
 from aidsafe_dagster.engines.driver import Trail
-from aidsafe_dagster.recipe.beliefs import Search, kind_of_pair, try_beliefs
+from aidsafe_dagster.recipe.beliefs import Search, kind_of_pair
 from aidsafe_dagster.recipe.cot_grades import Versions, grade_versions
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue
+from aidsafe_dagster.recipe.preference_pairs import iterate
 from aidsafe_dagster.recipe.records import CotGrades, Stage
 from aidsafe_dagster.recipe.refined_cots import refine
 from aidsafe_dagster.recipe.round_table import STYLES
@@ -32,7 +33,7 @@ def dialogue_of(stage: Stage, conversation: Conversation, trail: Trail, settings
         case Stage.COT_GRADES:
             return grade_versions(conversation, _versions(trail), settings.grading)
         case Stage.PREFERENCE_PAIRS:
-            return try_beliefs(search_of(conversation, trail, settings), 1, [], settings.pairs, settings.grading)
+            return iterate(search_of(conversation, trail, settings), 1, [], settings.pairs, settings.grading)
     raise AssertionError(f"{stage} has no dialogues")
 
 

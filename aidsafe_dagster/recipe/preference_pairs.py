@@ -6,16 +6,35 @@ sampling are what the paper found too small to learn from.
 """
 
 import hashlib
+from collections.abc import Sequence
 from difflib import SequenceMatcher
 
 from pydantic import Field
 
-from aidsafe_dagster.recipe.beliefs import BeliefSettings, Misled, Search, ask_target, chosen_scores, mean_score, scored
+from aidsafe_dagster.recipe.beliefs import (
+    BeliefSettings,
+    Misled,
+    Search,
+    ask_target,
+    chosen_scores,
+    is_done,
+    mean_score,
+    scored,
+    try_beliefs,
+)
 from aidsafe_dagster.recipe.cot_grades import GradingSettings
 from aidsafe_dagster.recipe.dialogue import Dialogue
 from aidsafe_dagster.recipe.errors import RowFailed
 from aidsafe_dagster.recipe.judging import Subject
-from aidsafe_dagster.recipe.records import BeliefScore, FailureReason, Grade, PreferencePair, Prompt, Stage
+from aidsafe_dagster.recipe.records import (
+    BeliefExample,
+    BeliefScore,
+    FailureReason,
+    Grade,
+    PreferencePair,
+    Prompt,
+    Stage,
+)
 from aidsafe_dagster.recipe.seed_cots import cot_text
 
 
@@ -28,6 +47,24 @@ class PairSettings(BeliefSettings):
     """Share of the benign and borderline prompts whose rejected side refuses needlessly."""
     plain_share: float = Field(default=0.2, ge=0, le=1)
     """Share of the rows on which plain sampling of two answers is measured too: two answers and two grades each."""
+
+
+def iterate(
+    search: Search,
+    iteration: int,
+    examples: Sequence[BeliefExample],
+    settings: PairSettings,
+    grading: GradingSettings,
+) -> Dialogue[Search | PreferencePair]:
+    """One iteration on one prompt; then the pair, if no further iteration is due, else the search to go on with.
+
+    Raises:
+        RowFailed: there is no pair; see `conclude`.
+    """
+    yield from try_beliefs(search, iteration, examples, settings, grading)
+    if iteration < settings.iterations and not is_done(search, settings):
+        return search
+    return (yield from conclude(search, settings, grading))
 
 
 def conclude(search: Search, settings: PairSettings, grading: GradingSettings) -> Dialogue[PreferencePair]:

@@ -10,13 +10,13 @@ from aidsafe_dagster.engines.rehearsal.faults import RehearsalSettings
 from aidsafe_dagster.engines.rehearsal.plan import Plan
 from aidsafe_dagster.quality.tokens import estimate_tokens
 from aidsafe_dagster.recipe.answers import AnswerBounds
-from aidsafe_dagster.recipe.beliefs import PairKind, Search, best_examples, is_done, kind_of_pair, try_beliefs
+from aidsafe_dagster.recipe.beliefs import PairKind, Search, best_examples, kind_of_pair
 from aidsafe_dagster.recipe.cot_grades import GradingSettings, Versions, grade_versions
 from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings, deliberate
 from aidsafe_dagster.recipe.dialogue import Brief, Conversation, Dialogue, Request
 from aidsafe_dagster.recipe.errors import RowFailed
 from aidsafe_dagster.recipe.policies import Policies, load_policies
-from aidsafe_dagster.recipe.preference_pairs import PairSettings, conclude
+from aidsafe_dagster.recipe.preference_pairs import PairSettings, iterate
 from aidsafe_dagster.recipe.records import (
     BeliefExample,
     CotGrades,
@@ -182,13 +182,14 @@ class Play:
     ) -> list[PreferencePair | Failure]:
         """What a batch's searches come to, iteration by iteration."""
         settings, grading = settings or PairSettings(), GradingSettings(judges=judges)
+        came: dict[str, Any] = {search.refined.prompt_id: search for search in searches}
         for iteration in range(1, settings.iterations + 1):
             examples = {kind: self._examples(searches, kind, iteration, settings) for kind in get_args(PairKind)}
-            for search in searches:
-                if not is_done(search, settings):
-                    tried = try_beliefs(search, iteration, examples[search.kind], settings, grading)
-                    asyncio.run(self.talked(search.conversation, tried))
-        return [asyncio.run(self.talked(s.conversation, conclude(s, settings, grading))) for s in searches]
+            for prompt_id, search in came.items():
+                if isinstance(search, Search):
+                    said = iterate(search, iteration, examples[search.kind], settings, grading)
+                    came[prompt_id] = asyncio.run(self.talked(search.conversation, said))
+        return list(came.values())
 
     def _examples(
         self, searches: Sequence[Search], kind: PairKind, iteration: int, settings: PairSettings

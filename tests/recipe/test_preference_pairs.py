@@ -3,11 +3,11 @@ from typing import Any
 
 import pytest
 
-from aidsafe_dagster.recipe.beliefs import Search, try_beliefs
+from aidsafe_dagster.recipe.beliefs import Search
 from aidsafe_dagster.recipe.cot_grades import GradingSettings
-from aidsafe_dagster.recipe.dialogue import Dialogue, Request
+from aidsafe_dagster.recipe.dialogue import Request
 from aidsafe_dagster.recipe.errors import RowFailed
-from aidsafe_dagster.recipe.preference_pairs import PairSettings, conclude, similarity
+from aidsafe_dagster.recipe.preference_pairs import PairSettings, iterate, similarity
 from aidsafe_dagster.recipe.records import Failure, FailureReason, PreferencePair, Role, Stage
 from aidsafe_dagster.recipe.seed_cots import cot_text
 from tests.builders import a_cot_grades, a_grade, a_refined_cot, a_score
@@ -42,11 +42,9 @@ def paired(
     """One iteration, and the pair."""
     search = search or a_search(prompt_kind="harmful")
 
-    def dialogue() -> Dialogue[PreferencePair]:
-        yield from try_beliefs(search, 1, [], settings, grading)
-        return (yield from conclude(search, settings, grading))
-
-    return speak(dialogue(), said)
+    pair, requests = speak(iterate(search, settings.iterations, [], settings, grading), said)
+    assert isinstance(pair, PreferencePair)
+    return pair, requests
 
 
 def failure(
@@ -89,6 +87,18 @@ def test_a_pair_shows_every_belief_that_was_tried() -> None:
     row, _ = paired(said, settings=PairSettings(candidates=2, plain_share=0))
     assert [(c.number, c.score) for c in row.candidates] == [(1, 3.0), (2, 2.0)]
     assert row.rejected_score == 2.0
+
+
+def test_a_prompt_has_its_pair_as_soon_as_no_further_iteration_is_due() -> None:
+    settings = PairSettings(candidates=1, iterations=2, good_enough=2, plain_share=0)
+    found, _ = speak(iterate(a_search(), 1, [], settings, ONE_JUDGE), model(score=2))
+    assert isinstance(found, PreferencePair)
+    search = a_search()
+    going_on, _ = speak(iterate(search, 1, [], settings, ONE_JUDGE), model(score=3))
+    assert going_on is search
+    last, _ = speak(iterate(search, 2, [], settings, ONE_JUDGE), model(score=3))
+    assert isinstance(last, PreferencePair)
+    assert [candidate.iteration for candidate in last.candidates] == [1, 2]
 
 
 def test_a_pair_below_the_margin_is_left_out_and_looks_for_other_beliefs_from_the_start_next_time() -> None:
