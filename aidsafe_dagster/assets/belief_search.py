@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from aidsafe_dagster.assets.dialogues import pair_case
 from aidsafe_dagster.engines.driver import Progress
 from aidsafe_dagster.recipe.beliefs import PairKind, Search, best_examples
 from aidsafe_dagster.recipe.dialogue import Case
-from aidsafe_dagster.recipe.preference_pairs import iterate
 from aidsafe_dagster.recipe.records import BeliefExample, Failure, PreferencePair
 from aidsafe_dagster.settings import Settings
 
@@ -36,10 +36,7 @@ def search_all(
     for iteration in range(1, settings.pairs.iterations + 1):
         examples = shown_before.get(iteration) or _best(searches, iteration, settings.pairs.examples)
         going = [search for search in searches if search.refined.prompt_id not in ended]
-        cases = [
-            Case(s.conversation, iterate(s, iteration, examples[s.kind], settings.pairs, settings.grading))
-            for s in going
-        ]
+        cases = [pair_case(search, iteration, examples[search.kind], settings) for search in going]
         results, progress = drive(cases, f"iteration {iteration}: ")
         spent.append(progress)
         came = zip(going, results, strict=True)

@@ -8,7 +8,7 @@ import dagster as dg
 from aidsafe_dagster.assets.deliberated_cots import deliberated_cots
 from aidsafe_dagster.assets.described import stage_asset
 from aidsafe_dagster.assets.dialogue_stage import Made, Making, begin
-from aidsafe_dagster.assets.dialogues import dialogue_of
+from aidsafe_dagster.assets.dialogues import case_of
 from aidsafe_dagster.assets.gates import GateConfig
 from aidsafe_dagster.assets.metadata import grade_metadata
 from aidsafe_dagster.assets.read_ahead import stages_ahead
@@ -16,7 +16,6 @@ from aidsafe_dagster.assets.refined_cots import refined_cots
 from aidsafe_dagster.assets.single_llm_cots import single_llm_cots
 from aidsafe_dagster.engines.driver import Trail
 from aidsafe_dagster.lake import RECORDS
-from aidsafe_dagster.recipe.dialogue import Case
 from aidsafe_dagster.recipe.records import RefinedCot, Stage
 from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.lake import LakeResource
@@ -35,7 +34,7 @@ def cot_grades(
     settings, cases = engine.load(), []
     for row, trail in _trails(making):
         conversation = making.conversation(row)
-        cases.append(Case(conversation, dialogue_of(Stage.COT_GRADES, conversation, trail, settings)))
+        cases.append(case_of(Stage.COT_GRADES, conversation, trail, settings))
     results, progress = making.drive(cases, then=stages_ahead(making))
     return making.store([case.conversation for case in cases], results, progress, grade_metadata)
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import dagster as dg
 import polars as pl
 
-from aidsafe_dagster.assets.dialogues import dialogue_of
+from aidsafe_dagster.assets.dialogues import case_of
 from aidsafe_dagster.assets.gates import UPSTREAM, GateConfig, require_gate
 from aidsafe_dagster.assets.metadata import (
     REHEARSAL_LABEL,
@@ -53,7 +53,7 @@ def make_dialogue_stage(
     making, settings = begin(context, config, engine, lake, stage), engine.load()
     (upstream,) = UPSTREAM[stage]
     conversations = [(making.conversation(row), row) for row in making.read(upstream, RECORDS[upstream])]
-    cases = [Case(c, dialogue_of(stage, c, {upstream: row}, settings)) for c, row in conversations]
+    cases = [case_of(stage, c, {upstream: row}, settings) for c, row in conversations]
     results, progress = making.drive(cases, then=stages_ahead(making))
     return making.store([case.conversation for case in cases], results, progress)
 

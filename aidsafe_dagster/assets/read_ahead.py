@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from aidsafe_dagster.assets.dialogues import dialogue_of
+from aidsafe_dagster.assets.dialogues import case_of
 from aidsafe_dagster.engines.driver import Next, Trail
 from aidsafe_dagster.lake import RECORDS
 from aidsafe_dagster.quality.predicates import check_row
@@ -65,7 +65,7 @@ class _Reader:
         if records is None or check_row(row, self.settings.checks, self.making.brief.policies):
             return None
         conversation = Conversation(self.making.brief, self.stage, row, self._redraws.get(row.prompt_id, ()))
-        return Case(conversation, dialogue_of(self.stage, conversation, records, self.settings))
+        return case_of(self.stage, conversation, records, self.settings)
 
     def _completed(self, trail: Trail, prompt_id: str) -> Trail | None:
         """With what else the stage needs, from the lake; None when that is still to be made in this run."""

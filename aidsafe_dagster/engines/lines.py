@@ -88,8 +88,8 @@ class Call:
                 waiter.set_exception(error)
 
     def rank(self, *, ending: bool) -> tuple[int, int, int]:
-        """Smaller goes first. With few rows left to start, who is furthest behind does."""
+        """Smaller goes first. With few rows left to start, who has most still to do does."""
         lead = min(self.waiting, key=lambda line: (line.tier, line.index), default=None)
         if lead is None:
             return (1 << 20, 0, 0)
-        return (lead.tier, lead.answers if ending else 0, lead.index)
+        return (lead.tier, lead.answers - lead.case.calls_more if ending else 0, lead.index)

@@ -1,7 +1,7 @@
 """Which call is made, or which row begun, when a slot is free.
 
 Rows that a step waits for come before all that is read ahead. Their order is depth first, so that rows are done as
-early as can be, until few are left to start; then whoever is furthest behind goes first, so that the last rows end
+early as can be, until few are left to start; then whoever has most still to do goes first, so that the last rows end
 together and not one after another.
 """
 

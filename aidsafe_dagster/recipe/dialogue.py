@@ -276,6 +276,8 @@ class Case(Generic[T]):
 
     conversation: Conversation
     dialogue: Dialogue[T]
+    calls_more: int = 0
+    """Calls that it takes beyond what others of its kind take, where that is known before: it may go first."""
 
 
 def _failed(text: str, error: NotAnAnswer) -> RowFailed:

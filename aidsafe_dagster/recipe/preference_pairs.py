@@ -37,6 +37,8 @@ from aidsafe_dagster.recipe.records import (
 )
 from aidsafe_dagster.recipe.seed_cots import cot_text
 
+_PLAIN_ANSWERS = 2
+
 
 class PairSettings(BeliefSettings):
     max_similarity: float = Field(default=0.9, ge=0, le=1)
@@ -65,6 +67,11 @@ def iterate(
     if iteration < settings.iterations and not is_done(search, settings):
         return search
     return (yield from conclude(search, settings, grading))
+
+
+def plain_calls(search: Search, settings: PairSettings, grading: GradingSettings) -> int:
+    """Calls of plain sampling on this row, about; 0 where it is not due."""
+    return _PLAIN_ANSWERS * (1 + len(grading.roles)) if _is_sampled(search, settings) else 0
 
 
 def conclude(search: Search, settings: PairSettings, grading: GradingSettings) -> Dialogue[PreferencePair]:
@@ -114,11 +121,10 @@ def similarity(one: str, other: str) -> float:
 
 def _plain(search: Search, settings: PairSettings, grading: GradingSettings) -> Dialogue[tuple[float, ...]]:
     """Policy scores of two answers without a belief; none when the row is not in the sample or an answer is invalid."""
-    digest = hashlib.blake2b(f"plain:{search.refined.prompt_id}".encode(), digest_size=8).digest()
-    if int.from_bytes(digest) / 2**64 >= settings.plain_share:
+    if not _is_sampled(search, settings):
         return ()
     scores = []
-    for _ in range(2):
+    for _ in range(_PLAIN_ANSWERS):
         try:
             answer = yield from ask_target(search, "")
             subject = Subject("plain", tuple(answer.thoughts), answer.response)
@@ -126,6 +132,11 @@ def _plain(search: Search, settings: PairSettings, grading: GradingSettings) -> 
         except RowFailed:
             return ()
     return tuple(scores)
+
+
+def _is_sampled(search: Search, settings: PairSettings) -> bool:
+    digest = hashlib.blake2b(f"plain:{search.refined.prompt_id}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest) / 2**64 < settings.plain_share
 
 
 def _record(search: Search, worst: Misled, chosen: tuple[BeliefScore, ...], plain: tuple[float, ...]) -> PreferencePair:

@@ -49,6 +49,16 @@ def test_a_row_goes_on_while_others_still_have_not_started(tmp_path: Path) -> No
     assert first_row_done < last_row_started
 
 
+@pytest.mark.parametrize("is_known", [True, False])
+def test_of_the_last_rows_one_that_is_known_to_take_more_calls_does_not_end_after_the_others(
+    tmp_path: Path, is_known: bool
+) -> None:
+    engine, long = ScriptedEngine(), a_case(11, turns=6)
+    long.calls_more = 3 if is_known else 0
+    driven(tmp_path, engine, [*(a_case(n) for n in range(11)), long], DriverSettings(calls_in_flight=2))
+    assert (engine.asked.index(("p11", 3)) < engine.asked.index(("p10", 2))) is is_known
+
+
 def test_what_the_journal_holds_is_not_asked_again(tmp_path: Path) -> None:
     driven(tmp_path, ScriptedEngine(), [a_case(n) for n in range(5)])
     again = ScriptedEngine()
