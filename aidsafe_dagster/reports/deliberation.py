@@ -38,15 +38,10 @@ def cot_tokens(dataset: Dataset) -> dict[str, list[int]]:
 
 def outcomes(dataset: Dataset) -> pl.DataFrame:
     """One line per deliberation: `outcome`, `stalled`, `rounds`, `turns`, `thoughts`."""
-    rows = dataset.rows(Stage.DELIBERATED_COTS, "outcome", "stalled", "turns", "thoughts")
     rounds = pl.col("turns").list.eval(pl.element().struct.field("round")).list.max().fill_null(0)
-    return rows.select(
-        "outcome",
-        "stalled",
-        rounds.alias("rounds"),
-        pl.col("turns").list.len(),
-        pl.col("thoughts").list.len(),
-    )
+    told = ("outcome", "stalled", rounds.alias("rounds"), pl.col("turns").list.len(), pl.col("thoughts").list.len())
+    columns = ("outcome", "stalled", "turns", "thoughts")
+    return dataset.shaped(Stage.DELIBERATED_COTS, columns, lambda rows: rows.select(*told))
 
 
 def _outcome_tables(dataset: Dataset) -> list[Table]:
@@ -69,10 +64,12 @@ def _outcome_tables(dataset: Dataset) -> list[Table]:
 
 
 def _verdict_tables(dataset: Dataset) -> list[Table]:
-    rows = dataset.rows(Stage.REFINED_COTS, "judgements", "rests_on_dropped")
+    given = pl.col("judgements").list.eval(pl.element().struct.field("verdict"))
+    columns = ("judgements", "rests_on_dropped")
+    rows = dataset.shaped(Stage.REFINED_COTS, columns, lambda rows: rows.with_columns(given))
     if not rows.height:
         return []
-    verdicts = rows["judgements"].explode().struct.field("verdict").to_list()
+    verdicts = rows["judgements"].explode().to_list()
     lines = [(_words(v), count(verdicts.count(v)), share(verdicts.count(v), len(verdicts))) for v in ThoughtVerdict]
     rests = int(rows["rests_on_dropped"].sum())
     note = f"Of {count(len(verdicts))} deliberated thoughts in {count(rows.height)} rows; in {count(rests)} rows a "

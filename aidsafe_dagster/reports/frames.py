@@ -1,6 +1,6 @@
 """The rows that a report is about, read by column: models' rows, or the rehearsal's where there are no others."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +15,7 @@ from aidsafe_dagster.recipe.records import Failure, Record, Stage
 from aidsafe_dagster.tables import schema_of
 
 R = TypeVar("R", bound=Record)
+Shape = Callable[[pl.DataFrame], pl.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,15 @@ class Dataset:
             SetupError: a file is damaged.
         """
         return _read(self.lake, stage, self.made(stage), columns, prompt_ids)
+
+    def shaped(self, stage: Stage, columns: Sequence[str], shape: Shape) -> pl.DataFrame:
+        """What `shape` makes of these columns, batch after batch, where all of their text at once would be much.
+
+        Raises:
+            SetupError: a file is damaged.
+        """
+        parts = [[batch] for batch in self.made(stage)] or [[]]
+        return pl.concat([shape(_read(self.lake, stage, part, columns)) for part in parts])
 
     @cached_property
     def failures(self) -> pl.DataFrame:

@@ -12,15 +12,15 @@ import polars as pl
 
 from aidsafe_dagster.quality.statistics import Estimate, mean_interval, paired_difference
 from aidsafe_dagster.recipe.records import METRICS, Metric, Stage, Version
-from aidsafe_dagster.reports.frames import Dataset
+from aidsafe_dagster.reports.frames import Dataset, Shape
 
 VERSIONS: tuple[Version, ...] = get_args(Version)
 
 
 def grade_lines(dataset: Dataset) -> pl.DataFrame:
     """One line per grade: `prompt_id`, `prompt_kind`, `version`, `judge`, `model`, `refusal`, and the six scores."""
-    grades = _unnested(dataset, "grades")
-    return grades.with_columns(pl.col(metric).struct.field("score").alias(metric) for metric in METRICS)
+    scores = [pl.col(metric).struct.field("score").alias(metric) for metric in METRICS]
+    return _unnested(dataset, "grades", lambda grades: grades.with_columns(scores))
 
 
 def comparison_lines(dataset: Dataset) -> pl.DataFrame:
@@ -33,10 +33,11 @@ def ungraded_lines(dataset: Dataset) -> pl.DataFrame:
     return _unnested(dataset, "ungraded")
 
 
-def _unnested(dataset: Dataset, column: str) -> pl.DataFrame:
-    rows = dataset.rows(Stage.COT_GRADES, "prompt_id", "prompt_kind", column)
-    lines = rows.filter(pl.col(column).list.len() > 0).explode(column)
-    return lines.unnest(column)
+def _unnested(dataset: Dataset, column: str, shape: Shape = lambda lines: lines) -> pl.DataFrame:
+    def lines(rows: pl.DataFrame) -> pl.DataFrame:
+        return shape(rows.filter(pl.col(column).list.len() > 0).explode(column).unnest(column))
+
+    return dataset.shaped(Stage.COT_GRADES, ("prompt_id", "prompt_kind", column), lines)
 
 
 def versions_of(lines: pl.DataFrame) -> tuple[Version, ...]:

@@ -15,7 +15,9 @@ _MOST = 24
 
 
 def policies_section(dataset: Dataset, policies: Policies) -> Section:
-    rows = dataset.rows(Stage.REFINED_COTS, "prompt_id", "category", "applicable_policies", "thoughts")
+    rules = pl.col("thoughts").list.eval(pl.struct(pl.element().struct.field("rules")))
+    columns = ("prompt_id", "category", "applicable_policies", "thoughts")
+    rows = dataset.shaped(Stage.REFINED_COTS, columns, lambda rows: rows.with_columns(rules))
     if not rows.height:
         return Section(TITLE, "No row was refined yet (stage refined_cots).")
     silent = uncovered_policies(rows, policies)
