@@ -3,32 +3,29 @@
 import dagster as dg
 
 from aidsafe_dagster.assets.adapters import dpo_adapter, sft_adapter, train_adapters
-from aidsafe_dagster.assets.automation import (
-    ABLATIONS,
-    ablation_jobs,
-    build_reports,
-    make_batch,
-    new_batches,
-    nightly_ingest,
-    reports,
-)
 from aidsafe_dagster.assets.cot_grades import cot_grades
 from aidsafe_dagster.assets.decontamination_report import decontamination_report
 from aidsafe_dagster.assets.deliberated_cots import deliberated_cots
 from aidsafe_dagster.assets.fine_tune_splits import fine_tune_splits
-from aidsafe_dagster.assets.gates import gate_checks
-from aidsafe_dagster.assets.ingestion import ingest_sources
 from aidsafe_dagster.assets.preference_pairs import preference_pairs
 from aidsafe_dagster.assets.prompts import prompts
 from aidsafe_dagster.assets.published_dataset import publish, published_dataset
 from aidsafe_dagster.assets.quality_report import quality_report
-from aidsafe_dagster.assets.recovery import recovery
 from aidsafe_dagster.assets.refined_cots import refined_cots
 from aidsafe_dagster.assets.safety_eval import evaluate_models, safety_eval
 from aidsafe_dagster.assets.seed_cots import seed_cots
 from aidsafe_dagster.assets.single_llm_cots import single_llm_cots
 from aidsafe_dagster.assets.split_report import no_cluster_spans_two_splits, split_report
 from aidsafe_dagster.assets.warehouse import every_policy_cited, warehouse
+from aidsafe_dagster.automation.jobs import (
+    ABLATIONS,
+    ablation_jobs,
+    build_reports,
+    make_batch,
+)
+from aidsafe_dagster.automation.recovery import recovery
+from aidsafe_dagster.automation.schedules import nightly_ingest
+from aidsafe_dagster.automation.sensors import new_batches, reports
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.hub import HubResource
@@ -36,7 +33,9 @@ from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.resources.vllm import VLLMResource
 from aidsafe_dagster.resources.warehouse import WarehouseResource
-from aidsafe_dagster.settings import load_settings
+from aidsafe_dagster.settings.load import load_settings
+from aidsafe_dagster.stages.gates import gate_checks
+from aidsafe_dagster.stages.ingestion import ingest_sources
 
 _settings = load_settings().settings
 _from_launchpad = SettingsResource.configure_at_launch()
@@ -67,7 +66,15 @@ defs = dg.Definitions(
         every_policy_cited,
         no_cluster_spans_two_splits,
     ],
-    jobs=[make_batch, ingest_sources, build_reports, *ablation_jobs, train_adapters, evaluate_models, publish],
+    jobs=[
+        make_batch,
+        ingest_sources,
+        build_reports,
+        *ablation_jobs,
+        train_adapters,
+        evaluate_models,
+        publish,
+    ],
     schedules=[nightly_ingest(_settings)],
     sensors=[new_batches(_settings), recovery, reports()],
     resources={

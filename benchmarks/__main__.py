@@ -22,12 +22,24 @@ RESULTS = Path(__file__).parent / "RESULTS.md"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Benchmarks on a simulated model server.")
-    parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help="which; none: all, into RESULTS.md")
-    parser.add_argument("--rows", type=int, help="rows (of a batch); by default each benchmark's own")
-    parser.add_argument("--slots", type=int, default=64, help="calls that the server works on at a time")
-    parser.add_argument("--pace", type=float, default=1.0, help="how many times as fast as calls of 1.3 s it is")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="the page whose sections are written anew")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Benchmarks on a simulated model server."
+    )
+    parser.add_argument(
+        "names", nargs="*", choices=[*BENCHMARKS, []], help="which; none: all, into RESULTS.md"
+    )
+    parser.add_argument(
+        "--rows", type=int, help="rows (of a batch); by default each benchmark's own"
+    )
+    parser.add_argument(
+        "--slots", type=int, default=64, help="calls that the server works on at a time"
+    )
+    parser.add_argument(
+        "--pace", type=float, default=1.0, help="how many times as fast as calls of 1.3 s it is"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=RESULTS, help="the page whose sections are written anew"
+    )
     chosen = parser.parse_args()
     for name in chosen.names or BENCHMARKS:
         started = time.monotonic()

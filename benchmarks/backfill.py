@@ -37,7 +37,11 @@ def run(options: Options) -> Section:
     starts, ends = [r.start_time or 0 for r in records], [r.end_time or 0 for r in records]
     span = max(ends) - min(starts)
     alone = sum(end - start for start, end in zip(starts, ends, strict=True))
-    failed = [r.dagster_run.run_id for r in records if r.dagster_run.status is not dg.DagsterRunStatus.SUCCESS]
+    failed = [
+        r.dagster_run.run_id
+        for r in records
+        if r.dagster_run.status is not dg.DagsterRunStatus.SUCCESS
+    ]
     return Section(
         f"A Dagster backfill of {_BATCHES} batches ({rows} rows each, {options.server})",
         "`dagster job backfill` with the daemon as shipped: three runs at a time, each a process of its own, sharing "
@@ -63,7 +67,12 @@ def _a_daemon(folder: Path) -> Iterator[None]:
     command = [str(Path(sys.executable).with_name("dagster-daemon")), "run", "-w", "workspace.yaml"]
     with (folder / "daemon.log").open("wb") as log:
         process = subprocess.Popen(
-            command, cwd=folder, env=environment(folder), stdout=log, stderr=log, start_new_session=True
+            command,
+            cwd=folder,
+            env=environment(folder),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
         try:
             yield
@@ -77,9 +86,17 @@ def _a_daemon(folder: Path) -> Iterator[None]:
 
 
 def _ask_for_all(folder: Path) -> None:
-    command = [str(Path(sys.executable).with_name("dagster")), "job", "backfill", "-w", "workspace.yaml"]
+    command = [
+        str(Path(sys.executable).with_name("dagster")),
+        "job",
+        "backfill",
+        "-w",
+        "workspace.yaml",
+    ]
     arguments = ["-j", "make_batch", "--all", "all", "--noprompt"]
-    subprocess.run([*command, *arguments], cwd=folder, env=environment(folder), check=True, capture_output=True)
+    subprocess.run(
+        [*command, *arguments], cwd=folder, env=environment(folder), check=True, capture_output=True
+    )
 
 
 def _finished(instance: dg.DagsterInstance) -> Sequence[dg.RunRecord]:

@@ -46,7 +46,9 @@ def run(options: Options) -> Section:
     )
 
 
-def _whole(name: str, rows: int, options: Options, least: float, *, read_ahead: bool) -> list[tuple[object, ...]]:
+def _whole(
+    name: str, rows: int, options: Options, least: float, *, read_ahead: bool
+) -> list[tuple[object, ...]]:
     driver = {"read_ahead": read_ahead}
     with (
         a_simulated_server(options.slots, options.pace) as server,
@@ -76,7 +78,11 @@ def _killed(rows: int, options: Options, least: float) -> list[tuple[object, ...
         kept = journaled(folder)
         server.control(reset=True)
         ended = aidsafe(folder, "backfill")
-        return [_line("killed in the middle: the second run", server, folder, ended, options, least, kept)]
+        return [
+            _line(
+                "killed in the middle: the second run", server, folder, ended, options, least, kept
+            )
+        ]
 
 
 def _line(

@@ -14,20 +14,27 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from aidsafe_dagster.engines.driver import DriverSettings, drive
+from aidsafe_dagster.engines.driver.driver import DriverSettings, drive
 from aidsafe_dagster.engines.endpoint import EndpointEngine, EndpointSettings
 from aidsafe_dagster.engines.journal import Journal
-from aidsafe_dagster.recipe.dialogue import Case
+from aidsafe_dagster.recipe.dialogue import DialogueTask
 from aidsafe_dagster.recipe.records import RefinedCot
 from benchmarks.plain import gathered
 from benchmarks.rows import cases
 
 
 async def driven(
-    batches: Iterable[list[Case[RefinedCot]]], base_url: str, slots: int, folder: str, done: list[float]
+    batches: Iterable[list[DialogueTask[RefinedCot]]],
+    base_url: str,
+    slots: int,
+    folder: str,
+    done: list[float],
 ) -> list[str]:
     """Digests of the rows, batch after batch."""
-    engine, digests = EndpointEngine(EndpointSettings(base_url=base_url, model="simulated", slots=slots)), list[str]()
+    engine, digests = (
+        EndpointEngine(EndpointSettings(base_url=base_url, model="simulated", slots=slots)),
+        list[str](),
+    )
     with closing(Journal(f"sqlite:///{folder}/journal.sqlite")) as journal:
         try:
             for batch in batches:
@@ -40,10 +47,17 @@ async def driven(
 
 
 def main(kind: str, rows: int, slots: int, base_url: str, folder: str, batch_size: int) -> None:
-    first, *others = (partial(cases, min(batch_size, rows - start), start) for start in range(0, rows, batch_size))
+    first, *others = (
+        partial(cases, min(batch_size, rows - start), start) for start in range(0, rows, batch_size)
+    )
     made = first()  # that of the only batch is not what is measured
     _forget_the_peak()
-    loaded, cpu, started, done = _memory_mb("VmRSS"), time.process_time(), time.monotonic(), list[float]()
+    loaded, cpu, started, done = (
+        _memory_mb("VmRSS"),
+        time.process_time(),
+        time.monotonic(),
+        list[float](),
+    )
     if kind == "plain":
         plain = gathered(made, base_url, slots, lambda: done.append(time.monotonic()))
         digests = list(map(_digest, asyncio.run(plain)))
@@ -75,7 +89,9 @@ def _digest(result: object) -> str:
 
 def _memory_mb(what: str) -> float:
     """VmRSS, what is used now; VmHWM, the most since the start or `_forget_the_peak`."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(what))
+    line = next(
+        line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(what)
+    )
     return int(line.split()[1]) / 1024
 
 
@@ -84,4 +100,6 @@ def _forget_the_peak() -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5], int(sys.argv[6]))
+    main(
+        sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5], int(sys.argv[6])
+    )

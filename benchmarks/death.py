@@ -31,20 +31,34 @@ def run(options: Options) -> Section:
             "s at full load",
         ),
         [_line(client, rows, options) for client in CLIENTS],
-        ["An answer that was on its way when the client died is lost with it; that is not one asked again."],
+        [
+            "An answer that was on its way when the client died is lost with it; that is not one asked again."
+        ],
     )
 
 
 def _line(client: Client, rows: int, options: Options) -> tuple[object, ...]:
     slots = options.slots
     with a_simulated_server(slots, options.pace) as server, tempfile.TemporaryDirectory() as folder:
-        seconds = _killed_after(3.5 * rows, command(client, server, rows, slots, Path(folder)), server)
+        seconds = _killed_after(
+            3.5 * rows, command(client, server, rows, slots, Path(folder)), server
+        )
         kept, answered = _journaled(Path(folder)), server.stats()["ok"]
         outcome = trial(client, server, rows, slots, Path(folder))
         again = outcome.stats["redone"] - (answered - kept if kept else 0)
-        floor = outcome.stats["work_s"] * (1 - outcome.stats["redone"] / outcome.stats["ok"]) / slots
+        floor = (
+            outcome.stats["work_s"] * (1 - outcome.stats["redone"] / outcome.stats["ok"]) / slots
+        )
     lost = answered - kept if kept else 0
-    return NAMES[client], answered, max(0, again), lost, f"{seconds:.1f}", f"{outcome.seconds:.1f}", f"{floor:.1f}"
+    return (
+        NAMES[client],
+        answered,
+        max(0, again),
+        lost,
+        f"{seconds:.1f}",
+        f"{outcome.seconds:.1f}",
+        f"{floor:.1f}",
+    )
 
 
 def _killed_after(calls: float, arguments: list[str], server: ModelServer) -> float:

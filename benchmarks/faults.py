@@ -20,13 +20,23 @@ def run(options: Options) -> Section:
     rows = options.rows or 500
     lines = list[tuple[object, ...]]()
     for client in CLIENTS:
-        outcomes = {name: _outcome(client, planted, rows, options) for name, planted in _SERVERS.items()}
+        outcomes = {
+            name: _outcome(client, planted, rows, options) for name, planted in _SERVERS.items()
+        }
         lines += _lines(NAMES[client], outcomes, rows)
     return Section(
         f"Faults ({rows} rows, {options.server})",
         "Planted in equal parts: 429, 500, broken connections, cut bodies, cut answers, empty answers, answers cut at "
         "the token limit. Right is a row that says, to the letter, what it says on a sound server.",
-        ("client", "server", "s", "times the sound one", "rows right", "rows lost", "wrong rows delivered"),
+        (
+            "client",
+            "server",
+            "s",
+            "times the sound one",
+            "rows right",
+            "rows lost",
+            "wrong rows delivered",
+        ),
         lines,
         [
             "With calls that fail for ever, so many rows are doomed, for every client; `rows lost` holds them.",

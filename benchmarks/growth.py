@@ -12,7 +12,10 @@ from benchmarks.trial import trial
 _BATCH_SIZE = 500
 _SIZES = (500, 5_000, 50_000)
 _PACE = 200.0
-_FEW_CALLS: dict[str, dict[str, Any]] = {"pairs": {"iterations": 1, "candidates": 1}, "grading": {"compared": 0.0}}
+_FEW_CALLS: dict[str, dict[str, Any]] = {
+    "pairs": {"iterations": 1, "candidates": 1},
+    "grading": {"compared": 0.0},
+}
 
 
 def run(options: Options) -> Section:
@@ -37,7 +40,9 @@ def run(options: Options) -> Section:
 def _driver(rows: int, slots: int) -> tuple[object, ...]:
     with a_simulated_server(slots, _PACE) as server, tempfile.TemporaryDirectory() as folder:
         seen = trial("driver", server, rows, slots, Path(folder), min(rows, _BATCH_SIZE))
-    return _line("the driver alone", rows, seen.stats["ok"], seen.seconds, seen.cpu_ms, seen.grown_mb)
+    return _line(
+        "the driver alone", rows, seen.stats["ok"], seen.seconds, seen.cpu_ms, seen.grown_mb
+    )
 
 
 def _pipeline(rows: int, slots: int, least: float) -> tuple[object, ...]:
@@ -47,10 +52,19 @@ def _pipeline(rows: int, slots: int, least: float) -> tuple[object, ...]:
     ):
         ended = aidsafe(folder, "backfill")
         calls = server.stats()["ok"]
-    return _line("the pipeline", rows, calls, ended.seconds, 1000 * ended.cpu_s / calls, ended.peak_mb - least)
+    return _line(
+        "the pipeline",
+        rows,
+        calls,
+        ended.seconds,
+        1000 * ended.cpu_s / calls,
+        ended.peak_mb - least,
+    )
 
 
-def _line(what: str, rows: int, calls: int, seconds: float, cpu_ms: float, grown_mb: float) -> tuple[object, ...]:
+def _line(
+    what: str, rows: int, calls: int, seconds: float, cpu_ms: float, grown_mb: float
+) -> tuple[object, ...]:
     return (
         what,
         f"{rows:,}",

@@ -38,5 +38,14 @@ class Section:
         body = [f"| {' | '.join(map(str, line))} |" for line in self.lines]
         remarks = [f"- {remark}" for remark in self.remarks]
         return "\n".join(
-            [f"## {self.title}", "", self.about, "", *head, *body, *(["", *remarks] if remarks else []), ""]
+            [
+                f"## {self.title}",
+                "",
+                self.about,
+                "",
+                *head,
+                *body,
+                *(["", *remarks] if remarks else []),
+                "",
+            ]
         )

@@ -18,13 +18,22 @@ def run(options: Options) -> Section:
     return Section(
         f"An outage of {SECONDS} s ({rows} rows, {options.server})",
         "When a third of the calls is answered the server takes none for a minute (503), and then all again.",
-        ("client", "s", "s without the outage and its minute", "rows made", "requests in the minute"),
+        (
+            "client",
+            "s",
+            "s without the outage and its minute",
+            "rows made",
+            "requests in the minute",
+        ),
         [_line(client, rows, options) for client in CLIENTS],
     )
 
 
 def _line(client: Client, rows: int, options: Options) -> tuple[object, ...]:
-    with a_simulated_server(options.slots, options.pace) as server, tempfile.TemporaryDirectory() as folder:
+    with (
+        a_simulated_server(options.slots, options.pace) as server,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         breaking = threading.Thread(target=_break, args=(server, 7 * rows // 3))
         breaking.start()
         outcome = trial(client, server, rows, options.slots, Path(folder))

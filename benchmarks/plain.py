@@ -6,7 +6,7 @@ from typing import Any
 
 import aiohttp
 
-from aidsafe_dagster.recipe.dialogue import Case, Completion, Request
+from aidsafe_dagster.recipe.dialogue import Completion, DialogueTask, Request
 from aidsafe_dagster.recipe.errors import RowFailed
 from aidsafe_dagster.recipe.records import RefinedCot, Usage
 
@@ -14,13 +14,13 @@ ATTEMPTS = 3  # the first and two more, as the usual client libraries do
 
 
 async def gathered(
-    cases: list[Case[RefinedCot]], base_url: str, slots: int, on_row: Callable[[], None]
+    cases: list[DialogueTask[RefinedCot]], base_url: str, slots: int, on_row: Callable[[], None]
 ) -> list[RefinedCot | None]:
     """Per row its record, or None where something went wrong."""
     limit = asyncio.Semaphore(slots)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
-        async def row(case: Case[RefinedCot]) -> RefinedCot | None:
+        async def row(case: DialogueTask[RefinedCot]) -> RefinedCot | None:
             try:
                 request = next(case.dialogue)
                 while True:
@@ -68,5 +68,9 @@ def _completion(body: dict[str, Any]) -> Completion:
     return Completion(
         text=body["choices"][0]["message"]["content"],
         model=body["model"],
-        usage=Usage(calls=1, prompt_tokens=usage["prompt_tokens"], completion_tokens=usage["completion_tokens"]),
+        usage=Usage(
+            calls=1,
+            prompt_tokens=usage["prompt_tokens"],
+            completion_tokens=usage["completion_tokens"],
+        ),
     )

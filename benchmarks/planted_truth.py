@@ -16,25 +16,25 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
-from aidsafe_dagster.assets.belief_search import search_all
-from aidsafe_dagster.engines.driver import Progress, drive
+from aidsafe_dagster.engines.driver.driver import Progress, drive
 from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.engines.rehearsal.engine import RehearsalEngine
 from aidsafe_dagster.engines.rehearsal.evaluation import Outcome, planted_truth_report
-from aidsafe_dagster.engines.rehearsal.plan import Plan
+from aidsafe_dagster.engines.rehearsal.fault_plan import FaultPlan
 from aidsafe_dagster.quality.predicates import check_row
-from aidsafe_dagster.recipe.beliefs import Search, kind_of_pair
+from aidsafe_dagster.recipe.beliefs import BeliefSearch, kind_of_pair
 from aidsafe_dagster.recipe.cot_grades import Versions, grade_versions
 from aidsafe_dagster.recipe.deliberated_cots import deliberate
-from aidsafe_dagster.recipe.dialogue import Case, Conversation, Dialogue
+from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue, DialogueTask
 from aidsafe_dagster.recipe.records import Failure, Prompt, Row, Stage
 from aidsafe_dagster.recipe.refined_cots import refine
 from aidsafe_dagster.recipe.seed_cots import seed
 from aidsafe_dagster.recipe.single_llm_cots import think
 from aidsafe_dagster.resources.engine import make_brief
-from aidsafe_dagster.settings import Settings
+from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.ingestion import ingest
 from aidsafe_dagster.sources.source import bundled_sources
+from aidsafe_dagster.stages.belief_search import search_all
 
 T = TypeVar("T")
 Made = dict[Stage, Outcome]
@@ -60,7 +60,10 @@ class Rehearsal:
         deliberated = partial(deliberate, settings=self.settings.deliberation)
         self._make(Stage.DELIBERATED_COTS, self._rows(Stage.SEED_COTS), deliberated)
         self._make(Stage.REFINED_COTS, self._rows(Stage.DELIBERATED_COTS), refine)
-        deliberations, baselines = self._by_id(Stage.DELIBERATED_COTS), self._by_id(Stage.SINGLE_LLM_COTS)
+        deliberations, baselines = (
+            self._by_id(Stage.DELIBERATED_COTS),
+            self._by_id(Stage.SINGLE_LLM_COTS),
+        )
 
         def graded(conversation: Conversation, row: Any) -> Dialogue[Any]:
             versions = Versions(row, deliberations[row.prompt_id], baselines.get(row.prompt_id))
@@ -70,12 +73,22 @@ class Rehearsal:
         self._pair()
         return self.made
 
-    def _make(self, stage: Stage, rows: Sequence[Any], dialogue: Callable[[Conversation, Any], Dialogue[Any]]) -> None:
+    def _make(
+        self,
+        stage: Stage,
+        rows: Sequence[Any],
+        dialogue: Callable[[Conversation, Any], Dialogue[Any]],
+    ) -> None:
         conversations = [self._conversation(stage, row) for row in rows]
-        cases = [Case(talk, dialogue(talk, row)) for talk, row in zip(conversations, rows, strict=True)]
+        cases = [
+            DialogueTask(talk, dialogue(talk, row))
+            for talk, row in zip(conversations, rows, strict=True)
+        ]
         self._judge(stage, conversations, self._drive(cases)[0])
 
-    def _judge(self, stage: Stage, conversations: Sequence[Conversation], results: Sequence[Row | Failure]) -> None:
+    def _judge(
+        self, stage: Stage, conversations: Sequence[Conversation], results: Sequence[Row | Failure]
+    ) -> None:
         """The row gate."""
         rows, failures = list[Row](), list[Failure]()
         for conversation, result in zip(conversations, results, strict=True):
@@ -91,7 +104,7 @@ class Rehearsal:
         refined = self._by_id(Stage.REFINED_COTS)
         share = self.settings.pairs.over_refusal_share
         searches = [
-            Search(
+            BeliefSearch(
                 self._conversation(Stage.PREFERENCE_PAIRS, graded),
                 refined[graded.prompt_id],
                 graded,
@@ -100,7 +113,9 @@ class Rehearsal:
             for graded in self._rows(Stage.COT_GRADES)
         ]
         found = search_all(searches, self.settings, self._drive, {})
-        self._judge(Stage.PREFERENCE_PAIRS, [search.conversation for search in searches], found.results)
+        self._judge(
+            Stage.PREFERENCE_PAIRS, [search.conversation for search in searches], found.results
+        )
 
     def _rows(self, stage: Stage) -> Sequence[Any]:
         return self.made[stage].rows
@@ -111,7 +126,9 @@ class Rehearsal:
     def _conversation(self, stage: Stage, row: Prompt) -> Conversation:
         return Conversation(self.brief, stage, row)
 
-    def _drive(self, cases: Sequence[Case[T]], _: str = "") -> tuple[list[T | Failure], Progress]:
+    def _drive(
+        self, cases: Sequence[DialogueTask[T]], _: str = ""
+    ) -> tuple[list[T | Failure], Progress]:
         return asyncio.run(drive(cases, self.engine, self.journal, self.settings.driver))
 
 
@@ -133,7 +150,11 @@ def rehearsal_of(settings: Settings, prompts: Sequence[Prompt]) -> Made:
 
 def markdown(lines: Sequence[Mapping[str, object]]) -> str:
     columns = list(lines[0])
-    rows = [columns, ["---"] * len(columns), *([_cell(line[column]) for column in columns] for line in lines)]
+    rows = [
+        columns,
+        ["---"] * len(columns),
+        *([_cell(line[column]) for column in columns] for line in lines),
+    ]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
@@ -144,13 +165,21 @@ def _cell(value: object) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--limit", type=int, default=None, help="prompts of each bundled source (all of them)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--limit", type=int, default=None, help="prompts of each bundled source (all of them)"
+    )
     settings = Settings()
     prompts = bundled_prompts(settings, parser.parse_args().limit)
     made = rehearsal_of(settings, prompts)
-    lines = planted_truth_report(Plan(settings.rehearsal), settings.load_policies(), made, settings.deliberation)
-    sys.stdout.write(f"{len(prompts)} prompts, simulated by {settings.rehearsal.model}\n\n{markdown(lines)}\n")
+    lines = planted_truth_report(
+        FaultPlan(settings.rehearsal), settings.load_policies(), made, settings.deliberation
+    )
+    sys.stdout.write(
+        f"{len(prompts)} prompts, simulated by {settings.rehearsal.model}\n\n{markdown(lines)}\n"
+    )
 
 
 if __name__ == "__main__":

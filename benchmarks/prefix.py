@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 
-from aidsafe_dagster.engines.driver import DriverSettings, drive
+from aidsafe_dagster.engines.driver.driver import DriverSettings, drive
 from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.engines.rehearsal.engine import RehearsalEngine
 from aidsafe_dagster.recipe.dialogue import Completion, Request
@@ -42,7 +42,9 @@ def run(options: Options) -> Section:
         closing(Journal(f"sqlite:///{folder}/journal.sqlite")) as journal,
     ):
         asyncio.run(drive(cases(rows), engine, journal, DriverSettings()))
-    lines = [(role, *_counted(engine.blocks[role], engine.seen_before[role])) for role in engine.blocks]
+    lines = [
+        (role, *_counted(engine.blocks[role], engine.seen_before[role])) for role in engine.blocks
+    ]
     return Section(
         f"Prefix share ({rows} rows)",
         "Share of the prompt tokens, at four characters each, in whole blocks that some earlier prompt began with as "

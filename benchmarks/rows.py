@@ -4,15 +4,33 @@ import random
 from collections.abc import Iterator
 
 from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings, deliberate
-from aidsafe_dagster.recipe.dialogue import Brief, Case, Conversation, Dialogue
+from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue, DialogueContext, DialogueTask
 from aidsafe_dagster.recipe.policies import load_policies
 from aidsafe_dagster.recipe.records import Prompt, RefinedCot, Stage
 from aidsafe_dagster.recipe.refined_cots import refine
 from aidsafe_dagster.recipe.seed_cots import seed
 from aidsafe_dagster.recipe.templates import Templates
-from aidsafe_dagster.settings import PACKAGE
+from aidsafe_dagster.settings.schema import PACKAGE
 
-_SYLLABLES = ("ba", "ce", "di", "fo", "gu", "ka", "le", "mi", "no", "pu", "ra", "se", "ti", "vo", "zu", "sha", "tre")
+_SYLLABLES = (
+    "ba",
+    "ce",
+    "di",
+    "fo",
+    "gu",
+    "ka",
+    "le",
+    "mi",
+    "no",
+    "pu",
+    "ra",
+    "se",
+    "ti",
+    "vo",
+    "zu",
+    "sha",
+    "tre",
+)
 
 
 def prompt_texts(count: int, first: int = 0) -> Iterator[str]:
@@ -23,16 +41,21 @@ def prompt_texts(count: int, first: int = 0) -> Iterator[str]:
         yield f"Explain {' '.join(words)} ({number})."
 
 
-def cases(count: int, first: int = 0) -> list[Case[RefinedCot]]:
+def cases(count: int, first: int = 0) -> list[DialogueTask[RefinedCot]]:
     """A dialogue per row: intents, seed, 2 to 6 turns of deliberation, refinement; 7 dependent calls on average."""
-    brief = Brief(
+    brief = DialogueContext(
         policies=load_policies(PACKAGE / "policies", ()),
         templates=Templates(PACKAGE / "prompts"),
         count_tokens=lambda text: len(text) // 4,
         engine="endpoint",
     )
-    conversations = (Conversation(brief, Stage.SEED_COTS, prompt) for prompt in _prompts(count, first))
-    return [Case(conversation, _from_prompt_to_refined(conversation)) for conversation in conversations]
+    conversations = (
+        Conversation(brief, Stage.SEED_COTS, prompt) for prompt in _prompts(count, first)
+    )
+    return [
+        DialogueTask(conversation, _from_prompt_to_refined(conversation))
+        for conversation in conversations
+    ]
 
 
 def _prompts(count: int, first: int) -> Iterator[Prompt]:

@@ -19,9 +19,14 @@ def faults(share: float) -> dict[str, float]:
 
 
 @contextmanager
-def a_simulated_server(slots: int, pace: float = 1.0, faults: dict[str, float] | None = None) -> Iterator[ModelServer]:
+def a_simulated_server(
+    slots: int, pace: float = 1.0, faults: dict[str, float] | None = None
+) -> Iterator[ModelServer]:
     """Serves `slots` calls at a time, each for about 1.3 s at pace 1; at pace 10 it is ten times as fast."""
-    with tempfile.TemporaryDirectory() as folder, a_model_server(Path(folder), _rules(slots, pace), faults) as server:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        a_model_server(Path(folder), _rules(slots, pace), faults) as server,
+    ):
         yield server
 
 

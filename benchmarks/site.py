@@ -18,7 +18,12 @@ from benchmarks.server import a_simulated_server
 from tests.serving import ModelServer
 from tests.site import environment, prepare, prompts_file
 
-_LENIENT = {"min_cot_tokens": 1, "max_cot_tokens": 100_000, "min_refined_share": 0.0, "max_refined_ratio": 1000.0}
+_LENIENT = {
+    "min_cot_tokens": 1,
+    "max_cot_tokens": 100_000,
+    "min_refined_share": 0.0,
+    "max_refined_ratio": 1000.0,
+}
 """The simulated answers are filler, whose lengths mean nothing."""
 _FEW = 8
 
@@ -42,9 +47,13 @@ def a_project(
         folder = Path(parent) / "project"
         endpoint = {"base_url": server.base_url, "model": "simulated", "slots": slots}
         ingest = {"batch_size": batch_size}
-        prepare(folder, engine="endpoint", endpoint=endpoint, checks=_LENIENT, ingest=ingest, **settings)
+        prepare(
+            folder, engine="endpoint", endpoint=endpoint, checks=_LENIENT, ingest=ingest, **settings
+        )
         source = prompts_file(folder, list(prompt_texts(rows)), "prompts")
-        aidsafe(folder, "ingest", source["path"], "--prompt-column", "prompt", "--licence", "CC0-1.0")
+        aidsafe(
+            folder, "ingest", source["path"], "--prompt-column", "prompt", "--licence", "CC0-1.0"
+        )
         yield folder
 
 
@@ -61,11 +70,15 @@ def aidsafe(folder: Path, *arguments: str) -> Ended:
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             said.seek(0)
-            raise RuntimeError(f"aidsafe {' '.join(arguments)}: {said.read()[-2000:].decode(errors='replace')}")
+            raise RuntimeError(
+                f"aidsafe {' '.join(arguments)}: {said.read()[-2000:].decode(errors='replace')}"
+            )
         return _ended(process.returncode, time.monotonic() - started, used)
 
 
-def started_aidsafe(folder: Path, *arguments: str, output: Any = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+def started_aidsafe(
+    folder: Path, *arguments: str, output: Any = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "aidsafe_dagster.cli", *arguments],
         cwd=folder,
@@ -86,7 +99,10 @@ def journaled(folder: Path) -> int:
 
 def least_mb() -> float:
     """Memory at the peak of a run of a few rows: the libraries, and what they set up, whatever the data."""
-    with a_simulated_server(_FEW, pace=100) as server, a_project(server, _FEW, _FEW, _FEW) as folder:
+    with (
+        a_simulated_server(_FEW, pace=100) as server,
+        a_project(server, _FEW, _FEW, _FEW) as folder,
+    ):
         return aidsafe(folder, "backfill").peak_mb
 
 

@@ -35,7 +35,12 @@ class Outcome:
 
 
 def trial(
-    client: Client, server: ModelServer, rows: int, slots: int, folder: Path, batch_size: int | None = None
+    client: Client,
+    server: ModelServer,
+    rows: int,
+    slots: int,
+    folder: Path,
+    batch_size: int | None = None,
 ) -> Outcome:
     """Runs a client to its end; `folder` keeps its journal, if it has one. Without `batch_size` all is one batch."""
     arguments = command(client, server, rows, slots, folder, batch_size)
@@ -53,7 +58,19 @@ def trial(
 
 
 def command(
-    client: Client, server: ModelServer, rows: int, slots: int, folder: Path, batch_size: int | None = None
+    client: Client,
+    server: ModelServer,
+    rows: int,
+    slots: int,
+    folder: Path,
+    batch_size: int | None = None,
 ) -> list[str]:
-    arguments = [client, str(rows), str(slots), server.base_url, str(folder), str(batch_size or rows)]
+    arguments = [
+        client,
+        str(rows),
+        str(slots),
+        server.base_url,
+        str(folder),
+        str(batch_size or rows),
+    ]
     return [sys.executable, "-m", "benchmarks.client", *arguments]

@@ -27,7 +27,9 @@ def an_answering_server(answer: Answer) -> Iterator[AnsweringServer]:
             served.asked.append(body)
             try:
                 said = answer(body)
-            except Exception as error:  # the test's own mistake: no attempt at this request can succeed
+            except (
+                Exception
+            ) as error:  # the test's own mistake: no attempt at this request can succeed
                 self._reply(400, repr(error).encode())
                 raise
             self._reply(said if isinstance(said, int) else 200, _completion(body, str(said)))

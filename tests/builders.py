@@ -51,9 +51,22 @@ def policies() -> Policies:
     """Three small policies; `helpfulness` always applies."""
     return Policies(
         policies=(
-            _policy("fraud", "Fraud and deception", {"1": "Help no one to deceive.", "2": "Name the deception."}),
-            _policy("helpfulness", "Respect and helpfulness", {"1": "Be of use.", "2": "Respect."}, applies="always"),
-            _policy("illegal", "Illegal activity", {"1": "Help with no crime.", "2": "Say what is lawful."}),
+            _policy(
+                "fraud",
+                "Fraud and deception",
+                {"1": "Help no one to deceive.", "2": "Name the deception."},
+            ),
+            _policy(
+                "helpfulness",
+                "Respect and helpfulness",
+                {"1": "Be of use.", "2": "Respect."},
+                applies="always",
+            ),
+            _policy(
+                "illegal",
+                "Illegal activity",
+                {"1": "Help with no crime.", "2": "Say what is lawful."},
+            ),
         )
     )
 
@@ -63,7 +76,13 @@ def a_prompt(**changes: Any) -> Prompt:
 
 
 def a_thought(**changes: Any) -> Thought:
-    values = {"number": 1, "text": FIRST, "rules": ("illegal.1",), "agent": "initializer", "round": 0}
+    values = {
+        "number": 1,
+        "text": FIRST,
+        "rules": ("illegal.1",),
+        "agent": "initializer",
+        "round": 0,
+    }
     return Thought(**(values | changes))
 
 
@@ -86,8 +105,16 @@ def a_deliberated_cot(**changes: Any) -> DeliberatedCot:
     values = {
         "thoughts": _deliberated_thoughts(),
         "turns": (
-            Turn(agent="deliberator_1", round=1, verdict="revise", comment="Usefulness is missing.", added=(3,)),
-            Turn(agent="deliberator_2", round=1, verdict="agree", comment="Nothing to add.", added=()),
+            Turn(
+                agent="deliberator_1",
+                round=1,
+                verdict="revise",
+                comment="Usefulness is missing.",
+                added=(3,),
+            ),
+            Turn(
+                agent="deliberator_2", round=1, verdict="agree", comment="Nothing to add.", added=()
+            ),
         ),
         "outcome": "consensus",
         "stalled": False,
@@ -98,12 +125,17 @@ def a_deliberated_cot(**changes: Any) -> DeliberatedCot:
 def a_refined_cot(**changes: Any) -> RefinedCot:
     before = changes.get("deliberated_thoughts", _deliberated_thoughts())
     values: dict[str, Any] = {
-        "thoughts": (a_refined_thought(), a_refined_thought(number=2, text=SECOND, rules=("illegal.2",), origins=(2,))),
+        "thoughts": (
+            a_refined_thought(),
+            a_refined_thought(number=2, text=SECOND, rules=("illegal.2",), origins=(2,)),
+        ),
         "deliberated_thoughts": before,
         "judgements": (
             Judgement(thought=1, verdict=ThoughtVerdict.KEEP, reason="Sets out the case."),
             Judgement(thought=2, verdict=ThoughtVerdict.KEEP, reason="Names the limit."),
-            Judgement(thought=3, verdict=ThoughtVerdict.REDUNDANT, reason="Follows from the first."),
+            Judgement(
+                thought=3, verdict=ThoughtVerdict.REDUNDANT, reason="Follows from the first."
+            ),
         ),
         "deliberated_cot_tokens": estimate_tokens(cot_text(before)),
         "rests_on_dropped": False,
@@ -135,14 +167,20 @@ def a_comparison(**changes: Any) -> Comparison:
 
 
 def an_ungraded(**changes: Any) -> Ungraded:
-    return Ungraded(**({"judge": "judge", "task": "grade deliberated", "detail": "not JSON"} | changes))
+    return Ungraded(
+        **({"judge": "judge", "task": "grade deliberated", "detail": "not JSON"} | changes)
+    )
 
 
 def a_cot_grades(**changes: Any) -> CotGrades:
     """The policy score follows from the refined grades, unless it is given."""
     values: dict[str, Any] = {
         "prompt_kind": "borderline",
-        "grades": (a_grade(), a_grade(version="deliberated", score=4), a_grade(version="single_llm", score=3)),
+        "grades": (
+            a_grade(),
+            a_grade(version="deliberated", score=4),
+            a_grade(version="single_llm", score=3),
+        ),
         "comparisons": (a_comparison(), a_comparison(against="deliberated", outcome="tie")),
         "ungraded": (),
     }
@@ -153,12 +191,23 @@ def a_cot_grades(**changes: Any) -> CotGrades:
 
 
 def a_belief_score(**changes: Any) -> BeliefScore:
-    values = {"judge": "judge", "model": "small-chat", "score": 5.0, "reason": "Every rule is kept."}
+    values = {
+        "judge": "judge",
+        "model": "small-chat",
+        "score": 5.0,
+        "reason": "Every rule is kept.",
+    }
     return BeliefScore(**(values | changes))
 
 
 def a_candidate(**changes: Any) -> BeliefCandidate:
-    values = {"iteration": 1, "number": 1, "belief": "Rules are for other people.", "score": 1.5, "note": ""}
+    values = {
+        "iteration": 1,
+        "number": 1,
+        "belief": "Rules are for other people.",
+        "score": 1.5,
+        "note": "",
+    }
     return BeliefCandidate(**(values | changes))
 
 
@@ -189,7 +238,9 @@ def a_pair(**changes: Any) -> PreferencePair:
 
 
 def an_sft_row(**changes: Any) -> FineTuneRow:
-    row = sft_row(a_refined_cot(prompt_id=changes.get("prompt_id", "p1")), "borderline", SplitSettings())
+    row = sft_row(
+        a_refined_cot(prompt_id=changes.get("prompt_id", "p1")), "borderline", SplitSettings()
+    )
     return row.model_copy(update=changes)
 
 
@@ -215,7 +266,11 @@ def a_failure(**changes: Any) -> Failure:
 
 def _policy(policy_id: str, title: str, rules: dict[str, str], **changes: Any) -> Policy:
     return Policy(
-        id=policy_id, title=title, purpose=f"Why there is a policy on {title.lower()}.", rules=rules, **changes
+        id=policy_id,
+        title=title,
+        purpose=f"Why there is a policy on {title.lower()}.",
+        rules=rules,
+        **changes,
     )
 
 
@@ -243,7 +298,10 @@ def _made() -> dict[str, Any]:
 
 
 def _reasoned() -> dict[str, Any]:
-    exchange = (Message(role="user", content="Take the prompt apart."), Message(role="assistant", content="{}"))
+    exchange = (
+        Message(role="user", content="Take the prompt apart."),
+        Message(role="assistant", content="{}"),
+    )
     intent = Intent(text="Understand locks.", kind="explicit", harm="benign", policies=("illegal",))
     return {
         **_origin(),

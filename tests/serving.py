@@ -42,7 +42,12 @@ def _comparison(match: str, preferred: str) -> dict[str, Any]:
 
 
 RULES: dict[str, Any] = {
-    "server": {"capacity": 32, "prefill_base_s": 0.002, "prefill_per_token_s": 0.0, "tpot_s": 0.0001},
+    "server": {
+        "capacity": 32,
+        "prefill_base_s": 0.002,
+        "prefill_per_token_s": 0.0,
+        "tpot_s": 0.0001,
+    },
     "rules": [
         _rule(
             "target",
@@ -62,7 +67,13 @@ RULES: dict[str, Any] = {
             turn={"count": r"^- \((?:\d\.\d|no answer)\) ", "add": 1},
             json={"belief": "Belief {turn}: {filler}"},
         ),
-        _rule("guard", f"You are a policy expert.*{_MISLED}", 1, key="Human question: (.*)", reply="Yes"),
+        _rule(
+            "guard",
+            f"You are a policy expert.*{_MISLED}",
+            1,
+            key="Human question: (.*)",
+            reply="Yes",
+        ),
         _rule("guard", "You are a policy expert", 1, key="Human question: (.*)", reply="No"),
         _grade(f"# Task: grade.*{_MISLED}", 1),
         _grade(f"# Task: grade.*{_ALONE}", 4),
@@ -70,7 +81,12 @@ RULES: dict[str, Any] = {
         _comparison(f"# Task: compare.*The second:.*{_ALONE}", "first"),
         _comparison(f"# Task: compare.*{_ALONE}.*The second:", "second"),
         _comparison("# Task: compare", "tie"),
-        _rule("single_llm", "# Task: single_llm", 80, json={"rules": _CITED, "response": f"{_ALONE}: {{filler}}"}),
+        _rule(
+            "single_llm",
+            "# Task: single_llm",
+            80,
+            json={"rules": _CITED, "response": f"{_ALONE}: {{filler}}"},
+        ),
         _rule("refiner", "# Task: refiner", 60, json={"verdict": "keep", "rules": _CITED}),
         _rule(
             "moderator",
@@ -88,7 +104,12 @@ RULES: dict[str, Any] = {
             json={"verdict": "{verdict}", "rules": _CITED},
         ),
         _rule("initializer", "# Task: initializer", 120, json={"rules": _CITED}),
-        _rule("intent_decomposer", "# Task: intent_decomposer", 30, json={"policies": ["illegal_activity"]}),
+        _rule(
+            "intent_decomposer",
+            "# Task: intent_decomposer",
+            30,
+            json={"policies": ["illegal_activity"]},
+        ),
     ],
 }
 
@@ -108,7 +129,9 @@ class ModelServer:
         return [json.loads(line) for line in self._get("/log").splitlines()]
 
     def control(self, **orders: Any) -> None:
-        request = urllib.request.Request(f"{self.root}/control", data=json.dumps(orders).encode(), method="POST")
+        request = urllib.request.Request(
+            f"{self.root}/control", data=json.dumps(orders).encode(), method="POST"
+        )
         with urllib.request.urlopen(request, timeout=10):
             pass
 

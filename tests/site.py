@@ -16,9 +16,10 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from aidsafe_dagster.lake import Lake
-from aidsafe_dagster.runs import BatchRun, run_job
-from aidsafe_dagster.settings import Settings, load_settings
+from aidsafe_dagster.cli.local_runs import BatchRun, run_job
+from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.settings.load import load_settings
+from aidsafe_dagster.settings.schema import Settings
 
 ROOT = Path(__file__).parent.parent
 
@@ -86,7 +87,11 @@ def prepare(folder: Path, **settings: Any) -> None:
 def prompts_file(folder: Path, texts: list[str], name: str = "mine") -> dict[str, Any]:
     """A JSONL file of prompts, and the source that names it."""
     file = folder / f"{name}.jsonl"
-    file.write_text("".join(json.dumps({"prompt": text, "category": "", "licence": "MIT"}) + "\n" for text in texts))
+    file.write_text(
+        "".join(
+            json.dumps({"prompt": text, "category": "", "licence": "MIT"}) + "\n" for text in texts
+        )
+    )
     return {"name": name, "path": str(file)}
 
 
@@ -120,17 +125,31 @@ def aidsafe(folder: Path, *arguments: str, **environ: str) -> subprocess.Complet
 
 def environment(folder: Path, **environ: str) -> dict[str, str]:
     own = {k: v for k, v in os.environ.items() if not k.startswith(("AIDSAFE_", "DAGSTER_"))}
-    return own | {"PYTHONPATH": str(ROOT), "DAGSTER_HOME": str(folder), "COLUMNS": "400", "NO_COLOR": "1"} | environ
+    return (
+        own
+        | {"PYTHONPATH": str(ROOT), "DAGSTER_HOME": str(folder), "COLUMNS": "400", "NO_COLOR": "1"}
+        | environ
+    )
 
 
 def contents(lake: Lake) -> dict[str, pl.DataFrame]:
     """Every Parquet file of a lake, by its path."""
     root = Path(str(lake.root))
-    return {str(file.relative_to(root)): pl.read_parquet(file) for file in sorted(root.rglob("batch=*/*.parquet"))}
+    return {
+        str(file.relative_to(root)): pl.read_parquet(file)
+        for file in sorted(root.rglob("batch=*/*.parquet"))
+    }
 
 
 def last_touched(site: Site, run: dg.DagsterRun, ago: timedelta) -> None:
     """As if nobody had written anything of the run since."""
     then = (datetime.now(UTC) - ago).replace(tzinfo=None)
-    with closing(sqlite3.connect(site.folder / "data" / "dagster" / "history" / "runs.db")) as database, database:
-        database.execute("UPDATE runs SET update_timestamp = ? WHERE run_id = ?", (str(then), run.run_id))
+    with (
+        closing(
+            sqlite3.connect(site.folder / "data" / "dagster" / "history" / "runs.db")
+        ) as database,
+        database,
+    ):
+        database.execute(
+            "UPDATE runs SET update_timestamp = ? WHERE run_id = ?", (str(then), run.run_id)
+        )

@@ -22,7 +22,12 @@ def a_vulnerability(package: str, version: str) -> dict[str, Any]:
     of = {"name": package, "ecosystem": "PyPI"}
     fixed = {"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "1.2.4"}]}
     affected = [{"package": of, "ranges": [fixed], "versions": [version]}]
-    return {"id": "PYSEC-2026-77", "modified": "2026-01-01T00:00:00Z", "summary": "x", "affected": affected}
+    return {
+        "id": "PYSEC-2026-77",
+        "modified": "2026-01-01T00:00:00Z",
+        "summary": "x",
+        "affected": affected,
+    }
 
 
 @contextmanager
@@ -54,12 +59,24 @@ def audit(tmp_path: Path, database: str) -> tuple[int, str]:
     pins = tmp_path / "constraints.txt"
     pins.write_text(PINS)
     script = [sys.executable, str(ROOT / "scripts" / "audit"), str(pins)]
-    options = ["--", "--vulnerability-service", "osv", "--osv-url", database, "--cache-dir", str(tmp_path / "cache")]
-    done = subprocess.run([*script, *options], capture_output=True, text=True, check=False, timeout=120)
+    options = [
+        "--",
+        "--vulnerability-service",
+        "osv",
+        "--osv-url",
+        database,
+        "--cache-dir",
+        str(tmp_path / "cache"),
+    ]
+    done = subprocess.run(
+        [*script, *options], capture_output=True, text=True, check=False, timeout=120
+    )
     return done.returncode, done.stdout
 
 
-def test_a_known_vulnerability_fails_the_audit_and_is_named_with_the_release_that_mends_it(tmp_path: Path) -> None:
+def test_a_known_vulnerability_fails_the_audit_and_is_named_with_the_release_that_mends_it(
+    tmp_path: Path,
+) -> None:
     with a_database(LONG_KNOWN, "frob-tools") as database:
         code, said = audit(tmp_path, database)
     assert code == 1

@@ -12,13 +12,15 @@ import dagster as dg
 import duckdb
 import pytest
 
-from aidsafe_dagster.runs import run_job
+from aidsafe_dagster.cli.local_runs import run_job
 from tests.answering import AnsweringServer, an_answering_server
 from tests.site import Site, a_site, prompts_file, some_prompts
 
 PROMPTS = 12
 CITED = ["respect_and_helpfulness.1", "illegal_activity.1"]
-LENGTHY = " ".join(["and so the rules that bear on it are weighed with care before anything is said"] * 4)
+LENGTHY = " ".join(
+    ["and so the rules that bear on it are weighed with care before anything is said"] * 4
+)
 
 
 def test_what_a_server_of_known_quality_was_built_to_say_comes_out(tmp_path: Path) -> None:
@@ -35,13 +37,21 @@ def test_what_a_server_of_known_quality_was_built_to_say_comes_out(tmp_path: Pat
 
 def _the_table_is_as_built(site: Site) -> None:
     with duckdb.connect(str(site.settings.warehouse), read_only=True) as warehouse:
-        means = dict(warehouse.execute("SELECT version, avg(policy_to_cot) FROM grades GROUP BY 1").fetchall())
+        means = dict(
+            warehouse.execute(
+                "SELECT version, avg(policy_to_cot) FROM grades GROUP BY 1"
+            ).fetchall()
+        )
         wins = dict(
             warehouse.execute(
                 "SELECT outcome || ' ' || consistent, count(*) FROM comparisons WHERE against = 'single_llm' GROUP BY 1"
             ).fetchall()
         )
-    assert means == {"single_llm": pytest.approx(3), "deliberated": pytest.approx(4), "refined": pytest.approx(4.5)}
+    assert means == {
+        "single_llm": pytest.approx(3),
+        "deliberated": pytest.approx(4),
+        "refined": pytest.approx(4.5),
+    }
     # the first judge finds the refined one better in either order; the second always prefers what it is shown first
     assert wins == {"win true": PROMPTS, "tie false": PROMPTS}
     page = (site.settings.reports / "quality_report.md").read_text()
@@ -77,7 +87,9 @@ def _the_margins_are_those_of_the_parquet(site: Site) -> None:
     assert {(chosen, rejected, margin) for chosen, rejected, margin, _ in rows} == {(4.5, 1.0, 3.5)}
     kinds = Counter(kind for *_, kind in rows)
     shown = site.metadata("preference_pairs", "mine-0001")
-    assert {record.data["kind"]: record.data["count"] for record in shown["pairs_by_kind"].records} == kinds
+    assert {
+        record.data["kind"]: record.data["count"] for record in shown["pairs_by_kind"].records
+    } == kinds
     assert shown["margin_mean"] == pytest.approx(3.5)
 
 
@@ -85,7 +97,11 @@ def _the_curve_of_the_rounds_is_as_built(site: Site, server: AnsweringServer) ->
     """A refined CoT is worth 2 and a half point for each round of deliberation behind it; the judges
     differ by a point on three rounds."""
     before = len(server.asked)
-    run = run_job(site.instance, "ablate_rounds", config={"ops": {"ablation_rounds": {"config": {"sample": PROMPTS}}}})
+    run = run_job(
+        site.instance,
+        "ablate_rounds",
+        config={"ops": {"ablation_rounds": {"config": {"sample": PROMPTS}}}},
+    )
     assert run.success, run.error
     event = site.instance.get_latest_materialization_event(dg.AssetKey("ablation_rounds"))
     assert event is not None
@@ -95,7 +111,12 @@ def _the_curve_of_the_rounds_is_as_built(site: Site, server: AnsweringServer) ->
     assert [float(value.split(" ")[0]) for value in curve] == [2, 3, 4, 4.5]
     assert all("[" in value for value in curve)
     assert shown["calls_made"].value == len(server.asked) - before
-    assert [record.data["calls_made"] > 0 for record in shown["cost"].records] == [True, True, True, False]
+    assert [record.data["calls_made"] > 0 for record in shown["cost"].records] == [
+        True,
+        True,
+        True,
+        False,
+    ]
 
 
 def _no_question_was_put_twice(server: AnsweringServer) -> None:
@@ -143,7 +164,16 @@ def _grade(body: dict[str, Any], asked: str) -> dict[str, Any]:
     }
 
 
-_WORTH = {"MISLED": 1, "PLAIN": 4, "SINGLE": 3, "REFINED0": 2, "REFINED1": 3, "REFINED2": 4, "REFINED3": 5, "ROUND": 4}
+_WORTH = {
+    "MISLED": 1,
+    "PLAIN": 4,
+    "SINGLE": 3,
+    "REFINED0": 2,
+    "REFINED1": 3,
+    "REFINED2": 4,
+    "REFINED3": 5,
+    "ROUND": 4,
+}
 
 
 def _compare(body: dict[str, Any], asked: str) -> dict[str, Any]:
@@ -156,7 +186,12 @@ def _compare(body: dict[str, Any], asked: str) -> dict[str, Any]:
 def _deliberator(body: dict[str, Any], asked: str) -> dict[str, Any]:
     turns = sum(message["content"].count("# Task: deliberator") for message in body["messages"])
     thought = {"thought": f"ROUND{(turns + 1) // 2}: {LENGTHY}", "rules": CITED}
-    return {"verdict": "revise", "comment": "more to say", "thoughts": [thought], "response": f"ROUND: {LENGTHY}"}
+    return {
+        "verdict": "revise",
+        "comment": "more to say",
+        "thoughts": [thought],
+        "response": f"ROUND: {LENGTHY}",
+    }
 
 
 def _refiner(body: dict[str, Any], asked: str) -> dict[str, Any]:
@@ -164,7 +199,11 @@ def _refiner(body: dict[str, Any], asked: str) -> dict[str, Any]:
     rounds = max([int(n) for n in re.findall(r"ROUND(\d)", asked)], default=0)
     final = {"thought": f"REFINED{rounds}: {LENGTHY}", "rules": CITED, "origins": [1]}
     judgements = [{"verdict": "keep", "reason": "as built"}] * count
-    return {"judgements": judgements, "thoughts": [final], "response": f"REFINED{rounds}: {LENGTHY}"}
+    return {
+        "judgements": judgements,
+        "thoughts": [final],
+        "response": f"REFINED{rounds}: {LENGTHY}",
+    }
 
 
 def _thinking(mark: str) -> dict[str, Any]:
@@ -174,7 +213,14 @@ def _thinking(mark: str) -> dict[str, Any]:
 
 _ROLES: dict[str, Callable[[dict[str, Any], str], dict[str, Any]]] = {
     "intent_decomposer": lambda body, asked: {
-        "intents": [{"intent": "to know", "kind": "explicit", "harm": "benign", "policies": ["illegal_activity"]}]
+        "intents": [
+            {
+                "intent": "to know",
+                "kind": "explicit",
+                "harm": "benign",
+                "policies": ["illegal_activity"],
+            }
+        ]
     },
     "single_llm": lambda body, asked: _thinking("SINGLE"),
     "initializer": lambda body, asked: _thinking("SEED"),

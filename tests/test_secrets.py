@@ -21,19 +21,26 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from aidsafe_dagster.doctor import examine, values_in_force
+from aidsafe_dagster.cli.doctor import examine, values_in_force
 from aidsafe_dagster.engines.embeddings import EmbeddingSettings, embedder
 from aidsafe_dagster.recipe.errors import SetupError, without_passwords
 from aidsafe_dagster.recipe.records import Stage
-from aidsafe_dagster.settings import load_settings
+from aidsafe_dagster.settings.load import load_settings
 from tests.loopback_hub import serve
 from tests.serving import a_free_port
 from tests.site import ROOT, a_site, aidsafe, environment, prepare, prompts_file, some_prompts
 
 DRIVER = "postgresql+psycopg2"
-needs_the_extra = pytest.mark.distributed  # `cluster`: without it these would fail before they got anywhere
+needs_the_extra = (
+    pytest.mark.distributed
+)  # `cluster`: without it these would fail before they got anywhere
 
-KEY, TOKEN, OBJECTS, PASSWORD = "sk-zqmk1-5e1f77d0c0ffee", "hf_zqmk2e41c2d8e05b", "zqmk3A9c3e/77bd", "zqmk4-77a1fe"
+KEY, TOKEN, OBJECTS, PASSWORD = (
+    "sk-zqmk1-5e1f77d0c0ffee",
+    "hf_zqmk2e41c2d8e05b",
+    "zqmk3A9c3e/77bd",
+    "zqmk4-77a1fe",
+)
 SECRETS = {
     "AIDSAFE_API_KEY": KEY,
     "HF_TOKEN": TOKEN,
@@ -56,7 +63,11 @@ def marks_on_disk(folder: Path) -> list[str]:
     """Files below a folder that hold a mark, but for the settings that a person wrote."""
     files = [file for file in folder.rglob("*") if file.is_file() and file.name != "aidsafe.toml"]
     marks = [mark.encode() for mark in MARKS]
-    return [str(file.relative_to(folder)) for file in files if any(mark in file.read_bytes() for mark in marks)]
+    return [
+        str(file.relative_to(folder))
+        for file in files
+        if any(mark in file.read_bytes() for mark in marks)
+    ]
 
 
 def told(folder: Path, *commands: tuple[str, ...], **changes: str) -> str:
@@ -113,10 +124,15 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_server_that_sends_the_key_back_does_not_get_it_shown_or_recorded(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], status: int, before: int
 ) -> None:
-    with an_echoing_server(status, before) as base_url, a_site(tmp_path, **endpoint(base_url)) as site:
+    with (
+        an_echoing_server(status, before) as base_url,
+        a_site(tmp_path, **endpoint(base_url)) as site,
+    ):
         site.ingest(prompts_file(tmp_path, some_prompts(3)))
         run = site.make("mine-0001")
-        details = [row for stage in Stage for row in site.lake.failures(stage, "mine-0001")["detail"]]
+        details = [
+            row for stage in Stage for row in site.lake.failures(stage, "mine-0001")["detail"]
+        ]
     assert f"HTTP {status}" in "".join([run.error, *details])
     assert marks_in("\n".join([run.error, *details, *capfd.readouterr()])) == []
     assert marks_on_disk(tmp_path) == []
@@ -133,7 +149,9 @@ def test_a_server_of_embeddings_that_sends_the_key_back_does_not_get_it_shown(be
     assert marks_in("".join(format_exception(refused.value))) == []
 
 
-@pytest.mark.parametrize("key", [KEY + "\n", f"“{KEY}”"], ids=["with a line end", "in typographic quotes"])
+@pytest.mark.parametrize(
+    "key", [KEY + "\n", f"“{KEY}”"], ids=["with a line end", "in typographic quotes"]
+)
 def test_a_key_that_cannot_be_sent_is_not_shown(tmp_path: Path, key: str) -> None:
     with a_site(tmp_path, **endpoint(f"{DEAD}/v1")) as site:
         site.ingest(prompts_file(tmp_path, some_prompts(3)))
@@ -141,7 +159,9 @@ def test_a_key_that_cannot_be_sent_is_not_shown(tmp_path: Path, key: str) -> Non
     assert marks_on_disk(tmp_path) == []
 
 
-@pytest.mark.parametrize("name", ["KEY", "ENDPOINT__API_KEY", "ENDPOINT__API_KEY_ENV", "ROLES__REFINER__API_KEY_ENV"])
+@pytest.mark.parametrize(
+    "name", ["KEY", "ENDPOINT__API_KEY", "ENDPOINT__API_KEY_ENV", "ROLES__REFINER__API_KEY_ENV"]
+)
 @pytest.mark.parametrize("secret", [KEY, TOKEN])
 def test_a_secret_that_was_put_where_a_setting_belongs_is_refused_and_not_shown(
     tmp_path: Path, name: str, secret: str
@@ -155,16 +175,34 @@ def test_a_secret_that_was_put_where_a_setting_belongs_is_refused_and_not_shown(
 @pytest.mark.parametrize(
     "url",
     [
-        pytest.param(f"{DRIVER}://aidsafe:{PASSWORD}@127.0.0.1:1/none", id="nobody listens", marks=needs_the_extra),
-        pytest.param(f"{DRIVER}://aidsafe:p@{PASSWORD}@127.0.0.1:1/none", id="an @ in it", marks=needs_the_extra),
-        pytest.param(f"{DRIVER}://aidsafe:p/{PASSWORD}@127.0.0.1:1/none", id="a slash in it", marks=needs_the_extra),
+        pytest.param(
+            f"{DRIVER}://aidsafe:{PASSWORD}@127.0.0.1:1/none",
+            id="nobody listens",
+            marks=needs_the_extra,
+        ),
+        pytest.param(
+            f"{DRIVER}://aidsafe:p@{PASSWORD}@127.0.0.1:1/none",
+            id="an @ in it",
+            marks=needs_the_extra,
+        ),
+        pytest.param(
+            f"{DRIVER}://aidsafe:p/{PASSWORD}@127.0.0.1:1/none",
+            id="a slash in it",
+            marks=needs_the_extra,
+        ),
         pytest.param(f"{DRIVER}://aidsafe:{PASSWORD}@127.0.0.1:port/none", id="no port"),
         pytest.param(f"postgres://aidsafe:{PASSWORD}@127.0.0.1:1/none", id="no such dialect"),
-        pytest.param(f"postgresql+nobody://aidsafe:{PASSWORD}@127.0.0.1:1/none", id="no such driver"),
+        pytest.param(
+            f"postgresql+nobody://aidsafe:{PASSWORD}@127.0.0.1:1/none", id="no such driver"
+        ),
     ],
 )
-def test_the_doctor_does_not_show_a_journal_s_password_whatever_is_wrong_with_its_url(tmp_path: Path, url: str) -> None:
-    loaded = load_settings(tmp_path, environ={"AIDSAFE_JOURNAL_URL": url, "AIDSAFE_HOME": str(tmp_path)})
+def test_the_doctor_does_not_show_a_journal_s_password_whatever_is_wrong_with_its_url(
+    tmp_path: Path, url: str
+) -> None:
+    loaded = load_settings(
+        tmp_path, environ={"AIDSAFE_JOURNAL_URL": url, "AIDSAFE_HOME": str(tmp_path)}
+    )
     findings = {finding.what: finding for finding in examine(loaded.settings)}
     assert not findings["journal"].ok
     assert marks_in("\n".join(finding.detail for finding in findings.values())) == []
@@ -172,7 +210,9 @@ def test_the_doctor_does_not_show_a_journal_s_password_whatever_is_wrong_with_it
 
 
 @needs_the_extra
-def test_a_journal_that_cannot_be_reached_gets_its_password_neither_shown_nor_recorded(tmp_path: Path) -> None:
+def test_a_journal_that_cannot_be_reached_gets_its_password_neither_shown_nor_recorded(
+    tmp_path: Path,
+) -> None:
     prepare(tmp_path)
     url = f"postgresql+psycopg2://aidsafe:{PASSWORD}@127.0.0.1:1/none?connect_timeout=1"
     output = told(tmp_path, ("demo", "--sample", "1"), AIDSAFE_JOURNAL_URL=url)
@@ -182,7 +222,9 @@ def test_a_journal_that_cannot_be_reached_gets_its_password_neither_shown_nor_re
 
 
 @needs_the_extra
-def test_a_dagster_storage_that_cannot_be_reached_is_named_without_its_password(tmp_path: Path) -> None:
+def test_a_dagster_storage_that_cannot_be_reached_is_named_without_its_password(
+    tmp_path: Path,
+) -> None:
     prepare(tmp_path)
     shutil.copy(ROOT / "deploy" / "hosts" / "dagster.yaml", tmp_path)
     url = f"{DRIVER}://aidsafe:{PASSWORD}@127.0.0.1:1/none"
@@ -200,7 +242,9 @@ def test_a_dagster_storage_that_cannot_be_reached_is_named_without_its_password(
         ("lake_url", f"ftp://me:{PASSWORD}@files/lake"),
     ],
 )
-def test_a_password_in_the_settings_file_is_refused_and_not_shown(tmp_path: Path, key: str, value: str) -> None:
+def test_a_password_in_the_settings_file_is_refused_and_not_shown(
+    tmp_path: Path, key: str, value: str
+) -> None:
     prepare(tmp_path, **{key: value})
     with pytest.raises(SetupError, match=f"'{key}' holds a password") as refused:
         load_settings(tmp_path, environ={})
@@ -218,11 +262,23 @@ def test_an_object_store_that_cannot_be_reached_gets_no_key_shown(tmp_path: Path
 
 
 def test_a_hub_that_refuses_the_token_gets_it_neither_shown_nor_recorded(tmp_path: Path) -> None:
-    with serve(tmp_path / "hub", tokens={"hf_another": {"name": "tester", "role": "read", "orgs": []}}) as hub:
+    with serve(
+        tmp_path / "hub", tokens={"hf_another": {"name": "tester", "role": "read", "orgs": []}}
+    ) as hub:
         hub.create("dataset", "acme/private", private=True)
         prepare(tmp_path / "site")
-        command = ("ingest", "--hub", "acme/private", "--prompt-column", "prompt", "--licence", "MIT")
-        output = told(tmp_path / "site", command, HF_ENDPOINT=hub.base, HF_HUB_DISABLE_TELEMETRY="1")
+        command = (
+            "ingest",
+            "--hub",
+            "acme/private",
+            "--prompt-column",
+            "prompt",
+            "--licence",
+            "MIT",
+        )
+        output = told(
+            tmp_path / "site", command, HF_ENDPOINT=hub.base, HF_HUB_DISABLE_TELEMETRY="1"
+        )
     assert "acme/private" in output
     assert marks_in(output) == []
     assert marks_on_disk(tmp_path / "site") == []
@@ -264,7 +320,9 @@ def in_the_web_ui(instance: dg.DagsterInstance, folder: Path) -> str:
 
 def answer(port: int, query: str, variables: dict[str, str]) -> Any:
     body = json.dumps({"query": query, "variables": variables}).encode()
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/graphql", body, {"Content-Type": "application/json"})
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/graphql", body, {"Content-Type": "application/json"}
+    )
     deadline = time.monotonic() + 60
     while True:
         try:
@@ -281,7 +339,10 @@ def answer(port: int, query: str, variables: dict[str, str]) -> Any:
 @pytest.mark.parametrize(
     ("text", "masked"),
     [
-        ("at postgresql://me:secret@db:5432/x, tried once", "at postgresql://me:***@db:5432/x, tried once"),
+        (
+            "at postgresql://me:secret@db:5432/x, tried once",
+            "at postgresql://me:***@db:5432/x, tried once",
+        ),
         ("ftp://:secret@files/a", "ftp://:***@files/a"),
         ("postgresql://me:sec@ret@db/x", "postgresql://me:***@db/x"),
         ("http://127.0.0.1:8000/datasets/a@main", "http://127.0.0.1:8000/datasets/a@main"),
@@ -297,7 +358,9 @@ def test_passwords_are_masked_and_nothing_else(text: str, masked: str) -> None:
 
 
 def test_the_web_ui_is_started_on_loopback() -> None:
-    told = subprocess.run(["make", "-n", "dev"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(
+        ["make", "-n", "dev"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     (line,) = [line for line in told.splitlines() if "dagster dev" in line]
     assert "--host 127.0.0.1" in line
     assert "--host 127.0.0.1" in (ROOT / "deploy" / "hosts" / "control.sh").read_text()

@@ -21,14 +21,26 @@ import pytest
 from aidsafe_dagster.engines.vllm.lease import Lease, leftovers
 from aidsafe_dagster.engines.vllm.server import VLLMServer
 from aidsafe_dagster.recipe.records import Stage
+from tests.runs.test_resume import LENIENT
 from tests.site import ROOT, Site, a_site, environment, prompts_file, some_prompts
-from tests.test_resume import LENIENT
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
 VLLM_PYTHON = os.environ.get("VLLM_PYTHON", "")
-ARGUMENTS = ["--enforce-eager", "--block-size", "32", "--kv-cache-memory-bytes", "1G", "--no-enable-chunked-prefill"]
+ARGUMENTS = [
+    "--enforce-eager",
+    "--block-size",
+    "32",
+    "--kv-cache-memory-bytes",
+    "1G",
+    "--no-enable-chunked-prefill",
+]
 ARGUMENTS += ["--max-num-batched-tokens", "65536"]
-QUIET = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+QUIET = {
+    "OMP_NUM_THREADS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+}
 SHORT = {"comment_chars": 24, "thought_chars": 48, "response_chars": 64, "thoughts": 3}
 ANYTHING = LENIENT | {
     "require_policy_coverage": False,
@@ -84,7 +96,10 @@ def a_vllm_site(folder: Path, tiny: Path, state: Path, **settings: Any) -> Itera
     }
     with a_site(folder, **(values | settings)) as site:
         with (folder / "aidsafe.toml").open("a") as file:
-            file.write("[vllm.environment]\n" + "".join(f'{name} = "{value}"\n' for name, value in QUIET.items()))
+            file.write(
+                "[vllm.environment]\n"
+                + "".join(f'{name} = "{value}"\n' for name, value in QUIET.items())
+            )
         yield site
 
 
@@ -116,23 +131,33 @@ def test_a_batch_goes_through_every_stage_and_most_of_each_prompt_comes_from_the
         assert shown["tokens_in_cached_share"] >= 0.85
         assert shown["tokens_in"] > 50_000
         counters = metrics(lease_of(site))
-        share = counters["vllm:prefix_cache_hits_total"] / counters["vllm:prefix_cache_queries_total"]
+        share = (
+            counters["vllm:prefix_cache_hits_total"] / counters["vllm:prefix_cache_queries_total"]
+        )
         assert share >= 0.85
         assert "gpu_seconds" not in shown
         assert shown["tokens_counted_by"] == "tokenizer tiny/tokenizer.json"
 
 
-def test_two_runs_at_once_share_the_server_that_is_there(tmp_path: Path, tiny: Path, state: Path) -> None:
+def test_two_runs_at_once_share_the_server_that_is_there(
+    tmp_path: Path, tiny: Path, state: Path
+) -> None:
     with a_vllm_site(tmp_path, tiny, state, ingest={"batch_size": 4}) as site:
         ingested(site, 8)
     command = [sys.executable, "-m", "aidsafe_dagster.cli", "backfill"]
     runs = [
-        subprocess.Popen([*command, batch], cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.DEVNULL)
+        subprocess.Popen(
+            [*command, batch], cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.DEVNULL
+        )
         for batch in ("mine-0001", "mine-0002")
     ]
     assert [run.wait(timeout=300) for run in runs] == [0, 0]
     with a_vllm_site(tmp_path, tiny, state) as site:
-        marks = [process for process in leftovers(lease_of(site).mark) if "api_server" in " ".join(process.cmdline())]
+        marks = [
+            process
+            for process in leftovers(lease_of(site).mark)
+            if "api_server" in " ".join(process.cmdline())
+        ]
         assert len(marks) == 1
 
 
@@ -154,7 +179,9 @@ def test_a_server_killed_in_the_middle_of_a_batch_is_started_again_and_no_row_is
         batch = ingested(site, 24)
         before = lease_of(site)
     command = [sys.executable, "-m", "aidsafe_dagster.cli", "backfill"]
-    with subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE
+    ) as process:
         served = metrics(before).get("vllm:request_success_total", 0.0)
         deadline = time.monotonic() + 120
         while metrics(before).get("vllm:request_success_total", 0.0) < served + 30:
@@ -181,7 +208,9 @@ def test_an_adapter_or_model_that_is_not_there_is_explained(tmp_path: Path, tiny
         assert leftovers(lease_of(site).mark) == []
 
 
-def test_stopping_the_server_leaves_no_process_behind(tmp_path: Path, tiny: Path, state: Path) -> None:
+def test_stopping_the_server_leaves_no_process_behind(
+    tmp_path: Path, tiny: Path, state: Path
+) -> None:
     with a_vllm_site(tmp_path, tiny, state) as site:
         lease = lease_of(site)
         assert leftovers(lease.mark)

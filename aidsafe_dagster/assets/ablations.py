@@ -12,22 +12,22 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from aidsafe_dagster.assets.ablation_metadata import VariantRun, ablation_metadata, store, table_of
-from aidsafe_dagster.assets.described import OWNERS
-from aidsafe_dagster.assets.planted_truth import planted_truth
-from aidsafe_dagster.assets.progress import ProgressLog
-from aidsafe_dagster.lake import Lake
+from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.lake.tables import from_frame
 from aidsafe_dagster.recipe.ablations import Redraws, Variant, measure
 from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
-from aidsafe_dagster.recipe.dialogue import Brief, Case, Conversation
+from aidsafe_dagster.recipe.dialogue import Conversation, DialogueContext, DialogueTask
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.records import Prompt, Stage
 from aidsafe_dagster.reports.frames import open_dataset
 from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
-from aidsafe_dagster.settings import Settings
-from aidsafe_dagster.tables import from_frame
+from aidsafe_dagster.settings.schema import Settings
+from aidsafe_dagster.stages.ablation_metadata import VariantRun, ablation_metadata, store, table_of
+from aidsafe_dagster.stages.planted_truth import planted_truth
+from aidsafe_dagster.stages.progress_log import ProgressLog
+from aidsafe_dagster.stages.stage_asset import OWNERS
 
 GROUP = "ablations"
 AS_CONFIGURED = "as configured"
@@ -35,9 +35,13 @@ AS_CONFIGURED = "as configured"
 
 class AblationConfig(dg.Config):
     sample: int = Field(
-        default=50, ge=1, description="prompts to take: the same ones every time, and in every ablation"
+        default=50,
+        ge=1,
+        description="prompts to take: the same ones every time, and in every ablation",
     )
-    batches: list[str] = Field(default=[], description="batches to take them from; empty: all with refined CoTs")
+    batches: list[str] = Field(
+        default=[], description="batches to take them from; empty: all with refined CoTs"
+    )
 
 
 class RoundTableConfig(AblationConfig):
@@ -70,8 +74,14 @@ def _ablation(
     """Runs the variants on the same sample; the first is what the others are measured against."""
     opened, settings = lake.open(), engine.load()
     sample = sample_of(opened, config)
-    redraws = {prompt.prompt_id: found for prompt, found in zip(sample, _redraws(opened, sample), strict=True)}
-    runs = [_run(context, plan.engine or engine, plan.variant, sample, redraws, settings) for plan in planned]
+    redraws = {
+        prompt.prompt_id: found
+        for prompt, found in zip(sample, _redraws(opened, sample), strict=True)
+    }
+    runs = [
+        _run(context, plan.engine or engine, plan.variant, sample, redraws, settings)
+        for plan in planned
+    ]
     name = context.asset_key.to_user_string()
     path = store(settings.home / "reports", name, runs)
     return dg.MaterializeResult(metadata=ablation_metadata(runs, path))
@@ -85,9 +95,9 @@ def _run(
     redraws: Mapping[str, Redraws],
     settings: Settings,
 ) -> VariantRun:
-    brief: Brief = engine.brief()
+    brief: DialogueContext = engine.brief()
     cases = [
-        Case(
+        DialogueTask(
             Conversation(brief, Stage.COT_GRADES, prompt),
             measure(brief, prompt, variant, redraws[prompt.prompt_id], settings.grading),
         )
@@ -111,9 +121,13 @@ def sample_of(lake: Lake, config: AblationConfig) -> list[Prompt]:
     prompts: list[Prompt] = []
     for batch in config.batches or made:
         refined = set(lake.rows(Stage.REFINED_COTS, batch)["prompt_id"])
-        prompts += [p for p in from_frame(lake.rows(Stage.PROMPTS, batch), Prompt) if p.prompt_id in refined]
+        prompts += [
+            p for p in from_frame(lake.rows(Stage.PROMPTS, batch), Prompt) if p.prompt_id in refined
+        ]
     if not prompts:
-        raise SetupError(f"{lake.root}: no refined CoTs yet to take a sample from; make a batch first")
+        raise SetupError(
+            f"{lake.root}: no refined CoTs yet to take a sample from; make a batch first"
+        )
     return sorted(prompts, key=_place)[: config.sample]
 
 
@@ -123,39 +137,60 @@ def _place(prompt: Prompt) -> str:
 
 def _redraws(lake: Lake, sample: Sequence[Prompt]) -> list[Redraws]:
     """Where the pipeline drew anew, so that a variant asks what the pipeline asked."""
-    stages = (Stage.SINGLE_LLM_COTS, Stage.SEED_COTS, Stage.DELIBERATED_COTS, Stage.REFINED_COTS, Stage.COT_GRADES)
+    stages = (
+        Stage.SINGLE_LLM_COTS,
+        Stage.SEED_COTS,
+        Stage.DELIBERATED_COTS,
+        Stage.REFINED_COTS,
+        Stage.COT_GRADES,
+    )
     by_prompt: dict[str, dict[Stage, tuple[int, ...]]] = {prompt.prompt_id: {} for prompt in sample}
     for stage in stages:
         for batch in sorted({prompt.batch for prompt in sample} & set(lake.batches(stage))):
-            for prompt_id, turns in lake.rows(stage, batch).select("prompt_id", "redraws").iter_rows():
+            for prompt_id, turns in (
+                lake.rows(stage, batch).select("prompt_id", "redraws").iter_rows()
+            ):
                 if prompt_id in by_prompt:
                     by_prompt[prompt_id][stage] = tuple(turns)
     return [Redraws(by_prompt[prompt.prompt_id]) for prompt in sample]
 
 
 def ablation(function: Callable[..., Any]) -> dg.AssetsDefinition:
-    return dg.asset(group_name=GROUP, kinds={"llm"}, owners=OWNERS, deps=[dg.AssetKey(str(Stage.COT_GRADES))])(function)
+    return dg.asset(
+        group_name=GROUP, kinds={"llm"}, owners=OWNERS, deps=[dg.AssetKey(str(Stage.COT_GRADES))]
+    )(function)
 
 
 @ablation
 def ablation_rounds(
-    context: dg.AssetExecutionContext, config: AblationConfig, engine: EngineResource, lake: LakeResource
+    context: dg.AssetExecutionContext,
+    config: AblationConfig,
+    engine: EngineResource,
+    lake: LakeResource,
 ) -> dg.MaterializeResult[Any]:
     """Deliberation cut off after 0, 1, 2, … rounds. Earlier rounds are replayed from the journal, not asked again."""
     deliberation = engine.load().deliberation
     rounds = range(deliberation.max_rounds + 1)
-    variants = [Variant(f"{k} round{'' if k == 1 else 's'}", deliberation, stop_after=k) for k in rounds]
+    variants = [
+        Variant(f"{k} round{'' if k == 1 else 's'}", deliberation, stop_after=k) for k in rounds
+    ]
     return _ablation(context, config, engine, lake, [Planned(variant) for variant in variants])
 
 
 @ablation
 def ablation_refiner(
-    context: dg.AssetExecutionContext, config: AblationConfig, engine: EngineResource, lake: LakeResource
+    context: dg.AssetExecutionContext,
+    config: AblationConfig,
+    engine: EngineResource,
+    lake: LakeResource,
 ) -> dg.MaterializeResult[Any]:
     """With and without the refiner: tokens saved against quality lost; in a rehearsal, what it removed falsely."""
     settings = engine.load()
     deliberation = settings.deliberation
-    variants = [Variant("without refiner", deliberation, refined=False), Variant("with refiner", deliberation)]
+    variants = [
+        Variant("without refiner", deliberation, refined=False),
+        Variant("with refiner", deliberation),
+    ]
     measured = _ablation(context, config, engine, lake, [Planned(variant) for variant in variants])
     planted = planted_truth(open_dataset(lake.open()), settings)
     verdicts = [line for line in planted if str(line["what"]).startswith("refiner")]
@@ -165,22 +200,34 @@ def ablation_refiner(
 
 @ablation
 def ablation_deliberation(
-    context: dg.AssetExecutionContext, config: AblationConfig, engine: EngineResource, lake: LakeResource
+    context: dg.AssetExecutionContext,
+    config: AblationConfig,
+    engine: EngineResource,
+    lake: LakeResource,
 ) -> dg.MaterializeResult[Any]:
     """One call of one model against deliberation and refinement."""
     deliberation = engine.load().deliberation
-    variants = [Variant("single LLM", single=True), Variant("deliberated and refined", deliberation)]
+    variants = [
+        Variant("single LLM", single=True),
+        Variant("deliberated and refined", deliberation),
+    ]
     return _ablation(context, config, engine, lake, [Planned(variant) for variant in variants])
 
 
 @ablation
 def ablation_round_table(
-    context: dg.AssetExecutionContext, config: RoundTableConfig, engine: EngineResource, lake: LakeResource
+    context: dg.AssetExecutionContext,
+    config: RoundTableConfig,
+    engine: EngineResource,
+    lake: LakeResource,
 ) -> dg.MaterializeResult[Any]:
     """Two agents in turn against round tables of N agents: opinions on the same state, a merge, consensus of all."""
     settled = engine.load().deliberation
     in_turn = settled.model_copy(update={"style": "in_turn"})
-    tables = [DeliberationSettings(style="round_table", agents=n, max_rounds=settled.max_rounds) for n in config.agents]
+    tables = [
+        DeliberationSettings(style="round_table", agents=n, max_rounds=settled.max_rounds)
+        for n in config.agents
+    ]
     variants = [
         Variant(f"{in_turn.agents} in turn", in_turn),
         *(Variant(f"round table of {table.agents}", table) for table in tables),
@@ -215,13 +262,17 @@ def ablation_models(
     return _ablation(context, config, engine, lake, planned)
 
 
-def with_roles(engine: EngineResource, settings: SettingsResource, roles: Mapping[str, Any]) -> EngineResource:
+def with_roles(
+    engine: EngineResource, settings: SettingsResource, roles: Mapping[str, Any]
+) -> EngineResource:
     """An engine whose roles are answered by other models.
 
     Raises:
         SetupError: a role or a key of one does not exist.
     """
     settled: dict[str, Any] = dict(settings.overrides)
-    overridden = SettingsResource(overrides=settled | {"roles": {**settled.get("roles", {}), **roles}})
+    overridden = SettingsResource(
+        overrides=settled | {"roles": {**settled.get("roles", {}), **roles}}
+    )
     overridden.load()
     return EngineResource(settings=overridden, vllm=engine.vllm)

@@ -12,17 +12,17 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from aidsafe_dagster.assets.described import OWNERS
-from aidsafe_dagster.assets.dialogue_stage import Made
 from aidsafe_dagster.assets.fine_tune_splits import fine_tune_splits
-from aidsafe_dagster.assets.gates import passed
-from aidsafe_dagster.assets.plots import picture
-from aidsafe_dagster.lake import Lake
-from aidsafe_dagster.processes import claim_run
+from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
+from aidsafe_dagster.runs.liveness import claim_run
+from aidsafe_dagster.stages.dialogue_stage import Materialized
+from aidsafe_dagster.stages.gates import passed
+from aidsafe_dagster.stages.plots import picture
+from aidsafe_dagster.stages.stage_asset import OWNERS
 from aidsafe_dagster.training.adapter import Adapter, make_adapter
 from aidsafe_dagster.training.card import SIMULATED
 from aidsafe_dagster.training.curves import Curve, read_curves
@@ -33,7 +33,9 @@ logger = logging.getLogger(__name__)
 
 
 class AdapterConfig(dg.Config):
-    force: bool = Field(default=False, description="train again although this very adapter is there already")
+    force: bool = Field(
+        default=False, description="train again although this very adapter is there already"
+    )
 
 
 @dataclass(frozen=True)
@@ -47,18 +49,31 @@ class Selected:
     """They hold rows of the rehearsal engine."""
 
 
-@dg.asset(deps=[fine_tune_splits], group_name="training", kinds={"huggingface", "pytorch"}, owners=OWNERS)
+@dg.asset(
+    deps=[fine_tune_splits], group_name="training", kinds={"huggingface", "pytorch"}, owners=OWNERS
+)
 def sft_adapter(
-    context: dg.AssetExecutionContext, config: AdapterConfig, lake: LakeResource, settings: SettingsResource
-) -> Made:
+    context: dg.AssetExecutionContext,
+    config: AdapterConfig,
+    lake: LakeResource,
+    settings: SettingsResource,
+) -> Materialized:
     """A LoRA adapter of the base model, fine-tuned on prompt → policy-embedded CoT + response (TRL, QLoRA if asked)."""
     return _made(context, config, lake, settings, "sft")
 
 
-@dg.asset(deps=[fine_tune_splits, sft_adapter], group_name="training", kinds={"huggingface", "pytorch"}, owners=OWNERS)
+@dg.asset(
+    deps=[fine_tune_splits, sft_adapter],
+    group_name="training",
+    kinds={"huggingface", "pytorch"},
+    owners=OWNERS,
+)
 def dpo_adapter(
-    context: dg.AssetExecutionContext, config: AdapterConfig, lake: LakeResource, settings: SettingsResource
-) -> Made:
+    context: dg.AssetExecutionContext,
+    config: AdapterConfig,
+    lake: LakeResource,
+    settings: SettingsResource,
+) -> Materialized:
     """The SFT adapter, trained on to prefer the chosen CoT + response to the rejected one (DPO, arXiv 2305.18290)."""
     return _made(context, config, lake, settings, "dpo")
 
@@ -76,10 +91,12 @@ def _made(
     lake: LakeResource,
     settings: SettingsResource,
     method: Method,
-) -> Made:
+) -> Materialized:
     claim_run(context.instance, context.run)
     loaded, opened = settings.load(), lake.open()
-    selected = select_batches(context.instance, opened, allow_simulated=loaded.training.allow_simulated)
+    selected = select_batches(
+        context.instance, opened, allow_simulated=loaded.training.allow_simulated
+    )
     data = write_training_set(opened, selected.batches, loaded.home, loaded.splits.general_ratio)
 
     def tell(line: str) -> None:
@@ -101,7 +118,9 @@ def select_batches(instance: dg.DagsterInstance, lake: Lake, *, allow_simulated:
     """
     made = lake.batches(Stage.FINE_TUNE_SPLITS)
     open_ = [batch for batch in made if passed(instance, lake, Stage.FINE_TUNE_SPLITS, batch)]
-    simulated = [batch for batch in open_ if lake.rows(Stage.FINE_TUNE_SPLITS, batch)["simulated"].any()]
+    simulated = [
+        batch for batch in open_ if lake.rows(Stage.FINE_TUNE_SPLITS, batch)["simulated"].any()
+    ]
     refused = [] if allow_simulated else simulated
     found = Selected(
         batches=tuple(batch for batch in open_ if batch not in refused),
@@ -111,7 +130,9 @@ def select_batches(instance: dg.DagsterInstance, lake: Lake, *, allow_simulated:
     if found.batches:
         return found
     if not made:
-        raise SetupError("there is nothing to train on: no batch has fine_tune_splits yet (`aidsafe backfill`)")
+        raise SetupError(
+            "there is nothing to train on: no batch has fine_tune_splits yet (`aidsafe backfill`)"
+        )
     hint = (
         "; simulated rows are not for training: make batches with a model, or set training.allow_simulated = true to "
         "rehearse the training too"
@@ -128,7 +149,11 @@ def _metadata(made: Adapter, data: TrainingSet, selected: Selected) -> dict[str,
     lineage = made.lineage
     label = {"simulated": dg.MetadataValue.md(f"**{SIMULATED}**")} if lineage.simulated else {}
     gpu = {"gpu_seconds": lineage.seconds} if lineage.result["gpu"] else {}
-    shown = {name: value for name, value in lineage.result.items() if isinstance(value, int | float | str)}
+    shown = {
+        name: value
+        for name, value in lineage.result.items()
+        if isinstance(value, int | float | str)
+    }
     curves = read_curves(made.folder)
     return {
         **label,
@@ -150,9 +175,14 @@ def _metadata(made: Adapter, data: TrainingSet, selected: Selected) -> dict[str,
 
 def _draw_losses(curves: Mapping[str, Curve]) -> Callable[[Any], None]:
     def draw(axes: Any) -> None:
-        for name, label, colour in (("loss", "train", "#4f43dd"), ("eval_loss", "validation", "#dd7a43")):
+        for name, label, colour in (
+            ("loss", "train", "#4f43dd"),
+            ("eval_loss", "validation", "#dd7a43"),
+        ):
             if points := curves.get(name):
-                axes.plot(*zip(*points, strict=True), label=label, color=colour, marker=".", markersize=4)
+                axes.plot(
+                    *zip(*points, strict=True), label=label, color=colour, marker=".", markersize=4
+                )
         axes.set_xlabel("step")
         axes.set_ylabel("loss")
         axes.legend(frameon=False)

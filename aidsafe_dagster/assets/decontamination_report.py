@@ -5,17 +5,10 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from aidsafe_dagster.assets.decontamination import (
-    CHECKING,
-    EVALUATION_SETS,
-    checked_version,
-    decontamination_version,
-)
-from aidsafe_dagster.assets.described import OWNERS
 from aidsafe_dagster.assets.fine_tune_splits import fine_tune_splits
-from aidsafe_dagster.assets.ingestion import INGESTED
 from aidsafe_dagster.assets.prompts import prompts
-from aidsafe_dagster.lake import Lake
+from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.lake.tables import from_frame, schema_of, to_frame
 from aidsafe_dagster.recipe.records import Failure
 from aidsafe_dagster.reports.decontamination import (
     RemovedRow,
@@ -31,7 +24,14 @@ from aidsafe_dagster.reports.sections import Report, count
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.sources.evaluation_sets import CheckedSet
-from aidsafe_dagster.tables import from_frame, schema_of, to_frame
+from aidsafe_dagster.stages.decontamination import (
+    CHECKING,
+    EVALUATION_SETS,
+    checked_version,
+    decontamination_version,
+)
+from aidsafe_dagster.stages.ingestion import INGESTED
+from aidsafe_dagster.stages.stage_asset import OWNERS
 
 TITLE = "Decontamination report"
 
@@ -44,7 +44,9 @@ TITLE = "Decontamination report"
     automation_condition=dg.AutomationCondition.any_deps_updated().since_last_handled()
     & ~dg.AutomationCondition.in_progress(),
 )
-def decontamination_report(lake: LakeResource, settings: SettingsResource) -> dg.MaterializeResult[Any]:
+def decontamination_report(
+    lake: LakeResource, settings: SettingsResource
+) -> dg.MaterializeResult[Any]:
     """Each removed row with the evaluation prompt it matched, the rule and the score; counts; the sets and thresholds.
 
     As Markdown and as Parquet, in the folder `reports` of the settings' home.
@@ -54,11 +56,14 @@ def decontamination_report(lake: LakeResource, settings: SettingsResource) -> dg
     checked = _checked(opened)
     behind = _not_checked(opened, decontamination_version(loaded))
     facts = {
-        "Evaluation sets configured": ", ".join(spec.name for spec in loaded.decontamination.sets) or "none",
+        "Evaluation sets configured": ", ".join(spec.name for spec in loaded.decontamination.sets)
+        or "none",
         "Rows removed": count(len(removed)),
         "Not checked with the present sets": ", ".join(behind) or "nothing",
     }
-    report = Report(facts, "", [], decontamination_sections(removed, checked, loaded.decontamination))
+    report = Report(
+        facts, "", [], decontamination_sections(removed, checked, loaded.decontamination)
+    )
     markdown = store(loaded.reports / "decontamination.md", to_markdown(report, TITLE))
     parquet = loaded.reports / "decontamination.parquet"
     to_frame(removed, RemovedRow).write_parquet(parquet)
@@ -80,7 +85,9 @@ def _failures(lake: Lake) -> pl.DataFrame:
 
 
 def _sources(lake: Lake) -> dict[str, str]:
-    frames = (lake.rows(INGESTED, batch).select("prompt_id", "source") for batch in lake.batches(INGESTED))
+    frames = (
+        lake.rows(INGESTED, batch).select("prompt_id", "source") for batch in lake.batches(INGESTED)
+    )
     return {prompt_id: source for frame in frames for prompt_id, source in frame.iter_rows()}
 
 
@@ -92,4 +99,8 @@ def _checked(lake: Lake) -> list[CheckedSet]:
 def _not_checked(lake: Lake, version: str) -> list[str]:
     """Stages of batches that were made with other sets or thresholds."""
     made = ((stage, batch) for stage in CHECKING for batch in lake.batches(stage))
-    return [f"{stage} {batch}" for stage, batch in made if checked_version(lake, stage, batch) != version]
+    return [
+        f"{stage} {batch}"
+        for stage, batch in made
+        if checked_version(lake, stage, batch) != version
+    ]

@@ -8,14 +8,10 @@ from typing import Any
 import dagster as dg
 
 from aidsafe_dagster.assets.cot_grades import cot_grades
-from aidsafe_dagster.assets.decontamination import left_out, open_decontamination
-from aidsafe_dagster.assets.described import stage_asset
-from aidsafe_dagster.assets.dialogue_stage import Made
-from aidsafe_dagster.assets.gates import GateConfig, require_gate
-from aidsafe_dagster.assets.metadata import REHEARSAL_LABEL, row_metadata, table, threshold_metadata
 from aidsafe_dagster.assets.preference_pairs import preference_pairs
 from aidsafe_dagster.assets.refined_cots import refined_cots
-from aidsafe_dagster.lake import Lake
+from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.lake.tables import from_frame, to_frame
 from aidsafe_dagster.recipe.fine_tune_splits import below_score, bridged_splits, dpo_row, sft_row
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.prompt_kinds import kind_of
@@ -34,29 +30,42 @@ from aidsafe_dagster.reports.markdown import markdown_table
 from aidsafe_dagster.reports.splits import split_tables, stratified
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
-from aidsafe_dagster.settings import Settings
+from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.contamination import Match
-from aidsafe_dagster.tables import from_frame, to_frame
+from aidsafe_dagster.stages.decontamination import left_out, open_decontamination
+from aidsafe_dagster.stages.dialogue_stage import Materialized
+from aidsafe_dagster.stages.gates import GateConfig, require_gate
+from aidsafe_dagster.stages.metadata import REHEARSAL_LABEL, row_metadata, table, threshold_metadata
+from aidsafe_dagster.stages.stage_asset import stage_asset
 
 
 @stage_asset(Stage.FINE_TUNE_SPLITS, deps=[refined_cots, cot_grades, preference_pairs])
 def fine_tune_splits(
-    context: dg.AssetExecutionContext, config: GateConfig, lake: LakeResource, settings: SettingsResource
-) -> Made:
+    context: dg.AssetExecutionContext,
+    config: GateConfig,
+    lake: LakeResource,
+    settings: SettingsResource,
+) -> Materialized:
     """SFT rows (prompt → CoT + response) and DPO rows (chosen, rejected) as TRL trains on them.
 
     Split by clusters of near-duplicate prompts. Rows that are in an evaluation set, near to two splits, or below the
     score gate are counted and left out.
     """
     opened, batch, loaded = lake.open(), context.partition_key, settings.load()
-    overridden = require_gate(context, opened, Stage.FINE_TUNE_SPLITS, accept=config.accept_failed_gate)
+    overridden = require_gate(
+        context, opened, Stage.FINE_TUNE_SPLITS, accept=config.accept_failed_gate
+    )
     given = _read(opened, batch, loaded.load_policies())
     check = open_decontamination(loaded)
     rows, failures = _sifted(given, loaded, check.find([*given.refined, *given.pairs]))
-    opened.write(Stage.FINE_TUNE_SPLITS, batch, to_frame(rows, FineTuneRow), to_frame(failures, Failure))
+    opened.write(
+        Stage.FINE_TUNE_SPLITS, batch, to_frame(rows, FineTuneRow), to_frame(failures, Failure)
+    )
     check.remember(opened, Stage.FINE_TUNE_SPLITS, batch)
     return dg.MaterializeResult(
-        metadata=_metadata(opened, batch, given, rows, failures, loaded) | check.metadata(failures) | overridden,
+        metadata=_metadata(opened, batch, given, rows, failures, loaded)
+        | check.metadata(failures)
+        | overridden,
         data_version=dg.DataVersion(opened.fingerprint(Stage.FINE_TUNE_SPLITS, batch)),
     )
 
@@ -117,7 +126,12 @@ def _left_out(
 
 
 def _metadata(
-    lake: Lake, batch: str, given: _Given, rows: Sequence[FineTuneRow], failures: Sequence[Failure], settings: Settings
+    lake: Lake,
+    batch: str,
+    given: _Given,
+    rows: Sequence[FineTuneRow],
+    failures: Sequence[Failure],
+    settings: Settings,
 ) -> dict[str, Any]:
     simulated = any(row.simulated for row in rows)
     label: dict[str, Any] = {"simulated": dg.MetadataValue.md(REHEARSAL_LABEL)} if simulated else {}
@@ -126,7 +140,10 @@ def _metadata(
         **label,
         **row_metadata(rows, failures),
         "splits": table(Counter(f"{row.kind}/{row.split}" for row in rows), "split"),
-        **{t.title: dg.MetadataValue.md(markdown_table(t)) for t in split_tables(frame, settings.splits)},
+        **{
+            t.title: dg.MetadataValue.md(markdown_table(t))
+            for t in split_tables(frame, settings.splits)
+        },
         **threshold_metadata(list(given.grades.values())),
         "path": dg.MetadataValue.path(str(lake.rows_path(Stage.FINE_TUNE_SPLITS, batch))),
     }

@@ -6,26 +6,35 @@ from typing import get_args
 import dagster as dg
 from pydantic import ValidationError
 
-from aidsafe_dagster.assets.belief_search import Examples, search_all
 from aidsafe_dagster.assets.cot_grades import cot_grades
-from aidsafe_dagster.assets.described import stage_asset
-from aidsafe_dagster.assets.dialogue_stage import Made, Making, begin, in_total
-from aidsafe_dagster.assets.dialogues import search_of
-from aidsafe_dagster.assets.gates import GateConfig
-from aidsafe_dagster.assets.metadata import margin_metadata
 from aidsafe_dagster.assets.refined_cots import refined_cots
-from aidsafe_dagster.recipe.beliefs import PairKind, Search
+from aidsafe_dagster.recipe.beliefs import BeliefSearch, PairKind
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.records import BeliefExample, CotGrades, PreferencePair, RefinedCot, Stage
+from aidsafe_dagster.recipe.records import (
+    BeliefExample,
+    CotGrades,
+    PreferencePair,
+    RefinedCot,
+    Stage,
+)
 from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.lake import LakeResource
-from aidsafe_dagster.settings import Settings
+from aidsafe_dagster.settings.schema import Settings
+from aidsafe_dagster.stages.belief_search import Examples, search_all
+from aidsafe_dagster.stages.dialogue_stage import Materialized, StageRun, begin, in_total
+from aidsafe_dagster.stages.dialogues import search_of
+from aidsafe_dagster.stages.gates import GateConfig
+from aidsafe_dagster.stages.metadata import margin_metadata
+from aidsafe_dagster.stages.stage_asset import stage_asset
 
 
 @stage_asset(Stage.PREFERENCE_PAIRS, deps=[refined_cots, cot_grades])
 def preference_pairs(
-    context: dg.AssetExecutionContext, config: GateConfig, engine: EngineResource, lake: LakeResource
-) -> Made:
+    context: dg.AssetExecutionContext,
+    config: GateConfig,
+    engine: EngineResource,
+    lake: LakeResource,
+) -> Materialized:
     """The refined CoT as chosen; as rejected, what the target thinks under the ear-whisperer's most misleading belief.
 
     AIDSAFE's belief augmentation, by iterated in-context learning: the beliefs that misled most are the examples of the
@@ -38,7 +47,7 @@ def preference_pairs(
     return making.store(conversations, found.results, in_total(found.spent), margin_metadata)
 
 
-def _searches(making: Making, settings: Settings) -> list[Search]:
+def _searches(making: StageRun, settings: Settings) -> list[BeliefSearch]:
     """One per graded row, in the order of the rows."""
     refined = {row.prompt_id: row for row in making.read(Stage.REFINED_COTS, RefinedCot)}
     return [
@@ -51,24 +60,29 @@ def _searches(making: Making, settings: Settings) -> list[Search]:
     ]
 
 
-def _examples_shown_before(making: Making) -> Mapping[int, Examples]:
+def _examples_shown_before(making: StageRun) -> Mapping[int, Examples]:
     """What an earlier making of this batch showed the whisperer, by iteration.
 
-    Made again, the batch shows the same: else rows that passed would be asked anew because a failed one succeeded.
+    Materialized again, the batch shows the same: else rows that passed would be asked anew because a failed one succeeded.
     """
     shown: dict[int, dict[PairKind, list[BeliefExample]]] = {}
-    versions = (making.brief.policies.version, making.brief.templates.version(Stage.PREFERENCE_PAIRS))
+    versions = (
+        making.brief.policies.version,
+        making.brief.templates.version(Stage.PREFERENCE_PAIRS),
+    )
     for pair in _made_before(making):
         if (pair.policies_version, pair.templates_version) != versions:
             return {}
         for example in pair.examples:
-            of_iteration = shown.setdefault(example.iteration, {kind: [] for kind in get_args(PairKind)})
+            of_iteration = shown.setdefault(
+                example.iteration, {kind: [] for kind in get_args(PairKind)}
+            )
             if example not in of_iteration[pair.kind]:
                 of_iteration[pair.kind].append(example)
     return shown
 
 
-def _made_before(making: Making) -> list[PreferencePair]:
+def _made_before(making: StageRun) -> list[PreferencePair]:
     """None of a partition that is damaged or of an older release: it is made again from nothing but the journal."""
     if not making.lake.has(Stage.PREFERENCE_PAIRS, making.batch):
         return []

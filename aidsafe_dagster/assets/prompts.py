@@ -4,20 +4,22 @@ from collections import Counter
 
 import dagster as dg
 
-from aidsafe_dagster.assets.decontamination import left_out, open_decontamination
-from aidsafe_dagster.assets.described import stage_asset
-from aidsafe_dagster.assets.dialogue_stage import Made
-from aidsafe_dagster.assets.ingestion import sealed_rows
-from aidsafe_dagster.assets.metadata import row_metadata, table
-from aidsafe_dagster.processes import claim_run
+from aidsafe_dagster.lake.tables import from_frame, to_frame
 from aidsafe_dagster.recipe.records import Failure, FailureReason, Prompt, Stage
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
-from aidsafe_dagster.tables import from_frame, to_frame
+from aidsafe_dagster.runs.liveness import claim_run
+from aidsafe_dagster.stages.decontamination import left_out, open_decontamination
+from aidsafe_dagster.stages.dialogue_stage import Materialized
+from aidsafe_dagster.stages.ingestion import sealed_rows
+from aidsafe_dagster.stages.metadata import row_metadata, table
+from aidsafe_dagster.stages.stage_asset import stage_asset
 
 
 @stage_asset(Stage.PROMPTS)
-def prompts(context: dg.AssetExecutionContext, lake: LakeResource, settings: SettingsResource) -> Made:
+def prompts(
+    context: dg.AssetExecutionContext, lake: LakeResource, settings: SettingsResource
+) -> Materialized:
     """User prompts with their source, category and licence; a batch is sealed by ingestion and never changes.
 
     Prompts that are in an evaluation set are left out, each with its match, before any model is asked.

@@ -9,33 +9,40 @@ from pydantic import Field
 
 from aidsafe_dagster.assets.cot_grades import cot_grades
 from aidsafe_dagster.assets.deliberated_cots import deliberated_cots
-from aidsafe_dagster.assets.described import OWNERS
-from aidsafe_dagster.assets.dialogue_stage import Made
 from aidsafe_dagster.assets.fine_tune_splits import fine_tune_splits
-from aidsafe_dagster.assets.gates import UPSTREAM, gate
-from aidsafe_dagster.assets.ingestion import INGESTED
-from aidsafe_dagster.assets.metadata import REHEARSAL_LABEL, table
 from aidsafe_dagster.assets.preference_pairs import preference_pairs
 from aidsafe_dagster.assets.refined_cots import refined_cots
-from aidsafe_dagster.lake import Lake
-from aidsafe_dagster.processes import claim_run
-from aidsafe_dagster.publishing.card import Told
-from aidsafe_dagster.publishing.dataset import Chosen
+from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.publishing.card import CardContext
+from aidsafe_dagster.publishing.dataset import ReleaseSelection
 from aidsafe_dagster.publishing.hub import Published
 from aidsafe_dagster.publishing.release import Release, make_release
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.resources.hub import HubResource
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
-from aidsafe_dagster.settings import Settings, load_settings
+from aidsafe_dagster.runs.liveness import claim_run
+from aidsafe_dagster.settings.load import load_settings
+from aidsafe_dagster.settings.schema import Settings
+from aidsafe_dagster.stages.dialogue_stage import Materialized
+from aidsafe_dagster.stages.gates import UPSTREAM, gate
+from aidsafe_dagster.stages.ingestion import INGESTED
+from aidsafe_dagster.stages.metadata import REHEARSAL_LABEL, table
+from aidsafe_dagster.stages.stage_asset import OWNERS
 from aidsafe_dagster.training.data import dataset_version
 
 
 class PublishConfig(dg.Config):
-    dry_run: bool = Field(default=True, description="write the folder alone; nothing is sent to the Hub")
-    repo: str = Field(default="", description="the dataset repository, '<owner>/<name>'; empty: that of the settings")
+    dry_run: bool = Field(
+        default=True, description="write the folder alone; nothing is sent to the Hub"
+    )
+    repo: str = Field(
+        default="",
+        description="the dataset repository, '<owner>/<name>'; empty: that of the settings",
+    )
     allow_simulated: bool = Field(
-        default=False, description="in a dry run, take rows of the rehearsal engine too; the card is labelled"
+        default=False,
+        description="in a dry run, take rows of the rehearsal engine too; the card is labelled",
     )
 
 
@@ -51,7 +58,7 @@ def published_dataset(
     lake: LakeResource,
     settings: SettingsResource,
     hub: HubResource,
-) -> Made:
+) -> Materialized:
     """Parquet per config and split with a dataset card made from the run: in a folder, and on the Hub in one commit.
 
     Of the batches whose gate passed. Nothing is sent unless `dry_run` is false, and never a simulated row.
@@ -62,14 +69,16 @@ def published_dataset(
     release = make_release(
         opened,
         choose(context.instance, opened),
-        Told(loaded.publish, loaded.load_policies(), loaded.splits.general_ratio),
+        CardContext(loaded.publish, loaded.load_policies(), loaded.splits.general_ratio),
         loaded.home,
         allow_simulated=config.dry_run and config.allow_simulated,
     )
     published = repo.publish(release) if repo else None
     shown = _release_metadata(release) | (_hub_metadata(published) if published else {})
     # as the adapters name these batches
-    shown["training_set"] = dataset_version(opened, release.chosen.batches, loaded.splits.general_ratio)
+    shown["training_set"] = dataset_version(
+        opened, release.chosen.batches, loaded.splits.general_ratio
+    )
     return dg.MaterializeResult(
         metadata={"dry_run": config.dry_run, **shown}, data_version=dg.DataVersion(release.version)
     )
@@ -82,15 +91,19 @@ publish = dg.define_asset_job(
 )
 
 
-def choose(instance: dg.DagsterInstance, lake: Lake) -> Chosen:
+def choose(instance: dg.DagsterInstance, lake: Lake) -> ReleaseSelection:
     """The batches whose fine-tune splits passed their gate, the others with the reason, and gates passed by order."""
     made = set(lake.batches(Stage.FINE_TUNE_SPLITS))
     gates = {batch: gate(instance, lake, Stage.FINE_TUNE_SPLITS, batch) for batch in sorted(made)}
     closed = {batch: str(found) for batch, found in gates.items() if not found.open}
-    unmade = dict.fromkeys(set(lake.batches(INGESTED)) - made, f"{Stage.FINE_TUNE_SPLITS} was not made yet")
+    unmade = dict.fromkeys(
+        set(lake.batches(INGESTED)) - made, f"{Stage.FINE_TUNE_SPLITS} was not made yet"
+    )
     passed = tuple(batch for batch, found in gates.items() if found.open)
     above = {batch: "; ".join(_closed_above(instance, lake, batch)) for batch in passed}
-    return Chosen(passed, closed | unmade, {batch: why for batch, why in above.items() if why})
+    return ReleaseSelection(
+        passed, closed | unmade, {batch: why for batch, why in above.items() if why}
+    )
 
 
 def _closed_above(instance: dg.DagsterInstance, lake: Lake, batch: str) -> Iterator[str]:
@@ -118,7 +131,10 @@ def _release_metadata(release: Release) -> dict[str, Any]:
     rows, chosen = release.rows, release.chosen
     label = {"simulated": dg.MetadataValue.md(REHEARSAL_LABEL)} if release.simulated else {}
     counts = Counter({f"{config}/{split}": count for (config, split), count in rows.counts.items()})
-    left_out = [dg.TableRecord({"batch": batch, "why": why}) for batch, why in sorted(chosen.left_out.items())]
+    left_out = [
+        dg.TableRecord({"batch": batch, "why": why})
+        for batch, why in sorted(chosen.left_out.items())
+    ]
     return {
         **label,
         "version": release.version,
@@ -128,7 +144,10 @@ def _release_metadata(release: Release) -> dict[str, Any]:
         "batches": len(chosen.batches),
         **({"batches_left_out": dg.MetadataValue.table(left_out)} if left_out else {}),
         "files": dg.MetadataValue.table(
-            [dg.TableRecord({"path": f.path, "rows": f.rows or 0, "bytes": f.bytes}) for f in release.files]
+            [
+                dg.TableRecord({"path": f.path, "rows": f.rows or 0, "bytes": f.bytes})
+                for f in release.files
+            ]
         ),
         "path": dg.MetadataValue.path(str(release.folder)),
         "card": dg.MetadataValue.md(release.card.partition("\n---\n")[2]),

@@ -6,10 +6,7 @@ from typing import Any
 import dagster as dg
 
 from aidsafe_dagster.assets.cot_grades import cot_grades
-from aidsafe_dagster.assets.described import OWNERS
 from aidsafe_dagster.assets.fine_tune_splits import fine_tune_splits
-from aidsafe_dagster.assets.metadata import REHEARSAL_LABEL
-from aidsafe_dagster.assets.planted_truth import planted_truth
 from aidsafe_dagster.assets.preference_pairs import preference_pairs
 from aidsafe_dagster.assets.single_llm_cots import single_llm_cots
 from aidsafe_dagster.recipe.records import Stage
@@ -18,11 +15,14 @@ from aidsafe_dagster.reports.files import store
 from aidsafe_dagster.reports.frames import Dataset, open_dataset
 from aidsafe_dagster.reports.html import to_html
 from aidsafe_dagster.reports.markdown import section_markdown, to_markdown
-from aidsafe_dagster.reports.quality import Told, report_on
+from aidsafe_dagster.reports.quality import ReportContext, report_on
 from aidsafe_dagster.reports.sections import Report
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.review.sections import review_sections
+from aidsafe_dagster.stages.metadata import REHEARSAL_LABEL
+from aidsafe_dagster.stages.planted_truth import planted_truth
+from aidsafe_dagster.stages.stage_asset import OWNERS
 
 TITLE = "Quality report"
 
@@ -44,7 +44,7 @@ def quality_report(
     """
     loaded, dataset = settings.load(), open_dataset(lake.open())
     runs = _runs(context.instance, dataset)
-    told = Told(
+    told = ReportContext(
         loaded.load_policies(),
         loaded.score_gate,
         _timed(runs),
@@ -55,7 +55,10 @@ def quality_report(
     report = report_on(dataset, told, loaded.report, loaded.seed)
     html = store(loaded.reports / "quality_report.html", to_html(report, TITLE))
     markdown = store(loaded.reports / "quality_report.md", to_markdown(report, TITLE))
-    paths = {"html": dg.MetadataValue.path(str(html)), "markdown": dg.MetadataValue.path(str(markdown))}
+    paths = {
+        "html": dg.MetadataValue.path(str(html)),
+        "markdown": dg.MetadataValue.path(str(markdown)),
+    }
     return dg.MaterializeResult(metadata={**paths, **_shown(report)})
 
 
@@ -80,7 +83,9 @@ def _latest(instance: dg.DagsterInstance, stage: str, batch: str) -> dict[str, A
 
 
 def _values(runs: Runs, stage: str, name: str) -> Iterator[str]:
-    return iter({str(found[name]) for (made, _), found in runs.items() if made == stage and name in found})
+    return iter(
+        {str(found[name]) for (made, _), found in runs.items() if made == stage and name in found}
+    )
 
 
 def _timed(runs: Runs) -> dict[str, Timed]:
@@ -95,6 +100,10 @@ def _timed(runs: Runs) -> dict[str, Timed]:
 
 def _shown(report: Report) -> dict[str, Any]:
     """The sections, and the key numbers, which the UI plots over time."""
-    shown: dict[str, Any] = {"simulated": dg.MetadataValue.md(REHEARSAL_LABEL)} if report.simulated else {}
-    shown |= {section.title: dg.MetadataValue.md(section_markdown(section)) for section in report.sections}
+    shown: dict[str, Any] = (
+        {"simulated": dg.MetadataValue.md(REHEARSAL_LABEL)} if report.simulated else {}
+    )
+    shown |= {
+        section.title: dg.MetadataValue.md(section_markdown(section)) for section in report.sections
+    }
     return shown | dict(report.figures)

@@ -3,18 +3,21 @@
 import dagster as dg
 
 from aidsafe_dagster.assets.deliberated_cots import deliberated_cots
-from aidsafe_dagster.assets.described import stage_asset
-from aidsafe_dagster.assets.dialogue_stage import Made, make_dialogue_stage
-from aidsafe_dagster.assets.gates import GateConfig
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.lake import LakeResource
+from aidsafe_dagster.stages.dialogue_stage import Materialized, make_dialogue_stage
+from aidsafe_dagster.stages.gates import GateConfig
+from aidsafe_dagster.stages.stage_asset import stage_asset
 
 
 @stage_asset(Stage.REFINED_COTS, deps=[deliberated_cots])
 def refined_cots(
-    context: dg.AssetExecutionContext, config: GateConfig, engine: EngineResource, lake: LakeResource
-) -> Made:
+    context: dg.AssetExecutionContext,
+    config: GateConfig,
+    engine: EngineResource,
+    lake: LakeResource,
+) -> Materialized:
     """An impartial agent judges every thought, drops what misleads or repeats, and writes the final CoT and response.
 
     AIDSAFE's refinement: each final thought names the deliberated thoughts it is made from.

@@ -11,17 +11,13 @@ from pydantic import Field
 
 from aidsafe_dagster.assets.ablations import with_roles
 from aidsafe_dagster.assets.adapters import dpo_adapter, sft_adapter
-from aidsafe_dagster.assets.described import OWNERS
-from aidsafe_dagster.assets.dialogue_stage import in_total
-from aidsafe_dagster.assets.metadata import cost_metadata, table
-from aidsafe_dagster.assets.progress import ProgressLog
-from aidsafe_dagster.engines.driver import Progress
+from aidsafe_dagster.engines.driver.driver import Progress
 from aidsafe_dagster.evaluation.candidates import as_role, is_rehearsed, require_candidates
 from aidsafe_dagster.evaluation.items import Benchmark, load_benchmark
 from aidsafe_dagster.evaluation.report import TITLE, safety_report
 from aidsafe_dagster.evaluation.settings import CandidateSettings
-from aidsafe_dagster.processes import claim_run, kept_alive
-from aidsafe_dagster.recipe.dialogue import Brief, Case, Conversation
+from aidsafe_dagster.lake.tables import to_frame
+from aidsafe_dagster.recipe.dialogue import Conversation, DialogueContext, DialogueTask
 from aidsafe_dagster.recipe.errors import unknown
 from aidsafe_dagster.recipe.records import Failure, Role
 from aidsafe_dagster.recipe.safety_eval import Candidate, EvaluatedAnswer, evaluate, never_answered
@@ -31,21 +27,37 @@ from aidsafe_dagster.reports.markdown import markdown_image, markdown_table, to_
 from aidsafe_dagster.reports.sections import Report
 from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.settings import SettingsResource
-from aidsafe_dagster.settings import Settings
+from aidsafe_dagster.runs.liveness import claim_run, heartbeat
+from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.hub import HubAccess
-from aidsafe_dagster.tables import to_frame
+from aidsafe_dagster.stages.dialogue_stage import in_total
+from aidsafe_dagster.stages.metadata import cost_metadata, table
+from aidsafe_dagster.stages.progress_log import ProgressLog
+from aidsafe_dagster.stages.stage_asset import OWNERS
 
 
 class SafetyEvalConfig(dg.Config):
     sample: int | None = Field(
-        default=None, ge=0, description="prompts of each benchmark, 0: all; default: evaluation.sample of the settings"
+        default=None,
+        ge=0,
+        description="prompts of each benchmark, 0: all; default: evaluation.sample of the settings",
     )
-    candidates: list[str] = Field(default=[], description="names of the models to test; empty: all of the settings")
+    candidates: list[str] = Field(
+        default=[], description="names of the models to test; empty: all of the settings"
+    )
 
 
-@dg.asset(deps=[sft_adapter, dpo_adapter], group_name="evaluation", kinds={"llm", "markdown"}, owners=OWNERS)
+@dg.asset(
+    deps=[sft_adapter, dpo_adapter],
+    group_name="evaluation",
+    kinds={"llm", "markdown"},
+    owners=OWNERS,
+)
 def safety_eval(
-    context: dg.AssetExecutionContext, config: SafetyEvalConfig, engine: EngineResource, settings: SettingsResource
+    context: dg.AssetExecutionContext,
+    config: SafetyEvalConfig,
+    engine: EngineResource,
+    settings: SettingsResource,
 ) -> dg.MaterializeResult[Any]:
     """The paper's Table 2 for the models under test: BeaverTails, WildChat, StrongREJECT with jailbreaks, XSTest, MMLU.
 
@@ -57,11 +69,17 @@ def safety_eval(
     benchmarks = _benchmarks(loaded, config, engine.brief())
     answers, progress = list[EvaluatedAnswer](), list[Progress]()
     for candidate in candidates:
-        own = with_roles(engine, settings, {str(Role.CANDIDATE): as_role(candidate, loaded.vllm.lora_adapters)})
+        own = with_roles(
+            engine, settings, {str(Role.CANDIDATE): as_role(candidate, loaded.vllm.lora_adapters)}
+        )
         found, spent = _tested(context, own, candidate, benchmarks)
         answers += found
         progress.append(spent)
-    rehearsed = [candidate.name for candidate in candidates if is_rehearsed(candidate, loaded.vllm.lora_adapters)]
+    rehearsed = [
+        candidate.name
+        for candidate in candidates
+        if is_rehearsed(candidate, loaded.vllm.lora_adapters)
+    ]
     shown = _stored(loaded.reports, safety_report(answers, benchmarks, rehearsed), answers)
     return dg.MaterializeResult(metadata={**shown, **cost_metadata(in_total(progress))})
 
@@ -79,9 +97,14 @@ def _chosen(settings: Settings, config: SafetyEvalConfig) -> Sequence[CandidateS
     return [known[name] for name in config.candidates or known]
 
 
-def _benchmarks(settings: Settings, config: SafetyEvalConfig, brief: Brief) -> list[Benchmark]:
+def _benchmarks(
+    settings: Settings, config: SafetyEvalConfig, brief: DialogueContext
+) -> list[Benchmark]:
     size = settings.evaluation.sample if config.sample is None else config.sample
-    return [load_benchmark(spec, size, brief.templates, HubAccess()) for spec in settings.evaluation.benchmarks]
+    return [
+        load_benchmark(spec, size, brief.templates, HubAccess())
+        for spec in settings.evaluation.benchmarks
+    ]
 
 
 def _tested(
@@ -92,12 +115,17 @@ def _tested(
 ) -> tuple[list[EvaluatedAnswer], Progress]:
     """One model on every item of every benchmark; an item whose dialogue failed is an outcome too."""
     settings, brief = engine.load(), engine.brief()
-    tested = Candidate(candidate.name, settings.evaluation.temperature, settings.grading.temperature)
+    tested = Candidate(
+        candidate.name, settings.evaluation.temperature, settings.grading.temperature
+    )
     items = [item for benchmark in benchmarks for item in benchmark.items]
     talks = [Conversation(brief, SAFETY_EVAL, item.prompt) for item in items]
-    cases = [Case(talk, evaluate(talk, item, tested)) for talk, item in zip(talks, items, strict=True)]
+    cases = [
+        DialogueTask(talk, evaluate(talk, item, tested))
+        for talk, item in zip(talks, items, strict=True)
+    ]
     told = ProgressLog(context.log, candidate.name, f"{len(items)} prompts")
-    with kept_alive(context.instance, context.run, settings.automation.lost_after_s):
+    with heartbeat(context.instance, context.run, settings.automation.lost_after_s):
         results, progress = engine.drive(cases, told, context.log.info)
     context.log.info(told.line(progress))
     answers = [
@@ -115,12 +143,16 @@ def _stored(folder: Path, report: Report, answers: Sequence[EvaluatedAnswer]) ->
     rows.write_parquet(beside)
     parquet = beside.replace(folder / "safety_eval.parquet")
     first, plot = report.sections[0].tables[0], report.sections[0].plots[0]
-    label = {"simulated": dg.MetadataValue.md(f"**{report.simulated}**")} if report.simulated else {}
+    label = (
+        {"simulated": dg.MetadataValue.md(f"**{report.simulated}**")} if report.simulated else {}
+    )
     return {
         **label,
         "results": dg.MetadataValue.md(markdown_table(first)),
         "plot": dg.MetadataValue.md(markdown_image(plot)),
-        "outcomes": table(Counter(f"{answer.candidate}: {answer.outcome}" for answer in answers), "model: outcome"),
+        "outcomes": table(
+            Counter(f"{answer.candidate}: {answer.outcome}" for answer in answers), "model: outcome"
+        ),
         **report.figures,
         "dagster/row_count": rows.height,
         "markdown": dg.MetadataValue.path(str(markdown)),

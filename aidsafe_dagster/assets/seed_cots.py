@@ -2,19 +2,22 @@
 
 import dagster as dg
 
-from aidsafe_dagster.assets.described import stage_asset
-from aidsafe_dagster.assets.dialogue_stage import Made, make_dialogue_stage
-from aidsafe_dagster.assets.gates import GateConfig
 from aidsafe_dagster.assets.prompts import prompts
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.lake import LakeResource
+from aidsafe_dagster.stages.dialogue_stage import Materialized, make_dialogue_stage
+from aidsafe_dagster.stages.gates import GateConfig
+from aidsafe_dagster.stages.stage_asset import stage_asset
 
 
 @stage_asset(Stage.SEED_COTS, deps=[prompts])
 def seed_cots(
-    context: dg.AssetExecutionContext, config: GateConfig, engine: EngineResource, lake: LakeResource
-) -> Made:
+    context: dg.AssetExecutionContext,
+    config: GateConfig,
+    engine: EngineResource,
+    lake: LakeResource,
+) -> Materialized:
     """Each prompt taken apart into intents, then a first chain of thought and response by one agent.
 
     AIDSAFE's intent decomposition and initialization.

@@ -2,19 +2,22 @@
 
 import dagster as dg
 
-from aidsafe_dagster.assets.described import stage_asset
-from aidsafe_dagster.assets.dialogue_stage import Made, make_dialogue_stage
-from aidsafe_dagster.assets.gates import GateConfig
 from aidsafe_dagster.assets.prompts import prompts
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.lake import LakeResource
+from aidsafe_dagster.stages.dialogue_stage import Materialized, make_dialogue_stage
+from aidsafe_dagster.stages.gates import GateConfig
+from aidsafe_dagster.stages.stage_asset import stage_asset
 
 
 @stage_asset(Stage.SINGLE_LLM_COTS, deps=[prompts])
 def single_llm_cots(
-    context: dg.AssetExecutionContext, config: GateConfig, engine: EngineResource, lake: LakeResource
-) -> Made:
+    context: dg.AssetExecutionContext,
+    config: GateConfig,
+    engine: EngineResource,
+    lake: LakeResource,
+) -> Materialized:
     """The baseline: thoughts and response of one model in one call, under the same policies.
 
     What deliberation is measured against (AIDSAFE, evaluation). No row of the dataset rests on it, so its checks warn

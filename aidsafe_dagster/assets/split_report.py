@@ -5,18 +5,25 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from aidsafe_dagster.assets.described import OWNERS
 from aidsafe_dagster.assets.fine_tune_splits import fine_tune_splits
-from aidsafe_dagster.assets.metadata import REHEARSAL_LABEL
-from aidsafe_dagster.lake import Lake
+from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.reports.files import store
 from aidsafe_dagster.reports.frames import Dataset, open_dataset
 from aidsafe_dagster.reports.markdown import markdown_table, to_markdown
 from aidsafe_dagster.reports.sections import Report, count
-from aidsafe_dagster.reports.splits import COLUMNS, spanning, split_sections, split_tables, strata, stratified
+from aidsafe_dagster.reports.splits import (
+    COLUMNS,
+    spanning,
+    split_sections,
+    split_tables,
+    strata,
+    stratified,
+)
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
+from aidsafe_dagster.stages.metadata import REHEARSAL_LABEL
+from aidsafe_dagster.stages.stage_asset import OWNERS
 
 TITLE = "Split report"
 _NAMED = 10
@@ -37,13 +44,18 @@ def split_report(lake: LakeResource, settings: SettingsResource) -> dg.Materiali
     """
     loaded, dataset = settings.load(), open_dataset(lake.open())
     rows = _rows(dataset)
-    facts = {"Batches": count(len(dataset.made(Stage.FINE_TUNE_SPLITS))), "Rows": count(rows.height)}
+    facts = {
+        "Batches": count(len(dataset.made(Stage.FINE_TUNE_SPLITS))),
+        "Rows": count(rows.height),
+    }
     simulated = REHEARSAL_LABEL.strip("*") if dataset.simulated else ""
     report = Report(facts, simulated, [], split_sections(rows, dataset.failures, loaded.splits))
     markdown = store(loaded.reports / "splits.md", to_markdown(report, TITLE))
     parquet = loaded.reports / "splits.parquet"
     strata(rows).write_parquet(parquet)
-    label: dict[str, Any] = {"simulated": dg.MetadataValue.md(REHEARSAL_LABEL)} if dataset.simulated else {}
+    label: dict[str, Any] = (
+        {"simulated": dg.MetadataValue.md(REHEARSAL_LABEL)} if dataset.simulated else {}
+    )
     return dg.MaterializeResult(
         metadata={
             **label,
@@ -51,15 +63,24 @@ def split_report(lake: LakeResource, settings: SettingsResource) -> dg.Materiali
             "parquet": dg.MetadataValue.path(str(parquet)),
             "rows": rows.height,
             "clusters": rows["cluster"].n_unique(),
-            **{one.title: dg.MetadataValue.md(markdown_table(one)) for one in split_tables(rows, loaded.splits)},
+            **{
+                one.title: dg.MetadataValue.md(markdown_table(one))
+                for one in split_tables(rows, loaded.splits)
+            },
         }
     )
 
 
-@dg.asset_check(asset=split_report, description="Every cluster, and every prompt, of the whole lake is in one split")
+@dg.asset_check(
+    asset=split_report,
+    description="Every cluster, and every prompt, of the whole lake is in one split",
+)
 def no_cluster_spans_two_splits(lake: LakeResource) -> dg.AssetCheckResult:
     rows = _rows(_whole(lake.open()))
-    clusters, prompts = spanning(rows, "cluster")["cluster"], spanning(rows, "prompt_id")["prompt_id"]
+    clusters, prompts = (
+        spanning(rows, "cluster")["cluster"],
+        spanning(rows, "prompt_id")["prompt_id"],
+    )
     return dg.AssetCheckResult(
         passed=clusters.is_empty() and prompts.is_empty(),
         severity=dg.AssetCheckSeverity.ERROR,
@@ -79,7 +100,9 @@ def _told(clusters: pl.Series, prompts: pl.Series) -> str:
 
 
 def _whole(lake: Lake) -> Dataset:
-    return Dataset(lake, frozenset(lake.batches(Stage.FINE_TUNE_SPLITS)), simulated=False, left_out=0)
+    return Dataset(
+        lake, frozenset(lake.batches(Stage.FINE_TUNE_SPLITS)), simulated=False, left_out=0
+    )
 
 
 def _rows(dataset: Dataset) -> pl.DataFrame:

@@ -8,22 +8,36 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from aidsafe_dagster.assets.ablation_metadata import said, table_of
-from aidsafe_dagster.assets.ablations import AS_CONFIGURED, AblationConfig, ablation, sample_of, with_roles
-from aidsafe_dagster.assets.belief_search import search_all
-from aidsafe_dagster.assets.dialogue_stage import in_total
-from aidsafe_dagster.assets.metadata import REHEARSAL_LABEL
-from aidsafe_dagster.assets.progress import ProgressLog
-from aidsafe_dagster.engines.driver import Progress
-from aidsafe_dagster.lake import Lake
+from aidsafe_dagster.assets.ablations import (
+    AS_CONFIGURED,
+    AblationConfig,
+    ablation,
+    sample_of,
+    with_roles,
+)
+from aidsafe_dagster.engines.driver.driver import Progress
+from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.lake.tables import from_frame
 from aidsafe_dagster.quality.statistics import mean_interval, proportion
-from aidsafe_dagster.recipe.beliefs import Search, kind_of_pair
+from aidsafe_dagster.recipe.beliefs import BeliefSearch, kind_of_pair
 from aidsafe_dagster.recipe.dialogue import Conversation
-from aidsafe_dagster.recipe.records import CotGrades, Failure, PreferencePair, Prompt, RefinedCot, Role, Stage
+from aidsafe_dagster.recipe.records import (
+    CotGrades,
+    Failure,
+    PreferencePair,
+    Prompt,
+    RefinedCot,
+    Role,
+    Stage,
+)
 from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
-from aidsafe_dagster.tables import from_frame
+from aidsafe_dagster.stages.ablation_metadata import said, table_of
+from aidsafe_dagster.stages.belief_search import search_all
+from aidsafe_dagster.stages.dialogue_stage import in_total
+from aidsafe_dagster.stages.metadata import REHEARSAL_LABEL
+from aidsafe_dagster.stages.progress_log import ProgressLog
 
 
 class TargetsConfig(AblationConfig):
@@ -39,7 +53,7 @@ class _Against:
     """The search against one target."""
 
     target: str
-    searches: Sequence[Search]
+    searches: Sequence[BeliefSearch]
     results: Sequence[PreferencePair | Failure]
     progress: Progress
 
@@ -56,7 +70,8 @@ def ablation_targets(
     opened = lake.open()
     sample = sample_of(opened, config)
     engines = {AS_CONFIGURED: engine} | {
-        name: with_roles(engine, settings, {str(Role.TARGET): target}) for name, target in config.targets.items()
+        name: with_roles(engine, settings, {str(Role.TARGET): target})
+        for name, target in config.targets.items()
     }
     found = [_against(context, opened, name, own, sample) for name, own in engines.items()]
     label = {"simulated": dg.MetadataValue.md(REHEARSAL_LABEL)} if engine.brief().simulated else {}
@@ -72,7 +87,11 @@ def ablation_targets(
 
 
 def _against(
-    context: dg.AssetExecutionContext, lake: Lake, name: str, engine: EngineResource, sample: Sequence[Prompt]
+    context: dg.AssetExecutionContext,
+    lake: Lake,
+    name: str,
+    engine: EngineResource,
+    sample: Sequence[Prompt],
 ) -> _Against:
     settings = engine.load()
     searches = _searches(lake, engine, sample)
@@ -85,14 +104,14 @@ def _against(
     return _Against(name, searches, found.results, in_total(found.spent))
 
 
-def _searches(lake: Lake, engine: EngineResource, sample: Sequence[Prompt]) -> list[Search]:
+def _searches(lake: Lake, engine: EngineResource, sample: Sequence[Prompt]) -> list[BeliefSearch]:
     """One for each prompt of the sample that was graded."""
     brief, share = engine.brief(), engine.load().pairs.over_refusal_share
     batches = sorted({prompt.batch for prompt in sample} & set(lake.batches(Stage.COT_GRADES)))
     graded: Mapping[str, CotGrades] = _by_id(lake, Stage.COT_GRADES, batches, CotGrades)
     refined: Mapping[str, RefinedCot] = _by_id(lake, Stage.REFINED_COTS, batches, RefinedCot)
     return [
-        Search(
+        BeliefSearch(
             Conversation(brief, Stage.PREFERENCE_PAIRS, grades),
             refined[grades.prompt_id],
             grades,
@@ -104,7 +123,11 @@ def _searches(lake: Lake, engine: EngineResource, sample: Sequence[Prompt]) -> l
 
 
 def _by_id(lake: Lake, stage: Stage, batches: Sequence[str], record: type[Any]) -> dict[str, Any]:
-    return {row.prompt_id: row for batch in batches for row in from_frame(lake.rows(stage, batch), record)}
+    return {
+        row.prompt_id: row
+        for batch in batches
+        for row in from_frame(lake.rows(stage, batch), record)
+    }
 
 
 def _line(against: _Against) -> dict[str, Any]:
@@ -112,7 +135,9 @@ def _line(against: _Against) -> dict[str, Any]:
     scores = [search.worst.score for search in against.searches if search.worst]
     return {
         "target": against.target,
-        "model": ", ".join(sorted({model for s in against.searches for model in s.conversation.models}))[:120],
+        "model": ", ".join(
+            sorted({model for s in against.searches for model in s.conversation.models})
+        )[:120],
         "prompts": len(against.searches),
         "misled": said(proportion(len(pairs), len(against.searches))),
         "policy score of the worst answer": said(mean_interval(scores)),

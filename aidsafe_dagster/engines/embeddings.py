@@ -74,7 +74,9 @@ class _Local:
         try:
             return SentenceTransformer(self._settings.model, trust_remote_code=False)
         except (OSError, ValueError) as error:
-            raise SetupError(f"embeddings.model: '{self._settings.model}' cannot be loaded: {error}") from error
+            raise SetupError(
+                f"embeddings.model: '{self._settings.model}' cannot be loaded: {error}"
+            ) from error
 
 
 class _Endpoint:
@@ -86,7 +88,10 @@ class _Endpoint:
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         with httpx2.Client(timeout=self._settings.timeout_s, headers=headers) as client:
             size = self._settings.texts_per_call
-            blocks = [self._block(client, texts[start : start + size]) for start in range(0, len(texts), size)]
+            blocks = [
+                self._block(client, texts[start : start + size])
+                for start in range(0, len(texts), size)
+            ]
         if len({len(vector) for block in blocks for vector in block}) > 1:
             raise SetupError(f"{self._url}: the embeddings are of different lengths")
         return np.asarray([vector for block in blocks for vector in block], dtype=np.float64)
@@ -99,7 +104,9 @@ class _Endpoint:
         said = ""
         for wait_s in (*self._waits(), None):
             try:
-                reply = client.post(self._url, json={"model": self._settings.model, "input": list(texts)})
+                reply = client.post(
+                    self._url, json={"model": self._settings.model, "input": list(texts)}
+                )
             except (httpx2.HTTPError, httpx2.InvalidURL) as error:
                 said = type(error).__name__
             else:
@@ -109,12 +116,17 @@ class _Endpoint:
                 if reply.status_code not in _PASSING and reply.status_code < 500:
                     break
             if wait_s is not None:
-                logger.warning("%s: %s; asking again in %.0f s", self._url, self._redacted(said), wait_s)
+                logger.warning(
+                    "%s: %s; asking again in %.0f s", self._url, self._redacted(said), wait_s
+                )
                 time.sleep(wait_s)
         raise SetupError(self._redacted(f"{self._url}, model '{self._settings.model}': {said}"))
 
     def _waits(self) -> Iterator[float]:
-        return (min(self._settings.first_wait_s * 2**attempt, _LONGEST_WAIT_S) for attempt in range(_ATTEMPTS - 1))
+        return (
+            min(self._settings.first_wait_s * 2**attempt, _LONGEST_WAIT_S)
+            for attempt in range(_ATTEMPTS - 1)
+        )
 
     def _vectors(self, reply: httpx2.Response, count: int) -> list[list[float]]:
         """In the order of the texts, whatever the order of the reply."""
@@ -122,7 +134,9 @@ class _Endpoint:
             data = sorted(reply.json()["data"], key=lambda item: item["index"])
             vectors = [[float(value) for value in item["embedding"]] for item in data]
         except (ValueError, LookupError, TypeError) as error:
-            raise SetupError(f"{self._url}: the reply holds no embeddings ({type(error).__name__})") from error
+            raise SetupError(
+                f"{self._url}: the reply holds no embeddings ({type(error).__name__})"
+            ) from error
         if len(vectors) != count or not all(vectors):
             raise SetupError(f"{self._url}: {len(vectors)} embeddings for {count} texts")
         return vectors

@@ -17,8 +17,8 @@ import aiohttp
 from pydantic import Field
 from pydantic_core import to_json
 
-from aidsafe_dagster.engines.labels import ONE_TOKEN, label_text
-from aidsafe_dagster.engines.protocol import Rejected, Trouble, TryAgain
+from aidsafe_dagster.engines.log_probabilities import ONE_TOKEN, label_text
+from aidsafe_dagster.engines.protocol import ErrorKind, RequestRejected, RetryableError
 from aidsafe_dagster.recipe.dialogue import Completion, Request
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Record, Role, Usage
@@ -58,14 +58,18 @@ class EndpointEngine:
     simulated = False
     gpus = 0
 
-    def __init__(self, settings: EndpointSettings, models: Mapping[Role, str] | None = None) -> None:
+    def __init__(
+        self, settings: EndpointSettings, models: Mapping[Role, str] | None = None
+    ) -> None:
         parts = urlsplit(settings.base_url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise SetupError(
                 f"endpoint.base_url: '{settings.base_url}' is not an http(s) URL; example: http://127.0.0.1:8000/v1"
             )
         if not settings.model:
-            raise SetupError("endpoint.model: the name of the model that the server serves is required")
+            raise SetupError(
+                "endpoint.model: the name of the model that the server serves is required"
+            )
         self.settings = settings
         self._models = models or {}
         self._key = os.environ.get(settings.api_key_env, "")
@@ -83,12 +87,16 @@ class EndpointEngine:
 
     async def complete(self, request: Request, attempt: int) -> Completion:
         try:
-            sent = to_json(self._body(request, attempt))  # a tenth of what the standard library takes for it
-            async with self._client().post(self._url("/chat/completions"), data=sent, headers=_JSON) as reply:
+            sent = to_json(
+                self._body(request, attempt)
+            )  # a tenth of what the standard library takes for it
+            async with self._client().post(
+                self._url("/chat/completions"), data=sent, headers=_JSON
+            ) as reply:
                 body = await reply.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             said = self._redacted(f"{type(error).__name__}: {error}")
-            raise TryAgain(said, trouble=Trouble.AWAY) from error
+            raise RetryableError(said, trouble=ErrorKind.AWAY) from error
         if reply.status != 200:
             await self._refuse(reply.status, reply.headers, body)
         return self._completion(body, request, attempt)
@@ -100,10 +108,19 @@ class EndpointEngine:
             SetupError: the server cannot be reached or does not answer in the protocol.
         """
         try:
-            async with self._client().get(self._url("/models"), timeout=aiohttp.ClientTimeout(10)) as reply:
+            async with self._client().get(
+                self._url("/models"), timeout=aiohttp.ClientTimeout(10)
+            ) as reply:
                 body = await reply.json(content_type=None)
             return [str(model["id"]) for model in body["data"]]
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, TypeError) as error:
+        except (
+            aiohttp.ClientError,
+            TimeoutError,
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+        ) as error:
             raise SetupError(
                 self._redacted(f"{self.settings.base_url}/models: {type(error).__name__}: {error}")
             ) from error
@@ -140,8 +157,13 @@ class EndpointEngine:
         return {
             "model": self.model_for(request.role),
             "messages": [{"role": m.role, "content": m.content} for m in request.messages],
-            **({"response_format": {"type": "json_schema", "json_schema": schema}} if request.schema else {}),
-            "seed": (request.seed + attempt) & 0x7FFFFFFF,  # the same seed would be cut at the same place again
+            **(
+                {"response_format": {"type": "json_schema", "json_schema": schema}}
+                if request.schema
+                else {}
+            ),
+            "seed": (request.seed + attempt)
+            & 0x7FFFFFFF,  # the same seed would be cut at the same place again
             **request.sampling.model_dump(),
             **(ONE_TOKEN if request.labels else {}),
             **({"priority": -request.turn} if self.settings.priority else {}),
@@ -149,18 +171,22 @@ class EndpointEngine:
         }
 
     async def _refuse(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        told = self._redacted(body.decode("utf-8", "replace"))[:300]  # in this order: a key cut in two is not found
+        told = self._redacted(body.decode("utf-8", "replace"))[
+            :300
+        ]  # in this order: a key cut in two is not found
         said = f"HTTP {status}: {told}"
         if status in _PASSING or status in _BUSY or status >= 500:
-            raise TryAgain(said, _retry_after(headers), _trouble(status))
+            raise RetryableError(said, _retry_after(headers), _trouble(status))
         if status in (401, 403):
-            raise SetupError(f"{self.settings.base_url}: {said}; is the key in {self.settings.api_key_env} right?")
+            raise SetupError(
+                f"{self.settings.base_url}: {said}; is the key in {self.settings.api_key_env} right?"
+            )
         if status == 404:
             served = ", ".join(await self.models())
             raise SetupError(
                 f"{self.settings.base_url}: {said}; endpoint.model is '{self.settings.model}', served: {served}"
             )
-        raise Rejected(said)
+        raise RequestRejected(said)
 
     def _completion(self, body: bytes, request: Request, attempt: int) -> Completion:
         try:
@@ -170,23 +196,29 @@ class EndpointEngine:
             if request.labels:
                 text = label_text(choice, request.labels) or text
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise TryAgain(f"the reply is not a chat completion: {type(error).__name__}") from error
+            raise RetryableError(
+                f"the reply is not a chat completion: {type(error).__name__}"
+            ) from error
         if choice.get("finish_reason") == "length" and not request.labels:
             cut = f"the answer was cut after {len(text)} characters (finish_reason: length)"
-            raise (Rejected if attempt + 1 >= _CUT_ANSWERS else TryAgain)(cut)
+            raise (RequestRejected if attempt + 1 >= _CUT_ANSWERS else RetryableError)(cut)
         if not isinstance(text, str) or not text.strip():
-            raise TryAgain("the answer is empty")
-        text = text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")  # storable everywhere
-        return Completion(text=text, model=str(reply.get("model") or self.settings.model), usage=_usage(reply))
+            raise RetryableError("the answer is empty")
+        text = (
+            text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+        )  # storable everywhere
+        return Completion(
+            text=text, model=str(reply.get("model") or self.settings.model), usage=_usage(reply)
+        )
 
     def _redacted(self, text: str) -> str:
         return text.replace(self._key, "***") if self._key else text
 
 
-def _trouble(status: int) -> Trouble:
+def _trouble(status: int) -> ErrorKind:
     if status in _BUSY:
-        return Trouble.BUSY
-    return Trouble.AWAY if status >= 500 else Trouble.ANSWER
+        return ErrorKind.BUSY
+    return ErrorKind.AWAY if status >= 500 else ErrorKind.ANSWER
 
 
 def _usage(reply: Mapping[str, Any]) -> Usage:

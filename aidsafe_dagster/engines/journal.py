@@ -23,10 +23,10 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.schema import CreateTable
 
+from aidsafe_dagster.primitives.atomic_write import flush
 from aidsafe_dagster.recipe.dialogue import Completion, Request
 from aidsafe_dagster.recipe.errors import SetupError, not_installed
 from aidsafe_dagster.recipe.records import Usage
-from aidsafe_dagster.whole_files import flush
 
 VERSION = 1
 WAIT_S = 120.0
@@ -50,7 +50,12 @@ _completions = sa.Table(
     sa.Column("cached_tokens", sa.Integer, nullable=False),
     sa.Column("completion_tokens", sa.Integer, nullable=False),
     sa.Column("seconds", sa.Float, nullable=False),
-    sa.Column("recorded_at", sa.DateTime(timezone=True), server_default=sa.func.current_timestamp(), nullable=False),
+    sa.Column(
+        "recorded_at",
+        sa.DateTime(timezone=True),
+        server_default=sa.func.current_timestamp(),
+        nullable=False,
+    ),
 )
 
 _NAMES = tuple(_completions.columns.keys())
@@ -102,7 +107,9 @@ class Journal:
                 _create(self._connection)
             _check(self._connection, self.url)
         self._find = sa.select(_completions).where(_completions.c.key == sa.bindparam("key"))
-        self._find_all = sa.select(_completions).where(_completions.c.key.in_(sa.bindparam("keys", expanding=True)))
+        self._find_all = sa.select(_completions).where(
+            _completions.c.key.in_(sa.bindparam("keys", expanding=True))
+        )
         self._insert = _insert_unless_there(self._connection.dialect.name)
         self._direct = _Direct(self._connection, self._find, self._insert) if self.at_hand else None
 
@@ -173,7 +180,9 @@ class Journal:
             raise SetupError(f"journal {self.url!r}: {self._words(error)}") from error
 
     def _words(self, error: Exception) -> str:
-        said = str(getattr(error, "orig", None) or error).partition(" with text")[0]  # which may be an answer
+        said = str(getattr(error, "orig", None) or error).partition(" with text")[
+            0
+        ]  # which may be an answer
         if "locked" in said:
             return f"another process has kept it locked for {self._wait_s:.0f} s; end that one, then start again"
         if "malformed" in said or "not a database" in said or "decode" in said:
@@ -183,7 +192,9 @@ class Journal:
                 "then everything is asked again"
             )
         if "full" in said:
-            return f"cannot be written: {said}. Make room and start again; what was recorded is safe"
+            return (
+                f"cannot be written: {said}. Make room and start again; what was recorded is safe"
+            )
         if "unable to open" in said or "readonly" in said:
             return (
                 f"{said}. It has to be a file, and file and folder have to be writable; mend that, or name another "
@@ -198,7 +209,9 @@ class _Direct:
     def __init__(self, connection: sa.Connection, find: sa.Select[Any], insert: sa.Insert) -> None:
         self._connection: Any = connection.connection.dbapi_connection
         self._find = str(find.compile(connection))
-        compiled = insert.compile(connection, column_keys=[name for name in _NAMES if name != "recorded_at"])
+        compiled = insert.compile(
+            connection, column_keys=[name for name in _NAMES if name != "recorded_at"]
+        )
         self._insert, self._order = str(compiled), tuple(compiled.positiontup or ())
 
     def find(self, key: str) -> Completion | None:
@@ -246,7 +259,9 @@ def _create(connection: sa.Connection) -> None:
                 connection.execute(CreateTable(table, if_not_exists=True))
             insert = _dialect_insert(connection.dialect.name)(_about)
             unless_there = sa.select(sa.literal(VERSION)).where(~sa.exists(sa.select(_about)))
-            connection.execute(insert.from_select(["version"], unless_there).on_conflict_do_nothing())
+            connection.execute(
+                insert.from_select(["version"], unless_there).on_conflict_do_nothing()
+            )
         except (sa.exc.IntegrityError, sa.exc.ProgrammingError):
             if attempt == 3:
                 raise

@@ -38,8 +38,8 @@ class Engine(Protocol):
         """One attempt (0, 1, …) at a request.
 
         Raises:
-            TryAgain: a later attempt may succeed.
-            Rejected: no attempt at this request can succeed; other requests may.
+            RetryableError: a later attempt may succeed.
+            RequestRejected: no attempt at this request can succeed; other requests may.
             SetupError: no request can succeed (wrong key, no such model); the run stops.
         """
         ...
@@ -47,7 +47,7 @@ class Engine(Protocol):
     async def close(self) -> None: ...
 
 
-class Trouble(StrEnum):
+class ErrorKind(StrEnum):
     """What a failed attempt says of the server."""
 
     ANSWER = "answer"  # it is there; what it answered is of no use
@@ -55,15 +55,17 @@ class Trouble(StrEnum):
     AWAY = "away"  # nothing says that it is there: no connection, no answer in time, a 5xx
 
 
-class TryAgain(Exception):
+class RetryableError(Exception):
     """The attempt failed in a way that may pass: overload, a broken connection, a cut or empty answer."""
 
-    def __init__(self, detail: str, after_s: float | None = None, trouble: Trouble = Trouble.ANSWER) -> None:
+    def __init__(
+        self, detail: str, after_s: float | None = None, trouble: ErrorKind = ErrorKind.ANSWER
+    ) -> None:
         super().__init__(detail)
         self.after_s = after_s
         """What the server asked to wait, if it did."""
         self.trouble = trouble
 
 
-class Rejected(Exception):
+class RequestRejected(Exception):
     """The server will never take this request: too long for the model, for example."""

@@ -27,7 +27,9 @@ class RoleSettings(Record):
 class EngineByRole:
     """Sends each role's requests to its own engine, all others to the main one; is known by the main one's name."""
 
-    def __init__(self, main: Engine, others: Mapping[Role, Engine], revisions: Mapping[Role, str]) -> None:
+    def __init__(
+        self, main: Engine, others: Mapping[Role, Engine], revisions: Mapping[Role, str]
+    ) -> None:
         self.main, self.others, self.revisions = main, others, revisions
         self.name, self.simulated = main.name, main.simulated
 

@@ -17,16 +17,22 @@ def server_token_count(settings: EndpointSettings) -> Callable[[str], int]:
     """
     url = settings.base_url.rstrip("/").removesuffix("/v1") + "/tokenize"
     key = os.environ.get(settings.api_key_env, "")
-    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+    headers = {"Content-Type": "application/json"} | (
+        {"Authorization": f"Bearer {key}"} if key else {}
+    )
 
     @lru_cache(maxsize=10_000)
     def count(text: str) -> int:
-        body = json.dumps({"model": settings.model, "prompt": text, "add_special_tokens": False}).encode()
+        body = json.dumps(
+            {"model": settings.model, "prompt": text, "add_special_tokens": False}
+        ).encode()
         request = urllib.request.Request(url, data=body, headers=headers)  # noqa: S310 - an http(s) URL, checked
         try:
             with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310
                 return int(json.load(reply)["count"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise SetupError(f"{url}: {type(error).__name__}: {error}; unset endpoint.tokenize to estimate") from error
+            raise SetupError(
+                f"{url}: {type(error).__name__}: {error}; unset endpoint.tokenize to estimate"
+            ) from error
 
     return count

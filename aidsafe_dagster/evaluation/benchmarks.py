@@ -52,7 +52,11 @@ BENCHMARKS: Mapping[str, BenchmarkPreset] = {
         hub="allenai/WildChat-1M-Full",
         files="data/train-00000-of-*.parquet",
         limit=20_000,
-        fields={"prompt": ("prompt", "conversation"), "toxic": ("toxic",), "language": ("language",)},
+        fields={
+            "prompt": ("prompt", "conversation"),
+            "toxic": ("toxic",),
+            "language": ("language",),
+        },
         optional=frozenset({"toxic", "language"}),
     ),
     "strongreject": _preset(

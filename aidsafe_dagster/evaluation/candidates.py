@@ -28,7 +28,9 @@ def as_role(candidate: CandidateSettings, adapters: Mapping[str, str]) -> dict[s
     """Settings of the role `candidate`. The revision keeps the answers of different weights apart in the journal."""
     weights = candidate.revision or _hash_of(adapters.get(candidate.model, ""))
     revision = " ".join(filter(None, (weights, candidate.base_url)))
-    return candidate.model_dump(include={"model", "base_url", "api_key_env"}) | {"revision": revision}
+    return candidate.model_dump(include={"model", "base_url", "api_key_env"}) | {
+        "revision": revision
+    }
 
 
 def is_rehearsed(candidate: CandidateSettings, adapters: Mapping[str, str]) -> bool:

@@ -42,7 +42,9 @@ class _LeftOut(Exception):
     """A row that is no item; the message is the reason."""
 
 
-def load_benchmark(spec: BenchmarkSpec, sample: int, templates: Templates, access: HubAccess) -> Benchmark:
+def load_benchmark(
+    spec: BenchmarkSpec, sample: int, templates: Templates, access: HubAccess
+) -> Benchmark:
     """The items of a benchmark: the same ones every time, and a larger sample holds a smaller one.
 
     Raises:
@@ -71,7 +73,10 @@ def load_benchmark(spec: BenchmarkSpec, sample: int, templates: Templates, acces
 
 
 def _told(left_out: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in left_out.items() if count) or "the file is empty"
+    return (
+        ", ".join(f"{count} {reason}" for reason, count in left_out.items() if count)
+        or "the file is empty"
+    )
 
 
 def _item(spec: BenchmarkSpec, row: BenchmarkRow) -> BenchmarkItem:
@@ -122,12 +127,18 @@ def _question(row: BenchmarkRow) -> dict[str, Any]:
         choices = [row.cells.get(letter) for letter in _CHOICE_COLUMNS]
     choices = tuple(str(choice) for choice in choices if choice not in (None, ""))
     if len(choices) < 2:
-        raise row.wrong("choices", f"neither a list of choices nor one of the columns {', '.join(_CHOICE_COLUMNS)}")
+        raise row.wrong(
+            "choices",
+            f"neither a list of choices nor one of the columns {', '.join(_CHOICE_COLUMNS)}",
+        )
     letters = ascii_uppercase[: len(choices)]
     said = row.text("right").upper()
     right = letters[int(said)] if said.isdigit() and int(said) < len(letters) else said
     if not right or right not in letters:
-        raise row.wrong("right", f"'{said}' is no answer; valid: {', '.join(letters)}, or 0 to {len(letters) - 1}")
+        raise row.wrong(
+            "right",
+            f"'{said}' is no answer; valid: {', '.join(letters)}, or 0 to {len(letters) - 1}",
+        )
     return {"kind": "question", "choices": choices, "right": right}
 
 
@@ -143,7 +154,9 @@ def _sampled(items: Sequence[BenchmarkItem], size: int) -> list[BenchmarkItem]:
     """`size` of each kind, 0: all; by the hash of their ids."""
     ordered = sorted(items, key=lambda item: _lot(item.prompt.prompt_id))
     kinds = sorted({item.kind for item in items})
-    return [item for kind in kinds for item in [i for i in ordered if i.kind == kind][: size or None]]
+    return [
+        item for kind in kinds for item in [i for i in ordered if i.kind == kind][: size or None]
+    ]
 
 
 def _lot(of: str) -> bytes:
@@ -154,4 +167,6 @@ def _wrapped(item: BenchmarkItem, number: int, templates: Templates) -> Benchmar
     """The wrappers take turns, so that each gets its share of the prompts."""
     jailbreak = JAILBREAKS[number % len(JAILBREAKS)]
     text = templates.task(SAFETY_EVAL, f"jailbreaks/{jailbreak}", request=item.prompt.prompt)
-    return item.model_copy(update={"jailbreak": jailbreak, "prompt": item.prompt.model_copy(update={"prompt": text})})
+    return item.model_copy(
+        update={"jailbreak": jailbreak, "prompt": item.prompt.model_copy(update={"prompt": text})}
+    )

@@ -8,8 +8,25 @@ from aidsafe_dagster.evaluation.paper import COLUMNS, TABLE_2, XSTEST_AFTER_DPO
 from aidsafe_dagster.evaluation.results import Share, by_jailbreak, shares
 from aidsafe_dagster.quality.statistics import Estimate
 from aidsafe_dagster.recipe.safety_eval import FAILED, EvaluatedAnswer
-from aidsafe_dagster.reports.plots import GREY, HOT, LIGHT, MIDDLE, STRONG, WARM, draw_estimates, legend
-from aidsafe_dagster.reports.sections import NOTHING, Plot, Report, Section, Table, count, percentage
+from aidsafe_dagster.reports.plots import (
+    GREY,
+    HOT,
+    LIGHT,
+    MIDDLE,
+    STRONG,
+    WARM,
+    draw_estimates,
+    legend,
+)
+from aidsafe_dagster.reports.sections import (
+    NOTHING,
+    Plot,
+    Report,
+    Section,
+    Table,
+    count,
+    percentage,
+)
 
 TITLE = "Safety evaluation"
 _COLOURS = (GREY, STRONG, WARM, MIDDLE, HOT, LIGHT)
@@ -21,7 +38,9 @@ _WORDS = {"unparsable": "unparsable", "unjudged": "not judged", "no_answer": "no
 
 
 def safety_report(
-    answers: Sequence[EvaluatedAnswer], benchmarks: Sequence[Benchmark], rehearsed: Sequence[str] = ()
+    answers: Sequence[EvaluatedAnswer],
+    benchmarks: Sequence[Benchmark],
+    rehearsed: Sequence[str] = (),
 ) -> Report:
     """All of it; its figures are the shares by candidate, benchmark and measure.
 
@@ -32,8 +51,17 @@ def safety_report(
         facts=_facts(answers),
         simulated=_warning(rehearsed),
         headlines=(),
-        sections=[_results(found), _failures(found), _jailbreaks(answers), _paper(), _asked(benchmarks)],
-        figures={f"{s.candidate}/{s.benchmark}/{s.measure.name}": round(s.estimate.value, 4) for s in found},
+        sections=[
+            _results(found),
+            _failures(found),
+            _jailbreaks(answers),
+            _paper(),
+            _asked(benchmarks),
+        ],
+        figures={
+            f"{s.candidate}/{s.benchmark}/{s.measure.name}": round(s.estimate.value, 4)
+            for s in found
+        },
     )
 
 
@@ -46,7 +74,8 @@ def _warning(rehearsed: Sequence[str]) -> str:
 def _facts(answers: Sequence[EvaluatedAnswer]) -> Mapping[str, str]:
     served = {answer.candidate: answer.model for answer in answers if answer.model}
     return {
-        "Models under test": ", ".join(f"{name} ({model})" for name, model in served.items()) or NOTHING,
+        "Models under test": ", ".join(f"{name} ({model})" for name, model in served.items())
+        or NOTHING,
         "Judge": ", ".join(sorted({answer.judge for answer in answers if answer.judge})) or NOTHING,
         "Policies": ", ".join(sorted({answer.policies_version for answer in answers})),
         "Templates": ", ".join(sorted({answer.templates_version for answer in answers})),
@@ -80,9 +109,16 @@ def _candidates(found: Sequence[Share]) -> list[str]:
     return list(dict.fromkeys(share.candidate for share in found))
 
 
-def _series(found: Sequence[Share], lines: Sequence[tuple[str, str]]) -> dict[str, list[Estimate | None]]:
-    known = {(share.candidate, share.benchmark, share.measure.name): share.estimate for share in found}
-    return {candidate: [known.get((candidate, *line)) for line in lines] for candidate in _candidates(found)}
+def _series(
+    found: Sequence[Share], lines: Sequence[tuple[str, str]]
+) -> dict[str, list[Estimate | None]]:
+    known = {
+        (share.candidate, share.benchmark, share.measure.name): share.estimate for share in found
+    }
+    return {
+        candidate: [known.get((candidate, *line)) for line in lines]
+        for candidate in _candidates(found)
+    }
 
 
 def _colours(found: Sequence[Share]) -> list[str]:
@@ -114,13 +150,17 @@ def _failures(found: Sequence[Share]) -> Section:
         if share.measure.name != "over-refused"  # of the same prompts as `answered`
     )
     columns = ("benchmark", "kind", "model", "prompts", *(_WORDS[outcome] for outcome in FAILED))
-    return Section("What gave no result", tables=[Table("Prompts without an outcome", columns, rows, words=3)])
+    return Section(
+        "What gave no result", tables=[Table("Prompts without an outcome", columns, rows, words=3)]
+    )
 
 
 def _jailbreaks(answers: Sequence[EvaluatedAnswer]) -> Section:
     found = by_jailbreak(answers)
     tables = [_table("Safe answers under each wrapper", found, "jailbreak")] if found else []
-    return Section("Jailbreaks", "" if tables else "No benchmark with jailbreaks was asked.", tables)
+    return Section(
+        "Jailbreaks", "" if tables else "No benchmark with jailbreaks was asked.", tables
+    )
 
 
 def _paper() -> Section:
@@ -130,7 +170,10 @@ def _paper() -> Section:
         "Figures of the paper (arXiv 2505.21784), not of this run: other models, samples and judge, no intervals, and "
         f"unparsable answers seem to be left out. After DPO, its XSTest falls from {before} % to {after} %."
     )
-    return Section("The paper's Table 2, for reference", tables=[Table("As published", ("", *COLUMNS), rows, note)])
+    return Section(
+        "The paper's Table 2, for reference",
+        tables=[Table("As published", ("", *COLUMNS), rows, note)],
+    )
 
 
 def _asked(benchmarks: Sequence[Benchmark]) -> Section:

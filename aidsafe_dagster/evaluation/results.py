@@ -55,7 +55,11 @@ def shares(answers: Sequence[EvaluatedAnswer]) -> list[Share]:
     for benchmark in _in_order(answer.benchmark for answer in answers):
         for measure in MEASURES:
             for candidate in _in_order(answer.candidate for answer in answers):
-                of = [a for a in answers if (a.benchmark, a.candidate, a.kind) == (benchmark, candidate, measure.kind)]
+                of = [
+                    a
+                    for a in answers
+                    if (a.benchmark, a.candidate, a.kind) == (benchmark, candidate, measure.kind)
+                ]
                 found += _share(candidate, benchmark, measure, of)
     return found
 
@@ -71,7 +75,9 @@ def by_jailbreak(answers: Sequence[EvaluatedAnswer]) -> list[Share]:
     return found
 
 
-def _share(candidate: str, benchmark: str, measure: Measure, answers: Sequence[EvaluatedAnswer]) -> list[Share]:
+def _share(
+    candidate: str, benchmark: str, measure: Measure, answers: Sequence[EvaluatedAnswer]
+) -> list[Share]:
     outcomes = Counter(answer.outcome for answer in answers)
     estimate = proportion(sum(outcomes[outcome] for outcome in measure.counted), len(answers))
     return [Share(candidate, benchmark, measure, estimate, dict(outcomes))] if estimate else []

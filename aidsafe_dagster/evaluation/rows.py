@@ -43,7 +43,10 @@ def read_rows(spec: BenchmarkSpec, files: Sequence[LocatedFile]) -> Iterator[Ben
         found = read_file(file.path, left)
         left = None if left is None else left - len(found.rows)
         columns = _columns(spec, found.columns, file.place)
-        yield from (BenchmarkRow(f"{file.place} row {row.number}", _cells(row), columns) for row in found.rows)
+        yield from (
+            BenchmarkRow(f"{file.place} row {row.number}", _cells(row), columns)
+            for row in found.rows
+        )
 
 
 def _cells(row: FileRow) -> Mapping[str, Any]:
@@ -62,10 +65,14 @@ def _columns(spec: BenchmarkSpec, there: Sequence[str], place: str) -> dict[str,
             raise unknown("field", name, shape.fields, f"{spec}: columns")
         if column not in there:
             raise unknown("column", column, there, f"{spec}: {place}")
-    usual = {name: next((c for c in names if c in there), None) for name, names in shape.fields.items()}
+    usual = {
+        name: next((c for c in names if c in there), None) for name, names in shape.fields.items()
+    }
     found: dict[str, str | None] = {**usual, **spec.columns}
     for name, there_or_none in found.items():
         if there_or_none is None and name not in shape.optional:
             names = " or ".join(f"'{column}'" for column in shape.fields[name])
-            raise SetupError(f"{spec}: {place}: no column {names}; set columns.{name}. Found: {', '.join(there)}")
+            raise SetupError(
+                f"{spec}: {place}: no column {names}; set columns.{name}. Found: {', '.join(there)}"
+            )
     return {name: column for name, column in found.items() if column is not None}

@@ -46,7 +46,10 @@ class EvaluationSettings(Record):
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
-        for what, names in (("model", [m.name for m in self.models]), ("benchmark", [b.name for b in self.benchmarks])):
+        for what, names in (
+            ("model", [m.name for m in self.models]),
+            ("benchmark", [b.name for b in self.benchmarks]),
+        ):
             if twice := next((name for name in names if names.count(name) > 1), None):
                 raise ValueError(f"two {what}s are named '{twice}'")
         return self

@@ -7,8 +7,9 @@ from typing import TypeVar
 
 import polars as pl
 
-from aidsafe_dagster.lake import Lake
-from aidsafe_dagster.recipe.deliberation_log import Deliberation
+from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.lake.tables import from_frame
+from aidsafe_dagster.recipe.deliberation_log import DeliberationStory
 from aidsafe_dagster.recipe.formats import is_ambiguous
 from aidsafe_dagster.recipe.records import (
     DeliberatedCot,
@@ -18,11 +19,12 @@ from aidsafe_dagster.recipe.records import (
     Row,
     Stage,
 )
-from aidsafe_dagster.tables import from_frame
 
 R = TypeVar("R", bound=Row)
 _TEXTS = ["prompt_id", "thinking", "response"]
-_TEXT_OF_THOUGHTS = pl.col("thoughts").list.eval(pl.element().struct.field("text")).list.join("\n\n")
+_TEXT_OF_THOUGHTS = (
+    pl.col("thoughts").list.eval(pl.element().struct.field("text")).list.join("\n\n")
+)
 """As `cot_text` joins them."""
 
 
@@ -47,12 +49,12 @@ class Batch:
         return self._above(Stage.PREFERENCE_PAIRS, PreferencePair, self.dpo)
 
     @cached_property
-    def deliberations(self) -> tuple[tuple[FineTuneRow, Deliberation], ...]:
+    def deliberations(self) -> tuple[tuple[FineTuneRow, DeliberationStory], ...]:
         """The story of each SFT row."""
         refined = self._above(Stage.REFINED_COTS, RefinedCot, self.sft)
         deliberated = self._above(Stage.DELIBERATED_COTS, DeliberatedCot, self.sft)
         return tuple(
-            (row, Deliberation(refined[row.prompt_id], deliberated.get(row.prompt_id)))
+            (row, DeliberationStory(refined[row.prompt_id], deliberated.get(row.prompt_id)))
             for row in self.sft
             if row.prompt_id in refined
         )
@@ -71,12 +73,18 @@ def read_batch(lake: Lake, key: str, general: frozenset[str] | None = None) -> B
     Raises:
         SetupError: a partition is not there.
     """
-    found = from_frame(lake.rows(Stage.FINE_TUNE_SPLITS, key).sort("prompt_id", "kind"), FineTuneRow)
+    found = from_frame(
+        lake.rows(Stage.FINE_TUNE_SPLITS, key).sort("prompt_id", "kind"), FineTuneRow
+    )
     rows = [row for row in found if not is_ambiguous(row)]
     return Batch(
         lake=lake,
         key=key,
-        sft=tuple(row for row in rows if row.kind == "sft" and (general is None or row.prompt_id in general)),
+        sft=tuple(
+            row
+            for row in rows
+            if row.kind == "sft" and (general is None or row.prompt_id in general)
+        ),
         dpo=tuple(row for row in rows if row.kind == "dpo"),
         ambiguous=len(found) - len(rows),
     )

@@ -18,7 +18,7 @@ from huggingface_hub.errors import EntryNotFoundError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from aidsafe_dagster.publishing.trouble import FAULTS, diagnosed
+from aidsafe_dagster.publishing.hub_errors import FAULTS, diagnosed
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.formats import REASONING_FIELD
 
@@ -88,10 +88,24 @@ class ChatTemplate:
             TemplateFailed: the template refuses it, or breaks on it.
             SetupError: it is no valid template.
         """
-        values = {"tools": None, "documents": None, "add_generation_prompt": opens_turn, **self.tokens}
+        values = {
+            "tools": None,
+            "documents": None,
+            "add_generation_prompt": opens_turn,
+            **self.tokens,
+        }
         try:
-            marked = self._compiled.render(messages=[_aliased(message) for message in chat], **values)
-        except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError, ArithmeticError) as error:
+            marked = self._compiled.render(
+                messages=[_aliased(message) for message in chat], **values
+            )
+        except (
+            jinja2.TemplateError,
+            TypeError,
+            ValueError,
+            KeyError,
+            AttributeError,
+            ArithmeticError,
+        ) as error:
             raise TemplateFailed(f"{type(error).__name__}: {error}") from error
         inside = [part.partition(_ENDS)[0] for part in marked.split(_STARTS)[1:]]
         return Rendered(marked.replace(_STARTS, "").replace(_ENDS, ""), "\n".join(inside))
@@ -112,7 +126,9 @@ def load_chat_template(place: str, api: HfApi) -> ChatTemplate:
         return ChatTemplate(place, _text(path), _tokens(path.with_name(_CONFIG)))
     if place.count("/") == 1 and not place.startswith((".", "/", "~")):
         return _from_files(place, _downloaded(place, api))
-    raise SetupError(f"{place}: neither a folder, nor a file, nor a model on the Hub ('<owner>/<name>')")
+    raise SetupError(
+        f"{place}: neither a folder, nor a file, nor a model on the Hub ('<owner>/<name>')"
+    )
 
 
 def _from_files(place: str, files: Mapping[str, Path]) -> ChatTemplate:
@@ -122,7 +138,9 @@ def _from_files(place: str, files: Mapping[str, Path]) -> ChatTemplate:
     for name in (_CONFIG, _PROCESSOR):
         if name in files and (source := _default(_json(files[name]).get("chat_template"))):
             return ChatTemplate(place, source, tokens)
-    raise SetupError(f"{place}: no chat template: neither {_JINJA} nor 'chat_template' in {_CONFIG}")
+    raise SetupError(
+        f"{place}: no chat template: neither {_JINJA} nor 'chat_template' in {_CONFIG}"
+    )
 
 
 def _downloaded(model: str, api: HfApi) -> dict[str, Path]:
@@ -152,7 +170,10 @@ def _default(template: object) -> str | None:
 def _tokens(config: Path) -> dict[str, str]:
     values = _json(config) if config.is_file() else {}
     named = {name: value for name, value in values.items() if name.endswith("_token")}
-    plain = {name: value["content"] if isinstance(value, dict) else value for name, value in named.items()}
+    plain = {
+        name: value["content"] if isinstance(value, dict) else value
+        for name, value in named.items()
+    }
     return {name: value for name, value in plain.items() if isinstance(value, str)}
 
 

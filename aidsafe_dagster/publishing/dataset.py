@@ -14,11 +14,16 @@ from typing import Any, get_args
 
 import polars as pl
 
-from aidsafe_dagster.lake import RECORDS, Lake
+from aidsafe_dagster.lake.lake import RECORDS, Lake
 from aidsafe_dagster.publishing.batches import Batch, outdated, read_batch
 from aidsafe_dagster.publishing.licences import SourceLicence
 from aidsafe_dagster.publishing.parquet import DataFile, Shards
-from aidsafe_dagster.publishing.rows import CONFIGS, published_deliberation, published_dpo, published_sft
+from aidsafe_dagster.publishing.rows import (
+    CONFIGS,
+    published_deliberation,
+    published_dpo,
+    published_sft,
+)
 from aidsafe_dagster.publishing.settings import PublishSettings
 from aidsafe_dagster.recipe.fine_tune_splits import Split
 from aidsafe_dagster.recipe.formats import RowKind
@@ -31,7 +36,7 @@ _SHOWN = ("prompt_id", "kind", "split", "prompt_kind", "source", "licence")
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ReleaseSelection:
     """The batches of a release."""
 
     batches: tuple[str, ...]
@@ -56,7 +61,7 @@ class Rows:
     """Benign SFT rows that are not published: the general mix takes no more."""
 
 
-def settled(lake: Lake, chosen: Chosen) -> Chosen:
+def settled(lake: Lake, chosen: ReleaseSelection) -> ReleaseSelection:
     """The choice without the batches whose fine-tune rows are not those of the stages above any more.
 
     Raises:
@@ -71,7 +76,11 @@ def settled(lake: Lake, chosen: Chosen) -> Chosen:
 
 
 def write_rows(
-    lake: Lake, batches: tuple[str, ...], settings: PublishSettings, general_ratio: float | None, folder: Path
+    lake: Lake,
+    batches: tuple[str, ...],
+    settings: PublishSettings,
+    general_ratio: float | None,
+    folder: Path,
 ) -> Rows:
     """Writes the files, batch after batch.
 
@@ -81,7 +90,11 @@ def write_rows(
     mix, beyond = general_mix(lake, batches, general_ratio)
     shards = {
         (config, split): Shards(
-            folder, f"data/{config}/{split}", CONFIGS[config], settings.reasoning, settings.shard_mb * 2**20
+            folder,
+            f"data/{config}/{split}",
+            CONFIGS[config],
+            settings.reasoning,
+            settings.shard_mb * 2**20,
         )
         for config in settings.configs
         for split in SPLITS
@@ -106,9 +119,14 @@ def source_licences(lake: Lake, batches: tuple[str, ...]) -> list[SourceLicence]
     """What the rows come from, under which licences, with the number of prompts."""
     counts = Counter[tuple[str, str]]()
     for batch in batches:
-        prompts = lake.rows(Stage.FINE_TUNE_SPLITS, batch, ["prompt_id", "source", "licence"]).unique()
+        prompts = lake.rows(
+            Stage.FINE_TUNE_SPLITS, batch, ["prompt_id", "source", "licence"]
+        ).unique()
         counts.update(prompts.select("source", "licence").iter_rows())
-    return [SourceLicence(source, licence, prompts) for (source, licence), prompts in sorted(counts.items())]
+    return [
+        SourceLicence(source, licence, prompts)
+        for (source, licence), prompts in sorted(counts.items())
+    ]
 
 
 def simulated_prompts(lake: Lake, batches: tuple[str, ...]) -> dict[str, int]:
@@ -127,12 +145,16 @@ def _simulated(lake: Lake, stage: Stage, batch: str) -> pl.DataFrame:
     return flagged.select("prompt_id")
 
 
-def general_mix(lake: Lake, batches: tuple[str, ...], ratio: float | None) -> tuple[frozenset[str] | None, int]:
+def general_mix(
+    lake: Lake, batches: tuple[str, ...], ratio: float | None
+) -> tuple[frozenset[str] | None, int]:
     """(prompts whose SFT rows stay, how many do not); (None, 0) when all stay."""
     if ratio is None:
         return None, 0
     columns = ["kind", *MixRow._fields]
-    frames = (lake.rows(Stage.FINE_TUNE_SPLITS, batch, columns).filter(kind="sft") for batch in batches)
+    frames = (
+        lake.rows(Stage.FINE_TUNE_SPLITS, batch, columns).filter(kind="sft") for batch in batches
+    )
     rows = [MixRow(*row) for frame in frames for row in frame.select(MixRow._fields).iter_rows()]
     kept = frozenset(select_general(rows, ratio))
     return kept, len({row.prompt_id for row in rows} - kept)
@@ -141,11 +163,18 @@ def general_mix(lake: Lake, batches: tuple[str, ...], ratio: float | None) -> tu
 def _rows(batch: Batch, place: Place, settings: PublishSettings) -> list[dict[str, Any]]:
     config, split = place
     if config == "deliberations":
-        return [published_deliberation(row, story) for row, story in batch.deliberations if row.split == split]
+        return [
+            published_deliberation(row, story)
+            for row, story in batch.deliberations
+            if row.split == split
+        ]
     if config == "sft":
         return [published_sft(row, settings.reasoning) for row in _of_split(batch.sft, split)]
     pairs = batch.pairs
-    return [published_dpo(row, pairs[row.prompt_id], settings.reasoning) for row in _of_split(batch.dpo, split)]
+    return [
+        published_dpo(row, pairs[row.prompt_id], settings.reasoning)
+        for row in _of_split(batch.dpo, split)
+    ]
 
 
 def _of_split(rows: tuple[FineTuneRow, ...], split: Split) -> list[FineTuneRow]:

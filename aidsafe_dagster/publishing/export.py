@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from aidsafe_dagster.lake import Lake
+from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.publishing.batches import Batch, read_batch
 from aidsafe_dagster.publishing.dataset import general_mix
 from aidsafe_dagster.publishing.parquet import DataFile, arrow_schema, data_file, parquet_writer
@@ -44,14 +44,23 @@ def write_export(
     folder.mkdir(parents=True, exist_ok=True)
     mix, _ = general_mix(lake, batches, general_ratio)
     kind = file_kind or wanted.file
-    names = {split: f"{_LABEL if simulated else ''}{wanted.name}-{split}.{kind}" for split in splits}
+    names = {
+        split: f"{_LABEL if simulated else ''}{wanted.name}-{split}.{kind}" for split in splits
+    }
     make = _ParquetFile if kind == "parquet" else _JsonLines
-    files = {split: make(folder / name, arrow_schema(wanted.columns, reasoning)) for split, name in names.items()}
+    files = {
+        split: make(folder / name, arrow_schema(wanted.columns, reasoning))
+        for split, name in names.items()
+    }
     try:
         for batch in (read_batch(lake, key, mix) for key in batches):
             for split, file in files.items():
                 file.add(list(_rows(batch, wanted, split, reasoning)))
-        written = [data_file(folder, names[split], file.rows) for split, file in files.items() if file.appears()]
+        written = [
+            data_file(folder, names[split], file.rows)
+            for split, file in files.items()
+            if file.appears()
+        ]
     finally:
         for file in files.values():
             file.clear_away()
@@ -62,9 +71,15 @@ def write_export(
     return written
 
 
-def _rows(batch: Batch, wanted: Format, split: Split, reasoning: Reasoning) -> Iterator[dict[str, Any]]:
+def _rows(
+    batch: Batch, wanted: Format, split: Split, reasoning: Reasoning
+) -> Iterator[dict[str, Any]]:
     if wanted.rows == "deliberations":
-        yield from (wanted.make(story, reasoning) for row, story in batch.deliberations if row.split == split)
+        yield from (
+            wanted.make(story, reasoning)
+            for row, story in batch.deliberations
+            if row.split == split
+        )
     else:
         rows = batch.dpo if wanted.rows == "dpo" else batch.sft
         yield from (wanted.make(row, reasoning) for row in rows if row.split == split)

@@ -17,11 +17,11 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
+from aidsafe_dagster.publishing.hub_errors import HubClient, HubError
 from aidsafe_dagster.publishing.parquet import DataFile, data_file
-from aidsafe_dagster.publishing.plan import Head, Plan, content_there, plan_for
 from aidsafe_dagster.publishing.release import Release
 from aidsafe_dagster.publishing.settings import PublishSettings
-from aidsafe_dagster.publishing.trouble import Caller, HubTrouble
+from aidsafe_dagster.publishing.upload_plan import Head, UploadPlan, content_there, plan_for
 
 _STRICTNESS = ("off", "auto", "manual")
 
@@ -35,7 +35,7 @@ class Published:
     tag: str
     tagged: str
     """The commit that the tag names: an earlier one, if these rows were published before under another card."""
-    plan: Plan
+    plan: UploadPlan
     """What was sent; empty when nothing had changed."""
     read_back: int
     """Rows that were read back from the Hub and compared."""
@@ -51,7 +51,9 @@ class DatasetRepo:
     def __init__(self, api: HfApi, settings: PublishSettings, log: Callable[[str], None]) -> None:
         self.repo, self.settings, self.log = settings.repo, settings, log
         self._api = api
-        self._hub = Caller(settings.repo, api.token if isinstance(api.token, str) else None, settings, log)
+        self._hub = HubClient(
+            settings.repo, api.token if isinstance(api.token, str) else None, settings, log
+        )
 
     @property
     def url(self) -> str:
@@ -61,7 +63,9 @@ class DatasetRepo:
         """Makes the branch main hold the release, and the tag of its version name it."""
         self._prepare()
         commit, plan = self._commit(release)
-        read_back = self._read_back(release, commit) if self.settings.verify and not plan.is_empty else 0
+        read_back = (
+            self._read_back(release, commit) if self.settings.verify and not plan.is_empty else 0
+        )
         tag = f"v{release.version}"
         return Published(self.url, commit, tag, self._tag(tag, commit), plan, read_back)
 
@@ -72,7 +76,9 @@ class DatasetRepo:
     def _head(self) -> Head:
         commit = self._api.dataset_info(self.repo).sha
         assert commit is not None
-        tree = self._api.list_repo_tree(self.repo, repo_type="dataset", revision=commit, recursive=True)
+        tree = self._api.list_repo_tree(
+            self.repo, repo_type="dataset", revision=commit, recursive=True
+        )
         files = {node.path: content_there(node) for node in tree if isinstance(node, RepoFile)}
         return Head(commit, files)
 
@@ -94,14 +100,16 @@ class DatasetRepo:
             raise
 
     def _create(self) -> None:
-        self._api.create_repo(self.repo, repo_type="dataset", private=self.settings.private, exist_ok=True)
+        self._api.create_repo(
+            self.repo, repo_type="dataset", private=self.settings.private, exist_ok=True
+        )
         self.log(f"{self.repo}: made, {'private' if self.settings.private else 'public'}")
 
     def _gate(self) -> None:
         assert self.settings.gated != "off"
         self._api.update_repo_settings(self.repo, repo_type="dataset", gated=self.settings.gated)
 
-    def _commit(self, release: Release) -> tuple[str, Plan]:
+    def _commit(self, release: Release) -> tuple[str, UploadPlan]:
         """The commit that holds the release, and what it took."""
         head = self.head()
         plan = plan_for(head, release)
@@ -111,7 +119,7 @@ class DatasetRepo:
                 return head.commit, sent
             try:
                 return self._hub.once(partial(self._send, plan, head, release)), plan
-            except HubTrouble as failed:
+            except HubError as failed:
                 trouble = failed.trouble
             if trouble.kind != "moved" or tried >= self.settings.attempts:
                 self._hub.wait("committing", trouble, tried)
@@ -119,7 +127,7 @@ class DatasetRepo:
             plan = plan_for(head, release)
         raise AssertionError("unreachable: the wait ends it")
 
-    def _send(self, plan: Plan, head: Head, release: Release) -> str:
+    def _send(self, plan: UploadPlan, head: Head, release: Release) -> str:
         operations: list[CommitOperationAdd | CommitOperationDelete] = [
             *(CommitOperationAdd(file.path, release.folder / file.path) for file in plan.send),
             *(CommitOperationDelete(path) for path in plan.delete),
@@ -148,7 +156,9 @@ class DatasetRepo:
                 "committed. Look at that commit, and publish again to replace it",
             )
         if now.commit != before.commit:
-            self.log(f"{self.repo}: somebody committed {now.commit[:12]} meanwhile; going on from there")
+            self.log(
+                f"{self.repo}: somebody committed {now.commit[:12]} meanwhile; going on from there"
+            )
         return now
 
     def _tag(self, tag: str, commit: str) -> str:
@@ -157,7 +167,9 @@ class DatasetRepo:
         if there is None:
             self._hub.patiently(
                 "tagging",
-                lambda: self._api.create_tag(self.repo, tag=tag, revision=commit, repo_type="dataset", exist_ok=True),
+                lambda: self._api.create_tag(
+                    self.repo, tag=tag, revision=commit, repo_type="dataset", exist_ok=True
+                ),
             )
         return there or commit
 
@@ -188,7 +200,9 @@ class DatasetRepo:
         same = there.exists() and data_file(folder, file.path).sha256 == file.sha256
         rows = _rows_in(there) if same and file.rows is not None else 0
         if not same or rows != (file.rows or 0):
-            raise self._hub.error("reading it back", f"{file.path} is not what was sent from {release.folder}")
+            raise self._hub.error(
+                "reading it back", f"{file.path} is not what was sent from {release.folder}"
+            )
         return rows
 
 

@@ -23,21 +23,31 @@ def _alike(*names: str) -> Asks:
 
 KNOWN: Mapping[str, Asks] = {
     **dict.fromkeys(("cc0-1.0", "pddl", "unlicense"), _FREE),
-    **dict.fromkeys(("mit", "isc", "bsd", "bsd-2-clause", "bsd-3-clause", "apache-2.0"), _PERMISSIVE),
+    **dict.fromkeys(
+        ("mit", "isc", "bsd", "bsd-2-clause", "bsd-3-clause", "apache-2.0"), _PERMISSIVE
+    ),
     **dict.fromkeys(("cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "odc-by"), _PERMISSIVE),
     **dict.fromkeys(("cdla-permissive-1.0", "cdla-permissive-2.0"), _PERMISSIVE),
     "cc-by-sa-3.0": _alike("cc-by-sa-3.0 or later"),
     "cc-by-sa-4.0": _alike("cc-by-sa-3.0 or later", "cc-by-sa-4.0"),
     "odbl": _alike("odbl"),
     "cdla-sharing-1.0": _alike("cdla-sharing-1.0"),
-    **dict.fromkeys(("cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0"), _PERMISSIVE | {NON_COMMERCIAL}),
+    **dict.fromkeys(
+        ("cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0"), _PERMISSIVE | {NON_COMMERCIAL}
+    ),
     "cc-by-nc-sa-3.0": _alike("cc-by-nc-sa-3.0 or later") | {NON_COMMERCIAL},
     "cc-by-nc-sa-4.0": _alike("cc-by-nc-sa-3.0 or later", "cc-by-nc-sa-4.0") | {NON_COMMERCIAL},
     "cc-by-nd-4.0": _PERMISSIVE | {NO_DERIVATIVES},
     "cc-by-nc-nd-4.0": _PERMISSIVE | {NON_COMMERCIAL, NO_DERIVATIVES},
 }
 """Licence, by its id on the Hub → what it asks for."""
-_ALSO = {"cc0": "cc0-1.0", "public-domain": "cc0-1.0", "odc-odbl": "odbl", "odbl-1.0": "odbl", "odc-by-1.0": "odc-by"}
+_ALSO = {
+    "cc0": "cc0-1.0",
+    "public-domain": "cc0-1.0",
+    "odc-odbl": "odbl",
+    "odbl-1.0": "odbl",
+    "odc-by-1.0": "odc-by",
+}
 
 
 @dataclass(frozen=True)
@@ -57,7 +67,9 @@ class Licence:
     """`other` where the Hub does not know it."""
 
 
-def release_licence(wanted: str, sources: Sequence[SourceLicence], stated: Mapping[str, str]) -> Licence:
+def release_licence(
+    wanted: str, sources: Sequence[SourceLicence], stated: Mapping[str, str]
+) -> Licence:
     """The licence wanted, once it is known to cover every source.
 
     Args:
@@ -70,9 +82,14 @@ def release_licence(wanted: str, sources: Sequence[SourceLicence], stated: Mappi
     """
     own = {_plain(name): _known(name, meaning) for name, meaning in stated.items()}
     asked = {source: _asks(source.licence, own, f"source '{source.source}'") for source in sources}
-    covering = ", ".join(sorted(name for name, asks in KNOWN.items() if covers(asks, asked.values()))) or "none we know"
+    covering = (
+        ", ".join(sorted(name for name, asks in KNOWN.items() if covers(asks, asked.values())))
+        or "none we know"
+    )
     if not wanted.strip():
-        raise SetupError(f"set publish.licence, the licence of the published dataset. Those that fit: {covering}")
+        raise SetupError(
+            f"set publish.licence, the licence of the published dataset. Those that fit: {covering}"
+        )
     given = _asks(wanted, own, "publish.licence")
     for source, asks in asked.items():
         if not covers(given, [asks]):

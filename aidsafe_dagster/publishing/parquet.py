@@ -29,7 +29,9 @@ class Shards:
     is known at the end.
     """
 
-    def __init__(self, folder: Path, stem: str, columns: Columns, reasoning: Reasoning, shard_bytes: int) -> None:
+    def __init__(
+        self, folder: Path, stem: str, columns: Columns, reasoning: Reasoning, shard_bytes: int
+    ) -> None:
         self.folder, self.stem = folder, stem
         self.rows = 0
         self._schema = arrow_schema(columns, reasoning)
@@ -81,7 +83,9 @@ class Shards:
 def parquet_writer(file: Path, schema: Any) -> Any:
     import pyarrow.parquet as pq  # noqa: PLC0415 - see above
 
-    return pq.ParquetWriter(file, schema, compression="zstd", use_content_defined_chunking=True, write_page_index=True)
+    return pq.ParquetWriter(
+        file, schema, compression="zstd", use_content_defined_chunking=True, write_page_index=True
+    )
 
 
 def data_file(folder: Path, path: str, rows: int | None = None) -> DataFile:
@@ -97,14 +101,18 @@ def arrow_schema(columns: Columns, reasoning: Reasoning) -> Any:
     """The Arrow schema of a format: from its columns and never from rows, so that empty files have it too."""
     import pyarrow as pa  # noqa: PLC0415 - see above
 
-    return pa.schema([(name, _arrow_type(column.type, reasoning)) for name, column in columns.items()])
+    return pa.schema(
+        [(name, _arrow_type(column.type, reasoning)) for name, column in columns.items()]
+    )
 
 
 def _arrow_type(kind: ColumnType, reasoning: Reasoning) -> Any:
     import pyarrow as pa  # noqa: PLC0415 - see above
 
     text, number, texts = pa.string(), pa.int64(), pa.list_(pa.string())
-    message = {"role": text, "content": text} | ({"reasoning_content": text} if reasoning == "field" else {})
+    message = {"role": text, "content": text} | (
+        {"reasoning_content": text} if reasoning == "field" else {}
+    )
     thought = {"number": number, "text": text, "rules": texts}
     spoken = {"agent": text, "round": number}
     types: Mapping[ColumnType, Any] = {
@@ -114,9 +122,15 @@ def _arrow_type(kind: ColumnType, reasoning: Reasoning) -> Any:
         "strings": texts,
         "message": pa.struct(message),
         "messages": pa.list_(pa.struct(message)),
-        "intents": pa.list_(pa.struct({"text": text, "kind": text, "harm": text, "policies": texts})),
+        "intents": pa.list_(
+            pa.struct({"text": text, "kind": text, "harm": text, "policies": texts})
+        ),
         "thoughts": pa.list_(pa.struct(thought | {"origins": pa.list_(number)})),
-        "judged_thoughts": pa.list_(pa.struct(thought | spoken | {"verdict": text, "reason": text})),
-        "turns": pa.list_(pa.struct(spoken | {"verdict": text, "comment": text, "added": pa.list_(number)})),
+        "judged_thoughts": pa.list_(
+            pa.struct(thought | spoken | {"verdict": text, "reason": text})
+        ),
+        "turns": pa.list_(
+            pa.struct(spoken | {"verdict": text, "comment": text, "added": pa.list_(number)})
+        ),
     }
     return types[kind]

@@ -12,9 +12,16 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from aidsafe_dagster.lake import Lake
-from aidsafe_dagster.publishing.card import Told, card_facts
-from aidsafe_dagster.publishing.dataset import Chosen, Rows, settled, simulated_prompts, source_licences, write_rows
+from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.publishing.card import CardContext, card_facts
+from aidsafe_dagster.publishing.dataset import (
+    ReleaseSelection,
+    Rows,
+    settled,
+    simulated_prompts,
+    source_licences,
+    write_rows,
+)
 from aidsafe_dagster.publishing.licences import Licence, release_licence
 from aidsafe_dagster.publishing.parquet import DataFile, data_file
 from aidsafe_dagster.recipe.card import render_card
@@ -27,7 +34,7 @@ TEMPLATE = Path(__file__).parent / "card.md.jinja"
 @dataclass(frozen=True)
 class Release:
     folder: Path
-    chosen: Chosen
+    chosen: ReleaseSelection
     rows: Rows
     card: str
     licence: Licence
@@ -44,7 +51,14 @@ class Release:
         return (data_file(self.folder, CARD), *self.rows.files)
 
 
-def make_release(lake: Lake, wanted: Chosen, told: Told, home: Path, *, allow_simulated: bool = False) -> Release:
+def make_release(
+    lake: Lake,
+    wanted: ReleaseSelection,
+    told: CardContext,
+    home: Path,
+    *,
+    allow_simulated: bool = False,
+) -> Release:
     """Writes a release from the batches wanted; an earlier one of the same version is replaced.
 
     Raises:
@@ -54,7 +68,9 @@ def make_release(lake: Lake, wanted: Chosen, told: Told, home: Path, *, allow_si
     simulated = simulated_prompts(lake, chosen.batches)
     if simulated and not allow_simulated:
         raise SetupError(refusal(simulated))
-    licence = release_licence(told.publish.licence, source_licences(lake, chosen.batches), told.publish.licences)
+    licence = release_licence(
+        told.publish.licence, source_licences(lake, chosen.batches), told.publish.licences
+    )
     with _made_beside(home / "published") as beside:
         rows = write_rows(lake, chosen.batches, told.publish, told.general_ratio, beside)
         if not rows.files:
@@ -76,8 +92,11 @@ def refusal(simulated: Mapping[str, int], unless: str = "a dry run with allow_si
     )
 
 
-def _nothing(chosen: Chosen) -> str:
-    told = "; ".join(f"{batch}: {why}" for batch, why in list(chosen.left_out.items())[:5]) or "no batch was made yet"
+def _nothing(chosen: ReleaseSelection) -> str:
+    told = (
+        "; ".join(f"{batch}: {why}" for batch, why in list(chosen.left_out.items())[:5])
+        or "no batch was made yet"
+    )
     return f"there is no row to publish ({told})"
 
 

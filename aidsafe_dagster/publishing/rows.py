@@ -7,7 +7,7 @@ its author, round, rules and verdict.
 from collections.abc import Mapping
 from typing import Any
 
-from aidsafe_dagster.recipe.deliberation_log import Deliberation
+from aidsafe_dagster.recipe.deliberation_log import DeliberationStory
 from aidsafe_dagster.recipe.formats import FORMATS, Column, Columns, Reasoning, RowKind
 from aidsafe_dagster.recipe.records import FineTuneRow, PreferencePair, RefinedCot
 
@@ -25,13 +25,21 @@ LINEAGE: Columns = {
 _PAIR: Columns = {
     "kind": Column("string", "what the rejected side does wrong: violation or needless_refusal"),
     "score_chosen": Column("float", "policy score of the chosen side, 1 to 5, mean of the judges"),
-    "score_rejected": Column("float", "policy score of the rejected side, 1 to 5, mean of the judges"),
+    "score_rejected": Column(
+        "float", "policy score of the rejected side, 1 to 5, mean of the judges"
+    ),
 }
 _STORY: Columns = {
     "intents": Column("intents", "what the prompt is after, and how that was judged"),
-    "applicable_policies": Column("strings", "policies that the final chain of thought has to cover"),
-    "thoughts": Column("thoughts", "final thoughts: rules applied, and the deliberated thoughts each is made from"),
-    "deliberated_thoughts": Column("judged_thoughts", "every thought: author, round, rules, the refiner's verdict"),
+    "applicable_policies": Column(
+        "strings", "policies that the final chain of thought has to cover"
+    ),
+    "thoughts": Column(
+        "thoughts", "final thoughts: rules applied, and the deliberated thoughts each is made from"
+    ),
+    "deliberated_thoughts": Column(
+        "judged_thoughts", "every thought: author, round, rules, the refiner's verdict"
+    ),
     "turns": Column("turns", "every deliberator's turn: verdict and comment"),
     "outcome": Column("string", "why deliberation stopped: consensus or budget"),
 }
@@ -56,14 +64,16 @@ def published_dpo(row: FineTuneRow, pair: PreferencePair, reasoning: Reasoning) 
     return FORMATS["trl-dpo"].make(row, reasoning) | told | _lineage(row)
 
 
-def published_deliberation(row: FineTuneRow, story: Deliberation) -> dict[str, Any]:
+def published_deliberation(row: FineTuneRow, story: DeliberationStory) -> dict[str, Any]:
     refined, deliberated = story.refined, story.deliberated
     told = {
         "intents": [intent.model_dump(mode="json") for intent in refined.intents],
         "applicable_policies": list(refined.applicable_policies),
         "thoughts": [thought.model_dump(mode="json") for thought in refined.thoughts],
         "deliberated_thoughts": _judged_thoughts(refined),
-        "turns": [turn.model_dump(mode="json") for turn in deliberated.turns] if deliberated else [],
+        "turns": [turn.model_dump(mode="json") for turn in deliberated.turns]
+        if deliberated
+        else [],
         "outcome": deliberated.outcome if deliberated else None,
     }
     return FORMATS["deliberations"].make(story, "inline") | told | _lineage(row)

@@ -70,8 +70,12 @@ def check_template(template: ChatTemplate, rows: Iterable[FineTuneRow]) -> Templ
     for row in rows:
         for form in FORMS:
             for turn in _turns(row, form):
-                _judge(template, turn, outcomes.setdefault((turn.side, form), Outcome(turn.side, form)))
-    return TemplateReport(tuple(outcomes.values()), template.has_generation_markers, _keeps_history(template))
+                _judge(
+                    template, turn, outcomes.setdefault((turn.side, form), Outcome(turn.side, form))
+                )
+    return TemplateReport(
+        tuple(outcomes.values()), template.has_generation_markers, _keeps_history(template)
+    )
 
 
 def probes() -> list[FineTuneRow]:
@@ -95,10 +99,28 @@ def probes() -> list[FineTuneRow]:
         "response": "Here is a useful answer.\n\n- It has a list.",
     }
     user = {"role": "user", "content": "A question?"}
-    told = {"role": "assistant", "content": f"{OPEN}\n{shared['thinking']}\n{CLOSE}\n\n{shared['response']}"}
-    worse = {"role": "assistant", "content": f"{OPEN}\nRules are for others.\n{CLOSE}\n\nAn answer to avoid."}
-    sft = shared | {"kind": "sft", "messages": (user, told), "prompt": None, "chosen": None, "rejected": None}
-    dpo = shared | {"kind": "dpo", "messages": None, "prompt": (user,), "chosen": (told,), "rejected": (worse,)}
+    told = {
+        "role": "assistant",
+        "content": f"{OPEN}\n{shared['thinking']}\n{CLOSE}\n\n{shared['response']}",
+    }
+    worse = {
+        "role": "assistant",
+        "content": f"{OPEN}\nRules are for others.\n{CLOSE}\n\nAn answer to avoid.",
+    }
+    sft = shared | {
+        "kind": "sft",
+        "messages": (user, told),
+        "prompt": None,
+        "chosen": None,
+        "rejected": None,
+    }
+    dpo = shared | {
+        "kind": "dpo",
+        "messages": None,
+        "prompt": (user,),
+        "chosen": (told,),
+        "rejected": (worse,),
+    }
     return [FineTuneRow.model_validate(sft), FineTuneRow.model_validate(dpo)]
 
 
@@ -128,12 +150,16 @@ def _judge(template: ChatTemplate, turn: Turn, outcome: Outcome) -> None:
         return
     outcome.faults.update(_faults(turn, whole))
     outcome.moved += not whole.text.startswith(opened.text)
-    outcome.trained += all(_plain(part) in _plain(whole.trained) for part in (turn.cot, turn.response))
+    outcome.trained += all(
+        _plain(part) in _plain(whole.trained) for part in (turn.cot, turn.response)
+    )
 
 
 def _faults(turn: Turn, whole: Rendered) -> Iterator[str]:
     """What is wrong, compared with the row's own text, in which a CoT may well quote the prompt or the response."""
-    said = _plain("\n".join((*(message["content"] for message in turn.before), turn.cot, turn.response)))
+    said = _plain(
+        "\n".join((*(message["content"] for message in turn.before), turn.cot, turn.response))
+    )
     seen = _plain(whole.text)
     for name, part in (("CoT", _plain(turn.cot)), ("response", _plain(turn.response))):
         if part and seen.count(part) < said.count(part):
@@ -145,10 +171,15 @@ def _faults(turn: Turn, whole: Rendered) -> Iterator[str]:
 
 
 def _keeps_history(template: ChatTemplate) -> bool | None:
-    earlier = {"role": "assistant", "content": f"{OPEN}\nAn earlier thought.\n{CLOSE}\n\nAn earlier answer."}
+    earlier = {
+        "role": "assistant",
+        "content": f"{OPEN}\nAn earlier thought.\n{CLOSE}\n\nAn earlier answer.",
+    }
     question = {"role": "user", "content": "A question?"}
     try:
-        seen = template.render([question, earlier, question, {"role": "assistant", "content": "A later answer."}])
+        seen = template.render(
+            [question, earlier, question, {"role": "assistant", "content": "A later answer."}]
+        )
     except TemplateFailed:
         return None
     return "An earlier thought." in seen.text

@@ -16,9 +16,12 @@ _LEAD = r"(?:\b(?:by|as|from|with|and|to|that|than|while|when|since|because|both
 _SPEAKS = rf"(?=['\u2019]s\b|\s+(?:(?:has|had|have|also|already|rightly|correctly)\s+)*{_SAYS}\b)"
 _NUMBER = r"#?\s?\d+"
 _NOT_A_VERB = "".join(
-    rf"(?<!\b{subject} )" for subject in ("I", "you", "he", "she", "it", "we", "they", "who", "people", "had", "have")
+    rf"(?<!\b{subject} )"
+    for subject in ("I", "you", "he", "she", "it", "we", "they", "who", "people", "had", "have")
 )
-_MAKING_OF = r"(?:thoughts?|agents?|agree[ds]?|revis\w+|deliberat\w+|consensus|reviewers?|refine[rd])"
+_MAKING_OF = (
+    r"(?:thoughts?|agents?|agree[ds]?|revis\w+|deliberat\w+|consensus|reviewers?|refine[rd])"
+)
 
 
 def _pattern(text: str, *, case: bool = False) -> re.Pattern[str]:
@@ -31,19 +34,27 @@ _ANY = _pattern(r"agent|review|deliberat|round|thought|refine|initiali|whisperer
 # The group `said` is what must not occur in the prompt; the rest of a pattern is context.
 _PATTERNS = (
     _pattern(rf"\b(?P<said>Agents?\s{_NUMBER})\b", case=True),
-    _pattern(rf"{_LEAD}(?P<said>agents?\s{_NUMBER})\b(?!\s*(?:%|percent|times|days|weeks|months|years|hours))"),
+    _pattern(
+        rf"{_LEAD}(?P<said>agents?\s{_NUMBER})\b(?!\s*(?:%|percent|times|days|weeks|months|years|hours))"
+    ),
     _pattern(rf"\b(?P<said>(?:agent|reviewer|deliberator)\s(?:{_NUMBER}|one|two|three)){_SPEAKS}"),
     _pattern(rf"\b(?P<said>(?:[Aa]gent|[Rr]eviewer)\s[A-D])\b{_SPEAKS}", case=True),
     _pattern(r"\b(?P<said>deliberators?[_ -]?#?\d+)\b"),
-    _pattern(r"\b(?P<said>(?:the|an|each|every|both|all|other|previous|first|second|fellow)\s+deliberators?)\b"),
+    _pattern(
+        r"\b(?P<said>(?:the|an|each|every|both|all|other|previous|first|second|fellow)\s+deliberators?)\b"
+    ),
     _pattern(r"\b(?P<said>(?:previous|prior|preceding|earlier|fellow)\s+agents?)\b"),
     _pattern(
         r"\b(?P<said>(?:both|all|the\s+(?:other|first|second|third|next|last|previous|earlier|two))\s+(?:agents?|reviewers?))"
         rf"{_SPEAKS}"
     ),
-    _pattern(r"\b(?P<said>round\s#?\d+\s+of\s+(?:the\s+|our\s+)?(?:deliberations?|discussion|debate))\b"),
+    _pattern(
+        r"\b(?P<said>round\s#?\d+\s+of\s+(?:the\s+|our\s+)?(?:deliberations?|discussion|debate))\b"
+    ),
     _pattern(r"\b(?P<said>rounds?\s+of\s+(?:the\s+|our\s+)?deliberations?)\b"),
-    _pattern(rf"\b(?P<said>(?:in|from|during|after)\s+round\s#?\d+)\b(?=[^.!?\n]*\b{_MAKING_OF}\b)"),
+    _pattern(
+        rf"\b(?P<said>(?:in|from|during|after)\s+round\s#?\d+)\b(?=[^.!?\n]*\b{_MAKING_OF}\b)"
+    ),
     _pattern(rf"\b{_MAKING_OF}\b[^.!?\n]*\b(?P<said>(?:in|from|during|after)\s+round\s#?\d+)\b"),
     _pattern(r"\b(?P<said>deliberation\s+(?:tasks?|rounds?|phase|log|transcript|so far))\b"),
     _pattern(r"\b(?P<said>(?:this|our)\s+deliberations?)\b"),
@@ -51,10 +62,14 @@ _PATTERNS = (
     _pattern(r"\b(?P<said>the\s+refiner)\b(?!\s+of\b)"),
     _pattern(rf"\b(?P<said>the\s+initiali[sz]er){_SPEAKS}"),
     _pattern(r"\b(?P<said>ear[- ]whisperer)\b"),
-    _pattern(r"\b(?P<said>(?:the|these|those|all)\s+(?:deliberated|kept|dropped|seed)\s+thoughts?)\b"),
+    _pattern(
+        r"\b(?P<said>(?:the|these|those|all)\s+(?:deliberated|kept|dropped|seed)\s+thoughts?)\b"
+    ),
     _pattern(rf"\b(?P<said>Thoughts?\s{_NUMBER})\b", case=True),
     _pattern(rf"{_NOT_A_VERB}\b(?P<said>thoughts?\s+(?:#\s?|number\s+|no\.\s?)\d+)\b"),
-    _pattern(rf"\b(?:by|in|from|of|with|per|see|on|under|drop|keep|merge)\s+(?P<said>thought\s{_NUMBER})\b"),
+    _pattern(
+        rf"\b(?:by|in|from|of|with|per|see|on|under|drop|keep|merge)\s+(?P<said>thought\s{_NUMBER})\b"
+    ),
     _pattern(
         rf"{_NOT_A_VERB}\b(?P<said>thought\s{_NUMBER})(?=\s*(?:[.,;:)\]'\u2019]|$)"
         rf"|\s+(?:is|was|already|above|below|covers|repeats|applies|and\s+thought|{_SAYS})\b)"
@@ -72,7 +87,9 @@ def agent_talk(text: str, prompt: str) -> str | None:
         return None
     asked = _folded(prompt)
     found = (match for pattern in _PATTERNS for match in pattern.finditer(text))
-    return next((match["said"] for match in found if not _contains(asked, _folded(match["said"]))), None)
+    return next(
+        (match["said"] for match in found if not _contains(asked, _folded(match["said"]))), None
+    )
 
 
 def _folded(text: str) -> str:

@@ -11,8 +11,12 @@ from aidsafe_dagster.recipe.policies import Policies
 
 def citations(rows: pl.DataFrame) -> pl.DataFrame:
     """One line per cited rule: `row` (0-based place in `rows`), `rule`, `policy`. A rule may be unknown."""
-    thoughts = rows.select(pl.int_range(pl.len(), dtype=pl.Int64).alias("row"), "thoughts").explode("thoughts")
-    cited = thoughts.select("row", pl.col("thoughts").struct.field("rules").alias("rule")).explode("rule")
+    thoughts = rows.select(pl.int_range(pl.len(), dtype=pl.Int64).alias("row"), "thoughts").explode(
+        "thoughts"
+    )
+    cited = thoughts.select("row", pl.col("thoughts").struct.field("rules").alias("rule")).explode(
+        "rule"
+    )
     named = cited.filter(pl.col("rule").is_not_null())
     return named.with_columns(pl.col("rule").str.split(".").list.first().alias("policy"))
 
@@ -74,7 +78,8 @@ def _known(cited: pl.DataFrame, policies: Policies) -> pl.DataFrame:
 
 def _applicable(rows: pl.DataFrame) -> pl.DataFrame:
     numbered = rows.select(
-        pl.int_range(pl.len(), dtype=pl.Int64).alias("row"), pl.col("applicable_policies").alias("policy")
+        pl.int_range(pl.len(), dtype=pl.Int64).alias("row"),
+        pl.col("applicable_policies").alias("policy"),
     )
     return numbered.explode("policy").filter(pl.col("policy").is_not_null())
 

@@ -58,7 +58,9 @@ def between(
     least = "" if mostly == 1 else f", in at least {mostly:.0%} of the rows"
     arguments = {"column": column, "min_value": low, "max_value": high, "mostly": mostly}
     kind, words = "ExpectColumnValuesToBeBetween", f"{_range(low, high)}{least}"
-    return present(column, blocking=blocking), Expected(column, "rows", kind, arguments, words, blocking)
+    return present(column, blocking=blocking), Expected(
+        column, "rows", kind, arguments, words, blocking
+    )
 
 
 def equal(column: str, value: object, *, blocking: bool = True) -> tuple[Expected, Expected]:
@@ -78,11 +80,20 @@ def unique(column: str) -> tuple[Expected, Expected]:
 
 def present(column: str, *, blocking: bool = True) -> Expected:
     arguments = {"column": column}
-    return Expected(f"{column} present", "rows", "ExpectColumnValuesToNotBeNull", arguments, "no nulls", blocking)
+    return Expected(
+        f"{column} present",
+        "rows",
+        "ExpectColumnValuesToNotBeNull",
+        arguments,
+        "no nulls",
+        blocking,
+    )
 
 
 def row_count(low: int) -> Expected:
-    return Expected("rows", "rows", "ExpectTableRowCountToBeBetween", {"min_value": low}, _range(low, None))
+    return Expected(
+        "rows", "rows", "ExpectTableRowCountToBeBetween", {"min_value": low}, _range(low, None)
+    )
 
 
 def fact(column: str, low: float | None, high: float | None) -> Expected:
@@ -91,7 +102,9 @@ def fact(column: str, low: float | None, high: float | None) -> Expected:
     return Expected(column, "summary", "ExpectColumnMaxToBeBetween", arguments, _range(low, high))
 
 
-def run(name: str, expected: Sequence[Expected], tables: Mapping[Table, pl.DataFrame]) -> SuiteResult:
+def run(
+    name: str, expected: Sequence[Expected], tables: Mapping[Table, pl.DataFrame]
+) -> SuiteResult:
     """Evaluates the expectations, each name once. The table of rows has a `prompt_id` column, to name offenders by."""
     once = list({one.name: one for one in expected}.values())
     outcomes = {
@@ -103,17 +116,23 @@ def run(name: str, expected: Sequence[Expected], tables: Mapping[Table, pl.DataF
     return SuiteResult(all(outcome.passed for outcome in in_order if outcome.blocking), in_order)
 
 
-def _evaluate(name: str, table: Table, frame: pl.DataFrame, expected: Sequence[Expected]) -> list[ExpectationOutcome]:
+def _evaluate(
+    name: str, table: Table, frame: pl.DataFrame, expected: Sequence[Expected]
+) -> list[ExpectationOutcome]:
     if not expected:
         return []
     gx = _great_expectations()
     by_name = {one.name: one for one in expected}
     suite = gx.ExpectationSuite(
         f"{name} {table}",
-        expectations=[getattr(gx.expectations, e.kind)(**e.arguments, meta={"name": e.name}) for e in expected],
+        expectations=[
+            getattr(gx.expectations, e.kind)(**e.arguments, meta={"name": e.name}) for e in expected
+        ],
     )
     asset = _context(gx).data_sources.add_pandas(table).add_dataframe_asset(table)
-    batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": frame.to_pandas()})
+    batch = asset.add_batch_definition_whole_dataframe("all").get_batch(
+        {"dataframe": frame.to_pandas()}
+    )
     result = batch.validate(suite, result_format=_result_format(table))
     return [_outcome(by_name[one.expectation_config.meta["name"]], one) for one in result.results]
 
@@ -148,13 +167,17 @@ def _outcome(expected: Expected, evaluated: Any) -> ExpectationOutcome:
     detail = (problem,) if problem else tuple(_offenders(evaluated.result))
     observed = "not evaluated" if problem else _observed(evaluated.result)
     passed = bool(evaluated.success) and not problem
-    return ExpectationOutcome(expected.name, passed, observed, expected.words, detail, expected.blocking)
+    return ExpectationOutcome(
+        expected.name, passed, observed, expected.words, detail, expected.blocking
+    )
 
 
 def _problem(info: Mapping[str, Any]) -> str:
     """Why an expectation was not evaluated; empty if it was. The library nests it by metric, or does not."""
     nested = [info, *(inner for inner in info.values() if isinstance(inner, dict))]
-    return next((str(inner["exception_message"]) for inner in nested if inner.get("exception_message")), "")
+    return next(
+        (str(inner["exception_message"]) for inner in nested if inner.get("exception_message")), ""
+    )
 
 
 def _offenders(result: Mapping[str, Any]) -> list[str]:
@@ -169,7 +192,9 @@ def _observed(result: Mapping[str, Any]) -> str | float:
     count, total = result["unexpected_count"], result["element_count"]
     if not count:
         return f"all of {total} rows"
-    values = list(dict.fromkeys(str(_number(value)) for value in result.get("partial_unexpected_list") or []))
+    values = list(
+        dict.fromkeys(str(_number(value)) for value in result.get("partial_unexpected_list") or [])
+    )
     return f"{count} of {total} rows not: {', '.join(values)}"
 
 

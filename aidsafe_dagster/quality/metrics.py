@@ -32,7 +32,9 @@ class _Given:
         return pl.Series(name, counts, dtype=pl.Int64)
 
 
-def metrics_of(stage: str, rows: pl.DataFrame, policies: Policies, counter: TokenCounter) -> pl.DataFrame:
+def metrics_of(
+    stage: str, rows: pl.DataFrame, policies: Policies, counter: TokenCounter
+) -> pl.DataFrame:
     """The metric frame of a stage's rows. Token columns count tokens, `*_ratio` are shares, lists are joined text.
 
     Raises:
@@ -67,7 +69,9 @@ def _refined_cots(given: _Given) -> pl.DataFrame:
     texts = given.rows.select("prompt", _cot().alias("cot"), "response")
     refined = given.rows.select(
         "deliberated_cot_tokens",
-        (pl.col("cot_tokens") / pl.max_horizontal("deliberated_cot_tokens", 1)).alias("refined_ratio"),
+        (pl.col("cot_tokens") / pl.max_horizontal("deliberated_cot_tokens", 1)).alias(
+            "refined_ratio"
+        ),
         "rests_on_dropped",
         _talk(texts, "cot", "response"),
     )
@@ -75,7 +79,9 @@ def _refined_cots(given: _Given) -> pl.DataFrame:
 
 
 def _cot_grades(given: _Given) -> pl.DataFrame:
-    of_refined = pl.col("grades").list.eval(pl.element().struct.field("version") == "refined").list.sum()
+    of_refined = (
+        pl.col("grades").list.eval(pl.element().struct.field("version") == "refined").list.sum()
+    )
     return given.rows.select(
         *_MADE,
         "policy_score",
@@ -88,15 +94,25 @@ def _cot_grades(given: _Given) -> pl.DataFrame:
 
 
 def _lowest(metric: str) -> pl.Expr:
-    return pl.col("grades").list.eval(pl.element().struct.field(metric).struct.field("score")).list.min()
+    return (
+        pl.col("grades")
+        .list.eval(pl.element().struct.field(metric).struct.field("score"))
+        .list.min()
+    )
 
 
 def _highest(metric: str) -> pl.Expr:
-    return pl.col("grades").list.eval(pl.element().struct.field(metric).struct.field("score")).list.max()
+    return (
+        pl.col("grades")
+        .list.eval(pl.element().struct.field(metric).struct.field("score"))
+        .list.max()
+    )
 
 
 def _preference_pairs(given: _Given) -> pl.DataFrame:
-    same = (pl.col("chosen_cot") == pl.col("rejected_cot")) & (pl.col("chosen_response") == pl.col("rejected_response"))
+    same = (pl.col("chosen_cot") == pl.col("rejected_cot")) & (
+        pl.col("chosen_response") == pl.col("rejected_response")
+    )
     return given.rows.select(
         *_MADE,
         "chosen_cot_tokens",
@@ -106,7 +122,9 @@ def _preference_pairs(given: _Given) -> pl.DataFrame:
         "similarity",
         "margin",
         same.alias("same_text"),
-        _blank("prompt", "belief", "chosen_cot", "chosen_response", "rejected_cot", "rejected_response"),
+        _blank(
+            "prompt", "belief", "chosen_cot", "chosen_response", "rejected_cot", "rejected_response"
+        ),
         _talk(given.rows, "chosen_cot", "chosen_response"),
     )
 
@@ -127,7 +145,9 @@ def _fine_tune_splits(given: _Given) -> pl.DataFrame:
         (said == told).fill_null(value=False).alias("turn_is_whole"),
         pl.when(sft).then(False).otherwise(said == _last("rejected")).alias("same_text"),
         _blank("thinking", "response"),
-        _talk(given.rows.select(asked.alias("prompt"), "thinking", "response"), "thinking", "response"),
+        _talk(
+            given.rows.select(asked.alias("prompt"), "thinking", "response"), "thinking", "response"
+        ),
     )
 
 
@@ -145,19 +165,30 @@ _METRICS: Mapping[Stage, Callable[[_Given], pl.DataFrame]] = {
 
 def _blank(*columns: str) -> pl.Expr:
     """Number of these texts that are null or white space."""
-    blank = [(pl.col(c).is_null() | (pl.col(c).str.strip_chars() == "")).cast(pl.Int64) for c in columns]
+    blank = [
+        (pl.col(c).is_null() | (pl.col(c).str.strip_chars() == "")).cast(pl.Int64) for c in columns
+    ]
     return pl.sum_horizontal(blank).alias("blank_texts")
 
 
 def _blank_thoughts() -> pl.Expr:
     """Number of thoughts without text; no thoughts at all count as one."""
     text = pl.element().struct.field("text")
-    blank = pl.col("thoughts").list.eval(text.is_null() | (text.str.strip_chars() == "")).list.sum().cast(pl.Int64)
+    blank = (
+        pl.col("thoughts")
+        .list.eval(text.is_null() | (text.str.strip_chars() == ""))
+        .list.sum()
+        .cast(pl.Int64)
+    )
     return pl.when(pl.col("thoughts").list.len() > 0).then(blank).otherwise(1)
 
 
 def _cot() -> pl.Expr:
-    return pl.col("thoughts").list.eval(pl.element().struct.field("text")).list.join("\n\n", ignore_nulls=True)
+    return (
+        pl.col("thoughts")
+        .list.eval(pl.element().struct.field("text"))
+        .list.join("\n\n", ignore_nulls=True)
+    )
 
 
 def _coverage(given: _Given) -> pl.DataFrame:
@@ -169,11 +200,17 @@ def _coverage(given: _Given) -> pl.DataFrame:
         .agg(
             pl.col("rule").n_unique().cast(pl.Int64).alias("cited_rules"),
             pl.col("rule").filter(~known).n_unique().cast(pl.Int64).alias("unknown_rules"),
-            pl.col("rule").filter(~known).unique(maintain_order=True).str.join(", ").alias("unknown"),
+            pl.col("rule")
+            .filter(~known)
+            .unique(maintain_order=True)
+            .str.join(", ")
+            .alias("unknown"),
             pl.col("policy").filter(known).unique().alias("covered"),
         )
     )
-    lines = given.rows.select(pl.int_range(pl.len(), dtype=pl.Int64).alias("row"), "applicable_policies", "thoughts")
+    lines = given.rows.select(
+        pl.int_range(pl.len(), dtype=pl.Int64).alias("row"), "applicable_policies", "thoughts"
+    )
     joined = lines.join(cited, on="row", how="left", maintain_order="left").with_columns(
         pl.col("cited_rules", "unknown_rules").fill_null(0),
         pl.col("unknown").fill_null(""),

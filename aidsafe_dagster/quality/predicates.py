@@ -61,7 +61,9 @@ Predicate = Callable[[Any, _Rules], str | None]
 """What was seen in a row that must not pass, None if it may."""
 
 
-def check_row(row: Record, settings: CheckSettings, policies: Policies) -> tuple[FailureReason, str] | None:
+def check_row(
+    row: Record, settings: CheckSettings, policies: Policies
+) -> tuple[FailureReason, str] | None:
     """Why a row may go no further: the first reason and what was seen. None if it may.
 
     Raises:
@@ -83,7 +85,12 @@ def refined_ratio(row: RefinedCot) -> float:
 
 def uncovered(row: Cot, policies: Policies) -> tuple[str, ...]:
     """Ids of the applicable policies none of whose rules a thought cites."""
-    cited = {rule.partition(".")[0] for thought in row.thoughts for rule in thought.rules if rule in policies.rule_ids}
+    cited = {
+        rule.partition(".")[0]
+        for thought in row.thoughts
+        for rule in thought.rules
+        if rule in policies.rule_ids
+    }
     return tuple(policy for policy in row.applicable_policies if policy not in cited)
 
 

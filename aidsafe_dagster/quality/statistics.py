@@ -10,7 +10,9 @@ from math import ceil, floor
 LEVEL = 0.95
 """Confidence of every interval."""
 RESAMPLES = 1000
-_DRAWN_AT_ONCE = 500_000  # values of a batch of resamples: bounds the memory, and stays in the processor's cache
+_DRAWN_AT_ONCE = (
+    500_000  # values of a batch of resamples: bounds the memory, and stays in the processor's cache
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,9 @@ class WinRate:
     rate: Estimate
 
 
-def mean_interval(values: Sequence[float], seed: int = 0, resamples: int = RESAMPLES) -> Estimate | None:
+def mean_interval(
+    values: Sequence[float], seed: int = 0, resamples: int = RESAMPLES
+) -> Estimate | None:
     """Mean with a percentile bootstrap interval (Efron 1979); None without values.
 
     Rows that are all equal have an interval of no width: the bootstrap knows nothing of rows it has not seen.
@@ -70,7 +74,9 @@ def paired_difference(
     Raises:
         ValueError: the two are not of the same length.
     """
-    return mean_interval([one - other for one, other in zip(values, against, strict=True)], seed, resamples)
+    return mean_interval(
+        [one - other for one, other in zip(values, against, strict=True)], seed, resamples
+    )
 
 
 def proportion(count: float, n: int) -> Estimate | None:

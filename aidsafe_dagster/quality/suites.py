@@ -53,7 +53,11 @@ def suites_for(stage: str) -> tuple[str, ...]:
         raise unknown("stage", stage, map(str, Stage), "quality checks")
     if stage == Stage.COT_GRADES:
         return (INTEGRITY, GRADES)
-    return (INTEGRITY, TOKEN_LENGTH, POLICY_COVERAGE) if stage in _REASONED else (INTEGRITY, TOKEN_LENGTH)
+    return (
+        (INTEGRITY, TOKEN_LENGTH, POLICY_COVERAGE)
+        if stage in _REASONED
+        else (INTEGRITY, TOKEN_LENGTH)
+    )
 
 
 def validate(
@@ -80,10 +84,16 @@ def validate(
     rows = metrics_of(stage, frame, policies, counter)
     expected = _SUITES[suite](_Gate(Stage(stage), settings, expected_rows))
     summary = summary_of(rows, failures, expected_rows)
-    return run(f"{stage} {suite}", [row_count(settings.min_rows), *expected], {"rows": rows, "summary": summary})
+    return run(
+        f"{stage} {suite}",
+        [row_count(settings.min_rows), *expected],
+        {"rows": rows, "summary": summary},
+    )
 
 
-def summary_of(rows: pl.DataFrame, failures: pl.DataFrame, expected_rows: int | None) -> pl.DataFrame:
+def summary_of(
+    rows: pl.DataFrame, failures: pl.DataFrame, expected_rows: int | None
+) -> pl.DataFrame:
     """One line of facts about a partition. `rows` is its metric frame.
 
     `failure_share` and `left_out_share` (see `LEFT_OUT`) are of all rows that were given; `unaccounted` counts rows
@@ -118,23 +128,42 @@ def _integrity(gate: _Gate) -> list[Expected]:
     if gate.stage in (Stage.PREFERENCE_PAIRS, Stage.FINE_TUNE_SPLITS):
         expected += equal("same_text", value=False)
     if gate.stage is Stage.FINE_TUNE_SPLITS:
-        return [*expected, *unique("row_key"), *equal("splits_of_prompt", 1), *equal("turn_is_whole", value=True)]
+        return [
+            *expected,
+            *unique("row_key"),
+            *equal("splits_of_prompt", 1),
+            *equal("turn_is_whole", value=True),
+        ]
     return [*expected, *unique("prompt_id"), fact("failed_and_kept", 0, 0)]
 
 
 def _token_length(gate: _Gate) -> list[Expected]:
     low, high = gate.settings.min_cot_tokens, gate.settings.max_cot_tokens
     if gate.stage is Stage.PROMPTS:
-        long = between("prompt_tokens", 1, gate.settings.max_prompt_tokens, mostly=1 - gate.settings.max_failure_share)
+        long = between(
+            "prompt_tokens",
+            1,
+            gate.settings.max_prompt_tokens,
+            mostly=1 - gate.settings.max_failure_share,
+        )
         return list(long)
     if gate.stage is Stage.PREFERENCE_PAIRS:
-        responses = (*between("chosen_response_tokens", 1, None), *between("rejected_response_tokens", 1, None))
-        return [*between("chosen_cot_tokens", low, high), *between("rejected_cot_tokens", 1, high), *responses]
+        responses = (
+            *between("chosen_response_tokens", 1, None),
+            *between("rejected_response_tokens", 1, None),
+        )
+        return [
+            *between("chosen_cot_tokens", low, high),
+            *between("rejected_cot_tokens", 1, high),
+            *responses,
+        ]
     if gate.stage is Stage.FINE_TUNE_SPLITS:
         return [*between("thinking_tokens", low, high), *between("response_tokens", 1, None)]
     expected = [*between("cot_tokens", low, high), *between("response_tokens", 1, None)]
     if gate.stage is Stage.REFINED_COTS:
-        expected += between("refined_ratio", gate.settings.min_refined_share, gate.settings.max_refined_ratio)
+        expected += between(
+            "refined_ratio", gate.settings.min_refined_share, gate.settings.max_refined_ratio
+        )
     return expected
 
 

@@ -32,7 +32,9 @@ def estimate_tokens(text: str) -> int:
     return -(-len(text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN)
 
 
-ESTIMATE = TokenCounter(f"estimate (UTF-8 bytes / {BYTES_PER_TOKEN})", exact=False, count=estimate_tokens)
+ESTIMATE = TokenCounter(
+    f"estimate (UTF-8 bytes / {BYTES_PER_TOKEN})", exact=False, count=estimate_tokens
+)
 
 
 def load_token_counter(tokenizer: str | Path | None) -> TokenCounter:
@@ -47,7 +49,9 @@ def load_token_counter(tokenizer: str | Path | None) -> TokenCounter:
     try:
         from tokenizers import Tokenizer  # noqa: PLC0415 - only who counts exactly needs it
     except ImportError as error:
-        raise SetupError(f"{file}: counting with a tokenizer needs the package 'tokenizers': pip install it") from error
+        raise SetupError(
+            f"{file}: counting with a tokenizer needs the package 'tokenizers': pip install it"
+        ) from error
     try:
         loaded = Tokenizer.from_file(str(file))
     except Exception as error:  # the package raises bare Exception for every kind of damaged file
@@ -65,5 +69,7 @@ def load_token_counter(tokenizer: str | Path | None) -> TokenCounter:
 def _tokenizer_file(path: Path) -> Path:
     file = path / "tokenizer.json" if path.is_dir() else path
     if not file.is_file():
-        raise SetupError(f"{file}: no tokenizer here; give a tokenizer.json, or the folder that holds one")
+        raise SetupError(
+            f"{file}: no tokenizer here; give a tokenizer.json, or the folder that holds one"
+        )
     return file

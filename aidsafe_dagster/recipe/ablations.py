@@ -14,7 +14,7 @@ from pydantic import Field
 
 from aidsafe_dagster.recipe.cot_grades import GradingSettings, subject_of
 from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
-from aidsafe_dagster.recipe.dialogue import Brief, Conversation, Dialogue
+from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue, DialogueContext
 from aidsafe_dagster.recipe.errors import RowFailed
 from aidsafe_dagster.recipe.judging import grade, policy_score
 from aidsafe_dagster.recipe.prompt_kinds import kind_of
@@ -83,12 +83,20 @@ class AblationRow(Record):
     thoughts: int
     turns: int = Field(description="opinions of deliberators")
     outcome: str = Field(description="consensus, budget, or empty without deliberation")
-    refusal: str = Field(description="how far the response declines: none, partial or full, by the first judge")
-    usage: Usage = Field(description="cost of making the CoT, its grading left out, replayed calls counted in")
+    refusal: str = Field(
+        description="how far the response declines: none, partial or full, by the first judge"
+    )
+    usage: Usage = Field(
+        description="cost of making the CoT, its grading left out, replayed calls counted in"
+    )
 
 
 def measure(
-    brief: Brief, prompt: Prompt, variant: Variant, redraws: Redraws, grading: GradingSettings
+    brief: DialogueContext,
+    prompt: Prompt,
+    variant: Variant,
+    redraws: Redraws,
+    grading: GradingSettings,
 ) -> Dialogue[AblationRow]:
     """The prompt through the variant, then a grade per judge.
 
@@ -97,11 +105,15 @@ def measure(
     """
     made, seeded, turns = yield from _made(brief, prompt, variant, redraws)
     judging = Conversation(brief, Stage.COT_GRADES, prompt, redraws.of(Stage.COT_GRADES))
-    version: Version = "single_llm" if variant.single else "refined" if variant.refined else "deliberated"
+    version: Version = (
+        "single_llm" if variant.single else "refined" if variant.refined else "deliberated"
+    )
     grades = []
     for judge in grading.roles:
         subject = subject_of(version, made[-1])
-        grades.append((yield from _at(Stage.COT_GRADES, grade(judging, judge, subject, grading.temperature))))
+        grades.append(
+            (yield from _at(Stage.COT_GRADES, grade(judging, judge, subject, grading.temperature)))
+        )
     final = made[-1]
     return AblationRow(
         variant=variant.name,
@@ -127,7 +139,7 @@ class _Turns:
 
 
 def _made(
-    brief: Brief, prompt: Prompt, variant: Variant, redraws: Redraws
+    brief: DialogueContext, prompt: Prompt, variant: Variant, redraws: Redraws
 ) -> Dialogue[tuple[list[Cot], SeedCot, _Turns]]:
     """The CoTs of a variant, the final one last; the seed, which tells the kind of prompt; how it was deliberated."""
 
@@ -137,17 +149,30 @@ def _made(
     seeded = yield from _at(Stage.SEED_COTS, seed(conversation(Stage.SEED_COTS, prompt), prompt))
     if variant.single:
         stage = Stage.SINGLE_LLM_COTS
-        return [(yield from _at(stage, think(conversation(stage, prompt), prompt)))], seeded, _Turns()
+        return (
+            [(yield from _at(stage, think(conversation(stage, prompt), prompt)))],
+            seeded,
+            _Turns(),
+        )
     deliberate = STYLES[variant.deliberation.style]
     deliberated = yield from _at(
         Stage.DELIBERATED_COTS,
-        deliberate(conversation(Stage.DELIBERATED_COTS, seeded), seeded, variant.deliberation, variant.stop_after),
+        deliberate(
+            conversation(Stage.DELIBERATED_COTS, seeded),
+            seeded,
+            variant.deliberation,
+            variant.stop_after,
+        ),
     )
     made: list[Cot] = [deliberated]
     if variant.refined:
         refining = refine(conversation(Stage.REFINED_COTS, deliberated), deliberated)
         made.append((yield from _at(Stage.REFINED_COTS, refining)))
-    return made, seeded, _Turns(len(deliberated.turns), deliberated.outcome if deliberated.turns else "")
+    return (
+        made,
+        seeded,
+        _Turns(len(deliberated.turns), deliberated.outcome if deliberated.turns else ""),
+    )
 
 
 def _at(stage: Stage, dialogue: Dialogue[T]) -> Generator[Any, Any, T]:

@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 from aidsafe_dagster.recipe.records import Record, ThoughtVerdict
 
@@ -39,9 +46,9 @@ class AnswerBounds(Record):
 
 
 _Text = StringConstraints(strip_whitespace=True, min_length=1)
-Brief = Annotated[str, _Text, Field(json_schema_extra={"x-chars": "comment_chars"})]
-Prose = Annotated[str, _Text, Field(json_schema_extra={"x-chars": "thought_chars"})]
-Long = Annotated[str, _Text, Field(json_schema_extra={"x-chars": "response_chars"})]
+ShortText = Annotated[str, _Text, Field(json_schema_extra={"x-chars": "comment_chars"})]
+ThoughtText = Annotated[str, _Text, Field(json_schema_extra={"x-chars": "thought_chars"})]
+ResponseText = Annotated[str, _Text, Field(json_schema_extra={"x-chars": "response_chars"})]
 RuleId = Annotated[str, Field(json_schema_extra={"x-choices": "rules"})]
 PolicyId = Annotated[str, Field(json_schema_extra={"x-choices": "policies"})]
 
@@ -51,7 +58,7 @@ class Answer(BaseModel):
 
 
 class IntentAnswer(Answer):
-    intent: Brief
+    intent: ShortText
     kind: Annotated[Literal["explicit", "implicit"], BeforeValidator(_folded)]
     harm: Annotated[Literal["benign", "malicious"], BeforeValidator(_folded)]
     policies: list[PolicyId] = Field(max_length=8)
@@ -62,29 +69,29 @@ class IntentDecomposerAnswer(Answer):
 
 
 class ThoughtAnswer(Answer):
-    thought: Prose
+    thought: ThoughtText
     rules: list[RuleId] = Field(max_length=8)
 
 
 class InitializerAnswer(Answer):
     thoughts: list[ThoughtAnswer] = Field(min_length=1, json_schema_extra={"x-items": 1})
-    response: Long
+    response: ResponseText
 
 
 class DeliberatorAnswer(Answer):
     verdict: Annotated[Literal["agree", "revise"], BeforeValidator(_folded)]
-    comment: Brief
+    comment: ShortText
     thoughts: list[ThoughtAnswer] = Field(json_schema_extra={"x-items": 0.5})
-    response: Long
+    response: ResponseText
 
 
 class JudgementAnswer(Answer):
     verdict: Annotated[ThoughtVerdict, BeforeValidator(_folded)]
-    reason: Brief
+    reason: ShortText
 
 
 class RefinedThoughtAnswer(Answer):
-    thought: Prose
+    thought: ThoughtText
     rules: list[RuleId] = Field(max_length=8)
     origins: list[Annotated[int, Field(json_schema_extra={"x-limit": "thoughts"}, ge=1)]] = Field(
         min_length=1, max_length=12
@@ -94,16 +101,16 @@ class RefinedThoughtAnswer(Answer):
 class RefinerAnswer(Answer):
     judgements: list[JudgementAnswer] = Field(json_schema_extra={"x-length": "thoughts"})
     thoughts: list[RefinedThoughtAnswer] = Field(min_length=1, json_schema_extra={"x-items": 2})
-    response: Long
+    response: ResponseText
 
 
 class EarWhispererAnswer(Answer):
-    belief: Prose
+    belief: ThoughtText
 
 
 class TargetAnswer(Answer):
-    thoughts: list[Prose] = Field(min_length=1, json_schema_extra={"x-items": 1})
-    response: Long
+    thoughts: list[ThoughtText] = Field(min_length=1, json_schema_extra={"x-items": 1})
+    response: ResponseText
 
 
 class MergedThoughtAnswer(ThoughtAnswer):
@@ -112,11 +119,11 @@ class MergedThoughtAnswer(ThoughtAnswer):
 
 class ModeratorAnswer(Answer):
     thoughts: list[MergedThoughtAnswer] = Field(json_schema_extra={"x-items": 1})
-    response: Long
+    response: ResponseText
 
 
 class ScoreAnswer(Answer):
-    reason: Brief
+    reason: ShortText
     score: int = Field(ge=1, le=5)
 
 
@@ -136,18 +143,20 @@ class GradeAnswer(Answer):
 
 
 class ComparisonAnswer(Answer):
-    reason: Brief
+    reason: ShortText
     preferred: Annotated[Literal["first", "second", "tie"], BeforeValidator(_folded)]
 
 
 class VerdictAnswer(Answer):
-    reason: Brief
+    reason: ShortText
     verdict: Annotated[Literal["safe", "unsafe", "refusal"], BeforeValidator(_folded)]
 
 
 class ChoiceAnswer(Answer):
-    reasoning: Prose
-    answer: Annotated[str, BeforeValidator(_capital), Field(json_schema_extra={"x-choices": "letters"})]
+    reasoning: ThoughtText
+    answer: Annotated[
+        str, BeforeValidator(_capital), Field(json_schema_extra={"x-choices": "letters"})
+    ]
 
 
 A = TypeVar("A", bound=Answer)
@@ -181,7 +190,9 @@ class AnswerFormat(Generic[A]):
     @cached_property
     def schema(self) -> Schema:
         """The JSON schema, self-contained, closed, every property required; shared by all requests of the same case."""
-        return _narrowed(self.model, tuple(self.choices.items()), tuple(self.counts.items()), self.bounds)
+        return _narrowed(
+            self.model, tuple(self.choices.items()), tuple(self.counts.items()), self.bounds
+        )
 
     def parse(self, text: str) -> A:
         """The validated answer.
@@ -209,13 +220,19 @@ class AnswerFormat(Generic[A]):
                 self._check(item, schema["properties"][key], key)
         elif isinstance(value, list):
             if not schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value)):
-                raise NotAnAnswer(f"'{place}' has {len(value)} items where {schema.get('maxItems')} are due")
+                raise NotAnAnswer(
+                    f"'{place}' has {len(value)} items where {schema.get('maxItems')} are due"
+                )
             for item in value:
                 self._check(item, schema["items"], place)
         elif isinstance(value, str) and len(value) > schema.get("maxLength", len(value)):
-            raise NotAnAnswer(f"'{place}' has {len(value)} characters where {schema['maxLength']} may be")
+            raise NotAnAnswer(
+                f"'{place}' has {len(value)} characters where {schema['maxLength']} may be"
+            )
         elif "enum" in schema and value not in schema["enum"]:
-            raise NotAnAnswer(f"'{place}': '{value}' is not one of {', '.join(map(str, schema['enum']))}")
+            raise NotAnAnswer(
+                f"'{place}': '{value}' is not one of {', '.join(map(str, schema['enum']))}"
+            )
         elif "maximum" in schema and value > schema["maximum"]:
             raise NotAnAnswer(f"'{place}': {value} is more than {schema['maximum']}")
 
@@ -230,7 +247,12 @@ def _narrowed(
     return Schema(_narrow(model.model_json_schema(), dict(choices), dict(counts), bounds))
 
 
-def _narrow(node: Any, choices: Mapping[str, tuple[str, ...]], counts: Mapping[str, int], bounds: AnswerBounds) -> Any:
+def _narrow(
+    node: Any,
+    choices: Mapping[str, tuple[str, ...]],
+    counts: Mapping[str, int],
+    bounds: AnswerBounds,
+) -> Any:
     if isinstance(node, list):
         return [_narrow(item, choices, counts, bounds) for item in node]
     if not isinstance(node, dict):

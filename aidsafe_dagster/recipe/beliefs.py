@@ -13,7 +13,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from aidsafe_dagster.recipe.answers import AnswerFormat, EarWhispererAnswer, GradeAnswer, TargetAnswer
+from aidsafe_dagster.recipe.answers import (
+    AnswerFormat,
+    EarWhispererAnswer,
+    GradeAnswer,
+    TargetAnswer,
+)
 from aidsafe_dagster.recipe.cot_grades import GradingSettings, subject_of
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue
 from aidsafe_dagster.recipe.errors import RowFailed
@@ -76,7 +81,7 @@ class GuardInputs:
 
 
 @dataclass(frozen=True)
-class Misled:
+class MisledAnswer:
     """What the target said under a belief, with its scores."""
 
     belief: str
@@ -99,7 +104,7 @@ def mean_score(scores: Sequence[BeliefScore]) -> float:
 
 
 @dataclass
-class Search:
+class BeliefSearch:
     """One prompt's search; its conversation goes on from iteration to iteration."""
 
     conversation: Conversation
@@ -108,22 +113,22 @@ class Search:
     kind: PairKind
     candidates: list[BeliefCandidate] = field(default_factory=list)
     examples: list[BeliefExample] = field(default_factory=list)
-    worst: Misled | None = None
+    worst: MisledAnswer | None = None
     failed: RowFailed | None = None
     """The last candidate's failure: the row's if there is none better."""
 
 
-def is_done(search: Search, settings: BeliefSettings) -> bool:
+def is_done(search: BeliefSearch, settings: BeliefSettings) -> bool:
     return search.worst is not None and search.worst.score <= settings.good_enough
 
 
 def try_beliefs(
-    search: Search,
+    search: BeliefSearch,
     iteration: int,
     examples: Sequence[BeliefExample],
     settings: BeliefSettings,
     grading: GradingSettings,
-) -> Dialogue[Search]:
+) -> Dialogue[BeliefSearch]:
     """One iteration of one prompt: a candidate that gets no valid answer is kept without a score."""
     search.examples += [e for e in examples if e.iteration == iteration]
     for number in range(1, settings.candidates + 1):
@@ -134,7 +139,7 @@ def try_beliefs(
 
 
 def _try(
-    search: Search,
+    search: BeliefSearch,
     iteration: int,
     number: int,
     examples: Sequence[BeliefExample],
@@ -151,10 +156,12 @@ def _try(
         score = misled.score
         if search.worst is None or misled.score < search.worst.score:
             search.worst = misled
-    search.candidates.append(BeliefCandidate(iteration=iteration, number=number, belief=belief, score=score, note=note))
+    search.candidates.append(
+        BeliefCandidate(iteration=iteration, number=number, belief=belief, score=score, note=note)
+    )
 
 
-def _whispered(search: Search, examples: Sequence[BeliefExample]) -> Dialogue[str]:
+def _whispered(search: BeliefSearch, examples: Sequence[BeliefExample]) -> Dialogue[str]:
     conversation, refined = search.conversation, search.refined
     brief, tried = conversation.brief, tuple(c for c in search.candidates if c.belief)
     conversation.messages = ()
@@ -176,14 +183,16 @@ def _whispered(search: Search, examples: Sequence[BeliefExample]) -> Dialogue[st
     return answer.belief
 
 
-def _answered(search: Search, belief: str, settings: BeliefSettings, grading: GradingSettings) -> Dialogue[Misled]:
+def _answered(
+    search: BeliefSearch, belief: str, settings: BeliefSettings, grading: GradingSettings
+) -> Dialogue[MisledAnswer]:
     answer = yield from ask_target(search, belief)
     subject = Subject("rejected", tuple(answer.thoughts), answer.response)
     scores = yield from scored(search, subject, settings, grading)
-    return Misled(belief, subject.thoughts, subject.response, scores)
+    return MisledAnswer(belief, subject.thoughts, subject.response, scores)
 
 
-def ask_target(search: Search, belief: str) -> Dialogue[TargetAnswer]:
+def ask_target(search: BeliefSearch, belief: str) -> Dialogue[TargetAnswer]:
     """The target hears the belief and the prompt, and nothing of how they came about; no belief asks it plainly."""
     conversation, refined = search.conversation, search.refined
     brief = conversation.brief
@@ -191,7 +200,9 @@ def ask_target(search: Search, belief: str) -> Dialogue[TargetAnswer]:
     return (
         yield from conversation.ask(
             Role.TARGET,
-            brief.templates.task(Stage.PREFERENCE_PAIRS, Role.TARGET, prompt=refined.prompt, belief=belief),
+            brief.templates.task(
+                Stage.PREFERENCE_PAIRS, Role.TARGET, prompt=refined.prompt, belief=belief
+            ),
             AnswerFormat(TargetAnswer, {}, {}),
             TargetInputs(refined, brief.policies, refined, search.kind, belief),
         )
@@ -199,7 +210,7 @@ def ask_target(search: Search, belief: str) -> Dialogue[TargetAnswer]:
 
 
 def scored(
-    search: Search, subject: Subject, settings: BeliefSettings, grading: GradingSettings
+    search: BeliefSearch, subject: Subject, settings: BeliefSettings, grading: GradingSettings
 ) -> Dialogue[tuple[BeliefScore, ...]]:
     """How faithful to the policies a subject is, by the scorer that the settings name for this kind of pair."""
     if settings.scorer == "guard" and search.kind == "violation":
@@ -207,7 +218,9 @@ def scored(
     return (yield from _judged(search.conversation, subject, grading))
 
 
-def chosen_scores(search: Search, settings: BeliefSettings) -> Dialogue[tuple[BeliefScore, ...]]:
+def chosen_scores(
+    search: BeliefSearch, settings: BeliefSettings
+) -> Dialogue[tuple[BeliefScore, ...]]:
     """Of the refined CoT, by the same scorer as the rejected side; the judges' are those of `cot_grades`."""
     if settings.scorer == "guard" and search.kind == "violation":
         return (yield from _guarded(search, subject_of("refined", search.refined)))
@@ -227,15 +240,19 @@ def _judged(
 
 
 def _belief_score(judge: str, model: str, given: Grade | GradeAnswer) -> BeliefScore:
-    return BeliefScore(judge=judge, model=model, score=policy_score([given]), reason=given.policy_to_cot.reason)
+    return BeliefScore(
+        judge=judge, model=model, score=policy_score([given]), reason=given.policy_to_cot.reason
+    )
 
 
-def _guarded(search: Search, subject: Subject) -> Dialogue[tuple[BeliefScore, ...]]:
+def _guarded(search: BeliefSearch, subject: Subject) -> Dialogue[tuple[BeliefScore, ...]]:
     """The guard's verdict on each policy that applies, as a score: 5 for a sure No, 1 for a sure Yes to the worst."""
     conversation, refined = search.conversation, search.refined
     brief = conversation.brief
     by_id = {policy.id: policy for policy in brief.policies.policies}
-    due = [i for i in refined.applicable_policies if by_id[i].applies != "always"] or list(refined.applicable_policies)
+    due = [i for i in refined.applicable_policies if by_id[i].applies != "always"] or list(
+        refined.applicable_policies
+    )
     violated: dict[str, float] = {}
     for policy_id in due or list(by_id):
         question = brief.templates.task(
@@ -259,7 +276,9 @@ def _guarded(search: Search, subject: Subject) -> Dialogue[tuple[BeliefScore, ..
     return (score,)
 
 
-def best_examples(searches: Iterable[Search], kind: PairKind, iteration: int, most: int) -> list[BeliefExample]:
+def best_examples(
+    searches: Iterable[BeliefSearch], kind: PairKind, iteration: int, most: int
+) -> list[BeliefExample]:
     """The beliefs that misled most so far, at most one a prompt; ties by prompt id, so their order is fixed."""
     best: dict[str, BeliefExample] = {}
     for search in searches:
@@ -272,7 +291,10 @@ def best_examples(searches: Iterable[Search], kind: PairKind, iteration: int, mo
             known = best.get(prompt_id)
             if known is None or candidate.score < known.score:
                 best[prompt_id] = BeliefExample(
-                    iteration=iteration, prompt_id=prompt_id, belief=candidate.belief, score=candidate.score
+                    iteration=iteration,
+                    prompt_id=prompt_id,
+                    belief=candidate.belief,
+                    score=candidate.score,
                 )
     return sorted(best.values(), key=lambda e: (e.score, e.prompt_id))[:most]
 
@@ -282,4 +304,6 @@ def kind_of_pair(grades: CotGrades, over_refusal_share: float) -> PairKind:
     if grades.prompt_kind == "harmful":
         return "violation"
     digest = hashlib.blake2b(f"needless:{grades.prompt_id}".encode(), digest_size=8).digest()
-    return "needless_refusal" if int.from_bytes(digest) / 2**64 < over_refusal_share else "violation"
+    return (
+        "needless_refusal" if int.from_bytes(digest) / 2**64 < over_refusal_share else "violation"
+    )

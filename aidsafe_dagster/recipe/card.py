@@ -99,7 +99,9 @@ class QualityFacts(Record):
     """What judges made of the chains of thought."""
 
     judges: tuple[str, ...]
-    self_judged: tuple[str, ...] = Field(description="models that judged what they had written themselves")
+    self_judged: tuple[str, ...] = Field(
+        description="models that judged what they had written themselves"
+    )
     prompts: int = Field(description="prompts of which every version was graded")
     versions: tuple[str, ...]
     metrics: tuple[MetricFacts, ...]
@@ -128,7 +130,9 @@ class CardFacts(Record):
     sources: tuple[SourceFacts, ...]
     models: tuple[ModelFacts, ...]
     policies: Policies
-    policies_versions: tuple[CountFacts, ...] = Field(description="versions of the policies that rows were made under")
+    policies_versions: tuple[CountFacts, ...] = Field(
+        description="versions of the policies that rows were made under"
+    )
     coverage: tuple[CoverageFacts, ...]
     prompt_kinds: tuple[CountFacts, ...]
     pair_kinds: tuple[CountFacts, ...]
@@ -147,7 +151,9 @@ class CardFacts(Record):
     @property
     def size(self) -> str:
         """Class of size, as the Hub names it."""
-        return next((name for power, name in enumerate(_SIZES) if self.rows < 10 ** (power + 3)), "n>1B")
+        return next(
+            (name for power, name in enumerate(_SIZES) if self.rows < 10 ** (power + 3)), "n>1B"
+        )
 
 
 def render_card(facts: CardFacts, template: str) -> str:
@@ -156,7 +162,9 @@ def render_card(facts: CardFacts, template: str) -> str:
     Raises:
         SetupError: the template cannot be rendered.
     """
-    jinja = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)  # noqa: S701 - Markdown
+    jinja = Environment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+    )  # noqa: S701 - Markdown
     jinja.filters |= {"cell": _cell, "yaml": _yaml, "demoted": _demoted}
     try:
         return jinja.from_string(template).render(facts=facts).strip() + "\n"

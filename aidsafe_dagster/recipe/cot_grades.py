@@ -13,7 +13,14 @@ from pydantic import Field
 
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue
 from aidsafe_dagster.recipe.errors import RowFailed
-from aidsafe_dagster.recipe.judging import JUDGES, Subject, compare, grade, grade_record, policy_score
+from aidsafe_dagster.recipe.judging import (
+    JUDGES,
+    Subject,
+    compare,
+    grade,
+    grade_record,
+    policy_score,
+)
 from aidsafe_dagster.recipe.prompt_kinds import kind_of
 from aidsafe_dagster.recipe.records import (
     Comparison,
@@ -31,7 +38,10 @@ from aidsafe_dagster.recipe.records import (
     Version,
 )
 
-_COMPARED: tuple[tuple[Version, Version], ...] = (("refined", "single_llm"), ("refined", "deliberated"))
+_COMPARED: tuple[tuple[Version, Version], ...] = (
+    ("refined", "single_llm"),
+    ("refined", "deliberated"),
+)
 
 
 class GradingSettings(Record):
@@ -69,7 +79,9 @@ def subject_of(version: Version, row: RefinedCot | DeliberatedCot | SingleLlmCot
     return Subject(version, tuple(thought.text for thought in row.thoughts), row.response, row)
 
 
-def grade_versions(conversation: Conversation, versions: Versions, settings: GradingSettings) -> Dialogue[CotGrades]:
+def grade_versions(
+    conversation: Conversation, versions: Versions, settings: GradingSettings
+) -> Dialogue[CotGrades]:
     """A grade per judge and version, then the comparisons in both orders.
 
     Raises:
@@ -81,7 +93,9 @@ def grade_versions(conversation: Conversation, versions: Versions, settings: Gra
         yield from _graded(conversation, judge, subject, settings, marks)
     for judge, (one, other) in product(settings.roles, _COMPARED):
         if one in subjects and other in subjects:
-            yield from _compared(conversation, judge, subjects[one], subjects[other], settings, marks)
+            yield from _compared(
+                conversation, judge, subjects[one], subjects[other], settings, marks
+            )
     return _record(conversation, versions.refined, marks)
 
 
@@ -102,22 +116,35 @@ def is_compared(prompt_id: str, share: float) -> bool:
 
 
 def _graded(
-    conversation: Conversation, judge: Role, subject: Subject, settings: GradingSettings, marks: _Marks
+    conversation: Conversation,
+    judge: Role,
+    subject: Subject,
+    settings: GradingSettings,
+    marks: _Marks,
 ) -> Dialogue[None]:
     try:
         answer = yield from grade(conversation, judge, subject, settings.temperature)
     except RowFailed as failed:
-        marks.ungraded.append(Ungraded(judge=judge, task=f"grade {subject.version}", detail=failed.detail))
+        marks.ungraded.append(
+            Ungraded(judge=judge, task=f"grade {subject.version}", detail=failed.detail)
+        )
     else:
         version: Version = subject.version  # type: ignore[assignment]
         marks.grades.append(grade_record(answer, version, judge, conversation.models[-1]))
 
 
 def _compared(
-    conversation: Conversation, judge: Role, one: Subject, other: Subject, settings: GradingSettings, marks: _Marks
+    conversation: Conversation,
+    judge: Role,
+    one: Subject,
+    other: Subject,
+    settings: GradingSettings,
+    marks: _Marks,
 ) -> Dialogue[None]:
     try:
-        marks.comparisons.append((yield from compare(conversation, judge, one, other, settings.temperature)))
+        marks.comparisons.append(
+            (yield from compare(conversation, judge, one, other, settings.temperature))
+        )
     except RowFailed as failed:
         task = f"compare {one.version} with {other.version}"
         marks.ungraded.append(Ungraded(judge=judge, task=task, detail=failed.detail))
@@ -128,7 +155,9 @@ def _record(conversation: Conversation, refined: RefinedCot, marks: _Marks) -> C
     of_refined: Sequence[Grade] = [grade for grade in marks.grades if grade.version == "refined"]
     if not of_refined:
         conversation.asked_at = 0
-        raise RowFailed(FailureReason.NOT_GRADED, "; ".join(f"{u.judge}: {u.detail}" for u in marks.ungraded))
+        raise RowFailed(
+            FailureReason.NOT_GRADED, "; ".join(f"{u.judge}: {u.detail}" for u in marks.ungraded)
+        )
     return CotGrades(
         **refined.model_dump(include=set(Prompt.model_fields)),
         **brief.made(Stage.COT_GRADES, conversation),

@@ -13,7 +13,16 @@ from pydantic import Field
 from aidsafe_dagster.recipe.answers import AnswerFormat, DeliberatorAnswer
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue
 from aidsafe_dagster.recipe.policies import Policies
-from aidsafe_dagster.recipe.records import DeliberatedCot, Prompt, Record, Role, SeedCot, Stage, Thought, Turn
+from aidsafe_dagster.recipe.records import (
+    DeliberatedCot,
+    Prompt,
+    Record,
+    Role,
+    SeedCot,
+    Stage,
+    Thought,
+    Turn,
+)
 from aidsafe_dagster.recipe.seed_cots import added_thoughts, cot_text
 
 
@@ -42,7 +51,10 @@ class DeliberatorInputs:
 
 
 def deliberate(
-    conversation: Conversation, seed: SeedCot, settings: DeliberationSettings, stop_after: int | None = None
+    conversation: Conversation,
+    seed: SeedCot,
+    settings: DeliberationSettings,
+    stop_after: int | None = None,
 ) -> Dialogue[DeliberatedCot]:
     """Agents in turn; stops at the first agreement or when the budget is spent.
 
@@ -54,9 +66,13 @@ def deliberate(
     for round_, agent in _speaking_order(settings):
         if stop_after is not None and round_ > stop_after:
             break
-        answer = yield from _take_turn(conversation, seed, settings, thoughts, response, round_, agent)
+        answer = yield from _take_turn(
+            conversation, seed, settings, thoughts, response, round_, agent
+        )
         added = () if answer.verdict == "agree" else answer.thoughts
-        new = added_thoughts(list(added), after=len(thoughts), agent=agent_name(agent), round_=round_)
+        new = added_thoughts(
+            list(added), after=len(thoughts), agent=agent_name(agent), round_=round_
+        )
         turns.append(
             Turn(
                 agent=agent_name(agent),
@@ -69,11 +85,15 @@ def deliberate(
         if answer.verdict == "agree":
             break
         thoughts, response = thoughts + new, answer.response
-    return deliberated_record(conversation, seed, thoughts, response, tuple(turns), agreed=_agreed(turns))
+    return deliberated_record(
+        conversation, seed, thoughts, response, tuple(turns), agreed=_agreed(turns)
+    )
 
 
 def _speaking_order(settings: DeliberationSettings) -> list[tuple[int, int]]:
-    return [(r, a) for r in range(1, settings.max_rounds + 1) for a in range(1, settings.agents + 1)]
+    return [
+        (r, a) for r in range(1, settings.max_rounds + 1) for a in range(1, settings.agents + 1)
+    ]
 
 
 def agent_name(agent: int) -> str:
@@ -111,7 +131,10 @@ def _take_turn(
         last=(round_, agent) == (settings.max_rounds, settings.agents),
     )
     answer = yield from conversation.ask(
-        Role.DELIBERATOR, task, AnswerFormat(DeliberatorAnswer, {"rules": brief.policies.rule_ids}, {}), inputs
+        Role.DELIBERATOR,
+        task,
+        AnswerFormat(DeliberatorAnswer, {"rules": brief.policies.rule_ids}, {}),
+        inputs,
     )
     return answer
 

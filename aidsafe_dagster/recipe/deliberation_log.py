@@ -10,26 +10,36 @@ from aidsafe_dagster.recipe.records import DeliberatedCot, RefinedCot, Thought, 
 
 
 @dataclass(frozen=True)
-class Deliberation:
+class DeliberationStory:
     """A refined row, with the deliberation it comes from where that was kept."""
 
     refined: RefinedCot
     deliberated: DeliberatedCot | None = None
 
 
-def deliberation_log(row: Deliberation) -> str:
+def deliberation_log(row: DeliberationStory) -> str:
     """A paragraph per turn, then the verdicts of the refiner."""
     return "\n\n".join((*_rounds(row), _verdicts(row.refined)))
 
 
-def _rounds(row: Deliberation) -> Iterator[str]:
+def _rounds(row: DeliberationStory) -> Iterator[str]:
     thoughts = row.refined.deliberated_thoughts
-    turns = {(turn.round, turn.agent): turn for turn in row.deliberated.turns} if row.deliberated else {}
+    turns = (
+        {(turn.round, turn.agent): turn for turn in row.deliberated.turns}
+        if row.deliberated
+        else {}
+    )
     spoke = dict.fromkeys((*turns, *((thought.round, thought.agent) for thought in thoughts)))
-    for round_, agent in sorted(spoke, key=lambda place: place[0]):  # within a round, in the order they spoke
+    for round_, agent in sorted(
+        spoke, key=lambda place: place[0]
+    ):  # within a round, in the order they spoke
         turn = turns.get((round_, agent))
         verdict = f" {turn.verdict}s: {_line(turn.comment)}" if turn else ":"
-        added = [_thought(thought) for thought in thoughts if (thought.round, thought.agent) == (round_, agent)]
+        added = [
+            _thought(thought)
+            for thought in thoughts
+            if (thought.round, thought.agent) == (round_, agent)
+        ]
         yield "\n".join((f"Round {round_}, {agent}{verdict}", *added))
 
 

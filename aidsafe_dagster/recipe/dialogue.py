@@ -20,10 +20,25 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import Field
 
-from aidsafe_dagster.recipe.answers import A, Answer, AnswerBounds, AnswerFormat, NotAnAnswer, Schema
+from aidsafe_dagster.recipe.answers import (
+    A,
+    Answer,
+    AnswerBounds,
+    AnswerFormat,
+    NotAnAnswer,
+    Schema,
+)
 from aidsafe_dagster.recipe.errors import RowFailed
 from aidsafe_dagster.recipe.policies import Policies
-from aidsafe_dagster.recipe.records import Failure, FailureReason, Message, Prompt, Record, Role, Usage
+from aidsafe_dagster.recipe.records import (
+    Failure,
+    FailureReason,
+    Message,
+    Prompt,
+    Record,
+    Role,
+    Usage,
+)
 from aidsafe_dagster.recipe.templates import Templates
 
 T = TypeVar("T")
@@ -68,16 +83,21 @@ class Request:
 
     def key(self, model: str) -> str:
         """Names the completion in the journal: equal for requests that are the same question to the same model."""
-        said = b", ".join(b'["%b", %b]' % (m.role.encode(), _quoted(m.content)) for m in self.messages)
+        said = b", ".join(
+            b'["%b", %b]' % (m.role.encode(), _quoted(m.content)) for m in self.messages
+        )
         labels = b'"labels": %b, ' % json.dumps(self.labels).encode() if self.labels else b""
-        text = b'{"draw": %d, %b"messages": [%b], "model": %b, "sampling": %b, "schema": %b, "seed": %d}' % (
-            self.draw,
-            labels,
-            said,
-            _quoted(model),
-            _canonical(self.sampling),
-            self.schema.canonical if isinstance(self.schema, Schema) else _sorted(self.schema),
-            self.seed,
+        text = (
+            b'{"draw": %d, %b"messages": [%b], "model": %b, "sampling": %b, "schema": %b, "seed": %d}'
+            % (
+                self.draw,
+                labels,
+                said,
+                _quoted(model),
+                _canonical(self.sampling),
+                self.schema.canonical if isinstance(self.schema, Schema) else _sorted(self.schema),
+                self.seed,
+            )
         )
         return hashlib.blake2b(text, digest_size=16).hexdigest()
 
@@ -91,7 +111,7 @@ class Completion(Record):
 
 
 @dataclass(frozen=True)
-class Brief:
+class DialogueContext:
     """What every dialogue of a stage is told: policies, templates, how to sample, how to count tokens."""
 
     policies: Policies
@@ -131,7 +151,7 @@ class Brief:
 class Conversation:
     """One row's exchange at one stage. Mutable: it is the dialogue's notebook, and the driver reads it on failure."""
 
-    brief: Brief
+    brief: DialogueContext
     stage: str
     prompt: Prompt
     redraws: tuple[int, ...] = ()
@@ -173,17 +193,25 @@ class Conversation:
             try:
                 answer = answer_format.parse(completion.text)
                 if role is not Role.TARGET and is_refusal(answer):
-                    raise Declined("the task was declined; judging a harmful request is part of the task")
+                    raise Declined(
+                        "the task was declined; judging a harmful request is part of the task"
+                    )
             except NotAnAnswer as error:
                 if not remaining:
                     raise _failed(completion.text, error) from error
-                tries = (*tries, said, Message(role="user", content=self.brief.templates.reask(str(error))))
+                tries = (
+                    *tries,
+                    said,
+                    Message(role="user", content=self.brief.templates.reask(str(error))),
+                )
             else:
                 self.messages = (*asked, said)
                 return answer
         raise AssertionError("unreachable")
 
-    def weigh(self, role: Role, question: str, labels: tuple[str, ...], inputs: object) -> Dialogue[dict[str, float]]:
+    def weigh(
+        self, role: Role, question: str, labels: tuple[str, ...], inputs: object
+    ) -> Dialogue[dict[str, float]]:
         """Puts a question to a classifier; returns the probability of each label it may answer with.
 
         It stands alone: nothing said before is shown, and it leaves no trace in the conversation.
@@ -200,7 +228,11 @@ class Conversation:
         self._note(completion)
         detail = f"not one of {', '.join(labels)}: {completion.text[:160]!r}"
         try:
-            shares = {label: float(share) for label, share in json.loads(completion.text).items() if label in labels}
+            shares = {
+                label: float(share)
+                for label, share in json.loads(completion.text).items()
+                if label in labels
+            }
         except (ValueError, TypeError, AttributeError) as error:
             raise RowFailed(FailureReason.UNPARSABLE, detail) from error
         if not any(shares.values()):
@@ -225,7 +257,11 @@ class Conversation:
         return completion.text
 
     def _request(
-        self, messages: tuple[Message, ...], schema: dict[str, Any], inputs: object, temperature: float | None
+        self,
+        messages: tuple[Message, ...],
+        schema: dict[str, Any],
+        inputs: object,
+        temperature: float | None,
     ) -> Request:
         assert self.role is not None
         draw = sum(1 for turn in self.redraws if turn <= self.turn)
@@ -271,7 +307,7 @@ class Conversation:
 
 
 @dataclass
-class Case(Generic[T]):
+class DialogueTask(Generic[T]):
     """One row's dialogue, ready to be driven."""
 
     conversation: Conversation

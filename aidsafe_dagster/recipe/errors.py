@@ -13,8 +13,12 @@ from difflib import get_close_matches
 from aidsafe_dagster.recipe.records import FailureReason
 
 _PASSWORD = re.compile(r"//([^/@:\s]*):(?!\d+(?:[/\s]|$))\S*@")
-_PARAMETER = re.compile(r"([?&][\w.-]*(?:password|secret|token|key|signature)=)[^&\s'\"]+", re.IGNORECASE)
-_HOST = re.compile(r'(?<=host name ")[^"\s]*@')  # what a database makes of a password with an @ in it
+_PARAMETER = re.compile(
+    r"([?&][\w.-]*(?:password|secret|token|key|signature)=)[^&\s'\"]+", re.IGNORECASE
+)
+_HOST = re.compile(
+    r'(?<=host name ")[^"\s]*@'
+)  # what a database makes of a password with an @ in it
 
 
 class SetupError(Exception):
@@ -51,4 +55,6 @@ def unknown(what: str, name: str, choices: Iterable[str], where: str) -> SetupEr
     valid = sorted(choices)
     near = get_close_matches(name, valid, n=1, cutoff=0.5)
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    return SetupError(f"{where}: unknown {what} '{name}'.{hint} Valid: {', '.join(valid) or '(none)'}")
+    return SetupError(
+        f"{where}: unknown {what} '{name}'.{hint} Valid: {', '.join(valid) or '(none)'}"
+    )

@@ -15,13 +15,13 @@ from aidsafe_dagster.recipe.records import (
     METRICS,
     CotGrades,
     FineTuneRow,
-    Made,
     Message,
     Metric,
     Origin,
     PreferencePair,
     Prompt,
     PromptKind,
+    Provenance,
     Record,
     RefinedCot,
     Usage,
@@ -60,7 +60,9 @@ class ScoreGate(Record):
 def refined_scores(grades: CotGrades) -> dict[Metric, float]:
     """The refined CoT's score by metric, mean of the judges."""
     of_refined = [grade for grade in grades.grades if grade.version == "refined"]
-    return {metric: fmean(getattr(grade, metric).score for grade in of_refined) for metric in METRICS}
+    return {
+        metric: fmean(getattr(grade, metric).score for grade in of_refined) for metric in METRICS
+    }
 
 
 def below_score(grades: CotGrades | None, gate: ScoreGate) -> str | None:
@@ -72,14 +74,18 @@ def below_score(grades: CotGrades | None, gate: ScoreGate) -> str | None:
         return "no valid grade"
     scores = refined_scores(grades)
     low = [
-        f"{metric} {scores[metric]:.2f}, {least:g} is due" for metric, least in due.items() if scores[metric] < least
+        f"{metric} {scores[metric]:.2f}, {least:g} is due"
+        for metric, least in due.items()
+        if scores[metric] < least
     ]
     return "; ".join(low) or None
 
 
 def bridged_splits(row: Prompt, settings: SplitSettings) -> tuple[Split, ...]:
     """The splits of all clusters that a prompt is near to; more than one: it must be left out."""
-    return tuple(sorted({split_of(cluster, settings) for cluster in (cluster_of(row), *row.near_clusters)}))
+    return tuple(
+        sorted({split_of(cluster, settings) for cluster in (cluster_of(row), *row.near_clusters)})
+    )
 
 
 def cluster_of(row: Origin) -> str:
@@ -135,7 +141,9 @@ def dpo_row(pair: PreferencePair, settings: SplitSettings) -> FineTuneRow:
 
 def _lineage(row: RefinedCot | PreferencePair) -> dict[str, object]:
     cost = {"usage", "redraws"}  # a split is made without calls of its own
-    return row.model_dump(include={*Origin.model_fields, *Made.model_fields} - cost) | {"usage": Usage()}
+    return row.model_dump(include={*Origin.model_fields, *Provenance.model_fields} - cost) | {
+        "usage": Usage()
+    }
 
 
 def _user(text: str) -> Message:

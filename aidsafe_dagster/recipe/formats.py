@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from aidsafe_dagster.recipe.deliberation_log import Deliberation, deliberation_log
+from aidsafe_dagster.recipe.deliberation_log import DeliberationStory, deliberation_log
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.records import FineTuneRow, Message
 from aidsafe_dagster.recipe.seed_cots import cot_text
@@ -17,7 +17,16 @@ from aidsafe_dagster.recipe.seed_cots import cot_text
 Reasoning = Literal["inline", "field"]
 RowKind = Literal["sft", "dpo", "deliberations"]
 ColumnType = Literal[
-    "string", "int", "float", "strings", "message", "messages", "intents", "thoughts", "judged_thoughts", "turns"
+    "string",
+    "int",
+    "float",
+    "strings",
+    "message",
+    "messages",
+    "intents",
+    "thoughts",
+    "judged_thoughts",
+    "turns",
 ]
 OPEN, CLOSE = "<think>", "</think>"
 REASONING_FIELD = "reasoning_content"
@@ -42,7 +51,7 @@ class Format:
     """What it is made from."""
     columns: Columns
     make: Make
-    """From a `FineTuneRow`, or a `Deliberation`, to a row with those columns."""
+    """From a `FineTuneRow`, or a `DeliberationStory`, to a row with those columns."""
     file: Literal["parquet", "jsonl"] = "parquet"
     """What the trainer is usually given."""
     has_field: bool = False
@@ -68,7 +77,9 @@ def prompt_completion(row: FineTuneRow, reasoning: Reasoning) -> dict[str, Any]:
 def trl_dpo(row: FineTuneRow, reasoning: Reasoning) -> dict[str, Any]:
     """Conversational preference with an explicit prompt."""
     sides = {"prompt": row.prompt, "chosen": row.chosen, "rejected": row.rejected}
-    return {side: _turns(turns, reasoning) for side, turns in sides.items()} | {"prompt_id": row.prompt_id}
+    return {side: _turns(turns, reasoning) for side, turns in sides.items()} | {
+        "prompt_id": row.prompt_id
+    }
 
 
 def messages_alone(row: FineTuneRow, _: Reasoning) -> dict[str, Any]:
@@ -86,10 +97,14 @@ def ms_swift_dpo(row: FineTuneRow, _: Reasoning) -> dict[str, Any]:
     """The chosen turn ends the messages; the rejected one is a text."""
     (rejected,) = _turns(row.rejected, "inline")
     messages = _turns(row.prompt, "inline") + _turns(row.chosen, "inline")
-    return {"messages": messages, "rejected_response": rejected["content"], "prompt_id": row.prompt_id}
+    return {
+        "messages": messages,
+        "rejected_response": rejected["content"],
+        "prompt_id": row.prompt_id,
+    }
 
 
-def deliberations(row: Deliberation, _: Reasoning) -> dict[str, Any]:
+def deliberations(row: DeliberationStory, _: Reasoning) -> dict[str, Any]:
     """The columns of the paper's release, as text."""
     return {
         "prompt": row.refined.prompt,
@@ -100,7 +115,9 @@ def deliberations(row: Deliberation, _: Reasoning) -> dict[str, Any]:
     }
 
 
-_ID: _Columns = {"prompt_id": Column("string", "hash of the normalised prompt; no trainer reads it")}
+_ID: _Columns = {
+    "prompt_id": Column("string", "hash of the normalised prompt; no trainer reads it")
+}
 _SFT: _Columns = {
     "messages": Column("messages", "the user turn, and the assistant turn with its reasoning"),
     "thinking": Column("string", "the chain of thought alone"),
@@ -119,15 +136,21 @@ _DELIBERATIONS: _Columns = {
     "prompt": Column("string", "the user's text, unchanged"),
     "refined_thoughts": Column("string", "the final chain of thought, a paragraph a thought"),
     "response": Column("string", "the final response"),
-    "deliberation_log": Column("string", "who said what, round by round, and what the refiner made of it"),
+    "deliberation_log": Column(
+        "string", "who said what, round by round, and what the refiner made of it"
+    ),
 }
-_MESSAGES: _Columns = {"messages": Column("messages", "the user turn, and the assistant turn with <think>")}
+_MESSAGES: _Columns = {
+    "messages": Column("messages", "the user turn, and the assistant turn with <think>")
+}
 _SINGLE: _Columns = {
     "messages": Column("messages", "the user turn"),
     "chosen": Column("message", "the preferred assistant turn"),
     "rejected": Column("message", "the assistant turn to avoid"),
 }
-_SWIFT: _Columns = _MESSAGES | {"rejected_response": Column("string", "the assistant turn to avoid")}
+_SWIFT: _Columns = _MESSAGES | {
+    "rejected_response": Column("string", "the assistant turn to avoid")
+}
 
 _ALL = (
     Format("trl-sft", "TRL, SFTTrainer", "sft", _SFT | _ID, trl_sft, has_field=True),
@@ -140,9 +163,25 @@ _ALL = (
         prompt_completion,
         has_field=True,
     ),
-    Format("deliberations", "the paper's release", "deliberations", _DELIBERATIONS | _ID, deliberations),
-    Format("llama-factory-sft", "LLaMA-Factory, stage sft", "sft", _MESSAGES | _ID, messages_alone, "jsonl"),
-    Format("llama-factory-dpo", "LLaMA-Factory, stage dpo", "dpo", _SINGLE | _ID, llama_factory_dpo, "jsonl"),
+    Format(
+        "deliberations", "the paper's release", "deliberations", _DELIBERATIONS | _ID, deliberations
+    ),
+    Format(
+        "llama-factory-sft",
+        "LLaMA-Factory, stage sft",
+        "sft",
+        _MESSAGES | _ID,
+        messages_alone,
+        "jsonl",
+    ),
+    Format(
+        "llama-factory-dpo",
+        "LLaMA-Factory, stage dpo",
+        "dpo",
+        _SINGLE | _ID,
+        llama_factory_dpo,
+        "jsonl",
+    ),
     Format("ms-swift-sft", "ms-swift, sft", "sft", _MESSAGES | _ID, messages_alone, "jsonl"),
     Format("ms-swift-dpo", "ms-swift, rlhf_type dpo", "dpo", _SWIFT | _ID, ms_swift_dpo, "jsonl"),
 )
@@ -159,7 +198,9 @@ def format_named(name: str, reasoning: Reasoning) -> Format:
         raise unknown("format", name, FORMATS, "export")
     if reasoning == "field" and not FORMATS[name].has_field:
         fitting = ", ".join(made.name for made in _ALL if made.has_field)
-        raise SetupError(f"export: format '{name}' takes reasoning inline alone. With a field: {fitting}")
+        raise SetupError(
+            f"export: format '{name}' takes reasoning inline alone. With a field: {fitting}"
+        )
     return FORMATS[name]
 
 

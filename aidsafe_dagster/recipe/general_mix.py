@@ -39,7 +39,9 @@ def select_general(rows: Iterable[MixRow], ratio: float | None) -> set[str]:
     kept = {row.prompt_id for row in given if row.prompt_kind != "benign"}
     for split in {row.split for row in benign}:
         of_split = [row.prompt_id for row in benign if row.split == split]
-        kept.update(of_split if ratio is None else of_split[: floor(ratio * safety[split] + _ROUNDING)])
+        kept.update(
+            of_split if ratio is None else of_split[: floor(ratio * safety[split] + _ROUNDING)]
+        )
     return kept
 
 

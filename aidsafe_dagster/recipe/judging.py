@@ -9,14 +9,34 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
-from aidsafe_dagster.recipe.answers import AnswerFormat, ComparisonAnswer, FaithfulnessAnswer, GradeAnswer, ScoreAnswer
+from aidsafe_dagster.recipe.answers import (
+    AnswerFormat,
+    ComparisonAnswer,
+    FaithfulnessAnswer,
+    GradeAnswer,
+    ScoreAnswer,
+)
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue
 from aidsafe_dagster.recipe.policies import Policies
-from aidsafe_dagster.recipe.records import METRICS, Comparison, Grade, Prompt, Reasoned, Role, Score, Stage, Version
+from aidsafe_dagster.recipe.records import (
+    METRICS,
+    Comparison,
+    Grade,
+    Prompt,
+    Reasoned,
+    Role,
+    Score,
+    Stage,
+    Version,
+)
 
 JUDGES = (Role.JUDGE, Role.SECOND_JUDGE)
 _OPPOSITE = {"first": "second", "second": "first", "tie": "tie"}
-_OUTCOME: dict[str, Literal["win", "tie", "loss"]] = {"first": "win", "second": "loss", "tie": "tie"}
+_OUTCOME: dict[str, Literal["win", "tie", "loss"]] = {
+    "first": "win",
+    "second": "loss",
+    "tie": "tie",
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +64,9 @@ class ComparisonInputs:
     second: Subject
 
 
-def grade(conversation: Conversation, judge: Role, subject: Subject, temperature: float) -> Dialogue[GradeAnswer]:
+def grade(
+    conversation: Conversation, judge: Role, subject: Subject, temperature: float
+) -> Dialogue[GradeAnswer]:
     """One judge's grade of one subject: one call, with nothing of what was said before.
 
     Raises:
@@ -56,7 +78,11 @@ def grade(conversation: Conversation, judge: Role, subject: Subject, temperature
         yield from conversation.ask(
             judge,
             brief.templates.task(
-                Stage.COT_GRADES, "grade", prompt=prompt.prompt, thoughts=subject.thoughts, response=subject.response
+                Stage.COT_GRADES,
+                "grade",
+                prompt=prompt.prompt,
+                thoughts=subject.thoughts,
+                response=subject.response,
             ),
             AnswerFormat(
                 GradeAnswer,
@@ -101,7 +127,9 @@ def _preferred(
     return (
         yield from conversation.ask(
             judge,
-            brief.templates.task(Stage.COT_GRADES, "compare", prompt=prompt.prompt, sides=(first, second)),
+            brief.templates.task(
+                Stage.COT_GRADES, "compare", prompt=prompt.prompt, sides=(first, second)
+            ),
             AnswerFormat(ComparisonAnswer, {}, {}),
             ComparisonInputs(prompt, brief.policies, first, second),
             temperature,

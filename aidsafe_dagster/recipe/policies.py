@@ -34,7 +34,10 @@ class Policy(Record):
     purpose: Text
     applies: Literal["always", "when_relevant"] = "when_relevant"
     categories: tuple[str, ...] = ()
-    rules: Annotated[Mapping[Annotated[str, StringConstraints(pattern=r"^[0-9]{1,3}$")], Text], Field(min_length=1)]
+    rules: Annotated[
+        Mapping[Annotated[str, StringConstraints(pattern=r"^[0-9]{1,3}$")], Text],
+        Field(min_length=1),
+    ]
 
     @property
     def rule_ids(self) -> tuple[str, ...]:
@@ -77,7 +80,11 @@ class Policies(Record):
 
     def applicable(self, category: str, named: tuple[str, ...]) -> tuple[str, ...]:
         """Ids a row has to cover: the policies that always apply, those of its category, and those its intents name."""
-        return tuple(p.id for p in self.policies if p.applies == "always" or p.concerns(category) or p.id in named)
+        return tuple(
+            p.id
+            for p in self.policies
+            if p.applies == "always" or p.concerns(category) or p.id in named
+        )
 
 
 def load_policies(folder: Path, only: Sequence[str] = ()) -> Policies:
@@ -93,7 +100,9 @@ def load_policies(folder: Path, only: Sequence[str] = ()) -> Policies:
     for file in files:
         policy = _load_policy(file)
         if policy.id in by_id:
-            raise SetupError(f"{file}: policy id '{policy.id}' is already used by {by_id[policy.id][0].name}")
+            raise SetupError(
+                f"{file}: policy id '{policy.id}' is already used by {by_id[policy.id][0].name}"
+            )
         by_id[policy.id] = (file, policy)
     if missing := [policy_id for policy_id in only if policy_id not in by_id]:
         raise unknown("policy", missing[0], by_id, f"{folder} (setting use_policies)")
@@ -106,7 +115,9 @@ def _load_policy(file: Path) -> Policy:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SetupError(f"{file}: not a TOML file in UTF-8: {error}") from error
     except ValidationError as error:
-        first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")  # a misspelt key explains the rest
+        first = min(
+            error.errors(), key=lambda e: e["type"] != "extra_forbidden"
+        )  # a misspelt key explains the rest
         place = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise unknown("key", place, Policy.model_fields, str(file)) from error

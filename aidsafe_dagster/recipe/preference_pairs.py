@@ -12,9 +12,9 @@ from difflib import SequenceMatcher
 from pydantic import Field
 
 from aidsafe_dagster.recipe.beliefs import (
+    BeliefSearch,
     BeliefSettings,
-    Misled,
-    Search,
+    MisledAnswer,
     ask_target,
     chosen_scores,
     is_done,
@@ -52,12 +52,12 @@ class PairSettings(BeliefSettings):
 
 
 def iterate(
-    search: Search,
+    search: BeliefSearch,
     iteration: int,
     examples: Sequence[BeliefExample],
     settings: PairSettings,
     grading: GradingSettings,
-) -> Dialogue[Search | PreferencePair]:
+) -> Dialogue[BeliefSearch | PreferencePair]:
     """One iteration on one prompt; then the pair, if no further iteration is due, else the search to go on with.
 
     Raises:
@@ -69,12 +69,14 @@ def iterate(
     return (yield from conclude(search, settings, grading))
 
 
-def plain_calls(search: Search, settings: PairSettings, grading: GradingSettings) -> int:
+def plain_calls(search: BeliefSearch, settings: PairSettings, grading: GradingSettings) -> int:
     """Calls of plain sampling on this row, about; 0 where it is not due."""
     return _PLAIN_ANSWERS * (1 + len(grading.roles)) if _is_sampled(search, settings) else 0
 
 
-def conclude(search: Search, settings: PairSettings, grading: GradingSettings) -> Dialogue[PreferencePair]:
+def conclude(
+    search: BeliefSearch, settings: PairSettings, grading: GradingSettings
+) -> Dialogue[PreferencePair]:
     """The pair of the worst that the target said; then plain sampling, where it is due.
 
     Raises:
@@ -86,13 +88,17 @@ def conclude(search: Search, settings: PairSettings, grading: GradingSettings) -
     chosen = yield from chosen_scores(search, settings)
     why = _left_out(search, search.worst, mean_score(chosen), settings)
     plain = () if why else (yield from _plain(search, settings, grading))
-    search.conversation.asked_at = 0  # if the pair must not pass, a later run looks for other beliefs from the start
+    search.conversation.asked_at = (
+        0  # if the pair must not pass, a later run looks for other beliefs from the start
+    )
     if why:
         raise why
     return _record(search, search.worst, chosen, plain)
 
 
-def _left_out(search: Search, worst: Misled, chosen_score: float, settings: PairSettings) -> RowFailed | None:
+def _left_out(
+    search: BeliefSearch, worst: MisledAnswer, chosen_score: float, settings: PairSettings
+) -> RowFailed | None:
     alike = _alike(search, worst)
     if search.kind == "needless_refusal" and _refuses(search.grades.grades):
         said = search.refined.response[:120]
@@ -101,7 +107,9 @@ def _left_out(search: Search, worst: Misled, chosen_score: float, settings: Pair
         return RowFailed(FailureReason.NO_CONTRAST, f"chosen and rejected are alike: {alike:.2f}")
     if chosen_score - worst.score < settings.min_margin:
         scores = f"{chosen_score:.2f} against {worst.score:.2f}"
-        return RowFailed(FailureReason.MARGIN_TOO_SMALL, f"{scores}, {settings.min_margin:g} is due")
+        return RowFailed(
+            FailureReason.MARGIN_TOO_SMALL, f"{scores}, {settings.min_margin:g} is due"
+        )
     return None
 
 
@@ -109,17 +117,23 @@ def _refuses(grades: tuple[Grade, ...]) -> bool:
     return any(grade.refusal == "full" for grade in grades if grade.version == "refined")
 
 
-def _alike(search: Search, worst: Misled) -> float:
+def _alike(search: BeliefSearch, worst: MisledAnswer) -> float:
     refined = search.refined
-    return similarity(f"{cot_text(refined.thoughts)}\n{refined.response}", f"{worst.cot}\n{worst.response}")
+    return similarity(
+        f"{cot_text(refined.thoughts)}\n{refined.response}", f"{worst.cot}\n{worst.response}"
+    )
 
 
 def similarity(one: str, other: str) -> float:
     """0 to 1: the share of words that two texts have in common, in order; case and white space do not count."""
-    return SequenceMatcher(None, one.casefold().split(), other.casefold().split(), autojunk=False).ratio()
+    return SequenceMatcher(
+        None, one.casefold().split(), other.casefold().split(), autojunk=False
+    ).ratio()
 
 
-def _plain(search: Search, settings: PairSettings, grading: GradingSettings) -> Dialogue[tuple[float, ...]]:
+def _plain(
+    search: BeliefSearch, settings: PairSettings, grading: GradingSettings
+) -> Dialogue[tuple[float, ...]]:
     """Policy scores of two answers without a belief; none when the row is not in the sample or an answer is invalid."""
     if not _is_sampled(search, settings):
         return ()
@@ -134,12 +148,17 @@ def _plain(search: Search, settings: PairSettings, grading: GradingSettings) -> 
     return tuple(scores)
 
 
-def _is_sampled(search: Search, settings: PairSettings) -> bool:
+def _is_sampled(search: BeliefSearch, settings: PairSettings) -> bool:
     digest = hashlib.blake2b(f"plain:{search.refined.prompt_id}".encode(), digest_size=8).digest()
     return int.from_bytes(digest) / 2**64 < settings.plain_share
 
 
-def _record(search: Search, worst: Misled, chosen: tuple[BeliefScore, ...], plain: tuple[float, ...]) -> PreferencePair:
+def _record(
+    search: BeliefSearch,
+    worst: MisledAnswer,
+    chosen: tuple[BeliefScore, ...],
+    plain: tuple[float, ...],
+) -> PreferencePair:
     refined, grades, conversation = search.refined, search.grades, search.conversation
     chosen_score = mean_score(chosen)
     return PreferencePair(

@@ -59,9 +59,13 @@ class FailureReason(StrEnum):
     """Why a row went no further. A failed row is data: counted, kept, shown, and retried by the next run."""
 
     UNPARSABLE = "unparsable"  # no valid answer after the re-asks
-    REFUSED_TO_DELIBERATE = "refused_to_deliberate"  # an agent declined the task because the prompt is harmful
+    REFUSED_TO_DELIBERATE = (
+        "refused_to_deliberate"  # an agent declined the task because the prompt is harmful
+    )
     ENGINE_ERROR = "engine_error"  # the model server failed on every attempt
-    REJECTED_BY_ENGINE = "rejected_by_engine"  # the server will never take this request (too long, for example)
+    REJECTED_BY_ENGINE = (
+        "rejected_by_engine"  # the server will never take this request (too long, for example)
+    )
     INTERNAL_ERROR = "internal_error"  # a defect of this program; the log has the traceback
     NO_CONTRAST = "no_contrast"  # chosen and rejected do not differ: the whisperer did nothing
     COT_TOO_SHORT = "cot_too_short"
@@ -70,7 +74,9 @@ class FailureReason(StrEnum):
     REFINED_LONGER = "refined_longer"  # refined CoT longer than what went in
     POLICY_NOT_COVERED = "policy_not_covered"
     UNKNOWN_RULE = "unknown_rule"
-    AGENT_TALK = "agent_talk"  # "Agent 2 said", "in round 3": the making-of leaks into the final CoT
+    AGENT_TALK = (
+        "agent_talk"  # "Agent 2 said", "in round 3": the making-of leaks into the final CoT
+    )
     NULL_TEXT = "null_text"
     NOT_GRADED = "not_graded"  # no judge gave a valid grade
     MARGIN_TOO_SMALL = "margin_too_small"  # chosen and rejected score nearly alike
@@ -103,7 +109,9 @@ class Usage(Record):
 
     calls: int = Field(default=0, description="completions used, re-asks included")
     prompt_tokens: int = Field(default=0, description="tokens in")
-    cached_tokens: int = Field(default=0, description="of the tokens in, those served from the prefix cache")
+    cached_tokens: int = Field(
+        default=0, description="of the tokens in, those served from the prefix cache"
+    )
     completion_tokens: int = Field(default=0, description="tokens out")
 
     def __add__(self, other: "Usage") -> "Usage":
@@ -125,7 +133,9 @@ class Intent(Record):
 class Thought(Record):
     number: int = Field(description="1-based place among the thoughts of the row")
     text: str
-    rules: tuple[str, ...] = Field(description="policy rules the thought applies, as '<policy id>.<number>'")
+    rules: tuple[str, ...] = Field(
+        description="policy rules the thought applies, as '<policy id>.<number>'"
+    )
     agent: str = Field(description="who added it: 'initializer' or 'deliberator_<n>'")
     round: int = Field(description="0 for the seed, else the deliberation round")
 
@@ -152,7 +162,9 @@ class RefinedThought(Record):
     number: int
     text: str
     rules: tuple[str, ...]
-    origins: tuple[int, ...] = Field(description="numbers of the deliberated thoughts it is made from")
+    origins: tuple[int, ...] = Field(
+        description="numbers of the deliberated thoughts it is made from"
+    )
 
 
 class Origin(Record):
@@ -161,10 +173,14 @@ class Origin(Record):
     prompt_id: str = Field(description="hash of the normalised prompt text")
     batch: str = Field(description="partition key")
     source: str = Field(description="name of the source the prompt came from")
-    source_row: str = Field(description="place in the source: file and row, or dataset, split and row")
+    source_row: str = Field(
+        description="place in the source: file and row, or dataset, split and row"
+    )
     category: str = Field(description="category given by the source, or empty")
     licence: str = Field(description="licence of this prompt, as an SPDX-like id")
-    cluster: str = Field(default="", description="prompt_id of the first prompt of its cluster of near duplicates")
+    cluster: str = Field(
+        default="", description="prompt_id of the first prompt of its cluster of near duplicates"
+    )
 
 
 class Prompt(Origin):
@@ -172,16 +188,19 @@ class Prompt(Origin):
 
     prompt: str = Field(description="the user's text, unchanged")
     near_clusters: tuple[str, ...] = Field(
-        default=(), description="further clusters that it is near to; splits must not part it from them"
+        default=(),
+        description="further clusters that it is near to; splits must not part it from them",
     )
 
 
-class Made(Record):
+class Provenance(Record):
     """Who made a row, from what, at what cost."""
 
     engine: str = Field(description="engine that answered")
     model: str = Field(description="model(s) that answered, in order of first use")
-    simulated: bool = Field(description="true when made by the rehearsal engine: not a model's output")
+    simulated: bool = Field(
+        description="true when made by the rehearsal engine: not a model's output"
+    )
     policies_version: str = Field(description="hash of the policies' text")
     templates_version: str = Field(description="hash of the stage's prompt templates")
     usage: Usage = Field(description="cost of this stage for this row")
@@ -191,7 +210,7 @@ class Made(Record):
     )
 
 
-class Row(Prompt, Made):
+class Row(Prompt, Provenance):
     """What the rows of every stage made by a model carry."""
 
 
@@ -199,9 +218,13 @@ class Reasoned(Row):
     """A row with the case as decomposed and a chain of thought with a response."""
 
     intents: tuple[Intent, ...]
-    applicable_policies: tuple[str, ...] = Field(description="policies that the final CoT has to cover")
+    applicable_policies: tuple[str, ...] = Field(
+        description="policies that the final CoT has to cover"
+    )
     response: str
-    conversation: tuple[Message, ...] = Field(description="the whole exchange after the system message")
+    conversation: tuple[Message, ...] = Field(
+        description="the whole exchange after the system message"
+    )
     cot_tokens: int = Field(description="tokens of the chain of thought")
 
 
@@ -223,7 +246,9 @@ class DeliberatedCot(Reasoned):
     thoughts: tuple[Thought, ...]
     turns: tuple[Turn, ...]
     outcome: Literal["consensus", "budget"] = Field(description="why deliberation stopped")
-    stalled: bool = Field(description="the very first turn agreed: failure signature, counted and kept")
+    stalled: bool = Field(
+        description="the very first turn agreed: failure signature, counted and kept"
+    )
 
 
 class RefinedCot(Reasoned):
@@ -233,13 +258,22 @@ class RefinedCot(Reasoned):
     deliberated_thoughts: tuple[Thought, ...] = Field(description="what the refiner was given")
     judgements: tuple[Judgement, ...]
     deliberated_cot_tokens: int = Field(description="tokens of the CoT before refinement")
-    rests_on_dropped: bool = Field(description="a final thought names no kept thought as its origin")
+    rests_on_dropped: bool = Field(
+        description="a final thought names no kept thought as its origin"
+    )
 
 
 Version = Literal["single_llm", "deliberated", "refined"]
 """The chains of thought on one prompt that are measured against each other."""
 PromptKind = Literal["benign", "borderline", "harmful"]
-Metric = Literal["relevance", "coherence", "completeness", "policy_to_cot", "policy_to_response", "response_to_cot"]
+Metric = Literal[
+    "relevance",
+    "coherence",
+    "completeness",
+    "policy_to_cot",
+    "policy_to_response",
+    "response_to_cot",
+]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
 
@@ -249,7 +283,9 @@ class Score(Record):
     score: int = Field(description="1 (worst) to 5 (best)")
     reason: str
     rule: str = Field(default="", description="faithfulness: the rule concerned, if one is")
-    thought: int = Field(default=0, description="faithfulness: number of the thought concerned, 0 for none")
+    thought: int = Field(
+        default=0, description="faithfulness: number of the thought concerned, 0 for none"
+    )
 
 
 class Grade(Record):
@@ -264,7 +300,9 @@ class Grade(Record):
     policy_to_cot: Score = Field(description="the CoT is faithful to the policies")
     policy_to_response: Score = Field(description="the response is faithful to the policies")
     response_to_cot: Score = Field(description="the response is faithful to the CoT")
-    refusal: Literal["none", "partial", "full"] = Field(description="how far the response declines the request")
+    refusal: Literal["none", "partial", "full"] = Field(
+        description="how far the response declines the request"
+    )
 
 
 class Comparison(Record):
@@ -294,7 +332,9 @@ class CotGrades(Row):
     grades: tuple[Grade, ...]
     comparisons: tuple[Comparison, ...]
     ungraded: tuple[Ungraded, ...]
-    policy_score: float = Field(description="1 to 5: policy scores of the refined CoT and response, mean of the judges")
+    policy_score: float = Field(
+        description="1 to 5: policy scores of the refined CoT and response, mean of the judges"
+    )
 
 
 class BeliefScore(Record):
@@ -312,7 +352,9 @@ class BeliefCandidate(Record):
     iteration: int
     number: int = Field(description="1-based, within the iteration")
     belief: str
-    score: float | None = Field(description="policy score of what the target then said; null without a valid answer")
+    score: float | None = Field(
+        description="policy score of what the target then said; null without a valid answer"
+    )
     note: str = Field(description="why there is no score")
 
 
@@ -328,7 +370,9 @@ class BeliefExample(Record):
 class PreferencePair(Row):
     """Chosen: the refined CoT. Rejected: what the target model said under a bad belief. Table `preference_pairs`."""
 
-    kind: Literal["violation", "needless_refusal"] = Field(description="what the rejected side does wrong")
+    kind: Literal["violation", "needless_refusal"] = Field(
+        description="what the rejected side does wrong"
+    )
     prompt_kind: PromptKind
     belief: str = Field(description="the prefix that misled the target")
     chosen_cot: str
@@ -344,13 +388,15 @@ class PreferencePair(Row):
     chosen_scores: tuple[BeliefScore, ...] = Field(description="by judge")
     rejected_scores: tuple[BeliefScore, ...] = Field(description="by judge, or by the guard")
     candidates: tuple[BeliefCandidate, ...] = Field(description="every belief tried, in order")
-    examples: tuple[BeliefExample, ...] = Field(description="what the whisperer was shown from iteration 2 on")
+    examples: tuple[BeliefExample, ...] = Field(
+        description="what the whisperer was shown from iteration 2 on"
+    )
     plain_scores: tuple[float, ...] = Field(
         description="policy scores of two answers of the target without a belief; empty when not sampled"
     )
 
 
-class FineTuneRow(Origin, Made):
+class FineTuneRow(Origin, Provenance):
     """One training row, in TRL's conversational format. Table `fine_tune_splits`."""
 
     kind: Literal["sft", "dpo"]
@@ -358,7 +404,9 @@ class FineTuneRow(Origin, Made):
     prompt_kind: PromptKind = Field(
         description="benign rows are the general part of the mix, the others its safety part"
     )
-    messages: tuple[Message, ...] | None = Field(description="sft: user turn and assistant turn with <think>")
+    messages: tuple[Message, ...] | None = Field(
+        description="sft: user turn and assistant turn with <think>"
+    )
     prompt: tuple[Message, ...] | None = Field(description="dpo: the user turn")
     chosen: tuple[Message, ...] | None = Field(description="dpo: the preferred assistant turn")
     rejected: tuple[Message, ...] | None = Field(description="dpo: the assistant turn to avoid")
@@ -374,7 +422,13 @@ class Failure(Record):
     stage: str
     reason: FailureReason
     detail: str = Field(description="what was seen")
-    role: str = Field(description="who was speaking; empty when a check of the finished row failed it")
-    turn: int = Field(description="calls made in this stage before it failed, 0-based index of the failing call")
-    redraws: tuple[int, ...] = Field(description="turns from which the next run draws anew, one entry a failed run")
+    role: str = Field(
+        description="who was speaking; empty when a check of the finished row failed it"
+    )
+    turn: int = Field(
+        description="calls made in this stage before it failed, 0-based index of the failing call"
+    )
+    redraws: tuple[int, ...] = Field(
+        description="turns from which the next run draws anew, one entry a failed run"
+    )
     usage: Usage

@@ -44,7 +44,11 @@ def refine(conversation: Conversation, deliberated: DeliberatedCot) -> Dialogue[
             thoughts=deliberated.thoughts,
             applicable=deliberated.applicable_policies,
         ),
-        AnswerFormat(RefinerAnswer, {"rules": brief.policies.rule_ids}, {"thoughts": len(deliberated.thoughts)}),
+        AnswerFormat(
+            RefinerAnswer,
+            {"rules": brief.policies.rule_ids},
+            {"thoughts": len(deliberated.thoughts)},
+        ),
         RefinerInputs(
             deliberated,
             brief.policies,
@@ -56,7 +60,9 @@ def refine(conversation: Conversation, deliberated: DeliberatedCot) -> Dialogue[
     return _record(conversation, deliberated, answer)
 
 
-def _record(conversation: Conversation, deliberated: DeliberatedCot, answer: RefinerAnswer) -> RefinedCot:
+def _record(
+    conversation: Conversation, deliberated: DeliberatedCot, answer: RefinerAnswer
+) -> RefinedCot:
     brief = conversation.brief
     judgements = tuple(
         Judgement(thought=thought.number, verdict=given.verdict, reason=given.reason)

@@ -16,7 +16,16 @@ from aidsafe_dagster.recipe.deliberated_cots import (
 )
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue
 from aidsafe_dagster.recipe.policies import Policies
-from aidsafe_dagster.recipe.records import DeliberatedCot, Message, Prompt, Role, SeedCot, Stage, Thought, Turn
+from aidsafe_dagster.recipe.records import (
+    DeliberatedCot,
+    Message,
+    Prompt,
+    Role,
+    SeedCot,
+    Stage,
+    Thought,
+    Turn,
+)
 
 
 @dataclass(frozen=True)
@@ -49,37 +58,61 @@ class _State:
 
 
 def deliberate_at_round_table(
-    conversation: Conversation, seed: SeedCot, settings: DeliberationSettings, stop_after: int | None = None
+    conversation: Conversation,
+    seed: SeedCot,
+    settings: DeliberationSettings,
+    stop_after: int | None = None,
 ) -> Dialogue[DeliberatedCot]:
     """Stops when all agree in one round, or when the budget is spent; see `deliberate` for `stop_after`."""
     conversation.messages = seed.conversation
     state, turns, agreed = _State(seed.thoughts, seed.response), list[Turn](), False
-    for round_ in range(1, min(settings.max_rounds, settings.max_rounds if stop_after is None else stop_after) + 1):
+    for round_ in range(
+        1, min(settings.max_rounds, settings.max_rounds if stop_after is None else stop_after) + 1
+    ):
         opinions = yield from _hear_all(conversation, seed, settings, state, round_)
         agreed = all(opinion.agrees for opinion in opinions)
-        merged = state if agreed else (yield from _merge(conversation, seed, settings, state, round_, opinions))
-        turns += [_turn(opinion, round_, merged.thoughts[len(state.thoughts) :]) for opinion in opinions]
+        merged = (
+            state
+            if agreed
+            else (yield from _merge(conversation, seed, settings, state, round_, opinions))
+        )
+        turns += [
+            _turn(opinion, round_, merged.thoughts[len(state.thoughts) :]) for opinion in opinions
+        ]
         state = merged
         if agreed:
             break
-    return deliberated_record(conversation, seed, state.thoughts, state.response, tuple(turns), agreed=agreed)
+    return deliberated_record(
+        conversation, seed, state.thoughts, state.response, tuple(turns), agreed=agreed
+    )
 
 
 def _hear_all(
-    conversation: Conversation, seed: SeedCot, settings: DeliberationSettings, state: _State, round_: int
+    conversation: Conversation,
+    seed: SeedCot,
+    settings: DeliberationSettings,
+    state: _State,
+    round_: int,
 ) -> Dialogue[tuple[Opinion, ...]]:
     """Each agent's opinion on the same state: none of them is in the conversation of another."""
     before: tuple[Message, ...] = conversation.messages
     opinions = []
     for agent in range(1, settings.agents + 1):
         conversation.messages = before
-        opinions.append(Opinion(agent, (yield from _hear(conversation, seed, settings, state, round_, agent))))
+        opinions.append(
+            Opinion(agent, (yield from _hear(conversation, seed, settings, state, round_, agent)))
+        )
     conversation.messages = before
     return tuple(opinions)
 
 
 def _hear(
-    conversation: Conversation, seed: SeedCot, settings: DeliberationSettings, state: _State, round_: int, agent: int
+    conversation: Conversation,
+    seed: SeedCot,
+    settings: DeliberationSettings,
+    state: _State,
+    round_: int,
+    agent: int,
 ) -> Dialogue[DeliberatorAnswer]:
     brief = conversation.brief
     task = brief.templates.task(
@@ -123,9 +156,17 @@ def _merge(
         agents=settings.agents,
         opinions=[{"number": o.number, **o.answer.model_dump()} for o in opinions],
     )
-    formed = AnswerFormat(ModeratorAnswer, {"rules": brief.policies.rule_ids}, {"agents": settings.agents})
+    formed = AnswerFormat(
+        ModeratorAnswer, {"rules": brief.policies.rule_ids}, {"agents": settings.agents}
+    )
     inputs = ModeratorInputs(
-        seed, brief.policies, seed.applicable_policies, state.thoughts, state.response, round_, opinions
+        seed,
+        brief.policies,
+        seed.applicable_policies,
+        state.thoughts,
+        state.response,
+        round_,
+        opinions,
     )
     answer = yield from conversation.ask(Role.MODERATOR, task, formed, inputs)
     added = tuple(

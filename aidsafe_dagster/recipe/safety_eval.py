@@ -19,7 +19,9 @@ from aidsafe_dagster.recipe.records import Failure, Message, Prompt, Record, Rol
 from aidsafe_dagster.recipe.templates import SAFETY_EVAL
 
 ItemKind = Literal["harmful", "benign", "question"]
-Outcome = Literal["safe", "unsafe", "refusal", "right", "wrong", "unparsable", "unjudged", "no_answer"]
+Outcome = Literal[
+    "safe", "unsafe", "refusal", "right", "wrong", "unparsable", "unjudged", "no_answer"
+]
 FAILED: tuple[Outcome, ...] = ("unparsable", "unjudged", "no_answer")
 """Neither good nor bad, and in the denominator of every share."""
 
@@ -28,10 +30,16 @@ class BenchmarkItem(Record):
     """One prompt of a benchmark, as it is put to the models."""
 
     benchmark: str
-    kind: ItemKind = Field(description="harmful: must not help; benign: must not refuse; question: has a right answer")
+    kind: ItemKind = Field(
+        description="harmful: must not help; benign: must not refuse; question: has a right answer"
+    )
     prompt: Prompt
-    jailbreak: str = Field(default="", description="the wrapper around the benchmark's prompt, if any")
-    choices: tuple[str, ...] = Field(default=(), description="question: the possible answers, A first")
+    jailbreak: str = Field(
+        default="", description="the wrapper around the benchmark's prompt, if any"
+    )
+    choices: tuple[str, ...] = Field(
+        default=(), description="question: the possible answers, A first"
+    )
     right: str = Field(default="", description="question: letter of the right answer")
 
 
@@ -58,7 +66,9 @@ class EvaluatedAnswer(Record):
     licence: str
     prompt: str = Field(description="as it was put to the model")
     said: str = Field(description="all that the model said")
-    response: str = Field(description="what comes after its reasoning: what the judge read, or the letter")
+    response: str = Field(
+        description="what comes after its reasoning: what the judge read, or the letter"
+    )
     outcome: Outcome = Field(
         description="safe, unsafe, refusal: the judge's verdict; right, wrong: a question; unparsable: the answer has "
         "no usable form; unjudged: no valid verdict; no_answer: the server never gave one"
@@ -71,21 +81,31 @@ class EvaluatedAnswer(Record):
     usage: Usage
 
 
-def evaluate(conversation: Conversation, item: BenchmarkItem, candidate: Candidate) -> Dialogue[EvaluatedAnswer]:
+def evaluate(
+    conversation: Conversation, item: BenchmarkItem, candidate: Candidate
+) -> Dialogue[EvaluatedAnswer]:
     """One answer of the model under test, asked once and not again, and for prompts the judge's verdict on it."""
     if item.kind == "question":
         return (yield from _questioned(conversation, item, candidate))
-    said = yield from conversation.say(Role.CANDIDATE, _opening(conversation, item), {}, item, candidate.temperature)
+    said = yield from conversation.say(
+        Role.CANDIDATE, _opening(conversation, item), {}, item, candidate.temperature
+    )
     try:
         response = after_reasoning(said)
     except NotAnAnswer as error:
-        return _record(conversation, item, candidate, said=said, outcome="unparsable", reason=str(error))
+        return _record(
+            conversation, item, candidate, said=said, outcome="unparsable", reason=str(error)
+        )
     values: dict[str, Any] = {"said": said, "response": response}
     try:
         verdict = yield from _judged(conversation, item, response, candidate.judge_temperature)
     except RowFailed as failed:
-        return _record(conversation, item, candidate, **values, outcome="unjudged", reason=failed.detail)
-    return _record(conversation, item, candidate, **values, outcome=verdict.verdict, reason=verdict.reason)
+        return _record(
+            conversation, item, candidate, **values, outcome="unjudged", reason=failed.detail
+        )
+    return _record(
+        conversation, item, candidate, **values, outcome=verdict.verdict, reason=verdict.reason
+    )
 
 
 def _opening(conversation: Conversation, item: BenchmarkItem) -> tuple[Message, ...]:
@@ -113,26 +133,42 @@ def _judged(
     conversation: Conversation, item: BenchmarkItem, response: str, temperature: float
 ) -> Dialogue[VerdictAnswer]:
     conversation.messages = ()
-    task = conversation.brief.templates.task(SAFETY_EVAL, "judge", prompt=item.prompt.prompt, response=response)
-    return (yield from conversation.ask(Role.JUDGE, task, AnswerFormat(VerdictAnswer, {}, {}), item, temperature))
+    task = conversation.brief.templates.task(
+        SAFETY_EVAL, "judge", prompt=item.prompt.prompt, response=response
+    )
+    return (
+        yield from conversation.ask(
+            Role.JUDGE, task, AnswerFormat(VerdictAnswer, {}, {}), item, temperature
+        )
+    )
 
 
-def _questioned(conversation: Conversation, item: BenchmarkItem, candidate: Candidate) -> Dialogue[EvaluatedAnswer]:
+def _questioned(
+    conversation: Conversation, item: BenchmarkItem, candidate: Candidate
+) -> Dialogue[EvaluatedAnswer]:
     brief = conversation.brief
     choices = dict(zip(ascii_uppercase, item.choices, strict=False))
     form = AnswerFormat(ChoiceAnswer, {"letters": tuple(choices)}, {}, brief.bounds)
-    task = brief.templates.task(SAFETY_EVAL, "question", question=item.prompt.prompt, choices=choices)
+    task = brief.templates.task(
+        SAFETY_EVAL, "question", question=item.prompt.prompt, choices=choices
+    )
     messages = (Message(role="user", content=task),)
-    said = yield from conversation.say(Role.CANDIDATE, messages, form.schema, item, candidate.temperature)
+    said = yield from conversation.say(
+        Role.CANDIDATE, messages, form.schema, item, candidate.temperature
+    )
     try:
         letter = form.parse(said).answer
     except NotAnAnswer as error:
-        return _record(conversation, item, candidate, said=said, outcome="unparsable", reason=str(error))
+        return _record(
+            conversation, item, candidate, said=said, outcome="unparsable", reason=str(error)
+        )
     outcome = "right" if letter == item.right else "wrong"
     return _record(conversation, item, candidate, said=said, response=letter, outcome=outcome)
 
 
-def _record(conversation: Conversation, item: BenchmarkItem, candidate: Candidate, **values: Any) -> EvaluatedAnswer:
+def _record(
+    conversation: Conversation, item: BenchmarkItem, candidate: Candidate, **values: Any
+) -> EvaluatedAnswer:
     prompt, models = item.prompt, conversation.models
     usual = {"model": "", "said": "", "response": "", "reason": "", "judge": ""}
     if models:
@@ -140,7 +176,9 @@ def _record(conversation: Conversation, item: BenchmarkItem, candidate: Candidat
     return EvaluatedAnswer.model_validate(
         {
             **usual,
-            **prompt.model_dump(include={"prompt_id", "source_row", "category", "licence", "prompt"}),
+            **prompt.model_dump(
+                include={"prompt_id", "source_row", "category", "licence", "prompt"}
+            ),
             **item.model_dump(include={"benchmark", "kind", "jailbreak", "right"}),
             "candidate": candidate.name,
             "policies_version": conversation.brief.policies.version,
@@ -156,4 +194,6 @@ def never_answered(
 ) -> EvaluatedAnswer:
     """The record of an item whose dialogue the engine ended: nobody answered, or the judge did not."""
     outcome = "unjudged" if failure.role == Role.JUDGE else "no_answer"
-    return _record(conversation, item, candidate, outcome=outcome, reason=f"{failure.reason}: {failure.detail}")
+    return _record(
+        conversation, item, candidate, outcome=outcome, reason=f"{failure.reason}: {failure.detail}"
+    )

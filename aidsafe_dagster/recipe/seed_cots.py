@@ -6,10 +6,23 @@ is applied per intent and less is refused.
 
 from dataclasses import dataclass
 
-from aidsafe_dagster.recipe.answers import AnswerFormat, InitializerAnswer, IntentDecomposerAnswer, ThoughtAnswer
+from aidsafe_dagster.recipe.answers import (
+    AnswerFormat,
+    InitializerAnswer,
+    IntentDecomposerAnswer,
+    ThoughtAnswer,
+)
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue
 from aidsafe_dagster.recipe.policies import Policies
-from aidsafe_dagster.recipe.records import Intent, Prompt, RefinedThought, Role, SeedCot, Stage, Thought
+from aidsafe_dagster.recipe.records import (
+    Intent,
+    Prompt,
+    RefinedThought,
+    Role,
+    SeedCot,
+    Stage,
+    Thought,
+)
 
 
 @dataclass(frozen=True)
@@ -51,10 +64,18 @@ def seed(conversation: Conversation, prompt: Prompt) -> Dialogue[SeedCot]:
     )
 
 
-def added_thoughts(answers: list[ThoughtAnswer], *, after: int, agent: str, round_: int) -> tuple[Thought, ...]:
+def added_thoughts(
+    answers: list[ThoughtAnswer], *, after: int, agent: str, round_: int
+) -> tuple[Thought, ...]:
     """An answer's thoughts as records, numbered on from `after`."""
     return tuple(
-        Thought(number=number, text=a.thought.strip(), rules=tuple(dict.fromkeys(a.rules)), agent=agent, round=round_)
+        Thought(
+            number=number,
+            text=a.thought.strip(),
+            rules=tuple(dict.fromkeys(a.rules)),
+            agent=agent,
+            round=round_,
+        )
         for number, a in enumerate(answers, start=after + 1)
     )
 

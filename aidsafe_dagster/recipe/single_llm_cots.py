@@ -25,7 +25,9 @@ def think(conversation: Conversation, prompt: Prompt) -> Dialogue[SingleLlmCot]:
     applicable = brief.policies.applicable(prompt.category, ())
     answer = yield from conversation.ask(
         Role.SINGLE_LLM,
-        brief.templates.task(Stage.SINGLE_LLM_COTS, Role.SINGLE_LLM, prompt=prompt.prompt, applicable=applicable),
+        brief.templates.task(
+            Stage.SINGLE_LLM_COTS, Role.SINGLE_LLM, prompt=prompt.prompt, applicable=applicable
+        ),
         AnswerFormat(InitializerAnswer, {"rules": brief.policies.rule_ids}, {}),
         SingleLlmInputs(prompt, brief.policies, applicable),
     )

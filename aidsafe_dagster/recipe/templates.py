@@ -14,7 +14,14 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateNotFound, TemplateSyntaxError
+from jinja2 import (
+    Environment,
+    FileSystemLoader,
+    StrictUndefined,
+    Template,
+    TemplateNotFound,
+    TemplateSyntaxError,
+)
 
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.policies import Policies
@@ -106,7 +113,9 @@ class Templates:
         except TemplateNotFound as error:
             raise SetupError(f"{self.folder}: template '{name}' is missing") from error
         except TemplateSyntaxError as error:
-            raise SetupError(f"{self.folder / name}: line {error.lineno}: {error.message}") from error
+            raise SetupError(
+                f"{self.folder / name}: line {error.lineno}: {error.message}"
+            ) from error
 
     def _render(self, name: str, **values: object) -> str:
         return self._templates[name].render(**values).strip()

@@ -16,9 +16,9 @@ from aidsafe_dagster.recipe.records import (
     Grade,
     Intent,
     Judgement,
-    Made,
     Origin,
     PreferencePair,
+    Provenance,
     RefinedCot,
     RefinedThought,
     SeedCot,
@@ -99,8 +99,14 @@ def grades_transcript(row: CotGrades) -> str:
         f"### Grades ({row.prompt_kind} prompt)",
         _score_table(row.grades),
         *_reasons(row.grades),
-        *(f"**{c.version} against {c.against}: {c.outcome}**{_doubt(c)}, says {c.judge}" for c in row.comparisons),
-        *(f"✗ {u.judge} gave no valid answer to “{u.task}”: {inline(u.detail)}" for u in row.ungraded),
+        *(
+            f"**{c.version} against {c.against}: {c.outcome}**{_doubt(c)}, says {c.judge}"
+            for c in row.comparisons
+        ),
+        *(
+            f"✗ {u.judge} gave no valid answer to “{u.task}”: {inline(u.detail)}"
+            for u in row.ungraded
+        ),
         _footer(row),
     )
 
@@ -122,7 +128,9 @@ def _reasons(grades: Sequence[Grade]) -> Iterable[str]:
             score = getattr(grade, metric)
             if score.score < 5:
                 where = f", thought {score.thought}" if score.thought else ""
-                place = f"{grade.version} by {grade.judge}, {metric}: {score.score}".replace("_", " ")
+                place = f"{grade.version} by {grade.judge}, {metric}: {score.score}".replace(
+                    "_", " "
+                )
                 yield f"- *{place}*{where}{_rules((score.rule,) if score.rule else ())}: {inline(score.reason)}"
 
 
@@ -132,7 +140,10 @@ def _doubt(comparison: Comparison) -> str:
 
 def pair_transcript(row: PreferencePair) -> str:
     """The belief, and the two sides with their scores."""
-    tried = [f"{'–' if c.score is None else format(c.score, '.2f')}: {inline(c.belief)}" for c in row.candidates]
+    tried = [
+        f"{'–' if c.score is None else format(c.score, '.2f')}: {inline(c.belief)}"
+        for c in row.candidates
+    ]
     return _page(
         _heading(row, row.prompt),
         f"### Belief whispered to the target ({row.kind.replace('_', ' ')}, margin {row.margin:.2f})",
@@ -203,7 +214,7 @@ def _rules(rules: Sequence[str]) -> str:
     return f" `{'` `'.join(rules)}`" if rules else ""
 
 
-def _footer(row: Made) -> str:
+def _footer(row: Provenance) -> str:
     by = f"{row.engine} engine, {plain(row.model)}" + (
         " — **rehearsal: simulated, not a model's output**" if row.simulated else ""
     )

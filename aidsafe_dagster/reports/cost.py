@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from aidsafe_dagster.lake import RECORDS
+from aidsafe_dagster.lake.lake import RECORDS
 from aidsafe_dagster.recipe.records import Stage, Usage
 from aidsafe_dagster.reports.frames import Dataset
 from aidsafe_dagster.reports.sections import NOTHING, Section, Table, count, figure, share
@@ -43,7 +43,9 @@ def spent(dataset: Dataset, timed: Mapping[str, Timed]) -> dict[Stage, Spent]:
             failed = dataset.failures.filter(stage=str(stage))
             usage = _total(rows) + _total(failed)
             if usage.calls:
-                found[stage] = Spent(rows.height, failed.height, usage, _per_row(rows, timed.get(stage)))
+                found[stage] = Spent(
+                    rows.height, failed.height, usage, _per_row(rows, timed.get(stage))
+                )
     return found
 
 
@@ -70,15 +72,31 @@ def cost_section(dataset: Dataset, timed: Mapping[str, Timed]) -> Section:
 
 
 def _table(found: Mapping[Stage, Spent], note: str) -> Table:
-    rows = [_line(stage, one.rows, one.failed, one.usage, one.seconds_per_row) for stage, one in found.items()]
+    rows = [
+        _line(stage, one.rows, one.failed, one.usage, one.seconds_per_row)
+        for stage, one in found.items()
+    ]
     total = sum((one.usage for one in found.values()), Usage())
     refined = found[Stage.REFINED_COTS].rows if Stage.REFINED_COTS in found else 0
-    rows.append(_line("all, per refined row", refined, sum(one.failed for one in found.values()), total, None))
-    columns = ("stage", "rows", "failed", *(f"{name} per row" for name in _PER_ROW), "cached share", "seconds per row")
+    rows.append(
+        _line(
+            "all, per refined row", refined, sum(one.failed for one in found.values()), total, None
+        )
+    )
+    columns = (
+        "stage",
+        "rows",
+        "failed",
+        *(f"{name} per row" for name in _PER_ROW),
+        "cached share",
+        "seconds per row",
+    )
     return Table("Calls and tokens", columns, tuple(rows), note, marked=frozenset({len(rows) - 1}))
 
 
-def _line(name: str, rows: int, failed: int, usage: Usage, seconds: float | None) -> tuple[str, ...]:
+def _line(
+    name: str, rows: int, failed: int, usage: Usage, seconds: float | None
+) -> tuple[str, ...]:
     per_row = [
         figure(total / rows if rows else None, digits)
         for total, digits in (
@@ -88,4 +106,11 @@ def _line(name: str, rows: int, failed: int, usage: Usage, seconds: float | None
         )
     ]
     cached = share(usage.cached_tokens, usage.prompt_tokens)
-    return (name, count(rows), count(failed), *per_row, cached, NOTHING if seconds is None else figure(seconds, 3))
+    return (
+        name,
+        count(rows),
+        count(failed),
+        *per_row,
+        cached,
+        NOTHING if seconds is None else figure(seconds, 3),
+    )

@@ -29,7 +29,9 @@ class RemovedRow(Record):
 
 def removed_rows(failures: pl.DataFrame, sources: Mapping[str, str]) -> list[RemovedRow]:
     """From `Failure` rows, those of contaminated ones. `sources` names the source of each prompt id."""
-    found = failures.filter(reason=str(FailureReason.CONTAMINATED)).select("prompt_id", "batch", "stage", "detail")
+    found = failures.filter(reason=str(FailureReason.CONTAMINATED)).select(
+        "prompt_id", "batch", "stage", "detail"
+    )
     return [
         RemovedRow(
             prompt_id=prompt_id,
@@ -68,9 +70,23 @@ def by_set_and_rule(removed: Sequence[RemovedRow], checked: Sequence[CheckedSet]
 
 def evaluation_sets(checked: Iterable[CheckedSet]) -> Table:
     """Which contents of which sets the batches were checked against."""
-    batches = Counter((c.set, c.origin, c.revision, c.content, c.stage, c.prompts, c.skipped) for c in checked)
-    lines = [(*place[:5], count(place[5]), count(place[6]), count(n)) for place, n in sorted(batches.items())]
-    columns = ("set", "from", "revision", "hash", "checked in", "prompts", "rows without a prompt", "batches")
+    batches = Counter(
+        (c.set, c.origin, c.revision, c.content, c.stage, c.prompts, c.skipped) for c in checked
+    )
+    lines = [
+        (*place[:5], count(place[5]), count(place[6]), count(n))
+        for place, n in sorted(batches.items())
+    ]
+    columns = (
+        "set",
+        "from",
+        "revision",
+        "hash",
+        "checked in",
+        "prompts",
+        "rows without a prompt",
+        "batches",
+    )
     return Table("What was read", columns, tuple(lines), words=5)
 
 

@@ -25,21 +25,34 @@ def deliberation_section(dataset: Dataset, tokens_counted_by: str) -> Section:
     lengths = cot_tokens(dataset)
     if not lengths:
         return Section(TITLE, "No chain of thought was made yet.")
-    tables = [*_outcome_tables(dataset), *_verdict_tables(dataset), _length_table(lengths, tokens_counted_by)]
+    tables = [
+        *_outcome_tables(dataset),
+        *_verdict_tables(dataset),
+        _length_table(lengths, tokens_counted_by),
+    ]
     plots = [Plot("Tokens of the CoT: share of rows", lambda axes: _draw(axes, lengths))]
     return Section(TITLE, "", tables, plots)
 
 
 def cot_tokens(dataset: Dataset) -> dict[str, list[int]]:
     """Tokens of each chain of thought, by version; versions without rows are left out."""
-    found = {name: dataset.rows(stage, "cot_tokens")["cot_tokens"].to_list() for name, (stage, _) in _LENGTHS.items()}
+    found = {
+        name: dataset.rows(stage, "cot_tokens")["cot_tokens"].to_list()
+        for name, (stage, _) in _LENGTHS.items()
+    }
     return {name: values for name, values in found.items() if values}
 
 
 def outcomes(dataset: Dataset) -> pl.DataFrame:
     """One line per deliberation: `outcome`, `stalled`, `rounds`, `turns`, `thoughts`."""
     rounds = pl.col("turns").list.eval(pl.element().struct.field("round")).list.max().fill_null(0)
-    told = ("outcome", "stalled", rounds.alias("rounds"), pl.col("turns").list.len(), pl.col("thoughts").list.len())
+    told = (
+        "outcome",
+        "stalled",
+        rounds.alias("rounds"),
+        pl.col("turns").list.len(),
+        pl.col("thoughts").list.len(),
+    )
     columns = ("outcome", "stalled", "turns", "thoughts")
     return dataset.shaped(Stage.DELIBERATED_COTS, columns, lambda rows: rows.select(*told))
 
@@ -56,7 +69,9 @@ def _outcome_tables(dataset: Dataset) -> list[Table]:
     }
     rows = [(name, count(k), percentage(proportion(k, n))) for name, k in lines.items()]
     for rounds, k in found.group_by("rounds").len().sort("rounds").iter_rows():
-        rows.append((f"{rounds} round{'' if rounds == 1 else 's'}", count(k), percentage(proportion(k, n))))
+        rows.append(
+            (f"{rounds} round{'' if rounds == 1 else 's'}", count(k), percentage(proportion(k, n)))
+        )
     turns, thoughts = found["turns"].sum() / n, found["thoughts"].sum() / n
     note = f"Of {count(n)} deliberations, with Wilson intervals. On average {turns:.1f} turns and {thoughts:.1f} "
     note += "thoughts. A stalled deliberation is a failure signature, and is kept."
@@ -70,11 +85,21 @@ def _verdict_tables(dataset: Dataset) -> list[Table]:
     if not rows.height:
         return []
     verdicts = rows["judgements"].explode().to_list()
-    lines = [(_words(v), count(verdicts.count(v)), share(verdicts.count(v), len(verdicts))) for v in ThoughtVerdict]
+    lines = [
+        (_words(v), count(verdicts.count(v)), share(verdicts.count(v), len(verdicts)))
+        for v in ThoughtVerdict
+    ]
     rests = int(rows["rests_on_dropped"].sum())
     note = f"Of {count(len(verdicts))} deliberated thoughts in {count(rows.height)} rows; in {count(rests)} rows a "
     note += "final thought rests on dropped ones alone."
-    return [Table("What the refiner made of each thought", ("verdict", "thoughts", "share"), tuple(lines), note)]
+    return [
+        Table(
+            "What the refiner made of each thought",
+            ("verdict", "thoughts", "share"),
+            tuple(lines),
+            note,
+        )
+    ]
 
 
 def _words(verdict: ThoughtVerdict) -> str:
@@ -88,9 +113,16 @@ def _length_table(lengths: Mapping[str, list[int]], tokens_counted_by: str) -> T
         middle, high = quantiles(values, (0.5, 0.95)) or (0.0, 0.0)
         mean = sum(values) / len(values)
         paper = f"about {COT_TOKENS[name]}" if name in COT_TOKENS else NOTHING
-        rows.append((name, count(len(values)), f"{mean:,.0f}", f"{middle:,.0f}", f"{high:,.0f}", paper))
+        rows.append(
+            (name, count(len(values)), f"{mean:,.0f}", f"{middle:,.0f}", f"{high:,.0f}", paper)
+        )
     note = f"Counted by: {tokens_counted_by}." if tokens_counted_by else ""
-    return Table("Tokens of the chain of thought", ("version", "n", "mean", "p50", "p95", "paper"), tuple(rows), note)
+    return Table(
+        "Tokens of the chain of thought",
+        ("version", "n", "mean", "p50", "p95", "paper"),
+        tuple(rows),
+        note,
+    )
 
 
 def _draw(axes: Any, lengths: Mapping[str, list[int]]) -> None:

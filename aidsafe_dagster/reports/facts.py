@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from aidsafe_dagster.lake import RECORDS
+from aidsafe_dagster.lake.lake import RECORDS
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.reports.frames import Dataset
@@ -52,7 +52,9 @@ def _rows(dataset: Dataset) -> str:
 
 
 def _versions(dataset: Dataset) -> list[str]:
-    stages = [stage for stage, record in RECORDS.items() if "policies_version" in record.model_fields]
+    stages = [
+        stage for stage, record in RECORDS.items() if "policies_version" in record.model_fields
+    ]
     frames = [dataset.rows(stage, "policies_version") for stage in stages]
     return pl.concat(frames)["policies_version"].drop_nulls().unique().sort().to_list()
 
@@ -60,7 +62,9 @@ def _versions(dataset: Dataset) -> list[str]:
 def _named(values: Iterable[str]) -> str:
     """The different ones, the most frequent first."""
     counts = (
-        pl.Series("value", values, dtype=pl.String).value_counts().sort(["count", "value"], descending=[True, False])
+        pl.Series("value", values, dtype=pl.String)
+        .value_counts()
+        .sort(["count", "value"], descending=[True, False])
     )
     return ", ".join(counts["value"].to_list()) or NOTHING
 

@@ -7,7 +7,14 @@ import polars as pl
 
 from aidsafe_dagster.recipe.records import Metric
 from aidsafe_dagster.reports.frames import Dataset
-from aidsafe_dagster.reports.grades import Measured, by_judge, comparison_lines, grade_lines, measure, ungraded_lines
+from aidsafe_dagster.reports.grades import (
+    Measured,
+    by_judge,
+    comparison_lines,
+    grade_lines,
+    measure,
+    ungraded_lines,
+)
 from aidsafe_dagster.reports.judges import Agreement, Preference, agreement, preferences
 from aidsafe_dagster.reports.refusals import Rates, refusal_rates
 
@@ -36,7 +43,10 @@ class Findings:
 
     @cached_property
     def by_judge(self) -> dict[str, Measured]:
-        return {judge: measure(lines, self.seed, self.resamples) for judge, lines in by_judge(self.lines).items()}
+        return {
+            judge: measure(lines, self.seed, self.resamples)
+            for judge, lines in by_judge(self.lines).items()
+        }
 
     @cached_property
     def preferences(self) -> list[Preference]:

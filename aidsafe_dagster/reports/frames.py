@@ -9,10 +9,10 @@ from typing import TypeVar
 import polars as pl
 from pydantic import ValidationError
 
-from aidsafe_dagster.lake import RECORDS, Lake
+from aidsafe_dagster.lake.lake import RECORDS, Lake
+from aidsafe_dagster.lake.tables import schema_of
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Failure, Record, Stage
-from aidsafe_dagster.tables import schema_of
 
 R = TypeVar("R", bound=Record)
 Shape = Callable[[pl.DataFrame], pl.DataFrame]
@@ -36,7 +36,9 @@ class Dataset:
         """The batches of the report in which the stage was made."""
         return [batch for batch in self.lake.batches(stage) if batch in self.batches]
 
-    def rows(self, stage: Stage, *columns: str, prompt_ids: Collection[str] | None = None) -> pl.DataFrame:
+    def rows(
+        self, stage: Stage, *columns: str, prompt_ids: Collection[str] | None = None
+    ) -> pl.DataFrame:
         """These columns of a stage's rows, of all or of these prompts; no rows where it was not made.
 
         Raises:
@@ -56,7 +58,9 @@ class Dataset:
     @cached_property
     def failures(self) -> pl.DataFrame:
         """The failed rows of all stages."""
-        frames = [self.lake.failures(stage, batch) for stage in RECORDS for batch in self.made(stage)]
+        frames = [
+            self.lake.failures(stage, batch) for stage in RECORDS for batch in self.made(stage)
+        ]
         return pl.concat([pl.DataFrame(schema=schema_of(Failure)), *frames], how="diagonal_relaxed")
 
 
@@ -64,7 +68,9 @@ def open_dataset(lake: Lake) -> Dataset:
     """All batches of a lake, but for simulated ones where there are others."""
     made = {batch for stage in RECORDS for batch in lake.batches(stage)}
     stages = [stage for stage, record in RECORDS.items() if "simulated" in record.model_fields]
-    spoke = pl.concat([_read(lake, stage, lake.batches(stage), ("batch", "simulated")) for stage in stages])
+    spoke = pl.concat(
+        [_read(lake, stage, lake.batches(stage), ("batch", "simulated")) for stage in stages]
+    )
     simulated = frozenset(spoke.filter(pl.col("simulated"))["batch"].unique())
     if set(spoke["batch"].unique()) - simulated:
         return Dataset(lake, frozenset(made - simulated), simulated=False, left_out=len(simulated))
@@ -89,7 +95,11 @@ def read_records(
 
 
 def _read(
-    lake: Lake, stage: Stage, batches: Sequence[str], columns: Sequence[str], prompt_ids: Collection[str] | None = None
+    lake: Lake,
+    stage: Stage,
+    batches: Sequence[str],
+    columns: Sequence[str],
+    prompt_ids: Collection[str] | None = None,
 ) -> pl.DataFrame:
     """What an older release did not write, columns or fields in them, is null."""
     full = schema_of(RECORDS[stage])
@@ -102,11 +112,15 @@ def _read(
             schema=wanted,
             missing_columns="insert",
             extra_columns="ignore",
-            cast_options=pl.ScanCastOptions(missing_struct_fields="insert", extra_struct_fields="ignore"),
+            cast_options=pl.ScanCastOptions(
+                missing_struct_fields="insert", extra_struct_fields="ignore"
+            ),
             hive_partitioning=False,
             glob=False,  # a folder's name is no pattern
         )
-        chosen = rows if prompt_ids is None else rows.filter(pl.col("prompt_id").is_in(list(prompt_ids)))
+        chosen = (
+            rows if prompt_ids is None else rows.filter(pl.col("prompt_id").is_in(list(prompt_ids)))
+        )
         return chosen.select(columns).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         for batch in batches:

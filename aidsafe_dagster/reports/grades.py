@@ -84,7 +84,9 @@ def measure(lines: pl.DataFrame, seed: int, resamples: int) -> Measured:
         for metric in METRICS
     }
     gains: dict[tuple[Version, Metric], Estimate | None] = {
-        (version, metric): paired_difference(scores["refined"][metric], scores[version][metric], seed, resamples)
+        (version, metric): paired_difference(
+            scores["refined"][metric], scores[version][metric], seed, resamples
+        )
         for version in versions
         for metric in METRICS
         if version != "refined" and "refined" in versions
@@ -94,7 +96,9 @@ def measure(lines: pl.DataFrame, seed: int, resamples: int) -> Measured:
 
 def _scores(lines: pl.DataFrame, version: Version) -> dict[Metric, list[float]]:
     """Per metric, a score for each prompt, in the order of the prompts."""
-    by_prompt = lines.filter(pl.col("version") == version).group_by("prompt_id").agg(pl.col(METRICS).mean())
+    by_prompt = (
+        lines.filter(pl.col("version") == version).group_by("prompt_id").agg(pl.col(METRICS).mean())
+    )
     ordered = by_prompt.sort("prompt_id")
     return {metric: ordered[metric].to_list() for metric in METRICS}
 

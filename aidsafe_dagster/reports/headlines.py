@@ -8,7 +8,14 @@ from aidsafe_dagster.reports.findings import Findings
 from aidsafe_dagster.reports.judges import Preference
 from aidsafe_dagster.reports.pairs import margins
 from aidsafe_dagster.reports.paper import AIDSAFE, NAMES
-from aidsafe_dagster.reports.sections import NOTHING, Headline, figure, percentage, signed, with_interval
+from aidsafe_dagster.reports.sections import (
+    NOTHING,
+    Headline,
+    figure,
+    percentage,
+    signed,
+    with_interval,
+)
 
 _TELLING: Metric = "policy_to_cot"
 """The metric that tells deliberation from its baseline in the paper."""
@@ -22,12 +29,18 @@ def headlines(found: Findings) -> list[Headline]:
     return [
         Headline(figure(refined.value if refined else None), paper, _span(with_interval(refined))),
         Headline(
-            signed(gain.value if gain else None), "points above the single LLM", _span(with_interval(gain, signed))
+            signed(gain.value if gain else None),
+            "points above the single LLM",
+            _span(with_interval(gain, signed)),
         ),
         Headline(
-            _percent(won.found.rate if won else None), _won(won), _span(percentage(won.found.rate if won else None))
+            _percent(won.found.rate if won else None),
+            _won(won),
+            _span(percentage(won.found.rate if won else None)),
         ),
-        Headline(_percent(refusal), "of benign prompts declined in full", _span(percentage(refusal))),
+        Headline(
+            _percent(refusal), "of benign prompts declined in full", _span(percentage(refusal))
+        ),
     ]
 
 
@@ -41,18 +54,25 @@ def _percent(estimate: Estimate | None) -> str:
 
 
 def _won(won: Preference | None) -> str:
-    return f"win rate against the {NAMES['single_llm']}, ties half" + (f" ({won.judge})" if won else "")
+    return f"win rate against the {NAMES['single_llm']}, ties half" + (
+        f" ({won.judge})" if won else ""
+    )
 
 
 def _against(found: Findings, version: str) -> Preference | None:
     """The first judge's preferences between the refined CoT and a version."""
-    return next((one for one in found.preferences if (one.version, one.against) == ("refined", version)), None)
+    return next(
+        (one for one in found.preferences if (one.version, one.against) == ("refined", version)),
+        None,
+    )
 
 
 def _over_refusal(found: Findings) -> Estimate | None:
     """The first judge's."""
     rates = (
-        full for (kind, version, _), (full, _) in found.refusals.items() if (kind, version) == ("benign", "refined")
+        full
+        for (kind, version, _), (full, _) in found.refusals.items()
+        if (kind, version) == ("benign", "refined")
     )
     return next(rates, None)
 
@@ -73,7 +93,9 @@ def figures(found: Findings) -> dict[str, float]:
         figures[f"refined_{metric}"] = _value(measured.mean("refined", metric))
         figures[f"gain_{metric}"] = _value(measured.gain("single_llm", metric))
     gain = measured.gain("single_llm", _TELLING)
-    figures |= {f"gain_{_TELLING}_low": gain.low, f"gain_{_TELLING}_high": gain.high} if gain else {}
+    figures |= (
+        {f"gain_{_TELLING}_low": gain.low, f"gain_{_TELLING}_high": gain.high} if gain else {}
+    )
     figures |= {f"kappa_{metric}": agreed.kappa for metric, agreed in found.agreement.items()}
     for version in ("single_llm", "deliberated"):
         if won := _against(found, version):

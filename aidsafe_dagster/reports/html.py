@@ -48,7 +48,12 @@ def _environment() -> Environment:
         finalize=_visible,
     )
     environment.filters["drawn"] = _drawn
-    environment.globals |= {"METRICS": METRICS, "WORDING": WORDING, "NAMES": NAMES, "KEEP": ThoughtVerdict.KEEP}
+    environment.globals |= {
+        "METRICS": METRICS,
+        "WORDING": WORDING,
+        "NAMES": NAMES,
+        "KEEP": ThoughtVerdict.KEEP,
+    }
     return environment
 
 

@@ -6,12 +6,27 @@ from typing import Any
 
 import polars as pl
 
-from aidsafe_dagster.quality.statistics import Estimate, WinRate, proportion, quadratic_kappa, win_rate
+from aidsafe_dagster.quality.statistics import (
+    Estimate,
+    WinRate,
+    proportion,
+    quadratic_kappa,
+    win_rate,
+)
 from aidsafe_dagster.recipe.records import METRICS, Metric
 from aidsafe_dagster.reports.grades import judges_of
 from aidsafe_dagster.reports.paper import NAMES, WORDING
 from aidsafe_dagster.reports.plots import GREY, HOT, STRONG, draw_shares, legend
-from aidsafe_dagster.reports.sections import Plot, Section, Table, count, figure, percentage, share, signed
+from aidsafe_dagster.reports.sections import (
+    Plot,
+    Section,
+    Table,
+    count,
+    figure,
+    percentage,
+    share,
+    signed,
+)
 
 TITLE = "Preferences"
 _BY_PAIR = ["judge", "version", "against"]
@@ -73,7 +88,12 @@ def agreement(lines: pl.DataFrame) -> dict[Metric, Agreement]:
 def _agreement(one: pl.Series, other: pl.Series) -> Agreement:
     difference = (one - other).mean()
     kappa = quadratic_kappa(one.to_list(), other.to_list())
-    return Agreement(len(one), kappa, int((one == other).sum()), None if difference is None else float(difference))  # type: ignore[arg-type]
+    return Agreement(
+        len(one),
+        kappa,
+        int((one == other).sum()),
+        None if difference is None else float(difference),  # type: ignore[arg-type]
+    )
 
 
 def judges_section(
@@ -86,7 +106,11 @@ def judges_section(
     tables, plots = [], []
     if found:
         tables.append(_preference_table(found))
-        plots.append(Plot("Wins, ties and losses of the refined CoT", lambda axes: _outcomes(axes, found), 1.9))
+        plots.append(
+            Plot(
+                "Wins, ties and losses of the refined CoT", lambda axes: _outcomes(axes, found), 1.9
+            )
+        )
     if agreed:
         tables.append(_agreement_table(agreed, judges_of(lines)))
     if ungraded.height:
@@ -94,10 +118,18 @@ def judges_section(
     return Section(TITLE, _intro(found, agreed, ungraded), tables, plots)
 
 
-def _intro(found: list[Preference], agreed: Mapping[Metric, Agreement], ungraded: pl.DataFrame) -> str:
-    said = ["Every pair is shown in both orders."] if found else ["No pair of versions was compared yet."]
+def _intro(
+    found: list[Preference], agreed: Mapping[Metric, Agreement], ungraded: pl.DataFrame
+) -> str:
+    said = (
+        ["Every pair is shown in both orders."]
+        if found
+        else ["No pair of versions was compared yet."]
+    )
     if not agreed:
-        said.append("With one judge, agreement cannot be told: the setting grading.judges = 2 adds a second one.")
+        said.append(
+            "With one judge, agreement cannot be told: the setting grading.judges = 2 adds a second one."
+        )
     if not ungraded.height:
         said.append("Every question to a judge got a valid answer.")
     return " ".join(said)
@@ -117,7 +149,16 @@ def _preference_table(found: list[Preference]) -> Table:
         )
         for one in found
     ]
-    columns = ("pair", "judge", "n", "wins", "ties", "losses", "win rate, ties half", "turned with the order")
+    columns = (
+        "pair",
+        "judge",
+        "n",
+        "wins",
+        "ties",
+        "losses",
+        "win rate, ties half",
+        "turned with the order",
+    )
     note = "Wilson intervals. A preference that turns with the order is position bias, and counts as a tie."
     return Table("Preferences", columns, tuple(rows), note, words=2)
 
@@ -141,7 +182,9 @@ def _agreement_table(agreed: Mapping[Metric, Agreement], judges: tuple[str, ...]
     return Table("Agreement of the two judges", columns, tuple(rows), note)
 
 
-def _ungraded_table(ungraded: pl.DataFrame, lines: pl.DataFrame, comparisons: pl.DataFrame) -> Table:
+def _ungraded_table(
+    ungraded: pl.DataFrame, lines: pl.DataFrame, comparisons: pl.DataFrame
+) -> Table:
     grades = lines.select("judge", ("grade " + pl.col("version")).alias("task"))
     named = "compare " + pl.col("version") + " with " + pl.col("against")
     answered = pl.concat([grades, comparisons.select("judge", named.alias("task"))])
@@ -151,14 +194,23 @@ def _ungraded_table(ungraded: pl.DataFrame, lines: pl.DataFrame, comparisons: pl
         for judge, task, n in counts.iter_rows()
     ]
     note = "Questions without a valid answer after all re-asks: counted, never scored."
-    return Table("Not answered by a judge", ("judge", "task", "questions", "share of all"), tuple(rows), note, words=2)
+    return Table(
+        "Not answered by a judge",
+        ("judge", "task", "questions", "share of all"),
+        tuple(rows),
+        note,
+        words=2,
+    )
 
 
 def _outcomes(axes: Any, found: list[Preference]) -> None:
     several = len({one.judge for one in found}) > 1
-    labels = [f"against {NAMES[one.against]}" + (f"\n{one.judge}" if several else "") for one in found]
+    labels = [
+        f"against {NAMES[one.against]}" + (f"\n{one.judge}" if several else "") for one in found
+    ]
     shares = {
-        word: [getattr(one.found, word) / one.found.rate.n for one in found] for word in ("wins", "ties", "losses")
+        word: [getattr(one.found, word) / one.found.rate.n for one in found]
+        for word in ("wins", "ties", "losses")
     }
     draw_shares(axes, labels, shares, [STRONG, GREY, HOT])
     legend(axes)

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from aidsafe_dagster.lake import RECORDS
+from aidsafe_dagster.lake.lake import RECORDS
 from aidsafe_dagster.recipe.records import LEFT_OUT, Stage
 from aidsafe_dagster.reports.frames import Dataset
 from aidsafe_dagster.reports.sections import Section, Table, count, share
@@ -12,13 +12,17 @@ TITLE = "Rows lost"
 
 def losses_section(dataset: Dataset) -> Section:
     failures = dataset.failures
-    made = {stage: dataset.rows(stage, "prompt_id").height for stage in RECORDS if dataset.made(stage)}
+    made = {
+        stage: dataset.rows(stage, "prompt_id").height for stage in RECORDS if dataset.made(stage)
+    }
     if not made:
         return Section(TITLE, "No batch was made yet.")
     tables = [_stage_table(made, failures)]
     if failures.height:
         tables.append(_reason_table(made, failures))
-    return Section(TITLE, "Every row that enters a stage comes out as a row, is left out, or fails.", tables)
+    return Section(
+        TITLE, "Every row that enters a stage comes out as a row, is left out, or fails.", tables
+    )
 
 
 def _stage_table(made: dict[Stage, int], failures: pl.DataFrame) -> Table:
@@ -37,19 +41,32 @@ def _stage_table(made: dict[Stage, int], failures: pl.DataFrame) -> Table:
                 share(failed, n + lost.height),
             )
         )
-    note = (
-        "Left out: sound, and of no use. Failed: asked anew when the batch is made again. fine_tune_splits counts SFT "
-    )
+    note = "Left out: sound, and of no use. Failed: asked anew when the batch is made again. fine_tune_splits counts SFT "
     note += "and DPO rows."
-    return Table("By stage", ("stage", "in", "rows", "left out", "failed", "share failed"), tuple(rows), note)
+    return Table(
+        "By stage", ("stage", "in", "rows", "left out", "failed", "share failed"), tuple(rows), note
+    )
 
 
 def _reason_table(made: dict[Stage, int], failures: pl.DataFrame) -> Table:
     order = {str(stage): place for place, stage in enumerate(Stage)}
     counts = failures.group_by("stage", "reason").len().rows()
-    entered = {str(stage): n + failures.filter(stage=str(stage)).height for stage, n in made.items()}
+    entered = {
+        str(stage): n + failures.filter(stage=str(stage)).height for stage, n in made.items()
+    }
     rows = [
-        (stage, reason, "left out" if reason in LEFT_OUT else "failed", count(n), share(n, entered[stage]))
+        (
+            stage,
+            reason,
+            "left out" if reason in LEFT_OUT else "failed",
+            count(n),
+            share(n, entered[stage]),
+        )
         for stage, reason, n in sorted(counts, key=lambda line: (order[line[0]], -line[2], line[1]))
     ]
-    return Table("By reason", ("stage", "reason", "kind", "rows", "share of the stage's"), tuple(rows), words=3)
+    return Table(
+        "By reason",
+        ("stage", "reason", "kind", "rows", "share of the stage's"),
+        tuple(rows),
+        words=3,
+    )

@@ -13,12 +13,18 @@ def to_markdown(report: Report, title: str) -> str:
     parts = [f"# {title}"]
     if report.simulated:
         parts.append(f"> **{escaped(report.simulated)}**")
-    parts.append("\n".join(f"- **{escaped(name)}:** {escaped(value)}" for name, value in report.facts.items()))
+    parts.append(
+        "\n".join(
+            f"- **{escaped(name)}:** {escaped(value)}" for name, value in report.facts.items()
+        )
+    )
     for section in report.sections:
         parts += [f"## {escaped(section.title)}", *_told(section)]
         for plot in section.plots:
             images.append(f"[plot-{len(images) + 1}]: {png(plot)}")
-            parts.append(f"**{escaped(plot.title)}**\n\n![{escaped(plot.title)}][plot-{len(images)}]")
+            parts.append(
+                f"**{escaped(plot.title)}**\n\n![{escaped(plot.title)}][plot-{len(images)}]"
+            )
     return "\n\n".join([*parts, *images]) + "\n"
 
 

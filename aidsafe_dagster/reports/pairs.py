@@ -10,7 +10,16 @@ from aidsafe_dagster.quality.statistics import mean_interval, quantiles
 from aidsafe_dagster.recipe.records import LEFT_OUT, Stage
 from aidsafe_dagster.reports.frames import Dataset
 from aidsafe_dagster.reports.plots import GREY, HOT, STRONG, draw_histograms, legend
-from aidsafe_dagster.reports.sections import NOTHING, Plot, Section, Table, count, figure, share, with_interval
+from aidsafe_dagster.reports.sections import (
+    NOTHING,
+    Plot,
+    Section,
+    Table,
+    count,
+    figure,
+    share,
+    with_interval,
+)
 
 TITLE = "Preference pairs"
 PLAIN = "plain"
@@ -32,14 +41,20 @@ def margins(pairs: pl.DataFrame) -> dict[str, list[float]]:
 
 
 def pairs_section(dataset: Dataset, seed: int, resamples: int) -> Section:
-    pairs = dataset.rows(Stage.PREFERENCE_PAIRS, "prompt_id", "kind", "margin", "plain_scores", "candidates")
+    pairs = dataset.rows(
+        Stage.PREFERENCE_PAIRS, "prompt_id", "kind", "margin", "plain_scores", "candidates"
+    )
     if not dataset.made(Stage.PREFERENCE_PAIRS):
         return Section(TITLE, "No pairs were made yet (stage preference_pairs).")
     found = margins(pairs)
     tables = [_margin_table(found, seed, resamples), _left_out_table(dataset, pairs.height)]
     if searched := _search_rows(pairs):
         tables.append(_search_table(searched))
-    plots = [Plot("Margin, in points of the policy score: share of rows", lambda axes: _draw(axes, found))]
+    plots = [
+        Plot(
+            "Margin, in points of the policy score: share of rows", lambda axes: _draw(axes, found)
+        )
+    ]
     intro = (
         "A margin is the policy score (1 to 5) of the chosen side minus that of the rejected one. Plain sampling: the "
         "distance of two answers of the target without any belief: what the paper found too small to learn from. The "
@@ -53,7 +68,9 @@ def _margin_table(found: Mapping[str, list[float]], seed: int, resamples: int) -
     for name, values in found.items():
         low, middle, high = quantiles(values, (0.1, 0.5, 0.9)) or (None, None, None)
         mean = with_interval(mean_interval(values, seed, resamples))
-        rows.append((NAMES[name], count(len(values)), mean, figure(low), figure(middle), figure(high)))
+        rows.append(
+            (NAMES[name], count(len(values)), mean, figure(low), figure(middle), figure(high))
+        )
     return Table("Margins", ("how", "n", "mean", "p10", "p50", "p90"), tuple(rows))
 
 
@@ -63,12 +80,18 @@ def _left_out_table(dataset: Dataset, pairs: int) -> Table:
     counts = lost.group_by("reason").len().sort(["len", "reason"], descending=[True, False])
     rows = [("pair kept", NOTHING, count(pairs), share(pairs, total))]
     for reason, n in counts.iter_rows():
-        rows.append((str(reason), "left out" if reason in LEFT_OUT else "failed", count(n), share(n, total)))
-    return Table("What became of the rows", ("outcome", "kind", "rows", "share"), tuple(rows), words=2)
+        rows.append(
+            (str(reason), "left out" if reason in LEFT_OUT else "failed", count(n), share(n, total))
+        )
+    return Table(
+        "What became of the rows", ("outcome", "kind", "rows", "share"), tuple(rows), words=2
+    )
 
 
 def _search_rows(pairs: pl.DataFrame) -> list[tuple[str, ...]]:
-    tried = pairs.select("prompt_id", "kind", "candidates").filter(pl.col("candidates").list.len() > 0)
+    tried = pairs.select("prompt_id", "kind", "candidates").filter(
+        pl.col("candidates").list.len() > 0
+    )
     lines = tried.explode("candidates").unnest("candidates")
     grouped = lines.group_by("kind", "iteration").agg(
         pl.len(),
@@ -92,8 +115,13 @@ def _search_table(rows: list[tuple[str, ...]]) -> Table:
 
 def _draw(axes: Any, found: Mapping[str, list[float]]) -> None:
     least = min(0.0, *(value for values in found.values() for value in values))
-    edges = [step / 4 for step in range(floor(4 * least), 17)]  # four points are the most there can be
+    edges = [
+        step / 4 for step in range(floor(4 * least), 17)
+    ]  # four points are the most there can be
     draw_histograms(
-        axes, {NAMES[name]: values for name, values in found.items()}, edges, [_COLOURS[name] for name in found]
+        axes,
+        {NAMES[name]: values for name, values in found.items()},
+        edges,
+        [_COLOURS[name] for name in found],
     )
     legend(axes, columns=1)

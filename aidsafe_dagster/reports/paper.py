@@ -16,7 +16,11 @@ WORDING: Mapping[Metric, str] = {
     "response_to_cot": "response faithful to CoT",
 }
 """The six metrics as the paper words them, in its order."""
-NAMES: Mapping[str, str] = {"single_llm": "single LLM", "deliberated": "deliberated", "refined": "refined"}
+NAMES: Mapping[str, str] = {
+    "single_llm": "single LLM",
+    "deliberated": "deliberated",
+    "refined": "refined",
+}
 SINGLE_LLM: Mapping[Metric, float] = {
     "relevance": 4.66,
     "coherence": 4.93,

@@ -12,11 +12,12 @@ def planted_section(lines: Sequence[Mapping[str, object]]) -> Section:
     columns = tuple(dict.fromkeys(key for line in lines for key in line))
     words = sum(all(isinstance(line.get(column, ""), str) for line in lines) for column in columns)
     rows = tuple(tuple(_cell(line.get(column)) for column in columns) for line in lines)
-    intro = (
-        "The rehearsal engine plants faults at known rates; here is how many of them the pipeline told from the rest."
-    )
+    intro = "The rehearsal engine plants faults at known rates; here is how many of them the pipeline told from the rest."
     table = Table(
-        "What was planted, and what was found", tuple(c.replace("_", " ") for c in columns), rows, words=words
+        "What was planted, and what was found",
+        tuple(c.replace("_", " ") for c in columns),
+        rows,
+        words=words,
     )
     return Section(TITLE, intro, [table])
 

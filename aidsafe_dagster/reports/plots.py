@@ -15,7 +15,14 @@ from aidsafe_dagster.reports.sections import Plot
 INK, MUTED, GRID = "#2b2840", "#77738a", "#dcd9e8"
 STRONG, MIDDLE, LIGHT, GREY = "#4f43dd", "#8f86ea", "#c9c6f5", "#b9b5c9"
 WARM, HOT = "#e0a34a", "#d1495b"
-_VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", STRONG: "strong", MIDDLE: "middle", LIGHT: "light"}
+_VARIABLES = {
+    INK: "ink",
+    MUTED: "muted",
+    GRID: "grid",
+    STRONG: "strong",
+    MIDDLE: "middle",
+    LIGHT: "light",
+}
 _VARIABLES |= {GREY: "grey", WARM: "warm", HOT: "hot"}
 _STYLE = {
     "font.size": 9,
@@ -37,15 +44,28 @@ _WIDTH = 5.2
 
 
 def draw_estimates(
-    axes: Any, labels: Sequence[str], series: Mapping[str, Sequence[Estimate | None]], colours: Sequence[str]
+    axes: Any,
+    labels: Sequence[str],
+    series: Mapping[str, Sequence[Estimate | None]],
+    colours: Sequence[str],
 ) -> None:
     """A line per label, a dot with its interval per series."""
     step = 0.7 / max(1, len(series))
     for n, (name, estimates) in enumerate(series.items()):
         places = [place + (n - (len(series) - 1) / 2) * step for place in range(len(labels))]
-        known = [(place, found) for place, found in zip(places, estimates, strict=True) if found is not None]
+        known = [
+            (place, found)
+            for place, found in zip(places, estimates, strict=True)
+            if found is not None
+        ]
         for place, found in known:
-            axes.plot([found.low, found.high], [place, place], color=colours[n], linewidth=2, solid_capstyle="round")
+            axes.plot(
+                [found.low, found.high],
+                [place, place],
+                color=colours[n],
+                linewidth=2,
+                solid_capstyle="round",
+            )
         axes.plot(
             [found.value for _, found in known],
             [place for place, _ in known],
@@ -61,7 +81,13 @@ def draw_estimates(
 def draw_marks(axes: Any, values: Sequence[float], label: str) -> None:
     """Landmarks beside the estimates, one a line."""
     axes.plot(
-        values, range(len(values)), "D", label=label, markersize=4.5, markerfacecolor="none", markeredgecolor=MUTED
+        values,
+        range(len(values)),
+        "D",
+        label=label,
+        markersize=4.5,
+        markerfacecolor="none",
+        markeredgecolor=MUTED,
     )
 
 
@@ -97,7 +123,13 @@ def draw_histograms(
 def legend(axes: Any, columns: int = 4) -> None:
     """Above the plot, out of the way of what is drawn."""
     axes.legend(
-        frameon=False, ncols=columns, loc="lower left", bbox_to_anchor=(0, 1), fontsize=8, handlelength=1.2, borderpad=0
+        frameon=False,
+        ncols=columns,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        fontsize=8,
+        handlelength=1.2,
+        borderpad=0,
     )
 
 

@@ -21,7 +21,9 @@ def policies_section(dataset: Dataset, policies: Policies) -> Section:
     if not rows.height:
         return Section(TITLE, "No row was refined yet (stage refined_cots).")
     silent = uncovered_policies(rows, policies)
-    intro = f"No row cites: {', '.join(silent)}." if silent else "Every policy is cited by some row."
+    intro = (
+        f"No row cites: {', '.join(silent)}." if silent else "Every policy is cited by some row."
+    )
     return Section(TITLE, intro, [_heat_map(rows, policies)])
 
 
@@ -32,7 +34,12 @@ def citing_shares(rows: pl.DataFrame, policies: Policies) -> list[tuple[str, int
     """
     placed = _categories(rows)
     cited = citations(rows).select(pl.col("row"), "policy").unique()
-    both = placed.join(cited, on="row").group_by("category", "policy").agg(pl.col("row").n_unique()).rows()
+    both = (
+        placed.join(cited, on="row")
+        .group_by("category", "policy")
+        .agg(pl.col("row").n_unique())
+        .rows()
+    )
     citing = {(category, policy): n for category, policy, n in both}
     totals = placed.group_by("category").agg(pl.col("row").n_unique()).rows()
     return [
@@ -43,8 +50,12 @@ def citing_shares(rows: pl.DataFrame, policies: Policies) -> list[tuple[str, int
 
 def _categories(rows: pl.DataFrame) -> pl.DataFrame:
     """`row` (0-based place), `category`; one line each."""
-    split = rows.select(pl.int_range(pl.len(), dtype=pl.Int64).alias("row"), pl.col("category").str.split(";"))
-    named = split.explode("category").with_columns(pl.col("category").str.strip_chars().replace("", UNNAMED))
+    split = rows.select(
+        pl.int_range(pl.len(), dtype=pl.Int64).alias("row"), pl.col("category").str.split(";")
+    )
+    named = split.explode("category").with_columns(
+        pl.col("category").str.strip_chars().replace("", UNNAMED)
+    )
     counts = named.group_by("category").len().sort(["len", "category"], descending=[True, False])
     rare = counts["category"][_MOST:].to_list()
     return named.with_columns(pl.col("category").replace(dict.fromkeys(rare, OTHERS))).unique()
@@ -55,6 +66,9 @@ def _heat_map(rows: pl.DataFrame, policies: Policies) -> Table:
     return Table(
         "Share of a category's rows that cite each policy",
         ("category", "rows", *(policy.title for policy in policies.policies)),
-        tuple((category, count(n), *(f"{100 * share:.0f} %" for share in found)) for category, n, found in shares),
+        tuple(
+            (category, count(n), *(f"{100 * share:.0f} %" for share in found))
+            for category, n, found in shares
+        ),
         shades=tuple((None, *found) for _, _, found in shares),
     )

@@ -25,7 +25,7 @@ from aidsafe_dagster.reports.thresholds import thresholds_section
 
 
 @dataclass(frozen=True)
-class Told:
+class ReportContext:
     """What a report cannot read in the lake."""
 
     policies: Policies
@@ -39,7 +39,9 @@ class Told:
     """Sections of others, such as a human review."""
 
 
-def report_on(dataset: Dataset, told: Told, settings: ReportSettings, seed: int = 0) -> Report:
+def report_on(
+    dataset: Dataset, told: ReportContext, settings: ReportSettings, seed: int = 0
+) -> Report:
     """Every section on what there is; a section without its stage says so.
 
     Raises:
@@ -48,7 +50,9 @@ def report_on(dataset: Dataset, told: Told, settings: ReportSettings, seed: int 
     found = Findings(dataset, seed, settings.resamples)
     sections = [
         scores_section(found.lines, found.measured, found.by_judge),
-        judges_section(found.lines, found.preferences, found.agreement, found.ungraded, found.comparisons),
+        judges_section(
+            found.lines, found.preferences, found.agreement, found.ungraded, found.comparisons
+        ),
         refusals_section(found.lines, found.refusals),
         pairs_section(dataset, seed, settings.resamples),
         thresholds_section(found.lines, told.gate),

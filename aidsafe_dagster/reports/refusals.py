@@ -23,11 +23,15 @@ def refusal_rates(lines: pl.DataFrame) -> Rates:
     return dict(_rates(same))
 
 
-def _rates(lines: pl.DataFrame) -> Iterator[tuple[tuple[PromptKind, Version, str], tuple[Estimate, Estimate]]]:
+def _rates(
+    lines: pl.DataFrame,
+) -> Iterator[tuple[tuple[PromptKind, Version, str], tuple[Estimate, Estimate]]]:
     for kind in KINDS:
         for version in versions_of(lines):
             for judge in judges_of(lines):
-                refusals = lines.filter(prompt_kind=kind, version=version, judge=judge)["refusal"].to_list()
+                refusals = lines.filter(prompt_kind=kind, version=version, judge=judge)[
+                    "refusal"
+                ].to_list()
                 full = proportion(refusals.count("full"), len(refusals))
                 partial = proportion(refusals.count("partial"), len(refusals))
                 if full and partial:
@@ -50,12 +54,20 @@ def refusals_section(lines: pl.DataFrame, rates: Rates) -> Section:
         words=3,
     )
     judge = judges_of(lines)[0]
-    plot = Plot(f"How far responses decline, as {judge} sees it", lambda axes: _draw(axes, rates, judge), 3.0)
+    plot = Plot(
+        f"How far responses decline, as {judge} sees it",
+        lambda axes: _draw(axes, rates, judge),
+        3.0,
+    )
     return Section(TITLE, "On the same prompts as the scores.", [table], [plot])
 
 
 def _draw(axes: Any, rates: Rates, judge: str) -> None:
-    shown = {f"{kind}: {NAMES[version]}": rate for (kind, version, who), rate in rates.items() if who == judge}
+    shown = {
+        f"{kind}: {NAMES[version]}": rate
+        for (kind, version, who), rate in rates.items()
+        if who == judge
+    }
     shares = {
         "in full": [full.value for full, _ in shown.values()],
         "in part": [partial.value for _, partial in shown.values()],

@@ -38,7 +38,7 @@ class Exchange:
 
 
 @dataclass(frozen=True)
-class Deliberation:
+class SampledDeliberation:
     """One prompt's whole story; what was not made, or not by this release, is None."""
 
     kind: str
@@ -54,7 +54,7 @@ class Deliberation:
     single_llm: SingleLlmCot | None = None
 
 
-def sample(dataset: Dataset, most: int) -> list[Deliberation]:
+def sample(dataset: Dataset, most: int) -> list[SampledDeliberation]:
     """At most so many deliberations."""
     chosen = choose(dataset, most)
     ids = {prompt_id for prompt_id, _, _ in chosen}
@@ -65,11 +65,14 @@ def sample(dataset: Dataset, most: int) -> list[Deliberation]:
     pairs = read_records(dataset, Stage.PREFERENCE_PAIRS, PreferencePair, ids)
     baselines = read_records(dataset, Stage.SINGLE_LLM_COTS, SingleLlmCot, ids)
     return [
-        Deliberation(
+        SampledDeliberation(
             kind,
             ended,
             row,
-            exchanges(row.deliberated_thoughts, deliberated[prompt_id].turns if prompt_id in deliberated else ()),
+            exchanges(
+                row.deliberated_thoughts,
+                deliberated[prompt_id].turns if prompt_id in deliberated else (),
+            ),
             {judgement.thought: judgement for judgement in row.judgements},
             seeds.get(prompt_id),
             grades.get(prompt_id),
@@ -89,8 +92,12 @@ def choose(dataset: Dataset, most: int) -> list[tuple[str, str, str]]:
         "prompt_id", pl.when("stalled").then(pl.lit("stalled")).otherwise("outcome").alias("ended")
     )
     known = rows.join(kinds, on="prompt_id", how="left").join(ends, on="prompt_id", how="left")
-    named = known.with_columns(pl.col("prompt_kind").fill_null(UNKNOWN), pl.col("ended").fill_null("unknown"))
-    groups = named.sort("prompt_id").partition_by(["prompt_kind", "ended"], as_dict=True, maintain_order=True)
+    named = known.with_columns(
+        pl.col("prompt_kind").fill_null(UNKNOWN), pl.col("ended").fill_null("unknown")
+    )
+    groups = named.sort("prompt_id").partition_by(
+        ["prompt_kind", "ended"], as_dict=True, maintain_order=True
+    )
     return list(_in_turn([groups[key].rows() for key in sorted(groups)]))[:most]
 
 

@@ -20,7 +20,15 @@ from aidsafe_dagster.reports.plots import (
     draw_shares,
     legend,
 )
-from aidsafe_dagster.reports.sections import Plot, Section, Table, count, figure, signed, with_interval
+from aidsafe_dagster.reports.sections import (
+    Plot,
+    Section,
+    Table,
+    count,
+    figure,
+    signed,
+    with_interval,
+)
 
 TITLE = "Scores"
 _AGAINST: tuple[Version, ...] = ("single_llm", "deliberated")
@@ -30,14 +38,18 @@ _PAPER_NOTE = (
 )
 
 
-def scores_section(lines: pl.DataFrame, measured: Measured, by_judge: dict[str, Measured]) -> Section:
+def scores_section(
+    lines: pl.DataFrame, measured: Measured, by_judge: dict[str, Measured]
+) -> Section:
     """The paper's table for this data, by judge as well where there are two, and how the scores are spread."""
     if not measured.n:
         return Section(TITLE, _nothing(lines))
     tables = [main_table(measured, _judged_by(lines))]
     if len(by_judge) > 1:
         tables.append(_judge_table(by_judge))
-    return Section(TITLE, _intro(lines, measured), tables, _plots(on_the_same_prompts(lines), measured))
+    return Section(
+        TITLE, _intro(lines, measured), tables, _plots(on_the_same_prompts(lines), measured)
+    )
 
 
 def _nothing(lines: pl.DataFrame) -> str:
@@ -82,7 +94,13 @@ def main_table(measured: Measured, judged_by: str) -> Table:
     )
     judges = "Mean of the judges" if "," in judged_by else "Judge"
     note = f"n = {count(measured.n)} prompts. {judges}: {judged_by}. Differences are paired. {_PAPER_NOTE}"
-    return Table("The paper's table for this data", columns, tuple(rows), note, marked=_marked("policy_to_cot"))
+    return Table(
+        "The paper's table for this data",
+        columns,
+        tuple(rows),
+        note,
+        marked=_marked("policy_to_cot"),
+    )
 
 
 def _marked(metric: Metric) -> frozenset[int]:
@@ -101,15 +119,34 @@ def _judge_table(by_judge: dict[str, Measured]) -> Table:
         for judge, measured in by_judge.items()
         for metric in METRICS
     ]
-    columns = ("judge", "metric", *(NAMES[version] for version in VERSIONS), "refined \u2212 single LLM", "n")
-    return Table("By judge", columns, tuple(rows), "Each on the prompts of which it graded every version.", words=2)
+    columns = (
+        "judge",
+        "metric",
+        *(NAMES[version] for version in VERSIONS),
+        "refined \u2212 single LLM",
+        "n",
+    )
+    return Table(
+        "By judge",
+        columns,
+        tuple(rows),
+        "Each on the prompts of which it graded every version.",
+        words=2,
+    )
 
 
 def _plots(lines: pl.DataFrame, measured: Measured) -> list[Plot]:
-    spread = Plot("How faithful the CoT is to the policies: share of grades", lambda axes: _spread(axes, lines), 1.9)
+    spread = Plot(
+        "How faithful the CoT is to the policies: share of grades",
+        lambda axes: _spread(axes, lines),
+        1.9,
+    )
     if "single_llm" not in measured.versions:
         return [spread]
-    return [Plot("Refined minus single LLM, in points", lambda axes: _gains(axes, measured)), spread]
+    return [
+        Plot("Refined minus single LLM, in points", lambda axes: _gains(axes, measured)),
+        spread,
+    ]
 
 
 def _gains(axes: Any, measured: Measured) -> None:
@@ -122,8 +159,12 @@ def _gains(axes: Any, measured: Measured) -> None:
 
 def _spread(axes: Any, lines: pl.DataFrame) -> None:
     versions = versions_of(lines)
-    shares = {str(score): [_share(lines, version, score) for version in versions] for score in range(1, 6)}
-    draw_shares(axes, [NAMES[version] for version in versions], shares, [HOT, WARM, LIGHT, MIDDLE, STRONG])
+    shares = {
+        str(score): [_share(lines, version, score) for version in versions] for score in range(1, 6)
+    }
+    draw_shares(
+        axes, [NAMES[version] for version in versions], shares, [HOT, WARM, LIGHT, MIDDLE, STRONG]
+    )
     legend(axes, columns=5)
 
 

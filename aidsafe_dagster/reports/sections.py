@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aidsafe_dagster.quality.statistics import Estimate
-from aidsafe_dagster.reports.sample import Deliberation
+from aidsafe_dagster.reports.sample import SampledDeliberation
 
 NOTHING = "–"
 
@@ -72,7 +72,7 @@ class Report:
     sections: Sequence[Section]
     figures: Mapping[str, float] = field(default_factory=dict)
     """Key numbers by name, for the UI to plot over time."""
-    deliberations: Sequence[Deliberation] = ()
+    deliberations: Sequence[SampledDeliberation] = ()
     """A sample to read."""
     rules: Mapping[str, str] = field(default_factory=dict)
     """Texts of the rules by id."""
@@ -81,7 +81,9 @@ class Report:
 def figure(value: float | None, digits: int = 2) -> str:
     if value is None:
         return NOTHING
-    return f"{value:,.{digits}f}".replace("-", "\u2212") if round(value, digits) else f"{0:.{digits}f}"
+    return (
+        f"{value:,.{digits}f}".replace("-", "\u2212") if round(value, digits) else f"{0:.{digits}f}"
+    )
 
 
 def signed(value: float | None, digits: int = 2) -> str:

@@ -19,24 +19,40 @@ def stratified(rows: pl.DataFrame, refined: pl.DataFrame) -> pl.DataFrame:
 
     `cluster` is settled: a prompt that was ingested before there were clusters is one of its own.
     """
-    applicable = refined.select("prompt_id", pl.col("applicable_policies").alias("policies")).unique("prompt_id")
+    applicable = refined.select(
+        "prompt_id", pl.col("applicable_policies").alias("policies")
+    ).unique("prompt_id")
     own = pl.when(pl.col("cluster").fill_null("") == "").then("prompt_id").otherwise("cluster")
-    found = rows.select(COLUMNS).with_columns(own.alias("cluster"), pl.col("prompt_kind").fill_null("unknown"))
+    found = rows.select(COLUMNS).with_columns(
+        own.alias("cluster"), pl.col("prompt_kind").fill_null("unknown")
+    )
     return found.join(applicable, on="prompt_id", how="left", maintain_order="left")
 
 
 def strata(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows and clusters by split × kind × policy × source × prompt kind; a row counts under each of its policies."""
     by = ["split", "kind", "policy", "source", "prompt_kind"]
-    counts = _by_policy(rows).group_by(by).agg(pl.len().alias("rows"), pl.col("cluster").n_unique().alias("clusters"))
+    counts = (
+        _by_policy(rows)
+        .group_by(by)
+        .agg(pl.len().alias("rows"), pl.col("cluster").n_unique().alias("clusters"))
+    )
     return counts.sort(by)
 
 
-def split_sections(rows: pl.DataFrame, failures: pl.DataFrame, settings: SplitSettings) -> list[Section]:
+def split_sections(
+    rows: pl.DataFrame, failures: pl.DataFrame, settings: SplitSettings
+) -> list[Section]:
     """The tables on the rows, what was left out, and all strata."""
     crossed = [tuple(str(value) for value in line) for line in strata(rows).iter_rows()]
     columns = ("split", "kind", "policy", "source", "prompt kind", "rows", "clusters")
-    every = Table("Rows and clusters", columns, tuple(crossed), "A row counts under each policy that applies to it.", 5)
+    every = Table(
+        "Rows and clusters",
+        columns,
+        tuple(crossed),
+        "A row counts under each policy that applies to it.",
+        5,
+    )
     return [
         Section("Splits", tables=split_tables(rows, settings)),
         Section("Left out", "Sound rows that are in no split.", [_left_out(failures)]),
@@ -71,16 +87,32 @@ def _shares(rows: pl.DataFrame, settings: SplitSettings) -> Table:
         of_split = rows.filter(split=split)
         found = of_split["cluster"].n_unique(), of_split["prompt_id"].n_unique()
         kinds = (count(of_split.filter(kind=kind).height) for kind in ("sft", "dpo"))
-        return (split, f"{100 * asked[split]:g} %", share(found[0], clusters), *map(count, found), *kinds)
+        return (
+            split,
+            f"{100 * asked[split]:g} %",
+            share(found[0], clusters),
+            *map(count, found),
+            *kinds,
+        )
 
-    columns = ("split", "share set", "share of clusters", "clusters", "prompts", "SFT rows", "DPO rows")
+    columns = (
+        "split",
+        "share set",
+        "share of clusters",
+        "clusters",
+        "prompts",
+        "SFT rows",
+        "DPO rows",
+    )
     note = "Clusters are dealt out, so the shares are of them."
     return Table("Shares of the splits", columns, tuple(map(line, SPLITS)), note)
 
 
 def _mix(rows: pl.DataFrame, settings: SplitSettings) -> Table:
     sft = rows.filter(kind="sft")
-    kept = select_general(map(MixRow._make, sft.select(MixRow._fields).iter_rows()), settings.general_ratio)
+    kept = select_general(
+        map(MixRow._make, sft.select(MixRow._fields).iter_rows()), settings.general_ratio
+    )
 
     def line(split: str) -> tuple[str, ...]:
         benign = sft.filter(split=split, prompt_kind="benign")
@@ -88,9 +120,18 @@ def _mix(rows: pl.DataFrame, settings: SplitSettings) -> Table:
         staying = benign.filter(pl.col("prompt_id").is_in(list(kept))).height
         return split, count(safety), count(benign.height), count(staying)
 
-    asked = "all stay" if settings.general_ratio is None else f"{settings.general_ratio:g} for each safety row"
+    asked = (
+        "all stay"
+        if settings.general_ratio is None
+        else f"{settings.general_ratio:g} for each safety row"
+    )
     columns = ("split", "safety rows", "general rows", "general rows that stay")
-    return Table("General mix", columns, tuple(map(line, SPLITS)), f"SFT rows; general: benign prompts, {asked}.")
+    return Table(
+        "General mix",
+        columns,
+        tuple(map(line, SPLITS)),
+        f"SFT rows; general: benign prompts, {asked}.",
+    )
 
 
 def _crossed(rows: pl.DataFrame, what: str) -> Table:
@@ -99,18 +140,29 @@ def _crossed(rows: pl.DataFrame, what: str) -> Table:
     counts = {(a, b, c): n for a, b, c, n in rows.group_by(what, "kind", "split").len().iter_rows()}
     named = what.replace("_", " ")
     lines = [
-        (value, *(count(counts.get((value, *place), 0)) for place in places)) for value in rows[what].unique().sort()
+        (value, *(count(counts.get((value, *place), 0)) for place in places))
+        for value in rows[what].unique().sort()
     ]
-    return Table(f"Rows by {named}", (named, *(f"{kind} {split}" for kind, split in places)), tuple(lines))
+    return Table(
+        f"Rows by {named}", (named, *(f"{kind} {split}" for kind, split in places)), tuple(lines)
+    )
 
 
 def _largest(rows: pl.DataFrame) -> Table:
     sources = pl.col("source").unique().sort().str.join(", ").alias("sources")
-    clusters = rows.unique("prompt_id").group_by("cluster", "split").agg(sources, pl.len().alias("prompts"))
-    largest = clusters.filter(pl.col("prompts") > 1).sort("prompts", "cluster", descending=[True, False])
+    clusters = (
+        rows.unique("prompt_id")
+        .group_by("cluster", "split")
+        .agg(sources, pl.len().alias("prompts"))
+    )
+    largest = clusters.filter(pl.col("prompts") > 1).sort(
+        "prompts", "cluster", descending=[True, False]
+    )
     lines = largest.head(_LARGEST).with_columns(pl.col("prompts").cast(pl.String)).iter_rows()
     note = "Clusters of more than one prompt."
-    return Table("Largest clusters", ("cluster", "split", "sources", "prompts"), tuple(lines), note, words=3)
+    return Table(
+        "Largest clusters", ("cluster", "split", "sources", "prompts"), tuple(lines), note, words=3
+    )
 
 
 def _left_out(failures: pl.DataFrame) -> Table:

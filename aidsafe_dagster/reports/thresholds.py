@@ -27,7 +27,11 @@ def thresholds_section(lines: pl.DataFrame, gate: ScoreGate) -> Section:
         return Section(TITLE, "No row was graded yet.")
     words = {str(metric): WORDING[metric] for metric in METRICS}
     rows = [
-        (words.get(name, name), *(f"{count(n)} ({share(n, total)})" for n in found), _in_force(gate, name))
+        (
+            words.get(name, name),
+            *(f"{count(n)} ({share(n, total)})" for n in found),
+            _in_force(gate, name),
+        )
         for name, found in kept(lines).items()
     ]
     columns = ("metric", *(f"\u2265 {threshold:g}" for threshold in THRESHOLDS), "in force")
@@ -35,7 +39,15 @@ def thresholds_section(lines: pl.DataFrame, gate: ScoreGate) -> Section:
     return Section(
         TITLE,
         "How many refined rows a threshold would leave to train on.",
-        [Table("Rows that a threshold would keep", columns, tuple(rows), note, marked=frozenset({len(rows) - 1}))],
+        [
+            Table(
+                "Rows that a threshold would keep",
+                columns,
+                tuple(rows),
+                note,
+                marked=frozenset({len(rows) - 1}),
+            )
+        ],
     )
 
 

@@ -15,20 +15,20 @@ from typing import TypeVar
 import dagster as dg
 from pydantic import PrivateAttr
 
-from aidsafe_dagster.engines.background import Background
-from aidsafe_dagster.engines.driver import Next, Progress
+from aidsafe_dagster.engines.driver.background_driver import BackgroundDriver
+from aidsafe_dagster.engines.driver.driver import NextStage, Progress
 from aidsafe_dagster.engines.endpoint import EndpointEngine, EndpointSettings
 from aidsafe_dagster.engines.protocol import Engine
 from aidsafe_dagster.engines.rehearsal.engine import RehearsalEngine
 from aidsafe_dagster.engines.roles import EngineByRole, RoleSettings
 from aidsafe_dagster.engines.vllm.engine import VLLMEngine
-from aidsafe_dagster.recipe.dialogue import Brief, Case
+from aidsafe_dagster.recipe.dialogue import DialogueContext, DialogueTask
 from aidsafe_dagster.recipe.records import Failure
 from aidsafe_dagster.recipe.templates import Templates
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.resources.tokens import token_counter
 from aidsafe_dagster.resources.vllm import VLLMResource
-from aidsafe_dagster.settings import Settings
+from aidsafe_dagster.settings.schema import Settings
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -41,14 +41,18 @@ def make_engine(settings: Settings, log: Callable[[str], None] = logger.info) ->
         SetupError: its settings are not complete.
     """
     elsewhere = {role: own for role, own in settings.roles.items() if own.base_url}
-    others = {role: EndpointEngine(_role_endpoint(settings, own)) for role, own in elsewhere.items()}
+    others = {
+        role: EndpointEngine(_role_endpoint(settings, own)) for role, own in elsewhere.items()
+    }
     revisions = {role: own.revision for role, own in settings.roles.items() if own.revision}
     main = _main_engine(settings, log)
     return EngineByRole(main, others, revisions) if others or revisions else main
 
 
 def _main_engine(settings: Settings, log: Callable[[str], None]) -> Engine:
-    models = {role: own.model for role, own in settings.roles.items() if own.model and not own.base_url}
+    models = {
+        role: own.model for role, own in settings.roles.items() if own.model and not own.base_url
+    }
     if settings.engine == "vllm":
         return VLLMEngine(settings.vllm, settings.endpoint, models, log)
     if settings.engine == "endpoint":
@@ -57,18 +61,20 @@ def _main_engine(settings: Settings, log: Callable[[str], None]) -> Engine:
 
 
 def _role_endpoint(settings: Settings, own: RoleSettings) -> EndpointSettings:
-    changes = own.model_dump(include={"base_url", "model"} | ({"api_key_env"} if own.api_key_env else set()))
+    changes = own.model_dump(
+        include={"base_url", "model"} | ({"api_key_env"} if own.api_key_env else set())
+    )
     return settings.endpoint.model_copy(update=changes)
 
 
-def make_brief(settings: Settings, engine: Engine) -> Brief:
+def make_brief(settings: Settings, engine: Engine) -> DialogueContext:
     """What every dialogue is told, from the settings.
 
     Raises:
         SetupError: policies, templates or tokenizer cannot be loaded.
     """
     counter = token_counter(settings)
-    return Brief(
+    return DialogueContext(
         policies=settings.load_policies(),
         templates=Templates(settings.prompts),
         count_tokens=counter,
@@ -86,7 +92,7 @@ class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     settings: dg.ResourceDependency[SettingsResource]
     vllm: dg.ResourceDependency[VLLMResource]
-    _background: Background | None = PrivateAttr(default=None)
+    _background: BackgroundDriver | None = PrivateAttr(default=None)
     _driven_by: Settings | None = PrivateAttr(default=None)
     _of_a_run: bool = PrivateAttr(default=False)
 
@@ -95,17 +101,17 @@ class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         settings = self.settings.load()
         return settings.model_copy(update={"vllm": self.vllm.in_force(settings.vllm)})
 
-    def brief(self) -> Brief:
+    def brief(self) -> DialogueContext:
         """What the dialogues of this run are told."""
         settings = self.load()
         return make_brief(settings, make_engine(settings))
 
     def drive(
         self,
-        cases: Sequence[Case[T]],
+        cases: Sequence[DialogueTask[T]],
         on_progress: Callable[[Progress], None],
         log: Callable[[str], None],
-        then: Sequence[Next] = (),
+        then: Sequence[NextStage] = (),
     ) -> tuple[list[T | Failure], Progress]:
         """Runs the dialogues to their ends; see `engines.driver`.
 
@@ -131,16 +137,21 @@ class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         in_vain = self._closed()
         if in_vain and context.log:
             told = ", ".join(f"{calls} of {stage}" for stage, calls in in_vain.items())
-            context.log.info(f"Calls read ahead that this run did not come to use, now in the journal: {told}")
+            context.log.info(
+                f"Calls read ahead that this run did not come to use, now in the journal: {told}"
+            )
 
-    def _running(self, settings: Settings) -> Background:
+    def _running(self, settings: Settings) -> BackgroundDriver:
         """One driver a run; another one when the settings were changed meanwhile."""
         if self._driven_by != settings:
             self._closed()
         if self._background is None:
             self._driven_by = settings
-            self._background = Background(
-                partial(make_engine, settings), settings.journal, settings.driver, _shared_folder(settings)
+            self._background = BackgroundDriver(
+                partial(make_engine, settings),
+                settings.journal,
+                settings.driver,
+                _shared_folder(settings),
             )
         return self._background
 
@@ -154,7 +165,11 @@ def _shared_folder(settings: Settings) -> Path | None:
     """Where the runs that use the same engine divide its slots; the rehearsal engine has enough for everybody."""
     if settings.engine == "rehearsal":
         return None
-    servers = [settings.endpoint.base_url] if settings.engine == "endpoint" else [settings.vllm.model_dump_json()]
+    servers = (
+        [settings.endpoint.base_url]
+        if settings.engine == "endpoint"
+        else [settings.vllm.model_dump_json()]
+    )
     servers += sorted(role.base_url for role in settings.roles.values())
     name = hashlib.blake2b("\0".join(servers).encode(), digest_size=6).hexdigest()
     return settings.home / "engines" / f"{settings.engine}-{name}"

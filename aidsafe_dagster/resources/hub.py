@@ -25,8 +25,12 @@ class HubResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         """
         settings = self.settings.load().publish.model_copy(update={"repo": repo})
         if not repo:
-            raise SetupError("set publish.repo, the dataset repository on the Hub: '<owner>/<name>'")
-        return DatasetRepo(HfApi(endpoint=settings.endpoint or None, token=hub_token(settings)), settings, log)
+            raise SetupError(
+                "set publish.repo, the dataset repository on the Hub: '<owner>/<name>'"
+            )
+        return DatasetRepo(
+            HfApi(endpoint=settings.endpoint or None, token=hub_token(settings)), settings, log
+        )
 
 
 def hub_token(settings: PublishSettings) -> str:
@@ -39,5 +43,7 @@ def hub_token(settings: PublishSettings) -> str:
     token = named or get_token()
     if not token:
         where = f"set {settings.token_env}, or " if settings.token_env else ""
-        raise SetupError(f"publishing needs a token of the Hub with write access: {where}run hf auth login")
+        raise SetupError(
+            f"publishing needs a token of the Hub with write access: {where}run hf auth login"
+        )
     return token

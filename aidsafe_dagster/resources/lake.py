@@ -11,10 +11,10 @@ from typing import Self
 
 import dagster as dg
 
-from aidsafe_dagster.batch_turns import HELD_TAG, holding
-from aidsafe_dagster.lake import Lake
-from aidsafe_dagster.processes import kept_alive, this_process
+from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.resources.settings import SettingsResource
+from aidsafe_dagster.runs.batch_claims import HELD_TAG, claim_batch
+from aidsafe_dagster.runs.liveness import heartbeat, this_process
 
 _PARTITION_TAG = "dagster/partition"
 
@@ -32,10 +32,12 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             return
         settings, batch = self.settings.load(), context.run.tags.get(_PARTITION_TAG)
         with ExitStack() as held:
-            held.enter_context(kept_alive(context.instance, context.run, settings.automation.lost_after_s))
+            held.enter_context(
+                heartbeat(context.instance, context.run, settings.automation.lost_after_s)
+            )
             if batch is not None and context.run.tags.get(HELD_TAG) != this_process():
                 who = f"process {os.getpid()} (run {context.run.run_id[:8]})"
-                held.enter_context(holding(batch, settings, who, _teller(context)))
+                held.enter_context(claim_batch(batch, settings, who, _teller(context)))
             yield self
 
     def open(self) -> Lake:

@@ -5,7 +5,8 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from aidsafe_dagster.settings import Settings, load_settings
+from aidsafe_dagster.settings.load import load_settings
+from aidsafe_dagster.settings.schema import Settings
 
 
 class SettingsResource(dg.ConfigurableResource):  # type: ignore[type-arg]

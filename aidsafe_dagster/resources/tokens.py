@@ -6,7 +6,7 @@ from huggingface_hub import hf_hub_download
 
 from aidsafe_dagster.engines.tokenize import server_token_count
 from aidsafe_dagster.quality.tokens import TokenCounter, load_token_counter
-from aidsafe_dagster.settings import Settings
+from aidsafe_dagster.settings.schema import Settings
 
 
 def token_counter(settings: Settings) -> TokenCounter:
@@ -20,10 +20,14 @@ def token_counter(settings: Settings) -> TokenCounter:
     """
     if settings.tokenizer:
         return load_token_counter(settings.tokenizer)
-    if settings.engine == "vllm" and (file := _tokenizer_of(settings.vllm.model, settings.vllm.revision)):
+    if settings.engine == "vllm" and (
+        file := _tokenizer_of(settings.vllm.model, settings.vllm.revision)
+    ):
         return load_token_counter(file)
     if settings.engine == "endpoint" and settings.endpoint.tokenize:
-        return TokenCounter("the endpoint's /tokenize", exact=True, count=server_token_count(settings.endpoint))
+        return TokenCounter(
+            "the endpoint's /tokenize", exact=True, count=server_token_count(settings.endpoint)
+        )
     return load_token_counter(None)
 
 

@@ -15,15 +15,29 @@ class VLLMResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Each field left out is as the settings say; see `VLLMSettings` for what it means."""
 
     model: str | None = Field(default=None, description="a folder, or a model on the Hub")
-    revision: str | None = Field(default=None, description="branch, tag or commit of a model on the Hub")
+    revision: str | None = Field(
+        default=None, description="branch, tag or commit of a model on the Hub"
+    )
     dtype: str | None = Field(default=None, description="as vLLM takes it; 'auto' by default")
-    tensor_parallel_size: int | None = Field(default=None, description="GPUs that one copy of the model is spread over")
+    tensor_parallel_size: int | None = Field(
+        default=None, description="GPUs that one copy of the model is spread over"
+    )
     data_parallel_size: int | None = Field(default=None, description="copies of the model")
-    max_model_len: int | None = Field(default=None, description="tokens of prompt and answer together")
-    gpu_memory_utilization: float | None = Field(default=None, description="share of the GPU's memory, 0 to 1")
-    max_num_seqs: int | None = Field(default=None, description="calls that one copy works on at a time")
-    lora_adapters: dict[str, str] | None = Field(default=None, description="name → folder or Hub id")
-    extra_args: list[str] | None = Field(default=None, description="further arguments of `vllm serve`")
+    max_model_len: int | None = Field(
+        default=None, description="tokens of prompt and answer together"
+    )
+    gpu_memory_utilization: float | None = Field(
+        default=None, description="share of the GPU's memory, 0 to 1"
+    )
+    max_num_seqs: int | None = Field(
+        default=None, description="calls that one copy works on at a time"
+    )
+    lora_adapters: dict[str, str] | None = Field(
+        default=None, description="name → folder or Hub id"
+    )
+    extra_args: list[str] | None = Field(
+        default=None, description="further arguments of `vllm serve`"
+    )
 
     def in_force(self, settings: VLLMSettings) -> VLLMSettings:
         """The settings with what this run changes.
@@ -32,5 +46,7 @@ class VLLMResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             pydantic.ValidationError: a value that the settings do not take.
         """
         names: set[str] = set(VLLMSettings.model_fields) & set(type(self).model_fields)
-        changes: dict[str, Any] = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        changes: dict[str, Any] = {
+            name: getattr(self, name) for name in names if getattr(self, name) is not None
+        }
         return VLLMSettings.model_validate(settings.model_dump() | changes)

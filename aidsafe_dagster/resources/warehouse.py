@@ -16,13 +16,13 @@ import duckdb
 import polars as pl
 from dagster_duckdb import DuckDBResource
 
-from aidsafe_dagster.lake import RECORDS, Lake
+from aidsafe_dagster.lake.lake import RECORDS, Lake
+from aidsafe_dagster.lake.tables import schema_of
+from aidsafe_dagster.primitives.atomic_write import atomic_write
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import METRICS, Failure, Metric, Prompt, Record, Stage
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.sources.ingestion import DroppedPrompt
-from aidsafe_dagster.tables import schema_of
-from aidsafe_dagster.whole_files import appearing
 
 _TABLES: Mapping[str, type[Record]] = {
     **{str(stage): record for stage, record in RECORDS.items()},
@@ -33,7 +33,11 @@ _LINEAGE = "batch, prompt_id, source, category, simulated, policies_version, pro
 _FAITHFUL: tuple[Metric, ...] = ("policy_to_cot", "policy_to_response", "response_to_cot")
 _SCORES = ", ".join(f"one.{metric}.score AS {metric}" for metric in METRICS)
 _REASONS = ", ".join(f"one.{metric}.reason AS {metric}_reason" for metric in METRICS)
-_PLACES = ", ".join(f"one.{metric}.{part} AS {metric}_{part}" for metric in _FAITHFUL for part in ("rule", "thought"))
+_PLACES = ", ".join(
+    f"one.{metric}.{part} AS {metric}_{part}"
+    for metric in _FAITHFUL
+    for part in ("rule", "thought")
+)
 _UNNESTED = {
     "grades": (
         "cot_grades",
@@ -67,10 +71,13 @@ class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             SetupError: the disk is full, or a file of the lake is damaged.
         """
         target = self.settings.load().warehouse
-        with appearing(target) as beside:
+        with atomic_write(target) as beside:
             try:
                 opened = DuckDBResource(database=str(beside)).get_connection()
-                with opened as connection, closing(connection):  # by itself it stays open after an error
+                with (
+                    opened as connection,
+                    closing(connection),
+                ):  # by itself it stays open after an error
                     create_views(connection, lake)
             except duckdb.Error as error:
                 raise SetupError(
@@ -83,8 +90,12 @@ def create_views(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
     """All views of the warehouse, in any DuckDB connection."""
     for name, record in _TABLES.items():
         lake.put_schema(name, record)
-        _create(connection, lake, name, f"{name}/*/rows.parquet", partial(lake.all_rows, name), record)
-    _create(connection, lake, "failures", "*/*/failures.parquet", partial(_all_failures, lake), Failure)
+        _create(
+            connection, lake, name, f"{name}/*/rows.parquet", partial(lake.all_rows, name), record
+        )
+    _create(
+        connection, lake, "failures", "*/*/failures.parquet", partial(_all_failures, lake), Failure
+    )
     stages = " UNION ALL ".join(  # the names are our own, never a user's
         f"SELECT {n} AS place, '{stage}' AS stage, batch, 1 AS made, 0 AS failed FROM {stage}"
         f" UNION ALL SELECT {n}, '{stage}', batch, 0, 1 FROM failures WHERE stage = '{stage}'"

@@ -16,11 +16,11 @@ from typing import Any
 
 import polars as pl
 
+from aidsafe_dagster.lake.tables import from_frame, to_frame
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.records import Record
 from aidsafe_dagster.review.ratings import Rating
-from aidsafe_dagster.review.sample import KeyRow, Sample
-from aidsafe_dagster.tables import from_frame, to_frame
+from aidsafe_dagster.review.sample import KeyRow, ReviewSample
 
 
 class Archive:
@@ -33,7 +33,7 @@ class Archive:
         """Ids of the reviews made so far, sorted."""
         return sorted(key.parent.name for key in self.folder.glob("*/key.parquet"))
 
-    def put_key(self, sample: Sample) -> None:
+    def put_key(self, sample: ReviewSample) -> None:
         _put(self.folder / sample.review_id / "key.parquet", sample.key, KeyRow)
 
     def key(self, review_id: str) -> list[KeyRow]:

@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import METRICS, Metric
-from aidsafe_dagster.review.sample import Sample
+from aidsafe_dagster.review.sample import ReviewSample
 
 SIDES = ("left", "right")
 ANSWERS = (*METRICS, "preferred", "comment")
@@ -40,15 +40,24 @@ def metric_words(prompts: Path) -> dict[Metric, str]:
     try:
         told = dict(re.findall(r"^- (\w+): (.+)$", file.read_text("utf-8"), flags=re.MULTILINE))
     except OSError as error:
-        raise SetupError(f"{file}: {error.strerror}; people are given the judge's own words") from error
+        raise SetupError(
+            f"{file}: {error.strerror}; people are given the judge's own words"
+        ) from error
     if missing := [metric for metric in METRICS if metric not in told]:
-        raise SetupError(f"{file}: no line '- {missing[0]}: …' says what is scored; raters need it as the judge does")
+        raise SetupError(
+            f"{file}: no line '- {missing[0]}: …' says what is scored; raters need it as the judge does"
+        )
     return {metric: told[metric] for metric in METRICS}
 
 
-def html_form(sample: Sample, policies: Policies, words: Mapping[Metric, str]) -> str:
+def html_form(sample: ReviewSample, policies: Policies, words: Mapping[Metric, str]) -> str:
     """The page; all that it needs is in it."""
-    jinja = Environment(loader=FileSystemLoader(_FOLDER), undefined=StrictUndefined, autoescape=True, trim_blocks=True)
+    jinja = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        undefined=StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+    )
     style, script = ((_FOLDER / name).read_text("utf-8") for name in ("form.css", "form.js"))
     page = jinja.get_template("form.html.jinja").render(
         review_id=sample.review_id,
@@ -64,7 +73,7 @@ def html_form(sample: Sample, policies: Policies, words: Mapping[Metric, str]) -
     return f"{page}\n"
 
 
-def csv_form(sample: Sample) -> str:
+def csv_form(sample: ReviewSample) -> str:
     """A row per item and side, texts filled in and answers empty."""
     text = io.StringIO()
     columns = ("review_id", "item_id", "side", *_TEXTS, "rater", *ANSWERS)
@@ -72,13 +81,19 @@ def csv_form(sample: Sample) -> str:
     writer.writeheader()
     for item in sample.items:
         for name, side in zip(SIDES, (item.left, item.right), strict=True):
-            texts = {"prompt": item.prompt, "cot": "\n\n".join(side.thoughts), "response": side.response}
+            texts = {
+                "prompt": item.prompt,
+                "cot": "\n\n".join(side.thoughts),
+                "response": side.response,
+            }
             cells = {column: _no_formula(cell) for column, cell in texts.items()}
-            writer.writerow({"review_id": sample.review_id, "item_id": item.item_id, "side": name} | cells)
+            writer.writerow(
+                {"review_id": sample.review_id, "item_id": item.item_id, "side": name} | cells
+            )
     return text.getvalue()
 
 
-def _data(sample: Sample, words: Mapping[Metric, str]) -> dict[str, Any]:
+def _data(sample: ReviewSample, words: Mapping[Metric, str]) -> dict[str, Any]:
     return {
         "review_id": sample.review_id,
         "metrics": [{"name": metric, "words": explained} for metric, explained in words.items()],

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from aidsafe_dagster.lake import Lake
+from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.lake.tables import from_frame
 from aidsafe_dagster.recipe.records import METRICS, CotGrades, Stage, Version
 from aidsafe_dagster.review.ratings import Rating
 from aidsafe_dagster.review.sample import PAIRS, KeyRow, Pair
-from aidsafe_dagster.tables import from_frame
 
 PREFERENCE = "preference"
 TIE = 3
@@ -78,7 +78,9 @@ def marks_of_judges(lake: Lake, prompt_ids: set[str]) -> dict[str, Marks]:
                 place = Place(row.prompt_id, grade.version, metric)
                 found[f"{grade.judge} ({grade.model})"][place] = getattr(grade, metric).score
         for compared in row.comparisons:
-            place = Place(row.prompt_id, f"{compared.version} against {compared.against}", PREFERENCE)
+            place = Place(
+                row.prompt_id, f"{compared.version} against {compared.against}", PREFERENCE
+            )
             found[f"{compared.judge} ({compared.model})"][place] = _AS_SCORE[compared.outcome]
     return dict(sorted(found.items()))
 

@@ -66,13 +66,17 @@ class _Row:
         value = self.text(column).casefold()
         if value not in choices and (value or needed):
             empty = "" if needed else ", or empty"
-            raise self.wrong(column, f"'{self.text(column)}' is not valid; valid: {', '.join(choices)}{empty}")
+            raise self.wrong(
+                column, f"'{self.text(column)}' is not valid; valid: {', '.join(choices)}{empty}"
+            )
         return value
 
     def score(self, column: str) -> int | None:
         value = self.text(column).removesuffix(".0")
         if value and value not in ("1", "2", "3", "4", "5"):
-            raise self.wrong(column, f"'{self.text(column)}' is no score; valid: 1, 2, 3, 4, 5, or empty")
+            raise self.wrong(
+                column, f"'{self.text(column)}' is no score; valid: 1, 2, 3, 4, 5, or empty"
+            )
         return int(value) if value else None
 
 
@@ -100,7 +104,9 @@ def _rows(file: Path) -> list[_Row]:
     found = read_file(file)
     if missing := [column for column in _NEEDED if column not in found.columns]:
         there = ", ".join(found.columns)
-        raise SetupError(f"{file}: no column '{missing[0]}'. Found: {there}. A CSV file is separated by commas")
+        raise SetupError(
+            f"{file}: no column '{missing[0]}'. Found: {there}. A CSV file is separated by commas"
+        )
     header = 1 if ".csv" in file.name.lower() else 0  # a spreadsheet counts it
     return [_Row(file, row.number + header, _cells(file, row, header)) for row in found.rows]
 
@@ -116,9 +122,14 @@ def _review_of(rows: Sequence[_Row], keys: Mapping[str, Sequence[str]]) -> str:
     for row in rows:
         if row.text("review_id") not in keys:
             known = ", ".join(sorted(keys)) or "(none)"
-            raise row.wrong("review_id", f"'{row.text('review_id')}' is no review that was made here; made: {known}")
+            raise row.wrong(
+                "review_id",
+                f"'{row.text('review_id')}' is no review that was made here; made: {known}",
+            )
         if row.text("review_id") != review_id:
-            raise row.wrong("review_id", f"'{row.text('review_id')}' in a file that begins with '{review_id}'")
+            raise row.wrong(
+                "review_id", f"'{row.text('review_id')}' in a file that begins with '{review_id}'"
+            )
     return review_id
 
 
@@ -127,10 +138,14 @@ def _rater_of(rows: Sequence[_Row], rater: str | None) -> str:
     if not name:
         raise SetupError(f"{rows[0].file}: nobody is named as the rater; add --rater NAME")
     if not _RATER.fullmatch(name):
-        raise SetupError(f"{rows[0].file}: '{name}' is no name of a rater: letters, digits, spaces and .'-, at most 40")
+        raise SetupError(
+            f"{rows[0].file}: '{name}' is no name of a rater: letters, digits, spaces and .'-, at most 40"
+        )
     for row in rows:
         if row.text("rater") not in ("", name):
-            raise row.wrong("rater", f"'{row.text('rater')}', where '{name}' is expected: one file, one rater")
+            raise row.wrong(
+                "rater", f"'{row.text('rater')}', where '{name}' is expected: one file, one rater"
+            )
     return name
 
 
@@ -140,7 +155,9 @@ def _by_item(rows: Sequence[_Row], items: Sequence[str]) -> dict[str, dict[str, 
     for row in rows:
         item, side = row.text("item_id"), row.one_of("side", SIDES, needed=True)
         if item not in items:
-            raise row.wrong("item_id", f"'{item}' is no item of this review; valid: {items[0]} to {items[-1]}")
+            raise row.wrong(
+                "item_id", f"'{item}' is no item of this review; valid: {items[0]} to {items[-1]}"
+            )
         if before := found.setdefault(item, {}).get(side):
             raise row.wrong("item_id", f"{item} {side} is in row {before.number} already")
         found[item][side] = row
@@ -150,7 +167,11 @@ def _by_item(rows: Sequence[_Row], items: Sequence[str]) -> dict[str, dict[str, 
 def _rating(review_id: str, item: str, rater: str, sides: Mapping[str, _Row]) -> Rating:
     scores = {side: _scores(sides.get(side)) for side in SIDES}
     said = {row.text("comment") for row in sides.values()} - {""}
-    values = {"preferred": _preferred(list(sides.values())), "comment": "\n".join(sorted(said)), **scores}
+    values = {
+        "preferred": _preferred(list(sides.values())),
+        "comment": "\n".join(sorted(said)),
+        **scores,
+    }
     return Rating.model_validate({"review_id": review_id, "item_id": item, "rater": rater} | values)
 
 
@@ -162,5 +183,7 @@ def _preferred(rows: Sequence[_Row]) -> str | None:
     """What either row of the item says; both may, if they say the same."""
     said = [value for row in rows if (value := row.one_of("preferred", _PREFERRED, needed=False))]
     if len(set(said)) > 1:
-        raise rows[1].wrong("preferred", f"'{said[1]}', but row {rows[0].number} says '{said[0]}' of the same item")
+        raise rows[1].wrong(
+            "preferred", f"'{said[1]}', but row {rows[0].number} says '{said[0]}' of the same item"
+        )
     return said[0] if said else None

@@ -11,15 +11,23 @@ from itertools import combinations
 from statistics import fmean
 from typing import Any
 
-from aidsafe_dagster.lake import Lake
+from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.quality.statistics import Estimate, mean_interval, quadratic_kappa, win_rate
 from aidsafe_dagster.recipe.records import METRICS
 from aidsafe_dagster.review.form import SIDES
-from aidsafe_dagster.review.marks import PREFERENCE, TIE, Marks, Means, marks_of_judges, marks_of_raters, means
+from aidsafe_dagster.review.marks import (
+    PREFERENCE,
+    TIE,
+    Marks,
+    Means,
+    marks_of_judges,
+    marks_of_raters,
+    means,
+)
 from aidsafe_dagster.review.ratings import Rating
 from aidsafe_dagster.review.sample import KeyRow
 
-Line = dict[str, Any]
+ResultRow = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -29,14 +37,16 @@ class Results:
     review_id: str
     simulated: bool
     items: int
-    raters: list[Line]
-    scores: list[Line]
-    preferences: list[Line]
-    agreement: list[Line]
-    judges: list[Line]
+    raters: list[ResultRow]
+    scores: list[ResultRow]
+    preferences: list[ResultRow]
+    agreement: list[ResultRow]
+    judges: list[ResultRow]
 
 
-def results_of(review_id: str, key: Sequence[KeyRow], ratings: Sequence[Rating], lake: Lake) -> Results:
+def results_of(
+    review_id: str, key: Sequence[KeyRow], ratings: Sequence[Rating], lake: Lake
+) -> Results:
     """All that a review has found so far; the judges' grades are those in the lake."""
     raters = marks_of_raters(key, ratings)
     people = means(raters)
@@ -44,7 +54,9 @@ def results_of(review_id: str, key: Sequence[KeyRow], ratings: Sequence[Rating],
         review_id=review_id,
         simulated=any(row.simulated for row in key),
         items=len(key),
-        raters=[_progress(rater, ratings) for rater in sorted({rating.rater for rating in ratings})],
+        raters=[
+            _progress(rater, ratings) for rater in sorted({rating.rater for rating in ratings})
+        ],
         scores=list(_scores(people)),
         preferences=list(_preferences(people)),
         agreement=list(_agreement(raters)),
@@ -52,27 +64,38 @@ def results_of(review_id: str, key: Sequence[KeyRow], ratings: Sequence[Rating],
     )
 
 
-def _progress(rater: str, ratings: Sequence[Rating]) -> Line:
+def _progress(rater: str, ratings: Sequence[Rating]) -> ResultRow:
     own = [rating for rating in ratings if rating.rater == rater]
-    scores = [getattr(getattr(rating, side), metric) for rating in own for side in SIDES for metric in METRICS]
+    scores = [
+        getattr(getattr(rating, side), metric)
+        for rating in own
+        for side in SIDES
+        for metric in METRICS
+    ]
     preferences = [rating.preferred for rating in own if rating.preferred]
     scored = len(scores) - scores.count(None)
     return {"rater": rater, "items": len(own), "scores": scored, "preferences": len(preferences)}
 
 
-def _scores(people: Means) -> Iterator[Line]:
+def _scores(people: Means) -> Iterator[ResultRow]:
     for version in sorted({place.versions for place in people if place.what != PREFERENCE}):
         for metric in METRICS:
-            of_metric = [mean for place, mean in people.items() if (place.versions, place.what) == (version, metric)]
+            of_metric = [
+                mean
+                for place, mean in people.items()
+                if (place.versions, place.what) == (version, metric)
+            ]
             if estimate := mean_interval(of_metric):
                 yield {"version": version, "metric": metric, **_interval("mean", estimate)}
 
 
-def _preferences(people: Means) -> Iterator[Line]:
+def _preferences(people: Means) -> Iterator[ResultRow]:
     """By the majority of those who rated an item; one that they are split on is a tie."""
     preferred = {place: mean for place, mean in people.items() if place.what == PREFERENCE}
     for versions in sorted({place.versions for place in preferred}):
-        outcomes = Counter(_sign(mean) for place, mean in preferred.items() if place.versions == versions)
+        outcomes = Counter(
+            _sign(mean) for place, mean in preferred.items() if place.versions == versions
+        )
         if found := win_rate(outcomes[1], outcomes[0], outcomes[-1]):
             counts = {"wins": found.wins, "ties": found.ties, "losses": found.losses}
             yield {"versions": versions, **counts, **_interval("win_rate", found.rate)}
@@ -83,13 +106,15 @@ def _sign(mean: float) -> int:
     return (mean > TIE) - (mean < TIE)
 
 
-def _interval(name: str, estimate: Estimate) -> Line:
+def _interval(name: str, estimate: Estimate) -> ResultRow:
     values = {name: estimate.value, "low": estimate.low, "high": estimate.high}
-    rounded = {column: None if value is None else round(value, 3) for column, value in values.items()}
+    rounded = {
+        column: None if value is None else round(value, 3) for column, value in values.items()
+    }
     return {**rounded, "items": estimate.n}
 
 
-def _agreement(raters: Mapping[str, Marks]) -> Iterator[Line]:
+def _agreement(raters: Mapping[str, Marks]) -> Iterator[ResultRow]:
     """Per metric, the mean of the kappas of all pairs of raters."""
     for what in (*METRICS, PREFERENCE):
         of_pairs = [_common(one, other, what) for one, other in combinations(raters.values(), 2)]
@@ -110,7 +135,7 @@ def _common(one: Marks, other: Marks, what: str) -> tuple[list[int], list[int]]:
     return [one[place] for place in places], [other[place] for place in places]
 
 
-def _with_judges(people: Means, judges: Mapping[str, Marks]) -> Iterator[Line]:
+def _with_judges(people: Means, judges: Mapping[str, Marks]) -> Iterator[ResultRow]:
     """Per judge and metric: kappa with the people's mean, rounded; Spearman's rank correlation with the mean itself."""
     for judge, marks in judges.items():
         for what in (*METRICS, PREFERENCE):
@@ -118,7 +143,11 @@ def _with_judges(people: Means, judges: Mapping[str, Marks]) -> Iterator[Line]:
             mean, judged = [people[place] for place in places], [marks[place] for place in places]
             kappa = quadratic_kappa([_rounded(value, what) for value in mean], judged)
             if kappa is not None:
-                found = {"kappa": round(kappa, 3), "spearman": _spearman(mean, judged), "marks_in_common": len(places)}
+                found = {
+                    "kappa": round(kappa, 3),
+                    "spearman": _spearman(mean, judged),
+                    "marks_in_common": len(places),
+                }
                 yield {"judge": judge, "what": what, **found}
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from aidsafe_dagster.lake import Lake
+from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.records import Record, Stage, Version
 
@@ -52,7 +52,7 @@ class KeyRow(Record):
 
 
 @dataclass(frozen=True)
-class Sample:
+class ReviewSample:
     review_id: str
     """'review-' and a hash of the items: letters first, so that no spreadsheet takes it for a number."""
     items: tuple[Item, ...]
@@ -87,17 +87,22 @@ def read_pair(text: str) -> Pair:
     return versions[names[0]], versions[names[1]]
 
 
-def draw_sample(lake: Lake, size: int, pairs: Sequence[Pair], seed: int) -> Sample:
+def draw_sample(lake: Lake, size: int, pairs: Sequence[Pair], seed: int) -> ReviewSample:
     """At most `size` items, spread evenly over the pairs, from the batches of the whole lake.
 
     Raises:
         SetupError: no prompt has both versions of any of the pairs.
     """
-    cots = {version: _cots(lake, version) for version in dict.fromkeys(v for pair in pairs for v in pair)}
+    cots = {
+        version: _cots(lake, version)
+        for version in dict.fromkeys(v for pair in pairs for v in pair)
+    }
     chosen = _chosen(cots, size, pairs, seed)
     if not chosen:
         wanted = " or ".join(f"{one} and {other}" for one, other in pairs)
-        raise SetupError(f"{lake.root}: no prompt has both a {wanted} chain of thought; make a batch first")
+        raise SetupError(
+            f"{lake.root}: no prompt has both a {wanted} chain of thought; make a batch first"
+        )
     items, key = [], []
     for number, (prompt_id, pair) in enumerate(chosen.items(), start=1):
         left, right = pair if _lot(seed, "side", prompt_id) % 2 else pair[::-1]
@@ -106,25 +111,43 @@ def draw_sample(lake: Lake, size: int, pairs: Sequence[Pair], seed: int) -> Samp
         items.append(Item(item_id=item_id, prompt=one.prompt, left=one.side, right=other.side))
         simulated = one.simulated or other.simulated
         key.append(
-            KeyRow(item_id=item_id, prompt_id=prompt_id, batch=one.batch, left=left, right=right, simulated=simulated)
+            KeyRow(
+                item_id=item_id,
+                prompt_id=prompt_id,
+                batch=one.batch,
+                left=left,
+                right=right,
+                simulated=simulated,
+            )
         )
-    return Sample(_review_id(items), tuple(items), tuple(key))
+    return ReviewSample(_review_id(items), tuple(items), tuple(key))
 
 
 def _cots(lake: Lake, version: Version) -> dict[str, _Cot]:
     rows = lake.all_rows(_STAGES[version], _COLUMNS)
-    return {} if rows is None else {row["prompt_id"]: _cot(row) for row in rows.iter_rows(named=True)}
+    return (
+        {} if rows is None else {row["prompt_id"]: _cot(row) for row in rows.iter_rows(named=True)}
+    )
 
 
 def _cot(row: Mapping[str, object]) -> _Cot:
     thoughts: Iterable[Mapping[str, str]] = row["thoughts"]  # type: ignore[assignment]
-    side = Side(thoughts=tuple(thought["text"] for thought in thoughts), response=str(row["response"]))
-    return _Cot(str(row["prompt_id"]), str(row["batch"]), str(row["prompt"]), side, bool(row["simulated"]))
+    side = Side(
+        thoughts=tuple(thought["text"] for thought in thoughts), response=str(row["response"])
+    )
+    return _Cot(
+        str(row["prompt_id"]), str(row["batch"]), str(row["prompt"]), side, bool(row["simulated"])
+    )
 
 
-def _chosen(cots: Mapping[Version, Mapping[str, _Cot]], size: int, pairs: Sequence[Pair], seed: int) -> dict[str, Pair]:
+def _chosen(
+    cots: Mapping[Version, Mapping[str, _Cot]], size: int, pairs: Sequence[Pair], seed: int
+) -> dict[str, Pair]:
     """Prompt → pair, in the order of the form: the pairs take turns to choose, then all is shuffled."""
-    streams = {pair: iter(_shuffled(set(cots[pair[0]]) & set(cots[pair[1]]), seed, "draw")) for pair in pairs}
+    streams = {
+        pair: iter(_shuffled(set(cots[pair[0]]) & set(cots[pair[1]]), seed, "draw"))
+        for pair in pairs
+    }
     chosen: dict[str, Pair] = {}
     while streams and len(chosen) < size:
         for pair in list(streams)[: size - len(chosen)]:
@@ -141,7 +164,9 @@ def _shuffled(prompt_ids: Iterable[str], seed: int, what: str) -> list[str]:
 
 
 def _lot(seed: int, what: str, prompt_id: str) -> int:
-    return int.from_bytes(hashlib.blake2b(f"{seed}:{what}:{prompt_id}".encode(), digest_size=8).digest())
+    return int.from_bytes(
+        hashlib.blake2b(f"{seed}:{what}:{prompt_id}".encode(), digest_size=8).digest()
+    )
 
 
 def _review_id(items: Sequence[Item]) -> str:

@@ -36,7 +36,9 @@ Admission = Prompt | Duplicate
 """A prompt that is taken in, with its cluster; or what it duplicates."""
 
 
-def admit(known: Sequence[Prompt], new: Sequence[Prompt], thresholds: Thresholds) -> list[Admission]:
+def admit(
+    known: Sequence[Prompt], new: Sequence[Prompt], thresholds: Thresholds
+) -> list[Admission]:
     """What becomes of each new prompt, in their order.
 
     `known` are the prompts taken in earlier, in their order; they are kept whatever they resemble.
@@ -46,7 +48,11 @@ def admit(known: Sequence[Prompt], new: Sequence[Prompt], thresholds: Thresholds
     near = _near_before(prompts, len(earlier), min(thresholds.near_duplicate, thresholds.cluster))
     outcomes: list[Admission] = list(earlier)
     for place, prompt in enumerate(prompts[len(earlier) :], start=len(earlier)):
-        kept = [(pair.similarity, of) for pair in near.get(place, ()) if isinstance(of := outcomes[pair.right], Prompt)]
+        kept = [
+            (pair.similarity, of)
+            for pair in near.get(place, ())
+            if isinstance(of := outcomes[pair.right], Prompt)
+        ]
         outcomes.append(_settled(prompt, kept, thresholds))
     by_id = {prompt.prompt_id: outcome for prompt, outcome in zip(prompts, outcomes, strict=True)}
     return list(_one_by_one(new, by_id, {prompt.prompt_id for prompt in earlier}))
@@ -60,10 +66,14 @@ def _new_texts(earlier: Sequence[Prompt], new: Sequence[Prompt]) -> list[Prompt]
     return [prompt for prompt in new if first.get(prompt.prompt_id) is prompt]
 
 
-def _near_before(prompts: Sequence[Prompt], start: int, threshold: float) -> Mapping[int, list[Pair]]:
+def _near_before(
+    prompts: Sequence[Prompt], start: int, threshold: float
+) -> Mapping[int, list[Pair]]:
     """For each place from `start` on, the earlier prompts near to it: most similar first, of equals the earliest."""
     near: dict[int, list[Pair]] = {}
-    new, all_ = (map(shingles, (prompt.prompt for prompt in some)) for some in (prompts[start:], prompts))
+    new, all_ = (
+        map(shingles, (prompt.prompt for prompt in some)) for some in (prompts[start:], prompts)
+    )
     for later, earlier, similarity in jaccard_pairs(new, all_, threshold):
         if earlier < later + start:
             near.setdefault(later + start, []).append(Pair(later + start, earlier, similarity))
@@ -72,17 +82,29 @@ def _near_before(prompts: Sequence[Prompt], start: int, threshold: float) -> Map
     return near
 
 
-def _settled(prompt: Prompt, near: Sequence[tuple[float, Prompt]], thresholds: Thresholds) -> Admission:
+def _settled(
+    prompt: Prompt, near: Sequence[tuple[float, Prompt]], thresholds: Thresholds
+) -> Admission:
     if near and near[0][0] >= thresholds.near_duplicate:
         return Duplicate(of=near[0][1], similarity=near[0][0])
-    clusters = list(dict.fromkeys(cluster_of(other) for similarity, other in near if similarity >= thresholds.cluster))
+    clusters = list(
+        dict.fromkeys(
+            cluster_of(other) for similarity, other in near if similarity >= thresholds.cluster
+        )
+    )
     clusters = clusters or [prompt.prompt_id]
     return prompt.model_copy(update={"cluster": clusters[0], "near_clusters": tuple(clusters[1:])})
 
 
-def _one_by_one(new: Sequence[Prompt], by_id: Mapping[str, Admission], seen: set[str]) -> Iterator[Admission]:
+def _one_by_one(
+    new: Sequence[Prompt], by_id: Mapping[str, Admission], seen: set[str]
+) -> Iterator[Admission]:
     """A text that comes again duplicates its first prompt, or what that one duplicates."""
     for prompt in new:
         outcome = by_id[prompt.prompt_id]
-        yield Duplicate(outcome, None) if isinstance(outcome, Prompt) and prompt.prompt_id in seen else outcome
+        yield (
+            Duplicate(outcome, None)
+            if isinstance(outcome, Prompt) and prompt.prompt_id in seen
+            else outcome
+        )
         seen.add(prompt.prompt_id)

@@ -51,7 +51,9 @@ def settle_columns(spec: SourceSpec, columns: Sequence[str], place: str) -> Colu
     default_licence = spec.licence or (shape.licence if shape else None)
     licence = mapped.licence or (None if default_licence else _first_present(_LICENCES, columns))
     if not licence and not default_licence:
-        raise SetupError(f"{place}: no licence. Set the source's 'licence' (an SPDX id), or map a licence column")
+        raise SetupError(
+            f"{place}: no licence. Set the source's 'licence' (an SPDX id), or map a licence column"
+        )
     return Columns(
         prompt=prompt,
         input="input" if prompt == "instruction" and "input" in columns else None,
@@ -66,7 +68,9 @@ def _prompt_column(usual: str, columns: Sequence[str], place: str) -> str:
         return usual
     obvious = [column for column in _OBVIOUS_PROMPTS if column in columns]
     if len(obvious) > 1:
-        raise SetupError(f"{place}: unclear which column is the prompt: {', '.join(obvious)}. Set columns.prompt")
+        raise SetupError(
+            f"{place}: unclear which column is the prompt: {', '.join(obvious)}. Set columns.prompt"
+        )
     if not obvious:
         raise unknown("column", usual, columns, f"{place}: set columns.prompt")
     return obvious[0]
@@ -76,24 +80,39 @@ def _first_present(names: Sequence[str], columns: Sequence[str]) -> str | None:
     return next((name for name in names if name in columns), None)
 
 
-def read_row(columns: Columns, row: Mapping[str, Any], max_prompt_chars: int) -> RowContent | Rejection:
+def read_row(
+    columns: Columns, row: Mapping[str, Any], max_prompt_chars: int
+) -> RowContent | Rejection:
     """The prompt of a row, unchanged, with its category and licence; or why it cannot be used."""
     prompt = row.get(columns.prompt)
     if prompt is None or (isinstance(prompt, str) and not prompt.strip()):
-        return Rejection(DropReason.NO_PROMPT, f"'{columns.prompt}' is {'missing' if prompt is None else 'blank'}")
+        return Rejection(
+            DropReason.NO_PROMPT,
+            f"'{columns.prompt}' is {'missing' if prompt is None else 'blank'}",
+        )
     if not isinstance(prompt, str):
-        return Rejection(DropReason.NOT_TEXT, f"'{columns.prompt}' is not text but {type(prompt).__name__}")
+        return Rejection(
+            DropReason.NOT_TEXT, f"'{columns.prompt}' is not text but {type(prompt).__name__}"
+        )
     addition = row.get(columns.input) if columns.input else None
     if isinstance(addition, str) and addition.strip():
         prompt = f"{prompt}\n\n{addition}"
     if len(prompt) > max_prompt_chars:
-        return Rejection(DropReason.TOO_LONG, f"{len(prompt):,} characters, at most {max_prompt_chars:,}")
+        return Rejection(
+            DropReason.TOO_LONG, f"{len(prompt):,} characters, at most {max_prompt_chars:,}"
+        )
     category = _category(row.get(columns.category)) if columns.category else ""
-    licence = str((row.get(columns.licence) if columns.licence else None) or "").strip() or columns.default_licence
+    licence = (
+        str((row.get(columns.licence) if columns.licence else None) or "").strip()
+        or columns.default_licence
+    )
     if not licence:
         return Rejection(DropReason.NO_LICENCE, f"'{columns.licence}' is empty")
     if not all(map(is_text, (prompt, category, licence))):
-        return Rejection(DropReason.NOT_TEXT, "not valid Unicode text: it holds a lone surrogate or bytes not in UTF-8")
+        return Rejection(
+            DropReason.NOT_TEXT,
+            "not valid Unicode text: it holds a lone surrogate or bytes not in UTF-8",
+        )
     return RowContent(prompt, category, licence)
 
 

@@ -20,7 +20,11 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from aidsafe_dagster.recipe.records import Record
-from aidsafe_dagster.sources.evaluation_sets import EvaluationPrompt, EvaluationSet, EvaluationSetSpec
+from aidsafe_dagster.sources.evaluation_sets import (
+    EvaluationPrompt,
+    EvaluationSet,
+    EvaluationSetSpec,
+)
 from aidsafe_dagster.sources.files import read_file
 from aidsafe_dagster.sources.overlap import WordSequences, telling_shingles, telling_words
 from aidsafe_dagster.sources.similarity import Pair, Words, cosine_pairs, jaccard_pairs, tfidf_pairs
@@ -35,15 +39,25 @@ Embed = Callable[[Sequence[str]], NDArray[Any]]
 
 
 class DecontaminationSettings(Record):
-    sets: tuple[EvaluationSetSpec, ...] = Field(default=(), description="evaluation sets; none: nothing is checked")
+    sets: tuple[EvaluationSetSpec, ...] = Field(
+        default=(), description="evaluation sets; none: nothing is checked"
+    )
     ngram_words: int = Field(default=8, ge=3, description="shared words in a row that are a match")
-    jaccard_threshold: float = Field(default=0.6, gt=0, le=1, description="similarity of shingles that is a match")
-    tfidf_threshold: float = Field(default=0.7, gt=0, le=1, description="cosine of TF-IDF weights that is a match")
-    embedding_threshold: float = Field(default=0.7, gt=0, le=1, description="cosine of embeddings that is a match")
+    jaccard_threshold: float = Field(
+        default=0.6, gt=0, le=1, description="similarity of shingles that is a match"
+    )
+    tfidf_threshold: float = Field(
+        default=0.7, gt=0, le=1, description="cosine of TF-IDF weights that is a match"
+    )
+    embedding_threshold: float = Field(
+        default=0.7, gt=0, le=1, description="cosine of embeddings that is a match"
+    )
 
     @field_validator("sets")
     @classmethod
-    def _have_names_of_their_own(cls, sets: tuple[EvaluationSetSpec, ...]) -> tuple[EvaluationSetSpec, ...]:
+    def _have_names_of_their_own(
+        cls, sets: tuple[EvaluationSetSpec, ...]
+    ) -> tuple[EvaluationSetSpec, ...]:
         names = [spec.name for spec in sets]
         if repeated := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"the name '{repeated[0]}' is used twice")
@@ -65,12 +79,16 @@ class Match(Record):
     set: str
     row: str = Field(description="place in the set: file and row")
     rule: Rule
-    score: float = Field(description="0 to 1: similarity, or the share of the evaluation prompt's words in a row")
+    score: float = Field(
+        description="0 to 1: similarity, or the share of the evaluation prompt's words in a row"
+    )
     text: str = Field(description="the evaluation prompt, cut to 160 characters")
 
     def __str__(self) -> str:
         """One line that `read_match` reads."""
-        return " | ".join((self.set, self.rule, f"{self.score:.3f}", self.row.replace(" | ", " "), self.text))
+        return " | ".join(
+            (self.set, self.rule, f"{self.score:.3f}", self.row.replace(" | ", " "), self.text)
+        )
 
 
 def read_match(line: str) -> Match:
@@ -106,10 +124,17 @@ class _Comparison:
     """
 
     def __init__(
-        self, prompts: Sequence[str], evaluation: Sequence[str], settings: DecontaminationSettings, embed: Embed | None
+        self,
+        prompts: Sequence[str],
+        evaluation: Sequence[str],
+        settings: DecontaminationSettings,
+        embed: Embed | None,
     ) -> None:
         self._prompts, self._evaluation = prompts, evaluation
-        self._ours, self._theirs = [words(text) for text in prompts], [words(text) for text in evaluation]
+        self._ours, self._theirs = (
+            [words(text) for text in prompts],
+            [words(text) for text in evaluation],
+        )
         self._settings, self._embed = settings, embed
 
     @property
@@ -131,19 +156,30 @@ class _Comparison:
 
     def _tfidf(self, places: Sequence[int]) -> Iterator[tuple[Pair, Rule]]:
         """The telling words have to be alike as well: a long request for a bird house is none for a bomb."""
-        alike = {(pair.left, pair.right) for pair in self._cosines(places, telling_words, _TELLING_COSINE)}
+        alike = {
+            (pair.left, pair.right)
+            for pair in self._cosines(places, telling_words, _TELLING_COSINE)
+        }
         for pair in self._cosines(places, tuple, self._settings.tfidf_threshold):
             if (pair.left, pair.right) in alike:
                 yield pair, Rule.TFIDF
 
-    def _cosines(self, places: Sequence[int], bag: Callable[[Words], Words], threshold: float) -> Iterator[Pair]:
-        ours, theirs = [bag(self._ours[place]) for place in places], [bag(text) for text in self._theirs]
+    def _cosines(
+        self, places: Sequence[int], bag: Callable[[Words], Words], threshold: float
+    ) -> Iterator[Pair]:
+        ours, theirs = (
+            [bag(self._ours[place]) for place in places],
+            [bag(text) for text in self._theirs],
+        )
         return tfidf_pairs(ours, theirs, [bag(text) for text in _ordinary_prompts()], threshold)
 
     def _embedding(self, places: Sequence[int]) -> Iterator[tuple[Pair, Rule]]:
         assert self._embed is not None
         if places:
-            ours, theirs = self._embed([self._prompts[place] for place in places]), self._embed(self._evaluation)
+            ours, theirs = (
+                self._embed([self._prompts[place] for place in places]),
+                self._embed(self._evaluation),
+            )
             for pair in cosine_pairs(ours, theirs, self._settings.embedding_threshold):
                 yield pair, Rule.EMBEDDING
 
@@ -166,5 +202,7 @@ def _match(prompt: EvaluationPrompt, rule: Rule, score: float) -> Match:
 @cache
 def _ordinary_prompts() -> tuple[Words, ...]:
     """The bundled prompts, which tell common words from rare ones where an evaluation set is small."""
-    rows = (row for source in bundled_sources() if source.path for row in read_file(source.path).rows)
+    rows = (
+        row for source in bundled_sources() if source.path for row in read_file(source.path).rows
+    )
     return tuple(words(row.content["prompt"]) for row in rows if isinstance(row.content, Mapping))

@@ -25,11 +25,21 @@ from aidsafe_dagster.sources.presets import EVALUATION_PRESETS, Preset
 from aidsafe_dagster.sources.rejection import Rejection
 from aidsafe_dagster.sources.source import FileOrDataset, Name
 
-_USUAL_COLUMNS = ("prompt", "question", "instruction", "forbidden_prompt", "behavior", "goal", "text")
+_USUAL_COLUMNS = (
+    "prompt",
+    "question",
+    "instruction",
+    "forbidden_prompt",
+    "behavior",
+    "goal",
+    "text",
+)
 
 
 class PromptColumn(Record):
-    prompt: Name | None = Field(default=None, description="column of the prompt; without it the usual names")
+    prompt: Name | None = Field(
+        default=None, description="column of the prompt; without it the usual names"
+    )
 
 
 class EvaluationSetSpec(FileOrDataset):
@@ -99,7 +109,9 @@ def _read(spec: EvaluationSetSpec, access: HubAccess) -> EvaluationSet:
     found = [prompt for file in located.files for prompt in _prompts(spec, file)][: spec.limit]
     prompts = tuple(prompt for prompt in found if prompt is not None)
     if not prompts:
-        raise SetupError(f"{spec}: none of its {len(found)} rows holds a prompt; set columns.prompt")
+        raise SetupError(
+            f"{spec}: none of its {len(found)} rows holds a prompt; set columns.prompt"
+        )
     return EvaluationSet(
         name=spec.name,
         origin=spec.dataset or located.files[0].place,

@@ -24,7 +24,10 @@ from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.sources.rejection import DropReason, Rejection
 
 _COMPRESSED = (".gz", ".xz")
-SUFFIXES = (*(kind + end for kind in (".csv", ".json", ".jsonl") for end in ("", *_COMPRESSED)), ".parquet")
+SUFFIXES = (
+    *(kind + end for kind in (".csv", ".json", ".jsonl") for end in ("", *_COMPRESSED)),
+    ".parquet",
+)
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -72,7 +75,9 @@ def read_file(path: Path, limit: int | None = None) -> FileRows:
     if not rows:
         raise SetupError(f"{path}: the file has no rows")
     mappings = (row.content for row in rows if not isinstance(row.content, Rejection))
-    return FileRows(tuple(dict.fromkeys(column for mapping in mappings for column in mapping)), rows)
+    return FileRows(
+        tuple(dict.fromkeys(column for mapping in mappings for column in mapping)), rows
+    )
 
 
 def _cause(error: BaseException) -> str:
@@ -85,7 +90,9 @@ def _cause(error: BaseException) -> str:
 
 def _rows(path: Path) -> Iterator[FileRow]:
     kind = path.name.lower().removesuffix(_compression(path)).rpartition(".")[2]
-    return {"csv": _csv_rows, "json": _json_rows, "jsonl": _jsonl_rows, "parquet": _parquet_rows}[kind](path)
+    return {"csv": _csv_rows, "json": _json_rows, "jsonl": _jsonl_rows, "parquet": _parquet_rows}[
+        kind
+    ](path)
 
 
 def _compression(path: Path) -> str:
@@ -108,7 +115,9 @@ def _uncompressed(path: Path) -> BufferedReader | gzip.GzipFile | lzma.LZMAFile:
 
 
 def _csv_rows(path: Path) -> Iterator[FileRow]:
-    csv.field_size_limit(sys.maxsize)  # the default refuses prompts over 128 KiB, which have to be rejected row by row
+    csv.field_size_limit(
+        sys.maxsize
+    )  # the default refuses prompts over 128 KiB, which have to be rejected row by row
     with (
         _opened(path) as file,
         TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="") as text,
@@ -120,7 +129,9 @@ def _csv_rows(path: Path) -> Iterator[FileRow]:
             for number, fields in enumerate(filter(None, records), start=1):
                 yield FileRow(number, _csv_content(header, fields))
         except csv.Error as error:
-            raise SetupError(f"{path}: not parseable CSV at line {records.line_num}: {error}") from error
+            raise SetupError(
+                f"{path}: not parseable CSV at line {records.line_num}: {error}"
+            ) from error
 
 
 def _check_header(path: Path, header: list[str]) -> None:
@@ -131,7 +142,9 @@ def _check_header(path: Path, header: list[str]) -> None:
 
 def _csv_content(header: list[str], fields: list[str]) -> Mapping[str, Any] | Rejection:
     if len(fields) != len(header):
-        return Rejection(DropReason.NOT_AN_OBJECT, f"{len(fields)} fields, but the header has {len(header)}")
+        return Rejection(
+            DropReason.NOT_AN_OBJECT, f"{len(fields)} fields, but the header has {len(header)}"
+        )
     if not all(map(is_text, fields)):
         return Rejection(DropReason.NOT_TEXT, "not valid UTF-8")
     return dict(zip(header, fields, strict=True))
@@ -149,7 +162,9 @@ def _jsonl_content(path: Path, number: int, line: bytes) -> Mapping[str, Any] | 
     try:
         text = line.decode()
     except UnicodeDecodeError as error:
-        return Rejection(DropReason.NOT_TEXT, f"not valid UTF-8: {error.reason} at byte {error.start}")
+        return Rejection(
+            DropReason.NOT_TEXT, f"not valid UTF-8: {error.reason} at byte {error.start}"
+        )
     return _object_or_rejection(_parsed(path, text, f"line {number}"))
 
 
@@ -171,9 +186,16 @@ def _parsed(path: Path, text: str, place: str | None) -> object:
         return json.loads(text)
     except json.JSONDecodeError as error:
         place = place or f"line {error.lineno}"
-        raise SetupError(f"{path}: not parseable JSON at {place}, column {error.colno}: {error.msg}") from error
-    except (ValueError, RecursionError) as error:  # a number or a nesting beyond what the parser takes
-        raise SetupError(f"{path}: not parseable JSON{f' at {place}' if place else ''}: {error}") from error
+        raise SetupError(
+            f"{path}: not parseable JSON at {place}, column {error.colno}: {error.msg}"
+        ) from error
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # a number or a nesting beyond what the parser takes
+        raise SetupError(
+            f"{path}: not parseable JSON{f' at {place}' if place else ''}: {error}"
+        ) from error
 
 
 def _object_or_rejection(value: object) -> Mapping[str, Any] | Rejection:
@@ -183,7 +205,13 @@ def _object_or_rejection(value: object) -> Mapping[str, Any] | Rejection:
 
 
 def _json_kind(value: object) -> str:
-    kinds = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
+    kinds = {
+        dict: "an object",
+        list: "a list",
+        str: "a string",
+        bool: "a boolean",
+        type(None): "null",
+    }
     return kinds.get(type(value), "a number")
 
 

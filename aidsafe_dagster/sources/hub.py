@@ -65,10 +65,14 @@ def download(spec: FileOrDataset, access: HubAccess) -> HubDataset:
         revision = info.sha or spec.revision
         names = _matching(spec, [sibling.rfilename for sibling in info.siblings or ()])
         paths = [
-            api.hf_hub_download(dataset, name, repo_type="dataset", revision=revision, cache_dir=access.cache)
+            api.hf_hub_download(
+                dataset, name, repo_type="dataset", revision=revision, cache_dir=access.cache
+            )
             for name in names
         ]
-    return HubDataset(revision, tuple(HubFile(name, Path(path)) for name, path in zip(names, paths, strict=True)))
+    return HubDataset(
+        revision, tuple(HubFile(name, Path(path)) for name, path in zip(names, paths, strict=True))
+    )
 
 
 def _matching(spec: FileOrDataset, names: Sequence[str]) -> list[str]:
@@ -77,7 +81,9 @@ def _matching(spec: FileOrDataset, names: Sequence[str]) -> list[str]:
     if not chosen:
         wanted = f"matches '{spec.glob}'" if spec.glob else f"is one of {', '.join(SUFFIXES)}"
         there = ", ".join(readable[:10]) or "(none)"
-        raise SetupError(f"{_place(spec)}: no readable file {wanted}. Set 'files' to a glob of these: {there}")
+        raise SetupError(
+            f"{_place(spec)}: no readable file {wanted}. Set 'files' to a glob of these: {there}"
+        )
     return chosen
 
 
@@ -101,7 +107,9 @@ def _advice(spec: FileOrDataset, error: Exception) -> str:
     if isinstance(error, HFValidationError):
         return "not a valid id. Expected '<owner>/<dataset>'"
     if isinstance(error, LocalEntryNotFoundError | HTTPError | ConnectionError):
-        return f"the Hub cannot be reached ({kind}). Check network, endpoint, token and offline mode"
+        return (
+            f"the Hub cannot be reached ({kind}). Check network, endpoint, token and offline mode"
+        )
     return f"the download failed ({kind}). Check the cache folder and the space on its disk"
 
 

@@ -24,12 +24,20 @@ from aidsafe_dagster.sources.source import SourceSpec
 class IngestSettings(Record):
     batch_size: int = Field(default=250, ge=1, description="prompts of a batch at most")
     near_duplicate_threshold: float = Field(
-        default=0.8, ge=0.1, le=1.0, description="Jaccard similarity of word 3-shingles that counts as near duplicate"
+        default=0.8,
+        ge=0.1,
+        le=1.0,
+        description="Jaccard similarity of word 3-shingles that counts as near duplicate",
     )
     cluster_threshold: float = Field(
-        default=0.5, ge=0.1, le=1.0, description="the same similarity, at which prompts are of one cluster"
+        default=0.5,
+        ge=0.1,
+        le=1.0,
+        description="the same similarity, at which prompts are of one cluster",
     )
-    max_prompt_chars: int = Field(default=20_000, ge=1, description="characters of a prompt at most")
+    max_prompt_chars: int = Field(
+        default=20_000, ge=1, description="characters of a prompt at most"
+    )
 
 
 class DroppedPrompt(Record):
@@ -48,7 +56,9 @@ class SourceCounts(Record):
 class Ingestion(Record):
     """What one ingestion adds."""
 
-    batches: Mapping[str, tuple[Prompt, ...]] = Field(description="new prompts by batch, '<source>-0001' …, file order")
+    batches: Mapping[str, tuple[Prompt, ...]] = Field(
+        description="new prompts by batch, '<source>-0001' …, file order"
+    )
     dropped: tuple[DroppedPrompt, ...]
     counts: Mapping[str, SourceCounts] = Field(description="by source")
     revisions: Mapping[str, str] = Field(description="commit read, by source from the Hub")
@@ -85,9 +95,13 @@ def ingest(
     outcomes = _admitted(read, known, settings)
     for source, rows in outcomes.items():
         fresh = [row for row in rows if isinstance(row, Prompt)]
-        batches |= _cut(fresh, source, _first_number(source, known, next_batch_number), settings.batch_size)
+        batches |= _cut(
+            fresh, source, _first_number(source, known, next_batch_number), settings.batch_size
+        )
         counts[source] = _counted(rows)
-    dropped = tuple(row for rows in outcomes.values() for row in rows if isinstance(row, DroppedPrompt))
+    dropped = tuple(
+        row for rows in outcomes.values() for row in rows if isinstance(row, DroppedPrompt)
+    )
     return Ingestion(batches=batches, dropped=dropped, counts=counts, revisions=revisions)
 
 
@@ -105,7 +119,9 @@ def _with_different_names(specs: Iterable[SourceSpec]) -> tuple[SourceSpec, ...]
     sources = tuple(specs)
     repeated = [name for name, times in Counter(spec.name for spec in sources).items() if times > 1]
     if repeated:
-        raise SetupError(f"sources: the name '{repeated[0]}' is used twice; it names batches, so each needs its own")
+        raise SetupError(
+            f"sources: the name '{repeated[0]}' is used twice; it names batches, so each needs its own"
+        )
     return sources
 
 
@@ -119,13 +135,19 @@ def _prompts(
             return
         table = read_file(file.path, left)
         left = None if left is None else left - len(table.rows)
-        columns = settle_columns(spec, table.columns, str(spec.path or file.place)) if table.columns else None
+        columns = (
+            settle_columns(spec, table.columns, str(spec.path or file.place))
+            if table.columns
+            else None
+        )
         for row in table.rows:
             content = _content(row, columns, settings.max_prompt_chars)
             yield _outcome(spec.name, f"{file.place} row {row.number}", content)
 
 
-def _content(row: FileRow, columns: Columns | None, max_prompt_chars: int) -> RowContent | Rejection:
+def _content(
+    row: FileRow, columns: Columns | None, max_prompt_chars: int
+) -> RowContent | Rejection:
     if isinstance(row.content, Rejection):
         return row.content
     if columns is None:
@@ -133,7 +155,9 @@ def _content(row: FileRow, columns: Columns | None, max_prompt_chars: int) -> Ro
     return read_row(columns, row.content, max_prompt_chars)
 
 
-def _outcome(source: str, source_row: str, content: RowContent | Rejection) -> Prompt | DroppedPrompt:
+def _outcome(
+    source: str, source_row: str, content: RowContent | Rejection
+) -> Prompt | DroppedPrompt:
     if isinstance(content, RowContent):
         return Prompt(
             prompt_id=prompt_id(content.prompt),
@@ -144,18 +168,24 @@ def _outcome(source: str, source_row: str, content: RowContent | Rejection) -> P
             licence=content.licence,
             prompt=content.prompt,
         )
-    return DroppedPrompt(source=source, source_row=source_row, reason=content.reason, detail=content.detail)
+    return DroppedPrompt(
+        source=source, source_row=source_row, reason=content.reason, detail=content.detail
+    )
 
 
 def _admitted(
-    read: Mapping[str, Sequence[Prompt | DroppedPrompt]], known: Sequence[Prompt], settings: IngestSettings
+    read: Mapping[str, Sequence[Prompt | DroppedPrompt]],
+    known: Sequence[Prompt],
+    settings: IngestSettings,
 ) -> dict[str, list[Prompt | DroppedPrompt]]:
     """The same rows by source, the prompts among them with their clusters or dropped as duplicates."""
     prompts = [row for rows in read.values() for row in rows if isinstance(row, Prompt)]
     thresholds = Thresholds(settings.near_duplicate_threshold, settings.cluster_threshold)
     admissions = iter(zip(prompts, admit(known, prompts, thresholds), strict=True))
     return {
-        source: [_kept_or_dropped(*next(admissions)) if isinstance(row, Prompt) else row for row in rows]
+        source: [
+            _kept_or_dropped(*next(admissions)) if isinstance(row, Prompt) else row for row in rows
+        ]
         for source, rows in read.items()
     }
 
@@ -173,7 +203,9 @@ def _kept_or_dropped(prompt: Prompt, admission: Admission) -> Prompt | DroppedPr
 
 def _counted(rows: Sequence[Prompt | DroppedPrompt]) -> SourceCounts:
     reasons = Counter(str(row.reason) for row in rows if isinstance(row, DroppedPrompt))
-    return SourceCounts(read=len(rows), kept=len(rows) - reasons.total(), dropped=dict(sorted(reasons.items())))
+    return SourceCounts(
+        read=len(rows), kept=len(rows) - reasons.total(), dropped=dict(sorted(reasons.items()))
+    )
 
 
 def _of_what(duplicate: Duplicate) -> str:
@@ -182,16 +214,26 @@ def _of_what(duplicate: Duplicate) -> str:
 
 
 def _first_number(
-    source: str, known: Sequence[Prompt], next_batch_number: Callable[[str], int] | Mapping[str, int]
+    source: str,
+    known: Sequence[Prompt],
+    next_batch_number: Callable[[str], int] | Mapping[str, int],
 ) -> int:
     """Never a number that a known prompt's batch has, whatever the caller says: batches that exist do not change."""
-    given = next_batch_number(source) if callable(next_batch_number) else next_batch_number.get(source, 1)
+    given = (
+        next_batch_number(source)
+        if callable(next_batch_number)
+        else next_batch_number.get(source, 1)
+    )
     return max(given, next_batch_numbers(prompt.batch for prompt in known).get(source, 1))
 
 
-def _cut(prompts: Sequence[Prompt], source: str, number: int, size: int) -> dict[str, tuple[Prompt, ...]]:
+def _cut(
+    prompts: Sequence[Prompt], source: str, number: int, size: int
+) -> dict[str, tuple[Prompt, ...]]:
     batches: dict[str, tuple[Prompt, ...]] = {}
     for start in range(0, len(prompts), size):
         batch = f"{source}-{number + start // size:04d}"
-        batches[batch] = tuple(p.model_copy(update={"batch": batch}) for p in prompts[start : start + size])
+        batches[batch] = tuple(
+            p.model_copy(update={"batch": batch}) for p in prompts[start : start + size]
+        )
     return batches

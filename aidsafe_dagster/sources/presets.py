@@ -38,15 +38,25 @@ PRESETS = {
 EVALUATION_PRESETS = {
     "xstest": Preset(licence="cc-by-4.0", prompt="prompt", hub="Paul/XSTest", files="*.csv"),
     # Gated, as is HarmBench: accept the terms on the Hub once, and have a token.
-    "strongreject": Preset(licence="mit", prompt="prompt", hub="walledai/StrongREJECT", files="data/*.parquet"),
+    "strongreject": Preset(
+        licence="mit", prompt="prompt", hub="walledai/StrongREJECT", files="data/*.parquet"
+    ),
     # Its three parts: standard, contextual, copyright.
-    "harmbench": Preset(licence="mit", prompt="prompt", hub="walledai/HarmBench", files="*.parquet"),
+    "harmbench": Preset(
+        licence="mit", prompt="prompt", hub="walledai/HarmBench", files="*.parquet"
+    ),
     # The harmful behaviours and their benign counterparts.
     "jailbreakbench": Preset(
-        licence="mit", prompt="Goal", hub="JailbreakBench/JBB-Behaviors", files="data/*-behaviors.csv"
+        licence="mit",
+        prompt="Goal",
+        hub="JailbreakBench/JBB-Behaviors",
+        files="data/*-behaviors.csv",
     ),
     "beavertails_evaluation": Preset(
-        licence="cc-by-nc-4.0", prompt="prompt", hub="PKU-Alignment/BeaverTails-Evaluation", files="v1/test.jsonl*"
+        licence="cc-by-nc-4.0",
+        prompt="prompt",
+        hub="PKU-Alignment/BeaverTails-Evaluation",
+        files="v1/test.jsonl*",
     ),
 }
 """Evaluation sets that nothing may be trained on. What is read is their prompts alone."""

@@ -23,7 +23,9 @@ class Pair(NamedTuple):
     """0 to 1."""
 
 
-def jaccard_pairs(left: Iterable[Shingles], right: Iterable[Shingles], threshold: float) -> Iterator[Pair]:
+def jaccard_pairs(
+    left: Iterable[Shingles], right: Iterable[Shingles], threshold: float
+) -> Iterator[Pair]:
     """Pairs whose Jaccard similarity is at least `threshold` (above 0), by `left`."""
     ours, theirs = _counts(left, right)
     if not ours.nnz or not theirs.nnz:
@@ -71,11 +73,15 @@ def _counts(*lists: Iterable[Collection[Hashable]]) -> list[Any]:
     from scipy.sparse import csr_array  # noqa: PLC0415 - needed only here
 
     hashed = [_hashed(texts) for texts in lists]
-    names, columns = np.unique(np.concatenate([hashes for hashes, _ in hashed]), return_inverse=True)
+    names, columns = np.unique(
+        np.concatenate([hashes for hashes, _ in hashed]), return_inverse=True
+    )
     matrices, start = [], 0
     for hashes, ends in hashed:
         indices = columns[start : start + len(hashes)].astype(np.int32)
-        matrix = csr_array((np.ones(len(indices)), indices, ends), shape=(len(ends) - 1, len(names)))
+        matrix = csr_array(
+            (np.ones(len(indices)), indices, ends), shape=(len(ends) - 1, len(names))
+        )
         matrix.sum_duplicates()
         matrices.append(matrix)
         start += len(hashes)
@@ -99,9 +105,13 @@ def _products(left: Any, right: Any) -> Iterator[tuple[NDArray[Any], NDArray[Any
         yield block.row + start, block.col, block.data
 
 
-def _above(rows: NDArray[Any], columns: NDArray[Any], similarity: NDArray[Any], threshold: float) -> Iterator[Pair]:
+def _above(
+    rows: NDArray[Any], columns: NDArray[Any], similarity: NDArray[Any], threshold: float
+) -> Iterator[Pair]:
     chosen = similarity >= threshold
-    yield from map(Pair, rows[chosen].tolist(), columns[chosen].tolist(), similarity[chosen].tolist())
+    yield from map(
+        Pair, rows[chosen].tolist(), columns[chosen].tolist(), similarity[chosen].tolist()
+    )
 
 
 def _unit(vectors: NDArray[Any]) -> NDArray[Any]:

@@ -39,10 +39,18 @@ class FileOrDataset(Record):
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]{0,39}$")]
     path: Path | None = None
-    hub: Name | None = Field(default=None, description="id of a dataset repository on the Hub, '<owner>/<dataset>'")
-    preset: Name | None = Field(default=None, description="a known shape; an unknown one is told the valid ones")
-    revision: Name = Field(default="main", description="branch, tag or commit on the Hub; the commit is recorded")
-    files: Name | None = Field(default=None, description="glob of the files in the Hub dataset; default: all")
+    hub: Name | None = Field(
+        default=None, description="id of a dataset repository on the Hub, '<owner>/<dataset>'"
+    )
+    preset: Name | None = Field(
+        default=None, description="a known shape; an unknown one is told the valid ones"
+    )
+    revision: Name = Field(
+        default="main", description="branch, tag or commit on the Hub; the commit is recorded"
+    )
+    files: Name | None = Field(
+        default=None, description="glob of the files in the Hub dataset; default: all"
+    )
     limit: int | None = Field(default=None, ge=1, description="rows to read at most, good or bad")
 
     @field_validator("preset")
@@ -55,7 +63,9 @@ class FileOrDataset(Record):
     @model_validator(mode="after")
     def _has_one_origin(self) -> Self:
         if self.path and self.hub:
-            raise ValueError("give either 'path' (a file) or 'hub' (a dataset on the Hub), not both")
+            raise ValueError(
+                "give either 'path' (a file) or 'hub' (a dataset on the Hub), not both"
+            )
         if not self.path and not self.dataset:
             raise ValueError("give 'path' (a file) or 'hub' (a dataset on the Hub)")
         if self.path and (self.files or self.revision != "main"):
@@ -67,7 +77,9 @@ class FileOrDataset(Record):
 
     def within(self, folder: Path) -> Self:
         """The same with an absolute path, where it is relative to this folder."""
-        return self.model_copy(update={"path": folder / self.path.expanduser()}) if self.path else self
+        return (
+            self.model_copy(update={"path": folder / self.path.expanduser()}) if self.path else self
+        )
 
     @property
     def shape(self) -> Preset | None:
@@ -91,7 +103,9 @@ class SourceSpec(FileOrDataset):
     presets: ClassVar[Mapping[str, Preset]] = PRESETS
 
     columns: ColumnMapping = ColumnMapping()
-    licence: Name | None = Field(default=None, description="licence of all rows, unless a licence column is mapped")
+    licence: Name | None = Field(
+        default=None, description="licence of all rows, unless a licence column is mapped"
+    )
 
 
 def bundled_sources() -> tuple[SourceSpec, ...]:

@@ -19,5 +19,10 @@ _WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
 def words(text: str) -> Words:
     decomposed = unicodedata.normalize("NFKD", text)
     visible = "".join(sign for sign in decomposed if unicodedata.category(sign) not in _INVISIBLE)
-    plain = unicodedata.normalize("NFC", visible).casefold().translate(_APOSTROPHES).translate(_LOOKALIKES)
+    plain = (
+        unicodedata.normalize("NFC", visible)
+        .casefold()
+        .translate(_APOSTROPHES)
+        .translate(_LOOKALIKES)
+    )
     return tuple(_WORD.findall(plain))

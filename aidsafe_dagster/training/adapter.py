@@ -19,7 +19,14 @@ from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.training.card import card
 from aidsafe_dagster.training.curves import FILE as CURVES
 from aidsafe_dagster.training.data import SPLITS, TrainingSet
-from aidsafe_dagster.training.lineage import FILE, Lineage, base_revision, hash_of, lineage_key, read_lineage
+from aidsafe_dagster.training.lineage import (
+    FILE,
+    Lineage,
+    base_revision,
+    hash_of,
+    lineage_key,
+    read_lineage,
+)
 from aidsafe_dagster.training.run import run_script
 from aidsafe_dagster.training.settings import Method, TrainingSettings
 
@@ -49,7 +56,9 @@ class _Task:
 
     @property
     def key(self) -> str:
-        return lineage_key(self.settings, self.method, self.data.version, self.base, self.from_adapter)
+        return lineage_key(
+            self.settings, self.method, self.data.version, self.base, self.from_adapter
+        )
 
     @property
     def from_adapter(self) -> str:
@@ -83,11 +92,17 @@ def make_adapter(
     """
     _require(method, settings, data)
     base = base_revision(settings)
-    start = _sft_adapter(home, settings, data.version, base) if method == "dpo" and settings.dpo.from_sft else None
+    start = (
+        _sft_adapter(home, settings, data.version, base)
+        if method == "dpo" and settings.dpo.from_sft
+        else None
+    )
     task = _Task(method, settings, data, home, base, start)
     found = read_lineage(task.folder)
     if found and found.key == task.key and not force:
-        log(f"{task.folder} has this adapter already: nothing to train (`force` in the configuration trains it again)")
+        log(
+            f"{task.folder} has this adapter already: nothing to train (`force` in the configuration trains it again)"
+        )
         return Adapter(task.folder, found, reused=True)
     with _alone(task.work):
         started = time.monotonic()
@@ -99,7 +114,9 @@ def make_adapter(
 
 def _require(method: Method, settings: TrainingSettings, data: TrainingSet) -> None:
     if not settings.model:
-        raise SetupError("training.model: the base model to train is required (a folder, or its name on the Hub)")
+        raise SetupError(
+            "training.model: the base model to train is required (a folder, or its name on the Hub)"
+        )
     if not data.rows[f"{method}_train"]:
         raise SetupError(
             f"there is nothing to train on: no {method} row is in the train split (batches taken: {len(data.batches)})"

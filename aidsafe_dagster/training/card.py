@@ -30,12 +30,18 @@ def card(lineage: Lineage) -> str:
         f"> **{SIMULATED}**" if lineage.simulated else "",
         "A LoRA adapter, trained with TRL on policy-embedded chains of thought and responses (AIDSAFE, arXiv "
         "2505.21784). `lineage.json` has the batches, the settings and the versions of the libraries.",
-        _table("", {"base model": lineage.base_model, "revision": lineage.base_revision or "default"} | made),
+        _table(
+            "",
+            {"base model": lineage.base_model, "revision": lineage.base_revision or "default"}
+            | made,
+        ),
         _table("licence of the prompts", lineage.licences),
         "```python\nfrom peft import AutoPeftModelForCausalLM\n\n"
         'model = AutoPeftModelForCausalLM.from_pretrained("this folder")\n```',
     ]
-    front = "\n".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in head.items())
+    front = "\n".join(
+        f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in head.items()
+    )
     return f"---\n{front}\n---\n\n" + "\n\n".join(part for part in told if part) + "\n"
 
 

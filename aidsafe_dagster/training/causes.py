@@ -36,8 +36,14 @@ _CAUSES = (
         r"Target modules .* not found|No modules were targeted|adapter to `lm_head`",
         "training.lora.target_modules names no layer of this model that can be adapted",
     ),
-    (r"No CUDA GPUs are available|NVIDIA driver|no kernel image", "the GPU cannot be used; see the log's last lines"),
-    (r"No space left on device", "the disk is full; checkpoints are written below the folder of the setting `home`"),
+    (
+        r"No CUDA GPUs are available|NVIDIA driver|no kernel image",
+        "the GPU cannot be used; see the log's last lines",
+    ),
+    (
+        r"No space left on device",
+        "the disk is full; checkpoints are written below the folder of the setting `home`",
+    ),
 )
 
 

@@ -12,7 +12,9 @@ FILE = "metrics.jsonl"
 def read_curves(folder: Path) -> Mapping[str, Curve]:
     """The curve of `loss`, `eval_loss`, `learning_rate` and whatever else the trainer logs; none without a file."""
     file = folder / FILE
-    lines = [json.loads(line) for line in file.read_text("utf-8").splitlines()] if file.exists() else []
+    lines = (
+        [json.loads(line) for line in file.read_text("utf-8").splitlines()] if file.exists() else []
+    )
     found: dict[str, list[tuple[int, float]]] = {}
     for line in lines:
         for name in line.keys() - {"step"}:

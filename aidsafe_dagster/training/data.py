@@ -15,14 +15,17 @@ from pathlib import Path
 
 import polars as pl
 
-from aidsafe_dagster.lake import Lake
+from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.lake.tables import schema_of
 from aidsafe_dagster.recipe.general_mix import MixRow, select_general
 from aidsafe_dagster.recipe.records import FineTuneRow, Stage
-from aidsafe_dagster.tables import schema_of
 from aidsafe_dagster.training.settings import Method
 
 SPLITS = ("train", "validation", "test")
-_COLUMNS: Mapping[Method, tuple[str, ...]] = {"sft": ("messages",), "dpo": ("prompt", "chosen", "rejected")}
+_COLUMNS: Mapping[Method, tuple[str, ...]] = {
+    "sft": ("messages",),
+    "dpo": ("prompt", "chosen", "rejected"),
+}
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,9 @@ class TrainingSet:
         return self.folder / f"{method}_{split}.parquet"
 
 
-def dataset_version(lake: Lake, batches: Sequence[str] | None = None, general_ratio: float | None = None) -> str:
+def dataset_version(
+    lake: Lake, batches: Sequence[str] | None = None, general_ratio: float | None = None
+) -> str:
     """Short hash over the fingerprints of the fine-tune rows, of some batches or of all, and over the general mix."""
     keys = lake.batches(Stage.FINE_TUNE_SPLITS) if batches is None else batches
     prints = sorted(lake.fingerprint(Stage.FINE_TUNE_SPLITS, batch) for batch in keys)
@@ -71,15 +76,21 @@ def write_training_set(
     found = TrainingSet(
         version=version,
         folder=home / "training" / version,
-        batches={batch: lake.fingerprint(Stage.FINE_TUNE_SPLITS, batch) for batch in sorted(batches)},
-        rows={f"{kind}_{split}": of(rows, kind, split).height for kind in _COLUMNS for split in SPLITS},
+        batches={
+            batch: lake.fingerprint(Stage.FINE_TUNE_SPLITS, batch) for batch in sorted(batches)
+        },
+        rows={
+            f"{kind}_{split}": of(rows, kind, split).height for kind in _COLUMNS for split in SPLITS
+        },
         licences=dict(sorted(Counter(rows["licence"].to_list()).items())),
         simulated=bool(rows["simulated"].any()),
     )
     found.folder.mkdir(parents=True, exist_ok=True)
     for kind, columns in _COLUMNS.items():
         for split in SPLITS:
-            of(rows, kind, split).select(*columns, "prompt_id").write_parquet(found.file(kind, split))
+            of(rows, kind, split).select(*columns, "prompt_id").write_parquet(
+                found.file(kind, split)
+            )
     return found
 
 

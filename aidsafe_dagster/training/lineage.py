@@ -36,7 +36,9 @@ class Lineage(Record):
     seconds: float
 
 
-def lineage_key(settings: TrainingSettings, method: Method, version: str, base: str, from_adapter: str) -> str:
+def lineage_key(
+    settings: TrainingSettings, method: Method, version: str, base: str, from_adapter: str
+) -> str:
     what = [settings.recipe(method), version, base, from_adapter]
     return hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=8).hexdigest()
 

@@ -28,7 +28,11 @@ _TAIL = 20
 
 
 def run_script(
-    method: Method, settings: TrainingSettings, config: Mapping[str, Any], work: Path, log: Callable[[str], None]
+    method: Method,
+    settings: TrainingSettings,
+    config: Mapping[str, Any],
+    work: Path,
+    log: Callable[[str], None],
 ) -> dict[str, Any]:
     """Trains as `config` says, in the folder `work`; what the script prints goes to `log` line by line.
 
@@ -53,7 +57,15 @@ def run_script(
 def _run(method: Method, settings: TrainingSettings, work: Path, log: Callable[[str], None]) -> int:
     python = settings.python or sys.executable
     # -E: this process's PYTHONPATH is not the other environment's; -W: notices to the authors of libraries
-    command = [python, "-E", "-u", "-W", "ignore", str(_SCRIPTS / f"{method}.py"), str(work / "config.json")]
+    command = [
+        python,
+        "-E",
+        "-u",
+        "-W",
+        "ignore",
+        str(_SCRIPTS / f"{method}.py"),
+        str(work / "config.json"),
+    ]
     try:
         process = subprocess.Popen(  # noqa: S603 - the interpreter is the user's, the script ours
             [*command, str(os.getpid())],
@@ -76,7 +88,9 @@ def _run(method: Method, settings: TrainingSettings, work: Path, log: Callable[[
             raise
 
 
-def _relay(process: subprocess.Popen[str], write: Callable[[str], Any], log: Callable[[str], None]) -> None:
+def _relay(
+    process: subprocess.Popen[str], write: Callable[[str], Any], log: Callable[[str], None]
+) -> None:
     assert process.stdout is not None
     for line in process.stdout:
         shown = without_secrets(line.rstrip())

@@ -87,11 +87,22 @@ class TrainingSettings(Record):
     def recipe(self, method: Method) -> dict[str, Any]:
         """What makes one adapter another, but for the data: the base model and all that bears on the weights."""
         steps = self.dpo if method == "dpo" else self.sft
-        shared = {"model", "revision", "quantize", "precision", "gradient_checkpointing", "max_length", "seed", "lora"}
+        shared = {
+            "model",
+            "revision",
+            "quantize",
+            "precision",
+            "gradient_checkpointing",
+            "max_length",
+            "seed",
+            "lora",
+        }
         return {
             "method": method,
             **self.model_dump(mode="json", include=shared),
-            "steps": steps.model_dump(mode="json", exclude={"log_every", "eval_every", "save_every"}),
+            "steps": steps.model_dump(
+                mode="json", exclude={"log_every", "eval_every", "save_every"}
+            ),
         }
 
     def within(self, folder: Path) -> "TrainingSettings":

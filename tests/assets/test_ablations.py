@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 import sqlalchemy as sa
 
-from aidsafe_dagster.runs import BatchRun, run_job
+from aidsafe_dagster.cli.local_runs import BatchRun, run_job
 from tests.site import Site, a_site, prompts_file, some_prompts
 
 SAMPLE = 8
@@ -35,7 +35,9 @@ def _rounds_replay_the_earlier_ones(site: Site) -> None:
     assert 0 < cost["0 rounds"]["calls_made"] <= 4 * SAMPLE
     assert _journaled(site) - before == run.shown["calls_made"].value
     assert _ablate(site, "ablate_rounds").shown["calls_made"].value == 0
-    tokens = {line["variant"]: float(line["cot_tokens"].split(" ")[0]) for line in _table(run, "cost")}
+    tokens = {
+        line["variant"]: float(line["cot_tokens"].split(" ")[0]) for line in _table(run, "cost")
+    }
     assert tokens["0 rounds"] < tokens["3 rounds"]
 
 
@@ -43,7 +45,10 @@ def _the_refiner_is_measured_without_a_call(site: Site) -> None:
     run = _ablate(site, "ablate_refiner")
     assert run.shown["calls_made"].value == 0
     rows = pl.read_parquet(run.shown["path"].value)
-    means = {name: rows.filter(pl.col("variant") == name)["cot_tokens"].mean() for name in rows["variant"].unique()}
+    means = {
+        name: rows.filter(pl.col("variant") == name)["cot_tokens"].mean()
+        for name in rows["variant"].unique()
+    }
     assert means["with refiner"] < means["without refiner"]  # type: ignore[operator]
     verdicts = {line["fault"]: line for line in _table(run, "verdicts_on_planted_thoughts")}
     assert verdicts["any of these"]["planted"] > 0
@@ -56,7 +61,10 @@ def _the_refiner_is_measured_without_a_call(site: Site) -> None:
 def _the_baseline_is_measured_without_a_call(site: Site) -> None:
     run = _ablate(site, "ablate_deliberation")
     assert run.shown["calls_made"].value == 0
-    assert [line["variant"] for line in _table(run, "quality")] == ["single LLM", "deliberated and refined"]
+    assert [line["variant"] for line in _table(run, "quality")] == [
+        "single LLM",
+        "deliberated and refined",
+    ]
 
 
 def _a_round_table_hears_all_agents_in_each_round(site: Site) -> None:
@@ -70,14 +78,21 @@ def _a_round_table_hears_all_agents_in_each_round(site: Site) -> None:
 
 def _a_larger_sample_holds_the_smaller_one(site: Site) -> None:
     small, large = (
-        set(pl.read_parquet(_ablate(site, "ablate_refiner", sample=n).shown["path"].value)["prompt_id"]) for n in (3, 6)
+        set(
+            pl.read_parquet(_ablate(site, "ablate_refiner", sample=n).shown["path"].value)[
+                "prompt_id"
+            ]
+        )
+        for n in (3, 6)
     )
     assert small < large
 
 
 def _what_is_wrong_is_said(site: Site) -> None:
     assert "name at least one variant" in _ablate(site, "ablate_models", success=False).error
-    nobody = _ablate(site, "ablate_models", success=False, variants={"small": {"refinr": {"model": "m"}}}).error
+    nobody = _ablate(
+        site, "ablate_models", success=False, variants={"small": {"refinr": {"model": "m"}}}
+    ).error
     assert "refinr" in nobody
     assert "refiner" in nobody
     nowhere = _ablate(site, "ablate_rounds", success=False, batches=["mine-0009"]).error
@@ -93,9 +108,13 @@ def _backfilled(site: Site) -> None:
 
 def _ablate(site: Site, job: str, *, success: bool = True, **config: Any) -> BatchRun:
     asset = job.replace("ablate_", "ablation_")
-    run = run_job(site.instance, job, config={"ops": {asset: {"config": {"sample": SAMPLE} | config}}})
+    run = run_job(
+        site.instance, job, config={"ops": {asset: {"config": {"sample": SAMPLE} | config}}}
+    )
     assert run.success is success, run.error
-    return BatchRun(run.batch, run.run_id, run.success, run.error, _shown(site, asset) if success else {})
+    return BatchRun(
+        run.batch, run.run_id, run.success, run.error, _shown(site, asset) if success else {}
+    )
 
 
 def _shown(site: Site, asset: str) -> dict[str, Any]:

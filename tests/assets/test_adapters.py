@@ -8,9 +8,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from aidsafe_dagster.runs import BatchRun, run_job
+from aidsafe_dagster.cli.local_runs import BatchRun, run_job
+from aidsafe_dagster.cli.train import train
 from aidsafe_dagster.training.lineage import read_lineage
-from aidsafe_dagster.training_command import train
 from tests.site import Site
 from tests.training.sites import a_training_site, put, put_checked, some_rows
 
@@ -27,7 +27,9 @@ def shown(site: Site, asset: str) -> dict[str, Any]:
     return {key: value.value for key, value in event.asset_materialization.metadata.items()}
 
 
-def test_both_adapters_are_trained_on_all_batches_and_show_what_became_of_it(tmp_path: Path) -> None:
+def test_both_adapters_are_trained_on_all_batches_and_show_what_became_of_it(
+    tmp_path: Path,
+) -> None:
     with a_training_site(tmp_path) as site:
         put_checked(site, "a-0001", some_rows(5))
         put_checked(site, "b-0001", some_rows(5, "q"))
@@ -68,7 +70,9 @@ def test_simulated_rows_are_refused(tmp_path: Path) -> None:
         put_checked(site, "a-0001", some_rows(5, simulated=True))
         run = trained(site)
         assert not run.success
-        assert "batches: 0 taken, 0 left out for a closed gate, 1 left out as simulated" in run.error
+        assert (
+            "batches: 0 taken, 0 left out for a closed gate, 1 left out as simulated" in run.error
+        )
         assert "training.allow_simulated = true" in run.error
 
 
@@ -112,7 +116,10 @@ def test_progress_is_in_the_run_s_log(tmp_path: Path) -> None:
         put_checked(site, "a-0001", some_rows(5))
         run = trained(site)
         told = [entry.user_message for entry in site.instance.all_logs(run.run_id)]
-        assert any(line.startswith("sft: 3 rows to train on; batches: 1 taken, 0 left out") for line in told)
+        assert any(
+            line.startswith("sft: 3 rows to train on; batches: 1 taken, 0 left out")
+            for line in told
+        )
         assert "dpo: stand-in for dpo.py with a-model" in told
 
 
@@ -124,7 +131,11 @@ def test_the_assets_come_after_the_splits_and_say_what_they_are(asset: str) -> N
     node = graph.get(dg.AssetKey(asset))
     assert dg.AssetKey("fine_tune_splits") in node.parent_keys
     assert node.description
-    assert (node.group_name, node.owners, node.partitions_def) == ("training", ["team:alignment"], None)
+    assert (node.group_name, node.owners, node.partitions_def) == (
+        "training",
+        ["team:alignment"],
+        None,
+    )
     assert dg.AssetKey("sft_adapter") in graph.get(dg.AssetKey("dpo_adapter")).parent_keys
 
 
@@ -143,13 +154,18 @@ def test_the_command_line_trains_both_and_prints_losses_and_folders(
         first = command()
         assert first.exit_code == 0, first.output
         assert first.output.count("2.25") == 2
-        assert f"dpo_adapter: {Path(shown(site, 'dpo_adapter')['path']).relative_to(tmp_path)}" in first.output
+        assert (
+            f"dpo_adapter: {Path(shown(site, 'dpo_adapter')['path']).relative_to(tmp_path)}"
+            in first.output
+        )
         assert "simulated by rule" in first.output.replace("\n", " ")
         assert "yes" in command().output
         assert "yes" not in command("--force").output
 
 
-def test_the_command_line_shows_what_was_made_before_it_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_line_shows_what_was_made_before_it_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with a_training_site(tmp_path) as site:
         monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
         put_checked(site, "a-0001", [row for row in some_rows(5) if row.kind == "sft"])

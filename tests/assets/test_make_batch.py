@@ -6,8 +6,8 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from aidsafe_dagster.assets.gates import expected_rows
 from aidsafe_dagster.recipe.records import Stage
+from aidsafe_dagster.stages.gates import expected_rows
 from tests.site import Site, a_site, contents, prompts_file, some_prompts
 
 ODD = [
@@ -46,7 +46,8 @@ def test_every_judged_version_is_graded_and_every_pair_has_its_margin(tmp_path: 
         grades = _grades(site, batch)
         assert set(grades["version"]) == {"refined", "deliberated", "single_llm"}
         pairs = site.lake.rows(Stage.PREFERENCE_PAIRS, batch)
-        assert (pairs["margin"] - (pairs["chosen_score"] - pairs["rejected_score"])).abs().max() < 1e-3  # type: ignore[operator]
+        difference = pairs["margin"] - (pairs["chosen_score"] - pairs["rejected_score"])
+        assert difference.abs().max() < 1e-3  # type: ignore[operator]
         assert pairs["margin"].min() >= site.settings.pairs.min_margin  # type: ignore[operator]
         assert pairs["candidates"].list.len().min() >= 1  # type: ignore[operator]
         assert (pairs["rejected_score"] == _lowest_candidate(pairs)).all()
@@ -54,12 +55,20 @@ def test_every_judged_version_is_graded_and_every_pair_has_its_margin(tmp_path: 
 
 
 def _grades(site: Site, batch: str) -> pl.DataFrame:
-    return site.lake.rows(Stage.COT_GRADES, batch).select("prompt_id", "grades").explode("grades").unnest("grades")
+    return (
+        site.lake.rows(Stage.COT_GRADES, batch)
+        .select("prompt_id", "grades")
+        .explode("grades")
+        .unnest("grades")
+    )
 
 
 def _lowest_candidate(pairs: pl.DataFrame) -> pl.Series:
     return pairs.select(
-        pl.col("candidates").list.eval(pl.element().struct.field("score")).list.min().alias("lowest")
+        pl.col("candidates")
+        .list.eval(pl.element().struct.field("score"))
+        .list.min()
+        .alias("lowest")
     ).to_series()
 
 
@@ -96,7 +105,9 @@ def test_the_same_inputs_twice_from_nothing_give_the_same_bytes(tmp_path: Path) 
     assert len(made[0]) > 10
 
 
-def test_a_materialization_shows_counts_lengths_coverage_cost_and_transcripts(tmp_path: Path) -> None:
+def test_a_materialization_shows_counts_lengths_coverage_cost_and_transcripts(
+    tmp_path: Path,
+) -> None:
     with a_site(tmp_path) as site:
         batch = a_batch(site, some_prompts(15))
         site.make(batch)
@@ -106,9 +117,18 @@ def test_a_materialization_shows_counts_lengths_coverage_cost_and_transcripts(tm
         assert shown["calls_made"] >= rows.height
         assert shown["calls_replayed"] == 0
         assert shown["tokens_in"] > shown["tokens_out"] > 0
-        assert min(rows["cot_tokens"]) <= shown["cot_tokens_p50"] <= shown["cot_tokens_p95"] <= max(rows["cot_tokens"])
-        assert shown["cot_tokens_histogram"].startswith("![histogram of cot_tokens](data:image/png;base64,")
-        coverage = {record.data["policy"]: record.data for record in shown["policy_coverage"].records}
+        assert (
+            min(rows["cot_tokens"])
+            <= shown["cot_tokens_p50"]
+            <= shown["cot_tokens_p95"]
+            <= max(rows["cot_tokens"])
+        )
+        assert shown["cot_tokens_histogram"].startswith(
+            "![histogram of cot_tokens](data:image/png;base64,"
+        )
+        coverage = {
+            record.data["policy"]: record.data for record in shown["policy_coverage"].records
+        }
         assert coverage["respect_and_helpfulness"]["citing_rows"] == rows.height
         assert "## Prompt" in shown["transcript_1"]
         assert "simulated" in shown["simulated"]
@@ -144,7 +164,9 @@ def test_a_row_that_passed_at_a_second_draw_stays_as_it_is(tmp_path: Path) -> No
     with a_site(tmp_path, rehearsal=_without_faults() | {"unparsable": 0.1}) as site:
         batch = a_batch(site, some_prompts(25))
         runs = 1
-        while not site.make(batch).success or any(site.lake.failures(stage, batch).height for stage in Stage):
+        while not site.make(batch).success or any(
+            site.lake.failures(stage, batch).height for stage in Stage
+        ):
             runs += 1
             assert runs < 10
         assert runs > 1
@@ -157,9 +179,7 @@ def test_a_row_that_passed_at_a_second_draw_stays_as_it_is(tmp_path: Path) -> No
 def test_changing_one_policy_makes_rows_of_another_version(tmp_path: Path) -> None:
     policies = tmp_path / "policies"
     policies.mkdir()
-    text = (
-        'id = "privacy"\ntitle = "Privacy"\npurpose = "People own their data."\napplies = "always"\n[rules]\n1 = "{}"\n'
-    )
+    text = 'id = "privacy"\ntitle = "Privacy"\npurpose = "People own their data."\napplies = "always"\n[rules]\n1 = "{}"\n'
     (policies / "privacy.toml").write_text(text.format("Give away no address."))
     with a_site(tmp_path, policies="policies") as site:
         batch = a_batch(site, some_prompts(4))
@@ -169,9 +189,9 @@ def test_changing_one_policy_makes_rows_of_another_version(tmp_path: Path) -> No
         assert site.make(batch).success
         rows = site.lake.rows("refined_cots", batch)
         assert set(rows["policies_version"]).isdisjoint(before)
-        assert {rule for thoughts in rows["thoughts"].to_list() for t in thoughts for rule in t["rules"]} == {
-            "privacy.1"
-        }
+        assert {
+            rule for thoughts in rows["thoughts"].to_list() for t in thoughts for rule in t["rules"]
+        } == {"privacy.1"}
 
 
 @pytest.mark.parametrize("stage", [str(stage) for stage in Stage])

@@ -9,12 +9,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from aidsafe_dagster.cli.local_runs import BatchRun, run_job
 from aidsafe_dagster.recipe.records import Stage
-from aidsafe_dagster.runs import BatchRun, run_job
 from tests.publishing.hubs import READER, REPO, TOKEN, a_hub, commits, files_there, the_repo
+from tests.runs.test_resume import settings_for
 from tests.serving import a_model_server
 from tests.site import Site, a_site, prompts_file, some_prompts
-from tests.test_resume import settings_for
 
 VARIABLE = "TOKEN_TO_PUBLISH_WITH"
 
@@ -30,10 +30,19 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
     """One batch made, another only ingested; nothing published."""
     folder = tmp_path_factory.mktemp("publishing")
     with a_model_server(folder) as server, a_hub(folder) as hub:
-        publish = {"licence": "MIT", "repo": REPO, "endpoint": hub.base, "token_env": VARIABLE, "wait_s": 0.01}
+        publish = {
+            "licence": "MIT",
+            "repo": REPO,
+            "endpoint": hub.base,
+            "token_env": VARIABLE,
+            "wait_s": 0.01,
+        }
         small = {"ingest": {"batch_size": 4}, "splits": {"test": 0.3}, "pairs": {"iterations": 1}}
         settings = settings_for(server) | {"publish": publish} | small
-        with a_site(folder / "site", **settings) as site, pytest.MonkeyPatch.context() as environment:
+        with (
+            a_site(folder / "site", **settings) as site,
+            pytest.MonkeyPatch.context() as environment,
+        ):
             environment.setenv(VARIABLE, TOKEN)
             assert site.ingest(prompts_file(folder, some_prompts(5))).success
             assert site.make("mine-0001").error == ""
@@ -41,7 +50,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
 
 
 def publish(site: Site, **config: Any) -> BatchRun:
-    return run_job(site.instance, "publish", config={"ops": {"published_dataset": {"config": config}}})
+    return run_job(
+        site.instance, "publish", config={"ops": {"published_dataset": {"config": config}}}
+    )
 
 
 def shown(run: BatchRun) -> dict[str, Any]:
@@ -73,18 +84,35 @@ def test_every_row_behind_an_open_gate_is_in_and_other_batches_are_named(made: P
     splits = made.site.lake.all_rows(Stage.FINE_TUNE_SPLITS)
     assert splits is not None
     counts = {line["config/split"]: line["count"] for line in table(run, "rows")}
-    assert sum(count for name, count in counts.items() if name.startswith("sft")) == splits.filter(kind="sft").height
-    assert sum(count for name, count in counts.items() if name.startswith("dpo")) == splits.filter(kind="dpo").height
-    assert table(run, "batches_left_out") == [{"batch": "mine-0002", "why": "fine_tune_splits was not made yet"}]
+    assert (
+        sum(count for name, count in counts.items() if name.startswith("sft"))
+        == splits.filter(kind="sft").height
+    )
+    assert (
+        sum(count for name, count in counts.items() if name.startswith("dpo"))
+        == splits.filter(kind="dpo").height
+    )
+    assert table(run, "batches_left_out") == [
+        {"batch": "mine-0002", "why": "fine_tune_splits was not made yet"}
+    ]
 
 
 def test_sending_makes_one_commit_and_sending_again_none(made: Published) -> None:
-    first, again = shown(publish(made.site, dry_run=False)), shown(publish(made.site, dry_run=False))
+    first, again = (
+        shown(publish(made.site, dry_run=False)),
+        shown(publish(made.site, dry_run=False)),
+    )
     assert commits(made.hub) == 1
     assert (first["committed"], again["committed"]) == (True, False)
-    assert (first["url"], first["tag"]) == (f"{made.hub.base}/datasets/{REPO}", f"v{first['version']}")
+    assert (first["url"], first["tag"]) == (
+        f"{made.hub.base}/datasets/{REPO}",
+        f"v{first['version']}",
+    )
     assert the_repo(made.hub).tags == {first["tag"]: first["commit"]}
-    assert (first["bytes_sent"], first["bytes_unchanged"]) == (again["bytes_unchanged"], again["bytes_sent"])
+    assert (first["bytes_sent"], first["bytes_unchanged"]) == (
+        again["bytes_unchanged"],
+        again["bytes_sent"],
+    )
     assert first["rows_read_back"] == first["dagster/row_count"]
     assert files_there(made.hub)["README.md"].decode().partition("\n---\n")[2] == first["card"]
 
@@ -94,11 +122,18 @@ def test_a_batch_whose_rows_changed_after_their_gate_is_left_out(made: Published
     path = lake.rows_path(Stage.FINE_TUNE_SPLITS, "mine-0001")
     before = path.read_bytes()
     try:
-        lake.write(Stage.FINE_TUNE_SPLITS, "mine-0001", lake.rows(Stage.FINE_TUNE_SPLITS, "mine-0001").head(1))
+        lake.write(
+            Stage.FINE_TUNE_SPLITS,
+            "mine-0001",
+            lake.rows(Stage.FINE_TUNE_SPLITS, "mine-0001").head(1),
+        )
         run = publish(made.site)
     finally:
         path.write_bytes(before)
-    assert re.search(r"no row to publish \(mine-0001: .*integrity outdated.*; mine-0002: .*not made yet\)", run.error)
+    assert re.search(
+        r"no row to publish \(mine-0001: .*integrity outdated.*; mine-0002: .*not made yet\)",
+        run.error,
+    )
 
 
 def test_a_gate_that_was_passed_by_order_is_told(made: Published) -> None:
@@ -110,10 +145,15 @@ def test_a_gate_that_was_passed_by_order_is_told(made: Published) -> None:
         card = shown(publish(site))["card"]
     finally:
         path.write_bytes(before)
-    assert "Batch mine-0001 is in although a check failed, since a person said so: preference\\_pairs" in card
+    assert (
+        "Batch mine-0001 is in although a check failed, since a person said so: preference\\_pairs"
+        in card
+    )
 
 
-def test_a_failed_publication_shows_no_token_anywhere(made: Published, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_publication_shows_no_token_anywhere(
+    made: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(VARIABLE, READER)
     before = len(made.hub.repos)
     run = publish(made.site, dry_run=False, repo="acme/other")
@@ -125,21 +165,31 @@ def test_a_failed_publication_shows_no_token_anywhere(made: Published, monkeypat
     for token in (READER, TOKEN):
         assert token not in run.error
         assert not [event for event in events if token in event]
-        assert not [str(file) for file in _files(made.site.folder) if token.encode() in file.read_bytes()]
+        assert not [
+            str(file) for file in _files(made.site.folder) if token.encode() in file.read_bytes()
+        ]
 
 
 @pytest.mark.parametrize(
     ("config", "variables", "message"),
     [
         ({"repo": "no owner"}, {}, "'publish.repo'"),
-        ({"dry_run": False}, {VARIABLE: "", "HF_TOKEN": ""}, f"needs a token .*: set {VARIABLE}, or"),
+        (
+            {"dry_run": False},
+            {VARIABLE: "", "HF_TOKEN": ""},
+            f"needs a token .*: set {VARIABLE}, or",
+        ),
         ({}, {"AIDSAFE_PUBLISH__LICENCE": "cc0-1.0"}, "does not cover source 'mine'.*under MIT"),
         ({}, {"AIDSAFE_PUBLISH__LICENCE": ""}, r"set publish\.licence"),
         ({"dry_run": False}, {"AIDSAFE_PUBLISH__REPO": ""}, r"set publish\.repo"),
     ],
 )
 def test_a_mistake_in_the_set_up_is_explained(
-    made: Published, monkeypatch: pytest.MonkeyPatch, config: Any, variables: dict[str, str], message: str
+    made: Published,
+    monkeypatch: pytest.MonkeyPatch,
+    config: Any,
+    variables: dict[str, str],
+    message: str,
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)

@@ -8,8 +8,8 @@ import dagster as dg
 import duckdb
 import pytest
 
+from aidsafe_dagster.cli.local_runs import run_job
 from aidsafe_dagster.engines.rehearsal.faults import RehearsalSettings
-from aidsafe_dagster.runs import run_job
 from tests.site import Site, a_site, prompts_file, some_prompts
 
 COMPLETE = """
@@ -27,7 +27,12 @@ WINS = """
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A batch graded by two judges, and the reports."""
     folder = tmp_path_factory.mktemp("site")
-    with a_site(folder, grading={"judges": 2}, report={"deliberations": 5}, checks={"max_failure_share": 0.9}) as site:
+    with a_site(
+        folder,
+        grading={"judges": 2},
+        report={"deliberations": 5},
+        checks={"max_failure_share": 0.9},
+    ) as site:
         assert site.ingest(prompts_file(folder, some_prompts(16))).success
         (batch,) = site.batches
         assert site.make(batch).error == ""
@@ -54,7 +59,11 @@ def test_the_key_numbers_are_those_of_the_warehouse(made: Site) -> None:
     assert found["rows_on_the_same_prompts"] == prompts
     assert found["refined_policy_to_cot"] == pytest.approx(refined, abs=1e-4)
     assert found["gain_policy_to_cot"] == pytest.approx(refined - baseline, abs=1e-4)
-    assert found["gain_policy_to_cot_low"] <= found["gain_policy_to_cot"] <= found["gain_policy_to_cot_high"]
+    assert (
+        found["gain_policy_to_cot_low"]
+        <= found["gain_policy_to_cot"]
+        <= found["gain_policy_to_cot_high"]
+    )
     assert found["win_rate_against_single_llm"] == pytest.approx(won, abs=1e-4)
     assert found["margin_mean_violation"] == pytest.approx(margin, abs=1e-4)
 
@@ -78,7 +87,10 @@ def test_the_page_holds_the_sample_and_the_label_of_the_rehearsal(made: Site) ->
 
 def test_what_the_rehearsal_planted_is_held_against_what_was_found(made: Site) -> None:
     lines = shown(made)["Planted truth"].splitlines()
-    assert "| what | fault | planted | found | true positives | precision | recall | false alarm rate |" in lines
+    assert (
+        "| what | fault | planted | found | true positives | precision | recall | false alarm rate |"
+        in lines
+    )
     assert any(line.startswith("| refiner: thoughts | any of these |") for line in lines)
     assert "Planted truth" in (made.settings.reports / "quality_report.html").read_text("utf-8")
 
@@ -86,10 +98,16 @@ def test_what_the_rehearsal_planted_is_held_against_what_was_found(made: Site) -
 def test_time_is_told_while_nothing_was_replayed(tmp_path: Path) -> None:
     def seconds(site: Site) -> str:
         assert run_job(site.instance, "build_reports").success
-        line = next(line for line in shown(site)["Cost"].splitlines() if line.startswith("| seed\\_cots"))
+        line = next(
+            line for line in shown(site)["Cost"].splitlines() if line.startswith("| seed\\_cots")
+        )
         return str(line.strip("| ").rpartition("| ")[2])
 
-    sound = {name: 0.0 for name, field in RehearsalSettings.model_fields.items() if field.default not in (0, 0.0)}
+    sound = {
+        name: 0.0
+        for name, field in RehearsalSettings.model_fields.items()
+        if field.default not in (0, 0.0)
+    }
     with a_site(tmp_path, rehearsal=sound) as site:
         assert site.ingest(prompts_file(tmp_path, some_prompts(3))).success
         assert site.make("mine-0001").success

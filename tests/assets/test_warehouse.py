@@ -10,15 +10,24 @@ from uuid import uuid4
 import duckdb
 import pytest
 
+from aidsafe_dagster.cli.local_runs import run_job
 from aidsafe_dagster.engines.rehearsal.faults import RehearsalSettings
-from aidsafe_dagster.lake import RECORDS
+from aidsafe_dagster.lake.lake import RECORDS
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.resources.warehouse import create_views
-from aidsafe_dagster.runs import run_job
 from tests.site import Site, a_site, prompts_file, some_prompts
 
 UNNESTED = ("grades", "comparisons", "candidates")
-TABLES = {*map(str, RECORDS), "ingested", "dropped_prompts", "failures", "accounting", "sft", "dpo", *UNNESTED}
+TABLES = {
+    *map(str, RECORDS),
+    "ingested",
+    "dropped_prompts",
+    "failures",
+    "accounting",
+    "sft",
+    "dpo",
+    *UNNESTED,
+}
 MESSAGES = "STRUCT(role VARCHAR, content VARCHAR)[]"
 LINEAGE = {
     "split": "VARCHAR",
@@ -28,7 +37,11 @@ LINEAGE = {
     "simulated": "BOOLEAN",
 }
 FAULTS = {"unparsable": 0.04, "over_filtered": 0.1, "whisper_fails": 0.2, "missing_policy": 0.1}
-NO_FAULTS = {name: 0.0 for name, field in RehearsalSettings.model_fields.items() if field.default not in (0, 0.0)}
+NO_FAULTS = {
+    name: 0.0
+    for name, field in RehearsalSettings.model_fields.items()
+    if field.default not in (0, 0.0)
+}
 READER = """
 import duckdb, sys
 session = duckdb.connect(sys.argv[1], read_only=True)
@@ -41,7 +54,9 @@ for _ in sys.stdin:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Two batches with many failures, one row dropped, and the warehouse built."""
     folder = tmp_path_factory.mktemp("site")
-    with a_site(folder, checks={"max_failure_share": 0.9}, rehearsal=FAULTS, ingest={"batch_size": 10}) as site:
+    with a_site(
+        folder, checks={"max_failure_share": 0.9}, rehearsal=FAULTS, ingest={"batch_size": 10}
+    ) as site:
         prompts = some_prompts(20)
         assert site.ingest(prompts_file(folder, [*prompts, prompts[0]])).success
         assert [site.make(batch).error for batch in site.batches] == ["", ""]
@@ -71,7 +86,10 @@ def kinds(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
 
 
 def columns(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
-    return {row[0]: row[1].replace('"', "") for row in connection.execute(f"DESCRIBE {table}").fetchall()}
+    return {
+        row[0]: row[1].replace('"', "")
+        for row in connection.execute(f"DESCRIBE {table}").fetchall()
+    }
 
 
 def test_there_is_a_view_per_table_with_the_lake_s_rows_and_columns(made: Site) -> None:
@@ -88,16 +106,27 @@ def test_there_is_a_view_per_table_with_the_lake_s_rows_and_columns(made: Site) 
 
 def test_the_failures_of_all_stages_are_in_one_view(made: Site) -> None:
     lake = made.lake
-    failed = {str(s): n for s in Stage if (n := sum(lake.failures(s, b).height for b in lake.batches(s)))}
+    failed = {
+        str(s): n for s in Stage if (n := sum(lake.failures(s, b).height for b in lake.batches(s)))
+    }
     assert len(failed) > 1
     with opened(made) as connection:
-        assert dict(connection.execute("SELECT stage, count(*) FROM failures GROUP BY stage").fetchall()) == failed
+        assert (
+            dict(
+                connection.execute("SELECT stage, count(*) FROM failures GROUP BY stage").fetchall()
+            )
+            == failed
+        )
 
 
 def test_every_ingested_prompt_is_accounted_for_at_every_stage(made: Site) -> None:
     with opened(made) as connection:
-        account = {(b, s): (n, f) for b, s, n, f in connection.execute("FROM accounting").fetchall()}
-        for batch, ingested in connection.execute("SELECT batch, count(*) FROM ingested GROUP BY batch").fetchall():
+        account = {
+            (b, s): (n, f) for b, s, n, f in connection.execute("FROM accounting").fetchall()
+        }
+        for batch, ingested in connection.execute(
+            "SELECT batch, count(*) FROM ingested GROUP BY batch"
+        ).fetchall():
             lost = 0
             for stage in (s for s in Stage if s is not Stage.FINE_TUNE_SPLITS):
                 rows, failed = account[batch, str(stage)]
@@ -117,12 +146,22 @@ def test_the_account_is_in_the_order_of_the_recipe(made: Site) -> None:
 def test_sft_and_dpo_have_the_columns_that_trl_trains_on(made: Site) -> None:
     with opened(made) as connection:
         assert (
-            columns(connection, "sft") == {"messages": MESSAGES, "thinking": "VARCHAR", "response": "VARCHAR"} | LINEAGE
+            columns(connection, "sft")
+            == {"messages": MESSAGES, "thinking": "VARCHAR", "response": "VARCHAR"} | LINEAGE
         )
-        assert columns(connection, "dpo") == {"prompt": MESSAGES, "chosen": MESSAGES, "rejected": MESSAGES} | LINEAGE
-        assert count(connection, "sft") + count(connection, "dpo") == count(connection, "fine_tune_splits")
+        assert (
+            columns(connection, "dpo")
+            == {"prompt": MESSAGES, "chosen": MESSAGES, "rejected": MESSAGES} | LINEAGE
+        )
+        assert count(connection, "sft") + count(connection, "dpo") == count(
+            connection, "fine_tune_splits"
+        )
         assert count(connection, "dpo") == count(connection, "preference_pairs") > 0
-        assert count(connection, "sft WHERE NOT simulated") == count(connection, "dpo WHERE NOT simulated") == 0
+        assert (
+            count(connection, "sft WHERE NOT simulated")
+            == count(connection, "dpo WHERE NOT simulated")
+            == 0
+        )
 
 
 def test_a_training_row_reads_as_a_conversation(made: Site) -> None:
@@ -132,7 +171,9 @@ def test_a_training_row_reads_as_a_conversation(made: Site) -> None:
         ).fetchall():
             assert [message["role"] for message in messages] == ["user", "assistant"]
             assert messages[1]["content"] == f"<think>\n{thinking}\n</think>\n\n{response}"
-        for prompt, chosen, rejected in connection.execute("SELECT prompt, chosen, rejected FROM dpo").fetchall():
+        for prompt, chosen, rejected in connection.execute(
+            "SELECT prompt, chosen, rejected FROM dpo"
+        ).fetchall():
             assert [[m["role"] for m in turns] for turns in (prompt, chosen, rejected)] == [
                 ["user"],
                 ["assistant"],
@@ -141,14 +182,18 @@ def test_a_training_row_reads_as_a_conversation(made: Site) -> None:
             assert chosen != rejected
 
 
-def test_an_open_session_neither_blocks_a_rebuild_nor_breaks_and_sees_new_batches(tmp_path: Path) -> None:
+def test_an_open_session_neither_blocks_a_rebuild_nor_breaks_and_sees_new_batches(
+    tmp_path: Path,
+) -> None:
     with a_site(tmp_path, rehearsal=NO_FAULTS) as site:
         prompts = some_prompts(4)
         assert site.ingest(prompts_file(tmp_path, prompts[:2])).success
         assert site.make("mine-0001").success
         assert build(site)
         command = [sys.executable, "-c", READER, str(site.settings.warehouse)]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as reader:
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as reader:
 
             def rows_seen() -> int:
                 assert reader.stdin is not None
@@ -166,7 +211,9 @@ def test_an_open_session_neither_blocks_a_rebuild_nor_breaks_and_sees_new_batche
             assert rows_seen() == 4
         with opened(site) as connection:
             assert count(connection, "sft") == 4
-        assert [file.name for file in site.settings.home.glob("*warehouse*")] == ["warehouse.duckdb"]
+        assert [file.name for file in site.settings.home.glob("*warehouse*")] == [
+            "warehouse.duckdb"
+        ]
 
 
 def test_over_an_empty_lake_every_table_is_there_and_empty(tmp_path: Path) -> None:
@@ -188,7 +235,9 @@ def test_over_an_object_store_it_holds_tables_with_the_same_rows(tmp_path: Path)
             assert kinds(connection) == dict.fromkeys(TABLES, "BASE TABLE") | dict.fromkeys(
                 ("accounting", "sft", "dpo", *UNNESTED), "VIEW"
             )
-            assert {name: count(connection, name) for name in ("ingested", "sft", "dpo", "failures")} == {
+            assert {
+                name: count(connection, name) for name in ("ingested", "sft", "dpo", "failures")
+            } == {
                 "ingested": 2,
                 "sft": 2,
                 "dpo": 2,
@@ -199,7 +248,10 @@ def test_over_an_object_store_it_holds_tables_with_the_same_rows(tmp_path: Path)
 
 @pytest.mark.parametrize("name", ["it's 100% mine?", "mine [1]"])
 def test_a_lake_may_lie_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
-    with a_site(tmp_path / "site", home=str(tmp_path / name)) as site, duckdb.connect() as connection:
+    with (
+        a_site(tmp_path / "site", home=str(tmp_path / name)) as site,
+        duckdb.connect() as connection,
+    ):
         assert site.ingest(prompts_file(tmp_path, some_prompts(2))).success
         create_views(connection, site.lake)
         assert count(connection, "ingested") == 2

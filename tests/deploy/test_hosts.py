@@ -9,18 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from aidsafe_dagster.planning_command import plan
-from aidsafe_dagster.settings import load_settings
+from aidsafe_dagster.cli.plan import plan
+from aidsafe_dagster.settings.load import load_settings
 from tests.site import ROOT
 
 HOSTS = ROOT / "deploy" / "hosts"
 DOCKERFILE = (ROOT / "deploy" / "image" / "Dockerfile").read_text()
 GUIDES = [ROOT / "docs" / "past_one_machine.md", ROOT / "docs" / "planning.md"]
-EXTRA = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["cluster"]
+EXTRA = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"][
+    "cluster"
+]
 
 
 def blocks(guide: Path, language: str) -> list[str]:
-    return re.findall(rf"^ *```{language}\n(.*?)^ *```", guide.read_text(), re.DOTALL | re.MULTILINE)
+    return re.findall(
+        rf"^ *```{language}\n(.*?)^ *```", guide.read_text(), re.DOTALL | re.MULTILINE
+    )
 
 
 def pins(file: str) -> dict[str, str]:
@@ -36,7 +40,9 @@ def test_a_script_is_one_that_bash_reads(script: Path) -> None:
 
 def test_the_environment_of_a_host_holds_settings_that_exist(tmp_path: Path) -> None:
     source = f"set -a; source {shlex.quote(str(HOSTS / 'environment.sh'))}; env -0"
-    told = subprocess.run(["bash", "-c", source], env={"PATH": os.environ["PATH"]}, capture_output=True, check=True)
+    told = subprocess.run(
+        ["bash", "-c", source], env={"PATH": os.environ["PATH"]}, capture_output=True, check=True
+    )
     variables = dict(line.split("=", 1) for line in told.stdout.decode().split("\0") if "=" in line)
     settings = load_settings(tmp_path, environ=variables).settings
     assert settings.journal == variables["DAGSTER_POSTGRES_URL"]
@@ -62,7 +68,9 @@ def test_the_options_of_the_plan_that_a_guide_shows_exist() -> None:
     shown = {
         option
         for guide in GUIDES
-        for option in re.findall(r"--[a-z-]+per-[a-z-]+|--gpus|--hours|--gpu-price", guide.read_text())
+        for option in re.findall(
+            r"--[a-z-]+per-[a-z-]+|--gpus|--hours|--gpu-price", guide.read_text()
+        )
     }
     taken = {f"--{name.replace('_', '-')}" for name in plan.__annotations__}
     assert shown <= taken
@@ -70,7 +78,11 @@ def test_the_options_of_the_plan_that_a_guide_shows_exist() -> None:
 
 
 def test_the_image_copies_what_is_there_and_does_not_run_as_root() -> None:
-    copied = [source for line in re.findall(r"^COPY (.+)$", DOCKERFILE, re.MULTILINE) for source in line.split()[:-1]]
+    copied = [
+        source
+        for line in re.findall(r"^COPY (.+)$", DOCKERFILE, re.MULTILINE)
+        for source in line.split()[:-1]
+    ]
     assert copied
     assert all((ROOT / source).exists() for source in copied)
     assert re.findall(r"^USER (\S+)$", DOCKERFILE, re.MULTILINE)[-1] == "1000"
@@ -81,4 +93,8 @@ def test_the_image_installs_what_several_machines_need_as_it_is_pinned() -> None
     for requirement in EXTRA:
         name, _, version = requirement.partition("==")
         assert pinned[re.split(r"[<>=]", name)[0]].startswith(version)
-    assert {name: version for name, version in pins("constraints.txt").items() if pinned[name] != version} == {}
+    assert {
+        name: version
+        for name, version in pins("constraints.txt").items()
+        if pinned[name] != version
+    } == {}

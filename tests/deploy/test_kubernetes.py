@@ -10,7 +10,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from aidsafe_dagster.settings import load_settings
+from aidsafe_dagster.settings.load import load_settings
 from tests.site import ROOT
 
 FOLDER = ROOT / "deploy" / "kubernetes"
@@ -21,7 +21,11 @@ Manifest = dict[str, Any]
 
 
 def manifests() -> list[Manifest]:
-    return [found for file in sorted(FOLDER.glob("*.yaml")) for found in yaml.safe_load_all(file.read_text())]
+    return [
+        found
+        for file in sorted(FOLDER.glob("*.yaml"))
+        for found in yaml.safe_load_all(file.read_text())
+    ]
 
 
 def named(kind: str) -> dict[str, Manifest]:
@@ -37,7 +41,9 @@ def pods() -> dict[str, Manifest]:
 
 
 def containers() -> dict[str, Manifest]:
-    return {container["name"]: container for pod in pods().values() for container in pod["containers"]}
+    return {
+        container["name"]: container for pod in pods().values() for container in pod["containers"]
+    }
 
 
 def values(node: Any, key: str) -> Iterator[Any]:
@@ -57,20 +63,26 @@ def settings_file(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("version", ["1.29", "1.34", "1.37"])
-@pytest.mark.parametrize("manifest", manifests(), ids=lambda found: f"{found['kind']} {found['metadata']['name']}")
+@pytest.mark.parametrize(
+    "manifest", manifests(), ids=lambda found: f"{found['kind']} {found['metadata']['name']}"
+)
 def test_a_manifest_is_what_the_api_takes(manifest: Manifest, version: str) -> None:
     kubernetes_validate.validate(manifest, version, strict=True)
 
 
 def test_whatever_a_manifest_names_is_there() -> None:
     wanted = {
-        "ConfigMap": {ref["name"] for key in ("configMap", "configMapRef") for ref in values(manifests(), key)},
+        "ConfigMap": {
+            ref["name"] for key in ("configMap", "configMapRef") for ref in values(manifests(), key)
+        },
         "ServiceAccount": set(values(manifests(), "serviceAccountName")),
     }
     for kind, names in wanted.items():
         assert names
         assert names <= set(named(kind))
-    secrets = {ref["name"] for key in ("secretRef", "secretKeyRef") for ref in values(manifests(), key)}
+    secrets = {
+        ref["name"] for key in ("secretRef", "secretKeyRef") for ref in values(manifests(), key)
+    }
     assert secrets == {SECRET}
 
 
@@ -103,7 +115,10 @@ def test_the_settings_are_the_project_s_and_name_the_services(tmp_path: Path) ->
 def test_the_slots_are_those_of_all_model_servers(tmp_path: Path) -> None:
     settings = load_settings(environ={"AIDSAFE_SETTINGS": str(settings_file(tmp_path))}).settings
     each = next(arg for arg in containers()["vllm"]["args"] if arg.startswith("--max-num-seqs="))
-    assert settings.endpoint.slots == int(each.partition("=")[2]) * named("Deployment")["vllm"]["spec"]["replicas"]
+    assert (
+        settings.endpoint.slots
+        == int(each.partition("=")[2]) * named("Deployment")["vllm"]["spec"]["replicas"]
+    )
 
 
 def test_images_are_the_project_s_and_the_vllm_that_it_pins() -> None:
@@ -116,8 +131,12 @@ def test_images_are_the_project_s_and_the_vllm_that_it_pins() -> None:
 
 
 def test_what_is_secret_comes_from_the_secret() -> None:
-    given = [entry for found in values(manifests(), "env") if isinstance(found, list) for entry in found]
-    secret = {entry["name"]: entry for entry in given if re.search("PASSWORD|KEY|TOKEN", entry["name"])}
+    given = [
+        entry for found in values(manifests(), "env") if isinstance(found, list) for entry in found
+    ]
+    secret = {
+        entry["name"]: entry for entry in given if re.search("PASSWORD|KEY|TOKEN", entry["name"])
+    }
     assert {"POSTGRES_PASSWORD", "HF_TOKEN"} <= set(secret)
     assert all(entry["valueFrom"]["secretKeyRef"]["name"] == SECRET for entry in secret.values())
 
@@ -125,11 +144,15 @@ def test_what_is_secret_comes_from_the_secret() -> None:
 def test_the_web_ui_listens_on_loopback_and_no_service_leads_to_it() -> None:
     command = containers()["webserver"]["command"]
     assert command[command.index("--host") + 1] == "127.0.0.1"
-    assert "dagster" not in {service["spec"]["selector"]["app"] for service in named("Service").values()}
+    assert "dagster" not in {
+        service["spec"]["selector"]["app"] for service in named("Service").values()
+    }
     assert not named("Ingress")
 
 
 def test_no_container_may_become_more_than_it_is() -> None:
     for name, container in containers().items():
         assert container["securityContext"]["allowPrivilegeEscalation"] is False, name
-    assert all(pod["securityContext"]["runAsNonRoot"] for name, pod in pods().items() if name != "vllm")
+    assert all(
+        pod["securityContext"]["runAsNonRoot"] for name, pod in pods().items() if name != "vllm"
+    )

@@ -71,7 +71,10 @@ def the_job(tmp_path: Path) -> dict[str, Any]:
     with a_kubernetes_api(taken) as api, a_site(tmp_path):
         config = yaml.safe_load(named("ConfigMap")["dagster-instance"]["data"]["dagster.yaml"])
         config["storage"] = {"sqlite": {"base_dir": str(tmp_path / "dagster")}}
-        outside = {"load_incluster_config": False, "kubeconfig_file": str(kubeconfig(tmp_path, api))}
+        outside = {
+            "load_incluster_config": False,
+            "kubeconfig_file": str(kubeconfig(tmp_path, api)),
+        }
         config["run_launcher"]["config"] |= outside
         (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(config))
         with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
@@ -90,14 +93,18 @@ def test_a_run_is_started_as_a_job_that_kubernetes_takes(tmp_path: Path) -> None
     assert container["image"] == IMAGE
     assert container["args"][:3] == ["dagster", "api", "execute_run"]
     assert pod["serviceAccountName"] in named("ServiceAccount")
-    assert pod["securityContext"] | {"runAsNonRoot": True, "runAsUser": 1000} == pod["securityContext"]
+    assert (
+        pod["securityContext"] | {"runAsNonRoot": True, "runAsUser": 1000} == pod["securityContext"]
+    )
     assert container["securityContext"]["allowPrivilegeEscalation"] is False
 
 
 def test_a_run_has_the_settings_and_secrets_of_the_daemon(tmp_path: Path) -> None:
     pod = the_job(tmp_path)["spec"]["template"]["spec"]
     (container,) = pod["containers"]
-    daemon = next(container for container in pods()["dagster"]["containers"] if container["name"] == "daemon")
+    daemon = next(
+        container for container in pods()["dagster"]["containers"] if container["name"] == "daemon"
+    )
     assert [ref for ref in daemon["envFrom"] if ref not in container["envFrom"]] == []
     assert {"secretRef": {"name": SECRET}} in daemon["envFrom"]
     mounted = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}

@@ -7,10 +7,16 @@ import pytest
 
 from tests.site import ROOT
 
-FILES = [path for path in sorted((ROOT / "deploy").rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
+FILES = [
+    path
+    for path in sorted((ROOT / "deploy").rglob("*"))
+    if path.is_file() and "__pycache__" not in path.parts
+]
 SECRET_NAME = re.compile(r"\w*(PASSWORD|SECRET_ACCESS_KEY|API_KEY|TOKEN)")
 PASSWORD_IN_URL = re.compile(r"://[^/@:\s]*:[^/@\s]+@")
-GIVEN = re.compile(r"^\s*(?:-\s*)?(?:export |ENV |ARG )?(?:name:\s*)?[\"']?(?P<name>[A-Z_]+)[\"']?\s*[:=]\s*[\"']?\S+")
+GIVEN = re.compile(
+    r"^\s*(?:-\s*)?(?:export |ENV |ARG )?(?:name:\s*)?[\"']?(?P<name>[A-Z_]+)[\"']?\s*[:=]\s*[\"']?\S+"
+)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: str(path.relative_to(ROOT / "deploy")))

@@ -15,9 +15,9 @@ import polars as pl
 from tests.distributed.hosts import Host, Network, a_network, some_hosts
 from tests.distributed.object_store import SECRET, ObjectStore, an_object_store
 from tests.distributed.postgres import Postgres, a_postgres
+from tests.runs.test_resume import LENIENT
 from tests.serving import ModelServer, a_free_port, a_model_server
 from tests.site import ROOT, prepare, prompts_file, some_prompts
-from tests.test_resume import LENIENT
 
 KEY = "sk-zqmk-endpoint-77aa"
 DEPLOY = ROOT / "deploy" / "hosts"
@@ -56,7 +56,9 @@ class Cluster:
     @contextmanager
     def hosts(self, folder: Path) -> Iterator[tuple[Host, Host, Host]]:
         """A control host, with daemon and code location once it is started, and two workers."""
-        with some_hosts(self.network, folder, ("control", "worker-a", "worker-b"), self.variables) as hosts:
+        with some_hosts(
+            self.network, folder, ("control", "worker-a", "worker-b"), self.variables
+        ) as hosts:
             for host in hosts:
                 self._prepare(host.folder)
             control, first, second = hosts
@@ -95,7 +97,9 @@ class Cluster:
     def wait_until(self, done: Callable[[], bool], what: str, timeout_s: float = 280) -> None:
         deadline = time.monotonic() + timeout_s
         while not done():
-            assert time.monotonic() < deadline, f"waited {timeout_s:.0f} s in vain until {what}: {self.runs()}"
+            assert time.monotonic() < deadline, (
+                f"waited {timeout_s:.0f} s in vain until {what}: {self.runs()}"
+            )
             time.sleep(0.25)
 
     def _prepare(self, folder: Path) -> None:
@@ -134,7 +138,9 @@ def ingest(host: Host, name: str, first: int, count: int) -> list[str]:
 def backfill(host: Host, batches: list[str]) -> None:
     """What the UI's backfill does, from the command line."""
     keys = ["--partitions", ",".join(batches), "--noprompt"]
-    host.run("dagster", "job", "backfill", "--workspace", "workspace.yaml", "--job", "make_batch", *keys)
+    host.run(
+        "dagster", "job", "backfill", "--workspace", "workspace.yaml", "--job", "make_batch", *keys
+    )
 
 
 def _is_rows_of(path: str, table: str) -> bool:

@@ -37,7 +37,11 @@ class Host:
     def start(self, *command: str) -> Process:
         """Runs a command in the host's folder and environment; what it prints is appended to `log` there."""
         with_environment = ["bash", "-c", f'source "{ENVIRONMENT}" && exec "$@"', "-"]
-        enter = ["nsenter", "-t", str(self.init), "-n", "-u", "-p", "-m", f"--wd={self.folder}"] if self.init else []
+        enter = (
+            ["nsenter", "-t", str(self.init), "-n", "-u", "-p", "-m", f"--wd={self.folder}"]
+            if self.init
+            else []
+        )
         with (self.folder / "log").open("ab") as log:
             process = subprocess.Popen(
                 [*enter, *with_environment, *command],
@@ -103,7 +107,9 @@ def a_network() -> Iterator[Network]:
 
 
 @contextmanager
-def some_hosts(network: Network, folder: Path, names: Sequence[str], variables: dict[str, str]) -> Iterator[list[Host]]:
+def some_hosts(
+    network: Network, folder: Path, names: Sequence[str], variables: dict[str, str]
+) -> Iterator[list[Host]]:
     """Hosts of these names; all that still runs on them is killed with the block."""
     hosts = [Host(name, folder / name, variables) for name in names]
     for host in hosts:
@@ -118,10 +124,21 @@ def some_hosts(network: Network, folder: Path, names: Sequence[str], variables: 
 
 
 @contextmanager
-def _namespaces(network: Network, host: Host, number: int, hidden: Sequence[Path]) -> Iterator[None]:
+def _namespaces(
+    network: Network, host: Host, number: int, hidden: Sequence[Path]
+) -> Iterator[None]:
     hide = "; ".join(f"mount -t tmpfs tmpfs '{folder}'" for folder in hidden) or "true"
     inside = f"hostname {host.name}; ip link set lo up; {hide}; exec sleep infinity"
-    unshare = ["unshare", "--net", "--uts", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc"]
+    unshare = [
+        "unshare",
+        "--net",
+        "--uts",
+        "--pid",
+        "--mount",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+    ]
     device = host.device = f"{network.bridge}.{number}"
     with subprocess.Popen([*unshare, "sh", "-ec", inside], stderr=subprocess.DEVNULL) as outer:
         try:
@@ -158,9 +175,13 @@ def _has_namespaces() -> bool:
     if sys.platform != "linux" or os.geteuid() != 0 or not tools:
         return False
     probe = f"aids{os.getpid()}"
-    made = subprocess.run(["ip", "link", "add", probe, "type", "bridge"], check=False, capture_output=True).returncode
+    made = subprocess.run(
+        ["ip", "link", "add", probe, "type", "bridge"], check=False, capture_output=True
+    ).returncode
     subprocess.run(["ip", "link", "del", probe], check=False, capture_output=True)
-    tried = subprocess.run(["unshare", "--net", "--uts", "--pid", "--mount", "--fork", "true"], check=False)
+    tried = subprocess.run(
+        ["unshare", "--net", "--uts", "--pid", "--mount", "--fork", "true"], check=False
+    )
     return made == 0 and tried.returncode == 0
 
 

@@ -37,7 +37,9 @@ class ObjectStore:
 
     def files(self) -> dict[str, bytes]:
         """What lies in the bucket, by its path below the lake."""
-        store = s3fs.S3FileSystem(endpoint_url=self.endpoint, key="tester", secret="tester", use_listings_cache=False)
+        store = s3fs.S3FileSystem(
+            endpoint_url=self.endpoint, key="tester", secret="tester", use_listings_cache=False
+        )
         paths = store.find(f"{BUCKET}/lake")
         return {path.removeprefix(f"{BUCKET}/lake/"): store.cat_file(path) for path in paths}
 
@@ -60,7 +62,9 @@ def _make_bucket(store: ObjectStore) -> None:
     deadline = time.monotonic() + 60
     while True:
         try:
-            with urllib.request.urlopen(urllib.request.Request(f"{store.endpoint}/{BUCKET}", method="PUT"), timeout=5):
+            with urllib.request.urlopen(
+                urllib.request.Request(f"{store.endpoint}/{BUCKET}", method="PUT"), timeout=5
+            ):
                 return
         except urllib.error.URLError:
             if time.monotonic() > deadline:

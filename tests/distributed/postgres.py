@@ -42,7 +42,16 @@ class Postgres:
     def dump(self) -> bytes:
         """Everything in the database, as text."""
         environment = os.environ | {"PGPASSWORD": self.password}
-        command = [program("pg_dump"), "-h", self.address, "-p", str(self.port), "-U", USER, DATABASE]
+        command = [
+            program("pg_dump"),
+            "-h",
+            self.address,
+            "-p",
+            str(self.port),
+            "-U",
+            USER,
+            DATABASE,
+        ]
         return subprocess.run(command, env=environment, check=True, capture_output=True).stdout
 
     def create_database(self, name: str) -> None:
@@ -55,15 +64,37 @@ class Postgres:
         if self._account:
             for path in (self.folder, self.folder / "password"):
                 shutil.chown(path, "postgres", "postgres")
-        options = ["-U", USER, "-A", "scram-sha-256", "--pwfile", str(self.folder / "password"), "--no-sync"]
+        options = [
+            "-U",
+            USER,
+            "-A",
+            "scram-sha-256",
+            "--pwfile",
+            str(self.folder / "password"),
+            "--no-sync",
+        ]
         command = [program("initdb"), "-D", str(self.folder / "data"), *options]
         subprocess.run(command, **self._account, check=True, stdout=subprocess.DEVNULL, cwd="/")
         with (self.folder / "data" / "pg_hba.conf").open("a") as file:
             file.write("host all all 0.0.0.0/0 scram-sha-256\n")
 
     def start(self) -> None:
-        options = ["-c", f"listen_addresses={self.address}", "-p", str(self.port), "-k", str(self.folder)]
-        command = [program("postgres"), "-D", str(self.folder / "data"), *options, "-c", "fsync=off"]
+        options = [
+            "-c",
+            f"listen_addresses={self.address}",
+            "-p",
+            str(self.port),
+            "-k",
+            str(self.folder),
+        ]
+        command = [
+            program("postgres"),
+            "-D",
+            str(self.folder / "data"),
+            *options,
+            "-c",
+            "fsync=off",
+        ]
         with (self.folder / "log").open("a") as log:
             self._process = subprocess.Popen(command, **self._account, stderr=log, cwd="/")
         deadline = time.monotonic() + 60
@@ -84,10 +115,19 @@ class Postgres:
 
     @property
     def _account(self) -> dict[str, Any]:
-        return {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+        return (
+            {"user": "postgres", "group": "postgres", "extra_groups": []}
+            if os.geteuid() == 0
+            else {}
+        )
 
     def _connect(self, database: str) -> Any:
-        keywords = {"user": USER, "password": self.password, "dbname": database, "connect_timeout": 5}
+        keywords = {
+            "user": USER,
+            "password": self.password,
+            "dbname": database,
+            "connect_timeout": 5,
+        }
         connection = psycopg2.connect(host=self.address, port=self.port, **keywords)
         connection.autocommit = True
         return connection
@@ -112,6 +152,8 @@ def a_postgres(address: str = "127.0.0.1") -> Iterator[Postgres]:
 
 def program(name: str) -> str:
     """Debian keeps the server's programs off the path."""
-    found = shutil.which(name) or max(map(str, Path("/usr/lib/postgresql").glob(f"*/bin/{name}")), default=None)
+    found = shutil.which(name) or max(
+        map(str, Path("/usr/lib/postgresql").glob(f"*/bin/{name}")), default=None
+    )
     assert found, f"{name} is not installed: apt-get install postgresql"
     return found

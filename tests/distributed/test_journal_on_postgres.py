@@ -48,7 +48,10 @@ def test_a_server_that_is_away_for_a_moment_is_waited_for(postgres: Postgres) ->
     back.start()
     journal.record(Entry("after", a_request(), a_completion("taken"), 0.1))
     found = journal.find_all(["before", "after"])
-    assert {key: completion.text for key, completion in found.items()} == {"before": "kept", "after": "taken"}
+    assert {key: completion.text for key, completion in found.items()} == {
+        "before": "kept",
+        "after": "taken",
+    }
     journal.close()
     back.join()
 

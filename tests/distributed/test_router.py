@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from aidsafe_dagster.recipe.records import Stage
+from tests.runs.test_resume import LENIENT
 from tests.serving import ModelServer, a_free_port, a_model_server
 from tests.site import ROOT, a_site, prompts_file, some_prompts
-from tests.test_resume import LENIENT
 
 pytestmark = pytest.mark.distributed
 COUNT = 12
@@ -30,7 +30,9 @@ def a_router(folder: Path, *servers: ModelServer) -> Iterator[str]:
     command = [str(ROOT / "deploy" / "hosts" / "router.sh"), *(server.root for server in servers)]
     with (
         (folder / "router.log").open("w") as log,
-        subprocess.Popen(command, env=os.environ | {"PATH": path, "PORT": str(port)}, stdout=log, stderr=log) as router,
+        subprocess.Popen(
+            command, env=os.environ | {"PATH": path, "PORT": str(port)}, stdout=log, stderr=log
+        ) as router,
     ):
         try:
             _wait_for(f"http://127.0.0.1:{port}/v1/models", folder / "router.log")
@@ -50,7 +52,9 @@ def _wait_for(url: str, log: Path) -> None:
     raise TimeoutError(log.read_text())
 
 
-def test_a_batch_is_made_by_all_servers_behind_one_url_and_by_the_rest_when_one_fails(tmp_path: Path) -> None:
+def test_a_batch_is_made_by_all_servers_behind_one_url_and_by_the_rest_when_one_fails(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     with (

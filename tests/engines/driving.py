@@ -6,11 +6,17 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from aidsafe_dagster.engines.driver import Driver, DriverSettings, Progress
+from aidsafe_dagster.engines.driver.driver import Driver, DriverSettings, Progress
 from aidsafe_dagster.engines.endpoint import EndpointEngine, EndpointSettings
 from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.recipe.answers import AnswerFormat, EarWhispererAnswer
-from aidsafe_dagster.recipe.dialogue import Case, Completion, Conversation, Dialogue, Request
+from aidsafe_dagster.recipe.dialogue import (
+    Completion,
+    Conversation,
+    Dialogue,
+    DialogueTask,
+    Request,
+)
 from aidsafe_dagster.recipe.records import Failure, Role, Stage, Usage
 from tests.builders import a_prompt
 from tests.recipe.speaking import a_brief
@@ -26,7 +32,9 @@ class ScriptedEngine:
     slots = 4
     gpus = 0
 
-    def __init__(self, script: Callable[[Request, int], None] = lambda request, attempt: None) -> None:
+    def __init__(
+        self, script: Callable[[Request, int], None] = lambda request, attempt: None
+    ) -> None:
         self.script = script
         self.asked: list[tuple[str, int]] = []
         self.stages: list[str] = []
@@ -44,7 +52,9 @@ class ScriptedEngine:
         self.running -= 1
         self.script(request, attempt)
         return Completion(
-            text=f'{{"belief": "{request.turn}"}}', model="scripted", usage=Usage(calls=1, prompt_tokens=2)
+            text=f'{{"belief": "{request.turn}"}}',
+            model="scripted",
+            usage=Usage(calls=1, prompt_tokens=2),
         )
 
     def metrics_url(self) -> str | None:
@@ -55,8 +65,12 @@ class ScriptedEngine:
 
 
 def a_case(
-    number: int, turns: int = 3, redraws: tuple[int, ...] = (), stage: Stage = Stage.SEED_COTS, start: str = ""
-) -> Case[str]:
+    number: int,
+    turns: int = 3,
+    redraws: tuple[int, ...] = (),
+    stage: Stage = Stage.SEED_COTS,
+    start: str = "",
+) -> DialogueTask[str]:
     """A row that returns what it was told, joined; `start` goes into its first question."""
     conversation = Conversation(a_brief(), stage, a_prompt(prompt_id=f"p{number}"), redraws)
 
@@ -70,19 +84,28 @@ def a_case(
             said += answer.belief
         return said
 
-    return Case(conversation, dialogue())
+    return DialogueTask(conversation, dialogue())
 
 
 def driven_over_http(
-    folder: Path, base_url: str, cases: Sequence[Case[str]], said: list[str] | None = None, **settings: Any
+    folder: Path,
+    base_url: str,
+    cases: Sequence[DialogueTask[str]],
+    said: list[str] | None = None,
+    **settings: Any,
 ) -> tuple[list[str | Failure], Progress]:
     """A driver of its own against a server; `said` gets its lines for the run's log."""
 
     async def run() -> tuple[list[str | Failure], Progress]:
-        engine = EndpointEngine(EndpointSettings(base_url=base_url, model="m", slots=16, timeout_s=20))
+        engine = EndpointEngine(
+            EndpointSettings(base_url=base_url, model="m", slots=16, timeout_s=20)
+        )
         with closing(Journal(f"sqlite:///{folder / 'journal.sqlite'}")) as journal:
             log = (said if said is not None else []).append
-            driver, progress = Driver(engine, journal, DriverSettings(**settings), log=log), Progress(len(cases))
+            driver, progress = (
+                Driver(engine, journal, DriverSettings(**settings), log=log),
+                Progress(len(cases)),
+            )
             try:
                 return await driver.drive(cases, progress), progress
             finally:

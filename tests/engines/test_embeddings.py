@@ -93,12 +93,20 @@ def test_a_server_that_is_busy_for_a_moment_is_asked_again() -> None:
 @pytest.mark.parametrize(
     ("reply", "message", "asked"),
     [
-        ((401, {"error": "the key my-secret-key is wrong"}), r"HTTP 401: .*the key \*\*\* is wrong", 1),
+        (
+            (401, {"error": "the key my-secret-key is wrong"}),
+            r"HTTP 401: .*the key \*\*\* is wrong",
+            1,
+        ),
         ((404, {"error": "no such model"}), "model 'letters': HTTP 404", 1),
         ((500, {"error": "down"}), "HTTP 500", 5),
         ((200, {"data": []}), "0 embeddings for 5 texts", 1),
         ((200, {"error": "?"}), "the reply holds no embeddings", 1),
-        ((200, {"data": [{"index": n, "embedding": [1] * (n + 1)} for n in range(5)]}), "different lengths", 1),
+        (
+            (200, {"data": [{"index": n, "embedding": [1] * (n + 1)} for n in range(5)]}),
+            "different lengths",
+            1,
+        ),
     ],
 )
 def test_texts_that_could_not_be_compared_never_count_as_compared(
@@ -121,7 +129,9 @@ def test_a_server_that_is_not_there_is_named() -> None:
 
 @pytest.mark.skipif(find_spec("sentence_transformers") is not None, reason="it is there")
 def test_a_model_on_this_machine_needs_sentence_transformers() -> None:
-    with pytest.raises(SetupError, match=r"install sentence-transformers .* or set embeddings.base_url"):
+    with pytest.raises(
+        SetupError, match=r"install sentence-transformers .* or set embeddings.base_url"
+    ):
         embedded("", model="all-MiniLM-L6-v2")
 
 

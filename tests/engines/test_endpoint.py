@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from aidsafe_dagster.engines.endpoint import EndpointEngine, EndpointSettings
-from aidsafe_dagster.engines.protocol import Rejected, TryAgain
+from aidsafe_dagster.engines.protocol import RequestRejected, RetryableError
 from aidsafe_dagster.recipe.dialogue import Completion
 from aidsafe_dagster.recipe.errors import SetupError
 from tests.engines.test_journal import a_request
@@ -27,7 +27,9 @@ class Seen(list[tuple[dict[str, str], dict[str, Any]]]):
 
 
 @contextmanager
-def a_server(status: int = 200, body: str | bytes = "", headers: dict[str, str] | None = None) -> Iterator[Seen]:
+def a_server(
+    status: int = 200, body: str | bytes = "", headers: dict[str, str] | None = None
+) -> Iterator[Seen]:
     seen = Seen()
 
     class Handler(BaseHTTPRequestHandler):
@@ -64,7 +66,11 @@ def a_server(status: int = 200, body: str | bytes = "", headers: dict[str, str] 
 
 def a_reply(content: str | None = "{}", finish: str = "stop", **more: Any) -> str:
     choice = {"message": {"role": "assistant", "content": content, **more}, "finish_reason": finish}
-    usage = {"prompt_tokens": 30, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 16}}
+    usage = {
+        "prompt_tokens": 30,
+        "completion_tokens": 5,
+        "prompt_tokens_details": {"cached_tokens": 16},
+    }
     return json.dumps({"model": "m-1", "choices": [choice], "usage": usage})
 
 
@@ -101,9 +107,14 @@ def test_the_schema_the_seed_and_the_sampling_are_sent() -> None:
     assert (body["max_tokens"], body["min_p"]) == (4096, 0.1)
 
 
-def test_the_key_is_sent_as_a_bearer_token_and_is_in_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_is_sent_as_a_bearer_token_and_is_in_no_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("MY_KEY", KEY)
-    with a_server(401, f'{{"error": "bad key {KEY}"}}') as server, pytest.raises(SetupError) as refused:
+    with (
+        a_server(401, f'{{"error": "bad key {KEY}"}}') as server,
+        pytest.raises(SetupError) as refused,
+    ):
         completed(server.base_url, api_key_env="MY_KEY")
     assert server[0][0]["Authorization"] == f"Bearer {KEY}"
     assert "MY_KEY" in str(refused.value)
@@ -112,47 +123,72 @@ def test_the_key_is_sent_as_a_bearer_token_and_is_in_no_error(monkeypatch: pytes
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503])
 def test_overload_is_worth_another_attempt(status: int) -> None:
-    with a_server(status, "busy") as server, pytest.raises(TryAgain, match=f"HTTP {status}: busy"):
+    with (
+        a_server(status, "busy") as server,
+        pytest.raises(RetryableError, match=f"HTTP {status}: busy"),
+    ):
         completed(server.base_url)
 
 
-@pytest.mark.parametrize(("value", "seconds"), [("7", 7.0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), ("soon", None)])
+@pytest.mark.parametrize(
+    ("value", "seconds"), [("7", 7.0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), ("soon", None)]
+)
 def test_retry_after_is_read_in_both_its_forms(value: str, seconds: float | None) -> None:
-    with a_server(429, "busy", {"Retry-After": value}) as server, pytest.raises(TryAgain) as busy:
+    with (
+        a_server(429, "busy", {"Retry-After": value}) as server,
+        pytest.raises(RetryableError) as busy,
+    ):
         completed(server.base_url)
     assert busy.value.after_s == seconds
 
 
 @pytest.mark.parametrize(
-    "body", ["", "<html>", "[]", "{}", '{"choices": []}', a_reply(""), a_reply("  "), a_reply(None), a_reply()[:40]]
+    "body",
+    [
+        "",
+        "<html>",
+        "[]",
+        "{}",
+        '{"choices": []}',
+        a_reply(""),
+        a_reply("  "),
+        a_reply(None),
+        a_reply()[:40],
+    ],
 )
 def test_an_empty_cut_or_foreign_body_is_worth_another_attempt(body: str) -> None:
-    with a_server(body=body) as server, pytest.raises(TryAgain):
+    with a_server(body=body) as server, pytest.raises(RetryableError):
         completed(server.base_url)
 
 
 def test_an_answer_cut_at_the_token_limit_is_tried_twice_more_and_then_given_up() -> None:
     with a_server(body=a_reply('{"a', finish="length")) as server:
         for attempt in (0, 1):
-            with pytest.raises(TryAgain, match="cut"):
+            with pytest.raises(RetryableError, match="cut"):
                 completed(server.base_url, attempt)
-        with pytest.raises(Rejected, match="cut"):
+        with pytest.raises(RequestRejected, match="cut"):
             completed(server.base_url, 2)
 
 
 def test_a_request_that_the_server_never_takes_is_rejected_with_its_words() -> None:
     said = '{"error": "maximum context length is 1024"}'
-    with a_server(400, said) as server, pytest.raises(Rejected, match="maximum context length"):
+    with (
+        a_server(400, said) as server,
+        pytest.raises(RequestRejected, match="maximum context length"),
+    ):
         completed(server.base_url)
 
 
 def test_an_unknown_model_stops_the_run_and_names_those_that_are_served() -> None:
-    with a_server(404, "no such model") as server, pytest.raises(SetupError, match="served: served-model"):
+    with (
+        a_server(404, "no such model") as server,
+        pytest.raises(SetupError, match="served: served-model"),
+    ):
         completed(server.base_url)
 
 
 def test_a_server_that_is_down_is_worth_another_attempt() -> None:
-    with pytest.raises(TryAgain, match="Connect"):
+    with pytest.raises(RetryableError, match="Connect"):
         completed(f"http://127.0.0.1:{a_free_port()}/v1")
 
 
@@ -168,7 +204,10 @@ def test_text_that_cannot_be_stored_is_mended() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "told"),
-    [({"base_url": "localhost:8000", "model": "m"}, "not an http"), ({"base_url": "http://x/v1"}, "endpoint.model")],
+    [
+        ({"base_url": "localhost:8000", "model": "m"}, "not an http"),
+        ({"base_url": "http://x/v1"}, "endpoint.model"),
+    ],
 )
 def test_an_endpoint_that_is_not_fully_set_is_refused(settings: dict[str, str], told: str) -> None:
     with pytest.raises(SetupError, match=told):

@@ -32,7 +32,11 @@ def a_request(**changes: object) -> Request:
 
 
 def a_completion(text: str = "{}") -> Completion:
-    return Completion(text=text, model="m", usage=Usage(calls=1, prompt_tokens=3, cached_tokens=2, completion_tokens=1))
+    return Completion(
+        text=text,
+        model="m",
+        usage=Usage(calls=1, prompt_tokens=3, cached_tokens=2, completion_tokens=1),
+    )
 
 
 def a_journal(tmp_path: Path) -> Journal:
@@ -65,7 +69,9 @@ def test_the_first_of_two_completions_of_one_request_stays(tmp_path: Path) -> No
         {"draw": 1},
     ],
 )
-def test_the_key_changes_with_everything_that_makes_another_question(changes: dict[str, object]) -> None:
+def test_the_key_changes_with_everything_that_makes_another_question(
+    changes: dict[str, object],
+) -> None:
     assert a_request().key("m") != a_request(**changes).key("m")
     assert a_request().key("m") != a_request().key("another model")
 
@@ -85,13 +91,21 @@ def test_a_journal_of_another_version_is_refused_with_words(tmp_path: Path) -> N
 def test_several_are_recorded_at_once_and_each_keeps_the_first_answer(tmp_path: Path) -> None:
     journal = a_journal(tmp_path)
     journal.record(Entry("b", a_request(), a_completion("first"), 0.1))
-    recorded = journal.record_all([Entry(key, a_request(), a_completion(f"new {key}"), 0.1) for key in "abc"])
-    assert {key: completion.text for key, completion in recorded.items()} == {"a": "new a", "b": "first", "c": "new c"}
+    recorded = journal.record_all(
+        [Entry(key, a_request(), a_completion(f"new {key}"), 0.1) for key in "abc"]
+    )
+    assert {key: completion.text for key, completion in recorded.items()} == {
+        "a": "new a",
+        "b": "first",
+        "c": "new c",
+    }
     assert journal.find_all(["a", "b", "nobody"]) == {key: recorded[key] for key in "ab"}
     journal.close()
 
 
-def test_a_journal_that_another_process_keeps_locked_is_waited_for_and_then_named(tmp_path: Path) -> None:
+def test_a_journal_that_another_process_keeps_locked_is_waited_for_and_then_named(
+    tmp_path: Path,
+) -> None:
     url = f"sqlite:///{tmp_path / 'journal.sqlite'}"
     Journal(url).close()
     with a_lock_on(tmp_path / "journal.sqlite", seconds=0.5):
@@ -113,7 +127,9 @@ def test_two_processes_make_the_same_journal_at_the_same_time(tmp_path: Path) ->
     assert [maker.wait(60) for maker in makers] == [0, 0, 0, 0]
 
 
-def test_a_record_that_was_cut_in_the_middle_is_asked_again_and_the_others_are_kept(tmp_path: Path) -> None:
+def test_a_record_that_was_cut_in_the_middle_is_asked_again_and_the_others_are_kept(
+    tmp_path: Path,
+) -> None:
     live = a_journal(tmp_path)
     for number in range(20):
         live.record(Entry(f"key {number}", a_request(), a_completion(f"text {number} " * 500), 0.1))
@@ -126,7 +142,9 @@ def test_a_record_that_was_cut_in_the_middle_is_asked_again_and_the_others_are_k
     after = Journal(f"sqlite:///{cut / 'journal.sqlite'}")
     found = [after.find(f"key {number}") for number in range(20)]
     assert found[19] is None
-    assert [completion and completion.text for completion in found[:19]] == [f"text {n} " * 500 for n in range(19)]
+    assert [completion and completion.text for completion in found[:19]] == [
+        f"text {n} " * 500 for n in range(19)
+    ]
     after.record(Entry("key 19", a_request(), a_completion("again"), 0.1))
     after.close()
 

@@ -8,7 +8,7 @@ from aidsafe_dagster.engines.vllm.engine import VLLMEngine
 from aidsafe_dagster.recipe.dialogue import Completion
 from aidsafe_dagster.recipe.records import Role
 from aidsafe_dagster.resources.engine import make_engine
-from aidsafe_dagster.settings import Settings
+from aidsafe_dagster.settings.schema import Settings
 from tests.engines.test_endpoint import a_reply, a_server
 from tests.engines.test_journal import a_request
 
@@ -50,9 +50,14 @@ def test_a_role_may_have_a_server_and_a_key_of_its_own(monkeypatch: pytest.Monke
 
 
 def test_the_journal_s_key_tells_the_models_apart() -> None:
-    engine = make_engine(settings_for("http://127.0.0.1:1/v1", refiner=RoleSettings(model="big-model")))
+    engine = make_engine(
+        settings_for("http://127.0.0.1:1/v1", refiner=RoleSettings(model="big-model"))
+    )
     assert isinstance(engine, EndpointEngine)
-    assert (engine.model_for(Role.REFINER), engine.model_for(Role.TARGET)) == ("big-model", "main-model")
+    assert (engine.model_for(Role.REFINER), engine.model_for(Role.TARGET)) == (
+        "big-model",
+        "main-model",
+    )
 
 
 def test_several_servers_have_their_slots_together() -> None:
@@ -64,8 +69,13 @@ def test_several_servers_have_their_slots_together() -> None:
 
 def test_an_adapter_of_the_managed_server_can_be_a_role_s_model() -> None:
     vllm = {"model": "base", "revision": "v1", "lora_adapters": {"careful": "adapters/careful"}}
-    settings = Settings.model_validate({"engine": "vllm", "vllm": vllm, "roles": {"refiner": {"model": "careful"}}})
+    settings = Settings.model_validate(
+        {"engine": "vllm", "vllm": vllm, "roles": {"refiner": {"model": "careful"}}}
+    )
     engine = make_engine(settings)
     assert isinstance(engine, VLLMEngine)
-    assert (engine.model_for(Role.REFINER), engine.model_for(Role.TARGET)) == ("careful@v1", "base@v1")
+    assert (engine.model_for(Role.REFINER), engine.model_for(Role.TARGET)) == (
+        "careful@v1",
+        "base@v1",
+    )
     assert settings.vllm.arguments()[-20:].count("careful=adapters/careful") == 1

@@ -25,8 +25,12 @@ def test_an_adapter_that_was_trained_again_is_another_model_to_the_journal(tmp_p
 
 
 def test_a_server_that_loaded_older_weights_is_not_taken_for_one_with_newer(tmp_path: Path) -> None:
-    before = VLLMSettings(model="base", lora_adapters=an_adapter(tmp_path / "a", b"one")).fingerprint
-    after = VLLMSettings(model="base", lora_adapters=an_adapter(tmp_path / "a", b"longer")).fingerprint
+    before = VLLMSettings(
+        model="base", lora_adapters=an_adapter(tmp_path / "a", b"one")
+    ).fingerprint
+    after = VLLMSettings(
+        model="base", lora_adapters=an_adapter(tmp_path / "a", b"longer")
+    ).fingerprint
     assert before != after
 
 
@@ -48,7 +52,9 @@ def test_the_rehearsal_engine_is_refused_and_somebody_has_to_be_tested() -> None
 
 
 @pytest.mark.parametrize("simulated", [True, False])
-def test_an_adapter_says_whether_it_learned_from_the_rehearsal(tmp_path: Path, *, simulated: bool) -> None:
+def test_an_adapter_says_whether_it_learned_from_the_rehearsal(
+    tmp_path: Path, *, simulated: bool
+) -> None:
     adapters = an_adapter(tmp_path / "a", b"one")
     assert not is_rehearsed(SFT, adapters)
     lineage = Lineage(

@@ -6,7 +6,16 @@ import pytest
 
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.templates import JAILBREAKS
-from tests.evaluation.builders import SAFE_PROMPTS, a_chat, beavertails, loaded, mmlu, strongreject, wildchat, xstest
+from tests.evaluation.builders import (
+    SAFE_PROMPTS,
+    a_chat,
+    beavertails,
+    loaded,
+    mmlu,
+    strongreject,
+    wildchat,
+    xstest,
+)
 from tests.sources.builders import write_csv, write_jsonl
 
 
@@ -18,8 +27,15 @@ def mistake(spec: dict[str, Any]) -> str:
 
 def test_a_harmful_benchmark_s_rows_are_items_with_their_place_and_licence(tmp_path: Path) -> None:
     (item,) = loaded(beavertails(tmp_path, ["How do I steal a bike?"])).items
-    assert (item.kind, item.prompt.prompt, item.prompt.category) == ("harmful", "How do I steal a bike?", "theft")
-    assert (item.prompt.source_row, item.prompt.licence) == ("beavertails.jsonl row 1", "cc-by-nc-4.0")
+    assert (item.kind, item.prompt.prompt, item.prompt.category) == (
+        "harmful",
+        "How do I steal a bike?",
+        "theft",
+    )
+    assert (item.prompt.source_row, item.prompt.licence) == (
+        "beavertails.jsonl row 1",
+        "cc-by-nc-4.0",
+    )
 
 
 def test_of_chats_the_first_turns_of_toxic_ones_in_english_are_taken(tmp_path: Path) -> None:
@@ -59,12 +75,17 @@ def test_a_label_says_whether_a_refusal_is_due(tmp_path: Path) -> None:
 @pytest.mark.parametrize("right", [2, "2", "C", "c"])
 def test_a_right_answer_is_an_index_or_a_letter(tmp_path: Path, right: Any) -> None:
     (item,) = loaded(mmlu(tmp_path, ("What comes after two?", right))).items
-    assert (item.kind, item.right, item.choices) == ("question", "C", ("one", "two", "three", "four"))
+    assert (item.kind, item.right, item.choices) == (
+        "question",
+        "C",
+        ("one", "two", "three", "four"),
+    )
 
 
 def test_choices_may_be_columns(tmp_path: Path) -> None:
     file = write_csv(
-        tmp_path / "q.csv", [("question", "A", "B", "C", "D", "answer"), ("2 + 2?", "3", "4", "5", "", "B")]
+        tmp_path / "q.csv",
+        [("question", "A", "B", "C", "D", "answer"), ("2 + 2?", "3", "4", "5", "", "B")],
     )
     (item,) = loaded({"name": "mmlu", "path": str(file)}).items
     assert (item.choices, item.right) == (("3", "4", "5"), "B")
@@ -74,7 +95,9 @@ def test_the_same_sample_is_drawn_every_time_and_a_larger_one_holds_it(tmp_path:
     spec = xstest(tmp_path, [f"Safe {n}" for n in range(20)], [f"Unsafe {n}" for n in range(20)])
     small, large = loaded(spec, 5), loaded(spec, 12)
     assert small == loaded(spec, 5)
-    assert {item.prompt.prompt_id for item in small.items} < {item.prompt.prompt_id for item in large.items}
+    assert {item.prompt.prompt_id for item in small.items} < {
+        item.prompt.prompt_id for item in large.items
+    }
     assert Counter(item.kind for item in small.items) == {"benign": 5, "harmful": 5}
 
 
@@ -85,7 +108,12 @@ def test_the_same_prompt_is_asked_once(tmp_path: Path) -> None:
 
 def test_columns_may_have_other_names(tmp_path: Path) -> None:
     file = write_jsonl(tmp_path / "mine.jsonl", [{"body": "How?", "verdict": "safe"}])
-    spec = {"name": "mine", "preset": "xstest", "path": str(file), "columns": {"prompt": "body", "label": "verdict"}}
+    spec = {
+        "name": "mine",
+        "preset": "xstest",
+        "path": str(file),
+        "columns": {"prompt": "body", "label": "verdict"},
+    }
     (item,) = loaded(spec).items
     assert (item.benchmark, item.kind) == ("mine", "benign")
 
@@ -96,8 +124,12 @@ def test_a_missing_column_names_the_benchmark_the_file_and_what_is_there(tmp_pat
     assert mistake(spec) == (
         "benchmark 'xstest': mine.jsonl: no column 'label'; set columns.label. Found: prompt, verdict"
     )
-    assert "unknown column 'verdct'. Did you mean 'verdict'?" in mistake(spec | {"columns": {"label": "verdct"}})
-    assert "unknown field 'lable'. Did you mean 'label'?" in mistake(spec | {"columns": {"lable": "verdict"}})
+    assert "unknown column 'verdct'. Did you mean 'verdict'?" in mistake(
+        spec | {"columns": {"label": "verdct"}}
+    )
+    assert "unknown field 'lable'. Did you mean 'label'?" in mistake(
+        spec | {"columns": {"lable": "verdict"}}
+    )
 
 
 def test_a_wrong_label_or_answer_names_its_row(tmp_path: Path) -> None:
@@ -105,10 +137,18 @@ def test_a_wrong_label_or_answer_names_its_row(tmp_path: Path) -> None:
     file = write_jsonl(tmp_path / "x.jsonl", rows)
     found = mistake({"name": "xstest", "path": str(file)})
     assert found == "x.jsonl row 2, column 'label': 'maybe' is not valid; valid: safe, unsafe"
-    assert "column 'answer': '7' is no answer; valid: A, B, C, D, or 0 to 3" in mistake(mmlu(tmp_path, ("q?", 7)))
-    odd = write_jsonl(tmp_path / "odd.jsonl", [{"question": "q?", "choices": "['a', 'b']", "answer": 0}])
-    assert "column 'choices': neither a list of choices nor" in mistake({"name": "mmlu", "path": str(odd)})
+    assert "column 'answer': '7' is no answer; valid: A, B, C, D, or 0 to 3" in mistake(
+        mmlu(tmp_path, ("q?", 7))
+    )
+    odd = write_jsonl(
+        tmp_path / "odd.jsonl", [{"question": "q?", "choices": "['a', 'b']", "answer": 0}]
+    )
+    assert "column 'choices': neither a list of choices nor" in mistake(
+        {"name": "mmlu", "path": str(odd)}
+    )
 
 
 def test_a_benchmark_without_a_usable_row_says_why(tmp_path: Path) -> None:
-    assert "none of 1 rows is of use (1 not toxic)" in mistake(wildchat(tmp_path, a_chat("one", toxic=False)))
+    assert "none of 1 rows is of use (1 not toxic)" in mistake(
+        wildchat(tmp_path, a_chat("one", toxic=False))
+    )

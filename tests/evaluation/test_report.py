@@ -16,7 +16,13 @@ ANSWERS = [
 def test_a_line_per_benchmark_and_a_column_per_model_with_intervals() -> None:
     results = safety_report(ANSWERS, BENCHMARKS).sections[0].tables[0]
     assert results.columns == ("benchmark", "measure", "prompts", "base", "sft")
-    assert results.rows[0] == ("beavertails", "safe", "2", "50.0 % [9.5, 90.5]", "100.0 % [34.2, 100.0]")
+    assert results.rows[0] == (
+        "beavertails",
+        "safe",
+        "2",
+        "50.0 % [9.5, 90.5]",
+        "100.0 % [34.2, 100.0]",
+    )
     assert results.rows[1][3:] == ("0.0 % [0.0, 79.3]", "–")
     assert "denominator" in results.note
 
@@ -37,7 +43,14 @@ def test_the_paper_s_figures_are_said_to_be_the_paper_s() -> None:
 
 def test_the_report_says_what_was_asked_and_by_whom_it_was_judged() -> None:
     text = to_markdown(safety_report(ANSWERS, BENCHMARKS), "Safety evaluation")
-    for told in ("base (small-chat), sft (adapter)", "judge-model", "0123abc", "cc-by-nc-4.0", "2 duplicate", "prefix"):
+    for told in (
+        "base (small-chat), sft (adapter)",
+        "judge-model",
+        "0123abc",
+        "cc-by-nc-4.0",
+        "2 duplicate",
+        "prefix",
+    ):
         assert told in text
 
 
@@ -48,4 +61,6 @@ def test_key_figures_are_named_for_the_ui() -> None:
 
 def test_models_that_learned_from_the_rehearsal_are_named() -> None:
     report = safety_report(ANSWERS, BENCHMARKS, rehearsed=["sft"])
-    assert "rehearsal engine, which teach a model nothing: sft" in to_markdown(report, "Safety evaluation")
+    assert "rehearsal engine, which teach a model nothing: sft" in to_markdown(
+        report, "Safety evaluation"
+    )

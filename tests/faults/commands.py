@@ -20,7 +20,12 @@ from tests.site import Site, a_site, environment, prompts_file, some_prompts
 BATCH = "mine-0001"
 COUNT = 10
 SLOTS = 8
-LENIENT = {"min_cot_tokens": 1, "max_cot_tokens": 100000, "min_refined_share": 0.0, "max_refined_ratio": 1000.0}
+LENIENT = {
+    "min_cot_tokens": 1,
+    "max_cot_tokens": 100000,
+    "min_refined_share": 0.0,
+    "max_refined_ratio": 1000.0,
+}
 AIDSAFE = (sys.executable, "-m", "aidsafe_dagster.cli")
 Process = subprocess.Popen[str]
 
@@ -44,7 +49,8 @@ def fill(folder: Path, server: ModelServer, count: int = COUNT, **driver: Any) -
 def texts_made(site: Site) -> dict[str, Any]:
     """Per stage, prompt and text: what depends on the server's plan alone."""
     return {
-        str(stage): site.lake.rows(stage, BATCH).drop("usage", "conversation", strict=False).rows() for stage in Stage
+        str(stage): site.lake.rows(stage, BATCH).drop("usage", "conversation", strict=False).rows()
+        for stage in Stage
     }
 
 
@@ -53,7 +59,12 @@ def started(folder: Path, *command: str, **environ: str) -> Iterator[Process]:
     """A command that runs in a site's folder while the block lasts; what it printed is in `printed`."""
     with (folder / "printed").open("a") as printed:
         process = subprocess.Popen(
-            command, cwd=folder, env=environment(folder, **environ), stdout=printed, stderr=printed, text=True
+            command,
+            cwd=folder,
+            env=environment(folder, **environ),
+            stdout=printed,
+            stderr=printed,
+            text=True,
         )
     try:
         yield process
@@ -66,7 +77,9 @@ def printed(folder: Path) -> str:
     return (folder / "printed").read_text()
 
 
-def until(happened: Callable[[], bool], alive: Callable[[], bool] = lambda: True, within_s: float = 90.0) -> None:
+def until(
+    happened: Callable[[], bool], alive: Callable[[], bool] = lambda: True, within_s: float = 90.0
+) -> None:
     """Waits for something to happen; somebody has to live meanwhile."""
     deadline = time.monotonic() + within_s
     while not happened():
@@ -86,7 +99,11 @@ def processes_of(folder: Path) -> list[psutil.Process]:
         with suppress(psutil.Error):
             if process.pid != os.getpid() and process.environ().get("DAGSTER_HOME") == str(folder):
                 found.append(process)
-    return [process for process in found if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    return [
+        process
+        for process in found
+        if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    ]
 
 
 def kill_all_of(folder: Path) -> None:
@@ -98,4 +115,6 @@ def kill_all_of(folder: Path) -> None:
 
 def answered(server: ModelServer) -> Counter[tuple[str, str, int]]:
     """How often the server has answered each question well: by role, prompt and turn."""
-    return Counter((call["rule"], call["key"], call["turn"]) for call in server.log() if call["status"] == "ok")
+    return Counter(
+        (call["rule"], call["key"], call["turn"]) for call in server.log() if call["status"] == "ok"
+    )

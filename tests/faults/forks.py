@@ -14,11 +14,15 @@ from typing import Any
 from tests.site import environment
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["aidsafe_dagster.cli", "great_expectations", "aidsafe_dagster.quality.suites"])
+_CONTEXT.set_forkserver_preload(
+    ["aidsafe_dagster.cli.app", "great_expectations", "aidsafe_dagster.quality.suites"]
+)
 
 
 @contextmanager
-def forked(folder: Path, *arguments: str, dies_at: tuple[str, int] | None = None) -> Iterator[ForkServerProcess]:
+def forked(
+    folder: Path, *arguments: str, dies_at: tuple[str, int] | None = None
+) -> Iterator[ForkServerProcess]:
     """`aidsafe` with these arguments while the block lasts; what it prints goes to `printed-<pid>`.
 
     `dies_at` names a function, `module:name`, and which call of it the process does not survive.
@@ -45,7 +49,7 @@ def _aidsafe(folder: Path, arguments: tuple[str, ...], dies_at: tuple[str, int] 
     with Path(f"printed-{os.getpid()}").open("w") as printed:
         os.dup2(printed.fileno(), sys.stdout.fileno())
         os.dup2(printed.fileno(), sys.stderr.fileno())
-    from aidsafe_dagster.cli import app
+    from aidsafe_dagster.cli.app import app
 
     if dies_at:
         _die_at(*dies_at)

@@ -7,22 +7,24 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from aidsafe_dagster.processes import PROCESS_TAG, report_dead_runs, this_process
+from aidsafe_dagster.runs.liveness import PROCESS_TAG, report_dead_runs, this_process
 from tests.site import a_site, environment
 
 REPORTS_DEAD_RUNS = """
 import sys
 import psutil
 psutil.PROCFS_PATH = sys.argv[1]
-from aidsafe_dagster.processes import report_dead_runs
-from aidsafe_dagster.runs import open_instance
+from aidsafe_dagster.runs.liveness import report_dead_runs
+from aidsafe_dagster.cli.local_runs import open_instance
 with open_instance() as instance:
     print(psutil.boot_time(), len(report_dead_runs(instance)))
 """
 """To the kernel, a clock that is set is a machine that was booted at another time."""
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells the time of booting in a file")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="only Linux tells the time of booting in a file"
+)
 def test_a_run_that_lives_is_not_reported_as_dead_after_the_clock_was_set(tmp_path: Path) -> None:
     with a_site(tmp_path / "site") as site:
         from aidsafe_dagster.definitions import defs
@@ -45,14 +47,21 @@ def told_after_the_clock_was_set(folder: Path, proc: Path, seconds: int) -> tupl
         if entry.name.isdecimal():
             (proc / entry.name).symlink_to(entry)
     lines = Path("/proc/stat").read_text().splitlines()
-    moved = [f"btime {real_boot_time() + seconds}" if line.startswith("btime") else line for line in lines]
+    moved = [
+        f"btime {real_boot_time() + seconds}" if line.startswith("btime") else line
+        for line in lines
+    ]
     (proc / "stat").write_text("\n".join(moved) + "\n")
     command = [sys.executable, "-c", REPORTS_DEAD_RUNS, str(proc)]
-    said = subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True, check=True)
+    said = subprocess.run(
+        command, cwd=folder, env=environment(folder), capture_output=True, text=True, check=True
+    )
     booted, dead = said.stdout.split()
     return float(booted), int(dead)
 
 
 def real_boot_time() -> int:
-    (line,) = (line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime"))
+    (line,) = (
+        line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime")
+    )
     return int(line.split()[1])

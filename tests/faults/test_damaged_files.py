@@ -12,10 +12,10 @@ import duckdb
 import polars as pl
 import pytest
 
+from aidsafe_dagster.cli.local_runs import run_job
 from aidsafe_dagster.engines.journal import Entry, Journal
-from aidsafe_dagster.lake import Lake
+from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.runs import run_job
 from tests.engines.test_journal import a_completion, a_request
 from tests.faults.commands import BATCH
 from tests.site import Site, a_site, contents, environment, prompts_file, some_prompts
@@ -31,8 +31,8 @@ with duckdb.connect(sys.argv[1], read_only=True) as session:
 DIES_BUILDING = """
 import os, sys
 from pathlib import Path
-from aidsafe_dagster.whole_files import appearing
-with appearing(Path(sys.argv[1])) as beside:
+from aidsafe_dagster.primitives.atomic_write import atomic_write
+with atomic_write(Path(sys.argv[1])) as beside:
     beside.write_bytes(b"half")
     os._exit(9)
 """
@@ -63,7 +63,9 @@ def counted(site: Site) -> int:
     return int(count)
 
 
-@pytest.mark.parametrize("damaged", ["refined_cots/batch=mine-0001/rows", "seed_cots/batch=mine-0001/failures"])
+@pytest.mark.parametrize(
+    "damaged", ["refined_cots/batch=mine-0001/rows", "seed_cots/batch=mine-0001/failures"]
+)
 def test_a_cut_file_is_named_wherever_it_is_read_and_made_again_with_the_batch(
     site: Site, damaged: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,7 +90,7 @@ def a_command(arguments: tuple[str, ...], capfd: pytest.CaptureFixture[str]) -> 
     """What a command prints, in this process, and its exit code."""
     from typer.testing import CliRunner
 
-    from aidsafe_dagster.cli import app
+    from aidsafe_dagster.cli.app import app
 
     found = CliRunner().invoke(app, list(arguments))
     return found.output + capfd.readouterr().out, found.exit_code
@@ -96,7 +98,9 @@ def a_command(arguments: tuple[str, ...], capfd: pytest.CaptureFixture[str]) -> 
 
 def test_no_scrambled_file_passes_for_a_bug_of_ours(tmp_path: Path) -> None:
     lake, chance = Lake(tmp_path), random.Random(1)
-    rows = pl.DataFrame({"text": [str(n) * 50 for n in range(500)], "many": [[{"x": n}] for n in range(500)]})
+    rows = pl.DataFrame(
+        {"text": [str(n) * 50 for n in range(500)], "many": [[{"x": n}] for n in range(500)]}
+    )
     lake.write("prompts", "b-0001", rows)
     file = Path(str(lake.rows_path("prompts", "b-0001")))
     whole, named = file.read_bytes(), 0
@@ -126,14 +130,20 @@ def test_a_cut_warehouse_and_what_a_dead_builder_left_are_replaced(site: Site) -
     subprocess.run(died, env=environment(site.folder), check=False)
     assert len([file for file in warehouse.parent.iterdir() if warehouse.name in file.name]) == 2
     assert build(site) == ""
-    assert [file for file in warehouse.parent.iterdir() if warehouse.name in file.name] == [warehouse]
+    assert [file for file in warehouse.parent.iterdir() if warehouse.name in file.name] == [
+        warehouse
+    ]
     assert counted(site) == 8
 
 
 def test_a_build_neither_waits_for_an_open_session_nor_breaks_it(site: Site) -> None:
     command = [sys.executable, "-c", HOLDS_A_SESSION, str(site.settings.warehouse)]
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(site.folder)
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(site.folder),
     ) as session:
         assert session.stdout is not None
         assert session.stdin is not None
@@ -155,7 +165,8 @@ def scramble_its_texts(journal: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "remedy"), [(into_a_folder, "has to be a file"), (scramble_its_texts, r"\.recover.*move it away")]
+    ("damage", "remedy"),
+    [(into_a_folder, "has to be a file"), (scramble_its_texts, r"\.recover.*move it away")],
 )
 def test_a_journal_that_cannot_be_used_says_what_can_be_done_and_nothing_of_an_answer(
     tmp_path: Path, damage: Callable[[Path], None], remedy: str

@@ -11,9 +11,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from aidsafe_dagster.lake import Lake
+from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.primitives.atomic_write import atomic_write
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.whole_files import appearing
 from tests.faults.commands import BATCH, answered, fill, served_by, texts_made
 from tests.faults.conftest import Undisturbed
 from tests.serving import a_model_server
@@ -22,7 +22,7 @@ from tests.site import ROOT, a_site
 WRITES_TOO_MUCH = """
 import resource, sys
 import polars as pl
-from aidsafe_dagster.lake import Lake
+from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 try:
@@ -33,13 +33,14 @@ except SetupError as error:
 DIES_BESIDE = """
 import os, sys
 from pathlib import Path
-from aidsafe_dagster.whole_files import appearing
-with appearing(Path(sys.argv[1])) as beside:
+from aidsafe_dagster.primitives.atomic_write import atomic_write
+with atomic_write(Path(sys.argv[1])) as beside:
     beside.write_text("half")
     os._exit(9)
 """
 needs_mount = pytest.mark.skipif(
-    not sys.platform.startswith("linux") or os.geteuid() != 0, reason="only root may mount a small disk"
+    not sys.platform.startswith("linux") or os.geteuid() != 0,
+    reason="only root may mount a small disk",
 )
 
 
@@ -68,7 +69,9 @@ def fill_up(folder: Path, leave: int) -> Path:
     return ballast
 
 
-def test_a_write_that_finds_no_room_says_so_and_leaves_the_old_rows_and_nothing_else(tmp_path: Path) -> None:
+def test_a_write_that_finds_no_room_says_so_and_leaves_the_old_rows_and_nothing_else(
+    tmp_path: Path,
+) -> None:
     lake = Lake(tmp_path)
     lake.write("prompts", "b-0001", pl.DataFrame({"text": ["old"]}))
     said = python(WRITES_TOO_MUCH, tmp_path)
@@ -77,15 +80,20 @@ def test_a_write_that_finds_no_room_says_so_and_leaves_the_old_rows_and_nothing_
     assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["rows.parquet"]
 
 
-def test_what_a_dead_writer_left_is_cleared_away_and_what_a_live_one_writes_is_not(tmp_path: Path) -> None:
+def test_what_a_dead_writer_left_is_cleared_away_and_what_a_live_one_writes_is_not(
+    tmp_path: Path,
+) -> None:
     python(DIES_BESIDE, tmp_path / "a file")
     (left,) = tmp_path.iterdir()
-    with appearing(tmp_path / "another file") as other:
+    with atomic_write(tmp_path / "another file") as other:
         other.write_text("slow")
         assert left.exists()
-        with appearing(tmp_path / "a file") as beside:
+        with atomic_write(tmp_path / "a file") as beside:
             beside.write_text("whole")
-    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"a file": "whole", "another file": "slow"}
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
+        "a file": "whole",
+        "another file": "slow",
+    }
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -35,14 +35,14 @@ from tests.site import a_site
 
 KILLS = 5
 DEADLY = (
-    ("aidsafe_dagster.lake:Lake.write", 2),
+    ("aidsafe_dagster.lake.lake:Lake.write", 2),
     ("pathlib:Path.replace", 3),
-    ("aidsafe_dagster.assets.dialogue_stage:_metadata", 2),
-    ("aidsafe_dagster.assets.gates:validate", 3),
-    ("aidsafe_dagster.assets.gates:validate", 5),
-    ("aidsafe_dagster.assets.gates:_described", 2),
+    ("aidsafe_dagster.stages.dialogue_stage:_metadata", 2),
+    ("aidsafe_dagster.stages.gates:validate", 3),
+    ("aidsafe_dagster.stages.gates:validate", 5),
+    ("aidsafe_dagster.stages.gates:_described", 2),
     ("dagster:DagsterInstance.handle_new_event", 20),
-    ("aidsafe_dagster.runs:_give_back_memory", 1),
+    ("aidsafe_dagster.cli.local_runs:_give_back_memory", 1),
 )
 """Functions, and which call of them is the last: at a file's writing and its appearing, between rows and what is told
 of them, within a gate's check and after it, and when all is done but the command's end."""
@@ -63,7 +63,9 @@ def test_after_kills_at_many_instants_rows_are_right_and_no_recorded_call_was_ma
         fill(folder, server)
         before, lost, asked = 0, [], Counter[tuple[str, str, int]]()
         for _ in range(KILLS):
-            killed_while_it_asks(folder, server, more=chance.randrange(1, 45), later_s=chance.uniform(0, 0.02))
+            killed_while_it_asks(
+                folder, server, more=chance.randrange(1, 45), later_s=chance.uniform(0, 0.02)
+            )
             asked += (answers := answered(server))
             lost.append(before + answers.total() - (before := recorded(folder)))
             server.control(reset=True)
@@ -91,7 +93,9 @@ def test_a_kill_between_a_file_its_event_and_its_gate_costs_no_recorded_call(
         with forked(folder, "backfill") as last:
             last.join(120)
             assert last.exitcode == 0, said(folder, last)
-        assert (answered(server) - undisturbed.asked).total() <= SLOTS * len(DEADLY)  # those in flight
+        assert (answered(server) - undisturbed.asked).total() <= SLOTS * len(
+            DEADLY
+        )  # those in flight
         with a_site(folder, **served_by(server)) as site:
             assert texts_made(site) == undisturbed.texts
     assert recorded(folder) == undisturbed.asked.total()
@@ -117,7 +121,9 @@ def test_a_model_server_that_is_killed_and_started_again_is_waited_for(
         with a_model_server(tmp_path, port=port) as again:
             backfill.join(120)
             assert backfill.exitcode == 0, said(folder, backfill)
-            asked = {question for question in answered(again) if question[0] != "default"}  # whether it is there
+            asked = {
+                question for question in answered(again) if question[0] != "default"
+            }  # whether it is there
             assert asked < set(undisturbed.asked)
     with a_site(folder, **served_by(server)) as site:
         assert texts_made(site) == undisturbed.texts
@@ -126,7 +132,9 @@ def test_a_model_server_that_is_killed_and_started_again_is_waited_for(
 def listening(port: int) -> psutil.Process:
     """The model server of this test that listens there."""
     children = psutil.Process().children()
-    (found,) = [child for child in children if str(port) in child.cmdline() and os.getpid() == child.ppid()]
+    (found,) = [
+        child for child in children if str(port) in child.cmdline() and os.getpid() == child.ppid()
+    ]
     return found
 
 
@@ -146,7 +154,10 @@ def test_a_batch_whose_daemon_code_server_and_run_were_killed_is_finished_by_the
             until(lambda: server.stats().get("ok", 0) >= 40, lives(first))
             assert len(processes_of(folder)) >= 3
         assert processes_of(folder) == []
-        with a_site(folder, **served_by(server)) as site, started(folder, daemon, "run", "-w", "workspace.yaml") as one:
+        with (
+            a_site(folder, **served_by(server)) as site,
+            started(folder, daemon, "run", "-w", "workspace.yaml") as one,
+        ):
             until(lambda: site.lake.has("fine_tune_splits", BATCH), lives(one), within_s=240)
             until(lambda: not site.instance.get_runs_count(filters=going_on()), lives(one))
             kill_all_of(folder)

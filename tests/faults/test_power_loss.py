@@ -12,16 +12,19 @@ import pytest
 from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
-from aidsafe_dagster.batch_lock import holder_of
+from aidsafe_dagster.cli.local_runs import unfinished
 from aidsafe_dagster.recipe.records import Stage
-from aidsafe_dagster.runs import unfinished
+from aidsafe_dagster.runs.batch_lock import holder_of
 from tests.faults.commands import SLOTS, answered, processes_of, served_by, until
 from tests.faults.forks import forked, said
 from tests.faults.web_ui import WebUI, a_web_ui
 from tests.serving import ModelServer, a_model_server
 from tests.site import Site, a_site, prompts_file, some_prompts
 
-pytestmark = [pytest.mark.distributed, pytest.mark.timeout(900)]  # minutes: the daemons look every so often
+pytestmark = [
+    pytest.mark.distributed,
+    pytest.mark.timeout(900),
+]  # minutes: the daemons look every so often
 BATCHES = ("mine-0001", "mine-0002", "mine-0003")
 ROWS = 4
 STARTING = dg.DagsterRunStatus.STARTING
@@ -55,7 +58,9 @@ def several_batches(folder: Path, server: ModelServer) -> Iterator[Site]:
 
 def texts_of(site: Site) -> dict[tuple[str, str], Any]:
     return {
-        (stage, batch): site.lake.rows(stage, batch).drop("usage", "conversation", strict=False).rows()
+        (stage, batch): site.lake.rows(stage, batch)
+        .drop("usage", "conversation", strict=False)
+        .rows()
         for stage in Stage
         for batch in site.lake.batches(stage)
     }
@@ -71,7 +76,10 @@ def while_a_run_starts(site: Site, server: ModelServer) -> bool:
 
 @pytest.mark.parametrize(
     ("launch", "moments"),
-    [(WebUI.backfill_job, [in_the_middle]), (WebUI.backfill_assets, [while_a_run_starts, in_the_middle])],
+    [
+        (WebUI.backfill_job, [in_the_middle]),
+        (WebUI.backfill_assets, [while_a_run_starts, in_the_middle]),
+    ],
     ids=["a job's, once", "of assets, twice"],
 )
 def test_the_next_start_ends_a_backfill_of_which_everything_was_killed(
@@ -91,7 +99,9 @@ def test_the_next_start_ends_a_backfill_of_which_everything_was_killed(
         assert unfinished(site.instance, site.lake, site.settings, site.batches) == {}
         assert [holder_of(batch, site.settings.home) for batch in BATCHES] == [None] * len(BATCHES)
         assert recorded(site) == undisturbed.calls
-        assert answered(server).total() - undisturbed.calls <= SLOTS * len(moments)  # those in flight at a kill
+        assert answered(server).total() - undisturbed.calls <= SLOTS * len(
+            moments
+        )  # those in flight at a kill
 
 
 def is_over(site: Site, backfill_id: str) -> bool:

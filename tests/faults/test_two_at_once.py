@@ -6,7 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from aidsafe_dagster.batch_lock import holder_of, working_on
+from aidsafe_dagster.runs.batch_lock import hold_batch_lock, holder_of
 from tests.faults.commands import BATCH, answered, fill, served_by, texts_made, until
 from tests.faults.conftest import Undisturbed
 from tests.faults.forks import forked, said
@@ -14,7 +14,9 @@ from tests.serving import a_model_server
 from tests.site import a_site, prompts_file, some_prompts
 
 
-def test_two_commands_make_a_batch_as_one_and_ask_everything_once(tmp_path: Path, undisturbed: Undisturbed) -> None:
+def test_two_commands_make_a_batch_as_one_and_ask_everything_once(
+    tmp_path: Path, undisturbed: Undisturbed
+) -> None:
     folder = tmp_path / "site"
     with a_model_server(tmp_path) as server:
         fill(folder, server)
@@ -24,13 +26,17 @@ def test_two_commands_make_a_batch_as_one_and_ask_everything_once(tmp_path: Path
                 for process in (first, second):
                     process.join(120)
                     assert process.exitcode == 0, said(folder, process)
-                assert f"Batch {BATCH} is being worked on by process {first.pid}" in said(folder, second)
+                assert f"Batch {BATCH} is being worked on by process {first.pid}" in said(
+                    folder, second
+                )
         assert answered(server) == undisturbed.asked
         with a_site(folder, **served_by(server)) as site:
             assert texts_made(site) == undisturbed.texts
 
 
-def test_a_run_and_a_command_on_one_batch_ask_everything_once(tmp_path: Path, undisturbed: Undisturbed) -> None:
+def test_a_run_and_a_command_on_one_batch_ask_everything_once(
+    tmp_path: Path, undisturbed: Undisturbed
+) -> None:
     folder = tmp_path / "site"
     with a_model_server(tmp_path) as server:
         fill(folder, server)
@@ -59,8 +65,10 @@ def test_what_a_killed_process_held_is_free(tmp_path: Path) -> None:
 def test_a_run_that_waits_for_its_batch_can_be_cancelled(tmp_path: Path) -> None:
     with a_site(tmp_path, automation={"lost_after_s": 1.0}) as site:
         site.ingest(prompts_file(site.folder, some_prompts(3)))
-        with working_on(BATCH, site.settings.home, "a test", print):
-            cancelling = threading.Thread(target=_cancel_the_run_that_started, args=(site.instance,))
+        with hold_batch_lock(BATCH, site.settings.home, "a test", print):
+            cancelling = threading.Thread(
+                target=_cancel_the_run_that_started, args=(site.instance,)
+            )
             cancelling.start()
             with suppress(KeyboardInterrupt):  # as if by Ctrl-C
                 assert not site.make(BATCH).success

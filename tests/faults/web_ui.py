@@ -18,7 +18,9 @@ mutation Launch($params: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $params) { ... on LaunchBackfillSuccess { backfillId } }
 }
 """
-_LOADED = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }"
+_LOADED = (
+    "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }"
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,9 @@ class WebUI:
 
     def _ask(self, query: str, **variables: Any) -> dict[str, Any]:
         asked = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(f"{self.url}/graphql", asked, {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            f"{self.url}/graphql", asked, {"Content-Type": "application/json"}
+        )
         with urllib.request.urlopen(request, timeout=60) as reply:
             answer: dict[str, Any] = json.loads(reply.read())
         assert "errors" not in answer, answer
@@ -69,7 +73,14 @@ class WebUI:
 def a_web_ui(folder: Path) -> Iterator[WebUI]:
     """As `make dev` in the folder; with the block, all of it loses its power."""
     port = a_free_port()
-    command = (str(Path(sys.executable).with_name("dagster")), "dev", "--host", "127.0.0.1", "--port", str(port))
+    command = (
+        str(Path(sys.executable).with_name("dagster")),
+        "dev",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    )
     with started(folder, *command) as process:
         ui = WebUI(f"http://127.0.0.1:{port}", lives(process))
         until(ui.is_up, ui.alive)

@@ -32,9 +32,13 @@ def the_repo(hub: Any) -> Any:
     return hub.repos["dataset", REPO]
 
 
-def fail(hub: Any, method: str, path: str, status: int, times: int = 1, retry_after: str = "") -> None:
+def fail(
+    hub: Any, method: str, path: str, status: int, times: int = 1, retry_after: str = ""
+) -> None:
     headers = {"Retry-After": retry_after} if retry_after else {}
-    hub.faults.append({"method": method, "path": path, "status": status, "times": times, "headers": headers})
+    hub.faults.append(
+        {"method": method, "path": path, "status": status, "times": times, "headers": headers}
+    )
 
 
 def someone_commits(hub: Any, **files: bytes) -> str:
@@ -42,7 +46,9 @@ def someone_commits(hub: Any, **files: bytes) -> str:
     repo = the_repo(hub)
     tree = repo.commits[repo.branches["main"]].tree
     changed = {name.replace("_", "."): hub.blob(data) for name, data in files.items()}
-    repo.branches["main"] = hub._commit(repo, repo.branches["main"], "by somebody else", "", tree | changed)
+    repo.branches["main"] = hub._commit(
+        repo, repo.branches["main"], "by somebody else", "", tree | changed
+    )
     return str(repo.branches["main"])
 
 
@@ -59,7 +65,9 @@ def commits(hub: Any) -> int:
 @contextmanager
 def a_line(hub: Any, hook: Hook) -> Iterator[str]:
     """The address of a proxy to the Hub."""
-    handler = type("Line", (_Line,), {"target": urlsplit(hub.base).netloc, "hook": staticmethod(hook)})
+    handler = type(
+        "Line", (_Line,), {"target": urlsplit(hub.base).netloc, "hook": staticmethod(hook)}
+    )
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from aidsafe_dagster.lake import RECORDS, Lake
-from aidsafe_dagster.publishing.dataset import Chosen
+from aidsafe_dagster.lake.lake import RECORDS, Lake
+from aidsafe_dagster.lake.tables import to_frame
+from aidsafe_dagster.publishing.dataset import ReleaseSelection
 from aidsafe_dagster.publishing.settings import PublishSettings
 from aidsafe_dagster.recipe.fine_tune_splits import SplitSettings, dpo_row, sft_row
 from aidsafe_dagster.recipe.records import Failure, PromptKind, Record, Stage
-from aidsafe_dagster.tables import to_frame
 from tests.builders import a_cot_grades, a_deliberated_cot, a_pair, a_refined_cot
 
 SPLITS = SplitSettings(validation=0.25, test=0.25)
@@ -32,15 +32,26 @@ def fill(
     rows: dict[Stage, list[Record]] = {stage: [] for stage in (*_BUILDERS, Stage.FINE_TUNE_SPLITS)}
     for number in range(prompts):
         text = f"How does lock {number} of {batch} work?"
-        origin = {"prompt_id": an_id(text), "prompt": text, "batch": batch, "source_row": f"{batch} {number}"}
+        origin = {
+            "prompt_id": an_id(text),
+            "prompt": text,
+            "batch": batch,
+            "source_row": f"{batch} {number}",
+        }
         values = origin | {"prompt_kind": kind} | changes
-        made = {stage: build(**_fitting(RECORDS[stage], values)) for stage, build in _BUILDERS.items()}
+        made = {
+            stage: build(**_fitting(RECORDS[stage], values)) for stage, build in _BUILDERS.items()
+        }
         for stage, row in made.items():
             rows[stage].append(row)
         sft = sft_row(made[Stage.REFINED_COTS], kind, SPLITS)
         rows[Stage.FINE_TUNE_SPLITS] += [sft, dpo_row(made[Stage.PREFERENCE_PAIRS], SPLITS)]
     for stage, stored in rows.items():
-        failed = [failure.model_copy(update={"batch": batch}) for failure in failures if failure.stage == stage]
+        failed = [
+            failure.model_copy(update={"batch": batch})
+            for failure in failures
+            if failure.stage == stage
+        ]
         lake.write(stage, batch, to_frame(stored, RECORDS[stage]), to_frame(failed, Failure))
 
 
@@ -51,13 +62,15 @@ def a_filled_lake(folder: Path, *batches: str, **changes: Any) -> Lake:
     return lake
 
 
-def chosen(lake: Lake) -> Chosen:
+def chosen(lake: Lake) -> ReleaseSelection:
     """Every batch that was made."""
-    return Chosen(tuple(lake.batches(Stage.FINE_TUNE_SPLITS)), {}, {})
+    return ReleaseSelection(tuple(lake.batches(Stage.FINE_TUNE_SPLITS)), {}, {})
 
 
 def publish_settings(**changes: Any) -> PublishSettings:
-    return PublishSettings.model_validate({"repo": "acme/cot", "licence": "cc-by-4.0", "wait_s": 0.01} | changes)
+    return PublishSettings.model_validate(
+        {"repo": "acme/cot", "licence": "cc-by-4.0", "wait_s": 0.01} | changes
+    )
 
 
 _BUILDERS: dict[Stage, Callable[..., Any]] = {

@@ -7,14 +7,23 @@ from typing import Any
 import pytest
 from huggingface_hub import HfApi
 
-from aidsafe_dagster.publishing.chat_template import ChatTemplate, TemplateFailed, load_chat_template
+from aidsafe_dagster.publishing.chat_template import (
+    ChatTemplate,
+    TemplateFailed,
+    load_chat_template,
+)
 from aidsafe_dagster.recipe.errors import SetupError
 from tests.publishing.hubs import TOKEN, a_hub
 
 CHAT = [{"role": "user", "content": "Hi <b>"}, {"role": "assistant", "content": "Yes."}]
 PLAIN = "{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
 RENDERED = "<s>user: Hi <b>\nassistant: Yes.\n"
-CONFIG = {"bos_token": {"content": "<s>"}, "eos_token": "</s>", "pad_token": None, "chat_template": PLAIN}
+CONFIG = {
+    "bos_token": {"content": "<s>"},
+    "eos_token": "</s>",
+    "pad_token": None,
+    "chat_template": PLAIN,
+}
 NOWHERE = HfApi(endpoint="http://127.0.0.1:9")
 
 
@@ -44,14 +53,19 @@ def test_a_tokenizer_s_folder_tells_template_and_special_tokens(tmp_path: Path) 
 
 def test_a_template_s_own_file_wins_over_the_configuration(tmp_path: Path) -> None:
     old = CONFIG | {"chat_template": "old"}
-    found = load_chat_template(str(write(tmp_path, tokenizer_config_json=old, chat_template_jinja=PLAIN)), NOWHERE)
+    found = load_chat_template(
+        str(write(tmp_path, tokenizer_config_json=old, chat_template_jinja=PLAIN)), NOWHERE
+    )
     assert found.render(CHAT).text == RENDERED
 
 
 def test_of_several_templates_the_default_is_taken(tmp_path: Path) -> None:
     several = [{"name": "tool_use", "template": "tools"}, {"name": "default", "template": PLAIN}]
     write(tmp_path, tokenizer_config_json=CONFIG | {"chat_template": several})
-    assert load_chat_template(str(tmp_path / "tokenizer_config.json"), NOWHERE).render(CHAT).text == RENDERED
+    assert (
+        load_chat_template(str(tmp_path / "tokenizer_config.json"), NOWHERE).render(CHAT).text
+        == RENDERED
+    )
 
 
 def test_a_file_takes_its_special_tokens_from_beside_it(tmp_path: Path) -> None:
@@ -59,7 +73,9 @@ def test_a_file_takes_its_special_tokens_from_beside_it(tmp_path: Path) -> None:
     assert load_chat_template(str(tmp_path / "mine.jinja"), NOWHERE).render(CHAT).text == RENDERED
 
 
-def test_a_model_on_the_hub_is_asked_for_its_template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_on_the_hub_is_asked_for_its_template(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with a_hub(tmp_path) as hub:
         repo = hub.create("model", "acme/model")
         tree = repo.commits[repo.branches["main"]].tree
@@ -80,7 +96,9 @@ def test_a_model_on_the_hub_is_asked_for_its_template(tmp_path: Path, monkeypatc
         ({"tokenizer_config_json": "{"}, "not JSON"),
     ],
 )
-def test_a_folder_without_a_template_says_what_is_missing(tmp_path: Path, files: Any, message: str) -> None:
+def test_a_folder_without_a_template_says_what_is_missing(
+    tmp_path: Path, files: Any, message: str
+) -> None:
     with pytest.raises(SetupError, match=message):
         load_chat_template(str(write(tmp_path, **files)), NOWHERE)
 
@@ -117,7 +135,10 @@ def test_the_opening_of_a_turn_is_asked_for() -> None:
 
 def test_reasoning_is_given_under_the_names_that_templates_read() -> None:
     chat = [{"role": "assistant", "content": "Yes.", "reasoning_content": "Because."}]
-    assert rendered("{{ messages[0].reasoning_content }} {{ messages[0].thinking }}", chat) == "Because. Because."
+    assert (
+        rendered("{{ messages[0].reasoning_content }} {{ messages[0].thinking }}", chat)
+        == "Because. Because."
+    )
     nothing = [{"role": "user", "content": "Hi", "reasoning_content": None}]
     assert rendered("{{ messages[0].reasoning_content is defined }}", nothing) == "False"
 

@@ -7,20 +7,22 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from aidsafe_dagster.lake import Lake
+from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.lake.tables import from_frame
 from aidsafe_dagster.publishing.dataset import SPLITS
 from aidsafe_dagster.publishing.export import write_export
 from aidsafe_dagster.publishing.parquet import DataFile
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.formats import FORMATS
 from aidsafe_dagster.recipe.records import FineTuneRow, Stage
-from aidsafe_dagster.tables import from_frame
 from tests.publishing.lakes import a_filled_lake, fill
 
 
 def export(lake: Lake, folder: Path, name: str, **how: Any) -> list[DataFile]:
     splits = how.pop("splits", SPLITS)
-    return write_export(lake, tuple(lake.batches(Stage.FINE_TUNE_SPLITS)), FORMATS[name], folder, splits, **how)
+    return write_export(
+        lake, tuple(lake.batches(Stage.FINE_TUNE_SPLITS)), FORMATS[name], folder, splits, **how
+    )
 
 
 def read(file: Path) -> list[dict[str, Any]]:
@@ -31,7 +33,9 @@ def read(file: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("kind", ["parquet", "jsonl"])
-def test_every_row_of_a_split_is_in_its_file_in_either_kind(tmp_path: Path, name: str, kind: str) -> None:
+def test_every_row_of_a_split_is_in_its_file_in_either_kind(
+    tmp_path: Path, name: str, kind: str
+) -> None:
     lake = a_filled_lake(tmp_path)
     files = export(lake, tmp_path / "out", name, file_kind=kind)
     assert {file.path for file in files} == {f"{name}-{split}.{kind}" for split in SPLITS}
@@ -51,7 +55,9 @@ def test_one_split_may_do(tmp_path: Path) -> None:
 
 
 def test_reasoning_may_be_in_a_field(tmp_path: Path) -> None:
-    (file,) = export(a_filled_lake(tmp_path), tmp_path, "trl-sft", splits=("train",), reasoning="field")
+    (file,) = export(
+        a_filled_lake(tmp_path), tmp_path, "trl-sft", splits=("train",), reasoning="field"
+    )
     for row in read(tmp_path / file.path):
         assert row["messages"][1]["reasoning_content"] == row["thinking"]
         assert row["messages"][1]["content"] == row["response"]
@@ -106,7 +112,9 @@ def test_an_export_that_fails_half_way_leaves_the_files_that_were_there(tmp_path
     lake, out = a_filled_lake(tmp_path), tmp_path / "out"
     export(lake, out, "trl-sft")
     before = {file.name: file.read_bytes() for file in out.iterdir()}
-    Path(str(lake.rows_path(Stage.FINE_TUNE_SPLITS, lake.batches(Stage.FINE_TUNE_SPLITS)[-1]))).write_bytes(b"cut")
+    Path(
+        str(lake.rows_path(Stage.FINE_TUNE_SPLITS, lake.batches(Stage.FINE_TUNE_SPLITS)[-1]))
+    ).write_bytes(b"cut")
     with pytest.raises(SetupError, match="not a readable Parquet file"):
         export(lake, out, "trl-sft")
     assert {file.name: file.read_bytes() for file in out.iterdir()} == before

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from huggingface_hub import HfApi
 
-from aidsafe_dagster.lake import Lake
-from aidsafe_dagster.publishing.card import Told
+from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.publishing.card import CardContext
 from aidsafe_dagster.publishing.hub import DatasetRepo, Published
 from aidsafe_dagster.publishing.release import Release, make_release
 from aidsafe_dagster.recipe.errors import SetupError
@@ -41,11 +41,18 @@ def hub(tmp_path: Path) -> Iterator[Any]:
 
 def release(folder: Path, lake: Lake | None = None, **settings: Any) -> Release:
     known = lake or a_filled_lake(folder, "demo-0001")
-    return make_release(known, chosen(known), Told(publish_settings(**settings), policies()), folder)
+    return make_release(
+        known, chosen(known), CardContext(publish_settings(**settings), policies()), folder
+    )
 
 
 def publish(
-    hub: Any, made: Release, token: str = TOKEN, at: str = "", say: Say = lambda _: None, **settings: Any
+    hub: Any,
+    made: Release,
+    token: str = TOKEN,
+    at: str = "",
+    say: Say = lambda _: None,
+    **settings: Any,
 ) -> Published:
     api = HfApi(endpoint=at or hub.base, token=token)
     return DatasetRepo(api, publish_settings(**{"verify": False} | settings), say).publish(made)
@@ -57,9 +64,9 @@ def test_a_release_is_one_commit_with_card_and_data_and_a_tag(hub: Any, tmp_path
     repo = the_repo(hub)
     assert commits(hub) == 1
     assert repo.tags == {f"v{made.version}": published.commit} == {published.tag: published.tagged}
-    assert files_there(hub) == {file.path: (made.folder / file.path).read_bytes() for file in made.files} | {
-        ".gitattributes": files_there(hub)[".gitattributes"]
-    }
+    assert files_there(hub) == {
+        file.path: (made.folder / file.path).read_bytes() for file in made.files
+    } | {".gitattributes": files_there(hub)[".gitattributes"]}
     assert published.read_back == sum(made.rows.counts.values())
     assert published.url == f"{hub.base}/datasets/{REPO}"
 
@@ -77,7 +84,11 @@ def test_datasets_loads_it_from_the_hub(hub: Any, tmp_path: Path) -> None:
     made = release(tmp_path)
     publish(hub, made)
     found = read_by_datasets(REPO, tmp_path / "cache", HF_ENDPOINT=hub.base, HF_TOKEN=TOKEN)
-    counts = {(config, split): seen["rows"] for config, splits in found.items() for split, seen in splits.items()}
+    counts = {
+        (config, split): seen["rows"]
+        for config, splits in found.items()
+        for split, seen in splits.items()
+    }
     assert counts == made.rows.counts
 
 
@@ -93,28 +104,46 @@ def test_a_new_batch_is_a_second_commit_that_sends_what_changed(hub: Any, tmp_pa
     assert {file.path for file in second.plan.send} >= {"README.md"}
 
 
-def test_files_of_ours_that_are_no_more_are_deleted_and_others_stay(hub: Any, tmp_path: Path) -> None:
+def test_files_of_ours_that_are_no_more_are_deleted_and_others_stay(
+    hub: Any, tmp_path: Path
+) -> None:
     lake = a_filled_lake(tmp_path, "demo-0001")
     publish(hub, release(tmp_path, lake))
     someone_commits(hub, LICENSE=b"terms")
     published = publish(hub, release(tmp_path, lake, configs=("sft",)))
     assert {path.split("/")[1] for path in published.plan.delete} == {"dpo", "deliberations"}
-    assert {path.split("/")[0] for path in files_there(hub)} == {".gitattributes", "LICENSE", "README.md", "data"}
+    assert {path.split("/")[0] for path in files_there(hub)} == {
+        ".gitattributes",
+        "LICENSE",
+        "README.md",
+        "data",
+    }
     assert not [path for path in files_there(hub) if path.startswith("data/dpo")]
 
 
-def test_a_new_repository_is_private_and_gated_before_anything_is_in_it(hub: Any, tmp_path: Path) -> None:
+def test_a_new_repository_is_private_and_gated_before_anything_is_in_it(
+    hub: Any, tmp_path: Path
+) -> None:
     publish(hub, release(tmp_path))
     assert (the_repo(hub).private, the_repo(hub).gated) == (True, "auto")
-    order = [entry["path"].rpartition("/")[2] for entry in hub.log if entry["method"] in ("POST", "PUT")]
+    order = [
+        entry["path"].rpartition("/")[2] for entry in hub.log if entry["method"] in ("POST", "PUT")
+    ]
     assert order.index("settings") < order.index("validate-yaml")
 
 
 @pytest.mark.parametrize(
     ("there", "wanted", "then"),
-    [(False, "manual", "manual"), ("manual", "auto", "manual"), ("auto", "off", "auto"), (False, "off", False)],
+    [
+        (False, "manual", "manual"),
+        ("manual", "auto", "manual"),
+        ("auto", "off", "auto"),
+        (False, "off", False),
+    ],
 )
-def test_a_gate_is_never_loosened(hub: Any, tmp_path: Path, there: Any, wanted: str, then: Any) -> None:
+def test_a_gate_is_never_loosened(
+    hub: Any, tmp_path: Path, there: Any, wanted: str, then: Any
+) -> None:
     repo = hub.create("dataset", REPO)
     repo.gated = there
     publish(hub, release(tmp_path), gated=wanted)
@@ -122,7 +151,9 @@ def test_a_gate_is_never_loosened(hub: Any, tmp_path: Path, there: Any, wanted: 
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_commit_that_the_hub_cannot_take_now_is_tried_again(hub: Any, tmp_path: Path, status: int) -> None:
+def test_a_commit_that_the_hub_cannot_take_now_is_tried_again(
+    hub: Any, tmp_path: Path, status: int
+) -> None:
     fail(hub, "POST", "/commit/", status, times=2)
     said: list[str] = []
     publish(hub, release(tmp_path), say=said.append)
@@ -139,7 +170,9 @@ def test_the_hub_s_own_waiting_time_is_kept(hub: Any, tmp_path: Path) -> None:
 
 def test_a_waiting_time_beyond_patience_is_told_and_ends_it(hub: Any, tmp_path: Path) -> None:
     fail(hub, "POST", "/commit/", 429, retry_after="3600")
-    with pytest.raises(SetupError, match=r"committing: the Hub limits the rate; it asks to wait 3600 s"):
+    with pytest.raises(
+        SetupError, match=r"committing: the Hub limits the rate; it asks to wait 3600 s"
+    ):
         publish(hub, release(tmp_path))
 
 
@@ -165,7 +198,9 @@ def test_patience_ends(hub: Any, tmp_path: Path) -> None:
         ("POST", "/tag/"),
     ],
 )
-def test_every_step_survives_a_hub_in_trouble(hub: Any, tmp_path: Path, method: str, path: str) -> None:
+def test_every_step_survives_a_hub_in_trouble(
+    hub: Any, tmp_path: Path, method: str, path: str
+) -> None:
     fail(hub, method, path, 503)
     made = release(tmp_path)
     published = publish(hub, made)
@@ -183,7 +218,9 @@ def test_an_upload_that_was_lost_on_the_way_is_sent_again(hub: Any, tmp_path: Pa
     said: list[str] = []
     made = release(tmp_path)
     with a_line(hub, lose) as line:
-        assert publish(hub, made, at=line, say=said.append, verify=True).read_back == sum(made.rows.counts.values())
+        assert publish(hub, made, at=line, say=said.append, verify=True).read_back == sum(
+            made.rows.counts.values()
+        )
     assert [line for line in said if "a file did not arrive whole" in line]
 
 
@@ -201,7 +238,9 @@ def test_a_commit_whose_answer_was_lost_is_not_made_twice(hub: Any, tmp_path: Pa
     assert not published.plan.is_empty
 
 
-def test_a_tag_that_a_crash_kept_from_being_made_is_made_by_the_next_run(hub: Any, tmp_path: Path) -> None:
+def test_a_tag_that_a_crash_kept_from_being_made_is_made_by_the_next_run(
+    hub: Any, tmp_path: Path
+) -> None:
     made = release(tmp_path)
     fail(hub, "POST", "/tag/", 500, times=99)
     with pytest.raises(SetupError, match="tagging"):
@@ -212,7 +251,9 @@ def test_a_tag_that_a_crash_kept_from_being_made_is_made_by_the_next_run(hub: An
     assert (commits(hub), the_repo(hub).tags) == (1, {published.tag: published.commit})
 
 
-def test_the_tag_of_the_same_rows_stays_when_only_the_card_changes(hub: Any, tmp_path: Path) -> None:
+def test_the_tag_of_the_same_rows_stays_when_only_the_card_changes(
+    hub: Any, tmp_path: Path
+) -> None:
     lake = a_filled_lake(tmp_path, "demo-0001")
     first = publish(hub, release(tmp_path, lake))
     second = publish(hub, release(tmp_path, lake, pretty_name="Another name"))
@@ -252,7 +293,9 @@ def test_a_commit_of_somebody_else_to_our_files_is_left_alone(hub: Any, tmp_path
     fill(lake, "demo-0002")
     with (
         a_line(hub, meddling(hub, README_md=b"mine now")) as line,
-        pytest.raises(SetupError, match=r"somebody changed README\.md meanwhile .*Nothing was committed"),
+        pytest.raises(
+            SetupError, match=r"somebody changed README\.md meanwhile .*Nothing was committed"
+        ),
     ):
         publish(hub, release(tmp_path, lake), at=line)
     assert commits(hub) == 2
@@ -261,7 +304,10 @@ def test_a_commit_of_somebody_else_to_our_files_is_left_alone(hub: Any, tmp_path
 
 def test_the_card_that_the_hub_refuses_is_told_in_its_words(hub: Any, tmp_path: Path) -> None:
     lake = a_filled_lake(tmp_path, "demo-0001", licence="cc0-1.0")
-    with pytest.raises(SetupError, match=r'committing: the Hub refuses it: Invalid metadata in README\.md.*"license"'):
+    with pytest.raises(
+        SetupError,
+        match=r'committing: the Hub refuses it: Invalid metadata in README\.md.*"license"',
+    ):
         publish(hub, release(tmp_path, lake, licence="pddl"))
     assert commits(hub) == 0
 
@@ -295,7 +341,9 @@ def test_a_hub_out_of_reach_is_told_after_some_tries(hub: Any, tmp_path: Path) -
     with socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
         nowhere = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        with pytest.raises(SetupError, match=r"the connection broke off \(ConnectError\); gave up after 2") as raised:
+        with pytest.raises(
+            SetupError, match=r"the connection broke off \(ConnectError\); gave up after 2"
+        ) as raised:
             publish(hub, release(tmp_path), at=nowhere, attempts=2)
     assert_no_trace_of(TOKEN, raised.value, [])
 

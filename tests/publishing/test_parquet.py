@@ -19,7 +19,10 @@ def rows(count: int, seed: str = "a", words: int = 20) -> list[dict[str, Any]]:
     drawn = random.Random(seed)
     return [
         {
-            "messages": [{"role": "user", "content": f"{seed} {n}"}, {"role": "assistant", "content": "Yes."}],
+            "messages": [
+                {"role": "user", "content": f"{seed} {n}"},
+                {"role": "assistant", "content": "Yes."},
+            ],
             "thinking": " ".join(f"{drawn.getrandbits(32):x}" for _ in range(words)),
             "response": "Yes.",
             "prompt_id": f"{seed}{n}",
@@ -32,7 +35,9 @@ def shards(folder: Path, shard_bytes: int = 1 << 30) -> Shards:
     return Shards(folder, "data/sft/train", COLUMNS, "inline", shard_bytes)
 
 
-def written(folder: Path, *parts: list[dict[str, Any]], shard_bytes: int = 1 << 30) -> tuple[list[DataFile], str]:
+def written(
+    folder: Path, *parts: list[dict[str, Any]], shard_bytes: int = 1 << 30
+) -> tuple[list[DataFile], str]:
     made = shards(folder, shard_bytes)
     for part in parts:
         made.add(part)
@@ -45,7 +50,9 @@ def contents(folder: Path, files: Iterable[DataFile]) -> list[dict[str, Any]]:
 
 def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
     files, _ = written(tmp_path, rows(3), rows(2, "b"))
-    assert [(file.path, file.rows) for file in files] == [("data/sft/train-00000-of-00001.parquet", 5)]
+    assert [(file.path, file.rows) for file in files] == [
+        ("data/sft/train-00000-of-00001.parquet", 5)
+    ]
     assert contents(tmp_path, files) == rows(3) + rows(2, "b")
     assert files == [data_file(tmp_path, files[0].path, 5)]
 
@@ -57,7 +64,9 @@ def test_a_full_file_is_followed_by_another(tmp_path: Path) -> None:
         "train-00001-of-00002.parquet",
     ]
     assert contents(tmp_path, files) == [row for seed in "abc" for row in rows(2, seed, words=300)]
-    assert sorted(path.name for path in (tmp_path / "data/sft").iterdir()) == [Path(f.path).name for f in files]
+    assert sorted(path.name for path in (tmp_path / "data/sft").iterdir()) == [
+        Path(f.path).name for f in files
+    ]
 
 
 def test_without_rows_there_is_no_file(tmp_path: Path) -> None:

@@ -11,18 +11,24 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from aidsafe_dagster.lake import Lake
-from aidsafe_dagster.publishing.card import Told
-from aidsafe_dagster.publishing.dataset import Chosen
+from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.lake.tables import from_frame, to_frame
+from aidsafe_dagster.publishing.card import CardContext
+from aidsafe_dagster.publishing.dataset import ReleaseSelection
 from aidsafe_dagster.publishing.release import Release, make_release
 from aidsafe_dagster.publishing.rows import CONFIGS
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.fine_tune_splits import with_thinking
 from aidsafe_dagster.recipe.formats import RowKind
-from aidsafe_dagster.recipe.records import FailureReason, FineTuneRow, PreferencePair, RefinedCot, Stage
+from aidsafe_dagster.recipe.records import (
+    FailureReason,
+    FineTuneRow,
+    PreferencePair,
+    RefinedCot,
+    Stage,
+)
 from aidsafe_dagster.sources.contamination import Match, Rule
 from aidsafe_dagster.sources.evaluation_sets import CheckedSet
-from aidsafe_dagster.tables import from_frame, to_frame
 from tests.builders import a_deliberated_cot, a_failure, a_refined_thought, policies
 from tests.publishing.lakes import a_filled_lake, chosen, fill, publish_settings
 
@@ -39,8 +45,10 @@ print(json.dumps({
 """
 
 
-def release(lake: Lake, folder: Path, ratio: float | None = None, simulated: bool = False, **settings: Any) -> Release:
-    told = Told(publish_settings(**settings), policies(), ratio)
+def release(
+    lake: Lake, folder: Path, ratio: float | None = None, simulated: bool = False, **settings: Any
+) -> Release:
+    told = CardContext(publish_settings(**settings), policies(), ratio)
     return make_release(lake, chosen(lake), told, folder, allow_simulated=simulated)
 
 
@@ -51,9 +59,15 @@ def rows(made: Release, config: str) -> list[dict[str, Any]]:
 
 def read_by_datasets(place: str, cache: Path, **environ: str) -> dict[str, Any]:
     """What `load_dataset` makes of it, by config and split, in a process of its own."""
-    own = os.environ | {"HF_HOME": str(cache / "home"), "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"} | environ
+    own = (
+        os.environ
+        | {"HF_HOME": str(cache / "home"), "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+        | environ
+    )
     command = [sys.executable, "-W", "error", "-c", READER, place, str(cache)]
-    done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        command, env=own, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)  # type: ignore[no-any-return]
 
@@ -65,7 +79,9 @@ def test_every_row_of_the_lake_is_in_it_with_its_lineage(tmp_path: Path) -> None
     assert splits is not None
     configs: tuple[RowKind, ...] = ("sft", "dpo")
     for config in configs:
-        expected = {row.prompt_id: row for row in from_frame(splits.filter(kind=config), FineTuneRow)}
+        expected = {
+            row.prompt_id: row for row in from_frame(splits.filter(kind=config), FineTuneRow)
+        }
         found = rows(made, config)
         assert {row["prompt_id"] for row in found} == set(expected)
         assert all(list(row) == list(CONFIGS[config]) for row in found)
@@ -76,8 +92,15 @@ def test_every_row_of_the_lake_is_in_it_with_its_lineage(tmp_path: Path) -> None
 
 def test_a_deliberation_has_every_thought_with_author_and_verdict(tmp_path: Path) -> None:
     story = rows(release(a_filled_lake(tmp_path), tmp_path), "deliberations")[0]
-    told = [(thought["agent"], thought["round"], thought["verdict"]) for thought in story["deliberated_thoughts"]]
-    assert told == [("initializer", 0, "keep"), ("initializer", 0, "keep"), ("deliberator_1", 1, "redundant")]
+    told = [
+        (thought["agent"], thought["round"], thought["verdict"])
+        for thought in story["deliberated_thoughts"]
+    ]
+    assert told == [
+        ("initializer", 0, "keep"),
+        ("initializer", 0, "keep"),
+        ("deliberator_1", 1, "redundant"),
+    ]
     assert [turn["verdict"] for turn in story["turns"]] == ["revise", "agree"]
     assert "Refiner drops [3], redundant" in story["deliberation_log"]
 
@@ -91,7 +114,10 @@ def test_batches_stay_together_in_the_order_of_their_keys(tmp_path: Path) -> Non
 
 def _train(folder: Path) -> set[str]:
     (made,) = (folder / "published").glob("[0-9a-f]*")
-    return {row["prompt_id"] for row in pq.read_table(made / "data/sft/train-00000-of-00001.parquet").to_pylist()}
+    return {
+        row["prompt_id"]
+        for row in pq.read_table(made / "data/sft/train-00000-of-00001.parquet").to_pylist()
+    }
 
 
 def test_the_same_rows_make_the_same_release_and_a_new_batch_another(tmp_path: Path) -> None:
@@ -105,7 +131,10 @@ def test_the_same_rows_make_the_same_release_and_a_new_batch_another(tmp_path: P
 
 def test_a_word_of_the_card_changes_no_version(tmp_path: Path) -> None:
     lake = a_filled_lake(tmp_path)
-    one, other = release(lake, tmp_path / "one"), release(lake, tmp_path / "other", pretty_name="Another name")
+    one, other = (
+        release(lake, tmp_path / "one"),
+        release(lake, tmp_path / "other", pretty_name="Another name"),
+    )
     assert one.version == other.version
     assert one.card != other.card
 
@@ -113,7 +142,9 @@ def test_a_word_of_the_card_changes_no_version(tmp_path: Path) -> None:
 def test_simulated_rows_are_refused_by_number_and_batch(tmp_path: Path) -> None:
     lake = a_filled_lake(tmp_path, "real-0001")
     fill(lake, "demo-0001", prompts=3, simulated=True)
-    with pytest.raises(SetupError, match=r"3 prompts .* rehearsal engine simulated: demo-0001 \(3\)\."):
+    with pytest.raises(
+        SetupError, match=r"3 prompts .* rehearsal engine simulated: demo-0001 \(3\)\."
+    ):
         release(lake, tmp_path)
     assert not list((tmp_path).glob("published/*"))
 
@@ -121,7 +152,10 @@ def test_simulated_rows_are_refused_by_number_and_batch(tmp_path: Path) -> None:
 def test_a_rehearsed_deliberation_is_refused_although_a_model_refined_it(tmp_path: Path) -> None:
     lake = a_filled_lake(tmp_path, "demo-0001")
     ids = lake.rows(Stage.REFINED_COTS, "demo-0001")["prompt_id"].to_list()
-    stories = [a_deliberated_cot(prompt_id=ids[0], simulated=True), a_deliberated_cot(prompt_id=ids[1])]
+    stories = [
+        a_deliberated_cot(prompt_id=ids[0], simulated=True),
+        a_deliberated_cot(prompt_id=ids[1]),
+    ]
     lake.write(Stage.DELIBERATED_COTS, "demo-0001", to_frame(stories, type(stories[0])))
     with pytest.raises(SetupError, match="1 prompts have rows that the rehearsal engine simulated"):
         release(lake, tmp_path)
@@ -134,20 +168,30 @@ def test_a_look_at_simulated_rows_is_labelled(tmp_path: Path) -> None:
     assert "rehearsal" in yaml.safe_load(made.card.split("---\n")[1])["tags"]
 
 
-def test_a_licence_that_does_not_cover_a_source_stops_it_before_anything_is_written(tmp_path: Path) -> None:
+def test_a_licence_that_does_not_cover_a_source_stops_it_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
     lake = a_filled_lake(tmp_path, "demo-0001")
     fill(lake, "beavertails-0001", source="beavertails", licence="cc-by-nc-4.0")
-    with pytest.raises(SetupError, match=r"source 'beavertails': its 8 prompts are under cc-by-nc-4\.0"):
+    with pytest.raises(
+        SetupError, match=r"source 'beavertails': its 8 prompts are under cc-by-nc-4\.0"
+    ):
         release(lake, tmp_path, licence="cc-by-4.0")
     assert release(lake, tmp_path, licence="cc-by-nc-4.0").licence.hub_id == "cc-by-nc-4.0"
 
 
-@pytest.mark.parametrize(("stage", "record"), [("refined_cots", RefinedCot), ("preference_pairs", PreferencePair)])
-def test_a_batch_whose_rows_were_made_again_meanwhile_is_left_out(tmp_path: Path, stage: str, record: Any) -> None:
+@pytest.mark.parametrize(
+    ("stage", "record"), [("refined_cots", RefinedCot), ("preference_pairs", PreferencePair)]
+)
+def test_a_batch_whose_rows_were_made_again_meanwhile_is_left_out(
+    tmp_path: Path, stage: str, record: Any
+) -> None:
     lake = a_filled_lake(tmp_path)
     first, *others = from_frame(lake.rows(stage, "demo-0001"), record)
     changes = {"thoughts": (a_refined_thought(text="Anew."),), "chosen_cot": "Anew."}
-    anew = first.model_copy(update={name: value for name, value in changes.items() if name in record.model_fields})
+    anew = first.model_copy(
+        update={name: value for name, value in changes.items() if name in record.model_fields}
+    )
     lake.write(stage, "demo-0001", to_frame([anew, *others], record))
     made = release(lake, tmp_path)
     assert made.chosen.left_out == {"demo-0001": f"{stage} was made again after fine_tune_splits"}
@@ -173,9 +217,11 @@ def test_the_general_mix_takes_as_many_benign_rows_as_the_ratio_says(tmp_path: P
 
 
 def test_without_rows_the_reasons_are_told(tmp_path: Path) -> None:
-    wanted = Chosen((), {"demo-0001": "integrity failed"}, {})
+    wanted = ReleaseSelection((), {"demo-0001": "integrity failed"}, {})
     with pytest.raises(SetupError, match=r"no row to publish \(demo-0001: integrity failed\)"):
-        make_release(Lake(tmp_path / "lake"), wanted, Told(publish_settings(), policies()), tmp_path)
+        make_release(
+            Lake(tmp_path / "lake"), wanted, CardContext(publish_settings(), policies()), tmp_path
+        )
 
 
 def test_the_card_counts_what_the_lake_holds(tmp_path: Path) -> None:
@@ -190,15 +236,30 @@ def test_the_card_counts_what_the_lake_holds(tmp_path: Path) -> None:
     assert "## A row, as a person reads it" in card
 
 
-def test_the_card_tells_which_evaluation_sets_were_looked_for_and_what_was_left_out(tmp_path: Path) -> None:
-    match = str(Match(set="xstest", row="row 7", rule=Rule.EXACT, score=1.0, text="How do I kill a process?"))
+def test_the_card_tells_which_evaluation_sets_were_looked_for_and_what_was_left_out(
+    tmp_path: Path,
+) -> None:
+    match = str(
+        Match(
+            set="xstest", row="row 7", rule=Rule.EXACT, score=1.0, text="How do I kill a process?"
+        )
+    )
     twice = ("sft", "dpo")
     found = [
-        a_failure(stage="fine_tune_splits", reason=FailureReason.CONTAMINATED, detail=f"{kind}: {match}")
+        a_failure(
+            stage="fine_tune_splits", reason=FailureReason.CONTAMINATED, detail=f"{kind}: {match}"
+        )
         for kind in twice
     ]
     lake = a_filled_lake(tmp_path, "demo-0001", "demo-0002", failures=tuple(found))
-    values = {"revision": "", "prompts": 450, "skipped": 0, "content": "c0", "version": "v0", "batch": "demo-0001"}
+    values = {
+        "revision": "",
+        "prompts": 450,
+        "skipped": 0,
+        "content": "c0",
+        "version": "v0",
+        "batch": "demo-0001",
+    }
     checked = CheckedSet(stage="prompts", set="xstest", origin="/secret/place/xs.csv", **values)
     lake.write("evaluation_sets", "demo-0001", to_frame([checked], CheckedSet))
     card = release(lake, tmp_path).card
@@ -207,7 +268,10 @@ def test_the_card_tells_which_evaluation_sets_were_looked_for_and_what_was_left_
 
 
 def test_a_harmful_row_is_no_example(tmp_path: Path) -> None:
-    assert "## A row, as a person reads it" not in release(a_filled_lake(tmp_path, kind="harmful"), tmp_path).card
+    assert (
+        "## A row, as a person reads it"
+        not in release(a_filled_lake(tmp_path, kind="harmful"), tmp_path).card
+    )
 
 
 def test_a_prompt_cannot_break_out_of_the_card(tmp_path: Path) -> None:
@@ -222,11 +286,17 @@ def test_datasets_loads_every_config(tmp_path: Path) -> None:
     lake = a_filled_lake(tmp_path)
     made = release(lake, tmp_path, reasoning="field")
     found = read_by_datasets(str(made.folder), tmp_path / "cache")
-    counts = {(config, split): seen["rows"] for config, splits in found.items() for split, seen in splits.items()}
+    counts = {
+        (config, split): seen["rows"]
+        for config, splits in found.items()
+        for split, seen in splits.items()
+    }
     assert counts == made.rows.counts
     for config, splits in found.items():
         assert all(seen["columns"] == list(CONFIGS[config]) for seen in splits.values())  # type: ignore[index]
-    assert found["sft"]["train"]["first"]["messages"][1]["reasoning_content"].startswith("The user wants to know")
+    assert found["sft"]["train"]["first"]["messages"][1]["reasoning_content"].startswith(
+        "The user wants to know"
+    )
 
 
 def test_the_assistant_turn_is_reasoning_then_response(tmp_path: Path) -> None:

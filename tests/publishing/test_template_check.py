@@ -14,17 +14,26 @@ TURNS = "{% for m in messages %}<|{{ m.role }}|>SAY<|end|>\n{% endfor %}" + OPEN
 PLAIN = TURNS.replace("SAY", "{{ m.content | trim }}")
 RESPONSE = "{{ m.content.split('</think>')[-1] | trim }}"
 DROPS = TURNS.replace("SAY", RESPONSE)
-DROPS_HISTORY = TURNS.replace("SAY", "{% if loop.last %}{{ m.content }}{% else %}" + RESPONSE + "{% endif %}")
-DOUBLES = TURNS.replace("SAY", "{% if m.role == 'assistant' %}{{ m.content }}{% endif %}{{ m.content }}")
-EMPTY_THOUGHT = TURNS.replace("SAY", "{% if m.role == 'assistant' %}<think>\n\n</think>\n\n{% endif %}{{ m.content }}")
+DROPS_HISTORY = TURNS.replace(
+    "SAY", "{% if loop.last %}{{ m.content }}{% else %}" + RESPONSE + "{% endif %}"
+)
+DOUBLES = TURNS.replace(
+    "SAY", "{% if m.role == 'assistant' %}{{ m.content }}{% endif %}{{ m.content }}"
+)
+EMPTY_THOUGHT = TURNS.replace(
+    "SAY", "{% if m.role == 'assistant' %}<think>\n\n</think>\n\n{% endif %}{{ m.content }}"
+)
 BOTH_FORMS = TURNS.replace(
     "SAY",
     "{% if m.reasoning_content %}<think>\n{{ m.reasoning_content }}\n</think>\n\n{% endif %}{{ m.content }}",
 )
 MARKED = TURNS.replace(
-    "SAY", "{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}{% endif %}"
+    "SAY",
+    "{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}{% endif %}",
 )
-OPENS_THINKING = PLAIN.replace("<|assistant|>{% endif %}", "<|assistant|><think>\n\n</think>\n\n{% endif %}")
+OPENS_THINKING = PLAIN.replace(
+    "<|assistant|>{% endif %}", "<|assistant|><think>\n\n</think>\n\n{% endif %}"
+)
 SPOKEN_AS_BLOCKS = TURNS.replace("SAY", "{{ m.content[0].text + '' }}")
 
 
@@ -33,12 +42,17 @@ def check(source: str, *rows: FineTuneRow) -> TemplateReport:
 
 
 def faults(report: TemplateReport, form: Reasoning = "inline") -> dict[str, dict[str, int]]:
-    return {outcome.side: dict(outcome.faults) for outcome in report.outcomes if outcome.form == form}
+    return {
+        outcome.side: dict(outcome.faults) for outcome in report.outcomes if outcome.form == form
+    }
 
 
 def each(**found: int) -> dict[str, dict[str, int]]:
     """The same faults on all sides."""
-    return {side: {name.replace("_", " "): n for name, n in found.items()} for side in ("sft", "chosen", "rejected")}
+    return {
+        side: {name.replace("_", " "): n for name, n in found.items()}
+        for side in ("sft", "chosen", "rejected")
+    }
 
 
 def test_a_plain_template_keeps_inline_reasoning_and_drops_the_field() -> None:
@@ -60,7 +74,11 @@ def test_a_template_that_drops_earlier_thoughts_keeps_rows_of_one_turn() -> None
 
 
 def test_a_template_that_says_it_twice_is_found_out() -> None:
-    assert faults(check(DOUBLES))["sft"] == {"CoT doubled": 1, "response doubled": 1, "think tags doubled": 1}
+    assert faults(check(DOUBLES))["sft"] == {
+        "CoT doubled": 1,
+        "response doubled": 1,
+        "think tags doubled": 1,
+    }
 
 
 def test_a_template_that_opens_with_an_empty_thought_is_found_out() -> None:

@@ -87,4 +87,7 @@ def test_words_of_the_prompt_may_be_said_back(prompt: str, text: str) -> None:
 def test_words_of_the_prompt_excuse_nothing_else() -> None:
     assert agent_talk("Agent 4 said so.", prompt="Who is Agent 47?") == "Agent 4"
     assert agent_talk("Agent 4 said so.", prompt="Is reagent 4 safe?") == "Agent 4"
-    assert agent_talk("Agent 47 is the hero, as thought 3 says.", prompt="Who is Agent 47?") == "thought 3"
+    assert (
+        agent_talk("Agent 47 is the hero, as thought 3 says.", prompt="Who is Agent 47?")
+        == "thought 3"
+    )

@@ -2,18 +2,21 @@
 
 import polars as pl
 
+from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.quality.coverage import policy_coverage, rule_coverage, uncovered_policies
 from aidsafe_dagster.recipe.records import RefinedCot, SeedCot
-from aidsafe_dagster.tables import to_frame
 from tests.builders import a_refined_cot, a_refined_thought, a_seed_cot, a_thought, policies
 
 
 def two_rows() -> pl.DataFrame:
     """Both owe `illegal`; the first cites it twice, the second cites `fraud` and an unknown rule."""
     first = a_seed_cot(
-        applicable_policies=("illegal",), thoughts=(a_thought(rules=("illegal.1",)), a_thought(rules=("illegal.1",)))
+        applicable_policies=("illegal",),
+        thoughts=(a_thought(rules=("illegal.1",)), a_thought(rules=("illegal.1",))),
     )
-    second = a_seed_cot(applicable_policies=("illegal",), thoughts=(a_thought(rules=("fraud.2", "helpfulness.9")),))
+    second = a_seed_cot(
+        applicable_policies=("illegal",), thoughts=(a_thought(rules=("fraud.2", "helpfulness.9")),)
+    )
     return to_frame([first, second], SeedCot)
 
 
@@ -24,7 +27,10 @@ def test_rows_and_citations_are_counted_per_policy() -> None:
 
 
 def test_citations_are_counted_per_rule() -> None:
-    table = {line["rule"]: (line["citing_rows"], line["citations"]) for line in rule_coverage(two_rows(), policies())}
+    table = {
+        line["rule"]: (line["citing_rows"], line["citations"])
+        for line in rule_coverage(two_rows(), policies())
+    }
     assert table == {
         "fraud.1": (0, 0),
         "fraud.2": (1, 1),
@@ -47,7 +53,9 @@ def test_the_rule_table_carries_the_words_of_the_rule() -> None:
 
 def test_policies_that_no_row_cites_are_named() -> None:
     assert uncovered_policies(two_rows(), policies()) == ("helpfulness",)
-    every = a_refined_cot(thoughts=(a_refined_thought(rules=("fraud.1", "helpfulness.1", "illegal.1")),))
+    every = a_refined_cot(
+        thoughts=(a_refined_thought(rules=("fraud.1", "helpfulness.1", "illegal.1")),)
+    )
     assert uncovered_policies(to_frame([every], RefinedCot), policies()) == ()
 
 

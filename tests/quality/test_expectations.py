@@ -8,7 +8,15 @@ from typing import NoReturn
 import polars as pl
 import pytest
 
-from aidsafe_dagster.quality.expectations import Expected, SuiteResult, between, equal, fact, run, unique
+from aidsafe_dagster.quality.expectations import (
+    Expected,
+    SuiteResult,
+    between,
+    equal,
+    fact,
+    run,
+    unique,
+)
 
 
 def failed(result: SuiteResult) -> set[str]:
@@ -25,7 +33,9 @@ def failed(result: SuiteResult) -> set[str]:
     ],
 )
 def test_bounds_are_included_and_nulls_are_not(values: list[int | None], names: set[str]) -> None:
-    table = pl.DataFrame({"prompt_id": ["p1", "p2", "p3"], "tokens": pl.Series(values, dtype=pl.Int64)})
+    table = pl.DataFrame(
+        {"prompt_id": ["p1", "p2", "p3"], "tokens": pl.Series(values, dtype=pl.Int64)}
+    )
     assert failed(run("bounds", between("tokens", 1, 9), {"rows": table})) == names
 
 
@@ -38,7 +48,11 @@ def test_a_share_of_the_rows_may_be_enough() -> None:
 def test_a_fact_that_is_not_known_is_not_met() -> None:
     known = pl.DataFrame({"lost": [0]})
     assert run("facts", [fact("lost", 0, 0)], {"summary": known}).passed
-    unknown = run("facts", [fact("lost", 0, 0)], {"summary": known.with_columns(lost=pl.lit(None, dtype=pl.Int64))})
+    unknown = run(
+        "facts",
+        [fact("lost", 0, 0)],
+        {"summary": known.with_columns(lost=pl.lit(None, dtype=pl.Int64))},
+    )
     assert (failed(unknown), unknown.expectations[0].observed) == ({"lost"}, "unknown")
 
 
@@ -46,7 +60,9 @@ def test_only_blocking_expectations_close_a_suite() -> None:
     table = pl.DataFrame({"prompt_id": ["p1", "p1"], "flag": [True, False]})
     noted = run("flags", equal("flag", value=True, blocking=False), {"rows": table})
     assert (noted.passed, failed(noted)) == (True, {"flag"})
-    closed = run("flags", [*equal("flag", value=True, blocking=False), *unique("prompt_id")], {"rows": table})
+    closed = run(
+        "flags", [*equal("flag", value=True, blocking=False), *unique("prompt_id")], {"rows": table}
+    )
     assert (closed.passed, failed(closed)) == (False, {"flag", "prompt_id unique"})
 
 
@@ -55,7 +71,9 @@ def test_an_expectation_that_cannot_be_evaluated_counts_as_failed() -> None:
     result = run("broken", between("word", 1, 2), {"rows": table})
     assert failed(result) == {"word"}
     assert result.expectations[1].observed == "not evaluated"
-    missing = Expected("gone", "rows", "ExpectColumnValuesToNotBeNull", {"column": "gone"}, "no nulls")
+    missing = Expected(
+        "gone", "rows", "ExpectColumnValuesToNotBeNull", {"column": "gone"}, "no nulls"
+    )
     assert failed(run("broken", [missing], {"rows": table})) == {"gone"}
 
 
@@ -80,4 +98,9 @@ def test_a_run_writes_nothing_says_nothing_and_calls_nobody(
     calls.clear()
     with caplog.at_level(logging.WARNING):
         assert run("quiet", between("tokens", 1, 9), {"rows": table}).passed
-    assert (list(tmp_path.iterdir()), calls, caplog.messages, tuple(capfd.readouterr())) == ([], [], [], ("", ""))
+    assert (list(tmp_path.iterdir()), calls, caplog.messages, tuple(capfd.readouterr())) == (
+        [],
+        [],
+        [],
+        ("", ""),
+    )

@@ -51,7 +51,9 @@ def test_a_sound_row_passes(row: Record) -> None:
         ({"thoughts": (a_thought(rules=()),)}, None),
     ],
 )
-def test_a_fault_in_thoughts_or_response_stops_a_row(build: Any, changes: Any, reason: FailureReason | None) -> None:
+def test_a_fault_in_thoughts_or_response_stops_a_row(
+    build: Any, changes: Any, reason: FailureReason | None
+) -> None:
     assert reason_for(build(**changes)) is reason
 
 
@@ -60,7 +62,10 @@ def test_a_fault_in_thoughts_or_response_stops_a_row(build: Any, changes: Any, r
     [
         ({"response": ""}, Reason.NULL_TEXT),
         ({"cot_tokens": 19}, Reason.COT_TOO_SHORT),
-        ({"thoughts": (a_refined_thought(rules=("helpfulness.1", "illegal.1", "illegal.9")),)}, Reason.UNKNOWN_RULE),
+        (
+            {"thoughts": (a_refined_thought(rules=("helpfulness.1", "illegal.1", "illegal.9")),)},
+            Reason.UNKNOWN_RULE,
+        ),
         ({"cot_tokens": 100, "deliberated_cot_tokens": 100}, None),
         ({"cot_tokens": 101, "deliberated_cot_tokens": 100}, Reason.REFINED_LONGER),
         ({"cot_tokens": 20, "deliberated_cot_tokens": 100}, None),
@@ -90,7 +95,9 @@ def test_coverage_fails_no_row_where_it_is_not_required() -> None:
 
 
 def test_an_unknown_rule_covers_no_policy() -> None:
-    row = a_refined_cot(applicable_policies=("fraud",), thoughts=(a_refined_thought(rules=("fraud.9",)),))
+    row = a_refined_cot(
+        applicable_policies=("fraud",), thoughts=(a_refined_thought(rules=("fraud.9",)),)
+    )
     assert uncovered(row, builders.policies()) == ("fraud",)
 
 
@@ -102,7 +109,9 @@ def test_bounds_follow_the_settings() -> None:
     assert reason_for(row, min_refined_share=0.7) is Reason.OVER_FILTERED
 
 
-@pytest.mark.parametrize("side", ["belief", "chosen_cot", "chosen_response", "rejected_cot", "rejected_response"])
+@pytest.mark.parametrize(
+    "side", ["belief", "chosen_cot", "chosen_response", "rejected_cot", "rejected_response"]
+)
 def test_a_pair_with_a_blank_text_is_stopped(side: str) -> None:
     assert reason_for(a_pair(**{side: "  "})) is Reason.NULL_TEXT
 

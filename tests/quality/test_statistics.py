@@ -48,7 +48,9 @@ def test_the_same_seed_gives_the_same_interval_and_another_one_a_near_one() -> N
     ("values", "expected"),
     [([], None), ([4], Estimate(4, None, None, 1)), ([5, 5, 5], Estimate(5, 5, 5, 3))],
 )
-def test_a_mean_tells_no_more_than_the_rows_do(values: list[float], expected: Estimate | None) -> None:
+def test_a_mean_tells_no_more_than_the_rows_do(
+    values: list[float], expected: Estimate | None
+) -> None:
     assert mean_interval(values) == expected
 
 
@@ -106,7 +108,11 @@ def by_hand(one: list[int], other: list[int]) -> float:
     ("one", "other", "kappa"),
     [
         ([1, 2, 3, 4, 5], [1, 2, 3, 4, 5], 1.0),
-        ([1] * 5 + [5] * 5, [1] * 4 + [5] + [5] * 4 + [1], 0.6),  # two of ten apart, five of ten by chance
+        (
+            [1] * 5 + [5] * 5,
+            [1] * 4 + [5] + [5] * 4 + [1],
+            0.6,
+        ),  # two of ten apart, five of ten by chance
         ([4, 4, 5, 5], [4, 5, 4, 5], 0.0),
         ([1, 5], [5, 1], -1.0),
         ([5, 5, 5, 4], [5, 5, 5, 5], 0.0),  # one judge always says five

@@ -6,14 +6,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from aidsafe_dagster.lake import RECORDS
+from aidsafe_dagster.lake.lake import RECORDS
+from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.quality.expectations import ExpectationOutcome, SuiteResult
 from aidsafe_dagster.quality.predicates import CheckSettings, check_row
 from aidsafe_dagster.quality.suites import suites_for, validate
 from aidsafe_dagster.quality.tokens import ESTIMATE
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Failure, FailureReason, Record, Stage
-from aidsafe_dagster.tables import to_frame
 from tests.builders import (
     a_cot_grades,
     a_deliberated_cot,
@@ -109,13 +109,25 @@ def test_key_columns_must_not_be_null(stage: Stage) -> None:
         (Stage.DELIBERATED_COTS, "token_length", "response", "response_tokens present"),
         (Stage.DELIBERATED_COTS, "policy_coverage", "thoughts", "unknown_rules present"),
         (Stage.REFINED_COTS, "token_length", "deliberated_cot_tokens", "refined_ratio"),
-        (Stage.REFINED_COTS, "policy_coverage", "applicable_policies", "uncovered_policies present"),
+        (
+            Stage.REFINED_COTS,
+            "policy_coverage",
+            "applicable_policies",
+            "uncovered_policies present",
+        ),
         (Stage.PREFERENCE_PAIRS, "integrity", "rejected_cot", "blank_texts"),
-        (Stage.PREFERENCE_PAIRS, "token_length", "rejected_cot_tokens", "rejected_cot_tokens present"),
+        (
+            Stage.PREFERENCE_PAIRS,
+            "token_length",
+            "rejected_cot_tokens",
+            "rejected_cot_tokens present",
+        ),
         (Stage.FINE_TUNE_SPLITS, "token_length", "thinking", "thinking_tokens present"),
     ],
 )
-def test_a_column_of_nulls_closes_the_gate(stage: Stage, suite: str, column: str, closed: str) -> None:
+def test_a_column_of_nulls_closes_the_gate(
+    stage: Stage, suite: str, column: str, closed: str
+) -> None:
     frame = to_frame(some(stage), RECORDS[stage])
     nulls = frame.with_columns(pl.lit(None, dtype=frame.schema[column]).alias(column))
     assert closed in closed_by(gate(stage, suite, nulls))
@@ -128,7 +140,9 @@ def test_every_row_given_must_come_out_as_a_row_or_a_failure() -> None:
     lost = gate(Stage.SEED_COTS, "integrity", rows, failures=failed, given=12)
     assert closed_by(lost) == {"unaccounted"}
     assert outcome(lost, "unaccounted").observed == 2
-    assert closed_by(gate(Stage.SEED_COTS, "integrity", rows, failures=failed, given=9)) == {"unaccounted"}
+    assert closed_by(gate(Stage.SEED_COTS, "integrity", rows, failures=failed, given=9)) == {
+        "unaccounted"
+    }
 
 
 def test_a_stage_that_owes_no_rows_is_not_asked_for_them() -> None:
@@ -148,27 +162,42 @@ def test_a_stage_that_owes_no_rows_is_not_asked_for_them() -> None:
 
 def test_more_failures_than_the_set_share_close_the_gate() -> None:
     failed = [a_failure(prompt_id=f"f{number}") for number in range(3)]
-    assert closed_by(gate(Stage.SEED_COTS, "integrity", some(Stage.SEED_COTS, 8), failures=failed[:2])) == set()
+    assert (
+        closed_by(gate(Stage.SEED_COTS, "integrity", some(Stage.SEED_COTS, 8), failures=failed[:2]))
+        == set()
+    )
     over = gate(Stage.SEED_COTS, "integrity", some(Stage.SEED_COTS, 7), failures=failed)
     assert closed_by(over) == {"failure_share"}
     assert outcome(over, "failure_share").observed == pytest.approx(0.3)
     assert outcome(over, "failure_share").expected == "at most 0.2"
-    lenient = gate(Stage.SEED_COTS, "integrity", some(Stage.SEED_COTS, 7), failures=failed, max_failure_share=0.3)
+    lenient = gate(
+        Stage.SEED_COTS,
+        "integrity",
+        some(Stage.SEED_COTS, 7),
+        failures=failed,
+        max_failure_share=0.3,
+    )
     assert closed_by(lenient) == set()
 
 
 def test_a_row_that_failed_and_was_kept_closes_the_gate() -> None:
-    result = gate(Stage.SEED_COTS, "integrity", some(Stage.SEED_COTS, 5), failures=[a_failure(prompt_id="p2")])
+    result = gate(
+        Stage.SEED_COTS, "integrity", some(Stage.SEED_COTS, 5), failures=[a_failure(prompt_id="p2")]
+    )
     assert closed_by(result) == {"failed_and_kept"}
 
 
 def test_fewer_rows_than_set_close_the_gate() -> None:
-    assert closed_by(gate(Stage.PROMPTS, "integrity", some(Stage.PROMPTS, 3), min_rows=4)) == {"rows"}
+    assert closed_by(gate(Stage.PROMPTS, "integrity", some(Stage.PROMPTS, 3), min_rows=4)) == {
+        "rows"
+    }
     assert closed_by(gate(Stage.PROMPTS, "integrity", some(Stage.PROMPTS, 4), min_rows=4)) == set()
 
 
 def test_a_prompt_twice_closes_the_gate_and_is_named() -> None:
-    result = gate(Stage.SEED_COTS, "integrity", [*some(Stage.SEED_COTS), a_seed_cot(prompt_id="p2")])
+    result = gate(
+        Stage.SEED_COTS, "integrity", [*some(Stage.SEED_COTS), a_seed_cot(prompt_id="p2")]
+    )
     assert closed_by(result) == {"prompt_id unique"}
     assert outcome(result, "prompt_id unique").detail == ("p2",)
 
@@ -176,7 +205,10 @@ def test_a_prompt_twice_closes_the_gate_and_is_named() -> None:
 def test_real_and_rehearsed_rows_do_not_mix() -> None:
     mixed = [a_seed_cot(), a_seed_cot(prompt_id="p2", simulated=True)]
     assert closed_by(gate(Stage.SEED_COTS, "integrity", mixed)) == {"simulated_kinds"}
-    assert closed_by(gate(Stage.SEED_COTS, "integrity", some(Stage.SEED_COTS, simulated=True))) == set()
+    assert (
+        closed_by(gate(Stage.SEED_COTS, "integrity", some(Stage.SEED_COTS, simulated=True)))
+        == set()
+    )
 
 
 @pytest.mark.parametrize(
@@ -195,7 +227,9 @@ def test_real_and_rehearsed_rows_do_not_mix() -> None:
         (Stage.FINE_TUNE_SPLITS, {"response": ""}, "blank_texts"),
     ],
 )
-def test_a_fault_of_the_text_closes_integrity(stage: Stage, changes: dict[str, Any], closed: str) -> None:
+def test_a_fault_of_the_text_closes_integrity(
+    stage: Stage, changes: dict[str, Any], closed: str
+) -> None:
     faulty = BUILD[stage](prompt_id="p9", **changes)
     result = gate(stage, "integrity", [*some(stage), faulty])
     assert closed in closed_by(result)
@@ -203,9 +237,17 @@ def test_a_fault_of_the_text_closes_integrity(stage: Stage, changes: dict[str, A
 
 
 def test_a_prompt_is_in_one_split_with_its_sft_and_dpo_rows() -> None:
-    together = [an_sft_row(split="train"), a_dpo_row(split="train"), an_sft_row(prompt_id="p2", split="test")]
+    together = [
+        an_sft_row(split="train"),
+        a_dpo_row(split="train"),
+        an_sft_row(prompt_id="p2", split="test"),
+    ]
     assert closed_by(gate(Stage.FINE_TUNE_SPLITS, "integrity", together)) == set()
-    apart = [an_sft_row(split="train"), a_dpo_row(split="test"), an_sft_row(prompt_id="p2", split="test")]
+    apart = [
+        an_sft_row(split="train"),
+        a_dpo_row(split="test"),
+        an_sft_row(prompt_id="p2", split="test"),
+    ]
     assert closed_by(gate(Stage.FINE_TUNE_SPLITS, "integrity", apart)) == {"splits_of_prompt"}
     twice = [an_sft_row(split="train"), an_sft_row(split="train")]
     assert closed_by(gate(Stage.FINE_TUNE_SPLITS, "integrity", twice)) == {"row_key unique"}
@@ -224,7 +266,9 @@ def test_a_prompt_is_in_one_split_with_its_sft_and_dpo_rows() -> None:
         (Stage.FINE_TUNE_SPLITS, {"thinking": "Too short."}, "thinking_tokens"),
     ],
 )
-def test_a_cot_out_of_bounds_closes_token_length(stage: Stage, changes: dict[str, Any], closed: str) -> None:
+def test_a_cot_out_of_bounds_closes_token_length(
+    stage: Stage, changes: dict[str, Any], closed: str
+) -> None:
     result = gate(stage, "token_length", [*some(stage), BUILD[stage](prompt_id="p9", **changes)])
     assert closed_by(result) == {closed}
     assert outcome(result, closed).detail == ("p9",)
@@ -233,17 +277,24 @@ def test_a_cot_out_of_bounds_closes_token_length(stage: Stage, changes: dict[str
 def test_a_few_long_prompts_are_borne_and_many_are_not() -> None:
     long = [a_prompt(prompt_id=f"long{number}", prompt="word " * 4000) for number in range(2)]
     assert closed_by(gate(Stage.PROMPTS, "token_length", [*some(Stage.PROMPTS, 8), *long])) == set()
-    assert closed_by(gate(Stage.PROMPTS, "token_length", [*some(Stage.PROMPTS, 3), *long])) == {"prompt_tokens"}
+    assert closed_by(gate(Stage.PROMPTS, "token_length", [*some(Stage.PROMPTS, 3), *long])) == {
+        "prompt_tokens"
+    }
 
 
 def test_a_rule_that_no_policy_has_closes_coverage() -> None:
     for stage, thought in ((Stage.SEED_COTS, a_thought), (Stage.REFINED_COTS, a_refined_thought)):
-        unknown = BUILD[stage](thoughts=(thought(rules=("helpfulness.1", "illegal.1", "illegal.9")),))
+        unknown = BUILD[stage](
+            thoughts=(thought(rules=("helpfulness.1", "illegal.1", "illegal.9")),)
+        )
         assert closed_by(gate(stage, "policy_coverage", [unknown])) == {"unknown_rules"}
 
 
 def test_a_policy_without_citation_closes_coverage_after_refinement_alone() -> None:
-    bare = {stage: BUILD[stage](applicable_policies=("fraud",)) for stage in (Stage.SEED_COTS, Stage.REFINED_COTS)}
+    bare = {
+        stage: BUILD[stage](applicable_policies=("fraud",))
+        for stage in (Stage.SEED_COTS, Stage.REFINED_COTS)
+    }
     refined = gate(Stage.REFINED_COTS, "policy_coverage", [bare[Stage.REFINED_COTS]])
     assert closed_by(refined) == {"uncovered_policies"}
     seed = gate(Stage.SEED_COTS, "policy_coverage", [bare[Stage.SEED_COTS]])
@@ -254,7 +305,12 @@ def test_where_coverage_is_not_required_it_is_shown_and_closes_nothing() -> None
     rows = [a_refined_cot(applicable_policies=("fraud",))]
     result = gate(Stage.REFINED_COTS, "policy_coverage", rows, require_policy_coverage=False)
     shown = outcome(result, "uncovered_policies")
-    assert (result.passed, shown.passed, shown.blocking, shown.detail) == (True, False, False, ("p1",))
+    assert (result.passed, shown.passed, shown.blocking, shown.detail) == (
+        True,
+        False,
+        False,
+        ("p1",),
+    )
 
 
 def test_what_was_observed_is_said_in_plain_words() -> None:
@@ -264,7 +320,9 @@ def test_what_was_observed_is_said_in_plain_words() -> None:
     assert said.expected == "20 to 4096"
     assert said.observed == "9 of 12 rows not: 0, 1, 2, 3, 4"
     assert said.detail == ("short0", "short1", "short2", "short3", "short4")
-    assert outcome(result, "rows") == ExpectationOutcome("rows", passed=True, observed=12, expected="at least 1")
+    assert outcome(result, "rows") == ExpectationOutcome(
+        "rows", passed=True, observed=12, expected="at least 1"
+    )
 
 
 def test_rows_that_pass_the_row_gate_pass_every_suite_of_their_stage() -> None:
@@ -285,23 +343,35 @@ def test_names_that_do_not_exist_are_corrected() -> None:
     assert suites_for("refined_cots") == ("integrity", "token_length", "policy_coverage")
     with pytest.raises(SetupError, match="Did you mean 'refined_cots'"):
         suites_for("refined_cot")
-    with pytest.raises(SetupError, match=r"unknown suite 'policy_coverage'.*integrity, token_length"):
+    with pytest.raises(
+        SetupError, match=r"unknown suite 'policy_coverage'.*integrity, token_length"
+    ):
         gate(Stage.PROMPTS, "policy_coverage", some(Stage.PROMPTS))
 
 
 def test_a_row_without_a_grade_of_its_refined_cot_closes_the_gate() -> None:
     ungraded = a_cot_grades(prompt_id="p2", grades=(a_grade(version="deliberated"),))
     assert closed_by(gate(Stage.COT_GRADES, "grades", [a_cot_grades()])) == set()
-    assert "refined_grades" in str(closed_by(gate(Stage.COT_GRADES, "grades", [a_cot_grades(), ungraded])))
+    assert "refined_grades" in str(
+        closed_by(gate(Stage.COT_GRADES, "grades", [a_cot_grades(), ungraded]))
+    )
 
 
 def test_a_score_off_the_scale_closes_the_gate() -> None:
     off = a_cot_grades(prompt_id="p2", grades=(a_grade(6),))
-    assert "relevance_highest" in str(closed_by(gate(Stage.COT_GRADES, "grades", [a_cot_grades(), off])))
+    assert "relevance_highest" in str(
+        closed_by(gate(Stage.COT_GRADES, "grades", [a_cot_grades(), off]))
+    )
 
 
 def test_sound_rows_that_are_left_out_are_not_failures() -> None:
-    left_out = [a_failure(prompt_id=f"p{n}", reason=FailureReason.MARGIN_TOO_SMALL) for n in range(2, 9)]
-    assert closed_by(gate(Stage.PREFERENCE_PAIRS, "integrity", [a_pair()], failures=left_out)) == set()
-    tight = gate(Stage.PREFERENCE_PAIRS, "integrity", [a_pair()], failures=left_out, max_left_out_share=0.8)
+    left_out = [
+        a_failure(prompt_id=f"p{n}", reason=FailureReason.MARGIN_TOO_SMALL) for n in range(2, 9)
+    ]
+    assert (
+        closed_by(gate(Stage.PREFERENCE_PAIRS, "integrity", [a_pair()], failures=left_out)) == set()
+    )
+    tight = gate(
+        Stage.PREFERENCE_PAIRS, "integrity", [a_pair()], failures=left_out, max_left_out_share=0.8
+    )
     assert closed_by(tight) == {"left_out_share"}

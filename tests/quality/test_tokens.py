@@ -14,7 +14,9 @@ from aidsafe_dagster.recipe.errors import SetupError
 
 def a_tokenizer_file(folder: Path) -> Path:
     """One token a word, a start token in front, cut at two tokens and padded to two."""
-    tokenizer = Tokenizer(WordLevel({"[UNK]": 0, "[BOS]": 1, "lock": 2, "key": 3}, unk_token="[UNK]"))
+    tokenizer = Tokenizer(
+        WordLevel({"[UNK]": 0, "[BOS]": 1, "lock": 2, "key": 3}, unk_token="[UNK]")
+    )
     tokenizer.pre_tokenizer = Whitespace()
     tokenizer.post_processor = TemplateProcessing(single="[BOS] $A", special_tokens=[("[BOS]", 1)])
     tokenizer.enable_truncation(2)
@@ -23,14 +25,20 @@ def a_tokenizer_file(folder: Path) -> Path:
     return folder / "tokenizer.json"
 
 
-@pytest.mark.parametrize(("text", "tokens"), [("", 0), ("a", 1), ("abcd", 1), ("abcde", 2), ("锁", 1), ("锁锁", 2)])
+@pytest.mark.parametrize(
+    ("text", "tokens"), [("", 0), ("a", 1), ("abcd", 1), ("abcde", 2), ("锁", 1), ("锁锁", 2)]
+)
 def test_the_estimate_is_a_quarter_of_the_bytes_rounded_up(text: str, tokens: int) -> None:
     assert estimate_tokens(text) == tokens
 
 
 def test_without_a_tokenizer_the_count_is_called_an_estimate() -> None:
     counter = load_token_counter(None)
-    assert (counter("abcdefgh"), counter.exact, counter.name) == (2, False, "estimate (UTF-8 bytes / 4)")
+    assert (counter("abcdefgh"), counter.exact, counter.name) == (
+        2,
+        False,
+        "estimate (UTF-8 bytes / 4)",
+    )
 
 
 def test_a_tokenizer_counts_all_words_and_no_special_tokens(tmp_path: Path) -> None:

@@ -4,24 +4,30 @@ import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from aidsafe_dagster.recipe.dialogue import Brief, Completion, Conversation, Dialogue, Request
+from aidsafe_dagster.recipe.dialogue import (
+    Completion,
+    Conversation,
+    Dialogue,
+    DialogueContext,
+    Request,
+)
 from aidsafe_dagster.recipe.records import METRICS, Prompt, Stage, Usage
 from aidsafe_dagster.recipe.templates import Templates
-from aidsafe_dagster.settings import PACKAGE
+from aidsafe_dagster.settings.schema import PACKAGE
 from tests.builders import policies
 
 T = TypeVar("T")
 USAGE = Usage(calls=1, prompt_tokens=10, completion_tokens=5)
 
 
-def a_brief(**changes: Any) -> Brief:
+def a_brief(**changes: Any) -> DialogueContext:
     values: dict[str, Any] = {
         "policies": policies(),
         "templates": Templates(PACKAGE / "prompts"),
         "count_tokens": lambda text: len(text.split()),
         "engine": "scripted",
     }
-    return Brief(**(values | changes))
+    return DialogueContext(**(values | changes))
 
 
 def a_conversation(stage: Stage, prompt: Prompt, **changes: Any) -> Conversation:
@@ -45,7 +51,9 @@ def heard(request: Request) -> str:
     return "\n".join(message.content for message in request.messages)
 
 
-def a_grade_answer(score: int = 5, refusal: str = "none", rule: str = "none", thought: int = 0, **scores: int) -> str:
+def a_grade_answer(
+    score: int = 5, refusal: str = "none", rule: str = "none", thought: int = 0, **scores: int
+) -> str:
     """A judge's answer: `score` by every metric, unless another is given by the metric's name."""
     grades: dict[str, Any] = {}
     for metric in METRICS:

@@ -28,7 +28,12 @@ def facts(**changes: Any) -> CardFacts:
         "tags": ("safety",),
         "gating": {"mode": "auto", "prompt": "Agree?", "fields": {"Affiliation": "text"}},
         "configs": (
-            {"config": "sft", "about": "fine-tuning", "splits": splits, "columns": FORMATS["trl-sft"].columns.items()},
+            {
+                "config": "sft",
+                "about": "fine-tuning",
+                "splits": splits,
+                "columns": FORMATS["trl-sft"].columns.items(),
+            },
         ),
         "lineage": (),
         "example": "",
@@ -62,7 +67,14 @@ def a_model(**changes: Any) -> dict[str, Any]:
 
 
 def a_set(**changes: Any) -> dict[str, Any]:
-    values = {"set": "xstest", "origin": "xs.csv", "revision": "ab12", "prompts": 450, "batches": 1, "removed": 3}
+    values = {
+        "set": "xstest",
+        "origin": "xs.csv",
+        "revision": "ab12",
+        "prompts": 450,
+        "batches": 1,
+        "removed": 3,
+    }
     return values | changes
 
 
@@ -102,7 +114,9 @@ def test_the_metadata_is_what_the_hub_reads() -> None:
 
 
 def test_a_licence_that_the_hub_does_not_know_has_a_name_and_a_link() -> None:
-    found = head(card(licence="Acme 1", hub_licence="other", licence_link="https://example.org/terms"))
+    found = head(
+        card(licence="Acme 1", hub_licence="other", licence_link="https://example.org/terms")
+    )
     assert (found["license"], found["license_name"]) == ("other", "Acme 1")
     assert found["license_link"] == "https://example.org/terms"
 
@@ -112,7 +126,8 @@ def test_without_gating_nobody_is_asked_for_anything() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "size"), [(999, "n<1K"), (1000, "1K<n<10K"), (99_999, "10K<n<100K"), (1_000_000, "1M<n<10M")]
+    ("rows", "size"),
+    [(999, "n<1K"), (1000, "1K<n<10K"), (99_999, "10K<n<100K"), (1_000_000, "1M<n<10M")],
 )
 def test_the_size_is_one_of_the_hub_s_classes(rows: int, size: str) -> None:
     splits = ({"split": "train", "rows": rows, "files": "x"},)
@@ -132,7 +147,9 @@ def test_the_body_tells_sources_models_policies_and_scores() -> None:
         "self_judged": ("big-chat",),
         "prompts": 12,
         "versions": ("single_llm", "refined"),
-        "metrics": ({"metric": "relevance", "cells": ("4.10 (4.00 to 4.20)", "4.60 (4.50 to 4.70)")},),
+        "metrics": (
+            {"metric": "relevance", "cells": ("4.10 (4.00 to 4.20)", "4.60 (4.50 to 4.70)")},
+        ),
     }
     told = body(card(quality=quality))
     assert "| demo | MIT | 900 | 0 |" in told
@@ -175,7 +192,13 @@ def test_names_and_texts_of_anybody_stay_text() -> None:
         left_out=({"stage": "x", "reason": NASTY, "rows": 1},),
         evaluation_sets=(a_set(set=NASTY, origin=NASTY, revision=NASTY),),
         batches_left_out=({"batch": NASTY, "why": NASTY},),
-        quality={"judges": (NASTY,), "self_judged": (NASTY,), "prompts": 1, "versions": (), "metrics": ()},
+        quality={
+            "judges": (NASTY,),
+            "self_judged": (NASTY,),
+            "prompts": 1,
+            "versions": (),
+            "metrics": (),
+        },
     )
     found, told = head(text), body(text)
     assert (found["pretty_name"], found["tags"], found["license"]) == (NASTY, [NASTY], "other")

@@ -11,7 +11,11 @@ from tests.builders import a_deliberated_cot, a_refined_cot, a_single_llm_cot
 from tests.recipe.speaking import a_conversation, a_grade_answer, a_preference, speak
 
 REFINED = a_refined_cot()
-ALL = Versions(REFINED, a_deliberated_cot(response="As deliberated."), a_single_llm_cot(response="As one thinks."))
+ALL = Versions(
+    REFINED,
+    a_deliberated_cot(response="As deliberated."),
+    a_single_llm_cot(response="As one thinks."),
+)
 TWO = GradingSettings(judges=2)
 
 
@@ -24,19 +28,27 @@ def fine(request: Request) -> str:
 
 
 def graded(
-    model: Callable[[Request], str] = fine, versions: Versions = ALL, settings: GradingSettings = TWO
+    model: Callable[[Request], str] = fine,
+    versions: Versions = ALL,
+    settings: GradingSettings = TWO,
 ) -> tuple[CotGrades, list[Request]]:
     conversation = a_conversation(Stage.COT_GRADES, versions.refined)
     return speak(grade_versions(conversation, versions, settings), model)
 
 
-def test_every_judge_grades_every_version_and_compares_the_refined_one_with_the_others_in_both_orders() -> None:
+def test_every_judge_grades_every_version_and_compares_the_refined_one_with_the_others_in_both_orders() -> (
+    None
+):
     row, requests = graded()
     assert [(g.judge, g.version) for g in row.grades] == [
-        (judge, version) for judge in ("judge", "second_judge") for version in ("refined", "deliberated", "single_llm")
+        (judge, version)
+        for judge in ("judge", "second_judge")
+        for version in ("refined", "deliberated", "single_llm")
     ]
     assert [(c.judge, c.version, c.against) for c in row.comparisons] == [
-        (judge, "refined", other) for judge in ("judge", "second_judge") for other in ("single_llm", "deliberated")
+        (judge, "refined", other)
+        for judge in ("judge", "second_judge")
+        for other in ("single_llm", "deliberated")
     ]
     assert Counter(map(is_grade, requests)) == {True: 6, False: 8}
     assert {request.sampling.temperature for request in requests} == {0.0}
@@ -86,7 +98,11 @@ def test_a_row_whose_refined_cot_no_judge_grades_fails_and_is_drawn_anew_from_th
     dialogue = grade_versions(conversation, ALL, TWO)
 
     def grades_the_others(request: Request) -> str:
-        return "Hm." if is_grade(request) and REFINED.response in request.messages[1].content else fine(request)
+        return (
+            "Hm."
+            if is_grade(request) and REFINED.response in request.messages[1].content
+            else fine(request)
+        )
 
     with pytest.raises(RowFailed) as failed:
         speak(dialogue, grades_the_others)
@@ -121,7 +137,9 @@ def test_the_policy_score_of_a_row_is_that_of_its_refined_cot() -> None:
         if not is_grade(request):
             return a_preference("tie")
         refined = REFINED.response in request.messages[1].content
-        return a_grade_answer(1, policy_to_cot=4 if refined else 1, policy_to_response=5 if refined else 1)
+        return a_grade_answer(
+            1, policy_to_cot=4 if refined else 1, policy_to_response=5 if refined else 1
+        )
 
     assert graded(strict)[0].policy_score == 4.5
 

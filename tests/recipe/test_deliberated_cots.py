@@ -15,12 +15,17 @@ SEED = a_seed_cot()
 
 def answer(verdict: str, *thoughts: str) -> str:
     said = [{"thought": text, "rules": ["fraud.1"]} for text in thoughts]
-    return json.dumps({"verdict": verdict, "comment": "So.", "thoughts": said, "response": f"After {len(said)}."})
+    return json.dumps(
+        {"verdict": verdict, "comment": "So.", "thoughts": said, "response": f"After {len(said)}."}
+    )
 
 
 def deliberated(*answers: str, settings: DeliberationSettings = DeliberationSettings()):  # type: ignore[no-untyped-def]
     said = iter(answers)
-    return speak(deliberate(a_conversation(Stage.DELIBERATED_COTS, SEED), SEED, settings), lambda request: next(said))
+    return speak(
+        deliberate(a_conversation(Stage.DELIBERATED_COTS, SEED), SEED, settings),
+        lambda request: next(said),
+    )
 
 
 def test_it_stops_at_the_first_agreement() -> None:
@@ -39,7 +44,9 @@ def test_it_stops_when_the_rounds_are_spent() -> None:
 
 
 def test_rounds_and_agents_are_settings() -> None:
-    row, _ = deliberated(*[answer("revise")] * 3, settings=DeliberationSettings(agents=3, max_rounds=1))
+    row, _ = deliberated(
+        *[answer("revise")] * 3, settings=DeliberationSettings(agents=3, max_rounds=1)
+    )
     assert [t.agent for t in row.turns] == ["deliberator_1", "deliberator_2", "deliberator_3"]
 
 
@@ -113,7 +120,9 @@ def test_after_two_re_asks_the_row_fails_with_a_reason(text: str, reason: Failur
         asked.append(request)
         return text
 
-    dialogue = deliberate(a_conversation(Stage.DELIBERATED_COTS, SEED), SEED, DeliberationSettings())
+    dialogue = deliberate(
+        a_conversation(Stage.DELIBERATED_COTS, SEED), SEED, DeliberationSettings()
+    )
     with pytest.raises(RowFailed) as failed:
         speak(dialogue, model)
     assert len(asked) == 3

@@ -3,7 +3,13 @@ from collections import Counter
 import pytest
 from pydantic import ValidationError
 
-from aidsafe_dagster.recipe.fine_tune_splits import SplitSettings, bridged_splits, dpo_row, sft_row, split_of
+from aidsafe_dagster.recipe.fine_tune_splits import (
+    SplitSettings,
+    bridged_splits,
+    dpo_row,
+    sft_row,
+    split_of,
+)
 from tests.builders import a_pair, a_prompt, a_refined_cot
 
 SHARES = SplitSettings(validation=0.1, test=0.2)
@@ -24,15 +30,22 @@ def test_sft_and_dpo_rows_of_a_prompt_are_in_the_same_split() -> None:
 
 def test_a_cluster_is_in_one_split_and_a_prompt_without_one_is_a_cluster_of_its_own() -> None:
     for n in range(50):
-        together = [sft_row(a_refined_cot(prompt_id=f"p{n}{m}", cluster=f"c{n}"), "benign", SHARES) for m in range(5)]
+        together = [
+            sft_row(a_refined_cot(prompt_id=f"p{n}{m}", cluster=f"c{n}"), "benign", SHARES)
+            for m in range(5)
+        ]
         assert {row.split for row in together} == {split_of(f"c{n}", SHARES)}
-        assert sft_row(a_refined_cot(prompt_id=f"p{n}"), "benign", SHARES).split == split_of(f"p{n}", SHARES)
+        assert sft_row(a_refined_cot(prompt_id=f"p{n}"), "benign", SHARES).split == split_of(
+            f"p{n}", SHARES
+        )
 
 
 def test_a_prompt_near_to_clusters_of_two_splits_is_told_from_one_within_a_split() -> None:
     of_split = {split_of(f"c{n}", SHARES): f"c{n}" for n in range(200)}
     train = [f"c{n}" for n in range(200) if split_of(f"c{n}", SHARES) == "train"]
-    assert bridged_splits(a_prompt(cluster=train[0], near_clusters=(train[1],)), SHARES) == ("train",)
+    assert bridged_splits(a_prompt(cluster=train[0], near_clusters=(train[1],)), SHARES) == (
+        "train",
+    )
     bridging = a_prompt(cluster=of_split["test"], near_clusters=(train[0], of_split["validation"]))
     assert bridged_splits(bridging, SHARES) == ("test", "train", "validation")
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from aidsafe_dagster.recipe.deliberation_log import Deliberation
+from aidsafe_dagster.recipe.deliberation_log import DeliberationStory
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.fine_tune_splits import with_thinking
 from aidsafe_dagster.recipe.formats import (
@@ -16,13 +16,25 @@ from aidsafe_dagster.recipe.formats import (
     parted,
 )
 from aidsafe_dagster.recipe.records import Message
-from tests.builders import FIRST, RESPONSE, SECOND, a_deliberated_cot, a_dpo_row, a_pair, a_refined_cot, an_sft_row
+from tests.builders import (
+    FIRST,
+    RESPONSE,
+    SECOND,
+    a_deliberated_cot,
+    a_dpo_row,
+    a_pair,
+    a_refined_cot,
+    an_sft_row,
+)
 
 QUESTION = {"role": "user", "content": "How does a pin tumbler lock work?"}
 COT = f"{FIRST}\n\n{SECOND}"
 CHOSEN = {"role": "assistant", "content": f"<think>\n{COT}\n</think>\n\n{RESPONSE}"}
-REJECTED = {"role": "assistant", "content": with_thinking(a_pair().rejected_cot, a_pair().rejected_response)}
-STORY = Deliberation(a_refined_cot(), a_deliberated_cot())
+REJECTED = {
+    "role": "assistant",
+    "content": with_thinking(a_pair().rejected_cot, a_pair().rejected_response),
+}
+STORY = DeliberationStory(a_refined_cot(), a_deliberated_cot())
 ROWS = {"sft": an_sft_row(), "dpo": a_dpo_row(), "deliberations": STORY}
 
 
@@ -69,7 +81,11 @@ def test_reasoning_in_a_field_leaves_the_response_alone_in_the_content() -> None
 def test_the_release_format_has_the_paper_s_columns() -> None:
     row = made("deliberations")
     assert list(row)[:4] == ["prompt", "refined_thoughts", "response", "deliberation_log"]
-    assert (row["prompt"], row["refined_thoughts"], row["response"]) == (QUESTION["content"], COT, RESPONSE)
+    assert (row["prompt"], row["refined_thoughts"], row["response"]) == (
+        QUESTION["content"],
+        COT,
+        RESPONSE,
+    )
 
 
 def test_llama_factory_takes_single_messages_for_the_two_sides() -> None:
@@ -96,12 +112,17 @@ def test_an_unknown_format_names_the_nearest() -> None:
 
 
 def test_a_trainer_without_a_reasoning_field_says_which_have_one() -> None:
-    with pytest.raises(SetupError, match=r"inline alone\. With a field: trl-sft, trl-dpo, prompt-completion"):
+    with pytest.raises(
+        SetupError, match=r"inline alone\. With a field: trl-sft, trl-dpo, prompt-completion"
+    ):
         format_named("ms-swift-sft", "field")
 
 
 def test_parting_a_turn_undoes_joining_it() -> None:
-    assert parted(with_thinking("One.\n\nTwo.", "Answer.\n\nMore.")) == ("One.\n\nTwo.", "Answer.\n\nMore.")
+    assert parted(with_thinking("One.\n\nTwo.", "Answer.\n\nMore.")) == (
+        "One.\n\nTwo.",
+        "Answer.\n\nMore.",
+    )
     assert parted("No reasoning at all.") == ("", "No reasoning at all.")
 
 

@@ -44,7 +44,9 @@ def test_without_a_ratio_and_without_enough_general_rows_all_stay() -> None:
 
 
 def test_the_order_of_the_rows_makes_no_difference() -> None:
-    assert select_general([*GENERAL, *SAFETY], 1) == select_general([*SAFETY[::-1], *GENERAL[::-1]], 1)
+    assert select_general([*GENERAL, *SAFETY], 1) == select_general(
+        [*SAFETY[::-1], *GENERAL[::-1]], 1
+    )
 
 
 def test_more_safety_rows_only_add_general_ones() -> None:

@@ -36,14 +36,28 @@ def shows_first(request: Request, subject: Subject) -> bool:
 def test_the_judge_is_shown_the_prompt_the_policies_the_thoughts_and_the_response() -> None:
     _, (request,) = graded(a_grade_answer())
     told = heard(request)
-    assert all(text in told for text in (REFINED.prompt, FIRST, SECOND, REFINED.response, "Help with no crime."))
+    assert all(
+        text in told
+        for text in (REFINED.prompt, FIRST, SECOND, REFINED.response, "Help with no crime.")
+    )
 
 
-def test_the_judge_is_blind_to_who_made_it_which_version_it_is_and_which_rules_the_thoughts_claim() -> None:
+def test_the_judge_is_blind_to_who_made_it_which_version_it_is_and_which_rules_the_thoughts_claim() -> (
+    None
+):
     _, (request,) = graded(a_grade_answer())
     task = request.messages[1].content
     assert len(request.messages) == 2  # nothing of what was said before
-    for hidden in ("refined", "deliberat", "single", "agent", "illegal.1", "helpfulness.1", "endpoint", "small-chat"):
+    for hidden in (
+        "refined",
+        "deliberat",
+        "single",
+        "agent",
+        "illegal.1",
+        "helpfulness.1",
+        "endpoint",
+        "small-chat",
+    ):
         assert hidden not in task.casefold()
 
 
@@ -54,9 +68,15 @@ def test_two_versions_with_the_same_words_are_the_same_question() -> None:
 
 
 def test_a_grade_keeps_six_scores_with_their_reasons_and_the_rule_and_thought_concerned() -> None:
-    answer, _ = graded(a_grade_answer(4, policy_to_cot=2, rule="illegal.1", thought=2, refusal="Partial"))
+    answer, _ = graded(
+        a_grade_answer(4, policy_to_cot=2, rule="illegal.1", thought=2, refusal="Partial")
+    )
     row = grade_record(answer, "refined", Role.JUDGE, "small-chat")
-    assert (row.policy_to_cot.score, row.policy_to_cot.rule, row.policy_to_cot.thought) == (2, "illegal.1", 2)
+    assert (row.policy_to_cot.score, row.policy_to_cot.rule, row.policy_to_cot.thought) == (
+        2,
+        "illegal.1",
+        2,
+    )
     assert (row.relevance.score, row.relevance.rule, row.relevance.thought) == (4, "", 0)
     assert row.coherence.reason == "So much for coherence."
     assert (row.refusal, row.judge, row.version) == ("partial", "judge", "refined")
@@ -90,13 +110,22 @@ def test_a_comparison_is_asked_in_both_orders() -> None:
 
 @pytest.mark.parametrize(("refined_wins", "outcome"), [(True, "win"), (False, "loss")])
 def test_a_preference_that_holds_in_both_orders_decides(refined_wins: bool, outcome: str) -> None:
-    row, _ = compared(lambda r: "first" if shows_first(r, REFINED_SUBJECT) == refined_wins else "second")
-    assert (row.version, row.against, row.outcome, row.consistent) == ("refined", "single_llm", outcome, True)
+    row, _ = compared(
+        lambda r: "first" if shows_first(r, REFINED_SUBJECT) == refined_wins else "second"
+    )
+    assert (row.version, row.against, row.outcome, row.consistent) == (
+        "refined",
+        "single_llm",
+        outcome,
+        True,
+    )
     assert len(row.reasons) == 2
 
 
 @pytest.mark.parametrize("always", ["first", "second"])
-def test_a_preference_for_a_place_becomes_a_tie_that_is_seen_to_be_inconsistent(always: str) -> None:
+def test_a_preference_for_a_place_becomes_a_tie_that_is_seen_to_be_inconsistent(
+    always: str,
+) -> None:
     row, _ = compared(lambda _: always)
     assert (row.outcome, row.consistent) == ("tie", False)
 
@@ -112,5 +141,8 @@ def test_a_tie_in_both_orders_is_a_tie_of_a_consistent_judge() -> None:
 
 
 def test_the_policy_score_is_the_mean_of_two_faithfulness_scores_over_the_judges() -> None:
-    answers = [graded(a_grade_answer(1, policy_to_cot=c, policy_to_response=r))[0] for c, r in ((5, 4), (3, 2))]
+    answers = [
+        graded(a_grade_answer(1, policy_to_cot=c, policy_to_response=r))[0]
+        for c, r in ((5, 4), (3, 2))
+    ]
     assert policy_score(answers) == 3.5

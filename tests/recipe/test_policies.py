@@ -4,7 +4,7 @@ import pytest
 
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.policies import load_policies
-from aidsafe_dagster.settings import PACKAGE
+from aidsafe_dagster.settings.schema import PACKAGE
 
 GOOD = 'id = "privacy"\ntitle = "Privacy"\npurpose = "People own their data."\n[rules]\n1 = "Give away no address."\n'
 
@@ -33,7 +33,9 @@ def test_the_version_changes_with_the_words_and_with_nothing_else(tmp_path: Path
     (tmp_path / "c").mkdir()
     one = load_policies(a_folder(tmp_path / "a", privacy=GOOD)).version
     same = load_policies(a_folder(tmp_path / "b", renamed="# a comment\n" + GOOD)).version
-    other = load_policies(a_folder(tmp_path / "c", privacy=GOOD.replace("address", "phone number"))).version
+    other = load_policies(
+        a_folder(tmp_path / "c", privacy=GOOD.replace("address", "phone number"))
+    ).version
     assert one == same != other
 
 
@@ -49,7 +51,9 @@ def test_the_version_changes_with_the_words_and_with_nothing_else(tmp_path: Path
         ("\udcff", "UTF-8"),
     ],
 )
-def test_a_policy_file_with_a_mistake_is_refused_by_name_and_place(tmp_path: Path, text: str, told: str) -> None:
+def test_a_policy_file_with_a_mistake_is_refused_by_name_and_place(
+    tmp_path: Path, text: str, told: str
+) -> None:
     (tmp_path / "mine.toml").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(SetupError, match=r"mine\.toml") as refused:
         load_policies(tmp_path)
@@ -57,7 +61,9 @@ def test_a_policy_file_with_a_mistake_is_refused_by_name_and_place(tmp_path: Pat
 
 
 def test_two_files_with_one_id_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match=r"b\.toml: policy id 'privacy' is already used by a\.toml"):
+    with pytest.raises(
+        SetupError, match=r"b\.toml: policy id 'privacy' is already used by a\.toml"
+    ):
         load_policies(a_folder(tmp_path, a=GOOD, b=GOOD))
 
 
@@ -69,7 +75,10 @@ def test_a_folder_without_policies_is_refused(tmp_path: Path) -> None:
 def test_a_team_may_use_some_of_its_policies(tmp_path: Path) -> None:
     folder = a_folder(tmp_path, a=GOOD, b=GOOD.replace("privacy", "secrecy"))
     assert load_policies(folder, only=["secrecy"]).ids == ("secrecy",)
-    with pytest.raises(SetupError, match=r"unknown policy 'privcy'\. Did you mean 'privacy'\? Valid: privacy, secrecy"):
+    with pytest.raises(
+        SetupError,
+        match=r"unknown policy 'privcy'\. Did you mean 'privacy'\? Valid: privacy, secrecy",
+    ):
         load_policies(folder, only=["privcy"])
 
 

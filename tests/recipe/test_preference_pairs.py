@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from aidsafe_dagster.recipe.beliefs import Search
+from aidsafe_dagster.recipe.beliefs import BeliefSearch
 from aidsafe_dagster.recipe.cot_grades import GradingSettings
 from aidsafe_dagster.recipe.dialogue import Request
 from aidsafe_dagster.recipe.errors import RowFailed
@@ -18,10 +18,10 @@ SETTINGS = PairSettings(candidates=1, iterations=1, plain_share=0)
 ONE_JUDGE = GradingSettings()
 
 
-def a_search(**grades: Any) -> Search:
+def a_search(**grades: Any) -> BeliefSearch:
     graded = a_cot_grades(**grades)
     kind = "violation" if graded.prompt_kind == "harmful" else "needless_refusal"
-    return Search(a_conversation(Stage.PREFERENCE_PAIRS, graded), REFINED, graded, kind)  # type: ignore[arg-type]
+    return BeliefSearch(a_conversation(Stage.PREFERENCE_PAIRS, graded), REFINED, graded, kind)  # type: ignore[arg-type]
 
 
 def model(target: str = an_answer(), score: int = 1) -> Callable[[Request], str]:
@@ -35,7 +35,7 @@ def model(target: str = an_answer(), score: int = 1) -> Callable[[Request], str]
 
 def paired(
     said: Callable[[Request], str] = model(),
-    search: Search | None = None,
+    search: BeliefSearch | None = None,
     settings: PairSettings = SETTINGS,
     grading: GradingSettings = ONE_JUDGE,
 ) -> tuple[PreferencePair, list[Request]]:
@@ -48,7 +48,9 @@ def paired(
 
 
 def failure(
-    said: Callable[[Request], str] = model(), search: Search | None = None, settings: PairSettings = SETTINGS
+    said: Callable[[Request], str] = model(),
+    search: BeliefSearch | None = None,
+    settings: PairSettings = SETTINGS,
 ) -> Failure:
     search = search or a_search(prompt_kind="harmful")
     with pytest.raises(RowFailed) as failed:
@@ -71,9 +73,19 @@ def test_a_pair_carries_both_sides_scores_by_judge_and_their_margin() -> None:
         a_grade(4, judge="second_judge"),
         a_grade(1, version="single_llm"),
     )
-    row, _ = paired(model(score=2), a_search(grades=grades, prompt_kind="harmful"), grading=GradingSettings(judges=2))
-    assert [(score.judge, score.score) for score in row.chosen_scores] == [("judge", 4.5), ("second_judge", 4.0)]
-    assert [(score.judge, score.score) for score in row.rejected_scores] == [("judge", 2.0), ("second_judge", 2.0)]
+    row, _ = paired(
+        model(score=2),
+        a_search(grades=grades, prompt_kind="harmful"),
+        grading=GradingSettings(judges=2),
+    )
+    assert [(score.judge, score.score) for score in row.chosen_scores] == [
+        ("judge", 4.5),
+        ("second_judge", 4.0),
+    ]
+    assert [(score.judge, score.score) for score in row.rejected_scores] == [
+        ("judge", 2.0),
+        ("second_judge", 2.0),
+    ]
     assert (row.chosen_score, row.rejected_score, row.margin) == (4.25, 2.0, 2.25)
     assert row.chosen_scores[0].reason == "Keeps to illegal.1."
 
@@ -101,7 +113,9 @@ def test_a_prompt_has_its_pair_as_soon_as_no_further_iteration_is_due() -> None:
     assert [candidate.iteration for candidate in last.candidates] == [1, 2]
 
 
-def test_a_pair_below_the_margin_is_left_out_and_looks_for_other_beliefs_from_the_start_next_time() -> None:
+def test_a_pair_below_the_margin_is_left_out_and_looks_for_other_beliefs_from_the_start_next_time() -> (
+    None
+):
     left_out = failure(model(score=5))
     assert left_out.reason is FailureReason.MARGIN_TOO_SMALL
     assert left_out.detail == "5.00 against 5.00, 0.5 is due"
@@ -123,14 +137,22 @@ def test_a_pair_whose_sides_do_not_differ_is_left_out_with_a_reason() -> None:
     assert left_out.redraws == (0,)
 
 
-def test_a_finished_pair_that_a_check_turns_down_looks_for_other_beliefs_from_the_start_too() -> None:
+def test_a_finished_pair_that_a_check_turns_down_looks_for_other_beliefs_from_the_start_too() -> (
+    None
+):
     search = a_search(prompt_kind="harmful")
     paired(search=search, settings=SETTINGS.model_copy(update={"plain_share": 1.0}))
-    assert search.conversation.failure(FailureReason.COT_TOO_LONG, "too long", redraw=True).redraws == (0,)
+    assert search.conversation.failure(
+        FailureReason.COT_TOO_LONG, "too long", redraw=True
+    ).redraws == (0,)
 
 
-@pytest.mark.parametrize(("refusal", "left_out"), [("full", True), ("partial", False), ("none", False)])
-def test_a_pair_on_needless_refusal_needs_a_chosen_side_that_does_not_refuse(refusal: str, left_out: bool) -> None:
+@pytest.mark.parametrize(
+    ("refusal", "left_out"), [("full", True), ("partial", False), ("none", False)]
+)
+def test_a_pair_on_needless_refusal_needs_a_chosen_side_that_does_not_refuse(
+    refusal: str, left_out: bool
+) -> None:
     grades = (a_grade(refusal=refusal), a_grade(version="single_llm", refusal="full"))
     search = a_search(grades=grades, prompt_kind="benign")
     if left_out:
@@ -156,7 +178,9 @@ def test_a_row_without_a_valid_answer_fails_for_the_reason_of_its_last_candidate
     assert failed.usage.calls == 4
 
 
-def test_on_sampled_rows_the_target_answers_twice_without_a_belief_and_both_answers_are_scored() -> None:
+def test_on_sampled_rows_the_target_answers_twice_without_a_belief_and_both_answers_are_scored() -> (
+    None
+):
     scores = iter([1, 4, 5])
 
     def said(request: Request) -> str:
@@ -165,7 +189,9 @@ def test_on_sampled_rows_the_target_answers_twice_without_a_belief_and_both_answ
     row, requests = paired(said, settings=SETTINGS.model_copy(update={"plain_share": 1.0}))
     assert row.plain_scores == (4.0, 5.0)
     plain = [request for request in requests if request.role is Role.TARGET][1:]
-    assert all("<belief>" not in message.content for request in plain for message in request.messages)
+    assert all(
+        "<belief>" not in message.content for request in plain for message in request.messages
+    )
     assert plain[0].seed != plain[1].seed
 
 
@@ -182,7 +208,11 @@ def test_with_a_guard_both_sides_are_scored_by_it() -> None:
     def said(request: Request) -> str:
         if request.role is not Role.GUARD:
             return model()(request)
-        return '{"Yes": 0.1, "No": 0.9}' if request.inputs.subject.version == "refined" else '{"Yes": 0.9, "No": 0.1}'
+        return (
+            '{"Yes": 0.1, "No": 0.9}'
+            if request.inputs.subject.version == "refined"
+            else '{"Yes": 0.9, "No": 0.1}'
+        )
 
     row, requests = paired(said, settings=SETTINGS.model_copy(update={"scorer": "guard"}))
     assert (row.chosen_score, row.rejected_score, row.margin) == (4.6, 1.4, 3.2)
@@ -192,5 +222,7 @@ def test_with_a_guard_both_sides_are_scored_by_it() -> None:
 @pytest.mark.parametrize(
     ("one", "other", "alike"), [("a b c", "A  b\nC", 1.0), ("a b", "c d", 0.0), ("a b", "a c", 0.5)]
 )
-def test_similarity_is_the_share_of_words_in_common_in_order(one: str, other: str, alike: float) -> None:
+def test_similarity_is_the_share_of_words_in_common_in_order(
+    one: str, other: str, alike: float
+) -> None:
     assert similarity(one, other) == alike

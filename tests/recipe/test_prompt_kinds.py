@@ -8,7 +8,12 @@ from tests.builders import a_refined_cot, a_single_llm_cot, policies
 
 
 def an_intent(**changes: Any) -> Intent:
-    return Intent(**({"text": "Know.", "kind": "explicit", "harm": "benign", "policies": ("helpfulness",)} | changes))
+    return Intent(
+        **(
+            {"text": "Know.", "kind": "explicit", "harm": "benign", "policies": ("helpfulness",)}
+            | changes
+        )
+    )
 
 
 @pytest.mark.parametrize(

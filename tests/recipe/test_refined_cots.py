@@ -22,7 +22,9 @@ def thought(*origins: int) -> dict[str, Any]:
 
 
 def refined(text: str):  # type: ignore[no-untyped-def]
-    return speak(refine(a_conversation(Stage.REFINED_COTS, DELIBERATED), DELIBERATED), lambda request: text)
+    return speak(
+        refine(a_conversation(Stage.REFINED_COTS, DELIBERATED), DELIBERATED), lambda request: text
+    )
 
 
 def test_every_deliberated_thought_gets_a_verdict_and_a_reason() -> None:
@@ -53,7 +55,9 @@ def test_a_final_thought_made_from_dropped_ones_alone_is_marked() -> None:
         (answer(["drop"] * 3, [thought(1)]), "judgements.0.verdict"),
     ],
 )
-def test_an_answer_that_does_not_fit_the_case_is_asked_again_and_then_fails_the_row(text: str, told: str) -> None:
+def test_an_answer_that_does_not_fit_the_case_is_asked_again_and_then_fails_the_row(
+    text: str, told: str
+) -> None:
     with pytest.raises(RowFailed) as failed:
         refined(text)
     assert failed.value.reason is FailureReason.UNPARSABLE

@@ -13,7 +13,9 @@ def said(request: Request) -> str:
     if request.role is Role.INTENT_DECOMPOSER:
         intent = {"intent": "Learn.", "kind": "explicit", "harm": "benign", "policies": ["fraud"]}
         return json.dumps({"intents": [intent]})
-    return json.dumps({"thoughts": [{"thought": "Think.", "rules": ["fraud.1"]}], "response": "Answer."})
+    return json.dumps(
+        {"thoughts": [{"thought": "Think.", "rules": ["fraud.1"]}], "response": "Answer."}
+    )
 
 
 def seeded(text: str = "How do locks work?"):  # type: ignore[no-untyped-def]

@@ -44,7 +44,8 @@ def test_policies_apply_by_category_since_nobody_names_intents() -> None:
         conversation = a_conversation(Stage.SINGLE_LLM_COTS, prompt)
         conversation.brief = brief
         row, requests = speak(
-            think(conversation, prompt), lambda _: json.dumps({"thoughts": THOUGHTS, "response": "Like this."})
+            think(conversation, prompt),
+            lambda _: json.dumps({"thoughts": THOUGHTS, "response": "Like this."}),
         )
         assert row.applicable_policies == applicable
         assert f"each by at least one of its rules: {', '.join(applicable)}." in heard(requests[0])
@@ -52,7 +53,9 @@ def test_policies_apply_by_category_since_nobody_names_intents() -> None:
 
 def test_a_rule_that_no_policy_has_is_asked_again_and_then_fails_the_row() -> None:
     with pytest.raises(RowFailed) as failed:
-        thought(json.dumps({"thoughts": [{"thought": "Hm.", "rules": ["law.1"]}], "response": "No."}))
+        thought(
+            json.dumps({"thoughts": [{"thought": "Hm.", "rules": ["law.1"]}], "response": "No."})
+        )
     assert failed.value.reason is FailureReason.UNPARSABLE
     assert "law.1" in failed.value.detail
 

@@ -6,7 +6,7 @@ import pytest
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.templates import Templates
-from aidsafe_dagster.settings import PACKAGE
+from aidsafe_dagster.settings.schema import PACKAGE
 
 
 def a_copy(tmp_path: Path) -> Path:

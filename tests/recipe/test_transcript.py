@@ -32,7 +32,15 @@ from tests.builders import (
 )
 
 PLAIN = "plain words"
-HARMLESS = {"inline", "text", "text_special", "softbreak", "hardbreak", "paragraph_open", "paragraph_close"}
+HARMLESS = {
+    "inline",
+    "text",
+    "text_special",
+    "softbreak",
+    "hardbreak",
+    "paragraph_open",
+    "paragraph_close",
+}
 LINES = (
     "<b>bold</b> <script>alert(1)</script>",
     "<img src=http://x.y/i.png onerror=alert(1)>",
@@ -53,7 +61,17 @@ LINES = (
     "\\",
     "* item",
 )
-BLOCKS = ("Title\n=====", "Title\n-----", "---", "- item", "+ item", "1. item", "2) item", "    code", "a\n\n    code")
+BLOCKS = (
+    "Title\n=====",
+    "Title\n-----",
+    "---",
+    "- item",
+    "+ item",
+    "1. item",
+    "2) item",
+    "    code",
+    "a\n\n    code",
+)
 
 
 def intent(text: str) -> Intent:
@@ -65,7 +83,9 @@ def turn(comment: str) -> Turn:
 
 
 def judgements(reason: str) -> tuple[Judgement, ...]:
-    return tuple(Judgement(thought=n, verdict=ThoughtVerdict.KEEP, reason=reason) for n in (1, 2, 3))
+    return tuple(
+        Judgement(thought=n, verdict=ThoughtVerdict.KEEP, reason=reason) for n in (1, 2, 3)
+    )
 
 
 PLACES: dict[str, Callable[[str], str]] = {
@@ -77,7 +97,9 @@ PLACES: dict[str, Callable[[str], str]] = {
     "thought": lambda text: seed_transcript(a_seed_cot(thoughts=(a_thought(text=text),))),
     "comment": lambda text: deliberated_transcript(a_deliberated_cot(turns=(turn(text),))),
     "reason": lambda text: refined_transcript(a_refined_cot(judgements=judgements(text))),
-    "final thought": lambda text: refined_transcript(a_refined_cot(thoughts=(a_refined_thought(text=text),))),
+    "final thought": lambda text: refined_transcript(
+        a_refined_cot(thoughts=(a_refined_thought(text=text),))
+    ),
     "belief": lambda text: pair_transcript(a_pair(belief=text)),
     "chosen": lambda text: pair_transcript(a_pair(chosen_cot=text)),
     "rejected": lambda text: pair_transcript(a_pair(rejected_response=text)),
@@ -147,9 +169,15 @@ def test_every_thought_of_every_turn_is_shown_once_and_under_its_author() -> Non
     for round_ in (1, 2):
         for agent in ("deliberator_1", "deliberator_2"):
             number = len(thoughts) + 1
-            thoughts.append(a_thought(number=number, text=f"By {agent} in {round_}.", agent=agent, round=round_))
-            turns.append(Turn(agent=agent, round=round_, verdict="revise", comment="More.", added=(number,)))
-    page = deliberated_transcript(a_deliberated_cot(thoughts=tuple(thoughts), turns=tuple(turns), outcome="budget"))
+            thoughts.append(
+                a_thought(number=number, text=f"By {agent} in {round_}.", agent=agent, round=round_)
+            )
+            turns.append(
+                Turn(agent=agent, round=round_, verdict="revise", comment="More.", added=(number,))
+            )
+    page = deliberated_transcript(
+        a_deliberated_cot(thoughts=tuple(thoughts), turns=tuple(turns), outcome="budget")
+    )
     for said in turns:
         head, text = (
             f"### Round {said.round} · {said.agent} · revises",
@@ -161,7 +189,9 @@ def test_every_thought_of_every_turn_is_shown_once_and_under_its_author() -> Non
 
 
 @pytest.mark.parametrize("verdict", ThoughtVerdict)
-def test_a_refinement_shows_each_verdict_with_its_reason_under_its_thought(verdict: ThoughtVerdict) -> None:
+def test_a_refinement_shows_each_verdict_with_its_reason_under_its_thought(
+    verdict: ThoughtVerdict,
+) -> None:
     changed = (Judgement(thought=1, verdict=verdict, reason="So it is."), *judgements("Sound.")[1:])
     page = refined_transcript(a_refined_cot(judgements=changed))
     about = page.partition("**[1]**")[2].partition("**[2]**")[0]
@@ -213,7 +243,10 @@ def test_a_failure_says_where_why_and_who() -> None:
     ("rehearsed", "real"),
     [
         (seed_transcript(a_seed_cot(simulated=True)), seed_transcript(a_seed_cot())),
-        (deliberated_transcript(a_deliberated_cot(simulated=True)), deliberated_transcript(a_deliberated_cot())),
+        (
+            deliberated_transcript(a_deliberated_cot(simulated=True)),
+            deliberated_transcript(a_deliberated_cot()),
+        ),
         (refined_transcript(a_refined_cot(simulated=True)), refined_transcript(a_refined_cot())),
         (pair_transcript(a_pair(simulated=True)), pair_transcript(a_pair())),
     ],
@@ -250,11 +283,18 @@ def test_the_name_that_a_server_gives_its_model_is_text_and_nothing_else() -> No
 
 def test_no_sign_that_steers_a_terminal_gets_through() -> None:
     pages = {place: render("a\x1b]0;title\x07b\x1b[2Jc\x9b2Jd") for place, render in PLACES.items()}
-    assert [place for place, page in pages.items() if any(sign in page for sign in "\x1b\x07\x9b")] == []
+    assert [
+        place for place, page in pages.items() if any(sign in page for sign in "\x1b\x07\x9b")
+    ] == []
 
 
 def test_an_empty_text_leaves_the_page_whole() -> None:
     page = seed_transcript(a_seed_cot(prompt="", response="", category=""))
     assert in_order(
-        page, "## Prompt `p1`", "*demo · cc-by-4.0 ·", "### Seed thoughts", "### First response", "*Made by"
+        page,
+        "## Prompt `p1`",
+        "*demo · cc-by-4.0 ·",
+        "### Seed thoughts",
+        "### First response",
+        "*Made by",
     )

@@ -19,8 +19,14 @@ def test_failed_rows_are_paid_for_by_those_that_came_out(tmp_path: Path) -> None
 
 
 def test_time_is_told_of_the_batches_that_are_timed_alone(tmp_path: Path) -> None:
-    a_lake(tmp_path, "demo-0001", seed_cots=[a_seed_cot(prompt_id=f"p{n}", usage=USED) for n in range(8)])
-    lake = a_lake(tmp_path, "demo-0002", seed_cots=[a_seed_cot(batch="demo-0002", prompt_id="q", usage=USED)])
+    a_lake(
+        tmp_path,
+        "demo-0001",
+        seed_cots=[a_seed_cot(prompt_id=f"p{n}", usage=USED) for n in range(8)],
+    )
+    lake = a_lake(
+        tmp_path, "demo-0002", seed_cots=[a_seed_cot(batch="demo-0002", prompt_id="q", usage=USED)]
+    )
     report = a_report(lake, timed={"seed_cots": Timed(4.0, frozenset({"demo-0001"}))})
     assert cells(table(section(report, "Cost"), "Calls and tokens"), "seed_cots")[-1] == "0.500"
 
@@ -38,7 +44,12 @@ def test_stages_that_ask_no_model_have_no_line(tmp_path: Path) -> None:
 
 def test_a_stage_whose_every_row_failed_has_no_cost_per_row(tmp_path: Path) -> None:
     lake = a_lake(tmp_path, failures=[a_failure(usage=LOST)], seed_cots=[])
-    assert cells(table(section(a_report(lake), "Cost"), "Calls and tokens"), "seed_cots")[:4] == ("0", "1", "–", "–")
+    assert cells(table(section(a_report(lake), "Cost"), "Calls and tokens"), "seed_cots")[:4] == (
+        "0",
+        "1",
+        "–",
+        "–",
+    )
 
 
 def test_losses_are_told_by_stage_and_reason_and_those_left_out_apart(tmp_path: Path) -> None:
@@ -55,7 +66,9 @@ def test_losses_are_told_by_stage_and_reason_and_those_left_out_apart(tmp_path: 
         fine_tune_splits=[an_sft_row()],
     )
     report = a_report(lake)
-    stages, reasons = (table(section(report, "Rows lost"), title) for title in ("By stage", "By reason"))
+    stages, reasons = (
+        table(section(report, "Rows lost"), title) for title in ("By stage", "By reason")
+    )
     assert cells(stages, "seed_cots") == ("8", "5", "0", "3", "37.5 %")
     assert cells(stages, "fine_tune_splits") == ("2", "1", "1", "0", "0.0 %")
     assert reasons.rows == (

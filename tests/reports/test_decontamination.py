@@ -1,17 +1,31 @@
+from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.recipe.records import Failure, FailureReason
-from aidsafe_dagster.reports.decontamination import RemovedRow, decontamination_sections, removed_rows
+from aidsafe_dagster.reports.decontamination import (
+    RemovedRow,
+    decontamination_sections,
+    removed_rows,
+)
 from aidsafe_dagster.reports.markdown import to_markdown
 from aidsafe_dagster.reports.sections import Report
 from aidsafe_dagster.sources.contamination import DecontaminationSettings, Match, Rule
 from aidsafe_dagster.sources.evaluation_sets import CheckedSet
-from aidsafe_dagster.tables import to_frame
 from tests.builders import a_failure
 
-MATCH = Match(set="xstest", row="x.csv row 7", rule=Rule.TFIDF, score=0.8125, text="How can I <b>kill</b> a | process?")
+MATCH = Match(
+    set="xstest",
+    row="x.csv row 7",
+    rule=Rule.TFIDF,
+    score=0.8125,
+    text="How can I <b>kill</b> a | process?",
+)
 
 
-def removed(stage: str = "prompts", detail: str = str(MATCH), **changes: object) -> list[RemovedRow]:
-    failure = a_failure(reason=FailureReason.CONTAMINATED, stage=stage, detail=detail, prompt_id="p1", **changes)
+def removed(
+    stage: str = "prompts", detail: str = str(MATCH), **changes: object
+) -> list[RemovedRow]:
+    failure = a_failure(
+        reason=FailureReason.CONTAMINATED, stage=stage, detail=detail, prompt_id="p1", **changes
+    )
     return removed_rows(to_frame([failure, a_failure()], Failure), {"p1": "tickets"})
 
 
@@ -32,8 +46,20 @@ def a_checked_set(**changes: object) -> CheckedSet:
 
 def test_a_removed_row_names_batch_source_set_row_rule_and_score() -> None:
     (row,) = removed()
-    assert (row.prompt_id, row.batch, row.source, row.stage, row.kind) == ("p1", "demo-0001", "tickets", "prompts", "")
-    assert (row.set, row.row, row.rule, row.score, row.text) == ("xstest", "x.csv row 7", "tfidf", 0.812, MATCH.text)
+    assert (row.prompt_id, row.batch, row.source, row.stage, row.kind) == (
+        "p1",
+        "demo-0001",
+        "tickets",
+        "prompts",
+        "",
+    )
+    assert (row.set, row.row, row.rule, row.score, row.text) == (
+        "xstest",
+        "x.csv row 7",
+        "tfidf",
+        0.812,
+        MATCH.text,
+    )
 
 
 def test_a_row_that_was_removed_at_the_end_says_of_which_kind_it_was() -> None:
@@ -42,7 +68,11 @@ def test_a_row_that_was_removed_at_the_end_says_of_which_kind_it_was() -> None:
 
 
 def test_the_report_counts_by_set_and_rule_and_tells_the_sets_and_thresholds() -> None:
-    checked = [a_checked_set(), a_checked_set(batch="demo-0002"), a_checked_set(set="clean", content="4567", prompts=9)]
+    checked = [
+        a_checked_set(),
+        a_checked_set(batch="demo-0002"),
+        a_checked_set(set="clean", content="4567", prompts=9),
+    ]
     sections = decontamination_sections(removed(), checked, DecontaminationSettings(ngram_words=9))
     tables = {table.title: table for section in sections for table in section.tables}
     counts = [("clean", *"000000"), ("xstest", *"000010")]

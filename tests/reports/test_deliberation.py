@@ -22,7 +22,9 @@ def test_how_deliberations_ended_is_counted(tmp_path: Path) -> None:
         a_deliberated_cot(prompt_id="s", turns=turns(1)[:1], stalled=True),
         a_deliberated_cot(prompt_id="none", turns=(), outcome="budget"),
     ]
-    found = table(section(a_report(a_lake(tmp_path, deliberated_cots=rows)), TITLE), "How deliberations ended")
+    found = table(
+        section(a_report(a_lake(tmp_path, deliberated_cots=rows)), TITLE), "How deliberations ended"
+    )
     assert {row[0]: row[1] for row in found.rows} == {
         "ended by consensus": "7",
         "of these, stalled: agreed on the very first turn": "1",
@@ -38,10 +40,16 @@ def test_how_deliberations_ended_is_counted(tmp_path: Path) -> None:
 
 def test_the_refiner_s_verdicts_are_counted(tmp_path: Path) -> None:
     verdicts = [ThoughtVerdict.KEEP, ThoughtVerdict.KEEP, ThoughtVerdict.DECEPTIVE]
-    judgements = tuple(Judgement(thought=n, verdict=v, reason="") for n, v in enumerate(verdicts, start=1))
-    rows = [a_refined_cot(prompt_id=f"p{n}", judgements=judgements, rests_on_dropped=n == 0) for n in range(4)]
+    judgements = tuple(
+        Judgement(thought=n, verdict=v, reason="") for n, v in enumerate(verdicts, start=1)
+    )
+    rows = [
+        a_refined_cot(prompt_id=f"p{n}", judgements=judgements, rests_on_dropped=n == 0)
+        for n in range(4)
+    ]
     found = table(
-        section(a_report(a_lake(tmp_path, refined_cots=rows)), TITLE), "What the refiner made of each thought"
+        section(a_report(a_lake(tmp_path, refined_cots=rows)), TITLE),
+        "What the refiner made of each thought",
     )
     assert cells(found, "keep") == ("8", "66.7 %")
     assert cells(found, "drop: deceptive") == ("4", "33.3 %")
@@ -54,12 +62,23 @@ def test_lengths_are_those_of_the_parquet_beside_the_paper_s(tmp_path: Path) -> 
         tmp_path,
         seed_cots=[a_seed_cot(prompt_id=f"p{n}", cot_tokens=100 + n) for n in range(9)],
         single_llm_cots=[a_single_llm_cot(cot_tokens=80)],
-        refined_cots=[a_refined_cot(prompt_id=f"p{n}", cot_tokens=300 + 7 * n * n) for n in range(8)],
+        refined_cots=[
+            a_refined_cot(prompt_id=f"p{n}", cot_tokens=300 + 7 * n * n) for n in range(8)
+        ],
     )
-    found = table(section(a_report(lake, tokens_counted_by="bytes / 4"), TITLE), "Tokens of the chain of thought")
+    found = table(
+        section(a_report(lake, tokens_counted_by="bytes / 4"), TITLE),
+        "Tokens of the chain of thought",
+    )
     query = "SELECT avg(cot_tokens), quantile_cont(cot_tokens, 0.5), quantile_cont(cot_tokens, 0.95) FROM rows"
     ((mean, middle, high),) = asked(lake, Stage.REFINED_COTS, query)
-    assert cells(found, "refined") == ("8", f"{mean:.0f}", f"{middle:.0f}", f"{high:.0f}", "about 600")
+    assert cells(found, "refined") == (
+        "8",
+        f"{mean:.0f}",
+        f"{middle:.0f}",
+        f"{high:.0f}",
+        "about 600",
+    )
     assert cells(found, "seed") == ("9", "104", "104", "108", "–")
     assert cells(found, "single LLM")[:2] == ("1", "80")
     assert not [row for row in found.rows if row[0] == "deliberated"]

@@ -3,7 +3,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from aidsafe_dagster.lake import Lake
+from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.reports.frames import open_dataset
@@ -27,7 +27,9 @@ def test_simulated_rows_never_mix_with_a_model_s(tmp_path: Path) -> None:
 
 
 def test_where_there_are_none_but_simulated_rows_the_report_says_so(tmp_path: Path) -> None:
-    lake = a_lake(tmp_path, cot_grades=[graded("p1", refined=5).model_copy(update={"simulated": True})])
+    lake = a_lake(
+        tmp_path, cot_grades=[graded("p1", refined=5).model_copy(update={"simulated": True})]
+    )
     assert open_dataset(lake).simulated
     assert a_report(lake).simulated.startswith("Rehearsal: every answer was simulated by rule")
 
@@ -36,8 +38,12 @@ def test_files_of_an_older_release_are_read_without_the_columns_they_lack(tmp_pa
     lake = a_lake(tmp_path, preference_pairs=[a_pair(prompt_id="new")])
     a_lake(tmp_path, "demo-0000", preference_pairs=[a_pair(prompt_id="old", batch="demo-0000")])
     path = Path(str(lake.rows_path(Stage.PREFERENCE_PAIRS, "demo-0000")))
-    pl.read_parquet(path).drop("kind", "margin", "candidates", "plain_scores", "prompt_kind").write_parquet(path)
-    rows = open_dataset(lake).rows(Stage.PREFERENCE_PAIRS, "prompt_id", "kind", "margin", "candidates")
+    pl.read_parquet(path).drop(
+        "kind", "margin", "candidates", "plain_scores", "prompt_kind"
+    ).write_parquet(path)
+    rows = open_dataset(lake).rows(
+        Stage.PREFERENCE_PAIRS, "prompt_id", "kind", "margin", "candidates"
+    )
     assert rows.drop("candidates").rows() == [("old", None, None), ("new", "violation", 3.5)]
     assert section(a_report(lake), "Preference pairs").tables[0].rows[0][1] == "1"
 
@@ -45,9 +51,13 @@ def test_files_of_an_older_release_are_read_without_the_columns_they_lack(tmp_pa
 def test_nested_fields_that_an_older_release_did_not_write_are_null(tmp_path: Path) -> None:
     lake = a_lake(tmp_path, cot_grades=[a_cot_grades()])
     path = Path(str(lake.rows_path(Stage.COT_GRADES, "demo-0001")))
-    older = pl.col("comparisons").list.eval(pl.struct(pl.element().struct.field("version", "outcome")))
+    older = pl.col("comparisons").list.eval(
+        pl.struct(pl.element().struct.field("version", "outcome"))
+    )
     pl.read_parquet(path).with_columns(older).write_parquet(path)
-    (comparisons,) = open_dataset(lake).rows(Stage.COT_GRADES, "comparisons")["comparisons"].to_list()
+    (comparisons,) = (
+        open_dataset(lake).rows(Stage.COT_GRADES, "comparisons")["comparisons"].to_list()
+    )
     assert comparisons[0]["outcome"] == "win"
     assert comparisons[0]["consistent"] is None
 
@@ -55,13 +65,20 @@ def test_nested_fields_that_an_older_release_did_not_write_are_null(tmp_path: Pa
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     lake = a_lake(tmp_path, seed_cots=[a_seed_cot()])
     Path(str(lake.rows_path(Stage.SEED_COTS, "demo-0001"))).write_bytes(b"PAR1 cut off")
-    with pytest.raises(SetupError, match=r"seed_cots/batch=demo-0001/rows.parquet: not a readable Parquet file"):
+    with pytest.raises(
+        SetupError, match=r"seed_cots/batch=demo-0001/rows.parquet: not a readable Parquet file"
+    ):
         open_dataset(lake)
 
 
 @pytest.mark.parametrize("name", ["it's 100% mine?", "mine [1]*"])
 def test_a_lake_may_lie_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
-    assert a_dataset(tmp_path / name, seed_cots=[a_seed_cot()]).rows(Stage.SEED_COTS, "prompt_id").height == 1
+    assert (
+        a_dataset(tmp_path / name, seed_cots=[a_seed_cot()])
+        .rows(Stage.SEED_COTS, "prompt_id")
+        .height
+        == 1
+    )
 
 
 def test_an_object_store_is_read_as_a_disk_is(tmp_path: Path) -> None:

@@ -77,12 +77,17 @@ def an_odd_page(folder: Path) -> str:
                 model=odd,
                 response=odd,
                 thoughts=(a_refined_thought(text=odd, rules=(odd, "fraud.1")),),
-                deliberated_thoughts=tuple(a_thought(number=n, text=odd, rules=(odd,)) for n in (1, 2, 3)),
+                deliberated_thoughts=tuple(
+                    a_thought(number=n, text=odd, rules=(odd,)) for n in (1, 2, 3)
+                ),
             )
         ],
         cot_grades=[
             a_cot_grades(
-                grades=(a_grade(policy_to_cot=score, model=odd), a_grade(version="single_llm", model=odd)),
+                grades=(
+                    a_grade(policy_to_cot=score, model=odd),
+                    a_grade(version="single_llm", model=odd),
+                ),
                 comparisons=(a_comparison(reasons=(odd, odd)),),
                 ungraded=(an_ungraded(task=odd, detail=odd),),
             )
@@ -91,7 +96,10 @@ def an_odd_page(folder: Path) -> str:
         single_llm_cots=[a_single_llm_cot(response=odd)],
     )
     further = Section(
-        odd, odd, [Table(odd, (odd, "n"), ((odd, odd),), odd)], [Plot(odd, lambda axes: axes.set_title("<b>&"))]
+        odd,
+        odd,
+        [Table(odd, (odd, "n"), ((odd, odd),), odd)],
+        [Plot(odd, lambda axes: axes.set_title("<b>&"))],
     )
     return to_html(a_report(lake, further=[further]), "Quality report")
 
@@ -101,27 +109,47 @@ def test_odd_texts_are_shown_as_they_are_and_do_nothing(tmp_path: Path) -> None:
     page = Page(html)
     assert page.astray == page.open == []
     assert [tag for tag, _ in page.tags].count("script") == 1
-    assert not {"img", "iframe", "object", "embed", "link", "base"}.intersection(tag for tag, _ in page.tags)
+    assert not {"img", "iframe", "object", "embed", "link", "base"}.intersection(
+        tag for tag, _ in page.tags
+    )
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
-    assert page.words.count("<script>alert(1)</script> & \"quotes\" 'n' {{ 7 * 7 }} {% raw %} \ufffd\ufffd[31m") > 10
+    assert (
+        page.words.count(
+            "<script>alert(1)</script> & \"quotes\" 'n' {{ 7 * 7 }} {% raw %} \ufffd\ufffd[31m"
+        )
+        > 10
+    )
     assert "🦊" in page.words
     assert "\x00" not in html
     assert "\x1b" not in html
     assert "49" not in re.findall(r"'n' (\d+)", page.words)
 
 
-def test_nothing_comes_from_outside_and_the_only_script_is_the_one_that_is_named(tmp_path: Path) -> None:
+def test_nothing_comes_from_outside_and_the_only_script_is_the_one_that_is_named(
+    tmp_path: Path,
+) -> None:
     page = Page(html := an_odd_page(tmp_path))
     for _, attributes in page.tags:
         for name, value in attributes.items():
-            if name in ("href", "src", "xlink:href", "action", "formaction", "srcset", "data", "poster"):
+            if name in (
+                "href",
+                "src",
+                "xlink:href",
+                "action",
+                "formaction",
+                "srcset",
+                "data",
+                "poster",
+            ):
                 assert (value or "").startswith("#"), (name, value)
     assert "@import" not in html
     assert not re.findall(r"url\((?!#)", html)
     policy = next(a["content"] for tag, a in page.tags if tag == "meta" and "http-equiv" in a) or ""
     script = html[html.rindex("<script>") + len("<script>") : html.rindex("</script>")]
     assert policy.startswith("default-src 'none';")
-    assert f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" in policy
+    assert (
+        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" in policy
+    )
     assert "script-src 'unsafe-inline'" not in policy
 
 
@@ -131,7 +159,9 @@ def test_what_was_made_to_be_harmful_is_folded_behind_a_warning(tmp_path: Path) 
             a_lake(
                 tmp_path,
                 refined_cots=[a_refined_cot()],
-                preference_pairs=[a_pair(belief="Nobody minds.", rejected_response="Take the wrench.")],
+                preference_pairs=[
+                    a_pair(belief="Nobody minds.", rejected_response="Take the wrench.")
+                ],
             )
         ),
         "Quality report",
@@ -144,13 +174,17 @@ def test_what_was_made_to_be_harmful_is_folded_behind_a_warning(tmp_path: Path) 
     assert html.index("Content warning: this page") < html.index("<main>")
 
 
-def test_a_deliberation_is_told_with_authors_rounds_rules_verdicts_and_origins(tmp_path: Path) -> None:
+def test_a_deliberation_is_told_with_authors_rounds_rules_verdicts_and_origins(
+    tmp_path: Path,
+) -> None:
     lake = a_lake(
         tmp_path,
         seed_cots=[a_seed_cot(response="What was said first.")],
         deliberated_cots=[a_deliberated_cot()],
         refined_cots=[a_refined_cot(response="What was said last.")],
-        cot_grades=[a_cot_grades(grades=(a_grade(coherence=a_score(score=2, reason="It leaps.")),))],
+        cot_grades=[
+            a_cot_grades(grades=(a_grade(coherence=a_score(score=2, reason="It leaps.")),))
+        ],
     )
     page = Page(html := to_html(a_report(lake), "Quality report"))
     words = " ".join(page.words.split())
@@ -165,16 +199,23 @@ def test_a_deliberation_is_told_with_authors_rounds_rules_verdicts_and_origins(t
         "Understand locks. explicit, benign",
     ):
         assert said in words
-    assert '<div popover class="ruletext" id="rule-illegal.1"><code>illegal.1</code> Help with no crime.</div>' in html
+    assert (
+        '<div popover class="ruletext" id="rule-illegal.1"><code>illegal.1</code> Help with no crime.</div>'
+        in html
+    )
     assert 'popovertarget="rule-illegal.1" title="Help with no crime."' in html
 
 
 def test_simulated_rows_are_labelled_at_the_top_and_on_each_deliberation(tmp_path: Path) -> None:
-    lake = a_lake(tmp_path, refined_cots=[a_refined_cot(prompt_id=f"p{n}", simulated=True) for n in range(3)])
+    lake = a_lake(
+        tmp_path, refined_cots=[a_refined_cot(prompt_id=f"p{n}", simulated=True) for n in range(3)]
+    )
     html = to_html(a_report(lake), "Quality report")
     assert html.index("Rehearsal: every answer was simulated by rule") < html.index("<nav")
     assert html.count('<i class="sim">simulated</i>') == 3
-    assert "Rehearsal" not in to_html(a_report(a_lake(tmp_path / "real", refined_cots=[a_refined_cot()])), "t")
+    assert "Rehearsal" not in to_html(
+        a_report(a_lake(tmp_path / "real", refined_cots=[a_refined_cot()])), "t"
+    )
 
 
 def test_over_an_empty_lake_there_is_a_page_that_says_what_is_missing(tmp_path: Path) -> None:

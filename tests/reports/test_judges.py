@@ -5,23 +5,46 @@ import pytest
 from aidsafe_dagster.quality.statistics import proportion
 from aidsafe_dagster.recipe.records import Stage
 from tests.builders import a_comparison, a_grade, a_score, an_ungraded
-from tests.reports.builders import a_lake, a_report, asked, cells, graded, section, table, with_grades
+from tests.reports.builders import (
+    a_lake,
+    a_report,
+    asked,
+    cells,
+    graded,
+    section,
+    table,
+    with_grades,
+)
 
 BOTH = ("judge", "second_judge")
-OUTCOMES = "SELECT c.outcome, count(*) FROM (SELECT unnest(comparisons) AS c FROM rows) GROUP BY ALL"
+OUTCOMES = (
+    "SELECT c.outcome, count(*) FROM (SELECT unnest(comparisons) AS c FROM rows) GROUP BY ALL"
+)
 
 
-def compared(n: int, outcome: str, *, consistent: bool = True, against: str = "single_llm") -> list[object]:
+def compared(
+    n: int, outcome: str, *, consistent: bool = True, against: str = "single_llm"
+) -> list[object]:
     comparison = a_comparison(outcome=outcome, consistent=consistent, against=against)
-    return [with_grades(f"{outcome}{consistent}{against}{k}", a_grade(), comparisons=(comparison,)) for k in range(n)]
+    return [
+        with_grades(f"{outcome}{consistent}{against}{k}", a_grade(), comparisons=(comparison,))
+        for k in range(n)
+    ]
 
 
 def test_wins_ties_and_losses_are_counted_and_a_tie_is_half_a_win(tmp_path: Path) -> None:
-    rows = [*compared(12, "win"), *compared(3, "tie"), *compared(2, "tie", consistent=False), *compared(3, "loss")]
+    rows = [
+        *compared(12, "win"),
+        *compared(3, "tie"),
+        *compared(2, "tie", consistent=False),
+        *compared(3, "loss"),
+    ]
     lake = a_lake(tmp_path, cot_grades=rows)  # type: ignore[arg-type]
     report = a_report(lake)
     assert dict(asked(lake, Stage.COT_GRADES, OUTCOMES)) == {"win": 12, "tie": 5, "loss": 3}
-    row = cells(table(section(report, "Preferences"), "Preferences"), "refined against single LLM", "judge")
+    row = cells(
+        table(section(report, "Preferences"), "Preferences"), "refined against single LLM", "judge"
+    )
     below, above, turned = proportion(14, 20), proportion(15, 20), proportion(2, 20)
     assert below is not None
     assert above is not None
@@ -36,7 +59,8 @@ def test_wins_ties_and_losses_are_counted_and_a_tie_is_half_a_win(tmp_path: Path
 
 def test_each_pair_of_versions_has_a_line_of_its_own(tmp_path: Path) -> None:
     rows = [*compared(2, "win"), *compared(3, "loss", against="deliberated")]
-    found = table(section(a_report(a_lake(tmp_path, cot_grades=rows)), "Preferences"), "Preferences")  # type: ignore[arg-type]
+    lake = a_lake(tmp_path, cot_grades=rows)  # type: ignore[arg-type]
+    found = table(section(a_report(lake), "Preferences"), "Preferences")
     assert [row[:6] for row in found.rows] == [
         ("refined against deliberated", "judge", "3", "0", "0", "3"),
         ("refined against single LLM", "judge", "2", "2", "0", "0"),
@@ -45,9 +69,16 @@ def test_each_pair_of_versions_has_a_line_of_its_own(tmp_path: Path) -> None:
 
 def test_kappa_of_the_two_judges_is_what_it_comes_to_by_hand(tmp_path: Path) -> None:
     confusion = {(1, 1): 4, (5, 5): 4, (1, 5): 1, (5, 1): 1}  # 1 - (2/10) / (1/2) = 0.6
-    rows = [graded(f"p{marks}{k}", BOTH, refined=marks) for marks, n in confusion.items() for k in range(n)]
+    rows = [
+        graded(f"p{marks}{k}", BOTH, refined=marks)
+        for marks, n in confusion.items()
+        for k in range(n)
+    ]
     report = a_report(a_lake(tmp_path, cot_grades=rows))
-    row = cells(table(section(report, "Preferences"), "Agreement of the two judges"), "CoT faithful to policy")
+    row = cells(
+        table(section(report, "Preferences"), "Agreement of the two judges"),
+        "CoT faithful to policy",
+    )
     assert row == ("0.60", "80.0 %", "0.00", "10")
     assert report.figures["kappa_policy_to_cot"] == pytest.approx(0.6)
 
@@ -89,7 +120,9 @@ def test_questions_without_an_answer_are_counted_by_judge_and_task(tmp_path: Pat
     rows = [
         graded("p1", single_llm=3, refined=5),
         graded("p2", single_llm=3, refined=5),
-        with_grades("p3", a_grade(), ungraded=(lost, an_ungraded(task="compare refined with single_llm"))),
+        with_grades(
+            "p3", a_grade(), ungraded=(lost, an_ungraded(task="compare refined with single_llm"))
+        ),
         with_grades("p4", a_grade(), ungraded=(lost,)),
     ]
     report = a_report(a_lake(tmp_path, cot_grades=rows))

@@ -26,8 +26,15 @@ def test_odd_texts_stay_text(tmp_path: Path) -> None:
 
 
 def test_a_table_has_as_many_cells_in_each_line_as_columns() -> None:
-    found = markdown_table(Table("t", ("how", "n | m"), (("a|b", "1"), ("c", "2")), marked=frozenset({1})))
-    assert found.splitlines() == ["| how | n \\| m |", "| --- | ---: |", "| a\\|b | 1 |", "| **c** | **2** |"]
+    found = markdown_table(
+        Table("t", ("how", "n | m"), (("a|b", "1"), ("c", "2")), marked=frozenset({1}))
+    )
+    assert found.splitlines() == [
+        "| how | n \\| m |",
+        "| --- | ---: |",
+        "| a\\|b | 1 |",
+        "| **c** | **2** |",
+    ]
     assert rendered(found).count("<td") == 4
 
 
@@ -37,7 +44,9 @@ def test_the_words_come_first_and_the_bytes_of_the_images_last(tmp_path: Path) -
     words, _, images = markdown.partition("\n[plot-1]: ")
     assert "base64" not in words
     assert images.startswith("data:image/png;base64,")
-    assert rendered(markdown).count('<img src="data:image/png;base64,') == words.count("][plot-") > 2
+    assert (
+        rendered(markdown).count('<img src="data:image/png;base64,') == words.count("][plot-") > 2
+    )
 
 
 def test_a_plot_is_named_by_its_escaped_title(tmp_path: Path) -> None:
@@ -48,7 +57,9 @@ def test_a_plot_is_named_by_its_escaped_title(tmp_path: Path) -> None:
 
 def test_a_section_alone_holds_its_images_in_their_places() -> None:
     plot = Plot("p", lambda axes: axes.plot([0, 1], [0, 1]))
-    markdown = section_markdown(Section("s", "Said first.", [Table("t", ("a",), (("b",),), "A note.")], [plot]))
+    markdown = section_markdown(
+        Section("s", "Said first.", [Table("t", ("a",), (("b",),), "A note.")], [plot])
+    )
     html = rendered(markdown)
     assert markdown.startswith("Said first.\n\n### t\n\n| a |")
     assert html.count("<table") == html.count('<img src="data:image/png') == 1

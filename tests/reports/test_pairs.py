@@ -38,8 +38,14 @@ def test_margins_are_told_by_kind_and_against_plain_sampling(tmp_path: Path) -> 
 
 
 def test_rows_that_made_no_pair_are_counted_by_reason(tmp_path: Path) -> None:
-    reasons = [FailureReason.MARGIN_TOO_SMALL] * 3 + [FailureReason.NO_CONTRAST, FailureReason.UNPARSABLE]
-    lost = [a_failure(stage="preference_pairs", reason=reason, prompt_id=f"f{n}") for n, reason in enumerate(reasons)]
+    reasons = [FailureReason.MARGIN_TOO_SMALL] * 3 + [
+        FailureReason.NO_CONTRAST,
+        FailureReason.UNPARSABLE,
+    ]
+    lost = [
+        a_failure(stage="preference_pairs", reason=reason, prompt_id=f"f{n}")
+        for n, reason in enumerate(reasons)
+    ]
     lake = a_lake(tmp_path, failures=lost, preference_pairs=[pair(f"p{n}", 1.0) for n in range(5)])
     found = table(section(a_report(lake), "Preference pairs"), "What became of the rows")
     assert cells(found, "pair kept") == ("–", "5", "50.0 %")
@@ -49,7 +55,11 @@ def test_rows_that_made_no_pair_are_counted_by_reason(tmp_path: Path) -> None:
 
 
 def test_the_search_is_told_by_iteration(tmp_path: Path) -> None:
-    tried = (a_candidate(score=4.0), a_candidate(number=2, score=None), a_candidate(iteration=2, score=1.5))
+    tried = (
+        a_candidate(score=4.0),
+        a_candidate(number=2, score=None),
+        a_candidate(iteration=2, score=1.5),
+    )
     lake = a_lake(tmp_path, preference_pairs=[pair("p1", 1.5, candidates=tried), pair("p2", 1.0)])
     found = table(section(a_report(lake), "Preference pairs"), "The search for beliefs")
     assert cells(found, "ear-whisperer, violation", "1") == ("3", "1", "2.75", "1.50")
@@ -58,7 +68,13 @@ def test_the_search_is_told_by_iteration(tmp_path: Path) -> None:
 
 def test_a_batch_without_pairs_still_tells_what_was_lost(tmp_path: Path) -> None:
     lost = [a_failure(stage="preference_pairs", reason=FailureReason.NO_CONTRAST)]
-    found = section(a_report(a_lake(tmp_path, failures=lost, preference_pairs=[])), "Preference pairs")
+    found = section(
+        a_report(a_lake(tmp_path, failures=lost, preference_pairs=[])), "Preference pairs"
+    )
     assert table(found, "Margins").rows == ()
-    assert cells(table(found, "What became of the rows"), "no_contrast") == ("left out", "1", "100.0 %")
+    assert cells(table(found, "What became of the rows"), "no_contrast") == (
+        "left out",
+        "1",
+        "100.0 %",
+    )
     assert found.plots == []

@@ -7,9 +7,14 @@ from aidsafe_dagster.reports.sections import Plot
 
 DRAWN = {
     "estimates": lambda axes: plots.draw_estimates(
-        axes, ["a", "b", "c"], {"x": [Estimate(1, 0.5, 2, 9), None, Estimate(1, None, None, 1)]}, [plots.STRONG]
+        axes,
+        ["a", "b", "c"],
+        {"x": [Estimate(1, 0.5, 2, 9), None, Estimate(1, None, None, 1)]},
+        [plots.STRONG],
     ),
-    "shares": lambda axes: plots.draw_shares(axes, ["a"], {"x": [0.25], "y": [0.75]}, [plots.HOT, plots.GREY]),
+    "shares": lambda axes: plots.draw_shares(
+        axes, ["a"], {"x": [0.25], "y": [0.75]}, [plots.HOT, plots.GREY]
+    ),
     "histograms": lambda axes: plots.draw_histograms(
         axes, {"x": [1, 2, 2], "none": []}, [0, 1, 2, 3], [plots.WARM, plots.LIGHT]
     ),
@@ -35,6 +40,8 @@ def test_the_same_plot_has_the_same_bytes() -> None:
 
 
 def test_words_in_a_plot_are_escaped() -> None:
-    svg = plots.svg(Plot("p", lambda axes: plots.draw_shares(axes, ["<b>&"], {"x": [1.0]}, [plots.HOT])))
+    svg = plots.svg(
+        Plot("p", lambda axes: plots.draw_shares(axes, ["<b>&"], {"x": [1.0]}, [plots.HOT]))
+    )
     assert "&lt;b&gt;&amp;" in svg
     assert "<b>" not in svg

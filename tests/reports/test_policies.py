@@ -9,7 +9,9 @@ TITLE = "Share of a category's rows that cite each policy"
 
 
 def citing(prompt_id: str, category: str, *rules: str) -> RefinedCot:
-    return a_refined_cot(prompt_id=prompt_id, category=category, thoughts=(a_refined_thought(rules=rules),))
+    return a_refined_cot(
+        prompt_id=prompt_id, category=category, thoughts=(a_refined_thought(rules=rules),)
+    )
 
 
 def test_the_heat_map_has_a_line_per_category_and_a_column_per_policy(tmp_path: Path) -> None:
@@ -21,7 +23,13 @@ def test_the_heat_map_has_a_line_per_category_and_a_column_per_policy(tmp_path: 
     ]
     found = section(a_report(a_lake(tmp_path, refined_cots=rows)), "Policy coverage")
     heat = table(found, TITLE)
-    assert heat.columns == ("category", "rows", "Fraud and deception", "Respect and helpfulness", "Illegal activity")
+    assert heat.columns == (
+        "category",
+        "rows",
+        "Fraud and deception",
+        "Respect and helpfulness",
+        "Illegal activity",
+    )
     assert [row[0] for row in heat.rows] == ["fraud", UNNAMED, "theft"]
     assert cells(heat, "fraud") == ("3", "33 %", "67 %", "33 %")
     assert cells(heat, "theft") == ("1", "0 %", "0 %", "100 %")
@@ -31,7 +39,9 @@ def test_the_heat_map_has_a_line_per_category_and_a_column_per_policy(tmp_path: 
 
 
 def test_policies_that_nobody_cites_are_named(tmp_path: Path) -> None:
-    found = section(a_report(a_lake(tmp_path, refined_cots=[citing("p1", "", "fraud.1")])), "Policy coverage")
+    found = section(
+        a_report(a_lake(tmp_path, refined_cots=[citing("p1", "", "fraud.1")])), "Policy coverage"
+    )
     assert found.intro == "No row cites: helpfulness, illegal."
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from aidsafe_dagster.lake import Lake
+from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.reports.frames import open_dataset
 from aidsafe_dagster.reports.sample import UNKNOWN, exchanges, sample
@@ -43,7 +43,9 @@ def test_a_sample_is_spread_over_kinds_of_prompts_and_ways_to_end(tmp_path: Path
     found = sample(open_dataset(a_varied_lake(tmp_path)), 12)
     assert len(found) == 12
     counts = Counter((one.kind, one.ended) for one in found)
-    assert set(counts) == {(kind, ended) for kind in KINDS for ended in ("consensus", "budget", "stalled")}
+    assert set(counts) == {
+        (kind, ended) for kind in KINDS for ended in ("consensus", "budget", "stalled")
+    }
     assert counts["benign", "consensus"] == 4
 
 
@@ -92,7 +94,10 @@ def test_what_was_not_made_is_missing_from_the_story_and_no_more(tmp_path: Path)
 
 def test_a_row_of_an_older_release_is_left_out_of_the_story(tmp_path: Path) -> None:
     lake = a_lake(tmp_path, refined_cots=[a_refined_cot()], preference_pairs=[a_pair()])
-    for stage, columns in ((Stage.PREFERENCE_PAIRS, ["margin"]), (Stage.REFINED_COTS, ["near_clusters", "cluster"])):
+    for stage, columns in (
+        (Stage.PREFERENCE_PAIRS, ["margin"]),
+        (Stage.REFINED_COTS, ["near_clusters", "cluster"]),
+    ):
         path = Path(str(lake.rows_path(stage, "demo-0001")))
         pl.read_parquet(path).drop(columns).write_parquet(path)
     (found,) = sample(open_dataset(lake), 5)

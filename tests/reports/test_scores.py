@@ -6,7 +6,16 @@ import pytest
 from aidsafe_dagster.recipe.records import METRICS, Stage
 from aidsafe_dagster.reports.paper import AIDSAFE, SINGLE_LLM, WORDING
 from tests.builders import a_grade, a_score
-from tests.reports.builders import a_lake, a_report, asked, cells, graded, section, table, with_grades
+from tests.reports.builders import (
+    a_lake,
+    a_report,
+    asked,
+    cells,
+    graded,
+    section,
+    table,
+    with_grades,
+)
 
 TABLE = "The paper's table for this data"
 MEANS = """
@@ -16,7 +25,9 @@ MEANS = """
 """
 
 
-def test_the_table_has_the_paper_s_metrics_in_its_order_with_its_own_figures_beside(tmp_path: Path) -> None:
+def test_the_table_has_the_paper_s_metrics_in_its_order_with_its_own_figures_beside(
+    tmp_path: Path,
+) -> None:
     rows = [graded(f"p{n}", single_llm=3, deliberated=4, refined=5) for n in range(4)]
     found = table(section(a_report(a_lake(tmp_path, cot_grades=rows)), "Scores"), TABLE)
     assert [row[0] for row in found.rows] == [WORDING[metric] for metric in METRICS]
@@ -34,8 +45,12 @@ def test_the_table_has_the_paper_s_metrics_in_its_order_with_its_own_figures_bes
     assert "landmark, not a target" in found.note
 
 
-def test_means_are_those_of_the_parquet_on_the_prompts_that_have_every_version(tmp_path: Path) -> None:
-    complete = [graded(f"p{n}", single_llm=1 + n % 4, deliberated=3, refined=3 + n % 3) for n in range(30)]
+def test_means_are_those_of_the_parquet_on_the_prompts_that_have_every_version(
+    tmp_path: Path,
+) -> None:
+    complete = [
+        graded(f"p{n}", single_llm=1 + n % 4, deliberated=3, refined=3 + n % 3) for n in range(30)
+    ]
     without_baseline = [graded(f"q{n}", deliberated=1, refined=1) for n in range(7)]
     lake = a_lake(tmp_path, cot_grades=[*complete, *without_baseline])
     report = a_report(lake)
@@ -52,7 +67,9 @@ def test_means_are_those_of_the_parquet_on_the_prompts_that_have_every_version(t
 
 
 def test_the_six_metrics_are_kept_apart(tmp_path: Path) -> None:
-    scores: dict[str, Any] = {metric: a_score(score=place % 5 + 1) for place, metric in enumerate(METRICS)}
+    scores: dict[str, Any] = {
+        metric: a_score(score=place % 5 + 1) for place, metric in enumerate(METRICS)
+    }
     rows = [with_grades("p1", a_grade(version="single_llm"), a_grade(5, **scores))]
     found = table(section(a_report(a_lake(tmp_path, cot_grades=rows)), "Scores"), TABLE)
     assert [row[3] for row in found.rows] == ["1.00", "2.00", "3.00", "4.00", "5.00", "1.00"]
@@ -65,22 +82,39 @@ def test_a_single_row_has_means_without_intervals(tmp_path: Path) -> None:
 
 
 def test_a_version_that_was_not_graded_is_named_and_has_no_figures(tmp_path: Path) -> None:
-    lake = a_lake(tmp_path, cot_grades=[graded(f"p{n}", deliberated=4, refined=5) for n in range(3)])
+    lake = a_lake(
+        tmp_path, cot_grades=[graded(f"p{n}", deliberated=4, refined=5) for n in range(3)]
+    )
     report = a_report(lake)
     found = section(report, "Scores")
     assert "Not graded, so not compared: single LLM." in found.intro
-    assert cells(table(found, TABLE), "relevance")[:4] == ("–", "4.00 [4.00, 4.00]", "5.00 [5.00, 5.00]", "–")
+    assert cells(table(found, TABLE), "relevance")[:4] == (
+        "–",
+        "4.00 [4.00, 4.00]",
+        "5.00 [5.00, 5.00]",
+        "–",
+    )
     assert "gain_relevance" not in report.figures
-    assert [plot.title for plot in found.plots] == ["How faithful the CoT is to the policies: share of grades"]
+    assert [plot.title for plot in found.plots] == [
+        "How faithful the CoT is to the policies: share of grades"
+    ]
 
 
-def test_a_prompt_s_score_is_the_mean_of_two_judges_who_have_a_table_of_their_own(tmp_path: Path) -> None:
+def test_a_prompt_s_score_is_the_mean_of_two_judges_who_have_a_table_of_their_own(
+    tmp_path: Path,
+) -> None:
     both = ("judge", "second_judge")
     rows = [graded(f"p{n}", both, single_llm=(2, 3), refined=(5, 4)) for n in range(4)]
     alone = graded("q", ("judge",), single_llm=1, refined=1)
     found = section(a_report(a_lake(tmp_path, cot_grades=[*rows, alone])), "Scores")
-    assert cells(table(found, TABLE), "relevance")[:4:3] == ("2.50 [2.50, 2.50]", "+2.00 [+2.00, +2.00]")
-    assert "Mean of the judges: judge (small-chat), second_judge (small-chat)" in table(found, TABLE).note
+    assert cells(table(found, TABLE), "relevance")[:4:3] == (
+        "2.50 [2.50, 2.50]",
+        "+2.00 [+2.00, +2.00]",
+    )
+    assert (
+        "Mean of the judges: judge (small-chat), second_judge (small-chat)"
+        in table(found, TABLE).note
+    )
     judge = cells(table(found, "By judge"), "judge", "relevance")
     assert judge[0].startswith("1.80 [")
     assert judge[-1] == "5"
@@ -95,7 +129,9 @@ def test_with_one_judge_there_is_one_table(tmp_path: Path) -> None:
 
 def test_the_interval_of_the_gain_is_paired(tmp_path: Path) -> None:
     rows = [graded(f"p{n}", single_llm=1 + n % 4, refined=2 + n % 4) for n in range(40)]
-    row = cells(table(section(a_report(a_lake(tmp_path, cot_grades=rows)), "Scores"), TABLE), "relevance")
+    row = cells(
+        table(section(a_report(a_lake(tmp_path, cot_grades=rows)), "Scores"), TABLE), "relevance"
+    )
     assert row[3] == "+1.00 [+1.00, +1.00]"
     assert row[0] != "2.50 [2.50, 2.50]"
 
@@ -103,6 +139,11 @@ def test_the_interval_of_the_gain_is_paired(tmp_path: Path) -> None:
 def test_versions_that_never_meet_on_a_prompt_are_not_compared(tmp_path: Path) -> None:
     rows = [graded("p1", refined=5), graded("p2", refined=5, single_llm=3)]
     assert a_report(a_lake(tmp_path, cot_grades=rows)).figures["rows_on_the_same_prompts"] == 1
-    two = [with_grades("p1", a_grade(judge="judge")), with_grades("p2", a_grade(judge="second_judge"))]
+    two = [
+        with_grades("p1", a_grade(judge="judge")),
+        with_grades("p2", a_grade(judge="second_judge")),
+    ]
     report = a_report(a_lake(tmp_path / "other", cot_grades=two))
-    assert section(report, "Scores").intro.startswith("No prompt has a grade of every version by every judge")
+    assert section(report, "Scores").intro.startswith(
+        "No prompt has a grade of every version by every judge"
+    )

@@ -2,11 +2,18 @@ from pathlib import Path
 
 import polars as pl
 
+from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.recipe.fine_tune_splits import SplitSettings
 from aidsafe_dagster.recipe.records import FailureReason, FineTuneRow, Record, RefinedCot
 from aidsafe_dagster.reports.sections import Table
-from aidsafe_dagster.reports.splits import COLUMNS, spanning, split_sections, split_tables, strata, stratified
-from aidsafe_dagster.tables import to_frame
+from aidsafe_dagster.reports.splits import (
+    COLUMNS,
+    spanning,
+    split_sections,
+    split_tables,
+    strata,
+    stratified,
+)
 from tests.builders import a_dpo_row, a_failure, a_refined_cot, an_sft_row
 from tests.reports.builders import a_dataset
 
@@ -48,7 +55,10 @@ def test_rows_are_counted_by_policy_source_and_kind_in_every_split() -> None:
         ("fraud", "1", "0", "0", "0", "0", "0"),
         ("illegal", "2", "0", "0", "1", "0", "0"),
     )
-    assert table("Rows by source").rows == (("a", "1", "0", "0", "0", "0", "0"), ("b", "1", "0", "1", "1", "0", "0"))
+    assert table("Rows by source").rows == (
+        ("a", "1", "0", "0", "0", "0", "0"),
+        ("b", "1", "0", "1", "1", "0", "0"),
+    )
     assert [row[0] for row in table("Rows by prompt kind").rows] == ["benign", "harmful"]
 
 
@@ -73,14 +83,19 @@ def test_the_general_mix_says_what_a_ratio_would_leave() -> None:
         ("test", "0", "1", "1"),
     )
     with_ratio = table("General mix", settings=SplitSettings(general_ratio=0.5))
-    assert with_ratio.rows == (("train", "1", "1", "0"), ("validation", "0", "0", "0"), ("test", "0", "1", "0"))
+    assert with_ratio.rows == (
+        ("train", "1", "1", "0"),
+        ("validation", "0", "0", "0"),
+        ("test", "0", "1", "0"),
+    )
     assert "0.5 for each safety row" in with_ratio.note
 
 
 def test_a_cluster_or_a_prompt_in_two_splits_is_found() -> None:
     assert spanning(ROWS, "cluster").is_empty()
     apart = a_frame(
-        an_sft_row(prompt_id="p1", cluster="c1", split="train"), an_sft_row(prompt_id="p2", cluster="c1", split="test")
+        an_sft_row(prompt_id="p1", cluster="c1", split="train"),
+        an_sft_row(prompt_id="p2", cluster="c1", split="test"),
     )
     assert spanning(apart, "cluster").rows() == [("c1", ["test", "train"])]
     assert spanning(apart, "prompt_id").is_empty()
@@ -96,11 +111,18 @@ def test_what_was_left_out_is_counted_and_what_failed_is_not() -> None:
         a_failure(),
     ]
     frame = to_frame(failures, type(failures[0]))
-    left_out = next(s for s in split_sections(ROWS, frame, SETTINGS) if s.title == "Left out").tables[0]
-    assert left_out.rows == (("fine_tune_splits", "bridges_splits", "2"), ("prompts", "contaminated", "1"))
+    left_out = next(
+        s for s in split_sections(ROWS, frame, SETTINGS) if s.title == "Left out"
+    ).tables[0]
+    assert left_out.rows == (
+        ("fine_tune_splits", "bridges_splits", "2"),
+        ("prompts", "contaminated", "1"),
+    )
 
 
-def test_a_lake_of_an_older_release_counts_its_prompts_as_clusters_of_their_own(tmp_path: Path) -> None:
+def test_a_lake_of_an_older_release_counts_its_prompts_as_clusters_of_their_own(
+    tmp_path: Path,
+) -> None:
     rows: list[Record] = [an_sft_row(prompt_id="p1"), an_sft_row(prompt_id="p2")]
     dataset = a_dataset(tmp_path, fine_tune_splits=rows)
     older = to_frame(rows, FineTuneRow).drop("cluster", "prompt_kind")

@@ -6,7 +6,12 @@ from tests.reports.builders import a_lake, a_report, cells, graded, section, tab
 
 
 def test_each_threshold_says_how_many_rows_it_would_keep(tmp_path: Path) -> None:
-    rows = [graded("p1", refined=5), graded("p2", refined=4), graded("p3", refined=3), graded("p4", refined=2)]
+    rows = [
+        graded("p1", refined=5),
+        graded("p2", refined=4),
+        graded("p3", refined=3),
+        graded("p4", refined=2),
+    ]
     rows.append(with_grades("p5", a_grade(5, coherence=a_score(score=1))))
     report = a_report(a_lake(tmp_path, cot_grades=rows), gate=ScoreGate(policy_to_cot=4.5))
     found = table(section(report, "Score gate"), "Rows that a threshold would keep")
@@ -27,6 +32,7 @@ def test_a_threshold_is_held_against_the_mean_of_the_judges(tmp_path: Path) -> N
     both = ("judge", "second_judge")
     rows = [graded("p1", both, refined=(5, 4)), graded("p2", both, refined=(5, 3))]
     found = table(
-        section(a_report(a_lake(tmp_path, cot_grades=rows)), "Score gate"), "Rows that a threshold would keep"
+        section(a_report(a_lake(tmp_path, cot_grades=rows)), "Score gate"),
+        "Rows that a threshold would keep",
     )
     assert cells(found, "relevance")[2:5] == ("2 (100.0 %)", "1 (50.0 %)", "0 (0.0 %)")

@@ -5,7 +5,7 @@ import pytest
 
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.resources.tokens import token_counter
-from aidsafe_dagster.settings import Settings
+from aidsafe_dagster.settings.schema import Settings
 from tests.engines.test_endpoint import a_server
 from tests.serving import a_free_port
 
@@ -23,18 +23,24 @@ def a_tokenizer(folder: Path) -> Path:
 
 def test_the_vllm_model_s_own_tokenizer_counts(tmp_path: Path) -> None:
     model = a_tokenizer(tmp_path / "model")
-    counter = token_counter(Settings.model_validate({"engine": "vllm", "vllm": {"model": str(model)}}))
+    counter = token_counter(
+        Settings.model_validate({"engine": "vllm", "vllm": {"model": str(model)}})
+    )
     assert (counter("four words are here"), counter.exact) == (4, True)
 
 
 def test_a_named_tokenizer_comes_first(tmp_path: Path) -> None:
     named = a_tokenizer(tmp_path / "named")
-    counter = token_counter(Settings.model_validate({"engine": "vllm", "tokenizer": named, "vllm": {"model": "none"}}))
+    counter = token_counter(
+        Settings.model_validate({"engine": "vllm", "tokenizer": named, "vllm": {"model": "none"}})
+    )
     assert counter.name == "tokenizer named/tokenizer.json"
 
 
 def test_a_model_without_a_tokenizer_file_leaves_an_estimate_that_says_so(tmp_path: Path) -> None:
-    counter = token_counter(Settings.model_validate({"engine": "vllm", "vllm": {"model": str(tmp_path)}}))
+    counter = token_counter(
+        Settings.model_validate({"engine": "vllm", "vllm": {"model": str(tmp_path)}})
+    )
     assert not counter.exact
     assert "estimate" in counter.name
 
@@ -42,7 +48,9 @@ def test_a_model_without_a_tokenizer_file_leaves_an_estimate_that_says_so(tmp_pa
 def test_an_endpoint_that_is_said_to_tokenize_is_asked_once_per_text() -> None:
     with a_server(body=json.dumps({"count": 7, "tokens": []})) as server:
         endpoint = {"base_url": server.base_url, "model": "m", "tokenize": True}
-        counter = token_counter(Settings.model_validate({"engine": "endpoint", "endpoint": endpoint}))
+        counter = token_counter(
+            Settings.model_validate({"engine": "endpoint", "endpoint": endpoint})
+        )
         assert (counter("some text"), counter("some text"), counter.exact) == (7, 7, True)
     assert [body["prompt"] for _, body in server] == ["some text"]
 

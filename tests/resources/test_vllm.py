@@ -11,7 +11,9 @@ SETTINGS = VLLMSettings(model="base", max_num_seqs=64, port=8123, state=Path("st
 
 def test_the_launchpad_changes_what_it_names_and_nothing_else() -> None:
     changed = VLLMResource(model="other", extra_args=["--enforce-eager"]).in_force(SETTINGS)
-    assert changed == SETTINGS.model_copy(update={"model": "other", "extra_args": ("--enforce-eager",)})
+    assert changed == SETTINGS.model_copy(
+        update={"model": "other", "extra_args": ("--enforce-eager",)}
+    )
 
 
 def test_without_a_word_the_settings_are_in_force() -> None:
@@ -19,7 +21,12 @@ def test_without_a_word_the_settings_are_in_force() -> None:
 
 
 def test_other_arguments_are_another_server() -> None:
-    for change in ({"dtype": "float16"}, {"max_model_len": 99}, {"revision": "v2"}, {"lora_adapters": {"a": "b"}}):
+    for change in (
+        {"dtype": "float16"},
+        {"max_model_len": 99},
+        {"revision": "v2"},
+        {"lora_adapters": {"a": "b"}},
+    ):
         assert VLLMResource(**change).in_force(SETTINGS).fingerprint != SETTINGS.fingerprint
 
 

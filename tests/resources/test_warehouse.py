@@ -7,7 +7,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from aidsafe_dagster.lake import Lake
+from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.resources.warehouse import create_views
 from tests.builders import (
@@ -31,8 +31,14 @@ def found(lake: Lake, query: str) -> list[tuple[Any, ...]]:
 
 def test_there_is_a_line_per_grade_with_its_scores_reasons_and_places(tmp_path: Path) -> None:
     low = a_score(score=2, reason="Cites nothing.", rule="illegal.1", thought=3)
-    grades = (a_grade(5, policy_to_cot=low), a_grade(3, version="single_llm", judge="second_judge", refusal="full"))
-    lake = a_lake(tmp_path, cot_grades=[a_cot_grades(grades=grades), a_cot_grades(prompt_id="p2", grades=grades[:1])])
+    grades = (
+        a_grade(5, policy_to_cot=low),
+        a_grade(3, version="single_llm", judge="second_judge", refusal="full"),
+    )
+    lake = a_lake(
+        tmp_path,
+        cot_grades=[a_cot_grades(grades=grades), a_cot_grades(prompt_id="p2", grades=grades[:1])],
+    )
     columns = "prompt_id, version, judge, relevance, policy_to_cot, policy_to_cot_reason, policy_to_cot_rule, refusal"
     assert found(lake, f"SELECT {columns} FROM grades ORDER BY ALL") == [
         ("p1", "refined", "judge", 5, 2, "Cites nothing.", "illegal.1", "none"),
@@ -40,14 +46,20 @@ def test_there_is_a_line_per_grade_with_its_scores_reasons_and_places(tmp_path: 
         ("p2", "refined", "judge", 5, 2, "Cites nothing.", "illegal.1", "none"),
     ]
     assert found(
-        lake, "SELECT DISTINCT policy_to_cot_thought, prompt_kind, batch FROM grades WHERE version='refined'"
+        lake,
+        "SELECT DISTINCT policy_to_cot_thought, prompt_kind, batch FROM grades WHERE version='refined'",
     ) == [(3, "borderline", "demo-0001")]
 
 
 def test_there_is_a_line_per_comparison(tmp_path: Path) -> None:
-    comparisons = (a_comparison(), a_comparison(against="deliberated", outcome="tie", consistent=False))
+    comparisons = (
+        a_comparison(),
+        a_comparison(against="deliberated", outcome="tie", consistent=False),
+    )
     lake = a_lake(tmp_path, cot_grades=[a_cot_grades(comparisons=comparisons)])
-    assert found(lake, "SELECT against, outcome, consistent, len(reasons) FROM comparisons ORDER BY ALL") == [
+    assert found(
+        lake, "SELECT against, outcome, consistent, len(reasons) FROM comparisons ORDER BY ALL"
+    ) == [
         ("deliberated", "tie", False, 2),
         ("single_llm", "win", True, 2),
     ]
@@ -60,27 +72,45 @@ def test_there_is_a_line_per_belief_that_was_tried(tmp_path: Path) -> None:
         a_candidate(iteration=2),
     )
     lake = a_lake(tmp_path, preference_pairs=[a_pair(candidates=candidates[:1] + candidates[2:])])
-    assert found(lake, "SELECT kind, iteration, belief, score, in_pair FROM candidates ORDER BY ALL") == [
+    assert found(
+        lake, "SELECT kind, iteration, belief, score, in_pair FROM candidates ORDER BY ALL"
+    ) == [
         ("violation", 1, "Rules bend.", 4.0, False),
         ("violation", 2, "Rules are for other people.", 1.5, True),
     ]
 
 
 def test_rows_without_a_grade_a_comparison_or_a_belief_have_no_line(tmp_path: Path) -> None:
-    lake = a_lake(tmp_path, cot_grades=[a_cot_grades(comparisons=())], preference_pairs=[a_pair(candidates=())])
-    assert found(lake, "SELECT count(*) FROM comparisons") == found(lake, "SELECT count(*) FROM candidates") == [(0,)]
+    lake = a_lake(
+        tmp_path,
+        cot_grades=[a_cot_grades(comparisons=())],
+        preference_pairs=[a_pair(candidates=())],
+    )
+    assert (
+        found(lake, "SELECT count(*) FROM comparisons")
+        == found(lake, "SELECT count(*) FROM candidates")
+        == [(0,)]
+    )
     assert found(lake, "SELECT count(*) FROM grades") == [(3,)]
 
 
 @pytest.mark.parametrize("older", ["demo-0000", "demo-0002"])
 def test_files_of_an_older_release_are_read_beside_newer_ones(tmp_path: Path, older: str) -> None:
     """Be they the first or the last in the order of the keys."""
-    a_lake(tmp_path, older, prompts=[a_prompt(prompt_id="old")], seed_cots=[a_seed_cot(prompt_id="old")])
+    a_lake(
+        tmp_path,
+        older,
+        prompts=[a_prompt(prompt_id="old")],
+        seed_cots=[a_seed_cot(prompt_id="old")],
+    )
     lake = a_lake(tmp_path, prompts=[a_prompt()], seed_cots=[a_seed_cot()])
     for stage in (Stage.PROMPTS, Stage.SEED_COTS):
         path = Path(str(lake.rows_path(stage, older)))
         pl.read_parquet(path).drop("cluster", "near_clusters").write_parquet(path)
-    assert found(lake, "SELECT prompt_id, cluster FROM prompts ORDER BY prompt_id") == [("old", None), ("p1", "")]
+    assert found(lake, "SELECT prompt_id, cluster FROM prompts ORDER BY prompt_id") == [
+        ("old", None),
+        ("p1", ""),
+    ]
     assert found(lake, "SELECT count(*) FROM seed_cots") == [(2,)]
 
 
@@ -88,7 +118,9 @@ def test_fields_that_an_older_release_did_not_write_are_null(tmp_path: Path) -> 
     a_lake(tmp_path, "demo-0000", cot_grades=[a_cot_grades(prompt_id="old")])
     lake = a_lake(tmp_path, cot_grades=[a_cot_grades()])
     path = Path(str(lake.rows_path(Stage.COT_GRADES, "demo-0000")))
-    older = pl.col("comparisons").list.eval(pl.struct(pl.element().struct.field("version", "against", "outcome")))
+    older = pl.col("comparisons").list.eval(
+        pl.struct(pl.element().struct.field("version", "against", "outcome"))
+    )
     pl.read_parquet(path).with_columns(older).write_parquet(path)
     query = "SELECT prompt_id, outcome, consistent FROM comparisons WHERE against = 'single_llm' ORDER BY prompt_id"
     assert found(lake, query) == [("old", "win", None), ("p1", "win", True)]

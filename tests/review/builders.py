@@ -6,11 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aidsafe_dagster.lake import RECORDS, Lake
+from aidsafe_dagster.lake.lake import RECORDS, Lake
+from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.recipe.records import METRICS, Record, Stage, Version
-from aidsafe_dagster.review.sample import PAIRS, Item, KeyRow, Pair, Sample, draw_sample
-from aidsafe_dagster.tables import to_frame
-from tests.builders import a_deliberated_cot, a_prompt, a_refined_cot, a_refined_thought, a_single_llm_cot, a_thought
+from aidsafe_dagster.review.sample import PAIRS, Item, KeyRow, Pair, ReviewSample, draw_sample
+from tests.builders import (
+    a_deliberated_cot,
+    a_prompt,
+    a_refined_cot,
+    a_refined_thought,
+    a_single_llm_cot,
+    a_thought,
+)
 
 MAKERS: Mapping[Version, tuple[Stage, Callable[..., Any], Callable[..., Any]]] = {
     "single_llm": (Stage.SINGLE_LLM_COTS, a_single_llm_cot, a_thought),
@@ -23,7 +30,9 @@ def put(lake: Lake, stage: Stage, batch: str, rows: Sequence[Record]) -> None:
     lake.write(stage, batch, to_frame(rows, RECORDS[stage]))
 
 
-def put_version(lake: Lake, version: Version, batch: str, prompt_ids: Sequence[str], **changes: Any) -> None:
+def put_version(
+    lake: Lake, version: Version, batch: str, prompt_ids: Sequence[str], **changes: Any
+) -> None:
     """One row per prompt, each side recognisable by its texts."""
     stage, make, thought = MAKERS[version]
     rows = [
@@ -40,22 +49,33 @@ def put_version(lake: Lake, version: Version, batch: str, prompt_ids: Sequence[s
     put(lake, stage, batch, rows)
 
 
-def a_lake(folder: Path, batches: Mapping[str, Sequence[str]] | None = None, **changes: Any) -> Lake:
+def a_lake(
+    folder: Path, batches: Mapping[str, Sequence[str]] | None = None, **changes: Any
+) -> Lake:
     """All three versions of every prompt; two batches of six unless given."""
     lake = Lake(folder / "data" / "lake")
     usual = {f"mine-{n:04}": [f"p{n}{letter}" for letter in "abcdef"] for n in (1, 2)}
     for batch, prompt_ids in (batches or usual).items():
-        put(lake, Stage.PROMPTS, batch, [a_prompt(prompt_id=prompt_id, batch=batch) for prompt_id in prompt_ids])
+        put(
+            lake,
+            Stage.PROMPTS,
+            batch,
+            [a_prompt(prompt_id=prompt_id, batch=batch) for prompt_id in prompt_ids],
+        )
         for version in MAKERS:
             put_version(lake, version, batch, prompt_ids, **changes)
     return lake
 
 
-def a_sample(lake: Lake, size: int = 8, pairs: Sequence[Pair] = PAIRS, seed: int = 0) -> Sample:
+def a_sample(
+    lake: Lake, size: int = 8, pairs: Sequence[Pair] = PAIRS, seed: int = 0
+) -> ReviewSample:
     return draw_sample(lake, size, pairs, seed)
 
 
-def a_row(sample: Sample, item: str = "item-001", side: str = "left", **cells: Any) -> dict[str, Any]:
+def a_row(
+    sample: ReviewSample, item: str = "item-001", side: str = "left", **cells: Any
+) -> dict[str, Any]:
     """One row of a file of ratings, all metrics at 4."""
     about = {"review_id": sample.review_id, "item_id": item, "side": side, "rater": ""}
     scores: dict[str, Any] = dict.fromkeys(METRICS, "4")
@@ -63,11 +83,17 @@ def a_row(sample: Sample, item: str = "item-001", side: str = "left", **cells: A
 
 
 def rated_by(
-    sample: Sample, score: Callable[[Version, KeyRow], int], prefers: Callable[[KeyRow], str]
+    sample: ReviewSample, score: Callable[[Version, KeyRow], int], prefers: Callable[[KeyRow], str]
 ) -> list[dict[str, Any]]:
     """A whole file: every metric of a side gets `score(version, row)`."""
     return [
-        a_row(sample, row.item_id, side, **dict.fromkeys(METRICS, str(score(version, row))), preferred=prefers(row))
+        a_row(
+            sample,
+            row.item_id,
+            side,
+            **dict.fromkeys(METRICS, str(score(version, row))),
+            preferred=prefers(row),
+        )
         for row in sample.key
         for side, version in (("left", row.left), ("right", row.right))
     ]

@@ -11,7 +11,15 @@ from tests.review.builders import a_lake, a_sample
 
 def a_rating(rater: str = "Ann", item: str = "item-001", score: int = 4) -> Rating:
     side = SideScores(**dict.fromkeys(METRICS, score))
-    return Rating(review_id="review-1", item_id=item, rater=rater, left=side, right=side, preferred=None, comment="")
+    return Rating(
+        review_id="review-1",
+        item_id=item,
+        rater=rater,
+        left=side,
+        right=side,
+        preferred=None,
+        comment="",
+    )
 
 
 def test_the_key_of_a_review_is_kept(tmp_path: Path) -> None:
@@ -40,9 +48,16 @@ def test_the_same_ratings_twice_change_nothing(tmp_path: Path) -> None:
 
 def test_of_what_a_rater_says_twice_the_later_holds_and_both_are_kept(tmp_path: Path) -> None:
     archive = Archive(tmp_path)
-    for ratings in ([a_rating(), a_rating(item="item-002")], [a_rating(score=1)], [a_rating("Bob", score=5)]):
+    for ratings in (
+        [a_rating(), a_rating(item="item-002")],
+        [a_rating(score=1)],
+        [a_rating("Bob", score=5)],
+    ):
         archive.add_ratings("review-1", ratings)
-    held = {(rating.rater, rating.item_id): rating.left.relevance for rating in archive.ratings("review-1")}
+    held = {
+        (rating.rater, rating.item_id): rating.left.relevance
+        for rating in archive.ratings("review-1")
+    }
     assert held == {("Ann", "item-001"): 1, ("Ann", "item-002"): 4, ("Bob", "item-001"): 5}
     assert len(list(tmp_path.rglob("*.parquet"))) == 3
 

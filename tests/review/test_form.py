@@ -15,19 +15,30 @@ from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import METRICS
 from aidsafe_dagster.recipe.templates import Templates
 from aidsafe_dagster.review.form import RATING_COLUMNS, csv_form, html_form, metric_words
-from aidsafe_dagster.review.sample import Item, KeyRow, Sample, Side
-from aidsafe_dagster.settings import PACKAGE
+from aidsafe_dagster.review.sample import Item, KeyRow, ReviewSample, Side
+from aidsafe_dagster.settings.schema import PACKAGE
 from tests.builders import policies
 
 WORDS = dict.fromkeys(METRICS, "what it means")
-HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> {{ 7 * 7 }} <!-- \u2028 &amp;"
+HOSTILE = (
+    "</script><script>alert(1)</script><img src=x onerror=alert(2)> {{ 7 * 7 }} <!-- \u2028 &amp;"
+)
 
 
-def a_sample_of(prompt: str = "Why?", thought: str = "Because.", response: str = "So.", **key: Any) -> Sample:
+def a_sample_of(
+    prompt: str = "Why?", thought: str = "Because.", response: str = "So.", **key: Any
+) -> ReviewSample:
     side = Side(thoughts=(thought, "Second."), response=response)
-    values = {"item_id": "item-001", "prompt_id": "feedface", "batch": "mine-0007", "simulated": False} | key
+    values = {
+        "item_id": "item-001",
+        "prompt_id": "feedface",
+        "batch": "mine-0007",
+        "simulated": False,
+    } | key
     item = Item(item_id="item-001", prompt=prompt, left=side, right=side)
-    return Sample("review-0", (item,), (KeyRow(left="refined", right="single_llm", **values),))
+    return ReviewSample(
+        "review-0", (item,), (KeyRow(left="refined", right="single_llm", **values),)
+    )
 
 
 class Page(HTMLParser):
@@ -42,7 +53,9 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))
-        self._open = f"{tag} {dict(attrs).get('type', '')}".strip() if tag in ("script", "style") else ""
+        self._open = (
+            f"{tag} {dict(attrs).get('type', '')}".strip() if tag in ("script", "style") else ""
+        )
 
     def handle_data(self, data: str) -> None:
         if self._open:
@@ -52,11 +65,11 @@ class Page(HTMLParser):
         self._open = ""
 
 
-def page_of(sample: Sample, with_policies: Policies | None = None) -> Page:
+def page_of(sample: ReviewSample, with_policies: Policies | None = None) -> Page:
     return Page(html_form(sample, with_policies or policies(), WORDS))
 
 
-def csv_rows(sample: Sample) -> list[dict[str, str]]:
+def csv_rows(sample: ReviewSample) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(csv_form(sample))))
 
 
@@ -76,14 +89,22 @@ def test_a_hostile_text_reaches_the_page_as_data_and_as_nothing_else() -> None:
 
 
 def test_a_policy_is_shown_as_text() -> None:
-    bad = policies().policies[0].model_copy(update={"title": "<img src=x>", "purpose": "<b>bold</b>"})
+    bad = (
+        policies().policies[0].model_copy(update={"title": "<img src=x>", "purpose": "<b>bold</b>"})
+    )
     page = page_of(a_sample_of(), Policies(policies=(bad,)))
     assert {"img", "b"}.isdisjoint(tag for tag, _ in page.elements)
 
 
-def test_the_security_policy_admits_the_form_s_own_script_and_style_and_nothing_from_elsewhere() -> None:
+def test_the_security_policy_admits_the_form_s_own_script_and_style_and_nothing_from_elsewhere() -> (
+    None
+):
     page = page_of(a_sample_of(HOSTILE))
-    allowed = next(str(a["content"]) for _, a in page.elements if a.get("http-equiv") == "Content-Security-Policy")
+    allowed = next(
+        str(a["content"])
+        for _, a in page.elements
+        if a.get("http-equiv") == "Content-Security-Policy"
+    )
     for directive, inline in (("script-src", "script"), ("style-src", "style")):
         digest = base64.b64encode(hashlib.sha256(page.inline[inline].encode()).digest()).decode()
         assert f"{directive} 'sha256-{digest}';" in allowed
@@ -92,7 +113,9 @@ def test_the_security_policy_admits_the_form_s_own_script_and_style_and_nothing_
 
 
 def test_the_form_saves_the_columns_that_are_read_back() -> None:
-    assert json.loads(page_of(a_sample_of()).inline["script application/json"])["columns"] == list(RATING_COLUMNS)
+    assert json.loads(page_of(a_sample_of()).inline["script application/json"])["columns"] == list(
+        RATING_COLUMNS
+    )
     assert set(RATING_COLUMNS) <= csv_rows(a_sample_of())[0].keys()
 
 
@@ -103,7 +126,9 @@ def test_rows_of_the_rehearsal_are_labelled_so() -> None:
 
 def test_raters_get_the_words_that_the_judge_gets() -> None:
     words = metric_words(PACKAGE / "prompts")
-    asked = Templates(PACKAGE / "prompts").task("cot_grades", "grade", prompt="", thoughts=(), response="")
+    asked = Templates(PACKAGE / "prompts").task(
+        "cot_grades", "grade", prompt="", thoughts=(), response=""
+    )
     assert list(words) == list(METRICS)
     assert all(f"- {metric}: {explained}" in asked for metric, explained in words.items())
 
@@ -119,8 +144,15 @@ def test_a_judge_s_template_that_explains_no_metric_is_a_mistake(tmp_path: Path)
 
 def test_the_csv_form_has_a_row_per_side_with_texts_and_empty_answers() -> None:
     rows = csv_rows(a_sample_of())
-    assert [(row["item_id"], row["side"]) for row in rows] == [("item-001", "left"), ("item-001", "right")]
-    assert (rows[0]["prompt"], rows[0]["cot"], rows[0]["response"]) == ("Why?", "Because.\n\nSecond.", "So.")
+    assert [(row["item_id"], row["side"]) for row in rows] == [
+        ("item-001", "left"),
+        ("item-001", "right"),
+    ]
+    assert (rows[0]["prompt"], rows[0]["cot"], rows[0]["response"]) == (
+        "Why?",
+        "Because.\n\nSecond.",
+        "So.",
+    )
     assert {rows[0][column] for column in ("rater", *METRICS, "preferred", "comment")} == {""}
 
 

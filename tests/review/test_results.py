@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from aidsafe_dagster.lake import Lake
+from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.records import METRICS, Stage, Version
 from aidsafe_dagster.review.ratings import Rating, read_ratings
 from aidsafe_dagster.review.results import Results, results_of
-from aidsafe_dagster.review.sample import KeyRow, Sample
+from aidsafe_dagster.review.sample import KeyRow, ReviewSample
 from tests.builders import a_comparison, a_cot_grades, a_grade
 from tests.review.builders import a_file, a_lake, a_sample, put, rated_by
 
@@ -29,13 +29,17 @@ def other(row: KeyRow) -> str:
 
 
 def ratings(
-    folder: Path, sample: Sample, rater: str, score: Score = by_version, prefers: Callable[[KeyRow], str] = refined
+    folder: Path,
+    sample: ReviewSample,
+    rater: str,
+    score: Score = by_version,
+    prefers: Callable[[KeyRow], str] = refined,
 ) -> list[Rating]:
     file = a_file(folder / f"{rater}.csv", rated_by(sample, score, prefers))
     return read_ratings(file, rater, {sample.review_id: [row.item_id for row in sample.key]})
 
 
-def results(sample: Sample, lake: Lake, *given: list[Rating]) -> Results:
+def results(sample: ReviewSample, lake: Lake, *given: list[Rating]) -> Results:
     return results_of(sample.review_id, sample.key, [rating for of in given for rating in of], lake)
 
 
@@ -72,12 +76,18 @@ def test_preferences_are_of_the_majority_and_a_split_is_a_tie(tmp_path: Path) ->
         ("refined against single_llm", 6, 0, 0),
     ]
     assert alone[0]["high"] == 1.0
-    assert alone[0]["low"] == pytest.approx(6 / (6 + 1.96**2), abs=0.002)  # Wilson's bound where all are wins
+    assert alone[0]["low"] == pytest.approx(
+        6 / (6 + 1.96**2), abs=0.002
+    )  # Wilson's bound where all are wins
     split = results(sample, lake, ann, ratings(tmp_path, sample, "Bob", prefers=other)).preferences
-    assert [(one["wins"], one["ties"], one["losses"], one["win_rate"]) for one in split] == [(0, 6, 0, 0.5)] * 2
+    assert [(one["wins"], one["ties"], one["losses"], one["win_rate"]) for one in split] == [
+        (0, 6, 0, 0.5)
+    ] * 2
 
 
-def test_raters_agree_fully_with_themselves_and_less_with_one_who_scores_otherwise(tmp_path: Path) -> None:
+def test_raters_agree_fully_with_themselves_and_less_with_one_who_scores_otherwise(
+    tmp_path: Path,
+) -> None:
     lake = a_lake(tmp_path)
     sample = a_sample(lake, size=12)
     ann, bob = ratings(tmp_path, sample, "Ann"), ratings(tmp_path, sample, "Bob")
@@ -105,10 +115,14 @@ def test_people_are_compared_with_each_judge_of_the_lake(tmp_path: Path) -> None
 
 def _graded(row: KeyRow, batch: str) -> Any:
     alike = [a_grade(score, version=version) for version, score in BASE.items()]
-    contrary = [a_grade(6 - score, version=version, judge="second_judge") for version, score in BASE.items()]
+    contrary = [
+        a_grade(6 - score, version=version, judge="second_judge") for version, score in BASE.items()
+    ]
     wins = [a_comparison(against=against) for against in ("single_llm", "deliberated")]
     grades = (*alike, *contrary)
-    return a_cot_grades(prompt_id=row.prompt_id, batch=batch, grades=grades, comparisons=tuple(wins))
+    return a_cot_grades(
+        prompt_id=row.prompt_id, batch=batch, grades=grades, comparisons=tuple(wins)
+    )
 
 
 def test_a_preference_of_people_is_compared_with_the_judge_s(tmp_path: Path) -> None:
@@ -126,7 +140,9 @@ def test_a_preference_of_people_is_compared_with_the_judge_s(tmp_path: Path) -> 
         for row in sample.key
     ]
     put(lake, Stage.COT_GRADES, "mine-0001", rows)
-    ann = ratings(tmp_path, sample, "Ann", prefers=lambda row: (refined, other)[preferred[row.prompt_id]](row))
+    ann = ratings(
+        tmp_path, sample, "Ann", prefers=lambda row: (refined, other)[preferred[row.prompt_id]](row)
+    )
     found = line(results(sample, lake, ann).judges, what="preference")
     assert (found["kappa"], found["spearman"], found["marks_in_common"]) == (1.0, 1.0, 12)
 
@@ -135,4 +151,10 @@ def test_a_review_that_nobody_rated_has_no_tables(tmp_path: Path) -> None:
     lake = a_lake(tmp_path)
     sample = a_sample(lake)
     found = results(sample, lake)
-    assert (found.items, found.scores, found.preferences, found.agreement, found.judges) == (8, [], [], [], [])
+    assert (found.items, found.scores, found.preferences, found.agreement, found.judges) == (
+        8,
+        [],
+        [],
+        [],
+        [],
+    )

@@ -3,13 +3,15 @@ from pathlib import Path
 
 import pytest
 
-from aidsafe_dagster.lake import Lake
+from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.review.sample import PAIRS, draw_sample, read_pair
 from tests.review.builders import a_lake, a_sample, put_version, texts_of
 
 
-def test_the_same_rows_and_seed_draw_the_same_sample_and_another_seed_another(tmp_path: Path) -> None:
+def test_the_same_rows_and_seed_draw_the_same_sample_and_another_seed_another(
+    tmp_path: Path,
+) -> None:
     lake = a_lake(tmp_path)
     assert a_sample(lake, seed=1) == a_sample(lake, seed=1)
     assert a_sample(lake, seed=1).key != a_sample(lake, seed=2).key
@@ -19,11 +21,15 @@ def test_the_same_rows_and_seed_draw_the_same_sample_and_another_seed_another(tm
 def test_a_prompt_is_in_one_item_only_and_the_pairs_share_evenly(tmp_path: Path) -> None:
     key = a_sample(a_lake(tmp_path), size=12).key
     assert len({row.prompt_id for row in key}) == 12
-    assert Counter(frozenset((row.left, row.right)) for row in key) == {frozenset(pair): 6 for pair in PAIRS}
+    assert Counter(frozenset((row.left, row.right)) for row in key) == {
+        frozenset(pair): 6 for pair in PAIRS
+    }
     assert {row.batch for row in key} == {"mine-0001", "mine-0002"}
 
 
-def test_each_side_shows_the_version_that_the_key_says_and_both_orders_occur(tmp_path: Path) -> None:
+def test_each_side_shows_the_version_that_the_key_says_and_both_orders_occur(
+    tmp_path: Path,
+) -> None:
     sample = a_sample(a_lake(tmp_path), size=12)
     for item, row in zip(sample.items, sample.key, strict=True):
         assert item.item_id == row.item_id
@@ -51,7 +57,9 @@ def test_a_pair_that_runs_out_of_prompts_leaves_the_rest_to_the_other(tmp_path: 
 
 
 def test_a_lake_without_both_versions_is_a_mistake_that_says_so(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match=r"no prompt has both a refined and single_llm .*make a batch first"):
+    with pytest.raises(
+        SetupError, match=r"no prompt has both a refined and single_llm .*make a batch first"
+    ):
         draw_sample(Lake(tmp_path), 5, [("refined", "single_llm")], 0)
 
 

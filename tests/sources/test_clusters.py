@@ -11,7 +11,9 @@ LONG = "How can I find out which of my old friends from university still live in
 NEAR = "How can I find out which of my old friends from university still live abroad or far away"
 
 
-def admitted(*texts: str, known: tuple[Prompt, ...] = (), thresholds: Thresholds = THRESHOLDS) -> list[Admission]:
+def admitted(
+    *texts: str, known: tuple[Prompt, ...] = (), thresholds: Thresholds = THRESHOLDS
+) -> list[Admission]:
     return admit(known, [a_prompt(text) for text in texts], thresholds)
 
 
@@ -20,7 +22,11 @@ def kept(admissions: list[Admission]) -> list[Prompt]:
 
 
 def dropped(admissions: list[Admission]) -> list[tuple[str, float | None]]:
-    return [(admission.of.prompt, admission.similarity) for admission in admissions if isinstance(admission, Duplicate)]
+    return [
+        (admission.of.prompt, admission.similarity)
+        for admission in admissions
+        if isinstance(admission, Duplicate)
+    ]
 
 
 def test_an_exact_duplicate_names_the_first_one() -> None:
@@ -30,7 +36,10 @@ def test_an_exact_duplicate_names_the_first_one() -> None:
 def test_a_near_duplicate_is_judged_by_exact_jaccard() -> None:
     similarity = 15 / 16
     for threshold, expected in [(similarity, [(LONG, similarity)]), (similarity + 0.001, [])]:
-        assert dropped(admitted(LONG, f"{LONG} today", thresholds=Thresholds(threshold, 1.0))) == expected
+        assert (
+            dropped(admitted(LONG, f"{LONG} today", thresholds=Thresholds(threshold, 1.0)))
+            == expected
+        )
 
 
 def test_of_several_near_duplicates_the_most_similar_is_named() -> None:
@@ -44,7 +53,9 @@ def test_a_text_that_comes_again_after_it_was_dropped_is_a_near_duplicate_again(
 
 
 def test_prompts_of_one_or_two_words_are_compared_by_words() -> None:
-    assert dropped(admitted("Tell jokes", "Tell stories", "😀", "tell jokes!")) == [("Tell jokes", 1.0)]
+    assert dropped(admitted("Tell jokes", "Tell stories", "😀", "tell jokes!")) == [
+        ("Tell jokes", 1.0)
+    ]
 
 
 def test_a_prompt_near_to_no_other_begins_a_cluster_of_its_own() -> None:
@@ -90,7 +101,9 @@ def test_it_makes_no_difference_whether_prompts_come_at_once_or_one_by_one() -> 
 
 @pytest.mark.parametrize("threshold", [0.1, 0.5, 0.8, 1.0])
 def test_every_allowed_threshold_finds_the_same_shingles_again(threshold: float) -> None:
-    assert dropped(admitted(LONG, f"{LONG}?", thresholds=Thresholds(threshold, threshold))) == [(LONG, 1.0)]
+    assert dropped(admitted(LONG, f"{LONG}?", thresholds=Thresholds(threshold, threshold))) == [
+        (LONG, 1.0)
+    ]
 
 
 def test_of_thousands_of_prompts_no_planted_near_duplicate_is_missed() -> None:
@@ -99,7 +112,9 @@ def test_of_thousands_of_prompts_no_planted_near_duplicate_is_missed() -> None:
     originals = [["how", "can", "i", "find", *choice.choices(words, k=36)] for _ in range(3000)]
     copies = [[*choice.choice(originals), "please"] for _ in range(1000)]
     outcomes = admitted(*(" ".join(text) for text in originals + copies))
-    assert [isinstance(outcome, Duplicate) for outcome in outcomes] == [False] * 3000 + [True] * 1000
+    assert [isinstance(outcome, Duplicate) for outcome in outcomes] == [False] * 3000 + [
+        True
+    ] * 1000
 
 
 def _somewhat_alike(count: int) -> list[str]:

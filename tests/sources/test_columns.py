@@ -36,12 +36,20 @@ def test_the_input_of_an_alpaca_row_follows_its_instruction() -> None:
     assert read({"instruction": "Sum up:", "input": "Long.", "output": "x"}) == RowContent(
         "Sum up:\n\nLong.", "", "MIT"
     )
-    assert read({"instruction": "Tell a joke.", "input": " "}) == RowContent("Tell a joke.", "", "MIT")
+    assert read({"instruction": "Tell a joke.", "input": " "}) == RowContent(
+        "Tell a joke.", "", "MIT"
+    )
 
 
 @pytest.mark.parametrize(
     ("category", "expected"),
-    [("fraud", "fraud"), ({"a": True, "b": False, "c,d": True}, "a;c,d"), (["a", "b"], "a;b"), (None, ""), (3, "3")],
+    [
+        ("fraud", "fraud"),
+        ({"a": True, "b": False, "c,d": True}, "a;c,d"),
+        (["a", "b"], "a;b"),
+        (None, ""),
+        (3, "3"),
+    ],
 )
 def test_categories_are_text_flags_or_lists(category: object, expected: str) -> None:
     assert read({"prompt": "Hello", "category": category}) == RowContent("Hello", expected, "MIT")
@@ -49,7 +57,9 @@ def test_categories_are_text_flags_or_lists(category: object, expected: str) -> 
 
 @pytest.mark.parametrize("column", ["licence", "license"])
 def test_a_row_carries_its_own_licence_when_the_source_names_none(column: str) -> None:
-    assert read({"prompt": "Hello", column: "CC0-1.0"}, licence=None) == RowContent("Hello", "", "CC0-1.0")
+    assert read({"prompt": "Hello", column: "CC0-1.0"}, licence=None) == RowContent(
+        "Hello", "", "CC0-1.0"
+    )
     assert read({"prompt": "Hello", column: "CC0-1.0"}) == RowContent("Hello", "", "MIT")
     rejected = read({"prompt": "Hello", column: None}, licence=None)
     assert isinstance(rejected, Rejection)
@@ -59,8 +69,16 @@ def test_a_row_carries_its_own_licence_when_the_source_names_none(column: str) -
 @pytest.mark.parametrize(
     ("columns", "settings", "message"),
     [
-        (("propmt", "id"), {}, r"x\.csv: set columns\.prompt: unknown column 'prompt'\. Did you mean 'propmt'\?"),
-        (("text", "question"), {}, r"unclear which column is the prompt: question, text\. Set columns\.prompt"),
+        (
+            ("propmt", "id"),
+            {},
+            r"x\.csv: set columns\.prompt: unknown column 'prompt'\. Did you mean 'propmt'\?",
+        ),
+        (
+            ("text", "question"),
+            {},
+            r"unclear which column is the prompt: question, text\. Set columns\.prompt",
+        ),
         (("prompt",), {"columns": {"category": "kind"}}, r"unknown column 'kind'\. Valid: prompt"),
         (("prompt",), {"licence": None}, "no licence"),
     ],
@@ -84,12 +102,16 @@ def test_wrong_columns_are_a_mistake_of_the_set_up(
         ("x" * 101, "too_long"),
     ],
 )
-def test_a_prompt_that_cannot_be_used_is_rejected_with_its_reason(prompt: object, reason: str) -> None:
+def test_a_prompt_that_cannot_be_used_is_rejected_with_its_reason(
+    prompt: object, reason: str
+) -> None:
     rejected = read({"prompt": prompt})
     assert isinstance(rejected, Rejection)
     assert rejected.reason == reason
 
 
-@pytest.mark.parametrize("prompt", ["{x}", "{{ x }}{% if %}", '{"role": "system"}', "a\x00b", " padded\r\n", "😀 ﬁ ê"])
+@pytest.mark.parametrize(
+    "prompt", ["{x}", "{{ x }}{% if %}", '{"role": "system"}', "a\x00b", " padded\r\n", "😀 ﬁ ê"]
+)
 def test_odd_but_storable_prompts_stay_as_they_are(prompt: str) -> None:
     assert read({"prompt": prompt}) == RowContent(prompt, "", "MIT")

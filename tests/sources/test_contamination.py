@@ -23,7 +23,9 @@ BANK = "Write a letter in which a bank asks an elderly customer to send his card
 SETS = (an_evaluation_set(KILL, BODY, name="one"), an_evaluation_set(BOMB, BANK, name="two"))
 
 
-def found(*prompts: str, sets: Sequence[EvaluationSet] = SETS, **settings: Any) -> list[tuple[str, str, str] | None]:
+def found(
+    *prompts: str, sets: Sequence[EvaluationSet] = SETS, **settings: Any
+) -> list[tuple[str, str, str] | None]:
     matches = find_contaminated(prompts, sets, DecontaminationSettings(**settings))
     return [(match.set, match.row, str(match.rule)) if match else None for match in matches]
 
@@ -70,7 +72,11 @@ def test_without_evaluation_sets_everything_is_clean() -> None:
 
 
 def test_what_becomes_of_a_prompt_does_not_depend_on_the_prompts_beside_it() -> None:
-    prompts = [f"{BODY} {n}" for n in range(5)] + ["How can I end a Python process?", "Python, process", "kill"]
+    prompts = [f"{BODY} {n}" for n in range(5)] + [
+        "How can I end a Python process?",
+        "Python, process",
+        "kill",
+    ]
     settings = DecontaminationSettings(tfidf_threshold=0.2)
     together = find_contaminated(prompts, SETS, settings)
     assert together == [find_contaminated([prompt], SETS, settings)[0] for prompt in prompts]
@@ -80,26 +86,38 @@ def test_a_lower_threshold_finds_more_and_a_higher_one_less() -> None:
     near = "How do I end a Python process?"
     assert found(near) == [None]
     assert found(near, tfidf_threshold=0.5) == [("one", "one.csv row 1", "tfidf")]
-    assert found("How do I kill a Python?", jaccard_threshold=0.9) == [("one", "one.csv row 1", "tfidf")]
+    assert found("How do I kill a Python?", jaccard_threshold=0.9) == [
+        ("one", "one.csv row 1", "tfidf")
+    ]
 
 
-def test_a_paraphrase_without_a_common_word_is_found_by_embeddings_and_only_then_are_they_asked_for() -> None:
+def test_a_paraphrase_without_a_common_word_is_found_by_embeddings_and_only_then_are_they_asked_for() -> (
+    None
+):
     asked: list[str] = []
 
     def embed(texts: Sequence[str]) -> NDArray[Any]:
         asked.extend(texts)
-        return np.array([[1.0, 0.1] if "process" in text or "script" in text else [0.1, 1.0] for text in texts])
+        return np.array(
+            [[1.0, 0.1] if "process" in text or "script" in text else [0.1, 1.0] for text in texts]
+        )
 
     prompts = [KILL, "Terminate my running script", "Bread"]
     sets = (an_evaluation_set(KILL),)
     matches = find_contaminated(prompts, sets, DecontaminationSettings(), embed)
-    assert [match.rule if match else None for match in matches] == [Rule.EXACT, Rule.EMBEDDING, None]
+    assert [match.rule if match else None for match in matches] == [
+        Rule.EXACT,
+        Rule.EMBEDDING,
+        None,
+    ]
     assert asked == ["Terminate my running script", "Bread", KILL]
 
 
 def test_a_match_names_set_row_rule_score_and_the_text_cut_short_on_one_line() -> None:
     text = "A line |\nand another " + "x" * 200
-    (match,) = find_contaminated([text], [an_evaluation_set(text, name="odd")], DecontaminationSettings())
+    (match,) = find_contaminated(
+        [text], [an_evaluation_set(text, name="odd")], DecontaminationSettings()
+    )
     assert match is not None
     assert match.text == ("A line | and another " + "x" * 200)[:160]
     assert str(match) == f"odd | exact | 1.000 | odd.csv row 1 | {match.text}"

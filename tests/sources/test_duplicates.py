@@ -3,7 +3,9 @@ import pytest
 from aidsafe_dagster.sources.duplicates import prompt_id, shingles
 
 
-@pytest.mark.parametrize("same", ["hello  world", "HELLO WORLD", " Hello\nworld\t", "Ｈｅｌｌｏ world"])
+@pytest.mark.parametrize(
+    "same", ["hello  world", "HELLO WORLD", " Hello\nworld\t", "Ｈｅｌｌｏ world"]
+)
 def test_case_width_and_white_space_do_not_make_another_prompt(same: str) -> None:
     assert prompt_id(same) == prompt_id("Hello world")
     assert prompt_id("Hello, world") != prompt_id("Hello world")

@@ -12,8 +12,12 @@ import pytest
 from pydantic import ValidationError
 
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.settings import load_settings
-from aidsafe_dagster.sources.evaluation_sets import EvaluationSet, EvaluationSetSpec, read_evaluation_sets
+from aidsafe_dagster.settings.load import load_settings
+from aidsafe_dagster.sources.evaluation_sets import (
+    EvaluationSet,
+    EvaluationSetSpec,
+    read_evaluation_sets,
+)
 from aidsafe_dagster.sources.hub import HubAccess
 from aidsafe_dagster.sources.presets import EVALUATION_PRESETS
 from tests.loopback_hub import serve
@@ -40,7 +44,9 @@ def parquet(rows: list[dict[str, Any]]) -> bytes:
 
 @pytest.mark.parametrize("column", ["prompt", "Goal", "forbidden_prompt", "Behavior", "question"])
 def test_the_usual_names_of_the_prompt_column_are_found(tmp_path: Path, column: str) -> None:
-    found = the_set(a_spec(write_csv(tmp_path / "a.csv", [["id", column], ["1", "How?"], ["2", "Why?"]])))
+    found = the_set(
+        a_spec(write_csv(tmp_path / "a.csv", [["id", column], ["1", "How?"], ["2", "Why?"]]))
+    )
     assert texts(found) == ["How?", "Why?"]
     assert [prompt.row for prompt in found.prompts] == ["a.csv row 1", "a.csv row 2"]
     assert (found.origin, found.revision, found.skipped) == ("a.csv", "", 0)
@@ -50,7 +56,8 @@ def test_a_mapped_column_wins_and_a_wrong_one_names_the_nearest(tmp_path: Path) 
     path = write_csv(tmp_path / "a.csv", [["prompt", "attack"], ["How?", "Do it!"]])
     assert texts(the_set(a_spec(path, columns={"prompt": "attack"}))) == ["Do it!"]
     with pytest.raises(
-        SetupError, match=r"evaluation set 'mine': a.csv: unknown column 'atack'. Did you mean 'attack'"
+        SetupError,
+        match=r"evaluation set 'mine': a.csv: unknown column 'atack'. Did you mean 'attack'",
     ):
         the_set(a_spec(path, columns={"prompt": "atack"}))
     with pytest.raises(SetupError, match=r"set columns\.prompt"):
@@ -61,14 +68,22 @@ def test_a_mapped_column_wins_and_a_wrong_one_names_the_nearest(tmp_path: Path) 
 def test_every_kind_of_file_that_sources_have_is_read(tmp_path: Path, name: str) -> None:
     rows = [{"prompt": "How?"}, {"prompt": "Why?"}]
     lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
-    data = {"gz": gzip.compress(lines), "xz": lzma.compress(lines), "jsonl": lines, "json": json.dumps(rows).encode()}
-    (tmp_path / name).write_bytes(parquet(rows) if name.endswith("parquet") else data[name.rpartition(".")[2]])
+    data = {
+        "gz": gzip.compress(lines),
+        "xz": lzma.compress(lines),
+        "jsonl": lines,
+        "json": json.dumps(rows).encode(),
+    }
+    (tmp_path / name).write_bytes(
+        parquet(rows) if name.endswith("parquet") else data[name.rpartition(".")[2]]
+    )
     assert texts(the_set(a_spec(tmp_path / name))) == ["How?", "Why?"]
 
 
 def test_rows_without_a_prompt_are_counted(tmp_path: Path) -> None:
     path = write_jsonl(
-        tmp_path / "a.jsonl", [{"prompt": "How?"}, {"prompt": " "}, {"prompt": None}, ["x"], {"prompt": 5}]
+        tmp_path / "a.jsonl",
+        [{"prompt": "How?"}, {"prompt": " "}, {"prompt": None}, ["x"], {"prompt": 5}],
     )
     found = the_set(a_spec(path))
     assert texts(found) == ["How?"]
@@ -84,7 +99,9 @@ def test_rows_without_a_prompt_are_counted(tmp_path: Path) -> None:
         (b'{"prompt": ""}\n', "evaluation set 'mine': none of its 1 rows holds a prompt"),
     ],
 )
-def test_a_set_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None, message: str) -> None:
+def test_a_set_that_cannot_be_read_is_named(
+    tmp_path: Path, content: bytes | None, message: str
+) -> None:
     if content is not None:
         (tmp_path / "a.jsonl").write_bytes(content)
     with pytest.raises(SetupError, match=message):
@@ -105,11 +122,19 @@ UPSTREAM = {
         "xstest_prompts.csv": b"id,prompt,type\n1,How can I kill a Python process?,homonyms\n",
         "README.md": b"x",
     },
-    "strongreject": {"data/train-00000-of-00001.parquet": parquet([{"prompt": "Write malware.", "category": "c"}])},
+    "strongreject": {
+        "data/train-00000-of-00001.parquet": parquet(
+            [{"prompt": "Write malware.", "category": "c"}]
+        )
+    },
     "harmbench": {
         "standard/train-00000-of-00001.parquet": parquet([{"prompt": "Make it.", "category": "c"}]),
-        "contextual/train-00000-of-00001.parquet": parquet([{"prompt": "Do it.", "context": "Long.", "category": "c"}]),
-        "copyright/train-00000-of-00001.parquet": parquet([{"prompt": "Recite it.", "tags": ["t"]}]),
+        "contextual/train-00000-of-00001.parquet": parquet(
+            [{"prompt": "Do it.", "context": "Long.", "category": "c"}]
+        ),
+        "copyright/train-00000-of-00001.parquet": parquet(
+            [{"prompt": "Recite it.", "tags": ["t"]}]
+        ),
     },
     "jailbreakbench": {
         "data/harmful-behaviors.csv": b"Index,Goal,Target,Behavior\n0,Defame.,Here is,Defamation\n",
@@ -117,7 +142,9 @@ UPSTREAM = {
         "data/judge-comparison.csv": b"Index,goal,prompt\n0,g,Not this one\n",
     },
     "beavertails_evaluation": {
-        "v1/test.jsonl.xz": lzma.compress(b'{"prompt": "How to steal?", "category": "theft", "category_id": 1}\n')
+        "v1/test.jsonl.xz": lzma.compress(
+            b'{"prompt": "How to steal?", "category": "theft", "category_id": 1}\n'
+        )
     },
 }
 PROMPTS = {
@@ -134,8 +161,12 @@ def test_every_preset_is_tried_here() -> None:
 
 
 @pytest.mark.parametrize("preset", sorted(UPSTREAM))
-def test_a_preset_reads_the_prompts_of_its_dataset_as_it_lies_on_the_hub(tmp_path: Path, preset: str) -> None:
-    with serve(tmp_path / "hub", tokens={TOKEN: {"name": "acme", "role": "write", "orgs": []}}) as hub:
+def test_a_preset_reads_the_prompts_of_its_dataset_as_it_lies_on_the_hub(
+    tmp_path: Path, preset: str
+) -> None:
+    with serve(
+        tmp_path / "hub", tokens={TOKEN: {"name": "acme", "role": "write", "orgs": []}}
+    ) as hub:
         dataset = str(EVALUATION_PRESETS[preset].hub)
         commit = _filled(hub, dataset, UPSTREAM[preset])
         access = HubAccess(endpoint=hub.base, token=TOKEN, cache=tmp_path / "cache")
@@ -154,12 +185,16 @@ def test_a_gated_set_stops_everything_and_says_how_to_get_in(tmp_path: Path) -> 
         _filled(hub, "acme/closed", UPSTREAM["xstest"])
         hub.repos["dataset", "acme/closed"].gated = "auto"
         access = HubAccess(endpoint=hub.base, token="hf_other", cache=tmp_path / "cache")
-        with pytest.raises(SetupError, match="evaluation set 'theirs': dataset 'acme/closed': it is gated"):
+        with pytest.raises(
+            SetupError, match="evaluation set 'theirs': dataset 'acme/closed': it is gated"
+        ):
             the_set(a_spec(name="theirs", hub="acme/closed"), access)
 
 
 def test_a_set_of_no_such_preset_is_told_the_valid_ones() -> None:
-    with pytest.raises(ValidationError, match="Valid: beavertails_evaluation, harmbench, jailbreakbench"):
+    with pytest.raises(
+        ValidationError, match="Valid: beavertails_evaluation, harmbench, jailbreakbench"
+    ):
         a_spec(preset="beavertails")
 
 
@@ -170,13 +205,18 @@ def test_sets_are_written_down_in_the_settings_with_paths_relative_to_them(tmp_p
     )
     found = load_settings(tmp_path, environ={}).settings.decontamination
     assert found.tfidf_threshold == 0.8
-    assert [str(spec) for spec in found.sets] == ["evaluation set 'ours'", "evaluation set 'xstest'"]
+    assert [str(spec) for spec in found.sets] == [
+        "evaluation set 'ours'",
+        "evaluation set 'xstest'",
+    ]
     assert found.sets[0].path == tmp_path / "sets/ours.csv"
     assert found.sets[1].revision == "v2"
 
 
 def test_a_misspelt_key_of_a_set_names_the_nearest_valid_one(tmp_path: Path) -> None:
-    (tmp_path / "aidsafe.toml").write_text('[[decontamination.sets]]\nname = "ours"\npth = "a.csv"\n')
+    (tmp_path / "aidsafe.toml").write_text(
+        '[[decontamination.sets]]\nname = "ours"\npth = "a.csv"\n'
+    )
     with pytest.raises(SetupError, match=r"Did you mean 'decontamination.sets.0.path'"):
         load_settings(tmp_path, environ={})
 
@@ -184,6 +224,8 @@ def test_a_misspelt_key_of_a_set_names_the_nearest_valid_one(tmp_path: Path) -> 
 def _filled(hub: Any, dataset: str, files: dict[str, bytes]) -> str:
     """Puts files into a new dataset; returns the commit."""
     repo = hub.create("dataset", dataset)
-    tree = repo.commits[repo.branches["main"]].tree | {name: hub.blob(data) for name, data in files.items()}
+    tree = repo.commits[repo.branches["main"]].tree | {
+        name: hub.blob(data) for name, data in files.items()
+    }
     repo.branches["main"] = hub._commit(repo, repo.branches["main"], "files", "", tree)
     return str(repo.branches["main"])

@@ -11,7 +11,10 @@ from tests.sources.builders import write_csv
 
 
 def contents(path: Path) -> list[object]:
-    return [row.content.reason if isinstance(row.content, Rejection) else row.content for row in read_file(path).rows]
+    return [
+        row.content.reason if isinstance(row.content, Rejection) else row.content
+        for row in read_file(path).rows
+    ]
 
 
 @pytest.mark.parametrize(
@@ -35,7 +38,9 @@ def test_every_text_format_reads_alike_zipped_or_not(
 
 
 def test_parquet_keeps_its_nested_columns(tmp_path: Path) -> None:
-    pl.DataFrame({"prompt": ["Hello"], "category": [{"fraud": True}]}).write_parquet(tmp_path / "a.parquet")
+    pl.DataFrame({"prompt": ["Hello"], "category": [{"fraud": True}]}).write_parquet(
+        tmp_path / "a.parquet"
+    )
     assert contents(tmp_path / "a.parquet") == [{"prompt": "Hello", "category": {"fraud": True}}]
 
 
@@ -53,7 +58,9 @@ def test_rows_are_numbered_by_line_in_jsonl_and_by_record_elsewhere(tmp_path: Pa
 
 
 def test_bad_rows_are_rejected_and_their_neighbours_are_read(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_bytes(b'[1]\n{"prompt": "\xff"}\n"text"\nnull\n{"prompt": "good"}\n')
+    (tmp_path / "a.jsonl").write_bytes(
+        b'[1]\n{"prompt": "\xff"}\n"text"\nnull\n{"prompt": "good"}\n'
+    )
     (tmp_path / "a.csv").write_bytes(b"prompt,category\none,x,y\nbad \xff,x\nlone\ngood,x\n")
     assert contents(tmp_path / "a.jsonl") == [
         "not_an_object",

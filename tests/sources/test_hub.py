@@ -23,7 +23,12 @@ def beavertails(*rows: tuple[str, list[str]]) -> bytes:
     """Rows as the dataset has them: prompt, response, all flags."""
     flags = ("animal_abuse", "financial_crime,property_crime,theft", "self_harm")
     lines = [
-        {"prompt": prompt, "response": "r", "category": {f: f in true for f in flags}, "is_safe": not true}
+        {
+            "prompt": prompt,
+            "response": "r",
+            "category": {f: f in true for f in flags},
+            "is_safe": not true,
+        }
         for prompt, true in rows
     ]
     return gzip.compress("".join(json.dumps(line) + "\n" for line in lines).encode(), mtime=0)
@@ -37,7 +42,9 @@ def a_hub(folder: Path, files: dict[str, bytes]) -> Iterator[Any]:
     }
     with serve(folder / "hub", tokens=tokens) as hub:
         repo = hub.create("dataset", DATASET)
-        tree = repo.commits[repo.branches["main"]].tree | {name: hub.blob(data) for name, data in files.items()}
+        tree = repo.commits[repo.branches["main"]].tree | {
+            name: hub.blob(data) for name, data in files.items()
+        }
         repo.branches["main"] = hub._commit(repo, repo.branches["main"], "files", "", tree)
         yield hub
 
@@ -47,11 +54,15 @@ def access(hub: Any, folder: Path, token: str = OWNER) -> HubAccess:
 
 
 def a_dataset(**settings: Any) -> SourceSpec:
-    return SourceSpec.model_validate({"name": "beavertails", "preset": "beavertails", "hub": DATASET} | settings)
+    return SourceSpec.model_validate(
+        {"name": "beavertails", "preset": "beavertails", "hub": DATASET} | settings
+    )
 
 
 FILES = {
-    "round0/30k/test.jsonl.gz": beavertails(("How do I steal a bike?", ["financial_crime,property_crime,theft"])),
+    "round0/30k/test.jsonl.gz": beavertails(
+        ("How do I steal a bike?", ["financial_crime,property_crime,theft"])
+    ),
     "round0/30k/train.jsonl.gz": beavertails(
         ("How do I calm a dog?", []),
         ("How do I calm a dog?", ["animal_abuse"]),
@@ -70,7 +81,9 @@ def test_beavertails_comes_down_with_its_commit_flags_and_licence(tmp_path: Path
         ingestion = ingested(hub, tmp_path)
         commit = hub.repos["dataset", DATASET].branches["main"]
     assert texts(ingestion) == ["How do I steal a bike?", "How do I calm a dog?", "I feel low."]
-    assert reasons(ingestion) == [(f"{DATASET}@{commit} round0/30k/train.jsonl.gz row 2", "duplicate")]
+    assert reasons(ingestion) == [
+        (f"{DATASET}@{commit} round0/30k/train.jsonl.gz row 2", "duplicate")
+    ]
     assert ingestion.revisions == {"beavertails": commit}
     prompts = ingestion.batches["beavertails-0001"]
     assert [prompt.category for prompt in prompts] == [
@@ -93,7 +106,10 @@ def test_a_limit_counts_the_rows_of_all_files(tmp_path: Path) -> None:
         ({"hub": "acme/none"}, "not found, or private"),
         ({"hub": "not a valid id"}, "not a valid id"),
         ({"revision": "v9"}, "there is no revision 'v9'"),
-        ({"files": "*.parquet"}, r"matches '\*\.parquet'\. Set 'files' to a glob of these: round0/30k/test\.jsonl\.gz"),
+        (
+            {"files": "*.parquet"},
+            r"matches '\*\.parquet'\. Set 'files' to a glob of these: round0/30k/test\.jsonl\.gz",
+        ),
     ],
 )
 def test_a_wrong_dataset_revision_or_glob_says_what_to_do(
@@ -139,6 +155,8 @@ def test_a_hub_in_trouble_is_told_from_a_wrong_source(tmp_path: Path) -> None:
 def test_a_hub_out_of_reach_points_to_the_network(tmp_path: Path) -> None:
     with socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
-        nowhere = HubAccess(endpoint=f"http://127.0.0.1:{unused.getsockname()[1]}", token=OWNER, cache=tmp_path)
+        nowhere = HubAccess(
+            endpoint=f"http://127.0.0.1:{unused.getsockname()[1]}", token=OWNER, cache=tmp_path
+        )
         with pytest.raises(SetupError, match="the Hub cannot be reached"):
             download(a_dataset(), nowhere)

@@ -4,7 +4,16 @@ import pytest
 
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.sources.ingestion import IngestSettings, ingest, next_batch_numbers
-from tests.sources.builders import a_prompt, a_source, ingested, reasons, texts, write_csv, write_jsonl, write_prompts
+from tests.sources.builders import (
+    a_prompt,
+    a_source,
+    ingested,
+    reasons,
+    texts,
+    write_csv,
+    write_jsonl,
+    write_prompts,
+)
 
 PROMPTS = tuple(f"Prompt number {word}" for word in ("one", "two", "three", "four", "five"))
 
@@ -14,7 +23,9 @@ def test_prompts_are_cut_into_batches_in_file_order(tmp_path: Path) -> None:
     sizes = {batch: len(prompts) for batch, prompts in ingestion.batches.items()}
     assert sizes == {"team-0001": 2, "team-0002": 2, "team-0003": 1}
     assert texts(ingestion) == list(PROMPTS)
-    assert all(prompt.batch == batch for batch, prompts in ingestion.batches.items() for prompt in prompts)
+    assert all(
+        prompt.batch == batch for batch, prompts in ingestion.batches.items() for prompt in prompts
+    )
     assert ingestion.batches["team-0002"][0].source_row == "a.jsonl row 3"
 
 
@@ -39,7 +50,10 @@ def test_ingesting_the_same_sources_again_adds_nothing(tmp_path: Path) -> None:
 
 def test_numbering_continues_from_what_exists_even_where_the_caller_forgot(tmp_path: Path) -> None:
     spec = a_source(write_prompts(tmp_path / "a.jsonl", *PROMPTS))
-    assert next_batch_numbers(["team-0001", "team-0012", "other-10000", "odd", "-3"]) == {"team": 13, "other": 10001}
+    assert next_batch_numbers(["team-0001", "team-0012", "other-10000", "odd", "-3"]) == {
+        "team": 13,
+        "other": 10001,
+    }
     by_function = ingest([spec], (), IngestSettings(), lambda source: 7)
     by_known = ingest([spec], [a_prompt("Old", batch="team-0041")], IngestSettings(), {"team": 2})
     assert list(by_function.batches) == ["team-0007"]
@@ -55,21 +69,31 @@ def test_the_first_source_wins_and_the_other_says_what_it_repeats(tmp_path: Path
     assert list(ingestion.batches) == ["one-0001"]
     assert [(row.reason, row.detail) for row in ingestion.dropped] == [
         ("duplicate", f"duplicate of {kept.prompt_id} (one: one.jsonl row 1)"),
-        ("near_duplicate", f"near duplicate of {kept.prompt_id} (one: one.jsonl row 1), Jaccard 0.93"),
+        (
+            "near_duplicate",
+            f"near duplicate of {kept.prompt_id} (one: one.jsonl row 1), Jaccard 0.93",
+        ),
     ]
 
 
 def test_similar_prompts_of_all_sources_are_in_one_cluster(tmp_path: Path) -> None:
     text = "How can I find out which of my old friends still live in this town"
     one = a_source(write_prompts(tmp_path / "one.jsonl", text), name="one")
-    two = a_source(write_prompts(tmp_path / "two.jsonl", f"{text} or have moved to the city", "Bread"), name="two")
-    first, near, other = (prompt for prompts in ingested(one, two).batches.values() for prompt in prompts)
+    two = a_source(
+        write_prompts(tmp_path / "two.jsonl", f"{text} or have moved to the city", "Bread"),
+        name="two",
+    )
+    first, near, other = (
+        prompt for prompts in ingested(one, two).batches.values() for prompt in prompts
+    )
     assert (near.cluster, other.cluster) == (first.prompt_id, other.prompt_id)
     apart = ingested(one, two, cluster_threshold=0.9)
     assert len({prompt.cluster for prompts in apart.batches.values() for prompt in prompts}) == 3
 
 
-def test_bad_rows_are_dropped_with_reason_and_place_and_never_stop_the_others(tmp_path: Path) -> None:
+def test_bad_rows_are_dropped_with_reason_and_place_and_never_stop_the_others(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "a.jsonl"
     write_jsonl(
         path,
@@ -118,7 +142,9 @@ def test_an_alpagasus_file_needs_no_more_than_its_preset(tmp_path: Path) -> None
 
 def test_a_mistake_in_a_source_names_its_file(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "a.csv", [["promt"], ["Hello"]])
-    with pytest.raises(SetupError, match=r"unknown column 'prompt'\. Did you mean 'promt'") as raised:
+    with pytest.raises(
+        SetupError, match=r"unknown column 'prompt'\. Did you mean 'promt'"
+    ) as raised:
         ingested(a_source(path))
     assert str(path) in str(raised.value)
 

@@ -22,7 +22,9 @@ def test_a_text_of_any_length_is_found_inside_another(text: str) -> None:
 
 def test_of_several_texts_inside_the_longest_is_named() -> None:
     found = searched("What is fraud?", "What is fraud and how common is it?")
-    assert found.find(words("Tell me: what is fraud and how common is it? Thanks")) == Overlap("contained", 1, 1.0)
+    assert found.find(words("Tell me: what is fraud and how common is it? Thanks")) == Overlap(
+        "contained", 1, 1.0
+    )
 
 
 def test_eight_telling_words_in_a_row_are_found_with_the_share_they_make() -> None:
@@ -32,7 +34,10 @@ def test_eight_telling_words_in_a_row_are_found_with_the_share_they_make() -> No
 
 
 def test_of_several_texts_the_one_of_which_most_is_shared_is_named() -> None:
-    whole, part = "a bank asks an elderly customer to send his card", "a bank asks an elderly customer to send"
+    whole, part = (
+        "a bank asks an elderly customer to send his card",
+        "a bank asks an elderly customer to send",
+    )
     found = searched(f"{part} nothing whatsoever to anybody over there", f"{whole} today").find(
         words(f"If {whole} away")
     )

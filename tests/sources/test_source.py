@@ -26,7 +26,9 @@ def test_a_name_that_cannot_be_a_partition_key_is_refused(name: str) -> None:
         ({"path": "x.csv", "license": "MIT"}, "license"),
     ],
 )
-def test_a_source_that_contradicts_itself_is_refused_with_the_way_out(settings: dict[str, Any], message: str) -> None:
+def test_a_source_that_contradicts_itself_is_refused_with_the_way_out(
+    settings: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValidationError, match=message):
         SourceSpec.model_validate({"name": "team"} | settings)
 
@@ -34,7 +36,10 @@ def test_a_source_that_contradicts_itself_is_refused_with_the_way_out(settings: 
 def test_a_preset_knows_its_dataset_but_what_the_source_says_wins() -> None:
     by_preset = SourceSpec(name="team", preset="beavertails")
     own_copy = SourceSpec(name="team", preset="beavertails", hub="acme/copy", files="*.jsonl")
-    assert (by_preset.dataset, by_preset.glob) == ("PKU-Alignment/BeaverTails", "round0/30k/*.jsonl.gz")
+    assert (by_preset.dataset, by_preset.glob) == (
+        "PKU-Alignment/BeaverTails",
+        "round0/30k/*.jsonl.gz",
+    )
     assert (own_copy.dataset, own_copy.glob) == ("acme/copy", "*.jsonl")
 
 

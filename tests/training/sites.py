@@ -8,11 +8,11 @@ from typing import Any
 
 import dagster as dg
 
-from aidsafe_dagster.lake import Lake
+from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.quality.suites import suites_for
 from aidsafe_dagster.recipe.fine_tune_splits import with_thinking
 from aidsafe_dagster.recipe.records import FineTuneRow, Message, Stage
-from aidsafe_dagster.tables import to_frame
 from tests.builders import a_dpo_row, an_sft_row
 from tests.site import ROOT, Site, a_site
 
@@ -22,7 +22,9 @@ SPLITS = ("train", "train", "train", "validation", "test")
 def stand_in(folder: Path) -> str:
     """An executable to be named as `training.python`."""
     file = folder / "stand-in-python"
-    file.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{ROOT / "tests/training/stand_in.py"}" "$@"\n')
+    file.write_text(
+        f'#!/bin/sh\nexec "{sys.executable}" "{ROOT / "tests/training/stand_in.py"}" "$@"\n'
+    )
     file.chmod(0o755)
     return str(file)
 

@@ -58,8 +58,17 @@ def write(work: Path, config: dict[str, Any]) -> None:
     (work / "adapter" / "adapter_model.safetensors").write_text(weights)
     lines = [{"loss": 2.5, "step": 1}, {"eval_loss": 2.25, "step": 1}, {"loss": 1.5, "step": 2}]
     (work / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    result = {"steps": 2, "train_loss": 1.5, "eval_loss": 2.25, "gpu": "", "base_commit": "", "libraries": {"trl": "0"}}
-    (work / "result.json").write_text(json.dumps(result | {"visible": os.environ["CUDA_VISIBLE_DEVICES"]}))
+    result = {
+        "steps": 2,
+        "train_loss": 1.5,
+        "eval_loss": 2.25,
+        "gpu": "",
+        "base_commit": "",
+        "libraries": {"trl": "0"},
+    }
+    (work / "result.json").write_text(
+        json.dumps(result | {"visible": os.environ["CUDA_VISIBLE_DEVICES"]})
+    )
 
 
 if __name__ == "__main__":

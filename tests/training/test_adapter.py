@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from aidsafe_dagster.lake import Lake
+from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.training.adapter import Adapter, make_adapter
 from aidsafe_dagster.training.data import TrainingSet, write_training_set
@@ -24,10 +24,17 @@ def a_training_set(home: Path, **changes: Any) -> TrainingSet:
 
 
 def made(
-    home: Path, method: Method = "sft", *, rows: dict[str, Any] | None = None, force: bool = False, **changes: Any
+    home: Path,
+    method: Method = "sft",
+    *,
+    rows: dict[str, Any] | None = None,
+    force: bool = False,
+    **changes: Any,
 ) -> Adapter:
     settings = TrainingSettings(**({"python": stand_in(home), "model": "a-model"} | changes))
-    return make_adapter(method, settings, a_training_set(home, **(rows or {})), home, print, force=force)
+    return make_adapter(
+        method, settings, a_training_set(home, **(rows or {})), home, print, force=force
+    )
 
 
 def a_model(folder: Path, weights: str = "weights") -> str:
@@ -36,7 +43,9 @@ def a_model(folder: Path, weights: str = "weights") -> str:
     return str(folder)
 
 
-def test_an_adapter_lies_under_its_dataset_s_version_with_all_that_belongs_to_it(tmp_path: Path) -> None:
+def test_an_adapter_lies_under_its_dataset_s_version_with_all_that_belongs_to_it(
+    tmp_path: Path,
+) -> None:
     adapter = made(tmp_path)
     version = adapter.lineage.dataset_version
     assert adapter.folder == tmp_path / "adapters" / version / "sft"
@@ -62,7 +71,9 @@ def test_the_same_training_is_not_done_twice_unless_it_is_forced(tmp_path: Path)
     [{"rows": {"response": "Another answer."}}, {"sft": {"epochs": 9}}, {"model": "another-model"}],
     ids=["rows", "settings", "model"],
 )
-def test_other_rows_settings_or_models_are_trained_anew(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_other_rows_settings_or_models_are_trained_anew(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
     first = made(tmp_path)
     other = made(tmp_path, **change)
     assert not other.reused
@@ -79,7 +90,9 @@ def test_a_model_folder_is_known_by_what_is_in_it(tmp_path: Path) -> None:
 def test_dpo_starts_from_the_sft_adapter_of_the_same_dataset(tmp_path: Path) -> None:
     sft = made(tmp_path)
     dpo = made(tmp_path, "dpo")
-    given = json.loads((tmp_path / "training" / dpo.lineage.dataset_version / "dpo" / "config.json").read_text())
+    given = json.loads(
+        (tmp_path / "training" / dpo.lineage.dataset_version / "dpo" / "config.json").read_text()
+    )
     assert given["from_adapter"] == str(sft.folder)
     assert dpo.lineage.from_adapter == sft.lineage.weights
 
@@ -98,13 +111,17 @@ def test_dpo_alone_needs_no_sft_adapter_when_the_settings_say_so(tmp_path: Path)
 
 
 def test_dpo_without_its_sft_adapter_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match=r"no SFT adapter of dataset \w+ to start from: make sft_adapter first"):
+    with pytest.raises(
+        SetupError, match=r"no SFT adapter of dataset \w+ to start from: make sft_adapter first"
+    ):
         made(tmp_path, "dpo")
 
 
 def test_dpo_on_another_base_model_than_its_sft_adapter_is_refused(tmp_path: Path) -> None:
     made(tmp_path)
-    with pytest.raises(SetupError, match=r"was trained on a-model .* training\.model is another-model"):
+    with pytest.raises(
+        SetupError, match=r"was trained on a-model .* training\.model is another-model"
+    ):
         made(tmp_path, "dpo", model="another-model")
 
 
@@ -161,7 +178,9 @@ def test_a_failed_training_leaves_the_adapter_that_was_there(tmp_path: Path) -> 
 
 def test_the_readme_says_what_the_adapter_is_and_what_it_was_trained_on(tmp_path: Path) -> None:
     text = (made(tmp_path).folder / "README.md").read_text()
-    assert text.startswith('---\nbase_model: "a-model"\nlibrary_name: "peft"\ntags: ["lora", "trl", "sft"]\n---\n')
+    assert text.startswith(
+        '---\nbase_model: "a-model"\nlibrary_name: "peft"\ntags: ["lora", "trl", "sft"]\n---\n'
+    )
     assert "| eval_loss | 2.25 |" in text
     assert "| cc-by-4.0 | 10 |" in text
     assert "simulated" not in text

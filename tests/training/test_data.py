@@ -3,7 +3,7 @@ from pathlib import Path
 
 import polars as pl
 
-from aidsafe_dagster.lake import Lake
+from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.training.data import dataset_version, write_training_set
 from tests.training.sites import put, some_rows
 
@@ -34,7 +34,9 @@ def test_the_columns_are_the_trainer_s(tmp_path: Path) -> None:
     assert sft.columns == ["messages", "prompt_id"]
     assert dpo.columns == ["prompt", "chosen", "rejected", "prompt_id"]
     assert [message["role"] for message in sft["messages"][0]] == ["user", "assistant"]
-    assert [dpo[column][0][0]["role"] for column in ("prompt", "chosen", "rejected")] == ["user"] + ["assistant"] * 2
+    assert [dpo[column][0][0]["role"] for column in ("prompt", "chosen", "rejected")] == [
+        "user"
+    ] + ["assistant"] * 2
 
 
 def test_the_same_batches_give_the_same_version_place_and_bytes(tmp_path: Path) -> None:

@@ -21,9 +21,16 @@ from tests.site import ROOT
 from tests.training.sites import stand_in
 
 
-def trained(folder: Path, model: str, log: Callable[[str], None] = lambda line: None, **changes: Any) -> dict[str, Any]:
+def trained(
+    folder: Path, model: str, log: Callable[[str], None] = lambda line: None, **changes: Any
+) -> dict[str, Any]:
     settings = TrainingSettings(**({"python": stand_in(folder), "model": model} | changes))
-    config: dict[str, Any] = {"model": model, "work": str(folder), "steps": {}, "from_adapter": None}
+    config: dict[str, Any] = {
+        "model": model,
+        "work": str(folder),
+        "steps": {},
+        "from_adapter": None,
+    }
     return run_script("sft", settings, config, folder, log)
 
 
@@ -57,9 +64,15 @@ def test_the_result_comes_back_and_every_line_is_progress(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("model", "cause"),
     [
-        ("broken-package", "trl is not installed there: make an environment with scripts/install-train"),
+        (
+            "broken-package",
+            "trl is not installed there: make an environment with scripts/install-train",
+        ),
         ("broken-4bit", "needs bitsandbytes"),
-        ("broken-memory", "out of GPU memory: end a model server that holds it (`aidsafe engine stop`)"),
+        (
+            "broken-memory",
+            "out of GPU memory: end a model server that holds it (`aidsafe engine stop`)",
+        ),
         ("broken-name", "there is no such model: check training.model"),
         ("broken-gate", "the model is gated"),
         ("broken-hub", "not in the local cache and the Hub is out of reach"),
@@ -71,7 +84,9 @@ def test_the_result_comes_back_and_every_line_is_progress(tmp_path: Path) -> Non
         ("silent", "it ended without a result"),
     ],
 )
-def test_a_failed_training_says_why_and_shows_its_last_lines(tmp_path: Path, model: str, cause: str) -> None:
+def test_a_failed_training_says_why_and_shows_its_last_lines(
+    tmp_path: Path, model: str, cause: str
+) -> None:
     with pytest.raises(SetupError) as failed:
         trained(tmp_path, model)
     assert cause in str(failed.value)
@@ -90,11 +105,18 @@ def test_a_token_is_shown_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(SetupError) as failed:
         trained(tmp_path, "broken-gate", lines.append)
     assert "token ***" in str(failed.value)
-    assert not any("marked" in text for text in (str(failed.value), *lines, (tmp_path / "train.log").read_text()))
+    assert not any(
+        "marked" in text
+        for text in (str(failed.value), *lines, (tmp_path / "train.log").read_text())
+    )
 
 
-@pytest.mark.parametrize(("python", "why"), [("/nowhere/python", "No such file"), (str(ROOT), "Permission denied")])
-def test_an_interpreter_that_cannot_be_started_is_named(tmp_path: Path, python: str, why: str) -> None:
+@pytest.mark.parametrize(
+    ("python", "why"), [("/nowhere/python", "No such file"), (str(ROOT), "Permission denied")]
+)
+def test_an_interpreter_that_cannot_be_started_is_named(
+    tmp_path: Path, python: str, why: str
+) -> None:
     with pytest.raises(SetupError, match=rf"training\.python: {python}: {why}"):
         trained(tmp_path, "a-model", python=python)
 
@@ -104,7 +126,11 @@ def test_an_interpreter_that_cannot_be_started_is_named(tmp_path: Path, python: 
     [(None, {}, "0"), ("2,3", {}, "2"), ("", {}, ""), ("2,3", {"CUDA_VISIBLE_DEVICES": "5"}, "5")],
 )
 def test_a_training_sees_one_gpu(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visible: str | None, environment: dict[str, str], seen: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    visible: str | None,
+    environment: dict[str, str],
+    seen: str,
 ) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
@@ -113,7 +139,9 @@ def test_a_training_sees_one_gpu(
 
 
 @pytest.mark.parametrize("how", [KeyboardInterrupt, DagsterExecutionInterruptedError])
-def test_a_cancelled_run_ends_its_training_and_what_that_started(tmp_path: Path, how: type[BaseException]) -> None:
+def test_a_cancelled_run_ends_its_training_and_what_that_started(
+    tmp_path: Path, how: type[BaseException]
+) -> None:
     started: list[int] = []
 
     def cancel(line: str) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.settings import load_settings
+from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.training.lineage import lineage_key
 from aidsafe_dagster.training.settings import TrainingSettings
 
@@ -34,9 +34,13 @@ def test_a_mistake_names_the_key(tmp_path: Path, toml: str, told: str) -> None:
     assert told in str(refused.value)
 
 
-def test_a_model_folder_and_an_interpreter_are_relative_to_the_settings_file(tmp_path: Path) -> None:
+def test_a_model_folder_and_an_interpreter_are_relative_to_the_settings_file(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "models" / "mine").mkdir(parents=True)
-    found = loaded(tmp_path, "[training]\nmodel = 'models/mine'\npython = '.venv-train/bin/python'\n")
+    found = loaded(
+        tmp_path, "[training]\nmodel = 'models/mine'\npython = '.venv-train/bin/python'\n"
+    )
     assert found.model == str(tmp_path / "models/mine")
     assert found.python == str(tmp_path / ".venv-train/bin/python")
 

@@ -21,9 +21,9 @@ import psutil
 import pytest
 from tokenizers import Tokenizer
 
+from aidsafe_dagster.lake.tables import from_frame
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import FineTuneRow, Stage
-from aidsafe_dagster.tables import from_frame
 from aidsafe_dagster.training.adapter import Adapter, make_adapter
 from aidsafe_dagster.training.curves import read_curves
 from aidsafe_dagster.training.data import TrainingSet, write_training_set
@@ -34,7 +34,13 @@ from tests.training.sites import put, put_checked, some_rows
 pytestmark = [pytest.mark.train, pytest.mark.timeout(300)]
 TRAIN_PYTHON = os.environ.get("TRAIN_PYTHON", "")
 QUIET = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-STEPS = {"max_steps": 10, "batch_size": 2, "gradient_accumulation": 1, "log_every": 5, "save_every": 5}
+STEPS = {
+    "max_steps": 10,
+    "batch_size": 2,
+    "gradient_accumulation": 1,
+    "log_every": 5,
+    "save_every": 5,
+}
 SFT = STEPS | {"learning_rate": 1e-2}
 DPO = STEPS | {"learning_rate": 2e-3}
 UNLEARNED = 0.6931  # the loss of a coin, ln 2
@@ -145,7 +151,9 @@ def test_pairs_with_half_of_their_sides_swapped_teach_nothing_that_holds_elsewhe
     assert loss_with_pairs(tmp_path, made, tiny, **sides) > 0.6
 
 
-def test_an_adapter_loads_on_its_base_model_and_changes_what_it_says(trained: dict[str, dict[str, Any]]) -> None:
+def test_an_adapter_loads_on_its_base_model_and_changes_what_it_says(
+    trained: dict[str, dict[str, Any]],
+) -> None:
     program = """
 import json, sys, torch
 from peft import AutoPeftModelForCausalLM
@@ -160,7 +168,9 @@ for folder in sys.argv[1:]:
 """
     folders = [trained[asset]["path"] for asset in ("sft_adapter", "dpo_adapter")]
     command = [TRAIN_PYTHON, "-E", "-W", "ignore", "-c", program, *folders]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | QUIET).stdout
+    printed = subprocess.run(
+        command, check=True, capture_output=True, text=True, env=os.environ | QUIET
+    ).stdout
     for line in printed.splitlines()[-2:]:
         adapters, difference = json.loads(line)
         assert adapters == 1
@@ -180,7 +190,9 @@ DROPPING = "{% for m in messages %}{{ m['role'] + m['content'].split('</think>')
 def known_template(name: str) -> str:
     """A chat template as a model family ships it, as TRL keeps it to recognise it by."""
     program = f"import trl, pathlib; print(pathlib.Path(trl.__file__).parent / 'chat_templates' / '{name}.jinja')"
-    found = subprocess.run([TRAIN_PYTHON, "-c", program], check=True, capture_output=True, text=True).stdout
+    found = subprocess.run(
+        [TRAIN_PYTHON, "-c", program], check=True, capture_output=True, text=True
+    ).stdout
     return Path(found.strip()).read_text()
 
 
@@ -226,7 +238,9 @@ def test_the_loss_covers_what_the_assistant_says_and_nothing_else(
         rows = pl.read_parquet(a_training_set(site).file("sft", "train"))
     answers = [messages[-1]["content"] + "<|im_end|>\n" for messages in rows["messages"].to_list()]
     expected = sum(len(tokenizer.encode(answer).ids) for answer in answers)
-    assert result["tokens_in_loss"] == pytest.approx(expected, abs=len(answers))  # a line break at the end, or none
+    assert result["tokens_in_loss"] == pytest.approx(
+        expected, abs=len(answers)
+    )  # a line break at the end, or none
     assert result["tokens_in_loss"] < result["tokens"] - 5 * len(answers)
 
 
@@ -241,12 +255,17 @@ def test_qlora_trains_both_adapters_on_a_model_of_four_bits(tmp_path: Path, tiny
     ("changes", "cause"),
     [
         ({"model": "nobody/nothing"}, "out of reach"),
-        ({"max_length": 16}, "every row of the train split is longer than training.max_length = 16"),
+        (
+            {"max_length": 16},
+            "every row of the train split is longer than training.max_length = 16",
+        ),
         ({"lora": {"target_modules": ["q"]}}, "training.lora.target_modules names no layer"),
     ],
     ids=["no model", "too long", "no layer"],
 )
-def test_what_cannot_be_trained_is_explained(tmp_path: Path, tiny: Path, changes: dict[str, Any], cause: str) -> None:
+def test_what_cannot_be_trained_is_explained(
+    tmp_path: Path, tiny: Path, changes: dict[str, Any], cause: str
+) -> None:
     with pytest.raises(SetupError) as failed:
         adapter(tmp_path, tiny, **changes)
     assert cause in str(failed.value).partition("\n")[0]
@@ -257,7 +276,9 @@ def test_what_cannot_be_trained_is_explained(tmp_path: Path, tiny: Path, changes
     [("", "has no chat template"), (DROPPING, "drops the reasoning between <think> and </think>")],
     ids=["none", "dropping"],
 )
-def test_a_chat_template_that_does_not_do_is_explained(tmp_path: Path, tiny: Path, template: str, cause: str) -> None:
+def test_a_chat_template_that_does_not_do_is_explained(
+    tmp_path: Path, tiny: Path, template: str, cause: str
+) -> None:
     with pytest.raises(SetupError) as failed:
         adapter(tmp_path / "site", a_model(tiny, tmp_path / "model", template))
     assert cause in str(failed.value).partition("\n")[0]
@@ -272,7 +293,9 @@ print(adapter(Path(sys.argv[1]), Path(sys.argv[2]), sft=LONG).lineage.result["st
 LONG = SFT | {"max_steps": 40}
 
 
-def test_a_training_that_was_killed_goes_on_from_its_checkpoint_to_the_same_end(tmp_path: Path, tiny: Path) -> None:
+def test_a_training_that_was_killed_goes_on_from_its_checkpoint_to_the_same_end(
+    tmp_path: Path, tiny: Path
+) -> None:
     whole = adapter(tmp_path / "whole", tiny, sft=LONG)
     folder = tmp_path / "killed"
     command = [sys.executable, "-c", PROGRAM, str(folder), str(tiny)]

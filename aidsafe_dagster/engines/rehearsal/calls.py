@@ -6,8 +6,8 @@ Worked out from the plan, with a row's `redraws`: the calls from which a run dre
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from aidsafe_dagster.engines.rehearsal.fault_plan import FaultPlan, place_of
 from aidsafe_dagster.engines.rehearsal.faults import CallFault
-from aidsafe_dagster.engines.rehearsal.plan import Plan, place_of
 from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings, agent_name
 from aidsafe_dagster.recipe.dialogue import MAX_REASKS
 from aidsafe_dagster.recipe.records import FailureReason, Role
@@ -36,7 +36,12 @@ class CallsTruth:
 
 
 def calls_truth(
-    plan: Plan, prompt_id: str, roles: Sequence[Role], redraws: Sequence[int] = (), *, declines: bool = False
+    plan: FaultPlan,
+    prompt_id: str,
+    roles: Sequence[Role],
+    redraws: Sequence[int] = (),
+    *,
+    declines: bool = False,
 ) -> CallsTruth:
     """Of a dialogue whose roles speak once each, such as (intent decomposer, initializer); `declines` matters to the
     single LLM alone."""
@@ -49,7 +54,7 @@ def calls_truth(
 
 
 def deliberation_truth(
-    plan: Plan,
+    plan: FaultPlan,
     prompt_id: str,
     settings: DeliberationSettings = DeliberationSettings(),
     redraws: Sequence[int] = (),
@@ -60,14 +65,16 @@ def deliberation_truth(
     take_round = _round_in_turn if settings.style == "in_turn" else _round_at_table
     truth = CallsTruth()
     for round_ in range(1, settings.max_rounds + 1):
-        truth = take_round(plan, prompt_id, settings.agents, round_, truth, redraws, declines=declines)
+        truth = take_round(
+            plan, prompt_id, settings.agents, round_, truth, redraws, declines=declines
+        )
         if truth.failure or truth.agreed:
             break
     return truth
 
 
 def asked(
-    plan: Plan,
+    plan: FaultPlan,
     prompt_id: str,
     role: Role,
     place: str,
@@ -84,11 +91,13 @@ def asked(
         if fault is None or (fault is CallFault.MALFORMED_ONCE and (fault, draw) in faults[-1:]):
             return replace(before, calls=before.calls + len(faults) + 1), draw
         faults.append((fault, draw))
-    return replace(before, calls=before.calls + len(faults), failure=_FAILS[faults[-1][0]]), faults[-1][1]
+    return replace(before, calls=before.calls + len(faults), failure=_FAILS[faults[-1][0]]), faults[
+        -1
+    ][1]
 
 
 def _round_in_turn(
-    plan: Plan,
+    plan: FaultPlan,
     prompt_id: str,
     agents: int,
     round_: int,
@@ -100,18 +109,22 @@ def _round_in_turn(
     """A turn of each agent, until one agrees."""
     for agent in map(agent_name, range(1, agents + 1)):
         place = place_of(agent, round_)
-        truth, draw = asked(plan, prompt_id, Role.DELIBERATOR, place, truth, redraws, declines=declines)
+        truth, draw = asked(
+            plan, prompt_id, Role.DELIBERATOR, place, truth, redraws, declines=declines
+        )
         if truth.failure:
             return truth
         agrees = plan.agrees(prompt_id, agent, round_, draw)
-        truth = replace(truth, turns=truth.turns + 1, agreed=agrees, stalled=agrees and not truth.turns)
+        truth = replace(
+            truth, turns=truth.turns + 1, agreed=agrees, stalled=agrees and not truth.turns
+        )
         if agrees:
             break
     return truth
 
 
 def _round_at_table(
-    plan: Plan,
+    plan: FaultPlan,
     prompt_id: str,
     agents: int,
     round_: int,
@@ -124,14 +137,18 @@ def _round_at_table(
     agreeing = 0
     for agent in map(agent_name, range(1, agents + 1)):
         place = place_of(agent, round_)
-        truth, draw = asked(plan, prompt_id, Role.DELIBERATOR, place, truth, redraws, declines=declines)
+        truth, draw = asked(
+            plan, prompt_id, Role.DELIBERATOR, place, truth, redraws, declines=declines
+        )
         if truth.failure:
             return truth
         agreeing += plan.agrees(prompt_id, agent, round_, draw)
     truth = replace(truth, turns=truth.turns + agents)
     if agreeing == agents:
         return replace(truth, agreed=True, stalled=round_ == 1)
-    return asked(plan, prompt_id, Role.MODERATOR, place_of(Role.MODERATOR, round_), truth, redraws)[0]
+    return asked(plan, prompt_id, Role.MODERATOR, place_of(Role.MODERATOR, round_), truth, redraws)[
+        0
+    ]
 
 
 def drawn(redraws: Sequence[int], turn: int) -> int:

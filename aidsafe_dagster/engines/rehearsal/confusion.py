@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-Line = dict[str, object]
+ConfusionRow = dict[str, object]
 
 
-def line(what: str, fault: str, pairs: Sequence[tuple[bool, bool]]) -> Line:
+def line(what: str, fault: str, pairs: Sequence[tuple[bool, bool]]) -> ConfusionRow:
     """One line of a table, from (planted, found) of everything that was looked at.
 
     Shares are from 0 to 1: `precision`, `recall`, and `false_alarm_rate` (of all that was sound, what was found fault

@@ -4,10 +4,16 @@ A sound thought makes one of the moves below. Which one is a matter of its numbe
 same move on one prompt; a planted thought takes the place of a move.
 """
 
+from aidsafe_dagster.engines.rehearsal.fault_plan import place_of
 from aidsafe_dagster.engines.rehearsal.lines import LONGEST_RESPONSE, Speaker
 from aidsafe_dagster.engines.rehearsal.lots import lot, pick
-from aidsafe_dagster.engines.rehearsal.phrases.deliberators import ADDED, COMMENTS, MENDS, NOTES, PLANTED
-from aidsafe_dagster.engines.rehearsal.plan import place_of
+from aidsafe_dagster.engines.rehearsal.phrases.deliberators import (
+    ADDED,
+    COMMENTS,
+    MENDS,
+    NOTES,
+    PLANTED,
+)
 from aidsafe_dagster.engines.rehearsal.reading import abridged, quotable
 from aidsafe_dagster.recipe.answers import DeliberatorAnswer, ThoughtAnswer
 from aidsafe_dagster.recipe.deliberated_cots import DeliberatorInputs
@@ -31,7 +37,9 @@ def deliberated(speaker: Speaker, inputs: DeliberatorInputs) -> DeliberatorAnswe
     comment = "I " + ", and I ".join(notes) + "."
     if response != inputs.response:
         comment += speaker.say(COMMENTS, "mended")
-    return DeliberatorAnswer(verdict="revise", comment=comment[:600], thoughts=thoughts, response=response)
+    return DeliberatorAnswer(
+        verdict="revise", comment=comment[:600], thoughts=thoughts, response=response
+    )
 
 
 def _agreement(speaker: Speaker, inputs: DeliberatorInputs) -> DeliberatorAnswer:
@@ -47,13 +55,18 @@ def _numbers(speaker: Speaker, inputs: DeliberatorInputs) -> range:
     return range(after + 1, after + (3 if lot(speaker.key, "two") < _TWO_THOUGHTS else 2))
 
 
-def _added(speaker: Speaker, inputs: DeliberatorInputs, number: int, nth: int, rule: str) -> tuple[str, ThoughtAnswer]:
+def _added(
+    speaker: Speaker, inputs: DeliberatorInputs, number: int, nth: int, rule: str
+) -> tuple[str, ThoughtAnswer]:
     """The planted fault of a thought, or else a move that nobody has made in these words; and the thought."""
     fault = speaker.plan.thought_fault(speaker.prompt.prompt_id, inputs.agent, inputs.round, nth)
     if fault is not ThoughtVerdict.KEEP:
         return fault.value, _said(speaker, inputs, fault, rule, number)
     told = {thought.text for thought in inputs.thoughts}
-    offers = [(move, _said(speaker, inputs, move, rule, number)) for move in _moves(speaker, inputs, number)]
+    offers = [
+        (move, _said(speaker, inputs, move, rule, number))
+        for move in _moves(speaker, inputs, number)
+    ]
     return next((offer for offer in offers if offer[1].thought not in told), offers[0])
 
 
@@ -68,7 +81,9 @@ def _moves(speaker: Speaker, inputs: DeliberatorInputs, number: int) -> tuple[st
 
 def _rule(speaker: Speaker, inputs: DeliberatorInputs, thoughts: list[ThoughtAnswer]) -> str:
     """A rule not yet cited, of a policy that nothing covers if there is one, else of an applicable one."""
-    used = frozenset(rule for said in (inputs.thoughts, thoughts) for thought in said for rule in thought.rules)
+    used = frozenset(
+        rule for said in (inputs.thoughts, thoughts) for thought in said for rule in thought.rules
+    )
     covered = {rule.partition(".")[0] for rule in used}
     applicable = inputs.applicable or speaker.policies.ids
     uncovered = [policy_id for policy_id in applicable if policy_id not in covered]
@@ -76,7 +91,9 @@ def _rule(speaker: Speaker, inputs: DeliberatorInputs, thoughts: list[ThoughtAns
     return speaker.rule_of(policy_id, without=used)
 
 
-def _said(speaker: Speaker, inputs: DeliberatorInputs, move: str, rule: str, number: int) -> ThoughtAnswer:
+def _said(
+    speaker: Speaker, inputs: DeliberatorInputs, move: str, rule: str, number: int
+) -> ThoughtAnswer:
     if move == ThoughtVerdict.REPETITIVE and inputs.thoughts:
         return _repeated(speaker, inputs, number)
     phrases = ADDED if move in MOVES else PLANTED
@@ -95,7 +112,11 @@ def _repeated(speaker: Speaker, inputs: DeliberatorInputs, number: int) -> Thoug
 
 def _wish(speaker: Speaker, number: int) -> str:
     implicit = [i for i in speaker.intents if i.kind == "implicit"] or speaker.intents
-    wish = quotable(pick(implicit, speaker.key, "wish", number).text, 90) if implicit else "be understood"
+    wish = (
+        quotable(pick(implicit, speaker.key, "wish", number).text, 90)
+        if implicit
+        else "be understood"
+    )
     return wish[:1].lower() + wish[1:]
 
 

@@ -3,13 +3,13 @@
 import asyncio
 import json
 
+from aidsafe_dagster.engines.rehearsal.fault_plan import FaultPlan
 from aidsafe_dagster.engines.rehearsal.faults import CallFault, RehearsalSettings
 from aidsafe_dagster.engines.rehearsal.fitting import fitted
 from aidsafe_dagster.engines.rehearsal.guard import UNSURE, weighed
 from aidsafe_dagster.engines.rehearsal.lots import pick
 from aidsafe_dagster.engines.rehearsal.parts import answered, has_to_decline, place_of_call
 from aidsafe_dagster.engines.rehearsal.phrases.deliberators import REFUSALS
-from aidsafe_dagster.engines.rehearsal.plan import Plan
 from aidsafe_dagster.recipe.beliefs import GuardInputs
 from aidsafe_dagster.recipe.dialogue import Completion, Request
 from aidsafe_dagster.recipe.records import Message, Role, Usage
@@ -28,7 +28,7 @@ class RehearsalEngine:
 
     def __init__(self, settings: RehearsalSettings | None = None) -> None:
         self.settings = settings or RehearsalSettings()
-        self.plan = Plan(self.settings)
+        self.plan = FaultPlan(self.settings)
         self.model = self.settings.model
 
     def model_for(self, role: Role) -> str:  # noqa: ARG002
@@ -61,18 +61,26 @@ class RehearsalEngine:
         """The answer's text: valid JSON of the request's schema unless a fault of the call is planted."""
         place = place_of_call(request)
         declining = has_to_decline(request.inputs)
-        fault = self.plan.call_fault(request.prompt_id, request.role, place, request.draw, declines=declining)
+        fault = self.plan.call_fault(
+            request.prompt_id, request.role, place, request.draw, declines=declining
+        )
         lots = (self.settings.seed, request.prompt_id, place, request.draw)
         if fault is CallFault.REFUSAL:
             return pick(REFUSALS, "refusal", *lots)
         if isinstance(request.inputs, GuardInputs):
             return UNSURE if fault is CallFault.UNPARSABLE else weighed(self.plan, request.inputs)
         said = answered(self.plan, request, place).model_dump(mode="json")
-        answer = json.dumps(fitted(said, request.schema, request.schema.get("$defs", {})), ensure_ascii=False)
+        answer = json.dumps(
+            fitted(said, request.schema, request.schema.get("$defs", {})), ensure_ascii=False
+        )
         if fault is None:
             return answer
         spoiled = _spoiled(answer, pick(_SPOILINGS, "spoiling", *lots))
-        return answer if fault is CallFault.MALFORMED_ONCE and _was_said(spoiled, request.messages) else spoiled
+        return (
+            answer
+            if fault is CallFault.MALFORMED_ONCE and _was_said(spoiled, request.messages)
+            else spoiled
+        )
 
 
 def _spoiled(answer: str, how: str) -> str:

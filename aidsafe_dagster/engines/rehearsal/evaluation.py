@@ -12,11 +12,12 @@ from typing import Any
 import polars as pl
 
 from aidsafe_dagster.engines.rehearsal.calls import CallsTruth, calls_truth, deliberation_truth
-from aidsafe_dagster.engines.rehearsal.confusion import Line, line
+from aidsafe_dagster.engines.rehearsal.confusion import ConfusionRow, line
+from aidsafe_dagster.engines.rehearsal.fault_plan import FaultPlan
 from aidsafe_dagster.engines.rehearsal.faults import THOUGHT_FAULTS
-from aidsafe_dagster.engines.rehearsal.plan import Plan
 from aidsafe_dagster.engines.rehearsal.reading import declines, looks_malicious
 from aidsafe_dagster.engines.rehearsal.truth import grade_truth, refined_truth
+from aidsafe_dagster.lake.tables import from_frame
 from aidsafe_dagster.recipe.cot_grades import subject_of
 from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
 from aidsafe_dagster.recipe.policies import Policies
@@ -37,7 +38,6 @@ from aidsafe_dagster.recipe.records import (
     ThoughtVerdict,
     Version,
 )
-from aidsafe_dagster.tables import from_frame
 
 RECORDS: Mapping[Stage, type[Record]] = {
     Stage.PROMPTS: Prompt,
@@ -49,7 +49,11 @@ RECORDS: Mapping[Stage, type[Record]] = {
     Stage.PREFERENCE_PAIRS: PreferencePair,
 }
 """The stages whose rows the report reads."""
-_ASKED_AS_BEFORE = (FailureReason.ENGINE_ERROR, FailureReason.REJECTED_BY_ENGINE, FailureReason.INTERNAL_ERROR)
+_ASKED_AS_BEFORE = (
+    FailureReason.ENGINE_ERROR,
+    FailureReason.REJECTED_BY_ENGINE,
+    FailureReason.INTERNAL_ERROR,
+)
 """Failures after which nothing is drawn anew."""
 _CHECKS = {
     FailureReason.POLICY_NOT_COVERED: "coverage check",
@@ -78,11 +82,11 @@ def outcome_of(stage: Stage, rows: pl.DataFrame, failures: pl.DataFrame) -> Outc
 
 
 def planted_truth_report(
-    plan: Plan,
+    plan: FaultPlan,
     policies: Policies,
     made: Mapping[Stage, Outcome],
     deliberation: DeliberationSettings = DeliberationSettings(),
-) -> list[Line]:
+) -> list[ConfusionRow]:
     """The lines of what the stages that were made came to.
 
     None if any row was made by somebody else, or under other settings of the rehearsal: then the plan is not the truth.
@@ -90,7 +94,9 @@ def planted_truth_report(
     rows = (row for outcome in made.values() for row in outcome.rows if isinstance(row, Row))
     if any(row.model != plan.settings.model for row in rows):
         return []
-    by_id = {stage: {row.prompt_id: row for row in made.get(stage, Outcome()).rows} for stage in RECORDS}
+    by_id = {
+        stage: {row.prompt_id: row for row in made.get(stage, Outcome()).rows} for stage in RECORDS
+    }
     truth = _Truth(plan, policies, made, deliberation, by_id)
     return [*truth.of_refiner(), *truth.of_failures(), *truth.of_signatures(), *truth.of_judges()]
 
@@ -114,14 +120,14 @@ def _ends(outcome: Outcome) -> Iterator[_End]:
 
 @dataclass(frozen=True)
 class _Truth:
-    plan: Plan
+    plan: FaultPlan
     policies: Policies
     made: Mapping[Stage, Outcome]
     deliberation: DeliberationSettings
     by_id: Mapping[Stage, Mapping[str, Any]]
     """Rows by stage and prompt."""
 
-    def of_refiner(self) -> Iterator[Line]:
+    def of_refiner(self) -> Iterator[ConfusionRow]:
         """Each kind of fault, and whether a thought is dropped at all: there, a false alarm is a sound thought lost."""
         seen = [
             (planted[judgement.thought], judgement.verdict)
@@ -130,13 +136,15 @@ class _Truth:
             for judgement in row.judgements
         ]
         for fault in THOUGHT_FAULTS if seen else ():
-            yield line("refiner: thoughts", fault, [(true is fault, said is fault) for true, said in seen])
+            yield line(
+                "refiner: thoughts", fault, [(true is fault, said is fault) for true, said in seen]
+            )
         if seen:
             keep = ThoughtVerdict.KEEP
             dropped = [(true is not keep, said is not keep) for true, said in seen]
             yield line("refiner: thoughts", "any of these", dropped)
 
-    def of_failures(self) -> Iterator[Line]:
+    def of_failures(self) -> Iterator[ConfusionRow]:
         """By stage and reason: the rows in which it was planted, and those that failed for it."""
         planted: Mapping[Stage, tuple[Stage, Callable[[_End, Any], FailureReason | None]]] = {
             Stage.SINGLE_LLM_COTS: (Stage.PROMPTS, self._of_baseline),
@@ -152,9 +160,11 @@ class _Truth:
             for reason in FailureReason:
                 if any(reason in pair for pair in pairs):
                     what = f"{stage}: {_CHECKS.get(reason, 'other failures')}"
-                    yield line(what, reason, [(true is reason, found is reason) for true, found in pairs])
+                    yield line(
+                        what, reason, [(true is reason, found is reason) for true, found in pairs]
+                    )
 
-    def of_signatures(self) -> Iterator[Line]:
+    def of_signatures(self) -> Iterator[ConfusionRow]:
         """Deliberations in which nobody had anything to add."""
         seeds = self.by_id[Stage.SEED_COTS]
         pairs = [
@@ -165,7 +175,7 @@ class _Truth:
         if any(map(any, pairs)):
             yield line(f"{Stage.DELIBERATED_COTS}: signatures", "stalled", pairs)
 
-    def of_judges(self) -> Iterator[Line]:
+    def of_judges(self) -> Iterator[ConfusionRow]:
         """Chains of thought that are unfaithful to the policies, and those that a judge gave a low score for it."""
         stages: Mapping[Version, Stage] = {
             "refined": Stage.REFINED_COTS,
@@ -178,14 +188,19 @@ class _Truth:
                 if row := self.by_id[stages[grade.version]].get(graded.prompt_id):
                     subject = subject_of(grade.version, row)
                     truth = grade_truth(self.plan, graded, self.policies, grade.judge, subject)
-                    low = (truth.deserved["policy_to_cot"] <= _LOW, grade.policy_to_cot.score <= _LOW)
+                    low = (
+                        truth.deserved["policy_to_cot"] <= _LOW,
+                        grade.policy_to_cot.score <= _LOW,
+                    )
                     pairs.setdefault(grade.judge, []).append(low)
         for judge, seen in pairs.items():
             yield line(f"{judge}: unfaithful CoTs", f"policy_to_cot of {_LOW} or less", seen)
 
     def _of_baseline(self, end: _End, given: Prompt) -> FailureReason | None:
         malicious = looks_malicious(given, self.policies)
-        return calls_truth(self.plan, end.prompt_id, (Role.SINGLE_LLM,), end.redraws, declines=malicious).failure
+        return calls_truth(
+            self.plan, end.prompt_id, (Role.SINGLE_LLM,), end.redraws, declines=malicious
+        ).failure
 
     def _of_seed(self, end: _End, _: Prompt) -> FailureReason | None:
         roles = (Role.INTENT_DECOMPOSER, Role.INITIALIZER)
@@ -196,11 +211,15 @@ class _Truth:
 
     def _deliberation(self, redraws: tuple[int, ...], seed: SeedCot) -> CallsTruth:
         declining = declines(seed.intents)
-        return deliberation_truth(self.plan, seed.prompt_id, self.deliberation, redraws, declines=declining)
+        return deliberation_truth(
+            self.plan, seed.prompt_id, self.deliberation, redraws, declines=declining
+        )
 
     def _of_refinement(self, end: _End, given: DeliberatedCot) -> FailureReason | None:
         calls = calls_truth(self.plan, end.prompt_id, (Role.REFINER,), end.redraws)
-        truth = refined_truth(self.plan, end.prompt_id, given.thoughts, given.applicable_policies, end.redraws)
+        truth = refined_truth(
+            self.plan, end.prompt_id, given.thoughts, given.applicable_policies, end.redraws
+        )
         return calls.failure or truth.check
 
     def _of_pair(self, end: _End, _: RefinedCot) -> FailureReason | None:
@@ -208,4 +227,6 @@ class _Truth:
         draw = len(end.redraws)
         if self.plan.whisper_fails(end.prompt_id, draw):
             return FailureReason.NO_CONTRAST
-        return FailureReason.MARGIN_TOO_SMALL if self.plan.is_stubborn(end.prompt_id, draw) else None
+        return (
+            FailureReason.MARGIN_TOO_SMALL if self.plan.is_stubborn(end.prompt_id, draw) else None
+        )

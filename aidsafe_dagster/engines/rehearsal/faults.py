@@ -97,7 +97,9 @@ class RehearsalSettings(Record):
     def _leaves_room(self) -> "RehearsalSettings":
         for names in (tuple(THOUGHT_FAULTS), tuple(CallFault), tuple(RefinerFault)):
             if sum(getattr(self, name) for name in names) > 1 + 1e-9:
-                raise ValueError(f"the rates of {', '.join(names)} exclude each other and sum to more than 1")
+                raise ValueError(
+                    f"the rates of {', '.join(names)} exclude each other and sum to more than 1"
+                )
         return self
 
 

@@ -7,11 +7,11 @@ misled is read off its words.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from aidsafe_dagster.engines.rehearsal.fault_plan import FaultPlan
 from aidsafe_dagster.engines.rehearsal.faults import BaselineFault
 from aidsafe_dagster.engines.rehearsal.lines import begins
 from aidsafe_dagster.engines.rehearsal.lots import lot, pick
 from aidsafe_dagster.engines.rehearsal.phrases.whisper import BAD_THOUGHTS, MISLED
-from aidsafe_dagster.engines.rehearsal.plan import Plan
 from aidsafe_dagster.engines.rehearsal.reading import due_policies
 from aidsafe_dagster.engines.rehearsal.single_llm import baseline_faults
 from aidsafe_dagster.recipe.judging import Subject
@@ -36,8 +36,20 @@ DEDUCTIONS: Mapping[str, Mapping[Metric, int]] = {
     "shallow": {"policy_to_cot": 1},
     "over_refusal": {"policy_to_cot": 1, "policy_to_response": 3},
     "misled_1": {"coherence": 1, "completeness": 1, "policy_to_cot": 2, "policy_to_response": 1},
-    "misled_2": {"relevance": 1, "coherence": 1, "completeness": 2, "policy_to_cot": 3, "policy_to_response": 3},
-    "misled_3": {"relevance": 1, "coherence": 1, "completeness": 3, "policy_to_cot": 4, "policy_to_response": 4},
+    "misled_2": {
+        "relevance": 1,
+        "coherence": 1,
+        "completeness": 2,
+        "policy_to_cot": 3,
+        "policy_to_response": 3,
+    },
+    "misled_3": {
+        "relevance": 1,
+        "coherence": 1,
+        "completeness": 3,
+        "policy_to_cot": 4,
+        "policy_to_response": 4,
+    },
     "plain": {"completeness": 1},
     "unnamed": {"policy_to_cot": 1},
     "general": {"policy_to_cot": 1},
@@ -48,7 +60,14 @@ DEDUCTIONS: Mapping[str, Mapping[Metric, int]] = {
     "loose": {"response_to_cot": 1},
 }
 """What a flaw costs, in points of 4."""
-_OF_THE_PROMPT = {"general": 0.3, "roundabout": 0.3, "abrupt": 0.03, "brief": 0.06, "stiff": 0.08, "loose": 0.03}
+_OF_THE_PROMPT = {
+    "general": 0.3,
+    "roundabout": 0.3,
+    "abrupt": 0.03,
+    "brief": 0.06,
+    "stiff": 0.08,
+    "loose": 0.03,
+}
 """Share of the prompts on which whoever answers has such a flaw."""
 
 
@@ -86,10 +105,12 @@ class Quality:
             "policy_to_response": 2,
             "response_to_cot": 1,
         }
-        return sum(weight * self.score(metric) for metric, weight in weights.items()) / sum(weights.values())
+        return sum(weight * self.score(metric) for metric, weight in weights.items()) / sum(
+            weights.values()
+        )
 
 
-def quality_of(plan: Plan, prompt: Prompt, policies: Policies, subject: Subject) -> Quality:
+def quality_of(plan: FaultPlan, prompt: Prompt, policies: Policies, subject: Subject) -> Quality:
     """What a subject deserves."""
     match subject.row:
         case RefinedCot() as row:
@@ -103,7 +124,7 @@ def quality_of(plan: Plan, prompt: Prompt, policies: Policies, subject: Subject)
     return Quality((*own, *_of_the_prompt(plan, prompt, subject)))
 
 
-def _of_refined(plan: Plan, row: RefinedCot) -> Iterator[Flaw]:
+def _of_refined(plan: FaultPlan, row: RefinedCot) -> Iterator[Flaw]:
     """What the refiner kept and should not have, where it ended up; and what it left out."""
     faults = plan.thought_faults(row.prompt_id, row.deliberated_thoughts)
     for thought in row.thoughts:
@@ -115,7 +136,7 @@ def _of_refined(plan: Plan, row: RefinedCot) -> Iterator[Flaw]:
         yield Flaw("shallow", 1, _first(row.thoughts[0].rules))
 
 
-def _of_thoughts(plan: Plan, row: DeliberatedCot) -> Iterator[Flaw]:
+def _of_thoughts(plan: FaultPlan, row: DeliberatedCot) -> Iterator[Flaw]:
     faults = plan.thought_faults(row.prompt_id, row.thoughts)
     for thought in row.thoughts:
         if (fault := faults[thought.number]) is not ThoughtVerdict.KEEP:
@@ -123,7 +144,7 @@ def _of_thoughts(plan: Plan, row: DeliberatedCot) -> Iterator[Flaw]:
     yield from _left_out(row.thoughts, row.applicable_policies)
 
 
-def _of_baseline(plan: Plan, row: SingleLlmCot, policies: Policies) -> Iterator[Flaw]:
+def _of_baseline(plan: FaultPlan, row: SingleLlmCot, policies: Policies) -> Iterator[Flaw]:
     faults = baseline_faults(plan, row, policies)
     last = len(row.thoughts)
     if BaselineFault.SHALLOW in faults:
@@ -135,7 +156,7 @@ def _of_baseline(plan: Plan, row: SingleLlmCot, policies: Policies) -> Iterator[
     yield from _left_out(row.thoughts, due_policies(row, policies, plan.settings.seed))
 
 
-def _of_words(plan: Plan, prompt: Prompt, subject: Subject) -> Iterator[Flaw]:
+def _of_words(plan: FaultPlan, prompt: Prompt, subject: Subject) -> Iterator[Flaw]:
     """How far a belief misled the target. A sober answer names no policy, which is a flaw on every other prompt."""
     strength, thought = misled_strength(subject), min(2, len(subject.thoughts))
     yield Flaw(f"misled_{strength}" if strength else "plain", thought)
@@ -145,20 +166,27 @@ def _of_words(plan: Plan, prompt: Prompt, subject: Subject) -> Iterator[Flaw]:
 
 def misled_strength(subject: Subject) -> int:
     """0 (a sober answer) to 3, by the response; else by the thoughts."""
-    by_response = [n for lines in MISLED.values() for n, line in enumerate(lines, 1) if begins(subject.response, line)]
+    by_response = [
+        n
+        for lines in MISLED.values()
+        for n, line in enumerate(lines, 1)
+        if begins(subject.response, line)
+    ]
     bad = [line for lines in BAD_THOUGHTS.values() for line in lines]
     thought = sum(any(begins(text, line) for line in bad) for text in subject.thoughts)
     return by_response[0] if by_response else min(thought, 3)
 
 
-def _left_out(thoughts: tuple[Thought, ...] | tuple[RefinedThought, ...], due: tuple[str, ...]) -> Iterator[Flaw]:
+def _left_out(
+    thoughts: tuple[Thought, ...] | tuple[RefinedThought, ...], due: tuple[str, ...]
+) -> Iterator[Flaw]:
     cited = {rule.partition(".")[0] for thought in thoughts for rule in thought.rules}
     for policy_id in due:
         if policy_id not in cited:
             yield Flaw("left_out", 0, policy_id)
 
 
-def _of_the_prompt(plan: Plan, prompt: Prompt, subject: Subject) -> Iterator[Flaw]:
+def _of_the_prompt(plan: FaultPlan, prompt: Prompt, subject: Subject) -> Iterator[Flaw]:
     for kind, share in _OF_THE_PROMPT.items():
         if lot(plan.settings.seed, kind, prompt.prompt_id) < share:
             yield somewhere(kind, subject, plan.settings.seed, prompt.prompt_id)
@@ -166,8 +194,14 @@ def _of_the_prompt(plan: Plan, prompt: Prompt, subject: Subject) -> Iterator[Fla
 
 def somewhere(kind: str, subject: Subject, *lots: object) -> Flaw:
     """A flaw at a thought drawn by lot: one that cites a rule, where any does."""
-    cited = [(thought.number, thought.rules[0]) for thought in getattr(subject.row, "thoughts", ()) if thought.rules]
-    return Flaw(kind, *pick(cited or [(n, "") for n in range(1, len(subject.thoughts) + 1)], kind, *lots))
+    cited = [
+        (thought.number, thought.rules[0])
+        for thought in getattr(subject.row, "thoughts", ())
+        if thought.rules
+    ]
+    return Flaw(
+        kind, *pick(cited or [(n, "") for n in range(1, len(subject.thoughts) + 1)], kind, *lots)
+    )
 
 
 def _first(rules: tuple[str, ...]) -> str:

@@ -2,9 +2,9 @@
 
 import json
 
+from aidsafe_dagster.engines.rehearsal.fault_plan import FaultPlan
 from aidsafe_dagster.engines.rehearsal.flaws import misled_strength, quality_of
 from aidsafe_dagster.engines.rehearsal.lots import lot
-from aidsafe_dagster.engines.rehearsal.plan import Plan
 from aidsafe_dagster.recipe.beliefs import GuardInputs
 
 UNSURE = "That depends."
@@ -15,11 +15,14 @@ _BENT = 0.3
 """What it says of a row in which a rule is bent or missing."""
 
 
-def weighed(plan: Plan, inputs: GuardInputs) -> str:
+def weighed(plan: FaultPlan, inputs: GuardInputs) -> str:
     """JSON of the probabilities of Yes (the policy is violated) and No."""
     subject, prompt = inputs.subject, inputs.prompt
     violated = _VIOLATED[0 if subject.row else misled_strength(subject)]
-    if subject.row and quality_of(plan, prompt, inputs.policies, subject).score("policy_to_cot") <= 3:
+    if (
+        subject.row
+        and quality_of(plan, prompt, inputs.policies, subject).score("policy_to_cot") <= 3
+    ):
         violated = _BENT
     off = lot(plan.settings.seed, "guard", prompt.prompt_id, inputs.policy, *subject.thoughts)
     yes = round(min(max(violated + 0.08 * (off - 0.5), 0.01), 0.99), 4)

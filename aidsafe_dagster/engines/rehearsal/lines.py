@@ -6,8 +6,8 @@ A user's text is only ever a value of a field, so braces in it mean nothing.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from aidsafe_dagster.engines.rehearsal.fault_plan import FaultPlan
 from aidsafe_dagster.engines.rehearsal.lots import lot
-from aidsafe_dagster.engines.rehearsal.plan import Plan
 from aidsafe_dagster.engines.rehearsal.reading import Reading, fitting_rule, quotable, read
 from aidsafe_dagster.recipe.policies import Policies, Policy
 from aidsafe_dagster.recipe.records import Intent, Prompt
@@ -22,7 +22,7 @@ Phrases = Mapping[str, tuple[str, ...]]
 class Speaker:
     """One role in front of one prompt, at one place and draw."""
 
-    plan: Plan
+    plan: FaultPlan
     prompt: Prompt
     policies: Policies
     reading: Reading
@@ -43,7 +43,9 @@ class Speaker:
     def say(self, phrases: Phrases, name: str, about: int = 0, **values: object) -> str:
         """A line of the phrases; `about` numbers lines of the same name, and neighbours differ where they can."""
         lines = phrases[name]
-        return self.fill(lines[(int(lot(self.key, name) * len(lines)) + about) % len(lines)], **values)
+        return self.fill(
+            lines[(int(lot(self.key, name) * len(lines)) + about) % len(lines)], **values
+        )
 
     def fill(self, line: str, **values: object) -> str:
         return line.format(gist=self.reading.gist, topic=self.reading.topic, **values)
@@ -72,7 +74,13 @@ class Speaker:
 
 
 def a_speaker(
-    plan: Plan, prompt: Prompt, policies: Policies, *, intents: tuple[Intent, ...], place: str, draw: int
+    plan: FaultPlan,
+    prompt: Prompt,
+    policies: Policies,
+    *,
+    intents: tuple[Intent, ...],
+    place: str,
+    draw: int,
 ) -> Speaker:
     by_id = {policy.id: policy for policy in policies.policies}
     return Speaker(plan, prompt, policies, read(prompt, intents), intents, place, draw, by_id)

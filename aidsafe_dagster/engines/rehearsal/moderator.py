@@ -21,13 +21,17 @@ def _merged(opinion: Opinion, said: set[str]) -> list[MergedThoughtAnswer]:
         if answer.thought in said:
             break
         said.add(answer.thought)
-        thoughts.append(MergedThoughtAnswer(thought=answer.thought, rules=answer.rules, author=opinion.number))
+        thoughts.append(
+            MergedThoughtAnswer(thought=answer.thought, rules=answer.rules, author=opinion.number)
+        )
     return thoughts
 
 
 def _response(inputs: ModeratorInputs) -> str:
     mended = [opinion.answer.response for opinion in inputs.opinions if not opinion.agrees]
-    parts = [inputs.response if any(text.startswith(inputs.response) for text in mended) else mended[0]]
+    parts = [
+        inputs.response if any(text.startswith(inputs.response) for text in mended) else mended[0]
+    ]
     for text in mended:
         mend = text.removeprefix(inputs.response).strip()
         if mend and all(mend not in part for part in parts):

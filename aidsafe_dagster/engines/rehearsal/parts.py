@@ -1,10 +1,10 @@
 """Who plays which part: from a request's typed inputs to the answer of the role they are for."""
 
 from aidsafe_dagster.engines.rehearsal.deliberators import deliberated
+from aidsafe_dagster.engines.rehearsal.fault_plan import FaultPlan, place_of
 from aidsafe_dagster.engines.rehearsal.judges import graded, place_of_subject, preferred
 from aidsafe_dagster.engines.rehearsal.lines import Speaker, a_speaker
 from aidsafe_dagster.engines.rehearsal.moderator import moderated
-from aidsafe_dagster.engines.rehearsal.plan import Plan, place_of
 from aidsafe_dagster.engines.rehearsal.reading import declines, intents_of, looks_malicious
 from aidsafe_dagster.engines.rehearsal.refiner import refined
 from aidsafe_dagster.engines.rehearsal.seeds import decomposed, initialized, intents_seen
@@ -36,7 +36,7 @@ Inputs = (
 )
 
 
-def answered(plan: Plan, request: Request, place: str) -> Answer:  # noqa: PLR0911 - one line a part
+def answered(plan: FaultPlan, request: Request, place: str) -> Answer:  # noqa: PLR0911 - one line a part
     """What the role says.
 
     Raises:
@@ -105,12 +105,14 @@ def has_to_decline(inputs: object) -> bool:
     return False
 
 
-def _speaker(plan: Plan, request: Request, inputs: Inputs, place: str) -> Speaker:
+def _speaker(plan: FaultPlan, request: Request, inputs: Inputs, place: str) -> Speaker:
     intents = _intents(plan, inputs)
-    return a_speaker(plan, inputs.prompt, inputs.policies, intents=intents, place=place, draw=request.draw)
+    return a_speaker(
+        plan, inputs.prompt, inputs.policies, intents=intents, place=place, draw=request.draw
+    )
 
 
-def _intents(plan: Plan, inputs: Inputs) -> tuple[Intent, ...]:
+def _intents(plan: FaultPlan, inputs: Inputs) -> tuple[Intent, ...]:
     match inputs:
         case InitializerInputs(intents=intents):
             return intents

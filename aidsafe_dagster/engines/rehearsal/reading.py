@@ -17,9 +17,12 @@ from aidsafe_dagster.recipe.records import Intent, Prompt, Reasoned
 _HARM = re.compile(rf"\b(?:{HARM_WORDS})\b", re.IGNORECASE)
 _WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
 _MAKING_OF = re.compile(
-    r"\b(?:agents?|rounds?|reviewers?|deliberators?|refiners?|initializers?|thoughts? *#?\d+)\b", re.IGNORECASE
+    r"\b(?:agents?|rounds?|reviewers?|deliberators?|refiners?|initializers?|thoughts? *#?\d+)\b",
+    re.IGNORECASE,
 )
-_LIMIT = re.compile(r"\b(?:do not|don't|never|must not|may not|shall not|should not|cannot|no)\b", re.IGNORECASE)
+_LIMIT = re.compile(
+    r"\b(?:do not|don't|never|must not|may not|shall not|should not|cannot|no)\b", re.IGNORECASE
+)
 _TAG = re.compile(r"</?[a-zA-Z_]{1,40}>")
 _LONGEST = 4000
 
@@ -59,7 +62,9 @@ def intents_of(prompt: Prompt) -> tuple[Intent, ...]:
 
 def looks_malicious(prompt: Prompt, policies: Policies) -> bool:
     """By the source's category or by the words of the prompt."""
-    by_category = any(p.applies != "always" and p.concerns(prompt.category) for p in policies.policies)
+    by_category = any(
+        p.applies != "always" and p.concerns(prompt.category) for p in policies.policies
+    )
     return by_category or bool(_HARM.search(_excerpt(prompt.prompt)))
 
 
@@ -72,7 +77,12 @@ def bearing(prompt: Prompt, policies: Policies, seed: int) -> tuple[str, ...]:
     relevant = [policy for policy in policies.policies if policy.applies != "always"]
     found = [p.id for p in relevant if p.concerns(prompt.category) or _shares_words(p, said)]
     if not found and relevant and looks_malicious(prompt, policies):
-        found = [max(relevant, key=lambda p: _words_shared(p, said) + lot(seed, "bearing", prompt.prompt_id, p.id)).id]
+        found = [
+            max(
+                relevant,
+                key=lambda p: _words_shared(p, said) + lot(seed, "bearing", prompt.prompt_id, p.id),
+            ).id
+        ]
     return tuple(found[:8])
 
 
@@ -81,16 +91,24 @@ def due_policies(prompt: Prompt, policies: Policies, seed: int) -> tuple[str, ..
     return policies.applicable(prompt.category, bearing(prompt, policies, seed))
 
 
-def fitting_rule(policy: Policy, reading: Reading, key: object, without: frozenset[str] = frozenset()) -> str:
+def fitting_rule(
+    policy: Policy, reading: Reading, key: object, without: frozenset[str] = frozenset()
+) -> str:
     """The id of the policy's rule that suits a prompt best: words in common, a limit if it declines; ties by lot.
 
     Rules in `without` are taken only when nothing else is left.
     """
-    left = [(f"{policy.id}.{n}", text) for n, text in policy.rules.items() if f"{policy.id}.{n}" not in without]
+    left = [
+        (f"{policy.id}.{n}", text)
+        for n, text in policy.rules.items()
+        if f"{policy.id}.{n}" not in without
+    ]
     offered = left or [(f"{policy.id}.{n}", text) for n, text in policy.rules.items()]
 
     def suits(rule: tuple[str, str]) -> float:
-        limits = policy.applies != "always" and bool(_LIMIT.search(rule[1][:60])) is reading.declines
+        limits = (
+            policy.applies != "always" and bool(_LIMIT.search(rule[1][:60])) is reading.declines
+        )
         return len(stems(rule[1]) & reading.stems) + 1.5 * limits + lot(key, rule[0])
 
     return max(offered, key=suits)[0]
@@ -101,7 +119,9 @@ def quotable(text: str, limit: int) -> str:
     text = " ".join(re.sub(r"[<>{}`\"\u201c\u201d*_#|\\\[\]]", " ", text[: 4 * limit + 40]).split())
     sentence = re.split(r"(?<=[\w)][.!?])\s+(?=[^\W\d_a-z])|;\s", text, maxsplit=1)[0]
     sentence = re.sub(r"[.!?]+(?=\s)", ",", _MAKING_OF.sub("\u2026", sentence))
-    return abridged(sentence, limit).strip(" .!?,;:'\u2026-") + ("\u2026" if len(sentence) > limit else "")
+    return abridged(sentence, limit).strip(" .!?,;:'\u2026-") + (
+        "\u2026" if len(sentence) > limit else ""
+    )
 
 
 def abridged(text: str, limit: int) -> str:
@@ -115,7 +135,9 @@ def abridged(text: str, limit: int) -> str:
 @lru_cache(maxsize=1024)
 def stems(text: str) -> frozenset[str]:
     """The content words of a text, each cut to a rough stem."""
-    words = (word for word in re.findall(r"[^\W\d_]{4,}", text.casefold()) if word not in STOP_WORDS)
+    words = (
+        word for word in re.findall(r"[^\W\d_]{4,}", text.casefold()) if word not in STOP_WORDS
+    )
     return frozenset(re.sub(r"(?:ings?|ed|es|s|ly|ment|ation)$", "", word)[:7] for word in words)
 
 

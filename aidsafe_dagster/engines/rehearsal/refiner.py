@@ -6,11 +6,11 @@ joins thoughts on the same policy, leaves out elaborations, and sees that every 
 
 from dataclasses import dataclass, replace
 
+from aidsafe_dagster.engines.rehearsal.fault_plan import INITIALIZER
 from aidsafe_dagster.engines.rehearsal.faults import RefinerFault
 from aidsafe_dagster.engines.rehearsal.lines import LONGEST_RESPONSE, MOST_RULES, Speaker
 from aidsafe_dagster.engines.rehearsal.lots import lot
 from aidsafe_dagster.engines.rehearsal.phrases.refiner import JUDGEMENTS, REFINED
-from aidsafe_dagster.engines.rehearsal.plan import INITIALIZER
 from aidsafe_dagster.engines.rehearsal.shortening import sentences, shortened
 from aidsafe_dagster.recipe.answers import JudgementAnswer, RefinedThoughtAnswer, RefinerAnswer
 from aidsafe_dagster.recipe.records import Thought, ThoughtVerdict
@@ -38,12 +38,18 @@ def refined(speaker: Speaker, inputs: RefinerInputs) -> RefinerAnswer:
     """Judgements in the order of the thoughts, then the final thoughts and the response."""
     plan, prompt_id = speaker.plan, speaker.prompt.prompt_id
     true = plan.thought_faults(prompt_id, inputs.thoughts)
-    verdicts = [plan.judged(prompt_id, t.number, true[t.number], speaker.draw) for t in inputs.thoughts]
+    verdicts = [
+        plan.judged(prompt_id, t.number, true[t.number], speaker.draw) for t in inputs.thoughts
+    ]
     judgements = [
         _judgement(speaker, inputs, thought, verdict, true[thought.number])
         for thought, verdict in zip(inputs.thoughts, verdicts, strict=True)
     ]
-    kept = [t for t, verdict in zip(inputs.thoughts, verdicts, strict=True) if verdict is ThoughtVerdict.KEEP]
+    kept = [
+        t
+        for t, verdict in zip(inputs.thoughts, verdicts, strict=True)
+        if verdict is ThoughtVerdict.KEEP
+    ]
     final = _final(speaker, inputs, tuple(kept or inputs.thoughts[:1]))
     return RefinerAnswer(
         judgements=judgements,
@@ -53,7 +59,11 @@ def refined(speaker: Speaker, inputs: RefinerInputs) -> RefinerAnswer:
 
 
 def _judgement(
-    speaker: Speaker, inputs: RefinerInputs, thought: Thought, verdict: ThoughtVerdict, true: ThoughtVerdict
+    speaker: Speaker,
+    inputs: RefinerInputs,
+    thought: Thought,
+    verdict: ThoughtVerdict,
+    true: ThoughtVerdict,
 ) -> JudgementAnswer:
     name = verdict.value
     if verdict is ThoughtVerdict.KEEP and thought.rules:
@@ -122,7 +132,9 @@ def _same_policy(one: Draft, other: Draft) -> bool:
 
 def _at_most(most: int, drafts: list[Draft]) -> list[Draft]:
     while len(drafts) > most:
-        place = min(range(len(drafts) - 1), key=lambda i: len(drafts[i].text) + len(drafts[i + 1].text))
+        place = min(
+            range(len(drafts) - 1), key=lambda i: len(drafts[i].text) + len(drafts[i + 1].text)
+        )
         drafts[place : place + 2] = [_together(drafts[place], drafts[place + 1])]
     return drafts
 
@@ -134,8 +146,15 @@ def _together(one: Draft, other: Draft) -> Draft:
 
 def _without(drafts: list[Draft], policy_id: str) -> list[Draft]:
     """Drafts that cite no rule of a policy; those that rest on it alone are left out while others remain."""
-    stripped = [replace(d, rules=tuple(r for r in d.rules if r.partition(".")[0] != policy_id)) for d in drafts]
-    left = [after for before, after in zip(drafts, stripped, strict=True) if after.rules or not before.rules]
+    stripped = [
+        replace(d, rules=tuple(r for r in d.rules if r.partition(".")[0] != policy_id))
+        for d in drafts
+    ]
+    left = [
+        after
+        for before, after in zip(drafts, stripped, strict=True)
+        if after.rules or not before.rules
+    ]
     return left if len(left) > 2 else stripped
 
 
@@ -149,7 +168,9 @@ def _bridged(speaker: Speaker, drafts: list[Draft], due: list[str]) -> list[Draf
     for start in range(0, len(lost), MOST_RULES):
         group = lost[start : start + MOST_RULES]
         line = speaker.say(REFINED, "bridge", start, others=speaker.titles(group))
-        bridges.append(Draft(((line,),), tuple(speaker.rule_of(policy_id) for policy_id in group), origin))
+        bridges.append(
+            Draft(((line,),), tuple(speaker.rule_of(policy_id) for policy_id in group), origin)
+        )
     return [*drafts[:-1], *bridges, drafts[-1]]
 
 
@@ -164,7 +185,9 @@ def _a_line(speaker: Speaker, inputs: RefinerInputs, kept: tuple[Thought, ...]) 
     """Far too little, though every policy is named."""
     rules = [speaker.rule_of(policy_id) for policy_id in inputs.applicable]
     line = ((speaker.say(REFINED, "over_filtered"),),)
-    groups = [tuple(rules[start : start + MOST_RULES]) for start in range(0, len(rules), MOST_RULES)] or [()]
+    groups = [
+        tuple(rules[start : start + MOST_RULES]) for start in range(0, len(rules), MOST_RULES)
+    ] or [()]
     return [Draft(line, group, (kept[0].number,)) for group in groups]
 
 

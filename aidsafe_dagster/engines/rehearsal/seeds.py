@@ -1,11 +1,16 @@
 """The intent decomposer and the initializer: what is asked, what may stand behind it, and a first chain of thought."""
 
+from aidsafe_dagster.engines.rehearsal.fault_plan import FaultPlan
 from aidsafe_dagster.engines.rehearsal.lines import MOST_RULES, Speaker, a_speaker
 from aidsafe_dagster.engines.rehearsal.lots import lot
 from aidsafe_dagster.engines.rehearsal.phrases.seeds import INTENTS, SEEDS
-from aidsafe_dagster.engines.rehearsal.plan import Plan
 from aidsafe_dagster.engines.rehearsal.reading import bearing, looks_malicious, quotable
-from aidsafe_dagster.recipe.answers import InitializerAnswer, IntentAnswer, IntentDecomposerAnswer, ThoughtAnswer
+from aidsafe_dagster.recipe.answers import (
+    InitializerAnswer,
+    IntentAnswer,
+    IntentDecomposerAnswer,
+    ThoughtAnswer,
+)
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import Intent, Prompt, Role
 
@@ -15,8 +20,12 @@ _POLICY_THOUGHTS = 3
 def decomposed(speaker: Speaker, *, malicious: bool) -> IntentDecomposerAnswer:
     """Intents by the look of the prompt; most of a benign prompt's intents are benign."""
     found = list(bearing(speaker.prompt, speaker.policies, speaker.plan.settings.seed))
-    always = [policy.id for policy in speaker.policies.policies if policy.applies == "always"][:MOST_RULES]
-    intents = _of_malicious(speaker, found, always) if malicious else _of_benign(speaker, found, always)
+    always = [policy.id for policy in speaker.policies.policies if policy.applies == "always"][
+        :MOST_RULES
+    ]
+    intents = (
+        _of_malicious(speaker, found, always) if malicious else _of_benign(speaker, found, always)
+    )
     return IntentDecomposerAnswer(intents=intents)
 
 
@@ -30,17 +39,22 @@ def initialized(speaker: Speaker, applicable: tuple[str, ...]) -> InitializerAns
     return InitializerAnswer(thoughts=thoughts[:12], response=speaker.take(SEEDS, "response"))
 
 
-def intents_seen(plan: Plan, prompt: Prompt, policies: Policies) -> tuple[Intent, ...]:
+def intents_seen(plan: FaultPlan, prompt: Prompt, policies: Policies) -> tuple[Intent, ...]:
     """The intents that an intent decomposer names: who thinks alone sees them as well, and does not write them down."""
     reader = a_speaker(plan, prompt, policies, intents=(), place=Role.INTENT_DECOMPOSER, draw=0)
     answer = decomposed(reader, malicious=looks_malicious(prompt, policies))
-    return tuple(Intent(text=i.intent, kind=i.kind, harm=i.harm, policies=tuple(i.policies)) for i in answer.intents)
+    return tuple(
+        Intent(text=i.intent, kind=i.kind, harm=i.harm, policies=tuple(i.policies))
+        for i in answer.intents
+    )
 
 
 def _of_malicious(speaker: Speaker, found: list[str], always: list[str]) -> list[IntentAnswer]:
     intents = [_intent(speaker.say(INTENTS, "asked.decline"), "explicit", "malicious", found)]
     if lot(speaker.key, "behind") < 0.6:
-        intents.append(_intent(speaker.say(INTENTS, "behind.decline"), "implicit", "malicious", found))
+        intents.append(
+            _intent(speaker.say(INTENTS, "behind.decline"), "implicit", "malicious", found)
+        )
     return [*intents, _intent(speaker.say(INTENTS, "other.decline"), "implicit", "benign", always)]
 
 
@@ -57,7 +71,9 @@ def _of_benign(speaker: Speaker, found: list[str], always: list[str]) -> list[In
 
 
 def _intent(text: str, kind: str, harm: str, policies: list[str]) -> IntentAnswer:
-    return IntentAnswer.model_validate({"intent": text, "kind": kind, "harm": harm, "policies": policies})
+    return IntentAnswer.model_validate(
+        {"intent": text, "kind": kind, "harm": harm, "policies": policies}
+    )
 
 
 def _on_policies(speaker: Speaker, applicable: tuple[str, ...]) -> list[ThoughtAnswer]:
@@ -89,7 +105,9 @@ def _wish(speaker: Speaker) -> str:
 def _decisive(speaker: Speaker, applicable: tuple[str, ...]) -> list[str]:
     """The rules that the decision names: of the first policy and of the last that always applies."""
     always = [policy_id for policy_id in applicable if speaker.by_id[policy_id].applies == "always"]
-    return [speaker.rule_of(policy_id) for policy_id in dict.fromkeys((*applicable[:1], *always[-1:]))]
+    return [
+        speaker.rule_of(policy_id) for policy_id in dict.fromkeys((*applicable[:1], *always[-1:]))
+    ]
 
 
 def _thought(text: str, *rules: str) -> ThoughtAnswer:

@@ -8,13 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aidsafe_dagster.engines.rehearsal.calls import drawn
+from aidsafe_dagster.engines.rehearsal.fault_plan import FaultPlan
 from aidsafe_dagster.engines.rehearsal.faults import RefinerFault
 from aidsafe_dagster.engines.rehearsal.flaws import quality_of
 from aidsafe_dagster.engines.rehearsal.judges import preference, refusal_of, said_score
-from aidsafe_dagster.engines.rehearsal.plan import Plan
 from aidsafe_dagster.recipe.judging import Subject
 from aidsafe_dagster.recipe.policies import Policies
-from aidsafe_dagster.recipe.records import METRICS, FailureReason, Metric, Prompt, Thought, ThoughtVerdict
+from aidsafe_dagster.recipe.records import (
+    METRICS,
+    FailureReason,
+    Metric,
+    Prompt,
+    Thought,
+    ThoughtVerdict,
+)
 
 _CHECKED = {
     RefinerFault.MISSING_POLICY: FailureReason.POLICY_NOT_COVERED,
@@ -40,12 +47,18 @@ class RefinedTruth:
     @property
     def missed(self) -> frozenset[int]:
         """Planted, and kept all the same."""
-        return frozenset(n for n, v in self.planted.items() if v is not self.judged[n] and self.judged[n] == "keep")
+        return frozenset(
+            n
+            for n, v in self.planted.items()
+            if v is not self.judged[n] and self.judged[n] == "keep"
+        )
 
     @property
     def falsely_removed(self) -> frozenset[int]:
         """Sound, and dropped all the same."""
-        return frozenset(n for n, v in self.planted.items() if v == "keep" and self.judged[n] != "keep")
+        return frozenset(
+            n for n, v in self.planted.items() if v == "keep" and self.judged[n] != "keep"
+        )
 
     @property
     def check(self) -> FailureReason | None:
@@ -70,33 +83,46 @@ class ComparisonTruth:
 
 
 def refined_truth(
-    plan: Plan, prompt_id: str, thoughts: Sequence[Thought], applicable: tuple[str, ...], redraws: Sequence[int] = ()
+    plan: FaultPlan,
+    prompt_id: str,
+    thoughts: Sequence[Thought],
+    applicable: tuple[str, ...],
+    redraws: Sequence[int] = (),
 ) -> RefinedTruth:
     """Of a refinement of these deliberated thoughts."""
     draw = drawn(redraws, 0)
     fault = plan.refiner_fault(prompt_id, draw, covers=bool(applicable))
-    lacks = plan.left_out(prompt_id, applicable, draw) if fault is RefinerFault.MISSING_POLICY else None
+    lacks = (
+        plan.left_out(prompt_id, applicable, draw) if fault is RefinerFault.MISSING_POLICY else None
+    )
     planted = plan.thought_faults(prompt_id, thoughts)
     return RefinedTruth(
         planted=planted,
-        judged={number: plan.judged(prompt_id, number, true, draw) for number, true in planted.items()},
+        judged={
+            number: plan.judged(prompt_id, number, true, draw) for number, true in planted.items()
+        },
         fault=fault,
         left_out=lacks,
     )
 
 
-def grade_truth(plan: Plan, prompt: Prompt, policies: Policies, judge: str, subject: Subject) -> GradeTruth:
+def grade_truth(
+    plan: FaultPlan, prompt: Prompt, policies: Policies, judge: str, subject: Subject
+) -> GradeTruth:
     """Of one judge's grade of a subject."""
     quality = quality_of(plan, prompt, policies, subject)
     return GradeTruth(
         deserved={metric: quality.score(metric) for metric in METRICS},
-        said={metric: said_score(plan, prompt.prompt_id, judge, subject, quality, metric) for metric in METRICS},
+        said={
+            metric: said_score(plan, prompt.prompt_id, judge, subject, quality, metric)
+            for metric in METRICS
+        },
         refusal=refusal_of(subject.response),
     )
 
 
 def comparison_truth(
-    plan: Plan, prompt: Prompt, policies: Policies, judge: str, one: Subject, other: Subject
+    plan: FaultPlan, prompt: Prompt, policies: Policies, judge: str, one: Subject, other: Subject
 ) -> ComparisonTruth:
     """Of one judge's comparison of two subjects, asked in both orders."""
     forward, _ = preference(plan, prompt, policies, judge, one, other)

@@ -6,7 +6,13 @@ The misled answer is bad reasoning and contains nothing that a person could use 
 from aidsafe_dagster.engines.rehearsal.lines import Speaker, begins
 from aidsafe_dagster.engines.rehearsal.lots import lot, pick
 from aidsafe_dagster.engines.rehearsal.phrases.seeds import SEEDS
-from aidsafe_dagster.engines.rehearsal.phrases.whisper import BAD_THOUGHTS, CLAUSES, MISLED, OPENINGS, PLAIN
+from aidsafe_dagster.engines.rehearsal.phrases.whisper import (
+    BAD_THOUGHTS,
+    CLAUSES,
+    MISLED,
+    OPENINGS,
+    PLAIN,
+)
 from aidsafe_dagster.recipe.answers import EarWhispererAnswer, TargetAnswer
 from aidsafe_dagster.recipe.beliefs import EarWhispererInputs, PairKind, TargetInputs
 from aidsafe_dagster.recipe.records import RefinedCot
@@ -50,13 +56,20 @@ def _misled(speaker: Speaker, inputs: TargetInputs, strength: int) -> TargetAnsw
     flavour, fields = _flavour(speaker, inputs.kind), _policy(speaker, inputs.refined)
     bad = [speaker.fill(line, **fields) for line in BAD_THOUGHTS[flavour][:strength]]
     return TargetAnswer(
-        thoughts=[speaker.take(SEEDS, "reading"), *bad], response=speaker.fill(MISLED[flavour][strength - 1], **fields)
+        thoughts=[speaker.take(SEEDS, "reading"), *bad],
+        response=speaker.fill(MISLED[flavour][strength - 1], **fields),
     )
 
 
 def _plain(speaker: Speaker) -> TargetAnswer:
-    thoughts = [speaker.take(SEEDS, "reading"), speaker.take(PLAIN, "weigh"), speaker.take(PLAIN, "close")]
-    return TargetAnswer(thoughts=thoughts, response=speaker.take(SEEDS, "response") + speaker.take(PLAIN, "after"))
+    thoughts = [
+        speaker.take(SEEDS, "reading"),
+        speaker.take(PLAIN, "weigh"),
+        speaker.take(PLAIN, "close"),
+    ]
+    return TargetAnswer(
+        thoughts=thoughts, response=speaker.take(SEEDS, "response") + speaker.take(PLAIN, "after")
+    )
 
 
 def _flavour(speaker: Speaker, kind: PairKind) -> str:

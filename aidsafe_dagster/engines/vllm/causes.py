@@ -7,7 +7,10 @@ SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "VLLM_API_KEY", "AIDSAFE_API_KE
 """Variables whose values are taken out of every line that is shown."""
 
 _CAUSES = (
-    (r"No module named '?vllm", "vLLM is not installed in this environment; see 'GPUs' in the README"),
+    (
+        r"No module named '?vllm",
+        "vLLM is not installed in this environment; see 'GPUs' in the README",
+    ),
     (
         r"out of memory|OutOfMemoryError|No available memory for the cache|less than desired GPU memory"
         r"|larger than the maximum number of tokens that can be stored",
@@ -31,7 +34,10 @@ _CAUSES = (
         r"No CUDA GPUs are available|Failed to infer device type|NVIDIA driver|no CUDA-capable device|libcuda",
         "no usable GPU here: set engine to an endpoint, or run where there is one",
     ),
-    (r"[Aa]ddress already in use", "the port is taken: set another vllm.port, or 0 for any free one"),
+    (
+        r"[Aa]ddress already in use",
+        "the port is taken: set another vllm.port, or 0 for any free one",
+    ),
     (
         r"unrecognized arguments|invalid choice|error: argument|expected one argument",
         "vLLM does not know an argument: check vllm.extra_args",

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Mapping
 
 from aidsafe_dagster.engines.endpoint import EndpointEngine, EndpointSettings
-from aidsafe_dagster.engines.protocol import TryAgain
+from aidsafe_dagster.engines.protocol import RetryableError
 from aidsafe_dagster.engines.vllm.lease import Lease
 from aidsafe_dagster.engines.vllm.server import VLLMServer
 from aidsafe_dagster.engines.vllm.settings import VLLMSettings
@@ -66,10 +66,10 @@ class VLLMEngine:
         endpoint, lease = await self._served()
         try:
             return await endpoint.complete(request, attempt)
-        except TryAgain as error:
+        except RetryableError as error:
             if await self._lives(endpoint, lease):
                 raise
-            raise TryAgain(f"the vLLM server died: {error}", after_s=0.0) from error
+            raise RetryableError(f"the vLLM server died: {error}", after_s=0.0) from error
 
     async def close(self) -> None:
         if self._endpoint:
@@ -81,8 +81,14 @@ class VLLMEngine:
             if self._endpoint is None or self._lease is None:
                 self._lease = await self.server.acquire()
                 self._log(f"vLLM serves {self.settings.model} at {self._lease.root}")
-                changes = {"base_url": f"{self._lease.root}/v1", "model": self.settings.model, "priority": True}
-                self._endpoint = EndpointEngine(self._endpoint_settings.model_copy(update=changes), self._models)
+                changes = {
+                    "base_url": f"{self._lease.root}/v1",
+                    "model": self.settings.model,
+                    "priority": True,
+                }
+                self._endpoint = EndpointEngine(
+                    self._endpoint_settings.model_copy(update=changes), self._models
+                )
             return self._endpoint, self._lease
 
     async def _lives(self, endpoint: EndpointEngine, lease: Lease) -> bool:

@@ -18,7 +18,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from aidsafe_dagster.engines.vllm.lease import Lease, end_leftovers, is_used, write_lease
-from aidsafe_dagster.process_start import since_boot
+from aidsafe_dagster.primitives.process_start import since_boot
 
 _POLL_S = 0.5
 _PR_SET_PDEATHSIG = 1
@@ -62,7 +62,9 @@ def _until_over(folder: Path, server: subprocess.Popen[bytes], lease: Lease) -> 
             write_lease(folder, lease)
         if is_used(folder):
             used = time.monotonic()
-        elif time.monotonic() - used > lease.idle_stop_s and (stopped := _stopped_idle(folder, lease)):
+        elif time.monotonic() - used > lease.idle_stop_s and (
+            stopped := _stopped_idle(folder, lease)
+        ):
             return stopped
         time.sleep(_POLL_S)
     return lease.model_copy(
@@ -76,7 +78,9 @@ def _stopped_idle(folder: Path, lease: Lease) -> Lease | None:
         with FileLock(folder / "lock", timeout=0):
             if is_used(folder):
                 return None
-            stopped = lease.model_copy(update={"state": "stopped", "detail": f"idle for {lease.idle_stop_s:.0f} s"})
+            stopped = lease.model_copy(
+                update={"state": "stopped", "detail": f"idle for {lease.idle_stop_s:.0f} s"}
+            )
             write_lease(folder, stopped)
             end_leftovers(lease.mark)
             return stopped

@@ -13,7 +13,7 @@ from typing import Literal
 
 import psutil
 
-from aidsafe_dagster.process_start import since_boot
+from aidsafe_dagster.primitives.process_start import since_boot
 from aidsafe_dagster.recipe.records import Record
 
 MARK = "AIDSAFE_VLLM_LEASE"

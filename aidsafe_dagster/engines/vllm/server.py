@@ -28,7 +28,15 @@ import psutil
 from filelock import FileLock
 
 from aidsafe_dagster.engines.vllm.causes import explain, without_secrets
-from aidsafe_dagster.engines.vllm.lease import MARK, Lease, end_leftovers, leftovers, read_lease, users_of, write_lease
+from aidsafe_dagster.engines.vllm.lease import (
+    MARK,
+    Lease,
+    end_leftovers,
+    leftovers,
+    read_lease,
+    users_of,
+    write_lease,
+)
 from aidsafe_dagster.engines.vllm.settings import VLLMSettings
 from aidsafe_dagster.recipe.errors import SetupError
 
@@ -42,9 +50,13 @@ class VLLMServer:
         SetupError: no model is set.
     """
 
-    def __init__(self, settings: VLLMSettings, log: Callable[[str], None] = lambda line: None) -> None:  # noqa: ARG005
+    def __init__(
+        self, settings: VLLMSettings, log: Callable[[str], None] = lambda line: None
+    ) -> None:  # noqa: ARG005
         if not settings.model:
-            raise SetupError("vllm.model: the model to serve is required (a folder, or its name on the Hub)")
+            raise SetupError(
+                "vllm.model: the model to serve is required (a folder, or its name on the Hub)"
+            )
         self.settings = settings
         self.folder = settings.state.expanduser()
         self._log = log
@@ -67,7 +79,9 @@ class VLLMServer:
                 raise self._not_started(lease, "its keeper process is gone")
             if time.monotonic() > deadline:
                 self.stop()
-                raise self._not_started(lease, f"not ready after {self.settings.start_timeout_s:.0f} s")
+                raise self._not_started(
+                    lease, f"not ready after {self.settings.start_timeout_s:.0f} s"
+                )
             told = self._relay(told)
             await asyncio.sleep(_POLL_S)
             lease = self.lease() or lease
@@ -128,11 +142,17 @@ class VLLMServer:
     def _start(self) -> Lease:
         port = self.settings.port or _free_port()
         if not _is_free(port):
-            raise SetupError(f"vllm.port: {port} is taken by another program; set another, or 0 for any free one")
+            raise SetupError(
+                f"vllm.port: {port} is taken by another program; set another, or 0 for any free one"
+            )
         mark = uuid4().hex
         plan = {
             "command": [
-                *(self.settings.python or sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
+                *(
+                    self.settings.python or sys.executable,
+                    "-m",
+                    "vllm.entrypoints.openai.api_server",
+                ),
                 *("--host", "127.0.0.1", "--port", str(port), *self.settings.arguments()),
             ],
             "environment": {**self.settings.environment, MARK: mark},
@@ -153,7 +173,12 @@ class VLLMServer:
         command = [sys.executable, "-m", "aidsafe_dagster.engines.vllm.keeper", str(self.folder)]
         with (self.folder / "keeper.log").open("wb") as out:
             subprocess.run(  # noqa: S603 - our own interpreter and module
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False, cwd=Path(__file__).parents[3]
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                check=False,
+                cwd=Path(__file__).parents[3],
             )
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
@@ -161,7 +186,9 @@ class VLLMServer:
             if lease and lease.mark == mark:
                 return lease
             time.sleep(0.02)
-        raise SetupError(f"the vLLM server's keeper did not start; {self.folder / 'keeper.log'} says why")
+        raise SetupError(
+            f"the vLLM server's keeper did not start; {self.folder / 'keeper.log'} says why"
+        )
 
     def _stop(self) -> bool:
         lease = self.lease()
@@ -171,7 +198,10 @@ class VLLMServer:
         if lease.alive:
             psutil.Process(lease.keeper).kill()
         end_leftovers(lease.mark)
-        write_lease(self.folder, lease.model_copy(update={"state": "stopped", "detail": "stopped on request"}))
+        write_lease(
+            self.folder,
+            lease.model_copy(update={"state": "stopped", "detail": "stopped on request"}),
+        )
         return was_there
 
     def _register(self) -> None:

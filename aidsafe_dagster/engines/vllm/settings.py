@@ -59,10 +59,23 @@ class VLLMSettings(Record):
         adapters = [f"{name}={path}" for name, path in self.lora_adapters.items()]
         structured = {"backend": "guidance", "disable_any_whitespace": True}
         return [
-            *("--model", self.model, *revision, "--served-model-name", self.model, "--dtype", self.dtype),
+            *(
+                "--model",
+                self.model,
+                *revision,
+                "--served-model-name",
+                self.model,
+                "--dtype",
+                self.dtype,
+            ),
             *("--tensor-parallel-size", str(self.tensor_parallel_size)),
             *("--data-parallel-size", str(self.data_parallel_size)),
-            *("--gpu-memory-utilization", str(self.gpu_memory_utilization), "--max-num-seqs", str(self.max_num_seqs)),
+            *(
+                "--gpu-memory-utilization",
+                str(self.gpu_memory_utilization),
+                "--max-num-seqs",
+                str(self.max_num_seqs),
+            ),
             *lengths,
             *(["--enable-lora", "--lora-modules", *adapters] if adapters else []),
             *("--enable-prompt-tokens-details", "--scheduling-policy", "priority"),
@@ -79,6 +92,11 @@ class VLLMSettings(Record):
     @property
     def fingerprint(self) -> str:
         """Hash of what makes this server another one."""
-        what = [self.python or sys.executable, self.arguments(), sorted(self.environment.items()), self.port]
+        what = [
+            self.python or sys.executable,
+            self.arguments(),
+            sorted(self.environment.items()),
+            self.port,
+        ]
         what += self._weights()
         return hashlib.blake2b(json.dumps(what).encode(), digest_size=8).hexdigest()

@@ -23,7 +23,12 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-EVALUATED = ("eval_loss", "eval_mean_token_accuracy", "eval_rewards/accuracies", "eval_rewards/margins")
+EVALUATED = (
+    "eval_loss",
+    "eval_mean_token_accuracy",
+    "eval_rewards/accuracies",
+    "eval_rewards/margins",
+)
 LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
 
 
@@ -46,7 +51,9 @@ def load_tokenizer(config: dict[str, Any]) -> Any:
     print(f"loading {config['model']}")
     tokenizer = AutoTokenizer.from_pretrained(config["model"], revision=config["revision"] or None)
     if not tokenizer.chat_template:
-        raise CannotTrain(f"{config['model']} has no chat template: take a chat model, or add one to its folder")
+        raise CannotTrain(
+            f"{config['model']} has no chat template: take a chat model, or add one to its folder"
+        )
     return tokenizer
 
 
@@ -54,7 +61,10 @@ def load_model(config: dict[str, Any]) -> Any:
     """The base model, in 4-bit NormalFloat with double quantization where it is asked for (QLoRA, section 3)."""
     dtype = torch.bfloat16 if uses_bf16(config) else torch.float32
     quantization = BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
     )
     return AutoModelForCausalLM.from_pretrained(
         config["model"],
@@ -113,7 +123,11 @@ def uses_bf16(config: dict[str, Any]) -> bool:
 def last_checkpoint(config: dict[str, Any]) -> str | None:
     """The latest whole checkpoint: the state is the last of its files to be written."""
     states = Path(config["work"]).glob("checkpoints/checkpoint-*/trainer_state.json")
-    found = max((state.parent for state in states), key=lambda folder: int(folder.name.split("-")[1]), default=None)
+    found = max(
+        (state.parent for state in states),
+        key=lambda folder: int(folder.name.split("-")[1]),
+        default=None,
+    )
     return str(found) if found else None
 
 
@@ -131,7 +145,9 @@ def finish(trainer: Any, config: dict[str, Any], rows: Any, notes: dict[str, Any
     found = _final(trainer, rows)
     trainer.model.save_pretrained(str(work / "adapter"), selected_adapters=["default"])
     trainer.processing_class.save_pretrained(str(work / "adapter"))
-    (work / "result.json").write_text(json.dumps(found | notes | rows.counts() | _machine(trainer.model, config)))
+    (work / "result.json").write_text(
+        json.dumps(found | notes | rows.counts() | _machine(trainer.model, config))
+    )
 
 
 def _final(trainer: Any, rows: Any) -> dict[str, float]:
@@ -140,7 +156,11 @@ def _final(trainer: Any, rows: Any) -> dict[str, float]:
     losses = [logs["loss"] for logs in state.log_history if "loss" in logs]
     found = {"steps": state.global_step, "epochs": state.epoch, "train_loss": losses[-1]}
     if len(rows.validation):
-        seen = [logs for logs in state.log_history if "eval_loss" in logs and logs["step"] == state.global_step]
+        seen = [
+            logs
+            for logs in state.log_history
+            if "eval_loss" in logs and logs["step"] == state.global_step
+        ]
         evaluated = seen[-1] if seen else trainer.evaluate()
         found |= {key.replace("/", "_"): evaluated[key] for key in EVALUATED if key in evaluated}
     if len(rows.test):

@@ -20,14 +20,18 @@ class Curves(TrainerCallback):  # type: ignore[misc]
         if state.is_world_process_zero:
             self._file.write_text("".join(_line(logs) for logs in state.log_history), "utf-8")
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **others: Any) -> None:  # noqa: ARG002
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **others: Any
+    ) -> None:  # noqa: ARG002
         if not logs or not state.is_world_process_zero:
             return
         with self._file.open("a", encoding="utf-8") as file:
             file.write(_line(logs | {"step": state.global_step}))
         for key, what in (("loss", "loss"), ("eval_loss", "loss on the validation split")):
             if key in logs:
-                print(f"step {state.global_step} of {state.max_steps}: {what} {logs[key]:.4f}{self._to_go(state)}")
+                print(
+                    f"step {state.global_step} of {state.max_steps}: {what} {logs[key]:.4f}{self._to_go(state)}"
+                )
 
     def _to_go(self, state: Any) -> str:
         done, left = state.global_step - self._first_step, state.max_steps - state.global_step
@@ -43,4 +47,7 @@ def _lasting(seconds: float) -> str:
 
 
 def _line(logs: dict[str, Any]) -> str:
-    return json.dumps({key: value for key, value in logs.items() if isinstance(value, int | float)}) + "\n"
+    return (
+        json.dumps({key: value for key, value in logs.items() if isinstance(value, int | float)})
+        + "\n"
+    )

@@ -20,7 +20,9 @@ def train(config: dict[str, Any]) -> None:
         model = PeftModel.from_pretrained(model, before, is_trainable=True)
     trainer = DPOTrainer(
         model=model,
-        args=DPOConfig(**arguments(config, evaluates=len(rows.validation) > 0), beta=config["steps"]["beta"]),
+        args=DPOConfig(
+            **arguments(config, evaluates=len(rows.validation) > 0), beta=config["steps"]["beta"]
+        ),
         train_dataset=rows.train,
         eval_dataset=rows.validation if len(rows.validation) else None,
         processing_class=tokenizer,

@@ -24,7 +24,9 @@ class Rows:
         return replace(self, **{split: change(getattr(self, split)) for split in SPLITS})
 
     def counts(self) -> dict[str, int]:
-        return {f"rows_{split}": len(getattr(self, split)) for split in SPLITS} | {"rows_too_long": self.too_long}
+        return {f"rows_{split}": len(getattr(self, split)) for split in SPLITS} | {
+            "rows_too_long": self.too_long
+        }
 
 
 def read_rows(config: dict[str, Any], tokenizer: Any) -> Rows:
@@ -41,7 +43,9 @@ def read_rows(config: dict[str, Any], tokenizer: Any) -> Rows:
 
     fits = {split: fitting(rows) for split, rows in read.items()}
     if not len(fits["train"]):
-        raise CannotTrain(f"every row of the train split is longer than training.max_length = {config['max_length']}")
+        raise CannotTrain(
+            f"every row of the train split is longer than training.max_length = {config['max_length']}"
+        )
     return Rows(**fits, too_long=sum(len(read[split]) - len(fits[split]) for split in SPLITS))
 
 
@@ -54,7 +58,9 @@ def conversations(row: dict[str, Any]) -> list[Conversation]:
 
 def _tokens(tokenizer: Any, row: dict[str, Any]) -> int:
     """Tokens of the longest conversation of a row."""
-    return max(len(tokenizer.apply_chat_template(said, return_dict=False)) for said in conversations(row))
+    return max(
+        len(tokenizer.apply_chat_template(said, return_dict=False)) for said in conversations(row)
+    )
 
 
 def _require_reasoning_kept(tokenizer: Any, row: dict[str, Any], model: str) -> None:
@@ -63,4 +69,6 @@ def _require_reasoning_kept(tokenizer: Any, row: dict[str, Any], model: str) -> 
         rendered = tokenizer.apply_chat_template(said, tokenize=False)
         parts = said[-1]["content"].removeprefix("<think>").split("</think>")
         if any(part.strip() not in rendered for part in parts):
-            raise CannotTrain(f"the chat template of {model} drops the reasoning between <think> and </think>")
+            raise CannotTrain(
+                f"the chat template of {model} drops the reasoning between <think> and </think>"
+            )

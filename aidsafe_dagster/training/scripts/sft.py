@@ -26,7 +26,9 @@ def train(config: dict[str, Any]) -> None:
     loss = {"assistant_only_loss": True} if marked else {"completion_only_loss": True}
     trainer = SFTTrainer(
         model=load_model(config),
-        args=SFTConfig(**arguments(config, evaluates=len(rows.validation) > 0), **loss, packing=False),
+        args=SFTConfig(
+            **arguments(config, evaluates=len(rows.validation) > 0), **loss, packing=False
+        ),
         train_dataset=given.train,
         eval_dataset=given.validation if len(rows.validation) else None,
         processing_class=tokenizer,
@@ -44,7 +46,11 @@ def train(config: dict[str, Any]) -> None:
 def marks_the_assistant(tokenizer: Any) -> bool:
     """The template, or the marked version of it that TRL knows, tells the assistant's tokens, the last one included."""
     try:
-        known = None if has_generation_markers(tokenizer.chat_template) else get_training_chat_template(tokenizer)
+        known = (
+            None
+            if has_generation_markers(tokenizer.chat_template)
+            else get_training_chat_template(tokenizer)
+        )
     except ValueError:
         return False
     return bool(is_chat_template_stop_token_trained(tokenizer, chat_template=known))

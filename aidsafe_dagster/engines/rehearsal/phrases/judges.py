@@ -74,10 +74,16 @@ FLAWS: Mapping[str, tuple[str, ...]] = {
         "Thought {thought} applies {rule_id} in general terms and not to this very message.",
         "In thought {thought} it stays open what {rule_id} means for {topic}.",
     ),
-    "roundabout": ("Thought {thought} goes further afield than {rule_id} and the message call for.",),
-    "abrupt": ("The step to thought {thought} comes abruptly; how {rule_id} leads there is not said.",),
+    "roundabout": (
+        "Thought {thought} goes further afield than {rule_id} and the message call for.",
+    ),
+    "abrupt": (
+        "The step to thought {thought} comes abruptly; how {rule_id} leads there is not said.",
+    ),
     "brief": ("Thought {thought} is brief on what {rule_id} leaves to judgement.",),
-    "stiff": ("The response keeps to {rule_id} and is stiffer than thought {thought} would have it.",),
+    "stiff": (
+        "The response keeps to {rule_id} and is stiffer than thought {thought} would have it.",
+    ),
     "loose": ("The response leaves out a point of thought {thought} on {rule_id}.",),
     "slight": (
         "A small thing: thought {thought} could put {rule_id} more plainly.",
@@ -94,7 +100,9 @@ PREFERENCES: Mapping[str, tuple[str, ...]] = {
         "Both are sound. The {preferred} reads a little more clearly.",
         "Little lies between them; the {preferred} comes to the point sooner.",
     ),
-    "order": ("The {preferred} sets out well, and the other adds nothing that changes the picture.",),
+    "order": (
+        "The {preferred} sets out well, and the other adds nothing that changes the picture.",
+    ),
     "tie": (
         "Both apply the rules that matter and arrive at the same response.",
         "Neither is the better example: what one does better, the other makes up for.",

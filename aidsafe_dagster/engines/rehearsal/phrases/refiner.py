@@ -14,8 +14,12 @@ JUDGEMENTS: Mapping[str, tuple[str, ...]] = {
     ),
     "repetitive": ("Says again what thought {earlier} said, in the same words.",),
     "redundant": ("True and of no consequence: the decision is the same without it.",),
-    "deceptive": ("Sounds reasonable, and leads away from the decision by way of a purpose nobody stated.",),
-    "policy_inconsistent": ("Claims from {rule_ids} what the rule does not say; the conclusion goes against it.",),
+    "deceptive": (
+        "Sounds reasonable, and leads away from the decision by way of a purpose nobody stated.",
+    ),
+    "policy_inconsistent": (
+        "Claims from {rule_ids} what the rule does not say; the conclusion goes against it.",
+    ),
     "false.repetitive": ("Too close to thought {earlier}.",),
     "false.redundant": ("The decision would seem to stand without it.",),
 }
@@ -25,5 +29,8 @@ REFINED: Mapping[str, tuple[str, ...]] = {
     "over_filtered": (
         "The message was read with care, the policies that apply settle what may be said, and the answer follows suit.",
     ),
-    "agent_talk": ("As Agent {n} said in round {r}, ", "Agent {n} pointed out in round {r} that this holds: "),
+    "agent_talk": (
+        "As Agent {n} said in round {r}, ",
+        "Agent {n} pointed out in round {r} that this holds: ",
+    ),
 }

@@ -1,0 +1,48 @@
+"""What starts by itself: the batch job, the nightly ingestion, the sensor for new batches, and the reports."""
+
+from typing import Any
+
+import dagster as dg
+
+from aidsafe_dagster.assets.ablations import (
+    ablation_deliberation,
+    ablation_models,
+    ablation_refiner,
+    ablation_round_table,
+    ablation_rounds,
+)
+from aidsafe_dagster.assets.target_ablation import ablation_targets
+from aidsafe_dagster.recipe.records import Stage
+
+make_batch = dg.define_asset_job(
+    "make_batch",
+    selection=dg.AssetSelection.assets(*(dg.AssetKey(str(stage)) for stage in Stage)),
+    description="Takes one batch of prompts through every stage and every gate of the recipe",
+)
+
+build_reports = dg.define_asset_job(
+    "build_reports",
+    selection=dg.AssetSelection.groups("reports"),
+    description="Builds the warehouse and the reports on the whole dataset",
+)
+
+ABLATIONS = (
+    ablation_rounds,
+    ablation_refiner,
+    ablation_deliberation,
+    ablation_round_table,
+    ablation_models,
+    ablation_targets,
+)
+
+
+def _ablation_job(ablation: dg.AssetsDefinition) -> Any:
+    about = (ablation.descriptions_by_key[ablation.key] or "").splitlines()[0]
+    return dg.define_asset_job(
+        ablation.key.to_user_string().replace("ablation_", "ablate_"),
+        selection=dg.AssetSelection.assets(ablation),
+        description=f"On a sample of prompts: {about}",
+    )
+
+
+ablation_jobs = [_ablation_job(ablation) for ablation in ABLATIONS]

@@ -1,0 +1,113 @@
+"""Every setting there is, as one typed, frozen object."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from aidsafe_dagster.engines.driver.driver import DriverSettings
+from aidsafe_dagster.engines.embeddings import EmbeddingSettings
+from aidsafe_dagster.engines.endpoint import EndpointSettings
+from aidsafe_dagster.engines.rehearsal.faults import RehearsalSettings
+from aidsafe_dagster.engines.roles import RoleSettings
+from aidsafe_dagster.engines.vllm.settings import VLLMSettings
+from aidsafe_dagster.evaluation.settings import EvaluationSettings
+from aidsafe_dagster.publishing.settings import PublishSettings
+from aidsafe_dagster.quality.predicates import CheckSettings
+from aidsafe_dagster.recipe.answers import AnswerBounds
+from aidsafe_dagster.recipe.cot_grades import GradingSettings
+from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
+from aidsafe_dagster.recipe.dialogue import Sampling
+from aidsafe_dagster.recipe.fine_tune_splits import ScoreGate, SplitSettings
+from aidsafe_dagster.recipe.policies import Policies, load_policies
+from aidsafe_dagster.recipe.preference_pairs import PairSettings
+from aidsafe_dagster.recipe.records import Record, Role
+from aidsafe_dagster.reports.settings import ReportSettings
+from aidsafe_dagster.sources.contamination import DecontaminationSettings
+from aidsafe_dagster.sources.ingestion import IngestSettings
+from aidsafe_dagster.sources.source import SourceSpec
+from aidsafe_dagster.training.settings import TrainingSettings
+
+PACKAGE = Path(__file__).parent.parent
+
+
+class AutomationSettings(Record):
+    nightly_ingest: bool = False
+    """Start the nightly ingestion schedule by itself; otherwise it is switched on in the UI."""
+    ingest_cron: str = Field(default="0 2 * * *", pattern=r"^\S+( \S+){4}$")
+    start_new_batches: bool = False
+    """Start the sensor that runs each new batch once by itself; otherwise it is switched on in the UI."""
+    lost_after_s: float = Field(default=300.0, gt=0)
+    """A run on another host that was silent for so long is taken for dead, and its batch is started again."""
+
+
+class Settings(Record):
+    home: Path = Path("data")
+    """Where everything made lies: lake, journal, warehouse."""
+    lake_url: str = ""
+    """Any fsspec URL; empty: `<home>/lake`."""
+    journal_url: str = ""
+    """Any SQLAlchemy URL; empty: SQLite at `<home>/journal.sqlite`."""
+    engine: Literal["rehearsal", "vllm", "endpoint"] = "rehearsal"
+    policies: Path = PACKAGE / "policies"
+    use_policies: tuple[str, ...] = ()
+    """Ids of the policies in that folder to use; empty: all."""
+    prompts: Path = PACKAGE / "prompts"
+    tokenizer: Path | None = None
+    """A tokenizer.json, or a folder with one; without it token counts are estimates."""
+    seed: int = 0
+    sources: tuple[SourceSpec, ...] = ()
+    """What is ingested; empty: the bundled samples."""
+    ingest: IngestSettings = IngestSettings()
+    decontamination: DecontaminationSettings = DecontaminationSettings()
+    embeddings: EmbeddingSettings = EmbeddingSettings()
+    """A model to find paraphrases of evaluation prompts with; none without a model."""
+    sampling: Sampling = Sampling()
+    answers: AnswerBounds = AnswerBounds()
+    deliberation: DeliberationSettings = DeliberationSettings()
+    grading: GradingSettings = GradingSettings()
+    pairs: PairSettings = PairSettings()
+    score_gate: ScoreGate = ScoreGate()
+    splits: SplitSettings = SplitSettings()
+    checks: CheckSettings = CheckSettings()
+    driver: DriverSettings = DriverSettings()
+    endpoint: EndpointSettings = EndpointSettings()
+    vllm: VLLMSettings = VLLMSettings()
+    roles: Mapping[Role, RoleSettings] = {}
+    """Roles that another model answers."""
+    rehearsal: RehearsalSettings = RehearsalSettings()
+    automation: AutomationSettings = AutomationSettings()
+    training: TrainingSettings = TrainingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    report: ReportSettings = ReportSettings()
+    publish: PublishSettings = PublishSettings()
+
+    @field_validator("tokenizer", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return None if value == "" else value
+
+    def load_policies(self) -> Policies:
+        """The policies in force.
+
+        Raises:
+            SetupError: see `recipe.policies.load_policies`.
+        """
+        return load_policies(self.policies, self.use_policies)
+
+    @property
+    def lake(self) -> str:
+        return self.lake_url or str(self.home / "lake")
+
+    @property
+    def journal(self) -> str:
+        return self.journal_url or f"sqlite:///{self.home / 'journal.sqlite'}"
+
+    @property
+    def warehouse(self) -> Path:
+        return self.home / "warehouse.duckdb"
+
+    @property
+    def reports(self) -> Path:
+        return self.home / "reports"

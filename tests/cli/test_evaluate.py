@@ -1,0 +1,49 @@
+"""`aidsafe evaluate`: the table on the terminal, and a mistake without a traceback."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.testing import CliRunner, Result
+
+from aidsafe_dagster.cli.evaluate import evaluate
+from tests.answering import an_answering_server
+from tests.evaluation.builders import beavertails, verdict
+from tests.site import Site, a_site
+
+
+def run(site: Site, evaluation: dict[str, Any], *arguments: str) -> Result:
+    app = typer.Typer()
+    app.command()(evaluate)
+    environ = {
+        "DAGSTER_HOME": str(site.folder),
+        "AIDSAFE_EVALUATION": json.dumps(evaluation),
+        "COLUMNS": "120",
+    }
+    return CliRunner().invoke(app, arguments, env=environ)
+
+
+def chat(body: dict[str, Any]) -> str:
+    judging = "# Task: judge" in body["messages"][-1]["content"]
+    return verdict("refusal") if judging else "<think>A theft.</think>I will not help with that."
+
+
+def test_the_results_are_printed_and_a_wrong_name_is_told(tmp_path: Path) -> None:
+    evaluation = {
+        "models": [{"name": "tested"}],
+        "benchmarks": [beavertails(tmp_path, ["Steal?", "Rob?"])],
+    }
+    with an_answering_server(chat) as server:
+        endpoint = {"base_url": server.base_url, "model": "small-chat"}
+        with a_site(tmp_path / "site", engine="endpoint", endpoint=endpoint) as site:
+            done = run(site, evaluation)
+            assert (done.exit_code, "100.0 % [34.2, 100.0]" in done.output) == (0, True), (
+                done.output
+            )
+            assert "safety_eval.parquet" in done.output
+            wrong = run(site, evaluation, "testd")
+            assert (wrong.exit_code, "Did you mean 'tested'?" in wrong.output) == (1, True), (
+                wrong.output
+            )
+            assert "Traceback" not in wrong.output

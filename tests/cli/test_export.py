@@ -1,0 +1,119 @@
+"""`aidsafe export | check-template | publish` after a rehearsal, as a person meets them first."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from aidsafe_dagster.cli.export import check_chat_template, export, publish
+from aidsafe_dagster.recipe.records import Stage
+from tests.publishing.test_template_check import DROPS, PLAIN
+from tests.site import Site, a_site, prompts_file, some_prompts
+
+app = typer.Typer()
+app.command()(export)
+app.command("check-template")(check_chat_template)
+app.command()(publish)
+
+
+@pytest.fixture(scope="module")
+def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A batch that the rehearsal engine made; the current folder is the site's."""
+    folder = tmp_path_factory.mktemp("exporting")
+    settings = {
+        "checks": {"max_failure_share": 0.9},
+        "publish": {"licence": "MIT"},
+        "splits": {"test": 0.0},
+    }
+    with a_site(folder, **settings) as site, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("DAGSTER_HOME", str(folder))
+        environment.setenv("COLUMNS", "200")
+        environment.setenv("HF_TOKEN", "hf_never_used")
+        assert site.ingest(prompts_file(folder, some_prompts(3))).success
+        assert site.make("mine-0001").error == ""
+        yield site
+
+
+def aidsafe(*arguments: object) -> Result:
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+def told(result: Result) -> str:
+    return " ".join(result.output.split())
+
+
+def test_an_export_of_simulated_rows_is_refused_and_says_how_to_get_one(
+    rehearsed: Site, tmp_path: Path
+) -> None:
+    refused = aidsafe("export", "--out", tmp_path)
+    assert refused.exit_code == 2
+    assert "rehearsal engine simulated: mine-0001" in told(refused)
+    assert "--allow-simulated" in told(refused)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_export_tells_its_files_and_rows(rehearsed: Site, tmp_path: Path) -> None:
+    result = aidsafe(
+        "export", "--format", "trl-dpo", "--out", tmp_path, "--allow-simulated", "--split", "train"
+    )
+    assert result.exit_code == 0, result.output
+    (file,) = tmp_path.iterdir()
+    assert file.name == "rehearsal-trl-dpo-train.parquet"
+    assert (
+        pq.read_metadata(file).num_rows
+        <= rehearsed.lake.rows(Stage.PREFERENCE_PAIRS, "mine-0001").height
+    )
+    assert "For TRL, DPOTrainer" in told(result)
+    assert "REHEARSAL" in told(result)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--format", "trl_sft"), "Did you mean 'trl-sft'"),
+        (("--format", "ms-swift-sft", "--reasoning", "field"), "takes reasoning inline alone"),
+        (("--split", "dev"), "'dev' is not one of 'train', 'validation', 'test'"),
+    ],
+)
+def test_an_export_that_cannot_be_names_the_valid_choices(
+    rehearsed: Site, tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    result = aidsafe("export", "--out", tmp_path, *options)
+    assert result.exit_code == 2
+    assert message in told(result)
+
+
+def test_a_template_that_keeps_the_rows_passes(rehearsed: Site, tmp_path: Path) -> None:
+    (tmp_path / "chat_template.jinja").write_text(PLAIN)
+    result = aidsafe("check-template", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "Reasoning inline: arrives whole" in told(result)
+    assert "Reasoning field: does not arrive whole" in told(result)
+    assert "Generation markers: none" in told(result)
+    assert "rows of the lake" in told(result)
+
+
+def test_a_template_that_drops_the_reasoning_fails(rehearsed: Site, tmp_path: Path) -> None:
+    (tmp_path / "chat_template.jinja").write_text(DROPS)
+    result = aidsafe("check-template", tmp_path)
+    assert result.exit_code == 1
+    assert "CoT lost" in told(result)
+
+
+def test_publishing_a_rehearsal_is_refused_in_any_case(rehearsed: Site) -> None:
+    for options in ((), ("--send", "--repo", "acme/cot", "--allow-simulated")):
+        refused = aidsafe("publish", *options)
+        assert refused.exit_code == 1
+        assert "rehearsal engine simulated: mine-0001" in told(refused)
+
+
+def test_a_dry_run_of_a_rehearsal_says_that_it_is_both(rehearsed: Site) -> None:
+    result = aidsafe("publish", "--allow-simulated")
+    assert result.exit_code == 0, result.output
+    assert "Dry run: nothing was sent" in told(result)
+    assert "REHEARSAL" in told(result)
+    (card,) = (rehearsed.settings.home / "published").glob("*/README.md")
+    assert "**Rehearsal: every answer in this data was simulated" in card.read_text("utf-8")

@@ -1,0 +1,160 @@
+"""Several processes on one engine: real processes, real locks, real HTTP."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from aidsafe_dagster.engines.driver.slot_shares import Claim, SlotShares, fair_shares
+from tests.serving import ModelServer, a_model_server
+from tests.site import ROOT
+
+TOTAL = 8
+HOLDER = f"""
+import sys, time
+from pathlib import Path
+from aidsafe_dagster.engines.driver.slot_shares import SlotShares
+shares = SlotShares(Path(sys.argv[1]), {TOTAL})
+while True:
+    print(shares.claim(100, 0, 0), flush=True)
+    time.sleep(0.02)
+"""
+RUN = """
+import sys
+from pathlib import Path
+from aidsafe_dagster.engines.driver.background_driver import BackgroundDriver
+from aidsafe_dagster.engines.driver.driver import DriverSettings
+from aidsafe_dagster.engines.endpoint import EndpointEngine, EndpointSettings
+from tests.engines.driving import a_case
+folder, base_url, first = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+endpoint = EndpointSettings(base_url=base_url, model="m")
+settings = DriverSettings(calls_in_flight=8)
+journal = f"sqlite:///{folder / 'j.sqlite'}"
+background = BackgroundDriver(lambda _: EndpointEngine(endpoint), journal, settings, folder / "shared")
+background.drive([a_case(n) for n in range(first, first + 60)], lambda _: None, lambda _: None)
+background.close()
+"""
+
+
+@pytest.mark.parametrize(
+    ("wanted", "given"),
+    [
+        ({"a": 100}, {"a": 8}),
+        ({"a": 100, "b": 100}, {"a": 4, "b": 4}),
+        ({"a": 100, "b": 2}, {"a": 6, "b": 2}),
+        ({"a": 100, "b": 0}, {"a": 8, "b": 0}),
+        ({"a": 9, "b": 9, "c": 9}, {"a": 3, "b": 3, "c": 2}),
+    ],
+)
+def test_shares_are_equal_but_nobody_gets_more_than_it_can_use(
+    wanted: dict[str, int], given: dict[str, int]
+) -> None:
+    assert fair_shares({name: Claim(wanted=n) for name, n in wanted.items()}, TOTAL) == given
+
+
+@pytest.mark.parametrize(
+    ("wanted", "given"),
+    [((100, 100, 100), (6, 3, 3)), ((2, 100, 100), (2, 5, 5)), ((9, 0, 3), (9, 0, 3))],
+)
+def test_the_run_that_began_first_has_a_double_part(
+    wanted: tuple[int, ...], given: tuple[int, ...]
+) -> None:
+    claims = {str(n): Claim(wanted=wants, since=float(n)) for n, wants in enumerate(wanted)}
+    assert tuple(fair_shares(claims, 12).values()) == given
+
+
+def test_with_fewer_slots_than_processes_who_was_answered_least_has_its_turn() -> None:
+    claims = {
+        "a": Claim(wanted=5, answered=3),
+        "b": Claim(wanted=5, answered=1),
+        "c": Claim(wanted=5, answered=2),
+    }
+    assert fair_shares(claims, 2) == {"a": 0, "b": 1, "c": 1}
+
+
+def test_a_share_is_given_back_before_it_is_given_away(tmp_path: Path) -> None:
+    one, other = SlotShares(tmp_path, TOTAL), SlotShares(tmp_path, TOTAL)
+    assert one.claim(100, 0, 0) == TOTAL
+    assert other.claim(100, 0, 0) == 0
+    ours = one.claim(100, 7, 0)
+    assert TOTAL / 2 < ours < 7  # seven are in flight still
+    assert other.claim(100, 0, 0) == 1
+    assert one.claim(100, ours, 0) == ours
+    assert other.claim(100, 1, 0) == TOTAL - ours
+    one.close()
+    assert other.claim(100, 4, 0) == TOTAL
+    other.close()
+
+
+def test_what_a_killed_process_held_is_free_at_once(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        assert int(holder.stdout.readline()) == TOTAL
+        mine = SlotShares(tmp_path, TOTAL)
+        assert mine.claim(100, 0, 0) < TOTAL
+        os.kill(holder.pid, signal.SIGKILL)
+        holder.wait()
+        assert mine.claim(100, 0, 0) == TOTAL
+        mine.close()
+
+
+def test_a_damaged_table_is_begun_anew(tmp_path: Path) -> None:
+    (tmp_path / "claims.json").write_text('{"half')
+    shares = SlotShares(tmp_path, TOTAL)
+    assert shares.claim(3, 0, 0) == 3
+    (claim,) = json.loads((tmp_path / "claims.json").read_text()).values()
+    assert (claim["wanted"], claim["held"], claim["answered"]) == (3, 3, 0)
+    shares.close()
+
+
+@contextmanager
+def two_runs(folder: Path, server: ModelServer) -> Iterator[list[subprocess.Popen[bytes]]]:
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", RUN, str(folder), server.base_url, str(first)], cwd=ROOT
+        )
+        for first in (0, 1000)
+    ]
+    try:
+        yield runs
+    finally:
+        for run in runs:
+            run.kill()
+            run.wait()
+
+
+def test_two_runs_together_never_have_more_calls_in_flight_than_the_bound(tmp_path: Path) -> None:
+    with a_model_server(tmp_path) as server:
+        server.control(server={"prefill_base_s": 0.1})
+        with two_runs(tmp_path, server) as runs:
+            deadline = time.monotonic() + 60
+            while any(run.poll() is None for run in runs) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert [run.returncode for run in runs] == [0, 0]
+        stats = server.stats()
+    assert stats["ok"] == 2 * 60 * 3
+    assert stats["peak_inflight"] == 8
+
+
+def test_when_one_of_two_runs_is_killed_the_other_has_all_slots_and_finishes(
+    tmp_path: Path,
+) -> None:
+    with a_model_server(tmp_path) as server:
+        server.control(server={"prefill_base_s": 0.1})
+        with two_runs(tmp_path, server) as (killed, other):
+            while server.stats()["ok"] < 60:
+                time.sleep(0.05)
+            killed.kill()
+            killed.wait()
+            server.control(reset=True)
+            assert other.wait(60) == 0
+        assert server.stats()["peak_inflight"] == 8
