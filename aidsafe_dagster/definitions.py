@@ -34,7 +34,7 @@ from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.resources.vllm import VLLMResource
 from aidsafe_dagster.resources.warehouse import WarehouseResource
 from aidsafe_dagster.settings.load import load_settings
-from aidsafe_dagster.stages.gates import gate_checks
+from aidsafe_dagster.stages.checks import stage_checks
 from aidsafe_dagster.stages.ingestion import ingest_sources
 
 _settings = load_settings().settings
@@ -62,7 +62,7 @@ defs = dg.Definitions(
         *ABLATIONS,
     ],
     asset_checks=[
-        *(check for stage in Stage for check in gate_checks(stage)),
+        *(check for stage in Stage for check in stage_checks(stage)),
         every_policy_cited,
         no_cluster_spans_two_splits,
     ],

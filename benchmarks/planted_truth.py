@@ -21,7 +21,6 @@ from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.engines.rehearsal.engine import RehearsalEngine
 from aidsafe_dagster.engines.rehearsal.evaluation import Outcome, planted_truth_report
 from aidsafe_dagster.engines.rehearsal.fault_plan import FaultPlan
-from aidsafe_dagster.quality.predicates import check_row
 from aidsafe_dagster.recipe.beliefs import BeliefSearch, kind_of_pair
 from aidsafe_dagster.recipe.cot_grades import Versions, grade_versions
 from aidsafe_dagster.recipe.deliberated_cots import deliberate
@@ -30,6 +29,7 @@ from aidsafe_dagster.recipe.records import Failure, Prompt, Row, Stage
 from aidsafe_dagster.recipe.refined_cots import refine
 from aidsafe_dagster.recipe.seed_cots import seed
 from aidsafe_dagster.recipe.single_llm_cots import think
+from aidsafe_dagster.recipe.stages import check_row
 from aidsafe_dagster.resources.engine import make_brief
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.ingestion import ingest

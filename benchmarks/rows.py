@@ -9,7 +9,7 @@ from aidsafe_dagster.recipe.policies import load_policies
 from aidsafe_dagster.recipe.records import Prompt, RefinedCot, Stage
 from aidsafe_dagster.recipe.refined_cots import refine
 from aidsafe_dagster.recipe.seed_cots import seed
-from aidsafe_dagster.recipe.templates import Templates
+from aidsafe_dagster.recipe.stages import load_templates
 from aidsafe_dagster.settings.schema import PACKAGE
 
 _SYLLABLES = (
@@ -45,7 +45,7 @@ def cases(count: int, first: int = 0) -> list[DialogueTask[RefinedCot]]:
     """A dialogue per row: intents, seed, 2 to 6 turns of deliberation, refinement; 7 dependent calls on average."""
     brief = DialogueContext(
         policies=load_policies(PACKAGE / "policies", ()),
-        templates=Templates(PACKAGE / "prompts"),
+        templates=load_templates(PACKAGE / "prompts"),
         count_tokens=lambda text: len(text) // 4,
         engine="endpoint",
     )

@@ -1,69 +1,56 @@
-"""Assets `sft_adapter` and `dpo_adapter`: what training on the fine-tune splits of all batches gives.
+"""Assets `sft_adapter` and `dpo_adapter`: adapters trained on the fine-tune splits of all batches.
 
-Only batches whose gate passed are trained on, and none with simulated rows unless the settings say so. Both assets are
-unpartitioned, since an adapter is made from the whole dataset; it is kept under that dataset's version.
+Only batches behind an open gate are trained on, and none with simulated rows unless the settings allow
+it. Both assets are unpartitioned, because an adapter is made from the whole dataset; it is kept under
+that dataset's version.
 """
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
-from aidsafe_dagster.assets.fine_tune_splits import fine_tune_splits
-from aidsafe_dagster.lake.lake import Lake
-from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.runs.liveness import claim_run
-from aidsafe_dagster.stages.dialogue_stage import Materialized
-from aidsafe_dagster.stages.gates import passed
-from aidsafe_dagster.stages.plots import picture
+from aidsafe_dagster.stages.batch_selection import TrainingSelection, select_for_training
+from aidsafe_dagster.stages.materialization import Materialized, materialized
+from aidsafe_dagster.stages.plots import loss_curves
 from aidsafe_dagster.stages.stage_asset import OWNERS
 from aidsafe_dagster.training.adapter import Adapter, make_adapter
 from aidsafe_dagster.training.card import SIMULATED
-from aidsafe_dagster.training.curves import Curve, read_curves
+from aidsafe_dagster.training.curves import read_curves
 from aidsafe_dagster.training.data import TrainingSet, write_training_set
 from aidsafe_dagster.training.settings import Method
 
 logger = logging.getLogger(__name__)
+_SPLITS = dg.AssetKey(str(Stage.FINE_TUNE_SPLITS))
 
 
 class AdapterConfig(dg.Config):
     force: bool = Field(
-        default=False, description="train again although this very adapter is there already"
+        default=False, description="train again although this very adapter exists already"
     )
 
 
-@dataclass(frozen=True)
-class Selected:
-    """The batches that are trained on, and those that are left out."""
-
-    batches: tuple[str, ...]
-    closed: tuple[str, ...]
-    """Their gate did not pass."""
-    simulated: tuple[str, ...]
-    """They hold rows of the rehearsal engine."""
-
-
-@dg.asset(
-    deps=[fine_tune_splits], group_name="training", kinds={"huggingface", "pytorch"}, owners=OWNERS
-)
+@dg.asset(deps=[_SPLITS], group_name="training", kinds={"huggingface", "pytorch"}, owners=OWNERS)
 def sft_adapter(
     context: dg.AssetExecutionContext,
     config: AdapterConfig,
     lake: LakeResource,
     settings: SettingsResource,
 ) -> Materialized:
-    """A LoRA adapter of the base model, fine-tuned on prompt → policy-embedded CoT + response (TRL, QLoRA if asked)."""
-    return _made(context, config, lake, settings, "sft")
+    """A LoRA adapter of the base model, fine-tuned on prompt → policy-embedded CoT + response.
+
+    Trained with TRL; QLoRA where the settings ask for it.
+    """
+    return _train(context, config, lake, settings, "sft")
 
 
 @dg.asset(
-    deps=[fine_tune_splits, sft_adapter],
+    deps=[_SPLITS, sft_adapter],
     group_name="training",
     kinds={"huggingface", "pytorch"},
     owners=OWNERS,
@@ -74,18 +61,21 @@ def dpo_adapter(
     lake: LakeResource,
     settings: SettingsResource,
 ) -> Materialized:
-    """The SFT adapter, trained on to prefer the chosen CoT + response to the rejected one (DPO, arXiv 2305.18290)."""
-    return _made(context, config, lake, settings, "dpo")
+    """The SFT adapter, trained further to prefer the chosen CoT + response to the rejected one.
+
+    Direct preference optimization (DPO, arXiv 2305.18290).
+    """
+    return _train(context, config, lake, settings, "dpo")
 
 
 train_adapters = dg.define_asset_job(
     "train_adapters",
     selection=dg.AssetSelection.assets(sft_adapter, dpo_adapter),
-    description="Trains the SFT adapter and then the DPO adapter on all batches that passed their gates",
+    description="Trains the SFT adapter, then the DPO adapter, on all batches that passed their gates",
 )
 
 
-def _made(
+def _train(
     context: dg.AssetExecutionContext,
     config: AdapterConfig,
     lake: LakeResource,
@@ -93,98 +83,47 @@ def _made(
     method: Method,
 ) -> Materialized:
     claim_run(context.instance, context.run)
-    loaded, opened = settings.load(), lake.open()
-    selected = select_batches(
+    snapshot, opened = settings.snapshot, lake.open()
+    loaded = snapshot.settings
+    selection = select_for_training(
         context.instance, opened, allow_simulated=loaded.training.allow_simulated
     )
-    data = write_training_set(opened, selected.batches, loaded.home, loaded.splits.general_ratio)
+    data = write_training_set(opened, selection.batches, loaded.home, loaded.splits.general_ratio)
 
-    def tell(line: str) -> None:
+    def log(line: str) -> None:
         context.log.info(f"{method}: {line}")
-        logger.info("%s: %s", method, line)  # for the terminal, which shows no event log
+        # The terminal shows this logger, and no event log.
+        logger.info("%s: %s", method, line)
 
-    tell(f"{data.rows[f'{method}_train']} rows to train on; {_told(selected)}")
-    made = make_adapter(method, loaded.training, data, loaded.home, tell, force=config.force)
-    return dg.MaterializeResult(
-        metadata=_metadata(made, data, selected), data_version=dg.DataVersion(made.lineage.weights)
+    log(f"{data.rows[f'{method}_train']} rows to train on; {selection}")
+    adapter = make_adapter(method, loaded.training, data, loaded.home, log, force=config.force)
+    return materialized(
+        snapshot,
+        _metadata(adapter, data, selection),
+        data_version=adapter.lineage.weights,
+        simulated=adapter.lineage.simulated,
+        label=f"**{SIMULATED}**",
     )
 
 
-def select_batches(instance: dg.DagsterInstance, lake: Lake, *, allow_simulated: bool) -> Selected:
-    """The batches to train on.
-
-    Raises:
-        SetupError: there is none; the message says why.
-    """
-    made = lake.batches(Stage.FINE_TUNE_SPLITS)
-    open_ = [batch for batch in made if passed(instance, lake, Stage.FINE_TUNE_SPLITS, batch)]
-    simulated = [
-        batch for batch in open_ if lake.rows(Stage.FINE_TUNE_SPLITS, batch)["simulated"].any()
-    ]
-    refused = [] if allow_simulated else simulated
-    found = Selected(
-        batches=tuple(batch for batch in open_ if batch not in refused),
-        closed=tuple(batch for batch in made if batch not in open_),
-        simulated=tuple(refused),
-    )
-    if found.batches:
-        return found
-    if not made:
-        raise SetupError(
-            "there is nothing to train on: no batch has fine_tune_splits yet (`aidsafe backfill`)"
-        )
-    hint = (
-        "; simulated rows are not for training: make batches with a model, or set training.allow_simulated = true to "
-        "rehearse the training too"
-    )
-    raise SetupError(f"there is nothing to train on: {_told(found)}{hint if refused else ''}")
-
-
-def _told(selected: Selected) -> str:
-    taken, closed, simulated = map(len, (selected.batches, selected.closed, selected.simulated))
-    return f"batches: {taken} taken, {closed} left out for a closed gate, {simulated} left out as simulated"
-
-
-def _metadata(made: Adapter, data: TrainingSet, selected: Selected) -> dict[str, Any]:
-    lineage = made.lineage
-    label = {"simulated": dg.MetadataValue.md(f"**{SIMULATED}**")} if lineage.simulated else {}
-    gpu = {"gpu_seconds": lineage.seconds} if lineage.result["gpu"] else {}
-    shown = {
-        name: value
-        for name, value in lineage.result.items()
-        if isinstance(value, int | float | str)
-    }
-    curves = read_curves(made.folder)
-    return {
-        **label,
-        **shown,
-        **gpu,
+def _metadata(adapter: Adapter, data: TrainingSet, selection: TrainingSelection) -> dict[str, Any]:
+    lineage = adapter.lineage
+    metadata: dict[str, Any] = {}
+    for name, value in lineage.result.items():
+        if isinstance(value, int | float | str):
+            metadata[name] = value
+    if lineage.result["gpu"]:
+        metadata["gpu_seconds"] = lineage.seconds
+    return metadata | {
         "rows": data.rows[f"{lineage.method}_train"],
         "dataset_version": lineage.dataset_version,
         "base_model": lineage.base_model,
-        "batches": len(selected.batches),
-        "batches_with_closed_gate": len(selected.closed),
-        "batches_simulated_left_out": len(selected.simulated),
+        "batches": len(selection.batches),
+        "batches_with_closed_gate": len(selection.closed),
+        "batches_simulated_left_out": len(selection.simulated),
         "seconds": lineage.seconds,
-        "reused": made.reused,
-        "loss_curve": dg.MetadataValue.md(picture("loss over steps", _draw_losses(curves))),
-        "path": dg.MetadataValue.path(str(made.folder)),
+        "reused": adapter.reused,
+        "loss_curve": dg.MetadataValue.md(loss_curves(read_curves(adapter.folder))),
+        "path": dg.MetadataValue.path(str(adapter.folder)),
         "lineage": dg.MetadataValue.json(lineage.model_dump(mode="json", exclude={"result"})),
     }
-
-
-def _draw_losses(curves: Mapping[str, Curve]) -> Callable[[Any], None]:
-    def draw(axes: Any) -> None:
-        for name, label, colour in (
-            ("loss", "train", "#4f43dd"),
-            ("eval_loss", "validation", "#dd7a43"),
-        ):
-            if points := curves.get(name):
-                axes.plot(
-                    *zip(*points, strict=True), label=label, color=colour, marker=".", markersize=4
-                )
-        axes.set_xlabel("step")
-        axes.set_ylabel("loss")
-        axes.legend(frameon=False)
-
-    return draw

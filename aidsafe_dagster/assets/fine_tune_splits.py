@@ -7,11 +7,8 @@ from typing import Any
 
 import dagster as dg
 
-from aidsafe_dagster.assets.cot_grades import cot_grades
-from aidsafe_dagster.assets.preference_pairs import preference_pairs
-from aidsafe_dagster.assets.refined_cots import refined_cots
 from aidsafe_dagster.lake.lake import Lake
-from aidsafe_dagster.lake.tables import from_frame, to_frame
+from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.recipe.fine_tune_splits import below_score, bridged_splits, dpo_row, sft_row
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.prompt_kinds import kind_of
@@ -33,13 +30,13 @@ from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.contamination import Match
 from aidsafe_dagster.stages.decontamination import left_out, open_decontamination
-from aidsafe_dagster.stages.dialogue_stage import Materialized
 from aidsafe_dagster.stages.gates import GateConfig, require_gate
-from aidsafe_dagster.stages.metadata import REHEARSAL_LABEL, row_metadata, table, threshold_metadata
+from aidsafe_dagster.stages.materialization import Materialized, materialized
+from aidsafe_dagster.stages.metadata import count_table, row_metadata, threshold_metadata
 from aidsafe_dagster.stages.stage_asset import stage_asset
 
 
-@stage_asset(Stage.FINE_TUNE_SPLITS, deps=[refined_cots, cot_grades, preference_pairs])
+@stage_asset(Stage.FINE_TUNE_SPLITS)
 def fine_tune_splits(
     context: dg.AssetExecutionContext,
     config: GateConfig,
@@ -48,30 +45,34 @@ def fine_tune_splits(
 ) -> Materialized:
     """SFT rows (prompt → CoT + response) and DPO rows (chosen, rejected) as TRL trains on them.
 
-    Split by clusters of near-duplicate prompts. Rows that are in an evaluation set, near to two splits, or below the
-    score gate are counted and left out.
+    Split by clusters of near-duplicate prompts. Rows that are in an evaluation set, near to prompts of
+    two splits, or below the score gate are counted and left out.
     """
-    opened, batch, loaded = lake.open(), context.partition_key, settings.load()
+    opened, batch, snapshot = lake.open(), context.partition_key, settings.snapshot
     overridden = require_gate(
         context, opened, Stage.FINE_TUNE_SPLITS, accept=config.accept_failed_gate
     )
-    given = _read(opened, batch, loaded.load_policies())
-    check = open_decontamination(loaded)
-    rows, failures = _sifted(given, loaded, check.find([*given.refined, *given.pairs]))
-    opened.write(
-        Stage.FINE_TUNE_SPLITS, batch, to_frame(rows, FineTuneRow), to_frame(failures, Failure)
-    )
-    check.remember(opened, Stage.FINE_TUNE_SPLITS, batch)
-    return dg.MaterializeResult(
-        metadata=_metadata(opened, batch, given, rows, failures, loaded)
-        | check.metadata(failures)
-        | overridden,
-        data_version=dg.DataVersion(opened.fingerprint(Stage.FINE_TUNE_SPLITS, batch)),
+    inputs = _read_inputs(opened, batch, snapshot.policies)
+    decontamination = open_decontamination(snapshot.settings)
+    matches = decontamination.find([*inputs.refined, *inputs.pairs])
+    rows, failures = _select(inputs, snapshot.settings, matches)
+    opened.store(Stage.FINE_TUNE_SPLITS, batch, rows, FineTuneRow, failures)
+    decontamination.record(opened, Stage.FINE_TUNE_SPLITS, batch)
+    metadata = {
+        **_metadata(opened, batch, inputs, rows, failures, snapshot.settings),
+        **decontamination.metadata(failures),
+        **overridden,
+    }
+    return materialized(
+        snapshot,
+        metadata,
+        data_version=opened.fingerprint(Stage.FINE_TUNE_SPLITS, batch),
+        simulated=any(row.simulated for row in rows),
     )
 
 
 @dataclass(frozen=True)
-class _Given:
+class _Inputs:
     """What a batch's rows are made from."""
 
     refined: Sequence[RefinedCot]
@@ -80,70 +81,73 @@ class _Given:
     """By prompt id; a row without a valid grade has none."""
     policies: Policies
 
-    def kind(self, row: RefinedCot) -> PromptKind:
-        graded = self.grades.get(row.prompt_id)
-        return graded.prompt_kind if graded else kind_of(row, self.policies)
+    def prompt_kind(self, row: RefinedCot) -> PromptKind:
+        grades = self.grades.get(row.prompt_id)
+        return grades.prompt_kind if grades else kind_of(row, self.policies)
 
 
-def _read(lake: Lake, batch: str, policies: Policies) -> _Given:
-    def rows(stage: Stage, record: type[Any]) -> list[Any]:
-        return from_frame(lake.rows(stage, batch), record)
+def _read_inputs(lake: Lake, batch: str, policies: Policies) -> _Inputs:
+    grades = lake.records(Stage.COT_GRADES, batch, CotGrades)
+    return _Inputs(
+        refined=lake.records(Stage.REFINED_COTS, batch, RefinedCot),
+        pairs=lake.records(Stage.PREFERENCE_PAIRS, batch, PreferencePair),
+        grades={row.prompt_id: row for row in grades},
+        policies=policies,
+    )
 
-    grades = {row.prompt_id: row for row in rows(Stage.COT_GRADES, CotGrades)}
-    pairs = rows(Stage.PREFERENCE_PAIRS, PreferencePair)
-    return _Given(rows(Stage.REFINED_COTS, RefinedCot), pairs, grades, policies)
 
-
-def _sifted(
-    given: _Given, settings: Settings, contaminated: Mapping[str, Match]
+def _select(
+    inputs: _Inputs, settings: Settings, matches: Mapping[str, Match]
 ) -> tuple[list[FineTuneRow], list[Failure]]:
-    """The rows to train on, and the account of those left out."""
-    rows, failures = list[FineTuneRow](), list[Failure]()
-    for row in given.refined:
-        if why := _left_out(row, given, settings, contaminated):
-            failures.append(left_out(row, Stage.FINE_TUNE_SPLITS, why[0], f"sft: {why[1]}"))
+    """Return the rows to train on, and the account of those left out."""
+    rows: list[FineTuneRow] = []
+    failures: list[Failure] = []
+    for refined in inputs.refined:
+        exclusion = _exclusion(refined, inputs, settings, matches)
+        if exclusion is None:
+            rows.append(sft_row(refined, inputs.prompt_kind(refined), settings.splits))
         else:
-            rows.append(sft_row(row, given.kind(row), settings.splits))
-    for pair in given.pairs:
-        if why := _left_out(pair, given, settings, contaminated):
-            failures.append(left_out(pair, Stage.FINE_TUNE_SPLITS, why[0], f"dpo: {why[1]}"))
-        else:
+            reason, detail = exclusion
+            failures.append(left_out(refined, Stage.FINE_TUNE_SPLITS, reason, f"sft: {detail}"))
+    for pair in inputs.pairs:
+        exclusion = _exclusion(pair, inputs, settings, matches)
+        if exclusion is None:
             rows.append(dpo_row(pair, settings.splits))
+        else:
+            reason, detail = exclusion
+            failures.append(left_out(pair, Stage.FINE_TUNE_SPLITS, reason, f"dpo: {detail}"))
     return rows, failures
 
 
-def _left_out(
-    row: Prompt, given: _Given, settings: Settings, contaminated: Mapping[str, Match]
+def _exclusion(
+    row: Prompt, inputs: _Inputs, settings: Settings, matches: Mapping[str, Match]
 ) -> tuple[FailureReason, str] | None:
-    if match := contaminated.get(row.prompt_id):
+    """Return why a row must not be trained on, None if it may."""
+    match = matches.get(row.prompt_id)
+    if match is not None:
         return FailureReason.CONTAMINATED, str(match)
     splits = bridged_splits(row, settings.splits)
     if len(splits) > 1:
         return FailureReason.BRIDGES_SPLITS, f"near to prompts of {' and '.join(splits)}"
-    if low := below_score(given.grades.get(row.prompt_id), settings.score_gate):
-        return FailureReason.BELOW_SCORE, low
+    low_score = below_score(inputs.grades.get(row.prompt_id), settings.score_gate)
+    if low_score:
+        return FailureReason.BELOW_SCORE, low_score
     return None
 
 
 def _metadata(
     lake: Lake,
     batch: str,
-    given: _Given,
+    inputs: _Inputs,
     rows: Sequence[FineTuneRow],
     failures: Sequence[Failure],
     settings: Settings,
 ) -> dict[str, Any]:
-    simulated = any(row.simulated for row in rows)
-    label: dict[str, Any] = {"simulated": dg.MetadataValue.md(REHEARSAL_LABEL)} if simulated else {}
-    frame = stratified(to_frame(rows, FineTuneRow), to_frame(given.refined, RefinedCot))
-    return {
-        **label,
-        **row_metadata(rows, failures),
-        "splits": table(Counter(f"{row.kind}/{row.split}" for row in rows), "split"),
-        **{
-            t.title: dg.MetadataValue.md(markdown_table(t))
-            for t in split_tables(frame, settings.splits)
-        },
-        **threshold_metadata(list(given.grades.values())),
-        "path": dg.MetadataValue.path(str(lake.rows_path(Stage.FINE_TUNE_SPLITS, batch))),
-    }
+    split_counts = Counter(f"{row.kind}/{row.split}" for row in rows)
+    metadata = {**row_metadata(rows, failures), "splits": count_table(split_counts, "split")}
+    frame = stratified(to_frame(rows, FineTuneRow), to_frame(inputs.refined, RefinedCot))
+    for table in split_tables(frame, settings.splits):
+        metadata[table.title] = dg.MetadataValue.md(markdown_table(table))
+    metadata |= threshold_metadata(list(inputs.grades.values()))
+    path = lake.rows_path(Stage.FINE_TUNE_SPLITS, batch)
+    return metadata | {"path": dg.MetadataValue.path(str(path))}

@@ -6,87 +6,69 @@ from typing import get_args
 import dagster as dg
 from pydantic import ValidationError
 
-from aidsafe_dagster.assets.cot_grades import cot_grades
-from aidsafe_dagster.assets.refined_cots import refined_cots
-from aidsafe_dagster.recipe.beliefs import BeliefSearch, PairKind
+from aidsafe_dagster.recipe.beliefs import PairKind
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.records import (
-    BeliefExample,
-    CotGrades,
-    PreferencePair,
-    RefinedCot,
-    Stage,
-)
+from aidsafe_dagster.recipe.records import BeliefExample, PreferencePair, Stage
+from aidsafe_dagster.recipe.stages import belief_search
 from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.lake import LakeResource
-from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.stages.belief_search import Examples, search_all
-from aidsafe_dagster.stages.dialogue_stage import Materialized, StageRun, begin, in_total
-from aidsafe_dagster.stages.dialogues import search_of
+from aidsafe_dagster.stages.dialogue_stage import StageRun, start_stage, total_progress
 from aidsafe_dagster.stages.gates import GateConfig
+from aidsafe_dagster.stages.materialization import Materialized
 from aidsafe_dagster.stages.metadata import margin_metadata
 from aidsafe_dagster.stages.stage_asset import stage_asset
 
 
-@stage_asset(Stage.PREFERENCE_PAIRS, deps=[refined_cots, cot_grades])
+@stage_asset(Stage.PREFERENCE_PAIRS)
 def preference_pairs(
     context: dg.AssetExecutionContext,
     config: GateConfig,
     engine: EngineResource,
     lake: LakeResource,
 ) -> Materialized:
-    """The refined CoT as chosen; as rejected, what the target thinks under the ear-whisperer's most misleading belief.
+    """Chosen: the refined CoT. Rejected: the target's answer under the most misleading belief.
 
-    AIDSAFE's belief augmentation, by iterated in-context learning: the beliefs that misled most are the examples of the
-    next iteration. Pairs whose margin is too small are counted and left out.
+    AIDSAFE's belief augmentation by iterated in-context learning: the beliefs that misled most are the
+    examples of the next iteration. Pairs whose margin is too small are counted and left out.
     """
-    making, settings = begin(context, config, engine, lake, Stage.PREFERENCE_PAIRS), engine.load()
-    searches = _searches(making, settings)
-    found = search_all(searches, settings, making.drive, _examples_shown_before(making))
+    run = start_stage(context, config, engine, lake, Stage.PREFERENCE_PAIRS)
+    settings = run.snapshot.settings
+    searches = []
+    for row, records in run.inputs():
+        searches.append(belief_search(run.conversation(row), records, settings))
+    outcome = search_all(searches, settings, run.drive, _earlier_examples(run))
     conversations = [search.conversation for search in searches]
-    return making.store(conversations, found.results, in_total(found.spent), margin_metadata)
+    progress = total_progress(outcome.progress)
+    return run.finish(conversations, outcome.results, progress, margin_metadata)
 
 
-def _searches(making: StageRun, settings: Settings) -> list[BeliefSearch]:
-    """One per graded row, in the order of the rows."""
-    refined = {row.prompt_id: row for row in making.read(Stage.REFINED_COTS, RefinedCot)}
-    return [
-        search_of(
-            making.conversation(grades),
-            {Stage.REFINED_COTS: refined[grades.prompt_id], Stage.COT_GRADES: grades},
-            settings,
-        )
-        for grades in making.read(Stage.COT_GRADES, CotGrades)
-    ]
+def _earlier_examples(run: StageRun) -> Mapping[int, Examples]:
+    """Return the examples that an earlier making of this batch showed the whisperer, by iteration.
 
-
-def _examples_shown_before(making: StageRun) -> Mapping[int, Examples]:
-    """What an earlier making of this batch showed the whisperer, by iteration.
-
-    Materialized again, the batch shows the same: else rows that passed would be asked anew because a failed one succeeded.
+    The batch shows the same ones when it is made again. Otherwise rows that passed would be asked anew
+    because a failed row has succeeded and changed the examples.
     """
-    shown: dict[int, dict[PairKind, list[BeliefExample]]] = {}
-    versions = (
-        making.brief.policies.version,
-        making.brief.templates.version(Stage.PREFERENCE_PAIRS),
-    )
-    for pair in _made_before(making):
+    examples: dict[int, dict[PairKind, list[BeliefExample]]] = {}
+    context = run.dialogue_context
+    versions = (context.policies.version, context.templates.version(Stage.PREFERENCE_PAIRS))
+    for pair in _stored_pairs(run):
         if (pair.policies_version, pair.templates_version) != versions:
             return {}
         for example in pair.examples:
-            of_iteration = shown.setdefault(
+            by_kind = examples.setdefault(
                 example.iteration, {kind: [] for kind in get_args(PairKind)}
             )
-            if example not in of_iteration[pair.kind]:
-                of_iteration[pair.kind].append(example)
-    return shown
+            if example not in by_kind[pair.kind]:
+                by_kind[pair.kind].append(example)
+    return examples
 
 
-def _made_before(making: StageRun) -> list[PreferencePair]:
-    """None of a partition that is damaged or of an older release: it is made again from nothing but the journal."""
-    if not making.lake.has(Stage.PREFERENCE_PAIRS, making.batch):
+def _stored_pairs(run: StageRun) -> list[PreferencePair]:
+    """Return the pairs of the partition; none if it is damaged or an older release wrote it."""
+    if not run.lake.has(Stage.PREFERENCE_PAIRS, run.batch):
         return []
     try:
-        return making.read(Stage.PREFERENCE_PAIRS, PreferencePair)
+        return run.lake.records(Stage.PREFERENCE_PAIRS, run.batch, PreferencePair)
     except (SetupError, ValidationError):
         return []

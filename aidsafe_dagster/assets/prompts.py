@@ -1,18 +1,17 @@
-"""Asset `prompts`: a batch as ingestion sealed it, less what is in an evaluation set, taken up into the recipe."""
+"""Asset `prompts`: a sealed batch, without what is in an evaluation set, enters the recipe."""
 
 from collections import Counter
 
 import dagster as dg
 
-from aidsafe_dagster.lake.tables import from_frame, to_frame
-from aidsafe_dagster.recipe.records import Failure, FailureReason, Prompt, Stage
+from aidsafe_dagster.recipe.records import FailureReason, Prompt, Stage
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.runs.liveness import claim_run
 from aidsafe_dagster.stages.decontamination import left_out, open_decontamination
-from aidsafe_dagster.stages.dialogue_stage import Materialized
-from aidsafe_dagster.stages.ingestion import sealed_rows
-from aidsafe_dagster.stages.metadata import row_metadata, table
+from aidsafe_dagster.stages.ingestion import sealed_prompts
+from aidsafe_dagster.stages.materialization import Materialized, materialized
+from aidsafe_dagster.stages.metadata import count_table, row_metadata
 from aidsafe_dagster.stages.stage_asset import stage_asset
 
 
@@ -20,30 +19,33 @@ from aidsafe_dagster.stages.stage_asset import stage_asset
 def prompts(
     context: dg.AssetExecutionContext, lake: LakeResource, settings: SettingsResource
 ) -> Materialized:
-    """User prompts with their source, category and licence; a batch is sealed by ingestion and never changes.
+    """User prompts with their source, category and licence, as ingestion sealed them.
 
-    Prompts that are in an evaluation set are left out, each with its match, before any model is asked.
+    A sealed batch never changes. Prompts that are in an evaluation set are left out, each with its
+    match, before any model is asked.
     """
     claim_run(context.instance, context.run)
-    opened, batch = lake.open(), context.partition_key
-    given = from_frame(sealed_rows(opened, batch), Prompt)
-    check = open_decontamination(settings.load())
-    found = check.find(given)
-    rows = [row for row in given if row.prompt_id not in found]
-    failures = [
-        left_out(row, Stage.PROMPTS, FailureReason.CONTAMINATED, str(found[row.prompt_id]))
-        for row in given
-        if row.prompt_id in found
-    ]
-    opened.write(Stage.PROMPTS, batch, to_frame(rows, Prompt), to_frame(failures, Failure))
-    check.remember(opened, Stage.PROMPTS, batch)
-    return dg.MaterializeResult(
-        metadata={
-            **row_metadata(rows, failures),
-            **check.metadata(failures),
-            "categories": table(Counter(row.category or "(none)" for row in rows), "category"),
-            "licences": table(Counter(row.licence for row in rows), "licence"),
-            "path": dg.MetadataValue.path(str(opened.rows_path(Stage.PROMPTS, batch))),
-        },
-        data_version=dg.DataVersion(opened.fingerprint(Stage.PROMPTS, batch)),
-    )
+    opened, batch, snapshot = lake.open(), context.partition_key, settings.snapshot
+    sealed = sealed_prompts(opened, batch)
+    decontamination = open_decontamination(snapshot.settings)
+    matches = decontamination.find(sealed)
+    rows, failures = [], []
+    for prompt in sealed:
+        match = matches.get(prompt.prompt_id)
+        if match is None:
+            rows.append(prompt)
+        else:
+            reason = FailureReason.CONTAMINATED
+            failures.append(left_out(prompt, Stage.PROMPTS, reason, str(match)))
+    opened.store(Stage.PROMPTS, batch, rows, Prompt, failures)
+    decontamination.record(opened, Stage.PROMPTS, batch)
+    categories = Counter(row.category or "(none)" for row in rows)
+    licences = Counter(row.licence for row in rows)
+    metadata = {
+        **row_metadata(rows, failures),
+        **decontamination.metadata(failures),
+        "categories": count_table(categories, "category"),
+        "licences": count_table(licences, "licence"),
+        "path": dg.MetadataValue.path(str(opened.rows_path(Stage.PROMPTS, batch))),
+    }
+    return materialized(snapshot, metadata, data_version=opened.fingerprint(Stage.PROMPTS, batch))

@@ -1,20 +1,12 @@
-"""Asset `published_dataset`: the whole dataset with its card, as a folder, and on the Hub when a person says so."""
+"""Asset `published_dataset`: the whole dataset with its card, as a folder, and on request on the Hub."""
 
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
-from aidsafe_dagster.assets.cot_grades import cot_grades
-from aidsafe_dagster.assets.deliberated_cots import deliberated_cots
-from aidsafe_dagster.assets.fine_tune_splits import fine_tune_splits
-from aidsafe_dagster.assets.preference_pairs import preference_pairs
-from aidsafe_dagster.assets.refined_cots import refined_cots
-from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.publishing.card import CardContext
-from aidsafe_dagster.publishing.dataset import ReleaseSelection
 from aidsafe_dagster.publishing.hub import Published
 from aidsafe_dagster.publishing.release import Release, make_release
 from aidsafe_dagster.recipe.records import Stage
@@ -23,18 +15,25 @@ from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.runs.liveness import claim_run
 from aidsafe_dagster.settings.load import load_settings
-from aidsafe_dagster.settings.schema import Settings
-from aidsafe_dagster.stages.dialogue_stage import Materialized
-from aidsafe_dagster.stages.gates import UPSTREAM, gate
-from aidsafe_dagster.stages.ingestion import INGESTED
-from aidsafe_dagster.stages.metadata import REHEARSAL_LABEL, table
+from aidsafe_dagster.settings.snapshot import SettingsSnapshot
+from aidsafe_dagster.stages.batch_selection import select_for_release
+from aidsafe_dagster.stages.materialization import Materialized, materialized
+from aidsafe_dagster.stages.metadata import count_table, record_table
 from aidsafe_dagster.stages.stage_asset import OWNERS
 from aidsafe_dagster.training.data import dataset_version
+
+_INPUTS = (
+    Stage.DELIBERATED_COTS,
+    Stage.REFINED_COTS,
+    Stage.COT_GRADES,
+    Stage.PREFERENCE_PAIRS,
+    Stage.FINE_TUNE_SPLITS,
+)
 
 
 class PublishConfig(dg.Config):
     dry_run: bool = Field(
-        default=True, description="write the folder alone; nothing is sent to the Hub"
+        default=True, description="only write the folder; nothing is sent to the Hub"
     )
     repo: str = Field(
         default="",
@@ -42,12 +41,12 @@ class PublishConfig(dg.Config):
     )
     allow_simulated: bool = Field(
         default=False,
-        description="in a dry run, take rows of the rehearsal engine too; the card is labelled",
+        description="in a dry run, include rows of the rehearsal engine; the card is labelled",
     )
 
 
 @dg.asset(
-    deps=[deliberated_cots, refined_cots, cot_grades, preference_pairs, fine_tune_splits],
+    deps=[dg.AssetKey(str(stage)) for stage in _INPUTS],
     group_name="release",
     kinds={"huggingface", "parquet"},
     owners=OWNERS,
@@ -59,28 +58,30 @@ def published_dataset(
     settings: SettingsResource,
     hub: HubResource,
 ) -> Materialized:
-    """Parquet per config and split with a dataset card made from the run: in a folder, and on the Hub in one commit.
+    """Parquet per config and split, with a dataset card from the run's own figures.
 
-    Of the batches whose gate passed. Nothing is sent unless `dry_run` is false, and never a simulated row.
+    Takes the batches whose gate passed. Nothing is sent unless `dry_run` is false, then in one commit,
+    and never a simulated row.
     """
     claim_run(context.instance, context.run)
-    opened, loaded = lake.open(), _in_force(settings, config)
+    opened, snapshot = lake.open(), _snapshot_for(settings, config)
+    loaded = snapshot.settings
     repo = None if config.dry_run else hub.dataset(loaded.publish.repo, context.log.info)
     release = make_release(
         opened,
-        choose(context.instance, opened),
-        CardContext(loaded.publish, loaded.load_policies(), loaded.splits.general_ratio),
+        select_for_release(context.instance, opened),
+        CardContext(loaded.publish, snapshot.policies, loaded.splits.general_ratio),
         loaded.home,
         allow_simulated=config.dry_run and config.allow_simulated,
     )
-    published = repo.publish(release) if repo else None
-    shown = _release_metadata(release) | (_hub_metadata(published) if published else {})
-    # as the adapters name these batches
-    shown["training_set"] = dataset_version(
-        opened, release.chosen.batches, loaded.splits.general_ratio
-    )
-    return dg.MaterializeResult(
-        metadata={"dry_run": config.dry_run, **shown}, data_version=dg.DataVersion(release.version)
+    metadata = {"dry_run": config.dry_run, **_release_metadata(release)}
+    if repo is not None:
+        metadata |= _hub_metadata(repo.publish(release))
+    # The name that the adapters give to the same batches.
+    training_set = dataset_version(opened, release.chosen.batches, loaded.splits.general_ratio)
+    metadata["training_set"] = training_set
+    return materialized(
+        snapshot, metadata, data_version=release.version, simulated=bool(release.simulated)
     )
 
 
@@ -91,67 +92,45 @@ publish = dg.define_asset_job(
 )
 
 
-def choose(instance: dg.DagsterInstance, lake: Lake) -> ReleaseSelection:
-    """The batches whose fine-tune splits passed their gate, the others with the reason, and gates passed by order."""
-    made = set(lake.batches(Stage.FINE_TUNE_SPLITS))
-    gates = {batch: gate(instance, lake, Stage.FINE_TUNE_SPLITS, batch) for batch in sorted(made)}
-    closed = {batch: str(found) for batch, found in gates.items() if not found.open}
-    unmade = dict.fromkeys(
-        set(lake.batches(INGESTED)) - made, f"{Stage.FINE_TUNE_SPLITS} was not made yet"
-    )
-    passed = tuple(batch for batch, found in gates.items() if found.open)
-    above = {batch: "; ".join(_closed_above(instance, lake, batch)) for batch in passed}
-    return ReleaseSelection(
-        passed, closed | unmade, {batch: why for batch, why in above.items() if why}
-    )
-
-
-def _closed_above(instance: dg.DagsterInstance, lake: Lake, batch: str) -> Iterator[str]:
-    """Gates of the stages above that are not open: a person let the batch pass them."""
-    for stage in _above(Stage.FINE_TUNE_SPLITS):
-        found = gate(instance, lake, stage, batch)
-        if not found.open:
-            yield str(found)
-
-
-def _above(stage: Stage) -> list[Stage]:
-    """All stages that a stage rests on, in the order of the recipe."""
-    found = {above for direct in UPSTREAM[stage] for above in (direct, *_above(direct))}
-    return [each for each in Stage if each in found]
-
-
-def _in_force(settings: SettingsResource, config: PublishConfig) -> Settings:
+def _snapshot_for(settings: SettingsResource, config: PublishConfig) -> SettingsSnapshot:
+    """Return the snapshot of the run, with the repository of the run's configuration."""
+    snapshot = settings.snapshot
     if not config.repo:
-        return settings.load()
+        return snapshot
+    # Loaded once more so that the name is checked like one from the settings file.
     publish = {**settings.overrides.get("publish", {}), "repo": config.repo}
-    return load_settings(overrides=settings.overrides | {"publish": publish}).settings
+    repo = load_settings(overrides={"publish": publish}).settings.publish.repo
+    return snapshot.with_settings(
+        publish=snapshot.settings.publish.model_copy(update={"repo": repo})
+    )
 
 
 def _release_metadata(release: Release) -> dict[str, Any]:
-    rows, chosen = release.rows, release.chosen
-    label = {"simulated": dg.MetadataValue.md(REHEARSAL_LABEL)} if release.simulated else {}
-    counts = Counter({f"{config}/{split}": count for (config, split), count in rows.counts.items()})
-    left_out = [
-        dg.TableRecord({"batch": batch, "why": why})
-        for batch, why in sorted(chosen.left_out.items())
-    ]
-    return {
-        **label,
+    selection = release.chosen
+    row_counts: Counter[str] = Counter()
+    for (config, split), rows in release.rows.counts.items():
+        row_counts[f"{config}/{split}"] = rows
+    metadata: dict[str, Any] = {
         "version": release.version,
         "licence": release.licence.name,
-        "dagster/row_count": counts.total(),
-        "rows": table(counts, "config/split"),
-        "batches": len(chosen.batches),
-        **({"batches_left_out": dg.MetadataValue.table(left_out)} if left_out else {}),
-        "files": dg.MetadataValue.table(
-            [
-                dg.TableRecord({"path": f.path, "rows": f.rows or 0, "bytes": f.bytes})
-                for f in release.files
-            ]
-        ),
-        "path": dg.MetadataValue.path(str(release.folder)),
-        "card": dg.MetadataValue.md(release.card.partition("\n---\n")[2]),
+        "dagster/row_count": row_counts.total(),
+        "rows": count_table(row_counts, "config/split"),
+        "batches": len(selection.batches),
     }
+    if selection.left_out:
+        left_out = [
+            {"batch": batch, "why": selection.left_out[batch]}
+            for batch in sorted(selection.left_out)
+        ]
+        metadata["batches_left_out"] = record_table(left_out)
+    files = []
+    for file in release.files:
+        files.append({"path": file.path, "rows": file.rows or 0, "bytes": file.bytes})
+    metadata["files"] = record_table(files)
+    metadata["path"] = dg.MetadataValue.path(str(release.folder))
+    # Without its front matter, which the UI would show as text.
+    metadata["card"] = dg.MetadataValue.md(release.card.partition("\n---\n")[2])
+    return metadata
 
 
 def _hub_metadata(published: Published) -> dict[str, Any]:

@@ -2,16 +2,16 @@
 
 import dagster as dg
 
-from aidsafe_dagster.assets.deliberated_cots import deliberated_cots
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.lake import LakeResource
-from aidsafe_dagster.stages.dialogue_stage import Materialized, make_dialogue_stage
+from aidsafe_dagster.stages.dialogue_stage import make_dialogue_stage
 from aidsafe_dagster.stages.gates import GateConfig
+from aidsafe_dagster.stages.materialization import Materialized
 from aidsafe_dagster.stages.stage_asset import stage_asset
 
 
-@stage_asset(Stage.REFINED_COTS, deps=[deliberated_cots])
+@stage_asset(Stage.REFINED_COTS)
 def refined_cots(
     context: dg.AssetExecutionContext,
     config: GateConfig,

@@ -1,12 +1,10 @@
-"""Asset `split_report`: the splits across batches, and the check that no cluster, and no prompt, is in two of them."""
+"""Asset `split_report`: the splits across batches, and the check that no cluster is in two of them."""
 
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from aidsafe_dagster.assets.fine_tune_splits import fine_tune_splits
-from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.reports.files import store
 from aidsafe_dagster.reports.frames import Dataset, open_dataset
@@ -22,53 +20,41 @@ from aidsafe_dagster.reports.splits import (
 )
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
-from aidsafe_dagster.stages.metadata import REHEARSAL_LABEL
-from aidsafe_dagster.stages.stage_asset import OWNERS
+from aidsafe_dagster.stages.materialization import REHEARSAL_LABEL, Materialized, materialized
+from aidsafe_dagster.stages.stage_asset import report_asset
 
 TITLE = "Split report"
-_NAMED = 10
+_EXAMPLES = 10
+"""Clusters and prompts that the check names at most."""
 
 
-@dg.asset(
-    deps=[fine_tune_splits],
-    group_name="reports",
-    kinds={"markdown", "parquet"},
-    owners=OWNERS,
-    automation_condition=dg.AutomationCondition.any_deps_updated().since_last_handled()
-    & ~dg.AutomationCondition.in_progress(),
-)
-def split_report(lake: LakeResource, settings: SettingsResource) -> dg.MaterializeResult[Any]:
-    """Rows by split × kind × policy × source × prompt kind, clusters, shares, the general mix, and what was left out.
+@report_asset(Stage.FINE_TUNE_SPLITS, kinds={"markdown", "parquet"})
+def split_report(lake: LakeResource, settings: SettingsResource) -> Materialized:
+    """Rows by split, kind, policy, source and prompt kind; clusters, shares, mix, and what was left out.
 
     As Markdown, and the strata as Parquet, in the folder `reports` of the settings' home.
     """
-    loaded, dataset = settings.load(), open_dataset(lake.open())
-    rows = _rows(dataset)
+    snapshot, dataset = settings.snapshot, open_dataset(lake.open())
+    loaded = snapshot.settings
+    rows = _stratified_rows(dataset)
     facts = {
         "Batches": count(len(dataset.made(Stage.FINE_TUNE_SPLITS))),
         "Rows": count(rows.height),
     }
-    simulated = REHEARSAL_LABEL.strip("*") if dataset.simulated else ""
-    report = Report(facts, simulated, [], split_sections(rows, dataset.failures, loaded.splits))
+    warning = REHEARSAL_LABEL.strip("*") if dataset.simulated else ""
+    report = Report(facts, warning, [], split_sections(rows, dataset.failures, loaded.splits))
     markdown = store(loaded.reports / "splits.md", to_markdown(report, TITLE))
     parquet = loaded.reports / "splits.parquet"
     strata(rows).write_parquet(parquet)
-    label: dict[str, Any] = (
-        {"simulated": dg.MetadataValue.md(REHEARSAL_LABEL)} if dataset.simulated else {}
-    )
-    return dg.MaterializeResult(
-        metadata={
-            **label,
-            "markdown": dg.MetadataValue.path(str(markdown)),
-            "parquet": dg.MetadataValue.path(str(parquet)),
-            "rows": rows.height,
-            "clusters": rows["cluster"].n_unique(),
-            **{
-                one.title: dg.MetadataValue.md(markdown_table(one))
-                for one in split_tables(rows, loaded.splits)
-            },
-        }
-    )
+    metadata: dict[str, Any] = {
+        "markdown": dg.MetadataValue.path(str(markdown)),
+        "parquet": dg.MetadataValue.path(str(parquet)),
+        "rows": rows.height,
+        "clusters": rows["cluster"].n_unique(),
+    }
+    for table in split_tables(rows, loaded.splits):
+        metadata[table.title] = dg.MetadataValue.md(markdown_table(table))
+    return materialized(snapshot, metadata, simulated=dataset.simulated)
 
 
 @dg.asset_check(
@@ -76,35 +62,30 @@ def split_report(lake: LakeResource, settings: SettingsResource) -> dg.Materiali
     description="Every cluster, and every prompt, of the whole lake is in one split",
 )
 def no_cluster_spans_two_splits(lake: LakeResource) -> dg.AssetCheckResult:
-    rows = _rows(_whole(lake.open()))
-    clusters, prompts = (
-        spanning(rows, "cluster")["cluster"],
-        spanning(rows, "prompt_id")["prompt_id"],
-    )
+    opened = lake.open()
+    # The report leaves out batches of the other kind (rehearsal or model); the check must not.
+    batches = frozenset(opened.batches(Stage.FINE_TUNE_SPLITS))
+    rows = _stratified_rows(Dataset(opened, batches, simulated=False, left_out=0))
+    clusters = spanning(rows, "cluster")["cluster"]
+    prompts = spanning(rows, "prompt_id")["prompt_id"]
     return dg.AssetCheckResult(
         passed=clusters.is_empty() and prompts.is_empty(),
         severity=dg.AssetCheckSeverity.ERROR,
-        description=_told(clusters, prompts),
+        description=_describe(clusters, prompts),
         metadata={"clusters": len(clusters), "prompts": len(prompts), "rows": rows.height},
     )
 
 
-def _told(clusters: pl.Series, prompts: pl.Series) -> str:
+def _describe(clusters: pl.Series, prompts: pl.Series) -> str:
     if clusters.is_empty() and prompts.is_empty():
         return "Every cluster is in one split"
-    named = ", ".join([*clusters.head(_NAMED), *prompts.head(_NAMED)])
+    examples = ", ".join([*clusters.head(_EXAMPLES), *prompts.head(_EXAMPLES)])
     return (
-        f"{len(clusters)} clusters and {len(prompts)} prompts are in more than one split: {named}. Were the shares "
-        "changed since a batch was made? Make fine_tune_splits of all batches again"
+        f"In more than one split: clusters: {len(clusters)}, prompts: {len(prompts)} ({examples}). "
+        "If the shares were changed after a batch was made, make fine_tune_splits of all batches again"
     )
 
 
-def _whole(lake: Lake) -> Dataset:
-    return Dataset(
-        lake, frozenset(lake.batches(Stage.FINE_TUNE_SPLITS)), simulated=False, left_out=0
-    )
-
-
-def _rows(dataset: Dataset) -> pl.DataFrame:
+def _stratified_rows(dataset: Dataset) -> pl.DataFrame:
     refined = dataset.rows(Stage.REFINED_COTS, "prompt_id", "applicable_policies")
     return stratified(dataset.rows(Stage.FINE_TUNE_SPLITS, *COLUMNS), refined)

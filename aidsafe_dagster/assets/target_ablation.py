@@ -1,4 +1,4 @@
-"""The ear-whisperer against several targets: how far it misleads each, a well-aligned one included."""
+"""Asset `ablation_targets`: the ear-whisperer against several targets, a well-aligned one included."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,18 +8,11 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from aidsafe_dagster.assets.ablations import (
-    AS_CONFIGURED,
-    AblationConfig,
-    ablation,
-    sample_of,
-    with_roles,
-)
-from aidsafe_dagster.engines.driver.driver import Progress
+from aidsafe_dagster.assets.ablations import ablation
+from aidsafe_dagster.engines.driver.progress import Progress
 from aidsafe_dagster.lake.lake import Lake
-from aidsafe_dagster.lake.tables import from_frame
 from aidsafe_dagster.quality.statistics import mean_interval, proportion
-from aidsafe_dagster.recipe.beliefs import BeliefSearch, kind_of_pair
+from aidsafe_dagster.recipe.beliefs import BeliefSearch
 from aidsafe_dagster.recipe.dialogue import Conversation
 from aidsafe_dagster.recipe.records import (
     CotGrades,
@@ -30,26 +23,36 @@ from aidsafe_dagster.recipe.records import (
     Role,
     Stage,
 )
+from aidsafe_dagster.recipe.stages import RecordsByStage, belief_search
 from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
-from aidsafe_dagster.stages.ablation_metadata import said, table_of
+from aidsafe_dagster.stages.ablation import (
+    AS_CONFIGURED,
+    AblationConfig,
+    format_estimate,
+    sample_prompts,
+)
 from aidsafe_dagster.stages.belief_search import search_all
-from aidsafe_dagster.stages.dialogue_stage import in_total
-from aidsafe_dagster.stages.metadata import REHEARSAL_LABEL
+from aidsafe_dagster.stages.dialogue_stage import total_progress
+from aidsafe_dagster.stages.materialization import Materialized, materialized
+from aidsafe_dagster.stages.metadata import record_table
 from aidsafe_dagster.stages.progress_log import ProgressLog
+from aidsafe_dagster.stages.roles import engine_with_roles
+
+_MAX_MODEL_CHARS = 120
 
 
 class TargetsConfig(AblationConfig):
     targets: dict[str, dict[str, str]] = Field(
         default={},
-        description='further targets by name, as in the settings: {"aligned": {"model": "…", "base_url": "…"}}; '
-        "the configured one is measured in any case",
+        description="further targets by name, as in the settings: "
+        '{"aligned": {"model": "…", "base_url": "…"}}; the configured one is always measured',
     )
 
 
 @dataclass(frozen=True)
-class _Against:
+class _TargetResult:
     """The search against one target."""
 
     target: str
@@ -65,100 +68,103 @@ def ablation_targets(
     engine: EngineResource,
     lake: LakeResource,
     settings: SettingsResource,
-) -> dg.MaterializeResult[Any]:
+) -> Materialized:
     """The ear-whisperer against the configured target and others: how many it misleads, and how far."""
     opened = lake.open()
-    sample = sample_of(opened, config)
-    engines = {AS_CONFIGURED: engine} | {
-        name: with_roles(engine, settings, {str(Role.TARGET): target})
-        for name, target in config.targets.items()
+    sample = sample_prompts(opened, config)
+    engines = {AS_CONFIGURED: engine}
+    for name, target in config.targets.items():
+        engines[name] = engine_with_roles(engine, settings, {str(Role.TARGET): target})
+    results = []
+    for name, target_engine in engines.items():
+        results.append(_search(context, opened, name, target_engine, sample))
+    iterations: list[Mapping[str, Any]] = []
+    for result in results:
+        iterations.extend(_iterations(result))
+    metadata = {
+        "targets": record_table([_summary(result) for result in results]),
+        "by_iteration": record_table(iterations),
+        "calls_made": sum(result.progress.asked for result in results),
+        "calls_replayed": sum(result.progress.replayed for result in results),
     }
-    found = [_against(context, opened, name, own, sample) for name, own in engines.items()]
-    label = {"simulated": dg.MetadataValue.md(REHEARSAL_LABEL)} if engine.brief().simulated else {}
-    return dg.MaterializeResult(
-        metadata={
-            **label,
-            "targets": table_of([_line(against) for against in found]),
-            "by_iteration": table_of([line for against in found for line in _iterations(against)]),
-            "calls_made": sum(against.progress.asked for against in found),
-            "calls_replayed": sum(against.progress.replayed for against in found),
-        }
-    )
+    simulated = engine.dialogue_context().simulated
+    return materialized(engine.snapshot, metadata, simulated=simulated)
 
 
-def _against(
+def _search(
     context: dg.AssetExecutionContext,
     lake: Lake,
-    name: str,
+    target: str,
     engine: EngineResource,
     sample: Sequence[Prompt],
-) -> _Against:
-    settings = engine.load()
-    searches = _searches(lake, engine, sample)
+) -> _TargetResult:
+    searches = _open_searches(lake, engine, sample)
 
-    def drive(cases: Sequence[Any], what: str) -> tuple[list[Any], Progress]:
-        told = ProgressLog(context.log, f"{name}, {what.strip()}", f"{len(cases)} prompts")
-        return engine.drive(cases, told, context.log.info)
+    def drive(tasks: Sequence[Any], iteration: str) -> tuple[list[Any], Progress]:
+        progress_log = ProgressLog(context.log, f"{target}, {iteration}", f"{len(tasks)} prompts")
+        return engine.drive(tasks, progress_log, context.log.info)
 
-    found = search_all(searches, settings, drive, shown_before={})
-    return _Against(name, searches, found.results, in_total(found.spent))
-
-
-def _searches(lake: Lake, engine: EngineResource, sample: Sequence[Prompt]) -> list[BeliefSearch]:
-    """One for each prompt of the sample that was graded."""
-    brief, share = engine.brief(), engine.load().pairs.over_refusal_share
-    batches = sorted({prompt.batch for prompt in sample} & set(lake.batches(Stage.COT_GRADES)))
-    graded: Mapping[str, CotGrades] = _by_id(lake, Stage.COT_GRADES, batches, CotGrades)
-    refined: Mapping[str, RefinedCot] = _by_id(lake, Stage.REFINED_COTS, batches, RefinedCot)
-    return [
-        BeliefSearch(
-            Conversation(brief, Stage.PREFERENCE_PAIRS, grades),
-            refined[grades.prompt_id],
-            grades,
-            kind_of_pair(grades, share),
-        )
-        for prompt in sample
-        if (grades := graded.get(prompt.prompt_id))
-    ]
+    outcome = search_all(searches, engine.snapshot.settings, drive, earlier_examples={})
+    return _TargetResult(target, searches, outcome.results, total_progress(outcome.progress))
 
 
-def _by_id(lake: Lake, stage: Stage, batches: Sequence[str], record: type[Any]) -> dict[str, Any]:
+def _open_searches(
+    lake: Lake, engine: EngineResource, sample: Sequence[Prompt]
+) -> list[BeliefSearch]:
+    """Start one search for each prompt of the sample that was graded."""
+    dialogue_context, settings = engine.dialogue_context(), engine.snapshot.settings
+    sampled_batches = {prompt.batch for prompt in sample}
+    grades: dict[str, CotGrades] = {}
+    refined: dict[str, RefinedCot] = {}
+    for batch in sorted(sampled_batches.intersection(lake.batches(Stage.COT_GRADES))):
+        for graded_row in lake.records(Stage.COT_GRADES, batch, CotGrades):
+            grades[graded_row.prompt_id] = graded_row
+        for refined_row in lake.records(Stage.REFINED_COTS, batch, RefinedCot):
+            refined[refined_row.prompt_id] = refined_row
+    searches = []
+    for prompt in sample:
+        row = grades.get(prompt.prompt_id)
+        if row is not None:
+            records: RecordsByStage = {
+                Stage.REFINED_COTS: refined[row.prompt_id],
+                Stage.COT_GRADES: row,
+            }
+            conversation = Conversation(dialogue_context, Stage.PREFERENCE_PAIRS, row)
+            searches.append(belief_search(conversation, records, settings))
+    return searches
+
+
+def _summary(result: _TargetResult) -> Mapping[str, Any]:
+    pairs = [pair for pair in result.results if isinstance(pair, PreferencePair)]
+    worst_scores = [search.worst.score for search in result.searches if search.worst]
+    models: set[str] = set()
+    for search in result.searches:
+        models.update(search.conversation.models)
     return {
-        row.prompt_id: row
-        for batch in batches
-        for row in from_frame(lake.rows(stage, batch), record)
+        "target": result.target,
+        "model": ", ".join(sorted(models))[:_MAX_MODEL_CHARS],
+        "prompts": len(result.searches),
+        "misled": format_estimate(proportion(len(pairs), len(result.searches))),
+        "policy score of the worst answer": format_estimate(mean_interval(worst_scores)),
+        "margin of the pairs": format_estimate(mean_interval([pair.margin for pair in pairs])),
+        "calls made": result.progress.asked,
     }
 
 
-def _line(against: _Against) -> dict[str, Any]:
-    pairs = [result for result in against.results if isinstance(result, PreferencePair)]
-    scores = [search.worst.score for search in against.searches if search.worst]
-    return {
-        "target": against.target,
-        "model": ", ".join(
-            sorted({model for s in against.searches for model in s.conversation.models})
-        )[:120],
-        "prompts": len(against.searches),
-        "misled": said(proportion(len(pairs), len(against.searches))),
-        "policy score of the worst answer": said(mean_interval(scores)),
-        "margin of the pairs": said(mean_interval([pair.margin for pair in pairs])),
-        "calls made": against.progress.asked,
-    }
-
-
-def _iterations(against: _Against) -> list[dict[str, Any]]:
-    """How the candidates of each iteration scored: a whisperer that learns scores lower from one to the next."""
-    by_iteration: dict[int, list[float]] = {}
-    for search in against.searches:
+def _iterations(result: _TargetResult) -> list[Mapping[str, Any]]:
+    """Score the candidates by iteration: a whisperer that learns scores lower each time."""
+    scores: dict[int, list[float]] = {}
+    for search in result.searches:
         for candidate in search.candidates:
             if candidate.score is not None:
-                by_iteration.setdefault(candidate.iteration, []).append(candidate.score)
-    return [
-        {
-            "target": against.target,
+                scores.setdefault(candidate.iteration, []).append(candidate.score)
+    lines: list[Mapping[str, Any]] = []
+    for iteration in sorted(scores):
+        line = {
+            "target": result.target,
             "iteration": iteration,
-            "beliefs": len(scores),
-            "mean policy score": round(fmean(scores), 3),
+            "beliefs": len(scores[iteration]),
+            "mean policy score": round(fmean(scores[iteration]), 3),
         }
-        for iteration, scores in sorted(by_iteration.items())
-    ]
+        lines.append(line)
+    return lines

@@ -25,9 +25,10 @@ from dagster._core.storage.tags import (
 from aidsafe_dagster.automation.jobs import make_batch
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.records import Stage
+from aidsafe_dagster.recipe.stages import STAGES, with_descendants
 from aidsafe_dagster.runs.liveness import report_dead_runs
 from aidsafe_dagster.settings.load import load_settings
-from aidsafe_dagster.stages.gates import passed, with_descendants
+from aidsafe_dagster.stages.gates import is_complete
 from aidsafe_dagster.stages.partitions import batches
 
 MAX_DEATHS = 9
@@ -70,7 +71,7 @@ def recovery(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest]:
 def _left(instance: dg.DagsterInstance, batch: str, run: dg.DagsterRun) -> list[str]:
     """What the dead run was asked to make: the stages not brought through their gate, and all that rest on them."""
     lake = Lake(load_settings().settings.lake)
-    stages = with_descendants(stage for stage in Stage if not passed(instance, lake, stage, batch))
+    stages = with_descendants({s for s in STAGES if not is_complete(instance, lake, s, batch)})
     return [str(stage) for stage in stages if stage in _asked(run)]
 
 

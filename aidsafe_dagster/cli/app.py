@@ -27,13 +27,14 @@ from aidsafe_dagster.cli.train import train
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.records import Stage
-from aidsafe_dagster.resources.engine import make_brief, make_engine
+from aidsafe_dagster.resources.engine import make_dialogue_context, make_engine
 from aidsafe_dagster.runs.batch_claims import claim_each
 from aidsafe_dagster.runs.liveness import report_dead_runs
 from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.settings.schema import Settings
+from aidsafe_dagster.settings.snapshot import take_snapshot
 from aidsafe_dagster.sources.source import bundled_sources
-from aidsafe_dagster.stages.ingestion import sources_of
+from aidsafe_dagster.stages.ingestion import configured_sources
 
 app = typer.Typer(
     help="Policy-embedded chain-of-thought data by multi-agent deliberation.",
@@ -205,7 +206,7 @@ app.command()(evaluate)
 
 def _configured(name: str) -> dict[str, Any]:
     """A source of the settings, by its name."""
-    sources = {source.name: source for source in sources_of(load_settings().settings)}
+    sources = {source.name: source for source in configured_sources(load_settings().settings)}
     if name not in sources:
         raise unknown("source", name, sources, "ingest --source")
     return sources[name].model_dump(mode="json", exclude_none=True)
@@ -222,7 +223,7 @@ def _sample(per_source: int) -> list[dict[str, Any]]:
 
 def _tell_engine(settings: Settings) -> None:
     """Says who will answer, once policies, templates and engine are known to be usable."""
-    make_brief(settings, make_engine(settings))
+    make_dialogue_context(take_snapshot(settings), make_engine(settings))
     if settings.engine == "rehearsal":
         console.print(shown.REHEARSAL)
     elif settings.engine == "vllm":
@@ -254,7 +255,7 @@ def _backfill(
     known = instance.get_dynamic_partitions("batches")
     if missing := sorted(set(wanted or ()) - set(known)):
         raise unknown("batch", missing[0], known, "backfill")
-    todo: Mapping[str, Sequence[Stage]] = dict.fromkeys(wanted or (), tuple(Stage))
+    todo: Mapping[str, Sequence[str]] = dict.fromkeys(wanted or (), tuple(Stage))
     todo = todo or unfinished(instance, lake, settings, known)
     runs = []
     columns = (

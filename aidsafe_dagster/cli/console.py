@@ -16,7 +16,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from aidsafe_dagster.lake.lake import RECORDS, Lake
+from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import from_frame
 from aidsafe_dagster.recipe.errors import SetupError, without_passwords
 from aidsafe_dagster.recipe.records import (
@@ -32,6 +32,7 @@ from aidsafe_dagster.recipe.records import (
     ThoughtVerdict,
     Version,
 )
+from aidsafe_dagster.recipe.stages import RECORDS
 from aidsafe_dagster.recipe.transcript import (
     deliberated_transcript,
     failure_transcript,
@@ -42,7 +43,7 @@ from aidsafe_dagster.recipe.transcript import (
     single_llm_transcript,
 )
 from aidsafe_dagster.settings.schema import Settings
-from aidsafe_dagster.stages.gates import gate
+from aidsafe_dagster.stages.gates import read_gate
 from aidsafe_dagster.stages.ingestion import DROPPED, INGESTED
 
 console = Console()
@@ -204,7 +205,9 @@ def _stage_table(instance: dg.DagsterInstance, lake: Lake) -> Table:
             continue
         failed = sum(lake.failures(stage, batch).height for batch in batches)
         verdicts = [
-            v for batch in batches for v in gate(instance, lake, stage, batch).verdicts.values()
+            v
+            for batch in batches
+            for v in read_gate(instance, lake, stage, batch).verdicts.values()
         ]
         passed, total = verdicts.count("passed"), len(verdicts)
         checks = f"[{'green' if passed == total else 'red'}]{passed}/{total}[/]"
@@ -295,7 +298,7 @@ def _cell(instance: dg.DagsterInstance, lake: Lake, stage: Stage, batch: str) ->
     if not lake.has(stage, batch):
         return "[dim]–[/]"
     failed = lake.failures(stage, batch).height
-    mark = "[green]●[/]" if gate(instance, lake, stage, batch).open else "[red]○[/]"
+    mark = "[green]●[/]" if read_gate(instance, lake, stage, batch).open else "[red]○[/]"
     return f"{lake.rows(stage, batch, ['prompt_id']).height}{f'[red]✗{failed}[/]' if failed else ''}{mark}"
 
 

@@ -19,7 +19,7 @@ from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.engines.vllm.server import VLLMServer
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError, without_passwords
-from aidsafe_dagster.recipe.templates import Templates
+from aidsafe_dagster.recipe.stages import load_templates
 from aidsafe_dagster.resources.tokens import token_counter
 from aidsafe_dagster.settings.load import Loaded
 from aidsafe_dagster.settings.schema import Settings
@@ -43,7 +43,7 @@ def values_in_force(loaded: Loaded) -> Iterator[tuple[str, str, str]]:
 def examine(settings: Settings) -> Iterator[Finding]:
     """Probes everything that the settings name."""
     yield _probe("policies", lambda: _policies(settings))
-    yield _probe("templates", lambda: f"{Templates(settings.prompts).folder}")
+    yield _probe("templates", lambda: f"{load_templates(settings.prompts).folder}")
     yield _probe("tokens", lambda: token_counter(settings).name)
     yield _probe("journal", lambda: _journal(settings))
     yield _probe("lake", lambda: _lake(settings))

@@ -61,11 +61,11 @@ def export(
 ) -> None:
     """Write the rows of all batches that passed their gates in a trainer's format."""
     with explained(), open_instance() as instance:
-        from aidsafe_dagster.assets.published_dataset import choose  # noqa: PLC0415 - importing it reads the settings
+        from aidsafe_dagster.stages.batch_selection import select_for_release  # noqa: PLC0415 - importing it reads the settings
 
         settings = load_settings().settings
         lake, wanted = Lake(settings.lake), format_named(format_name, reasoning or "inline")
-        chosen = settled(lake, choose(instance, lake))
+        chosen = settled(lake, select_for_release(instance, lake))
         simulated = simulated_prompts(lake, chosen.batches)
         if simulated and not allow_simulated:
             raise SetupError(refusal(simulated, "--allow-simulated"))

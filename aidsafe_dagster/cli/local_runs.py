@@ -18,17 +18,17 @@ import dagster as dg
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.records import Stage
-from aidsafe_dagster.recipe.templates import TASKS, Templates
+from aidsafe_dagster.recipe.stages import STAGES, load_templates, with_descendants
+from aidsafe_dagster.recipe.templates import Templates
 from aidsafe_dagster.runs.batch_claims import HELD_TAG
 from aidsafe_dagster.runs.liveness import PROCESS_TAG, this_process
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.stages.decontamination import (
-    CHECKING,
+    CHECKED_STAGES,
     checked_version,
     decontamination_version,
 )
-from aidsafe_dagster.stages.gates import passed, with_descendants
+from aidsafe_dagster.stages.gates import is_complete
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -76,7 +76,7 @@ def run_job(
     job: str,
     *,
     partition: str | None = None,
-    stages: Sequence[Stage] = (),
+    stages: Sequence[str] = (),
     config: dict[str, Any] | None = None,
     is_held: bool = False,
 ) -> BatchRun:
@@ -110,30 +110,32 @@ def run_job(
 
 def unfinished(
     instance: dg.DagsterInstance, lake: Lake, settings: Settings, batches: Sequence[str]
-) -> dict[str, tuple[Stage, ...]]:
+) -> dict[str, tuple[str, ...]]:
     """Per batch that is not finished, the stages to make.
 
     Those that are missing, that did not pass their gate, that older policies or templates made, or that were checked
     against other evaluation sets, and all that rest on them. The others are not made again.
     """
-    policies, templates = settings.load_policies().version, Templates(settings.prompts)
+    policies, templates = settings.load_policies().version, load_templates(settings.prompts)
     sets = decontamination_version(settings)
 
-    def is_done(stage: Stage, batch: str) -> bool:
-        return passed(instance, lake, stage, batch) and _is_current(
+    def is_done(stage: str, batch: str) -> bool:
+        return is_complete(instance, lake, stage, batch) and _is_current(
             lake, stage, batch, policies, templates, sets
         )
 
-    todo = {batch: with_descendants(s for s in Stage if not is_done(s, batch)) for batch in batches}
+    todo = {
+        batch: with_descendants({s for s in STAGES if not is_done(s, batch)}) for batch in batches
+    }
     return {batch: stages for batch, stages in todo.items() if stages}
 
 
 def _is_current(
-    lake: Lake, stage: Stage, batch: str, policies: str, templates: Templates, sets: str
+    lake: Lake, stage: str, batch: str, policies: str, templates: Templates, sets: str
 ) -> bool:
-    if stage in CHECKING:
+    if stage in CHECKED_STAGES:
         return checked_version(lake, stage, batch) == sets
-    if stage not in TASKS:
+    if STAGES[stage].dialogue is None:
         return True
     made_by = (
         lake.rows(stage, batch).select("policies_version", "templates_version").unique().rows()

@@ -10,9 +10,10 @@ from rich.table import Table
 
 from aidsafe_dagster.cli.console import console, explained
 from aidsafe_dagster.cli.local_runs import open_instance
-from aidsafe_dagster.lake.lake import RECORDS, Lake
+from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.quality.statistics import Estimate
 from aidsafe_dagster.recipe.records import Stage, Usage
+from aidsafe_dagster.recipe.stages import RECORDS
 from aidsafe_dagster.reports.planning import (
     CapacityPlan,
     MeasuredSample,

@@ -1,148 +1,172 @@
-"""The lake: a Parquet file per asset and batch, its failures beside it.
+"""The lake: a Parquet file per table and batch, with its failures in a file beside it.
 
     <root>/<table>/batch=<key>/rows.parquet
     <root>/<table>/batch=<key>/failures.parquet
-    <root>/<table>/_schema/…                     the same files with no rows: lets a view exist before the first batch
+    <root>/<table>/_schema/…                     the same files without rows, so that a view can
+    exist
+                                                 before the first batch
 
-A file appears whole or not at all: on a local disk by writing beside it and renaming, on an object store because a put
-is atomic. The failures are written first, so rows never stand without the account of those that are missing.
+A file appears whole or not at all: on a local disk by an atomic write, on an object store because a
+put is atomic. The failures are written first, so rows never stand without the account of what is
+missing.
 """
 
 import hashlib
 import io
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import polars as pl
 from upath import UPath
 
-from aidsafe_dagster.lake.tables import schema_of
+from aidsafe_dagster.lake.tables import from_frame, schema_of, to_frame
 from aidsafe_dagster.primitives.atomic_write import atomic_write
 from aidsafe_dagster.recipe.errors import SetupError, not_installed
-from aidsafe_dagster.recipe.records import (
-    CotGrades,
-    DeliberatedCot,
-    Failure,
-    FineTuneRow,
-    PreferencePair,
-    Prompt,
-    Record,
-    RefinedCot,
-    SeedCot,
-    SingleLlmCot,
-    Stage,
-)
+from aidsafe_dagster.recipe.records import Failure, Record
+from aidsafe_dagster.recipe.stages import STAGES, stage_named
 
-RECORDS: Mapping[Stage, type[Record]] = {
-    Stage.PROMPTS: Prompt,
-    Stage.SINGLE_LLM_COTS: SingleLlmCot,
-    Stage.SEED_COTS: SeedCot,
-    Stage.DELIBERATED_COTS: DeliberatedCot,
-    Stage.REFINED_COTS: RefinedCot,
-    Stage.COT_GRADES: CotGrades,
-    Stage.PREFERENCE_PAIRS: PreferencePair,
-    Stage.FINE_TUNE_SPLITS: FineTuneRow,
-}
+R = TypeVar("R", bound=Record)
+
+_ROWS, _FAILURES = "rows.parquet", "failures.parquet"
 _BATCH_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _REMEDIES: Mapping[str, str] = {
-    "ingested": "ingest its source again: that puts the batch back as it was, from the copy in sealed_copies",
-    "dropped_prompts": "remove it and ingest again: what it told of is written down anew",
+    "ingested": "ingest its source again, which restores the batch from the copy in sealed_copies",
+    "dropped_prompts": "remove it and ingest again, which writes the account of dropped rows anew",
 }
 """What to do about a damaged file, by table, where making the batch again does not help."""
 
 
 class Lake:
-    """Reads and writes partitions; `root` is a local path or any fsspec URL."""
+    """Reads and writes partitions. `root` is a local path or any fsspec URL."""
 
     def __init__(self, root: str | Path) -> None:
         self.root = UPath(root)
         self.local = self.root.protocol in ("", "file", "local")
         if self.local:
             self.root = UPath(self.root.path)
-        else:  # other hosts write too: what a folder held a minute ago proves nothing
-            self.root = _elsewhere(root)
+        else:
+            # Other hosts write too, so a cached listing proves nothing.
+            self.root = _remote_root(root)
 
     def rows_path(self, table: str, batch: str) -> UPath:
-        return self._folder(table, batch) / "rows.parquet"
+        return self._folder(table, batch) / _ROWS
+
+    def store(
+        self,
+        table: str,
+        batch: str,
+        records: Sequence[R],
+        record: type[R],
+        failures: Sequence[Failure] | None = None,
+    ) -> None:
+        """Write the records of a partition, and its failures where the table has any."""
+        frame = None if failures is None else to_frame(failures, Failure)
+        self.write(table, batch, to_frame(records, record), frame)
 
     def write(
         self, table: str, batch: str, rows: pl.DataFrame, failures: pl.DataFrame | None = None
     ) -> None:
-        """Stores a partition; the rows file is the last to appear."""
+        """Write a partition from frames; the rows file is the last to appear."""
         if failures is not None:
-            self._put(self._folder(table, batch) / "failures.parquet", _parquet(failures))
+            self._put(self._folder(table, batch) / _FAILURES, _parquet(failures))
         self._put(self.rows_path(table, batch), _parquet(rows))
 
     def copy(self, batch: str, *, source: str, target: str) -> None:
-        """Puts a partition's rows into another table, byte for byte.
+        """Copy a partition's rows into another table, byte for byte.
 
         Raises:
-            SetupError: the source was not made, or is damaged.
+            SetupError: the source does not exist, or is damaged.
         """
         self.rows(source, batch)
         self._put(self.rows_path(target, batch), self.rows_path(source, batch).read_bytes())
 
-    def rows(self, table: str, batch: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        """The rows of a partition; of these columns, those that are there.
+    def records(self, table: str, batch: str, record: type[R]) -> list[R]:
+        """Return the rows of a partition as records.
 
         Raises:
-            SetupError: it was not made yet, or its file is damaged.
+            SetupError: the partition does not exist, or its file is damaged.
+            pydantic.ValidationError: an older release wrote it, with other columns.
+        """
+        return from_frame(self.rows(table, batch), record)
+
+    def rows(self, table: str, batch: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Return the rows of a partition; of `columns`, those that the file has.
+
+        Raises:
+            SetupError: the partition does not exist, or its file is damaged.
         """
         path = self.rows_path(table, batch)
         if not path.exists():
-            raise SetupError(f"{path}: batch '{batch}' of '{table}' was not made yet")
+            raise SetupError(f"{path}: batch '{batch}' of '{table}' has not been made yet")
         return _read(path, columns)
 
     def failures(self, table: str, batch: str) -> pl.DataFrame:
-        """The failed rows of a partition, none if it was not made yet."""
-        path = self._folder(table, batch) / "failures.parquet"
+        """Return the failed rows of a partition; empty if it has not been made."""
+        path = self._folder(table, batch) / _FAILURES
         return _read(path) if path.exists() else pl.DataFrame(schema=schema_of(Failure))
+
+    def all_failures(self) -> pl.DataFrame:
+        """Return the failed rows of every stage and batch, stage by stage."""
+        frames = [pl.DataFrame(schema=schema_of(Failure))]
+        for stage in STAGES:
+            for batch in self.batches(stage):
+                frames.append(self.failures(stage, batch))
+        return pl.concat(frames, how="diagonal_relaxed")
 
     def has(self, table: str, batch: str) -> bool:
         return self.rows_path(table, batch).exists()
 
     def batches(self, table: str) -> list[str]:
-        """Keys of the batches made so far, sorted."""
+        """Return the keys of the batches that the table has, sorted."""
         folder = self.root / table
         if not folder.exists():
             return []
-        made = (path for path in folder.iterdir() if (path / "rows.parquet").exists())
-        return sorted(
-            path.name.removeprefix("batch=") for path in made if path.name.startswith("batch=")
-        )
+        keys = []
+        for path in folder.iterdir():
+            if path.name.startswith("batch=") and (path / _ROWS).exists():
+                keys.append(path.name.removeprefix("batch="))
+        return sorted(keys)
 
     def all_rows(self, table: str, columns: list[str] | None = None) -> pl.DataFrame | None:
-        """Rows of all batches, None if there is no batch. What an older release did not write is null."""
-        frames = [self.rows(table, batch, columns) for batch in self.batches(table)]
-        if frames and table in RECORDS:
-            frames.insert(0, pl.DataFrame(schema=schema_of(RECORDS[Stage(table)])))
-        chosen = [_chosen(frame, columns) if columns else frame for frame in frames]
-        return pl.concat(chosen, how="diagonal_relaxed") if chosen else None
+        """Return the rows of all batches, None if there is no batch.
+
+        Columns that an older release did not write are null.
+        """
+        batches = self.batches(table)
+        if not batches:
+            return None
+        frames = [self.rows(table, batch, columns) for batch in batches]
+        if table in STAGES:
+            # The present schema comes first, so that older files take its column order and types.
+            frames.insert(0, pl.DataFrame(schema=schema_of(stage_named(table).record)))
+        if columns:
+            frames = [_with_columns(frame, columns) for frame in frames]
+        return pl.concat(frames, how="diagonal_relaxed")
 
     def fingerprint(self, table: str, batch: str) -> str:
-        """Hash of a partition's bytes: a gate's verdict holds for these and no others."""
+        """Hash a partition's bytes: a gate's verdict holds for these and no others."""
         digest = hashlib.blake2b(digest_size=16)
-        for name in ("rows.parquet", "failures.parquet"):
+        for name in (_ROWS, _FAILURES):
             path = self._folder(table, batch) / name
             digest.update(path.read_bytes() if path.exists() else b"-")
         return digest.hexdigest()
 
-    def put_schema(self, table: str, record: type[Record]) -> None:
-        """Makes sure that the table exists, with no rows."""
-        for name, schema in (
-            ("rows.parquet", schema_of(record)),
-            ("failures.parquet", schema_of(Failure)),
-        ):
+    def ensure_schema(self, table: str, record: type[Record]) -> None:
+        """Make sure that the table exists, if only without rows."""
+        schemas = {_ROWS: schema_of(record), _FAILURES: schema_of(Failure)}
+        for name, schema in schemas.items():
             path = self.root / table / "_schema" / name
-            if _schema_in(path) != schema:
+            if _stored_schema(path) != schema:
                 self._put(path, _parquet(pl.DataFrame(schema=schema)))
 
     def _folder(self, table: str, batch: str) -> UPath:
+        # A partition key may come from anybody who can reach the UI; it must never leave the table.
         if not _BATCH_KEY.fullmatch(batch) or ".." in batch:
             raise SetupError(
-                f"'{batch}' is not a batch key: letters, digits, '.', '_' and '-' alone; delete that partition"
+                f"'{batch}' is not a batch key: only letters, digits, '.', '_' and '-' are allowed; "
+                "delete that partition"
             )
         return self.root / table / f"batch={batch}"
 
@@ -151,18 +175,16 @@ class Lake:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
             return
-        with atomic_write(Path(str(path))) as beside, beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        with atomic_write(Path(str(path))) as temporary:
+            temporary.write_bytes(content)
 
 
-def _chosen(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+def _with_columns(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     absent = [pl.lit(None).alias(name) for name in columns if name not in frame.columns]
     return frame.with_columns(absent).select(columns)
 
 
-def _elsewhere(root: str | Path) -> UPath:
+def _remote_root(root: str | Path) -> UPath:
     path = UPath(root, use_listings_cache=False)
     try:
         _ = path.fs
@@ -171,10 +193,12 @@ def _elsewhere(root: str | Path) -> UPath:
     return path
 
 
-def _schema_in(path: UPath) -> pl.Schema | None:
-    """None of a file that is not there, or damaged."""
+def _stored_schema(path: UPath) -> pl.Schema | None:
+    """Return the schema of a file; None if there is no file, or it is damaged."""
+    if not path.exists():
+        return None
     try:
-        return _read(path).schema if path.exists() else None
+        return _read(path).schema
     except SetupError:
         return None
 
@@ -188,10 +212,11 @@ def _parquet(frame: pl.DataFrame) -> bytes:
 def _read(path: UPath, columns: Sequence[str] | None = None) -> pl.DataFrame:
     try:
         content = path.read_bytes()
-        there = pl.read_parquet_schema(io.BytesIO(content)) if columns else {}
-        return pl.read_parquet(
-            io.BytesIO(content), columns=[name for name in columns or () if name in there] or None
-        )
+        selected = None
+        if columns:
+            stored = pl.read_parquet_schema(io.BytesIO(content))
+            selected = [name for name in columns if name in stored] or None
+        return pl.read_parquet(io.BytesIO(content), columns=selected)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         remedy = _REMEDIES.get(path.parent.parent.name, "remove it and make the batch again")
         raise SetupError(f"{path}: not a readable Parquet file ({error}); {remedy}") from error

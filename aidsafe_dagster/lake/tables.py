@@ -1,7 +1,9 @@
-"""Records as tables: a polars frame per record class, one column per field, in the order of the fields.
+"""Records as tables: a polars frame per record class, one column per field, in the order of the
+fields.
 
-The schema comes from the record class and never from the rows, so a batch with no rows, or with a column of nothing
-but nulls, has the same columns and types as any other and stacks with it.
+The schema comes from the record class and never from the rows. So a batch without rows, or with a
+column of nothing but nulls, has the same columns and types as any other, and can be concatenated
+with it.
 """
 
 import types
@@ -18,8 +20,10 @@ from aidsafe_dagster.recipe.records import Record
 
 R = TypeVar("R", bound=Record)
 
-_ROWS_AT_A_TIME = 50
-"""On their way between records and columns: dictionaries take many times the memory of either."""
+_CHUNK_ROWS = 50
+"""Rows converted at a time: between record and column, a row is a dictionary many times its
+size.
+"""
 _SCALARS: dict[type, pl.DataType] = {
     bool: pl.Boolean(),
     int: pl.Int64(),
@@ -30,66 +34,56 @@ _SCALARS: dict[type, pl.DataType] = {
 
 @cache
 def schema_of(record_class: type[Record]) -> pl.Schema:
-    """Column names and types of a record class.
+    """Return the column names and types of a record class.
 
     Raises:
         TypeError: a field's type has no column type.
     """
-    fields = record_class.model_fields.items()
-    return pl.Schema(
-        {
-            name: _column_type(field.annotation, f"{record_class.__name__}.{name}")
-            for name, field in fields
-        }
-    )
+    columns = {}
+    for name, field in record_class.model_fields.items():
+        columns[name] = _column_type(field.annotation, f"{record_class.__name__}.{name}")
+    return pl.Schema(columns)
 
 
 def to_frame(rows: Sequence[Record], record_class: type[Record]) -> pl.DataFrame:
-    """One row per record; no records make a frame with all columns and no rows."""
+    """Return a frame with one row per record; without records, all columns and no rows."""
     schema = schema_of(record_class)
-    starts = range(0, max(1, len(rows)), _ROWS_AT_A_TIME)
-    parts = (rows[start : start + _ROWS_AT_A_TIME] for start in starts)
-    return pl.concat(
-        [
-            pl.DataFrame([row.model_dump(mode="json") for row in part], schema=schema)
-            for part in parts
-        ]
-    )
+    chunks = []
+    for start in range(0, max(1, len(rows)), _CHUNK_ROWS):
+        values = [row.model_dump(mode="json") for row in rows[start : start + _CHUNK_ROWS]]
+        chunks.append(pl.DataFrame(values, schema=schema))
+    return pl.concat(chunks)
 
 
 def from_frame(frame: pl.DataFrame, record_class: type[R]) -> list[R]:
-    """The records of a frame, validated; the inverse of `to_frame`.
+    """Return the records of a frame, validated; the inverse of `to_frame`.
 
     Raises:
-        pydantic.ValidationError: the frame has other columns, or a value that the record does not take.
+        pydantic.ValidationError: the frame has other columns, or a value that the record refuses.
     """
-    rows = frame.iter_rows(named=True, buffer_size=_ROWS_AT_A_TIME)
+    rows = frame.iter_rows(named=True, buffer_size=_CHUNK_ROWS)
     return [record_class.model_validate(row) for row in rows]
 
 
-def _column_type(annotation: Any, place: str) -> pl.DataType:  # noqa: PLR0911 - one return a kind of type
+def _column_type(annotation: Any, place: str) -> pl.DataType:  # noqa: PLR0911 - a return per type
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
-        return _column_type(
-            _the_one([a for a in arguments if a is not type(None)], annotation, place), place
-        )
+        # Every column may hold nulls, so `X | None` is a column of X.
+        members = [argument for argument in arguments if argument is not type(None)]
+        return _column_type(_only(members, annotation, place), place)
     if origin is typing.Annotated:
         return _column_type(arguments[0], place)
     if origin is tuple:
-        return pl.List(
-            _column_type(
-                _the_one([a for a in arguments if a is not Ellipsis], annotation, place), place
-            )
-        )
+        members = [argument for argument in arguments if argument is not Ellipsis]
+        return pl.List(_column_type(_only(members, annotation, place), place))
     if origin is Literal:
-        return _column_type(
-            _the_one(list({type(value) for value in arguments}), annotation, place), place
-        )
+        value_types = list({type(value) for value in arguments})
+        return _column_type(_only(value_types, annotation, place), place)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        fields = annotation.model_fields.items()
-        return pl.Struct(
-            {name: _column_type(field.annotation, f"{place}.{name}") for name, field in fields}
-        )
+        fields = {}
+        for name, field in annotation.model_fields.items():
+            fields[name] = _column_type(field.annotation, f"{place}.{name}")
+        return pl.Struct(fields)
     if isinstance(annotation, type) and issubclass(annotation, StrEnum):
         return pl.String()
     if annotation in _SCALARS:
@@ -97,7 +91,7 @@ def _column_type(annotation: Any, place: str) -> pl.DataType:  # noqa: PLR0911 -
     raise TypeError(f"{place}: no column type for {annotation}")
 
 
-def _the_one(candidates: list[Any], annotation: Any, place: str) -> Any:
+def _only(candidates: list[Any], annotation: Any, place: str) -> Any:
     if len(candidates) != 1:
         raise TypeError(f"{place}: no column type for {annotation}: its parts differ")
     return candidates[0]

@@ -59,7 +59,7 @@ class Batch:
             if row.prompt_id in refined
         )
 
-    def _above(self, stage: Stage, record: type[R], rows: Iterable[FineTuneRow]) -> dict[str, R]:
+    def _above(self, stage: str, record: type[R], rows: Iterable[FineTuneRow]) -> dict[str, R]:
         if not self.lake.has(stage, self.key):
             return {}
         ids = [row.prompt_id for row in rows]

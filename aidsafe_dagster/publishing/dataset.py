@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 import polars as pl
 
-from aidsafe_dagster.lake.lake import RECORDS, Lake
+from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.publishing.batches import Batch, outdated, read_batch
 from aidsafe_dagster.publishing.licences import SourceLicence
 from aidsafe_dagster.publishing.parquet import DataFile, Shards
@@ -29,6 +29,7 @@ from aidsafe_dagster.recipe.fine_tune_splits import Split
 from aidsafe_dagster.recipe.formats import RowKind
 from aidsafe_dagster.recipe.general_mix import MixRow, select_general
 from aidsafe_dagster.recipe.records import FineTuneRow, Stage
+from aidsafe_dagster.recipe.stages import RECORDS
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 Place = tuple[RowKind, Split]
@@ -139,7 +140,7 @@ def simulated_prompts(lake: Lake, batches: tuple[str, ...]) -> dict[str, int]:
     return {batch: prompts for batch, prompts in found.items() if prompts}
 
 
-def _simulated(lake: Lake, stage: Stage, batch: str) -> pl.DataFrame:
+def _simulated(lake: Lake, stage: str, batch: str) -> pl.DataFrame:
     rows = lake.rows(stage, batch, ["prompt_id", "simulated"])
     flagged = rows.filter(pl.col("simulated")) if "simulated" in rows.columns else rows.clear()
     return flagged.select("prompt_id")

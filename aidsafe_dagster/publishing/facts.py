@@ -197,7 +197,7 @@ def evaluation_sets(dataset: Dataset) -> tuple[EvaluationSetFacts, ...]:
 
 
 def _published(
-    dataset: Dataset, published: pl.DataFrame, stage: Stage, *columns: str
+    dataset: Dataset, published: pl.DataFrame, stage: str, *columns: str
 ) -> pl.DataFrame:
     rows = dataset.rows(stage, "prompt_id", *columns)
     return rows.join(published.select("prompt_id").unique(), on="prompt_id", how="semi")

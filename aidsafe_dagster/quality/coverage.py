@@ -1,7 +1,8 @@
 """Policy coverage: which policies, and which of their rules, a set of rows applies to and cites.
 
-A single row owes a citation only to the policies that apply to it; a batch or the whole dataset shows which policies
-the data will never teach. Two columns are all it needs: `applicable_policies` and `thoughts`, of any stage with both.
+A single row owes a citation only to the policies that apply to it; a batch or the whole dataset
+shows which policies the data will never teach. Two columns are all it needs: `applicable_policies`
+and `thoughts`, of any stage with both.
 """
 
 import polars as pl
@@ -10,7 +11,9 @@ from aidsafe_dagster.recipe.policies import Policies
 
 
 def citations(rows: pl.DataFrame) -> pl.DataFrame:
-    """One line per cited rule: `row` (0-based place in `rows`), `rule`, `policy`. A rule may be unknown."""
+    """One line per cited rule: `row` (0-based place in `rows`), `rule`, `policy`. A rule may be
+    unknown.
+    """
     thoughts = rows.select(pl.int_range(pl.len(), dtype=pl.Int64).alias("row"), "thoughts").explode(
         "thoughts"
     )
@@ -24,8 +27,8 @@ def citations(rows: pl.DataFrame) -> pl.DataFrame:
 def policy_coverage(rows: pl.DataFrame, policies: Policies) -> pl.DataFrame:
     """A line per policy, in the order of the policies.
 
-    Columns: `policy`, `title`; `applicable_rows`, `citing_rows` (rows that cite any of its rules), `covered_rows`
-    (rows that do both), `citations` (thoughts × rules).
+    Columns: `policy`, `title`; `applicable_rows`, `citing_rows` (rows that cite any of its rules),
+        `covered_rows` (rows that do both), `citations` (thoughts × rules).
     """
     cited = _known(citations(rows), policies)
     applicable = _applicable(rows)
@@ -46,7 +49,9 @@ def policy_coverage(rows: pl.DataFrame, policies: Policies) -> pl.DataFrame:
 
 
 def rule_coverage(rows: pl.DataFrame, policies: Policies) -> list[dict[str, object]]:
-    """A dict per rule, in the order of the policies: `policy`, `rule`, `text`, `citing_rows`, `citations`."""
+    """A dict per rule, in the order of the policies: `policy`, `rule`, `text`, `citing_rows`,
+    `citations`.
+    """
     cited = _known(citations(rows), policies)
     counts = {
         rule: (citing, total)

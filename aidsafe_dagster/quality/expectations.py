@@ -1,9 +1,9 @@
 """Runs expectations with Great Expectations and says in plain words what came out.
 
-Great Expectations passes on an empty frame and skips nulls. So `between` and its like always come with an expectation
-that no value is missing, and every suite demands a number of rows. Expectations are declared as data here, because the
-library takes seconds to import: only `run` imports it. It runs in memory: no project folder, no progress bars, no
-analytics.
+Great Expectations passes on an empty frame and skips nulls. So `between` and its like always come
+with an expectation that no value is missing, and every suite demands a number of rows. Expectations
+are declared as data here, because the library takes seconds to import: only `run` imports it. It
+runs in memory: no project folder, no progress bars, no analytics.
 """
 
 import math
@@ -105,7 +105,9 @@ def fact(column: str, low: float | None, high: float | None) -> Expected:
 def run(
     name: str, expected: Sequence[Expected], tables: Mapping[Table, pl.DataFrame]
 ) -> SuiteResult:
-    """Evaluates the expectations, each name once. The table of rows has a `prompt_id` column, to name offenders by."""
+    """Evaluates the expectations, each name once. The table of rows has a `prompt_id` column, to
+    name offenders by.
+    """
     once = list({one.name: one for one in expected}.values())
     outcomes = {
         outcome.name: outcome
@@ -173,7 +175,9 @@ def _outcome(expected: Expected, evaluated: Any) -> ExpectationOutcome:
 
 
 def _problem(info: Mapping[str, Any]) -> str:
-    """Why an expectation was not evaluated; empty if it was. The library nests it by metric, or does not."""
+    """Why an expectation was not evaluated; empty if it was. The library nests it by metric, or
+    does not.
+    """
     nested = [info, *(inner for inner in info.values() if isinstance(inner, dict))]
     return next(
         (str(inner["exception_message"]) for inner in nested if inner.get("exception_message")), ""

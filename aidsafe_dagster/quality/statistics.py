@@ -1,6 +1,7 @@
 """Statistics of a report: every estimate carries its interval and the number of rows it rests on.
 
-Where a figure cannot be told from the rows there are (none, or a single one), it is None and not a guess.
+Where a figure cannot be told from the rows there are (none, or a single one), it is None and not a
+guess.
 """
 
 from collections.abc import Sequence
@@ -42,7 +43,8 @@ def mean_interval(
 ) -> Estimate | None:
     """Mean with a percentile bootstrap interval (Efron 1979); None without values.
 
-    Rows that are all equal have an interval of no width: the bootstrap knows nothing of rows it has not seen.
+    Rows that are all equal have an interval of no width: the bootstrap knows nothing of rows it has
+    not seen.
     """
     import numpy as np  # noqa: PLC0415 - half a second to import, needed only here
     from scipy.stats import bootstrap  # noqa: PLC0415
@@ -69,7 +71,8 @@ def mean_interval(
 def paired_difference(
     values: Sequence[float], against: Sequence[float], seed: int = 0, resamples: int = RESAMPLES
 ) -> Estimate | None:
-    """Mean of `values[i] - against[i]` with its bootstrap interval: the rows are drawn, and both sides with them.
+    """Mean of `values[i] - against[i]` with its bootstrap interval: the rows are drawn, and both
+    sides with them.
 
     Raises:
         ValueError: the two are not of the same length.
@@ -82,7 +85,8 @@ def paired_difference(
 def proportion(count: float, n: int) -> Estimate | None:
     """A share with its Wilson (1927) score interval; None without rows.
 
-    A `count` with a half, as ties make it, gets the span of the intervals of the whole counts on either side.
+    A `count` with a half, as ties make it, gets the span of the intervals of the whole counts on
+    either side.
     """
     from scipy.stats import binomtest  # noqa: PLC0415 - see above
 
@@ -100,7 +104,8 @@ def win_rate(wins: int, ties: int, losses: int) -> WinRate | None:
 
 
 def quadratic_kappa(one: Sequence[int], other: Sequence[int]) -> float | None:
-    """Cohen's kappa with quadratic weights (Cohen 1968) of two judges' scores from 1 to 5 on the same rows.
+    """Cohen's kappa with quadratic weights (Cohen 1968) of two judges' scores from 1 to 5 on the
+    same rows.
 
     None where it is undefined: no rows, or both judges gave every row one and the same score.
 
@@ -117,7 +122,9 @@ def quadratic_kappa(one: Sequence[int], other: Sequence[int]) -> float | None:
 
 
 def quantiles(values: Sequence[float], shares: Sequence[float]) -> list[float] | None:
-    """The values below which these shares of all lie, between neighbours by line; None without values."""
+    """The values below which these shares of all lie, between neighbours by line; None without
+    values.
+    """
     import numpy as np  # noqa: PLC0415 - see above
 
     return [float(found) for found in np.quantile(values, shares)] if len(values) else None

@@ -1,7 +1,9 @@
 """The partition gate: what a stage's partition must be before the next stage may read it.
 
-Three suites, each named for what it protects: `integrity` (rows are all accounted for, whole and of one kind),
-`token_length`, and `policy_coverage`. Each is an asset check of its own, so a person sees at a glance which one closed.
+Each suite is named for what it protects and is an asset check of its own, so a person sees at a
+glance which one closed: `integrity` (every row is accounted for, whole and of one kind),
+`token_length`, `policy_coverage` and `grades`. The table of stages says which suites a stage has.
+What a suite expects follows from the columns that the stage's rows have.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,44 +22,28 @@ from aidsafe_dagster.quality.expectations import (
     run,
     unique,
 )
-from aidsafe_dagster.quality.metrics import KEYS, metrics_of
-from aidsafe_dagster.quality.predicates import CheckSettings
+from aidsafe_dagster.quality.metrics import KEYS, measure_rows
 from aidsafe_dagster.quality.tokens import TokenCounter
 from aidsafe_dagster.recipe.errors import unknown
 from aidsafe_dagster.recipe.policies import Policies
-from aidsafe_dagster.recipe.records import LEFT_OUT, METRICS, Stage
-
-INTEGRITY = "integrity"
-TOKEN_LENGTH = "token_length"  # noqa: S105 - not a password
-POLICY_COVERAGE = "policy_coverage"
-
-GRADES = "grades"
-
-_REASONED = (Stage.SINGLE_LLM_COTS, Stage.SEED_COTS, Stage.DELIBERATED_COTS, Stage.REFINED_COTS)
+from aidsafe_dagster.recipe.records import LEFT_OUT, METRICS
+from aidsafe_dagster.recipe.row_gate import CheckSettings
+from aidsafe_dagster.recipe.stages import (
+    GRADES,
+    INTEGRITY,
+    POLICY_COVERAGE,
+    TOKEN_LENGTH,
+    stage_named,
+)
 
 
 @dataclass(frozen=True)
-class _Gate:
-    stage: Stage
+class _Partition:
+    columns: frozenset[str]
+    """Of its metric frame."""
     settings: CheckSettings
     expected_rows: int | None
-
-
-def suites_for(stage: str) -> tuple[str, ...]:
-    """Names of a stage's suites.
-
-    Raises:
-        SetupError: there is no such stage.
-    """
-    if stage not in tuple(Stage):
-        raise unknown("stage", stage, map(str, Stage), "quality checks")
-    if stage == Stage.COT_GRADES:
-        return (INTEGRITY, GRADES)
-    return (
-        (INTEGRITY, TOKEN_LENGTH, POLICY_COVERAGE)
-        if stage in _REASONED
-        else (INTEGRITY, TOKEN_LENGTH)
-    )
+    is_refined: bool
 
 
 def validate(
@@ -71,39 +57,53 @@ def validate(
     settings: CheckSettings,
     counter: TokenCounter,
 ) -> SuiteResult:
-    """Runs one suite on the rows of one partition.
+    """Run one suite on the rows of one partition.
 
-    `failures` are the `Failure` rows beside them; `expected_rows` is the number of rows that the stage was given, None
-    where none are owed (`prompts`).
+    Args:
+        stage: name of the stage.
+        suite: name of one of its suites.
+        frame: its rows.
+        failures: the `Failure` rows beside them.
+        expected_rows: number of rows that the stage was given; None where there is no such number.
+        policies: the policies in force.
+        settings: bounds of the gate.
+        counter: counts the tokens of texts that carry no count.
 
     Raises:
         SetupError: there is no such stage, or it has no such suite.
     """
-    if suite not in suites_for(stage):
-        raise unknown("suite", suite, suites_for(stage), f"stage '{stage}'")
-    rows = metrics_of(stage, frame, policies, counter)
-    expected = _SUITES[suite](_Gate(Stage(stage), settings, expected_rows))
-    summary = summary_of(rows, failures, expected_rows)
-    return run(
-        f"{stage} {suite}",
-        [row_count(settings.min_rows), *expected],
-        {"rows": rows, "summary": summary},
+    definition = stage_named(stage)
+    if suite not in definition.suites:
+        raise unknown("suite", suite, definition.suites, f"stage '{stage}'")
+    rows = measure_rows(definition.record, frame, policies, counter)
+    partition = _Partition(
+        columns=frozenset(rows.columns),
+        settings=settings,
+        expected_rows=expected_rows,
+        is_refined="refined_ratio" in rows.columns,
     )
+    # Great Expectations passes vacuously on an empty frame, so every suite begins with a row count.
+    expected = [row_count(settings.min_rows), *_SUITES[suite](partition)]
+    summary = summary_of(rows, failures, expected_rows)
+    return run(f"{stage} {suite}", expected, {"rows": rows, "summary": summary})
 
 
 def summary_of(
     rows: pl.DataFrame, failures: pl.DataFrame, expected_rows: int | None
 ) -> pl.DataFrame:
-    """One line of facts about a partition. `rows` is its metric frame.
+    """Return one line of facts about a partition, from its metric frame and its failures.
 
-    `failure_share` and `left_out_share` (see `LEFT_OUT`) are of all rows that were given; `unaccounted` counts rows
-    that were given and came out as neither (below zero: more came out); `failed_and_kept` counts prompts that are both.
+    `failure_share` and `left_out_share` (see `LEFT_OUT`) are shares of all rows that the stage was
+    given. `unaccounted` counts rows that were given and did not come out (below zero: more came
+    out). `failed_and_kept` counts prompts that are in both files.
     """
     total = rows.height + failures.height
-    left_out = failures.filter(pl.col("reason").is_in([str(reason) for reason in LEFT_OUT])).height
+    left_out_reasons = [str(reason) for reason in LEFT_OUT]
+    left_out = failures.filter(pl.col("reason").is_in(left_out_reasons)).height
+    failed = failures.height - left_out
     facts = {
-        "failures": failures.height - left_out,
-        "failure_share": (failures.height - left_out) / total if total else 0.0,
+        "failures": failed,
+        "failure_share": failed / total if total else 0.0,
         "left_out_share": left_out / total if total else 0.0,
         "unaccounted": None if expected_rows is None else expected_rows - total,
         "failed_and_kept": failures.join(rows, on="prompt_id", how="semi").height,
@@ -112,75 +112,75 @@ def summary_of(
     return pl.DataFrame([facts], schema_overrides={"unaccounted": pl.Int64})
 
 
-def _integrity(gate: _Gate) -> list[Expected]:
+def _integrity(partition: _Partition) -> list[Expected]:
+    columns, settings = partition.columns, partition.settings
     expected = [
         *map(present, KEYS),
         *equal("blank_texts", 0),
-        fact("failure_share", None, gate.settings.max_failure_share),
-        fact("left_out_share", None, gate.settings.max_left_out_share),
+        fact("failure_share", None, settings.max_failure_share),
+        fact("left_out_share", None, settings.max_left_out_share),
     ]
-    if gate.expected_rows is not None:
+    if partition.expected_rows is not None:
         expected.append(fact("unaccounted", 0, 0))
-    if gate.stage is not Stage.PROMPTS:
+    if "simulated" in columns:
+        # Rows of a model and rows of the rehearsal must never share a partition.
         expected += [fact("simulated_kinds", None, 1), present("simulated")]
-    if gate.stage in (Stage.REFINED_COTS, Stage.PREFERENCE_PAIRS, Stage.FINE_TUNE_SPLITS):
+    if "agent_talk" in columns:
         expected += equal("agent_talk", "")
-    if gate.stage in (Stage.PREFERENCE_PAIRS, Stage.FINE_TUNE_SPLITS):
+    if "same_text" in columns:
         expected += equal("same_text", value=False)
-    if gate.stage is Stage.FINE_TUNE_SPLITS:
-        return [
-            *expected,
-            *unique("row_key"),
-            *equal("splits_of_prompt", 1),
-            *equal("turn_is_whole", value=True),
-        ]
-    return [*expected, *unique("prompt_id"), fact("failed_and_kept", 0, 0)]
-
-
-def _token_length(gate: _Gate) -> list[Expected]:
-    low, high = gate.settings.min_cot_tokens, gate.settings.max_cot_tokens
-    if gate.stage is Stage.PROMPTS:
-        long = between(
-            "prompt_tokens",
-            1,
-            gate.settings.max_prompt_tokens,
-            mostly=1 - gate.settings.max_failure_share,
-        )
-        return list(long)
-    if gate.stage is Stage.PREFERENCE_PAIRS:
-        responses = (
-            *between("chosen_response_tokens", 1, None),
-            *between("rejected_response_tokens", 1, None),
-        )
-        return [
-            *between("chosen_cot_tokens", low, high),
-            *between("rejected_cot_tokens", 1, high),
-            *responses,
-        ]
-    if gate.stage is Stage.FINE_TUNE_SPLITS:
-        return [*between("thinking_tokens", low, high), *between("response_tokens", 1, None)]
-    expected = [*between("cot_tokens", low, high), *between("response_tokens", 1, None)]
-    if gate.stage is Stage.REFINED_COTS:
-        expected += between(
-            "refined_ratio", gate.settings.min_refined_share, gate.settings.max_refined_ratio
-        )
+    if "row_key" in columns:
+        # A prompt may have an SFT row and a DPO row, but both in one split.
+        expected += unique("row_key")
+        expected += equal("splits_of_prompt", 1)
+        expected += equal("turn_is_whole", value=True)
+    else:
+        expected += unique("prompt_id")
+        expected.append(fact("failed_and_kept", 0, 0))
     return expected
 
 
-def _grades(_: _Gate) -> list[Expected]:
+def _token_length(partition: _Partition) -> list[Expected]:
+    settings = partition.settings
+    minimum, maximum = settings.min_cot_tokens, settings.max_cot_tokens
+    mostly = 1 - settings.max_failure_share
+    expected: list[Expected] = []
+    if "prompt_tokens" in partition.columns:
+        expected += between("prompt_tokens", 1, settings.max_prompt_tokens, mostly=mostly)
+    if "cot_tokens" in partition.columns:
+        expected += between("cot_tokens", minimum, maximum)
+    if "chosen_cot_tokens" in partition.columns:
+        expected += between("chosen_cot_tokens", minimum, maximum)
+        expected += between("rejected_cot_tokens", 1, maximum)
+        expected += between("chosen_response_tokens", 1, None)
+        expected += between("rejected_response_tokens", 1, None)
+    if "thinking_tokens" in partition.columns:
+        expected += between("thinking_tokens", minimum, maximum)
+    if "response_tokens" in partition.columns:
+        expected += between("response_tokens", 1, None)
+    if partition.is_refined:
+        expected += between("refined_ratio", settings.min_refined_share, settings.max_refined_ratio)
+    return expected
+
+
+def _grades(_: _Partition) -> list[Expected]:
     """Every row has a grade of its refined CoT, and no score lies outside the scale."""
     expected = [*between("policy_score", 1, 5), *between("refined_grades", 1, None)]
     for metric in METRICS:
-        expected += [*between(f"{metric}_lowest", 1, 5), *between(f"{metric}_highest", 1, 5)]
+        expected += between(f"{metric}_lowest", 1, 5)
+        expected += between(f"{metric}_highest", 1, 5)
     return expected
 
 
-def _policy_coverage(gate: _Gate) -> list[Expected]:
-    owed = gate.stage is Stage.REFINED_COTS and gate.settings.require_policy_coverage
-    return [*equal("unknown_rules", 0), *equal("uncovered_policies", 0, blocking=owed)]
+def _policy_coverage(partition: _Partition) -> list[Expected]:
+    """Rules that are cited exist. Only a refined CoT has to cite a rule of each applicable
+    policy.
+    """
+    blocking = partition.is_refined and partition.settings.require_policy_coverage
+    return [*equal("unknown_rules", 0), *equal("uncovered_policies", 0, blocking=blocking)]
 
 
-_SUITES: Mapping[str, Callable[[_Gate], list[Expected]]] = {
+_SUITES: Mapping[str, Callable[[_Partition], list[Expected]]] = {
     INTEGRITY: _integrity,
     TOKEN_LENGTH: _token_length,
     POLICY_COVERAGE: _policy_coverage,

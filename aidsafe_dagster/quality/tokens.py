@@ -1,8 +1,8 @@
 """How tokens are counted, and whether the count can be trusted.
 
-A gate on token length is only as good as its counter, so a counter carries its name, shown beside every count. The
-exact one is the tokenizer of the model that will be trained. Without it, UTF-8 bytes / 4 is an estimate: English comes
-out within about 10 %, Chinese about 20 % low.
+A gate on token length is only as good as its counter, so a counter carries its name, shown beside
+every count. The exact one is the tokenizer of the model that will be trained. Without it, UTF-8
+bytes / 4 is an estimate: English comes out within about 10 %, Chinese about 20 % low.
 """
 
 from collections.abc import Callable
@@ -41,7 +41,8 @@ def load_token_counter(tokenizer: str | Path | None) -> TokenCounter:
     """The counter of a `tokenizer.json`, or of the folder that holds one; None gives the estimate.
 
     Raises:
-        SetupError: there is no such file, it is not a tokenizer, or the `tokenizers` package is not installed.
+        SetupError: there is no such file, it is not a tokenizer, or the `tokenizers` package is not
+            installed.
     """
     if tokenizer is None:
         return ESTIMATE
@@ -56,7 +57,8 @@ def load_token_counter(tokenizer: str | Path | None) -> TokenCounter:
         loaded = Tokenizer.from_file(str(file))
     except Exception as error:  # the package raises bare Exception for every kind of damaged file
         raise SetupError(f"{file}: not a tokenizer file: {error}") from error
-    # A tokenizer made for training may cut or pad to a fixed length, and every count would be that length.
+    # A tokenizer made for training may cut or pad to a fixed length, and every count would be that
+    # length.
     loaded.no_truncation()
     loaded.no_padding()
     return TokenCounter(

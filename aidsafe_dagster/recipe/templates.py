@@ -1,12 +1,14 @@
 """Prompt templates: files under `prompts/`, versioned by the hash of their text.
 
-    prompts/system.jinja                     the policies and the ground rules: first in every request, the same for
-                                             every role and row, so that a server's prefix cache serves it
-    prompts/target_system.jinja              what the model under attack is told: no policies
-    prompts/<stage>/<task>.jinja             one turn's task, mostly named for the role that gets it
-    prompts/reask.jinja                      what follows an answer that does not parse
+    prompts/system.jinja            policies and ground rules: first in every request, and the same
+    for
+                                    every role and row, so that a server's prefix cache serves it
+    prompts/target_system.jinja     the system message of the model under attack: no policies
+    prompts/<stage>/<task>.jinja    the task of one turn, mostly named for the role that gets it
+    prompts/reask.jinja             follows an answer that does not parse
 
-A user's text is only ever a value, never a template; `fenced` keeps it from closing the tag it is shown in.
+A user's text is only ever a value, never a template. `fenced` keeps it from closing the tag around
+it.
 """
 
 import hashlib
@@ -25,97 +27,96 @@ from jinja2 import (
 
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.policies import Policies
-from aidsafe_dagster.recipe.records import Stage
 
 SAFETY_EVAL = "safety_eval"
 JAILBREAKS = ("expert_role", "fiction", "no_refusal", "prefix")
-"""Wrappers that are put around forbidden prompts; each is a template."""
-TASKS: Mapping[str, tuple[str, ...]] = {
-    Stage.SINGLE_LLM_COTS: ("single_llm_cots/single_llm",),
-    Stage.SEED_COTS: ("seed_cots/intent_decomposer", "seed_cots/initializer"),
-    Stage.DELIBERATED_COTS: (
-        "deliberated_cots/deliberator",
-        "deliberated_cots/round_table",
-        "deliberated_cots/moderator",
-    ),
-    Stage.REFINED_COTS: ("refined_cots/refiner",),
-    Stage.COT_GRADES: ("cot_grades/grade", "cot_grades/compare"),
-    Stage.PREFERENCE_PAIRS: (
-        "preference_pairs/ear_whisperer",
-        "preference_pairs/target",
-        "preference_pairs/guard",
-        "cot_grades/grade",
-        "target_system",
-    ),
-    SAFETY_EVAL: (
-        "safety_eval/candidate_system",
-        "safety_eval/question",
-        "safety_eval/judge",
-        *(f"safety_eval/jailbreaks/{name}" for name in JAILBREAKS),
-    ),
-}
-"""The templates that the requests of a stage, or of the safety evaluation, are made of, beside those that all share."""
+"""Wrappers around forbidden prompts; each is a template."""
+SAFETY_EVAL_TEMPLATES = (
+    "safety_eval/candidate_system",
+    "safety_eval/question",
+    "safety_eval/judge",
+    *(f"safety_eval/jailbreaks/{name}" for name in JAILBREAKS),
+)
 _SHARED = ("system", "reask")
+"""Templates that every request may use."""
 _FENCES = "user_prompt|belief|thoughts|response|opinion"
 
 
 def fenced(text: str) -> str:
-    """The text with any tag that would close our own fence made harmless."""
+    """Return the text with every tag that would close one of our fences made harmless."""
     return re.sub(rf"</(?=\s*({_FENCES})\b)", "<\\/", text, flags=re.IGNORECASE)
 
 
 class Templates:
     """The prompt templates of one folder.
 
+    `names_by_stage` lists the templates of each stage ('<folder>/<name>').
+    `recipe.stages.load_templates` takes them from the table of stages.
+
     Raises:
         SetupError: a template is missing or is not valid Jinja.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, names_by_stage: Mapping[str, tuple[str, ...]]) -> None:
         self.folder = folder
+        self._names_by_stage = names_by_stage
         self._jinja = Environment(
             loader=FileSystemLoader(folder, encoding="utf-8"),
             undefined=StrictUndefined,
             autoescape=False,  # noqa: S701 - prompts are plain text, not HTML
             trim_blocks=True,
             lstrip_blocks=True,
-            auto_reload=False,  # what is rendered is what the version is the hash of
+            # A version is the hash of the text that was loaded, so that text must be what is
+            # rendered.
+            auto_reload=False,
         )
         self._jinja.filters["fenced"] = fenced
-        self._templates = {name: self._compiled(name) for name in self._names()}
-        self._source = {name: (folder / name).read_text("utf-8") for name in self._templates}
+        self._compiled: dict[str, Template] = {}
+        self._sources: dict[str, str] = {}
+        for name in self._all_names():
+            self._compiled[name] = self._compile(name)
+            self._sources[name] = (folder / f"{name}.jinja").read_text("utf-8")
 
     def system(self, policies: Policies) -> str:
-        return self._render("system.jinja", policies=policies.policies)
+        return self._render("system", policies=policies.policies)
 
     def target_system(self) -> str:
-        return self._render("target_system.jinja")
+        return self._render("target_system")
 
     def task(self, stage: str, name: str, **values: object) -> str:
-        return self._render(f"{stage}/{name}.jinja", **values)
+        return self._render(f"{stage}/{name}", **values)
 
     def reask(self, error: str) -> str:
-        return self._render("reask.jinja", error=error)
+        return self._render("reask", error=error)
 
     def version(self, stage: str) -> str:
-        """Hash of every template that the stage's requests are made of."""
-        names = [f"{name}.jinja" for name in (*_SHARED, *TASKS.get(stage, ()))]
-        text = "\0".join(f"{name}\0{self._source[name]}" for name in names)
-        return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+        """Return the hash of every template that the stage's requests may use."""
+        names = (*_SHARED, *self._names_by_stage.get(stage, ()))
+        parts = [f"{name}.jinja\0{self._sources[name]}" for name in names]
+        return hashlib.blake2b("\0".join(parts).encode(), digest_size=6).hexdigest()
 
-    def _names(self) -> list[str]:
-        tasks = dict.fromkeys(name for names in TASKS.values() for name in names)
-        return [f"{name}.jinja" for name in (*_SHARED, *tasks)]
+    @property
+    def content_hash(self) -> str:
+        """Hash of every template of the folder that the recipe uses."""
+        parts = [f"{name}.jinja\0{source}" for name, source in self._sources.items()]
+        return hashlib.blake2b("\0".join(parts).encode(), digest_size=6).hexdigest()
 
-    def _compiled(self, name: str) -> Template:
+    def _all_names(self) -> list[str]:
+        names = list(_SHARED)
+        for stage_names in self._names_by_stage.values():
+            names.extend(stage_names)
+        return list(dict.fromkeys(names))
+
+    def _compile(self, name: str) -> Template:
+        file = f"{name}.jinja"
         try:
-            return self._jinja.get_template(name)
+            return self._jinja.get_template(file)
         except TemplateNotFound as error:
-            raise SetupError(f"{self.folder}: template '{name}' is missing") from error
+            raise SetupError(f"{self.folder}: template '{file}' is missing") from error
         except TemplateSyntaxError as error:
             raise SetupError(
-                f"{self.folder / name}: line {error.lineno}: {error.message}"
+                f"{self.folder / file}: line {error.lineno}: {error.message}"
             ) from error
 
     def _render(self, name: str, **values: object) -> str:
-        return self._templates[name].render(**values).strip()
+        return self._compiled[name].render(**values).strip()

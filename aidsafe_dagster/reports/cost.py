@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from aidsafe_dagster.lake.lake import RECORDS
 from aidsafe_dagster.recipe.records import Stage, Usage
+from aidsafe_dagster.recipe.stages import RECORDS
 from aidsafe_dagster.reports.frames import Dataset
 from aidsafe_dagster.reports.sections import NOTHING, Section, Table, count, figure, share
 
@@ -34,7 +34,7 @@ class Spent:
     """Wall seconds, over the batches that are timed; None if there is none."""
 
 
-def spent(dataset: Dataset, timed: Mapping[str, Timed]) -> dict[Stage, Spent]:
+def spent(dataset: Dataset, timed: Mapping[str, Timed]) -> dict[str, Spent]:
     """By stage, those that ask a model alone."""
     found = {}
     for stage, record in RECORDS.items():
@@ -71,7 +71,7 @@ def cost_section(dataset: Dataset, timed: Mapping[str, Timed]) -> Section:
     return Section(TITLE, intro, [_table(found, note)])
 
 
-def _table(found: Mapping[Stage, Spent], note: str) -> Table:
+def _table(found: Mapping[str, Spent], note: str) -> Table:
     rows = [
         _line(stage, one.rows, one.failed, one.usage, one.seconds_per_row)
         for stage, one in found.items()

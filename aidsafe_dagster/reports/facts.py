@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from aidsafe_dagster.lake.lake import RECORDS
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import Stage
+from aidsafe_dagster.recipe.stages import RECORDS
 from aidsafe_dagster.reports.frames import Dataset
 from aidsafe_dagster.reports.sections import NOTHING, count
 

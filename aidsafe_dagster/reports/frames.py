@@ -9,10 +9,11 @@ from typing import TypeVar
 import polars as pl
 from pydantic import ValidationError
 
-from aidsafe_dagster.lake.lake import RECORDS, Lake
+from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import schema_of
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.records import Failure, Record, Stage
+from aidsafe_dagster.recipe.records import Failure, Record
+from aidsafe_dagster.recipe.stages import RECORDS
 
 R = TypeVar("R", bound=Record)
 Shape = Callable[[pl.DataFrame], pl.DataFrame]
@@ -32,12 +33,12 @@ class Dataset:
     left_out: int
     """Simulated batches that are not in the report."""
 
-    def made(self, stage: Stage) -> list[str]:
+    def made(self, stage: str) -> list[str]:
         """The batches of the report in which the stage was made."""
         return [batch for batch in self.lake.batches(stage) if batch in self.batches]
 
     def rows(
-        self, stage: Stage, *columns: str, prompt_ids: Collection[str] | None = None
+        self, stage: str, *columns: str, prompt_ids: Collection[str] | None = None
     ) -> pl.DataFrame:
         """These columns of a stage's rows, of all or of these prompts; no rows where it was not made.
 
@@ -46,7 +47,7 @@ class Dataset:
         """
         return _read(self.lake, stage, self.made(stage), columns, prompt_ids)
 
-    def shaped(self, stage: Stage, columns: Sequence[str], shape: Shape) -> pl.DataFrame:
+    def shaped(self, stage: str, columns: Sequence[str], shape: Shape) -> pl.DataFrame:
         """What `shape` makes of these columns, batch after batch, where all of their text at once would be much.
 
         Raises:
@@ -78,7 +79,7 @@ def open_dataset(lake: Lake) -> Dataset:
 
 
 def read_records(
-    dataset: Dataset, stage: Stage, record: type[R], prompt_ids: Collection[str] | None = None
+    dataset: Dataset, stage: str, record: type[R], prompt_ids: Collection[str] | None = None
 ) -> dict[str, R]:
     """Whole rows by prompt id: all, or those of these prompts. Rows of an older release that do not fit are left out.
 
@@ -96,7 +97,7 @@ def read_records(
 
 def _read(
     lake: Lake,
-    stage: Stage,
+    stage: str,
     batches: Sequence[str],
     columns: Sequence[str],
     prompt_ids: Collection[str] | None = None,
@@ -128,6 +129,6 @@ def _read(
         raise SetupError(f"{lake.root / stage}: its files do not fit together ({error})") from error
 
 
-def _sources(lake: Lake, stage: Stage, batches: Sequence[str]) -> list[str] | list[bytes]:
+def _sources(lake: Lake, stage: str, batches: Sequence[str]) -> list[str] | list[bytes]:
     paths = [lake.rows_path(stage, batch) for batch in batches]
     return [str(path) for path in paths] if lake.local else [path.read_bytes() for path in paths]

@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from aidsafe_dagster.lake.lake import RECORDS
 from aidsafe_dagster.recipe.records import LEFT_OUT, Stage
+from aidsafe_dagster.recipe.stages import RECORDS
 from aidsafe_dagster.reports.frames import Dataset
 from aidsafe_dagster.reports.sections import Section, Table, count, share
 
@@ -25,7 +25,7 @@ def losses_section(dataset: Dataset) -> Section:
     )
 
 
-def _stage_table(made: dict[Stage, int], failures: pl.DataFrame) -> Table:
+def _stage_table(made: dict[str, int], failures: pl.DataFrame) -> Table:
     rows = []
     for stage, n in made.items():
         lost = failures.filter(stage=str(stage))
@@ -48,7 +48,7 @@ def _stage_table(made: dict[Stage, int], failures: pl.DataFrame) -> Table:
     )
 
 
-def _reason_table(made: dict[Stage, int], failures: pl.DataFrame) -> Table:
+def _reason_table(made: dict[str, int], failures: pl.DataFrame) -> Table:
     order = {str(stage): place for place, stage in enumerate(Stage)}
     counts = failures.group_by("stage", "reason").len().rows()
     entered = {

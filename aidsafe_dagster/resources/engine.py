@@ -1,8 +1,8 @@
-"""What answers the agents, with the journal in front of it.
+"""The engine as a Dagster resource: what answers the agents, with the journal in front of it.
 
-`engine` in the settings chooses: `rehearsal` (no model at all), `vllm` (a server on this machine's GPUs, see
-`resources.vllm`) or `endpoint` (any OpenAI-compatible server). The first step that needs an engine opens it, and it is
-closed when the run is over; the model server outlives both.
+The setting `engine` chooses: `rehearsal` (no model at all), `vllm` (a server on this machine's
+GPUs, see `resources.vllm`) or `endpoint` (any OpenAI-compatible server). The first step that needs
+an engine opens it, and it is closed when the run ends; the model server outlives both.
 """
 
 import hashlib
@@ -16,7 +16,8 @@ import dagster as dg
 from pydantic import PrivateAttr
 
 from aidsafe_dagster.engines.driver.background_driver import BackgroundDriver
-from aidsafe_dagster.engines.driver.driver import NextStage, Progress
+from aidsafe_dagster.engines.driver.progress import Progress
+from aidsafe_dagster.engines.driver.rows_in_progress import NextStage
 from aidsafe_dagster.engines.endpoint import EndpointEngine, EndpointSettings
 from aidsafe_dagster.engines.protocol import Engine
 from aidsafe_dagster.engines.rehearsal.engine import RehearsalEngine
@@ -24,35 +25,40 @@ from aidsafe_dagster.engines.roles import EngineByRole, RoleSettings
 from aidsafe_dagster.engines.vllm.engine import VLLMEngine
 from aidsafe_dagster.recipe.dialogue import DialogueContext, DialogueTask
 from aidsafe_dagster.recipe.records import Failure
-from aidsafe_dagster.recipe.templates import Templates
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.resources.tokens import token_counter
 from aidsafe_dagster.resources.vllm import VLLMResource
 from aidsafe_dagster.settings.schema import Settings
+from aidsafe_dagster.settings.snapshot import SettingsSnapshot
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
 def make_engine(settings: Settings, log: Callable[[str], None] = logger.info) -> Engine:
-    """The engine that the settings name, with those of the roles that have their own.
+    """Return the engine that the settings name, with those of the roles that have their own.
 
     Raises:
-        SetupError: its settings are not complete.
+        SetupError: its settings are incomplete.
     """
-    elsewhere = {role: own for role, own in settings.roles.items() if own.base_url}
-    others = {
-        role: EndpointEngine(_role_endpoint(settings, own)) for role, own in elsewhere.items()
-    }
-    revisions = {role: own.revision for role, own in settings.roles.items() if own.revision}
+    role_engines = {}
+    revisions = {}
+    for role, role_settings in settings.roles.items():
+        if role_settings.base_url:
+            role_engines[role] = EndpointEngine(_role_endpoint(settings, role_settings))
+        if role_settings.revision:
+            revisions[role] = role_settings.revision
     main = _main_engine(settings, log)
-    return EngineByRole(main, others, revisions) if others or revisions else main
+    if role_engines or revisions:
+        return EngineByRole(main, role_engines, revisions)
+    return main
 
 
 def _main_engine(settings: Settings, log: Callable[[str], None]) -> Engine:
-    models = {
-        role: own.model for role, own in settings.roles.items() if own.model and not own.base_url
-    }
+    models = {}
+    for role, role_settings in settings.roles.items():
+        if role_settings.model and not role_settings.base_url:
+            models[role] = role_settings.model
     if settings.engine == "vllm":
         return VLLMEngine(settings.vllm, settings.endpoint, models, log)
     if settings.engine == "endpoint":
@@ -60,23 +66,24 @@ def _main_engine(settings: Settings, log: Callable[[str], None]) -> Engine:
     return RehearsalEngine(settings.rehearsal)
 
 
-def _role_endpoint(settings: Settings, own: RoleSettings) -> EndpointSettings:
-    changes = own.model_dump(
-        include={"base_url", "model"} | ({"api_key_env"} if own.api_key_env else set())
-    )
-    return settings.endpoint.model_copy(update=changes)
+def _role_endpoint(settings: Settings, role_settings: RoleSettings) -> EndpointSettings:
+    fields = {"base_url", "model"}
+    if role_settings.api_key_env:
+        fields.add("api_key_env")
+    return settings.endpoint.model_copy(update=role_settings.model_dump(include=fields))
 
 
-def make_brief(settings: Settings, engine: Engine) -> DialogueContext:
-    """What every dialogue is told, from the settings.
+def make_dialogue_context(snapshot: SettingsSnapshot, engine: Engine) -> DialogueContext:
+    """Return what every dialogue is given.
 
     Raises:
         SetupError: policies, templates or tokenizer cannot be loaded.
     """
+    settings = snapshot.settings
     counter = token_counter(settings)
     return DialogueContext(
-        policies=settings.load_policies(),
-        templates=Templates(settings.prompts),
+        policies=snapshot.policies,
+        templates=snapshot.templates,
         count_tokens=counter,
         tokens_counted_by=counter.name,
         sampling=settings.sampling,
@@ -88,88 +95,88 @@ def make_brief(settings: Settings, engine: Engine) -> DialogueContext:
 
 
 class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Drives dialogues against the engine of the settings, every completion journaled."""
+    """Drives dialogues against the engine of the settings; every completion is journaled."""
 
     settings: dg.ResourceDependency[SettingsResource]
     vllm: dg.ResourceDependency[VLLMResource]
-    _background: BackgroundDriver | None = PrivateAttr(default=None)
-    _driven_by: Settings | None = PrivateAttr(default=None)
-    _of_a_run: bool = PrivateAttr(default=False)
+    _driver: BackgroundDriver | None = PrivateAttr(default=None)
+    _driver_settings: Settings | None = PrivateAttr(default=None)
+    _is_in_run: bool = PrivateAttr(default=False)
 
-    def load(self) -> Settings:
-        """The settings in force, with what the launchpad says of vLLM."""
-        settings = self.settings.load()
-        return settings.model_copy(update={"vllm": self.vllm.in_force(settings.vllm)})
+    @property
+    def snapshot(self) -> SettingsSnapshot:
+        """The settings of this run, with what the launchpad changes of the vLLM server."""
+        snapshot = self.settings.snapshot
+        return snapshot.with_settings(vllm=self.vllm.in_force(snapshot.settings.vllm))
 
-    def brief(self) -> DialogueContext:
-        """What the dialogues of this run are told."""
-        settings = self.load()
-        return make_brief(settings, make_engine(settings))
+    def dialogue_context(self) -> DialogueContext:
+        """Return what every dialogue of this run is given."""
+        snapshot = self.snapshot
+        return make_dialogue_context(snapshot, make_engine(snapshot.settings))
 
     def drive(
         self,
-        cases: Sequence[DialogueTask[T]],
+        tasks: Sequence[DialogueTask[T]],
         on_progress: Callable[[Progress], None],
         log: Callable[[str], None],
         then: Sequence[NextStage] = (),
     ) -> tuple[list[T | Failure], Progress]:
-        """Runs the dialogues to their ends; see `engines.driver`.
+        """Run the dialogues to their ends; see `engines.driver`.
 
         Args:
-            cases: the rows' dialogues.
+            tasks: the rows' dialogues.
             on_progress: called every half second.
-            log: is told how a server starts, goes away and comes back.
-            then: stages that may be read ahead of rows that are done. That goes on after this returns, until the run
-                is over.
+            log: called with a line when a server starts, goes away or comes back.
+            then: stages that may be read ahead from rows that are done. Reading ahead goes on after
+                this returns, until the run ends.
         """
         try:
-            return self._running(self.load()).drive(cases, on_progress, log, then)
+            return self._open_driver(self.snapshot.settings).drive(tasks, on_progress, log, then)
         finally:
-            if not self._of_a_run:
-                self._closed()
+            if not self._is_in_run:
+                self._close_driver()
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002
-        """One driver serves all steps of a run; made by hand, the resource opens one for every drive."""
-        self._of_a_run = True
+        """Let one driver serve all steps of the run. Outside a run each drive opens its own."""
+        self._is_in_run = True
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
-        """The run is over, well or not: nothing is read ahead any more."""
-        in_vain = self._closed()
-        if in_vain and context.log:
-            told = ", ".join(f"{calls} of {stage}" for stage, calls in in_vain.items())
+        """End reading ahead: the run is over, whether it succeeded or not."""
+        unused_calls = self._close_driver()
+        if unused_calls and context.log:
+            counts = ", ".join(f"{calls} for {stage}" for stage, calls in unused_calls.items())
             context.log.info(
-                f"Calls read ahead that this run did not come to use, now in the journal: {told}"
+                "Read-ahead calls that this run did not use; the journal keeps them for the next one: "
+                f"{counts}"
             )
 
-    def _running(self, settings: Settings) -> BackgroundDriver:
-        """One driver a run; another one when the settings were changed meanwhile."""
-        if self._driven_by != settings:
-            self._closed()
-        if self._background is None:
-            self._driven_by = settings
-            self._background = BackgroundDriver(
+    def _open_driver(self, settings: Settings) -> BackgroundDriver:
+        if self._driver_settings != settings:
+            self._close_driver()
+        if self._driver is None:
+            self._driver_settings = settings
+            self._driver = BackgroundDriver(
                 partial(make_engine, settings),
                 settings.journal,
                 settings.driver,
-                _shared_folder(settings),
+                _shares_folder(settings),
             )
-        return self._background
+        return self._driver
 
-    def _closed(self) -> dict[str, int]:
-        """Closes the driver; returns the calls that were read ahead in vain, by stage."""
-        background, self._background = self._background, None
-        return background.close() if background else {}
+    def _close_driver(self) -> dict[str, int]:
+        """Close the driver; return the read-ahead calls that no stage used, by stage."""
+        driver, self._driver = self._driver, None
+        return driver.close() if driver else {}
 
 
-def _shared_folder(settings: Settings) -> Path | None:
-    """Where the runs that use the same engine divide its slots; the rehearsal engine has enough for everybody."""
+def _shares_folder(settings: Settings) -> Path | None:
+    """Where runs that use the same engine divide its slots; None: the rehearsal has no limit."""
     if settings.engine == "rehearsal":
         return None
-    servers = (
-        [settings.endpoint.base_url]
-        if settings.engine == "endpoint"
-        else [settings.vllm.model_dump_json()]
-    )
+    if settings.engine == "endpoint":
+        servers = [settings.endpoint.base_url]
+    else:
+        servers = [settings.vllm.model_dump_json()]
     servers += sorted(role.base_url for role in settings.roles.values())
     name = hashlib.blake2b("\0".join(servers).encode(), digest_size=6).hexdigest()
     return settings.home / "engines" / f"{settings.engine}-{name}"

@@ -1,4 +1,6 @@
-"""The Hub as a Dagster resource: one client, made from the settings, with the token from the environment."""
+"""The Hub as a Dagster resource: one client, made from the settings, with the token from the
+environment.
+"""
 
 import os
 from collections.abc import Callable
@@ -18,12 +20,13 @@ class HubResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     settings: dg.ResourceDependency[SettingsResource]
 
     def dataset(self, repo: str, log: Callable[[str], None]) -> DatasetRepo:
-        """The repository '<owner>/<name>', reached as the settings say; nothing is asked of the Hub yet.
+        """The repository '<owner>/<name>', reached as the settings say; nothing is asked of the Hub
+        yet.
 
         Raises:
             SetupError: no repository is named, or there is no token.
         """
-        settings = self.settings.load().publish.model_copy(update={"repo": repo})
+        settings = self.settings.snapshot.settings.publish.model_copy(update={"repo": repo})
         if not repo:
             raise SetupError(
                 "set publish.repo, the dataset repository on the Hub: '<owner>/<name>'"

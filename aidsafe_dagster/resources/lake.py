@@ -1,7 +1,7 @@
 """The lake as a Dagster resource.
 
-Every step of every job has it. So it is also what a run says that it is alive by, and what it holds its batch by, from
-before its first step to after its last.
+Every step of every job has it. So it is also what a run says that it is alive by, and what it holds
+its batch by, from before its first step to after its last.
 """
 
 import os
@@ -30,7 +30,7 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         if context.instance is None or context.run is None:
             yield self
             return
-        settings, batch = self.settings.load(), context.run.tags.get(_PARTITION_TAG)
+        settings, batch = self.settings.snapshot.settings, context.run.tags.get(_PARTITION_TAG)
         with ExitStack() as held:
             held.enter_context(
                 heartbeat(context.instance, context.run, settings.automation.lost_after_s)
@@ -41,7 +41,7 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             yield self
 
     def open(self) -> Lake:
-        return Lake(self.settings.load().lake)
+        return Lake(self.settings.snapshot.settings.lake)
 
 
 def _teller(context: dg.InitResourceContext) -> Callable[[str], None]:

@@ -3,24 +3,42 @@
 from typing import Any
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
-from aidsafe_dagster.settings.load import load_settings
-from aidsafe_dagster.settings.schema import Settings
+from aidsafe_dagster.settings.snapshot import SettingsSnapshot, snapshot_in_force
 
 
 class SettingsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """`overrides` is nested like `aidsafe.toml`: `{"engine": "endpoint", "endpoint": {"model": "…"}}`."""
+    """`overrides` is nested like `aidsafe.toml`: `{"engine": "endpoint", "endpoint": {"model":
+    "…"}}`.
+    """
 
     overrides: dict[str, Any] = Field(
         default={},
-        description="settings for this run alone, nested as in aidsafe.toml; they win over file and environment",
+        description="settings for this run alone, nested as in aidsafe.toml; "
+        "they win over file and environment",
     )
+    _run_snapshot: SettingsSnapshot | None = PrivateAttr(default=None)
 
-    def load(self) -> Settings:
-        """The settings in force for this run.
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002
+        """Take the snapshot that every step and check of the run works with."""
+        self._run_snapshot = snapshot_in_force(self.overrides)
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002
+        """Forget the snapshot, so that the next run in this process takes its own."""
+        self._run_snapshot = None
+
+    @property
+    def snapshot(self) -> SettingsSnapshot:
+        """The settings of this run; outside a run, the settings as they are now.
 
         Raises:
-            SetupError: see `load_settings`.
+            SetupError: see `settings.load.load_settings`.
         """
-        return load_settings(overrides=self.overrides).settings
+        return self._run_snapshot or snapshot_in_force(self.overrides)
+
+    def pinned(self, snapshot: SettingsSnapshot) -> "SettingsResource":
+        """Return a resource that always gives this snapshot."""
+        resource = SettingsResource(overrides=self.overrides)
+        resource._run_snapshot = snapshot
+        return resource

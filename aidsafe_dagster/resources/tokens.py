@@ -1,4 +1,6 @@
-"""Which token counter is in force: a named tokenizer, the served model's own, the server, or an estimate."""
+"""Which token counter is in force: a named tokenizer, the served model's own, the server, or an
+estimate.
+"""
 
 from pathlib import Path
 
@@ -12,8 +14,8 @@ from aidsafe_dagster.settings.schema import Settings
 def token_counter(settings: Settings) -> TokenCounter:
     """The counter in force.
 
-    First the `tokenizer` of the settings; else that of the vLLM model; else the endpoint's `/tokenize`, if it is said
-    to have one; else the estimate.
+    First the `tokenizer` of the settings; else that of the vLLM model; else the endpoint's
+    `/tokenize`, if it is said to have one; else the estimate.
 
     Raises:
         SetupError: a tokenizer that is named cannot be loaded.
@@ -32,7 +34,9 @@ def token_counter(settings: Settings) -> TokenCounter:
 
 
 def _tokenizer_of(model: str, revision: str) -> Path | None:
-    """The model's tokenizer.json, from its folder or the Hub; None where there is none to be had."""
+    """The model's tokenizer.json, from its folder or the Hub; None where there is none to be
+    had.
+    """
     if Path(model).is_dir():
         file = Path(model) / "tokenizer.json"
         return file if file.exists() else None

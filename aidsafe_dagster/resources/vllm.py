@@ -1,6 +1,7 @@
 """vLLM as a Dagster resource: what the launchpad may change of the managed server for one run.
 
-Everything else is in the settings (`[vllm]`). Other arguments make another server: they never reuse a running one.
+Everything else is in the settings (`[vllm]`). Other arguments make another server: they never reuse
+a running one.
 """
 
 from typing import Any

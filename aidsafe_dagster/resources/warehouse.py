@@ -1,8 +1,8 @@
-"""The warehouse: a DuckDB file of views over the lake, the analyst's door.
+"""The warehouse: a DuckDB file of views over the lake, the analyst's way in.
 
-Runs write Parquet and never this file, so an open session neither blocks a run nor is blocked by one, and what a view
-shows is always current. The file itself is built beside the old one and renamed over it. Over an object store, which a
-plain DuckDB session cannot read, it holds tables copied at the time of building instead.
+Runs write Parquet and never this file, so an open session neither blocks a run nor is blocked by
+one, and a view is always current. The file itself is replaced by an atomic write. Over an object
+store, which a plain DuckDB session cannot read, it holds tables copied when it was built instead.
 """
 
 import re
@@ -16,16 +16,16 @@ import duckdb
 import polars as pl
 from dagster_duckdb import DuckDBResource
 
-from aidsafe_dagster.lake.lake import RECORDS, Lake
+from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import schema_of
 from aidsafe_dagster.primitives.atomic_write import atomic_write
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.records import METRICS, Failure, Metric, Prompt, Record, Stage
+from aidsafe_dagster.recipe.records import METRICS, Failure, Metric, Prompt, Record
+from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.sources.ingestion import DroppedPrompt
 
-_TABLES: Mapping[str, type[Record]] = {
-    **{str(stage): record for stage, record in RECORDS.items()},
+_INGESTION_TABLES: Mapping[str, type[Record]] = {
     "ingested": Prompt,
     "dropped_prompts": DroppedPrompt,
 }
@@ -34,28 +34,30 @@ _FAITHFUL: tuple[Metric, ...] = ("policy_to_cot", "policy_to_response", "respons
 _SCORES = ", ".join(f"one.{metric}.score AS {metric}" for metric in METRICS)
 _REASONS = ", ".join(f"one.{metric}.reason AS {metric}_reason" for metric in METRICS)
 _PLACES = ", ".join(
-    f"one.{metric}.{part} AS {metric}_{part}"
+    f"one.{metric}.rule AS {metric}_rule, one.{metric}.thought AS {metric}_thought"
     for metric in _FAITHFUL
-    for part in ("rule", "thought")
 )
 _UNNESTED = {
     "grades": (
         "cot_grades",
         "grades",
-        f"one.version, one.judge, one.model AS judge_model, {_SCORES}, one.refusal, {_REASONS}, {_PLACES}",
+        "one.version, one.judge, one.model AS judge_model, "
+        f"{_SCORES}, one.refusal, {_REASONS}, {_PLACES}",
     ),
     "comparisons": (
         "cot_grades",
         "comparisons",
-        "one.version, one.against, one.judge, one.model AS judge_model, one.outcome, one.consistent, one.reasons",
+        "one.version, one.against, one.judge, one.model AS judge_model, "
+        "one.outcome, one.consistent, one.reasons",
     ),
     "candidates": (
         "preference_pairs",
         "candidates",
-        "kind, one.iteration, one.number, one.belief, one.score, one.note, one.belief = belief AS in_pair",
+        "kind, one.iteration, one.number, one.belief, one.score, one.note, "
+        "one.belief = belief AS in_pair",
     ),
 }
-"""Views with a line per grade, comparison and belief tried: of which table, which column, with which fields."""
+"""Views with a line per grade, comparison and belief: (table, list column, fields of each item)."""
 _SPLIT_COLUMNS = {"sft": "messages, thinking, response", "dpo": "prompt, chosen, rejected"}
 
 
@@ -65,49 +67,40 @@ class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     settings: dg.ResourceDependency[SettingsResource]
 
     def build(self, lake: Lake) -> Path:
-        """Makes the file anew, with a view per table, and what is made of them: `accounting`, `grades`, `sft`, …
+        """Build the file, with a view per table and those made from them: `accounting`, `grades`,
+        `sft`, …
 
         Raises:
             SetupError: the disk is full, or a file of the lake is damaged.
         """
-        target = self.settings.load().warehouse
-        with atomic_write(target) as beside:
+        target = self.settings.snapshot.settings.warehouse
+        with atomic_write(target) as temporary:
             try:
-                opened = DuckDBResource(database=str(beside)).get_connection()
-                with (
-                    opened as connection,
-                    closing(connection),
-                ):  # by itself it stays open after an error
+                database = DuckDBResource(database=str(temporary)).get_connection()
+                # The resource leaves the connection open after an error.
+                with database as connection, closing(connection):
                     create_views(connection, lake)
             except duckdb.Error as error:
                 raise SetupError(
-                    f"{target}: cannot be built ({error}). If a file of the lake is damaged, make its batch again"
+                    f"{target}: cannot be built ({error}). "
+                    "If a file of the lake is damaged, make its batch again"
                 ) from error
         return target
 
 
 def create_views(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
-    """All views of the warehouse, in any DuckDB connection."""
-    for name, record in _TABLES.items():
-        lake.put_schema(name, record)
-        _create(
-            connection, lake, name, f"{name}/*/rows.parquet", partial(lake.all_rows, name), record
-        )
-    _create(
-        connection, lake, "failures", "*/*/failures.parquet", partial(_all_failures, lake), Failure
-    )
-    stages = " UNION ALL ".join(  # the names are our own, never a user's
-        f"SELECT {n} AS place, '{stage}' AS stage, batch, 1 AS made, 0 AS failed FROM {stage}"
-        f" UNION ALL SELECT {n}, '{stage}', batch, 0, 1 FROM failures WHERE stage = '{stage}'"
-        for n, stage in enumerate(Stage)
-    )
-    connection.execute(
-        "CREATE VIEW accounting AS SELECT batch, stage, sum(made)::BIGINT AS rows, sum(failed)::BIGINT AS failed "
-        f"FROM ({stages}) GROUP BY batch, place, stage ORDER BY batch, place"
-    )
+    """Create all views of the warehouse in any DuckDB connection."""
+    tables = {name: definition.record for name, definition in STAGES.items()}
+    for name, record in {**tables, **_INGESTION_TABLES}.items():
+        lake.ensure_schema(name, record)
+        pattern = f"{name}/*/rows.parquet"
+        _create(connection, lake, name, pattern, partial(lake.all_rows, name), record)
+    _create(connection, lake, "failures", "*/*/failures.parquet", lake.all_failures, Failure)
+    connection.execute(_accounting_view())
     for name, (table, items, columns) in _UNNESTED.items():
         connection.execute(
-            f"CREATE VIEW {name} AS SELECT {_LINEAGE}, {columns} FROM (SELECT *, unnest({items}) AS one FROM {table})"
+            f"CREATE VIEW {name} AS SELECT {_LINEAGE}, {columns} "
+            f"FROM (SELECT *, unnest({items}) AS one FROM {table})"
         )
     for kind, columns in _SPLIT_COLUMNS.items():
         connection.execute(
@@ -116,9 +109,24 @@ def create_views(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
         )
 
 
-def _all_failures(lake: Lake) -> pl.DataFrame | None:
-    failures = [lake.failures(stage, batch) for stage in RECORDS for batch in lake.batches(stage)]
-    return pl.concat(failures, how="diagonal_relaxed") if failures else None
+def _accounting_view() -> str:
+    """Rows made and failed, by batch and stage. The names are those of our table, never a
+    user's.
+    """
+    counts = []
+    for place, stage in enumerate(STAGES):
+        counts.append(
+            f"SELECT {place} AS place, '{stage}' AS stage, batch, 1 AS made, 0 AS failed FROM {stage}"
+        )
+        counts.append(
+            f"SELECT {place}, '{stage}', batch, 0, 1 FROM failures WHERE stage = '{stage}'"
+        )
+    return (
+        "CREATE VIEW accounting AS "
+        "SELECT batch, stage, sum(made)::BIGINT AS rows, sum(failed)::BIGINT AS failed "
+        f"FROM ({' UNION ALL '.join(counts)}) "
+        "GROUP BY batch, place, stage ORDER BY batch, place"
+    )
 
 
 def _create(
@@ -129,13 +137,14 @@ def _create(
     read: Callable[[], pl.DataFrame | None],
     record: type[Record],
 ) -> None:
-    """A view of the files where DuckDB can read them in place, else a table of what `read` returns."""
+    """Create a view of the files where DuckDB can read them in place, else a table from `read`."""
     if lake.local:
-        literal = re.sub(r"([\[*?])", r"[\1]", str(lake.root))  # the lake's own path is no pattern
-        files = f"{literal}/{pattern}".replace("'", "''")
-        # files of an older release lack columns
-        found = f"read_parquet('{files}', hive_partitioning = false, union_by_name = true)"
-        connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {found}")
+        # The lake's own path may hold characters that mean something in a pattern.
+        folder = re.sub(r"([\[*?])", r"[\1]", str(lake.root))
+        files = f"{folder}/{pattern}".replace("'", "''")
+        # Union by name, because files of an older release lack columns.
+        source = f"read_parquet('{files}', hive_partitioning = false, union_by_name = true)"
+        connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {source}")
         return
     rows = read()
     frame = pl.DataFrame(schema=schema_of(record)) if rows is None else rows

@@ -1,11 +1,12 @@
-"""One typed settings object: defaults, then `aidsafe.toml`, then `AIDSAFE_*` variables, then the launchpad.
+"""One typed settings object: defaults, then `aidsafe.toml`, then `AIDSAFE_*` variables, then the
+launchpad.
 
     [endpoint]                          AIDSAFE_ENDPOINT__BASE_URL=http://127.0.0.1:8000/v1
     base_url = "http://127.0.0.1:8000/v1"
 
-Two underscores go one level down. Relative paths are relative to the settings file's folder (the current folder without
-one). An unknown key is an error that names the nearest valid one. No secret is a setting: a key is named by the
-environment variable that holds it.
+Two underscores go one level down. Relative paths are relative to the settings file's folder (the
+current folder without one). An unknown key is an error that names the nearest valid one. No secret
+is a setting: a key is named by the environment variable that holds it.
 """
 
 import json
@@ -30,7 +31,9 @@ _FILE_VARIABLE = "AIDSAFE_SETTINGS"
 
 @dataclass(frozen=True)
 class Loaded:
-    """Settings in force, and where each value that is not a default came from (dotted key → origin)."""
+    """Settings in force, and where each value that is not a default came from (dotted key →
+    origin).
+    """
 
     settings: Settings
     origins: Mapping[str, str]
@@ -45,13 +48,15 @@ def load_settings(
     """Merges the layers and checks the result.
 
     Args:
-        folder: where `aidsafe.toml` is looked for (default: the current folder; AIDSAFE_SETTINGS names a file instead).
+        folder: where `aidsafe.toml` is looked for (default: the current folder; AIDSAFE_SETTINGS
+            names a file instead).
         environ: the environment.
         overrides: nested values of the launchpad; they win.
         overrides_from: what messages call the place they come from.
 
     Raises:
-        SetupError: a file that does not parse, an unknown key, or a value of the wrong kind; names file and place.
+        SetupError: a file that does not parse, an unknown key, or a value of the wrong kind; names
+            file and place.
     """
     environ = os.environ if environ is None else environ
     file = Path(environ.get(_FILE_VARIABLE) or (folder or Path.cwd()) / FILE_NAME).absolute()
@@ -87,7 +92,9 @@ def _read(file: Path, *, required: bool) -> dict[str, Any]:
 
 
 def _from_environment(environ: Mapping[str, str], named: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings among the variables: all that begin with AIDSAFE_, but for those that are named to hold a key."""
+    """The settings among the variables: all that begin with AIDSAFE_, but for those that are
+    named to hold a key.
+    """
     usual = {_FILE_VARIABLE, EndpointSettings().api_key_env}
     exempt = usual | {str(value) for key, value in _leaves(named) if key.endswith("_env")}
     exempt |= {

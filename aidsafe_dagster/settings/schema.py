@@ -14,7 +14,6 @@ from aidsafe_dagster.engines.roles import RoleSettings
 from aidsafe_dagster.engines.vllm.settings import VLLMSettings
 from aidsafe_dagster.evaluation.settings import EvaluationSettings
 from aidsafe_dagster.publishing.settings import PublishSettings
-from aidsafe_dagster.quality.predicates import CheckSettings
 from aidsafe_dagster.recipe.answers import AnswerBounds
 from aidsafe_dagster.recipe.cot_grades import GradingSettings
 from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
@@ -23,6 +22,7 @@ from aidsafe_dagster.recipe.fine_tune_splits import ScoreGate, SplitSettings
 from aidsafe_dagster.recipe.policies import Policies, load_policies
 from aidsafe_dagster.recipe.preference_pairs import PairSettings
 from aidsafe_dagster.recipe.records import Record, Role
+from aidsafe_dagster.recipe.row_gate import CheckSettings
 from aidsafe_dagster.reports.settings import ReportSettings
 from aidsafe_dagster.sources.contamination import DecontaminationSettings
 from aidsafe_dagster.sources.ingestion import IngestSettings
@@ -37,9 +37,13 @@ class AutomationSettings(Record):
     """Start the nightly ingestion schedule by itself; otherwise it is switched on in the UI."""
     ingest_cron: str = Field(default="0 2 * * *", pattern=r"^\S+( \S+){4}$")
     start_new_batches: bool = False
-    """Start the sensor that runs each new batch once by itself; otherwise it is switched on in the UI."""
+    """Start the sensor that runs each new batch once by itself; otherwise it is switched on in
+    the UI.
+    """
     lost_after_s: float = Field(default=300.0, gt=0)
-    """A run on another host that was silent for so long is taken for dead, and its batch is started again."""
+    """A run on another host that was silent for so long is taken for dead, and its batch is
+    started again.
+    """
 
 
 class Settings(Record):

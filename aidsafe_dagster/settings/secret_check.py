@@ -1,4 +1,6 @@
-"""Secrets where settings belong: those are shown, recorded and passed on, so a secret among them is refused unshown."""
+"""Secrets where settings belong: those are shown, recorded and passed on, so a secret among them
+is refused unshown.
+"""
 
 import re
 from collections.abc import Iterable, Mapping

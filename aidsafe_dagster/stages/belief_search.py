@@ -1,61 +1,73 @@
-"""The search for misleading beliefs over many prompts at once: iteration by iteration, examples from all of them."""
+"""The search for misleading beliefs over all prompts of a batch, one iteration after another.
+
+The examples of an iteration come from all prompts, so this is the one place where rows wait for each
+other. A prompt has its pair as soon as no further iteration is due for it.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from aidsafe_dagster.engines.driver.driver import Progress
+from aidsafe_dagster.engines.driver.progress import Progress
 from aidsafe_dagster.recipe.beliefs import BeliefSearch, PairKind, best_examples
 from aidsafe_dagster.recipe.dialogue import DialogueTask
 from aidsafe_dagster.recipe.records import BeliefExample, Failure, PreferencePair
+from aidsafe_dagster.recipe.stages import belief_iteration
 from aidsafe_dagster.settings.schema import Settings
-from aidsafe_dagster.stages.dialogues import pair_case
 
 Examples = Mapping[PairKind, Sequence[BeliefExample]]
 Drive = Callable[[Sequence[DialogueTask[Any]], str], tuple[list[Any], Progress]]
-"""Runs dialogues to their ends; the text says what they are."""
+"""Runs dialogues to their ends; the text names the iteration."""
 
 
 @dataclass(frozen=True)
 class BeliefSearchOutcome:
-    """What came of the searches, in their order, and what each drive took."""
+    """The results of the searches, in their order, and the progress of each iteration."""
 
     results: list[PreferencePair | Failure]
-    spent: list[Progress]
+    progress: list[Progress]
 
 
 def search_all(
     searches: Sequence[BeliefSearch],
     settings: Settings,
     drive: Drive,
-    shown_before: Mapping[int, Examples],
+    earlier_examples: Mapping[int, Examples],
 ) -> BeliefSearchOutcome:
-    """Iteration by iteration; a prompt has its pair as soon as no further iteration is due.
+    """Run all iterations of all searches.
 
-    `shown_before`: per iteration the examples to show again instead of the best ones.
+    Args:
+        searches: one per prompt.
+        settings: `pairs` and `grading` bear on the search.
+        drive: runs the dialogues of one iteration.
+        earlier_examples: per iteration, the examples to show again instead of the best ones.
     """
-    ended: dict[str, PreferencePair | Failure] = {}
-    spent: list[Progress] = []
+    results: dict[str, PreferencePair | Failure] = {}
+    progress = []
     for iteration in range(1, settings.pairs.iterations + 1):
-        examples = shown_before.get(iteration) or _best(
-            searches, iteration, settings.pairs.examples
-        )
-        going = [search for search in searches if search.refined.prompt_id not in ended]
-        cases = [pair_case(search, iteration, examples[search.kind], settings) for search in going]
-        results, progress = drive(cases, f"iteration {iteration}: ")
-        spent.append(progress)
-        came = zip(going, results, strict=True)
-        ended |= {
-            search.refined.prompt_id: result
-            for search, result in came
-            if not isinstance(result, BeliefSearch)
-        }
-    return BeliefSearchOutcome([ended[search.refined.prompt_id] for search in searches], spent)
+        examples = earlier_examples.get(iteration)
+        if not examples:
+            examples = _best_examples(searches, iteration, settings.pairs.examples)
+        open_searches = [s for s in searches if s.refined.prompt_id not in results]
+        tasks = []
+        for search in open_searches:
+            own_examples = examples[search.kind]
+            tasks.append(belief_iteration(search, iteration, own_examples, settings))
+        iteration_results, iteration_progress = drive(tasks, f"iteration {iteration}")
+        progress.append(iteration_progress)
+        for search, result in zip(open_searches, iteration_results, strict=True):
+            if not isinstance(result, BeliefSearch):
+                results[search.refined.prompt_id] = result
+    ordered = [results[search.refined.prompt_id] for search in searches]
+    return BeliefSearchOutcome(ordered, progress)
 
 
-def _best(searches: Sequence[BeliefSearch], iteration: int, most: int) -> Examples:
-    """None in the first iteration, of which nothing is known yet."""
-    return {
-        kind: best_examples(searches, kind, iteration, most) if iteration > 1 else []
-        for kind in get_args(PairKind)
-    }
+def _best_examples(searches: Sequence[BeliefSearch], iteration: int, limit: int) -> Examples:
+    """Return the beliefs that misled most, by kind; none before the first iteration."""
+    examples: dict[PairKind, Sequence[BeliefExample]] = {}
+    for kind in get_args(PairKind):
+        if iteration > 1:
+            examples[kind] = best_examples(searches, kind, iteration, limit)
+        else:
+            examples[kind] = []
+    return examples

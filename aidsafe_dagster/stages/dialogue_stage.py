@@ -1,31 +1,33 @@
-"""How a stage whose rows are dialogues is made: gate, read, drive, judge row by row, store, tell.
+"""How a stage whose rows are dialogues is made: gate, read, drive, check row by row, store, report.
 
-Failed rows are retried whenever the partition is made again: what they had answered well is replayed from the journal,
-and the call that failed them is drawn anew. Rows that passed are replayed whole and cost nothing.
+Making a partition again retries its failed rows: what they had answered well is replayed from the
+journal, and the call that failed them is drawn again. Rows that passed are replayed whole and cost
+nothing.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import dagster as dg
 import polars as pl
 
-from aidsafe_dagster.engines.driver.driver import NextStage, Progress
-from aidsafe_dagster.lake.lake import RECORDS, Lake
-from aidsafe_dagster.lake.tables import from_frame, to_frame
-from aidsafe_dagster.quality.predicates import CheckSettings, check_row
+from aidsafe_dagster.engines.driver.progress import Progress
+from aidsafe_dagster.engines.driver.rows_in_progress import NextStage
+from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.recipe.dialogue import Conversation, DialogueContext, DialogueTask
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.records import Failure, Prompt, Row, Stage, Usage
+from aidsafe_dagster.recipe.records import Failure, Prompt, Record, Usage
+from aidsafe_dagster.recipe.stages import RecordsByStage, StageDefinition, stage_named
 from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.runs.liveness import claim_run
-from aidsafe_dagster.stages.dialogues import case_of
-from aidsafe_dagster.stages.gates import UPSTREAM, GateConfig, require_gate
+from aidsafe_dagster.settings.snapshot import SettingsSnapshot
+from aidsafe_dagster.stages.gates import GateConfig, require_gate
+from aidsafe_dagster.stages.materialization import Materialized, materialized
 from aidsafe_dagster.stages.metadata import (
-    REHEARSAL_LABEL,
     cost_metadata,
     coverage_metadata,
     length_metadata,
@@ -34,12 +36,12 @@ from aidsafe_dagster.stages.metadata import (
     transcript_metadata,
 )
 from aidsafe_dagster.stages.progress_log import ProgressLog
-from aidsafe_dagster.stages.stages_ahead import stages_ahead
+from aidsafe_dagster.stages.read_ahead import stages_to_read_ahead
 
-T = TypeVar("T", bound=Row)
+T = TypeVar("T", bound=Record)
 S = TypeVar("S")
+Metadata = Mapping[str, Any]
 logger = logging.getLogger(__name__)
-Materialized = dg.MaterializeResult[Any]
 
 
 def make_dialogue_stage(
@@ -47,103 +49,194 @@ def make_dialogue_stage(
     config: GateConfig,
     engine: EngineResource,
     lake: LakeResource,
-    stage: Stage,
+    stage: str,
+    extra_metadata: Callable[[Sequence[Any]], Metadata] = lambda _: {},
 ) -> Materialized:
-    """Makes one batch of a stage of which each row is made from one row of the stage above."""
-    making, settings = begin(context, config, engine, lake, stage), engine.load()
-    (upstream,) = UPSTREAM[stage]
-    conversations = [
-        (making.conversation(row), row) for row in making.read(upstream, RECORDS[upstream])
-    ]
-    cases = [case_of(stage, c, {upstream: row}, settings) for c, row in conversations]
-    results, progress = making.drive(cases, then=stages_ahead(making))
-    return making.store([case.conversation for case in cases], results, progress)
+    """Make one batch of a stage, each row from the records of one prompt.
+
+    Args:
+        context: of the asset.
+        config: whether to go on past a closed gate.
+        engine: answers the requests.
+        lake: holds the stages that are read, and takes the rows.
+        stage: a name in the table of stages.
+        extra_metadata: what this stage shows of its rows besides what every stage shows.
+    """
+    run = start_stage(context, config, engine, lake, stage)
+    tasks = []
+    for row, records in run.inputs():
+        tasks.append(run.definition.task(run.conversation(row), records, run.snapshot.settings))
+    results, progress = run.drive(tasks, then=run.stages_to_read_ahead())
+    conversations = [task.conversation for task in tasks]
+    return run.finish(conversations, results, progress, extra_metadata)
 
 
-def begin(
+def start_stage(
     context: dg.AssetExecutionContext,
     config: GateConfig,
     engine: EngineResource,
     lake: LakeResource,
-    stage: Stage,
+    stage: str,
 ) -> "StageRun":
-    """The making of one batch of a stage, once its gate has been found open.
+    """Begin one batch of a stage, once its gate is open.
 
     Raises:
         dagster.Failure: the gate is closed.
     """
     claim_run(context.instance, context.run)
-    opened, batch = lake.open(), context.partition_key
+    opened = lake.open()
     overridden = require_gate(context, opened, stage, accept=config.accept_failed_gate)
     return StageRun(
-        context,
-        engine,
-        opened,
-        stage,
-        batch,
-        engine.brief(),
-        _redraws(opened, stage, batch),
-        overridden,
+        context=context,
+        engine=engine,
+        lake=opened,
+        definition=stage_named(stage),
+        batch=context.partition_key,
+        snapshot=engine.snapshot,
+        dialogue_context=engine.dialogue_context(),
+        redraws=_stored_redraws(opened, stage, context.partition_key),
+        overridden=overridden,
     )
 
 
 @dataclass(frozen=True)
 class StageRun:
-    """One batch of a stage in the making."""
+    """One batch of a stage while it is being made."""
 
     context: dg.AssetExecutionContext
     engine: EngineResource
     lake: Lake
-    stage: Stage
+    definition: StageDefinition
     batch: str
-    brief: DialogueContext
+    snapshot: SettingsSnapshot
+    dialogue_context: DialogueContext
     redraws: Mapping[str, tuple[int, ...]]
-    overridden: Mapping[str, Any]
+    """By prompt id, the calls from which earlier runs drew again."""
+    overridden: Metadata
 
-    def read(self, stage: Stage, record: type[Any]) -> list[Any]:
-        """The batch's rows of another stage."""
-        return from_frame(self.lake.rows(stage, self.batch), record)
+    def inputs(self) -> Iterator[tuple[Any, RecordsByStage]]:
+        """Yield, per row to make, the record that it begins with and all records of its prompt."""
+        *others, first = self.definition.upstream
+        tables = {stage: self.records_by_prompt(stage) for stage in others}
+        for stage in self.definition.optional_upstream:
+            if self.lake.has(stage, self.batch):
+                tables[stage] = self.records_by_prompt(stage)
+        for row in self.records(first):
+            records = {first: row}
+            for stage, table in tables.items():
+                if row.prompt_id in table:
+                    records[stage] = table[row.prompt_id]
+            yield row, records
+
+    def records(self, stage: str) -> list[Any]:
+        """Return the batch's rows of another stage."""
+        return self.lake.records(stage, self.batch, stage_named(stage).record)
+
+    def records_by_prompt(self, stage: str) -> Mapping[str, Any]:
+        return {row.prompt_id: row for row in self.records(stage)}
 
     def conversation(self, row: Prompt) -> Conversation:
-        return Conversation(self.brief, self.stage, row, self.redraws.get(row.prompt_id, ()))
+        redraws = self.redraws.get(row.prompt_id, ())
+        return Conversation(self.dialogue_context, self.definition.name, row, redraws)
 
-    def redraws_of(self, stage: Stage) -> Mapping[str, tuple[int, ...]]:
-        """Where rows of another stage are drawn anew; see `redraws`."""
-        return _redraws(self.lake, stage, self.batch)
+    def stages_to_read_ahead(self) -> tuple[NextStage, ...]:
+        """Return the stages whose calls may use the slots that this stage leaves free."""
+        return stages_to_read_ahead(
+            self.definition.name,
+            lake=self.lake,
+            batch=self.batch,
+            settings=self.snapshot.settings,
+            dialogue_context=self.dialogue_context,
+            stages_in_run=frozenset(self.context.run.step_keys_to_execute or ()),
+            redraws_of=lambda stage: _stored_redraws(self.lake, stage, self.batch),
+        )
 
     def drive(
-        self, cases: Sequence[DialogueTask[S]], what: str = "", then: Sequence[NextStage] = ()
+        self, tasks: Sequence[DialogueTask[S]], step: str = "", then: Sequence[NextStage] = ()
     ) -> tuple[list[S | Failure], Progress]:
-        """Runs the dialogues to their ends, with progress in the run's log; `then` may be read ahead meanwhile."""
+        """Run the dialogues to their ends, with progress in the run's log.
+
+        Args:
+            tasks: the dialogues.
+            step: the part of the stage that this is, where it has several.
+            then: stages that may be read ahead meanwhile.
+        """
         log = self.context.log
+        name = f"{self.definition.name}, {step}" if step else str(self.definition.name)
+        progress_log = ProgressLog(log, name, self.batch)
         log.info(
-            f"{self.stage} {self.batch}: {what}{len(cases)} dialogues with the {self.brief.engine} engine"
+            f"{name}, batch {self.batch}: "
+            f"{len(tasks)} dialogues with the {self.dialogue_context.engine} engine"
         )
-        told = ProgressLog(log, f"{self.stage}{f' {what.strip()}' if what else ''}", self.batch)
-        results, progress = self.engine.drive(cases, told, log.info, then)
-        log.info(told.line(progress))
+        results, progress = self.engine.drive(tasks, progress_log, log.info, then)
+        log.info(progress_log.line(progress))
         return results, progress
 
-    def store(
+    def finish(
         self,
         conversations: Sequence[Conversation],
         results: Sequence[T | Failure],
         progress: Progress,
-        told: Callable[[Sequence[T]], Mapping[str, Any]] = lambda _: {},
+        extra_metadata: Callable[[Sequence[T]], Metadata] = lambda _: {},
     ) -> Materialized:
-        """Judges row by row, writes the partition, and tells; `told` is what this stage has to tell beside the rest."""
-        stage, batch = self.stage, self.batch
-        rows, failures = _judged(conversations, results, self.brief, self.engine.load().checks)
-        self.lake.write(stage, batch, to_frame(rows, RECORDS[stage]), to_frame(failures, Failure))
-        found = _metadata(self.lake, stage, batch, rows, failures, self.brief, progress)
-        return dg.MaterializeResult(
-            metadata={**found, **told(rows), **self.overridden},
-            data_version=dg.DataVersion(self.lake.fingerprint(stage, batch)),
+        """Apply the row gate, write the partition, and report it."""
+        stage, batch = self.definition.name, self.batch
+        rows, failures = self._apply_row_gate(conversations, results)
+        self.lake.store(stage, batch, rows, self.definition.record, failures)
+        metadata = {
+            **self._metadata(rows, failures, progress),
+            **extra_metadata(rows),
+            **self.overridden,
+        }
+        return materialized(
+            self.snapshot,
+            metadata,
+            data_version=self.lake.fingerprint(stage, batch),
+            simulated=self.dialogue_context.simulated,
         )
 
+    def _apply_row_gate(
+        self, conversations: Sequence[Conversation], results: Sequence[T | Failure]
+    ) -> tuple[list[T], list[Failure]]:
+        """Part the finished rows from those that must go no further."""
+        settings, policies = self.snapshot.settings.checks, self.dialogue_context.policies
+        rows: list[T] = []
+        failures: list[Failure] = []
+        for conversation, result in zip(conversations, results, strict=True):
+            if isinstance(result, Failure):
+                failures.append(result)
+                continue
+            verdict = self.definition.check_row(result, settings, policies)
+            if verdict is None:
+                rows.append(result)
+            else:
+                reason, description = verdict
+                failures.append(conversation.failure(reason, description, redraw=True))
+        return rows, failures
 
-def in_total(parts: Sequence[Progress]) -> Progress:
-    """Several drives of one stage as one: counts are added up, rows are those of the first, of which each ends."""
+    def _metadata(
+        self, rows: Sequence[Any], failures: Sequence[Failure], progress: Progress
+    ) -> dict[str, Any]:
+        models = sorted({row.model for row in rows})
+        path = self.lake.rows_path(self.definition.name, self.batch)
+        return {
+            **row_metadata(rows, failures),
+            "engine": self.dialogue_context.engine,
+            "tokens_counted_by": self.dialogue_context.tokens_counted_by,
+            "models": ", ".join(models),
+            **cost_metadata(progress),
+            **signature_metadata(rows),
+            **length_metadata(rows),
+            **coverage_metadata(
+                to_frame(rows, self.definition.record), self.dialogue_context.policies
+            ),
+            **transcript_metadata(self.definition, rows),
+            "path": dg.MetadataValue.path(str(path)),
+        }
+
+
+def total_progress(parts: Sequence[Progress]) -> Progress:
+    """Return several drives of one stage as one: counts are summed, rows are those of the first."""
     return replace(
         parts[-1],
         rows=parts[0].rows,
@@ -158,72 +251,23 @@ def in_total(parts: Sequence[Progress]) -> Progress:
     )
 
 
-def _redraws(lake: Lake, stage: Stage, batch: str) -> dict[str, tuple[int, ...]]:
-    """Per prompt, where to draw anew: of rows that failed, and of those that passed only after a redraw."""
-    known = [_unless_damaged(lambda: lake.rows(stage, batch))] if lake.has(stage, batch) else []
-    known.append(_unless_damaged(lambda: lake.failures(stage, batch)))
-    frames = [frame.select("prompt_id", "redraws") for frame in known if "redraws" in frame.columns]
-    return {prompt_id: tuple(turns) for frame in frames for prompt_id, turns in frame.iter_rows()}
+def _stored_redraws(lake: Lake, stage: str, batch: str) -> dict[str, tuple[int, ...]]:
+    """By prompt id, the calls to draw again: of failed rows, and of those that passed after one."""
+    frames = [_read_or_empty(lambda: lake.failures(stage, batch))]
+    if lake.has(stage, batch):
+        frames.insert(0, _read_or_empty(lambda: lake.rows(stage, batch)))
+    redraws = {}
+    for frame in frames:
+        if "redraws" in frame.columns:
+            for prompt_id, calls in frame.select("prompt_id", "redraws").iter_rows():
+                redraws[prompt_id] = tuple(calls)
+    return redraws
 
 
-def _unless_damaged(read: Callable[[], pl.DataFrame]) -> pl.DataFrame:
-    """No rows of a damaged file: it is made again from the other one and the journal."""
+def _read_or_empty(read: Callable[[], pl.DataFrame]) -> pl.DataFrame:
+    """Take a damaged file as empty: the partition is made again from its other file and the journal."""
     try:
         return read()
     except SetupError as error:
         logger.warning("%s", error)
         return pl.DataFrame()
-
-
-def _judged(
-    conversations: Sequence[Conversation],
-    results: Sequence[T | Failure],
-    brief: DialogueContext,
-    checks: CheckSettings,
-) -> tuple[list[T], list[Failure]]:
-    """The row gate: a row that a predicate fails goes to the failures and no further."""
-    rows, failures = list[T](), list[Failure]()
-    for conversation, result in zip(conversations, results, strict=True):
-        if isinstance(result, Failure):
-            failures.append(result)
-        elif found := check_row(result, checks, brief.policies):
-            failures.append(conversation.failure(*found, redraw=True))
-        else:
-            rows.append(result)
-    return rows, failures
-
-
-def _metadata(
-    lake: Lake,
-    stage: Stage,
-    batch: str,
-    rows: Sequence[Row],
-    failures: Sequence[Failure],
-    brief: DialogueContext,
-    progress: Progress,
-) -> dict[str, Any]:
-    label = {"simulated": dg.MetadataValue.md(REHEARSAL_LABEL)} if brief.simulated else {}
-    lengths = {
-        column: [value for row in rows if isinstance(value := getattr(row, column, None), int)]
-        for column in (
-            "cot_tokens",
-            "deliberated_cot_tokens",
-            "chosen_cot_tokens",
-            "rejected_cot_tokens",
-        )
-    }
-    found: dict[str, Any] = {
-        **label,
-        **row_metadata(rows, failures),
-        "engine": brief.engine,
-        "tokens_counted_by": brief.tokens_counted_by,
-        "models": ", ".join(sorted({row.model for row in rows})),
-        **cost_metadata(progress),
-        **signature_metadata(rows),
-    }
-    for column, values in lengths.items():
-        found |= length_metadata(values, column)
-    if any("applicable_policies" in type(row).model_fields for row in rows):
-        found |= coverage_metadata(to_frame(rows, RECORDS[stage]), brief.policies)
-    found |= transcript_metadata(rows)
-    return found | {"path": dg.MetadataValue.path(str(lake.rows_path(stage, batch)))}

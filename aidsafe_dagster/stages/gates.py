@@ -1,115 +1,111 @@
-"""Gates: each stage's suites as blocking, partitioned asset checks, and the lock that no later run can slip past.
+"""The partition gate in Dagster: no run gets past a failed, missing or outdated verdict.
 
-Dagster stops the downstream of a failed blocking check within the same run, but a later run of the downstream alone
-would start all the same. So every stage asks `require_gate` first: each check of its upstream partition must have
-passed, and for the very bytes that lie in the lake now. A person can say otherwise in the run's configuration
-(`accept_failed_gate`), and then the materialization says so.
+Dagster stops what is downstream of a failed blocking check within the same run, but a later run of the
+downstream alone would start all the same. So every stage asks `require_gate` first: each check of each
+upstream partition must have passed, and on the very bytes that the lake holds now. A person can decide
+otherwise in the run's configuration (`accept_failed_gate`); the materialization then says so.
 """
 
-import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import dagster as dg
 from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
-from dagster_shared.utils.warnings import PreviewWarning
 from pydantic import Field
 
 from aidsafe_dagster.lake.lake import Lake
-from aidsafe_dagster.quality.coverage import uncovered_policies
-from aidsafe_dagster.quality.expectations import ExpectationOutcome, SuiteResult
-from aidsafe_dagster.quality.suites import suites_for, validate
-from aidsafe_dagster.recipe.records import Stage
-from aidsafe_dagster.resources.lake import LakeResource
-from aidsafe_dagster.resources.settings import SettingsResource
-from aidsafe_dagster.resources.tokens import token_counter
-from aidsafe_dagster.stages.ingestion import INGESTED
-from aidsafe_dagster.stages.partitions import batches
+from aidsafe_dagster.recipe.stages import stage_named
 
-UPSTREAM: dict[Stage, tuple[Stage, ...]] = {
-    Stage.PROMPTS: (),
-    Stage.SINGLE_LLM_COTS: (Stage.PROMPTS,),
-    Stage.SEED_COTS: (Stage.PROMPTS,),
-    Stage.DELIBERATED_COTS: (Stage.SEED_COTS,),
-    Stage.REFINED_COTS: (Stage.DELIBERATED_COTS,),
-    Stage.COT_GRADES: (Stage.REFINED_COTS,),
-    Stage.PREFERENCE_PAIRS: (Stage.REFINED_COTS, Stage.COT_GRADES),
-    Stage.FINE_TUNE_SPLITS: (Stage.REFINED_COTS, Stage.COT_GRADES, Stage.PREFERENCE_PAIRS),
-}
-"""The stages whose gates must be open."""
-BESIDE: dict[Stage, tuple[Stage, ...]] = {
-    Stage.COT_GRADES: (Stage.SINGLE_LLM_COTS, Stage.DELIBERATED_COTS)
-}
-"""Stages that are read as well, where they were made."""
-YARDSTICKS = (Stage.SINGLE_LLM_COTS,)
-"""Stages whose checks warn and block nothing: no row of the dataset rests on them."""
-_GIVEN: dict[Stage, tuple[Stage, ...]] = {
-    Stage.PREFERENCE_PAIRS: (Stage.COT_GRADES,),
-    Stage.FINE_TUNE_SPLITS: (Stage.REFINED_COTS, Stage.PREFERENCE_PAIRS),
-}
-"""The stages whose every row has to be accounted for, where that is not all of `UPSTREAM`."""
 Verdict = Literal["passed", "failed", "missing", "outdated"]
 _EVALUATED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
-_RECENT = 20
-_CITING = (Stage.SEED_COTS, Stage.DELIBERATED_COTS, Stage.REFINED_COTS)
+_HISTORY_LIMIT = 20
+"""Evaluations of a check that are searched for a verdict on the present bytes."""
 
 
 class GateConfig(dg.Config):
     accept_failed_gate: bool = Field(
         default=False,
-        description="go on although a check upstream failed or is missing; the materialization will show it",
+        description="go on although a check upstream failed or is missing; "
+        "the materialization will show it",
     )
 
 
 @dataclass(frozen=True)
 class Gate:
-    """The verdicts of a stage's blocking checks on one batch."""
+    """The verdicts of a stage's checks on one batch."""
 
-    stage: Stage
+    stage: str
     batch: str
     verdicts: dict[str, Verdict]
+    """By suite."""
 
     @property
     def open(self) -> bool:
-        if self.stage in YARDSTICKS:
+        if stage_named(self.stage).is_baseline:
             return not {"missing", "outdated"}.intersection(self.verdicts.values())
         return all(verdict == "passed" for verdict in self.verdicts.values())
 
     def __str__(self) -> str:
-        closed = (
-            f"{name} {verdict}" for name, verdict in self.verdicts.items() if verdict != "passed"
-        )
+        closed = []
+        for suite, verdict in self.verdicts.items():
+            if verdict != "passed":
+                closed.append(f"{suite} {verdict}")
         return f"{self.stage} {self.batch}: {', '.join(closed) or 'passed'}"
 
 
-def gate(instance: dg.DagsterInstance, lake: Lake, stage: Stage, batch: str) -> Gate:
-    """The latest verdicts on a partition, as recorded in the instance."""
-    keys = [dg.AssetCheckKey(dg.AssetKey(str(stage)), suite) for suite in suites_for(stage)]
-    of_batch = PartitionKeyFilter(key=batch)
+def read_gate(instance: dg.DagsterInstance, lake: Lake, stage: str, batch: str) -> Gate:
+    """Return the latest verdicts on a partition, as recorded in the instance."""
+    suites = stage_named(stage).suites
+    keys = [dg.AssetCheckKey(dg.AssetKey(str(stage)), suite) for suite in suites]
+    partition = PartitionKeyFilter(key=batch)
     latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(
-        keys, partition_filter=of_batch
+        keys, partition_filter=partition
     )
     fingerprint = lake.fingerprint(stage, batch)
-    verdicts = {key: _verdict(latest.get(key), fingerprint) for key in keys}
-    for key in (key for key, verdict in verdicts.items() if verdict in ("missing", "outdated")):
-        verdicts[key] = _judged_before(instance, key, of_batch, fingerprint) or verdicts[key]
-    return Gate(stage, batch, {key.name: verdict for key, verdict in verdicts.items()})
+    verdicts: dict[str, Verdict] = {}
+    for key in keys:
+        verdict = _verdict(latest.get(key), fingerprint)
+        if verdict in ("missing", "outdated"):
+            # The latest record may be a planned one of another run; an earlier evaluation then holds.
+            verdict = _earlier_verdict(instance, key, partition, fingerprint) or verdict
+        verdicts[key.name] = verdict
+    return Gate(str(stage), batch, verdicts)
 
 
-def passed(instance: dg.DagsterInstance, lake: Lake, stage: Stage, batch: str) -> bool:
-    """The stage was made for this batch, and every check of it passed."""
-    return lake.has(stage, batch) and gate(instance, lake, stage, batch).open
+def is_complete(instance: dg.DagsterInstance, lake: Lake, stage: str, batch: str) -> bool:
+    """True when the stage was made for this batch and its gate is open."""
+    return lake.has(stage, batch) and read_gate(instance, lake, stage, batch).open
 
 
-def with_descendants(stages: Iterable[Stage]) -> tuple[Stage, ...]:
-    """These stages and all that rest on them, in the order of the recipe."""
-    found = set(stages)
-    for stage in Stage:
-        if found.intersection((*UPSTREAM[stage], *BESIDE.get(stage, ()))):
-            found.add(stage)
-    return tuple(stage for stage in Stage if stage in found)
+def require_gate(
+    context: dg.AssetExecutionContext, lake: Lake, stage: str, *, accept: bool
+) -> dict[str, Any]:
+    """Stop the step unless every gate upstream is open.
+
+    Returns:
+        Metadata for the materialization: empty, or what was overridden.
+
+    Raises:
+        dagster.Failure: a check of an upstream partition failed, is missing, or judged other data.
+    """
+    closed_gates = []
+    for upstream in stage_named(stage).upstream:
+        gate = read_gate(context.instance, lake, upstream, context.partition_key)
+        if not gate.open:
+            closed_gates.append(str(gate))
+    if not closed_gates:
+        return {}
+    closed = "; ".join(closed_gates)
+    if not accept:
+        raise dg.Failure(
+            description=f"The gate before {stage} is closed: {closed}. "
+            "Make the upstream partition again with its checks, "
+            "or set accept_failed_gate in this run's configuration.",
+            allow_retries=False,
+        )
+    context.log.warning(f"Gate overridden by this run's configuration: {closed}")
+    return {"gate_overridden": closed}
 
 
 def _verdict(record: Any, fingerprint: str) -> Verdict:
@@ -121,157 +117,19 @@ def _verdict(record: Any, fingerprint: str) -> Verdict:
     return "passed" if record.status is AssetCheckExecutionRecordStatus.SUCCEEDED else "failed"
 
 
-def _judged_before(
+def _earlier_verdict(
     instance: dg.DagsterInstance,
     key: dg.AssetCheckKey,
-    of_batch: PartitionKeyFilter,
+    partition: PartitionKeyFilter,
     fingerprint: str,
 ) -> Verdict | None:
-    """The verdict on these bytes that a run gave after, or before, another was created: that run's is only planned."""
-    records = instance.event_log_storage.get_asset_check_execution_history(
-        key, limit=_RECENT, status=_EVALUATED, partition_filter=of_batch
+    """Return the latest evaluated verdict on these bytes, None if there is none."""
+    history = instance.event_log_storage.get_asset_check_execution_history(
+        key, limit=_HISTORY_LIMIT, status=_EVALUATED, partition_filter=partition
     )
-    verdicts = {r.event.timestamp: _verdict(r, fingerprint) for r in records if r.event}
-    judged = {
-        told: verdict for told, verdict in verdicts.items() if verdict in ("passed", "failed")
-    }
-    return judged[max(judged)] if judged else None
-
-
-def require_gate(
-    context: dg.AssetExecutionContext, lake: Lake, stage: Stage, *, accept: bool
-) -> dict[str, Any]:
-    """Metadata for the materialization: empty, or what was overridden.
-
-    Raises:
-        dagster.Failure: a check of an upstream partition failed, is missing, or judged other data.
-    """
-    gates = [
-        gate(context.instance, lake, upstream, context.partition_key)
-        for upstream in UPSTREAM[stage]
-    ]
-    closed = "; ".join(str(g) for g in gates if not g.open)
-    if not closed:
-        return {}
-    if not accept:
-        raise dg.Failure(
-            description=f"The gate before {stage} is closed: {closed}. Make the upstream partition again with its "
-            "checks, or set accept_failed_gate in this run's configuration.",
-            allow_retries=False,
-        )
-    context.log.warning(f"Gate overridden by this run's configuration: {closed}")
-    return {"gate_overridden": closed}
-
-
-def gate_checks(stage: Stage) -> list[dg.AssetChecksDefinition]:
-    """A blocking check per suite of the stage, and the warning about policies that nobody cites."""
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", PreviewWarning
-        )  # partitioned checks are a preview feature, tested here
-        checks = [_blocking_check(stage, suite) for suite in suites_for(stage)]
-        return [*checks, _breadth_check(stage)] if stage in _CITING else checks
-
-
-def _blocking_check(stage: Stage, suite: str) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=dg.AssetKey(str(stage)),
-        name=suite,
-        blocking=stage not in YARDSTICKS,
-        partitions_def=batches,
-        description=f"Great Expectations suite '{suite}' on a batch of {stage}"
-        + ("" if stage in YARDSTICKS else "; closes the gate to what follows"),
-    )
-    def check(
-        context: dg.AssetCheckExecutionContext, lake: LakeResource, settings: SettingsResource
-    ) -> dg.AssetCheckResult:
-        loaded, opened, batch = settings.load(), lake.open(), context.partition_key
-        fingerprint = opened.fingerprint(stage, batch)
-        result = validate(
-            stage=stage,
-            suite=suite,
-            frame=opened.rows(stage, batch),
-            failures=opened.failures(stage, batch),
-            expected_rows=expected_rows(opened, stage, batch),
-            policies=loaded.load_policies(),
-            settings=loaded.checks,
-            counter=token_counter(loaded),
-        )
-        return dg.AssetCheckResult(
-            passed=result.passed,
-            severity=dg.AssetCheckSeverity.WARN
-            if stage in YARDSTICKS
-            else dg.AssetCheckSeverity.ERROR,
-            description=_described(result),
-            metadata={"fingerprint": fingerprint, "expectations": _expectation_table(result)},
-        )
-
-    return check
-
-
-def _breadth_check(stage: Stage) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=dg.AssetKey(str(stage)),
-        name="policy_breadth",
-        partitions_def=batches,
-        description="Warns of policies that no row of the batch cites",
-    )
-    def check(
-        context: dg.AssetCheckExecutionContext, lake: LakeResource, settings: SettingsResource
-    ) -> dg.AssetCheckResult:
-        policies = settings.load().load_policies()
-        silent = uncovered_policies(lake.open().rows(stage, context.partition_key), policies)
-        return dg.AssetCheckResult(
-            passed=not silent,
-            severity=dg.AssetCheckSeverity.WARN,
-            description=f"No row cites: {', '.join(silent)}"
-            if silent
-            else "Every policy is cited by some row",
-            metadata={"uncovered_policies": list(silent)},
-        )
-
-    return check
-
-
-def expected_rows(lake: Lake, stage: Stage, batch: str) -> int | None:
-    """Rows that have to be accounted for: those of the stage above, or as ingested; None where there is neither."""
-    if stage is Stage.PROMPTS:
-        return (
-            lake.rows(INGESTED, batch, ["prompt_id"]).height if lake.has(INGESTED, batch) else None
-        )
-    counts = [
-        lake.rows(upstream, batch, ["prompt_id"]).height
-        for upstream in _GIVEN.get(stage, UPSTREAM[stage])
-    ]
-    return sum(counts) if counts else None
-
-
-def _described(result: SuiteResult) -> str:
-    missed = [e for e in result.expectations if not e.passed]
-    closing = "; ".join(_missed(e) for e in missed if e.blocking)
-    noted = "; ".join(_missed(e) for e in missed if not e.blocking)
-    told = closing or f"{len(result.expectations) - len(missed)} expectations met"
-    return f"{told}. Noted, not blocking: {noted}" if noted else told
-
-
-def _missed(outcome: ExpectationOutcome) -> str:
-    who = f" ({', '.join(outcome.detail)})" if outcome.detail else ""
-    return f"{outcome.name}: expected {outcome.expected}, saw {outcome.observed}{who}"
-
-
-def _expectation_table(result: SuiteResult) -> dg.TableMetadataValue:
-    return dg.MetadataValue.table(
-        [
-            dg.TableRecord(
-                {
-                    "expectation": e.name,
-                    "passed": e.passed,
-                    "blocking": e.blocking,
-                    "observed": str(e.observed),
-                    "expected": e.expected,
-                    "offenders": ", ".join(e.detail),
-                }
-            )
-            for e in result.expectations
-        ]
-    )
+    verdicts: dict[float, Verdict] = {}
+    for record in history:
+        verdict = _verdict(record, fingerprint)
+        if record.event and verdict in ("passed", "failed"):
+            verdicts[record.event.timestamp] = verdict
+    return verdicts[max(verdicts)] if verdicts else None

@@ -1,11 +1,11 @@
 """Ingestion: sources → new prompts → sealed batches, registered as partitions.
 
-Append-only: a new prompt makes a new batch, and a batch that was made never changes. What was dropped lies in the table
-`dropped_prompts`, with a reason each. The file of a batch is written before its partition is registered; a batch whose
-registration a crash prevented is registered by the next ingestion.
+Append-only: new prompts make new batches, and a sealed batch never changes. Dropped rows are kept in the
+table `dropped_prompts`, each with its reason. The file of a batch is written before its partition is
+registered; if a crash comes in between, the next ingestion registers it.
 
-Everything else can be made again, but not which prompts a batch was sealed with. So a sealed batch is kept twice, and a
-file that is damaged or gone is put back from the other.
+Everything else can be made again, but not the choice of prompts that a batch was sealed with. So a sealed
+batch is stored twice, and a file that is damaged or gone is restored from the other.
 """
 
 import logging
@@ -15,12 +15,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import dagster as dg
-import polars as pl
 from filelock import FileLock
 from pydantic import Field
 
 from aidsafe_dagster.lake.lake import Lake
-from aidsafe_dagster.lake.tables import from_frame, to_frame
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Prompt, Record
 from aidsafe_dagster.resources.lake import LakeResource
@@ -30,7 +28,7 @@ from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.ingestion import DroppedPrompt, Ingestion, ingest, next_batch_numbers
 from aidsafe_dagster.sources.source import SourceSpec, bundled_sources
-from aidsafe_dagster.stages.metadata import table
+from aidsafe_dagster.stages.metadata import count_table
 from aidsafe_dagster.stages.partitions import batches
 
 R = TypeVar("R", bound=Record)
@@ -43,7 +41,8 @@ DROPPED = "dropped_prompts"
 class IngestConfig(dg.Config):
     sources: list[dict[str, Any]] = Field(
         default=[],
-        description="sources for this run alone, as [[sources]] in aidsafe.toml; empty: those of the settings",
+        description="sources for this run alone, as [[sources]] in aidsafe.toml; "
+        "empty: those of the settings",
     )
 
 
@@ -54,35 +53,41 @@ def ingest_prompts(
     lake: LakeResource,
     settings: SettingsResource,
 ) -> dict[str, int]:
-    """Reads the sources, drops duplicates and unusable rows with a reason, seals the rest in new batches."""
-    loaded = settings.load()
+    """Read the sources, drop duplicates and unusable rows, seal the rest in new batches."""
+    snapshot = settings.snapshot
     if config.sources:
-        loaded = load_settings(overrides=settings.overrides | {"sources": config.sources}).settings
-    taken = take_in(context.instance, lake.open(), loaded)
-    new = {batch: len(rows) for batch, rows in taken.ingestion.batches.items()}
+        overrides = settings.overrides | {"sources": config.sources}
+        sources = load_settings(overrides=overrides).settings.sources
+        snapshot = snapshot.with_settings(sources=sources)
+    outcome = ingest_into_lake(context.instance, lake.open(), snapshot.settings)
+    batch_sizes = {batch: len(rows) for batch, rows in outcome.ingestion.batches.items()}
+    new_prompts = sum(batch_sizes.values())
     context.log.info(
-        f"{sum(new.values())} new prompts in {len(new)} batches, {len(taken.dropped)} rows dropped"
+        f"New prompts: {new_prompts}; new batches: {len(batch_sizes)}; "
+        f"rows dropped: {len(outcome.dropped)}"
     )
-    if taken.restored:
-        context.log.warning(f"Put back from their copies: {', '.join(taken.restored)}")
+    if outcome.restored:
+        context.log.warning(f"Restored from their copies: {', '.join(outcome.restored)}")
     context.add_output_metadata(
         {
-            "new_prompts": sum(new.values()),
-            "new_batches": table(new, "batch"),
-            "new_clusters": taken.new_clusters,
-            "near_to_several_clusters": taken.bridging,
-            "dropped": table(taken.dropped_by_reason, "source: reason"),
-            "seen_before": taken.seen_before,
-            "revisions": dict(taken.ingestion.revisions),
-            "restored": list(taken.restored),
+            "new_prompts": new_prompts,
+            "new_batches": count_table(batch_sizes, "batch"),
+            "new_clusters": outcome.new_clusters,
+            "near_to_several_clusters": outcome.bridging_prompts,
+            "dropped": count_table(outcome.dropped_by_reason, "source: reason"),
+            "seen_before": outcome.seen_before,
+            "revisions": dict(outcome.ingestion.revisions),
+            "restored": list(outcome.restored),
+            "settings_hash": snapshot.hash,
         }
     )
-    return new
+    return batch_sizes
 
 
 @dg.job(
-    description="Takes new prompts in from the sources of the settings and seals them in new batches",
-    tags={"aidsafe/alone": "ingestion"},  # a run queue of several hosts starts one at a time
+    description="Takes in new prompts from the configured sources and seals them in new batches",
+    # A run queue that serves several hosts starts one ingestion at a time.
+    tags={"aidsafe/alone": "ingestion"},
 )
 def ingest_sources() -> None:
     ingest_prompts()
@@ -90,100 +95,115 @@ def ingest_sources() -> None:
 
 @dataclass(frozen=True)
 class IngestionOutcome:
-    """One ingestion, with the rows that an earlier one had kept or dropped told apart from those dropped now."""
+    """One ingestion, with the rows that it dropped apart from those that were dropped before."""
 
     ingestion: Ingestion
     dropped: tuple[DroppedPrompt, ...]
     seen_before: int
+    """Rows that an earlier ingestion had kept or dropped."""
     restored: tuple[str, ...]
-    """Batches that were damaged or gone, and put back."""
+    """Batches whose file was damaged or gone, and is back."""
+
+    @property
+    def new_prompts(self) -> list[Prompt]:
+        prompts: list[Prompt] = []
+        for rows in self.ingestion.batches.values():
+            prompts.extend(rows)
+        return prompts
 
     @property
     def new_clusters(self) -> int:
-        """Clusters of similar prompts that begin here; the other new prompts joined one."""
-        return sum(
-            row.cluster == row.prompt_id for rows in self.ingestion.batches.values() for row in rows
-        )
+        """Count the clusters of similar prompts that begin here; other new prompts joined one."""
+        return sum(prompt.cluster == prompt.prompt_id for prompt in self.new_prompts)
 
     @property
-    def bridging(self) -> int:
-        """New prompts that are near to more than one cluster."""
-        return sum(
-            bool(row.near_clusters) for rows in self.ingestion.batches.values() for row in rows
-        )
+    def bridging_prompts(self) -> int:
+        """Count the new prompts that are near to more than one cluster."""
+        return sum(bool(prompt.near_clusters) for prompt in self.new_prompts)
 
     @property
     def dropped_by_reason(self) -> Mapping[str, int]:
         return Counter(f"{row.source}: {row.reason}" for row in self.dropped)
 
 
-def take_in(instance: dg.DagsterInstance, lake: Lake, settings: Settings) -> IngestionOutcome:
-    """Ingests the sources of the settings into the lake and registers the new batches.
+def ingest_into_lake(
+    instance: dg.DagsterInstance, lake: Lake, settings: Settings
+) -> IngestionOutcome:
+    """Ingest the configured sources into the lake and register the new batches.
 
     Raises:
         SetupError: a source cannot be read, or a sealed batch and its copy are damaged.
     """
     assert batches.name is not None
     settings.home.mkdir(parents=True, exist_ok=True)
-    with (
-        FileLock(settings.home / "ingest.lock"),
-        hold_advisory_lock("ingestion", settings, logger.info),
-    ):
-        restored = restore(lake, instance.get_dynamic_partitions(batches.name))
+    # Batches are numbered from what exists, so only one ingestion may number at a time.
+    file_lock = FileLock(settings.home / "ingest.lock")
+    with file_lock, hold_advisory_lock("ingestion", settings, logger.info):
+        restored = restore_batches(lake, instance.get_dynamic_partitions(batches.name))
         sealed = lake.batches(INGESTED)
         _register(instance, sealed)
-        known = _stored(lake, INGESTED, Prompt)
-        ingestion = ingest(sources_of(settings), known, settings.ingest, next_batch_numbers(sealed))
-        seen = {(row.source, row.source_row) for row in known}
-        seen |= {(row.source, row.source_row) for row in _stored(lake, DROPPED, DroppedPrompt)}
-        dropped = tuple(
-            row for row in ingestion.dropped if (row.source, row.source_row) not in seen
-        )
+        known = _all_records(lake, INGESTED, Prompt)
+        sources = configured_sources(settings)
+        ingestion = ingest(sources, known, settings.ingest, next_batch_numbers(sealed))
+        places = {(prompt.source, prompt.source_row) for prompt in known}
+        for row in _all_records(lake, DROPPED, DroppedPrompt):
+            places.add((row.source, row.source_row))
+        dropped = [row for row in ingestion.dropped if (row.source, row.source_row) not in places]
         for batch, rows in ingestion.batches.items():
-            lake.write(COPIES, batch, to_frame(rows, Prompt))
-            lake.write(INGESTED, batch, to_frame(rows, Prompt))
+            lake.store(COPIES, batch, rows, Prompt)
+            lake.store(INGESTED, batch, rows, Prompt)
         if dropped:
             number = next_batch_numbers(lake.batches(DROPPED)).get("ingest", 1)
-            lake.write(DROPPED, f"ingest-{number:04d}", to_frame(dropped, DroppedPrompt))
+            lake.store(DROPPED, f"ingest-{number:04d}", dropped, DroppedPrompt)
         _register(instance, list(ingestion.batches))
-    return IngestionOutcome(ingestion, dropped, len(ingestion.dropped) - len(dropped), restored)
+    seen_before = len(ingestion.dropped) - len(dropped)
+    return IngestionOutcome(ingestion, tuple(dropped), seen_before, restored)
 
 
-def restore(lake: Lake, known: Sequence[str]) -> tuple[str, ...]:
-    """Puts sealed batches back that are damaged, or `known` and gone; returns them. What has no whole copy gets one.
+def restore_batches(lake: Lake, registered: Sequence[str]) -> tuple[str, ...]:
+    """Restore sealed batches that are damaged, or registered and gone; copy those without a copy.
+
+    Returns:
+        The keys of the restored batches.
 
     Raises:
         SetupError: a batch and its copy are damaged.
     """
     restored = []
-    for batch in sorted({*known, *lake.batches(INGESTED)}):
-        whole, copied = (_is_whole(lake, table, batch) for table in (INGESTED, COPIES))
-        if whole and not copied:
+    for batch in sorted({*registered, *lake.batches(INGESTED)}):
+        is_whole = _is_readable(lake, INGESTED, batch)
+        has_copy = _is_readable(lake, COPIES, batch)
+        if is_whole and not has_copy:
             lake.copy(batch, source=INGESTED, target=COPIES)
-        if copied and not whole:
+        elif has_copy and not is_whole:
             lake.copy(batch, source=COPIES, target=INGESTED)
             restored.append(batch)
-        if not whole and not copied and lake.has(INGESTED, batch):
+        elif not is_whole and not has_copy and lake.has(INGESTED, batch):
             raise SetupError(
-                f"{lake.rows_path(INGESTED, batch)}: damaged, and there is no whole copy at "
-                f"{lake.rows_path(COPIES, batch)}. Put either back from a backup; or remove both and delete partition "
-                f"'{batch}', and ingest again: then its prompts make a new batch"
+                f"{lake.rows_path(INGESTED, batch)}: damaged, and there is no intact copy at "
+                f"{lake.rows_path(COPIES, batch)}. Restore either from a backup. Or remove both, "
+                f"delete partition '{batch}', and ingest again: its prompts then make a new batch"
             )
     return tuple(restored)
 
 
-def sealed_rows(lake: Lake, batch: str) -> pl.DataFrame:
-    """A batch as ingestion sealed it, put back from its copy if need be.
+def sealed_prompts(lake: Lake, batch: str) -> list[Prompt]:
+    """Return a batch as ingestion sealed it, restored from its copy if need be.
 
     Raises:
         SetupError: there is no such batch, or it and its copy are damaged.
     """
-    if not _is_whole(lake, INGESTED, batch) and _is_whole(lake, COPIES, batch):
+    if not _is_readable(lake, INGESTED, batch) and _is_readable(lake, COPIES, batch):
         lake.copy(batch, source=COPIES, target=INGESTED)
-    return lake.rows(INGESTED, batch)
+    return lake.records(INGESTED, batch, Prompt)
 
 
-def _is_whole(lake: Lake, table: str, batch: str) -> bool:
+def configured_sources(settings: Settings) -> Sequence[SourceSpec]:
+    """Return the sources of the settings, or the bundled samples."""
+    return settings.sources or bundled_sources()
+
+
+def _is_readable(lake: Lake, table: str, batch: str) -> bool:
     try:
         lake.rows(table, batch)
     except SetupError:
@@ -191,20 +211,16 @@ def _is_whole(lake: Lake, table: str, batch: str) -> bool:
     return True
 
 
-def sources_of(settings: Settings) -> Sequence[SourceSpec]:
-    """The sources of the settings, or the bundled samples."""
-    return settings.sources or bundled_sources()
-
-
-def _stored(lake: Lake, name: str, record: type[R]) -> list[R]:
-    """Batch by batch: one of an older release lacks newer columns, and then has their defaults."""
-    return [
-        row for batch in lake.batches(name) for row in from_frame(lake.rows(name, batch), record)
-    ]
+def _all_records(lake: Lake, table: str, record: type[R]) -> list[R]:
+    """Read batch by batch: one that an older release wrote lacks columns, and takes their defaults."""
+    records: list[R] = []
+    for batch in lake.batches(table):
+        records.extend(lake.records(table, batch, record))
+    return records
 
 
 def _register(instance: dg.DagsterInstance, keys: Sequence[str]) -> None:
     assert batches.name is not None
-    new = sorted(set(keys) - set(instance.get_dynamic_partitions(batches.name)))
-    if new:
-        instance.add_dynamic_partitions(batches.name, new)
+    new_keys = sorted(set(keys) - set(instance.get_dynamic_partitions(batches.name)))
+    if new_keys:
+        instance.add_dynamic_partitions(batches.name, new_keys)

@@ -1,41 +1,19 @@
-"""Small plots for the UI: Markdown images that hold their own bytes."""
+"""Small plots for the UI, as Markdown images that contain their own bytes."""
 
 import base64
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aidsafe_dagster.engines.server_load import ServerLoad
+from aidsafe_dagster.quality.statistics import Estimate
+
+_STRONG, _LIGHT, _GREY, _WARM = "#4f43dd", "#c9c6f5", "#b9b5c9", "#dd7a43"
 
 
-def histogram(lengths: Sequence[int], what: str) -> str:
-    def draw(axes: Any) -> None:
-        axes.hist(lengths, bins=min(30, max(5, len(set(lengths)))), color="#4f43dd")
-        axes.set_xlabel(what.replace("_", " "))
-        axes.set_ylabel("rows")
-
-    return picture(f"histogram of {what}", draw)
-
-
-def in_flight(load: ServerLoad) -> str:
-    def draw(axes: Any) -> None:
-        axes.stackplot(
-            load.at_s,
-            load.running,
-            load.waiting,
-            labels=["running", "waiting"],
-            colors=["#4f43dd", "#c9c6f5"],
-        )
-        axes.set_xlabel("seconds")
-        axes.set_ylabel("calls at the server")
-        axes.legend(frameon=False)
-
-    return picture("calls in flight over time", draw)
-
-
-def picture(title: str, draw: Callable[[Any], None]) -> str:
-    """A small plot as a Markdown image that holds its own bytes."""
-    from matplotlib.figure import Figure  # noqa: PLC0415 - half a second to import, needed only here
+def markdown_plot(title: str, draw: Callable[[Any], None]) -> str:
+    """Return a small plot as a Markdown image; `draw` is given Matplotlib's axes."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - takes half a second, needed only here
 
     figure = Figure(figsize=(5.2, 2.2), dpi=90, layout="constrained")
     axes = figure.subplots()
@@ -46,18 +24,83 @@ def picture(title: str, draw: Callable[[Any], None]) -> str:
     return f"![{title}](data:image/png;base64,{base64.b64encode(image.getvalue()).decode()})"
 
 
-def margins_plot(margins: Sequence[float], plain: Sequence[float]) -> str:
+def histogram(lengths: Sequence[int], name: str) -> str:
+    """Plot how many rows have which number of tokens."""
+
+    def draw(axes: Any) -> None:
+        axes.hist(lengths, bins=min(30, max(5, len(set(lengths)))), color=_STRONG)
+        axes.set_xlabel(name.replace("_", " "))
+        axes.set_ylabel("rows")
+
+    return markdown_plot(f"histogram of {name}", draw)
+
+
+def calls_in_flight(load: ServerLoad) -> str:
+    """Plot the calls that the server worked on, and those that waited there."""
+
+    def draw(axes: Any) -> None:
+        axes.stackplot(
+            load.at_s,
+            load.running,
+            load.waiting,
+            labels=["running", "waiting"],
+            colors=[_STRONG, _LIGHT],
+        )
+        axes.set_xlabel("seconds")
+        axes.set_ylabel("calls at the server")
+        axes.legend(frameon=False)
+
+    return markdown_plot("calls in flight over time", draw)
+
+
+def margin_histogram(margins: Sequence[float], plain_margins: Sequence[float]) -> str:
+    """Plot the margins of the pairs beside those of plain sampling."""
+
     def draw(axes: Any) -> None:
         bins = [step / 2 for step in range(-4, 9)]
-        for values, label, colour in (
-            (margins, "ear-whisperer", "#4f43dd"),
-            (plain, "plain sampling", "#b9b5c9"),
-        ):
+        series = (
+            (margins, "ear-whisperer", _STRONG),
+            (plain_margins, "plain sampling", _GREY),
+        )
+        for values, label, colour in series:
             if values:
+                # Weights make the bars shares, since the two samples differ in size.
                 weights = [1 / len(values)] * len(values)
                 axes.hist(values, bins=bins, weights=weights, label=label, color=colour, alpha=0.7)
         axes.set_xlabel("margin (policy score, chosen minus rejected)")
         axes.set_ylabel("share of rows")
         axes.legend(frameon=False)
 
-    return picture("margins of the pairs", draw)
+    return markdown_plot("margins of the pairs", draw)
+
+
+def loss_curves(curves: Mapping[str, Sequence[tuple[int, float]]]) -> str:
+    """Plot the losses of a training over its steps."""
+
+    def draw(axes: Any) -> None:
+        for name, label, colour in (("loss", "train", _STRONG), ("eval_loss", "validation", _WARM)):
+            points = curves.get(name)
+            if points:
+                steps, losses = zip(*points, strict=True)
+                axes.plot(steps, losses, label=label, color=colour, marker=".", markersize=4)
+        axes.set_xlabel("step")
+        axes.set_ylabel("loss")
+        axes.legend(frameon=False)
+
+    return markdown_plot("loss over steps", draw)
+
+
+def estimates_plot(title: str, estimates: Mapping[str, Estimate], label: str) -> str:
+    """Plot estimates with their intervals, side by side."""
+
+    def draw(axes: Any) -> None:
+        for place, estimate in enumerate(estimates.values()):
+            low = estimate.value if estimate.low is None else estimate.low
+            high = estimate.value if estimate.high is None else estimate.high
+            error = [[estimate.value - low], [high - estimate.value]]
+            axes.errorbar(place, estimate.value, yerr=error, fmt="o", color=_STRONG, capsize=4)
+        axes.set_xticks(range(len(estimates)), list(estimates))
+        axes.set_xlim(-0.5, max(len(estimates) - 0.5, 0.5))
+        axes.set_ylabel(label)
+
+    return markdown_plot(title, draw)

@@ -1,39 +1,42 @@
-"""Progress of a long step, in the run's log: rows done, rate, time to go."""
+"""Progress of a long step in the run's log: rows done, rate, time to go."""
 
 import logging
 import time
 
-from aidsafe_dagster.engines.driver.driver import Progress
+from aidsafe_dagster.engines.driver.progress import Progress
 
-EVERY_S = 10.0
+INTERVAL_S = 10.0
 
 
 class ProgressLog:
-    """Logs at most every `EVERY_S` seconds."""
+    """Logs a line at most every `INTERVAL_S` seconds."""
 
-    def __init__(self, log: logging.Logger, stage: str, batch: str) -> None:
-        self._log, self._what = log, f"{stage} {batch}"
-        self._last = time.monotonic()
+    def __init__(self, log: logging.Logger, step: str, subject: str) -> None:
+        self._log, self._title = log, f"{step} {subject}"
+        self._last_logged = time.monotonic()
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
-        if now - self._last < EVERY_S:
+        if now - self._last_logged < INTERVAL_S:
             return
-        self._last = now
+        self._last_logged = now
         self._log.info(self.line(progress))
 
     def line(self, progress: Progress) -> str:
-        """`seed_cots b-0001: 120/300 rows (2 failed), 3.1 rows/s, about 58 s to go; 240 calls, 12 replayed`."""
+        """`seed_cots b-0001: 120/300 rows (2 failed), 3.1 rows/s, about 58 s to go; 240 calls …`."""
         rate = progress.rows_done / progress.seconds if progress.seconds else 0.0
-        to_go = (
-            f"about {(progress.rows - progress.rows_done) / rate:.0f} s to go"
-            if rate
-            else "no rate yet"
+        time_to_go = "no rate yet"
+        if rate:
+            seconds = (progress.rows - progress.rows_done) / rate
+            time_to_go = f"about {seconds:.0f} s to go"
+        line = (
+            f"{self._title}: {progress.rows_done}/{progress.rows} rows "
+            f"({progress.rows_failed} failed), {rate:.1f} rows/s, {time_to_go}; "
+            f"{progress.asked} calls made, {progress.replayed} replayed, "
+            f"{progress.tried_again} retried, {progress.in_flight} in flight"
         )
-        return (
-            f"{self._what}: {progress.rows_done}/{progress.rows} rows ({progress.rows_failed} failed), "
-            f"{rate:.1f} rows/s, {to_go}; {progress.asked} calls made, {progress.replayed} replayed, "
-            f"{progress.tried_again} tried again, {progress.in_flight} in flight"
-            f"{f', {progress.read_ahead} of the calls read ahead' if progress.read_ahead else ''}"
-            f"{f'; {progress.notice}' if progress.notice else ''}"
-        )
+        if progress.read_ahead:
+            line += f", {progress.read_ahead} of the calls read ahead"
+        if progress.notice:
+            line += f"; {progress.notice}"
+        return line

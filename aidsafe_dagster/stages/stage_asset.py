@@ -1,66 +1,78 @@
-"""What the UI says of a stage's asset before it is ever made: group, kinds, columns, and its version."""
+"""What the UI shows of a stage's asset before it is ever made: group, kinds, columns, version."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import dagster as dg
 
-from aidsafe_dagster.lake.lake import RECORDS
 from aidsafe_dagster.lake.tables import schema_of
 from aidsafe_dagster.recipe.records import Record, Stage
-from aidsafe_dagster.recipe.templates import Templates
-from aidsafe_dagster.settings.load import load_settings
+from aidsafe_dagster.recipe.stages import stage_named
+from aidsafe_dagster.settings.snapshot import SettingsSnapshot, snapshot_in_force
 from aidsafe_dagster.stages.decontamination import decontamination_version
 from aidsafe_dagster.stages.partitions import batches
 
-_WITHOUT_MODEL = (Stage.PROMPTS, Stage.FINE_TUNE_SPLITS)
 RECIPE = "recipe"
 OWNERS = ["team:alignment"]
 
 
-def stage_asset(
-    stage: Stage, deps: Sequence[dg.AssetsDefinition] = ()
-) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    """`dg.asset` for the asset of a stage, named, partitioned and described as every stage is."""
+def stage_asset(stage: str) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """Return `dg.asset` for the asset of a stage, with what the table of stages says of it."""
+    definition = stage_named(stage)
+    kinds = {"polars", "parquet"} if definition.dialogue is None else {"llm", "parquet"}
     return dg.asset(
-        name=str(stage),
-        deps=deps,
+        name=str(definition.name),
+        deps=[dg.AssetKey(str(name)) for name in definition.inputs],
         partitions_def=batches,
         group_name=RECIPE,
-        kinds={"parquet", "polars"} if stage in _WITHOUT_MODEL else {"llm", "parquet"},
+        kinds=kinds,
         owners=OWNERS,
-        code_version=_code_versions()[stage],
-        metadata={"dagster/column_schema": column_schema(RECORDS[stage])},
+        code_version=code_version(stage, _current_snapshot()),
+        metadata={"dagster/column_schema": column_schema(definition.record)},
+    )
+
+
+def report_asset(
+    *inputs: str, kinds: set[str]
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """Return `dg.asset` for a report on the whole dataset, rebuilt when a batch of an input changes."""
+    deps_changed = dg.AutomationCondition.any_deps_updated().since_last_handled()
+    return dg.asset(
+        deps=[dg.AssetKey(str(name)) for name in inputs],
+        group_name="reports",
+        kinds=kinds,
+        owners=OWNERS,
+        automation_condition=deps_changed & ~dg.AutomationCondition.in_progress(),
     )
 
 
 def column_schema(record: type[Record]) -> dg.TableSchema:
-    """Columns with their types and descriptions."""
+    """Return the columns of a record class with their types and descriptions."""
     types = schema_of(record)
-    return dg.TableSchema(
-        columns=[
-            dg.TableColumn(name=name, type=str(types[name]), description=field.description)
-            for name, field in record.model_fields.items()
-        ]
-    )
+    columns = []
+    for name, field in record.model_fields.items():
+        column = dg.TableColumn(name=name, type=str(types[name]), description=field.description)
+        columns.append(column)
+    return dg.TableSchema(columns=columns)
+
+
+def code_version(stage: str, snapshot: SettingsSnapshot) -> str:
+    """Hash what the rows of a stage depend on, so that the UI shows a batch as stale when it changes."""
+    settings = snapshot.settings
+    if stage == Stage.PROMPTS:
+        return f"1-{decontamination_version(settings)}"
+    if stage == Stage.FINE_TUNE_SPLITS:
+        splits, score_gate = _hash(settings.splits), _hash(settings.score_gate)
+        return f"1-{decontamination_version(settings)}-{splits}-{score_gate}"
+    return f"{snapshot.templates.version(stage)}-{snapshot.policies.version}"
 
 
 @cache
-def _code_versions() -> dict[Stage, str]:
-    """Hashes of what makes a stage: when templates, policies, evaluation sets or splits change, the UI shows it."""
-    settings = load_settings().settings
-    policies, templates = settings.load_policies(), Templates(settings.prompts)
-    sets = decontamination_version(settings)
-    without_model = {
-        Stage.PROMPTS: f"1-{sets}",
-        Stage.FINE_TUNE_SPLITS: f"1-{sets}-{_hash(settings.splits)}-{_hash(settings.score_gate)}",
-    }
-    return {
-        stage: without_model.get(stage, f"{templates.version(stage)}-{policies.version}")
-        for stage in RECORDS
-    }
+def _current_snapshot() -> SettingsSnapshot:
+    """Every asset of the code location describes the settings as they were when it was loaded."""
+    return snapshot_in_force()
 
 
 def _hash(settings: Record) -> str:

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from aidsafe_dagster.recipe.records import Stage
-from aidsafe_dagster.stages.gates import expected_rows
+from aidsafe_dagster.stages.checks import expected_rows
 from tests.site import Site, a_site, contents, prompts_file, some_prompts
 
 ODD = [

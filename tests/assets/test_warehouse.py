@@ -12,8 +12,8 @@ import pytest
 
 from aidsafe_dagster.cli.local_runs import run_job
 from aidsafe_dagster.engines.rehearsal.faults import RehearsalSettings
-from aidsafe_dagster.lake.lake import RECORDS
 from aidsafe_dagster.recipe.records import Stage
+from aidsafe_dagster.recipe.stages import RECORDS
 from aidsafe_dagster.resources.warehouse import create_views
 from tests.site import Site, a_site, prompts_file, some_prompts
 

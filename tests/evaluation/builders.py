@@ -9,6 +9,7 @@ from aidsafe_dagster.evaluation.benchmarks import BenchmarkSpec
 from aidsafe_dagster.evaluation.items import Benchmark, load_benchmark
 from aidsafe_dagster.recipe.records import Prompt, Usage
 from aidsafe_dagster.recipe.safety_eval import BenchmarkItem, EvaluatedAnswer
+from aidsafe_dagster.recipe.stages import load_templates
 from aidsafe_dagster.recipe.templates import Templates
 from aidsafe_dagster.settings.schema import PACKAGE
 from aidsafe_dagster.sources.hub import HubAccess
@@ -62,7 +63,7 @@ def mmlu(folder: Path, *questions: tuple[str, Any]) -> dict[str, Any]:
 
 
 def templates() -> Templates:
-    return Templates(PACKAGE / "prompts")
+    return load_templates(PACKAGE / "prompts")
 
 
 def loaded(spec: dict[str, Any], sample: int = 0) -> Benchmark:

@@ -37,10 +37,10 @@ KILLS = 5
 DEADLY = (
     ("aidsafe_dagster.lake.lake:Lake.write", 2),
     ("pathlib:Path.replace", 3),
-    ("aidsafe_dagster.stages.dialogue_stage:_metadata", 2),
-    ("aidsafe_dagster.stages.gates:validate", 3),
-    ("aidsafe_dagster.stages.gates:validate", 5),
-    ("aidsafe_dagster.stages.gates:_described", 2),
+    ("aidsafe_dagster.stages.dialogue_stage:StageRun._metadata", 2),
+    ("aidsafe_dagster.stages.checks:validate", 3),
+    ("aidsafe_dagster.stages.checks:validate", 5),
+    ("aidsafe_dagster.stages.checks:_summary", 2),
     ("dagster:DagsterInstance.handle_new_event", 20),
     ("aidsafe_dagster.cli.local_runs:_give_back_memory", 1),
 )

@@ -101,7 +101,7 @@ def test_failures_lie_beside_the_rows_and_are_no_rows(tmp_path: Path) -> None:
 
 def test_a_schema_without_rows_is_no_batch(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
-    lake.put_schema("prompts", Prompt)
+    lake.ensure_schema("prompts", Prompt)
     assert lake.batches("prompts") == []
     assert pl.read_parquet(tmp_path / "prompts" / "_schema" / "rows.parquet").schema == schema_of(
         Prompt
@@ -114,14 +114,14 @@ def test_a_schema_follows_its_record(tmp_path: Path) -> None:
 
     lake = Lake(tmp_path)
     for record in (Older, Prompt):
-        lake.put_schema("prompts", record)
+        lake.ensure_schema("prompts", record)
         assert pl.read_parquet(
             tmp_path / "prompts" / "_schema" / "rows.parquet"
         ).schema == schema_of(record)
 
 
 def test_a_batch_that_was_not_made_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match="batch 'b-0001' of 'prompts' was not made yet"):
+    with pytest.raises(SetupError, match="batch 'b-0001' of 'prompts' has not been made yet"):
         Lake(tmp_path).rows("prompts", "b-0001")
 
 

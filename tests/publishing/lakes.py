@@ -5,12 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from aidsafe_dagster.lake.lake import RECORDS, Lake
+from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.publishing.dataset import ReleaseSelection
 from aidsafe_dagster.publishing.settings import PublishSettings
 from aidsafe_dagster.recipe.fine_tune_splits import SplitSettings, dpo_row, sft_row
 from aidsafe_dagster.recipe.records import Failure, PromptKind, Record, Stage
+from aidsafe_dagster.recipe.stages import RECORDS
 from tests.builders import a_cot_grades, a_deliberated_cot, a_pair, a_refined_cot
 
 SPLITS = SplitSettings(validation=0.25, test=0.25)

@@ -5,12 +5,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from aidsafe_dagster.lake.lake import RECORDS
 from aidsafe_dagster.lake.tables import to_frame
-from aidsafe_dagster.quality.metrics import metrics_of
+from aidsafe_dagster.quality.metrics import measure_rows
 from aidsafe_dagster.quality.tokens import ESTIMATE, TokenCounter
-from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.records import Record, Stage
+from aidsafe_dagster.recipe.records import Failure, Record, SeedCot, Stage
+from aidsafe_dagster.recipe.stages import STAGES
 from tests.builders import (
     a_cot_grades,
     a_deliberated_cot,
@@ -31,7 +30,8 @@ WORDS = TokenCounter("words", exact=True, count=lambda text: len(text.split()))
 
 
 def measured(stage: Stage, *rows: Record, counter: TokenCounter = ESTIMATE) -> pl.DataFrame:
-    return metrics_of(stage, to_frame(rows, RECORDS[stage]), policies(), counter)
+    record = STAGES[stage].record
+    return measure_rows(record, to_frame(rows, record), policies(), counter)
 
 
 def values(stage: Stage, row: Record, *columns: str) -> tuple[Any, ...]:
@@ -125,11 +125,11 @@ def test_blank_texts_are_counted() -> None:
 
 
 def test_a_missing_text_is_a_null_and_not_a_zero() -> None:
-    frame = to_frame([a_seed_cot()], RECORDS[Stage.SEED_COTS])
+    frame = to_frame([a_seed_cot()], SeedCot)
     emptied = frame.with_columns(
         pl.lit(None, dtype=frame.schema[name]).alias(name) for name in ("response", "thoughts")
     )
-    table = metrics_of(Stage.SEED_COTS, emptied, policies(), ESTIMATE)
+    table = measure_rows(SeedCot, emptied, policies(), ESTIMATE)
     counts = table.select(
         "response_tokens", "thoughts", "cited_rules", "unknown_rules", "blank_texts"
     ).row(0)
@@ -190,9 +190,9 @@ def test_a_prompt_in_two_splits_is_seen_on_all_its_rows() -> None:
     ]
 
 
-def test_a_stage_that_does_not_exist_is_named() -> None:
-    with pytest.raises(SetupError, match="Did you mean 'seed_cots'"):
-        metrics_of("seed_cot", to_frame([], RECORDS[Stage.SEED_COTS]), policies(), ESTIMATE)
+def test_a_record_that_is_no_row_of_a_table_is_refused() -> None:
+    with pytest.raises(TypeError, match="Failure is not a row of a table"):
+        measure_rows(Failure, to_frame([], SeedCot), policies(), ESTIMATE)
 
 
 def test_grades_are_measured_by_their_extremes_and_those_of_the_refined_cot_are_counted() -> None:

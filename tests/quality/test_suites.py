@@ -6,14 +6,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from aidsafe_dagster.lake.lake import RECORDS
 from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.quality.expectations import ExpectationOutcome, SuiteResult
-from aidsafe_dagster.quality.predicates import CheckSettings, check_row
-from aidsafe_dagster.quality.suites import suites_for, validate
+from aidsafe_dagster.quality.suites import validate
 from aidsafe_dagster.quality.tokens import ESTIMATE
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Failure, FailureReason, Record, Stage
+from aidsafe_dagster.recipe.row_gate import CheckSettings
+from aidsafe_dagster.recipe.stages import STAGES, check_row, stage_named
 from tests.builders import (
     a_cot_grades,
     a_deliberated_cot,
@@ -41,7 +41,7 @@ BUILD: dict[Stage, Any] = {
     Stage.PREFERENCE_PAIRS: a_pair,
     Stage.FINE_TUNE_SPLITS: an_sft_row,
 }
-EVERY_SUITE = [(stage, suite) for stage in Stage for suite in suites_for(stage)]
+EVERY_SUITE = [(stage, suite) for stage in Stage for suite in stage_named(stage).suites]
 
 
 def gate(
@@ -54,7 +54,7 @@ def gate(
     **settings: Any,
 ) -> SuiteResult:
     """`given` is the number of rows of the stage above; without it, as many as came out."""
-    frame = rows if isinstance(rows, pl.DataFrame) else to_frame(rows, RECORDS[stage])
+    frame = rows if isinstance(rows, pl.DataFrame) else to_frame(rows, STAGES[stage].record)
     owed = frame.height + len(failures) if given is None else given
     failed = to_frame(failures, Failure)
     return validate(
@@ -91,7 +91,7 @@ def test_a_sound_partition_passes_and_an_empty_one_never_does(stage: Stage, suit
 
 @pytest.mark.parametrize("stage", Stage)
 def test_key_columns_must_not_be_null(stage: Stage) -> None:
-    frame = to_frame(some(stage), RECORDS[stage])
+    frame = to_frame(some(stage), STAGES[stage].record)
     for column in ("prompt_id", "batch", "source", "source_row", "licence"):
         second = pl.int_range(pl.len()) == 1
         holed = frame.with_columns(pl.when(~second).then(pl.col(column)).alias(column))
@@ -128,7 +128,7 @@ def test_key_columns_must_not_be_null(stage: Stage) -> None:
 def test_a_column_of_nulls_closes_the_gate(
     stage: Stage, suite: str, column: str, closed: str
 ) -> None:
-    frame = to_frame(some(stage), RECORDS[stage])
+    frame = to_frame(some(stage), STAGES[stage].record)
     nulls = frame.with_columns(pl.lit(None, dtype=frame.schema[column]).alias(column))
     assert closed in closed_by(gate(stage, suite, nulls))
     assert closed not in closed_by(gate(stage, suite, frame))
@@ -149,7 +149,7 @@ def test_a_stage_that_owes_no_rows_is_not_asked_for_them() -> None:
     result = validate(
         "prompts",
         "integrity",
-        to_frame(some(Stage.PROMPTS), RECORDS[Stage.PROMPTS]),
+        to_frame(some(Stage.PROMPTS), STAGES[Stage.PROMPTS].record),
         failures=to_frame([], Failure),
         expected_rows=None,
         policies=policies(),
@@ -335,14 +335,14 @@ def test_rows_that_pass_the_row_gate_pass_every_suite_of_their_stage() -> None:
     for stage, changes in edge.items():
         row = BUILD[stage](**changes)
         assert check_row(row, CheckSettings(), policies()) is None
-        assert all(gate(stage, suite, [row]).passed for suite in suites_for(stage))
+        assert all(gate(stage, suite, [row]).passed for suite in stage_named(stage).suites)
 
 
 def test_names_that_do_not_exist_are_corrected() -> None:
-    assert suites_for("prompts") == ("integrity", "token_length")
-    assert suites_for("refined_cots") == ("integrity", "token_length", "policy_coverage")
+    assert stage_named("prompts").suites == ("integrity", "token_length")
+    assert stage_named("refined_cots").suites == ("integrity", "token_length", "policy_coverage")
     with pytest.raises(SetupError, match="Did you mean 'refined_cots'"):
-        suites_for("refined_cot")
+        stage_named("refined_cot").suites
     with pytest.raises(
         SetupError, match=r"unknown suite 'policy_coverage'.*integrity, token_length"
     ):

@@ -12,7 +12,7 @@ from aidsafe_dagster.recipe.dialogue import (
     Request,
 )
 from aidsafe_dagster.recipe.records import METRICS, Prompt, Stage, Usage
-from aidsafe_dagster.recipe.templates import Templates
+from aidsafe_dagster.recipe.stages import load_templates
 from aidsafe_dagster.settings.schema import PACKAGE
 from tests.builders import policies
 
@@ -23,7 +23,7 @@ USAGE = Usage(calls=1, prompt_tokens=10, completion_tokens=5)
 def a_brief(**changes: Any) -> DialogueContext:
     values: dict[str, Any] = {
         "policies": policies(),
-        "templates": Templates(PACKAGE / "prompts"),
+        "templates": load_templates(PACKAGE / "prompts"),
         "count_tokens": lambda text: len(text.split()),
         "engine": "scripted",
     }

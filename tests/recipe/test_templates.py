@@ -5,7 +5,7 @@ import pytest
 
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Stage
-from aidsafe_dagster.recipe.templates import Templates
+from aidsafe_dagster.recipe.stages import load_templates
 from aidsafe_dagster.settings.schema import PACKAGE
 
 
@@ -14,10 +14,10 @@ def a_copy(tmp_path: Path) -> Path:
 
 
 def test_changing_the_refiner_s_prompt_changes_its_stage_s_version_alone(tmp_path: Path) -> None:
-    before = Templates(a_copy(tmp_path))
+    before = load_templates(a_copy(tmp_path))
     file = tmp_path / "prompts" / "refined_cots" / "refiner.jinja"
     file.write_text(file.read_text() + "\nBe brief.")
-    after = Templates(tmp_path / "prompts")
+    after = load_templates(tmp_path / "prompts")
     changed = [stage for stage in Stage if before.version(stage) != after.version(stage)]
     assert changed == [Stage.REFINED_COTS]
 
@@ -26,11 +26,11 @@ def test_a_missing_template_is_named(tmp_path: Path) -> None:
     folder = a_copy(tmp_path)
     (folder / "seed_cots" / "initializer.jinja").unlink()
     with pytest.raises(SetupError, match=r"seed_cots/initializer\.jinja' is missing"):
-        Templates(folder)
+        load_templates(folder)
 
 
 def test_a_broken_template_is_named_with_its_line(tmp_path: Path) -> None:
     folder = a_copy(tmp_path)
     (folder / "system.jinja").write_text("fine\n{% if %}\n")
     with pytest.raises(SetupError, match=r"system\.jinja: line 2"):
-        Templates(folder)
+        load_templates(folder)

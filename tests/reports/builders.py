@@ -9,9 +9,10 @@ from typing import Any
 
 import duckdb
 
-from aidsafe_dagster.lake.lake import RECORDS, Lake
+from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.recipe.records import CotGrades, Failure, Grade, Record, Stage
+from aidsafe_dagster.recipe.stages import RECORDS
 from aidsafe_dagster.reports.frames import Dataset, open_dataset
 from aidsafe_dagster.reports.quality import ReportContext, report_on
 from aidsafe_dagster.reports.sections import Report, Section, Table

@@ -127,7 +127,7 @@ def test_a_lake_of_an_older_release_counts_its_prompts_as_clusters_of_their_own(
     dataset = a_dataset(tmp_path, fine_tune_splits=rows)
     older = to_frame(rows, FineTuneRow).drop("cluster", "prompt_kind")
     dataset.lake.write("fine_tune_splits", "demo-0001", older)
-    found = stratified(dataset.rows("fine_tune_splits", *COLUMNS), to_frame((), RefinedCot))  # type: ignore[arg-type]
+    found = stratified(dataset.rows("fine_tune_splits", *COLUMNS), to_frame((), RefinedCot))
     assert found["cluster"].to_list() == ["p1", "p2"]
     assert set(found["prompt_kind"]) == {"unknown"}
 

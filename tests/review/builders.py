@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aidsafe_dagster.lake.lake import RECORDS, Lake
+from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.recipe.records import METRICS, Record, Stage, Version
+from aidsafe_dagster.recipe.stages import RECORDS
 from aidsafe_dagster.review.sample import PAIRS, Item, KeyRow, Pair, ReviewSample, draw_sample
 from tests.builders import (
     a_deliberated_cot,

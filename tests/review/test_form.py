@@ -13,7 +13,7 @@ import pytest
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import METRICS
-from aidsafe_dagster.recipe.templates import Templates
+from aidsafe_dagster.recipe.stages import load_templates
 from aidsafe_dagster.review.form import RATING_COLUMNS, csv_form, html_form, metric_words
 from aidsafe_dagster.review.sample import Item, KeyRow, ReviewSample, Side
 from aidsafe_dagster.settings.schema import PACKAGE
@@ -126,7 +126,7 @@ def test_rows_of_the_rehearsal_are_labelled_so() -> None:
 
 def test_raters_get_the_words_that_the_judge_gets() -> None:
     words = metric_words(PACKAGE / "prompts")
-    asked = Templates(PACKAGE / "prompts").task(
+    asked = load_templates(PACKAGE / "prompts").task(
         "cot_grades", "grade", prompt="", thoughts=(), response=""
     )
     assert list(words) == list(METRICS)

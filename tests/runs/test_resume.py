@@ -17,7 +17,7 @@ import pytest
 from aidsafe_dagster.cli.local_runs import run_job, unfinished
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.runs.liveness import report_dead_runs
-from aidsafe_dagster.stages.gates import expected_rows
+from aidsafe_dagster.stages.checks import expected_rows
 from tests.serving import ModelServer, a_model_server
 from tests.site import Site, a_site, environment, prompts_file, some_prompts
 

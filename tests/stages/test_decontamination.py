@@ -16,8 +16,8 @@ from aidsafe_dagster.lake.tables import from_frame, to_frame
 from aidsafe_dagster.recipe.fine_tune_splits import SplitSettings, split_of
 from aidsafe_dagster.recipe.records import FineTuneRow, Prompt, Stage
 from aidsafe_dagster.sources.contamination import read_match
+from aidsafe_dagster.stages.checks import expected_rows
 from aidsafe_dagster.stages.decontamination import checked_version, decontamination_version
-from aidsafe_dagster.stages.gates import expected_rows
 from tests.builders import an_sft_row
 from tests.site import Site, a_site, prompts_file, some_prompts
 

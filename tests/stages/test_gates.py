@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 
 from aidsafe_dagster.recipe.records import Stage
-from aidsafe_dagster.stages.gates import gate
+from aidsafe_dagster.stages.gates import read_gate
 from tests.site import Site, a_site, prompts_file, some_prompts
 
 BATCH = "mine-0001"
@@ -48,7 +48,8 @@ def test_a_batch_in_which_too_many_rows_fail_stops_at_its_gate(tmp_path: Path) -
         assert site.lake.has(Stage.SEED_COTS, BATCH)
         assert not site.lake.has(Stage.DELIBERATED_COTS, BATCH)
         assert (
-            gate(site.instance, site.lake, Stage.SEED_COTS, BATCH).verdicts["integrity"] == "failed"
+            read_gate(site.instance, site.lake, Stage.SEED_COTS, BATCH).verdicts["integrity"]
+            == "failed"
         )
 
 
@@ -102,7 +103,7 @@ def test_a_gate_opens_again_when_the_batch_is_mended(tmp_path: Path) -> None:
         assert not site.make(BATCH).success
         (site.folder / "aidsafe.toml").write_text("")
         assert site.make(BATCH).success
-        assert all(gate(site.instance, site.lake, stage, BATCH).open for stage in Stage)
+        assert all(read_gate(site.instance, site.lake, stage, BATCH).open for stage in Stage)
 
 
 def test_one_batch_s_closed_gate_stops_no_other_batch(tmp_path: Path) -> None:
@@ -173,7 +174,7 @@ def test_tampered_rows_close_the_gate(tmp_path: Path) -> None:
         )
         job.execute_in_process(instance=site.instance, partition_key=BATCH, raise_on_error=False)
         assert (
-            gate(site.instance, site.lake, Stage.REFINED_COTS, BATCH).verdicts["integrity"]
+            read_gate(site.instance, site.lake, Stage.REFINED_COTS, BATCH).verdicts["integrity"]
             == "failed"
         )
         assert not alone(site, "preference_pairs").success

@@ -10,9 +10,9 @@ import dagster as dg
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import to_frame
-from aidsafe_dagster.quality.suites import suites_for
 from aidsafe_dagster.recipe.fine_tune_splits import with_thinking
 from aidsafe_dagster.recipe.records import FineTuneRow, Message, Stage
+from aidsafe_dagster.recipe.stages import STAGES
 from tests.builders import a_dpo_row, an_sft_row
 from tests.site import ROOT, Site, a_site
 
@@ -58,7 +58,7 @@ def put(lake: Lake, batch: str, rows: Sequence[FineTuneRow]) -> None:
 def vouch(site: Site, batch: str) -> None:
     """Every check of a batch's fine-tune rows passed, on the bytes that are there."""
     fingerprint = site.lake.fingerprint(Stage.FINE_TUNE_SPLITS, batch)
-    for suite in suites_for(Stage.FINE_TUNE_SPLITS):
+    for suite in STAGES[Stage.FINE_TUNE_SPLITS].suites:
         site.instance.report_runless_asset_event(
             dg.AssetCheckEvaluation(
                 asset_key=dg.AssetKey(str(Stage.FINE_TUNE_SPLITS)),

@@ -34,7 +34,7 @@ from aidsafe_dagster.recipe.refined_cots import refine
 from aidsafe_dagster.recipe.round_table import deliberate_at_round_table
 from aidsafe_dagster.recipe.seed_cots import seed
 from aidsafe_dagster.recipe.single_llm_cots import think
-from aidsafe_dagster.recipe.templates import Templates
+from aidsafe_dagster.recipe.stages import load_templates
 from aidsafe_dagster.settings.schema import PACKAGE
 from tests.builders import a_prompt
 
@@ -126,7 +126,7 @@ def a_brief(
     return DialogueContext(
         bounds=bounds or AnswerBounds(),
         policies=policies or load_policies(PACKAGE / "policies"),
-        templates=Templates(PACKAGE / "prompts"),
+        templates=load_templates(PACKAGE / "prompts"),
         count_tokens=estimate_tokens,
         engine="rehearsal",
         simulated=True,

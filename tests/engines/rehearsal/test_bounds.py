@@ -3,12 +3,12 @@
 import pytest
 
 from aidsafe_dagster.engines.rehearsal.faults import RehearsalSettings
-from aidsafe_dagster.quality.predicates import uncovered
 from aidsafe_dagster.recipe.answers import AnswerBounds
 from aidsafe_dagster.recipe.cot_grades import Versions
 from aidsafe_dagster.recipe.policies import Policies, Policy
 from aidsafe_dagster.recipe.preference_pairs import PairSettings
 from aidsafe_dagster.recipe.records import CotGrades, FailureReason, RefinedCot
+from aidsafe_dagster.recipe.row_gate import uncovered
 from tests.engines.rehearsal.rehearsing import FAULTLESS, FAULTY, Play, its, prompts, reason_of
 
 TIGHT = AnswerBounds(comment_chars=25, thought_chars=60, response_chars=80, thoughts=2)

@@ -14,8 +14,9 @@ from aidsafe_dagster.engines.rehearsal.evaluation import (
 from aidsafe_dagster.engines.rehearsal.fault_plan import FaultPlan
 from aidsafe_dagster.engines.rehearsal.faults import RehearsalSettings
 from aidsafe_dagster.lake.tables import to_frame
-from aidsafe_dagster.quality.predicates import CheckSettings, check_row
 from aidsafe_dagster.recipe.records import Failure, RefinedCot, SeedCot, Stage, ThoughtVerdict
+from aidsafe_dagster.recipe.row_gate import CheckSettings
+from aidsafe_dagster.recipe.stages import check_row
 from aidsafe_dagster.settings.schema import Settings
 from benchmarks.planted_truth import Made, markdown, rehearsal_of
 from tests.engines.rehearsal.rehearsing import FAULTY, Play, prompts

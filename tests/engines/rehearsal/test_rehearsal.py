@@ -15,7 +15,6 @@ from aidsafe_dagster.engines.rehearsal.fault_plan import FaultPlan
 from aidsafe_dagster.engines.rehearsal.faults import RefinerFault, RehearsalSettings
 from aidsafe_dagster.engines.rehearsal.reading import declines
 from aidsafe_dagster.engines.rehearsal.truth import refined_truth
-from aidsafe_dagster.quality.predicates import CheckSettings, check_row, uncovered
 from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.policies import Policies, Policy, load_policies
@@ -29,7 +28,9 @@ from aidsafe_dagster.recipe.records import (
     Stage,
     ThoughtVerdict,
 )
+from aidsafe_dagster.recipe.row_gate import CheckSettings, uncovered
 from aidsafe_dagster.recipe.seed_cots import cot_text, seed
+from aidsafe_dagster.recipe.stages import check_row
 from aidsafe_dagster.settings.schema import PACKAGE
 from tests.builders import a_prompt
 from tests.engines.rehearsal.rehearsing import (

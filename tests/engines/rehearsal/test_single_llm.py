@@ -7,9 +7,10 @@ from aidsafe_dagster.engines.rehearsal.faults import BaselineFault
 from aidsafe_dagster.engines.rehearsal.judges import refusal_of
 from aidsafe_dagster.engines.rehearsal.reading import declines, due_policies, looks_malicious
 from aidsafe_dagster.engines.rehearsal.single_llm import baseline_faults
-from aidsafe_dagster.quality.predicates import CheckSettings, check_row
 from aidsafe_dagster.recipe.records import FailureReason, Role, SingleLlmCot
+from aidsafe_dagster.recipe.row_gate import CheckSettings
 from aidsafe_dagster.recipe.seed_cots import cot_text
+from aidsafe_dagster.recipe.stages import check_row
 from tests.engines.rehearsal.rehearsing import FAULTLESS, FAULTY, Play, its, prompts, reason_of
 
 

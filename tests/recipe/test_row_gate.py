@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from aidsafe_dagster.quality.predicates import CheckSettings, check_row, uncovered
 from aidsafe_dagster.recipe.records import FailureReason, Record
+from aidsafe_dagster.recipe.row_gate import CheckSettings, uncovered
+from aidsafe_dagster.recipe.stages import check_row
 from tests import builders
 from tests.builders import (
     FIRST,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aidsafe_dagster.quality.agent_talk import agent_talk
+from aidsafe_dagster.recipe.agent_talk import agent_talk
 
 MAKING_OF = [
     "Agent 2 raised the matter of consent.",

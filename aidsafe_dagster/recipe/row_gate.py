@@ -1,0 +1,204 @@
+"""The row gate: predicates that decide whether a finished row may go on, each with its reason.
+
+A row that fails becomes a `Failure`, and the next run draws it again; the rest of its batch goes
+on. Which checks a stage makes is written in the table of stages (`recipe/stages.py`). The suites of
+the partition gate (`quality/suites.py`) demand nothing of a single row that this gate does not, so
+a partition gate closes for what a row cannot show: missing rows, too many failures, or rows that
+went around this gate.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import Field
+
+from aidsafe_dagster.recipe.agent_talk import agent_talk
+from aidsafe_dagster.recipe.policies import Policies
+from aidsafe_dagster.recipe.records import (
+    DeliberatedCot,
+    FailureReason,
+    PreferencePair,
+    Record,
+    RefinedCot,
+    SeedCot,
+    SingleLlmCot,
+)
+from aidsafe_dagster.recipe.seed_cots import cot_text
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Cot = SingleLlmCot | SeedCot | DeliberatedCot | RefinedCot
+
+
+class CheckSettings(Record):
+    """Bounds of the row gate and of the partition gate. The row's own counter counts the tokens."""
+
+    min_cot_tokens: Annotated[int, Field(ge=0)] = 20
+    max_cot_tokens: Annotated[int, Field(ge=1)] = 4096
+    max_prompt_tokens: Annotated[int, Field(ge=1)] = 4096
+    """Longer prompts count as failures in the gate of `prompts`; they stay in the batch."""
+    max_refined_ratio: Annotated[float, Field(gt=0)] = 1.0
+    """Tokens of the refined CoT divided by those of the deliberated one."""
+    min_refined_share: Share = 0.2
+    """The same ratio, below which the refiner has filtered too much."""
+    max_failure_share: Share = 0.2
+    """Share of a partition's rows that may fail before its gate closes."""
+    max_left_out_share: Share = 0.9
+    """Share that may be left out (no contrast, low score, contaminated) before its gate closes."""
+    min_rows: Annotated[int, Field(ge=0)] = 1
+    require_policy_coverage: bool = True
+    """False: coverage per row is reported, and fails no row."""
+
+
+@dataclass(frozen=True)
+class GateContext:
+    """What a predicate may look at besides the row."""
+
+    settings: CheckSettings
+    policies: Policies
+
+
+class RowCheck(NamedTuple):
+    """One predicate of the row gate, and the reason that a row it stops is given."""
+
+    reason: FailureReason
+    predicate: Callable[[Any, GateContext], str | None]
+    """Describes what is wrong with the row; None when the row may pass."""
+
+
+def first_failure(
+    row: Record, checks: Sequence[RowCheck], settings: CheckSettings, policies: Policies
+) -> tuple[FailureReason, str] | None:
+    """Return the reason and the description of the first check that the row fails, None if it
+    passes.
+    """
+    context = GateContext(settings, policies)
+    for check in checks:
+        description = check.predicate(row, context)
+        if description is not None:
+            return check.reason, description
+    return None
+
+
+def refined_ratio(row: RefinedCot) -> float:
+    """Tokens of the refined CoT divided by those of the deliberated one (counted as at least 1)."""
+    return row.cot_tokens / max(row.deliberated_cot_tokens, 1)
+
+
+def uncovered(row: Cot, policies: Policies) -> tuple[str, ...]:
+    """Ids of the applicable policies of which no thought cites a rule."""
+    known_rules = set(policies.rule_ids)
+    cited: set[str] = set()
+    for thought in row.thoughts:
+        for rule in known_rules.intersection(thought.rules):
+            cited.add(rule.partition(".")[0])
+    return tuple(policy for policy in row.applicable_policies if policy not in cited)
+
+
+def _blank_text(row: Cot, _: GateContext) -> str | None:
+    if not row.thoughts:
+        return "no thoughts"
+    blank = [str(thought.number) for thought in row.thoughts if not thought.text.strip()]
+    if blank:
+        return f"blank thought {', '.join(blank)}"
+    if not row.response.strip():
+        return "blank response"
+    return None
+
+
+def _too_short(row: Cot, context: GateContext) -> str | None:
+    minimum = context.settings.min_cot_tokens
+    if row.cot_tokens < minimum:
+        return f"{row.cot_tokens} tokens; the minimum is {minimum}"
+    return None
+
+
+def _too_long(row: Cot, context: GateContext) -> str | None:
+    return _over_maximum(row.cot_tokens, context)
+
+
+def _over_maximum(tokens: int, context: GateContext) -> str | None:
+    maximum = context.settings.max_cot_tokens
+    if tokens > maximum:
+        return f"{tokens} tokens; the maximum is {maximum}"
+    return None
+
+
+def _unknown_rule(row: Cot, context: GateContext) -> str | None:
+    for thought in row.thoughts:
+        for rule in thought.rules:
+            if rule not in context.policies.rule_ids:
+                return f"thought {thought.number} cites '{rule}', which no policy has"
+    return None
+
+
+def _refined_longer(row: RefinedCot, context: GateContext) -> str | None:
+    if refined_ratio(row) > context.settings.max_refined_ratio:
+        return _describe_ratio(row)
+    return None
+
+
+def _over_filtered(row: RefinedCot, context: GateContext) -> str | None:
+    if refined_ratio(row) < context.settings.min_refined_share:
+        return _describe_ratio(row)
+    return None
+
+
+def _describe_ratio(row: RefinedCot) -> str:
+    before, after = row.deliberated_cot_tokens, row.cot_tokens
+    return f"{after} tokens after refinement, {before} before: a ratio of {refined_ratio(row):.2f}"
+
+
+def _policy_not_covered(row: RefinedCot, context: GateContext) -> str | None:
+    if not context.settings.require_policy_coverage:
+        return None
+    missing = uncovered(row, context.policies)
+    return f"no final thought cites a rule of {', '.join(missing)}" if missing else None
+
+
+def _agent_talk(row: RefinedCot, _: GateContext) -> str | None:
+    texts = (("CoT", cot_text(row.thoughts)), ("response", row.response))
+    for part, text in texts:
+        phrase = agent_talk(text, row.prompt)
+        if phrase:
+            return f"the {part} says '{phrase}'"
+    return None
+
+
+def _blank_pair(row: PreferencePair, _: GateContext) -> str | None:
+    sides = ("belief", "chosen_cot", "chosen_response", "rejected_cot", "rejected_response")
+    blank = [side for side in sides if not getattr(row, side).strip()]
+    return f"blank {', '.join(blank)}" if blank else None
+
+
+def _rejected_too_long(row: PreferencePair, context: GateContext) -> str | None:
+    return _over_maximum(row.rejected_cot_tokens, context)
+
+
+def _no_contrast(row: PreferencePair, _: GateContext) -> str | None:
+    chosen = (row.chosen_cot, row.chosen_response)
+    rejected = (row.rejected_cot, row.rejected_response)
+    return "chosen and rejected are the same text" if chosen == rejected else None
+
+
+COT_CHECKS = (
+    RowCheck(FailureReason.NULL_TEXT, _blank_text),
+    RowCheck(FailureReason.COT_TOO_SHORT, _too_short),
+    RowCheck(FailureReason.COT_TOO_LONG, _too_long),
+    RowCheck(FailureReason.UNKNOWN_RULE, _unknown_rule),
+)
+"""For any row with thoughts and a response."""
+
+REFINED_COT_CHECKS = (
+    *COT_CHECKS,
+    RowCheck(FailureReason.REFINED_LONGER, _refined_longer),
+    RowCheck(FailureReason.OVER_FILTERED, _over_filtered),
+    RowCheck(FailureReason.POLICY_NOT_COVERED, _policy_not_covered),
+    RowCheck(FailureReason.AGENT_TALK, _agent_talk),
+)
+
+PAIR_CHECKS = (
+    RowCheck(FailureReason.NULL_TEXT, _blank_pair),
+    RowCheck(FailureReason.COT_TOO_LONG, _rejected_too_long),
+    RowCheck(FailureReason.NO_CONTRAST, _no_contrast),
+)

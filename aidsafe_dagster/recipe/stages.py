@@ -1,0 +1,404 @@
+"""The table of stages: the graph of the recipe, written down once.
+
+    prompts → seed_cots → deliberated_cots → refined_cots → cot_grades → preference_pairs →
+    fine_tune_splits
+       └────→ single_llm_cots (the baseline) ···················┘
+
+Everything that differs from stage to stage is a field of its `StageDefinition`: what a row is, what
+it is made from, who speaks, with which templates, in which dialogue, what a row must pass, which
+suites judge the partition, and how a person reads a row. Assets, gates, checks, read-ahead, the
+lake, reports and the command line all read this table.
+
+A stage of your own is one more entry (`add_stage`), with a module for its dialogue, a template, and
+an asset. `docs/architecture.md` shows the steps.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from aidsafe_dagster.recipe.beliefs import BeliefSearch, kind_of_pair
+from aidsafe_dagster.recipe.cot_grades import GradingSettings, Versions, grade_versions
+from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
+from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue, DialogueTask
+from aidsafe_dagster.recipe.errors import SetupError, unknown
+from aidsafe_dagster.recipe.policies import Policies
+from aidsafe_dagster.recipe.preference_pairs import PairSettings, iterate, plain_calls
+from aidsafe_dagster.recipe.records import (
+    BeliefExample,
+    CotGrades,
+    DeliberatedCot,
+    FailureReason,
+    FineTuneRow,
+    PreferencePair,
+    Prompt,
+    Record,
+    RefinedCot,
+    Role,
+    SeedCot,
+    SingleLlmCot,
+    Stage,
+)
+from aidsafe_dagster.recipe.refined_cots import refine
+from aidsafe_dagster.recipe.round_table import STYLES
+from aidsafe_dagster.recipe.row_gate import (
+    COT_CHECKS,
+    PAIR_CHECKS,
+    REFINED_COT_CHECKS,
+    CheckSettings,
+    RowCheck,
+    first_failure,
+)
+from aidsafe_dagster.recipe.seed_cots import seed
+from aidsafe_dagster.recipe.single_llm_cots import think
+from aidsafe_dagster.recipe.templates import SAFETY_EVAL, SAFETY_EVAL_TEMPLATES, Templates
+from aidsafe_dagster.recipe.transcript import (
+    deliberated_transcript,
+    grades_transcript,
+    pair_transcript,
+    refined_transcript,
+    seed_transcript,
+    single_llm_transcript,
+)
+
+INTEGRITY = "integrity"
+TOKEN_LENGTH = "token_length"  # noqa: S105 - the name of a check, not a password
+POLICY_COVERAGE = "policy_coverage"
+GRADES = "grades"
+
+RecordsByStage = Mapping[str, Any]
+"""The records of one prompt so far, by the name of the stage that made them."""
+
+
+class RecipeSettings(Protocol):
+    """The settings that a dialogue may depend on."""
+
+    @property
+    def deliberation(self) -> DeliberationSettings: ...
+    @property
+    def grading(self) -> GradingSettings: ...
+    @property
+    def pairs(self) -> PairSettings: ...
+
+
+@dataclass(frozen=True)
+class StageDefinition:
+    """One stage. Its name is also that of its asset, table, module and folder of templates."""
+
+    name: str
+    record: type[Record]
+    """A row of its table."""
+    upstream: tuple[str, ...] = ()
+    """Stages whose gate must be open. A row begins with the record of the last one named."""
+    optional_upstream: tuple[str, ...] = ()
+    """Stages that are read as well, where they exist."""
+    accounts_for: tuple[str, ...] | None = None
+    """Stages whose every row must come out as a row or as a failure; None: all of `upstream`."""
+    roles: tuple[Role, ...] = ()
+    templates: tuple[str, ...] = ()
+    """Templates of its requests, besides those that all requests share: '<folder>/<name>'."""
+    dialogue: Callable[[Conversation, RecordsByStage, RecipeSettings], Dialogue[Any]] | None = None
+    """How one row is made; None when no model is asked."""
+    extra_calls: Callable[[Conversation, RecordsByStage, RecipeSettings], int] | None = None
+    """Calls that a row takes beyond what its neighbours take, where that is known in advance."""
+    row_gate: tuple[RowCheck, ...] = ()
+    suites: tuple[str, ...] = (INTEGRITY,)
+    """Suites of the partition gate, each an asset check."""
+    reports_uncited_policies: bool = False
+    """Adds a check that warns of policies that no row of the batch cites."""
+    is_baseline: bool = False
+    """Its checks warn and block nothing, because no row of the dataset rests on it."""
+    transcript: Callable[[Any], str] | None = None
+    """Renders a row as Markdown."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Every stage that is read, required or not."""
+        return (*self.upstream, *self.optional_upstream)
+
+    @property
+    def accounted_inputs(self) -> tuple[str, ...]:
+        """Stages whose every row must come out as a row or as a failure."""
+        return self.upstream if self.accounts_for is None else self.accounts_for
+
+    def task(
+        self, conversation: Conversation, records: RecordsByStage, settings: RecipeSettings
+    ) -> DialogueTask[Any]:
+        """Return the dialogue on one prompt, ready to be driven.
+
+        Raises:
+            ValueError: no model makes the rows of this stage.
+        """
+        if self.dialogue is None:
+            raise ValueError(f"{self.name} has no dialogues")
+        extra_calls = 0
+        if self.extra_calls is not None:
+            extra_calls = self.extra_calls(conversation, records, settings)
+        return DialogueTask(
+            conversation, self.dialogue(conversation, records, settings), extra_calls
+        )
+
+    def check_row(
+        self, row: Record, settings: CheckSettings, policies: Policies
+    ) -> tuple[FailureReason, str] | None:
+        """Return why a finished row must not go on, None if it may."""
+        return first_failure(row, self.row_gate, settings, policies)
+
+
+def _think_alone(
+    conversation: Conversation, records: RecordsByStage, _: RecipeSettings
+) -> Dialogue[SingleLlmCot]:
+    return think(conversation, records[Stage.PROMPTS])
+
+
+def _seed(
+    conversation: Conversation, records: RecordsByStage, _: RecipeSettings
+) -> Dialogue[SeedCot]:
+    return seed(conversation, records[Stage.PROMPTS])
+
+
+def _deliberate(
+    conversation: Conversation, records: RecordsByStage, settings: RecipeSettings
+) -> Dialogue[DeliberatedCot]:
+    deliberate = STYLES[settings.deliberation.style]
+    return deliberate(conversation, records[Stage.SEED_COTS], settings.deliberation)
+
+
+def _refine(
+    conversation: Conversation, records: RecordsByStage, _: RecipeSettings
+) -> Dialogue[RefinedCot]:
+    return refine(conversation, records[Stage.DELIBERATED_COTS])
+
+
+def _grade(
+    conversation: Conversation, records: RecordsByStage, settings: RecipeSettings
+) -> Dialogue[CotGrades]:
+    versions = Versions(
+        refined=records[Stage.REFINED_COTS],
+        # A row is graded all the same without its baseline or its deliberated version.
+        deliberated=records.get(Stage.DELIBERATED_COTS),
+        single_llm=records.get(Stage.SINGLE_LLM_COTS),
+    )
+    return grade_versions(conversation, versions, settings.grading)
+
+
+def belief_search(
+    conversation: Conversation, records: RecordsByStage, settings: RecipeSettings
+) -> BeliefSearch:
+    """Start the search for the belief that misleads the target most on one prompt."""
+    grades: CotGrades = records[Stage.COT_GRADES]
+    kind = kind_of_pair(grades, settings.pairs.over_refusal_share)
+    return BeliefSearch(conversation, records[Stage.REFINED_COTS], grades, kind)
+
+
+def belief_iteration(
+    search: BeliefSearch,
+    iteration: int,
+    examples: Sequence[BeliefExample],
+    settings: RecipeSettings,
+) -> DialogueTask[Any]:
+    """Return one iteration of the search on one prompt, and its pair when no further one is due."""
+    dialogue = iterate(search, iteration, examples, settings.pairs, settings.grading)
+    extra_calls = plain_calls(search, settings.pairs, settings.grading)
+    return DialogueTask(search.conversation, dialogue, extra_calls)
+
+
+def _search_beliefs(
+    conversation: Conversation, records: RecordsByStage, settings: RecipeSettings
+) -> Dialogue[Any]:
+    # Only the first iteration can be made row by row: later ones show examples from other rows.
+    search = belief_search(conversation, records, settings)
+    return belief_iteration(search, 1, [], settings).dialogue
+
+
+def _plain_sampling_calls(
+    conversation: Conversation, records: RecordsByStage, settings: RecipeSettings
+) -> int:
+    search = belief_search(conversation, records, settings)
+    return plain_calls(search, settings.pairs, settings.grading)
+
+
+_COT_SUITES = (INTEGRITY, TOKEN_LENGTH, POLICY_COVERAGE)
+
+STAGES: dict[str, StageDefinition] = {
+    definition.name: definition
+    for definition in (
+        StageDefinition(
+            name=Stage.PROMPTS,
+            record=Prompt,
+            suites=(INTEGRITY, TOKEN_LENGTH),
+        ),
+        StageDefinition(
+            name=Stage.SINGLE_LLM_COTS,
+            record=SingleLlmCot,
+            upstream=(Stage.PROMPTS,),
+            roles=(Role.SINGLE_LLM,),
+            templates=("single_llm_cots/single_llm",),
+            dialogue=_think_alone,
+            row_gate=COT_CHECKS,
+            suites=_COT_SUITES,
+            is_baseline=True,
+            transcript=single_llm_transcript,
+        ),
+        StageDefinition(
+            name=Stage.SEED_COTS,
+            record=SeedCot,
+            upstream=(Stage.PROMPTS,),
+            roles=(Role.INTENT_DECOMPOSER, Role.INITIALIZER),
+            templates=("seed_cots/intent_decomposer", "seed_cots/initializer"),
+            dialogue=_seed,
+            row_gate=COT_CHECKS,
+            suites=_COT_SUITES,
+            reports_uncited_policies=True,
+            transcript=seed_transcript,
+        ),
+        StageDefinition(
+            name=Stage.DELIBERATED_COTS,
+            record=DeliberatedCot,
+            upstream=(Stage.SEED_COTS,),
+            roles=(Role.DELIBERATOR, Role.MODERATOR),
+            templates=(
+                "deliberated_cots/deliberator",
+                "deliberated_cots/round_table",
+                "deliberated_cots/moderator",
+            ),
+            dialogue=_deliberate,
+            row_gate=COT_CHECKS,
+            suites=_COT_SUITES,
+            reports_uncited_policies=True,
+            transcript=deliberated_transcript,
+        ),
+        StageDefinition(
+            name=Stage.REFINED_COTS,
+            record=RefinedCot,
+            upstream=(Stage.DELIBERATED_COTS,),
+            roles=(Role.REFINER,),
+            templates=("refined_cots/refiner",),
+            dialogue=_refine,
+            row_gate=REFINED_COT_CHECKS,
+            suites=_COT_SUITES,
+            reports_uncited_policies=True,
+            transcript=refined_transcript,
+        ),
+        StageDefinition(
+            name=Stage.COT_GRADES,
+            record=CotGrades,
+            upstream=(Stage.REFINED_COTS,),
+            optional_upstream=(Stage.DELIBERATED_COTS, Stage.SINGLE_LLM_COTS),
+            roles=(Role.JUDGE, Role.SECOND_JUDGE),
+            templates=("cot_grades/grade", "cot_grades/compare"),
+            dialogue=_grade,
+            suites=(INTEGRITY, GRADES),
+            transcript=grades_transcript,
+        ),
+        StageDefinition(
+            name=Stage.PREFERENCE_PAIRS,
+            record=PreferencePair,
+            upstream=(Stage.REFINED_COTS, Stage.COT_GRADES),
+            accounts_for=(Stage.COT_GRADES,),
+            roles=(Role.EAR_WHISPERER, Role.TARGET, Role.JUDGE, Role.SECOND_JUDGE, Role.GUARD),
+            templates=(
+                "preference_pairs/ear_whisperer",
+                "preference_pairs/target",
+                "preference_pairs/guard",
+                "cot_grades/grade",
+                "target_system",
+            ),
+            dialogue=_search_beliefs,
+            extra_calls=_plain_sampling_calls,
+            row_gate=PAIR_CHECKS,
+            suites=(INTEGRITY, TOKEN_LENGTH),
+            transcript=pair_transcript,
+        ),
+        StageDefinition(
+            name=Stage.FINE_TUNE_SPLITS,
+            record=FineTuneRow,
+            upstream=(Stage.REFINED_COTS, Stage.COT_GRADES, Stage.PREFERENCE_PAIRS),
+            accounts_for=(Stage.REFINED_COTS, Stage.PREFERENCE_PAIRS),
+            suites=(INTEGRITY, TOKEN_LENGTH),
+        ),
+    )
+}
+"""By name, in the order of the recipe: each stage comes after those it reads."""
+
+
+def add_stage(definition: StageDefinition) -> None:
+    """Add a stage of your own to the end of the table, before the assets are defined.
+
+    Raises:
+        SetupError: the name is taken, or it reads a stage that is not in the table.
+    """
+    if definition.name in STAGES:
+        raise SetupError(f"there is a stage '{definition.name}' already; choose another name")
+    for name in definition.inputs:
+        stage_named(name)
+    STAGES[definition.name] = definition
+
+
+def stage_named(name: str) -> StageDefinition:
+    """Return the definition of a stage.
+
+    Raises:
+        SetupError: there is no such stage; names the nearest one.
+    """
+    if name not in STAGES:
+        raise unknown("stage", name, STAGES, "the table of stages")
+    return STAGES[name]
+
+
+def stages_after(name: str) -> Iterator[StageDefinition]:
+    """Yield the stages that a model makes from this stage's rows, one row from one row."""
+    for definition in STAGES.values():
+        if definition.dialogue is not None and definition.upstream[-1:] == (name,):
+            yield definition
+
+
+def all_upstream(name: str) -> tuple[str, ...]:
+    """Return the names of all stages whose gates stand before this one, in the order of the
+    recipe.
+    """
+    required: set[str] = set()
+    waiting = list(stage_named(name).upstream)
+    while waiting:
+        stage = waiting.pop()
+        if stage not in required:
+            required.add(stage)
+            waiting.extend(stage_named(stage).upstream)
+    return tuple(stage for stage in STAGES if stage in required)
+
+
+def with_descendants(names: set[str]) -> tuple[str, ...]:
+    """Return these stages and all that read them, directly or not, in the order of the recipe."""
+    affected = set(names)
+    for definition in STAGES.values():
+        if affected.intersection(definition.inputs):
+            affected.add(definition.name)
+    return tuple(stage for stage in STAGES if stage in affected)
+
+
+def check_row(
+    row: Record, settings: CheckSettings, policies: Policies
+) -> tuple[FailureReason, str] | None:
+    """Return why a finished row of the recipe must not go on, None if it may.
+
+    Raises:
+        TypeError: it is not a row of any stage.
+    """
+    for definition in STAGES.values():
+        if definition.record is type(row):
+            return definition.check_row(row, settings, policies)
+    raise TypeError(f"{type(row).__name__} is not a row of any stage")
+
+
+def load_templates(folder: Path) -> Templates:
+    """Load the prompt templates of every stage and of the safety evaluation.
+
+    Raises:
+        SetupError: a template is missing or is not valid Jinja.
+    """
+    templates = {name: definition.templates for name, definition in STAGES.items()}
+    return Templates(folder, {**templates, SAFETY_EVAL: SAFETY_EVAL_TEMPLATES})
+
+
+RECORDS = {name: definition.record for name, definition in STAGES.items()}  # TEMP

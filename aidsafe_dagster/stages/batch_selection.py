@@ -1,0 +1,94 @@
+"""Which batches a whole-dataset asset takes: those behind open gates."""
+
+from dataclasses import dataclass
+
+import dagster as dg
+
+from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.publishing.dataset import ReleaseSelection
+from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.records import Stage
+from aidsafe_dagster.recipe.stages import all_upstream
+from aidsafe_dagster.stages.gates import is_complete, read_gate
+from aidsafe_dagster.stages.ingestion import INGESTED
+
+
+@dataclass(frozen=True)
+class TrainingSelection:
+    """The batches that are trained on, and those that are left out."""
+
+    batches: tuple[str, ...]
+    closed: tuple[str, ...]
+    """Their gate is closed."""
+    simulated: tuple[str, ...]
+    """They hold rows of the rehearsal engine."""
+
+    def __str__(self) -> str:
+        return (
+            f"batches: {len(self.batches)} taken, {len(self.closed)} left out for a closed gate, "
+            f"{len(self.simulated)} left out as simulated"
+        )
+
+
+def select_for_training(
+    instance: dg.DagsterInstance, lake: Lake, *, allow_simulated: bool
+) -> TrainingSelection:
+    """Return the batches to train on.
+
+    Raises:
+        SetupError: there is none; the message says why.
+    """
+    table = Stage.FINE_TUNE_SPLITS
+    selected, closed, simulated = [], [], []
+    for batch in lake.batches(table):
+        if not is_complete(instance, lake, table, batch):
+            closed.append(batch)
+        elif not allow_simulated and lake.rows(table, batch, ["simulated"])["simulated"].any():
+            simulated.append(batch)
+        else:
+            selected.append(batch)
+    selection = TrainingSelection(tuple(selected), tuple(closed), tuple(simulated))
+    if selected:
+        return selection
+    if not closed and not simulated:
+        raise SetupError(
+            "there is nothing to train on: no batch has fine_tune_splits yet (`aidsafe backfill`)"
+        )
+    hint = ""
+    if simulated:
+        hint = (
+            "; simulated rows are not for training: make batches with a model, "
+            "or set training.allow_simulated = true to rehearse the training too"
+        )
+    raise SetupError(f"there is nothing to train on: {selection}{hint}")
+
+
+def select_for_release(instance: dg.DagsterInstance, lake: Lake) -> ReleaseSelection:
+    """Return the batches whose fine-tune splits passed their gate, and the others with the reason.
+
+    Batches that a person let past a closed gate further up are named as well.
+    """
+    finished = lake.batches(Stage.FINE_TUNE_SPLITS)
+    selected, left_out, overridden = [], {}, {}
+    for batch in finished:
+        gate = read_gate(instance, lake, Stage.FINE_TUNE_SPLITS, batch)
+        if not gate.open:
+            left_out[batch] = str(gate)
+            continue
+        selected.append(batch)
+        closed_upstream = _closed_gates_upstream(instance, lake, batch)
+        if closed_upstream:
+            overridden[batch] = "; ".join(closed_upstream)
+    for batch in lake.batches(INGESTED):
+        if batch not in finished:
+            left_out[batch] = f"{Stage.FINE_TUNE_SPLITS} has not been made yet"
+    return ReleaseSelection(tuple(selected), left_out, overridden)
+
+
+def _closed_gates_upstream(instance: dg.DagsterInstance, lake: Lake, batch: str) -> list[str]:
+    closed = []
+    for stage in all_upstream(Stage.FINE_TUNE_SPLITS):
+        gate = read_gate(instance, lake, stage, batch)
+        if not gate.open:
+            closed.append(str(gate))
+    return closed

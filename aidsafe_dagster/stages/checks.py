@@ -1,0 +1,145 @@
+"""The checks of a stage: its suites as blocking, partitioned asset checks."""
+
+import warnings
+
+import dagster as dg
+from dagster_shared.utils.warnings import PreviewWarning
+
+from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.quality.coverage import uncovered_policies
+from aidsafe_dagster.quality.expectations import ExpectationOutcome, SuiteResult
+from aidsafe_dagster.quality.suites import validate
+from aidsafe_dagster.recipe.records import Stage
+from aidsafe_dagster.recipe.stages import StageDefinition, stage_named
+from aidsafe_dagster.resources.lake import LakeResource
+from aidsafe_dagster.resources.settings import SettingsResource
+from aidsafe_dagster.resources.tokens import token_counter
+from aidsafe_dagster.stages.ingestion import INGESTED
+from aidsafe_dagster.stages.partitions import batches
+
+
+def stage_checks(stage: str) -> list[dg.AssetChecksDefinition]:
+    """Return a check per suite of the stage, and the warning about policies that no row cites."""
+    definition = stage_named(stage)
+    with warnings.catch_warnings():
+        # Partitioned checks are a preview feature of Dagster; the tests of the gates cover them.
+        warnings.simplefilter("ignore", PreviewWarning)
+        checks = [_suite_check(definition, suite) for suite in definition.suites]
+        if definition.reports_uncited_policies:
+            checks.append(_breadth_check(definition))
+    return checks
+
+
+def _suite_check(definition: StageDefinition, suite: str) -> dg.AssetChecksDefinition:
+    stage, blocking = str(definition.name), not definition.is_baseline
+    description = f"Great Expectations suite '{suite}' on a batch of {stage}"
+    if blocking:
+        description += "; closes the gate to what follows"
+
+    @dg.asset_check(
+        asset=dg.AssetKey(stage),
+        name=suite,
+        blocking=blocking,
+        partitions_def=batches,
+        description=description,
+    )
+    def check(
+        context: dg.AssetCheckExecutionContext, lake: LakeResource, settings: SettingsResource
+    ) -> dg.AssetCheckResult:
+        snapshot, opened, batch = settings.snapshot, lake.open(), context.partition_key
+        # Taken before the rows are read: the verdict must never hold for newer bytes than it saw.
+        fingerprint = opened.fingerprint(stage, batch)
+        result = validate(
+            stage=stage,
+            suite=suite,
+            frame=opened.rows(stage, batch),
+            failures=opened.failures(stage, batch),
+            expected_rows=expected_rows(opened, stage, batch),
+            policies=snapshot.policies,
+            settings=snapshot.settings.checks,
+            counter=token_counter(snapshot.settings),
+        )
+        severity = dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN
+        return dg.AssetCheckResult(
+            passed=result.passed,
+            severity=severity,
+            description=_summary(result),
+            metadata={
+                "fingerprint": fingerprint,
+                "settings_hash": snapshot.hash,
+                "expectations": _expectation_table(result),
+            },
+        )
+
+    return check
+
+
+def _breadth_check(definition: StageDefinition) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=dg.AssetKey(str(definition.name)),
+        name="policy_breadth",
+        partitions_def=batches,
+        description="Warns of policies that no row of the batch cites",
+    )
+    def check(
+        context: dg.AssetCheckExecutionContext, lake: LakeResource, settings: SettingsResource
+    ) -> dg.AssetCheckResult:
+        rows = lake.open().rows(definition.name, context.partition_key)
+        uncited = uncovered_policies(rows, settings.snapshot.policies)
+        description = "Every policy is cited by some row"
+        if uncited:
+            description = f"No row cites: {', '.join(uncited)}"
+        return dg.AssetCheckResult(
+            passed=not uncited,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=description,
+            metadata={"uncovered_policies": list(uncited)},
+        )
+
+    return check
+
+
+def expected_rows(lake: Lake, stage: str, batch: str) -> int | None:
+    """Count the rows that must come out as rows or failures; None where that is not known."""
+    inputs = stage_named(stage).accounted_inputs
+    if stage == Stage.PROMPTS:
+        # What ingestion sealed; a batch registered by hand has no such table.
+        inputs = (INGESTED,) if lake.has(INGESTED, batch) else ()
+    if not inputs:
+        return None
+    return sum(lake.rows(table, batch, ["prompt_id"]).height for table in inputs)
+
+
+def _summary(result: SuiteResult) -> str:
+    closing: list[str] = []
+    noted: list[str] = []
+    for outcome in result.expectations:
+        if not outcome.passed:
+            (closing if outcome.blocking else noted).append(_describe(outcome))
+    passed = len(result.expectations) - len(closing) - len(noted)
+    summary = "; ".join(closing) or f"{passed} expectations met"
+    if noted:
+        summary += f". Noted, not blocking: {'; '.join(noted)}"
+    return summary
+
+
+def _describe(outcome: ExpectationOutcome) -> str:
+    description = f"{outcome.name}: expected {outcome.expected}, saw {outcome.observed}"
+    if outcome.detail:
+        description += f" ({', '.join(outcome.detail)})"
+    return description
+
+
+def _expectation_table(result: SuiteResult) -> dg.TableMetadataValue:
+    records = []
+    for outcome in result.expectations:
+        record: dict[str, str | bool] = {
+            "expectation": outcome.name,
+            "passed": outcome.passed,
+            "blocking": outcome.blocking,
+            "observed": str(outcome.observed),
+            "expected": outcome.expected,
+            "offenders": ", ".join(outcome.detail),
+        }
+        records.append(dg.TableRecord(record))
+    return dg.MetadataValue.table(records)

@@ -1,0 +1,31 @@
+"""An engine for one part of a run, in which other models answer some of the roles."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from aidsafe_dagster.resources.engine import EngineResource
+from aidsafe_dagster.resources.settings import SettingsResource
+from aidsafe_dagster.settings.load import load_settings
+
+
+def engine_with_roles(
+    engine: EngineResource, settings: SettingsResource, roles: Mapping[str, Any]
+) -> EngineResource:
+    """Return an engine with the run's own settings, but for these roles.
+
+    Args:
+        engine: of the run.
+        settings: of the run.
+        roles: by role, its settings as in `[roles.ROLE]`.
+
+    Raises:
+        SetupError: a role, or a key of one, does not exist.
+    """
+    all_roles = {**settings.overrides.get("roles", {}), **roles}
+    # Loaded once more only so that the roles are checked like those from the settings file.
+    checked = load_settings(overrides=settings.overrides | {"roles": all_roles}).settings.roles
+    snapshot = settings.snapshot
+    merged = {**snapshot.settings.roles, **checked}
+    return EngineResource(
+        settings=settings.pinned(snapshot.with_settings(roles=merged)), vllm=engine.vllm
+    )
