@@ -1,5 +1,7 @@
 """Everything wired together: the code location that Dagster loads."""
 
+from itertools import chain
+
 import dagster as dg
 
 from aidsafe_dagster.assets.adapters import dpo_adapter, sft_adapter, train_adapters
@@ -62,7 +64,8 @@ defs = dg.Definitions(
         *ABLATIONS,
     ],
     asset_checks=[
-        *(check for stage in Stage for check in stage_checks(stage)),
+        # A stage that was added from outside brings its own asset and checks.
+        *chain.from_iterable(stage_checks(stage) for stage in Stage),
         every_policy_cited,
         no_cluster_spans_two_splits,
     ],
@@ -85,6 +88,7 @@ defs = dg.Definitions(
         "hub": HubResource(settings=_from_launchpad),
         "warehouse": WarehouseResource(settings=_from_launchpad),
     },
-    # one process a run: a process per step costs four times the CPU, and great_expectations is imported once
+    # One process per run: a process per step costs four times the CPU, and would take its own
+    # snapshot of the settings.
     executor=dg.in_process_executor,
 )

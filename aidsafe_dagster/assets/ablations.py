@@ -1,4 +1,6 @@
-"""The ablation assets: unpartitioned, made by a job with a sample size; nothing makes them by itself."""
+"""The ablation assets: unpartitioned, made by a job with a sample size; nothing makes them by
+itself.
+"""
 
 from collections.abc import Callable
 from typing import Any

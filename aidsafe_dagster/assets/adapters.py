@@ -1,8 +1,8 @@
 """Assets `sft_adapter` and `dpo_adapter`: adapters trained on the fine-tune splits of all batches.
 
-Only batches behind an open gate are trained on, and none with simulated rows unless the settings allow
-it. Both assets are unpartitioned, because an adapter is made from the whole dataset; it is kept under
-that dataset's version.
+Only batches behind an open gate are trained on, and none with simulated rows unless the settings
+allow it. Both assets are unpartitioned, because an adapter is made from the whole dataset; it is
+kept under that dataset's version.
 """
 
 import logging
@@ -71,7 +71,7 @@ def dpo_adapter(
 train_adapters = dg.define_asset_job(
     "train_adapters",
     selection=dg.AssetSelection.assets(sft_adapter, dpo_adapter),
-    description="Trains the SFT adapter, then the DPO adapter, on all batches that passed their gates",
+    description="Trains the SFT adapter, then the DPO adapter, on all batches behind open gates",
 )
 
 

@@ -21,8 +21,8 @@ def cot_grades(
 ) -> Materialized:
     """Six scores from 1 to 5 with reasons, for the refined, the deliberated and the single-LLM CoT.
 
-    AIDSAFE's auto-grader: relevance, coherence, completeness, and the faithfulness of CoT and response.
-    Which version a judge prefers is asked in both orders. An answer that does not parse is counted and
-    never scored.
+    AIDSAFE's auto-grader: relevance, coherence, completeness, and the faithfulness of CoT and
+    response. Which version a judge prefers is asked in both orders. An answer that does not parse
+    is counted and never scored.
     """
     return make_dialogue_stage(context, config, engine, lake, Stage.COT_GRADES, grade_metadata)

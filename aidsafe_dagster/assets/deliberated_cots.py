@@ -20,7 +20,7 @@ def deliberated_cots(
 ) -> Materialized:
     """Agents, in turn or at a round table, add thoughts and revise the response until they agree.
 
-    AIDSAFE's deliberation. It ends with agreement or when the rounds are spent. Each thought keeps who
-    added it, in which round and under which rules.
+    AIDSAFE's deliberation. It ends with agreement or when the rounds are spent. Each thought keeps
+    who added it, in which round and under which rules.
     """
     return make_dialogue_stage(context, config, engine, lake, Stage.DELIBERATED_COTS)

@@ -45,8 +45,8 @@ def fine_tune_splits(
 ) -> Materialized:
     """SFT rows (prompt → CoT + response) and DPO rows (chosen, rejected) as TRL trains on them.
 
-    Split by clusters of near-duplicate prompts. Rows that are in an evaluation set, near to prompts of
-    two splits, or below the score gate are counted and left out.
+    Split by clusters of near-duplicate prompts. Rows that are in an evaluation set, near to prompts
+    of two splits, or below the score gate are counted and left out.
     """
     opened, batch, snapshot = lake.open(), context.partition_key, settings.snapshot
     overridden = require_gate(

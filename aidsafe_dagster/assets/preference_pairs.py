@@ -29,8 +29,8 @@ def preference_pairs(
 ) -> Materialized:
     """Chosen: the refined CoT. Rejected: the target's answer under the most misleading belief.
 
-    AIDSAFE's belief augmentation by iterated in-context learning: the beliefs that misled most are the
-    examples of the next iteration. Pairs whose margin is too small are counted and left out.
+    AIDSAFE's belief augmentation by iterated in-context learning: the beliefs that misled most are
+    the examples of the next iteration. Pairs whose margin is too small are counted and left out.
     """
     run = start_stage(context, config, engine, lake, Stage.PREFERENCE_PAIRS)
     settings = run.snapshot.settings
@@ -46,8 +46,8 @@ def preference_pairs(
 def _earlier_examples(run: StageRun) -> Mapping[int, Examples]:
     """Return the examples that an earlier making of this batch showed the whisperer, by iteration.
 
-    The batch shows the same ones when it is made again. Otherwise rows that passed would be asked anew
-    because a failed row has succeeded and changed the examples.
+    The batch shows the same ones when it is made again. Otherwise rows that passed would be asked
+    anew because a failed row has succeeded and changed the examples.
     """
     examples: dict[int, dict[PairKind, list[BeliefExample]]] = {}
     context = run.dialogue_context

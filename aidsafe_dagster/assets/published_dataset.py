@@ -1,4 +1,6 @@
-"""Asset `published_dataset`: the whole dataset with its card, as a folder, and on request on the Hub."""
+"""Asset `published_dataset`: the whole dataset with its card, as a folder, and on request on the
+Hub.
+"""
 
 from collections import Counter
 from typing import Any
@@ -60,8 +62,8 @@ def published_dataset(
 ) -> Materialized:
     """Parquet per config and split, with a dataset card from the run's own figures.
 
-    Takes the batches whose gate passed. Nothing is sent unless `dry_run` is false, then in one commit,
-    and never a simulated row.
+    Takes the batches whose gate passed. Nothing is sent unless `dry_run` is false, then in one
+    commit, and never a simulated row.
     """
     claim_run(context.instance, context.run)
     opened, snapshot = lake.open(), _snapshot_for(settings, config)
@@ -88,7 +90,7 @@ def published_dataset(
 publish = dg.define_asset_job(
     "publish",
     selection=dg.AssetSelection.assets(published_dataset),
-    description="Makes the dataset and its card; sends them to the Hub when dry_run is switched off",
+    description="Makes the dataset and its card; sends them to the Hub when dry_run is off",
 )
 
 

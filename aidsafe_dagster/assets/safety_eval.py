@@ -1,4 +1,6 @@
-"""Asset `safety_eval`: how fine-tuning on the data changes a model's safety, helpfulness and knowledge."""
+"""Asset `safety_eval`: how fine-tuning on the data changes a model's safety, helpfulness and
+knowledge.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -63,8 +65,8 @@ def safety_eval(
     """The paper's Table 2 for the models under test.
 
     BeaverTails, WildChat, StrongREJECT with jailbreaks, XSTest, MMLU. Answers that do not parse and
-    answers that never came stay in the denominator. Answers are in the journal: made again, it asks only
-    new models and prompts.
+    answers that never came stay in the denominator. Answers are in the journal: made again, it asks
+    only new models and prompts.
     """
     claim_run(context.instance, context.run)
     snapshot = engine.snapshot
@@ -131,7 +133,9 @@ def _test(
     settings_of_candidate: CandidateSettings,
     benchmarks: Sequence[Benchmark],
 ) -> tuple[list[EvaluatedAnswer], Progress]:
-    """Ask one model every item of every benchmark; an item whose dialogue failed is an outcome too."""
+    """Ask one model every item of every benchmark; an item whose dialogue failed is an outcome
+    too.
+    """
     settings, dialogue_context = engine.snapshot.settings, engine.dialogue_context()
     candidate = Candidate(
         settings_of_candidate.name, settings.evaluation.temperature, settings.grading.temperature
@@ -156,7 +160,9 @@ def _test(
 
 
 def _store(folder: Path, report: Report, answers: Sequence[EvaluatedAnswer]) -> dict[str, Any]:
-    """Write the report as Markdown and every answer as Parquet; return what the UI shows of them."""
+    """Write the report as Markdown and every answer as Parquet; return what the UI shows of
+    them.
+    """
     markdown = store(folder / "safety_eval.md", to_markdown(report, TITLE))
     rows = to_frame(answers, EvaluatedAnswer)
     parquet = folder / "safety_eval.parquet"

@@ -18,7 +18,8 @@ def seed_cots(
     engine: EngineResource,
     lake: LakeResource,
 ) -> Materialized:
-    """Each prompt taken apart into intents, then a first chain of thought and response by one agent.
+    """Each prompt taken apart into intents, then a first chain of thought and response by one
+    agent.
 
     AIDSAFE's intent decomposition and initialization.
     """

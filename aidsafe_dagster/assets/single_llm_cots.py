@@ -20,7 +20,7 @@ def single_llm_cots(
 ) -> Materialized:
     """The baseline: thoughts and response of one model in one call, under the same policies.
 
-    Deliberation is measured against it (AIDSAFE, evaluation). No row of the dataset rests on it, so its
-    checks warn and block nothing.
+    Deliberation is measured against it (AIDSAFE, evaluation). No row of the dataset rests on it, so
+    its checks warn and block nothing.
     """
     return make_dialogue_stage(context, config, engine, lake, Stage.SINGLE_LLM_COTS)

@@ -1,4 +1,6 @@
-"""Asset `split_report`: the splits across batches, and the check that no cluster is in two of them."""
+"""Asset `split_report`: the splits across batches, and the check that no cluster is in two of
+them.
+"""
 
 from typing import Any
 
@@ -30,7 +32,8 @@ _EXAMPLES = 10
 
 @report_asset(Stage.FINE_TUNE_SPLITS, kinds={"markdown", "parquet"})
 def split_report(lake: LakeResource, settings: SettingsResource) -> Materialized:
-    """Rows by split, kind, policy, source and prompt kind; clusters, shares, mix, and what was left out.
+    """Rows by split, kind, policy, source and prompt kind; clusters, shares, mix, and what was left
+    out.
 
     As Markdown, and the strata as Parquet, in the folder `reports` of the settings' home.
     """
@@ -82,7 +85,8 @@ def _describe(clusters: pl.Series, prompts: pl.Series) -> str:
     examples = ", ".join([*clusters.head(_EXAMPLES), *prompts.head(_EXAMPLES)])
     return (
         f"In more than one split: clusters: {len(clusters)}, prompts: {len(prompts)} ({examples}). "
-        "If the shares were changed after a batch was made, make fine_tune_splits of all batches again"
+        "If the shares have changed since a batch was made, "
+        "make fine_tune_splits of all batches again"
     )
 
 

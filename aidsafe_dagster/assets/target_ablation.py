@@ -1,4 +1,6 @@
-"""Asset `ablation_targets`: the ear-whisperer against several targets, a well-aligned one included."""
+"""Asset `ablation_targets`: the ear-whisperer against several targets, a well-aligned one
+included.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -69,7 +71,9 @@ def ablation_targets(
     lake: LakeResource,
     settings: SettingsResource,
 ) -> Materialized:
-    """The ear-whisperer against the configured target and others: how many it misleads, and how far."""
+    """The ear-whisperer against the configured target and others: how many it misleads, and how
+    far.
+    """
     opened = lake.open()
     sample = sample_prompts(opened, config)
     engines = {AS_CONFIGURED: engine}

@@ -1,4 +1,4 @@
-"""What starts by itself: the batch job, the nightly ingestion, the sensor for new batches, and the reports."""
+"""Jobs: a batch through the recipe, the reports, and an ablation each."""
 
 from typing import Any
 
@@ -12,11 +12,12 @@ from aidsafe_dagster.assets.ablations import (
     ablation_rounds,
 )
 from aidsafe_dagster.assets.target_ablation import ablation_targets
-from aidsafe_dagster.recipe.records import Stage
+from aidsafe_dagster.recipe.stages import STAGES
 
 make_batch = dg.define_asset_job(
     "make_batch",
-    selection=dg.AssetSelection.assets(*(dg.AssetKey(str(stage)) for stage in Stage)),
+    # Stages that were added to the table before this module is imported are part of the job.
+    selection=dg.AssetSelection.assets(*(dg.AssetKey(str(stage)) for stage in STAGES)),
     description="Takes one batch of prompts through every stage and every gate of the recipe",
 )
 
@@ -37,11 +38,12 @@ ABLATIONS = (
 
 
 def _ablation_job(ablation: dg.AssetsDefinition) -> Any:
-    about = (ablation.descriptions_by_key[ablation.key] or "").splitlines()[0]
+    description = ablation.descriptions_by_key[ablation.key] or ""
+    summary = description.splitlines()[0]
     return dg.define_asset_job(
         ablation.key.to_user_string().replace("ablation_", "ablate_"),
         selection=dg.AssetSelection.assets(ablation),
-        description=f"On a sample of prompts: {about}",
+        description=f"On a sample of prompts: {summary}",
     )
 
 

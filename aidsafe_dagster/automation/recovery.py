@@ -1,9 +1,10 @@
 """Recovery: batches whose run died are taken up again without a person.
 
-Dagster alone does not do all of it. A run whose machine lost power stays STARTED for ever and keeps its slots; and
-Dagster does not try a run again whose backfill is over, or that it has tried twice. A run is started again as it was:
-with the stages that it was asked for, as far as they did not pass their gate, and with its configuration. A run that a
-closed gate stopped is left alone: a person has to look at it.
+Dagster alone does not do all of it. A run whose machine lost power stays STARTED for ever and keeps
+its slots; and Dagster does not try a run again whose backfill is over, or that it has tried twice.
+A run is started again as it was: with the stages that it was asked for, as far as they did not pass
+their gate, and with its configuration. A run that a closed gate stopped is left alone: a person has
+to look at it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -48,7 +49,9 @@ _RECENT = 300
     description="Reports runs whose process is gone as failed, and starts their batches again from the journal",
 )
 def recovery(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest]:
-    """Starts a batch again when its latest run was killed and Dagster will not retry it by itself."""
+    """Starts a batch again when its latest run was killed and Dagster will not retry it by
+    itself.
+    """
     for run_id in report_dead_runs(context.instance):
         context.log.info(f"run {run_id} was killed")
     for batch, runs in _by_batch(context.instance).items():
@@ -69,7 +72,9 @@ def recovery(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest]:
 
 
 def _left(instance: dg.DagsterInstance, batch: str, run: dg.DagsterRun) -> list[str]:
-    """What the dead run was asked to make: the stages not brought through their gate, and all that rest on them."""
+    """What the dead run was asked to make: the stages not brought through their gate, and all
+    that rest on them.
+    """
     lake = Lake(load_settings().settings.lake)
     stages = with_descendants({s for s in STAGES if not is_complete(instance, lake, s, batch)})
     return [str(stage) for stage in stages if stage in _asked(run)]
@@ -97,7 +102,9 @@ def _asked(run: dg.DagsterRun) -> set[str]:
 
 
 def _by_batch(instance: dg.DagsterInstance) -> dict[str, list[dg.DagsterRun]]:
-    """By batch of which a run died lately, and was not tried again by Dagster: its latest runs, latest first."""
+    """By batch of which a run died lately, and was not tried again by Dagster: its latest runs,
+    latest first.
+    """
     failed = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]), limit=_RECENT)
     died = [run for run in failed if _died(run) and AUTO_RETRY_RUN_ID_TAG not in run.tags]
     assert batches.name is not None

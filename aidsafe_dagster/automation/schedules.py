@@ -7,15 +7,14 @@ from aidsafe_dagster.stages.ingestion import ingest_sources
 
 
 def nightly_ingest(settings: Settings) -> dg.ScheduleDefinition:
-    """Ingests the configured sources every night."""
+    """Return the schedule that ingests the configured sources every night."""
+    status = dg.DefaultScheduleStatus.STOPPED
+    if settings.automation.nightly_ingest:
+        status = dg.DefaultScheduleStatus.RUNNING
     return dg.ScheduleDefinition(
         name="nightly_ingest",
         job=ingest_sources,
         cron_schedule=settings.automation.ingest_cron,
-        default_status=_status_schedule(settings.automation.nightly_ingest),
+        default_status=status,
         description="Takes in what is new in the sources",
     )
-
-
-def _status_schedule(running: bool) -> dg.DefaultScheduleStatus:
-    return dg.DefaultScheduleStatus.RUNNING if running else dg.DefaultScheduleStatus.STOPPED

@@ -1,4 +1,4 @@
-"""Sensors: new batches are started, and reports rebuilt when a batch has changed."""
+"""Sensors: new batches are started once, and reports are rebuilt when a batch has changed."""
 
 from collections.abc import Iterator
 
@@ -10,36 +10,33 @@ from aidsafe_dagster.stages.partitions import batches
 
 
 def new_batches(settings: Settings) -> dg.SensorDefinition:
-    """Starts each batch that no run was ever started for, once."""
+    """Return the sensor that starts each batch that no run was ever started for."""
+    status = dg.DefaultSensorStatus.STOPPED
+    if settings.automation.start_new_batches:
+        status = dg.DefaultSensorStatus.RUNNING
 
     @dg.sensor(
         name="new_batches",
         job=make_batch,
         minimum_interval_seconds=30,
-        default_status=_status_sensor(settings.automation.start_new_batches),
-        description="Starts each new batch exactly once; a batch that was started by hand is left alone",
+        default_status=status,
+        description="Starts each new batch exactly once; leaves alone what was started by hand",
     )
     def sensor(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest]:
         assert batches.name is not None
-        for key in context.instance.get_dynamic_partitions(batches.name):
-            started = context.instance.get_run_records(
-                dg.RunsFilter(tags={"dagster/partition": key}), limit=1
-            )
-            if not started:
-                yield dg.RunRequest(run_key=key, partition_key=key)
+        for batch in context.instance.get_dynamic_partitions(batches.name):
+            runs_of_batch = dg.RunsFilter(tags={"dagster/partition": batch})
+            if not context.instance.get_run_records(runs_of_batch, limit=1):
+                yield dg.RunRequest(run_key=batch, partition_key=batch)
 
     return sensor
 
 
 def reports() -> dg.AutomationConditionSensorDefinition:
-    """Builds the warehouse again whenever a batch was made."""
+    """Return the sensor that rebuilds the reports whenever a batch has been made."""
     return dg.AutomationConditionSensorDefinition(
         "reports",
         target=dg.AssetSelection.groups("reports"),
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Keeps the reports up to date; asks nothing of a model",
     )
-
-
-def _status_sensor(running: bool) -> dg.DefaultSensorStatus:
-    return dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED

@@ -165,8 +165,8 @@ class Lake:
         # A partition key may come from anybody who can reach the UI; it must never leave the table.
         if not _BATCH_KEY.fullmatch(batch) or ".." in batch:
             raise SetupError(
-                f"'{batch}' is not a batch key: only letters, digits, '.', '_' and '-' are allowed; "
-                "delete that partition"
+                f"'{batch}' is not a batch key: delete that partition. "
+                "A key has only letters, digits, '.', '_' and '-'"
             )
         return self.root / table / f"batch={batch}"
 

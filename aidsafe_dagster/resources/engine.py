@@ -146,7 +146,7 @@ class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         if unused_calls and context.log:
             counts = ", ".join(f"{calls} for {stage}" for stage, calls in unused_calls.items())
             context.log.info(
-                "Read-ahead calls that this run did not use; the journal keeps them for the next one: "
+                "Read-ahead calls that this run did not use; the journal keeps them: "
                 f"{counts}"
             )
 

@@ -116,7 +116,8 @@ def _accounting_view() -> str:
     counts = []
     for place, stage in enumerate(STAGES):
         counts.append(
-            f"SELECT {place} AS place, '{stage}' AS stage, batch, 1 AS made, 0 AS failed FROM {stage}"
+            f"SELECT {place} AS place, '{stage}' AS stage, batch, 1 AS made, 0 AS failed "
+            f"FROM {stage}"
         )
         counts.append(
             f"SELECT {place}, '{stage}', batch, 0, 1 FROM failures WHERE stage = '{stage}'"

@@ -1,12 +1,11 @@
-"""One typed settings object: defaults, then `aidsafe.toml`, then `AIDSAFE_*` variables, then the
-launchpad.
+"""Loading: defaults, then `aidsafe.toml`, then `AIDSAFE_*` variables, then the launchpad.
 
     [endpoint]                          AIDSAFE_ENDPOINT__BASE_URL=http://127.0.0.1:8000/v1
     base_url = "http://127.0.0.1:8000/v1"
 
-Two underscores go one level down. Relative paths are relative to the settings file's folder (the
-current folder without one). An unknown key is an error that names the nearest valid one. No secret
-is a setting: a key is named by the environment variable that holds it.
+Two underscores go one level down. Relative paths are relative to the folder of the settings file,
+or to the current folder without one. An unknown key is an error that names the nearest valid one.
+No secret is a setting: a key is named by the environment variable that holds it.
 """
 
 import json
@@ -20,6 +19,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from aidsafe_dagster.engines.endpoint import EndpointSettings
+from aidsafe_dagster.engines.vllm.settings import VLLMSettings
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.settings.secret_check import refuse_secrets
@@ -45,38 +45,41 @@ def load_settings(
     overrides: Mapping[str, Any] | None = None,
     overrides_from: str = "launchpad",
 ) -> Loaded:
-    """Merges the layers and checks the result.
+    """Merge the layers and check the result.
 
     Args:
-        folder: where `aidsafe.toml` is looked for (default: the current folder; AIDSAFE_SETTINGS
-            names a file instead).
-        environ: the environment.
+        folder: where `aidsafe.toml` is looked for (default: the current folder). AIDSAFE_SETTINGS
+            names a file instead.
+        environ: the environment (default: that of the process).
         overrides: nested values of the launchpad; they win.
-        overrides_from: what messages call the place they come from.
+        overrides_from: what messages call the place that they come from.
 
     Raises:
-        SetupError: a file that does not parse, an unknown key, or a value of the wrong kind; names
-            file and place.
+        SetupError: a file that does not parse, an unknown key, or a value of the wrong type; names
+            file
+            and place.
     """
     environ = os.environ if environ is None else environ
-    file = Path(environ.get(_FILE_VARIABLE) or (folder or Path.cwd()) / FILE_NAME).absolute()
+    file_in_environment = environ.get(_FILE_VARIABLE)
+    file = Path(file_in_environment or (folder or Path.cwd()) / FILE_NAME).absolute()
+    file_values = _read(file, required=bool(file_in_environment))
     layers = [
-        (str(file), in_file := _read(file, required=bool(environ.get(_FILE_VARIABLE)))),
-        ("environment", _from_environment(environ, named=in_file)),
+        (str(file), file_values),
+        ("environment", _values_from_environment(environ, file_values)),
         (overrides_from, dict(overrides or {})),
     ]
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for origin, values in layers:
         _merge(merged, values, origin)
-        origins |= {key: origin for key, _ in _leaves(values)}
+        for key, _ in _leaves(values):
+            origins[key] = origin
     refuse_secrets(_leaves(merged), origins)
     try:
         settings = Settings.model_validate(merged)
     except ValidationError as error:
-        raise _explained(
-            error, origins
-        ) from None  # the cause shows values, and one of them may be a secret
+        # The cause shows values, and one of them may be a secret.
+        raise _setup_error(error, origins) from None
     return Loaded(_with_absolute_paths(settings, file.parent), origins)
 
 
@@ -91,33 +94,38 @@ def _read(file: Path, *, required: bool) -> dict[str, Any]:
         raise SetupError(f"{file}: not a TOML file in UTF-8: {error}") from error
 
 
-def _from_environment(environ: Mapping[str, str], named: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings among the variables: all that begin with AIDSAFE_, but for those that are
-    named to hold a key.
-    """
-    usual = {_FILE_VARIABLE, EndpointSettings().api_key_env}
-    exempt = usual | {str(value) for key, value in _leaves(named) if key.endswith("_env")}
-    exempt |= {
-        value
-        for name, value in environ.items()
-        if name.startswith(_PREFIX) and name.endswith("_ENV")
-    }
+def _values_from_environment(
+    environ: Mapping[str, str], file_values: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the settings among the variables: all `AIDSAFE_*` but those that hold a key."""
+    key_variables = _key_variables(environ, file_values)
     values: dict[str, Any] = {}
-    for name in sorted(
-        environ, key=lambda name: (name.count("__"), name)
-    ):  # tables before what is in them
-        if name.startswith(_PREFIX) and name not in exempt:
+    # Fewer underscores first, so that a whole table comes before single keys in it.
+    for name in sorted(environ, key=lambda name: (name.count("__"), name)):
+        if name.startswith(_PREFIX) and name not in key_variables:
             *parents, leaf = name.removeprefix(_PREFIX).lower().split("__")
-            nested: Any = _parsed(environ[name])
+            nested: Any = _parse_value(environ[name])
             for key in (leaf, *reversed(parents)):
                 nested = {key: nested}
             _merge(values, nested, name)
     return values
 
 
-def _parsed(text: str) -> object:
-    """Lists and tables are written as JSON; everything else stays text, which pydantic converts."""
-    if text[:1] in "[{" and text:
+def _key_variables(environ: Mapping[str, str], file_values: Mapping[str, Any]) -> set[str]:
+    """Return the names of variables that are no settings: they hold keys, or name the file."""
+    names = {_FILE_VARIABLE, EndpointSettings().api_key_env}
+    for key, value in _leaves(file_values):
+        if key.endswith("_env"):
+            names.add(str(value))
+    for name, value in environ.items():
+        if name.startswith(_PREFIX) and name.endswith("_ENV"):
+            names.add(value)
+    return names
+
+
+def _parse_value(text: str) -> object:
+    """Parse lists and tables, which are written as JSON; pydantic converts everything else."""
+    if text.startswith(("[", "{")):
         try:
             return json.loads(text)
         except ValueError:
@@ -125,19 +133,21 @@ def _parsed(text: str) -> object:
     return text
 
 
-def _merge(into: dict[str, Any], values: Mapping[str, Any], origin: str) -> None:
+def _merge(target: dict[str, Any], values: Mapping[str, Any], origin: str) -> None:
     for key, value in values.items():
         if not isinstance(value, Mapping):
-            into[key] = value
-        elif isinstance(into.setdefault(key, {}), dict):
-            _merge(into[key], value, origin)
+            target[key] = value
+        elif isinstance(target.setdefault(key, {}), dict):
+            _merge(target[key], value, origin)
         else:
             raise SetupError(
-                f"{origin}: '{key}' is already set to a plain value and cannot have settings below it"
+                f"{origin}: '{key}' is already set to a plain value, "
+                "so no setting can be below it"
             )
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield dotted keys with their values."""
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
             yield from _leaves(value, f"{prefix}{key}.")
@@ -145,34 +155,39 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{key}", value
 
 
-def _explained(error: ValidationError, origins: Mapping[str, str]) -> SetupError:
-    first = min(
-        error.errors(), key=lambda e: e["type"] != "extra_forbidden"
-    )  # a misspelt key explains the rest
+def _setup_error(error: ValidationError, origins: Mapping[str, str]) -> SetupError:
+    # A misspelt key comes first, because it often explains the other errors.
+    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     place = ".".join(str(part) for part in first["loc"])
-    origin = next(
-        (o for key, o in origins.items() if place == key or place.startswith(f"{key}.")), None
-    )
-    origin = origin or next(
-        (o for key, o in origins.items() if key.startswith(f"{place}.")), "settings"
-    )
+    origin = _origin_of(place, origins)
     if first["type"] == "extra_forbidden":
-        return unknown("key", place, _keys_beside(first["loc"]), origin)
+        return unknown("key", place, _sibling_keys(first["loc"]), origin)
     return SetupError(f"{origin}: '{place}': {first['msg']} (got {first['input']!r})")
 
 
-def _keys_beside(loc: tuple[int | str, ...]) -> list[str]:
-    """The valid keys at the level of an unknown one, with the same prefix as it."""
+def _origin_of(place: str, origins: Mapping[str, str]) -> str:
+    """Return where the value at a place came from, or a value above or below it."""
+    for key, origin in origins.items():
+        if place == key or place.startswith(f"{key}."):
+            return origin
+    for key, origin in origins.items():
+        if key.startswith(f"{place}."):
+            return origin
+    return "settings"
+
+
+def _sibling_keys(loc: tuple[int | str, ...]) -> list[str]:
+    """Return the valid keys at the level of an unknown one, with the same prefix."""
     model: type[BaseModel] = Settings
     for part in loc[:-1]:
         if isinstance(part, str) and part in model.model_fields:
-            model = _model_of(model.model_fields[part].annotation)
+            model = _settings_class(model.model_fields[part].annotation)
     prefix = "".join(f"{part}." for part in loc[:-1])
     return [prefix + name for name in model.model_fields]
 
 
-def _model_of(annotation: Any) -> type[BaseModel]:
-    """The settings class in an annotation, be it alone or the item of a tuple."""
+def _settings_class(annotation: Any) -> type[BaseModel]:
+    """Return the settings class in an annotation, whether alone or as the item of a tuple."""
     for candidate in (annotation, *get_args(annotation)):
         if isinstance(candidate, type) and issubclass(candidate, BaseModel):
             return candidate
@@ -180,21 +195,28 @@ def _model_of(annotation: Any) -> type[BaseModel]:
 
 
 def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:
-    absolute: dict[str, Any] = {
-        key: folder / getattr(settings, key).expanduser()
-        for key in ("home", "policies", "prompts", "tokenizer")
-        if getattr(settings, key) is not None
-    }
-    vllm: dict[str, Any] = {"state": folder / settings.vllm.state.expanduser()}
-    if settings.vllm.model and (folder / settings.vllm.model).exists():
-        vllm["model"] = str(folder / settings.vllm.model)
-    absolute["vllm"] = settings.vllm.model_copy(update=vllm)
-    absolute["training"] = settings.training.within(folder)
-    absolute["evaluation"] = settings.evaluation.within(folder)
-    if settings.lake_url and "://" not in settings.lake_url:
-        absolute["lake_url"] = str(folder / Path(settings.lake_url).expanduser())
-    absolute["sources"] = tuple(source.within(folder) for source in settings.sources)
+    """Return the settings with every relative path taken as relative to `folder`."""
     sets = tuple(spec.within(folder) for spec in settings.decontamination.sets)
-    absolute["decontamination"] = settings.decontamination.model_copy(update={"sets": sets})
-    absolute["embeddings"] = settings.embeddings.within(folder)
-    return settings.model_copy(update=absolute)
+    changes: dict[str, Any] = {
+        "vllm": _vllm_within(settings.vllm, folder),
+        "training": settings.training.within(folder),
+        "evaluation": settings.evaluation.within(folder),
+        "sources": tuple(source.within(folder) for source in settings.sources),
+        "decontamination": settings.decontamination.model_copy(update={"sets": sets}),
+        "embeddings": settings.embeddings.within(folder),
+    }
+    for key in ("home", "policies", "prompts", "tokenizer"):
+        path = getattr(settings, key)
+        if path is not None:
+            changes[key] = folder / path.expanduser()
+    if settings.lake_url and "://" not in settings.lake_url:
+        changes["lake_url"] = str(folder / Path(settings.lake_url).expanduser())
+    return settings.model_copy(update=changes)
+
+
+def _vllm_within(vllm: VLLMSettings, folder: Path) -> VLLMSettings:
+    changes: dict[str, Any] = {"state": folder / vllm.state.expanduser()}
+    # A model is a folder if there is one of that name, else an id on the Hub.
+    if vllm.model and (folder / vllm.model).exists():
+        changes["model"] = str(folder / vllm.model)
+    return vllm.model_copy(update=changes)

@@ -34,21 +34,19 @@ PACKAGE = Path(__file__).parent.parent
 
 class AutomationSettings(Record):
     nightly_ingest: bool = False
-    """Start the nightly ingestion schedule by itself; otherwise it is switched on in the UI."""
+    """Start the schedule of the nightly ingestion; otherwise it is switched on in the UI."""
     ingest_cron: str = Field(default="0 2 * * *", pattern=r"^\S+( \S+){4}$")
     start_new_batches: bool = False
-    """Start the sensor that runs each new batch once by itself; otherwise it is switched on in
-    the UI.
-    """
+    """Start the sensor that runs each new batch once; otherwise it is switched on in the UI."""
     lost_after_s: float = Field(default=300.0, gt=0)
-    """A run on another host that was silent for so long is taken for dead, and its batch is
-    started again.
+    """A run on another host that is silent for so long counts as dead, and its batch is
+    restarted.
     """
 
 
 class Settings(Record):
     home: Path = Path("data")
-    """Where everything made lies: lake, journal, warehouse."""
+    """Where everything that is made is kept: lake, journal, warehouse."""
     lake_url: str = ""
     """Any fsspec URL; empty: `<home>/lake`."""
     journal_url: str = ""

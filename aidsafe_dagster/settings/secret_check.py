@@ -1,5 +1,6 @@
-"""Secrets where settings belong: those are shown, recorded and passed on, so a secret among them
-is refused unshown.
+"""Refuses secrets among the settings.
+
+Settings are shown, recorded and passed on, so a secret among them is refused, without showing it.
 """
 
 import re
@@ -10,18 +11,22 @@ from aidsafe_dagster.recipe.errors import SetupError, without_passwords
 
 _VARIABLE = re.compile(r"([A-Z_][A-Z0-9_]*)?")
 _TOKEN = re.compile(r"(?<![\w/.-])(sk-[\w-]{16,}|hf_\w{16,}|gh[pousr]_\w{16,}|AKIA[A-Z0-9]{12,})")
-"""Of a model's provider, the Hub, a code host, an object store."""
-_FREE = re.compile(
-    r"\.environment\.\w*(key|token|secret|password)$|\.extra_body\.(.+\.)?(api_?key|access_token|secret|password)$",
+"""Keys of a model provider, the Hub, a code host, an object store."""
+_FREE_KEY = re.compile(
+    r"\.environment\.\w*(key|token|secret|password)$"
+    r"|\.extra_body\.(.+\.)?(api_?key|access_token|secret|password)$",
     re.IGNORECASE,
 )
-"""Settings of any name, after which they are passed on."""
+"""Tables whose keys are free: they are passed on as they are."""
 _OPTION = re.compile(r"--(api-key|hf-token)\b")
-_ELSEWHERE = "PGPASSWORD for PostgreSQL, AWS_SECRET_ACCESS_KEY for S3, the variable of api_key_env for an endpoint"
+_ALTERNATIVES = (
+    "PGPASSWORD for PostgreSQL, AWS_SECRET_ACCESS_KEY for S3, "
+    "the variable of api_key_env for an endpoint"
+)
 
 
 def refuse_secrets(values: Iterable[tuple[str, Any]], origins: Mapping[str, str]) -> None:
-    """Looks for keys, tokens and passwords in what was set, be it known as a setting or not.
+    """Look for keys, tokens and passwords in what was set, under known keys or not.
 
     The one exception is the password in a `journal_url` that comes from the environment.
 
@@ -36,24 +41,25 @@ def refuse_secrets(values: Iterable[tuple[str, Any]], origins: Mapping[str, str]
         origin = origins.get(key, "settings")
         if key.endswith("_env") and not _VARIABLE.fullmatch(str(value)):
             raise SetupError(
-                f"{origin}: '{key}' takes the name of an environment variable, in capitals. What it holds is none, and "
-                "is not shown: it may be the secret itself"
+                f"{origin}: '{key}' takes the name of an environment variable, in capitals. "
+                "Its value is not such a name, and is not shown: it may be the secret itself"
             )
-        if found := _secret_in(
-            key, str(value), may_hold_password=key == "journal_url" and origin == "environment"
-        ):
+        may_hold_password = key == "journal_url" and origin == "environment"
+        secret = _find_secret(key, str(value), may_hold_password=may_hold_password)
+        if secret:
             raise SetupError(
-                f"{origin}: '{key}' holds {found}; leave it to the environment ({_ELSEWHERE})"
+                f"{origin}: '{key}' holds {secret}; leave it to the environment ({_ALTERNATIVES})"
             )
 
 
-def _secret_in(key: str, value: str, *, may_hold_password: bool) -> str:
-    """What is in there; empty if nothing is."""
-    if (value and _FREE.search(key)) or _OPTION.search(value) or _TOKEN.search(value):
+def _find_secret(key: str, value: str, *, may_hold_password: bool) -> str:
+    """Describe the secret in a value; empty if there is none."""
+    if (value and _FREE_KEY.search(key)) or _OPTION.search(value) or _TOKEN.search(value):
         return "what looks like a key or token"
     if key.endswith("_url") and re.search(r"://\S*\s", value):
-        return "a space or line end, which a URL cannot, perhaps in a password"
+        return "a space or line end, which a URL cannot contain, perhaps in a password"
     if re.search(r"https?://[^/\s]*@", value):
         return "a password"
-    bare = f"?{value.partition('?')[2]}" if may_hold_password else value
-    return "a password" if without_passwords(bare) != bare else ""
+    # Even where the password itself may be in the URL, its parameters must not hold one.
+    checked = f"?{value.partition('?')[2]}" if may_hold_password else value
+    return "a password" if without_passwords(checked) != checked else ""

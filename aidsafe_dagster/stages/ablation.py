@@ -1,7 +1,8 @@
 """Ablations: the same sample of prompts through variants of the recipe, one variant after another.
 
-Variants run in sequence, so that what a variant shares with the pipeline, or with the variant before it,
-is in the journal by the time it is needed. The first variant is what the others are compared with.
+Variants run in sequence, so that what a variant shares with the pipeline, or with the variant
+before it, is in the journal by the time it is needed. The first variant is what the others are
+compared with.
 """
 
 import hashlib

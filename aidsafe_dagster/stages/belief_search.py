@@ -1,7 +1,7 @@
 """The search for misleading beliefs over all prompts of a batch, one iteration after another.
 
-The examples of an iteration come from all prompts, so this is the one place where rows wait for each
-other. A prompt has its pair as soon as no further iteration is due for it.
+The examples of an iteration come from all prompts, so this is the one place where rows wait for
+each other. A prompt has its pair as soon as no further iteration is due for it.
 """
 
 from collections.abc import Callable, Mapping, Sequence

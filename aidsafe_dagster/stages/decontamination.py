@@ -1,8 +1,8 @@
 """Decontamination, in `prompts` before any model is asked, and once more in `fine_tune_splits`.
 
-The second check catches sets that were configured, or mended, after the prompts were taken up. What each
-stage of a batch was checked against is kept in the table `evaluation_sets`; it is outdated when the
-settings say otherwise.
+The second check catches sets that were configured, or mended, after the prompts were taken up. What
+each stage of a batch was checked against is kept in the table `evaluation_sets`; it is outdated
+when the settings say otherwise.
 """
 
 import hashlib

@@ -265,7 +265,9 @@ def _stored_redraws(lake: Lake, stage: str, batch: str) -> dict[str, tuple[int, 
 
 
 def _read_or_empty(read: Callable[[], pl.DataFrame]) -> pl.DataFrame:
-    """Take a damaged file as empty: the partition is made again from its other file and the journal."""
+    """Take a damaged file as empty: the partition is made again from its other file and the
+    journal.
+    """
     try:
         return read()
     except SetupError as error:

@@ -1,9 +1,10 @@
 """The partition gate in Dagster: no run gets past a failed, missing or outdated verdict.
 
-Dagster stops what is downstream of a failed blocking check within the same run, but a later run of the
-downstream alone would start all the same. So every stage asks `require_gate` first: each check of each
-upstream partition must have passed, and on the very bytes that the lake holds now. A person can decide
-otherwise in the run's configuration (`accept_failed_gate`); the materialization then says so.
+Dagster stops what is downstream of a failed blocking check within the same run, but a later run of
+the downstream alone would start all the same. So every stage asks `require_gate` first: each check
+of each upstream partition must have passed, and on the very bytes that the lake holds now. A person
+can decide otherwise in the run's configuration (`accept_failed_gate`); the materialization then
+says so.
 """
 
 from dataclasses import dataclass
@@ -67,7 +68,8 @@ def read_gate(instance: dg.DagsterInstance, lake: Lake, stage: str, batch: str) 
     for key in keys:
         verdict = _verdict(latest.get(key), fingerprint)
         if verdict in ("missing", "outdated"):
-            # The latest record may be a planned one of another run; an earlier evaluation then holds.
+            # The latest record may be a planned one of another run; an earlier evaluation then
+            # holds.
             verdict = _earlier_verdict(instance, key, partition, fingerprint) or verdict
         verdicts[key.name] = verdict
     return Gate(str(stage), batch, verdicts)

@@ -1,11 +1,11 @@
 """Ingestion: sources → new prompts → sealed batches, registered as partitions.
 
-Append-only: new prompts make new batches, and a sealed batch never changes. Dropped rows are kept in the
-table `dropped_prompts`, each with its reason. The file of a batch is written before its partition is
-registered; if a crash comes in between, the next ingestion registers it.
+Append-only: new prompts make new batches, and a sealed batch never changes. Dropped rows are kept
+in the table `dropped_prompts`, each with its reason. The file of a batch is written before its
+partition is registered; if a crash comes in between, the next ingestion registers it.
 
-Everything else can be made again, but not the choice of prompts that a batch was sealed with. So a sealed
-batch is stored twice, and a file that is damaged or gone is restored from the other.
+Everything else can be made again, but not the choice of prompts that a batch was sealed with. So a
+sealed batch is stored twice, and a file that is damaged or gone is restored from the other.
 """
 
 import logging
@@ -212,7 +212,9 @@ def _is_readable(lake: Lake, table: str, batch: str) -> bool:
 
 
 def _all_records(lake: Lake, table: str, record: type[R]) -> list[R]:
-    """Read batch by batch: one that an older release wrote lacks columns, and takes their defaults."""
+    """Read batch by batch: one that an older release wrote lacks columns, and takes their
+    defaults.
+    """
     records: list[R] = []
     for batch in lake.batches(table):
         records.extend(lake.records(table, batch, record))

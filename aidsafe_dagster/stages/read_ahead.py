@@ -1,4 +1,5 @@
-"""Which stages may use the slots that a stage leaves free: those after it in the same run, row by row.
+"""Which stages may use the slots that a stage leaves free: those after it in the same run, row by
+row.
 
 A row is read ahead exactly as its stage will make it: past the row gate, with the redraws that are
 stored for it. Nothing is read ahead that the run was not asked to make.

@@ -1,4 +1,6 @@
-"""A secret that was put among the settings is refused before anything shows it; what merely looks odd is taken."""
+"""A secret that was put among the settings is refused before anything shows it; what merely
+looks odd is taken.
+"""
 
 from pathlib import Path
 from traceback import format_exception

@@ -1,4 +1,6 @@
-"""Decontamination and the splits in real runs: what is removed where, why, and what the reports say of it."""
+"""Decontamination and the splits in real runs: what is removed where, why, and what the reports
+say of it.
+"""
 
 import json
 from collections.abc import Iterator
@@ -59,7 +61,9 @@ def split_check(site: Site) -> tuple[bool, str]:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Two batches, the evaluation set `later` configured when the first was made, and the reports."""
+    """Two batches, the evaluation set `later` configured when the first was made, and the
+    reports.
+    """
     folder = tmp_path_factory.mktemp("site")
     with a_site(folder, ingest={"batch_size": 8}, rehearsal=FAULTLESS) as site:
         with_evaluation_set(site, KILL, BODY)
