@@ -146,8 +146,7 @@ class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         if unused_calls and context.log:
             counts = ", ".join(f"{calls} for {stage}" for stage, calls in unused_calls.items())
             context.log.info(
-                "Read-ahead calls that this run did not use; the journal keeps them: "
-                f"{counts}"
+                f"Read-ahead calls that this run did not use; the journal keeps them: {counts}"
             )
 
     def _open_driver(self, settings: Settings) -> BackgroundDriver:

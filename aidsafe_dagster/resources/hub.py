@@ -20,33 +20,33 @@ class HubResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     settings: dg.ResourceDependency[SettingsResource]
 
     def dataset(self, repo: str, log: Callable[[str], None]) -> DatasetRepo:
-        """The repository '<owner>/<name>', reached as the settings say; nothing is asked of the Hub
-        yet.
+        """Return the repository '<owner>/<name>'; nothing is asked of the Hub yet.
 
         Raises:
             SetupError: no repository is named, or there is no token.
         """
-        settings = self.settings.snapshot.settings.publish.model_copy(update={"repo": repo})
         if not repo:
             raise SetupError(
                 "set publish.repo, the dataset repository on the Hub: '<owner>/<name>'"
             )
-        return DatasetRepo(
-            HfApi(endpoint=settings.endpoint or None, token=hub_token(settings)), settings, log
-        )
+        settings = self.settings.snapshot.settings.publish.model_copy(update={"repo": repo})
+        client = HfApi(endpoint=settings.endpoint or None, token=hub_token(settings))
+        return DatasetRepo(client, settings, log)
 
 
 def hub_token(settings: PublishSettings) -> str:
-    """The token of the variable that the settings name, else the one that `hf auth login` stored.
+    """Return the token of the variable that the settings name, else that of `hf auth login`.
 
     Raises:
         SetupError: there is neither.
     """
-    named = os.environ.get(settings.token_env, "").strip() if settings.token_env else ""
-    token = named or get_token()
+    token = ""
+    if settings.token_env:
+        token = os.environ.get(settings.token_env, "").strip()
+    token = token or get_token() or ""
     if not token:
-        where = f"set {settings.token_env}, or " if settings.token_env else ""
+        alternative = f"set {settings.token_env}, or " if settings.token_env else ""
         raise SetupError(
-            f"publishing needs a token of the Hub with write access: {where}run hf auth login"
+            f"publishing needs a token of the Hub with write access: {alternative}run hf auth login"
         )
     return token

@@ -1,11 +1,11 @@
 """The lake as a Dagster resource.
 
-Every step of every job has it. So it is also what a run says that it is alive by, and what it holds
-its batch by, from before its first step to after its last.
+Every step of every job has it. So it is also where a run shows that it is alive, and where it
+claims its batch, from before its first step until after its last.
 """
 
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from typing import Self
 
@@ -26,23 +26,26 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Generator[Self]:
-        """Lasts as long as the run does in this process."""
-        if context.instance is None or context.run is None:
+        """Show that the run is alive and hold its batch, for as long as it lasts in this
+        process.
+        """
+        instance, run = context.instance, context.run
+        if instance is None or run is None:
             yield self
             return
-        settings, batch = self.settings.snapshot.settings, context.run.tags.get(_PARTITION_TAG)
-        with ExitStack() as held:
-            held.enter_context(
-                heartbeat(context.instance, context.run, settings.automation.lost_after_s)
-            )
-            if batch is not None and context.run.tags.get(HELD_TAG) != this_process():
-                who = f"process {os.getpid()} (run {context.run.run_id[:8]})"
-                held.enter_context(claim_batch(batch, settings, who, _teller(context)))
+        settings, batch = self.settings.snapshot.settings, run.tags.get(_PARTITION_TAG)
+        with ExitStack() as stack:
+            stack.enter_context(heartbeat(instance, run, settings.automation.lost_after_s))
+            # The command line claims the batch itself, before it starts the run.
+            if batch is not None and run.tags.get(HELD_TAG) != this_process():
+                holder = f"process {os.getpid()} (run {run.run_id[:8]})"
+                log = context.log.info if context.log else _ignore
+                stack.enter_context(claim_batch(batch, settings, holder, log))
             yield self
 
     def open(self) -> Lake:
         return Lake(self.settings.snapshot.settings.lake)
 
 
-def _teller(context: dg.InitResourceContext) -> Callable[[str], None]:
-    return context.log.info if context.log else lambda _: None
+def _ignore(_: str) -> None:
+    """Take a line for a log that does not exist."""

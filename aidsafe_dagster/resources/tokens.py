@@ -12,35 +12,33 @@ from aidsafe_dagster.settings.schema import Settings
 
 
 def token_counter(settings: Settings) -> TokenCounter:
-    """The counter in force.
+    """Return the counter in force.
 
-    First the `tokenizer` of the settings; else that of the vLLM model; else the endpoint's
-    `/tokenize`, if it is said to have one; else the estimate.
+    In this order: the `tokenizer` of the settings, that of the vLLM model, the endpoint's
+    `/tokenize` if the settings say that it has one, the estimate.
 
     Raises:
-        SetupError: a tokenizer that is named cannot be loaded.
+        SetupError: a tokenizer that the settings name cannot be loaded.
     """
     if settings.tokenizer:
         return load_token_counter(settings.tokenizer)
-    if settings.engine == "vllm" and (
-        file := _tokenizer_of(settings.vllm.model, settings.vllm.revision)
-    ):
-        return load_token_counter(file)
+    if settings.engine == "vllm":
+        file = _tokenizer_file(settings.vllm.model, settings.vllm.revision)
+        if file is not None:
+            return load_token_counter(file)
     if settings.engine == "endpoint" and settings.endpoint.tokenize:
-        return TokenCounter(
-            "the endpoint's /tokenize", exact=True, count=server_token_count(settings.endpoint)
-        )
+        count = server_token_count(settings.endpoint)
+        return TokenCounter("the endpoint's /tokenize", exact=True, count=count)
     return load_token_counter(None)
 
 
-def _tokenizer_of(model: str, revision: str) -> Path | None:
-    """The model's tokenizer.json, from its folder or the Hub; None where there is none to be
-    had.
-    """
+def _tokenizer_file(model: str, revision: str) -> Path | None:
+    """Return the model's tokenizer.json from its folder or the Hub; None where there is none."""
     if Path(model).is_dir():
         file = Path(model) / "tokenizer.json"
         return file if file.exists() else None
     try:
         return Path(hf_hub_download(model, "tokenizer.json", revision=revision or None))
-    except Exception:  # noqa: BLE001 - offline, gated, or a model without one: then lengths are estimates, and say so
+    # Offline, gated, or a model without one: lengths are estimates then, and labelled so.
+    except Exception:  # noqa: BLE001
         return None

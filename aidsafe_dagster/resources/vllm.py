@@ -41,13 +41,14 @@ class VLLMResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     )
 
     def in_force(self, settings: VLLMSettings) -> VLLMSettings:
-        """The settings with what this run changes.
+        """Return the settings with what this run changes.
 
         Raises:
-            pydantic.ValidationError: a value that the settings do not take.
+            pydantic.ValidationError: a value that the settings refuse.
         """
-        names: set[str] = set(VLLMSettings.model_fields) & set(type(self).model_fields)
-        changes: dict[str, Any] = {
-            name: getattr(self, name) for name in names if getattr(self, name) is not None
-        }
+        changes: dict[str, Any] = {}
+        for name in VLLMSettings.model_fields:
+            value = getattr(self, name, None)
+            if value is not None:
+                changes[name] = value
         return VLLMSettings.model_validate(settings.model_dump() | changes)
