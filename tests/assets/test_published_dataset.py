@@ -93,7 +93,7 @@ def test_every_row_behind_an_open_gate_is_in_and_other_batches_are_named(made: P
         == splits.filter(kind="dpo").height
     )
     assert table(run, "batches_left_out") == [
-        {"batch": "mine-0002", "why": "fine_tune_splits was not made yet"}
+        {"batch": "mine-0002", "why": "fine_tune_splits has not been made yet"}
     ]
 
 
@@ -131,7 +131,7 @@ def test_a_batch_whose_rows_changed_after_their_gate_is_left_out(made: Published
     finally:
         path.write_bytes(before)
     assert re.search(
-        r"no row to publish \(mine-0001: .*integrity outdated.*; mine-0002: .*not made yet\)",
+        r"no row to publish \(mine-0001: .*integrity outdated.*; mine-0002: .*not been made yet\)",
         run.error,
     )
 
