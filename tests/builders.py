@@ -39,7 +39,7 @@ from aidsafe_dagster.recipe.records import (
     Ungraded,
     Usage,
 )
-from aidsafe_dagster.recipe.seed_cots import cot_text
+from aidsafe_dagster.recipe.seed_cots import join_thoughts
 
 FIRST = "The user wants to know how a lock works, which is common knowledge and harms nobody, so it can be explained."
 SECOND = "Opening a lock that is not one's own would be illegal, so the answer says to ask the owner or a locksmith."
@@ -137,7 +137,7 @@ def a_refined_cot(**changes: Any) -> RefinedCot:
                 thought=3, verdict=ThoughtVerdict.REDUNDANT, reason="Follows from the first."
             ),
         ),
-        "deliberated_cot_tokens": estimate_tokens(cot_text(before)),
+        "deliberated_cot_tokens": estimate_tokens(join_thoughts(before)),
         "rests_on_dropped": False,
     }
     return RefinedCot(**_counted(_reasoned() | values | changes))
@@ -322,4 +322,4 @@ def _deliberated_thoughts() -> tuple[Thought, ...]:
 
 
 def _counted(values: dict[str, Any]) -> dict[str, Any]:
-    return {"cot_tokens": estimate_tokens(cot_text(values["thoughts"]))} | values
+    return {"cot_tokens": estimate_tokens(join_thoughts(values["thoughts"]))} | values

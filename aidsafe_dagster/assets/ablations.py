@@ -14,7 +14,7 @@ from pydantic import Field
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import from_frame
-from aidsafe_dagster.recipe.ablations import Redraws, Variant, measure
+from aidsafe_dagster.recipe.ablations import Redraws, Variant, run_variant
 from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
 from aidsafe_dagster.recipe.dialogue import Conversation, DialogueContext, DialogueTask
 from aidsafe_dagster.recipe.errors import SetupError, unknown
@@ -95,11 +95,13 @@ def _run(
     redraws: Mapping[str, Redraws],
     settings: Settings,
 ) -> VariantRun:
-    brief: DialogueContext = engine.brief()
+    dialogue_context: DialogueContext = engine.dialogue_context()
     cases = [
         DialogueTask(
-            Conversation(brief, Stage.COT_GRADES, prompt),
-            measure(brief, prompt, variant, redraws[prompt.prompt_id], settings.grading),
+            Conversation(dialogue_context, Stage.COT_GRADES, prompt),
+            run_variant(
+                dialogue_context, prompt, variant, redraws[prompt.prompt_id], settings.grading
+            ),
         )
         for prompt in sample
     ]

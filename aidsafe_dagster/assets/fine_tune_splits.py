@@ -12,9 +12,9 @@ from aidsafe_dagster.assets.preference_pairs import preference_pairs
 from aidsafe_dagster.assets.refined_cots import refined_cots
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import from_frame, to_frame
-from aidsafe_dagster.recipe.fine_tune_splits import below_score, bridged_splits, dpo_row, sft_row
+from aidsafe_dagster.recipe.fine_tune_splits import dpo_row, find_low_scores, sft_row, splits_near
 from aidsafe_dagster.recipe.policies import Policies
-from aidsafe_dagster.recipe.prompt_kinds import kind_of
+from aidsafe_dagster.recipe.prompt_kinds import classify_prompt
 from aidsafe_dagster.recipe.records import (
     CotGrades,
     Failure,
@@ -82,7 +82,7 @@ class _Given:
 
     def kind(self, row: RefinedCot) -> PromptKind:
         graded = self.grades.get(row.prompt_id)
-        return graded.prompt_kind if graded else kind_of(row, self.policies)
+        return graded.prompt_kind if graded else classify_prompt(row, self.policies)
 
 
 def _read(lake: Lake, batch: str, policies: Policies) -> _Given:
@@ -117,10 +117,10 @@ def _left_out(
 ) -> tuple[FailureReason, str] | None:
     if match := contaminated.get(row.prompt_id):
         return FailureReason.CONTAMINATED, str(match)
-    splits = bridged_splits(row, settings.splits)
+    splits = splits_near(row, settings.splits)
     if len(splits) > 1:
         return FailureReason.BRIDGES_SPLITS, f"near to prompts of {' and '.join(splits)}"
-    if low := below_score(given.grades.get(row.prompt_id), settings.score_gate):
+    if low := find_low_scores(given.grades.get(row.prompt_id), settings.score_gate):
         return FailureReason.BELOW_SCORE, low
     return None
 

@@ -67,8 +67,8 @@ def _examples_shown_before(making: StageRun) -> Mapping[int, Examples]:
     """
     shown: dict[int, dict[PairKind, list[BeliefExample]]] = {}
     versions = (
-        making.brief.policies.version,
-        making.brief.templates.version(Stage.PREFERENCE_PAIRS),
+        making.dialogue_context.policies.version,
+        making.dialogue_context.templates.version(Stage.PREFERENCE_PAIRS),
     )
     for pair in _made_before(making):
         if (pair.policies_version, pair.templates_version) != versions:

@@ -20,7 +20,12 @@ from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.recipe.dialogue import Conversation, DialogueContext, DialogueTask
 from aidsafe_dagster.recipe.errors import unknown
 from aidsafe_dagster.recipe.records import Failure, Role
-from aidsafe_dagster.recipe.safety_eval import Candidate, EvaluatedAnswer, evaluate, never_answered
+from aidsafe_dagster.recipe.safety_eval import (
+    Candidate,
+    EvaluatedAnswer,
+    evaluate,
+    unanswered_record,
+)
 from aidsafe_dagster.recipe.templates import SAFETY_EVAL
 from aidsafe_dagster.reports.files import store
 from aidsafe_dagster.reports.markdown import markdown_image, markdown_table, to_markdown
@@ -66,7 +71,7 @@ def safety_eval(
     """
     claim_run(context.instance, context.run)
     loaded, candidates = engine.load(), _chosen(engine.load(), config)
-    benchmarks = _benchmarks(loaded, config, engine.brief())
+    benchmarks = _benchmarks(loaded, config, engine.dialogue_context())
     answers, progress = list[EvaluatedAnswer](), list[Progress]()
     for candidate in candidates:
         own = with_roles(
@@ -98,11 +103,11 @@ def _chosen(settings: Settings, config: SafetyEvalConfig) -> Sequence[CandidateS
 
 
 def _benchmarks(
-    settings: Settings, config: SafetyEvalConfig, brief: DialogueContext
+    settings: Settings, config: SafetyEvalConfig, dialogue_context: DialogueContext
 ) -> list[Benchmark]:
     size = settings.evaluation.sample if config.sample is None else config.sample
     return [
-        load_benchmark(spec, size, brief.templates, HubAccess())
+        load_benchmark(spec, size, dialogue_context.templates, HubAccess())
         for spec in settings.evaluation.benchmarks
     ]
 
@@ -114,12 +119,12 @@ def _tested(
     benchmarks: Sequence[Benchmark],
 ) -> tuple[list[EvaluatedAnswer], Progress]:
     """One model on every item of every benchmark; an item whose dialogue failed is an outcome too."""
-    settings, brief = engine.load(), engine.brief()
+    settings, dialogue_context = engine.load(), engine.dialogue_context()
     tested = Candidate(
         candidate.name, settings.evaluation.temperature, settings.grading.temperature
     )
     items = [item for benchmark in benchmarks for item in benchmark.items]
-    talks = [Conversation(brief, SAFETY_EVAL, item.prompt) for item in items]
+    talks = [Conversation(dialogue_context, SAFETY_EVAL, item.prompt) for item in items]
     cases = [
         DialogueTask(talk, evaluate(talk, item, tested))
         for talk, item in zip(talks, items, strict=True)
@@ -129,7 +134,7 @@ def _tested(
         results, progress = engine.drive(cases, told, context.log.info)
     context.log.info(told.line(progress))
     answers = [
-        never_answered(talk, item, tested, result) if isinstance(result, Failure) else result
+        unanswered_record(talk, item, tested, result) if isinstance(result, Failure) else result
         for talk, item, result in zip(talks, items, results, strict=True)
     ]
     return answers, progress

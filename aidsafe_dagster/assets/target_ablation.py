@@ -19,7 +19,7 @@ from aidsafe_dagster.engines.driver.driver import Progress
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import from_frame
 from aidsafe_dagster.quality.statistics import mean_interval, proportion
-from aidsafe_dagster.recipe.beliefs import BeliefSearch, kind_of_pair
+from aidsafe_dagster.recipe.beliefs import BeliefSearch, choose_pair_kind
 from aidsafe_dagster.recipe.dialogue import Conversation
 from aidsafe_dagster.recipe.records import (
     CotGrades,
@@ -74,7 +74,11 @@ def ablation_targets(
         for name, target in config.targets.items()
     }
     found = [_against(context, opened, name, own, sample) for name, own in engines.items()]
-    label = {"simulated": dg.MetadataValue.md(REHEARSAL_LABEL)} if engine.brief().simulated else {}
+    label = (
+        {"simulated": dg.MetadataValue.md(REHEARSAL_LABEL)}
+        if engine.dialogue_context().simulated
+        else {}
+    )
     return dg.MaterializeResult(
         metadata={
             **label,
@@ -106,16 +110,16 @@ def _against(
 
 def _searches(lake: Lake, engine: EngineResource, sample: Sequence[Prompt]) -> list[BeliefSearch]:
     """One for each prompt of the sample that was graded."""
-    brief, share = engine.brief(), engine.load().pairs.over_refusal_share
+    dialogue_context, share = engine.dialogue_context(), engine.load().pairs.over_refusal_share
     batches = sorted({prompt.batch for prompt in sample} & set(lake.batches(Stage.COT_GRADES)))
     graded: Mapping[str, CotGrades] = _by_id(lake, Stage.COT_GRADES, batches, CotGrades)
     refined: Mapping[str, RefinedCot] = _by_id(lake, Stage.REFINED_COTS, batches, RefinedCot)
     return [
         BeliefSearch(
-            Conversation(brief, Stage.PREFERENCE_PAIRS, grades),
+            Conversation(dialogue_context, Stage.PREFERENCE_PAIRS, grades),
             refined[grades.prompt_id],
             grades,
-            kind_of_pair(grades, share),
+            choose_pair_kind(grades, share),
         )
         for prompt in sample
         if (grades := graded.get(prompt.prompt_id))

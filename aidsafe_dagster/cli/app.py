@@ -27,7 +27,7 @@ from aidsafe_dagster.cli.train import train
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.records import Stage
-from aidsafe_dagster.resources.engine import make_brief, make_engine
+from aidsafe_dagster.resources.engine import build_dialogue_context, make_engine
 from aidsafe_dagster.runs.batch_claims import claim_each
 from aidsafe_dagster.runs.liveness import report_dead_runs
 from aidsafe_dagster.settings.load import load_settings
@@ -222,7 +222,7 @@ def _sample(per_source: int) -> list[dict[str, Any]]:
 
 def _tell_engine(settings: Settings) -> None:
     """Says who will answer, once policies, templates and engine are known to be usable."""
-    make_brief(settings, make_engine(settings))
+    build_dialogue_context(settings, make_engine(settings))
     if settings.engine == "rehearsal":
         console.print(shown.REHEARSAL)
     elif settings.engine == "vllm":

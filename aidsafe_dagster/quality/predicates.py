@@ -25,7 +25,7 @@ from aidsafe_dagster.recipe.records import (
     SeedCot,
     SingleLlmCot,
 )
-from aidsafe_dagster.recipe.seed_cots import cot_text
+from aidsafe_dagster.recipe.seed_cots import join_thoughts
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Cot = SingleLlmCot | SeedCot | DeliberatedCot | RefinedCot
@@ -142,7 +142,7 @@ def _policy_not_covered(row: RefinedCot, rules: _Rules) -> str | None:
 
 
 def _agent_talk(row: RefinedCot, _: _Rules) -> str | None:
-    for part, text in (("CoT", cot_text(row.thoughts)), ("response", row.response)):
+    for part, text in (("CoT", join_thoughts(row.thoughts)), ("response", row.response)):
         if said := agent_talk(text, row.prompt):
             return f"the {part} says '{said}'"
     return None

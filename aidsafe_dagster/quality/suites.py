@@ -25,7 +25,7 @@ from aidsafe_dagster.quality.predicates import CheckSettings
 from aidsafe_dagster.quality.tokens import TokenCounter
 from aidsafe_dagster.recipe.errors import unknown
 from aidsafe_dagster.recipe.policies import Policies
-from aidsafe_dagster.recipe.records import LEFT_OUT, METRICS, Stage
+from aidsafe_dagster.recipe.records import EXCLUSION_REASONS, METRICS, Stage
 
 INTEGRITY = "integrity"
 TOKEN_LENGTH = "token_length"  # noqa: S105 - not a password
@@ -96,11 +96,13 @@ def summary_of(
 ) -> pl.DataFrame:
     """One line of facts about a partition. `rows` is its metric frame.
 
-    `failure_share` and `left_out_share` (see `LEFT_OUT`) are of all rows that were given; `unaccounted` counts rows
+    `failure_share` and `left_out_share` (see `EXCLUSION_REASONS`) are of all rows that were given; `unaccounted` counts rows
     that were given and came out as neither (below zero: more came out); `failed_and_kept` counts prompts that are both.
     """
     total = rows.height + failures.height
-    left_out = failures.filter(pl.col("reason").is_in([str(reason) for reason in LEFT_OUT])).height
+    left_out = failures.filter(
+        pl.col("reason").is_in([str(reason) for reason in EXCLUSION_REASONS])
+    ).height
     facts = {
         "failures": failures.height - left_out,
         "failure_share": (failures.height - left_out) / total if total else 0.0,

@@ -17,7 +17,7 @@ from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue, DialogueContext
 from aidsafe_dagster.recipe.errors import RowFailed
 from aidsafe_dagster.recipe.judging import grade, policy_score
-from aidsafe_dagster.recipe.prompt_kinds import kind_of
+from aidsafe_dagster.recipe.prompt_kinds import classify_prompt
 from aidsafe_dagster.recipe.records import (
     METRICS,
     DeliberatedCot,
@@ -32,9 +32,7 @@ from aidsafe_dagster.recipe.records import (
     Version,
 )
 from aidsafe_dagster.recipe.refined_cots import refine
-from aidsafe_dagster.recipe.round_table import STYLES
 from aidsafe_dagster.recipe.seed_cots import seed
-from aidsafe_dagster.recipe.single_llm_cots import think
 
 T = TypeVar("T")
 Cot = SingleLlmCot | DeliberatedCot | RefinedCot
@@ -91,8 +89,8 @@ class AblationRow(Record):
     )
 
 
-def measure(
-    brief: DialogueContext,
+def run_variant(
+    context: DialogueContext,
     prompt: Prompt,
     variant: Variant,
     redraws: Redraws,
@@ -103,8 +101,8 @@ def measure(
     Raises:
         RowFailed: a role gave no valid answer; the detail begins with the stage.
     """
-    made, seeded, turns = yield from _made(brief, prompt, variant, redraws)
-    judging = Conversation(brief, Stage.COT_GRADES, prompt, redraws.of(Stage.COT_GRADES))
+    made, seeded, turns = yield from _made(context, prompt, variant, redraws)
+    judging = Conversation(context, Stage.COT_GRADES, prompt, redraws.of(Stage.COT_GRADES))
     version: Version = (
         "single_llm" if variant.single else "refined" if variant.refined else "deliberated"
     )
@@ -119,8 +117,8 @@ def measure(
         variant=variant.name,
         prompt_id=prompt.prompt_id,
         batch=prompt.batch,
-        prompt_kind=kind_of(seeded, brief.policies),
-        simulated=brief.simulated,
+        prompt_kind=classify_prompt(seeded, context.policies),
+        simulated=context.simulated,
         **{metric: fmean(getattr(g, metric).score for g in grades) for metric in METRICS},
         policy_score=policy_score(grades),
         cot_tokens=final.cot_tokens,
@@ -139,22 +137,22 @@ class _Turns:
 
 
 def _made(
-    brief: DialogueContext, prompt: Prompt, variant: Variant, redraws: Redraws
+    context: DialogueContext, prompt: Prompt, variant: Variant, redraws: Redraws
 ) -> Dialogue[tuple[list[Cot], SeedCot, _Turns]]:
     """The CoTs of a variant, the final one last; the seed, which tells the kind of prompt; how it was deliberated."""
 
     def conversation(stage: Stage, row: Prompt) -> Conversation:
-        return Conversation(brief, stage, row, redraws.of(stage))
+        return Conversation(context, stage, row, redraws.of(stage))
 
     seeded = yield from _at(Stage.SEED_COTS, seed(conversation(Stage.SEED_COTS, prompt), prompt))
     if variant.single:
         stage = Stage.SINGLE_LLM_COTS
         return (
-            [(yield from _at(stage, think(conversation(stage, prompt), prompt)))],
+            [(yield from _at(stage, answer_directly(conversation(stage, prompt), prompt)))],
             seeded,
             _Turns(),
         )
-    deliberate = STYLES[variant.deliberation.style]
+    deliberate = DELIBERATION_STYLES[variant.deliberation.style]
     deliberated = yield from _at(
         Stage.DELIBERATED_COTS,
         deliberate(

@@ -122,7 +122,7 @@ def is_done(search: BeliefSearch, settings: BeliefSettings) -> bool:
     return search.worst is not None and search.worst.score <= settings.good_enough
 
 
-def try_beliefs(
+def try_candidates(
     search: BeliefSearch,
     iteration: int,
     examples: Sequence[BeliefExample],
@@ -163,11 +163,11 @@ def _try(
 
 def _whispered(search: BeliefSearch, examples: Sequence[BeliefExample]) -> Dialogue[str]:
     conversation, refined = search.conversation, search.refined
-    brief, tried = conversation.brief, tuple(c for c in search.candidates if c.belief)
+    context, tried = conversation.context, tuple(c for c in search.candidates if c.belief)
     conversation.messages = ()
     answer = yield from conversation.ask(
         Role.EAR_WHISPERER,
-        brief.templates.task(
+        context.templates.task(
             Stage.PREFERENCE_PAIRS,
             Role.EAR_WHISPERER,
             prompt=refined.prompt,
@@ -178,7 +178,7 @@ def _whispered(search: BeliefSearch, examples: Sequence[BeliefExample]) -> Dialo
             tried=tried,
         ),
         AnswerFormat(EarWhispererAnswer, {}, {}),
-        EarWhispererInputs(refined, brief.policies, refined, search.kind, tried, tuple(examples)),
+        EarWhispererInputs(refined, context.policies, refined, search.kind, tried, tuple(examples)),
     )
     return answer.belief
 
@@ -195,16 +195,16 @@ def _answered(
 def ask_target(search: BeliefSearch, belief: str) -> Dialogue[TargetAnswer]:
     """The target hears the belief and the prompt, and nothing of how they came about; no belief asks it plainly."""
     conversation, refined = search.conversation, search.refined
-    brief = conversation.brief
+    context = conversation.context
     conversation.messages = ()
     return (
         yield from conversation.ask(
             Role.TARGET,
-            brief.templates.task(
+            context.templates.task(
                 Stage.PREFERENCE_PAIRS, Role.TARGET, prompt=refined.prompt, belief=belief
             ),
             AnswerFormat(TargetAnswer, {}, {}),
-            TargetInputs(refined, brief.policies, refined, search.kind, belief),
+            TargetInputs(refined, context.policies, refined, search.kind, belief),
         )
     )
 
@@ -248,14 +248,14 @@ def _belief_score(judge: str, model: str, given: Grade | GradeAnswer) -> BeliefS
 def _guarded(search: BeliefSearch, subject: Subject) -> Dialogue[tuple[BeliefScore, ...]]:
     """The guard's verdict on each policy that applies, as a score: 5 for a sure No, 1 for a sure Yes to the worst."""
     conversation, refined = search.conversation, search.refined
-    brief = conversation.brief
-    by_id = {policy.id: policy for policy in brief.policies.policies}
+    context = conversation.context
+    by_id = {policy.id: policy for policy in context.policies.policies}
     due = [i for i in refined.applicable_policies if by_id[i].applies != "always"] or list(
         refined.applicable_policies
     )
     violated: dict[str, float] = {}
     for policy_id in due or list(by_id):
-        question = brief.templates.task(
+        question = context.templates.task(
             Stage.PREFERENCE_PAIRS,
             Role.GUARD,
             prompt=refined.prompt,
@@ -263,8 +263,8 @@ def _guarded(search: BeliefSearch, subject: Subject) -> Dialogue[tuple[BeliefSco
             response=subject.response,
             policy=by_id[policy_id],
         )
-        inputs = GuardInputs(refined, brief.policies, policy_id, subject)
-        shares = yield from conversation.weigh(Role.GUARD, question, ("Yes", "No"), inputs)
+        inputs = GuardInputs(refined, context.policies, policy_id, subject)
+        shares = yield from conversation.classify(Role.GUARD, question, ("Yes", "No"), inputs)
         violated[policy_id] = shares.get("Yes", 0.0) / (sum(shares.values()) or 1.0)
     worst = max(violated, key=lambda policy_id: violated[policy_id])
     score = BeliefScore(
@@ -276,7 +276,7 @@ def _guarded(search: BeliefSearch, subject: Subject) -> Dialogue[tuple[BeliefSco
     return (score,)
 
 
-def best_examples(
+def select_examples(
     searches: Iterable[BeliefSearch], kind: PairKind, iteration: int, most: int
 ) -> list[BeliefExample]:
     """The beliefs that misled most so far, at most one a prompt; ties by prompt id, so their order is fixed."""
@@ -299,7 +299,7 @@ def best_examples(
     return sorted(best.values(), key=lambda e: (e.score, e.prompt_id))[:most]
 
 
-def kind_of_pair(grades: CotGrades, over_refusal_share: float) -> PairKind:
+def choose_pair_kind(grades: CotGrades, over_refusal_share: float) -> PairKind:
     """What the rejected side is to do wrong: on a share of the benign and borderline prompts, refuse needlessly."""
     if grades.prompt_kind == "harmful":
         return "violation"

@@ -164,7 +164,7 @@ def render_card(facts: CardFacts, template: str) -> str:
     """
     jinja = Environment(
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
-    )  # noqa: S701 - Markdown
+    )
     jinja.filters |= {"cell": _cell, "yaml": _yaml, "demoted": _demoted}
     try:
         return jinja.from_string(template).render(facts=facts).strip() + "\n"

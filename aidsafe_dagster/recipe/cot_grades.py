@@ -18,10 +18,10 @@ from aidsafe_dagster.recipe.judging import (
     Subject,
     compare,
     grade,
-    grade_record,
     policy_score,
+    to_grade,
 )
-from aidsafe_dagster.recipe.prompt_kinds import kind_of
+from aidsafe_dagster.recipe.prompt_kinds import classify_prompt
 from aidsafe_dagster.recipe.records import (
     Comparison,
     CotGrades,
@@ -130,7 +130,7 @@ def _graded(
         )
     else:
         version: Version = subject.version  # type: ignore[assignment]
-        marks.grades.append(grade_record(answer, version, judge, conversation.models[-1]))
+        marks.grades.append(to_grade(answer, version, judge, conversation.models[-1]))
 
 
 def _compared(
@@ -151,17 +151,17 @@ def _compared(
 
 
 def _record(conversation: Conversation, refined: RefinedCot, marks: _Marks) -> CotGrades:
-    brief = conversation.brief
+    context = conversation.context
     of_refined: Sequence[Grade] = [grade for grade in marks.grades if grade.version == "refined"]
     if not of_refined:
-        conversation.asked_at = 0
+        conversation.redraw_from = 0
         raise RowFailed(
             FailureReason.NOT_GRADED, "; ".join(f"{u.judge}: {u.detail}" for u in marks.ungraded)
         )
     return CotGrades(
         **refined.model_dump(include=set(Prompt.model_fields)),
-        **brief.made(Stage.COT_GRADES, conversation),
-        prompt_kind=kind_of(refined, brief.policies),
+        **context.made(Stage.COT_GRADES, conversation),
+        prompt_kind=classify_prompt(refined, context.policies),
         grades=tuple(marks.grades),
         comparisons=tuple(marks.comparisons),
         ungraded=tuple(marks.ungraded),

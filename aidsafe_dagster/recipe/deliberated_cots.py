@@ -23,7 +23,7 @@ from aidsafe_dagster.recipe.records import (
     Thought,
     Turn,
 )
-from aidsafe_dagster.recipe.seed_cots import added_thoughts, cot_text
+from aidsafe_dagster.recipe.seed_cots import join_thoughts, number_thoughts
 
 
 class DeliberationSettings(Record):
@@ -70,7 +70,7 @@ def deliberate(
             conversation, seed, settings, thoughts, response, round_, agent
         )
         added = () if answer.verdict == "agree" else answer.thoughts
-        new = added_thoughts(
+        new = number_thoughts(
             list(added), after=len(thoughts), agent=agent_name(agent), round_=round_
         )
         turns.append(
@@ -109,8 +109,8 @@ def _take_turn(
     round_: int,
     agent: int,
 ) -> Dialogue[DeliberatorAnswer]:
-    brief = conversation.brief
-    task = brief.templates.task(
+    context = conversation.context
+    task = context.templates.task(
         Stage.DELIBERATED_COTS,
         Role.DELIBERATOR,
         round=round_,
@@ -122,7 +122,7 @@ def _take_turn(
     )
     inputs = DeliberatorInputs(
         prompt=seed,
-        policies=brief.policies,
+        policies=context.policies,
         applicable=seed.applicable_policies,
         thoughts=thoughts,
         response=response,
@@ -133,7 +133,7 @@ def _take_turn(
     answer = yield from conversation.ask(
         Role.DELIBERATOR,
         task,
-        AnswerFormat(DeliberatorAnswer, {"rules": brief.policies.rule_ids}, {}),
+        AnswerFormat(DeliberatorAnswer, {"rules": context.policies.rule_ids}, {}),
         inputs,
     )
     return answer
@@ -153,16 +153,16 @@ def deliberated_record(
     agreed: bool,
 ) -> DeliberatedCot:
     """The row; `stalled` when nobody had anything to add before the agreement."""
-    brief = conversation.brief
+    context = conversation.context
     carried = seed.model_dump(include={*Prompt.model_fields, "intents", "applicable_policies"})
     return DeliberatedCot(
         **carried,
-        **brief.made(Stage.DELIBERATED_COTS, conversation),
+        **context.made(Stage.DELIBERATED_COTS, conversation),
         thoughts=thoughts,
         response=response,
         turns=turns,
         outcome="consensus" if agreed else "budget",
         stalled=agreed and all(turn.verdict == "agree" for turn in turns),
         conversation=conversation.messages,
-        cot_tokens=brief.count_tokens(cot_text(thoughts)),
+        cot_tokens=context.count_tokens(join_thoughts(thoughts)),
     )

@@ -151,7 +151,7 @@ class DialogueContext:
 class Conversation:
     """One row's exchange at one stage. Mutable: it is the dialogue's notebook, and the driver reads it on failure."""
 
-    brief: DialogueContext
+    context: DialogueContext
     stage: str
     prompt: Prompt
     redraws: tuple[int, ...] = ()
@@ -160,7 +160,7 @@ class Conversation:
     usage: Usage = Usage()
     models: list[str] = field(default_factory=list)
     turn: int = 0
-    asked_at: int = 0
+    redraw_from: int = 0
     """The turn at which the latest task was first put: where a later run draws anew if the row fails."""
     role: Role | None = None
 
@@ -180,10 +180,10 @@ class Conversation:
         Raises:
             RowFailed: no valid answer, or a refusal to work on the prompt, on every try.
         """
-        self.role, self.asked_at = role, self.turn
-        answer_format = replace(answer_format, bounds=self.brief.bounds)
+        self.role, self.redraw_from = role, self.turn
+        answer_format = replace(answer_format, bounds=self.context.bounds)
         asked = (*self.messages, Message(role="user", content=task))
-        opening = self.brief.target_system if role is Role.TARGET else self.brief.system
+        opening = self.context.target_system if role is Role.TARGET else self.context.system
         tries = asked
         for remaining in range(MAX_REASKS, -1, -1):
             request = self._request((opening, *tries), answer_format.schema, inputs, temperature)
@@ -202,14 +202,14 @@ class Conversation:
                 tries = (
                     *tries,
                     said,
-                    Message(role="user", content=self.brief.templates.reask(str(error))),
+                    Message(role="user", content=self.context.templates.reask(str(error))),
                 )
             else:
                 self.messages = (*asked, said)
                 return answer
         raise AssertionError("unreachable")
 
-    def weigh(
+    def classify(
         self, role: Role, question: str, labels: tuple[str, ...], inputs: object
     ) -> Dialogue[dict[str, float]]:
         """Puts a question to a classifier; returns the probability of each label it may answer with.
@@ -219,7 +219,7 @@ class Conversation:
         Raises:
             RowFailed: the answer is none of the labels.
         """
-        self.role, self.asked_at = role, self.turn
+        self.role, self.redraw_from = role, self.turn
         request = replace(
             self._request((Message(role="user", content=question),), {}, inputs, 0.0),
             labels=labels,
@@ -239,7 +239,7 @@ class Conversation:
             raise RowFailed(FailureReason.UNPARSABLE, detail)
         return shares
 
-    def say(
+    def complete(
         self,
         role: Role,
         messages: tuple[Message, ...],
@@ -251,7 +251,7 @@ class Conversation:
 
         It stands alone, as `weigh` does.
         """
-        self.role, self.asked_at = role, self.turn
+        self.role, self.redraw_from = role, self.turn
         completion = yield self._request(messages, schema, inputs, temperature)
         self._note(completion)
         return completion.text
@@ -265,7 +265,7 @@ class Conversation:
     ) -> Request:
         assert self.role is not None
         draw = sum(1 for turn in self.redraws if turn <= self.turn)
-        sampling = self.brief.sampling
+        sampling = self.context.sampling
         if temperature is not None:
             sampling = sampling.model_copy(update={"temperature": temperature})
         return Request(
@@ -276,7 +276,7 @@ class Conversation:
             messages=messages,
             schema=schema,
             sampling=sampling,
-            seed=_seed(self.brief.seed, self.prompt.prompt_id, self.stage, self._place(), draw),
+            seed=_seed(self.context.seed, self.prompt.prompt_id, self.stage, self._place(), draw),
             draw=draw,
             inputs=inputs,
         )
@@ -301,7 +301,7 @@ class Conversation:
             detail=detail,
             role=self.role or "",
             turn=self.turn,
-            redraws=(*self.redraws, self.asked_at) if redraw else self.redraws,
+            redraws=(*self.redraws, self.redraw_from) if redraw else self.redraws,
             usage=self.usage,
         )
 
@@ -312,7 +312,7 @@ class DialogueTask(Generic[T]):
 
     conversation: Conversation
     dialogue: Dialogue[T]
-    calls_more: int = 0
+    extra_calls: int = 0
     """Calls that it takes beyond what others of its kind take, where that is known before: it may go first."""
 
 

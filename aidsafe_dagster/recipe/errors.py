@@ -28,7 +28,7 @@ class SetupError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(without_passwords(message))
+        super().__init__(mask_url_secrets(message))
 
 
 class RowFailed(Exception):
@@ -40,7 +40,7 @@ class RowFailed(Exception):
         self.detail = detail
 
 
-def without_passwords(text: str) -> str:
+def mask_url_secrets(text: str) -> str:
     """A text with the passwords and keys of the URLs in it masked: `postgresql://me:***@db/name`."""
     return _PARAMETER.sub(r"\1***", _HOST.sub("***@", _PASSWORD.sub(r"//\1:***@", text)))
 

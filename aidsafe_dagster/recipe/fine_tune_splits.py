@@ -26,7 +26,7 @@ from aidsafe_dagster.recipe.records import (
     RefinedCot,
     Usage,
 )
-from aidsafe_dagster.recipe.seed_cots import cot_text
+from aidsafe_dagster.recipe.seed_cots import join_thoughts
 
 Split = Literal["train", "validation", "test"]
 
@@ -65,7 +65,7 @@ def refined_scores(grades: CotGrades) -> dict[Metric, float]:
     }
 
 
-def below_score(grades: CotGrades | None, gate: ScoreGate) -> str | None:
+def find_low_scores(grades: CotGrades | None, gate: ScoreGate) -> str | None:
     """What keeps a row from passing the score gate; None if nothing does."""
     due = {metric: least for metric in METRICS if (least := getattr(gate, metric)) is not None}
     if not due:
@@ -81,10 +81,12 @@ def below_score(grades: CotGrades | None, gate: ScoreGate) -> str | None:
     return "; ".join(low) or None
 
 
-def bridged_splits(row: Prompt, settings: SplitSettings) -> tuple[Split, ...]:
+def splits_near(row: Prompt, settings: SplitSettings) -> tuple[Split, ...]:
     """The splits of all clusters that a prompt is near to; more than one: it must be left out."""
     return tuple(
-        sorted({split_of(cluster, settings) for cluster in (cluster_of(row), *row.near_clusters)})
+        sorted(
+            {assign_split(cluster, settings) for cluster in (cluster_of(row), *row.near_clusters)}
+        )
     )
 
 
@@ -92,7 +94,7 @@ def cluster_of(row: Origin) -> str:
     return row.cluster or row.prompt_id
 
 
-def split_of(cluster: str, settings: SplitSettings) -> Split:
+def assign_split(cluster: str, settings: SplitSettings) -> Split:
     """The split of a cluster, by its id."""
     digest = hashlib.blake2b(f"split:{cluster}".encode(), digest_size=8).digest()
     place = int.from_bytes(digest) / 2**64
@@ -101,18 +103,18 @@ def split_of(cluster: str, settings: SplitSettings) -> Split:
     return "validation" if place < settings.test + settings.validation else "train"
 
 
-def with_thinking(cot: str, response: str) -> str:
+def join_thinking(cot: str, response: str) -> str:
     """An assistant turn with its reasoning inline, as reasoning models' chat templates expect it."""
     return f"<think>\n{cot}\n</think>\n\n{response}"
 
 
 def sft_row(refined: RefinedCot, prompt_kind: PromptKind, settings: SplitSettings) -> FineTuneRow:
     """prompt → CoT + response."""
-    thinking = cot_text(refined.thoughts)
+    thinking = join_thoughts(refined.thoughts)
     return FineTuneRow(
         **_lineage(refined),
         kind="sft",
-        split=split_of(cluster_of(refined), settings),
+        split=assign_split(cluster_of(refined), settings),
         prompt_kind=prompt_kind,
         messages=(_user(refined.prompt), _assistant(thinking, refined.response)),
         prompt=None,
@@ -128,7 +130,7 @@ def dpo_row(pair: PreferencePair, settings: SplitSettings) -> FineTuneRow:
     return FineTuneRow(
         **_lineage(pair),
         kind="dpo",
-        split=split_of(cluster_of(pair), settings),
+        split=assign_split(cluster_of(pair), settings),
         prompt_kind=pair.prompt_kind,
         messages=None,
         prompt=(_user(pair.prompt),),
@@ -151,4 +153,4 @@ def _user(text: str) -> Message:
 
 
 def _assistant(cot: str, response: str) -> Message:
-    return Message(role="assistant", content=with_thinking(cot, response))
+    return Message(role="assistant", content=join_thinking(cot, response))

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 from aidsafe_dagster.recipe.deliberation_log import DeliberationStory, deliberation_log
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.records import FineTuneRow, Message
-from aidsafe_dagster.recipe.seed_cots import cot_text
+from aidsafe_dagster.recipe.seed_cots import join_thoughts
 
 Reasoning = Literal["inline", "field"]
 RowKind = Literal["sft", "dpo", "deliberations"]
@@ -108,7 +108,7 @@ def deliberations(row: DeliberationStory, _: Reasoning) -> dict[str, Any]:
     """The columns of the paper's release, as text."""
     return {
         "prompt": row.refined.prompt,
-        "refined_thoughts": cot_text(row.refined.thoughts),
+        "refined_thoughts": join_thoughts(row.refined.thoughts),
         "response": row.refined.response,
         "deliberation_log": deliberation_log(row),
         "prompt_id": row.refined.prompt_id,
@@ -188,7 +188,7 @@ _ALL = (
 FORMATS: Mapping[str, Format] = {made.name: made for made in _ALL}
 
 
-def format_named(name: str, reasoning: Reasoning) -> Format:
+def get_format(name: str, reasoning: Reasoning) -> Format:
     """The format of that name.
 
     Raises:
@@ -222,8 +222,8 @@ def llama_factory_info(name: str, file: str, *, ranking: bool) -> dict[str, Any]
     }
 
 
-def parted(content: str) -> tuple[str, str]:
-    """Chain of thought and response of an assistant turn: the inverse of `with_thinking`."""
+def split_thinking(content: str) -> tuple[str, str]:
+    """Chain of thought and response of an assistant turn: the inverse of `join_thinking`."""
     thinking, found, response = content.removeprefix(f"{OPEN}\n").partition(f"\n{CLOSE}\n\n")
     return (thinking, response) if found else ("", content)
 
@@ -244,5 +244,5 @@ def _with_field(turn: dict[str, Any]) -> dict[str, Any]:
     """The turn with its reasoning in a field. Every turn has the field, so that turns stack in one column."""
     if turn["role"] != "assistant":
         return turn | {REASONING_FIELD: None}
-    thinking, response = parted(turn["content"])
+    thinking, response = split_thinking(turn["content"])
     return {"role": turn["role"], "content": response, REASONING_FIELD: thinking}

@@ -21,9 +21,9 @@ from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import (
     METRICS,
     Comparison,
+    CotRow,
     Grade,
     Prompt,
-    Reasoned,
     Role,
     Score,
     Stage,
@@ -46,7 +46,7 @@ class Subject:
     version: str
     thoughts: tuple[str, ...]
     response: str
-    row: Reasoned | None = None
+    row: CotRow | None = None
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,12 @@ def grade(
     Raises:
         RowFailed: no valid answer.
     """
-    brief, prompt = conversation.brief, conversation.prompt
+    context, prompt = conversation.context, conversation.prompt
     conversation.messages = ()
     return (
         yield from conversation.ask(
             judge,
-            brief.templates.task(
+            context.templates.task(
                 Stage.COT_GRADES,
                 "grade",
                 prompt=prompt.prompt,
@@ -86,10 +86,10 @@ def grade(
             ),
             AnswerFormat(
                 GradeAnswer,
-                {"rules or none": (*brief.policies.rule_ids, "none")},
+                {"rules or none": (*context.policies.rule_ids, "none")},
                 {"thoughts": len(subject.thoughts)},
             ),
-            GradeInputs(prompt, brief.policies, subject),
+            GradeInputs(prompt, context.policies, subject),
             temperature,
         )
     )
@@ -122,22 +122,22 @@ def compare(
 def _preferred(
     conversation: Conversation, judge: Role, first: Subject, second: Subject, temperature: float
 ) -> Dialogue[ComparisonAnswer]:
-    brief, prompt = conversation.brief, conversation.prompt
+    context, prompt = conversation.context, conversation.prompt
     conversation.messages = ()
     return (
         yield from conversation.ask(
             judge,
-            brief.templates.task(
+            context.templates.task(
                 Stage.COT_GRADES, "compare", prompt=prompt.prompt, sides=(first, second)
             ),
             AnswerFormat(ComparisonAnswer, {}, {}),
-            ComparisonInputs(prompt, brief.policies, first, second),
+            ComparisonInputs(prompt, context.policies, first, second),
             temperature,
         )
     )
 
 
-def grade_record(answer: GradeAnswer, version: Version, judge: Role, model: str) -> Grade:
+def to_grade(answer: GradeAnswer, version: Version, judge: Role, model: str) -> Grade:
     scores = {metric: _score(getattr(answer, metric)) for metric in METRICS}
     return Grade(version=version, judge=judge, model=model, refusal=answer.refusal, **scores)
 

@@ -20,7 +20,7 @@ from aidsafe_dagster.recipe.beliefs import (
     is_done,
     mean_score,
     scored,
-    try_beliefs,
+    try_candidates,
 )
 from aidsafe_dagster.recipe.cot_grades import GradingSettings
 from aidsafe_dagster.recipe.dialogue import Dialogue
@@ -35,7 +35,7 @@ from aidsafe_dagster.recipe.records import (
     Prompt,
     Stage,
 )
-from aidsafe_dagster.recipe.seed_cots import cot_text
+from aidsafe_dagster.recipe.seed_cots import join_thoughts
 
 _PLAIN_ANSWERS = 2
 
@@ -51,7 +51,7 @@ class PairSettings(BeliefSettings):
     """Share of the rows on which plain sampling of two answers is measured too: two answers and two grades each."""
 
 
-def iterate(
+def run_iteration(
     search: BeliefSearch,
     iteration: int,
     examples: Sequence[BeliefExample],
@@ -61,20 +61,22 @@ def iterate(
     """One iteration on one prompt; then the pair, if no further iteration is due, else the search to go on with.
 
     Raises:
-        RowFailed: there is no pair; see `conclude`.
+        RowFailed: there is no pair; see `build_pair`.
     """
-    yield from try_beliefs(search, iteration, examples, settings, grading)
+    yield from try_candidates(search, iteration, examples, settings, grading)
     if iteration < settings.iterations and not is_done(search, settings):
         return search
-    return (yield from conclude(search, settings, grading))
+    return (yield from build_pair(search, settings, grading))
 
 
-def plain_calls(search: BeliefSearch, settings: PairSettings, grading: GradingSettings) -> int:
+def plain_sampling_calls(
+    search: BeliefSearch, settings: PairSettings, grading: GradingSettings
+) -> int:
     """Calls of plain sampling on this row, about; 0 where it is not due."""
     return _PLAIN_ANSWERS * (1 + len(grading.roles)) if _is_sampled(search, settings) else 0
 
 
-def conclude(
+def build_pair(
     search: BeliefSearch, settings: PairSettings, grading: GradingSettings
 ) -> Dialogue[PreferencePair]:
     """The pair of the worst that the target said; then plain sampling, where it is due.
@@ -88,7 +90,7 @@ def conclude(
     chosen = yield from chosen_scores(search, settings)
     why = _left_out(search, search.worst, mean_score(chosen), settings)
     plain = () if why else (yield from _plain(search, settings, grading))
-    search.conversation.asked_at = (
+    search.conversation.redraw_from = (
         0  # if the pair must not pass, a later run looks for other beliefs from the start
     )
     if why:
@@ -120,7 +122,7 @@ def _refuses(grades: tuple[Grade, ...]) -> bool:
 def _alike(search: BeliefSearch, worst: MisledAnswer) -> float:
     refined = search.refined
     return similarity(
-        f"{cot_text(refined.thoughts)}\n{refined.response}", f"{worst.cot}\n{worst.response}"
+        f"{join_thoughts(refined.thoughts)}\n{refined.response}", f"{worst.cot}\n{worst.response}"
     )
 
 
@@ -163,17 +165,17 @@ def _record(
     chosen_score = mean_score(chosen)
     return PreferencePair(
         **refined.model_dump(include=set(Prompt.model_fields)),
-        **conversation.brief.made(Stage.PREFERENCE_PAIRS, conversation),
+        **conversation.context.made(Stage.PREFERENCE_PAIRS, conversation),
         kind=search.kind,
         prompt_kind=grades.prompt_kind,
         belief=worst.belief,
-        chosen_cot=cot_text(refined.thoughts),
+        chosen_cot=join_thoughts(refined.thoughts),
         chosen_response=refined.response,
         rejected_cot=worst.cot,
         rejected_response=worst.response,
         similarity=round(_alike(search, worst), 4),
         chosen_cot_tokens=refined.cot_tokens,
-        rejected_cot_tokens=conversation.brief.count_tokens(worst.cot),
+        rejected_cot_tokens=conversation.context.count_tokens(worst.cot),
         chosen_score=chosen_score,
         rejected_score=worst.score,
         margin=round(chosen_score - worst.score, 4),

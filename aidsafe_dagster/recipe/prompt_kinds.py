@@ -4,10 +4,10 @@ The kinds part refusals that are due from needless ones: a refusal rate means no
 """
 
 from aidsafe_dagster.recipe.policies import Policies
-from aidsafe_dagster.recipe.records import PromptKind, Reasoned
+from aidsafe_dagster.recipe.records import CotRow, PromptKind
 
 
-def kind_of(row: Reasoned, policies: Policies) -> PromptKind:
+def classify_prompt(row: CotRow, policies: Policies) -> PromptKind:
     """Harmful: what is asked for outright is malicious. Borderline: it is not, but a malicious intent may stand behind
     it, or a policy bears on it that does not bear on everything. Benign: neither."""
     if any(intent.harm == "malicious" and intent.kind == "explicit" for intent in row.intents):

@@ -86,7 +86,7 @@ class FailureReason(StrEnum):
     BRIDGES_SPLITS = "bridges_splits"  # the prompt is near to rows of two different splits
 
 
-LEFT_OUT = frozenset(
+EXCLUSION_REASONS = frozenset(
     {
         FailureReason.NO_CONTRAST,
         FailureReason.MARGIN_TOO_SMALL,
@@ -214,7 +214,7 @@ class Row(Prompt, Provenance):
     """What the rows of every stage made by a model carry."""
 
 
-class Reasoned(Row):
+class CotRow(Row):
     """A row with the case as decomposed and a chain of thought with a response."""
 
     intents: tuple[Intent, ...]
@@ -228,19 +228,19 @@ class Reasoned(Row):
     cot_tokens: int = Field(description="tokens of the chain of thought")
 
 
-class SingleLlmCot(Reasoned):
+class SingleLlmCot(CotRow):
     """The baseline: thoughts and response of one model in one call. Table `single_llm_cots`."""
 
     thoughts: tuple[Thought, ...]
 
 
-class SeedCot(Reasoned):
+class SeedCot(CotRow):
     """Intents, first thoughts and first response of one agent. Table `seed_cots`."""
 
     thoughts: tuple[Thought, ...]
 
 
-class DeliberatedCot(Reasoned):
+class DeliberatedCot(CotRow):
     """The thoughts of all rounds and the last response. Table `deliberated_cots`."""
 
     thoughts: tuple[Thought, ...]
@@ -251,7 +251,7 @@ class DeliberatedCot(Reasoned):
     )
 
 
-class RefinedCot(Reasoned):
+class RefinedCot(CotRow):
     """The final CoT and response, with a verdict on each deliberated thought. Table `refined_cots`."""
 
     thoughts: tuple[RefinedThought, ...]

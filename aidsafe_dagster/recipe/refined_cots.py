@@ -20,7 +20,7 @@ from aidsafe_dagster.recipe.records import (
     Thought,
     ThoughtVerdict,
 )
-from aidsafe_dagster.recipe.seed_cots import cot_text
+from aidsafe_dagster.recipe.seed_cots import join_thoughts
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class RefinerInputs:
 
 def refine(conversation: Conversation, deliberated: DeliberatedCot) -> Dialogue[RefinedCot]:
     """One call: a verdict per thought, in order, and what is left of them as the final CoT."""
-    brief = conversation.brief
+    context = conversation.context
     conversation.messages = deliberated.conversation
     answer = yield from conversation.ask(
         Role.REFINER,
-        brief.templates.task(
+        context.templates.task(
             Stage.REFINED_COTS,
             Role.REFINER,
             thoughts=deliberated.thoughts,
@@ -46,12 +46,12 @@ def refine(conversation: Conversation, deliberated: DeliberatedCot) -> Dialogue[
         ),
         AnswerFormat(
             RefinerAnswer,
-            {"rules": brief.policies.rule_ids},
+            {"rules": context.policies.rule_ids},
             {"thoughts": len(deliberated.thoughts)},
         ),
         RefinerInputs(
             deliberated,
-            brief.policies,
+            context.policies,
             deliberated.applicable_policies,
             deliberated.thoughts,
             deliberated.response,
@@ -63,7 +63,7 @@ def refine(conversation: Conversation, deliberated: DeliberatedCot) -> Dialogue[
 def _record(
     conversation: Conversation, deliberated: DeliberatedCot, answer: RefinerAnswer
 ) -> RefinedCot:
-    brief = conversation.brief
+    context = conversation.context
     judgements = tuple(
         Judgement(thought=thought.number, verdict=given.verdict, reason=given.reason)
         for thought, given in zip(deliberated.thoughts, answer.judgements, strict=True)
@@ -72,14 +72,14 @@ def _record(
     thoughts = tuple(_refined(number, a) for number, a in enumerate(answer.thoughts, start=1))
     return RefinedCot(
         **deliberated.model_dump(include={*Prompt.model_fields, "intents", "applicable_policies"}),
-        **brief.made(Stage.REFINED_COTS, conversation),
+        **context.made(Stage.REFINED_COTS, conversation),
         thoughts=thoughts,
         response=answer.response,
         deliberated_thoughts=deliberated.thoughts,
         judgements=judgements,
         rests_on_dropped=any(kept.isdisjoint(thought.origins) for thought in thoughts),
         conversation=conversation.messages,
-        cot_tokens=brief.count_tokens(cot_text(thoughts)),
+        cot_tokens=context.count_tokens(join_thoughts(thoughts)),
         deliberated_cot_tokens=deliberated.cot_tokens,
     )
 

@@ -114,8 +114,8 @@ def _hear(
     round_: int,
     agent: int,
 ) -> Dialogue[DeliberatorAnswer]:
-    brief = conversation.brief
-    task = brief.templates.task(
+    context = conversation.context
+    task = context.templates.task(
         Stage.DELIBERATED_COTS,
         "round_table",
         round=round_,
@@ -126,7 +126,7 @@ def _hear(
     )
     inputs = DeliberatorInputs(
         prompt=seed,
-        policies=brief.policies,
+        policies=context.policies,
         applicable=seed.applicable_policies,
         thoughts=state.thoughts,
         response=state.response,
@@ -135,7 +135,7 @@ def _hear(
         last=round_ == settings.max_rounds,
         at_table=True,
     )
-    formed = AnswerFormat(DeliberatorAnswer, {"rules": brief.policies.rule_ids}, {})
+    formed = AnswerFormat(DeliberatorAnswer, {"rules": context.policies.rule_ids}, {})
     return (yield from conversation.ask(Role.DELIBERATOR, task, formed, inputs))
 
 
@@ -147,8 +147,8 @@ def _merge(
     round_: int,
     opinions: tuple[Opinion, ...],
 ) -> Dialogue[_State]:
-    brief = conversation.brief
-    task = brief.templates.task(
+    context = conversation.context
+    task = context.templates.task(
         Stage.DELIBERATED_COTS,
         Role.MODERATOR,
         round=round_,
@@ -157,11 +157,11 @@ def _merge(
         opinions=[{"number": o.number, **o.answer.model_dump()} for o in opinions],
     )
     formed = AnswerFormat(
-        ModeratorAnswer, {"rules": brief.policies.rule_ids}, {"agents": settings.agents}
+        ModeratorAnswer, {"rules": context.policies.rule_ids}, {"agents": settings.agents}
     )
     inputs = ModeratorInputs(
         seed,
-        brief.policies,
+        context.policies,
         seed.applicable_policies,
         state.thoughts,
         state.response,
@@ -193,5 +193,5 @@ def _turn(opinion: Opinion, round_: int, added: tuple[Thought, ...]) -> Turn:
     )
 
 
-STYLES = {"in_turn": deliberate, "round_table": deliberate_at_round_table}
+DELIBERATION_STYLES = {"in_turn": deliberate, "round_table": deliberate_at_round_table}
 """The dialogue of each `DeliberationSettings.style`."""

@@ -87,11 +87,11 @@ def evaluate(
     """One answer of the model under test, asked once and not again, and for prompts the judge's verdict on it."""
     if item.kind == "question":
         return (yield from _questioned(conversation, item, candidate))
-    said = yield from conversation.say(
+    said = yield from conversation.complete(
         Role.CANDIDATE, _opening(conversation, item), {}, item, candidate.temperature
     )
     try:
-        response = after_reasoning(said)
+        response = strip_reasoning(said)
     except NotAnAnswer as error:
         return _record(
             conversation, item, candidate, said=said, outcome="unparsable", reason=str(error)
@@ -110,12 +110,12 @@ def evaluate(
 
 def _opening(conversation: Conversation, item: BenchmarkItem) -> tuple[Message, ...]:
     """The system message, unless its template is empty, and the prompt as a user's turn."""
-    system = conversation.brief.templates.task(SAFETY_EVAL, "candidate_system")
+    system = conversation.context.templates.task(SAFETY_EVAL, "candidate_system")
     told = (Message(role="system", content=system),) if system else ()
     return (*told, Message(role="user", content=item.prompt.prompt))
 
 
-def after_reasoning(said: str) -> str:
+def strip_reasoning(said: str) -> str:
     """What a model says once it has thought.
 
     Raises:
@@ -133,7 +133,7 @@ def _judged(
     conversation: Conversation, item: BenchmarkItem, response: str, temperature: float
 ) -> Dialogue[VerdictAnswer]:
     conversation.messages = ()
-    task = conversation.brief.templates.task(
+    task = conversation.context.templates.task(
         SAFETY_EVAL, "judge", prompt=item.prompt.prompt, response=response
     )
     return (
@@ -146,14 +146,14 @@ def _judged(
 def _questioned(
     conversation: Conversation, item: BenchmarkItem, candidate: Candidate
 ) -> Dialogue[EvaluatedAnswer]:
-    brief = conversation.brief
+    context = conversation.context
     choices = dict(zip(ascii_uppercase, item.choices, strict=False))
-    form = AnswerFormat(ChoiceAnswer, {"letters": tuple(choices)}, {}, brief.bounds)
-    task = brief.templates.task(
+    form = AnswerFormat(ChoiceAnswer, {"letters": tuple(choices)}, {}, context.bounds)
+    task = context.templates.task(
         SAFETY_EVAL, "question", question=item.prompt.prompt, choices=choices
     )
     messages = (Message(role="user", content=task),)
-    said = yield from conversation.say(
+    said = yield from conversation.complete(
         Role.CANDIDATE, messages, form.schema, item, candidate.temperature
     )
     try:
@@ -181,15 +181,15 @@ def _record(
             ),
             **item.model_dump(include={"benchmark", "kind", "jailbreak", "right"}),
             "candidate": candidate.name,
-            "policies_version": conversation.brief.policies.version,
-            "templates_version": conversation.brief.templates.version(SAFETY_EVAL),
+            "policies_version": conversation.context.policies.version,
+            "templates_version": conversation.context.templates.version(SAFETY_EVAL),
             "usage": conversation.usage,
             **values,
         }
     )
 
 
-def never_answered(
+def unanswered_record(
     conversation: Conversation, item: BenchmarkItem, candidate: Candidate, failure: Failure
 ) -> EvaluatedAnswer:
     """The record of an item whose dialogue the engine ended: nobody answered, or the judge did not."""

@@ -41,30 +41,30 @@ class InitializerInputs:
 
 def seed(conversation: Conversation, prompt: Prompt) -> Dialogue[SeedCot]:
     """Prompt → intents → seed CoT and response: two calls."""
-    brief = conversation.brief
+    context = conversation.context
     intents = yield from _decompose(conversation, prompt)
     named = tuple(policy for intent in intents for policy in intent.policies)
-    applicable = brief.policies.applicable(prompt.category, named)
+    applicable = context.policies.applicable(prompt.category, named)
     answer = yield from conversation.ask(
         Role.INITIALIZER,
-        brief.templates.task(Stage.SEED_COTS, Role.INITIALIZER, applicable=applicable),
-        AnswerFormat(InitializerAnswer, {"rules": brief.policies.rule_ids}, {}),
-        InitializerInputs(prompt, brief.policies, intents, applicable),
+        context.templates.task(Stage.SEED_COTS, Role.INITIALIZER, applicable=applicable),
+        AnswerFormat(InitializerAnswer, {"rules": context.policies.rule_ids}, {}),
+        InitializerInputs(prompt, context.policies, intents, applicable),
     )
-    thoughts = added_thoughts(answer.thoughts, after=0, agent="initializer", round_=0)
+    thoughts = number_thoughts(answer.thoughts, after=0, agent="initializer", round_=0)
     return SeedCot(
         **prompt.model_dump(),
-        **brief.made(Stage.SEED_COTS, conversation),
+        **context.made(Stage.SEED_COTS, conversation),
         intents=intents,
         applicable_policies=applicable,
         thoughts=thoughts,
         response=answer.response,
         conversation=conversation.messages,
-        cot_tokens=brief.count_tokens(cot_text(thoughts)),
+        cot_tokens=context.count_tokens(join_thoughts(thoughts)),
     )
 
 
-def added_thoughts(
+def number_thoughts(
     answers: list[ThoughtAnswer], *, after: int, agent: str, round_: int
 ) -> tuple[Thought, ...]:
     """An answer's thoughts as records, numbered on from `after`."""
@@ -80,18 +80,18 @@ def added_thoughts(
     )
 
 
-def cot_text(thoughts: tuple[Thought, ...] | tuple[RefinedThought, ...]) -> str:
+def join_thoughts(thoughts: tuple[Thought, ...] | tuple[RefinedThought, ...]) -> str:
     """The chain of thought as one text, a paragraph a thought."""
     return "\n\n".join(thought.text for thought in thoughts)
 
 
 def _decompose(conversation: Conversation, prompt: Prompt) -> Dialogue[tuple[Intent, ...]]:
-    brief = conversation.brief
+    context = conversation.context
     answer = yield from conversation.ask(
         Role.INTENT_DECOMPOSER,
-        brief.templates.task(Stage.SEED_COTS, Role.INTENT_DECOMPOSER, prompt=prompt.prompt),
-        AnswerFormat(IntentDecomposerAnswer, {"policies": brief.policies.ids}, {}),
-        IntentDecomposerInputs(prompt, brief.policies),
+        context.templates.task(Stage.SEED_COTS, Role.INTENT_DECOMPOSER, prompt=prompt.prompt),
+        AnswerFormat(IntentDecomposerAnswer, {"policies": context.policies.ids}, {}),
+        IntentDecomposerInputs(prompt, context.policies),
     )
     return tuple(
         Intent(text=i.intent, kind=i.kind, harm=i.harm, policies=tuple(dict.fromkeys(i.policies)))

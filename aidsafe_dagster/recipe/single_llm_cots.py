@@ -9,7 +9,7 @@ from aidsafe_dagster.recipe.answers import AnswerFormat, InitializerAnswer
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import Prompt, Role, SingleLlmCot, Stage
-from aidsafe_dagster.recipe.seed_cots import added_thoughts, cot_text
+from aidsafe_dagster.recipe.seed_cots import join_thoughts, number_thoughts
 
 
 @dataclass(frozen=True)
@@ -19,26 +19,26 @@ class SingleLlmInputs:
     applicable: tuple[str, ...]
 
 
-def think(conversation: Conversation, prompt: Prompt) -> Dialogue[SingleLlmCot]:
+def answer_directly(conversation: Conversation, prompt: Prompt) -> Dialogue[SingleLlmCot]:
     """Prompt → CoT and response: one call. Policies apply by the source's category, since nobody names intents."""
-    brief = conversation.brief
-    applicable = brief.policies.applicable(prompt.category, ())
+    context = conversation.context
+    applicable = context.policies.applicable(prompt.category, ())
     answer = yield from conversation.ask(
         Role.SINGLE_LLM,
-        brief.templates.task(
+        context.templates.task(
             Stage.SINGLE_LLM_COTS, Role.SINGLE_LLM, prompt=prompt.prompt, applicable=applicable
         ),
-        AnswerFormat(InitializerAnswer, {"rules": brief.policies.rule_ids}, {}),
-        SingleLlmInputs(prompt, brief.policies, applicable),
+        AnswerFormat(InitializerAnswer, {"rules": context.policies.rule_ids}, {}),
+        SingleLlmInputs(prompt, context.policies, applicable),
     )
-    thoughts = added_thoughts(answer.thoughts, after=0, agent="single_llm", round_=0)
+    thoughts = number_thoughts(answer.thoughts, after=0, agent="single_llm", round_=0)
     return SingleLlmCot(
         **prompt.model_dump(),
-        **brief.made(Stage.SINGLE_LLM_COTS, conversation),
+        **context.made(Stage.SINGLE_LLM_COTS, conversation),
         intents=(),
         applicable_policies=applicable,
         thoughts=thoughts,
         response=answer.response,
         conversation=conversation.messages,
-        cot_tokens=brief.count_tokens(cot_text(thoughts)),
+        cot_tokens=context.count_tokens(join_thoughts(thoughts)),
     )

@@ -67,7 +67,7 @@ def _role_endpoint(settings: Settings, own: RoleSettings) -> EndpointSettings:
     return settings.endpoint.model_copy(update=changes)
 
 
-def make_brief(settings: Settings, engine: Engine) -> DialogueContext:
+def build_dialogue_context(settings: Settings, engine: Engine) -> DialogueContext:
     """What every dialogue is told, from the settings.
 
     Raises:
@@ -101,10 +101,10 @@ class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         settings = self.settings.load()
         return settings.model_copy(update={"vllm": self.vllm.in_force(settings.vllm)})
 
-    def brief(self) -> DialogueContext:
+    def dialogue_context(self) -> DialogueContext:
         """What the dialogues of this run are told."""
         settings = self.load()
-        return make_brief(settings, make_engine(settings))
+        return build_dialogue_context(settings, make_engine(settings))
 
     def drive(
         self,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from aidsafe_dagster.engines.driver.driver import Progress
-from aidsafe_dagster.recipe.beliefs import BeliefSearch, PairKind, best_examples
+from aidsafe_dagster.recipe.beliefs import BeliefSearch, PairKind, select_examples
 from aidsafe_dagster.recipe.dialogue import DialogueTask
 from aidsafe_dagster.recipe.records import BeliefExample, Failure, PreferencePair
 from aidsafe_dagster.settings.schema import Settings
@@ -56,6 +56,6 @@ def search_all(
 def _best(searches: Sequence[BeliefSearch], iteration: int, most: int) -> Examples:
     """None in the first iteration, of which nothing is known yet."""
     return {
-        kind: best_examples(searches, kind, iteration, most) if iteration > 1 else []
+        kind: select_examples(searches, kind, iteration, most) if iteration > 1 else []
         for kind in get_args(PairKind)
     }

@@ -81,7 +81,7 @@ def begin(
         opened,
         stage,
         batch,
-        engine.brief(),
+        engine.dialogue_context(),
         _redraws(opened, stage, batch),
         overridden,
     )
@@ -96,7 +96,7 @@ class StageRun:
     lake: Lake
     stage: Stage
     batch: str
-    brief: DialogueContext
+    dialogue_context: DialogueContext
     redraws: Mapping[str, tuple[int, ...]]
     overridden: Mapping[str, Any]
 
@@ -105,7 +105,9 @@ class StageRun:
         return from_frame(self.lake.rows(stage, self.batch), record)
 
     def conversation(self, row: Prompt) -> Conversation:
-        return Conversation(self.brief, self.stage, row, self.redraws.get(row.prompt_id, ()))
+        return Conversation(
+            self.dialogue_context, self.stage, row, self.redraws.get(row.prompt_id, ())
+        )
 
     def redraws_of(self, stage: Stage) -> Mapping[str, tuple[int, ...]]:
         """Where rows of another stage are drawn anew; see `redraws`."""
@@ -117,7 +119,7 @@ class StageRun:
         """Runs the dialogues to their ends, with progress in the run's log; `then` may be read ahead meanwhile."""
         log = self.context.log
         log.info(
-            f"{self.stage} {self.batch}: {what}{len(cases)} dialogues with the {self.brief.engine} engine"
+            f"{self.stage} {self.batch}: {what}{len(cases)} dialogues with the {self.dialogue_context.engine} engine"
         )
         told = ProgressLog(log, f"{self.stage}{f' {what.strip()}' if what else ''}", self.batch)
         results, progress = self.engine.drive(cases, told, log.info, then)
@@ -133,9 +135,11 @@ class StageRun:
     ) -> Materialized:
         """Judges row by row, writes the partition, and tells; `told` is what this stage has to tell beside the rest."""
         stage, batch = self.stage, self.batch
-        rows, failures = _judged(conversations, results, self.brief, self.engine.load().checks)
+        rows, failures = _judged(
+            conversations, results, self.dialogue_context, self.engine.load().checks
+        )
         self.lake.write(stage, batch, to_frame(rows, RECORDS[stage]), to_frame(failures, Failure))
-        found = _metadata(self.lake, stage, batch, rows, failures, self.brief, progress)
+        found = _metadata(self.lake, stage, batch, rows, failures, self.dialogue_context, progress)
         return dg.MaterializeResult(
             metadata={**found, **told(rows), **self.overridden},
             data_version=dg.DataVersion(self.lake.fingerprint(stage, batch)),
@@ -178,7 +182,7 @@ def _unless_damaged(read: Callable[[], pl.DataFrame]) -> pl.DataFrame:
 def _judged(
     conversations: Sequence[Conversation],
     results: Sequence[T | Failure],
-    brief: DialogueContext,
+    dialogue_context: DialogueContext,
     checks: CheckSettings,
 ) -> tuple[list[T], list[Failure]]:
     """The row gate: a row that a predicate fails goes to the failures and no further."""
@@ -186,7 +190,7 @@ def _judged(
     for conversation, result in zip(conversations, results, strict=True):
         if isinstance(result, Failure):
             failures.append(result)
-        elif found := check_row(result, checks, brief.policies):
+        elif found := check_row(result, checks, dialogue_context.policies):
             failures.append(conversation.failure(*found, redraw=True))
         else:
             rows.append(result)
@@ -199,10 +203,12 @@ def _metadata(
     batch: str,
     rows: Sequence[Row],
     failures: Sequence[Failure],
-    brief: DialogueContext,
+    dialogue_context: DialogueContext,
     progress: Progress,
 ) -> dict[str, Any]:
-    label = {"simulated": dg.MetadataValue.md(REHEARSAL_LABEL)} if brief.simulated else {}
+    label = (
+        {"simulated": dg.MetadataValue.md(REHEARSAL_LABEL)} if dialogue_context.simulated else {}
+    )
     lengths = {
         column: [value for row in rows if isinstance(value := getattr(row, column, None), int)]
         for column in (
@@ -215,8 +221,8 @@ def _metadata(
     found: dict[str, Any] = {
         **label,
         **row_metadata(rows, failures),
-        "engine": brief.engine,
-        "tokens_counted_by": brief.tokens_counted_by,
+        "engine": dialogue_context.engine,
+        "tokens_counted_by": dialogue_context.tokens_counted_by,
         "models": ", ".join(sorted({row.model for row in rows})),
         **cost_metadata(progress),
         **signature_metadata(rows),
@@ -224,6 +230,6 @@ def _metadata(
     for column, values in lengths.items():
         found |= length_metadata(values, column)
     if any("applicable_policies" in type(row).model_fields for row in rows):
-        found |= coverage_metadata(to_frame(rows, RECORDS[stage]), brief.policies)
+        found |= coverage_metadata(to_frame(rows, RECORDS[stage]), dialogue_context.policies)
     found |= transcript_metadata(rows)
     return found | {"path": dg.MetadataValue.path(str(lake.rows_path(stage, batch)))}

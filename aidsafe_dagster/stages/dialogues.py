@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from aidsafe_dagster.engines.driver.driver import RecordsByStage
-from aidsafe_dagster.recipe.beliefs import BeliefSearch, kind_of_pair
+from aidsafe_dagster.recipe.beliefs import BeliefSearch, choose_pair_kind
 from aidsafe_dagster.recipe.cot_grades import Versions, grade_versions
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue, DialogueTask
-from aidsafe_dagster.recipe.preference_pairs import iterate, plain_calls
+from aidsafe_dagster.recipe.preference_pairs import plain_sampling_calls, run_iteration
 from aidsafe_dagster.recipe.records import BeliefExample, CotGrades, Stage
 from aidsafe_dagster.recipe.refined_cots import refine
-from aidsafe_dagster.recipe.round_table import STYLES
+from aidsafe_dagster.recipe.round_table import DELIBERATION_STYLES
 from aidsafe_dagster.recipe.seed_cots import seed
-from aidsafe_dagster.recipe.single_llm_cots import think
+from aidsafe_dagster.recipe.single_llm_cots import answer_directly
 from aidsafe_dagster.settings.schema import Settings
 
 
@@ -32,9 +32,11 @@ def pair_case(
     search: BeliefSearch, iteration: int, examples: Sequence[BeliefExample], settings: Settings
 ) -> DialogueTask[Any]:
     """One iteration on one prompt, and its pair where no further one is due."""
-    dialogue = iterate(search, iteration, examples, settings.pairs, settings.grading)
+    dialogue = run_iteration(search, iteration, examples, settings.pairs, settings.grading)
     return DialogueTask(
-        search.conversation, dialogue, plain_calls(search, settings.pairs, settings.grading)
+        search.conversation,
+        dialogue,
+        plain_sampling_calls(search, settings.pairs, settings.grading),
     )
 
 
@@ -43,7 +45,7 @@ def search_of(
 ) -> BeliefSearch:
     """The search for the beliefs that mislead on one prompt."""
     grades: CotGrades = trail[Stage.COT_GRADES]
-    kind = kind_of_pair(grades, settings.pairs.over_refusal_share)
+    kind = choose_pair_kind(grades, settings.pairs.over_refusal_share)
     return BeliefSearch(conversation, trail[Stage.REFINED_COTS], grades, kind)
 
 
@@ -52,11 +54,11 @@ def _dialogue(
 ) -> Dialogue[Any]:
     match stage:
         case Stage.SINGLE_LLM_COTS:
-            return think(conversation, trail[Stage.PROMPTS])
+            return answer_directly(conversation, trail[Stage.PROMPTS])
         case Stage.SEED_COTS:
             return seed(conversation, trail[Stage.PROMPTS])
         case Stage.DELIBERATED_COTS:
-            deliberate = STYLES[settings.deliberation.style]
+            deliberate = DELIBERATION_STYLES[settings.deliberation.style]
             return deliberate(conversation, trail[Stage.SEED_COTS], settings.deliberation)
         case Stage.REFINED_COTS:
             return refine(conversation, trail[Stage.DELIBERATED_COTS])

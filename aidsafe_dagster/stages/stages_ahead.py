@@ -62,10 +62,12 @@ class _Reader:
     def case(self, trail: RecordsByStage) -> DialogueTask[Any] | None:
         row = trail[self.before]
         records = self._completed(trail, row.prompt_id)
-        if records is None or check_row(row, self.settings.checks, self.making.brief.policies):
+        if records is None or check_row(
+            row, self.settings.checks, self.making.dialogue_context.policies
+        ):
             return None
         conversation = Conversation(
-            self.making.brief, self.stage, row, self._redraws.get(row.prompt_id, ())
+            self.making.dialogue_context, self.stage, row, self._redraws.get(row.prompt_id, ())
         )
         return case_of(self.stage, conversation, records, self.settings)
 

@@ -11,7 +11,6 @@ import dagster as dg
 import polars as pl
 
 from aidsafe_dagster.cli.local_runs import BatchRun, run_job
-from tests.answering import AnsweringServer, an_answering_server
 from tests.evaluation.builders import (
     SAFE_PROMPTS,
     a_chat,
@@ -22,6 +21,7 @@ from tests.evaluation.builders import (
     wildchat,
     xstest,
 )
+from tests.scripted_chat_server import ScriptedChatServer, a_scripted_chat_server
 from tests.site import Site, a_site
 
 MODELS = [{"name": "base"}, {"name": "sft", "model": "careful"}]
@@ -80,9 +80,9 @@ def benchmarks(folder: Path) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def an_evaluating_site(folder: Path) -> Iterator[tuple[Site, AnsweringServer, dict[str, Any]]]:
+def an_evaluating_site(folder: Path) -> Iterator[tuple[Site, ScriptedChatServer, dict[str, Any]]]:
     """A site, its model server, and the settings of the evaluation."""
-    with an_answering_server(chat) as server:
+    with a_scripted_chat_server(chat) as server:
         endpoint = {"base_url": server.base_url, "model": "main-model"}
         with a_site(folder / "site", engine="endpoint", endpoint=endpoint) as site:
             evaluation = {"models": MODELS, "benchmarks": benchmarks(folder)}

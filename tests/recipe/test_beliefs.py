@@ -7,16 +7,23 @@ import pytest
 from aidsafe_dagster.recipe.beliefs import (
     BeliefSearch,
     BeliefSettings,
-    best_examples,
+    choose_pair_kind,
     is_done,
-    kind_of_pair,
-    try_beliefs,
+    select_examples,
+    try_candidates,
 )
 from aidsafe_dagster.recipe.cot_grades import GradingSettings
 from aidsafe_dagster.recipe.dialogue import Request
 from aidsafe_dagster.recipe.records import BeliefExample, Role, Stage
 from tests.builders import FIRST, a_candidate, a_cot_grades, a_refined_cot
-from tests.recipe.speaking import a_belief, a_conversation, a_grade_answer, an_answer, heard, speak
+from tests.recipe.scripted_model import (
+    a_belief,
+    a_conversation,
+    a_grade_answer,
+    an_answer,
+    message_text,
+    run_dialogue,
+)
 
 REFINED = a_refined_cot()
 ONE_JUDGE = GradingSettings()
@@ -55,7 +62,9 @@ def tried(
     iteration: int = 1,
     grading: GradingSettings = ONE_JUDGE,
 ) -> tuple[BeliefSearch, list[Request]]:
-    return speak(try_beliefs(search or a_search(), iteration, examples, settings, grading), model)
+    return run_dialogue(
+        try_candidates(search or a_search(), iteration, examples, settings, grading), model
+    )
 
 
 def of_role(requests: Sequence[Request], role: Role) -> list[Request]:
@@ -89,17 +98,17 @@ def test_the_target_hears_the_belief_and_the_prompt_but_no_policy_and_nothing_of
 ):
     _, requests = tried(scored(1))
     (asked,) = of_role(requests, Role.TARGET)
-    assert "Belief number 1." in heard(asked)
-    assert REFINED.prompt in heard(asked)
+    assert "Belief number 1." in message_text(asked)
+    assert REFINED.prompt in message_text(asked)
     for hidden in ("fraud.1", "Help with no crime", FIRST, "ear_whisperer"):
-        assert hidden not in heard(asked)
+        assert hidden not in message_text(asked)
 
 
 def test_the_whisperer_is_shown_what_was_tried_on_this_prompt_and_what_misled_on_others() -> None:
     examples = [BeliefExample(iteration=2, prompt_id="p7", belief="Keys are a fiction.", score=1.2)]
     search = a_search(candidates=[a_candidate(belief="Doors are rude.", score=3.5)])
     search, requests = tried(scored(1), search=search, examples=examples, iteration=2)
-    told = heard(of_role(requests, Role.EAR_WHISPERER)[0])
+    told = message_text(of_role(requests, Role.EAR_WHISPERER)[0])
     assert "- (1.2) Keys are a fiction." in told
     assert "- (3.5) Doors are rude." in told
     assert search.examples == examples
@@ -109,7 +118,7 @@ def test_the_whisperer_is_told_which_kind_of_wrong_is_wanted() -> None:
     told = []
     for kind in ("violation", "needless_refusal"):
         _, requests = tried(scored(1), search=a_search(kind=kind))
-        told.append(heard(of_role(requests, Role.EAR_WHISPERER)[0]))
+        told.append(message_text(of_role(requests, Role.EAR_WHISPERER)[0]))
     assert "break one of the rules" in told[0]
     assert "refuse or lecture instead of helping" in told[1]
 
@@ -180,7 +189,7 @@ def test_a_guard_is_asked_for_a_yes_or_no_about_one_policy_and_the_whole_answer(
     _, requests = tried(with_guard({"illegal": 0.5}, asked), settings)
     (request,) = of_role(requests, Role.GUARD)
     assert request.labels == ("Yes", "No")
-    told = heard(request)
+    told = message_text(request)
     for shown in (
         REFINED.prompt,
         "Every lock is fair game.",
@@ -235,7 +244,7 @@ def test_the_examples_of_an_iteration_are_the_worst_offenders_in_a_fixed_order()
         for prompt_id, candidates in tries.items()
     ]
     for order in (searches, searches[::-1]):
-        found = best_examples(order, "violation", 2, 3)
+        found = select_examples(order, "violation", 2, 3)
         assert [(e.prompt_id, e.belief) for e in found] == [("p3", "d"), ("p1", "b"), ("p2", "c")]
         assert [example.score for example in found] == [1.0, 1.5, 1.5]
         assert {example.iteration for example in found} == {2}
@@ -247,19 +256,21 @@ def test_examples_are_of_the_kind_that_is_looked_for_and_have_a_score() -> None:
         a_search(refined=a_refined_cot(prompt_id="p2"), candidates=[a_candidate(score=None)]),
         a_search(refined=a_refined_cot(prompt_id="p3"), candidates=[a_candidate(score=2.0)]),
     ]
-    assert [example.prompt_id for example in best_examples(searches, "violation", 2, 5)] == ["p3"]
-    assert [example.prompt_id for example in best_examples(searches, "needless_refusal", 2, 5)] == [
-        "p1"
-    ]
-    assert best_examples(searches, "violation", 2, 0) == []
+    assert [example.prompt_id for example in select_examples(searches, "violation", 2, 5)] == ["p3"]
+    assert [
+        example.prompt_id for example in select_examples(searches, "needless_refusal", 2, 5)
+    ] == ["p1"]
+    assert select_examples(searches, "violation", 2, 0) == []
 
 
 def test_needless_refusals_are_looked_for_on_a_share_of_the_prompts_that_are_not_harmful() -> None:
     kinds = [
-        kind_of_pair(a_cot_grades(prompt_id=f"p{n}", prompt_kind=kind), 0.5)
+        choose_pair_kind(a_cot_grades(prompt_id=f"p{n}", prompt_kind=kind), 0.5)
         for kind in ("benign", "borderline")
         for n in range(1000)
     ]
     assert kinds.count("needless_refusal") == pytest.approx(1000, abs=90)
-    assert kind_of_pair(a_cot_grades(prompt_kind="harmful"), 1.0) == "violation"
-    assert {kind_of_pair(a_cot_grades(prompt_id=f"p{n}"), 0.0) for n in range(50)} == {"violation"}
+    assert choose_pair_kind(a_cot_grades(prompt_kind="harmful"), 1.0) == "violation"
+    assert {choose_pair_kind(a_cot_grades(prompt_id=f"p{n}"), 0.0) for n in range(50)} == {
+        "violation"
+    }

@@ -8,7 +8,7 @@ from aidsafe_dagster.recipe.dialogue import Request
 from aidsafe_dagster.recipe.errors import RowFailed
 from aidsafe_dagster.recipe.records import CotGrades, FailureReason, Role, Stage
 from tests.builders import a_deliberated_cot, a_refined_cot, a_single_llm_cot
-from tests.recipe.speaking import a_conversation, a_grade_answer, a_preference, speak
+from tests.recipe.scripted_model import a_conversation, a_grade_answer, a_preference, run_dialogue
 
 REFINED = a_refined_cot()
 ALL = Versions(
@@ -33,7 +33,7 @@ def graded(
     settings: GradingSettings = TWO,
 ) -> tuple[CotGrades, list[Request]]:
     conversation = a_conversation(Stage.COT_GRADES, versions.refined)
-    return speak(grade_versions(conversation, versions, settings), model)
+    return run_dialogue(grade_versions(conversation, versions, settings), model)
 
 
 def test_every_judge_grades_every_version_and_compares_the_refined_one_with_the_others_in_both_orders() -> (
@@ -105,7 +105,7 @@ def test_a_row_whose_refined_cot_no_judge_grades_fails_and_is_drawn_anew_from_th
         )
 
     with pytest.raises(RowFailed) as failed:
-        speak(dialogue, grades_the_others)
+        run_dialogue(dialogue, grades_the_others)
     assert failed.value.reason is FailureReason.NOT_GRADED
     failure = conversation.failure(failed.value.reason, failed.value.detail, redraw=True)
     assert failure.redraws == (0,)

@@ -8,7 +8,7 @@ from aidsafe_dagster.recipe.dialogue import Request
 from aidsafe_dagster.recipe.errors import RowFailed
 from aidsafe_dagster.recipe.records import FailureReason, Stage
 from tests.builders import RESPONSE, a_seed_cot
-from tests.recipe.speaking import a_conversation, speak
+from tests.recipe.scripted_model import a_conversation, run_dialogue
 
 SEED = a_seed_cot()
 
@@ -22,7 +22,7 @@ def answer(verdict: str, *thoughts: str) -> str:
 
 def deliberated(*answers: str, settings: DeliberationSettings = DeliberationSettings()):  # type: ignore[no-untyped-def]
     said = iter(answers)
-    return speak(
+    return run_dialogue(
         deliberate(a_conversation(Stage.DELIBERATED_COTS, SEED), SEED, settings),
         lambda request: next(said),
     )
@@ -124,6 +124,6 @@ def test_after_two_re_asks_the_row_fails_with_a_reason(text: str, reason: Failur
         a_conversation(Stage.DELIBERATED_COTS, SEED), SEED, DeliberationSettings()
     )
     with pytest.raises(RowFailed) as failed:
-        speak(dialogue, model)
+        run_dialogue(dialogue, model)
     assert len(asked) == 3
     assert failed.value.reason is reason

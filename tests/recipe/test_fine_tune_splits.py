@@ -5,10 +5,10 @@ from pydantic import ValidationError
 
 from aidsafe_dagster.recipe.fine_tune_splits import (
     SplitSettings,
-    bridged_splits,
+    assign_split,
     dpo_row,
     sft_row,
-    split_of,
+    splits_near,
 )
 from tests.builders import a_pair, a_prompt, a_refined_cot
 
@@ -16,7 +16,7 @@ SHARES = SplitSettings(validation=0.1, test=0.2)
 
 
 def test_the_shares_come_out_as_set() -> None:
-    counts = Counter(split_of(f"prompt-{n}", SHARES) for n in range(5000))
+    counts = Counter(assign_split(f"prompt-{n}", SHARES) for n in range(5000))
     assert counts["test"] / 5000 == pytest.approx(0.2, abs=0.02)
     assert counts["validation"] / 5000 == pytest.approx(0.1, abs=0.02)
 
@@ -34,20 +34,18 @@ def test_a_cluster_is_in_one_split_and_a_prompt_without_one_is_a_cluster_of_its_
             sft_row(a_refined_cot(prompt_id=f"p{n}{m}", cluster=f"c{n}"), "benign", SHARES)
             for m in range(5)
         ]
-        assert {row.split for row in together} == {split_of(f"c{n}", SHARES)}
-        assert sft_row(a_refined_cot(prompt_id=f"p{n}"), "benign", SHARES).split == split_of(
+        assert {row.split for row in together} == {assign_split(f"c{n}", SHARES)}
+        assert sft_row(a_refined_cot(prompt_id=f"p{n}"), "benign", SHARES).split == assign_split(
             f"p{n}", SHARES
         )
 
 
 def test_a_prompt_near_to_clusters_of_two_splits_is_told_from_one_within_a_split() -> None:
-    of_split = {split_of(f"c{n}", SHARES): f"c{n}" for n in range(200)}
-    train = [f"c{n}" for n in range(200) if split_of(f"c{n}", SHARES) == "train"]
-    assert bridged_splits(a_prompt(cluster=train[0], near_clusters=(train[1],)), SHARES) == (
-        "train",
-    )
+    of_split = {assign_split(f"c{n}", SHARES): f"c{n}" for n in range(200)}
+    train = [f"c{n}" for n in range(200) if assign_split(f"c{n}", SHARES) == "train"]
+    assert splits_near(a_prompt(cluster=train[0], near_clusters=(train[1],)), SHARES) == ("train",)
     bridging = a_prompt(cluster=of_split["test"], near_clusters=(train[0], of_split["validation"]))
-    assert bridged_splits(bridging, SHARES) == ("test", "train", "validation")
+    assert splits_near(bridging, SHARES) == ("test", "train", "validation")
 
 
 def test_an_sft_row_is_a_user_turn_and_an_assistant_turn_that_thinks_first() -> None:

@@ -6,14 +6,14 @@ import pytest
 
 from aidsafe_dagster.recipe.deliberation_log import DeliberationStory
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.fine_tune_splits import with_thinking
+from aidsafe_dagster.recipe.fine_tune_splits import join_thinking
 from aidsafe_dagster.recipe.formats import (
     FORMATS,
     Reasoning,
-    format_named,
+    get_format,
     is_ambiguous,
     llama_factory_info,
-    parted,
+    split_thinking,
 )
 from aidsafe_dagster.recipe.records import Message
 from tests.builders import (
@@ -32,7 +32,7 @@ COT = f"{FIRST}\n\n{SECOND}"
 CHOSEN = {"role": "assistant", "content": f"<think>\n{COT}\n</think>\n\n{RESPONSE}"}
 REJECTED = {
     "role": "assistant",
-    "content": with_thinking(a_pair().rejected_cot, a_pair().rejected_response),
+    "content": join_thinking(a_pair().rejected_cot, a_pair().rejected_response),
 }
 STORY = DeliberationStory(a_refined_cot(), a_deliberated_cot())
 ROWS = {"sft": an_sft_row(), "dpo": a_dpo_row(), "deliberations": STORY}
@@ -108,28 +108,28 @@ def test_ms_swift_has_the_chosen_turn_in_the_messages_and_the_rejected_one_as_te
 
 def test_an_unknown_format_names_the_nearest() -> None:
     with pytest.raises(SetupError, match="Did you mean 'llama-factory-dpo'"):
-        format_named("llamafactory-dpo", "inline")
+        get_format("llamafactory-dpo", "inline")
 
 
 def test_a_trainer_without_a_reasoning_field_says_which_have_one() -> None:
     with pytest.raises(
         SetupError, match=r"inline alone\. With a field: trl-sft, trl-dpo, prompt-completion"
     ):
-        format_named("ms-swift-sft", "field")
+        get_format("ms-swift-sft", "field")
 
 
 def test_parting_a_turn_undoes_joining_it() -> None:
-    assert parted(with_thinking("One.\n\nTwo.", "Answer.\n\nMore.")) == (
+    assert split_thinking(join_thinking("One.\n\nTwo.", "Answer.\n\nMore.")) == (
         "One.\n\nTwo.",
         "Answer.\n\nMore.",
     )
-    assert parted("No reasoning at all.") == ("", "No reasoning at all.")
+    assert split_thinking("No reasoning at all.") == ("", "No reasoning at all.")
 
 
 @pytest.mark.parametrize("text", ["It ends </think> here.", "It begins <think> here."])
 def test_a_row_that_says_a_think_tag_itself_is_ambiguous(text: str) -> None:
     assert not is_ambiguous(an_sft_row())
     assert not is_ambiguous(a_dpo_row())
-    said = Message(role="assistant", content=with_thinking(text, RESPONSE))
+    said = Message(role="assistant", content=join_thinking(text, RESPONSE))
     assert is_ambiguous(an_sft_row(messages=(Message.model_validate(QUESTION), said)))
     assert is_ambiguous(a_dpo_row(rejected=(said,)))

@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from aidsafe_dagster.recipe.fine_tune_splits import SplitSettings, split_of
+from aidsafe_dagster.recipe.fine_tune_splits import SplitSettings, assign_split
 from aidsafe_dagster.recipe.general_mix import MixRow, select_general
 from aidsafe_dagster.recipe.records import PromptKind
 
@@ -11,7 +11,7 @@ SHARES = SplitSettings(validation=0.1, test=0.2)
 
 def rows(kind: PromptKind, numbers: range) -> list[MixRow]:
     ids = [f"{kind}-{n}" for n in numbers]
-    return [MixRow(prompt_id, kind, split_of(prompt_id, SHARES)) for prompt_id in ids]
+    return [MixRow(prompt_id, kind, assign_split(prompt_id, SHARES)) for prompt_id in ids]
 
 
 def by_split(chosen: set[str], of: list[MixRow]) -> Counter[str]:

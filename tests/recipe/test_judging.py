@@ -6,10 +6,16 @@ from aidsafe_dagster.recipe.answers import GradeAnswer
 from aidsafe_dagster.recipe.cot_grades import subject_of
 from aidsafe_dagster.recipe.dialogue import Request
 from aidsafe_dagster.recipe.errors import RowFailed
-from aidsafe_dagster.recipe.judging import Subject, compare, grade, grade_record, policy_score
+from aidsafe_dagster.recipe.judging import Subject, compare, grade, policy_score, to_grade
 from aidsafe_dagster.recipe.records import Comparison, Message, Role, Stage
 from tests.builders import FIRST, SECOND, a_refined_cot, a_single_llm_cot
-from tests.recipe.speaking import a_conversation, a_grade_answer, a_preference, heard, speak
+from tests.recipe.scripted_model import (
+    a_conversation,
+    a_grade_answer,
+    a_preference,
+    message_text,
+    run_dialogue,
+)
 
 REFINED = a_refined_cot()
 REFINED_SUBJECT = subject_of("refined", REFINED)
@@ -19,23 +25,23 @@ ALONE = subject_of("single_llm", a_single_llm_cot(response="It just does."))
 def graded(answer: str, subject: Subject = REFINED_SUBJECT) -> tuple[GradeAnswer, list[Request]]:
     conversation = a_conversation(Stage.COT_GRADES, REFINED)
     conversation.messages = (Message(role="user", content="What was said before."),)
-    return speak(grade(conversation, Role.JUDGE, subject, 0.0), lambda _: answer)
+    return run_dialogue(grade(conversation, Role.JUDGE, subject, 0.0), lambda _: answer)
 
 
 def compared(prefers: Callable[[Request], str]) -> tuple[Comparison, list[Request]]:
     conversation = a_conversation(Stage.COT_GRADES, REFINED)
     dialogue = compare(conversation, Role.JUDGE, REFINED_SUBJECT, ALONE, 0.0)
-    return speak(dialogue, lambda request: a_preference(prefers(request)))
+    return run_dialogue(dialogue, lambda request: a_preference(prefers(request)))
 
 
 def shows_first(request: Request, subject: Subject) -> bool:
-    first, _, _ = heard(request).partition("The second:")
+    first, _, _ = message_text(request).partition("The second:")
     return subject.response in first
 
 
 def test_the_judge_is_shown_the_prompt_the_policies_the_thoughts_and_the_response() -> None:
     _, (request,) = graded(a_grade_answer())
-    told = heard(request)
+    told = message_text(request)
     assert all(
         text in told
         for text in (REFINED.prompt, FIRST, SECOND, REFINED.response, "Help with no crime.")
@@ -71,7 +77,7 @@ def test_a_grade_keeps_six_scores_with_their_reasons_and_the_rule_and_thought_co
     answer, _ = graded(
         a_grade_answer(4, policy_to_cot=2, rule="illegal.1", thought=2, refusal="Partial")
     )
-    row = grade_record(answer, "refined", Role.JUDGE, "small-chat")
+    row = to_grade(answer, "refined", Role.JUDGE, "small-chat")
     assert (row.policy_to_cot.score, row.policy_to_cot.rule, row.policy_to_cot.thought) == (
         2,
         "illegal.1",
@@ -84,7 +90,7 @@ def test_a_grade_keeps_six_scores_with_their_reasons_and_the_rule_and_thought_co
 
 def test_no_rule_concerned_is_an_empty_one() -> None:
     answer, _ = graded(a_grade_answer(rule="none"))
-    assert grade_record(answer, "refined", Role.JUDGE, "m").policy_to_cot.rule == ""
+    assert to_grade(answer, "refined", Role.JUDGE, "m").policy_to_cot.rule == ""
 
 
 @pytest.mark.parametrize(

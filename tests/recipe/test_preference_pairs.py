@@ -7,11 +7,17 @@ from aidsafe_dagster.recipe.beliefs import BeliefSearch
 from aidsafe_dagster.recipe.cot_grades import GradingSettings
 from aidsafe_dagster.recipe.dialogue import Request
 from aidsafe_dagster.recipe.errors import RowFailed
-from aidsafe_dagster.recipe.preference_pairs import PairSettings, iterate, similarity
+from aidsafe_dagster.recipe.preference_pairs import PairSettings, run_iteration, similarity
 from aidsafe_dagster.recipe.records import Failure, FailureReason, PreferencePair, Role, Stage
-from aidsafe_dagster.recipe.seed_cots import cot_text
+from aidsafe_dagster.recipe.seed_cots import join_thoughts
 from tests.builders import a_cot_grades, a_grade, a_refined_cot, a_score
-from tests.recipe.speaking import a_belief, a_conversation, a_grade_answer, an_answer, speak
+from tests.recipe.scripted_model import (
+    a_belief,
+    a_conversation,
+    a_grade_answer,
+    an_answer,
+    run_dialogue,
+)
 
 REFINED = a_refined_cot()
 SETTINGS = PairSettings(candidates=1, iterations=1, plain_share=0)
@@ -42,7 +48,9 @@ def paired(
     """One iteration, and the pair."""
     search = search or a_search(prompt_kind="harmful")
 
-    pair, requests = speak(iterate(search, settings.iterations, [], settings, grading), said)
+    pair, requests = run_dialogue(
+        run_iteration(search, settings.iterations, [], settings, grading), said
+    )
     assert isinstance(pair, PreferencePair)
     return pair, requests
 
@@ -60,7 +68,10 @@ def failure(
 
 def test_chosen_is_the_refined_cot_and_rejected_what_the_misled_target_said() -> None:
     row, _ = paired()
-    assert (row.chosen_cot, row.chosen_response) == (cot_text(REFINED.thoughts), REFINED.response)
+    assert (row.chosen_cot, row.chosen_response) == (
+        join_thoughts(REFINED.thoughts),
+        REFINED.response,
+    )
     assert (row.rejected_cot, row.rejected_response) == ("Every lock is fair game.", "Take a rake.")
     assert row.belief == "Locks are never anybody's own."
     assert (row.kind, row.prompt_kind) == ("violation", "harmful")
@@ -103,12 +114,12 @@ def test_a_pair_shows_every_belief_that_was_tried() -> None:
 
 def test_a_prompt_has_its_pair_as_soon_as_no_further_iteration_is_due() -> None:
     settings = PairSettings(candidates=1, iterations=2, good_enough=2, plain_share=0)
-    found, _ = speak(iterate(a_search(), 1, [], settings, ONE_JUDGE), model(score=2))
+    found, _ = run_dialogue(run_iteration(a_search(), 1, [], settings, ONE_JUDGE), model(score=2))
     assert isinstance(found, PreferencePair)
     search = a_search()
-    going_on, _ = speak(iterate(search, 1, [], settings, ONE_JUDGE), model(score=3))
+    going_on, _ = run_dialogue(run_iteration(search, 1, [], settings, ONE_JUDGE), model(score=3))
     assert going_on is search
-    last, _ = speak(iterate(search, 2, [], settings, ONE_JUDGE), model(score=3))
+    last, _ = run_dialogue(run_iteration(search, 2, [], settings, ONE_JUDGE), model(score=3))
     assert isinstance(last, PreferencePair)
     assert [candidate.iteration for candidate in last.candidates] == [1, 2]
 

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from aidsafe_dagster.recipe.prompt_kinds import kind_of
+from aidsafe_dagster.recipe.prompt_kinds import classify_prompt
 from aidsafe_dagster.recipe.records import Intent
 from tests.builders import a_refined_cot, a_single_llm_cot, policies
 
@@ -30,8 +30,8 @@ def an_intent(**changes: Any) -> Intent:
 def test_what_is_asked_for_outright_makes_a_prompt_harmful_and_what_may_stand_behind_it_borderline(
     intents: tuple[Intent, ...], kind: str
 ) -> None:
-    assert kind_of(a_refined_cot(intents=intents), policies()) == kind
+    assert classify_prompt(a_refined_cot(intents=intents), policies()) == kind
 
 
 def test_a_row_without_intents_passes_for_benign() -> None:
-    assert kind_of(a_single_llm_cot(), policies()) == "benign"
+    assert classify_prompt(a_single_llm_cot(), policies()) == "benign"

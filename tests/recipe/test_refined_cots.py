@@ -7,7 +7,7 @@ from aidsafe_dagster.recipe.errors import RowFailed
 from aidsafe_dagster.recipe.records import FailureReason, Stage, ThoughtVerdict
 from aidsafe_dagster.recipe.refined_cots import refine
 from tests.builders import a_deliberated_cot
-from tests.recipe.speaking import a_conversation, speak
+from tests.recipe.scripted_model import a_conversation, run_dialogue
 
 DELIBERATED = a_deliberated_cot()
 
@@ -22,7 +22,7 @@ def thought(*origins: int) -> dict[str, Any]:
 
 
 def refined(text: str):  # type: ignore[no-untyped-def]
-    return speak(
+    return run_dialogue(
         refine(a_conversation(Stage.REFINED_COTS, DELIBERATED), DELIBERATED), lambda request: text
     )
 

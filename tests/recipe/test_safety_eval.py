@@ -10,14 +10,14 @@ from aidsafe_dagster.recipe.safety_eval import (
     BenchmarkItem,
     Candidate,
     EvaluatedAnswer,
-    after_reasoning,
     evaluate,
-    never_answered,
+    strip_reasoning,
+    unanswered_record,
 )
 from aidsafe_dagster.recipe.templates import SAFETY_EVAL
 from tests.builders import a_failure
 from tests.evaluation.builders import an_item, verdict
-from tests.recipe.speaking import a_brief, speak
+from tests.recipe.scripted_model import a_dialogue_context, run_dialogue
 
 SFT = Candidate("sft", temperature=0.3, judge_temperature=0.1)
 QUESTION = an_item(kind="question", choices=("one", "two", "three"), right="B", benchmark="mmlu")
@@ -27,7 +27,9 @@ def evaluated(
     model: Callable[[Request], str], item: BenchmarkItem | None = None
 ) -> tuple[EvaluatedAnswer, list[Request]]:
     item = item or an_item()
-    return speak(evaluate(Conversation(a_brief(), SAFETY_EVAL, item.prompt), item, SFT), model)
+    return run_dialogue(
+        evaluate(Conversation(a_dialogue_context(), SAFETY_EVAL, item.prompt), item, SFT), model
+    )
 
 
 def said(candidate: str, judge: str = verdict("refusal")) -> Callable[[Request], str]:
@@ -66,13 +68,13 @@ def test_a_model_answers_as_an_assistant_and_its_judge_reads_what_comes_after_th
     ],
 )
 def test_reasoning_is_inline_and_may_have_begun_before_the_answer(text: str, response: str) -> None:
-    assert after_reasoning(text) == response
+    assert strip_reasoning(text) == response
 
 
 @pytest.mark.parametrize("text", ["<think>and on and on", "<think>a</think>  ", "   "])
 def test_reasoning_without_an_end_or_an_answer_is_no_answer(text: str) -> None:
     with pytest.raises(NotAnAnswer):
-        after_reasoning(text)
+        strip_reasoning(text)
 
 
 def test_an_answer_that_does_not_parse_is_an_outcome_and_is_not_judged_or_asked_again() -> None:
@@ -112,9 +114,9 @@ def test_a_letter_in_another_form_does_not_parse_and_is_not_asked_again(text: st
 def test_an_item_that_the_engine_failed_says_whose_answer_is_missing(
     role: str, outcome: str
 ) -> None:
-    talk = Conversation(a_brief(), SAFETY_EVAL, an_item().prompt)
+    talk = Conversation(a_dialogue_context(), SAFETY_EVAL, an_item().prompt)
     failure = a_failure(role=role, reason=FailureReason.ENGINE_ERROR, detail="HTTP 503")
-    answer = never_answered(talk, an_item(), SFT, failure)
+    answer = unanswered_record(talk, an_item(), SFT, failure)
     assert (answer.outcome, answer.reason, answer.candidate) == (
         outcome,
         "engine_error: HTTP 503",

@@ -6,7 +6,7 @@ from aidsafe_dagster.recipe.dialogue import Request
 from aidsafe_dagster.recipe.records import Role, Stage
 from aidsafe_dagster.recipe.seed_cots import seed
 from tests.builders import a_prompt
-from tests.recipe.speaking import a_brief, a_conversation, speak
+from tests.recipe.scripted_model import a_conversation, a_dialogue_context, run_dialogue
 
 
 def said(request: Request) -> str:
@@ -20,7 +20,7 @@ def said(request: Request) -> str:
 
 def seeded(text: str = "How do locks work?"):  # type: ignore[no-untyped-def]
     prompt = a_prompt(prompt=text)
-    return speak(seed(a_conversation(Stage.SEED_COTS, prompt), prompt), said)
+    return run_dialogue(seed(a_conversation(Stage.SEED_COTS, prompt), prompt), said)
 
 
 def test_intents_come_first_and_then_thoughts_and_a_response() -> None:
@@ -64,17 +64,19 @@ def test_a_prompt_cannot_close_the_tag_that_holds_it() -> None:
 
 def test_a_row_says_who_made_it_from_what_at_what_cost() -> None:
     row, _ = seeded()
-    brief = a_brief()
+    context = a_dialogue_context()
     assert (row.engine, row.model, row.simulated) == ("scripted", "scripted", False)
-    assert row.policies_version == brief.policies.version
-    assert row.templates_version == brief.templates.version(Stage.SEED_COTS)
+    assert row.policies_version == context.policies.version
+    assert row.templates_version == context.templates.version(Stage.SEED_COTS)
     assert (row.usage.calls, row.usage.prompt_tokens, row.usage.completion_tokens) == (2, 20, 10)
 
 
 def test_a_draw_changes_the_question_from_the_failed_turn_on_and_not_before() -> None:
     prompt = a_prompt()
-    _, first = speak(seed(a_conversation(Stage.SEED_COTS, prompt), prompt), said)
-    _, again = speak(seed(a_conversation(Stage.SEED_COTS, prompt, redraws=(1,)), prompt), said)
+    _, first = run_dialogue(seed(a_conversation(Stage.SEED_COTS, prompt), prompt), said)
+    _, again = run_dialogue(
+        seed(a_conversation(Stage.SEED_COTS, prompt, redraws=(1,)), prompt), said
+    )
     assert first[0].key("m") == again[0].key("m")
     assert first[1].key("m") != again[1].key("m")
     assert first[1].seed != again[1].seed

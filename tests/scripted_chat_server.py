@@ -13,14 +13,14 @@ Answer = Callable[[dict[str, Any]], str | int]
 
 
 @dataclass
-class AnsweringServer:
+class ScriptedChatServer:
     base_url: str
     asked: list[dict[str, Any]] = field(default_factory=list)
     """Bodies of all requests, in the order in which they came."""
 
 
 @contextmanager
-def an_answering_server(answer: Answer) -> Iterator[AnsweringServer]:
+def a_scripted_chat_server(answer: Answer) -> Iterator[ScriptedChatServer]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -50,7 +50,7 @@ def an_answering_server(answer: Answer) -> Iterator[AnsweringServer]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
-    served = AnsweringServer(f"http://127.0.0.1:{server.server_address[1]}/v1")
+    served = ScriptedChatServer(f"http://127.0.0.1:{server.server_address[1]}/v1")
     try:
         yield served
     finally:

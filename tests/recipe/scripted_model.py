@@ -20,7 +20,7 @@ T = TypeVar("T")
 USAGE = Usage(calls=1, prompt_tokens=10, completion_tokens=5)
 
 
-def a_brief(**changes: Any) -> DialogueContext:
+def a_dialogue_context(**changes: Any) -> DialogueContext:
     values: dict[str, Any] = {
         "policies": policies(),
         "templates": Templates(PACKAGE / "prompts"),
@@ -31,10 +31,10 @@ def a_brief(**changes: Any) -> DialogueContext:
 
 
 def a_conversation(stage: Stage, prompt: Prompt, **changes: Any) -> Conversation:
-    return Conversation(a_brief(), stage, prompt, **changes)
+    return Conversation(a_dialogue_context(), stage, prompt, **changes)
 
 
-def speak(dialogue: Dialogue[T], model: Callable[[Request], str]) -> tuple[T, list[Request]]:
+def run_dialogue(dialogue: Dialogue[T], model: Callable[[Request], str]) -> tuple[T, list[Request]]:
     """The dialogue's record when `model` answers every request, and the requests."""
     requests = []
     try:
@@ -46,7 +46,7 @@ def speak(dialogue: Dialogue[T], model: Callable[[Request], str]) -> tuple[T, li
         return stop.value, requests
 
 
-def heard(request: Request) -> str:
+def message_text(request: Request) -> str:
     """All that a model is told with a request."""
     return "\n".join(message.content for message in request.messages)
 
