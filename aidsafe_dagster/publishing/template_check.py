@@ -126,10 +126,10 @@ def probes() -> list[FineTuneRow]:
 
 def _turns(row: FineTuneRow, form: Reasoning) -> Iterator[Turn]:
     if row.kind == "sft":
-        *before, answer = FORMATS["trl-sft"].make(row, form)["messages"]
+        *before, answer = FORMATS["trl-sft"].convert(row, form)["messages"]
         yield Turn("sft", before, answer, *split_thinking(_last(row.messages)))
         return
-    made = FORMATS["trl-dpo"].make(row, form)
+    made = FORMATS["trl-dpo"].convert(row, form)
     for side in ("chosen", "rejected"):
         yield Turn(side, made["prompt"], made[side][-1], *split_thinking(_last(getattr(row, side))))
 

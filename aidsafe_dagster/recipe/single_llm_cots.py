@@ -1,6 +1,7 @@
-"""Single-LLM CoTs: the baseline that deliberation is measured against.
+"""Single-LLM CoTs: the baseline that deliberation is compared with.
 
-AIDSAFE, baseline: one call per prompt, the same model, the same policies. No row of the dataset rests on it.
+AIDSAFE, baseline: one call per prompt, with the same model and the same policies. The baseline is
+for measuring only and never becomes training data.
 """
 
 from dataclasses import dataclass
@@ -20,7 +21,10 @@ class SingleLlmInputs:
 
 
 def answer_directly(conversation: Conversation, prompt: Prompt) -> Dialogue[SingleLlmCot]:
-    """Prompt → CoT and response: one call. Policies apply by the source's category, since nobody names intents."""
+    """Write a CoT and a response in one call.
+
+    Without intents, the policies that apply follow from the category of the source alone.
+    """
     context = conversation.context
     applicable = context.policies.applicable(prompt.category, ())
     answer = yield from conversation.ask(
@@ -34,7 +38,7 @@ def answer_directly(conversation: Conversation, prompt: Prompt) -> Dialogue[Sing
     thoughts = number_thoughts(answer.thoughts, after=0, agent="single_llm", round_=0)
     return SingleLlmCot(
         **prompt.model_dump(),
-        **context.made(Stage.SINGLE_LLM_COTS, conversation),
+        **conversation.provenance(),
         intents=(),
         applicable_policies=applicable,
         thoughts=thoughts,
