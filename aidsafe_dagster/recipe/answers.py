@@ -232,19 +232,32 @@ class AnswerFormat(Generic[A]):
             for key, item in value.items():
                 self._check(item, schema["properties"][key], key)
         elif isinstance(value, list):
-            length, least, most = len(value), schema.get("minItems", 0), schema.get("maxItems")
-            if length < least or (most is not None and length > most):
-                raise NotAnAnswer(f"'{field}' has {length} items where {most} are due")
+            _check_length(value, schema, field)
             for item in value:
                 self._check(item, schema["items"], field)
-        elif isinstance(value, str) and len(value) > schema.get("maxLength", len(value)):
-            limit = schema["maxLength"]
-            raise NotAnAnswer(f"'{field}' has {len(value)} characters where {limit} may be")
-        elif "enum" in schema and value not in schema["enum"]:
-            valid = ", ".join(map(str, schema["enum"]))
-            raise NotAnAnswer(f"'{field}': '{value}' is not one of {valid}")
-        elif "maximum" in schema and value > schema["maximum"]:
-            raise NotAnAnswer(f"'{field}': {value} is more than {schema['maximum']}")
+        else:
+            _check_scalar(value, schema, field)
+
+
+def _check_length(items: list[Any], schema: Mapping[str, Any], field: str) -> None:
+    count = len(items)
+    least = schema.get("minItems", 0)
+    most = schema.get("maxItems")
+    if count < least or (most is not None and count > most):
+        raise NotAnAnswer(f"'{field}' has {count} items where {most} are due")
+
+
+def _check_scalar(value: Any, schema: Mapping[str, Any], field: str) -> None:
+    max_length = schema.get("maxLength")
+    valid = schema.get("enum")
+    maximum = schema.get("maximum")
+    if max_length is not None and len(value) > max_length:
+        raise NotAnAnswer(f"'{field}' has {len(value)} characters where {max_length} may be")
+    if valid is not None and value not in valid:
+        listing = ", ".join(map(str, valid))
+        raise NotAnAnswer(f"'{field}': '{value}' is not one of {listing}")
+    if maximum is not None and value > maximum:
+        raise NotAnAnswer(f"'{field}': {value} is more than {maximum}")
 
 
 @lru_cache(maxsize=512)
@@ -293,5 +306,6 @@ def _strip_wrapping(text: str) -> str:
 
 
 def _describe(error: Any) -> str:
-    path = ".".join(str(part) for part in error["loc"]) or "answer"
-    return f"'{path}': {error['msg']}"
+    path = ".".join(map(str, error["loc"])) or "answer"
+    message = error["msg"]
+    return f"'{path}': {message}"

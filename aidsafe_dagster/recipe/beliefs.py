@@ -240,8 +240,8 @@ def score_chosen(
     """
     if _uses_guard(search, settings):
         return (yield from _ask_guard(search, subject_of("refined", search.refined)))
-    grades = [grade for grade in search.grades.grades if grade.version == "refined"]
-    return tuple(_to_belief_score(grade.judge, grade.model, grade) for grade in grades)
+    refined_grades = [row for row in search.grades.grades if row.version == "refined"]
+    return tuple(_to_belief_score(row.judge, row.model, row) for row in refined_grades)
 
 
 def _uses_guard(search: BeliefSearch, settings: BeliefSettings) -> bool:
@@ -276,13 +276,15 @@ def _ask_guard(search: BeliefSearch, subject: Subject) -> Dialogue[tuple[BeliefS
         )
         inputs = GuardInputs(refined, context.policies, policy.id, subject)
         shares = yield from conversation.classify(Role.GUARD, question, ("Yes", "No"), inputs)
-        violated[policy.id] = shares.get("Yes", 0.0) / (sum(shares.values()) or 1.0)
+        # The shares of the two labels need not add up to 1.
+        violated[policy.id] = shares.get("Yes", 0.0) / sum(shares.values())
     worst = max(violated, key=lambda policy_id: violated[policy_id])
+    probability = violated[worst]
     score = BeliefScore(
         judge=Role.GUARD,
         model=conversation.models[-1],
-        score=round(1 + 4 * (1 - violated[worst]), 4),
-        reason=f"{worst} violated with probability {violated[worst]:.2f}",
+        score=round(1 + 4 * (1 - probability), 4),
+        reason=f"{worst} violated with probability {probability:.2f}",
     )
     return (score,)
 

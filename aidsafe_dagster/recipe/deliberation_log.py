@@ -12,7 +12,11 @@ from aidsafe_dagster.recipe.records import (
     RefinedCot,
     Thought,
     ThoughtVerdict,
+    Turn,
 )
+
+_Speaker = tuple[int, str]
+"""Round and agent."""
 
 
 @dataclass(frozen=True)
@@ -29,33 +33,49 @@ def deliberation_log(story: DeliberationStory) -> str:
 
 
 def _turn_paragraphs(story: DeliberationStory) -> Iterator[str]:
-    thoughts = story.refined.deliberated_thoughts
-    turns = story.deliberated.turns if story.deliberated else ()
-    turn_by_speaker = {(turn.round, turn.agent): turn for turn in turns}
-    # Without the turns, the thoughts still tell who spoke in which round.
-    speakers = [*turn_by_speaker, *((thought.round, thought.agent) for thought in thoughts)]
+    turns: dict[_Speaker, Turn] = {}
+    if story.deliberated:
+        for turn in story.deliberated.turns:
+            turns[turn.round, turn.agent] = turn
+    thoughts: dict[_Speaker, list[str]] = {speaker: [] for speaker in turns}
+    for thought in story.refined.deliberated_thoughts:
+        # Without the turns, the thoughts still tell who spoke in which round.
+        lines = thoughts.setdefault((thought.round, thought.agent), [])
+        lines.append(_thought(thought))
     # The sort is stable: within a round, the agents stay in the order in which they spoke.
-    for round_, agent in sorted(dict.fromkeys(speakers), key=lambda speaker: speaker[0]):
-        turn = turn_by_speaker.get((round_, agent))
-        verdict = f" {turn.verdict}s: {_one_line(turn.comment)}" if turn else ":"
-        added = [t for t in thoughts if (t.round, t.agent) == (round_, agent)]
-        yield "\n".join((f"Round {round_}, {agent}{verdict}", *map(_thought, added)))
+    for speaker in sorted(thoughts, key=lambda speaker: speaker[0]):
+        heading = _heading(speaker, turns.get(speaker))
+        yield "\n".join((heading, *thoughts[speaker]))
+
+
+def _heading(speaker: _Speaker, turn: Turn | None) -> str:
+    round_, agent = speaker
+    if turn is None:
+        return f"Round {round_}, {agent}:"
+    comment = _one_line(turn.comment)
+    return f"Round {round_}, {agent} {turn.verdict}s: {comment}"
 
 
 def _verdicts(row: RefinedCot) -> str:
-    kept, drops = [], []
+    kept = []
+    drops = []
     for judgement in row.judgements:
+        number = f"[{judgement.thought}]"
         if judgement.verdict is ThoughtVerdict.KEEP:
-            kept.append(f"[{judgement.thought}]")
+            kept.append(number)
         else:
             reason = _one_line(judgement.reason)
-            drops.append(f"Refiner drops [{judgement.thought}], {judgement.verdict}: {reason}")
-    return "\n".join((f"Refiner keeps: {', '.join(kept) or 'nothing'}", *drops))
+            drops.append(f"Refiner drops {number}, {judgement.verdict}: {reason}")
+    listing = ", ".join(kept) or "nothing"
+    return "\n".join((f"Refiner keeps: {listing}", *drops))
 
 
 def _thought(thought: Thought) -> str:
-    rules = f" ({', '.join(thought.rules)})" if thought.rules else ""
-    return f"[{thought.number}] {_one_line(thought.text)}{rules}"
+    text = f"[{thought.number}] {_one_line(thought.text)}"
+    if not thought.rules:
+        return text
+    rules = ", ".join(thought.rules)
+    return f"{text} ({rules})"
 
 
 def _one_line(text: str) -> str:

@@ -48,6 +48,7 @@ T = TypeVar("T")
 Dialogue = Generator["Request", "Completion", T]
 
 MAX_REASKS = 2
+_EXCERPT_CHARS = 160
 _JUDGES = (Role.JUDGE, Role.SECOND_JUDGE)
 _CANNOT = r"(can['\u2019]?t|cannot|can not|won['\u2019]?t|am unable|am not able|must decline)"
 _REFUSAL = re.compile(
@@ -217,14 +218,11 @@ class Conversation:
         request = self._request((message,), {}, inputs, temperature=0.0)
         completion = yield replace(request, labels=labels)
         self._record_call(completion)
-        detail = f"not one of {', '.join(labels)}: {completion.text[:160]!r}"
-        try:
-            shares = json.loads(completion.text).items()
-            probabilities = {label: float(share) for label, share in shares if label in labels}
-        except (ValueError, TypeError, AttributeError) as error:
-            raise RowFailed(FailureReason.UNPARSABLE, detail) from error
+        probabilities = _parse_probabilities(completion.text, labels)
         if not any(probabilities.values()):
-            raise RowFailed(FailureReason.UNPARSABLE, detail)
+            listing = ", ".join(labels)
+            excerpt = completion.text[:_EXCERPT_CHARS]
+            raise RowFailed(FailureReason.UNPARSABLE, f"not one of {listing}: {excerpt!r}")
         return probabilities
 
     def complete(
@@ -335,8 +333,10 @@ def is_refusal(answer: Answer) -> bool:
 
     A response that refuses the *user* is often right and never counts as a refusal.
     """
-    thoughts = [getattr(item, "thought", item) for item in getattr(answer, "thoughts", ())]
-    return bool(thoughts) and all(_REFUSAL.match(str(thought)) for thought in thoughts)
+    thoughts = getattr(answer, "thoughts", ())
+    # The thoughts of a target are plain texts, those of other roles have a field `thought`.
+    texts = [str(getattr(item, "thought", item)) for item in thoughts]
+    return bool(texts) and all(map(_REFUSAL.match, texts))
 
 
 def derive_seed(base: int, *parts: object) -> int:
@@ -353,11 +353,28 @@ def _parse_answer(text: str, answer_format: AnswerFormat[A], role: Role) -> A:
     return answer
 
 
+def _parse_probabilities(text: str, labels: tuple[str, ...]) -> dict[str, float]:
+    """Return the probability of each label in a classifier's answer; empty if it is not valid."""
+    try:
+        shares = json.loads(text).items()
+        return {label: float(share) for label, share in shares if label in labels}
+    except (ValueError, TypeError, AttributeError):
+        return {}
+
+
 def _row_failure(text: str, error: NotAnAnswer) -> RowFailed:
-    is_prose = text.lstrip()[:1] not in ("{", "[", "`")
-    refuses = isinstance(error, Declined) or (is_prose and _REFUSAL.search(text[:300]))
-    reason = FailureReason.REFUSED_TO_DELIBERATE if refuses else FailureReason.UNPARSABLE
-    return RowFailed(reason, f"{error}; the answer began: {text[:160]!r}")
+    excerpt = text[:_EXCERPT_CHARS]
+    detail = f"{error}; the answer began: {excerpt!r}"
+    if isinstance(error, Declined) or _is_prose_refusal(text):
+        return RowFailed(FailureReason.REFUSED_TO_DELIBERATE, detail)
+    return RowFailed(FailureReason.UNPARSABLE, detail)
+
+
+def _is_prose_refusal(text: str) -> bool:
+    # JSON, even if broken, may quote a refusal. Only prose that starts with one is a refusal.
+    if text.lstrip().startswith(("{", "[", "`")):
+        return False
+    return _REFUSAL.search(text[:300]) is not None
 
 
 def _message_json(message: Message) -> bytes:

@@ -242,8 +242,11 @@ def llama_factory_info(name: str, file: str, *, ranking: bool) -> dict[str, Any]
 
 def split_thinking(content: str) -> tuple[str, str]:
     """Split an assistant turn into CoT and response: the inverse of `join_thinking`."""
-    thinking, tag, response = content.removeprefix(f"{OPEN}\n").partition(f"\n{CLOSE}\n\n")
-    return (thinking, response) if tag else ("", content)
+    body = content.removeprefix(f"{OPEN}\n")
+    thinking, tag, response = body.partition(f"\n{CLOSE}\n\n")
+    if not tag:
+        return "", content
+    return thinking, response
 
 
 def is_ambiguous(row: FineTuneRow) -> bool:

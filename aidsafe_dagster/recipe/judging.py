@@ -137,14 +137,24 @@ def _ask_preference(
 def to_grade(answer: GradeAnswer, version: Version, judge: Role, model: str) -> Grade:
     """Return a judge's answer as a record."""
     scores = {metric: _to_score(getattr(answer, metric)) for metric in METRICS}
-    return Grade(version=version, judge=judge, model=model, refusal=answer.refusal, **scores)
+    return Grade(
+        version=version,
+        judge=judge,
+        model=model,
+        refusal=answer.refusal,
+        **scores,
+    )
 
 
 def _to_score(answer: ScoreAnswer) -> Score:
-    if isinstance(answer, FaithfulnessAnswer):
-        rule = "" if answer.rule == "none" else answer.rule
-        return Score(score=answer.score, reason=answer.reason, rule=rule, thought=answer.thought)
-    return Score(score=answer.score, reason=answer.reason)
+    if not isinstance(answer, FaithfulnessAnswer):
+        return Score(score=answer.score, reason=answer.reason)
+    return Score(
+        score=answer.score,
+        reason=answer.reason,
+        rule="" if answer.rule == "none" else answer.rule,
+        thought=answer.thought,
+    )
 
 
 def policy_score(grades: Sequence[Grade | GradeAnswer]) -> float:

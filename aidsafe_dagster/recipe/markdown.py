@@ -31,4 +31,6 @@ def _escape_marker(marker: re.Match[str]) -> str:
     """Escape a marker that would open a list or underline a heading."""
     indent, sign = marker.groups()
     # A backslash does not escape a digit, so a zero-width space parts it from the dot that follows.
-    return f"{indent}{sign}\u200b" if sign.isdigit() else f"{indent}\\{sign}"
+    if sign.isdigit():
+        return f"{indent}{sign}\u200b"
+    return f"{indent}\\{sign}"

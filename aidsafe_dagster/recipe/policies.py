@@ -45,8 +45,8 @@ class Policy(Record):
 
     def concerns(self, category: str) -> bool:
         """Return True if `categories` lists a category, or one of several joined by ';'."""
-        own = {name.casefold().strip() for name in self.categories}
-        return any(part.casefold().strip() in own for part in category.split(";"))
+        own = {_normalised(name) for name in self.categories}
+        return any(_normalised(name) in own for name in category.split(";"))
 
 
 class Policies(Record):
@@ -111,10 +111,11 @@ def load_policies(folder: Path, only: Sequence[str] = ()) -> Policies:
         if policy.id in policies:
             other = file_of[policy.id].name
             raise SetupError(f"{file}: policy id '{policy.id}' is already used by {other}")
-        policies[policy.id], file_of[policy.id] = policy, file
-    missing = [policy_id for policy_id in only if policy_id not in policies]
-    if missing:
-        raise unknown("policy", missing[0], policies, f"{folder} (setting use_policies)")
+        policies[policy.id] = policy
+        file_of[policy.id] = file
+    for policy_id in only:
+        if policy_id not in policies:
+            raise unknown("policy", policy_id, policies, f"{folder} (setting use_policies)")
     selected = sorted(set(only) or policies)
     return Policies(policies=tuple(policies[policy_id] for policy_id in selected))
 
@@ -125,9 +126,20 @@ def _load_policy(file: Path) -> Policy:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SetupError(f"{file}: not a TOML file in UTF-8: {error}") from error
     except ValidationError as error:
-        # A misspelt key also shows up as a missing one, so unknown keys are reported first.
-        first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-        path = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise unknown("key", path, Policy.model_fields, str(file)) from error
-        raise SetupError(f"{file}: '{path}': {first['msg']}") from error
+        raise _describe_mistake(file, error) from error
+
+
+def _describe_mistake(file: Path, error: ValidationError) -> SetupError:
+    mistakes = error.errors()
+    # A misspelt key also shows up as a missing one, so unknown keys are reported first.
+    mistakes.sort(key=lambda mistake: mistake["type"] != "extra_forbidden")
+    first = mistakes[0]
+    path = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        return unknown("key", path, Policy.model_fields, str(file))
+    message = first["msg"]
+    return SetupError(f"{file}: '{path}': {message}")
+
+
+def _normalised(category: str) -> str:
+    return category.casefold().strip()

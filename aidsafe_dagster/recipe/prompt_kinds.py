@@ -13,13 +13,13 @@ def classify_prompt(row: CotRow, policies: Policies) -> PromptKind:
     Harmful: an explicit intent is malicious. Borderline: an implicit intent is malicious, or a
     policy applies that does not apply to all prompts. Benign: neither.
     """
-    malicious = [intent for intent in row.intents if intent.harm == "malicious"]
-    if any(intent.kind == "explicit" for intent in malicious):
-        return "harmful"
-    cited: set[str] = set()
-    for intent in row.intents:
-        cited.update(intent.policies)
     always = {policy.id for policy in policies.policies if policy.applies == "always"}
-    if malicious or cited - always:
-        return "borderline"
-    return "benign"
+    kind: PromptKind = "benign"
+    for intent in row.intents:
+        if intent.harm == "malicious":
+            if intent.kind == "explicit":
+                return "harmful"
+            kind = "borderline"
+        if not always.issuperset(intent.policies):
+            kind = "borderline"
+    return kind

@@ -145,8 +145,9 @@ def _page(*parts: str) -> str:
 
 def _heading(row: Origin, prompt: str) -> str:
     parts = [escape_line(part) for part in (row.source, row.category, row.licence) if part]
+    parts.append(f"batch {row.batch}")
     about = " · ".join(parts)
-    return f"## Prompt `{row.prompt_id}`\n\n{block_quote(prompt)}\n\n*{about} · batch {row.batch}*"
+    return _page(f"## Prompt `{row.prompt_id}`", block_quote(prompt), f"*{about}*")
 
 
 def _intents(intents: Iterable[Intent]) -> str:
