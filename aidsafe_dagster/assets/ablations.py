@@ -4,7 +4,6 @@ Variants run one after another, so that what a variant shares with the pipeline,
 the journal by the time it is needed.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from aidsafe_dagster.recipe.ablations import Redraws, Variant, run_variant
 from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
 from aidsafe_dagster.recipe.dialogue import Conversation, DialogueContext, DialogueTask
 from aidsafe_dagster.recipe.errors import SetupError, unknown
+from aidsafe_dagster.recipe.hash_draw import hash_rank
 from aidsafe_dagster.recipe.records import Prompt, Stage
 from aidsafe_dagster.reports.frames import open_dataset
 from aidsafe_dagster.resources.engine import EngineResource
@@ -130,11 +130,11 @@ def sample_of(lake: Lake, config: AblationConfig) -> list[Prompt]:
         raise SetupError(
             f"{lake.root}: no refined CoTs yet to take a sample from; make a batch first"
         )
-    return sorted(prompts, key=_place)[: config.sample]
+    return sorted(prompts, key=_sampling_rank)[: config.sample]
 
 
-def _place(prompt: Prompt) -> str:
-    return hashlib.blake2b(f"ablation:{prompt.prompt_id}".encode(), digest_size=8).hexdigest()
+def _sampling_rank(prompt: Prompt) -> int:
+    return hash_rank("ablation", prompt.prompt_id)
 
 
 def _redraws(lake: Lake, sample: Sequence[Prompt]) -> list[Redraws]:
