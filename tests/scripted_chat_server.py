@@ -15,7 +15,7 @@ Answer = Callable[[dict[str, Any]], str | int]
 @dataclass
 class ScriptedChatServer:
     base_url: str
-    asked: list[dict[str, Any]] = field(default_factory=list)
+    requests: list[dict[str, Any]] = field(default_factory=list)
     """Bodies of all requests, in the order in which they came."""
 
 
@@ -24,7 +24,7 @@ def a_scripted_chat_server(answer: Answer) -> Iterator[ScriptedChatServer]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            served.asked.append(body)
+            served.requests.append(body)
             try:
                 said = answer(body)
             except (

@@ -96,7 +96,7 @@ def _the_margins_are_those_of_the_parquet(site: Site) -> None:
 def _the_curve_of_the_rounds_is_as_built(site: Site, server: ScriptedChatServer) -> None:
     """A refined CoT is worth 2 and a half point for each round of deliberation behind it; the judges
     differ by a point on three rounds."""
-    before = len(server.asked)
+    before = len(server.requests)
     run = run_job(
         site.instance,
         "ablate_rounds",
@@ -110,7 +110,7 @@ def _the_curve_of_the_rounds_is_as_built(site: Site, server: ScriptedChatServer)
     curve = [record.data["policy_to_cot"] for record in shown["quality"].records]
     assert [float(value.split(" ")[0]) for value in curve] == [2, 3, 4, 4.5]
     assert all("[" in value for value in curve)
-    assert shown["calls_made"].value == len(server.asked) - before
+    assert shown["calls_made"].value == len(server.requests) - before
     assert [record.data["calls_made"] > 0 for record in shown["cost"].records] == [
         True,
         True,
@@ -120,7 +120,7 @@ def _the_curve_of_the_rounds_is_as_built(site: Site, server: ScriptedChatServer)
 
 
 def _no_question_was_put_twice(server: ScriptedChatServer) -> None:
-    asked = Counter(json.dumps(body, sort_keys=True) for body in server.asked)
+    asked = Counter(json.dumps(body, sort_keys=True) for body in server.requests)
     assert max(asked.values()) == 1
 
 

@@ -39,7 +39,7 @@ ROWS = {"sft": an_sft_row(), "dpo": a_dpo_row(), "deliberations": STORY}
 
 
 def made(name: str, reasoning: Reasoning = "inline") -> dict[str, Any]:
-    return FORMATS[name].make(ROWS[FORMATS[name].rows], reasoning)
+    return FORMATS[name].convert(ROWS[FORMATS[name].rows], reasoning)
 
 
 @pytest.mark.parametrize("name", FORMATS)
