@@ -52,8 +52,8 @@ def an_opinion(agent: int, verdict: str, *thoughts: str) -> str:
 def moderate(inputs: ModeratorInputs) -> str:
     merged = []
     for opinion in reversed(inputs.opinions):
-        for thought in opinion.answer.thoughts:
-            merged.append(thought.model_dump() | {"author": opinion.number})
+        author = {"author": opinion.number}
+        merged += [thought.model_dump() | author for thought in opinion.answer.thoughts]
     return json.dumps({"thoughts": merged, "response": f"Merged in round {inputs.round}."})
 
 

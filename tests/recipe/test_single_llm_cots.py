@@ -22,14 +22,14 @@ THOUGHTS = [
 ]
 
 
-def thought(answer: str, category: str = "locks") -> tuple[SingleLlmCot, list[Request]]:
+def run_single_llm(answer: str, category: str = "locks") -> tuple[SingleLlmCot, list[Request]]:
     prompt = PROMPT.model_copy(update={"category": category})
     conversation = a_conversation(Stage.SINGLE_LLM_COTS, prompt)
     return run_dialogue(answer_directly(conversation, prompt), lambda _: answer)
 
 
-def test_one_call_gives_thoughts_and_response_under_the_same_policies_as_the_agents() -> None:
-    row, requests = thought(json.dumps({"thoughts": THOUGHTS, "response": "Like this."}))
+def test_one_call_yields_thoughts_and_response_under_the_policies_of_the_agents() -> None:
+    row, requests = run_single_llm(json.dumps({"thoughts": THOUGHTS, "response": "Like this."}))
     assert [request.role for request in requests] == [Role.SINGLE_LLM]
     assert PROMPT.prompt in message_text(requests[0])
     assert requests[0].messages[0] == a_dialogue_context().system
@@ -41,33 +41,30 @@ def test_one_call_gives_thoughts_and_response_under_the_same_policies_as_the_age
     assert row.cot_tokens == 8
 
 
-def test_policies_apply_by_category_since_nobody_names_intents() -> None:
+def test_policies_apply_by_category_without_intents() -> None:
     privacy = policies().policies[0].model_copy(update={"categories": ("Scams",)})
     context = a_dialogue_context(policies=Policies(policies=(privacy, *policies().policies[1:])))
     for category, applicable in (("Scams", ("fraud", "helpfulness")), ("", ("helpfulness",))):
         prompt = PROMPT.model_copy(update={"category": category})
         conversation = a_conversation(Stage.SINGLE_LLM_COTS, prompt)
         conversation.context = context
-        row, requests = run_dialogue(
-            answer_directly(conversation, prompt),
-            lambda _: json.dumps({"thoughts": THOUGHTS, "response": "Like this."}),
-        )
+        answer = json.dumps({"thoughts": THOUGHTS, "response": "Like this."})
+        row, requests = run_dialogue(answer_directly(conversation, prompt), lambda _, a=answer: a)
         assert row.applicable_policies == applicable
-        assert f"each by at least one of its rules: {', '.join(applicable)}." in message_text(
-            requests[0]
-        )
+        listing = ", ".join(applicable)
+        expected = f"each by at least one of its rules: {listing}."
+        assert expected in message_text(requests[0])
 
 
-def test_a_rule_that_no_policy_has_is_asked_again_and_then_fails_the_row() -> None:
+def test_an_unknown_rule_fails_the_row() -> None:
+    answer = json.dumps({"thoughts": [{"thought": "Hm.", "rules": ["law.1"]}], "response": "No."})
     with pytest.raises(RowFailed) as failed:
-        thought(
-            json.dumps({"thoughts": [{"thought": "Hm.", "rules": ["law.1"]}], "response": "No."})
-        )
+        run_single_llm(answer)
     assert failed.value.reason is FailureReason.UNPARSABLE
     assert "law.1" in failed.value.detail
 
 
-def test_a_model_that_declines_to_think_about_the_prompt_fails_the_row() -> None:
+def test_a_refusal_to_think_about_the_prompt_fails_the_row() -> None:
     with pytest.raises(RowFailed) as failed:
-        thought("I'm sorry, but I can't help with that.")
+        run_single_llm("I'm sorry, but I can't help with that.")
     assert failed.value.reason is FailureReason.REFUSED_TO_DELIBERATE
