@@ -129,7 +129,11 @@ def a_deliberated_cot(**changes: Any) -> DeliberatedCot:
                 added=(3,),
             ),
             Turn(
-                agent="deliberator_2", round=1, verdict="agree", comment="Nothing to add.", added=()
+                agent="deliberator_2",
+                round=1,
+                verdict="agree",
+                comment="Nothing to add.",
+                added=(),
             ),
         ),
         "outcome": "consensus",
@@ -143,7 +147,12 @@ def a_refined_cot(**changes: Any) -> RefinedCot:
     values: dict[str, Any] = {
         "thoughts": (
             a_refined_thought(),
-            a_refined_thought(number=2, text=SECOND, rules=("illegal.2",), origins=(2,)),
+            a_refined_thought(
+                number=2,
+                text=SECOND,
+                rules=("illegal.2",),
+                origins=(2,),
+            ),
         ),
         "deliberated_thoughts": deliberated_thoughts,
         "judgements": (
@@ -316,7 +325,12 @@ def _provenance() -> dict[str, Any]:
         "simulated": False,
         "policies_version": policies().version,
         "templates_version": "0123456789ab",
-        "usage": Usage(calls=2, prompt_tokens=600, cached_tokens=512, completion_tokens=120),
+        "usage": Usage(
+            calls=2,
+            prompt_tokens=600,
+            cached_tokens=512,
+            completion_tokens=120,
+        ),
     }
 
 
@@ -325,7 +339,12 @@ def _cot_row() -> dict[str, Any]:
         Message(role="user", content="Take the prompt apart."),
         Message(role="assistant", content="{}"),
     )
-    intent = Intent(text="Understand locks.", kind="explicit", harm="benign", policies=("illegal",))
+    intent = Intent(
+        text="Understand locks.",
+        kind="explicit",
+        harm="benign",
+        policies=("illegal",),
+    )
     return {
         **_origin(),
         **_provenance(),
@@ -340,7 +359,13 @@ def _deliberated_thoughts() -> tuple[Thought, ...]:
     return (
         a_thought(),
         a_thought(number=2, text=SECOND, rules=("illegal.2", "helpfulness.1")),
-        a_thought(number=3, text=THIRD, rules=("helpfulness.1",), agent="deliberator_1", round=1),
+        a_thought(
+            number=3,
+            text=THIRD,
+            rules=("helpfulness.1",),
+            agent="deliberator_1",
+            round=1,
+        ),
     )
 
 

@@ -31,10 +31,8 @@ def a_scripted_chat_server(answer: Answer) -> Iterator[ScriptedChatServer]:
                 # The test itself is wrong. Status 400 keeps the engine from trying again.
                 self._reply(400, repr(error).encode())
                 raise
-            if isinstance(text_or_status, int):
-                self._reply(text_or_status, b"{}")
-            else:
-                self._reply(200, _completion(body, text_or_status))
+            status = text_or_status if isinstance(text_or_status, int) else 200
+            self._reply(status, _completion(body, str(text_or_status)))
 
         def do_GET(self) -> None:
             self._reply(200, b'{"data": []}')

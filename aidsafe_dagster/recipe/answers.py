@@ -248,16 +248,19 @@ def _check_length(items: list[Any], schema: Mapping[str, Any], field: str) -> No
 
 
 def _check_scalar(value: Any, schema: Mapping[str, Any], field: str) -> None:
-    max_length = schema.get("maxLength")
-    valid = schema.get("enum")
-    maximum = schema.get("maximum")
-    if max_length is not None and len(value) > max_length:
-        raise NotAnAnswer(f"'{field}' has {len(value)} characters where {max_length} may be")
-    if valid is not None and value not in valid:
-        listing = ", ".join(map(str, valid))
-        raise NotAnAnswer(f"'{field}': '{value}' is not one of {listing}")
-    if maximum is not None and value > maximum:
-        raise NotAnAnswer(f"'{field}': {value} is more than {maximum}")
+    if "maxLength" in schema:
+        limit = schema["maxLength"]
+        if len(value) > limit:
+            raise NotAnAnswer(f"'{field}' has {len(value)} characters where {limit} may be")
+    if "enum" in schema:
+        valid = schema["enum"]
+        if value not in valid:
+            listing = ", ".join(map(str, valid))
+            raise NotAnAnswer(f"'{field}': '{value}' is not one of {listing}")
+    if "maximum" in schema:
+        limit = schema["maximum"]
+        if value > limit:
+            raise NotAnAnswer(f"'{field}': {value} is more than {limit}")
 
 
 @lru_cache(maxsize=512)

@@ -143,7 +143,14 @@ def try_candidates(
     for number in range(1, settings.candidates + 1):
         if is_done(search, settings):
             break
-        yield from _try_candidate(search, iteration, number, examples, settings, grading)
+        yield from _try_candidate(
+            search,
+            iteration,
+            number,
+            examples,
+            settings,
+            grading,
+        )
     return search
 
 
@@ -169,7 +176,13 @@ def _try_candidate(
         if search.worst is None or misled.score < search.worst.score:
             search.worst = misled
     search.candidates.append(
-        BeliefCandidate(iteration=iteration, number=number, belief=belief, score=score, note=note)
+        BeliefCandidate(
+            iteration=iteration,
+            number=number,
+            belief=belief,
+            score=score,
+            note=note,
+        )
     )
 
 
@@ -195,10 +208,10 @@ def _ask_whisperer(search: BeliefSearch, examples: Sequence[BeliefExample]) -> D
         tried=tried,
         examples=tuple(examples),
     )
+    answer_format = AnswerFormat(EarWhispererAnswer, {}, {})
+    # What the whisperer has to know of its earlier beliefs is in the task.
     conversation.messages = ()
-    answer = yield from conversation.ask(
-        Role.EAR_WHISPERER, task, AnswerFormat(EarWhispererAnswer, {}, {}), inputs
-    )
+    answer = yield from conversation.ask(Role.EAR_WHISPERER, task, answer_format, inputs)
     return answer.belief
 
 
@@ -212,9 +225,15 @@ def ask_target(search: BeliefSearch, belief: str) -> Dialogue[TargetAnswer]:
     task = context.templates.task(
         Stage.PREFERENCE_PAIRS, Role.TARGET, prompt=refined.prompt, belief=belief
     )
-    inputs = TargetInputs(refined, context.policies, refined, search.kind, belief)
-    conversation.messages = ()
+    inputs = TargetInputs(
+        prompt=refined,
+        policies=context.policies,
+        refined=refined,
+        kind=search.kind,
+        belief=belief,
+    )
     answer_format = AnswerFormat(TargetAnswer, {}, {})
+    conversation.messages = ()
     return (yield from conversation.ask(Role.TARGET, task, answer_format, inputs))
 
 
@@ -274,7 +293,12 @@ def _ask_guard(search: BeliefSearch, subject: Subject) -> Dialogue[tuple[BeliefS
             response=subject.response,
             policy=policy,
         )
-        inputs = GuardInputs(refined, context.policies, policy.id, subject)
+        inputs = GuardInputs(
+            prompt=refined,
+            policies=context.policies,
+            policy=policy.id,
+            subject=subject,
+        )
         shares = yield from conversation.classify(Role.GUARD, question, ("Yes", "No"), inputs)
         # The shares of the two labels need not add up to 1.
         violated[policy.id] = shares.get("Yes", 0.0) / sum(shares.values())

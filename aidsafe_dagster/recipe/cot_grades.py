@@ -80,7 +80,8 @@ class _Results:
 
 def subject_of(version: Version, row: RefinedCot | DeliberatedCot | SingleLlmCot) -> Subject:
     """Return a row's thoughts and response as a subject for judges."""
-    return Subject(version, tuple(thought.text for thought in row.thoughts), row.response, row)
+    thoughts = tuple(thought.text for thought in row.thoughts)
+    return Subject(version, thoughts, row.response, row)
 
 
 def grade_versions(
@@ -94,11 +95,22 @@ def grade_versions(
     subjects = _subjects(versions, settings)
     results = _Results()
     for judge, subject in product(settings.roles, subjects.values()):
-        yield from _grade(conversation, judge, subject, settings, results)
+        yield from _grade(
+            conversation,
+            judge,
+            subject,
+            settings,
+            results,
+        )
     for judge, (one, other) in product(settings.roles, _COMPARED):
         if one in subjects and other in subjects:
             yield from _compare(
-                conversation, judge, subjects[one], subjects[other], settings, results
+                conversation,
+                judge,
+                subjects[one],
+                subjects[other],
+                settings,
+                results,
             )
     return _record(conversation, versions.refined, results)
 
@@ -143,7 +155,13 @@ def _compare(
     results: _Results,
 ) -> Dialogue[None]:
     try:
-        comparison = yield from compare(conversation, judge, one, other, settings.temperature)
+        comparison = yield from compare(
+            conversation,
+            judge,
+            one,
+            other,
+            settings.temperature,
+        )
     except RowFailed as failure:
         results.add_ungraded(judge, f"compare {one.version} with {other.version}", failure)
     else:

@@ -72,7 +72,13 @@ def deliberate(
     agreed = False
     for round_, agent in _speaking_order(settings, stop_after):
         answer = yield from _take_turn(
-            conversation, seed, settings, thoughts, response, round_, agent
+            conversation,
+            seed,
+            settings,
+            thoughts,
+            response,
+            round_,
+            agent,
         )
         agreed = answer.verdict == "agree"
         new_thoughts: tuple[Thought, ...] = ()
@@ -91,7 +97,14 @@ def deliberate(
         if agreed:
             break
         thoughts, response = thoughts + new_thoughts, answer.response
-    return deliberated_record(conversation, seed, thoughts, response, tuple(turns), agreed=agreed)
+    return deliberated_record(
+        conversation,
+        seed,
+        thoughts,
+        response,
+        tuple(turns),
+        agreed=agreed,
+    )
 
 
 def _speaking_order(

@@ -294,7 +294,13 @@ class Conversation:
         # Questions to a judge differ in their text, so their seeds may be equal. Without the turn
         # in the seed, the journal answers a repeated question wherever it comes in the dialogue.
         position: object = self.role if self.role in _JUDGES else self.turn
-        seed = derive_seed(self.context.seed, self.prompt.prompt_id, self.stage, position, draw)
+        seed = derive_seed(
+            self.context.seed,
+            self.prompt.prompt_id,
+            self.stage,
+            position,
+            draw,
+        )
         return Request(
             prompt_id=self.prompt.prompt_id,
             stage=self.stage,

@@ -86,12 +86,20 @@ def grade(
     )
     answer_format = AnswerFormat(
         GradeAnswer,
-        {"rules or none": (*context.policies.rule_ids, "none")},
-        {"thoughts": len(subject.thoughts)},
+        choices={"rules or none": (*context.policies.rule_ids, "none")},
+        counts={"thoughts": len(subject.thoughts)},
     )
     inputs = GradeInputs(prompt, context.policies, subject)
     conversation.messages = ()
-    return (yield from conversation.ask(judge, task, answer_format, inputs, temperature))
+    return (
+        yield from conversation.ask(
+            judge,
+            task,
+            answer_format,
+            inputs,
+            temperature,
+        )
+    )
 
 
 def compare(
@@ -104,8 +112,20 @@ def compare(
     Raises:
         RowFailed: the judge gave no valid answer in one of the orders.
     """
-    forward = yield from _ask_preference(conversation, judge, one, other, temperature)
-    swapped = yield from _ask_preference(conversation, judge, other, one, temperature)
+    forward = yield from _ask_preference(
+        conversation,
+        judge,
+        one,
+        other,
+        temperature,
+    )
+    swapped = yield from _ask_preference(
+        conversation,
+        judge,
+        other,
+        one,
+        temperature,
+    )
     is_consistent = forward.preferred == _OPPOSITE[swapped.preferred]
     outcome = _OUTCOME[forward.preferred] if is_consistent else "tie"
     return Comparison.model_validate(
@@ -129,9 +149,22 @@ def _ask_preference(
         Stage.COT_GRADES, "compare", prompt=prompt.prompt, sides=(first, second)
     )
     answer_format = AnswerFormat(ComparisonAnswer, {}, {})
-    inputs = ComparisonInputs(prompt, context.policies, first, second)
+    inputs = ComparisonInputs(
+        prompt=prompt,
+        policies=context.policies,
+        first=first,
+        second=second,
+    )
     conversation.messages = ()
-    return (yield from conversation.ask(judge, task, answer_format, inputs, temperature))
+    return (
+        yield from conversation.ask(
+            judge,
+            task,
+            answer_format,
+            inputs,
+            temperature,
+        )
+    )
 
 
 def to_grade(answer: GradeAnswer, version: Version, judge: Role, model: str) -> Grade:

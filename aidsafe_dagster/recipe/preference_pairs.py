@@ -64,7 +64,13 @@ def run_iteration(
     Raises:
         RowFailed: there is no pair; see `build_pair`.
     """
-    yield from try_candidates(search, iteration, examples, settings, grading)
+    yield from try_candidates(
+        search,
+        iteration,
+        examples,
+        settings,
+        grading,
+    )
     if iteration < settings.iterations and not is_done(search, settings):
         return search
     return (yield from build_pair(search, settings, grading))

@@ -43,27 +43,26 @@ def refine(conversation: Conversation, deliberated: DeliberatedCot) -> Dialogue[
     """Judge every thought in order and write the final CoT from those that are kept: one call."""
     context = conversation.context
     conversation.messages = deliberated.conversation
-    answer = yield from conversation.ask(
+    task = context.templates.task(
+        Stage.REFINED_COTS,
         Role.REFINER,
-        context.templates.task(
-            Stage.REFINED_COTS,
-            Role.REFINER,
-            thoughts=deliberated.thoughts,
-            applicable=deliberated.applicable_policies,
-        ),
-        AnswerFormat(
-            RefinerAnswer,
-            {"rules": context.policies.rule_ids},
-            {"thoughts": len(deliberated.thoughts)},
-        ),
-        RefinerInputs(
-            deliberated,
-            context.policies,
-            deliberated.applicable_policies,
-            deliberated.thoughts,
-            deliberated.response,
-        ),
+        thoughts=deliberated.thoughts,
+        applicable=deliberated.applicable_policies,
     )
+    # The schema asks for exactly one verdict per thought.
+    answer_format = AnswerFormat(
+        RefinerAnswer,
+        choices={"rules": context.policies.rule_ids},
+        counts={"thoughts": len(deliberated.thoughts)},
+    )
+    inputs = RefinerInputs(
+        prompt=deliberated,
+        policies=context.policies,
+        applicable=deliberated.applicable_policies,
+        thoughts=deliberated.thoughts,
+        response=deliberated.response,
+    )
+    answer = yield from conversation.ask(Role.REFINER, task, answer_format, inputs)
     judgements = _to_judgements(deliberated.thoughts, answer.judgements)
     thoughts = _to_refined_thoughts(answer.thoughts)
     return RefinedCot(

@@ -73,18 +73,36 @@ def deliberate_at_round_table(
     turns: list[Turn] = []
     agreed = False
     for round_ in range(1, rounds_to_hold(settings, stop_after) + 1):
-        opinions = yield from _hear_all(conversation, seed, settings, state, round_)
+        opinions = yield from _hear_all(
+            conversation,
+            seed,
+            settings,
+            state,
+            round_,
+        )
         agreed = all(opinion.agrees for opinion in opinions)
         new_thoughts: tuple[Thought, ...] = ()
         if not agreed:
-            merged = yield from _merge(conversation, seed, settings, state, round_, opinions)
+            merged = yield from _merge(
+                conversation,
+                seed,
+                settings,
+                state,
+                round_,
+                opinions,
+            )
             new_thoughts = merged.thoughts[len(state.thoughts) :]
             state = merged
         turns += [_turn(opinion, round_, new_thoughts) for opinion in opinions]
         if agreed:
             break
     return deliberated_record(
-        conversation, seed, state.thoughts, state.response, tuple(turns), agreed=agreed
+        conversation,
+        seed,
+        state.thoughts,
+        state.response,
+        tuple(turns),
+        agreed=agreed,
     )
 
 
@@ -100,7 +118,14 @@ def _hear_all(
     opinions = []
     for agent in range(1, settings.agents + 1):
         conversation.messages = messages
-        answer = yield from _hear(conversation, seed, settings, state, round_, agent)
+        answer = yield from _hear(
+            conversation,
+            seed,
+            settings,
+            state,
+            round_,
+            agent,
+        )
         opinions.append(Opinion(agent, answer))
     conversation.messages = messages
     return tuple(opinions)

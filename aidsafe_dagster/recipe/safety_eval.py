@@ -91,9 +91,19 @@ def evaluate(
         return (yield from _answer_question(conversation, item, candidate))
     messages = _messages(conversation, item)
     text = yield from conversation.complete(
-        Role.CANDIDATE, messages, {}, item, candidate.temperature
+        Role.CANDIDATE,
+        messages,
+        {},
+        item,
+        candidate.temperature,
     )
-    record = partial(_record, conversation, item, candidate, said=text)
+    record = partial(
+        _record,
+        conversation,
+        item,
+        candidate,
+        said=text,
+    )
     try:
         response = strip_reasoning(text)
     except NotAnAnswer as error:
@@ -136,7 +146,15 @@ def _ask_judge(
     )
     answer_format = AnswerFormat(VerdictAnswer, {}, {})
     conversation.messages = ()
-    return (yield from conversation.ask(Role.JUDGE, task, answer_format, item, temperature))
+    return (
+        yield from conversation.ask(
+            Role.JUDGE,
+            task,
+            answer_format,
+            item,
+            temperature,
+        )
+    )
 
 
 def _answer_question(
@@ -150,9 +168,19 @@ def _answer_question(
     )
     messages = (Message(role="user", content=task),)
     text = yield from conversation.complete(
-        Role.CANDIDATE, messages, answer_format.schema, item, candidate.temperature
+        Role.CANDIDATE,
+        messages,
+        answer_format.schema,
+        item,
+        candidate.temperature,
     )
-    record = partial(_record, conversation, item, candidate, said=text)
+    record = partial(
+        _record,
+        conversation,
+        item,
+        candidate,
+        said=text,
+    )
     try:
         letter = answer_format.parse(text).answer
     except NotAnAnswer as error:
@@ -170,7 +198,13 @@ def unanswered_record(
     """
     outcome: Outcome = "unjudged" if failure.role == Role.JUDGE else "no_answer"
     reason = f"{failure.reason}: {failure.detail}"
-    return _record(conversation, item, candidate, outcome=outcome, reason=reason)
+    return _record(
+        conversation,
+        item,
+        candidate,
+        outcome=outcome,
+        reason=reason,
+    )
 
 
 def _record(

@@ -44,14 +44,19 @@ def seed(conversation: Conversation, prompt: Prompt) -> Dialogue[SeedCot]:
     """Split the prompt into intents, then write the seed CoT and the first response: two calls."""
     context = conversation.context
     intents = yield from _decompose(conversation, prompt)
-    cited = [policy for intent in intents for policy in intent.policies]
+    cited: list[str] = []
+    for intent in intents:
+        cited.extend(intent.policies)
     applicable = context.policies.applicable(prompt.category, tuple(cited))
-    answer = yield from conversation.ask(
-        Role.INITIALIZER,
-        context.templates.task(Stage.SEED_COTS, Role.INITIALIZER, applicable=applicable),
-        AnswerFormat(InitializerAnswer, {"rules": context.policies.rule_ids}, {}),
-        InitializerInputs(prompt, context.policies, intents, applicable),
+    task = context.templates.task(Stage.SEED_COTS, Role.INITIALIZER, applicable=applicable)
+    answer_format = AnswerFormat(InitializerAnswer, {"rules": context.policies.rule_ids}, {})
+    inputs = InitializerInputs(
+        prompt=prompt,
+        policies=context.policies,
+        intents=intents,
+        applicable=applicable,
     )
+    answer = yield from conversation.ask(Role.INITIALIZER, task, answer_format, inputs)
     thoughts = number_thoughts(answer.thoughts, after=0, agent="initializer", round_=0)
     return SeedCot(
         **prompt.model_dump(),
@@ -89,15 +94,18 @@ def join_thoughts(thoughts: Sequence[Thought | RefinedThought]) -> str:
 
 def _decompose(conversation: Conversation, prompt: Prompt) -> Dialogue[tuple[Intent, ...]]:
     context = conversation.context
-    answer = yield from conversation.ask(
-        Role.INTENT_DECOMPOSER,
-        context.templates.task(Stage.SEED_COTS, Role.INTENT_DECOMPOSER, prompt=prompt.prompt),
-        AnswerFormat(IntentDecomposerAnswer, {"policies": context.policies.ids}, {}),
-        IntentDecomposerInputs(prompt, context.policies),
-    )
+    task = context.templates.task(Stage.SEED_COTS, Role.INTENT_DECOMPOSER, prompt=prompt.prompt)
+    answer_format = AnswerFormat(IntentDecomposerAnswer, {"policies": context.policies.ids}, {})
+    inputs = IntentDecomposerInputs(prompt, context.policies)
+    answer = yield from conversation.ask(Role.INTENT_DECOMPOSER, task, answer_format, inputs)
     intents = []
     for item in answer.intents:
-        policies = tuple(dict.fromkeys(item.policies))
-        intent = Intent(text=item.intent, kind=item.kind, harm=item.harm, policies=policies)
+        intent = Intent(
+            text=item.intent,
+            kind=item.kind,
+            harm=item.harm,
+            # Models repeat policies now and then.
+            policies=tuple(dict.fromkeys(item.policies)),
+        )
         intents.append(intent)
     return tuple(intents)

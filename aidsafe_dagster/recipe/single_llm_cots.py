@@ -27,14 +27,15 @@ def answer_directly(conversation: Conversation, prompt: Prompt) -> Dialogue[Sing
     """
     context = conversation.context
     applicable = context.policies.applicable(prompt.category, ())
-    answer = yield from conversation.ask(
+    task = context.templates.task(
+        Stage.SINGLE_LLM_COTS,
         Role.SINGLE_LLM,
-        context.templates.task(
-            Stage.SINGLE_LLM_COTS, Role.SINGLE_LLM, prompt=prompt.prompt, applicable=applicable
-        ),
-        AnswerFormat(InitializerAnswer, {"rules": context.policies.rule_ids}, {}),
-        SingleLlmInputs(prompt, context.policies, applicable),
+        prompt=prompt.prompt,
+        applicable=applicable,
     )
+    answer_format = AnswerFormat(InitializerAnswer, {"rules": context.policies.rule_ids}, {})
+    inputs = SingleLlmInputs(prompt, context.policies, applicable)
+    answer = yield from conversation.ask(Role.SINGLE_LLM, task, answer_format, inputs)
     thoughts = number_thoughts(answer.thoughts, after=0, agent="single_llm", round_=0)
     return SingleLlmCot(
         **prompt.model_dump(),

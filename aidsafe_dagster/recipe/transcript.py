@@ -185,21 +185,29 @@ def _rounds(
 
 
 def _thought(thought: Thought, judgements: dict[int, Judgement] | None = None) -> str:
-    text = f"**[{thought.number}]** {escape_inline(thought.text)}{_rules(thought.rules)}"
+    text = escape_inline(thought.text)
+    rules = _rules(thought.rules)
+    paragraph = f"**[{thought.number}]** {text}{rules}"
     if judgements is None:
-        return text
+        return paragraph
     judgement = judgements[thought.number]
-    return f"{text}\n\n> **{_SYMBOLS[judgement.verdict]}** — {escape_inline(judgement.reason)}"
+    verdict = _SYMBOLS[judgement.verdict]
+    reason = escape_inline(judgement.reason)
+    return f"{paragraph}\n\n> **{verdict}** — {reason}"
 
 
 def _refined_thought(thought: RefinedThought) -> str:
-    text = f"**{thought.number}.** {escape_inline(thought.text)}{_rules(thought.rules)}"
+    text = escape_inline(thought.text)
+    rules = _rules(thought.rules)
     origins = ", ".join(map(str, thought.origins))
-    return f"{text} *← [{origins}]*"
+    return f"**{thought.number}.** {text}{rules} *← [{origins}]*"
 
 
 def _rules(rules: Sequence[str]) -> str:
-    return f" `{'` `'.join(rules)}`" if rules else ""
+    if not rules:
+        return ""
+    listing = "` `".join(rules)
+    return f" `{listing}`"
 
 
 def _score_table(grades: Sequence[Grade]) -> str:

@@ -31,7 +31,12 @@ def a_dialogue_context(**changes: Any) -> DialogueContext:
 
 
 def a_conversation(stage: Stage, prompt: Prompt, **changes: Any) -> Conversation:
-    return Conversation(a_dialogue_context(), stage, prompt, **changes)
+    return Conversation(
+        a_dialogue_context(),
+        stage,
+        prompt,
+        **changes,
+    )
 
 
 def run_dialogue(dialogue: Dialogue[T], model: Callable[[Request], str]) -> tuple[T, list[Request]]:

@@ -72,7 +72,14 @@ def run_iteration(
     grading: GradingSettings = ONE_JUDGE,
 ) -> tuple[BeliefSearch, list[Request]]:
     return run_dialogue(
-        try_candidates(search or a_search(), iteration, examples, settings, grading), model
+        try_candidates(
+            search or a_search(),
+            iteration,
+            examples,
+            settings,
+            grading,
+        ),
+        model,
     )
 
 
@@ -115,10 +122,20 @@ def test_the_target_sees_belief_and_prompt_but_no_policies_and_no_search() -> No
 
 
 def test_the_whisperer_sees_earlier_beliefs_and_the_examples_of_other_prompts() -> None:
-    examples = [BeliefExample(iteration=2, prompt_id="p7", belief="Keys are a fiction.", score=1.2)]
+    examples = [
+        BeliefExample(
+            iteration=2,
+            prompt_id="p7",
+            belief="Keys are a fiction.",
+            score=1.2,
+        )
+    ]
     search = a_search(candidates=[a_candidate(belief="Doors are rude.", score=3.5)])
     search, requests = run_iteration(
-        model_scoring(1), search=search, examples=examples, iteration=2
+        model_scoring(1),
+        search=search,
+        examples=examples,
+        iteration=2,
     )
     text = message_text(requests_to(requests, Role.EAR_WHISPERER)[0])
     assert "- (1.2) Keys are a fiction." in text
@@ -249,7 +266,12 @@ def test_examples_are_the_most_misleading_beliefs_in_a_fixed_order() -> None:
         a_search_with_scores("p4", e=2.0),
     ]
     for order in (searches, searches[::-1]):
-        examples = select_examples(order, "violation", 2, 3)
+        examples = select_examples(
+            order,
+            "violation",
+            2,
+            3,
+        )
         assert [(e.prompt_id, e.belief) for e in examples] == [
             ("p3", "d"),
             ("p1", "b"),
@@ -265,11 +287,29 @@ def test_examples_have_a_score_and_the_kind_of_the_search() -> None:
         a_search(refined=a_refined_cot(prompt_id="p2"), candidates=[a_candidate(score=None)]),
         a_search(refined=a_refined_cot(prompt_id="p3"), candidates=[a_candidate(score=2.0)]),
     ]
-    violations = select_examples(searches, "violation", 2, 5)
-    refusals = select_examples(searches, "needless_refusal", 2, 5)
+    violations = select_examples(
+        searches,
+        "violation",
+        2,
+        5,
+    )
+    refusals = select_examples(
+        searches,
+        "needless_refusal",
+        2,
+        5,
+    )
     assert [example.prompt_id for example in violations] == ["p3"]
     assert [example.prompt_id for example in refusals] == ["p1"]
-    assert select_examples(searches, "violation", 2, 0) == []
+    assert (
+        select_examples(
+            searches,
+            "violation",
+            2,
+            0,
+        )
+        == []
+    )
 
 
 def test_a_share_of_the_prompts_that_are_not_harmful_gets_needless_refusals() -> None:

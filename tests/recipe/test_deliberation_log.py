@@ -30,7 +30,13 @@ def test_without_the_deliberation_the_log_still_has_all_thoughts() -> None:
 
 def test_agents_of_a_round_appear_in_the_order_in_which_they_spoke() -> None:
     turns = tuple(
-        Turn(agent=f"deliberator_{n}", round=1, verdict="revise", comment="More.", added=(6 - n,))
+        Turn(
+            agent=f"deliberator_{n}",
+            round=1,
+            verdict="revise",
+            comment="More.",
+            added=(6 - n,),
+        )
         for n in (2, 1, 3)
     )
     thoughts = (

@@ -45,16 +45,40 @@ def test_numbers_among_the_parts_are_written_out() -> None:
 
 def test_separator_and_digest_size_are_part_of_the_draw() -> None:
     fractions = [
-        hash_fraction("fault", prompt_id, 3, separator="\0", digest_size=6)
+        hash_fraction(
+            "fault",
+            prompt_id,
+            3,
+            separator="\0",
+            digest_size=6,
+        )
         for prompt_id in PROMPT_IDS
     ]
     assert fractions == [0.8213557944348011, 0.746429435183078, 0.46285874866137533]
 
 
 def test_seeds_are_the_same_as_in_journals_written_before() -> None:
-    first = [derive_seed(0, prompt_id, "seed_cots", 1, 0) for prompt_id in PROMPT_IDS]
+    first = [
+        derive_seed(
+            0,
+            prompt_id,
+            "seed_cots",
+            1,
+            0,
+        )
+        for prompt_id in PROMPT_IDS
+    ]
     assert first == [1516304920, 713970738, 1945296687]
-    judges = [derive_seed(7, prompt_id, "cot_grades", "judge", 2) for prompt_id in PROMPT_IDS]
+    judges = [
+        derive_seed(
+            7,
+            prompt_id,
+            "cot_grades",
+            "judge",
+            2,
+        )
+        for prompt_id in PROMPT_IDS
+    ]
     assert judges == [763847028, 1893874180, 1137374202]
 
 

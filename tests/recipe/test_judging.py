@@ -25,12 +25,26 @@ ALONE = subject_of("single_llm", a_single_llm_cot(response="It just does."))
 def run_grade(answer: str, subject: Subject = REFINED_SUBJECT) -> tuple[GradeAnswer, list[Request]]:
     conversation = a_conversation(Stage.COT_GRADES, REFINED)
     conversation.messages = (Message(role="user", content="What was said before."),)
-    return run_dialogue(grade(conversation, Role.JUDGE, subject, 0.0), lambda _: answer)
+    return run_dialogue(
+        grade(
+            conversation,
+            Role.JUDGE,
+            subject,
+            0.0,
+        ),
+        lambda _: answer,
+    )
 
 
 def run_comparison(prefers: Callable[[Request], str]) -> tuple[Comparison, list[Request]]:
     conversation = a_conversation(Stage.COT_GRADES, REFINED)
-    dialogue = compare(conversation, Role.JUDGE, REFINED_SUBJECT, ALONE, 0.0)
+    dialogue = compare(
+        conversation,
+        Role.JUDGE,
+        REFINED_SUBJECT,
+        ALONE,
+        0.0,
+    )
     return run_dialogue(dialogue, lambda request: a_preference(prefers(request)))
 
 
@@ -73,9 +87,20 @@ def test_versions_with_the_same_text_share_one_request() -> None:
 
 def test_a_grade_has_six_scores_with_reasons_rules_and_thoughts() -> None:
     answer, _ = run_grade(
-        a_grade_answer(4, policy_to_cot=2, rule="illegal.1", thought=2, refusal="Partial")
+        a_grade_answer(
+            4,
+            policy_to_cot=2,
+            rule="illegal.1",
+            thought=2,
+            refusal="Partial",
+        )
     )
-    row = to_grade(answer, "refined", Role.JUDGE, "small-chat")
+    row = to_grade(
+        answer,
+        "refined",
+        Role.JUDGE,
+        "small-chat",
+    )
     assert (row.policy_to_cot.score, row.policy_to_cot.rule, row.policy_to_cot.thought) == (
         2,
         "illegal.1",
@@ -88,7 +113,15 @@ def test_a_grade_has_six_scores_with_reasons_rules_and_thoughts() -> None:
 
 def test_the_answer_none_becomes_an_empty_rule() -> None:
     answer, _ = run_grade(a_grade_answer(rule="none"))
-    assert to_grade(answer, "refined", Role.JUDGE, "m").policy_to_cot.rule == ""
+    assert (
+        to_grade(
+            answer,
+            "refined",
+            Role.JUDGE,
+            "m",
+        ).policy_to_cot.rule
+        == ""
+    )
 
 
 @pytest.mark.parametrize(

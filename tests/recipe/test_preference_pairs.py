@@ -28,7 +28,12 @@ ONE_JUDGE = GradingSettings()
 def a_search(**grades: Any) -> BeliefSearch:
     graded = a_cot_grades(**grades)
     kind = "violation" if graded.prompt_kind == "harmful" else "needless_refusal"
-    return BeliefSearch(a_conversation(Stage.PREFERENCE_PAIRS, graded), REFINED, graded, kind)  # type: ignore[arg-type]
+    return BeliefSearch(
+        a_conversation(Stage.PREFERENCE_PAIRS, graded),
+        REFINED,
+        graded,
+        kind,
+    )  # type: ignore[arg-type]
 
 
 def model(target: str = an_answer(), score: int = 1) -> Callable[[Request], str]:
@@ -51,7 +56,14 @@ def make_pair(
     """Return the pair of a single iteration, and the requests."""
     search = search or a_search(prompt_kind="harmful")
     pair, requests = run_dialogue(
-        run_iteration(search, settings.iterations, [], settings, grading), respond
+        run_iteration(
+            search,
+            settings.iterations,
+            [],
+            settings,
+            grading,
+        ),
+        respond,
     )
     assert isinstance(pair, PreferencePair)
     return pair, requests
@@ -115,17 +127,54 @@ def test_a_pair_lists_all_candidate_beliefs() -> None:
 
 
 def test_an_iteration_returns_the_pair_once_the_target_is_misled_far_enough() -> None:
-    settings = PairSettings(candidates=1, iterations=2, good_enough=2, plain_share=0)
-    pair, _ = run_dialogue(run_iteration(a_search(), 1, [], settings, ONE_JUDGE), model(score=2))
+    settings = PairSettings(
+        candidates=1,
+        iterations=2,
+        good_enough=2,
+        plain_share=0,
+    )
+    pair, _ = run_dialogue(
+        run_iteration(
+            a_search(),
+            1,
+            [],
+            settings,
+            ONE_JUDGE,
+        ),
+        model(score=2),
+    )
     assert isinstance(pair, PreferencePair)
 
 
 def test_an_iteration_returns_the_search_if_another_one_follows() -> None:
-    settings = PairSettings(candidates=1, iterations=2, good_enough=2, plain_share=0)
+    settings = PairSettings(
+        candidates=1,
+        iterations=2,
+        good_enough=2,
+        plain_share=0,
+    )
     search = a_search()
-    first, _ = run_dialogue(run_iteration(search, 1, [], settings, ONE_JUDGE), model(score=3))
+    first, _ = run_dialogue(
+        run_iteration(
+            search,
+            1,
+            [],
+            settings,
+            ONE_JUDGE,
+        ),
+        model(score=3),
+    )
     assert first is search
-    last, _ = run_dialogue(run_iteration(search, 2, [], settings, ONE_JUDGE), model(score=3))
+    last, _ = run_dialogue(
+        run_iteration(
+            search,
+            2,
+            [],
+            settings,
+            ONE_JUDGE,
+        ),
+        model(score=3),
+    )
     assert isinstance(last, PreferencePair)
     assert [candidate.iteration for candidate in last.candidates] == [1, 2]
 

@@ -63,7 +63,13 @@ def deliberate_at_table(
     settings = DeliberationSettings(style="round_table", agents=agents, max_rounds=max_rounds)
     conversation = a_conversation(Stage.DELIBERATED_COTS, SEED)
     return run_dialogue(
-        deliberate_at_round_table(conversation, SEED, settings, stop_after), scripted_agents(agrees)
+        deliberate_at_round_table(
+            conversation,
+            SEED,
+            settings,
+            stop_after,
+        ),
+        scripted_agents(agrees),
     )
 
 
@@ -184,7 +190,12 @@ def test_a_deliberation_cut_off_early_sends_the_same_requests_as_the_full_one(
     keys = []
     for stop in (None, stop_after):
         conversation = a_conversation(Stage.DELIBERATED_COTS, SEED)
-        dialogue = deliberate(conversation, SEED, settings, stop)
+        dialogue = deliberate(
+            conversation,
+            SEED,
+            settings,
+            stop,
+        )
         row, requests = run_dialogue(dialogue, nobody_agrees)
         keys.append([request.key("m") for request in requests])
     full, cut_off = keys

@@ -20,7 +20,12 @@ from tests.evaluation.builders import an_item, verdict
 from tests.recipe.scripted_model import a_dialogue_context, run_dialogue
 
 SFT = Candidate("sft", temperature=0.3, judge_temperature=0.1)
-QUESTION = an_item(kind="question", choices=("one", "two", "three"), right="B", benchmark="mmlu")
+QUESTION = an_item(
+    kind="question",
+    choices=("one", "two", "three"),
+    right="B",
+    benchmark="mmlu",
+)
 
 
 def run_evaluation(
@@ -112,7 +117,12 @@ def test_an_item_that_failed_at_the_engine_tells_whose_answer_is_missing(
 ) -> None:
     conversation = Conversation(a_dialogue_context(), SAFETY_EVAL, an_item().prompt)
     failure = a_failure(role=role, reason=FailureReason.ENGINE_ERROR, detail="HTTP 503")
-    answer = unanswered_record(conversation, an_item(), SFT, failure)
+    answer = unanswered_record(
+        conversation,
+        an_item(),
+        SFT,
+        failure,
+    )
     assert (answer.outcome, answer.reason, answer.candidate) == (
         outcome,
         "engine_error: HTTP 503",

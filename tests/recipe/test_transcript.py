@@ -75,11 +75,22 @@ BLOCKS = (
 
 
 def an_intent(text: str) -> Intent:
-    return Intent(text=text, kind="explicit", harm="benign", policies=("illegal",))
+    return Intent(
+        text=text,
+        kind="explicit",
+        harm="benign",
+        policies=("illegal",),
+    )
 
 
 def a_turn(comment: str) -> Turn:
-    return Turn(agent="deliberator_1", round=1, verdict="revise", comment=comment, added=(3,))
+    return Turn(
+        agent="deliberator_1",
+        round=1,
+        verdict="revise",
+        comment=comment,
+        added=(3,),
+    )
 
 
 def judgements(reason: str) -> tuple[Judgement, ...]:
@@ -172,10 +183,21 @@ def test_every_thought_appears_once_and_under_its_author() -> None:
         for agent in ("deliberator_1", "deliberator_2"):
             number = len(thoughts) + 1
             thoughts.append(
-                a_thought(number=number, text=f"By {agent} in {round_}.", agent=agent, round=round_)
+                a_thought(
+                    number=number,
+                    text=f"By {agent} in {round_}.",
+                    agent=agent,
+                    round=round_,
+                )
             )
             turns.append(
-                Turn(agent=agent, round=round_, verdict="revise", comment="More.", added=(number,))
+                Turn(
+                    agent=agent,
+                    round=round_,
+                    verdict="revise",
+                    comment="More.",
+                    added=(number,),
+                )
             )
     page = deliberated_transcript(
         a_deliberated_cot(thoughts=tuple(thoughts), turns=tuple(turns), outcome="budget")
@@ -223,7 +245,12 @@ def test_a_refinement_has_the_comments_of_the_deliberators_if_their_turns_are_gi
 
 
 def test_a_pair_transcript_has_the_belief_and_both_sides_with_their_length() -> None:
-    row = a_pair(chosen_cot_tokens=54, rejected_cot_tokens=23, chosen_score=4.5, rejected_score=1.5)
+    row = a_pair(
+        chosen_cot_tokens=54,
+        rejected_cot_tokens=23,
+        chosen_score=4.5,
+        rejected_score=1.5,
+    )
     assert appear_in_order(
         pair_transcript(row),
         "> Rules are for other people.",
