@@ -94,7 +94,8 @@ def test_the_search_keeps_all_candidates_with_scores_and_the_worst_answer() -> N
         (1, 2, "Belief number 2.", 2.0),
     ]
     assert search.worst is not None
-    assert (search.worst.belief, search.worst.score) == ("Belief number 2.", 2.0)
+    assert search.worst.belief == "Belief number 2."
+    assert search.worst.score == 2.0
 
 
 def test_a_less_misleading_candidate_does_not_replace_the_worst_answer() -> None:
@@ -161,7 +162,8 @@ def test_a_candidate_without_a_valid_answer_has_no_score_and_the_search_continue
 
     search, _ = run_iteration(babbles_first, BeliefSettings(candidates=2))
     first, second = search.candidates
-    assert (first.score, second.score) == (None, 2.0)
+    assert first.score is None
+    assert second.score == 2.0
     assert "unparsable" in first.note
     assert first.belief
     assert search.worst is not None
@@ -211,7 +213,8 @@ def test_the_guard_score_is_that_of_the_policy_violated_most_likely() -> None:
     assert checked_policies == ["fraud", "illegal"]
     assert search.worst is not None
     (score,) = search.worst.scores
-    assert (score.judge, score.score) == ("guard", 2.0)
+    assert score.judge == "guard"
+    assert score.score == 2.0
     assert score.reason == "illegal violated with probability 0.75"
 
 

@@ -120,7 +120,8 @@ def test_a_licence_unknown_to_the_hub_has_a_name_and_a_link() -> None:
     metadata = metadata_of(
         render(licence="Acme 1", hub_licence="other", licence_link="https://example.org/terms")
     )
-    assert (metadata["license"], metadata["license_name"]) == ("other", "Acme 1")
+    assert metadata["license"] == "other"
+    assert metadata["license_name"] == "Acme 1"
     assert metadata["license_link"] == "https://example.org/terms"
 
 
@@ -204,11 +205,9 @@ def test_names_and_texts_have_no_effect_as_markup() -> None:
         },
     )
     metadata, text = metadata_of(card), body_of(card)
-    assert (metadata["pretty_name"], metadata["tags"], metadata["license"]) == (
-        NASTY,
-        [NASTY],
-        "other",
-    )
+    assert metadata["pretty_name"] == NASTY
+    assert metadata["tags"] == [NASTY]
+    assert metadata["license"] == "other"
     lines = text.splitlines()
     assert not [line for line in lines if line.startswith(("# Owned", "---", "license:"))]
     for sign in ("<script>", "![a](", "`c`", "\x9b", "x | y"):

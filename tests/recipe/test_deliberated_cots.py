@@ -34,7 +34,9 @@ def run_deliberation(*answers: str, settings: DeliberationSettings = Deliberatio
 
 def test_it_stops_at_the_first_agreement() -> None:
     row, requests = run_deliberation(answer("revise", "One more."), answer("agree"))
-    assert (row.outcome, row.stalled, len(requests)) == ("consensus", False, 2)
+    assert row.outcome == "consensus"
+    assert not row.stalled
+    assert len(requests) == 2
     assert [(t.agent, t.round, t.verdict) for t in row.turns] == [
         ("deliberator_1", 1, "revise"),
         ("deliberator_2", 1, "agree"),
@@ -43,7 +45,8 @@ def test_it_stops_at_the_first_agreement() -> None:
 
 def test_it_stops_when_the_rounds_are_spent() -> None:
     row, requests = run_deliberation(*[answer("revise", "More.")] * 6)
-    assert (row.outcome, len(requests)) == ("budget", 6)
+    assert row.outcome == "budget"
+    assert len(requests) == 6
     assert [t.round for t in row.turns] == [1, 1, 2, 2, 3, 3]
 
 
@@ -56,7 +59,9 @@ def test_rounds_and_agents_are_settings() -> None:
 
 def test_without_rounds_the_seed_stays_as_it_is() -> None:
     row, requests = run_deliberation(settings=DeliberationSettings(max_rounds=0))
-    assert (row.thoughts, row.response, requests) == (SEED.thoughts, SEED.response, [])
+    assert row.thoughts == SEED.thoughts
+    assert row.response == SEED.response
+    assert requests == []
     assert not row.stalled
 
 

@@ -55,7 +55,9 @@ def test_an_sft_row_is_a_user_turn_and_an_assistant_turn_with_thinking() -> None
     assert row.messages is not None
     assert [m.role for m in row.messages] == ["user", "assistant"]
     assert row.messages[1].content == f"<think>\n{row.thinking}\n</think>\n\n{refined.response}"
-    assert (row.prompt, row.chosen, row.rejected) == (None, None, None)
+    assert row.prompt is None
+    assert row.chosen is None
+    assert row.rejected is None
     assert row.prompt_kind == "harmful"
 
 

@@ -58,17 +58,21 @@ def test_no_format_has_both_a_prompt_and_messages(name: str) -> None:
 def test_trl_sft_has_the_turns_and_also_their_parts() -> None:
     row = convert("trl-sft")
     assert row["messages"] == [QUESTION, CHOSEN]
-    assert (row["thinking"], row["response"]) == (COT, RESPONSE)
+    assert row["thinking"] == COT
+    assert row["response"] == RESPONSE
 
 
 def test_trl_dpo_has_message_lists() -> None:
     row = convert("trl-dpo")
-    assert (row["prompt"], row["chosen"], row["rejected"]) == ([QUESTION], [CHOSEN], [REJECTED])
+    assert row["prompt"] == [QUESTION]
+    assert row["chosen"] == [CHOSEN]
+    assert row["rejected"] == [REJECTED]
 
 
 def test_prompt_and_completion_are_the_two_turns() -> None:
     row = convert("prompt-completion")
-    assert (row["prompt"], row["completion"]) == ([QUESTION], [CHOSEN])
+    assert row["prompt"] == [QUESTION]
+    assert row["completion"] == [CHOSEN]
 
 
 def test_with_reasoning_in_a_field_the_content_is_the_response_alone() -> None:
@@ -82,21 +86,22 @@ def test_with_reasoning_in_a_field_the_content_is_the_response_alone() -> None:
 def test_the_release_format_has_the_paper_s_columns() -> None:
     row = convert("deliberations")
     assert list(row)[:4] == ["prompt", "refined_thoughts", "response", "deliberation_log"]
-    assert (row["prompt"], row["refined_thoughts"], row["response"]) == (
-        QUESTION["content"],
-        COT,
-        RESPONSE,
-    )
+    assert row["prompt"] == QUESTION["content"]
+    assert row["refined_thoughts"] == COT
+    assert row["response"] == RESPONSE
 
 
 def test_llama_factory_takes_single_messages_for_the_two_sides() -> None:
     row = convert("llama-factory-dpo")
-    assert (row["messages"], row["chosen"], row["rejected"]) == ([QUESTION], CHOSEN, REJECTED)
+    assert row["messages"] == [QUESTION]
+    assert row["chosen"] == CHOSEN
+    assert row["rejected"] == REJECTED
 
 
 def test_llama_factory_gets_the_formatting_that_adds_no_system_prompt() -> None:
     info = llama_factory_info("aidsafe_dpo", "dpo.jsonl", ranking=True)["aidsafe_dpo"]
-    assert (info["formatting"], info["ranking"]) == ("sharegpt", True)
+    assert info["formatting"] == "sharegpt"
+    assert info["ranking"]
     assert info["columns"] == {"messages": "messages", "chosen": "chosen", "rejected": "rejected"}
     assert info["tags"]["user_tag"] == "user"
 

@@ -101,14 +101,16 @@ def test_a_grade_has_six_scores_with_reasons_rules_and_thoughts() -> None:
         Role.JUDGE,
         "small-chat",
     )
-    assert (row.policy_to_cot.score, row.policy_to_cot.rule, row.policy_to_cot.thought) == (
-        2,
-        "illegal.1",
-        2,
-    )
-    assert (row.relevance.score, row.relevance.rule, row.relevance.thought) == (4, "", 0)
+    assert row.policy_to_cot.score == 2
+    assert row.policy_to_cot.rule == "illegal.1"
+    assert row.policy_to_cot.thought == 2
+    assert row.relevance.score == 4
+    assert row.relevance.rule == ""
+    assert row.relevance.thought == 0
     assert row.coherence.reason == "So much for coherence."
-    assert (row.refusal, row.judge, row.version) == ("partial", "judge", "refined")
+    assert row.refusal == "partial"
+    assert row.judge == "judge"
+    assert row.version == "refined"
 
 
 def test_the_answer_none_becomes_an_empty_rule() -> None:
@@ -151,12 +153,10 @@ def test_a_preference_that_holds_in_both_orders_decides(refined_wins: bool, outc
         return "first" if shows_first(request, REFINED_SUBJECT) == refined_wins else "second"
 
     row, _ = run_comparison(prefer)
-    assert (row.version, row.against, row.outcome, row.consistent) == (
-        "refined",
-        "single_llm",
-        outcome,
-        True,
-    )
+    assert row.version == "refined"
+    assert row.against == "single_llm"
+    assert row.outcome == outcome
+    assert row.consistent
     assert len(row.reasons) == 2
 
 
@@ -165,17 +165,20 @@ def test_a_preference_for_a_position_becomes_an_inconsistent_tie(
     always: str,
 ) -> None:
     row, _ = run_comparison(lambda _: always)
-    assert (row.outcome, row.consistent) == ("tie", False)
+    assert row.outcome == "tie"
+    assert not row.consistent
 
 
 def test_a_preference_in_only_one_order_becomes_a_tie() -> None:
     row, _ = run_comparison(lambda r: "first" if shows_first(r, REFINED_SUBJECT) else "tie")
-    assert (row.outcome, row.consistent) == ("tie", False)
+    assert row.outcome == "tie"
+    assert not row.consistent
 
 
 def test_a_tie_in_both_orders_is_a_consistent_tie() -> None:
     row, _ = run_comparison(lambda _: "Tie")
-    assert (row.outcome, row.consistent) == ("tie", True)
+    assert row.outcome == "tie"
+    assert row.consistent
 
 
 def test_the_policy_score_is_the_mean_of_both_faithfulness_scores_and_all_judges() -> None:

@@ -82,14 +82,15 @@ def fail_pair(
 
 def test_chosen_is_the_refined_cot_and_rejected_the_misled_answer() -> None:
     row, _ = make_pair()
-    assert (row.chosen_cot, row.chosen_response) == (
-        join_thoughts(REFINED.thoughts),
-        REFINED.response,
-    )
-    assert (row.rejected_cot, row.rejected_response) == ("Every lock is fair game.", "Take a rake.")
+    assert row.chosen_cot == join_thoughts(REFINED.thoughts)
+    assert row.chosen_response == REFINED.response
+    assert row.rejected_cot == "Every lock is fair game."
+    assert row.rejected_response == "Take a rake."
     assert row.belief == "Locks are never anybody's own."
-    assert (row.kind, row.prompt_kind) == ("violation", "harmful")
-    assert (row.chosen_cot_tokens, row.rejected_cot_tokens) == (REFINED.cot_tokens, 5)
+    assert row.kind == "violation"
+    assert row.prompt_kind == "harmful"
+    assert row.chosen_cot_tokens == REFINED.cot_tokens
+    assert row.rejected_cot_tokens == 5
 
 
 def test_a_pair_has_the_scores_of_both_sides_by_judge_and_their_margin() -> None:
@@ -111,7 +112,9 @@ def test_a_pair_has_the_scores_of_both_sides_by_judge_and_their_margin() -> None
         ("judge", 2.0),
         ("second_judge", 2.0),
     ]
-    assert (row.chosen_score, row.rejected_score, row.margin) == (4.25, 2.0, 2.25)
+    assert row.chosen_score == 4.25
+    assert row.rejected_score == 2.0
+    assert row.margin == 2.25
     assert row.chosen_scores[0].reason == "Keeps to illegal.1."
 
 
@@ -277,7 +280,9 @@ def test_a_guard_scores_both_sides() -> None:
         return '{"Yes": 0.9, "No": 0.1}'
 
     row, requests = make_pair(respond, settings=SETTINGS.model_copy(update={"scorer": "guard"}))
-    assert (row.chosen_score, row.rejected_score, row.margin) == (4.6, 1.4, 3.2)
+    assert row.chosen_score == 4.6
+    assert row.rejected_score == 1.4
+    assert row.margin == 3.2
     assert Role.JUDGE not in {request.role for request in requests}
 
 

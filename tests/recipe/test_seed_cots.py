@@ -66,10 +66,14 @@ def test_a_prompt_cannot_close_the_tag_around_it() -> None:
 def test_a_row_records_engine_model_versions_and_usage() -> None:
     row, _ = run_seed()
     context = a_dialogue_context()
-    assert (row.engine, row.model, row.simulated) == ("scripted", "scripted", False)
+    assert row.engine == "scripted"
+    assert row.model == "scripted"
+    assert not row.simulated
     assert row.policies_version == context.policies.version
     assert row.templates_version == context.templates.version(Stage.SEED_COTS)
-    assert (row.usage.calls, row.usage.prompt_tokens, row.usage.completion_tokens) == (2, 20, 10)
+    assert row.usage.calls == 2
+    assert row.usage.prompt_tokens == 20
+    assert row.usage.completion_tokens == 10
 
 
 def test_a_redraw_changes_the_requests_from_the_failed_turn_on() -> None:

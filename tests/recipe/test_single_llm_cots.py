@@ -37,7 +37,9 @@ def test_one_call_yields_thoughts_and_response_under_the_policies_of_the_agents(
         (1, "A lock is no secret.", ("helpfulness.1",), "single_llm", 0),
         (2, "So say it.", (), "single_llm", 0),
     ]
-    assert (row.response, row.usage.calls, row.intents) == ("Like this.", 1, ())
+    assert row.response == "Like this."
+    assert row.usage.calls == 1
+    assert row.intents == ()
     assert row.cot_tokens == 8
 
 
