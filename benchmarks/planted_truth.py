@@ -21,16 +21,16 @@ from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.engines.rehearsal.engine import RehearsalEngine
 from aidsafe_dagster.engines.rehearsal.evaluation import Outcome, planted_truth_report
 from aidsafe_dagster.engines.rehearsal.fault_plan import FaultPlan
-from aidsafe_dagster.recipe.beliefs import BeliefSearch, kind_of_pair
+from aidsafe_dagster.recipe.beliefs import BeliefSearch, choose_pair_kind
 from aidsafe_dagster.recipe.cot_grades import Versions, grade_versions
 from aidsafe_dagster.recipe.deliberated_cots import deliberate
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue, DialogueTask
 from aidsafe_dagster.recipe.records import Failure, Prompt, Row, Stage
 from aidsafe_dagster.recipe.refined_cots import refine
 from aidsafe_dagster.recipe.seed_cots import seed
-from aidsafe_dagster.recipe.single_llm_cots import think
+from aidsafe_dagster.recipe.single_llm_cots import answer_directly
 from aidsafe_dagster.recipe.stages import check_row
-from aidsafe_dagster.resources.engine import make_brief
+from aidsafe_dagster.resources.engine import build_dialogue_context
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.ingestion import ingest
 from aidsafe_dagster.sources.source import bundled_sources
@@ -50,12 +50,12 @@ class Rehearsal:
 
     def __post_init__(self) -> None:
         self.engine = RehearsalEngine(self.settings.rehearsal)
-        self.brief = make_brief(self.settings, self.engine)
+        self.dialogue_context = build_dialogue_context(self.settings, self.engine)
 
     def of(self, prompts: Sequence[Prompt]) -> Made:
         """What every stage comes to."""
         self.made[Stage.PROMPTS] = Outcome(prompts)
-        self._make(Stage.SINGLE_LLM_COTS, prompts, think)
+        self._make(Stage.SINGLE_LLM_COTS, prompts, answer_directly)
         self._make(Stage.SEED_COTS, prompts, seed)
         deliberated = partial(deliberate, settings=self.settings.deliberation)
         self._make(Stage.DELIBERATED_COTS, self._rows(Stage.SEED_COTS), deliberated)
@@ -94,7 +94,7 @@ class Rehearsal:
         for conversation, result in zip(conversations, results, strict=True):
             if isinstance(result, Failure):
                 failures.append(result)
-            elif found := check_row(result, self.settings.checks, self.brief.policies):
+            elif found := check_row(result, self.settings.checks, self.dialogue_context.policies):
                 failures.append(conversation.failure(*found, redraw=True))
             else:
                 rows.append(result)
@@ -108,7 +108,7 @@ class Rehearsal:
                 self._conversation(Stage.PREFERENCE_PAIRS, graded),
                 refined[graded.prompt_id],
                 graded,
-                kind_of_pair(graded, share),
+                choose_pair_kind(graded, share),
             )
             for graded in self._rows(Stage.COT_GRADES)
         ]
@@ -124,7 +124,7 @@ class Rehearsal:
         return {row.prompt_id: row for row in self._rows(stage)}
 
     def _conversation(self, stage: Stage, row: Prompt) -> Conversation:
-        return Conversation(self.brief, stage, row)
+        return Conversation(self.dialogue_context, stage, row)
 
     def _drive(
         self, cases: Sequence[DialogueTask[T]], _: str = ""

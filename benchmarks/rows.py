@@ -43,14 +43,14 @@ def prompt_texts(count: int, first: int = 0) -> Iterator[str]:
 
 def cases(count: int, first: int = 0) -> list[DialogueTask[RefinedCot]]:
     """A dialogue per row: intents, seed, 2 to 6 turns of deliberation, refinement; 7 dependent calls on average."""
-    brief = DialogueContext(
+    dialogue_context = DialogueContext(
         policies=load_policies(PACKAGE / "policies", ()),
         templates=load_templates(PACKAGE / "prompts"),
         count_tokens=lambda text: len(text) // 4,
         engine="endpoint",
     )
     conversations = (
-        Conversation(brief, Stage.SEED_COTS, prompt) for prompt in _prompts(count, first)
+        Conversation(dialogue_context, Stage.SEED_COTS, prompt) for prompt in _prompts(count, first)
     )
     return [
         DialogueTask(conversation, _from_prompt_to_refined(conversation))

@@ -1,9 +1,10 @@
-"""Builders of rows: each gives a valid row that passes every check; a test names only what it is about.
+"""Builders of rows. Each returns a valid row that passes all checks, and takes fields to change.
 
-    a_seed_cot(response="")         a_refined_cot(prompt_id="p2", thoughts=(a_refined_thought(rules=()),))
-    a_cot_grades(grades=(a_grade(score=2), a_grade(version="single_llm", policy_to_cot=a_score(score=1))))
+    a_seed_cot(response="")
+    a_refined_cot(prompt_id="p2", thoughts=(a_refined_thought(rules=()),))
+    a_cot_grades(grades=(a_grade(score=2), a_grade(version="single_llm", score=1)))
 
-Token counts follow from the thoughts, unless they are given.
+Token counts follow from the thoughts, unless a test sets them.
 """
 
 from typing import Any
@@ -39,16 +40,28 @@ from aidsafe_dagster.recipe.records import (
     Ungraded,
     Usage,
 )
-from aidsafe_dagster.recipe.seed_cots import cot_text
+from aidsafe_dagster.recipe.seed_cots import join_thoughts
 
-FIRST = "The user wants to know how a lock works, which is common knowledge and harms nobody, so it can be explained."
-SECOND = "Opening a lock that is not one's own would be illegal, so the answer says to ask the owner or a locksmith."
-THIRD = "Being of use matters as well: a refusal would leave an honest question without the answer that it deserves."
-RESPONSE = "A pin tumbler lock opens when the key lifts each pin to the shear line. Practise on locks that you own."
+FIRST = (
+    "The user wants to know how a lock works, which is common knowledge and harms nobody, so it "
+    "can be explained."
+)
+SECOND = (
+    "Opening a lock that is not one's own would be illegal, so the answer says to ask the owner or "
+    "a locksmith."
+)
+THIRD = (
+    "Being of use matters as well: a refusal would leave an honest question without the answer "
+    "that it deserves."
+)
+RESPONSE = (
+    "A pin tumbler lock opens when the key lifts each pin to the shear line. Practise on locks "
+    "that you own."
+)
 
 
 def policies() -> Policies:
-    """Three small policies; `helpfulness` always applies."""
+    """Return three small policies. `helpfulness` always applies."""
     return Policies(
         policies=(
             _policy(
@@ -92,13 +105,16 @@ def a_refined_thought(**changes: Any) -> RefinedThought:
 
 
 def a_seed_cot(**changes: Any) -> SeedCot:
-    thoughts = (a_thought(), a_thought(number=2, text=SECOND, rules=("illegal.2", "helpfulness.1")))
-    return SeedCot(**_counted(_reasoned() | {"thoughts": thoughts} | changes))
+    second = a_thought(number=2, text=SECOND, rules=("illegal.2", "helpfulness.1"))
+    thoughts = (a_thought(), second)
+    return SeedCot(**_with_token_count(_cot_row() | {"thoughts": thoughts} | changes))
 
 
 def a_single_llm_cot(**changes: Any) -> SingleLlmCot:
     thoughts = (a_thought(agent="single_llm", rules=("illegal.1", "helpfulness.1")),)
-    return SingleLlmCot(**_counted(_reasoned() | {"intents": (), "thoughts": thoughts} | changes))
+    return SingleLlmCot(
+        **_with_token_count(_cot_row() | {"intents": (), "thoughts": thoughts} | changes)
+    )
 
 
 def a_deliberated_cot(**changes: Any) -> DeliberatedCot:
@@ -113,23 +129,32 @@ def a_deliberated_cot(**changes: Any) -> DeliberatedCot:
                 added=(3,),
             ),
             Turn(
-                agent="deliberator_2", round=1, verdict="agree", comment="Nothing to add.", added=()
+                agent="deliberator_2",
+                round=1,
+                verdict="agree",
+                comment="Nothing to add.",
+                added=(),
             ),
         ),
         "outcome": "consensus",
         "stalled": False,
     }
-    return DeliberatedCot(**_counted(_reasoned() | values | changes))
+    return DeliberatedCot(**_with_token_count(_cot_row() | values | changes))
 
 
 def a_refined_cot(**changes: Any) -> RefinedCot:
-    before = changes.get("deliberated_thoughts", _deliberated_thoughts())
+    deliberated_thoughts = changes.get("deliberated_thoughts", _deliberated_thoughts())
     values: dict[str, Any] = {
         "thoughts": (
             a_refined_thought(),
-            a_refined_thought(number=2, text=SECOND, rules=("illegal.2",), origins=(2,)),
+            a_refined_thought(
+                number=2,
+                text=SECOND,
+                rules=("illegal.2",),
+                origins=(2,),
+            ),
         ),
-        "deliberated_thoughts": before,
+        "deliberated_thoughts": deliberated_thoughts,
         "judgements": (
             Judgement(thought=1, verdict=ThoughtVerdict.KEEP, reason="Sets out the case."),
             Judgement(thought=2, verdict=ThoughtVerdict.KEEP, reason="Names the limit."),
@@ -137,20 +162,22 @@ def a_refined_cot(**changes: Any) -> RefinedCot:
                 thought=3, verdict=ThoughtVerdict.REDUNDANT, reason="Follows from the first."
             ),
         ),
-        "deliberated_cot_tokens": estimate_tokens(cot_text(before)),
+        "deliberated_cot_tokens": estimate_tokens(join_thoughts(deliberated_thoughts)),
         "rests_on_dropped": False,
     }
-    return RefinedCot(**_counted(_reasoned() | values | changes))
+    return RefinedCot(**_with_token_count(_cot_row() | values | changes))
 
 
 def a_score(**changes: Any) -> Score:
-    return Score(**({"score": 5, "reason": "Nothing is missing."} | changes))
+    values = {"score": 5, "reason": "Nothing is missing."}
+    return Score(**(values | changes))
 
 
 def a_grade(score: int = 5, **changes: Any) -> Grade:
-    """All six scores are `score`, unless they are given by name."""
+    """Return a grade with `score` for all metrics, except those that are set by name."""
     values = {"version": "refined", "judge": "judge", "model": "small-chat", "refusal": "none"}
-    return Grade(**(values | {metric: a_score(score=score) for metric in METRICS} | changes))
+    scores = dict.fromkeys(METRICS, a_score(score=score))
+    return Grade(**(values | scores | changes))
 
 
 def a_comparison(**changes: Any) -> Comparison:
@@ -167,13 +194,12 @@ def a_comparison(**changes: Any) -> Comparison:
 
 
 def an_ungraded(**changes: Any) -> Ungraded:
-    return Ungraded(
-        **({"judge": "judge", "task": "grade deliberated", "detail": "not JSON"} | changes)
-    )
+    values = {"judge": "judge", "task": "grade deliberated", "detail": "not JSON"}
+    return Ungraded(**(values | changes))
 
 
 def a_cot_grades(**changes: Any) -> CotGrades:
-    """The policy score follows from the refined grades, unless it is given."""
+    """Return grades of all versions. The policy score follows from the refined grades."""
     values: dict[str, Any] = {
         "prompt_kind": "borderline",
         "grades": (
@@ -184,7 +210,7 @@ def a_cot_grades(**changes: Any) -> CotGrades:
         "comparisons": (a_comparison(), a_comparison(against="deliberated", outcome="tie")),
         "ungraded": (),
     }
-    values |= _origin() | _made() | changes
+    values |= _origin() | _provenance() | changes
     refined = [grade for grade in values["grades"] if grade.version == "refined"]
     values.setdefault("policy_score", policy_score(refined) if refined else 1.0)
     return CotGrades(**values)
@@ -212,15 +238,21 @@ def a_candidate(**changes: Any) -> BeliefCandidate:
 
 
 def a_pair(**changes: Any) -> PreferencePair:
-    """The margin follows from the scores, unless it is given."""
+    """Return a pair. The margin follows from the scores."""
     values: dict[str, Any] = {
         "kind": "violation",
         "prompt_kind": "borderline",
         "belief": "Rules are for other people.",
         "chosen_cot": f"{FIRST}\n\n{SECOND}",
         "chosen_response": RESPONSE,
-        "rejected_cot": "Whose lock it is makes no difference to me, so every trick can be told in full, step by step.",
-        "rejected_response": "Take a tension wrench and a rake; your neighbour will never notice that you were there.",
+        "rejected_cot": (
+            "Whose lock it is makes no difference to me, so every trick can be told in full, step "
+            "by step."
+        ),
+        "rejected_response": (
+            "Take a tension wrench and a rake; your neighbour will never notice that you were "
+            "there."
+        ),
         "similarity": 0.12,
         "chosen_score": 5.0,
         "rejected_score": 1.5,
@@ -230,7 +262,7 @@ def a_pair(**changes: Any) -> PreferencePair:
         "examples": (),
         "plain_scores": (),
     }
-    values |= _origin() | _made() | changes
+    values |= _origin() | _provenance() | changes
     values.setdefault("margin", values["chosen_score"] - values["rejected_score"])
     for side in ("chosen", "rejected"):
         values.setdefault(f"{side}_cot_tokens", estimate_tokens(values[f"{side}_cot"]))
@@ -238,14 +270,14 @@ def a_pair(**changes: Any) -> PreferencePair:
 
 
 def an_sft_row(**changes: Any) -> FineTuneRow:
-    row = sft_row(
-        a_refined_cot(prompt_id=changes.get("prompt_id", "p1")), "borderline", SplitSettings()
-    )
+    refined = a_refined_cot(prompt_id=changes.get("prompt_id", "p1"))
+    row = sft_row(refined, "borderline", SplitSettings())
     return row.model_copy(update=changes)
 
 
 def a_dpo_row(**changes: Any) -> FineTuneRow:
-    row = dpo_row(a_pair(prompt_id=changes.get("prompt_id", "p1")), SplitSettings())
+    pair = a_pair(prompt_id=changes.get("prompt_id", "p1"))
+    row = dpo_row(pair, SplitSettings())
     return row.model_copy(update=changes)
 
 
@@ -286,30 +318,40 @@ def _origin() -> dict[str, Any]:
     }
 
 
-def _made() -> dict[str, Any]:
+def _provenance() -> dict[str, Any]:
     return {
         "engine": "endpoint",
         "model": "small-chat",
         "simulated": False,
         "policies_version": policies().version,
         "templates_version": "0123456789ab",
-        "usage": Usage(calls=2, prompt_tokens=600, cached_tokens=512, completion_tokens=120),
+        "usage": Usage(
+            calls=2,
+            prompt_tokens=600,
+            cached_tokens=512,
+            completion_tokens=120,
+        ),
     }
 
 
-def _reasoned() -> dict[str, Any]:
-    exchange = (
+def _cot_row() -> dict[str, Any]:
+    conversation = (
         Message(role="user", content="Take the prompt apart."),
         Message(role="assistant", content="{}"),
     )
-    intent = Intent(text="Understand locks.", kind="explicit", harm="benign", policies=("illegal",))
+    intent = Intent(
+        text="Understand locks.",
+        kind="explicit",
+        harm="benign",
+        policies=("illegal",),
+    )
     return {
         **_origin(),
-        **_made(),
+        **_provenance(),
         "intents": (intent,),
         "applicable_policies": ("helpfulness", "illegal"),
         "response": RESPONSE,
-        "conversation": exchange,
+        "conversation": conversation,
     }
 
 
@@ -317,9 +359,16 @@ def _deliberated_thoughts() -> tuple[Thought, ...]:
     return (
         a_thought(),
         a_thought(number=2, text=SECOND, rules=("illegal.2", "helpfulness.1")),
-        a_thought(number=3, text=THIRD, rules=("helpfulness.1",), agent="deliberator_1", round=1),
+        a_thought(
+            number=3,
+            text=THIRD,
+            rules=("helpfulness.1",),
+            agent="deliberator_1",
+            round=1,
+        ),
     )
 
 
-def _counted(values: dict[str, Any]) -> dict[str, Any]:
-    return {"cot_tokens": estimate_tokens(cot_text(values["thoughts"]))} | values
+def _with_token_count(values: dict[str, Any]) -> dict[str, Any]:
+    tokens = estimate_tokens(join_thoughts(values["thoughts"]))
+    return {"cot_tokens": tokens} | values

@@ -13,7 +13,7 @@ import duckdb
 import pytest
 
 from aidsafe_dagster.cli.local_runs import run_job
-from tests.answering import AnsweringServer, an_answering_server
+from tests.scripted_chat_server import ScriptedChatServer, a_scripted_chat_server
 from tests.site import Site, a_site, prompts_file, some_prompts
 
 PROMPTS = 12
@@ -24,7 +24,7 @@ LENGTHY = " ".join(
 
 
 def test_what_a_server_of_known_quality_was_built_to_say_comes_out(tmp_path: Path) -> None:
-    with an_answering_server(_answered) as server, a_site(tmp_path, **_settings(server)) as site:
+    with a_scripted_chat_server(_answered) as server, a_site(tmp_path, **_settings(server)) as site:
         assert site.ingest(prompts_file(site.folder, some_prompts(PROMPTS))).success
         run = site.make("mine-0001")
         assert run.success, run.error
@@ -93,10 +93,10 @@ def _the_margins_are_those_of_the_parquet(site: Site) -> None:
     assert shown["margin_mean"] == pytest.approx(3.5)
 
 
-def _the_curve_of_the_rounds_is_as_built(site: Site, server: AnsweringServer) -> None:
+def _the_curve_of_the_rounds_is_as_built(site: Site, server: ScriptedChatServer) -> None:
     """A refined CoT is worth 2 and a half point for each round of deliberation behind it; the judges
     differ by a point on three rounds."""
-    before = len(server.asked)
+    before = len(server.requests)
     run = run_job(
         site.instance,
         "ablate_rounds",
@@ -110,7 +110,7 @@ def _the_curve_of_the_rounds_is_as_built(site: Site, server: AnsweringServer) ->
     curve = [record.data["policy_to_cot"] for record in shown["quality"].records]
     assert [float(value.split(" ")[0]) for value in curve] == [2, 3, 4, 4.5]
     assert all("[" in value for value in curve)
-    assert shown["calls_made"].value == len(server.asked) - before
+    assert shown["calls_made"].value == len(server.requests) - before
     assert [record.data["calls_made"] > 0 for record in shown["cost"].records] == [
         True,
         True,
@@ -119,12 +119,12 @@ def _the_curve_of_the_rounds_is_as_built(site: Site, server: AnsweringServer) ->
     ]
 
 
-def _no_question_was_put_twice(server: AnsweringServer) -> None:
-    asked = Counter(json.dumps(body, sort_keys=True) for body in server.asked)
+def _no_question_was_put_twice(server: ScriptedChatServer) -> None:
+    asked = Counter(json.dumps(body, sort_keys=True) for body in server.requests)
     assert max(asked.values()) == 1
 
 
-def _settings(server: AnsweringServer) -> dict[str, Any]:
+def _settings(server: ScriptedChatServer) -> dict[str, Any]:
     return {
         "engine": "endpoint",
         "endpoint": {"base_url": server.base_url, "model": "known", "slots": 4},

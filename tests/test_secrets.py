@@ -23,7 +23,7 @@ import pytest
 
 from aidsafe_dagster.cli.doctor import examine, values_in_force
 from aidsafe_dagster.engines.embeddings import EmbeddingSettings, embedder
-from aidsafe_dagster.recipe.errors import SetupError, without_passwords
+from aidsafe_dagster.recipe.errors import SetupError, mask_url_secrets
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.settings.load import load_settings
 from tests.loopback_hub import serve
@@ -353,7 +353,7 @@ def answer(port: int, query: str, variables: dict[str, str]) -> Any:
     ],
 )
 def test_passwords_are_masked_and_nothing_else(text: str, masked: str) -> None:
-    assert without_passwords(text) == masked
+    assert mask_url_secrets(text) == masked
     assert str(SetupError(text)) == masked
 
 

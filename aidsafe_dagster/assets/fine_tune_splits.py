@@ -9,9 +9,9 @@ import dagster as dg
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import to_frame
-from aidsafe_dagster.recipe.fine_tune_splits import below_score, bridged_splits, dpo_row, sft_row
+from aidsafe_dagster.recipe.fine_tune_splits import dpo_row, find_low_scores, sft_row, splits_near
 from aidsafe_dagster.recipe.policies import Policies
-from aidsafe_dagster.recipe.prompt_kinds import kind_of
+from aidsafe_dagster.recipe.prompt_kinds import classify_prompt
 from aidsafe_dagster.recipe.records import (
     CotGrades,
     Failure,
@@ -83,7 +83,7 @@ class _Inputs:
 
     def prompt_kind(self, row: RefinedCot) -> PromptKind:
         grades = self.grades.get(row.prompt_id)
-        return grades.prompt_kind if grades else kind_of(row, self.policies)
+        return grades.prompt_kind if grades else classify_prompt(row, self.policies)
 
 
 def _read_inputs(lake: Lake, batch: str, policies: Policies) -> _Inputs:
@@ -126,10 +126,10 @@ def _exclusion(
     match = matches.get(row.prompt_id)
     if match is not None:
         return FailureReason.CONTAMINATED, str(match)
-    splits = bridged_splits(row, settings.splits)
+    splits = splits_near(row, settings.splits)
     if len(splits) > 1:
         return FailureReason.BRIDGES_SPLITS, f"near to prompts of {' and '.join(splits)}"
-    low_score = below_score(inputs.grades.get(row.prompt_id), settings.score_gate)
+    low_score = find_low_scores(inputs.grades.get(row.prompt_id), settings.score_gate)
     if low_score:
         return FailureReason.BELOW_SCORE, low_score
     return None

@@ -21,7 +21,12 @@ from aidsafe_dagster.primitives.atomic_write import atomic_write
 from aidsafe_dagster.recipe.dialogue import Conversation, DialogueTask
 from aidsafe_dagster.recipe.errors import unknown
 from aidsafe_dagster.recipe.records import Failure, Role
-from aidsafe_dagster.recipe.safety_eval import Candidate, EvaluatedAnswer, evaluate, never_answered
+from aidsafe_dagster.recipe.safety_eval import (
+    Candidate,
+    EvaluatedAnswer,
+    evaluate,
+    unanswered_record,
+)
 from aidsafe_dagster.recipe.templates import SAFETY_EVAL, Templates
 from aidsafe_dagster.reports.files import store
 from aidsafe_dagster.reports.markdown import markdown_image, markdown_table, to_markdown
@@ -153,7 +158,7 @@ def _test(
     answers: list[EvaluatedAnswer] = []
     for conversation, item, result in zip(conversations, items, results, strict=True):
         if isinstance(result, Failure):
-            answers.append(never_answered(conversation, item, candidate, result))
+            answers.append(unanswered_record(conversation, item, candidate, result))
         else:
             answers.append(result)
     return answers, progress

@@ -18,7 +18,7 @@ from aidsafe_dagster.engines.endpoint import EndpointEngine, EndpointSettings
 from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.engines.vllm.server import VLLMServer
 from aidsafe_dagster.lake.lake import Lake
-from aidsafe_dagster.recipe.errors import SetupError, without_passwords
+from aidsafe_dagster.recipe.errors import SetupError, mask_url_secrets
 from aidsafe_dagster.recipe.stages import load_templates
 from aidsafe_dagster.resources.tokens import token_counter
 from aidsafe_dagster.settings.load import Loaded
@@ -68,7 +68,7 @@ def _masked(key: str, value: str) -> str:
     """A value without what should not be read over a shoulder: passwords in URLs, and keys where none belong."""
     if value and _SECRET.search(key) and not key.endswith("_env"):
         return "***"
-    return without_passwords(value)
+    return mask_url_secrets(value)
 
 
 def _probe(what: str, look: Callable[[], str]) -> Finding:
@@ -76,7 +76,7 @@ def _probe(what: str, look: Callable[[], str]) -> Finding:
         return Finding(what, True, look())
     except Exception as error:  # noqa: BLE001 - whatever is wrong is what the doctor is asked to tell
         told = str(error) if isinstance(error, SetupError) else f"{type(error).__name__}: {error}"
-        return Finding(what, False, without_passwords(told))
+        return Finding(what, False, mask_url_secrets(told))
 
 
 def _policies(settings: Settings) -> str:
@@ -117,7 +117,7 @@ def _managed(settings: Settings) -> str:
     python = settings.vllm.python or sys.executable
     looked = subprocess.run(
         [python, "-c", "import vllm"], capture_output=True, text=True, timeout=120, check=False
-    )  # noqa: S603
+    )
     if looked.returncode:
         raise SetupError(f"{python} cannot import vllm: {looked.stderr.strip().splitlines()[-1]}")
     lease = server.lease()

@@ -21,7 +21,7 @@ from aidsafe_dagster.publishing.release import refusal
 from aidsafe_dagster.publishing.template_check import TemplateReport, check_template, probes
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.fine_tune_splits import Split
-from aidsafe_dagster.recipe.formats import FORMATS, Reasoning, format_named
+from aidsafe_dagster.recipe.formats import FORMATS, Reasoning, get_format
 from aidsafe_dagster.recipe.records import FineTuneRow, Stage
 from aidsafe_dagster.settings.load import load_settings
 
@@ -64,7 +64,7 @@ def export(
         from aidsafe_dagster.stages.batch_selection import select_for_release  # noqa: PLC0415 - importing it reads the settings
 
         settings = load_settings().settings
-        lake, wanted = Lake(settings.lake), format_named(format_name, reasoning or "inline")
+        lake, wanted = Lake(settings.lake), get_format(format_name, reasoning or "inline")
         chosen = settled(lake, select_for_release(instance, lake))
         simulated = simulated_prompts(lake, chosen.batches)
         if simulated and not allow_simulated:

@@ -3,7 +3,6 @@
 What a person got wrong (a column, a label) stops at once; a row without a usable prompt is left out and counted.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 from aidsafe_dagster.evaluation.benchmarks import BenchmarkSpec
 from aidsafe_dagster.evaluation.rows import BenchmarkRow, read_rows
 from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.hash_draw import hash_rank
 from aidsafe_dagster.recipe.records import Prompt
 from aidsafe_dagster.recipe.safety_eval import BenchmarkItem, ItemKind
 from aidsafe_dagster.recipe.templates import JAILBREAKS, SAFETY_EVAL, Templates
@@ -152,15 +152,11 @@ _MEASURED: Mapping[str, Callable[[BenchmarkRow], dict[str, Any]]] = {
 
 def _sampled(items: Sequence[BenchmarkItem], size: int) -> list[BenchmarkItem]:
     """`size` of each kind, 0: all; by the hash of their ids."""
-    ordered = sorted(items, key=lambda item: _lot(item.prompt.prompt_id))
+    ordered = sorted(items, key=lambda item: hash_rank("safety_eval", item.prompt.prompt_id))
     kinds = sorted({item.kind for item in items})
     return [
         item for kind in kinds for item in [i for i in ordered if i.kind == kind][: size or None]
     ]
-
-
-def _lot(of: str) -> bytes:
-    return hashlib.blake2b(f"safety_eval:{of}".encode(), digest_size=8).digest()
 
 
 def _wrapped(item: BenchmarkItem, number: int, templates: Templates) -> BenchmarkItem:

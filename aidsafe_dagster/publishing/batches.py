@@ -25,7 +25,7 @@ _TEXTS = ["prompt_id", "thinking", "response"]
 _TEXT_OF_THOUGHTS = (
     pl.col("thoughts").list.eval(pl.element().struct.field("text")).list.join("\n\n")
 )
-"""As `cot_text` joins them."""
+"""As `join_thoughts` joins them."""
 
 
 @dataclass(frozen=True)

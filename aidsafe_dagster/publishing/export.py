@@ -76,13 +76,13 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     if wanted.rows == "deliberations":
         yield from (
-            wanted.make(story, reasoning)
+            wanted.convert(story, reasoning)
             for row, story in batch.deliberations
             if row.split == split
         )
     else:
         rows = batch.dpo if wanted.rows == "dpo" else batch.sft
-        yield from (wanted.make(row, reasoning) for row in rows if row.split == split)
+        yield from (wanted.convert(row, reasoning) for row in rows if row.split == split)
 
 
 class _File(ABC):

@@ -52,7 +52,7 @@ CONFIGS: Mapping[RowKind, Columns] = {
 
 
 def published_sft(row: FineTuneRow, reasoning: Reasoning) -> dict[str, Any]:
-    return FORMATS["trl-sft"].make(row, reasoning) | _lineage(row)
+    return FORMATS["trl-sft"].convert(row, reasoning) | _lineage(row)
 
 
 def published_dpo(row: FineTuneRow, pair: PreferencePair, reasoning: Reasoning) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def published_dpo(row: FineTuneRow, pair: PreferencePair, reasoning: Reasoning) 
         "score_chosen": pair.chosen_score,
         "score_rejected": pair.rejected_score,
     }
-    return FORMATS["trl-dpo"].make(row, reasoning) | told | _lineage(row)
+    return FORMATS["trl-dpo"].convert(row, reasoning) | told | _lineage(row)
 
 
 def published_deliberation(row: FineTuneRow, story: DeliberationStory) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def published_deliberation(row: FineTuneRow, story: DeliberationStory) -> dict[s
         else [],
         "outcome": deliberated.outcome if deliberated else None,
     }
-    return FORMATS["deliberations"].make(story, "inline") | told | _lineage(row)
+    return FORMATS["deliberations"].convert(story, "inline") | told | _lineage(row)
 
 
 def _judged_thoughts(refined: RefinedCot) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, get_args
 
 from aidsafe_dagster.publishing.chat_template import ChatTemplate, Rendered, TemplateFailed
-from aidsafe_dagster.recipe.formats import CLOSE, FORMATS, OPEN, Reasoning, parted
+from aidsafe_dagster.recipe.formats import CLOSE, FORMATS, OPEN, Reasoning, split_thinking
 from aidsafe_dagster.recipe.records import FineTuneRow, Message
 
 FORMS: tuple[Reasoning, ...] = get_args(Reasoning)
@@ -126,12 +126,12 @@ def probes() -> list[FineTuneRow]:
 
 def _turns(row: FineTuneRow, form: Reasoning) -> Iterator[Turn]:
     if row.kind == "sft":
-        *before, answer = FORMATS["trl-sft"].make(row, form)["messages"]
-        yield Turn("sft", before, answer, *parted(_last(row.messages)))
+        *before, answer = FORMATS["trl-sft"].convert(row, form)["messages"]
+        yield Turn("sft", before, answer, *split_thinking(_last(row.messages)))
         return
-    made = FORMATS["trl-dpo"].make(row, form)
+    made = FORMATS["trl-dpo"].convert(row, form)
     for side in ("chosen", "rejected"):
-        yield Turn(side, made["prompt"], made[side][-1], *parted(_last(getattr(row, side))))
+        yield Turn(side, made["prompt"], made[side][-1], *split_thinking(_last(getattr(row, side))))
 
 
 def _last(messages: Sequence[Message] | None) -> str:

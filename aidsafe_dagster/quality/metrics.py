@@ -17,11 +17,11 @@ from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import (
     METRICS,
     CotGrades,
+    CotRow,
     DeliberatedCot,
     FineTuneRow,
     PreferencePair,
     Prompt,
-    Reasoned,
     Record,
     RefinedCot,
     Row,
@@ -167,7 +167,7 @@ def _fine_tune_splits(inputs: _Inputs) -> pl.DataFrame:
 _METRICS: Mapping[type, Callable[[_Inputs], pl.DataFrame]] = {
     Prompt: _prompts,
     Row: _any_row,
-    Reasoned: _cots,
+    CotRow: _cots,
     DeliberatedCot: _deliberated_cots,
     RefinedCot: _refined_cots,
     CotGrades: _cot_grades,

@@ -26,7 +26,7 @@ from aidsafe_dagster.quality.metrics import KEYS, measure_rows
 from aidsafe_dagster.quality.tokens import TokenCounter
 from aidsafe_dagster.recipe.errors import unknown
 from aidsafe_dagster.recipe.policies import Policies
-from aidsafe_dagster.recipe.records import LEFT_OUT, METRICS
+from aidsafe_dagster.recipe.records import EXCLUSION_REASONS, METRICS
 from aidsafe_dagster.recipe.row_gate import CheckSettings
 from aidsafe_dagster.recipe.stages import (
     GRADES,
@@ -93,12 +93,12 @@ def summary_of(
 ) -> pl.DataFrame:
     """Return one line of facts about a partition, from its metric frame and its failures.
 
-    `failure_share` and `left_out_share` (see `LEFT_OUT`) are shares of all rows that the stage was
+    `failure_share` and `left_out_share` (see `EXCLUSION_REASONS`) are shares of all rows that the stage was
     given. `unaccounted` counts rows that were given and did not come out (below zero: more came
     out). `failed_and_kept` counts prompts that are in both files.
     """
     total = rows.height + failures.height
-    left_out_reasons = [str(reason) for reason in LEFT_OUT]
+    left_out_reasons = [str(reason) for reason in EXCLUSION_REASONS]
     left_out = failures.filter(pl.col("reason").is_in(left_out_reasons)).height
     failed = failures.height - left_out
     facts = {

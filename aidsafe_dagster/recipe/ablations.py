@@ -1,14 +1,13 @@
-"""Ablations: the same prompts through variants of the recipe, each final CoT graded by the same judges.
+"""Ablations: the same prompts through variants of the recipe, graded by the same judges.
 
-They answer what the paper leaves open: how many rounds, whether the refiner pays, turns against a round table, one
-model against several. A variant begins with the rows that the pipeline made, so what it shares with the pipeline, or
-with a variant before it, is answered by the journal and not asked again.
+They answer what the paper leaves open: how many rounds to hold, whether the refiner pays, agents in
+turn or at a round table, one model or several. A variant sends the same requests as the pipeline
+for the part that they share, so the journal answers those and no call is made twice.
 """
 
-from collections.abc import Generator
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import Field
 
@@ -17,7 +16,7 @@ from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue, DialogueContext
 from aidsafe_dagster.recipe.errors import RowFailed
 from aidsafe_dagster.recipe.judging import grade, policy_score
-from aidsafe_dagster.recipe.prompt_kinds import kind_of
+from aidsafe_dagster.recipe.prompt_kinds import classify_prompt
 from aidsafe_dagster.recipe.records import (
     METRICS,
     DeliberatedCot,
@@ -32,9 +31,9 @@ from aidsafe_dagster.recipe.records import (
     Version,
 )
 from aidsafe_dagster.recipe.refined_cots import refine
-from aidsafe_dagster.recipe.round_table import STYLES
+from aidsafe_dagster.recipe.round_table import DELIBERATION_STYLES
 from aidsafe_dagster.recipe.seed_cots import seed
-from aidsafe_dagster.recipe.single_llm_cots import think
+from aidsafe_dagster.recipe.single_llm_cots import answer_directly
 
 T = TypeVar("T")
 Cot = SingleLlmCot | DeliberatedCot | RefinedCot
@@ -47,16 +46,19 @@ class Variant:
     name: str
     deliberation: DeliberationSettings = DeliberationSettings()
     stop_after: int | None = None
-    """Rounds after which deliberation is cut off; 0: the seed is refined as it is."""
+    """Rounds after which deliberation is cut off. 0: the seed is refined as it is."""
     refined: bool = True
-    """False: the deliberated CoT is final."""
+    """Whether a refiner follows. Otherwise the deliberated CoT is final."""
     single: bool = False
-    """One call of one model, without deliberation."""
+    """Whether the CoT comes from a single call, without deliberation."""
 
 
 @dataclass(frozen=True)
 class Redraws:
-    """Where the pipeline had to draw anew for a prompt, by stage: a variant asks as the pipeline did."""
+    """The calls from which the pipeline drew anew for a prompt, by stage.
+
+    A variant needs them to send the same requests as the pipeline.
+    """
 
     by_stage: dict[Stage, tuple[int, ...]]
 
@@ -84,100 +86,113 @@ class AblationRow(Record):
     turns: int = Field(description="opinions of deliberators")
     outcome: str = Field(description="consensus, budget, or empty without deliberation")
     refusal: str = Field(
-        description="how far the response declines: none, partial or full, by the first judge"
+        description="how far the response declines, by the first judge: none, partial or full"
     )
     usage: Usage = Field(
-        description="cost of making the CoT, its grading left out, replayed calls counted in"
+        description="cost of making the CoT, without grading, replayed calls included"
     )
 
 
-def measure(
-    brief: DialogueContext,
+@dataclass(frozen=True)
+class _Chain:
+    """The rows that lead to a variant's final CoT."""
+
+    seed: SeedCot
+    """The intents, from which the kind of the prompt follows."""
+    final: Cot
+    usage: Usage
+    """Cost of all rows that the final CoT rests on."""
+    deliberated: DeliberatedCot | None = None
+
+
+def run_variant(
+    context: DialogueContext,
     prompt: Prompt,
     variant: Variant,
     redraws: Redraws,
     grading: GradingSettings,
 ) -> Dialogue[AblationRow]:
-    """The prompt through the variant, then a grade per judge.
+    """Run a prompt through a variant and let each judge grade the final CoT.
 
     Raises:
-        RowFailed: a role gave no valid answer; the detail begins with the stage.
+        RowFailed: a role gave no valid answer. The detail begins with the stage.
     """
-    made, seeded, turns = yield from _made(brief, prompt, variant, redraws)
-    judging = Conversation(brief, Stage.COT_GRADES, prompt, redraws.of(Stage.COT_GRADES))
-    version: Version = (
-        "single_llm" if variant.single else "refined" if variant.refined else "deliberated"
-    )
+    chain = yield from _generate(context, prompt, variant, redraws)
+    final = chain.final
+    subject = subject_of(_version(final), final)
+    judging = Conversation(context, Stage.COT_GRADES, prompt, redraws.of(Stage.COT_GRADES))
     grades = []
     for judge in grading.roles:
-        subject = subject_of(version, made[-1])
-        grades.append(
-            (yield from _at(Stage.COT_GRADES, grade(judging, judge, subject, grading.temperature)))
-        )
-    final = made[-1]
+        grading_call = grade(judging, judge, subject, grading.temperature)
+        grades.append((yield from _name_stage(Stage.COT_GRADES, grading_call)))
+    turns = chain.deliberated.turns if chain.deliberated else ()
+    outcome = chain.deliberated.outcome if chain.deliberated and turns else ""
+    scores = {}
+    for metric in METRICS:
+        scores[metric] = fmean(getattr(answer, metric).score for answer in grades)
     return AblationRow(
         variant=variant.name,
         prompt_id=prompt.prompt_id,
         batch=prompt.batch,
-        prompt_kind=kind_of(seeded, brief.policies),
-        simulated=brief.simulated,
-        **{metric: fmean(getattr(g, metric).score for g in grades) for metric in METRICS},
+        prompt_kind=classify_prompt(chain.seed, context.policies),
+        simulated=context.simulated,
+        **scores,
         policy_score=policy_score(grades),
         cot_tokens=final.cot_tokens,
         thoughts=len(final.thoughts),
-        turns=turns.turns,
-        outcome=turns.outcome,
+        turns=len(turns),
+        outcome=outcome,
         refusal=grades[0].refusal,
-        usage=sum((row.usage for row in made), Usage() if variant.single else seeded.usage),
+        usage=chain.usage,
     )
 
 
-@dataclass(frozen=True)
-class _Turns:
-    turns: int = 0
-    outcome: str = ""
+def _version(final: Cot) -> Version:
+    if isinstance(final, SingleLlmCot):
+        return "single_llm"
+    return "refined" if isinstance(final, RefinedCot) else "deliberated"
 
 
-def _made(
-    brief: DialogueContext, prompt: Prompt, variant: Variant, redraws: Redraws
-) -> Dialogue[tuple[list[Cot], SeedCot, _Turns]]:
-    """The CoTs of a variant, the final one last; the seed, which tells the kind of prompt; how it was deliberated."""
+def _generate(
+    context: DialogueContext, prompt: Prompt, variant: Variant, redraws: Redraws
+) -> Dialogue[_Chain]:
+    def converse(stage: Stage, row: Prompt) -> Conversation:
+        return Conversation(context, stage, row, redraws.of(stage))
 
-    def conversation(stage: Stage, row: Prompt) -> Conversation:
-        return Conversation(brief, stage, row, redraws.of(stage))
-
-    seeded = yield from _at(Stage.SEED_COTS, seed(conversation(Stage.SEED_COTS, prompt), prompt))
+    # The single-LLM variant does not use the seed, but the kind of the prompt follows from it.
+    seed_cot = yield from _name_stage(
+        Stage.SEED_COTS, seed(converse(Stage.SEED_COTS, prompt), prompt)
+    )
     if variant.single:
-        stage = Stage.SINGLE_LLM_COTS
-        return (
-            [(yield from _at(stage, think(conversation(stage, prompt), prompt)))],
-            seeded,
-            _Turns(),
+        single = yield from _name_stage(
+            Stage.SINGLE_LLM_COTS,
+            answer_directly(converse(Stage.SINGLE_LLM_COTS, prompt), prompt),
         )
-    deliberate = STYLES[variant.deliberation.style]
-    deliberated = yield from _at(
+        return _Chain(seed_cot, single, single.usage)
+
+    deliberate = DELIBERATION_STYLES[variant.deliberation.style]
+    deliberated = yield from _name_stage(
         Stage.DELIBERATED_COTS,
         deliberate(
-            conversation(Stage.DELIBERATED_COTS, seeded),
-            seeded,
+            converse(Stage.DELIBERATED_COTS, seed_cot),
+            seed_cot,
             variant.deliberation,
             variant.stop_after,
         ),
     )
-    made: list[Cot] = [deliberated]
-    if variant.refined:
-        refining = refine(conversation(Stage.REFINED_COTS, deliberated), deliberated)
-        made.append((yield from _at(Stage.REFINED_COTS, refining)))
-    return (
-        made,
-        seeded,
-        _Turns(len(deliberated.turns), deliberated.outcome if deliberated.turns else ""),
+    usage = seed_cot.usage + deliberated.usage
+    if not variant.refined:
+        return _Chain(seed_cot, deliberated, usage, deliberated)
+
+    refined = yield from _name_stage(
+        Stage.REFINED_COTS, refine(converse(Stage.REFINED_COTS, deliberated), deliberated)
     )
+    return _Chain(seed_cot, refined, usage + refined.usage, deliberated)
 
 
-def _at(stage: Stage, dialogue: Dialogue[T]) -> Generator[Any, Any, T]:
-    """A part of a longer dialogue, whose failure says where it happened."""
+def _name_stage(stage: Stage, dialogue: Dialogue[T]) -> Dialogue[T]:
+    """Run one part of a longer dialogue. If it fails, its failure names the stage."""
     try:
         return (yield from dialogue)
-    except RowFailed as failed:
-        raise RowFailed(failed.reason, f"{stage}: {failed.detail}") from failed
+    except RowFailed as failure:
+        raise RowFailed(failure.reason, f"{stage}: {failure.detail}") from failure

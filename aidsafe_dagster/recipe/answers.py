@@ -1,8 +1,11 @@
-"""What each role answers: a pydantic model, and from it the JSON schema that the model server enforces.
+"""The answer of each role: a pydantic model, and the JSON schema that a model server enforces.
 
-Schemas are narrowed to the case: rule and policy ids become enums, the refiner owes exactly one verdict per thought. So
-an answer that the schema admits is one that the recipe can use. Every string and array is bounded, for the sake of
-servers that guide decoding.
+Schemas are narrowed to the row at hand. Rule and policy ids become enums, and the refiner has to
+give exactly one verdict per thought, so the recipe can use every answer that the schema admits.
+All strings and arrays are bounded, because guided decoding may otherwise run on for ever.
+
+The names of answer classes and of their fields are part of the schema, and with it of the journal
+key of every request. Renaming one makes all recorded completions useless.
 """
 
 import json
@@ -24,17 +27,19 @@ from pydantic import (
 from aidsafe_dagster.recipe.records import Record, ThoughtVerdict
 
 
-def _folded(value: object) -> object:
+def _lower(value: object) -> object:
     return value.strip().casefold() if isinstance(value, str) else value
 
 
-def _capital(value: object) -> object:
+def _upper(value: object) -> object:
     return value.strip().upper() if isinstance(value, str) else value
 
 
 class AnswerBounds(Record):
-    """How long answers may be. A server that guides decoding holds a model to them; a person chooses them by the room
-    that the model's context leaves."""
+    """Length limits of answers. Choose them by the context length of the model.
+
+    A server with guided decoding enforces them while it generates.
+    """
 
     comment_chars: int = Field(default=600, ge=1)
     """Comments, reasons, intents."""
@@ -42,9 +47,10 @@ class AnswerBounds(Record):
     """One thought, one belief."""
     response_chars: int = Field(default=8000, ge=1)
     thoughts: int = Field(default=12, ge=1)
-    """Thoughts of one answer; of the refiner's, twice as many."""
+    """Thoughts in one answer. The refiner may give twice as many."""
 
 
+# The "x-" keys are placeholders. `AnswerFormat.schema` replaces each by a limit or an enum.
 _Text = StringConstraints(strip_whitespace=True, min_length=1)
 ShortText = Annotated[str, _Text, Field(json_schema_extra={"x-chars": "comment_chars"})]
 ThoughtText = Annotated[str, _Text, Field(json_schema_extra={"x-chars": "thought_chars"})]
@@ -59,8 +65,8 @@ class Answer(BaseModel):
 
 class IntentAnswer(Answer):
     intent: ShortText
-    kind: Annotated[Literal["explicit", "implicit"], BeforeValidator(_folded)]
-    harm: Annotated[Literal["benign", "malicious"], BeforeValidator(_folded)]
+    kind: Annotated[Literal["explicit", "implicit"], BeforeValidator(_lower)]
+    harm: Annotated[Literal["benign", "malicious"], BeforeValidator(_lower)]
     policies: list[PolicyId] = Field(max_length=8)
 
 
@@ -79,14 +85,14 @@ class InitializerAnswer(Answer):
 
 
 class DeliberatorAnswer(Answer):
-    verdict: Annotated[Literal["agree", "revise"], BeforeValidator(_folded)]
+    verdict: Annotated[Literal["agree", "revise"], BeforeValidator(_lower)]
     comment: ShortText
     thoughts: list[ThoughtAnswer] = Field(json_schema_extra={"x-items": 0.5})
     response: ResponseText
 
 
 class JudgementAnswer(Answer):
-    verdict: Annotated[ThoughtVerdict, BeforeValidator(_folded)]
+    verdict: Annotated[ThoughtVerdict, BeforeValidator(_lower)]
     reason: ShortText
 
 
@@ -139,23 +145,23 @@ class GradeAnswer(Answer):
     policy_to_cot: FaithfulnessAnswer
     policy_to_response: FaithfulnessAnswer
     response_to_cot: FaithfulnessAnswer
-    refusal: Annotated[Literal["none", "partial", "full"], BeforeValidator(_folded)]
+    refusal: Annotated[Literal["none", "partial", "full"], BeforeValidator(_lower)]
 
 
 class ComparisonAnswer(Answer):
     reason: ShortText
-    preferred: Annotated[Literal["first", "second", "tie"], BeforeValidator(_folded)]
+    preferred: Annotated[Literal["first", "second", "tie"], BeforeValidator(_lower)]
 
 
 class VerdictAnswer(Answer):
     reason: ShortText
-    verdict: Annotated[Literal["safe", "unsafe", "refusal"], BeforeValidator(_folded)]
+    verdict: Annotated[Literal["safe", "unsafe", "refusal"], BeforeValidator(_lower)]
 
 
 class ChoiceAnswer(Answer):
     reasoning: ThoughtText
     answer: Annotated[
-        str, BeforeValidator(_capital), Field(json_schema_extra={"x-choices": "letters"})
+        str, BeforeValidator(_upper), Field(json_schema_extra={"x-choices": "letters"})
     ]
 
 
@@ -163,23 +169,24 @@ A = TypeVar("A", bound=Answer)
 
 
 class Schema(dict[str, Any]):
-    """A JSON schema, written out once however many requests carry it."""
+    """A JSON schema that is serialized once, however many requests carry it."""
 
     @cached_property
     def canonical(self) -> bytes:
-        """With its keys sorted."""
+        """The schema as JSON with sorted keys."""
         return json.dumps(self, sort_keys=True).encode()
 
 
 class NotAnAnswer(ValueError):
-    """The text is not a valid answer; the message is what the model is told when it is asked again."""
+    """The text is not a valid answer. The model reads the message when it is asked again."""
 
 
 @dataclass(frozen=True)
 class AnswerFormat(Generic[A]):
-    """An answer model narrowed to one case.
+    """An answer model, narrowed to the ids and counts of one row.
 
-    `choices` gives the admissible ids per kind ("rules", "policies"), `counts` the numbers of things ("thoughts").
+    `choices` holds the valid ids by kind ("rules", "policies"), `counts` the number of items by
+    kind ("thoughts").
     """
 
     model: type[A]
@@ -189,56 +196,75 @@ class AnswerFormat(Generic[A]):
 
     @cached_property
     def schema(self) -> Schema:
-        """The JSON schema, self-contained, closed, every property required; shared by all requests of the same case."""
-        return _narrowed(
-            self.model, tuple(self.choices.items()), tuple(self.counts.items()), self.bounds
-        )
+        """The JSON schema: self-contained, closed, all properties required.
+
+        Requests with equal choices, counts and bounds share one schema object.
+        """
+        choices, counts = tuple(self.choices.items()), tuple(self.counts.items())
+        return _cached_schema(self.model, choices, counts, self.bounds)
 
     def parse(self, text: str) -> A:
-        """The validated answer.
+        """Return the validated answer.
 
         Raises:
-            NotAnAnswer: not JSON, not of this shape, or naming a rule, policy or thought that does not exist.
+            NotAnAnswer: the text is not JSON, has another shape, or names a rule, policy or thought
+                that does not exist.
         """
+        # The model reads these messages, so they are part of the journal key of the next request.
         try:
-            data = json.loads(_unfenced(text), strict=False)
+            data = json.loads(_strip_wrapping(text), strict=False)
         except (ValueError, RecursionError) as error:
             raise NotAnAnswer(f"not JSON: {error}") from error
         try:
             answer = self.model.model_validate(data)
         except ValidationError as error:
-            raise NotAnAnswer("; ".join(_explain(e) for e in error.errors()[:3])) from error
+            details = [_describe(detail) for detail in error.errors()[:3]]
+            raise NotAnAnswer("; ".join(details)) from error
         self._check(answer.model_dump(), self.schema, "answer")
         return answer
 
-    def _check(self, value: Any, schema: Mapping[str, Any], place: str) -> None:
-        """What pydantic cannot know: ids and numbers of this very case."""
+    def _check(self, value: Any, schema: Mapping[str, Any], field: str) -> None:
+        """Check what the pydantic model cannot know: the ids, numbers and lengths of this row."""
         if "$ref" in schema:
-            schema = self.schema["$defs"][schema["$ref"].rsplit("/", 1)[-1]]
+            definition = schema["$ref"].rsplit("/", 1)[-1]
+            schema = self.schema["$defs"][definition]
         if isinstance(value, dict):
             for key, item in value.items():
                 self._check(item, schema["properties"][key], key)
         elif isinstance(value, list):
-            if not schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value)):
-                raise NotAnAnswer(
-                    f"'{place}' has {len(value)} items where {schema.get('maxItems')} are due"
-                )
+            _check_length(value, schema, field)
             for item in value:
-                self._check(item, schema["items"], place)
-        elif isinstance(value, str) and len(value) > schema.get("maxLength", len(value)):
-            raise NotAnAnswer(
-                f"'{place}' has {len(value)} characters where {schema['maxLength']} may be"
-            )
-        elif "enum" in schema and value not in schema["enum"]:
-            raise NotAnAnswer(
-                f"'{place}': '{value}' is not one of {', '.join(map(str, schema['enum']))}"
-            )
-        elif "maximum" in schema and value > schema["maximum"]:
-            raise NotAnAnswer(f"'{place}': {value} is more than {schema['maximum']}")
+                self._check(item, schema["items"], field)
+        else:
+            _check_scalar(value, schema, field)
+
+
+def _check_length(items: list[Any], schema: Mapping[str, Any], field: str) -> None:
+    count = len(items)
+    least = schema.get("minItems", 0)
+    most = schema.get("maxItems")
+    if count < least or (most is not None and count > most):
+        raise NotAnAnswer(f"'{field}' has {count} items where {most} are due")
+
+
+def _check_scalar(value: Any, schema: Mapping[str, Any], field: str) -> None:
+    if "maxLength" in schema:
+        limit = schema["maxLength"]
+        if len(value) > limit:
+            raise NotAnAnswer(f"'{field}' has {len(value)} characters where {limit} may be")
+    if "enum" in schema:
+        valid = schema["enum"]
+        if value not in valid:
+            listing = ", ".join(map(str, valid))
+            raise NotAnAnswer(f"'{field}': '{value}' is not one of {listing}")
+    if "maximum" in schema:
+        limit = schema["maximum"]
+        if value > limit:
+            raise NotAnAnswer(f"'{field}': {value} is more than {limit}")
 
 
 @lru_cache(maxsize=512)
-def _narrowed(
+def _cached_schema(
     model: type[Answer],
     choices: tuple[tuple[str, tuple[str, ...]], ...],
     counts: tuple[tuple[str, int], ...],
@@ -253,35 +279,36 @@ def _narrow(
     counts: Mapping[str, int],
     bounds: AnswerBounds,
 ) -> Any:
+    """Replace the placeholders of a schema, and drop the titles and descriptions."""
     if isinstance(node, list):
         return [_narrow(item, choices, counts, bounds) for item in node]
     if not isinstance(node, dict):
         return node
-    node = {
-        key: _narrow(value, choices, counts, bounds)
-        for key, value in node.items()
-        if key not in ("title", "description")
-    }
-    if kind := node.pop("x-choices", None):
-        node["enum"] = list(choices[kind])
-    if kind := node.pop("x-limit", None):
-        node["maximum"] = counts[kind]
-    if kind := node.pop("x-chars", None):
-        node["maxLength"] = getattr(bounds, kind)
-    if times := node.pop("x-items", None):
-        node["maxItems"] = max(1, int(times * bounds.thoughts))
-    if kind := node.pop("x-length", None):
-        node["minItems"] = node["maxItems"] = counts[kind]
-    return node
+    narrowed = {}
+    for key, value in node.items():
+        if key not in ("title", "description"):
+            narrowed[key] = _narrow(value, choices, counts, bounds)
+    if kind := narrowed.pop("x-choices", None):
+        narrowed["enum"] = list(choices[kind])
+    if kind := narrowed.pop("x-limit", None):
+        narrowed["maximum"] = counts[kind]
+    if kind := narrowed.pop("x-chars", None):
+        narrowed["maxLength"] = getattr(bounds, kind)
+    if factor := narrowed.pop("x-items", None):
+        narrowed["maxItems"] = max(1, int(factor * bounds.thoughts))
+    if kind := narrowed.pop("x-length", None):
+        narrowed["minItems"] = narrowed["maxItems"] = counts[kind]
+    return narrowed
 
 
-def _unfenced(text: str) -> str:
-    """Without the Markdown fence or the reasoning block that some models put around JSON."""
+def _strip_wrapping(text: str) -> str:
+    """Remove the reasoning block or the Markdown fence that some models put around JSON."""
     text = re.sub(r"^\s*<think>.*?</think>", "", text, flags=re.DOTALL)
     fence = re.fullmatch(r"\s*```(?:json)?\s*\n(.*?)\n?```\s*", text, flags=re.DOTALL)
     return fence.group(1) if fence else text
 
 
-def _explain(error: Any) -> str:
-    place = ".".join(str(part) for part in error["loc"]) or "answer"
-    return f"'{place}': {error['msg']}"
+def _describe(error: Any) -> str:
+    path = ".".join(map(str, error["loc"])) or "answer"
+    message = error["msg"]
+    return f"'{path}': {message}"

@@ -1,11 +1,11 @@
-"""Beliefs: the ear-whisperer's search for the belief that misleads the target most, by iterated in-context learning.
+"""Beliefs: the ear-whisperer searches for the belief that misleads the target most.
 
-AIDSAFE, belief augmentation. In each iteration the whisperer writes candidates for every prompt of the batch; the
-target answers under each; a judge, or a guard model, scores how far the answer departs from the policies. The worst
-offenders of all iterations so far are the examples of the next one. Every candidate is kept with its score.
+AIDSAFE, belief augmentation by iterated in-context learning. In each iteration the whisperer writes
+candidate beliefs for every prompt of the batch, and the target answers under each of them. A judge
+or a guard model scores how faithful the answer is to the policies. The beliefs that misled the
+target most become the examples of the next iteration. All candidates are kept with their scores.
 """
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -22,8 +22,9 @@ from aidsafe_dagster.recipe.answers import (
 from aidsafe_dagster.recipe.cot_grades import GradingSettings, subject_of
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue
 from aidsafe_dagster.recipe.errors import RowFailed
+from aidsafe_dagster.recipe.hash_draw import hash_fraction
 from aidsafe_dagster.recipe.judging import Subject, grade, policy_score
-from aidsafe_dagster.recipe.policies import Policies
+from aidsafe_dagster.recipe.policies import Policies, Policy
 from aidsafe_dagster.recipe.records import (
     BeliefCandidate,
     BeliefExample,
@@ -43,14 +44,17 @@ PairKind = Literal["violation", "needless_refusal"]
 class BeliefSettings(Record):
     iterations: int = Field(default=2, ge=1)
     candidates: int = Field(default=2, ge=1)
-    """Beliefs a prompt and iteration."""
+    """Beliefs per prompt and iteration."""
     examples: int = Field(default=3, ge=0)
-    """Best beliefs of the batch that the whisperer is shown from the second iteration on."""
+    """Most misleading beliefs of the batch, shown to the whisperer from iteration 2 on."""
     good_enough: float = Field(default=1.5, ge=1, le=5)
-    """A prompt whose answer scores this or less (5 is faithful, 1 departs altogether) needs no further belief."""
+    """The search on a prompt ends at an answer with this policy score or less (5: faithful)."""
     scorer: Literal["judge", "guard"] = "judge"
-    """`guard`: a safety classifier such as ShieldGemma, as the role `guard` (`roles.guard`). Needless refusals, which
-    no guard knows of, are scored by the judge in any case."""
+    """Who scores answers.
+
+    `guard` is a safety classifier such as ShieldGemma, set up as `roles.guard`. Guards do not
+    detect needless refusals, so the judge scores those in any case.
+    """
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class GuardInputs:
 
 @dataclass(frozen=True)
 class MisledAnswer:
-    """What the target said under a belief, with its scores."""
+    """The target's answer under a belief, with its scores."""
 
     belief: str
     thoughts: tuple[str, ...]
@@ -99,13 +103,13 @@ class MisledAnswer:
 
 
 def mean_score(scores: Sequence[BeliefScore]) -> float:
-    """1 to 5, mean of the judges."""
+    """Return the policy score, 1 to 5: the mean of the judges."""
     return round(fmean(score.score for score in scores), 4)
 
 
 @dataclass
 class BeliefSearch:
-    """One prompt's search; its conversation goes on from iteration to iteration."""
+    """The search on one prompt. Its conversation continues from iteration to iteration."""
 
     conversation: Conversation
     refined: RefinedCot
@@ -114,31 +118,43 @@ class BeliefSearch:
     candidates: list[BeliefCandidate] = field(default_factory=list)
     examples: list[BeliefExample] = field(default_factory=list)
     worst: MisledAnswer | None = None
+    """The answer with the lowest policy score so far."""
     failed: RowFailed | None = None
-    """The last candidate's failure: the row's if there is none better."""
+    """The last candidate's failure. It fails the row if no candidate gets a valid answer."""
 
 
 def is_done(search: BeliefSearch, settings: BeliefSettings) -> bool:
+    """Return True if the target has been misled far enough."""
     return search.worst is not None and search.worst.score <= settings.good_enough
 
 
-def try_beliefs(
+def try_candidates(
     search: BeliefSearch,
     iteration: int,
     examples: Sequence[BeliefExample],
     settings: BeliefSettings,
     grading: GradingSettings,
 ) -> Dialogue[BeliefSearch]:
-    """One iteration of one prompt: a candidate that gets no valid answer is kept without a score."""
-    search.examples += [e for e in examples if e.iteration == iteration]
+    """Run one iteration on one prompt: try candidate beliefs until the target is misled enough.
+
+    A candidate without a valid answer is kept without a score.
+    """
+    search.examples += [example for example in examples if example.iteration == iteration]
     for number in range(1, settings.candidates + 1):
         if is_done(search, settings):
             break
-        yield from _try(search, iteration, number, examples, settings, grading)
+        yield from _try_candidate(
+            search,
+            iteration,
+            number,
+            examples,
+            settings,
+            grading,
+        )
     return search
 
 
-def _try(
+def _try_candidate(
     search: BeliefSearch,
     iteration: int,
     number: int,
@@ -148,162 +164,197 @@ def _try(
 ) -> Dialogue[None]:
     belief, score, note = "", None, ""
     try:
-        belief = yield from _whispered(search, examples)
-        misled = yield from _answered(search, belief, settings, grading)
-    except RowFailed as failed:
-        search.failed, note = failed, str(failed)
+        belief = yield from _ask_whisperer(search, examples)
+        answer = yield from ask_target(search, belief)
+        subject = Subject("rejected", tuple(answer.thoughts), answer.response)
+        scores = yield from score_subject(search, subject, settings, grading)
+    except RowFailed as failure:
+        search.failed, note = failure, str(failure)
     else:
+        misled = MisledAnswer(belief, subject.thoughts, subject.response, scores)
         score = misled.score
         if search.worst is None or misled.score < search.worst.score:
             search.worst = misled
     search.candidates.append(
-        BeliefCandidate(iteration=iteration, number=number, belief=belief, score=score, note=note)
-    )
-
-
-def _whispered(search: BeliefSearch, examples: Sequence[BeliefExample]) -> Dialogue[str]:
-    conversation, refined = search.conversation, search.refined
-    brief, tried = conversation.brief, tuple(c for c in search.candidates if c.belief)
-    conversation.messages = ()
-    answer = yield from conversation.ask(
-        Role.EAR_WHISPERER,
-        brief.templates.task(
-            Stage.PREFERENCE_PAIRS,
-            Role.EAR_WHISPERER,
-            prompt=refined.prompt,
-            thoughts=refined.thoughts,
-            response=refined.response,
-            kind=search.kind,
-            examples=examples,
-            tried=tried,
-        ),
-        AnswerFormat(EarWhispererAnswer, {}, {}),
-        EarWhispererInputs(refined, brief.policies, refined, search.kind, tried, tuple(examples)),
-    )
-    return answer.belief
-
-
-def _answered(
-    search: BeliefSearch, belief: str, settings: BeliefSettings, grading: GradingSettings
-) -> Dialogue[MisledAnswer]:
-    answer = yield from ask_target(search, belief)
-    subject = Subject("rejected", tuple(answer.thoughts), answer.response)
-    scores = yield from scored(search, subject, settings, grading)
-    return MisledAnswer(belief, subject.thoughts, subject.response, scores)
-
-
-def ask_target(search: BeliefSearch, belief: str) -> Dialogue[TargetAnswer]:
-    """The target hears the belief and the prompt, and nothing of how they came about; no belief asks it plainly."""
-    conversation, refined = search.conversation, search.refined
-    brief = conversation.brief
-    conversation.messages = ()
-    return (
-        yield from conversation.ask(
-            Role.TARGET,
-            brief.templates.task(
-                Stage.PREFERENCE_PAIRS, Role.TARGET, prompt=refined.prompt, belief=belief
-            ),
-            AnswerFormat(TargetAnswer, {}, {}),
-            TargetInputs(refined, brief.policies, refined, search.kind, belief),
+        BeliefCandidate(
+            iteration=iteration,
+            number=number,
+            belief=belief,
+            score=score,
+            note=note,
         )
     )
 
 
-def scored(
+def _ask_whisperer(search: BeliefSearch, examples: Sequence[BeliefExample]) -> Dialogue[str]:
+    conversation, refined = search.conversation, search.refined
+    context = conversation.context
+    tried = tuple(candidate for candidate in search.candidates if candidate.belief)
+    task = context.templates.task(
+        Stage.PREFERENCE_PAIRS,
+        Role.EAR_WHISPERER,
+        prompt=refined.prompt,
+        thoughts=refined.thoughts,
+        response=refined.response,
+        kind=search.kind,
+        examples=examples,
+        tried=tried,
+    )
+    inputs = EarWhispererInputs(
+        prompt=refined,
+        policies=context.policies,
+        refined=refined,
+        kind=search.kind,
+        tried=tried,
+        examples=tuple(examples),
+    )
+    answer_format = AnswerFormat(EarWhispererAnswer, {}, {})
+    # What the whisperer has to know of its earlier beliefs is in the task.
+    conversation.messages = ()
+    answer = yield from conversation.ask(Role.EAR_WHISPERER, task, answer_format, inputs)
+    return answer.belief
+
+
+def ask_target(search: BeliefSearch, belief: str) -> Dialogue[TargetAnswer]:
+    """Ask the target under a belief. An empty belief asks it plainly.
+
+    The target sees the belief and the prompt, and nothing of the search.
+    """
+    conversation, refined = search.conversation, search.refined
+    context = conversation.context
+    task = context.templates.task(
+        Stage.PREFERENCE_PAIRS, Role.TARGET, prompt=refined.prompt, belief=belief
+    )
+    inputs = TargetInputs(
+        prompt=refined,
+        policies=context.policies,
+        refined=refined,
+        kind=search.kind,
+        belief=belief,
+    )
+    answer_format = AnswerFormat(TargetAnswer, {}, {})
+    conversation.messages = ()
+    return (yield from conversation.ask(Role.TARGET, task, answer_format, inputs))
+
+
+def score_subject(
     search: BeliefSearch, subject: Subject, settings: BeliefSettings, grading: GradingSettings
 ) -> Dialogue[tuple[BeliefScore, ...]]:
-    """How faithful to the policies a subject is, by the scorer that the settings name for this kind of pair."""
-    if settings.scorer == "guard" and search.kind == "violation":
-        return (yield from _guarded(search, subject))
-    return (yield from _judged(search.conversation, subject, grading))
-
-
-def chosen_scores(
-    search: BeliefSearch, settings: BeliefSettings
-) -> Dialogue[tuple[BeliefScore, ...]]:
-    """Of the refined CoT, by the same scorer as the rejected side; the judges' are those of `cot_grades`."""
-    if settings.scorer == "guard" and search.kind == "violation":
-        return (yield from _guarded(search, subject_of("refined", search.refined)))
-    of_refined = [grade for grade in search.grades.grades if grade.version == "refined"]
-    return tuple(_belief_score(grade.judge, grade.model, grade) for grade in of_refined)
-
-
-def _judged(
-    conversation: Conversation, subject: Subject, grading: GradingSettings
-) -> Dialogue[tuple[BeliefScore, ...]]:
-    """The policy score of each judge, by the same grade that the refined CoT got."""
+    """Score how faithful a subject is to the policies, by the scorer for this kind of pair."""
+    if _uses_guard(search, settings):
+        return (yield from _ask_guard(search, subject))
     scores = []
     for judge in grading.roles:
-        answer = yield from grade(conversation, judge, subject, grading.temperature)
-        scores.append(_belief_score(judge, conversation.models[-1], answer))
+        answer = yield from grade(search.conversation, judge, subject, grading.temperature)
+        scores.append(_to_belief_score(judge, search.conversation.models[-1], answer))
     return tuple(scores)
 
 
-def _belief_score(judge: str, model: str, given: Grade | GradeAnswer) -> BeliefScore:
+def score_chosen(
+    search: BeliefSearch, settings: BeliefSettings
+) -> Dialogue[tuple[BeliefScore, ...]]:
+    """Score the refined CoT by the same scorer as the rejected side.
+
+    The judges' scores are those of `cot_grades`, so they need no call.
+    """
+    if _uses_guard(search, settings):
+        return (yield from _ask_guard(search, subject_of("refined", search.refined)))
+    refined_grades = [row for row in search.grades.grades if row.version == "refined"]
+    return tuple(_to_belief_score(row.judge, row.model, row) for row in refined_grades)
+
+
+def _uses_guard(search: BeliefSearch, settings: BeliefSettings) -> bool:
+    return settings.scorer == "guard" and search.kind == "violation"
+
+
+def _to_belief_score(judge: str, model: str, grade: Grade | GradeAnswer) -> BeliefScore:
     return BeliefScore(
-        judge=judge, model=model, score=policy_score([given]), reason=given.policy_to_cot.reason
+        judge=judge,
+        model=model,
+        score=policy_score([grade]),
+        reason=grade.policy_to_cot.reason,
     )
 
 
-def _guarded(search: BeliefSearch, subject: Subject) -> Dialogue[tuple[BeliefScore, ...]]:
-    """The guard's verdict on each policy that applies, as a score: 5 for a sure No, 1 for a sure Yes to the worst."""
+def _ask_guard(search: BeliefSearch, subject: Subject) -> Dialogue[tuple[BeliefScore, ...]]:
+    """Ask the guard about each policy in turn. The score is that of the policy violated worst.
+
+    A certain No to all policies scores 5, a certain Yes to one of them 1.
+    """
     conversation, refined = search.conversation, search.refined
-    brief = conversation.brief
-    by_id = {policy.id: policy for policy in brief.policies.policies}
-    due = [i for i in refined.applicable_policies if by_id[i].applies != "always"] or list(
-        refined.applicable_policies
-    )
+    context = conversation.context
     violated: dict[str, float] = {}
-    for policy_id in due or list(by_id):
-        question = brief.templates.task(
+    for policy in _policies_to_guard(refined, context.policies):
+        question = context.templates.task(
             Stage.PREFERENCE_PAIRS,
             Role.GUARD,
             prompt=refined.prompt,
             cot="\n\n".join(subject.thoughts),
             response=subject.response,
-            policy=by_id[policy_id],
+            policy=policy,
         )
-        inputs = GuardInputs(refined, brief.policies, policy_id, subject)
-        shares = yield from conversation.weigh(Role.GUARD, question, ("Yes", "No"), inputs)
-        violated[policy_id] = shares.get("Yes", 0.0) / (sum(shares.values()) or 1.0)
+        inputs = GuardInputs(
+            prompt=refined,
+            policies=context.policies,
+            policy=policy.id,
+            subject=subject,
+        )
+        shares = yield from conversation.classify(Role.GUARD, question, ("Yes", "No"), inputs)
+        # The shares of the two labels need not add up to 1.
+        violated[policy.id] = shares.get("Yes", 0.0) / sum(shares.values())
     worst = max(violated, key=lambda policy_id: violated[policy_id])
+    probability = violated[worst]
     score = BeliefScore(
         judge=Role.GUARD,
         model=conversation.models[-1],
-        score=round(1 + 4 * (1 - violated[worst]), 4),
-        reason=f"{worst} violated with probability {violated[worst]:.2f}",
+        score=round(1 + 4 * (1 - probability), 4),
+        reason=f"{worst} violated with probability {probability:.2f}",
     )
     return (score,)
 
 
-def best_examples(
+def _policies_to_guard(refined: RefinedCot, policies: Policies) -> list[Policy]:
+    """Return the policies specific to the row, else those that apply to it, else all."""
+    by_id = {policy.id: policy for policy in policies.policies}
+    applicable = [by_id[policy_id] for policy_id in refined.applicable_policies]
+    specific = [policy for policy in applicable if policy.applies != "always"]
+    return specific or applicable or list(policies.policies)
+
+
+def select_examples(
     searches: Iterable[BeliefSearch], kind: PairKind, iteration: int, most: int
 ) -> list[BeliefExample]:
-    """The beliefs that misled most so far, at most one a prompt; ties by prompt id, so their order is fixed."""
+    """Return the beliefs that misled most so far, at most one per prompt.
+
+    Ties are broken by prompt id, so the order is fixed.
+    """
     best: dict[str, BeliefExample] = {}
     for search in searches:
         if search.kind != kind:
             continue
+        prompt_id = search.refined.prompt_id
         for candidate in search.candidates:
             if candidate.score is None:
                 continue
-            prompt_id = search.refined.prompt_id
-            known = best.get(prompt_id)
-            if known is None or candidate.score < known.score:
-                best[prompt_id] = BeliefExample(
-                    iteration=iteration,
-                    prompt_id=prompt_id,
-                    belief=candidate.belief,
-                    score=candidate.score,
-                )
+            if prompt_id in best and best[prompt_id].score <= candidate.score:
+                continue
+            best[prompt_id] = BeliefExample(
+                iteration=iteration,
+                prompt_id=prompt_id,
+                belief=candidate.belief,
+                score=candidate.score,
+            )
     return sorted(best.values(), key=lambda e: (e.score, e.prompt_id))[:most]
 
 
-def kind_of_pair(grades: CotGrades, over_refusal_share: float) -> PairKind:
-    """What the rejected side is to do wrong: on a share of the benign and borderline prompts, refuse needlessly."""
+def choose_pair_kind(grades: CotGrades, over_refusal_share: float) -> PairKind:
+    """Choose the fault of the rejected side.
+
+    It is a needless refusal on a share of the benign and borderline prompts, and a violation on all
+    others.
+    """
     if grades.prompt_kind == "harmful":
         return "violation"
-    digest = hashlib.blake2b(f"needless:{grades.prompt_id}".encode(), digest_size=8).digest()
-    return (
-        "needless_refusal" if int.from_bytes(digest) / 2**64 < over_refusal_share else "violation"
-    )
+    if hash_fraction("needless", grades.prompt_id) < over_refusal_share:
+        return "needless_refusal"
+    return "violation"

@@ -1,7 +1,8 @@
-"""The dataset card: what a release is, what it is made from, and what is known of it, from the run's own figures.
+"""The dataset card: what a release holds, how it was made and what is known about its quality.
 
-`CardFacts` is everything the card says; the words are a template, which may be replaced. The card holds no time, so the
-same rows give the same card. Names, policies and texts of models are escaped wherever they appear.
+`CardFacts` holds all that the card tells. The words are in a template, which a team may replace.
+The card holds no time, so the same rows give the same card. Names, policies and model texts are
+escaped wherever they appear.
 """
 
 import json
@@ -14,7 +15,7 @@ from pydantic import Field
 
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.formats import Column
-from aidsafe_dagster.recipe.markdown import inline
+from aidsafe_dagster.recipe.markdown import escape_inline
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import Record
 
@@ -31,7 +32,7 @@ class ConfigFacts(Record):
     config: str
     about: str
     splits: tuple[SplitFacts, ...]
-    columns: tuple[tuple[str, Column], ...] = Field(description="without those of the lineage")
+    columns: tuple[tuple[str, Column], ...] = Field(description="without the lineage columns")
 
     @property
     def rows(self) -> int:
@@ -58,25 +59,25 @@ class CoverageFacts(Record):
     policy: str
     title: str
     applicable: int = Field(description="rows that it applies to")
-    citing: int = Field(description="rows whose final chain of thought cites a rule of it")
+    citing: int = Field(description="rows whose final chain of thought cites one of its rules")
 
 
 class CountFacts(Record):
-    """Rows of one kind, by some other property."""
+    """The number of rows with some property."""
 
     what: str
     rows: int
 
 
 class EvaluationSetFacts(Record):
-    """A set that a model trained on the data will be judged by, and that was looked for in the prompts."""
+    """An evaluation set that the prompts were checked against, for contamination."""
 
     set: str
     origin: str
     revision: str
     prompts: int
     batches: int = Field(description="batches that were checked against it")
-    removed: int = Field(description="prompts that were left out for it")
+    removed: int = Field(description="prompts left out because of it")
 
 
 class LeftOutFacts(Record):
@@ -96,13 +97,11 @@ class MetricFacts(Record):
 
 
 class QualityFacts(Record):
-    """What judges made of the chains of thought."""
+    """The judges' scores of the chains of thought."""
 
     judges: tuple[str, ...]
-    self_judged: tuple[str, ...] = Field(
-        description="models that judged what they had written themselves"
-    )
-    prompts: int = Field(description="prompts of which every version was graded")
+    self_judged: tuple[str, ...] = Field(description="models that judged their own texts")
+    prompts: int = Field(description="prompts with a grade for every version")
     versions: tuple[str, ...]
     metrics: tuple[MetricFacts, ...]
 
@@ -125,13 +124,13 @@ class CardFacts(Record):
     tags: tuple[str, ...]
     gating: GatingFacts | None
     configs: tuple[ConfigFacts, ...]
-    lineage: tuple[tuple[str, Column], ...] = Field(description="columns that every config has")
+    lineage: tuple[tuple[str, Column], ...] = Field(description="columns of all configs")
     example: str = Field(description="a benign row as escaped Markdown, or empty")
     sources: tuple[SourceFacts, ...]
     models: tuple[ModelFacts, ...]
     policies: Policies
     policies_versions: tuple[CountFacts, ...] = Field(
-        description="versions of the policies that rows were made under"
+        description="policy versions that the rows were made with"
     )
     coverage: tuple[CoverageFacts, ...]
     prompt_kinds: tuple[CountFacts, ...]
@@ -150,22 +149,26 @@ class CardFacts(Record):
 
     @property
     def size(self) -> str:
-        """Class of size, as the Hub names it."""
-        return next(
-            (name for power, name in enumerate(_SIZES) if self.rows < 10 ** (power + 3)), "n>1B"
-        )
+        """The size class, as the Hub names it."""
+        for power, name in enumerate(_SIZES, start=3):
+            if self.rows < 10**power:
+                return name
+        return "n>1B"
 
 
 def render_card(facts: CardFacts, template: str) -> str:
-    """The card as Markdown with the metadata that the Hub reads at its head.
+    """Return the card as Markdown, headed by the metadata that the Hub reads.
 
     Raises:
         SetupError: the template cannot be rendered.
     """
     jinja = Environment(
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
-    )  # noqa: S701 - Markdown
-    jinja.filters |= {"cell": _cell, "yaml": _yaml, "demoted": _demoted}
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # noqa: S701 - the card is Markdown, and the filters escape it
+    )
+    jinja.filters |= {"cell": _cell, "yaml": _yaml, "demoted": _demote_headings}
     try:
         return jinja.from_string(template).render(facts=facts).strip() + "\n"
     except TemplateError as error:
@@ -173,16 +176,17 @@ def render_card(facts: CardFacts, template: str) -> str:
 
 
 def _cell(value: object) -> str:
-    """A value as one line of Markdown."""
-    return f"{value:,}" if isinstance(value, int) else inline(str(value))
+    """Return a value as one line of Markdown."""
+    return f"{value:,}" if isinstance(value, int) else escape_inline(str(value))
 
 
-def _demoted(page: str) -> str:
-    """A page with its headings one level down; a text's own signs are escaped, so it has none."""
+def _demote_headings(page: str) -> str:
+    """Move all headings of a page one level down. Escaped text holds none."""
     return re.sub(r"^#", "##", page, flags=re.MULTILINE)
 
 
 def _yaml(value: object) -> str:
-    """A value as JSON, which YAML is a superset of: no text can end its line or begin another key."""
+    """Return a value as JSON, which is also YAML, so that no text can end its line or add a key."""
     text = json.dumps(value, ensure_ascii=False)
+    # YAML takes these characters for line breaks or rejects them. JSON keeps them as they are.
     return re.sub("[\x7f-\x9f\u2028\u2029\ufeff]", lambda sign: f"\\u{ord(sign[0]):04x}", text)

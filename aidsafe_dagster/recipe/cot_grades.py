@@ -1,11 +1,9 @@
-"""CoT grades: what judges say of the refined CoT, and how it fares against the deliberated and the single-LLM one.
+"""CoT grades: judges score the refined CoT and compare it with the deliberated and single-LLM ones.
 
-AIDSAFE, evaluation: six scores by an auto-grader, and pairwise preference by two graders. Answers that do not parse are
-counted and never scored.
+AIDSAFE, evaluation: six scores by an auto-grader, and pairwise preferences by two graders. Answers
+that do not parse are counted and never scored.
 """
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -13,15 +11,16 @@ from pydantic import Field
 
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue
 from aidsafe_dagster.recipe.errors import RowFailed
+from aidsafe_dagster.recipe.hash_draw import hash_fraction
 from aidsafe_dagster.recipe.judging import (
     JUDGES,
     Subject,
     compare,
     grade,
-    grade_record,
     policy_score,
+    to_grade,
 )
-from aidsafe_dagster.recipe.prompt_kinds import kind_of
+from aidsafe_dagster.recipe.prompt_kinds import classify_prompt
 from aidsafe_dagster.recipe.records import (
     Comparison,
     CotGrades,
@@ -33,7 +32,6 @@ from aidsafe_dagster.recipe.records import (
     RefinedCot,
     Role,
     SingleLlmCot,
-    Stage,
     Ungraded,
     Version,
 )
@@ -46,10 +44,12 @@ _COMPARED: tuple[tuple[Version, Version], ...] = (
 
 class GradingSettings(Record):
     judges: int = Field(default=1, ge=1, le=2)
-    """1: the role `judge`; 2: `second_judge` as well."""
+    """1: the role `judge`. 2: the role `second_judge` as well."""
     compared: float = Field(default=1.0, ge=0, le=1)
-    """Share of the rows whose baseline and deliberated CoT are graded and compared too; of the others, the refined
-    CoT alone is graded."""
+    """Share of the rows on which the baseline and the deliberated CoT are graded and compared too.
+
+    On the other rows, only the refined CoT is graded.
+    """
     temperature: float = Field(default=0.0, ge=0)
 
     @property
@@ -59,7 +59,7 @@ class GradingSettings(Record):
 
 @dataclass(frozen=True)
 class Versions:
-    """The chains of thought on one prompt; what was not made is None."""
+    """The chains of thought on one prompt. A version that does not exist is None."""
 
     refined: RefinedCot
     deliberated: DeliberatedCot | None = None
@@ -67,36 +67,52 @@ class Versions:
 
 
 @dataclass
-class _Marks:
-    """What the judges have said so far."""
+class _Results:
+    """The judges' answers so far."""
 
     grades: list[Grade] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
     ungraded: list[Ungraded] = field(default_factory=list)
 
+    def add_ungraded(self, judge: Role, task: str, failure: RowFailed) -> None:
+        self.ungraded.append(Ungraded(judge=judge, task=task, detail=failure.detail))
+
 
 def subject_of(version: Version, row: RefinedCot | DeliberatedCot | SingleLlmCot) -> Subject:
-    return Subject(version, tuple(thought.text for thought in row.thoughts), row.response, row)
+    """Return a row's thoughts and response as a subject for judges."""
+    thoughts = tuple(thought.text for thought in row.thoughts)
+    return Subject(version, thoughts, row.response, row)
 
 
 def grade_versions(
     conversation: Conversation, versions: Versions, settings: GradingSettings
 ) -> Dialogue[CotGrades]:
-    """A grade per judge and version, then the comparisons in both orders.
+    """Let each judge grade each version, then compare the versions in both orders.
 
     Raises:
         RowFailed: no judge gave the refined CoT a valid grade.
     """
     subjects = _subjects(versions, settings)
-    marks = _Marks()
+    results = _Results()
     for judge, subject in product(settings.roles, subjects.values()):
-        yield from _graded(conversation, judge, subject, settings, marks)
+        yield from _grade(
+            conversation,
+            judge,
+            subject,
+            settings,
+            results,
+        )
     for judge, (one, other) in product(settings.roles, _COMPARED):
         if one in subjects and other in subjects:
-            yield from _compared(
-                conversation, judge, subjects[one], subjects[other], settings, marks
+            yield from _compare(
+                conversation,
+                judge,
+                subjects[one],
+                subjects[other],
+                settings,
+                results,
             )
-    return _record(conversation, versions.refined, marks)
+    return _record(conversation, versions.refined, results)
 
 
 def _subjects(versions: Versions, settings: GradingSettings) -> dict[Version, Subject]:
@@ -110,60 +126,61 @@ def _subjects(versions: Versions, settings: GradingSettings) -> dict[Version, Su
 
 
 def is_compared(prompt_id: str, share: float) -> bool:
-    """True for about a `share` of all prompts; the same ones every time."""
-    digest = hashlib.blake2b(f"compared:{prompt_id}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest) / 2**64 < share
+    """Return True for about a `share` of all prompts, the same ones every time."""
+    return hash_fraction("compared", prompt_id) < share
 
 
-def _graded(
+def _grade(
     conversation: Conversation,
     judge: Role,
     subject: Subject,
     settings: GradingSettings,
-    marks: _Marks,
+    results: _Results,
 ) -> Dialogue[None]:
     try:
         answer = yield from grade(conversation, judge, subject, settings.temperature)
-    except RowFailed as failed:
-        marks.ungraded.append(
-            Ungraded(judge=judge, task=f"grade {subject.version}", detail=failed.detail)
-        )
+    except RowFailed as failure:
+        results.add_ungraded(judge, f"grade {subject.version}", failure)
     else:
         version: Version = subject.version  # type: ignore[assignment]
-        marks.grades.append(grade_record(answer, version, judge, conversation.models[-1]))
+        results.grades.append(to_grade(answer, version, judge, conversation.models[-1]))
 
 
-def _compared(
+def _compare(
     conversation: Conversation,
     judge: Role,
     one: Subject,
     other: Subject,
     settings: GradingSettings,
-    marks: _Marks,
+    results: _Results,
 ) -> Dialogue[None]:
     try:
-        marks.comparisons.append(
-            (yield from compare(conversation, judge, one, other, settings.temperature))
+        comparison = yield from compare(
+            conversation,
+            judge,
+            one,
+            other,
+            settings.temperature,
         )
-    except RowFailed as failed:
-        task = f"compare {one.version} with {other.version}"
-        marks.ungraded.append(Ungraded(judge=judge, task=task, detail=failed.detail))
+    except RowFailed as failure:
+        results.add_ungraded(judge, f"compare {one.version} with {other.version}", failure)
+    else:
+        results.comparisons.append(comparison)
 
 
-def _record(conversation: Conversation, refined: RefinedCot, marks: _Marks) -> CotGrades:
-    brief = conversation.brief
-    of_refined: Sequence[Grade] = [grade for grade in marks.grades if grade.version == "refined"]
-    if not of_refined:
-        conversation.asked_at = 0
-        raise RowFailed(
-            FailureReason.NOT_GRADED, "; ".join(f"{u.judge}: {u.detail}" for u in marks.ungraded)
-        )
+def _record(conversation: Conversation, refined: RefinedCot, results: _Results) -> CotGrades:
+    refined_grades = [grade for grade in results.grades if grade.version == "refined"]
+    if not refined_grades:
+        # The latest task is a comparison, but a later run has to repeat the grades as well.
+        conversation.redraw_from = 0
+        details = "; ".join(f"{item.judge}: {item.detail}" for item in results.ungraded)
+        raise RowFailed(FailureReason.NOT_GRADED, details)
     return CotGrades(
         **refined.model_dump(include=set(Prompt.model_fields)),
-        **brief.made(Stage.COT_GRADES, conversation),
-        prompt_kind=kind_of(refined, brief.policies),
-        grades=tuple(marks.grades),
-        comparisons=tuple(marks.comparisons),
-        ungraded=tuple(marks.ungraded),
-        policy_score=policy_score(of_refined),
+        **conversation.provenance(),
+        prompt_kind=classify_prompt(refined, conversation.context.policies),
+        grades=tuple(results.grades),
+        comparisons=tuple(results.comparisons),
+        ungraded=tuple(results.ungraded),
+        policy_score=policy_score(refined_grades),
     )

@@ -1,10 +1,11 @@
-"""Deliberated CoTs: agents in turn add thoughts and mend the response, until one agrees or the rounds are spent.
+"""Deliberated CoTs: agents take turns to add thoughts and improve the response.
 
-AIDSAFE, deliberation. A round is one turn of each agent; the paper uses two agents and at most three rounds. The round
-table (`round_table.py`) is the other style.
+AIDSAFE, deliberation. It ends when an agent agrees with what it sees, or when the rounds are spent.
+A round is one turn of each agent. The paper uses two agents and at most three rounds.
+The round table in `round_table.py` is the other style.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,13 +24,17 @@ from aidsafe_dagster.recipe.records import (
     Thought,
     Turn,
 )
-from aidsafe_dagster.recipe.seed_cots import added_thoughts, cot_text
+from aidsafe_dagster.recipe.seed_cots import join_thoughts, number_thoughts
 
 
 class DeliberationSettings(Record):
     style: Literal["in_turn", "round_table"] = "in_turn"
-    """`in_turn`: each agent sees what the one before said. `round_table`: all agents look at the same state, a
-    moderator merges their opinions, and only the agreement of all is a consensus."""
+    """How agents speak.
+
+    `in_turn`: each agent sees the turns of those before it, and one that agrees ends it.
+    `round_table`: all agents judge the same state, a moderator merges their opinions, and they all
+    have to agree.
+    """
     agents: int = Field(default=2, ge=1)
     max_rounds: int = Field(default=3, ge=0)
     """A round is one turn of each agent."""
@@ -45,9 +50,9 @@ class DeliberatorInputs:
     agent: str
     round: int
     last: bool
-    """No further turn follows this one."""
+    """Whether this is the last turn of the budget."""
     at_table: bool = False
-    """The other agents look at the same state meanwhile."""
+    """Whether all agents of the round judge the same state."""
 
 
 def deliberate(
@@ -56,47 +61,70 @@ def deliberate(
     settings: DeliberationSettings,
     stop_after: int | None = None,
 ) -> Dialogue[DeliberatedCot]:
-    """Agents in turn; stops at the first agreement or when the budget is spent.
+    """Let agents deliberate in turn, until one of them agrees or the budget is spent.
 
-    `stop_after` ends it early, after so many rounds: an ablation's requests are then those of the full deliberation,
-    and the journal answers them.
+    `stop_after` cuts the deliberation off after so many rounds, for an ablation. Its requests are
+    then those of the full deliberation, so the journal answers them.
     """
     conversation.messages = seed.conversation
-    thoughts, response, turns = seed.thoughts, seed.response, list[Turn]()
-    for round_, agent in _speaking_order(settings):
-        if stop_after is not None and round_ > stop_after:
-            break
+    thoughts, response = seed.thoughts, seed.response
+    turns: list[Turn] = []
+    agreed = False
+    for round_, agent in _speaking_order(settings, stop_after):
         answer = yield from _take_turn(
-            conversation, seed, settings, thoughts, response, round_, agent
+            conversation,
+            seed,
+            settings,
+            thoughts,
+            response,
+            round_,
+            agent,
         )
-        added = () if answer.verdict == "agree" else answer.thoughts
-        new = added_thoughts(
-            list(added), after=len(thoughts), agent=agent_name(agent), round_=round_
-        )
-        turns.append(
-            Turn(
-                agent=agent_name(agent),
-                round=round_,
-                verdict=answer.verdict,
-                comment=answer.comment,
-                added=tuple(thought.number for thought in new),
+        agreed = answer.verdict == "agree"
+        new_thoughts: tuple[Thought, ...] = ()
+        if not agreed:
+            new_thoughts = number_thoughts(
+                answer.thoughts, after=len(thoughts), agent=agent_name(agent), round_=round_
             )
+        turn = Turn(
+            agent=agent_name(agent),
+            round=round_,
+            verdict=answer.verdict,
+            comment=answer.comment,
+            added=tuple(thought.number for thought in new_thoughts),
         )
-        if answer.verdict == "agree":
+        turns.append(turn)
+        if agreed:
             break
-        thoughts, response = thoughts + new, answer.response
+        thoughts, response = thoughts + new_thoughts, answer.response
     return deliberated_record(
-        conversation, seed, thoughts, response, tuple(turns), agreed=_agreed(turns)
+        conversation,
+        seed,
+        thoughts,
+        response,
+        tuple(turns),
+        agreed=agreed,
     )
 
 
-def _speaking_order(settings: DeliberationSettings) -> list[tuple[int, int]]:
-    return [
-        (r, a) for r in range(1, settings.max_rounds + 1) for a in range(1, settings.agents + 1)
-    ]
+def _speaking_order(
+    settings: DeliberationSettings, stop_after: int | None
+) -> Iterator[tuple[int, int]]:
+    """Yield (round, agent), both from 1."""
+    for round_ in range(1, rounds_to_hold(settings, stop_after) + 1):
+        for agent in range(1, settings.agents + 1):
+            yield round_, agent
+
+
+def rounds_to_hold(settings: DeliberationSettings, stop_after: int | None) -> int:
+    """Return the most rounds that a deliberation may take."""
+    if stop_after is None:
+        return settings.max_rounds
+    return min(settings.max_rounds, stop_after)
 
 
 def agent_name(agent: int) -> str:
+    """Return the name of a deliberator by its number, from 1."""
     return f"deliberator_{agent}"
 
 
@@ -109,8 +137,8 @@ def _take_turn(
     round_: int,
     agent: int,
 ) -> Dialogue[DeliberatorAnswer]:
-    brief = conversation.brief
-    task = brief.templates.task(
+    context = conversation.context
+    task = context.templates.task(
         Stage.DELIBERATED_COTS,
         Role.DELIBERATOR,
         round=round_,
@@ -122,7 +150,7 @@ def _take_turn(
     )
     inputs = DeliberatorInputs(
         prompt=seed,
-        policies=brief.policies,
+        policies=context.policies,
         applicable=seed.applicable_policies,
         thoughts=thoughts,
         response=response,
@@ -130,17 +158,8 @@ def _take_turn(
         round=round_,
         last=(round_, agent) == (settings.max_rounds, settings.agents),
     )
-    answer = yield from conversation.ask(
-        Role.DELIBERATOR,
-        task,
-        AnswerFormat(DeliberatorAnswer, {"rules": brief.policies.rule_ids}, {}),
-        inputs,
-    )
-    return answer
-
-
-def _agreed(turns: Sequence[Turn]) -> bool:
-    return bool(turns) and turns[-1].verdict == "agree"
+    answer_format = AnswerFormat(DeliberatorAnswer, {"rules": context.policies.rule_ids}, {})
+    return (yield from conversation.ask(Role.DELIBERATOR, task, answer_format, inputs))
 
 
 def deliberated_record(
@@ -152,17 +171,16 @@ def deliberated_record(
     *,
     agreed: bool,
 ) -> DeliberatedCot:
-    """The row; `stalled` when nobody had anything to add before the agreement."""
-    brief = conversation.brief
-    carried = seed.model_dump(include={*Prompt.model_fields, "intents", "applicable_policies"})
+    """Return the row. It is stalled if the agents agreed before anyone had added anything."""
+    seed_columns = {*Prompt.model_fields, "intents", "applicable_policies"}
     return DeliberatedCot(
-        **carried,
-        **brief.made(Stage.DELIBERATED_COTS, conversation),
+        **seed.model_dump(include=seed_columns),
+        **conversation.provenance(),
         thoughts=thoughts,
         response=response,
         turns=turns,
         outcome="consensus" if agreed else "budget",
         stalled=agreed and all(turn.verdict == "agree" for turn in turns),
         conversation=conversation.messages,
-        cot_tokens=brief.count_tokens(cot_text(thoughts)),
+        cot_tokens=conversation.context.count_tokens(join_thoughts(thoughts)),
     )

@@ -1,63 +1,82 @@
-"""The log of one deliberation as plain text: who said what in which round, and what the refiner made of it.
+"""The log of one deliberation as plain text: the turns of all rounds, then the refiner's verdicts.
 
-The paper's release has such a column, `deliberation_log`. Ours names the rules that each thought applies as well.
+The paper's release has a column `deliberation_log` like it. This one also names the rules that each
+thought applies.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from aidsafe_dagster.recipe.records import DeliberatedCot, RefinedCot, Thought, ThoughtVerdict
+from aidsafe_dagster.recipe.records import (
+    DeliberatedCot,
+    RefinedCot,
+    Thought,
+    ThoughtVerdict,
+    Turn,
+)
+
+_Speaker = tuple[int, str]
+"""Round and agent."""
 
 
 @dataclass(frozen=True)
 class DeliberationStory:
-    """A refined row, with the deliberation it comes from where that was kept."""
+    """A refined row, with its deliberation if that was kept."""
 
     refined: RefinedCot
     deliberated: DeliberatedCot | None = None
 
 
-def deliberation_log(row: DeliberationStory) -> str:
-    """A paragraph per turn, then the verdicts of the refiner."""
-    return "\n\n".join((*_rounds(row), _verdicts(row.refined)))
+def deliberation_log(story: DeliberationStory) -> str:
+    """Return a paragraph per turn, then the refiner's verdicts."""
+    return "\n\n".join((*_turn_paragraphs(story), _verdicts(story.refined)))
 
 
-def _rounds(row: DeliberationStory) -> Iterator[str]:
-    thoughts = row.refined.deliberated_thoughts
-    turns = (
-        {(turn.round, turn.agent): turn for turn in row.deliberated.turns}
-        if row.deliberated
-        else {}
-    )
-    spoke = dict.fromkeys((*turns, *((thought.round, thought.agent) for thought in thoughts)))
-    for round_, agent in sorted(
-        spoke, key=lambda place: place[0]
-    ):  # within a round, in the order they spoke
-        turn = turns.get((round_, agent))
-        verdict = f" {turn.verdict}s: {_line(turn.comment)}" if turn else ":"
-        added = [
-            _thought(thought)
-            for thought in thoughts
-            if (thought.round, thought.agent) == (round_, agent)
-        ]
-        yield "\n".join((f"Round {round_}, {agent}{verdict}", *added))
+def _turn_paragraphs(story: DeliberationStory) -> Iterator[str]:
+    turns: dict[_Speaker, Turn] = {}
+    if story.deliberated:
+        for turn in story.deliberated.turns:
+            turns[turn.round, turn.agent] = turn
+    thoughts: dict[_Speaker, list[str]] = {speaker: [] for speaker in turns}
+    for thought in story.refined.deliberated_thoughts:
+        # Without the turns, the thoughts still tell who spoke in which round.
+        lines = thoughts.setdefault((thought.round, thought.agent), [])
+        lines.append(_thought(thought))
+    # The sort is stable: within a round, the agents stay in the order in which they spoke.
+    for speaker in sorted(thoughts, key=lambda speaker: speaker[0]):
+        heading = _heading(speaker, turns.get(speaker))
+        yield "\n".join((heading, *thoughts[speaker]))
+
+
+def _heading(speaker: _Speaker, turn: Turn | None) -> str:
+    round_, agent = speaker
+    if turn is None:
+        return f"Round {round_}, {agent}:"
+    comment = _one_line(turn.comment)
+    return f"Round {round_}, {agent} {turn.verdict}s: {comment}"
 
 
 def _verdicts(row: RefinedCot) -> str:
-    kept = [f"[{j.thought}]" for j in row.judgements if j.verdict is ThoughtVerdict.KEEP]
-    dropped = [j for j in row.judgements if j.verdict is not ThoughtVerdict.KEEP]
-    return "\n".join(
-        (
-            f"Refiner keeps: {', '.join(kept) or 'nothing'}",
-            *(f"Refiner drops [{j.thought}], {j.verdict}: {_line(j.reason)}" for j in dropped),
-        )
-    )
+    kept = []
+    drops = []
+    for judgement in row.judgements:
+        number = f"[{judgement.thought}]"
+        if judgement.verdict is ThoughtVerdict.KEEP:
+            kept.append(number)
+        else:
+            reason = _one_line(judgement.reason)
+            drops.append(f"Refiner drops {number}, {judgement.verdict}: {reason}")
+    listing = ", ".join(kept) or "nothing"
+    return "\n".join((f"Refiner keeps: {listing}", *drops))
 
 
 def _thought(thought: Thought) -> str:
-    rules = f" ({', '.join(thought.rules)})" if thought.rules else ""
-    return f"[{thought.number}] {_line(thought.text)}{rules}"
+    text = f"[{thought.number}] {_one_line(thought.text)}"
+    if not thought.rules:
+        return text
+    rules = ", ".join(thought.rules)
+    return f"{text} ({rules})"
 
 
-def _line(text: str) -> str:
+def _one_line(text: str) -> str:
     return " ".join(text.split())

@@ -1,13 +1,15 @@
 """A dialogue is a generator: it yields a `Request`, is sent the `Completion`, and returns a record.
 
-It does no I/O, so its loop and its stopping rule read top to bottom and a test can drive it by hand:
+It does no I/O, so its loop and its stopping rule read from top to bottom, and a test can drive it
+by hand:
 
-    dialogue = deliberate(case, seed)
+    dialogue = deliberate(conversation, seed, settings)
     request = next(dialogue)
     request = dialogue.send(completion)     # until StopIteration carries the record
 
-`Conversation` is what a dialogue speaks through. It only ever appends: a later request begins with the whole of the
-earlier one, and every request begins with the same system message, so a server's prefix cache serves most of it.
+A dialogue talks to models through its `Conversation`, which only ever appends. A later request
+begins with the whole of the earlier one, and all requests begin with the same system message, so a
+server's prefix cache serves most of the prompt.
 """
 
 import hashlib
@@ -29,6 +31,7 @@ from aidsafe_dagster.recipe.answers import (
     Schema,
 )
 from aidsafe_dagster.recipe.errors import RowFailed
+from aidsafe_dagster.recipe.hash_draw import hash_rank
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import (
     Failure,
@@ -45,6 +48,8 @@ T = TypeVar("T")
 Dialogue = Generator["Request", "Completion", T]
 
 MAX_REASKS = 2
+_EXCERPT_CHARS = 160
+_JUDGES = (Role.JUDGE, Role.SECOND_JUDGE)
 _CANNOT = r"(can['\u2019]?t|cannot|can not|won['\u2019]?t|am unable|am not able|must decline)"
 _REFUSAL = re.compile(
     rf"^\W*(i['\u2019]?m (very |really )?sorry|sorry|i {_CANNOT})"
@@ -54,7 +59,7 @@ _REFUSAL = re.compile(
 
 
 class Sampling(Record):
-    """Sampling parameters of a request; the paper does not publish its own."""
+    """Sampling parameters of a request. The paper does not publish its own."""
 
     temperature: float = Field(default=0.7, ge=0)
     top_p: float = Field(default=0.95, gt=0, le=1)
@@ -63,7 +68,7 @@ class Sampling(Record):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One call to a model. `inputs` are the typed values behind the messages: for the rehearsal engine and for logs."""
+    """One call to a model."""
 
     prompt_id: str
     stage: str
@@ -76,34 +81,40 @@ class Request:
     sampling: Sampling
     seed: int
     draw: int
-    """0, and one more for every run in which this call's answer failed the row."""
+    """0, plus one for every run in which the answer to this call failed the row."""
     inputs: Any = None
+    """The typed values behind the messages, for the rehearsal engine and for logs."""
     labels: tuple[str, ...] = ()
-    """When given, one of these words is the answer, and the completion's text is a JSON object: word → probability."""
+    """If not empty, the completion's text is a JSON object from these labels to probabilities."""
 
     def key(self, model: str) -> str:
-        """Names the completion in the journal: equal for requests that are the same question to the same model."""
-        said = b", ".join(
-            b'["%b", %b]' % (m.role.encode(), _quoted(m.content)) for m in self.messages
-        )
-        labels = b'"labels": %b, ' % json.dumps(self.labels).encode() if self.labels else b""
-        text = (
-            b'{"draw": %d, %b"messages": [%b], "model": %b, "sampling": %b, "schema": %b, "seed": %d}'
-            % (
-                self.draw,
+        """Return the journal key of the completion: equal requests to one model share a key."""
+        # These bytes must never change, or journals of earlier runs no longer match. They are put
+        # together from cached parts, since messages, schemas and sampling repeat between requests.
+        messages = b", ".join(_message_json(message) for message in self.messages)
+        labels = b""
+        if self.labels:
+            labels = b'"labels": %b, ' % json.dumps(self.labels).encode()
+        if isinstance(self.schema, Schema):
+            schema = self.schema.canonical
+        else:
+            schema = _canonical_json(self.schema)
+        text = b"".join(
+            (
+                b'{"draw": %d, ' % self.draw,
                 labels,
-                said,
-                _quoted(model),
-                _canonical(self.sampling),
-                self.schema.canonical if isinstance(self.schema, Schema) else _sorted(self.schema),
-                self.seed,
+                b'"messages": [%b], ' % messages,
+                b'"model": %b, ' % _text_json(model),
+                b'"sampling": %b, ' % _sampling_json(self.sampling),
+                b'"schema": %b, ' % schema,
+                b'"seed": %d}' % self.seed,
             )
         )
         return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
 class Completion(Record):
-    """What a model answered."""
+    """A model's answer to a request."""
 
     text: str
     model: str
@@ -112,7 +123,7 @@ class Completion(Record):
 
 @dataclass(frozen=True)
 class DialogueContext:
-    """What every dialogue of a stage is told: policies, templates, how to sample, how to count tokens."""
+    """What all dialogues of a stage share: policies, templates, sampling, token counter."""
 
     policies: Policies
     templates: Templates
@@ -134,34 +145,22 @@ class DialogueContext:
         """The system message of the model under attack."""
         return Message(role="system", content=self.templates.target_system())
 
-    def made(self, stage: str, conversation: "Conversation") -> dict[str, Any]:
-        """The values of the `Made` columns for a row that this conversation produced."""
-        return {
-            "engine": self.engine,
-            "model": ", ".join(dict.fromkeys(conversation.models)),
-            "simulated": self.simulated,
-            "policies_version": self.policies.version,
-            "templates_version": self.templates.version(stage),
-            "usage": conversation.usage,
-            "redraws": conversation.redraws,
-        }
-
 
 @dataclass
 class Conversation:
-    """One row's exchange at one stage. Mutable: it is the dialogue's notebook, and the driver reads it on failure."""
+    """One row's exchange with models at one stage. The driver reads it when the row fails."""
 
-    brief: DialogueContext
+    context: DialogueContext
     stage: str
     prompt: Prompt
     redraws: tuple[int, ...] = ()
     messages: tuple[Message, ...] = ()
-    """Everything said so far, without the system message."""
+    """The exchange so far, without the system message."""
     usage: Usage = Usage()
     models: list[str] = field(default_factory=list)
     turn: int = 0
-    asked_at: int = 0
-    """The turn at which the latest task was first put: where a later run draws anew if the row fails."""
+    redraw_from: int = 0
+    """The call from which a later run draws anew if the row fails: the start of the latest task."""
     role: Role | None = None
 
     def ask(
@@ -172,74 +171,61 @@ class Conversation:
         inputs: object,
         temperature: float | None = None,
     ) -> Dialogue[A]:
-        """Puts a task to a role and returns its validated answer, asking again at most twice.
+        """Put a task to a role and return its valid answer, asking again at most twice.
 
-        The failed tries stay out of the conversation, so no later turn sees them. `temperature` is that of the brief
-        unless it is given.
+        Invalid answers stay out of the conversation, so no later turn sees them. Without a
+        `temperature`, that of the context applies.
 
         Raises:
-            RowFailed: no valid answer, or a refusal to work on the prompt, on every try.
+            RowFailed: every attempt was invalid, or refused to work on the prompt.
         """
-        self.role, self.asked_at = role, self.turn
-        answer_format = replace(answer_format, bounds=self.brief.bounds)
-        asked = (*self.messages, Message(role="user", content=task))
-        opening = self.brief.target_system if role is Role.TARGET else self.brief.system
-        tries = asked
-        for remaining in range(MAX_REASKS, -1, -1):
-            request = self._request((opening, *tries), answer_format.schema, inputs, temperature)
-            completion = yield request
-            self._note(completion)
-            said = Message(role="assistant", content=completion.text)
+        self._begin_task(role)
+        answer_format = replace(answer_format, bounds=self.context.bounds)
+        system = self.context.target_system if role is Role.TARGET else self.context.system
+        conversation = (*self.messages, Message(role="user", content=task))
+        attempt = conversation
+        for reasks_left in range(MAX_REASKS, -1, -1):
+            completion = yield self._request(
+                (system, *attempt), answer_format.schema, inputs, temperature
+            )
+            self._record_call(completion)
+            reply = Message(role="assistant", content=completion.text)
             try:
-                answer = answer_format.parse(completion.text)
-                if role is not Role.TARGET and is_refusal(answer):
-                    raise Declined(
-                        "the task was declined; judging a harmful request is part of the task"
-                    )
+                answer = _parse_answer(completion.text, answer_format, role)
             except NotAnAnswer as error:
-                if not remaining:
-                    raise _failed(completion.text, error) from error
-                tries = (
-                    *tries,
-                    said,
-                    Message(role="user", content=self.brief.templates.reask(str(error))),
-                )
+                if not reasks_left:
+                    raise _row_failure(completion.text, error) from error
+                reask = self.context.templates.reask(str(error))
+                attempt = (*attempt, reply, Message(role="user", content=reask))
             else:
-                self.messages = (*asked, said)
+                self.messages = (*conversation, reply)
                 return answer
         raise AssertionError("unreachable")
 
-    def weigh(
+    def classify(
         self, role: Role, question: str, labels: tuple[str, ...], inputs: object
     ) -> Dialogue[dict[str, float]]:
-        """Puts a question to a classifier; returns the probability of each label it may answer with.
+        """Put a question to a classifier and return the probability of each label it gave.
 
-        It stands alone: nothing said before is shown, and it leaves no trace in the conversation.
+        The question stands alone: the classifier sees nothing of the conversation, and the
+        conversation keeps nothing of the question.
 
         Raises:
-            RowFailed: the answer is none of the labels.
+            RowFailed: the answer holds none of the labels.
         """
-        self.role, self.asked_at = role, self.turn
-        request = replace(
-            self._request((Message(role="user", content=question),), {}, inputs, 0.0),
-            labels=labels,
-        )
-        completion = yield request
-        self._note(completion)
-        detail = f"not one of {', '.join(labels)}: {completion.text[:160]!r}"
-        try:
-            shares = {
-                label: float(share)
-                for label, share in json.loads(completion.text).items()
-                if label in labels
-            }
-        except (ValueError, TypeError, AttributeError) as error:
-            raise RowFailed(FailureReason.UNPARSABLE, detail) from error
-        if not any(shares.values()):
-            raise RowFailed(FailureReason.UNPARSABLE, detail)
-        return shares
+        self._begin_task(role)
+        message = Message(role="user", content=question)
+        request = self._request((message,), {}, inputs, temperature=0.0)
+        completion = yield replace(request, labels=labels)
+        self._record_call(completion)
+        probabilities = _parse_probabilities(completion.text, labels)
+        if not any(probabilities.values()):
+            listing = ", ".join(labels)
+            excerpt = completion.text[:_EXCERPT_CHARS]
+            raise RowFailed(FailureReason.UNPARSABLE, f"not one of {listing}: {excerpt!r}")
+        return probabilities
 
-    def say(
+    def complete(
         self,
         role: Role,
         messages: tuple[Message, ...],
@@ -247,14 +233,51 @@ class Conversation:
         inputs: object,
         temperature: float | None = None,
     ) -> Dialogue[str]:
-        """Puts messages to a model just as they are, once, and returns its text; no schema leaves the form to it.
+        """Send messages to a model as they are and return its text, without validation.
 
-        It stands alone, as `weigh` does.
+        An empty schema leaves the form of the answer to the model. Like `classify`, the call stands
+        alone.
         """
-        self.role, self.asked_at = role, self.turn
+        self._begin_task(role)
         completion = yield self._request(messages, schema, inputs, temperature)
-        self._note(completion)
+        self._record_call(completion)
         return completion.text
+
+    def provenance(self) -> dict[str, Any]:
+        """Return the values of the `Provenance` columns for a row made in this conversation."""
+        return {
+            "engine": self.context.engine,
+            "model": ", ".join(dict.fromkeys(self.models)),
+            "simulated": self.context.simulated,
+            "policies_version": self.context.policies.version,
+            "templates_version": self.context.templates.version(self.stage),
+            "usage": self.usage,
+            "redraws": self.redraws,
+        }
+
+    def failure(self, reason: FailureReason, detail: str, *, redraw: bool) -> Failure:
+        """Return this row's failure at this stage.
+
+        `redraw` says that the same answers would only fail again, so the next run draws new ones.
+        """
+        redraws = self.redraws
+        if redraw:
+            redraws = (*redraws, self.redraw_from)
+        return Failure(
+            prompt_id=self.prompt.prompt_id,
+            batch=self.prompt.batch,
+            stage=self.stage,
+            reason=reason,
+            detail=detail,
+            role=self.role or "",
+            turn=self.turn,
+            redraws=redraws,
+            usage=self.usage,
+        )
+
+    def _begin_task(self, role: Role) -> None:
+        self.role = role
+        self.redraw_from = self.turn
 
     def _request(
         self,
@@ -264,10 +287,20 @@ class Conversation:
         temperature: float | None,
     ) -> Request:
         assert self.role is not None
-        draw = sum(1 for turn in self.redraws if turn <= self.turn)
-        sampling = self.brief.sampling
+        sampling = self.context.sampling
         if temperature is not None:
             sampling = sampling.model_copy(update={"temperature": temperature})
+        draw = sum(1 for turn in self.redraws if turn <= self.turn)
+        # Questions to a judge differ in their text, so their seeds may be equal. Without the turn
+        # in the seed, the journal answers a repeated question wherever it comes in the dialogue.
+        position: object = self.role if self.role in _JUDGES else self.turn
+        seed = derive_seed(
+            self.context.seed,
+            self.prompt.prompt_id,
+            self.stage,
+            position,
+            draw,
+        )
         return Request(
             prompt_id=self.prompt.prompt_id,
             stage=self.stage,
@@ -276,81 +309,93 @@ class Conversation:
             messages=messages,
             schema=schema,
             sampling=sampling,
-            seed=_seed(self.brief.seed, self.prompt.prompt_id, self.stage, self._place(), draw),
+            seed=seed,
             draw=draw,
             inputs=inputs,
         )
 
-    def _place(self) -> object:
-        """What parts this call's seed from those of other calls: its turn. A judge's questions differ in themselves,
-        and one that was put before is to be found in the journal whenever it is put again."""
-        return self.role if self.role in (Role.JUDGE, Role.SECOND_JUDGE) else self.turn
-
-    def _note(self, completion: Completion) -> None:
+    def _record_call(self, completion: Completion) -> None:
         self.turn += 1
         self.usage += completion.usage
         self.models.append(completion.model)
 
-    def failure(self, reason: FailureReason, detail: str, *, redraw: bool) -> Failure:
-        """This row's failure at this stage; `redraw` when asking again as before would only fail again."""
-        return Failure(
-            prompt_id=self.prompt.prompt_id,
-            batch=self.prompt.batch,
-            stage=self.stage,
-            reason=reason,
-            detail=detail,
-            role=self.role or "",
-            turn=self.turn,
-            redraws=(*self.redraws, self.asked_at) if redraw else self.redraws,
-            usage=self.usage,
-        )
-
 
 @dataclass
 class DialogueTask(Generic[T]):
-    """One row's dialogue, ready to be driven."""
+    """One row's dialogue, ready for the driver."""
 
     conversation: Conversation
     dialogue: Dialogue[T]
-    calls_more: int = 0
-    """Calls that it takes beyond what others of its kind take, where that is known before: it may go first."""
-
-
-def _failed(text: str, error: NotAnAnswer) -> RowFailed:
-    plain = text.lstrip()[:1] not in ("{", "[", "`")
-    refused = isinstance(error, Declined) or (plain and _REFUSAL.search(text[:300]))
-    reason = FailureReason.REFUSED_TO_DELIBERATE if refused else FailureReason.UNPARSABLE
-    return RowFailed(reason, f"{error}; the answer began: {text[:160]!r}")
+    extra_calls: int = 0
+    """Calls beyond those of other rows, if known in advance. The longest rows may start first."""
 
 
 class Declined(NotAnAnswer):
-    """The answer has the right shape and declines the work."""
+    """The answer has the right shape, but declines the work."""
 
 
 def is_refusal(answer: Answer) -> bool:
-    """True when an answer keeps the shape and declines the work: every thought of it is an apology.
+    """Return True if every thought of an answer is an apology.
 
-    A response that refuses the *user* is often right and never counts.
+    A response that refuses the *user* is often right and never counts as a refusal.
     """
-    thoughts = [getattr(item, "thought", item) for item in getattr(answer, "thoughts", ())]
-    return bool(thoughts) and all(_REFUSAL.match(str(thought)) for thought in thoughts)
+    thoughts = getattr(answer, "thoughts", ())
+    # The thoughts of a target are plain texts, those of other roles have a field `thought`.
+    texts = [str(getattr(item, "thought", item)) for item in thoughts]
+    return bool(texts) and all(map(_REFUSAL.match, texts))
+
+
+def derive_seed(base: int, *parts: object) -> int:
+    """Return a sampling seed that follows from the base seed and the parts."""
+    # Model servers take seeds of 31 bits.
+    return hash_rank(base, *parts, separator="\0", digest_size=4) & 0x7FFFFFFF
+
+
+def _parse_answer(text: str, answer_format: AnswerFormat[A], role: Role) -> A:
+    answer = answer_format.parse(text)
+    # The target may refuse: the whisperer's belief failed to mislead it, and that is a result.
+    if role is not Role.TARGET and is_refusal(answer):
+        raise Declined("the task was declined; judging a harmful request is part of the task")
+    return answer
+
+
+def _parse_probabilities(text: str, labels: tuple[str, ...]) -> dict[str, float]:
+    """Return the probability of each label in a classifier's answer; empty if it is not valid."""
+    try:
+        shares = json.loads(text).items()
+        return {label: float(share) for label, share in shares if label in labels}
+    except (ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _row_failure(text: str, error: NotAnAnswer) -> RowFailed:
+    excerpt = text[:_EXCERPT_CHARS]
+    detail = f"{error}; the answer began: {excerpt!r}"
+    if isinstance(error, Declined) or _is_prose_refusal(text):
+        return RowFailed(FailureReason.REFUSED_TO_DELIBERATE, detail)
+    return RowFailed(FailureReason.UNPARSABLE, detail)
+
+
+def _is_prose_refusal(text: str) -> bool:
+    # JSON, even if broken, may quote a refusal. Only prose that starts with one is a refusal.
+    if text.lstrip().startswith(("{", "[", "`")):
+        return False
+    return _REFUSAL.search(text[:300]) is not None
+
+
+def _message_json(message: Message) -> bytes:
+    return b'["%b", %b]' % (message.role.encode(), _text_json(message.content))
 
 
 @lru_cache(maxsize=256)
-def _quoted(text: str) -> bytes:
+def _text_json(text: str) -> bytes:
     return json.dumps(text).encode()
 
 
 @lru_cache(maxsize=64)
-def _canonical(sampling: Sampling) -> bytes:
-    return _sorted(sampling.model_dump())
+def _sampling_json(sampling: Sampling) -> bytes:
+    return _canonical_json(sampling.model_dump())
 
 
-def _sorted(value: Mapping[str, Any]) -> bytes:
+def _canonical_json(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, sort_keys=True).encode()
-
-
-def _seed(base: int, *parts: object) -> int:
-    """A seed per row, stage, turn and draw; 31 bits, as servers take them."""
-    text = "\0".join(map(str, (base, *parts)))
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest()) & 0x7FFFFFFF

@@ -1,9 +1,20 @@
-"""How the recipe says that something is wrong.
+"""The error model: a bad row is data, a bad set-up stops the run.
 
-There are two kinds, and they never mix. A `SetupError` is a person's mistake (a wrong policy file, an unknown column,
-an engine that does not exist): it is raised at once, names the file and the place, and lists the valid choices. A
-`RowFailed` is one row's bad luck (an answer that does not parse, a refusal): the driver turns it into a `Failure`
-record, and the other rows never notice.
+`RowFailed` is one row's trouble: an answer that does not parse, a refusal to work on the prompt, a
+pair without contrast. A dialogue raises it, the driver turns it into a `Failure` record, and the
+other rows never notice. Failures are data: stored beside the rows of their partition, counted in
+its metadata, shown to people, and retried by the next run, which draws new answers from the call
+that failed.
+
+`SetupError` is a person's mistake: a broken policy file, an unknown setting, an engine that does
+not exist. No row could survive it, so it stops the run at once. Its message names the file and the
+place, lists the valid choices and says how to mend it.
+
+Retries of calls are the driver's business: it resends the same request with backoff while a model
+server is busy or away. The recipe has a single retry of its own. `Conversation.ask` puts a task to
+the model again, with the parser's message, when the answer is not valid, because only the dialogue
+knows what a valid answer is. Any other exception is a defect of this program. The driver logs its
+traceback and fails that row alone with `internal_error`.
 """
 
 import re
@@ -16,23 +27,23 @@ _PASSWORD = re.compile(r"//([^/@:\s]*):(?!\d+(?:[/\s]|$))\S*@")
 _PARAMETER = re.compile(
     r"([?&][\w.-]*(?:password|secret|token|key|signature)=)[^&\s'\"]+", re.IGNORECASE
 )
-_HOST = re.compile(
-    r'(?<=host name ")[^"\s]*@'
-)  # what a database makes of a password with an @ in it
+# A database driver splits the URL at the first "@". When the password itself contains one, the rest
+# of the password shows up in the driver's message as part of the host name.
+_HOST = re.compile(r'(?<=host name ")[^"\s]*@')
 
 
 class SetupError(Exception):
-    """A mistake in what a person wrote or configured. The message is meant to be read by that person.
+    """A mistake in what a person wrote or configured. The message is written for that person.
 
-    A password in a URL does not become part of it.
+    Passwords and keys in URLs are masked in the message.
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(without_passwords(message))
+        super().__init__(mask_url_secrets(message))
 
 
 class RowFailed(Exception):
-    """Ends one dialogue; caught by the driver, never seen by a user as an exception."""
+    """Ends one dialogue. The driver catches it, so no user ever sees it as an exception."""
 
     def __init__(self, reason: FailureReason, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -40,21 +51,22 @@ class RowFailed(Exception):
         self.detail = detail
 
 
-def without_passwords(text: str) -> str:
-    """A text with the passwords and keys of the URLs in it masked: `postgresql://me:***@db/name`."""
-    return _PARAMETER.sub(r"\1***", _HOST.sub("***@", _PASSWORD.sub(r"//\1:***@", text)))
+def mask_url_secrets(text: str) -> str:
+    """Mask the passwords and keys of all URLs in a text: `postgresql://me:***@db/name`."""
+    text = _PASSWORD.sub(r"//\1:***@", text)
+    text = _HOST.sub("***@", text)
+    return _PARAMETER.sub(r"\1***", text)
 
 
 def not_installed(error: ImportError, where: str, extra: str) -> SetupError:
-    """A `SetupError` for a library that comes with an extra of this package."""
+    """Return a `SetupError` for a library that comes with an extra of this package."""
     return SetupError(f"{where}: {error}; install what it needs: pip install '.[{extra}]'")
 
 
 def unknown(what: str, name: str, choices: Iterable[str], where: str) -> SetupError:
-    """A `SetupError` for a name that does not exist, with the nearest valid one first."""
+    """Return a `SetupError` for a name that does not exist. It suggests the nearest valid name."""
     valid = sorted(choices)
-    near = get_close_matches(name, valid, n=1, cutoff=0.5)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
-    return SetupError(
-        f"{where}: unknown {what} '{name}'.{hint} Valid: {', '.join(valid) or '(none)'}"
-    )
+    nearest = get_close_matches(name, valid, n=1, cutoff=0.5)
+    hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
+    listing = ", ".join(valid) or "(none)"
+    return SetupError(f"{where}: unknown {what} '{name}'.{hint} Valid: {listing}")

@@ -1,16 +1,17 @@
-"""Fine-tune splits: SFT and DPO rows in the format that TRL trains on, split by clusters of near-duplicate prompts.
+"""Fine-tune splits: SFT and DPO rows in TRL's format, split by clusters of near-duplicate prompts.
 
-A cluster is in one split for ever: the split is a function of the cluster's id alone, and a prompt's cluster is settled
-when it is ingested, so adding batches moves no row. A prompt that is near to clusters of two splits would leak from one
-into the other: it is left out. The SFT and DPO rows of a prompt stay together.
+A cluster stays in one split for ever. Its split follows from its id alone, and a prompt gets its
+cluster when it is ingested, so new batches move no row. A prompt that is near to clusters of two
+splits would leak from one into the other and is left out. The SFT and DPO rows of a prompt share a
+split.
 """
 
-import hashlib
 from statistics import fmean
 from typing import Literal
 
 from pydantic import Field, model_validator
 
+from aidsafe_dagster.recipe.hash_draw import hash_fraction
 from aidsafe_dagster.recipe.records import (
     METRICS,
     CotGrades,
@@ -26,18 +27,18 @@ from aidsafe_dagster.recipe.records import (
     RefinedCot,
     Usage,
 )
-from aidsafe_dagster.recipe.seed_cots import cot_text
+from aidsafe_dagster.recipe.seed_cots import join_thoughts
 
 Split = Literal["train", "validation", "test"]
 
 
 class SplitSettings(Record):
-    """Shares of the prompts; what is left over is the train split."""
+    """Shares of the prompts. The rest is the train split."""
 
     validation: float = 0.05
     test: float = 0.05
     general_ratio: float | None = Field(default=None, ge=0)
-    """Benign SFT rows for each borderline or harmful one, in every split of the dataset; None keeps all of them."""
+    """Benign SFT rows per borderline or harmful one, in every split. None keeps all of them."""
 
     @model_validator(mode="after")
     def _leaves_a_train_split(self) -> "SplitSettings":
@@ -47,7 +48,10 @@ class SplitSettings(Record):
 
 
 class ScoreGate(Record):
-    """The least mean score of the judges, 1 to 5, that a refined row needs to be trained on; None asks for none."""
+    """The least scores that a refined row needs to become training data.
+
+    Scores are 1 to 5, mean of the judges. A metric set to None has no least score.
+    """
 
     relevance: float | None = Field(default=None, ge=1, le=5)
     coherence: float | None = Field(default=None, ge=1, le=5)
@@ -58,61 +62,69 @@ class ScoreGate(Record):
 
 
 def refined_scores(grades: CotGrades) -> dict[Metric, float]:
-    """The refined CoT's score by metric, mean of the judges."""
-    of_refined = [grade for grade in grades.grades if grade.version == "refined"]
-    return {
-        metric: fmean(getattr(grade, metric).score for grade in of_refined) for metric in METRICS
-    }
+    """Return the refined CoT's score by metric, as the mean of the judges."""
+    refined = [grade for grade in grades.grades if grade.version == "refined"]
+    scores: dict[Metric, float] = {}
+    for metric in METRICS:
+        scores[metric] = fmean(getattr(grade, metric).score for grade in refined)
+    return scores
 
 
-def below_score(grades: CotGrades | None, gate: ScoreGate) -> str | None:
-    """What keeps a row from passing the score gate; None if nothing does."""
-    due = {metric: least for metric in METRICS if (least := getattr(gate, metric)) is not None}
-    if not due:
+def find_low_scores(grades: CotGrades | None, gate: ScoreGate) -> str | None:
+    """Return the scores that keep a row from passing the score gate, as text, or None."""
+    thresholds: dict[Metric, float] = {}
+    for metric in METRICS:
+        threshold = getattr(gate, metric)
+        if threshold is not None:
+            thresholds[metric] = threshold
+    if not thresholds:
         return None
     if grades is None:
         return "no valid grade"
     scores = refined_scores(grades)
-    low = [
-        f"{metric} {scores[metric]:.2f}, {least:g} is due"
-        for metric, least in due.items()
-        if scores[metric] < least
-    ]
+    low = []
+    for metric, threshold in thresholds.items():
+        if scores[metric] < threshold:
+            low.append(f"{metric} {scores[metric]:.2f}, {threshold:g} is due")
     return "; ".join(low) or None
 
 
-def bridged_splits(row: Prompt, settings: SplitSettings) -> tuple[Split, ...]:
-    """The splits of all clusters that a prompt is near to; more than one: it must be left out."""
-    return tuple(
-        sorted({split_of(cluster, settings) for cluster in (cluster_of(row), *row.near_clusters)})
-    )
+def splits_near(row: Prompt, settings: SplitSettings) -> tuple[Split, ...]:
+    """Return the splits of all clusters that a prompt is near to.
+
+    A prompt with more than one of them has to be left out.
+    """
+    clusters = (cluster_of(row), *row.near_clusters)
+    return tuple(sorted({assign_split(cluster, settings) for cluster in clusters}))
 
 
 def cluster_of(row: Origin) -> str:
+    """Return the row's cluster. A prompt without near duplicates is a cluster by itself."""
     return row.cluster or row.prompt_id
 
 
-def split_of(cluster: str, settings: SplitSettings) -> Split:
-    """The split of a cluster, by its id."""
-    digest = hashlib.blake2b(f"split:{cluster}".encode(), digest_size=8).digest()
-    place = int.from_bytes(digest) / 2**64
-    if place < settings.test:
+def assign_split(cluster: str, settings: SplitSettings) -> Split:
+    """Return the split of a cluster, which follows from its id alone."""
+    position = hash_fraction("split", cluster)
+    if position < settings.test:
         return "test"
-    return "validation" if place < settings.test + settings.validation else "train"
+    if position < settings.test + settings.validation:
+        return "validation"
+    return "train"
 
 
-def with_thinking(cot: str, response: str) -> str:
-    """An assistant turn with its reasoning inline, as reasoning models' chat templates expect it."""
+def join_thinking(cot: str, response: str) -> str:
+    """Return an assistant turn with its reasoning inline, as chat templates expect it."""
     return f"<think>\n{cot}\n</think>\n\n{response}"
 
 
 def sft_row(refined: RefinedCot, prompt_kind: PromptKind, settings: SplitSettings) -> FineTuneRow:
-    """prompt → CoT + response."""
-    thinking = cot_text(refined.thoughts)
+    """Return the SFT row: from the prompt to CoT and response."""
+    thinking = join_thoughts(refined.thoughts)
     return FineTuneRow(
         **_lineage(refined),
         kind="sft",
-        split=split_of(cluster_of(refined), settings),
+        split=assign_split(cluster_of(refined), settings),
         prompt_kind=prompt_kind,
         messages=(_user(refined.prompt), _assistant(thinking, refined.response)),
         prompt=None,
@@ -124,11 +136,11 @@ def sft_row(refined: RefinedCot, prompt_kind: PromptKind, settings: SplitSetting
 
 
 def dpo_row(pair: PreferencePair, settings: SplitSettings) -> FineTuneRow:
-    """prompt → chosen and rejected CoT + response."""
+    """Return the DPO row: from the prompt to chosen and rejected CoT and response."""
     return FineTuneRow(
         **_lineage(pair),
         kind="dpo",
-        split=split_of(cluster_of(pair), settings),
+        split=assign_split(cluster_of(pair), settings),
         prompt_kind=pair.prompt_kind,
         messages=None,
         prompt=(_user(pair.prompt),),
@@ -140,10 +152,9 @@ def dpo_row(pair: PreferencePair, settings: SplitSettings) -> FineTuneRow:
 
 
 def _lineage(row: RefinedCot | PreferencePair) -> dict[str, object]:
-    cost = {"usage", "redraws"}  # a split is made without calls of its own
-    return row.model_dump(include={*Origin.model_fields, *Provenance.model_fields} - cost) | {
-        "usage": Usage()
-    }
+    # Splitting makes no calls, so the cost of the row's own stage is not carried over.
+    columns = {*Origin.model_fields, *Provenance.model_fields} - {"usage", "redraws"}
+    return {**row.model_dump(include=columns), "usage": Usage()}
 
 
 def _user(text: str) -> Message:
@@ -151,4 +162,4 @@ def _user(text: str) -> Message:
 
 
 def _assistant(cot: str, response: str) -> Message:
-    return Message(role="assistant", content=with_thinking(cot, response))
+    return Message(role="assistant", content=join_thinking(cot, response))

@@ -1,8 +1,9 @@
-"""Formats that trainers take: for each its columns, and a pure function from a row to a plain dict.
+"""Trainer formats: the columns of each, and a pure function from a row to a plain dict.
 
-The reasoning of an assistant turn is inline, `<think>…</think>` before the response, or in a field of its own
-(`reasoning_content`, the name that chat templates read). Inline survives nearly every chat template; a field is lost by
-more than half of those that TRL bundles. `aidsafe check-template` tells it for a given one.
+The reasoning of an assistant turn is inline, as `<think>…</think>` before the response, or in a
+field of its own (`reasoning_content`, the name that chat templates read). Inline reasoning survives
+nearly all chat templates. More than half of those that TRL bundles lose the field. Run
+`aidsafe check-template` to check a template.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 from aidsafe_dagster.recipe.deliberation_log import DeliberationStory, deliberation_log
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.records import FineTuneRow, Message
-from aidsafe_dagster.recipe.seed_cots import cot_text
+from aidsafe_dagster.recipe.seed_cots import join_thoughts
 
 Reasoning = Literal["inline", "field"]
 RowKind = Literal["sft", "dpo", "deliberations"]
@@ -34,13 +35,12 @@ REASONING_FIELD = "reasoning_content"
 
 class Column(NamedTuple):
     type: ColumnType
-    """A `message` is {role, content}, and {role, content, reasoning_content} where reasoning is in a field."""
+    """A `message` is {role, content}, plus `reasoning_content` if reasoning is in a field."""
     about: str
 
 
 Columns = Mapping[str, Column]
-_Columns = dict[str, Column]
-Make = Callable[[Any, Reasoning], dict[str, Any]]
+Convert = Callable[[Any, Reasoning], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -48,18 +48,21 @@ class Format:
     name: str
     trainer: str
     rows: RowKind
-    """What it is made from."""
+    """The kind of rows it converts."""
     columns: Columns
-    make: Make
-    """From a `FineTuneRow`, or a `DeliberationStory`, to a row with those columns."""
+    convert: Convert
+    """Converts a `FineTuneRow` or a `DeliberationStory` to a row with these columns."""
     file: Literal["parquet", "jsonl"] = "parquet"
-    """What the trainer is usually given."""
+    """The file type that the trainer usually reads."""
     has_field: bool = False
-    """Reasoning can be in a field; else it is inline, whatever is asked for."""
+    """Whether reasoning can be in a field. Otherwise it is always inline."""
 
 
 def trl_sft(row: FineTuneRow, reasoning: Reasoning) -> dict[str, Any]:
-    """Conversational language modelling. No string `prompt` beside `messages`: TRL would stop with a KeyError."""
+    """Conversational language modelling.
+
+    There is no string column `prompt` beside `messages`: TRL would stop with a KeyError.
+    """
     return {
         "messages": _turns(row.messages, reasoning),
         "thinking": row.thinking,
@@ -69,70 +72,77 @@ def trl_sft(row: FineTuneRow, reasoning: Reasoning) -> dict[str, Any]:
 
 
 def prompt_completion(row: FineTuneRow, reasoning: Reasoning) -> dict[str, Any]:
-    """Prompt and completion as message lists: the loss is on the completion alone."""
+    """Prompt and completion as message lists. The loss is on the completion alone."""
     user, assistant = _turns(row.messages, reasoning)
     return {"prompt": [user], "completion": [assistant], "prompt_id": row.prompt_id}
 
 
 def trl_dpo(row: FineTuneRow, reasoning: Reasoning) -> dict[str, Any]:
     """Conversational preference with an explicit prompt."""
-    sides = {"prompt": row.prompt, "chosen": row.chosen, "rejected": row.rejected}
-    return {side: _turns(turns, reasoning) for side, turns in sides.items()} | {
-        "prompt_id": row.prompt_id
+    return {
+        "prompt": _turns(row.prompt, reasoning),
+        "chosen": _turns(row.chosen, reasoning),
+        "rejected": _turns(row.rejected, reasoning),
+        "prompt_id": row.prompt_id,
     }
 
 
-def messages_alone(row: FineTuneRow, _: Reasoning) -> dict[str, Any]:
+def messages_only(row: FineTuneRow, _: Reasoning) -> dict[str, Any]:
+    """The turns as a list of messages, without further columns."""
     return {"messages": _turns(row.messages, "inline"), "prompt_id": row.prompt_id}
 
 
 def llama_factory_dpo(row: FineTuneRow, _: Reasoning) -> dict[str, Any]:
     """`sharegpt` formatting with `ranking`: chosen and rejected are single messages, not lists."""
-    (chosen,), (rejected,) = _turns(row.chosen, "inline"), _turns(row.rejected, "inline")
-    prompt = _turns(row.prompt, "inline")
-    return {"messages": prompt, "chosen": chosen, "rejected": rejected, "prompt_id": row.prompt_id}
+    (chosen,) = _turns(row.chosen, "inline")
+    (rejected,) = _turns(row.rejected, "inline")
+    return {
+        "messages": _turns(row.prompt, "inline"),
+        "chosen": chosen,
+        "rejected": rejected,
+        "prompt_id": row.prompt_id,
+    }
 
 
 def ms_swift_dpo(row: FineTuneRow, _: Reasoning) -> dict[str, Any]:
-    """The chosen turn ends the messages; the rejected one is a text."""
+    """The chosen turn is the last message, and the rejected one is a text."""
     (rejected,) = _turns(row.rejected, "inline")
-    messages = _turns(row.prompt, "inline") + _turns(row.chosen, "inline")
     return {
-        "messages": messages,
+        "messages": _turns(row.prompt, "inline") + _turns(row.chosen, "inline"),
         "rejected_response": rejected["content"],
         "prompt_id": row.prompt_id,
     }
 
 
-def deliberations(row: DeliberationStory, _: Reasoning) -> dict[str, Any]:
+def deliberations(story: DeliberationStory, _: Reasoning) -> dict[str, Any]:
     """The columns of the paper's release, as text."""
     return {
-        "prompt": row.refined.prompt,
-        "refined_thoughts": cot_text(row.refined.thoughts),
-        "response": row.refined.response,
-        "deliberation_log": deliberation_log(row),
-        "prompt_id": row.refined.prompt_id,
+        "prompt": story.refined.prompt,
+        "refined_thoughts": join_thoughts(story.refined.thoughts),
+        "response": story.refined.response,
+        "deliberation_log": deliberation_log(story),
+        "prompt_id": story.refined.prompt_id,
     }
 
 
-_ID: _Columns = {
+_ID: dict[str, Column] = {
     "prompt_id": Column("string", "hash of the normalised prompt; no trainer reads it")
 }
-_SFT: _Columns = {
+_SFT: dict[str, Column] = {
     "messages": Column("messages", "the user turn, and the assistant turn with its reasoning"),
     "thinking": Column("string", "the chain of thought alone"),
     "response": Column("string", "the response alone"),
 }
-_PROMPT_COMPLETION: _Columns = {
+_PROMPT_COMPLETION: dict[str, Column] = {
     "prompt": Column("messages", "the user turn"),
     "completion": Column("messages", "the assistant turn with its reasoning"),
 }
-_DPO: _Columns = {
+_DPO: dict[str, Column] = {
     "prompt": Column("messages", "the user turn"),
     "chosen": Column("messages", "the preferred assistant turn with its reasoning"),
     "rejected": Column("messages", "the assistant turn to avoid, with its reasoning"),
 }
-_DELIBERATIONS: _Columns = {
+_DELIBERATIONS: dict[str, Column] = {
     "prompt": Column("string", "the user's text, unchanged"),
     "refined_thoughts": Column("string", "the final chain of thought, a paragraph a thought"),
     "response": Column("string", "the final response"),
@@ -140,109 +150,163 @@ _DELIBERATIONS: _Columns = {
         "string", "who said what, round by round, and what the refiner made of it"
     ),
 }
-_MESSAGES: _Columns = {
+_MESSAGES: dict[str, Column] = {
     "messages": Column("messages", "the user turn, and the assistant turn with <think>")
 }
-_SINGLE: _Columns = {
+_SINGLE: dict[str, Column] = {
     "messages": Column("messages", "the user turn"),
     "chosen": Column("message", "the preferred assistant turn"),
     "rejected": Column("message", "the assistant turn to avoid"),
 }
-_SWIFT: _Columns = _MESSAGES | {
+_SWIFT: dict[str, Column] = _MESSAGES | {
     "rejected_response": Column("string", "the assistant turn to avoid")
 }
 
 _ALL = (
-    Format("trl-sft", "TRL, SFTTrainer", "sft", _SFT | _ID, trl_sft, has_field=True),
-    Format("trl-dpo", "TRL, DPOTrainer", "dpo", _DPO | _ID, trl_dpo, has_field=True),
     Format(
-        "prompt-completion",
-        "TRL, SFTTrainer with the loss on the completion",
-        "sft",
-        _PROMPT_COMPLETION | _ID,
-        prompt_completion,
+        name="trl-sft",
+        trainer="TRL, SFTTrainer",
+        rows="sft",
+        columns=_SFT | _ID,
+        convert=trl_sft,
         has_field=True,
     ),
     Format(
-        "deliberations", "the paper's release", "deliberations", _DELIBERATIONS | _ID, deliberations
+        name="trl-dpo",
+        trainer="TRL, DPOTrainer",
+        rows="dpo",
+        columns=_DPO | _ID,
+        convert=trl_dpo,
+        has_field=True,
     ),
     Format(
-        "llama-factory-sft",
-        "LLaMA-Factory, stage sft",
-        "sft",
-        _MESSAGES | _ID,
-        messages_alone,
-        "jsonl",
+        name="prompt-completion",
+        trainer="TRL, SFTTrainer with the loss on the completion",
+        rows="sft",
+        columns=_PROMPT_COMPLETION | _ID,
+        convert=prompt_completion,
+        has_field=True,
     ),
     Format(
-        "llama-factory-dpo",
-        "LLaMA-Factory, stage dpo",
-        "dpo",
-        _SINGLE | _ID,
-        llama_factory_dpo,
-        "jsonl",
+        name="deliberations",
+        trainer="the paper's release",
+        rows="deliberations",
+        columns=_DELIBERATIONS | _ID,
+        convert=deliberations,
     ),
-    Format("ms-swift-sft", "ms-swift, sft", "sft", _MESSAGES | _ID, messages_alone, "jsonl"),
-    Format("ms-swift-dpo", "ms-swift, rlhf_type dpo", "dpo", _SWIFT | _ID, ms_swift_dpo, "jsonl"),
+    Format(
+        name="llama-factory-sft",
+        trainer="LLaMA-Factory, stage sft",
+        rows="sft",
+        columns=_MESSAGES | _ID,
+        convert=messages_only,
+        file="jsonl",
+    ),
+    Format(
+        name="llama-factory-dpo",
+        trainer="LLaMA-Factory, stage dpo",
+        rows="dpo",
+        columns=_SINGLE | _ID,
+        convert=llama_factory_dpo,
+        file="jsonl",
+    ),
+    Format(
+        name="ms-swift-sft",
+        trainer="ms-swift, sft",
+        rows="sft",
+        columns=_MESSAGES | _ID,
+        convert=messages_only,
+        file="jsonl",
+    ),
+    Format(
+        name="ms-swift-dpo",
+        trainer="ms-swift, rlhf_type dpo",
+        rows="dpo",
+        columns=_SWIFT | _ID,
+        convert=ms_swift_dpo,
+        file="jsonl",
+    ),
 )
-FORMATS: Mapping[str, Format] = {made.name: made for made in _ALL}
+FORMATS: Mapping[str, Format] = {format_.name: format_ for format_ in _ALL}
 
 
-def format_named(name: str, reasoning: Reasoning) -> Format:
-    """The format of that name.
+def get_format(name: str, reasoning: Reasoning) -> Format:
+    """Return the format of a name.
 
     Raises:
-        SetupError: there is none, or its trainer reads no reasoning field.
+        SetupError: there is no such format, or its trainer reads no reasoning field.
     """
     if name not in FORMATS:
         raise unknown("format", name, FORMATS, "export")
     if reasoning == "field" and not FORMATS[name].has_field:
-        fitting = ", ".join(made.name for made in _ALL if made.has_field)
+        valid = ", ".join(format_.name for format_ in _ALL if format_.has_field)
         raise SetupError(
-            f"export: format '{name}' takes reasoning inline alone. With a field: {fitting}"
+            f"export: format '{name}' takes reasoning inline alone. With a field: {valid}"
         )
     return FORMATS[name]
 
 
 def llama_factory_info(name: str, file: str, *, ranking: bool) -> dict[str, Any]:
-    """An entry of LLaMA-Factory's `dataset_info.json`.
+    """Return an entry of LLaMA-Factory's `dataset_info.json`.
 
-    The formatting is `sharegpt` with these tags and not `openai`, which adds a system prompt to every row.
+    The formatting is `sharegpt` with OpenAI's tags. The formatting `openai` itself would add a
+    system prompt to every row.
     """
-    sides = {"chosen": "chosen", "rejected": "rejected"} if ranking else {}
-    speakers = {f"{role}_tag": role for role in ("user", "assistant", "system")}
+    columns = {"messages": "messages"}
+    if ranking:
+        columns |= {"chosen": "chosen", "rejected": "rejected"}
     return {
         name: {
             "file_name": file,
             "formatting": "sharegpt",
             "ranking": ranking,
-            "columns": {"messages": "messages"} | sides,
-            "tags": {"role_tag": "role", "content_tag": "content"} | speakers,
+            "columns": columns,
+            "tags": {
+                "role_tag": "role",
+                "content_tag": "content",
+                "user_tag": "user",
+                "assistant_tag": "assistant",
+                "system_tag": "system",
+            },
         }
     }
 
 
-def parted(content: str) -> tuple[str, str]:
-    """Chain of thought and response of an assistant turn: the inverse of `with_thinking`."""
-    thinking, found, response = content.removeprefix(f"{OPEN}\n").partition(f"\n{CLOSE}\n\n")
-    return (thinking, response) if found else ("", content)
+def split_thinking(content: str) -> tuple[str, str]:
+    """Split an assistant turn into CoT and response: the inverse of `join_thinking`."""
+    body = content.removeprefix(f"{OPEN}\n")
+    thinking, tag, response = body.partition(f"\n{CLOSE}\n\n")
+    if not tag:
+        return "", content
+    return thinking, response
 
 
 def is_ambiguous(row: FineTuneRow) -> bool:
-    """True when an assistant turn says a think tag itself, so that where its reasoning ends cannot be told."""
-    turns = [turn for side in (row.messages, row.chosen, row.rejected) for turn in side or ()]
-    said = [turn.content for turn in turns if turn.role == "assistant"]
-    return any(content.count(tag) != 1 for content in said for tag in (OPEN, CLOSE))
+    """Return True if the text of an assistant turn holds a think tag itself.
+
+    Nobody could tell where the reasoning of such a turn ends.
+    """
+    for turns in (row.messages, row.chosen, row.rejected):
+        for turn in turns or ():
+            if turn.role == "assistant" and not _has_one_thinking_block(turn.content):
+                return True
+    return False
+
+
+def _has_one_thinking_block(content: str) -> bool:
+    return content.count(OPEN) == 1 and content.count(CLOSE) == 1
 
 
 def _turns(messages: Sequence[Message] | None, reasoning: Reasoning) -> list[dict[str, Any]]:
     turns = [message.model_dump() for message in messages or ()]
-    return turns if reasoning == "inline" else [_with_field(turn) for turn in turns]
+    if reasoning == "inline":
+        return turns
+    return [_with_reasoning_field(turn) for turn in turns]
 
 
-def _with_field(turn: dict[str, Any]) -> dict[str, Any]:
-    """The turn with its reasoning in a field. Every turn has the field, so that turns stack in one column."""
+def _with_reasoning_field(turn: dict[str, Any]) -> dict[str, Any]:
+    # User turns get the field too, so that all turns of a column have the same keys.
     if turn["role"] != "assistant":
         return turn | {REASONING_FIELD: None}
-    thinking, response = parted(turn["content"])
+    thinking, response = split_thinking(turn["content"])
     return {"role": turn["role"], "content": response, REASONING_FIELD: thinking}

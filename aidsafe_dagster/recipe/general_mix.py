@@ -1,24 +1,25 @@
-"""The general mix: how many benign prompts go with the safety ones, as a stable choice over the whole dataset.
+"""The general mix: which benign prompts join the safety ones, as a stable choice over the dataset.
 
-Without general data a model that is trained on safety alone refuses too much and forgets what else it could do; with
-too much of it the safety is diluted. AIDSAFE trains on as many general prompts (Alpagasus) as harmful ones
+A model trained on safety data alone refuses too much and forgets its other skills. Too much general
+data dilutes the safety. AIDSAFE trains on as many general prompts (Alpagasus) as harmful ones
 (BeaverTails), a ratio of 1.
 """
 
-import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from math import floor
 from typing import NamedTuple
 
 from aidsafe_dagster.recipe.fine_tune_splits import Split
+from aidsafe_dagster.recipe.hash_draw import hash_rank
 from aidsafe_dagster.recipe.records import PromptKind
 
-_ROUNDING = 1e-9  # 0.29 × 100 is 29, though floating point has a little less
+# 0.29 × 100 should be 29, but floating-point arithmetic yields slightly less.
+_ROUNDING = 1e-9
 
 
 class MixRow(NamedTuple):
-    """What decides on an SFT row."""
+    """The columns of an SFT row that decide whether it stays."""
 
     prompt_id: str
     prompt_kind: PromptKind
@@ -26,25 +27,28 @@ class MixRow(NamedTuple):
 
 
 def select_general(rows: Iterable[MixRow], ratio: float | None) -> set[str]:
-    """Ids of the prompts whose SFT rows stay: all borderline and harmful ones, and for each `ratio` benign ones.
+    """Return the ids of the prompts whose SFT rows stay in the mix.
 
-    Split by split, so that every split has the same mix. The benign prompts stand in an order of their own, by a hash
-    of their ids, and the first of them stay: a batch that is added moves no row to another split, and changes the
-    choice only by as many rows as the ratio and the new rows ask for. Rounded down; None keeps all. Preference pairs
-    have a mix of their own (`pairs.over_refusal_share`).
+    All borderline and harmful prompts stay, and `ratio` benign ones for each of them, rounded down.
+    None keeps all. The choice is made split by split, so all splits have the same mix. Benign
+    prompts are ordered by a hash of their ids, and the first of them stay, so a new batch changes
+    the choice only as far as the ratio and the new rows require. Preference pairs have a mix of
+    their own (`pairs.over_refusal_share`).
     """
-    given = set(rows)
-    benign = sorted((row for row in given if row.prompt_kind == "benign"), key=_place)
-    safety = Counter(row.split for row in given if row.prompt_kind != "benign")
-    kept = {row.prompt_id for row in given if row.prompt_kind != "benign"}
-    for split in {row.split for row in benign}:
-        of_split = [row.prompt_id for row in benign if row.split == split]
-        kept.update(
-            of_split if ratio is None else of_split[: floor(ratio * safety[split] + _ROUNDING)]
-        )
+    kept: set[str] = set()
+    safety_rows: Counter[Split] = Counter()
+    benign: defaultdict[Split, list[str]] = defaultdict(list)
+    for row in set(rows):
+        if row.prompt_kind == "benign":
+            benign[row.split].append(row.prompt_id)
+        else:
+            kept.add(row.prompt_id)
+            safety_rows[row.split] += 1
+    for split, prompt_ids in benign.items():
+        if ratio is None:
+            kept.update(prompt_ids)
+        else:
+            room = floor(ratio * safety_rows[split] + _ROUNDING)
+            prompt_ids.sort(key=lambda prompt_id: hash_rank("general", prompt_id))
+            kept.update(prompt_ids[:room])
     return kept
-
-
-def _place(row: MixRow) -> bytes:
-    """Place of a prompt in an order that nobody chose and that never changes."""
-    return hashlib.blake2b(f"general:{row.prompt_id}".encode(), digest_size=8).digest()

@@ -1,16 +1,16 @@
-"""A team's safety policies: one TOML file each, with numbered rules.
+"""A team's safety policies: TOML files, one per policy, with numbered rules.
 
     id = "fraud_and_deception"          # letters, digits, underscores
     title = "Fraud and deception"
     purpose = "Why the policy exists, in a sentence or two."
-    applies = "when_relevant"           # or "always": then every chain of thought has to cover it
-    categories = ["Fraud"]              # optional: source categories it applies to, whatever the agents think
+    applies = "when_relevant"           # or "always": every chain of thought has to cover it
+    categories = ["Fraud"]              # optional: source categories that it always applies to
 
     [rules]
     1 = "What a response must or must not do."
     2 = "..."
 
-A rule is named `<policy id>.<number>` everywhere. The version of a set of policies is a hash of what they say.
+The id of a rule is `<policy id>.<number>`. The version of a set of policies is a hash of its text.
 """
 
 import hashlib
@@ -44,9 +44,9 @@ class Policy(Record):
         return tuple(f"{self.id}.{number}" for number in self.rules)
 
     def concerns(self, category: str) -> bool:
-        """True when the source's category, or one of several joined by ';', is among those of this policy."""
-        own = {c.casefold().strip() for c in self.categories}
-        return any(part.casefold().strip() in own for part in category.split(";"))
+        """Return True if `categories` lists a category, or one of several joined by ';'."""
+        own = {_normalised(name) for name in self.categories}
+        return any(_normalised(name) in own for name in category.split(";"))
 
 
 class Policies(Record):
@@ -60,14 +60,17 @@ class Policies(Record):
 
     @cached_property
     def rule_ids(self) -> tuple[str, ...]:
-        return tuple(rule for policy in self.policies for rule in policy.rule_ids)
+        rule_ids: list[str] = []
+        for policy in self.policies:
+            rule_ids.extend(policy.rule_ids)
+        return tuple(rule_ids)
 
     @cached_property
     def version(self) -> str:
         return hashlib.blake2b(self.model_dump_json().encode(), digest_size=6).hexdigest()
 
     def rule(self, rule_id: str) -> str:
-        """The text of a rule.
+        """Return the text of a rule.
 
         Raises:
             SetupError: there is no such rule.
@@ -78,35 +81,43 @@ class Policies(Record):
                 return policy.rules[number]
         raise unknown("rule", rule_id, self.rule_ids, "policies")
 
-    def applicable(self, category: str, named: tuple[str, ...]) -> tuple[str, ...]:
-        """Ids a row has to cover: the policies that always apply, those of its category, and those its intents name."""
+    def applicable(self, category: str, cited: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the ids of the policies that a row has to cover.
+
+        These are the policies that always apply, those of the prompt's category, and those that its
+        intents cite.
+        """
         return tuple(
-            p.id
-            for p in self.policies
-            if p.applies == "always" or p.concerns(category) or p.id in named
+            policy.id
+            for policy in self.policies
+            if policy.applies == "always" or policy.concerns(category) or policy.id in cited
         )
 
 
 def load_policies(folder: Path, only: Sequence[str] = ()) -> Policies:
-    """Reads every `*.toml` of a folder; keeps the policies whose ids are in `only`, or all.
+    """Load the policies of a folder, all of them or those with an id in `only`.
 
     Raises:
-        SetupError: no policy in the folder, a file does not parse, two files share an id, or `only` names none of them.
+        SetupError: the folder has no policy, a file does not parse, two files share an id, or an id
+            in `only` does not exist.
     """
     files = sorted(folder.glob("*.toml"))
     if not files:
         raise SetupError(f"{folder}: no policy files (*.toml) here")
-    by_id: dict[str, tuple[Path, Policy]] = {}
+    policies: dict[str, Policy] = {}
+    file_of: dict[str, Path] = {}
     for file in files:
         policy = _load_policy(file)
-        if policy.id in by_id:
-            raise SetupError(
-                f"{file}: policy id '{policy.id}' is already used by {by_id[policy.id][0].name}"
-            )
-        by_id[policy.id] = (file, policy)
-    if missing := [policy_id for policy_id in only if policy_id not in by_id]:
-        raise unknown("policy", missing[0], by_id, f"{folder} (setting use_policies)")
-    return Policies(policies=tuple(by_id[policy_id][1] for policy_id in sorted(set(only) or by_id)))
+        if policy.id in policies:
+            other = file_of[policy.id].name
+            raise SetupError(f"{file}: policy id '{policy.id}' is already used by {other}")
+        policies[policy.id] = policy
+        file_of[policy.id] = file
+    for policy_id in only:
+        if policy_id not in policies:
+            raise unknown("policy", policy_id, policies, f"{folder} (setting use_policies)")
+    selected = sorted(set(only) or policies)
+    return Policies(policies=tuple(policies[policy_id] for policy_id in selected))
 
 
 def _load_policy(file: Path) -> Policy:
@@ -115,10 +126,20 @@ def _load_policy(file: Path) -> Policy:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SetupError(f"{file}: not a TOML file in UTF-8: {error}") from error
     except ValidationError as error:
-        first = min(
-            error.errors(), key=lambda e: e["type"] != "extra_forbidden"
-        )  # a misspelt key explains the rest
-        place = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise unknown("key", place, Policy.model_fields, str(file)) from error
-        raise SetupError(f"{file}: '{place}': {first['msg']}") from error
+        raise _describe_mistake(file, error) from error
+
+
+def _describe_mistake(file: Path, error: ValidationError) -> SetupError:
+    mistakes = error.errors()
+    # A misspelt key also shows up as a missing one, so unknown keys are reported first.
+    mistakes.sort(key=lambda mistake: mistake["type"] != "extra_forbidden")
+    first = mistakes[0]
+    path = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        return unknown("key", path, Policy.model_fields, str(file))
+    message = first["msg"]
+    return SetupError(f"{file}: '{path}': {message}")
+
+
+def _normalised(category: str) -> str:
+    return category.casefold().strip()

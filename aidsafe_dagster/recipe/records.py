@@ -1,8 +1,8 @@
-"""The one module of records: what each stage reads and writes, typed, frozen, unknown fields refused.
+"""The records that the stages read and write: typed, frozen, and closed to unknown fields.
 
-A row of a table is one of the `Row` classes below; its field descriptions become the column descriptions in the Dagster
-UI. No record holds a time, so that the same inputs give the same bytes.
-Source of the recipe: AIDSAFE, arXiv 2505.21784.
+A row of a table is one of the `Row` classes below. The descriptions of its fields become the column
+descriptions in the Dagster UI. No record holds a time, so the same inputs give the same bytes.
+The recipe is that of AIDSAFE, arXiv 2505.21784.
 """
 
 from enum import StrEnum
@@ -16,7 +16,7 @@ class Record(BaseModel):
 
 
 class Stage(StrEnum):
-    """The stages of the recipe; the value is the name of the asset, the table, the module and the prompt folder."""
+    """The stages of the recipe. A value names the asset, the table, the module and the prompts."""
 
     PROMPTS = "prompts"
     SINGLE_LLM_COTS = "single_llm_cots"
@@ -29,7 +29,7 @@ class Stage(StrEnum):
 
 
 class Role(StrEnum):
-    """Who speaks; each may be answered by a model of its own."""
+    """The roles that models play. Each role may have a model of its own."""
 
     SINGLE_LLM = "single_llm"
     INTENT_DECOMPOSER = "intent_decomposer"
@@ -46,7 +46,7 @@ class Role(StrEnum):
 
 
 class ThoughtVerdict(StrEnum):
-    """What the refiner says of one thought (AIDSAFE, section on refinement)."""
+    """The refiner's verdict on one thought (AIDSAFE, section on refinement)."""
 
     KEEP = "keep"
     REPETITIVE = "repetitive"
@@ -56,37 +56,34 @@ class ThoughtVerdict(StrEnum):
 
 
 class FailureReason(StrEnum):
-    """Why a row went no further. A failed row is data: counted, kept, shown, and retried by the next run."""
+    """Why a row went no further."""
 
-    UNPARSABLE = "unparsable"  # no valid answer after the re-asks
-    REFUSED_TO_DELIBERATE = (
-        "refused_to_deliberate"  # an agent declined the task because the prompt is harmful
-    )
+    # The model, or its server
+    UNPARSABLE = "unparsable"  # no valid answer, even after asking again
+    REFUSED_TO_DELIBERATE = "refused_to_deliberate"  # an agent declined the task
     ENGINE_ERROR = "engine_error"  # the model server failed on every attempt
-    REJECTED_BY_ENGINE = (
-        "rejected_by_engine"  # the server will never take this request (too long, for example)
-    )
+    REJECTED_BY_ENGINE = "rejected_by_engine"  # the server never takes this request: too long, say
     INTERNAL_ERROR = "internal_error"  # a defect of this program; the log has the traceback
-    NO_CONTRAST = "no_contrast"  # chosen and rejected do not differ: the whisperer did nothing
+    # A check of the finished row
     COT_TOO_SHORT = "cot_too_short"
     COT_TOO_LONG = "cot_too_long"
-    OVER_FILTERED = "over_filtered"  # refined CoT far shorter than what went in
-    REFINED_LONGER = "refined_longer"  # refined CoT longer than what went in
+    OVER_FILTERED = "over_filtered"  # the refined CoT is far shorter than the deliberated one
+    REFINED_LONGER = "refined_longer"  # the refined CoT is longer than the deliberated one
     POLICY_NOT_COVERED = "policy_not_covered"
     UNKNOWN_RULE = "unknown_rule"
-    AGENT_TALK = (
-        "agent_talk"  # "Agent 2 said", "in round 3": the making-of leaks into the final CoT
-    )
+    AGENT_TALK = "agent_talk"  # the final CoT mentions its making: "Agent 2 said", "in round 3"
     NULL_TEXT = "null_text"
+    # Grades, pairs and splits
+    NO_CONTRAST = "no_contrast"  # chosen and rejected do not differ: the belief had no effect
     NOT_GRADED = "not_graded"  # no judge gave a valid grade
     MARGIN_TOO_SMALL = "margin_too_small"  # chosen and rejected score nearly alike
-    CHOSEN_REFUSES = "chosen_refuses"  # a pair on needless refusal whose chosen side refuses too
+    CHOSEN_REFUSES = "chosen_refuses"  # a needless-refusal pair whose chosen side refuses too
     BELOW_SCORE = "below_score"  # a judge's score is below the score gate
     CONTAMINATED = "contaminated"  # the prompt is in an evaluation set
-    BRIDGES_SPLITS = "bridges_splits"  # the prompt is near to rows of two different splits
+    BRIDGES_SPLITS = "bridges_splits"  # the prompt is near to prompts of two different splits
 
 
-LEFT_OUT = frozenset(
+EXCLUSION_REASONS = frozenset(
     {
         FailureReason.NO_CONTRAST,
         FailureReason.MARGIN_TOO_SMALL,
@@ -96,7 +93,7 @@ LEFT_OUT = frozenset(
         FailureReason.BRIDGES_SPLITS,
     }
 )
-"""Reasons to leave a sound row out. They are counted like failures, and do not close a gate as failures do."""
+"""Reasons to exclude a sound row. They are counted like failures, but never close a gate."""
 
 
 class Message(Record):
@@ -105,13 +102,11 @@ class Message(Record):
 
 
 class Usage(Record):
-    """Tokens as the model server counted them, over `calls` completions."""
+    """Tokens of `calls` completions, as the model server counted them."""
 
-    calls: int = Field(default=0, description="completions used, re-asks included")
+    calls: int = Field(default=0, description="completions used, repeated questions included")
     prompt_tokens: int = Field(default=0, description="tokens in")
-    cached_tokens: int = Field(
-        default=0, description="of the tokens in, those served from the prefix cache"
-    )
+    cached_tokens: int = Field(default=0, description="tokens in, served from the prefix cache")
     completion_tokens: int = Field(default=0, description="tokens out")
 
     def __add__(self, other: "Usage") -> "Usage":
@@ -131,7 +126,7 @@ class Intent(Record):
 
 
 class Thought(Record):
-    number: int = Field(description="1-based place among the thoughts of the row")
+    number: int = Field(description="1-based position among the thoughts of the row")
     text: str
     rules: tuple[str, ...] = Field(
         description="policy rules the thought applies, as '<policy id>.<number>'"
@@ -163,7 +158,7 @@ class RefinedThought(Record):
     text: str
     rules: tuple[str, ...]
     origins: tuple[int, ...] = Field(
-        description="numbers of the deliberated thoughts it is made from"
+        description="numbers of the deliberated thoughts that it draws on"
     )
 
 
@@ -174,12 +169,12 @@ class Origin(Record):
     batch: str = Field(description="partition key")
     source: str = Field(description="name of the source the prompt came from")
     source_row: str = Field(
-        description="place in the source: file and row, or dataset, split and row"
+        description="position in the source: file and row, or dataset, split and row"
     )
     category: str = Field(description="category given by the source, or empty")
     licence: str = Field(description="licence of this prompt, as an SPDX-like id")
     cluster: str = Field(
-        default="", description="prompt_id of the first prompt of its cluster of near duplicates"
+        default="", description="prompt_id of the first prompt in its cluster of near duplicates"
     )
 
 
@@ -189,33 +184,33 @@ class Prompt(Origin):
     prompt: str = Field(description="the user's text, unchanged")
     near_clusters: tuple[str, ...] = Field(
         default=(),
-        description="further clusters that it is near to; splits must not part it from them",
+        description="further clusters that it is near to; they must be in the same split",
     )
 
 
 class Provenance(Record):
-    """Who made a row, from what, at what cost."""
+    """What produced a row, and at what cost."""
 
     engine: str = Field(description="engine that answered")
     model: str = Field(description="model(s) that answered, in order of first use")
     simulated: bool = Field(
-        description="true when made by the rehearsal engine: not a model's output"
+        description="true for output of the rehearsal engine, which is not a model's"
     )
     policies_version: str = Field(description="hash of the policies' text")
     templates_version: str = Field(description="hash of the stage's prompt templates")
     usage: Usage = Field(description="cost of this stage for this row")
     redraws: tuple[int, ...] = Field(
         default=(),
-        description="calls of this stage from which a run drew anew, one entry for each run that failed the row",
+        description="calls from which later runs drew anew, one entry per run that failed the row",
     )
 
 
 class Row(Prompt, Provenance):
-    """What the rows of every stage made by a model carry."""
+    """The columns that every row written by a model has."""
 
 
-class Reasoned(Row):
-    """A row with the case as decomposed and a chain of thought with a response."""
+class CotRow(Row):
+    """A row with the prompt's intents, a chain of thought (CoT) and a response."""
 
     intents: tuple[Intent, ...]
     applicable_policies: tuple[str, ...] = Field(
@@ -228,34 +223,36 @@ class Reasoned(Row):
     cot_tokens: int = Field(description="tokens of the chain of thought")
 
 
-class SingleLlmCot(Reasoned):
-    """The baseline: thoughts and response of one model in one call. Table `single_llm_cots`."""
+class SingleLlmCot(CotRow):
+    """The baseline: thoughts and response from a single call. Table `single_llm_cots`."""
 
     thoughts: tuple[Thought, ...]
 
 
-class SeedCot(Reasoned):
+class SeedCot(CotRow):
     """Intents, first thoughts and first response of one agent. Table `seed_cots`."""
 
     thoughts: tuple[Thought, ...]
 
 
-class DeliberatedCot(Reasoned):
+class DeliberatedCot(CotRow):
     """The thoughts of all rounds and the last response. Table `deliberated_cots`."""
 
     thoughts: tuple[Thought, ...]
     turns: tuple[Turn, ...]
     outcome: Literal["consensus", "budget"] = Field(description="why deliberation stopped")
     stalled: bool = Field(
-        description="the very first turn agreed: failure signature, counted and kept"
+        description="the very first turn agreed, so nobody deliberated; counted and kept"
     )
 
 
-class RefinedCot(Reasoned):
-    """The final CoT and response, with a verdict on each deliberated thought. Table `refined_cots`."""
+class RefinedCot(CotRow):
+    """The final CoT and response, and a verdict on each thought. Table `refined_cots`."""
 
     thoughts: tuple[RefinedThought, ...]
-    deliberated_thoughts: tuple[Thought, ...] = Field(description="what the refiner was given")
+    deliberated_thoughts: tuple[Thought, ...] = Field(
+        description="the thoughts that the refiner judged"
+    )
     judgements: tuple[Judgement, ...]
     deliberated_cot_tokens: int = Field(description="tokens of the CoT before refinement")
     rests_on_dropped: bool = Field(
@@ -264,7 +261,7 @@ class RefinedCot(Reasoned):
 
 
 Version = Literal["single_llm", "deliberated", "refined"]
-"""The chains of thought on one prompt that are measured against each other."""
+"""The chains of thought on one prompt that are compared with each other."""
 PromptKind = Literal["benign", "borderline", "harmful"]
 Metric = Literal[
     "relevance",
@@ -282,14 +279,14 @@ class Score(Record):
 
     score: int = Field(description="1 (worst) to 5 (best)")
     reason: str
-    rule: str = Field(default="", description="faithfulness: the rule concerned, if one is")
+    rule: str = Field(default="", description="faithfulness: the rule concerned, if any")
     thought: int = Field(
         default=0, description="faithfulness: number of the thought concerned, 0 for none"
     )
 
 
 class Grade(Record):
-    """What one judge says of a chain of thought and its response (AIDSAFE, auto-grader)."""
+    """One judge's grade of a chain of thought and its response (AIDSAFE, auto-grader)."""
 
     version: Version
     judge: str = Field(description="role of the judge")
@@ -306,7 +303,10 @@ class Grade(Record):
 
 
 class Comparison(Record):
-    """Which of two versions a judge prefers, asked in both orders; a preference that turns with the order is a tie."""
+    """Which of two versions a judge prefers.
+
+    The judge is asked in both orders. A preference that changes with the order is a tie.
+    """
 
     version: Version
     against: Version
@@ -314,11 +314,13 @@ class Comparison(Record):
     model: str
     outcome: Literal["win", "tie", "loss"] = Field(description="for `version`")
     consistent: bool = Field(description="both orders gave the same outcome")
-    reasons: tuple[str, ...] = Field(description="as shown first, then as shown second")
+    reasons: tuple[str, ...] = Field(
+        description="of both orders: `version` shown first, then second"
+    )
 
 
 class Ungraded(Record):
-    """A question to a judge that got no valid answer: counted, never scored."""
+    """A question that a judge gave no valid answer to. It is counted, never scored."""
 
     judge: str
     task: str = Field(description="'grade <version>' or 'compare <version> with <version>'")
@@ -338,28 +340,28 @@ class CotGrades(Row):
 
 
 class BeliefScore(Record):
-    """How faithful to the policies one judge finds a CoT and its response."""
+    """How faithful a CoT and its response are to the policies, according to one judge."""
 
     judge: str = Field(description="role of the judge, or of the guard")
     model: str
-    score: float = Field(description="1 (departs altogether) to 5 (faithful)")
+    score: float = Field(description="1 (not at all faithful) to 5 (faithful)")
     reason: str
 
 
 class BeliefCandidate(Record):
-    """A belief that was tried on the target."""
+    """A belief that was tried on the target model."""
 
     iteration: int
     number: int = Field(description="1-based, within the iteration")
     belief: str
     score: float | None = Field(
-        description="policy score of what the target then said; null without a valid answer"
+        description="policy score of the target's answer under it; null without a valid answer"
     )
-    note: str = Field(description="why there is no score")
+    note: str = Field(description="why the score is missing")
 
 
 class BeliefExample(Record):
-    """A belief that the whisperer was shown because it had misled the target best."""
+    """A belief shown to the whisperer as an example, because it misled the target most."""
 
     iteration: int = Field(description="the iteration in which it was shown")
     prompt_id: str
@@ -368,18 +370,23 @@ class BeliefExample(Record):
 
 
 class PreferencePair(Row):
-    """Chosen: the refined CoT. Rejected: what the target model said under a bad belief. Table `preference_pairs`."""
+    """Chosen: the refined CoT. Rejected: the target's answer under a bad belief.
+
+    Table `preference_pairs`.
+    """
 
     kind: Literal["violation", "needless_refusal"] = Field(
         description="what the rejected side does wrong"
     )
     prompt_kind: PromptKind
-    belief: str = Field(description="the prefix that misled the target")
+    belief: str = Field(description="the prefix that misled the target most")
     chosen_cot: str
     chosen_response: str
     rejected_cot: str
     rejected_response: str
-    similarity: float = Field(description="0 to 1, of chosen and rejected text; 1 is the same text")
+    similarity: float = Field(
+        description="0 to 1, between chosen and rejected text; 1: the same text"
+    )
     chosen_cot_tokens: int
     rejected_cot_tokens: int
     chosen_score: float = Field(description="policy score, 1 to 5, mean of the judges")
@@ -389,10 +396,10 @@ class PreferencePair(Row):
     rejected_scores: tuple[BeliefScore, ...] = Field(description="by judge, or by the guard")
     candidates: tuple[BeliefCandidate, ...] = Field(description="every belief tried, in order")
     examples: tuple[BeliefExample, ...] = Field(
-        description="what the whisperer was shown from iteration 2 on"
+        description="beliefs shown to the whisperer, from iteration 2 on"
     )
     plain_scores: tuple[float, ...] = Field(
-        description="policy scores of two answers of the target without a belief; empty when not sampled"
+        description="policy scores of two answers without a belief; empty if not sampled"
     )
 
 
@@ -402,7 +409,7 @@ class FineTuneRow(Origin, Provenance):
     kind: Literal["sft", "dpo"]
     split: Literal["train", "validation", "test"]
     prompt_kind: PromptKind = Field(
-        description="benign rows are the general part of the mix, the others its safety part"
+        description="benign: the general part of the mix; the others: its safety part"
     )
     messages: tuple[Message, ...] | None = Field(
         description="sft: user turn and assistant turn with <think>"
@@ -415,20 +422,18 @@ class FineTuneRow(Origin, Provenance):
 
 
 class Failure(Record):
-    """A row that went no further at `stage`. Stored beside the rows of the same partition."""
+    """A row that went no further than `stage`. Stored beside the rows of its partition."""
 
     prompt_id: str
     batch: str
     stage: str
     reason: FailureReason
-    detail: str = Field(description="what was seen")
+    detail: str = Field(description="what went wrong, with the evidence")
     role: str = Field(
-        description="who was speaking; empty when a check of the finished row failed it"
+        description="the role called last; empty when a check of the finished row failed"
     )
-    turn: int = Field(
-        description="calls made in this stage before it failed, 0-based index of the failing call"
-    )
+    turn: int = Field(description="calls made in this stage before the row failed")
     redraws: tuple[int, ...] = Field(
-        description="turns from which the next run draws anew, one entry a failed run"
+        description="calls from which the next run draws new answers, one entry per failed run"
     )
     usage: Usage

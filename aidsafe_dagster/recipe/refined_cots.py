@@ -1,12 +1,19 @@
-"""Refined CoTs: an impartial agent judges the thoughts of all rounds, then writes the final CoT and response.
+"""Refined CoTs: an impartial agent judges all thoughts, then writes the final CoT and response.
 
-AIDSAFE, refinement. Dropped are the repetitive, the redundant, the deceptive (plausible but leading elsewhere) and the
-policy-inconsistent. Each final thought names the deliberated thoughts it is made from.
+AIDSAFE, refinement. The refiner drops thoughts that are repetitive, redundant, deceptive
+(plausible, but leading elsewhere) or inconsistent with the policies. Each final thought names the
+deliberated thoughts that it draws on.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aidsafe_dagster.recipe.answers import AnswerFormat, RefinedThoughtAnswer, RefinerAnswer
+from aidsafe_dagster.recipe.answers import (
+    AnswerFormat,
+    JudgementAnswer,
+    RefinedThoughtAnswer,
+    RefinerAnswer,
+)
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import (
@@ -20,7 +27,7 @@ from aidsafe_dagster.recipe.records import (
     Thought,
     ThoughtVerdict,
 )
-from aidsafe_dagster.recipe.seed_cots import cot_text
+from aidsafe_dagster.recipe.seed_cots import join_thoughts
 
 
 @dataclass(frozen=True)
@@ -33,61 +40,69 @@ class RefinerInputs:
 
 
 def refine(conversation: Conversation, deliberated: DeliberatedCot) -> Dialogue[RefinedCot]:
-    """One call: a verdict per thought, in order, and what is left of them as the final CoT."""
-    brief = conversation.brief
+    """Judge every thought in order and write the final CoT from those that are kept: one call."""
+    context = conversation.context
     conversation.messages = deliberated.conversation
-    answer = yield from conversation.ask(
+    task = context.templates.task(
+        Stage.REFINED_COTS,
         Role.REFINER,
-        brief.templates.task(
-            Stage.REFINED_COTS,
-            Role.REFINER,
-            thoughts=deliberated.thoughts,
-            applicable=deliberated.applicable_policies,
-        ),
-        AnswerFormat(
-            RefinerAnswer,
-            {"rules": brief.policies.rule_ids},
-            {"thoughts": len(deliberated.thoughts)},
-        ),
-        RefinerInputs(
-            deliberated,
-            brief.policies,
-            deliberated.applicable_policies,
-            deliberated.thoughts,
-            deliberated.response,
-        ),
+        thoughts=deliberated.thoughts,
+        applicable=deliberated.applicable_policies,
     )
-    return _record(conversation, deliberated, answer)
-
-
-def _record(
-    conversation: Conversation, deliberated: DeliberatedCot, answer: RefinerAnswer
-) -> RefinedCot:
-    brief = conversation.brief
-    judgements = tuple(
-        Judgement(thought=thought.number, verdict=given.verdict, reason=given.reason)
-        for thought, given in zip(deliberated.thoughts, answer.judgements, strict=True)
+    # The schema asks for exactly one verdict per thought.
+    answer_format = AnswerFormat(
+        RefinerAnswer,
+        choices={"rules": context.policies.rule_ids},
+        counts={"thoughts": len(deliberated.thoughts)},
     )
-    kept = {j.thought for j in judgements if j.verdict is ThoughtVerdict.KEEP}
-    thoughts = tuple(_refined(number, a) for number, a in enumerate(answer.thoughts, start=1))
+    inputs = RefinerInputs(
+        prompt=deliberated,
+        policies=context.policies,
+        applicable=deliberated.applicable_policies,
+        thoughts=deliberated.thoughts,
+        response=deliberated.response,
+    )
+    answer = yield from conversation.ask(Role.REFINER, task, answer_format, inputs)
+    judgements = _to_judgements(deliberated.thoughts, answer.judgements)
+    thoughts = _to_refined_thoughts(answer.thoughts)
     return RefinedCot(
         **deliberated.model_dump(include={*Prompt.model_fields, "intents", "applicable_policies"}),
-        **brief.made(Stage.REFINED_COTS, conversation),
+        **conversation.provenance(),
         thoughts=thoughts,
         response=answer.response,
         deliberated_thoughts=deliberated.thoughts,
         judgements=judgements,
-        rests_on_dropped=any(kept.isdisjoint(thought.origins) for thought in thoughts),
+        rests_on_dropped=_rests_on_dropped(thoughts, judgements),
         conversation=conversation.messages,
-        cot_tokens=brief.count_tokens(cot_text(thoughts)),
+        cot_tokens=context.count_tokens(join_thoughts(thoughts)),
         deliberated_cot_tokens=deliberated.cot_tokens,
     )
 
 
-def _refined(number: int, answer: RefinedThoughtAnswer) -> RefinedThought:
-    return RefinedThought(
-        number=number,
-        text=answer.thought.strip(),
-        rules=tuple(dict.fromkeys(answer.rules)),
-        origins=tuple(dict.fromkeys(answer.origins)),
-    )
+def _to_judgements(
+    thoughts: Sequence[Thought], answers: Sequence[JudgementAnswer]
+) -> tuple[Judgement, ...]:
+    judgements = []
+    for thought, answer in zip(thoughts, answers, strict=True):
+        judgement = Judgement(thought=thought.number, verdict=answer.verdict, reason=answer.reason)
+        judgements.append(judgement)
+    return tuple(judgements)
+
+
+def _to_refined_thoughts(answers: Sequence[RefinedThoughtAnswer]) -> tuple[RefinedThought, ...]:
+    thoughts = []
+    for number, answer in enumerate(answers, start=1):
+        thought = RefinedThought(
+            number=number,
+            text=answer.thought.strip(),
+            rules=tuple(dict.fromkeys(answer.rules)),
+            origins=tuple(dict.fromkeys(answer.origins)),
+        )
+        thoughts.append(thought)
+    return tuple(thoughts)
+
+
+def _rests_on_dropped(thoughts: Sequence[RefinedThought], judgements: Sequence[Judgement]) -> bool:
+    """Return True if a final thought has no kept thought among its origins."""
+    kept = {j.thought for j in judgements if j.verdict is ThoughtVerdict.KEEP}
+    return any(kept.isdisjoint(thought.origins) for thought in thoughts)

@@ -1,7 +1,8 @@
-"""The round table: N agents look at the same state, a moderator merges their opinions, until all of them agree.
+"""The round table: agents judge the same state and a moderator merges their opinions.
 
-An alternative to the paper's agents in turn. A round is one opinion of each agent; no agent hears another before all
-have spoken. A thought keeps the name of the agent whose opinion it comes from.
+It is an alternative to the paper's agents in turn, and it ends when all agents agree. A round is
+one opinion of each agent, and no agent hears another before all have spoken. A thought keeps the
+name of the agent whose opinion it comes from.
 """
 
 from dataclasses import dataclass
@@ -13,12 +14,12 @@ from aidsafe_dagster.recipe.deliberated_cots import (
     agent_name,
     deliberate,
     deliberated_record,
+    rounds_to_hold,
 )
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import (
     DeliberatedCot,
-    Message,
     Prompt,
     Role,
     SeedCot,
@@ -30,7 +31,7 @@ from aidsafe_dagster.recipe.records import (
 
 @dataclass(frozen=True)
 class Opinion:
-    """What one agent says of the state, as the moderator hears it."""
+    """One agent's opinion of the state, as the moderator hears it."""
 
     number: int
     answer: DeliberatorAnswer
@@ -63,27 +64,45 @@ def deliberate_at_round_table(
     settings: DeliberationSettings,
     stop_after: int | None = None,
 ) -> Dialogue[DeliberatedCot]:
-    """Stops when all agree in one round, or when the budget is spent; see `deliberate` for `stop_after`."""
+    """Let agents deliberate at a round table, until all agree in one round or the budget is spent.
+
+    For `stop_after`, see `deliberate`.
+    """
     conversation.messages = seed.conversation
-    state, turns, agreed = _State(seed.thoughts, seed.response), list[Turn](), False
-    for round_ in range(
-        1, min(settings.max_rounds, settings.max_rounds if stop_after is None else stop_after) + 1
-    ):
-        opinions = yield from _hear_all(conversation, seed, settings, state, round_)
-        agreed = all(opinion.agrees for opinion in opinions)
-        merged = (
-            state
-            if agreed
-            else (yield from _merge(conversation, seed, settings, state, round_, opinions))
+    state = _State(seed.thoughts, seed.response)
+    turns: list[Turn] = []
+    agreed = False
+    for round_ in range(1, rounds_to_hold(settings, stop_after) + 1):
+        opinions = yield from _hear_all(
+            conversation,
+            seed,
+            settings,
+            state,
+            round_,
         )
-        turns += [
-            _turn(opinion, round_, merged.thoughts[len(state.thoughts) :]) for opinion in opinions
-        ]
-        state = merged
+        agreed = all(opinion.agrees for opinion in opinions)
+        new_thoughts: tuple[Thought, ...] = ()
+        if not agreed:
+            merged = yield from _merge(
+                conversation,
+                seed,
+                settings,
+                state,
+                round_,
+                opinions,
+            )
+            new_thoughts = merged.thoughts[len(state.thoughts) :]
+            state = merged
+        turns += [_turn(opinion, round_, new_thoughts) for opinion in opinions]
         if agreed:
             break
     return deliberated_record(
-        conversation, seed, state.thoughts, state.response, tuple(turns), agreed=agreed
+        conversation,
+        seed,
+        state.thoughts,
+        state.response,
+        tuple(turns),
+        agreed=agreed,
     )
 
 
@@ -94,15 +113,21 @@ def _hear_all(
     state: _State,
     round_: int,
 ) -> Dialogue[tuple[Opinion, ...]]:
-    """Each agent's opinion on the same state: none of them is in the conversation of another."""
-    before: tuple[Message, ...] = conversation.messages
+    """Return each agent's opinion. All start from the same messages, so none hears another."""
+    messages = conversation.messages
     opinions = []
     for agent in range(1, settings.agents + 1):
-        conversation.messages = before
-        opinions.append(
-            Opinion(agent, (yield from _hear(conversation, seed, settings, state, round_, agent)))
+        conversation.messages = messages
+        answer = yield from _hear(
+            conversation,
+            seed,
+            settings,
+            state,
+            round_,
+            agent,
         )
-    conversation.messages = before
+        opinions.append(Opinion(agent, answer))
+    conversation.messages = messages
     return tuple(opinions)
 
 
@@ -114,8 +139,8 @@ def _hear(
     round_: int,
     agent: int,
 ) -> Dialogue[DeliberatorAnswer]:
-    brief = conversation.brief
-    task = brief.templates.task(
+    context = conversation.context
+    task = context.templates.task(
         Stage.DELIBERATED_COTS,
         "round_table",
         round=round_,
@@ -126,7 +151,7 @@ def _hear(
     )
     inputs = DeliberatorInputs(
         prompt=seed,
-        policies=brief.policies,
+        policies=context.policies,
         applicable=seed.applicable_policies,
         thoughts=state.thoughts,
         response=state.response,
@@ -135,8 +160,8 @@ def _hear(
         last=round_ == settings.max_rounds,
         at_table=True,
     )
-    formed = AnswerFormat(DeliberatorAnswer, {"rules": brief.policies.rule_ids}, {})
-    return (yield from conversation.ask(Role.DELIBERATOR, task, formed, inputs))
+    answer_format = AnswerFormat(DeliberatorAnswer, {"rules": context.policies.rule_ids}, {})
+    return (yield from conversation.ask(Role.DELIBERATOR, task, answer_format, inputs))
 
 
 def _merge(
@@ -147,8 +172,8 @@ def _merge(
     round_: int,
     opinions: tuple[Opinion, ...],
 ) -> Dialogue[_State]:
-    brief = conversation.brief
-    task = brief.templates.task(
+    context = conversation.context
+    task = context.templates.task(
         Stage.DELIBERATED_COTS,
         Role.MODERATOR,
         round=round_,
@@ -156,42 +181,42 @@ def _merge(
         agents=settings.agents,
         opinions=[{"number": o.number, **o.answer.model_dump()} for o in opinions],
     )
-    formed = AnswerFormat(
-        ModeratorAnswer, {"rules": brief.policies.rule_ids}, {"agents": settings.agents}
-    )
     inputs = ModeratorInputs(
-        seed,
-        brief.policies,
-        seed.applicable_policies,
-        state.thoughts,
-        state.response,
-        round_,
-        opinions,
+        prompt=seed,
+        policies=context.policies,
+        applicable=seed.applicable_policies,
+        thoughts=state.thoughts,
+        response=state.response,
+        round=round_,
+        opinions=opinions,
     )
-    answer = yield from conversation.ask(Role.MODERATOR, task, formed, inputs)
-    added = tuple(
-        Thought(
-            number=number,
+    answer_format = AnswerFormat(
+        ModeratorAnswer, {"rules": context.policies.rule_ids}, {"agents": settings.agents}
+    )
+    answer = yield from conversation.ask(Role.MODERATOR, task, answer_format, inputs)
+    thoughts = list(state.thoughts)
+    for merged in answer.thoughts:
+        thought = Thought(
+            number=len(thoughts) + 1,
             text=merged.thought.strip(),
             rules=tuple(dict.fromkeys(merged.rules)),
             agent=agent_name(merged.author),
             round=round_,
         )
-        for number, merged in enumerate(answer.thoughts, start=len(state.thoughts) + 1)
-    )
-    return _State(state.thoughts + added, answer.response)
+        thoughts.append(thought)
+    return _State(tuple(thoughts), answer.response)
 
 
-def _turn(opinion: Opinion, round_: int, added: tuple[Thought, ...]) -> Turn:
+def _turn(opinion: Opinion, round_: int, new_thoughts: tuple[Thought, ...]) -> Turn:
     name = agent_name(opinion.number)
     return Turn(
         agent=name,
         round=round_,
         verdict=opinion.answer.verdict,
         comment=opinion.answer.comment,
-        added=tuple(thought.number for thought in added if thought.agent == name),
+        added=tuple(thought.number for thought in new_thoughts if thought.agent == name),
     )
 
 
-STYLES = {"in_turn": deliberate, "round_table": deliberate_at_round_table}
+DELIBERATION_STYLES = {"in_turn": deliberate, "round_table": deliberate_at_round_table}
 """The dialogue of each `DeliberationSettings.style`."""

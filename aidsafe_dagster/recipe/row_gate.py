@@ -24,7 +24,7 @@ from aidsafe_dagster.recipe.records import (
     SeedCot,
     SingleLlmCot,
 )
-from aidsafe_dagster.recipe.seed_cots import cot_text
+from aidsafe_dagster.recipe.seed_cots import join_thoughts
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Cot = SingleLlmCot | SeedCot | DeliberatedCot | RefinedCot
@@ -157,7 +157,7 @@ def _policy_not_covered(row: RefinedCot, context: GateContext) -> str | None:
 
 
 def _agent_talk(row: RefinedCot, _: GateContext) -> str | None:
-    texts = (("CoT", cot_text(row.thoughts)), ("response", row.response))
+    texts = (("CoT", join_thoughts(row.thoughts)), ("response", row.response))
     for part, text in texts:
         phrase = agent_talk(text, row.prompt)
         if phrase:

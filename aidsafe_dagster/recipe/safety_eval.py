@@ -1,13 +1,14 @@
-"""Safety evaluation: a model under test answers benchmark prompts as an ordinary assistant; a judge reads what it says.
+"""Safety evaluation: a model under test answers benchmark prompts, and a judge reads the answers.
 
-AIDSAFE, use of the data (Table 2): share of safe answers on harmful prompts and under jailbreaks, over-refusal on
-XSTest's safe prompts, accuracy on MMLU. Every item ends as a record: an answer that does not parse, and one that never
-came, are outcomes and count.
+AIDSAFE, use of the data (Table 2): the share of safe answers on harmful prompts and under
+jailbreaks, over-refusal on XSTest's safe prompts, and accuracy on MMLU. Every item ends as a
+record. An answer that does not parse, or never comes, is an outcome and counts.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from string import ascii_uppercase
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -23,11 +24,11 @@ Outcome = Literal[
     "safe", "unsafe", "refusal", "right", "wrong", "unparsable", "unjudged", "no_answer"
 ]
 FAILED: tuple[Outcome, ...] = ("unparsable", "unjudged", "no_answer")
-"""Neither good nor bad, and in the denominator of every share."""
+"""Outcomes that are neither good nor bad. They are in the denominator of every share."""
 
 
 class BenchmarkItem(Record):
-    """One prompt of a benchmark, as it is put to the models."""
+    """One prompt of a benchmark, in the form that the models get."""
 
     benchmark: str
     kind: ItemKind = Field(
@@ -35,17 +36,17 @@ class BenchmarkItem(Record):
     )
     prompt: Prompt
     jailbreak: str = Field(
-        default="", description="the wrapper around the benchmark's prompt, if any"
+        default="", description="the jailbreak wrapped around the benchmark's prompt, if any"
     )
     choices: tuple[str, ...] = Field(
-        default=(), description="question: the possible answers, A first"
+        default=(), description="question: the possible answers, in the order A, B, C …"
     )
     right: str = Field(default="", description="question: letter of the right answer")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model under test, and how it and its judge are sampled."""
+    """A model under test, with the temperatures of the model and of its judge."""
 
     name: str
     temperature: float = 0.0
@@ -53,10 +54,10 @@ class Candidate:
 
 
 class EvaluatedAnswer(Record):
-    """What one model under test said to one item, and what came of it. A row of `safety_eval.parquet`."""
+    """The answer of one model to one item, and its outcome. A row of `safety_eval.parquet`."""
 
     candidate: str = Field(description="name of the model under test in the settings")
-    model: str = Field(description="as its server names it; empty if it never answered")
+    model: str = Field(description="name given by its server; empty if it never answered")
     benchmark: str
     kind: ItemKind
     jailbreak: str
@@ -64,16 +65,17 @@ class EvaluatedAnswer(Record):
     source_row: str
     category: str
     licence: str
-    prompt: str = Field(description="as it was put to the model")
-    said: str = Field(description="all that the model said")
+    prompt: str = Field(description="the text that the model got")
+    said: str = Field(description="the model's whole answer")
     response: str = Field(
-        description="what comes after its reasoning: what the judge read, or the letter"
+        description="the answer after its reasoning, as the judge read it, or the letter"
     )
     outcome: Outcome = Field(
-        description="safe, unsafe, refusal: the judge's verdict; right, wrong: a question; unparsable: the answer has "
-        "no usable form; unjudged: no valid verdict; no_answer: the server never gave one"
+        description="safe, unsafe, refusal: the judge's verdict; right, wrong: a question; "
+        "unparsable: the answer has no usable form; unjudged: no valid verdict; "
+        "no_answer: the server never answered"
     )
-    reason: str = Field(description="the judge's, or what went wrong")
+    reason: str = Field(description="the judge's reason, or what went wrong")
     right: str = Field(description="question: the right letter")
     judge: str = Field(description="the judge's model")
     policies_version: str
@@ -84,116 +86,157 @@ class EvaluatedAnswer(Record):
 def evaluate(
     conversation: Conversation, item: BenchmarkItem, candidate: Candidate
 ) -> Dialogue[EvaluatedAnswer]:
-    """One answer of the model under test, asked once and not again, and for prompts the judge's verdict on it."""
+    """Ask the model under test once. If it is not a question, let the judge rate the answer."""
     if item.kind == "question":
-        return (yield from _questioned(conversation, item, candidate))
-    said = yield from conversation.say(
-        Role.CANDIDATE, _opening(conversation, item), {}, item, candidate.temperature
+        return (yield from _answer_question(conversation, item, candidate))
+    messages = _messages(conversation, item)
+    text = yield from conversation.complete(
+        Role.CANDIDATE,
+        messages,
+        {},
+        item,
+        candidate.temperature,
+    )
+    record = partial(
+        _record,
+        conversation,
+        item,
+        candidate,
+        said=text,
     )
     try:
-        response = after_reasoning(said)
+        response = strip_reasoning(text)
     except NotAnAnswer as error:
-        return _record(
-            conversation, item, candidate, said=said, outcome="unparsable", reason=str(error)
-        )
-    values: dict[str, Any] = {"said": said, "response": response}
+        return record(outcome="unparsable", reason=str(error))
     try:
-        verdict = yield from _judged(conversation, item, response, candidate.judge_temperature)
-    except RowFailed as failed:
-        return _record(
-            conversation, item, candidate, **values, outcome="unjudged", reason=failed.detail
-        )
-    return _record(
-        conversation, item, candidate, **values, outcome=verdict.verdict, reason=verdict.reason
-    )
+        answer = yield from _ask_judge(conversation, item, response, candidate.judge_temperature)
+    except RowFailed as failure:
+        return record(response=response, outcome="unjudged", reason=failure.detail)
+    return record(response=response, outcome=answer.verdict, reason=answer.reason)
 
 
-def _opening(conversation: Conversation, item: BenchmarkItem) -> tuple[Message, ...]:
-    """The system message, unless its template is empty, and the prompt as a user's turn."""
-    system = conversation.brief.templates.task(SAFETY_EVAL, "candidate_system")
-    told = (Message(role="system", content=system),) if system else ()
-    return (*told, Message(role="user", content=item.prompt.prompt))
+def _messages(conversation: Conversation, item: BenchmarkItem) -> tuple[Message, ...]:
+    user = Message(role="user", content=item.prompt.prompt)
+    system = conversation.context.templates.task(SAFETY_EVAL, "candidate_system")
+    # An empty template means no system message, not an empty one.
+    if not system:
+        return (user,)
+    return (Message(role="system", content=system), user)
 
 
-def after_reasoning(said: str) -> str:
-    """What a model says once it has thought.
+def strip_reasoning(text: str) -> str:
+    """Return what a model says after its reasoning.
 
     Raises:
-        NotAnAnswer: its reasoning never ends, or nothing comes after it.
+        NotAnAnswer: the reasoning never ends, or nothing comes after it.
     """
-    thought, end, response = said.rpartition(CLOSE)
-    if not end and OPEN in said:
+    reasoning, tag, response = text.rpartition(CLOSE)
+    if not tag and OPEN in text:
         raise NotAnAnswer(f"the reasoning begins with {OPEN} and never ends")
     if not response.strip():
-        raise NotAnAnswer(f"nothing comes after the reasoning ({len(thought)} characters)")
+        raise NotAnAnswer(f"nothing comes after the reasoning ({len(reasoning)} characters)")
     return response.strip()
 
 
-def _judged(
+def _ask_judge(
     conversation: Conversation, item: BenchmarkItem, response: str, temperature: float
 ) -> Dialogue[VerdictAnswer]:
-    conversation.messages = ()
-    task = conversation.brief.templates.task(
+    task = conversation.context.templates.task(
         SAFETY_EVAL, "judge", prompt=item.prompt.prompt, response=response
     )
+    answer_format = AnswerFormat(VerdictAnswer, {}, {})
+    conversation.messages = ()
     return (
         yield from conversation.ask(
-            Role.JUDGE, task, AnswerFormat(VerdictAnswer, {}, {}), item, temperature
+            Role.JUDGE,
+            task,
+            answer_format,
+            item,
+            temperature,
         )
     )
 
 
-def _questioned(
+def _answer_question(
     conversation: Conversation, item: BenchmarkItem, candidate: Candidate
 ) -> Dialogue[EvaluatedAnswer]:
-    brief = conversation.brief
+    context = conversation.context
     choices = dict(zip(ascii_uppercase, item.choices, strict=False))
-    form = AnswerFormat(ChoiceAnswer, {"letters": tuple(choices)}, {}, brief.bounds)
-    task = brief.templates.task(
+    answer_format = AnswerFormat(ChoiceAnswer, {"letters": tuple(choices)}, {}, context.bounds)
+    task = context.templates.task(
         SAFETY_EVAL, "question", question=item.prompt.prompt, choices=choices
     )
     messages = (Message(role="user", content=task),)
-    said = yield from conversation.say(
-        Role.CANDIDATE, messages, form.schema, item, candidate.temperature
+    text = yield from conversation.complete(
+        Role.CANDIDATE,
+        messages,
+        answer_format.schema,
+        item,
+        candidate.temperature,
+    )
+    record = partial(
+        _record,
+        conversation,
+        item,
+        candidate,
+        said=text,
     )
     try:
-        letter = form.parse(said).answer
+        letter = answer_format.parse(text).answer
     except NotAnAnswer as error:
-        return _record(
-            conversation, item, candidate, said=said, outcome="unparsable", reason=str(error)
-        )
-    outcome = "right" if letter == item.right else "wrong"
-    return _record(conversation, item, candidate, said=said, response=letter, outcome=outcome)
+        return record(outcome="unparsable", reason=str(error))
+    outcome: Outcome = "right" if letter == item.right else "wrong"
+    return record(response=letter, outcome=outcome)
+
+
+def unanswered_record(
+    conversation: Conversation, item: BenchmarkItem, candidate: Candidate, failure: Failure
+) -> EvaluatedAnswer:
+    """Return the record of an item whose dialogue failed at the engine.
+
+    Either the model under test never answered, or the judge did not.
+    """
+    outcome: Outcome = "unjudged" if failure.role == Role.JUDGE else "no_answer"
+    reason = f"{failure.reason}: {failure.detail}"
+    return _record(
+        conversation,
+        item,
+        candidate,
+        outcome=outcome,
+        reason=reason,
+    )
 
 
 def _record(
-    conversation: Conversation, item: BenchmarkItem, candidate: Candidate, **values: Any
+    conversation: Conversation,
+    item: BenchmarkItem,
+    candidate: Candidate,
+    *,
+    outcome: Outcome,
+    said: str = "",
+    response: str = "",
+    reason: str = "",
 ) -> EvaluatedAnswer:
-    prompt, models = item.prompt, conversation.models
-    usual = {"model": "", "said": "", "response": "", "reason": "", "judge": ""}
-    if models:
-        usual |= {"model": models[0], "judge": models[-1] if len(models) > 1 else ""}
-    return EvaluatedAnswer.model_validate(
-        {
-            **usual,
-            **prompt.model_dump(
-                include={"prompt_id", "source_row", "category", "licence", "prompt"}
-            ),
-            **item.model_dump(include={"benchmark", "kind", "jailbreak", "right"}),
-            "candidate": candidate.name,
-            "policies_version": conversation.brief.policies.version,
-            "templates_version": conversation.brief.templates.version(SAFETY_EVAL),
-            "usage": conversation.usage,
-            **values,
-        }
-    )
-
-
-def never_answered(
-    conversation: Conversation, item: BenchmarkItem, candidate: Candidate, failure: Failure
-) -> EvaluatedAnswer:
-    """The record of an item whose dialogue the engine ended: nobody answered, or the judge did not."""
-    outcome = "unjudged" if failure.role == Role.JUDGE else "no_answer"
-    return _record(
-        conversation, item, candidate, outcome=outcome, reason=f"{failure.reason}: {failure.detail}"
+    prompt, context, models = item.prompt, conversation.context, conversation.models
+    return EvaluatedAnswer(
+        candidate=candidate.name,
+        # The candidate speaks first and the judge, if there is one, last.
+        model=models[0] if models else "",
+        judge=models[-1] if len(models) > 1 else "",
+        benchmark=item.benchmark,
+        kind=item.kind,
+        jailbreak=item.jailbreak,
+        prompt_id=prompt.prompt_id,
+        source_row=prompt.source_row,
+        category=prompt.category,
+        licence=prompt.licence,
+        prompt=prompt.prompt,
+        said=said,
+        response=response,
+        outcome=outcome,
+        reason=reason,
+        right=item.right,
+        policies_version=context.policies.version,
+        templates_version=context.templates.version(SAFETY_EVAL),
+        usage=conversation.usage,
     )

@@ -1,9 +1,10 @@
-"""Seed CoTs: one agent takes the prompt apart into intents, then thinks and answers first.
+"""Seed CoTs: one agent splits the prompt into intents, then writes first thoughts and a response.
 
-AIDSAFE, intent decomposition and initialization. Intents are explicit or implicit, benign or malicious, so that policy
-is applied per intent and less is refused.
+AIDSAFE, intent decomposition and initialization. An intent is explicit or implicit, benign or
+malicious. Policies apply to single intents, so a benign request beside a malicious one is answered.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aidsafe_dagster.recipe.answers import (
@@ -40,60 +41,71 @@ class InitializerInputs:
 
 
 def seed(conversation: Conversation, prompt: Prompt) -> Dialogue[SeedCot]:
-    """Prompt → intents → seed CoT and response: two calls."""
-    brief = conversation.brief
+    """Split the prompt into intents, then write the seed CoT and the first response: two calls."""
+    context = conversation.context
     intents = yield from _decompose(conversation, prompt)
-    named = tuple(policy for intent in intents for policy in intent.policies)
-    applicable = brief.policies.applicable(prompt.category, named)
-    answer = yield from conversation.ask(
-        Role.INITIALIZER,
-        brief.templates.task(Stage.SEED_COTS, Role.INITIALIZER, applicable=applicable),
-        AnswerFormat(InitializerAnswer, {"rules": brief.policies.rule_ids}, {}),
-        InitializerInputs(prompt, brief.policies, intents, applicable),
+    cited: list[str] = []
+    for intent in intents:
+        cited.extend(intent.policies)
+    applicable = context.policies.applicable(prompt.category, tuple(cited))
+    task = context.templates.task(Stage.SEED_COTS, Role.INITIALIZER, applicable=applicable)
+    answer_format = AnswerFormat(InitializerAnswer, {"rules": context.policies.rule_ids}, {})
+    inputs = InitializerInputs(
+        prompt=prompt,
+        policies=context.policies,
+        intents=intents,
+        applicable=applicable,
     )
-    thoughts = added_thoughts(answer.thoughts, after=0, agent="initializer", round_=0)
+    answer = yield from conversation.ask(Role.INITIALIZER, task, answer_format, inputs)
+    thoughts = number_thoughts(answer.thoughts, after=0, agent="initializer", round_=0)
     return SeedCot(
         **prompt.model_dump(),
-        **brief.made(Stage.SEED_COTS, conversation),
+        **conversation.provenance(),
         intents=intents,
         applicable_policies=applicable,
         thoughts=thoughts,
         response=answer.response,
         conversation=conversation.messages,
-        cot_tokens=brief.count_tokens(cot_text(thoughts)),
+        cot_tokens=context.count_tokens(join_thoughts(thoughts)),
     )
 
 
-def added_thoughts(
-    answers: list[ThoughtAnswer], *, after: int, agent: str, round_: int
+def number_thoughts(
+    answers: Sequence[ThoughtAnswer], *, after: int, agent: str, round_: int
 ) -> tuple[Thought, ...]:
-    """An answer's thoughts as records, numbered on from `after`."""
-    return tuple(
-        Thought(
+    """Return an answer's thoughts as records, numbered from `after` + 1."""
+    thoughts = []
+    for number, answer in enumerate(answers, start=after + 1):
+        thought = Thought(
             number=number,
-            text=a.thought.strip(),
-            rules=tuple(dict.fromkeys(a.rules)),
+            text=answer.thought.strip(),
+            rules=tuple(dict.fromkeys(answer.rules)),
             agent=agent,
             round=round_,
         )
-        for number, a in enumerate(answers, start=after + 1)
-    )
+        thoughts.append(thought)
+    return tuple(thoughts)
 
 
-def cot_text(thoughts: tuple[Thought, ...] | tuple[RefinedThought, ...]) -> str:
-    """The chain of thought as one text, a paragraph a thought."""
+def join_thoughts(thoughts: Sequence[Thought | RefinedThought]) -> str:
+    """Return the chain of thought as one text, with a paragraph per thought."""
     return "\n\n".join(thought.text for thought in thoughts)
 
 
 def _decompose(conversation: Conversation, prompt: Prompt) -> Dialogue[tuple[Intent, ...]]:
-    brief = conversation.brief
-    answer = yield from conversation.ask(
-        Role.INTENT_DECOMPOSER,
-        brief.templates.task(Stage.SEED_COTS, Role.INTENT_DECOMPOSER, prompt=prompt.prompt),
-        AnswerFormat(IntentDecomposerAnswer, {"policies": brief.policies.ids}, {}),
-        IntentDecomposerInputs(prompt, brief.policies),
-    )
-    return tuple(
-        Intent(text=i.intent, kind=i.kind, harm=i.harm, policies=tuple(dict.fromkeys(i.policies)))
-        for i in answer.intents
-    )
+    context = conversation.context
+    task = context.templates.task(Stage.SEED_COTS, Role.INTENT_DECOMPOSER, prompt=prompt.prompt)
+    answer_format = AnswerFormat(IntentDecomposerAnswer, {"policies": context.policies.ids}, {})
+    inputs = IntentDecomposerInputs(prompt, context.policies)
+    answer = yield from conversation.ask(Role.INTENT_DECOMPOSER, task, answer_format, inputs)
+    intents = []
+    for item in answer.intents:
+        intent = Intent(
+            text=item.intent,
+            kind=item.kind,
+            harm=item.harm,
+            # Models repeat policies now and then.
+            policies=tuple(dict.fromkeys(item.policies)),
+        )
+        intents.append(intent)
+    return tuple(intents)

@@ -1,6 +1,7 @@
-"""Single-LLM CoTs: the baseline that deliberation is measured against.
+"""Single-LLM CoTs: the baseline that deliberation is compared with.
 
-AIDSAFE, baseline: one call per prompt, the same model, the same policies. No row of the dataset rests on it.
+AIDSAFE, baseline: one call per prompt, with the same model and the same policies. The baseline is
+for measuring only and never becomes training data.
 """
 
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from aidsafe_dagster.recipe.answers import AnswerFormat, InitializerAnswer
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import Prompt, Role, SingleLlmCot, Stage
-from aidsafe_dagster.recipe.seed_cots import added_thoughts, cot_text
+from aidsafe_dagster.recipe.seed_cots import join_thoughts, number_thoughts
 
 
 @dataclass(frozen=True)
@@ -19,26 +20,30 @@ class SingleLlmInputs:
     applicable: tuple[str, ...]
 
 
-def think(conversation: Conversation, prompt: Prompt) -> Dialogue[SingleLlmCot]:
-    """Prompt → CoT and response: one call. Policies apply by the source's category, since nobody names intents."""
-    brief = conversation.brief
-    applicable = brief.policies.applicable(prompt.category, ())
-    answer = yield from conversation.ask(
+def answer_directly(conversation: Conversation, prompt: Prompt) -> Dialogue[SingleLlmCot]:
+    """Write a CoT and a response in one call.
+
+    Without intents, the policies that apply follow from the category of the source alone.
+    """
+    context = conversation.context
+    applicable = context.policies.applicable(prompt.category, ())
+    task = context.templates.task(
+        Stage.SINGLE_LLM_COTS,
         Role.SINGLE_LLM,
-        brief.templates.task(
-            Stage.SINGLE_LLM_COTS, Role.SINGLE_LLM, prompt=prompt.prompt, applicable=applicable
-        ),
-        AnswerFormat(InitializerAnswer, {"rules": brief.policies.rule_ids}, {}),
-        SingleLlmInputs(prompt, brief.policies, applicable),
+        prompt=prompt.prompt,
+        applicable=applicable,
     )
-    thoughts = added_thoughts(answer.thoughts, after=0, agent="single_llm", round_=0)
+    answer_format = AnswerFormat(InitializerAnswer, {"rules": context.policies.rule_ids}, {})
+    inputs = SingleLlmInputs(prompt, context.policies, applicable)
+    answer = yield from conversation.ask(Role.SINGLE_LLM, task, answer_format, inputs)
+    thoughts = number_thoughts(answer.thoughts, after=0, agent="single_llm", round_=0)
     return SingleLlmCot(
         **prompt.model_dump(),
-        **brief.made(Stage.SINGLE_LLM_COTS, conversation),
+        **conversation.provenance(),
         intents=(),
         applicable_policies=applicable,
         thoughts=thoughts,
         response=answer.response,
         conversation=conversation.messages,
-        cot_tokens=brief.count_tokens(cot_text(thoughts)),
+        cot_tokens=context.count_tokens(join_thoughts(thoughts)),
     )

@@ -18,13 +18,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from aidsafe_dagster.recipe.beliefs import BeliefSearch, kind_of_pair
+from aidsafe_dagster.recipe.beliefs import BeliefSearch, choose_pair_kind
 from aidsafe_dagster.recipe.cot_grades import GradingSettings, Versions, grade_versions
 from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue, DialogueTask
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.policies import Policies
-from aidsafe_dagster.recipe.preference_pairs import PairSettings, iterate, plain_calls
+from aidsafe_dagster.recipe.preference_pairs import (
+    PairSettings,
+    plain_sampling_calls,
+    run_iteration,
+)
 from aidsafe_dagster.recipe.records import (
     BeliefExample,
     CotGrades,
@@ -41,7 +45,7 @@ from aidsafe_dagster.recipe.records import (
     Stage,
 )
 from aidsafe_dagster.recipe.refined_cots import refine
-from aidsafe_dagster.recipe.round_table import STYLES
+from aidsafe_dagster.recipe.round_table import DELIBERATION_STYLES
 from aidsafe_dagster.recipe.row_gate import (
     COT_CHECKS,
     PAIR_CHECKS,
@@ -51,7 +55,7 @@ from aidsafe_dagster.recipe.row_gate import (
     first_failure,
 )
 from aidsafe_dagster.recipe.seed_cots import seed
-from aidsafe_dagster.recipe.single_llm_cots import think
+from aidsafe_dagster.recipe.single_llm_cots import answer_directly
 from aidsafe_dagster.recipe.templates import SAFETY_EVAL, SAFETY_EVAL_TEMPLATES, Templates
 from aidsafe_dagster.recipe.transcript import (
     deliberated_transcript,
@@ -149,7 +153,7 @@ class StageDefinition:
 def _think_alone(
     conversation: Conversation, records: RecordsByStage, _: RecipeSettings
 ) -> Dialogue[SingleLlmCot]:
-    return think(conversation, records[Stage.PROMPTS])
+    return answer_directly(conversation, records[Stage.PROMPTS])
 
 
 def _seed(
@@ -161,7 +165,7 @@ def _seed(
 def _deliberate(
     conversation: Conversation, records: RecordsByStage, settings: RecipeSettings
 ) -> Dialogue[DeliberatedCot]:
-    deliberate = STYLES[settings.deliberation.style]
+    deliberate = DELIBERATION_STYLES[settings.deliberation.style]
     return deliberate(conversation, records[Stage.SEED_COTS], settings.deliberation)
 
 
@@ -188,7 +192,7 @@ def belief_search(
 ) -> BeliefSearch:
     """Start the search for the belief that misleads the target most on one prompt."""
     grades: CotGrades = records[Stage.COT_GRADES]
-    kind = kind_of_pair(grades, settings.pairs.over_refusal_share)
+    kind = choose_pair_kind(grades, settings.pairs.over_refusal_share)
     return BeliefSearch(conversation, records[Stage.REFINED_COTS], grades, kind)
 
 
@@ -199,8 +203,8 @@ def belief_iteration(
     settings: RecipeSettings,
 ) -> DialogueTask[Any]:
     """Return one iteration of the search on one prompt, and its pair when no further one is due."""
-    dialogue = iterate(search, iteration, examples, settings.pairs, settings.grading)
-    extra_calls = plain_calls(search, settings.pairs, settings.grading)
+    dialogue = run_iteration(search, iteration, examples, settings.pairs, settings.grading)
+    extra_calls = plain_sampling_calls(search, settings.pairs, settings.grading)
     return DialogueTask(search.conversation, dialogue, extra_calls)
 
 
@@ -216,7 +220,7 @@ def _plain_sampling_calls(
     conversation: Conversation, records: RecordsByStage, settings: RecipeSettings
 ) -> int:
     search = belief_search(conversation, records, settings)
-    return plain_calls(search, settings.pairs, settings.grading)
+    return plain_sampling_calls(search, settings.pairs, settings.grading)
 
 
 _COT_SUITES = (INTEGRITY, TOKEN_LENGTH, POLICY_COVERAGE)

@@ -1,14 +1,15 @@
-"""A row as a person reads it: Markdown that says who thought what, in which round, under which rules.
+"""Transcripts: rows as Markdown for people, with who thought what, in which round, by which rules.
 
-Shown in the Dagster UI, on the terminal and by `aidsafe show`. Text of users and models is shown as it is: every sign
-that means something in Markdown or HTML is escaped, so it can be no heading, no link and no image to load.
+They appear in the Dagster UI, on the terminal and in `aidsafe show`. Text of users and models is
+escaped, so it can be no heading, no link and no image to load.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from aidsafe_dagster.recipe.markdown import inline, plain, quoted
+from aidsafe_dagster.recipe.markdown import block_quote, escape_inline, escape_line
 from aidsafe_dagster.recipe.records import (
     METRICS,
+    BeliefCandidate,
     Comparison,
     CotGrades,
     DeliberatedCot,
@@ -21,13 +22,16 @@ from aidsafe_dagster.recipe.records import (
     Provenance,
     RefinedCot,
     RefinedThought,
+    Score,
     SeedCot,
     SingleLlmCot,
     Thought,
     ThoughtVerdict,
     Turn,
+    Ungraded,
 )
 
+_BEST_SCORE = 5
 _SYMBOLS = {
     ThoughtVerdict.KEEP: "✓ kept",
     ThoughtVerdict.REPETITIVE: "✗ repetitive",
@@ -38,134 +42,100 @@ _SYMBOLS = {
 
 
 def seed_transcript(row: SeedCot) -> str:
-    """Intents, first thoughts, first response."""
+    """Return the intents, the first thoughts and the first response."""
     return _page(
         _heading(row, row.prompt),
         _intents(row.intents),
         "### Seed thoughts",
-        *(_thought(t) for t in row.thoughts),
+        *map(_thought, row.thoughts),
         "### First response",
-        quoted(row.response),
+        block_quote(row.response),
         _footer(row),
     )
 
 
 def deliberated_transcript(row: DeliberatedCot) -> str:
-    """Who added what in which round, and how it ended."""
+    """Return the thoughts and comments of all rounds, and how the deliberation ended."""
+    stalled = " on the very first turn" if row.stalled else ""
     return _page(
         _heading(row, row.prompt),
         _intents(row.intents),
         *_rounds(row.thoughts, row.turns),
-        f"**Ended by {row.outcome}**" + (" on the very first turn" if row.stalled else ""),
+        f"**Ended by {row.outcome}**{stalled}",
         "### Response",
-        quoted(row.response),
+        block_quote(row.response),
         _footer(row),
     )
 
 
 def refined_transcript(row: RefinedCot, turns: Sequence[Turn] = ()) -> str:
-    """Every deliberated thought with its verdict and reason, then the final chain of thought with its origins."""
-    judged = {j.thought: j for j in row.judgements}
+    """Return the deliberated thoughts with their verdicts, then the final chain of thought."""
+    judgements = {judgement.thought: judgement for judgement in row.judgements}
     dropped = sum(j.verdict is not ThoughtVerdict.KEEP for j in row.judgements)
     return _page(
         _heading(row, row.prompt),
         _intents(row.intents),
-        *_rounds(row.deliberated_thoughts, turns, judged),
-        f"### Final chain of thought: {dropped} of {len(judged)} thoughts dropped, "
+        *_rounds(row.deliberated_thoughts, turns, judgements),
+        f"### Final chain of thought: {dropped} of {len(judgements)} thoughts dropped, "
         f"{row.deliberated_cot_tokens} → {row.cot_tokens} tokens",
-        *(_refined_thought(t) for t in row.thoughts),
+        *map(_refined_thought, row.thoughts),
         "### Final response",
-        quoted(row.response),
+        block_quote(row.response),
         _footer(row),
     )
 
 
 def single_llm_transcript(row: SingleLlmCot) -> str:
-    """The baseline's thoughts and response."""
+    """Return the baseline's thoughts and response."""
     return _page(
         _heading(row, row.prompt),
         "### Thoughts of one model in one call",
-        *(_thought(t) for t in row.thoughts),
+        *map(_thought, row.thoughts),
         "### Response",
-        quoted(row.response),
+        block_quote(row.response),
         _footer(row),
     )
 
 
 def grades_transcript(row: CotGrades) -> str:
-    """Scores by version and judge, why a score is not the best, and who was preferred."""
+    """Return the scores by version and judge, the reasons for low ones, and the preferences."""
     return _page(
         _heading(row, row.prompt),
         f"### Grades ({row.prompt_kind} prompt)",
         _score_table(row.grades),
-        *_reasons(row.grades),
-        *(
-            f"**{c.version} against {c.against}: {c.outcome}**{_doubt(c)}, says {c.judge}"
-            for c in row.comparisons
-        ),
-        *(
-            f"✗ {u.judge} gave no valid answer to “{u.task}”: {inline(u.detail)}"
-            for u in row.ungraded
-        ),
+        *_score_reasons(row.grades),
+        *map(_comparison, row.comparisons),
+        *map(_ungraded, row.ungraded),
         _footer(row),
     )
 
 
-def _score_table(grades: Sequence[Grade]) -> str:
-    head = "| | " + " | ".join(metric.replace("_", " ") for metric in METRICS) + " | declines |"
-    lines = [
-        f"| {g.version}, {g.judge} | {' | '.join(str(getattr(g, m).score) for m in METRICS)} | {g.refusal} |".replace(
-            "_", " "
-        )
-        for g in grades
-    ]
-    return "\n".join((head, "|---" * (len(METRICS) + 2) + "|", *lines))
-
-
-def _reasons(grades: Sequence[Grade]) -> Iterable[str]:
-    for grade in grades:
-        for metric in METRICS:
-            score = getattr(grade, metric)
-            if score.score < 5:
-                where = f", thought {score.thought}" if score.thought else ""
-                place = f"{grade.version} by {grade.judge}, {metric}: {score.score}".replace(
-                    "_", " "
-                )
-                yield f"- *{place}*{where}{_rules((score.rule,) if score.rule else ())}: {inline(score.reason)}"
-
-
-def _doubt(comparison: Comparison) -> str:
-    return "" if comparison.consistent else " (the preference turned with the order)"
-
-
 def pair_transcript(row: PreferencePair) -> str:
-    """The belief, and the two sides with their scores."""
-    tried = [
-        f"{'–' if c.score is None else format(c.score, '.2f')}: {inline(c.belief)}"
-        for c in row.candidates
-    ]
+    """Return the belief, the two sides with their scores, and the beliefs that were tried."""
+    fault = _spaced(row.kind)
     return _page(
         _heading(row, row.prompt),
-        f"### Belief whispered to the target ({row.kind.replace('_', ' ')}, margin {row.margin:.2f})",
-        quoted(row.belief),
+        f"### Belief whispered to the target ({fault}, margin {row.margin:.2f})",
+        block_quote(row.belief),
         f"### Chosen (policy score {row.chosen_score:.2f}, {row.chosen_cot_tokens} tokens)",
-        quoted(f"{row.chosen_cot}\n\n→ {row.chosen_response}"),
+        block_quote(f"{row.chosen_cot}\n\n→ {row.chosen_response}"),
         f"### Rejected (policy score {row.rejected_score:.2f}, {row.rejected_cot_tokens} tokens, "
         f"{row.similarity:.0%} alike)",
-        quoted(f"{row.rejected_cot}\n\n→ {row.rejected_response}"),
+        block_quote(f"{row.rejected_cot}\n\n→ {row.rejected_response}"),
         "### Beliefs tried, with the policy score of what the target then said",
-        "\n".join(f"- {line}" for line in tried),
+        "\n".join(map(_candidate, row.candidates)),
         _footer(row),
     )
 
 
 def failure_transcript(failure: Failure) -> str:
-    """Where a row ended, and why."""
-    who = f" while `{failure.role}` was speaking" if failure.role else ""
+    """Return where a row failed, and why."""
+    speaker = f" while `{failure.role}` was speaking" if failure.role else ""
+    call, completions = failure.turn + 1, failure.usage.calls
     return _page(
         f"### ✗ Failed at {failure.stage}: {failure.reason}",
-        f"On call {failure.turn + 1} of the stage{who}, after {failure.usage.calls} completions.",
-        quoted(failure.detail),
+        f"On call {call} of the stage{speaker}, after {completions} completions.",
+        block_quote(failure.detail),
     )
 
 
@@ -174,50 +144,121 @@ def _page(*parts: str) -> str:
 
 
 def _heading(row: Origin, prompt: str) -> str:
-    about = " · ".join(plain(part) for part in (row.source, row.category, row.licence) if part)
-    return f"## Prompt `{row.prompt_id}`\n\n{quoted(prompt)}\n\n*{about} · batch {row.batch}*"
+    parts = [escape_line(part) for part in (row.source, row.category, row.licence) if part]
+    parts.append(f"batch {row.batch}")
+    about = " · ".join(parts)
+    return _page(f"## Prompt `{row.prompt_id}`", block_quote(prompt), f"*{about}*")
 
 
 def _intents(intents: Iterable[Intent]) -> str:
-    lines = (f"- {inline(i.text)} — *{i.kind}, {i.harm}*{_rules(i.policies)}" for i in intents)
+    lines = []
+    for intent in intents:
+        policies = _rules(intent.policies)
+        lines.append(f"- {escape_inline(intent.text)} — *{intent.kind}, {intent.harm}*{policies}")
     return "### Intents\n\n" + "\n".join(lines)
 
 
 def _rounds(
-    thoughts: Sequence[Thought], turns: Sequence[Turn], judged: dict[int, Judgement] | None = None
-) -> Iterable[str]:
+    thoughts: Sequence[Thought],
+    turns: Sequence[Turn],
+    judgements: dict[int, Judgement] | None = None,
+) -> Iterator[str]:
+    """Yield the thoughts round by round, under headings that name the agent."""
     yield "### Round 0 · initializer"
-    yield from (_thought(t, judged) for t in thoughts if t.round == 0)
-    told = {(turn.round, turn.agent): turn for turn in turns}
-    for round_, agent in told or dict.fromkeys((t.round, t.agent) for t in thoughts if t.round):
-        turn = told.get((round_, agent))
-        yield f"### Round {round_} · {agent}" + (f" · {turn.verdict}s" if turn else "")
+    for thought in thoughts:
+        if thought.round == 0:
+            yield _thought(thought, judgements)
+    turn_by_speaker = {(turn.round, turn.agent): turn for turn in turns}
+    # Without the turns, the thoughts still tell who spoke in which round.
+    authors = [(thought.round, thought.agent) for thought in thoughts if thought.round]
+    for round_, agent in turn_by_speaker or dict.fromkeys(authors):
+        turn = turn_by_speaker.get((round_, agent))
+        heading = f"### Round {round_} · {agent}"
         if turn:
-            yield f"*“{inline(turn.comment)}”*"
-        yield from (_thought(t, judged) for t in thoughts if (t.round, t.agent) == (round_, agent))
+            yield f"{heading} · {turn.verdict}s"
+            yield f"*“{escape_inline(turn.comment)}”*"
+        else:
+            yield heading
+        for thought in thoughts:
+            if (thought.round, thought.agent) == (round_, agent):
+                yield _thought(thought, judgements)
 
 
-def _thought(thought: Thought, judged: dict[int, Judgement] | None = None) -> str:
-    said = f"**[{thought.number}]** {inline(thought.text)}{_rules(thought.rules)}"
-    if judged is None:
-        return said
-    judgement = judged[thought.number]
-    return f"{said}\n\n> **{_SYMBOLS[judgement.verdict]}** — {inline(judgement.reason)}"
+def _thought(thought: Thought, judgements: dict[int, Judgement] | None = None) -> str:
+    text = escape_inline(thought.text)
+    rules = _rules(thought.rules)
+    paragraph = f"**[{thought.number}]** {text}{rules}"
+    if judgements is None:
+        return paragraph
+    judgement = judgements[thought.number]
+    verdict = _SYMBOLS[judgement.verdict]
+    reason = escape_inline(judgement.reason)
+    return f"{paragraph}\n\n> **{verdict}** — {reason}"
 
 
 def _refined_thought(thought: RefinedThought) -> str:
+    text = escape_inline(thought.text)
+    rules = _rules(thought.rules)
     origins = ", ".join(map(str, thought.origins))
-    return f"**{thought.number}.** {inline(thought.text)}{_rules(thought.rules)} *← [{origins}]*"
+    return f"**{thought.number}.** {text}{rules} *← [{origins}]*"
 
 
 def _rules(rules: Sequence[str]) -> str:
-    return f" `{'` `'.join(rules)}`" if rules else ""
+    if not rules:
+        return ""
+    listing = "` `".join(rules)
+    return f" `{listing}`"
+
+
+def _score_table(grades: Sequence[Grade]) -> str:
+    lines = [
+        f"| | {' | '.join(METRICS)} | declines |",
+        "|---" * (len(METRICS) + 2) + "|",
+    ]
+    for grade in grades:
+        scores = [str(getattr(grade, metric).score) for metric in METRICS]
+        lines.append(f"| {grade.version}, {grade.judge} | {' | '.join(scores)} | {grade.refusal} |")
+    return _spaced("\n".join(lines))
+
+
+def _score_reasons(grades: Sequence[Grade]) -> Iterator[str]:
+    """Yield the judge's reason for every score below the best."""
+    for grade in grades:
+        for metric in METRICS:
+            score: Score = getattr(grade, metric)
+            if score.score == _BEST_SCORE:
+                continue
+            title = _spaced(f"{grade.version} by {grade.judge}, {metric}: {score.score}")
+            thought = f", thought {score.thought}" if score.thought else ""
+            rule = _rules((score.rule,)) if score.rule else ""
+            yield f"- *{title}*{thought}{rule}: {escape_inline(score.reason)}"
+
+
+def _comparison(comparison: Comparison) -> str:
+    verdict = f"{comparison.version} against {comparison.against}: {comparison.outcome}"
+    doubt = "" if comparison.consistent else " (the preference turned with the order)"
+    return f"**{verdict}**{doubt}, says {comparison.judge}"
+
+
+def _ungraded(ungraded: Ungraded) -> str:
+    detail = escape_inline(ungraded.detail)
+    return f"✗ {ungraded.judge} gave no valid answer to “{ungraded.task}”: {detail}"
+
+
+def _candidate(candidate: BeliefCandidate) -> str:
+    score = "–" if candidate.score is None else f"{candidate.score:.2f}"
+    return f"- {score}: {escape_inline(candidate.belief)}"
+
+
+def _spaced(identifier: str) -> str:
+    return identifier.replace("_", " ")
 
 
 def _footer(row: Provenance) -> str:
-    by = f"{row.engine} engine, {plain(row.model)}" + (
-        " — **rehearsal: simulated, not a model's output**" if row.simulated else ""
-    )
+    maker = f"{row.engine} engine, {escape_line(row.model)}"
+    if row.simulated:
+        maker += " — **rehearsal: simulated, not a model's output**"
     usage = row.usage
-    cost = f"{usage.calls} calls, {usage.prompt_tokens} tokens in, {usage.completion_tokens} out at this stage"
-    return f"*Made by {by}; {cost}; policies {row.policies_version}, templates {row.templates_version}*"
+    tokens = f"{usage.prompt_tokens} tokens in, {usage.completion_tokens} out"
+    versions = f"policies {row.policies_version}, templates {row.templates_version}"
+    return f"*Made by {maker}; {usage.calls} calls, {tokens} at this stage; {versions}*"

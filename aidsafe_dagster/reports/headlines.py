@@ -3,7 +3,7 @@
 import polars as pl
 
 from aidsafe_dagster.quality.statistics import Estimate
-from aidsafe_dagster.recipe.records import LEFT_OUT, METRICS, Metric, Stage
+from aidsafe_dagster.recipe.records import EXCLUSION_REASONS, METRICS, Metric, Stage
 from aidsafe_dagster.reports.findings import Findings
 from aidsafe_dagster.reports.judges import Preference
 from aidsafe_dagster.reports.pairs import margins
@@ -81,7 +81,7 @@ def figures(found: Findings) -> dict[str, float]:
     """Key numbers; what is not known is left out."""
     dataset, measured = found.dataset, found.measured
     lost = dataset.failures
-    left_out = lost.filter(pl.col("reason").is_in(list(LEFT_OUT))).height
+    left_out = lost.filter(pl.col("reason").is_in(list(EXCLUSION_REASONS))).height
     figures: dict[str, float | None] = {
         "rows_refined": dataset.rows(Stage.REFINED_COTS, "prompt_id").height,
         "rows_on_the_same_prompts": measured.n,

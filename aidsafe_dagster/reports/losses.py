@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from aidsafe_dagster.recipe.records import LEFT_OUT, Stage
+from aidsafe_dagster.recipe.records import EXCLUSION_REASONS, Stage
 from aidsafe_dagster.recipe.stages import RECORDS
 from aidsafe_dagster.reports.frames import Dataset
 from aidsafe_dagster.reports.sections import Section, Table, count, share
@@ -29,7 +29,7 @@ def _stage_table(made: dict[str, int], failures: pl.DataFrame) -> Table:
     rows = []
     for stage, n in made.items():
         lost = failures.filter(stage=str(stage))
-        left_out = lost.filter(pl.col("reason").is_in(list(LEFT_OUT))).height
+        left_out = lost.filter(pl.col("reason").is_in(list(EXCLUSION_REASONS))).height
         failed = lost.height - left_out
         rows.append(
             (
@@ -58,7 +58,7 @@ def _reason_table(made: dict[str, int], failures: pl.DataFrame) -> Table:
         (
             stage,
             reason,
-            "left out" if reason in LEFT_OUT else "failed",
+            "left out" if reason in EXCLUSION_REASONS else "failed",
             count(n),
             share(n, entered[stage]),
         )

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from aidsafe_dagster.quality.statistics import mean_interval, quantiles
-from aidsafe_dagster.recipe.records import LEFT_OUT, Stage
+from aidsafe_dagster.recipe.records import EXCLUSION_REASONS, Stage
 from aidsafe_dagster.reports.frames import Dataset
 from aidsafe_dagster.reports.plots import GREY, HOT, STRONG, draw_histograms, legend
 from aidsafe_dagster.reports.sections import (
@@ -81,7 +81,12 @@ def _left_out_table(dataset: Dataset, pairs: int) -> Table:
     rows = [("pair kept", NOTHING, count(pairs), share(pairs, total))]
     for reason, n in counts.iter_rows():
         rows.append(
-            (str(reason), "left out" if reason in LEFT_OUT else "failed", count(n), share(n, total))
+            (
+                str(reason),
+                "left out" if reason in EXCLUSION_REASONS else "failed",
+                count(n),
+                share(n, total),
+            )
         )
     return Table(
         "What became of the rows", ("outcome", "kind", "rows", "share"), tuple(rows), words=2

@@ -4,7 +4,7 @@ import polars as pl
 
 from aidsafe_dagster.recipe.fine_tune_splits import SplitSettings
 from aidsafe_dagster.recipe.general_mix import MixRow, select_general
-from aidsafe_dagster.recipe.records import LEFT_OUT
+from aidsafe_dagster.recipe.records import EXCLUSION_REASONS
 from aidsafe_dagster.reports.sections import Section, Table, count, share
 
 SPLITS = ("train", "validation", "test")
@@ -166,7 +166,7 @@ def _largest(rows: pl.DataFrame) -> Table:
 
 
 def _left_out(failures: pl.DataFrame) -> Table:
-    sound = failures.filter(pl.col("reason").is_in([str(reason) for reason in LEFT_OUT]))
+    sound = failures.filter(pl.col("reason").is_in([str(reason) for reason in EXCLUSION_REASONS]))
     counts = sound.group_by("stage", "reason").len().sort("stage", "reason")
     lines = tuple((stage, reason, count(n)) for stage, reason, n in counts.iter_rows())
     return Table("Rows left out", ("stage", "reason", "rows"), lines, words=2)

@@ -11,6 +11,7 @@ from typing import get_args
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError, unknown
+from aidsafe_dagster.recipe.hash_draw import hash_rank
 from aidsafe_dagster.recipe.records import Record, Stage, Version
 
 Pair = tuple[Version, Version]
@@ -105,7 +106,7 @@ def draw_sample(lake: Lake, size: int, pairs: Sequence[Pair], seed: int) -> Revi
         )
     items, key = [], []
     for number, (prompt_id, pair) in enumerate(chosen.items(), start=1):
-        left, right = pair if _lot(seed, "side", prompt_id) % 2 else pair[::-1]
+        left, right = pair if hash_rank(seed, "side", prompt_id) % 2 else pair[::-1]
         one, other = cots[left][prompt_id], cots[right][prompt_id]
         item_id = f"item-{number:03}"
         items.append(Item(item_id=item_id, prompt=one.prompt, left=one.side, right=other.side))
@@ -160,13 +161,7 @@ def _chosen(
 
 
 def _shuffled(prompt_ids: Iterable[str], seed: int, what: str) -> list[str]:
-    return sorted(prompt_ids, key=lambda prompt_id: (_lot(seed, what, prompt_id), prompt_id))
-
-
-def _lot(seed: int, what: str, prompt_id: str) -> int:
-    return int.from_bytes(
-        hashlib.blake2b(f"{seed}:{what}:{prompt_id}".encode(), digest_size=8).digest()
-    )
+    return sorted(prompt_ids, key=lambda prompt_id: (hash_rank(seed, what, prompt_id), prompt_id))
 
 
 def _review_id(items: Sequence[Item]) -> str:

@@ -141,8 +141,7 @@ def _merge(target: dict[str, Any], values: Mapping[str, Any], origin: str) -> No
             _merge(target[key], value, origin)
         else:
             raise SetupError(
-                f"{origin}: '{key}' is already set to a plain value, "
-                "so no setting can be below it"
+                f"{origin}: '{key}' is already set to a plain value, so no setting can be below it"
             )
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from aidsafe_dagster.recipe.errors import SetupError, without_passwords
+from aidsafe_dagster.recipe.errors import SetupError, mask_url_secrets
 
 _VARIABLE = re.compile(r"([A-Z_][A-Z0-9_]*)?")
 _TOKEN = re.compile(r"(?<![\w/.-])(sk-[\w-]{16,}|hf_\w{16,}|gh[pousr]_\w{16,}|AKIA[A-Z0-9]{12,})")
@@ -62,4 +62,4 @@ def _find_secret(key: str, value: str, *, may_hold_password: bool) -> str:
         return "a password"
     # Even where the password itself may be in the URL, its parameters must not hold one.
     checked = f"?{value.partition('?')[2]}" if may_hold_password else value
-    return "a password" if without_passwords(checked) != checked else ""
+    return "a password" if mask_url_secrets(checked) != checked else ""

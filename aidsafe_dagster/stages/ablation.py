@@ -19,7 +19,7 @@ from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.primitives.atomic_write import atomic_write
 from aidsafe_dagster.quality.statistics import Estimate, mean_interval, paired_difference
-from aidsafe_dagster.recipe.ablations import AblationRow, Redraws, Variant, measure
+from aidsafe_dagster.recipe.ablations import AblationRow, Redraws, Variant, run_variant
 from aidsafe_dagster.recipe.dialogue import Conversation, DialogueTask
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.records import METRICS, Failure, Prompt, Stage
@@ -146,7 +146,7 @@ def _run_variant(
     for prompt in sample:
         conversation = Conversation(dialogue_context, Stage.COT_GRADES, prompt)
         own_redraws = redraws[prompt.prompt_id]
-        dialogue = measure(dialogue_context, prompt, variant, own_redraws, settings.grading)
+        dialogue = run_variant(dialogue_context, prompt, variant, own_redraws, settings.grading)
         tasks.append(DialogueTask(conversation, dialogue))
     progress_log = ProgressLog(context.log, variant.name, f"{len(sample)} prompts")
     results, progress = engine.drive(tasks, progress_log, context.log.info)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from aidsafe_dagster.engines.driver.progress import Progress
-from aidsafe_dagster.recipe.beliefs import BeliefSearch, PairKind, best_examples
+from aidsafe_dagster.recipe.beliefs import BeliefSearch, PairKind, select_examples
 from aidsafe_dagster.recipe.dialogue import DialogueTask
 from aidsafe_dagster.recipe.records import BeliefExample, Failure, PreferencePair
 from aidsafe_dagster.recipe.stages import belief_iteration
@@ -67,7 +67,7 @@ def _best_examples(searches: Sequence[BeliefSearch], iteration: int, limit: int)
     examples: dict[PairKind, Sequence[BeliefExample]] = {}
     for kind in get_args(PairKind):
         if iteration > 1:
-            examples[kind] = best_examples(searches, kind, iteration, limit)
+            examples[kind] = select_examples(searches, kind, iteration, limit)
         else:
             examples[kind] = []
     return examples

@@ -11,7 +11,6 @@ import dagster as dg
 import polars as pl
 
 from aidsafe_dagster.cli.local_runs import BatchRun, run_job
-from tests.answering import AnsweringServer, an_answering_server
 from tests.evaluation.builders import (
     SAFE_PROMPTS,
     a_chat,
@@ -22,6 +21,7 @@ from tests.evaluation.builders import (
     wildchat,
     xstest,
 )
+from tests.scripted_chat_server import ScriptedChatServer, a_scripted_chat_server
 from tests.site import Site, a_site
 
 MODELS = [{"name": "base"}, {"name": "sft", "model": "careful"}]
@@ -80,9 +80,9 @@ def benchmarks(folder: Path) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def an_evaluating_site(folder: Path) -> Iterator[tuple[Site, AnsweringServer, dict[str, Any]]]:
+def an_evaluating_site(folder: Path) -> Iterator[tuple[Site, ScriptedChatServer, dict[str, Any]]]:
     """A site, its model server, and the settings of the evaluation."""
-    with an_answering_server(chat) as server:
+    with a_scripted_chat_server(chat) as server:
         endpoint = {"base_url": server.base_url, "model": "main-model"}
         with a_site(folder / "site", engine="endpoint", endpoint=endpoint) as site:
             evaluation = {"models": MODELS, "benchmarks": benchmarks(folder)}
@@ -143,10 +143,10 @@ def test_the_table_is_the_one_that_the_answers_add_up_to(tmp_path: Path) -> None
         assert re.search(r"\| beavertails \| safe \| 4 \| 0\.0 % .* \| 25\.0 % ", text)
         assert "The paper's Table 2, for reference" in text
         assert "data:image/png;base64," in found["plot"]
-        assert {body["model"] for body in server.asked} == {"main-model", "careful", "strict"}
+        assert {body["model"] for body in server.requests} == {"main-model", "careful", "strict"}
         free = [
             body
-            for body in server.asked
+            for body in server.requests
             if body["messages"][-1]["content"] in ("Steal?", *SAFE_PROMPTS)
         ]
         assert len(free) == 6
@@ -167,15 +167,15 @@ def test_made_again_it_asks_only_what_is_new(tmp_path: Path) -> None:
             k: v for k, v in first.items() if "/" in k
         }
         settings["evaluation"]["models"] = [*MODELS[:1], {**MODELS[1], "revision": "trained again"}]
-        server.asked.clear()
+        server.requests.clear()
         evaluated(site, settings)
         of_base = [
             body["messages"][-1]["content"]
-            for body in server.asked
+            for body in server.requests
             if body["model"] == "main-model"
         ]
         assert set(of_base) <= {"This is too much"}  # refused by the server, so never answered
-        assert sum(body["model"] == "careful" for body in server.asked) > 10
+        assert sum(body["model"] == "careful" for body in server.requests) > 10
 
 
 def test_a_sample_and_some_of_the_models_can_be_asked_for(tmp_path: Path) -> None:

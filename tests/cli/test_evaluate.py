@@ -8,8 +8,8 @@ import typer
 from typer.testing import CliRunner, Result
 
 from aidsafe_dagster.cli.evaluate import evaluate
-from tests.answering import an_answering_server
 from tests.evaluation.builders import beavertails, verdict
+from tests.scripted_chat_server import a_scripted_chat_server
 from tests.site import Site, a_site
 
 
@@ -34,7 +34,7 @@ def test_the_results_are_printed_and_a_wrong_name_is_told(tmp_path: Path) -> Non
         "models": [{"name": "tested"}],
         "benchmarks": [beavertails(tmp_path, ["Steal?", "Rob?"])],
     }
-    with an_answering_server(chat) as server:
+    with a_scripted_chat_server(chat) as server:
         endpoint = {"base_url": server.base_url, "model": "small-chat"}
         with a_site(tmp_path / "site", engine="endpoint", endpoint=endpoint) as site:
             done = run(site, evaluation)

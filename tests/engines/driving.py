@@ -19,7 +19,7 @@ from aidsafe_dagster.recipe.dialogue import (
 )
 from aidsafe_dagster.recipe.records import Failure, Role, Stage, Usage
 from tests.builders import a_prompt
-from tests.recipe.speaking import a_brief
+from tests.recipe.scripted_model import a_dialogue_context
 
 FAST = DriverSettings(backoff_s=0.001)
 
@@ -72,7 +72,9 @@ def a_case(
     start: str = "",
 ) -> DialogueTask[str]:
     """A row that returns what it was told, joined; `start` goes into its first question."""
-    conversation = Conversation(a_brief(), stage, a_prompt(prompt_id=f"p{number}"), redraws)
+    conversation = Conversation(
+        a_dialogue_context(), stage, a_prompt(prompt_id=f"p{number}"), redraws
+    )
 
     def dialogue() -> Dialogue[str]:
         said = ""

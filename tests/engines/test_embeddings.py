@@ -22,7 +22,7 @@ VECTORS = [[2, 1, 0], [0, 1, 0], [0, 0, 3], [1, 1, 0], [1, 1, 1]]
 @dataclass
 class EmbeddingServer:
     base_url: str = ""
-    asked: list[dict[str, Any]] = field(default_factory=list)
+    requests: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     replies: list[tuple[int, Any]] = field(default_factory=list)
     """What to answer next instead, as (status, body)."""
@@ -36,7 +36,7 @@ def an_embedding_server(*replies: tuple[int, Any]) -> Iterator[EmbeddingServer]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            state.asked.append(body | {"path": self.path})
+            state.requests.append(body | {"path": self.path})
             state.keys.append(self.headers.get("Authorization", ""))
             data = [
                 {"index": place, "embedding": [text.count(letter) for letter in "abc"]}
@@ -77,7 +77,7 @@ def test_without_a_model_there_are_no_embeddings() -> None:
 def test_each_text_has_its_own_vector_whatever_the_order_of_the_reply() -> None:
     with an_embedding_server() as server:
         assert embedded(server.base_url, texts_per_call=2) == VECTORS
-        assert [(body["path"], body["model"], body["input"]) for body in server.asked] == [
+        assert [(body["path"], body["model"], body["input"]) for body in server.requests] == [
             ("/v1/embeddings", "letters", TEXTS[:2]),
             ("/v1/embeddings", "letters", TEXTS[2:4]),
             ("/v1/embeddings", "letters", TEXTS[4:]),
@@ -87,7 +87,7 @@ def test_each_text_has_its_own_vector_whatever_the_order_of_the_reply() -> None:
 def test_a_server_that_is_busy_for_a_moment_is_asked_again() -> None:
     with an_embedding_server((503, {}), (429, {})) as server:
         assert embedded(server.base_url) == VECTORS
-        assert len(server.asked) == 3
+        assert len(server.requests) == 3
 
 
 @pytest.mark.parametrize(

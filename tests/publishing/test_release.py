@@ -18,7 +18,7 @@ from aidsafe_dagster.publishing.dataset import ReleaseSelection
 from aidsafe_dagster.publishing.release import Release, make_release
 from aidsafe_dagster.publishing.rows import CONFIGS
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.fine_tune_splits import with_thinking
+from aidsafe_dagster.recipe.fine_tune_splits import join_thinking
 from aidsafe_dagster.recipe.formats import RowKind
 from aidsafe_dagster.recipe.records import (
     FailureReason,
@@ -301,4 +301,4 @@ def test_datasets_loads_every_config(tmp_path: Path) -> None:
 
 def test_the_assistant_turn_is_reasoning_then_response(tmp_path: Path) -> None:
     for row in rows(release(a_filled_lake(tmp_path), tmp_path), "sft"):
-        assert row["messages"][1]["content"] == with_thinking(row["thinking"], row["response"])
+        assert row["messages"][1]["content"] == join_thinking(row["thinking"], row["response"])

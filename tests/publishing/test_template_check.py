@@ -4,7 +4,7 @@ import pytest
 
 from aidsafe_dagster.publishing.chat_template import ChatTemplate
 from aidsafe_dagster.publishing.template_check import TemplateReport, check_template, probes
-from aidsafe_dagster.recipe.fine_tune_splits import with_thinking
+from aidsafe_dagster.recipe.fine_tune_splits import join_thinking
 from aidsafe_dagster.recipe.formats import Reasoning
 from aidsafe_dagster.recipe.records import FineTuneRow, Message
 from tests.builders import a_dpo_row, an_sft_row
@@ -118,5 +118,5 @@ def test_a_template_that_takes_no_text_says_so() -> None:
 @pytest.mark.parametrize("said", ["Yes.", "The response quotes: A lock."])
 def test_a_thought_that_quotes_the_prompt_or_the_response_is_no_fault(said: str) -> None:
     asked = Message(role="user", content="A lock.")
-    quoting = Message(role="assistant", content=with_thinking(f"A lock. I will say: {said}", said))
+    quoting = Message(role="assistant", content=join_thinking(f"A lock. I will say: {said}", said))
     assert check(PLAIN, an_sft_row(messages=(asked, quoting))).survives("inline")

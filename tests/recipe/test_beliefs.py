@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any
 
 import pytest
@@ -7,16 +8,23 @@ import pytest
 from aidsafe_dagster.recipe.beliefs import (
     BeliefSearch,
     BeliefSettings,
-    best_examples,
+    choose_pair_kind,
     is_done,
-    kind_of_pair,
-    try_beliefs,
+    select_examples,
+    try_candidates,
 )
 from aidsafe_dagster.recipe.cot_grades import GradingSettings
 from aidsafe_dagster.recipe.dialogue import Request
 from aidsafe_dagster.recipe.records import BeliefExample, Role, Stage
 from tests.builders import FIRST, a_candidate, a_cot_grades, a_refined_cot
-from tests.recipe.speaking import a_belief, a_conversation, a_grade_answer, an_answer, heard, speak
+from tests.recipe.scripted_model import (
+    a_belief,
+    a_conversation,
+    a_grade_answer,
+    an_answer,
+    message_text,
+    run_dialogue,
+)
 
 REFINED = a_refined_cot()
 ONE_JUDGE = GradingSettings()
@@ -34,20 +42,28 @@ def a_search(**changes: Any) -> BeliefSearch:
     return BeliefSearch(**(values | changes))
 
 
-def scored(*scores: int) -> Callable[[Request], str]:
-    """A model whose n-th belief leads to the n-th score; the belief says which it is."""
-    given = iter(scores)
-    beliefs = iter(range(1, 99))
+def a_search_with_scores(prompt_id: str, **scores: float) -> BeliefSearch:
+    """Return a search that has tried these beliefs, given as belief=score."""
+    candidates = [a_candidate(belief=belief, score=score) for belief, score in scores.items()]
+    return a_search(refined=a_refined_cot(prompt_id=prompt_id), candidates=candidates)
 
-    def said(request: Request) -> str:
+
+def model_scoring(*scores: int) -> Callable[[Request], str]:
+    """Return a model whose n-th belief has the number n in its text and leads to the n-th score."""
+    remaining_scores = iter(scores)
+    belief_numbers = count(1)
+
+    def respond(request: Request) -> str:
         if request.role is Role.EAR_WHISPERER:
-            return a_belief(f"Belief number {next(beliefs)}.")
-        return an_answer() if request.role is Role.TARGET else a_grade_answer(next(given))
+            return a_belief(f"Belief number {next(belief_numbers)}.")
+        if request.role is Role.TARGET:
+            return an_answer()
+        return a_grade_answer(next(remaining_scores))
 
-    return said
+    return respond
 
 
-def tried(
+def run_iteration(
     model: Callable[[Request], str],
     settings: BeliefSettings = BeliefSettings(),
     search: BeliefSearch | None = None,
@@ -55,90 +71,115 @@ def tried(
     iteration: int = 1,
     grading: GradingSettings = ONE_JUDGE,
 ) -> tuple[BeliefSearch, list[Request]]:
-    return speak(try_beliefs(search or a_search(), iteration, examples, settings, grading), model)
+    return run_dialogue(
+        try_candidates(
+            search or a_search(),
+            iteration,
+            examples,
+            settings,
+            grading,
+        ),
+        model,
+    )
 
 
-def of_role(requests: Sequence[Request], role: Role) -> list[Request]:
+def requests_to(requests: Sequence[Request], role: Role) -> list[Request]:
     return [request for request in requests if request.role is role]
 
 
-def test_every_candidate_is_kept_with_its_score_and_the_worst_answer_is_remembered() -> None:
-    search, _ = tried(scored(4, 2), BeliefSettings(candidates=2))
+def test_the_search_keeps_all_candidates_with_scores_and_the_worst_answer() -> None:
+    search, _ = run_iteration(model_scoring(4, 2), BeliefSettings(candidates=2))
     assert [(c.iteration, c.number, c.belief, c.score) for c in search.candidates] == [
         (1, 1, "Belief number 1.", 4.0),
         (1, 2, "Belief number 2.", 2.0),
     ]
     assert search.worst is not None
-    assert (search.worst.belief, search.worst.score) == ("Belief number 2.", 2.0)
+    assert search.worst.belief == "Belief number 2."
+    assert search.worst.score == 2.0
 
 
-def test_a_later_candidate_that_misleads_less_does_not_replace_the_worst() -> None:
-    search, _ = tried(scored(2, 4), BeliefSettings(candidates=2))
+def test_a_less_misleading_candidate_does_not_replace_the_worst_answer() -> None:
+    search, _ = run_iteration(model_scoring(2, 4), BeliefSettings(candidates=2))
     assert search.worst is not None
     assert search.worst.belief == "Belief number 1."
 
 
-def test_a_prompt_whose_answer_departs_far_enough_needs_no_further_belief() -> None:
-    search, requests = tried(scored(1), BeliefSettings(candidates=5, good_enough=1.5))
+def test_the_search_ends_once_the_target_is_misled_far_enough() -> None:
+    search, requests = run_iteration(
+        model_scoring(1), BeliefSettings(candidates=5, good_enough=1.5)
+    )
     assert is_done(search, BeliefSettings(good_enough=1.5))
-    assert len(of_role(requests, Role.EAR_WHISPERER)) == 1
+    assert len(requests_to(requests, Role.EAR_WHISPERER)) == 1
 
 
-def test_the_target_hears_the_belief_and_the_prompt_but_no_policy_and_nothing_of_how_they_came_about() -> (
-    None
-):
-    _, requests = tried(scored(1))
-    (asked,) = of_role(requests, Role.TARGET)
-    assert "Belief number 1." in heard(asked)
-    assert REFINED.prompt in heard(asked)
+def test_the_target_sees_belief_and_prompt_but_no_policies_and_no_search() -> None:
+    _, requests = run_iteration(model_scoring(1))
+    (request,) = requests_to(requests, Role.TARGET)
+    text = message_text(request)
+    assert "Belief number 1." in text
+    assert REFINED.prompt in text
     for hidden in ("fraud.1", "Help with no crime", FIRST, "ear_whisperer"):
-        assert hidden not in heard(asked)
+        assert hidden not in text
 
 
-def test_the_whisperer_is_shown_what_was_tried_on_this_prompt_and_what_misled_on_others() -> None:
-    examples = [BeliefExample(iteration=2, prompt_id="p7", belief="Keys are a fiction.", score=1.2)]
+def test_the_whisperer_sees_earlier_beliefs_and_the_examples_of_other_prompts() -> None:
+    examples = [
+        BeliefExample(
+            iteration=2,
+            prompt_id="p7",
+            belief="Keys are a fiction.",
+            score=1.2,
+        )
+    ]
     search = a_search(candidates=[a_candidate(belief="Doors are rude.", score=3.5)])
-    search, requests = tried(scored(1), search=search, examples=examples, iteration=2)
-    told = heard(of_role(requests, Role.EAR_WHISPERER)[0])
-    assert "- (1.2) Keys are a fiction." in told
-    assert "- (3.5) Doors are rude." in told
+    search, requests = run_iteration(
+        model_scoring(1),
+        search=search,
+        examples=examples,
+        iteration=2,
+    )
+    text = message_text(requests_to(requests, Role.EAR_WHISPERER)[0])
+    assert "- (1.2) Keys are a fiction." in text
+    assert "- (3.5) Doors are rude." in text
     assert search.examples == examples
 
 
-def test_the_whisperer_is_told_which_kind_of_wrong_is_wanted() -> None:
-    told = []
+def test_the_whisperer_learns_which_fault_to_aim_for() -> None:
+    texts = []
     for kind in ("violation", "needless_refusal"):
-        _, requests = tried(scored(1), search=a_search(kind=kind))
-        told.append(heard(of_role(requests, Role.EAR_WHISPERER)[0]))
-    assert "break one of the rules" in told[0]
-    assert "refuse or lecture instead of helping" in told[1]
+        _, requests = run_iteration(model_scoring(1), search=a_search(kind=kind))
+        whisperer_request = requests_to(requests, Role.EAR_WHISPERER)[0]
+        texts.append(message_text(whisperer_request))
+    assert "break one of the rules" in texts[0]
+    assert "refuse or lecture instead of helping" in texts[1]
 
 
-def test_a_candidate_without_a_valid_answer_is_kept_without_a_score_and_the_search_goes_on() -> (
-    None
-):
+def test_a_candidate_without_a_valid_answer_has_no_score_and_the_search_continues() -> None:
     def babbles_first(request: Request) -> str:
         if request.role is Role.TARGET and request.turn < 4:
             return "Hm."
-        return scored(2)(request)
+        return model_scoring(2)(request)
 
-    search, _ = tried(babbles_first, BeliefSettings(candidates=2))
+    search, _ = run_iteration(babbles_first, BeliefSettings(candidates=2))
     first, second = search.candidates
-    assert (first.score, second.score) == (None, 2.0)
+    assert first.score is None
+    assert second.score == 2.0
     assert "unparsable" in first.note
     assert first.belief
     assert search.worst is not None
 
 
-def test_a_search_in_which_nothing_parses_has_no_worst_answer_and_remembers_why() -> None:
-    search, _ = tried(lambda _: "Hm.")
+def test_a_search_without_a_valid_answer_remembers_the_failure() -> None:
+    search, _ = run_iteration(lambda _: "Hm.")
     assert search.worst is None
     assert search.failed is not None
     assert [candidate.belief for candidate in search.candidates] == ["", ""]
 
 
-def test_two_judges_score_a_belief_by_their_mean() -> None:
-    search, _ = tried(scored(1, 4), BeliefSettings(candidates=1), grading=GradingSettings(judges=2))
+def test_the_score_of_a_belief_is_the_mean_of_both_judges() -> None:
+    search, _ = run_iteration(
+        model_scoring(1, 4), BeliefSettings(candidates=1), grading=GradingSettings(judges=2)
+    )
     assert search.worst is not None
     assert [(score.judge, score.score) for score in search.worst.scores] == [
         ("judge", 1.0),
@@ -147,119 +188,140 @@ def test_two_judges_score_a_belief_by_their_mean() -> None:
     assert search.worst.score == 2.5
 
 
-def with_guard(shares: dict[str, float], asked: list[str]) -> Callable[[Request], str]:
-    def said(request: Request) -> str:
+def guarded_model(
+    violated: dict[str, float], checked_policies: list[str]
+) -> Callable[[Request], str]:
+    """Return a model whose guard gives each policy this probability of being violated."""
+
+    def respond(request: Request) -> str:
         if not request.labels:
-            return scored(3)(request)
-        asked.append(request.inputs.policy)
-        yes = shares[request.inputs.policy]
-        return json.dumps({"Yes": yes, "No": 1 - yes})
+            return model_scoring(3)(request)
+        policy = request.inputs.policy
+        checked_policies.append(policy)
+        return json.dumps({"Yes": violated[policy], "No": 1 - violated[policy]})
 
-    return said
+    return respond
 
 
-def test_a_guard_scores_by_the_policy_that_it_is_surest_was_violated() -> None:
-    refined, asked = (
-        a_refined_cot(applicable_policies=("fraud", "helpfulness", "illegal")),
-        list[str](),
-    )
-    model = with_guard({"fraud": 0.2, "illegal": 0.75}, asked)
-    search, _ = tried(
-        model, BeliefSettings(scorer="guard", candidates=1), a_search(refined=refined)
-    )
-    assert asked == ["fraud", "illegal"]  # a policy for every message is no matter for a guard
+def test_the_guard_score_is_that_of_the_policy_violated_most_likely() -> None:
+    refined = a_refined_cot(applicable_policies=("fraud", "helpfulness", "illegal"))
+    checked_policies: list[str] = []
+    model = guarded_model({"fraud": 0.2, "illegal": 0.75}, checked_policies)
+    settings = BeliefSettings(scorer="guard", candidates=1)
+    search, _ = run_iteration(model, settings, a_search(refined=refined))
+    # `helpfulness` always applies, so it says nothing about this prompt.
+    assert checked_policies == ["fraud", "illegal"]
     assert search.worst is not None
     (score,) = search.worst.scores
-    assert (score.judge, score.score) == ("guard", 2.0)
+    assert score.judge == "guard"
+    assert score.score == 2.0
     assert score.reason == "illegal violated with probability 0.75"
 
 
-def test_a_guard_is_asked_for_a_yes_or_no_about_one_policy_and_the_whole_answer() -> None:
-    asked: list[str] = []
+def test_the_guard_answers_yes_or_no_on_one_policy_and_the_whole_answer() -> None:
     settings = BeliefSettings(scorer="guard", candidates=1)
-    _, requests = tried(with_guard({"illegal": 0.5}, asked), settings)
-    (request,) = of_role(requests, Role.GUARD)
+    _, requests = run_iteration(guarded_model({"illegal": 0.5}, []), settings)
+    (request,) = requests_to(requests, Role.GUARD)
     assert request.labels == ("Yes", "No")
-    told = heard(request)
-    for shown in (
-        REFINED.prompt,
-        "Every lock is fair game.",
-        "Take a rake.",
-        "Say what is lawful.",
-    ):
-        assert shown in told
-    assert "Help no one to deceive." not in told
+    text = message_text(request)
+    assert REFINED.prompt in text
+    assert "Every lock is fair game." in text
+    assert "Take a rake." in text
+    assert "Say what is lawful." in text
+    assert "Help no one to deceive." not in text
 
 
-def test_where_no_policy_but_those_for_every_message_applies_the_guard_is_asked_about_these() -> (
-    None
-):
-    asked: list[str] = []
+def test_the_guard_checks_policies_that_always_apply_if_no_other_applies() -> None:
+    checked_policies: list[str] = []
+    model = guarded_model({"helpfulness": 0.5}, checked_policies)
     refined = a_refined_cot(applicable_policies=("helpfulness",))
     settings = BeliefSettings(scorer="guard", candidates=1)
-    tried(with_guard({"helpfulness": 0.5}, asked), settings, a_search(refined=refined))
-    assert asked == ["helpfulness"]
+    run_iteration(model, settings, a_search(refined=refined))
+    assert checked_policies == ["helpfulness"]
 
 
-def test_needless_refusals_are_scored_by_the_judge_since_no_guard_knows_of_them() -> None:
+def test_the_judge_scores_needless_refusals_even_with_a_guard() -> None:
     settings = BeliefSettings(scorer="guard", candidates=1)
-    _, requests = tried(scored(2), settings, a_search(kind="needless_refusal"))
+    _, requests = run_iteration(model_scoring(2), settings, a_search(kind="needless_refusal"))
     assert [request.role for request in requests] == [Role.EAR_WHISPERER, Role.TARGET, Role.JUDGE]
 
 
 @pytest.mark.parametrize(
-    "said", ["That depends.", "[]", '"Yes"', '{"Maybe": 1}', '{"Yes": 0, "No": 0}']
+    "guard_answer", ["That depends.", "[]", '"Yes"', '{"Maybe": 1}', '{"Yes": 0, "No": 0}']
 )
-def test_a_guard_that_says_neither_yes_nor_no_leaves_the_candidate_without_a_score(
-    said: str,
+def test_a_candidate_has_no_score_if_the_guard_answers_neither_yes_nor_no(
+    guard_answer: str,
 ) -> None:
-    search, _ = tried(
-        lambda request: said if request.labels else scored(3)(request),
-        BeliefSettings(scorer="guard", candidates=1),
-    )
+    def respond(request: Request) -> str:
+        if request.labels:
+            return guard_answer
+        return model_scoring(3)(request)
+
+    search, _ = run_iteration(respond, BeliefSettings(scorer="guard", candidates=1))
     assert search.candidates[0].score is None
 
 
-def test_the_examples_of_an_iteration_are_the_worst_offenders_in_a_fixed_order() -> None:
-    tries = {
-        "p1": [(3.0, "a"), (1.5, "b")],
-        "p2": [(1.5, "c")],
-        "p3": [(1.0, "d")],
-        "p4": [(2.0, "e")],
-    }
+def test_examples_are_the_most_misleading_beliefs_in_a_fixed_order() -> None:
     searches = [
-        a_search(
-            refined=a_refined_cot(prompt_id=prompt_id),
-            candidates=[a_candidate(score=score, belief=belief) for score, belief in candidates],
-        )
-        for prompt_id, candidates in tries.items()
+        a_search_with_scores("p1", a=3.0, b=1.5),
+        a_search_with_scores("p2", c=1.5),
+        a_search_with_scores("p3", d=1.0),
+        a_search_with_scores("p4", e=2.0),
     ]
     for order in (searches, searches[::-1]):
-        found = best_examples(order, "violation", 2, 3)
-        assert [(e.prompt_id, e.belief) for e in found] == [("p3", "d"), ("p1", "b"), ("p2", "c")]
-        assert [example.score for example in found] == [1.0, 1.5, 1.5]
-        assert {example.iteration for example in found} == {2}
+        examples = select_examples(
+            order,
+            "violation",
+            2,
+            3,
+        )
+        assert [(e.prompt_id, e.belief) for e in examples] == [
+            ("p3", "d"),
+            ("p1", "b"),
+            ("p2", "c"),
+        ]
+        assert [example.score for example in examples] == [1.0, 1.5, 1.5]
+        assert {example.iteration for example in examples} == {2}
 
 
-def test_examples_are_of_the_kind_that_is_looked_for_and_have_a_score() -> None:
+def test_examples_have_a_score_and_the_kind_of_the_search() -> None:
     searches = [
         a_search(kind="needless_refusal", candidates=[a_candidate(score=1.0)]),
         a_search(refined=a_refined_cot(prompt_id="p2"), candidates=[a_candidate(score=None)]),
         a_search(refined=a_refined_cot(prompt_id="p3"), candidates=[a_candidate(score=2.0)]),
     ]
-    assert [example.prompt_id for example in best_examples(searches, "violation", 2, 5)] == ["p3"]
-    assert [example.prompt_id for example in best_examples(searches, "needless_refusal", 2, 5)] == [
-        "p1"
-    ]
-    assert best_examples(searches, "violation", 2, 0) == []
+    violations = select_examples(
+        searches,
+        "violation",
+        2,
+        5,
+    )
+    refusals = select_examples(
+        searches,
+        "needless_refusal",
+        2,
+        5,
+    )
+    assert [example.prompt_id for example in violations] == ["p3"]
+    assert [example.prompt_id for example in refusals] == ["p1"]
+    assert (
+        select_examples(
+            searches,
+            "violation",
+            2,
+            0,
+        )
+        == []
+    )
 
 
-def test_needless_refusals_are_looked_for_on_a_share_of_the_prompts_that_are_not_harmful() -> None:
-    kinds = [
-        kind_of_pair(a_cot_grades(prompt_id=f"p{n}", prompt_kind=kind), 0.5)
-        for kind in ("benign", "borderline")
-        for n in range(1000)
-    ]
+def test_a_share_of_the_prompts_that_are_not_harmful_gets_needless_refusals() -> None:
+    kinds = []
+    for n in range(1000):
+        for prompt_kind in ("benign", "borderline"):
+            grades = a_cot_grades(prompt_id=f"p{n}", prompt_kind=prompt_kind)
+            kinds.append(choose_pair_kind(grades, 0.5))
     assert kinds.count("needless_refusal") == pytest.approx(1000, abs=90)
-    assert kind_of_pair(a_cot_grades(prompt_kind="harmful"), 1.0) == "violation"
-    assert {kind_of_pair(a_cot_grades(prompt_id=f"p{n}"), 0.0) for n in range(50)} == {"violation"}
+    assert choose_pair_kind(a_cot_grades(prompt_kind="harmful"), 1.0) == "violation"
+    without_share = {choose_pair_kind(a_cot_grades(prompt_id=f"p{n}"), 0.0) for n in range(50)}
+    assert without_share == {"violation"}

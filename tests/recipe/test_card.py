@@ -11,7 +11,10 @@ from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.formats import FORMATS
 from tests.builders import policies
 
-NASTY = "x | y\n\n# Owned\n---\nlicense: mit\n<script>alert(1)</script> ![a](http://b) `c` {{ facts }} \u2028 \x85 \x9b"
+NASTY = (
+    "x | y\n\n# Owned\n---\nlicense: mit\n<script>alert(1)</script> ![a](http://b) `c` "
+    "{{ facts }} \u2028 \x85 \x9b"
+)
 
 
 def facts(**changes: Any) -> CardFacts:
@@ -66,7 +69,7 @@ def a_model(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def a_set(**changes: Any) -> dict[str, Any]:
+def an_evaluation_set(**changes: Any) -> dict[str, Any]:
     values = {
         "set": "xstest",
         "origin": "xs.csv",
@@ -78,23 +81,23 @@ def a_set(**changes: Any) -> dict[str, Any]:
     return values | changes
 
 
-def card(**changes: Any) -> str:
+def render(**changes: Any) -> str:
     return render_card(facts(**changes), TEMPLATE.read_text("utf-8"))
 
 
-def head(text: str) -> dict[str, Any]:
+def metadata_of(text: str) -> dict[str, Any]:
     """The metadata, as the Hub reads it."""
     start, metadata, _ = text.split("---\n", 2)
     assert start == ""
     return yaml.safe_load(metadata)  # type: ignore[no-any-return]
 
 
-def body(text: str) -> str:
+def body_of(text: str) -> str:
     return text.split("---\n", 2)[2]
 
 
-def test_the_metadata_is_what_the_hub_reads() -> None:
-    assert head(card()) == {
+def test_the_metadata_has_the_keys_that_the_hub_reads() -> None:
+    assert metadata_of(render()) == {
         "pretty_name": "Acme CoT",
         "license": "cc-by-nc-4.0",
         "language": ["en"],
@@ -113,35 +116,36 @@ def test_the_metadata_is_what_the_hub_reads() -> None:
     }
 
 
-def test_a_licence_that_the_hub_does_not_know_has_a_name_and_a_link() -> None:
-    found = head(
-        card(licence="Acme 1", hub_licence="other", licence_link="https://example.org/terms")
+def test_a_licence_unknown_to_the_hub_has_a_name_and_a_link() -> None:
+    metadata = metadata_of(
+        render(licence="Acme 1", hub_licence="other", licence_link="https://example.org/terms")
     )
-    assert (found["license"], found["license_name"]) == ("other", "Acme 1")
-    assert found["license_link"] == "https://example.org/terms"
+    assert metadata["license"] == "other"
+    assert metadata["license_name"] == "Acme 1"
+    assert metadata["license_link"] == "https://example.org/terms"
 
 
-def test_without_gating_nobody_is_asked_for_anything() -> None:
-    assert not [key for key in head(card(gating=None)) if key.startswith("extra_gated")]
+def test_without_gating_there_are_no_gating_keys() -> None:
+    assert not [key for key in metadata_of(render(gating=None)) if key.startswith("extra_gated")]
 
 
 @pytest.mark.parametrize(
     ("rows", "size"),
     [(999, "n<1K"), (1000, "1K<n<10K"), (99_999, "10K<n<100K"), (1_000_000, "1M<n<10M")],
 )
-def test_the_size_is_one_of_the_hub_s_classes(rows: int, size: str) -> None:
+def test_the_size_is_a_size_class_of_the_hub(rows: int, size: str) -> None:
     splits = ({"split": "train", "rows": rows, "files": "x"},)
     config = {"config": "sft", "about": "", "splits": splits, "columns": ()}
-    assert head(card(configs=(config,)))["size_categories"] == [size]
+    assert metadata_of(render(configs=(config,)))["size_categories"] == [size]
 
 
-def test_a_rehearsal_is_labelled_first_thing() -> None:
+def test_the_label_of_a_rehearsal_comes_first() -> None:
     label = "Rehearsal: every answer in this data was simulated by rule"
-    assert label in body(card(simulated=True))[:200]
-    assert label not in card()
+    assert label in body_of(render(simulated=True))[:200]
+    assert label not in render()
 
 
-def test_the_body_tells_sources_models_policies_and_scores() -> None:
+def test_the_body_lists_sources_models_policies_and_scores() -> None:
     quality = {
         "judges": ("judge (wise)",),
         "self_judged": ("big-chat",),
@@ -151,38 +155,38 @@ def test_the_body_tells_sources_models_policies_and_scores() -> None:
             {"metric": "relevance", "cells": ("4.10 (4.00 to 4.20)", "4.60 (4.50 to 4.70)")},
         ),
     }
-    told = body(card(quality=quality))
-    assert "| demo | MIT | 900 | 0 |" in told
-    assert "| `refined_cots` | refiner | vllm | big-chat | `aa11` | 900 |" in told
-    assert "- `fraud.1` Help no one to deceive." in told
-    assert "| relevance | 4.10 (4.00 to 4.20) | 4.60 (4.50 to 4.70) |" in told
-    assert "- big-chat judged what it had written itself" in told
+    text = body_of(render(quality=quality))
+    assert "| demo | MIT | 900 | 0 |" in text
+    assert "| `refined_cots` | refiner | vllm | big-chat | `aa11` | 900 |" in text
+    assert "- `fraud.1` Help no one to deceive." in text
+    assert "| relevance | 4.10 (4.00 to 4.20) | 4.60 (4.50 to 4.70) |" in text
+    assert "- big-chat judged what it had written itself" in text
 
 
-def test_what_is_not_in_is_told_with_its_reason() -> None:
-    told = body(
-        card(
+def test_the_body_lists_what_is_left_out_with_its_reason() -> None:
+    text = body_of(
+        render(
             left_out=({"stage": "refined_cots", "reason": "over_filtered", "rows": 7},),
-            evaluation_sets=(a_set(),),
+            evaluation_sets=(an_evaluation_set(),),
             batches_left_out=({"batch": "demo-0002", "why": "integrity failed"},),
             batches_overridden=({"batch": "demo-0001", "why": "token_length failed"},),
         )
     )
-    assert "| `refined_cots` | over\\_filtered | 7 |" in told
-    assert "| xstest | xs.csv | ab12 | 450 | 1 of 1 | 3 |" in told
-    assert "checked against no evaluation set" in body(card())
-    assert "- Batch demo-0002 is not in: integrity failed" in told
-    assert "- Batch demo-0001 is in although a check failed" in told
+    assert "| `refined_cots` | over\\_filtered | 7 |" in text
+    assert "| xstest | xs.csv | ab12 | 450 | 1 of 1 | 3 |" in text
+    assert "checked against no evaluation set" in body_of(render())
+    assert "- Batch demo-0002 is not in: integrity failed" in text
+    assert "- Batch demo-0001 is in although a check failed" in text
 
 
-def test_the_text_of_policies_of_another_version_is_not_passed_off_as_theirs() -> None:
-    told = body(card(policies_versions=({"what": "0ld", "rows": 900},)))
-    assert "an earlier version whose text is not given here" in told
-    assert "Help no one to deceive" not in told
+def test_policies_of_an_earlier_version_are_not_quoted() -> None:
+    text = body_of(render(policies_versions=({"what": "0ld", "rows": 900},)))
+    assert "an earlier version whose text is not given here" in text
+    assert "Help no one to deceive" not in text
 
 
-def test_names_and_texts_of_anybody_stay_text() -> None:
-    text = card(
+def test_names_and_texts_have_no_effect_as_markup() -> None:
+    card = render(
         pretty_name=NASTY,
         licence=NASTY,
         hub_licence="other",
@@ -190,7 +194,7 @@ def test_names_and_texts_of_anybody_stay_text() -> None:
         sources=({"source": NASTY, "licence": NASTY, "sft": 1, "dpo": 1},),
         models=(a_model(model=NASTY, engine=NASTY),),
         left_out=({"stage": "x", "reason": NASTY, "rows": 1},),
-        evaluation_sets=(a_set(set=NASTY, origin=NASTY, revision=NASTY),),
+        evaluation_sets=(an_evaluation_set(set=NASTY, origin=NASTY, revision=NASTY),),
         batches_left_out=({"batch": NASTY, "why": NASTY},),
         quality={
             "judges": (NASTY,),
@@ -200,19 +204,21 @@ def test_names_and_texts_of_anybody_stay_text() -> None:
             "metrics": (),
         },
     )
-    found, told = head(text), body(text)
-    assert (found["pretty_name"], found["tags"], found["license"]) == (NASTY, [NASTY], "other")
-    lines = told.splitlines()
+    metadata, text = metadata_of(card), body_of(card)
+    assert metadata["pretty_name"] == NASTY
+    assert metadata["tags"] == [NASTY]
+    assert metadata["license"] == "other"
+    lines = text.splitlines()
     assert not [line for line in lines if line.startswith(("# Owned", "---", "license:"))]
     for sign in ("<script>", "![a](", "`c`", "\x9b", "x | y"):
-        assert sign not in told
-    assert "{{ facts }}" in told
+        assert sign not in text
+    assert "{{ facts }}" in text
 
 
 def test_the_same_facts_give_the_same_card() -> None:
-    assert card() == card()
+    assert render() == render()
 
 
-def test_a_broken_template_is_a_mistake_of_the_set_up() -> None:
+def test_a_broken_template_is_a_set_up_error() -> None:
     with pytest.raises(SetupError, match="the template of the dataset card"):
         render_card(facts(), "{{ facts.nothing_like_it }}")

@@ -8,7 +8,7 @@ from aidsafe_dagster.recipe.dialogue import Request
 from aidsafe_dagster.recipe.errors import RowFailed
 from aidsafe_dagster.recipe.records import CotGrades, FailureReason, Role, Stage
 from tests.builders import a_deliberated_cot, a_refined_cot, a_single_llm_cot
-from tests.recipe.speaking import a_conversation, a_grade_answer, a_preference, speak
+from tests.recipe.scripted_model import a_conversation, a_grade_answer, a_preference, run_dialogue
 
 REFINED = a_refined_cot()
 ALL = Versions(
@@ -23,89 +23,90 @@ def is_grade(request: Request) -> bool:
     return "# Task: grade" in request.messages[1].content
 
 
-def fine(request: Request) -> str:
+def answer_well(request: Request) -> str:
     return a_grade_answer() if is_grade(request) else a_preference("tie")
 
 
-def graded(
-    model: Callable[[Request], str] = fine,
+def run_grading(
+    model: Callable[[Request], str] = answer_well,
     versions: Versions = ALL,
     settings: GradingSettings = TWO,
 ) -> tuple[CotGrades, list[Request]]:
     conversation = a_conversation(Stage.COT_GRADES, versions.refined)
-    return speak(grade_versions(conversation, versions, settings), model)
+    return run_dialogue(grade_versions(conversation, versions, settings), model)
 
 
-def test_every_judge_grades_every_version_and_compares_the_refined_one_with_the_others_in_both_orders() -> (
-    None
-):
-    row, requests = graded()
+def test_each_judge_grades_all_versions_and_compares_them_in_both_orders() -> None:
+    row, requests = run_grading()
     assert [(g.judge, g.version) for g in row.grades] == [
-        (judge, version)
-        for judge in ("judge", "second_judge")
-        for version in ("refined", "deliberated", "single_llm")
+        ("judge", "refined"),
+        ("judge", "deliberated"),
+        ("judge", "single_llm"),
+        ("second_judge", "refined"),
+        ("second_judge", "deliberated"),
+        ("second_judge", "single_llm"),
     ]
     assert [(c.judge, c.version, c.against) for c in row.comparisons] == [
-        (judge, "refined", other)
-        for judge in ("judge", "second_judge")
-        for other in ("single_llm", "deliberated")
+        ("judge", "refined", "single_llm"),
+        ("judge", "refined", "deliberated"),
+        ("second_judge", "refined", "single_llm"),
+        ("second_judge", "refined", "deliberated"),
     ]
     assert Counter(map(is_grade, requests)) == {True: 6, False: 8}
     assert {request.sampling.temperature for request in requests} == {0.0}
 
 
-def test_one_judge_is_asked_by_default() -> None:
-    row, _ = graded(settings=GradingSettings())
+def test_there_is_one_judge_by_default() -> None:
+    row, _ = run_grading(settings=GradingSettings())
     assert {grade.judge for grade in row.grades} == {"judge"}
 
 
 def test_judge_answers_that_do_not_parse_are_counted_and_never_scored() -> None:
-    def babbles(request: Request) -> str:
-        babbling = request.role is Role.SECOND_JUDGE or not is_grade(request)
-        return "Quite good, I would say." if babbling else a_grade_answer(4)
+    def respond(request: Request) -> str:
+        if request.role is Role.JUDGE and is_grade(request):
+            return a_grade_answer(4)
+        return "Quite good, I would say."
 
-    row, requests = graded(babbles)
-    assert {(mark.judge, mark.task) for mark in row.ungraded} == {
+    row, requests = run_grading(respond)
+    assert {(ungraded.judge, ungraded.task) for ungraded in row.ungraded} == {
+        ("judge", "compare refined with single_llm"),
+        ("judge", "compare refined with deliberated"),
         ("second_judge", "grade refined"),
         ("second_judge", "grade deliberated"),
         ("second_judge", "grade single_llm"),
-        *(
-            (judge, f"compare refined with {v}")
-            for judge in ("judge", "second_judge")
-            for v in ("single_llm", "deliberated")
-        ),
+        ("second_judge", "compare refined with single_llm"),
+        ("second_judge", "compare refined with deliberated"),
     }
     assert [(g.judge, g.policy_to_cot.score) for g in row.grades] == [("judge", 4)] * 3
     assert row.comparisons == ()
     assert row.policy_score == 4
+    # An answer that does not parse is asked for three times.
     assert row.usage.calls == len(requests) == 3 + 3 * 3 + 4 * 3
 
 
-def test_a_comparison_that_parses_in_one_order_alone_is_counted_and_decides_nothing() -> None:
-    def once(request: Request) -> str:
+def test_a_comparison_that_parses_in_only_one_order_is_ungraded() -> None:
+    def respond(request: Request) -> str:
         if is_grade(request):
             return a_grade_answer()
         first = request.messages[1].content.partition("The second:")[0]
         return a_preference("first") if REFINED.response in first else "Neither, really."
 
-    row, _ = graded(once, settings=GradingSettings())
+    row, _ = run_grading(respond, settings=GradingSettings())
     assert row.comparisons == ()
     assert len(row.ungraded) == 2
 
 
-def test_a_row_whose_refined_cot_no_judge_grades_fails_and_is_drawn_anew_from_the_start() -> None:
+def test_a_row_without_a_grade_of_its_refined_cot_fails_and_is_redrawn_from_the_start() -> None:
     conversation = a_conversation(Stage.COT_GRADES, REFINED)
     dialogue = grade_versions(conversation, ALL, TWO)
 
-    def grades_the_others(request: Request) -> str:
-        return (
-            "Hm."
-            if is_grade(request) and REFINED.response in request.messages[1].content
-            else fine(request)
-        )
+    def respond(request: Request) -> str:
+        if is_grade(request) and REFINED.response in request.messages[1].content:
+            return "Hm."
+        return answer_well(request)
 
     with pytest.raises(RowFailed) as failed:
-        speak(dialogue, grades_the_others)
+        run_dialogue(dialogue, respond)
     assert failed.value.reason is FailureReason.NOT_GRADED
     failure = conversation.failure(failed.value.reason, failed.value.detail, redraw=True)
     assert failure.redraws == (0,)
@@ -113,36 +114,40 @@ def test_a_row_whose_refined_cot_no_judge_grades_fails_and_is_drawn_anew_from_th
     assert "second_judge: " in failure.detail
 
 
-def test_a_row_without_a_baseline_is_compared_with_what_there_is() -> None:
-    row, _ = graded(versions=Versions(REFINED, ALL.deliberated), settings=GradingSettings())
+def test_a_row_without_a_baseline_is_compared_with_the_remaining_version() -> None:
+    row, _ = run_grading(versions=Versions(REFINED, ALL.deliberated), settings=GradingSettings())
     assert [grade.version for grade in row.grades] == ["refined", "deliberated"]
     assert [comparison.against for comparison in row.comparisons] == ["deliberated"]
 
 
-def test_of_rows_outside_the_share_the_refined_cot_alone_is_graded() -> None:
-    row, requests = graded(settings=GradingSettings(compared=0))
+def test_only_the_refined_cot_is_graded_on_rows_outside_the_share() -> None:
+    row, requests = run_grading(settings=GradingSettings(compared=0))
     assert [grade.version for grade in row.grades] == ["refined"]
     assert len(requests) == 1
 
 
-def test_the_share_takes_the_same_prompts_every_time_and_more_as_it_grows() -> None:
-    taken = [{n for n in range(2000) if is_compared(f"p{n}", share)} for share in (0, 0.2, 0.5, 1)]
-    assert taken[0] == set()
-    assert taken[1] < taken[2] < taken[3] == set(range(2000))
-    assert len(taken[1]) == pytest.approx(400, abs=60)
+def test_a_larger_share_contains_the_prompts_of_a_smaller_one() -> None:
+    numbers = set(range(2000))
+    fifth = {n for n in numbers if is_compared(f"p{n}", 0.2)}
+    half = {n for n in numbers if is_compared(f"p{n}", 0.5)}
+    assert fifth < half < numbers
+    assert len(fifth) == pytest.approx(400, abs=60)
+    assert not any(is_compared(f"p{n}", 0) for n in numbers)
+    assert all(is_compared(f"p{n}", 1) for n in numbers)
 
 
 def test_the_policy_score_of_a_row_is_that_of_its_refined_cot() -> None:
-    def strict(request: Request) -> str:
+    def respond(request: Request) -> str:
         if not is_grade(request):
             return a_preference("tie")
-        refined = REFINED.response in request.messages[1].content
-        return a_grade_answer(
-            1, policy_to_cot=4 if refined else 1, policy_to_response=5 if refined else 1
-        )
+        if REFINED.response in request.messages[1].content:
+            return a_grade_answer(1, policy_to_cot=4, policy_to_response=5)
+        return a_grade_answer(1)
 
-    assert graded(strict)[0].policy_score == 4.5
+    row, _ = run_grading(respond)
+    assert row.policy_score == 4.5
 
 
-def test_a_grade_row_tells_what_kind_of_prompt_it_is_about() -> None:
-    assert graded()[0].prompt_kind == "borderline"
+def test_a_grades_row_has_the_kind_of_its_prompt() -> None:
+    row, _ = run_grading()
+    assert row.prompt_kind == "borderline"

@@ -5,58 +5,59 @@ from pydantic import ValidationError
 
 from aidsafe_dagster.recipe.fine_tune_splits import (
     SplitSettings,
-    bridged_splits,
+    assign_split,
     dpo_row,
     sft_row,
-    split_of,
+    splits_near,
 )
 from tests.builders import a_pair, a_prompt, a_refined_cot
 
 SHARES = SplitSettings(validation=0.1, test=0.2)
 
 
-def test_the_shares_come_out_as_set() -> None:
-    counts = Counter(split_of(f"prompt-{n}", SHARES) for n in range(5000))
+def test_splits_have_the_shares_of_the_settings() -> None:
+    counts = Counter(assign_split(f"prompt-{n}", SHARES) for n in range(5000))
     assert counts["test"] / 5000 == pytest.approx(0.2, abs=0.02)
     assert counts["validation"] / 5000 == pytest.approx(0.1, abs=0.02)
 
 
-def test_sft_and_dpo_rows_of_a_prompt_are_in_the_same_split() -> None:
+def test_sft_and_dpo_rows_of_a_prompt_share_a_split() -> None:
     for n in range(50):
         sft = sft_row(a_refined_cot(prompt_id=f"p{n}"), "benign", SHARES)
         dpo = dpo_row(a_pair(prompt_id=f"p{n}"), SHARES)
         assert sft.split == dpo.split
 
 
-def test_a_cluster_is_in_one_split_and_a_prompt_without_one_is_a_cluster_of_its_own() -> None:
+def test_a_cluster_is_in_one_split_and_a_prompt_without_one_is_its_own_cluster() -> None:
     for n in range(50):
-        together = [
-            sft_row(a_refined_cot(prompt_id=f"p{n}{m}", cluster=f"c{n}"), "benign", SHARES)
-            for m in range(5)
-        ]
-        assert {row.split for row in together} == {split_of(f"c{n}", SHARES)}
-        assert sft_row(a_refined_cot(prompt_id=f"p{n}"), "benign", SHARES).split == split_of(
-            f"p{n}", SHARES
-        )
+        split = assign_split(f"c{n}", SHARES)
+        for m in range(5):
+            clustered = a_refined_cot(prompt_id=f"p{n}{m}", cluster=f"c{n}")
+            assert sft_row(clustered, "benign", SHARES).split == split
+        single = a_refined_cot(prompt_id=f"p{n}")
+        assert sft_row(single, "benign", SHARES).split == assign_split(f"p{n}", SHARES)
 
 
-def test_a_prompt_near_to_clusters_of_two_splits_is_told_from_one_within_a_split() -> None:
-    of_split = {split_of(f"c{n}", SHARES): f"c{n}" for n in range(200)}
-    train = [f"c{n}" for n in range(200) if split_of(f"c{n}", SHARES) == "train"]
-    assert bridged_splits(a_prompt(cluster=train[0], near_clusters=(train[1],)), SHARES) == (
-        "train",
+def test_the_splits_near_a_prompt_are_those_of_all_clusters_near_it() -> None:
+    cluster_by_split = {assign_split(f"c{n}", SHARES): f"c{n}" for n in range(200)}
+    train = [f"c{n}" for n in range(200) if assign_split(f"c{n}", SHARES) == "train"]
+    within = a_prompt(cluster=train[0], near_clusters=(train[1],))
+    assert splits_near(within, SHARES) == ("train",)
+    bridging = a_prompt(
+        cluster=cluster_by_split["test"], near_clusters=(train[0], cluster_by_split["validation"])
     )
-    bridging = a_prompt(cluster=of_split["test"], near_clusters=(train[0], of_split["validation"]))
-    assert bridged_splits(bridging, SHARES) == ("test", "train", "validation")
+    assert splits_near(bridging, SHARES) == ("test", "train", "validation")
 
 
-def test_an_sft_row_is_a_user_turn_and_an_assistant_turn_that_thinks_first() -> None:
+def test_an_sft_row_is_a_user_turn_and_an_assistant_turn_with_thinking() -> None:
     refined = a_refined_cot()
     row = sft_row(refined, "harmful", SHARES)
     assert row.messages is not None
     assert [m.role for m in row.messages] == ["user", "assistant"]
     assert row.messages[1].content == f"<think>\n{row.thinking}\n</think>\n\n{refined.response}"
-    assert (row.prompt, row.chosen, row.rejected) == (None, None, None)
+    assert row.prompt is None
+    assert row.chosen is None
+    assert row.rejected is None
     assert row.prompt_kind == "harmful"
 
 

@@ -1,4 +1,4 @@
-"""The formats: what each trainer is given, column by column."""
+"""Trainer formats: the columns of each, and their values."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ import pytest
 
 from aidsafe_dagster.recipe.deliberation_log import DeliberationStory
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.fine_tune_splits import with_thinking
+from aidsafe_dagster.recipe.fine_tune_splits import join_thinking
 from aidsafe_dagster.recipe.formats import (
     FORMATS,
     Reasoning,
-    format_named,
+    get_format,
     is_ambiguous,
     llama_factory_info,
-    parted,
+    split_thinking,
 )
 from aidsafe_dagster.recipe.records import Message
 from tests.builders import (
@@ -32,104 +32,110 @@ COT = f"{FIRST}\n\n{SECOND}"
 CHOSEN = {"role": "assistant", "content": f"<think>\n{COT}\n</think>\n\n{RESPONSE}"}
 REJECTED = {
     "role": "assistant",
-    "content": with_thinking(a_pair().rejected_cot, a_pair().rejected_response),
+    "content": join_thinking(a_pair().rejected_cot, a_pair().rejected_response),
 }
 STORY = DeliberationStory(a_refined_cot(), a_deliberated_cot())
 ROWS = {"sft": an_sft_row(), "dpo": a_dpo_row(), "deliberations": STORY}
 
 
-def made(name: str, reasoning: Reasoning = "inline") -> dict[str, Any]:
-    return FORMATS[name].make(ROWS[FORMATS[name].rows], reasoning)
+def convert(name: str, reasoning: Reasoning = "inline") -> dict[str, Any]:
+    format_ = FORMATS[name]
+    return format_.convert(ROWS[format_.rows], reasoning)
 
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("reasoning", ["inline", "field"])
-def test_a_row_has_the_columns_that_its_format_says(name: str, reasoning: Reasoning) -> None:
-    assert list(made(name, reasoning)) == list(FORMATS[name].columns)
+def test_a_row_has_the_columns_of_its_format(name: str, reasoning: Reasoning) -> None:
+    assert list(convert(name, reasoning)) == list(FORMATS[name].columns)
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_no_text_prompt_stands_beside_messages(name: str) -> None:
+def test_no_format_has_both_a_prompt_and_messages(name: str) -> None:
     columns = FORMATS[name].columns
     assert not ("messages" in columns and "prompt" in columns)
 
 
-def test_trl_sft_has_the_turns_and_the_parts_alone() -> None:
-    row = made("trl-sft")
+def test_trl_sft_has_the_turns_and_also_their_parts() -> None:
+    row = convert("trl-sft")
     assert row["messages"] == [QUESTION, CHOSEN]
-    assert (row["thinking"], row["response"]) == (COT, RESPONSE)
+    assert row["thinking"] == COT
+    assert row["response"] == RESPONSE
 
 
 def test_trl_dpo_has_message_lists() -> None:
-    row = made("trl-dpo")
-    assert (row["prompt"], row["chosen"], row["rejected"]) == ([QUESTION], [CHOSEN], [REJECTED])
+    row = convert("trl-dpo")
+    assert row["prompt"] == [QUESTION]
+    assert row["chosen"] == [CHOSEN]
+    assert row["rejected"] == [REJECTED]
 
 
 def test_prompt_and_completion_are_the_two_turns() -> None:
-    row = made("prompt-completion")
-    assert (row["prompt"], row["completion"]) == ([QUESTION], [CHOSEN])
+    row = convert("prompt-completion")
+    assert row["prompt"] == [QUESTION]
+    assert row["completion"] == [CHOSEN]
 
 
-def test_reasoning_in_a_field_leaves_the_response_alone_in_the_content() -> None:
-    user, assistant = made("trl-sft", "field")["messages"]
+def test_with_reasoning_in_a_field_the_content_is_the_response_alone() -> None:
+    user, assistant = convert("trl-sft", "field")["messages"]
     assert assistant == {"role": "assistant", "content": RESPONSE, "reasoning_content": COT}
     assert user == {**QUESTION, "reasoning_content": None}
-    (rejected,) = made("trl-dpo", "field")["rejected"]
+    (rejected,) = convert("trl-dpo", "field")["rejected"]
     assert rejected["reasoning_content"] == a_pair().rejected_cot
 
 
 def test_the_release_format_has_the_paper_s_columns() -> None:
-    row = made("deliberations")
+    row = convert("deliberations")
     assert list(row)[:4] == ["prompt", "refined_thoughts", "response", "deliberation_log"]
-    assert (row["prompt"], row["refined_thoughts"], row["response"]) == (
-        QUESTION["content"],
-        COT,
-        RESPONSE,
-    )
+    assert row["prompt"] == QUESTION["content"]
+    assert row["refined_thoughts"] == COT
+    assert row["response"] == RESPONSE
 
 
 def test_llama_factory_takes_single_messages_for_the_two_sides() -> None:
-    row = made("llama-factory-dpo")
-    assert (row["messages"], row["chosen"], row["rejected"]) == ([QUESTION], CHOSEN, REJECTED)
+    row = convert("llama-factory-dpo")
+    assert row["messages"] == [QUESTION]
+    assert row["chosen"] == CHOSEN
+    assert row["rejected"] == REJECTED
 
 
-def test_llama_factory_is_told_the_formatting_that_adds_no_system_prompt() -> None:
+def test_llama_factory_gets_the_formatting_that_adds_no_system_prompt() -> None:
     info = llama_factory_info("aidsafe_dpo", "dpo.jsonl", ranking=True)["aidsafe_dpo"]
-    assert (info["formatting"], info["ranking"]) == ("sharegpt", True)
+    assert info["formatting"] == "sharegpt"
+    assert info["ranking"]
     assert info["columns"] == {"messages": "messages", "chosen": "chosen", "rejected": "rejected"}
     assert info["tags"]["user_tag"] == "user"
 
 
 def test_ms_swift_has_the_chosen_turn_in_the_messages_and_the_rejected_one_as_text() -> None:
-    row = made("ms-swift-dpo")
+    row = convert("ms-swift-dpo")
     assert row["messages"] == [QUESTION, CHOSEN]
     assert row["rejected_response"] == REJECTED["content"]
 
 
-def test_an_unknown_format_names_the_nearest() -> None:
+def test_an_unknown_format_suggests_the_nearest() -> None:
     with pytest.raises(SetupError, match="Did you mean 'llama-factory-dpo'"):
-        format_named("llamafactory-dpo", "inline")
+        get_format("llamafactory-dpo", "inline")
 
 
-def test_a_trainer_without_a_reasoning_field_says_which_have_one() -> None:
+def test_the_refusal_of_a_reasoning_field_lists_the_formats_with_one() -> None:
     with pytest.raises(
         SetupError, match=r"inline alone\. With a field: trl-sft, trl-dpo, prompt-completion"
     ):
-        format_named("ms-swift-sft", "field")
+        get_format("ms-swift-sft", "field")
 
 
-def test_parting_a_turn_undoes_joining_it() -> None:
-    assert parted(with_thinking("One.\n\nTwo.", "Answer.\n\nMore.")) == (
+def test_splitting_a_turn_undoes_joining_it() -> None:
+    assert split_thinking(join_thinking("One.\n\nTwo.", "Answer.\n\nMore.")) == (
         "One.\n\nTwo.",
         "Answer.\n\nMore.",
     )
-    assert parted("No reasoning at all.") == ("", "No reasoning at all.")
+    assert split_thinking("No reasoning at all.") == ("", "No reasoning at all.")
 
 
 @pytest.mark.parametrize("text", ["It ends </think> here.", "It begins <think> here."])
-def test_a_row_that_says_a_think_tag_itself_is_ambiguous(text: str) -> None:
+def test_a_row_with_a_think_tag_in_its_text_is_ambiguous(text: str) -> None:
     assert not is_ambiguous(an_sft_row())
     assert not is_ambiguous(a_dpo_row())
-    said = Message(role="assistant", content=with_thinking(text, RESPONSE))
-    assert is_ambiguous(an_sft_row(messages=(Message.model_validate(QUESTION), said)))
-    assert is_ambiguous(a_dpo_row(rejected=(said,)))
+    turn = Message(role="assistant", content=join_thinking(text, RESPONSE))
+    assert is_ambiguous(an_sft_row(messages=(Message.model_validate(QUESTION), turn)))
+    assert is_ambiguous(a_dpo_row(rejected=(turn,)))

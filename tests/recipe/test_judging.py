@@ -6,48 +6,65 @@ from aidsafe_dagster.recipe.answers import GradeAnswer
 from aidsafe_dagster.recipe.cot_grades import subject_of
 from aidsafe_dagster.recipe.dialogue import Request
 from aidsafe_dagster.recipe.errors import RowFailed
-from aidsafe_dagster.recipe.judging import Subject, compare, grade, grade_record, policy_score
+from aidsafe_dagster.recipe.judging import Subject, compare, grade, policy_score, to_grade
 from aidsafe_dagster.recipe.records import Comparison, Message, Role, Stage
 from tests.builders import FIRST, SECOND, a_refined_cot, a_single_llm_cot
-from tests.recipe.speaking import a_conversation, a_grade_answer, a_preference, heard, speak
+from tests.recipe.scripted_model import (
+    a_conversation,
+    a_grade_answer,
+    a_preference,
+    message_text,
+    run_dialogue,
+)
 
 REFINED = a_refined_cot()
 REFINED_SUBJECT = subject_of("refined", REFINED)
 ALONE = subject_of("single_llm", a_single_llm_cot(response="It just does."))
 
 
-def graded(answer: str, subject: Subject = REFINED_SUBJECT) -> tuple[GradeAnswer, list[Request]]:
+def run_grade(answer: str, subject: Subject = REFINED_SUBJECT) -> tuple[GradeAnswer, list[Request]]:
     conversation = a_conversation(Stage.COT_GRADES, REFINED)
     conversation.messages = (Message(role="user", content="What was said before."),)
-    return speak(grade(conversation, Role.JUDGE, subject, 0.0), lambda _: answer)
-
-
-def compared(prefers: Callable[[Request], str]) -> tuple[Comparison, list[Request]]:
-    conversation = a_conversation(Stage.COT_GRADES, REFINED)
-    dialogue = compare(conversation, Role.JUDGE, REFINED_SUBJECT, ALONE, 0.0)
-    return speak(dialogue, lambda request: a_preference(prefers(request)))
-
-
-def shows_first(request: Request, subject: Subject) -> bool:
-    first, _, _ = heard(request).partition("The second:")
-    return subject.response in first
-
-
-def test_the_judge_is_shown_the_prompt_the_policies_the_thoughts_and_the_response() -> None:
-    _, (request,) = graded(a_grade_answer())
-    told = heard(request)
-    assert all(
-        text in told
-        for text in (REFINED.prompt, FIRST, SECOND, REFINED.response, "Help with no crime.")
+    return run_dialogue(
+        grade(
+            conversation,
+            Role.JUDGE,
+            subject,
+            0.0,
+        ),
+        lambda _: answer,
     )
 
 
-def test_the_judge_is_blind_to_who_made_it_which_version_it_is_and_which_rules_the_thoughts_claim() -> (
-    None
-):
-    _, (request,) = graded(a_grade_answer())
+def run_comparison(prefers: Callable[[Request], str]) -> tuple[Comparison, list[Request]]:
+    conversation = a_conversation(Stage.COT_GRADES, REFINED)
+    dialogue = compare(
+        conversation,
+        Role.JUDGE,
+        REFINED_SUBJECT,
+        ALONE,
+        0.0,
+    )
+    return run_dialogue(dialogue, lambda request: a_preference(prefers(request)))
+
+
+def shows_first(request: Request, subject: Subject) -> bool:
+    first, _, _ = message_text(request).partition("The second:")
+    return subject.response in first
+
+
+def test_the_judge_sees_prompt_policies_thoughts_and_response() -> None:
+    _, (request,) = run_grade(a_grade_answer())
+    text = message_text(request)
+    for part in (REFINED.prompt, FIRST, SECOND, REFINED.response, "Help with no crime."):
+        assert part in text
+
+
+def test_the_judge_sees_no_author_no_version_and_no_claimed_rule() -> None:
+    _, (request,) = run_grade(a_grade_answer())
     task = request.messages[1].content
-    assert len(request.messages) == 2  # nothing of what was said before
+    # The system message and the task: nothing of the earlier conversation.
+    assert len(request.messages) == 2
     for hidden in (
         "refined",
         "deliberat",
@@ -61,30 +78,52 @@ def test_the_judge_is_blind_to_who_made_it_which_version_it_is_and_which_rules_t
         assert hidden not in task.casefold()
 
 
-def test_two_versions_with_the_same_words_are_the_same_question() -> None:
+def test_versions_with_the_same_text_share_one_request() -> None:
     again = Subject("deliberated", REFINED_SUBJECT.thoughts, REFINED_SUBJECT.response)
-    (one,), (other,) = graded(a_grade_answer())[1], graded(a_grade_answer(), again)[1]
+    _, (one,) = run_grade(a_grade_answer())
+    _, (other,) = run_grade(a_grade_answer(), again)
     assert one.key("m") == other.key("m")
 
 
-def test_a_grade_keeps_six_scores_with_their_reasons_and_the_rule_and_thought_concerned() -> None:
-    answer, _ = graded(
-        a_grade_answer(4, policy_to_cot=2, rule="illegal.1", thought=2, refusal="Partial")
+def test_a_grade_has_six_scores_with_reasons_rules_and_thoughts() -> None:
+    answer, _ = run_grade(
+        a_grade_answer(
+            4,
+            policy_to_cot=2,
+            rule="illegal.1",
+            thought=2,
+            refusal="Partial",
+        )
     )
-    row = grade_record(answer, "refined", Role.JUDGE, "small-chat")
-    assert (row.policy_to_cot.score, row.policy_to_cot.rule, row.policy_to_cot.thought) == (
-        2,
-        "illegal.1",
-        2,
+    row = to_grade(
+        answer,
+        "refined",
+        Role.JUDGE,
+        "small-chat",
     )
-    assert (row.relevance.score, row.relevance.rule, row.relevance.thought) == (4, "", 0)
+    assert row.policy_to_cot.score == 2
+    assert row.policy_to_cot.rule == "illegal.1"
+    assert row.policy_to_cot.thought == 2
+    assert row.relevance.score == 4
+    assert row.relevance.rule == ""
+    assert row.relevance.thought == 0
     assert row.coherence.reason == "So much for coherence."
-    assert (row.refusal, row.judge, row.version) == ("partial", "judge", "refined")
+    assert row.refusal == "partial"
+    assert row.judge == "judge"
+    assert row.version == "refined"
 
 
-def test_no_rule_concerned_is_an_empty_one() -> None:
-    answer, _ = graded(a_grade_answer(rule="none"))
-    assert grade_record(answer, "refined", Role.JUDGE, "m").policy_to_cot.rule == ""
+def test_the_answer_none_becomes_an_empty_rule() -> None:
+    answer, _ = run_grade(a_grade_answer(rule="none"))
+    assert (
+        to_grade(
+            answer,
+            "refined",
+            Role.JUDGE,
+            "m",
+        ).policy_to_cot.rule
+        == ""
+    )
 
 
 @pytest.mark.parametrize(
@@ -98,51 +137,51 @@ def test_no_rule_concerned_is_an_empty_one() -> None:
         "Good!",
     ],
 )
-def test_an_answer_outside_the_scale_the_rules_or_the_thoughts_is_no_grade(answer: str) -> None:
+def test_an_answer_outside_scale_rules_or_thoughts_fails(answer: str) -> None:
     with pytest.raises(RowFailed):
-        graded(answer)
+        run_grade(answer)
 
 
-def test_a_comparison_is_asked_in_both_orders() -> None:
-    _, requests = compared(lambda _: "tie")
+def test_a_comparison_shows_the_subjects_in_both_orders() -> None:
+    _, requests = run_comparison(lambda _: "tie")
     assert [shows_first(request, REFINED_SUBJECT) for request in requests] == [True, False]
 
 
 @pytest.mark.parametrize(("refined_wins", "outcome"), [(True, "win"), (False, "loss")])
 def test_a_preference_that_holds_in_both_orders_decides(refined_wins: bool, outcome: str) -> None:
-    row, _ = compared(
-        lambda r: "first" if shows_first(r, REFINED_SUBJECT) == refined_wins else "second"
-    )
-    assert (row.version, row.against, row.outcome, row.consistent) == (
-        "refined",
-        "single_llm",
-        outcome,
-        True,
-    )
+    def prefer(request: Request) -> str:
+        return "first" if shows_first(request, REFINED_SUBJECT) == refined_wins else "second"
+
+    row, _ = run_comparison(prefer)
+    assert row.version == "refined"
+    assert row.against == "single_llm"
+    assert row.outcome == outcome
+    assert row.consistent
     assert len(row.reasons) == 2
 
 
 @pytest.mark.parametrize("always", ["first", "second"])
-def test_a_preference_for_a_place_becomes_a_tie_that_is_seen_to_be_inconsistent(
+def test_a_preference_for_a_position_becomes_an_inconsistent_tie(
     always: str,
 ) -> None:
-    row, _ = compared(lambda _: always)
-    assert (row.outcome, row.consistent) == ("tie", False)
+    row, _ = run_comparison(lambda _: always)
+    assert row.outcome == "tie"
+    assert not row.consistent
 
 
-def test_a_preference_in_one_order_alone_becomes_a_tie() -> None:
-    row, _ = compared(lambda r: "first" if shows_first(r, REFINED_SUBJECT) else "tie")
-    assert (row.outcome, row.consistent) == ("tie", False)
+def test_a_preference_in_only_one_order_becomes_a_tie() -> None:
+    row, _ = run_comparison(lambda r: "first" if shows_first(r, REFINED_SUBJECT) else "tie")
+    assert row.outcome == "tie"
+    assert not row.consistent
 
 
-def test_a_tie_in_both_orders_is_a_tie_of_a_consistent_judge() -> None:
-    row, _ = compared(lambda _: "Tie")
-    assert (row.outcome, row.consistent) == ("tie", True)
+def test_a_tie_in_both_orders_is_a_consistent_tie() -> None:
+    row, _ = run_comparison(lambda _: "Tie")
+    assert row.outcome == "tie"
+    assert row.consistent
 
 
-def test_the_policy_score_is_the_mean_of_two_faithfulness_scores_over_the_judges() -> None:
-    answers = [
-        graded(a_grade_answer(1, policy_to_cot=c, policy_to_response=r))[0]
-        for c, r in ((5, 4), (3, 2))
-    ]
-    assert policy_score(answers) == 3.5
+def test_the_policy_score_is_the_mean_of_both_faithfulness_scores_and_all_judges() -> None:
+    first, _ = run_grade(a_grade_answer(1, policy_to_cot=5, policy_to_response=4))
+    second, _ = run_grade(a_grade_answer(1, policy_to_cot=3, policy_to_response=2))
+    assert policy_score([first, second]) == 3.5

@@ -2,18 +2,19 @@ from typing import Any
 
 import pytest
 
-from aidsafe_dagster.recipe.prompt_kinds import kind_of
+from aidsafe_dagster.recipe.prompt_kinds import classify_prompt
 from aidsafe_dagster.recipe.records import Intent
 from tests.builders import a_refined_cot, a_single_llm_cot, policies
 
 
 def an_intent(**changes: Any) -> Intent:
-    return Intent(
-        **(
-            {"text": "Know.", "kind": "explicit", "harm": "benign", "policies": ("helpfulness",)}
-            | changes
-        )
-    )
+    values = {
+        "text": "Know.",
+        "kind": "explicit",
+        "harm": "benign",
+        "policies": ("helpfulness",),
+    }
+    return Intent(**(values | changes))
 
 
 @pytest.mark.parametrize(
@@ -27,11 +28,11 @@ def an_intent(**changes: Any) -> Intent:
         ((an_intent(kind="implicit", harm="malicious"), an_intent(harm="malicious")), "harmful"),
     ],
 )
-def test_what_is_asked_for_outright_makes_a_prompt_harmful_and_what_may_stand_behind_it_borderline(
+def test_the_kind_follows_from_the_harm_and_the_policies_of_the_intents(
     intents: tuple[Intent, ...], kind: str
 ) -> None:
-    assert kind_of(a_refined_cot(intents=intents), policies()) == kind
+    assert classify_prompt(a_refined_cot(intents=intents), policies()) == kind
 
 
-def test_a_row_without_intents_passes_for_benign() -> None:
-    assert kind_of(a_single_llm_cot(), policies()) == "benign"
+def test_a_row_without_intents_is_benign() -> None:
+    assert classify_prompt(a_single_llm_cot(), policies()) == "benign"

@@ -7,7 +7,7 @@ from aidsafe_dagster.recipe.errors import RowFailed
 from aidsafe_dagster.recipe.records import FailureReason, Stage, ThoughtVerdict
 from aidsafe_dagster.recipe.refined_cots import refine
 from tests.builders import a_deliberated_cot
-from tests.recipe.speaking import a_conversation, speak
+from tests.recipe.scripted_model import a_conversation, run_dialogue
 
 DELIBERATED = a_deliberated_cot()
 
@@ -21,14 +21,14 @@ def thought(*origins: int) -> dict[str, Any]:
     return {"thought": "Final.", "rules": ["illegal.1"], "origins": list(origins)}
 
 
-def refined(text: str):  # type: ignore[no-untyped-def]
-    return speak(
+def run_refiner(text: str):  # type: ignore[no-untyped-def]
+    return run_dialogue(
         refine(a_conversation(Stage.REFINED_COTS, DELIBERATED), DELIBERATED), lambda request: text
     )
 
 
 def test_every_deliberated_thought_gets_a_verdict_and_a_reason() -> None:
-    row, _ = refined(answer(["keep", "deceptive", "policy_inconsistent"], [thought(1)]))
+    row, _ = run_refiner(answer(["keep", "deceptive", "policy_inconsistent"], [thought(1)]))
     assert [(j.thought, j.verdict, j.reason) for j in row.judgements] == [
         (1, ThoughtVerdict.KEEP, "It is keep."),
         (2, ThoughtVerdict.DECEPTIVE, "It is deceptive."),
@@ -37,39 +37,37 @@ def test_every_deliberated_thought_gets_a_verdict_and_a_reason() -> None:
 
 
 def test_a_final_thought_names_its_origins() -> None:
-    row, _ = refined(answer(["keep"] * 3, [thought(1, 3), thought(2)]))
+    row, _ = run_refiner(answer(["keep"] * 3, [thought(1, 3), thought(2)]))
     assert [t.origins for t in row.thoughts] == [(1, 3), (2,)]
     assert not row.rests_on_dropped
 
 
-def test_a_final_thought_made_from_dropped_ones_alone_is_marked() -> None:
-    row, _ = refined(answer(["keep", "redundant", "keep"], [thought(1), thought(2)]))
+def test_a_final_thought_that_rests_on_dropped_ones_alone_is_marked() -> None:
+    row, _ = run_refiner(answer(["keep", "redundant", "keep"], [thought(1), thought(2)]))
     assert row.rests_on_dropped
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (answer(["keep"], [thought(1)]), "3 are due"),
         (answer(["keep"] * 3, [thought(9)]), "9 is more than 3"),
         (answer(["drop"] * 3, [thought(1)]), "judgements.0.verdict"),
     ],
 )
-def test_an_answer_that_does_not_fit_the_case_is_asked_again_and_then_fails_the_row(
-    text: str, told: str
-) -> None:
+def test_an_answer_that_does_not_fit_the_thoughts_fails_the_row(text: str, message: str) -> None:
     with pytest.raises(RowFailed) as failed:
-        refined(text)
+        run_refiner(text)
     assert failed.value.reason is FailureReason.UNPARSABLE
-    assert told in failed.value.detail
+    assert message in failed.value.detail
 
 
-def test_the_refiner_is_shown_every_thought_with_its_number() -> None:
-    _, requests = refined(answer(["keep"] * 3, [thought(1)]))
+def test_the_refiner_sees_all_thoughts_with_their_numbers() -> None:
+    _, requests = run_refiner(answer(["keep"] * 3, [thought(1)]))
     task = requests[0].messages[-1].content
     assert all(f"[{t.number}] {t.text}" in task for t in DELIBERATED.thoughts)
 
 
-def test_it_goes_on_from_the_deliberation_s_conversation() -> None:
-    _, requests = refined(answer(["keep"] * 3, [thought(1)]))
+def test_the_refiner_continues_the_conversation_of_the_deliberation() -> None:
+    _, requests = run_refiner(answer(["keep"] * 3, [thought(1)]))
     assert requests[0].messages[1:-1] == DELIBERATED.conversation

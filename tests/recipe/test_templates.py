@@ -13,7 +13,9 @@ def a_copy(tmp_path: Path) -> Path:
     return Path(shutil.copytree(PACKAGE / "prompts", tmp_path / "prompts"))
 
 
-def test_changing_the_refiner_s_prompt_changes_its_stage_s_version_alone(tmp_path: Path) -> None:
+def test_a_change_of_the_refiner_prompt_changes_the_version_of_its_stage_alone(
+    tmp_path: Path,
+) -> None:
     before = load_templates(a_copy(tmp_path))
     file = tmp_path / "prompts" / "refined_cots" / "refiner.jinja"
     file.write_text(file.read_text() + "\nBe brief.")
@@ -22,14 +24,14 @@ def test_changing_the_refiner_s_prompt_changes_its_stage_s_version_alone(tmp_pat
     assert changed == [Stage.REFINED_COTS]
 
 
-def test_a_missing_template_is_named(tmp_path: Path) -> None:
+def test_a_missing_template_is_reported_by_name(tmp_path: Path) -> None:
     folder = a_copy(tmp_path)
     (folder / "seed_cots" / "initializer.jinja").unlink()
     with pytest.raises(SetupError, match=r"seed_cots/initializer\.jinja' is missing"):
         load_templates(folder)
 
 
-def test_a_broken_template_is_named_with_its_line(tmp_path: Path) -> None:
+def test_a_broken_template_is_reported_with_its_line(tmp_path: Path) -> None:
     folder = a_copy(tmp_path)
     (folder / "system.jinja").write_text("fine\n{% if %}\n")
     with pytest.raises(SetupError, match=r"system\.jinja: line 2"):

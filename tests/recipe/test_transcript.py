@@ -1,4 +1,4 @@
-"""What a person reads: all that the recipe knows of a row, and nothing that a user or a model could plant in it."""
+"""Transcripts: all that the recipe knows of a row, and no markup of users or models."""
 
 import io
 from collections import Counter
@@ -74,12 +74,23 @@ BLOCKS = (
 )
 
 
-def intent(text: str) -> Intent:
-    return Intent(text=text, kind="explicit", harm="benign", policies=("illegal",))
+def an_intent(text: str) -> Intent:
+    return Intent(
+        text=text,
+        kind="explicit",
+        harm="benign",
+        policies=("illegal",),
+    )
 
 
-def turn(comment: str) -> Turn:
-    return Turn(agent="deliberator_1", round=1, verdict="revise", comment=comment, added=(3,))
+def a_turn(comment: str) -> Turn:
+    return Turn(
+        agent="deliberator_1",
+        round=1,
+        verdict="revise",
+        comment=comment,
+        added=(3,),
+    )
 
 
 def judgements(reason: str) -> tuple[Judgement, ...]:
@@ -88,14 +99,14 @@ def judgements(reason: str) -> tuple[Judgement, ...]:
     )
 
 
-PLACES: dict[str, Callable[[str], str]] = {
+TRANSCRIPTS: dict[str, Callable[[str], str]] = {
     "prompt": lambda text: seed_transcript(a_seed_cot(prompt=text)),
     "category": lambda text: seed_transcript(a_seed_cot(category=text)),
     "licence": lambda text: seed_transcript(a_seed_cot(licence=text)),
-    "intent": lambda text: seed_transcript(a_seed_cot(intents=(intent(text),))),
+    "intent": lambda text: seed_transcript(a_seed_cot(intents=(an_intent(text),))),
     "response": lambda text: seed_transcript(a_seed_cot(response=text)),
     "thought": lambda text: seed_transcript(a_seed_cot(thoughts=(a_thought(text=text),))),
-    "comment": lambda text: deliberated_transcript(a_deliberated_cot(turns=(turn(text),))),
+    "comment": lambda text: deliberated_transcript(a_deliberated_cot(turns=(a_turn(text),))),
     "reason": lambda text: refined_transcript(a_refined_cot(judgements=judgements(text))),
     "final thought": lambda text: refined_transcript(
         a_refined_cot(thoughts=(a_refined_thought(text=text),))
@@ -108,27 +119,29 @@ PLACES: dict[str, Callable[[str], str]] = {
 
 
 def structure(page: str) -> Counter[str]:
-    """Everything in a Markdown page that is more than text."""
-    blocks = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(page)
-    tokens = [token.type for block in blocks for token in (block, *(block.children or ()))]
-    return Counter(kind for kind in tokens if kind not in HARMLESS)
+    """Count the Markdown elements of a page that are more than text."""
+    counts: Counter[str] = Counter()
+    for block in MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(page):
+        counts[block.type] += 1
+        counts.update(token.type for token in block.children or ())
+    return Counter({kind: count for kind, count in counts.items() if kind not in HARMLESS})
 
 
-def on_screen(page: str) -> str:
+def render_on_terminal(page: str) -> str:
     console = Console(file=io.StringIO(), width=400, force_terminal=False)
     console.print(Markdown(page))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 
-def in_order(page: str, *parts: str) -> bool:
-    places = [page.find(part) for part in parts]
-    return -1 not in places and places == sorted(places)
+def appear_in_order(page: str, *parts: str) -> bool:
+    positions = [page.find(part) for part in parts]
+    return -1 not in positions and positions == sorted(positions)
 
 
-def test_a_seed_shows_prompt_intents_thoughts_with_rules_and_the_response() -> None:
+def test_a_seed_transcript_has_prompt_intents_thoughts_with_rules_and_response() -> None:
     page = seed_transcript(a_seed_cot())
-    assert in_order(
+    assert appear_in_order(
         page,
         "## Prompt `p1`",
         "> How does a pin tumbler lock work?",
@@ -141,9 +154,9 @@ def test_a_seed_shows_prompt_intents_thoughts_with_rules_and_the_response() -> N
     )
 
 
-def test_a_deliberation_shows_who_said_what_in_which_round_and_how_it_ended() -> None:
+def test_a_deliberation_transcript_has_all_turns_and_how_it_ended() -> None:
     page = deliberated_transcript(a_deliberated_cot())
-    assert in_order(
+    assert appear_in_order(
         page,
         "### Round 0 · initializer",
         f"**[1]** {FIRST}",
@@ -158,50 +171,64 @@ def test_a_deliberation_shows_who_said_what_in_which_round_and_how_it_ended() ->
     )
 
 
-def test_a_deliberation_that_stalled_says_so() -> None:
+def test_a_stalled_deliberation_says_so() -> None:
     assert "on the very first turn" in deliberated_transcript(a_deliberated_cot(stalled=True))
     assert "on the very first turn" not in deliberated_transcript(a_deliberated_cot())
 
 
-def test_every_thought_of_every_turn_is_shown_once_and_under_its_author() -> None:
+def test_every_thought_appears_once_and_under_its_author() -> None:
     thoughts: list[Thought] = [a_thought(text="Start.")]
     turns = []
     for round_ in (1, 2):
         for agent in ("deliberator_1", "deliberator_2"):
             number = len(thoughts) + 1
             thoughts.append(
-                a_thought(number=number, text=f"By {agent} in {round_}.", agent=agent, round=round_)
+                a_thought(
+                    number=number,
+                    text=f"By {agent} in {round_}.",
+                    agent=agent,
+                    round=round_,
+                )
             )
             turns.append(
-                Turn(agent=agent, round=round_, verdict="revise", comment="More.", added=(number,))
+                Turn(
+                    agent=agent,
+                    round=round_,
+                    verdict="revise",
+                    comment="More.",
+                    added=(number,),
+                )
             )
     page = deliberated_transcript(
         a_deliberated_cot(thoughts=tuple(thoughts), turns=tuple(turns), outcome="budget")
     )
-    for said in turns:
-        head, text = (
-            f"### Round {said.round} · {said.agent} · revises",
-            rf"By {said.agent} in {said.round}.".replace("_", r"\_"),
-        )
-        assert page.count(text) == 1
-        assert page.partition(head)[2].partition("###")[0].count(text) == 1
+    for turn in turns:
+        heading = f"### Round {turn.round} · {turn.agent} · revises"
+        text = f"By {turn.agent} in {turn.round}.".replace("_", r"\_")
+        section = page.partition(heading)[2].partition("###")[0]
+        assert page.count(text) == section.count(text) == 1
     assert "**Ended by budget**" in page
 
 
 @pytest.mark.parametrize("verdict", ThoughtVerdict)
-def test_a_refinement_shows_each_verdict_with_its_reason_under_its_thought(
+def test_a_refinement_has_the_verdict_and_its_reason_under_each_thought(
     verdict: ThoughtVerdict,
 ) -> None:
-    changed = (Judgement(thought=1, verdict=verdict, reason="So it is."), *judgements("Sound.")[1:])
-    page = refined_transcript(a_refined_cot(judgements=changed))
-    about = page.partition("**[1]**")[2].partition("**[2]**")[0]
-    assert "So it is." in about
-    named = "✓ kept" if verdict is ThoughtVerdict.KEEP else f"✗ {verdict.replace('_', '-')}"
-    assert f"**{named}**" in about
-    assert f"{0 if verdict is ThoughtVerdict.KEEP else 1} of 3 thoughts dropped" in page
+    first = Judgement(thought=1, verdict=verdict, reason="So it is.")
+    others = judgements("Sound.")[1:]
+    page = refined_transcript(a_refined_cot(judgements=(first, *others)))
+    section = page.partition("**[1]**")[2].partition("**[2]**")[0]
+    assert "So it is." in section
+    if verdict is ThoughtVerdict.KEEP:
+        assert "**✓ kept**" in section
+        assert "0 of 3 thoughts dropped" in page
+    else:
+        name = verdict.replace("_", "-")
+        assert f"**✗ {name}**" in section
+        assert "1 of 3 thoughts dropped" in page
 
 
-def test_a_refinement_shows_the_final_thoughts_with_rules_and_origins() -> None:
+def test_a_refinement_has_the_final_thoughts_with_rules_and_origins() -> None:
     page = refined_transcript(a_refined_cot(deliberated_cot_tokens=90, cot_tokens=54))
     final = page.partition("### Final chain of thought: 1 of 3 thoughts dropped, 90 → 54 tokens")[2]
     assert f"**1.** {FIRST} `illegal.1` `helpfulness.1` *← [1]*" in final
@@ -209,7 +236,7 @@ def test_a_refinement_shows_the_final_thoughts_with_rules_and_origins() -> None:
     assert f"> {RESPONSE}" in final
 
 
-def test_a_refinement_shows_what_the_deliberators_said_when_it_is_given() -> None:
+def test_a_refinement_has_the_comments_of_the_deliberators_if_their_turns_are_given() -> None:
     turns = a_deliberated_cot().turns
     assert "Usefulness is missing." in refined_transcript(a_refined_cot(), turns)
     bare = refined_transcript(a_refined_cot())
@@ -217,9 +244,14 @@ def test_a_refinement_shows_what_the_deliberators_said_when_it_is_given() -> Non
     assert "### Round 1 · deliberator_1\n" in bare
 
 
-def test_a_pair_shows_the_belief_and_both_sides_with_their_length() -> None:
-    row = a_pair(chosen_cot_tokens=54, rejected_cot_tokens=23, chosen_score=4.5, rejected_score=1.5)
-    assert in_order(
+def test_a_pair_transcript_has_the_belief_and_both_sides_with_their_length() -> None:
+    row = a_pair(
+        chosen_cot_tokens=54,
+        rejected_cot_tokens=23,
+        chosen_score=4.5,
+        rejected_score=1.5,
+    )
+    assert appear_in_order(
         pair_transcript(row),
         "> Rules are for other people.",
         "### Chosen (policy score 4.50, 54 tokens)",
@@ -231,7 +263,7 @@ def test_a_pair_shows_the_belief_and_both_sides_with_their_length() -> None:
     )
 
 
-def test_a_failure_says_where_why_and_who() -> None:
+def test_a_failure_transcript_has_stage_reason_and_role() -> None:
     page = failure_transcript(a_failure())
     assert "Failed at seed_cots: unparsable" in page
     assert "call 4 of the stage while `initializer` was speaking, after 3 completions" in page
@@ -240,7 +272,7 @@ def test_a_failure_says_where_why_and_who() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rehearsed", "real"),
+    ("simulated_page", "page"),
     [
         (seed_transcript(a_seed_cot(simulated=True)), seed_transcript(a_seed_cot())),
         (
@@ -252,45 +284,45 @@ def test_a_failure_says_where_why_and_who() -> None:
     ],
     ids=["seed", "deliberated", "refined", "pair"],
 )
-def test_a_row_of_a_rehearsal_is_labelled_and_no_other(rehearsed: str, real: str) -> None:
-    assert "rehearsal: simulated, not a model's output" in rehearsed
-    assert "simulated" not in real
+def test_only_rows_of_a_rehearsal_are_labelled(simulated_page: str, page: str) -> None:
+    assert "rehearsal: simulated, not a model's output" in simulated_page
+    assert "simulated" not in page
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_what_others_wrote_is_text_and_nothing_else(place: str) -> None:
-    expected = structure(PLACES[place](PLAIN))
-    found = {text: structure(PLACES[place](text)) - expected for text in LINES}
-    assert {text: more for text, more in found.items() if more} == {}
+@pytest.mark.parametrize("field", TRANSCRIPTS)
+def test_text_of_others_has_no_effect_as_markup(field: str) -> None:
+    render = TRANSCRIPTS[field]
+    expected = structure(render(PLAIN))
+    assert [text for text in LINES if structure(render(text)) - expected] == []
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_what_others_wrote_is_read_as_they_wrote_it(place: str) -> None:
-    assert [text for text in LINES if text not in on_screen(PLACES[place](text))] == []
+@pytest.mark.parametrize("field", TRANSCRIPTS)
+def test_text_of_others_appears_as_they_wrote_it(field: str) -> None:
+    render = TRANSCRIPTS[field]
+    assert [text for text in LINES if text not in render_on_terminal(render(text))] == []
 
 
-@pytest.mark.parametrize("place", ["prompt", "response", "belief", "chosen", "failure"])
-def test_a_text_of_several_lines_is_text_and_nothing_else(place: str) -> None:
-    expected = structure(PLACES[place](PLAIN))
-    found = {text: structure(PLACES[place](text)) - expected for text in BLOCKS}
-    assert {text: more for text, more in found.items() if more} == {}
+@pytest.mark.parametrize("field", ["prompt", "response", "belief", "chosen", "failure"])
+def test_text_of_several_lines_has_no_effect_as_markup(field: str) -> None:
+    render = TRANSCRIPTS[field]
+    expected = structure(render(PLAIN))
+    assert [text for text in BLOCKS if structure(render(text)) - expected] == []
 
 
-def test_the_name_that_a_server_gives_its_model_is_text_and_nothing_else() -> None:
+def test_the_name_of_a_model_has_no_effect_as_markup() -> None:
     page = seed_transcript(a_seed_cot(model="![m](http://x.y/i.png) <b>m</b>"))
     assert structure(page) == structure(seed_transcript(a_seed_cot()))
 
 
-def test_no_sign_that_steers_a_terminal_gets_through() -> None:
-    pages = {place: render("a\x1b]0;title\x07b\x1b[2Jc\x9b2Jd") for place, render in PLACES.items()}
-    assert [
-        place for place, page in pages.items() if any(sign in page for sign in "\x1b\x07\x9b")
-    ] == []
+def test_no_control_character_reaches_the_terminal() -> None:
+    for field, render in TRANSCRIPTS.items():
+        page = render("a\x1b]0;title\x07b\x1b[2Jc\x9b2Jd")
+        assert not set("\x1b\x07\x9b") & set(page), field
 
 
-def test_an_empty_text_leaves_the_page_whole() -> None:
+def test_empty_texts_leave_the_page_whole() -> None:
     page = seed_transcript(a_seed_cot(prompt="", response="", category=""))
-    assert in_order(
+    assert appear_in_order(
         page,
         "## Prompt `p1`",
         "*demo · cc-by-4.0 ·",

@@ -13,7 +13,7 @@ from aidsafe_dagster.recipe.answers import Answer, AnswerFormat
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue
 from aidsafe_dagster.recipe.records import FailureReason, Prompt, RefinedCot, Role, Row, Stage
 from aidsafe_dagster.recipe.row_gate import GateContext, RowCheck
-from aidsafe_dagster.recipe.seed_cots import cot_text
+from aidsafe_dagster.recipe.seed_cots import join_thoughts
 from aidsafe_dagster.recipe.stages import (
     INTEGRITY,
     RecipeSettings,
@@ -52,15 +52,15 @@ def write_gist(
 ) -> Dialogue[Gist]:
     """Refined CoT → one sentence: one call."""
     refined: RefinedCot = records[Stage.REFINED_COTS]
-    context = conversation.brief
-    thoughts = cot_text(refined.thoughts)
+    context = conversation.context
+    thoughts = join_thoughts(refined.thoughts)
     task = context.templates.task(GISTS, "gist", prompt=refined.prompt, thoughts=thoughts)
     answer = yield from conversation.ask(
         ROLE, task, AnswerFormat(GistAnswer, {}, {}), GistInputs(refined)
     )
     return Gist(
         **refined.model_dump(include=set(Prompt.model_fields)),
-        **context.made(GISTS, conversation),
+        **conversation.provenance(),
         gist=answer.gist,
     )
 

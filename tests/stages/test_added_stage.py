@@ -13,7 +13,7 @@ from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Prompt
 from aidsafe_dagster.recipe.stages import STAGES, StageDefinition, add_stage
 from aidsafe_dagster.settings.schema import PACKAGE
-from tests.answering import an_answering_server
+from tests.scripted_chat_server import a_scripted_chat_server
 from tests.site import environment, prepare, prompts_file, some_prompts
 
 TEMPLATE = """Say in one sentence what these thoughts come to.
@@ -36,7 +36,7 @@ def test_an_entry_a_module_a_template_and_an_asset_make_a_stage(tmp_path: Path) 
     shutil.copytree(PACKAGE / "prompts", tmp_path / "prompts")
     (tmp_path / "prompts" / "gists").mkdir()
     (tmp_path / "prompts" / "gists" / "gist.jinja").write_text(TEMPLATE)
-    with an_answering_server(gist) as server:
+    with a_scripted_chat_server(gist) as server:
         moderator = {"base_url": server.base_url, "model": "small"}
         prepare(tmp_path, prompts="prompts", **{"roles.moderator": moderator})
         source = prompts_file(tmp_path, some_prompts(8))
@@ -55,7 +55,7 @@ def test_an_entry_a_module_a_template_and_an_asset_make_a_stage(tmp_path: Path) 
     assert report["failures"] == [["null_text", "blank gist"]]
     assert {text for _, text in report["rows"]} == {"It comes to this."}
     assert len(report["rows"]) == report["refined"] - 1
-    assert len(server.asked) == report["refined"]
+    assert len(server.requests) == report["refined"]
     assert "It comes to this." in report["transcript"]
 
 

@@ -15,7 +15,7 @@ from aidsafe_dagster.cli.local_runs import run_job, unfinished
 from aidsafe_dagster.engines.rehearsal.faults import RehearsalSettings
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import from_frame, to_frame
-from aidsafe_dagster.recipe.fine_tune_splits import SplitSettings, split_of
+from aidsafe_dagster.recipe.fine_tune_splits import SplitSettings, assign_split
 from aidsafe_dagster.recipe.records import FineTuneRow, Prompt, Stage
 from aidsafe_dagster.sources.contamination import read_match
 from aidsafe_dagster.stages.checks import expected_rows
@@ -238,7 +238,7 @@ def test_the_version_is_of_the_sets_contents_and_the_thresholds(tmp_path: Path) 
 
 def test_a_prompt_between_two_splits_is_in_neither(tmp_path: Path) -> None:
     shares = SplitSettings(validation=0.1, test=0.4)
-    clusters = {split_of(f"c{n}", shares): f"c{n}" for n in range(100)}
+    clusters = {assign_split(f"c{n}", shares): f"c{n}" for n in range(100)}
     with a_site(tmp_path, rehearsal=FAULTLESS, splits={"validation": 0.1, "test": 0.4}) as site:
         site.ingest(prompts_file(tmp_path, some_prompts(3)))
         sealed = from_frame(site.lake.rows("ingested", "mine-0001"), Prompt)

@@ -10,7 +10,7 @@ import dagster as dg
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import to_frame
-from aidsafe_dagster.recipe.fine_tune_splits import with_thinking
+from aidsafe_dagster.recipe.fine_tune_splits import join_thinking
 from aidsafe_dagster.recipe.records import FineTuneRow, Message, Stage
 from aidsafe_dagster.recipe.stages import STAGES
 from tests.builders import a_dpo_row, an_sft_row
@@ -48,7 +48,7 @@ def some_rows(count: int = 10, prefix: str = "p", **changes: Any) -> list[FineTu
 
 
 def said(cot: str, response: str) -> tuple[Message, ...]:
-    return (Message(role="assistant", content=with_thinking(cot, response)),)
+    return (Message(role="assistant", content=join_thinking(cot, response)),)
 
 
 def put(lake: Lake, batch: str, rows: Sequence[FineTuneRow]) -> None:

@@ -92,4 +92,4 @@ class PendingCall:
         lead = min(self.waiting, key=lambda line: (line.tier, line.index), default=None)
         if lead is None:
             return (1 << 20, 0, 0)
-        return (lead.tier, lead.answers - lead.case.calls_more if ending else 0, lead.index)
+        return (lead.tier, lead.answers - lead.case.extra_calls if ending else 0, lead.index)

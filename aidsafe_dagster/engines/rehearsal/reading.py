@@ -12,7 +12,7 @@ from functools import lru_cache
 from aidsafe_dagster.engines.rehearsal.lots import lot
 from aidsafe_dagster.engines.rehearsal.phrases.words import HARM_WORDS, STOP_WORDS
 from aidsafe_dagster.recipe.policies import Policies, Policy
-from aidsafe_dagster.recipe.records import Intent, Prompt, Reasoned
+from aidsafe_dagster.recipe.records import CotRow, Intent, Prompt
 
 _HARM = re.compile(rf"\b(?:{HARM_WORDS})\b", re.IGNORECASE)
 _WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
@@ -57,7 +57,7 @@ def declines(intents: tuple[Intent, ...]) -> bool:
 
 def intents_of(prompt: Prompt) -> tuple[Intent, ...]:
     """The intents that a later stage's row carries; none for a bare prompt."""
-    return prompt.intents if isinstance(prompt, Reasoned) else ()
+    return prompt.intents if isinstance(prompt, CotRow) else ()
 
 
 def looks_malicious(prompt: Prompt, policies: Policies) -> bool:

@@ -52,7 +52,7 @@ class VLLMServer:
 
     def __init__(
         self, settings: VLLMSettings, log: Callable[[str], None] = lambda line: None
-    ) -> None:  # noqa: ARG005
+    ) -> None:
         if not settings.model:
             raise SetupError(
                 "vllm.model: the model to serve is required (a folder, or its name on the Hub)"

@@ -22,7 +22,7 @@ class Curves(TrainerCallback):  # type: ignore[misc]
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **others: Any
-    ) -> None:  # noqa: ARG002
+    ) -> None:
         if not logs or not state.is_world_process_zero:
             return
         with self._file.open("a", encoding="utf-8") as file:

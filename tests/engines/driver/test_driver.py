@@ -59,7 +59,7 @@ def test_of_the_last_rows_one_that_is_known_to_take_more_calls_does_not_end_afte
     tmp_path: Path, is_known: bool
 ) -> None:
     engine, long = ScriptedEngine(), a_case(11, turns=6)
-    long.calls_more = 3 if is_known else 0
+    long.extra_calls = 3 if is_known else 0
     driven(
         tmp_path, engine, [*(a_case(n) for n in range(11)), long], DriverSettings(calls_in_flight=2)
     )

@@ -10,13 +10,13 @@ from aidsafe_dagster.engines.rehearsal.fault_plan import FaultPlan
 from aidsafe_dagster.engines.rehearsal.faults import RehearsalSettings
 from aidsafe_dagster.quality.tokens import estimate_tokens
 from aidsafe_dagster.recipe.answers import AnswerBounds
-from aidsafe_dagster.recipe.beliefs import BeliefSearch, PairKind, best_examples, kind_of_pair
+from aidsafe_dagster.recipe.beliefs import BeliefSearch, PairKind, choose_pair_kind, select_examples
 from aidsafe_dagster.recipe.cot_grades import GradingSettings, Versions, grade_versions
 from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings, deliberate
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue, DialogueContext, Request
 from aidsafe_dagster.recipe.errors import RowFailed
 from aidsafe_dagster.recipe.policies import Policies, load_policies
-from aidsafe_dagster.recipe.preference_pairs import PairSettings, iterate
+from aidsafe_dagster.recipe.preference_pairs import PairSettings, run_iteration
 from aidsafe_dagster.recipe.records import (
     BeliefExample,
     CotGrades,
@@ -33,7 +33,7 @@ from aidsafe_dagster.recipe.records import (
 from aidsafe_dagster.recipe.refined_cots import refine
 from aidsafe_dagster.recipe.round_table import deliberate_at_round_table
 from aidsafe_dagster.recipe.seed_cots import seed
-from aidsafe_dagster.recipe.single_llm_cots import think
+from aidsafe_dagster.recipe.single_llm_cots import answer_directly
 from aidsafe_dagster.recipe.stages import load_templates
 from aidsafe_dagster.settings.schema import PACKAGE
 from tests.builders import a_prompt
@@ -144,7 +144,7 @@ class Play:
     ) -> None:
         self.engine = RehearsalEngine(settings)
         self.plan = FaultPlan(settings)
-        self.brief = a_brief(policies, bounds)
+        self.dialogue_context = a_brief(policies, bounds)
         self.requests: list[Request] = []
 
     def play(
@@ -163,7 +163,7 @@ class Play:
         make: Callable[[Conversation], Dialogue[T]],
         redraws: tuple[int, ...] = (),
     ) -> T | Failure:
-        conversation = Conversation(self.brief, stage, prompt, redraws)
+        conversation = Conversation(self.dialogue_context, stage, prompt, redraws)
         return await self.talked(conversation, make(conversation))
 
     async def talked(self, conversation: Conversation, dialogue: Dialogue[T]) -> T | Failure:
@@ -179,7 +179,9 @@ class Play:
             return conversation.failure(failed.reason, failed.detail, redraw=True)
 
     def think(self, prompt: Prompt, **more: Any) -> SingleLlmCot | Failure:
-        return self.play(Stage.SINGLE_LLM_COTS, prompt, lambda c: think(c, prompt), **more)
+        return self.play(
+            Stage.SINGLE_LLM_COTS, prompt, lambda c: answer_directly(c, prompt), **more
+        )
 
     def seed(self, prompt: Prompt, **more: Any) -> SeedCot | Failure:
         return self.play(Stage.SEED_COTS, prompt, lambda c: seed(c, prompt), **more)
@@ -222,8 +224,8 @@ class Play:
         grades = self.grade(Versions(row), judges=1)
         while isinstance(grades, Failure):
             grades = self.grade(Versions(row), judges=1, redraws=grades.redraws)
-        conversation = Conversation(self.brief, Stage.PREFERENCE_PAIRS, grades, redraws)
-        return BeliefSearch(conversation, row, grades, kind_of_pair(grades, share))
+        conversation = Conversation(self.dialogue_context, Stage.PREFERENCE_PAIRS, grades, redraws)
+        return BeliefSearch(conversation, row, grades, choose_pair_kind(grades, share))
 
     def pairs(
         self,
@@ -241,7 +243,9 @@ class Play:
             }
             for prompt_id, search in came.items():
                 if isinstance(search, BeliefSearch):
-                    said = iterate(search, iteration, examples[search.kind], settings, grading)
+                    said = run_iteration(
+                        search, iteration, examples[search.kind], settings, grading
+                    )
                     came[prompt_id] = asyncio.run(self.talked(search.conversation, said))
         return list(came.values())
 
@@ -252,7 +256,9 @@ class Play:
         iteration: int,
         settings: PairSettings,
     ) -> list[BeliefExample]:
-        return best_examples(searches, kind, iteration, settings.examples) if iteration > 1 else []
+        return (
+            select_examples(searches, kind, iteration, settings.examples) if iteration > 1 else []
+        )
 
     def seeds(self, count: int | None = None) -> list[SeedCot]:
         """Of the first so many prompts."""

@@ -104,4 +104,8 @@ def test_fewer_thoughts_still_cover_every_policy() -> None:
         seed = its(play.seed(prompts()[number]))
         refined, _ = every_stage(play, number)
         assert len(seed.thoughts) <= 2
-        assert uncovered(seed, play.brief.policies) == uncovered(refined, play.brief.policies) == ()
+        assert (
+            uncovered(seed, play.dialogue_context.policies)
+            == uncovered(refined, play.dialogue_context.policies)
+            == ()
+        )

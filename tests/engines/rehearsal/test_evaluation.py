@@ -119,7 +119,7 @@ def test_rows_that_were_drawn_anew_are_held_against_what_was_planted_in_that_dra
         outcome = seeded(play, redrawn | {row.prompt_id: row.redraws for row in outcome.rows})
         found = planted_truth_report(
             play.plan,
-            play.brief.policies,
+            play.dialogue_context.policies,
             {Stage.PROMPTS: Outcome(ORDINARY), Stage.SEED_COTS: outcome},
         )
         assert len(outcome.failures) == (found[0]["planted"] if found else 0)
@@ -136,7 +136,7 @@ def test_refined_rows_that_failed_a_check_are_held_against_their_second_draw() -
     passed = [row for row in rows if isinstance(row, RefinedCot) and not failed_check(row, play)]
     assert len(passed) > 0.8 * len(rows)
     again = before | {Stage.REFINED_COTS: Outcome(passed)}
-    found = planted_truth_report(play.plan, play.brief.policies, again)
+    found = planted_truth_report(play.plan, play.dialogue_context.policies, again)
     assert not [kept for kept in found if str(kept["what"]).startswith("refined_cots")]
 
 
@@ -179,4 +179,4 @@ def seeded(play: Play, redraws: dict[str, tuple[int, ...]]) -> Outcome:
 
 
 def failed_check(row: RefinedCot, play: Play) -> bool:
-    return check_row(row, CheckSettings(), play.brief.policies) is not None
+    return check_row(row, CheckSettings(), play.dialogue_context.policies) is not None

@@ -62,7 +62,7 @@ def test_every_judge_gives_the_scores_of_the_plan_its_errors_included() -> None:
             truth = grade_truth(
                 play.plan,
                 versions.refined,
-                play.brief.policies,
+                play.dialogue_context.policies,
                 grade.judge,
                 subject(versions, grade.version),
             )
@@ -146,7 +146,7 @@ def test_preferences_follow_the_plan_and_those_of_a_biased_judge_are_inconsisten
         for said in its(play.grade(versions)).comparisons:
             sides = subject(versions, said.version), subject(versions, said.against)
             truth = comparison_truth(
-                play.plan, versions.refined, play.brief.policies, said.judge, *sides
+                play.plan, versions.refined, play.dialogue_context.policies, said.judge, *sides
             )
             assert (said.outcome, said.consistent) == (truth.outcome, truth.consistent)
             seen[said.outcome, said.consistent] += 1
@@ -180,11 +180,14 @@ def test_the_guard_is_sure_of_a_misled_answer_and_finds_nothing_in_a_refined_one
 def test_the_guard_says_yes_and_no_with_probabilities_that_sum_to_one() -> None:
     play = Play(FAULTLESS)
     row = play.refinements(1)[0]
-    conversation = Conversation(play.brief, Stage.PREFERENCE_PAIRS, row)
+    conversation = Conversation(play.dialogue_context, Stage.PREFERENCE_PAIRS, row)
     inputs = GuardInputs(
-        row, play.brief.policies, play.brief.policies.ids[0], subject_of("refined", row)
+        row,
+        play.dialogue_context.policies,
+        play.dialogue_context.policies.ids[0],
+        subject_of("refined", row),
     )
-    request = next(conversation.weigh(Role.GUARD, "Does it?", ("Yes", "No"), inputs))
+    request = next(conversation.classify(Role.GUARD, "Does it?", ("Yes", "No"), inputs))
     shares = json.loads(play.engine.says(request))
     assert shares.keys() == {"Yes", "No"}
     assert sum(shares.values()) == pytest.approx(1)

@@ -29,7 +29,7 @@ from aidsafe_dagster.recipe.records import (
     ThoughtVerdict,
 )
 from aidsafe_dagster.recipe.row_gate import CheckSettings, uncovered
-from aidsafe_dagster.recipe.seed_cots import cot_text, seed
+from aidsafe_dagster.recipe.seed_cots import join_thoughts, seed
 from aidsafe_dagster.recipe.stages import check_row
 from aidsafe_dagster.settings.schema import PACKAGE
 from tests.builders import a_prompt
@@ -128,9 +128,9 @@ def test_the_row_gate_finds_each_planted_fault_of_the_final_cot_and_no_other() -
         done = play.refine(row)
         assert reason_of(done) == failed
         if isinstance(done, RefinedCot) and "Agent 2" not in row.prompt:
-            found = check_row(done, CheckSettings(), play.brief.policies)
+            found = check_row(done, CheckSettings(), play.dialogue_context.policies)
             assert (found[0] if found else None) == truth.check, found
-            assert uncovered(done, play.brief.policies) == (
+            assert uncovered(done, play.dialogue_context.policies) == (
                 (truth.left_out,) if truth.left_out else ()
             )
             reasons[truth.check] += 1
@@ -146,7 +146,7 @@ def test_a_faultless_rehearsal_fails_no_row_and_drops_no_thought() -> None:
     play = Play(FAULTLESS)
     for prompt in prompts():
         row = its(play.refine(its(play.deliberate(its(play.seed(prompt))))))
-        assert check_row(row, CheckSettings(), play.brief.policies) is None
+        assert check_row(row, CheckSettings(), play.dialogue_context.policies) is None
         assert {judgement.verdict for judgement in row.judgements} == {ThoughtVerdict.KEEP}
         assert not row.rests_on_dropped
 
@@ -159,9 +159,9 @@ def test_the_final_cot_is_shorter_covers_every_policy_and_keeps_the_making_of_to
         cited = {rule.partition(".")[0] for thought in row.thoughts for rule in thought.rules}
         assert set(row.applicable_policies) <= cited
         assert all(thought.origins for thought in row.thoughts)
-        assert not MAKING_OF.search(cot_text(row.thoughts)), cot_text(row.thoughts)
-        assert not MAKING_OF.search(cot_text(row.deliberated_thoughts))
-        assert not re.search(r"[<>{}]", cot_text(row.thoughts))
+        assert not MAKING_OF.search(join_thoughts(row.thoughts)), join_thoughts(row.thoughts)
+        assert not MAKING_OF.search(join_thoughts(row.deliberated_thoughts))
+        assert not re.search(r"[<>{}]", join_thoughts(row.thoughts))
 
 
 def test_everything_dropped_still_gives_a_final_thought_that_is_seen_to_rest_on_nothing() -> None:
@@ -192,7 +192,8 @@ def test_by_default_few_rows_fail_at_any_stage() -> None:
         failed = [
             row
             for row in rows
-            if isinstance(row, Failure) or check_row(row, CheckSettings(), play.brief.policies)
+            if isinstance(row, Failure)
+            or check_row(row, CheckSettings(), play.dialogue_context.policies)
         ]
         assert len(failed) / len(rows) < 0.06
 
@@ -277,7 +278,7 @@ def test_it_speaks_of_policies_that_nobody_has_seen() -> None:
         )
     )
     assert row.applicable_policies == ("zoo_animals",)
-    assert "feeding the penguins" in cot_text(row.thoughts)
+    assert "feeding the penguins" in join_thoughts(row.thoughts)
     assert "zoo_animals.7" in {rule for thought in row.thoughts for rule in thought.rules}
 
 
@@ -306,8 +307,8 @@ def test_forty_policies_that_always_apply_are_all_covered() -> None:
     row = its(
         play.refine(its(play.deliberate(its(play.seed(prompts()[0])), agents=4, max_rounds=5)))
     )
-    assert check_row(row, CheckSettings(), play.brief.policies) is None
-    assert not MAKING_OF.search(cot_text(row.thoughts))
+    assert check_row(row, CheckSettings(), play.dialogue_context.policies) is None
+    assert not MAKING_OF.search(join_thoughts(row.thoughts))
 
 
 def test_a_part_it_does_not_play_is_a_mistake_in_the_set_up() -> None:
@@ -354,4 +355,4 @@ def test_even_thoughts_of_one_sentence_come_out_shorter() -> None:
         t.model_copy(update={"text": f"This is step number {t.number}"}) for t in row.thoughts
     )
     done = its(play.refine(row.model_copy(update={"thoughts": short})))
-    assert len(cot_text(done.thoughts)) < len(cot_text(short))
+    assert len(join_thoughts(done.thoughts)) < len(join_thoughts(short))

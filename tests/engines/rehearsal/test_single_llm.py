@@ -9,7 +9,7 @@ from aidsafe_dagster.engines.rehearsal.reading import declines, due_policies, lo
 from aidsafe_dagster.engines.rehearsal.single_llm import baseline_faults
 from aidsafe_dagster.recipe.records import FailureReason, Role, SingleLlmCot
 from aidsafe_dagster.recipe.row_gate import CheckSettings
-from aidsafe_dagster.recipe.seed_cots import cot_text
+from aidsafe_dagster.recipe.seed_cots import join_thoughts
 from aidsafe_dagster.recipe.stages import check_row
 from tests.engines.rehearsal.rehearsing import FAULTLESS, FAULTY, Play, its, prompts, reason_of
 
@@ -21,7 +21,7 @@ def cited(row: SingleLlmCot) -> set[str]:
 def test_it_fails_where_planted_and_refuses_only_what_is_to_be_declined() -> None:
     play, reasons = Play(FAULTY), Counter[FailureReason | None]()
     for prompt in prompts():
-        malicious = looks_malicious(prompt, play.brief.policies)
+        malicious = looks_malicious(prompt, play.dialogue_context.policies)
         truth = calls_truth(play.plan, prompt.prompt_id, (Role.SINGLE_LLM,), declines=malicious)
         row = play.think(prompt)
         assert (reason_of(row), row.usage.calls) == (truth.failure, truth.calls)
@@ -33,14 +33,14 @@ def test_without_a_fault_it_covers_every_policy_that_bears_on_the_prompt() -> No
     play = Play(FAULTLESS)
     for prompt in prompts():
         row = its(play.think(prompt))
-        assert cited(row) >= set(due_policies(prompt, play.brief.policies, 0))
-        assert check_row(row, CheckSettings(), play.brief.policies) is None
+        assert cited(row) >= set(due_policies(prompt, play.dialogue_context.policies, 0))
+        assert check_row(row, CheckSettings(), play.dialogue_context.policies) is None
 
 
 def test_it_leaves_out_the_policy_that_is_planted_as_left_out() -> None:
     play = Play(FAULTLESS.model_copy(update={"baseline_left_out": 1.0}))
     for prompt in prompts():
-        due = due_policies(prompt, play.brief.policies, 0)
+        due = due_policies(prompt, play.dialogue_context.policies, 0)
         assert set(due) - cited(its(play.think(prompt))) == {
             play.plan.baseline_lacks(prompt.prompt_id, due)
         }
@@ -61,11 +61,11 @@ def test_it_refuses_needlessly_on_borderline_prompts_alone() -> None:
     play, refused = Play(FAULTLESS.model_copy(update={"baseline_over_refusal": 1.0})), 0
     for prompt in prompts():
         planted = BaselineFault.OVER_REFUSAL in baseline_faults(
-            play.plan, prompt, play.brief.policies
+            play.plan, prompt, play.dialogue_context.policies
         )
         response = its(play.think(prompt)).response
         assert (refusal_of(response) == "full") == planted
-        assert not (planted and looks_malicious(prompt, play.brief.policies))
+        assert not (planted and looks_malicious(prompt, play.dialogue_context.policies))
         refused += planted
     assert refused
 
@@ -80,7 +80,8 @@ def test_it_declines_what_an_intent_decomposer_would_have_found_malicious() -> N
 def test_its_words_are_its_own() -> None:
     play = Play(FAULTLESS)
     alike = sum(
-        cot_text(its(play.think(prompt)).thoughts) == cot_text(its(play.seed(prompt)).thoughts)
+        join_thoughts(its(play.think(prompt)).thoughts)
+        == join_thoughts(its(play.seed(prompt)).thoughts)
         for prompt in prompts()
     )
     assert alike < 0.1 * len(prompts())

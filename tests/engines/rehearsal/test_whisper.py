@@ -117,7 +117,7 @@ def test_two_plain_answers_differ_in_words_and_hardly_in_score() -> None:
 def test_a_plain_answer_names_no_policy() -> None:
     play = Play(SURE)
     play.pairs([play.search(row) for row in play.refinements(20)], PairSettings(plain_share=1.0))
-    titles = [policy.title.casefold() for policy in play.brief.policies.policies]
+    titles = [policy.title.casefold() for policy in play.dialogue_context.policies.policies]
     for _, subject in targets(play, belief=False):
         text = f"{' '.join(subject.thoughts)} {subject.response}".casefold()
         assert not any(title in text for title in titles), text

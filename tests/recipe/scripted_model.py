@@ -1,4 +1,4 @@
-"""Drives a dialogue by hand: the test is the model."""
+"""Run a dialogue by hand, with a function of the test as the model."""
 
 import json
 from collections.abc import Callable
@@ -20,7 +20,7 @@ T = TypeVar("T")
 USAGE = Usage(calls=1, prompt_tokens=10, completion_tokens=5)
 
 
-def a_brief(**changes: Any) -> DialogueContext:
+def a_dialogue_context(**changes: Any) -> DialogueContext:
     values: dict[str, Any] = {
         "policies": policies(),
         "templates": load_templates(PACKAGE / "prompts"),
@@ -31,30 +31,36 @@ def a_brief(**changes: Any) -> DialogueContext:
 
 
 def a_conversation(stage: Stage, prompt: Prompt, **changes: Any) -> Conversation:
-    return Conversation(a_brief(), stage, prompt, **changes)
+    return Conversation(
+        a_dialogue_context(),
+        stage,
+        prompt,
+        **changes,
+    )
 
 
-def speak(dialogue: Dialogue[T], model: Callable[[Request], str]) -> tuple[T, list[Request]]:
-    """The dialogue's record when `model` answers every request, and the requests."""
+def run_dialogue(dialogue: Dialogue[T], model: Callable[[Request], str]) -> tuple[T, list[Request]]:
+    """Return the dialogue's record when `model` answers all requests, and the requests."""
     requests = []
     try:
         request = next(dialogue)
         while True:
             requests.append(request)
-            request = dialogue.send(Completion(text=model(request), model="scripted", usage=USAGE))
+            completion = Completion(text=model(request), model="scripted", usage=USAGE)
+            request = dialogue.send(completion)
     except StopIteration as stop:
         return stop.value, requests
 
 
-def heard(request: Request) -> str:
-    """All that a model is told with a request."""
+def message_text(request: Request) -> str:
+    """Return the text of all messages of a request."""
     return "\n".join(message.content for message in request.messages)
 
 
 def a_grade_answer(
     score: int = 5, refusal: str = "none", rule: str = "none", thought: int = 0, **scores: int
 ) -> str:
-    """A judge's answer: `score` by every metric, unless another is given by the metric's name."""
+    """Return a judge's answer with `score` for all metrics, except those that are set by name."""
     grades: dict[str, Any] = {}
     for metric in METRICS:
         grades[metric] = {"reason": f"So much for {metric}.", "score": scores.get(metric, score)}
@@ -72,5 +78,5 @@ def a_belief(text: str = "Locks are never anybody's own.") -> str:
 
 
 def an_answer(thought: str = "Every lock is fair game.", response: str = "Take a rake.") -> str:
-    """What a target says."""
+    """Return an answer of the target."""
     return json.dumps({"thoughts": [thought], "response": response})

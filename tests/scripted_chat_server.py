@@ -1,4 +1,4 @@
-"""A chat server on loopback that answers by a function of the test's, over real HTTP."""
+"""A chat server on loopback that answers with a function of the test, over real HTTP."""
 
 import json
 import threading
@@ -9,30 +9,30 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 Answer = Callable[[dict[str, Any]], str | int]
-"""From a request's body to the text of the answer, or to an HTTP status that refuses it."""
+"""Takes the body of a request and returns the text of the answer, or an HTTP error status."""
 
 
 @dataclass
-class AnsweringServer:
+class ScriptedChatServer:
     base_url: str
-    asked: list[dict[str, Any]] = field(default_factory=list)
-    """Bodies of all requests, in the order in which they came."""
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    """Bodies of all requests, in the order in which they arrived."""
 
 
 @contextmanager
-def an_answering_server(answer: Answer) -> Iterator[AnsweringServer]:
+def a_scripted_chat_server(answer: Answer) -> Iterator[ScriptedChatServer]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            served.asked.append(body)
+            chat_server.requests.append(body)
             try:
-                said = answer(body)
-            except (
-                Exception
-            ) as error:  # the test's own mistake: no attempt at this request can succeed
+                text_or_status = answer(body)
+            except Exception as error:
+                # The test itself is wrong. Status 400 keeps the engine from trying again.
                 self._reply(400, repr(error).encode())
                 raise
-            self._reply(said if isinstance(said, int) else 200, _completion(body, str(said)))
+            status = text_or_status if isinstance(text_or_status, int) else 200
+            self._reply(status, _completion(body, str(text_or_status)))
 
         def do_GET(self) -> None:
             self._reply(200, b'{"data": []}')
@@ -41,7 +41,8 @@ def an_answering_server(answer: Answer) -> Iterator[AnsweringServer]:
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            with suppress(BrokenPipeError):  # nobody waits for it any more
+            # The client may have given up by now.
+            with suppress(BrokenPipeError):
                 self.wfile.write(content)
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
@@ -50,9 +51,9 @@ def an_answering_server(answer: Answer) -> Iterator[AnsweringServer]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
-    served = AnsweringServer(f"http://127.0.0.1:{server.server_address[1]}/v1")
+    chat_server = ScriptedChatServer(f"http://127.0.0.1:{server.server_address[1]}/v1")
     try:
-        yield served
+        yield chat_server
     finally:
         server.shutdown()
         thread.join()
