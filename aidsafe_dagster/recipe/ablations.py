@@ -98,7 +98,7 @@ class _Chain:
     """The rows that lead to a variant's final CoT."""
 
     seed: SeedCot
-    """The intents, from which the kind of the prompt follows."""
+    """Holds the intents, from which the kind of the prompt follows."""
     final: Cot
     usage: Usage
     """Cost of all rows that the final CoT rests on."""

@@ -233,6 +233,7 @@ def ask_target(search: BeliefSearch, belief: str) -> Dialogue[TargetAnswer]:
         belief=belief,
     )
     answer_format = AnswerFormat(TargetAnswer, {}, {})
+    # The target must not see the search, or it would know that it is being misled.
     conversation.messages = ()
     return (yield from conversation.ask(Role.TARGET, task, answer_format, inputs))
 

@@ -5,7 +5,7 @@ A round is one turn of each agent. The paper uses two agents and at most three r
 The round table in `round_table.py` is the other style.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -66,11 +66,13 @@ def deliberate(
     `stop_after` cuts the deliberation off after so many rounds, for an ablation. Its requests are
     then those of the full deliberation, so the journal answers them.
     """
+    # Deliberation continues the seed's conversation, whose prefix the model server has cached.
     conversation.messages = seed.conversation
     thoughts, response = seed.thoughts, seed.response
     turns: list[Turn] = []
     agreed = False
     for round_, agent in _speaking_order(settings, stop_after):
+        name = agent_name(agent)
         answer = yield from _take_turn(
             conversation,
             seed,
@@ -82,21 +84,16 @@ def deliberate(
         )
         agreed = answer.verdict == "agree"
         new_thoughts: tuple[Thought, ...] = ()
+        # Some models agree and add thoughts all the same. Agreement counts, the thoughts do not.
         if not agreed:
             new_thoughts = number_thoughts(
-                answer.thoughts, after=len(thoughts), agent=agent_name(agent), round_=round_
+                answer.thoughts, after=len(thoughts), agent=name, round_=round_
             )
-        turn = Turn(
-            agent=agent_name(agent),
-            round=round_,
-            verdict=answer.verdict,
-            comment=answer.comment,
-            added=tuple(thought.number for thought in new_thoughts),
-        )
-        turns.append(turn)
+        turns.append(to_turn(name, round_, answer, new_thoughts))
         if agreed:
             break
-        thoughts, response = thoughts + new_thoughts, answer.response
+        thoughts += new_thoughts
+        response = answer.response
     return deliberated_record(
         conversation,
         seed,
@@ -126,6 +123,19 @@ def rounds_to_hold(settings: DeliberationSettings, stop_after: int | None) -> in
 def agent_name(agent: int) -> str:
     """Return the name of a deliberator by its number, from 1."""
     return f"deliberator_{agent}"
+
+
+def to_turn(
+    name: str, round_: int, answer: DeliberatorAnswer, new_thoughts: Iterable[Thought]
+) -> Turn:
+    """Return an agent's answer as a record, with the numbers of the thoughts that it added."""
+    return Turn(
+        agent=name,
+        round=round_,
+        verdict=answer.verdict,
+        comment=answer.comment,
+        added=tuple(thought.number for thought in new_thoughts),
+    )
 
 
 def _take_turn(

@@ -48,6 +48,7 @@ T = TypeVar("T")
 Dialogue = Generator["Request", "Completion", T]
 
 MAX_REASKS = 2
+# Enough of an answer to recognise it in a failure's detail.
 _EXCERPT_CHARS = 160
 _JUDGES = (Role.JUDGE, Role.SECOND_JUDGE)
 _CANNOT = r"(can['\u2019]?t|cannot|can not|won['\u2019]?t|am unable|am not able|must decline)"

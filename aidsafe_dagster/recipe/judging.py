@@ -32,6 +32,7 @@ from aidsafe_dagster.recipe.records import (
 )
 
 JUDGES = (Role.JUDGE, Role.SECOND_JUDGE)
+# The preference of a consistent judge once the subjects have changed places.
 _OPPOSITE = {"first": "second", "second": "first", "tie": "tie"}
 _OUTCOME: dict[str, Literal["win", "tie", "loss"]] = {
     "first": "win",
@@ -90,6 +91,7 @@ def grade(
         counts={"thoughts": len(subject.thoughts)},
     )
     inputs = GradeInputs(prompt, context.policies, subject)
+    # A judge that saw its earlier grades would be biased by them.
     conversation.messages = ()
     return (
         yield from conversation.ask(

@@ -146,6 +146,7 @@ def similarity(one: str, other: str) -> float:
     Case and white space do not count.
     """
     words, other_words = one.casefold().split(), other.casefold().split()
+    # Without autojunk=False, words that are frequent in a long text would not count as common.
     return SequenceMatcher(None, words, other_words, autojunk=False).ratio()
 
 
@@ -165,6 +166,7 @@ def _sample_plainly(
             subject = Subject("plain", tuple(answer.thoughts), answer.response)
             scores = yield from score_subject(search, subject, settings, grading)
         except RowFailed:
+            # Plain sampling is a measurement beside the pair, so it must not cost the pair.
             return ()
         plain_scores.append(mean_score(scores))
     return tuple(plain_scores)

@@ -42,6 +42,7 @@ class RefinerInputs:
 def refine(conversation: Conversation, deliberated: DeliberatedCot) -> Dialogue[RefinedCot]:
     """Judge every thought in order and write the final CoT from those that are kept: one call."""
     context = conversation.context
+    # Refinement continues the conversation of the deliberation, for the sake of the prefix cache.
     conversation.messages = deliberated.conversation
     task = context.templates.task(
         Stage.REFINED_COTS,

@@ -15,6 +15,7 @@ from aidsafe_dagster.recipe.deliberated_cots import (
     deliberate,
     deliberated_record,
     rounds_to_hold,
+    to_turn,
 )
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue
 from aidsafe_dagster.recipe.policies import Policies
@@ -93,7 +94,10 @@ def deliberate_at_round_table(
             )
             new_thoughts = merged.thoughts[len(state.thoughts) :]
             state = merged
-        turns += [_turn(opinion, round_, new_thoughts) for opinion in opinions]
+        for opinion in opinions:
+            name = agent_name(opinion.number)
+            own_thoughts = [thought for thought in new_thoughts if thought.agent == name]
+            turns.append(to_turn(name, round_, opinion.answer, own_thoughts))
         if agreed:
             break
     return deliberated_record(
@@ -127,6 +131,7 @@ def _hear_all(
             agent,
         )
         opinions.append(Opinion(agent, answer))
+    # The moderator gets the opinions in its task, so they need not be in the conversation.
     conversation.messages = messages
     return tuple(opinions)
 
@@ -205,17 +210,6 @@ def _merge(
         )
         thoughts.append(thought)
     return _State(tuple(thoughts), answer.response)
-
-
-def _turn(opinion: Opinion, round_: int, new_thoughts: tuple[Thought, ...]) -> Turn:
-    name = agent_name(opinion.number)
-    return Turn(
-        agent=name,
-        round=round_,
-        verdict=opinion.answer.verdict,
-        comment=opinion.answer.comment,
-        added=tuple(thought.number for thought in new_thoughts if thought.agent == name),
-    )
 
 
 DELIBERATION_STYLES = {"in_turn": deliberate, "round_table": deliberate_at_round_table}
