@@ -12,15 +12,15 @@ from aidsafe_dagster.lake.tables import from_frame, schema_of, to_frame
 from aidsafe_dagster.recipe.records import Failure
 from aidsafe_dagster.reports.decontamination import (
     RemovedRow,
-    by_set_and_rule,
+    counts_by_set,
     decontamination_sections,
     evaluation_sets,
     removed_rows,
     removed_table,
 )
-from aidsafe_dagster.reports.files import store
+from aidsafe_dagster.reports.files import write_report
 from aidsafe_dagster.reports.markdown import markdown_table, to_markdown
-from aidsafe_dagster.reports.sections import Report, count
+from aidsafe_dagster.reports.sections import Report, format_count
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.sources.evaluation_sets import CheckedSet
@@ -58,16 +58,16 @@ def decontamination_report(
     facts = {
         "Evaluation sets configured": ", ".join(spec.name for spec in loaded.decontamination.sets)
         or "none",
-        "Rows removed": count(len(removed)),
+        "Rows removed": format_count(len(removed)),
         "Not checked with the present sets": ", ".join(behind) or "nothing",
     }
     report = Report(
         facts, "", [], decontamination_sections(removed, checked, loaded.decontamination)
     )
-    markdown = store(loaded.reports / "decontamination.md", to_markdown(report, TITLE))
+    markdown = write_report(loaded.reports / "decontamination.md", to_markdown(report, TITLE))
     parquet = loaded.reports / "decontamination.parquet"
     to_frame(removed, RemovedRow).write_parquet(parquet)
-    shown = by_set_and_rule(removed, checked), evaluation_sets(checked), removed_table(removed)
+    shown = counts_by_set(removed, checked), evaluation_sets(checked), removed_table(removed)
     return dg.MaterializeResult(
         metadata={
             "markdown": dg.MetadataValue.path(str(markdown)),

@@ -27,7 +27,7 @@ from aidsafe_dagster.recipe.records import (
     Stage,
 )
 from aidsafe_dagster.reports.markdown import markdown_table
-from aidsafe_dagster.reports.splits import split_tables, stratified
+from aidsafe_dagster.reports.splits import build_split_tables, with_policies
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.settings.schema import Settings
@@ -135,14 +135,14 @@ def _metadata(
 ) -> dict[str, Any]:
     simulated = any(row.simulated for row in rows)
     label: dict[str, Any] = {"simulated": dg.MetadataValue.md(REHEARSAL_LABEL)} if simulated else {}
-    frame = stratified(to_frame(rows, FineTuneRow), to_frame(given.refined, RefinedCot))
+    frame = with_policies(to_frame(rows, FineTuneRow), to_frame(given.refined, RefinedCot))
     return {
         **label,
         **row_metadata(rows, failures),
         "splits": table(Counter(f"{row.kind}/{row.split}" for row in rows), "split"),
         **{
             t.title: dg.MetadataValue.md(markdown_table(t))
-            for t in split_tables(frame, settings.splits)
+            for t in build_split_tables(frame, settings.splits)
         },
         **threshold_metadata(list(given.grades.values())),
         "path": dg.MetadataValue.path(str(lake.rows_path(Stage.FINE_TUNE_SPLITS, batch))),

@@ -10,12 +10,12 @@ from aidsafe_dagster.assets.fine_tune_splits import fine_tune_splits
 from aidsafe_dagster.assets.preference_pairs import preference_pairs
 from aidsafe_dagster.assets.single_llm_cots import single_llm_cots
 from aidsafe_dagster.recipe.records import Stage
-from aidsafe_dagster.reports.cost import Timed
-from aidsafe_dagster.reports.files import store
+from aidsafe_dagster.reports.cost import StageTime
+from aidsafe_dagster.reports.files import write_report
 from aidsafe_dagster.reports.frames import Dataset, open_dataset
 from aidsafe_dagster.reports.html import to_html
 from aidsafe_dagster.reports.markdown import section_markdown, to_markdown
-from aidsafe_dagster.reports.quality import ReportContext, report_on
+from aidsafe_dagster.reports.quality import ReportContext, build_quality_report
 from aidsafe_dagster.reports.sections import Report
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
@@ -52,9 +52,9 @@ def quality_report(
         planted=planted_truth(dataset, loaded),
         further=review_sections(loaded.home, lake.open()),
     )
-    report = report_on(dataset, told, loaded.report, loaded.seed)
-    html = store(loaded.reports / "quality_report.html", to_html(report, TITLE))
-    markdown = store(loaded.reports / "quality_report.md", to_markdown(report, TITLE))
+    report = build_quality_report(dataset, told, loaded.report, loaded.seed)
+    html = write_report(loaded.reports / "quality_report.html", to_html(report, TITLE))
+    markdown = write_report(loaded.reports / "quality_report.md", to_markdown(report, TITLE))
     paths = {
         "html": dg.MetadataValue.path(str(html)),
         "markdown": dg.MetadataValue.path(str(markdown)),
@@ -70,7 +70,7 @@ def _runs(instance: dg.DagsterInstance, dataset: Dataset) -> Runs:
     return {
         (stage, batch): found
         for stage in Stage
-        for batch in dataset.made(stage)
+        for batch in dataset.batches_of(stage)
         if (found := _latest(instance, stage, batch))
     }
 
@@ -88,20 +88,20 @@ def _values(runs: Runs, stage: str, name: str) -> Iterator[str]:
     )
 
 
-def _timed(runs: Runs) -> dict[str, Timed]:
+def _timed(runs: Runs) -> dict[str, StageTime]:
     """Time tells of a batch's cost only where nothing was replayed."""
-    timed: dict[str, Timed] = {}
+    timed: dict[str, StageTime] = {}
     for (stage, batch), found in runs.items():
         if "seconds" in found and not found.get("calls_replayed"):
-            before = timed.get(stage, Timed(0, frozenset()))
-            timed[stage] = Timed(before.seconds + float(found["seconds"]), before.batches | {batch})
+            before = timed.get(stage, StageTime(0, frozenset()))
+            timed[stage] = StageTime(before.seconds + float(found["seconds"]), before.batches | {batch})
     return timed
 
 
 def _shown(report: Report) -> dict[str, Any]:
     """The sections, and the key numbers, which the UI plots over time."""
     shown: dict[str, Any] = (
-        {"simulated": dg.MetadataValue.md(REHEARSAL_LABEL)} if report.simulated else {}
+        {"simulated": dg.MetadataValue.md(REHEARSAL_LABEL)} if report.simulation_warning else {}
     )
     shown |= {
         section.title: dg.MetadataValue.md(section_markdown(section)) for section in report.sections

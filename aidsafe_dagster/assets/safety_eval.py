@@ -12,7 +12,7 @@ from pydantic import Field
 from aidsafe_dagster.assets.ablations import with_roles
 from aidsafe_dagster.assets.adapters import dpo_adapter, sft_adapter
 from aidsafe_dagster.engines.driver.driver import Progress
-from aidsafe_dagster.evaluation.candidates import as_role, is_rehearsed, require_candidates
+from aidsafe_dagster.evaluation.candidates import candidate_role, is_rehearsed, require_candidates
 from aidsafe_dagster.evaluation.items import Benchmark, load_benchmark
 from aidsafe_dagster.evaluation.report import TITLE, safety_report
 from aidsafe_dagster.evaluation.settings import CandidateSettings
@@ -22,7 +22,7 @@ from aidsafe_dagster.recipe.errors import unknown
 from aidsafe_dagster.recipe.records import Failure, Role
 from aidsafe_dagster.recipe.safety_eval import Candidate, EvaluatedAnswer, evaluate, never_answered
 from aidsafe_dagster.recipe.templates import SAFETY_EVAL
-from aidsafe_dagster.reports.files import store
+from aidsafe_dagster.reports.files import write_report
 from aidsafe_dagster.reports.markdown import markdown_image, markdown_table, to_markdown
 from aidsafe_dagster.reports.sections import Report
 from aidsafe_dagster.resources.engine import EngineResource
@@ -70,7 +70,7 @@ def safety_eval(
     answers, progress = list[EvaluatedAnswer](), list[Progress]()
     for candidate in candidates:
         own = with_roles(
-            engine, settings, {str(Role.CANDIDATE): as_role(candidate, loaded.vllm.lora_adapters)}
+            engine, settings, {str(Role.CANDIDATE): candidate_role(candidate, loaded.vllm.lora_adapters)}
         )
         found, spent = _tested(context, own, candidate, benchmarks)
         answers += found
@@ -137,14 +137,14 @@ def _tested(
 
 def _stored(folder: Path, report: Report, answers: Sequence[EvaluatedAnswer]) -> dict[str, Any]:
     """Writes the report as Markdown and every answer as Parquet; what the UI shows of them."""
-    markdown = store(folder / "safety_eval.md", to_markdown(report, TITLE))
+    markdown = write_report(folder / "safety_eval.md", to_markdown(report, TITLE))
     rows = to_frame(answers, EvaluatedAnswer)
     beside = folder / f".{os.getpid()}-safety_eval.parquet"
     rows.write_parquet(beside)
     parquet = beside.replace(folder / "safety_eval.parquet")
     first, plot = report.sections[0].tables[0], report.sections[0].plots[0]
     label = (
-        {"simulated": dg.MetadataValue.md(f"**{report.simulated}**")} if report.simulated else {}
+        {"simulated": dg.MetadataValue.md(f"**{report.simulation_warning}**")} if report.simulation_warning else {}
     )
     return {
         **label,

@@ -8,17 +8,17 @@ import polars as pl
 from aidsafe_dagster.assets.fine_tune_splits import fine_tune_splits
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.records import Stage
-from aidsafe_dagster.reports.files import store
+from aidsafe_dagster.reports.files import write_report
 from aidsafe_dagster.reports.frames import Dataset, open_dataset
 from aidsafe_dagster.reports.markdown import markdown_table, to_markdown
-from aidsafe_dagster.reports.sections import Report, count
+from aidsafe_dagster.reports.sections import Report, format_count
 from aidsafe_dagster.reports.splits import (
     COLUMNS,
-    spanning,
+    find_spanning,
     split_sections,
-    split_tables,
-    strata,
-    stratified,
+    build_split_tables,
+    count_strata,
+    with_policies,
 )
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
@@ -45,14 +45,14 @@ def split_report(lake: LakeResource, settings: SettingsResource) -> dg.Materiali
     loaded, dataset = settings.load(), open_dataset(lake.open())
     rows = _rows(dataset)
     facts = {
-        "Batches": count(len(dataset.made(Stage.FINE_TUNE_SPLITS))),
-        "Rows": count(rows.height),
+        "Batches": format_count(len(dataset.batches_of(Stage.FINE_TUNE_SPLITS))),
+        "Rows": format_count(rows.height),
     }
     simulated = REHEARSAL_LABEL.strip("*") if dataset.simulated else ""
     report = Report(facts, simulated, [], split_sections(rows, dataset.failures, loaded.splits))
-    markdown = store(loaded.reports / "splits.md", to_markdown(report, TITLE))
+    markdown = write_report(loaded.reports / "splits.md", to_markdown(report, TITLE))
     parquet = loaded.reports / "splits.parquet"
-    strata(rows).write_parquet(parquet)
+    count_strata(rows).write_parquet(parquet)
     label: dict[str, Any] = (
         {"simulated": dg.MetadataValue.md(REHEARSAL_LABEL)} if dataset.simulated else {}
     )
@@ -65,7 +65,7 @@ def split_report(lake: LakeResource, settings: SettingsResource) -> dg.Materiali
             "clusters": rows["cluster"].n_unique(),
             **{
                 one.title: dg.MetadataValue.md(markdown_table(one))
-                for one in split_tables(rows, loaded.splits)
+                for one in build_split_tables(rows, loaded.splits)
             },
         }
     )
@@ -78,8 +78,8 @@ def split_report(lake: LakeResource, settings: SettingsResource) -> dg.Materiali
 def no_cluster_spans_two_splits(lake: LakeResource) -> dg.AssetCheckResult:
     rows = _rows(_whole(lake.open()))
     clusters, prompts = (
-        spanning(rows, "cluster")["cluster"],
-        spanning(rows, "prompt_id")["prompt_id"],
+        find_spanning(rows, "cluster")["cluster"],
+        find_spanning(rows, "prompt_id")["prompt_id"],
     )
     return dg.AssetCheckResult(
         passed=clusters.is_empty() and prompts.is_empty(),
@@ -107,4 +107,4 @@ def _whole(lake: Lake) -> Dataset:
 
 def _rows(dataset: Dataset) -> pl.DataFrame:
     refined = dataset.rows(Stage.REFINED_COTS, "prompt_id", "applicable_policies")
-    return stratified(dataset.rows(Stage.FINE_TUNE_SPLITS, *COLUMNS), refined)
+    return with_policies(dataset.rows(Stage.FINE_TUNE_SPLITS, *COLUMNS), refined)

@@ -24,7 +24,7 @@ def require_candidates(candidates: Sequence[CandidateSettings], engine: str) -> 
         )
 
 
-def as_role(candidate: CandidateSettings, adapters: Mapping[str, str]) -> dict[str, str]:
+def candidate_role(candidate: CandidateSettings, adapters: Mapping[str, str]) -> dict[str, str]:
     """Settings of the role `candidate`. The revision keeps the answers of different weights apart in the journal."""
     weights = candidate.revision or _hash_of(adapters.get(candidate.model, ""))
     revision = " ".join(filter(None, (weights, candidate.base_url)))

@@ -19,12 +19,12 @@ from aidsafe_dagster.reports.plots import (
     legend,
 )
 from aidsafe_dagster.reports.sections import (
-    NOTHING,
+    EMPTY_CELL,
     Plot,
     Report,
     Section,
     Table,
-    count,
+    format_count,
     percentage,
 )
 
@@ -32,7 +32,7 @@ TITLE = "Safety evaluation"
 _COLOURS = (GREY, STRONG, WARM, MIDDLE, HOT, LIGHT)
 _DENOMINATOR = (
     "Every prompt that was asked is in the denominator. Answers that do not parse, answers that no judge could judge "
-    "and answers that never came count in it, and in no share."
+    "and answers that never came format_count in it, and in no share."
 )
 _WORDS = {"unparsable": "unparsable", "unjudged": "not judged", "no_answer": "no answer"}
 
@@ -75,8 +75,8 @@ def _facts(answers: Sequence[EvaluatedAnswer]) -> Mapping[str, str]:
     served = {answer.candidate: answer.model for answer in answers if answer.model}
     return {
         "Models under test": ", ".join(f"{name} ({model})" for name, model in served.items())
-        or NOTHING,
-        "Judge": ", ".join(sorted({answer.judge for answer in answers if answer.judge})) or NOTHING,
+        or EMPTY_CELL,
+        "Judge": ", ".join(sorted({answer.judge for answer in answers if answer.judge})) or EMPTY_CELL,
         "Policies": ", ".join(sorted({answer.policies_version for answer in answers})),
         "Templates": ", ".join(sorted({answer.templates_version for answer in answers})),
     }
@@ -131,7 +131,7 @@ def _table(title: str, found: Sequence[Share], what: str, note: str = "") -> Tab
     series = _series(found, lines)
     asked = {(share.benchmark, share.measure.name): share.estimate.n for share in found}
     rows = tuple(
-        (*line, count(asked[line]), *(percentage(series[candidate][n]) for candidate in candidates))
+        (*line, format_count(asked[line]), *(percentage(series[candidate][n]) for candidate in candidates))
         for n, line in enumerate(lines)
     )
     return Table(title, (what, "measure", "prompts", *candidates), rows, note, words=2)
@@ -143,8 +143,8 @@ def _failures(found: Sequence[Share]) -> Section:
             share.benchmark,
             share.measure.kind,
             share.candidate,
-            count(share.estimate.n),
-            *(count(share.failed[outcome]) for outcome in FAILED),
+            format_count(share.estimate.n),
+            *(format_count(share.failed[outcome]) for outcome in FAILED),
         )
         for share in found
         if share.measure.name != "over-refused"  # of the same prompts as `answered`
@@ -182,9 +182,9 @@ def _asked(benchmarks: Sequence[Benchmark]) -> Section:
             benchmark.name,
             benchmark.revision or "file",
             benchmark.items[0].prompt.licence,
-            count(benchmark.rows),
-            ", ".join(f"{n} {reason}" for reason, n in benchmark.left_out.items()) or NOTHING,
-            count(len(benchmark.items)),
+            format_count(benchmark.rows),
+            ", ".join(f"{n} {reason}" for reason, n in benchmark.left_out.items()) or EMPTY_CELL,
+            format_count(len(benchmark.items)),
         )
         for benchmark in benchmarks
     )

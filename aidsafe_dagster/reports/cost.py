@@ -8,14 +8,14 @@ import polars as pl
 from aidsafe_dagster.lake.lake import RECORDS
 from aidsafe_dagster.recipe.records import Stage, Usage
 from aidsafe_dagster.reports.frames import Dataset
-from aidsafe_dagster.reports.sections import NOTHING, Section, Table, count, figure, share
+from aidsafe_dagster.reports.sections import EMPTY_CELL, Section, Table, format_count, format_number, share
 
 TITLE = "Cost"
 _PER_ROW = ("calls", "tokens in", "tokens out")
 
 
 @dataclass(frozen=True)
-class Timed:
+class StageTime:
     """Wall time of a stage over the batches that are timed."""
 
     seconds: float
@@ -34,7 +34,7 @@ class Spent:
     """Wall seconds, over the batches that are timed; None if there is none."""
 
 
-def spent(dataset: Dataset, timed: Mapping[str, Timed]) -> dict[Stage, Spent]:
+def spent(dataset: Dataset, timed: Mapping[str, StageTime]) -> dict[Stage, Spent]:
     """By stage, those that ask a model alone."""
     found = {}
     for stage, record in RECORDS.items():
@@ -53,19 +53,19 @@ def _total(rows: pl.DataFrame) -> Usage:
     return Usage(**rows.select(pl.col("usage").struct.unnest()).sum().row(0, named=True))
 
 
-def _per_row(rows: pl.DataFrame, timed: Timed | None) -> float | None:
+def _per_row(rows: pl.DataFrame, timed: StageTime | None) -> float | None:
     made = rows.filter(pl.col("batch").is_in(timed.batches)).height if timed else 0
     return timed.seconds / made if timed and made else None
 
 
-def cost_section(dataset: Dataset, timed: Mapping[str, Timed]) -> Section:
+def cost_section(dataset: Dataset, timed: Mapping[str, StageTime]) -> Section:
     found = spent(dataset, timed)
     if not found:
         return Section(TITLE, "No model was asked yet.")
     intro = "Tokens as the engine counted them. Per row: divided by the rows that came out, so that those which "
     total = sum((one.usage for one in found.values()), Usage())
-    intro += f"failed on the way are paid for by the others. In all {count(total.calls)} calls, "
-    intro += f"{count(total.prompt_tokens)} tokens in and {count(total.completion_tokens)} out."
+    intro += f"failed on the way are paid for by the others. In all {format_count(total.calls)} calls, "
+    intro += f"{format_count(total.prompt_tokens)} tokens in and {format_count(total.completion_tokens)} out."
     note = "Wall seconds are of the batches whose latest run replayed nothing from the journal: a stage's time divided "
     note += "by its rows, which were made at the same time."
     return Section(TITLE, intro, [_table(found, note)])
@@ -98,7 +98,7 @@ def _line(
     name: str, rows: int, failed: int, usage: Usage, seconds: float | None
 ) -> tuple[str, ...]:
     per_row = [
-        figure(total / rows if rows else None, digits)
+        format_number(total / rows if rows else None, digits)
         for total, digits in (
             (usage.calls, 2),
             (usage.prompt_tokens, 0),
@@ -108,9 +108,9 @@ def _line(
     cached = share(usage.cached_tokens, usage.prompt_tokens)
     return (
         name,
-        count(rows),
-        count(failed),
+        format_count(rows),
+        format_count(failed),
         *per_row,
         cached,
-        NOTHING if seconds is None else figure(seconds, 3),
+        EMPTY_CELL if seconds is None else format_number(seconds, 3),
     )

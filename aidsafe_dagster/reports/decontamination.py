@@ -7,7 +7,7 @@ import polars as pl
 from pydantic import Field
 
 from aidsafe_dagster.recipe.records import FailureReason, Record
-from aidsafe_dagster.reports.sections import Section, Table, count, figure
+from aidsafe_dagster.reports.sections import Section, Table, format_count, format_number
 from aidsafe_dagster.sources.contamination import DecontaminationSettings, Rule, read_match
 from aidsafe_dagster.sources.evaluation_sets import CheckedSet
 
@@ -53,18 +53,18 @@ def decontamination_sections(
     removed: Sequence[RemovedRow], checked: Sequence[CheckedSet], settings: DecontaminationSettings
 ) -> list[Section]:
     return [
-        Section("Removed rows", tables=[by_set_and_rule(removed, checked)]),
+        Section("Removed rows", tables=[counts_by_set(removed, checked)]),
         Section("Evaluation sets", tables=[evaluation_sets(checked)]),
         Section("Rules in force", tables=[_rules(settings)]),
         Section("Every removed row", tables=[removed_table(removed)]),
     ]
 
 
-def by_set_and_rule(removed: Sequence[RemovedRow], checked: Sequence[CheckedSet]) -> Table:
+def counts_by_set(removed: Sequence[RemovedRow], checked: Sequence[CheckedSet]) -> Table:
     """A line per set, also for one in which nothing was found."""
     counts = Counter((row.set, row.rule) for row in removed)
     sets = sorted({row.set for row in removed} | {row.set for row in checked})
-    lines = [(name, *(count(counts[name, rule]) for rule in Rule)) for name in sets]
+    lines = [(name, *(format_count(counts[name, rule]) for rule in Rule)) for name in sets]
     return Table("Rows by set and rule", ("set", *map(str, Rule)), tuple(lines))
 
 
@@ -74,7 +74,7 @@ def evaluation_sets(checked: Iterable[CheckedSet]) -> Table:
         (c.set, c.origin, c.revision, c.content, c.stage, c.prompts, c.skipped) for c in checked
     )
     lines = [
-        (*place[:5], count(place[5]), count(place[6]), count(n))
+        (*place[:5], format_count(place[5]), format_count(place[6]), format_count(n))
         for place, n in sorted(batches.items())
     ]
     columns = (
@@ -97,7 +97,7 @@ def removed_table(removed: Iterable[RemovedRow]) -> Table:
 
 def _line(row: RemovedRow) -> tuple[str, ...]:
     stage = f"{row.stage} {row.kind}".strip()
-    match = (row.set, row.row, str(row.rule), row.text, figure(row.score, 3))
+    match = (row.set, row.row, str(row.rule), row.text, format_number(row.score, 3))
     return row.prompt_id, row.batch, row.source, stage, *match
 
 

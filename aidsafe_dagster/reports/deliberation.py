@@ -10,7 +10,7 @@ from aidsafe_dagster.recipe.records import Stage, ThoughtVerdict
 from aidsafe_dagster.reports.frames import Dataset
 from aidsafe_dagster.reports.paper import COT_TOKENS
 from aidsafe_dagster.reports.plots import GREY, LIGHT, MIDDLE, STRONG, draw_histograms, legend
-from aidsafe_dagster.reports.sections import NOTHING, Plot, Section, Table, count, percentage, share
+from aidsafe_dagster.reports.sections import EMPTY_CELL, Plot, Section, Table, format_count, percentage, share
 
 TITLE = "Deliberation and length"
 _LENGTHS: Mapping[str, tuple[Stage, str]] = {
@@ -54,7 +54,7 @@ def outcomes(dataset: Dataset) -> pl.DataFrame:
         pl.col("thoughts").list.len(),
     )
     columns = ("outcome", "stalled", "turns", "thoughts")
-    return dataset.shaped(Stage.DELIBERATED_COTS, columns, lambda rows: rows.select(*told))
+    return dataset.map_batches(Stage.DELIBERATED_COTS, columns, lambda rows: rows.select(*told))
 
 
 def _outcome_tables(dataset: Dataset) -> list[Table]:
@@ -67,13 +67,13 @@ def _outcome_tables(dataset: Dataset) -> list[Table]:
         "of these, stalled: agreed on the very first turn": found.filter(pl.col("stalled")).height,
         "ended when the budget was spent": found.filter(outcome="budget").height,
     }
-    rows = [(name, count(k), percentage(proportion(k, n))) for name, k in lines.items()]
+    rows = [(name, format_count(k), percentage(proportion(k, n))) for name, k in lines.items()]
     for rounds, k in found.group_by("rounds").len().sort("rounds").iter_rows():
         rows.append(
-            (f"{rounds} round{'' if rounds == 1 else 's'}", count(k), percentage(proportion(k, n)))
+            (f"{rounds} round{'' if rounds == 1 else 's'}", format_count(k), percentage(proportion(k, n)))
         )
     turns, thoughts = found["turns"].sum() / n, found["thoughts"].sum() / n
-    note = f"Of {count(n)} deliberations, with Wilson intervals. On average {turns:.1f} turns and {thoughts:.1f} "
+    note = f"Of {format_count(n)} deliberations, with Wilson intervals. On average {turns:.1f} turns and {thoughts:.1f} "
     note += "thoughts. A stalled deliberation is a failure signature, and is kept."
     return [Table("How deliberations ended", ("outcome", "rows", "share"), tuple(rows), note)]
 
@@ -81,16 +81,16 @@ def _outcome_tables(dataset: Dataset) -> list[Table]:
 def _verdict_tables(dataset: Dataset) -> list[Table]:
     given = pl.col("judgements").list.eval(pl.element().struct.field("verdict"))
     columns = ("judgements", "rests_on_dropped")
-    rows = dataset.shaped(Stage.REFINED_COTS, columns, lambda rows: rows.with_columns(given))
+    rows = dataset.map_batches(Stage.REFINED_COTS, columns, lambda rows: rows.with_columns(given))
     if not rows.height:
         return []
     verdicts = rows["judgements"].explode().to_list()
     lines = [
-        (_words(v), count(verdicts.count(v)), share(verdicts.count(v), len(verdicts)))
+        (_words(v), format_count(verdicts.count(v)), share(verdicts.count(v), len(verdicts)))
         for v in ThoughtVerdict
     ]
     rests = int(rows["rests_on_dropped"].sum())
-    note = f"Of {count(len(verdicts))} deliberated thoughts in {count(rows.height)} rows; in {count(rests)} rows a "
+    note = f"Of {format_count(len(verdicts))} deliberated thoughts in {format_count(rows.height)} rows; in {format_count(rests)} rows a "
     note += "final thought rests on dropped ones alone."
     return [
         Table(
@@ -112,9 +112,9 @@ def _length_table(lengths: Mapping[str, list[int]], tokens_counted_by: str) -> T
     for name, values in lengths.items():
         middle, high = quantiles(values, (0.5, 0.95)) or (0.0, 0.0)
         mean = sum(values) / len(values)
-        paper = f"about {COT_TOKENS[name]}" if name in COT_TOKENS else NOTHING
+        paper = f"about {COT_TOKENS[name]}" if name in COT_TOKENS else EMPTY_CELL
         rows.append(
-            (name, count(len(values)), f"{mean:,.0f}", f"{middle:,.0f}", f"{high:,.0f}", paper)
+            (name, format_count(len(values)), f"{mean:,.0f}", f"{middle:,.0f}", f"{high:,.0f}", paper)
         )
     note = f"Counted by: {tokens_counted_by}." if tokens_counted_by else ""
     return Table(

@@ -8,7 +8,7 @@ from aidsafe_dagster.lake.lake import RECORDS
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.reports.frames import Dataset
-from aidsafe_dagster.reports.sections import NOTHING, count
+from aidsafe_dagster.reports.sections import EMPTY_CELL, format_count
 
 _SIMULATED = (
     "Rehearsal: every answer was simulated by rule, none came from a model. The figures show that the pipeline works, "
@@ -34,7 +34,7 @@ def facts(dataset: Dataset, lines: pl.DataFrame, policies: Policies) -> dict[str
         "Rows": _rows(dataset),
         "Engine": _named(made["engine"]),
         "Models": _named(made["model"]),
-        "Judges": ", ".join(f"{judge}: {model}" for judge, model in judging.iter_rows()) or NOTHING,
+        "Judges": ", ".join(f"{judge}: {model}" for judge, model in judging.iter_rows()) or EMPTY_CELL,
         "Policies": f"{', '.join(policy.title for policy in policies.policies)}; version {policies.version}",
     }
     other = [version for version in _versions(dataset) if version != policies.version]
@@ -48,7 +48,7 @@ def facts(dataset: Dataset, lines: pl.DataFrame, policies: Policies) -> dict[str
 def _rows(dataset: Dataset) -> str:
     kinds = dataset.rows(Stage.FINE_TUNE_SPLITS, "kind")["kind"].to_list()
     refined = dataset.rows(Stage.REFINED_COTS, "prompt_id").height
-    return f"{count(refined)} refined; to train on: {count(kinds.count('sft'))} SFT, {count(kinds.count('dpo'))} DPO"
+    return f"{format_count(refined)} refined; to train on: {format_count(kinds.count('sft'))} SFT, {format_count(kinds.count('dpo'))} DPO"
 
 
 def _versions(dataset: Dataset) -> list[str]:
@@ -64,10 +64,10 @@ def _named(values: Iterable[str]) -> str:
     counts = (
         pl.Series("value", values, dtype=pl.String)
         .value_counts()
-        .sort(["count", "value"], descending=[True, False])
+        .sort(["format_count", "value"], descending=[True, False])
     )
-    return ", ".join(counts["value"].to_list()) or NOTHING
+    return ", ".join(counts["value"].to_list()) or EMPTY_CELL
 
 
 def _plural(n: int, one: str, many: str = "") -> str:
-    return f"{count(n)} {one if n == 1 else many or one + 's'}"
+    return f"{format_count(n)} {one if n == 1 else many or one + 's'}"

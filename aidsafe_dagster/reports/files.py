@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 
-def store(path: Path, text: str) -> Path:
+def write_report(path: Path, text: str) -> Path:
     """Writes a file whole or not at all: who has the old one open reads on undisturbed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{os.getpid()}-{path.name}")

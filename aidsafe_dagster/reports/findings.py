@@ -8,12 +8,12 @@ import polars as pl
 from aidsafe_dagster.recipe.records import Metric
 from aidsafe_dagster.reports.frames import Dataset
 from aidsafe_dagster.reports.grades import (
-    Measured,
+    VersionScores,
     by_judge,
-    comparison_lines,
-    grade_lines,
-    measure,
-    ungraded_lines,
+    comparison_rows,
+    grade_rows,
+    score_versions,
+    ungraded_rows,
 )
 from aidsafe_dagster.reports.judges import Agreement, Preference, agreement, preferences
 from aidsafe_dagster.reports.refusals import Rates, refusal_rates
@@ -27,24 +27,24 @@ class Findings:
 
     @cached_property
     def lines(self) -> pl.DataFrame:
-        return grade_lines(self.dataset)
+        return grade_rows(self.dataset)
 
     @cached_property
     def comparisons(self) -> pl.DataFrame:
-        return comparison_lines(self.dataset)
+        return comparison_rows(self.dataset)
 
     @cached_property
     def ungraded(self) -> pl.DataFrame:
-        return ungraded_lines(self.dataset)
+        return ungraded_rows(self.dataset)
 
     @cached_property
-    def measured(self) -> Measured:
-        return measure(self.lines, self.seed, self.resamples)
+    def measured(self) -> VersionScores:
+        return score_versions(self.lines, self.seed, self.resamples)
 
     @cached_property
-    def by_judge(self) -> dict[str, Measured]:
+    def by_judge(self) -> dict[str, VersionScores]:
         return {
-            judge: measure(lines, self.seed, self.resamples)
+            judge: score_versions(lines, self.seed, self.resamples)
             for judge, lines in by_judge(self.lines).items()
         }
 

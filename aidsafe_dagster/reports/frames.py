@@ -46,7 +46,7 @@ class Dataset:
         """
         return _read(self.lake, stage, self.made(stage), columns, prompt_ids)
 
-    def shaped(self, stage: Stage, columns: Sequence[str], shape: Shape) -> pl.DataFrame:
+    def map_batches(self, stage: Stage, columns: Sequence[str], shape: Shape) -> pl.DataFrame:
         """What `shape` makes of these columns, batch after batch, where all of their text at once would be much.
 
         Raises:

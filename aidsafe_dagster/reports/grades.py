@@ -17,18 +17,18 @@ from aidsafe_dagster.reports.frames import Dataset, Shape
 VERSIONS: tuple[Version, ...] = get_args(Version)
 
 
-def grade_lines(dataset: Dataset) -> pl.DataFrame:
+def grade_rows(dataset: Dataset) -> pl.DataFrame:
     """One line per grade: `prompt_id`, `prompt_kind`, `version`, `judge`, `model`, `refusal`, and the six scores."""
     scores = [pl.col(metric).struct.field("score").alias(metric) for metric in METRICS]
     return _unnested(dataset, "grades", lambda grades: grades.with_columns(scores))
 
 
-def comparison_lines(dataset: Dataset) -> pl.DataFrame:
+def comparison_rows(dataset: Dataset) -> pl.DataFrame:
     """One line per comparison, with the fields of `Comparison`, `prompt_id` and `prompt_kind`."""
     return _unnested(dataset, "comparisons")
 
 
-def ungraded_lines(dataset: Dataset) -> pl.DataFrame:
+def ungraded_rows(dataset: Dataset) -> pl.DataFrame:
     """One line per question that got no valid answer, with the fields of `Ungraded`."""
     return _unnested(dataset, "ungraded")
 
@@ -37,7 +37,7 @@ def _unnested(dataset: Dataset, column: str, shape: Shape = lambda lines: lines)
     def lines(rows: pl.DataFrame) -> pl.DataFrame:
         return shape(rows.filter(pl.col(column).list.len() > 0).explode(column).unnest(column))
 
-    return dataset.shaped(Stage.COT_GRADES, ("prompt_id", "prompt_kind", column), lines)
+    return dataset.map_batches(Stage.COT_GRADES, ("prompt_id", "prompt_kind", column), lines)
 
 
 def versions_of(lines: pl.DataFrame) -> tuple[Version, ...]:
@@ -56,7 +56,7 @@ def on_the_same_prompts(lines: pl.DataFrame) -> pl.DataFrame:
 
 
 @dataclass(frozen=True)
-class Measured:
+class VersionScores:
     """Mean scores of the versions on the same prompts."""
 
     n: int
@@ -73,7 +73,7 @@ class Measured:
         return self.gains.get((against, metric))
 
 
-def measure(lines: pl.DataFrame, seed: int, resamples: int) -> Measured:
+def score_versions(lines: pl.DataFrame, seed: int, resamples: int) -> VersionScores:
     """Scores of a prompt are means of its judges; intervals are over prompts."""
     same = on_the_same_prompts(lines)
     versions = versions_of(same)
@@ -91,7 +91,7 @@ def measure(lines: pl.DataFrame, seed: int, resamples: int) -> Measured:
         for metric in METRICS
         if version != "refined" and "refined" in versions
     }
-    return Measured(same["prompt_id"].n_unique(), versions, means, gains)
+    return VersionScores(same["prompt_id"].n_unique(), versions, means, gains)
 
 
 def _scores(lines: pl.DataFrame, version: Version) -> dict[Metric, list[float]]:

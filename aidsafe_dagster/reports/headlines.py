@@ -9,9 +9,9 @@ from aidsafe_dagster.reports.judges import Preference
 from aidsafe_dagster.reports.pairs import margins
 from aidsafe_dagster.reports.paper import AIDSAFE, NAMES
 from aidsafe_dagster.reports.sections import (
-    NOTHING,
+    EMPTY_CELL,
     Headline,
-    figure,
+    format_number,
     percentage,
     signed,
     with_interval,
@@ -27,7 +27,7 @@ def headlines(found: Findings) -> list[Headline]:
     won, refusal = _against(found, "single_llm"), _over_refusal(found)
     paper = f"CoT faithful to policy, refined; the paper's: {AIDSAFE[_TELLING]:.2f}"
     return [
-        Headline(figure(refined.value if refined else None), paper, _span(with_interval(refined))),
+        Headline(format_number(refined.value if refined else None), paper, _span(with_interval(refined))),
         Headline(
             signed(gain.value if gain else None),
             "points above the single LLM",
@@ -45,12 +45,12 @@ def headlines(found: Findings) -> list[Headline]:
 
 
 def _span(worded: str) -> str:
-    """The interval of a figure that stands above it."""
+    """The interval of a format_number that stands above it."""
     return worded[worded.index("[") :] if "[" in worded else ""
 
 
 def _percent(estimate: Estimate | None) -> str:
-    return NOTHING if estimate is None else f"{100 * estimate.value:.0f} %"
+    return EMPTY_CELL if estimate is None else f"{100 * estimate.value:.0f} %"
 
 
 def _won(won: Preference | None) -> str:

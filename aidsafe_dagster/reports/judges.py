@@ -21,8 +21,8 @@ from aidsafe_dagster.reports.sections import (
     Plot,
     Section,
     Table,
-    count,
-    figure,
+    format_count,
+    format_number,
     percentage,
     share,
     signed,
@@ -41,7 +41,7 @@ class Preference:
     against: str
     found: WinRate
     inconsistent: Estimate
-    """Share of the comparisons whose preference turned with the order: position bias. They count as ties."""
+    """Share of the comparisons whose preference turned with the order: position bias. They format_count as ties."""
 
     @property
     def label(self) -> str:
@@ -140,10 +140,10 @@ def _preference_table(found: list[Preference]) -> Table:
         (
             one.label,
             one.judge,
-            count(one.found.rate.n),
-            count(one.found.wins),
-            count(one.found.ties),
-            count(one.found.losses),
+            format_count(one.found.rate.n),
+            format_count(one.found.wins),
+            format_count(one.found.ties),
+            format_count(one.found.losses),
             percentage(one.found.rate),
             percentage(one.inconsistent),
         )
@@ -167,10 +167,10 @@ def _agreement_table(agreed: Mapping[Metric, Agreement], judges: tuple[str, ...]
     rows = [
         (
             WORDING[metric],
-            figure(found.kappa) if found.kappa is not None else "undefined",
+            format_number(found.kappa) if found.kappa is not None else "undefined",
             share(found.same, found.n),
             signed(found.difference),
-            count(found.n),
+            format_count(found.n),
         )
         for metric, found in agreed.items()
     ]
@@ -190,7 +190,7 @@ def _ungraded_table(
     answered = pl.concat([grades, comparisons.select("judge", named.alias("task"))])
     counts = ungraded.group_by("judge", "task").len().sort("judge", "task")
     rows = [
-        (judge, task, count(n), share(n, n + answered.filter(judge=judge, task=task).height))
+        (judge, task, format_count(n), share(n, n + answered.filter(judge=judge, task=task).height))
         for judge, task, n in counts.iter_rows()
     ]
     note = "Questions without a valid answer after all re-asks: counted, never scored."

@@ -5,7 +5,7 @@ import polars as pl
 from aidsafe_dagster.lake.lake import RECORDS
 from aidsafe_dagster.recipe.records import LEFT_OUT, Stage
 from aidsafe_dagster.reports.frames import Dataset
-from aidsafe_dagster.reports.sections import Section, Table, count, share
+from aidsafe_dagster.reports.sections import Section, Table, format_count, share
 
 TITLE = "Rows lost"
 
@@ -13,7 +13,7 @@ TITLE = "Rows lost"
 def losses_section(dataset: Dataset) -> Section:
     failures = dataset.failures
     made = {
-        stage: dataset.rows(stage, "prompt_id").height for stage in RECORDS if dataset.made(stage)
+        stage: dataset.rows(stage, "prompt_id").height for stage in RECORDS if dataset.batches_of(stage)
     }
     if not made:
         return Section(TITLE, "No batch was made yet.")
@@ -34,10 +34,10 @@ def _stage_table(made: dict[Stage, int], failures: pl.DataFrame) -> Table:
         rows.append(
             (
                 str(stage),
-                count(n + lost.height),
-                count(n),
-                count(left_out),
-                count(failed),
+                format_count(n + lost.height),
+                format_count(n),
+                format_count(left_out),
+                format_count(failed),
                 share(failed, n + lost.height),
             )
         )
@@ -59,7 +59,7 @@ def _reason_table(made: dict[Stage, int], failures: pl.DataFrame) -> Table:
             stage,
             reason,
             "left out" if reason in LEFT_OUT else "failed",
-            count(n),
+            format_count(n),
             share(n, entered[stage]),
         )
         for stage, reason, n in sorted(counts, key=lambda line: (order[line[0]], -line[2], line[1]))

@@ -11,8 +11,8 @@ def to_markdown(report: Report, title: str) -> str:
     """One document; its images hold their own bytes, named at the end so that the text stays readable."""
     images: list[str] = []
     parts = [f"# {title}"]
-    if report.simulated:
-        parts.append(f"> **{escaped(report.simulated)}**")
+    if report.simulation_warning:
+        parts.append(f"> **{escaped(report.simulation_warning)}**")
     parts.append(
         "\n".join(
             f"- **{escaped(name)}:** {escaped(value)}" for name, value in report.facts.items()
@@ -46,7 +46,7 @@ def _told(section: Section) -> Iterator[str]:
 
 def markdown_table(table: Table) -> str:
     """Words to the left, figures to the right; marked rows are bold."""
-    rule = ["---" if n < table.words else "---:" for n in range(len(table.columns))]
+    rule = ["---" if n < table.text_columns else "---:" for n in range(len(table.columns))]
     lines = [_line(list(map(escaped, table.columns))), _line(rule)]
     for n, row in enumerate(table.rows):
         cells = list(map(escaped, row))

@@ -11,12 +11,12 @@ from aidsafe_dagster.recipe.records import LEFT_OUT, Stage
 from aidsafe_dagster.reports.frames import Dataset
 from aidsafe_dagster.reports.plots import GREY, HOT, STRONG, draw_histograms, legend
 from aidsafe_dagster.reports.sections import (
-    NOTHING,
+    EMPTY_CELL,
     Plot,
     Section,
     Table,
-    count,
-    figure,
+    format_count,
+    format_number,
     share,
     with_interval,
 )
@@ -44,7 +44,7 @@ def pairs_section(dataset: Dataset, seed: int, resamples: int) -> Section:
     pairs = dataset.rows(
         Stage.PREFERENCE_PAIRS, "prompt_id", "kind", "margin", "plain_scores", "candidates"
     )
-    if not dataset.made(Stage.PREFERENCE_PAIRS):
+    if not dataset.batches_of(Stage.PREFERENCE_PAIRS):
         return Section(TITLE, "No pairs were made yet (stage preference_pairs).")
     found = margins(pairs)
     tables = [_margin_table(found, seed, resamples), _left_out_table(dataset, pairs.height)]
@@ -69,7 +69,7 @@ def _margin_table(found: Mapping[str, list[float]], seed: int, resamples: int) -
         low, middle, high = quantiles(values, (0.1, 0.5, 0.9)) or (None, None, None)
         mean = with_interval(mean_interval(values, seed, resamples))
         rows.append(
-            (NAMES[name], count(len(values)), mean, figure(low), figure(middle), figure(high))
+            (NAMES[name], format_count(len(values)), mean, format_number(low), format_number(middle), format_number(high))
         )
     return Table("Margins", ("how", "n", "mean", "p10", "p50", "p90"), tuple(rows))
 
@@ -78,10 +78,10 @@ def _left_out_table(dataset: Dataset, pairs: int) -> Table:
     lost = dataset.failures.filter(stage=str(Stage.PREFERENCE_PAIRS))
     total = pairs + lost.height
     counts = lost.group_by("reason").len().sort(["len", "reason"], descending=[True, False])
-    rows = [("pair kept", NOTHING, count(pairs), share(pairs, total))]
+    rows = [("pair kept", EMPTY_CELL, format_count(pairs), share(pairs, total))]
     for reason, n in counts.iter_rows():
         rows.append(
-            (str(reason), "left out" if reason in LEFT_OUT else "failed", count(n), share(n, total))
+            (str(reason), "left out" if reason in LEFT_OUT else "failed", format_count(n), share(n, total))
         )
     return Table(
         "What became of the rows", ("outcome", "kind", "rows", "share"), tuple(rows), words=2
@@ -100,7 +100,7 @@ def _search_rows(pairs: pl.DataFrame) -> list[tuple[str, ...]]:
         pl.col("score").min().alias("least"),
     )
     return [
-        (NAMES[kind], str(iteration), count(n), count(unscored), figure(score), figure(least))
+        (NAMES[kind], str(iteration), format_count(n), format_count(unscored), format_number(score), format_number(least))
         for kind, iteration, n, unscored, score, least in grouped.sort(
             "kind", "iteration", descending=[True, False]
         ).iter_rows()

@@ -6,7 +6,7 @@ from aidsafe_dagster.quality.coverage import citations, uncovered_policies
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.reports.frames import Dataset
-from aidsafe_dagster.reports.sections import Section, Table, count
+from aidsafe_dagster.reports.sections import Section, Table, format_count
 
 TITLE = "Policy coverage"
 UNNAMED = "(no category)"
@@ -17,7 +17,7 @@ _MOST = 24
 def policies_section(dataset: Dataset, policies: Policies) -> Section:
     rules = pl.col("thoughts").list.eval(pl.struct(pl.element().struct.field("rules")))
     columns = ("prompt_id", "category", "applicable_policies", "thoughts")
-    rows = dataset.shaped(Stage.REFINED_COTS, columns, lambda rows: rows.with_columns(rules))
+    rows = dataset.map_batches(Stage.REFINED_COTS, columns, lambda rows: rows.with_columns(rules))
     if not rows.height:
         return Section(TITLE, "No row was refined yet (stage refined_cots).")
     silent = uncovered_policies(rows, policies)
@@ -67,7 +67,7 @@ def _heat_map(rows: pl.DataFrame, policies: Policies) -> Table:
         "Share of a category's rows that cite each policy",
         ("category", "rows", *(policy.title for policy in policies.policies)),
         tuple(
-            (category, count(n), *(f"{100 * share:.0f} %" for share in found))
+            (category, format_count(n), *(f"{100 * share:.0f} %" for share in found))
             for category, n, found in shares
         ),
         shades=tuple((None, *found) for _, _, found in shares),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from aidsafe_dagster.recipe.fine_tune_splits import ScoreGate
 from aidsafe_dagster.recipe.policies import Policies
-from aidsafe_dagster.reports.cost import Timed, cost_section
+from aidsafe_dagster.reports.cost import StageTime, cost_section
 from aidsafe_dagster.reports.deliberation import deliberation_section
 from aidsafe_dagster.reports.facts import facts, simulated_warning
 from aidsafe_dagster.reports.findings import Findings
@@ -30,7 +30,7 @@ class ReportContext:
 
     policies: Policies
     gate: ScoreGate = ScoreGate()
-    timed: Mapping[str, Timed] = field(default_factory=dict)
+    timed: Mapping[str, StageTime] = field(default_factory=dict)
     """By stage."""
     tokens_counted_by: str = ""
     planted: Sequence[Mapping[str, object]] = ()
@@ -39,7 +39,7 @@ class ReportContext:
     """Sections of others, such as a human review."""
 
 
-def report_on(
+def build_quality_report(
     dataset: Dataset, told: ReportContext, settings: ReportSettings, seed: int = 0
 ) -> Report:
     """Every section on what there is; a section without its stage says so.

@@ -10,7 +10,7 @@ from aidsafe_dagster.recipe.records import PromptKind, Version
 from aidsafe_dagster.reports.grades import judges_of, on_the_same_prompts, versions_of
 from aidsafe_dagster.reports.paper import NAMES
 from aidsafe_dagster.reports.plots import HOT, LIGHT, WARM, draw_shares, legend
-from aidsafe_dagster.reports.sections import Plot, Section, Table, count, percentage
+from aidsafe_dagster.reports.sections import Plot, Section, Table, format_count, percentage
 
 TITLE = "Refusals"
 KINDS: tuple[PromptKind, ...] = get_args(PromptKind)
@@ -42,7 +42,7 @@ def refusals_section(lines: pl.DataFrame, rates: Rates) -> Section:
     if not rates:
         return Section(TITLE, "No row was graded yet.")
     rows = [
-        (kind, NAMES[version], judge, count(full.n), percentage(full), percentage(partial))
+        (kind, NAMES[version], judge, format_count(full.n), percentage(full), percentage(partial))
         for (kind, version, judge), (full, partial) in rates.items()
     ]
     table = Table(

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from aidsafe_dagster.recipe.records import METRICS, Metric, Version
-from aidsafe_dagster.reports.grades import VERSIONS, Measured, on_the_same_prompts, versions_of
+from aidsafe_dagster.reports.grades import VERSIONS, VersionScores, on_the_same_prompts, versions_of
 from aidsafe_dagster.reports.paper import AIDSAFE, NAMES, SINGLE_LLM, WORDING
 from aidsafe_dagster.reports.plots import (
     GREY,
@@ -24,8 +24,8 @@ from aidsafe_dagster.reports.sections import (
     Plot,
     Section,
     Table,
-    count,
-    figure,
+    format_count,
+    format_number,
     signed,
     with_interval,
 )
@@ -39,7 +39,7 @@ _PAPER_NOTE = (
 
 
 def scores_section(
-    lines: pl.DataFrame, measured: Measured, by_judge: dict[str, Measured]
+    lines: pl.DataFrame, measured: VersionScores, by_judge: dict[str, VersionScores]
 ) -> Section:
     """The paper's table for this data, by judge as well where there are two, and how the scores are spread."""
     if not measured.n:
@@ -58,11 +58,11 @@ def _nothing(lines: pl.DataFrame) -> str:
     return "No prompt has a grade of every version by every judge, so there is nothing to compare on the same prompts."
 
 
-def _intro(lines: pl.DataFrame, measured: Measured) -> str:
+def _intro(lines: pl.DataFrame, measured: VersionScores) -> str:
     graded = lines.filter(pl.col("version") == "refined")["prompt_id"].n_unique()
     said = (
-        f"Mean scores from 1 to 5 with 95 % bootstrap intervals, on the {count(measured.n)} prompts of which every "
-        f"version has a grade by every judge ({count(graded)} refined rows are graded in all)."
+        f"Mean scores from 1 to 5 with 95 % bootstrap intervals, on the {format_count(measured.n)} prompts of which every "
+        f"version has a grade by every judge ({format_count(graded)} refined rows are graded in all)."
     )
     missing = [NAMES[version] for version in VERSIONS if version not in measured.versions]
     return f"{said} Not graded, so not compared: {', '.join(missing)}." if missing else said
@@ -73,15 +73,15 @@ def _judged_by(lines: pl.DataFrame) -> str:
     return ", ".join(f"{judge} ({model})" for judge, model in pairs)
 
 
-def main_table(measured: Measured, judged_by: str) -> Table:
+def main_table(measured: VersionScores, judged_by: str) -> Table:
     """The paper's table for this data, its own figures beside."""
     rows = [
         (
             WORDING[metric],
             *(with_interval(measured.mean(version, metric)) for version in VERSIONS),
             *(with_interval(measured.gain(version, metric), signed) for version in _AGAINST),
-            figure(SINGLE_LLM[metric]),
-            figure(AIDSAFE[metric]),
+            format_number(SINGLE_LLM[metric]),
+            format_number(AIDSAFE[metric]),
         )
         for metric in METRICS
     ]
@@ -93,7 +93,7 @@ def main_table(measured: Measured, judged_by: str) -> Table:
         "paper: AIDSAFE",
     )
     judges = "Mean of the judges" if "," in judged_by else "Judge"
-    note = f"n = {count(measured.n)} prompts. {judges}: {judged_by}. Differences are paired. {_PAPER_NOTE}"
+    note = f"n = {format_count(measured.n)} prompts. {judges}: {judged_by}. Differences are paired. {_PAPER_NOTE}"
     return Table(
         "The paper's table for this data",
         columns,
@@ -107,14 +107,14 @@ def _marked(metric: Metric) -> frozenset[int]:
     return frozenset({METRICS.index(metric)})
 
 
-def _judge_table(by_judge: dict[str, Measured]) -> Table:
+def _judge_table(by_judge: dict[str, VersionScores]) -> Table:
     rows = [
         (
             judge,
             WORDING[metric],
             *(with_interval(measured.mean(version, metric)) for version in VERSIONS),
             with_interval(measured.gain("single_llm", metric), signed),
-            count(measured.n),
+            format_count(measured.n),
         )
         for judge, measured in by_judge.items()
         for metric in METRICS
@@ -135,7 +135,7 @@ def _judge_table(by_judge: dict[str, Measured]) -> Table:
     )
 
 
-def _plots(lines: pl.DataFrame, measured: Measured) -> list[Plot]:
+def _plots(lines: pl.DataFrame, measured: VersionScores) -> list[Plot]:
     spread = Plot(
         "How faithful the CoT is to the policies: share of grades",
         lambda axes: _spread(axes, lines),
@@ -149,7 +149,7 @@ def _plots(lines: pl.DataFrame, measured: Measured) -> list[Plot]:
     ]
 
 
-def _gains(axes: Any, measured: Measured) -> None:
+def _gains(axes: Any, measured: VersionScores) -> None:
     gains = [measured.gain("single_llm", metric) for metric in METRICS]
     axes.axvline(0, color=GREY, linewidth=1)
     draw_estimates(axes, [WORDING[metric] for metric in METRICS], {"this data": gains}, [STRONG])

@@ -1,6 +1,6 @@
 """What a report is made of: sections of tables and plots, in order. Markdown and HTML are two ways to show them.
 
-A cell is text already: how a figure is written is decided once, by the functions below.
+A cell is text already: how a format_number is written is decided once, by the functions below.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import Any
 from aidsafe_dagster.quality.statistics import Estimate
 from aidsafe_dagster.reports.sample import SampledDeliberation
 
-NOTHING = "–"
+EMPTY_CELL = "–"
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Table:
     words: int = 1
     """Leading columns of words; those after them are figures."""
     shades: tuple[tuple[float | None, ...], ...] = ()
-    """A heat map: 0 to 1 for each figure of each row."""
+    """A heat map: 0 to 1 for each format_number of each row."""
     marked: frozenset[int] = frozenset()
     """Rows to stress, 0-based."""
 
@@ -53,7 +53,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Headline:
-    """A figure to see first."""
+    """A format_number to see first."""
 
     value: str
     label: str
@@ -78,9 +78,9 @@ class Report:
     """Texts of the rules by id."""
 
 
-def figure(value: float | None, digits: int = 2) -> str:
+def format_number(value: float | None, digits: int = 2) -> str:
     if value is None:
-        return NOTHING
+        return EMPTY_CELL
     return (
         f"{value:,.{digits}f}".replace("-", "\u2212") if round(value, digits) else f"{0:.{digits}f}"
     )
@@ -88,22 +88,22 @@ def figure(value: float | None, digits: int = 2) -> str:
 
 def signed(value: float | None, digits: int = 2) -> str:
     above = value is not None and round(value, digits) > 0
-    return f"{'+' if above else ''}{figure(value, digits)}"
+    return f"{'+' if above else ''}{format_number(value, digits)}"
 
 
-def count(value: float) -> str:
+def format_count(value: float) -> str:
     return f"{value:,}"
 
 
 def share(part: float, whole: float) -> str:
     """A percentage, where there is a whole."""
-    return f"{100 * part / whole:.1f} %" if whole else NOTHING
+    return f"{100 * part / whole:.1f} %" if whole else EMPTY_CELL
 
 
-def with_interval(estimate: Estimate | None, write: Callable[[float | None], str] = figure) -> str:
+def with_interval(estimate: Estimate | None, write: Callable[[float | None], str] = format_number) -> str:
     """`4.27 [4.12, 4.40]`"""
     if estimate is None:
-        return NOTHING
+        return EMPTY_CELL
     if estimate.low is None:
         return write(estimate.value)
     return f"{write(estimate.value)} [{write(estimate.low)}, {write(estimate.high)}]"
@@ -112,6 +112,6 @@ def with_interval(estimate: Estimate | None, write: Callable[[float | None], str
 def percentage(estimate: Estimate | None) -> str:
     """`27 % [21, 34]`"""
     if estimate is None:
-        return NOTHING
+        return EMPTY_CELL
     low, high = estimate.low or 0.0, estimate.high or 0.0
     return f"{100 * estimate.value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"

@@ -5,7 +5,7 @@ import polars as pl
 from aidsafe_dagster.recipe.fine_tune_splits import SplitSettings
 from aidsafe_dagster.recipe.general_mix import MixRow, select_general
 from aidsafe_dagster.recipe.records import LEFT_OUT
-from aidsafe_dagster.reports.sections import Section, Table, count, share
+from aidsafe_dagster.reports.sections import Section, Table, format_count, share
 
 SPLITS = ("train", "validation", "test")
 COLUMNS = ("prompt_id", "cluster", "source", "kind", "split", "prompt_kind")
@@ -14,7 +14,7 @@ _LARGEST = 10
 _NO_POLICY = "(none)"
 
 
-def stratified(rows: pl.DataFrame, refined: pl.DataFrame) -> pl.DataFrame:
+def with_policies(rows: pl.DataFrame, refined: pl.DataFrame) -> pl.DataFrame:
     """The fine-tune rows' `COLUMNS` with their `policies`: those that apply to the prompt, by the refined rows.
 
     `cluster` is settled: a prompt that was ingested before there were clusters is one of its own.
@@ -29,7 +29,7 @@ def stratified(rows: pl.DataFrame, refined: pl.DataFrame) -> pl.DataFrame:
     return found.join(applicable, on="prompt_id", how="left", maintain_order="left")
 
 
-def strata(rows: pl.DataFrame) -> pl.DataFrame:
+def count_strata(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows and clusters by split × kind × policy × source × prompt kind; a row counts under each of its policies."""
     by = ["split", "kind", "policy", "source", "prompt_kind"]
     counts = (
@@ -43,8 +43,8 @@ def strata(rows: pl.DataFrame) -> pl.DataFrame:
 def split_sections(
     rows: pl.DataFrame, failures: pl.DataFrame, settings: SplitSettings
 ) -> list[Section]:
-    """The tables on the rows, what was left out, and all strata."""
-    crossed = [tuple(str(value) for value in line) for line in strata(rows).iter_rows()]
+    """The tables on the rows, what was left out, and all count_strata."""
+    crossed = [tuple(str(value) for value in line) for line in count_strata(rows).iter_rows()]
     columns = ("split", "kind", "policy", "source", "prompt kind", "rows", "clusters")
     every = Table(
         "Rows and clusters",
@@ -54,13 +54,13 @@ def split_sections(
         5,
     )
     return [
-        Section("Splits", tables=split_tables(rows, settings)),
+        Section("Splits", tables=build_split_tables(rows, settings)),
         Section("Left out", "Sound rows that are in no split.", [_left_out(failures)]),
         Section("Strata", tables=[every]),
     ]
 
 
-def split_tables(rows: pl.DataFrame, settings: SplitSettings) -> list[Table]:
+def build_split_tables(rows: pl.DataFrame, settings: SplitSettings) -> list[Table]:
     """Shares, general mix, largest clusters, and the rows by policy, source and prompt kind."""
     return [
         _shares(rows, settings),
@@ -72,7 +72,7 @@ def split_tables(rows: pl.DataFrame, settings: SplitSettings) -> list[Table]:
     ]
 
 
-def spanning(rows: pl.DataFrame, what: str) -> pl.DataFrame:
+def find_spanning(rows: pl.DataFrame, what: str) -> pl.DataFrame:
     """Clusters, or prompts, with rows in more than one split: `what` ('cluster' or 'prompt_id') and `splits`."""
     splits = rows.group_by(what).agg(pl.col("split").unique().sort().alias("splits"))
     return splits.filter(pl.col("splits").list.len() > 1).sort(what)
@@ -86,12 +86,12 @@ def _shares(rows: pl.DataFrame, settings: SplitSettings) -> Table:
     def line(split: str) -> tuple[str, ...]:
         of_split = rows.filter(split=split)
         found = of_split["cluster"].n_unique(), of_split["prompt_id"].n_unique()
-        kinds = (count(of_split.filter(kind=kind).height) for kind in ("sft", "dpo"))
+        kinds = (format_count(of_split.filter(kind=kind).height) for kind in ("sft", "dpo"))
         return (
             split,
             f"{100 * asked[split]:g} %",
             share(found[0], clusters),
-            *map(count, found),
+            *map(format_count, found),
             *kinds,
         )
 
@@ -118,7 +118,7 @@ def _mix(rows: pl.DataFrame, settings: SplitSettings) -> Table:
         benign = sft.filter(split=split, prompt_kind="benign")
         safety = sft.filter(split=split).height - benign.height
         staying = benign.filter(pl.col("prompt_id").is_in(list(kept))).height
-        return split, count(safety), count(benign.height), count(staying)
+        return split, format_count(safety), format_count(benign.height), format_count(staying)
 
     asked = (
         "all stay"
@@ -140,7 +140,7 @@ def _crossed(rows: pl.DataFrame, what: str) -> Table:
     counts = {(a, b, c): n for a, b, c, n in rows.group_by(what, "kind", "split").len().iter_rows()}
     named = what.replace("_", " ")
     lines = [
-        (value, *(count(counts.get((value, *place), 0)) for place in places))
+        (value, *(format_count(counts.get((value, *place), 0)) for place in places))
         for value in rows[what].unique().sort()
     ]
     return Table(
@@ -168,7 +168,7 @@ def _largest(rows: pl.DataFrame) -> Table:
 def _left_out(failures: pl.DataFrame) -> Table:
     sound = failures.filter(pl.col("reason").is_in([str(reason) for reason in LEFT_OUT]))
     counts = sound.group_by("stage", "reason").len().sort("stage", "reason")
-    lines = tuple((stage, reason, count(n)) for stage, reason, n in counts.iter_rows())
+    lines = tuple((stage, reason, format_count(n)) for stage, reason, n in counts.iter_rows())
     return Table("Rows left out", ("stage", "reason", "rows"), lines, words=2)
 
 

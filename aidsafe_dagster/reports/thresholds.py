@@ -5,7 +5,7 @@ import polars as pl
 from aidsafe_dagster.recipe.fine_tune_splits import ScoreGate
 from aidsafe_dagster.recipe.records import METRICS
 from aidsafe_dagster.reports.paper import WORDING
-from aidsafe_dagster.reports.sections import NOTHING, Section, Table, count, share
+from aidsafe_dagster.reports.sections import EMPTY_CELL, Section, Table, format_count, share
 
 TITLE = "Score gate"
 THRESHOLDS = (3.0, 3.5, 4.0, 4.5, 5.0)
@@ -29,13 +29,13 @@ def thresholds_section(lines: pl.DataFrame, gate: ScoreGate) -> Section:
     rows = [
         (
             words.get(name, name),
-            *(f"{count(n)} ({share(n, total)})" for n in found),
+            *(f"{format_count(n)} ({share(n, total)})" for n in found),
             _in_force(gate, name),
         )
         for name, found in kept(lines).items()
     ]
     columns = ("metric", *(f"\u2265 {threshold:g}" for threshold in THRESHOLDS), "in force")
-    note = f"Of {count(total)} refined rows that were graded; mean score of the judges. Setting: score_gate."
+    note = f"Of {format_count(total)} refined rows that were graded; mean score of the judges. Setting: score_gate."
     return Section(
         TITLE,
         "How many refined rows a threshold would leave to train on.",
@@ -53,4 +53,4 @@ def thresholds_section(lines: pl.DataFrame, gate: ScoreGate) -> Section:
 
 def _in_force(gate: ScoreGate, name: str) -> str:
     least = getattr(gate, name, None)
-    return NOTHING if least is None else f"\u2265 {least:g}"
+    return EMPTY_CELL if least is None else f"\u2265 {least:g}"

@@ -33,7 +33,7 @@ class Archive:
         """Ids of the reviews made so far, sorted."""
         return sorted(key.parent.name for key in self.folder.glob("*/key.parquet"))
 
-    def put_key(self, sample: ReviewSample) -> None:
+    def store_key(self, sample: ReviewSample) -> None:
         _put(self.folder / sample.review_id / "key.parquet", sample.key, KeyRow)
 
     def key(self, review_id: str) -> list[KeyRow]:

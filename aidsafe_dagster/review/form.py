@@ -30,7 +30,7 @@ _JUDGE_S_TASK = "cot_grades/grade.jinja"
 _FORMULA = re.compile(r"^\s*[=+\-@|]")
 
 
-def metric_words(prompts: Path) -> dict[Metric, str]:
+def load_metric_definitions(prompts: Path) -> dict[Metric, str]:
     """What each metric means, in the words that the judge is given.
 
     Raises:

@@ -44,7 +44,7 @@ class Results:
     judges: list[ResultRow]
 
 
-def results_of(
+def summarise_review(
     review_id: str, key: Sequence[KeyRow], ratings: Sequence[Rating], lake: Lake
 ) -> Results:
     """All that a review has found so far; the judges' grades are those in the lake."""

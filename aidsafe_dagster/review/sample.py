@@ -72,7 +72,7 @@ class _Cot:
     simulated: bool
 
 
-def read_pair(text: str) -> Pair:
+def parse_pair(text: str) -> Pair:
     """'refined,single_llm' as a pair of versions.
 
     Raises:

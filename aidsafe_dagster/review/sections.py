@@ -7,16 +7,16 @@ from aidsafe_dagster.quality.statistics import Estimate
 from aidsafe_dagster.recipe.records import METRICS
 from aidsafe_dagster.reports.paper import NAMES, WORDING
 from aidsafe_dagster.reports.sections import (
-    NOTHING,
+    EMPTY_CELL,
     Section,
     Table,
-    count,
-    figure,
+    format_count,
+    format_number,
     percentage,
     with_interval,
 )
 from aidsafe_dagster.review.archive import Archive
-from aidsafe_dagster.review.results import ResultRow, Results, results_of
+from aidsafe_dagster.review.results import ResultRow, Results, summarise_review
 
 _SIMULATED = "The texts that were rated are the rehearsal engine's, simulated by rule: this says nothing of a model. "
 _KAPPA = "Cohen's kappa with quadratic weights: 1 is full agreement, 0 what chance gives."
@@ -30,7 +30,7 @@ def review_sections(home: Path, lake: Lake) -> list[Section]:
     """
     archive = Archive(home)
     found = [
-        results_of(review, archive.key(review), archive.ratings(review), lake)
+        summarise_review(review, archive.key(review), archive.ratings(review), lake)
         for review in archive.reviews()
     ]
     return [review_section(results) for results in found if results.raters]
@@ -68,7 +68,7 @@ def _scores(results: Results) -> Table:
     versions = [version for version in NAMES if any(version == of for _, of in means)]
     metrics = [metric for metric in METRICS if any(metric == of for of, _ in means)]
     rows = tuple(
-        (WORDING[m], *(means.get((m, version), NOTHING) for version in versions)) for m in metrics
+        (WORDING[m], *(means.get((m, version), EMPTY_CELL) for version in versions)) for m in metrics
     )
     note = "Mean of 1 to 5 over items, with 95 % bootstrap intervals. Not every version is rated on every prompt."
     return Table(
@@ -80,7 +80,7 @@ def _preferences(results: Results) -> Table:
     rows = tuple(
         (
             _named(line["versions"]),
-            *(count(line[name]) for name in ("wins", "ties", "losses")),
+            *(format_count(line[name]) for name in ("wins", "ties", "losses")),
             _rate(line),
         )
         for line in results.preferences
@@ -99,7 +99,7 @@ def _rate(line: ResultRow) -> str:
 
 def _agreement(results: Results) -> Table:
     rows = tuple(
-        (_worded(line["what"]), figure(line["kappa"]), count(line["marks_in_common"]))
+        (_worded(line["what"]), format_number(line["kappa"]), format_count(line["marks_in_common"]))
         for line in results.agreement
     )
     pairs = max((line["rater_pairs"] for line in results.agreement), default=0)
@@ -112,9 +112,9 @@ def _judges(results: Results) -> Table:
         (
             line["judge"],
             _worded(line["what"]),
-            figure(line["kappa"]),
-            figure(line["spearman"]),
-            count(line["marks_in_common"]),
+            format_number(line["kappa"]),
+            format_number(line["spearman"]),
+            format_count(line["marks_in_common"]),
         )
         for line in results.judges
     )

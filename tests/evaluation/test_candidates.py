@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from aidsafe_dagster.engines.vllm.settings import VLLMSettings
-from aidsafe_dagster.evaluation.candidates import as_role, is_rehearsed, require_candidates
+from aidsafe_dagster.evaluation.candidates import candidate_role, is_rehearsed, require_candidates
 from aidsafe_dagster.evaluation.settings import CandidateSettings
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.training.lineage import FILE, Lineage
@@ -18,10 +18,10 @@ def an_adapter(folder: Path, weights: bytes) -> dict[str, str]:
 
 
 def test_an_adapter_that_was_trained_again_is_another_model_to_the_journal(tmp_path: Path) -> None:
-    first = as_role(SFT, an_adapter(tmp_path / "a", b"one"))
+    first = candidate_role(SFT, an_adapter(tmp_path / "a", b"one"))
     assert first["model"] == "sft"
-    assert first == as_role(SFT, an_adapter(tmp_path / "b", b"one"))
-    assert first["revision"] != as_role(SFT, an_adapter(tmp_path / "a", b"other"))["revision"]
+    assert first == candidate_role(SFT, an_adapter(tmp_path / "b", b"one"))
+    assert first["revision"] != candidate_role(SFT, an_adapter(tmp_path / "a", b"other"))["revision"]
 
 
 def test_a_server_that_loaded_older_weights_is_not_taken_for_one_with_newer(tmp_path: Path) -> None:
@@ -36,12 +36,12 @@ def test_a_server_that_loaded_older_weights_is_not_taken_for_one_with_newer(tmp_
 
 def test_what_a_person_says_of_the_weights_wins(tmp_path: Path) -> None:
     named = SFT.model_copy(update={"revision": "run 7"})
-    assert as_role(named, an_adapter(tmp_path / "a", b"one"))["revision"] == "run 7"
+    assert candidate_role(named, an_adapter(tmp_path / "a", b"one"))["revision"] == "run 7"
 
 
 def test_the_same_name_at_another_server_is_another_model() -> None:
     there = SFT.model_copy(update={"base_url": "http://gpu2:8000/v1"})
-    assert as_role(there, {})["revision"] != as_role(SFT, {})["revision"] == ""
+    assert candidate_role(there, {})["revision"] != candidate_role(SFT, {})["revision"] == ""
 
 
 def test_the_rehearsal_engine_is_refused_and_somebody_has_to_be_tested() -> None:

@@ -13,7 +13,7 @@ from aidsafe_dagster.lake.lake import RECORDS, Lake
 from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.recipe.records import CotGrades, Failure, Grade, Record, Stage
 from aidsafe_dagster.reports.frames import Dataset, open_dataset
-from aidsafe_dagster.reports.quality import ReportContext, report_on
+from aidsafe_dagster.reports.quality import ReportContext, build_quality_report
 from aidsafe_dagster.reports.sections import Report, Section, Table
 from aidsafe_dagster.reports.settings import ReportSettings
 from tests.builders import a_cot_grades, a_grade, policies
@@ -58,7 +58,7 @@ def with_grades(prompt_id: str, *grades: Grade, **changes: Any) -> CotGrades:
 def a_report(lake: Lake, **told: Any) -> Report:
     """Few resamples: what a test checks does not hang on them."""
     settings = ReportSettings(resamples=200)
-    return report_on(open_dataset(lake), ReportContext(policies(), **told), settings)
+    return build_quality_report(open_dataset(lake), ReportContext(policies(), **told), settings)
 
 
 def section(report: Report, title: str) -> Section:

@@ -22,7 +22,7 @@ def test_simulated_rows_never_mix_with_a_model_s(tmp_path: Path) -> None:
     assert found.rows(Stage.SEED_COTS, "prompt_id")["prompt_id"].to_list() == ["r"]
     assert (found.simulated, found.left_out) == (False, 2)
     report = a_report(lake)
-    assert report.simulated == ""
+    assert report.simulation_warning == ""
     assert report.facts["Left out"] == "2 simulated batches"
 
 

@@ -8,11 +8,11 @@ from aidsafe_dagster.recipe.records import FailureReason, FineTuneRow, Record, R
 from aidsafe_dagster.reports.sections import Table
 from aidsafe_dagster.reports.splits import (
     COLUMNS,
-    spanning,
+    find_spanning,
     split_sections,
-    split_tables,
-    strata,
-    stratified,
+    build_split_tables,
+    count_strata,
+    with_policies,
 )
 from tests.builders import a_dpo_row, a_failure, a_refined_cot, an_sft_row
 from tests.reports.builders import a_dataset
@@ -21,7 +21,7 @@ SETTINGS = SplitSettings(validation=0.25, test=0.25)
 
 
 def a_frame(*rows: FineTuneRow, refined: tuple[RefinedCot, ...] = ()) -> pl.DataFrame:
-    return stratified(to_frame(rows, FineTuneRow), to_frame(refined, RefinedCot))
+    return with_policies(to_frame(rows, FineTuneRow), to_frame(refined, RefinedCot))
 
 
 ROWS = a_frame(
@@ -38,7 +38,7 @@ ROWS = a_frame(
 
 
 def table(title: str, rows: pl.DataFrame = ROWS, settings: SplitSettings = SETTINGS) -> Table:
-    return next(one for one in split_tables(rows, settings) if one.title == title)
+    return next(one for one in build_split_tables(rows, settings) if one.title == title)
 
 
 def test_shares_are_of_clusters_and_stand_beside_those_that_were_set() -> None:
@@ -63,7 +63,7 @@ def test_rows_are_counted_by_policy_source_and_kind_in_every_split() -> None:
 
 
 def test_strata_cross_everything() -> None:
-    assert strata(ROWS).rows() == [
+    assert count_strata(ROWS).rows() == [
         ("test", "sft", "(none)", "b", "benign", 1, 1),
         ("train", "dpo", "illegal", "b", "benign", 1, 1),
         ("train", "sft", "fraud", "a", "harmful", 1, 1),
@@ -92,15 +92,15 @@ def test_the_general_mix_says_what_a_ratio_would_leave() -> None:
 
 
 def test_a_cluster_or_a_prompt_in_two_splits_is_found() -> None:
-    assert spanning(ROWS, "cluster").is_empty()
+    assert find_spanning(ROWS, "cluster").is_empty()
     apart = a_frame(
         an_sft_row(prompt_id="p1", cluster="c1", split="train"),
         an_sft_row(prompt_id="p2", cluster="c1", split="test"),
     )
-    assert spanning(apart, "cluster").rows() == [("c1", ["test", "train"])]
-    assert spanning(apart, "prompt_id").is_empty()
+    assert find_spanning(apart, "cluster").rows() == [("c1", ["test", "train"])]
+    assert find_spanning(apart, "prompt_id").is_empty()
     torn = a_frame(an_sft_row(split="train"), a_dpo_row(split="test"))
-    assert spanning(torn, "prompt_id").rows() == [("p1", ["test", "train"])]
+    assert find_spanning(torn, "prompt_id").rows() == [("p1", ["test", "train"])]
 
 
 def test_what_was_left_out_is_counted_and_what_failed_is_not() -> None:
@@ -127,7 +127,7 @@ def test_a_lake_of_an_older_release_counts_its_prompts_as_clusters_of_their_own(
     dataset = a_dataset(tmp_path, fine_tune_splits=rows)
     older = to_frame(rows, FineTuneRow).drop("cluster", "prompt_kind")
     dataset.lake.write("fine_tune_splits", "demo-0001", older)
-    found = stratified(dataset.rows("fine_tune_splits", *COLUMNS), to_frame((), RefinedCot))  # type: ignore[arg-type]
+    found = with_policies(dataset.rows("fine_tune_splits", *COLUMNS), to_frame((), RefinedCot))  # type: ignore[arg-type]
     assert found["cluster"].to_list() == ["p1", "p2"]
     assert set(found["prompt_kind"]) == {"unknown"}
 

@@ -25,14 +25,14 @@ def a_rating(rater: str = "Ann", item: str = "item-001", score: int = 4) -> Rati
 def test_the_key_of_a_review_is_kept(tmp_path: Path) -> None:
     sample, archive = a_sample(a_lake(tmp_path)), Archive(tmp_path)
     assert archive.reviews() == []
-    archive.put_key(sample)
+    archive.store_key(sample)
     assert archive.reviews() == [sample.review_id]
     assert archive.key(sample.review_id) == list(sample.key)
 
 
 def test_an_unknown_review_is_told_with_those_there_are(tmp_path: Path) -> None:
     sample, archive = a_sample(a_lake(tmp_path)), Archive(tmp_path)
-    archive.put_key(sample)
+    archive.store_key(sample)
     with pytest.raises(SetupError, match=f"unknown review '../../etc'.*Valid: {sample.review_id}"):
         archive.key("../../etc")
 

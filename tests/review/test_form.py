@@ -14,7 +14,7 @@ from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import METRICS
 from aidsafe_dagster.recipe.templates import Templates
-from aidsafe_dagster.review.form import RATING_COLUMNS, csv_form, html_form, metric_words
+from aidsafe_dagster.review.form import RATING_COLUMNS, csv_form, html_form, load_metric_definitions
 from aidsafe_dagster.review.sample import Item, KeyRow, ReviewSample, Side
 from aidsafe_dagster.settings.schema import PACKAGE
 from tests.builders import policies
@@ -125,7 +125,7 @@ def test_rows_of_the_rehearsal_are_labelled_so() -> None:
 
 
 def test_raters_get_the_words_that_the_judge_gets() -> None:
-    words = metric_words(PACKAGE / "prompts")
+    words = load_metric_definitions(PACKAGE / "prompts")
     asked = Templates(PACKAGE / "prompts").task(
         "cot_grades", "grade", prompt="", thoughts=(), response=""
     )
@@ -137,9 +137,9 @@ def test_a_judge_s_template_that_explains_no_metric_is_a_mistake(tmp_path: Path)
     (tmp_path / "cot_grades").mkdir()
     (tmp_path / "cot_grades" / "grade.jinja").write_text("- relevance: is it?\n")
     with pytest.raises(SetupError, match=r"grade\.jinja: no line '- coherence: …'"):
-        metric_words(tmp_path)
+        load_metric_definitions(tmp_path)
     with pytest.raises(SetupError, match="No such file"):
-        metric_words(tmp_path / "nowhere")
+        load_metric_definitions(tmp_path / "nowhere")
 
 
 def test_the_csv_form_has_a_row_per_side_with_texts_and_empty_answers() -> None:

@@ -7,7 +7,7 @@ import pytest
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.records import METRICS, Stage, Version
 from aidsafe_dagster.review.ratings import Rating, read_ratings
-from aidsafe_dagster.review.results import Results, results_of
+from aidsafe_dagster.review.results import Results, summarise_review
 from aidsafe_dagster.review.sample import KeyRow, ReviewSample
 from tests.builders import a_comparison, a_cot_grades, a_grade
 from tests.review.builders import a_file, a_lake, a_sample, put, rated_by
@@ -40,7 +40,7 @@ def ratings(
 
 
 def results(sample: ReviewSample, lake: Lake, *given: list[Rating]) -> Results:
-    return results_of(sample.review_id, sample.key, [rating for of in given for rating in of], lake)
+    return summarise_review(sample.review_id, sample.key, [rating for of in given for rating in of], lake)
 
 
 def line(lines: list[dict[str, Any]], **wanted: str) -> dict[str, Any]:

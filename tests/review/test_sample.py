@@ -5,7 +5,7 @@ import pytest
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.review.sample import PAIRS, draw_sample, read_pair
+from aidsafe_dagster.review.sample import PAIRS, draw_sample, parse_pair
 from tests.review.builders import a_lake, a_sample, put_version, texts_of
 
 
@@ -64,8 +64,8 @@ def test_a_lake_without_both_versions_is_a_mistake_that_says_so(tmp_path: Path) 
 
 
 def test_a_pair_is_two_known_versions() -> None:
-    assert read_pair("refined, single_llm") == ("refined", "single_llm")
+    assert parse_pair("refined, single_llm") == ("refined", "single_llm")
     with pytest.raises(SetupError, match=r"unknown version 'refind'\. Did you mean 'refined'\?"):
-        read_pair("refind,single_llm")
+        parse_pair("refind,single_llm")
     with pytest.raises(SetupError, match="two different versions"):
-        read_pair("refined,refined")
+        parse_pair("refined,refined")

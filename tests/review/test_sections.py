@@ -18,7 +18,7 @@ def rated(site: Path, *raters: str, simulated: bool = False) -> list[Section]:
     """The sections of a site with one review, rated alike by all."""
     lake = a_lake(site, simulated=simulated)
     sample, archive = a_sample(lake, size=12), Archive(site)
-    archive.put_key(sample)
+    archive.store_key(sample)
     rows = rated_by(sample, lambda version, _: SCORES[version], refined_side)
     keys = {sample.review_id: [row.item_id for row in sample.key]}
     for rater in raters:
