@@ -27,7 +27,7 @@ def test_time_is_told_of_the_batches_that_are_timed_alone(tmp_path: Path) -> Non
     lake = a_lake(
         tmp_path, "demo-0002", seed_cots=[a_seed_cot(batch="demo-0002", prompt_id="q", usage=USED)]
     )
-    report = a_report(lake, timed={"seed_cots": StageTime(4.0, frozenset({"demo-0001"}))})
+    report = a_report(lake, stage_times={"seed_cots": StageTime(4.0, frozenset({"demo-0001"}))})
     assert cells(table(section(report, "Cost"), "Calls and tokens"), "seed_cots")[-1] == "0.500"
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 
-from aidsafe_dagster.reports.markdown import escaped, markdown_table, section_markdown, to_markdown
+from aidsafe_dagster.reports.markdown import escape_markdown, markdown_table, section_markdown, to_markdown
 from aidsafe_dagster.reports.sections import Plot, Section, Table
 from tests.builders import a_refined_cot
 from tests.reports.builders import a_lake, a_report, graded
@@ -66,4 +66,4 @@ def test_a_section_alone_holds_its_images_in_their_places() -> None:
 
 
 def test_lines_are_joined() -> None:
-    assert escaped("a\r\n\n b\x07c") == "a b c"
+    assert escape_markdown("a\r\n\n b\x07c") == "a b c"

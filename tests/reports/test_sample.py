@@ -7,7 +7,7 @@ import polars as pl
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.reports.frames import open_dataset
-from aidsafe_dagster.reports.sample import UNKNOWN, exchanges, sample
+from aidsafe_dagster.reports.sample import UNKNOWN, list_exchanges, sample_deliberations
 from tests.builders import (
     a_cot_grades,
     a_deliberated_cot,
@@ -40,7 +40,7 @@ def a_varied_lake(folder: Path, benign_consensus: int = 20) -> Lake:
 
 
 def test_a_sample_is_spread_over_kinds_of_prompts_and_ways_to_end(tmp_path: Path) -> None:
-    found = sample(open_dataset(a_varied_lake(tmp_path)), 12)
+    found = sample_deliberations(open_dataset(a_varied_lake(tmp_path)), 12)
     assert len(found) == 12
     counts = Counter((one.kind, one.ended) for one in found)
     assert set(counts) == {
@@ -51,10 +51,10 @@ def test_a_sample_is_spread_over_kinds_of_prompts_and_ways_to_end(tmp_path: Path
 
 def test_the_same_rows_give_the_same_sample_and_no_row_comes_twice(tmp_path: Path) -> None:
     dataset = open_dataset(a_varied_lake(tmp_path))
-    assert sample(dataset, 15) == sample(dataset, 15)
-    ids = [one.refined.prompt_id for one in sample(dataset, 100)]
+    assert sample_deliberations(dataset, 15) == sample_deliberations(dataset, 15)
+    ids = [one.refined.prompt_id for one in sample_deliberations(dataset, 100)]
     assert len(ids) == len(set(ids)) == 29
-    assert sample(dataset, 0) == []
+    assert sample_deliberations(dataset, 0) == []
 
 
 def test_a_deliberation_brings_everything_that_is_known_of_its_prompt(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_deliberation_brings_everything_that_is_known_of_its_prompt(tmp_path: 
         preference_pairs=[a_pair()],
         single_llm_cots=[a_single_llm_cot()],
     )
-    (found,) = sample(open_dataset(lake), 5)
+    (found,) = sample_deliberations(open_dataset(lake), 5)
     assert found.seed is not None
     assert found.seed.response == "First words."
     assert found.grades is not None
@@ -86,7 +86,7 @@ def test_a_deliberation_brings_everything_that_is_known_of_its_prompt(tmp_path: 
 
 
 def test_what_was_not_made_is_missing_from_the_story_and_no_more(tmp_path: Path) -> None:
-    (found,) = sample(open_dataset(a_lake(tmp_path, refined_cots=[a_refined_cot()])), 5)
+    (found,) = sample_deliberations(open_dataset(a_lake(tmp_path, refined_cots=[a_refined_cot()])), 5)
     assert (found.kind, found.ended) == (UNKNOWN, "unknown")
     assert (found.seed, found.grades, found.pair, found.single_llm) == (None, None, None, None)
     assert [said.agent for said in found.exchanges] == ["initializer", "deliberator_1"]
@@ -100,7 +100,7 @@ def test_a_row_of_an_older_release_is_left_out_of_the_story(tmp_path: Path) -> N
     ):
         path = Path(str(lake.rows_path(stage, "demo-0001")))
         pl.read_parquet(path).drop(columns).write_parquet(path)
-    (found,) = sample(open_dataset(lake), 5)
+    (found,) = sample_deliberations(open_dataset(lake), 5)
     assert found.pair is None
     assert found.refined.prompt == a_refined_cot().prompt
 
@@ -111,7 +111,7 @@ def test_thoughts_of_a_round_table_follow_the_agent_whose_they_are() -> None:
         a_thought(number=2, agent="deliberator_3", round=1),
         a_thought(number=3, agent="deliberator_1", round=1),
     )
-    found = exchanges(thoughts, ())
+    found = list_exchanges(thoughts, ())
     assert [(said.agent, [thought.number for thought in said.thoughts]) for said in found] == [
         ("initializer", [1]),
         ("deliberator_3", [2]),

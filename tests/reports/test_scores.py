@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from aidsafe_dagster.recipe.records import METRICS, Stage
-from aidsafe_dagster.reports.paper import AIDSAFE, SINGLE_LLM, WORDING
+from aidsafe_dagster.reports.paper import AIDSAFE, SINGLE_LLM, METRIC_NAMES
 from tests.builders import a_grade, a_score
 from tests.reports.builders import (
     a_lake,
@@ -30,7 +30,7 @@ def test_the_table_has_the_paper_s_metrics_in_its_order_with_its_own_figures_bes
 ) -> None:
     rows = [graded(f"p{n}", single_llm=3, deliberated=4, refined=5) for n in range(4)]
     found = table(section(a_report(a_lake(tmp_path, cot_grades=rows)), "Scores"), TABLE)
-    assert [row[0] for row in found.rows] == [WORDING[metric] for metric in METRICS]
+    assert [row[0] for row in found.rows] == [METRIC_NAMES[metric] for metric in METRICS]
     assert found.columns[1:4] == ("single LLM", "deliberated", "refined")
     assert found.columns[-2:] == ("paper: single LLM", "paper: AIDSAFE")
     for row, metric in zip(found.rows, METRICS, strict=True):
