@@ -201,6 +201,10 @@ def _lot(of: str) -> bytes:
 def _wrap_jailbreak(item: BenchmarkItem, number: int, templates: Templates) -> BenchmarkItem:
     """Wrap a jailbreak around an item. The jailbreaks take turns, so that each gets its share."""
     jailbreak = JAILBREAKS[number % len(JAILBREAKS)]
-    text = templates.task(SAFETY_EVAL, f"jailbreaks/{jailbreak}", request=item.prompt.prompt)
+    text = templates.task(
+        SAFETY_EVAL,
+        f"jailbreaks/{jailbreak}",
+        request=item.prompt.prompt,
+    )
     prompt = item.prompt.model_copy(update={"prompt": text})
     return item.model_copy(update={"jailbreak": jailbreak, "prompt": prompt})

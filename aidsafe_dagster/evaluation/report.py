@@ -147,7 +147,14 @@ def _share_table(title: str, shares: Sequence[Share], subject: str, note: str = 
     rows = []
     for n, ((benchmark, measure), prompts) in enumerate(_measured(shares).items()):
         cells = [format_percentage(estimates[n]) for estimates in series.values()]
-        rows.append((benchmark, measure, format_count(prompts), *cells))
+        rows.append(
+            (
+                benchmark,
+                measure,
+                format_count(prompts),
+                *cells,
+            )
+        )
     columns = (subject, "measure", "prompts", *series)
     return Table(title, columns, tuple(rows), note, text_columns=2)
 
@@ -193,7 +200,12 @@ def _paper_section() -> Section:
         "judge differ, there are no intervals, and the paper seems to leave out unparsable "
         f"answers. After DPO, its XSTest figure falls from {before} % to {after} %."
     )
-    table = Table("As published", ("", *COLUMNS), tuple(rows), note)
+    table = Table(
+        "As published",
+        ("", *COLUMNS),
+        tuple(rows),
+        note,
+    )
     return Section("The paper's Table 2, for reference", tables=[table])
 
 

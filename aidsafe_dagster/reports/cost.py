@@ -65,7 +65,12 @@ def compute_costs(dataset: Dataset, stage_times: Mapping[str, StageTime]) -> dic
         usage = _total_usage(rows) + _total_usage(failures)
         if usage.calls:
             seconds = _seconds_per_row(rows, stage_times.get(stage))
-            costs[stage] = StageCost(rows.height, failures.height, usage, seconds)
+            costs[stage] = StageCost(
+                rows.height,
+                failures.height,
+                usage,
+                seconds,
+            )
     return costs
 
 

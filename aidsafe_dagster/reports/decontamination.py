@@ -102,18 +102,32 @@ def counts_by_set(removed: Sequence[RemovedRow], checked: Sequence[CheckedSet]) 
     for name in sorted(sets):
         cells = [format_count(counts[name, rule]) for rule in Rule]
         rows.append((name, *cells))
-    return Table("Rows by set and rule", ("set", *map(str, Rule)), tuple(rows))
+    return Table(
+        "Rows by set and rule",
+        ("set", *map(str, Rule)),
+        tuple(rows),
+    )
 
 
 def evaluation_sets(checked: Iterable[CheckedSet]) -> Table:
     """List the evaluation sets, with the number of batches checked against each."""
     batches: Counter[tuple[str, str, str, str, str, int, int]] = Counter()
     for row in checked:
-        identity = (row.set, row.origin, row.revision, row.content, row.stage)
+        identity = (
+            row.set,
+            row.origin,
+            row.revision,
+            row.content,
+            row.stage,
+        )
         batches[*identity, row.prompts, row.skipped] += 1
     rows = []
     for (*identity_cells, prompts, skipped), n in sorted(batches.items()):
-        counts = (format_count(prompts), format_count(skipped), format_count(n))
+        counts = (
+            format_count(prompts),
+            format_count(skipped),
+            format_count(n),
+        )
         rows.append((*map(str, identity_cells), *counts))
     return Table("What was read", _SET_COLUMNS, tuple(rows), text_columns=5)
 
@@ -126,7 +140,13 @@ def removed_table(removed: Iterable[RemovedRow]) -> Table:
 
 def _removed_row(row: RemovedRow) -> tuple[str, ...]:
     stage = f"{row.stage} {row.kind}".strip()
-    match = (row.set, row.row, str(row.rule), row.text, format_number(row.score, 3))
+    match = (
+        row.set,
+        row.row,
+        str(row.rule),
+        row.text,
+        format_number(row.score, 3),
+    )
     return row.prompt_id, row.batch, row.source, stage, *match
 
 

@@ -86,7 +86,13 @@ def _outcome_table(outcomes: pl.DataFrame) -> Table:
         counts[f"{rounds} {unit}"] = count
     rows = []
     for outcome, count in counts.items():
-        rows.append((outcome, format_count(count), format_percentage(proportion(count, n))))
+        rows.append(
+            (
+                outcome,
+                format_count(count),
+                format_percentage(proportion(count, n)),
+            )
+        )
     turns, thoughts = outcomes["turns"].sum() / n, outcomes["thoughts"].sum() / n
     note = (
         f"{format_count(n)} deliberations, with Wilson intervals. A deliberation has "
@@ -113,7 +119,13 @@ def _verdict_table(refined: pl.DataFrame) -> Table:
     for verdict in ThoughtVerdict:
         count = verdicts.count(verdict)
         share = format_share(count, len(verdicts))
-        rows.append((_describe_verdict(verdict), format_count(count), share))
+        rows.append(
+            (
+                _describe_verdict(verdict),
+                format_count(count),
+                share,
+            )
+        )
     unsupported = int(refined["rests_on_dropped"].sum())
     note = (
         f"Deliberated thoughts: {format_count(len(verdicts))}. Rows: "
@@ -121,7 +133,12 @@ def _verdict_table(refined: pl.DataFrame) -> Table:
         f"thoughts alone: {format_count(unsupported)}."
     )
     title = "What the refiner made of each thought"
-    return Table(title, ("verdict", "thoughts", "share"), tuple(rows), note)
+    return Table(
+        title,
+        ("verdict", "thoughts", "share"),
+        tuple(rows),
+        note,
+    )
 
 
 def _describe_verdict(verdict: ThoughtVerdict) -> str:
@@ -135,8 +152,19 @@ def _length_table(lengths: Mapping[str, list[int]], tokens_counted_by: str) -> T
         median, high = quantiles(tokens, (0.5, 0.95)) or (0.0, 0.0)
         mean = sum(tokens) / len(tokens)
         paper = f"about {COT_TOKENS[version]}" if version in COT_TOKENS else EMPTY_CELL
-        statistics = (f"{mean:,.0f}", f"{median:,.0f}", f"{high:,.0f}")
-        rows.append((version, format_count(len(tokens)), *statistics, paper))
+        statistics = (
+            f"{mean:,.0f}",
+            f"{median:,.0f}",
+            f"{high:,.0f}",
+        )
+        rows.append(
+            (
+                version,
+                format_count(len(tokens)),
+                *statistics,
+                paper,
+            )
+        )
     note = f"Counted by: {tokens_counted_by}." if tokens_counted_by else ""
     columns = ("version", "n", "mean", "p50", "p95", "paper")
     return Table("Tokens of the chain of thought", columns, tuple(rows), note)

@@ -51,7 +51,13 @@ class Dataset:
         Raises:
             SetupError: a file is damaged.
         """
-        return _read_columns(self.lake, stage, self.batches_of(stage), columns, prompt_ids)
+        return _read_columns(
+            self.lake,
+            stage,
+            self.batches_of(stage),
+            columns,
+            prompt_ids,
+        )
 
     def map_batches(
         self, stage: Stage, columns: Sequence[str], transform: FrameTransform
@@ -95,7 +101,12 @@ def open_dataset(lake: Lake) -> Dataset:
     if has_model_rows:
         covered = frozenset(batches - simulated)
         return Dataset(lake, covered, simulated=False, left_out=len(simulated))
-    return Dataset(lake, frozenset(batches), simulated=bool(simulated), left_out=0)
+    return Dataset(
+        lake,
+        frozenset(batches),
+        simulated=bool(simulated),
+        left_out=0,
+    )
 
 
 def read_records(

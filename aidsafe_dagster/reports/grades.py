@@ -45,7 +45,11 @@ def ungraded_rows(dataset: Dataset) -> pl.DataFrame:
     Columns: the fields of `Ungraded`, `prompt_id` and `prompt_kind`.
     """
     columns = ("prompt_id", "prompt_kind", "ungraded")
-    return dataset.map_batches(Stage.COT_GRADES, columns, lambda rows: _explode(rows, "ungraded"))
+    return dataset.map_batches(
+        Stage.COT_GRADES,
+        columns,
+        lambda rows: _explode(rows, "ungraded"),
+    )
 
 
 def _explode(rows: pl.DataFrame, column: str) -> pl.DataFrame:
@@ -105,7 +109,12 @@ def score_versions(grades: pl.DataFrame, seed: int, resamples: int) -> VersionSc
             means[version, metric] = mean_interval(own, seed, resamples)
             if version != "refined" and "refined" in versions:
                 refined = scores["refined"][metric]
-                gains[version, metric] = paired_difference(refined, own, seed, resamples)
+                gains[version, metric] = paired_difference(
+                    refined,
+                    own,
+                    seed,
+                    resamples,
+                )
     return VersionScores(comparable["prompt_id"].n_unique(), versions, means, gains)
 
 

@@ -64,7 +64,11 @@ def compute_preferences(comparisons: pl.DataFrame) -> list[Preference]:
     preferences = []
     for key, rows in sorted(groups.items()):
         outcomes = rows["outcome"].to_list()
-        rate = win_rate(outcomes.count("win"), outcomes.count("tie"), outcomes.count("loss"))
+        rate = win_rate(
+            outcomes.count("win"),
+            outcomes.count("tie"),
+            outcomes.count("loss"),
+        )
         inconsistent = proportion(rows.filter(~pl.col("consistent")).height, rows.height)
         # Both are None only without rows, and a group has at least one.
         assert rate is not None
@@ -93,7 +97,11 @@ def compute_agreement(grades: pl.DataFrame) -> dict[Metric, Agreement]:
     if len(judges) != 2:
         return {}
     first, second = (grades.filter(pl.col("judge") == judge) for judge in judges)
-    both = first.join(second, on=["prompt_id", "version"], suffix="_second")
+    both = first.join(
+        second,
+        on=["prompt_id", "version"],
+        suffix="_second",
+    )
     return {metric: _agreement(both[metric], both[f"{metric}_second"]) for metric in METRICS}
 
 
@@ -118,7 +126,13 @@ def judges_section(
     if preferences:
         tables.append(_preference_table(preferences))
         title = "Wins, ties and losses of the refined CoT"
-        plots.append(Plot(title, lambda axes: _draw_outcomes(axes, preferences), height=1.9))
+        plots.append(
+            Plot(
+                title,
+                lambda axes: _draw_outcomes(axes, preferences),
+                height=1.9,
+            )
+        )
     if agreement:
         tables.append(_agreement_table(agreement, list_judges(grades)))
     if ungraded.height:
@@ -202,7 +216,14 @@ def _ungraded_table(
     rows = []
     for judge, task, n in counts.iter_rows():
         total = n + answered.filter(judge=judge, task=task).height
-        rows.append((judge, task, format_count(n), format_share(n, total)))
+        rows.append(
+            (
+                judge,
+                task,
+                format_count(n),
+                format_share(n, total),
+            )
+        )
     return Table(
         "Not answered by a judge",
         ("judge", "task", "questions", "share of all"),

@@ -34,7 +34,13 @@ def _stage_table(rows_by_stage: Mapping[Stage, int], failures: pl.DataFrame) -> 
         left_out = lost.filter(pl.col("reason").is_in(list(LEFT_OUT))).height
         failed = lost.height - left_out
         counts = map(format_count, (entered, n, left_out, failed))
-        rows.append((str(stage), *counts, format_share(failed, entered)))
+        rows.append(
+            (
+                str(stage),
+                *counts,
+                format_share(failed, entered),
+            )
+        )
     note = (
         "Rows left out are sound, but of no use. Failed rows are retried when the batch is made "
         "again. fine_tune_splits counts SFT and DPO rows."
@@ -53,6 +59,14 @@ def _reason_table(rows_by_stage: Mapping[Stage, int], failures: pl.DataFrame) ->
     rows = []
     for stage, reason, n in counts:
         kind = "left out" if reason in LEFT_OUT else "failed"
-        rows.append((stage, reason, kind, format_count(n), format_share(n, entered[stage])))
+        rows.append(
+            (
+                stage,
+                reason,
+                kind,
+                format_count(n),
+                format_share(n, entered[stage]),
+            )
+        )
     columns = ("stage", "reason", "kind", "rows", "share of the stage's")
     return Table("By reason", columns, tuple(rows), text_columns=3)

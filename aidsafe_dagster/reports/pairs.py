@@ -89,7 +89,11 @@ def _margin_table(margins: Mapping[str, list[float]], seed: int, resamples: int)
                 format_number(high),
             )
         )
-    return Table("Margins", ("how", "n", "mean", "p10", "p50", "p90"), tuple(rows))
+    return Table(
+        "Margins",
+        ("how", "n", "mean", "p10", "p50", "p90"),
+        tuple(rows),
+    )
 
 
 def _outcome_table(dataset: Dataset, pairs: int) -> Table:
@@ -99,7 +103,14 @@ def _outcome_table(dataset: Dataset, pairs: int) -> Table:
     rows = [("pair kept", EMPTY_CELL, format_count(pairs), format_share(pairs, total))]
     for reason, n in counts.iter_rows():
         kind = "left out" if reason in LEFT_OUT else "failed"
-        rows.append((str(reason), kind, format_count(n), format_share(n, total)))
+        rows.append(
+            (
+                str(reason),
+                kind,
+                format_count(n),
+                format_share(n, total),
+            )
+        )
     columns = ("outcome", "kind", "rows", "share")
     return Table("What became of the rows", columns, tuple(rows), text_columns=2)
 
@@ -120,8 +131,19 @@ def _count_beliefs(pairs: pl.DataFrame) -> pl.DataFrame:
 def _search_table(beliefs: pl.DataFrame) -> Table:
     rows = []
     for kind, iteration, n, unscored, score, least in beliefs.iter_rows():
-        counts = (str(iteration), format_count(n), format_count(unscored))
-        rows.append((METHODS[kind], *counts, format_number(score), format_number(least)))
+        counts = (
+            str(iteration),
+            format_count(n),
+            format_count(unscored),
+        )
+        rows.append(
+            (
+                METHODS[kind],
+                *counts,
+                format_number(score),
+                format_number(least),
+            )
+        )
     note = (
         "Policy score of the target's answer under each belief, over the rows that made a pair. "
         "A score of 1 departs from the policies altogether."
@@ -137,5 +159,10 @@ def _draw_margins(axes: Any, margins: Mapping[str, list[float]]) -> None:
     last_bin = _BINS_PER_POINT * _MAX_MARGIN
     edges = [step / _BINS_PER_POINT for step in range(first_bin, last_bin + 1)]
     series = {METHODS[method]: values for method, values in margins.items()}
-    draw_histograms(axes, series, edges, [_COLOURS[method] for method in margins])
+    draw_histograms(
+        axes,
+        series,
+        edges,
+        [_COLOURS[method] for method in margins],
+    )
     legend(axes, columns=1)

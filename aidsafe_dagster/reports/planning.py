@@ -90,7 +90,12 @@ def make_plan(sample: MeasuredSample, prompts: int, rates: Rates) -> CapacityPla
         )
     stages = dict.fromkeys(row.stage for row in sample.rows)
     plans = [_stage_plan(stage, sample, prompts / sample.prompts) for stage in stages]
-    return CapacityPlan(prompts, sample, tuple(plans), gpu_hours(sample, prompts, rates))
+    return CapacityPlan(
+        prompts,
+        sample,
+        tuple(plans),
+        gpu_hours(sample, prompts, rates),
+    )
 
 
 def gpu_hours(sample: MeasuredSample, prompts: int, rates: Rates) -> Estimate | None:

@@ -71,7 +71,14 @@ def draw_estimates(
                 linewidth=2,
                 solid_capstyle="round",
             )
-        axes.plot(values, heights, "o", color=colours[n], markersize=5, label=name)
+        axes.plot(
+            values,
+            heights,
+            "o",
+            color=colours[n],
+            markersize=5,
+            label=name,
+        )
     _label_rows(axes, labels)
     axes.grid(axis="x")
 
@@ -96,7 +103,14 @@ def draw_shares(
     rows = range(len(labels))
     left = [0.0] * len(labels)
     for (name, shares), colour in zip(series.items(), colours, strict=True):
-        axes.barh(rows, shares, left=left, color=colour, label=name, height=0.62)
+        axes.barh(
+            rows,
+            shares,
+            left=left,
+            color=colour,
+            label=name,
+            height=0.62,
+        )
         left = [start + share for start, share in zip(left, shares, strict=True)]
     _label_rows(axes, labels)
     axes.set_xlim(0, 1)
@@ -112,8 +126,20 @@ def draw_histograms(
     for (name, values), colour in zip(series.items(), colours, strict=True):
         if values:
             shares = np.histogram(values, bins=edges)[0] / len(values)
-            axes.stairs(shares, edges, color=colour, fill=True, alpha=0.28)
-            axes.stairs(shares, edges, color=colour, linewidth=1.6, label=name)
+            axes.stairs(
+                shares,
+                edges,
+                color=colour,
+                fill=True,
+                alpha=0.28,
+            )
+            axes.stairs(
+                shares,
+                edges,
+                color=colour,
+                linewidth=1.6,
+                label=name,
+            )
     axes.yaxis.set_major_formatter(format_percent_tick)
     axes.tick_params(axis="y", labelcolor=MUTED, length=0)
     axes.grid(axis="y")
@@ -166,11 +192,20 @@ def _save_image(plot: Plot, kind: str) -> bytes:
 
     image = io.BytesIO()
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, plot.height), dpi=110, layout="constrained")
+        figure = Figure(
+            figsize=(_WIDTH, plot.height),
+            dpi=110,
+            layout="constrained",
+        )
         axes = figure.subplots()
         plot.draw(axes)
         axes.spines[["top", "right", "left"]].set_visible(False)
-        figure.savefig(image, format=kind, transparent=kind == "svg", metadata=_metadata(kind))
+        figure.savefig(
+            image,
+            format=kind,
+            transparent=kind == "svg",
+            metadata=_metadata(kind),
+        )
     return image.getvalue()
 
 

@@ -82,7 +82,13 @@ def _heat_map(rows: pl.DataFrame, policies: Policies) -> Table:
     shades: list[tuple[float | None, ...]] = []
     for coverage in compute_coverage(rows, policies):
         cells = [f"{100 * share:.0f} %" for share in coverage.shares]
-        table_rows.append((coverage.category, format_count(coverage.rows), *cells))
+        table_rows.append(
+            (
+                coverage.category,
+                format_count(coverage.rows),
+                *cells,
+            )
+        )
         # The first figure of a row is a count and has no shade.
         shades.append((None, *coverage.shares))
     return Table(

@@ -71,7 +71,15 @@ def _rate_table(rates: RefusalRates) -> Table:
     rows = []
     for (kind, version, judge), (full, partial) in rates.items():
         shares = (format_percentage(full), format_percentage(partial))
-        rows.append((kind, VERSION_NAMES[version], judge, format_count(full.n), *shares))
+        rows.append(
+            (
+                kind,
+                VERSION_NAMES[version],
+                judge,
+                format_count(full.n),
+                *shares,
+            )
+        )
     return Table("Refusals by kind of prompt", _COLUMNS, tuple(rows), _NOTE, text_columns=3)
 
 

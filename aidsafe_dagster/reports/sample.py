@@ -102,7 +102,11 @@ def _choose_prompts(dataset: Dataset, limit: int) -> list[_Choice]:
     ended = pl.when("stalled").then(pl.lit("stalled")).otherwise("outcome").alias("ended")
 
     rows = refined.join(kinds, on="prompt_id", how="left")
-    rows = rows.join(outcomes.select("prompt_id", ended), on="prompt_id", how="left")
+    rows = rows.join(
+        outcomes.select("prompt_id", ended),
+        on="prompt_id",
+        how="left",
+    )
     rows = rows.with_columns(
         pl.col("prompt_kind").fill_null(UNKNOWN), pl.col("ended").fill_null("unknown")
     )
@@ -129,5 +133,12 @@ def list_exchanges(thoughts: Sequence[Thought], turns: Sequence[Turn]) -> tuple[
     for place in places:
         round_, agent = place
         own = tuple(thoughts_by_place.get(place, ()))
-        exchanges.append(Exchange(agent, round_, turns_by_place.get(place), own))
+        exchanges.append(
+            Exchange(
+                agent,
+                round_,
+                turns_by_place.get(place),
+                own,
+            )
+        )
     return tuple(exchanges)

@@ -94,7 +94,14 @@ def main_table(scores: VersionScores, judges: str) -> Table:
         gains = [scores.gain(version, metric) for version in _COMPARED]
         gain_cells = [format_estimate(gain, format_signed) for gain in gains]
         paper = (format_number(SINGLE_LLM[metric]), format_number(AIDSAFE[metric]))
-        rows.append((METRIC_NAMES[metric], *means, *gain_cells, *paper))
+        rows.append(
+            (
+                METRIC_NAMES[metric],
+                *means,
+                *gain_cells,
+                *paper,
+            )
+        )
     columns = (
         "metric",
         *(VERSION_NAMES[version] for version in VERSIONS),
@@ -117,7 +124,15 @@ def _judge_table(scores_by_judge: Mapping[str, VersionScores]) -> Table:
         for metric in METRICS:
             means = [format_estimate(scores.mean(version, metric)) for version in VERSIONS]
             gain = format_estimate(scores.gain("single_llm", metric), format_signed)
-            rows.append((judge, METRIC_NAMES[metric], *means, gain, format_count(scores.n)))
+            rows.append(
+                (
+                    judge,
+                    METRIC_NAMES[metric],
+                    *means,
+                    gain,
+                    format_count(scores.n),
+                )
+            )
     columns = (
         "judge",
         "metric",
@@ -135,7 +150,13 @@ def _plots(grades: pl.DataFrame, scores: VersionScores) -> list[Plot]:
         title = "Refined minus single LLM, in points"
         plots.append(Plot(title, lambda axes: _draw_gains(axes, scores)))
     title = "How faithful the CoT is to the policies: share of grades"
-    plots.append(Plot(title, lambda axes: _draw_spread(axes, grades), height=1.9))
+    plots.append(
+        Plot(
+            title,
+            lambda axes: _draw_spread(axes, grades),
+            height=1.9,
+        )
+    )
     return plots
 
 
@@ -159,5 +180,10 @@ def _draw_spread(axes: Any, grades: pl.DataFrame) -> None:
         scores = grades.filter(pl.col("version") == version)[_KEY_METRIC].to_list()
         for score in range(1, 6):
             shares[str(score)].append(scores.count(score) / len(scores))
-    draw_shares(axes, labels, shares, [HOT, WARM, LIGHT, MIDDLE, STRONG])
+    draw_shares(
+        axes,
+        labels,
+        shares,
+        [HOT, WARM, LIGHT, MIDDLE, STRONG],
+    )
     legend(axes, columns=5)

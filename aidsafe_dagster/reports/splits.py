@@ -125,7 +125,11 @@ def _mix_table(rows: pl.DataFrame, settings: SplitSettings) -> Table:
         split_rows = sft.filter(split=split)
         general = split_rows.filter(prompt_kind="benign")
         staying = general.filter(pl.col("prompt_id").is_in(selected))
-        counts = (split_rows.height - general.height, general.height, staying.height)
+        counts = (
+            split_rows.height - general.height,
+            general.height,
+            staying.height,
+        )
         table_rows.append((split, *map(format_count, counts)))
     limit = "all stay"
     if settings.general_ratio is not None:

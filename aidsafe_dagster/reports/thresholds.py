@@ -39,7 +39,13 @@ def thresholds_section(grades: pl.DataFrame, gate: ScoreGate) -> Section:
     rows = []
     for metric, counts in count_kept_rows(grades).items():
         cells = [f"{format_count(n)} ({format_share(n, total)})" for n in counts]
-        rows.append((names.get(metric, metric), *cells, _threshold_in_force(gate, metric)))
+        rows.append(
+            (
+                names.get(metric, metric),
+                *cells,
+                _threshold_in_force(gate, metric),
+            )
+        )
     note = (
         f"Of {format_count(total)} graded refined rows, by the mean score of the judges. "
         "Setting: score_gate."

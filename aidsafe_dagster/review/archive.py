@@ -34,7 +34,11 @@ class Archive:
 
     def store_key(self, sample: ReviewSample) -> None:
         """Store what the items of a review are."""
-        _write_records(self.folder / sample.review_id / "key.parquet", sample.key, KeyRow)
+        _write_records(
+            self.folder / sample.review_id / "key.parquet",
+            sample.key,
+            KeyRow,
+        )
 
     def key(self, review_id: str) -> list[KeyRow]:
         """Return what the items of a review are.
@@ -55,7 +59,11 @@ class Archive:
         if any(folder.glob(f"*-{digest}.parquet")):
             return False
         number = len(_parquet_files(folder)) + 1
-        _write_records(folder / f"{number:06}-{digest}.parquet", ratings, Rating)
+        _write_records(
+            folder / f"{number:06}-{digest}.parquet",
+            ratings,
+            Rating,
+        )
         return True
 
     def ratings(self, review_id: str) -> list[Rating]:

@@ -43,7 +43,13 @@ def load_metric_definitions(prompts: Path) -> dict[Metric, str]:
         raise SetupError(
             f"{file}: {error.strerror}; raters get the words of this template"
         ) from error
-    definitions = dict(re.findall(r"^- (\w+): (.+)$", text, flags=re.MULTILINE))
+    definitions = dict(
+        re.findall(
+            r"^- (\w+): (.+)$",
+            text,
+            flags=re.MULTILINE,
+        )
+    )
     missing = [metric for metric in METRICS if metric not in definitions]
     if missing:
         raise SetupError(

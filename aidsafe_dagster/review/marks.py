@@ -62,7 +62,11 @@ def _preference_mark(row: KeyRow, preferred: str) -> tuple[MarkTarget, int]:
     else:
         preferred_version = row.left if preferred == "left" else row.right
         outcome = "win" if preferred_version == version else "loss"
-    target = MarkTarget(row.prompt_id, f"{version} against {against}", PREFERENCE)
+    target = MarkTarget(
+        row.prompt_id,
+        f"{version} against {against}",
+        PREFERENCE,
+    )
     return target, _OUTCOME_MARKS[outcome]
 
 

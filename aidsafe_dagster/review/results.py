@@ -112,7 +112,11 @@ def _preference_rows(means: MeanMarks) -> list[ResultRow]:
             outcomes[target.versions][_outcome(mean)] += 1
     rows = []
     for versions, counts in sorted(outcomes.items()):
-        result = win_rate(counts[1], counts[0], counts[-1])
+        result = win_rate(
+            counts[1],
+            counts[0],
+            counts[-1],
+        )
         assert result is not None  # It is None only without outcomes.
         row = {"versions": versions}
         row |= {"wins": result.wins, "ties": result.ties, "losses": result.losses}

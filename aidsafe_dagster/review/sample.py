@@ -135,7 +135,11 @@ def draw_sample(lake: Lake, size: int, pairs: Sequence[Pair], seed: int) -> Revi
         )
         items.append(item)
         key.append(key_row)
-    return ReviewSample(_review_id(items), tuple(items), tuple(key))
+    return ReviewSample(
+        _review_id(items),
+        tuple(items),
+        tuple(key),
+    )
 
 
 def _read_cots(lake: Lake, version: Version) -> dict[str, _Cot]:

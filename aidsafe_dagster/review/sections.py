@@ -59,7 +59,11 @@ def review_section(results: Results) -> Section:
     if results.simulated:
         intro = _SIMULATION_NOTE + intro
     title = f"Human check ({results.review_id})"
-    return Section(title, intro, [table for table in tables if table.rows])
+    return Section(
+        title,
+        intro,
+        [table for table in tables if table.rows],
+    )
 
 
 def _rater_table(results: Results) -> Table:
@@ -93,7 +97,13 @@ def _preference_table(results: Results) -> Table:
     for row in results.preferences:
         counts = [format_count(row[outcome]) for outcome in ("wins", "ties", "losses")]
         rate = format_percentage(_to_estimate(row, "win_rate"))
-        rows.append((_describe_pair(row["versions"]), *counts, rate))
+        rows.append(
+            (
+                _describe_pair(row["versions"]),
+                *counts,
+                rate,
+            )
+        )
     columns = ("", "wins", "ties", "losses", "win rate")
     note = "By the majority of each item's raters. A tie counts half. With 95 % Wilson intervals."
     return Table("Preferences of people", columns, tuple(rows), note)
@@ -108,12 +118,23 @@ def _agreement_table(results: Results) -> Table:
     rows = []
     for row in results.agreement:
         counts = format_count(row["marks_in_common"])
-        rows.append((_describe_aspect(row["what"]), format_number(row["kappa"]), counts))
+        rows.append(
+            (
+                _describe_aspect(row["what"]),
+                format_number(row["kappa"]),
+                counts,
+            )
+        )
     pairs = max((row["rater_pairs"] for row in results.agreement), default=0)
     note = _KAPPA_NOTE
     if pairs > 1:
         note += f" Mean over {pairs} pairs of raters."
-    return Table("Agreement between raters", ("", "kappa", "marks in common"), tuple(rows), note)
+    return Table(
+        "Agreement between raters",
+        ("", "kappa", "marks in common"),
+        tuple(rows),
+        note,
+    )
 
 
 def _judge_table(results: Results) -> Table:
@@ -143,4 +164,9 @@ def _describe_aspect(aspect: str) -> str:
 
 
 def _to_estimate(row: ResultRow, name: str) -> Estimate:
-    return Estimate(row[name], row["low"], row["high"], row["items"])
+    return Estimate(
+        row[name],
+        row["low"],
+        row["high"],
+        row["items"],
+    )
