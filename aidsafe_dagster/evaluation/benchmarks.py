@@ -4,11 +4,11 @@
     beavertails   prompt, category                                   safe answers
     wildchat      prompt or conversation, toxic, language            safe answers
     strongreject  forbidden_prompt or prompt, category               safe answers under a jailbreak
-    xstest        prompt, label, type                                refusals of safe prompts, safety
+    xstest        prompt, label, type                                safe answers, no needless refusal
     mmlu          question, choices, answer, subject                 right answers
 
 Where two columns are named, the first that exists is read. Of a conversation, the first user turn
-is. `label` is safe or unsafe. `choices` is a list, or columns A to D.
+is read. `label` is safe or unsafe. `choices` is a list, or columns A to D.
 
 A file of your own has the same columns, or maps them in `columns`. The package ships no benchmark.
 """

@@ -59,7 +59,7 @@ def compute_costs(dataset: Dataset, stage_times: Mapping[str, StageTime]) -> dic
     costs = {}
     for stage, record in RECORDS.items():
         if "usage" not in record.model_fields:
-            continue
+            continue  # The stage asks no model.
         rows = dataset.rows(stage, "batch", "usage")
         failures = dataset.failures.filter(stage=str(stage))
         usage = _total_usage(rows) + _total_usage(failures)
@@ -108,11 +108,16 @@ def _sum_usage(costs: Mapping[Stage, StageCost]) -> Usage:
 
 
 def _cost_table(costs: Mapping[Stage, StageCost]) -> Table:
-    rows = [_table_row(stage, cost) for stage, cost in costs.items()]
+    rows = []
+    failed = 0
+    for stage, cost in costs.items():
+        rows.append(_table_row(stage, cost))
+        failed += cost.failed
+    # The rows at the end of the recipe pay for everything before and beside it.
     refined = costs.get(Stage.REFINED_COTS)
     total = StageCost(
         rows=refined.rows if refined else 0,
-        failed=sum(cost.failed for cost in costs.values()),
+        failed=failed,
         usage=_sum_usage(costs),
         seconds_per_row=None,
     )

@@ -96,8 +96,11 @@ def decontamination_sections(
 
 def counts_by_set(removed: Sequence[RemovedRow], checked: Sequence[CheckedSet]) -> Table:
     """Count removed rows by evaluation set and rule. Sets without a match have a row too."""
-    counts = Counter((row.set, row.rule) for row in removed)
-    sets = {row.set for row in removed} | {row.set for row in checked}
+    counts: Counter[tuple[str, Rule]] = Counter()
+    sets = {row.set for row in checked}
+    for row in removed:
+        counts[row.set, row.rule] += 1
+        sets.add(row.set)
     rows = []
     for name in sorted(sets):
         cells = [format_count(counts[name, rule]) for rule in Rule]
@@ -134,7 +137,7 @@ def evaluation_sets(checked: Iterable[CheckedSet]) -> Table:
 
 def removed_table(removed: Iterable[RemovedRow]) -> Table:
     """List the removed rows with what they matched."""
-    rows = tuple(_removed_row(row) for row in removed)
+    rows = tuple(map(_removed_row, removed))
     return Table("Rows", _REMOVED_COLUMNS, rows, text_columns=8)
 
 
@@ -154,12 +157,12 @@ def _threshold_table(settings: DecontaminationSettings) -> Table:
     jaccard, tfidf = settings.jaccard_threshold, settings.tfidf_threshold
     embedding = settings.embedding_threshold
     definitions = {
-        Rule.EXACT: "the same words in the same order",
-        Rule.CONTAINED: "an evaluation prompt of at least three words, inside a longer prompt",
-        Rule.NGRAM: f"{settings.ngram_words} consecutive words that both have",
-        Rule.JACCARD: f"a Jaccard similarity of 3-word shingles of at least {jaccard:g}",
-        Rule.TFIDF: f"a cosine of TF-IDF weights of at least {tfidf:g}",
-        Rule.EMBEDDING: f"a cosine of embeddings of at least {embedding:g}, if a model is set",
+        str(Rule.EXACT): "the same words in the same order",
+        str(Rule.CONTAINED): "an evaluation prompt of at least three words, inside a longer prompt",
+        str(Rule.NGRAM): f"{settings.ngram_words} consecutive words that both have",
+        str(Rule.JACCARD): f"a Jaccard similarity of 3-word shingles of at least {jaccard:g}",
+        str(Rule.TFIDF): f"a cosine of TF-IDF weights of at least {tfidf:g}",
+        str(Rule.EMBEDDING): f"a cosine of embeddings of at least {embedding:g}, if a model is set",
     }
-    rows = tuple((str(rule), definition) for rule, definition in definitions.items())
+    rows = tuple(definitions.items())
     return Table("Thresholds", ("rule", "a match is"), rows, text_columns=2)

@@ -59,7 +59,8 @@ def cot_lengths(dataset: Dataset) -> dict[str, list[int]]:
 
 def deliberation_outcomes(dataset: Dataset) -> pl.DataFrame:
     """Return a row per deliberation: `outcome`, `stalled`, `rounds`, `turns`, `thoughts`."""
-    rounds = pl.col("turns").list.eval(pl.element().struct.field("round")).list.max()
+    round_of_turn = pl.element().struct.field("round")
+    rounds = pl.col("turns").list.eval(round_of_turn).list.max()
     outcome_columns = (
         "outcome",
         "stalled",
@@ -93,7 +94,8 @@ def _outcome_table(outcomes: pl.DataFrame) -> Table:
                 format_percentage(proportion(count, n)),
             )
         )
-    turns, thoughts = outcomes["turns"].sum() / n, outcomes["thoughts"].sum() / n
+    turns = outcomes["turns"].sum() / n
+    thoughts = outcomes["thoughts"].sum() / n
     note = (
         f"{format_count(n)} deliberations, with Wilson intervals. A deliberation has "
         f"{turns:.1f} turns and {thoughts:.1f} thoughts on average. A stalled deliberation is a "
@@ -105,7 +107,8 @@ def _outcome_table(outcomes: pl.DataFrame) -> Table:
 
 def _refiner_verdicts(dataset: Dataset) -> pl.DataFrame:
     """Return a row per refined row: `verdicts` on its thoughts, and `rests_on_dropped`."""
-    verdicts = pl.col("judgements").list.eval(pl.element().struct.field("verdict"))
+    verdict = pl.element().struct.field("verdict")
+    verdicts = pl.col("judgements").list.eval(verdict)
     return dataset.map_batches(
         Stage.REFINED_COTS,
         ("judgements", "rests_on_dropped"),

@@ -8,7 +8,7 @@ from aidsafe_dagster.lake.lake import RECORDS
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.reports.frames import Dataset
-from aidsafe_dagster.reports.sections import EMPTY_CELL, format_count
+from aidsafe_dagster.reports.sections import EMPTY_CELL, format_count, format_quantity
 
 _SIMULATION_WARNING = (
     "Rehearsal: every answer was simulated by rule, none came from a model. The figures show that "
@@ -26,8 +26,8 @@ def describe_dataset(dataset: Dataset, grades: pl.DataFrame, policies: Policies)
     """Return the facts that head the report, as name → text."""
     prompts = dataset.rows(Stage.PROMPTS, "prompt_id", "source", "licence")
     writers = pl.concat([dataset.rows(stage, "engine", "model") for stage in _COT_STAGES])
-    n_prompts = _pluralise(prompts.height, "prompt", "prompts")
-    n_batches = _pluralise(len(dataset.batches), "batch", "batches")
+    n_prompts = format_quantity(prompts.height, "prompt", "prompts")
+    n_batches = format_quantity(len(dataset.batches), "batch", "batches")
     titles = ", ".join(policy.title for policy in policies.policies)
     facts = {
         "Dataset": f"{n_prompts} in {n_batches}",
@@ -44,7 +44,7 @@ def describe_dataset(dataset: Dataset, grades: pl.DataFrame, policies: Policies)
         versions = ", ".join(sorted(other_versions))
         facts["Made under other policies"] = f"some rows, under version {versions}"
     if dataset.left_out:
-        excluded = _pluralise(dataset.left_out, "simulated batch", "simulated batches")
+        excluded = format_quantity(dataset.left_out, "simulated batch", "simulated batches")
         facts["Left out"] = excluded
     return facts
 
@@ -52,13 +52,15 @@ def describe_dataset(dataset: Dataset, grades: pl.DataFrame, policies: Policies)
 def _describe_rows(dataset: Dataset) -> str:
     kinds = dataset.rows(Stage.FINE_TUNE_SPLITS, "kind")["kind"].to_list()
     refined = format_count(dataset.rows(Stage.REFINED_COTS, "prompt_id").height)
-    sft, dpo = format_count(kinds.count("sft")), format_count(kinds.count("dpo"))
+    sft = format_count(kinds.count("sft"))
+    dpo = format_count(kinds.count("dpo"))
     return f"{refined} refined; for training: {sft} SFT, {dpo} DPO"
 
 
 def _describe_judges(grades: pl.DataFrame) -> str:
     judges = grades.select("judge", "model").unique().sort("judge", "model")
-    return ", ".join(f"{judge}: {model}" for judge, model in judges.iter_rows()) or EMPTY_CELL
+    descriptions = map(": ".join, judges.iter_rows())
+    return ", ".join(descriptions) or EMPTY_CELL
 
 
 def _policy_versions(dataset: Dataset) -> set[str]:
@@ -76,8 +78,3 @@ def _join_by_frequency(values: Iterable[str]) -> str:
     counts = pl.Series("value", values, dtype=pl.String).value_counts()
     ordered = counts.sort(["count", "value"], descending=[True, False])
     return ", ".join(ordered["value"].to_list()) or EMPTY_CELL
-
-
-def _pluralise(n: int, singular: str, plural: str) -> str:
-    noun = singular if n == 1 else plural
-    return f"{format_count(n)} {noun}"

@@ -70,9 +70,11 @@ class Dataset:
         Raises:
             SetupError: a file is damaged.
         """
-        # Without batches, an empty frame is transformed: the result has the right columns.
-        groups = [[batch] for batch in self.batches_of(stage)] or [[]]
-        frames = [transform(_read_columns(self.lake, stage, group, columns)) for group in groups]
+        # The empty frame gives the result its columns where there is no batch.
+        frames = [transform(_read_columns(self.lake, stage, [], columns))]
+        for batch in self.batches_of(stage):
+            rows = _read_columns(self.lake, stage, [batch], columns)
+            frames.append(transform(rows))
         return pl.concat(frames)
 
     @cached_property
@@ -80,8 +82,9 @@ class Dataset:
         """The failed rows of all stages."""
         frames = [pl.DataFrame(schema=schema_of(Failure))]
         for stage in RECORDS:
-            batches = self.batches_of(stage)
-            frames += [self.lake.failures(stage, batch) for batch in batches]
+            for batch in self.batches_of(stage):
+                failures = self.lake.failures(stage, batch)
+                frames.append(failures)
         return pl.concat(frames, how="diagonal_relaxed")
 
 
@@ -97,8 +100,8 @@ def open_dataset(lake: Lake) -> Dataset:
             simulated_flags.append(_read_columns(lake, stage, stage_batches, columns))
     flags = pl.concat(simulated_flags)
     simulated = frozenset(flags.filter("simulated")["batch"].unique())
-    has_model_rows = bool(set(flags["batch"].unique()) - simulated)
-    if has_model_rows:
+    all_flagged = set(flags["batch"].unique())
+    if all_flagged - simulated:
         covered = frozenset(batches - simulated)
         return Dataset(lake, covered, simulated=False, left_out=len(simulated))
     return Dataset(
@@ -121,6 +124,7 @@ def read_records(
     defaults = {"conversation": ()} if "conversation" in record.model_fields else {}
     records = {}
     for row in dataset.rows(stage, *columns, prompt_ids=prompt_ids).iter_rows(named=True):
+        # Null means that an older release did not write the field: its default applies.
         values = {name: value for name, value in row.items() if value is not None}
         with suppress(ValidationError):
             records[row["prompt_id"]] = record.model_validate(values | defaults)
@@ -164,5 +168,5 @@ def _parquet_sources(lake: Lake, stage: Stage, batches: Sequence[str]) -> list[s
     """Return paths of local files, or the bytes of files in an object store."""
     paths = [lake.rows_path(stage, batch) for batch in batches]
     if lake.local:
-        return [str(path) for path in paths]
+        return list(map(str, paths))
     return [path.read_bytes() for path in paths]

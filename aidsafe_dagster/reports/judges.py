@@ -96,7 +96,8 @@ def compute_agreement(grades: pl.DataFrame) -> dict[Metric, Agreement]:
     judges = list_judges(grades)
     if len(judges) != 2:
         return {}
-    first, second = (grades.filter(pl.col("judge") == judge) for judge in judges)
+    first = grades.filter(pl.col("judge") == judges[0])
+    second = grades.filter(pl.col("judge") == judges[1])
     both = first.join(
         second,
         on=["prompt_id", "version"],
@@ -204,8 +205,9 @@ def _agreement_table(agreement: Mapping[Metric, Agreement], judges: tuple[str, .
 def _ungraded_table(
     ungraded: pl.DataFrame, grades: pl.DataFrame, comparisons: pl.DataFrame
 ) -> Table:
-    grade_task = "grade " + pl.col("version")
-    compare_task = "compare " + pl.col("version") + " with " + pl.col("against")
+    # The tasks are worded as in `Ungraded.task`.
+    grade_task = pl.format("grade {}", "version")
+    compare_task = pl.format("compare {} with {}", "version", "against")
     answered = pl.concat(
         [
             grades.select("judge", grade_task.alias("task")),
@@ -234,12 +236,12 @@ def _ungraded_table(
 
 
 def _draw_outcomes(axes: Any, preferences: list[Preference]) -> None:
-    judges = {preference.judge for preference in preferences}
+    n_judges = len({preference.judge for preference in preferences})
     labels = []
     shares: dict[str, list[float]] = {"wins": [], "ties": [], "losses": []}
     for preference in preferences:
         label = f"against {VERSION_NAMES[preference.against]}"
-        if len(judges) > 1:
+        if n_judges > 1:
             label += f"\n{preference.judge}"
         labels.append(label)
         outcomes = preference.outcomes

@@ -52,12 +52,13 @@ def _stage_table(rows_by_stage: Mapping[Stage, int], failures: pl.DataFrame) -> 
 def _reason_table(rows_by_stage: Mapping[Stage, int], failures: pl.DataFrame) -> Table:
     entered = {}
     for stage, n in rows_by_stage.items():
-        entered[str(stage)] = n + failures.filter(stage=str(stage)).height
-    stage_order = [str(stage) for stage in Stage]
-    counts = failures.group_by("stage", "reason").len().rows()
-    counts.sort(key=lambda row: (stage_order.index(row[0]), -row[2], row[1]))
+        lost = failures.filter(stage=str(stage)).height
+        entered[str(stage)] = n + lost
+    stage_place = pl.col("stage").replace_strict(list(map(str, Stage)), range(len(Stage)))
+    counts = failures.group_by("stage", "reason").len()
+    counts = counts.sort(stage_place, "len", "reason", descending=[False, True, False])
     rows = []
-    for stage, reason, n in counts:
+    for stage, reason, n in counts.iter_rows():
         kind = "left out" if reason in LEFT_OUT else "failed"
         rows.append(
             (

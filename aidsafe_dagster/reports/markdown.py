@@ -57,12 +57,12 @@ def _text_parts(section: Section) -> list[str]:
 
 def markdown_table(table: Table) -> str:
     """Return a table: words aligned left, figures right, marked rows bold."""
-    header = [escape_markdown(column) for column in table.columns]
+    header = list(map(escape_markdown, table.columns))
     figure_columns = len(table.columns) - table.text_columns
     rule = ["---"] * table.text_columns + ["---:"] * figure_columns
     lines = [_table_line(header), _table_line(rule)]
     for n, row in enumerate(table.rows):
-        cells = [escape_markdown(cell) for cell in row]
+        cells = list(map(escape_markdown, row))
         if n in table.marked:
             cells = [f"**{cell}**" for cell in cells]
         lines.append(_table_line(cells))

@@ -53,7 +53,8 @@ def collect_margins(pairs: pl.DataFrame) -> dict[str, list[float]]:
     for method in METHODS:
         if method != PLAIN:
             margins[method] = with_margin.filter(kind=method)["margin"].to_list()
-    plain_scores = with_margin.filter(pl.col("plain_scores").list.len() == 2)["plain_scores"]
+    has_two_scores = pl.col("plain_scores").list.len() == 2
+    plain_scores = with_margin.filter(has_two_scores)["plain_scores"]
     distances = (plain_scores.list.first() - plain_scores.list.last()).abs()
     margins[PLAIN] = distances.to_list()
     return {method: values for method, values in margins.items() if values}
@@ -117,7 +118,8 @@ def _outcome_table(dataset: Dataset, pairs: int) -> Table:
 
 def _count_beliefs(pairs: pl.DataFrame) -> pl.DataFrame:
     """Return a row per kind of pair and iteration: `n`, `unscored`, mean `score`, `least` score."""
-    searched = pairs.select("kind", "candidates").filter(pl.col("candidates").list.len() > 0)
+    was_searched = pl.col("candidates").list.len() > 0
+    searched = pairs.select("kind", "candidates").filter(was_searched)
     beliefs = searched.explode("candidates").unnest("candidates")
     counts = beliefs.group_by("kind", "iteration").agg(
         pl.len().alias("n"),
@@ -158,11 +160,9 @@ def _draw_margins(axes: Any, margins: Mapping[str, list[float]]) -> None:
     first_bin = floor(_BINS_PER_POINT * least)
     last_bin = _BINS_PER_POINT * _MAX_MARGIN
     edges = [step / _BINS_PER_POINT for step in range(first_bin, last_bin + 1)]
-    series = {METHODS[method]: values for method, values in margins.items()}
-    draw_histograms(
-        axes,
-        series,
-        edges,
-        [_COLOURS[method] for method in margins],
-    )
+    series, colours = {}, []
+    for method, values in margins.items():
+        series[METHODS[method]] = values
+        colours.append(_COLOURS[method])
+    draw_histograms(axes, series, edges, colours)
     legend(axes, columns=1)

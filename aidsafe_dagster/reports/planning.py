@@ -89,7 +89,10 @@ def make_plan(sample: MeasuredSample, prompts: int, rates: Rates) -> CapacityPla
             "or give the seconds that one prompt takes on one GPU"
         )
     stages = dict.fromkeys(row.stage for row in sample.rows)
-    plans = [_stage_plan(stage, sample, prompts / sample.prompts) for stage in stages]
+    plans = []
+    for stage in stages:
+        factor = prompts / sample.prompts
+        plans.append(_stage_plan(stage, sample, factor))
     return CapacityPlan(
         prompts,
         sample,
@@ -147,13 +150,16 @@ def measured_rate(steps: Sequence[Mapping[str, float]]) -> float | None:
 
 
 def _stage_plan(stage: str, sample: MeasuredSample, factor: float) -> StagePlan:
-    rows = [row for row in sample.rows if row.stage == stage]
-    failed = sum(row.failed for row in rows)
-    usage = sum((row.usage for row in rows), Usage())
+    rows, failed, usage = 0, 0, Usage()
+    for row in sample.rows:
+        if row.stage == stage:
+            rows += 1
+            failed += row.failed
+            usage += row.usage
     return StagePlan(
         stage=stage,
-        rows=len(rows) * factor,
-        failing=proportion(failed, len(rows)),
+        rows=rows * factor,
+        failing=proportion(failed, rows),
         calls=usage.calls * factor,
         tokens_in=usage.prompt_tokens * factor,
         tokens_cached=usage.cached_tokens * factor,
@@ -165,7 +171,8 @@ def _usage_per_prompt(sample: MeasuredSample) -> list[Usage]:
     """Return what each prompt of the sample cost over all stages, 0 for prompts without a call."""
     usage: dict[str, Usage] = {}
     for row in sample.rows:
-        usage[row.prompt_id] = usage.get(row.prompt_id, Usage()) + row.usage
+        before = usage.get(row.prompt_id, Usage())
+        usage[row.prompt_id] = before + row.usage
     without_calls = sample.prompts - len(usage)
     return [*usage.values(), *[Usage()] * without_calls]
 

@@ -57,7 +57,8 @@ def draw_estimates(
     """Draw a row per label with a dot and its interval per series."""
     step = _ROW_SHARE / max(1, len(series))
     for n, (name, estimates) in enumerate(series.items()):
-        offset = (n - (len(series) - 1) / 2) * step
+        middle = (len(series) - 1) / 2
+        offset = (n - middle) * step
         values, heights = [], []
         for row, estimate in enumerate(estimates):
             if estimate is None:
@@ -125,7 +126,8 @@ def draw_histograms(
 
     for (name, values), colour in zip(series.items(), colours, strict=True):
         if values:
-            shares = np.histogram(values, bins=edges)[0] / len(values)
+            counts, _ = np.histogram(values, bins=edges)
+            shares = counts / len(values)
             axes.stairs(
                 shares,
                 edges,

@@ -27,7 +27,9 @@ class CategoryCoverage:
 
 
 def policies_section(dataset: Dataset, policies: Policies) -> Section:
-    rules_only = pl.col("thoughts").list.eval(pl.struct(pl.element().struct.field("rules")))
+    # Coverage needs the rules alone. The texts are most of the memory.
+    rules = pl.element().struct.field("rules")
+    rules_only = pl.col("thoughts").list.eval(pl.struct(rules))
     rows = dataset.map_batches(
         Stage.REFINED_COTS,
         ("prompt_id", "category", "applicable_policies", "thoughts"),
@@ -55,10 +57,11 @@ def compute_coverage(rows: pl.DataFrame, policies: Policies) -> list[CategoryCov
     for category, policy, n in by_policy.agg(pl.col("row").n_unique()).iter_rows():
         citing_counts[category, policy] = n
 
-    totals = categories.group_by("category").agg(pl.col("row").n_unique()).rows()
-    totals.sort(key=lambda total: (total[0] == OTHERS, -total[1], total[0]))
+    totals = categories.group_by("category").agg(pl.col("row").n_unique())
+    is_others = pl.col("category") == OTHERS
+    totals = totals.sort(is_others, "row", "category", descending=[False, True, False])
     coverage = []
-    for category, n in totals:
+    for category, n in totals.iter_rows():
         shares = [citing_counts.get((category, policy), 0) / n for policy in policies.ids]
         coverage.append(CategoryCoverage(category, n, tuple(shares)))
     return coverage
@@ -71,7 +74,8 @@ def _categories(rows: pl.DataFrame) -> pl.DataFrame:
     )
     name = pl.col("category").str.strip_chars().replace("", UNNAMED)
     named = numbered.explode("category").with_columns(name)
-    counts = named.group_by("category").len().sort(["len", "category"], descending=[True, False])
+    counts = named.group_by("category").len()
+    counts = counts.sort("len", "category", descending=[True, False])
     rare = counts["category"][_MAX_CATEGORIES:].to_list()
     merged = pl.col("category").replace(dict.fromkeys(rare, OTHERS))
     return named.with_columns(merged).unique()

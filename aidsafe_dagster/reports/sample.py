@@ -99,11 +99,11 @@ def _choose_prompts(dataset: Dataset, limit: int) -> list[_Choice]:
     refined = dataset.rows(Stage.REFINED_COTS, "prompt_id").unique()
     kinds = dataset.rows(Stage.COT_GRADES, "prompt_id", "prompt_kind")
     outcomes = dataset.rows(Stage.DELIBERATED_COTS, "prompt_id", "outcome", "stalled")
-    ended = pl.when("stalled").then(pl.lit("stalled")).otherwise("outcome").alias("ended")
+    ended = pl.when("stalled").then(pl.lit("stalled")).otherwise("outcome")
 
     rows = refined.join(kinds, on="prompt_id", how="left")
     rows = rows.join(
-        outcomes.select("prompt_id", ended),
+        outcomes.select("prompt_id", ended.alias("ended")),
         on="prompt_id",
         how="left",
     )
@@ -115,6 +115,7 @@ def _choose_prompts(dataset: Dataset, limit: int) -> list[_Choice]:
     )
     choices = []
     for round_ in zip_longest(*(groups[key].rows() for key in sorted(groups))):
+        # A group that is used up gives None.
         choices += [_Choice(*row) for row in round_ if row is not None]
     return choices[:limit]
 

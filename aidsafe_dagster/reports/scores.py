@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from aidsafe_dagster.recipe.records import METRICS, Metric, Version
+from aidsafe_dagster.recipe.records import METRICS, Metric
 from aidsafe_dagster.reports.grades import (
     VERSIONS,
     VersionScores,
@@ -32,12 +32,13 @@ from aidsafe_dagster.reports.sections import (
     format_count,
     format_estimate,
     format_number,
+    format_quantity,
     format_signed,
 )
 
 TITLE = "Scores"
 _KEY_METRIC: Metric = "policy_to_cot"
-_COMPARED: tuple[Version, ...] = ("single_llm", "deliberated")
+_VERSION_COLUMNS = tuple(VERSION_NAMES[version] for version in VERSIONS)
 _MINUS = "\u2212"
 _PAPER_NOTE = (
     "The paper's figures (arXiv 2505.21784) come from other prompts, models and judges. They are a "
@@ -69,11 +70,13 @@ def _explain_empty(grades: pl.DataFrame) -> str:
 
 
 def _intro(grades: pl.DataFrame, scores: VersionScores) -> str:
-    graded = grades.filter(pl.col("version") == "refined")["prompt_id"].n_unique()
+    refined = grades.filter(pl.col("version") == "refined")
+    graded = refined["prompt_id"].n_unique()
+    prompts = format_quantity(scores.n, "prompt", "prompts")
+    rows = format_quantity(graded, "refined row", "refined rows")
     intro = (
-        "Mean scores from 1 to 5 with 95 % bootstrap intervals. They cover the "
-        f"{format_count(scores.n)} prompts where every version has a grade by every judge "
-        f"({format_count(graded)} refined rows have been graded in total)."
+        "Mean scores from 1 to 5 with 95 % bootstrap intervals. They cover the prompts where every "
+        f"version has a grade by every judge: {prompts}, out of {rows} with a grade."
     )
     missing = [VERSION_NAMES[version] for version in VERSIONS if version not in scores.versions]
     if missing:
@@ -83,7 +86,10 @@ def _intro(grades: pl.DataFrame, scores: VersionScores) -> str:
 
 def _describe_judges(grades: pl.DataFrame) -> str:
     judges = grades.select("judge", "model").unique().sort("judge", "model")
-    return ", ".join(f"{judge} ({model})" for judge, model in judges.iter_rows())
+    descriptions = []
+    for judge, model in judges.iter_rows():
+        descriptions.append(f"{judge} ({model})")
+    return ", ".join(descriptions)
 
 
 def main_table(scores: VersionScores, judges: str) -> Table:
@@ -91,29 +97,29 @@ def main_table(scores: VersionScores, judges: str) -> Table:
     rows = []
     for metric in METRICS:
         means = [format_estimate(scores.mean(version, metric)) for version in VERSIONS]
-        gains = [scores.gain(version, metric) for version in _COMPARED]
-        gain_cells = [format_estimate(gain, format_signed) for gain in gains]
-        paper = (format_number(SINGLE_LLM[metric]), format_number(AIDSAFE[metric]))
+        over_single_llm = scores.gain("single_llm", metric)
+        over_deliberated = scores.gain("deliberated", metric)
         rows.append(
             (
                 METRIC_NAMES[metric],
                 *means,
-                *gain_cells,
-                *paper,
+                format_estimate(over_single_llm, format_signed),
+                format_estimate(over_deliberated, format_signed),
+                format_number(SINGLE_LLM[metric]),
+                format_number(AIDSAFE[metric]),
             )
         )
     columns = (
         "metric",
-        *(VERSION_NAMES[version] for version in VERSIONS),
-        *(f"refined {_MINUS} {VERSION_NAMES[version]}" for version in _COMPARED),
+        *_VERSION_COLUMNS,
+        f"refined {_MINUS} single LLM",
+        f"refined {_MINUS} deliberated",
         "paper: single LLM",
         "paper: AIDSAFE",
     )
     label = "Mean of the judges" if "," in judges else "Judge"
-    note = (
-        f"n = {format_count(scores.n)} prompts. {label}: {judges}. Differences are paired. "
-        f"{_PAPER_NOTE}"
-    )
+    prompts = format_quantity(scores.n, "prompt", "prompts")
+    note = f"n = {prompts}. {label}: {judges}. Differences are paired. {_PAPER_NOTE}"
     key_row = frozenset({METRICS.index(_KEY_METRIC)})
     return Table("The paper's table for this data", columns, tuple(rows), note, marked=key_row)
 
@@ -136,7 +142,7 @@ def _judge_table(scores_by_judge: Mapping[str, VersionScores]) -> Table:
     columns = (
         "judge",
         "metric",
-        *(VERSION_NAMES[version] for version in VERSIONS),
+        *_VERSION_COLUMNS,
         f"refined {_MINUS} single LLM",
         "n",
     )

@@ -99,6 +99,12 @@ def format_count(value: float) -> str:
     return f"{value:,}"
 
 
+def format_quantity(n: int, singular: str, plural: str) -> str:
+    """Return a count with its noun, such as `1 batch` or `1,204 batches`."""
+    noun = singular if n == 1 else plural
+    return f"{format_count(n)} {noun}"
+
+
 def format_share(part: float, whole: float) -> str:
     """Return a percentage, or an empty cell if the whole is 0."""
     if not whole:
@@ -114,12 +120,16 @@ def format_estimate(
         return EMPTY_CELL
     if estimate.low is None:
         return write(estimate.value)
-    return f"{write(estimate.value)} [{write(estimate.low)}, {write(estimate.high)}]"
+    low = write(estimate.low)
+    high = write(estimate.high)
+    return f"{write(estimate.value)} [{low}, {high}]"
 
 
 def format_percentage(estimate: Estimate | None) -> str:
     """Return a share with its interval, such as `27.0 % [21.3, 34.1]`."""
     if estimate is None:
         return EMPTY_CELL
-    low, high = estimate.low or 0.0, estimate.high or 0.0
-    return f"{100 * estimate.value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+    value = 100 * estimate.value
+    low = 100 * (estimate.low or 0.0)
+    high = 100 * (estimate.high or 0.0)
+    return f"{value:.1f} % [{low:.1f}, {high:.1f}]"

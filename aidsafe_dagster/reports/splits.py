@@ -1,5 +1,7 @@
 """The split report: the rows of each split, by everything that should be alike in all splits."""
 
+from itertools import product
+
 import polars as pl
 
 from aidsafe_dagster.recipe.fine_tune_splits import SplitSettings
@@ -77,7 +79,8 @@ def find_spanning(rows: pl.DataFrame, column: str) -> pl.DataFrame:
     Returns:
         `column` and the list of its `splits`.
     """
-    splits = rows.group_by(column).agg(pl.col("split").unique().sort().alias("splits"))
+    sorted_splits = pl.col("split").unique().sort()
+    splits = rows.group_by(column).agg(sorted_splits.alias("splits"))
     return splits.filter(pl.col("splits").list.len() > 1).sort(column)
 
 
@@ -147,7 +150,7 @@ def _cross_table(rows: pl.DataFrame, column: str) -> Table:
     counts: dict[tuple[str, str, str], int] = {}
     for value, kind, split, n in rows.group_by(column, "kind", "split").len().iter_rows():
         counts[value, kind, split] = n
-    kind_splits = [(kind, split) for kind in _KINDS for split in SPLITS]
+    kind_splits = list(product(_KINDS, SPLITS))
     table_rows = []
     for value in rows[column].unique().sort():
         cells = [format_count(counts.get((value, *place), 0)) for place in kind_splits]
@@ -165,14 +168,15 @@ def _largest_clusters_table(rows: pl.DataFrame) -> Table:
     )
     shared = counts.filter(pl.col("prompts") > 1)
     largest = shared.sort("prompts", "cluster", descending=[True, False]).head(_MAX_CLUSTERS)
-    table_rows = tuple(largest.with_columns(pl.col("prompts").cast(pl.String)).iter_rows())
+    as_text = largest.with_columns(pl.col("prompts").cast(pl.String))
+    table_rows = tuple(as_text.iter_rows())
     columns = ("cluster", "split", "sources", "prompts")
     note = "Clusters of more than one prompt."
     return Table("Largest clusters", columns, table_rows, note, text_columns=3)
 
 
 def _left_out_table(failures: pl.DataFrame) -> Table:
-    reasons = [str(reason) for reason in LEFT_OUT]
+    reasons = list(map(str, LEFT_OUT))
     left_out = failures.filter(pl.col("reason").is_in(reasons))
     counts = left_out.group_by("stage", "reason").len().sort("stage", "reason")
     rows = tuple((stage, reason, format_count(n)) for stage, reason, n in counts.iter_rows())
@@ -180,7 +184,8 @@ def _left_out_table(failures: pl.DataFrame) -> Table:
 
 
 def _strata_table(rows: pl.DataFrame) -> Table:
-    table_rows = tuple(tuple(map(str, row)) for row in count_strata(rows).iter_rows())
+    as_text = count_strata(rows).with_columns(pl.all().cast(pl.String))
+    table_rows = tuple(as_text.iter_rows())
     columns = ("split", "kind", "policy", "source", "prompt kind", "rows", "clusters")
     note = "A row counts under each policy that applies to it."
     return Table("Rows and clusters", columns, table_rows, note, text_columns=5)

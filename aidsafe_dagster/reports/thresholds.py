@@ -10,6 +10,7 @@ from aidsafe_dagster.reports.sections import (
     Section,
     Table,
     format_count,
+    format_quantity,
     format_share,
 )
 
@@ -23,11 +24,15 @@ def count_kept_rows(grades: pl.DataFrame) -> dict[str, list[int]]:
 
     A row's score is the mean of its judges.
     """
-    scores = grades.filter(version="refined").group_by("prompt_id").agg(pl.col(METRICS).mean())
+    refined = grades.filter(version="refined")
+    scores = refined.group_by("prompt_id").agg(pl.col(METRICS).mean())
     scores = scores.with_columns(pl.min_horizontal(METRICS).alias(_ALL_METRICS))
-    kept = {}
+    kept: dict[str, list[int]] = {}
     for name in (*METRICS, _ALL_METRICS):
-        kept[name] = [scores.filter(pl.col(name) >= value).height for value in THRESHOLDS]
+        kept[name] = []
+        for threshold in THRESHOLDS:
+            reaching = scores.filter(pl.col(name) >= threshold)
+            kept[name].append(reaching.height)
     return kept
 
 
@@ -35,7 +40,7 @@ def thresholds_section(grades: pl.DataFrame, gate: ScoreGate) -> Section:
     total = grades.filter(version="refined")["prompt_id"].n_unique()
     if not total:
         return Section(TITLE, "No row has been graded yet.")
-    names: dict[str, str] = {**METRIC_NAMES}
+    names = {str(metric): name for metric, name in METRIC_NAMES.items()}
     rows = []
     for metric, counts in count_kept_rows(grades).items():
         cells = [f"{format_count(n)} ({format_share(n, total)})" for n in counts]
@@ -46,10 +51,8 @@ def thresholds_section(grades: pl.DataFrame, gate: ScoreGate) -> Section:
                 _threshold_in_force(gate, metric),
             )
         )
-    note = (
-        f"Of {format_count(total)} graded refined rows, by the mean score of the judges. "
-        "Setting: score_gate."
-    )
+    graded = format_quantity(total, "graded refined row", "graded refined rows")
+    note = f"Of {graded}, by the mean score of the judges. Setting: score_gate."
     table = Table(
         "Rows that a threshold would keep",
         ("metric", *(f"\u2265 {threshold:g}" for threshold in THRESHOLDS), "in force"),

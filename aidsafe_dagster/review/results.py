@@ -90,6 +90,7 @@ def _score_rows(means: MeanMarks) -> list[ResultRow]:
     values: dict[tuple[str, str], list[float]] = defaultdict(list)
     for target, mean in means.items():
         values[target.versions, target.aspect].append(mean)
+    # The targets of preferences are pairs of versions.
     versions = {target.versions for target in means if target.aspect != PREFERENCE}
     rows = []
     for version in sorted(versions):
@@ -118,8 +119,12 @@ def _preference_rows(means: MeanMarks) -> list[ResultRow]:
             counts[-1],
         )
         assert result is not None  # It is None only without outcomes.
-        row = {"versions": versions}
-        row |= {"wins": result.wins, "ties": result.ties, "losses": result.losses}
+        row: ResultRow = {
+            "versions": versions,
+            "wins": result.wins,
+            "ties": result.ties,
+            "losses": result.losses,
+        }
         rows.append(row | _estimate_cells("win_rate", result.rate))
     return rows
 

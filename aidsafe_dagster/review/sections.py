@@ -68,8 +68,11 @@ def review_section(results: Results) -> Section:
 
 def _rater_table(results: Results) -> Table:
     columns = ("rater", "items", "scores", "preferences")
-    rows = tuple(tuple(str(row[column]) for column in columns) for row in results.raters)
-    return Table("Raters", columns, rows)
+    rows = []
+    for row in results.raters:
+        cells = [str(row[column]) for column in columns]
+        rows.append(tuple(cells))
+    return Table("Raters", columns, tuple(rows))
 
 
 def _score_table(results: Results) -> Table:
@@ -159,8 +162,10 @@ def _judge_table(results: Results) -> Table:
 
 
 def _describe_aspect(aspect: str) -> str:
-    names: dict[str, str] = {**METRIC_NAMES}
-    return names.get(aspect, aspect)
+    for metric, name in METRIC_NAMES.items():
+        if metric == aspect:
+            return name
+    return aspect
 
 
 def _to_estimate(row: ResultRow, name: str) -> Estimate:
