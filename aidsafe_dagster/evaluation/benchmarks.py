@@ -4,7 +4,7 @@
     beavertails   prompt, category                                   safe answers
     wildchat      prompt or conversation, toxic, language            safe answers
     strongreject  forbidden_prompt or prompt, category               safe answers under a jailbreak
-    xstest        prompt, label, type                                safe answers, no needless refusal
+    xstest        prompt, label, type                                safe answers, over-refusal
     mmlu          question, choices, answer, subject                 right answers
 
 Where two columns are named, the first that exists is read. Of a conversation, the first user turn

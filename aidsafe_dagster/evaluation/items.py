@@ -73,7 +73,7 @@ def load_benchmark(
             items[item.prompt.prompt_id] = item
     if not items:
         reasons = _describe_reasons(left_out)
-        raise SetupError(f"{spec}: none of the {rows} rows can be used ({reasons})")
+        raise SetupError(f"{spec}: no row can be used ({reasons})")
     sampled = _draw_sample(list(items.values()), sample)
     if spec.benchmark.measures == "jailbreaks":
         sampled = [_wrap_jailbreak(item, n, templates) for n, item in enumerate(sampled)]

@@ -104,7 +104,7 @@ def an_odd_page(folder: Path) -> str:
     return to_html(a_report(lake, further=[further]), "Quality report")
 
 
-def test_odd_texts_are_shown_as_they_are_and_do_nothing(tmp_path: Path) -> None:
+def test_hostile_texts_are_shown_as_text(tmp_path: Path) -> None:
     html = an_odd_page(tmp_path)
     page = Page(html)
     assert page.astray == page.open == []
@@ -125,7 +125,7 @@ def test_odd_texts_are_shown_as_they_are_and_do_nothing(tmp_path: Path) -> None:
     assert "49" not in re.findall(r"'n' (\d+)", page.words)
 
 
-def test_nothing_comes_from_outside_and_the_only_script_is_the_one_that_is_named(
+def test_the_page_loads_nothing_and_admits_only_its_own_script(
     tmp_path: Path,
 ) -> None:
     page = Page(html := an_odd_page(tmp_path))
@@ -153,7 +153,7 @@ def test_nothing_comes_from_outside_and_the_only_script_is_the_one_that_is_named
     assert "script-src 'unsafe-inline'" not in policy
 
 
-def test_what_was_made_to_be_harmful_is_folded_behind_a_warning(tmp_path: Path) -> None:
+def test_harmful_text_is_folded_behind_a_warning(tmp_path: Path) -> None:
     html = to_html(
         a_report(
             a_lake(
@@ -174,31 +174,31 @@ def test_what_was_made_to_be_harmful_is_folded_behind_a_warning(tmp_path: Path) 
     assert html.index("Content warning: this page") < html.index("<main>")
 
 
-def test_a_deliberation_is_told_with_authors_rounds_rules_verdicts_and_origins(
+def test_a_deliberation_shows_authors_rounds_rules_verdicts_and_origins(
     tmp_path: Path,
 ) -> None:
     lake = a_lake(
         tmp_path,
-        seed_cots=[a_seed_cot(response="What was said first.")],
+        seed_cots=[a_seed_cot(response="The first answer.")],
         deliberated_cots=[a_deliberated_cot()],
-        refined_cots=[a_refined_cot(response="What was said last.")],
+        refined_cots=[a_refined_cot(response="The last answer.")],
         cot_grades=[
             a_cot_grades(grades=(a_grade(coherence=a_score(score=2, reason="It leaps.")),))
         ],
     )
     page = Page(html := to_html(a_report(lake), "Quality report"))
     words = " ".join(page.words.split())
-    for said in (
+    for text in (
         "Round 1 deliberator 1 revises Usefulness is missing.",
         "✗ redundant Follows from the first.",
         "✓ kept Names the limit.",
-        "What was said first.",
-        "What was said last.",
+        "The first answer.",
+        "The last answer.",
         "coherence: 2 It leaps.",
         "from 2",
         "Understand locks. explicit, benign",
     ):
-        assert said in words
+        assert text in words
     assert (
         '<div popover class="ruletext" id="rule-illegal.1"><code>illegal.1</code> Help with no crime.</div>'
         in html
@@ -218,10 +218,10 @@ def test_simulated_rows_are_labelled_at_the_top_and_on_each_deliberation(tmp_pat
     )
 
 
-def test_over_an_empty_lake_there_is_a_page_that_says_what_is_missing(tmp_path: Path) -> None:
+def test_a_page_on_an_empty_lake_says_what_is_missing(tmp_path: Path) -> None:
     page = Page(html := to_html(a_report(a_lake(tmp_path)), "Quality report"))
     assert page.astray == page.open == []
-    assert "No row was graded yet (stage cot_grades)." in page.words
-    assert "No pairs were made yet (stage preference_pairs)." in page.words
+    assert "No row has been graded yet (stage cot_grades)." in page.words
+    assert "No pairs have been made yet (stage preference_pairs)." in page.words
     assert "deliberations" not in [attributes.get("id") for _, attributes in page.tags]
     assert "<table" not in html
