@@ -60,8 +60,19 @@ def test_the_lineage_of_an_adapter_tells_whether_its_rows_were_simulated(
     adapters = an_adapter(tmp_path / "a", b"one")
     assert not is_rehearsed(SFT, adapters)
     lineage = Lineage(
-        key="k", method="sft", dataset_version="v", batches={}, licences={}, simulated=simulated, base_model="m",
-        base_revision="", from_adapter="", weights="w", recipe={}, result={}, seconds=1.0,
-    )  # fmt: skip
+        key="k",
+        method="sft",
+        dataset_version="v",
+        batches={},
+        licences={},
+        simulated=simulated,
+        base_model="m",
+        base_revision="",
+        from_adapter="",
+        weights="w",
+        recipe={},
+        result={},
+        seconds=1.0,
+    )
     (tmp_path / "a" / FILE).write_text(lineage.model_dump_json())
     assert is_rehearsed(SFT, adapters) == simulated

@@ -92,7 +92,11 @@ def test_choices_may_be_in_columns(tmp_path: Path) -> None:
 
 
 def test_a_sample_is_reproducible_and_part_of_a_larger_one(tmp_path: Path) -> None:
-    spec = xstest(tmp_path, [f"Safe {n}" for n in range(20)], [f"Unsafe {n}" for n in range(20)])
+    spec = xstest(
+        tmp_path,
+        [f"Safe {n}" for n in range(20)],
+        [f"Unsafe {n}" for n in range(20)],
+    )
     small, large = loaded(spec, 5), loaded(spec, 12)
     assert small == loaded(spec, 5)
     assert {item.prompt.prompt_id for item in small.items} < {
@@ -122,7 +126,8 @@ def test_the_error_for_a_missing_column_names_benchmark_file_and_columns(tmp_pat
     file = write_jsonl(tmp_path / "mine.jsonl", [{"prompt": "How?", "verdict": "safe"}])
     spec = {"name": "xstest", "path": str(file)}
     assert mistake(spec) == (
-        "benchmark 'xstest': mine.jsonl: no column 'label'; set columns.label. Found: prompt, verdict"
+        "benchmark 'xstest': mine.jsonl: no column 'label'; set columns.label. "
+        "Found: prompt, verdict"
     )
     assert "unknown column 'verdct'. Did you mean 'verdict'?" in mistake(
         spec | {"columns": {"label": "verdct"}}

@@ -44,7 +44,13 @@ def test_failures_count_in_the_denominator_and_in_no_share(failed: str) -> None:
 
 
 def test_a_share_has_a_wilson_interval() -> None:
-    (share,) = compute_shares(make_answers("harmful", *["safe"] * 9, "unsafe"))
+    (share,) = compute_shares(
+        make_answers(
+            "harmful",
+            *["safe"] * 9,
+            "unsafe",
+        )
+    )
     assert share.estimate == proportion(9, 10)
     assert share.estimate.low == pytest.approx(0.5958, abs=1e-3)
     assert share.estimate.high == pytest.approx(0.9821, abs=1e-3)

@@ -3,9 +3,9 @@
 lake = a_lake(folder, cot_grades=[graded("p1", refined=5, deliberated=4, single_llm=3)])
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 
@@ -18,6 +18,7 @@ from aidsafe_dagster.reports.sections import Report, Section, Table
 from aidsafe_dagster.reports.settings import ReportSettings
 from tests.builders import a_cot_grades, a_grade, policies
 
+R = TypeVar("R")
 BATCH = "demo-0001"
 
 
@@ -42,7 +43,7 @@ def a_dataset(folder: Path, failures: Sequence[Failure] = (), **rows: Sequence[R
 def graded(
     prompt_id: str, judges: Sequence[str] = ("judge",), **scores: int | Sequence[int]
 ) -> CotGrades:
-    """Return a row whose versions have these scores in all six metrics, one score or one per judge."""
+    """Return a row whose versions have one score, or one per judge, in all six metrics."""
     grades = []
     for version, score in scores.items():
         by_judge = [score] * len(judges) if isinstance(score, int) else score
@@ -66,6 +67,11 @@ def a_report(lake: Lake, **context: Any) -> Report:
     )
 
 
+def many(make: Callable[..., R], count: int, prefix: str = "p", **fields: Any) -> list[R]:
+    """Make rows that differ only in their prompt ids: p0, p1, …"""
+    return [make(prompt_id=f"{prefix}{n}", **fields) for n in range(count)]
+
+
 def find_section(report: Report, title: str) -> Section:
     for section in report.sections:
         if section.title == title:
@@ -86,6 +92,11 @@ def cells(table: Table, *words: str) -> tuple[str, ...]:
         if row[: len(words)] == words:
             return row[len(words) :]
     raise AssertionError(f"no row {words}")
+
+
+def column(table: Table, place: int = 0) -> list[str]:
+    """Return one cell of every row."""
+    return [row[place] for row in table.rows]
 
 
 def query_rows(lake: Lake, stage: Stage, query: str) -> list[tuple[Any, ...]]:

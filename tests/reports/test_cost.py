@@ -3,14 +3,14 @@ from pathlib import Path
 from aidsafe_dagster.recipe.records import FailureReason, Usage
 from aidsafe_dagster.reports.cost import StageTime
 from tests.builders import a_failure, a_prompt, a_refined_cot, a_seed_cot, an_sft_row
-from tests.reports.builders import a_lake, a_report, cells, find_section, find_table
+from tests.reports.builders import a_lake, a_report, cells, column, find_section, find_table, many
 
 USED = Usage(calls=2, prompt_tokens=1000, cached_tokens=400, completion_tokens=100)
 LOST = Usage(calls=6, prompt_tokens=3000, cached_tokens=0, completion_tokens=600)
 
 
 def test_the_rows_that_came_out_pay_for_the_failed_ones(tmp_path: Path) -> None:
-    rows = [a_seed_cot(prompt_id=f"p{n}", usage=USED) for n in range(4)]
+    rows = many(a_seed_cot, 4, usage=USED)
     lake = a_lake(tmp_path, failures=[a_failure(usage=LOST)], seed_cots=rows)
     section = find_section(a_report(lake), "Cost")
     row = cells(find_table(section, "Calls and tokens"), "seed_cots")
@@ -22,7 +22,7 @@ def test_time_covers_only_the_timed_batches(tmp_path: Path) -> None:
     a_lake(
         tmp_path,
         "demo-0001",
-        seed_cots=[a_seed_cot(prompt_id=f"p{n}", usage=USED) for n in range(8)],
+        seed_cots=many(a_seed_cot, 8, usage=USED),
     )
     lake = a_lake(
         tmp_path, "demo-0002", seed_cots=[a_seed_cot(batch="demo-0002", prompt_id="q", usage=USED)]
@@ -42,7 +42,7 @@ def test_stages_that_ask_no_model_have_no_row(tmp_path: Path) -> None:
         fine_tune_splits=[an_sft_row()],
     )
     table = find_table(find_section(a_report(lake), "Cost"), "Calls and tokens")
-    assert [row[0] for row in table.rows] == ["refined_cots", "all, per refined row"]
+    assert column(table) == ["refined_cots", "all, per refined row"]
 
 
 def test_a_stage_without_a_passed_row_has_no_cost_per_row(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_losses_are_counted_by_stage_and_reason(tmp_path: Path) -> None:
     lake = a_lake(
         tmp_path,
         failures=failures,
-        seed_cots=[a_seed_cot(prompt_id=f"p{n}") for n in range(5)],
+        seed_cots=many(a_seed_cot, 5),
         fine_tune_splits=[an_sft_row()],
     )
     report = a_report(lake)

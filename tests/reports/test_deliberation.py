@@ -1,24 +1,41 @@
+from itertools import product
 from pathlib import Path
 
 from aidsafe_dagster.recipe.records import Judgement, Stage, ThoughtVerdict, Turn
 from tests.builders import a_deliberated_cot, a_refined_cot, a_seed_cot, a_single_llm_cot
-from tests.reports.builders import a_lake, a_report, cells, find_section, find_table, query_rows
+from tests.reports.builders import (
+    a_lake,
+    a_report,
+    cells,
+    column,
+    find_section,
+    find_table,
+    many,
+    query_rows,
+)
 
 TITLE = "Deliberation and length"
 
 
 def turns(rounds: int) -> tuple[Turn, ...]:
-    return tuple(
-        Turn(agent=f"deliberator_{agent}", round=round_, verdict="revise", comment="", added=())
-        for round_ in range(1, rounds + 1)
-        for agent in (1, 2)
-    )
+    """Two agents in each round."""
+    all_turns = []
+    for round_, agent in product(range(1, rounds + 1), (1, 2)):
+        turn = Turn(
+            agent=f"deliberator_{agent}",
+            round=round_,
+            verdict="revise",
+            comment="",
+            added=(),
+        )
+        all_turns.append(turn)
+    return tuple(all_turns)
 
 
 def test_how_deliberations_ended_is_counted(tmp_path: Path) -> None:
     rows = [
         *(a_deliberated_cot(prompt_id=f"c{n}", turns=turns(1 + n % 2)) for n in range(6)),
-        *(a_deliberated_cot(prompt_id=f"b{n}", turns=turns(3), outcome="budget") for n in range(3)),
+        *many(a_deliberated_cot, 3, "b", turns=turns(3), outcome="budget"),
         a_deliberated_cot(prompt_id="s", turns=turns(1)[:1], stalled=True),
         a_deliberated_cot(prompt_id="none", turns=(), outcome="budget"),
     ]
@@ -26,7 +43,7 @@ def test_how_deliberations_ended_is_counted(tmp_path: Path) -> None:
         find_section(a_report(a_lake(tmp_path, deliberated_cots=rows)), TITLE),
         "How deliberations ended",
     )
-    assert {row[0]: row[1] for row in table.rows} == {
+    assert dict(zip(column(table), column(table, 1), strict=True)) == {
         "ended by consensus": "7",
         "of these, stalled: agreed on the very first turn": "1",
         "ended when the budget was spent": "4",
@@ -55,10 +72,8 @@ def test_verdicts_of_the_refiner_are_counted(tmp_path: Path) -> None:
     assert cells(table, "keep") == ("8", "66.7 %")
     assert cells(table, "drop: deceptive") == ("4", "33.3 %")
     assert cells(table, "drop: policy-inconsistent") == ("0", "0.0 %")
-    assert (
-        "Deliberated thoughts: 12. Rows: 4. Rows with a final thought that rests on dropped thoughts alone: 1."
-        in table.note
-    )
+    assert "Deliberated thoughts: 12. Rows: 4." in table.note
+    assert "rests on dropped thoughts alone: 1." in table.note
 
 
 def test_lengths_match_the_parquet_and_stand_beside_the_paper_s(tmp_path: Path) -> None:
@@ -74,7 +89,10 @@ def test_lengths_match_the_parquet_and_stand_beside_the_paper_s(tmp_path: Path) 
         find_section(a_report(lake, tokens_counted_by="bytes / 4"), TITLE),
         "Tokens of the chain of thought",
     )
-    query = "SELECT avg(cot_tokens), quantile_cont(cot_tokens, 0.5), quantile_cont(cot_tokens, 0.95) FROM rows"
+    query = """
+        SELECT avg(cot_tokens), quantile_cont(cot_tokens, 0.5), quantile_cont(cot_tokens, 0.95)
+        FROM rows
+    """
     ((mean, median, high),) = query_rows(lake, Stage.REFINED_COTS, query)
     assert cells(table, "refined") == (
         "8",
@@ -85,5 +103,5 @@ def test_lengths_match_the_parquet_and_stand_beside_the_paper_s(tmp_path: Path) 
     )
     assert cells(table, "seed") == ("9", "104", "104", "108", "–")
     assert cells(table, "single LLM")[:2] == ("1", "80")
-    assert not [row for row in table.rows if row[0] == "deliberated"]
+    assert "deliberated" not in column(table)
     assert table.note == "Counted by: bytes / 4."

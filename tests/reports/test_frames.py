@@ -16,7 +16,11 @@ def test_simulated_rows_never_mix_with_rows_of_a_model(tmp_path: Path) -> None:
     mixed = {"batch": "mixed-0001", "prompt_id": "m"}
     seed, simulated = a_seed_cot(**mixed), a_refined_cot(**mixed, simulated=True)
     a_lake(tmp_path, "mixed-0001", seed_cots=[seed], refined_cots=[simulated])
-    lake = a_lake(tmp_path, "real-0001", seed_cots=[a_seed_cot(prompt_id="r", batch="real-0001")])
+    lake = a_lake(
+        tmp_path,
+        "real-0001",
+        seed_cots=[a_seed_cot(prompt_id="r", batch="real-0001")],
+    )
     dataset = open_dataset(lake)
     assert dataset.batches == {"real-0001"}
     assert dataset.rows(Stage.SEED_COTS, "prompt_id")["prompt_id"].to_list() == ["r"]

@@ -12,6 +12,7 @@ from tests.reports.builders import (
     find_section,
     find_table,
     graded,
+    many,
     query_rows,
     with_grades,
 )
@@ -71,11 +72,9 @@ def test_each_pair_of_versions_has_its_own_row(tmp_path: Path) -> None:
 
 def test_kappa_of_two_judges_matches_a_calculation_by_hand(tmp_path: Path) -> None:
     confusion = {(1, 1): 4, (5, 5): 4, (1, 5): 1, (5, 1): 1}  # 1 - (2/10) / (1/2) = 0.6
-    rows = [
-        graded(f"p{marks}{k}", BOTH, refined=marks)
-        for marks, n in confusion.items()
-        for k in range(n)
-    ]
+    rows = []
+    for marks, n in confusion.items():
+        rows += many(graded, n, prefix=f"p{marks}", judges=BOTH, refined=marks)
     report = a_report(a_lake(tmp_path, cot_grades=rows))
     row = cells(
         find_table(find_section(report, "Preferences"), "Agreement of the two judges"),
@@ -105,7 +104,7 @@ def test_kappa_covers_every_version_that_both_judges_graded(tmp_path: Path) -> N
 
 
 def test_kappa_is_undefined_where_nothing_varies(tmp_path: Path) -> None:
-    rows = [graded(f"p{n}", BOTH, refined=5) for n in range(3)]
+    rows = many(graded, 3, judges=BOTH, refined=5)
     report = a_report(a_lake(tmp_path, cot_grades=rows))
     table = find_table(find_section(report, "Preferences"), "Agreement of the two judges")
     assert cells(table, "relevance") == ("undefined", "100.0 %", "0.00", "3")

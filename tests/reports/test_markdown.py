@@ -10,7 +10,7 @@ from aidsafe_dagster.reports.markdown import (
 )
 from aidsafe_dagster.reports.sections import Plot, Section, Table
 from tests.builders import a_refined_cot
-from tests.reports.builders import a_lake, a_report, graded
+from tests.reports.builders import a_lake, a_report, graded, many
 
 HOSTILE = "<script>alert(1)</script> | `code` **bold** [a](http://b) ![c](d)\n# e \x00 ~f~ 🦊"
 VISIBLE = "<script>alert(1)</script> | `code` **bold** [a](http://b) ![c](d) # e ~f~ 🦊"
@@ -46,7 +46,7 @@ def test_each_line_of_a_table_has_a_cell_per_column() -> None:
 
 
 def test_the_text_comes_first_and_the_images_last(tmp_path: Path) -> None:
-    lake = a_lake(tmp_path, cot_grades=[graded(f"p{n}", single_llm=3, refined=5) for n in range(3)])
+    lake = a_lake(tmp_path, cot_grades=many(graded, 3, single_llm=3, refined=5))
     markdown = to_markdown(a_report(lake), "Quality report")
     words, _, images = markdown.partition("\n[plot-1]: ")
     assert "base64" not in words

@@ -4,7 +4,15 @@ import pytest
 
 from aidsafe_dagster.recipe.records import FailureReason, PreferencePair, Stage
 from tests.builders import a_candidate, a_failure, a_pair
-from tests.reports.builders import a_lake, a_report, cells, find_section, find_table, query_rows
+from tests.reports.builders import (
+    a_lake,
+    a_report,
+    cells,
+    find_section,
+    find_table,
+    many,
+    query_rows,
+)
 
 
 def pair(prompt_id: str, rejected: float, **changes: object) -> PreferencePair:
@@ -14,7 +22,7 @@ def pair(prompt_id: str, rejected: float, **changes: object) -> PreferencePair:
 def test_margins_are_shown_by_kind_and_for_plain_sampling(tmp_path: Path) -> None:
     pairs = [
         *(pair(f"v{n}", 1 + n / 2) for n in range(5)),
-        *(pair(f"r{n}", 2.0, kind="needless_refusal") for n in range(3)),
+        *many(pair, 3, "r", rejected=2.0, kind="needless_refusal"),
         pair("s1", 1.0, plain_scores=(4.5, 5.0)),
         pair("s2", 1.0, plain_scores=(5.0, 3.5)),
     ]
@@ -24,8 +32,8 @@ def test_margins_are_shown_by_kind_and_for_plain_sampling(tmp_path: Path) -> Non
     ((mean, low, median, high),) = query_rows(
         lake,
         Stage.PREFERENCE_PAIRS,
-        "SELECT avg(margin), quantile_cont(margin, 0.1), median(margin), quantile_cont(margin, 0.9) FROM rows "
-        "WHERE kind = 'violation'",
+        "SELECT avg(margin), quantile_cont(margin, 0.1), median(margin), "
+        "quantile_cont(margin, 0.9) FROM rows WHERE kind = 'violation'",
     )
     row = cells(table, "ear-whisperer, violation")
     assert row[0] == "7"
@@ -46,9 +54,7 @@ def test_rows_without_a_pair_are_counted_by_reason(tmp_path: Path) -> None:
         a_failure(stage="preference_pairs", reason=reason, prompt_id=f"f{n}")
         for n, reason in enumerate(reasons)
     ]
-    lake = a_lake(
-        tmp_path, failures=failures, preference_pairs=[pair(f"p{n}", 1.0) for n in range(5)]
-    )
+    lake = a_lake(tmp_path, failures=failures, preference_pairs=many(pair, 5, rejected=1.0))
     table = find_table(find_section(a_report(lake), "Preference pairs"), "What became of the rows")
     assert cells(table, "pair kept") == ("–", "5", "50.0 %")
     assert cells(table, "margin_too_small") == ("left out", "3", "30.0 %")

@@ -17,6 +17,7 @@ from aidsafe_dagster.reports.planning import (
     make_plan,
     measured_rate,
 )
+from tests.reports.builders import many
 from tests.runs.test_resume import settings_for
 from tests.serving import a_model_server
 from tests.site import Site, a_site, prompts_file, some_prompts
@@ -32,7 +33,11 @@ def a_row(
 
 
 def a_sample(*rows: RowUsage, prompts: int = 0, simulated: bool = False) -> MeasuredSample:
-    return MeasuredSample(prompts or len({row.prompt_id for row in rows}), rows, simulated)
+    return MeasuredSample(
+        prompts or len({row.prompt_id for row in rows}),
+        rows,
+        simulated,
+    )
 
 
 def run_plan(*arguments: str) -> str:
@@ -72,7 +77,7 @@ def test_the_failing_share_has_an_interval() -> None:
 
 
 def test_gpu_hours_follow_from_tokens_and_both_rates() -> None:
-    sample = a_sample(*(a_row(f"p{n}") for n in range(5)))
+    sample = a_sample(*many(a_row, 5))
     planned = make_plan(sample, 3600, Rates(tokens_out_per_second=50.0, tokens_in_per_second=100.0))
     assert planned.gpu_hours is not None
     assert planned.gpu_hours.value == pytest.approx(100 / 50 + 200 / 100)

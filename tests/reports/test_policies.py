@@ -3,7 +3,7 @@ from pathlib import Path
 from aidsafe_dagster.recipe.records import RefinedCot
 from aidsafe_dagster.reports.policies import OTHERS, UNNAMED
 from tests.builders import a_refined_cot, a_refined_thought
-from tests.reports.builders import a_lake, a_report, cells, find_section, find_table
+from tests.reports.builders import a_lake, a_report, cells, column, find_section, find_table
 
 TITLE = "Share of a category's rows that cite each policy"
 
@@ -30,7 +30,7 @@ def test_the_heat_map_has_a_row_per_category_and_a_column_per_policy(tmp_path: P
         "Respect and helpfulness",
         "Illegal activity",
     )
-    assert [row[0] for row in heat.rows] == ["fraud", UNNAMED, "theft"]
+    assert column(heat) == ["fraud", UNNAMED, "theft"]
     assert cells(heat, "fraud") == ("3", "33 %", "67 %", "33 %")
     assert cells(heat, "theft") == ("1", "0 %", "0 %", "100 %")
     assert cells(heat, UNNAMED) == ("1", "100 %", "0 %", "0 %")

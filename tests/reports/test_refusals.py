@@ -3,7 +3,15 @@ from pathlib import Path
 from aidsafe_dagster.quality.statistics import proportion
 from aidsafe_dagster.recipe.records import CotGrades
 from tests.builders import a_grade
-from tests.reports.builders import a_lake, a_report, cells, find_section, find_table, with_grades
+from tests.reports.builders import (
+    a_lake,
+    a_report,
+    cells,
+    column,
+    find_section,
+    find_table,
+    with_grades,
+)
 
 
 def refusing(n: int, kind: str, single_llm: str, refined: str) -> list[CotGrades]:
@@ -31,7 +39,8 @@ def test_refusals_are_counted_by_kind_of_prompt_and_version(tmp_path: Path) -> N
     def percentage(count: int, n: int) -> str:
         share = proportion(count, n)
         assert share is not None
-        return f"{100 * share.value:.1f} % [{100 * (share.low or 0):.1f}, {100 * (share.high or 0):.1f}]"
+        low, high = 100 * (share.low or 0), 100 * (share.high or 0)
+        return f"{100 * share.value:.1f} % [{low:.1f}, {high:.1f}]"
 
     assert cells(table, "benign", "single LLM", "judge") == (
         "14",
@@ -44,7 +53,7 @@ def test_refusals_are_counted_by_kind_of_prompt_and_version(tmp_path: Path) -> N
         percentage(0, 14),
     )
     assert cells(table, "harmful", "refined", "judge") == ("4", percentage(4, 4), percentage(0, 4))
-    assert not [row for row in table.rows if row[0] == "borderline"]
+    assert "borderline" not in column(table)
     assert report.figures["over_refusal"] == round(2 / 14, 4)
     assert report.headlines[3].value == "14 %"
 

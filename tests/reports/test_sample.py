@@ -1,4 +1,5 @@
 from collections import Counter
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ ENDS: tuple[dict[str, Any], ...] = (
 
 def a_varied_lake(folder: Path, benign_consensus: int = 20) -> Lake:
     """One row of each kind of prompt and each way to end, and many benign ones that agreed."""
-    cases = [(f"{kind}{n}", kind, end) for kind in KINDS for n, end in enumerate(ENDS)]
+    cases = []
+    for kind, end in product(KINDS, ENDS):
+        cases.append((f"{kind}{len(cases)}", kind, end))
     cases += [(f"common{n:02}", "benign", ENDS[0]) for n in range(benign_consensus)]
     return a_lake(
         folder,
@@ -43,9 +46,7 @@ def test_a_sample_is_spread_over_kinds_of_prompts_and_ways_to_end(tmp_path: Path
     sample = sample_deliberations(open_dataset(a_varied_lake(tmp_path)), 12)
     assert len(sample) == 12
     counts = Counter((item.kind, item.ended) for item in sample)
-    assert set(counts) == {
-        (kind, ended) for kind in KINDS for ended in ("consensus", "budget", "stalled")
-    }
+    assert set(counts) == set(product(KINDS, ("consensus", "budget", "stalled")))
     assert counts["benign", "consensus"] == 4
 
 
@@ -116,10 +117,10 @@ def test_thoughts_of_a_round_table_belong_to_their_agents() -> None:
         a_thought(number=3, agent="deliberator_1", round=1),
     )
     exchanges = list_exchanges(thoughts, ())
-    assert [
-        (exchange.agent, [thought.number for thought in exchange.thoughts])
-        for exchange in exchanges
-    ] == [
+    numbers = {}
+    for exchange in exchanges:
+        numbers[exchange.agent] = [thought.number for thought in exchange.thoughts]
+    assert list(numbers.items()) == [
         ("initializer", [1]),
         ("deliberator_3", [2]),
         ("deliberator_1", [3]),

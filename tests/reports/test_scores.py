@@ -10,9 +10,11 @@ from tests.reports.builders import (
     a_lake,
     a_report,
     cells,
+    column,
     find_section,
     find_table,
     graded,
+    many,
     query_rows,
     with_grades,
 )
@@ -21,16 +23,17 @@ TABLE = "The paper's table for this data"
 MEANS = """
     SELECT avg(grade.policy_to_cot.score) FILTER (grade.version = 'single_llm'),
            avg(grade.policy_to_cot.score) FILTER (grade.version = 'refined')
-    FROM (SELECT prompt_id, unnest(grades) AS grade, len(grades) AS versions FROM rows) WHERE versions = {}
+    FROM (SELECT prompt_id, unnest(grades) AS grade, len(grades) AS versions FROM rows)
+    WHERE versions = {}
 """
 
 
 def test_the_table_has_the_metrics_order_and_figures_of_the_paper(
     tmp_path: Path,
 ) -> None:
-    rows = [graded(f"p{n}", single_llm=3, deliberated=4, refined=5) for n in range(4)]
+    rows = many(graded, 4, single_llm=3, deliberated=4, refined=5)
     table = find_table(find_section(a_report(a_lake(tmp_path, cot_grades=rows)), "Scores"), TABLE)
-    assert [row[0] for row in table.rows] == [METRIC_NAMES[metric] for metric in METRICS]
+    assert column(table) == list(METRIC_NAMES.values())
     assert table.columns[1:4] == ("single LLM", "deliberated", "refined")
     assert table.columns[-2:] == ("paper: single LLM", "paper: AIDSAFE")
     for row, metric in zip(table.rows, METRICS, strict=True):
@@ -51,10 +54,14 @@ def test_means_match_the_parquet_on_prompts_with_every_version(
     complete = [
         graded(f"p{n}", single_llm=1 + n % 4, deliberated=3, refined=3 + n % 3) for n in range(30)
     ]
-    without_baseline = [graded(f"q{n}", deliberated=1, refined=1) for n in range(7)]
+    without_baseline = many(graded, 7, "q", deliberated=1, refined=1)
     lake = a_lake(tmp_path, cot_grades=[*complete, *without_baseline])
     report = a_report(lake)
-    ((baseline, refined),) = query_rows(lake, Stage.COT_GRADES, MEANS.format(3))
+    ((baseline, refined),) = query_rows(
+        lake,
+        Stage.COT_GRADES,
+        MEANS.format(3),
+    )
     row = cells(find_table(find_section(report, "Scores"), TABLE), "CoT faithful to policy")
     assert row[0].startswith(f"{baseline:.2f} [")
     assert row[2].startswith(f"{refined:.2f} [")
@@ -72,7 +79,7 @@ def test_the_six_metrics_are_kept_apart(tmp_path: Path) -> None:
     }
     rows = [with_grades("p1", a_grade(version="single_llm"), a_grade(5, **scores))]
     table = find_table(find_section(a_report(a_lake(tmp_path, cot_grades=rows)), "Scores"), TABLE)
-    assert [row[3] for row in table.rows] == ["1.00", "2.00", "3.00", "4.00", "5.00", "1.00"]
+    assert column(table, 3) == ["1.00", "2.00", "3.00", "4.00", "5.00", "1.00"]
 
 
 def test_a_single_row_has_means_without_intervals(tmp_path: Path) -> None:
@@ -82,9 +89,7 @@ def test_a_single_row_has_means_without_intervals(tmp_path: Path) -> None:
 
 
 def test_a_version_that_was_not_graded_is_named_and_has_no_figures(tmp_path: Path) -> None:
-    lake = a_lake(
-        tmp_path, cot_grades=[graded(f"p{n}", deliberated=4, refined=5) for n in range(3)]
-    )
+    lake = a_lake(tmp_path, cot_grades=many(graded, 3, deliberated=4, refined=5))
     report = a_report(lake)
     section = find_section(report, "Scores")
     assert "Not graded and not compared: single LLM." in section.intro
@@ -104,7 +109,7 @@ def test_two_judges_are_averaged_and_have_their_own_table(
     tmp_path: Path,
 ) -> None:
     both = ("judge", "second_judge")
-    rows = [graded(f"p{n}", both, single_llm=(2, 3), refined=(5, 4)) for n in range(4)]
+    rows = many(graded, 4, judges=both, single_llm=(2, 3), refined=(5, 4))
     alone = graded("q", ("judge",), single_llm=1, refined=1)
     section = find_section(a_report(a_lake(tmp_path, cot_grades=[*rows, alone])), "Scores")
     assert cells(find_table(section, TABLE), "relevance")[:4:3] == (

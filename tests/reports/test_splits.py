@@ -5,7 +5,7 @@ import polars as pl
 from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.recipe.fine_tune_splits import SplitSettings
 from aidsafe_dagster.recipe.records import FailureReason, FineTuneRow, Record, RefinedCot
-from aidsafe_dagster.reports.sections import Table
+from aidsafe_dagster.reports.sections import Section, Table
 from aidsafe_dagster.reports.splits import (
     COLUMNS,
     build_split_tables,
@@ -15,7 +15,7 @@ from aidsafe_dagster.reports.splits import (
     with_policies,
 )
 from tests.builders import a_dpo_row, a_failure, a_refined_cot, an_sft_row
-from tests.reports.builders import a_dataset
+from tests.reports.builders import a_dataset, column, find_table
 
 SETTINGS = SplitSettings(validation=0.25, test=0.25)
 
@@ -38,7 +38,7 @@ ROWS = a_frame(
 
 
 def table(title: str, rows: pl.DataFrame = ROWS, settings: SplitSettings = SETTINGS) -> Table:
-    return next(table for table in build_split_tables(rows, settings) if table.title == title)
+    return find_table(Section("", tables=build_split_tables(rows, settings)), title)
 
 
 def test_shares_are_of_clusters_and_stand_beside_the_settings() -> None:
@@ -59,7 +59,7 @@ def test_rows_are_counted_by_policy_source_and_kind_in_every_split() -> None:
         ("a", "1", "0", "0", "0", "0", "0"),
         ("b", "1", "0", "1", "1", "0", "0"),
     )
-    assert [row[0] for row in table("Rows by prompt kind").rows] == ["benign", "harmful"]
+    assert column(table("Rows by prompt kind")) == ["benign", "harmful"]
 
 
 def test_strata_cross_everything() -> None:

@@ -50,7 +50,11 @@ def test_empty_items_are_not_rated(tmp_path: Path) -> None:
     file.write_text(csv_form(sample), encoding="utf-8")
     with pytest.raises(SetupError, match="no row is rated"):
         read(file, sample)
-    empty = a_row(sample, "item-002", **dict.fromkeys((*METRICS, "preferred"), ""))
+    empty = a_row(
+        sample,
+        "item-002",
+        **dict.fromkeys((*METRICS, "preferred"), ""),
+    )
     assert [r.item_id for r in read(a_file(file, [a_row(sample), empty]), sample)] == ["item-001"]
 
 
@@ -62,11 +66,15 @@ def test_the_file_may_name_the_rater(tmp_path: Path) -> None:
 
 def test_an_error_names_file_row_column_and_valid_values(tmp_path: Path) -> None:
     sample = draw(tmp_path)
-    rows = (a_row(sample), a_row(sample, side="right"), a_row(sample, "item-002", coherence="9"))
+    rows = (
+        a_row(sample),
+        a_row(sample, side="right"),
+        a_row(sample, "item-002", coherence="9"),
+    )
     error = mistake(tmp_path, sample, *rows)
     assert (
-        error
-        == f"{tmp_path / 'r.csv'}: row 4, column 'coherence': '9' is not a score; valid: 1, 2, 3, 4, 5, or empty"
+        error == f"{tmp_path / 'r.csv'}: row 4, column 'coherence': '9' is not a score; "
+        "valid: 1, 2, 3, 4, 5, or empty"
     )
 
 
@@ -83,7 +91,8 @@ def test_an_error_names_file_row_column_and_valid_values(tmp_path: Path) -> None
         ({"side": "top"}, "column 'side': 'top' is not valid; valid: left, right"),
         (
             {"item_id": "item-999"},
-            "column 'item_id': 'item-999' is not an item of this review; valid: item-001 to item-008",
+            "column 'item_id': 'item-999' is not an item of this review; "
+            "valid: item-001 to item-008",
         ),
         (
             {"review_id": "review-1"},
@@ -107,13 +116,24 @@ def test_a_file_holds_ratings_of_one_review(tmp_path: Path) -> None:
 
 def test_a_side_of_an_item_may_occur_only_once(tmp_path: Path) -> None:
     sample = draw(tmp_path)
-    error = mistake(tmp_path, sample, a_row(sample), a_row(sample, side="right"), a_row(sample))
+    error = mistake(
+        tmp_path,
+        sample,
+        a_row(sample),
+        a_row(sample, side="right"),
+        a_row(sample),
+    )
     assert error.endswith("row 4, column 'item_id': item-001 left is already in row 2")
 
 
 def test_both_rows_of_an_item_must_have_the_same_preference(tmp_path: Path) -> None:
     sample = draw(tmp_path)
-    error = mistake(tmp_path, sample, a_row(sample), a_row(sample, side="right", preferred="tie"))
+    error = mistake(
+        tmp_path,
+        sample,
+        a_row(sample),
+        a_row(sample, side="right", preferred="tie"),
+    )
     assert "column 'preferred': 'tie', but row 2 has 'left' for the same item" in error
 
 

@@ -37,11 +37,20 @@ def ratings(
     prefers: Callable[[KeyRow], str] = refined,
 ) -> list[Rating]:
     file = a_file(folder / f"{rater}.csv", rated_by(sample, score, prefers))
-    return read_ratings(file, rater, {sample.review_id: [row.item_id for row in sample.key]})
+    return read_ratings(
+        file,
+        rater,
+        {sample.review_id: [row.item_id for row in sample.key]},
+    )
 
 
 def results(sample: ReviewSample, lake: Lake, *rating_lists: list[Rating]) -> Results:
-    return summarise_review(sample.review_id, sample.key, list(chain(*rating_lists)), lake)
+    return summarise_review(
+        sample.review_id,
+        sample.key,
+        list(chain(*rating_lists)),
+        lake,
+    )
 
 
 def find_row(rows: list[dict[str, Any]], **wanted: str) -> dict[str, Any]:
@@ -92,7 +101,13 @@ def test_agreement_is_full_for_equal_ratings_and_lower_for_contrary_ones(
     lake = a_lake(tmp_path)
     sample = a_sample(lake, size=12)
     ann, bob = ratings(tmp_path, sample, "Ann"), ratings(tmp_path, sample, "Bob")
-    contrary = ratings(tmp_path, sample, "Eve", lambda version, row: 6 - BASE[version], other)
+    contrary = ratings(
+        tmp_path,
+        sample,
+        "Eve",
+        lambda version, row: 6 - BASE[version],
+        other,
+    )
     assert results(sample, lake, ann).agreement == []
     same = find_row(results(sample, lake, ann, bob).agreement, what="relevance")
     assert (same["kappa"], same["rater_pairs"], same["marks_in_common"]) == (1.0, 1, 24)
@@ -130,16 +145,14 @@ def test_preferences_of_raters_are_compared_with_those_of_the_judge(tmp_path: Pa
     lake = a_lake(tmp_path)
     sample = a_sample(lake, size=12)
     preferred = {row.prompt_id: n % 2 for n, row in enumerate(sample.key)}
-    rows = [
-        a_cot_grades(
-            prompt_id=row.prompt_id,
-            comparisons=tuple(
-                a_comparison(against=against, outcome=("win", "loss")[preferred[row.prompt_id]])
-                for against in ("single_llm", "deliberated")
-            ),
+    rows = []
+    for row in sample.key:
+        outcome = ("win", "loss")[preferred[row.prompt_id]]
+        comparisons = (
+            a_comparison(against="single_llm", outcome=outcome),
+            a_comparison(against="deliberated", outcome=outcome),
         )
-        for row in sample.key
-    ]
+        rows.append(a_cot_grades(prompt_id=row.prompt_id, comparisons=comparisons))
     put(lake, Stage.COT_GRADES, "mine-0001", rows)
     ann = ratings(
         tmp_path, sample, "Ann", prefers=lambda row: (refined, other)[preferred[row.prompt_id]](row)
