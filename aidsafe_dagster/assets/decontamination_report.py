@@ -10,15 +10,15 @@ from aidsafe_dagster.lake.tables import schema_of, to_frame
 from aidsafe_dagster.recipe.records import Failure, Stage
 from aidsafe_dagster.reports.decontamination import (
     RemovedRow,
-    by_set_and_rule,
+    counts_by_set,
     decontamination_sections,
     evaluation_sets,
     removed_rows,
     removed_table,
 )
-from aidsafe_dagster.reports.files import store
+from aidsafe_dagster.reports.files import write_report
 from aidsafe_dagster.reports.markdown import markdown_table, to_markdown
-from aidsafe_dagster.reports.sections import Report, count
+from aidsafe_dagster.reports.sections import Report, format_count
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.sources.evaluation_sets import CheckedSet
@@ -50,11 +50,11 @@ def decontamination_report(lake: LakeResource, settings: SettingsResource) -> Ma
     set_names = [spec.name for spec in loaded.decontamination.sets]
     facts = {
         "Evaluation sets configured": ", ".join(set_names) or "none",
-        "Rows removed": count(len(removed)),
+        "Rows removed": format_count(len(removed)),
         "Not checked with the present sets": ", ".join(outdated) or "nothing",
     }
     sections = decontamination_sections(removed, checked, loaded.decontamination)
-    markdown = store(
+    markdown = write_report(
         loaded.reports / "decontamination.md", to_markdown(Report(facts, "", [], sections), TITLE)
     )
     parquet = loaded.reports / "decontamination.parquet"
@@ -65,7 +65,7 @@ def decontamination_report(lake: LakeResource, settings: SettingsResource) -> Ma
         "rows_removed": len(removed),
         "not_checked_with_the_present_sets": len(outdated),
     }
-    tables = (by_set_and_rule(removed, checked), evaluation_sets(checked), removed_table(removed))
+    tables = (counts_by_set(removed, checked), evaluation_sets(checked), removed_table(removed))
     for table in tables:
         metadata[table.title] = dg.MetadataValue.md(markdown_table(table))
     return materialized(snapshot, metadata)

@@ -24,7 +24,7 @@ from aidsafe_dagster.recipe.records import (
     Stage,
 )
 from aidsafe_dagster.reports.markdown import markdown_table
-from aidsafe_dagster.reports.splits import split_tables, stratified
+from aidsafe_dagster.reports.splits import build_split_tables, with_policies
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.settings.schema import Settings
@@ -145,8 +145,8 @@ def _metadata(
 ) -> dict[str, Any]:
     split_counts = Counter(f"{row.kind}/{row.split}" for row in rows)
     metadata = {**row_metadata(rows, failures), "splits": count_table(split_counts, "split")}
-    frame = stratified(to_frame(rows, FineTuneRow), to_frame(inputs.refined, RefinedCot))
-    for table in split_tables(frame, settings.splits):
+    frame = with_policies(to_frame(rows, FineTuneRow), to_frame(inputs.refined, RefinedCot))
+    for table in build_split_tables(frame, settings.splits):
         metadata[table.title] = dg.MetadataValue.md(markdown_table(table))
     metadata |= threshold_metadata(list(inputs.grades.values()))
     path = lake.rows_path(Stage.FINE_TUNE_SPLITS, batch)

@@ -7,12 +7,12 @@ import dagster as dg
 
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.stages import STAGES
-from aidsafe_dagster.reports.cost import Timed
-from aidsafe_dagster.reports.files import store
+from aidsafe_dagster.reports.cost import StageTime
+from aidsafe_dagster.reports.files import write_report
 from aidsafe_dagster.reports.frames import Dataset, open_dataset
 from aidsafe_dagster.reports.html import to_html
 from aidsafe_dagster.reports.markdown import section_markdown, to_markdown
-from aidsafe_dagster.reports.quality import ReportContext, report_on
+from aidsafe_dagster.reports.quality import ReportContext, build_quality_report
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.review.sections import review_sections
@@ -52,9 +52,9 @@ def quality_report(
         planted=planted_truth(dataset, loaded),
         further=review_sections(loaded.home, opened),
     )
-    report = report_on(dataset, report_context, loaded.report, loaded.seed)
-    html = store(loaded.reports / "quality_report.html", to_html(report, TITLE))
-    markdown = store(loaded.reports / "quality_report.md", to_markdown(report, TITLE))
+    report = build_quality_report(dataset, report_context, loaded.report, loaded.seed)
+    html = write_report(loaded.reports / "quality_report.html", to_html(report, TITLE))
+    markdown = write_report(loaded.reports / "quality_report.md", to_markdown(report, TITLE))
     metadata: dict[str, Any] = {
         "html": dg.MetadataValue.path(str(html)),
         "markdown": dg.MetadataValue.path(str(markdown)),
@@ -63,13 +63,13 @@ def quality_report(
         metadata[section.title] = dg.MetadataValue.md(section_markdown(section))
     # Figures that the UI plots over time.
     metadata |= report.figures
-    return materialized(snapshot, metadata, simulated=bool(report.simulated))
+    return materialized(snapshot, metadata, simulated=bool(report.simulation_warning))
 
 
 def _latest_metadata(instance: dg.DagsterInstance, dataset: Dataset) -> StageMetadata:
     metadata = {}
     for stage in STAGES:
-        for batch in dataset.made(stage):
+        for batch in dataset.batches_of(stage):
             values = _materialization_metadata(instance, stage, batch)
             if values:
                 metadata[str(stage), batch] = values
@@ -97,15 +97,15 @@ def _token_counters(metadata_by_stage: StageMetadata) -> str:
     return ", ".join(sorted(names))
 
 
-def _times_without_replay(metadata_by_stage: StageMetadata) -> dict[str, Timed]:
+def _times_without_replay(metadata_by_stage: StageMetadata) -> dict[str, StageTime]:
     """Sum the seconds of each stage over the batches whose time says what they cost.
 
     A batch that was partly replayed from the journal took less than it cost.
     """
-    times: dict[str, Timed] = {}
+    times: dict[str, StageTime] = {}
     for (stage, batch), metadata in metadata_by_stage.items():
         if "seconds" in metadata and not metadata.get("calls_replayed"):
-            total = times.get(stage, Timed(0, frozenset()))
+            total = times.get(stage, StageTime(0, frozenset()))
             seconds = total.seconds + float(metadata["seconds"])
-            times[stage] = Timed(seconds, total.batches | {batch})
+            times[stage] = StageTime(seconds, total.batches | {batch})
     return times

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from aidsafe_dagster.assets.adapters import dpo_adapter, sft_adapter
 from aidsafe_dagster.engines.driver.progress import Progress
-from aidsafe_dagster.evaluation.candidates import as_role, is_rehearsed, require_candidates
+from aidsafe_dagster.evaluation.candidates import candidate_role, is_rehearsed, require_candidates
 from aidsafe_dagster.evaluation.items import Benchmark, load_benchmark
 from aidsafe_dagster.evaluation.report import TITLE, safety_report
 from aidsafe_dagster.evaluation.settings import CandidateSettings
@@ -28,7 +28,7 @@ from aidsafe_dagster.recipe.safety_eval import (
     unanswered_record,
 )
 from aidsafe_dagster.recipe.templates import SAFETY_EVAL, Templates
-from aidsafe_dagster.reports.files import store
+from aidsafe_dagster.reports.files import write_report
 from aidsafe_dagster.reports.markdown import markdown_image, markdown_table, to_markdown
 from aidsafe_dagster.reports.sections import Report
 from aidsafe_dagster.resources.engine import EngineResource
@@ -82,7 +82,7 @@ def safety_eval(
     answers: list[EvaluatedAnswer] = []
     progress: list[Progress] = []
     for candidate in candidates:
-        role = {str(Role.CANDIDATE): as_role(candidate, adapters)}
+        role = {str(Role.CANDIDATE): candidate_role(candidate, adapters)}
         candidate_engine = engine_with_roles(engine, settings, role)
         candidate_answers, candidate_progress = _test(
             context, candidate_engine, candidate, benchmarks
@@ -96,7 +96,10 @@ def safety_eval(
         **cost_metadata(total_progress(progress)),
     }
     return materialized(
-        snapshot, metadata, simulated=bool(report.simulated), label=f"**{report.simulated}**"
+        snapshot,
+        metadata,
+        simulated=bool(report.simulation_warning),
+        label=f"**{report.simulation_warning}**",
     )
 
 
@@ -168,7 +171,7 @@ def _store(folder: Path, report: Report, answers: Sequence[EvaluatedAnswer]) -> 
     """Write the report as Markdown and every answer as Parquet; return what the UI shows of
     them.
     """
-    markdown = store(folder / "safety_eval.md", to_markdown(report, TITLE))
+    markdown = write_report(folder / "safety_eval.md", to_markdown(report, TITLE))
     rows = to_frame(answers, EvaluatedAnswer)
     parquet = folder / "safety_eval.parquet"
     with atomic_write(parquet) as temporary:

@@ -8,17 +8,17 @@ import dagster as dg
 import polars as pl
 
 from aidsafe_dagster.recipe.records import Stage
-from aidsafe_dagster.reports.files import store
+from aidsafe_dagster.reports.files import write_report
 from aidsafe_dagster.reports.frames import Dataset, open_dataset
 from aidsafe_dagster.reports.markdown import markdown_table, to_markdown
-from aidsafe_dagster.reports.sections import Report, count
+from aidsafe_dagster.reports.sections import Report, format_count
 from aidsafe_dagster.reports.splits import (
     COLUMNS,
-    spanning,
+    build_split_tables,
+    count_strata,
+    find_spanning,
     split_sections,
-    split_tables,
-    strata,
-    stratified,
+    with_policies,
 )
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
@@ -41,21 +41,21 @@ def split_report(lake: LakeResource, settings: SettingsResource) -> Materialized
     loaded = snapshot.settings
     rows = _stratified_rows(dataset)
     facts = {
-        "Batches": count(len(dataset.made(Stage.FINE_TUNE_SPLITS))),
-        "Rows": count(rows.height),
+        "Batches": format_count(len(dataset.batches_of(Stage.FINE_TUNE_SPLITS))),
+        "Rows": format_count(rows.height),
     }
     warning = REHEARSAL_LABEL.strip("*") if dataset.simulated else ""
     report = Report(facts, warning, [], split_sections(rows, dataset.failures, loaded.splits))
-    markdown = store(loaded.reports / "splits.md", to_markdown(report, TITLE))
+    markdown = write_report(loaded.reports / "splits.md", to_markdown(report, TITLE))
     parquet = loaded.reports / "splits.parquet"
-    strata(rows).write_parquet(parquet)
+    count_strata(rows).write_parquet(parquet)
     metadata: dict[str, Any] = {
         "markdown": dg.MetadataValue.path(str(markdown)),
         "parquet": dg.MetadataValue.path(str(parquet)),
         "rows": rows.height,
         "clusters": rows["cluster"].n_unique(),
     }
-    for table in split_tables(rows, loaded.splits):
+    for table in build_split_tables(rows, loaded.splits):
         metadata[table.title] = dg.MetadataValue.md(markdown_table(table))
     return materialized(snapshot, metadata, simulated=dataset.simulated)
 
@@ -69,8 +69,8 @@ def no_cluster_spans_two_splits(lake: LakeResource) -> dg.AssetCheckResult:
     # The report leaves out batches of the other kind (rehearsal or model); the check must not.
     batches = frozenset(opened.batches(Stage.FINE_TUNE_SPLITS))
     rows = _stratified_rows(Dataset(opened, batches, simulated=False, left_out=0))
-    clusters = spanning(rows, "cluster")["cluster"]
-    prompts = spanning(rows, "prompt_id")["prompt_id"]
+    clusters = find_spanning(rows, "cluster")["cluster"]
+    prompts = find_spanning(rows, "prompt_id")["prompt_id"]
     return dg.AssetCheckResult(
         passed=clusters.is_empty() and prompts.is_empty(),
         severity=dg.AssetCheckSeverity.ERROR,
@@ -92,4 +92,4 @@ def _describe(clusters: pl.Series, prompts: pl.Series) -> str:
 
 def _stratified_rows(dataset: Dataset) -> pl.DataFrame:
     refined = dataset.rows(Stage.REFINED_COTS, "prompt_id", "applicable_policies")
-    return stratified(dataset.rows(Stage.FINE_TUNE_SPLITS, *COLUMNS), refined)
+    return with_policies(dataset.rows(Stage.FINE_TUNE_SPLITS, *COLUMNS), refined)

@@ -109,7 +109,7 @@ def batch_table(instance: dg.DagsterInstance, lake: Lake) -> Table:
     return found
 
 
-def _broken(stage: Stage) -> str:
+def _broken(stage: str) -> str:
     """A stage's name over several lines, so that all of them fit a terminal of 80 columns side by side."""
     parts = {
         "deliberated_": "deliber\nated_",
@@ -145,7 +145,7 @@ def story(lake: Lake, prompt_id: str) -> Iterator[RenderableType]:
     batch = batch_of(lake, prompt_id)
     if batch is None:
         return
-    pages: dict[Stage, Callable[[pl.DataFrame], str]] = {
+    pages: dict[str, Callable[[pl.DataFrame], str]] = {
         Stage.SINGLE_LLM_COTS: lambda row: single_llm_transcript(_one(row, SingleLlmCot)),
         Stage.SEED_COTS: lambda row: seed_transcript(_one(row, SeedCot)),
         Stage.DELIBERATED_COTS: lambda row: deliberated_transcript(_one(row, DeliberatedCot)),
@@ -292,7 +292,7 @@ def _failure_table(lake: Lake) -> Table:
     return found
 
 
-def _cell(instance: dg.DagsterInstance, lake: Lake, stage: Stage, batch: str) -> str:
+def _cell(instance: dg.DagsterInstance, lake: Lake, stage: str, batch: str) -> str:
     if not lake.has(stage, batch):
         return "[dim]–[/]"
     failed = lake.failures(stage, batch).height
@@ -329,7 +329,7 @@ def _refined_page(lake: Lake, prompt_id: str) -> str:
     return refined_transcript(_one(row, RefinedCot), turns)
 
 
-def _row(lake: Lake, stage: Stage, batch: str, prompt_id: str) -> pl.DataFrame | None:
+def _row(lake: Lake, stage: str, batch: str, prompt_id: str) -> pl.DataFrame | None:
     found = lake.rows(stage, batch).filter(pl.col("prompt_id") == prompt_id)
     return found if found.height else None
 

@@ -14,10 +14,10 @@ from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.reports.sections import Table
 from aidsafe_dagster.review.archive import Archive
-from aidsafe_dagster.review.form import csv_form, html_form, metric_words
+from aidsafe_dagster.review.form import csv_form, html_form, load_metric_definitions
 from aidsafe_dagster.review.ratings import read_ratings
-from aidsafe_dagster.review.results import results_of
-from aidsafe_dagster.review.sample import PAIRS, ReviewSample, draw_sample, read_pair
+from aidsafe_dagster.review.results import summarise_review
+from aidsafe_dagster.review.sample import PAIRS, ReviewSample, draw_sample, parse_pair
 from aidsafe_dagster.review.sections import review_section
 from aidsafe_dagster.settings.load import load_settings
 
@@ -41,12 +41,12 @@ def make(
     """Draw a blinded, shuffled sample, as an HTML form that works offline and as a CSV file."""
     with explained():
         settings = load_settings().settings
-        words = metric_words(settings.prompts)
+        words = load_metric_definitions(settings.prompts)
         drawn = draw_sample(
-            Lake(settings.lake), sample, [read_pair(text) for text in of or ()] or PAIRS, seed
+            Lake(settings.lake), sample, [parse_pair(text) for text in of or ()] or PAIRS, seed
         )
         files = _write(out, drawn, html_form(drawn, settings.load_policies(), words))
-        Archive(settings.home).put_key(drawn)
+        Archive(settings.home).store_key(drawn)
         if drawn.simulated:
             console.print(REHEARSAL)
         if len(drawn.items) < sample:
@@ -107,7 +107,7 @@ def _write(folder: Path, sample: ReviewSample, form: str) -> Sequence[Path]:
 
 
 def _show(archive: Archive, review: str, lake: Lake) -> None:
-    results = results_of(review, archive.key(review), archive.ratings(review), lake)
+    results = summarise_review(review, archive.key(review), archive.ratings(review), lake)
     section = review_section(results)
     console.rule(section.title)
     console.print(section.intro, markup=False, highlight=False)
@@ -121,7 +121,7 @@ def _table(table: Table) -> rich.table.Table:
     )
     for n, column in enumerate(table.columns):
         found.add_column(
-            escape(column), overflow="fold", justify="left" if n < table.words else "right"
+            escape(column), overflow="fold", justify="left" if n < table.text_columns else "right"
         )
     for row in table.rows:
         found.add_row(*map(escape, row))

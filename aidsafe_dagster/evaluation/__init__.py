@@ -1,1 +1,1 @@
-"""Safety evaluation: which models are tested on which benchmarks, and what their answers add up to."""
+"""Safety evaluation: models under test, benchmarks, and the shares that the answers add up to."""

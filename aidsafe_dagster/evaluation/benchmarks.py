@@ -1,13 +1,16 @@
-"""The benchmarks of the paper's Table 2: where each is on the Hub, which columns are read, and what it measures.
+"""The benchmarks of the paper's Table 2: place on the Hub, columns, and what counts.
 
-    benchmark     columns (of "or", the first that is there)                         what counts
-    beavertails   prompt, category                                                   safe answers
-    wildchat      prompt or conversation (its first user turn), toxic, language      safe answers
-    strongreject  forbidden_prompt or prompt, category                               safe answers under a jailbreak
-    xstest        prompt, label (safe, unsafe), type                                 refusals of safe prompts, safety
-    mmlu          question, choices (a list, or columns A to D), answer, subject     right answers
+    benchmark     columns                                            what counts
+    beavertails   prompt, category                                   safe answers
+    wildchat      prompt or conversation, toxic, language            safe answers
+    strongreject  forbidden_prompt or prompt, category               safe answers under a jailbreak
+    xstest        prompt, label, type                                safe answers, over-refusal
+    mmlu          question, choices, answer, subject                 right answers
 
-A file of one's own has the same columns, or says in `columns` what they are called. None is shipped with this package.
+Where two columns are named, the first that exists is read. Of a conversation, the first user turn
+is read. `label` is safe or unsafe. `choices` is a list, or columns A to D.
+
+A file of your own has the same columns, or maps them in `columns`. The package ships no benchmark.
 """
 
 from collections.abc import Mapping
@@ -20,22 +23,24 @@ from aidsafe_dagster.sources.presets import EVALUATION_PRESETS, Preset
 from aidsafe_dagster.sources.source import FileOrDataset
 
 Field = str
-"""What a benchmark needs to know of a row: prompt, category, label …"""
+"""What a benchmark reads from a row: prompt, category, label …"""
 
 
 @dataclass(frozen=True)
 class BenchmarkPreset(Preset):
-    """A benchmark's shape. `fields` are the names under which each field is looked for; `optional` may be missing."""
+    """A benchmark: where it is, what it measures, and how its files are laid out."""
 
     measures: Literal["safety", "jailbreaks", "over_refusal", "accuracy"] = "safety"
     fields: Mapping[Field, tuple[str, ...]] = field(default_factory=dict)
+    """Field → names of columns that may hold it, in order of preference."""
     optional: frozenset[Field] = frozenset()
+    """Fields that a file may lack."""
     limit: int | None = None
-    """Rows to read at most, where the whole is too much to hold."""
+    """Maximum number of rows to read, for a dataset that is too large to hold in memory."""
 
 
 def _preset(evaluation_set: str, **shape: Any) -> BenchmarkPreset:
-    """Where it is on the Hub is said once, in the presets of the sources."""
+    """Build a preset from that of the evaluation set, which knows the place on the Hub."""
     return BenchmarkPreset(**vars(EVALUATION_PRESETS[evaluation_set]), **shape)
 
 
@@ -45,7 +50,7 @@ BENCHMARKS: Mapping[str, BenchmarkPreset] = {
         fields={"prompt": ("prompt",), "category": ("category",)},
         optional=frozenset({"category"}),
     ),
-    # The full version, which has the toxic conversations, is gated: its terms have to be accepted on the Hub.
+    # The full version has the toxic conversations. It is gated: accept its terms on the Hub first.
     "wildchat": BenchmarkPreset(
         licence="odc-by",
         prompt="prompt",
@@ -89,23 +94,24 @@ BENCHMARKS: Mapping[str, BenchmarkPreset] = {
 
 
 class BenchmarkSpec(FileOrDataset):
-    """One benchmark: a file, or a dataset on the Hub. Its name says which it is, unless `preset` does."""
+    """One benchmark: a file, or a dataset on the Hub. Its name is that of its preset by default."""
 
     kind: ClassVar[str] = "benchmark"
     presets: ClassVar[Mapping[str, Preset]] = BENCHMARKS
 
     columns: Mapping[Field, str] = {}
-    """What fields are called in this file, where they have other names."""
+    """Field → column, where the file uses other names than the preset."""
 
     @model_validator(mode="before")
     @classmethod
-    def _as_its_preset_says(cls, values: Any) -> Any:
+    def _apply_preset(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
         values = {"preset": values.get("name"), **values}
-        known = BENCHMARKS.get(str(values["preset"]))
-        if known and not values.get("path") and not values.get("hub"):
-            values = {"limit": known.limit, **values}
+        preset = BENCHMARKS.get(str(values["preset"]))
+        has_own_source = values.get("path") or values.get("hub")
+        if preset and not has_own_source:
+            values = {"limit": preset.limit, **values}
         return values
 
     @property

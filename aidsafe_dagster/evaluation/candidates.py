@@ -1,4 +1,4 @@
-"""The models under test, as the engine is told of them."""
+"""Models under test, and how the engine reaches them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,37 +9,57 @@ from aidsafe_dagster.training.lineage import hash_of, read_lineage
 
 
 def require_candidates(candidates: Sequence[CandidateSettings], engine: str) -> None:
-    """Raises:
-    SetupError: there is none, or nobody who could answer for one.
+    """Check that there is a model to test and an engine that runs models.
+
+    Raises:
+        SetupError: there is no candidate, or the engine is the rehearsal.
     """
     if engine == "rehearsal":
         raise SetupError(
-            "safety_eval: the rehearsal engine has no model to test, and shares that were made up would look like "
-            "results; set engine = 'vllm' or 'endpoint'"
+            "safety_eval: the rehearsal engine has no model to test, and invented shares would "
+            "look like results; set engine = 'vllm' or 'endpoint'"
         )
     if not candidates:
         raise SetupError(
-            "evaluation.models: name the models under test, such as models = [{ name = 'base' }, { name = 'sft', "
-            "model = 'sft' }]; a model is the engine's own unless it names another, or a LoRA adapter that is served"
+            "evaluation.models: name the models under test, such as models = [{ name = 'base' }, "
+            "{ name = 'sft', model = 'sft' }]; a model is the engine's own unless it names "
+            "another model or a LoRA adapter that is served"
         )
 
 
-def as_role(candidate: CandidateSettings, adapters: Mapping[str, str]) -> dict[str, str]:
-    """Settings of the role `candidate`. The revision keeps the answers of different weights apart in the journal."""
-    weights = candidate.revision or _hash_of(adapters.get(candidate.model, ""))
-    revision = " ".join(filter(None, (weights, candidate.base_url)))
-    return candidate.model_dump(include={"model", "base_url", "api_key_env"}) | {
-        "revision": revision
+def candidate_role(candidate: CandidateSettings, adapters: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings of the role `candidate`.
+
+    The revision keeps the answers of different weights apart in the journal.
+
+    Args:
+        candidate: the model under test.
+        adapters: name of a LoRA adapter → its folder.
+    """
+    weights = candidate.revision
+    if not weights:
+        weights = _hash_weights(adapters.get(candidate.model, ""))
+    parts = [part for part in (weights, candidate.base_url) if part]
+    return {
+        "model": candidate.model,
+        "base_url": candidate.base_url,
+        "api_key_env": candidate.api_key_env,
+        "revision": " ".join(parts),
     }
 
 
 def is_rehearsed(candidate: CandidateSettings, adapters: Mapping[str, str]) -> bool:
-    """True for an adapter of this project that was trained on simulated rows."""
+    """Return whether the model is an adapter that this project trained on simulated rows."""
     folder = adapters.get(candidate.model)
-    lineage = read_lineage(Path(folder)) if folder else None
-    return bool(lineage and lineage.simulated)
+    if not folder:
+        return False
+    lineage = read_lineage(Path(folder))
+    return lineage is not None and lineage.simulated
 
 
-def _hash_of(adapter: str) -> str:
-    """Of the weights in a LoRA adapter's folder; empty where there is none on this machine."""
-    return " ".join(map(hash_of, sorted(Path(adapter).glob("adapter_model.*")))) if adapter else ""
+def _hash_weights(adapter: str) -> str:
+    """Hash the weights in a LoRA adapter's folder; empty if this machine has no such folder."""
+    if not adapter:
+        return ""
+    files = sorted(Path(adapter).glob("adapter_model.*"))
+    return " ".join(hash_of(file) for file in files)

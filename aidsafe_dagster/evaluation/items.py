@@ -1,6 +1,7 @@
-"""Benchmarks to items: rows are read, fields found, jailbreaks put around, and a sample drawn by hash.
+"""Turn the rows of benchmarks into items, sample them by hash, and wrap jailbreaks around them.
 
-What a person got wrong (a column, a label) stops at once; a row without a usable prompt is left out and counted.
+A mistake in the settings (a column, a label) raises at once. A row without a usable prompt is left
+out and counted.
 """
 
 from collections import Counter
@@ -21,87 +22,107 @@ from aidsafe_dagster.sources.files import is_text
 from aidsafe_dagster.sources.hub import HubAccess
 from aidsafe_dagster.sources.locate import locate
 
-_TRUE = ("true", "1", "yes")
+_TRUE_WORDS = ("true", "1", "yes")
 _CHOICE_COLUMNS = tuple("ABCD")
+_LABEL_KINDS: Mapping[str, ItemKind] = {"safe": "benign", "unsafe": "harmful"}
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark as it is asked: the sampled items, and what was not taken."""
+    """A benchmark as it is asked: the sampled items, and the rows that were left out."""
 
     name: str
     revision: str
     """Commit on the Hub; empty for a file."""
     items: tuple[BenchmarkItem, ...]
     rows: int
+    """Number of rows read."""
     left_out: Mapping[str, int]
-    """Reason → rows."""
+    """Reason → number of rows."""
 
 
 class _LeftOut(Exception):
-    """A row that is no item; the message is the reason."""
+    """Raised for a row that is no item. The message is the reason."""
 
 
 def load_benchmark(
     spec: BenchmarkSpec, sample: int, templates: Templates, access: HubAccess
 ) -> Benchmark:
-    """The items of a benchmark: the same ones every time, and a larger sample holds a smaller one.
+    """Load the items of a benchmark.
+
+    The sample is the same every time, and a larger sample contains a smaller one.
 
     Raises:
-        SetupError: the file or dataset cannot be read, a column is missing, a label or answer is not valid, or no row
-            is of use.
+        SetupError: the file or dataset cannot be read, a column is missing, a label or answer is
+            not valid, or no row can be used.
     """
     located = locate(spec, access)
-    made: dict[str, BenchmarkItem] = {}
+    items: dict[str, BenchmarkItem] = {}
     left_out = Counter[str]()
     rows = 0
     for row in read_rows(spec, located.files):
         rows += 1
         try:
-            item = _item(spec, row)
-        except _LeftOut as why:
-            left_out[str(why)] += 1
+            item = _to_item(spec, row)
+        except _LeftOut as reason:
+            left_out[str(reason)] += 1
+            continue
+        if item.prompt.prompt_id in items:
+            left_out["duplicate"] += 1
         else:
-            left_out["duplicate"] += item.prompt.prompt_id in made
-            made.setdefault(item.prompt.prompt_id, item)
-    if not made:
-        raise SetupError(f"{spec}: none of {rows} rows is of use ({_told(left_out)})")
-    items = _sampled(list(made.values()), sample)
+            items[item.prompt.prompt_id] = item
+    if not items:
+        reasons = _describe_reasons(left_out)
+        raise SetupError(f"{spec}: no row can be used ({reasons})")
+    sampled = _draw_sample(list(items.values()), sample)
     if spec.benchmark.measures == "jailbreaks":
-        items = [_wrapped(item, n, templates) for n, item in enumerate(items)]
-    return Benchmark(spec.name, located.revision or "", tuple(items), rows, dict(+left_out))
-
-
-def _told(left_out: Mapping[str, int]) -> str:
-    return (
-        ", ".join(f"{count} {reason}" for reason, count in left_out.items() if count)
-        or "the file is empty"
+        sampled = [_wrap_jailbreak(item, n, templates) for n, item in enumerate(sampled)]
+    return Benchmark(
+        name=spec.name,
+        revision=located.revision or "",
+        items=tuple(sampled),
+        rows=rows,
+        left_out=dict(left_out),
     )
 
 
-def _item(spec: BenchmarkSpec, row: BenchmarkRow) -> BenchmarkItem:
-    shape = spec.benchmark
-    if row.get("toxic") is not None and row.text("toxic").casefold() not in _TRUE:
+def _describe_reasons(left_out: Mapping[str, int]) -> str:
+    if not left_out:
+        return "the file is empty"
+    return ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+
+
+def _to_item(spec: BenchmarkSpec, row: BenchmarkRow) -> BenchmarkItem:
+    """Return the item of a row.
+
+    Raises:
+        _LeftOut: the row has no usable prompt.
+        SetupError: a label or an answer is not valid.
+    """
+    preset = spec.benchmark
+    if row.get("toxic") is not None and row.text("toxic").casefold() not in _TRUE_WORDS:
         raise _LeftOut("not toxic")
     if row.text("language") not in ("", "English"):
         raise _LeftOut("not in English")
-    text = _prompt(row)
+    text = _prompt_text(row)
     prompt = Prompt(
+        # Questions may share their text and differ in their choices.
         prompt_id=prompt_id(f"{text}\n{row.text('choices')}"),
         batch=SAFETY_EVAL,
         source=spec.name,
         source_row=row.place,
         category=row.text("category"),
-        licence=shape.licence,
+        licence=preset.licence,
         prompt=text,
     )
-    return BenchmarkItem(benchmark=spec.name, prompt=prompt, **_MEASURED[shape.measures](row))
+    fields = _ITEM_FIELDS[preset.measures](row)
+    return BenchmarkItem(benchmark=spec.name, prompt=prompt, **fields)
 
 
-def _prompt(row: BenchmarkRow) -> str:
+def _prompt_text(row: BenchmarkRow) -> str:
     value = row.get("prompt")
-    if isinstance(value, list):  # a conversation
-        value = next((turn.get("content") for turn in value if turn.get("role") == "user"), None)
+    if isinstance(value, list):
+        value = _first_user_turn(value)
     if not isinstance(value, str) or not value.strip():
         raise _LeftOut("no prompt")
     if not is_text(value):
@@ -109,60 +130,77 @@ def _prompt(row: BenchmarkRow) -> str:
     return value.strip()
 
 
-def _harmful(_: BenchmarkRow) -> dict[str, Any]:
+def _first_user_turn(conversation: Sequence[Mapping[str, Any]]) -> Any:
+    for turn in conversation:
+        if turn.get("role") == "user":
+            return turn.get("content")
+    return None
+
+
+def _harmful_fields(_: BenchmarkRow) -> dict[str, Any]:
     return {"kind": "harmful"}
 
 
-def _labelled(row: BenchmarkRow) -> dict[str, Any]:
-    kinds: Mapping[str, ItemKind] = {"safe": "benign", "unsafe": "harmful"}
+def _labelled_fields(row: BenchmarkRow) -> dict[str, Any]:
+    """Read whether a refusal is due from the label."""
     label = row.text("label").casefold()
-    if label not in kinds:
-        raise row.wrong("label", f"'{row.text('label')}' is not valid; valid: {', '.join(kinds)}")
-    return {"kind": kinds[label]}
+    if label not in _LABEL_KINDS:
+        valid = ", ".join(_LABEL_KINDS)
+        raise row.error("label", f"'{row.text('label')}' is not valid; valid: {valid}")
+    return {"kind": _LABEL_KINDS[label]}
 
 
-def _question(row: BenchmarkRow) -> dict[str, Any]:
-    choices = row.get("choices")
-    if not isinstance(choices, list):
-        choices = [row.cells.get(letter) for letter in _CHOICE_COLUMNS]
-    choices = tuple(str(choice) for choice in choices if choice not in (None, ""))
-    if len(choices) < 2:
-        raise row.wrong(
-            "choices",
-            f"neither a list of choices nor one of the columns {', '.join(_CHOICE_COLUMNS)}",
-        )
+def _question_fields(row: BenchmarkRow) -> dict[str, Any]:
+    """Read the choices and the letter of the right one, which may be given as an index."""
+    choices = _read_choices(row)
     letters = ascii_uppercase[: len(choices)]
-    said = row.text("right").upper()
-    right = letters[int(said)] if said.isdigit() and int(said) < len(letters) else said
+    answer = row.text("right").upper()
+    right = answer
+    if answer.isdigit() and int(answer) < len(letters):
+        right = letters[int(answer)]
     if not right or right not in letters:
-        raise row.wrong(
-            "right",
-            f"'{said}' is no answer; valid: {', '.join(letters)}, or 0 to {len(letters) - 1}",
-        )
+        valid = f"{', '.join(letters)}, or 0 to {len(letters) - 1}"
+        raise row.error("right", f"'{answer}' is not an answer; valid: {valid}")
     return {"kind": "question", "choices": choices, "right": right}
 
 
-_MEASURED: Mapping[str, Callable[[BenchmarkRow], dict[str, Any]]] = {
-    "safety": _harmful,
-    "jailbreaks": _harmful,
-    "over_refusal": _labelled,
-    "accuracy": _question,
+def _read_choices(row: BenchmarkRow) -> tuple[str, ...]:
+    values = row.get("choices")
+    if not isinstance(values, list):
+        values = [row.cells.get(letter) for letter in _CHOICE_COLUMNS]
+    choices = tuple(str(value) for value in values if value not in (None, ""))
+    if len(choices) < 2:
+        columns = ", ".join(_CHOICE_COLUMNS)
+        raise row.error("choices", f"neither a list of choices nor one of the columns {columns}")
+    return choices
+
+
+_ITEM_FIELDS: Mapping[str, Callable[[BenchmarkRow], dict[str, Any]]] = {
+    "safety": _harmful_fields,
+    "jailbreaks": _harmful_fields,
+    "over_refusal": _labelled_fields,
+    "accuracy": _question_fields,
 }
+"""What a benchmark measures → the function that reads the fields of its items."""
 
 
-def _sampled(items: Sequence[BenchmarkItem], size: int) -> list[BenchmarkItem]:
-    """`size` of each kind, 0: all; by the hash of their ids."""
+def _draw_sample(items: Sequence[BenchmarkItem], size: int) -> list[BenchmarkItem]:
+    """Draw `size` items of each kind by the hash of their ids; 0: all."""
     ordered = sorted(items, key=lambda item: hash_rank("safety_eval", item.prompt.prompt_id))
-    kinds = sorted({item.kind for item in items})
-    return [
-        item for kind in kinds for item in [i for i in ordered if i.kind == kind][: size or None]
-    ]
+    sample = []
+    for kind in sorted({item.kind for item in items}):
+        of_kind = [item for item in ordered if item.kind == kind]
+        sample += of_kind[:size] if size else of_kind
+    return sample
 
 
-def _wrapped(item: BenchmarkItem, number: int, templates: Templates) -> BenchmarkItem:
-    """The wrappers take turns, so that each gets its share of the prompts."""
+def _wrap_jailbreak(item: BenchmarkItem, number: int, templates: Templates) -> BenchmarkItem:
+    """Wrap a jailbreak around an item. The jailbreaks take turns, so that each gets its share."""
     jailbreak = JAILBREAKS[number % len(JAILBREAKS)]
-    text = templates.task(SAFETY_EVAL, f"jailbreaks/{jailbreak}", request=item.prompt.prompt)
-    return item.model_copy(
-        update={"jailbreak": jailbreak, "prompt": item.prompt.model_copy(update={"prompt": text})}
+    text = templates.task(
+        SAFETY_EVAL,
+        f"jailbreaks/{jailbreak}",
+        request=item.prompt.prompt,
     )
+    prompt = item.prompt.model_copy(update={"prompt": text})
+    return item.model_copy(update={"jailbreak": jailbreak, "prompt": prompt})

@@ -1,7 +1,8 @@
 """The paper's Table 2 (AIDSAFE, arXiv 2505.21784): what fine-tuning on its data did to two models.
 
-Its models, samples and judge are others than ours, its cells suggest about 200 prompts each without intervals, and
-answers that did not parse seem to be left out of its denominators: a landmark, not a target.
+The figures are a landmark, not a target. The paper's models, samples and judge differ from ours.
+Its cells suggest about 200 prompts each, without intervals. It seems to leave answers that did not
+parse out of its denominators.
 """
 
 from collections.abc import Mapping

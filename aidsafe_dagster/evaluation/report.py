@@ -1,11 +1,11 @@
-"""The report on a safety evaluation: the paper's Table 2 for the models under test, with its own beside."""
+"""The report on a safety evaluation: the paper's Table 2 for the models under test."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from aidsafe_dagster.evaluation.items import Benchmark
 from aidsafe_dagster.evaluation.paper import COLUMNS, TABLE_2, XSTEST_AFTER_DPO
-from aidsafe_dagster.evaluation.results import Share, by_jailbreak, shares
+from aidsafe_dagster.evaluation.results import Share, compute_jailbreak_shares, compute_shares
 from aidsafe_dagster.quality.statistics import Estimate
 from aidsafe_dagster.recipe.safety_eval import FAILED, EvaluatedAnswer
 from aidsafe_dagster.reports.plots import (
@@ -16,25 +16,30 @@ from aidsafe_dagster.reports.plots import (
     STRONG,
     WARM,
     draw_estimates,
+    format_percent_tick,
     legend,
 )
 from aidsafe_dagster.reports.sections import (
-    NOTHING,
+    EMPTY_CELL,
     Plot,
     Report,
     Section,
     Table,
-    count,
-    percentage,
+    format_count,
+    format_percentage,
 )
 
 TITLE = "Safety evaluation"
 _COLOURS = (GREY, STRONG, WARM, MIDDLE, HOT, LIGHT)
-_DENOMINATOR = (
-    "Every prompt that was asked is in the denominator. Answers that do not parse, answers that no judge could judge "
-    "and answers that never came count in it, and in no share."
+_DENOMINATOR_NOTE = (
+    "Every prompt that was asked is in the denominator. It includes answers that do not parse, "
+    "answers that no judge could judge and answers that never came. No share counts them."
 )
-_WORDS = {"unparsable": "unparsable", "unjudged": "not judged", "no_answer": "no answer"}
+_RESULTS_INTRO = (
+    "Safe: the judge finds nothing against the policies; refusals count as safe. Answered and "
+    "over-refused: harmless prompts that look harmful. Right: multiple-choice questions."
+)
+_FAILURE_NAMES = {"unparsable": "unparsable", "unjudged": "not judged", "no_answer": "no answer"}
 
 
 def safety_report(
@@ -42,151 +47,182 @@ def safety_report(
     benchmarks: Sequence[Benchmark],
     rehearsed: Sequence[str] = (),
 ) -> Report:
-    """All of it; its figures are the shares by candidate, benchmark and measure.
+    """Build the whole report. Its figures are the shares by candidate, benchmark and measure.
 
-    `rehearsed` are the models that were trained on rows of the rehearsal engine.
+    Args:
+        answers: the answers of all models.
+        benchmarks: what was asked.
+        rehearsed: the models that were trained on rows of the rehearsal engine.
     """
-    found = shares(answers)
+    shares = compute_shares(answers)
+    figures = {}
+    for share in shares:
+        name = f"{share.candidate}/{share.benchmark}/{share.measure.name}"
+        figures[name] = round(share.estimate.value, 4)
     return Report(
         facts=_facts(answers),
-        simulated=_warning(rehearsed),
+        simulation_warning=_simulation_warning(rehearsed),
         headlines=(),
         sections=[
-            _results(found),
-            _failures(found),
-            _jailbreaks(answers),
-            _paper(),
-            _asked(benchmarks),
+            _results_section(shares),
+            _failures_section(shares),
+            _jailbreaks_section(answers),
+            _paper_section(),
+            _benchmarks_section(benchmarks),
         ],
-        figures={
-            f"{s.candidate}/{s.benchmark}/{s.measure.name}": round(s.estimate.value, 4)
-            for s in found
-        },
+        figures=figures,
     )
 
 
-def _warning(rehearsed: Sequence[str]) -> str:
+def _simulation_warning(rehearsed: Sequence[str]) -> str:
     if not rehearsed:
         return ""
-    return f"Trained on simulated rows of the rehearsal engine, which teach a model nothing: {', '.join(rehearsed)}"
+    models = ", ".join(rehearsed)
+    return (
+        f"Trained on simulated rows of the rehearsal engine, which teach a model nothing: {models}"
+    )
 
 
 def _facts(answers: Sequence[EvaluatedAnswer]) -> Mapping[str, str]:
-    served = {answer.candidate: answer.model for answer in answers if answer.model}
+    models = {answer.candidate: answer.model for answer in answers if answer.model}
+    candidates = [f"{name} ({model})" for name, model in models.items()]
     return {
-        "Models under test": ", ".join(f"{name} ({model})" for name, model in served.items())
-        or NOTHING,
-        "Judge": ", ".join(sorted({answer.judge for answer in answers if answer.judge})) or NOTHING,
-        "Policies": ", ".join(sorted({answer.policies_version for answer in answers})),
-        "Templates": ", ".join(sorted({answer.templates_version for answer in answers})),
+        "Models under test": ", ".join(candidates) or EMPTY_CELL,
+        "Judge": _join_distinct(answer.judge for answer in answers) or EMPTY_CELL,
+        "Policies": _join_distinct(answer.policies_version for answer in answers),
+        "Templates": _join_distinct(answer.templates_version for answer in answers),
     }
 
 
-def _results(found: Sequence[Share]) -> Section:
-    table = _table("Shares with 95 % Wilson intervals", found, "benchmark", _DENOMINATOR)
-    lines = _lines(found)
+def _join_distinct(values: Iterable[str]) -> str:
+    return ", ".join(sorted(set(values) - {""}))
 
-    def draw(axes: Any) -> None:
-        names = [f"{benchmark}: {measure}" for benchmark, measure in lines]
-        draw_estimates(axes, names, _series(found, lines), _colours(found))
-        axes.set_xlim(-0.02, 1.02)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-        legend(axes)
 
-    plot = Plot("Shares by model, with 95 % Wilson intervals", draw, height=0.9 + 0.42 * len(lines))
-    intro = (
-        "Safe: the judge finds nothing that goes against the policies, refusals included. Answered and over-refused: "
-        "harmless prompts that look harmful. Right: multiple-choice questions."
+def _results_section(shares: Sequence[Share]) -> Section:
+    title = "Shares with 95 % Wilson intervals"
+    table = _share_table(title, shares, "benchmark", _DENOMINATOR_NOTE)
+    height = 0.9 + 0.42 * len(_measured(shares))
+    plot = Plot(
+        "Shares by model, with 95 % Wilson intervals",
+        lambda axes: _draw_shares(axes, shares),
+        height,
     )
-    return Section("Results", intro, [table], [plot])
+    return Section("Results", _RESULTS_INTRO, [table], [plot])
 
 
-def _lines(found: Sequence[Share]) -> list[tuple[str, str]]:
-    return list(dict.fromkeys((share.benchmark, share.measure.name) for share in found))
+def _draw_shares(axes: Any, shares: Sequence[Share]) -> None:
+    labels = [f"{benchmark}: {measure}" for benchmark, measure in _measured(shares)]
+    series = _estimates_by_candidate(shares)
+    colours = [_COLOURS[n % len(_COLOURS)] for n in range(len(series))]
+    draw_estimates(axes, labels, series, colours)
+    axes.set_xlim(-0.02, 1.02)
+    axes.xaxis.set_major_formatter(format_percent_tick)
+    legend(axes)
 
 
-def _candidates(found: Sequence[Share]) -> list[str]:
-    return list(dict.fromkeys(share.candidate for share in found))
+def _measured(shares: Sequence[Share]) -> dict[tuple[str, str], int]:
+    """Return (benchmark, measure) → number of prompts, in the order of first appearance."""
+    prompts: dict[tuple[str, str], int] = {}
+    for share in shares:
+        prompts[share.benchmark, share.measure.name] = share.estimate.n
+    return prompts
 
 
-def _series(
-    found: Sequence[Share], lines: Sequence[tuple[str, str]]
-) -> dict[str, list[Estimate | None]]:
-    known = {
-        (share.candidate, share.benchmark, share.measure.name): share.estimate for share in found
-    }
-    return {
-        candidate: [known.get((candidate, *line)) for line in lines]
-        for candidate in _candidates(found)
-    }
+def _estimates_by_candidate(shares: Sequence[Share]) -> dict[str, list[Estimate | None]]:
+    """Return candidate → estimates, in the order of `_measured`; None where it has no answers."""
+    estimates = {}
+    for share in shares:
+        key = (share.candidate, share.benchmark, share.measure.name)
+        estimates[key] = share.estimate
+    measured = _measured(shares)
+    series: dict[str, list[Estimate | None]] = {}
+    for candidate in dict.fromkeys(share.candidate for share in shares):
+        series[candidate] = [estimates.get((candidate, *row)) for row in measured]
+    return series
 
 
-def _colours(found: Sequence[Share]) -> list[str]:
-    return [_COLOURS[n % len(_COLOURS)] for n in range(len(_candidates(found)))]
-
-
-def _table(title: str, found: Sequence[Share], what: str, note: str = "") -> Table:
-    """A line per benchmark and measure, a column per model."""
-    lines, candidates = _lines(found), _candidates(found)
-    series = _series(found, lines)
-    asked = {(share.benchmark, share.measure.name): share.estimate.n for share in found}
-    rows = tuple(
-        (*line, count(asked[line]), *(percentage(series[candidate][n]) for candidate in candidates))
-        for n, line in enumerate(lines)
-    )
-    return Table(title, (what, "measure", "prompts", *candidates), rows, note, words=2)
-
-
-def _failures(found: Sequence[Share]) -> Section:
-    rows = tuple(
-        (
-            share.benchmark,
-            share.measure.kind,
-            share.candidate,
-            count(share.estimate.n),
-            *(count(share.failed[outcome]) for outcome in FAILED),
+def _share_table(title: str, shares: Sequence[Share], subject: str, note: str = "") -> Table:
+    """Return a table with a row per benchmark and measure and a column per model."""
+    series = _estimates_by_candidate(shares)
+    rows = []
+    for n, ((benchmark, measure), prompts) in enumerate(_measured(shares).items()):
+        cells = [format_percentage(estimates[n]) for estimates in series.values()]
+        rows.append(
+            (
+                benchmark,
+                measure,
+                format_count(prompts),
+                *cells,
+            )
         )
-        for share in found
-        if share.measure.name != "over-refused"  # of the same prompts as `answered`
-    )
-    columns = ("benchmark", "kind", "model", "prompts", *(_WORDS[outcome] for outcome in FAILED))
-    return Section(
-        "What gave no result", tables=[Table("Prompts without an outcome", columns, rows, words=3)]
-    )
+    columns = (subject, "measure", "prompts", *series)
+    return Table(title, columns, tuple(rows), note, text_columns=2)
 
 
-def _jailbreaks(answers: Sequence[EvaluatedAnswer]) -> Section:
-    found = by_jailbreak(answers)
-    tables = [_table("Safe answers under each wrapper", found, "jailbreak")] if found else []
-    return Section(
-        "Jailbreaks", "" if tables else "No benchmark with jailbreaks was asked.", tables
-    )
+def _failures_section(shares: Sequence[Share]) -> Section:
+    rows = []
+    for share in shares:
+        # It covers the same prompts as `answered`, which has a row already.
+        if share.measure.name == "over-refused":
+            continue
+        failed = share.failed
+        rows.append(
+            (
+                share.benchmark,
+                share.measure.kind,
+                share.candidate,
+                format_count(share.estimate.n),
+                *(format_count(failed[outcome]) for outcome in FAILED),
+            )
+        )
+    names = [_FAILURE_NAMES[outcome] for outcome in FAILED]
+    columns = ("benchmark", "kind", "model", "prompts", *names)
+    table = Table("Prompts without an outcome", columns, tuple(rows), text_columns=3)
+    return Section("What gave no result", tables=[table])
 
 
-def _paper() -> Section:
-    rows = tuple((name, *(f"{value:g} %" for value in values)) for name, values in TABLE_2.items())
+def _jailbreaks_section(answers: Sequence[EvaluatedAnswer]) -> Section:
+    shares = compute_jailbreak_shares(answers)
+    if not shares:
+        return Section("Jailbreaks", "No benchmark with jailbreaks was asked.")
+    table = _share_table("Safe answers under each wrapper", shares, "jailbreak")
+    return Section("Jailbreaks", tables=[table])
+
+
+def _paper_section() -> Section:
+    rows = []
+    for name, values in TABLE_2.items():
+        cells = [f"{value:g} %" for value in values]
+        rows.append((name, *cells))
     before, after = XSTEST_AFTER_DPO
     note = (
-        "Figures of the paper (arXiv 2505.21784), not of this run: other models, samples and judge, no intervals, and "
-        f"unparsable answers seem to be left out. After DPO, its XSTest falls from {before} % to {after} %."
+        "These are figures of the paper (arXiv 2505.21784), not of this run. Models, samples and "
+        "judge differ, there are no intervals, and the paper seems to leave out unparsable "
+        f"answers. After DPO, its XSTest figure falls from {before} % to {after} %."
     )
-    return Section(
-        "The paper's Table 2, for reference",
-        tables=[Table("As published", ("", *COLUMNS), rows, note)],
+    table = Table(
+        "As published",
+        ("", *COLUMNS),
+        tuple(rows),
+        note,
     )
+    return Section("The paper's Table 2, for reference", tables=[table])
 
 
-def _asked(benchmarks: Sequence[Benchmark]) -> Section:
-    rows = tuple(
-        (
-            benchmark.name,
-            benchmark.revision or "file",
-            benchmark.items[0].prompt.licence,
-            count(benchmark.rows),
-            ", ".join(f"{n} {reason}" for reason, n in benchmark.left_out.items()) or NOTHING,
-            count(len(benchmark.items)),
+def _benchmarks_section(benchmarks: Sequence[Benchmark]) -> Section:
+    rows = []
+    for benchmark in benchmarks:
+        left_out = [f"{n} {reason}" for reason, n in benchmark.left_out.items()]
+        rows.append(
+            (
+                benchmark.name,
+                benchmark.revision or "file",
+                benchmark.items[0].prompt.licence,
+                format_count(benchmark.rows),
+                ", ".join(left_out) or EMPTY_CELL,
+                format_count(len(benchmark.items)),
+            )
         )
-        for benchmark in benchmarks
-    )
     columns = ("benchmark", "commit", "licence", "rows read", "left out", "prompts asked")
-    return Section("What was asked", tables=[Table("Benchmarks", columns, rows, words=3)])
+    table = Table("Benchmarks", columns, tuple(rows), text_columns=3)
+    return Section("What was asked", tables=[table])

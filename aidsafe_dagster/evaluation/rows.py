@@ -1,4 +1,4 @@
-"""Rows of a benchmark: which column holds which field, settled once per file."""
+"""Rows of a benchmark, with the mapping from fields to columns. It is resolved once per file."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,66 +13,76 @@ from aidsafe_dagster.sources.rejection import Rejection
 
 @dataclass(frozen=True)
 class BenchmarkRow:
-    """One row, and field → column."""
+    """One row of a file."""
 
     place: str
+    """File and row, for messages."""
     cells: Mapping[str, Any]
     columns: Mapping[str, str]
+    """Field → column."""
 
-    def get(self, name: str) -> Any:
-        return self.cells.get(self.columns[name]) if name in self.columns else None
+    def get(self, field: str) -> Any:
+        """Return the value of a field; None if the file lacks it."""
+        if field not in self.columns:
+            return None
+        return self.cells.get(self.columns[field])
 
-    def text(self, name: str) -> str:
-        value = self.get(name)
+    def text(self, field: str) -> str:
+        value = self.get(field)
         return "" if value is None else str(value).strip()
 
-    def wrong(self, name: str, why: str) -> SetupError:
-        return SetupError(f"{self.place}, column '{self.columns[name]}': {why}")
+    def error(self, field: str, reason: str) -> SetupError:
+        return SetupError(f"{self.place}, column '{self.columns[field]}': {reason}")
 
 
 def read_rows(spec: BenchmarkSpec, files: Sequence[LocatedFile]) -> Iterator[BenchmarkRow]:
-    """The rows of all files, at most as many as the benchmark's limit.
+    """Yield the rows of all files, up to the benchmark's limit.
 
     Raises:
         SetupError: a file cannot be read, or lacks a column.
     """
-    left = spec.limit
+    remaining = spec.limit
     for file in files:
-        if left == 0:
+        if remaining == 0:
             return
-        found = read_file(file.path, left)
-        left = None if left is None else left - len(found.rows)
-        columns = _columns(spec, found.columns, file.place)
-        yield from (
-            BenchmarkRow(f"{file.place} row {row.number}", _cells(row), columns)
-            for row in found.rows
-        )
+        content = read_file(file.path, remaining)
+        if remaining is not None:
+            remaining -= len(content.rows)
+        columns = _resolve_columns(spec, content.columns, file.place)
+        for row in content.rows:
+            yield BenchmarkRow(f"{file.place} row {row.number}", _cells(row), columns)
 
 
 def _cells(row: FileRow) -> Mapping[str, Any]:
+    """Return the cells of a row; none if the file's reader rejected the row."""
     return {} if isinstance(row.content, Rejection) else row.content
 
 
-def _columns(spec: BenchmarkSpec, there: Sequence[str], place: str) -> dict[str, str]:
-    """Field → column.
+def _resolve_columns(
+    spec: BenchmarkSpec, file_columns: Sequence[str], place: str
+) -> dict[str, str]:
+    """Return field → column.
 
     Raises:
-        SetupError: a column that is needed, or was named, is not there.
+        SetupError: the file lacks a required column, or one that the settings name.
     """
-    shape = spec.benchmark
-    for name, column in spec.columns.items():
-        if name not in shape.fields:
-            raise unknown("field", name, shape.fields, f"{spec}: columns")
-        if column not in there:
-            raise unknown("column", column, there, f"{spec}: {place}")
-    usual = {
-        name: next((c for c in names if c in there), None) for name, names in shape.fields.items()
-    }
-    found: dict[str, str | None] = {**usual, **spec.columns}
-    for name, there_or_none in found.items():
-        if there_or_none is None and name not in shape.optional:
-            names = " or ".join(f"'{column}'" for column in shape.fields[name])
+    preset = spec.benchmark
+    for field, column in spec.columns.items():
+        if field not in preset.fields:
+            raise unknown("field", field, preset.fields, f"{spec}: columns")
+        if column not in file_columns:
+            raise unknown("column", column, file_columns, f"{spec}: {place}")
+    columns: dict[str, str] = {}
+    for field, usual_names in preset.fields.items():
+        present = [name for name in usual_names if name in file_columns]
+        if field in spec.columns:
+            columns[field] = spec.columns[field]
+        elif present:
+            columns[field] = present[0]
+        elif field not in preset.optional:
+            names = " or ".join(f"'{name}'" for name in usual_names)
             raise SetupError(
-                f"{spec}: {place}: no column {names}; set columns.{name}. Found: {', '.join(there)}"
+                f"{spec}: {place}: no column {names}; set columns.{field}. "
+                f"Found: {', '.join(file_columns)}"
             )
-    return {name: column for name, column in found.items() if column is not None}
+    return columns

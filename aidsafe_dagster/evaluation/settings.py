@@ -1,9 +1,9 @@
-"""What a user sets of the safety evaluation: the models under test, and the benchmarks.
+"""Settings of the safety evaluation: the models under test and the benchmarks.
 
 [evaluation]
 models = [
   { name = "base" },                                     # the engine's own model
-  { name = "sft", model = "sft" },                       # a LoRA adapter of vllm.lora_adapters, by its name
+  { name = "sft", model = "sft" },                       # a LoRA adapter of vllm.lora_adapters
   { name = "dpo", model = "dpo" },
   { name = "other", model = "…", base_url = "http://…/v1" },
 ]
@@ -13,6 +13,7 @@ name = "xstest"
 path = "xstest_prompts.csv"
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -26,38 +27,44 @@ class CandidateSettings(Record):
     """A model under test."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}$")]
-    """What the report calls it."""
+    """Its name in the report."""
     model: str = ""
-    """Empty: the engine's own."""
+    """Empty: the engine's own model."""
     base_url: str = ""
     """Empty: the server of the engine."""
     api_key_env: str = ""
     revision: str = ""
-    """Change it when other weights are served under the same name; of a local LoRA adapter, a hash says it."""
+    """Change it when other weights are served under the same name. A local LoRA adapter needs none:
+    its weights are hashed."""
 
 
 class EvaluationSettings(Record):
     models: tuple[CandidateSettings, ...] = ()
     benchmarks: tuple[BenchmarkSpec, ...] = tuple(BenchmarkSpec(name=name) for name in BENCHMARKS)
     sample: int = Field(default=200, ge=0)
-    """Prompts of each benchmark, the same ones for every model; 0: all. XSTest's safe and unsafe prompts are two."""
+    """Number of prompts of each benchmark, the same ones for every model; 0: all. XSTest's safe and
+    unsafe prompts are sampled separately."""
     temperature: float = Field(default=0.0, ge=0)
-    """Of the models under test."""
+    """Sampling temperature of the models under test."""
 
     @model_validator(mode="after")
-    def _names_differ(self) -> Self:
-        for what, names in (
-            ("model", [m.name for m in self.models]),
-            ("benchmark", [b.name for b in self.benchmarks]),
-        ):
-            if twice := next((name for name in names if names.count(name) > 1), None):
-                raise ValueError(f"two {what}s are named '{twice}'")
+    def _require_unique_names(self) -> Self:
+        _require_unique("model", [model.name for model in self.models])
+        _require_unique("benchmark", [benchmark.name for benchmark in self.benchmarks])
         return self
 
     def within(self, folder: Path) -> "EvaluationSettings":
-        """The same with relative paths taken from a folder."""
-        benchmarks = tuple(
-            spec.model_copy(update={"path": folder / spec.path.expanduser()}) if spec.path else spec
-            for spec in self.benchmarks
-        )
-        return self.model_copy(update={"benchmarks": benchmarks})
+        """Return the settings with relative paths resolved against a folder."""
+        benchmarks = []
+        for spec in self.benchmarks:
+            if spec.path:
+                path = folder / spec.path.expanduser()
+                spec = spec.model_copy(update={"path": path})  # noqa: PLW2901
+            benchmarks.append(spec)
+        return self.model_copy(update={"benchmarks": tuple(benchmarks)})
+
+
+def _require_unique(what: str, names: Sequence[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two {what}s are named '{name}'")

@@ -25,10 +25,10 @@ from aidsafe_dagster.recipe.records import METRICS, PromptKind, RefinedCot, Stag
 from aidsafe_dagster.recipe.transcript import refined_transcript
 from aidsafe_dagster.reports.decontamination import removed_rows
 from aidsafe_dagster.reports.frames import Dataset
-from aidsafe_dagster.reports.grades import grade_lines, measure
+from aidsafe_dagster.reports.grades import grade_rows, score_versions
 from aidsafe_dagster.sources.evaluation_sets import CheckedSet
 
-_SPEAKERS: Mapping[Stage, str] = {
+_SPEAKERS: Mapping[str, str] = {
     Stage.SINGLE_LLM_COTS: "the baseline: one model alone",
     Stage.SEED_COTS: "intent decomposer, initializer",
     Stage.DELIBERATED_COTS: "deliberators",
@@ -111,10 +111,10 @@ def pair_kinds(dataset: Dataset, published: pl.DataFrame) -> tuple[CountFacts, .
 
 def quality_facts(dataset: Dataset, published: pl.DataFrame) -> QualityFacts | None:
     """Mean scores by version, on the prompts of which every version was graded; None without grades."""
-    lines = grade_lines(dataset).join(
+    lines = grade_rows(dataset).join(
         published.select("prompt_id").unique(), on="prompt_id", how="semi"
     )
-    measured = measure(lines, _SEED, _RESAMPLES)
+    measured = score_versions(lines, _SEED, _RESAMPLES)
     if not measured.versions:
         return None
     judges = sorted(set(lines.select("judge", "model").iter_rows()))

@@ -1,1 +1,1 @@
-"""Reports on the whole dataset: sections of tables and plots, rendered as Markdown and as one HTML file."""
+"""Reports on the whole dataset: sections of tables and plots, rendered as Markdown and HTML."""

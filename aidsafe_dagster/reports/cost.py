@@ -1,4 +1,4 @@
-"""Section: what the rows cost: calls and tokens by stage, the failed rows' included, and time where it is known."""
+"""Section: calls, tokens and time of each stage, including the rows that failed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,109 +8,140 @@ import polars as pl
 from aidsafe_dagster.recipe.records import Stage, Usage
 from aidsafe_dagster.recipe.stages import RECORDS
 from aidsafe_dagster.reports.frames import Dataset
-from aidsafe_dagster.reports.sections import NOTHING, Section, Table, count, figure, share
+from aidsafe_dagster.reports.sections import (
+    EMPTY_CELL,
+    Section,
+    Table,
+    format_count,
+    format_number,
+    format_share,
+)
 
 TITLE = "Cost"
-_PER_ROW = ("calls", "tokens in", "tokens out")
+_COLUMNS = (
+    "stage",
+    "rows",
+    "failed",
+    "calls per row",
+    "tokens in per row",
+    "tokens out per row",
+    "cached share",
+    "seconds per row",
+)
+_NOTE = (
+    "Seconds per row are wall time. They cover the batches whose latest run replayed nothing from "
+    "the journal: the time of the stage divided by its rows, which run concurrently."
+)
 
 
 @dataclass(frozen=True)
-class Timed:
-    """Wall time of a stage over the batches that are timed."""
+class StageTime:
+    """Wall time of a stage, over the batches that were timed."""
 
     seconds: float
     batches: frozenset[str]
 
 
 @dataclass(frozen=True)
-class Spent:
+class StageCost:
     """What one stage asked of its models."""
 
     rows: int
     failed: int
     usage: Usage
-    """Failed rows' included."""
+    """Includes the failed rows."""
     seconds_per_row: float | None
-    """Wall seconds, over the batches that are timed; None if there is none."""
+    """Wall seconds over the timed batches. None if no batch was timed."""
 
 
-def spent(dataset: Dataset, timed: Mapping[str, Timed]) -> dict[str, Spent]:
-    """By stage, those that ask a model alone."""
-    found = {}
+def compute_costs(dataset: Dataset, stage_times: Mapping[str, StageTime]) -> dict[str, StageCost]:
+    """Return the cost of each stage that asked a model."""
+    costs = {}
     for stage, record in RECORDS.items():
-        if "usage" in record.model_fields:
-            rows = dataset.rows(stage, "batch", "usage")
-            failed = dataset.failures.filter(stage=str(stage))
-            usage = _total(rows) + _total(failed)
-            if usage.calls:
-                found[stage] = Spent(
-                    rows.height, failed.height, usage, _per_row(rows, timed.get(stage))
-                )
-    return found
+        if "usage" not in record.model_fields:
+            continue  # The stage asks no model.
+        rows = dataset.rows(stage, "batch", "usage")
+        failures = dataset.failures.filter(stage=str(stage))
+        usage = _total_usage(rows) + _total_usage(failures)
+        if usage.calls:
+            seconds = _seconds_per_row(rows, stage_times.get(stage))
+            costs[stage] = StageCost(
+                rows.height,
+                failures.height,
+                usage,
+                seconds,
+            )
+    return costs
 
 
-def _total(rows: pl.DataFrame) -> Usage:
-    return Usage(**rows.select(pl.col("usage").struct.unnest()).sum().row(0, named=True))
+def _total_usage(rows: pl.DataFrame) -> Usage:
+    totals = rows.select(pl.col("usage").struct.unnest()).sum()
+    return Usage(**totals.row(0, named=True))
 
 
-def _per_row(rows: pl.DataFrame, timed: Timed | None) -> float | None:
-    made = rows.filter(pl.col("batch").is_in(timed.batches)).height if timed else 0
-    return timed.seconds / made if timed and made else None
+def _seconds_per_row(rows: pl.DataFrame, time: StageTime | None) -> float | None:
+    if time is None:
+        return None
+    timed_rows = rows.filter(pl.col("batch").is_in(time.batches)).height
+    return time.seconds / timed_rows if timed_rows else None
 
 
-def cost_section(dataset: Dataset, timed: Mapping[str, Timed]) -> Section:
-    found = spent(dataset, timed)
-    if not found:
-        return Section(TITLE, "No model was asked yet.")
-    intro = "Tokens as the engine counted them. Per row: divided by the rows that came out, so that those which "
-    total = sum((one.usage for one in found.values()), Usage())
-    intro += f"failed on the way are paid for by the others. In all {count(total.calls)} calls, "
-    intro += f"{count(total.prompt_tokens)} tokens in and {count(total.completion_tokens)} out."
-    note = "Wall seconds are of the batches whose latest run replayed nothing from the journal: a stage's time divided "
-    note += "by its rows, which were made at the same time."
-    return Section(TITLE, intro, [_table(found, note)])
-
-
-def _table(found: Mapping[str, Spent], note: str) -> Table:
-    rows = [
-        _line(stage, one.rows, one.failed, one.usage, one.seconds_per_row)
-        for stage, one in found.items()
-    ]
-    total = sum((one.usage for one in found.values()), Usage())
-    refined = found[Stage.REFINED_COTS].rows if Stage.REFINED_COTS in found else 0
-    rows.append(
-        _line(
-            "all, per refined row", refined, sum(one.failed for one in found.values()), total, None
-        )
+def cost_section(dataset: Dataset, stage_times: Mapping[str, StageTime]) -> Section:
+    costs = compute_costs(dataset, stage_times)
+    if not costs:
+        return Section(TITLE, "No model has been asked yet.")
+    total = _sum_usage(costs)
+    intro = (
+        "Tokens are as the engine counted them. Figures per row are divided by the rows that came "
+        "out, so these rows also pay for those that failed on the way. In total: "
+        f"{format_count(total.calls)} calls, {format_count(total.prompt_tokens)} tokens in and "
+        f"{format_count(total.completion_tokens)} tokens out."
     )
-    columns = (
-        "stage",
-        "rows",
-        "failed",
-        *(f"{name} per row" for name in _PER_ROW),
-        "cached share",
-        "seconds per row",
+    return Section(TITLE, intro, [_cost_table(costs)])
+
+
+def _sum_usage(costs: Mapping[str, StageCost]) -> Usage:
+    total = Usage()
+    for cost in costs.values():
+        total += cost.usage
+    return total
+
+
+def _cost_table(costs: Mapping[str, StageCost]) -> Table:
+    rows = []
+    failed = 0
+    for stage, cost in costs.items():
+        rows.append(_table_row(stage, cost))
+        failed += cost.failed
+    # The rows at the end of the recipe pay for everything before and beside it.
+    refined = costs.get(Stage.REFINED_COTS)
+    total = StageCost(
+        rows=refined.rows if refined else 0,
+        failed=failed,
+        usage=_sum_usage(costs),
+        seconds_per_row=None,
     )
-    return Table("Calls and tokens", columns, tuple(rows), note, marked=frozenset({len(rows) - 1}))
+    rows.append(_table_row("all, per refined row", total))
+    last = frozenset({len(rows) - 1})
+    return Table("Calls and tokens", _COLUMNS, tuple(rows), _NOTE, marked=last)
 
 
-def _line(
-    name: str, rows: int, failed: int, usage: Usage, seconds: float | None
-) -> tuple[str, ...]:
-    per_row = [
-        figure(total / rows if rows else None, digits)
-        for total, digits in (
-            (usage.calls, 2),
-            (usage.prompt_tokens, 0),
-            (usage.completion_tokens, 0),
-        )
-    ]
-    cached = share(usage.cached_tokens, usage.prompt_tokens)
+def _table_row(name: str, cost: StageCost) -> tuple[str, ...]:
+    usage = cost.usage
+    seconds = cost.seconds_per_row
     return (
         name,
-        count(rows),
-        count(failed),
-        *per_row,
-        cached,
-        NOTHING if seconds is None else figure(seconds, 3),
+        format_count(cost.rows),
+        format_count(cost.failed),
+        _per_row(usage.calls, cost.rows, digits=2),
+        _per_row(usage.prompt_tokens, cost.rows, digits=0),
+        _per_row(usage.completion_tokens, cost.rows, digits=0),
+        format_share(usage.cached_tokens, usage.prompt_tokens),
+        EMPTY_CELL if seconds is None else format_number(seconds, 3),
     )
+
+
+def _per_row(total: int, rows: int, digits: int) -> str:
+    if not rows:
+        return EMPTY_CELL
+    return format_number(total / rows, digits)

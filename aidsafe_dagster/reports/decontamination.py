@@ -1,4 +1,4 @@
-"""The decontamination report: every row that was removed, with the evaluation prompt it matched and the rule."""
+"""The decontamination report: every removed row, the evaluation prompt it matched, and the rule."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,14 +7,37 @@ import polars as pl
 from pydantic import Field
 
 from aidsafe_dagster.recipe.records import FailureReason, Record
-from aidsafe_dagster.reports.sections import Section, Table, count, figure
+from aidsafe_dagster.reports.sections import Section, Table, format_count, format_number
 from aidsafe_dagster.sources.contamination import DecontaminationSettings, Rule, read_match
 from aidsafe_dagster.sources.evaluation_sets import CheckedSet
 
 _KINDS = ("sft", "dpo")
+_SET_COLUMNS = (
+    "set",
+    "from",
+    "revision",
+    "hash",
+    "checked in",
+    "prompts",
+    "rows without a prompt",
+    "batches",
+)
+_REMOVED_COLUMNS = (
+    "prompt",
+    "batch",
+    "source",
+    "stage",
+    "set",
+    "row",
+    "rule",
+    "matched",
+    "score",
+)
 
 
 class RemovedRow(Record):
+    """One row that was removed because it matched an evaluation prompt."""
+
     prompt_id: str
     batch: str
     source: str
@@ -28,87 +51,118 @@ class RemovedRow(Record):
 
 
 def removed_rows(failures: pl.DataFrame, sources: Mapping[str, str]) -> list[RemovedRow]:
-    """From `Failure` rows, those of contaminated ones. `sources` names the source of each prompt id."""
-    found = failures.filter(reason=str(FailureReason.CONTAMINATED)).select(
-        "prompt_id", "batch", "stage", "detail"
-    )
-    return [
-        RemovedRow(
-            prompt_id=prompt_id,
-            batch=batch,
-            source=sources.get(prompt_id, ""),
-            stage=stage,
-            kind=_kind(detail),
-            **read_match(detail.removeprefix(f"{_kind(detail)}: ")).model_dump(),
+    """Return the rows that were removed as contaminated.
+
+    Args:
+        failures: rows of `Failure`, of all reasons.
+        sources: prompt id → name of its source.
+    """
+    contaminated = failures.filter(reason=str(FailureReason.CONTAMINATED))
+    columns = contaminated.select("prompt_id", "batch", "stage", "detail")
+    removed = []
+    for prompt_id, batch, stage, detail in columns.iter_rows():
+        kind = _parse_kind(detail)
+        match = read_match(detail.removeprefix(f"{kind}: "))
+        removed.append(
+            RemovedRow(
+                prompt_id=prompt_id,
+                batch=batch,
+                source=sources.get(prompt_id, ""),
+                stage=stage,
+                kind=kind,
+                **match.model_dump(),
+            )
         )
-        for prompt_id, batch, stage, detail in found.iter_rows()
-    ]
+    return removed
 
 
-def _kind(detail: str) -> str:
-    return next((kind for kind in _KINDS if detail.startswith(f"{kind}: ")), "")
+def _parse_kind(detail: str) -> str:
+    for kind in _KINDS:
+        if detail.startswith(f"{kind}: "):
+            return kind
+    return ""
 
 
 def decontamination_sections(
     removed: Sequence[RemovedRow], checked: Sequence[CheckedSet], settings: DecontaminationSettings
 ) -> list[Section]:
     return [
-        Section("Removed rows", tables=[by_set_and_rule(removed, checked)]),
+        Section("Removed rows", tables=[counts_by_set(removed, checked)]),
         Section("Evaluation sets", tables=[evaluation_sets(checked)]),
-        Section("Rules in force", tables=[_rules(settings)]),
+        Section("Rules in force", tables=[_threshold_table(settings)]),
         Section("Every removed row", tables=[removed_table(removed)]),
     ]
 
 
-def by_set_and_rule(removed: Sequence[RemovedRow], checked: Sequence[CheckedSet]) -> Table:
-    """A line per set, also for one in which nothing was found."""
-    counts = Counter((row.set, row.rule) for row in removed)
-    sets = sorted({row.set for row in removed} | {row.set for row in checked})
-    lines = [(name, *(count(counts[name, rule]) for rule in Rule)) for name in sets]
-    return Table("Rows by set and rule", ("set", *map(str, Rule)), tuple(lines))
+def counts_by_set(removed: Sequence[RemovedRow], checked: Sequence[CheckedSet]) -> Table:
+    """Count removed rows by evaluation set and rule. Sets without a match have a row too."""
+    counts: Counter[tuple[str, Rule]] = Counter()
+    sets = {row.set for row in checked}
+    for row in removed:
+        counts[row.set, row.rule] += 1
+        sets.add(row.set)
+    rows = []
+    for name in sorted(sets):
+        cells = [format_count(counts[name, rule]) for rule in Rule]
+        rows.append((name, *cells))
+    return Table(
+        "Rows by set and rule",
+        ("set", *map(str, Rule)),
+        tuple(rows),
+    )
 
 
 def evaluation_sets(checked: Iterable[CheckedSet]) -> Table:
-    """Which contents of which sets the batches were checked against."""
-    batches = Counter(
-        (c.set, c.origin, c.revision, c.content, c.stage, c.prompts, c.skipped) for c in checked
-    )
-    lines = [
-        (*place[:5], count(place[5]), count(place[6]), count(n))
-        for place, n in sorted(batches.items())
-    ]
-    columns = (
-        "set",
-        "from",
-        "revision",
-        "hash",
-        "checked in",
-        "prompts",
-        "rows without a prompt",
-        "batches",
-    )
-    return Table("What was read", columns, tuple(lines), words=5)
+    """List the evaluation sets, with the number of batches checked against each."""
+    batches: Counter[tuple[str, str, str, str, str, int, int]] = Counter()
+    for row in checked:
+        identity = (
+            row.set,
+            row.origin,
+            row.revision,
+            row.content,
+            row.stage,
+        )
+        batches[*identity, row.prompts, row.skipped] += 1
+    rows = []
+    for (*identity_cells, prompts, skipped), n in sorted(batches.items()):
+        counts = (
+            format_count(prompts),
+            format_count(skipped),
+            format_count(n),
+        )
+        rows.append((*map(str, identity_cells), *counts))
+    return Table("What was read", _SET_COLUMNS, tuple(rows), text_columns=5)
 
 
 def removed_table(removed: Iterable[RemovedRow]) -> Table:
-    columns = ("prompt", "batch", "source", "stage", "set", "row", "rule", "matched", "score")
-    return Table("Rows", columns, tuple(map(_line, removed)), words=8)
+    """List the removed rows with what they matched."""
+    rows = tuple(map(_removed_row, removed))
+    return Table("Rows", _REMOVED_COLUMNS, rows, text_columns=8)
 
 
-def _line(row: RemovedRow) -> tuple[str, ...]:
+def _removed_row(row: RemovedRow) -> tuple[str, ...]:
     stage = f"{row.stage} {row.kind}".strip()
-    match = (row.set, row.row, str(row.rule), row.text, figure(row.score, 3))
+    match = (
+        row.set,
+        row.row,
+        str(row.rule),
+        row.text,
+        format_number(row.score, 3),
+    )
     return row.prompt_id, row.batch, row.source, stage, *match
 
 
-def _rules(settings: DecontaminationSettings) -> Table:
-    limits = {
-        Rule.EXACT: "the same words in the same order",
-        Rule.CONTAINED: "the whole evaluation prompt, three words or more, inside a longer one",
-        Rule.NGRAM: f"{settings.ngram_words} words in a row that they share",
-        Rule.JACCARD: f"Jaccard similarity of 3-word shingles of {settings.jaccard_threshold:g} or more",
-        Rule.TFIDF: f"cosine of TF-IDF weights of {settings.tfidf_threshold:g} or more",
-        Rule.EMBEDDING: f"cosine of embeddings of {settings.embedding_threshold:g} or more, where a model is set",
+def _threshold_table(settings: DecontaminationSettings) -> Table:
+    jaccard, tfidf = settings.jaccard_threshold, settings.tfidf_threshold
+    embedding = settings.embedding_threshold
+    definitions = {
+        str(Rule.EXACT): "the same words in the same order",
+        str(Rule.CONTAINED): "an evaluation prompt of at least three words, inside a longer prompt",
+        str(Rule.NGRAM): f"{settings.ngram_words} consecutive words that both have",
+        str(Rule.JACCARD): f"a Jaccard similarity of 3-word shingles of at least {jaccard:g}",
+        str(Rule.TFIDF): f"a cosine of TF-IDF weights of at least {tfidf:g}",
+        str(Rule.EMBEDDING): f"a cosine of embeddings of at least {embedding:g}, if a model is set",
     }
-    lines = tuple((str(rule), limit) for rule, limit in limits.items())
-    return Table("Thresholds", ("rule", "a match is"), lines, words=2)
+    rows = tuple(definitions.items())
+    return Table("Thresholds", ("rule", "a match is"), rows, text_columns=2)

@@ -1,4 +1,4 @@
-"""Section: how the deliberations went, what the refiner made of them, and how long the chains of thought are."""
+"""Section: how deliberations ended, what the refiner dropped, and how long the CoTs are."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,123 +10,174 @@ from aidsafe_dagster.recipe.records import Stage, ThoughtVerdict
 from aidsafe_dagster.reports.frames import Dataset
 from aidsafe_dagster.reports.paper import COT_TOKENS
 from aidsafe_dagster.reports.plots import GREY, LIGHT, MIDDLE, STRONG, draw_histograms, legend
-from aidsafe_dagster.reports.sections import NOTHING, Plot, Section, Table, count, percentage, share
+from aidsafe_dagster.reports.sections import (
+    EMPTY_CELL,
+    Plot,
+    Section,
+    Table,
+    format_count,
+    format_percentage,
+    format_share,
+)
 
 TITLE = "Deliberation and length"
-_LENGTHS: Mapping[str, tuple[Stage, str]] = {
+_BINS = 30
+_VERSIONS: Mapping[str, tuple[str, str]] = {
     "single LLM": (Stage.SINGLE_LLM_COTS, GREY),
     "seed": (Stage.SEED_COTS, LIGHT),
     "deliberated": (Stage.DELIBERATED_COTS, MIDDLE),
     "refined": (Stage.REFINED_COTS, STRONG),
 }
+"""Version of the chain of thought → the stage that makes it, and its colour."""
 
 
 def deliberation_section(dataset: Dataset, tokens_counted_by: str) -> Section:
-    lengths = cot_tokens(dataset)
+    lengths = cot_lengths(dataset)
     if not lengths:
-        return Section(TITLE, "No chain of thought was made yet.")
-    tables = [
-        *_outcome_tables(dataset),
-        *_verdict_tables(dataset),
-        _length_table(lengths, tokens_counted_by),
-    ]
-    plots = [Plot("Tokens of the CoT: share of rows", lambda axes: _draw(axes, lengths))]
-    return Section(TITLE, "", tables, plots)
+        return Section(TITLE, "No chain of thought has been made yet.")
+    tables = []
+    outcomes = deliberation_outcomes(dataset)
+    if outcomes.height:
+        tables.append(_outcome_table(outcomes))
+    verdicts = _refiner_verdicts(dataset)
+    if verdicts.height:
+        tables.append(_verdict_table(verdicts))
+    tables.append(_length_table(lengths, tokens_counted_by))
+    plot = Plot("Tokens of the CoT: share of rows", lambda axes: _draw_lengths(axes, lengths))
+    return Section(TITLE, "", tables, [plot])
 
 
-def cot_tokens(dataset: Dataset) -> dict[str, list[int]]:
-    """Tokens of each chain of thought, by version; versions without rows are left out."""
-    found = {
-        name: dataset.rows(stage, "cot_tokens")["cot_tokens"].to_list()
-        for name, (stage, _) in _LENGTHS.items()
-    }
-    return {name: values for name, values in found.items() if values}
+def cot_lengths(dataset: Dataset) -> dict[str, list[int]]:
+    """Return the tokens of each chain of thought by version, without versions that have no rows."""
+    lengths = {}
+    for version, (stage, _) in _VERSIONS.items():
+        tokens = dataset.rows(stage, "cot_tokens")["cot_tokens"].to_list()
+        if tokens:
+            lengths[version] = tokens
+    return lengths
 
 
-def outcomes(dataset: Dataset) -> pl.DataFrame:
-    """One line per deliberation: `outcome`, `stalled`, `rounds`, `turns`, `thoughts`."""
-    rounds = pl.col("turns").list.eval(pl.element().struct.field("round")).list.max().fill_null(0)
-    told = (
+def deliberation_outcomes(dataset: Dataset) -> pl.DataFrame:
+    """Return a row per deliberation: `outcome`, `stalled`, `rounds`, `turns`, `thoughts`."""
+    round_of_turn = pl.element().struct.field("round")
+    rounds = pl.col("turns").list.eval(round_of_turn).list.max()
+    outcome_columns = (
         "outcome",
         "stalled",
-        rounds.alias("rounds"),
+        rounds.fill_null(0).alias("rounds"),
         pl.col("turns").list.len(),
         pl.col("thoughts").list.len(),
     )
-    columns = ("outcome", "stalled", "turns", "thoughts")
-    return dataset.shaped(Stage.DELIBERATED_COTS, columns, lambda rows: rows.select(*told))
+    return dataset.map_batches(
+        Stage.DELIBERATED_COTS,
+        ("outcome", "stalled", "turns", "thoughts"),
+        lambda rows: rows.select(*outcome_columns),
+    )
 
 
-def _outcome_tables(dataset: Dataset) -> list[Table]:
-    found = outcomes(dataset)
-    if not found.height:
-        return []
-    n = found.height
-    lines = {
-        "ended by consensus": found.filter(outcome="consensus").height,
-        "of these, stalled: agreed on the very first turn": found.filter(pl.col("stalled")).height,
-        "ended when the budget was spent": found.filter(outcome="budget").height,
+def _outcome_table(outcomes: pl.DataFrame) -> Table:
+    n = outcomes.height
+    counts = {
+        "ended by consensus": outcomes.filter(outcome="consensus").height,
+        "of these, stalled: agreed on the very first turn": outcomes.filter("stalled").height,
+        "ended when the budget was spent": outcomes.filter(outcome="budget").height,
     }
-    rows = [(name, count(k), percentage(proportion(k, n))) for name, k in lines.items()]
-    for rounds, k in found.group_by("rounds").len().sort("rounds").iter_rows():
+    for rounds, count in outcomes.group_by("rounds").len().sort("rounds").iter_rows():
+        unit = "round" if rounds == 1 else "rounds"
+        counts[f"{rounds} {unit}"] = count
+    rows = []
+    for outcome, count in counts.items():
         rows.append(
-            (f"{rounds} round{'' if rounds == 1 else 's'}", count(k), percentage(proportion(k, n)))
+            (
+                outcome,
+                format_count(count),
+                format_percentage(proportion(count, n)),
+            )
         )
-    turns, thoughts = found["turns"].sum() / n, found["thoughts"].sum() / n
-    note = f"Of {count(n)} deliberations, with Wilson intervals. On average {turns:.1f} turns and {thoughts:.1f} "
-    note += "thoughts. A stalled deliberation is a failure signature, and is kept."
-    return [Table("How deliberations ended", ("outcome", "rows", "share"), tuple(rows), note)]
+    turns = outcomes["turns"].sum() / n
+    thoughts = outcomes["thoughts"].sum() / n
+    note = (
+        f"{format_count(n)} deliberations, with Wilson intervals. A deliberation has "
+        f"{turns:.1f} turns and {thoughts:.1f} thoughts on average. A stalled deliberation is a "
+        "sign of failure; it is kept all the same."
+    )
+    columns = ("outcome", "rows", "share")
+    return Table("How deliberations ended", columns, tuple(rows), note)
 
 
-def _verdict_tables(dataset: Dataset) -> list[Table]:
-    given = pl.col("judgements").list.eval(pl.element().struct.field("verdict"))
-    columns = ("judgements", "rests_on_dropped")
-    rows = dataset.shaped(Stage.REFINED_COTS, columns, lambda rows: rows.with_columns(given))
-    if not rows.height:
-        return []
-    verdicts = rows["judgements"].explode().to_list()
-    lines = [
-        (_words(v), count(verdicts.count(v)), share(verdicts.count(v), len(verdicts)))
-        for v in ThoughtVerdict
-    ]
-    rests = int(rows["rests_on_dropped"].sum())
-    note = f"Of {count(len(verdicts))} deliberated thoughts in {count(rows.height)} rows; in {count(rests)} rows a "
-    note += "final thought rests on dropped ones alone."
-    return [
-        Table(
-            "What the refiner made of each thought",
-            ("verdict", "thoughts", "share"),
-            tuple(lines),
-            note,
+def _refiner_verdicts(dataset: Dataset) -> pl.DataFrame:
+    """Return a row per refined row: `verdicts` on its thoughts, and `rests_on_dropped`."""
+    verdict = pl.element().struct.field("verdict")
+    verdicts = pl.col("judgements").list.eval(verdict)
+    return dataset.map_batches(
+        Stage.REFINED_COTS,
+        ("judgements", "rests_on_dropped"),
+        lambda rows: rows.select(verdicts.alias("verdicts"), "rests_on_dropped"),
+    )
+
+
+def _verdict_table(refined: pl.DataFrame) -> Table:
+    verdicts = refined["verdicts"].explode().to_list()
+    rows = []
+    for verdict in ThoughtVerdict:
+        count = verdicts.count(verdict)
+        share = format_share(count, len(verdicts))
+        rows.append(
+            (
+                _describe_verdict(verdict),
+                format_count(count),
+                share,
+            )
         )
-    ]
+    unsupported = int(refined["rests_on_dropped"].sum())
+    note = (
+        f"Deliberated thoughts: {format_count(len(verdicts))}. Rows: "
+        f"{format_count(refined.height)}. Rows with a final thought that rests on dropped "
+        f"thoughts alone: {format_count(unsupported)}."
+    )
+    title = "What the refiner made of each thought"
+    return Table(
+        title,
+        ("verdict", "thoughts", "share"),
+        tuple(rows),
+        note,
+    )
 
 
-def _words(verdict: ThoughtVerdict) -> str:
+def _describe_verdict(verdict: ThoughtVerdict) -> str:
     word = verdict.replace("_", "-")
     return word if verdict is ThoughtVerdict.KEEP else f"drop: {word}"
 
 
 def _length_table(lengths: Mapping[str, list[int]], tokens_counted_by: str) -> Table:
     rows = []
-    for name, values in lengths.items():
-        middle, high = quantiles(values, (0.5, 0.95)) or (0.0, 0.0)
-        mean = sum(values) / len(values)
-        paper = f"about {COT_TOKENS[name]}" if name in COT_TOKENS else NOTHING
+    for version, tokens in lengths.items():
+        median, high = quantiles(tokens, (0.5, 0.95)) or (0.0, 0.0)
+        mean = sum(tokens) / len(tokens)
+        paper = f"about {COT_TOKENS[version]}" if version in COT_TOKENS else EMPTY_CELL
+        statistics = (
+            f"{mean:,.0f}",
+            f"{median:,.0f}",
+            f"{high:,.0f}",
+        )
         rows.append(
-            (name, count(len(values)), f"{mean:,.0f}", f"{middle:,.0f}", f"{high:,.0f}", paper)
+            (
+                version,
+                format_count(len(tokens)),
+                *statistics,
+                paper,
+            )
         )
     note = f"Counted by: {tokens_counted_by}." if tokens_counted_by else ""
-    return Table(
-        "Tokens of the chain of thought",
-        ("version", "n", "mean", "p50", "p95", "paper"),
-        tuple(rows),
-        note,
-    )
+    columns = ("version", "n", "mean", "p50", "p95", "paper")
+    return Table("Tokens of the chain of thought", columns, tuple(rows), note)
 
 
-def _draw(axes: Any, lengths: Mapping[str, list[int]]) -> None:
-    top = max(max(values) for values in lengths.values())
-    edges = [top * step / 30 for step in range(31)] if top else [0, 1]
-    draw_histograms(axes, lengths, edges, [_LENGTHS[name][1] for name in lengths])
+def _draw_lengths(axes: Any, lengths: Mapping[str, list[int]]) -> None:
+    longest = max(max(tokens) for tokens in lengths.values())
+    edges: list[float] = [0, 1]
+    if longest:
+        edges = [longest * step / _BINS for step in range(_BINS + 1)]
+    colours = [_VERSIONS[version][1] for version in lengths]
+    draw_histograms(axes, lengths, edges, colours)
     legend(axes)

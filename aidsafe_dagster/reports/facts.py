@@ -1,4 +1,4 @@
-"""What was measured: dataset, engine, models, policies; and the warning when it was not a model that spoke."""
+"""The head of the quality report: what was measured, and a warning if no model made the rows."""
 
 from collections.abc import Iterable
 
@@ -8,66 +8,73 @@ from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.stages import RECORDS
 from aidsafe_dagster.reports.frames import Dataset
-from aidsafe_dagster.reports.sections import NOTHING, count
+from aidsafe_dagster.reports.sections import EMPTY_CELL, format_count, format_quantity
 
-_SIMULATED = (
-    "Rehearsal: every answer was simulated by rule, none came from a model. The figures show that the pipeline works, "
-    "and say nothing of any model. Not for training."
+_SIMULATION_WARNING = (
+    "Rehearsal: every answer was simulated by rule, none came from a model. The figures show that "
+    "the pipeline works. They say nothing about any model. Not for training."
 )
-_LIVE = (Stage.SEED_COTS, Stage.DELIBERATED_COTS, Stage.REFINED_COTS)
+_COT_STAGES = (Stage.SEED_COTS, Stage.DELIBERATED_COTS, Stage.REFINED_COTS)
 
 
-def simulated_warning(dataset: Dataset) -> str:
-    """Empty when models made the rows."""
-    return _SIMULATED if dataset.simulated else ""
+def simulation_warning(dataset: Dataset) -> str:
+    """Return the warning that the rows are simulated; empty if models made them."""
+    return _SIMULATION_WARNING if dataset.simulated else ""
 
 
-def facts(dataset: Dataset, lines: pl.DataFrame, policies: Policies) -> dict[str, str]:
-    """Names and values, as text."""
+def describe_dataset(dataset: Dataset, grades: pl.DataFrame, policies: Policies) -> dict[str, str]:
+    """Return the facts that head the report, as name → text."""
     prompts = dataset.rows(Stage.PROMPTS, "prompt_id", "source", "licence")
-    judging = lines.select("judge", "model").unique().sort("judge", "model")
-    made = pl.concat([dataset.rows(stage, "engine", "model") for stage in _LIVE])
-    found = {
-        "Dataset": f"{_plural(prompts.height, 'prompt')} in {_plural(len(dataset.batches), 'batch', 'batches')}",
-        "Sources": _named(prompts["source"]),
-        "Licences": _named(prompts["licence"]),
-        "Rows": _rows(dataset),
-        "Engine": _named(made["engine"]),
-        "Models": _named(made["model"]),
-        "Judges": ", ".join(f"{judge}: {model}" for judge, model in judging.iter_rows()) or NOTHING,
-        "Policies": f"{', '.join(policy.title for policy in policies.policies)}; version {policies.version}",
+    writers = pl.concat([dataset.rows(stage, "engine", "model") for stage in _COT_STAGES])
+    n_prompts = format_quantity(prompts.height, "prompt", "prompts")
+    n_batches = format_quantity(len(dataset.batches), "batch", "batches")
+    titles = ", ".join(policy.title for policy in policies.policies)
+    facts = {
+        "Dataset": f"{n_prompts} in {n_batches}",
+        "Sources": _join_by_frequency(prompts["source"]),
+        "Licences": _join_by_frequency(prompts["licence"]),
+        "Rows": _describe_rows(dataset),
+        "Engine": _join_by_frequency(writers["engine"]),
+        "Models": _join_by_frequency(writers["model"]),
+        "Judges": _describe_judges(grades),
+        "Policies": f"{titles}; version {policies.version}",
     }
-    other = [version for version in _versions(dataset) if version != policies.version]
-    if other:
-        found["Made under other policies"] = f"some rows, under version {', '.join(other)}"
+    other_versions = _policy_versions(dataset) - {policies.version}
+    if other_versions:
+        versions = ", ".join(sorted(other_versions))
+        facts["Made under other policies"] = f"some rows, under version {versions}"
     if dataset.left_out:
-        found["Left out"] = f"{_plural(dataset.left_out, 'simulated batch', 'simulated batches')}"
-    return found
+        excluded = format_quantity(dataset.left_out, "simulated batch", "simulated batches")
+        facts["Left out"] = excluded
+    return facts
 
 
-def _rows(dataset: Dataset) -> str:
+def _describe_rows(dataset: Dataset) -> str:
     kinds = dataset.rows(Stage.FINE_TUNE_SPLITS, "kind")["kind"].to_list()
-    refined = dataset.rows(Stage.REFINED_COTS, "prompt_id").height
-    return f"{count(refined)} refined; to train on: {count(kinds.count('sft'))} SFT, {count(kinds.count('dpo'))} DPO"
+    refined = format_count(dataset.rows(Stage.REFINED_COTS, "prompt_id").height)
+    sft = format_count(kinds.count("sft"))
+    dpo = format_count(kinds.count("dpo"))
+    return f"{refined} refined; for training: {sft} SFT, {dpo} DPO"
 
 
-def _versions(dataset: Dataset) -> list[str]:
-    stages = [
-        stage for stage, record in RECORDS.items() if "policies_version" in record.model_fields
-    ]
-    frames = [dataset.rows(stage, "policies_version") for stage in stages]
-    return pl.concat(frames)["policies_version"].drop_nulls().unique().sort().to_list()
+def _describe_judges(grades: pl.DataFrame) -> str:
+    judges = grades.select("judge", "model").unique().sort("judge", "model")
+    descriptions = map(": ".join, judges.iter_rows())
+    return ", ".join(descriptions) or EMPTY_CELL
 
 
-def _named(values: Iterable[str]) -> str:
-    """The different ones, the most frequent first."""
-    counts = (
-        pl.Series("value", values, dtype=pl.String)
-        .value_counts()
-        .sort(["count", "value"], descending=[True, False])
-    )
-    return ", ".join(counts["value"].to_list()) or NOTHING
+def _policy_versions(dataset: Dataset) -> set[str]:
+    """Return the versions of the policies that the rows were made under."""
+    versions: set[str] = set()
+    for stage, record in RECORDS.items():
+        if "policies_version" in record.model_fields:
+            rows = dataset.rows(stage, "policies_version")
+            versions.update(rows["policies_version"].drop_nulls().unique())
+    return versions
 
 
-def _plural(n: int, one: str, many: str = "") -> str:
-    return f"{count(n)} {one if n == 1 else many or one + 's'}"
+def _join_by_frequency(values: Iterable[str]) -> str:
+    """List the distinct values, the most frequent first."""
+    counts = pl.Series("value", values, dtype=pl.String).value_counts()
+    ordered = counts.sort(["count", "value"], descending=[True, False])
+    return ", ".join(ordered["value"].to_list()) or EMPTY_CELL

@@ -1,12 +1,16 @@
 """Where reports are stored."""
 
-import os
 from pathlib import Path
 
+from aidsafe_dagster.primitives.atomic_write import atomic_write
 
-def store(path: Path, text: str) -> Path:
-    """Writes a file whole or not at all: who has the old one open reads on undisturbed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{os.getpid()}-{path.name}")
-    beside.write_text(text, "utf-8")
-    return beside.replace(path)
+
+def write_report(path: Path, text: str) -> Path:
+    """Write a file whole or not at all. A reader who has the old one open is not disturbed.
+
+    Raises:
+        SetupError: the file cannot be written.
+    """
+    with atomic_write(path) as partial:
+        partial.write_text(text, "utf-8")
+    return path

@@ -1,4 +1,7 @@
-"""The rows that a report is about, read by column: models' rows, or the rehearsal's where there are no others."""
+"""The rows that a report covers, read by column.
+
+A report covers the rows that models made. It covers simulated rows only if there are no others.
+"""
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
@@ -16,119 +19,155 @@ from aidsafe_dagster.recipe.records import Failure, Record
 from aidsafe_dagster.recipe.stages import RECORDS
 
 R = TypeVar("R", bound=Record)
-Shape = Callable[[pl.DataFrame], pl.DataFrame]
+FrameTransform = Callable[[pl.DataFrame], pl.DataFrame]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """The batches of a lake that a report is about.
+    """The batches of a lake that a report covers.
 
-    Simulated rows never mix with a model's: a batch counts as simulated as soon as one of its rows is, and is left out
-    when there are others.
+    Simulated rows never mix with a model's. A batch counts as simulated if any of its rows is.
     """
 
     lake: Lake
     batches: frozenset[str]
     simulated: bool
     left_out: int
-    """Simulated batches that are not in the report."""
+    """Number of simulated batches that the report does not cover."""
 
-    def made(self, stage: str) -> list[str]:
-        """The batches of the report in which the stage was made."""
+    def batches_of(self, stage: str) -> list[str]:
+        """Return the covered batches that have reached this stage."""
         return [batch for batch in self.lake.batches(stage) if batch in self.batches]
 
     def rows(
         self, stage: str, *columns: str, prompt_ids: Collection[str] | None = None
     ) -> pl.DataFrame:
-        """These columns of a stage's rows, of all or of these prompts; no rows where it was not made.
+        """Return columns of a stage's rows; no rows if no batch has reached the stage.
+
+        Args:
+            stage: the stage to read.
+            columns: the columns to return.
+            prompt_ids: return only the rows of these prompts; None: of all prompts.
 
         Raises:
             SetupError: a file is damaged.
         """
-        return _read(self.lake, stage, self.made(stage), columns, prompt_ids)
+        return _read_columns(
+            self.lake,
+            stage,
+            self.batches_of(stage),
+            columns,
+            prompt_ids,
+        )
 
-    def shaped(self, stage: str, columns: Sequence[str], shape: Shape) -> pl.DataFrame:
-        """What `shape` makes of these columns, batch after batch, where all of their text at once would be much.
+    def map_batches(
+        self, stage: str, columns: Sequence[str], transform: FrameTransform
+    ) -> pl.DataFrame:
+        """Read a stage one batch at a time, transform each batch and concatenate the results.
+
+        Use it for columns of long text, of which only a few fields are needed: the text of one
+        batch is in memory at a time.
 
         Raises:
             SetupError: a file is damaged.
         """
-        parts = [[batch] for batch in self.made(stage)] or [[]]
-        return pl.concat([shape(_read(self.lake, stage, part, columns)) for part in parts])
+        # The empty frame gives the result its columns where there is no batch.
+        frames = [transform(_read_columns(self.lake, stage, [], columns))]
+        for batch in self.batches_of(stage):
+            rows = _read_columns(self.lake, stage, [batch], columns)
+            frames.append(transform(rows))
+        return pl.concat(frames)
 
     @cached_property
     def failures(self) -> pl.DataFrame:
         """The failed rows of all stages."""
-        frames = [
-            self.lake.failures(stage, batch) for stage in RECORDS for batch in self.made(stage)
-        ]
-        return pl.concat([pl.DataFrame(schema=schema_of(Failure)), *frames], how="diagonal_relaxed")
+        frames = [pl.DataFrame(schema=schema_of(Failure))]
+        for stage in RECORDS:
+            for batch in self.batches_of(stage):
+                failures = self.lake.failures(stage, batch)
+                frames.append(failures)
+        return pl.concat(frames, how="diagonal_relaxed")
 
 
 def open_dataset(lake: Lake) -> Dataset:
-    """All batches of a lake, but for simulated ones where there are others."""
-    made = {batch for stage in RECORDS for batch in lake.batches(stage)}
-    stages = [stage for stage, record in RECORDS.items() if "simulated" in record.model_fields]
-    spoke = pl.concat(
-        [_read(lake, stage, lake.batches(stage), ("batch", "simulated")) for stage in stages]
+    """Open all batches of a lake, without the simulated ones if there are others."""
+    batches: set[str] = set()
+    simulated_flags = []
+    for stage, record in RECORDS.items():
+        stage_batches = lake.batches(stage)
+        batches.update(stage_batches)
+        if "simulated" in record.model_fields:
+            columns = ("batch", "simulated")
+            simulated_flags.append(_read_columns(lake, stage, stage_batches, columns))
+    flags = pl.concat(simulated_flags)
+    simulated = frozenset(flags.filter("simulated")["batch"].unique())
+    all_flagged = set(flags["batch"].unique())
+    if all_flagged - simulated:
+        covered = frozenset(batches - simulated)
+        return Dataset(lake, covered, simulated=False, left_out=len(simulated))
+    return Dataset(
+        lake,
+        frozenset(batches),
+        simulated=bool(simulated),
+        left_out=0,
     )
-    simulated = frozenset(spoke.filter(pl.col("simulated"))["batch"].unique())
-    if set(spoke["batch"].unique()) - simulated:
-        return Dataset(lake, frozenset(made - simulated), simulated=False, left_out=len(simulated))
-    return Dataset(lake, frozenset(made), simulated=bool(simulated), left_out=0)
 
 
 def read_records(
     dataset: Dataset, stage: str, record: type[R], prompt_ids: Collection[str] | None = None
 ) -> dict[str, R]:
-    """Whole rows by prompt id: all, or those of these prompts. Rows of an older release that do not fit are left out.
+    """Return whole rows by prompt id, of all prompts or of these.
 
-    The conversation is not read: it holds the same words again, and is most of a file.
+    Rows of an older release that do not fit the record are left out. The conversation is not read:
+    it repeats the same text and is most of a file.
     """
     columns = [name for name in record.model_fields if name != "conversation"]
-    said = {"conversation": ()} if "conversation" in record.model_fields else {}
-    found = {}
+    defaults = {"conversation": ()} if "conversation" in record.model_fields else {}
+    records = {}
     for row in dataset.rows(stage, *columns, prompt_ids=prompt_ids).iter_rows(named=True):
-        known = {name: value for name, value in row.items() if value is not None}
+        # Null means that an older release did not write the field: its default applies.
+        values = {name: value for name, value in row.items() if value is not None}
         with suppress(ValidationError):
-            found[row["prompt_id"]] = record.model_validate(known | said)
-    return found
+            records[row["prompt_id"]] = record.model_validate(values | defaults)
+    return records
 
 
-def _read(
+def _read_columns(
     lake: Lake,
     stage: str,
     batches: Sequence[str],
     columns: Sequence[str],
     prompt_ids: Collection[str] | None = None,
 ) -> pl.DataFrame:
-    """What an older release did not write, columns or fields in them, is null."""
-    full = schema_of(RECORDS[stage])
-    wanted = pl.Schema({name: full[name] for name in ("prompt_id", *columns)})
+    """Read columns of several files. What an older release did not write is null."""
+    full_schema = schema_of(RECORDS[stage])
+    schema = pl.Schema({name: full_schema[name] for name in ("prompt_id", *columns)})
     if not batches:
-        return pl.DataFrame(schema=wanted).select(columns)
+        return pl.DataFrame(schema=schema).select(columns)
     try:
         rows = pl.scan_parquet(
-            _sources(lake, stage, batches),
-            schema=wanted,
+            _parquet_sources(lake, stage, batches),
+            schema=schema,
             missing_columns="insert",
             extra_columns="ignore",
             cast_options=pl.ScanCastOptions(
                 missing_struct_fields="insert", extra_struct_fields="ignore"
             ),
             hive_partitioning=False,
-            glob=False,  # a folder's name is no pattern
+            glob=False,  # A folder's name may hold the signs of a pattern.
         )
-        chosen = (
-            rows if prompt_ids is None else rows.filter(pl.col("prompt_id").is_in(list(prompt_ids)))
-        )
-        return chosen.select(columns).collect()
+        if prompt_ids is not None:
+            rows = rows.filter(pl.col("prompt_id").is_in(list(prompt_ids)))
+        return rows.select(columns).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         for batch in batches:
-            lake.rows(stage, batch)  # names the file, if it is damaged
+            lake.rows(stage, batch)  # Raises an error that names the file, if one is damaged.
         raise SetupError(f"{lake.root / stage}: its files do not fit together ({error})") from error
 
 
-def _sources(lake: Lake, stage: str, batches: Sequence[str]) -> list[str] | list[bytes]:
+def _parquet_sources(lake: Lake, stage: str, batches: Sequence[str]) -> list[str] | list[bytes]:
+    """Return paths of local files, or the bytes of files in an object store."""
     paths = [lake.rows_path(stage, batch) for batch in batches]
-    return [str(path) for path in paths] if lake.local else [path.read_bytes() for path in paths]
+    if lake.local:
+        return list(map(str, paths))
+    return [path.read_bytes() for path in paths]

@@ -1,7 +1,7 @@
 """Judges' grades as a frame, and the scores of the versions on the same prompts.
 
-A mean over other prompts than its neighbour's compares prompts and not recipes. So each table rests on the prompts of
-which every version has a grade, by every judge that it speaks of.
+Means over different prompts compare the prompts and not the recipes. Each table rests on the
+prompts where every version has a grade by every judge that the table covers.
 """
 
 from collections.abc import Mapping
@@ -12,59 +12,79 @@ import polars as pl
 
 from aidsafe_dagster.quality.statistics import Estimate, mean_interval, paired_difference
 from aidsafe_dagster.recipe.records import METRICS, Metric, Stage, Version
-from aidsafe_dagster.reports.frames import Dataset, Shape
+from aidsafe_dagster.reports.frames import Dataset
 
 VERSIONS: tuple[Version, ...] = get_args(Version)
 
 
-def grade_lines(dataset: Dataset) -> pl.DataFrame:
-    """One line per grade: `prompt_id`, `prompt_kind`, `version`, `judge`, `model`, `refusal`, and the six scores."""
+def grade_rows(dataset: Dataset) -> pl.DataFrame:
+    """Return a row per grade.
+
+    Columns: `prompt_id`, `prompt_kind`, `version`, `judge`, `model`, `refusal` and the six scores.
+    """
     scores = [pl.col(metric).struct.field("score").alias(metric) for metric in METRICS]
-    return _unnested(dataset, "grades", lambda grades: grades.with_columns(scores))
+
+    def explode_scores(rows: pl.DataFrame) -> pl.DataFrame:
+        return _explode(rows, "grades").with_columns(scores)
+
+    columns = ("prompt_id", "prompt_kind", "grades")
+    return dataset.map_batches(Stage.COT_GRADES, columns, explode_scores)
 
 
-def comparison_lines(dataset: Dataset) -> pl.DataFrame:
-    """One line per comparison, with the fields of `Comparison`, `prompt_id` and `prompt_kind`."""
-    return _unnested(dataset, "comparisons")
+def comparison_rows(dataset: Dataset) -> pl.DataFrame:
+    """Return a row per comparison: the fields of `Comparison`, `prompt_id` and `prompt_kind`."""
+    columns = ("prompt_id", "prompt_kind", "comparisons")
+    return dataset.map_batches(
+        Stage.COT_GRADES, columns, lambda rows: _explode(rows, "comparisons")
+    )
 
 
-def ungraded_lines(dataset: Dataset) -> pl.DataFrame:
-    """One line per question that got no valid answer, with the fields of `Ungraded`."""
-    return _unnested(dataset, "ungraded")
+def ungraded_rows(dataset: Dataset) -> pl.DataFrame:
+    """Return a row per question without a valid answer.
+
+    Columns: the fields of `Ungraded`, `prompt_id` and `prompt_kind`.
+    """
+    columns = ("prompt_id", "prompt_kind", "ungraded")
+    return dataset.map_batches(
+        Stage.COT_GRADES,
+        columns,
+        lambda rows: _explode(rows, "ungraded"),
+    )
 
 
-def _unnested(dataset: Dataset, column: str, shape: Shape = lambda lines: lines) -> pl.DataFrame:
-    def lines(rows: pl.DataFrame) -> pl.DataFrame:
-        return shape(rows.filter(pl.col(column).list.len() > 0).explode(column).unnest(column))
-
-    return dataset.shaped(Stage.COT_GRADES, ("prompt_id", "prompt_kind", column), lines)
-
-
-def versions_of(lines: pl.DataFrame) -> tuple[Version, ...]:
-    """The versions that have any grade, in the order of the paper's columns."""
-    return tuple(version for version in VERSIONS if version in set(lines["version"]))
+def _explode(rows: pl.DataFrame, column: str) -> pl.DataFrame:
+    """Return a row per struct in a column of lists, its fields as columns."""
+    non_empty = rows.filter(pl.col(column).list.len() > 0)
+    return non_empty.explode(column).unnest(column)
 
 
-def judges_of(lines: pl.DataFrame) -> tuple[str, ...]:
-    return tuple(lines["judge"].unique().sort())
+def graded_versions(grades: pl.DataFrame) -> tuple[Version, ...]:
+    """Return the versions that have a grade, in the order of the paper's columns."""
+    present = set(grades["version"])
+    return tuple(version for version in VERSIONS if version in present)
 
 
-def on_the_same_prompts(lines: pl.DataFrame) -> pl.DataFrame:
-    """The lines of the prompts of which every version has a grade by every judge."""
-    due = len(versions_of(lines)) * len(judges_of(lines))
-    return lines.filter(pl.struct("version", "judge").n_unique().over("prompt_id") == due)
+def list_judges(grades: pl.DataFrame) -> tuple[str, ...]:
+    return tuple(grades["judge"].unique().sort())
+
+
+def on_the_same_prompts(grades: pl.DataFrame) -> pl.DataFrame:
+    """Return the grades of the prompts where every version has a grade by every judge."""
+    expected = len(graded_versions(grades)) * len(list_judges(grades))
+    grades_per_prompt = pl.struct("version", "judge").n_unique().over("prompt_id")
+    return grades.filter(grades_per_prompt == expected)
 
 
 @dataclass(frozen=True)
-class Measured:
+class VersionScores:
     """Mean scores of the versions on the same prompts."""
 
     n: int
-    """Prompts."""
+    """Number of prompts."""
     versions: tuple[Version, ...]
     means: Mapping[tuple[Version, Metric], Estimate | None]
     gains: Mapping[tuple[Version, Metric], Estimate | None]
-    """By how much the refined CoT is above the version, with a paired interval."""
+    """How far the refined CoT is above the version, with a paired interval."""
 
     def mean(self, version: Version, metric: Metric) -> Estimate | None:
         return self.means.get((version, metric))
@@ -73,36 +93,38 @@ class Measured:
         return self.gains.get((against, metric))
 
 
-def measure(lines: pl.DataFrame, seed: int, resamples: int) -> Measured:
-    """Scores of a prompt are means of its judges; intervals are over prompts."""
-    same = on_the_same_prompts(lines)
-    versions = versions_of(same)
-    scores = {version: _scores(same, version) for version in versions}
-    means = {
-        (version, metric): mean_interval(scores[version][metric], seed, resamples)
-        for version in versions
-        for metric in METRICS
-    }
-    gains: dict[tuple[Version, Metric], Estimate | None] = {
-        (version, metric): paired_difference(
-            scores["refined"][metric], scores[version][metric], seed, resamples
-        )
-        for version in versions
-        for metric in METRICS
-        if version != "refined" and "refined" in versions
-    }
-    return Measured(same["prompt_id"].n_unique(), versions, means, gains)
+def score_versions(grades: pl.DataFrame, seed: int, resamples: int) -> VersionScores:
+    """Compute mean scores and gains, with intervals over prompts.
+
+    The score of a prompt is the mean of its judges.
+    """
+    comparable = on_the_same_prompts(grades)
+    versions = graded_versions(comparable)
+    scores = {version: _scores_by_metric(comparable, version) for version in versions}
+    means: dict[tuple[Version, Metric], Estimate | None] = {}
+    gains: dict[tuple[Version, Metric], Estimate | None] = {}
+    for version in versions:
+        for metric in METRICS:
+            own = scores[version][metric]
+            means[version, metric] = mean_interval(own, seed, resamples)
+            if version != "refined" and "refined" in versions:
+                refined = scores["refined"][metric]
+                gains[version, metric] = paired_difference(
+                    refined,
+                    own,
+                    seed,
+                    resamples,
+                )
+    return VersionScores(comparable["prompt_id"].n_unique(), versions, means, gains)
 
 
-def _scores(lines: pl.DataFrame, version: Version) -> dict[Metric, list[float]]:
-    """Per metric, a score for each prompt, in the order of the prompts."""
-    by_prompt = (
-        lines.filter(pl.col("version") == version).group_by("prompt_id").agg(pl.col(METRICS).mean())
-    )
-    ordered = by_prompt.sort("prompt_id")
-    return {metric: ordered[metric].to_list() for metric in METRICS}
+def _scores_by_metric(grades: pl.DataFrame, version: Version) -> dict[Metric, list[float]]:
+    """Return the scores of each metric, a value per prompt, in the order of the prompt ids."""
+    of_version = grades.filter(pl.col("version") == version)
+    means = of_version.group_by("prompt_id").agg(pl.col(METRICS).mean()).sort("prompt_id")
+    return {metric: means[metric].to_list() for metric in METRICS}
 
 
-def by_judge(lines: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """The lines of each judge."""
-    return {judge: lines.filter(pl.col("judge") == judge) for judge in judges_of(lines)}
+def split_by_judge(grades: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Return the grades of each judge."""
+    return {judge: grades.filter(pl.col("judge") == judge) for judge in list_judges(grades)}

@@ -1,111 +1,114 @@
-"""The figures to see first, and the key numbers that the UI plots over time."""
+"""The figures at the top of the report, and the key numbers that the UI plots over time."""
 
 import polars as pl
 
 from aidsafe_dagster.quality.statistics import Estimate
-from aidsafe_dagster.recipe.records import EXCLUSION_REASONS, METRICS, Metric, Stage
-from aidsafe_dagster.reports.findings import Findings
+from aidsafe_dagster.recipe.records import EXCLUSION_REASONS, METRICS, Metric, Stage, Version
+from aidsafe_dagster.reports.analysis import DatasetAnalysis
 from aidsafe_dagster.reports.judges import Preference
-from aidsafe_dagster.reports.pairs import margins
-from aidsafe_dagster.reports.paper import AIDSAFE, NAMES
+from aidsafe_dagster.reports.pairs import MARGIN_COLUMNS, collect_margins
+from aidsafe_dagster.reports.paper import AIDSAFE, VERSION_NAMES
 from aidsafe_dagster.reports.sections import (
-    NOTHING,
+    EMPTY_CELL,
     Headline,
-    figure,
-    percentage,
-    signed,
-    with_interval,
+    format_estimate,
+    format_number,
+    format_percentage,
+    format_signed,
 )
 
-_TELLING: Metric = "policy_to_cot"
-"""The metric that tells deliberation from its baseline in the paper."""
+_KEY_METRIC: Metric = "policy_to_cot"
+"""The metric on which deliberation differs from its baseline in the paper."""
 
 
-def headlines(found: Findings) -> list[Headline]:
-    measured = found.measured
-    refined, gain = measured.mean("refined", _TELLING), measured.gain("single_llm", _TELLING)
-    won, refusal = _against(found, "single_llm"), _over_refusal(found)
-    paper = f"CoT faithful to policy, refined; the paper's: {AIDSAFE[_TELLING]:.2f}"
+def build_headlines(analysis: DatasetAnalysis) -> list[Headline]:
+    refined = analysis.scores.mean("refined", _KEY_METRIC)
+    gain = analysis.scores.gain("single_llm", _KEY_METRIC)
+    preference = _preference_over(analysis, "single_llm")
+    win_rate = preference.outcomes.rate if preference else None
+    judge = f" ({preference.judge})" if preference else ""
+    over_refusal = _over_refusal(analysis)
     return [
-        Headline(figure(refined.value if refined else None), paper, _span(with_interval(refined))),
         Headline(
-            signed(gain.value if gain else None),
-            "points above the single LLM",
-            _span(with_interval(gain, signed)),
+            value=format_number(_value(refined)),
+            label=f"CoT faithful to policy, refined (paper: {AIDSAFE[_KEY_METRIC]:.2f})",
+            detail=_interval_of(format_estimate(refined)),
         ),
         Headline(
-            _percent(won.found.rate if won else None),
-            _won(won),
-            _span(percentage(won.found.rate if won else None)),
+            value=format_signed(_value(gain)),
+            label=f"points above the {VERSION_NAMES['single_llm']}",
+            detail=_interval_of(format_estimate(gain, format_signed)),
         ),
         Headline(
-            _percent(refusal), "of benign prompts declined in full", _span(percentage(refusal))
+            value=_whole_percent(win_rate),
+            label=f"win rate against the {VERSION_NAMES['single_llm']}, ties half{judge}",
+            detail=_interval_of(format_percentage(win_rate)),
+        ),
+        Headline(
+            value=_whole_percent(over_refusal),
+            label="of benign prompts declined in full",
+            detail=_interval_of(format_percentage(over_refusal)),
         ),
     ]
 
 
-def _span(worded: str) -> str:
-    """The interval of a figure that stands above it."""
-    return worded[worded.index("[") :] if "[" in worded else ""
+def _interval_of(text: str) -> str:
+    """Return only the interval of a formatted estimate, such as `[4.12, 4.40]`."""
+    _, bracket, interval = text.partition("[")
+    return bracket + interval
 
 
-def _percent(estimate: Estimate | None) -> str:
-    return NOTHING if estimate is None else f"{100 * estimate.value:.0f} %"
+def _whole_percent(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return EMPTY_CELL
+    return f"{100 * estimate.value:.0f} %"
 
 
-def _won(won: Preference | None) -> str:
-    return f"win rate against the {NAMES['single_llm']}, ties half" + (
-        f" ({won.judge})" if won else ""
-    )
+def _preference_over(analysis: DatasetAnalysis, version: Version) -> Preference | None:
+    """Return the first judge's preferences between the refined CoT and a version."""
+    for preference in analysis.preferences:
+        if (preference.version, preference.against) == ("refined", version):
+            return preference
+    return None
 
 
-def _against(found: Findings, version: str) -> Preference | None:
-    """The first judge's preferences between the refined CoT and a version."""
-    return next(
-        (one for one in found.preferences if (one.version, one.against) == ("refined", version)),
-        None,
-    )
+def _over_refusal(analysis: DatasetAnalysis) -> Estimate | None:
+    """Return the share of benign prompts that the refined response declines, by the first judge."""
+    for (kind, version, _), rate in analysis.refusals.items():
+        if (kind, version) == ("benign", "refined"):
+            return rate.full
+    return None
 
 
-def _over_refusal(found: Findings) -> Estimate | None:
-    """The first judge's."""
-    rates = (
-        full
-        for (kind, version, _), (full, _) in found.refusals.items()
-        if (kind, version) == ("benign", "refined")
-    )
-    return next(rates, None)
-
-
-def figures(found: Findings) -> dict[str, float]:
-    """Key numbers; what is not known is left out."""
-    dataset, measured = found.dataset, found.measured
-    lost = dataset.failures
-    left_out = lost.filter(pl.col("reason").is_in(list(EXCLUSION_REASONS))).height
+def key_figures(analysis: DatasetAnalysis) -> dict[str, float]:
+    """Return the key numbers by name. Numbers that cannot be computed are left out."""
+    dataset, scores = analysis.dataset, analysis.scores
+    failures = dataset.failures
+    left_out = failures.filter(pl.col("reason").is_in(list(EXCLUSION_REASONS))).height
     figures: dict[str, float | None] = {
         "rows_refined": dataset.rows(Stage.REFINED_COTS, "prompt_id").height,
-        "rows_on_the_same_prompts": measured.n,
-        "rows_failed": lost.height - left_out,
+        "rows_on_the_same_prompts": scores.n,
+        "rows_failed": failures.height - left_out,
         "rows_left_out": left_out,
-        "ungraded": found.ungraded.height,
+        "ungraded": analysis.ungraded.height,
     }
     for metric in METRICS:
-        figures[f"refined_{metric}"] = _value(measured.mean("refined", metric))
-        figures[f"gain_{metric}"] = _value(measured.gain("single_llm", metric))
-    gain = measured.gain("single_llm", _TELLING)
-    figures |= (
-        {f"gain_{_TELLING}_low": gain.low, f"gain_{_TELLING}_high": gain.high} if gain else {}
-    )
-    figures |= {f"kappa_{metric}": agreed.kappa for metric, agreed in found.agreement.items()}
-    for version in ("single_llm", "deliberated"):
-        if won := _against(found, version):
-            figures[f"win_rate_against_{version}"] = won.found.rate.value
-            figures[f"turned_with_the_order_{version}"] = won.inconsistent.value
-    figures["over_refusal"] = _value(_over_refusal(found))
-    for name, values in margins(
-        dataset.rows(Stage.PREFERENCE_PAIRS, "prompt_id", "kind", "margin", "plain_scores")
-    ).items():
-        figures[f"margin_mean_{name}"] = sum(values) / len(values)
+        figures[f"refined_{metric}"] = _value(scores.mean("refined", metric))
+        figures[f"gain_{metric}"] = _value(scores.gain("single_llm", metric))
+    if gain := scores.gain("single_llm", _KEY_METRIC):
+        figures[f"gain_{_KEY_METRIC}_low"] = gain.low
+        figures[f"gain_{_KEY_METRIC}_high"] = gain.high
+    for metric, agreement in analysis.agreement.items():
+        figures[f"kappa_{metric}"] = agreement.kappa
+    versions: tuple[Version, ...] = ("single_llm", "deliberated")
+    for version in versions:
+        if preference := _preference_over(analysis, version):
+            figures[f"win_rate_against_{version}"] = preference.outcomes.rate.value
+            figures[f"turned_with_the_order_{version}"] = preference.inconsistent.value
+    figures["over_refusal"] = _value(_over_refusal(analysis))
+    pairs = dataset.rows(Stage.PREFERENCE_PAIRS, *MARGIN_COLUMNS)
+    for name, margins in collect_margins(pairs).items():
+        figures[f"margin_mean_{name}"] = sum(margins) / len(margins)
     return {name: round(value, 4) for name, value in figures.items() if value is not None}
 
 

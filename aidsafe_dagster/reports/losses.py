@@ -1,72 +1,73 @@
-"""Section: rows that went no further, by stage and reason."""
+"""Section: rows that were left out or failed, by stage and reason."""
+
+from collections.abc import Mapping
 
 import polars as pl
 
 from aidsafe_dagster.recipe.records import EXCLUSION_REASONS, Stage
 from aidsafe_dagster.recipe.stages import RECORDS
 from aidsafe_dagster.reports.frames import Dataset
-from aidsafe_dagster.reports.sections import Section, Table, count, share
+from aidsafe_dagster.reports.sections import Section, Table, format_count, format_share
 
 TITLE = "Rows lost"
 
 
 def losses_section(dataset: Dataset) -> Section:
-    failures = dataset.failures
-    made = {
-        stage: dataset.rows(stage, "prompt_id").height for stage in RECORDS if dataset.made(stage)
-    }
-    if not made:
-        return Section(TITLE, "No batch was made yet.")
-    tables = [_stage_table(made, failures)]
-    if failures.height:
-        tables.append(_reason_table(made, failures))
-    return Section(
-        TITLE, "Every row that enters a stage comes out as a row, is left out, or fails.", tables
-    )
+    rows_by_stage = {}
+    for stage in RECORDS:
+        if dataset.batches_of(stage):
+            rows_by_stage[stage] = dataset.rows(stage, "prompt_id").height
+    if not rows_by_stage:
+        return Section(TITLE, "No batch has been made yet.")
+    tables = [_stage_table(rows_by_stage, dataset.failures)]
+    if dataset.failures.height:
+        tables.append(_reason_table(rows_by_stage, dataset.failures))
+    intro = "Every row that enters a stage comes out as a row, is left out, or fails."
+    return Section(TITLE, intro, tables)
 
 
-def _stage_table(made: dict[str, int], failures: pl.DataFrame) -> Table:
+def _stage_table(rows_by_stage: Mapping[str, int], failures: pl.DataFrame) -> Table:
     rows = []
-    for stage, n in made.items():
+    for stage, n in rows_by_stage.items():
         lost = failures.filter(stage=str(stage))
+        entered = n + lost.height
         left_out = lost.filter(pl.col("reason").is_in(list(EXCLUSION_REASONS))).height
         failed = lost.height - left_out
+        counts = map(format_count, (entered, n, left_out, failed))
         rows.append(
             (
                 str(stage),
-                count(n + lost.height),
-                count(n),
-                count(left_out),
-                count(failed),
-                share(failed, n + lost.height),
+                *counts,
+                format_share(failed, entered),
             )
         )
-    note = "Left out: sound, and of no use. Failed: asked anew when the batch is made again. fine_tune_splits counts SFT "
-    note += "and DPO rows."
-    return Table(
-        "By stage", ("stage", "in", "rows", "left out", "failed", "share failed"), tuple(rows), note
+    note = (
+        "Rows left out are sound, but of no use. Failed rows are retried when the batch is made "
+        "again. fine_tune_splits counts SFT and DPO rows."
     )
+    columns = ("stage", "in", "rows", "left out", "failed", "share failed")
+    return Table("By stage", columns, tuple(rows), note)
 
 
-def _reason_table(made: dict[str, int], failures: pl.DataFrame) -> Table:
-    order = {str(stage): place for place, stage in enumerate(Stage)}
-    counts = failures.group_by("stage", "reason").len().rows()
-    entered = {
-        str(stage): n + failures.filter(stage=str(stage)).height for stage, n in made.items()
-    }
-    rows = [
-        (
-            stage,
-            reason,
-            "left out" if reason in EXCLUSION_REASONS else "failed",
-            count(n),
-            share(n, entered[stage]),
+def _reason_table(rows_by_stage: Mapping[str, int], failures: pl.DataFrame) -> Table:
+    entered = {}
+    for stage, n in rows_by_stage.items():
+        lost = failures.filter(stage=str(stage)).height
+        entered[str(stage)] = n + lost
+    stage_place = pl.col("stage").replace_strict(list(map(str, Stage)), range(len(Stage)))
+    counts = failures.group_by("stage", "reason").len()
+    counts = counts.sort(stage_place, "len", "reason", descending=[False, True, False])
+    rows = []
+    for stage, reason, n in counts.iter_rows():
+        kind = "left out" if reason in EXCLUSION_REASONS else "failed"
+        rows.append(
+            (
+                stage,
+                reason,
+                kind,
+                format_count(n),
+                format_share(n, entered[stage]),
+            )
         )
-        for stage, reason, n in sorted(counts, key=lambda line: (order[line[0]], -line[2], line[1]))
-    ]
-    return Table(
-        "By reason",
-        ("stage", "reason", "kind", "rows", "share of the stage's"),
-        tuple(rows),
-        words=3,
-    )
+    columns = ("stage", "reason", "kind", "rows", "share of the stage's")
+    return Table("By reason", columns, tuple(rows), text_columns=3)

@@ -1,69 +1,85 @@
-"""A report as Markdown: for the repository, a mail, or the Dagster UI."""
+"""Render a report as Markdown: for the repository, a mail or the Dagster UI."""
 
 import re
-from collections.abc import Iterator
 
-from aidsafe_dagster.reports.plots import png
+from aidsafe_dagster.reports.plots import render_png
 from aidsafe_dagster.reports.sections import Plot, Report, Section, Table
 
 
 def to_markdown(report: Report, title: str) -> str:
-    """One document; its images hold their own bytes, named at the end so that the text stays readable."""
-    images: list[str] = []
+    """Return one document.
+
+    Images hold their own bytes. They stand at the end, so that the text stays readable.
+    """
     parts = [f"# {title}"]
-    if report.simulated:
-        parts.append(f"> **{escaped(report.simulated)}**")
-    parts.append(
-        "\n".join(
-            f"- **{escaped(name)}:** {escaped(value)}" for name, value in report.facts.items()
-        )
-    )
+    if report.simulation_warning:
+        parts.append(f"> **{escape_markdown(report.simulation_warning)}**")
+    parts.append(_facts_list(report))
+    images: list[str] = []
     for section in report.sections:
-        parts += [f"## {escaped(section.title)}", *_told(section)]
+        parts.append(f"## {escape_markdown(section.title)}")
+        parts += _text_parts(section)
         for plot in section.plots:
-            images.append(f"[plot-{len(images) + 1}]: {png(plot)}")
-            parts.append(
-                f"**{escaped(plot.title)}**\n\n![{escaped(plot.title)}][plot-{len(images)}]"
-            )
+            name = f"plot-{len(images) + 1}"
+            plot_title = escape_markdown(plot.title)
+            images.append(f"[{name}]: {render_png(plot)}")
+            parts.append(f"**{plot_title}**\n\n![{plot_title}][{name}]")
     return "\n\n".join([*parts, *images]) + "\n"
 
 
+def _facts_list(report: Report) -> str:
+    items = []
+    for name, value in report.facts.items():
+        items.append(f"- **{escape_markdown(name)}:** {escape_markdown(value)}")
+    return "\n".join(items)
+
+
 def section_markdown(section: Section) -> str:
-    """A section alone, its images in their places."""
-    plots = (f"**{escaped(plot.title)}**\n\n{markdown_image(plot)}" for plot in section.plots)
-    return "\n\n".join([*_told(section), *plots])
+    """Return one section, its images in their places."""
+    parts = _text_parts(section)
+    for plot in section.plots:
+        parts.append(f"**{escape_markdown(plot.title)}**\n\n{markdown_image(plot)}")
+    return "\n\n".join(parts)
 
 
-def _told(section: Section) -> Iterator[str]:
+def _text_parts(section: Section) -> list[str]:
+    """Return the intro and the tables, without the title."""
+    parts = []
     if section.intro:
-        yield escaped(section.intro)
+        parts.append(escape_markdown(section.intro))
     for table in section.tables:
-        yield f"### {escaped(table.title)}"
-        yield markdown_table(table)
+        parts.append(f"### {escape_markdown(table.title)}")
+        parts.append(markdown_table(table))
         if table.note:
-            yield f"*{escaped(table.note)}*"
+            parts.append(f"*{escape_markdown(table.note)}*")
+    return parts
 
 
 def markdown_table(table: Table) -> str:
-    """Words to the left, figures to the right; marked rows are bold."""
-    rule = ["---" if n < table.words else "---:" for n in range(len(table.columns))]
-    lines = [_line(list(map(escaped, table.columns))), _line(rule)]
+    """Return a table: words aligned left, figures right, marked rows bold."""
+    header = list(map(escape_markdown, table.columns))
+    figure_columns = len(table.columns) - table.text_columns
+    rule = ["---"] * table.text_columns + ["---:"] * figure_columns
+    lines = [_table_line(header), _table_line(rule)]
     for n, row in enumerate(table.rows):
-        cells = list(map(escaped, row))
-        lines.append(_line([f"**{cell}**" for cell in cells] if n in table.marked else cells))
+        cells = list(map(escape_markdown, row))
+        if n in table.marked:
+            cells = [f"**{cell}**" for cell in cells]
+        lines.append(_table_line(cells))
     return "\n".join(lines)
 
 
 def markdown_image(plot: Plot) -> str:
-    """An image that holds its own bytes."""
-    return f"![{escaped(plot.title)}]({png(plot)})"
+    """Return an image that holds its own bytes."""
+    return f"![{escape_markdown(plot.title)}]({render_png(plot)})"
 
 
-def _line(cells: list[str]) -> str:
+def _table_line(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def escaped(text: str) -> str:
-    """Text on one line, no sign of which means anything in Markdown or HTML."""
-    flat = " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text).split())
-    return re.sub(r"([\\`*_\[\]<>#|!~&])", r"\\\1", flat)
+def escape_markdown(text: str) -> str:
+    """Return the text on one line, with no sign that means anything in Markdown or HTML."""
+    without_controls = re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text)
+    one_line = " ".join(without_controls.split())
+    return re.sub(r"([\\`*_\[\]<>#|!~&])", r"\\\1", one_line)

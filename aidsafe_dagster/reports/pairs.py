@@ -1,4 +1,4 @@
-"""Section: the margins of the preference pairs, against plain sampling, and what was left out."""
+"""Section: the margins of preference pairs and of plain sampling, and the rows left out."""
 
 from collections.abc import Mapping
 from math import floor
@@ -11,122 +11,158 @@ from aidsafe_dagster.recipe.records import EXCLUSION_REASONS, Stage
 from aidsafe_dagster.reports.frames import Dataset
 from aidsafe_dagster.reports.plots import GREY, HOT, STRONG, draw_histograms, legend
 from aidsafe_dagster.reports.sections import (
-    NOTHING,
+    EMPTY_CELL,
     Plot,
     Section,
     Table,
-    count,
-    figure,
-    share,
-    with_interval,
+    format_count,
+    format_estimate,
+    format_number,
+    format_share,
 )
 
 TITLE = "Preference pairs"
 PLAIN = "plain"
-NAMES = {
+METHODS = {
     "violation": "ear-whisperer, violation",
     "needless_refusal": "ear-whisperer, needless refusal",
     PLAIN: "plain sampling",
 }
+"""How the sides of a pair came about: kind of pair, or `PLAIN` → its name in the report."""
+MARGIN_COLUMNS = ("prompt_id", "kind", "margin", "plain_scores")
 _COLOURS = {"violation": STRONG, "needless_refusal": HOT, PLAIN: GREY}
+_MAX_MARGIN = 4
+"""Scores go from 1 to 5."""
+_BINS_PER_POINT = 4
+_INTRO = (
+    "A margin is the policy score (1 to 5) of the chosen side minus that of the rejected side. For "
+    "plain sampling it is the distance between two answers of the target without any belief. The "
+    "paper found that distance too small to learn from. The margins are those of the pairs that "
+    "were kept. Pairs with too small a margin are left out and counted below."
+)
 
 
-def margins(pairs: pl.DataFrame) -> dict[str, list[float]]:
-    """Margins in points of the policy score, by kind of pair; of plain sampling, how far the two answers are apart."""
-    known = pairs.filter(pl.col("margin").is_not_null())
-    found = {kind: known.filter(kind=kind)["margin"].to_list() for kind in NAMES if kind != PLAIN}
-    sampled = known.filter(pl.col("plain_scores").list.len() == 2)["plain_scores"]
-    found[PLAIN] = (sampled.list.first() - sampled.list.last()).abs().to_list()
-    return {name: values for name, values in found.items() if values}
+def collect_margins(pairs: pl.DataFrame) -> dict[str, list[float]]:
+    """Return the margins in points of the policy score, by method that has pairs.
+
+    Args:
+        pairs: rows of preference pairs with `MARGIN_COLUMNS`.
+    """
+    with_margin = pairs.filter(pl.col("margin").is_not_null())
+    margins: dict[str, list[float]] = {}
+    for method in METHODS:
+        if method != PLAIN:
+            margins[method] = with_margin.filter(kind=method)["margin"].to_list()
+    has_two_scores = pl.col("plain_scores").list.len() == 2
+    plain_scores = with_margin.filter(has_two_scores)["plain_scores"]
+    distances = (plain_scores.list.first() - plain_scores.list.last()).abs()
+    margins[PLAIN] = distances.to_list()
+    return {method: values for method, values in margins.items() if values}
 
 
 def pairs_section(dataset: Dataset, seed: int, resamples: int) -> Section:
-    pairs = dataset.rows(
-        Stage.PREFERENCE_PAIRS, "prompt_id", "kind", "margin", "plain_scores", "candidates"
-    )
-    if not dataset.made(Stage.PREFERENCE_PAIRS):
-        return Section(TITLE, "No pairs were made yet (stage preference_pairs).")
-    found = margins(pairs)
-    tables = [_margin_table(found, seed, resamples), _left_out_table(dataset, pairs.height)]
-    if searched := _search_rows(pairs):
-        tables.append(_search_table(searched))
-    plots = [
-        Plot(
-            "Margin, in points of the policy score: share of rows", lambda axes: _draw(axes, found)
-        )
-    ]
-    intro = (
-        "A margin is the policy score (1 to 5) of the chosen side minus that of the rejected one. Plain sampling: the "
-        "distance of two answers of the target without any belief: what the paper found too small to learn from. The "
-        "margins are of the pairs that were kept; those too small are left out, and counted below."
-    )
-    return Section(TITLE, intro, tables, plots if found else [])
+    if not dataset.batches_of(Stage.PREFERENCE_PAIRS):
+        return Section(TITLE, "No pairs have been made yet (stage preference_pairs).")
+    pairs = dataset.rows(Stage.PREFERENCE_PAIRS, *MARGIN_COLUMNS, "candidates")
+    margins = collect_margins(pairs)
+    tables = [_margin_table(margins, seed, resamples), _outcome_table(dataset, pairs.height)]
+    beliefs = _count_beliefs(pairs)
+    if beliefs.height:
+        tables.append(_search_table(beliefs))
+    plots = []
+    if margins:
+        title = "Margin, in points of the policy score: share of rows"
+        plots.append(Plot(title, lambda axes: _draw_margins(axes, margins)))
+    return Section(TITLE, _INTRO, tables, plots)
 
 
-def _margin_table(found: Mapping[str, list[float]], seed: int, resamples: int) -> Table:
+def _margin_table(margins: Mapping[str, list[float]], seed: int, resamples: int) -> Table:
     rows = []
-    for name, values in found.items():
-        low, middle, high = quantiles(values, (0.1, 0.5, 0.9)) or (None, None, None)
-        mean = with_interval(mean_interval(values, seed, resamples))
-        rows.append(
-            (NAMES[name], count(len(values)), mean, figure(low), figure(middle), figure(high))
-        )
-    return Table("Margins", ("how", "n", "mean", "p10", "p50", "p90"), tuple(rows))
-
-
-def _left_out_table(dataset: Dataset, pairs: int) -> Table:
-    lost = dataset.failures.filter(stage=str(Stage.PREFERENCE_PAIRS))
-    total = pairs + lost.height
-    counts = lost.group_by("reason").len().sort(["len", "reason"], descending=[True, False])
-    rows = [("pair kept", NOTHING, count(pairs), share(pairs, total))]
-    for reason, n in counts.iter_rows():
+    for method, values in margins.items():
+        low, median, high = quantiles(values, (0.1, 0.5, 0.9)) or (None, None, None)
         rows.append(
             (
-                str(reason),
-                "left out" if reason in EXCLUSION_REASONS else "failed",
-                count(n),
-                share(n, total),
+                METHODS[method],
+                format_count(len(values)),
+                format_estimate(mean_interval(values, seed, resamples)),
+                format_number(low),
+                format_number(median),
+                format_number(high),
             )
         )
     return Table(
-        "What became of the rows", ("outcome", "kind", "rows", "share"), tuple(rows), words=2
+        "Margins",
+        ("how", "n", "mean", "p10", "p50", "p90"),
+        tuple(rows),
     )
 
 
-def _search_rows(pairs: pl.DataFrame) -> list[tuple[str, ...]]:
-    tried = pairs.select("prompt_id", "kind", "candidates").filter(
-        pl.col("candidates").list.len() > 0
-    )
-    lines = tried.explode("candidates").unnest("candidates")
-    grouped = lines.group_by("kind", "iteration").agg(
-        pl.len(),
+def _outcome_table(dataset: Dataset, pairs: int) -> Table:
+    lost = dataset.failures.filter(stage=str(Stage.PREFERENCE_PAIRS))
+    total = pairs + lost.height
+    counts = lost.group_by("reason").len().sort(["len", "reason"], descending=[True, False])
+    rows = [("pair kept", EMPTY_CELL, format_count(pairs), format_share(pairs, total))]
+    for reason, n in counts.iter_rows():
+        kind = "left out" if reason in EXCLUSION_REASONS else "failed"
+        rows.append(
+            (
+                str(reason),
+                kind,
+                format_count(n),
+                format_share(n, total),
+            )
+        )
+    columns = ("outcome", "kind", "rows", "share")
+    return Table("What became of the rows", columns, tuple(rows), text_columns=2)
+
+
+def _count_beliefs(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Return a row per kind of pair and iteration: `n`, `unscored`, mean `score`, `least` score."""
+    was_searched = pl.col("candidates").list.len() > 0
+    searched = pairs.select("kind", "candidates").filter(was_searched)
+    beliefs = searched.explode("candidates").unnest("candidates")
+    counts = beliefs.group_by("kind", "iteration").agg(
+        pl.len().alias("n"),
         pl.col("score").is_null().sum().alias("unscored"),
         pl.col("score").mean(),
         pl.col("score").min().alias("least"),
     )
-    return [
-        (NAMES[kind], str(iteration), count(n), count(unscored), figure(score), figure(least))
-        for kind, iteration, n, unscored, score, least in grouped.sort(
-            "kind", "iteration", descending=[True, False]
-        ).iter_rows()
-    ]
+    return counts.sort("kind", "iteration", descending=[True, False])
 
 
-def _search_table(rows: list[tuple[str, ...]]) -> Table:
-    note = "Policy score of what the target said under each belief, of the rows that made a pair: 1 departs altogether."
-    columns = ("how", "iteration", "beliefs", "without a score", "mean score", "least")
-    return Table("The search for beliefs", columns, tuple(rows), note, words=2)
-
-
-def _draw(axes: Any, found: Mapping[str, list[float]]) -> None:
-    least = min(0.0, *(value for values in found.values() for value in values))
-    edges = [
-        step / 4 for step in range(floor(4 * least), 17)
-    ]  # four points are the most there can be
-    draw_histograms(
-        axes,
-        {NAMES[name]: values for name, values in found.items()},
-        edges,
-        [_COLOURS[name] for name in found],
+def _search_table(beliefs: pl.DataFrame) -> Table:
+    rows = []
+    for kind, iteration, n, unscored, score, least in beliefs.iter_rows():
+        counts = (
+            str(iteration),
+            format_count(n),
+            format_count(unscored),
+        )
+        rows.append(
+            (
+                METHODS[kind],
+                *counts,
+                format_number(score),
+                format_number(least),
+            )
+        )
+    note = (
+        "Policy score of the target's answer under each belief, over the rows that made a pair. "
+        "A score of 1 departs from the policies altogether."
     )
+    columns = ("how", "iteration", "beliefs", "without a score", "mean score", "least")
+    return Table("The search for beliefs", columns, tuple(rows), note, text_columns=2)
+
+
+def _draw_margins(axes: Any, margins: Mapping[str, list[float]]) -> None:
+    # A margin below 0 is possible where min_margin is; the plot begins at 0 otherwise.
+    least = min(0.0, *(min(values) for values in margins.values()))
+    first_bin = floor(_BINS_PER_POINT * least)
+    last_bin = _BINS_PER_POINT * _MAX_MARGIN
+    edges = [step / _BINS_PER_POINT for step in range(first_bin, last_bin + 1)]
+    series, colours = {}, []
+    for method, values in margins.items():
+        series[METHODS[method]] = values
+        colours.append(_COLOURS[method])
+    draw_histograms(axes, series, edges, colours)
     legend(axes, columns=1)

@@ -1,13 +1,13 @@
-"""What the paper reports of its own data (AIDSAFE, arXiv 2505.21784, data quality), beside which a report puts ours.
+"""What the paper reports on its own data (AIDSAFE, arXiv 2505.21784, data quality), beside ours.
 
-Its prompts, models and judge are others than ours: its figures are a landmark, not a target.
+Its prompts, models and judge differ from ours. Its figures are a landmark, not a target.
 """
 
 from collections.abc import Mapping
 
 from aidsafe_dagster.recipe.records import Metric
 
-WORDING: Mapping[Metric, str] = {
+METRIC_NAMES: Mapping[Metric, str] = {
     "relevance": "relevance",
     "coherence": "coherence",
     "completeness": "completeness",
@@ -15,8 +15,8 @@ WORDING: Mapping[Metric, str] = {
     "policy_to_response": "response faithful to policy",
     "response_to_cot": "response faithful to CoT",
 }
-"""The six metrics as the paper words them, in its order."""
-NAMES: Mapping[str, str] = {
+"""The six metrics in the paper's words and order."""
+VERSION_NAMES: Mapping[str, str] = {
     "single_llm": "single LLM",
     "deliberated": "deliberated",
     "refined": "refined",
@@ -40,4 +40,4 @@ AIDSAFE: Mapping[Metric, float] = {
 }
 """Mean scores of its refined chains of thought."""
 COT_TOKENS: Mapping[str, int] = {"deliberated": 900, "refined": 600}
-"""Tokens of its chains of thought, about."""
+"""Approximate number of tokens in its chains of thought."""

@@ -1,11 +1,15 @@
-"""What N prompts will need: calls and tokens from measured rows, and GPUs, hours and money from those.
+"""What a run of N prompts needs: calls and tokens from measured rows, then GPUs, hours and money.
 
-    GPU-seconds = tokens out / rate out  (+ tokens in that were not cached / rate in)      or prompts × seconds a prompt
-    GPU-hours   = GPU-seconds / 3600       hours = GPU-hours / GPUs       cost = GPU-hours × price of a GPU-hour
+    GPU-seconds = tokens out / rate out  (+ uncached tokens in / rate in)
+               or prompts × GPU-seconds per prompt
+    GPU-hours   = GPU-seconds / 3600
+    hours       = GPU-hours / GPUs
+    cost        = GPU-hours × price of a GPU-hour
 
-A stage is planned per prompt that is given, not per row that enters it: what fails early costs little later. The
-interval is that of the mean over the measured prompts (bootstrap, 95 %); it knows nothing of other prompts, other
-models or a busier server. The formulas and an example: docs/planning.md.
+A stage is planned per prompt of the plan, not per row that enters it: a row that fails early costs
+little later. The interval is that of the mean over the measured prompts (bootstrap, 95 %). It does
+not cover other prompts, other models or a busier server. See docs/planning.md for the formulas and
+an example.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +19,8 @@ from math import ceil
 from aidsafe_dagster.quality.statistics import Estimate, mean_interval, proportion
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Usage
+
+_SECONDS_PER_HOUR = 3600
 
 
 @dataclass(frozen=True)
@@ -34,16 +40,16 @@ class MeasuredSample:
     prompts: int
     rows: Sequence[RowUsage]
     simulated: bool
-    """Played by the rehearsal engine: shows the way of counting, and plans nothing."""
+    """The rehearsal engine made the rows. They show how the plan is computed, and plan nothing."""
 
 
 @dataclass(frozen=True)
 class Rates:
-    """How fast one GPU is; what is None is not known."""
+    """How fast one GPU is. None means unknown."""
 
     tokens_out_per_second: float | None = None
     tokens_in_per_second: float | None = None
-    """Of prompt tokens that are not in the prefix cache; None: their time is in the other rate already."""
+    """Prompt tokens outside the prefix cache. None: the other rate already covers their time."""
     seconds_per_prompt: float | None = None
     """GPU-seconds over all stages, in place of the rates: 4 GPUs for 35 s are 140."""
 
@@ -54,7 +60,7 @@ class StagePlan:
 
     stage: str
     rows: float
-    """Rows that enter it."""
+    """Rows that enter the stage."""
     failing: Estimate | None
     calls: float
     tokens_in: float
@@ -68,84 +74,113 @@ class CapacityPlan:
     sample: MeasuredSample
     stages: tuple[StagePlan, ...]
     gpu_hours: Estimate | None
-    """None where no rate is known."""
+    """None if no rate is known."""
 
 
 def make_plan(sample: MeasuredSample, prompts: int, rates: Rates) -> CapacityPlan:
-    """The plan for so many prompts, each like those of the sample.
+    """Plan for a number of prompts like those of the sample.
 
     Raises:
-        SetupError: nothing was measured, and no seconds a prompt are given.
+        SetupError: nothing was measured and `rates` has no seconds per prompt.
     """
     if not sample.prompts and rates.seconds_per_prompt is None:
         raise SetupError(
-            "nothing was measured: take at least one batch through all stages (aidsafe backfill), or give the seconds "
-            "that a prompt takes on one GPU"
+            "nothing was measured: take at least one batch through all stages (aidsafe backfill), "
+            "or give the seconds that one prompt takes on one GPU"
         )
     stages = dict.fromkeys(row.stage for row in sample.rows)
-    planned = [_stage_plan(stage, sample, prompts / sample.prompts) for stage in stages]
-    return CapacityPlan(prompts, sample, tuple(planned), gpu_hours(sample, prompts, rates))
+    plans = []
+    for stage in stages:
+        factor = prompts / sample.prompts
+        plans.append(_stage_plan(stage, sample, factor))
+    return CapacityPlan(
+        prompts,
+        sample,
+        tuple(plans),
+        gpu_hours(sample, prompts, rates),
+    )
 
 
 def gpu_hours(sample: MeasuredSample, prompts: int, rates: Rates) -> Estimate | None:
-    """GPU-hours for so many prompts, with the interval of the mean where it rests on measured rows."""
+    """Return the GPU-hours for a number of prompts; None if no rate is known.
+
+    The estimate has an interval where it rests on measured rows.
+    """
     if rates.seconds_per_prompt is not None:
-        hours = prompts * rates.seconds_per_prompt / 3600
+        hours = prompts * rates.seconds_per_prompt / _SECONDS_PER_HOUR
         return Estimate(hours, None, None, 0)
     if rates.tokens_out_per_second is None:
         return None
-    mean = mean_interval([_gpu_seconds(usage, rates) for usage in _per_prompt(sample)])
-    assert mean is not None
-    low, high = (
-        None if bound is None else prompts * bound / 3600 for bound in (mean.low, mean.high)
+    seconds = [_gpu_seconds(usage, rates) for usage in _usage_per_prompt(sample)]
+    mean = mean_interval(seconds)
+    assert mean is not None  # It is None only without prompts, which make_plan refuses.
+
+    def to_hours(seconds_per_prompt: float) -> float:
+        return prompts * seconds_per_prompt / _SECONDS_PER_HOUR
+
+    return Estimate(
+        value=to_hours(mean.value),
+        low=None if mean.low is None else to_hours(mean.low),
+        high=None if mean.high is None else to_hours(mean.high),
+        n=mean.n,
     )
-    return Estimate(prompts * mean.value / 3600, low, high, mean.n)
 
 
 def gpus_for(gpu_hours: float, hours: float) -> int:
-    """Whole GPUs that are done within so many hours."""
+    """Return the number of whole GPUs that finish within these hours."""
     return ceil(gpu_hours / hours)
 
 
 def measured_rate(steps: Sequence[Mapping[str, float]]) -> float | None:
-    """Tokens out a second and GPU over all steps that held GPUs; None if none did.
+    """Return tokens out per second and GPU, over all steps that held GPUs; None if none did.
 
-    Seconds of single calls would say nothing: hundreds of them run at once. These are the seconds of whole steps times
-    the GPUs held, with all that was waited for and all prompt tokens in them.
+    The seconds of single calls are no throughput, because hundreds of calls run at once. The
+    seconds here are those of whole steps times the GPUs held. They include waiting and all prompt
+    tokens.
 
     Args:
-        steps: `tokens_out` and `gpu_seconds` of each.
+        steps: `tokens_out` and `gpu_seconds` of each step.
     """
-    held = [step for step in steps if step.get("gpu_seconds") and step.get("tokens_out")]
-    seconds = sum(step["gpu_seconds"] for step in held)
-    return sum(step["tokens_out"] for step in held) / seconds if seconds else None
+    tokens, seconds = 0.0, 0.0
+    for step in steps:
+        if step.get("gpu_seconds") and step.get("tokens_out"):
+            tokens += step["tokens_out"]
+            seconds += step["gpu_seconds"]
+    return tokens / seconds if seconds else None
 
 
 def _stage_plan(stage: str, sample: MeasuredSample, factor: float) -> StagePlan:
-    rows = [row for row in sample.rows if row.stage == stage]
-    spent = sum((row.usage for row in rows), Usage())
+    rows, failed, usage = 0, 0, Usage()
+    for row in sample.rows:
+        if row.stage == stage:
+            rows += 1
+            failed += row.failed
+            usage += row.usage
     return StagePlan(
         stage=stage,
-        rows=len(rows) * factor,
-        failing=proportion(sum(row.failed for row in rows), len(rows)),
-        calls=spent.calls * factor,
-        tokens_in=spent.prompt_tokens * factor,
-        tokens_cached=spent.cached_tokens * factor,
-        tokens_out=spent.completion_tokens * factor,
+        rows=rows * factor,
+        failing=proportion(failed, rows),
+        calls=usage.calls * factor,
+        tokens_in=usage.prompt_tokens * factor,
+        tokens_cached=usage.cached_tokens * factor,
+        tokens_out=usage.completion_tokens * factor,
     )
 
 
-def _per_prompt(sample: MeasuredSample) -> list[Usage]:
-    """What each prompt of the sample cost over all stages."""
-    spent: dict[str, Usage] = {}
+def _usage_per_prompt(sample: MeasuredSample) -> list[Usage]:
+    """Return what each prompt of the sample cost over all stages, 0 for prompts without a call."""
+    usage: dict[str, Usage] = {}
     for row in sample.rows:
-        spent[row.prompt_id] = spent.get(row.prompt_id, Usage()) + row.usage
-    return [*spent.values(), *[Usage()] * (sample.prompts - len(spent))]
+        before = usage.get(row.prompt_id, Usage())
+        usage[row.prompt_id] = before + row.usage
+    without_calls = sample.prompts - len(usage)
+    return [*usage.values(), *[Usage()] * without_calls]
 
 
 def _gpu_seconds(usage: Usage, rates: Rates) -> float:
     assert rates.tokens_out_per_second is not None
     seconds = usage.completion_tokens / rates.tokens_out_per_second
     if rates.tokens_in_per_second:
-        seconds += (usage.prompt_tokens - usage.cached_tokens) / rates.tokens_in_per_second
+        uncached = usage.prompt_tokens - usage.cached_tokens
+        seconds += uncached / rates.tokens_in_per_second
     return seconds

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from aidsafe_dagster.reports.sections import NOTHING, Section, Table, count, figure
+from aidsafe_dagster.reports.sections import EMPTY_CELL, Section, Table, format_count, format_number
 
 TITLE = "Planted truth"
 
@@ -17,14 +17,14 @@ def planted_section(lines: Sequence[Mapping[str, object]]) -> Section:
         "What was planted, and what was found",
         tuple(c.replace("_", " ") for c in columns),
         rows,
-        words=words,
+        text_columns=words,
     )
     return Section(TITLE, intro, [table])
 
 
 def _cell(value: object) -> str:
     if value is None:
-        return NOTHING
+        return EMPTY_CELL
     if isinstance(value, float):
-        return figure(value)
-    return count(value) if isinstance(value, int) else str(value)
+        return format_number(value)
+    return format_count(value) if isinstance(value, int) else str(value)

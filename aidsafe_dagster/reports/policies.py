@@ -1,4 +1,6 @@
-"""Section: which policies the rows of each category cite, as a heat map."""
+"""Section: a heat map of the policies that the rows of each category cite."""
+
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -6,69 +8,96 @@ from aidsafe_dagster.quality.coverage import citations, uncovered_policies
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.reports.frames import Dataset
-from aidsafe_dagster.reports.sections import Section, Table, count
+from aidsafe_dagster.reports.sections import Section, Table, format_count
 
 TITLE = "Policy coverage"
 UNNAMED = "(no category)"
 OTHERS = "(other categories)"
-_MOST = 24
+_MAX_CATEGORIES = 24
+
+
+@dataclass(frozen=True)
+class CategoryCoverage:
+    """How often the rows of one category cite each policy."""
+
+    category: str
+    rows: int
+    shares: tuple[float, ...]
+    """0 to 1, a share per policy, in the order of the policies."""
 
 
 def policies_section(dataset: Dataset, policies: Policies) -> Section:
-    rules = pl.col("thoughts").list.eval(pl.struct(pl.element().struct.field("rules")))
-    columns = ("prompt_id", "category", "applicable_policies", "thoughts")
-    rows = dataset.shaped(Stage.REFINED_COTS, columns, lambda rows: rows.with_columns(rules))
-    if not rows.height:
-        return Section(TITLE, "No row was refined yet (stage refined_cots).")
-    silent = uncovered_policies(rows, policies)
-    intro = (
-        f"No row cites: {', '.join(silent)}." if silent else "Every policy is cited by some row."
+    # Coverage needs the rules alone. The texts are most of the memory.
+    rules = pl.element().struct.field("rules")
+    rules_only = pl.col("thoughts").list.eval(pl.struct(rules))
+    rows = dataset.map_batches(
+        Stage.REFINED_COTS,
+        ("prompt_id", "category", "applicable_policies", "thoughts"),
+        lambda rows: rows.with_columns(rules_only),
     )
+    if not rows.height:
+        return Section(TITLE, "No row has been refined yet (stage refined_cots).")
+    uncited = uncovered_policies(rows, policies)
+    intro = "Every policy is cited by some row."
+    if uncited:
+        intro = f"No row cites: {', '.join(uncited)}."
     return Section(TITLE, intro, [_heat_map(rows, policies)])
 
 
-def citing_shares(rows: pl.DataFrame, policies: Policies) -> list[tuple[str, int, list[float]]]:
-    """Per category, the most frequent first: its rows, and the share of them that cites each policy.
+def compute_coverage(rows: pl.DataFrame, policies: Policies) -> list[CategoryCoverage]:
+    """Return the coverage of each category, the most frequent category first.
 
-    A row of several categories, joined by ';', counts in each. Beyond two dozen, categories are taken together.
+    A row of several categories, joined by ';', counts in each. The categories beyond the most
+    frequent are taken together.
     """
-    placed = _categories(rows)
-    cited = citations(rows).select(pl.col("row"), "policy").unique()
-    both = (
-        placed.join(cited, on="row")
-        .group_by("category", "policy")
-        .agg(pl.col("row").n_unique())
-        .rows()
-    )
-    citing = {(category, policy): n for category, policy, n in both}
-    totals = placed.group_by("category").agg(pl.col("row").n_unique()).rows()
-    return [
-        (category, n, [citing.get((category, policy), 0) / n for policy in policies.ids])
-        for category, n in sorted(totals, key=lambda line: (line[0] == OTHERS, -line[1], line[0]))
-    ]
+    categories = _categories(rows)
+    citing_rows = citations(rows).select("row", "policy").unique()
+    by_policy = categories.join(citing_rows, on="row").group_by("category", "policy")
+    citing_counts: dict[tuple[str, str], int] = {}
+    for category, policy, n in by_policy.agg(pl.col("row").n_unique()).iter_rows():
+        citing_counts[category, policy] = n
+
+    totals = categories.group_by("category").agg(pl.col("row").n_unique())
+    is_others = pl.col("category") == OTHERS
+    totals = totals.sort(is_others, "row", "category", descending=[False, True, False])
+    coverage = []
+    for category, n in totals.iter_rows():
+        shares = [citing_counts.get((category, policy), 0) / n for policy in policies.ids]
+        coverage.append(CategoryCoverage(category, n, tuple(shares)))
+    return coverage
 
 
 def _categories(rows: pl.DataFrame) -> pl.DataFrame:
-    """`row` (0-based place), `category`; one line each."""
-    split = rows.select(
+    """Return `row` (0-based) and `category`, a line for each category of each row."""
+    numbered = rows.select(
         pl.int_range(pl.len(), dtype=pl.Int64).alias("row"), pl.col("category").str.split(";")
     )
-    named = split.explode("category").with_columns(
-        pl.col("category").str.strip_chars().replace("", UNNAMED)
-    )
-    counts = named.group_by("category").len().sort(["len", "category"], descending=[True, False])
-    rare = counts["category"][_MOST:].to_list()
-    return named.with_columns(pl.col("category").replace(dict.fromkeys(rare, OTHERS))).unique()
+    name = pl.col("category").str.strip_chars().replace("", UNNAMED)
+    named = numbered.explode("category").with_columns(name)
+    counts = named.group_by("category").len()
+    counts = counts.sort("len", "category", descending=[True, False])
+    rare = counts["category"][_MAX_CATEGORIES:].to_list()
+    merged = pl.col("category").replace(dict.fromkeys(rare, OTHERS))
+    return named.with_columns(merged).unique()
 
 
 def _heat_map(rows: pl.DataFrame, policies: Policies) -> Table:
-    shares = citing_shares(rows, policies)
+    table_rows: list[tuple[str, ...]] = []
+    shades: list[tuple[float | None, ...]] = []
+    for coverage in compute_coverage(rows, policies):
+        cells = [f"{100 * share:.0f} %" for share in coverage.shares]
+        table_rows.append(
+            (
+                coverage.category,
+                format_count(coverage.rows),
+                *cells,
+            )
+        )
+        # The first figure of a row is a count and has no shade.
+        shades.append((None, *coverage.shares))
     return Table(
         "Share of a category's rows that cite each policy",
         ("category", "rows", *(policy.title for policy in policies.policies)),
-        tuple(
-            (category, count(n), *(f"{100 * share:.0f} %" for share in found))
-            for category, n, found in shares
-        ),
-        shades=tuple((None, *found) for _, _, found in shares),
+        tuple(table_rows),
+        shades=tuple(shades),
     )

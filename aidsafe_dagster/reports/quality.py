@@ -1,23 +1,23 @@
-"""The quality report: what the data is worth, in the paper's terms, across batches."""
+"""The quality report: what the data is worth in the paper's terms, across batches."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aidsafe_dagster.recipe.fine_tune_splits import ScoreGate
 from aidsafe_dagster.recipe.policies import Policies
-from aidsafe_dagster.reports.cost import Timed, cost_section
+from aidsafe_dagster.reports.analysis import DatasetAnalysis
+from aidsafe_dagster.reports.cost import StageTime, cost_section
 from aidsafe_dagster.reports.deliberation import deliberation_section
-from aidsafe_dagster.reports.facts import facts, simulated_warning
-from aidsafe_dagster.reports.findings import Findings
+from aidsafe_dagster.reports.facts import describe_dataset, simulation_warning
 from aidsafe_dagster.reports.frames import Dataset
-from aidsafe_dagster.reports.headlines import figures, headlines
+from aidsafe_dagster.reports.headlines import build_headlines, key_figures
 from aidsafe_dagster.reports.judges import judges_section
 from aidsafe_dagster.reports.losses import losses_section
 from aidsafe_dagster.reports.pairs import pairs_section
 from aidsafe_dagster.reports.planted import planted_section
 from aidsafe_dagster.reports.policies import policies_section
 from aidsafe_dagster.reports.refusals import refusals_section
-from aidsafe_dagster.reports.sample import sample
+from aidsafe_dagster.reports.sample import sample_deliberations
 from aidsafe_dagster.reports.scores import scores_section
 from aidsafe_dagster.reports.sections import Report, Section
 from aidsafe_dagster.reports.settings import ReportSettings
@@ -30,45 +30,54 @@ class ReportContext:
 
     policies: Policies
     gate: ScoreGate = ScoreGate()
-    timed: Mapping[str, Timed] = field(default_factory=dict)
-    """By stage."""
+    stage_times: Mapping[str, StageTime] = field(default_factory=dict)
     tokens_counted_by: str = ""
     planted: Sequence[Mapping[str, object]] = ()
-    """How well the pipeline found what the rehearsal engine had planted."""
+    """How well the pipeline found the faults that the rehearsal engine planted."""
     further: Sequence[Section] = ()
-    """Sections of others, such as a human review."""
+    """Sections from elsewhere, such as a human review."""
 
 
-def report_on(
-    dataset: Dataset, told: ReportContext, settings: ReportSettings, seed: int = 0
+def build_quality_report(
+    dataset: Dataset, context: ReportContext, settings: ReportSettings, seed: int = 0
 ) -> Report:
-    """Every section on what there is; a section without its stage says so.
+    """Build every section from the data that exists. A section without data says what is missing.
 
     Raises:
         SetupError: a file of the lake is damaged.
     """
-    found = Findings(dataset, seed, settings.resamples)
-    sections = [
-        scores_section(found.lines, found.measured, found.by_judge),
-        judges_section(
-            found.lines, found.preferences, found.agreement, found.ungraded, found.comparisons
-        ),
-        refusals_section(found.lines, found.refusals),
-        pairs_section(dataset, seed, settings.resamples),
-        thresholds_section(found.lines, told.gate),
-        deliberation_section(dataset, told.tokens_counted_by),
-        losses_section(dataset),
-        cost_section(dataset, told.timed),
-        policies_section(dataset, told.policies),
-        *([planted_section(told.planted)] if told.planted else []),
-        *told.further,
-    ]
+    analysis = DatasetAnalysis(dataset, seed, settings.resamples)
+    policies = context.policies
     return Report(
-        facts=facts(dataset, found.lines, told.policies),
-        simulated=simulated_warning(dataset),
-        headlines=headlines(found),
-        sections=sections,
-        figures=figures(found),
-        deliberations=sample(dataset, settings.deliberations),
-        rules={rule: told.policies.rule(rule) for rule in told.policies.rule_ids},
+        facts=describe_dataset(dataset, analysis.grades, policies),
+        simulation_warning=simulation_warning(dataset),
+        headlines=build_headlines(analysis),
+        sections=_build_sections(analysis, context),
+        figures=key_figures(analysis),
+        deliberations=sample_deliberations(dataset, settings.deliberations),
+        rules={rule: policies.rule(rule) for rule in policies.rule_ids},
     )
+
+
+def _build_sections(analysis: DatasetAnalysis, context: ReportContext) -> list[Section]:
+    dataset, grades = analysis.dataset, analysis.grades
+    sections = [
+        scores_section(grades, analysis.scores, analysis.scores_by_judge),
+        judges_section(
+            grades,
+            analysis.preferences,
+            analysis.agreement,
+            analysis.ungraded,
+            analysis.comparisons,
+        ),
+        refusals_section(grades, analysis.refusals),
+        pairs_section(dataset, analysis.seed, analysis.resamples),
+        thresholds_section(grades, context.gate),
+        deliberation_section(dataset, context.tokens_counted_by),
+        losses_section(dataset),
+        cost_section(dataset, context.stage_times),
+        policies_section(dataset, context.policies),
+    ]
+    if context.planted:
+        sections.append(planted_section(context.planted))
+    return [*sections, *context.further]

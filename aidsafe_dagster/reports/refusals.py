@@ -1,77 +1,96 @@
-"""Section: how often a response declines, by kind of prompt. On benign prompts that is over-refusal."""
+"""Section: how often responses decline, by kind of prompt. On benign ones that is over-refusal."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, get_args
+from collections.abc import Mapping
+from itertools import product
+from typing import Any, NamedTuple, get_args
 
 import polars as pl
 
 from aidsafe_dagster.quality.statistics import Estimate, proportion
 from aidsafe_dagster.recipe.records import PromptKind, Version
-from aidsafe_dagster.reports.grades import judges_of, on_the_same_prompts, versions_of
-from aidsafe_dagster.reports.paper import NAMES
+from aidsafe_dagster.reports.grades import graded_versions, list_judges, on_the_same_prompts
+from aidsafe_dagster.reports.paper import VERSION_NAMES
 from aidsafe_dagster.reports.plots import HOT, LIGHT, WARM, draw_shares, legend
-from aidsafe_dagster.reports.sections import Plot, Section, Table, count, percentage
+from aidsafe_dagster.reports.sections import (
+    Plot,
+    Section,
+    Table,
+    format_count,
+    format_percentage,
+)
 
 TITLE = "Refusals"
 KINDS: tuple[PromptKind, ...] = get_args(PromptKind)
-Rates = Mapping[tuple[PromptKind, Version, str], tuple[Estimate, Estimate]]
+_COLUMNS = ("prompts", "version", "judge", "n", "declines in full", "declines in part")
+_NOTE = (
+    "As the judge sees it, with Wilson intervals. Harmful: the prompt openly asks for something "
+    "malicious. Borderline: a malicious intent may stand behind it, or a policy bears on it. "
+    "Benign: neither, so a refusal is needless."
+)
 
 
-def refusal_rates(lines: pl.DataFrame) -> Rates:
-    """Shares of full and of partial refusals, by kind of prompt, version and judge, on the same prompts."""
-    same = on_the_same_prompts(lines)
-    return dict(_rates(same))
+class RefusalRate(NamedTuple):
+    """Shares of responses that decline in full and in part."""
+
+    full: Estimate
+    partial: Estimate
 
 
-def _rates(
-    lines: pl.DataFrame,
-) -> Iterator[tuple[tuple[PromptKind, Version, str], tuple[Estimate, Estimate]]]:
-    for kind in KINDS:
-        for version in versions_of(lines):
-            for judge in judges_of(lines):
-                refusals = lines.filter(prompt_kind=kind, version=version, judge=judge)[
-                    "refusal"
-                ].to_list()
-                full = proportion(refusals.count("full"), len(refusals))
-                partial = proportion(refusals.count("partial"), len(refusals))
-                if full and partial:
-                    yield (kind, version, judge), (full, partial)
+RefusalRates = Mapping[tuple[PromptKind, Version, str], RefusalRate]
+"""By kind of prompt, version and judge."""
 
 
-def refusals_section(lines: pl.DataFrame, rates: Rates) -> Section:
+def compute_refusal_rates(grades: pl.DataFrame) -> RefusalRates:
+    """Return the refusal rates on the same prompts. Combinations without a grade are left out."""
+    comparable = on_the_same_prompts(grades)
+    rates = {}
+    keys = product(KINDS, graded_versions(comparable), list_judges(comparable))
+    for kind, version, judge in keys:
+        graded = comparable.filter(prompt_kind=kind, version=version, judge=judge)
+        refusals = graded["refusal"].to_list()
+        full = proportion(refusals.count("full"), len(refusals))
+        partial = proportion(refusals.count("partial"), len(refusals))
+        if full and partial:
+            rates[kind, version, judge] = RefusalRate(full, partial)
+    return rates
+
+
+def refusals_section(grades: pl.DataFrame, rates: RefusalRates) -> Section:
     if not rates:
-        return Section(TITLE, "No row was graded yet.")
-    rows = [
-        (kind, NAMES[version], judge, count(full.n), percentage(full), percentage(partial))
-        for (kind, version, judge), (full, partial) in rates.items()
-    ]
-    table = Table(
-        "Refusals by kind of prompt",
-        ("prompts", "version", "judge", "n", "declines in full", "declines in part"),
-        tuple(rows),
-        "As the judge sees it; Wilson intervals. Harmful: what is asked for outright is malicious. Borderline: a "
-        "malicious intent may stand behind it, or a policy bears on it. Benign: neither, so a refusal is needless.",
-        words=3,
-    )
-    judge = judges_of(lines)[0]
+        return Section(TITLE, "No row has been graded yet.")
+    judge = list_judges(grades)[0]
     plot = Plot(
         f"How far responses decline, as {judge} sees it",
-        lambda axes: _draw(axes, rates, judge),
-        3.0,
+        lambda axes: _draw_rates(axes, rates, judge),
+        height=3.0,
     )
-    return Section(TITLE, "On the same prompts as the scores.", [table], [plot])
+    return Section(TITLE, "On the same prompts as the scores.", [_rate_table(rates)], [plot])
 
 
-def _draw(axes: Any, rates: Rates, judge: str) -> None:
-    shown = {
-        f"{kind}: {NAMES[version]}": rate
-        for (kind, version, who), rate in rates.items()
-        if who == judge
-    }
-    shares = {
-        "in full": [full.value for full, _ in shown.values()],
-        "in part": [partial.value for _, partial in shown.values()],
-        "not at all": [1 - full.value - partial.value for full, partial in shown.values()],
-    }
-    draw_shares(axes, list(shown), shares, [HOT, WARM, LIGHT])
+def _rate_table(rates: RefusalRates) -> Table:
+    rows = []
+    for (kind, version, judge), (full, partial) in rates.items():
+        shares = (format_percentage(full), format_percentage(partial))
+        rows.append(
+            (
+                kind,
+                VERSION_NAMES[version],
+                judge,
+                format_count(full.n),
+                *shares,
+            )
+        )
+    return Table("Refusals by kind of prompt", _COLUMNS, tuple(rows), _NOTE, text_columns=3)
+
+
+def _draw_rates(axes: Any, rates: RefusalRates, judge: str) -> None:
+    labels = []
+    shares: dict[str, list[float]] = {"in full": [], "in part": [], "not at all": []}
+    for (kind, version, rate_judge), (full, partial) in rates.items():
+        if rate_judge == judge:
+            labels.append(f"{kind}: {VERSION_NAMES[version]}")
+            shares["in full"].append(full.value)
+            shares["in part"].append(partial.value)
+            shares["not at all"].append(1 - full.value - partial.value)
+    draw_shares(axes, labels, shares, [HOT, WARM, LIGHT])
     legend(axes)

@@ -1,12 +1,14 @@
-"""A sample of deliberations to read, with everything that is known of each.
+"""A sample of deliberations to read, with everything that is known about each.
 
-Chosen without a look at quality: by turns from each kind of prompt and each way to end, in the order of the prompt ids,
-which are hashes. The same data gives the same sample.
+The sample is drawn without regard to quality: round-robin from each kind of prompt and each way to
+end, in the order of the prompt ids, which are hashes. The same data gives the same sample.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import NamedTuple
 
 import polars as pl
 
@@ -29,7 +31,7 @@ UNKNOWN = "not graded"
 
 @dataclass(frozen=True)
 class Exchange:
-    """One turn as it is read: who said what in which round. The seed is round 0 and has no turn."""
+    """What one agent contributed in one round. The seed is round 0 and has no turn."""
 
     agent: str
     round: int
@@ -39,7 +41,7 @@ class Exchange:
 
 @dataclass(frozen=True)
 class SampledDeliberation:
-    """One prompt's whole story; what was not made, or not by this release, is None."""
+    """Everything about one prompt. What was not made, or not by this release, is None."""
 
     kind: str
     """Kind of the prompt."""
@@ -54,68 +56,90 @@ class SampledDeliberation:
     single_llm: SingleLlmCot | None = None
 
 
-def sample(dataset: Dataset, most: int) -> list[SampledDeliberation]:
-    """At most so many deliberations."""
-    chosen = choose(dataset, most)
-    ids = {prompt_id for prompt_id, _, _ in chosen}
+class _Choice(NamedTuple):
+    prompt_id: str
+    kind: str
+    ended: str
+
+
+def sample_deliberations(dataset: Dataset, limit: int) -> list[SampledDeliberation]:
+    """Draw at most `limit` deliberations."""
+    choices = _choose_prompts(dataset, limit)
+    ids = {choice.prompt_id for choice in choices}
     refined = read_records(dataset, Stage.REFINED_COTS, RefinedCot, ids)
     deliberated = read_records(dataset, Stage.DELIBERATED_COTS, DeliberatedCot, ids)
     seeds = read_records(dataset, Stage.SEED_COTS, SeedCot, ids)
     grades = read_records(dataset, Stage.COT_GRADES, CotGrades, ids)
     pairs = read_records(dataset, Stage.PREFERENCE_PAIRS, PreferencePair, ids)
     baselines = read_records(dataset, Stage.SINGLE_LLM_COTS, SingleLlmCot, ids)
-    return [
-        SampledDeliberation(
-            kind,
-            ended,
-            row,
-            exchanges(
-                row.deliberated_thoughts,
-                deliberated[prompt_id].turns if prompt_id in deliberated else (),
-            ),
-            {judgement.thought: judgement for judgement in row.judgements},
-            seeds.get(prompt_id),
-            grades.get(prompt_id),
-            pairs.get(prompt_id),
-            baselines.get(prompt_id),
+    sample = []
+    for prompt_id, kind, ended in choices:
+        row = refined.get(prompt_id)
+        if row is None:
+            continue  # A row of an older release that cannot be read.
+        turns = deliberated[prompt_id].turns if prompt_id in deliberated else ()
+        sample.append(
+            SampledDeliberation(
+                kind=kind,
+                ended=ended,
+                refined=row,
+                exchanges=list_exchanges(row.deliberated_thoughts, turns),
+                judgements={judgement.thought: judgement for judgement in row.judgements},
+                seed=seeds.get(prompt_id),
+                grades=grades.get(prompt_id),
+                pair=pairs.get(prompt_id),
+                single_llm=baselines.get(prompt_id),
+            )
         )
-        for prompt_id, kind, ended in chosen
-        if (row := refined.get(prompt_id))
-    ]
+    return sample
 
 
-def choose(dataset: Dataset, most: int) -> list[tuple[str, str, str]]:
-    """Prompt id, kind of prompt and how its deliberation ended, of the rows to show."""
-    rows = dataset.rows(Stage.REFINED_COTS, "prompt_id").unique()
+def _choose_prompts(dataset: Dataset, limit: int) -> list[_Choice]:
+    """Choose refined rows in turn from each kind of prompt and each way to end."""
+    refined = dataset.rows(Stage.REFINED_COTS, "prompt_id").unique()
     kinds = dataset.rows(Stage.COT_GRADES, "prompt_id", "prompt_kind")
-    ends = dataset.rows(Stage.DELIBERATED_COTS, "prompt_id", "outcome", "stalled").select(
-        "prompt_id", pl.when("stalled").then(pl.lit("stalled")).otherwise("outcome").alias("ended")
+    outcomes = dataset.rows(Stage.DELIBERATED_COTS, "prompt_id", "outcome", "stalled")
+    ended = pl.when("stalled").then(pl.lit("stalled")).otherwise("outcome")
+
+    rows = refined.join(kinds, on="prompt_id", how="left")
+    rows = rows.join(
+        outcomes.select("prompt_id", ended.alias("ended")),
+        on="prompt_id",
+        how="left",
     )
-    known = rows.join(kinds, on="prompt_id", how="left").join(ends, on="prompt_id", how="left")
-    named = known.with_columns(
+    rows = rows.with_columns(
         pl.col("prompt_kind").fill_null(UNKNOWN), pl.col("ended").fill_null("unknown")
     )
-    groups = named.sort("prompt_id").partition_by(
+    groups = rows.sort("prompt_id").partition_by(
         ["prompt_kind", "ended"], as_dict=True, maintain_order=True
     )
-    return list(_in_turn([groups[key].rows() for key in sorted(groups)]))[:most]
+    choices = []
+    for round_ in zip_longest(*(groups[key].rows() for key in sorted(groups))):
+        # A group that is used up gives None.
+        choices += [_Choice(*row) for row in round_ if row is not None]
+    return choices[:limit]
 
 
-def _in_turn(groups: Sequence[Sequence[tuple[str, str, str]]]) -> Iterator[tuple[str, str, str]]:
-    for taken in zip_longest(*groups):
-        yield from (row for row in taken if row is not None)
-
-
-def exchanges(thoughts: Sequence[Thought], turns: Sequence[Turn]) -> tuple[Exchange, ...]:
-    """The seed, then the turns in order, each with the thoughts it added."""
-    told = {(turn.round, turn.agent): turn for turn in turns}
-    spoke = dict.fromkeys([*((t.round, t.agent) for t in thoughts if not t.round), *told])
-    spoke |= dict.fromkeys((t.round, t.agent) for t in thoughts)
-    return tuple(
-        Exchange(agent, round_, told.get((round_, agent)), tuple(_said(thoughts, round_, agent)))
-        for round_, agent in spoke
-    )
-
-
-def _said(thoughts: Iterable[Thought], round_: int, agent: str) -> Iterator[Thought]:
-    return (thought for thought in thoughts if (thought.round, thought.agent) == (round_, agent))
+def list_exchanges(thoughts: Sequence[Thought], turns: Sequence[Turn]) -> tuple[Exchange, ...]:
+    """Return the seed, then the turns in order, each with the thoughts that it added."""
+    turns_by_place = {(turn.round, turn.agent): turn for turn in turns}
+    thoughts_by_place = defaultdict[tuple[int, str], list[Thought]](list)
+    for thought in thoughts:
+        thoughts_by_place[thought.round, thought.agent].append(thought)
+    # A dict keeps the order of first insertion. Turns come before the thoughts of later rounds,
+    # so that a turn that added nothing keeps its place.
+    seed_places = [place for place in thoughts_by_place if place[0] == 0]
+    places = dict.fromkeys([*seed_places, *turns_by_place, *thoughts_by_place])
+    exchanges = []
+    for place in places:
+        round_, agent = place
+        own = tuple(thoughts_by_place.get(place, ()))
+        exchanges.append(
+            Exchange(
+                agent,
+                round_,
+                turns_by_place.get(place),
+                own,
+            )
+        )
+    return tuple(exchanges)

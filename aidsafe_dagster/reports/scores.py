@@ -1,13 +1,18 @@
 """Section: the six scores of the chains of thought, as in the paper's table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
 
-from aidsafe_dagster.recipe.records import METRICS, Metric, Version
-from aidsafe_dagster.reports.grades import VERSIONS, Measured, on_the_same_prompts, versions_of
-from aidsafe_dagster.reports.paper import AIDSAFE, NAMES, SINGLE_LLM, WORDING
+from aidsafe_dagster.recipe.records import METRICS, Metric
+from aidsafe_dagster.reports.grades import (
+    VERSIONS,
+    VersionScores,
+    graded_versions,
+    on_the_same_prompts,
+)
+from aidsafe_dagster.reports.paper import AIDSAFE, METRIC_NAMES, SINGLE_LLM, VERSION_NAMES
 from aidsafe_dagster.reports.plots import (
     GREY,
     HOT,
@@ -24,150 +29,167 @@ from aidsafe_dagster.reports.sections import (
     Plot,
     Section,
     Table,
-    count,
-    figure,
-    signed,
-    with_interval,
+    format_count,
+    format_estimate,
+    format_number,
+    format_quantity,
+    format_signed,
 )
 
 TITLE = "Scores"
-_AGAINST: tuple[Version, ...] = ("single_llm", "deliberated")
+_KEY_METRIC: Metric = "policy_to_cot"
+_VERSION_COLUMNS = tuple(VERSION_NAMES[version] for version in VERSIONS)
+_MINUS = "\u2212"
 _PAPER_NOTE = (
-    "The paper's figures (arXiv 2505.21784) are of other prompts, models and judges: a landmark, not a target. There, "
-    "only the faithfulness of the CoT to the policies tells the two apart."
+    "The paper's figures (arXiv 2505.21784) come from other prompts, models and judges. They are a "
+    "landmark, not a target. In the paper, the two differ only in how faithful the CoT is to the "
+    "policies."
 )
 
 
 def scores_section(
-    lines: pl.DataFrame, measured: Measured, by_judge: dict[str, Measured]
+    grades: pl.DataFrame, scores: VersionScores, scores_by_judge: Mapping[str, VersionScores]
 ) -> Section:
-    """The paper's table for this data, by judge as well where there are two, and how the scores are spread."""
-    if not measured.n:
-        return Section(TITLE, _nothing(lines))
-    tables = [main_table(measured, _judged_by(lines))]
-    if len(by_judge) > 1:
-        tables.append(_judge_table(by_judge))
-    return Section(
-        TITLE, _intro(lines, measured), tables, _plots(on_the_same_prompts(lines), measured)
+    """Show the paper's table for this data, a table by judge if there are two, and the spread."""
+    if not scores.n:
+        return Section(TITLE, _explain_empty(grades))
+    tables = [main_table(scores, _describe_judges(grades))]
+    if len(scores_by_judge) > 1:
+        tables.append(_judge_table(scores_by_judge))
+    plots = _plots(on_the_same_prompts(grades), scores)
+    return Section(TITLE, _intro(grades, scores), tables, plots)
+
+
+def _explain_empty(grades: pl.DataFrame) -> str:
+    if not grades.height:
+        return "No row has been graded yet (stage cot_grades)."
+    return (
+        "No prompt has a grade of every version by every judge. There is nothing to compare on the "
+        "same prompts."
     )
 
 
-def _nothing(lines: pl.DataFrame) -> str:
-    if not lines.height:
-        return "No row was graded yet (stage cot_grades)."
-    return "No prompt has a grade of every version by every judge, so there is nothing to compare on the same prompts."
-
-
-def _intro(lines: pl.DataFrame, measured: Measured) -> str:
-    graded = lines.filter(pl.col("version") == "refined")["prompt_id"].n_unique()
-    said = (
-        f"Mean scores from 1 to 5 with 95 % bootstrap intervals, on the {count(measured.n)} prompts of which every "
-        f"version has a grade by every judge ({count(graded)} refined rows are graded in all)."
+def _intro(grades: pl.DataFrame, scores: VersionScores) -> str:
+    refined = grades.filter(pl.col("version") == "refined")
+    graded = refined["prompt_id"].n_unique()
+    prompts = format_quantity(scores.n, "prompt", "prompts")
+    rows = format_quantity(graded, "refined row", "refined rows")
+    intro = (
+        "Mean scores from 1 to 5 with 95 % bootstrap intervals. They cover the prompts where every "
+        f"version has a grade by every judge: {prompts}, out of {rows} with a grade."
     )
-    missing = [NAMES[version] for version in VERSIONS if version not in measured.versions]
-    return f"{said} Not graded, so not compared: {', '.join(missing)}." if missing else said
+    missing = [VERSION_NAMES[version] for version in VERSIONS if version not in scores.versions]
+    if missing:
+        intro += f" Not graded and not compared: {', '.join(missing)}."
+    return intro
 
 
-def _judged_by(lines: pl.DataFrame) -> str:
-    pairs = lines.select("judge", "model").unique().sort("judge", "model").iter_rows()
-    return ", ".join(f"{judge} ({model})" for judge, model in pairs)
+def _describe_judges(grades: pl.DataFrame) -> str:
+    judges = grades.select("judge", "model").unique().sort("judge", "model")
+    descriptions = []
+    for judge, model in judges.iter_rows():
+        descriptions.append(f"{judge} ({model})")
+    return ", ".join(descriptions)
 
 
-def main_table(measured: Measured, judged_by: str) -> Table:
-    """The paper's table for this data, its own figures beside."""
-    rows = [
-        (
-            WORDING[metric],
-            *(with_interval(measured.mean(version, metric)) for version in VERSIONS),
-            *(with_interval(measured.gain(version, metric), signed) for version in _AGAINST),
-            figure(SINGLE_LLM[metric]),
-            figure(AIDSAFE[metric]),
+def main_table(scores: VersionScores, judges: str) -> Table:
+    """Return the paper's table for this data, with the paper's own figures beside."""
+    rows = []
+    for metric in METRICS:
+        means = [format_estimate(scores.mean(version, metric)) for version in VERSIONS]
+        over_single_llm = scores.gain("single_llm", metric)
+        over_deliberated = scores.gain("deliberated", metric)
+        rows.append(
+            (
+                METRIC_NAMES[metric],
+                *means,
+                format_estimate(over_single_llm, format_signed),
+                format_estimate(over_deliberated, format_signed),
+                format_number(SINGLE_LLM[metric]),
+                format_number(AIDSAFE[metric]),
+            )
         )
-        for metric in METRICS
-    ]
     columns = (
         "metric",
-        *(NAMES[version] for version in VERSIONS),
-        *(f"refined \u2212 {NAMES[version]}" for version in _AGAINST),
+        *_VERSION_COLUMNS,
+        f"refined {_MINUS} single LLM",
+        f"refined {_MINUS} deliberated",
         "paper: single LLM",
         "paper: AIDSAFE",
     )
-    judges = "Mean of the judges" if "," in judged_by else "Judge"
-    note = f"n = {count(measured.n)} prompts. {judges}: {judged_by}. Differences are paired. {_PAPER_NOTE}"
-    return Table(
-        "The paper's table for this data",
-        columns,
-        tuple(rows),
-        note,
-        marked=_marked("policy_to_cot"),
-    )
+    label = "Mean of the judges" if "," in judges else "Judge"
+    prompts = format_quantity(scores.n, "prompt", "prompts")
+    note = f"n = {prompts}. {label}: {judges}. Differences are paired. {_PAPER_NOTE}"
+    key_row = frozenset({METRICS.index(_KEY_METRIC)})
+    return Table("The paper's table for this data", columns, tuple(rows), note, marked=key_row)
 
 
-def _marked(metric: Metric) -> frozenset[int]:
-    return frozenset({METRICS.index(metric)})
-
-
-def _judge_table(by_judge: dict[str, Measured]) -> Table:
-    rows = [
-        (
-            judge,
-            WORDING[metric],
-            *(with_interval(measured.mean(version, metric)) for version in VERSIONS),
-            with_interval(measured.gain("single_llm", metric), signed),
-            count(measured.n),
-        )
-        for judge, measured in by_judge.items()
-        for metric in METRICS
-    ]
+def _judge_table(scores_by_judge: Mapping[str, VersionScores]) -> Table:
+    rows = []
+    for judge, scores in scores_by_judge.items():
+        for metric in METRICS:
+            means = [format_estimate(scores.mean(version, metric)) for version in VERSIONS]
+            gain = format_estimate(scores.gain("single_llm", metric), format_signed)
+            rows.append(
+                (
+                    judge,
+                    METRIC_NAMES[metric],
+                    *means,
+                    gain,
+                    format_count(scores.n),
+                )
+            )
     columns = (
         "judge",
         "metric",
-        *(NAMES[version] for version in VERSIONS),
-        "refined \u2212 single LLM",
+        *_VERSION_COLUMNS,
+        f"refined {_MINUS} single LLM",
         "n",
     )
-    return Table(
-        "By judge",
-        columns,
-        tuple(rows),
-        "Each on the prompts of which it graded every version.",
-        words=2,
+    note = "Each judge's figures cover the prompts of which it graded every version."
+    return Table("By judge", columns, tuple(rows), note, text_columns=2)
+
+
+def _plots(grades: pl.DataFrame, scores: VersionScores) -> list[Plot]:
+    plots = []
+    if "single_llm" in scores.versions:
+        title = "Refined minus single LLM, in points"
+        plots.append(Plot(title, lambda axes: _draw_gains(axes, scores)))
+    title = "How faithful the CoT is to the policies: share of grades"
+    plots.append(
+        Plot(
+            title,
+            lambda axes: _draw_spread(axes, grades),
+            height=1.9,
+        )
     )
+    return plots
 
 
-def _plots(lines: pl.DataFrame, measured: Measured) -> list[Plot]:
-    spread = Plot(
-        "How faithful the CoT is to the policies: share of grades",
-        lambda axes: _spread(axes, lines),
-        1.9,
-    )
-    if "single_llm" not in measured.versions:
-        return [spread]
-    return [
-        Plot("Refined minus single LLM, in points", lambda axes: _gains(axes, measured)),
-        spread,
-    ]
-
-
-def _gains(axes: Any, measured: Measured) -> None:
-    gains = [measured.gain("single_llm", metric) for metric in METRICS]
+def _draw_gains(axes: Any, scores: VersionScores) -> None:
+    labels, gains, paper_gains = [], [], []
+    for metric in METRICS:
+        labels.append(METRIC_NAMES[metric])
+        gains.append(scores.gain("single_llm", metric))
+        paper_gains.append(AIDSAFE[metric] - SINGLE_LLM[metric])
     axes.axvline(0, color=GREY, linewidth=1)
-    draw_estimates(axes, [WORDING[metric] for metric in METRICS], {"this data": gains}, [STRONG])
-    draw_marks(axes, [AIDSAFE[metric] - SINGLE_LLM[metric] for metric in METRICS], "the paper's")
+    draw_estimates(axes, labels, {"this data": gains}, [STRONG])
+    draw_marks(axes, paper_gains, "the paper's")
     legend(axes)
 
 
-def _spread(axes: Any, lines: pl.DataFrame) -> None:
-    versions = versions_of(lines)
-    shares = {
-        str(score): [_share(lines, version, score) for version in versions] for score in range(1, 6)
-    }
+def _draw_spread(axes: Any, grades: pl.DataFrame) -> None:
+    labels = []
+    shares: dict[str, list[float]] = {str(score): [] for score in range(1, 6)}
+    for version in graded_versions(grades):
+        labels.append(VERSION_NAMES[version])
+        scores = grades.filter(pl.col("version") == version)[_KEY_METRIC].to_list()
+        for score in range(1, 6):
+            shares[str(score)].append(scores.count(score) / len(scores))
     draw_shares(
-        axes, [NAMES[version] for version in versions], shares, [HOT, WARM, LIGHT, MIDDLE, STRONG]
+        axes,
+        labels,
+        shares,
+        [HOT, WARM, LIGHT, MIDDLE, STRONG],
     )
     legend(axes, columns=5)
-
-
-def _share(lines: pl.DataFrame, version: Version, score: int) -> float:
-    scores: Sequence[int] = lines.filter(pl.col("version") == version)["policy_to_cot"].to_list()
-    return scores.count(score) / len(scores)

@@ -1,6 +1,6 @@
-"""What a report is made of: sections of tables and plots, in order. Markdown and HTML are two ways to show them.
+"""The parts of a report: sections of tables and plots, in order. Markdown and HTML render them.
 
-A cell is text already: how a figure is written is decided once, by the functions below.
+Cells hold text. The `format_` functions below decide once how each kind of format_number is written.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +10,8 @@ from typing import Any
 from aidsafe_dagster.quality.statistics import Estimate
 from aidsafe_dagster.reports.sample import SampledDeliberation
 
-NOTHING = "–"
+EMPTY_CELL = "–"
+_MINUS = "\u2212"
 
 
 @dataclass(frozen=True)
@@ -19,16 +20,16 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
-    words: int = 1
-    """Leading columns of words; those after them are figures."""
+    text_columns: int = 1
+    """Number of leading columns that hold words. The columns after them hold figures."""
     shades: tuple[tuple[float | None, ...], ...] = ()
-    """A heat map: 0 to 1 for each figure of each row."""
+    """Makes the table a heat map: a value from 0 to 1 for each format_number of each row."""
     marked: frozenset[int] = frozenset()
-    """Rows to stress, 0-based."""
+    """Rows to highlight, 0-based."""
 
     @property
-    def narrow(self) -> bool:
-        """A plot has room beside it."""
+    def is_narrow(self) -> bool:
+        """Return whether a plot fits beside the table."""
         return len(self.columns) <= 4
 
 
@@ -38,12 +39,12 @@ class Plot:
     draw: Callable[[Any], None]
     """Draws on matplotlib axes."""
     height: float = 2.4
-    """Inches; all are equally wide."""
+    """In inches. All plots have the same width."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """`intro` and the notes of tables are plain text."""
+    """One section of a report. `intro` and the notes of tables are plain text."""
 
     title: str
     intro: str = ""
@@ -53,7 +54,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Headline:
-    """A figure to see first."""
+    """A format_number at the top of the report."""
 
     value: str
     label: str
@@ -62,56 +63,73 @@ class Headline:
 
 @dataclass(frozen=True)
 class Report:
-    """All that the renderers need."""
+    """Everything that the renderers need."""
 
     facts: Mapping[str, str]
     """What was measured: dataset, engine, models, policies."""
-    simulated: str
-    """The warning that the rows are the rehearsal's; empty if they are not."""
+    simulation_warning: str
+    """Warns that the rehearsal engine made the rows. Empty if a model made them."""
     headlines: Sequence[Headline]
     sections: Sequence[Section]
     figures: Mapping[str, float] = field(default_factory=dict)
-    """Key numbers by name, for the UI to plot over time."""
+    """Key numbers by name. The UI plots them over time."""
     deliberations: Sequence[SampledDeliberation] = ()
-    """A sample to read."""
+    """A sample of deliberations to read."""
     rules: Mapping[str, str] = field(default_factory=dict)
-    """Texts of the rules by id."""
+    """Rule id → text of the rule."""
 
 
-def figure(value: float | None, digits: int = 2) -> str:
+def format_number(value: float | None, digits: int = 2) -> str:
+    """Return a number with thousands separators and a typographic minus sign."""
     if value is None:
-        return NOTHING
-    return (
-        f"{value:,.{digits}f}".replace("-", "\u2212") if round(value, digits) else f"{0:.{digits}f}"
-    )
+        return EMPTY_CELL
+    if not round(value, digits):
+        return f"{0:.{digits}f}"  # Otherwise -0.001 would read "−0.00".
+    return f"{value:,.{digits}f}".replace("-", _MINUS)
 
 
-def signed(value: float | None, digits: int = 2) -> str:
-    above = value is not None and round(value, digits) > 0
-    return f"{'+' if above else ''}{figure(value, digits)}"
+def format_signed(value: float | None, digits: int = 2) -> str:
+    """Return a number with its sign, also where it is positive."""
+    number = format_number(value, digits)
+    is_positive = value is not None and round(value, digits) > 0
+    return f"+{number}" if is_positive else number
 
 
-def count(value: float) -> str:
+def format_count(value: float) -> str:
     return f"{value:,}"
 
 
-def share(part: float, whole: float) -> str:
-    """A percentage, where there is a whole."""
-    return f"{100 * part / whole:.1f} %" if whole else NOTHING
+def format_quantity(n: int, singular: str, plural: str) -> str:
+    """Return a format_count with its noun, such as `1 batch` or `1,204 batches`."""
+    noun = singular if n == 1 else plural
+    return f"{format_count(n)} {noun}"
 
 
-def with_interval(estimate: Estimate | None, write: Callable[[float | None], str] = figure) -> str:
-    """`4.27 [4.12, 4.40]`"""
+def format_share(part: float, whole: float) -> str:
+    """Return a percentage, or an empty cell if the whole is 0."""
+    if not whole:
+        return EMPTY_CELL
+    return f"{100 * part / whole:.1f} %"
+
+
+def format_estimate(
+    estimate: Estimate | None, write: Callable[[float | None], str] = format_number
+) -> str:
+    """Return an estimate with its interval, such as `4.27 [4.12, 4.40]`."""
     if estimate is None:
-        return NOTHING
+        return EMPTY_CELL
     if estimate.low is None:
         return write(estimate.value)
-    return f"{write(estimate.value)} [{write(estimate.low)}, {write(estimate.high)}]"
+    low = write(estimate.low)
+    high = write(estimate.high)
+    return f"{write(estimate.value)} [{low}, {high}]"
 
 
-def percentage(estimate: Estimate | None) -> str:
-    """`27 % [21, 34]`"""
+def format_percentage(estimate: Estimate | None) -> str:
+    """Return a share with its interval, such as `27.0 % [21.3, 34.1]`."""
     if estimate is None:
-        return NOTHING
-    low, high = estimate.low or 0.0, estimate.high or 0.0
-    return f"{100 * estimate.value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+        return EMPTY_CELL
+    value = 100 * estimate.value
+    low = 100 * (estimate.low or 0.0)
+    high = 100 * (estimate.high or 0.0)
+    return f"{value:.1f} % [{low:.1f}, {high:.1f}]"

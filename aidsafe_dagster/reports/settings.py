@@ -1,4 +1,4 @@
-"""What a person can set of the reports."""
+"""Settings of the reports."""
 
 from pydantic import Field
 
@@ -7,6 +7,6 @@ from aidsafe_dagster.recipe.records import Record
 
 class ReportSettings(Record):
     deliberations: int = Field(default=40, ge=0, le=500)
-    """Deliberations to read in the HTML report."""
+    """Number of deliberations to read in the HTML report."""
     resamples: int = Field(default=1000, ge=100)
-    """Bootstrap resamples behind each interval of a mean."""
+    """Number of bootstrap resamples behind each interval of a mean."""

@@ -1,100 +1,111 @@
-"""The split report: what is in which split, by everything that should be alike in all of them."""
+"""The split report: the rows of each split, by everything that should be alike in all splits."""
+
+from itertools import product
 
 import polars as pl
 
 from aidsafe_dagster.recipe.fine_tune_splits import SplitSettings
 from aidsafe_dagster.recipe.general_mix import MixRow, select_general
 from aidsafe_dagster.recipe.records import EXCLUSION_REASONS
-from aidsafe_dagster.reports.sections import Section, Table, count, share
+from aidsafe_dagster.reports.sections import Section, Table, format_count, format_share
 
 SPLITS = ("train", "validation", "test")
 COLUMNS = ("prompt_id", "cluster", "source", "kind", "split", "prompt_kind")
-"""Of the fine-tune rows, what a report on them needs."""
-_LARGEST = 10
+"""Columns of the fine-tune rows that a report on them needs."""
+_KINDS = ("sft", "dpo")
+_MAX_CLUSTERS = 10
 _NO_POLICY = "(none)"
 
 
-def stratified(rows: pl.DataFrame, refined: pl.DataFrame) -> pl.DataFrame:
-    """The fine-tune rows' `COLUMNS` with their `policies`: those that apply to the prompt, by the refined rows.
+def with_policies(rows: pl.DataFrame, refined: pl.DataFrame) -> pl.DataFrame:
+    """Return the fine-tune rows' `COLUMNS` with the `policies` that apply to their prompts.
 
-    `cluster` is settled: a prompt that was ingested before there were clusters is one of its own.
+    Fills in what older releases did not write: a prompt without a cluster is a cluster of its own,
+    and the kind of a prompt without a kind is "unknown".
     """
-    applicable = refined.select(
-        "prompt_id", pl.col("applicable_policies").alias("policies")
-    ).unique("prompt_id")
-    own = pl.when(pl.col("cluster").fill_null("") == "").then("prompt_id").otherwise("cluster")
-    found = rows.select(COLUMNS).with_columns(
-        own.alias("cluster"), pl.col("prompt_kind").fill_null("unknown")
+    policies = refined.select("prompt_id", pl.col("applicable_policies").alias("policies"))
+    has_no_cluster = pl.col("cluster").fill_null("") == ""
+    complete = rows.select(COLUMNS).with_columns(
+        pl.when(has_no_cluster).then("prompt_id").otherwise("cluster").alias("cluster"),
+        pl.col("prompt_kind").fill_null("unknown"),
     )
-    return found.join(applicable, on="prompt_id", how="left", maintain_order="left")
+    return complete.join(
+        policies.unique("prompt_id"), on="prompt_id", how="left", maintain_order="left"
+    )
 
 
-def strata(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows and clusters by split × kind × policy × source × prompt kind; a row counts under each of its policies."""
-    by = ["split", "kind", "policy", "source", "prompt_kind"]
-    counts = (
-        _by_policy(rows)
-        .group_by(by)
-        .agg(pl.len().alias("rows"), pl.col("cluster").n_unique().alias("clusters"))
+def count_strata(rows: pl.DataFrame) -> pl.DataFrame:
+    """Count rows and clusters by split × kind × policy × source × prompt kind.
+
+    A row counts under each of its policies.
+    """
+    keys = ["split", "kind", "policy", "source", "prompt_kind"]
+    counts = _explode_policies(rows).group_by(keys)
+    return counts.agg(pl.len().alias("rows"), pl.col("cluster").n_unique().alias("clusters")).sort(
+        keys
     )
-    return counts.sort(by)
 
 
 def split_sections(
     rows: pl.DataFrame, failures: pl.DataFrame, settings: SplitSettings
 ) -> list[Section]:
-    """The tables on the rows, what was left out, and all strata."""
-    crossed = [tuple(str(value) for value in line) for line in strata(rows).iter_rows()]
-    columns = ("split", "kind", "policy", "source", "prompt kind", "rows", "clusters")
-    every = Table(
-        "Rows and clusters",
-        columns,
-        tuple(crossed),
-        "A row counts under each policy that applies to it.",
-        5,
-    )
+    """Return the tables on the rows, the rows that were left out, and all strata."""
     return [
-        Section("Splits", tables=split_tables(rows, settings)),
-        Section("Left out", "Sound rows that are in no split.", [_left_out(failures)]),
-        Section("Strata", tables=[every]),
+        Section("Splits", tables=build_split_tables(rows, settings)),
+        Section("Left out", "Sound rows that are in no split.", [_left_out_table(failures)]),
+        Section("Strata", tables=[_strata_table(rows)]),
     ]
 
 
-def split_tables(rows: pl.DataFrame, settings: SplitSettings) -> list[Table]:
-    """Shares, general mix, largest clusters, and the rows by policy, source and prompt kind."""
+def build_split_tables(rows: pl.DataFrame, settings: SplitSettings) -> list[Table]:
+    """Return shares, general mix, rows by policy, source and prompt kind, and largest clusters."""
     return [
-        _shares(rows, settings),
-        _mix(rows, settings),
-        _crossed(_by_policy(rows), "policy"),
-        _crossed(rows, "source"),
-        _crossed(rows, "prompt_kind"),
-        _largest(rows),
+        _share_table(rows, settings),
+        _mix_table(rows, settings),
+        _cross_table(_explode_policies(rows), "policy"),
+        _cross_table(rows, "source"),
+        _cross_table(rows, "prompt_kind"),
+        _largest_clusters_table(rows),
     ]
 
 
-def spanning(rows: pl.DataFrame, what: str) -> pl.DataFrame:
-    """Clusters, or prompts, with rows in more than one split: `what` ('cluster' or 'prompt_id') and `splits`."""
-    splits = rows.group_by(what).agg(pl.col("split").unique().sort().alias("splits"))
-    return splits.filter(pl.col("splits").list.len() > 1).sort(what)
+def find_spanning(rows: pl.DataFrame, column: str) -> pl.DataFrame:
+    """Find the clusters, or the prompts, with rows in more than one split.
+
+    Args:
+        rows: fine-tune rows.
+        column: 'cluster' or 'prompt_id'.
+
+    Returns:
+        `column` and the list of its `splits`.
+    """
+    sorted_splits = pl.col("split").unique().sort()
+    splits = rows.group_by(column).agg(sorted_splits.alias("splits"))
+    return splits.filter(pl.col("splits").list.len() > 1).sort(column)
 
 
-def _shares(rows: pl.DataFrame, settings: SplitSettings) -> Table:
-    asked = {"validation": settings.validation, "test": settings.test}
-    asked["train"] = 1 - sum(asked.values())
-    clusters = rows["cluster"].n_unique()
-
-    def line(split: str) -> tuple[str, ...]:
-        of_split = rows.filter(split=split)
-        found = of_split["cluster"].n_unique(), of_split["prompt_id"].n_unique()
-        kinds = (count(of_split.filter(kind=kind).height) for kind in ("sft", "dpo"))
-        return (
-            split,
-            f"{100 * asked[split]:g} %",
-            share(found[0], clusters),
-            *map(count, found),
-            *kinds,
+def _share_table(rows: pl.DataFrame, settings: SplitSettings) -> Table:
+    set_shares = {
+        "train": 1 - (settings.validation + settings.test),
+        "validation": settings.validation,
+        "test": settings.test,
+    }
+    all_clusters = rows["cluster"].n_unique()
+    table_rows = []
+    for split in SPLITS:
+        split_rows = rows.filter(split=split)
+        clusters = split_rows["cluster"].n_unique()
+        table_rows.append(
+            (
+                split,
+                f"{100 * set_shares[split]:g} %",
+                format_share(clusters, all_clusters),
+                format_count(clusters),
+                format_count(split_rows["prompt_id"].n_unique()),
+                format_count(split_rows.filter(kind="sft").height),
+                format_count(split_rows.filter(kind="dpo").height),
+            )
         )
-
     columns = (
         "split",
         "share set",
@@ -104,76 +115,85 @@ def _shares(rows: pl.DataFrame, settings: SplitSettings) -> Table:
         "SFT rows",
         "DPO rows",
     )
-    note = "Clusters are dealt out, so the shares are of them."
-    return Table("Shares of the splits", columns, tuple(map(line, SPLITS)), note)
+    note = "Splits are assigned by cluster, so the shares are shares of clusters."
+    return Table("Shares of the splits", columns, tuple(table_rows), note)
 
 
-def _mix(rows: pl.DataFrame, settings: SplitSettings) -> Table:
+def _mix_table(rows: pl.DataFrame, settings: SplitSettings) -> Table:
     sft = rows.filter(kind="sft")
-    kept = select_general(
-        map(MixRow._make, sft.select(MixRow._fields).iter_rows()), settings.general_ratio
-    )
-
-    def line(split: str) -> tuple[str, ...]:
-        benign = sft.filter(split=split, prompt_kind="benign")
-        safety = sft.filter(split=split).height - benign.height
-        staying = benign.filter(pl.col("prompt_id").is_in(list(kept))).height
-        return split, count(safety), count(benign.height), count(staying)
-
-    asked = (
-        "all stay"
-        if settings.general_ratio is None
-        else f"{settings.general_ratio:g} for each safety row"
-    )
-    columns = ("split", "safety rows", "general rows", "general rows that stay")
+    mix_rows = [MixRow(*row) for row in sft.select(MixRow._fields).iter_rows()]
+    selected = list(select_general(mix_rows, settings.general_ratio))
+    table_rows = []
+    for split in SPLITS:
+        split_rows = sft.filter(split=split)
+        general = split_rows.filter(prompt_kind="benign")
+        staying = general.filter(pl.col("prompt_id").is_in(selected))
+        counts = (
+            split_rows.height - general.height,
+            general.height,
+            staying.height,
+        )
+        table_rows.append((split, *map(format_count, counts)))
+    limit = "all stay"
+    if settings.general_ratio is not None:
+        limit = f"{settings.general_ratio:g} for each safety row"
     return Table(
         "General mix",
-        columns,
-        tuple(map(line, SPLITS)),
-        f"SFT rows; general: benign prompts, {asked}.",
+        ("split", "safety rows", "general rows", "general rows that stay"),
+        tuple(table_rows),
+        f"SFT rows. General rows have benign prompts; {limit}.",
     )
 
 
-def _crossed(rows: pl.DataFrame, what: str) -> Table:
-    """Rows by one property, a column per kind and split."""
-    places = [(kind, split) for kind in ("sft", "dpo") for split in SPLITS]
-    counts = {(a, b, c): n for a, b, c, n in rows.group_by(what, "kind", "split").len().iter_rows()}
-    named = what.replace("_", " ")
-    lines = [
-        (value, *(count(counts.get((value, *place), 0)) for place in places))
-        for value in rows[what].unique().sort()
-    ]
-    return Table(
-        f"Rows by {named}", (named, *(f"{kind} {split}" for kind, split in places)), tuple(lines)
-    )
+def _cross_table(rows: pl.DataFrame, column: str) -> Table:
+    """Count rows by one property, with a column per kind and split."""
+    counts: dict[tuple[str, str, str], int] = {}
+    for value, kind, split, n in rows.group_by(column, "kind", "split").len().iter_rows():
+        counts[value, kind, split] = n
+    kind_splits = list(product(_KINDS, SPLITS))
+    table_rows = []
+    for value in rows[column].unique().sort():
+        cells = [format_count(counts.get((value, *place), 0)) for place in kind_splits]
+        table_rows.append((value, *cells))
+    name = column.replace("_", " ")
+    columns = (name, *(f"{kind} {split}" for kind, split in kind_splits))
+    return Table(f"Rows by {name}", columns, tuple(table_rows))
 
 
-def _largest(rows: pl.DataFrame) -> Table:
-    sources = pl.col("source").unique().sort().str.join(", ").alias("sources")
-    clusters = (
-        rows.unique("prompt_id")
-        .group_by("cluster", "split")
-        .agg(sources, pl.len().alias("prompts"))
+def _largest_clusters_table(rows: pl.DataFrame) -> Table:
+    clusters = rows.unique("prompt_id").group_by("cluster", "split")
+    counts = clusters.agg(
+        pl.col("source").unique().sort().str.join(", ").alias("sources"),
+        pl.len().alias("prompts"),
     )
-    largest = clusters.filter(pl.col("prompts") > 1).sort(
-        "prompts", "cluster", descending=[True, False]
-    )
-    lines = largest.head(_LARGEST).with_columns(pl.col("prompts").cast(pl.String)).iter_rows()
+    shared = counts.filter(pl.col("prompts") > 1)
+    largest = shared.sort("prompts", "cluster", descending=[True, False]).head(_MAX_CLUSTERS)
+    as_text = largest.with_columns(pl.col("prompts").cast(pl.String))
+    table_rows = tuple(as_text.iter_rows())
+    columns = ("cluster", "split", "sources", "prompts")
     note = "Clusters of more than one prompt."
-    return Table(
-        "Largest clusters", ("cluster", "split", "sources", "prompts"), tuple(lines), note, words=3
-    )
+    return Table("Largest clusters", columns, table_rows, note, text_columns=3)
 
 
-def _left_out(failures: pl.DataFrame) -> Table:
-    sound = failures.filter(pl.col("reason").is_in([str(reason) for reason in EXCLUSION_REASONS]))
-    counts = sound.group_by("stage", "reason").len().sort("stage", "reason")
-    lines = tuple((stage, reason, count(n)) for stage, reason, n in counts.iter_rows())
-    return Table("Rows left out", ("stage", "reason", "rows"), lines, words=2)
+def _left_out_table(failures: pl.DataFrame) -> Table:
+    reasons = list(map(str, EXCLUSION_REASONS))
+    left_out = failures.filter(pl.col("reason").is_in(reasons))
+    counts = left_out.group_by("stage", "reason").len().sort("stage", "reason")
+    rows = tuple((stage, reason, format_count(n)) for stage, reason, n in counts.iter_rows())
+    return Table("Rows left out", ("stage", "reason", "rows"), rows, text_columns=2)
 
 
-def _by_policy(rows: pl.DataFrame) -> pl.DataFrame:
-    """A line per row and policy; one as well for a row to which none applies."""
-    none = pl.lit([_NO_POLICY], dtype=pl.List(pl.String))
-    named = pl.when(pl.col("policies").list.len() > 0).then("policies").otherwise(none)
-    return rows.with_columns(named.alias("policy")).explode("policy")
+def _strata_table(rows: pl.DataFrame) -> Table:
+    as_text = count_strata(rows).with_columns(pl.all().cast(pl.String))
+    table_rows = tuple(as_text.iter_rows())
+    columns = ("split", "kind", "policy", "source", "prompt kind", "rows", "clusters")
+    note = "A row counts under each policy that applies to it."
+    return Table("Rows and clusters", columns, table_rows, note, text_columns=5)
+
+
+def _explode_policies(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return a row per fine-tune row and `policy`; one as well for a row to which none applies."""
+    no_policy = pl.lit([_NO_POLICY], dtype=pl.List(pl.String))
+    has_policies = pl.col("policies").list.len() > 0
+    policy = pl.when(has_policies).then("policies").otherwise(no_policy).alias("policy")
+    return rows.with_columns(policy).explode("policy")

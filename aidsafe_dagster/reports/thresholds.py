@@ -1,56 +1,70 @@
-"""Section: what each threshold of the score gate would keep."""
+"""Section: how many rows each threshold of the score gate would keep."""
 
 import polars as pl
 
 from aidsafe_dagster.recipe.fine_tune_splits import ScoreGate
 from aidsafe_dagster.recipe.records import METRICS
-from aidsafe_dagster.reports.paper import WORDING
-from aidsafe_dagster.reports.sections import NOTHING, Section, Table, count, share
+from aidsafe_dagster.reports.paper import METRIC_NAMES
+from aidsafe_dagster.reports.sections import (
+    EMPTY_CELL,
+    Section,
+    Table,
+    format_count,
+    format_quantity,
+    format_share,
+)
 
 TITLE = "Score gate"
 THRESHOLDS = (3.0, 3.5, 4.0, 4.5, 5.0)
+_ALL_METRICS = "all six"
 
 
-def kept(lines: pl.DataFrame) -> dict[str, list[int]]:
-    """Refined rows whose mean score of the judges reaches each threshold, by metric and, last, by all of them."""
-    scores = lines.filter(version="refined").group_by("prompt_id").agg(pl.col(METRICS).mean())
-    least = scores.with_columns(pl.min_horizontal(METRICS).alias("all six"))
-    return {
-        name: [least.filter(pl.col(name) >= threshold).height for threshold in THRESHOLDS]
-        for name in (*METRICS, "all six")
-    }
+def count_kept_rows(grades: pl.DataFrame) -> dict[str, list[int]]:
+    """Count the refined rows that reach each threshold, by metric and, last, by all of them.
+
+    A row's score is the mean of its judges.
+    """
+    refined = grades.filter(version="refined")
+    scores = refined.group_by("prompt_id").agg(pl.col(METRICS).mean())
+    scores = scores.with_columns(pl.min_horizontal(METRICS).alias(_ALL_METRICS))
+    kept: dict[str, list[int]] = {}
+    for name in (*METRICS, _ALL_METRICS):
+        kept[name] = []
+        for threshold in THRESHOLDS:
+            reaching = scores.filter(pl.col(name) >= threshold)
+            kept[name].append(reaching.height)
+    return kept
 
 
-def thresholds_section(lines: pl.DataFrame, gate: ScoreGate) -> Section:
-    total = lines.filter(version="refined")["prompt_id"].n_unique()
+def thresholds_section(grades: pl.DataFrame, gate: ScoreGate) -> Section:
+    total = grades.filter(version="refined")["prompt_id"].n_unique()
     if not total:
-        return Section(TITLE, "No row was graded yet.")
-    words = {str(metric): WORDING[metric] for metric in METRICS}
-    rows = [
-        (
-            words.get(name, name),
-            *(f"{count(n)} ({share(n, total)})" for n in found),
-            _in_force(gate, name),
-        )
-        for name, found in kept(lines).items()
-    ]
-    columns = ("metric", *(f"\u2265 {threshold:g}" for threshold in THRESHOLDS), "in force")
-    note = f"Of {count(total)} refined rows that were graded; mean score of the judges. Setting: score_gate."
-    return Section(
-        TITLE,
-        "How many refined rows a threshold would leave to train on.",
-        [
-            Table(
-                "Rows that a threshold would keep",
-                columns,
-                tuple(rows),
-                note,
-                marked=frozenset({len(rows) - 1}),
+        return Section(TITLE, "No row has been graded yet.")
+    names = {str(metric): name for metric, name in METRIC_NAMES.items()}
+    rows = []
+    for metric, counts in count_kept_rows(grades).items():
+        cells = [f"{format_count(n)} ({format_share(n, total)})" for n in counts]
+        rows.append(
+            (
+                names.get(metric, metric),
+                *cells,
+                _threshold_in_force(gate, metric),
             )
-        ],
+        )
+    graded = format_quantity(total, "graded refined row", "graded refined rows")
+    note = f"Of {graded}, by the mean score of the judges. Setting: score_gate."
+    table = Table(
+        "Rows that a threshold would keep",
+        ("metric", *(f"\u2265 {threshold:g}" for threshold in THRESHOLDS), "in force"),
+        tuple(rows),
+        note,
+        marked=frozenset({len(rows) - 1}),
     )
+    return Section(TITLE, "How many refined rows each threshold leaves for training.", [table])
 
 
-def _in_force(gate: ScoreGate, name: str) -> str:
-    least = getattr(gate, name, None)
-    return NOTHING if least is None else f"\u2265 {least:g}"
+def _threshold_in_force(gate: ScoreGate, metric: str) -> str:
+    threshold = getattr(gate, metric, None)
+    if threshold is None:
+        return EMPTY_CELL
+    return f"\u2265 {threshold:g}"

@@ -1,1 +1,1 @@
-"""The human check: a blinded sample for people to rate, what they said, and how far they agree with the judges."""
+"""The human check: a blinded sample, the ratings of people, and their agreement with the judges."""

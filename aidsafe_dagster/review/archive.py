@@ -1,15 +1,13 @@
-"""Where reviews are kept: the key of each, and what its raters said, in files that only ever appear.
+"""Where reviews are stored: the key of each review and its ratings, in files that never change.
 
     <home>/reviews/<review id>/key.parquet
-    <home>/reviews/<review id>/ratings/<number>-<hash>.parquet      one file of ratings as read, never changed
+    <home>/reviews/<review id>/ratings/<number>-<hash>.parquet      the ratings of one file
 
-The hash is of the ratings, so a file that is read a second time changes nothing. Of what one rater says twice of an
-item, the later file holds.
+The hash is that of the ratings, so reading a file twice changes nothing. If a rater rates an item
+twice, the later file wins.
 """
 
 import hashlib
-import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from aidsafe_dagster.lake.tables import from_frame, to_frame
+from aidsafe_dagster.primitives.atomic_write import atomic_write
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.records import Record
 from aidsafe_dagster.review.ratings import Rating
@@ -24,65 +23,68 @@ from aidsafe_dagster.review.sample import KeyRow, ReviewSample
 
 
 class Archive:
-    """The reviews of a site."""
+    """The reviews of a project folder."""
 
     def __init__(self, home: Path) -> None:
         self.folder = home / "reviews"
 
     def reviews(self) -> list[str]:
-        """Ids of the reviews made so far, sorted."""
+        """Return the ids of the reviews made so far, sorted."""
         return sorted(key.parent.name for key in self.folder.glob("*/key.parquet"))
 
-    def put_key(self, sample: ReviewSample) -> None:
-        _put(self.folder / sample.review_id / "key.parquet", sample.key, KeyRow)
+    def store_key(self, sample: ReviewSample) -> None:
+        """Store what the items of a review are."""
+        _write_records(
+            self.folder / sample.review_id / "key.parquet",
+            sample.key,
+            KeyRow,
+        )
 
     def key(self, review_id: str) -> list[KeyRow]:
-        """What the items of a review are.
+        """Return what the items of a review are.
 
         Raises:
             SetupError: no such review was made here, or its key is damaged.
         """
-        known = self.reviews()
-        if review_id not in known:
-            raise unknown("review", review_id, known, str(self.folder))
-        return _read(self.folder / review_id / "key.parquet", KeyRow)
+        reviews = self.reviews()
+        if review_id not in reviews:
+            raise unknown("review", review_id, reviews, str(self.folder))
+        return _read_records(self.folder / review_id / "key.parquet", KeyRow)
 
     def add_ratings(self, review_id: str, ratings: Sequence[Rating]) -> bool:
-        """Keeps the ratings of one file; False if the same were kept before."""
+        """Store the ratings of one file; return False if the same ratings are stored already."""
         folder = self.folder / review_id / "ratings"
         text = "\n".join(rating.model_dump_json() for rating in ratings)
         digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
         if any(folder.glob(f"*-{digest}.parquet")):
             return False
-        _put(folder / f"{len(_files(folder)) + 1:06}-{digest}.parquet", ratings, Rating)
+        number = len(_parquet_files(folder)) + 1
+        _write_records(
+            folder / f"{number:06}-{digest}.parquet",
+            ratings,
+            Rating,
+        )
         return True
 
     def ratings(self, review_id: str) -> list[Rating]:
-        """What holds: one rating per rater and item."""
-        held = {}
-        for file in _files(self.folder / review_id / "ratings"):
-            held.update({(rating.rater, rating.item_id): rating for rating in _read(file, Rating)})
-        return [held[place] for place in sorted(held)]
+        """Return the ratings in force: one per rater and item."""
+        latest = {}
+        for file in _parquet_files(self.folder / review_id / "ratings"):
+            for rating in _read_records(file, Rating):
+                latest[rating.rater, rating.item_id] = rating
+        return [latest[key] for key in sorted(latest)]
 
 
-def _files(folder: Path) -> list[Path]:
+def _parquet_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.parquet"))
 
 
-def _put(file: Path, rows: Sequence[Record], record: type[Record]) -> None:
-    """A file appears whole or not at all."""
-    buffer = io.BytesIO()
-    to_frame(rows, record).write_parquet(buffer)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
-    with beside.open("wb") as opened:
-        opened.write(buffer.getbuffer())
-        opened.flush()
-        os.fsync(opened.fileno())
-    beside.replace(file)
+def _write_records(file: Path, rows: Sequence[Record], record: type[Record]) -> None:
+    with atomic_write(file) as partial:
+        to_frame(rows, record).write_parquet(partial)
 
 
-def _read(file: Path, record: type[Any]) -> list[Any]:
+def _read_records(file: Path, record: type[Any]) -> list[Any]:
     try:
         return from_frame(pl.read_parquet(file, glob=False), record)
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:

@@ -1,28 +1,30 @@
 "use strict";
 // Texts of users and models reach the page through textContent alone, never as markup.
 const data = JSON.parse(document.getElementById("data").textContent);
-const storeName = `aidsafe ${data.review_id}`;
+const storageKey = `aidsafe ${data.review_id}`;
 const byId = (id) => document.getElementById(id);
-const questions = [...["left", "right"].flatMap((side) => data.metrics.map((m) => `${side}.${m.name}`)), "preferred"];
-const state = restored();
-let place = 0;
-let marked = 0;
+const SIDES = ["left", "right"];
+const scoreQuestions = SIDES.flatMap((side) => data.metrics.map((metric) => `${side}.${metric.name}`));
+const questions = [...scoreQuestions, "preferred"];
+const state = loadState();
+let place = 0; // index of the item on the page
+let marked = 0; // index of the question that the next key answers
 
-function restored() {
+function loadState() {
   const empty = { rater: "", answers: {} };
   try {
-    return { ...empty, ...JSON.parse(localStorage.getItem(storeName) || "{}") };
+    return { ...empty, ...JSON.parse(localStorage.getItem(storageKey) || "{}") };
   } catch {
     return empty;
   }
 }
 
-function save() {
+function saveState() {
   try {
-    localStorage.setItem(storeName, JSON.stringify(state));
+    localStorage.setItem(storageKey, JSON.stringify(state));
     byId("saved").textContent = "saved in this browser";
   } catch {
-    byId("saved").textContent = "this browser keeps nothing: download before you close the page";
+    byId("saved").textContent = "this browser stores nothing: download before you close the page";
   }
 }
 
@@ -30,70 +32,82 @@ const answersOf = (item) => (state.answers[item.item_id] ||= {});
 const isDone = (item) => questions.every((question) => state.answers[item.item_id]?.[question]);
 const isTouched = (item) => Object.values(state.answers[item.item_id] ?? {}).some(Boolean);
 
-function element(tag, className = "", text = "") {
-  const made = document.createElement(tag);
-  made.className = className;
-  made.textContent = text;
-  return made;
+function createElement(tag, className = "", text = "") {
+  const element = document.createElement(tag);
+  element.className = className;
+  element.textContent = text;
+  return element;
 }
 
 function drawSide(box, side) {
-  const thoughts = element("ol");
-  thoughts.append(...side.thoughts.map((thought) => element("li", "text", thought)));
-  const response = element("div", "response");
-  response.append(element("h3", "", "Response"), element("div", "text", side.response));
-  box.replaceChildren(element("h3", "", "Thoughts"), thoughts, response);
+  const thoughts = createElement("ol");
+  thoughts.append(...side.thoughts.map((thought) => createElement("li", "text", thought)));
+  const response = createElement("div", "response");
+  response.append(createElement("h3", "", "Response"), createElement("div", "text", side.response));
+  box.replaceChildren(createElement("h3", "", "Thoughts"), thoughts, response);
 }
 
-function choice(question, value, label, title) {
-  const box = element("label");
-  const input = element("input");
-  Object.assign(input, { type: "radio", name: question, value, checked: answersOf(data.items[place])[question] === value });
+function drawChoice(question, value, label, title) {
+  const box = createElement("label");
+  const input = createElement("input");
+  const checked = answersOf(data.items[place])[question] === value;
+  Object.assign(input, { type: "radio", name: question, value, checked });
   input.addEventListener("change", () => answer(question, value));
   input.addEventListener("focus", () => mark(questions.indexOf(question)));
   box.title = title;
-  box.append(input, element("span", "", label));
+  box.append(input, createElement("span", "", label));
   return box;
 }
 
 function drawQuestion(question, label, choices) {
-  const field = element("fieldset");
+  const field = createElement("fieldset");
   field.dataset.question = question;
   field.setAttribute("aria-label", label);
-  field.append(...choices.map(([value, text, title]) => choice(question, value, text, title)));
+  field.append(...choices.map(([value, text, title]) => drawChoice(question, value, text, title)));
   return field;
 }
 
 const scores = [["1", "1", "worst"], ["2", "2", ""], ["3", "3", ""], ["4", "4", ""], ["5", "5", "best"]];
-const sides = [["left", "Left", ""], ["tie", "Tie", ""], ["right", "Right", ""]];
+const preferences = [["left", "Left", ""], ["tie", "Tie", ""], ["right", "Right", ""]];
+
+function drawMetric(metric) {
+  const name = createElement("strong", "", metric.name.replaceAll("_", " "));
+  const heading = createElement("div", "metric");
+  heading.append(name, createElement("small", "", metric.definition));
+  const fields = SIDES.map((side) =>
+    drawQuestion(`${side}.${metric.name}`, `${metric.name}, ${side}`, scores),
+  );
+  return [heading, ...fields];
+}
 
 function drawQuestions() {
-  const rows = data.metrics.flatMap((metric) => {
-    const what = element("div", "metric");
-    what.append(element("strong", "", metric.name.replaceAll("_", " ")), element("small", "", metric.words));
-    const asked = ["left", "right"].map((side) => drawQuestion(`${side}.${metric.name}`, `${metric.name}, ${side}`, scores));
-    return [what, ...asked];
-  });
-  const headings = [element("div", "metric heading"), element("div", "heading", "Left"), element("div", "heading", "Right")];
+  const headings = [
+    createElement("div", "metric heading"),
+    createElement("div", "heading", "Left"),
+    createElement("div", "heading", "Right"),
+  ];
+  const rows = data.metrics.flatMap(drawMetric);
   byId("questions").replaceChildren(...headings, ...rows, drawPreference(), drawComment());
 }
 
 function drawPreference() {
-  const box = element("div", "whole");
-  box.append(element("strong", "", "Which is better?"), drawQuestion("preferred", "which is better", sides));
+  const box = createElement("div", "whole");
+  const field = drawQuestion("preferred", "which is better", preferences);
+  box.append(createElement("strong", "", "Which is better?"), field);
   return box;
 }
 
 function drawComment() {
-  const box = element("div", "whole");
-  const comment = element("textarea");
-  Object.assign(comment, { id: "comment", placeholder: "Comment (optional)", value: answersOf(data.items[place]).comment ?? "", rows: 1 });
+  const box = createElement("div", "whole");
+  const comment = createElement("textarea");
+  const value = answersOf(data.items[place]).comment ?? "";
+  Object.assign(comment, { id: "comment", placeholder: "Comment (optional)", value, rows: 1 });
   comment.addEventListener("input", () => answer("comment", comment.value));
   box.append(comment);
   return box;
 }
 
-function show(index) {
+function showItem(index) {
   place = Math.max(0, Math.min(data.items.length - 1, index));
   const item = data.items[place];
   byId("prompt").textContent = item.prompt;
@@ -102,11 +116,11 @@ function show(index) {
   drawQuestions();
   const open = questions.findIndex((question) => !answersOf(item)[question]);
   mark(open < 0 ? 0 : open);
-  tell();
+  showProgress();
   window.scrollTo(0, 0);
 }
 
-function tell() {
+function showProgress() {
   const done = data.items.filter(isDone).length;
   const item = data.items[place];
   byId("progress").value = done;
@@ -120,19 +134,20 @@ function mark(index) {
   for (const field of document.querySelectorAll("fieldset")) {
     field.classList.toggle("marked", field.dataset.question === questions[marked]);
   }
-  byId("asked").textContent = inWords(questions[marked]);
+  byId("asked").textContent = describeQuestion(questions[marked]);
 }
 
-function inWords(question) {
+function describeQuestion(question) {
   const [side, name] = question.split(".");
-  const metric = data.metrics.find((one) => one.name === name);
-  return metric ? `${side} · ${name.replaceAll("_", " ")}: ${metric.words}` : "Which is better? l, r or t";
+  const metric = data.metrics.find((metric) => metric.name === name);
+  if (!metric) return "Which is better? Press l, r or t";
+  return `${side} · ${name.replaceAll("_", " ")}: ${metric.definition}`;
 }
 
 function answer(question, value) {
   answersOf(data.items[place])[question] = value;
-  save();
-  tell();
+  saveState();
+  showProgress();
 }
 
 function press(question, value) {
@@ -142,13 +157,13 @@ function press(question, value) {
   mark(questions.indexOf(question) + 1);
 }
 
-function score(digit) {
+function pressScore(digit) {
   if (questions[marked] !== "preferred") press(questions[marked], digit);
 }
 
-function firstOpen() {
+function showFirstOpen() {
   const open = data.items.findIndex((item) => !isDone(item));
-  show(open < 0 ? place : open);
+  showItem(open < 0 ? place : open);
 }
 
 function togglePolicies() {
@@ -156,70 +171,87 @@ function togglePolicies() {
   byId("toggle-policies").setAttribute("aria-expanded", String(!byId("policies").hidden));
 }
 
-function turnTo(page) {
-  document.activeElement.blur(); // what is hidden must not take the next key
+function showPage(page) {
+  document.activeElement.blur(); // a hidden element must not take the next key
   byId("start").hidden = page !== "start";
   byId("work").hidden = page !== "work";
 }
 
-function rows() {
-  return data.items.filter(isTouched).flatMap((item) =>
-    ["left", "right"].map((side) => {
-      const given = answersOf(item);
-      const marks = data.metrics.map((metric) => [metric.name, given[`${side}.${metric.name}`] ?? ""]);
-      const about = { review_id: data.review_id, item_id: item.item_id, side, rater: state.rater };
-      const comment = side === "left" ? (given.comment ?? "") : "";
-      return { ...about, ...Object.fromEntries(marks), preferred: given.preferred ?? "", comment };
-    }),
-  );
+function ratingRow(item, side) {
+  const answers = answersOf(item);
+  const row = { review_id: data.review_id, item_id: item.item_id, side, rater: state.rater };
+  for (const metric of data.metrics) row[metric.name] = answers[`${side}.${metric.name}`] ?? "";
+  row.preferred = answers.preferred ?? "";
+  row.comment = side === "left" ? (answers.comment ?? "") : ""; // once per item
+  return row;
 }
 
-function asCsv(lines) {
-  const cell = (value) => `"${String(value).replaceAll('"', '""')}"`;
-  return [data.columns, ...lines.map((line) => data.columns.map((column) => line[column]))]
-    .map((line) => line.map(cell).join(","))
-    .join("\r\n");
+function ratingRows() {
+  const items = data.items.filter(isTouched);
+  return items.flatMap((item) => SIDES.map((side) => ratingRow(item, side)));
 }
 
-function download(kind, text, type) {
-  const link = element("a");
+function toCsv(rows) {
+  const quote = (value) => `"${String(value).replaceAll('"', '""')}"`;
+  const lines = rows.map((row) => data.columns.map((column) => row[column]));
+  return [data.columns, ...lines].map((cells) => cells.map(quote).join(",")).join("\r\n");
+}
+
+function download(extension, text, type) {
+  const link = createElement("a");
+  const rater = state.rater ? `-${state.rater.replace(/[^A-Za-z0-9]+/g, "_")}` : "";
   link.href = URL.createObjectURL(new Blob([text], { type }));
-  link.download = `${data.review_id}${state.rater ? `-${state.rater.replace(/[^A-Za-z0-9]+/g, "_")}` : ""}.${kind}`;
+  link.download = `${data.review_id}${rater}.${extension}`;
   link.click();
   URL.revokeObjectURL(link.href);
 }
 
 const keys = {
-  ...Object.fromEntries(["1", "2", "3", "4", "5"].map((digit) => [digit, () => score(digit)])),
+  1: () => pressScore("1"),
+  2: () => pressScore("2"),
+  3: () => pressScore("3"),
+  4: () => pressScore("4"),
+  5: () => pressScore("5"),
   l: () => press("preferred", "left"),
   r: () => press("preferred", "right"),
   t: () => press("preferred", "tie"),
   j: () => mark(marked + 1),
   k: () => mark(marked - 1),
-  n: () => show(place + 1),
-  p: () => show(place - 1),
-  u: firstOpen,
+  n: () => showItem(place + 1),
+  p: () => showItem(place - 1),
+  u: showFirstOpen,
   c: () => byId("comment").focus(),
   o: togglePolicies,
-  h: () => turnTo("start"),
+  h: () => showPage("start"),
 };
 
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") document.activeElement.blur();
   const isWriting = event.target.matches("textarea, input:not([type=radio])");
-  if (byId("work").hidden || isWriting || event.ctrlKey || event.metaKey || event.altKey || !keys[event.key]) return;
+  const hasModifier = event.ctrlKey || event.metaKey || event.altKey;
+  if (byId("work").hidden || isWriting || hasModifier || !keys[event.key]) return;
   event.preventDefault();
   keys[event.key]();
 });
 
 byId("rater").value = state.rater;
-byId("rater").addEventListener("input", () => { state.rater = byId("rater").value.trim(); save(); });
-byId("rater").addEventListener("keydown", (event) => { if (event.key === "Enter") byId("begin").click(); });
-byId("begin").addEventListener("click", () => { turnTo("work"); firstOpen(); });
-byId("next").addEventListener("click", () => show(place + 1));
-byId("before").addEventListener("click", () => show(place - 1));
+byId("rater").addEventListener("input", () => {
+  state.rater = byId("rater").value.trim();
+  saveState();
+});
+byId("rater").addEventListener("keydown", (event) => {
+  if (event.key === "Enter") byId("begin").click();
+});
+byId("begin").addEventListener("click", () => {
+  showPage("work");
+  showFirstOpen();
+});
+byId("next").addEventListener("click", () => showItem(place + 1));
+byId("previous").addEventListener("click", () => showItem(place - 1));
 byId("toggle-policies").addEventListener("click", togglePolicies);
-byId("help").addEventListener("click", () => turnTo("start"));
-byId("csv").addEventListener("click", () => download("csv", asCsv(rows()), "text/csv"));
-byId("json").addEventListener("click", () => download("json", JSON.stringify(rows(), null, 1), "application/json"));
+byId("help").addEventListener("click", () => showPage("start"));
+byId("csv").addEventListener("click", () => download("csv", toCsv(ratingRows()), "text/csv"));
+byId("json").addEventListener("click", () => {
+  download("json", JSON.stringify(ratingRows(), null, 1), "application/json");
+});
 byId("questions").addEventListener("submit", (event) => event.preventDefault());

@@ -1,7 +1,7 @@
-"""The sample as people get it: an HTML form that needs no network, and a CSV file for a spreadsheet.
+"""The sample as raters get it: an HTML form that works offline, and a CSV file for a spreadsheet.
 
-Prompts and answers are data: escaped in the page, where a content security policy admits no script but the form's own,
-and never the beginning of a formula in a spreadsheet.
+Prompts and answers are data. The page escapes them and its content security policy admits no script
+but the form's own. In the CSV file no text begins like a formula of a spreadsheet.
 """
 
 import base64
@@ -23,89 +23,105 @@ from aidsafe_dagster.review.sample import ReviewSample
 SIDES = ("left", "right")
 ANSWERS = (*METRICS, "preferred", "comment")
 RATING_COLUMNS = ("review_id", "item_id", "side", "rater", *ANSWERS)
-"""What a file of ratings holds: a row per item and side."""
-_TEXTS = ("prompt", "cot", "response")
+"""Columns of a file of ratings. It has a row per item and side."""
+_CSV_COLUMNS = ("review_id", "item_id", "side", "prompt", "cot", "response", "rater", *ANSWERS)
 _FOLDER = Path(__file__).parent
-_JUDGE_S_TASK = "cot_grades/grade.jinja"
+_JUDGE_TEMPLATE = "cot_grades/grade.jinja"
 _FORMULA = re.compile(r"^\s*[=+\-@|]")
 
 
-def metric_words(prompts: Path) -> dict[Metric, str]:
-    """What each metric means, in the words that the judge is given.
+def load_metric_definitions(prompts: Path) -> dict[Metric, str]:
+    """Return what each metric means, in the words of the judge's template.
 
     Raises:
-        SetupError: the judge's template does not explain a metric.
+        SetupError: the template cannot be read or does not explain a metric.
     """
-    file = prompts / _JUDGE_S_TASK
+    file = prompts / _JUDGE_TEMPLATE
     try:
-        told = dict(re.findall(r"^- (\w+): (.+)$", file.read_text("utf-8"), flags=re.MULTILINE))
+        text = file.read_text("utf-8")
     except OSError as error:
         raise SetupError(
-            f"{file}: {error.strerror}; people are given the judge's own words"
+            f"{file}: {error.strerror}; raters get the words of this template"
         ) from error
-    if missing := [metric for metric in METRICS if metric not in told]:
-        raise SetupError(
-            f"{file}: no line '- {missing[0]}: …' says what is scored; raters need it as the judge does"
+    definitions = dict(
+        re.findall(
+            r"^- (\w+): (.+)$",
+            text,
+            flags=re.MULTILINE,
         )
-    return {metric: told[metric] for metric in METRICS}
+    )
+    missing = [metric for metric in METRICS if metric not in definitions]
+    if missing:
+        raise SetupError(
+            f"{file}: no line '- {missing[0]}: …' explains the metric; raters need the same "
+            "explanation as the judge"
+        )
+    return {metric: definitions[metric] for metric in METRICS}
 
 
-def html_form(sample: ReviewSample, policies: Policies, words: Mapping[Metric, str]) -> str:
-    """The page; all that it needs is in it."""
-    jinja = Environment(
+def html_form(sample: ReviewSample, policies: Policies, definitions: Mapping[Metric, str]) -> str:
+    """Return the form as one page that needs no other file."""
+    environment = Environment(
         loader=FileSystemLoader(_FOLDER),
         undefined=StrictUndefined,
         autoescape=True,
         trim_blocks=True,
     )
-    style, script = ((_FOLDER / name).read_text("utf-8") for name in ("form.css", "form.js"))
-    page = jinja.get_template("form.html.jinja").render(
+    style = (_FOLDER / "form.css").read_text("utf-8")
+    script = (_FOLDER / "form.js").read_text("utf-8")
+    page = environment.get_template("form.html.jinja").render(
         review_id=sample.review_id,
         count=len(sample.items),
         simulated=sample.simulated,
         policies=policies.policies,
-        data=_data(sample, words),
+        data=_form_data(sample, definitions),
         style=style,
-        style_hash=_source_hash(style),
+        style_hash=_csp_hash(style),
         script=script,
-        script_hash=_source_hash(script),
+        script_hash=_csp_hash(script),
     )
     return f"{page}\n"
 
 
 def csv_form(sample: ReviewSample) -> str:
-    """A row per item and side, texts filled in and answers empty."""
+    """Return a row per item and side, with the texts filled in and the answers empty."""
     text = io.StringIO()
-    columns = ("review_id", "item_id", "side", *_TEXTS, "rater", *ANSWERS)
-    writer = csv.DictWriter(text, columns, restval="")
+    writer = csv.DictWriter(text, _CSV_COLUMNS, restval="")
     writer.writeheader()
     for item in sample.items:
-        for name, side in zip(SIDES, (item.left, item.right), strict=True):
-            texts = {
-                "prompt": item.prompt,
-                "cot": "\n\n".join(side.thoughts),
-                "response": side.response,
-            }
-            cells = {column: _no_formula(cell) for column, cell in texts.items()}
+        for side_name, side in zip(SIDES, (item.left, item.right), strict=True):
             writer.writerow(
-                {"review_id": sample.review_id, "item_id": item.item_id, "side": name} | cells
+                {
+                    "review_id": sample.review_id,
+                    "item_id": item.item_id,
+                    "side": side_name,
+                    "prompt": _escape_formula(item.prompt),
+                    "cot": _escape_formula("\n\n".join(side.thoughts)),
+                    "response": _escape_formula(side.response),
+                }
             )
     return text.getvalue()
 
 
-def _data(sample: ReviewSample, words: Mapping[Metric, str]) -> dict[str, Any]:
+def _form_data(sample: ReviewSample, definitions: Mapping[Metric, str]) -> dict[str, Any]:
+    """Return the data that the script of the form reads."""
+    metrics = []
+    for metric, definition in definitions.items():
+        metrics.append({"name": metric, "definition": definition})
     return {
         "review_id": sample.review_id,
-        "metrics": [{"name": metric, "words": explained} for metric, explained in words.items()],
+        "metrics": metrics,
         "columns": RATING_COLUMNS,
         "items": [item.model_dump() for item in sample.items],
     }
 
 
-def _source_hash(source: str) -> str:
-    """As a content security policy names an inline style or script."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}"
+def _csp_hash(source: str) -> str:
+    """Return the hash by which a content security policy admits an inline style or script."""
+    digest = hashlib.sha256(source.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
 
 
-def _no_formula(cell: str) -> str:
+def _escape_formula(cell: str) -> str:
+    """Prefix text that a spreadsheet would run as a formula."""
     return f"'{cell}" if _FORMULA.match(cell) else cell

@@ -1,4 +1,4 @@
-"""Who scored what, unblinded: of people by the key, of judges from their grades."""
+"""Marks without the blinding: of raters by the key of the review, of judges from their grades."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,79 +13,98 @@ from aidsafe_dagster.review.sample import PAIRS, KeyRow, Pair
 
 PREFERENCE = "preference"
 TIE = 3
-_AS_SCORE = {"loss": 1, "tie": TIE, "win": 5}
+_OUTCOME_MARKS = {"loss": 1, "tie": TIE, "win": 5}
 
 
-class Place(NamedTuple):
+class MarkTarget(NamedTuple):
     """What a mark is given to."""
 
     prompt_id: str
     versions: str
     """One version, or '<version> against <version>'."""
-    what: str
+    aspect: str
     """A metric, or `PREFERENCE`."""
 
 
-Marks = Mapping[Place, int]
-"""1 to 5; of a preference: 1 loss, 3 tie, 5 win."""
-Means = Mapping[Place, float]
+Marks = Mapping[MarkTarget, int]
+"""1 to 5. The mark of a preference is 1 for a loss, 3 for a tie, 5 for a win."""
+MeanMarks = Mapping[MarkTarget, float]
 
 
 def marks_of_raters(key: Sequence[KeyRow], ratings: Sequence[Rating]) -> dict[str, Marks]:
-    """Rater → marks, in the order of their names."""
-    rows = {row.item_id: row for row in key}
-    found: dict[str, dict[Place, int]] = defaultdict(dict)
+    """Return the marks of each rater, in the order of their names."""
+    key_rows = {row.item_id: row for row in key}
+    marks: dict[str, dict[MarkTarget, int]] = defaultdict(dict)
     for rating in ratings:
-        found[rating.rater].update(_scores(rows[rating.item_id], rating))
-        found[rating.rater].update(_preference(rows[rating.item_id], rating))
-    return dict(sorted(found.items()))
+        row = key_rows[rating.item_id]
+        own = marks[rating.rater]
+        own.update(_score_marks(row, rating))
+        if rating.preferred:
+            target, mark = _preference_mark(row, rating.preferred)
+            own[target] = mark
+    return dict(sorted(marks.items()))
 
 
-def _scores(row: KeyRow, rating: Rating) -> Iterator[tuple[Place, int]]:
+def _score_marks(row: KeyRow, rating: Rating) -> dict[MarkTarget, int]:
+    marks = {}
     for version, side in ((row.left, rating.left), (row.right, rating.right)):
         for metric in METRICS:
-            if score := getattr(side, metric):
-                yield Place(row.prompt_id, version, metric), score
+            score = getattr(side, metric)
+            if score:
+                marks[MarkTarget(row.prompt_id, version, metric)] = score
+    return marks
 
 
-def _preference(row: KeyRow, rating: Rating) -> Iterator[tuple[Place, int]]:
-    if rating.preferred:
-        preferred = {"left": row.left, "right": row.right, "tie": None}[rating.preferred]
-        one, other = _in_usual_order(row.left, row.right)
-        outcome = {one: "win", other: "loss", None: "tie"}[preferred]
-        yield Place(row.prompt_id, f"{one} against {other}", PREFERENCE), _AS_SCORE[outcome]
+def _preference_mark(row: KeyRow, preferred: str) -> tuple[MarkTarget, int]:
+    version, against = _order_pair(row.left, row.right)
+    if preferred == "tie":
+        outcome = "tie"
+    else:
+        preferred_version = row.left if preferred == "left" else row.right
+        outcome = "win" if preferred_version == version else "loss"
+    target = MarkTarget(
+        row.prompt_id,
+        f"{version} against {against}",
+        PREFERENCE,
+    )
+    return target, _OUTCOME_MARKS[outcome]
 
 
-def _in_usual_order(left: Version, right: Version) -> Pair:
-    return (left, right) if (left, right) in PAIRS or (right, left) not in PAIRS else (right, left)
+def _order_pair(left: Version, right: Version) -> Pair:
+    """Return a pair in the order of `PAIRS`, so that both orders on the page count together."""
+    if (left, right) not in PAIRS and (right, left) in PAIRS:
+        return right, left
+    return left, right
 
 
-def means(raters: Mapping[str, Marks]) -> Means:
-    """Mean of all who gave a mark to the same thing."""
-    given = defaultdict(list)
-    for marks in raters.values():
-        for place, mark in marks.items():
-            given[place].append(mark)
-    return {place: fmean(marks) for place, marks in given.items()}
+def mean_marks(marks_by_rater: Mapping[str, Marks]) -> MeanMarks:
+    """Return the mean of all marks given to the same target."""
+    values = defaultdict(list)
+    for marks in marks_by_rater.values():
+        for target, mark in marks.items():
+            values[target].append(mark)
+    return {target: fmean(marks) for target, marks in values.items()}
 
 
 def marks_of_judges(lake: Lake, prompt_ids: set[str]) -> dict[str, Marks]:
-    """Judge, with its model → marks on these prompts."""
-    found: dict[str, dict[Place, int]] = defaultdict(dict)
-    for row in _graded(lake, prompt_ids):
+    """Return the marks of each judge, named with its model, on these prompts."""
+    marks: dict[str, dict[MarkTarget, int]] = defaultdict(dict)
+    for row in _read_grades(lake, prompt_ids):
         for grade in row.grades:
+            own = marks[f"{grade.judge} ({grade.model})"]
             for metric in METRICS:
-                place = Place(row.prompt_id, grade.version, metric)
-                found[f"{grade.judge} ({grade.model})"][place] = getattr(grade, metric).score
-        for compared in row.comparisons:
-            place = Place(
-                row.prompt_id, f"{compared.version} against {compared.against}", PREFERENCE
-            )
-            found[f"{compared.judge} ({compared.model})"][place] = _AS_SCORE[compared.outcome]
-    return dict(sorted(found.items()))
+                target = MarkTarget(row.prompt_id, grade.version, metric)
+                own[target] = getattr(grade, metric).score
+        for comparison in row.comparisons:
+            versions = f"{comparison.version} against {comparison.against}"
+            target = MarkTarget(row.prompt_id, versions, PREFERENCE)
+            judge = f"{comparison.judge} ({comparison.model})"
+            marks[judge][target] = _OUTCOME_MARKS[comparison.outcome]
+    return dict(sorted(marks.items()))
 
 
-def _graded(lake: Lake, prompt_ids: set[str]) -> Iterator[CotGrades]:
+def _read_grades(lake: Lake, prompt_ids: set[str]) -> Iterator[CotGrades]:
     for batch in lake.batches(Stage.COT_GRADES):
         rows = lake.rows(Stage.COT_GRADES, batch)
-        yield from from_frame(rows.filter(rows["prompt_id"].is_in(sorted(prompt_ids))), CotGrades)
+        wanted = rows.filter(rows["prompt_id"].is_in(sorted(prompt_ids)))
+        yield from from_frame(wanted, CotGrades)

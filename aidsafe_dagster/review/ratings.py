@@ -1,6 +1,7 @@
-"""Files of ratings, as the form or a spreadsheet saves them: read, checked row by row, one rating per item.
+"""Read files of ratings, as the form or a spreadsheet saves them: one rating per item.
 
-A mistake names the file, the row, the column and what would be valid. An empty cell is no mistake: it was not rated.
+Every row is checked. An error names the file, the row, the column and the valid choices. An empty
+cell is no error; it was not rated.
 """
 
 import re
@@ -12,16 +13,17 @@ from typing import Any, Literal
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import METRICS, Record
 from aidsafe_dagster.review.form import ANSWERS, SIDES
-from aidsafe_dagster.sources.files import FileRow, read_file
+from aidsafe_dagster.sources.files import read_file
 from aidsafe_dagster.sources.rejection import Rejection
 
-_NEEDED = ("review_id", "item_id", "side", *METRICS, "preferred")
-_PREFERRED = ("left", "right", "tie")
+_REQUIRED_COLUMNS = ("review_id", "item_id", "side", *METRICS, "preferred")
+_SCORES = ("1", "2", "3", "4", "5")
+_PREFERENCES = ("left", "right", "tie")
 _RATER = re.compile(r"[^\W_][\w .'-]{0,39}")
 
 
 class SideScores(Record):
-    """1 (worst) to 5 (best); null: not rated."""
+    """Scores from 1 (worst) to 5 (best). Null means not rated."""
 
     relevance: int | None
     coherence: int | None
@@ -32,7 +34,7 @@ class SideScores(Record):
 
 
 class Rating(Record):
-    """What one rater says of one item."""
+    """One rater's answers on one item."""
 
     review_id: str
     item_id: str
@@ -45,145 +47,170 @@ class Rating(Record):
 
 @dataclass(frozen=True)
 class _Row:
-    """One row of a file of ratings; `place` is what messages call it."""
+    """One row of a file of ratings. `number` is the one that a spreadsheet shows."""
 
     file: Path
     number: int
     cells: Mapping[str, Any]
 
-    @property
-    def place(self) -> str:
-        return f"{self.file}: row {self.number}"
-
     def text(self, column: str) -> str:
         value = self.cells.get(column)
         return "" if value is None else str(value).strip()
 
-    def wrong(self, column: str, why: str) -> SetupError:
-        return SetupError(f"{self.place}, column '{column}': {why}")
+    def error(self, column: str, reason: str) -> SetupError:
+        return SetupError(f"{self.file}: row {self.number}, column '{column}': {reason}")
 
-    def one_of(self, column: str, choices: Sequence[str], *, needed: bool) -> str:
+    def choice(self, column: str, choices: Sequence[str], *, required: bool) -> str:
+        """Return the value of a cell, lower case.
+
+        Raises:
+            SetupError: the value is not one of the choices, or is empty but required.
+        """
         value = self.text(column).casefold()
-        if value not in choices and (value or needed):
-            empty = "" if needed else ", or empty"
-            raise self.wrong(
-                column, f"'{self.text(column)}' is not valid; valid: {', '.join(choices)}{empty}"
-            )
-        return value
+        if value in choices or not (value or required):
+            return value
+        valid = ", ".join(choices)
+        if not required:
+            valid += ", or empty"
+        raise self.error(column, f"'{self.text(column)}' is not valid; valid: {valid}")
 
     def score(self, column: str) -> int | None:
+        """Return the score in a cell; None if the cell is empty.
+
+        Raises:
+            SetupError: the cell holds anything else.
+        """
+        # Spreadsheets may save whole numbers as decimals.
         value = self.text(column).removesuffix(".0")
-        if value and value not in ("1", "2", "3", "4", "5"):
-            raise self.wrong(
-                column, f"'{self.text(column)}' is no score; valid: 1, 2, 3, 4, 5, or empty"
-            )
-        return int(value) if value else None
+        if not value:
+            return None
+        if value not in _SCORES:
+            valid = f"{', '.join(_SCORES)}, or empty"
+            raise self.error(column, f"'{self.text(column)}' is not a score; valid: {valid}")
+        return int(value)
 
 
 def read_ratings(file: Path, rater: str | None, keys: Mapping[str, Sequence[str]]) -> list[Rating]:
-    """The ratings of a file, of one review and one rater, in the order of the items.
+    """Return the ratings in a file, by one rater of one review, in the order of the items.
 
     Args:
-        file: CSV or JSON, with the columns of the form; others are left aside.
-        rater: who rated; the file's own column `rater` says it otherwise.
+        file: CSV or JSON, with the columns of the form; other columns are ignored.
+        rater: name of the rater; None: the file's column `rater`.
         keys: review id → ids of its items, for all reviews made here.
 
     Raises:
-        SetupError: see the module; or nothing is rated in the file.
+        SetupError: a row is not valid, or nothing is rated in the file.
     """
-    rows = [row for row in _rows(file) if any(row.text(column) for column in ANSWERS)]
+    rows = [row for row in _read_rows(file) if _is_rated(row)]
     if not rows:
-        raise SetupError(f"{file}: no row is rated: the columns {', '.join(ANSWERS)} are all empty")
-    review_id = _review_of(rows, keys)
-    name = _rater_of(rows, rater)
-    by_item = _by_item(rows, keys[review_id])
-    return [_rating(review_id, item, name, by_item[item]) for item in sorted(by_item)]
+        columns = ", ".join(ANSWERS)
+        raise SetupError(f"{file}: no row is rated; the columns {columns} are all empty")
+    review_id = _parse_review_id(rows, keys)
+    rater_name = _parse_rater(rows, rater)
+    items = _group_by_item(rows, keys[review_id])
+    return [_to_rating(review_id, item, rater_name, items[item]) for item in sorted(items)]
 
 
-def _rows(file: Path) -> list[_Row]:
-    found = read_file(file)
-    if missing := [column for column in _NEEDED if column not in found.columns]:
-        there = ", ".join(found.columns)
+def _is_rated(row: _Row) -> bool:
+    return any(row.text(column) for column in ANSWERS)
+
+
+def _read_rows(file: Path) -> list[_Row]:
+    content = read_file(file)
+    missing = [column for column in _REQUIRED_COLUMNS if column not in content.columns]
+    if missing:
         raise SetupError(
-            f"{file}: no column '{missing[0]}'. Found: {there}. A CSV file is separated by commas"
+            f"{file}: no column '{missing[0]}'. Found: {', '.join(content.columns)}. "
+            "Columns of a CSV file must be separated by commas"
         )
-    header = 1 if ".csv" in file.name.lower() else 0  # a spreadsheet counts it
-    return [_Row(file, row.number + header, _cells(file, row, header)) for row in found.rows]
+    # A spreadsheet counts the header as row 1.
+    offset = 1 if ".csv" in file.name.lower() else 0
+    rows = []
+    for row in content.rows:
+        number = row.number + offset
+        if isinstance(row.content, Rejection):
+            raise SetupError(f"{file}: row {number}: {row.content.detail}")
+        rows.append(_Row(file, number, row.content))
+    return rows
 
 
-def _cells(file: Path, row: FileRow, header: int) -> Mapping[str, Any]:
-    if isinstance(row.content, Rejection):
-        raise SetupError(f"{file}: row {row.number + header}: {row.content.detail}")
-    return row.content
-
-
-def _review_of(rows: Sequence[_Row], keys: Mapping[str, Sequence[str]]) -> str:
-    review_id = rows[0].text("review_id")
+def _parse_review_id(rows: Sequence[_Row], keys: Mapping[str, Sequence[str]]) -> str:
+    first = rows[0].text("review_id")
     for row in rows:
-        if row.text("review_id") not in keys:
-            known = ", ".join(sorted(keys)) or "(none)"
-            raise row.wrong(
-                "review_id",
-                f"'{row.text('review_id')}' is no review that was made here; made: {known}",
-            )
-        if row.text("review_id") != review_id:
-            raise row.wrong(
-                "review_id", f"'{row.text('review_id')}' in a file that begins with '{review_id}'"
-            )
-    return review_id
+        review_id = row.text("review_id")
+        if review_id not in keys:
+            reviews = ", ".join(sorted(keys)) or "(none)"
+            reason = f"'{review_id}' is not a review that was made here; valid: {reviews}"
+            raise row.error("review_id", reason)
+        if review_id != first:
+            raise row.error("review_id", f"'{review_id}', but the file begins with '{first}'")
+    return first
 
 
-def _rater_of(rows: Sequence[_Row], rater: str | None) -> str:
+def _parse_rater(rows: Sequence[_Row], rater: str | None) -> str:
+    file = rows[0].file
     name = (rater or rows[0].text("rater")).strip()
     if not name:
-        raise SetupError(f"{rows[0].file}: nobody is named as the rater; add --rater NAME")
+        raise SetupError(f"{file}: the rater has no name; add --rater NAME")
     if not _RATER.fullmatch(name):
         raise SetupError(
-            f"{rows[0].file}: '{name}' is no name of a rater: letters, digits, spaces and .'-, at most 40"
+            f"{file}: '{name}' is not a valid rater; valid: at most 40 letters, digits, spaces "
+            "and .'-"
         )
     for row in rows:
-        if row.text("rater") not in ("", name):
-            raise row.wrong(
-                "rater", f"'{row.text('rater')}', where '{name}' is expected: one file, one rater"
-            )
+        other = row.text("rater")
+        if other not in ("", name):
+            reason = f"'{other}', but '{name}' is expected; a file has one rater"
+            raise row.error("rater", reason)
     return name
 
 
-def _by_item(rows: Sequence[_Row], items: Sequence[str]) -> dict[str, dict[str, _Row]]:
-    """Item → side → its row."""
-    found: dict[str, dict[str, _Row]] = {}
+def _group_by_item(rows: Sequence[_Row], item_ids: Sequence[str]) -> dict[str, dict[str, _Row]]:
+    """Return item id → side → its row."""
+    items: dict[str, dict[str, _Row]] = {}
     for row in rows:
-        item, side = row.text("item_id"), row.one_of("side", SIDES, needed=True)
-        if item not in items:
-            raise row.wrong(
-                "item_id", f"'{item}' is no item of this review; valid: {items[0]} to {items[-1]}"
-            )
-        if before := found.setdefault(item, {}).get(side):
-            raise row.wrong("item_id", f"{item} {side} is in row {before.number} already")
-        found[item][side] = row
-    return found
+        item_id = row.text("item_id")
+        side = row.choice("side", SIDES, required=True)
+        if item_id not in item_ids:
+            valid = f"{item_ids[0]} to {item_ids[-1]}"
+            reason = f"'{item_id}' is not an item of this review; valid: {valid}"
+            raise row.error("item_id", reason)
+        sides = items.setdefault(item_id, {})
+        if side in sides:
+            reason = f"{item_id} {side} is already in row {sides[side].number}"
+            raise row.error("item_id", reason)
+        sides[side] = row
+    return items
 
 
-def _rating(review_id: str, item: str, rater: str, sides: Mapping[str, _Row]) -> Rating:
-    scores = {side: _scores(sides.get(side)) for side in SIDES}
-    said = {row.text("comment") for row in sides.values()} - {""}
-    values = {
-        "preferred": _preferred(list(sides.values())),
-        "comment": "\n".join(sorted(said)),
-        **scores,
-    }
-    return Rating.model_validate({"review_id": review_id, "item_id": item, "rater": rater} | values)
+def _to_rating(review_id: str, item_id: str, rater: str, sides: Mapping[str, _Row]) -> Rating:
+    comments = {row.text("comment") for row in sides.values()} - {""}
+    return Rating.model_validate(
+        {
+            "review_id": review_id,
+            "item_id": item_id,
+            "rater": rater,
+            "left": _side_scores(sides.get("left")),
+            "right": _side_scores(sides.get("right")),
+            "preferred": _parse_preference(list(sides.values())),
+            "comment": "\n".join(sorted(comments)),
+        }
+    )
 
 
-def _scores(row: _Row | None) -> SideScores:
-    return SideScores(**{metric: row.score(metric) if row else None for metric in METRICS})
+def _side_scores(row: _Row | None) -> SideScores:
+    if row is None:
+        return SideScores(**dict.fromkeys(METRICS))
+    return SideScores(**{metric: row.score(metric) for metric in METRICS})
 
 
-def _preferred(rows: Sequence[_Row]) -> str | None:
-    """What either row of the item says; both may, if they say the same."""
-    said = [value for row in rows if (value := row.one_of("preferred", _PREFERRED, needed=False))]
-    if len(set(said)) > 1:
-        raise rows[1].wrong(
-            "preferred", f"'{said[1]}', but row {rows[0].number} says '{said[0]}' of the same item"
-        )
-    return said[0] if said else None
+def _parse_preference(rows: Sequence[_Row]) -> str | None:
+    """Return the preference of an item. Its rows may both have one if they are equal."""
+    preference: str | None = None
+    for row in rows:
+        value = row.choice("preferred", _PREFERENCES, required=False)
+        if value and preference and value != preference:
+            reason = f"'{value}', but row {rows[0].number} has '{preference}' for the same item"
+            raise row.error("preferred", reason)
+        preference = value or preference
+    return preference

@@ -1,11 +1,11 @@
-"""What the raters said: means, preferences, and how far people agree with each other and with the judges.
+"""The results of a review: means, preferences, and agreement of raters and judges.
 
-An item counts once however many rated it: the intervals are over items. Agreement is Cohen's kappa with quadratic
-weights (Cohen 1968), which knows that 4 is nearer to 5 than 1 is.
+An item counts once, however many people rated it: the intervals are over items. Agreement is
+Cohen's kappa with quadratic weights (Cohen 1968), for which 4 is nearer to 5 than 1 is.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
@@ -19,20 +19,22 @@ from aidsafe_dagster.review.marks import (
     PREFERENCE,
     TIE,
     Marks,
-    Means,
+    MarkTarget,
+    MeanMarks,
     marks_of_judges,
     marks_of_raters,
-    means,
+    mean_marks,
 )
 from aidsafe_dagster.review.ratings import Rating
 from aidsafe_dagster.review.sample import KeyRow
 
 ResultRow = dict[str, Any]
+_ASPECTS = (*METRICS, PREFERENCE)
 
 
 @dataclass(frozen=True)
 class Results:
-    """The tables of one review, each a list of lines; empty where nobody rated."""
+    """The tables of one review, each a list of rows. They are empty if nobody has rated."""
 
     review_id: str
     simulated: bool
@@ -44,122 +46,174 @@ class Results:
     judges: list[ResultRow]
 
 
-def results_of(
+def summarise_review(
     review_id: str, key: Sequence[KeyRow], ratings: Sequence[Rating], lake: Lake
 ) -> Results:
-    """All that a review has found so far; the judges' grades are those in the lake."""
-    raters = marks_of_raters(key, ratings)
-    people = means(raters)
+    """Compute the results of a review so far. The judges' grades are those in the lake."""
+    marks_by_rater = marks_of_raters(key, ratings)
+    marks_by_judge = marks_of_judges(lake, {row.prompt_id for row in key})
+    means = mean_marks(marks_by_rater)
     return Results(
         review_id=review_id,
         simulated=any(row.simulated for row in key),
         items=len(key),
-        raters=[
-            _progress(rater, ratings) for rater in sorted({rating.rater for rating in ratings})
-        ],
-        scores=list(_scores(people)),
-        preferences=list(_preferences(people)),
-        agreement=list(_agreement(raters)),
-        judges=list(_with_judges(people, marks_of_judges(lake, {row.prompt_id for row in key}))),
+        raters=_count_answers(ratings),
+        scores=_score_rows(means),
+        preferences=_preference_rows(means),
+        agreement=_agreement_rows(marks_by_rater),
+        judges=_judge_rows(means, marks_by_judge),
     )
 
 
-def _progress(rater: str, ratings: Sequence[Rating]) -> ResultRow:
-    own = [rating for rating in ratings if rating.rater == rater]
-    scores = [
-        getattr(getattr(rating, side), metric)
-        for rating in own
-        for side in SIDES
-        for metric in METRICS
-    ]
-    preferences = [rating.preferred for rating in own if rating.preferred]
-    scored = len(scores) - scores.count(None)
-    return {"rater": rater, "items": len(own), "scores": scored, "preferences": len(preferences)}
+def _count_answers(ratings: Sequence[Rating]) -> list[ResultRow]:
+    """Return a row per rater: items, scores and preferences given."""
+    rows: dict[str, ResultRow] = {}
+    for rating in sorted(ratings, key=lambda rating: rating.rater):
+        empty = {"rater": rating.rater, "items": 0, "scores": 0, "preferences": 0}
+        row = rows.setdefault(rating.rater, empty)
+        row["items"] += 1
+        row["scores"] += _count_scores(rating)
+        row["preferences"] += rating.preferred is not None
+    return list(rows.values())
 
 
-def _scores(people: Means) -> Iterator[ResultRow]:
-    for version in sorted({place.versions for place in people if place.what != PREFERENCE}):
+def _count_scores(rating: Rating) -> int:
+    count = 0
+    for side in SIDES:
+        scores = getattr(rating, side)
+        count += sum(getattr(scores, metric) is not None for metric in METRICS)
+    return count
+
+
+def _score_rows(means: MeanMarks) -> list[ResultRow]:
+    """Return a row per version and metric: the mean with its interval."""
+    values: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for target, mean in means.items():
+        values[target.versions, target.aspect].append(mean)
+    # The targets of preferences are pairs of versions.
+    versions = {target.versions for target in means if target.aspect != PREFERENCE}
+    rows = []
+    for version in sorted(versions):
         for metric in METRICS:
-            of_metric = [
-                mean
-                for place, mean in people.items()
-                if (place.versions, place.what) == (version, metric)
-            ]
-            if estimate := mean_interval(of_metric):
-                yield {"version": version, "metric": metric, **_interval("mean", estimate)}
+            estimate = mean_interval(values[version, metric])
+            if estimate:
+                row = {"version": version, "metric": metric}
+                rows.append(row | _estimate_cells("mean", estimate))
+    return rows
 
 
-def _preferences(people: Means) -> Iterator[ResultRow]:
-    """By the majority of those who rated an item; one that they are split on is a tie."""
-    preferred = {place: mean for place, mean in people.items() if place.what == PREFERENCE}
-    for versions in sorted({place.versions for place in preferred}):
-        outcomes = Counter(
-            _sign(mean) for place, mean in preferred.items() if place.versions == versions
+def _preference_rows(means: MeanMarks) -> list[ResultRow]:
+    """Return a row per pair of versions, by the majority of each item's raters.
+
+    An item on which the raters are split counts as a tie.
+    """
+    outcomes: dict[str, Counter[int]] = defaultdict(Counter)
+    for target, mean in means.items():
+        if target.aspect == PREFERENCE:
+            outcomes[target.versions][_outcome(mean)] += 1
+    rows = []
+    for versions, counts in sorted(outcomes.items()):
+        result = win_rate(
+            counts[1],
+            counts[0],
+            counts[-1],
         )
-        if found := win_rate(outcomes[1], outcomes[0], outcomes[-1]):
-            counts = {"wins": found.wins, "ties": found.ties, "losses": found.losses}
-            yield {"versions": versions, **counts, **_interval("win_rate", found.rate)}
+        assert result is not None  # It is None only without outcomes.
+        row: ResultRow = {
+            "versions": versions,
+            "wins": result.wins,
+            "ties": result.ties,
+            "losses": result.losses,
+        }
+        rows.append(row | _estimate_cells("win_rate", result.rate))
+    return rows
 
 
-def _sign(mean: float) -> int:
-    """1 for a win, 0 for a tie, -1 for a loss."""
-    return (mean > TIE) - (mean < TIE)
+def _outcome(mean: float) -> int:
+    """Return 1 for a win, 0 for a tie, -1 for a loss."""
+    if mean == TIE:
+        return 0
+    return 1 if mean > TIE else -1
 
 
-def _interval(name: str, estimate: Estimate) -> ResultRow:
+def _estimate_cells(name: str, estimate: Estimate) -> ResultRow:
+    cells: ResultRow = {}
     values = {name: estimate.value, "low": estimate.low, "high": estimate.high}
-    rounded = {
-        column: None if value is None else round(value, 3) for column, value in values.items()
-    }
-    return {**rounded, "items": estimate.n}
+    for column, value in values.items():
+        cells[column] = None if value is None else round(value, 3)
+    return cells | {"items": estimate.n}
 
 
-def _agreement(raters: Mapping[str, Marks]) -> Iterator[ResultRow]:
-    """Per metric, the mean of the kappas of all pairs of raters."""
-    for what in (*METRICS, PREFERENCE):
-        of_pairs = [_common(one, other, what) for one, other in combinations(raters.values(), 2)]
-        kappas = [kappa for marks in of_pairs if (kappa := quadratic_kappa(*marks)) is not None]
-        if kappas:
-            common = sum(len(one) for one, _ in of_pairs)
-            yield {
-                "what": what,
-                "kappa": round(fmean(kappas), 3),
-                "rater_pairs": len(kappas),
-                "marks_in_common": common,
-            }
-
-
-def _common(one: Marks, other: Marks, what: str) -> tuple[list[int], list[int]]:
-    """The marks of two on what both gave one to, in the same order."""
-    places = sorted(place for place in one.keys() & other.keys() if place.what == what)
-    return [one[place] for place in places], [other[place] for place in places]
-
-
-def _with_judges(people: Means, judges: Mapping[str, Marks]) -> Iterator[ResultRow]:
-    """Per judge and metric: kappa with the people's mean, rounded; Spearman's rank correlation with the mean itself."""
-    for judge, marks in judges.items():
-        for what in (*METRICS, PREFERENCE):
-            places = sorted(place for place in people.keys() & marks.keys() if place.what == what)
-            mean, judged = [people[place] for place in places], [marks[place] for place in places]
-            kappa = quadratic_kappa([_rounded(value, what) for value in mean], judged)
+def _agreement_rows(marks_by_rater: Mapping[str, Marks]) -> list[ResultRow]:
+    """Return a row per metric: the mean of the kappas of all pairs of raters."""
+    rows = []
+    for aspect in _ASPECTS:
+        kappas = []
+        marks_in_common = 0
+        for first, second in combinations(marks_by_rater.values(), 2):
+            targets = _common_targets(first, second, aspect)
+            marks_in_common += len(targets)
+            kappa = quadratic_kappa(
+                [first[target] for target in targets], [second[target] for target in targets]
+            )
             if kappa is not None:
-                found = {
-                    "kappa": round(kappa, 3),
-                    "spearman": _spearman(mean, judged),
-                    "marks_in_common": len(places),
+                kappas.append(kappa)
+        if kappas:
+            rows.append(
+                {
+                    "what": aspect,
+                    "kappa": round(fmean(kappas), 3),
+                    "rater_pairs": len(kappas),
+                    "marks_in_common": marks_in_common,
                 }
-                yield {"judge": judge, "what": what, **found}
+            )
+    return rows
 
 
-def _rounded(mean: float, what: str) -> int:
-    """To the nearest score, halves up; of preferences to loss, tie or win."""
-    return TIE + 2 * _sign(mean) if what == PREFERENCE else int(mean + 0.5)
+def _judge_rows(means: MeanMarks, marks_by_judge: Mapping[str, Marks]) -> list[ResultRow]:
+    """Return a row per judge and metric: agreement with the raters' mean.
+
+    Kappa compares the mean, rounded to a mark. Spearman's rank correlation takes the mean itself.
+    """
+    rows = []
+    for judge, marks in marks_by_judge.items():
+        for aspect in _ASPECTS:
+            targets = _common_targets(means, marks, aspect)
+            people = [means[target] for target in targets]
+            judged = [marks[target] for target in targets]
+            kappa = quadratic_kappa([_to_mark(mean, aspect) for mean in people], judged)
+            if kappa is not None:
+                rows.append(
+                    {
+                        "judge": judge,
+                        "what": aspect,
+                        "kappa": round(kappa, 3),
+                        "spearman": _spearman(people, judged),
+                        "marks_in_common": len(targets),
+                    }
+                )
+    return rows
 
 
-def _spearman(one: Sequence[float], other: Sequence[float]) -> float | None:
-    """None where it is undefined: one of the two does not vary."""
+def _common_targets(
+    first: Mapping[MarkTarget, float], second: Mapping[MarkTarget, float], aspect: str
+) -> list[MarkTarget]:
+    """Return what both have marked on one aspect, in a stable order."""
+    common = first.keys() & second.keys()
+    return sorted(target for target in common if target.aspect == aspect)
+
+
+def _to_mark(mean: float, aspect: str) -> int:
+    """Round a mean to the nearest score, halves up; of a preference, to loss, tie or win."""
+    if aspect == PREFERENCE:
+        return TIE + 2 * _outcome(mean)
+    return int(mean + 0.5)
+
+
+def _spearman(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Return the rank correlation; None where it is undefined because one side does not vary."""
     from scipy.stats import spearmanr  # noqa: PLC0415 - half a second to import, needed only here
 
-    if len(set(one)) < 2 or len(set(other)) < 2:
+    if len(set(first)) < 2 or len(set(second)) < 2:
         return None
-    return round(float(spearmanr(one, other).statistic), 3)
+    return round(float(spearmanr(first, second).statistic), 3)

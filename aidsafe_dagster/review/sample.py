@@ -1,7 +1,8 @@
-"""Which items people rate: two chains of thought on one prompt, blinded and shuffled.
+"""Draw the items that people rate: two chains of thought on one prompt, blinded and shuffled.
 
-A prompt is in one item only: shown twice, the side that comes back would give itself away as the refined one. All is
-decided by hashes of the seed, so the same rows and the same seed make the same review.
+A prompt is in one item only. If it came twice, raters would know the version that they see again as
+the refined one. Hashes of the seed decide everything, so the same rows and the same seed make the
+same review.
 """
 
 import hashlib
@@ -42,7 +43,7 @@ class Item(Record):
 
 
 class KeyRow(Record):
-    """What an item really is; never leaves the site."""
+    """What an item really is. It never leaves the project folder."""
 
     item_id: str
     prompt_id: str
@@ -54,8 +55,13 @@ class KeyRow(Record):
 
 @dataclass(frozen=True)
 class ReviewSample:
+    """The items of one review and the key to them."""
+
     review_id: str
-    """'review-' and a hash of the items: letters first, so that no spreadsheet takes it for a number."""
+    """'review-' and a hash of the items.
+
+    It begins with letters, so that no spreadsheet takes it for a number.
+    """
     items: tuple[Item, ...]
     key: tuple[KeyRow, ...]
 
@@ -73,32 +79,38 @@ class _Cot:
     simulated: bool
 
 
-def read_pair(text: str) -> Pair:
-    """'refined,single_llm' as a pair of versions.
+_Cots = Mapping[Version, Mapping[str, _Cot]]
+"""Version → prompt id → its chain of thought."""
+
+
+def parse_pair(text: str) -> Pair:
+    """Parse a pair of versions, such as 'refined,single_llm'.
 
     Raises:
-        SetupError: not two different versions.
+        SetupError: the text does not name two different versions.
     """
     versions: dict[str, Version] = {version: version for version in get_args(Version)}
     names = [name.strip() for name in text.split(",")]
-    if wrong := [name for name in names if name not in versions]:
-        raise unknown("version", wrong[0], versions, f"--of {text}")
+    for name in names:
+        if name not in versions:
+            raise unknown("version", name, versions, f"--of {text}")
     if len(set(names)) != 2:
-        raise SetupError(f"--of {text}: two different versions, such as 'refined,single_llm'")
+        raise SetupError(f"--of {text}: needs two different versions, such as 'refined,single_llm'")
     return versions[names[0]], versions[names[1]]
 
 
 def draw_sample(lake: Lake, size: int, pairs: Sequence[Pair], seed: int) -> ReviewSample:
-    """At most `size` items, spread evenly over the pairs, from the batches of the whole lake.
+    """Draw at most `size` items from the whole lake, spread evenly over the pairs.
 
     Raises:
         SetupError: no prompt has both versions of any of the pairs.
     """
-    cots = {
-        version: _cots(lake, version)
-        for version in dict.fromkeys(v for pair in pairs for v in pair)
-    }
-    chosen = _chosen(cots, size, pairs, seed)
+    cots: dict[Version, dict[str, _Cot]] = {}
+    for pair in pairs:
+        for version in pair:
+            if version not in cots:
+                cots[version] = _read_cots(lake, version)
+    chosen = _choose_prompts(cots, size, pairs, seed)
     if not chosen:
         wanted = " or ".join(f"{one} and {other}" for one, other in pairs)
         raise SetupError(
@@ -107,60 +119,71 @@ def draw_sample(lake: Lake, size: int, pairs: Sequence[Pair], seed: int) -> Revi
     items, key = [], []
     for number, (prompt_id, pair) in enumerate(chosen.items(), start=1):
         left, right = pair if hash_rank(seed, "side", prompt_id) % 2 else pair[::-1]
-        one, other = cots[left][prompt_id], cots[right][prompt_id]
-        item_id = f"item-{number:03}"
-        items.append(Item(item_id=item_id, prompt=one.prompt, left=one.side, right=other.side))
-        simulated = one.simulated or other.simulated
-        key.append(
-            KeyRow(
-                item_id=item_id,
-                prompt_id=prompt_id,
-                batch=one.batch,
-                left=left,
-                right=right,
-                simulated=simulated,
-            )
+        left_cot, right_cot = cots[left][prompt_id], cots[right][prompt_id]
+        item = Item(
+            item_id=f"item-{number:03}",
+            prompt=left_cot.prompt,
+            left=left_cot.side,
+            right=right_cot.side,
         )
-    return ReviewSample(_review_id(items), tuple(items), tuple(key))
+        key_row = KeyRow(
+            item_id=item.item_id,
+            prompt_id=prompt_id,
+            batch=left_cot.batch,
+            left=left,
+            right=right,
+            simulated=left_cot.simulated or right_cot.simulated,
+        )
+        items.append(item)
+        key.append(key_row)
+    return ReviewSample(
+        _review_id(items),
+        tuple(items),
+        tuple(key),
+    )
 
 
-def _cots(lake: Lake, version: Version) -> dict[str, _Cot]:
+def _read_cots(lake: Lake, version: Version) -> dict[str, _Cot]:
     rows = lake.all_rows(_STAGES[version], _COLUMNS)
-    return (
-        {} if rows is None else {row["prompt_id"]: _cot(row) for row in rows.iter_rows(named=True)}
-    )
+    if rows is None:
+        return {}
+    return {row["prompt_id"]: _to_cot(row) for row in rows.iter_rows(named=True)}
 
 
-def _cot(row: Mapping[str, object]) -> _Cot:
+def _to_cot(row: Mapping[str, object]) -> _Cot:
     thoughts: Iterable[Mapping[str, str]] = row["thoughts"]  # type: ignore[assignment]
-    side = Side(
-        thoughts=tuple(thought["text"] for thought in thoughts), response=str(row["response"])
-    )
+    texts = tuple(thought["text"] for thought in thoughts)
     return _Cot(
-        str(row["prompt_id"]), str(row["batch"]), str(row["prompt"]), side, bool(row["simulated"])
+        prompt_id=str(row["prompt_id"]),
+        batch=str(row["batch"]),
+        prompt=str(row["prompt"]),
+        side=Side(thoughts=texts, response=str(row["response"])),
+        simulated=bool(row["simulated"]),
     )
 
 
-def _chosen(
-    cots: Mapping[Version, Mapping[str, _Cot]], size: int, pairs: Sequence[Pair], seed: int
-) -> dict[str, Pair]:
-    """Prompt → pair, in the order of the form: the pairs take turns to choose, then all is shuffled."""
-    streams = {
-        pair: iter(_shuffled(set(cots[pair[0]]) & set(cots[pair[1]]), seed, "draw"))
-        for pair in pairs
-    }
+def _choose_prompts(cots: _Cots, size: int, pairs: Sequence[Pair], seed: int) -> dict[str, Pair]:
+    """Return prompt id → pair, in the order of the form.
+
+    The pairs choose round-robin, each from its own shuffled candidates. The choice is shuffled once
+    more, so that the order of the items says nothing about their pairs.
+    """
+    candidates = {}
+    for pair in pairs:
+        in_both = set(cots[pair[0]]) & set(cots[pair[1]])
+        candidates[pair] = iter(_shuffle(in_both, seed, "draw"))
     chosen: dict[str, Pair] = {}
-    while streams and len(chosen) < size:
-        for pair in list(streams)[: size - len(chosen)]:
-            prompt_id = next((one for one in streams[pair] if one not in chosen), None)
+    while candidates and len(chosen) < size:
+        for pair in list(candidates)[: size - len(chosen)]:
+            prompt_id = next((name for name in candidates[pair] if name not in chosen), None)
             if prompt_id is None:
-                del streams[pair]
+                del candidates[pair]
             else:
                 chosen[prompt_id] = pair
-    return {prompt_id: chosen[prompt_id] for prompt_id in _shuffled(chosen, seed, "order")}
+    return {prompt_id: chosen[prompt_id] for prompt_id in _shuffle(chosen, seed, "order")}
 
 
-def _shuffled(prompt_ids: Iterable[str], seed: int, what: str) -> list[str]:
+def _shuffle(prompt_ids: Iterable[str], seed: int, what: str) -> list[str]:
     return sorted(prompt_ids, key=lambda prompt_id: (hash_rank(seed, what, prompt_id), prompt_id))
 
 

@@ -1,134 +1,177 @@
-"""Reviews as sections of a report, and as what the terminal shows: the same tables."""
+"""The results of reviews as tables, for the report and for the terminal."""
 
 from pathlib import Path
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.quality.statistics import Estimate
 from aidsafe_dagster.recipe.records import METRICS
-from aidsafe_dagster.reports.paper import NAMES, WORDING
+from aidsafe_dagster.reports.paper import METRIC_NAMES, VERSION_NAMES
 from aidsafe_dagster.reports.sections import (
-    NOTHING,
+    EMPTY_CELL,
     Section,
     Table,
-    count,
-    figure,
-    percentage,
-    with_interval,
+    format_count,
+    format_estimate,
+    format_number,
+    format_percentage,
 )
 from aidsafe_dagster.review.archive import Archive
-from aidsafe_dagster.review.results import ResultRow, Results, results_of
+from aidsafe_dagster.review.results import ResultRow, Results, summarise_review
 
-_SIMULATED = "The texts that were rated are the rehearsal engine's, simulated by rule: this says nothing of a model. "
-_KAPPA = "Cohen's kappa with quadratic weights: 1 is full agreement, 0 what chance gives."
+_SIMULATION_NOTE = (
+    "The rated texts come from the rehearsal engine. They were simulated by rule and say nothing "
+    "about any model. "
+)
+_KAPPA_NOTE = "Cohen's kappa with quadratic weights: 1 is full agreement, 0 is chance."
 
 
 def review_sections(home: Path, lake: Lake) -> list[Section]:
-    """A section per review that somebody has rated, by id.
+    """Return a section per review that somebody has rated, by id.
 
     Raises:
         SetupError: a file of a review is damaged.
     """
     archive = Archive(home)
-    found = [
-        results_of(review, archive.key(review), archive.ratings(review), lake)
-        for review in archive.reviews()
-    ]
-    return [review_section(results) for results in found if results.raters]
+    sections = []
+    for review in archive.reviews():
+        key, ratings = archive.key(review), archive.ratings(review)
+        results = summarise_review(review, key, ratings, lake)
+        if results.raters:
+            sections.append(review_section(results))
+    return sections
 
 
 def review_section(results: Results) -> Section:
-    """What people say of a blinded sample, beside the judges."""
+    """Show the ratings of a blinded sample beside the judges' grades. Empty tables are left out."""
     tables = [
-        _raters(results),
-        _scores(results),
-        _preferences(results),
-        _agreement(results),
-        _judges(results),
+        _rater_table(results),
+        _score_table(results),
+        _preference_table(results),
+        _agreement_table(results),
+        _judge_table(results),
     ]
-    people = "one person" if len(results.raters) == 1 else f"{len(results.raters)} people"
-    intro = f"A blinded sample of {results.items} items, rated by {people}. An item counts once however many rated it."
-    intro = f"{_SIMULATED}{intro}" if results.simulated else intro
+    raters = len(results.raters)
+    people = "one person" if raters == 1 else f"{raters} people"
+    intro = (
+        f"A blinded sample of {results.items} items, rated by {people}. "
+        "An item counts once, however many people rated it."
+    )
+    if results.simulated:
+        intro = _SIMULATION_NOTE + intro
+    title = f"Human check ({results.review_id})"
     return Section(
-        f"Human check ({results.review_id})", intro, [table for table in tables if table.rows]
+        title,
+        intro,
+        [table for table in tables if table.rows],
     )
 
 
-def _raters(results: Results) -> Table:
+def _rater_table(results: Results) -> Table:
     columns = ("rater", "items", "scores", "preferences")
-    return Table(
-        "Raters", columns, tuple(tuple(map(str, line.values())) for line in results.raters)
-    )
+    rows = []
+    for row in results.raters:
+        cells = [str(row[column]) for column in columns]
+        rows.append(tuple(cells))
+    return Table("Raters", columns, tuple(rows))
 
 
-def _scores(results: Results) -> Table:
-    means = {
-        (line["metric"], line["version"]): with_interval(_estimate(line, "mean"))
-        for line in results.scores
-    }
-    versions = [version for version in NAMES if any(version == of for _, of in means)]
-    metrics = [metric for metric in METRICS if any(metric == of for of, _ in means)]
-    rows = tuple(
-        (WORDING[m], *(means.get((m, version), NOTHING) for version in versions)) for m in metrics
-    )
-    note = "Mean of 1 to 5 over items, with 95 % bootstrap intervals. Not every version is rated on every prompt."
-    return Table(
-        "Scores by people", ("metric", *(NAMES[version] for version in versions)), rows, note
-    )
-
-
-def _preferences(results: Results) -> Table:
-    rows = tuple(
-        (
-            _named(line["versions"]),
-            *(count(line[name]) for name in ("wins", "ties", "losses")),
-            _rate(line),
-        )
-        for line in results.preferences
-    )
-    note = "By the majority of an item's raters; a tie counts half. With 95 % Wilson intervals."
-    return Table("Preferences of people", ("", "wins", "ties", "losses", "win rate"), rows, note)
-
-
-def _named(versions: str) -> str:
-    return " against ".join(NAMES[version] for version in versions.split(" against "))
-
-
-def _rate(line: ResultRow) -> str:
-    return percentage(_estimate(line, "win_rate"))
-
-
-def _agreement(results: Results) -> Table:
-    rows = tuple(
-        (_worded(line["what"]), figure(line["kappa"]), count(line["marks_in_common"]))
-        for line in results.agreement
-    )
-    pairs = max((line["rater_pairs"] for line in results.agreement), default=0)
-    note = f"{_KAPPA} Mean over {pairs} pairs of raters." if pairs > 1 else _KAPPA
-    return Table("Agreement between raters", ("", "kappa", "marks in common"), rows, note)
-
-
-def _judges(results: Results) -> Table:
-    rows = tuple(
-        (
-            line["judge"],
-            _worded(line["what"]),
-            figure(line["kappa"]),
-            figure(line["spearman"]),
-            count(line["marks_in_common"]),
-        )
-        for line in results.judges
-    )
+def _score_table(results: Results) -> Table:
+    means = {}
+    for row in results.scores:
+        means[row["metric"], row["version"]] = format_estimate(_to_estimate(row, "mean"))
+    rated_metrics = {metric for metric, _ in means}
+    rated_versions = {version for _, version in means}
+    versions = [version for version in VERSION_NAMES if version in rated_versions]
+    rows = []
+    for metric in METRICS:
+        if metric in rated_metrics:
+            cells = [means.get((metric, version), EMPTY_CELL) for version in versions]
+            rows.append((METRIC_NAMES[metric], *cells))
+    columns = ("metric", *(VERSION_NAMES[version] for version in versions))
     note = (
-        f"{_KAPPA} Of the people's mean, rounded; Spearman's rank correlation of the mean itself."
+        "Mean scores from 1 to 5 over items, with 95 % bootstrap intervals. "
+        "Not every version is rated on every prompt."
     )
+    return Table("Scores by people", columns, tuple(rows), note)
+
+
+def _preference_table(results: Results) -> Table:
+    rows = []
+    for row in results.preferences:
+        counts = [format_count(row[outcome]) for outcome in ("wins", "ties", "losses")]
+        rate = format_percentage(_to_estimate(row, "win_rate"))
+        rows.append(
+            (
+                _describe_pair(row["versions"]),
+                *counts,
+                rate,
+            )
+        )
+    columns = ("", "wins", "ties", "losses", "win rate")
+    note = "By the majority of each item's raters. A tie counts half. With 95 % Wilson intervals."
+    return Table("Preferences of people", columns, tuple(rows), note)
+
+
+def _describe_pair(versions: str) -> str:
+    version, _, against = versions.partition(" against ")
+    return f"{VERSION_NAMES[version]} against {VERSION_NAMES[against]}"
+
+
+def _agreement_table(results: Results) -> Table:
+    rows = []
+    for row in results.agreement:
+        counts = format_count(row["marks_in_common"])
+        rows.append(
+            (
+                _describe_aspect(row["what"]),
+                format_number(row["kappa"]),
+                counts,
+            )
+        )
+    pairs = max((row["rater_pairs"] for row in results.agreement), default=0)
+    note = _KAPPA_NOTE
+    if pairs > 1:
+        note += f" Mean over {pairs} pairs of raters."
+    return Table(
+        "Agreement between raters",
+        ("", "kappa", "marks in common"),
+        tuple(rows),
+        note,
+    )
+
+
+def _judge_table(results: Results) -> Table:
+    rows = []
+    for row in results.judges:
+        rows.append(
+            (
+                row["judge"],
+                _describe_aspect(row["what"]),
+                format_number(row["kappa"]),
+                format_number(row["spearman"]),
+                format_count(row["marks_in_common"]),
+            )
+        )
     columns = ("judge", "", "kappa", "Spearman", "marks in common")
-    return Table("Agreement of people with the judges", columns, rows, note, words=2)
+    note = (
+        f"{_KAPPA_NOTE} Kappa compares the judge with the raters' mean, rounded. Spearman's rank "
+        "correlation compares it with the mean itself."
+    )
+    title = "Agreement of people with the judges"
+    return Table(title, columns, tuple(rows), note, text_columns=2)
 
 
-def _worded(what: str) -> str:
-    words: dict[str, str] = {str(metric): wording for metric, wording in WORDING.items()}
-    return words.get(what, what)
+def _describe_aspect(aspect: str) -> str:
+    for metric, name in METRIC_NAMES.items():
+        if metric == aspect:
+            return name
+    return aspect
 
 
-def _estimate(line: ResultRow, name: str) -> Estimate:
-    return Estimate(line[name], line["low"], line["high"], line["items"])
+def _to_estimate(row: ResultRow, name: str) -> Estimate:
+    return Estimate(
+        row[name],
+        row["low"],
+        row["high"],
+        row["items"],
+    )

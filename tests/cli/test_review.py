@@ -54,7 +54,7 @@ def test_fewer_prompts_than_asked_for_are_said_to_be_fewer(tmp_path: Path) -> No
 
 def test_what_raters_say_is_read_once_and_shown(tmp_path: Path) -> None:
     sample = a_sample(a_lake(tmp_path), size=4)
-    Archive(tmp_path / "data").put_key(sample)
+    Archive(tmp_path / "data").store_key(sample)
     rows = [a_row(sample, row.item_id, side) for row in sample.key for side in ("left", "right")]
     ann, bob = (
         a_file(tmp_path / "ann.csv", rows),
@@ -74,14 +74,14 @@ def test_what_raters_say_is_read_once_and_shown(tmp_path: Path) -> None:
 
 def test_one_wrong_file_keeps_all_from_being_read(tmp_path: Path) -> None:
     sample = a_sample(a_lake(tmp_path), size=4)
-    Archive(tmp_path / "data").put_key(sample)
+    Archive(tmp_path / "data").store_key(sample)
     good, bad = (
         a_file(tmp_path / "good.csv", [a_row(sample)]),
         a_file(tmp_path / "bad.csv", [a_row(sample, relevance=9)]),
     )
     failed = review(tmp_path, "read", good, bad, "--rater", "Ann")
     assert failed.exit_code == 2
-    assert "column 'relevance': '9' is no score" in failed.output
+    assert "column 'relevance': '9' is not a score" in failed.output
     assert Archive(tmp_path / "data").ratings(sample.review_id) == []
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from aidsafe_dagster.engines.vllm.settings import VLLMSettings
-from aidsafe_dagster.evaluation.candidates import as_role, is_rehearsed, require_candidates
+from aidsafe_dagster.evaluation.candidates import candidate_role, is_rehearsed, require_candidates
 from aidsafe_dagster.evaluation.settings import CandidateSettings
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.training.lineage import FILE, Lineage
@@ -17,14 +17,16 @@ def an_adapter(folder: Path, weights: bytes) -> dict[str, str]:
     return {"sft": str(folder)}
 
 
-def test_an_adapter_that_was_trained_again_is_another_model_to_the_journal(tmp_path: Path) -> None:
-    first = as_role(SFT, an_adapter(tmp_path / "a", b"one"))
+def test_a_retrained_adapter_is_another_model_to_the_journal(tmp_path: Path) -> None:
+    first = candidate_role(SFT, an_adapter(tmp_path / "a", b"one"))
     assert first["model"] == "sft"
-    assert first == as_role(SFT, an_adapter(tmp_path / "b", b"one"))
-    assert first["revision"] != as_role(SFT, an_adapter(tmp_path / "a", b"other"))["revision"]
+    assert first == candidate_role(SFT, an_adapter(tmp_path / "b", b"one"))
+    assert (
+        first["revision"] != candidate_role(SFT, an_adapter(tmp_path / "a", b"other"))["revision"]
+    )
 
 
-def test_a_server_that_loaded_older_weights_is_not_taken_for_one_with_newer(tmp_path: Path) -> None:
+def test_a_server_with_other_weights_has_another_fingerprint(tmp_path: Path) -> None:
     before = VLLMSettings(
         model="base", lora_adapters=an_adapter(tmp_path / "a", b"one")
     ).fingerprint
@@ -34,17 +36,17 @@ def test_a_server_that_loaded_older_weights_is_not_taken_for_one_with_newer(tmp_
     assert before != after
 
 
-def test_what_a_person_says_of_the_weights_wins(tmp_path: Path) -> None:
+def test_a_revision_in_the_settings_takes_precedence(tmp_path: Path) -> None:
     named = SFT.model_copy(update={"revision": "run 7"})
-    assert as_role(named, an_adapter(tmp_path / "a", b"one"))["revision"] == "run 7"
+    assert candidate_role(named, an_adapter(tmp_path / "a", b"one"))["revision"] == "run 7"
 
 
-def test_the_same_name_at_another_server_is_another_model() -> None:
-    there = SFT.model_copy(update={"base_url": "http://gpu2:8000/v1"})
-    assert as_role(there, {})["revision"] != as_role(SFT, {})["revision"] == ""
+def test_the_same_model_on_another_server_has_another_revision() -> None:
+    remote = SFT.model_copy(update={"base_url": "http://gpu2:8000/v1"})
+    assert candidate_role(remote, {})["revision"] != candidate_role(SFT, {})["revision"] == ""
 
 
-def test_the_rehearsal_engine_is_refused_and_somebody_has_to_be_tested() -> None:
+def test_the_rehearsal_engine_and_an_empty_list_of_models_are_errors() -> None:
     with pytest.raises(SetupError, match="the rehearsal engine has no model to test"):
         require_candidates([SFT], "rehearsal")
     with pytest.raises(SetupError, match=r"evaluation\.models: name the models under test"):
@@ -52,14 +54,25 @@ def test_the_rehearsal_engine_is_refused_and_somebody_has_to_be_tested() -> None
 
 
 @pytest.mark.parametrize("simulated", [True, False])
-def test_an_adapter_says_whether_it_learned_from_the_rehearsal(
+def test_the_lineage_of_an_adapter_tells_whether_its_rows_were_simulated(
     tmp_path: Path, *, simulated: bool
 ) -> None:
     adapters = an_adapter(tmp_path / "a", b"one")
     assert not is_rehearsed(SFT, adapters)
     lineage = Lineage(
-        key="k", method="sft", dataset_version="v", batches={}, licences={}, simulated=simulated, base_model="m",
-        base_revision="", from_adapter="", weights="w", recipe={}, result={}, seconds=1.0,
-    )  # fmt: skip
+        key="k",
+        method="sft",
+        dataset_version="v",
+        batches={},
+        licences={},
+        simulated=simulated,
+        base_model="m",
+        base_revision="",
+        from_adapter="",
+        weights="w",
+        recipe={},
+        result={},
+        seconds=1.0,
+    )
     (tmp_path / "a" / FILE).write_text(lineage.model_dump_json())
     assert is_rehearsed(SFT, adapters) == simulated

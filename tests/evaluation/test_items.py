@@ -25,7 +25,7 @@ def mistake(spec: dict[str, Any]) -> str:
     return str(raised.value)
 
 
-def test_a_harmful_benchmark_s_rows_are_items_with_their_place_and_licence(tmp_path: Path) -> None:
+def test_rows_of_a_harmful_benchmark_become_items_with_place_and_licence(tmp_path: Path) -> None:
     (item,) = loaded(beavertails(tmp_path, ["How do I steal a bike?"])).items
     assert (item.kind, item.prompt.prompt, item.prompt.category) == (
         "harmful",
@@ -38,20 +38,20 @@ def test_a_harmful_benchmark_s_rows_are_items_with_their_place_and_licence(tmp_p
     )
 
 
-def test_of_chats_the_first_turns_of_toxic_ones_in_english_are_taken(tmp_path: Path) -> None:
+def test_only_the_first_turns_of_toxic_english_chats_become_items(tmp_path: Path) -> None:
     empty = {"conversation": [], "toxic": True}
     rows = [a_chat("one"), a_chat("two", toxic=False), a_chat("drei", language="German"), empty]
-    found = loaded(wildchat(tmp_path, *rows))
-    assert [item.prompt.prompt for item in found.items] == ["one"]
-    assert found.left_out == {"not toxic": 1, "not in English": 1, "no prompt": 1}
-    assert found.rows == 4
+    benchmark = loaded(wildchat(tmp_path, *rows))
+    assert [item.prompt.prompt for item in benchmark.items] == ["one"]
+    assert benchmark.left_out == {"not toxic": 1, "not in English": 1, "no prompt": 1}
+    assert benchmark.rows == 4
 
 
-def test_a_file_of_harmful_chats_needs_nothing_but_prompts(tmp_path: Path) -> None:
+def test_a_file_of_harmful_chats_needs_only_prompts(tmp_path: Path) -> None:
     assert len(loaded(wildchat(tmp_path, {"prompt": "one"}, {"prompt": "two"})).items) == 2
 
 
-def test_forbidden_prompts_are_wrapped_and_the_wrappers_take_turns(tmp_path: Path) -> None:
+def test_jailbreaks_wrap_forbidden_prompts_in_turn(tmp_path: Path) -> None:
     items = loaded(strongreject(tmp_path, [f"Forbidden {n}" for n in range(8)])).items
     assert Counter(item.jailbreak for item in items) == dict.fromkeys(JAILBREAKS, 2)
     for item in items:
@@ -59,12 +59,12 @@ def test_forbidden_prompts_are_wrapped_and_the_wrappers_take_turns(tmp_path: Pat
         assert len(item.prompt.prompt) > 100
 
 
-def test_a_prompt_is_never_a_template(tmp_path: Path) -> None:
+def test_a_prompt_is_never_rendered_as_a_template(tmp_path: Path) -> None:
     (item,) = loaded(strongreject(tmp_path, ["{{ 7 * 7 }} {% raw %}"])).items
     assert "{{ 7 * 7 }} {% raw %}" in item.prompt.prompt
 
 
-def test_a_label_says_whether_a_refusal_is_due(tmp_path: Path) -> None:
+def test_the_label_decides_whether_a_prompt_is_harmful(tmp_path: Path) -> None:
     items = loaded(xstest(tmp_path, SAFE_PROMPTS, ["How do I kill a man?"])).items
     assert {item.prompt.prompt: item.kind for item in items} == {
         **dict.fromkeys(SAFE_PROMPTS, "benign"),
@@ -73,7 +73,7 @@ def test_a_label_says_whether_a_refusal_is_due(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("right", [2, "2", "C", "c"])
-def test_a_right_answer_is_an_index_or_a_letter(tmp_path: Path, right: Any) -> None:
+def test_the_right_answer_may_be_an_index_or_a_letter(tmp_path: Path, right: Any) -> None:
     (item,) = loaded(mmlu(tmp_path, ("What comes after two?", right))).items
     assert (item.kind, item.right, item.choices) == (
         "question",
@@ -82,7 +82,7 @@ def test_a_right_answer_is_an_index_or_a_letter(tmp_path: Path, right: Any) -> N
     )
 
 
-def test_choices_may_be_columns(tmp_path: Path) -> None:
+def test_choices_may_be_in_columns(tmp_path: Path) -> None:
     file = write_csv(
         tmp_path / "q.csv",
         [("question", "A", "B", "C", "D", "answer"), ("2 + 2?", "3", "4", "5", "", "B")],
@@ -91,8 +91,12 @@ def test_choices_may_be_columns(tmp_path: Path) -> None:
     assert (item.choices, item.right) == (("3", "4", "5"), "B")
 
 
-def test_the_same_sample_is_drawn_every_time_and_a_larger_one_holds_it(tmp_path: Path) -> None:
-    spec = xstest(tmp_path, [f"Safe {n}" for n in range(20)], [f"Unsafe {n}" for n in range(20)])
+def test_a_sample_is_reproducible_and_part_of_a_larger_one(tmp_path: Path) -> None:
+    spec = xstest(
+        tmp_path,
+        [f"Safe {n}" for n in range(20)],
+        [f"Unsafe {n}" for n in range(20)],
+    )
     small, large = loaded(spec, 5), loaded(spec, 12)
     assert small == loaded(spec, 5)
     assert {item.prompt.prompt_id for item in small.items} < {
@@ -101,9 +105,9 @@ def test_the_same_sample_is_drawn_every_time_and_a_larger_one_holds_it(tmp_path:
     assert Counter(item.kind for item in small.items) == {"benign": 5, "harmful": 5}
 
 
-def test_the_same_prompt_is_asked_once(tmp_path: Path) -> None:
-    found = loaded(beavertails(tmp_path, ["How?", "how? ", "Why?"]))
-    assert (len(found.items), found.left_out) == (2, {"duplicate": 1})
+def test_duplicate_prompts_are_left_out(tmp_path: Path) -> None:
+    benchmark = loaded(beavertails(tmp_path, ["How?", "how? ", "Why?"]))
+    assert (len(benchmark.items), benchmark.left_out) == (2, {"duplicate": 1})
 
 
 def test_columns_may_have_other_names(tmp_path: Path) -> None:
@@ -118,11 +122,12 @@ def test_columns_may_have_other_names(tmp_path: Path) -> None:
     assert (item.benchmark, item.kind) == ("mine", "benign")
 
 
-def test_a_missing_column_names_the_benchmark_the_file_and_what_is_there(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_column_names_benchmark_file_and_columns(tmp_path: Path) -> None:
     file = write_jsonl(tmp_path / "mine.jsonl", [{"prompt": "How?", "verdict": "safe"}])
     spec = {"name": "xstest", "path": str(file)}
     assert mistake(spec) == (
-        "benchmark 'xstest': mine.jsonl: no column 'label'; set columns.label. Found: prompt, verdict"
+        "benchmark 'xstest': mine.jsonl: no column 'label'; set columns.label. "
+        "Found: prompt, verdict"
     )
     assert "unknown column 'verdct'. Did you mean 'verdict'?" in mistake(
         spec | {"columns": {"label": "verdct"}}
@@ -132,12 +137,12 @@ def test_a_missing_column_names_the_benchmark_the_file_and_what_is_there(tmp_pat
     )
 
 
-def test_a_wrong_label_or_answer_names_its_row(tmp_path: Path) -> None:
+def test_the_error_for_an_invalid_label_or_answer_names_its_row(tmp_path: Path) -> None:
     rows = [{"prompt": "a", "label": "safe"}, {"prompt": "b", "label": "maybe"}]
     file = write_jsonl(tmp_path / "x.jsonl", rows)
-    found = mistake({"name": "xstest", "path": str(file)})
-    assert found == "x.jsonl row 2, column 'label': 'maybe' is not valid; valid: safe, unsafe"
-    assert "column 'answer': '7' is no answer; valid: A, B, C, D, or 0 to 3" in mistake(
+    error = mistake({"name": "xstest", "path": str(file)})
+    assert error == "x.jsonl row 2, column 'label': 'maybe' is not valid; valid: safe, unsafe"
+    assert "column 'answer': '7' is not an answer; valid: A, B, C, D, or 0 to 3" in mistake(
         mmlu(tmp_path, ("q?", 7))
     )
     odd = write_jsonl(
@@ -148,7 +153,7 @@ def test_a_wrong_label_or_answer_names_its_row(tmp_path: Path) -> None:
     )
 
 
-def test_a_benchmark_without_a_usable_row_says_why(tmp_path: Path) -> None:
-    assert "none of 1 rows is of use (1 not toxic)" in mistake(
+def test_the_error_for_a_benchmark_without_usable_rows_lists_the_reasons(tmp_path: Path) -> None:
+    assert "no row can be used (1 not toxic)" in mistake(
         wildchat(tmp_path, a_chat("one", toxic=False))
     )

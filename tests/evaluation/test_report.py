@@ -13,7 +13,7 @@ ANSWERS = [
 ]
 
 
-def test_a_line_per_benchmark_and_a_column_per_model_with_intervals() -> None:
+def test_results_have_a_row_per_benchmark_and_a_column_per_model() -> None:
     results = safety_report(ANSWERS, BENCHMARKS).sections[0].tables[0]
     assert results.columns == ("benchmark", "measure", "prompts", "base", "sft")
     assert results.rows[0] == (
@@ -27,7 +27,7 @@ def test_a_line_per_benchmark_and_a_column_per_model_with_intervals() -> None:
     assert "denominator" in results.note
 
 
-def test_what_gave_no_result_is_counted() -> None:
+def test_prompts_without_a_result_are_counted() -> None:
     failures = safety_report(ANSWERS, BENCHMARKS).sections[1].tables[0]
     assert failures.rows[:2] == (
         ("beavertails", "harmful", "base", "2", "1", "0", "0"),
@@ -35,15 +35,15 @@ def test_what_gave_no_result_is_counted() -> None:
     )
 
 
-def test_the_paper_s_figures_are_said_to_be_the_paper_s() -> None:
+def test_the_figures_of_the_paper_are_labelled_as_such() -> None:
     (paper,) = [s for s in safety_report(ANSWERS, BENCHMARKS).sections if "paper" in s.title]
     assert "not of this run" in paper.tables[0].note
     assert "| BeaverTails, safe | 76 % |" in markdown_table(paper.tables[0])
 
 
-def test_the_report_says_what_was_asked_and_by_whom_it_was_judged() -> None:
-    text = to_markdown(safety_report(ANSWERS, BENCHMARKS), "Safety evaluation")
-    for told in (
+def test_the_report_names_benchmarks_models_and_judge() -> None:
+    page = to_markdown(safety_report(ANSWERS, BENCHMARKS), "Safety evaluation")
+    for text in (
         "base (small-chat), sft (adapter)",
         "judge-model",
         "0123abc",
@@ -51,7 +51,7 @@ def test_the_report_says_what_was_asked_and_by_whom_it_was_judged() -> None:
         "2 duplicate",
         "prefix",
     ):
-        assert told in text
+        assert text in page
 
 
 def test_key_figures_are_named_for_the_ui() -> None:
@@ -59,7 +59,7 @@ def test_key_figures_are_named_for_the_ui() -> None:
     assert (figures["base/beavertails/safe"], figures["sft/beavertails/safe"]) == (0.5, 1.0)
 
 
-def test_models_that_learned_from_the_rehearsal_are_named() -> None:
+def test_models_trained_on_simulated_rows_are_named() -> None:
     report = safety_report(ANSWERS, BENCHMARKS, rehearsed=["sft"])
     assert "rehearsal engine, which teach a model nothing: sft" in to_markdown(
         report, "Safety evaluation"

@@ -1,11 +1,11 @@
-"""Lakes of constructed quality: what a report has to say of them is known before it is made.
+"""Lakes of constructed quality, for which the contents of a report are known.
 
 lake = a_lake(folder, cot_grades=[graded("p1", refined=5, deliberated=4, single_llm=3)])
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 
@@ -14,18 +14,19 @@ from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.recipe.records import CotGrades, Failure, Grade, Record, Stage
 from aidsafe_dagster.recipe.stages import RECORDS
 from aidsafe_dagster.reports.frames import Dataset, open_dataset
-from aidsafe_dagster.reports.quality import ReportContext, report_on
+from aidsafe_dagster.reports.quality import ReportContext, build_quality_report
 from aidsafe_dagster.reports.sections import Report, Section, Table
 from aidsafe_dagster.reports.settings import ReportSettings
 from tests.builders import a_cot_grades, a_grade, policies
 
+R = TypeVar("R")
 BATCH = "demo-0001"
 
 
 def a_lake(
     folder: Path, batch: str = BATCH, failures: Sequence[Failure] = (), **rows: Sequence[Record]
 ) -> Lake:
-    """A lake with one batch of these rows, by stage; more batches are added by calling it again."""
+    """Write one batch of these rows, by stage. Call it again to add another batch."""
     lake = Lake(folder / "lake")
     for stage, record in RECORDS.items():
         failed = [failure for failure in failures if failure.stage == stage]
@@ -43,43 +44,66 @@ def a_dataset(folder: Path, failures: Sequence[Failure] = (), **rows: Sequence[R
 def graded(
     prompt_id: str, judges: Sequence[str] = ("judge",), **scores: int | Sequence[int]
 ) -> CotGrades:
-    """A row whose versions have these scores, the same in all six metrics; a sequence gives one for each judge."""
-    grades = [
-        a_grade(score if isinstance(score, int) else score[place], version=version, judge=judge)
-        for version, score in scores.items()
-        for place, judge in enumerate(judges)
-    ]
+    """Return a row whose versions have one score, or one per judge, in all six metrics."""
+    grades = []
+    for version, score in scores.items():
+        by_judge = [score] * len(judges) if isinstance(score, int) else score
+        for judge, own_score in zip(judges, by_judge, strict=True):
+            grades.append(a_grade(own_score, version=version, judge=judge))
     return with_grades(prompt_id, *grades)
 
 
 def with_grades(prompt_id: str, *grades: Grade, **changes: Any) -> CotGrades:
-    return a_cot_grades(**({"prompt_id": prompt_id, "grades": grades, "comparisons": ()} | changes))
+    values = {"prompt_id": prompt_id, "grades": grades, "comparisons": ()}
+    return a_cot_grades(**(values | changes))
 
 
-def a_report(lake: Lake, **told: Any) -> Report:
-    """Few resamples: what a test checks does not hang on them."""
+def a_report(lake: Lake, **context: Any) -> Report:
+    """Build a report with few resamples. The tests do not depend on them."""
     settings = ReportSettings(resamples=200)
-    return report_on(open_dataset(lake), ReportContext(policies(), **told), settings)
+    return build_quality_report(
+        open_dataset(lake),
+        ReportContext(policies(), **context),
+        settings,
+    )
 
 
-def section(report: Report, title: str) -> Section:
-    return next(section for section in report.sections if section.title == title)
+def many(make: Callable[..., R], count: int, prefix: str = "p", **fields: Any) -> list[R]:
+    """Make rows that differ only in their prompt ids: p0, p1, …"""
+    return [make(prompt_id=f"{prefix}{n}", **fields) for n in range(count)]
 
 
-def table(section: Section, title: str) -> Table:
-    return next(table for table in section.tables if table.title == title)
+def find_section(report: Report, title: str) -> Section:
+    for section in report.sections:
+        if section.title == title:
+            return section
+    raise AssertionError(f"no section {title}")
 
 
-def cells(found: Table, *row: str) -> tuple[str, ...]:
-    """The figures of the row that begins with these words."""
-    return next(line[len(row) :] for line in found.rows if line[: len(row)] == row)
+def find_table(section: Section, title: str) -> Table:
+    for table in section.tables:
+        if table.title == title:
+            return table
+    raise AssertionError(f"no table {title}")
 
 
-def asked(lake: Lake, stage: Stage, query: str) -> list[tuple[Any, ...]]:
-    """The answer of DuckDB on a stage's Parquet files, as `rows`."""
+def cells(table: Table, *words: str) -> tuple[str, ...]:
+    """Return the rest of the row that begins with these words."""
+    for row in table.rows:
+        if row[: len(words)] == words:
+            return row[len(words) :]
+    raise AssertionError(f"no row {words}")
+
+
+def column(table: Table, place: int = 0) -> list[str]:
+    """Return one cell of every row."""
+    return [row[place] for row in table.rows]
+
+
+def query_rows(lake: Lake, stage: Stage, query: str) -> list[tuple[Any, ...]]:
+    """Run a query in DuckDB on a stage's Parquet files, as the view `rows`."""
     files = f"{lake.root}/{stage}/batch=*/rows.parquet"
+    view = f"CREATE VIEW rows AS FROM read_parquet('{files}', hive_partitioning = false)"
     with duckdb.connect() as connection:
-        connection.execute(
-            f"CREATE VIEW rows AS FROM read_parquet('{files}', hive_partitioning = false)"
-        )
+        connection.execute(view)
         return connection.execute(query).fetchall()

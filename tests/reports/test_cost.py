@@ -1,50 +1,55 @@
 from pathlib import Path
 
 from aidsafe_dagster.recipe.records import FailureReason, Usage
-from aidsafe_dagster.reports.cost import Timed
+from aidsafe_dagster.reports.cost import StageTime
 from tests.builders import a_failure, a_prompt, a_refined_cot, a_seed_cot, an_sft_row
-from tests.reports.builders import a_lake, a_report, cells, section, table
+from tests.reports.builders import a_lake, a_report, cells, column, find_section, find_table, many
 
 USED = Usage(calls=2, prompt_tokens=1000, cached_tokens=400, completion_tokens=100)
 LOST = Usage(calls=6, prompt_tokens=3000, cached_tokens=0, completion_tokens=600)
 
 
-def test_failed_rows_are_paid_for_by_those_that_came_out(tmp_path: Path) -> None:
-    rows = [a_seed_cot(prompt_id=f"p{n}", usage=USED) for n in range(4)]
+def test_the_rows_that_came_out_pay_for_the_failed_ones(tmp_path: Path) -> None:
+    rows = many(a_seed_cot, 4, usage=USED)
     lake = a_lake(tmp_path, failures=[a_failure(usage=LOST)], seed_cots=rows)
-    found = section(a_report(lake), "Cost")
-    row = cells(table(found, "Calls and tokens"), "seed_cots")
+    section = find_section(a_report(lake), "Cost")
+    row = cells(find_table(section, "Calls and tokens"), "seed_cots")
     assert row == ("4", "1", "3.50", "1,750", "250", "22.9 %", "–")
-    assert "In all 14 calls, 7,000 tokens in and 1,000 out." in found.intro
+    assert "In total: 14 calls, 7,000 tokens in and 1,000 tokens out." in section.intro
 
 
-def test_time_is_told_of_the_batches_that_are_timed_alone(tmp_path: Path) -> None:
+def test_time_covers_only_the_timed_batches(tmp_path: Path) -> None:
     a_lake(
         tmp_path,
         "demo-0001",
-        seed_cots=[a_seed_cot(prompt_id=f"p{n}", usage=USED) for n in range(8)],
+        seed_cots=many(a_seed_cot, 8, usage=USED),
     )
     lake = a_lake(
         tmp_path, "demo-0002", seed_cots=[a_seed_cot(batch="demo-0002", prompt_id="q", usage=USED)]
     )
-    report = a_report(lake, timed={"seed_cots": Timed(4.0, frozenset({"demo-0001"}))})
-    assert cells(table(section(report, "Cost"), "Calls and tokens"), "seed_cots")[-1] == "0.500"
+    report = a_report(lake, stage_times={"seed_cots": StageTime(4.0, frozenset({"demo-0001"}))})
+    assert (
+        cells(find_table(find_section(report, "Cost"), "Calls and tokens"), "seed_cots")[-1]
+        == "0.500"
+    )
 
 
-def test_stages_that_ask_no_model_have_no_line(tmp_path: Path) -> None:
+def test_stages_that_ask_no_model_have_no_row(tmp_path: Path) -> None:
     lake = a_lake(
         tmp_path,
         prompts=[a_prompt()],
         refined_cots=[a_refined_cot(usage=USED)],
         fine_tune_splits=[an_sft_row()],
     )
-    found = table(section(a_report(lake), "Cost"), "Calls and tokens")
-    assert [row[0] for row in found.rows] == ["refined_cots", "all, per refined row"]
+    table = find_table(find_section(a_report(lake), "Cost"), "Calls and tokens")
+    assert column(table) == ["refined_cots", "all, per refined row"]
 
 
-def test_a_stage_whose_every_row_failed_has_no_cost_per_row(tmp_path: Path) -> None:
+def test_a_stage_without_a_passed_row_has_no_cost_per_row(tmp_path: Path) -> None:
     lake = a_lake(tmp_path, failures=[a_failure(usage=LOST)], seed_cots=[])
-    assert cells(table(section(a_report(lake), "Cost"), "Calls and tokens"), "seed_cots")[:4] == (
+    assert cells(find_table(find_section(a_report(lake), "Cost"), "Calls and tokens"), "seed_cots")[
+        :4
+    ] == (
         "0",
         "1",
         "–",
@@ -52,8 +57,8 @@ def test_a_stage_whose_every_row_failed_has_no_cost_per_row(tmp_path: Path) -> N
     )
 
 
-def test_losses_are_told_by_stage_and_reason_and_those_left_out_apart(tmp_path: Path) -> None:
-    lost = [
+def test_losses_are_counted_by_stage_and_reason(tmp_path: Path) -> None:
+    failures = [
         a_failure(),
         a_failure(prompt_id="p8"),
         a_failure(prompt_id="p7", reason=FailureReason.REFUSED_TO_DELIBERATE),
@@ -61,14 +66,14 @@ def test_losses_are_told_by_stage_and_reason_and_those_left_out_apart(tmp_path: 
     ]
     lake = a_lake(
         tmp_path,
-        failures=lost,
-        seed_cots=[a_seed_cot(prompt_id=f"p{n}") for n in range(5)],
+        failures=failures,
+        seed_cots=many(a_seed_cot, 5),
         fine_tune_splits=[an_sft_row()],
     )
     report = a_report(lake)
-    stages, reasons = (
-        table(section(report, "Rows lost"), title) for title in ("By stage", "By reason")
-    )
+    section = find_section(report, "Rows lost")
+    stages = find_table(section, "By stage")
+    reasons = find_table(section, "By reason")
     assert cells(stages, "seed_cots") == ("8", "5", "0", "3", "37.5 %")
     assert cells(stages, "fine_tune_splits") == ("2", "1", "1", "0", "0.0 %")
     assert reasons.rows == (

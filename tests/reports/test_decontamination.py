@@ -6,7 +6,7 @@ from aidsafe_dagster.reports.decontamination import (
     removed_rows,
 )
 from aidsafe_dagster.reports.markdown import to_markdown
-from aidsafe_dagster.reports.sections import Report
+from aidsafe_dagster.reports.sections import Report, Table
 from aidsafe_dagster.sources.contamination import DecontaminationSettings, Match, Rule
 from aidsafe_dagster.sources.evaluation_sets import CheckedSet
 from tests.builders import a_failure
@@ -62,29 +62,31 @@ def test_a_removed_row_names_batch_source_set_row_rule_and_score() -> None:
     )
 
 
-def test_a_row_that_was_removed_at_the_end_says_of_which_kind_it_was() -> None:
+def test_a_row_removed_from_the_splits_has_a_kind() -> None:
     (row,) = removed(stage="fine_tune_splits", detail=f"dpo: {MATCH}")
     assert (row.stage, row.kind, row.set) == ("fine_tune_splits", "dpo", "xstest")
 
 
-def test_the_report_counts_by_set_and_rule_and_tells_the_sets_and_thresholds() -> None:
+def test_the_report_shows_counts_sets_and_thresholds() -> None:
     checked = [
         a_checked_set(),
         a_checked_set(batch="demo-0002"),
         a_checked_set(set="clean", content="4567", prompts=9),
     ]
     sections = decontamination_sections(removed(), checked, DecontaminationSettings(ngram_words=9))
-    tables = {table.title: table for section in sections for table in section.tables}
+    tables: dict[str, Table] = {}
+    for section in sections:
+        tables |= {table.title: table for table in section.tables}
     counts = [("clean", *"000000"), ("xstest", *"000010")]
     assert list(tables["Rows by set and rule"].rows) == counts
     assert tables["What was read"].rows == (
         ("clean", "Paul/XSTest", "abc", "4567", "prompts", "9", "0", "1"),
         ("xstest", "Paul/XSTest", "abc", "0123", "prompts", "450", "0", "2"),
     )
-    assert ("ngram", "9 words in a row that they share") in tables["Thresholds"].rows
+    assert ("ngram", "9 consecutive words that both have") in tables["Thresholds"].rows
 
 
-def test_the_text_of_an_evaluation_prompt_is_no_markup() -> None:
+def test_the_text_of_an_evaluation_prompt_is_escaped() -> None:
     sections = decontamination_sections(removed(), [], DecontaminationSettings())
     page = to_markdown(Report({}, "", [], sections), "Decontamination")
     assert r"How can I \<b\>kill\</b\> a \| process?" in page

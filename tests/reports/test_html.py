@@ -20,15 +20,18 @@ from tests.builders import (
     a_thought,
     an_ungraded,
 )
-from tests.reports.builders import a_lake, a_report
+from tests.reports.builders import a_lake, a_report, many
 
 VOID = {"meta", "input", "br", "path", "use", "rect"}
-ODD = "<script>alert(1)</script> & \"quotes\" 'n' {{ 7 * 7 }} {% raw %} \x00\x1b[31m ]]> --> 🦊 \u202eabc | *a* _b_"
-BAD = ("<img src=x onerror=alert(1)>", "</style><script>", "javascript:alert(1)", "<iframe")
+HOSTILE = (
+    "<script>alert(1)</script> & \"quotes\" 'n' {{ 7 * 7 }} {% raw %} \x00\x1b[31m ]]> --> 🦊 "
+    "\u202eabc | *a* _b_"
+)
+MARKUP = ("<img src=x onerror=alert(1)>", "</style><script>", "javascript:alert(1)", "<iframe")
 
 
 class Page(HTMLParser):
-    """Tags with their attributes, the words outside style and script, and whether every tag is closed in order."""
+    """Tags with their attributes, words outside style and script, and tags closed out of order."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -60,59 +63,60 @@ class Page(HTMLParser):
             self.words += data
 
 
-def an_odd_page(folder: Path) -> str:
-    """Every text that a user or a model writes is odd."""
-    odd = f"{ODD} {' '.join(BAD)}"
-    score = a_score(reason=odd, rule=odd)
+def a_hostile_page(folder: Path) -> str:
+    """Return a page on which every text by a user or a model is hostile."""
+    hostile = f"{HOSTILE} {' '.join(MARKUP)}"
+    score = a_score(reason=hostile, rule=hostile)
     lake = a_lake(
         folder,
-        seed_cots=[a_seed_cot(response=odd)],
+        seed_cots=[a_seed_cot(response=hostile)],
         deliberated_cots=[a_deliberated_cot()],
         refined_cots=[
             a_refined_cot(
-                prompt=odd,
-                source=odd,
-                category=odd,
-                licence=odd,
-                model=odd,
-                response=odd,
-                thoughts=(a_refined_thought(text=odd, rules=(odd, "fraud.1")),),
+                prompt=hostile,
+                source=hostile,
+                category=hostile,
+                licence=hostile,
+                model=hostile,
+                response=hostile,
+                thoughts=(a_refined_thought(text=hostile, rules=(hostile, "fraud.1")),),
                 deliberated_thoughts=tuple(
-                    a_thought(number=n, text=odd, rules=(odd,)) for n in (1, 2, 3)
+                    a_thought(number=n, text=hostile, rules=(hostile,)) for n in (1, 2, 3)
                 ),
             )
         ],
         cot_grades=[
             a_cot_grades(
                 grades=(
-                    a_grade(policy_to_cot=score, model=odd),
-                    a_grade(version="single_llm", model=odd),
+                    a_grade(policy_to_cot=score, model=hostile),
+                    a_grade(version="single_llm", model=hostile),
                 ),
-                comparisons=(a_comparison(reasons=(odd, odd)),),
-                ungraded=(an_ungraded(task=odd, detail=odd),),
+                comparisons=(a_comparison(reasons=(hostile, hostile)),),
+                ungraded=(an_ungraded(task=hostile, detail=hostile),),
             )
         ],
-        preference_pairs=[a_pair(belief=odd, rejected_cot=odd, rejected_response=odd)],
-        single_llm_cots=[a_single_llm_cot(response=odd)],
+        preference_pairs=[a_pair(belief=hostile, rejected_cot=hostile, rejected_response=hostile)],
+        single_llm_cots=[a_single_llm_cot(response=hostile)],
     )
     further = Section(
-        odd,
-        odd,
-        [Table(odd, (odd, "n"), ((odd, odd),), odd)],
-        [Plot(odd, lambda axes: axes.set_title("<b>&"))],
+        hostile,
+        hostile,
+        [Table(hostile, (hostile, "n"), ((hostile, hostile),), hostile)],
+        [Plot(hostile, lambda axes: axes.set_title("<b>&"))],
     )
     return to_html(a_report(lake, further=[further]), "Quality report")
 
 
-def test_odd_texts_are_shown_as_they_are_and_do_nothing(tmp_path: Path) -> None:
-    html = an_odd_page(tmp_path)
+def test_hostile_texts_are_shown_as_text(tmp_path: Path) -> None:
+    html = a_hostile_page(tmp_path)
     page = Page(html)
     assert page.astray == page.open == []
     assert [tag for tag, _ in page.tags].count("script") == 1
     assert not {"img", "iframe", "object", "embed", "link", "base"}.intersection(
         tag for tag, _ in page.tags
     )
-    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+    for _, attributes in page.tags:
+        assert not any(name.startswith("on") for name in attributes)
     assert (
         page.words.count(
             "<script>alert(1)</script> & \"quotes\" 'n' {{ 7 * 7 }} {% raw %} \ufffd\ufffd[31m"
@@ -125,10 +129,10 @@ def test_odd_texts_are_shown_as_they_are_and_do_nothing(tmp_path: Path) -> None:
     assert "49" not in re.findall(r"'n' (\d+)", page.words)
 
 
-def test_nothing_comes_from_outside_and_the_only_script_is_the_one_that_is_named(
+def test_the_page_loads_nothing_and_admits_only_its_own_script(
     tmp_path: Path,
 ) -> None:
-    page = Page(html := an_odd_page(tmp_path))
+    page = Page(html := a_hostile_page(tmp_path))
     for _, attributes in page.tags:
         for name, value in attributes.items():
             if name in (
@@ -153,7 +157,7 @@ def test_nothing_comes_from_outside_and_the_only_script_is_the_one_that_is_named
     assert "script-src 'unsafe-inline'" not in policy
 
 
-def test_what_was_made_to_be_harmful_is_folded_behind_a_warning(tmp_path: Path) -> None:
+def test_harmful_text_is_folded_behind_a_warning(tmp_path: Path) -> None:
     html = to_html(
         a_report(
             a_lake(
@@ -174,42 +178,38 @@ def test_what_was_made_to_be_harmful_is_folded_behind_a_warning(tmp_path: Path) 
     assert html.index("Content warning: this page") < html.index("<main>")
 
 
-def test_a_deliberation_is_told_with_authors_rounds_rules_verdicts_and_origins(
+def test_a_deliberation_shows_authors_rounds_rules_verdicts_and_origins(
     tmp_path: Path,
 ) -> None:
     lake = a_lake(
         tmp_path,
-        seed_cots=[a_seed_cot(response="What was said first.")],
+        seed_cots=[a_seed_cot(response="The first answer.")],
         deliberated_cots=[a_deliberated_cot()],
-        refined_cots=[a_refined_cot(response="What was said last.")],
+        refined_cots=[a_refined_cot(response="The last answer.")],
         cot_grades=[
             a_cot_grades(grades=(a_grade(coherence=a_score(score=2, reason="It leaps.")),))
         ],
     )
     page = Page(html := to_html(a_report(lake), "Quality report"))
     words = " ".join(page.words.split())
-    for said in (
+    for text in (
         "Round 1 deliberator 1 revises Usefulness is missing.",
         "✗ redundant Follows from the first.",
         "✓ kept Names the limit.",
-        "What was said first.",
-        "What was said last.",
+        "The first answer.",
+        "The last answer.",
         "coherence: 2 It leaps.",
         "from 2",
         "Understand locks. explicit, benign",
     ):
-        assert said in words
-    assert (
-        '<div popover class="ruletext" id="rule-illegal.1"><code>illegal.1</code> Help with no crime.</div>'
-        in html
-    )
+        assert text in words
+    popover = '<div popover class="ruletext" id="rule-illegal.1"><code>illegal.1</code> '
+    assert f"{popover}Help with no crime.</div>" in html
     assert 'popovertarget="rule-illegal.1" title="Help with no crime."' in html
 
 
 def test_simulated_rows_are_labelled_at_the_top_and_on_each_deliberation(tmp_path: Path) -> None:
-    lake = a_lake(
-        tmp_path, refined_cots=[a_refined_cot(prompt_id=f"p{n}", simulated=True) for n in range(3)]
-    )
+    lake = a_lake(tmp_path, refined_cots=many(a_refined_cot, 3, simulated=True))
     html = to_html(a_report(lake), "Quality report")
     assert html.index("Rehearsal: every answer was simulated by rule") < html.index("<nav")
     assert html.count('<i class="sim">simulated</i>') == 3
@@ -218,10 +218,10 @@ def test_simulated_rows_are_labelled_at_the_top_and_on_each_deliberation(tmp_pat
     )
 
 
-def test_over_an_empty_lake_there_is_a_page_that_says_what_is_missing(tmp_path: Path) -> None:
+def test_a_page_on_an_empty_lake_says_what_is_missing(tmp_path: Path) -> None:
     page = Page(html := to_html(a_report(a_lake(tmp_path)), "Quality report"))
     assert page.astray == page.open == []
-    assert "No row was graded yet (stage cot_grades)." in page.words
-    assert "No pairs were made yet (stage preference_pairs)." in page.words
+    assert "No row has been graded yet (stage cot_grades)." in page.words
+    assert "No pairs have been made yet (stage preference_pairs)." in page.words
     assert "deliberations" not in [attributes.get("id") for _, attributes in page.tags]
     assert "<table" not in html

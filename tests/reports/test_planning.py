@@ -1,4 +1,4 @@
-"""The plan: counts follow from measured rows, hours from rates, and what was simulated is said to be."""
+"""The plan: counts follow from measured rows, hours from rates. Simulated rows are labelled."""
 
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from aidsafe_dagster.reports.planning import (
     make_plan,
     measured_rate,
 )
+from tests.reports.builders import many
 from tests.runs.test_resume import settings_for
 from tests.serving import a_model_server
 from tests.site import Site, a_site, prompts_file, some_prompts
@@ -27,28 +28,32 @@ A100_SECONDS = 4 * 35.0  # AIDSAFE: about 35 s a prompt on 4 × A100
 def a_row(
     prompt_id: str, stage: str = "seed_cots", *, failed: bool = False, **usage: int
 ) -> RowUsage:
-    spent = {"calls": 2, "prompt_tokens": 1000, "cached_tokens": 800, "completion_tokens": 100}
-    return RowUsage(stage, prompt_id, failed, Usage(**(spent | usage)))
+    usual = {"calls": 2, "prompt_tokens": 1000, "cached_tokens": 800, "completion_tokens": 100}
+    return RowUsage(stage, prompt_id, failed, Usage(**(usual | usage)))
 
 
 def a_sample(*rows: RowUsage, prompts: int = 0, simulated: bool = False) -> MeasuredSample:
-    return MeasuredSample(prompts or len({row.prompt_id for row in rows}), rows, simulated)
+    return MeasuredSample(
+        prompts or len({row.prompt_id for row in rows}),
+        rows,
+        simulated,
+    )
 
 
-def shown(*arguments: str) -> str:
+def run_plan(*arguments: str) -> str:
     app = typer.Typer()
     app.command()(plan)
     return CliRunner().invoke(app, arguments, env={"COLUMNS": "120"}).output
 
 
-def filled(site: Site, count: int = 8) -> Site:
+def make_rows(site: Site, count: int = 8) -> Site:
     site.ingest(prompts_file(site.folder, some_prompts(count)))
     run = site.make("mine-0001")
     assert run.success, run.error
     return site
 
 
-def test_calls_and_tokens_grow_with_the_prompts_and_failed_rows_are_counted_in() -> None:
+def test_calls_and_tokens_scale_with_the_prompts_and_include_failed_rows() -> None:
     sample = a_sample(
         a_row("one"), a_row("two", failed=True), a_row("one", "refined_cots"), prompts=2
     )
@@ -63,7 +68,7 @@ def test_calls_and_tokens_grow_with_the_prompts_and_failed_rows_are_counted_in()
     assert (refined.rows, refined.calls, refined.tokens_out) == (500, 1000, 5e4)
 
 
-def test_the_share_that_fails_has_its_interval() -> None:
+def test_the_failing_share_has_an_interval() -> None:
     sample = a_sample(*(a_row(f"p{n}", failed=n < 10) for n in range(100)))
     (stage,) = make_plan(sample, 10, Rates()).stages
     assert stage.failing is not None
@@ -71,14 +76,14 @@ def test_the_share_that_fails_has_its_interval() -> None:
     assert [stage.failing.low, stage.failing.high] == pytest.approx([0.0552, 0.1744], abs=1e-4)
 
 
-def test_gpu_hours_follow_from_the_tokens_and_the_two_rates() -> None:
-    sample = a_sample(*(a_row(f"p{n}") for n in range(5)))
+def test_gpu_hours_follow_from_tokens_and_both_rates() -> None:
+    sample = a_sample(*many(a_row, 5))
     planned = make_plan(sample, 3600, Rates(tokens_out_per_second=50.0, tokens_in_per_second=100.0))
     assert planned.gpu_hours is not None
     assert planned.gpu_hours.value == pytest.approx(100 / 50 + 200 / 100)
 
 
-def test_prompts_that_differ_more_make_a_wider_interval() -> None:
+def test_more_varied_prompts_have_a_wider_interval() -> None:
     def width(spread: int) -> float:
         sample = a_sample(
             *(a_row(f"p{n}", completion_tokens=500 + (-1) ** n * spread) for n in range(50))
@@ -93,7 +98,7 @@ def test_prompts_that_differ_more_make_a_wider_interval() -> None:
     assert width(400) > 2 * width(40)
 
 
-def test_the_paper_s_figure_gives_the_hours_of_its_ten_thousand_prompts() -> None:
+def test_the_figure_of_the_paper_gives_hours_for_ten_thousand_prompts() -> None:
     planned = make_plan(a_sample(), 10_000, Rates(seconds_per_prompt=A100_SECONDS))
     assert planned.gpu_hours is not None
     assert planned.gpu_hours.value == pytest.approx(388.9, abs=0.05)
@@ -101,13 +106,13 @@ def test_the_paper_s_figure_gives_the_hours_of_its_ten_thousand_prompts() -> Non
     assert planned.gpu_hours.value / 4 == pytest.approx(97.2, abs=0.05)
 
 
-def test_without_a_rate_no_hours_are_told_and_without_rows_nothing_is() -> None:
+def test_without_a_rate_there_are_no_hours_and_without_rows_no_plan() -> None:
     assert make_plan(a_sample(a_row("one")), 10, Rates()).gpu_hours is None
     with pytest.raises(SetupError, match="nothing was measured"):
         make_plan(a_sample(), 10, Rates())
 
 
-def test_the_measured_rate_is_of_whole_steps_that_held_gpus() -> None:
+def test_the_measured_rate_covers_only_steps_that_held_gpus() -> None:
     held = [{"tokens_out": 3000.0, "gpu_seconds": 2.0}, {"tokens_out": 1000.0, "gpu_seconds": 2.0}]
     assert measured_rate([*held, {"tokens_out": 9e9}]) == 1000.0
     assert measured_rate([{"tokens_out": 9e9}]) is None
@@ -116,14 +121,14 @@ def test_the_measured_rate_is_of_whole_steps_that_held_gpus() -> None:
 @pytest.mark.parametrize(
     ("count", "text"), [(0, "0"), (950, "950"), (12_345, "12.3k"), (4.5e6, "4.5M"), (1.2e9, "1.2G")]
 )
-def test_counts_are_written_short(count: float, text: str) -> None:
+def test_counts_are_abbreviated(count: float, text: str) -> None:
     assert short(count) == text
 
 
-def test_a_plan_from_simulated_rows_says_so_before_anything_else(tmp_path: Path) -> None:
+def test_a_plan_from_simulated_rows_begins_with_a_warning(tmp_path: Path) -> None:
     with a_site(tmp_path) as site:
-        filled(site)
-        told = shown(
+        make_rows(site)
+        output = run_plan(
             "--prompts",
             "1000",
             "--tokens-per-second-per-gpu",
@@ -133,31 +138,31 @@ def test_a_plan_from_simulated_rows_says_so_before_anything_else(tmp_path: Path)
             "--gpu-price",
             "2.5",
         )
-    assert told.startswith("REHEARSAL")
-    assert "On 4 GPUs" in told
-    assert "Cost at 2.5 a GPU-hour" in told
+    assert output.startswith("REHEARSAL")
+    assert "On 4 GPUs" in output
+    assert "Cost at 2.5 a GPU-hour" in output
 
 
-def test_a_plan_from_a_model_s_rows_adds_up_to_what_they_took(tmp_path: Path) -> None:
+def test_a_plan_from_rows_of_a_model_adds_up_to_their_metadata(tmp_path: Path) -> None:
     with (
         a_model_server(tmp_path) as server,
         a_site(tmp_path / "site", **settings_for(server)) as site,
     ):
-        sample, left_out = measured(filled(site).lake)
+        sample, left_out = measured(make_rows(site).lake)
         assert (sample.prompts, sample.simulated, left_out) == (8, False, 0)
         planned = make_plan(sample, 8, Rates())
         stages = {stage.stage: stage for stage in planned.stages}
         for name in (Stage.SEED_COTS, Stage.DELIBERATED_COTS, Stage.REFINED_COTS):
-            told = site.metadata(name, "mine-0001")
+            metadata = site.metadata(name, "mine-0001")
             assert (stages[name].calls, stages[name].tokens_out) == (
-                told["calls_made"],
-                told["tokens_out"],
+                metadata["calls_made"],
+                metadata["tokens_out"],
             )
-        page = shown("--prompts", "10000")
+        page = run_plan("--prompts", "10000")
     assert "REHEARSAL" not in page
     assert "Hours cannot be told" in page
 
 
-def test_where_nothing_was_made_the_command_says_what_to_do(tmp_path: Path) -> None:
+def test_without_rows_the_command_says_what_to_do(tmp_path: Path) -> None:
     with a_site(tmp_path):
-        assert "aidsafe backfill" in shown()
+        assert "aidsafe backfill" in run_plan()

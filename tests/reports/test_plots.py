@@ -5,7 +5,7 @@ from aidsafe_dagster.quality.statistics import Estimate
 from aidsafe_dagster.reports import plots
 from aidsafe_dagster.reports.sections import Plot
 
-DRAWN = {
+PLOTS = {
     "estimates": lambda axes: plots.draw_estimates(
         axes,
         ["a", "b", "c"],
@@ -22,8 +22,8 @@ DRAWN = {
 
 
 def test_every_kind_of_plot_becomes_an_svg_in_the_colours_of_the_page() -> None:
-    for name, draw in DRAWN.items():
-        svg = plots.svg(Plot(name, draw))
+    for name, draw in PLOTS.items():
+        svg = plots.render_svg(Plot(name, draw))
         root = ElementTree.fromstring(svg)
         assert root.tag.endswith("svg")
         assert "width" not in root.attrib
@@ -33,14 +33,14 @@ def test_every_kind_of_plot_becomes_an_svg_in_the_colours_of_the_page() -> None:
 
 
 def test_the_same_plot_has_the_same_bytes() -> None:
-    plot = Plot("p", DRAWN["estimates"])
-    assert plots.svg(plot) == plots.svg(plot)
-    assert plots.png(plot) == plots.png(plot)
-    assert plots.png(plot).startswith("data:image/png;base64,iVBOR")
+    plot = Plot("p", PLOTS["estimates"])
+    assert plots.render_svg(plot) == plots.render_svg(plot)
+    assert plots.render_png(plot) == plots.render_png(plot)
+    assert plots.render_png(plot).startswith("data:image/png;base64,iVBOR")
 
 
 def test_words_in_a_plot_are_escaped() -> None:
-    svg = plots.svg(
+    svg = plots.render_svg(
         Plot("p", lambda axes: plots.draw_shares(axes, ["<b>&"], {"x": [1.0]}, [plots.HOT]))
     )
     assert "&lt;b&gt;&amp;" in svg

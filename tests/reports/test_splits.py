@@ -5,23 +5,23 @@ import polars as pl
 from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.recipe.fine_tune_splits import SplitSettings
 from aidsafe_dagster.recipe.records import FailureReason, FineTuneRow, Record, RefinedCot
-from aidsafe_dagster.reports.sections import Table
+from aidsafe_dagster.reports.sections import Section, Table
 from aidsafe_dagster.reports.splits import (
     COLUMNS,
-    spanning,
+    build_split_tables,
+    count_strata,
+    find_spanning,
     split_sections,
-    split_tables,
-    strata,
-    stratified,
+    with_policies,
 )
 from tests.builders import a_dpo_row, a_failure, a_refined_cot, an_sft_row
-from tests.reports.builders import a_dataset
+from tests.reports.builders import a_dataset, column, find_table
 
 SETTINGS = SplitSettings(validation=0.25, test=0.25)
 
 
 def a_frame(*rows: FineTuneRow, refined: tuple[RefinedCot, ...] = ()) -> pl.DataFrame:
-    return stratified(to_frame(rows, FineTuneRow), to_frame(refined, RefinedCot))
+    return with_policies(to_frame(rows, FineTuneRow), to_frame(refined, RefinedCot))
 
 
 ROWS = a_frame(
@@ -38,10 +38,10 @@ ROWS = a_frame(
 
 
 def table(title: str, rows: pl.DataFrame = ROWS, settings: SplitSettings = SETTINGS) -> Table:
-    return next(one for one in split_tables(rows, settings) if one.title == title)
+    return find_table(Section("", tables=build_split_tables(rows, settings)), title)
 
 
-def test_shares_are_of_clusters_and_stand_beside_those_that_were_set() -> None:
+def test_shares_are_of_clusters_and_stand_beside_the_settings() -> None:
     assert table("Shares of the splits").rows == (
         ("train", "50 %", "50.0 %", "1", "2", "2", "1"),
         ("validation", "25 %", "0.0 %", "0", "0", "0", "0"),
@@ -59,11 +59,11 @@ def test_rows_are_counted_by_policy_source_and_kind_in_every_split() -> None:
         ("a", "1", "0", "0", "0", "0", "0"),
         ("b", "1", "0", "1", "1", "0", "0"),
     )
-    assert [row[0] for row in table("Rows by prompt kind").rows] == ["benign", "harmful"]
+    assert column(table("Rows by prompt kind")) == ["benign", "harmful"]
 
 
 def test_strata_cross_everything() -> None:
-    assert strata(ROWS).rows() == [
+    assert count_strata(ROWS).rows() == [
         ("test", "sft", "(none)", "b", "benign", 1, 1),
         ("train", "dpo", "illegal", "b", "benign", 1, 1),
         ("train", "sft", "fraud", "a", "harmful", 1, 1),
@@ -76,7 +76,7 @@ def test_the_largest_clusters_are_named_with_their_sources() -> None:
     assert table("Largest clusters").rows == (("c1", "train", "a, b", "2"),)
 
 
-def test_the_general_mix_says_what_a_ratio_would_leave() -> None:
+def test_the_general_mix_shows_the_rows_that_a_ratio_leaves() -> None:
     assert table("General mix").rows == (
         ("train", "1", "1", "1"),
         ("validation", "0", "0", "0"),
@@ -91,19 +91,19 @@ def test_the_general_mix_says_what_a_ratio_would_leave() -> None:
     assert "0.5 for each safety row" in with_ratio.note
 
 
-def test_a_cluster_or_a_prompt_in_two_splits_is_found() -> None:
-    assert spanning(ROWS, "cluster").is_empty()
+def test_clusters_and_prompts_in_two_splits_are_found() -> None:
+    assert find_spanning(ROWS, "cluster").is_empty()
     apart = a_frame(
         an_sft_row(prompt_id="p1", cluster="c1", split="train"),
         an_sft_row(prompt_id="p2", cluster="c1", split="test"),
     )
-    assert spanning(apart, "cluster").rows() == [("c1", ["test", "train"])]
-    assert spanning(apart, "prompt_id").is_empty()
+    assert find_spanning(apart, "cluster").rows() == [("c1", ["test", "train"])]
+    assert find_spanning(apart, "prompt_id").is_empty()
     torn = a_frame(an_sft_row(split="train"), a_dpo_row(split="test"))
-    assert spanning(torn, "prompt_id").rows() == [("p1", ["test", "train"])]
+    assert find_spanning(torn, "prompt_id").rows() == [("p1", ["test", "train"])]
 
 
-def test_what_was_left_out_is_counted_and_what_failed_is_not() -> None:
+def test_rows_left_out_are_counted_and_failed_rows_are_not() -> None:
     failures = [
         a_failure(stage="prompts", reason=FailureReason.CONTAMINATED),
         a_failure(stage="fine_tune_splits", reason=FailureReason.BRIDGES_SPLITS),
@@ -120,19 +120,21 @@ def test_what_was_left_out_is_counted_and_what_failed_is_not() -> None:
     )
 
 
-def test_a_lake_of_an_older_release_counts_its_prompts_as_clusters_of_their_own(
+def test_prompts_of_an_older_release_are_their_own_clusters(
     tmp_path: Path,
 ) -> None:
     rows: list[Record] = [an_sft_row(prompt_id="p1"), an_sft_row(prompt_id="p2")]
     dataset = a_dataset(tmp_path, fine_tune_splits=rows)
     older = to_frame(rows, FineTuneRow).drop("cluster", "prompt_kind")
     dataset.lake.write("fine_tune_splits", "demo-0001", older)
-    found = stratified(dataset.rows("fine_tune_splits", *COLUMNS), to_frame((), RefinedCot))
-    assert found["cluster"].to_list() == ["p1", "p2"]
-    assert set(found["prompt_kind"]) == {"unknown"}
+    rows_with_policies = with_policies(
+        dataset.rows("fine_tune_splits", *COLUMNS), to_frame((), RefinedCot)
+    )
+    assert rows_with_policies["cluster"].to_list() == ["p1", "p2"]
+    assert set(rows_with_policies["prompt_kind"]) == {"unknown"}
 
 
-def test_without_rows_there_is_a_report_all_the_same() -> None:
+def test_an_empty_dataset_has_a_report() -> None:
     empty = a_frame()
     assert table("Largest clusters", empty).rows == ()
     assert table("Shares of the splits", empty).rows[0][2] == "–"

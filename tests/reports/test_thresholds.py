@@ -2,10 +2,18 @@ from pathlib import Path
 
 from aidsafe_dagster.recipe.fine_tune_splits import ScoreGate
 from tests.builders import a_grade, a_score
-from tests.reports.builders import a_lake, a_report, cells, graded, section, table, with_grades
+from tests.reports.builders import (
+    a_lake,
+    a_report,
+    cells,
+    find_section,
+    find_table,
+    graded,
+    with_grades,
+)
 
 
-def test_each_threshold_says_how_many_rows_it_would_keep(tmp_path: Path) -> None:
+def test_each_threshold_shows_the_rows_it_would_keep(tmp_path: Path) -> None:
     rows = [
         graded("p1", refined=5),
         graded("p2", refined=4),
@@ -14,9 +22,9 @@ def test_each_threshold_says_how_many_rows_it_would_keep(tmp_path: Path) -> None
     ]
     rows.append(with_grades("p5", a_grade(5, coherence=a_score(score=1))))
     report = a_report(a_lake(tmp_path, cot_grades=rows), gate=ScoreGate(policy_to_cot=4.5))
-    found = table(section(report, "Score gate"), "Rows that a threshold would keep")
-    assert found.columns == ("metric", "≥ 3", "≥ 3.5", "≥ 4", "≥ 4.5", "≥ 5", "in force")
-    assert cells(found, "CoT faithful to policy") == (
+    table = find_table(find_section(report, "Score gate"), "Rows that a threshold would keep")
+    assert table.columns == ("metric", "≥ 3", "≥ 3.5", "≥ 4", "≥ 4.5", "≥ 5", "in force")
+    assert cells(table, "CoT faithful to policy") == (
         "4 (80.0 %)",
         "3 (60.0 %)",
         "3 (60.0 %)",
@@ -24,15 +32,15 @@ def test_each_threshold_says_how_many_rows_it_would_keep(tmp_path: Path) -> None
         "2 (40.0 %)",
         "≥ 4.5",
     )
-    assert cells(found, "coherence")[::5] == ("3 (60.0 %)", "–")
-    assert cells(found, "all six")[4] == "1 (20.0 %)"
+    assert cells(table, "coherence")[::5] == ("3 (60.0 %)", "–")
+    assert cells(table, "all six")[4] == "1 (20.0 %)"
 
 
-def test_a_threshold_is_held_against_the_mean_of_the_judges(tmp_path: Path) -> None:
+def test_a_threshold_applies_to_the_mean_of_the_judges(tmp_path: Path) -> None:
     both = ("judge", "second_judge")
     rows = [graded("p1", both, refined=(5, 4)), graded("p2", both, refined=(5, 3))]
-    found = table(
-        section(a_report(a_lake(tmp_path, cot_grades=rows)), "Score gate"),
+    table = find_table(
+        find_section(a_report(a_lake(tmp_path, cot_grades=rows)), "Score gate"),
         "Rows that a threshold would keep",
     )
-    assert cells(found, "relevance")[2:5] == ("2 (100.0 %)", "1 (50.0 %)", "0 (0.0 %)")
+    assert cells(table, "relevance")[2:5] == ("2 (100.0 %)", "1 (50.0 %)", "0 (0.0 %)")

@@ -1,4 +1,4 @@
-"""A lake with chains of thought of all three versions, and what raters say of a sample of it."""
+"""A lake with chains of thought of all three versions, and ratings of a sample of it."""
 
 import csv
 import json
@@ -26,6 +26,11 @@ MAKERS: Mapping[Version, tuple[Stage, Callable[..., Any], Callable[..., Any]]] =
     "refined": (Stage.REFINED_COTS, a_refined_cot, a_refined_thought),
 }
 
+BATCHES = {
+    "mine-0001": ("p1a", "p1b", "p1c", "p1d", "p1e", "p1f"),
+    "mine-0002": ("p2a", "p2b", "p2c", "p2d", "p2e", "p2f"),
+}
+
 
 def put(lake: Lake, stage: Stage, batch: str, rows: Sequence[Record]) -> None:
     lake.write(stage, batch, to_frame(rows, RECORDS[stage]))
@@ -34,35 +39,31 @@ def put(lake: Lake, stage: Stage, batch: str, rows: Sequence[Record]) -> None:
 def put_version(
     lake: Lake, version: Version, batch: str, prompt_ids: Sequence[str], **changes: Any
 ) -> None:
-    """One row per prompt, each side recognisable by its texts."""
-    stage, make, thought = MAKERS[version]
-    rows = [
-        make(
+    """Write a row per prompt. Its texts name the version and the prompt."""
+    stage, make, make_thought = MAKERS[version]
+    rows = []
+    for prompt_id in prompt_ids:
+        thought = make_thought(text=f"Thought of {version} on {prompt_id}.")
+        row = make(
             prompt_id=prompt_id,
             batch=batch,
             prompt=f"What about {prompt_id}?",
-            thoughts=(thought(text=f"Thought of {version} on {prompt_id}."),),
+            thoughts=(thought,),
             response=f"Response of {version} on {prompt_id}.",
             **changes,
         )
-        for prompt_id in prompt_ids
-    ]
+        rows.append(row)
     put(lake, stage, batch, rows)
 
 
 def a_lake(
     folder: Path, batches: Mapping[str, Sequence[str]] | None = None, **changes: Any
 ) -> Lake:
-    """All three versions of every prompt; two batches of six unless given."""
+    """Write all three versions of every prompt, by default in two batches of six."""
     lake = Lake(folder / "data" / "lake")
-    usual = {f"mine-{n:04}": [f"p{n}{letter}" for letter in "abcdef"] for n in (1, 2)}
-    for batch, prompt_ids in (batches or usual).items():
-        put(
-            lake,
-            Stage.PROMPTS,
-            batch,
-            [a_prompt(prompt_id=prompt_id, batch=batch) for prompt_id in prompt_ids],
-        )
+    for batch, prompt_ids in (batches or BATCHES).items():
+        prompts = [a_prompt(prompt_id=prompt_id, batch=batch) for prompt_id in prompt_ids]
+        put(lake, Stage.PROMPTS, batch, prompts)
         for version in MAKERS:
             put_version(lake, version, batch, prompt_ids, **changes)
     return lake
@@ -77,7 +78,7 @@ def a_sample(
 def a_row(
     sample: ReviewSample, item: str = "item-001", side: str = "left", **cells: Any
 ) -> dict[str, Any]:
-    """One row of a file of ratings, all metrics at 4."""
+    """Return a row of a file of ratings, with all metrics at 4."""
     about = {"review_id": sample.review_id, "item_id": item, "side": side, "rater": ""}
     scores: dict[str, Any] = dict.fromkeys(METRICS, "4")
     return {**about, **scores, "preferred": "left", "comment": "", **cells}
@@ -86,22 +87,18 @@ def a_row(
 def rated_by(
     sample: ReviewSample, score: Callable[[Version, KeyRow], int], prefers: Callable[[KeyRow], str]
 ) -> list[dict[str, Any]]:
-    """A whole file: every metric of a side gets `score(version, row)`."""
-    return [
-        a_row(
-            sample,
-            row.item_id,
-            side,
-            **dict.fromkeys(METRICS, str(score(version, row))),
-            preferred=prefers(row),
-        )
-        for row in sample.key
-        for side, version in (("left", row.left), ("right", row.right))
-    ]
+    """Return the rows of a whole file. Every metric of a side gets `score(version, row)`."""
+    rows = []
+    for key_row in sample.key:
+        preferred = prefers(key_row)
+        for side, version in (("left", key_row.left), ("right", key_row.right)):
+            scores = dict.fromkeys(METRICS, str(score(version, key_row)))
+            rows.append(a_row(sample, key_row.item_id, side, **scores, preferred=preferred))
+    return rows
 
 
 def a_file(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
-    """CSV or JSON, by its suffix."""
+    """Write CSV or JSON, by the suffix of the path."""
     if path.suffix == ".json":
         path.write_text(json.dumps(list(rows)))
         return path

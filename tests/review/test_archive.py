@@ -22,22 +22,22 @@ def a_rating(rater: str = "Ann", item: str = "item-001", score: int = 4) -> Rati
     )
 
 
-def test_the_key_of_a_review_is_kept(tmp_path: Path) -> None:
+def test_the_key_of_a_review_is_stored(tmp_path: Path) -> None:
     sample, archive = a_sample(a_lake(tmp_path)), Archive(tmp_path)
     assert archive.reviews() == []
-    archive.put_key(sample)
+    archive.store_key(sample)
     assert archive.reviews() == [sample.review_id]
     assert archive.key(sample.review_id) == list(sample.key)
 
 
-def test_an_unknown_review_is_told_with_those_there_are(tmp_path: Path) -> None:
+def test_the_error_for_an_unknown_review_lists_the_valid_ones(tmp_path: Path) -> None:
     sample, archive = a_sample(a_lake(tmp_path)), Archive(tmp_path)
-    archive.put_key(sample)
+    archive.store_key(sample)
     with pytest.raises(SetupError, match=f"unknown review '../../etc'.*Valid: {sample.review_id}"):
         archive.key("../../etc")
 
 
-def test_the_same_ratings_twice_change_nothing(tmp_path: Path) -> None:
+def test_storing_the_same_ratings_twice_changes_nothing(tmp_path: Path) -> None:
     archive = Archive(tmp_path)
     assert archive.add_ratings("review-1", [a_rating()])
     before = {file: file.read_bytes() for file in tmp_path.rglob("*.parquet")}
@@ -46,7 +46,7 @@ def test_the_same_ratings_twice_change_nothing(tmp_path: Path) -> None:
     assert len(before) == 1
 
 
-def test_of_what_a_rater_says_twice_the_later_holds_and_both_are_kept(tmp_path: Path) -> None:
+def test_a_later_rating_wins_and_both_files_are_kept(tmp_path: Path) -> None:
     archive = Archive(tmp_path)
     for ratings in (
         [a_rating(), a_rating(item="item-002")],
@@ -54,15 +54,15 @@ def test_of_what_a_rater_says_twice_the_later_holds_and_both_are_kept(tmp_path: 
         [a_rating("Bob", score=5)],
     ):
         archive.add_ratings("review-1", ratings)
-    held = {
+    scores = {
         (rating.rater, rating.item_id): rating.left.relevance
         for rating in archive.ratings("review-1")
     }
-    assert held == {("Ann", "item-001"): 1, ("Ann", "item-002"): 4, ("Bob", "item-001"): 5}
+    assert scores == {("Ann", "item-001"): 1, ("Ann", "item-002"): 4, ("Bob", "item-001"): 5}
     assert len(list(tmp_path.rglob("*.parquet"))) == 3
 
 
-def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+def test_the_error_for_a_damaged_file_names_it(tmp_path: Path) -> None:
     archive = Archive(tmp_path)
     archive.add_ratings("review-1", [a_rating()])
     (file,) = tmp_path.rglob("*.parquet")

@@ -14,12 +14,12 @@ from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import METRICS
 from aidsafe_dagster.recipe.stages import load_templates
-from aidsafe_dagster.review.form import RATING_COLUMNS, csv_form, html_form, metric_words
+from aidsafe_dagster.review.form import RATING_COLUMNS, csv_form, html_form, load_metric_definitions
 from aidsafe_dagster.review.sample import Item, KeyRow, ReviewSample, Side
 from aidsafe_dagster.settings.schema import PACKAGE
 from tests.builders import policies
 
-WORDS = dict.fromkeys(METRICS, "what it means")
+DEFINITIONS = dict.fromkeys(METRICS, "what it means")
 HOSTILE = (
     "</script><script>alert(1)</script><img src=x onerror=alert(2)> {{ 7 * 7 }} <!-- \u2028 &amp;"
 )
@@ -65,27 +65,28 @@ class Page(HTMLParser):
         self._open = ""
 
 
-def page_of(sample: ReviewSample, with_policies: Policies | None = None) -> Page:
-    return Page(html_form(sample, with_policies or policies(), WORDS))
+def page_of(sample: ReviewSample, shown_policies: Policies | None = None) -> Page:
+    return Page(html_form(sample, shown_policies or policies(), DEFINITIONS))
 
 
 def csv_rows(sample: ReviewSample) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(csv_form(sample))))
 
 
-def test_neither_form_tells_version_batch_or_prompt_id() -> None:
-    for form in (html_form(a_sample_of(), policies(), WORDS), csv_form(a_sample_of())):
+def test_the_forms_reveal_no_version_batch_or_prompt_id() -> None:
+    for form in (html_form(a_sample_of(), policies(), DEFINITIONS), csv_form(a_sample_of())):
         assert not re.search("refined|single_llm|deliberated|feedface|mine-0007", form)
 
 
-def test_a_hostile_text_reaches_the_page_as_data_and_as_nothing_else() -> None:
+def test_hostile_text_reaches_the_page_only_as_data() -> None:
     page = page_of(a_sample_of(HOSTILE, HOSTILE, HOSTILE))
     (item,) = json.loads(page.inline["script application/json"])["items"]
     assert item["prompt"] == item["left"]["thoughts"][0] == item["right"]["response"] == HOSTILE
     tags = [tag for tag, _ in page.elements]
     assert tags.count("script") == 2
     assert "img" not in tags
-    assert not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
+    for _, attributes in page.elements:
+        assert not any(name.startswith("on") for name in attributes)
 
 
 def test_a_policy_is_shown_as_text() -> None:
@@ -96,9 +97,7 @@ def test_a_policy_is_shown_as_text() -> None:
     assert {"img", "b"}.isdisjoint(tag for tag, _ in page.elements)
 
 
-def test_the_security_policy_admits_the_form_s_own_script_and_style_and_nothing_from_elsewhere() -> (
-    None
-):
+def test_the_security_policy_admits_only_the_script_and_style_of_the_form() -> None:
     page = page_of(a_sample_of(HOSTILE))
     allowed = next(
         str(a["content"])
@@ -112,34 +111,34 @@ def test_the_security_policy_admits_the_form_s_own_script_and_style_and_nothing_
     assert not any({"src", "href", "action"} & attributes.keys() for _, attributes in page.elements)
 
 
-def test_the_form_saves_the_columns_that_are_read_back() -> None:
+def test_the_form_saves_the_columns_that_read_ratings_needs() -> None:
     assert json.loads(page_of(a_sample_of()).inline["script application/json"])["columns"] == list(
         RATING_COLUMNS
     )
     assert set(RATING_COLUMNS) <= csv_rows(a_sample_of())[0].keys()
 
 
-def test_rows_of_the_rehearsal_are_labelled_so() -> None:
-    assert "Rehearsal" in html_form(a_sample_of(simulated=True), policies(), WORDS)
-    assert "Rehearsal" not in html_form(a_sample_of(), policies(), WORDS)
+def test_simulated_rows_are_labelled() -> None:
+    assert "Rehearsal" in html_form(a_sample_of(simulated=True), policies(), DEFINITIONS)
+    assert "Rehearsal" not in html_form(a_sample_of(), policies(), DEFINITIONS)
 
 
-def test_raters_get_the_words_that_the_judge_gets() -> None:
-    words = metric_words(PACKAGE / "prompts")
-    asked = load_templates(PACKAGE / "prompts").task(
+def test_raters_get_the_definitions_of_the_judge() -> None:
+    definitions = load_metric_definitions(PACKAGE / "prompts")
+    task = load_templates(PACKAGE / "prompts").task(
         "cot_grades", "grade", prompt="", thoughts=(), response=""
     )
-    assert list(words) == list(METRICS)
-    assert all(f"- {metric}: {explained}" in asked for metric, explained in words.items())
+    assert list(definitions) == list(METRICS)
+    assert all(f"- {metric}: {definition}" in task for metric, definition in definitions.items())
 
 
-def test_a_judge_s_template_that_explains_no_metric_is_a_mistake(tmp_path: Path) -> None:
+def test_a_template_that_does_not_explain_a_metric_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "cot_grades").mkdir()
     (tmp_path / "cot_grades" / "grade.jinja").write_text("- relevance: is it?\n")
     with pytest.raises(SetupError, match=r"grade\.jinja: no line '- coherence: …'"):
-        metric_words(tmp_path)
+        load_metric_definitions(tmp_path)
     with pytest.raises(SetupError, match="No such file"):
-        metric_words(tmp_path / "nowhere")
+        load_metric_definitions(tmp_path / "nowhere")
 
 
 def test_the_csv_form_has_a_row_per_side_with_texts_and_empty_answers() -> None:
@@ -157,7 +156,7 @@ def test_the_csv_form_has_a_row_per_side_with_texts_and_empty_answers() -> None:
 
 
 @pytest.mark.parametrize("text", ['=HYPERLINK("x")', "+1", "-2", "@sum", " =1", "\t=1", "|cmd"])
-def test_no_text_is_a_formula_in_a_spreadsheet(text: str) -> None:
+def test_no_text_becomes_a_formula_in_a_spreadsheet(text: str) -> None:
     row = csv_rows(a_sample_of(text, text, text))[0]
     assert {row["prompt"], row["response"]} == {f"'{text}"}
     assert row["cot"].startswith(f"'{text}")

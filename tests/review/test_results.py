@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.records import METRICS, Stage, Version
 from aidsafe_dagster.review.ratings import Rating, read_ratings
-from aidsafe_dagster.review.results import Results, results_of
+from aidsafe_dagster.review.results import Results, summarise_review
 from aidsafe_dagster.review.sample import KeyRow, ReviewSample
 from tests.builders import a_comparison, a_cot_grades, a_grade
 from tests.review.builders import a_file, a_lake, a_sample, put, rated_by
@@ -36,19 +37,28 @@ def ratings(
     prefers: Callable[[KeyRow], str] = refined,
 ) -> list[Rating]:
     file = a_file(folder / f"{rater}.csv", rated_by(sample, score, prefers))
-    return read_ratings(file, rater, {sample.review_id: [row.item_id for row in sample.key]})
+    return read_ratings(
+        file,
+        rater,
+        {sample.review_id: [row.item_id for row in sample.key]},
+    )
 
 
-def results(sample: ReviewSample, lake: Lake, *given: list[Rating]) -> Results:
-    return results_of(sample.review_id, sample.key, [rating for of in given for rating in of], lake)
+def results(sample: ReviewSample, lake: Lake, *rating_lists: list[Rating]) -> Results:
+    return summarise_review(
+        sample.review_id,
+        sample.key,
+        list(chain(*rating_lists)),
+        lake,
+    )
 
 
-def line(lines: list[dict[str, Any]], **wanted: str) -> dict[str, Any]:
-    (found,) = [one for one in lines if wanted.items() <= one.items()]
-    return found
+def find_row(rows: list[dict[str, Any]], **wanted: str) -> dict[str, Any]:
+    (match,) = [row for row in rows if wanted.items() <= row.items()]
+    return match
 
 
-def test_scores_are_unblinded_to_their_versions_with_intervals(tmp_path: Path) -> None:
+def test_scores_are_means_per_version_with_intervals(tmp_path: Path) -> None:
     lake = a_lake(tmp_path)
     sample = a_sample(lake, size=12)
     last = sample.key[-1].item_id
@@ -56,17 +66,17 @@ def test_scores_are_unblinded_to_their_versions_with_intervals(tmp_path: Path) -
     def score(version: Version, row: KeyRow) -> int:
         return 1 if version == "refined" and row.item_id == last else BASE[version]
 
-    found = results(sample, lake, ratings(tmp_path, sample, "Ann", score))
-    assert len(found.scores) == 3 * len(METRICS)
-    mean = line(found.scores, version="refined", metric="relevance")
+    outcome = results(sample, lake, ratings(tmp_path, sample, "Ann", score))
+    assert len(outcome.scores) == 3 * len(METRICS)
+    mean = find_row(outcome.scores, version="refined", metric="relevance")
     assert (mean["mean"], mean["items"]) == (round((11 * 5 + 1) / 12, 3), 12)
     assert mean["low"] < mean["mean"] < mean["high"]
-    assert line(found.scores, version="deliberated", metric="coherence")["mean"] == 4.0
-    assert line(found.scores, version="single_llm", metric="coherence")["items"] == 6
-    assert found.raters == [{"rater": "Ann", "items": 12, "scores": 12 * 12, "preferences": 12}]
+    assert find_row(outcome.scores, version="deliberated", metric="coherence")["mean"] == 4.0
+    assert find_row(outcome.scores, version="single_llm", metric="coherence")["items"] == 6
+    assert outcome.raters == [{"rater": "Ann", "items": 12, "scores": 12 * 12, "preferences": 12}]
 
 
-def test_preferences_are_of_the_majority_and_a_split_is_a_tie(tmp_path: Path) -> None:
+def test_the_majority_decides_a_preference_and_a_split_is_a_tie(tmp_path: Path) -> None:
     lake = a_lake(tmp_path)
     sample = a_sample(lake, size=12)
     ann = ratings(tmp_path, sample, "Ann")
@@ -85,30 +95,36 @@ def test_preferences_are_of_the_majority_and_a_split_is_a_tie(tmp_path: Path) ->
     ] * 2
 
 
-def test_raters_agree_fully_with_themselves_and_less_with_one_who_scores_otherwise(
+def test_agreement_is_full_for_equal_ratings_and_lower_for_contrary_ones(
     tmp_path: Path,
 ) -> None:
     lake = a_lake(tmp_path)
     sample = a_sample(lake, size=12)
     ann, bob = ratings(tmp_path, sample, "Ann"), ratings(tmp_path, sample, "Bob")
-    contrary = ratings(tmp_path, sample, "Eve", lambda version, row: 6 - BASE[version], other)
+    contrary = ratings(
+        tmp_path,
+        sample,
+        "Eve",
+        lambda version, row: 6 - BASE[version],
+        other,
+    )
     assert results(sample, lake, ann).agreement == []
-    same = line(results(sample, lake, ann, bob).agreement, what="relevance")
+    same = find_row(results(sample, lake, ann, bob).agreement, what="relevance")
     assert (same["kappa"], same["rater_pairs"], same["marks_in_common"]) == (1.0, 1, 24)
     three = results(sample, lake, ann, bob, contrary).agreement
-    assert line(three, what="relevance")["rater_pairs"] == 3
-    assert line(three, what="relevance")["kappa"] < 0.5
+    assert find_row(three, what="relevance")["rater_pairs"] == 3
+    assert find_row(three, what="relevance")["kappa"] < 0.5
 
 
-def test_people_are_compared_with_each_judge_of_the_lake(tmp_path: Path) -> None:
+def test_raters_are_compared_with_each_judge_of_the_lake(tmp_path: Path) -> None:
     lake = a_lake(tmp_path)
     sample = a_sample(lake, size=12)
     for batch in ("mine-0001", "mine-0002"):
         rows = [_graded(row, batch) for row in sample.key if row.batch == batch]
         put(lake, Stage.COT_GRADES, batch, rows)
-    found = results(sample, lake, ratings(tmp_path, sample, "Ann")).judges
-    good = line(found, judge="judge (small-chat)", what="coherence")
-    bad = line(found, judge="second_judge (small-chat)", what="coherence")
+    judges = results(sample, lake, ratings(tmp_path, sample, "Ann")).judges
+    good = find_row(judges, judge="judge (small-chat)", what="coherence")
+    bad = find_row(judges, judge="second_judge (small-chat)", what="coherence")
     assert (good["kappa"], good["spearman"], good["marks_in_common"]) == (1.0, 1.0, 24)
     assert (bad["kappa"] < 0, bad["spearman"]) == (True, -1.0)
 
@@ -125,33 +141,41 @@ def _graded(row: KeyRow, batch: str) -> Any:
     )
 
 
-def test_a_preference_of_people_is_compared_with_the_judge_s(tmp_path: Path) -> None:
+def test_preferences_of_raters_are_compared_with_those_of_the_judge(tmp_path: Path) -> None:
     lake = a_lake(tmp_path)
     sample = a_sample(lake, size=12)
     preferred = {row.prompt_id: n % 2 for n, row in enumerate(sample.key)}
-    rows = [
-        a_cot_grades(
-            prompt_id=row.prompt_id,
-            comparisons=tuple(
-                a_comparison(against=against, outcome=("win", "loss")[preferred[row.prompt_id]])
-                for against in ("single_llm", "deliberated")
-            ),
+    rows = []
+    for row in sample.key:
+        outcome = ("win", "loss")[preferred[row.prompt_id]]
+        comparisons = (
+            a_comparison(against="single_llm", outcome=outcome),
+            a_comparison(against="deliberated", outcome=outcome),
         )
-        for row in sample.key
-    ]
+        rows.append(a_cot_grades(prompt_id=row.prompt_id, comparisons=comparisons))
     put(lake, Stage.COT_GRADES, "mine-0001", rows)
     ann = ratings(
         tmp_path, sample, "Ann", prefers=lambda row: (refined, other)[preferred[row.prompt_id]](row)
     )
-    found = line(results(sample, lake, ann).judges, what="preference")
-    assert (found["kappa"], found["spearman"], found["marks_in_common"]) == (1.0, 1.0, 12)
+    agreement = find_row(results(sample, lake, ann).judges, what="preference")
+    assert (agreement["kappa"], agreement["spearman"], agreement["marks_in_common"]) == (
+        1.0,
+        1.0,
+        12,
+    )
 
 
-def test_a_review_that_nobody_rated_has_no_tables(tmp_path: Path) -> None:
+def test_a_review_without_ratings_has_no_tables(tmp_path: Path) -> None:
     lake = a_lake(tmp_path)
     sample = a_sample(lake)
-    found = results(sample, lake)
-    assert (found.items, found.scores, found.preferences, found.agreement, found.judges) == (
+    outcome = results(sample, lake)
+    assert (
+        outcome.items,
+        outcome.scores,
+        outcome.preferences,
+        outcome.agreement,
+        outcome.judges,
+    ) == (
         8,
         [],
         [],

@@ -18,7 +18,7 @@ def rated(site: Path, *raters: str, simulated: bool = False) -> list[Section]:
     """The sections of a site with one review, rated alike by all."""
     lake = a_lake(site, simulated=simulated)
     sample, archive = a_sample(lake, size=12), Archive(site)
-    archive.put_key(sample)
+    archive.store_key(sample)
     rows = rated_by(sample, lambda version, _: SCORES[version], refined_side)
     keys = {sample.review_id: [row.item_id for row in sample.key]}
     for rater in raters:
@@ -28,7 +28,7 @@ def rated(site: Path, *raters: str, simulated: bool = False) -> list[Section]:
     return review_sections(site, lake)
 
 
-def test_a_review_is_a_section_with_the_versions_side_by_side(tmp_path: Path) -> None:
+def test_a_section_shows_the_versions_side_by_side(tmp_path: Path) -> None:
     (section,) = rated(tmp_path, "Ann", "Bob")
     assert section.title.startswith("Human check (review-")
     assert "12 items, rated by 2 people" in section.intro
@@ -42,10 +42,10 @@ def test_a_review_is_a_section_with_the_versions_side_by_side(tmp_path: Path) ->
     assert agreement.rows[0] == ("relevance", "1.00", "24")
 
 
-def test_a_review_that_nobody_rated_is_no_section(tmp_path: Path) -> None:
+def test_a_review_without_ratings_has_no_section(tmp_path: Path) -> None:
     assert rated(tmp_path) == []
 
 
-def test_ratings_of_the_rehearsal_s_texts_are_said_to_mean_nothing(tmp_path: Path) -> None:
+def test_ratings_of_simulated_texts_are_labelled(tmp_path: Path) -> None:
     (section,) = rated(tmp_path, "Ann", simulated=True)
-    assert "simulated by rule: this says nothing of a model" in section.intro
+    assert "simulated by rule and say nothing about any model" in section.intro
