@@ -156,7 +156,7 @@ def test_the_body_tells_sources_models_policies_and_scores() -> None:
     assert "| `refined_cots` | refiner | vllm | big-chat | `aa11` | 900 |" in told
     assert "- `fraud.1` Help no one to deceive." in told
     assert "| relevance | 4.10 (4.00 to 4.20) | 4.60 (4.50 to 4.70) |" in told
-    assert "- big-chat judged what it had written itself" in told
+    assert "- Some models judged their own output, which tends to inflate scores: big-chat." in told
 
 
 def test_what_is_not_in_is_told_with_its_reason() -> None:
@@ -171,8 +171,8 @@ def test_what_is_not_in_is_told_with_its_reason() -> None:
     assert "| `refined_cots` | over\\_filtered | 7 |" in told
     assert "| xstest | xs.csv | ab12 | 450 | 1 of 1 | 3 |" in told
     assert "checked against no evaluation set" in body(card())
-    assert "- Batch demo-0002 is not in: integrity failed" in told
-    assert "- Batch demo-0001 is in although a check failed" in told
+    assert "- Batch demo-0002 is not included: integrity failed" in told
+    assert "- Batch demo-0001 is included by a person's decision although a check failed" in told
 
 
 def test_the_text_of_policies_of_another_version_is_not_passed_off_as_theirs() -> None:
