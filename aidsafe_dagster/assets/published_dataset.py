@@ -15,7 +15,7 @@ from aidsafe_dagster.assets.refined_cots import refined_cots
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.publishing.card import CardContext
 from aidsafe_dagster.publishing.dataset import ReleaseSelection
-from aidsafe_dagster.publishing.hub import Published
+from aidsafe_dagster.publishing.hub import PublishResult
 from aidsafe_dagster.publishing.release import Release, make_release
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.resources.hub import HubResource
@@ -77,7 +77,7 @@ def published_dataset(
     shown = _release_metadata(release) | (_hub_metadata(published) if published else {})
     # as the adapters name these batches
     shown["training_set"] = dataset_version(
-        opened, release.chosen.batches, loaded.splits.general_ratio
+        opened, release.selection.batches, loaded.splits.general_ratio
     )
     return dg.MaterializeResult(
         metadata={"dry_run": config.dry_run, **shown}, data_version=dg.DataVersion(release.version)
@@ -128,7 +128,7 @@ def _in_force(settings: SettingsResource, config: PublishConfig) -> Settings:
 
 
 def _release_metadata(release: Release) -> dict[str, Any]:
-    rows, chosen = release.rows, release.chosen
+    rows, chosen = release.rows, release.selection
     label = {"simulated": dg.MetadataValue.md(REHEARSAL_LABEL)} if release.simulated else {}
     counts = Counter({f"{config}/{split}": count for (config, split), count in rows.counts.items()})
     left_out = [
@@ -154,18 +154,18 @@ def _release_metadata(release: Release) -> dict[str, Any]:
     }
 
 
-def _hub_metadata(published: Published) -> dict[str, Any]:
+def _hub_metadata(published: PublishResult) -> dict[str, Any]:
     plan = published.plan
     return {
         "url": dg.MetadataValue.url(published.url),
         "commit": published.commit,
         "committed": not plan.is_empty,
         "tag": published.tag,
-        "tagged_commit": published.tagged,
+        "tagged_commit": published.tagged_commit,
         "files_sent": len(plan.send),
         "bytes_sent": sum(file.bytes for file in plan.send),
         "files_unchanged": len(plan.keep),
         "bytes_unchanged": sum(file.bytes for file in plan.keep),
         "files_deleted": len(plan.delete),
-        "rows_read_back": published.read_back,
+        "rows_read_back": published.verified_rows,
     }

@@ -11,7 +11,7 @@ from huggingface_hub import HfApi
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.publishing.card import CardContext
-from aidsafe_dagster.publishing.hub import DatasetRepo, Published
+from aidsafe_dagster.publishing.hub import DatasetRepo, PublishResult
 from aidsafe_dagster.publishing.release import Release, make_release
 from aidsafe_dagster.recipe.errors import SetupError
 from tests.builders import policies
@@ -53,7 +53,7 @@ def publish(
     at: str = "",
     say: Say = lambda _: None,
     **settings: Any,
-) -> Published:
+) -> PublishResult:
     api = HfApi(endpoint=at or hub.base, token=token)
     return DatasetRepo(api, publish_settings(**{"verify": False} | settings), say).publish(made)
 
@@ -63,11 +63,11 @@ def test_a_release_is_one_commit_with_card_and_data_and_a_tag(hub: Any, tmp_path
     published = publish(hub, made, verify=True)
     repo = the_repo(hub)
     assert commits(hub) == 1
-    assert repo.tags == {f"v{made.version}": published.commit} == {published.tag: published.tagged}
+    assert repo.tags == {f"v{made.version}": published.commit} == {published.tag: published.tagged_commit}
     assert files_there(hub) == {
         file.path: (made.folder / file.path).read_bytes() for file in made.files
     } | {".gitattributes": files_there(hub)[".gitattributes"]}
-    assert published.read_back == sum(made.rows.counts.values())
+    assert published.verified_rows == sum(made.rows.counts.values())
     assert published.url == f"{hub.base}/datasets/{REPO}"
 
 

@@ -194,7 +194,7 @@ def test_a_batch_whose_rows_were_made_again_meanwhile_is_left_out(
     )
     lake.write(stage, "demo-0001", to_frame([anew, *others], record))
     made = release(lake, tmp_path)
-    assert made.chosen.left_out == {"demo-0001": f"{stage} was made again after fine_tune_splits"}
+    assert made.selection.left_out == {"demo-0001": f"{stage} was made again after fine_tune_splits"}
     assert {row["batch"] for row in rows(made, "sft")} == {"demo-0002"}
     assert "Batch demo-0001 is not in" in made.card
 

@@ -3,7 +3,7 @@
 import pytest
 
 from aidsafe_dagster.publishing.chat_template import ChatTemplate
-from aidsafe_dagster.publishing.template_check import TemplateReport, check_template, probes
+from aidsafe_dagster.publishing.template_check import TemplateReport, check_template, probe_rows
 from aidsafe_dagster.recipe.fine_tune_splits import with_thinking
 from aidsafe_dagster.recipe.formats import Reasoning
 from aidsafe_dagster.recipe.records import FineTuneRow, Message
@@ -38,7 +38,7 @@ SPOKEN_AS_BLOCKS = TURNS.replace("SAY", "{{ m.content[0].text + '' }}")
 
 
 def check(source: str, *rows: FineTuneRow) -> TemplateReport:
-    return check_template(ChatTemplate("a template", source, {}), rows or probes())
+    return check_template(ChatTemplate("a template", source, {}), rows or probe_rows())
 
 
 def faults(report: TemplateReport, form: Reasoning = "inline") -> dict[str, dict[str, int]]:
@@ -105,7 +105,7 @@ def test_generation_markers_are_found_and_what_they_hold() -> None:
 def test_a_prompt_that_is_no_beginning_of_the_whole_is_counted() -> None:
     report = check(OPENS_THINKING)
     assert report.survives("inline")
-    assert [outcome.moved for outcome in report.outcomes] == [1] * 6
+    assert [outcome.prompt_mismatches for outcome in report.outcomes] == [1] * 6
 
 
 def test_a_template_that_takes_no_text_says_so() -> None:
