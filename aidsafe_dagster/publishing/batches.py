@@ -67,7 +67,8 @@ class Batch:
         if not self.lake.has(stage, self.key):
             return {}
         ids = [row.prompt_id for row in rows]
-        frame = self.lake.rows(stage, self.key).filter(pl.col("prompt_id").is_in(ids))
+        frame = self.lake.rows(stage, self.key)
+        frame = frame.filter(pl.col("prompt_id").is_in(ids))
         return {row.prompt_id: row for row in from_frame(frame, record)}
 
 
@@ -102,7 +103,8 @@ def outdated_reason(lake: Lake, key: str) -> str | None:
     for kind, (stage, cot, thinking, response) in origins.items():
         frame = lake.rows(stage, key, ["prompt_id", cot, response])
         origin = frame.select("prompt_id", thinking=thinking, response=response)
-        unmatched = rows.filter(kind=kind).join(origin, on=_TEXT_COLUMNS, how="anti")
+        of_kind = rows.filter(kind=kind)
+        unmatched = of_kind.join(origin, on=_TEXT_COLUMNS, how="anti")
         if unmatched.height:
             return f"{stage} was made again after fine_tune_splits"
     return None

@@ -140,19 +140,30 @@ def _config_facts(rows: ReleaseRows, settings: PublishSettings) -> tuple[ConfigF
         splits = _split_facts(rows, config)
         if not splits:
             continue
-        columns = tuple(item for item in CONFIGS[config].items() if item[0] not in LINEAGE)
-        about = _ABOUT[config]
-        facts.append(ConfigFacts(config=config, about=about, splits=splits, columns=columns))
+        columns = [
+            (name, column) for name, column in CONFIGS[config].items() if name not in LINEAGE
+        ]
+        facts.append(
+            ConfigFacts(
+                config=config,
+                about=_ABOUT[config],
+                splits=splits,
+                columns=tuple(columns),
+            )
+        )
     return tuple(facts)
 
 
 def _split_facts(rows: ReleaseRows, config: RowKind) -> tuple[SplitFacts, ...]:
-    facts = []
-    for split in SPLITS:
-        if (config, split) in rows.counts:
-            files = f"data/{config}/{split}-*.parquet"
-            facts.append(SplitFacts(split=split, rows=rows.counts[config, split], files=files))
-    return tuple(facts)
+    return tuple(
+        SplitFacts(
+            split=split,
+            rows=rows.counts[config, split],
+            files=f"data/{config}/{split}-*.parquet",
+        )
+        for split in SPLITS
+        if (config, split) in rows.counts
+    )
 
 
 def _unpublished_rows(rows: ReleaseRows) -> tuple[LeftOutFacts, ...]:

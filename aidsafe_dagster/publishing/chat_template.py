@@ -49,7 +49,8 @@ class _Generation(Extension):
     def parse(self, parser: Any) -> jinja2.nodes.Node:
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return jinja2.nodes.CallBlock(self.call_method("_mark"), [], [], body).set_lineno(line)
+        call = self.call_method("_mark")
+        return jinja2.nodes.CallBlock(call, [], [], body).set_lineno(line)
 
     def _mark(self, caller: Any) -> str:
         return f"{_MARK_START}{caller()}{_MARK_END}"
@@ -108,7 +109,8 @@ class ChatTemplate:
             output = self._compiled.render(messages=messages, **variables)
         except _RENDER_ERRORS as error:
             raise TemplateFailed(f"{type(error).__name__}: {error}") from error
-        marked = [part.partition(_MARK_END)[0] for part in output.split(_MARK_START)[1:]]
+        _, *parts = output.split(_MARK_START)
+        marked = [part.partition(_MARK_END)[0] for part in parts]
         text = output.replace(_MARK_START, "").replace(_MARK_END, "")
         return Rendered(text, "\n".join(marked))
 

@@ -49,7 +49,8 @@ def write_export(
     schema = arrow_schema(row_format.columns, reasoning)
     files = dict[Split, _ExportFile]()
     for split in splits:
-        files[split] = writer(folder / f"{prefix}{row_format.name}-{split}.{kind}", schema)
+        name = f"{prefix}{row_format.name}-{split}.{kind}"
+        files[split] = writer(folder / name, schema)
     try:
         for key in batches:
             batch = read_batch(lake, key, general)
@@ -117,7 +118,9 @@ class _JsonLinesFile(_ExportFile):
         return self._temporary.open("w", encoding="utf-8")
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
-        self._writer.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        for row in rows:
+            line = json.dumps(row, ensure_ascii=False)
+            self._writer.write(line + "\n")
 
 
 class _ParquetFile(_ExportFile):
@@ -133,11 +136,8 @@ class _ParquetFile(_ExportFile):
 
 
 def _commit_files(folder: Path, files: Mapping[Split, _ExportFile]) -> list[DataFile]:
-    written = []
-    for file in files.values():
-        if file.commit():
-            written.append(data_file(folder, file.path.name, file.rows))
-    return written
+    committed = [file for file in files.values() if file.commit()]
+    return [data_file(folder, file.path.name, file.rows) for file in committed]
 
 
 def _update_info(folder: Path, files: Sequence[DataFile], *, ranking: bool) -> None:

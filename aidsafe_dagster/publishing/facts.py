@@ -131,7 +131,7 @@ def quality_facts(dataset: Dataset, published: pl.DataFrame) -> QualityFacts | N
         return None
     judges = sorted(set(grades.select("judge", "model").iter_rows()))
     return QualityFacts(
-        judges=tuple(f"{judge.replace('_', ' ')} ({model})" for judge, model in judges),
+        judges=tuple(_judge_name(judge, model) for judge, model in judges),
         self_judged=_self_judged(dataset, published, {model for _, model in judges}),
         prompts=scores.n,
         versions=tuple(scores.versions),
@@ -147,7 +147,8 @@ def example(dataset: Dataset, published: pl.DataFrame) -> str:
     benign = published.filter(kind="sft", split="train", prompt_kind="benign")
     ids = benign["prompt_id"].to_list()
     for batch in sorted(dataset.batches):
-        rows = dataset.lake.rows(Stage.REFINED_COTS, batch).filter(pl.col("prompt_id").is_in(ids))
+        rows = dataset.lake.rows(Stage.REFINED_COTS, batch)
+        rows = rows.filter(pl.col("prompt_id").is_in(ids))
         if rows.height:
             pages = [refined_transcript(row) for row in from_frame(rows, RefinedCot)]
             return min(pages, key=lambda page: (len(page), page))
@@ -158,10 +159,19 @@ def left_out(dataset: Dataset) -> tuple[LeftOutFacts, ...]:
     """Count the failed rows by stage and reason, in the order of the recipe."""
     counts = Counter(dataset.failures.select("stage", "reason").iter_rows())
     positions = {str(stage): position for position, stage in enumerate(Stage)}
-    facts = []
-    for stage, reason in sorted(counts, key=lambda key: (positions[key[0]], key[1])):
-        facts.append(LeftOutFacts(stage=stage, reason=reason, rows=counts[stage, reason]))
-    return tuple(facts)
+
+    def recipe_order(key: tuple[str, str]) -> tuple[int, str]:
+        stage, reason = key
+        return positions[stage], reason
+
+    return tuple(
+        LeftOutFacts(
+            stage=stage,
+            reason=reason,
+            rows=counts[stage, reason],
+        )
+        for stage, reason in sorted(counts, key=recipe_order)
+    )
 
 
 def evaluation_sets(dataset: Dataset) -> tuple[EvaluationSetFacts, ...]:
@@ -190,6 +200,10 @@ def evaluation_sets(dataset: Dataset) -> tuple[EvaluationSetFacts, ...]:
     return tuple(facts)
 
 
+def _judge_name(judge: str, model: str) -> str:
+    return f"{judge.replace('_', ' ')} ({model})"
+
+
 def _read_checks(dataset: Dataset) -> list[CheckedSet]:
     checks = list[CheckedSet]()
     for batch in sorted(dataset.batches):
@@ -210,27 +224,33 @@ def _self_judged(
 
 
 def _metric_facts(scores: Measured, metric: Metric) -> MetricFacts:
-    cells = tuple(_format_interval(scores.mean(version, metric)) for version in scores.versions)
-    return MetricFacts(metric=metric.replace("_", " "), cells=cells)
+    means = [scores.mean(version, metric) for version in scores.versions]
+    return MetricFacts(
+        metric=metric.replace("_", " "),
+        cells=tuple(_format_interval(mean) for mean in means),
+    )
 
 
 def _published_rows(
     dataset: Dataset, published: pl.DataFrame, stage: Stage, *columns: str
 ) -> pl.DataFrame:
     rows = dataset.rows(stage, "prompt_id", *columns)
-    return rows.join(published.select("prompt_id").unique(), on="prompt_id", how="semi")
+    prompts = published.select("prompt_id").unique()
+    return rows.join(prompts, on="prompt_id", how="semi")
 
 
 def _count_values(values: pl.Series) -> tuple[CountFacts, ...]:
     """Count each value, the most frequent first."""
     counts = Counter(values.to_list())
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return tuple(CountFacts(what=value, rows=rows) for value, rows in ordered)
+    # The second sort is stable, so that equal counts stay in the order of their values.
+    ordered = sorted(sorted(counts), key=counts.__getitem__, reverse=True)
+    return tuple(CountFacts(what=value, rows=counts[value]) for value in ordered)
 
 
 def _format_interval(estimate: Estimate | None) -> str:
     if estimate is None:
         return "–"
+    mean = f"{estimate.value:.2f}"
     if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.2f}"
-    return f"{estimate.value:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
+        return mean
+    return f"{mean} ({estimate.low:.2f} to {estimate.high:.2f})"

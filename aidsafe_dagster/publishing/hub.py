@@ -69,7 +69,14 @@ class DatasetRepo:
             verified_rows = self._verify(release, commit)
         tag = f"v{release.version}"
         tagged_commit = self._tag(tag, commit)
-        return PublishResult(self.url, commit, tag, tagged_commit, plan, verified_rows)
+        return PublishResult(
+            url=self.url,
+            commit=commit,
+            tag=tag,
+            tagged_commit=tagged_commit,
+            plan=plan,
+            verified_rows=verified_rows,
+        )
 
     def head(self) -> Head:
         """Return the latest commit and its files."""
@@ -92,7 +99,9 @@ class DatasetRepo:
         mode = self._client.retry("looking for the repository", self._gating)
         if mode is None:
             self._client.retry("creating the repository", self._create)
-        if _STRICTNESS.index(self.settings.gated) > _STRICTNESS.index(mode or "off"):
+        present = _STRICTNESS.index(mode or "off")
+        wanted = _STRICTNESS.index(self.settings.gated)
+        if wanted > present:
             self._client.retry("gating the repository", self._gate)
 
     def _gating(self) -> str | None:
@@ -137,16 +146,15 @@ class DatasetRepo:
         raise AssertionError("unreachable: back_off raises in the end")
 
     def _send(self, plan: UploadPlan, head: Head, release: Release) -> str:
-        operations: list[CommitOperationAdd | CommitOperationDelete] = []
-        for file in plan.send:
-            operations.append(CommitOperationAdd(file.path, release.folder / file.path))
-        for path in plan.delete:
-            operations.append(CommitOperationDelete(path))
+        additions = [
+            CommitOperationAdd(file.path, release.folder / file.path) for file in plan.send
+        ]
+        deletions = [CommitOperationDelete(path) for path in plan.delete]
         rows = sum(release.rows.counts.values())
         batches = len(release.selection.batches)
         commit = self._api.create_commit(
             self.repo,
-            operations,
+            [*additions, *deletions],
             commit_message=f"Version {release.version}: {rows} rows of {batches} batches",
             repo_type="dataset",
             parent_commit=head.commit,
@@ -160,7 +168,8 @@ class DatasetRepo:
             SetupError: somebody else changed our files.
         """
         newer = self.head()
-        changed = {path for path, _ in head.own_files().items() ^ newer.own_files().items()}
+        differences = head.own_files().items() ^ newer.own_files().items()
+        changed = {path for path, _ in differences}
         if changed and not make_plan(newer, release).is_empty:
             files = ", ".join(sorted(changed)[:5])
             raise self._client.error(
@@ -176,8 +185,11 @@ class DatasetRepo:
         return newer
 
     def _tag(self, tag: str, commit: str) -> str:
-        """Return the tag's commit; create the tag if a crash or nothing yet kept it from existing."""
-        tagged_commit = self._client.retry("reading the tags", lambda: self._tags().get(tag))
+        """Create the tag unless it exists, and return its commit.
+
+        Called even if nothing was sent: an earlier run may have died between commit and tag.
+        """
+        tagged_commit = self._client.retry("reading the tags", self._tags).get(tag)
         if tagged_commit is not None:
             return tagged_commit
         self._client.retry("tagging", partial(self._create_tag, tag, commit))

@@ -102,7 +102,8 @@ def release_licence(
         custom[_normalise(name)] = _declared_conditions(name, equivalent)
     by_source = {}
     for source in sources:
-        by_source[source] = _conditions(source.licence, custom, f"source '{source.source}'")
+        place = f"source '{source.source}'"
+        by_source[source] = _conditions(source.licence, custom, place)
     fitting = _fitting_licences(by_source.values())
     if not requested.strip():
         raise SetupError(

@@ -48,7 +48,8 @@ class Shards:
         if not batch:
             return
         for row in batch:
-            self._digest.update(json.dumps(row, ensure_ascii=False, sort_keys=True).encode())
+            line = json.dumps(row, ensure_ascii=False, sort_keys=True)
+            self._digest.update(line.encode())
         self._buffer.append(pa.Table.from_pylist(batch, self._schema))
         self.rows += len(batch)
         if sum(table.nbytes for table in self._buffer) >= self._shard_bytes:
@@ -115,8 +116,8 @@ def arrow_schema(columns: Columns, reasoning: Reasoning) -> Any:
 def _arrow_type(kind: ColumnType, reasoning: Reasoning) -> Any:
     import pyarrow as pa  # noqa: PLC0415 - see above
 
-    text, number, texts = pa.string(), pa.int64(), pa.list_(pa.string())
-    numbers = pa.list_(number)
+    text, number = pa.string(), pa.int64()
+    texts, numbers = pa.list_(text), pa.list_(number)
     message = {"role": text, "content": text}
     if reasoning == "field":
         message["reasoning_content"] = text

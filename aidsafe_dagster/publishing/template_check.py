@@ -128,7 +128,8 @@ def _assistant(thinking: object, response: object) -> dict[str, str]:
 def _turns(row: FineTuneRow, form: Reasoning) -> Iterator[Turn]:
     if row.kind == "sft":
         *prompt, answer = FORMATS["trl-sft"].make(row, form)["messages"]
-        yield Turn("sft", prompt, answer, *parted(_last_content(row.messages)))
+        cot, response = parted(_last_content(row.messages))
+        yield Turn("sft", prompt, answer, cot, response)
         return
     values = FORMATS["trl-dpo"].make(row, form)
     for side, messages in (("chosen", row.chosen), ("rejected", row.rejected)):
@@ -166,12 +167,15 @@ def _find_faults(turn: Turn, conversation: Rendered) -> Iterator[str]:
     contents = [message["content"] for message in turn.prompt]
     original = _normalise("\n".join([*contents, turn.cot, turn.response]))
     rendered = _normalise(conversation.text)
-    for name, part in (("CoT", _normalise(turn.cot)), ("response", _normalise(turn.response))):
+    parts = {"CoT": _normalise(turn.cot), "response": _normalise(turn.response)}
+    for name, part in parts.items():
         if not part:
             continue
-        if rendered.count(part) < original.count(part):
+        expected = original.count(part)
+        actual = rendered.count(part)
+        if actual < expected:
             yield f"{name} lost"
-        elif rendered.count(part) > original.count(part):
+        elif actual > expected:
             yield f"{name} doubled"
     if rendered.count(CLOSE) > 1 or rendered.count(OPEN) > 1:
         yield "think tags doubled"

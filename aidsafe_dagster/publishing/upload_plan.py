@@ -24,11 +24,11 @@ class Head:
 
     def own_files(self) -> dict[str, str]:
         """Return the files that a release writes; all others belong to somebody else."""
-        files = {}
-        for path, content in self.files.items():
-            if path == CARD or _OWN_DATA.fullmatch(path):
-                files[path] = content
-        return files
+        return {
+            path: content
+            for path, content in self.files.items()
+            if path == CARD or _OWN_DATA.fullmatch(path)
+        }
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,20 @@ def make_plan(head: Head, release: Release) -> UploadPlan:
             keep.append(file)
         else:
             send.append(file)
-    obsolete = head.own_files().keys() - {file.path for file in files}
-    return UploadPlan(tuple(send), tuple(keep), tuple(sorted(obsolete)))
+    paths = {file.path for file in files}
+    obsolete = head.own_files().keys() - paths
+    return UploadPlan(
+        send=tuple(send),
+        keep=tuple(keep),
+        delete=tuple(sorted(obsolete)),
+    )
 
 
 def remote_hash(node: RepoFile) -> str:
     """Return the hash that the Hub knows: SHA-256 for large files, git's blob id for others."""
-    return f"sha256:{node.lfs.sha256}" if node.lfs else f"git:{node.blob_id}"
+    if node.lfs:
+        return f"sha256:{node.lfs.sha256}"
+    return f"git:{node.blob_id}"
 
 
 def _is_unchanged(head: Head, folder: Path, file: DataFile) -> bool:
@@ -71,4 +78,6 @@ def _is_unchanged(head: Head, folder: Path, file: DataFile) -> bool:
 
 def _git_blob_id(file: Path) -> str:
     data = file.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+    digest = hashlib.sha1(b"blob %d\0" % len(data), usedforsecurity=False)
+    digest.update(data)
+    return digest.hexdigest()
