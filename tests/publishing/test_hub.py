@@ -1,4 +1,4 @@
-"""Publishing to a Hub: one commit, one tag, and failures of the Hub, the network and other people."""
+"""Publishing to a Hub: one commit, one tag, and failures of the Hub, the network and others."""
 
 import shutil
 from collections.abc import Callable, Iterator
