@@ -24,7 +24,7 @@ from aidsafe_dagster.stages.gates import passed
 from aidsafe_dagster.stages.plots import picture
 from aidsafe_dagster.stages.stage_asset import OWNERS
 from aidsafe_dagster.training.adapter import Adapter, make_adapter
-from aidsafe_dagster.training.card import SIMULATED
+from aidsafe_dagster.training.card import SIMULATED_LABEL
 from aidsafe_dagster.training.curves import Curve, read_curves
 from aidsafe_dagster.training.data import TrainingSet, write_training_set
 from aidsafe_dagster.training.settings import Method
@@ -147,7 +147,7 @@ def _told(selected: Selected) -> str:
 
 def _metadata(made: Adapter, data: TrainingSet, selected: Selected) -> dict[str, Any]:
     lineage = made.lineage
-    label = {"simulated": dg.MetadataValue.md(f"**{SIMULATED}**")} if lineage.simulated else {}
+    label = {"simulated": dg.MetadataValue.md(f"**{SIMULATED_LABEL}**")} if lineage.simulated else {}
     gpu = {"gpu_seconds": lineage.seconds} if lineage.result["gpu"] else {}
     shown = {
         name: value

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from aidsafe_dagster.evaluation.settings import CandidateSettings
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.training.lineage import hash_of, read_lineage
+from aidsafe_dagster.training.lineage import hash_file, read_lineage
 
 
 def require_candidates(candidates: Sequence[CandidateSettings], engine: str) -> None:
@@ -42,4 +42,4 @@ def is_rehearsed(candidate: CandidateSettings, adapters: Mapping[str, str]) -> b
 
 def _hash_of(adapter: str) -> str:
     """Of the weights in a LoRA adapter's folder; empty where there is none on this machine."""
-    return " ".join(map(hash_of, sorted(Path(adapter).glob("adapter_model.*")))) if adapter else ""
+    return " ".join(map(hash_file, sorted(Path(adapter).glob("adapter_model.*")))) if adapter else ""

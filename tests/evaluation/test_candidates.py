@@ -6,7 +6,7 @@ from aidsafe_dagster.engines.vllm.settings import VLLMSettings
 from aidsafe_dagster.evaluation.candidates import as_role, is_rehearsed, require_candidates
 from aidsafe_dagster.evaluation.settings import CandidateSettings
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.training.lineage import FILE, Lineage
+from aidsafe_dagster.training.lineage import LINEAGE_FILE, Lineage
 
 SFT = CandidateSettings(name="sft", model="sft")
 
@@ -61,5 +61,5 @@ def test_an_adapter_says_whether_it_learned_from_the_rehearsal(
         key="k", method="sft", dataset_version="v", batches={}, licences={}, simulated=simulated, base_model="m",
         base_revision="", from_adapter="", weights="w", recipe={}, result={}, seconds=1.0,
     )  # fmt: skip
-    (tmp_path / "a" / FILE).write_text(lineage.model_dump_json())
+    (tmp_path / "a" / LINEAGE_FILE).write_text(lineage.model_dump_json())
     assert is_rehearsed(SFT, adapters) == simulated

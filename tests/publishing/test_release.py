@@ -194,7 +194,7 @@ def test_a_batch_with_newer_rows_at_an_earlier_stage_is_left_out(
     lake.write(stage, "demo-0001", to_frame([newer, *others], record))
     release = a_release(lake, tmp_path)
     assert release.selection.left_out == {
-        "demo-0001": f"{stage} was release again after fine_tune_splits"
+        "demo-0001": f"{stage} was made again after fine_tune_splits"
     }
     assert {row["batch"] for row in rows(release, "sft")} == {"demo-0002"}
     assert "Batch demo-0001 is not included" in release.card

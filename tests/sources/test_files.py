@@ -14,8 +14,10 @@ def contents(path: Path) -> list[object]:
     """The content of each row, or the reason why it was rejected."""
     values = list[object]()
     for row in read_file(path).rows:
-        is_rejected = isinstance(row.content, Rejection)
-        values.append(row.content.reason if is_rejected else row.content)
+        if isinstance(row.content, Rejection):
+            values.append(row.content.reason)
+        else:
+            values.append(row.content)
     return values
 
 

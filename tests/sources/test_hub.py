@@ -31,7 +31,7 @@ def beavertails(*rows: tuple[str, list[str]]) -> bytes:
             "is_safe": not categories,
         }
         lines.append(json.dumps(row) + "\n")
-    # Without mtime the bytes hold the time, and so would the ids of parametrised tests.
+    # mtime=0 keeps the time of the test out of the bytes.
     return gzip.compress("".join(lines).encode(), mtime=0)
 
 
