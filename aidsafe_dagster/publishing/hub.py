@@ -7,6 +7,7 @@ answer was lost is recognised by its content.
 """
 
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -80,7 +81,7 @@ class DatasetRepo:
 
     def head(self) -> Head:
         """Return the latest commit and its files."""
-        return self._client.retry("reading the repository", self._head)
+        return self._client.call("reading the repository", self._head)
 
     def _head(self) -> Head:
         commit = self._api.dataset_info(self.repo).sha
@@ -96,13 +97,13 @@ class DatasetRepo:
 
         A gate is tightened if the settings ask for it, and never loosened.
         """
-        mode = self._client.retry("looking for the repository", self._gating)
+        mode = self._client.call("looking for the repository", self._gating)
         if mode is None:
-            self._client.retry("creating the repository", self._create)
+            self._client.call("creating the repository", self._create)
         present = _STRICTNESS.index(mode or "off")
         wanted = _STRICTNESS.index(self.settings.gated)
         if wanted > present:
-            self._client.retry("gating the repository", self._gate)
+            self._client.call("gating the repository", self._gate)
 
     def _gating(self) -> str | None:
         """Return the gating mode, or None if there is no such repository."""
@@ -140,10 +141,10 @@ class DatasetRepo:
             else:
                 return commit, plan
             if failure.kind != "moved" or attempt >= self.settings.attempts:
-                self._client.back_off("committing", failure, attempt)
+                time.sleep(self._client.wait_before_retry("committing", failure, attempt))
             head = self._newer_head(head, release)
             plan = make_plan(head, release)
-        raise AssertionError("unreachable: back_off raises in the end")
+        raise AssertionError("unreachable: wait_before_retry raises in the end")
 
     def _send(self, plan: UploadPlan, head: Head, release: Release) -> str:
         additions = [
@@ -189,10 +190,10 @@ class DatasetRepo:
 
         Called even if nothing was sent: an earlier run may have died between commit and tag.
         """
-        tagged_commit = self._client.retry("reading the tags", self._tags).get(tag)
+        tagged_commit = self._client.call("reading the tags", self._tags).get(tag)
         if tagged_commit is not None:
             return tagged_commit
-        self._client.retry("tagging", partial(self._create_tag, tag, commit))
+        self._client.call("tagging", partial(self._create_tag, tag, commit))
         return commit
 
     def _create_tag(self, tag: str, commit: str) -> None:
@@ -208,7 +209,7 @@ class DatasetRepo:
         """Download the commit, compare every file with what was sent, and count the rows."""
         folder = release.folder.with_name(f".{release.version}-read-back")
         try:
-            self._client.retry("reading it back", partial(self._download, release, commit, folder))
+            self._client.call("reading it back", partial(self._download, release, commit, folder))
             return sum(self._verify_file(release, folder, file) for file in release.files)
         finally:
             shutil.rmtree(folder, ignore_errors=True)

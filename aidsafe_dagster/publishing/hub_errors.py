@@ -6,10 +6,8 @@ masked.
 """
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
 from typing import Literal, TypeVar
 
 from httpx2 import HTTPError, LocalProtocolError
@@ -19,8 +17,10 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
 )
 
+from aidsafe_dagster.primitives.retry import exponential_backoff, retry
 from aidsafe_dagster.publishing.settings import PublishSettings
 from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.secret_mask import mask_secret
 
 T = TypeVar("T")
 CLIENT_ERRORS = (HTTPError, OSError, RuntimeError, ValueError)
@@ -83,48 +83,45 @@ class HubClient:
         # the context of ours.
         raise HubError(failure)
 
-    def retry(self, step: str, call: Callable[[], T]) -> T:
+    def call(self, step: str, call: Callable[[], T]) -> T:
         """Return the result of the first attempt that succeeds.
 
         Raises:
             SetupError: a retry cannot help, or the attempts of the settings are used up.
         """
-        for attempt in count(1):
-            try:
-                return self.try_once(call)
-            except HubError as error:
-                failure = error.failure
-            self.back_off(step, failure, attempt)
-        raise AssertionError("unreachable: back_off raises in the end")
+        return retry(
+            lambda: self.try_once(call),
+            HubError,
+            lambda error, failed_attempts: self.wait_before_retry(
+                step, error.failure, failed_attempts
+            ),
+        )
 
-    def back_off(self, step: str, failure: HubFailure, attempt: int) -> None:
-        """Wait before the next attempt.
+    def wait_before_retry(self, step: str, failure: HubFailure, failed_attempts: int) -> float:
+        """Return the seconds to wait before the next attempt.
 
         Raises:
             SetupError: there must be no further attempt.
         """
+        settings = self.settings
         if failure.kind != "again":
             raise self.error(step, failure.why)
-        if attempt >= self.settings.attempts:
+        if failed_attempts >= settings.attempts:
             raise self.error(
                 step,
-                f"{failure.why}; gave up after {attempt} tries. Nothing is lost: publish again",
+                f"{failure.why}; gave up after {failed_attempts} tries. "
+                "Nothing is lost: publish again",
             )
-        seconds = (
-            failure.wait_s
-            if failure.wait_s is not None
-            else self.settings.wait_s * 2 ** (attempt - 1)
-        )
-        if failure.wait_s is not None and failure.wait_s > self.settings.max_wait_s:
+        seconds = failure.wait_s
+        if seconds is None:
+            seconds = exponential_backoff(failed_attempts, settings.wait_s, settings.max_wait_s)
+        if seconds > settings.max_wait_s:
             raise self.error(
                 step, f"{failure.why} and asks to wait {seconds:.0f} s. Publish again after that"
             )
-        seconds = min(seconds, self.settings.max_wait_s)
-        self.log(
-            f"{self.repo}: {step}: {failure.why}; "
-            f"try {attempt + 1} of {self.settings.attempts} in {seconds:.1f} s"
-        )
-        time.sleep(seconds)
+        attempt = f"try {failed_attempts + 1} of {settings.attempts} in {seconds:.1f} s"
+        self.log(f"{self.repo}: {step}: {failure.why}; {attempt}")
+        return seconds
 
     def error(self, step: str, why: str) -> SetupError:
         return SetupError(f"Hub dataset '{self.repo}': {step}: {why}")
@@ -170,4 +167,4 @@ def _retry_after(error: HfHubHTTPError) -> float | None:
 
 def _mask(text: str, token: str | None) -> str:
     line = " ".join(text.split())
-    return (line.replace(token.strip(), "***") if token and token.strip() else line)[:_MAX_QUOTE]
+    return mask_secret(line, token)[:_MAX_QUOTE]

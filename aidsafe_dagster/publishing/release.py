@@ -4,15 +4,16 @@
 <home>/published/<version>/data/…
 """
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
 from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.primitives.atomic_write import replace_folder
+from aidsafe_dagster.primitives.lock_file import LockFile
 from aidsafe_dagster.publishing.card import CardContext, card_facts
 from aidsafe_dagster.publishing.dataset import (
     ReleaseRows,
@@ -82,8 +83,7 @@ def make_release(
         card = render_card(facts, TEMPLATE.read_text("utf-8"))
         (staging / CARD).write_text(card, "utf-8")
         folder = home / "published" / rows.version
-        shutil.rmtree(folder, ignore_errors=True)
-        staging.rename(folder)
+        replace_folder(staging, folder)
     return Release(folder, selection, rows, card, licence, simulated)
 
 
@@ -114,7 +114,7 @@ def _no_rows_message(selection: ReleaseSelection) -> str:
 def _staging_folder(parent: Path) -> Iterator[Path]:
     """A hidden folder to write in, removed at the end; the lock allows one release at a time."""
     parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(parent / ".lock"):
+    with LockFile(parent / ".lock", "a release").hold(f"process {os.getpid()}"):
         staging = parent / ".new"
         # A process that was killed may have left one behind.
         shutil.rmtree(staging, ignore_errors=True)

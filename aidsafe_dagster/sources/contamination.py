@@ -18,13 +18,12 @@ from functools import cache
 from typing import Any
 
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from aidsafe_dagster.recipe.records import Record
 from aidsafe_dagster.sources.evaluation_sets import (
     EvaluationPrompt,
     EvaluationSet,
-    EvaluationSetSpec,
 )
 from aidsafe_dagster.sources.files import read_file
 from aidsafe_dagster.sources.overlap import (
@@ -32,6 +31,7 @@ from aidsafe_dagster.sources.overlap import (
     distinctive_shingles,
     distinctive_words,
 )
+from aidsafe_dagster.sources.settings import DecontaminationSettings
 from aidsafe_dagster.sources.similarity import Pair, Words, cosine_pairs, jaccard_pairs, tfidf_pairs
 from aidsafe_dagster.sources.source import bundled_sources
 from aidsafe_dagster.sources.wording import normalised_words
@@ -41,36 +41,6 @@ _DISTINCTIVE_COSINE = 0.5
 
 Embed = Callable[[Sequence[str]], NDArray[Any]]
 """Turns texts into vectors, of shape (texts, dimensions)."""
-
-
-class DecontaminationSettings(Record):
-    sets: tuple[EvaluationSetSpec, ...] = Field(
-        default=(), description="evaluation sets; if empty, nothing is checked"
-    )
-    ngram_words: int = Field(
-        default=8, ge=3, description="shared words in a row that count as a match"
-    )
-    jaccard_threshold: float = Field(
-        default=0.6, gt=0, le=1, description="similarity of shingles that counts as a match"
-    )
-    tfidf_threshold: float = Field(
-        default=0.7, gt=0, le=1, description="cosine of TF-IDF weights that counts as a match"
-    )
-    embedding_threshold: float = Field(
-        default=0.7, gt=0, le=1, description="cosine of embeddings that counts as a match"
-    )
-
-    @field_validator("sets")
-    @classmethod
-    def _have_unique_names(
-        cls, sets: tuple[EvaluationSetSpec, ...]
-    ) -> tuple[EvaluationSetSpec, ...]:
-        names = set[str]()
-        for spec in sets:
-            if spec.name in names:
-                raise ValueError(f"the name '{spec.name}' is used twice")
-            names.add(spec.name)
-        return sets
 
 
 class Rule(StrEnum):

@@ -7,14 +7,14 @@
 import os
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
+from aidsafe_dagster.primitives.atomic_write import replace_folder
+from aidsafe_dagster.primitives.lock_file import LockFile
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.training.card import adapter_card
 from aidsafe_dagster.training.curves import CURVES_FILE
@@ -104,7 +104,7 @@ def make_adapter(
             "(set `force` in the configuration to train it again)"
         )
         return Adapter(job.folder, existing, reused=True)
-    with _lock(job.work):
+    with _hold_lock(job.work):
         started = time.monotonic()
         result = run_script(method, settings, _prepare(job), job.work, log)
         seconds = round(time.monotonic() - started, 1)
@@ -180,12 +180,15 @@ def _make_lineage(job: _Job, result: dict[str, Any], seconds: float) -> Lineage:
     )
 
 
-def _lock(work: Path) -> AbstractContextManager[Any]:
-    work.parent.mkdir(parents=True, exist_ok=True)
+@contextmanager
+def _hold_lock(work: Path) -> Iterator[None]:
+    lock = LockFile(Path(f"{work}.lock"))
+    if not lock.try_hold(f"process {os.getpid()}"):
+        raise SetupError(f"{work}: another run is training this adapter now")
     try:
-        return FileLock(f"{work}.lock").acquire(timeout=0)
-    except Timeout:
-        raise SetupError(f"{work}: another run is training this adapter now") from None
+        yield
+    finally:
+        lock.release()
 
 
 def _move_into_place(work: Path, folder: Path, lineage: Lineage) -> None:
@@ -194,11 +197,6 @@ def _move_into_place(work: Path, folder: Path, lineage: Lineage) -> None:
     (trained / "README.md").write_text(adapter_card(lineage), "utf-8")
     shutil.copy(work / CURVES_FILE, trained)
     (trained / LINEAGE_FILE).write_text(lineage.model_dump_json(indent=1), "utf-8")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # A folder cannot be renamed onto one with content, so the earlier adapter moves away first.
-    replaced = folder.with_name(f".{folder.name}-{os.getpid()}")
-    if folder.exists():
-        folder.replace(replaced)
-    trained.replace(folder)
-    for leftover in (replaced, work / "checkpoints", work / "cache"):
+    replace_folder(trained, folder)
+    for leftover in (work / "checkpoints", work / "cache"):
         shutil.rmtree(leftover, ignore_errors=True)

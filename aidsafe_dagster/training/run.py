@@ -18,8 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from aidsafe_dagster.engines.vllm.causes import without_secrets
 from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.secret_mask import mask_environment
 from aidsafe_dagster.training.causes import explain_failure
 from aidsafe_dagster.training.settings import Method, TrainingSettings
 
@@ -99,7 +99,7 @@ def _relay_output(
 ) -> None:
     assert process.stdout is not None
     for line in process.stdout:
-        masked = without_secrets(line.rstrip())
+        masked = mask_environment(line.rstrip())
         write(f"{masked}\n")
         if masked:
             log(masked)
