@@ -1,7 +1,7 @@
-"""What is measured on each row of a stage: a flat frame of plain columns, one line per row, in the order of the rows.
+"""Row metrics: a flat frame of plain columns, with one line per row of a stage, in their order.
 
-Great Expectations reads this frame and never the texts, so it stays small. A null where a number is due means that the
-row lacks the text, and the suites do not let a null pass.
+Great Expectations reads this frame and never the texts, so the frame stays small. A null in place
+of a number means that the row lacks the text, and the suites let no null pass.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,141 +17,129 @@ from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import METRICS, Stage
 
 KEYS = ("prompt_id", "batch", "source", "source_row", "licence")
-_MADE = (*KEYS, "simulated")
+_LABELS = (*KEYS, "simulated")
 
 
 @dataclass(frozen=True)
-class _Given:
+class _StageRows:
     rows: pl.DataFrame
     policies: Policies
     counter: TokenCounter
 
     def tokens(self, column: str, name: str) -> pl.Series:
-        """Tokens of each text of a column, null where the text is."""
+        """Count the tokens of each text of a column; null for a null text."""
         counts = [None if text is None else self.counter(text) for text in self.rows[column]]
         return pl.Series(name, counts, dtype=pl.Int64)
 
 
-def metrics_of(
+def row_metrics(
     stage: str, rows: pl.DataFrame, policies: Policies, counter: TokenCounter
 ) -> pl.DataFrame:
-    """The metric frame of a stage's rows. Token columns count tokens, `*_ratio` are shares, lists are joined text.
+    """Return the metric frame of a stage's rows.
+
+    Token columns count tokens, `*_ratio` are ratios, and lists are joined texts.
 
     Raises:
         SetupError: there is no such stage.
     """
     if stage not in _METRICS:
         raise unknown("stage", stage, map(str, _METRICS), "quality checks")
-    return _METRICS[Stage(stage)](_Given(rows, policies, counter))
+    return _METRICS[Stage(stage)](_StageRows(rows, policies, counter))
 
 
-def _prompts(given: _Given) -> pl.DataFrame:
-    return given.rows.select(*KEYS, given.tokens("prompt", "prompt_tokens"), _blank("prompt"))
+def _prompts(stage: _StageRows) -> pl.DataFrame:
+    return stage.rows.select(*KEYS, stage.tokens("prompt", "prompt_tokens"), _blank("prompt"))
 
 
-def _seed_cots(given: _Given) -> pl.DataFrame:
-    table = given.rows.select(
-        *_MADE,
+def _seed_cots(stage: _StageRows) -> pl.DataFrame:
+    table = stage.rows.select(
+        *_LABELS,
         "cot_tokens",
-        given.tokens("response", "response_tokens"),
+        stage.tokens("response", "response_tokens"),
         pl.col("thoughts").list.len().cast(pl.Int64),
         (_blank("prompt", "response") + _blank_thoughts()).alias("blank_texts"),
     )
-    return pl.concat([table, _coverage(given)], how="horizontal")
+    return pl.concat([table, _coverage(stage)], how="horizontal")
 
 
-def _deliberated_cots(given: _Given) -> pl.DataFrame:
-    turns = given.rows.select(pl.col("turns").list.len().cast(pl.Int64), "outcome", "stalled")
-    return pl.concat([_seed_cots(given), turns], how="horizontal")
+def _deliberated_cots(stage: _StageRows) -> pl.DataFrame:
+    turns = stage.rows.select(pl.col("turns").list.len().cast(pl.Int64), "outcome", "stalled")
+    return pl.concat([_seed_cots(stage), turns], how="horizontal")
 
 
-def _refined_cots(given: _Given) -> pl.DataFrame:
-    texts = given.rows.select("prompt", _cot().alias("cot"), "response")
-    refined = given.rows.select(
+def _refined_cots(stage: _StageRows) -> pl.DataFrame:
+    texts = stage.rows.select("prompt", _cot().alias("cot"), "response")
+    ratio = pl.col("cot_tokens") / pl.max_horizontal("deliberated_cot_tokens", 1)
+    refined = stage.rows.select(
         "deliberated_cot_tokens",
-        (pl.col("cot_tokens") / pl.max_horizontal("deliberated_cot_tokens", 1)).alias(
-            "refined_ratio"
-        ),
+        ratio.alias("refined_ratio"),
         "rests_on_dropped",
-        _talk(texts, "cot", "response"),
+        _agent_talk(texts, "cot", "response"),
     )
-    return pl.concat([_seed_cots(given), refined], how="horizontal")
+    return pl.concat([_seed_cots(stage), refined], how="horizontal")
 
 
-def _cot_grades(given: _Given) -> pl.DataFrame:
-    of_refined = (
-        pl.col("grades").list.eval(pl.element().struct.field("version") == "refined").list.sum()
-    )
-    return given.rows.select(
-        *_MADE,
+def _cot_grades(stage: _StageRows) -> pl.DataFrame:
+    is_refined = pl.element().struct.field("version") == "refined"
+    refined_grades = pl.col("grades").list.eval(is_refined).list.sum()
+    return stage.rows.select(
+        *_LABELS,
         "policy_score",
-        of_refined.cast(pl.Int64).alias("refined_grades"),
-        *(_lowest(metric).alias(f"{metric}_lowest") for metric in METRICS),
-        *(_highest(metric).alias(f"{metric}_highest") for metric in METRICS),
+        refined_grades.cast(pl.Int64).alias("refined_grades"),
+        *[_scores(metric).list.min().alias(f"{metric}_lowest") for metric in METRICS],
+        *[_scores(metric).list.max().alias(f"{metric}_highest") for metric in METRICS],
         pl.col("ungraded").list.len().cast(pl.Int64),
         _blank("prompt"),
     )
 
 
-def _lowest(metric: str) -> pl.Expr:
-    return (
-        pl.col("grades")
-        .list.eval(pl.element().struct.field(metric).struct.field("score"))
-        .list.min()
-    )
+def _scores(metric: str) -> pl.Expr:
+    """The scores that the judges gave for one metric."""
+    score = pl.element().struct.field(metric).struct.field("score")
+    return pl.col("grades").list.eval(score)
 
 
-def _highest(metric: str) -> pl.Expr:
-    return (
-        pl.col("grades")
-        .list.eval(pl.element().struct.field(metric).struct.field("score"))
-        .list.max()
-    )
-
-
-def _preference_pairs(given: _Given) -> pl.DataFrame:
-    same = (pl.col("chosen_cot") == pl.col("rejected_cot")) & (
-        pl.col("chosen_response") == pl.col("rejected_response")
-    )
-    return given.rows.select(
-        *_MADE,
+def _preference_pairs(stage: _StageRows) -> pl.DataFrame:
+    same_cot = pl.col("chosen_cot") == pl.col("rejected_cot")
+    same_response = pl.col("chosen_response") == pl.col("rejected_response")
+    return stage.rows.select(
+        *_LABELS,
         "chosen_cot_tokens",
         "rejected_cot_tokens",
-        given.tokens("chosen_response", "chosen_response_tokens"),
-        given.tokens("rejected_response", "rejected_response_tokens"),
+        stage.tokens("chosen_response", "chosen_response_tokens"),
+        stage.tokens("rejected_response", "rejected_response_tokens"),
         "similarity",
         "margin",
-        same.alias("same_text"),
+        (same_cot & same_response).alias("same_text"),
         _blank(
             "prompt", "belief", "chosen_cot", "chosen_response", "rejected_cot", "rejected_response"
         ),
-        _talk(given.rows, "chosen_cot", "chosen_response"),
+        _agent_talk(stage.rows, "chosen_cot", "chosen_response"),
     )
 
 
-def _fine_tune_splits(given: _Given) -> pl.DataFrame:
+def _fine_tune_splits(stage: _StageRows) -> pl.DataFrame:
     sft = pl.col("kind") == "sft"
-    said = pl.when(sft).then(_last("messages")).otherwise(_last("chosen"))
-    asked = pl.when(sft).then(_first("messages")).otherwise(_first("prompt"))
-    told = pl.format("<think>\n{}\n</think>\n\n{}", "thinking", "response")
-    return given.rows.select(
-        *_MADE,
+    answer = pl.when(sft).then(_last("messages")).otherwise(_last("chosen"))
+    prompt = pl.when(sft).then(_first("messages")).otherwise(_first("prompt"))
+    whole_turn = pl.format("<think>\n{}\n</think>\n\n{}", "thinking", "response")
+    texts = stage.rows.select(prompt.alias("prompt"), "thinking", "response")
+    return stage.rows.select(
+        *_LABELS,
         "kind",
         "split",
         pl.format("{}/{}", "prompt_id", "kind").alias("row_key"),
         pl.col("split").n_unique().over("prompt_id").cast(pl.Int64).alias("splits_of_prompt"),
-        given.tokens("thinking", "thinking_tokens"),
-        given.tokens("response", "response_tokens"),
-        (said == told).fill_null(value=False).alias("turn_is_whole"),
-        pl.when(sft).then(False).otherwise(said == _last("rejected")).alias("same_text"),
+        stage.tokens("thinking", "thinking_tokens"),
+        stage.tokens("response", "response_tokens"),
+        (answer == whole_turn).fill_null(value=False).alias("turn_is_whole"),
+        pl.when(sft).then(False).otherwise(answer == _last("rejected")).alias("same_text"),
         _blank("thinking", "response"),
-        _talk(
-            given.rows.select(asked.alias("prompt"), "thinking", "response"), "thinking", "response"
-        ),
+        _agent_talk(texts, "thinking", "response"),
     )
 
 
-_METRICS: Mapping[Stage, Callable[[_Given], pl.DataFrame]] = {
+_METRICS: Mapping[Stage, Callable[[_StageRows], pl.DataFrame]] = {
     Stage.PROMPTS: _prompts,
     Stage.SINGLE_LLM_COTS: _seed_cots,
     Stage.SEED_COTS: _seed_cots,
@@ -164,53 +152,44 @@ _METRICS: Mapping[Stage, Callable[[_Given], pl.DataFrame]] = {
 
 
 def _blank(*columns: str) -> pl.Expr:
-    """Number of these texts that are null or white space."""
-    blank = [
-        (pl.col(c).is_null() | (pl.col(c).str.strip_chars() == "")).cast(pl.Int64) for c in columns
-    ]
-    return pl.sum_horizontal(blank).alias("blank_texts")
+    """Count these texts that are null or white space."""
+    flags = []
+    for column in columns:
+        text = pl.col(column)
+        is_blank = text.is_null() | (text.str.strip_chars() == "")
+        flags.append(is_blank.cast(pl.Int64))
+    return pl.sum_horizontal(flags).alias("blank_texts")
 
 
 def _blank_thoughts() -> pl.Expr:
-    """Number of thoughts without text; no thoughts at all count as one."""
+    """Count the thoughts without text; a row without thoughts counts as one."""
     text = pl.element().struct.field("text")
-    blank = (
-        pl.col("thoughts")
-        .list.eval(text.is_null() | (text.str.strip_chars() == ""))
-        .list.sum()
-        .cast(pl.Int64)
-    )
+    is_blank = text.is_null() | (text.str.strip_chars() == "")
+    blank = pl.col("thoughts").list.eval(is_blank).list.sum().cast(pl.Int64)
     return pl.when(pl.col("thoughts").list.len() > 0).then(blank).otherwise(1)
 
 
 def _cot() -> pl.Expr:
-    return (
-        pl.col("thoughts")
-        .list.eval(pl.element().struct.field("text"))
-        .list.join("\n\n", ignore_nulls=True)
-    )
+    texts = pl.col("thoughts").list.eval(pl.element().struct.field("text"))
+    return texts.list.join("\n\n", ignore_nulls=True)
 
 
-def _coverage(given: _Given) -> pl.DataFrame:
-    """Rules cited and unknown, policies applicable and uncovered, per row."""
-    known = pl.col("rule").is_in(list(given.policies.rule_ids))
+def _coverage(stage: _StageRows) -> pl.DataFrame:
+    """Return per row the cited and unknown rules, and the applicable and uncovered policies."""
+    is_known = pl.col("rule").is_in(list(stage.policies.rule_ids))
+    unknown_rules = pl.col("rule").filter(~is_known)
     cited = (
-        citations(given.rows)
+        citations(stage.rows)
         .group_by("row")
         .agg(
             pl.col("rule").n_unique().cast(pl.Int64).alias("cited_rules"),
-            pl.col("rule").filter(~known).n_unique().cast(pl.Int64).alias("unknown_rules"),
-            pl.col("rule")
-            .filter(~known)
-            .unique(maintain_order=True)
-            .str.join(", ")
-            .alias("unknown"),
-            pl.col("policy").filter(known).unique().alias("covered"),
+            unknown_rules.n_unique().cast(pl.Int64).alias("unknown_rules"),
+            unknown_rules.unique(maintain_order=True).str.join(", ").alias("unknown"),
+            pl.col("policy").filter(is_known).unique().alias("covered"),
         )
     )
-    lines = given.rows.select(
-        pl.int_range(pl.len(), dtype=pl.Int64).alias("row"), "applicable_policies", "thoughts"
-    )
+    index = pl.int_range(pl.len(), dtype=pl.Int64).alias("row")
+    lines = stage.rows.select(index, "applicable_policies", "thoughts")
     joined = lines.join(cited, on="row", how="left", maintain_order="left").with_columns(
         pl.col("cited_rules", "unknown_rules").fill_null(0),
         pl.col("unknown").fill_null(""),
@@ -218,8 +197,8 @@ def _coverage(given: _Given) -> pl.DataFrame:
     )
     missing = pl.col("applicable_policies").list.set_difference("covered")
     return joined.select(
-        _of_thoughts("cited_rules"),
-        _of_thoughts("unknown_rules"),
+        _null_without_thoughts("cited_rules"),
+        _null_without_thoughts("unknown_rules"),
         "unknown",
         pl.col("applicable_policies").list.len().cast(pl.Int64).alias("applicable"),
         missing.list.len().cast(pl.Int64).alias("uncovered_policies"),
@@ -227,18 +206,18 @@ def _coverage(given: _Given) -> pl.DataFrame:
     )
 
 
-def _of_thoughts(column: str) -> pl.Expr:
-    """Null where the row has no list of thoughts to count in."""
+def _null_without_thoughts(column: str) -> pl.Expr:
+    """Make a count null if the row has no list of thoughts."""
     return pl.when(pl.col("thoughts").is_not_null()).then(pl.col(column)).alias(column)
 
 
-def _talk(texts: pl.DataFrame, *columns: str) -> pl.Series:
-    """What a row's texts say of their making, beyond what its prompt says; empty if nothing."""
-    said = [
-        next((talk for text in row[1:] if (talk := agent_talk(text or "", row[0] or ""))), "")
-        for row in texts.select("prompt", *columns).iter_rows()
-    ]
-    return pl.Series("agent_talk", said, dtype=pl.String)
+def _agent_talk(rows: pl.DataFrame, *columns: str) -> pl.Series:
+    """Return the first agent talk in a row's texts; empty if there is none."""
+    phrases = list[str]()
+    for prompt, *texts in rows.select("prompt", *columns).iter_rows():
+        matches = (agent_talk(text or "", prompt or "") for text in texts)
+        phrases.append(next(filter(None, matches), ""))
+    return pl.Series("agent_talk", phrases, dtype=pl.String)
 
 
 def _first(messages: str) -> pl.Expr:

@@ -1,8 +1,9 @@
-"""The row gate: what a finished row must be to go further, as predicates with reasons.
+"""The row gate: requirements for a finished row, as predicates with reasons.
 
-A row that fails becomes a `Failure` and is drawn anew by the next run; the rest of its batch goes on. The suites demand
-of every row no more than this gate does, so a partition gate closes for what a row cannot show (missing rows, too many
-failures), or because something went around this gate.
+A row that fails becomes a `Failure` and is drawn again by the next run; the rest of its batch
+continues. The suites require no more of a row than this gate does. A partition gate therefore
+closes only for what a single row cannot show (missing rows, too many failures), or because a row
+bypassed this gate.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,23 +33,23 @@ Cot = SingleLlmCot | SeedCot | DeliberatedCot | RefinedCot
 
 
 class CheckSettings(Record):
-    """Bounds of both gates. Tokens are counted as the row's own counter did."""
+    """Bounds of both gates. Token counts are those of the row's own counter."""
 
     min_cot_tokens: Annotated[int, Field(ge=0)] = 20
     max_cot_tokens: Annotated[int, Field(ge=1)] = 4096
     max_prompt_tokens: Annotated[int, Field(ge=1)] = 4096
-    """Longer prompts count as failures in the gate of `prompts`; they stay in the batch."""
+    """Longer prompts count as failures in the gate of `prompts`, but stay in the batch."""
     max_refined_ratio: Annotated[float, Field(gt=0)] = 1.0
-    """Tokens of the refined CoT over those of the deliberated one."""
+    """Maximum ratio of the refined CoT's tokens to the deliberated one's."""
     min_refined_share: Share = 0.2
-    """The same ratio, below which the refiner has filtered too much."""
+    """Minimum of the same ratio. Below it, the refiner has filtered too much."""
     max_failure_share: Share = 0.2
-    """Share of a partition's rows that may fail before its gate closes."""
+    """Maximum share of failed rows in a partition before its gate closes."""
     max_left_out_share: Share = 0.9
-    """Share that may be left out for want of contrast, score or cleanness, before its gate closes."""
+    """Maximum share of rows left out for lack of contrast or score, or as contaminated."""
     min_rows: Annotated[int, Field(ge=0)] = 1
     require_policy_coverage: bool = True
-    """False: coverage per row is reported and fails no row."""
+    """If False, coverage per row is reported but fails no row."""
 
 
 @dataclass(frozen=True)
@@ -58,39 +59,38 @@ class _Rules:
 
 
 Predicate = Callable[[Any, _Rules], str | None]
-"""What was seen in a row that must not pass, None if it may."""
+"""Returns what is wrong with a row; None if the row may pass."""
 
 
 def check_row(
     row: Record, settings: CheckSettings, policies: Policies
 ) -> tuple[FailureReason, str] | None:
-    """Why a row may go no further: the first reason and what was seen. None if it may.
+    """Return the first reason why a row fails, with the details; None if the row passes.
 
     Raises:
-        TypeError: not a row of any stage.
+        TypeError: the record is not a row of any stage.
     """
     if type(row) not in _GATES:
         raise TypeError(f"{type(row).__name__} is not a row of any stage")
     rules = _Rules(settings, policies)
     for reason, predicate in _GATES[type(row)]:
-        if (seen := predicate(row, rules)) is not None:
-            return reason, seen
+        detail = predicate(row, rules)
+        if detail is not None:
+            return reason, detail
     return None
 
 
 def refined_ratio(row: RefinedCot) -> float:
-    """Tokens of the refined CoT over those of the deliberated one, of which at least one is assumed."""
+    """Return the ratio of the refined CoT's tokens to the deliberated one's (at least one)."""
     return row.cot_tokens / max(row.deliberated_cot_tokens, 1)
 
 
 def uncovered(row: Cot, policies: Policies) -> tuple[str, ...]:
-    """Ids of the applicable policies none of whose rules a thought cites."""
-    cited = {
-        rule.partition(".")[0]
-        for thought in row.thoughts
-        for rule in thought.rules
-        if rule in policies.rule_ids
-    }
+    """Return the ids of the applicable policies of which no thought cites a rule."""
+    cited = set[str]()
+    for thought in row.thoughts:
+        known = [rule for rule in thought.rules if rule in policies.rule_ids]
+        cited.update(rule.partition(".")[0] for rule in known)
     return tuple(policy for policy in row.applicable_policies if policy not in cited)
 
 
@@ -104,16 +104,20 @@ def _blank_text(row: Cot, _: _Rules) -> str | None:
 
 
 def _too_short(row: Cot, rules: _Rules) -> str | None:
-    least = rules.settings.min_cot_tokens
-    return f"{row.cot_tokens} tokens, at least {least} are due" if row.cot_tokens < least else None
+    minimum = rules.settings.min_cot_tokens
+    if row.cot_tokens >= minimum:
+        return None
+    return f"{row.cot_tokens} tokens, at least {minimum} are due"
 
 
 def _too_long(row: Cot, rules: _Rules) -> str | None:
-    return _over(row.cot_tokens, rules.settings.max_cot_tokens)
+    return _above_maximum(row.cot_tokens, rules.settings.max_cot_tokens)
 
 
-def _over(tokens: int, most: int) -> str | None:
-    return f"{tokens} tokens, at most {most} may be" if tokens > most else None
+def _above_maximum(tokens: int, maximum: int) -> str | None:
+    if tokens <= maximum:
+        return None
+    return f"{tokens} tokens, at most {maximum} may be"
 
 
 def _unknown_rule(row: Cot, rules: _Rules) -> str | None:
@@ -125,26 +129,35 @@ def _unknown_rule(row: Cot, rules: _Rules) -> str | None:
 
 
 def _refined_longer(row: RefinedCot, rules: _Rules) -> str | None:
-    return _ratio_seen(row) if refined_ratio(row) > rules.settings.max_refined_ratio else None
+    if refined_ratio(row) <= rules.settings.max_refined_ratio:
+        return None
+    return _describe_ratio(row)
 
 
 def _over_filtered(row: RefinedCot, rules: _Rules) -> str | None:
-    return _ratio_seen(row) if refined_ratio(row) < rules.settings.min_refined_share else None
+    if refined_ratio(row) >= rules.settings.min_refined_share:
+        return None
+    return _describe_ratio(row)
 
 
-def _ratio_seen(row: RefinedCot) -> str:
-    return f"{row.cot_tokens} tokens of {row.deliberated_cot_tokens} before refinement: {refined_ratio(row):.2f}"
+def _describe_ratio(row: RefinedCot) -> str:
+    tokens = f"{row.cot_tokens} tokens of {row.deliberated_cot_tokens}"
+    return f"{tokens} before refinement: {refined_ratio(row):.2f}"
 
 
 def _policy_not_covered(row: RefinedCot, rules: _Rules) -> str | None:
-    missing = uncovered(row, rules.policies) if rules.settings.require_policy_coverage else ()
+    if not rules.settings.require_policy_coverage:
+        return None
+    missing = uncovered(row, rules.policies)
     return f"no final thought cites a rule of {', '.join(missing)}" if missing else None
 
 
 def _agent_talk(row: RefinedCot, _: _Rules) -> str | None:
-    for part, text in (("CoT", cot_text(row.thoughts)), ("response", row.response)):
-        if said := agent_talk(text, row.prompt):
-            return f"the {part} says '{said}'"
+    parts = {"CoT": cot_text(row.thoughts), "response": row.response}
+    for part, text in parts.items():
+        phrase = agent_talk(text, row.prompt)
+        if phrase:
+            return f"the {part} says '{phrase}'"
     return None
 
 
@@ -155,15 +168,16 @@ def _blank_pair(row: PreferencePair, _: _Rules) -> str | None:
 
 
 def _rejected_too_long(row: PreferencePair, rules: _Rules) -> str | None:
-    return _over(row.rejected_cot_tokens, rules.settings.max_cot_tokens)
+    return _above_maximum(row.rejected_cot_tokens, rules.settings.max_cot_tokens)
 
 
 def _no_contrast(row: PreferencePair, _: _Rules) -> str | None:
-    same = (row.chosen_cot, row.chosen_response) == (row.rejected_cot, row.rejected_response)
-    return "chosen and rejected are the same text" if same else None
+    chosen = (row.chosen_cot, row.chosen_response)
+    rejected = (row.rejected_cot, row.rejected_response)
+    return "chosen and rejected are the same text" if chosen == rejected else None
 
 
-_REASONED: tuple[tuple[FailureReason, Predicate], ...] = (
+_COT_PREDICATES: tuple[tuple[FailureReason, Predicate], ...] = (
     (FailureReason.NULL_TEXT, _blank_text),
     (FailureReason.COT_TOO_SHORT, _too_short),
     (FailureReason.COT_TOO_LONG, _too_long),
@@ -171,11 +185,11 @@ _REASONED: tuple[tuple[FailureReason, Predicate], ...] = (
 )
 _GATES: Mapping[type[Record], tuple[tuple[FailureReason, Predicate], ...]] = {
     Prompt: (),
-    SingleLlmCot: _REASONED,
-    SeedCot: _REASONED,
-    DeliberatedCot: _REASONED,
+    SingleLlmCot: _COT_PREDICATES,
+    SeedCot: _COT_PREDICATES,
+    DeliberatedCot: _COT_PREDICATES,
     RefinedCot: (
-        *_REASONED,
+        *_COT_PREDICATES,
         (FailureReason.REFINED_LONGER, _refined_longer),
         (FailureReason.OVER_FILTERED, _over_filtered),
         (FailureReason.POLICY_NOT_COVERED, _policy_not_covered),

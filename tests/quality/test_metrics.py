@@ -1,4 +1,4 @@
-"""Metrics say of each row what the suites need to know, and a missing text is a null, never a zero."""
+"""Row metrics hold what the suites need; a missing text gives a null and never a zero."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import pytest
 
 from aidsafe_dagster.lake.lake import RECORDS
 from aidsafe_dagster.lake.tables import to_frame
-from aidsafe_dagster.quality.metrics import metrics_of
+from aidsafe_dagster.quality.metrics import row_metrics
 from aidsafe_dagster.quality.tokens import ESTIMATE, TokenCounter
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Record, Stage
@@ -30,16 +30,16 @@ from tests.builders import (
 WORDS = TokenCounter("words", exact=True, count=lambda text: len(text.split()))
 
 
-def measured(stage: Stage, *rows: Record, counter: TokenCounter = ESTIMATE) -> pl.DataFrame:
-    return metrics_of(stage, to_frame(rows, RECORDS[stage]), policies(), counter)
+def measure_rows(stage: Stage, *rows: Record, counter: TokenCounter = ESTIMATE) -> pl.DataFrame:
+    return row_metrics(stage, to_frame(rows, RECORDS[stage]), policies(), counter)
 
 
 def values(stage: Stage, row: Record, *columns: str) -> tuple[Any, ...]:
-    return measured(stage, row, counter=WORDS).select(columns).row(0)
+    return measure_rows(stage, row, counter=WORDS).select(columns).row(0)
 
 
 @pytest.mark.parametrize("stage", Stage)
-def test_no_rows_give_the_same_columns_as_some(stage: Stage) -> None:
+def test_an_empty_frame_has_the_same_columns(stage: Stage) -> None:
     build = {
         Stage.PROMPTS: a_prompt,
         Stage.SINGLE_LLM_COTS: a_single_llm_cot,
@@ -50,19 +50,20 @@ def test_no_rows_give_the_same_columns_as_some(stage: Stage) -> None:
         Stage.PREFERENCE_PAIRS: a_pair,
         Stage.FINE_TUNE_SPLITS: an_sft_row,
     }[stage]
-    some, none = measured(stage, build(prompt_id="p2"), build(prompt_id="p1")), measured(stage)
+    some = measure_rows(stage, build(prompt_id="p2"), build(prompt_id="p1"))
+    none = measure_rows(stage)
     assert some["prompt_id"].to_list() == ["p2", "p1"]
     assert none.height == 0
     assert none.schema == some.schema
 
 
-def test_the_given_counter_counts() -> None:
+def test_tokens_are_counted_by_the_given_counter() -> None:
     row = a_prompt(prompt="one two three")
     assert values(Stage.PROMPTS, row, "prompt_tokens") == (3,)
-    assert measured(Stage.PROMPTS, row)["prompt_tokens"].to_list() == [4]
+    assert measure_rows(Stage.PROMPTS, row)["prompt_tokens"].to_list() == [4]
 
 
-def test_rules_cited_and_unknown_are_counted_once_each() -> None:
+def test_cited_and_unknown_rules_are_counted_once_each() -> None:
     thoughts = (
         a_thought(rules=("illegal.1", "illegal.9")),
         a_thought(rules=("illegal.1", "illegal.9", "nosuch.1")),
@@ -80,7 +81,7 @@ def test_rules_cited_and_unknown_are_counted_once_each() -> None:
     )
 
 
-def test_policies_that_a_row_owes_and_does_not_cite_are_named() -> None:
+def test_applicable_policies_without_citation_are_listed() -> None:
     row = a_refined_cot(
         applicable_policies=("illegal", "fraud", "helpfulness"), thoughts=(a_refined_thought(),)
     )
@@ -109,7 +110,7 @@ def test_each_row_keeps_its_own_citations() -> None:
             applicable_policies=("fraud",),
         ),
     ]
-    table = measured(Stage.SEED_COTS, *rows)
+    table = measure_rows(Stage.SEED_COTS, *rows)
     assert table.select("prompt_id", "cited_rules", "uncovered").rows() == [
         ("p1", 1, ""),
         ("p2", 0, "illegal"),
@@ -126,17 +127,17 @@ def test_blank_texts_are_counted() -> None:
 
 def test_a_missing_text_is_a_null_and_not_a_zero() -> None:
     frame = to_frame([a_seed_cot()], RECORDS[Stage.SEED_COTS])
-    emptied = frame.with_columns(
+    without_texts = frame.with_columns(
         pl.lit(None, dtype=frame.schema[name]).alias(name) for name in ("response", "thoughts")
     )
-    table = metrics_of(Stage.SEED_COTS, emptied, policies(), ESTIMATE)
+    table = row_metrics(Stage.SEED_COTS, without_texts, policies(), ESTIMATE)
     counts = table.select(
         "response_tokens", "thoughts", "cited_rules", "unknown_rules", "blank_texts"
     ).row(0)
     assert counts == (None, None, None, None, 2)
 
 
-def test_refinement_is_measured_against_what_went_in() -> None:
+def test_the_refined_ratio_is_relative_to_the_deliberated_cot() -> None:
     row = a_refined_cot(cot_tokens=30, deliberated_cot_tokens=120, rests_on_dropped=True)
     assert values(Stage.REFINED_COTS, row, "refined_ratio", "rests_on_dropped") == (0.25, True)
     assert values(
@@ -144,11 +145,11 @@ def test_refinement_is_measured_against_what_went_in() -> None:
     ) == (7.0,)
 
 
-def test_agent_talk_is_quoted_unless_the_prompt_says_it() -> None:
-    said = a_refined_cot(response="The refiner kept this.")
-    assert values(Stage.REFINED_COTS, said, "agent_talk") == ("The refiner",)
-    asked = a_refined_cot(response="The refiner kept this.", prompt="Who is the refiner?")
-    assert values(Stage.REFINED_COTS, asked, "agent_talk") == ("",)
+def test_agent_talk_is_quoted_unless_the_prompt_contains_it() -> None:
+    leaking = a_refined_cot(response="The refiner kept this.")
+    assert values(Stage.REFINED_COTS, leaking, "agent_talk") == ("The refiner",)
+    repeating = a_refined_cot(response="The refiner kept this.", prompt="Who is the refiner?")
+    assert values(Stage.REFINED_COTS, repeating, "agent_talk") == ("",)
 
 
 def test_a_pair_of_the_same_text_is_flagged() -> None:
@@ -176,13 +177,13 @@ def test_training_rows_are_compared_with_their_turns() -> None:
     )
 
 
-def test_a_prompt_in_two_splits_is_seen_on_all_its_rows() -> None:
+def test_a_prompt_in_two_splits_is_visible_in_all_its_rows() -> None:
     rows = [
         an_sft_row(split="train"),
         a_dpo_row(split="test"),
         an_sft_row(prompt_id="p2", split="train"),
     ]
-    table = measured(Stage.FINE_TUNE_SPLITS, *rows)
+    table = measure_rows(Stage.FINE_TUNE_SPLITS, *rows)
     assert table.select("row_key", "splits_of_prompt").rows() == [
         ("p1/sft", 2),
         ("p1/dpo", 2),
@@ -190,12 +191,12 @@ def test_a_prompt_in_two_splits_is_seen_on_all_its_rows() -> None:
     ]
 
 
-def test_a_stage_that_does_not_exist_is_named() -> None:
+def test_the_error_of_an_unknown_stage_names_the_nearest_one() -> None:
     with pytest.raises(SetupError, match="Did you mean 'seed_cots'"):
-        metrics_of("seed_cot", to_frame([], RECORDS[Stage.SEED_COTS]), policies(), ESTIMATE)
+        row_metrics("seed_cot", to_frame([], RECORDS[Stage.SEED_COTS]), policies(), ESTIMATE)
 
 
-def test_grades_are_measured_by_their_extremes_and_those_of_the_refined_cot_are_counted() -> None:
+def test_grades_have_extremes_and_a_count_for_the_refined_cot() -> None:
     row = a_cot_grades(
         grades=(a_grade(4), a_grade(2, version="single_llm"), a_grade(5, judge="second_judge"))
     )

@@ -1,4 +1,4 @@
-"""The partition gate, run with the real Great Expectations: sound partitions pass, each fault closes its own suite."""
+"""The partition gate, with the real library: sound partitions pass, each fault closes its suite."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -50,19 +50,18 @@ def gate(
     rows: Sequence[Record] | pl.DataFrame,
     *,
     failures: Sequence[Failure] = (),
-    given: int | None = None,
+    entered: int | None = None,
     **settings: Any,
 ) -> SuiteResult:
-    """`given` is the number of rows of the stage above; without it, as many as came out."""
+    """`entered` is the number of rows of the earlier stage; by default as many as came out."""
     frame = rows if isinstance(rows, pl.DataFrame) else to_frame(rows, RECORDS[stage])
-    owed = frame.height + len(failures) if given is None else given
-    failed = to_frame(failures, Failure)
+    expected_rows = frame.height + len(failures) if entered is None else entered
     return validate(
         stage,
         suite,
         frame,
-        failures=failed,
-        expected_rows=owed,
+        failures=to_frame(failures, Failure),
+        expected_rows=expected_rows,
         policies=policies(),
         settings=CheckSettings(**settings),
         counter=ESTIMATE,
@@ -71,12 +70,13 @@ def gate(
 
 def closed_by(result: SuiteResult) -> set[str]:
     """Names of the blocking expectations that failed."""
-    assert result.passed == all(one.passed for one in result.expectations if one.blocking)
-    return {one.name for one in result.expectations if not one.passed and one.blocking}
+    blocking = [outcome for outcome in result.expectations if outcome.blocking]
+    assert result.passed == all(outcome.passed for outcome in blocking)
+    return {outcome.name for outcome in blocking if not outcome.passed}
 
 
 def outcome(result: SuiteResult, name: str) -> ExpectationOutcome:
-    return next(one for one in result.expectations if one.name == name)
+    return next(outcome for outcome in result.expectations if outcome.name == name)
 
 
 def some(stage: Stage, count: int = 3, **changes: Any) -> list[Record]:
@@ -84,7 +84,7 @@ def some(stage: Stage, count: int = 3, **changes: Any) -> list[Record]:
 
 
 @pytest.mark.parametrize(("stage", "suite"), EVERY_SUITE)
-def test_a_sound_partition_passes_and_an_empty_one_never_does(stage: Stage, suite: str) -> None:
+def test_a_sound_partition_passes_and_an_empty_one_fails(stage: Stage, suite: str) -> None:
     assert closed_by(gate(stage, suite, some(stage))) == set()
     assert closed_by(gate(stage, suite, [])) == {"rows"}
 
@@ -94,8 +94,8 @@ def test_key_columns_must_not_be_null(stage: Stage) -> None:
     frame = to_frame(some(stage), RECORDS[stage])
     for column in ("prompt_id", "batch", "source", "source_row", "licence"):
         second = pl.int_range(pl.len()) == 1
-        holed = frame.with_columns(pl.when(~second).then(pl.col(column)).alias(column))
-        assert f"{column} present" in closed_by(gate(stage, "integrity", holed))
+        with_null = frame.with_columns(pl.when(~second).then(pl.col(column)).alias(column))
+        assert f"{column} present" in closed_by(gate(stage, "integrity", with_null))
 
 
 @pytest.mark.parametrize(
@@ -134,13 +134,13 @@ def test_a_column_of_nulls_closes_the_gate(
     assert closed not in closed_by(gate(stage, suite, frame))
 
 
-def test_every_row_given_must_come_out_as_a_row_or_a_failure() -> None:
+def test_every_row_must_come_out_as_a_row_or_a_failure() -> None:
     rows, failed = some(Stage.SEED_COTS, 9), [a_failure(prompt_id="p10")]
-    assert closed_by(gate(Stage.SEED_COTS, "integrity", rows, failures=failed, given=10)) == set()
-    lost = gate(Stage.SEED_COTS, "integrity", rows, failures=failed, given=12)
+    assert closed_by(gate(Stage.SEED_COTS, "integrity", rows, failures=failed, entered=10)) == set()
+    lost = gate(Stage.SEED_COTS, "integrity", rows, failures=failed, entered=12)
     assert closed_by(lost) == {"unaccounted"}
     assert outcome(lost, "unaccounted").observed == 2
-    assert closed_by(gate(Stage.SEED_COTS, "integrity", rows, failures=failed, given=9)) == {
+    assert closed_by(gate(Stage.SEED_COTS, "integrity", rows, failures=failed, entered=9)) == {
         "unaccounted"
     }
 
@@ -187,14 +187,14 @@ def test_a_row_that_failed_and_was_kept_closes_the_gate() -> None:
     assert closed_by(result) == {"failed_and_kept"}
 
 
-def test_fewer_rows_than_set_close_the_gate() -> None:
+def test_fewer_rows_than_the_minimum_close_the_gate() -> None:
     assert closed_by(gate(Stage.PROMPTS, "integrity", some(Stage.PROMPTS, 3), min_rows=4)) == {
         "rows"
     }
     assert closed_by(gate(Stage.PROMPTS, "integrity", some(Stage.PROMPTS, 4), min_rows=4)) == set()
 
 
-def test_a_prompt_twice_closes_the_gate_and_is_named() -> None:
+def test_a_repeated_prompt_closes_the_gate_and_is_named() -> None:
     result = gate(
         Stage.SEED_COTS, "integrity", [*some(Stage.SEED_COTS), a_seed_cot(prompt_id="p2")]
     )
@@ -274,7 +274,7 @@ def test_a_cot_out_of_bounds_closes_token_length(
     assert outcome(result, closed).detail == ("p9",)
 
 
-def test_a_few_long_prompts_are_borne_and_many_are_not() -> None:
+def test_a_few_long_prompts_are_tolerated_and_many_are_not() -> None:
     long = [a_prompt(prompt_id=f"long{number}", prompt="word " * 4000) for number in range(2)]
     assert closed_by(gate(Stage.PROMPTS, "token_length", [*some(Stage.PROMPTS, 8), *long])) == set()
     assert closed_by(gate(Stage.PROMPTS, "token_length", [*some(Stage.PROMPTS, 3), *long])) == {
@@ -282,7 +282,7 @@ def test_a_few_long_prompts_are_borne_and_many_are_not() -> None:
     }
 
 
-def test_a_rule_that_no_policy_has_closes_coverage() -> None:
+def test_an_unknown_rule_closes_coverage() -> None:
     for stage, thought in ((Stage.SEED_COTS, a_thought), (Stage.REFINED_COTS, a_refined_thought)):
         unknown = BUILD[stage](
             thoughts=(thought(rules=("helpfulness.1", "illegal.1", "illegal.9")),)
@@ -290,18 +290,18 @@ def test_a_rule_that_no_policy_has_closes_coverage() -> None:
         assert closed_by(gate(stage, "policy_coverage", [unknown])) == {"unknown_rules"}
 
 
-def test_a_policy_without_citation_closes_coverage_after_refinement_alone() -> None:
-    bare = {
+def test_a_policy_without_citation_closes_coverage_only_after_refinement() -> None:
+    uncited = {
         stage: BUILD[stage](applicable_policies=("fraud",))
         for stage in (Stage.SEED_COTS, Stage.REFINED_COTS)
     }
-    refined = gate(Stage.REFINED_COTS, "policy_coverage", [bare[Stage.REFINED_COTS]])
+    refined = gate(Stage.REFINED_COTS, "policy_coverage", [uncited[Stage.REFINED_COTS]])
     assert closed_by(refined) == {"uncovered_policies"}
-    seed = gate(Stage.SEED_COTS, "policy_coverage", [bare[Stage.SEED_COTS]])
+    seed = gate(Stage.SEED_COTS, "policy_coverage", [uncited[Stage.SEED_COTS]])
     assert (seed.passed, outcome(seed, "uncovered_policies").passed) == (True, False)
 
 
-def test_where_coverage_is_not_required_it_is_shown_and_closes_nothing() -> None:
+def test_coverage_that_is_not_required_is_shown_and_closes_nothing() -> None:
     rows = [a_refined_cot(applicable_policies=("fraud",))]
     result = gate(Stage.REFINED_COTS, "policy_coverage", rows, require_policy_coverage=False)
     shown = outcome(result, "uncovered_policies")
@@ -313,13 +313,13 @@ def test_where_coverage_is_not_required_it_is_shown_and_closes_nothing() -> None
     )
 
 
-def test_what_was_observed_is_said_in_plain_words() -> None:
+def test_observations_are_described_in_plain_words() -> None:
     faulty = [a_seed_cot(prompt_id=f"short{number}", cot_tokens=number) for number in range(9)]
     result = gate(Stage.SEED_COTS, "token_length", [*some(Stage.SEED_COTS), *faulty])
-    said = outcome(result, "cot_tokens")
-    assert said.expected == "20 to 4096"
-    assert said.observed == "9 of 12 rows not: 0, 1, 2, 3, 4"
-    assert said.detail == ("short0", "short1", "short2", "short3", "short4")
+    observation = outcome(result, "cot_tokens")
+    assert observation.expected == "20 to 4096"
+    assert observation.observed == "9 of 12 rows with 0, 1, 2, 3, 4"
+    assert observation.detail == ("short0", "short1", "short2", "short3", "short4")
     assert outcome(result, "rows") == ExpectationOutcome(
         "rows", passed=True, observed=12, expected="at least 1"
     )
@@ -338,7 +338,7 @@ def test_rows_that_pass_the_row_gate_pass_every_suite_of_their_stage() -> None:
         assert all(gate(stage, suite, [row]).passed for suite in suites_for(stage))
 
 
-def test_names_that_do_not_exist_are_corrected() -> None:
+def test_the_error_of_an_unknown_name_lists_the_valid_ones() -> None:
     assert suites_for("prompts") == ("integrity", "token_length")
     assert suites_for("refined_cots") == ("integrity", "token_length", "policy_coverage")
     with pytest.raises(SetupError, match="Did you mean 'refined_cots'"):
@@ -364,7 +364,7 @@ def test_a_score_off_the_scale_closes_the_gate() -> None:
     )
 
 
-def test_sound_rows_that_are_left_out_are_not_failures() -> None:
+def test_excluded_sound_rows_are_not_failures() -> None:
     left_out = [
         a_failure(prompt_id=f"p{n}", reason=FailureReason.MARGIN_TOO_SMALL) for n in range(2, 9)
     ]
