@@ -75,6 +75,7 @@ class ChatTemplate:
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
         )
+        # The extras that transformers offers to templates.
         environment.filters["tojson"] = _tojson
         environment.globals |= {"raise_exception": _raise_exception, "strftime_now": _strftime_now}
         try:
@@ -128,6 +129,7 @@ def load_chat_template(place: str, api: HfApi) -> ChatTemplate:
         if path.suffix == ".json":
             return _from_files(place, {_CONFIG: path})
         return ChatTemplate(place, _read_text(path), _special_tokens(path.with_name(_CONFIG)))
+    # A mistyped path should not become a request to the Hub.
     if place.count("/") == 1 and not place.startswith((".", "/", "~")):
         return _from_files(place, _download(place, api))
     raise SetupError(f"{place}: not a folder, a file or a model on the Hub ('<owner>/<name>')")

@@ -215,5 +215,6 @@ def _version(shards: Mapping[ConfigSplit, Shards]) -> str:
     digest = blake2b(digest_size=6)
     for (config, split), shard in sorted(shards.items()):
         if shard.rows:
-            digest.update(f"{config}/{split}:{shard.content}\n".encode())
+            line = f"{config}/{split}:{shard.content}\n"
+            digest.update(line.encode())
     return digest.hexdigest()

@@ -57,6 +57,7 @@ def write_export(
             for split, file in files.items():
                 file.add(_export_rows(batch, row_format, split, reasoning))
         written = _commit_files(folder, files)
+    # Until every file is written, those of an earlier export stay in place.
     finally:
         for file in files.values():
             file.discard()

@@ -41,6 +41,7 @@ _ROLES: Mapping[Stage, str] = {
     Stage.PREFERENCE_PAIRS: "ear-whisperer, target, judges",
 }
 _CHECKED = "evaluation_sets"
+# Fixed, so that the same rows give the same card.
 _SEED, _RESAMPLES = 0, 2000
 
 
@@ -107,9 +108,8 @@ def prompt_kinds(published: pl.DataFrame) -> tuple[CountFacts, ...]:
     """Count the prompts by kind."""
     prompts = published.select("prompt_id", "prompt_kind").unique()
     counts = Counter(prompts["prompt_kind"].to_list())
-    return tuple(
-        CountFacts(what=kind, rows=counts[kind]) for kind in get_args(PromptKind) if counts[kind]
-    )
+    kinds = [kind for kind in get_args(PromptKind) if counts[kind]]
+    return tuple(CountFacts(what=kind, rows=counts[kind]) for kind in kinds)
 
 
 def pair_kinds(dataset: Dataset, published: pl.DataFrame) -> tuple[CountFacts, ...]:
@@ -185,7 +185,10 @@ def evaluation_sets(dataset: Dataset) -> tuple[EvaluationSetFacts, ...]:
     }
     facts = []
     for name, origin, revision, prompts, content in sorted(versions):
-        batches = {check.batch for check in checks if (check.set, check.content) == (name, content)}
+        batches = set[str]()
+        for check in checks:
+            if (check.set, check.content) == (name, content):
+                batches.add(check.batch)
         facts.append(
             EvaluationSetFacts(
                 set=name,

@@ -117,6 +117,7 @@ class DatasetRepo:
 
     def _create(self) -> None:
         private = self.settings.private
+        # exist_ok: an earlier attempt may have succeeded although its answer was lost.
         self._api.create_repo(self.repo, repo_type="dataset", private=private, exist_ok=True)
         visibility = "private" if private else "public"
         self.log(f"{self.repo}: created, {visibility}")
@@ -130,6 +131,7 @@ class DatasetRepo:
         head = self.head()
         plan = make_plan(head, release)
         first_plan = plan
+        # No `HubClient.call`: after each failure the plan must be compared with the new head.
         for attempt in count(1):
             # Also true after a commit of ours whose answer was lost.
             if plan.is_empty:
@@ -197,6 +199,7 @@ class DatasetRepo:
         return commit
 
     def _create_tag(self, tag: str, commit: str) -> None:
+        # exist_ok: see `_create`.
         self._api.create_tag(
             self.repo, tag=tag, revision=commit, repo_type="dataset", exist_ok=True
         )
@@ -226,7 +229,9 @@ class DatasetRepo:
     def _verify_file(self, release: Release, folder: Path, file: DataFile) -> int:
         """Return the rows of a downloaded file after comparing its hash and its row count."""
         copy = folder / file.path
-        is_same = copy.exists() and data_file(folder, file.path).sha256 == file.sha256
+        is_same = False
+        if copy.exists():
+            is_same = data_file(folder, file.path).sha256 == file.sha256
         rows = 0
         if is_same and file.rows is not None:
             rows = _count_rows(copy)

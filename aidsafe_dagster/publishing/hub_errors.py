@@ -29,6 +29,7 @@ CLIENT_ERRORS = (HTTPError, OSError, RuntimeError, ValueError)
 A `ValueError` is a card that the Hub refuses, or a truncated answer.
 """
 _MAX_QUOTE = 300
+# Timeout, conflict, too early, rate limit: worth a retry, like every 5xx.
 _BUSY = (408, 409, 425, 429)
 _REFUSALS = {
     401: "no valid token. Set the variable that publish.token_env names, or run hf auth login.",
@@ -119,8 +120,9 @@ class HubClient:
             raise self.error(
                 step, f"{failure.why} and asks to wait {seconds:.0f} s. Publish again after that"
             )
-        attempt = f"try {failed_attempts + 1} of {settings.attempts} in {seconds:.1f} s"
-        self.log(f"{self.repo}: {step}: {failure.why}; {attempt}")
+        next_attempt = failed_attempts + 1
+        plan = f"try {next_attempt} of {settings.attempts} in {seconds:.1f} s"
+        self.log(f"{self.repo}: {step}: {failure.why}; {plan}")
         return seconds
 
     def error(self, step: str, why: str) -> SetupError:
@@ -155,7 +157,8 @@ def _diagnose_status(error: HfHubHTTPError, token: str | None) -> HubFailure:
     # The Hub answers this to a commit that names an upload it does not have.
     if status == 400 and "does not exist" in message:
         return HubFailure("again", "a file did not arrive whole")
-    why = f"the Hub refuses it (HTTP {status}): {_REFUSALS.get(status, '')} {message}"
+    advice = _REFUSALS.get(status, "")
+    why = f"the Hub refuses it (HTTP {status}): {advice} {message}"
     return HubFailure("stop", why.rstrip(": "))
 
 

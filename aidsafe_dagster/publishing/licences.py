@@ -132,7 +132,7 @@ def covers(release: Conditions, sources: Iterable[Conditions]) -> bool:
 
 def _fitting_licences(sources: Iterable[Conditions]) -> str:
     required = list(sources)
-    names = sorted(name for name, conditions in KNOWN.items() if covers(conditions, required))
+    names = [name for name, conditions in sorted(KNOWN.items()) if covers(conditions, required)]
     return ", ".join(names) or "none that we know"
 
 

@@ -39,6 +39,7 @@ class Shards:
         self._shard_bytes = shard_bytes
         self._buffer: list[Any] = []
         self._written: list[tuple[Path, int]] = []
+        # Over the rows and not the files: another version of pyarrow may write other bytes.
         self._digest = blake2b(digest_size=16)
 
     def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -62,7 +63,8 @@ class Shards:
         files = []
         total = len(self._written)
         for number, (file, rows) in enumerate(self._written):
-            path = f"{self.stem}-{number:05d}-of-{total:05d}.parquet"
+            suffix = f"{number:05d}-of-{total:05d}"
+            path = f"{self.stem}-{suffix}.parquet"
             file.rename(self.folder / path)
             files.append(data_file(self.folder, path, rows))
         return files

@@ -114,6 +114,7 @@ def _no_rows_message(selection: ReleaseSelection) -> str:
 def _staging_folder(parent: Path) -> Iterator[Path]:
     """A hidden folder to write in, removed at the end; the lock allows one release at a time."""
     parent.mkdir(parents=True, exist_ok=True)
+    # Two releases at once would write to the same staging folder.
     with LockFile(parent / ".lock", "a release").hold(f"process {os.getpid()}"):
         staging = parent / ".new"
         # A process that was killed may have left one behind.

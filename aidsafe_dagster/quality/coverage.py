@@ -33,15 +33,17 @@ def policy_coverage(rows: pl.DataFrame, policies: Policies) -> pl.DataFrame:
     cited = _drop_unknown(citations(rows), policies)
     applicable = _applicable_policies(rows)
     covered = applicable.join(cited, on=["row", "policy"], how="semi")
+    titles = [policy.title for policy in policies.policies]
     table = pl.DataFrame(
-        {"policy": policies.ids, "title": [policy.title for policy in policies.policies]},
+        {"policy": policies.ids, "title": titles},
         schema={"policy": pl.String, "title": pl.String},
     )
+    total = pl.len().cast(pl.Int64).alias("citations")
     counts = (
         _count_rows(applicable, "applicable_rows"),
         _count_rows(cited, "citing_rows"),
         _count_rows(covered, "covered_rows"),
-        cited.group_by("policy").agg(pl.len().cast(pl.Int64).alias("citations")),
+        cited.group_by("policy").agg(total),
     )
     for count in counts:
         table = table.join(count, on="policy", how="left", maintain_order="left")

@@ -136,6 +136,7 @@ def run_suite(
 
     The table of rows needs a column `prompt_id`, which identifies offending rows.
     """
+    # `between` and its like each bring the same expectation that a value is present.
     by_name = {expectation.name: expectation for expectation in expectations}
     outcomes = dict[str, ExpectationOutcome]()
     for table, frame in tables.items():

@@ -28,7 +28,9 @@ class _StageRows:
 
     def tokens(self, column: str, name: str) -> pl.Series:
         """Count the tokens of each text of a column; null for a null text."""
-        counts = [None if text is None else self.counter(text) for text in self.rows[column]]
+        counts = list[int | None]()
+        for text in self.rows[column]:
+            counts.append(None if text is None else self.counter(text))
         return pl.Series(name, counts, dtype=pl.Int64)
 
 
@@ -48,7 +50,8 @@ def row_metrics(
 
 
 def _prompts(stage: _StageRows) -> pl.DataFrame:
-    return stage.rows.select(*KEYS, stage.tokens("prompt", "prompt_tokens"), _blank("prompt"))
+    tokens = stage.tokens("prompt", "prompt_tokens")
+    return stage.rows.select(*KEYS, tokens, _blank("prompt"))
 
 
 def _seed_cots(stage: _StageRows) -> pl.DataFrame:
@@ -63,7 +66,8 @@ def _seed_cots(stage: _StageRows) -> pl.DataFrame:
 
 
 def _deliberated_cots(stage: _StageRows) -> pl.DataFrame:
-    turns = stage.rows.select(pl.col("turns").list.len().cast(pl.Int64), "outcome", "stalled")
+    turn_count = pl.col("turns").list.len().cast(pl.Int64)
+    turns = stage.rows.select(turn_count, "outcome", "stalled")
     return pl.concat([_seed_cots(stage), turns], how="horizontal")
 
 
@@ -82,12 +86,17 @@ def _refined_cots(stage: _StageRows) -> pl.DataFrame:
 def _cot_grades(stage: _StageRows) -> pl.DataFrame:
     is_refined = pl.element().struct.field("version") == "refined"
     refined_grades = pl.col("grades").list.eval(is_refined).list.sum()
+    lowest, highest = [], []
+    for metric in METRICS:
+        scores = _scores(metric)
+        lowest.append(scores.list.min().alias(f"{metric}_lowest"))
+        highest.append(scores.list.max().alias(f"{metric}_highest"))
     return stage.rows.select(
         *_LABELS,
         "policy_score",
         refined_grades.cast(pl.Int64).alias("refined_grades"),
-        *[_scores(metric).list.min().alias(f"{metric}_lowest") for metric in METRICS],
-        *[_scores(metric).list.max().alias(f"{metric}_highest") for metric in METRICS],
+        *lowest,
+        *highest,
         pl.col("ungraded").list.len().cast(pl.Int64),
         _blank("prompt"),
     )
@@ -123,17 +132,19 @@ def _fine_tune_splits(stage: _StageRows) -> pl.DataFrame:
     answer = pl.when(sft).then(_last("messages")).otherwise(_last("chosen"))
     prompt = pl.when(sft).then(_first("messages")).otherwise(_first("prompt"))
     whole_turn = pl.format("<think>\n{}\n</think>\n\n{}", "thinking", "response")
+    same_text = answer == _last("rejected")
+    splits = pl.col("split").n_unique().over("prompt_id")
     texts = stage.rows.select(prompt.alias("prompt"), "thinking", "response")
     return stage.rows.select(
         *_LABELS,
         "kind",
         "split",
         pl.format("{}/{}", "prompt_id", "kind").alias("row_key"),
-        pl.col("split").n_unique().over("prompt_id").cast(pl.Int64).alias("splits_of_prompt"),
+        splits.cast(pl.Int64).alias("splits_of_prompt"),
         stage.tokens("thinking", "thinking_tokens"),
         stage.tokens("response", "response_tokens"),
         (answer == whole_turn).fill_null(value=False).alias("turn_is_whole"),
-        pl.when(sft).then(False).otherwise(answer == _last("rejected")).alias("same_text"),
+        pl.when(sft).then(False).otherwise(same_text).alias("same_text"),
         _blank("thinking", "response"),
         _agent_talk(texts, "thinking", "response"),
     )
@@ -165,12 +176,14 @@ def _blank_thoughts() -> pl.Expr:
     """Count the thoughts without text; a row without thoughts counts as one."""
     text = pl.element().struct.field("text")
     is_blank = text.is_null() | (text.str.strip_chars() == "")
-    blank = pl.col("thoughts").list.eval(is_blank).list.sum().cast(pl.Int64)
-    return pl.when(pl.col("thoughts").list.len() > 0).then(blank).otherwise(1)
+    thoughts = pl.col("thoughts")
+    blank = thoughts.list.eval(is_blank).list.sum().cast(pl.Int64)
+    return pl.when(thoughts.list.len() > 0).then(blank).otherwise(1)
 
 
 def _cot() -> pl.Expr:
-    texts = pl.col("thoughts").list.eval(pl.element().struct.field("text"))
+    text = pl.element().struct.field("text")
+    texts = pl.col("thoughts").list.eval(text)
     return texts.list.join("\n\n", ignore_nulls=True)
 
 
@@ -188,6 +201,7 @@ def _coverage(stage: _StageRows) -> pl.DataFrame:
             pl.col("policy").filter(is_known).unique().alias("covered"),
         )
     )
+    # A left join: rows without citations must stay.
     index = pl.int_range(pl.len(), dtype=pl.Int64).alias("row")
     lines = stage.rows.select(index, "applicable_policies", "thoughts")
     joined = lines.join(cited, on="row", how="left", maintain_order="left").with_columns(
@@ -208,7 +222,8 @@ def _coverage(stage: _StageRows) -> pl.DataFrame:
 
 def _null_without_thoughts(column: str) -> pl.Expr:
     """Make a count null if the row has no list of thoughts."""
-    return pl.when(pl.col("thoughts").is_not_null()).then(pl.col(column)).alias(column)
+    has_thoughts = pl.col("thoughts").is_not_null()
+    return pl.when(has_thoughts).then(pl.col(column)).alias(column)
 
 
 def _agent_talk(rows: pl.DataFrame, *columns: str) -> pl.Series:

@@ -51,6 +51,7 @@ def mean_interval(
     mean = float(sum(values) / len(values))
     if len(values) == 1:
         return Estimate(mean, None, None, 1)
+    # The bootstrap is degenerate here, and SciPy would warn.
     if min(values) == max(values):
         return Estimate(mean, mean, mean, len(values))
     interval = bootstrap(
@@ -62,7 +63,12 @@ def mean_interval(
         method="percentile",
         rng=seed,
     ).confidence_interval
-    return Estimate(mean, float(interval.low), float(interval.high), len(values))
+    return Estimate(
+        value=mean,
+        low=float(interval.low),
+        high=float(interval.high),
+        n=len(values),
+    )
 
 
 def paired_difference(

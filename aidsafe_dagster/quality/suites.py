@@ -133,6 +133,7 @@ def _integrity(context: _Context) -> list[Expectation]:
         expected += equal("agent_talk", "")
     if context.stage in (Stage.PREFERENCE_PAIRS, Stage.FINE_TUNE_SPLITS):
         expected += equal("same_text", value=False)
+    # A prompt has one SFT row and one DPO row, so its id is not unique there.
     if context.stage is Stage.FINE_TUNE_SPLITS:
         return [
             *expected,
@@ -157,8 +158,14 @@ def _token_length(context: _Context) -> list[Expectation]:
             *between("rejected_response_tokens", 1, None),
         ]
     if context.stage is Stage.FINE_TUNE_SPLITS:
-        return [*between("thinking_tokens", low, high), *between("response_tokens", 1, None)]
-    expected = [*between("cot_tokens", low, high), *between("response_tokens", 1, None)]
+        return [
+            *between("thinking_tokens", low, high),
+            *between("response_tokens", 1, None),
+        ]
+    expected = [
+        *between("cot_tokens", low, high),
+        *between("response_tokens", 1, None),
+    ]
     if context.stage is Stage.REFINED_COTS:
         expected += between(
             "refined_ratio", context.settings.min_refined_share, context.settings.max_refined_ratio
@@ -168,15 +175,22 @@ def _token_length(context: _Context) -> list[Expectation]:
 
 def _grades(_: _Context) -> list[Expectation]:
     """Require a grade of each row's refined CoT, and scores within the scale."""
-    expected = [*between("policy_score", 1, 5), *between("refined_grades", 1, None)]
+    expected = [
+        *between("policy_score", 1, 5),
+        *between("refined_grades", 1, None),
+    ]
     for metric in METRICS:
-        expected += [*between(f"{metric}_lowest", 1, 5), *between(f"{metric}_highest", 1, 5)]
+        expected += between(f"{metric}_lowest", 1, 5)
+        expected += between(f"{metric}_highest", 1, 5)
     return expected
 
 
 def _policy_coverage(context: _Context) -> list[Expectation]:
     is_required = context.stage is Stage.REFINED_COTS and context.settings.require_policy_coverage
-    return [*equal("unknown_rules", 0), *equal("uncovered_policies", 0, blocking=is_required)]
+    return [
+        *equal("unknown_rules", 0),
+        *equal("uncovered_policies", 0, blocking=is_required),
+    ]
 
 
 _SUITES: Mapping[str, Callable[[_Context], list[Expectation]]] = {

@@ -107,6 +107,7 @@ def _decide(
         cluster = cluster_of(neighbour)
         if similarity >= thresholds.cluster and cluster not in clusters:
             clusters.append(cluster)
+    # The nearest cluster comes first.
     own, *others = clusters or [prompt.prompt_id]
     return prompt.model_copy(update={"cluster": own, "near_clusters": tuple(others)})
 

@@ -72,7 +72,13 @@ class Match(Record):
 def read_match(line: str) -> Match:
     """Parse the line that `str(match)` makes."""
     name, rule, score, row, text = line.split(" | ", 4)
-    return Match(set=name, rule=Rule(rule), score=float(score), row=row, text=text)
+    return Match(
+        set=name,
+        rule=Rule(rule),
+        score=float(score),
+        row=row,
+        text=text,
+    )
 
 
 def find_contaminated(
@@ -95,9 +101,9 @@ def find_contaminated(
     for rule in comparison.rules:
         unmatched = [row for row, match in enumerate(matches) if match is None]
         for pair, rule_name in _best_pairs(rule(unmatched)):
-            matches[unmatched[pair.left]] = _make_match(
-                evaluation[pair.right], rule_name, pair.similarity
-            )
+            row = unmatched[pair.left]
+            prompt = evaluation[pair.right]
+            matches[row] = _make_match(prompt, rule_name, pair.similarity)
     return matches
 
 
@@ -172,7 +178,8 @@ def _best_pairs(pairs: Iterable[tuple[Pair, Rule]]) -> Iterable[tuple[Pair, Rule
     """Keep the most similar pair of each prompt; of equals, the first evaluation prompt."""
     best: dict[int, tuple[Pair, Rule]] = {}
     for pair, rule in pairs:
-        if pair.left not in best or _rank(pair) < _rank(best[pair.left][0]):
+        current = best.get(pair.left)
+        if current is None or _rank(pair) < _rank(current[0]):
             best[pair.left] = (pair, rule)
     return best.values()
 
@@ -182,9 +189,15 @@ def _rank(pair: Pair) -> tuple[float, int]:
 
 
 def _make_match(prompt: EvaluationPrompt, rule: Rule, score: float) -> Match:
-    text = " ".join(prompt.text.split())[:_MAX_TEXT_CHARS]
-    # Rounding errors can lift a cosine above 1.
-    return Match(set=prompt.set, row=prompt.row, rule=rule, score=min(score, 1.0), text=text)
+    text = " ".join(prompt.text.split())
+    return Match(
+        set=prompt.set,
+        row=prompt.row,
+        rule=rule,
+        # Rounding errors can lift a cosine above 1.
+        score=min(score, 1.0),
+        text=text[:_MAX_TEXT_CHARS],
+    )
 
 
 @cache

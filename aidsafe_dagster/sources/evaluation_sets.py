@@ -92,6 +92,7 @@ def _read_set(spec: EvaluationSetSpec, access: HubAccess) -> EvaluationSet:
     rows = list[EvaluationPrompt | None]()
     for file in located.files:
         rows += _read_prompts(spec, file)
+    # The limit applied to each file; it holds for the set as a whole.
     rows = rows[: spec.limit]
     prompts = tuple(prompt for prompt in rows if prompt is not None)
     if not prompts:

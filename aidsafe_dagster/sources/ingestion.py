@@ -100,7 +100,8 @@ def next_batch_numbers(batches: Iterable[str]) -> dict[str, int]:
     for batch in batches:
         source, _, number = batch.rpartition("-")
         if source and number.isdecimal():
-            numbers[source] = max(numbers.get(source, 1), int(number) + 1)
+            following = int(number) + 1
+            numbers[source] = max(numbers.get(source, 1), following)
     return numbers
 
 

@@ -48,6 +48,7 @@ class WordSequences:
     def __init__(self, texts: Sequence[Words], ngram_words: int) -> None:
         self._texts, self._size = texts, ngram_words
         self._whole = dict[Words, int]()
+        # The first words of each text. A contained text is found by them, then compared in full.
         self._openings = defaultdict[Words, list[int]](list)
         self._ngrams = defaultdict[Words, list[int]](list)
         for row, words in enumerate(texts):
@@ -76,7 +77,8 @@ class WordSequences:
                         rows.add(row)
         if not rows:
             return None
-        longest = max(rows, key=lambda row: (len(self._texts[row]), -row))
+        # `max` returns the first of several maxima.
+        longest = max(sorted(rows), key=lambda row: len(self._texts[row]))
         return Overlap("contained", longest, 1.0)
 
     def _find_shared(self, words: Words) -> Overlap | None:
@@ -88,7 +90,7 @@ class WordSequences:
         if not rows:
             return None
         shares = {row: self._share_covered(self._texts[row], ngrams) for row in rows}
-        best = max(rows, key=lambda row: (shares[row], -row))
+        best = max(sorted(rows), key=shares.__getitem__)
         return Overlap("ngram", best, shares[best])
 
     def _share_covered(self, text: Words, ngrams: set[Words]) -> float:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 Shingles = frozenset[tuple[str, ...]]
 Words = tuple[str, ...]
+# Bounds the memory of a product: 256 rows against all columns at a time.
 _BLOCK_ROWS = 256
 
 
@@ -30,9 +31,11 @@ def jaccard_pairs(
     ours, theirs = _count_items(left, right)
     if not ours.nnz or not theirs.nnz:
         return
-    our_sizes, their_sizes = np.diff(ours.indptr), np.diff(theirs.indptr)
+    our_sizes = np.diff(ours.indptr)
+    their_sizes = np.diff(theirs.indptr)
     for rows, columns, shared in _products(ours, theirs):
-        similarity = shared / (our_sizes[rows] + their_sizes[columns] - shared)
+        union = our_sizes[rows] + their_sizes[columns] - shared
+        similarity = shared / union
         yield from _pairs_above(rows, columns, similarity, threshold)
 
 
@@ -95,10 +98,12 @@ def _count_items(*lists: Iterable[Collection[Hashable]]) -> list[Any]:
 def _hash_items(texts: Iterable[Collection[Hashable]]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the concatenated hashes of all texts, and the boundaries between the texts."""
     hashes, ends = array("q"), array("q", [0])
+    # Python's `hash` differs between processes, which does not matter within one matrix.
     for text in texts:
         hashes.extend(map(hash, text))
         ends.append(len(hashes))
-    return np.array(hashes, dtype=np.int64), np.array(ends, dtype=np.int32)
+    boundaries = np.array(ends, dtype=np.int32)
+    return np.array(hashes, dtype=np.int64), boundaries
 
 
 def _products(left: Any, right: Any) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
@@ -113,7 +118,12 @@ def _pairs_above(
     rows: NDArray[Any], columns: NDArray[Any], similarity: NDArray[Any], threshold: float
 ) -> Iterator[Pair]:
     mask = similarity >= threshold
-    yield from map(Pair, rows[mask].tolist(), columns[mask].tolist(), similarity[mask].tolist())
+    yield from map(
+        Pair,
+        rows[mask].tolist(),
+        columns[mask].tolist(),
+        similarity[mask].tolist(),
+    )
 
 
 def _unit_vectors(vectors: NDArray[Any]) -> NDArray[Any]:

@@ -18,6 +18,7 @@ _WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
 
 
 def normalised_words(text: str) -> Words:
+    # Decomposed, accents are characters of their own and can be dropped.
     decomposed = unicodedata.normalize("NFKD", text)
     visible = [char for char in decomposed if unicodedata.category(char) not in _INVISIBLE]
     composed = unicodedata.normalize("NFC", "".join(visible))

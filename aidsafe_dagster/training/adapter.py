@@ -133,6 +133,7 @@ def _sft_adapter(home: Path, settings: TrainingSettings, version: str, base: str
             f"{folder}: there is no SFT adapter of dataset {version} to start from: "
             "make sft_adapter first, or set training.dpo.from_sft = false"
         )
+    # Without a revision in the settings, any commit of the base model is accepted.
     if lineage.base_model != settings.model or (base and lineage.base_revision != base):
         raise SetupError(
             f"{folder}: the SFT adapter was trained on {lineage.base_model} "

@@ -76,14 +76,15 @@ def write_training_set(
     parts = {}
     for method in _COLUMNS:
         for split in SPLITS:
-            is_part = (pl.col("kind") == method, pl.col("split") == split)
-            parts[method, split] = rows.filter(*is_part)
+            parts[method, split] = rows.filter(kind=method, split=split)
+    counts = {f"{method}_{split}": part.height for (method, split), part in parts.items()}
+    licences = Counter(rows["licence"].to_list())
     training_set = TrainingSet(
         version=version,
         folder=home / "training" / version,
         batches={batch: lake.fingerprint(Stage.FINE_TUNE_SPLITS, batch) for batch in keys},
-        rows={f"{method}_{split}": part.height for (method, split), part in parts.items()},
-        licences=dict(sorted(Counter(rows["licence"].to_list()).items())),
+        rows=counts,
+        licences=dict(sorted(licences.items())),
         simulated=bool(rows["simulated"].any()),
     )
     training_set.folder.mkdir(parents=True, exist_ok=True)
@@ -106,4 +107,5 @@ def _drop_beyond_mix(rows: pl.DataFrame, ratio: float | None) -> pl.DataFrame:
         return rows
     sft = rows.filter(kind="sft").select(MixRow._fields)
     kept = select_general([MixRow(*row) for row in sft.iter_rows()], ratio)
-    return rows.filter((pl.col("kind") != "sft") | pl.col("prompt_id").is_in(kept))
+    is_kept = pl.col("prompt_id").is_in(kept)
+    return rows.filter((pl.col("kind") != "sft") | is_kept)

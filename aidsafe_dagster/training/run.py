@@ -80,6 +80,7 @@ def _run_process(
             encoding="utf-8",
             errors="replace",
             env=_environment(settings, work),
+            # A process group of its own, which can be killed as a whole.
             start_new_session=True,
         )
     except OSError as error:
@@ -122,12 +123,14 @@ def _environment(settings: TrainingSettings, work: Path) -> dict[str, str]:
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
+    # The settings come last: they may assign another GPU.
     return {**os.environ, **defaults, **settings.environment}
 
 
 def _failure(method: Method, exit_code: int, log: Path) -> SetupError:
     lines = log.read_text("utf-8", "replace").splitlines()
-    cause = explain_failure("\n".join(lines[-_EXPLAINED_LINES:])) or _describe_exit(exit_code)
+    tail = "\n".join(lines[-_EXPLAINED_LINES:])
+    cause = explain_failure(tail) or _describe_exit(exit_code)
     quote = "".join(f"\n  {line}" for line in lines[-_QUOTED_LINES:])
     return SetupError(f"{method} training failed: {cause}\nLast lines of {log}:{quote}")
 

@@ -9,7 +9,7 @@ from tests.builders import a_refined_cot, a_refined_thought, a_seed_cot, a_thoug
 
 
 def two_rows() -> pl.DataFrame:
-    """`illegal` applies to both. The first cites it twice, the second `fraud` and an unknown rule."""
+    """`illegal` applies to both. The first cites it twice, the second `fraud` and no known rule."""
     first = a_seed_cot(
         applicable_policies=("illegal",),
         thoughts=(a_thought(rules=("illegal.1",)), a_thought(rules=("illegal.1",))),

@@ -127,10 +127,14 @@ def last_checkpoint(config: dict[str, Any]) -> str | None:
     """Return the latest complete checkpoint, or None."""
     # The trainer writes this file last.
     states = Path(config["work"]).glob("checkpoints/checkpoint-*/trainer_state.json")
-    folders = [state.parent for state in states]
-    if not folders:
+    by_step = {}
+    for state in states:
+        folder = state.parent
+        step = int(folder.name.split("-")[1])
+        by_step[step] = folder
+    if not by_step:
         return None
-    return str(max(folders, key=lambda folder: int(folder.name.split("-")[1])))
+    return str(by_step[max(by_step)])
 
 
 def finish(trainer: Any, config: dict[str, Any], rows: Any, notes: dict[str, Any]) -> None:

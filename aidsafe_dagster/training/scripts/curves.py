@@ -41,7 +41,8 @@ class Curves(TrainerCallback):  # type: ignore[misc]
         for key, label in labels.items():
             if key in logs:
                 position = f"step {state.global_step} of {state.max_steps}"
-                print(f"{position}: {label} {logs[key]:.4f}{self._remaining_time(state)}")
+                remaining = self._remaining_time(state)
+                print(f"{position}: {label} {logs[key]:.4f}{remaining}")
 
     def _remaining_time(self, state: Any) -> str:
         done = state.global_step - self._first_step

@@ -63,7 +63,8 @@ def marks_assistant(tokenizer: Any) -> bool:
 
 def to_prompt_and_completion(rows: Dataset) -> Dataset:
     def split(row: dict[str, Any]) -> dict[str, Any]:
-        return {"prompt": row["messages"][:-1], "completion": row["messages"][-1:]}
+        *prompt, answer = row["messages"]
+        return {"prompt": prompt, "completion": [answer]}
 
     return rows.map(split, remove_columns="messages")
 
