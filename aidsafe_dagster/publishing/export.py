@@ -56,8 +56,8 @@ def write_export(
             batch = read_batch(lake, key, general)
             for split, file in files.items():
                 file.add(_export_rows(batch, row_format, split, reasoning))
+        # Only now, so that a failure above leaves the files of an earlier export in place.
         written = _commit_files(folder, files)
-    # Until every file is written, those of an earlier export stay in place.
     finally:
         for file in files.values():
             file.discard()
