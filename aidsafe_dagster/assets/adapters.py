@@ -20,7 +20,7 @@ from aidsafe_dagster.stages.materialization import Materialized, materialized
 from aidsafe_dagster.stages.plots import loss_curves
 from aidsafe_dagster.stages.stage_asset import OWNERS
 from aidsafe_dagster.training.adapter import Adapter, make_adapter
-from aidsafe_dagster.training.card import SIMULATED
+from aidsafe_dagster.training.card import SIMULATED_LABEL
 from aidsafe_dagster.training.curves import read_curves
 from aidsafe_dagster.training.data import TrainingSet, write_training_set
 from aidsafe_dagster.training.settings import Method
@@ -102,7 +102,7 @@ def _train(
         _metadata(adapter, data, selection),
         data_version=adapter.lineage.weights,
         simulated=adapter.lineage.simulated,
-        label=f"**{SIMULATED}**",
+        label=f"**{SIMULATED_LABEL}**",
     )
 
 

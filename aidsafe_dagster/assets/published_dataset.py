@@ -9,7 +9,7 @@ import dagster as dg
 from pydantic import Field
 
 from aidsafe_dagster.publishing.card import CardContext
-from aidsafe_dagster.publishing.hub import Published
+from aidsafe_dagster.publishing.hub import PublishResult
 from aidsafe_dagster.publishing.release import Release, make_release
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.resources.hub import HubResource
@@ -80,7 +80,7 @@ def published_dataset(
     if repo is not None:
         metadata |= _hub_metadata(repo.publish(release))
     # The name that the adapters give to the same batches.
-    training_set = dataset_version(opened, release.chosen.batches, loaded.splits.general_ratio)
+    training_set = dataset_version(opened, release.selection.batches, loaded.splits.general_ratio)
     metadata["training_set"] = training_set
     return materialized(
         snapshot, metadata, data_version=release.version, simulated=bool(release.simulated)
@@ -108,7 +108,7 @@ def _snapshot_for(settings: SettingsResource, config: PublishConfig) -> Settings
 
 
 def _release_metadata(release: Release) -> dict[str, Any]:
-    selection = release.chosen
+    selection = release.selection
     row_counts: Counter[str] = Counter()
     for (config, split), rows in release.rows.counts.items():
         row_counts[f"{config}/{split}"] = rows
@@ -135,18 +135,18 @@ def _release_metadata(release: Release) -> dict[str, Any]:
     return metadata
 
 
-def _hub_metadata(published: Published) -> dict[str, Any]:
+def _hub_metadata(published: PublishResult) -> dict[str, Any]:
     plan = published.plan
     return {
         "url": dg.MetadataValue.url(published.url),
         "commit": published.commit,
         "committed": not plan.is_empty,
         "tag": published.tag,
-        "tagged_commit": published.tagged,
+        "tagged_commit": published.tagged_commit,
         "files_sent": len(plan.send),
         "bytes_sent": sum(file.bytes for file in plan.send),
         "files_unchanged": len(plan.keep),
         "bytes_unchanged": sum(file.bytes for file in plan.keep),
         "files_deleted": len(plan.delete),
-        "rows_read_back": published.read_back,
+        "rows_read_back": published.verified_rows,
     }

@@ -15,10 +15,15 @@ from aidsafe_dagster.cli.local_runs import BatchRun, open_instance, run_job
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import from_frame
 from aidsafe_dagster.publishing.chat_template import load_chat_template
-from aidsafe_dagster.publishing.dataset import SPLITS, ReleaseSelection, settled, simulated_prompts
+from aidsafe_dagster.publishing.dataset import (
+    SPLITS,
+    ReleaseSelection,
+    drop_outdated,
+    simulated_prompts,
+)
 from aidsafe_dagster.publishing.export import write_export
-from aidsafe_dagster.publishing.release import refusal
-from aidsafe_dagster.publishing.template_check import TemplateReport, check_template, probes
+from aidsafe_dagster.publishing.release import simulated_rows_message
+from aidsafe_dagster.publishing.template_check import TemplateReport, check_template, probe_rows
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.fine_tune_splits import Split
 from aidsafe_dagster.recipe.formats import FORMATS, Reasoning, get_format
@@ -65,10 +70,10 @@ def export(
 
         settings = load_settings().settings
         lake, wanted = Lake(settings.lake), get_format(format_name, reasoning or "inline")
-        chosen = settled(lake, select_for_release(instance, lake))
+        chosen = drop_outdated(lake, select_for_release(instance, lake))
         simulated = simulated_prompts(lake, chosen.batches)
         if simulated and not allow_simulated:
-            raise SetupError(refusal(simulated, "--allow-simulated"))
+            raise SetupError(simulated_rows_message(simulated, "--allow-simulated"))
         found = Table("file", "rows", "bytes", title=f"For {wanted.trainer}")
         for file in write_export(
             lake,
@@ -100,7 +105,7 @@ def check_chat_template(
         settings = load_settings().settings
         template = load_chat_template(place, HfApi(endpoint=settings.publish.endpoint or None))
         found = _some_rows(Lake(settings.lake), rows)
-        report = check_template(template, found or probes())
+        report = check_template(template, found or probe_rows())
         console.print(
             _template_table(
                 report, "rows of the lake" if found else "two made-up rows: none was made yet"
@@ -173,7 +178,7 @@ def _template_table(report: TemplateReport, what: str) -> Table:
             if wrong
             else "[green]nothing[/]"
         )
-        counts = (str(outcome.moved or "·"), str(outcome.trained or "·"))
+        counts = (str(outcome.prompt_mismatches or "·"), str(outcome.rows_in_markers or "·"))
         found.add_row(outcome.side, outcome.form, str(outcome.rows), told, *counts)
     return found
 
@@ -195,7 +200,7 @@ def _verdicts(report: TemplateReport) -> list[str]:
         lines.append(
             "Reasoning of earlier turns is dropped, which does not matter for these rows of one turn."
         )
-    if any(outcome.moved for outcome in report.outcomes):
+    if any(outcome.prompt_mismatches for outcome in report.outcomes):
         lines.append(
             "A prompt rendered alone differs from how the whole conversation begins: TRL warns, and goes on."
         )

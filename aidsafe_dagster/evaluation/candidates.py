@@ -5,7 +5,7 @@ from pathlib import Path
 
 from aidsafe_dagster.evaluation.settings import CandidateSettings
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.training.lineage import hash_of, read_lineage
+from aidsafe_dagster.training.lineage import hash_file, read_lineage
 
 
 def require_candidates(candidates: Sequence[CandidateSettings], engine: str) -> None:
@@ -62,4 +62,4 @@ def _hash_weights(adapter: str) -> str:
     if not adapter:
         return ""
     files = sorted(Path(adapter).glob("adapter_model.*"))
-    return " ".join(hash_of(file) for file in files)
+    return " ".join(hash_file(file) for file in files)

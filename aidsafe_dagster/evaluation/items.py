@@ -20,7 +20,7 @@ from aidsafe_dagster.recipe.templates import JAILBREAKS, SAFETY_EVAL, Templates
 from aidsafe_dagster.sources.duplicates import prompt_id
 from aidsafe_dagster.sources.files import is_text
 from aidsafe_dagster.sources.hub import HubAccess
-from aidsafe_dagster.sources.locate import locate
+from aidsafe_dagster.sources.locate import locate_files
 
 _TRUE_WORDS = ("true", "1", "yes")
 _CHOICE_COLUMNS = tuple("ABCD")
@@ -56,7 +56,7 @@ def load_benchmark(
         SetupError: the file or dataset cannot be read, a column is missing, a label or answer is
             not valid, or no row can be used.
     """
-    located = locate(spec, access)
+    located = locate_files(spec, access)
     items: dict[str, BenchmarkItem] = {}
     left_out = Counter[str]()
     rows = 0

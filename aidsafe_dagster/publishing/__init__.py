@@ -1,1 +1,1 @@
-"""The finished dataset: what goes into it, its files, its card, and the way to the Hub."""
+"""Release the finished dataset: select its rows, write its files and card, upload it to the Hub."""

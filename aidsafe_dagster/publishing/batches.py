@@ -1,4 +1,4 @@
-"""A batch as it is published: its fine-tune rows, with the rows of the stages they come from."""
+"""Read a batch for publishing: its fine-tune rows, with the rows of the stages behind them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,24 +21,24 @@ from aidsafe_dagster.recipe.records import (
 )
 
 R = TypeVar("R", bound=Row)
-_TEXTS = ["prompt_id", "thinking", "response"]
-_TEXT_OF_THOUGHTS = (
-    pl.col("thoughts").list.eval(pl.element().struct.field("text")).list.join("\n\n")
-)
-"""As `join_thoughts` joins them."""
+_TEXT_COLUMNS = ["prompt_id", "thinking", "response"]
+_COT_TEXT = pl.col("thoughts").list.eval(pl.element().struct.field("text")).list.join("\n\n")
+"""Joins the thoughts as the recipe does in fine-tune rows."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows in the order of their prompt ids. Of the stages above, only those that a published row comes from, and read
-    only where they are asked for."""
+    """Fine-tune rows of a batch, ordered by prompt id.
+
+    Rows of earlier stages are read on first use, and only those behind a published row.
+    """
 
     lake: Lake
     key: str
     sft: tuple[FineTuneRow, ...]
     dpo: tuple[FineTuneRow, ...]
     ambiguous: int
-    """Rows that are not published: a text of theirs says a think tag."""
+    """Rows that are not published because their own text contains a think tag."""
 
     @property
     def rows(self) -> tuple[FineTuneRow, ...]:
@@ -46,60 +46,63 @@ class Batch:
 
     @cached_property
     def pairs(self) -> Mapping[str, PreferencePair]:
-        return self._above(Stage.PREFERENCE_PAIRS, PreferencePair, self.dpo)
+        """Prompt id → preference pair, for the DPO rows."""
+        return self._read_stage(Stage.PREFERENCE_PAIRS, PreferencePair, self.dpo)
 
     @cached_property
     def deliberations(self) -> tuple[tuple[FineTuneRow, DeliberationStory], ...]:
-        """The story of each SFT row."""
-        refined = self._above(Stage.REFINED_COTS, RefinedCot, self.sft)
-        deliberated = self._above(Stage.DELIBERATED_COTS, DeliberatedCot, self.sft)
-        return tuple(
-            (row, DeliberationStory(refined[row.prompt_id], deliberated.get(row.prompt_id)))
-            for row in self.sft
-            if row.prompt_id in refined
-        )
+        """Each SFT row with its deliberation."""
+        refined = self._read_stage(Stage.REFINED_COTS, RefinedCot, self.sft)
+        deliberated = self._read_stage(Stage.DELIBERATED_COTS, DeliberatedCot, self.sft)
+        stories = []
+        for row in self.sft:
+            if row.prompt_id in refined:
+                story = DeliberationStory(refined[row.prompt_id], deliberated.get(row.prompt_id))
+                stories.append((row, story))
+        return tuple(stories)
 
-    def _above(self, stage: str, record: type[R], rows: Iterable[FineTuneRow]) -> dict[str, R]:
+    def _read_stage(self, stage: str, record: type[R], rows: Iterable[FineTuneRow]) -> dict[str, R]:
         if not self.lake.has(stage, self.key):
             return {}
         ids = [row.prompt_id for row in rows]
-        frame = self.lake.rows(stage, self.key).filter(pl.col("prompt_id").is_in(ids))
+        frame = self.lake.rows(stage, self.key)
+        frame = frame.filter(pl.col("prompt_id").is_in(ids))
         return {row.prompt_id: row for row in from_frame(frame, record)}
 
 
 def read_batch(lake: Lake, key: str, general: frozenset[str] | None = None) -> Batch:
-    """The batch, from the lake; SFT rows only of the prompts in `general`, if it is given.
+    """Read a batch from the lake.
+
+    Args:
+        general: prompts whose SFT rows are kept; None keeps all.
 
     Raises:
-        SetupError: a partition is not there.
+        SetupError: a partition is missing.
     """
-    found = from_frame(
-        lake.rows(Stage.FINE_TUNE_SPLITS, key).sort("prompt_id", "kind"), FineTuneRow
-    )
-    rows = [row for row in found if not is_ambiguous(row)]
-    return Batch(
-        lake=lake,
-        key=key,
-        sft=tuple(
-            row
-            for row in rows
-            if row.kind == "sft" and (general is None or row.prompt_id in general)
-        ),
-        dpo=tuple(row for row in rows if row.kind == "dpo"),
-        ambiguous=len(found) - len(rows),
-    )
+    frame = lake.rows(Stage.FINE_TUNE_SPLITS, key).sort("prompt_id", "kind")
+    sft, dpo, ambiguous = [], [], 0
+    for row in from_frame(frame, FineTuneRow):
+        if is_ambiguous(row):
+            ambiguous += 1
+        elif row.kind == "dpo":
+            dpo.append(row)
+        elif general is None or row.prompt_id in general:
+            sft.append(row)
+    return Batch(lake, key, tuple(sft), tuple(dpo), ambiguous)
 
 
-def outdated(lake: Lake, key: str) -> str | None:
-    """Why the fine-tune rows are not those of the stages above as they lie in the lake now; None if they are."""
-    rows = lake.rows(Stage.FINE_TUNE_SPLITS, key, ["kind", *_TEXTS])
-    above = {
-        "sft": (Stage.REFINED_COTS, "thoughts", _TEXT_OF_THOUGHTS, "response"),
+def outdated_reason(lake: Lake, key: str) -> str | None:
+    """Return why the fine-tune rows no longer match the earlier stages; None if they do."""
+    rows = lake.rows(Stage.FINE_TUNE_SPLITS, key, ["kind", *_TEXT_COLUMNS])
+    origins = {
+        "sft": (Stage.REFINED_COTS, "thoughts", _COT_TEXT, "response"),
         "dpo": (Stage.PREFERENCE_PAIRS, "chosen_cot", pl.col("chosen_cot"), "chosen_response"),
     }
-    for kind, (stage, cot, thinking, response) in above.items():
+    for kind, (stage, cot, thinking, response) in origins.items():
         frame = lake.rows(stage, key, ["prompt_id", cot, response])
-        there = frame.select("prompt_id", thinking=thinking, response=response)
-        if rows.filter(kind=kind).join(there, on=_TEXTS, how="anti").height:
+        origin = frame.select("prompt_id", thinking=thinking, response=response)
+        of_kind = rows.filter(kind=kind)
+        unmatched = of_kind.join(origin, on=_TEXT_COLUMNS, how="anti")
+        if unmatched.height:
             return f"{stage} was made again after fine_tune_splits"
     return None

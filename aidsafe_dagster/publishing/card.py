@@ -1,10 +1,10 @@
-"""The facts of the card, from a release's rows, the settings and the lake."""
+"""Collect the facts of the dataset card from a release's rows, the settings and the lake."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aidsafe_dagster.lake.lake import Lake
-from aidsafe_dagster.publishing.dataset import SPLITS, ReleaseSelection, Rows
+from aidsafe_dagster.publishing.dataset import SPLITS, ReleaseRows, ReleaseSelection
 from aidsafe_dagster.publishing.facts import (
     coverage_facts,
     evaluation_sets,
@@ -35,8 +35,11 @@ from aidsafe_dagster.reports.frames import Dataset
 _ABOUT: dict[RowKind, str] = {
     "sft": "supervised fine-tuning (TRL SFTTrainer)",
     "dpo": "preference training (TRL DPOTrainer)",
-    "deliberations": "reading and analysis: the columns of the paper's release, and the lineage of every thought",
+    "deliberations": (
+        "reading and analysis: the columns of the paper's release, and the lineage of every thought"
+    ),
 }
+_DEFAULT_NAME = "Policy-embedded chains of thought"
 _TAGS = (
     "safety",
     "chain-of-thought",
@@ -46,12 +49,12 @@ _TAGS = (
     "aidsafe",
     "not-for-all-audiences",
 )
-_GATE = (
-    "This dataset holds harmful requests, and answers that break safety policies on purpose. It is for research on the "
-    "safety of language models and for their training. You agree not to train a model towards the rejected answers and "
-    "not to use the prompts against any system or person."
+_GATING_PROMPT = (
+    "This dataset holds harmful requests, and answers that break safety policies on purpose. It is "
+    "for research on the safety of language models and for their training. You agree not to train "
+    "a model towards the rejected answers and not to use the prompts against any system or person."
 )
-_FIELDS = {
+_GATING_FIELDS = {
     "Affiliation": "text",
     "What I will use it for": "text",
     "I agree to the terms above": "checkbox",
@@ -60,7 +63,7 @@ _FIELDS = {
 
 @dataclass(frozen=True)
 class CardContext:
-    """What the settings say that a release rests on."""
+    """The settings on which a release and its card depend."""
 
     publish: PublishSettings
     policies: Policies
@@ -69,32 +72,31 @@ class CardContext:
 
 def card_facts(
     lake: Lake,
-    chosen: ReleaseSelection,
-    rows: Rows,
-    told: CardContext,
+    selection: ReleaseSelection,
+    rows: ReleaseRows,
+    context: CardContext,
     licence: Licence,
     *,
     simulated: bool,
 ) -> CardFacts:
-    """Everything that the card says."""
-    dataset = Dataset(lake, frozenset(chosen.batches), simulated=simulated, left_out=0)
-    published, settings, policies = rows.published, told.publish, told.policies
+    """Collect everything that the card states."""
+    dataset = Dataset(lake, frozenset(selection.batches), simulated=simulated, left_out=0)
+    published, settings, policies = rows.published, context.publish, context.policies
+    overridden = {
+        batch: why for batch, why in selection.overridden.items() if batch in selection.batches
+    }
     return CardFacts(
         repo=settings.repo,
-        pretty_name=settings.pretty_name
-        or settings.repo.rpartition("/")[2]
-        or "Policy-embedded chains of thought",
+        pretty_name=_pretty_name(settings),
         version=rows.version,
         simulated=simulated,
         licence=licence.name,
         hub_licence=licence.hub_id,
         licence_link=settings.licence_link,
         language=settings.language,
-        tags=tuple(dict.fromkeys((*_TAGS, *settings.tags, *(("rehearsal",) if simulated else ())))),
-        gating=None
-        if settings.gated == "off"
-        else GatingFacts(mode=settings.gated, prompt=_GATE, fields=_FIELDS),
-        configs=_configs(rows, settings),
+        tags=_tags(settings, simulated=simulated),
+        gating=_gating_facts(settings),
+        configs=_config_facts(rows, settings),
         lineage=tuple(LINEAGE.items()),
         example=example(dataset, published),
         sources=source_facts(published),
@@ -106,50 +108,76 @@ def card_facts(
         pair_kinds=pair_kinds(dataset, published),
         quality=quality_facts(dataset, published),
         evaluation_sets=evaluation_sets(dataset),
-        left_out=(*left_out(dataset), *_not_published(rows)),
-        batches=chosen.batches,
-        batches_left_out=_batches(chosen.left_out),
-        batches_overridden=_batches(
-            {b: why for b, why in chosen.overridden.items() if b in chosen.batches}
-        ),
+        left_out=(*left_out(dataset), *_unpublished_rows(rows)),
+        batches=selection.batches,
+        batches_left_out=_batch_facts(selection.left_out),
+        batches_overridden=_batch_facts(overridden),
         reasoning=settings.reasoning,
     )
 
 
-def _configs(rows: Rows, settings: PublishSettings) -> tuple[ConfigFacts, ...]:
-    found = []
+def _pretty_name(settings: PublishSettings) -> str:
+    repo_name = settings.repo.rpartition("/")[2]
+    return settings.pretty_name or repo_name or _DEFAULT_NAME
+
+
+def _tags(settings: PublishSettings, *, simulated: bool) -> tuple[str, ...]:
+    tags = [*_TAGS, *settings.tags]
+    if simulated:
+        tags.append("rehearsal")
+    return tuple(dict.fromkeys(tags))
+
+
+def _gating_facts(settings: PublishSettings) -> GatingFacts | None:
+    if settings.gated == "off":
+        return None
+    return GatingFacts(mode=settings.gated, prompt=_GATING_PROMPT, fields=_GATING_FIELDS)
+
+
+def _config_facts(rows: ReleaseRows, settings: PublishSettings) -> tuple[ConfigFacts, ...]:
+    facts = []
     for config in settings.configs:
-        splits = tuple(
-            SplitFacts(
-                split=split,
-                rows=rows.counts[config, split],
-                files=f"data/{config}/{split}-*.parquet",
+        splits = _split_facts(rows, config)
+        if not splits:
+            continue
+        columns = [
+            (name, column) for name, column in CONFIGS[config].items() if name not in LINEAGE
+        ]
+        facts.append(
+            ConfigFacts(
+                config=config,
+                about=_ABOUT[config],
+                splits=splits,
+                columns=tuple(columns),
             )
-            for split in SPLITS
-            if (config, split) in rows.counts
         )
-        if splits:
-            columns = tuple(
-                (name, column) for name, column in CONFIGS[config].items() if name not in LINEAGE
-            )
-            found.append(
-                ConfigFacts(config=config, about=_ABOUT[config], splits=splits, columns=columns)
-            )
-    return tuple(found)
+    return tuple(facts)
 
 
-def _not_published(rows: Rows) -> tuple[LeftOutFacts, ...]:
-    """Sound rows that a release leaves out."""
-    reasons = {
+def _split_facts(rows: ReleaseRows, config: RowKind) -> tuple[SplitFacts, ...]:
+    return tuple(
+        SplitFacts(
+            split=split,
+            rows=rows.counts[config, split],
+            files=f"data/{config}/{split}-*.parquet",
+        )
+        for split in SPLITS
+        if (config, split) in rows.counts
+    )
+
+
+def _unpublished_rows(rows: ReleaseRows) -> tuple[LeftOutFacts, ...]:
+    """Count the sound rows that the release leaves out."""
+    counts = {
         "a think tag in the text itself": rows.ambiguous,
         "benign, beyond the general mix": rows.beyond_mix,
     }
     return tuple(
-        LeftOutFacts(stage="release", reason=why, rows=count)
-        for why, count in reasons.items()
+        LeftOutFacts(stage="release", reason=reason, rows=count)
+        for reason, count in counts.items()
         if count
     )
 
 
-def _batches(reasons: Mapping[str, str]) -> tuple[BatchFacts, ...]:
+def _batch_facts(reasons: Mapping[str, str]) -> tuple[BatchFacts, ...]:
     return tuple(BatchFacts(batch=batch, why=why) for batch, why in sorted(reasons.items()))

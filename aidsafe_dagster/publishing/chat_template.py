@@ -1,6 +1,7 @@
-"""A model's chat template: read from wherever it lies, and rendered as transformers 5 renders it.
+"""Load a model's chat template and render it as transformers 5 does.
 
-A template is code of somebody else's: it runs in Jinja's immutable sandbox, on plain values, and sees nothing else.
+A template is foreign code. It runs in Jinja's immutable sandbox, on plain values, and sees nothing
+else.
 """
 
 import json
@@ -18,39 +19,48 @@ from huggingface_hub.errors import EntryNotFoundError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from aidsafe_dagster.publishing.hub_errors import FAULTS, diagnosed
+from aidsafe_dagster.publishing.hub_errors import CLIENT_ERRORS, diagnose
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.formats import REASONING_FIELD
 
 Chat = Sequence[Mapping[str, Any]]
 _JINJA, _CONFIG, _PROCESSOR = "chat_template.jinja", "tokenizer_config.json", "chat_template.json"
-_STARTS, _ENDS = "\ue000", "\ue001"
-"""Private-use signs around what is rendered between generation markers."""
+# Private-use characters around what is rendered between generation markers.
+_MARK_START, _MARK_END = "\ue000", "\ue001"
+_RENDER_ERRORS = (
+    jinja2.TemplateError,
+    TypeError,
+    ValueError,
+    KeyError,
+    AttributeError,
+    ArithmeticError,
+)
 
 
 class TemplateFailed(Exception):
-    """The template refused a conversation, or broke on it; the message is the template's own."""
+    """The template refused a conversation or broke on it. The message is the template's own."""
 
 
 class _Generation(Extension):
-    """`{% generation %}`: marks what the assistant says, for a loss on that alone."""
+    """`{% generation %}`: marks the assistant's text, for a loss on that text alone."""
 
     tags = {"generation"}  # noqa: RUF012 - Jinja's own interface
 
     def parse(self, parser: Any) -> jinja2.nodes.Node:
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return jinja2.nodes.CallBlock(self.call_method("_marked"), [], [], body).set_lineno(line)
+        call = self.call_method("_mark")
+        return jinja2.nodes.CallBlock(call, [], [], body).set_lineno(line)
 
-    def _marked(self, caller: Any) -> str:
-        return f"{_STARTS}{caller()}{_ENDS}"
+    def _mark(self, caller: Any) -> str:
+        return f"{_MARK_START}{caller()}{_MARK_END}"
 
 
 @dataclass(frozen=True)
 class Rendered:
     text: str
-    trained: str
-    """What is between generation markers."""
+    marked: str
+    """The text between generation markers."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +68,16 @@ class ChatTemplate:
     place: str
     source: str
     tokens: Mapping[str, str]
-    """Special tokens that templates name: bos_token, eos_token …"""
+    """Special tokens that templates use: bos_token, eos_token …"""
 
     @cached_property
     def _compiled(self) -> jinja2.Template:
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
         )
+        # The extras that transformers offers to templates.
         environment.filters["tojson"] = _tojson
-        environment.globals |= {"raise_exception": _refuse, "strftime_now": _now}
+        environment.globals |= {"raise_exception": _raise_exception, "strftime_now": _strftime_now}
         try:
             return environment.from_string(self.source)
         except jinja2.TemplateSyntaxError as error:
@@ -74,45 +85,39 @@ class ChatTemplate:
 
     @property
     def has_generation_markers(self) -> bool:
-        """True when a loss on the assistant's words alone is possible (`assistant_only_loss`)."""
+        """True if `assistant_only_loss` works, a loss on the assistant's text alone."""
         return re.search(r"\{%[-+]?\s*generation\s*[-+]?%\}", self.source) is not None
 
     def render(self, chat: Chat, *, opens_turn: bool = False) -> Rendered:
-        """The conversation as the model sees it.
+        """Render a conversation as the model sees it.
 
         Args:
             chat: messages.
             opens_turn: end with the opening of the assistant's turn.
 
         Raises:
-            TemplateFailed: the template refuses it, or breaks on it.
-            SetupError: it is no valid template.
+            TemplateFailed: the template refuses the conversation or breaks on it.
+            SetupError: the template is invalid.
         """
-        values = {
+        messages = [_with_thinking_alias(message) for message in chat]
+        variables = {
             "tools": None,
             "documents": None,
             "add_generation_prompt": opens_turn,
             **self.tokens,
         }
         try:
-            marked = self._compiled.render(
-                messages=[_aliased(message) for message in chat], **values
-            )
-        except (
-            jinja2.TemplateError,
-            TypeError,
-            ValueError,
-            KeyError,
-            AttributeError,
-            ArithmeticError,
-        ) as error:
+            output = self._compiled.render(messages=messages, **variables)
+        except _RENDER_ERRORS as error:
             raise TemplateFailed(f"{type(error).__name__}: {error}") from error
-        inside = [part.partition(_ENDS)[0] for part in marked.split(_STARTS)[1:]]
-        return Rendered(marked.replace(_STARTS, "").replace(_ENDS, ""), "\n".join(inside))
+        _, *parts = output.split(_MARK_START)
+        marked = [part.partition(_MARK_END)[0] for part in parts]
+        text = output.replace(_MARK_START, "").replace(_MARK_END, "")
+        return Rendered(text, "\n".join(marked))
 
 
 def load_chat_template(place: str, api: HfApi) -> ChatTemplate:
-    """The chat template of a tokenizer's folder, of a file, or of a model on the Hub.
+    """Load the chat template of a tokenizer's folder, of a file, or of a model on the Hub.
 
     Raises:
         SetupError: there is none.
@@ -123,91 +128,97 @@ def load_chat_template(place: str, api: HfApi) -> ChatTemplate:
     if path.is_file():
         if path.suffix == ".json":
             return _from_files(place, {_CONFIG: path})
-        return ChatTemplate(place, _text(path), _tokens(path.with_name(_CONFIG)))
+        return ChatTemplate(place, _read_text(path), _special_tokens(path.with_name(_CONFIG)))
+    # A mistyped path should not become a request to the Hub.
     if place.count("/") == 1 and not place.startswith((".", "/", "~")):
-        return _from_files(place, _downloaded(place, api))
-    raise SetupError(
-        f"{place}: neither a folder, nor a file, nor a model on the Hub ('<owner>/<name>')"
-    )
+        return _from_files(place, _download(place, api))
+    raise SetupError(f"{place}: not a folder, a file or a model on the Hub ('<owner>/<name>')")
 
 
 def _from_files(place: str, files: Mapping[str, Path]) -> ChatTemplate:
-    tokens = _tokens(files[_CONFIG]) if _CONFIG in files else {}
+    tokens = _special_tokens(files[_CONFIG]) if _CONFIG in files else {}
     if _JINJA in files:
-        return ChatTemplate(place, _text(files[_JINJA]), tokens)
+        return ChatTemplate(place, _read_text(files[_JINJA]), tokens)
     for name in (_CONFIG, _PROCESSOR):
-        if name in files and (source := _default(_json(files[name]).get("chat_template"))):
-            return ChatTemplate(place, source, tokens)
+        if name in files:
+            source = _default_template(_read_json(files[name]).get("chat_template"))
+            if source:
+                return ChatTemplate(place, source, tokens)
     raise SetupError(
         f"{place}: no chat template: neither {_JINJA} nor 'chat_template' in {_CONFIG}"
     )
 
 
-def _downloaded(model: str, api: HfApi) -> dict[str, Path]:
-    found = {}
+def _download(model: str, api: HfApi) -> dict[str, Path]:
+    files = {}
     for name in (_JINJA, _CONFIG, _PROCESSOR):
         why = ""
         try:
-            found[name] = Path(api.hf_hub_download(model, name))
+            files[name] = Path(api.hf_hub_download(model, name))
         except EntryNotFoundError:
             continue
-        except FAULTS as error:
-            why = diagnosed(error, str(api.token or "")).why
-        if why:  # outside of the handler: the client's error may hold the token
+        except CLIENT_ERRORS as error:
+            why = diagnose(error, str(api.token or "")).why
+        # Raised outside of the handler: the client's error may hold the token.
+        if why:
             raise SetupError(f"{model}: {why}")
-    return found
+    return files
 
 
-def _default(template: object) -> str | None:
-    """The template, or the one named `default` of several."""
-    if isinstance(template, list):
-        template = {one["name"]: one["template"] for one in template}
-    if isinstance(template, dict):
-        template = template.get("default")
-    return template if isinstance(template, str) else None
+def _default_template(templates: object) -> str | None:
+    """Return the template, or the one named `default` if there are several."""
+    if isinstance(templates, list):
+        templates = {template["name"]: template["template"] for template in templates}
+    if isinstance(templates, dict):
+        templates = templates.get("default")
+    return templates if isinstance(templates, str) else None
 
 
-def _tokens(config: Path) -> dict[str, str]:
-    values = _json(config) if config.is_file() else {}
-    named = {name: value for name, value in values.items() if name.endswith("_token")}
-    plain = {
-        name: value["content"] if isinstance(value, dict) else value
-        for name, value in named.items()
-    }
-    return {name: value for name, value in plain.items() if isinstance(value, str)}
+def _special_tokens(config: Path) -> dict[str, str]:
+    values = _read_json(config) if config.is_file() else {}
+    tokens = {}
+    for name, value in values.items():
+        if not name.endswith("_token"):
+            continue
+        token = value["content"] if isinstance(value, dict) else value
+        if isinstance(token, str):
+            tokens[name] = token
+    return tokens
 
 
-def _text(file: Path) -> str:
+def _read_text(file: Path) -> str:
     try:
         return file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SetupError(f"{file}: cannot be read as text: {error}") from error
 
 
-def _json(file: Path) -> dict[str, Any]:
+def _read_json(file: Path) -> dict[str, Any]:
     try:
-        values = json.loads(_text(file))
+        values = json.loads(_read_text(file))
     except ValueError as error:
         raise SetupError(f"{file}: not JSON: {error}") from error
     if not isinstance(values, dict):
-        raise SetupError(f"{file}: not a tokenizer's configuration: a JSON object is expected")
+        raise SetupError(f"{file}: not a tokenizer configuration: expected a JSON object")
     return values
 
 
-def _aliased(message: Mapping[str, Any]) -> dict[str, Any]:
-    """The message with its reasoning under the two names that templates read."""
-    said = {name: value for name, value in message.items() if value is not None}
-    return said | {"thinking": said[REASONING_FIELD]} if REASONING_FIELD in said else said
+def _with_thinking_alias(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Offer the reasoning under both names that templates read."""
+    values = {name: value for name, value in message.items() if value is not None}
+    if REASONING_FIELD in values:
+        values["thinking"] = values[REASONING_FIELD]
+    return values
 
 
 def _tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, **more: Any) -> str:
-    """Unlike Jinja's own filter it escapes nothing for HTML."""
+    """Unlike Jinja's own filter, escape nothing for HTML."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **more)
 
 
-def _refuse(message: str) -> None:
+def _raise_exception(message: str) -> None:
     raise jinja2.TemplateError(message)
 
 
-def _now(form: str) -> str:
+def _strftime_now(form: str) -> str:
     return datetime.now(UTC).astimezone().strftime(form)

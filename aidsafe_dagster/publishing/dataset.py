@@ -1,8 +1,9 @@
-"""The rows of a release as Parquet files.
+"""Write the rows of a release as Parquet files.
 
     <folder>/data/<config>/<split>-00000-of-00001.parquet
 
-The same rows give the same bytes. The version is a hash of the rows and their order, whatever the files' encoding.
+The same rows give the same bytes. The version is a hash of the rows and their order, independent of
+how the files encode them.
 """
 
 from collections import Counter
@@ -15,7 +16,7 @@ from typing import Any, get_args
 import polars as pl
 
 from aidsafe_dagster.lake.lake import Lake
-from aidsafe_dagster.publishing.batches import Batch, outdated, read_batch
+from aidsafe_dagster.publishing.batches import Batch, outdated_reason, read_batch
 from aidsafe_dagster.publishing.licences import SourceLicence
 from aidsafe_dagster.publishing.parquet import DataFile, Shards
 from aidsafe_dagster.publishing.rows import (
@@ -32,8 +33,8 @@ from aidsafe_dagster.recipe.records import FineTuneRow, Stage
 from aidsafe_dagster.recipe.stages import RECORDS
 
 SPLITS: tuple[Split, ...] = get_args(Split)
-Place = tuple[RowKind, Split]
-_SHOWN = ("prompt_id", "kind", "split", "prompt_kind", "source", "licence")
+ConfigSplit = tuple[RowKind, Split]
+_INDEX_COLUMNS = ("prompt_id", "kind", "split", "prompt_kind", "source", "licence")
 
 
 @dataclass(frozen=True)
@@ -42,37 +43,41 @@ class ReleaseSelection:
 
     batches: tuple[str, ...]
     left_out: Mapping[str, str]
-    """Batch → why it is not in."""
+    """Batch → why it is left out."""
     overridden: Mapping[str, str]
-    """Batch → the gate that a person had it pass."""
+    """Batch → the closed gate that a person let it pass."""
 
 
 @dataclass(frozen=True)
-class Rows:
-    """The rows of a release, as they were written."""
+class ReleaseRows:
+    """The rows of a release as written."""
 
     version: str
     files: tuple[DataFile, ...]
-    counts: Mapping[Place, int]
+    counts: Mapping[ConfigSplit, int]
     published: pl.DataFrame
-    """A line per fine-tune row: prompt_id, kind, split, prompt_kind, source, licence."""
+    """One line per fine-tune row: prompt_id, kind, split, prompt_kind, source, licence."""
     ambiguous: int
-    """Rows that are not published: a text of theirs says a think tag."""
+    """Rows that are not published because their own text contains a think tag."""
     beyond_mix: int
-    """Benign SFT rows that are not published: the general mix takes no more."""
+    """Benign SFT rows that are not published because the general mix is full."""
 
 
-def settled(lake: Lake, chosen: ReleaseSelection) -> ReleaseSelection:
-    """The choice without the batches whose fine-tune rows are not those of the stages above any more.
+def drop_outdated(lake: Lake, selection: ReleaseSelection) -> ReleaseSelection:
+    """Leave out the batches whose fine-tune rows no longer match the stages behind them.
 
     Raises:
-        SetupError: a partition is not there, or damaged.
+        SetupError: a partition is missing or damaged.
     """
-    old = {batch: why for batch in chosen.batches if (why := outdated(lake, batch))}
+    outdated = {}
+    for batch in selection.batches:
+        reason = outdated_reason(lake, batch)
+        if reason is not None:
+            outdated[batch] = reason
     return replace(
-        chosen,
-        batches=tuple(batch for batch in chosen.batches if batch not in old),
-        left_out={**chosen.left_out, **old},
+        selection,
+        batches=tuple(batch for batch in selection.batches if batch not in outdated),
+        left_out={**selection.left_out, **outdated},
     )
 
 
@@ -82,47 +87,44 @@ def write_rows(
     settings: PublishSettings,
     general_ratio: float | None,
     folder: Path,
-) -> Rows:
-    """Writes the files, batch after batch.
+) -> ReleaseRows:
+    """Write the files, one batch after another.
 
     Raises:
         SetupError: a partition is damaged.
     """
-    mix, beyond = general_mix(lake, batches, general_ratio)
-    shards = {
-        (config, split): Shards(
-            folder,
-            f"data/{config}/{split}",
-            CONFIGS[config],
-            settings.reasoning,
-            settings.shard_mb * 2**20,
-        )
-        for config in settings.configs
-        for split in SPLITS
-    }
-    lines, ambiguous = list[tuple[str, ...]](), 0
-    for batch in (read_batch(lake, key, mix) for key in batches):
+    general, beyond_mix = general_mix(lake, batches, general_ratio)
+    shards = _open_shards(settings, folder)
+    index = list[tuple[str, ...]]()
+    ambiguous = 0
+    for key in batches:
+        batch = read_batch(lake, key, general)
         for place, shard in shards.items():
-            shard.add(_rows(batch, place, settings))
-        lines += [tuple(getattr(row, column) for column in _SHOWN) for row in batch.rows]
+            shard.add(_published_rows(batch, place, settings))
+        for row in batch.rows:
+            index.append(tuple(getattr(row, column) for column in _INDEX_COLUMNS))
         ambiguous += batch.ambiguous
-    return Rows(
+    files = list[DataFile]()
+    for shard in shards.values():
+        files += shard.close()
+    return ReleaseRows(
         version=_version(shards),
-        files=tuple(file for shard in shards.values() for file in shard.close()),
+        files=tuple(files),
         counts={place: shard.rows for place, shard in shards.items() if shard.rows},
-        published=pl.DataFrame(lines, schema=dict.fromkeys(_SHOWN, pl.String), orient="row"),
+        published=pl.DataFrame(
+            index, schema=dict.fromkeys(_INDEX_COLUMNS, pl.String), orient="row"
+        ),
         ambiguous=ambiguous,
-        beyond_mix=beyond,
+        beyond_mix=beyond_mix,
     )
 
 
 def source_licences(lake: Lake, batches: tuple[str, ...]) -> list[SourceLicence]:
-    """What the rows come from, under which licences, with the number of prompts."""
+    """Count the prompts per source and licence."""
     counts = Counter[tuple[str, str]]()
+    columns = ["prompt_id", "source", "licence"]
     for batch in batches:
-        prompts = lake.rows(
-            Stage.FINE_TUNE_SPLITS, batch, ["prompt_id", "source", "licence"]
-        ).unique()
+        prompts = lake.rows(Stage.FINE_TUNE_SPLITS, batch, columns).unique()
         counts.update(prompts.select("source", "licence").iter_rows())
     return [
         SourceLicence(source, licence, prompts)
@@ -131,37 +133,65 @@ def source_licences(lake: Lake, batches: tuple[str, ...]) -> list[SourceLicence]
 
 
 def simulated_prompts(lake: Lake, batches: tuple[str, ...]) -> dict[str, int]:
-    """Batch → prompts with a simulated row at any stage: a real refiner does not make a rehearsed deliberation real."""
-    found = {}
+    """Count the prompts per batch that have a simulated row; batches without any are absent.
+
+    Every stage counts: a model that refines a rehearsed deliberation does not make it real.
+    """
+    counts = {}
     for batch in batches:
         ids = lake.rows(Stage.FINE_TUNE_SPLITS, batch, ["prompt_id"]).unique()
-        simulated = [_simulated(lake, stage, batch) for stage in RECORDS if lake.has(stage, batch)]
-        found[batch] = ids.join(pl.concat(simulated), on="prompt_id", how="semi").height
-    return {batch: prompts for batch, prompts in found.items() if prompts}
+        stages = [stage for stage in RECORDS if lake.has(stage, batch)]
+        simulated = pl.concat([_simulated_ids(lake, stage, batch) for stage in stages])
+        count = ids.join(simulated, on="prompt_id", how="semi").height
+        if count:
+            counts[batch] = count
+    return counts
 
 
-def _simulated(lake: Lake, stage: str, batch: str) -> pl.DataFrame:
+def _simulated_ids(lake: Lake, stage: str, batch: str) -> pl.DataFrame:
     rows = lake.rows(stage, batch, ["prompt_id", "simulated"])
-    flagged = rows.filter(pl.col("simulated")) if "simulated" in rows.columns else rows.clear()
-    return flagged.select("prompt_id")
+    if "simulated" not in rows.columns:
+        return rows.clear().select("prompt_id")
+    return rows.filter(pl.col("simulated")).select("prompt_id")
 
 
 def general_mix(
     lake: Lake, batches: tuple[str, ...], ratio: float | None
 ) -> tuple[frozenset[str] | None, int]:
-    """(prompts whose SFT rows stay, how many do not); (None, 0) when all stay."""
+    """Select the prompts whose SFT rows are kept.
+
+    Returns:
+        The prompts kept, and the number of those dropped; (None, 0) when all are kept.
+    """
     if ratio is None:
         return None, 0
     columns = ["kind", *MixRow._fields]
-    frames = (
-        lake.rows(Stage.FINE_TUNE_SPLITS, batch, columns).filter(kind="sft") for batch in batches
-    )
-    rows = [MixRow(*row) for frame in frames for row in frame.select(MixRow._fields).iter_rows()]
+    rows = []
+    for batch in batches:
+        sft = lake.rows(Stage.FINE_TUNE_SPLITS, batch, columns).filter(kind="sft")
+        rows += [MixRow(*values) for values in sft.select(MixRow._fields).iter_rows()]
     kept = frozenset(select_general(rows, ratio))
-    return kept, len({row.prompt_id for row in rows} - kept)
+    dropped = {row.prompt_id for row in rows} - kept
+    return kept, len(dropped)
 
 
-def _rows(batch: Batch, place: Place, settings: PublishSettings) -> list[dict[str, Any]]:
+def _open_shards(settings: PublishSettings, folder: Path) -> dict[ConfigSplit, Shards]:
+    shards = {}
+    for config in settings.configs:
+        for split in SPLITS:
+            shards[config, split] = Shards(
+                folder,
+                f"data/{config}/{split}",
+                CONFIGS[config],
+                settings.reasoning,
+                settings.shard_mb * 2**20,
+            )
+    return shards
+
+
+def _published_rows(
+    batch: Batch, place: ConfigSplit, settings: PublishSettings
+) -> list[dict[str, Any]]:
     config, split = place
     if config == "deliberations":
         return [
@@ -170,21 +200,22 @@ def _rows(batch: Batch, place: Place, settings: PublishSettings) -> list[dict[st
             if row.split == split
         ]
     if config == "sft":
-        return [published_sft(row, settings.reasoning) for row in _of_split(batch.sft, split)]
+        return [published_sft(row, settings.reasoning) for row in _in_split(batch.sft, split)]
     pairs = batch.pairs
     return [
         published_dpo(row, pairs[row.prompt_id], settings.reasoning)
-        for row in _of_split(batch.dpo, split)
+        for row in _in_split(batch.dpo, split)
     ]
 
 
-def _of_split(rows: tuple[FineTuneRow, ...], split: Split) -> list[FineTuneRow]:
+def _in_split(rows: tuple[FineTuneRow, ...], split: Split) -> list[FineTuneRow]:
     return [row for row in rows if row.split == split]
 
 
-def _version(shards: Mapping[Place, Shards]) -> str:
+def _version(shards: Mapping[ConfigSplit, Shards]) -> str:
     digest = blake2b(digest_size=6)
     for (config, split), shard in sorted(shards.items()):
         if shard.rows:
-            digest.update(f"{config}/{split}:{shard.content}\n".encode())
+            line = f"{config}/{split}:{shard.content}\n"
+            digest.update(line.encode())
     return digest.hexdigest()

@@ -1,12 +1,12 @@
-"""Rows in a trainer's format, as files on this machine.
+"""Export rows in a trainer's format to files on this machine.
 
 <folder>/<format>-<split>.parquet or .jsonl
-<folder>/dataset_info.json                  what LLaMA-Factory looks for
+<folder>/dataset_info.json                  the index that LLaMA-Factory reads
 """
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,14 +20,14 @@ from aidsafe_dagster.recipe.formats import Format, Reasoning, llama_factory_info
 
 FileKind = Literal["parquet", "jsonl"]
 _INFO = "dataset_info.json"
-_LABEL = "rehearsal-"
-"""In the name of a file with simulated rows."""
+_SIMULATED_PREFIX = "rehearsal-"
+"""Starts the name of every file with simulated rows."""
 
 
 def write_export(
     lake: Lake,
     batches: tuple[str, ...],
-    wanted: Format,
+    row_format: Format,
     folder: Path,
     splits: Sequence[Split],
     *,
@@ -36,79 +36,76 @@ def write_export(
     general_ratio: float | None = None,
     simulated: bool = False,
 ) -> list[DataFile]:
-    """Writes a file per split that has rows; files of the same names are replaced.
+    """Write one file for each split that has rows; files of the same names are replaced.
 
     Raises:
         SetupError: there is no row.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    mix, _ = general_mix(lake, batches, general_ratio)
-    kind = file_kind or wanted.file
-    names = {
-        split: f"{_LABEL if simulated else ''}{wanted.name}-{split}.{kind}" for split in splits
-    }
-    make = _ParquetFile if kind == "parquet" else _JsonLines
-    files = {
-        split: make(folder / name, arrow_schema(wanted.columns, reasoning))
-        for split, name in names.items()
-    }
+    general, _ = general_mix(lake, batches, general_ratio)
+    kind = file_kind or row_format.file
+    prefix = _SIMULATED_PREFIX if simulated else ""
+    writer = _ParquetFile if kind == "parquet" else _JsonLinesFile
+    schema = arrow_schema(row_format.columns, reasoning)
+    files = dict[Split, _ExportFile]()
+    for split in splits:
+        name = f"{prefix}{row_format.name}-{split}.{kind}"
+        files[split] = writer(folder / name, schema)
     try:
-        for batch in (read_batch(lake, key, mix) for key in batches):
+        for key in batches:
+            batch = read_batch(lake, key, general)
             for split, file in files.items():
-                file.add(list(_rows(batch, wanted, split, reasoning)))
-        written = [
-            data_file(folder, names[split], file.rows)
-            for split, file in files.items()
-            if file.appears()
-        ]
+                file.add(_export_rows(batch, row_format, split, reasoning))
+        # Only now, so that a failure above leaves the files of an earlier export in place.
+        written = _commit_files(folder, files)
     finally:
         for file in files.values():
-            file.clear_away()
+            file.discard()
     if not written:
-        raise SetupError(f"export: no row for '{wanted.name}' in {', '.join(splits)}")
-    if wanted.name.startswith("llama-factory"):
-        _describe(folder, written, ranking=wanted.rows == "dpo")
+        raise SetupError(f"export: no row for '{row_format.name}' in {', '.join(splits)}")
+    if row_format.name.startswith("llama-factory"):
+        _update_info(folder, written, ranking=row_format.rows == "dpo")
     return written
 
 
-def _rows(
-    batch: Batch, wanted: Format, split: Split, reasoning: Reasoning
-) -> Iterator[dict[str, Any]]:
-    if wanted.rows == "deliberations":
-        yield from (
-            wanted.convert(story, reasoning)
+def _export_rows(
+    batch: Batch, row_format: Format, split: Split, reasoning: Reasoning
+) -> list[dict[str, Any]]:
+    if row_format.rows == "deliberations":
+        return [
+            row_format.convert(story, reasoning)
             for row, story in batch.deliberations
             if row.split == split
-        )
-    else:
-        rows = batch.dpo if wanted.rows == "dpo" else batch.sft
-        yield from (wanted.convert(row, reasoning) for row in rows if row.split == split)
+        ]
+    rows = batch.dpo if row_format.rows == "dpo" else batch.sft
+    return [row_format.convert(row, reasoning) for row in rows if row.split == split]
 
 
-class _File(ABC):
-    """Written batch after batch beside its place; without rows it never appears."""
+class _ExportFile(ABC):
+    """Written batch by batch under a temporary name; `commit` puts it in place."""
 
     def __init__(self, path: Path, schema: Any) -> None:
-        self.rows, self._path, self._schema = 0, path, schema
-        self._beside = path.with_name(f".{path.name}")
-        self._out = self._open()
+        self.path, self.rows = path, 0
+        self._schema = schema
+        self._temporary = path.with_name(f".{path.name}")
+        self._writer = self._open()
 
     def add(self, rows: list[dict[str, Any]]) -> None:
         if rows:
             self._write(rows)
             self.rows += len(rows)
 
-    def appears(self) -> bool:
-        """Puts it in its place; False if there is nothing to put."""
-        self._out.close()
+    def commit(self) -> bool:
+        """Move the file into place; return False, and do nothing, if it has no rows."""
+        self._writer.close()
         if self.rows:
-            self._beside.replace(self._path)
+            self._temporary.replace(self.path)
         return self.rows > 0
 
-    def clear_away(self) -> None:
-        """What did not appear."""
-        self._out.close()
-        self._beside.unlink(missing_ok=True)
+    def discard(self) -> None:
+        """Remove the temporary file if it was not moved into place."""
+        self._writer.close()
+        self._temporary.unlink(missing_ok=True)
 
     @abstractmethod
     def _open(self) -> Any: ...
@@ -117,28 +114,35 @@ class _File(ABC):
     def _write(self, rows: list[dict[str, Any]]) -> None: ...
 
 
-class _JsonLines(_File):
+class _JsonLinesFile(_ExportFile):
     def _open(self) -> Any:
-        return self._beside.open("w", encoding="utf-8")
+        return self._temporary.open("w", encoding="utf-8")
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
-        self._out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        for row in rows:
+            line = json.dumps(row, ensure_ascii=False)
+            self._writer.write(line + "\n")
 
 
-class _ParquetFile(_File):
-    """A row group a batch."""
+class _ParquetFile(_ExportFile):
+    """One row group per batch."""
 
     def _open(self) -> Any:
-        return parquet_writer(self._beside, self._schema)
+        return parquet_writer(self._temporary, self._schema)
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
         import pyarrow as pa  # noqa: PLC0415 - needed only here
 
-        self._out.write_table(pa.Table.from_pylist(rows, self._schema))
+        self._writer.write_table(pa.Table.from_pylist(rows, self._schema))
 
 
-def _describe(folder: Path, files: Sequence[DataFile], *, ranking: bool) -> None:
-    """Adds the files to `dataset_info.json`; entries of others stay."""
+def _commit_files(folder: Path, files: Mapping[Split, _ExportFile]) -> list[DataFile]:
+    committed = [file for file in files.values() if file.commit()]
+    return [data_file(folder, file.path.name, file.rows) for file in committed]
+
+
+def _update_info(folder: Path, files: Sequence[DataFile], *, ranking: bool) -> None:
+    """Add the files to `dataset_info.json`; existing entries of other files stay."""
     info = folder / _INFO
     try:
         entries = json.loads(info.read_text("utf-8")) if info.exists() else {}

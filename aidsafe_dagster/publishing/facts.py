@@ -1,4 +1,8 @@
-"""What the card tells of a release, counted in the lake over the prompts that are published."""
+"""Facts for the dataset card, counted in the lake over the prompts of a release.
+
+A `published` frame has one line per fine-tune row, with prompt_id, kind, split, prompt_kind, source
+and licence.
+"""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -21,14 +25,14 @@ from aidsafe_dagster.recipe.card import (
     SourceFacts,
 )
 from aidsafe_dagster.recipe.policies import Policies
-from aidsafe_dagster.recipe.records import METRICS, PromptKind, RefinedCot, Stage
+from aidsafe_dagster.recipe.records import METRICS, Metric, PromptKind, RefinedCot, Stage
 from aidsafe_dagster.recipe.transcript import refined_transcript
 from aidsafe_dagster.reports.decontamination import removed_rows
 from aidsafe_dagster.reports.frames import Dataset
-from aidsafe_dagster.reports.grades import grade_rows, score_versions
+from aidsafe_dagster.reports.grades import VersionScores, grade_rows, score_versions
 from aidsafe_dagster.sources.evaluation_sets import CheckedSet
 
-_SPEAKERS: Mapping[str, str] = {
+_ROLES: Mapping[str, str] = {
     Stage.SINGLE_LLM_COTS: "the baseline: one model alone",
     Stage.SEED_COTS: "intent decomposer, initializer",
     Stage.DELIBERATED_COTS: "deliberators",
@@ -37,12 +41,14 @@ _SPEAKERS: Mapping[str, str] = {
     Stage.PREFERENCE_PAIRS: "ear-whisperer, target, judges",
 }
 _CHECKED = "evaluation_sets"
+# Fixed, so that the same rows give the same card.
 _SEED, _RESAMPLES = 0, 2000
 
 
 def source_facts(published: pl.DataFrame) -> tuple[SourceFacts, ...]:
-    """Rows by source and licence; `published` has a line per row: prompt_id, kind, source, licence."""
+    """Count the rows by source and licence."""
     counts = Counter(published.select("source", "licence", "kind").iter_rows())
+    origins = sorted({(source, licence) for source, licence, _ in counts})
     return tuple(
         SourceFacts(
             source=source,
@@ -50,41 +56,43 @@ def source_facts(published: pl.DataFrame) -> tuple[SourceFacts, ...]:
             sft=counts[source, licence, "sft"],
             dpo=counts[source, licence, "dpo"],
         )
-        for source, licence in sorted({(source, licence) for source, licence, _ in counts})
+        for source, licence in origins
     )
 
 
 def model_facts(dataset: Dataset, published: pl.DataFrame) -> tuple[ModelFacts, ...]:
-    """Which engine and model answered at each stage, and under which templates."""
-    found = []
-    for stage, speakers in _SPEAKERS.items():
-        rows = _published(dataset, published, stage, "engine", "model", "templates_version")
-        for (engine, model, version), count in sorted(
-            Counter(rows.drop("prompt_id").iter_rows()).items()
-        ):
-            found.append(
+    """List the engines, models and template versions behind each stage."""
+    facts = []
+    for stage, roles in _ROLES.items():
+        rows = _published_rows(dataset, published, stage, "engine", "model", "templates_version")
+        counts = Counter(rows.drop("prompt_id").iter_rows())
+        for (engine, model, version), count in sorted(counts.items()):
+            facts.append(
                 ModelFacts(
                     stage=stage,
-                    roles=speakers,
+                    roles=roles,
                     engine=engine,
                     model=model,
                     templates_version=version,
                     rows=count,
                 )
             )
-    return tuple(found)
+    return tuple(facts)
 
 
 def policies_versions(dataset: Dataset, published: pl.DataFrame) -> tuple[CountFacts, ...]:
-    rows = _published(dataset, published, Stage.REFINED_COTS, "policies_version")
-    return _counted(rows["policies_version"])
+    """Count the prompts by policies version."""
+    rows = _published_rows(dataset, published, Stage.REFINED_COTS, "policies_version")
+    return _count_values(rows["policies_version"])
 
 
 def coverage_facts(
     dataset: Dataset, published: pl.DataFrame, policies: Policies
 ) -> tuple[CoverageFacts, ...]:
-    """Per policy, the prompts that it applies to and those whose final thoughts cite it."""
-    rows = _published(dataset, published, Stage.REFINED_COTS, "applicable_policies", "thoughts")
+    """Count per policy the prompts to which it applies, and those whose final thoughts cite it."""
+    rows = _published_rows(
+        dataset, published, Stage.REFINED_COTS, "applicable_policies", "thoughts"
+    )
     return tuple(
         CoverageFacts(
             policy=line["policy"],
@@ -97,123 +105,155 @@ def coverage_facts(
 
 
 def prompt_kinds(published: pl.DataFrame) -> tuple[CountFacts, ...]:
-    """Prompts by kind."""
-    counts = Counter(published.select("prompt_id", "prompt_kind").unique()["prompt_kind"].to_list())
-    return tuple(
-        CountFacts(what=kind, rows=counts[kind]) for kind in get_args(PromptKind) if counts[kind]
-    )
+    """Count the prompts by kind."""
+    prompts = published.select("prompt_id", "prompt_kind").unique()
+    counts = Counter(prompts["prompt_kind"].to_list())
+    kinds = [kind for kind in get_args(PromptKind) if counts[kind]]
+    return tuple(CountFacts(what=kind, rows=counts[kind]) for kind in kinds)
 
 
 def pair_kinds(dataset: Dataset, published: pl.DataFrame) -> tuple[CountFacts, ...]:
+    """Count the preference pairs by kind."""
     pairs = published.filter(kind="dpo")
-    return _counted(_published(dataset, pairs, Stage.PREFERENCE_PAIRS, "kind")["kind"])
+    return _count_values(_published_rows(dataset, pairs, Stage.PREFERENCE_PAIRS, "kind")["kind"])
 
 
 def quality_facts(dataset: Dataset, published: pl.DataFrame) -> QualityFacts | None:
-    """Mean scores by version, on the prompts of which every version was graded; None without grades."""
-    lines = grade_rows(dataset).join(
-        published.select("prompt_id").unique(), on="prompt_id", how="semi"
-    )
-    measured = score_versions(lines, _SEED, _RESAMPLES)
-    if not measured.versions:
+    """Average the scores by version over the prompts with a grade for every version.
+
+    Returns:
+        None if no row was graded.
+    """
+    prompts = published.select("prompt_id").unique()
+    grades = grade_rows(dataset).join(prompts, on="prompt_id", how="semi")
+    scores = score_versions(grades, _SEED, _RESAMPLES)
+    if not scores.versions:
         return None
-    judges = sorted(set(lines.select("judge", "model").iter_rows()))
-    writers = (
-        _published(dataset, published, Stage.REFINED_COTS, "model")["model"].unique().to_list()
-    )
+    judges = sorted(set(grades.select("judge", "model").iter_rows()))
     return QualityFacts(
-        judges=tuple(f"{judge.replace('_', ' ')} ({model})" for judge, model in judges),
-        self_judged=tuple(
-            sorted(
-                {model for _, model in judges if any(model in who.split(", ") for who in writers)}
-            )
-        ),
-        prompts=measured.n,
-        versions=tuple(measured.versions),
-        metrics=tuple(
-            MetricFacts(
-                metric=metric.replace("_", " "),
-                cells=tuple(
-                    _interval(measured.mean(version, metric)) for version in measured.versions
-                ),
-            )
-            for metric in METRICS
-        ),
+        judges=tuple(_judge_name(judge, model) for judge, model in judges),
+        self_judged=_self_judged(dataset, published, {model for _, model in judges}),
+        prompts=scores.n,
+        versions=tuple(scores.versions),
+        metrics=tuple(_metric_facts(scores, metric) for metric in METRICS),
     )
 
 
 def example(dataset: Dataset, published: pl.DataFrame) -> str:
-    """A benign row of the train split as a person reads it: the shortest of the first batch that has one, or empty."""
-    fitting = published.filter(kind="sft", split="train", prompt_kind="benign")[
-        "prompt_id"
-    ].to_list()
+    """Render a benign row of the train split as Markdown; empty if there is none.
+
+    It is the shortest such row of the first batch that has one.
+    """
+    benign = published.filter(kind="sft", split="train", prompt_kind="benign")
+    ids = benign["prompt_id"].to_list()
     for batch in sorted(dataset.batches):
-        rows = dataset.lake.rows(Stage.REFINED_COTS, batch).filter(
-            pl.col("prompt_id").is_in(fitting)
-        )
+        rows = dataset.lake.rows(Stage.REFINED_COTS, batch)
+        rows = rows.filter(pl.col("prompt_id").is_in(ids))
         if rows.height:
-            pages = map(refined_transcript, from_frame(rows, RefinedCot))
+            pages = [refined_transcript(row) for row in from_frame(rows, RefinedCot)]
             return min(pages, key=lambda page: (len(page), page))
     return ""
 
 
 def left_out(dataset: Dataset) -> tuple[LeftOutFacts, ...]:
-    """Failed rows by stage and reason, in the order of the recipe."""
+    """Count the failed rows by stage and reason, in the order of the recipe."""
     counts = Counter(dataset.failures.select("stage", "reason").iter_rows())
-    places = list(map(str, Stage))
-    ordered = sorted(counts.items(), key=lambda item: (places.index(item[0][0]), item[0][1]))
+    positions = {str(stage): position for position, stage in enumerate(Stage)}
+
+    def recipe_order(key: tuple[str, str]) -> tuple[int, str]:
+        stage, reason = key
+        return positions[stage], reason
+
     return tuple(
-        LeftOutFacts(stage=stage, reason=reason, rows=rows) for (stage, reason), rows in ordered
+        LeftOutFacts(
+            stage=stage,
+            reason=reason,
+            rows=counts[stage, reason],
+        )
+        for stage, reason in sorted(counts, key=recipe_order)
     )
 
 
 def evaluation_sets(dataset: Dataset) -> tuple[EvaluationSetFacts, ...]:
-    """The sets that the batches were checked against, and what was left out for each."""
-    lake = dataset.lake
-    checked = [
-        one
-        for batch in sorted(dataset.batches)
-        if lake.has(_CHECKED, batch)
-        for one in from_frame(lake.rows(_CHECKED, batch), CheckedSet)
-    ]
-    removed = Counter(
-        name for name, _ in {(row.set, row.prompt_id) for row in removed_rows(dataset.failures, {})}
-    )
-    return tuple(
-        EvaluationSetFacts(
-            set=name,
-            origin=origin if revision else Path(origin).name,  # of a file, not where it lies
-            revision=revision,
-            prompts=prompts,
-            batches=len(
-                {one.batch for one in checked if (one.set, one.content) == (name, content)}
-            ),
-            removed=removed[name],
+    """List the sets that the batches were checked against, and the prompts removed for each."""
+    checks = _read_checks(dataset)
+    # A prompt may fail once per kind of fine-tune row, and counts once.
+    matches = {(row.set, row.prompt_id) for row in removed_rows(dataset.failures, {})}
+    removed = Counter(name for name, _ in matches)
+    versions = {
+        (check.set, check.origin, check.revision, check.prompts, check.content) for check in checks
+    }
+    facts = []
+    for name, origin, revision, prompts, content in sorted(versions):
+        batches = set[str]()
+        for check in checks:
+            if (check.set, check.content) == (name, content):
+                batches.add(check.batch)
+        facts.append(
+            EvaluationSetFacts(
+                set=name,
+                # The folder of a local file is nobody else's business.
+                origin=origin if revision else Path(origin).name,
+                revision=revision,
+                prompts=prompts,
+                batches=len(batches),
+                removed=removed[name],
+            )
         )
-        for name, origin, revision, prompts, content in sorted(
-            {(one.set, one.origin, one.revision, one.prompts, one.content) for one in checked}
-        )
+    return tuple(facts)
+
+
+def _judge_name(judge: str, model: str) -> str:
+    return f"{judge.replace('_', ' ')} ({model})"
+
+
+def _read_checks(dataset: Dataset) -> list[CheckedSet]:
+    checks = list[CheckedSet]()
+    for batch in sorted(dataset.batches):
+        if dataset.lake.has(_CHECKED, batch):
+            checks += from_frame(dataset.lake.rows(_CHECKED, batch), CheckedSet)
+    return checks
+
+
+def _self_judged(
+    dataset: Dataset, published: pl.DataFrame, judge_models: set[str]
+) -> tuple[str, ...]:
+    """Return the judges' models that also wrote published rows; a row names one or several."""
+    rows = _published_rows(dataset, published, Stage.REFINED_COTS, "model")
+    writers = set[str]()
+    for models in rows["model"].unique().to_list():
+        writers.update(models.split(", "))
+    return tuple(sorted(judge_models & writers))
+
+
+def _metric_facts(scores: VersionScores, metric: Metric) -> MetricFacts:
+    means = [scores.mean(version, metric) for version in scores.versions]
+    return MetricFacts(
+        metric=metric.replace("_", " "),
+        cells=tuple(_format_interval(mean) for mean in means),
     )
 
 
-def _published(
+def _published_rows(
     dataset: Dataset, published: pl.DataFrame, stage: str, *columns: str
 ) -> pl.DataFrame:
     rows = dataset.rows(stage, "prompt_id", *columns)
-    return rows.join(published.select("prompt_id").unique(), on="prompt_id", how="semi")
+    prompts = published.select("prompt_id").unique()
+    return rows.join(prompts, on="prompt_id", how="semi")
 
 
-def _counted(values: pl.Series) -> tuple[CountFacts, ...]:
+def _count_values(values: pl.Series) -> tuple[CountFacts, ...]:
+    """Count each value, the most frequent first."""
     counts = Counter(values.to_list())
-    return tuple(
-        CountFacts(what=what, rows=rows)
-        for what, rows in sorted(counts.items(), key=lambda c: (-c[1], c[0]))
-    )
+    # The second sort is stable, so that equal counts stay in the order of their values.
+    ordered = sorted(sorted(counts), key=counts.__getitem__, reverse=True)
+    return tuple(CountFacts(what=value, rows=counts[value]) for value in ordered)
 
 
-def _interval(estimate: Estimate | None) -> str:
+def _format_interval(estimate: Estimate | None) -> str:
     if estimate is None:
         return "–"
+    mean = f"{estimate.value:.2f}"
     if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.2f}"
-    return f"{estimate.value:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
+        return mean
+    return f"{mean} ({estimate.low:.2f} to {estimate.high:.2f})"

@@ -1,11 +1,13 @@
-"""A release on the Hub: one commit, one tag, read back.
+"""Upload a release to the Hub: one commit, one tag, read back.
 
-What lies there is compared by content first, so publishing the same release twice makes no commit. A commit names its
-parent; when somebody committed meanwhile, ours goes on top of theirs if they left our files alone, and not at all if
-they did not. A commit whose answer was lost is found by its content.
+The remote files are compared by content first, so publishing the same release twice makes no
+commit. A commit names its parent. If somebody else committed in the meantime and left our files
+alone, ours goes on top of theirs; if they changed our files, nothing is committed. A commit whose
+answer was lost is recognised by its content.
 """
 
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -21,57 +23,65 @@ from aidsafe_dagster.publishing.hub_errors import HubClient, HubError
 from aidsafe_dagster.publishing.parquet import DataFile, data_file
 from aidsafe_dagster.publishing.release import Release
 from aidsafe_dagster.publishing.settings import PublishSettings
-from aidsafe_dagster.publishing.upload_plan import Head, UploadPlan, content_there, plan_for
+from aidsafe_dagster.publishing.upload_plan import Head, UploadPlan, make_plan, remote_hash
 
 _STRICTNESS = ("off", "auto", "manual")
+"""Gating modes, from the loosest to the strictest."""
 
 
 @dataclass(frozen=True)
-class Published:
-    """What came of a publication."""
+class PublishResult:
+    """The outcome of a publication."""
 
     url: str
     commit: str
     tag: str
-    tagged: str
-    """The commit that the tag names: an earlier one, if these rows were published before under another card."""
+    tagged_commit: str
+    """The tag's commit: an earlier one if the same rows were published under another card."""
     plan: UploadPlan
-    """What was sent; empty when nothing had changed."""
-    read_back: int
-    """Rows that were read back from the Hub and compared."""
+    """What was sent; empty if nothing had changed."""
+    verified_rows: int
+    """Rows that were downloaded from the Hub and compared."""
 
 
 class DatasetRepo:
     """One dataset repository on the Hub.
 
     Raises (all methods):
-        SetupError: the Hub refuses, or stays out of reach; says what to do, and never the token.
+        SetupError: the Hub refuses or is unreachable; names the remedy, and never the token.
     """
 
     def __init__(self, api: HfApi, settings: PublishSettings, log: Callable[[str], None]) -> None:
         self.repo, self.settings, self.log = settings.repo, settings, log
         self._api = api
-        self._hub = HubClient(
-            settings.repo, api.token if isinstance(api.token, str) else None, settings, log
-        )
+        token = api.token if isinstance(api.token, str) else None
+        self._client = HubClient(settings.repo, token, settings, log)
 
     @property
     def url(self) -> str:
         return f"{self._api.endpoint}/datasets/{self.repo}"
 
-    def publish(self, release: Release) -> Published:
-        """Makes the branch main hold the release, and the tag of its version name it."""
+    def publish(self, release: Release) -> PublishResult:
+        """Make the branch main hold the release, and tag the commit with its version."""
         self._prepare()
         commit, plan = self._commit(release)
-        read_back = (
-            self._read_back(release, commit) if self.settings.verify and not plan.is_empty else 0
-        )
+        verified_rows = 0
+        if self.settings.verify and not plan.is_empty:
+            verified_rows = self._verify(release, commit)
         tag = f"v{release.version}"
-        return Published(self.url, commit, tag, self._tag(tag, commit), plan, read_back)
+        tagged_commit = self._tag(tag, commit)
+        return PublishResult(
+            url=self.url,
+            commit=commit,
+            tag=tag,
+            tagged_commit=tagged_commit,
+            plan=plan,
+            verified_rows=verified_rows,
+        )
 
     def head(self) -> Head:
-        """What lies there now."""
-        return self._hub.patiently("reading what is there", self._head)
+        """Return the latest commit and its files."""
+        return self._client.call("reading the repository", self._head)
 
     def _head(self) -> Head:
         commit = self._api.dataset_info(self.repo).sha
@@ -79,110 +89,131 @@ class DatasetRepo:
         tree = self._api.list_repo_tree(
             self.repo, repo_type="dataset", revision=commit, recursive=True
         )
-        files = {node.path: content_there(node) for node in tree if isinstance(node, RepoFile)}
+        files = {node.path: remote_hash(node) for node in tree if isinstance(node, RepoFile)}
         return Head(commit, files)
 
     def _prepare(self) -> None:
-        """Makes the repository if there is none, and gates it before anything is in it. A gate is never loosened."""
-        gated = self._hub.patiently("looking for it", self._gated)
-        if gated is None:
-            self._hub.patiently("making the repository", self._create)
-        if _STRICTNESS.index(self.settings.gated) > _STRICTNESS.index(gated or "off"):
-            self._hub.patiently("having readers ask for access", self._gate)
+        """Create the repository if it is missing, and gate it before it holds any data.
 
-    def _gated(self) -> str | None:
-        """Who grants access to it; None if there is no such repository."""
+        A gate is tightened if the settings ask for it, and never loosened.
+        """
+        mode = self._client.call("looking for the repository", self._gating)
+        if mode is None:
+            self._client.call("creating the repository", self._create)
+        present = _STRICTNESS.index(mode or "off")
+        wanted = _STRICTNESS.index(self.settings.gated)
+        if wanted > present:
+            self._client.call("gating the repository", self._gate)
+
+    def _gating(self) -> str | None:
+        """Return the gating mode, or None if there is no such repository."""
         try:
             return str(self._api.dataset_info(self.repo).gated or "off")
         except RepositoryNotFoundError as error:
+            # The client raises the same class for HTTP 401.
             if error.response.status_code == HTTPStatus.NOT_FOUND:
                 return None
             raise
 
     def _create(self) -> None:
-        self._api.create_repo(
-            self.repo, repo_type="dataset", private=self.settings.private, exist_ok=True
-        )
-        self.log(f"{self.repo}: made, {'private' if self.settings.private else 'public'}")
+        private = self.settings.private
+        # exist_ok: an earlier attempt may have succeeded although its answer was lost.
+        self._api.create_repo(self.repo, repo_type="dataset", private=private, exist_ok=True)
+        visibility = "private" if private else "public"
+        self.log(f"{self.repo}: created, {visibility}")
 
     def _gate(self) -> None:
         assert self.settings.gated != "off"
         self._api.update_repo_settings(self.repo, repo_type="dataset", gated=self.settings.gated)
 
     def _commit(self, release: Release) -> tuple[str, UploadPlan]:
-        """The commit that holds the release, and what it took."""
+        """Return the commit that holds the release, and the changes that led to it."""
         head = self.head()
-        plan = plan_for(head, release)
-        sent = plan
-        for tried in count(1):
+        plan = make_plan(head, release)
+        first_plan = plan
+        # No `HubClient.call`: after each failure the plan must be compared with the new head.
+        for attempt in count(1):
+            # Also true after a commit of ours whose answer was lost.
             if plan.is_empty:
-                return head.commit, sent
+                return head.commit, first_plan
             try:
-                return self._hub.once(partial(self._send, plan, head, release)), plan
-            except HubError as failed:
-                trouble = failed.trouble
-            if trouble.kind != "moved" or tried >= self.settings.attempts:
-                self._hub.wait("committing", trouble, tried)
-            head = self._above(head, release)
-            plan = plan_for(head, release)
-        raise AssertionError("unreachable: the wait ends it")
+                commit = self._client.try_once(partial(self._send, plan, head, release))
+            except HubError as error:
+                failure = error.failure
+            else:
+                return commit, plan
+            if failure.kind != "moved" or attempt >= self.settings.attempts:
+                time.sleep(self._client.wait_before_retry("committing", failure, attempt))
+            head = self._newer_head(head, release)
+            plan = make_plan(head, release)
+        raise AssertionError("unreachable: wait_before_retry raises in the end")
 
     def _send(self, plan: UploadPlan, head: Head, release: Release) -> str:
-        operations: list[CommitOperationAdd | CommitOperationDelete] = [
-            *(CommitOperationAdd(file.path, release.folder / file.path) for file in plan.send),
-            *(CommitOperationDelete(path) for path in plan.delete),
+        additions = [
+            CommitOperationAdd(file.path, release.folder / file.path) for file in plan.send
         ]
+        deletions = [CommitOperationDelete(path) for path in plan.delete]
         rows = sum(release.rows.counts.values())
-        return self._api.create_commit(
+        batches = len(release.selection.batches)
+        commit = self._api.create_commit(
             self.repo,
-            operations,
-            commit_message=f"Version {release.version}: {rows} rows of {len(release.chosen.batches)} batches",
+            [*additions, *deletions],
+            commit_message=f"Version {release.version}: {rows} rows of {batches} batches",
             repo_type="dataset",
             parent_commit=head.commit,
-        ).oid
+        )
+        return commit.oid
 
-    def _above(self, before: Head, release: Release) -> Head:
-        """The head as it is now, to commit on.
+    def _newer_head(self, head: Head, release: Release) -> Head:
+        """Return the present head, to commit on top of it.
 
         Raises:
-            SetupError: somebody changed the files that are ours.
+            SetupError: somebody else changed our files.
         """
-        now = self.head()
-        changed = {path for path, _ in set(before.ours().items()) ^ set(now.ours().items())}
-        if changed and not plan_for(now, release).is_empty:
-            raise self._hub.error(
+        newer = self.head()
+        differences = head.own_files().items() ^ newer.own_files().items()
+        changed = {path for path, _ in differences}
+        if changed and not make_plan(newer, release).is_empty:
+            files = ", ".join(sorted(changed)[:5])
+            raise self._client.error(
                 "committing",
-                f"somebody changed {', '.join(sorted(changed)[:5])} meanwhile (commit {now.commit[:12]}). Nothing was "
-                "committed. Look at that commit, and publish again to replace it",
+                f"somebody else changed {files} in the meantime (commit {newer.commit[:12]}). "
+                "Nothing was committed. Look at that commit, and publish again to replace it",
             )
-        if now.commit != before.commit:
+        if newer.commit != head.commit:
             self.log(
-                f"{self.repo}: somebody committed {now.commit[:12]} meanwhile; going on from there"
+                f"{self.repo}: somebody else committed {newer.commit[:12]} in the meantime; "
+                "going on from there"
             )
-        return now
+        return newer
 
     def _tag(self, tag: str, commit: str) -> str:
-        """Makes the tag if there is none, also one that a crash kept from being made; the commit that it names."""
-        there = self._hub.patiently("reading its tags", lambda: self._tags().get(tag))
-        if there is None:
-            self._hub.patiently(
-                "tagging",
-                lambda: self._api.create_tag(
-                    self.repo, tag=tag, revision=commit, repo_type="dataset", exist_ok=True
-                ),
-            )
-        return there or commit
+        """Create the tag unless it exists, and return its commit.
+
+        Called even if nothing was sent: an earlier run may have died between commit and tag.
+        """
+        tagged_commit = self._client.call("reading the tags", self._tags).get(tag)
+        if tagged_commit is not None:
+            return tagged_commit
+        self._client.call("tagging", partial(self._create_tag, tag, commit))
+        return commit
+
+    def _create_tag(self, tag: str, commit: str) -> None:
+        # exist_ok: see `_create`.
+        self._api.create_tag(
+            self.repo, tag=tag, revision=commit, repo_type="dataset", exist_ok=True
+        )
 
     def _tags(self) -> dict[str, str]:
         refs = self._api.list_repo_refs(self.repo, repo_type="dataset")
         return {ref.name: ref.target_commit for ref in refs.tags}
 
-    def _read_back(self, release: Release, commit: str) -> int:
-        """Downloads the commit, and compares every file's hash and number of rows with what was sent."""
+    def _verify(self, release: Release, commit: str) -> int:
+        """Download the commit, compare every file with what was sent, and count the rows."""
         folder = release.folder.with_name(f".{release.version}-read-back")
         try:
-            self._hub.patiently("reading it back", partial(self._download, release, commit, folder))
-            return sum(self._compared(release, folder, file) for file in release.files)
+            self._client.call("reading it back", partial(self._download, release, commit, folder))
+            return sum(self._verify_file(release, folder, file) for file in release.files)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -195,18 +226,23 @@ class DatasetRepo:
             allow_patterns=[file.path for file in release.files],
         )
 
-    def _compared(self, release: Release, folder: Path, file: DataFile) -> int:
-        there = folder / file.path
-        same = there.exists() and data_file(folder, file.path).sha256 == file.sha256
-        rows = _rows_in(there) if same and file.rows is not None else 0
-        if not same or rows != (file.rows or 0):
-            raise self._hub.error(
+    def _verify_file(self, release: Release, folder: Path, file: DataFile) -> int:
+        """Return the rows of a downloaded file after comparing its hash and its row count."""
+        copy = folder / file.path
+        is_same = False
+        if copy.exists():
+            is_same = data_file(folder, file.path).sha256 == file.sha256
+        rows = 0
+        if is_same and file.rows is not None:
+            rows = _count_rows(copy)
+        if not is_same or rows != (file.rows or 0):
+            raise self._client.error(
                 "reading it back", f"{file.path} is not what was sent from {release.folder}"
             )
         return rows
 
 
-def _rows_in(file: Path) -> int:
+def _count_rows(file: Path) -> int:
     import pyarrow.parquet as pq  # noqa: PLC0415 - needed only to publish
 
     return int(pq.read_table(file).num_rows)

@@ -1,14 +1,13 @@
-"""What went wrong at the Hub, in plain words, and whether trying again can help.
+"""Errors of the Hub in plain words, and whether a retry can help.
 
-No message quotes the client's own error, and no error of the client is kept as a cause: some repeat the request's
-headers, and with them the token. What the Hub itself says is quoted, with the token masked if it should be in there.
+Some errors of the client repeat the request's headers, and with them the token. No message quotes
+such an error, and none is kept as a cause. What the Hub itself says is quoted, with the token
+masked.
 """
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
 from typing import Literal, TypeVar
 
 from httpx2 import HTTPError, LocalProtocolError
@@ -18,20 +17,26 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
 )
 
+from aidsafe_dagster.primitives.retry import exponential_backoff, retry
 from aidsafe_dagster.publishing.settings import PublishSettings
 from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.secret_mask import mask_secret
 
 T = TypeVar("T")
-FAULTS = (HTTPError, OSError, RuntimeError, ValueError)
-"""What the client and its Xet library raise. A `ValueError` is a card that the Hub refuses, or an answer cut short."""
-_QUOTED = 300
+CLIENT_ERRORS = (HTTPError, OSError, RuntimeError, ValueError)
+"""What the client and its Xet library raise.
+
+A `ValueError` is a card that the Hub refuses, or a truncated answer.
+"""
+_MAX_QUOTE = 300
+# Timeout, conflict, too early, rate limit: worth a retry, like every 5xx.
 _BUSY = (408, 409, 425, 429)
 _REFUSALS = {
     401: "no valid token. Set the variable that publish.token_env names, or run hf auth login.",
-    403: "the token may not do this. It needs write access to the dataset.",
+    403: "the token lacks permission. It needs write access to the dataset.",
     404: "there is no such dataset, or the token may not see it.",
 }
-_STOPS: dict[type[Exception], str] = {
+_PERMANENT: dict[type[Exception], str] = {
     OfflineModeIsEnabled: "huggingface_hub is in offline mode. Unset HF_HUB_OFFLINE",
     LocalProtocolError: "the token cannot be sent: it holds a line break or another odd character",
     HFValidationError: "not a valid id. Expected '<owner>/<dataset>'",
@@ -41,127 +46,128 @@ _STOPS: dict[type[Exception], str] = {
 @dataclass(frozen=True)
 class HubFailure:
     kind: Literal["again", "moved", "stop"]
-    """again: it may pass; moved: somebody committed meanwhile."""
+    """again: a retry may succeed; moved: somebody else committed; stop: a retry cannot help."""
     why: str
     wait_s: float | None = None
-    """What the Hub asks us to wait."""
+    """Seconds that the Hub asks us to wait."""
 
 
 class HubError(Exception):
-    """A call to the Hub failed; holds nothing of the client's error."""
+    """A call to the Hub failed. Holds nothing of the client's error."""
 
-    def __init__(self, trouble: HubFailure) -> None:
-        super().__init__(trouble.why)
-        self.trouble = trouble
+    def __init__(self, failure: HubFailure) -> None:
+        super().__init__(failure.why)
+        self.failure = failure
 
 
 @dataclass(frozen=True)
 class HubClient:
-    """Calls the Hub for one repository, with patience."""
+    """Calls the Hub about one repository, with retries and exponential backoff."""
 
     repo: str
     token: str | None
     settings: PublishSettings
     log: Callable[[str], None]
 
-    def once(self, call: Callable[[], T]) -> T:
-        """The result of one try.
+    def try_once(self, call: Callable[[], T]) -> T:
+        """Return the result of a single attempt.
 
         Raises:
             HubError: it failed.
         """
-        trouble: HubFailure
+        failure: HubFailure
         try:
             return call()
-        except FAULTS as error:
-            trouble = diagnosed(error, self.token)
-        raise HubError(
-            trouble
-        )  # outside of the handler, so that the client's error is not its context
+        except CLIENT_ERRORS as error:
+            failure = diagnose(error, self.token)
+        # Raised outside of the handler: the client's error may hold the token, and would become
+        # the context of ours.
+        raise HubError(failure)
 
-    def patiently(self, what: str, call: Callable[[], T]) -> T:
-        """The result, once a try succeeds.
-
-        Raises:
-            SetupError: trying again does not help, or did not within the attempts of the settings.
-        """
-        for tried in count(1):
-            try:
-                return self.once(call)
-            except HubError as failed:
-                trouble = failed.trouble
-            self.wait(what, trouble, tried)
-        raise AssertionError("unreachable: the wait ends it")
-
-    def wait(self, what: str, trouble: HubFailure, tried: int) -> None:
-        """Waits before the next try.
+    def call(self, step: str, call: Callable[[], T]) -> T:
+        """Return the result of the first attempt that succeeds.
 
         Raises:
-            SetupError: there is to be none.
+            SetupError: a retry cannot help, or the attempts of the settings are used up.
         """
-        if trouble.kind != "again":
-            raise self.error(what, trouble.why)
-        if tried >= self.settings.attempts:
-            raise self.error(
-                what, f"{trouble.why}; gave up after {tried} tries. Nothing is lost: publish again"
-            )
-        seconds = (
-            trouble.wait_s
-            if trouble.wait_s is not None
-            else self.settings.wait_s * 2 ** (tried - 1)
+        return retry(
+            lambda: self.try_once(call),
+            HubError,
+            lambda error, failed_attempts: self.wait_before_retry(
+                step, error.failure, failed_attempts
+            ),
         )
-        if trouble.wait_s is not None and trouble.wait_s > self.settings.max_wait_s:
+
+    def wait_before_retry(self, step: str, failure: HubFailure, failed_attempts: int) -> float:
+        """Return the seconds to wait before the next attempt.
+
+        Raises:
+            SetupError: there must be no further attempt.
+        """
+        settings = self.settings
+        if failure.kind != "again":
+            raise self.error(step, failure.why)
+        if failed_attempts >= settings.attempts:
             raise self.error(
-                what, f"{trouble.why}; it asks to wait {seconds:.0f} s. Publish again then"
+                step,
+                f"{failure.why}; gave up after {failed_attempts} tries. "
+                "Nothing is lost: publish again",
             )
-        seconds = min(seconds, self.settings.max_wait_s)
-        self.log(
-            f"{self.repo}: {what}: {trouble.why}; try {tried + 1} of {self.settings.attempts} in {seconds:.1f} s"
-        )
-        time.sleep(seconds)
+        seconds = failure.wait_s
+        if seconds is None:
+            seconds = exponential_backoff(failed_attempts, settings.wait_s, settings.max_wait_s)
+        if seconds > settings.max_wait_s:
+            raise self.error(
+                step, f"{failure.why} and asks to wait {seconds:.0f} s. Publish again after that"
+            )
+        next_attempt = failed_attempts + 1
+        plan = f"try {next_attempt} of {settings.attempts} in {seconds:.1f} s"
+        self.log(f"{self.repo}: {step}: {failure.why}; {plan}")
+        return seconds
 
-    def error(self, what: str, why: str) -> SetupError:
-        return SetupError(f"Hub dataset '{self.repo}': {what}: {why}")
+    def error(self, step: str, why: str) -> SetupError:
+        return SetupError(f"Hub dataset '{self.repo}': {step}: {why}")
 
 
-def diagnosed(error: Exception, token: str | None) -> HubFailure:
-    """What an error of the client means."""
+def diagnose(error: Exception, token: str | None) -> HubFailure:
+    """Classify an error of the client."""
     if isinstance(error, HfHubHTTPError):
-        return _answered(error, token)
-    for kind, why in _STOPS.items():
+        return _diagnose_status(error, token)
+    for kind, why in _PERMANENT.items():
         if isinstance(error, kind):
             return HubFailure("stop", why)
     if isinstance(error, ValueError) and not isinstance(error, json.JSONDecodeError):
-        return HubFailure("stop", f"the Hub refuses it: {_masked(str(error), token)}")
+        return HubFailure("stop", f"the Hub refuses it: {_mask(str(error), token)}")
+    # hf_xet raises a class of its own for this, and exports it under no public name.
     if type(error).__name__ == "XetAuthenticationError":
-        return HubFailure("stop", f"the upload was refused. {_REFUSALS[403]}")
+        return HubFailure("stop", f"the Hub refuses the upload: {_REFUSALS[403]}")
     return HubFailure("again", f"the connection broke off ({type(error).__name__})")
 
 
-def _answered(error: HfHubHTTPError, token: str | None) -> HubFailure:
+def _diagnose_status(error: HfHubHTTPError, token: str | None) -> HubFailure:
     status = error.response.status_code
-    said = _masked(error.server_message or "", token)
+    message = _mask(error.server_message or "", token)
     if status in _BUSY or status >= 500:
-        why = (
-            "the Hub limits the rate" if status == 429 else f"the Hub is in trouble (HTTP {status})"
-        )
+        why = f"the Hub is in trouble (HTTP {status})"
+        if status == 429:
+            why = "the Hub limits the rate"
         return HubFailure("again", why, _retry_after(error))
     if status == 412:
-        return HubFailure("moved", "somebody committed meanwhile")
-    if status == 400 and "does not exist" in said:
+        return HubFailure("moved", "somebody else committed in the meantime")
+    # The Hub answers this to a commit that names an upload it does not have.
+    if status == 400 and "does not exist" in message:
         return HubFailure("again", "a file did not arrive whole")
-    return HubFailure(
-        "stop",
-        f"the Hub refuses it (HTTP {status}): {_REFUSALS.get(status, '')} {said}".rstrip(": "),
-    )
+    advice = _REFUSALS.get(status, "")
+    why = f"the Hub refuses it (HTTP {status}): {advice} {message}"
+    return HubFailure("stop", why.rstrip(": "))
 
 
 def _retry_after(error: HfHubHTTPError) -> float | None:
-    """Seconds that the Hub asks to wait; a date is not understood."""
+    """Return the seconds that the Hub asks to wait; None for a date, which we do not parse."""
     value = error.response.headers.get("retry-after", "").strip()
     return float(value) if value.isdigit() else None
 
 
-def _masked(text: str, token: str | None) -> str:
-    told = " ".join(text.split())
-    return (told.replace(token.strip(), "***") if token and token.strip() else told)[:_QUOTED]
+def _mask(text: str, token: str | None) -> str:
+    line = " ".join(text.split())
+    return mask_secret(line, token)[:_MAX_QUOTE]

@@ -1,9 +1,11 @@
-"""Which licence a dataset may carry, given the licences of what it is made from.
+"""Decide which licence a dataset may carry, given the licences of its sources.
 
-A licence is the set of what it asks of whoever passes the data on. A release may ask for more than its sources do, and
-never for less. Share-alike asks for one licence by name, so two families of it do not mix; no licence covers a source
-that forbids derivatives, since chains of thought and responses are made from its prompts.
-This is a check against accidents and no legal advice.
+A licence is modelled as the set of conditions that it imposes on whoever passes the data on. A
+release may impose more conditions than its sources, and never fewer. Share-alike demands one
+licence by name, so two share-alike families do not mix. No licence covers a source that forbids
+derivatives, because chains of thought and responses are derived from its prompts.
+
+This is a check against accidents and not legal advice.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,37 +13,51 @@ from dataclasses import dataclass
 
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 
-Asks = frozenset[str]
+Conditions = frozenset[str]
 NOTICE, NON_COMMERCIAL, NO_DERIVATIVES = "credit or notice", "non-commercial use", "no derivatives"
-_FREE = Asks()
-_PERMISSIVE = Asks({NOTICE})
+_FREE = Conditions()
+_PERMISSIVE = Conditions({NOTICE})
+_NON_COMMERCIAL = Conditions({NOTICE, NON_COMMERCIAL})
 
 
-def _alike(*names: str) -> Asks:
-    return Asks({NOTICE, *(f"share alike under {name}" for name in names)})
+def _share_alike(*names: str) -> Conditions:
+    return Conditions({NOTICE, *(f"share alike under {name}" for name in names)})
 
 
-KNOWN: Mapping[str, Asks] = {
-    **dict.fromkeys(("cc0-1.0", "pddl", "unlicense"), _FREE),
-    **dict.fromkeys(
-        ("mit", "isc", "bsd", "bsd-2-clause", "bsd-3-clause", "apache-2.0"), _PERMISSIVE
+KNOWN: Mapping[str, Conditions] = {
+    "cc0-1.0": _FREE,
+    "pddl": _FREE,
+    "unlicense": _FREE,
+    "mit": _PERMISSIVE,
+    "isc": _PERMISSIVE,
+    "bsd": _PERMISSIVE,
+    "bsd-2-clause": _PERMISSIVE,
+    "bsd-3-clause": _PERMISSIVE,
+    "apache-2.0": _PERMISSIVE,
+    "cc-by-2.0": _PERMISSIVE,
+    "cc-by-2.5": _PERMISSIVE,
+    "cc-by-3.0": _PERMISSIVE,
+    "cc-by-4.0": _PERMISSIVE,
+    "odc-by": _PERMISSIVE,
+    "cdla-permissive-1.0": _PERMISSIVE,
+    "cdla-permissive-2.0": _PERMISSIVE,
+    # Material under version 3.0 may be passed on under 3.0 or later.
+    "cc-by-sa-3.0": _share_alike("cc-by-sa-3.0 or later"),
+    "cc-by-sa-4.0": _share_alike("cc-by-sa-3.0 or later", "cc-by-sa-4.0"),
+    "odbl": _share_alike("odbl"),
+    "cdla-sharing-1.0": _share_alike("cdla-sharing-1.0"),
+    "cc-by-nc-2.0": _NON_COMMERCIAL,
+    "cc-by-nc-3.0": _NON_COMMERCIAL,
+    "cc-by-nc-4.0": _NON_COMMERCIAL,
+    "cc-by-nc-sa-3.0": _share_alike("cc-by-nc-sa-3.0 or later") | {NON_COMMERCIAL},
+    "cc-by-nc-sa-4.0": (
+        _share_alike("cc-by-nc-sa-3.0 or later", "cc-by-nc-sa-4.0") | {NON_COMMERCIAL}
     ),
-    **dict.fromkeys(("cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "odc-by"), _PERMISSIVE),
-    **dict.fromkeys(("cdla-permissive-1.0", "cdla-permissive-2.0"), _PERMISSIVE),
-    "cc-by-sa-3.0": _alike("cc-by-sa-3.0 or later"),
-    "cc-by-sa-4.0": _alike("cc-by-sa-3.0 or later", "cc-by-sa-4.0"),
-    "odbl": _alike("odbl"),
-    "cdla-sharing-1.0": _alike("cdla-sharing-1.0"),
-    **dict.fromkeys(
-        ("cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0"), _PERMISSIVE | {NON_COMMERCIAL}
-    ),
-    "cc-by-nc-sa-3.0": _alike("cc-by-nc-sa-3.0 or later") | {NON_COMMERCIAL},
-    "cc-by-nc-sa-4.0": _alike("cc-by-nc-sa-3.0 or later", "cc-by-nc-sa-4.0") | {NON_COMMERCIAL},
     "cc-by-nd-4.0": _PERMISSIVE | {NO_DERIVATIVES},
-    "cc-by-nc-nd-4.0": _PERMISSIVE | {NON_COMMERCIAL, NO_DERIVATIVES},
+    "cc-by-nc-nd-4.0": _NON_COMMERCIAL | {NO_DERIVATIVES},
 }
-"""Licence, by its id on the Hub → what it asks for."""
-_ALSO = {
+"""Licence, by its id on the Hub → its conditions."""
+_ALIASES = {
     "cc0": "cc0-1.0",
     "public-domain": "cc0-1.0",
     "odc-odbl": "odbl",
@@ -60,72 +76,84 @@ class SourceLicence:
 
 @dataclass(frozen=True)
 class Licence:
-    """The licence of a release, as the card's metadata has it."""
+    """The licence of a release, as in the card's metadata."""
 
     name: str
     hub_id: str
-    """`other` where the Hub does not know it."""
+    """`other` if the Hub does not know the licence."""
 
 
 def release_licence(
-    wanted: str, sources: Sequence[SourceLicence], stated: Mapping[str, str]
+    requested: str, sources: Sequence[SourceLicence], declared: Mapping[str, str]
 ) -> Licence:
-    """The licence wanted, once it is known to cover every source.
+    """Return the requested licence after checking that it covers every source.
 
     Args:
-        wanted: the setting `publish.licence`.
-        sources: what the rows come from.
-        stated: licences that are not known by name → the known one each amounts to (`publish.licences`).
+        requested: the setting `publish.licence`.
+        sources: the sources of the rows.
+        declared: unknown licence → the known one it amounts to (`publish.licences`).
 
     Raises:
-        SetupError: no licence is set, one is not known, or a source asks for more than the release does.
+        SetupError: no licence is set, one is unknown, or a source imposes a condition that the
+            release does not.
     """
-    own = {_plain(name): _known(name, meaning) for name, meaning in stated.items()}
-    asked = {source: _asks(source.licence, own, f"source '{source.source}'") for source in sources}
-    covering = (
-        ", ".join(sorted(name for name, asks in KNOWN.items() if covers(asks, asked.values())))
-        or "none we know"
-    )
-    if not wanted.strip():
+    custom = {}
+    for name, equivalent in declared.items():
+        custom[_normalise(name)] = _declared_conditions(name, equivalent)
+    by_source = {}
+    for source in sources:
+        place = f"source '{source.source}'"
+        by_source[source] = _conditions(source.licence, custom, place)
+    fitting = _fitting_licences(by_source.values())
+    if not requested.strip():
         raise SetupError(
-            f"set publish.licence, the licence of the published dataset. Those that fit: {covering}"
+            "set publish.licence, the licence of the published dataset. "
+            f"Licences that fit: {fitting}"
         )
-    given = _asks(wanted, own, "publish.licence")
-    for source, asks in asked.items():
-        if not covers(given, [asks]):
+    release = _conditions(requested, custom, "publish.licence")
+    for source, conditions in by_source.items():
+        if not covers(release, [conditions]):
+            missing = (conditions - release) | (conditions & {NO_DERIVATIVES})
             raise SetupError(
-                f"publish.licence = '{wanted}' does not cover source '{source.source}': its {source.rows} prompts are "
-                f"under {source.licence}, which asks for {_more(asks, given)}. Those that fit all sources: {covering}"
+                f"publish.licence = '{requested}' does not cover source '{source.source}': "
+                f"its {source.rows} prompts are under {source.licence}, which requires "
+                f"{', '.join(sorted(missing))}. Licences that fit all sources: {fitting}"
             )
-    plain = _plain(wanted)
-    return Licence(wanted.strip(), plain if plain in KNOWN else "other")
+    hub_id = _normalise(requested)
+    if hub_id not in KNOWN:
+        hub_id = "other"
+    return Licence(requested.strip(), hub_id)
 
 
-def covers(release: Asks, sources: Iterable[Asks]) -> bool:
-    """True when a release that asks for this may be made from sources that ask for those."""
-    return all(asks <= release and NO_DERIVATIVES not in asks for asks in sources)
+def covers(release: Conditions, sources: Iterable[Conditions]) -> bool:
+    """Tell whether a release under these conditions may be made from all of the sources."""
+    return all(conditions <= release and NO_DERIVATIVES not in conditions for conditions in sources)
 
 
-def _more(asks: Asks, given: Asks) -> str:
-    return ", ".join(sorted((asks - given) | (asks & {NO_DERIVATIVES})))
+def _fitting_licences(sources: Iterable[Conditions]) -> str:
+    required = list(sources)
+    names = [name for name, conditions in sorted(KNOWN.items()) if covers(conditions, required)]
+    return ", ".join(names) or "none that we know"
 
 
-def _asks(licence: str, own: Mapping[str, Asks], place: str) -> Asks:
-    plain = _plain(licence)
-    if plain in own:
-        return own[plain]
-    if plain in KNOWN:
-        return KNOWN[plain]
-    hint = f'If it is none of these, say what it amounts to, under [publish.licences]: "{licence}" = "…"'
-    raise SetupError(f"{unknown('licence', licence, KNOWN, place)}. {hint}")
+def _conditions(licence: str, custom: Mapping[str, Conditions], place: str) -> Conditions:
+    name = _normalise(licence)
+    if name in custom:
+        return custom[name]
+    if name in KNOWN:
+        return KNOWN[name]
+    raise SetupError(
+        f"{unknown('licence', licence, KNOWN, place)}. If it is none of these, declare which one "
+        f'it amounts to under [publish.licences]: "{licence}" = "…"'
+    )
 
 
-def _known(name: str, meaning: str) -> Asks:
-    if _plain(meaning) not in KNOWN:
-        raise unknown("licence", meaning, KNOWN, f"publish.licences.'{name}'")
-    return KNOWN[_plain(meaning)]
+def _declared_conditions(name: str, equivalent: str) -> Conditions:
+    if _normalise(equivalent) not in KNOWN:
+        raise unknown("licence", equivalent, KNOWN, f"publish.licences.'{name}'")
+    return KNOWN[_normalise(equivalent)]
 
 
-def _plain(licence: str) -> str:
-    plain = "-".join(licence.casefold().split())
-    return _ALSO.get(plain, plain)
+def _normalise(licence: str) -> str:
+    name = "-".join(licence.casefold().split())
+    return _ALIASES.get(name, name)

@@ -1,23 +1,24 @@
-"""A release: the rows and the card in a folder of their own, made whole before it is shown or sent.
+"""Make a release: rows and card in a folder that appears only once it is complete.
 
 <home>/published/<version>/README.md
 <home>/published/<version>/data/…
 """
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
 from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.primitives.atomic_write import replace_folder
+from aidsafe_dagster.primitives.lock_file import LockFile
 from aidsafe_dagster.publishing.card import CardContext, card_facts
 from aidsafe_dagster.publishing.dataset import (
+    ReleaseRows,
     ReleaseSelection,
-    Rows,
-    settled,
+    drop_outdated,
     simulated_prompts,
     source_licences,
     write_rows,
@@ -29,13 +30,15 @@ from aidsafe_dagster.recipe.errors import SetupError
 
 CARD = "README.md"
 TEMPLATE = Path(__file__).parent / "card.md.jinja"
+_MAX_NAMED_BATCHES = 10
+_MAX_NAMED_REASONS = 5
 
 
 @dataclass(frozen=True)
 class Release:
     folder: Path
-    chosen: ReleaseSelection
-    rows: Rows
+    selection: ReleaseSelection
+    rows: ReleaseRows
     card: str
     licence: Licence
     simulated: Mapping[str, int]
@@ -53,68 +56,71 @@ class Release:
 
 def make_release(
     lake: Lake,
-    wanted: ReleaseSelection,
-    told: CardContext,
+    requested: ReleaseSelection,
+    context: CardContext,
     home: Path,
     *,
     allow_simulated: bool = False,
 ) -> Release:
-    """Writes a release from the batches wanted; an earlier one of the same version is replaced.
+    """Write a release of the requested batches; it replaces an earlier one of the same version.
 
     Raises:
-        SetupError: rows are simulated and may not be, no licence covers the sources, or there is nothing to publish.
+        SetupError: rows are simulated and must not be, no licence covers the sources, or there is
+            nothing to publish.
     """
-    chosen = settled(lake, wanted)
-    simulated = simulated_prompts(lake, chosen.batches)
+    selection = drop_outdated(lake, requested)
+    settings = context.publish
+    simulated = simulated_prompts(lake, selection.batches)
     if simulated and not allow_simulated:
-        raise SetupError(refusal(simulated))
-    licence = release_licence(
-        told.publish.licence, source_licences(lake, chosen.batches), told.publish.licences
-    )
-    with _made_beside(home / "published") as beside:
-        rows = write_rows(lake, chosen.batches, told.publish, told.general_ratio, beside)
+        raise SetupError(simulated_rows_message(simulated))
+    sources = source_licences(lake, selection.batches)
+    licence = release_licence(settings.licence, sources, settings.licences)
+    with _staging_folder(home / "published") as staging:
+        rows = write_rows(lake, selection.batches, settings, context.general_ratio, staging)
         if not rows.files:
-            raise SetupError(_nothing(chosen))
-        facts = card_facts(lake, chosen, rows, told, licence, simulated=bool(simulated))
+            raise SetupError(_no_rows_message(selection))
+        facts = card_facts(lake, selection, rows, context, licence, simulated=bool(simulated))
         card = render_card(facts, TEMPLATE.read_text("utf-8"))
-        (beside / CARD).write_text(card, "utf-8")
-        folder = _moved(beside, home / "published" / rows.version)
-    return Release(folder, chosen, rows, card, licence, simulated)
+        (staging / CARD).write_text(card, "utf-8")
+        folder = home / "published" / rows.version
+        replace_folder(staging, folder)
+    return Release(folder, selection, rows, card, licence, simulated)
 
 
-def refusal(simulated: Mapping[str, int], unless: str = "a dry run with allow_simulated") -> str:
-    """Why rows of the rehearsal engine are not taken; `unless` names what takes them all the same."""
-    where = ", ".join(f"{batch} ({prompts})" for batch, prompts in list(simulated.items())[:10])
-    more = f" and {len(simulated) - 10} more batches" if len(simulated) > 10 else ""
+def simulated_rows_message(
+    simulated: Mapping[str, int], remedy: str = "a dry run with allow_simulated"
+) -> str:
+    """Explain why rows of the rehearsal engine are refused; `remedy` is how to take them anyway."""
+    batches = [f"{batch} ({prompts})" for batch, prompts in simulated.items()]
+    listed = ", ".join(batches[:_MAX_NAMED_BATCHES])
+    unlisted = len(batches) - _MAX_NAMED_BATCHES
+    if unlisted > 0:
+        listed += f" and {unlisted} more batches"
+    total = sum(simulated.values())
     return (
-        f"{sum(simulated.values())} prompts have rows that the rehearsal engine simulated: {where}{more}. They are not "
-        f"for training and never published. Make these batches with a model; to look at them all the same: {unless}"
+        f"{total} prompts have rows that the rehearsal engine simulated: {listed}. "
+        "Simulated rows are not for training and are never published. Make these batches with a "
+        f"model; to look at the simulated rows anyway, use {remedy}"
     )
 
 
-def _nothing(chosen: ReleaseSelection) -> str:
-    told = (
-        "; ".join(f"{batch}: {why}" for batch, why in list(chosen.left_out.items())[:5])
-        or "no batch was made yet"
-    )
-    return f"there is no row to publish ({told})"
+def _no_rows_message(selection: ReleaseSelection) -> str:
+    reasons = [f"{batch}: {why}" for batch, why in selection.left_out.items()]
+    listed = "; ".join(reasons[:_MAX_NAMED_REASONS]) or "no batch was made yet"
+    return f"there is no row to publish ({listed})"
 
 
 @contextmanager
-def _made_beside(folder: Path) -> Iterator[Path]:
-    """A folder to work in, out of sight, gone in the end; one release is made at a time."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
-        beside = folder / ".new"
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir()
+def _staging_folder(parent: Path) -> Iterator[Path]:
+    """A hidden folder to write in, removed at the end; the lock allows one release at a time."""
+    parent.mkdir(parents=True, exist_ok=True)
+    # Two releases at once would write to the same staging folder.
+    with LockFile(parent / ".lock", "a release").hold(f"process {os.getpid()}"):
+        staging = parent / ".new"
+        # A process that was killed may have left one behind.
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir()
         try:
-            yield beside
+            yield staging
         finally:
-            shutil.rmtree(beside, ignore_errors=True)
-
-
-def _moved(made: Path, folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    made.rename(folder)
-    return folder
+            shutil.rmtree(staging, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""The rows of the published configs: a training format each, with lineage and scores beside it.
+"""Rows of the published configs: a training format each, with lineage and scores beside it.
 
-`sft` and `dpo` are what TRL trains on. `deliberations` has the columns of the paper's release, and every thought with
-its author, round, rules and verdict.
+`sft` and `dpo` are what TRL trains on. `deliberations` has the columns of the paper's release, and
+every thought with its author, round, rules and verdict.
 """
 
 from collections.abc import Mapping
@@ -12,33 +12,31 @@ from aidsafe_dagster.recipe.formats import FORMATS, Column, Columns, Reasoning, 
 from aidsafe_dagster.recipe.records import FineTuneRow, PreferencePair, RefinedCot
 
 LINEAGE: Columns = {
-    "prompt_kind": Column("string", "benign, borderline or harmful, by the intents"),
-    "source": Column("string", "name of the source of the prompt"),
-    "source_row": Column("string", "place of the prompt in that source"),
-    "category": Column("string", "category that the source gives, or empty"),
+    "prompt_kind": Column("string", "benign, borderline or harmful, by the prompt's intents"),
+    "source": Column("string", "source of the prompt"),
+    "source_row": Column("string", "position of the prompt in its source"),
+    "category": Column("string", "category that the source gives the prompt, or empty"),
     "licence": Column("string", "licence of the prompt"),
-    "batch": Column("string", "the batch that it was made in"),
+    "batch": Column("string", "batch in which the row was made"),
     "model": Column("string", "model(s) that answered at the last stage"),
-    "policies_version": Column("string", "hash of the policies that were in force"),
+    "policies_version": Column("string", "hash of the policies in force"),
     "templates_version": Column("string", "hash of the prompt templates of the last stage"),
 }
 _PAIR: Columns = {
-    "kind": Column("string", "what the rejected side does wrong: violation or needless_refusal"),
+    "kind": Column("string", "what is wrong with the rejected side: violation or needless_refusal"),
     "score_chosen": Column("float", "policy score of the chosen side, 1 to 5, mean of the judges"),
     "score_rejected": Column(
         "float", "policy score of the rejected side, 1 to 5, mean of the judges"
     ),
 }
 _STORY: Columns = {
-    "intents": Column("intents", "what the prompt is after, and how that was judged"),
-    "applicable_policies": Column(
-        "strings", "policies that the final chain of thought has to cover"
-    ),
+    "intents": Column("intents", "intents behind the prompt, and how each was judged"),
+    "applicable_policies": Column("strings", "policies that the final chain of thought must cover"),
     "thoughts": Column(
-        "thoughts", "final thoughts: rules applied, and the deliberated thoughts each is made from"
+        "thoughts", "final thoughts: rules applied, and the deliberated thoughts behind each"
     ),
     "deliberated_thoughts": Column(
-        "judged_thoughts", "every thought: author, round, rules, the refiner's verdict"
+        "judged_thoughts", "every thought: author, round, rules and the refiner's verdict"
     ),
     "turns": Column("turns", "every deliberator's turn: verdict and comment"),
     "outcome": Column("string", "why deliberation stopped: consensus or budget"),
@@ -48,7 +46,7 @@ CONFIGS: Mapping[RowKind, Columns] = {
     "dpo": {**FORMATS["trl-dpo"].columns, **_PAIR, **LINEAGE},
     "deliberations": {**FORMATS["deliberations"].columns, **_STORY, **LINEAGE},
 }
-"""Config → its columns. No column is named `margin` or `label`: trainers read those."""
+"""Config → its columns. None is named `margin` or `label`, which trainers would read."""
 
 
 def published_sft(row: FineTuneRow, reasoning: Reasoning) -> dict[str, Any]:
@@ -56,36 +54,39 @@ def published_sft(row: FineTuneRow, reasoning: Reasoning) -> dict[str, Any]:
 
 
 def published_dpo(row: FineTuneRow, pair: PreferencePair, reasoning: Reasoning) -> dict[str, Any]:
-    told = {
+    scores = {
         "kind": pair.kind,
         "score_chosen": pair.chosen_score,
         "score_rejected": pair.rejected_score,
     }
-    return FORMATS["trl-dpo"].convert(row, reasoning) | told | _lineage(row)
+    return FORMATS["trl-dpo"].convert(row, reasoning) | scores | _lineage(row)
 
 
 def published_deliberation(row: FineTuneRow, story: DeliberationStory) -> dict[str, Any]:
     refined, deliberated = story.refined, story.deliberated
-    told = {
+    turns, outcome = [], None
+    if deliberated is not None:
+        turns = [turn.model_dump(mode="json") for turn in deliberated.turns]
+        outcome = deliberated.outcome
+    details = {
         "intents": [intent.model_dump(mode="json") for intent in refined.intents],
         "applicable_policies": list(refined.applicable_policies),
         "thoughts": [thought.model_dump(mode="json") for thought in refined.thoughts],
         "deliberated_thoughts": _judged_thoughts(refined),
-        "turns": [turn.model_dump(mode="json") for turn in deliberated.turns]
-        if deliberated
-        else [],
-        "outcome": deliberated.outcome if deliberated else None,
+        "turns": turns,
+        "outcome": outcome,
     }
-    return FORMATS["deliberations"].convert(story, "inline") | told | _lineage(row)
+    return FORMATS["deliberations"].convert(story, "inline") | details | _lineage(row)
 
 
 def _judged_thoughts(refined: RefinedCot) -> list[dict[str, Any]]:
-    judged = {judgement.thought: judgement for judgement in refined.judgements}
-    return [
-        thought.model_dump(mode="json")
-        | {"verdict": str(judged[thought.number].verdict), "reason": judged[thought.number].reason}
-        for thought in refined.deliberated_thoughts
-    ]
+    judgements = {judgement.thought: judgement for judgement in refined.judgements}
+    thoughts = []
+    for thought in refined.deliberated_thoughts:
+        judgement = judgements[thought.number]
+        verdict = {"verdict": str(judgement.verdict), "reason": judgement.reason}
+        thoughts.append(thought.model_dump(mode="json") | verdict)
+    return thoughts
 
 
 def _lineage(row: FineTuneRow) -> dict[str, Any]:

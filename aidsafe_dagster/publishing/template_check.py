@@ -1,8 +1,8 @@
-"""What a chat template makes of the rows: whether the reasoning and the response arrive, once, in either form.
+"""Check whether reasoning and response survive a chat template exactly once, in either form.
 
-Some templates drop what is between <think> and </think>, some drop it from all turns but the last, some add tags of
-their own, and many know no reasoning field. A model trained through such a template never sees the chain of thought,
-and no trainer says so.
+Some templates drop what is between <think> and </think>, some drop it from all turns but the last,
+some add tags of their own, and many know no reasoning field. A model trained through such a
+template never sees the chain of thought, and no trainer warns about it.
 """
 
 from collections import Counter
@@ -18,11 +18,11 @@ FORMS: tuple[Reasoning, ...] = get_args(Reasoning)
 
 
 class Turn(NamedTuple):
-    """What a trainer renders of a row: the turns before, and the assistant's."""
+    """The part of a row that a trainer renders: the earlier turns and the assistant's."""
 
     side: str
     """sft, chosen or rejected."""
-    before: list[dict[str, Any]]
+    prompt: list[dict[str, Any]]
     answer: dict[str, Any]
     cot: str
     response: str
@@ -30,17 +30,17 @@ class Turn(NamedTuple):
 
 @dataclass
 class Outcome:
-    """One side of the rows in one form."""
+    """The result for one side of the rows in one form."""
 
     side: str
     form: Reasoning
     rows: int = 0
     faults: Counter[str] = field(default_factory=Counter)
-    """Rows, by what is wrong: 'CoT lost', 'response doubled' …"""
+    """Rows by fault: 'CoT lost', 'response doubled' …"""
     first_error: str = ""
-    moved: int = 0
-    """Rows whose prompt, with the assistant's turn opened, is not what the whole conversation begins with."""
-    trained: int = 0
+    prompt_mismatches: int = 0
+    """Rows whose prompt, with the assistant's turn opened, does not start the conversation."""
+    rows_in_markers: int = 0
     """Rows whose CoT and response are within generation markers."""
 
     @property
@@ -53,33 +53,36 @@ class TemplateReport:
     outcomes: tuple[Outcome, ...]
     generation_markers: bool
     keeps_history: bool | None
-    """Reasoning of earlier turns stays; None if the template takes no such conversation. These rows have one turn."""
+    """Whether reasoning of earlier turns stays; None if the template refuses such conversations.
+
+    Our rows have one turn each."""
 
     def survives(self, form: Reasoning) -> bool:
-        """True when every row arrives whole in this form."""
+        """Tell whether every row survives whole in this form."""
         return all(outcome.survives for outcome in self.outcomes if outcome.form == form)
 
 
 def check_template(template: ChatTemplate, rows: Iterable[FineTuneRow]) -> TemplateReport:
-    """Renders every row in both forms, as SFT and DPO trainers do.
+    """Render every row in both forms, as SFT and DPO trainers do.
 
     Raises:
-        SetupError: it is no valid template.
+        SetupError: the template is invalid.
     """
     outcomes: dict[tuple[str, Reasoning], Outcome] = {}
     for row in rows:
         for form in FORMS:
             for turn in _turns(row, form):
-                _judge(
-                    template, turn, outcomes.setdefault((turn.side, form), Outcome(turn.side, form))
-                )
+                outcome = outcomes.setdefault((turn.side, form), Outcome(turn.side, form))
+                _check_turn(template, turn, outcome)
     return TemplateReport(
-        tuple(outcomes.values()), template.has_generation_markers, _keeps_history(template)
+        outcomes=tuple(outcomes.values()),
+        generation_markers=template.has_generation_markers,
+        keeps_history=_keeps_history(template),
     )
 
 
-def probes() -> list[FineTuneRow]:
-    """Rows to check with where there are no others."""
+def probe_rows() -> list[FineTuneRow]:
+    """Return made-up rows for a check without a dataset."""
     shared = {
         "prompt_id": "probe",
         "batch": "",
@@ -99,17 +102,11 @@ def probes() -> list[FineTuneRow]:
         "response": "Here is a useful answer.\n\n- It has a list.",
     }
     user = {"role": "user", "content": "A question?"}
-    told = {
-        "role": "assistant",
-        "content": f"{OPEN}\n{shared['thinking']}\n{CLOSE}\n\n{shared['response']}",
-    }
-    worse = {
-        "role": "assistant",
-        "content": f"{OPEN}\nRules are for others.\n{CLOSE}\n\nAn answer to avoid.",
-    }
+    chosen = _assistant(shared["thinking"], shared["response"])
+    rejected = _assistant("Rules are for others.", "An answer to avoid.")
     sft = shared | {
         "kind": "sft",
-        "messages": (user, told),
+        "messages": (user, chosen),
         "prompt": None,
         "chosen": None,
         "rejected": None,
@@ -118,73 +115,83 @@ def probes() -> list[FineTuneRow]:
         "kind": "dpo",
         "messages": None,
         "prompt": (user,),
-        "chosen": (told,),
-        "rejected": (worse,),
+        "chosen": (chosen,),
+        "rejected": (rejected,),
     }
     return [FineTuneRow.model_validate(sft), FineTuneRow.model_validate(dpo)]
 
 
+def _assistant(thinking: object, response: object) -> dict[str, str]:
+    return {"role": "assistant", "content": f"{OPEN}\n{thinking}\n{CLOSE}\n\n{response}"}
+
+
 def _turns(row: FineTuneRow, form: Reasoning) -> Iterator[Turn]:
     if row.kind == "sft":
-        *before, answer = FORMATS["trl-sft"].convert(row, form)["messages"]
-        yield Turn("sft", before, answer, *split_thinking(_last(row.messages)))
+        *prompt, answer = FORMATS["trl-sft"].convert(row, form)["messages"]
+        cot, response = split_thinking(_last_content(row.messages))
+        yield Turn("sft", prompt, answer, cot, response)
         return
-    made = FORMATS["trl-dpo"].convert(row, form)
-    for side in ("chosen", "rejected"):
-        yield Turn(side, made["prompt"], made[side][-1], *split_thinking(_last(getattr(row, side))))
+    values = FORMATS["trl-dpo"].convert(row, form)
+    for side, messages in (("chosen", row.chosen), ("rejected", row.rejected)):
+        cot, response = split_thinking(_last_content(messages))
+        yield Turn(side, values["prompt"], values[side][-1], cot, response)
 
 
-def _last(messages: Sequence[Message] | None) -> str:
+def _last_content(messages: Sequence[Message] | None) -> str:
     assert messages
     return messages[-1].content
 
 
-def _judge(template: ChatTemplate, turn: Turn, outcome: Outcome) -> None:
+def _check_turn(template: ChatTemplate, turn: Turn, outcome: Outcome) -> None:
     outcome.rows += 1
     try:
-        whole = template.render([*turn.before, turn.answer])
-        opened = template.render(turn.before, opens_turn=True)
-    except TemplateFailed as failed:
+        conversation = template.render([*turn.prompt, turn.answer])
+        prompt = template.render(turn.prompt, opens_turn=True)
+    except TemplateFailed as error:
         outcome.faults["refused by the template"] += 1
-        outcome.first_error = outcome.first_error or str(failed)
+        outcome.first_error = outcome.first_error or str(error)
         return
-    outcome.faults.update(_faults(turn, whole))
-    outcome.moved += not whole.text.startswith(opened.text)
-    outcome.trained += all(
-        _plain(part) in _plain(whole.trained) for part in (turn.cot, turn.response)
-    )
+    outcome.faults.update(_find_faults(turn, conversation))
+    if not conversation.text.startswith(prompt.text):
+        outcome.prompt_mismatches += 1
+    marked = _normalise(conversation.marked)
+    if _normalise(turn.cot) in marked and _normalise(turn.response) in marked:
+        outcome.rows_in_markers += 1
 
 
-def _faults(turn: Turn, whole: Rendered) -> Iterator[str]:
-    """What is wrong, compared with the row's own text, in which a CoT may well quote the prompt or the response."""
-    said = _plain(
-        "\n".join((*(message["content"] for message in turn.before), turn.cot, turn.response))
-    )
-    seen = _plain(whole.text)
-    for name, part in (("CoT", _plain(turn.cot)), ("response", _plain(turn.response))):
-        if part and seen.count(part) < said.count(part):
+def _find_faults(turn: Turn, conversation: Rendered) -> Iterator[str]:
+    """Compare how often each part occurs in the rendered text and in the row itself.
+
+    A CoT may quote the prompt or the response, so one occurrence is not always the right number.
+    """
+    contents = [message["content"] for message in turn.prompt]
+    original = _normalise("\n".join([*contents, turn.cot, turn.response]))
+    rendered = _normalise(conversation.text)
+    parts = {"CoT": _normalise(turn.cot), "response": _normalise(turn.response)}
+    for name, part in parts.items():
+        if not part:
+            continue
+        expected = original.count(part)
+        actual = rendered.count(part)
+        if actual < expected:
             yield f"{name} lost"
-        elif part and seen.count(part) > said.count(part):
+        elif actual > expected:
             yield f"{name} doubled"
-    if seen.count(CLOSE) > 1 or seen.count(OPEN) > 1:
+    if rendered.count(CLOSE) > 1 or rendered.count(OPEN) > 1:
         yield "think tags doubled"
 
 
 def _keeps_history(template: ChatTemplate) -> bool | None:
-    earlier = {
-        "role": "assistant",
-        "content": f"{OPEN}\nAn earlier thought.\n{CLOSE}\n\nAn earlier answer.",
-    }
     question = {"role": "user", "content": "A question?"}
+    earlier = _assistant("An earlier thought.", "An earlier answer.")
+    later = {"role": "assistant", "content": "A later answer."}
     try:
-        seen = template.render(
-            [question, earlier, question, {"role": "assistant", "content": "A later answer."}]
-        )
+        conversation = template.render([question, earlier, question, later])
     except TemplateFailed:
         return None
-    return "An earlier thought." in seen.text
+    return "An earlier thought." in conversation.text
 
 
-def _plain(text: str) -> str:
-    """The text without differences of white space, which templates trim."""
+def _normalise(text: str) -> str:
+    """Collapse white space, which templates trim."""
     return " ".join(text.split())

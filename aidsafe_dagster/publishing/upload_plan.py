@@ -1,4 +1,4 @@
-"""What lies on the Hub against what a release has: what to send, to keep and to delete."""
+"""Compare a release with the files on the Hub: what to send, to keep and to delete."""
 
 import hashlib
 import re
@@ -11,7 +11,7 @@ from huggingface_hub.hf_api import RepoFile
 from aidsafe_dagster.publishing.parquet import DataFile
 from aidsafe_dagster.publishing.release import CARD, Release
 
-_OURS = re.compile(r"data/(sft|dpo|deliberations)/[^/]+\.parquet")
+_OWN_DATA = re.compile(r"data/(sft|dpo|deliberations)/[^/]+\.parquet")
 
 
 @dataclass(frozen=True)
@@ -20,19 +20,20 @@ class Head:
 
     commit: str
     files: Mapping[str, str]
-    """Path → hash of the content, as `content_there` makes it."""
+    """Path → hash of the content, as `remote_hash` gives it."""
 
-    def ours(self) -> dict[str, str]:
+    def own_files(self) -> dict[str, str]:
+        """Return the files that a release writes; all others belong to somebody else."""
         return {
             path: content
             for path, content in self.files.items()
-            if path == CARD or _OURS.fullmatch(path)
+            if path == CARD or _OWN_DATA.fullmatch(path)
         }
 
 
 @dataclass(frozen=True)
 class UploadPlan:
-    """What has to change at a head to make it the release."""
+    """The changes that turn a head into the release."""
 
     send: tuple[DataFile, ...]
     keep: tuple[DataFile, ...]
@@ -43,30 +44,40 @@ class UploadPlan:
         return not self.send and not self.delete
 
 
-def plan_for(head: Head, release: Release) -> UploadPlan:
-    """Compares by content; files of others are left alone."""
+def make_plan(head: Head, release: Release) -> UploadPlan:
+    """Compare by content; files of others are left alone."""
+    send, keep = [], []
     files = release.files
-    keep = tuple(file for file in files if _is_there(head, release.folder, file))
-    wanted = {file.path for file in files}
+    for file in files:
+        if _is_unchanged(head, release.folder, file):
+            keep.append(file)
+        else:
+            send.append(file)
+    paths = {file.path for file in files}
+    obsolete = head.own_files().keys() - paths
     return UploadPlan(
-        send=tuple(file for file in files if file not in keep),
-        keep=keep,
-        delete=tuple(sorted(path for path in head.ours() if path not in wanted)),
+        send=tuple(send),
+        keep=tuple(keep),
+        delete=tuple(sorted(obsolete)),
     )
 
 
-def _is_there(head: Head, folder: Path, file: DataFile) -> bool:
-    there = head.files.get(file.path, "")
-    if there.startswith("git:"):
-        return there == f"git:{_git_id(folder / file.path)}"
-    return there == f"sha256:{file.sha256}"
+def remote_hash(node: RepoFile) -> str:
+    """Return the hash that the Hub knows: SHA-256 for large files, git's blob id for others."""
+    if node.lfs:
+        return f"sha256:{node.lfs.sha256}"
+    return f"git:{node.blob_id}"
 
 
-def content_there(node: RepoFile) -> str:
-    """Hash of a file's content there: its own for large files, git's for others."""
-    return f"sha256:{node.lfs.sha256}" if node.lfs else f"git:{node.blob_id}"
+def _is_unchanged(head: Head, folder: Path, file: DataFile) -> bool:
+    remote = head.files.get(file.path, "")
+    if remote.startswith("git:"):
+        return remote == f"git:{_git_blob_id(folder / file.path)}"
+    return remote == f"sha256:{file.sha256}"
 
 
-def _git_id(file: Path) -> str:
+def _git_blob_id(file: Path) -> str:
     data = file.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+    digest = hashlib.sha1(b"blob %d\0" % len(data), usedforsecurity=False)
+    digest.update(data)
+    return digest.hexdigest()

@@ -1,9 +1,10 @@
-"""Runs expectations with Great Expectations and says in plain words what came out.
+"""Run expectations with Great Expectations, and report the outcomes in plain words.
 
-Great Expectations passes on an empty frame and skips nulls. So `between` and its like always come
-with an expectation that no value is missing, and every suite demands a number of rows. Expectations
-are declared as data here, because the library takes seconds to import: only `run` imports it. It
-runs in memory: no project folder, no progress bars, no analytics.
+Great Expectations passes an empty frame and skips nulls. Therefore `between` and the like always
+come with an expectation that no value is missing, and every suite requires a number of rows.
+
+The library takes seconds to import, so expectations are declared as data here and only `run_suite`
+imports it. It runs in memory: no project folder, no progress bars, no analytics.
 """
 
 import math
@@ -19,8 +20,8 @@ Table = Literal["rows", "summary"]
 
 
 @dataclass(frozen=True)
-class Expected:
-    """One expectation, declared. `kind` is the name of its class in Great Expectations."""
+class Expectation:
+    """A declared expectation. `kind` is the name of its class in Great Expectations."""
 
     name: str
     table: Table
@@ -28,9 +29,9 @@ class Expected:
     kind: str
     arguments: Mapping[str, object]
     words: str
-    """What is expected, for a person."""
+    """The expectation in plain words."""
     blocking: bool = True
-    """False: shown, and does not close the gate."""
+    """If False, a miss is shown but does not close the gate."""
 
 
 @dataclass(frozen=True)
@@ -47,108 +48,140 @@ class ExpectationOutcome:
 @dataclass(frozen=True)
 class SuiteResult:
     passed: bool
-    """True when every blocking expectation passed."""
+    """True if every blocking expectation passed."""
     expectations: tuple[ExpectationOutcome, ...] = field(default=())
 
 
 def between(
     column: str, low: float | None, high: float | None, *, mostly: float = 1, blocking: bool = True
-) -> tuple[Expected, Expected]:
-    """Each row's value is there and lies between two bounds, both included."""
-    least = "" if mostly == 1 else f", in at least {mostly:.0%} of the rows"
-    arguments = {"column": column, "min_value": low, "max_value": high, "mostly": mostly}
-    kind, words = "ExpectColumnValuesToBeBetween", f"{_range(low, high)}{least}"
-    return present(column, blocking=blocking), Expected(
-        column, "rows", kind, arguments, words, blocking
+) -> tuple[Expectation, Expectation]:
+    """Expect a value in each row, within two inclusive bounds."""
+    words = _describe_range(low, high)
+    if mostly != 1:
+        words += f", in at least {mostly:.0%} of the rows"
+    in_bounds = Expectation(
+        name=column,
+        table="rows",
+        kind="ExpectColumnValuesToBeBetween",
+        arguments={"column": column, "min_value": low, "max_value": high, "mostly": mostly},
+        words=words,
+        blocking=blocking,
+    )
+    return present(column, blocking=blocking), in_bounds
+
+
+def equal(column: str, value: object, *, blocking: bool = True) -> tuple[Expectation, Expectation]:
+    """Expect this value in each row."""
+    is_equal = Expectation(
+        name=column,
+        table="rows",
+        kind="ExpectColumnValuesToBeInSet",
+        arguments={"column": column, "value_set": [value]},
+        words="empty" if value == "" else str(value),
+        blocking=blocking,
+    )
+    return present(column, blocking=blocking), is_equal
+
+
+def unique(column: str) -> tuple[Expectation, Expectation]:
+    """Expect a value in each row, and no value twice."""
+    is_unique = Expectation(
+        name=f"{column} unique",
+        table="rows",
+        kind="ExpectColumnValuesToBeUnique",
+        arguments={"column": column},
+        words="no value twice",
+    )
+    return present(column), is_unique
+
+
+def present(column: str, *, blocking: bool = True) -> Expectation:
+    """Expect a value in each row."""
+    return Expectation(
+        name=f"{column} present",
+        table="rows",
+        kind="ExpectColumnValuesToNotBeNull",
+        arguments={"column": column},
+        words="no nulls",
+        blocking=blocking,
     )
 
 
-def equal(column: str, value: object, *, blocking: bool = True) -> tuple[Expected, Expected]:
-    """Each row's value is there and is this one."""
-    arguments = {"column": column, "value_set": [value]}
-    words = "empty" if value == "" else str(value)
-    expected = Expected(column, "rows", "ExpectColumnValuesToBeInSet", arguments, words, blocking)
-    return present(column, blocking=blocking), expected
-
-
-def unique(column: str) -> tuple[Expected, Expected]:
-    arguments = {"column": column}
-    return present(column), Expected(
-        f"{column} unique", "rows", "ExpectColumnValuesToBeUnique", arguments, "no value twice"
+def row_count(low: int) -> Expectation:
+    """Expect at least this number of rows."""
+    return Expectation(
+        name="rows",
+        table="rows",
+        kind="ExpectTableRowCountToBeBetween",
+        arguments={"min_value": low},
+        words=_describe_range(low, None),
     )
 
 
-def present(column: str, *, blocking: bool = True) -> Expected:
-    arguments = {"column": column}
-    return Expected(
-        f"{column} present",
-        "rows",
-        "ExpectColumnValuesToNotBeNull",
-        arguments,
-        "no nulls",
-        blocking,
+def fact(column: str, low: float | None, high: float | None) -> Expectation:
+    """Expect a known fact about the partition, within two inclusive bounds."""
+    return Expectation(
+        name=column,
+        table="summary",
+        kind="ExpectColumnMaxToBeBetween",
+        arguments={"column": column, "min_value": low, "max_value": high},
+        words=_describe_range(low, high),
     )
 
 
-def row_count(low: int) -> Expected:
-    return Expected(
-        "rows", "rows", "ExpectTableRowCountToBeBetween", {"min_value": low}, _range(low, None)
-    )
-
-
-def fact(column: str, low: float | None, high: float | None) -> Expected:
-    """A fact about the whole partition is known and lies between two bounds, both included."""
-    arguments = {"column": column, "min_value": low, "max_value": high}
-    return Expected(column, "summary", "ExpectColumnMaxToBeBetween", arguments, _range(low, high))
-
-
-def run(
-    name: str, expected: Sequence[Expected], tables: Mapping[Table, pl.DataFrame]
+def run_suite(
+    name: str, expectations: Sequence[Expectation], tables: Mapping[Table, pl.DataFrame]
 ) -> SuiteResult:
-    """Evaluates the expectations, each name once. The table of rows has a `prompt_id` column, to
-    name offenders by.
+    """Evaluate the expectations, each name once.
+
+    The table of rows needs a column `prompt_id`, which identifies offending rows.
     """
-    once = list({one.name: one for one in expected}.values())
-    outcomes = {
-        outcome.name: outcome
-        for table, frame in tables.items()
-        for outcome in _evaluate(name, table, frame, [one for one in once if one.table == table])
-    }
-    in_order = tuple(outcomes[one.name] for one in once)
-    return SuiteResult(all(outcome.passed for outcome in in_order if outcome.blocking), in_order)
+    # `between` and its like each bring the same expectation that a value is present.
+    by_name = {expectation.name: expectation for expectation in expectations}
+    outcomes = dict[str, ExpectationOutcome]()
+    for table, frame in tables.items():
+        of_table = [expectation for expectation in by_name.values() if expectation.table == table]
+        for outcome in _evaluate(name, table, frame, of_table):
+            outcomes[outcome.name] = outcome
+    ordered = tuple(outcomes[expectation] for expectation in by_name)
+    passed = all(outcome.passed for outcome in ordered if outcome.blocking)
+    return SuiteResult(passed, ordered)
 
 
 def _evaluate(
-    name: str, table: Table, frame: pl.DataFrame, expected: Sequence[Expected]
+    name: str, table: Table, frame: pl.DataFrame, expectations: Sequence[Expectation]
 ) -> list[ExpectationOutcome]:
-    if not expected:
+    if not expectations:
         return []
-    gx = _great_expectations()
-    by_name = {one.name: one for one in expected}
-    suite = gx.ExpectationSuite(
-        f"{name} {table}",
-        expectations=[
-            getattr(gx.expectations, e.kind)(**e.arguments, meta={"name": e.name}) for e in expected
-        ],
-    )
-    asset = _context(gx).data_sources.add_pandas(table).add_dataframe_asset(table)
-    batch = asset.add_batch_definition_whole_dataframe("all").get_batch(
-        {"dataframe": frame.to_pandas()}
-    )
-    result = batch.validate(suite, result_format=_result_format(table))
-    return [_outcome(by_name[one.expectation_config.meta["name"]], one) for one in result.results]
+    gx = _import_great_expectations()
+    configurations = []
+    for expectation in expectations:
+        make = getattr(gx.expectations, expectation.kind)
+        configurations.append(make(**expectation.arguments, meta={"name": expectation.name}))
+    suite = gx.ExpectationSuite(f"{name} {table}", expectations=configurations)
+    asset = _new_context(gx).data_sources.add_pandas(table).add_dataframe_asset(table)
+    definition = asset.add_batch_definition_whole_dataframe("all")
+    batch = definition.get_batch({"dataframe": frame.to_pandas()})
+    validation = batch.validate(suite, result_format=_result_format(table))
+    by_name = {expectation.name: expectation for expectation in expectations}
+    outcomes = []
+    for result in validation.results:
+        expectation = by_name[result.expectation_config.meta["name"]]
+        outcomes.append(_to_outcome(expectation, result))
+    return outcomes
 
 
-def _great_expectations() -> Any:
+def _import_great_expectations() -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its imports use modules that Python calls deprecated
+        # Its imports use modules that Python deprecates.
+        warnings.simplefilter("ignore")
         import great_expectations  # noqa: PLC0415 - takes seconds
         import great_expectations.expectations  # noqa: PLC0415
     return great_expectations
 
 
-def _context(gx: Any) -> Any:
-    """A fresh one a time, because a context keeps every frame it was given."""
+def _new_context(gx: Any) -> Any:
+    """Return a context for a single use: a context keeps every frame that it receives."""
     from great_expectations.data_context.types import base  # noqa: PLC0415
 
     config = base.DataContextConfig(
@@ -160,57 +193,80 @@ def _context(gx: Any) -> Any:
 
 
 def _result_format(table: Table) -> dict[str, object]:
-    named = {"unexpected_index_column_names": ["prompt_id"]} if table == "rows" else {}
-    return {"result_format": "SUMMARY", "partial_unexpected_count": MAX_OFFENDERS, **named}
+    result_format: dict[str, object] = {
+        "result_format": "SUMMARY",
+        "partial_unexpected_count": MAX_OFFENDERS,
+    }
+    if table == "rows":
+        result_format["unexpected_index_column_names"] = ["prompt_id"]
+    return result_format
 
 
-def _outcome(expected: Expected, evaluated: Any) -> ExpectationOutcome:
-    problem = _problem(evaluated.exception_info or {})
-    detail = (problem,) if problem else tuple(_offenders(evaluated.result))
-    observed = "not evaluated" if problem else _observed(evaluated.result)
-    passed = bool(evaluated.success) and not problem
+def _to_outcome(expectation: Expectation, result: Any) -> ExpectationOutcome:
+    observed: str | float
+    error = _evaluation_error(result.exception_info or {})
+    if error:
+        passed, observed, detail = False, "not evaluated", [error]
+    else:
+        passed = bool(result.success)
+        observed = _describe_observation(result.result)
+        detail = _offending_ids(result.result)
     return ExpectationOutcome(
-        expected.name, passed, observed, expected.words, detail, expected.blocking
+        name=expectation.name,
+        passed=passed,
+        observed=observed,
+        expected=expectation.words,
+        detail=tuple(detail),
+        blocking=expectation.blocking,
     )
 
 
-def _problem(info: Mapping[str, Any]) -> str:
-    """Why an expectation was not evaluated; empty if it was. The library nests it by metric, or
-    does not.
-    """
-    nested = [info, *(inner for inner in info.values() if isinstance(inner, dict))]
-    return next(
-        (str(inner["exception_message"]) for inner in nested if inner.get("exception_message")), ""
-    )
+def _evaluation_error(info: Mapping[str, Any]) -> str:
+    """Return why an expectation could not be evaluated; empty if it was evaluated."""
+    # The library nests the information by metric for some expectations, and not for others.
+    nested = [value for value in info.values() if isinstance(value, dict)]
+    for entry in (info, *nested):
+        if entry.get("exception_message"):
+            return str(entry["exception_message"])
+    return ""
 
 
-def _offenders(result: Mapping[str, Any]) -> list[str]:
-    lines = result.get("partial_unexpected_index_list") or []
-    return list(dict.fromkeys(str(line["prompt_id"]) for line in lines))[:MAX_OFFENDERS]
+def _offending_ids(result: Mapping[str, Any]) -> list[str]:
+    rows = result.get("partial_unexpected_index_list") or []
+    ids = dict.fromkeys(str(row["prompt_id"]) for row in rows)
+    return list(ids)[:MAX_OFFENDERS]
 
 
-def _observed(result: Mapping[str, Any]) -> str | float:
+def _describe_observation(result: Mapping[str, Any]) -> str | float:
     if "observed_value" in result:
         value = result["observed_value"]
-        return "unknown" if value is None or math.isnan(value) else _number(value)
+        if value is None or math.isnan(value):
+            return "unknown"
+        number: str | float = _plain_number(value)
+        return number
     count, total = result["unexpected_count"], result["element_count"]
     if not count:
         return f"all of {total} rows"
-    values = list(
-        dict.fromkeys(str(_number(value)) for value in result.get("partial_unexpected_list") or [])
-    )
-    return f"{count} of {total} rows not: {', '.join(values)}"
+    unexpected = result.get("partial_unexpected_list") or []
+    values = dict.fromkeys(str(_plain_number(value)) for value in unexpected)
+    if not values:
+        return f"{count} of {total} rows"
+    return f"{count} of {total} rows with {', '.join(values)}"
 
 
-def _number(value: Any) -> Any:
-    """A plain Python number, whole if it is whole; anything else as it is."""
+def _plain_number(value: Any) -> Any:
+    """Convert to a plain Python number, an integer if possible; return other values unchanged."""
     plain = value.item() if hasattr(value, "item") else value
-    return int(plain) if isinstance(plain, float) and plain.is_integer() else plain
+    if isinstance(plain, float) and plain.is_integer():
+        return int(plain)
+    return plain
 
 
-def _range(low: float | None, high: float | None) -> str:
+def _describe_range(low: float | None, high: float | None) -> str:
     if low == high:
         return f"exactly {low}"
     if high is None:
         return f"at least {low}"
-    return f"at most {high}" if low is None else f"{low} to {high}"
+    if low is None:
+        return f"at most {high}"
+    return f"{low} to {high}"

@@ -1,7 +1,6 @@
-"""Statistics of a report: every estimate carries its interval and the number of rows it rests on.
+"""Statistics for reports: every estimate carries its interval and its number of rows.
 
-Where a figure cannot be told from the rows there are (none, or a single one), it is None and not a
-guess.
+A figure that the rows do not determine (no rows, or a single one) is None and not a guess.
 """
 
 from collections.abc import Sequence
@@ -11,9 +10,8 @@ from math import ceil, floor
 LEVEL = 0.95
 """Confidence of every interval."""
 RESAMPLES = 1000
-_DRAWN_AT_ONCE = (
-    500_000  # values of a batch of resamples: bounds the memory, and stays in the processor's cache
-)
+# Values in a batch of resamples. Bounds the memory, and keeps a batch in the processor's cache.
+_BATCH_VALUES = 500_000
 
 
 @dataclass(frozen=True)
@@ -22,15 +20,15 @@ class Estimate:
 
     value: float
     low: float | None
-    """None where no interval can be told: a mean of a single row."""
+    """None if there is no interval, as for the mean of a single row."""
     high: float | None
     n: int
-    """Rows it rests on."""
+    """Number of rows behind the figure."""
 
 
 @dataclass(frozen=True)
 class WinRate:
-    """How one side fares against another; a tie counts half."""
+    """Results of one side against another; a tie counts half."""
 
     wins: int
     ties: int
@@ -41,10 +39,9 @@ class WinRate:
 def mean_interval(
     values: Sequence[float], seed: int = 0, resamples: int = RESAMPLES
 ) -> Estimate | None:
-    """Mean with a percentile bootstrap interval (Efron 1979); None without values.
+    """Return the mean with a percentile bootstrap interval (Efron 1979); None without values.
 
-    Rows that are all equal have an interval of no width: the bootstrap knows nothing of rows it has
-    not seen.
+    Equal values have an interval of zero width: the bootstrap knows only the rows it is given.
     """
     import numpy as np  # noqa: PLC0415 - half a second to import, needed only here
     from scipy.stats import bootstrap  # noqa: PLC0415
@@ -54,39 +51,45 @@ def mean_interval(
     mean = float(sum(values) / len(values))
     if len(values) == 1:
         return Estimate(mean, None, None, 1)
+    # The bootstrap is degenerate here, and SciPy would warn.
     if min(values) == max(values):
         return Estimate(mean, mean, mean, len(values))
     interval = bootstrap(
         (values,),
         np.mean,
         n_resamples=resamples,
-        batch=max(1, _DRAWN_AT_ONCE // len(values)),
+        batch=max(1, _BATCH_VALUES // len(values)),
         confidence_level=LEVEL,
         method="percentile",
         rng=seed,
     ).confidence_interval
-    return Estimate(mean, float(interval.low), float(interval.high), len(values))
+    return Estimate(
+        value=mean,
+        low=float(interval.low),
+        high=float(interval.high),
+        n=len(values),
+    )
 
 
 def paired_difference(
     values: Sequence[float], against: Sequence[float], seed: int = 0, resamples: int = RESAMPLES
 ) -> Estimate | None:
-    """Mean of `values[i] - against[i]` with its bootstrap interval: the rows are drawn, and both
-    sides with them.
+    """Return the mean of `values[i] - against[i]` with its bootstrap interval.
+
+    Rows are resampled, and with each row both of its values.
 
     Raises:
-        ValueError: the two are not of the same length.
+        ValueError: the two sequences differ in length.
     """
-    return mean_interval(
-        [one - other for one, other in zip(values, against, strict=True)], seed, resamples
-    )
+    differences = [one - other for one, other in zip(values, against, strict=True)]
+    return mean_interval(differences, seed, resamples)
 
 
 def proportion(count: float, n: int) -> Estimate | None:
-    """A share with its Wilson (1927) score interval; None without rows.
+    """Return a share with its Wilson (1927) score interval; None without rows.
 
-    A `count` with a half, as ties make it, gets the span of the intervals of the whole counts on
-    either side.
+    A `count` with a half, which comes from ties, gets the interval that spans those of the two
+    nearest whole counts.
     """
     from scipy.stats import binomtest  # noqa: PLC0415 - see above
 
@@ -98,19 +101,19 @@ def proportion(count: float, n: int) -> Estimate | None:
 
 
 def win_rate(wins: int, ties: int, losses: int) -> WinRate | None:
-    """None without comparisons."""
+    """Return the win rate with its interval; None without comparisons."""
     rate = proportion(wins + ties / 2, wins + ties + losses)
     return WinRate(wins, ties, losses, rate) if rate else None
 
 
 def quadratic_kappa(one: Sequence[int], other: Sequence[int]) -> float | None:
-    """Cohen's kappa with quadratic weights (Cohen 1968) of two judges' scores from 1 to 5 on the
-    same rows.
+    """Return Cohen's kappa with quadratic weights (Cohen 1968) of two judges' scores from 1 to 5.
 
-    None where it is undefined: no rows, or both judges gave every row one and the same score.
+    Both judges scored the same rows. Kappa is undefined, and None, without rows or if both judges
+    gave every row the same score.
 
     Raises:
-        ValueError: the two are not of the same length.
+        ValueError: the two sequences differ in length.
     """
     from sklearn.metrics import cohen_kappa_score  # noqa: PLC0415 - see above
 
@@ -122,9 +125,9 @@ def quadratic_kappa(one: Sequence[int], other: Sequence[int]) -> float | None:
 
 
 def quantiles(values: Sequence[float], shares: Sequence[float]) -> list[float] | None:
-    """The values below which these shares of all lie, between neighbours by line; None without
-    values.
-    """
+    """Return the quantiles at these shares, linearly interpolated; None without values."""
     import numpy as np  # noqa: PLC0415 - see above
 
-    return [float(found) for found in np.quantile(values, shares)] if len(values) else None
+    if not len(values):
+        return None
+    return [float(quantile) for quantile in np.quantile(values, shares)]

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import polars as pl
 
 from aidsafe_dagster.quality.expectations import (
-    Expected,
+    Expectation,
     SuiteResult,
     between,
     equal,
     fact,
     present,
     row_count,
-    run,
+    run_suite,
     unique,
 )
 from aidsafe_dagster.quality.metrics import KEYS, measure_rows
@@ -84,11 +84,11 @@ def validate(
     )
     # Great Expectations passes vacuously on an empty frame, so every suite begins with a row count.
     expected = [row_count(settings.min_rows), *_SUITES[suite](partition)]
-    summary = summary_of(rows, failures, expected_rows)
-    return run(f"{stage} {suite}", expected, {"rows": rows, "summary": summary})
+    summary = partition_summary(rows, failures, expected_rows)
+    return run_suite(f"{stage} {suite}", expected, {"rows": rows, "summary": summary})
 
 
-def summary_of(
+def partition_summary(
     rows: pl.DataFrame, failures: pl.DataFrame, expected_rows: int | None
 ) -> pl.DataFrame:
     """Return one line of facts about a partition, from its metric frame and its failures.
@@ -112,7 +112,7 @@ def summary_of(
     return pl.DataFrame([facts], schema_overrides={"unaccounted": pl.Int64})
 
 
-def _integrity(partition: _Partition) -> list[Expected]:
+def _integrity(partition: _Partition) -> list[Expectation]:
     columns, settings = partition.columns, partition.settings
     expected = [
         *map(present, KEYS),
@@ -140,11 +140,11 @@ def _integrity(partition: _Partition) -> list[Expected]:
     return expected
 
 
-def _token_length(partition: _Partition) -> list[Expected]:
+def _token_length(partition: _Partition) -> list[Expectation]:
     settings = partition.settings
     minimum, maximum = settings.min_cot_tokens, settings.max_cot_tokens
     mostly = 1 - settings.max_failure_share
-    expected: list[Expected] = []
+    expected: list[Expectation] = []
     if "prompt_tokens" in partition.columns:
         expected += between("prompt_tokens", 1, settings.max_prompt_tokens, mostly=mostly)
     if "cot_tokens" in partition.columns:
@@ -163,7 +163,7 @@ def _token_length(partition: _Partition) -> list[Expected]:
     return expected
 
 
-def _grades(_: _Partition) -> list[Expected]:
+def _grades(_: _Partition) -> list[Expectation]:
     """Every row has a grade of its refined CoT, and no score lies outside the scale."""
     expected = [*between("policy_score", 1, 5), *between("refined_grades", 1, None)]
     for metric in METRICS:
@@ -172,7 +172,7 @@ def _grades(_: _Partition) -> list[Expected]:
     return expected
 
 
-def _policy_coverage(partition: _Partition) -> list[Expected]:
+def _policy_coverage(partition: _Partition) -> list[Expectation]:
     """Rules that are cited exist. Only a refined CoT has to cite a rule of each applicable
     policy.
     """
@@ -180,7 +180,7 @@ def _policy_coverage(partition: _Partition) -> list[Expected]:
     return [*equal("unknown_rules", 0), *equal("uncovered_policies", 0, blocking=blocking)]
 
 
-_SUITES: Mapping[str, Callable[[_Partition], list[Expected]]] = {
+_SUITES: Mapping[str, Callable[[_Partition], list[Expectation]]] = {
     INTEGRITY: _integrity,
     TOKEN_LENGTH: _token_length,
     POLICY_COVERAGE: _policy_coverage,

@@ -1,8 +1,8 @@
-"""How tokens are counted, and whether the count can be trusted.
+"""Count tokens, exactly or as an estimate.
 
-A gate on token length is only as good as its counter, so a counter carries its name, shown beside
-every count. The exact one is the tokenizer of the model that will be trained. Without it, UTF-8
-bytes / 4 is an estimate: English comes out within about 10 %, Chinese about 20 % low.
+A gate on token length is only as good as its counter, so every count is shown with the counter's
+name. The exact counter is the tokenizer of the model to be trained. Without it, UTF-8 bytes / 4 is
+the estimate: within about 10 % for English, and about 20 % too low for Chinese.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ BYTES_PER_TOKEN = 4
 
 @dataclass(frozen=True)
 class TokenCounter:
-    """Counts the tokens of a text, special tokens left out."""
+    """Counts the tokens of a text without special tokens."""
 
     name: str
     exact: bool
@@ -28,7 +28,7 @@ class TokenCounter:
 
 
 def estimate_tokens(text: str) -> int:
-    """UTF-8 bytes / 4, rounded up, so that only an empty text has no tokens."""
+    """Return UTF-8 bytes / 4, rounded up, so that only an empty text has no tokens."""
     return -(-len(text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN)
 
 
@@ -38,27 +38,27 @@ ESTIMATE = TokenCounter(
 
 
 def load_token_counter(tokenizer: str | Path | None) -> TokenCounter:
-    """The counter of a `tokenizer.json`, or of the folder that holds one; None gives the estimate.
+    """Load the counter of a `tokenizer.json`, or of a folder with one; None gives the estimate.
 
     Raises:
-        SetupError: there is no such file, it is not a tokenizer, or the `tokenizers` package is not
+        SetupError: there is no such file, it is not a tokenizer, or the package `tokenizers` is not
             installed.
     """
     if tokenizer is None:
         return ESTIMATE
     file = _tokenizer_file(Path(tokenizer))
     try:
-        from tokenizers import Tokenizer  # noqa: PLC0415 - only who counts exactly needs it
+        from tokenizers import Tokenizer  # noqa: PLC0415 - needed only for exact counts
     except ImportError as error:
         raise SetupError(
             f"{file}: counting with a tokenizer needs the package 'tokenizers': pip install it"
         ) from error
     try:
         loaded = Tokenizer.from_file(str(file))
-    except Exception as error:  # the package raises bare Exception for every kind of damaged file
+    # The package raises a bare Exception for every kind of damaged file.
+    except Exception as error:
         raise SetupError(f"{file}: not a tokenizer file: {error}") from error
-    # A tokenizer made for training may cut or pad to a fixed length, and every count would be that
-    # length.
+    # A tokenizer made for training may cut or pad to a fixed length, which would be every count.
     loaded.no_truncation()
     loaded.no_padding()
     return TokenCounter(
@@ -72,6 +72,6 @@ def _tokenizer_file(path: Path) -> Path:
     file = path / "tokenizer.json" if path.is_dir() else path
     if not file.is_file():
         raise SetupError(
-            f"{file}: no tokenizer here; give a tokenizer.json, or the folder that holds one"
+            f"{file}: no tokenizer here; name a tokenizer.json, or the folder that holds one"
         )
     return file

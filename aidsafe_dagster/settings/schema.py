@@ -24,8 +24,7 @@ from aidsafe_dagster.recipe.preference_pairs import PairSettings
 from aidsafe_dagster.recipe.records import Record, Role
 from aidsafe_dagster.recipe.row_gate import CheckSettings
 from aidsafe_dagster.reports.settings import ReportSettings
-from aidsafe_dagster.sources.contamination import DecontaminationSettings
-from aidsafe_dagster.sources.ingestion import IngestSettings
+from aidsafe_dagster.sources.settings import DecontaminationSettings, IngestSettings
 from aidsafe_dagster.sources.source import SourceSpec
 from aidsafe_dagster.training.settings import TrainingSettings
 

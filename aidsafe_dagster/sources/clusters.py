@@ -1,12 +1,13 @@
-"""Which new prompts are taken in, and into which cluster of similar prompts.
+"""Decide which new prompts are admitted, and to which cluster of similar prompts.
 
-A near duplicate of an earlier prompt is dropped. Any other joins the cluster of the earlier prompt most similar to it,
-or begins one of its own; further clusters that it is near to are written down beside it. Earlier prompts never change,
-so a cluster, and with it a split, is settled once and for all: of two prompts that are near, the later one knows the
-clusters of both. Similarity is the Jaccard similarity of word 3-shingles.
+A near duplicate of an earlier prompt is dropped. Any other prompt joins the cluster of the most
+similar earlier prompt, or starts a cluster of its own. Further clusters nearby are recorded with
+it. Earlier prompts never change, so a cluster, and with it a split, is permanent: of two similar
+prompts, the later one knows the clusters of both. Similarity is the Jaccard similarity of word
+3-shingles.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aidsafe_dagster.recipe.fine_tune_splits import cluster_of
@@ -17,94 +18,109 @@ from aidsafe_dagster.sources.similarity import Pair, jaccard_pairs
 
 @dataclass(frozen=True)
 class Duplicate:
-    of: Prompt
+    original: Prompt
     similarity: float | None
     """Jaccard, 0 to 1; None for an exact duplicate."""
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """The least Jaccard similarity, above 0 and up to 1, at which the later of two prompts is …"""
+    """Minimum Jaccard similarities, above 0 and up to 1."""
 
     near_duplicate: float
-    """… dropped."""
+    """From here on, the later prompt is dropped."""
     cluster: float
-    """… in the same cluster."""
+    """From here on, the two prompts are in the same cluster."""
 
 
 Admission = Prompt | Duplicate
-"""A prompt that is taken in, with its cluster; or what it duplicates."""
+"""An admitted prompt with its cluster, or what a dropped prompt duplicates."""
 
 
 def admit(
     known: Sequence[Prompt], new: Sequence[Prompt], thresholds: Thresholds
 ) -> list[Admission]:
-    """What becomes of each new prompt, in their order.
+    """Decide about each new prompt, in their order.
 
-    `known` are the prompts taken in earlier, in their order; they are kept whatever they resemble.
+    Args:
+        known: prompts admitted earlier, in their order; they stay whatever they resemble.
     """
     earlier = list({prompt.prompt_id: prompt for prompt in known}.values())
-    prompts = [*earlier, *_new_texts(earlier, new)]
-    near = _near_before(prompts, len(earlier), min(thresholds.near_duplicate, thresholds.cluster))
-    outcomes: list[Admission] = list(earlier)
-    for place, prompt in enumerate(prompts[len(earlier) :], start=len(earlier)):
-        kept = [
-            (pair.similarity, of)
-            for pair in near.get(place, ())
-            if isinstance(of := outcomes[pair.right], Prompt)
-        ]
-        outcomes.append(_settled(prompt, kept, thresholds))
-    by_id = {prompt.prompt_id: outcome for prompt, outcome in zip(prompts, outcomes, strict=True)}
-    return list(_one_by_one(new, by_id, {prompt.prompt_id for prompt in earlier}))
+    candidates = _new_texts(earlier, new)
+    threshold = min(thresholds.near_duplicate, thresholds.cluster)
+    pairs = _similar_earlier_prompts([*earlier, *candidates], len(earlier), threshold)
+    decisions = list[Admission](earlier)
+    for index, prompt in enumerate(candidates, start=len(earlier)):
+        # A prompt that was dropped itself is no original.
+        neighbours = list[tuple[float, Prompt]]()
+        for pair in pairs.get(index, ()):
+            neighbour = decisions[pair.right]
+            if isinstance(neighbour, Prompt):
+                neighbours.append((pair.similarity, neighbour))
+        decisions.append(_decide(prompt, neighbours, thresholds))
+    by_id = {}
+    for prompt, decision in zip([*earlier, *candidates], decisions, strict=True):
+        by_id[prompt.prompt_id] = decision
+    return _decide_repeats(new, by_id, {prompt.prompt_id for prompt in earlier})
 
 
 def _new_texts(earlier: Sequence[Prompt], new: Sequence[Prompt]) -> list[Prompt]:
-    """The first prompt of each text that is not among the earlier ones."""
-    first = {prompt.prompt_id: prompt for prompt in reversed(new)}
-    for prompt in earlier:
-        first.pop(prompt.prompt_id, None)
-    return [prompt for prompt in new if first.get(prompt.prompt_id) is prompt]
+    """Return the first prompt of each text that no earlier prompt has."""
+    ids = {prompt.prompt_id for prompt in earlier}
+    first = []
+    for prompt in new:
+        if prompt.prompt_id not in ids:
+            ids.add(prompt.prompt_id)
+            first.append(prompt)
+    return first
 
 
-def _near_before(
+def _similar_earlier_prompts(
     prompts: Sequence[Prompt], start: int, threshold: float
 ) -> Mapping[int, list[Pair]]:
-    """For each place from `start` on, the earlier prompts near to it: most similar first, of equals the earliest."""
-    near: dict[int, list[Pair]] = {}
-    new, all_ = (
-        map(shingles, (prompt.prompt for prompt in some)) for some in (prompts[start:], prompts)
-    )
-    for later, earlier, similarity in jaccard_pairs(new, all_, threshold):
-        if earlier < later + start:
-            near.setdefault(later + start, []).append(Pair(later + start, earlier, similarity))
-    for pairs in near.values():
+    """Find for each prompt from index `start` on the similar prompts before it.
+
+    The most similar comes first; of equally similar ones, the earliest.
+    """
+    # Generators: only the hashes of shingles are kept, and not the shingles.
+    new = (shingles(prompt.prompt) for prompt in prompts[start:])
+    all_prompts = (shingles(prompt.prompt) for prompt in prompts)
+    similar: dict[int, list[Pair]] = {}
+    for offset, earlier, similarity in jaccard_pairs(new, all_prompts, threshold):
+        later = start + offset
+        if earlier < later:
+            similar.setdefault(later, []).append(Pair(later, earlier, similarity))
+    for pairs in similar.values():
         pairs.sort(key=lambda pair: (-pair.similarity, pair.right))
-    return near
+    return similar
 
 
-def _settled(
-    prompt: Prompt, near: Sequence[tuple[float, Prompt]], thresholds: Thresholds
+def _decide(
+    prompt: Prompt, neighbours: Sequence[tuple[float, Prompt]], thresholds: Thresholds
 ) -> Admission:
-    if near and near[0][0] >= thresholds.near_duplicate:
-        return Duplicate(of=near[0][1], similarity=near[0][0])
-    clusters = list(
-        dict.fromkeys(
-            cluster_of(other) for similarity, other in near if similarity >= thresholds.cluster
-        )
-    )
-    clusters = clusters or [prompt.prompt_id]
-    return prompt.model_copy(update={"cluster": clusters[0], "near_clusters": tuple(clusters[1:])})
+    if neighbours:
+        similarity, nearest = neighbours[0]
+        if similarity >= thresholds.near_duplicate:
+            return Duplicate(nearest, similarity)
+    clusters = list[str]()
+    for similarity, neighbour in neighbours:
+        cluster = cluster_of(neighbour)
+        if similarity >= thresholds.cluster and cluster not in clusters:
+            clusters.append(cluster)
+    # The nearest cluster comes first.
+    own, *others = clusters or [prompt.prompt_id]
+    return prompt.model_copy(update={"cluster": own, "near_clusters": tuple(others)})
 
 
-def _one_by_one(
-    new: Sequence[Prompt], by_id: Mapping[str, Admission], seen: set[str]
-) -> Iterator[Admission]:
-    """A text that comes again duplicates its first prompt, or what that one duplicates."""
+def _decide_repeats(
+    new: Sequence[Prompt], by_id: Mapping[str, Admission], admitted: set[str]
+) -> list[Admission]:
+    """Make a repeated text a duplicate of its first prompt, or of what that one duplicates."""
+    decisions = list[Admission]()
     for prompt in new:
-        outcome = by_id[prompt.prompt_id]
-        yield (
-            Duplicate(outcome, None)
-            if isinstance(outcome, Prompt) and prompt.prompt_id in seen
-            else outcome
-        )
-        seen.add(prompt.prompt_id)
+        decision = by_id[prompt.prompt_id]
+        if isinstance(decision, Prompt) and prompt.prompt_id in admitted:
+            decision = Duplicate(decision, None)
+        decisions.append(decision)
+        admitted.add(prompt.prompt_id)
+    return decisions

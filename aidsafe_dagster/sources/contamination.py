@@ -1,14 +1,15 @@
-"""Decontamination: which prompts are, or nearly are, in an evaluation set.
+"""Decontamination: find the prompts that are, or nearly are, in an evaluation set.
 
-Rules, the strongest first; a prompt is found by the first that holds. STAR-1 (arXiv 2504.01903) decontaminates by word
-8-grams, TF-IDF 0.6 and embeddings 0.7. Here TF-IDF asks for 0.7: at 0.6 it takes one president for another.
+The rules are listed from the strongest to the weakest; the first that matches a prompt counts.
+STAR-1 (arXiv 2504.01903) decontaminates by word 8-grams, TF-IDF 0.6 and embeddings 0.7. Our TF-IDF
+threshold is 0.7: at 0.6 it mistakes one president for another.
 
     exact       the same words in the same order
     contained   the whole evaluation prompt inside a longer one
-    ngram       so many words in a row (8)
-    jaccard     of word 3-shingles, the similarity that MinHash estimates
+    ngram       a number of words in a row (8)
+    jaccard     Jaccard similarity of word 3-shingles, which MinHash estimates
     tfidf       cosine of the weighted bags of words: finds the same words in another order
-    embedding   cosine of embeddings, where a model for them is set
+    embedding   cosine of embeddings, if a model for them is configured
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,51 +18,29 @@ from functools import cache
 from typing import Any
 
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from aidsafe_dagster.recipe.records import Record
 from aidsafe_dagster.sources.evaluation_sets import (
     EvaluationPrompt,
     EvaluationSet,
-    EvaluationSetSpec,
 )
 from aidsafe_dagster.sources.files import read_file
-from aidsafe_dagster.sources.overlap import WordSequences, telling_shingles, telling_words
+from aidsafe_dagster.sources.overlap import (
+    WordSequences,
+    distinctive_shingles,
+    distinctive_words,
+)
+from aidsafe_dagster.sources.settings import DecontaminationSettings
 from aidsafe_dagster.sources.similarity import Pair, Words, cosine_pairs, jaccard_pairs, tfidf_pairs
 from aidsafe_dagster.sources.source import bundled_sources
-from aidsafe_dagster.sources.wording import words
+from aidsafe_dagster.sources.wording import normalised_words
 
-_SHOWN_CHARS = 160
-_TELLING_COSINE = 0.5
+_MAX_TEXT_CHARS = 160
+_DISTINCTIVE_COSINE = 0.5
 
 Embed = Callable[[Sequence[str]], NDArray[Any]]
-"""Texts to vectors, of shape (texts, dimensions)."""
-
-
-class DecontaminationSettings(Record):
-    sets: tuple[EvaluationSetSpec, ...] = Field(
-        default=(), description="evaluation sets; none: nothing is checked"
-    )
-    ngram_words: int = Field(default=8, ge=3, description="shared words in a row that are a match")
-    jaccard_threshold: float = Field(
-        default=0.6, gt=0, le=1, description="similarity of shingles that is a match"
-    )
-    tfidf_threshold: float = Field(
-        default=0.7, gt=0, le=1, description="cosine of TF-IDF weights that is a match"
-    )
-    embedding_threshold: float = Field(
-        default=0.7, gt=0, le=1, description="cosine of embeddings that is a match"
-    )
-
-    @field_validator("sets")
-    @classmethod
-    def _have_names_of_their_own(
-        cls, sets: tuple[EvaluationSetSpec, ...]
-    ) -> tuple[EvaluationSetSpec, ...]:
-        names = [spec.name for spec in sets]
-        if repeated := [name for name in names if names.count(name) > 1]:
-            raise ValueError(f"the name '{repeated[0]}' is used twice")
-        return sets
+"""Turns texts into vectors, of shape (texts, dimensions)."""
 
 
 class Rule(StrEnum):
@@ -74,10 +53,10 @@ class Rule(StrEnum):
 
 
 class Match(Record):
-    """The evaluation prompt that a prompt was found to be, or to be near to."""
+    """The evaluation prompt that a prompt equals or resembles."""
 
     set: str
-    row: str = Field(description="place in the set: file and row")
+    row: str = Field(description="position in the set: file and row")
     rule: Rule
     score: float = Field(
         description="0 to 1: similarity, or the share of the evaluation prompt's words in a row"
@@ -85,16 +64,21 @@ class Match(Record):
     text: str = Field(description="the evaluation prompt, cut to 160 characters")
 
     def __str__(self) -> str:
-        """One line that `read_match` reads."""
-        return " | ".join(
-            (self.set, self.rule, f"{self.score:.3f}", self.row.replace(" | ", " "), self.text)
-        )
+        """Format as one line, which `read_match` parses."""
+        row = self.row.replace(" | ", " ")
+        return f"{self.set} | {self.rule} | {self.score:.3f} | {row} | {self.text}"
 
 
 def read_match(line: str) -> Match:
-    """The inverse of `str(match)`."""
+    """Parse the line that `str(match)` makes."""
     name, rule, score, row, text = line.split(" | ", 4)
-    return Match(set=name, rule=Rule(rule), score=float(score), row=row, text=text)
+    return Match(
+        set=name,
+        rule=Rule(rule),
+        score=float(score),
+        row=row,
+        text=text,
+    )
 
 
 def find_contaminated(
@@ -103,24 +87,31 @@ def find_contaminated(
     settings: DecontaminationSettings,
     embed: Embed | None = None,
 ) -> list[Match | None]:
-    """For each prompt its match in one of the sets, None if it is clean.
+    """Return for each prompt its match in one of the sets; None if the prompt is clean.
 
-    What becomes of a prompt depends on the sets and the settings, never on the prompts beside it.
+    The result for a prompt depends on the sets and the settings, and never on the other prompts.
     """
-    evaluation = [prompt for one in sets for prompt in one.prompts]
+    evaluation = list[EvaluationPrompt]()
+    for evaluation_set in sets:
+        evaluation += evaluation_set.prompts
+    matches: list[Match | None] = [None] * len(prompts)
+    if not evaluation:
+        return matches
     comparison = _Comparison(prompts, [prompt.text for prompt in evaluation], settings, embed)
-    found: dict[int, Match] = {}
     for rule in comparison.rules:
-        left = [place for place in range(len(prompts)) if place not in found] if evaluation else []
-        for pair, name in _best(rule(left)):
-            found[left[pair.left]] = _match(evaluation[pair.right], name, pair.similarity)
-    return [found.get(place) for place in range(len(prompts))]
+        unmatched = [row for row, match in enumerate(matches) if match is None]
+        for pair, rule_name in _best_pairs(rule(unmatched)):
+            row = unmatched[pair.left]
+            prompt = evaluation[pair.right]
+            matches[row] = _make_match(prompt, rule_name, pair.similarity)
+    return matches
 
 
 class _Comparison:
-    """Prompts against evaluation prompts; each rule is given the places of the prompts still to be looked at.
+    """Prompts against evaluation prompts.
 
-    `left` of the pairs it gives is a place among those, `right` one among the evaluation prompts.
+    Each rule receives the rows of the prompts that are still unmatched. In the pairs that it
+    yields, `left` is an index into those rows, and `right` an index into the evaluation prompts.
     """
 
     def __init__(
@@ -131,10 +122,8 @@ class _Comparison:
         embed: Embed | None,
     ) -> None:
         self._prompts, self._evaluation = prompts, evaluation
-        self._ours, self._theirs = (
-            [words(text) for text in prompts],
-            [words(text) for text in evaluation],
-        )
+        self._prompt_words = [normalised_words(text) for text in prompts]
+        self._evaluation_words = [normalised_words(text) for text in evaluation]
         self._settings, self._embed = settings, embed
 
     @property
@@ -142,67 +131,85 @@ class _Comparison:
         by_words = (self._overlap, self._jaccard, self._tfidf)
         return (*by_words, self._embedding) if self._embed else by_words
 
-    def _overlap(self, places: Sequence[int]) -> Iterator[tuple[Pair, Rule]]:
-        sequences = WordSequences(self._theirs, self._settings.ngram_words)
-        for row, place in enumerate(places):
-            if overlap := sequences.find(self._ours[place]):
-                yield Pair(row, overlap.row, overlap.share), Rule(overlap.rule)
+    def _overlap(self, rows: Sequence[int]) -> Iterator[tuple[Pair, Rule]]:
+        sequences = WordSequences(self._evaluation_words, self._settings.ngram_words)
+        for left, row in enumerate(rows):
+            overlap = sequences.find(self._prompt_words[row])
+            if overlap:
+                yield Pair(left, overlap.row, overlap.share), Rule(overlap.rule)
 
-    def _jaccard(self, places: Sequence[int]) -> Iterator[tuple[Pair, Rule]]:
-        ours = [telling_shingles(self._ours[place]) for place in places]
-        theirs = [telling_shingles(text) for text in self._theirs]
-        for pair in jaccard_pairs(ours, theirs, self._settings.jaccard_threshold):
+    def _jaccard(self, rows: Sequence[int]) -> Iterator[tuple[Pair, Rule]]:
+        left = [distinctive_shingles(self._prompt_words[row]) for row in rows]
+        right = [distinctive_shingles(words) for words in self._evaluation_words]
+        for pair in jaccard_pairs(left, right, self._settings.jaccard_threshold):
             yield pair, Rule.JACCARD
 
-    def _tfidf(self, places: Sequence[int]) -> Iterator[tuple[Pair, Rule]]:
-        """The telling words have to be alike as well: a long request for a bird house is none for a bomb."""
-        alike = {
-            (pair.left, pair.right)
-            for pair in self._cosines(places, telling_words, _TELLING_COSINE)
-        }
-        for pair in self._cosines(places, tuple, self._settings.tfidf_threshold):
-            if (pair.left, pair.right) in alike:
+    def _tfidf(self, rows: Sequence[int]) -> Iterator[tuple[Pair, Rule]]:
+        """Require that the distinctive words are similar as well.
+
+        Otherwise a long request for a bird house matches one for a bomb.
+        """
+        similar = set[tuple[int, int]]()
+        for pair in self._tfidf_pairs(rows, distinctive_words, _DISTINCTIVE_COSINE):
+            similar.add((pair.left, pair.right))
+        for pair in self._tfidf_pairs(rows, tuple, self._settings.tfidf_threshold):
+            if (pair.left, pair.right) in similar:
                 yield pair, Rule.TFIDF
 
-    def _cosines(
-        self, places: Sequence[int], bag: Callable[[Words], Words], threshold: float
+    def _tfidf_pairs(
+        self, rows: Sequence[int], select: Callable[[Words], Words], threshold: float
     ) -> Iterator[Pair]:
-        ours, theirs = (
-            [bag(self._ours[place]) for place in places],
-            [bag(text) for text in self._theirs],
-        )
-        return tfidf_pairs(ours, theirs, [bag(text) for text in _ordinary_prompts()], threshold)
+        left = [select(self._prompt_words[row]) for row in rows]
+        right = [select(words) for words in self._evaluation_words]
+        background = [select(words) for words in _sample_prompts()]
+        return tfidf_pairs(left, right, background, threshold)
 
-    def _embedding(self, places: Sequence[int]) -> Iterator[tuple[Pair, Rule]]:
+    def _embedding(self, rows: Sequence[int]) -> Iterator[tuple[Pair, Rule]]:
         assert self._embed is not None
-        if places:
-            ours, theirs = (
-                self._embed([self._prompts[place] for place in places]),
-                self._embed(self._evaluation),
-            )
-            for pair in cosine_pairs(ours, theirs, self._settings.embedding_threshold):
-                yield pair, Rule.EMBEDDING
+        if not rows:
+            return
+        left = self._embed([self._prompts[row] for row in rows])
+        right = self._embed(self._evaluation)
+        for pair in cosine_pairs(left, right, self._settings.embedding_threshold):
+            yield pair, Rule.EMBEDDING
 
 
-def _best(pairs: Iterable[tuple[Pair, Rule]]) -> Iterable[tuple[Pair, Rule]]:
-    """The most similar pair of each prompt; of equals the first evaluation prompt."""
+def _best_pairs(pairs: Iterable[tuple[Pair, Rule]]) -> Iterable[tuple[Pair, Rule]]:
+    """Keep the most similar pair of each prompt; of equals, the first evaluation prompt."""
     best: dict[int, tuple[Pair, Rule]] = {}
     for pair, rule in pairs:
-        other = best.get(pair.left)
-        if other is None or (-pair.similarity, pair.right) < (-other[0].similarity, other[0].right):
+        current = best.get(pair.left)
+        if current is None or _rank(pair) < _rank(current[0]):
             best[pair.left] = (pair, rule)
     return best.values()
 
 
-def _match(prompt: EvaluationPrompt, rule: Rule, score: float) -> Match:
-    shown = " ".join(prompt.text.split())[:_SHOWN_CHARS]
-    return Match(set=prompt.set, row=prompt.row, rule=rule, score=min(score, 1.0), text=shown)
+def _rank(pair: Pair) -> tuple[float, int]:
+    return -pair.similarity, pair.right
+
+
+def _make_match(prompt: EvaluationPrompt, rule: Rule, score: float) -> Match:
+    text = " ".join(prompt.text.split())
+    return Match(
+        set=prompt.set,
+        row=prompt.row,
+        rule=rule,
+        # Rounding errors can lift a cosine above 1.
+        score=min(score, 1.0),
+        text=text[:_MAX_TEXT_CHARS],
+    )
 
 
 @cache
-def _ordinary_prompts() -> tuple[Words, ...]:
-    """The bundled prompts, which tell common words from rare ones where an evaluation set is small."""
-    rows = (
-        row for source in bundled_sources() if source.path for row in read_file(source.path).rows
-    )
-    return tuple(words(row.content["prompt"]) for row in rows if isinstance(row.content, Mapping))
+def _sample_prompts() -> tuple[Words, ...]:
+    """Return the bundled prompts.
+
+    They distinguish common words from rare ones when an evaluation set is small.
+    """
+    prompts = list[Words]()
+    for source in bundled_sources():
+        assert source.path is not None
+        for row in read_file(source.path).rows:
+            if isinstance(row.content, Mapping):
+                prompts.append(normalised_words(row.content["prompt"]))
+    return tuple(prompts)

@@ -1,4 +1,4 @@
-"""What makes two prompts the same, or nearly so: the prompt's id and its shingles."""
+"""Exact and near duplicates of prompts: the prompt id and the shingles of a text."""
 
 import hashlib
 import re
@@ -8,25 +8,33 @@ from collections.abc import Sequence
 from aidsafe_dagster.sources.similarity import Shingles
 
 _SHINGLE_WORDS = 3
-# At the ends of a word only: stripped everywhere, '10x + 5' and '10x - 5' would be the same task.
+# Stripped from the ends of a word only. Stripped everywhere, it would make '10x + 5' and '10x - 5'
+# the same task.
 _PUNCTUATION = ".,;:!?\"'()[]{}“”‘’…"
 
 
 def normalise(text: str) -> str:
-    """NFKC, case folded, runs of white space as one space, none at the ends."""
-    return re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text).casefold()).strip()
+    """Apply NFKC and case folding, and collapse white space."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return re.sub(r"\s+", " ", folded).strip()
 
 
 def prompt_id(text: str) -> str:
-    """16 hex digits: 64 bits of BLAKE2b over the normalised text, so that equal means an exact duplicate."""
+    """Return 64 bits of BLAKE2b over the normalised text, as 16 hex digits.
+
+    Equal ids mean exact duplicates.
+    """
     return hashlib.blake2b(normalise(text).encode(), digest_size=8).hexdigest()
 
 
 def shingles(text: str) -> Shingles:
-    """The set of word 3-shingles of the normalised text; its single words when it has fewer than three."""
-    return word_shingles([word.strip(_PUNCTUATION) or word for word in normalise(text).split()])
+    """Return the word 3-shingles of the normalised text; its words if it has fewer than three."""
+    words = normalise(text).split()
+    return word_shingles([word.strip(_PUNCTUATION) or word for word in words])
 
 
 def word_shingles(words: Sequence[str]) -> Shingles:
+    """Return the 3-shingles of a list of words; the words themselves if there are fewer."""
     size = _SHINGLE_WORDS if len(words) >= _SHINGLE_WORDS else 1
-    return frozenset(tuple(words[i : i + size]) for i in range(len(words) - size + 1))
+    starts = range(len(words) - size + 1)
+    return frozenset(tuple(words[start : start + size]) for start in starts)

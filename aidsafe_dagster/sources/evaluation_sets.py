@@ -1,18 +1,17 @@
-"""Evaluation sets: prompts that a model trained on this data will be judged by, so none of them may be trained on.
+"""Evaluation sets: prompts used to judge models, which must therefore not be trained on.
 
     [[decontamination.sets]]
     name = "xstest"
     preset = "xstest"                   # or path = "questions.csv", or hub = "<owner>/<dataset>"
-    revision = "main"                   # the commit it stands for is recorded
+    revision = "main"                   # resolved to a commit, which is recorded
     columns.prompt = "question"
 
-A set that cannot be read stops the run: a row is never taken for clean because nobody looked.
+A set that cannot be read stops the run: no row counts as clean because a check was skipped.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from pydantic import Field
 
@@ -20,10 +19,9 @@ from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.records import Record
 from aidsafe_dagster.sources.files import FileRow, is_text, read_file
 from aidsafe_dagster.sources.hub import HubAccess
-from aidsafe_dagster.sources.locate import LocatedFile, locate
-from aidsafe_dagster.sources.presets import EVALUATION_PRESETS, Preset
+from aidsafe_dagster.sources.locate import LocatedFile, locate_files
 from aidsafe_dagster.sources.rejection import Rejection
-from aidsafe_dagster.sources.source import FileOrDataset, Name
+from aidsafe_dagster.sources.settings import EvaluationSetSpec
 
 _USUAL_COLUMNS = (
     "prompt",
@@ -36,26 +34,11 @@ _USUAL_COLUMNS = (
 )
 
 
-class PromptColumn(Record):
-    prompt: Name | None = Field(
-        default=None, description="column of the prompt; without it the usual names"
-    )
-
-
-class EvaluationSetSpec(FileOrDataset):
-    """One evaluation set. It needs no licence: its prompts go nowhere."""
-
-    kind: ClassVar[str] = "evaluation set"
-    presets: ClassVar[Mapping[str, Preset]] = EVALUATION_PRESETS
-
-    columns: PromptColumn = PromptColumn()
-
-
 @dataclass(frozen=True)
 class EvaluationPrompt:
     set: str
     row: str
-    """Place in the set: file and row."""
+    """Position in the set: file and row."""
     text: str
 
 
@@ -72,7 +55,7 @@ class EvaluationSet:
 
     @property
     def version(self) -> str:
-        """Hash of its prompts."""
+        """Hash of the prompts."""
         digest = hashlib.blake2b(digest_size=8)
         for prompt in self.prompts:
             digest.update(prompt.text.encode() + b"\0")
@@ -80,7 +63,7 @@ class EvaluationSet:
 
 
 class CheckedSet(Record):
-    """An evaluation set that a stage of a batch was checked against. Table `evaluation_sets`."""
+    """An evaluation set against which a stage of a batch was checked. Table `evaluation_sets`."""
 
     stage: str
     batch: str
@@ -89,64 +72,75 @@ class CheckedSet(Record):
     revision: str = Field(description="commit on the Hub; empty for a file")
     prompts: int
     skipped: int = Field(description="rows without a prompt")
-    content: str = Field(description="hash of its prompts")
+    content: str = Field(description="hash of the prompts")
     version: str = Field(description="of all sets and thresholds then in force")
 
 
 def read_evaluation_sets(
     specs: Iterable[EvaluationSetSpec], access: HubAccess | None = None
 ) -> tuple[EvaluationSet, ...]:
-    """All sets, whole.
+    """Read all sets.
 
     Raises:
-        SetupError: one cannot be read, or holds no prompt; names it.
+        SetupError: a set cannot be read or holds no prompt; names the set.
     """
-    return tuple(_read(spec, access or HubAccess()) for spec in specs)
+    return tuple(_read_set(spec, access or HubAccess()) for spec in specs)
 
 
-def _read(spec: EvaluationSetSpec, access: HubAccess) -> EvaluationSet:
-    located = locate(spec, access)
-    found = [prompt for file in located.files for prompt in _prompts(spec, file)][: spec.limit]
-    prompts = tuple(prompt for prompt in found if prompt is not None)
+def _read_set(spec: EvaluationSetSpec, access: HubAccess) -> EvaluationSet:
+    located = locate_files(spec, access)
+    rows = list[EvaluationPrompt | None]()
+    for file in located.files:
+        rows += _read_prompts(spec, file)
+    # The limit applied to each file; it holds for the set as a whole.
+    rows = rows[: spec.limit]
+    prompts = tuple(prompt for prompt in rows if prompt is not None)
     if not prompts:
-        raise SetupError(
-            f"{spec}: none of its {len(found)} rows holds a prompt; set columns.prompt"
-        )
+        raise SetupError(f"{spec}: none of its {len(rows)} rows holds a prompt; set columns.prompt")
     return EvaluationSet(
         name=spec.name,
         origin=spec.dataset or located.files[0].place,
         revision=located.revision or "",
         prompts=prompts,
-        skipped=len(found) - len(prompts),
+        skipped=len(rows) - len(prompts),
     )
 
 
-def _prompts(spec: EvaluationSetSpec, file: LocatedFile) -> Iterator[EvaluationPrompt | None]:
-    """The prompt of each row of a file; None where a row has none."""
+def _read_prompts(spec: EvaluationSetSpec, file: LocatedFile) -> Iterator[EvaluationPrompt | None]:
+    """Yield the prompt of each row of a file; None for a row without one."""
     try:
         table = read_file(file.path, spec.limit)
     except SetupError as error:
         raise SetupError(f"{spec}: {error}") from error
-    column = _column(spec, table.columns, file.place)
+    column = _prompt_column(spec, table.columns, file.place)
     for row in table.rows:
-        text = _text(row, column)
-        yield EvaluationPrompt(spec.name, f"{file.place} row {row.number}", text) if text else None
+        text = _prompt_text(row, column)
+        if text is None:
+            yield None
+        else:
+            yield EvaluationPrompt(spec.name, f"{file.place} row {row.number}", text)
 
 
-def _column(spec: EvaluationSetSpec, columns: Sequence[str], place: str) -> str:
-    if mapped := spec.columns.prompt:
+def _prompt_column(spec: EvaluationSetSpec, columns: Sequence[str], place: str) -> str:
+    mapped = spec.columns.prompt
+    if mapped:
         if mapped not in columns:
             raise unknown("column", mapped, columns, f"{spec}: {place}")
         return mapped
     if spec.shape and spec.shape.prompt in columns:
         return spec.shape.prompt
-    by_name = {column.lower(): column for column in reversed(columns)}
-    usual = next((by_name[name] for name in _USUAL_COLUMNS if name in by_name), None)
-    if usual is None:
-        raise unknown("column", _USUAL_COLUMNS[0], columns, f"{spec}: {place}: set columns.prompt")
-    return usual
+    # Reversed, so that the first of two columns that differ in case alone is used.
+    by_lower_case = {column.lower(): column for column in reversed(columns)}
+    for name in _USUAL_COLUMNS:
+        if name in by_lower_case:
+            return by_lower_case[name]
+    raise unknown("column", _USUAL_COLUMNS[0], columns, f"{spec}: {place}: set columns.prompt")
 
 
-def _text(row: FileRow, column: str) -> str | None:
-    value = None if isinstance(row.content, Rejection) else row.content.get(column)
-    return value if isinstance(value, str) and value.strip() and is_text(value) else None
+def _prompt_text(row: FileRow, column: str) -> str | None:
+    if isinstance(row.content, Rejection):
+        return None
+    value = row.content.get(column)
+    if isinstance(value, str) and value.strip() and is_text(value):
+        return value
+    return None

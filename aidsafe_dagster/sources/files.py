@@ -1,7 +1,7 @@
-"""Files to rows: CSV, JSON, JSON Lines (each also as .gz or .xz) and Parquet.
+"""Read rows from CSV, JSON, JSON Lines (each also as .gz or .xz) and Parquet files.
 
-Text is decoded so that a byte that is not UTF-8 survives as a lone surrogate, which no valid text contains: the row
-that holds it is rejected later, and the rest of the file is read as if nothing had happened.
+A byte that is not UTF-8 is decoded to a lone surrogate, which no valid text contains. The row that
+holds it is rejected later, and the rest of the file is read normally.
 """
 
 import csv
@@ -10,7 +10,7 @@ import json
 import lzma
 import sys
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader, TextIOWrapper
@@ -25,9 +25,18 @@ from aidsafe_dagster.sources.rejection import DropReason, Rejection
 
 _COMPRESSED = (".gz", ".xz")
 SUFFIXES = (
-    *(kind + end for kind in (".csv", ".json", ".jsonl") for end in ("", *_COMPRESSED)),
+    ".csv",
+    ".csv.gz",
+    ".csv.xz",
+    ".json",
+    ".json.gz",
+    ".json.xz",
+    ".jsonl",
+    ".jsonl.gz",
+    ".jsonl.xz",
     ".parquet",
 )
+_UTF_8_MARK = b"\xef\xbb\xbf"
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -41,7 +50,7 @@ class FileRow:
 
 @dataclass(frozen=True)
 class FileRows:
-    """The rows of a file in file order, and the columns seen in any of them."""
+    """The rows of a file in file order, and the columns that occur in any of them."""
 
     columns: tuple[str, ...]
     rows: tuple[FileRow, ...]
@@ -52,7 +61,7 @@ def is_supported(name: str) -> bool:
 
 
 def is_text(text: str) -> bool:
-    """True when the text can be stored as UTF-8: it holds no lone surrogate."""
+    """Tell whether the text can be stored as UTF-8, that is, holds no lone surrogate."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -61,26 +70,29 @@ def is_text(text: str) -> bool:
 
 
 def read_file(path: Path, limit: int | None = None) -> FileRows:
-    """Reads a file by its suffix, at most `limit` rows of it.
+    """Read at most `limit` rows of a file, in the format of its suffix.
 
     Raises:
-        SetupError: the file is missing, unreadable, of an unsupported kind, empty or not parseable; names the place.
+        SetupError: the file is missing, unreadable, unsupported, empty or not parseable; names the
+            place.
     """
     if not is_supported(path.name):
-        raise SetupError(f"{path}: unsupported kind of file. Supported: {', '.join(SUFFIXES)}")
+        supported = ", ".join(SUFFIXES)
+        raise SetupError(f"{path}: unsupported kind of file. Supported: {supported}")
     try:
-        rows = tuple(islice(_rows(path), limit))
+        rows = tuple(islice(_read_rows(path), limit))
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise SetupError(f"{path}: cannot be read: {_cause(error)}") from error
+        raise SetupError(f"{path}: cannot be read: {_describe_error(error)}") from error
     if not rows:
         raise SetupError(f"{path}: the file has no rows")
-    mappings = (row.content for row in rows if not isinstance(row.content, Rejection))
-    return FileRows(
-        tuple(dict.fromkeys(column for mapping in mappings for column in mapping)), rows
-    )
+    columns = dict[str, None]()
+    for row in rows:
+        if not isinstance(row.content, Rejection):
+            columns.update(dict.fromkeys(row.content))
+    return FileRows(tuple(columns), rows)
 
 
-def _cause(error: BaseException) -> str:
+def _describe_error(error: BaseException) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
     if isinstance(error, IsADirectoryError):
@@ -88,38 +100,48 @@ def _cause(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _rows(path: Path) -> Iterator[FileRow]:
-    kind = path.name.lower().removesuffix(_compression(path)).rpartition(".")[2]
-    return {"csv": _csv_rows, "json": _json_rows, "jsonl": _jsonl_rows, "parquet": _parquet_rows}[
-        kind
-    ](path)
+def _read_rows(path: Path) -> Iterator[FileRow]:
+    name = path.name.lower().removesuffix(_compression(path))
+    kind = name.rpartition(".")[2]
+    readers: dict[str, Callable[[Path], Iterator[FileRow]]] = {
+        "csv": _csv_rows,
+        "json": _json_rows,
+        "jsonl": _jsonl_rows,
+        "parquet": _parquet_rows,
+    }
+    return readers[kind](path)
 
 
 def _compression(path: Path) -> str:
-    return next((end for end in _COMPRESSED if path.name.lower().endswith(end)), "")
+    """Return the suffix of the compression, or an empty string."""
+    suffix = path.suffix.lower()
+    return suffix if suffix in _COMPRESSED else ""
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BufferedReader | gzip.GzipFile | lzma.LZMAFile]:
-    with _uncompressed(path) as file:
+def _open(path: Path) -> Iterator[BufferedReader | gzip.GzipFile | lzma.LZMAFile]:
+    with _open_compressed(path) as file:
         if file.read(2) in _UTF_16_MARKS:
             raise SetupError(f"{path}: the text is UTF-16; save it as UTF-8")
         file.seek(0)
         yield file
 
 
-def _uncompressed(path: Path) -> BufferedReader | gzip.GzipFile | lzma.LZMAFile:
-    if _compression(path) == ".gz":
+def _open_compressed(path: Path) -> BufferedReader | gzip.GzipFile | lzma.LZMAFile:
+    compression = _compression(path)
+    if compression == ".gz":
         return gzip.GzipFile(path)
-    return lzma.LZMAFile(path) if _compression(path) == ".xz" else path.open("rb")
+    if compression == ".xz":
+        return lzma.LZMAFile(path)
+    return path.open("rb")
 
 
 def _csv_rows(path: Path) -> Iterator[FileRow]:
-    csv.field_size_limit(
-        sys.maxsize
-    )  # the default refuses prompts over 128 KiB, which have to be rejected row by row
+    # By default a field over 128 KiB is an error of the file. An oversized prompt must be an error
+    # of its row.
+    csv.field_size_limit(sys.maxsize)
     with (
-        _opened(path) as file,
+        _open(path) as file,
         TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="") as text,
     ):
         records = csv.reader(text, strict=True)
@@ -142,18 +164,17 @@ def _check_header(path: Path, header: list[str]) -> None:
 
 def _csv_content(header: list[str], fields: list[str]) -> Mapping[str, Any] | Rejection:
     if len(fields) != len(header):
-        return Rejection(
-            DropReason.NOT_AN_OBJECT, f"{len(fields)} fields, but the header has {len(header)}"
-        )
+        detail = f"{len(fields)} fields, but the header has {len(header)}"
+        return Rejection(DropReason.NOT_AN_OBJECT, detail)
     if not all(map(is_text, fields)):
         return Rejection(DropReason.NOT_TEXT, "not valid UTF-8")
     return dict(zip(header, fields, strict=True))
 
 
 def _jsonl_rows(path: Path) -> Iterator[FileRow]:
-    with _opened(path) as file:
+    with _open(path) as file:
         for number, line in enumerate(file, start=1):
-            raw = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+            raw = line.removeprefix(_UTF_8_MARK) if number == 1 else line
             if raw.strip():
                 yield FileRow(number, _jsonl_content(path, number, raw))
 
@@ -162,40 +183,36 @@ def _jsonl_content(path: Path, number: int, line: bytes) -> Mapping[str, Any] | 
     try:
         text = line.decode()
     except UnicodeDecodeError as error:
-        return Rejection(
-            DropReason.NOT_TEXT, f"not valid UTF-8: {error.reason} at byte {error.start}"
-        )
-    return _object_or_rejection(_parsed(path, text, f"line {number}"))
+        detail = f"not valid UTF-8: {error.reason} at byte {error.start}"
+        return Rejection(DropReason.NOT_TEXT, detail)
+    return _object_or_rejection(_parse_json(path, text, f"line {number}"))
 
 
 def _json_rows(path: Path) -> Iterator[FileRow]:
-    with _opened(path) as file:
+    with _open(path) as file:
         text = file.read().decode("utf-8-sig", errors="surrogateescape")
     if not text.strip():
         return
-    value = _parsed(path, text, None)
+    value = _parse_json(path, text)
     if not isinstance(value, list):
         raise SetupError(f"{path}: expected a JSON list of objects, found {_json_kind(value)}")
     for number, item in enumerate(value, start=1):
         yield FileRow(number, _object_or_rejection(item))
 
 
-def _parsed(path: Path, text: str, place: str | None) -> object:
-    """The JSON value of a text; `place` names where it stands, when it is not the whole file."""
+def _parse_json(path: Path, text: str, line: str = "") -> object:
+    """Parse a text; `line` says where it is if it is not the whole file."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        place = place or f"line {error.lineno}"
+        place = line or f"line {error.lineno}"
         raise SetupError(
             f"{path}: not parseable JSON at {place}, column {error.colno}: {error.msg}"
         ) from error
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # a number or a nesting beyond what the parser takes
-        raise SetupError(
-            f"{path}: not parseable JSON{f' at {place}' if place else ''}: {error}"
-        ) from error
+    # A number or a nesting beyond the limits of the parser.
+    except (ValueError, RecursionError) as error:
+        place = f" at {line}" if line else ""
+        raise SetupError(f"{path}: not parseable JSON{place}: {error}") from error
 
 
 def _object_or_rejection(value: object) -> Mapping[str, Any] | Rejection:
@@ -216,7 +233,8 @@ def _json_kind(value: object) -> str:
 
 
 def _parquet_rows(path: Path) -> Iterator[FileRow]:
-    with path.open("rb"):  # polars reports a missing file in many ways; the system in one
+    # Polars reports a missing file in many ways, the operating system in one.
+    with path.open("rb"):
         pass
     try:
         frame = pl.read_parquet(path, glob=False)

@@ -1,7 +1,7 @@
-"""Datasets on the Hugging Face Hub: the files of one commit, downloaded to the local cache.
+"""Download the files of one commit of a Hugging Face dataset to the local cache.
 
-A branch or tag is resolved to a commit first, and that is what gets recorded. No message quotes the client's own error:
-some of those repeat the request's headers, and with them the token.
+A branch or tag is resolved to a commit first, and the commit is recorded. Some errors of the client
+repeat the request's headers, and with them the token, so no message quotes such an error.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ from aidsafe_dagster.sources.source import FileOrDataset
 
 @dataclass(frozen=True)
 class HubAccess:
-    """How to reach the Hub. None: what huggingface_hub uses by itself."""
+    """How to reach the Hub. None: the defaults of huggingface_hub."""
 
     endpoint: str | None = None
     token: str | None = field(default=None, repr=False)
@@ -46,45 +46,53 @@ class HubFile:
 
 @dataclass(frozen=True)
 class HubDataset:
-    """Files of a dataset, in the order of their names, at the commit `revision` (40 hex digits)."""
+    """Files of a dataset, ordered by name, at the commit `revision` (40 hex digits)."""
 
     revision: str
     files: tuple[HubFile, ...]
 
 
 def download(spec: FileOrDataset, access: HubAccess) -> HubDataset:
-    """Fetches the files that the glob names; those already in the cache are not fetched again.
+    """Download the files that match the glob, unless they are in the cache.
 
     Raises:
-        SetupError: no such dataset, revision or file, no access, or no connection; says what to do.
+        SetupError: no such dataset, revision or file, no access, or no connection; names the
+            remedy.
     """
     dataset = spec.dataset or ""
     api = HfApi(endpoint=access.endpoint, token=access.token)
-    with _explained(spec):
+    files = []
+    with _hub_errors_explained(spec):
         info = api.dataset_info(dataset, revision=spec.revision)
         revision = info.sha or spec.revision
-        names = _matching(spec, [sibling.rfilename for sibling in info.siblings or ()])
-        paths = [
-            api.hf_hub_download(
-                dataset, name, repo_type="dataset", revision=revision, cache_dir=access.cache
+        names = [sibling.rfilename for sibling in info.siblings or ()]
+        for name in _matching_names(spec, names):
+            path = api.hf_hub_download(
+                dataset,
+                name,
+                repo_type="dataset",
+                revision=revision,
+                cache_dir=access.cache,
             )
-            for name in names
-        ]
-    return HubDataset(
-        revision, tuple(HubFile(name, Path(path)) for name, path in zip(names, paths, strict=True))
-    )
+            files.append(HubFile(name, Path(path)))
+    return HubDataset(revision, tuple(files))
 
 
-def _matching(spec: FileOrDataset, names: Sequence[str]) -> list[str]:
+def _matching_names(spec: FileOrDataset, names: Sequence[str]) -> list[str]:
     readable = sorted(filter(is_supported, names))
-    chosen = [name for name in readable if spec.glob is None or fnmatchcase(name, spec.glob)]
-    if not chosen:
-        wanted = f"matches '{spec.glob}'" if spec.glob else f"is one of {', '.join(SUFFIXES)}"
-        there = ", ".join(readable[:10]) or "(none)"
+    if spec.glob is None:
+        matching = readable
+        condition = f"is one of {', '.join(SUFFIXES)}"
+    else:
+        matching = [name for name in readable if fnmatchcase(name, spec.glob)]
+        condition = f"matches '{spec.glob}'"
+    if not matching:
+        choices = ", ".join(readable[:10]) or "(none)"
         raise SetupError(
-            f"{_place(spec)}: no readable file {wanted}. Set 'files' to a glob of these: {there}"
+            f"{_place(spec)}: no readable file {condition}. "
+            f"Set 'files' to a glob of these: {choices}"
         )
-    return chosen
+    return matching
 
 
 def _place(spec: FileOrDataset) -> str:
@@ -92,31 +100,32 @@ def _place(spec: FileOrDataset) -> str:
 
 
 @contextmanager
-def _explained(spec: FileOrDataset) -> Iterator[None]:
+def _hub_errors_explained(spec: FileOrDataset) -> Iterator[None]:
     try:
         yield
     except (HTTPError, HFValidationError, EntryNotFoundError, OSError) as error:
-        # Without its cause: the client's error may hold the token.
+        # Without the cause: the client's error may hold the token.
         raise SetupError(f"{_place(spec)}: {_advice(spec, error)}") from None
 
 
 def _advice(spec: FileOrDataset, error: Exception) -> str:
     kind = type(error).__name__
     if isinstance(error, HfHubHTTPError):
-        return _advice_on_answer(spec, error)
+        return _advice_on_status(spec, error)
     if isinstance(error, HFValidationError):
         return "not a valid id. Expected '<owner>/<dataset>'"
     if isinstance(error, LocalEntryNotFoundError | HTTPError | ConnectionError):
         return (
-            f"the Hub cannot be reached ({kind}). Check network, endpoint, token and offline mode"
+            f"the Hub cannot be reached ({kind}). "
+            "Check the network, the endpoint, the token and offline mode"
         )
-    return f"the download failed ({kind}). Check the cache folder and the space on its disk"
+    return f"the download failed ({kind}). Check the cache folder and its free disk space"
 
 
-def _advice_on_answer(spec: FileOrDataset, error: HfHubHTTPError) -> str:
+def _advice_on_status(spec: FileOrDataset, error: HfHubHTTPError) -> str:
     status = error.response.status_code
     if isinstance(error, GatedRepoError):
-        return "it is gated. Accept its terms on the Hub, and use a token of that account"
+        return "it is gated. Accept its terms on the Hub, and use a token of the same account"
     if isinstance(error, RevisionNotFoundError):
         return f"there is no revision '{spec.revision}'. Use a branch, a tag or a full commit id"
     if isinstance(error, RepositoryNotFoundError):

@@ -1,7 +1,7 @@
-"""Ingestion: sources in, batches of new prompts out, and an account of every row that was dropped.
+"""Ingestion: read sources, cut new prompts into batches, and record every dropped row.
 
-It only ever adds. What was ingested earlier is known by its prompts and skipped, so the same sources can be ingested
-every night; batches that exist never change, and new prompts always make new ones.
+Ingestion is append-only and idempotent. Known prompts are skipped, so the same sources can be
+ingested every night. Existing batches never change; new prompts always make new batches.
 """
 
 from collections import Counter
@@ -11,33 +11,15 @@ from pydantic import Field
 
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Prompt, Record
-from aidsafe_dagster.sources.clusters import Admission, Duplicate, Thresholds, admit
-from aidsafe_dagster.sources.columns import Columns, RowContent, read_row, settle_columns
+from aidsafe_dagster.sources.clusters import Admission, Thresholds, admit
+from aidsafe_dagster.sources.columns import RowContent, SourceColumns, read_row, resolve_columns
 from aidsafe_dagster.sources.duplicates import prompt_id
 from aidsafe_dagster.sources.files import FileRow, read_file
 from aidsafe_dagster.sources.hub import HubAccess
-from aidsafe_dagster.sources.locate import LocatedFile, locate
+from aidsafe_dagster.sources.locate import LocatedFile, locate_files
 from aidsafe_dagster.sources.rejection import DropReason, Rejection
+from aidsafe_dagster.sources.settings import IngestSettings
 from aidsafe_dagster.sources.source import SourceSpec
-
-
-class IngestSettings(Record):
-    batch_size: int = Field(default=250, ge=1, description="prompts of a batch at most")
-    near_duplicate_threshold: float = Field(
-        default=0.8,
-        ge=0.1,
-        le=1.0,
-        description="Jaccard similarity of word 3-shingles that counts as near duplicate",
-    )
-    cluster_threshold: float = Field(
-        default=0.5,
-        ge=0.1,
-        le=1.0,
-        description="the same similarity, at which prompts are of one cluster",
-    )
-    max_prompt_chars: int = Field(
-        default=20_000, ge=1, description="characters of a prompt at most"
-    )
 
 
 class DroppedPrompt(Record):
@@ -54,14 +36,14 @@ class SourceCounts(Record):
 
 
 class Ingestion(Record):
-    """What one ingestion adds."""
+    """The result of one ingestion."""
 
     batches: Mapping[str, tuple[Prompt, ...]] = Field(
-        description="new prompts by batch, '<source>-0001' …, file order"
+        description="new prompts by batch, '<source>-0001' …, in file order"
     )
     dropped: tuple[DroppedPrompt, ...]
     counts: Mapping[str, SourceCounts] = Field(description="by source")
-    revisions: Mapping[str, str] = Field(description="commit read, by source from the Hub")
+    revisions: Mapping[str, str] = Field(description="commit that was read, by source on the Hub")
 
 
 def ingest(
@@ -71,82 +53,88 @@ def ingest(
     next_batch_number: Callable[[str], int] | Mapping[str, int],
     access: HubAccess | None = None,
 ) -> Ingestion:
-    """Reads the sources in order and batches the prompts that are new.
+    """Read the sources in order and cut the new prompts into batches.
 
     Args:
         specs: sources with different names.
-        known: every prompt ingested so far.
+        known: all prompts ingested earlier.
         settings: batch size and limits.
-        next_batch_number: for a source's name, the number of its next batch; 1 where a mapping has none.
-        access: how to reach the Hub, for sources that lie there.
+        next_batch_number: source name → number of its next batch; 1 if a mapping has none.
+        access: how to reach the Hub.
 
     Raises:
-        SetupError: two sources share a name, or one cannot be read as it was described.
+        SetupError: two sources share a name, or a source cannot be read as described.
     """
-    read: dict[str, list[Prompt | DroppedPrompt]] = {}
+    sources = tuple(specs)
+    _check_names(sources)
+    rows: dict[str, list[Prompt | DroppedPrompt]] = {}
     revisions: dict[str, str] = {}
-    for spec in _with_different_names(specs):
-        located = locate(spec, access or HubAccess())
+    for spec in sources:
+        located = locate_files(spec, access or HubAccess())
         if located.revision:
             revisions[spec.name] = located.revision
-        read[spec.name] = list(_prompts(spec, located.files, settings))
+        rows[spec.name] = list(_read_prompts(spec, located.files, settings))
     batches: dict[str, tuple[Prompt, ...]] = {}
     counts: dict[str, SourceCounts] = {}
-    outcomes = _admitted(read, known, settings)
-    for source, rows in outcomes.items():
-        fresh = [row for row in rows if isinstance(row, Prompt)]
-        batches |= _cut(
-            fresh, source, _first_number(source, known, next_batch_number), settings.batch_size
-        )
-        counts[source] = _counted(rows)
-    dropped = tuple(
-        row for rows in outcomes.values() for row in rows if isinstance(row, DroppedPrompt)
+    dropped = list[DroppedPrompt]()
+    for source, source_rows in _deduplicate(rows, known, settings).items():
+        prompts = [row for row in source_rows if isinstance(row, Prompt)]
+        number = _first_number(source, known, next_batch_number)
+        batches |= _cut_batches(prompts, source, number, settings.batch_size)
+        counts[source] = _count_rows(source_rows)
+        dropped += [row for row in source_rows if isinstance(row, DroppedPrompt)]
+    return Ingestion(
+        batches=batches,
+        dropped=tuple(dropped),
+        counts=counts,
+        revisions=revisions,
     )
-    return Ingestion(batches=batches, dropped=dropped, counts=counts, revisions=revisions)
 
 
 def next_batch_numbers(batches: Iterable[str]) -> dict[str, int]:
-    """For each source with batches, the number after its last. Keys are '<source>-<number>'; others are ignored."""
+    """Return for each source with batches the number after its last one.
+
+    Batch keys are '<source>-<number>'; other keys are ignored.
+    """
     numbers: dict[str, int] = {}
     for batch in batches:
         source, _, number = batch.rpartition("-")
         if source and number.isdecimal():
-            numbers[source] = max(numbers.get(source, 1), int(number) + 1)
+            following = int(number) + 1
+            numbers[source] = max(numbers.get(source, 1), following)
     return numbers
 
 
-def _with_different_names(specs: Iterable[SourceSpec]) -> tuple[SourceSpec, ...]:
-    sources = tuple(specs)
-    repeated = [name for name, times in Counter(spec.name for spec in sources).items() if times > 1]
-    if repeated:
-        raise SetupError(
-            f"sources: the name '{repeated[0]}' is used twice; it names batches, so each needs its own"
-        )
-    return sources
+def _check_names(sources: Sequence[SourceSpec]) -> None:
+    for name, count in Counter(spec.name for spec in sources).items():
+        if count > 1:
+            raise SetupError(
+                f"sources: the name '{name}' is used twice. "
+                "It names batches, so each source needs its own"
+            )
 
 
-def _prompts(
+def _read_prompts(
     spec: SourceSpec, files: Sequence[LocatedFile], settings: IngestSettings
 ) -> Iterator[Prompt | DroppedPrompt]:
-    """Every row of the source, as a prompt not yet in a batch or as dropped."""
-    left = spec.limit
+    """Yield every row of the source: a prompt without a batch, or a dropped row."""
+    remaining = spec.limit
     for file in files:
-        if left == 0:
+        if remaining == 0:
             return
-        table = read_file(file.path, left)
-        left = None if left is None else left - len(table.rows)
-        columns = (
-            settle_columns(spec, table.columns, str(spec.path or file.place))
-            if table.columns
-            else None
-        )
+        table = read_file(file.path, remaining)
+        if remaining is not None:
+            remaining -= len(table.rows)
+        columns = None
+        if table.columns:
+            columns = resolve_columns(spec, table.columns, str(spec.path or file.place))
         for row in table.rows:
-            content = _content(row, columns, settings.max_prompt_chars)
-            yield _outcome(spec.name, f"{file.place} row {row.number}", content)
+            content = _read_content(row, columns, settings.max_prompt_chars)
+            yield _to_prompt(spec.name, f"{file.place} row {row.number}", content)
 
 
-def _content(
-    row: FileRow, columns: Columns | None, max_prompt_chars: int
+def _read_content(
+    row: FileRow, columns: SourceColumns | None, max_prompt_chars: int
 ) -> RowContent | Rejection:
     if isinstance(row.content, Rejection):
         return row.content
@@ -155,62 +143,74 @@ def _content(
     return read_row(columns, row.content, max_prompt_chars)
 
 
-def _outcome(
+def _to_prompt(
     source: str, source_row: str, content: RowContent | Rejection
 ) -> Prompt | DroppedPrompt:
-    if isinstance(content, RowContent):
-        return Prompt(
-            prompt_id=prompt_id(content.prompt),
-            batch="",
+    if isinstance(content, Rejection):
+        return DroppedPrompt(
             source=source,
             source_row=source_row,
-            category=content.category,
-            licence=content.licence,
-            prompt=content.prompt,
+            reason=content.reason,
+            detail=content.detail,
         )
-    return DroppedPrompt(
-        source=source, source_row=source_row, reason=content.reason, detail=content.detail
+    return Prompt(
+        prompt_id=prompt_id(content.prompt),
+        batch="",
+        source=source,
+        source_row=source_row,
+        category=content.category,
+        licence=content.licence,
+        prompt=content.prompt,
     )
 
 
-def _admitted(
-    read: Mapping[str, Sequence[Prompt | DroppedPrompt]],
+def _deduplicate(
+    rows: Mapping[str, Sequence[Prompt | DroppedPrompt]],
     known: Sequence[Prompt],
     settings: IngestSettings,
 ) -> dict[str, list[Prompt | DroppedPrompt]]:
-    """The same rows by source, the prompts among them with their clusters or dropped as duplicates."""
-    prompts = [row for rows in read.values() for row in rows if isinstance(row, Prompt)]
+    """Assign each prompt to a cluster, or drop it as a duplicate; other rows stay as they are."""
+    prompts = list[Prompt]()
+    for source_rows in rows.values():
+        prompts += [row for row in source_rows if isinstance(row, Prompt)]
     thresholds = Thresholds(settings.near_duplicate_threshold, settings.cluster_threshold)
-    admissions = iter(zip(prompts, admit(known, prompts, thresholds), strict=True))
-    return {
-        source: [
-            _kept_or_dropped(*next(admissions)) if isinstance(row, Prompt) else row for row in rows
-        ]
-        for source, rows in read.items()
-    }
+    # One list for all sources, so that duplicates across sources are dropped too.
+    admissions = iter(admit(known, prompts, thresholds))
+    outcomes: dict[str, list[Prompt | DroppedPrompt]] = {}
+    for source, source_rows in rows.items():
+        outcomes[source] = []
+        for row in source_rows:
+            if isinstance(row, Prompt):
+                outcomes[source].append(_keep_or_drop(row, next(admissions)))
+            else:
+                outcomes[source].append(row)
+    return outcomes
 
 
-def _kept_or_dropped(prompt: Prompt, admission: Admission) -> Prompt | DroppedPrompt:
+def _keep_or_drop(prompt: Prompt, admission: Admission) -> Prompt | DroppedPrompt:
     if isinstance(admission, Prompt):
         return admission
+    original = admission.original
+    reason = DropReason.DUPLICATE
+    detail = f"duplicate of {original.prompt_id} ({original.source}: {original.source_row})"
+    if admission.similarity is not None:
+        reason = DropReason.NEAR_DUPLICATE
+        detail = f"near {detail}, Jaccard {admission.similarity:.2f}"
     return DroppedPrompt(
         source=prompt.source,
         source_row=prompt.source_row,
-        reason=DropReason.DUPLICATE if admission.similarity is None else DropReason.NEAR_DUPLICATE,
-        detail=_of_what(admission),
+        reason=reason,
+        detail=detail,
     )
 
 
-def _counted(rows: Sequence[Prompt | DroppedPrompt]) -> SourceCounts:
+def _count_rows(rows: Sequence[Prompt | DroppedPrompt]) -> SourceCounts:
     reasons = Counter(str(row.reason) for row in rows if isinstance(row, DroppedPrompt))
     return SourceCounts(
-        read=len(rows), kept=len(rows) - reasons.total(), dropped=dict(sorted(reasons.items()))
+        read=len(rows),
+        kept=len(rows) - reasons.total(),
+        dropped=dict(sorted(reasons.items())),
     )
-
-
-def _of_what(duplicate: Duplicate) -> str:
-    of = f"duplicate of {duplicate.of.prompt_id} ({duplicate.of.source}: {duplicate.of.source_row})"
-    return of if duplicate.similarity is None else f"near {of}, Jaccard {duplicate.similarity:.2f}"
 
 
 def _first_number(
@@ -218,22 +218,25 @@ def _first_number(
     known: Sequence[Prompt],
     next_batch_number: Callable[[str], int] | Mapping[str, int],
 ) -> int:
-    """Never a number that a known prompt's batch has, whatever the caller says: batches that exist do not change."""
-    given = (
-        next_batch_number(source)
-        if callable(next_batch_number)
-        else next_batch_number.get(source, 1)
-    )
-    return max(given, next_batch_numbers(prompt.batch for prompt in known).get(source, 1))
+    """Return the number of the first new batch.
+
+    It is never that of a known prompt's batch, whatever the caller says: existing batches do not
+    change.
+    """
+    if callable(next_batch_number):
+        number = next_batch_number(source)
+    else:
+        number = next_batch_number.get(source, 1)
+    unused = next_batch_numbers(prompt.batch for prompt in known)
+    return max(number, unused.get(source, 1))
 
 
-def _cut(
+def _cut_batches(
     prompts: Sequence[Prompt], source: str, number: int, size: int
 ) -> dict[str, tuple[Prompt, ...]]:
     batches: dict[str, tuple[Prompt, ...]] = {}
     for start in range(0, len(prompts), size):
         batch = f"{source}-{number + start // size:04d}"
-        batches[batch] = tuple(
-            p.model_copy(update={"batch": batch}) for p in prompts[start : start + size]
-        )
+        rows = prompts[start : start + size]
+        batches[batch] = tuple(row.model_copy(update={"batch": batch}) for row in rows)
     return batches

@@ -1,4 +1,4 @@
-"""Where the rows of a source lie on this machine: its own file, or the downloaded files of a Hub dataset."""
+"""Locate the files of a source on this machine: its own file, or those of a Hub dataset."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,25 +11,27 @@ from aidsafe_dagster.sources.source import FileOrDataset
 class LocatedFile:
     path: Path
     place: str
-    """How rows and messages name it."""
+    """How rows and messages refer to the file."""
 
 
 @dataclass(frozen=True)
-class Located:
+class LocatedFiles:
     files: tuple[LocatedFile, ...]
     revision: str | None
-    """The commit they come from; None for a file."""
+    """Commit of the dataset; None for a file."""
 
 
-def locate(spec: FileOrDataset, access: HubAccess) -> Located:
-    """The files to read.
+def locate_files(spec: FileOrDataset, access: HubAccess) -> LocatedFiles:
+    """Return the files to read; download them if they are on the Hub.
 
     Raises:
-        SetupError: the dataset cannot be had; says what to do.
+        SetupError: the dataset is not available; names the remedy.
     """
     if spec.path:
-        return Located((LocatedFile(spec.path, spec.path.name),), None)
+        return LocatedFiles((LocatedFile(spec.path, spec.path.name),), None)
     dataset = download(spec, access)
-    origin = f"{spec.dataset}@{dataset.revision}"
-    files = tuple(LocatedFile(file.path, f"{origin} {file.name}") for file in dataset.files)
-    return Located(files, dataset.revision)
+    files = []
+    for file in dataset.files:
+        place = f"{spec.dataset}@{dataset.revision} {file.name}"
+        files.append(LocatedFile(file.path, place))
+    return LocatedFiles(tuple(files), dataset.revision)

@@ -1,6 +1,6 @@
-"""Shapes of datasets that are usual for this recipe, so that nobody has to look up their columns.
+"""Presets: the columns, files and licences of datasets that are common in this field.
 
-A preset fills in what a source leaves unsaid; what the source says always wins.
+A preset supplies what a source does not set; what the source sets always wins.
 """
 
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Preset:
-    """Defaults of a source. None: the dataset has no such thing, or the user has to name it."""
+    """Defaults of a source. None: the dataset has no such thing, or the user must name it."""
 
     licence: str
     """Licence of every row, as an SPDX-like id."""
     prompt: str
     """Column of the prompt."""
     category: str | None = None
-    """Column of the category: text, a list of names, or a mapping of name → flag."""
+    """Column of the category: a text, a list of names, or a mapping of name → flag."""
     hub: str | None = None
     """Dataset on the Hub."""
     files: str | None = None
@@ -23,7 +23,7 @@ class Preset:
 
 
 PRESETS = {
-    # One row per answer, so the same prompt comes back several times: duplicates are usual and dropped.
+    # One row per answer: the same prompt recurs, and its duplicates are dropped.
     "beavertails": Preset(
         licence="cc-by-nc-4.0",
         prompt="prompt",
@@ -31,17 +31,17 @@ PRESETS = {
         hub="PKU-Alignment/BeaverTails",
         files="round0/30k/*.jsonl.gz",
     ),
-    # There are several copies with this shape on the Hub; which of them is the user's choice.
+    # The Hub has several copies with these columns; the user names one.
     "alpagasus": Preset(licence="cc-by-nc-4.0", prompt="instruction"),
 }
 
 EVALUATION_PRESETS = {
     "xstest": Preset(licence="cc-by-4.0", prompt="prompt", hub="Paul/XSTest", files="*.csv"),
-    # Gated, as is HarmBench: accept the terms on the Hub once, and have a token.
+    # Gated, like HarmBench: accept the terms on the Hub once, and set a token.
     "strongreject": Preset(
         licence="mit", prompt="prompt", hub="walledai/StrongREJECT", files="data/*.parquet"
     ),
-    # Its three parts: standard, contextual, copyright.
+    # Three parts: standard, contextual, copyright.
     "harmbench": Preset(
         licence="mit", prompt="prompt", hub="walledai/HarmBench", files="*.parquet"
     ),
@@ -59,4 +59,4 @@ EVALUATION_PRESETS = {
         files="v1/test.jsonl*",
     ),
 }
-"""Evaluation sets that nothing may be trained on. What is read is their prompts alone."""
+"""Evaluation sets, which must not be trained on. Only their prompts are read."""

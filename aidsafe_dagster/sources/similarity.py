@@ -1,7 +1,7 @@
-"""Similarity of all pairs of two lists of texts at once, as products of sparse matrices.
+"""Similarity of all pairs of two lists of texts, as products of sparse matrices.
 
-Exact: no pair is missed and none is there by chance, as with MinHash, whose estimate this is. 50,000 prompts against
-each other take seconds, since only pairs that share something cost anything.
+The result is exact: MinHash estimates the same quantity, and misses pairs. Only pairs that share
+something cost anything, so comparing 50,000 prompts with each other takes seconds.
 """
 
 from array import array
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 Shingles = frozenset[tuple[str, ...]]
 Words = tuple[str, ...]
-_ROWS_AT_A_TIME = 256
+# Bounds the memory of a product: 256 rows against all columns at a time.
+_BLOCK_ROWS = 256
 
 
 class Pair(NamedTuple):
@@ -26,94 +27,106 @@ class Pair(NamedTuple):
 def jaccard_pairs(
     left: Iterable[Shingles], right: Iterable[Shingles], threshold: float
 ) -> Iterator[Pair]:
-    """Pairs whose Jaccard similarity is at least `threshold` (above 0), by `left`."""
-    ours, theirs = _counts(left, right)
+    """Yield the pairs whose Jaccard similarity is at least `threshold` (above 0), by `left`."""
+    ours, theirs = _count_items(left, right)
     if not ours.nnz or not theirs.nnz:
         return
-    our_sizes, their_sizes = np.diff(ours.indptr), np.diff(theirs.indptr)
+    our_sizes = np.diff(ours.indptr)
+    their_sizes = np.diff(theirs.indptr)
     for rows, columns, shared in _products(ours, theirs):
-        similarity = shared / (our_sizes[rows] + their_sizes[columns] - shared)
-        yield from _above(rows, columns, similarity, threshold)
+        union = our_sizes[rows] + their_sizes[columns] - shared
+        similarity = shared / union
+        yield from _pairs_above(rows, columns, similarity, threshold)
 
 
 def tfidf_pairs(
     left: Sequence[Words], right: Sequence[Words], background: Sequence[Words], threshold: float
 ) -> Iterator[Pair]:
-    """Pairs whose bags of words have a TF-IDF cosine of at least `threshold` (above 0), by `left`.
+    """Yield the pairs whose bags of words have a TF-IDF cosine of at least `threshold`, by `left`.
 
-    How rare a word is follows from `right` and `background` alone, so a text's similarity does not depend on the texts
-    beside it. A word that neither has counts as the rarest.
+    Word frequencies come from `right` and `background` alone, so the similarity of a text does not
+    depend on the other texts of `left`. A word that neither contains counts as the rarest.
     """
+    # Importing scikit-learn takes a second.
     from scipy.sparse import vstack  # noqa: PLC0415
-    from sklearn.feature_extraction.text import TfidfTransformer  # noqa: PLC0415 - a second to import
+    from sklearn.feature_extraction.text import TfidfTransformer  # noqa: PLC0415
 
     if not any(left) or not any(right):
         return
-    ours, theirs, others = _counts(left, right, background)
+    ours, theirs, others = _count_items(left, right, background)
     weights = TfidfTransformer().fit(vstack([theirs, others]))
     ours, theirs = weights.transform(ours), weights.transform(theirs)
     for rows, columns, similarity in _products(ours, theirs):
-        yield from _above(rows, columns, similarity, threshold)
+        yield from _pairs_above(rows, columns, similarity, threshold)
 
 
 def cosine_pairs(left: NDArray[Any], right: NDArray[Any], threshold: float) -> Iterator[Pair]:
-    """Pairs of vectors, of shape (texts, dimensions), whose cosine is at least `threshold`, by `left`."""
-    theirs = _unit(right).T
-    for start in range(0, len(left), _ROWS_AT_A_TIME):
-        similarity = _unit(left[start : start + _ROWS_AT_A_TIME]) @ theirs
+    """Yield the pairs of vectors whose cosine is at least `threshold`, by `left`.
+
+    Both arrays have the shape (texts, dimensions).
+    """
+    theirs = _unit_vectors(right).T
+    for start in range(0, len(left), _BLOCK_ROWS):
+        block = _unit_vectors(left[start : start + _BLOCK_ROWS])
+        similarity = block @ theirs
         rows, columns = np.nonzero(similarity >= threshold)
-        yield from _above(rows + start, columns, similarity[rows, columns], threshold)
+        yield from _pairs_above(rows + start, columns, similarity[rows, columns], threshold)
 
 
-def _counts(*lists: Iterable[Collection[Hashable]]) -> list[Any]:
-    """A sparse matrix per list: a row per text, a column per word or shingle, how often it occurs.
+def _count_items(*lists: Iterable[Collection[Hashable]]) -> list[Any]:
+    """Count words or shingles: one sparse matrix per list, a row per text, a column per item.
 
-    Of each word or shingle only its 64-bit hash is kept, so a long list costs no more memory than its numbers.
+    Only the 64-bit hash of each item is kept, which bounds the memory of long lists.
     """
     from scipy.sparse import csr_array  # noqa: PLC0415 - needed only here
 
-    hashed = [_hashed(texts) for texts in lists]
-    names, columns = np.unique(
-        np.concatenate([hashes for hashes, _ in hashed]), return_inverse=True
-    )
+    hashed = [_hash_items(texts) for texts in lists]
+    all_hashes = np.concatenate([hashes for hashes, _ in hashed])
+    vocabulary, columns = np.unique(all_hashes, return_inverse=True)
     matrices, start = [], 0
     for hashes, ends in hashed:
         indices = columns[start : start + len(hashes)].astype(np.int32)
-        matrix = csr_array(
-            (np.ones(len(indices)), indices, ends), shape=(len(ends) - 1, len(names))
-        )
+        ones = np.ones(len(indices))
+        shape = (len(ends) - 1, len(vocabulary))
+        matrix = csr_array((ones, indices, ends), shape=shape)
         matrix.sum_duplicates()
         matrices.append(matrix)
         start += len(hashes)
     return matrices
 
 
-def _hashed(texts: Iterable[Collection[Hashable]]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The hashes of all parts of all texts, one after another, and where each text begins and ends."""
+def _hash_items(texts: Iterable[Collection[Hashable]]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the concatenated hashes of all texts, and the boundaries between the texts."""
     hashes, ends = array("q"), array("q", [0])
+    # Python's `hash` differs between processes, which does not matter within one matrix.
     for text in texts:
         hashes.extend(map(hash, text))
         ends.append(len(hashes))
-    return np.array(hashes, dtype=np.int64), np.array(ends, dtype=np.int32)
+    boundaries = np.array(ends, dtype=np.int32)
+    return np.array(hashes, dtype=np.int64), boundaries
 
 
 def _products(left: Any, right: Any) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
-    """Rows, columns and values of left · rightᵀ where not 0, a block of rows at a time."""
+    """Yield rows, columns and values of the non-zero cells of left · rightᵀ, block by block."""
     columns = right.T.tocsr()
-    for start in range(0, left.shape[0], _ROWS_AT_A_TIME):
-        block = (left[start : start + _ROWS_AT_A_TIME] @ columns).tocoo()
+    for start in range(0, left.shape[0], _BLOCK_ROWS):
+        block = (left[start : start + _BLOCK_ROWS] @ columns).tocoo()
         yield block.row + start, block.col, block.data
 
 
-def _above(
+def _pairs_above(
     rows: NDArray[Any], columns: NDArray[Any], similarity: NDArray[Any], threshold: float
 ) -> Iterator[Pair]:
-    chosen = similarity >= threshold
+    mask = similarity >= threshold
     yield from map(
-        Pair, rows[chosen].tolist(), columns[chosen].tolist(), similarity[chosen].tolist()
+        Pair,
+        rows[mask].tolist(),
+        columns[mask].tolist(),
+        similarity[mask].tolist(),
     )
 
 
-def _unit(vectors: NDArray[Any]) -> NDArray[Any]:
+def _unit_vectors(vectors: NDArray[Any]) -> NDArray[Any]:
+    # A zero vector stays zero, and is similar to nothing.
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.where(lengths > 0, lengths, 1.0)

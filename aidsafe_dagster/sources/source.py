@@ -1,11 +1,12 @@
-"""What a person writes down to name a source of prompts.
+"""Settings of a source of prompts.
 
     [[sources]]
-    name = "beavertails"                # becomes part of partition keys and file names
+    name = "beavertails"                # part of partition keys and file names
     preset = "beavertails"              # or path = "prompts.csv", or hub = "<owner>/<dataset>"
     limit = 5000
 
-Only shapes are checked here; whether the file, the dataset and its columns exist shows when the source is read.
+Only the form is checked here. Whether the file, the dataset and its columns exist is checked when
+the source is read.
 """
 
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
 class ColumnMapping(Record):
-    """Names of the columns in the source. None: the usual names are looked for."""
+    """Names of the columns in the source. None: the usual names are tried."""
 
     prompt: Name | None = None
     category: Name | None = None
@@ -31,10 +32,10 @@ class ColumnMapping(Record):
 
 
 class FileOrDataset(Record):
-    """Rows to read: those of a file (`path`), or of a dataset on the Hub (`hub`, or the one its preset knows)."""
+    """Rows of a file (`path`), or of a dataset on the Hub (`hub`, or the dataset of the preset)."""
 
     kind: ClassVar[str]
-    """What messages call it."""
+    """What messages call such a setting."""
     presets: ClassVar[Mapping[str, Preset]]
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]{0,39}$")]
@@ -43,7 +44,7 @@ class FileOrDataset(Record):
         default=None, description="id of a dataset repository on the Hub, '<owner>/<dataset>'"
     )
     preset: Name | None = Field(
-        default=None, description="a known shape; an unknown one is told the valid ones"
+        default=None, description="name of a known dataset, for its columns and licence"
     )
     revision: Name = Field(
         default="main", description="branch, tag or commit on the Hub; the commit is recorded"
@@ -51,7 +52,9 @@ class FileOrDataset(Record):
     files: Name | None = Field(
         default=None, description="glob of the files in the Hub dataset; default: all"
     )
-    limit: int | None = Field(default=None, ge=1, description="rows to read at most, good or bad")
+    limit: int | None = Field(
+        default=None, ge=1, description="maximum number of rows to read, good or bad"
+    )
 
     @field_validator("preset")
     @classmethod
@@ -76,24 +79,31 @@ class FileOrDataset(Record):
         return f"{self.kind} '{self.name}'"
 
     def within(self, folder: Path) -> Self:
-        """The same with an absolute path, where it is relative to this folder."""
-        return (
-            self.model_copy(update={"path": folder / self.path.expanduser()}) if self.path else self
-        )
+        """Return a copy whose path is resolved against the folder."""
+        if self.path is None:
+            return self
+        return self.model_copy(update={"path": folder / self.path.expanduser()})
 
     @property
     def shape(self) -> Preset | None:
+        """The preset, if one is named."""
         return self.presets[self.preset] if self.preset else None
 
     @property
     def dataset(self) -> str | None:
         """Id of the Hub dataset; None for a file."""
-        return None if self.path else self.hub or (self.shape.hub if self.shape else None)
+        if self.path:
+            return None
+        if self.shape:
+            return self.hub or self.shape.hub
+        return self.hub
 
     @property
     def glob(self) -> str | None:
         """Glob of the files in the Hub dataset; None for all data files."""
-        return self.files or (self.shape.files if self.shape else None)
+        if self.shape:
+            return self.files or self.shape.files
+        return self.files
 
 
 class SourceSpec(FileOrDataset):
@@ -109,5 +119,9 @@ class SourceSpec(FileOrDataset):
 
 
 def bundled_sources() -> tuple[SourceSpec, ...]:
-    """The sample prompts that come with the package, one source per file; each row carries its own licence."""
-    return tuple(SourceSpec(name=file.stem, path=file) for file in sorted(SAMPLES.glob("*.jsonl")))
+    """Return the sample prompts of the package, one source per file.
+
+    Each row carries its own licence.
+    """
+    files = sorted(SAMPLES.glob("*.jsonl"))
+    return tuple(SourceSpec(name=file.stem, path=file) for file in files)

@@ -1,7 +1,8 @@
-"""The words of a text, with everything taken away that lets the same words look different.
+"""Normalise the words of a text, to see through disguises.
 
-Case, punctuation, accents, width, invisible signs, apostrophes, and letters of another alphabet that look like Latin
-ones. What has no spaces between its words (Chinese, Japanese) is taken sign by sign.
+Case, punctuation, accents, width, invisible characters, apostrophes, and letters of other alphabets
+that look like Latin ones do not count. Scripts without spaces between words (Chinese, Japanese) are
+split into characters.
 """
 
 import re
@@ -9,20 +10,17 @@ import unicodedata
 
 from aidsafe_dagster.sources.similarity import Words
 
-_INVISIBLE = ("Mn", "Me", "Cf")  # combining marks and formatting signs
+_INVISIBLE = ("Mn", "Me", "Cf")  # categories of combining marks and format characters
 _APOSTROPHES = str.maketrans("", "", "'’‘ʼ`´")
 _LOOKALIKES = str.maketrans("асеорхуіјѕһԁӏктмнвονραι", "aceopxyijshdlktmhbovpai")
 _UNSPACED = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
 
 
-def words(text: str) -> Words:
+def normalised_words(text: str) -> Words:
+    # Decomposed, accents are characters of their own and can be dropped.
     decomposed = unicodedata.normalize("NFKD", text)
-    visible = "".join(sign for sign in decomposed if unicodedata.category(sign) not in _INVISIBLE)
-    plain = (
-        unicodedata.normalize("NFC", visible)
-        .casefold()
-        .translate(_APOSTROPHES)
-        .translate(_LOOKALIKES)
-    )
+    visible = [char for char in decomposed if unicodedata.category(char) not in _INVISIBLE]
+    composed = unicodedata.normalize("NFC", "".join(visible))
+    plain = composed.casefold().translate(_APOSTROPHES).translate(_LOOKALIKES)
     return tuple(_WORD.findall(plain))

@@ -1,34 +1,34 @@
-"""Makes an adapter: finds the one that is there already, or trains it, and puts it in its place whole.
+"""Make an adapter: reuse an existing one or train it, and move it into place atomically.
 
-<home>/training/<version>/<method>/     the work folder: configuration, log, checkpoints while it trains
+<home>/training/<version>/<method>/     work folder: configuration, log, checkpoints
 <home>/adapters/<version>/<method>/     the adapter, its tokenizer, README, curves and lineage
 """
 
 import os
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
+from aidsafe_dagster.primitives.atomic_write import replace_folder
+from aidsafe_dagster.primitives.lock_file import LockFile
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.training.card import card
-from aidsafe_dagster.training.curves import FILE as CURVES
+from aidsafe_dagster.training.card import adapter_card
+from aidsafe_dagster.training.curves import CURVES_FILE
 from aidsafe_dagster.training.data import SPLITS, TrainingSet
 from aidsafe_dagster.training.lineage import (
-    FILE,
+    LINEAGE_FILE,
     Lineage,
     base_revision,
-    hash_of,
+    hash_file,
     lineage_key,
     read_lineage,
 )
 from aidsafe_dagster.training.run import run_script
-from aidsafe_dagster.training.settings import Method, TrainingSettings
+from aidsafe_dagster.training.settings import REPORTING_STEPS, Method, TrainingSettings
 
 _WEIGHTS = "adapter_model.safetensors"
 
@@ -38,12 +38,12 @@ class Adapter:
     folder: Path
     lineage: Lineage
     reused: bool
-    """It was there already: same data, base model and settings."""
+    """It existed already, with the same data, base model and settings."""
 
 
 @dataclass(frozen=True)
-class _Task:
-    """One adapter that is to be: of what, and where."""
+class _Job:
+    """The inputs of one adapter, and its folders."""
 
     method: Method
     settings: TrainingSettings
@@ -52,7 +52,7 @@ class _Task:
     base: str
     """Revision of the base model, or a hash of its folder."""
     start: Adapter | None
-    """The SFT adapter that DPO goes on from."""
+    """The SFT adapter from which DPO starts."""
 
     @property
     def key(self) -> str:
@@ -82,44 +82,46 @@ def make_adapter(
     *,
     force: bool = False,
 ) -> Adapter:
-    """Trains an adapter, unless one with the same lineage is there and `force` does not say otherwise.
+    """Train an adapter, or reuse the one with the same lineage unless `force` is set.
 
-    A training that was cut off goes on from its last checkpoint, if it is to make the same adapter.
+    An interrupted training of the same adapter resumes from its last checkpoint.
 
     Raises:
-        SetupError: no base model is set, there are no rows, the SFT adapter to start from is missing or of another base
-            model, another run is training it now, or the training failed.
+        SetupError: no base model is set, there are no rows, the SFT adapter to start from is
+            missing or has another base model, another run is training the adapter, or the training
+            failed.
     """
-    _require(method, settings, data)
+    _check_inputs(method, settings, data)
     base = base_revision(settings)
-    start = (
-        _sft_adapter(home, settings, data.version, base)
-        if method == "dpo" and settings.dpo.from_sft
-        else None
-    )
-    task = _Task(method, settings, data, home, base, start)
-    found = read_lineage(task.folder)
-    if found and found.key == task.key and not force:
+    start = None
+    if method == "dpo" and settings.dpo.from_sft:
+        start = _sft_adapter(home, settings, data.version, base)
+    job = _Job(method, settings, data, home, base, start)
+    existing = read_lineage(job.folder)
+    if existing and existing.key == job.key and not force:
         log(
-            f"{task.folder} has this adapter already: nothing to train (`force` in the configuration trains it again)"
+            f"{job.folder} already holds this adapter: nothing to train "
+            "(set `force` in the configuration to train it again)"
         )
-        return Adapter(task.folder, found, reused=True)
-    with _alone(task.work):
+        return Adapter(job.folder, existing, reused=True)
+    with _hold_lock(job.work):
         started = time.monotonic()
-        result = run_script(method, settings, _config(task), task.work, log)
-        lineage = _lineage(task, result, round(time.monotonic() - started, 1))
-        _publish(task.work, task.folder, lineage)
-    return Adapter(task.folder, lineage, reused=False)
+        result = run_script(method, settings, _prepare(job), job.work, log)
+        seconds = round(time.monotonic() - started, 1)
+        lineage = _make_lineage(job, result, seconds)
+        _move_into_place(job.work, job.folder, lineage)
+    return Adapter(job.folder, lineage, reused=False)
 
 
-def _require(method: Method, settings: TrainingSettings, data: TrainingSet) -> None:
+def _check_inputs(method: Method, settings: TrainingSettings, data: TrainingSet) -> None:
     if not settings.model:
         raise SetupError(
             "training.model: the base model to train is required (a folder, or its name on the Hub)"
         )
     if not data.rows[f"{method}_train"]:
         raise SetupError(
-            f"there is nothing to train on: no {method} row is in the train split (batches taken: {len(data.batches)})"
+            f"there is nothing to train on: no {method} row is in the train split "
+            f"(batches used: {len(data.batches)})"
         )
 
 
@@ -128,70 +130,74 @@ def _sft_adapter(home: Path, settings: TrainingSettings, version: str, base: str
     lineage = read_lineage(folder)
     if lineage is None:
         raise SetupError(
-            f"{folder}: there is no SFT adapter of dataset {version} to start from: make sft_adapter first, or set "
-            "training.dpo.from_sft = false"
+            f"{folder}: there is no SFT adapter of dataset {version} to start from: "
+            "make sft_adapter first, or set training.dpo.from_sft = false"
         )
+    # Without a revision in the settings, any commit of the base model is accepted.
     if lineage.base_model != settings.model or (base and lineage.base_revision != base):
         raise SetupError(
-            f"{folder}: the SFT adapter was trained on {lineage.base_model} ({lineage.base_revision or 'default'}) and "
-            f"training.model is {settings.model} ({base or 'default'}): make sft_adapter again"
+            f"{folder}: the SFT adapter was trained on {lineage.base_model} "
+            f"({lineage.base_revision or 'default'}), but training.model is {settings.model} "
+            f"({base or 'default'}): make sft_adapter again"
         )
     return Adapter(folder, lineage, reused=True)
 
 
-def _config(task: _Task) -> dict[str, Any]:
-    """What the script is given; a work folder of another adapter is emptied, one of the same is gone on with."""
-    work, key = task.work, task.work / "key"
-    if key.exists() and key.read_text() != task.key:
+def _prepare(job: _Job) -> dict[str, Any]:
+    """Prepare the work folder, and return the configuration of the script.
+
+    Checkpoints of the same adapter stay, to resume from; those of another adapter are removed.
+    """
+    work, key = job.work, job.work / "key"
+    if key.exists() and key.read_text() != job.key:
         shutil.rmtree(work)
     work.mkdir(parents=True, exist_ok=True)
-    key.write_text(task.key)
-    steps = task.settings.dpo if task.method == "dpo" else task.settings.sft
+    key.write_text(job.key)
+    steps = job.settings.dpo if job.method == "dpo" else job.settings.sft
     return {
-        **task.settings.recipe(task.method),
-        **steps.model_dump(include={"log_every", "eval_every", "save_every"}),
+        **job.settings.recipe(job.method),
+        **steps.model_dump(include=REPORTING_STEPS),
         "work": str(work),
-        "data": {split: str(task.data.file(task.method, split)) for split in SPLITS},
-        "from_adapter": str(task.start.folder) if task.start else None,
+        "data": {split: str(job.data.file(job.method, split)) for split in SPLITS},
+        "from_adapter": str(job.start.folder) if job.start else None,
     }
 
 
-def _lineage(task: _Task, result: dict[str, Any], seconds: float) -> Lineage:
+def _make_lineage(job: _Job, result: dict[str, Any], seconds: float) -> Lineage:
     return Lineage(
-        key=task.key,
-        method=task.method,
-        dataset_version=task.data.version,
-        batches=task.data.batches,
-        licences=task.data.licences,
-        simulated=task.data.simulated,
-        base_model=task.settings.model,
-        base_revision=task.base or result["base_commit"],
-        from_adapter=task.from_adapter,
-        weights=hash_of(task.work / "adapter" / _WEIGHTS),
-        recipe=task.settings.recipe(task.method),
+        key=job.key,
+        method=job.method,
+        dataset_version=job.data.version,
+        batches=job.data.batches,
+        licences=job.data.licences,
+        simulated=job.data.simulated,
+        base_model=job.settings.model,
+        base_revision=job.base or result["base_commit"],
+        from_adapter=job.from_adapter,
+        weights=hash_file(job.work / "adapter" / _WEIGHTS),
+        recipe=job.settings.recipe(job.method),
         result=result,
         seconds=seconds,
     )
 
 
-def _alone(work: Path) -> AbstractContextManager[Any]:
-    work.parent.mkdir(parents=True, exist_ok=True)
+@contextmanager
+def _hold_lock(work: Path) -> Iterator[None]:
+    lock = LockFile(Path(f"{work}.lock"))
+    if not lock.try_hold(f"process {os.getpid()}"):
+        raise SetupError(f"{work}: another run is training this adapter now")
     try:
-        return FileLock(f"{work}.lock").acquire(timeout=0)
-    except Timeout:
-        raise SetupError(f"{work}: another run is training this adapter now") from None
+        yield
+    finally:
+        lock.release()
 
 
-def _publish(work: Path, folder: Path, lineage: Lineage) -> None:
-    """Puts the finished adapter in its place in one step; the one that was there before goes."""
-    made = work / "adapter"
-    (made / "README.md").write_text(card(lineage), "utf-8")
-    shutil.copy(work / CURVES, made)
-    (made / FILE).write_text(lineage.model_dump_json(indent=1), "utf-8")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    old = folder.with_name(f".{folder.name}-{os.getpid()}")
-    if folder.exists():
-        folder.replace(old)
-    made.replace(folder)
-    for gone in (old, work / "checkpoints", work / "cache"):
-        shutil.rmtree(gone, ignore_errors=True)
+def _move_into_place(work: Path, folder: Path, lineage: Lineage) -> None:
+    """Complete the adapter's folder, and replace an earlier adapter with it."""
+    trained = work / "adapter"
+    (trained / "README.md").write_text(adapter_card(lineage), "utf-8")
+    shutil.copy(work / CURVES_FILE, trained)
+    (trained / LINEAGE_FILE).write_text(lineage.model_dump_json(indent=1), "utf-8")
+    replace_folder(trained, folder)
+    for leftover in (work / "checkpoints", work / "cache"):
+        shutil.rmtree(leftover, ignore_errors=True)

@@ -1,11 +1,24 @@
-"""The README of an adapter: what it is, what it was trained on, how to load it."""
+"""The README of an adapter: what it is, what it was trained on, and how to load it."""
 
 import json
+from collections.abc import Mapping
 
 from aidsafe_dagster.training.lineage import Lineage
 
-SIMULATED = "Trained on rows that the rehearsal engine simulated by rule, not on a model's output. Not for use."
-_SHOWN = (
+SIMULATED_LABEL = (
+    "Trained on rows that the rehearsal engine simulated by rule, not on a model's output. "
+    "Not for use."
+)
+_INTRODUCTION = (
+    "A LoRA adapter, trained with TRL on policy-embedded chains of thought and responses (AIDSAFE, "
+    "arXiv 2505.21784). `lineage.json` lists the batches, the settings and the library versions."
+)
+_USAGE = """```python
+from peft import AutoPeftModelForCausalLM
+
+model = AutoPeftModelForCausalLM.from_pretrained("this folder")
+```"""
+_RESULTS = (
     "rows_train",
     "rows_validation",
     "rows_test",
@@ -17,38 +30,43 @@ _SHOWN = (
 )
 
 
-def card(lineage: Lineage) -> str:
-    """Markdown with the metadata that the Hub and PEFT read at its head."""
-    head = {
-        "base_model": lineage.base_model,
-        "library_name": "peft",
-        "tags": ["lora", "trl", lineage.method, *(["simulated"] if lineage.simulated else [])],
+def adapter_card(lineage: Lineage) -> str:
+    """Render the card as Markdown, with the metadata that the Hub and PEFT read at its head."""
+    tags = ["lora", "trl", lineage.method]
+    facts = {
+        "base model": lineage.base_model,
+        "revision": lineage.base_revision or "default",
     }
-    made = {name: lineage.result[name] for name in _SHOWN if name in lineage.result}
-    told = [
-        f"# {lineage.method.upper()} adapter, dataset {lineage.dataset_version}",
-        f"> **{SIMULATED}**" if lineage.simulated else "",
-        "A LoRA adapter, trained with TRL on policy-embedded chains of thought and responses (AIDSAFE, arXiv "
-        "2505.21784). `lineage.json` has the batches, the settings and the versions of the libraries.",
-        _table(
-            "",
-            {"base model": lineage.base_model, "revision": lineage.base_revision or "default"}
-            | made,
-        ),
+    for name in _RESULTS:
+        if name in lineage.result:
+            facts[name] = lineage.result[name]
+    sections = [f"# {lineage.method.upper()} adapter, dataset {lineage.dataset_version}"]
+    if lineage.simulated:
+        tags.append("simulated")
+        sections.append(f"> **{SIMULATED_LABEL}**")
+    sections += [
+        _INTRODUCTION,
+        _table("", facts),
         _table("licence of the prompts", lineage.licences),
-        "```python\nfrom peft import AutoPeftModelForCausalLM\n\n"
-        'model = AutoPeftModelForCausalLM.from_pretrained("this folder")\n```',
+        _USAGE,
     ]
-    front = "\n".join(
-        f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in head.items()
-    )
-    return f"---\n{front}\n---\n\n" + "\n\n".join(part for part in told if part) + "\n"
+    metadata = {"base_model": lineage.base_model, "library_name": "peft", "tags": tags}
+    return _front_matter(metadata) + "\n" + "\n\n".join(sections) + "\n"
 
 
-def _table(label: str, values: object) -> str:
-    assert hasattr(values, "items")
-    lines = [f"| {_cell(key)} | {_cell(value)} |" for key, value in values.items()]
-    return "\n".join([f"| {label} | |", "|---|---|", *lines])
+def _front_matter(metadata: Mapping[str, object]) -> str:
+    lines = ["---"]
+    for key, value in metadata.items():
+        lines.append(f"{key}: {json.dumps(value, ensure_ascii=False)}")
+    lines.append("---\n")
+    return "\n".join(lines)
+
+
+def _table(label: str, values: Mapping[str, object]) -> str:
+    lines = [f"| {label} | |", "|---|---|"]
+    for key, value in values.items():
+        lines.append(f"| {_cell(key)} | {_cell(value)} |")
+    return "\n".join(lines)
 
 
 def _cell(value: object) -> str:

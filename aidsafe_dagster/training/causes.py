@@ -1,36 +1,42 @@
-"""Why a training ended early: what its log says, in a person's words."""
+"""Explain from its log why a training failed."""
 
 import re
 
 _CAUSES = (
-    (r"^cannot train: (?P<told>.+)", "{told}"),
+    (r"^cannot train: (?P<message>.+)", "{message}"),
     (
-        r"No module named '?(?P<told>bitsandbytes)|(?P<also>requires|install) .?bitsandbytes",
-        "training.quantize = '4bit' needs bitsandbytes, which training.python does not have; see scripts/install-train",
+        r"No module named '?bitsandbytes|(?:requires|install) .?bitsandbytes",
+        "training.quantize = '4bit' needs bitsandbytes, which training.python does not have; "
+        "see scripts/install-train",
     ),
     (
-        r"No module named '?(?P<told>torch|transformers|trl|peft|datasets|accelerate|curves|lifeline)",
-        "{told} is not installed there: make an environment with scripts/install-train and name its interpreter in "
-        "training.python",
+        r"No module named '?"
+        r"(?P<package>torch|transformers|trl|peft|datasets|accelerate|curves|lifeline)",
+        "{package} is not installed in the training environment: create one with "
+        "scripts/install-train and name its interpreter in training.python",
     ),
     (
         r"CUDA out of memory|OutOfMemoryError|CUBLAS_STATUS_ALLOC_FAILED",
-        "out of GPU memory: end a model server that holds it (`aidsafe engine stop`), lower batch_size (and raise "
-        "gradient_accumulation) or training.max_length, or set training.quantize = '4bit'",
+        "out of GPU memory: stop a model server that uses it (`aidsafe engine stop`), lower "
+        "batch_size (and raise gradient_accumulation) or training.max_length, or set "
+        "training.quantize = '4bit'",
     ),
     (
         r"gated repo|GatedRepo|401 Client Error|403 Client Error",
         "the model is gated: accept its terms on the Hub and set HF_TOKEN",
     ),
     (
-        r"Repository Not Found|RepositoryNotFound|RevisionNotFound|not a valid model identifier|Repo id must be"
-        r"|does not appear to have a file named|Unrecognized model in|404 Client Error|Incorrect path_or_model_id",
+        r"Repository Not Found|RepositoryNotFound|RevisionNotFound"
+        r"|not a valid model identifier|Repo id must be"
+        r"|does not appear to have a file named|Unrecognized model in"
+        r"|404 Client Error|Incorrect path_or_model_id",
         "there is no such model: check training.model and training.revision",
     ),
     (
-        r"OfflineMode|LocalEntryNotFound|outgoing traffic has been disabled|couldn't connect to 'https"
-        r"|Max retries exceeded|Name or service not known|ConnectError|Cannot reach",
-        "the model is not in the local cache and the Hub is out of reach",
+        r"OfflineMode|LocalEntryNotFound|outgoing traffic has been disabled"
+        r"|couldn't connect to 'https|Max retries exceeded|Name or service not known"
+        r"|ConnectError|Cannot reach",
+        "the model is not in the local cache and the Hub is unreachable",
     ),
     (
         r"Target modules .* not found|No modules were targeted|adapter to `lm_head`",
@@ -38,7 +44,7 @@ _CAUSES = (
     ),
     (
         r"No CUDA GPUs are available|NVIDIA driver|no kernel image",
-        "the GPU cannot be used; see the log's last lines",
+        "the GPU cannot be used; see the last lines of the log",
     ),
     (
         r"No space left on device",
@@ -47,9 +53,10 @@ _CAUSES = (
 )
 
 
-def explain(log: str) -> str | None:
-    """What a training's log says of why it ended; None if it says nothing known."""
+def explain_failure(log: str) -> str | None:
+    """Return the cause of a failed training and its remedy; None if the log has no known one."""
     for pattern, cause in _CAUSES:
-        if found := re.search(pattern, log, re.MULTILINE):
-            return cause.format(**found.groupdict())
+        match = re.search(pattern, log, re.MULTILINE)
+        if match:
+            return cause.format(**match.groupdict())
     return None

@@ -1,10 +1,10 @@
-"""The training set: the fine-tune rows of some batches as Parquet files in TRL's columns, under a version of their own.
+"""Write the training set: fine-tune rows of some batches as versioned Parquet files for TRL.
 
     <home>/training/<version>/sft_train.parquet        messages
-    <home>/training/<version>/dpo_train.parquet        prompt, chosen, rejected     … and so on for validation and test
+    <home>/training/<version>/dpo_train.parquet        prompt, chosen, rejected
 
-No column more than the trainer needs, but for `prompt_id`: TRL takes a string `prompt` beside `messages` for another
-format.
+There are such files for validation and test too. Apart from `prompt_id`, they have only the columns
+that the trainer needs: TRL mistakes a string `prompt` beside `messages` for another format.
 """
 
 import hashlib
@@ -37,9 +37,9 @@ class TrainingSet:
     rows: Mapping[str, int]
     """`sft_train`, `dpo_validation` … → rows."""
     licences: Mapping[str, int]
-    """Licence of the prompt → rows, of both methods."""
+    """Licence of the prompt → rows of both methods."""
     simulated: bool
-    """Some rows are the rehearsal engine's."""
+    """Whether any row comes from the rehearsal engine."""
 
     def file(self, method: Method, split: str) -> Path:
         return self.folder / f"{method}_{split}.parquet"
@@ -48,60 +48,64 @@ class TrainingSet:
 def dataset_version(
     lake: Lake, batches: Sequence[str] | None = None, general_ratio: float | None = None
 ) -> str:
-    """Short hash over the fingerprints of the fine-tune rows, of some batches or of all, and over the general mix."""
+    """Return a short hash of the fine-tune rows' fingerprints and of the general mix.
+
+    Args:
+        batches: None for all batches of the lake.
+        general_ratio: see `write_training_set`.
+    """
     keys = lake.batches(Stage.FINE_TUNE_SPLITS) if batches is None else batches
-    prints = sorted(lake.fingerprint(Stage.FINE_TUNE_SPLITS, batch) for batch in keys)
-    prints += [] if general_ratio is None else [f"general {general_ratio}"]
-    return hashlib.blake2b("".join(prints).encode(), digest_size=6).hexdigest()
+    parts = sorted(lake.fingerprint(Stage.FINE_TUNE_SPLITS, batch) for batch in keys)
+    if general_ratio is not None:
+        parts.append(f"general {general_ratio}")
+    return hashlib.blake2b("".join(parts).encode(), digest_size=6).hexdigest()
 
 
 def write_training_set(
     lake: Lake, batches: Sequence[str], home: Path, general_ratio: float | None = None
 ) -> TrainingSet:
-    """Writes the files; the same batches and ratio give the same bytes in the same place.
+    """Write the files; the same batches and ratio give the same bytes in the same place.
 
-    `general_ratio`: benign SFT rows for each safety row at most (`recipe.general_mix`); None keeps all.
+    Args:
+        general_ratio: maximum number of benign SFT rows per safety row (`recipe.general_mix`);
+            None keeps all.
     """
+    keys = sorted(batches)
     version = dataset_version(lake, batches, general_ratio)
-    rows = _mixed(
-        pl.concat(
-            [
-                pl.DataFrame(schema=schema_of(FineTuneRow)),
-                *(lake.rows(Stage.FINE_TUNE_SPLITS, batch) for batch in sorted(batches)),
-            ],
-            how="diagonal_relaxed",  # an older release wrote fewer columns, and fewer fields in them
-        ),
-        general_ratio,
-    )
-    found = TrainingSet(
+    rows = _drop_beyond_mix(_read_rows(lake, keys), general_ratio)
+    parts = {}
+    for method in _COLUMNS:
+        for split in SPLITS:
+            parts[method, split] = rows.filter(kind=method, split=split)
+    counts = {f"{method}_{split}": part.height for (method, split), part in parts.items()}
+    licences = Counter(rows["licence"].to_list())
+    training_set = TrainingSet(
         version=version,
         folder=home / "training" / version,
-        batches={
-            batch: lake.fingerprint(Stage.FINE_TUNE_SPLITS, batch) for batch in sorted(batches)
-        },
-        rows={
-            f"{kind}_{split}": of(rows, kind, split).height for kind in _COLUMNS for split in SPLITS
-        },
-        licences=dict(sorted(Counter(rows["licence"].to_list()).items())),
+        batches={batch: lake.fingerprint(Stage.FINE_TUNE_SPLITS, batch) for batch in keys},
+        rows=counts,
+        licences=dict(sorted(licences.items())),
         simulated=bool(rows["simulated"].any()),
     )
-    found.folder.mkdir(parents=True, exist_ok=True)
-    for kind, columns in _COLUMNS.items():
-        for split in SPLITS:
-            of(rows, kind, split).select(*columns, "prompt_id").write_parquet(
-                found.file(kind, split)
-            )
-    return found
+    training_set.folder.mkdir(parents=True, exist_ok=True)
+    for (method, split), part in parts.items():
+        columns = part.select(*_COLUMNS[method], "prompt_id")
+        columns.write_parquet(training_set.file(method, split))
+    return training_set
 
 
-def of(rows: pl.DataFrame, kind: Method, split: str) -> pl.DataFrame:
-    return rows.filter(pl.col("kind") == kind, pl.col("split") == split)
+def _read_rows(lake: Lake, batches: Sequence[str]) -> pl.DataFrame:
+    frames = [pl.DataFrame(schema=schema_of(FineTuneRow))]
+    frames += [lake.rows(Stage.FINE_TUNE_SPLITS, batch) for batch in batches]
+    # Older releases wrote fewer columns, and fewer fields in them.
+    return pl.concat(frames, how="diagonal_relaxed")
 
 
-def _mixed(rows: pl.DataFrame, ratio: float | None) -> pl.DataFrame:
-    """Without the benign SFT rows that the general mix takes no more."""
+def _drop_beyond_mix(rows: pl.DataFrame, ratio: float | None) -> pl.DataFrame:
+    """Drop the benign SFT rows for which the general mix has no room."""
     if ratio is None:
         return rows
     sft = rows.filter(kind="sft").select(MixRow._fields)
     kept = select_general([MixRow(*row) for row in sft.iter_rows()], ratio)
-    return rows.filter((pl.col("kind") != "sft") | pl.col("prompt_id").is_in(kept))
+    is_kept = pl.col("prompt_id").is_in(kept)
+    return rows.filter((pl.col("kind") != "sft") | is_kept)

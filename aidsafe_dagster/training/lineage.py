@@ -1,4 +1,4 @@
-"""What an adapter was made of, written beside it as `lineage.json`, and the key that tells it from another."""
+"""Lineage of an adapter, written beside it as `lineage.json`, and the key that identifies it."""
 
 import hashlib
 import json
@@ -9,12 +9,12 @@ from typing import Any
 from aidsafe_dagster.recipe.records import Record
 from aidsafe_dagster.training.settings import Method, TrainingSettings
 
-FILE = "lineage.json"
+LINEAGE_FILE = "lineage.json"
 
 
 class Lineage(Record):
     key: str
-    """Hash of data, base model, starting adapter and settings: the same key, the same training."""
+    """Hash of data, base model, starting adapter and settings. Equal keys mean equal trainings."""
     method: Method
     dataset_version: str
     batches: Mapping[str, str]
@@ -24,44 +24,52 @@ class Lineage(Record):
     simulated: bool
     base_model: str
     base_revision: str
-    """As set, or a hash of the folder's files."""
+    """The setting, or a hash of the files of a folder."""
     from_adapter: str
-    """Hash of the weights of the SFT adapter that DPO started from; empty without one."""
+    """Hash of the weights of the SFT adapter from which DPO started; empty without one."""
     weights: str
     """Hash of this adapter's weights."""
     recipe: Mapping[str, Any]
-    """The settings that bear on the weights."""
+    """The settings that affect the weights."""
     result: Mapping[str, Any]
-    """Losses, steps, rows, device and versions of the libraries, as the training script found them."""
+    """Losses, steps, rows, device and library versions, as reported by the training script."""
     seconds: float
 
 
 def lineage_key(
     settings: TrainingSettings, method: Method, version: str, base: str, from_adapter: str
 ) -> str:
-    what = [settings.recipe(method), version, base, from_adapter]
-    return hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=8).hexdigest()
+    """Return the key of an adapter before it is trained."""
+    inputs = [settings.recipe(method), version, base, from_adapter]
+    text = json.dumps(inputs, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def read_lineage(folder: Path) -> Lineage | None:
-    """The lineage of the adapter in a folder; None where there is none that can be read."""
+    """Return the lineage of the adapter in a folder; None if there is no readable one."""
     try:
-        return Lineage.model_validate_json((folder / FILE).read_bytes())
+        return Lineage.model_validate_json((folder / LINEAGE_FILE).read_bytes())
     except (OSError, ValueError):
         return None
 
 
 def base_revision(settings: TrainingSettings) -> str:
-    """The revision that is set; for a model in a folder a hash of its files, since nothing else tells two apart."""
+    """Return the revision of the settings, or a hash of the files for a model in a folder.
+
+    A folder has no revision, and its contents may change under the same name.
+    """
     folder = Path(settings.model)
     if not folder.is_dir():
         return settings.revision
     digest = hashlib.blake2b(digest_size=8)
-    for file in sorted(path for path in folder.iterdir() if path.is_file()):
-        digest.update(f"{file.name}:{hash_of(file)}".encode())
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    for file in files:
+        digest.update(f"{file.name}:{hash_file(file)}".encode())
     return f"files:{digest.hexdigest()}"
 
 
-def hash_of(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
+def hash_file(file: Path) -> str:
+    """Return 64 bits of BLAKE2b over the content of a file, as 16 hex digits."""
+    with file.open("rb") as content:
+        digest = hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=8))
+    return digest.hexdigest()

@@ -1,11 +1,11 @@
-"""Runs a training script in its own environment, as a process that neither outlives nor escapes the one that runs it.
+"""Run a training script in its own environment, as a subprocess tied to this process.
 
-    CONFIG.json   → what to train (written here)            adapter/, result.json  ← the adapter and what became of it
-    train.log     ← everything it printed, without secrets  metrics.jsonl          ← the curves, a line per log step
+    config.json   → what to train, written here      adapter/, result.json  ← adapter and results
+    train.log     ← all output, secrets masked       metrics.jsonl          ← curves, line by line
 
-The environment is apart because TRL's needs and Dagster's change at different times, and because an orchestrator has no
-use for torch. The script asks the kernel to end it with its parent (`scripts/lifeline.py`); a run that is cancelled
-ends it here.
+The environment is separate because the dependencies of TRL and of Dagster change at different
+times, and because an orchestrator has no use for torch. The script asks the kernel for a signal
+when its parent dies (`scripts/lifeline.py`). If the run is cancelled, the script is killed here.
 """
 
 import json
@@ -18,13 +18,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from aidsafe_dagster.engines.vllm.causes import without_secrets
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.training.causes import explain
+from aidsafe_dagster.recipe.secret_mask import mask_environment
+from aidsafe_dagster.training.causes import explain_failure
 from aidsafe_dagster.training.settings import Method, TrainingSettings
 
 _SCRIPTS = Path(__file__).parent / "scripts"
-_TAIL = 20
+_EXPLAINED_LINES = 400
+_QUOTED_LINES = 20
 
 
 def run_script(
@@ -34,99 +35,109 @@ def run_script(
     work: Path,
     log: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Trains as `config` says, in the folder `work`; what the script prints goes to `log` line by line.
+    """Train in the folder `work`; each line that the script prints goes to `log`.
 
     Returns:
-        What the script wrote to `result.json`: losses, steps, rows, device, versions of its libraries.
+        What the script wrote to `result.json`: losses, steps, rows, device and library versions.
 
     Raises:
-        SetupError: the interpreter cannot be started, or the training failed; the message has the cause and the end of
-            the log.
+        SetupError: the interpreter cannot be started, or the training failed; the message has the
+            cause and the last lines of the log.
     """
     (work / "config.json").write_text(json.dumps(config, indent=1), "utf-8")
-    (work / "result.json").unlink(missing_ok=True)
-    code = _run(method, settings, work, log)
-    try:
-        if code == 0:
-            return dict(json.loads((work / "result.json").read_text("utf-8")))
-    except OSError:
-        pass  # it ended well and left no result: told as a failure below
-    raise _failed(method, code, work / "train.log")
+    result = work / "result.json"
+    # An earlier result must not pass for this one's.
+    result.unlink(missing_ok=True)
+    exit_code = _run_process(method, settings, work, log)
+    if exit_code == 0 and result.exists():
+        return dict(json.loads(result.read_text("utf-8")))
+    raise _failure(method, exit_code, work / "train.log")
 
 
-def _run(method: Method, settings: TrainingSettings, work: Path, log: Callable[[str], None]) -> int:
+def _run_process(
+    method: Method, settings: TrainingSettings, work: Path, log: Callable[[str], None]
+) -> int:
     python = settings.python or sys.executable
-    # -E: this process's PYTHONPATH is not the other environment's; -W: notices to the authors of libraries
     command = [
         python,
+        # Ignore PYTHONPATH: it belongs to this process's environment.
         "-E",
+        # Unbuffered, so that progress arrives line by line.
         "-u",
+        # Hide warnings that are meant for the authors of libraries.
         "-W",
         "ignore",
         str(_SCRIPTS / f"{method}.py"),
         str(work / "config.json"),
+        str(os.getpid()),
     ]
     try:
         process = subprocess.Popen(  # noqa: S603 - the interpreter is the user's, the script ours
-            [*command, str(os.getpid())],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="replace",
             env=_environment(settings, work),
+            # A process group of its own, which can be killed as a whole.
             start_new_session=True,
         )
     except OSError as error:
         raise SetupError(f"training.python: {python}: {error.strerror}") from error
     with process, (work / "train.log").open("w", encoding="utf-8") as file:
         try:
-            _relay(process, file.write, log)
+            _relay_output(process, file.write, log)
             return process.wait()
-        except BaseException:  # cancelled: leaving the block would wait for the training to end
-            _end(process)
+        except BaseException:
+            # The run was cancelled. Leaving the block would wait for the training to end.
+            _kill_group(process)
             raise
 
 
-def _relay(
+def _relay_output(
     process: subprocess.Popen[str], write: Callable[[str], Any], log: Callable[[str], None]
 ) -> None:
     assert process.stdout is not None
     for line in process.stdout:
-        shown = without_secrets(line.rstrip())
-        write(f"{shown}\n")
-        if shown:
-            log(shown)
+        masked = mask_environment(line.rstrip())
+        write(f"{masked}\n")
+        if masked:
+            log(masked)
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    """Kills the process and all it started, which share a process group."""
+def _kill_group(process: subprocess.Popen[str]) -> None:
+    """Kill the process and its children, which share a process group."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 def _environment(settings: TrainingSettings, work: Path) -> dict[str, str]:
-    """One GPU, no progress bars, and no copy of the rows outside the work folder."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
-    own = {
-        "CUDA_VISIBLE_DEVICES": visible.partition(",")[0],
+    """Allow one GPU, no progress bars, and no copy of the rows outside the work folder."""
+    devices = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
+    defaults = {
+        "CUDA_VISIBLE_DEVICES": devices.partition(",")[0],
         "HF_DATASETS_CACHE": str(work / "cache"),
         "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
-    return {**os.environ, **own, **settings.environment}
+    # The settings come last: they may assign another GPU.
+    return {**os.environ, **defaults, **settings.environment}
 
 
-def _failed(method: Method, code: int, log: Path) -> SetupError:
+def _failure(method: Method, exit_code: int, log: Path) -> SetupError:
     lines = log.read_text("utf-8", "replace").splitlines()
-    cause = explain("\n".join(lines[-400:])) or _ending(code)
-    tail = "".join(f"\n  {line}" for line in lines[-_TAIL:])
-    return SetupError(f"{method} training failed: {cause}\nIts last lines ({log}):{tail}")
+    tail = "\n".join(lines[-_EXPLAINED_LINES:])
+    cause = explain_failure(tail) or _describe_exit(exit_code)
+    quote = "".join(f"\n  {line}" for line in lines[-_QUOTED_LINES:])
+    return SetupError(f"{method} training failed: {cause}\nLast lines of {log}:{quote}")
 
 
-def _ending(code: int) -> str:
-    if code == -signal.SIGKILL:
-        return "the system killed it, most likely for want of memory"
-    return f"it ended with exit code {code}" if code else "it ended without a result"
+def _describe_exit(exit_code: int) -> str:
+    if exit_code == -signal.SIGKILL:
+        return "the system killed it, most likely because memory ran out"
+    if exit_code == 0:
+        return "it ended without a result"
+    return f"it ended with exit code {exit_code}"

@@ -6,7 +6,7 @@ from aidsafe_dagster.engines.vllm.settings import VLLMSettings
 from aidsafe_dagster.evaluation.candidates import candidate_role, is_rehearsed, require_candidates
 from aidsafe_dagster.evaluation.settings import CandidateSettings
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.training.lineage import FILE, Lineage
+from aidsafe_dagster.training.lineage import LINEAGE_FILE, Lineage
 
 SFT = CandidateSettings(name="sft", model="sft")
 
@@ -74,5 +74,5 @@ def test_the_lineage_of_an_adapter_tells_whether_its_rows_were_simulated(
         result={},
         seconds=1.0,
     )
-    (tmp_path / "a" / FILE).write_text(lineage.model_dump_json())
+    (tmp_path / "a" / LINEAGE_FILE).write_text(lineage.model_dump_json())
     assert is_rehearsed(SFT, adapters) == simulated

@@ -1,4 +1,4 @@
-"""A loopback Hub, and a line to it that can be cut."""
+"""A loopback Hub, and a proxy in front of it that can drop the connection."""
 
 import http.client
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ TOKEN = "hf_marked_token_that_nobody_may_see"
 READER = "hf_token_of_somebody_who_may_only_read"
 REPO = "acme/cot"
 Hook = Callable[[str, str], bool]
-"""Told method and path before a request goes on; True cuts the line before its answer comes back."""
+"""Called with method and path before a request is forwarded; True drops its answer."""
 
 
 @contextmanager
@@ -42,32 +42,32 @@ def fail(
 
 
 def someone_commits(hub: Any, **files: bytes) -> str:
-    """A commit by somebody else; `README_md` stands for README.md."""
+    """Commit as somebody else; `README_md` stands for README.md."""
     repo = the_repo(hub)
-    tree = repo.commits[repo.branches["main"]].tree
-    changed = {name.replace("_", "."): hub.blob(data) for name, data in files.items()}
-    repo.branches["main"] = hub._commit(
-        repo, repo.branches["main"], "by somebody else", "", tree | changed
-    )
-    return str(repo.branches["main"])
+    head = repo.branches["main"]
+    changes = {name.replace("_", "."): hub.blob(data) for name, data in files.items()}
+    tree = repo.commits[head].tree | changes
+    commit = hub._commit(repo, head, "by somebody else", "", tree)
+    repo.branches["main"] = commit
+    return str(commit)
 
 
 def files_there(hub: Any) -> dict[str, bytes]:
     repo = the_repo(hub)
-    return {path: hub.read(blob) for path, blob in repo.commits[repo.branches["main"]].tree.items()}
+    tree = repo.commits[repo.branches["main"]].tree
+    return {path: hub.read(blob) for path, blob in tree.items()}
 
 
 def commits(hub: Any) -> int:
-    """Made after the one that makes the repository."""
+    """Number of commits after the one that creates the repository."""
     return len(the_repo(hub).commits) - 1
 
 
 @contextmanager
-def a_line(hub: Any, hook: Hook) -> Iterator[str]:
-    """The address of a proxy to the Hub."""
-    handler = type(
-        "Line", (_Line,), {"target": urlsplit(hub.base).netloc, "hook": staticmethod(hook)}
-    )
+def a_proxy(hub: Any, hook: Hook) -> Iterator[str]:
+    """Yield the URL of a proxy to the Hub."""
+    attributes = {"target": urlsplit(hub.base).netloc, "hook": staticmethod(hook)}
+    handler = type("Proxy", (_Proxy,), attributes)
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -78,29 +78,34 @@ def a_line(hub: Any, hook: Hook) -> Iterator[str]:
         server.server_close()
 
 
-class _Line(BaseHTTPRequestHandler):
+class _Proxy(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     target: str
     hook: Hook
 
-    def _pass_on(self) -> None:
+    def _forward(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
-        cut = self.hook(self.command, self.path)
-        far = http.client.HTTPConnection(self.target, timeout=30)
-        far.request(self.command, self.path, body, dict(self.headers))
-        answer = far.getresponse()
-        content = answer.read()
-        far.close()
+        drops_answer = self.hook(self.command, self.path)
+        upstream = http.client.HTTPConnection(self.target, timeout=30)
+        upstream.request(self.command, self.path, body, dict(self.headers))
+        response = upstream.getresponse()
+        content = response.read()
+        upstream.close()
         self.close_connection = True
-        if cut:
+        if drops_answer:
             return
-        self.send_response(answer.status)
-        for name, value in answer.getheaders():
+        self.send_response(response.status)
+        for name, value in response.getheaders():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
 
-    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = _pass_on  # noqa: N815 - the names that the server calls
+    # http.server looks the methods up by these names.
+    do_GET = _forward  # noqa: N815
+    do_POST = _forward  # noqa: N815
+    do_PUT = _forward  # noqa: N815
+    do_DELETE = _forward  # noqa: N815
+    do_HEAD = _forward  # noqa: N815
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Says nothing."""
+        """Log nothing."""

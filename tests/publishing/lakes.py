@@ -1,4 +1,4 @@
-"""A lake with finished batches, made of valid rows and without a run."""
+"""A lake with finished batches of valid rows, written without a run."""
 
 import hashlib
 from collections.abc import Callable
@@ -29,31 +29,33 @@ def fill(
     failures: tuple[Failure, ...] = (),
     **changes: Any,
 ) -> None:
-    """Makes all stages of a batch from refined CoTs on; `changes` are of every row that has the column."""
+    """Write every stage of a batch; `changes` apply to every row that has the column."""
     rows: dict[Stage, list[Record]] = {stage: [] for stage in (*_BUILDERS, Stage.FINE_TUNE_SPLITS)}
     for number in range(prompts):
         text = f"How does lock {number} of {batch} work?"
-        origin = {
+        values = {
             "prompt_id": an_id(text),
             "prompt": text,
             "batch": batch,
             "source_row": f"{batch} {number}",
+            "prompt_kind": kind,
+            **changes,
         }
-        values = origin | {"prompt_kind": kind} | changes
-        made = {
-            stage: build(**_fitting(RECORDS[stage], values)) for stage, build in _BUILDERS.items()
-        }
-        for stage, row in made.items():
-            rows[stage].append(row)
-        sft = sft_row(made[Stage.REFINED_COTS], kind, SPLITS)
-        rows[Stage.FINE_TUNE_SPLITS] += [sft, dpo_row(made[Stage.PREFERENCE_PAIRS], SPLITS)]
-    for stage, stored in rows.items():
-        failed = [
+        records = {}
+        for stage, build in _BUILDERS.items():
+            records[stage] = build(**_known_fields(RECORDS[stage], values))
+            rows[stage].append(records[stage])
+        sft = sft_row(records[Stage.REFINED_COTS], kind, SPLITS)
+        dpo = dpo_row(records[Stage.PREFERENCE_PAIRS], SPLITS)
+        rows[Stage.FINE_TUNE_SPLITS] += [sft, dpo]
+    for stage, stage_rows in rows.items():
+        stage_failures = [
             failure.model_copy(update={"batch": batch})
             for failure in failures
             if failure.stage == stage
         ]
-        lake.write(stage, batch, to_frame(stored, RECORDS[stage]), to_frame(failed, Failure))
+        frame = to_frame(stage_rows, RECORDS[stage])
+        lake.write(stage, batch, frame, to_frame(stage_failures, Failure))
 
 
 def a_filled_lake(folder: Path, *batches: str, **changes: Any) -> Lake:
@@ -63,15 +65,14 @@ def a_filled_lake(folder: Path, *batches: str, **changes: Any) -> Lake:
     return lake
 
 
-def chosen(lake: Lake) -> ReleaseSelection:
-    """Every batch that was made."""
+def all_batches(lake: Lake) -> ReleaseSelection:
+    """Select every batch of the lake."""
     return ReleaseSelection(tuple(lake.batches(Stage.FINE_TUNE_SPLITS)), {}, {})
 
 
 def publish_settings(**changes: Any) -> PublishSettings:
-    return PublishSettings.model_validate(
-        {"repo": "acme/cot", "licence": "cc-by-4.0", "wait_s": 0.01} | changes
-    )
+    values = {"repo": "acme/cot", "licence": "cc-by-4.0", "wait_s": 0.01}
+    return PublishSettings.model_validate(values | changes)
 
 
 _BUILDERS: dict[Stage, Callable[..., Any]] = {
@@ -82,5 +83,5 @@ _BUILDERS: dict[Stage, Callable[..., Any]] = {
 }
 
 
-def _fitting(record: type[Record], values: dict[str, Any]) -> dict[str, Any]:
+def _known_fields(record: type[Record], values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in record.model_fields}

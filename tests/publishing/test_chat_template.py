@@ -1,4 +1,4 @@
-"""Chat templates: where they are read from, and that they render as transformers renders them."""
+"""Chat templates: where they are loaded from, and that they render as in transformers."""
 
 import json
 from pathlib import Path
@@ -24,15 +24,15 @@ CONFIG = {
     "pad_token": None,
     "chat_template": PLAIN,
 }
-NOWHERE = HfApi(endpoint="http://127.0.0.1:9")
+UNREACHABLE_HUB = HfApi(endpoint="http://127.0.0.1:9")
 
 
 def template(source: str, **tokens: str) -> ChatTemplate:
     return ChatTemplate("a template", source, tokens)
 
 
-def rendered(source: str, chat: Any = CHAT, **how: Any) -> str:
-    return template(source).render(chat, **how).text
+def rendered(source: str, chat: Any = CHAT, **options: Any) -> str:
+    return template(source).render(chat, **options).text
 
 
 def write(folder: Path, **files: Any) -> Path:
@@ -45,35 +45,34 @@ def write(folder: Path, **files: Any) -> Path:
     return folder
 
 
-def test_a_tokenizer_s_folder_tells_template_and_special_tokens(tmp_path: Path) -> None:
-    found = load_chat_template(str(write(tmp_path, tokenizer_config_json=CONFIG)), NOWHERE)
-    assert found.render(CHAT).text == RENDERED
-    assert found.tokens == {"bos_token": "<s>", "eos_token": "</s>"}
+def test_a_tokenizer_folder_gives_template_and_special_tokens(tmp_path: Path) -> None:
+    loaded = load_chat_template(str(write(tmp_path, tokenizer_config_json=CONFIG)), UNREACHABLE_HUB)
+    assert loaded.render(CHAT).text == RENDERED
+    assert loaded.tokens == {"bos_token": "<s>", "eos_token": "</s>"}
 
 
-def test_a_template_s_own_file_wins_over_the_configuration(tmp_path: Path) -> None:
+def test_a_template_file_takes_precedence_over_the_configuration(tmp_path: Path) -> None:
     old = CONFIG | {"chat_template": "old"}
-    found = load_chat_template(
-        str(write(tmp_path, tokenizer_config_json=old, chat_template_jinja=PLAIN)), NOWHERE
+    loaded = load_chat_template(
+        str(write(tmp_path, tokenizer_config_json=old, chat_template_jinja=PLAIN)), UNREACHABLE_HUB
     )
-    assert found.render(CHAT).text == RENDERED
+    assert loaded.render(CHAT).text == RENDERED
 
 
-def test_of_several_templates_the_default_is_taken(tmp_path: Path) -> None:
+def test_the_default_of_several_templates_is_used(tmp_path: Path) -> None:
     several = [{"name": "tool_use", "template": "tools"}, {"name": "default", "template": PLAIN}]
     write(tmp_path, tokenizer_config_json=CONFIG | {"chat_template": several})
-    assert (
-        load_chat_template(str(tmp_path / "tokenizer_config.json"), NOWHERE).render(CHAT).text
-        == RENDERED
-    )
+    loaded = load_chat_template(str(tmp_path / "tokenizer_config.json"), UNREACHABLE_HUB)
+    assert loaded.render(CHAT).text == RENDERED
 
 
-def test_a_file_takes_its_special_tokens_from_beside_it(tmp_path: Path) -> None:
+def test_a_template_file_takes_special_tokens_from_its_folder(tmp_path: Path) -> None:
     write(tmp_path, tokenizer_config_json=CONFIG, mine_jinja=PLAIN)
-    assert load_chat_template(str(tmp_path / "mine.jinja"), NOWHERE).render(CHAT).text == RENDERED
+    loaded = load_chat_template(str(tmp_path / "mine.jinja"), UNREACHABLE_HUB)
+    assert loaded.render(CHAT).text == RENDERED
 
 
-def test_a_model_on_the_hub_is_asked_for_its_template(
+def test_a_template_is_downloaded_from_the_hub(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with a_hub(tmp_path) as hub:
@@ -92,23 +91,23 @@ def test_a_model_on_the_hub_is_asked_for_its_template(
     ("files", "message"),
     [
         ({"tokenizer_config_json": {"bos_token": "<s>"}}, "no chat template"),
-        ({"tokenizer_config_json": "[1]"}, "a JSON object is expected"),
+        ({"tokenizer_config_json": "[1]"}, "expected a JSON object"),
         ({"tokenizer_config_json": "{"}, "not JSON"),
     ],
 )
-def test_a_folder_without_a_template_says_what_is_missing(
+def test_a_folder_without_a_template_is_an_error_that_names_what_is_missing(
     tmp_path: Path, files: Any, message: str
 ) -> None:
     with pytest.raises(SetupError, match=message):
-        load_chat_template(str(write(tmp_path, **files)), NOWHERE)
+        load_chat_template(str(write(tmp_path, **files)), UNREACHABLE_HUB)
 
 
-def test_a_place_that_is_none_is_told() -> None:
-    with pytest.raises(SetupError, match="neither a folder, nor a file, nor a model"):
-        load_chat_template("./nothing/here", NOWHERE)
+def test_an_unknown_place_is_an_error() -> None:
+    with pytest.raises(SetupError, match="not a folder, a file or a model"):
+        load_chat_template("./nothing/here", UNREACHABLE_HUB)
 
 
-def test_a_broken_template_names_its_line() -> None:
+def test_the_error_of_a_broken_template_names_its_line() -> None:
     with pytest.raises(SetupError, match="a template: line 2: "):
         template("one\n{% if %}").render(CHAT)
 
@@ -117,37 +116,39 @@ def test_json_is_not_escaped_for_html() -> None:
     assert rendered("{{ messages[0] | tojson }}") == '{"role": "user", "content": "Hi <b>"}'
 
 
-def test_a_template_may_refuse_a_conversation_in_its_own_words() -> None:
+def test_a_refusal_quotes_the_template() -> None:
     with pytest.raises(TemplateFailed, match="no assistant first"):
         rendered("{{ raise_exception('no assistant first') }}")
 
 
-def test_a_template_may_break_out_of_its_loops_and_tell_the_date() -> None:
-    loop = "{% for m in messages %}{% if loop.index == 2 %}{% break %}{% endif %}{{ m.role }}{% endfor %}"
+def test_loop_controls_and_the_date_are_available() -> None:
+    loop = (
+        "{% for m in messages %}"
+        "{% if loop.index == 2 %}{% break %}{% endif %}{{ m.role }}"
+        "{% endfor %}"
+    )
     assert rendered(loop) == "user"
     assert rendered("{{ strftime_now('%Y') }}").isdecimal()
 
 
-def test_the_opening_of_a_turn_is_asked_for() -> None:
+def test_opens_turn_sets_add_generation_prompt() -> None:
     source = "{% if add_generation_prompt %}assistant:{% endif %}"
     assert (rendered(source), rendered(source, opens_turn=True)) == ("", "assistant:")
 
 
-def test_reasoning_is_given_under_the_names_that_templates_read() -> None:
+def test_reasoning_has_both_names_that_templates_read() -> None:
     chat = [{"role": "assistant", "content": "Yes.", "reasoning_content": "Because."}]
-    assert (
-        rendered("{{ messages[0].reasoning_content }} {{ messages[0].thinking }}", chat)
-        == "Because. Because."
-    )
+    source = "{{ messages[0].reasoning_content }} {{ messages[0].thinking }}"
+    assert rendered(source, chat) == "Because. Because."
     nothing = [{"role": "user", "content": "Hi", "reasoning_content": None}]
     assert rendered("{{ messages[0].reasoning_content is defined }}", nothing) == "False"
 
 
-@pytest.mark.parametrize("sign", ["", "-"])
-def test_generation_markers_leave_the_text_alone_and_tell_what_is_trained(sign: str) -> None:
-    marked = template(f"a{{%{sign} generation {sign}%}}b{{%{sign} endgeneration {sign}%}}c")
-    found = marked.render(CHAT)
-    assert (found.text, found.trained) == ("abc", "b")
+@pytest.mark.parametrize("trim", ["", "-"])
+def test_generation_markers_leave_the_text_alone_and_are_recorded(trim: str) -> None:
+    marked = template(f"a{{%{trim} generation {trim}%}}b{{%{trim} endgeneration {trim}%}}c")
+    rendering = marked.render(CHAT)
+    assert (rendering.text, rendering.marked) == ("abc", "b")
     assert marked.has_generation_markers
     assert not template("{# generation #}{{ add_generation_prompt }}").has_generation_markers
 
@@ -161,6 +162,6 @@ def test_generation_markers_leave_the_text_alone_and_tell_what_is_trained(sign: 
         "{{ cycler.__init__.__globals__.os.popen('true') }}",
     ],
 )
-def test_a_template_cannot_reach_out_of_its_sandbox(source: str) -> None:
+def test_a_template_cannot_escape_its_sandbox(source: str) -> None:
     with pytest.raises(TemplateFailed, match="SecurityError"):
         rendered(source)

@@ -18,11 +18,14 @@ from aidsafe_dagster.recipe.records import FineTuneRow, Stage
 from tests.publishing.lakes import a_filled_lake, fill
 
 
-def export(lake: Lake, folder: Path, name: str, **how: Any) -> list[DataFile]:
-    splits = how.pop("splits", SPLITS)
-    return write_export(
-        lake, tuple(lake.batches(Stage.FINE_TUNE_SPLITS)), FORMATS[name], folder, splits, **how
-    )
+def export(lake: Lake, folder: Path, name: str, **options: Any) -> list[DataFile]:
+    splits = options.pop("splits", SPLITS)
+    batches = tuple(lake.batches(Stage.FINE_TUNE_SPLITS))
+    return write_export(lake, batches, FORMATS[name], folder, splits, **options)
+
+
+def count_rows(files: list[DataFile]) -> int:
+    return sum(file.rows or 0 for file in files)
 
 
 def read(file: Path) -> list[dict[str, Any]]:
@@ -33,28 +36,29 @@ def read(file: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("kind", ["parquet", "jsonl"])
-def test_every_row_of_a_split_is_in_its_file_in_either_kind(
+def test_every_row_of_a_split_is_in_its_file_for_both_file_kinds(
     tmp_path: Path, name: str, kind: str
 ) -> None:
     lake = a_filled_lake(tmp_path)
     files = export(lake, tmp_path / "out", name, file_kind=kind)
     assert {file.path for file in files} == {f"{name}-{split}.{kind}" for split in SPLITS}
-    wanted = "dpo" if FORMATS[name].rows == "dpo" else "sft"
+    row_kind = "dpo" if FORMATS[name].rows == "dpo" else "sft"
     rows = lake.all_rows(Stage.FINE_TUNE_SPLITS)
     assert rows is not None
     for split in SPLITS:
-        found = read(tmp_path / "out" / f"{name}-{split}.{kind}")
-        expected = from_frame(rows.filter(kind=wanted, split=split), FineTuneRow)
-        assert {row["prompt_id"] for row in found} == {row.prompt_id for row in expected}
-        assert all(list(row) == list(FORMATS[name].columns) for row in found)
+        exported = read(tmp_path / "out" / f"{name}-{split}.{kind}")
+        expected = from_frame(rows.filter(kind=row_kind, split=split), FineTuneRow)
+        assert {row["prompt_id"] for row in exported} == {row.prompt_id for row in expected}
+        for row in exported:
+            assert list(row) == list(FORMATS[name].columns)
 
 
-def test_one_split_may_do(tmp_path: Path) -> None:
+def test_a_single_split_can_be_exported(tmp_path: Path) -> None:
     (file,) = export(a_filled_lake(tmp_path), tmp_path, "trl-sft", splits=("test",))
     assert file.path == "trl-sft-test.parquet"
 
 
-def test_reasoning_may_be_in_a_field(tmp_path: Path) -> None:
+def test_reasoning_can_go_into_a_field(tmp_path: Path) -> None:
     (file,) = export(
         a_filled_lake(tmp_path), tmp_path, "trl-sft", splits=("train",), reasoning="field"
     )
@@ -63,12 +67,13 @@ def test_reasoning_may_be_in_a_field(tmp_path: Path) -> None:
         assert row["messages"][1]["content"] == row["response"]
 
 
-def test_llama_factory_finds_both_sets_in_one_description(tmp_path: Path) -> None:
+def test_llama_factory_finds_both_sets_in_one_index(tmp_path: Path) -> None:
     lake = a_filled_lake(tmp_path)
     export(lake, tmp_path / "out", "llama-factory-sft", splits=("train",))
     export(lake, tmp_path / "out", "llama-factory-dpo", splits=("train",))
     info = json.loads((tmp_path / "out" / "dataset_info.json").read_text())
-    assert {name: (entry["file_name"], entry["ranking"]) for name, entry in info.items()} == {
+    entries = {name: (entry["file_name"], entry["ranking"]) for name, entry in info.items()}
+    assert entries == {
         "aidsafe_sft_train": ("llama-factory-sft-train.jsonl", False),
         "aidsafe_dpo_train": ("llama-factory-dpo-train.jsonl", True),
     }
@@ -77,21 +82,22 @@ def test_llama_factory_finds_both_sets_in_one_description(tmp_path: Path) -> Non
         assert set(entry["columns"].values()) <= set(first)
 
 
-def test_a_description_that_is_no_json_is_not_written_over(tmp_path: Path) -> None:
+def test_an_index_that_is_not_json_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "dataset_info.json").write_text("{")
     with pytest.raises(SetupError, match=r"dataset_info\.json: not JSON"):
         export(a_filled_lake(tmp_path), tmp_path, "llama-factory-sft")
 
 
-def test_files_of_simulated_rows_are_named_so(tmp_path: Path) -> None:
+def test_the_file_names_of_simulated_rows_start_with_rehearsal(tmp_path: Path) -> None:
     files = export(a_filled_lake(tmp_path, simulated=True), tmp_path, "trl-sft", simulated=True)
     assert {file.path[:10] for file in files} == {"rehearsal-"}
 
 
-def test_the_general_mix_holds_for_exports_too(tmp_path: Path) -> None:
+def test_the_general_mix_applies_to_exports(tmp_path: Path) -> None:
     lake = a_filled_lake(tmp_path, "harmful-0001", kind="harmful")
     fill(lake, "general-0001", prompts=30, kind="benign")
-    assert sum(file.rows or 0 for file in export(lake, tmp_path, "trl-sft", general_ratio=0.0)) == 8
+    files = export(lake, tmp_path, "trl-sft", general_ratio=0.0)
+    assert count_rows(files) == 8
 
 
 def test_without_rows_nothing_is_written(tmp_path: Path) -> None:
@@ -105,16 +111,16 @@ def test_an_export_replaces_an_earlier_one(tmp_path: Path) -> None:
     first = export(lake, tmp_path, "trl-sft")
     assert export(lake, tmp_path, "trl-sft") == first
     fill(lake, "demo-0002")
-    assert sum(file.rows or 0 for file in export(lake, tmp_path, "trl-sft")) == 16
+    assert count_rows(export(lake, tmp_path, "trl-sft")) == 16
 
 
-def test_an_export_that_fails_half_way_leaves_the_files_that_were_there(tmp_path: Path) -> None:
+def test_an_export_that_fails_midway_leaves_existing_files_alone(tmp_path: Path) -> None:
     lake, out = a_filled_lake(tmp_path), tmp_path / "out"
     export(lake, out, "trl-sft")
     before = {file.name: file.read_bytes() for file in out.iterdir()}
-    Path(
-        str(lake.rows_path(Stage.FINE_TUNE_SPLITS, lake.batches(Stage.FINE_TUNE_SPLITS)[-1]))
-    ).write_bytes(b"cut")
+    last_batch = lake.batches(Stage.FINE_TUNE_SPLITS)[-1]
+    partition = lake.rows_path(Stage.FINE_TUNE_SPLITS, last_batch)
+    Path(str(partition)).write_bytes(b"truncated")
     with pytest.raises(SetupError, match="not a readable Parquet file"):
         export(lake, out, "trl-sft")
     assert {file.name: file.read_bytes() for file in out.iterdir()} == before

@@ -1,4 +1,4 @@
-"""Publishing to a Hub: one commit, one tag, and what happens when the Hub, the line or somebody else is in the way."""
+"""Publishing to a Hub: one commit, one tag, and failures of the Hub, the network and others."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from huggingface_hub import HfApi
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.publishing.card import CardContext
-from aidsafe_dagster.publishing.hub import DatasetRepo, Published
+from aidsafe_dagster.publishing.hub import DatasetRepo, PublishResult
 from aidsafe_dagster.publishing.release import Release, make_release
 from aidsafe_dagster.recipe.errors import SetupError
 from tests.builders import policies
@@ -20,97 +20,95 @@ from tests.publishing.hubs import (
     REPO,
     TOKEN,
     a_hub,
-    a_line,
+    a_proxy,
     commits,
     fail,
     files_there,
     someone_commits,
     the_repo,
 )
-from tests.publishing.lakes import a_filled_lake, chosen, fill, publish_settings
-from tests.publishing.test_release import read_by_datasets
+from tests.publishing.lakes import a_filled_lake, all_batches, fill, publish_settings
+from tests.publishing.test_release import count_rows, read_by_datasets
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[Any]:
-    with a_hub(tmp_path) as found:
-        yield found
+    with a_hub(tmp_path) as loopback_hub:
+        yield loopback_hub
 
 
-def release(folder: Path, lake: Lake | None = None, **settings: Any) -> Release:
-    known = lake or a_filled_lake(folder, "demo-0001")
-    return make_release(
-        known, chosen(known), CardContext(publish_settings(**settings), policies()), folder
-    )
+def a_release(folder: Path, lake: Lake | None = None, **settings: Any) -> Release:
+    filled = lake or a_filled_lake(folder, "demo-0001")
+    context = CardContext(publish_settings(**settings), policies())
+    return make_release(filled, all_batches(filled), context, folder)
 
 
 def publish(
     hub: Any,
-    made: Release,
+    release: Release,
     token: str = TOKEN,
     at: str = "",
-    say: Say = lambda _: None,
+    log: Log = lambda _: None,
     **settings: Any,
-) -> Published:
+) -> PublishResult:
     api = HfApi(endpoint=at or hub.base, token=token)
-    return DatasetRepo(api, publish_settings(**{"verify": False} | settings), say).publish(made)
+    values = {"verify": False} | settings
+    return DatasetRepo(api, publish_settings(**values), log).publish(release)
 
 
 def test_a_release_is_one_commit_with_card_and_data_and_a_tag(hub: Any, tmp_path: Path) -> None:
-    made = release(tmp_path)
-    published = publish(hub, made, verify=True)
+    release = a_release(tmp_path)
+    published = publish(hub, release, verify=True)
     repo = the_repo(hub)
     assert commits(hub) == 1
-    assert repo.tags == {f"v{made.version}": published.commit} == {published.tag: published.tagged}
-    assert files_there(hub) == {
-        file.path: (made.folder / file.path).read_bytes() for file in made.files
-    } | {".gitattributes": files_there(hub)[".gitattributes"]}
-    assert published.read_back == sum(made.rows.counts.values())
+    assert repo.tags == {f"v{release.version}": published.commit}
+    assert repo.tags == {published.tag: published.tagged_commit}
+    files = files_there(hub)
+    # The Hub adds this file itself.
+    files.pop(".gitattributes")
+    contents = {file.path: (release.folder / file.path).read_bytes() for file in release.files}
+    assert files == contents
+    assert published.verified_rows == sum(release.rows.counts.values())
     assert published.url == f"{hub.base}/datasets/{REPO}"
 
 
 def test_publishing_again_makes_no_commit_and_sends_nothing(hub: Any, tmp_path: Path) -> None:
-    made = release(tmp_path)
-    first = publish(hub, made)
-    seen = len(hub.log)
-    again = publish(hub, made)
+    release = a_release(tmp_path)
+    first = publish(hub, release)
+    requests_before = len(hub.log)
+    again = publish(hub, release)
     assert (again.commit, again.plan.is_empty, commits(hub)) == (first.commit, True, 1)
-    assert {entry["method"] for entry in hub.log[seen:]} == {"GET"}
+    assert {entry["method"] for entry in hub.log[requests_before:]} == {"GET"}
 
 
 def test_datasets_loads_it_from_the_hub(hub: Any, tmp_path: Path) -> None:
-    made = release(tmp_path)
-    publish(hub, made)
-    found = read_by_datasets(REPO, tmp_path / "cache", HF_ENDPOINT=hub.base, HF_TOKEN=TOKEN)
-    counts = {
-        (config, split): seen["rows"]
-        for config, splits in found.items()
-        for split, seen in splits.items()
-    }
-    assert counts == made.rows.counts
+    release = a_release(tmp_path)
+    publish(hub, release)
+    contents = read_by_datasets(REPO, tmp_path / "cache", HF_ENDPOINT=hub.base, HF_TOKEN=TOKEN)
+    assert count_rows(contents) == release.rows.counts
 
 
 def test_a_new_batch_is_a_second_commit_that_sends_what_changed(hub: Any, tmp_path: Path) -> None:
     lake = a_filled_lake(tmp_path, "demo-0001")
-    first = publish(hub, release(tmp_path, lake))
+    first = publish(hub, a_release(tmp_path, lake))
     fill(lake, "demo-0002", prompts=1)
-    made = release(tmp_path, lake)
-    second = publish(hub, made)
+    release = a_release(tmp_path, lake)
+    second = publish(hub, release)
     assert commits(hub) == 2
     assert set(the_repo(hub).tags) == {first.tag, second.tag}
     assert len(second.plan.keep) == 6  # a prompt is in one split of each config
     assert {file.path for file in second.plan.send} >= {"README.md"}
 
 
-def test_files_of_ours_that_are_no_more_are_deleted_and_others_stay(
+def test_obsolete_files_of_ours_are_deleted_and_files_of_others_stay(
     hub: Any, tmp_path: Path
 ) -> None:
     lake = a_filled_lake(tmp_path, "demo-0001")
-    publish(hub, release(tmp_path, lake))
+    publish(hub, a_release(tmp_path, lake))
     someone_commits(hub, LICENSE=b"terms")
-    published = publish(hub, release(tmp_path, lake, configs=("sft",)))
+    published = publish(hub, a_release(tmp_path, lake, configs=("sft",)))
     assert {path.split("/")[1] for path in published.plan.delete} == {"dpo", "deliberations"}
     assert {path.split("/")[0] for path in files_there(hub)} == {
         ".gitattributes",
@@ -124,7 +122,7 @@ def test_files_of_ours_that_are_no_more_are_deleted_and_others_stay(
 def test_a_new_repository_is_private_and_gated_before_anything_is_in_it(
     hub: Any, tmp_path: Path
 ) -> None:
-    publish(hub, release(tmp_path))
+    publish(hub, a_release(tmp_path))
     assert (the_repo(hub).private, the_repo(hub).gated) == (True, "auto")
     order = [
         entry["path"].rpartition("/")[2] for entry in hub.log if entry["method"] in ("POST", "PUT")
@@ -133,7 +131,7 @@ def test_a_new_repository_is_private_and_gated_before_anything_is_in_it(
 
 
 @pytest.mark.parametrize(
-    ("there", "wanted", "then"),
+    ("existing", "requested", "expected"),
     [
         (False, "manual", "manual"),
         ("manual", "auto", "manual"),
@@ -142,47 +140,45 @@ def test_a_new_repository_is_private_and_gated_before_anything_is_in_it(
     ],
 )
 def test_a_gate_is_never_loosened(
-    hub: Any, tmp_path: Path, there: Any, wanted: str, then: Any
+    hub: Any, tmp_path: Path, existing: Any, requested: str, expected: Any
 ) -> None:
     repo = hub.create("dataset", REPO)
-    repo.gated = there
-    publish(hub, release(tmp_path), gated=wanted)
-    assert (repo.gated, repo.private) == (then, False)
+    repo.gated = existing
+    publish(hub, a_release(tmp_path), gated=requested)
+    assert (repo.gated, repo.private) == (expected, False)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_commit_that_the_hub_cannot_take_now_is_tried_again(
-    hub: Any, tmp_path: Path, status: int
-) -> None:
+def test_a_commit_is_retried_while_the_hub_is_busy(hub: Any, tmp_path: Path, status: int) -> None:
     fail(hub, "POST", "/commit/", status, times=2)
-    said: list[str] = []
-    publish(hub, release(tmp_path), say=said.append)
+    messages: list[str] = []
+    publish(hub, a_release(tmp_path), log=messages.append)
     assert commits(hub) == 1
-    assert [line for line in said if "committing" in line and "try 3 of 6" in line]
+    assert [message for message in messages if "committing" in message and "try 3 of 6" in message]
 
 
-def test_the_hub_s_own_waiting_time_is_kept(hub: Any, tmp_path: Path) -> None:
+def test_retry_after_replaces_our_own_backoff(hub: Any, tmp_path: Path) -> None:
     fail(hub, "POST", "/commit/", 429, retry_after="0")
-    said: list[str] = []
-    publish(hub, release(tmp_path), say=said.append, wait_s=100)
-    assert [line for line in said if "limits the rate; try 2 of 6 in 0.0 s" in line]
+    messages: list[str] = []
+    publish(hub, a_release(tmp_path), log=messages.append, wait_s=100)
+    assert [message for message in messages if "limits the rate; try 2 of 6 in 0.0 s" in message]
 
 
-def test_a_waiting_time_beyond_patience_is_told_and_ends_it(hub: Any, tmp_path: Path) -> None:
+def test_a_retry_after_above_the_limit_is_an_error(hub: Any, tmp_path: Path) -> None:
     fail(hub, "POST", "/commit/", 429, retry_after="3600")
     with pytest.raises(
-        SetupError, match=r"committing: the Hub limits the rate; it asks to wait 3600 s"
+        SetupError, match=r"committing: the Hub limits the rate and asks to wait 3600 s"
     ):
-        publish(hub, release(tmp_path))
+        publish(hub, a_release(tmp_path))
 
 
-def test_patience_ends(hub: Any, tmp_path: Path) -> None:
+def test_retries_end_after_the_attempts_of_the_settings(hub: Any, tmp_path: Path) -> None:
     fail(hub, "POST", "/commit/", 502, times=99)
     with pytest.raises(SetupError, match=r"in trouble \(HTTP 502\); gave up after 3 tries"):
-        publish(hub, release(tmp_path), attempts=3)
+        publish(hub, a_release(tmp_path), attempts=3)
     assert commits(hub) == 0
     hub.faults.clear()
-    publish(hub, release(tmp_path))
+    publish(hub, a_release(tmp_path))
     assert commits(hub) == 1
 
 
@@ -198,16 +194,14 @@ def test_patience_ends(hub: Any, tmp_path: Path) -> None:
         ("POST", "/tag/"),
     ],
 )
-def test_every_step_survives_a_hub_in_trouble(
-    hub: Any, tmp_path: Path, method: str, path: str
-) -> None:
+def test_every_step_is_retried(hub: Any, tmp_path: Path, method: str, path: str) -> None:
     fail(hub, method, path, 503)
-    made = release(tmp_path)
-    published = publish(hub, made)
+    release = a_release(tmp_path)
+    published = publish(hub, release)
     assert (commits(hub), the_repo(hub).tags) == (1, {published.tag: published.commit})
 
 
-def test_an_upload_that_was_lost_on_the_way_is_sent_again(hub: Any, tmp_path: Path) -> None:
+def test_a_lost_upload_is_sent_again(hub: Any, tmp_path: Path) -> None:
     losses = iter([True])
 
     def lose(method: str, path: str) -> bool:
@@ -215,55 +209,53 @@ def test_an_upload_that_was_lost_on_the_way_is_sent_again(hub: Any, tmp_path: Pa
             shutil.rmtree(hub.root / "cas")
         return False
 
-    said: list[str] = []
-    made = release(tmp_path)
-    with a_line(hub, lose) as line:
-        assert publish(hub, made, at=line, say=said.append, verify=True).read_back == sum(
-            made.rows.counts.values()
+    messages: list[str] = []
+    release = a_release(tmp_path)
+    with a_proxy(hub, lose) as url:
+        assert publish(hub, release, at=url, log=messages.append, verify=True).verified_rows == sum(
+            release.rows.counts.values()
         )
-    assert [line for line in said if "a file did not arrive whole" in line]
+    assert [message for message in messages if "a file did not arrive whole" in message]
 
 
-def test_a_commit_whose_answer_was_lost_is_not_made_twice(hub: Any, tmp_path: Path) -> None:
+def test_a_commit_whose_answer_was_lost_is_not_repeated(hub: Any, tmp_path: Path) -> None:
     cuts = iter([True])
 
     def cut(method: str, path: str) -> bool:
         return method == "POST" and "/commit/" in path and next(cuts, False)
 
-    made = release(tmp_path)
-    with a_line(hub, cut) as line:
-        published = publish(hub, made, at=line)
+    release = a_release(tmp_path)
+    with a_proxy(hub, cut) as url:
+        published = publish(hub, release, at=url)
     assert commits(hub) == 1
     assert published.commit == the_repo(hub).branches["main"]
     assert not published.plan.is_empty
 
 
-def test_a_tag_that_a_crash_kept_from_being_made_is_made_by_the_next_run(
+def test_a_tag_that_is_missing_after_a_crash_is_created_by_the_next_run(
     hub: Any, tmp_path: Path
 ) -> None:
-    made = release(tmp_path)
+    release = a_release(tmp_path)
     fail(hub, "POST", "/tag/", 500, times=99)
     with pytest.raises(SetupError, match="tagging"):
-        publish(hub, made, attempts=2)
+        publish(hub, release, attempts=2)
     hub.faults.clear()
     assert (commits(hub), the_repo(hub).tags) == (1, {})
-    published = publish(hub, made)
+    published = publish(hub, release)
     assert (commits(hub), the_repo(hub).tags) == (1, {published.tag: published.commit})
 
 
-def test_the_tag_of_the_same_rows_stays_when_only_the_card_changes(
-    hub: Any, tmp_path: Path
-) -> None:
+def test_a_changed_card_leaves_the_tag_of_the_same_rows_in_place(hub: Any, tmp_path: Path) -> None:
     lake = a_filled_lake(tmp_path, "demo-0001")
-    first = publish(hub, release(tmp_path, lake))
-    second = publish(hub, release(tmp_path, lake, pretty_name="Another name"))
+    first = publish(hub, a_release(tmp_path, lake))
+    second = publish(hub, a_release(tmp_path, lake, pretty_name="Another name"))
     assert [file.path for file in second.plan.send] == ["README.md"]
-    assert (second.tag, second.tagged) == (first.tag, first.commit)
+    assert (second.tag, second.tagged_commit) == (first.tag, first.commit)
     assert second.commit != first.commit
 
 
-def meddling(hub: Any, **files: bytes) -> Callable[[str, str], bool]:
-    """Somebody commits just before our first commit arrives."""
+def commits_first(hub: Any, **files: bytes) -> Callable[[str, str], bool]:
+    """Have somebody else commit just before our first commit arrives."""
     times = iter([True])
 
     def hook(method: str, path: str) -> bool:
@@ -274,41 +266,48 @@ def meddling(hub: Any, **files: bytes) -> Callable[[str, str], bool]:
     return hook
 
 
-def test_a_commit_of_somebody_else_to_other_files_is_built_upon(hub: Any, tmp_path: Path) -> None:
+def test_our_commit_goes_on_top_of_one_to_other_files(hub: Any, tmp_path: Path) -> None:
     lake = a_filled_lake(tmp_path, "demo-0001")
-    publish(hub, release(tmp_path, lake))
+    publish(hub, a_release(tmp_path, lake))
     fill(lake, "demo-0002")
-    made, said = release(tmp_path, lake), list[str]()
-    with a_line(hub, meddling(hub, LICENSE=b"terms")) as line:
-        publish(hub, made, at=line, say=said.append)
+    release, messages = a_release(tmp_path, lake), list[str]()
+    with a_proxy(hub, commits_first(hub, LICENSE=b"terms")) as url:
+        publish(hub, release, at=url, log=messages.append)
     assert commits(hub) == 3
     assert files_there(hub)["LICENSE"] == b"terms"
-    assert files_there(hub)["README.md"] == made.card.encode()
-    assert [line for line in said if "somebody committed" in line and "going on from there" in line]
+    assert files_there(hub)["README.md"] == release.card.encode()
+    assert [
+        message
+        for message in messages
+        if "somebody else committed" in message and "going on from there" in message
+    ]
 
 
-def test_a_commit_of_somebody_else_to_our_files_is_left_alone(hub: Any, tmp_path: Path) -> None:
+def test_a_commit_of_somebody_else_to_our_files_is_not_overwritten(
+    hub: Any, tmp_path: Path
+) -> None:
     lake = a_filled_lake(tmp_path, "demo-0001")
-    publish(hub, release(tmp_path, lake))
+    publish(hub, a_release(tmp_path, lake))
     fill(lake, "demo-0002")
     with (
-        a_line(hub, meddling(hub, README_md=b"mine now")) as line,
+        a_proxy(hub, commits_first(hub, README_md=b"mine now")) as url,
         pytest.raises(
-            SetupError, match=r"somebody changed README\.md meanwhile .*Nothing was committed"
+            SetupError,
+            match=r"somebody else changed README\.md in the meantime .*Nothing was committed",
         ),
     ):
-        publish(hub, release(tmp_path, lake), at=line)
+        publish(hub, a_release(tmp_path, lake), at=url)
     assert commits(hub) == 2
     assert files_there(hub)["README.md"] == b"mine now"
 
 
-def test_the_card_that_the_hub_refuses_is_told_in_its_words(hub: Any, tmp_path: Path) -> None:
+def test_the_error_of_a_refused_card_quotes_the_hub(hub: Any, tmp_path: Path) -> None:
     lake = a_filled_lake(tmp_path, "demo-0001", licence="cc0-1.0")
     with pytest.raises(
         SetupError,
         match=r'committing: the Hub refuses it: Invalid metadata in README\.md.*"license"',
     ):
-        publish(hub, release(tmp_path, lake, licence="pddl"))
+        publish(hub, a_release(tmp_path, lake, licence="pddl"))
     assert commits(hub) == 0
 
 
@@ -320,48 +319,48 @@ def test_the_card_that_the_hub_refuses_is_told_in_its_words(hub: Any, tmp_path: 
         ("hf_broken_marked\ntoken", "cannot be sent"),
     ],
 )
-def test_a_token_that_does_not_do_is_explained_and_never_shown(
+def test_the_error_of_a_bad_token_explains_it_and_never_shows_it(
     hub: Any, tmp_path: Path, token: str, message: str
 ) -> None:
     hub.create("dataset", REPO)
-    said: list[str] = []
+    messages: list[str] = []
     with pytest.raises(SetupError, match=message) as raised:
-        publish(hub, release(tmp_path), token, say=said.append)
-    assert_no_trace_of(token.splitlines()[0], raised.value, said)
+        publish(hub, a_release(tmp_path), token, log=messages.append)
+    assert_no_trace_of(token.splitlines()[0], raised.value, messages)
     assert commits(hub) == 0
 
 
-def test_a_dataset_that_the_token_may_not_see_is_explained(hub: Any, tmp_path: Path) -> None:
+def test_the_error_of_a_hidden_dataset_explains_it(hub: Any, tmp_path: Path) -> None:
     fail(hub, "GET", r"/api/datasets/acme/cot/tree/", 404, times=9)
     with pytest.raises(SetupError, match=r"HTTP 404.*no such dataset, or the token may not see it"):
-        publish(hub, release(tmp_path))
+        publish(hub, a_release(tmp_path))
 
 
-def test_a_hub_out_of_reach_is_told_after_some_tries(hub: Any, tmp_path: Path) -> None:
+def test_an_unreachable_hub_is_an_error_after_all_attempts(hub: Any, tmp_path: Path) -> None:
     with socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
         nowhere = f"http://127.0.0.1:{unused.getsockname()[1]}"
         with pytest.raises(
             SetupError, match=r"the connection broke off \(ConnectError\); gave up after 2"
         ) as raised:
-            publish(hub, release(tmp_path), at=nowhere, attempts=2)
+            publish(hub, a_release(tmp_path), at=nowhere, attempts=2)
     assert_no_trace_of(TOKEN, raised.value, [])
 
 
-def test_what_was_damaged_on_the_way_is_noticed(hub: Any, tmp_path: Path) -> None:
-    made = release(tmp_path)
-    publish(hub, made)
+def test_verification_finds_damaged_files(hub: Any, tmp_path: Path) -> None:
+    release = a_release(tmp_path)
+    publish(hub, release)
     repo = the_repo(hub)
     tree = repo.commits[repo.branches["main"]].tree
     path = next(path for path in tree if path.endswith(".parquet"))
     (hub.root / "lfs" / tree[path].sha256).write_bytes(bytes(tree[path].size))
     the_repo(hub).commits[repo.branches["main"]].tree.pop("README.md")
     with pytest.raises(SetupError, match=f"reading it back: {path} is not what was sent"):
-        publish(hub, made, verify=True)
+        publish(hub, release, verify=True)
 
 
-def assert_no_trace_of(token: str, error: BaseException, said: list[str]) -> None:
+def assert_no_trace_of(token: str, error: BaseException, messages: list[str]) -> None:
     assert error.__cause__ is None
     assert error.__context__ is None or error.__suppress_context__
-    for text in (str(error), repr(error), *said):
+    for text in (str(error), repr(error), *messages):
         assert token not in text

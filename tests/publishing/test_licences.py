@@ -1,4 +1,4 @@
-"""Licences: a release never allows more than what it is made from."""
+"""Licences: a release never permits more than its sources do."""
 
 import pytest
 
@@ -13,14 +13,15 @@ from aidsafe_dagster.publishing.licences import (
 from aidsafe_dagster.recipe.errors import SetupError
 
 
-def of(*licences: str) -> list[SourceLicence]:
+def sources_under(*licences: str) -> list[SourceLicence]:
     return [
-        SourceLicence(f"source_{n}", licence, 10 * (n + 1)) for n, licence in enumerate(licences)
+        SourceLicence(f"source_{number}", licence, rows=10 * (number + 1))
+        for number, licence in enumerate(licences)
     ]
 
 
 @pytest.mark.parametrize(
-    ("wanted", "sources"),
+    ("requested", "sources"),
     [
         ("mit", ["CC0-1.0"]),
         ("cc-by-4.0", ["MIT", "Apache-2.0", "cc0-1.0"]),
@@ -29,14 +30,16 @@ def of(*licences: str) -> list[SourceLicence]:
         ("cc-by-sa-4.0", ["cc-by-sa-3.0", "mit"]),
     ],
 )
-def test_a_licence_that_asks_for_as_much_as_its_sources_is_taken(
-    wanted: str, sources: list[str]
+def test_a_licence_that_requires_as_much_as_its_sources_is_accepted(
+    requested: str, sources: list[str]
 ) -> None:
-    assert release_licence(wanted, of(*sources), {}) == Licence(wanted, wanted.lower())
+    assert release_licence(requested, sources_under(*sources), {}) == Licence(
+        requested, requested.lower()
+    )
 
 
 @pytest.mark.parametrize(
-    ("wanted", "sources", "asks"),
+    ("requested", "sources", "condition"),
     [
         ("mit", ["mit", "cc-by-nc-4.0"], "non-commercial use"),
         ("cc0-1.0", ["unlicense", "apache-2.0"], "credit or notice"),
@@ -46,59 +49,61 @@ def test_a_licence_that_asks_for_as_much_as_its_sources_is_taken(
         ("cc-by-nd-4.0", ["mit", "cc-by-nd-4.0"], "no derivatives"),
     ],
 )
-def test_a_licence_that_asks_for_less_is_refused_by_source(
-    wanted: str, sources: list[str], asks: str
+def test_a_licence_that_requires_less_is_refused_with_the_source(
+    requested: str, sources: list[str], condition: str
 ) -> None:
-    with pytest.raises(SetupError) as refused:
-        release_licence(wanted, of(*sources), {})
-    assert f"source 'source_1': its 20 prompts are under {sources[1]}, which asks for" in str(
-        refused.value
+    with pytest.raises(SetupError) as error:
+        release_licence(requested, sources_under(*sources), {})
+    assert f"source 'source_1': its 20 prompts are under {sources[1]}, which requires" in str(
+        error.value
     )
-    assert asks in str(refused.value)
+    assert condition in str(error.value)
 
 
 def test_two_families_of_share_alike_have_no_licence_in_common() -> None:
-    with pytest.raises(SetupError, match="Those that fit all sources: none we know"):
-        release_licence("cc-by-sa-4.0", of("cc-by-sa-4.0", "cc-by-nc-sa-4.0"), {})
+    with pytest.raises(SetupError, match="Licences that fit all sources: none that we know"):
+        release_licence("cc-by-sa-4.0", sources_under("cc-by-sa-4.0", "cc-by-nc-sa-4.0"), {})
 
 
-def test_without_a_licence_those_that_fit_are_named() -> None:
+def test_the_error_of_a_missing_licence_lists_those_that_fit() -> None:
     with pytest.raises(
-        SetupError, match=r"set publish\.licence.*Those that fit: .*cc-by-nc-4\.0"
-    ) as refused:
-        release_licence("", of("cc-by-nc-4.0"), {})
-    assert "mit" not in str(refused.value).partition("fit: ")[2].split(", ")
+        SetupError, match=r"set publish\.licence.*Licences that fit: .*cc-by-nc-4\.0"
+    ) as error:
+        release_licence("", sources_under("cc-by-nc-4.0"), {})
+    assert "mit" not in str(error.value).partition("fit: ")[2].split(", ")
 
 
-def test_an_unknown_licence_has_to_be_stated() -> None:
+def test_an_unknown_licence_must_be_declared() -> None:
     with pytest.raises(
         SetupError, match=r"source 'source_0': unknown licence 'house terms'.*publish\.licences"
     ):
-        release_licence("cc-by-nc-4.0", of("house terms"), {})
+        release_licence("cc-by-nc-4.0", sources_under("house terms"), {})
     assert (
-        release_licence("cc-by-nc-4.0", of("House  Terms"), {"house terms": "cc-by-nc-4.0"}).hub_id
+        release_licence(
+            "cc-by-nc-4.0", sources_under("House  Terms"), {"house terms": "cc-by-nc-4.0"}
+        ).hub_id
         == "cc-by-nc-4.0"
     )
     with pytest.raises(SetupError, match="does not cover source 'source_0'"):
-        release_licence("mit", of("house terms"), {"house terms": "cc-by-nc-4.0"})
+        release_licence("mit", sources_under("house terms"), {"house terms": "cc-by-nc-4.0"})
 
 
-def test_what_is_stated_has_to_be_known_itself() -> None:
+def test_the_declared_equivalent_must_be_known() -> None:
     with pytest.raises(
         SetupError,
         match=r"publish\.licences\.'house terms': unknown licence 'cc-by-4'.*'cc-by-4.0'",
     ):
-        release_licence("mit", of("house terms"), {"house terms": "cc-by-4"})
+        release_licence("mit", sources_under("house terms"), {"house terms": "cc-by-4"})
 
 
-def test_a_release_may_be_under_terms_that_the_hub_does_not_know() -> None:
+def test_a_release_can_use_a_licence_that_the_hub_does_not_know() -> None:
     licence = release_licence(
-        "acme-research-1", of("cc-by-nc-4.0"), {"acme-research-1": "cc-by-nc-4.0"}
+        "acme-research-1", sources_under("cc-by-nc-4.0"), {"acme-research-1": "cc-by-nc-4.0"}
     )
     assert licence == Licence("acme-research-1", "other")
 
 
-def test_covering_is_an_order_but_for_licences_without_derivatives() -> None:
+def test_covering_is_a_preorder_except_for_licences_without_derivatives() -> None:
     for one in KNOWN.values():
         assert covers(one, [one]) == (NO_DERIVATIVES not in one)
         for other in KNOWN.values():

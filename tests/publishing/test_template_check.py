@@ -1,9 +1,9 @@
-"""What is found of templates that keep, drop or double the reasoning; each imitates one that is in use."""
+"""Faults of templates that keep, drop or double the reasoning; each imitates a template in use."""
 
 import pytest
 
 from aidsafe_dagster.publishing.chat_template import ChatTemplate
-from aidsafe_dagster.publishing.template_check import TemplateReport, check_template, probes
+from aidsafe_dagster.publishing.template_check import TemplateReport, check_template, probe_rows
 from aidsafe_dagster.recipe.fine_tune_splits import join_thinking
 from aidsafe_dagster.recipe.formats import Reasoning
 from aidsafe_dagster.recipe.records import FineTuneRow, Message
@@ -25,7 +25,8 @@ EMPTY_THOUGHT = TURNS.replace(
 )
 BOTH_FORMS = TURNS.replace(
     "SAY",
-    "{% if m.reasoning_content %}<think>\n{{ m.reasoning_content }}\n</think>\n\n{% endif %}{{ m.content }}",
+    "{% if m.reasoning_content %}<think>\n{{ m.reasoning_content }}\n</think>\n\n{% endif %}"
+    "{{ m.content }}",
 )
 MARKED = TURNS.replace(
     "SAY",
@@ -38,7 +39,7 @@ SPOKEN_AS_BLOCKS = TURNS.replace("SAY", "{{ m.content[0].text + '' }}")
 
 
 def check(source: str, *rows: FineTuneRow) -> TemplateReport:
-    return check_template(ChatTemplate("a template", source, {}), rows or probes())
+    return check_template(ChatTemplate("a template", source, {}), rows or probe_rows())
 
 
 def faults(report: TemplateReport, form: Reasoning = "inline") -> dict[str, dict[str, int]]:
@@ -47,33 +48,31 @@ def faults(report: TemplateReport, form: Reasoning = "inline") -> dict[str, dict
     }
 
 
-def each(**found: int) -> dict[str, dict[str, int]]:
+def on_all_sides(**counts: int) -> dict[str, dict[str, int]]:
     """The same faults on all sides."""
-    return {
-        side: {name.replace("_", " "): n for name, n in found.items()}
-        for side in ("sft", "chosen", "rejected")
-    }
+    by_fault = {name.replace("_", " "): count for name, count in counts.items()}
+    return dict.fromkeys(("sft", "chosen", "rejected"), by_fault)
 
 
 def test_a_plain_template_keeps_inline_reasoning_and_drops_the_field() -> None:
     report = check(PLAIN, an_sft_row(), a_dpo_row())
-    assert faults(report) == each()
-    assert faults(report, "field") == each(CoT_lost=1)
+    assert faults(report) == on_all_sides()
+    assert faults(report, "field") == on_all_sides(CoT_lost=1)
     assert (report.survives("inline"), report.survives("field")) == (True, False)
 
 
-def test_a_template_that_drops_what_is_thought_is_found_out() -> None:
-    assert faults(check(DROPS)) == each(CoT_lost=1)
+def test_dropped_reasoning_is_a_fault() -> None:
+    assert faults(check(DROPS)) == on_all_sides(CoT_lost=1)
 
 
-def test_a_template_that_drops_earlier_thoughts_keeps_rows_of_one_turn() -> None:
+def test_dropping_reasoning_of_earlier_turns_is_no_fault_for_single_turn_rows() -> None:
     report = check(DROPS_HISTORY)
     assert report.survives("inline")
     assert report.keeps_history is False
     assert check(PLAIN).keeps_history is True
 
 
-def test_a_template_that_says_it_twice_is_found_out() -> None:
+def test_doubled_text_is_a_fault() -> None:
     assert faults(check(DOUBLES))["sft"] == {
         "CoT doubled": 1,
         "response doubled": 1,
@@ -81,42 +80,44 @@ def test_a_template_that_says_it_twice_is_found_out() -> None:
     }
 
 
-def test_a_template_that_opens_with_an_empty_thought_is_found_out() -> None:
-    assert faults(check(EMPTY_THOUGHT)) == each(think_tags_doubled=1)
+def test_an_added_empty_thought_is_a_fault() -> None:
+    assert faults(check(EMPTY_THOUGHT)) == on_all_sides(think_tags_doubled=1)
 
 
-def test_a_template_that_knows_the_field_keeps_both_forms() -> None:
+def test_a_template_with_the_reasoning_field_keeps_both_forms() -> None:
     report = check(BOTH_FORMS)
     assert report.survives("inline")
     assert report.survives("field")
 
 
-def test_a_template_that_loses_the_response_too_is_found_out() -> None:
-    assert faults(check(TURNS.replace("SAY", "…"))) == each(CoT_lost=1, response_lost=1)
+def test_a_lost_response_is_a_fault() -> None:
+    assert faults(check(TURNS.replace("SAY", "…"))) == on_all_sides(CoT_lost=1, response_lost=1)
 
 
-def test_generation_markers_are_found_and_what_they_hold() -> None:
+def test_generation_markers_and_the_rows_within_them_are_counted() -> None:
     report = check(MARKED, an_sft_row(), an_sft_row(prompt_id="p2"))
     (inline,) = [outcome for outcome in report.outcomes if outcome.form == "inline"]
-    assert (report.generation_markers, inline.trained, inline.rows) == (True, 2, 2)
+    assert (report.generation_markers, inline.rows_in_markers, inline.rows) == (True, 2, 2)
     assert check(PLAIN).generation_markers is False
 
 
-def test_a_prompt_that_is_no_beginning_of_the_whole_is_counted() -> None:
+def test_a_prompt_that_does_not_start_the_conversation_is_counted() -> None:
     report = check(OPENS_THINKING)
     assert report.survives("inline")
-    assert [outcome.moved for outcome in report.outcomes] == [1] * 6
+    assert [outcome.prompt_mismatches for outcome in report.outcomes] == [1] * 6
 
 
-def test_a_template_that_takes_no_text_says_so() -> None:
+def test_a_template_that_refuses_text_is_reported_with_its_error() -> None:
     report = check(SPOKEN_AS_BLOCKS)
-    assert faults(report) == each(refused_by_the_template=1)
+    assert faults(report) == on_all_sides(refused_by_the_template=1)
     assert "has no attribute 'text'" in report.outcomes[0].first_error
     assert report.keeps_history is None
 
 
-@pytest.mark.parametrize("said", ["Yes.", "The response quotes: A lock."])
-def test_a_thought_that_quotes_the_prompt_or_the_response_is_no_fault(said: str) -> None:
-    asked = Message(role="user", content="A lock.")
-    quoting = Message(role="assistant", content=join_thinking(f"A lock. I will say: {said}", said))
-    assert check(PLAIN, an_sft_row(messages=(asked, quoting))).survives("inline")
+@pytest.mark.parametrize("response", ["Yes.", "The response quotes: A lock."])
+def test_a_thought_that_quotes_the_prompt_or_the_response_is_no_fault(response: str) -> None:
+    prompt = Message(role="user", content="A lock.")
+    thinking = f"A lock. I will say: {response}"
+    answer = Message(role="assistant", content=join_thinking(thinking, response))
+    row = an_sft_row(messages=(prompt, answer))
+    assert check(PLAIN, row).survives("inline")

@@ -1,4 +1,4 @@
-"""Coverage counts rows and citations per policy and rule, and names what no row cites."""
+"""Coverage counts rows and citations per policy and rule, and lists policies that no row cites."""
 
 import polars as pl
 
@@ -9,7 +9,7 @@ from tests.builders import a_refined_cot, a_refined_thought, a_seed_cot, a_thoug
 
 
 def two_rows() -> pl.DataFrame:
-    """Both owe `illegal`; the first cites it twice, the second cites `fraud` and an unknown rule."""
+    """`illegal` applies to both. The first cites it twice, the second `fraud` and no known rule."""
     first = a_seed_cot(
         applicable_policies=("illegal",),
         thoughts=(a_thought(rules=("illegal.1",)), a_thought(rules=("illegal.1",))),
@@ -27,11 +27,11 @@ def test_rows_and_citations_are_counted_per_policy() -> None:
 
 
 def test_citations_are_counted_per_rule() -> None:
-    table = {
+    counts = {
         line["rule"]: (line["citing_rows"], line["citations"])
         for line in rule_coverage(two_rows(), policies())
     }
-    assert table == {
+    assert counts == {
         "fraud.1": (0, 0),
         "fraud.2": (1, 1),
         "helpfulness.1": (0, 0),
@@ -41,7 +41,7 @@ def test_citations_are_counted_per_rule() -> None:
     }
 
 
-def test_the_rule_table_carries_the_words_of_the_rule() -> None:
+def test_the_rule_table_contains_the_text_of_the_rule() -> None:
     assert rule_coverage(two_rows(), policies())[0] == {
         "policy": "fraud",
         "rule": "fraud.1",
@@ -51,15 +51,15 @@ def test_the_rule_table_carries_the_words_of_the_rule() -> None:
     }
 
 
-def test_policies_that_no_row_cites_are_named() -> None:
+def test_uncovered_policies_are_those_that_no_row_cites() -> None:
     assert uncovered_policies(two_rows(), policies()) == ("helpfulness",)
-    every = a_refined_cot(
+    citing_all = a_refined_cot(
         thoughts=(a_refined_thought(rules=("fraud.1", "helpfulness.1", "illegal.1")),)
     )
-    assert uncovered_policies(to_frame([every], RefinedCot), policies()) == ()
+    assert uncovered_policies(to_frame([citing_all], RefinedCot), policies()) == ()
 
 
-def test_with_no_rows_every_policy_is_uncovered() -> None:
+def test_without_rows_every_policy_is_uncovered() -> None:
     none = to_frame([], SeedCot)
     assert uncovered_policies(none, policies()) == policies().ids
     assert policy_coverage(none, policies())["applicable_rows"].to_list() == [0, 0, 0]
@@ -75,6 +75,6 @@ def test_rows_without_thoughts_or_rules_count_as_rows_without_citations() -> Non
 
 def test_two_columns_are_enough() -> None:
     rows = two_rows()
-    assert policy_coverage(rows.select("thoughts", "applicable_policies"), policies()).equals(
-        policy_coverage(rows, policies())
-    )
+    two_columns = rows.select("thoughts", "applicable_policies")
+    coverage = policy_coverage(two_columns, policies())
+    assert coverage.equals(policy_coverage(rows, policies()))

@@ -1,4 +1,4 @@
-"""Expectations are run by the real Great Expectations, in memory, and none passes for want of values."""
+"""Expectations run with the real library, in memory, and none passes because values are missing."""
 
 import logging
 import socket
@@ -9,18 +9,18 @@ import polars as pl
 import pytest
 
 from aidsafe_dagster.quality.expectations import (
-    Expected,
+    Expectation,
     SuiteResult,
     between,
     equal,
     fact,
-    run,
+    run_suite,
     unique,
 )
 
 
 def failed(result: SuiteResult) -> set[str]:
-    return {one.name for one in result.expectations if not one.passed}
+    return {outcome.name for outcome in result.expectations if not outcome.passed}
 
 
 @pytest.mark.parametrize(
@@ -32,23 +32,23 @@ def failed(result: SuiteResult) -> set[str]:
         ([None, None, None], {"tokens present"}),
     ],
 )
-def test_bounds_are_included_and_nulls_are_not(values: list[int | None], names: set[str]) -> None:
+def test_bounds_are_inclusive_and_nulls_fail(values: list[int | None], names: set[str]) -> None:
     table = pl.DataFrame(
         {"prompt_id": ["p1", "p2", "p3"], "tokens": pl.Series(values, dtype=pl.Int64)}
     )
-    assert failed(run("bounds", between("tokens", 1, 9), {"rows": table})) == names
+    assert failed(run_suite("bounds", between("tokens", 1, 9), {"rows": table})) == names
 
 
-def test_a_share_of_the_rows_may_be_enough() -> None:
+def test_a_share_of_the_rows_can_suffice() -> None:
     table = pl.DataFrame({"prompt_id": ["p1", "p2", "p3", "p4"], "tokens": [1, 2, 3, 99]})
-    assert run("mostly", between("tokens", 1, 9, mostly=0.75), {"rows": table}).passed
-    assert not run("mostly", between("tokens", 1, 9, mostly=0.8), {"rows": table}).passed
+    assert run_suite("mostly", between("tokens", 1, 9, mostly=0.75), {"rows": table}).passed
+    assert not run_suite("mostly", between("tokens", 1, 9, mostly=0.8), {"rows": table}).passed
 
 
-def test_a_fact_that_is_not_known_is_not_met() -> None:
+def test_an_unknown_fact_fails() -> None:
     known = pl.DataFrame({"lost": [0]})
-    assert run("facts", [fact("lost", 0, 0)], {"summary": known}).passed
-    unknown = run(
+    assert run_suite("facts", [fact("lost", 0, 0)], {"summary": known}).passed
+    unknown = run_suite(
         "facts",
         [fact("lost", 0, 0)],
         {"summary": known.with_columns(lost=pl.lit(None, dtype=pl.Int64))},
@@ -58,26 +58,26 @@ def test_a_fact_that_is_not_known_is_not_met() -> None:
 
 def test_only_blocking_expectations_close_a_suite() -> None:
     table = pl.DataFrame({"prompt_id": ["p1", "p1"], "flag": [True, False]})
-    noted = run("flags", equal("flag", value=True, blocking=False), {"rows": table})
+    noted = run_suite("flags", equal("flag", value=True, blocking=False), {"rows": table})
     assert (noted.passed, failed(noted)) == (True, {"flag"})
-    closed = run(
+    closed = run_suite(
         "flags", [*equal("flag", value=True, blocking=False), *unique("prompt_id")], {"rows": table}
     )
     assert (closed.passed, failed(closed)) == (False, {"flag", "prompt_id unique"})
 
 
-def test_an_expectation_that_cannot_be_evaluated_counts_as_failed() -> None:
+def test_an_expectation_that_cannot_be_evaluated_fails() -> None:
     table = pl.DataFrame({"prompt_id": ["p1"], "word": ["a"]})
-    result = run("broken", between("word", 1, 2), {"rows": table})
+    result = run_suite("broken", between("word", 1, 2), {"rows": table})
     assert failed(result) == {"word"}
     assert result.expectations[1].observed == "not evaluated"
-    missing = Expected(
+    missing = Expectation(
         "gone", "rows", "ExpectColumnValuesToNotBeNull", {"column": "gone"}, "no nulls"
     )
-    assert failed(run("broken", [missing], {"rows": table})) == {"gone"}
+    assert failed(run_suite("broken", [missing], {"rows": table})) == {"gone"}
 
 
-def test_a_run_writes_nothing_says_nothing_and_calls_nobody(
+def test_a_run_writes_no_file_prints_nothing_and_opens_no_connection(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
@@ -97,10 +97,8 @@ def test_a_run_writes_nothing_says_nothing_and_calls_nobody(
         socket.create_connection(("example.invalid", 80))
     calls.clear()
     with caplog.at_level(logging.WARNING):
-        assert run("quiet", between("tokens", 1, 9), {"rows": table}).passed
-    assert (list(tmp_path.iterdir()), calls, caplog.messages, tuple(capfd.readouterr())) == (
-        [],
-        [],
-        [],
-        ("", ""),
-    )
+        assert run_suite("quiet", between("tokens", 1, 9), {"rows": table}).passed
+    assert list(tmp_path.iterdir()) == []
+    assert calls == []
+    assert caplog.messages == []
+    assert tuple(capfd.readouterr()) == ("", "")

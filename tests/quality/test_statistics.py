@@ -14,28 +14,29 @@ from aidsafe_dagster.quality.statistics import (
 )
 
 
-def test_the_interval_of_a_mean_is_that_of_the_normal_law_when_there_are_many_rows() -> None:
-    found = mean_interval([1.0, 5.0] * 200)
-    assert found is not None
+def test_the_interval_of_a_mean_approaches_the_normal_one_with_many_rows() -> None:
+    estimate = mean_interval([1.0, 5.0] * 200)
+    assert estimate is not None
     half = 1.96 * 2 / sqrt(400)
-    assert found.value == 3
-    assert found.n == 400
-    assert found.low == pytest.approx(3 - half, abs=0.03)
-    assert found.high == pytest.approx(3 + half, abs=0.03)
+    assert estimate.value == 3
+    assert estimate.n == 400
+    assert estimate.low == pytest.approx(3 - half, abs=0.03)
+    assert estimate.high == pytest.approx(3 + half, abs=0.03)
 
 
-def test_nineteen_in_twenty_intervals_cover_the_mean_that_the_values_were_drawn_from() -> None:
-    draw, covered = random.Random(7), 0
+def test_nineteen_in_twenty_intervals_cover_the_true_mean() -> None:
+    generator, covered = random.Random(7), 0
     for seed in range(200):
-        found = mean_interval(draw.choices([3, 4, 5], [0.1, 0.3, 0.6], k=80), seed, resamples=300)
-        assert found is not None
-        assert found.low is not None
-        assert found.high is not None
-        covered += found.low <= 4.5 <= found.high
+        values = generator.choices([3, 4, 5], [0.1, 0.3, 0.6], k=80)
+        estimate = mean_interval(values, seed, resamples=300)
+        assert estimate is not None
+        assert estimate.low is not None
+        assert estimate.high is not None
+        covered += estimate.low <= 4.5 <= estimate.high
     assert 180 <= covered <= 198
 
 
-def test_the_same_seed_gives_the_same_interval_and_another_one_a_near_one() -> None:
+def test_the_same_seed_gives_the_same_interval_and_another_a_similar_one() -> None:
     values = [1.0, 2.0, 4.0, 5.0, 5.0] * 8
     one, again, other = mean_interval(values, 1), mean_interval(values, 1), mean_interval(values, 2)
     assert one == again != other
@@ -48,20 +49,20 @@ def test_the_same_seed_gives_the_same_interval_and_another_one_a_near_one() -> N
     ("values", "expected"),
     [([], None), ([4], Estimate(4, None, None, 1)), ([5, 5, 5], Estimate(5, 5, 5, 3))],
 )
-def test_a_mean_tells_no_more_than_the_rows_do(
+def test_a_mean_of_few_or_equal_rows_has_no_wider_interval_than_they_support(
     values: list[float], expected: Estimate | None
 ) -> None:
     assert mean_interval(values) == expected
 
 
-def test_a_difference_is_paired_so_what_the_rows_share_does_not_widen_it() -> None:
+def test_what_the_rows_share_does_not_widen_a_paired_difference() -> None:
     before = [float(n % 5) for n in range(50)]
     gained = [value + (0.5 if n % 2 else 0.7) for n, value in enumerate(before)]
-    found, alone = paired_difference(gained, before), mean_interval(gained)
-    assert found is not None
+    estimate, alone = paired_difference(gained, before), mean_interval(gained)
+    assert estimate is not None
     assert alone is not None
-    assert found.value == pytest.approx(0.6)
-    assert 0.56 < (found.low or 0) < 0.6 < (found.high or 0) < 0.64
+    assert estimate.value == pytest.approx(0.6)
+    assert 0.56 < (estimate.low or 0) < 0.6 < (estimate.high or 0) < 0.64
     assert (alone.high or 0) - (alone.low or 0) > 0.6
 
 
@@ -74,21 +75,21 @@ def test_a_difference_of_unequal_lengths_is_refused() -> None:
     ("count", "n", "low", "high"),
     [(8, 10, 0.4902, 0.9433), (0, 10, 0, 0.2775), (10, 10, 0.7225, 1), (81, 263, 0.2553, 0.3662)],
 )
-def test_a_share_has_its_wilson_interval(count: int, n: int, low: float, high: float) -> None:
-    found = proportion(count, n)
-    assert found is not None
-    assert found.value == count / n
-    assert found.low == pytest.approx(low, abs=1e-4)
-    assert found.high == pytest.approx(high, abs=1e-4)
+def test_a_share_has_a_wilson_interval(count: int, n: int, low: float, high: float) -> None:
+    estimate = proportion(count, n)
+    assert estimate is not None
+    assert estimate.value == count / n
+    assert estimate.low == pytest.approx(low, abs=1e-4)
+    assert estimate.high == pytest.approx(high, abs=1e-4)
 
 
-def test_ties_count_half_and_a_half_count_spans_both_of_its_neighbours() -> None:
-    found, below, above = win_rate(5, 3, 2), proportion(6, 10), proportion(7, 10)
-    assert found is not None
+def test_ties_count_half_and_half_counts_span_the_neighbouring_intervals() -> None:
+    estimate, below, above = win_rate(5, 3, 2), proportion(6, 10), proportion(7, 10)
+    assert estimate is not None
     assert below is not None
     assert above is not None
-    assert (found.wins, found.ties, found.losses) == (5, 3, 2)
-    assert found.rate == Estimate(0.65, below.low, above.high, 10)
+    assert (estimate.wins, estimate.ties, estimate.losses) == (5, 3, 2)
+    assert estimate.rate == Estimate(0.65, below.low, above.high, 10)
 
 
 def test_without_rows_there_is_no_share_no_win_rate_and_no_quantile() -> None:
@@ -97,8 +98,8 @@ def test_without_rows_there_is_no_share_no_win_rate_and_no_quantile() -> None:
     assert quantiles([], (0.5,)) is None
 
 
-def by_hand(one: list[int], other: list[int]) -> float:
-    """1 - observed / expected disagreement, each the mean of squared distances over all pairs of marks."""
+def kappa_by_hand(one: list[int], other: list[int]) -> float:
+    """1 - observed / expected disagreement, each the mean squared distance over all pairs."""
     observed = sum((a - b) ** 2 for a, b in zip(one, other, strict=True)) / len(one)
     expected = sum((a - b) ** 2 for a in one for b in other) / len(one) ** 2
     return 1 - observed / expected
@@ -108,34 +109,34 @@ def by_hand(one: list[int], other: list[int]) -> float:
     ("one", "other", "kappa"),
     [
         ([1, 2, 3, 4, 5], [1, 2, 3, 4, 5], 1.0),
-        (
-            [1] * 5 + [5] * 5,
-            [1] * 4 + [5] + [5] * 4 + [1],
-            0.6,
-        ),  # two of ten apart, five of ten by chance
+        # Two of ten differ; by chance it would be five.
+        ([1] * 5 + [5] * 5, [1] * 4 + [5] + [5] * 4 + [1], 0.6),
         ([4, 4, 5, 5], [4, 5, 4, 5], 0.0),
         ([1, 5], [5, 1], -1.0),
-        ([5, 5, 5, 4], [5, 5, 5, 5], 0.0),  # one judge always says five
+        # One judge always gives a five.
+        ([5, 5, 5, 4], [5, 5, 5, 5], 0.0),
     ],
 )
-def test_kappa_is_what_it_comes_to_by_hand(one: list[int], other: list[int], kappa: float) -> None:
-    assert by_hand(one, other) == pytest.approx(kappa)
+def test_kappa_equals_the_value_computed_by_hand(
+    one: list[int], other: list[int], kappa: float
+) -> None:
+    assert kappa_by_hand(one, other) == pytest.approx(kappa)
     assert quadratic_kappa(one, other) == pytest.approx(kappa)
 
 
-def test_kappa_by_hand_and_by_library_agree_on_any_scores() -> None:
-    draw = random.Random(3)
-    one = [draw.randint(1, 5) for _ in range(200)]
-    other = [max(1, min(5, score + draw.choice([-1, 0, 0, 1]))) for score in one]
-    assert quadratic_kappa(one, other) == pytest.approx(by_hand(one, other))
+def test_kappa_equals_the_value_by_hand_for_random_scores() -> None:
+    generator = random.Random(3)
+    one = [generator.randint(1, 5) for _ in range(200)]
+    other = [max(1, min(5, score + generator.choice([-1, 0, 0, 1]))) for score in one]
+    assert quadratic_kappa(one, other) == pytest.approx(kappa_by_hand(one, other))
 
 
-def test_kappa_is_undefined_where_nothing_varies() -> None:
+def test_kappa_is_undefined_without_variation() -> None:
     assert quadratic_kappa([], []) is None
     assert quadratic_kappa([5, 5, 5], [5, 5, 5]) is None
     with pytest.raises(ValueError, match="1 scores against 2"):
         quadratic_kappa([1], [1, 2])
 
 
-def test_quantiles_lie_between_their_neighbours() -> None:
+def test_quantiles_are_interpolated() -> None:
     assert quantiles([4, 1, 2, 3], (0, 0.5, 0.75, 1)) == [1, 2.5, 3.25, 4]

@@ -1,4 +1,4 @@
-"""Counts are exact with a tokenizer, an estimate without, and say which they are."""
+"""Counts are exact with a tokenizer and estimates without, and are named accordingly."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from aidsafe_dagster.recipe.errors import SetupError
 
 
 def a_tokenizer_file(folder: Path) -> Path:
-    """One token a word, a start token in front, cut at two tokens and padded to two."""
+    """One token per word, with a start token, truncated to two tokens and padded to two."""
     tokenizer = Tokenizer(
         WordLevel({"[UNK]": 0, "[BOS]": 1, "lock": 2, "key": 3}, unk_token="[UNK]")
     )
@@ -50,17 +50,17 @@ def test_a_tokenizer_counts_all_words_and_no_special_tokens(tmp_path: Path) -> N
     assert counter("") == 0
 
 
-def test_a_folder_stands_for_the_tokenizer_in_it(tmp_path: Path) -> None:
+def test_a_folder_is_accepted_in_place_of_its_tokenizer(tmp_path: Path) -> None:
     a_tokenizer_file(tmp_path)
     assert load_token_counter(str(tmp_path))("lock key lock") == 3
 
 
-def test_a_missing_tokenizer_is_named(tmp_path: Path) -> None:
+def test_the_error_of_a_missing_tokenizer_names_it(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match=r"tokenizer\.json.*no tokenizer here"):
         load_token_counter(tmp_path)
 
 
-def test_a_file_that_is_no_tokenizer_is_named(tmp_path: Path) -> None:
+def test_the_error_of_an_invalid_tokenizer_names_it(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(SetupError, match="not a tokenizer file"):
         load_token_counter(tmp_path)

@@ -1,10 +1,10 @@
-"""Agent talk is found in every form the agents leave it in, and ordinary prose is left alone."""
+"""Agent talk is detected in all the forms that agents leave, and ordinary prose does not match."""
 
 import pytest
 
 from aidsafe_dagster.recipe.agent_talk import agent_talk
 
-MAKING_OF = [
+AGENT_TALK = [
     "Agent 2 raised the matter of consent.",
     "As agent 2 noted, consent matters.",
     "Agent B said that consent matters.",
@@ -61,13 +61,13 @@ ORDINARY = [
 ]
 
 
-@pytest.mark.parametrize("text", MAKING_OF)
-def test_the_making_of_is_found(text: str) -> None:
+@pytest.mark.parametrize("text", AGENT_TALK)
+def test_agent_talk_is_detected(text: str) -> None:
     assert agent_talk(f"First a plain sentence. {text}", prompt="How do locks work?")
 
 
 @pytest.mark.parametrize("text", ORDINARY)
-def test_ordinary_prose_is_left_alone(text: str) -> None:
+def test_ordinary_prose_does_not_match(text: str) -> None:
     assert agent_talk(f"First a plain sentence. {text}", prompt="How do locks work?") is None
 
 
@@ -79,15 +79,13 @@ def test_ordinary_prose_is_left_alone(text: str) -> None:
         ("Why did the refiner raise prices?", "The refiner raised prices because of demand."),
     ],
 )
-def test_words_of_the_prompt_may_be_said_back(prompt: str, text: str) -> None:
+def test_words_of_the_prompt_may_be_repeated(prompt: str, text: str) -> None:
     assert agent_talk(text, prompt) is None
     assert agent_talk(text, "Something else.")
 
 
-def test_words_of_the_prompt_excuse_nothing_else() -> None:
+def test_words_of_the_prompt_excuse_no_other_phrase() -> None:
     assert agent_talk("Agent 4 said so.", prompt="Who is Agent 47?") == "Agent 4"
     assert agent_talk("Agent 4 said so.", prompt="Is reagent 4 safe?") == "Agent 4"
-    assert (
-        agent_talk("Agent 47 is the hero, as thought 3 says.", prompt="Who is Agent 47?")
-        == "thought 3"
-    )
+    text = "Agent 47 is the hero, as thought 3 says."
+    assert agent_talk(text, prompt="Who is Agent 47?") == "thought 3"

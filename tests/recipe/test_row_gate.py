@@ -1,4 +1,4 @@
-"""The row gate: a sound row passes, and each fault stops it for its own reason."""
+"""The row gate: a sound row passes, and each fault stops a row with its own reason."""
 
 from typing import Any
 
@@ -79,17 +79,17 @@ def test_a_fault_in_thoughts_or_response_stops_a_row(
         ({"response": "As thought 3 says, yes.", "prompt": "What of thought 3?"}, None),
     ],
 )
-def test_a_fault_of_refinement_stops_a_row(changes: Any, reason: FailureReason | None) -> None:
+def test_a_fault_of_the_refinement_stops_a_row(changes: Any, reason: FailureReason | None) -> None:
     assert reason_for(a_refined_cot(**changes)) is reason
 
 
-def test_before_refinement_agent_talk_and_missing_policies_may_be() -> None:
+def test_agent_talk_and_missing_policies_are_allowed_before_refinement() -> None:
     row = a_deliberated_cot(thoughts=(a_thought(text=f"{FIRST} Agent 2 said so."),))
     assert uncovered(row, builders.policies()) == ("helpfulness",)
     assert reason_for(row) is None
 
 
-def test_coverage_fails_no_row_where_it_is_not_required() -> None:
+def test_coverage_fails_no_row_unless_required() -> None:
     row = a_refined_cot(applicable_policies=("fraud",))
     assert reason_for(row) is Reason.POLICY_NOT_COVERED
     assert reason_for(row, require_policy_coverage=False) is None
@@ -127,18 +127,18 @@ def test_a_pair_with_an_endless_rejected_cot_is_stopped() -> None:
     assert reason_for(a_pair(rejected_cot_tokens=4097)) is Reason.COT_TOO_LONG
 
 
-def test_what_was_seen_is_said() -> None:
+def test_the_verdict_contains_the_details() -> None:
     row = a_seed_cot(thoughts=(a_thought(), a_thought(number=2, rules=("illegal.9",))))
     verdict = check_row(row, CheckSettings(), builders.policies())
     assert verdict == (Reason.UNKNOWN_RULE, "thought 2 cites 'illegal.9', which no policy has")
 
 
-def test_a_record_that_is_no_row_is_refused() -> None:
+def test_a_record_that_is_not_a_row_is_refused() -> None:
     with pytest.raises(TypeError, match="Thought is not a row"):
         check_row(a_thought(), CheckSettings(), builders.policies())
 
 
-def test_settings_refuse_unknown_names_and_impossible_shares() -> None:
+def test_settings_reject_unknown_names_and_impossible_shares() -> None:
     with pytest.raises(ValidationError, match="min_tokens"):
         CheckSettings(min_tokens=1)  # type: ignore[call-arg]
     with pytest.raises(ValidationError, match="max_failure_share"):

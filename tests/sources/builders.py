@@ -1,4 +1,4 @@
-"""Builders of what the tests of sources need: files with given rows, specs and prompts."""
+"""Builders for the tests of sources: files, source specs and prompts."""
 
 import csv
 import gzip
@@ -9,13 +9,16 @@ from typing import Any
 
 from aidsafe_dagster.recipe.records import Prompt
 from aidsafe_dagster.sources.duplicates import prompt_id
-from aidsafe_dagster.sources.ingestion import Ingestion, IngestSettings, ingest
+from aidsafe_dagster.sources.ingestion import Ingestion, ingest
+from aidsafe_dagster.sources.settings import IngestSettings
 from aidsafe_dagster.sources.source import SourceSpec
 
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> Path:
     data = "".join(json.dumps(row) + "\n" for row in rows).encode()
-    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    if path.suffix == ".gz":
+        data = gzip.compress(data)
+    path.write_bytes(data)
     return path
 
 
@@ -45,12 +48,19 @@ def a_prompt(text: str, batch: str = "team-0001", source: str = "team") -> Promp
     )
 
 
-def ingested(*specs: SourceSpec, known: tuple[Prompt, ...] = (), **settings: Any) -> Ingestion:
+def run_ingestion(*specs: SourceSpec, known: tuple[Prompt, ...] = (), **settings: Any) -> Ingestion:
     return ingest(specs, known, IngestSettings(**settings), {})
 
 
+def new_prompts(ingestion: Ingestion) -> list[Prompt]:
+    prompts = list[Prompt]()
+    for batch in ingestion.batches.values():
+        prompts += batch
+    return prompts
+
+
 def texts(ingestion: Ingestion) -> list[str]:
-    return [prompt.prompt for batch in ingestion.batches.values() for prompt in batch]
+    return [prompt.prompt for prompt in new_prompts(ingestion)]
 
 
 def reasons(ingestion: Ingestion) -> list[tuple[str, str]]:

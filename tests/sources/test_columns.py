@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.sources.columns import RowContent, read_row, settle_columns
+from aidsafe_dagster.sources.columns import RowContent, read_row, resolve_columns
 from aidsafe_dagster.sources.rejection import Rejection
 from tests.sources.builders import a_source
 
@@ -12,24 +12,25 @@ SOURCE = Path("x.csv")
 
 
 def read(row: dict[str, Any], **settings: Any) -> RowContent | Rejection:
-    settled = settle_columns(a_source(SOURCE, **settings), tuple(row), "x.csv")
-    return read_row(settled, row, max_prompt_chars=100)
+    columns = resolve_columns(a_source(SOURCE, **settings), tuple(row), "x.csv")
+    return read_row(columns, row, max_prompt_chars=100)
 
 
 @pytest.mark.parametrize("column", ["prompt", "instruction", "question", "text"])
-def test_the_obvious_prompt_column_needs_no_mapping(column: str) -> None:
+def test_usual_prompt_columns_need_no_mapping(column: str) -> None:
     assert read({"id": 1, column: "Hello"}) == RowContent("Hello", "", "MIT")
 
 
-def test_a_column_named_prompt_is_the_prompt_whatever_else_there_is() -> None:
+def test_a_column_named_prompt_takes_precedence_over_other_usual_names() -> None:
     assert read({"text": "no", "prompt": "yes"}) == RowContent("yes", "", "MIT")
 
 
-def test_mapped_columns_win() -> None:
+def test_mapped_columns_take_precedence() -> None:
     row = {"prompt": "no", "q": "yes", "kind": "fraud", "rights": "CC0-1.0"}
     mapping = {"prompt": "q", "category": "kind", "licence": "rights"}
-    settled = settle_columns(a_source(SOURCE, columns=mapping), tuple(row), "x.csv")
-    assert read_row(settled, row, max_prompt_chars=100) == RowContent("yes", "fraud", "CC0-1.0")
+    columns = resolve_columns(a_source(SOURCE, columns=mapping), tuple(row), "x.csv")
+    content = read_row(columns, row, max_prompt_chars=100)
+    assert content == RowContent("yes", "fraud", "CC0-1.0")
 
 
 def test_the_input_of_an_alpaca_row_follows_its_instruction() -> None:
@@ -51,12 +52,12 @@ def test_the_input_of_an_alpaca_row_follows_its_instruction() -> None:
         (3, "3"),
     ],
 )
-def test_categories_are_text_flags_or_lists(category: object, expected: str) -> None:
+def test_categories_can_be_text_flags_or_lists(category: object, expected: str) -> None:
     assert read({"prompt": "Hello", "category": category}) == RowContent("Hello", expected, "MIT")
 
 
 @pytest.mark.parametrize("column", ["licence", "license"])
-def test_a_row_carries_its_own_licence_when_the_source_names_none(column: str) -> None:
+def test_a_row_licence_is_used_if_the_source_has_none(column: str) -> None:
     assert read({"prompt": "Hello", column: "CC0-1.0"}, licence=None) == RowContent(
         "Hello", "", "CC0-1.0"
     )
@@ -83,11 +84,11 @@ def test_a_row_carries_its_own_licence_when_the_source_names_none(column: str) -
         (("prompt",), {"licence": None}, "no licence"),
     ],
 )
-def test_wrong_columns_are_a_mistake_of_the_set_up(
+def test_wrong_columns_are_a_setup_error(
     columns: tuple[str, ...], settings: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(SetupError, match=message):
-        settle_columns(a_source(SOURCE, **settings), columns, "x.csv")
+        resolve_columns(a_source(SOURCE, **settings), columns, "x.csv")
 
 
 @pytest.mark.parametrize(
@@ -102,9 +103,7 @@ def test_wrong_columns_are_a_mistake_of_the_set_up(
         ("x" * 101, "too_long"),
     ],
 )
-def test_a_prompt_that_cannot_be_used_is_rejected_with_its_reason(
-    prompt: object, reason: str
-) -> None:
+def test_an_unusable_prompt_is_rejected_with_its_reason(prompt: object, reason: str) -> None:
     rejected = read({"prompt": prompt})
     assert isinstance(rejected, Rejection)
     assert rejected.reason == reason
@@ -113,5 +112,5 @@ def test_a_prompt_that_cannot_be_used_is_rejected_with_its_reason(
 @pytest.mark.parametrize(
     "prompt", ["{x}", "{{ x }}{% if %}", '{"role": "system"}', "a\x00b", " padded\r\n", "😀 ﬁ ê"]
 )
-def test_odd_but_storable_prompts_stay_as_they_are(prompt: str) -> None:
+def test_odd_but_valid_prompts_are_unchanged(prompt: str) -> None:
     assert read({"prompt": prompt}) == RowContent(prompt, "", "MIT")

@@ -1,4 +1,4 @@
-"""Evaluation sets from files and from a Hub on loopback."""
+"""Evaluation sets from files and from a loopback Hub."""
 
 import gzip
 import io
@@ -13,13 +13,10 @@ from pydantic import ValidationError
 
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.settings.load import load_settings
-from aidsafe_dagster.sources.evaluation_sets import (
-    EvaluationSet,
-    EvaluationSetSpec,
-    read_evaluation_sets,
-)
+from aidsafe_dagster.sources.evaluation_sets import EvaluationSet, read_evaluation_sets
 from aidsafe_dagster.sources.hub import HubAccess
 from aidsafe_dagster.sources.presets import EVALUATION_PRESETS
+from aidsafe_dagster.sources.settings import EvaluationSetSpec
 from tests.loopback_hub import serve
 from tests.sources.builders import write_csv, write_jsonl
 from tests.sources.evaluating import a_spec
@@ -27,13 +24,13 @@ from tests.sources.evaluating import a_spec
 TOKEN = "hf_owner_secret"
 
 
-def the_set(spec: EvaluationSetSpec, access: HubAccess | None = None) -> EvaluationSet:
-    (found,) = read_evaluation_sets([spec], access)
-    return found
+def read_set(spec: EvaluationSetSpec, access: HubAccess | None = None) -> EvaluationSet:
+    (evaluation_set,) = read_evaluation_sets([spec], access)
+    return evaluation_set
 
 
-def texts(found: EvaluationSet) -> list[str]:
-    return [prompt.text for prompt in found.prompts]
+def texts(evaluation_set: EvaluationSet) -> list[str]:
+    return [prompt.text for prompt in evaluation_set.prompts]
 
 
 def parquet(rows: list[dict[str, Any]]) -> bytes:
@@ -43,29 +40,28 @@ def parquet(rows: list[dict[str, Any]]) -> bytes:
 
 
 @pytest.mark.parametrize("column", ["prompt", "Goal", "forbidden_prompt", "Behavior", "question"])
-def test_the_usual_names_of_the_prompt_column_are_found(tmp_path: Path, column: str) -> None:
-    found = the_set(
-        a_spec(write_csv(tmp_path / "a.csv", [["id", column], ["1", "How?"], ["2", "Why?"]]))
-    )
-    assert texts(found) == ["How?", "Why?"]
-    assert [prompt.row for prompt in found.prompts] == ["a.csv row 1", "a.csv row 2"]
-    assert (found.origin, found.revision, found.skipped) == ("a.csv", "", 0)
+def test_usual_prompt_columns_need_no_mapping(tmp_path: Path, column: str) -> None:
+    path = write_csv(tmp_path / "a.csv", [["id", column], ["1", "How?"], ["2", "Why?"]])
+    questions = read_set(a_spec(path))
+    assert texts(questions) == ["How?", "Why?"]
+    assert [prompt.row for prompt in questions.prompts] == ["a.csv row 1", "a.csv row 2"]
+    assert (questions.origin, questions.revision, questions.skipped) == ("a.csv", "", 0)
 
 
-def test_a_mapped_column_wins_and_a_wrong_one_names_the_nearest(tmp_path: Path) -> None:
+def test_a_mapped_column_takes_precedence_and_a_wrong_one_is_an_error(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "a.csv", [["prompt", "attack"], ["How?", "Do it!"]])
-    assert texts(the_set(a_spec(path, columns={"prompt": "attack"}))) == ["Do it!"]
+    assert texts(read_set(a_spec(path, columns={"prompt": "attack"}))) == ["Do it!"]
     with pytest.raises(
         SetupError,
         match=r"evaluation set 'mine': a.csv: unknown column 'atack'. Did you mean 'attack'",
     ):
-        the_set(a_spec(path, columns={"prompt": "atack"}))
+        read_set(a_spec(path, columns={"prompt": "atack"}))
     with pytest.raises(SetupError, match=r"set columns\.prompt"):
-        the_set(a_spec(write_csv(tmp_path / "b.csv", [["a", "b"], ["1", "2"]])))
+        read_set(a_spec(write_csv(tmp_path / "b.csv", [["a", "b"], ["1", "2"]])))
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.xz", "a.json", "a.parquet"])
-def test_every_kind_of_file_that_sources_have_is_read(tmp_path: Path, name: str) -> None:
+def test_every_kind_of_source_file_is_read(tmp_path: Path, name: str) -> None:
     rows = [{"prompt": "How?"}, {"prompt": "Why?"}]
     lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
     data = {
@@ -77,7 +73,7 @@ def test_every_kind_of_file_that_sources_have_is_read(tmp_path: Path, name: str)
     (tmp_path / name).write_bytes(
         parquet(rows) if name.endswith("parquet") else data[name.rpartition(".")[2]]
     )
-    assert texts(the_set(a_spec(tmp_path / name))) == ["How?", "Why?"]
+    assert texts(read_set(a_spec(tmp_path / name))) == ["How?", "Why?"]
 
 
 def test_rows_without_a_prompt_are_counted(tmp_path: Path) -> None:
@@ -85,9 +81,9 @@ def test_rows_without_a_prompt_are_counted(tmp_path: Path) -> None:
         tmp_path / "a.jsonl",
         [{"prompt": "How?"}, {"prompt": " "}, {"prompt": None}, ["x"], {"prompt": 5}],
     )
-    found = the_set(a_spec(path))
-    assert texts(found) == ["How?"]
-    assert found.skipped == 4
+    questions = read_set(a_spec(path))
+    assert texts(questions) == ["How?"]
+    assert questions.skipped == 4
 
 
 @pytest.mark.parametrize(
@@ -99,18 +95,18 @@ def test_rows_without_a_prompt_are_counted(tmp_path: Path) -> None:
         (b'{"prompt": ""}\n', "evaluation set 'mine': none of its 1 rows holds a prompt"),
     ],
 )
-def test_a_set_that_cannot_be_read_is_named(
+def test_the_error_of_an_unreadable_set_names_it(
     tmp_path: Path, content: bytes | None, message: str
 ) -> None:
     if content is not None:
         (tmp_path / "a.jsonl").write_bytes(content)
     with pytest.raises(SetupError, match=message):
-        the_set(a_spec(tmp_path / "a.jsonl"))
+        read_set(a_spec(tmp_path / "a.jsonl"))
 
 
-def test_its_version_is_of_its_prompts(tmp_path: Path) -> None:
+def test_the_version_depends_on_the_prompts_alone(tmp_path: Path) -> None:
     def version(*rows: list[str]) -> str:
-        return the_set(a_spec(write_csv(tmp_path / "a.csv", rows))).version
+        return read_set(a_spec(write_csv(tmp_path / "a.csv", rows))).version
 
     first = version(["prompt"], ["a"], ["b"])
     assert version(["prompt", "label"], ["a", "1"], ["b", "2"]) == first
@@ -156,64 +152,64 @@ PROMPTS = {
 }
 
 
-def test_every_preset_is_tried_here() -> None:
+def test_every_preset_is_tested() -> None:
     assert set(UPSTREAM) == set(PROMPTS) == set(EVALUATION_PRESETS)
 
 
 @pytest.mark.parametrize("preset", sorted(UPSTREAM))
-def test_a_preset_reads_the_prompts_of_its_dataset_as_it_lies_on_the_hub(
-    tmp_path: Path, preset: str
-) -> None:
+def test_a_preset_reads_the_prompts_of_its_dataset(tmp_path: Path, preset: str) -> None:
     with serve(
         tmp_path / "hub", tokens={TOKEN: {"name": "acme", "role": "write", "orgs": []}}
     ) as hub:
         dataset = str(EVALUATION_PRESETS[preset].hub)
-        commit = _filled(hub, dataset, UPSTREAM[preset])
+        commit = _create_dataset(hub, dataset, UPSTREAM[preset])
         access = HubAccess(endpoint=hub.base, token=TOKEN, cache=tmp_path / "cache")
-        found = the_set(a_spec(name="theirs", preset=preset), access)
-        assert texts(found) == PROMPTS[preset]
-        assert (found.origin, found.revision) == (dataset, commit)
-        assert found.prompts[0].row.startswith(f"{dataset}@{commit} ")
+        upstream = read_set(a_spec(name="theirs", preset=preset), access)
+        assert texts(upstream) == PROMPTS[preset]
+        assert (upstream.origin, upstream.revision) == (dataset, commit)
+        assert upstream.prompts[0].row.startswith(f"{dataset}@{commit} ")
 
 
-def test_a_gated_set_stops_everything_and_says_how_to_get_in(tmp_path: Path) -> None:
+def test_the_error_of_a_gated_set_names_the_terms(tmp_path: Path) -> None:
     tokens = {
         TOKEN: {"name": "acme", "role": "write", "orgs": []},
         "hf_other": {"name": "o", "role": "read", "orgs": []},
     }
     with serve(tmp_path / "hub", tokens=tokens) as hub:
-        _filled(hub, "acme/closed", UPSTREAM["xstest"])
+        _create_dataset(hub, "acme/closed", UPSTREAM["xstest"])
         hub.repos["dataset", "acme/closed"].gated = "auto"
         access = HubAccess(endpoint=hub.base, token="hf_other", cache=tmp_path / "cache")
         with pytest.raises(
             SetupError, match="evaluation set 'theirs': dataset 'acme/closed': it is gated"
         ):
-            the_set(a_spec(name="theirs", hub="acme/closed"), access)
+            read_set(a_spec(name="theirs", hub="acme/closed"), access)
 
 
-def test_a_set_of_no_such_preset_is_told_the_valid_ones() -> None:
+def test_the_error_of_an_unknown_preset_lists_the_valid_ones() -> None:
     with pytest.raises(
         ValidationError, match="Valid: beavertails_evaluation, harmbench, jailbreakbench"
     ):
         a_spec(preset="beavertails")
 
 
-def test_sets_are_written_down_in_the_settings_with_paths_relative_to_them(tmp_path: Path) -> None:
+def test_paths_of_sets_are_relative_to_the_settings_file(tmp_path: Path) -> None:
     (tmp_path / "aidsafe.toml").write_text(
-        '[decontamination]\ntfidf_threshold = 0.8\n[[decontamination.sets]]\nname = "ours"\npath = "sets/ours.csv"\n'
-        'columns.prompt = "question"\n[[decontamination.sets]]\nname = "xstest"\npreset = "xstest"\nrevision = "v2"\n'
+        "[decontamination]\ntfidf_threshold = 0.8\n"
+        '[[decontamination.sets]]\nname = "ours"\npath = "sets/ours.csv"\n'
+        'columns.prompt = "question"\n'
+        '[[decontamination.sets]]\nname = "xstest"\npreset = "xstest"\nrevision = "v2"\n'
     )
-    found = load_settings(tmp_path, environ={}).settings.decontamination
-    assert found.tfidf_threshold == 0.8
-    assert [str(spec) for spec in found.sets] == [
+    settings = load_settings(tmp_path, environ={}).settings.decontamination
+    assert settings.tfidf_threshold == 0.8
+    assert [str(spec) for spec in settings.sets] == [
         "evaluation set 'ours'",
         "evaluation set 'xstest'",
     ]
-    assert found.sets[0].path == tmp_path / "sets/ours.csv"
-    assert found.sets[1].revision == "v2"
+    assert settings.sets[0].path == tmp_path / "sets/ours.csv"
+    assert settings.sets[1].revision == "v2"
 
 
-def test_a_misspelt_key_of_a_set_names_the_nearest_valid_one(tmp_path: Path) -> None:
+def test_the_error_of_a_misspelt_key_names_the_nearest_valid_one(tmp_path: Path) -> None:
     (tmp_path / "aidsafe.toml").write_text(
         '[[decontamination.sets]]\nname = "ours"\npth = "a.csv"\n'
     )
@@ -221,11 +217,11 @@ def test_a_misspelt_key_of_a_set_names_the_nearest_valid_one(tmp_path: Path) -> 
         load_settings(tmp_path, environ={})
 
 
-def _filled(hub: Any, dataset: str, files: dict[str, bytes]) -> str:
-    """Puts files into a new dataset; returns the commit."""
+def _create_dataset(hub: Any, dataset: str, files: dict[str, bytes]) -> str:
+    """Create a dataset with these files, and return its commit."""
     repo = hub.create("dataset", dataset)
-    tree = repo.commits[repo.branches["main"]].tree | {
-        name: hub.blob(data) for name, data in files.items()
-    }
-    repo.branches["main"] = hub._commit(repo, repo.branches["main"], "files", "", tree)
+    head = repo.branches["main"]
+    blobs = {name: hub.blob(data) for name, data in files.items()}
+    tree = repo.commits[head].tree | blobs
+    repo.branches["main"] = hub._commit(repo, head, "files", "", tree)
     return str(repo.branches["main"])

@@ -11,10 +11,14 @@ from tests.sources.builders import write_csv
 
 
 def contents(path: Path) -> list[object]:
-    return [
-        row.content.reason if isinstance(row.content, Rejection) else row.content
-        for row in read_file(path).rows
-    ]
+    """The content of each row, or the reason why it was rejected."""
+    values = list[object]()
+    for row in read_file(path).rows:
+        if isinstance(row.content, Rejection):
+            values.append(row.content.reason)
+        else:
+            values.append(row.content)
+    return values
 
 
 @pytest.mark.parametrize(
@@ -26,12 +30,12 @@ def contents(path: Path) -> list[object]:
     ],
 )
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "with a byte order mark"])
-@pytest.mark.parametrize("zipped", [False, True])
-def test_every_text_format_reads_alike_zipped_or_not(
-    tmp_path: Path, name: str, data: bytes, mark: bytes, zipped: bool
+@pytest.mark.parametrize("compressed", [False, True])
+def test_text_formats_read_the_same_with_mark_and_compression(
+    tmp_path: Path, name: str, data: bytes, mark: bytes, compressed: bool
 ) -> None:
-    path = tmp_path / (name + ".gz" if zipped else name)
-    path.write_bytes(gzip.compress(mark + data) if zipped else mark + data)
+    path = tmp_path / (name + ".gz" if compressed else name)
+    path.write_bytes(gzip.compress(mark + data) if compressed else mark + data)
     table = read_file(path)
     assert table.columns == ("prompt", "category")
     assert contents(path) == [{"prompt": "Hello", "category": "x"}]
@@ -44,7 +48,7 @@ def test_parquet_keeps_its_nested_columns(tmp_path: Path) -> None:
     assert contents(tmp_path / "a.parquet") == [{"prompt": "Hello", "category": {"fraud": True}}]
 
 
-def test_csv_fields_may_hold_quotes_line_breaks_nulls_and_megabytes(tmp_path: Path) -> None:
+def test_csv_fields_can_hold_quotes_line_breaks_nulls_and_megabytes(tmp_path: Path) -> None:
     fields = ['She said "hi",\r\nthen\nleft', "a\x00b", "x" * 2_000_000]
     path = write_csv(tmp_path / "a.csv", [["prompt"], *([field] for field in fields)])
     assert contents(path) == [{"prompt": field} for field in fields]
@@ -57,7 +61,7 @@ def test_rows_are_numbered_by_line_in_jsonl_and_by_record_elsewhere(tmp_path: Pa
     assert [row.number for row in read_file(tmp_path / "a.csv").rows] == [1, 2]
 
 
-def test_bad_rows_are_rejected_and_their_neighbours_are_read(tmp_path: Path) -> None:
+def test_bad_rows_are_rejected_and_the_others_are_read(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(
         b'[1]\n{"prompt": "\xff"}\n"text"\nnull\n{"prompt": "good"}\n'
     )
@@ -77,7 +81,7 @@ def test_bad_rows_are_rejected_and_their_neighbours_are_read(tmp_path: Path) -> 
     ]
 
 
-def test_a_limit_reads_no_further(tmp_path: Path) -> None:
+def test_reading_stops_at_the_limit(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"prompt": "a"}\nnot JSON\n')
     assert len(read_file(tmp_path / "a.jsonl", limit=1).rows) == 1
 
@@ -104,7 +108,7 @@ def test_a_limit_reads_no_further(tmp_path: Path) -> None:
         ("a.parquet", b"not parquet", "not a readable Parquet file"),
     ],
 )
-def test_a_file_that_is_wrong_as_a_whole_says_where_and_why(
+def test_the_error_of_a_bad_file_says_where_and_why(
     tmp_path: Path, name: str, data: bytes, message: str
 ) -> None:
     (tmp_path / name).write_bytes(data)
@@ -114,7 +118,7 @@ def test_a_file_that_is_wrong_as_a_whole_says_where_and_why(
 
 
 @pytest.mark.parametrize("name", ["gone.csv", "gone.json.gz", "gone.parquet"])
-def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path, name: str) -> None:
+def test_a_missing_file_and_a_folder_have_different_errors(tmp_path: Path, name: str) -> None:
     with pytest.raises(SetupError, match="there is no such file"):
         read_file(tmp_path / name)
     (tmp_path / name).mkdir()

@@ -10,7 +10,8 @@ import pytest
 
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.sources.hub import HubAccess, download
-from aidsafe_dagster.sources.ingestion import Ingestion, IngestSettings, ingest
+from aidsafe_dagster.sources.ingestion import Ingestion, ingest
+from aidsafe_dagster.sources.settings import IngestSettings
 from aidsafe_dagster.sources.source import SourceSpec
 from tests.loopback_hub import serve
 from tests.sources.builders import reasons, texts
@@ -20,18 +21,19 @@ DATASET = "acme/BeaverTails"
 
 
 def beavertails(*rows: tuple[str, list[str]]) -> bytes:
-    """Rows as the dataset has them: prompt, response, all flags."""
+    """Rows as in the dataset: prompt, response and all flags."""
     flags = ("animal_abuse", "financial_crime,property_crime,theft", "self_harm")
-    lines = [
-        {
+    lines = []
+    for prompt, categories in rows:
+        row = {
             "prompt": prompt,
             "response": "r",
-            "category": {f: f in true for f in flags},
-            "is_safe": not true,
+            "category": {flag: flag in categories for flag in flags},
+            "is_safe": not categories,
         }
-        for prompt, true in rows
-    ]
-    return gzip.compress("".join(json.dumps(line) + "\n" for line in lines).encode(), mtime=0)
+        lines.append(json.dumps(row) + "\n")
+    # mtime=0 keeps the time of the test out of the bytes.
+    return gzip.compress("".join(lines).encode(), mtime=0)
 
 
 @contextmanager
@@ -42,10 +44,10 @@ def a_hub(folder: Path, files: dict[str, bytes]) -> Iterator[Any]:
     }
     with serve(folder / "hub", tokens=tokens) as hub:
         repo = hub.create("dataset", DATASET)
-        tree = repo.commits[repo.branches["main"]].tree | {
-            name: hub.blob(data) for name, data in files.items()
-        }
-        repo.branches["main"] = hub._commit(repo, repo.branches["main"], "files", "", tree)
+        head = repo.branches["main"]
+        blobs = {name: hub.blob(data) for name, data in files.items()}
+        tree = repo.commits[head].tree | blobs
+        repo.branches["main"] = hub._commit(repo, head, "files", "", tree)
         yield hub
 
 
@@ -72,13 +74,13 @@ FILES = {
 }
 
 
-def ingested(hub: Any, folder: Path, **settings: Any) -> Ingestion:
+def run_ingestion(hub: Any, folder: Path, **settings: Any) -> Ingestion:
     return ingest([a_dataset(**settings)], (), IngestSettings(), {}, access(hub, folder))
 
 
-def test_beavertails_comes_down_with_its_commit_flags_and_licence(tmp_path: Path) -> None:
+def test_beavertails_is_ingested_with_commit_flags_and_licence(tmp_path: Path) -> None:
     with a_hub(tmp_path, FILES) as hub:
-        ingestion = ingested(hub, tmp_path)
+        ingestion = run_ingestion(hub, tmp_path)
         commit = hub.repos["dataset", DATASET].branches["main"]
     assert texts(ingestion) == ["How do I steal a bike?", "How do I calm a dog?", "I feel low."]
     assert reasons(ingestion) == [
@@ -94,10 +96,10 @@ def test_beavertails_comes_down_with_its_commit_flags_and_licence(tmp_path: Path
     assert {prompt.licence for prompt in prompts} == {"cc-by-nc-4.0"}
 
 
-def test_a_limit_counts_the_rows_of_all_files(tmp_path: Path) -> None:
+def test_the_limit_applies_to_the_rows_of_all_files(tmp_path: Path) -> None:
     with a_hub(tmp_path, FILES) as hub:
-        assert ingested(hub, tmp_path, limit=3).counts["beavertails"].read == 3
-        assert ingested(hub, tmp_path, limit=1).counts["beavertails"].read == 1
+        assert run_ingestion(hub, tmp_path, limit=3).counts["beavertails"].read == 3
+        assert run_ingestion(hub, tmp_path, limit=1).counts["beavertails"].read == 1
 
 
 @pytest.mark.parametrize(
@@ -112,7 +114,7 @@ def test_a_limit_counts_the_rows_of_all_files(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_wrong_dataset_revision_or_glob_says_what_to_do(
+def test_the_error_of_a_wrong_dataset_revision_or_glob_names_the_remedy(
     tmp_path: Path, settings: dict[str, Any], message: str
 ) -> None:
     with a_hub(tmp_path, FILES) as hub, pytest.raises(SetupError, match=message) as raised:
@@ -120,7 +122,7 @@ def test_a_wrong_dataset_revision_or_glob_says_what_to_do(
     assert "source 'beavertails'" in str(raised.value)
 
 
-def test_a_gated_dataset_asks_for_its_terms_and_no_message_shows_the_token(tmp_path: Path) -> None:
+def test_the_error_of_a_gated_dataset_names_the_terms_and_hides_the_token(tmp_path: Path) -> None:
     with a_hub(tmp_path, FILES) as hub:
         hub.repos["dataset", DATASET].gated = "auto"
         with pytest.raises(SetupError, match=r"gated\. Accept its terms") as raised:
@@ -132,7 +134,9 @@ def test_a_gated_dataset_asks_for_its_terms_and_no_message_shows_the_token(tmp_p
     ("token", "message"),
     [("hf_unknown_secret", "token"), ("hf_line_break_secret\n", "token")],
 )
-def test_a_token_the_hub_refuses_is_not_shown(tmp_path: Path, token: str, message: str) -> None:
+def test_the_error_of_a_refused_token_hides_the_token(
+    tmp_path: Path, token: str, message: str
+) -> None:
     with a_hub(tmp_path, FILES) as hub, pytest.raises(SetupError, match=message) as raised:
         download(a_dataset(), access(hub, tmp_path, token))
     assert_no_trace_of(token.strip(), raised.value)
@@ -145,14 +149,14 @@ def assert_no_trace_of(token: str, error: BaseException) -> None:
     assert token not in repr(HubAccess(token=token))
 
 
-def test_a_hub_in_trouble_is_told_from_a_wrong_source(tmp_path: Path) -> None:
+def test_a_failing_hub_is_distinguished_from_a_wrong_source(tmp_path: Path) -> None:
     with a_hub(tmp_path, FILES) as hub:
         hub.faults.append({"method": "GET", "path": "/api/datasets", "status": 500, "times": 99})
         with pytest.raises(SetupError, match=r"HTTP 500\. Try again later"):
             download(a_dataset(), access(hub, tmp_path))
 
 
-def test_a_hub_out_of_reach_points_to_the_network(tmp_path: Path) -> None:
+def test_the_error_of_an_unreachable_hub_names_the_network(tmp_path: Path) -> None:
     with socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
         nowhere = HubAccess(

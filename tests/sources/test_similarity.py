@@ -12,38 +12,36 @@ from aidsafe_dagster.sources.similarity import (
 )
 
 
-def parts(text: str) -> Shingles:
+def single_words(text: str) -> Shingles:
     return frozenset((word,) for word in text.split())
 
 
-def test_every_pair_at_or_above_the_threshold_is_found_and_no_other() -> None:
-    choice = random.Random(7)
-    texts = [
-        frozenset((str(choice.randrange(12)),) for _ in range(choice.randint(1, 9)))
-        for _ in range(600)
-    ]
-    expected = {
-        (a, b): len(one & other) / len(one | other)
-        for a, one in enumerate(texts)
-        for b, other in enumerate(texts[:300])
-        if len(one & other) / len(one | other) >= 0.5
-    }
-    found = {
-        (pair.left, pair.right): pair.similarity for pair in jaccard_pairs(texts, texts[:300], 0.5)
-    }
+def test_exactly_the_pairs_at_or_above_the_threshold_are_found() -> None:
+    generator = random.Random(7)
+    texts = list[Shingles]()
+    for _ in range(600):
+        size = generator.randint(1, 9)
+        texts.append(frozenset((str(generator.randrange(12)),) for _ in range(size)))
+    expected = {}
+    for left, one in enumerate(texts):
+        for right, other in enumerate(texts[:300]):
+            similarity = len(one & other) / len(one | other)
+            if similarity >= 0.5:
+                expected[left, right] = similarity
+    pairs = jaccard_pairs(texts, texts[:300], 0.5)
     assert len(expected) > 1000
-    assert found == expected
+    assert {(pair.left, pair.right): pair.similarity for pair in pairs} == expected
 
 
-def test_texts_without_parts_are_near_to_nothing() -> None:
-    assert list(jaccard_pairs([frozenset()], [parts("a")], 0.1)) == []
-    assert list(jaccard_pairs([parts("a"), frozenset()], [parts("a"), frozenset()], 0.1)) == [
-        Pair(0, 0, 1.0)
-    ]
+def test_empty_texts_are_similar_to_nothing() -> None:
+    assert list(jaccard_pairs([frozenset()], [single_words("a")], 0.1)) == []
+    assert list(
+        jaccard_pairs([single_words("a"), frozenset()], [single_words("a"), frozenset()], 0.1)
+    ) == [Pair(0, 0, 1.0)]
     assert list(tfidf_pairs([()], [("a",)], [], 0.1)) == []
 
 
-def test_the_order_of_words_does_not_matter_to_tfidf() -> None:
+def test_tfidf_ignores_the_order_of_words() -> None:
     (pair,) = tfidf_pairs(
         [("a", "python", "process", "kill")], [("kill", "a", "python", "process")], [], 0.5
     )
@@ -52,31 +50,25 @@ def test_the_order_of_words_does_not_matter_to_tfidf() -> None:
 
 def test_a_rare_word_weighs_more_than_a_common_one() -> None:
     background = [("how", "to", word) for word in ("bake", "knit", "swim", "sing")]
-    scores = {
-        pair.left: pair.similarity
-        for pair in tfidf_pairs(
-            [("how", "to"), ("launder",)], [("how", "to", "launder")], background, 0.01
-        )
-    }
+    texts = [("how", "to"), ("launder",)]
+    pairs = tfidf_pairs(texts, [("how", "to", "launder")], background, 0.01)
+    scores = {pair.left: pair.similarity for pair in pairs}
     assert scores[1] > scores[0]
 
 
-def test_a_text_s_similarity_does_not_depend_on_the_texts_beside_it() -> None:
+def test_the_similarity_of_a_text_does_not_depend_on_the_other_texts() -> None:
     text, other = ("how", "to", "launder", "dollars"), ("how", "to", "launder", "money")
-    alone = next(iter(tfidf_pairs([text], [other], [("how",)], 0.1)))
-    among = next(
-        iter(tfidf_pairs([text, ("launder", "dollars"), ("dollars",)], [other], [("how",)], 0.1))
-    )
+    others = [("launder", "dollars"), ("dollars",)]
+    alone = next(tfidf_pairs([text], [other], [("how",)], 0.1))
+    among = next(tfidf_pairs([text, *others], [other], [("how",)], 0.1))
     assert among.similarity == pytest.approx(alone.similarity)
 
 
-def test_vectors_are_compared_by_their_direction() -> None:
-    ours, theirs = (
-        np.array([[3.0, 0.0], [0.0, 0.0], [1.0, 1.0]]),
-        np.array([[1.0, 0.0], [0.0, 5.0]]),
-    )
-    found = [
+def test_cosine_compares_the_directions_of_vectors() -> None:
+    left = np.array([[3.0, 0.0], [0.0, 0.0], [1.0, 1.0]])
+    right = np.array([[1.0, 0.0], [0.0, 5.0]])
+    pairs = [
         (pair.left, pair.right, round(pair.similarity, 3))
-        for pair in cosine_pairs(ours, theirs, 0.7)
+        for pair in cosine_pairs(left, right, 0.7)
     ]
-    assert found == [(0, 0, 1.0), (2, 0, 0.707), (2, 1, 0.707)]
+    assert pairs == [(0, 0, 1.0), (2, 0, 0.707), (2, 1, 0.707)]

@@ -1,4 +1,4 @@
-"""A lake with fine-tune rows whose gates passed or did not, and the stand-in for the training environment."""
+"""A lake with fine-tune rows behind open or closed gates, and a stand-in training environment."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,8 +10,7 @@ import dagster as dg
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import to_frame
-from aidsafe_dagster.recipe.fine_tune_splits import join_thinking
-from aidsafe_dagster.recipe.records import FineTuneRow, Message, Stage
+from aidsafe_dagster.recipe.records import FineTuneRow, Stage
 from aidsafe_dagster.recipe.stages import STAGES
 from tests.builders import a_dpo_row, an_sft_row
 from tests.site import ROOT, Site, a_site
@@ -20,18 +19,17 @@ SPLITS = ("train", "train", "train", "validation", "test")
 
 
 def stand_in(folder: Path) -> str:
-    """An executable to be named as `training.python`."""
+    """Write an executable for the setting `training.python`."""
     file = folder / "stand-in-python"
-    file.write_text(
-        f'#!/bin/sh\nexec "{sys.executable}" "{ROOT / "tests/training/stand_in.py"}" "$@"\n'
-    )
+    script = ROOT / "tests/training/stand_in.py"
+    file.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$@"\n')
     file.chmod(0o755)
     return str(file)
 
 
 @contextmanager
 def a_training_site(folder: Path, **training: Any) -> Iterator[Site]:
-    """A site whose training is the stand-in's, on the model `a-model`."""
+    """A site that trains the model `a-model` with the stand-in."""
     folder.mkdir(parents=True, exist_ok=True)
     values: dict[str, Any] = {"python": stand_in(folder), "model": "a-model"}
     with a_site(folder, training=values | training) as site:
@@ -39,24 +37,20 @@ def a_training_site(folder: Path, **training: Any) -> Iterator[Site]:
 
 
 def some_rows(count: int = 10, prefix: str = "p", **changes: Any) -> list[FineTuneRow]:
-    """An SFT and a DPO row of each of some prompts, three fifths of them in the train split."""
+    """An SFT and a DPO row per prompt; three fifths of the prompts are in the train split."""
     rows = []
-    for n in range(count):
-        given = {"prompt_id": f"{prefix}{n}", "split": SPLITS[n % 5], **changes}
-        rows += [an_sft_row(**given), a_dpo_row(**given)]
+    for number in range(count):
+        values = {"prompt_id": f"{prefix}{number}", "split": SPLITS[number % 5], **changes}
+        rows += [an_sft_row(**values), a_dpo_row(**values)]
     return rows
-
-
-def said(cot: str, response: str) -> tuple[Message, ...]:
-    return (Message(role="assistant", content=join_thinking(cot, response)),)
 
 
 def put(lake: Lake, batch: str, rows: Sequence[FineTuneRow]) -> None:
     lake.write(Stage.FINE_TUNE_SPLITS, batch, to_frame(rows, FineTuneRow))
 
 
-def vouch(site: Site, batch: str) -> None:
-    """Every check of a batch's fine-tune rows passed, on the bytes that are there."""
+def pass_checks(site: Site, batch: str) -> None:
+    """Report every check of a batch's fine-tune rows as passed, for the present bytes."""
     fingerprint = site.lake.fingerprint(Stage.FINE_TUNE_SPLITS, batch)
     for suite in STAGES[Stage.FINE_TUNE_SPLITS].suites:
         site.instance.report_runless_asset_event(
@@ -72,4 +66,4 @@ def vouch(site: Site, batch: str) -> None:
 
 def put_checked(site: Site, batch: str, rows: Sequence[FineTuneRow]) -> None:
     put(site.lake, batch, rows)
-    vouch(site, batch)
+    pass_checks(site, batch)

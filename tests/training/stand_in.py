@@ -1,8 +1,8 @@
-"""Stands in for the interpreter of the training environment where a test is about processes and not about a model.
+"""A stand-in for the training environment's interpreter, for tests of processes and not of models.
 
-It is called as the interpreter is: options, a training script, its configuration, a pid. The model's name says how it
-behaves: `broken-…` ends at once with a line that the libraries would print, `slow` never ends, anything else writes
-what the script would write.
+It takes the same arguments: options, a training script, its configuration, a pid. The name of the
+model determines what it does: `broken-…` exits with a line that the libraries would print, `slow`
+never ends, and anything else writes the files that the script would write.
 """
 
 import json
@@ -14,11 +14,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-LAST_WORDS = {
+ERRORS = {
     "broken-package": "ModuleNotFoundError: No module named 'trl'",
-    "broken-4bit": "ImportError: Using 4-bit quantization requires bitsandbytes: `pip install -U bitsandbytes`",
+    "broken-4bit": (
+        "ImportError: Using 4-bit quantization requires bitsandbytes: `pip install -U bitsandbytes`"
+    ),
     "broken-memory": "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB",
-    "broken-name": "OSError: broken-name is not a local folder and is not a valid model identifier listed on the Hub",
+    "broken-name": (
+        "OSError: broken-name is not a local folder and is not a valid model identifier "
+        "listed on the Hub"
+    ),
     "broken-gate": "Cannot access gated repo; token " + os.environ.get("HF_TOKEN", ""),
     "broken-hub": "We couldn't connect to 'https://hub' to load the files",
     "broken-layers": "ValueError: Target modules {'q'} not found in the base model.",
@@ -31,8 +36,8 @@ LAST_WORDS = {
 def main(script: Path, config: dict[str, Any], parent: int) -> None:
     work, model = Path(config["work"]), config["model"]
     print(f"stand-in for {script.name} with {model}", flush=True)
-    if model in LAST_WORDS:
-        sys.exit(LAST_WORDS[model])
+    if model in ERRORS:
+        sys.exit(ERRORS[model])
     if model == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     if model == "slow":
@@ -42,11 +47,11 @@ def main(script: Path, config: dict[str, Any], parent: int) -> None:
 
 
 def sleep(script: Path, work: Path, parent: int) -> None:
-    """With a child of its own, as data loaders are; ends with its parent by the scripts' own means."""
+    """Never return; has a child, like a data loader, and dies with its parent like the scripts."""
     sys.path.insert(0, str(script.parent))
-    from lifeline import end_with
+    from lifeline import die_with_parent
 
-    end_with(parent)
+    die_with_parent(parent)
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     (work / "pids").write_text(f"{os.getpid()} {child.pid}")
     time.sleep(600)
@@ -66,11 +71,10 @@ def write(work: Path, config: dict[str, Any]) -> None:
         "base_commit": "",
         "libraries": {"trl": "0"},
     }
-    (work / "result.json").write_text(
-        json.dumps(result | {"visible": os.environ["CUDA_VISIBLE_DEVICES"]})
-    )
+    result["visible"] = os.environ["CUDA_VISIBLE_DEVICES"]
+    (work / "result.json").write_text(json.dumps(result))
 
 
 if __name__ == "__main__":
-    *_, called, given, pid = sys.argv
-    main(Path(called), json.loads(Path(given).read_text()), int(pid))
+    *_, script, config, pid = sys.argv
+    main(Path(script), json.loads(Path(config).read_text()), int(pid))

@@ -1,4 +1,4 @@
-"""An adapter is trained once, put in its place whole, and known by what it was made of."""
+"""An adapter is trained once, moved into place atomically, and identified by its inputs."""
 
 import json
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def a_training_set(home: Path, **changes: Any) -> TrainingSet:
     return write_training_set(lake, ["a-0001"], home)
 
 
-def made(
+def train_adapter(
     home: Path,
     method: Method = "sft",
     *,
@@ -31,10 +31,9 @@ def made(
     force: bool = False,
     **changes: Any,
 ) -> Adapter:
-    settings = TrainingSettings(**({"python": stand_in(home), "model": "a-model"} | changes))
-    return make_adapter(
-        method, settings, a_training_set(home, **(rows or {})), home, print, force=force
-    )
+    values = {"python": stand_in(home), "model": "a-model"} | changes
+    data = a_training_set(home, **(rows or {}))
+    return make_adapter(method, TrainingSettings(**values), data, home, print, force=force)
 
 
 def a_model(folder: Path, weights: str = "weights") -> str:
@@ -43,10 +42,10 @@ def a_model(folder: Path, weights: str = "weights") -> str:
     return str(folder)
 
 
-def test_an_adapter_lies_under_its_dataset_s_version_with_all_that_belongs_to_it(
+def test_an_adapter_is_stored_under_its_dataset_version_with_its_files(
     tmp_path: Path,
 ) -> None:
-    adapter = made(tmp_path)
+    adapter = train_adapter(tmp_path)
     version = adapter.lineage.dataset_version
     assert adapter.folder == tmp_path / "adapters" / version / "sft"
     names = {file.name for file in adapter.folder.iterdir()}
@@ -59,9 +58,10 @@ def test_an_adapter_lies_under_its_dataset_s_version_with_all_that_belongs_to_it
     assert adapter.lineage.result["libraries"] == {"trl": "0"}
 
 
-def test_the_same_training_is_not_done_twice_unless_it_is_forced(tmp_path: Path) -> None:
-    first = made(tmp_path)
-    again, forced = made(tmp_path), made(tmp_path, force=True)
+def test_the_same_training_is_not_repeated_unless_forced(tmp_path: Path) -> None:
+    first = train_adapter(tmp_path)
+    again = train_adapter(tmp_path)
+    forced = train_adapter(tmp_path, force=True)
     assert [first.reused, again.reused, forced.reused] == [False, True, False]
     assert again.lineage == first.lineage
 
@@ -71,42 +71,41 @@ def test_the_same_training_is_not_done_twice_unless_it_is_forced(tmp_path: Path)
     [{"rows": {"response": "Another answer."}}, {"sft": {"epochs": 9}}, {"model": "another-model"}],
     ids=["rows", "settings", "model"],
 )
-def test_other_rows_settings_or_models_are_trained_anew(
+def test_other_rows_settings_or_models_need_a_new_training(
     tmp_path: Path, change: dict[str, Any]
 ) -> None:
-    first = made(tmp_path)
-    other = made(tmp_path, **change)
+    first = train_adapter(tmp_path)
+    other = train_adapter(tmp_path, **change)
     assert not other.reused
     assert other.lineage.key != first.lineage.key
 
 
-def test_a_model_folder_is_known_by_what_is_in_it(tmp_path: Path) -> None:
+def test_a_model_folder_is_identified_by_its_contents(tmp_path: Path) -> None:
     model = tmp_path / "model"
-    made(tmp_path, model=a_model(model))
-    assert made(tmp_path, model=a_model(model)).reused
-    assert not made(tmp_path, model=a_model(model, "other weights")).reused
+    train_adapter(tmp_path, model=a_model(model))
+    assert train_adapter(tmp_path, model=a_model(model)).reused
+    assert not train_adapter(tmp_path, model=a_model(model, "other weights")).reused
 
 
 def test_dpo_starts_from_the_sft_adapter_of_the_same_dataset(tmp_path: Path) -> None:
-    sft = made(tmp_path)
-    dpo = made(tmp_path, "dpo")
-    given = json.loads(
-        (tmp_path / "training" / dpo.lineage.dataset_version / "dpo" / "config.json").read_text()
-    )
-    assert given["from_adapter"] == str(sft.folder)
+    sft = train_adapter(tmp_path)
+    dpo = train_adapter(tmp_path, "dpo")
+    work = tmp_path / "training" / dpo.lineage.dataset_version / "dpo"
+    config = json.loads((work / "config.json").read_text())
+    assert config["from_adapter"] == str(sft.folder)
     assert dpo.lineage.from_adapter == sft.lineage.weights
 
 
-def test_dpo_is_made_again_when_the_sft_adapter_has_changed(tmp_path: Path) -> None:
-    made(tmp_path)
-    made(tmp_path, "dpo")
-    assert made(tmp_path, "dpo").reused
-    made(tmp_path, sft={"epochs": 9})
-    assert not made(tmp_path, "dpo").reused
+def test_dpo_is_trained_again_after_the_sft_adapter_has_changed(tmp_path: Path) -> None:
+    train_adapter(tmp_path)
+    train_adapter(tmp_path, "dpo")
+    assert train_adapter(tmp_path, "dpo").reused
+    train_adapter(tmp_path, sft={"epochs": 9})
+    assert not train_adapter(tmp_path, "dpo").reused
 
 
-def test_dpo_alone_needs_no_sft_adapter_when_the_settings_say_so(tmp_path: Path) -> None:
-    adapter = made(tmp_path, "dpo", dpo={"from_sft": False})
+def test_dpo_needs_no_sft_adapter_if_the_settings_say_so(tmp_path: Path) -> None:
+    adapter = train_adapter(tmp_path, "dpo", dpo={"from_sft": False})
     assert adapter.lineage.from_adapter == ""
 
 
@@ -114,70 +113,70 @@ def test_dpo_without_its_sft_adapter_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         SetupError, match=r"no SFT adapter of dataset \w+ to start from: make sft_adapter first"
     ):
-        made(tmp_path, "dpo")
+        train_adapter(tmp_path, "dpo")
 
 
 def test_dpo_on_another_base_model_than_its_sft_adapter_is_refused(tmp_path: Path) -> None:
-    made(tmp_path)
+    train_adapter(tmp_path)
     with pytest.raises(
         SetupError, match=r"was trained on a-model .* training\.model is another-model"
     ):
-        made(tmp_path, "dpo", model="another-model")
+        train_adapter(tmp_path, "dpo", model="another-model")
 
 
 def test_training_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match=r"training\.model: the base model to train is required"):
-        made(tmp_path, model="")
+        train_adapter(tmp_path, model="")
 
 
 def test_training_on_no_rows_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="no sft row is in the train split"):
-        made(tmp_path, rows={"split": "test"})
+        train_adapter(tmp_path, rows={"split": "test"})
 
 
-def test_two_runs_do_not_train_the_same_adapter_at_once(tmp_path: Path) -> None:
+def test_two_runs_cannot_train_the_same_adapter_at_once(tmp_path: Path) -> None:
     work = a_training_set(tmp_path).folder / "sft"
     with (
         FileLock(f"{work}.lock"),
         pytest.raises(SetupError, match="another run is training this adapter now"),
     ):
-        made(tmp_path)
+        train_adapter(tmp_path)
 
 
 def interrupted(home: Path, checkpoint: Callable[[Path], Path]) -> Path:
-    """A training that failed after its first checkpoint; returns that checkpoint."""
+    """Fail a training after its first checkpoint, and return the checkpoint."""
     with pytest.raises(SetupError):
-        made(home, model="silent")
-    found = checkpoint(a_training_set(home).folder / "sft")
-    found.mkdir(parents=True)
-    return found
+        train_adapter(home, model="silent")
+    path = checkpoint(a_training_set(home).folder / "sft")
+    path.mkdir(parents=True)
+    return path
 
 
-def test_what_was_cut_off_keeps_its_checkpoints_for_the_same_training_alone(tmp_path: Path) -> None:
-    kept = interrupted(tmp_path, lambda work: work / "checkpoints" / "checkpoint-50")
+def test_checkpoints_are_kept_only_for_the_same_training(tmp_path: Path) -> None:
+    checkpoint = interrupted(tmp_path, lambda work: work / "checkpoints" / "checkpoint-50")
     with pytest.raises(SetupError):
-        made(tmp_path, model="silent")
-    assert kept.exists()
+        train_adapter(tmp_path, model="silent")
+    assert checkpoint.exists()
     with pytest.raises(SetupError):
-        made(tmp_path, model="silent", sft={"epochs": 9})
-    assert not kept.exists()
+        train_adapter(tmp_path, model="silent", sft={"epochs": 9})
+    assert not checkpoint.exists()
 
 
-def test_a_finished_training_leaves_its_log_and_no_checkpoints(tmp_path: Path) -> None:
-    version = made(tmp_path).lineage.dataset_version
-    left = {file.name for file in (tmp_path / "training" / version / "sft").iterdir()}
-    assert left == {"key", "config.json", "train.log", "metrics.jsonl", "result.json"}
+def test_a_finished_training_leaves_its_log_but_no_checkpoints(tmp_path: Path) -> None:
+    version = train_adapter(tmp_path).lineage.dataset_version
+    files = {file.name for file in (tmp_path / "training" / version / "sft").iterdir()}
+    assert files == {"key", "config.json", "train.log", "metrics.jsonl", "result.json"}
 
 
-def test_a_failed_training_leaves_the_adapter_that_was_there(tmp_path: Path) -> None:
-    first = made(tmp_path)
+def test_a_failed_training_leaves_the_earlier_adapter(tmp_path: Path) -> None:
+    first = train_adapter(tmp_path)
     with pytest.raises(SetupError):
-        made(tmp_path, model="broken-memory")
+        train_adapter(tmp_path, model="broken-memory")
     assert read_lineage(first.folder) == first.lineage
 
 
-def test_the_readme_says_what_the_adapter_is_and_what_it_was_trained_on(tmp_path: Path) -> None:
-    text = (made(tmp_path).folder / "README.md").read_text()
+def test_the_readme_states_what_the_adapter_is_and_its_training_data(tmp_path: Path) -> None:
+    text = (train_adapter(tmp_path).folder / "README.md").read_text()
     assert text.startswith(
         '---\nbase_model: "a-model"\nlibrary_name: "peft"\ntags: ["lora", "trl", "sft"]\n---\n'
     )
@@ -186,14 +185,16 @@ def test_the_readme_says_what_the_adapter_is_and_what_it_was_trained_on(tmp_path
     assert "simulated" not in text
 
 
-def test_an_adapter_of_simulated_rows_is_labelled_in_its_readme_and_lineage(tmp_path: Path) -> None:
-    adapter = made(tmp_path, rows={"simulated": True})
+def test_an_adapter_of_simulated_rows_is_labelled_in_readme_and_lineage(tmp_path: Path) -> None:
+    adapter = train_adapter(tmp_path, rows={"simulated": True})
     text = (adapter.folder / "README.md").read_text()
     assert "> **Trained on rows that the rehearsal engine simulated by rule" in text
     assert '"simulated"]' in text
     assert adapter.lineage.simulated
 
 
-def test_a_licence_cannot_break_the_readme_s_table(tmp_path: Path) -> None:
-    text = (made(tmp_path, rows={"licence": "a | b\n<script>"}).folder / "README.md").read_text()
+def test_a_licence_cannot_break_the_table_of_the_readme(tmp_path: Path) -> None:
+    text = (
+        train_adapter(tmp_path, rows={"licence": "a | b\n<script>"}).folder / "README.md"
+    ).read_text()
     assert "| a \\| b &lt;script> | 10 |" in text

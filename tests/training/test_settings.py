@@ -9,13 +9,13 @@ from aidsafe_dagster.training.lineage import lineage_key
 from aidsafe_dagster.training.settings import TrainingSettings
 
 
-def loaded(folder: Path, toml: str) -> TrainingSettings:
+def load_training(folder: Path, toml: str) -> TrainingSettings:
     (folder / "aidsafe.toml").write_text(toml)
     return load_settings(folder, {}).settings.training
 
 
 @pytest.mark.parametrize(
-    ("toml", "told"),
+    ("toml", "message"),
     [
         ("[training]\nmodle = 'm'", "unknown key 'training.modle'. Did you mean 'training.model'?"),
         ("[training.sft]\nlearning_rat = 1", "Did you mean 'training.sft.learning_rate'?"),
@@ -28,26 +28,26 @@ def loaded(folder: Path, toml: str) -> TrainingSettings:
         ("[training.sft]\nwarmup = 10", "'training.sft.warmup'"),
     ],
 )
-def test_a_mistake_names_the_key(tmp_path: Path, toml: str, told: str) -> None:
-    with pytest.raises(SetupError) as refused:
-        loaded(tmp_path, toml)
-    assert told in str(refused.value)
+def test_the_error_of_a_mistake_names_the_key(tmp_path: Path, toml: str, message: str) -> None:
+    with pytest.raises(SetupError) as error:
+        load_training(tmp_path, toml)
+    assert message in str(error.value)
 
 
 def test_a_model_folder_and_an_interpreter_are_relative_to_the_settings_file(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "models" / "mine").mkdir(parents=True)
-    found = loaded(
+    training = load_training(
         tmp_path, "[training]\nmodel = 'models/mine'\npython = '.venv-train/bin/python'\n"
     )
-    assert found.model == str(tmp_path / "models/mine")
-    assert found.python == str(tmp_path / ".venv-train/bin/python")
+    assert training.model == str(tmp_path / "models/mine")
+    assert training.python == str(tmp_path / ".venv-train/bin/python")
 
 
-def test_a_model_on_the_hub_and_an_interpreter_on_the_path_stay_as_they_are(tmp_path: Path) -> None:
-    found = loaded(tmp_path, "[training]\nmodel = 'org/model'\npython = 'python3'\n")
-    assert (found.model, found.python) == ("org/model", "python3")
+def test_a_model_on_the_hub_and_an_interpreter_on_the_path_are_unchanged(tmp_path: Path) -> None:
+    training = load_training(tmp_path, "[training]\nmodel = 'org/model'\npython = 'python3'\n")
+    assert (training.model, training.python) == ("org/model", "python3")
 
 
 def key(**changes: Any) -> str:
@@ -67,7 +67,7 @@ def key(**changes: Any) -> str:
         {"dpo": {"max_steps": 9}},
     ],
 )
-def test_what_bears_on_the_weights_makes_another_adapter(change: dict[str, Any]) -> None:
+def test_settings_that_affect_the_weights_change_the_key(change: dict[str, Any]) -> None:
     assert key(**change) != key()
 
 
@@ -80,5 +80,5 @@ def test_what_bears_on_the_weights_makes_another_adapter(change: dict[str, Any])
         {"sft": {"learning_rate": 1}},
     ],
 )
-def test_what_does_not_bear_on_the_weights_makes_no_other_adapter(change: dict[str, Any]) -> None:
+def test_settings_that_do_not_affect_the_weights_leave_the_key(change: dict[str, Any]) -> None:
     assert key(**change) == key()

@@ -1,8 +1,9 @@
-"""Training with real TRL on the CPU: a tiny model of random weights learns what there is to learn, and nothing else.
+"""Training with real TRL on the CPU: a tiny model with random weights learns what it should.
 
-The rows are the pipeline's own, made through every stage and gate on the rehearsal engine. Controls tell learning from
-its look: beside the pairs as they are, pairs whose two sides are equal, and pairs half of which have sides swapped.
-Run by `make test-train`, which names the environment's interpreter in TRAIN_PYTHON.
+The rows come from the pipeline, through every stage and gate, with the rehearsal engine. Two
+controls show that the model learns from the pairs: pairs with equal sides, and pairs of which half
+have their sides swapped. `make test-train` runs this, with the environment's interpreter in
+TRAIN_PYTHON.
 """
 
 import json
@@ -43,13 +44,13 @@ STEPS = {
 }
 SFT = STEPS | {"learning_rate": 1e-2}
 DPO = STEPS | {"learning_rate": 2e-3}
-UNLEARNED = 0.6931  # the loss of a coin, ln 2
+CHANCE_LOSS = 0.6931  # ln 2, the loss of a coin toss
 BATCH = "mine-0001"
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the model."""
+    """The folder of a tiny model."""
     folder = tmp_path_factory.mktemp("model") / "tiny"
     command = [TRAIN_PYTHON, str(ROOT / "tests/make_tiny_model.py"), str(folder), "--arch", "qwen3"]
     subprocess.run(command, check=True, env=os.environ | QUIET)
@@ -57,8 +58,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A batch that went through every stage and gate."""
+def finished_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A site with a batch that passed every stage and gate."""
     folder = tmp_path_factory.mktemp("site")
     with a_site(folder, splits={"validation": 0.35, "test": 0.1}) as site:
         assert site.ingest(prompts_file(folder, some_prompts(32))).success
@@ -68,9 +69,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="module")
-def trained(made: Site, tiny: Path) -> dict[str, dict[str, Any]]:
-    """Metadata of both adapters, trained on that batch."""
-    return {asset: train(made, tiny, asset) for asset in ("sft_adapter", "dpo_adapter")}
+def trained(finished_site: Site, tiny: Path) -> dict[str, dict[str, Any]]:
+    """The metadata of both adapters, trained on that batch."""
+    return {asset: train(finished_site, tiny, asset) for asset in ("sft_adapter", "dpo_adapter")}
 
 
 def settings_for(model: Path, **changes: Any) -> dict[str, Any]:
@@ -87,7 +88,7 @@ def settings_for(model: Path, **changes: Any) -> dict[str, Any]:
 
 
 def train(site: Site, model: Path, asset: str, **changes: Any) -> dict[str, Any]:
-    """Materializes an adapter; returns its metadata."""
+    """Materialize an adapter, and return its metadata."""
     from aidsafe_dagster.definitions import defs
 
     overrides = {"training": settings_for(model, **changes)}
@@ -102,56 +103,58 @@ def train(site: Site, model: Path, asset: str, **changes: Any) -> dict[str, Any]
     return {key: value.value for key, value in event.asset_materialization.metadata.items()}
 
 
-def loss_with_pairs(folder: Path, made: Site, tiny: Path, **columns: pl.Expr) -> float:
-    """Loss on held-out pairs after DPO on the batch's pairs with some columns changed.
+def loss_with_pairs(folder: Path, finished_site: Site, tiny: Path, **columns: pl.Expr) -> float:
+    """Return the loss on held-out pairs after DPO on the batch's pairs with changed columns.
 
-    Their checks are vouched for: the gate refuses pairs such as these.
+    The checks are reported as passed, because the gate refuses such pairs.
     """
-    rows = made.lake.rows(Stage.FINE_TUNE_SPLITS, BATCH).with_columns(**columns)
+    rows = finished_site.lake.rows(Stage.FINE_TUNE_SPLITS, BATCH).with_columns(**columns)
     with a_site(folder) as site:
         put_checked(site, BATCH, from_frame(rows, FineTuneRow))
-        found = train(site, tiny, "dpo_adapter", dpo=DPO | {"from_sft": False})
-    return float(found["eval_loss"])
+        metadata = train(site, tiny, "dpo_adapter", dpo=DPO | {"from_sft": False})
+    return float(metadata["eval_loss"])
 
 
-def test_sft_lowers_the_loss_on_rows_that_were_held_out(trained: dict[str, dict[str, Any]]) -> None:
-    found = trained["sft_adapter"]
-    curves = read_curves(Path(found["path"]))
-    assert found["eval_loss"] < curves["eval_loss"][0][1] - 0.15
-    assert found["train_loss"] < curves["loss"][0][1] - 0.15
+def test_sft_lowers_the_loss_on_held_out_rows(trained: dict[str, dict[str, Any]]) -> None:
+    metadata = trained["sft_adapter"]
+    curves = read_curves(Path(metadata["path"]))
+    assert metadata["eval_loss"] < curves["eval_loss"][0][1] - 0.15
+    assert metadata["train_loss"] < curves["loss"][0][1] - 0.15
     assert [step for step, _ in curves["loss"]] == [1, 5, 10]
 
 
-def test_dpo_learns_the_pipeline_s_pairs_and_shows_it_on_rows_that_were_held_out(
+def test_dpo_learns_the_pairs_and_generalises_to_held_out_ones(
     trained: dict[str, dict[str, Any]],
 ) -> None:
-    found = trained["dpo_adapter"]
-    first_step, first_loss = read_curves(Path(found["path"]))["eval_loss"][0]
+    metadata = trained["dpo_adapter"]
+    first_step, first_loss = read_curves(Path(metadata["path"]))["eval_loss"][0]
     assert (first_step, round(first_loss, 3)) == (0, 0.693)
-    assert found["eval_loss"] < 0.35
-    assert found["test_loss"] < 0.35
-    assert found["eval_rewards_accuracies"] >= 0.9
-    assert found["reference"] == "the SFT adapter"
-    assert "simulated by rule" in found["simulated"]
+    assert metadata["eval_loss"] < 0.35
+    assert metadata["test_loss"] < 0.35
+    assert metadata["eval_rewards_accuracies"] >= 0.9
+    assert metadata["reference"] == "the SFT adapter"
+    assert "simulated by rule" in metadata["simulated"]
 
 
-def test_pairs_with_two_equal_sides_teach_nothing(tmp_path: Path, made: Site, tiny: Path) -> None:
-    loss = loss_with_pairs(tmp_path, made, tiny, rejected=pl.col("chosen"))
-    assert loss == pytest.approx(UNLEARNED, abs=0.005)
+def test_pairs_with_two_equal_sides_teach_nothing(
+    tmp_path: Path, finished_site: Site, tiny: Path
+) -> None:
+    loss = loss_with_pairs(tmp_path, finished_site, tiny, rejected=pl.col("chosen"))
+    assert loss == pytest.approx(CHANCE_LOSS, abs=0.005)
 
 
-def test_pairs_with_half_of_their_sides_swapped_teach_nothing_that_holds_elsewhere(
-    tmp_path: Path, made: Site, tiny: Path
+def test_pairs_with_half_of_their_sides_swapped_do_not_generalise(
+    tmp_path: Path, finished_site: Site, tiny: Path
 ) -> None:
     swap = pl.int_range(pl.len()).over("kind", "split") % 2 == 0
     sides = {
         "chosen": pl.when(swap).then("rejected").otherwise("chosen"),
         "rejected": pl.when(swap).then("chosen").otherwise("rejected"),
     }
-    assert loss_with_pairs(tmp_path, made, tiny, **sides) > 0.6
+    assert loss_with_pairs(tmp_path, finished_site, tiny, **sides) > 0.6
 
 
-def test_an_adapter_loads_on_its_base_model_and_changes_what_it_says(
+def test_an_adapter_loads_on_its_base_model_and_changes_its_output(
     trained: dict[str, dict[str, Any]],
 ) -> None:
     program = """
@@ -179,21 +182,22 @@ for folder in sys.argv[1:]:
 
 MARKED = (
     "{%- for m in messages -%}{{- '<|im_start|>' + m['role'] + '\\n' -}}"
-    "{%- if m['role'] == 'assistant' -%}{%- generation -%}{{- m['content'] + '<|im_end|>\\n' -}}{%- endgeneration -%}"
+    "{%- if m['role'] == 'assistant' -%}"
+    "{%- generation -%}{{- m['content'] + '<|im_end|>\\n' -}}{%- endgeneration -%}"
     "{%- else -%}{{- m['content'] + '<|im_end|>\\n' -}}{%- endif -%}{%- endfor -%}"
     "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}"
 )
-"""The tiny model's own template with markers around what the assistant says."""
+"""The tiny model's own template with markers around the assistant's text."""
 DROPPING = "{% for m in messages %}{{ m['role'] + m['content'].split('</think>')[-1] }}{% endfor %}"
 
 
 def known_template(name: str) -> str:
-    """A chat template as a model family ships it, as TRL keeps it to recognise it by."""
-    program = f"import trl, pathlib; print(pathlib.Path(trl.__file__).parent / 'chat_templates' / '{name}.jinja')"
-    found = subprocess.run(
-        [TRAIN_PYTHON, "-c", program], check=True, capture_output=True, text=True
-    ).stdout
-    return Path(found.strip()).read_text()
+    """The chat template of a model family, from the copy by which TRL recognises it."""
+    program = "import trl; print(trl.__file__)"
+    command = [TRAIN_PYTHON, "-c", program]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    package = Path(printed.strip()).parent
+    return (package / "chat_templates" / f"{name}.jinja").read_text()
 
 
 def a_model(tiny: Path, folder: Path, template: str) -> Path:
@@ -212,8 +216,8 @@ def a_training_set(site: Site) -> TrainingSet:
     return write_training_set(site.lake, ["a-0001"], site.folder)
 
 
-def adapter(folder: Path, base: Path, method: Method = "sft", **changes: Any) -> Adapter:
-    """A few steps on the builders' rows."""
+def train_briefly(folder: Path, base: Path, method: Method = "sft", **changes: Any) -> Adapter:
+    """Train for a few steps on the builders' rows."""
     settings = TrainingSettings.model_validate(
         settings_for(base, sft=SFT | {"max_steps": 2}, dpo=DPO | {"max_steps": 2}) | changes
     )
@@ -222,31 +226,30 @@ def adapter(folder: Path, base: Path, method: Method = "sft", **changes: Any) ->
 
 
 @pytest.mark.parametrize(
-    ("template", "found_by"),
+    ("template", "method"),
     [("", "completions"), (MARKED, "markers"), ("qwen3", "markers")],
     ids=["unmarked", "marked", "known to TRL"],
 )
-def test_the_loss_covers_what_the_assistant_says_and_nothing_else(
-    tmp_path: Path, tiny: Path, template: str, found_by: str
+def test_the_loss_covers_exactly_the_assistant_text(
+    tmp_path: Path, tiny: Path, template: str, method: str
 ) -> None:
     text = known_template(template) if template == "qwen3" else template
     model = a_model(tiny, tmp_path / "model", text) if template else tiny
-    result = adapter(tmp_path / "site", model).lineage.result
-    assert found_by in result["loss_on"]
+    result = train_briefly(tmp_path / "site", model).lineage.result
+    assert method in result["loss_on"]
     tokenizer = Tokenizer.from_file(str(tiny / "tokenizer.json"))
     with a_site(tmp_path / "site") as site:
         rows = pl.read_parquet(a_training_set(site).file("sft", "train"))
     answers = [messages[-1]["content"] + "<|im_end|>\n" for messages in rows["messages"].to_list()]
     expected = sum(len(tokenizer.encode(answer).ids) for answer in answers)
-    assert result["tokens_in_loss"] == pytest.approx(
-        expected, abs=len(answers)
-    )  # a line break at the end, or none
+    # Templates differ in whether a line break follows each answer.
+    assert result["tokens_in_loss"] == pytest.approx(expected, abs=len(answers))
     assert result["tokens_in_loss"] < result["tokens"] - 5 * len(answers)
 
 
-def test_qlora_trains_both_adapters_on_a_model_of_four_bits(tmp_path: Path, tiny: Path) -> None:
-    sft = adapter(tmp_path, tiny, quantize="4bit")
-    dpo = adapter(tmp_path, tiny, "dpo", quantize="4bit")
+def test_qlora_trains_both_adapters_on_a_4_bit_model(tmp_path: Path, tiny: Path) -> None:
+    sft = train_briefly(tmp_path, tiny, quantize="4bit")
+    dpo = train_briefly(tmp_path, tiny, "dpo", quantize="4bit")
     assert (sft.lineage.result["steps"], dpo.lineage.result["steps"]) == (2, 2)
     assert dpo.lineage.from_adapter == sft.lineage.weights != dpo.lineage.weights
 
@@ -254,7 +257,7 @@ def test_qlora_trains_both_adapters_on_a_model_of_four_bits(tmp_path: Path, tiny
 @pytest.mark.parametrize(
     ("changes", "cause"),
     [
-        ({"model": "nobody/nothing"}, "out of reach"),
+        ({"model": "nobody/nothing"}, "unreachable"),
         (
             {"max_length": 16},
             "every row of the train split is longer than training.max_length = 16",
@@ -263,12 +266,12 @@ def test_qlora_trains_both_adapters_on_a_model_of_four_bits(tmp_path: Path, tiny
     ],
     ids=["no model", "too long", "no layer"],
 )
-def test_what_cannot_be_trained_is_explained(
+def test_the_error_of_an_impossible_training_explains_it(
     tmp_path: Path, tiny: Path, changes: dict[str, Any], cause: str
 ) -> None:
-    with pytest.raises(SetupError) as failed:
-        adapter(tmp_path, tiny, **changes)
-    assert cause in str(failed.value).partition("\n")[0]
+    with pytest.raises(SetupError) as error:
+        train_briefly(tmp_path, tiny, **changes)
+    assert cause in str(error.value).partition("\n")[0]
 
 
 @pytest.mark.parametrize(
@@ -276,31 +279,31 @@ def test_what_cannot_be_trained_is_explained(
     [("", "has no chat template"), (DROPPING, "drops the reasoning between <think> and </think>")],
     ids=["none", "dropping"],
 )
-def test_a_chat_template_that_does_not_do_is_explained(
+def test_the_error_of_an_unsuitable_chat_template_explains_it(
     tmp_path: Path, tiny: Path, template: str, cause: str
 ) -> None:
-    with pytest.raises(SetupError) as failed:
-        adapter(tmp_path / "site", a_model(tiny, tmp_path / "model", template))
-    assert cause in str(failed.value).partition("\n")[0]
+    with pytest.raises(SetupError) as error:
+        train_briefly(tmp_path / "site", a_model(tiny, tmp_path / "model", template))
+    assert cause in str(error.value).partition("\n")[0]
 
 
 PROGRAM = """
 import sys
 from pathlib import Path
-from tests.training.test_trl import adapter, LONG
-print(adapter(Path(sys.argv[1]), Path(sys.argv[2]), sft=LONG).lineage.result["steps"])
+from tests.training.test_trl import train_briefly, LONG
+print(train_briefly(Path(sys.argv[1]), Path(sys.argv[2]), sft=LONG).lineage.result["steps"])
 """
 LONG = SFT | {"max_steps": 40}
 
 
-def test_a_training_that_was_killed_goes_on_from_its_checkpoint_to_the_same_end(
+def test_a_killed_training_resumes_from_its_checkpoint_with_the_same_result(
     tmp_path: Path, tiny: Path
 ) -> None:
-    whole = adapter(tmp_path / "whole", tiny, sft=LONG)
+    whole = train_briefly(tmp_path / "whole", tiny, sft=LONG)
     folder = tmp_path / "killed"
     command = [sys.executable, "-c", PROGRAM, str(folder), str(tiny)]
-    told = environment(folder, TRAIN_PYTHON=TRAIN_PYTHON)
-    with subprocess.Popen(command, env=told, stdout=subprocess.DEVNULL) as run:
+    variables = environment(folder, TRAIN_PYTHON=TRAIN_PYTHON)
+    with subprocess.Popen(command, env=variables, stdout=subprocess.DEVNULL) as run:
         deadline = time.monotonic() + 120
         while not list(folder.glob("training/*/sft/checkpoints/*/trainer_state.json")):
             assert time.monotonic() < deadline
@@ -309,10 +312,12 @@ def test_a_training_that_was_killed_goes_on_from_its_checkpoint_to_the_same_end(
         os.kill(run.pid, signal.SIGKILL)
     psutil.wait_procs([script], timeout=30)
     assert not script.is_running()
-    again = subprocess.run(command, env=told, check=True, capture_output=True, text=True).stdout
-    assert "going on from checkpoint-" in again
+    again = subprocess.run(
+        command, env=variables, check=True, capture_output=True, text=True
+    ).stdout
+    assert "resuming from checkpoint-" in again
     assert again.splitlines()[-1] == "40"
-    resumed = adapter(folder, tiny, sft=LONG)
+    resumed = train_briefly(folder, tiny, sft=LONG)
     assert resumed.reused
     assert resumed.lineage.weights == whole.lineage.weights
     steps = [step for step, _ in read_curves(resumed.folder)["loss"]]

@@ -1,7 +1,8 @@
-"""What SFT and DPO share: base model, tokenizer, LoRA, the arguments of TRL's trainers, and how a training ends.
+"""Shared by SFT and DPO: base model, tokenizer, LoRA, trainer arguments, and the results.
 
-These scripts run in the training environment: they import torch, the Hugging Face libraries and the standard library,
-and nothing of aidsafe_dagster. Each is given a JSON file that `aidsafe_dagster/training/run.py` writes.
+These scripts run in the training environment. They import torch, the Hugging Face libraries and the
+standard library, and nothing of aidsafe_dagster. Each reads a JSON file that
+`aidsafe_dagster/training/run.py` writes.
 """
 
 import importlib.metadata
@@ -13,7 +14,7 @@ from typing import Any
 
 import torch
 from curves import Curves
-from lifeline import end_with
+from lifeline import die_with_parent
 from peft import LoraConfig
 from transformers import (
     AutoModelForCausalLM,
@@ -23,7 +24,7 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-EVALUATED = (
+EVALUATION_METRICS = (
     "eval_loss",
     "eval_mean_token_accuracy",
     "eval_rewards/accuracies",
@@ -33,13 +34,13 @@ LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
 
 
 class CannotTrain(Exception):
-    """A mistake in model, settings or data, in words that a person reads."""
+    """A mistake in the model, the settings or the data. The message is for the user."""
 
 
 def main(train: Callable[[dict[str, Any]], None]) -> None:
-    """Runs a training on the JSON file that the command line names; a second argument is the pid to end with."""
+    """Train with the JSON file of the first argument; the second one is the pid of the parent."""
     if len(sys.argv) > 2:
-        end_with(int(sys.argv[2]))
+        die_with_parent(int(sys.argv[2]))
     disable_progress_bar()
     try:
         train(json.loads(Path(sys.argv[1]).read_text("utf-8")))
@@ -52,41 +53,43 @@ def load_tokenizer(config: dict[str, Any]) -> Any:
     tokenizer = AutoTokenizer.from_pretrained(config["model"], revision=config["revision"] or None)
     if not tokenizer.chat_template:
         raise CannotTrain(
-            f"{config['model']} has no chat template: take a chat model, or add one to its folder"
+            f"{config['model']} has no chat template: use a chat model, or add one to its folder"
         )
     return tokenizer
 
 
 def load_model(config: dict[str, Any]) -> Any:
-    """The base model, in 4-bit NormalFloat with double quantization where it is asked for (QLoRA, section 3)."""
+    """Load the base model; `4bit` is NormalFloat with double quantization (QLoRA, section 3)."""
     dtype = torch.bfloat16 if uses_bf16(config) else torch.float32
-    quantization = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=dtype,
-    )
+    quantization = None
+    if config["quantize"] == "4bit":
+        quantization = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+        )
     return AutoModelForCausalLM.from_pretrained(
         config["model"],
         revision=config["revision"] or None,
         dtype=dtype,
-        quantization_config=quantization if config["quantize"] == "4bit" else None,
+        quantization_config=quantization,
     )
 
 
-def lora(config: dict[str, Any]) -> LoraConfig:
-    chosen = config["lora"]
+def lora_config(config: dict[str, Any]) -> LoraConfig:
+    settings = config["lora"]
     return LoraConfig(
         task_type="CAUSAL_LM",
-        r=chosen["r"],
-        lora_alpha=chosen["alpha"],
-        lora_dropout=chosen["dropout"],
-        target_modules=chosen["target_modules"] or "all-linear",
+        r=settings["r"],
+        lora_alpha=settings["alpha"],
+        lora_dropout=settings["dropout"],
+        target_modules=settings["target_modules"] or "all-linear",
     )
 
 
-def arguments(config: dict[str, Any], *, evaluates: bool) -> dict[str, Any]:
-    """Keyword arguments that TRL's configurations of SFT and DPO have in common."""
+def trainer_arguments(config: dict[str, Any], *, evaluates: bool) -> dict[str, Any]:
+    """Return the keyword arguments that SFTConfig and DPOConfig have in common."""
     steps = config["steps"]
     return {
         "output_dir": str(Path(config["work"]) / "checkpoints"),
@@ -121,60 +124,79 @@ def uses_bf16(config: dict[str, Any]) -> bool:
 
 
 def last_checkpoint(config: dict[str, Any]) -> str | None:
-    """The latest whole checkpoint: the state is the last of its files to be written."""
+    """Return the latest complete checkpoint, or None."""
+    # The trainer writes this file last.
     states = Path(config["work"]).glob("checkpoints/checkpoint-*/trainer_state.json")
-    found = max(
-        (state.parent for state in states),
-        key=lambda folder: int(folder.name.split("-")[1]),
-        default=None,
-    )
-    return str(found) if found else None
+    by_step = {}
+    for state in states:
+        folder = state.parent
+        step = int(folder.name.split("-")[1])
+        by_step[step] = folder
+    if not by_step:
+        return None
+    return str(by_step[max(by_step)])
 
 
 def finish(trainer: Any, config: dict[str, Any], rows: Any, notes: dict[str, Any]) -> None:
-    """Trains to the end, from the last checkpoint if there is one; writes the adapter, then `result.json`.
+    """Train from the last checkpoint, if there is one; write the adapter, then `result.json`.
 
-    `rows` are the splits (`rows.Rows`), `notes` what the method has to tell besides.
+    Args:
+        rows: the splits (`rows.Rows`).
+        notes: further results of the method.
     """
     work = Path(config["work"])
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Curves(work / "metrics.jsonl"))
     checkpoint = last_checkpoint(config)
-    print(f"going on from {Path(checkpoint).name}" if checkpoint else "training")
+    print(f"resuming from {Path(checkpoint).name}" if checkpoint else "training")
     trainer.train(resume_from_checkpoint=checkpoint)
-    found = _final(trainer, rows)
+    metrics = _final_metrics(trainer, rows)
     trainer.model.save_pretrained(str(work / "adapter"), selected_adapters=["default"])
     trainer.processing_class.save_pretrained(str(work / "adapter"))
-    (work / "result.json").write_text(
-        json.dumps(found | notes | rows.counts() | _machine(trainer.model, config))
-    )
+    result = metrics | notes | rows.counts() | _environment(trainer.model, config)
+    (work / "result.json").write_text(json.dumps(result))
 
 
-def _final(trainer: Any, rows: Any) -> dict[str, float]:
-    """Steps, losses, and for DPO what TRL says of the rewards (`eval_rewards/margins` → `eval_rewards_margins`)."""
+def _final_metrics(trainer: Any, rows: Any) -> dict[str, float]:
+    """Return steps and losses, and TRL's reward metrics for DPO.
+
+    A slash in a name becomes an underscore: `eval_rewards/margins` → `eval_rewards_margins`.
+    """
     state = trainer.state
     losses = [logs["loss"] for logs in state.log_history if "loss" in logs]
-    found = {"steps": state.global_step, "epochs": state.epoch, "train_loss": losses[-1]}
+    metrics = {
+        "steps": state.global_step,
+        "epochs": state.epoch,
+        "train_loss": losses[-1],
+    }
     if len(rows.validation):
-        seen = [
-            logs
-            for logs in state.log_history
-            if "eval_loss" in logs and logs["step"] == state.global_step
-        ]
-        evaluated = seen[-1] if seen else trainer.evaluate()
-        found |= {key.replace("/", "_"): evaluated[key] for key in EVALUATED if key in evaluated}
+        evaluation = _last_evaluation(state) or trainer.evaluate()
+        for key in EVALUATION_METRICS:
+            if key in evaluation:
+                metrics[key.replace("/", "_")] = evaluation[key]
     if len(rows.test):
-        found["test_loss"] = trainer.evaluate(rows.test, metric_key_prefix="test")["test_loss"]
-    return found
+        test = trainer.evaluate(rows.test, metric_key_prefix="test")
+        metrics["test_loss"] = test["test_loss"]
+    return metrics
 
 
-def _machine(model: Any, config: dict[str, Any]) -> dict[str, Any]:
-    gpu = torch.cuda.is_available()
+def _last_evaluation(state: Any) -> dict[str, float] | None:
+    """Return the evaluation at the final step, if the trainer made one."""
+    for logs in reversed(state.log_history):
+        if "eval_loss" in logs and logs["step"] == state.global_step:
+            return dict(logs)
+    return None
+
+
+def _environment(model: Any, config: dict[str, Any]) -> dict[str, Any]:
+    gpu, peak_bytes = "", 0
+    if torch.cuda.is_available():
+        gpu, peak_bytes = torch.cuda.get_device_name(), torch.cuda.max_memory_allocated()
     return {
         "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "precision": "bf16" if uses_bf16(config) else "fp32",
-        "gpu": torch.cuda.get_device_name() if gpu else "",
-        "peak_gpu_gib": round(torch.cuda.max_memory_allocated() / 2**30, 2) if gpu else 0.0,
+        "gpu": gpu,
+        "peak_gpu_gib": round(peak_bytes / 2**30, 2),
         "base_commit": getattr(model.config, "_commit_hash", None) or "",
         "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
     }

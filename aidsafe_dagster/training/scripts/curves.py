@@ -1,4 +1,4 @@
-"""The curves of a training: a line of `metrics.jsonl` per log step, and a line of progress on standard output."""
+"""Record a training: a line of `metrics.jsonl` and a line of progress per log step."""
 
 import json
 import time
@@ -9,7 +9,11 @@ from transformers import TrainerCallback
 
 
 class Curves(TrainerCallback):  # type: ignore[misc]
-    """Written anew from the trainer's own history when a training goes on, so that no step is there twice."""
+    """Writes each log step to a file.
+
+    When a training resumes, the file is rewritten from the trainer's own history, so that no step
+    appears twice.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -18,36 +22,46 @@ class Curves(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:  # noqa: ARG002
         self._started, self._first_step = time.monotonic(), state.global_step
         if state.is_world_process_zero:
-            self._file.write_text("".join(_line(logs) for logs in state.log_history), "utf-8")
+            lines = [_format_line(logs) for logs in state.log_history]
+            self._file.write_text("".join(lines), "utf-8")
 
     def on_log(
-        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **others: Any
+        self,
+        args: Any,  # noqa: ARG002
+        state: Any,
+        control: Any,  # noqa: ARG002
+        logs: dict[str, Any] | None = None,
+        **others: Any,  # noqa: ARG002
     ) -> None:
         if not logs or not state.is_world_process_zero:
             return
         with self._file.open("a", encoding="utf-8") as file:
-            file.write(_line(logs | {"step": state.global_step}))
-        for key, what in (("loss", "loss"), ("eval_loss", "loss on the validation split")):
+            file.write(_format_line(logs | {"step": state.global_step}))
+        labels = {"loss": "loss", "eval_loss": "loss on the validation split"}
+        for key, label in labels.items():
             if key in logs:
-                print(
-                    f"step {state.global_step} of {state.max_steps}: {what} {logs[key]:.4f}{self._to_go(state)}"
-                )
+                position = f"step {state.global_step} of {state.max_steps}"
+                remaining = self._remaining_time(state)
+                print(f"{position}: {label} {logs[key]:.4f}{remaining}")
 
-    def _to_go(self, state: Any) -> str:
-        done, left = state.global_step - self._first_step, state.max_steps - state.global_step
-        seconds = (time.monotonic() - self._started) / done * left if done else 0
-        return f", about {_lasting(seconds)} to go" if seconds else ""
+    def _remaining_time(self, state: Any) -> str:
+        done = state.global_step - self._first_step
+        if not done:
+            return ""
+        remaining = state.max_steps - state.global_step
+        seconds = (time.monotonic() - self._started) / done * remaining
+        return f", about {_format_duration(seconds)} left" if seconds else ""
 
 
-def _lasting(seconds: float) -> str:
-    """`95 s`, `12 min`, `3.4 h`."""
+def _format_duration(seconds: float) -> str:
+    """Format as `95 s`, `12 min` or `3.4 h`."""
     if seconds < 120:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
 
 
-def _line(logs: dict[str, Any]) -> str:
-    return (
-        json.dumps({key: value for key, value in logs.items() if isinstance(value, int | float)})
-        + "\n"
-    )
+def _format_line(logs: dict[str, Any]) -> str:
+    numbers = {key: value for key, value in logs.items() if isinstance(value, int | float)}
+    return json.dumps(numbers) + "\n"

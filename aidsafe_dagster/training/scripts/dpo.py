@@ -1,12 +1,13 @@
-"""Direct preference optimization of an adapter with TRL: `python dpo.py CONFIG.json [PID TO END WITH]`.
+"""Direct preference optimization of an adapter with TRL: `python dpo.py CONFIG.json [PARENT PID]`.
 
-It goes on from the SFT adapter, a frozen copy of which is the reference; without one it begins a new adapter, and the
-base model is the reference. Either way the adapter that is saved is used alone on the base model.
+Training continues the SFT adapter, with a frozen copy of it as the reference. Without one it starts
+a new adapter, and the base model is the reference. Either way the saved adapter is used alone on
+the base model.
 """
 
 from typing import Any
 
-from adapter import arguments, finish, load_model, load_tokenizer, lora, main
+from adapter import finish, load_model, load_tokenizer, lora_config, main, trainer_arguments
 from peft import PeftModel
 from rows import read_rows
 from trl import DPOConfig, DPOTrainer
@@ -15,20 +16,23 @@ from trl import DPOConfig, DPOTrainer
 def train(config: dict[str, Any]) -> None:
     tokenizer = load_tokenizer(config)
     rows = read_rows(config, tokenizer)
-    model, before = load_model(config), config["from_adapter"]
-    if before:
-        model = PeftModel.from_pretrained(model, before, is_trainable=True)
+    model, sft_adapter = load_model(config), config["from_adapter"]
+    if sft_adapter:
+        model = PeftModel.from_pretrained(model, sft_adapter, is_trainable=True)
+    evaluates = len(rows.validation) > 0
     trainer = DPOTrainer(
         model=model,
         args=DPOConfig(
-            **arguments(config, evaluates=len(rows.validation) > 0), beta=config["steps"]["beta"]
+            **trainer_arguments(config, evaluates=evaluates),
+            beta=config["steps"]["beta"],
         ),
         train_dataset=rows.train,
-        eval_dataset=rows.validation if len(rows.validation) else None,
+        eval_dataset=rows.validation if evaluates else None,
         processing_class=tokenizer,
-        peft_config=None if before else lora(config),
+        peft_config=None if sft_adapter else lora_config(config),
     )
-    finish(trainer, config, rows, {"reference": "the SFT adapter" if before else "the base model"})
+    reference = "the SFT adapter" if sft_adapter else "the base model"
+    finish(trainer, config, rows, {"reference": reference})
 
 
 if __name__ == "__main__":

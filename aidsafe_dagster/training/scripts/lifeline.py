@@ -1,4 +1,4 @@
-"""A training script ends with the process that started it: nobody else would stop it, and it holds the GPU."""
+"""End a training script when its parent process dies: nothing else would, and it holds the GPU."""
 
 import ctypes
 import os
@@ -8,10 +8,15 @@ import sys
 _PR_SET_PDEATHSIG = 1
 
 
-def end_with(parent: int) -> None:
-    """Asks the kernel to kill this process when its parent, known by its pid, is gone. On Linux; elsewhere nothing."""
+def die_with_parent(parent: int) -> None:
+    """Ask the kernel for a parent-death signal (Linux only; elsewhere nothing happens).
+
+    Args:
+        parent: pid of the process that started this one.
+    """
     if sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it was gone already
+    # A parent that died before the call above sends no signal.
+    if os.getppid() != parent:
         sys.exit("the process that started this training is gone")

@@ -1,4 +1,4 @@
-"""The rows of a training set: read from Parquet, checked against the model's chat template, never cut."""
+"""Read the rows of a training set, and check them against the model's chat template."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,57 +17,69 @@ class Rows:
     validation: Dataset
     test: Dataset
     too_long: int
-    """Rows of all splits that were left out for their length."""
+    """Rows of all splits that were left out because of their length."""
 
-    def each(self, change: Callable[[Dataset], Dataset]) -> "Rows":
-        """The same with every split changed."""
+    def map(self, change: Callable[[Dataset], Dataset]) -> "Rows":
+        """Apply a function to every split."""
         return replace(self, **{split: change(getattr(self, split)) for split in SPLITS})
 
     def counts(self) -> dict[str, int]:
-        return {f"rows_{split}": len(getattr(self, split)) for split in SPLITS} | {
-            "rows_too_long": self.too_long
-        }
+        counts = {f"rows_{split}": len(getattr(self, split)) for split in SPLITS}
+        return counts | {"rows_too_long": self.too_long}
 
 
 def read_rows(config: dict[str, Any], tokenizer: Any) -> Rows:
-    """The splits, without the rows that are longer than `max_length`: a cut answer would teach not to stop.
+    """Read the splits without the rows longer than `max_length`.
+
+    Rows are never cut, because a cut answer would teach the model not to stop.
 
     Raises:
-        CannotTrain: the chat template drops the reasoning, or no row of the train split is short enough.
+        CannotTrain: the chat template drops the reasoning, or every row of the train split is too
+            long.
     """
-    read = {split: Dataset.from_parquet(config["data"][split], split=split) for split in SPLITS}
-    _require_reasoning_kept(tokenizer, next(iter(read["train"])), config["model"])
+    max_length = config["max_length"]
 
-    def fitting(rows: Dataset) -> Dataset:
-        return rows.filter(lambda row: _tokens(tokenizer, row) <= config["max_length"])
+    def fits(row: dict[str, Any]) -> bool:
+        return bool(_count_tokens(tokenizer, row) <= max_length)
 
-    fits = {split: fitting(rows) for split, rows in read.items()}
-    if not len(fits["train"]):
+    splits, too_long = {}, 0
+    for split in SPLITS:
+        rows = Dataset.from_parquet(config["data"][split], split=split)
+        if split == "train":
+            _check_reasoning_survives(tokenizer, rows[0], config["model"])
+        splits[split] = rows.filter(fits)
+        too_long += len(rows) - len(splits[split])
+    if not len(splits["train"]):
         raise CannotTrain(
-            f"every row of the train split is longer than training.max_length = {config['max_length']}"
+            f"every row of the train split is longer than training.max_length = {max_length}"
         )
-    return Rows(**fits, too_long=sum(len(read[split]) - len(fits[split]) for split in SPLITS))
+    return Rows(**splits, too_long=too_long)
 
 
 def conversations(row: dict[str, Any]) -> list[Conversation]:
-    """What a row is trained on: one conversation for SFT, the chosen and the rejected one for DPO."""
+    """Return the conversation of an SFT row, or the chosen and the rejected one of a DPO row."""
     if "messages" in row:
         return [row["messages"]]
     return [row["prompt"] + row[side] for side in ("chosen", "rejected")]
 
 
-def _tokens(tokenizer: Any, row: dict[str, Any]) -> int:
-    """Tokens of the longest conversation of a row."""
-    return max(
-        len(tokenizer.apply_chat_template(said, return_dict=False)) for said in conversations(row)
-    )
+def _count_tokens(tokenizer: Any, row: dict[str, Any]) -> int:
+    """Count the tokens of the longest conversation of a row."""
+    lengths = []
+    for conversation in conversations(row):
+        tokens = tokenizer.apply_chat_template(conversation, return_dict=False)
+        lengths.append(len(tokens))
+    return max(lengths)
 
 
-def _require_reasoning_kept(tokenizer: Any, row: dict[str, Any], model: str) -> None:
-    """Some chat templates drop the text between <think> and </think>, and with it what this data is for."""
-    for said in conversations(row):
-        rendered = tokenizer.apply_chat_template(said, tokenize=False)
-        parts = said[-1]["content"].removeprefix("<think>").split("</think>")
+def _check_reasoning_survives(tokenizer: Any, row: dict[str, Any], model: str) -> None:
+    """Reject chat templates that drop the text between <think> and </think>.
+
+    That text is what this data is for.
+    """
+    for conversation in conversations(row):
+        rendered = tokenizer.apply_chat_template(conversation, tokenize=False)
+        parts = conversation[-1]["content"].removeprefix("<think>").split("</think>")
         if any(part.strip() not in rendered for part in parts):
             raise CannotTrain(
                 f"the chat template of {model} drops the reasoning between <think> and </think>"

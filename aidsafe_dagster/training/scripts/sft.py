@@ -1,13 +1,14 @@
-"""Supervised fine-tuning of an adapter with TRL: `python sft.py CONFIG.json [PID TO END WITH]`.
+"""Supervised fine-tuning of an adapter with TRL: `python sft.py CONFIG.json [PARENT PID]`.
 
-The loss covers what the assistant says and never the user's prompt, which may be harmful. TRL finds the assistant's
-tokens by markers in the chat template, and knows marked versions of many. For any other template the rows are given as
-prompt and completion, and the loss covers the completion: the same tokens, found in another way.
+The loss covers the assistant's text and never the user's prompt, which may be harmful. TRL finds
+the assistant's tokens by markers in the chat template, and has marked versions of many templates.
+For any other template the rows become prompt and completion, and the loss covers the completion:
+the same tokens, found in another way.
 """
 
 from typing import Any
 
-from adapter import arguments, finish, load_model, load_tokenizer, lora, main
+from adapter import finish, load_model, load_tokenizer, lora_config, main, trainer_arguments
 from datasets import Dataset
 from rows import read_rows
 from trl import SFTConfig, SFTTrainer
@@ -17,50 +18,55 @@ from trl.chat_template_utils import (
     is_chat_template_stop_token_trained,
 )
 
+# Label of a token that is not in the loss.
+IGNORED = -100
+
 
 def train(config: dict[str, Any]) -> None:
     tokenizer = load_tokenizer(config)
     rows = read_rows(config, tokenizer)
-    marked = marks_the_assistant(tokenizer)
-    given = rows if marked else rows.each(as_prompt_and_completion)
-    loss = {"assistant_only_loss": True} if marked else {"completion_only_loss": True}
+    if marks_assistant(tokenizer):
+        loss, loss_on = {"assistant_only_loss": True}, "assistant turns, by the template's markers"
+    else:
+        loss, loss_on = {"completion_only_loss": True}, "completions"
+        rows = rows.map(to_prompt_and_completion)
+    evaluates = len(rows.validation) > 0
     trainer = SFTTrainer(
         model=load_model(config),
-        args=SFTConfig(
-            **arguments(config, evaluates=len(rows.validation) > 0), **loss, packing=False
-        ),
-        train_dataset=given.train,
-        eval_dataset=given.validation if len(rows.validation) else None,
+        args=SFTConfig(**trainer_arguments(config, evaluates=evaluates), **loss, packing=False),
+        train_dataset=rows.train,
+        eval_dataset=rows.validation if evaluates else None,
         processing_class=tokenizer,
-        peft_config=lora(config),
+        peft_config=lora_config(config),
     )
-    labels = [label for row in trainer.train_dataset["labels"] for label in row]
-    notes = {
-        "loss_on": "assistant turns, by the template's markers" if marked else "completions",
-        "tokens": len(labels),
-        "tokens_in_loss": sum(label != -100 for label in labels),
-    }
-    finish(trainer, config, given, notes)
+    tokens = tokens_in_loss = 0
+    for labels in trainer.train_dataset["labels"]:
+        tokens += len(labels)
+        tokens_in_loss += sum(label != IGNORED for label in labels)
+    notes = {"loss_on": loss_on, "tokens": tokens, "tokens_in_loss": tokens_in_loss}
+    finish(trainer, config, rows, notes)
 
 
-def marks_the_assistant(tokenizer: Any) -> bool:
-    """The template, or the marked version of it that TRL knows, tells the assistant's tokens, the last one included."""
+def marks_assistant(tokenizer: Any) -> bool:
+    """Tell whether the template, or TRL's marked version of it, marks the assistant's tokens.
+
+    The end-of-turn token must be among them, or the model does not learn to stop.
+    """
+    template = None
     try:
-        known = (
-            None
-            if has_generation_markers(tokenizer.chat_template)
-            else get_training_chat_template(tokenizer)
-        )
+        if not has_generation_markers(tokenizer.chat_template):
+            template = get_training_chat_template(tokenizer)
     except ValueError:
         return False
-    return bool(is_chat_template_stop_token_trained(tokenizer, chat_template=known))
+    return bool(is_chat_template_stop_token_trained(tokenizer, chat_template=template))
 
 
-def as_prompt_and_completion(rows: Dataset) -> Dataset:
-    def parted(row: dict[str, Any]) -> dict[str, Any]:
-        return {"prompt": row["messages"][:-1], "completion": row["messages"][-1:]}
+def to_prompt_and_completion(rows: Dataset) -> Dataset:
+    def split(row: dict[str, Any]) -> dict[str, Any]:
+        *prompt, answer = row["messages"]
+        return {"prompt": prompt, "completion": [answer]}
 
-    return rows.map(parted, remove_columns="messages")
+    return rows.map(split, remove_columns="messages")
 
 
 if __name__ == "__main__":
