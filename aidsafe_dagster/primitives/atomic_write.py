@@ -1,11 +1,13 @@
-"""Files that appear whole or not at all, a power cut included: written beside their place, and renamed into it.
+"""Atomic writes: a file appears whole or not at all, even if the power fails.
 
-What a writer leaves beside when it dies is cleared away by the next one. The name says host and process, so that nobody
-clears away what is still being written, here or on another host that shares the folder.
+It is written beside its place and renamed into it. If a writer dies, the next one clears away what
+it left. The temporary name holds host and process, so that nobody clears away what is still being
+written, here or on another host that shares the folder.
 """
 
 import os
 import re
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,36 +17,63 @@ import psutil
 
 from aidsafe_dagster.recipe.errors import SetupError
 
-_HERE = re.sub(r"[^A-Za-z0-9_-]", "_", socket.gethostname())
+_HOST = re.sub(r"[^A-Za-z0-9_-]", "_", socket.gethostname())
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
-    """Yields a path beside `path` to write; it takes the place of `path` if the block ends well, else it is removed.
+def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; it replaces `path` if the block succeeds.
+
+    Args:
+        path: the file to write; its folder is created if need be.
+        durable: wait until the file is on the disk. False is for what is worthless after a crash.
 
     Raises:
-        SetupError: the file cannot be written: the disk is full, a quota is used up, the folder is not ours.
+        SetupError: the file cannot be written: disk full, quota used up, or no access.
     """
-    beside = path.with_name(f".{_HERE}-{os.getpid()}.{path.name}")
+    temporary = path.with_name(f".{_HOST}-{os.getpid()}.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _clear_leftovers(path)
-        beside.unlink(missing_ok=True)
-        yield beside
-        flush(beside)
-        beside.replace(path)
+        temporary.unlink(missing_ok=True)
+        yield temporary
+        if durable:
+            flush(temporary)
+        temporary.replace(path)
     except OSError as error:
         raise SetupError(
-            f"{path}: cannot be written ({error.strerror or error}); the file that was there before, if any, is whole. "
+            f"{path}: cannot be written ({error.strerror or error}); "
+            "the file that was there before, if any, is whole. "
             "Make room or give access, then start again"
         ) from error
     finally:
         with suppress(OSError):
-            beside.unlink()
+            temporary.unlink()
+
+
+def write_text(path: Path, text: str, *, durable: bool = True) -> Path:
+    """Write a text in UTF-8 by an atomic write; return its path.
+
+    Raises:
+        SetupError: see `atomic_write`.
+    """
+    with atomic_write(path, durable=durable) as temporary:
+        temporary.write_text(text, "utf-8")
+    return path
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """Move a finished folder to its place. What was there before is removed only after that."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    old = folder.with_name(f".{folder.name}-{os.getpid()}")
+    if folder.exists():
+        folder.replace(old)
+    new.replace(folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def flush(path: Path) -> None:
-    """Returns once what was written to the file is on the disk."""
+    """Return once everything written to the file is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -53,9 +82,10 @@ def flush(path: Path) -> None:
 
 
 def _clear_leftovers(path: Path) -> None:
-    """Removes what writers of this host that are no more have left beside the file."""
-    ours = re.compile(rf"\.{re.escape(_HERE)}-(\d+)\.{re.escape(path.name)}(\.wal)?")
+    """Remove what dead writers of this host left beside the file."""
+    # DuckDB keeps a write-ahead log beside the file it writes.
+    leftover = re.compile(rf"\.{re.escape(_HOST)}-(\d+)\.{re.escape(path.name)}(\.wal)?")
     for file in path.parent.iterdir():
-        found = ours.fullmatch(file.name)
-        if found and not psutil.pid_exists(int(found[1])):
+        match = leftover.fullmatch(file.name)
+        if match and not psutil.pid_exists(int(match[1])):
             file.unlink(missing_ok=True)

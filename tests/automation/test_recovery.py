@@ -11,7 +11,7 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 from aidsafe_dagster.automation.recovery import MAX_DEATHS, PAUSE, recovery
 from aidsafe_dagster.cli.local_runs import run_job
 from aidsafe_dagster.recipe.records import Stage
-from aidsafe_dagster.runs.liveness import PROCESS_TAG, this_process
+from aidsafe_dagster.runs.process_tags import PROCESS_TAG, this_process
 from tests.site import Site, a_site, last_touched, prompts_file, some_prompts
 
 BATCH = "mine-0001"

@@ -7,7 +7,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from aidsafe_dagster.runs.liveness import PROCESS_TAG, report_dead_runs, this_process
+from aidsafe_dagster.runs.liveness import report_dead_runs
+from aidsafe_dagster.runs.process_tags import PROCESS_TAG, this_process
 from tests.site import a_site, environment
 
 REPORTS_DEAD_RUNS = """

@@ -9,12 +9,12 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from aidsafe_dagster.cli.local_runs import unfinished
 from aidsafe_dagster.recipe.records import Stage
-from aidsafe_dagster.runs.batch_lock import holder_of
+from aidsafe_dagster.runs.dagster_internals import BULK_ACTION_TERMINAL_STATUSES
+from aidsafe_dagster.runs.locks import batch_lock
 from tests.faults.commands import SLOTS, answered, processes_of, served_by, until
 from tests.faults.forks import forked, said
 from tests.faults.web_ui import WebUI, a_web_ui
@@ -97,7 +97,9 @@ def test_the_next_start_ends_a_backfill_of_which_everything_was_killed(
             until(lambda: is_over(site, backfill), ui.alive, within_s=400)
         assert texts_of(site) == undisturbed.texts
         assert unfinished(site.instance, site.lake, site.settings, site.batches) == {}
-        assert [holder_of(batch, site.settings.home) for batch in BATCHES] == [None] * len(BATCHES)
+        assert [batch_lock(batch, site.settings).holder() for batch in BATCHES] == [None] * len(
+            BATCHES
+        )
         assert recorded(site) == undisturbed.calls
         assert answered(server).total() - undisturbed.calls <= SLOTS * len(
             moments

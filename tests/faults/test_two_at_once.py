@@ -6,7 +6,8 @@ from pathlib import Path
 
 import dagster as dg
 
-from aidsafe_dagster.runs.batch_lock import hold_batch_lock, holder_of
+from aidsafe_dagster.runs.locks import batch_lock
+from aidsafe_dagster.settings.schema import Settings
 from tests.faults.commands import BATCH, answered, fill, served_by, texts_made, until
 from tests.faults.conftest import Undisturbed
 from tests.faults.forks import forked, said
@@ -56,16 +57,18 @@ def test_what_a_killed_process_held_is_free(tmp_path: Path) -> None:
         fill(folder, server)
         with forked(folder, "backfill") as command:
             until(lambda: server.stats().get("ok", 0) >= 1, command.is_alive)
-            holder = holder_of(BATCH, folder / "data")
+            lock = batch_lock(BATCH, Settings(home=folder / "data"))
+            holder = lock.holder()
             assert holder is not None
             assert f"process {command.pid} " in holder
-        assert holder_of(BATCH, folder / "data") is None
+        assert lock.holder() is None
 
 
 def test_a_run_that_waits_for_its_batch_can_be_cancelled(tmp_path: Path) -> None:
     with a_site(tmp_path, automation={"lost_after_s": 1.0}) as site:
         site.ingest(prompts_file(site.folder, some_prompts(3)))
-        with hold_batch_lock(BATCH, site.settings.home, "a test", print):
+        lock = batch_lock(BATCH, site.settings)
+        with lock.hold("a test", print):
             cancelling = threading.Thread(
                 target=_cancel_the_run_that_started, args=(site.instance,)
             )
@@ -74,7 +77,7 @@ def test_a_run_that_waits_for_its_batch_can_be_cancelled(tmp_path: Path) -> None
                 assert not site.make(BATCH).success
             cancelling.join()
         assert not site.lake.has("prompts", BATCH)
-        assert holder_of(BATCH, site.settings.home) is None
+        assert lock.holder() is None
 
 
 def _cancel_the_run_that_started(instance: dg.DagsterInstance) -> None:

@@ -17,7 +17,7 @@ from aidsafe_dagster.engines.driver.driver import DriverSettings, drive
 from aidsafe_dagster.engines.endpoint import EndpointSettings
 from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.engines.vllm.engine import VLLMEngine
-from aidsafe_dagster.engines.vllm.lease import Lease, leftovers
+from aidsafe_dagster.engines.vllm.lease import Lease, is_kept, leftovers, write_lease
 from aidsafe_dagster.engines.vllm.server import VLLMServer
 from aidsafe_dagster.engines.vllm.settings import VLLMSettings
 from aidsafe_dagster.recipe.errors import SetupError
@@ -118,9 +118,13 @@ def test_a_pid_that_now_belongs_to_another_program_is_not_taken_for_the_keeper(
     tmp_path: Path,
 ) -> None:
     with servers(tmp_path) as a_server:
-        lease = acquired(a_server())
-        assert lease.alive
-        assert not lease.model_copy(update={"keeper": os.getpid()}).alive
+        server = a_server()
+        lease = acquired(server)
+        assert is_kept(server.folder)
+        os.kill(lease.keeper, signal.SIGKILL)
+        until(lambda: not is_kept(server.folder))
+        write_lease(server.folder, lease.model_copy(update={"keeper": os.getpid()}))
+        assert not is_kept(server.folder)
 
 
 def test_a_server_that_nobody_uses_stops_by_itself(tmp_path: Path) -> None:
@@ -128,9 +132,9 @@ def test_a_server_that_nobody_uses_stops_by_itself(tmp_path: Path) -> None:
         server = a_server(idle_stop_s=0.5)
         lease = acquired(server)
         time.sleep(1.5)
-        assert lease.alive
+        assert is_kept(server.folder)
         server.release()
-        until(lambda: not lease.alive)
+        until(lambda: not is_kept(server.folder))
         assert leftovers(lease.mark) == []
         ended = server.lease()
         assert ended is not None
@@ -143,7 +147,7 @@ def test_stopping_leaves_no_process_behind(tmp_path: Path) -> None:
         lease = acquired(server)
         assert server.stop()
         assert leftovers(lease.mark) == []
-        assert not lease.alive
+        assert not is_kept(server.folder)
         assert not server.stop()
 
 
