@@ -23,8 +23,9 @@ import pytest
 
 from aidsafe_dagster.cli.doctor import examine, values_in_force
 from aidsafe_dagster.engines.embeddings import EmbeddingSettings, embedder
-from aidsafe_dagster.recipe.errors import SetupError, without_passwords
+from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Stage
+from aidsafe_dagster.recipe.secret_mask import mask_url_secrets
 from aidsafe_dagster.settings.load import load_settings
 from tests.loopback_hub import serve
 from tests.serving import a_free_port
@@ -353,7 +354,7 @@ def answer(port: int, query: str, variables: dict[str, str]) -> Any:
     ],
 )
 def test_passwords_are_masked_and_nothing_else(text: str, masked: str) -> None:
-    assert without_passwords(text) == masked
+    assert mask_url_secrets(text) == masked
     assert str(SetupError(text)) == masked
 
 

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from aidsafe_dagster.lake.lake import RECORDS, Lake
 from aidsafe_dagster.lake.tables import from_frame
-from aidsafe_dagster.recipe.errors import SetupError, without_passwords
+from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import (
     METRICS,
     CotGrades,
@@ -32,6 +32,7 @@ from aidsafe_dagster.recipe.records import (
     ThoughtVerdict,
     Version,
 )
+from aidsafe_dagster.recipe.secret_mask import mask_url_secrets
 from aidsafe_dagster.recipe.transcript import (
     deliberated_transcript,
     failure_transcript,
@@ -177,9 +178,7 @@ def places(settings: Settings, lake: Lake, program: str, prompt_id: str) -> Tabl
     lines = {
         "rows (Parquet, a file per asset and batch)": str(lake.root),
         "warehouse (DuckDB views: sft, dpo, failures, accounting …)": str(settings.warehouse),
-        "journal (every completion)": without_passwords(settings.journal).removeprefix(
-            "sqlite:///"
-        ),
+        "journal (every completion)": mask_url_secrets(settings.journal).removeprefix("sqlite:///"),
         "quality report (one file to open or send)": str(settings.reports / "quality_report.html"),
         "one prompt's whole story": f"{program} show {prompt_id}",
         "the asset graph, checks and transcripts in the browser": "make dev, then http://127.0.0.1:3000",

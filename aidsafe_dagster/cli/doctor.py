@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -18,13 +17,12 @@ from aidsafe_dagster.engines.endpoint import EndpointEngine, EndpointSettings
 from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.engines.vllm.server import VLLMServer
 from aidsafe_dagster.lake.lake import Lake
-from aidsafe_dagster.recipe.errors import SetupError, without_passwords
+from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.secret_mask import mask_setting, mask_url_secrets
 from aidsafe_dagster.recipe.templates import Templates
 from aidsafe_dagster.resources.tokens import token_counter
 from aidsafe_dagster.settings.load import Loaded
 from aidsafe_dagster.settings.schema import Settings
-
-_SECRET = re.compile(r"(key|token|secret|password)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -61,14 +59,7 @@ def _values(node: Any, prefix: str, loaded: Loaded) -> Iterator[tuple[str, str, 
         (o for k, o in loaded.origins.items() if prefix == k or prefix.startswith(f"{k}.")),
         "default",
     )
-    yield prefix, _masked(prefix, str(node)), origin
-
-
-def _masked(key: str, value: str) -> str:
-    """A value without what should not be read over a shoulder: passwords in URLs, and keys where none belong."""
-    if value and _SECRET.search(key) and not key.endswith("_env"):
-        return "***"
-    return without_passwords(value)
+    yield prefix, mask_setting(prefix, str(node)), origin
 
 
 def _probe(what: str, look: Callable[[], str]) -> Finding:
@@ -76,7 +67,7 @@ def _probe(what: str, look: Callable[[], str]) -> Finding:
         return Finding(what, True, look())
     except Exception as error:  # noqa: BLE001 - whatever is wrong is what the doctor is asked to tell
         told = str(error) if isinstance(error, SetupError) else f"{type(error).__name__}: {error}"
-        return Finding(what, False, without_passwords(told))
+        return Finding(what, False, mask_url_secrets(told))
 
 
 def _policies(settings: Settings) -> str:
@@ -123,7 +114,7 @@ def _managed(settings: Settings) -> str:
     lease = server.lease()
     runs = (
         f"runs at {lease.root}"
-        if lease and lease.alive and lease.state == "ready"
+        if lease and lease.state == "ready" and server.is_running()
         else "starts with the first call"
     )
     return f"vllm: {settings.vllm.model}, {runs}"

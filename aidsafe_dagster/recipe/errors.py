@@ -6,19 +6,11 @@ an engine that does not exist): it is raised at once, names the file and the pla
 record, and the other rows never notice.
 """
 
-import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 from aidsafe_dagster.recipe.records import FailureReason
-
-_PASSWORD = re.compile(r"//([^/@:\s]*):(?!\d+(?:[/\s]|$))\S*@")
-_PARAMETER = re.compile(
-    r"([?&][\w.-]*(?:password|secret|token|key|signature)=)[^&\s'\"]+", re.IGNORECASE
-)
-_HOST = re.compile(
-    r'(?<=host name ")[^"\s]*@'
-)  # what a database makes of a password with an @ in it
+from aidsafe_dagster.recipe.secret_mask import mask_url_secrets
 
 
 class SetupError(Exception):
@@ -28,7 +20,7 @@ class SetupError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(without_passwords(message))
+        super().__init__(mask_url_secrets(message))
 
 
 class RowFailed(Exception):
@@ -38,11 +30,6 @@ class RowFailed(Exception):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
-
-
-def without_passwords(text: str) -> str:
-    """A text with the passwords and keys of the URLs in it masked: `postgresql://me:***@db/name`."""
-    return _PARAMETER.sub(r"\1***", _HOST.sub("***@", _PASSWORD.sub(r"//\1:***@", text)))
 
 
 def not_installed(error: ImportError, where: str, extra: str) -> SetupError:

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from aidsafe_dagster.recipe.errors import SetupError, without_passwords
+from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.secret_mask import mask_url_secrets
 
 _VARIABLE = re.compile(r"([A-Z_][A-Z0-9_]*)?")
 _TOKEN = re.compile(r"(?<![\w/.-])(sk-[\w-]{16,}|hf_\w{16,}|gh[pousr]_\w{16,}|AKIA[A-Z0-9]{12,})")
@@ -54,4 +55,4 @@ def _secret_in(key: str, value: str, *, may_hold_password: bool) -> str:
     if re.search(r"https?://[^/\s]*@", value):
         return "a password"
     bare = f"?{value.partition('?')[2]}" if may_hold_password else value
-    return "a password" if without_passwords(bare) != bare else ""
+    return "a password" if mask_url_secrets(bare) != bare else ""

@@ -18,8 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from aidsafe_dagster.engines.vllm.causes import without_secrets
 from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.secret_mask import mask_environment
 from aidsafe_dagster.training.causes import explain
 from aidsafe_dagster.training.settings import Method, TrainingSettings
 
@@ -93,7 +93,7 @@ def _relay(
 ) -> None:
     assert process.stdout is not None
     for line in process.stdout:
-        shown = without_secrets(line.rstrip())
+        shown = mask_environment(line.rstrip())
         write(f"{shown}\n")
         if shown:
             log(shown)
