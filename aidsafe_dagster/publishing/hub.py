@@ -6,6 +6,7 @@ they did not. A commit whose answer was lost is found by its content.
 """
 
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -122,7 +123,7 @@ class DatasetRepo:
             except HubError as failed:
                 trouble = failed.trouble
             if trouble.kind != "moved" or tried >= self.settings.attempts:
-                self._hub.wait("committing", trouble, tried)
+                time.sleep(self._hub.wait_before_retry("committing", trouble, tried))
             head = self._above(head, release)
             plan = plan_for(head, release)
         raise AssertionError("unreachable: the wait ends it")

@@ -5,10 +5,8 @@ headers, and with them the token. What the Hub itself says is quoted, with the t
 """
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
 from typing import Literal, TypeVar
 
 from httpx2 import HTTPError, LocalProtocolError
@@ -18,8 +16,10 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
 )
 
+from aidsafe_dagster.primitives.retry import exponential_backoff, retry
 from aidsafe_dagster.publishing.settings import PublishSettings
 from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.secret_mask import mask_secret
 
 T = TypeVar("T")
 FAULTS = (HTTPError, OSError, RuntimeError, ValueError)
@@ -85,16 +85,14 @@ class HubClient:
         Raises:
             SetupError: trying again does not help, or did not within the attempts of the settings.
         """
-        for tried in count(1):
-            try:
-                return self.once(call)
-            except HubError as failed:
-                trouble = failed.trouble
-            self.wait(what, trouble, tried)
-        raise AssertionError("unreachable: the wait ends it")
+        return retry(
+            lambda: self.once(call),
+            HubError,
+            lambda failed, tried: self.wait_before_retry(what, failed.trouble, tried),
+        )
 
-    def wait(self, what: str, trouble: HubFailure, tried: int) -> None:
-        """Waits before the next try.
+    def wait_before_retry(self, what: str, trouble: HubFailure, tried: int) -> float:
+        """Seconds to wait before the next try.
 
         Raises:
             SetupError: there is to be none.
@@ -105,20 +103,17 @@ class HubClient:
             raise self.error(
                 what, f"{trouble.why}; gave up after {tried} tries. Nothing is lost: publish again"
             )
-        seconds = (
-            trouble.wait_s
-            if trouble.wait_s is not None
-            else self.settings.wait_s * 2 ** (tried - 1)
-        )
-        if trouble.wait_s is not None and trouble.wait_s > self.settings.max_wait_s:
+        seconds = trouble.wait_s
+        if seconds is None:
+            seconds = exponential_backoff(tried, self.settings.wait_s, self.settings.max_wait_s)
+        if seconds > self.settings.max_wait_s:
             raise self.error(
                 what, f"{trouble.why}; it asks to wait {seconds:.0f} s. Publish again then"
             )
-        seconds = min(seconds, self.settings.max_wait_s)
         self.log(
             f"{self.repo}: {what}: {trouble.why}; try {tried + 1} of {self.settings.attempts} in {seconds:.1f} s"
         )
-        time.sleep(seconds)
+        return seconds
 
     def error(self, what: str, why: str) -> SetupError:
         return SetupError(f"Hub dataset '{self.repo}': {what}: {why}")
@@ -163,5 +158,4 @@ def _retry_after(error: HfHubHTTPError) -> float | None:
 
 
 def _masked(text: str, token: str | None) -> str:
-    told = " ".join(text.split())
-    return (told.replace(token.strip(), "***") if token and token.strip() else told)[:_QUOTED]
+    return mask_secret(" ".join(text.split()), token)[:_QUOTED]

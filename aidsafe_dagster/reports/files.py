@@ -1,12 +1,10 @@
 """Where reports are stored."""
 
-import os
 from pathlib import Path
+
+from aidsafe_dagster.primitives.atomic_write import write_text
 
 
 def store(path: Path, text: str) -> Path:
     """Writes a file whole or not at all: who has the old one open reads on undisturbed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{os.getpid()}-{path.name}")
-    beside.write_text(text, "utf-8")
-    return beside.replace(path)
+    return write_text(path, text)

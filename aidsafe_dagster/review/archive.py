@@ -8,8 +8,6 @@ item, the later file holds.
 """
 
 import hashlib
-import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from aidsafe_dagster.lake.tables import from_frame, to_frame
+from aidsafe_dagster.primitives.atomic_write import atomic_write
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.records import Record
 from aidsafe_dagster.review.ratings import Rating
@@ -71,15 +70,8 @@ def _files(folder: Path) -> list[Path]:
 
 def _put(file: Path, rows: Sequence[Record], record: type[Record]) -> None:
     """A file appears whole or not at all."""
-    buffer = io.BytesIO()
-    to_frame(rows, record).write_parquet(buffer)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
-    with beside.open("wb") as opened:
-        opened.write(buffer.getbuffer())
-        opened.flush()
-        os.fsync(opened.fileno())
-    beside.replace(file)
+    with atomic_write(file) as temporary:
+        to_frame(rows, record).write_parquet(temporary)
 
 
 def _read(file: Path, record: type[Any]) -> list[Any]:

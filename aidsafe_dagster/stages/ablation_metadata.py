@@ -9,6 +9,7 @@ import dagster as dg
 
 from aidsafe_dagster.engines.driver.driver import Progress
 from aidsafe_dagster.lake.tables import to_frame
+from aidsafe_dagster.primitives.atomic_write import atomic_write
 from aidsafe_dagster.quality.statistics import Estimate, mean_interval, paired_difference
 from aidsafe_dagster.recipe.ablations import AblationRow
 from aidsafe_dagster.recipe.records import METRICS, Failure
@@ -37,11 +38,10 @@ class VariantRun:
 
 def store(folder: Path, name: str, runs: Sequence[VariantRun]) -> Path:
     """Writes every row of every variant as one Parquet file; returns its path."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.parquet"
-    beside = path.with_name(f".{path.name}")
-    to_frame([row for run in runs for row in run.rows], AblationRow).write_parquet(beside)
-    beside.replace(path)
+    rows = to_frame([row for run in runs for row in run.rows], AblationRow)
+    with atomic_write(path) as temporary:
+        rows.write_parquet(temporary)
     return path
 
 
