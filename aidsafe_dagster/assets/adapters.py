@@ -18,7 +18,6 @@ from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
-from aidsafe_dagster.runs.liveness import claim_run
 from aidsafe_dagster.stages.dialogue_stage import Materialized
 from aidsafe_dagster.stages.gates import passed
 from aidsafe_dagster.stages.plots import picture
@@ -92,7 +91,6 @@ def _made(
     settings: SettingsResource,
     method: Method,
 ) -> Materialized:
-    claim_run(context.instance, context.run)
     loaded, opened = settings.load(), lake.open()
     selected = select_batches(
         context.instance, opened, allow_simulated=loaded.training.allow_simulated

@@ -8,7 +8,6 @@ from aidsafe_dagster.lake.tables import from_frame, to_frame
 from aidsafe_dagster.recipe.records import Failure, FailureReason, Prompt, Stage
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
-from aidsafe_dagster.runs.liveness import claim_run
 from aidsafe_dagster.stages.decontamination import left_out, open_decontamination
 from aidsafe_dagster.stages.dialogue_stage import Materialized
 from aidsafe_dagster.stages.ingestion import sealed_rows
@@ -24,7 +23,6 @@ def prompts(
 
     Prompts that are in an evaluation set are left out, each with its match, before any model is asked.
     """
-    claim_run(context.instance, context.run)
     opened, batch = lake.open(), context.partition_key
     given = from_frame(sealed_rows(opened, batch), Prompt)
     check = open_decontamination(settings.load())

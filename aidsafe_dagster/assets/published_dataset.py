@@ -21,7 +21,6 @@ from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.resources.hub import HubResource
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
-from aidsafe_dagster.runs.liveness import claim_run
 from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.stages.dialogue_stage import Materialized
@@ -63,7 +62,6 @@ def published_dataset(
 
     Of the batches whose gate passed. Nothing is sent unless `dry_run` is false, and never a simulated row.
     """
-    claim_run(context.instance, context.run)
     opened, loaded = lake.open(), _in_force(settings, config)
     repo = None if config.dry_run else hub.dataset(loaded.publish.repo, context.log.info)
     release = make_release(

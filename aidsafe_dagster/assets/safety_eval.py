@@ -1,6 +1,5 @@
 """Asset `safety_eval`: what fine-tuning on the data does to a model's safety, its helpfulness and its knowledge."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from aidsafe_dagster.evaluation.items import Benchmark, load_benchmark
 from aidsafe_dagster.evaluation.report import TITLE, safety_report
 from aidsafe_dagster.evaluation.settings import CandidateSettings
 from aidsafe_dagster.lake.tables import to_frame
+from aidsafe_dagster.primitives.atomic_write import atomic_write
 from aidsafe_dagster.recipe.dialogue import Conversation, DialogueContext, DialogueTask
 from aidsafe_dagster.recipe.errors import unknown
 from aidsafe_dagster.recipe.records import Failure, Role
@@ -26,8 +26,8 @@ from aidsafe_dagster.reports.files import store
 from aidsafe_dagster.reports.markdown import markdown_image, markdown_table, to_markdown
 from aidsafe_dagster.reports.sections import Report
 from aidsafe_dagster.resources.engine import EngineResource
+from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
-from aidsafe_dagster.runs.liveness import claim_run, heartbeat
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.hub import HubAccess
 from aidsafe_dagster.stages.dialogue_stage import in_total
@@ -57,6 +57,7 @@ def safety_eval(
     context: dg.AssetExecutionContext,
     config: SafetyEvalConfig,
     engine: EngineResource,
+    lake: LakeResource,  # noqa: ARG001 - holds the run's lock
     settings: SettingsResource,
 ) -> dg.MaterializeResult[Any]:
     """The paper's Table 2 for the models under test: BeaverTails, WildChat, StrongREJECT with jailbreaks, XSTest, MMLU.
@@ -64,7 +65,6 @@ def safety_eval(
     What did not parse and what never came count in the denominator. Answers are in the journal: made again, only new
     models and prompts are asked.
     """
-    claim_run(context.instance, context.run)
     loaded, candidates = engine.load(), _chosen(engine.load(), config)
     benchmarks = _benchmarks(loaded, config, engine.brief())
     answers, progress = list[EvaluatedAnswer](), list[Progress]()
@@ -125,8 +125,7 @@ def _tested(
         for talk, item in zip(talks, items, strict=True)
     ]
     told = ProgressLog(context.log, candidate.name, f"{len(items)} prompts")
-    with heartbeat(context.instance, context.run, settings.automation.lost_after_s):
-        results, progress = engine.drive(cases, told, context.log.info)
+    results, progress = engine.drive(cases, told, context.log.info)
     context.log.info(told.line(progress))
     answers = [
         never_answered(talk, item, tested, result) if isinstance(result, Failure) else result
@@ -139,9 +138,9 @@ def _stored(folder: Path, report: Report, answers: Sequence[EvaluatedAnswer]) ->
     """Writes the report as Markdown and every answer as Parquet; what the UI shows of them."""
     markdown = store(folder / "safety_eval.md", to_markdown(report, TITLE))
     rows = to_frame(answers, EvaluatedAnswer)
-    beside = folder / f".{os.getpid()}-safety_eval.parquet"
-    rows.write_parquet(beside)
-    parquet = beside.replace(folder / "safety_eval.parquet")
+    parquet = folder / "safety_eval.parquet"
+    with atomic_write(parquet) as temporary:
+        rows.write_parquet(temporary)
     first, plot = report.sections[0].tables[0], report.sections[0].plots[0]
     label = (
         {"simulated": dg.MetadataValue.md(f"**{report.simulated}**")} if report.simulated else {}

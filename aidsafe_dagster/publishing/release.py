@@ -4,15 +4,16 @@
 <home>/published/<version>/data/…
 """
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
 from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.primitives.atomic_write import replace_folder
+from aidsafe_dagster.primitives.lock_file import LockFile
 from aidsafe_dagster.publishing.card import CardContext, card_facts
 from aidsafe_dagster.publishing.dataset import (
     ReleaseSelection,
@@ -104,7 +105,7 @@ def _nothing(chosen: ReleaseSelection) -> str:
 def _made_beside(folder: Path) -> Iterator[Path]:
     """A folder to work in, out of sight, gone in the end; one release is made at a time."""
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
+    with LockFile(folder / ".lock", "a release").hold(f"process {os.getpid()}"):
         beside = folder / ".new"
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir()
@@ -115,6 +116,5 @@ def _made_beside(folder: Path) -> Iterator[Path]:
 
 
 def _moved(made: Path, folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    made.rename(folder)
+    replace_folder(made, folder)
     return folder

@@ -1,10 +1,9 @@
 """The lake as a Dagster resource.
 
-Every step of every job has it. So it is also what a run says that it is alive by, and what it holds its batch by, from
-before its first step to after its last.
+Every step of every job has it. So it also holds the locks of a run: the run's own, which shows that
+it is alive, and that of its batch, from before its first step to after its last.
 """
 
-import os
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from typing import Self
@@ -14,7 +13,8 @@ import dagster as dg
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.runs.batch_claims import HELD_TAG, claim_batch
-from aidsafe_dagster.runs.liveness import heartbeat, this_process
+from aidsafe_dagster.runs.liveness import describe_this_run, hold_run
+from aidsafe_dagster.runs.process_tags import this_process
 
 _PARTITION_TAG = "dagster/partition"
 
@@ -32,12 +32,10 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             return
         settings, batch = self.settings.load(), context.run.tags.get(_PARTITION_TAG)
         with ExitStack() as held:
-            held.enter_context(
-                heartbeat(context.instance, context.run, settings.automation.lost_after_s)
-            )
+            held.enter_context(hold_run(context.instance, context.run, settings))
             if batch is not None and context.run.tags.get(HELD_TAG) != this_process():
-                who = f"process {os.getpid()} (run {context.run.run_id[:8]})"
-                held.enter_context(claim_batch(batch, settings, who, _teller(context)))
+                holder = describe_this_run(context.run)
+                held.enter_context(claim_batch(batch, settings, holder, _teller(context)))
             yield self
 
     def open(self) -> Lake:

@@ -21,7 +21,6 @@ from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Failure, Prompt, Row, Stage, Usage
 from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.lake import LakeResource
-from aidsafe_dagster.runs.liveness import claim_run
 from aidsafe_dagster.stages.dialogues import case_of
 from aidsafe_dagster.stages.gates import UPSTREAM, GateConfig, require_gate
 from aidsafe_dagster.stages.metadata import (
@@ -72,7 +71,6 @@ def begin(
     Raises:
         dagster.Failure: the gate is closed.
     """
-    claim_run(context.instance, context.run)
     opened, batch = lake.open(), context.partition_key
     overridden = require_gate(context, opened, stage, accept=config.accept_failed_gate)
     return StageRun(

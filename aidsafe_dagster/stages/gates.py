@@ -12,9 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import dagster as dg
-from dagster._core.event_api import PartitionKeyFilter
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
-from dagster_shared.utils.warnings import PreviewWarning
 from pydantic import Field
 
 from aidsafe_dagster.lake.lake import Lake
@@ -25,6 +22,10 @@ from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.resources.tokens import token_counter
+from aidsafe_dagster.runs.dagster_internals import (
+    AssetCheckExecutionRecordStatus,
+    PartitionKeyFilter,
+)
 from aidsafe_dagster.stages.ingestion import INGESTED
 from aidsafe_dagster.stages.partitions import batches
 
@@ -167,7 +168,7 @@ def gate_checks(stage: Stage) -> list[dg.AssetChecksDefinition]:
     """A blocking check per suite of the stage, and the warning about policies that nobody cites."""
     with warnings.catch_warnings():
         warnings.simplefilter(
-            "ignore", PreviewWarning
+            "ignore", dg.PreviewWarning
         )  # partitioned checks are a preview feature, tested here
         checks = [_blocking_check(stage, suite) for suite in suites_for(stage)]
         return [*checks, _breadth_check(stage)] if stage in _CITING else checks

@@ -9,6 +9,7 @@ file that is damaged or gone is put back from the other.
 """
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,6 @@ from typing import Any, TypeVar
 
 import dagster as dg
 import polars as pl
-from filelock import FileLock
 from pydantic import Field
 
 from aidsafe_dagster.lake.lake import Lake
@@ -25,7 +25,7 @@ from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Prompt, Record
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
-from aidsafe_dagster.runs.advisory_lock import hold_advisory_lock
+from aidsafe_dagster.runs.locks import ingestion_lock
 from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.ingestion import DroppedPrompt, Ingestion, ingest, next_batch_numbers
@@ -124,11 +124,7 @@ def take_in(instance: dg.DagsterInstance, lake: Lake, settings: Settings) -> Ing
         SetupError: a source cannot be read, or a sealed batch and its copy are damaged.
     """
     assert batches.name is not None
-    settings.home.mkdir(parents=True, exist_ok=True)
-    with (
-        FileLock(settings.home / "ingest.lock"),
-        hold_advisory_lock("ingestion", settings, logger.info),
-    ):
+    with ingestion_lock(settings).hold(f"process {os.getpid()}", logger.info):
         restored = restore(lake, instance.get_dynamic_partitions(batches.name))
         sealed = lake.batches(INGESTED)
         _register(instance, sealed)

@@ -7,14 +7,14 @@
 import os
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
+from aidsafe_dagster.primitives.atomic_write import replace_folder
+from aidsafe_dagster.primitives.lock_file import LockFile
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.training.card import card
 from aidsafe_dagster.training.curves import FILE as CURVES
@@ -174,12 +174,15 @@ def _lineage(task: _Task, result: dict[str, Any], seconds: float) -> Lineage:
     )
 
 
-def _alone(work: Path) -> AbstractContextManager[Any]:
-    work.parent.mkdir(parents=True, exist_ok=True)
+@contextmanager
+def _alone(work: Path) -> Iterator[None]:
+    lock = LockFile(Path(f"{work}.lock"))
+    if not lock.try_hold(f"process {os.getpid()}"):
+        raise SetupError(f"{work}: another run is training this adapter now")
     try:
-        return FileLock(f"{work}.lock").acquire(timeout=0)
-    except Timeout:
-        raise SetupError(f"{work}: another run is training this adapter now") from None
+        yield
+    finally:
+        lock.release()
 
 
 def _publish(work: Path, folder: Path, lineage: Lineage) -> None:
@@ -188,10 +191,6 @@ def _publish(work: Path, folder: Path, lineage: Lineage) -> None:
     (made / "README.md").write_text(card(lineage), "utf-8")
     shutil.copy(work / CURVES, made)
     (made / FILE).write_text(lineage.model_dump_json(indent=1), "utf-8")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    old = folder.with_name(f".{folder.name}-{os.getpid()}")
-    if folder.exists():
-        folder.replace(old)
-    made.replace(folder)
-    for gone in (old, work / "checkpoints", work / "cache"):
+    replace_folder(made, folder)
+    for gone in (work / "checkpoints", work / "cache"):
         shutil.rmtree(gone, ignore_errors=True)
