@@ -29,10 +29,7 @@ class LockFile(HeldLock):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = self._lock()
         except OSError as error:
-            raise SetupError(
-                f"{self.path}: cannot be locked ({error.strerror or error}). The folder has to be "
-                "writable, on a file system that supports flock"
-            ) from error
+            raise self._error(error) from error
         if self._descriptor is None:
             return False
         # On a full disk the lock still counts. It only has no name to show.
@@ -59,10 +56,12 @@ class LockFile(HeldLock):
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 if self._temporary:
                     self._remove(file.fileno())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except BlockingIOError:
             return self._read_holder() or "another process"
+        except OSError as error:
+            raise self._error(error) from error
         return None
 
     def _lock(self) -> int | None:
@@ -92,6 +91,12 @@ class LockFile(HeldLock):
             return os.path.samestat(os.fstat(descriptor), self.path.stat())
         except (BlockingIOError, FileNotFoundError):
             return False
+
+    def _error(self, error: OSError) -> SetupError:
+        return SetupError(
+            f"{self.path}: cannot be locked ({error.strerror or error}). "
+            "The folder has to be writable, on a file system that supports flock"
+        )
 
     def _read_holder(self) -> str:
         try:

@@ -22,6 +22,7 @@ from pathlib import Path
 import dagster as dg
 
 from aidsafe_dagster.primitives.watchdog import watchdog
+from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.runs.abandoned_runs import is_abandoned
 from aidsafe_dagster.runs.locks import run_lock, run_lock_file
 from aidsafe_dagster.runs.process_tags import (
@@ -126,9 +127,16 @@ def _is_dead(instance: dg.DagsterInstance, record: dg.RunRecord, settings: Setti
     file = run.tags.get(LOCK_TAG)
     if file is None:
         return is_process_dead(run, process)
-    if run_lock(run.run_id, settings, Path(file)).is_held():
-        return False
-    return is_on_this_host(process) or _is_silent(instance, run, settings.automation.lost_after_s)
+    is_here = is_on_this_host(process)
+    try:
+        if run_lock(run.run_id, settings, Path(file)).is_held():
+            return False
+    except SetupError as error:
+        # Another user's folder, or a database that is away: the lock tells nothing.
+        logger.warning("run %s: %s", run.run_id, error)
+        if is_here:
+            return False
+    return is_here or _is_silent(instance, run, settings.automation.lost_after_s)
 
 
 def _is_silent(instance: dg.DagsterInstance, run: dg.DagsterRun, for_s: float) -> bool:
