@@ -1,4 +1,4 @@
-"""deploy/hosts, the image and the guides name what exists. tests/distributed shows that it works."""
+"""deploy/hosts, image and the guides name what exists; tests/distributed shows that it works."""
 
 import os
 import re
