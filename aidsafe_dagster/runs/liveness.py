@@ -167,6 +167,6 @@ def _heartbeat(instance: dg.DagsterInstance, run_id: str, claim: dict[str, str])
         # Dagster writes all tags of a run at once. Two that tag at the same time undo each other.
         if not claim.items() <= run.tags.items():
             instance.add_run_tags(run_id, claim)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a database that is away ends no run
         logger.warning("run %s misses a heartbeat: %s", run_id, type(error).__name__)
     return True

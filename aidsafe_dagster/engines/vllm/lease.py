@@ -90,7 +90,7 @@ def is_used(folder: Path) -> bool:
 
 
 def leftovers(mark: str) -> list[psutil.Process]:
-    """Return a server's processes, found by the mark in their environment, whoever their parent is."""
+    """Return a server's processes, whoever their parent is: those that carry its mark."""
     processes = []
     for process in psutil.process_iter():
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):

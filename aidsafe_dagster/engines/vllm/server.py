@@ -64,7 +64,7 @@ class VLLMServer:
         self,
         settings: VLLMSettings,
         log: Callable[[str], None] = lambda line: None,  # noqa: ARG005
-    ) -> None:  # noqa: ARG005
+    ) -> None:
         if not settings.model:
             raise SetupError(
                 "vllm.model: the model to serve is required (a folder, or its name on the Hub)"
@@ -248,7 +248,7 @@ class VLLMServer:
         lines = self._read_log()
         for line in lines[lines_logged:]:
             self._log(f"vllm: {mask_environment(line)}")
-        return max(len(lines), lines_logged)
+        return len(lines) or lines_logged
 
     def _read_log(self) -> list[str]:
         try:
