@@ -62,6 +62,7 @@ def recovery(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest]:
         if deaths == 0:
             continue
         latest = runs[0]
+        # Two that start the same batch would only wait for each other.
         if _will_dagster_retry(instance, latest) or _is_pausing(instance, latest, deaths):
             continue
         stages = _unfinished_stages(instance, batch, latest)

@@ -43,14 +43,13 @@ SILENT_TAG = "aidsafe/silent_since"
 """When another host first found the lock free; empty while the run answers."""
 HEARTBEAT_S = 10.0
 """How often a run answers such notes, and checks whether it must stop."""
+# Not QUEUED: such a run has no process yet, and the daemon looks after its queue.
 _UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
-
-
 _held: dict[str, ExitStack] = {}
 """The locks that this process holds, by run."""
 
@@ -69,6 +68,7 @@ def hold_run(
     """
     claim = _claim(run.run_id, settings)
     heartbeat_s = min(HEARTBEAT_S, settings.automation.lost_after_s / 5)
+    # The resources of a run may be opened more than once in a process.
     if run.run_id not in _held:
         lock = run_lock(run.run_id, settings)
         with ExitStack() as stack:

@@ -52,6 +52,7 @@ def _folder(settings: Settings) -> Path:
 
 
 def _among_hosts(file: LockFile, settings: Settings) -> HeldLock:
+    # A journal in a file is not shared, so there are no other hosts to keep out.
     if not settings.journal.startswith("postgresql"):
         return file
     return _BothLocks(file, AdvisoryLock(settings.journal, settings.lake, file.name))
@@ -79,6 +80,7 @@ class _BothLocks(HeldLock):
             yield
 
     def try_hold(self, holder: str) -> bool:
+        # The file first: it is cheap, and keeps the processes of one host away from the database.
         if self._file.try_hold(holder) and self._advisory.try_hold(holder):
             return True
         self.release()

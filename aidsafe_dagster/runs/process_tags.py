@@ -29,6 +29,7 @@ def this_process() -> str:
 def process_of(run: dg.DagsterRun) -> str | None:
     """Return the process that drives the run; None if no process has claimed it yet."""
     claimed_run = run.tags.get(CLAIMED_TAG)
+    # Older releases left this tag out. Without a parent, all tags are the run's own.
     if claimed_run is None and run.parent_run_id is None:
         claimed_run = run.run_id
     return run.tags.get(PROCESS_TAG) if claimed_run == run.run_id else None
