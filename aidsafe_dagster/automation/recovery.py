@@ -79,34 +79,39 @@ def recovery(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest]:
 def _unfinished_stages(instance: dg.DagsterInstance, batch: str, run: dg.DagsterRun) -> list[str]:
     """Return the requested stages that did not pass their gate, and those that rest on them."""
     lake = Lake(load_settings().settings.lake)
-    stages = [stage for stage in Stage if not passed(instance, lake, stage, batch)]
+    unfinished = [stage for stage in Stage if not passed(instance, lake, stage, batch)]
     requested = _requested_stages(run)
-    return [str(stage) for stage in with_descendants(stages) if stage in requested]
+    return [str(stage) for stage in with_descendants(unfinished) if stage in requested]
 
 
 def _repeat(run: dg.DagsterRun, batch: str, stages: Sequence[str]) -> dg.RunRequest:
     """Request the run again with its configuration, but for what is done already."""
     original: dict[str, Any] = dict(run.run_config)
-    ops = original.get("ops", {})
-    config = {
-        "resources": original.get("resources", {}),
-        "ops": {name: op for name, op in ops.items() if name in stages},
-    }
+    original_ops = original.get("ops", {})
+    ops = {name: op for name, op in original_ops.items() if name in stages}
+    config = {}
+    if original.get("resources"):
+        config["resources"] = original["resources"]
+    if ops:
+        config["ops"] = ops
     return dg.RunRequest(
+        # One request per dead run: Dagster ignores a run key that it has seen before.
         run_key=f"after-{run.run_id}",
         partition_key=batch,
         asset_selection=[dg.AssetKey(stage) for stage in stages],
-        run_config={name: part for name, part in config.items() if part},
+        run_config=config,
     )
 
 
 def _requested_stages(run: dg.DagsterRun) -> set[str]:
-    every_stage = {str(stage) for stage in Stage}
+    every_stage = set(map(str, Stage))
     # Without any selection the run makes the whole job.
     if not run.asset_selection and not run.asset_check_selection:
         return every_stage
-    selected = run.asset_selection or ()
-    return every_stage & {key.to_user_string() for key in selected}
+    selected = set[str]()
+    for key in run.asset_selection or ():
+        selected.add(key.to_user_string())
+    return every_stage & selected
 
 
 def _batches_with_dead_runs(instance: dg.DagsterInstance) -> list[str]:
@@ -126,7 +131,8 @@ def _batches_with_dead_runs(instance: dg.DagsterInstance) -> list[str]:
 
 def _latest_runs(instance: dg.DagsterInstance, batch: str) -> list[dg.DagsterRun]:
     """Return the runs of a batch that were to make stages of it, latest first."""
-    runs = instance.get_runs(dg.RunsFilter(tags={PARTITION_NAME_TAG: batch}), limit=2 * MAX_DEATHS)
+    of_the_batch = dg.RunsFilter(tags={PARTITION_NAME_TAG: batch})
+    runs = instance.get_runs(of_the_batch, limit=2 * MAX_DEATHS)
     return [run for run in runs if run.job_name in _JOBS and _requested_stages(run)]
 
 
