@@ -23,8 +23,9 @@ import pytest
 
 from aidsafe_dagster.cli.doctor import examine, values_in_force
 from aidsafe_dagster.engines.embeddings import EmbeddingSettings, embedder
-from aidsafe_dagster.recipe.errors import SetupError, mask_url_secrets
+from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Stage
+from aidsafe_dagster.recipe.secret_mask import mask_url_secrets
 from aidsafe_dagster.settings.load import load_settings
 from tests.loopback_hub import serve
 from tests.serving import a_free_port

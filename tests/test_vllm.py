@@ -1,8 +1,9 @@
 """The vllm engine on real vLLM: its CPU build, with a tiny model of random weights.
 
-What a random model says has the right structure, because decoding is guided by the schema, and random content. So the
-whole pipeline can run, and the checks on content that should fail, fail.
-Run by `make test-vllm`, which makes the environment and names its interpreter in VLLM_PYTHON.
+The answers of a random model have the right structure, because the schema guides their decoding,
+and random content. So the whole pipeline can run, and checks on content fail where they should.
+`make test-vllm` runs these tests. It creates the environment, and names its interpreter in
+VLLM_PYTHON.
 """
 
 import os
@@ -26,14 +27,8 @@ from tests.site import ROOT, Site, a_site, environment, prompts_file, some_promp
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
 VLLM_PYTHON = os.environ.get("VLLM_PYTHON", "")
-ARGUMENTS = [
-    "--enforce-eager",
-    "--block-size",
-    "32",
-    "--kv-cache-memory-bytes",
-    "1G",
-    "--no-enable-chunked-prefill",
-]
+ARGUMENTS = ["--enforce-eager", "--no-enable-chunked-prefill"]
+ARGUMENTS += ["--block-size", "32", "--kv-cache-memory-bytes", "1G"]
 ARGUMENTS += ["--max-num-batched-tokens", "65536"]
 QUIET = {
     "OMP_NUM_THREADS": "1",
@@ -55,22 +50,16 @@ ANY_PAIR = {"min_margin": 0.0, "max_similarity": 1.0, "plain_share": 0.0}
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the model."""
     folder = tmp_path_factory.mktemp("model") / "tiny"
-    command = [
-        VLLM_PYTHON,
-        str(ROOT / "tests/make_tiny_model.py"),
-        str(folder),
-        "--arch",
-        "qwen3",
-        "--positions",
-        "32768",
-    ]
+    script = str(ROOT / "tests/make_tiny_model.py")
+    options = ["--arch", "qwen3", "--positions", "32768"]
+    command = [VLLM_PYTHON, script, str(folder), *options]
     subprocess.run(command, check=True, env=os.environ | QUIET)
     return folder
 
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the module's server is shared through."""
+    """The folder through which these tests share one server."""
     return tmp_path_factory.mktemp("state")
 
 
@@ -96,14 +85,13 @@ def a_vllm_site(folder: Path, tiny: Path, state: Path, **settings: Any) -> Itera
     }
     with a_site(folder, **(values | settings)) as site:
         with (folder / "aidsafe.toml").open("a") as file:
-            file.write(
-                "[vllm.environment]\n"
-                + "".join(f'{name} = "{value}"\n' for name, value in QUIET.items())
-            )
+            file.write("[vllm.environment]\n")
+            for name, value in QUIET.items():
+                file.write(f'{name} = "{value}"\n')
         yield site
 
 
-def ingested(site: Site, count: int) -> str:
+def ingest_batch(site: Site, count: int) -> str:
     assert site.ingest(prompts_file(site.folder, some_prompts(count))).success
     return "mine-0001"
 
@@ -118,32 +106,29 @@ def test_a_batch_goes_through_every_stage_and_most_of_each_prompt_comes_from_the
     tmp_path: Path, tiny: Path, state: Path
 ) -> None:
     with a_vllm_site(tmp_path, tiny, state) as site:
-        batch = ingested(site, 12)
+        batch = ingest_batch(site, 12)
         run = site.make(batch)
         assert run.success, run.error
         for stage in list(Stage)[1:5]:
-            rows, failures = site.lake.rows(stage, batch), site.lake.failures(stage, batch)
+            rows = site.lake.rows(stage, batch)
+            failures = site.lake.failures(stage, batch)
             assert rows.height >= 10, failures
             assert set(rows["engine"]) == {"vllm"}
             assert set(rows["model"]) == {str(tiny)}
             assert not rows["simulated"].any()
-        shown = site.metadata("deliberated_cots", batch)
-        assert shown["tokens_in_cached_share"] >= 0.85
-        assert shown["tokens_in"] > 50_000
+        metadata = site.metadata("deliberated_cots", batch)
+        assert metadata["tokens_in_cached_share"] >= 0.85
+        assert metadata["tokens_in"] > 50_000
         counters = metrics(lease_of(site))
-        share = (
-            counters["vllm:prefix_cache_hits_total"] / counters["vllm:prefix_cache_queries_total"]
-        )
-        assert share >= 0.85
-        assert "gpu_seconds" not in shown
-        assert shown["tokens_counted_by"] == "tokenizer tiny/tokenizer.json"
+        hits = counters["vllm:prefix_cache_hits_total"]
+        assert hits / counters["vllm:prefix_cache_queries_total"] >= 0.85
+        assert "gpu_seconds" not in metadata
+        assert metadata["tokens_counted_by"] == "tokenizer tiny/tokenizer.json"
 
 
-def test_two_runs_at_once_share_the_server_that_is_there(
-    tmp_path: Path, tiny: Path, state: Path
-) -> None:
+def test_two_runs_at_once_share_the_running_server(tmp_path: Path, tiny: Path, state: Path) -> None:
     with a_vllm_site(tmp_path, tiny, state, ingest={"batch_size": 4}) as site:
-        ingested(site, 8)
+        ingest_batch(site, 8)
     command = [sys.executable, "-m", "aidsafe_dagster.cli", "backfill"]
     runs = [
         subprocess.Popen(
@@ -153,19 +138,15 @@ def test_two_runs_at_once_share_the_server_that_is_there(
     ]
     assert [run.wait(timeout=300) for run in runs] == [0, 0]
     with a_vllm_site(tmp_path, tiny, state) as site:
-        marks = [
-            process
-            for process in leftovers(lease_of(site).mark)
-            if "api_server" in " ".join(process.cmdline())
-        ]
-        assert len(marks) == 1
+        commands = [" ".join(process.cmdline()) for process in leftovers(lease_of(site).mark)]
+        assert len([command for command in commands if "api_server" in command]) == 1
 
 
-def test_random_content_fails_the_checks_that_it_should_fail_and_says_why(
+def test_random_content_fails_the_checks_on_content_and_the_error_says_why(
     tmp_path: Path, tiny: Path, state: Path
 ) -> None:
     with a_vllm_site(tmp_path, tiny, state, checks={"min_cot_tokens": 2000}) as site:
-        batch = ingested(site, 3)
+        batch = ingest_batch(site, 3)
         run = site.make(batch)
         assert not run.success
         assert "failure_share: expected at most 0.2, saw 1" in run.error
@@ -176,15 +157,15 @@ def test_a_server_killed_in_the_middle_of_a_batch_is_started_again_and_no_row_is
     tmp_path: Path, tiny: Path, state: Path
 ) -> None:
     with a_vllm_site(tmp_path, tiny, state) as site:
-        batch = ingested(site, 24)
+        batch = ingest_batch(site, 24)
         before = lease_of(site)
     command = [sys.executable, "-m", "aidsafe_dagster.cli", "backfill"]
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE
     ) as process:
-        served = metrics(before).get("vllm:request_success_total", 0.0)
+        calls_before = metrics(before).get("vllm:request_success_total", 0.0)
         deadline = time.monotonic() + 120
-        while metrics(before).get("vllm:request_success_total", 0.0) < served + 30:
+        while metrics(before).get("vllm:request_success_total", 0.0) < calls_before + 30:
             assert time.monotonic() < deadline
             time.sleep(0.1)
         os.kill(before.server, signal.SIGKILL)
@@ -198,10 +179,10 @@ def test_a_server_killed_in_the_middle_of_a_batch_is_started_again_and_no_row_is
         assert set(site.lake.failures("seed_cots", batch)["reason"]) <= {"unparsable", "null_text"}
 
 
-def test_an_adapter_or_model_that_is_not_there_is_explained(tmp_path: Path, tiny: Path) -> None:
+def test_a_missing_model_is_explained(tmp_path: Path, tiny: Path) -> None:
     wrong = {"model": str(tiny / "nowhere"), "python": VLLM_PYTHON, "state": str(tmp_path / "own")}
     with a_site(tmp_path, engine="vllm", vllm=wrong) as site:
-        batch = ingested(site, 1)
+        batch = ingest_batch(site, 1)
         run = site.make(batch)
         assert not run.success
         assert "there is no such model" in run.error
@@ -221,9 +202,11 @@ def test_stopping_the_server_leaves_no_process_behind(
 def metrics(lease: Lease) -> dict[str, float]:
     """The server's counters, by name."""
     with urllib.request.urlopen(f"{lease.root}/metrics", timeout=10) as reply:
-        lines = [line for line in reply.read().decode().splitlines() if line.startswith("vllm:")]
-    found: dict[str, float] = {}
+        lines = reply.read().decode().splitlines()
+    counters: dict[str, float] = {}
     for line in lines:
-        name, value = line.split("{")[0].split()[0], float(line.rsplit(" ", 1)[1])
-        found[name] = found.get(name, 0.0) + value
-    return found
+        if line.startswith("vllm:"):
+            name = line.split("{")[0].split()[0]
+            value = float(line.rsplit(" ", 1)[1])
+            counters[name] = counters.get(name, 0.0) + value
+    return counters

@@ -14,7 +14,6 @@ from pydantic import Field
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
-from aidsafe_dagster.runs.liveness import claim_run
 from aidsafe_dagster.stages.batch_selection import TrainingSelection, select_for_training
 from aidsafe_dagster.stages.materialization import Materialized, materialized
 from aidsafe_dagster.stages.plots import loss_curves
@@ -82,7 +81,6 @@ def _train(
     settings: SettingsResource,
     method: Method,
 ) -> Materialized:
-    claim_run(context.instance, context.run)
     snapshot, opened = settings.snapshot, lake.open()
     loaded = snapshot.settings
     selection = select_for_training(

@@ -7,7 +7,6 @@ import dagster as dg
 from aidsafe_dagster.recipe.records import FailureReason, Prompt, Stage
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
-from aidsafe_dagster.runs.liveness import claim_run
 from aidsafe_dagster.stages.decontamination import left_out, open_decontamination
 from aidsafe_dagster.stages.ingestion import sealed_prompts
 from aidsafe_dagster.stages.materialization import Materialized, materialized
@@ -24,7 +23,6 @@ def prompts(
     A sealed batch never changes. Prompts that are in an evaluation set are left out, each with its
     match, before any model is asked.
     """
-    claim_run(context.instance, context.run)
     opened, batch, snapshot = lake.open(), context.partition_key, settings.snapshot
     sealed = sealed_prompts(opened, batch)
     decontamination = open_decontamination(snapshot.settings)

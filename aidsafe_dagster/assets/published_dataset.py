@@ -15,7 +15,6 @@ from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.resources.hub import HubResource
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
-from aidsafe_dagster.runs.liveness import claim_run
 from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.settings.snapshot import SettingsSnapshot
 from aidsafe_dagster.stages.batch_selection import select_for_release
@@ -65,7 +64,6 @@ def published_dataset(
     Takes the batches whose gate passed. Nothing is sent unless `dry_run` is false, then in one
     commit, and never a simulated row.
     """
-    claim_run(context.instance, context.run)
     opened, snapshot = lake.open(), _snapshot_for(settings, config)
     loaded = snapshot.settings
     repo = None if config.dry_run else hub.dataset(loaded.publish.repo, context.log.info)

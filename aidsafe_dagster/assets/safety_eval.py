@@ -32,8 +32,8 @@ from aidsafe_dagster.reports.files import write_report
 from aidsafe_dagster.reports.markdown import markdown_image, markdown_table, to_markdown
 from aidsafe_dagster.reports.sections import Report
 from aidsafe_dagster.resources.engine import EngineResource
+from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
-from aidsafe_dagster.runs.liveness import claim_run, heartbeat
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.hub import HubAccess
 from aidsafe_dagster.stages.dialogue_stage import total_progress
@@ -65,6 +65,7 @@ def safety_eval(
     context: dg.AssetExecutionContext,
     config: SafetyEvalConfig,
     engine: EngineResource,
+    lake: LakeResource,  # noqa: ARG001 - holds the run's lock
     settings: SettingsResource,
 ) -> Materialized:
     """The paper's Table 2 for the models under test.
@@ -73,7 +74,6 @@ def safety_eval(
     answers that never came stay in the denominator. Answers are in the journal: made again, it asks
     only new models and prompts.
     """
-    claim_run(context.instance, context.run)
     snapshot = engine.snapshot
     loaded = snapshot.settings
     candidates = _candidates(loaded, config)
@@ -155,8 +155,7 @@ def _test(
         conversations.append(conversation)
         tasks.append(DialogueTask(conversation, evaluate(conversation, item, candidate)))
     progress_log = ProgressLog(context.log, candidate.name, f"{len(items)} prompts")
-    with heartbeat(context.instance, context.run, settings.automation.lost_after_s):
-        results, progress = engine.drive(tasks, progress_log, context.log.info)
+    results, progress = engine.drive(tasks, progress_log, context.log.info)
     context.log.info(progress_log.line(progress))
     answers: list[EvaluatedAnswer] = []
     for conversation, item, result in zip(conversations, items, results, strict=True):

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import from_frame
-from aidsafe_dagster.recipe.errors import SetupError, mask_url_secrets
+from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import (
     METRICS,
     CotGrades,
@@ -32,6 +32,7 @@ from aidsafe_dagster.recipe.records import (
     ThoughtVerdict,
     Version,
 )
+from aidsafe_dagster.recipe.secret_mask import mask_url_secrets
 from aidsafe_dagster.recipe.stages import RECORDS
 from aidsafe_dagster.recipe.transcript import (
     deliberated_transcript,

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -18,13 +17,12 @@ from aidsafe_dagster.engines.endpoint import EndpointEngine, EndpointSettings
 from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.engines.vllm.server import VLLMServer
 from aidsafe_dagster.lake.lake import Lake
-from aidsafe_dagster.recipe.errors import SetupError, mask_url_secrets
+from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.secret_mask import mask_setting, mask_url_secrets
 from aidsafe_dagster.recipe.stages import load_templates
 from aidsafe_dagster.resources.tokens import token_counter
 from aidsafe_dagster.settings.load import Loaded
 from aidsafe_dagster.settings.schema import Settings
-
-_SECRET = re.compile(r"(key|token|secret|password)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -61,14 +59,7 @@ def _values(node: Any, prefix: str, loaded: Loaded) -> Iterator[tuple[str, str, 
         (o for k, o in loaded.origins.items() if prefix == k or prefix.startswith(f"{k}.")),
         "default",
     )
-    yield prefix, _masked(prefix, str(node)), origin
-
-
-def _masked(key: str, value: str) -> str:
-    """A value without what should not be read over a shoulder: passwords in URLs, and keys where none belong."""
-    if value and _SECRET.search(key) and not key.endswith("_env"):
-        return "***"
-    return mask_url_secrets(value)
+    yield prefix, mask_setting(prefix, str(node)), origin
 
 
 def _probe(what: str, look: Callable[[], str]) -> Finding:
@@ -123,7 +114,7 @@ def _managed(settings: Settings) -> str:
     lease = server.lease()
     runs = (
         f"runs at {lease.root}"
-        if lease and lease.alive and lease.state == "ready"
+        if lease and lease.state == "ready" and server.is_running()
         else "starts with the first call"
     )
     return f"vllm: {settings.vllm.model}, {runs}"

@@ -30,7 +30,7 @@ def status() -> None:
     with explained():
         server = _server()
         lease = server.lease()
-        if lease is None or not (lease.alive and lease.state in ("starting", "ready")):
+        if lease is None or not server.is_running():
             told = f" (last: {lease.state}, {lease.detail or 'no detail'})" if lease else ""
             console.print(f"No vLLM server runs{told}.", markup=False)
             raise typer.Exit(1)

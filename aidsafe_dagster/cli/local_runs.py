@@ -21,7 +21,8 @@ from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.stages import STAGES, load_templates, with_descendants
 from aidsafe_dagster.recipe.templates import Templates
 from aidsafe_dagster.runs.batch_claims import HELD_TAG
-from aidsafe_dagster.runs.liveness import PROCESS_TAG, this_process
+from aidsafe_dagster.runs.liveness import release_run
+from aidsafe_dagster.runs.process_tags import PROCESS_TAG, this_process
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.stages.decontamination import (
     CHECKED_STAGES,
@@ -98,6 +99,7 @@ def run_job(
         asset_selection=[dg.AssetKey(str(stage)) for stage in stages] or None,
         raise_on_error=False,
     )
+    release_run(result.run_id)
     outputs = [event.step_output_data for event in result.all_events if event.is_successful_output]
     shown = {name: value for output in outputs for name, value in output.metadata.items()}
     outcome = BatchRun(

@@ -5,8 +5,7 @@ Optional: without a model none are asked for. Decontamination uses them to find 
 
 import logging
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -16,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from aidsafe_dagster.primitives.retry import exponential_backoff, retry
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Record
+from aidsafe_dagster.recipe.secret_mask import mask_secret
 
 _PASSING = {408, 409, 425, 429}
 _ATTEMPTS = 5
@@ -79,6 +80,10 @@ class _Local:
             ) from error
 
 
+class _Unavailable(Exception):
+    """The server did not answer well, and may if it is asked again."""
+
+
 class _Endpoint:
     def __init__(self, settings: EmbeddingSettings) -> None:
         self._settings = settings
@@ -101,32 +106,32 @@ class _Endpoint:
         return self._settings.base_url.rstrip("/") + "/embeddings"
 
     def _block(self, client: httpx2.Client, texts: Sequence[str]) -> list[list[float]]:
-        said = ""
-        for wait_s in (*self._waits(), None):
-            try:
-                reply = client.post(
-                    self._url, json={"model": self._settings.model, "input": list(texts)}
-                )
-            except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-                said = type(error).__name__
-            else:
-                if reply.status_code == 200:
-                    return self._vectors(reply, len(texts))
-                said = f"HTTP {reply.status_code}: {self._redacted(reply.text)[:300]}"  # a key cut in two is not found
-                if reply.status_code not in _PASSING and reply.status_code < 500:
-                    break
-            if wait_s is not None:
-                logger.warning(
-                    "%s: %s; asking again in %.0f s", self._url, self._redacted(said), wait_s
-                )
-                time.sleep(wait_s)
-        raise SetupError(self._redacted(f"{self._url}, model '{self._settings.model}': {said}"))
+        return retry(lambda: self._request(client, texts), _Unavailable, self._wait_before_retry)
 
-    def _waits(self) -> Iterator[float]:
-        return (
-            min(self._settings.first_wait_s * 2**attempt, _LONGEST_WAIT_S)
-            for attempt in range(_ATTEMPTS - 1)
-        )
+    def _request(self, client: httpx2.Client, texts: Sequence[str]) -> list[list[float]]:
+        body = {"model": self._settings.model, "input": list(texts)}
+        try:
+            reply = client.post(self._url, json=body)
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise _Unavailable(type(error).__name__) from error
+        if reply.status_code == 200:
+            return self._vectors(reply, len(texts))
+        # Masked before it is cut: a key cut in two would not be found.
+        reason = f"HTTP {reply.status_code}: {self._redacted(reply.text)[:300]}"
+        if reply.status_code in _PASSING or reply.status_code >= 500:
+            raise _Unavailable(reason)
+        raise self._error(reason)
+
+    def _wait_before_retry(self, error: Exception, failed_attempts: int) -> float:
+        if failed_attempts >= _ATTEMPTS:
+            raise self._error(str(error))
+        wait_s = exponential_backoff(failed_attempts, self._settings.first_wait_s, _LONGEST_WAIT_S)
+        reason = self._redacted(str(error))
+        logger.warning("%s: %s; asking again in %.0f s", self._url, reason, wait_s)
+        return wait_s
+
+    def _error(self, reason: str) -> SetupError:
+        return SetupError(self._redacted(f"{self._url}, model '{self._settings.model}': {reason}"))
 
     def _vectors(self, reply: httpx2.Response, count: int) -> list[list[float]]:
         """In the order of the texts, whatever the order of the reply."""
@@ -142,4 +147,4 @@ class _Endpoint:
         return vectors
 
     def _redacted(self, text: str) -> str:
-        return text.replace(self._key, "***") if self._key else text
+        return mask_secret(text, self._key)

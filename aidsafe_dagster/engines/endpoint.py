@@ -22,6 +22,7 @@ from aidsafe_dagster.engines.protocol import ErrorKind, RequestRejected, Retryab
 from aidsafe_dagster.recipe.dialogue import Completion, Request
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Record, Role, Usage
+from aidsafe_dagster.recipe.secret_mask import mask_secret
 
 _JSON = {"Content-Type": "application/json"}
 _PASSING = {408, 409, 425}
@@ -212,7 +213,7 @@ class EndpointEngine:
         )
 
     def _redacted(self, text: str) -> str:
-        return text.replace(self._key, "***") if self._key else text
+        return mask_secret(text, self._key)
 
 
 def _trouble(status: int) -> ErrorKind:

@@ -24,6 +24,7 @@ from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.schema import CreateTable
 
 from aidsafe_dagster.primitives.atomic_write import flush
+from aidsafe_dagster.primitives.retry import retry
 from aidsafe_dagster.recipe.dialogue import Completion, Request
 from aidsafe_dagster.recipe.errors import SetupError, not_installed
 from aidsafe_dagster.recipe.records import Usage
@@ -158,17 +159,21 @@ class Journal:
 
     def _execute(self, statement: sa.Executable, values: Any) -> sa.CursorResult[Any]:
         """Again and again where a database server is away for a while; a statement done twice does no harm."""
-        started = time.monotonic()
-        while True:
-            try:
-                return self._connection.execute(statement, values)
-            except sa.exc.OperationalError as error:
-                if self.at_hand or time.monotonic() - started > self._wait_s:
-                    raise
-                logger.warning("journal %r: %s; trying again", self.url, type(error.orig).__name__)
-                self._connection.invalidate()
-                self._connection.rollback()
-                time.sleep(1.0)
+        deadline = time.monotonic() + self._wait_s
+
+        def wait_before(error: sa.exc.OperationalError, _: int) -> float:
+            if self.at_hand or time.monotonic() > deadline:
+                raise error
+            logger.warning("journal %r: %s; trying again", self.url, type(error.orig).__name__)
+            self._connection.invalidate()
+            self._connection.rollback()
+            return 1.0
+
+        return retry(
+            lambda: self._connection.execute(statement, values),
+            sa.exc.OperationalError,
+            wait_before,
+        )
 
     @contextmanager
     def _in_words(self) -> Iterator[None]:
@@ -240,15 +245,17 @@ def _connect(url: sa.URL, wait_s: float) -> sa.Connection:
 def _make_wal(connection: sa.Connection, wait_s: float) -> None:
     """Waits by itself: SQLite does not, when another process is changing the mode."""
     deadline = time.monotonic() + wait_s
-    while True:
-        try:
-            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-        except sa.exc.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-        else:
-            return
+
+    def wait_before(error: sa.exc.OperationalError, _: int) -> float:
+        if "locked" not in str(error) or time.monotonic() > deadline:
+            raise error
+        return 0.05
+
+    retry(
+        lambda: connection.exec_driver_sql("PRAGMA journal_mode=WAL"),
+        sa.exc.OperationalError,
+        wait_before,
+    )
 
 
 def _create(connection: sa.Connection) -> None:

@@ -4,9 +4,10 @@ import psutil
 
 
 def since_boot(process: psutil.Process) -> float:
-    """Seconds from boot to the start of the process, to 10 ms.
+    """Return the seconds from boot to the start of the process, to 10 ms.
 
-    With its pid it names a process, also after the wall clock was set: that moves both of the times subtracted here.
+    Together with its pid this identifies a process, even after the wall clock was set. Setting it
+    moves both of the times that are subtracted here.
 
     Raises:
         psutil.NoSuchProcess: it is gone.

@@ -17,19 +17,11 @@ knows what a valid answer is. Any other exception is a defect of this program. T
 traceback and fails that row alone with `internal_error`.
 """
 
-import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 from aidsafe_dagster.recipe.records import FailureReason
-
-_PASSWORD = re.compile(r"//([^/@:\s]*):(?!\d+(?:[/\s]|$))\S*@")
-_PARAMETER = re.compile(
-    r"([?&][\w.-]*(?:password|secret|token|key|signature)=)[^&\s'\"]+", re.IGNORECASE
-)
-# A database driver splits the URL at the first "@". When the password itself contains one, the rest
-# of the password shows up in the driver's message as part of the host name.
-_HOST = re.compile(r'(?<=host name ")[^"\s]*@')
+from aidsafe_dagster.recipe.secret_mask import mask_url_secrets
 
 
 class SetupError(Exception):
@@ -49,13 +41,6 @@ class RowFailed(Exception):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
-
-
-def mask_url_secrets(text: str) -> str:
-    """Mask the passwords and keys of all URLs in a text: `postgresql://me:***@db/name`."""
-    text = _PASSWORD.sub(r"//\1:***@", text)
-    text = _HOST.sub("***@", text)
-    return _PARAMETER.sub(r"\1***", text)
 
 
 def not_installed(error: ImportError, where: str, extra: str) -> SetupError:

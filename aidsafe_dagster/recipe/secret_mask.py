@@ -13,8 +13,9 @@ _PASSWORD = re.compile(r"//([^/@:\s]*):(?!\d+(?:[/\s]|$))\S*@")
 _PARAMETER = re.compile(
     r"([?&][\w.-]*(?:password|secret|token|key|signature)=)[^&\s'\"]+", re.IGNORECASE
 )
+# A database driver splits the URL at the first "@". When the password itself contains one, the rest
+# of the password shows up in the driver's message as part of the host name.
 _HOST = re.compile(r'(?<=host name ")[^"\s]*@')
-"""What PostgreSQL's client makes of a password with an @ in it."""
 _SECRET_KEY = re.compile(r"(key|token|secret|password)$", re.IGNORECASE)
 
 

@@ -1,10 +1,9 @@
 """The lake as a Dagster resource.
 
-Every step of every job has it. So it is also where a run shows that it is alive, and where it
-claims its batch, from before its first step until after its last.
+Every step of every job has it. So it also holds the locks of a run, from before its first step until
+after its last: the run's own, which shows that it is alive, and that of its batch.
 """
 
-import os
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from typing import Self
@@ -14,7 +13,8 @@ import dagster as dg
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.runs.batch_claims import HELD_TAG, claim_batch
-from aidsafe_dagster.runs.liveness import heartbeat, this_process
+from aidsafe_dagster.runs.liveness import describe_this_run, hold_run
+from aidsafe_dagster.runs.process_tags import this_process
 
 _PARTITION_TAG = "dagster/partition"
 
@@ -26,19 +26,17 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Generator[Self]:
-        """Show that the run is alive and hold its batch, for as long as it lasts in this
-        process.
-        """
+        """Show that the run is alive and hold its batch, while it lasts in this process."""
         instance, run = context.instance, context.run
         if instance is None or run is None:
             yield self
             return
         settings, batch = self.settings.snapshot.settings, run.tags.get(_PARTITION_TAG)
         with ExitStack() as stack:
-            stack.enter_context(heartbeat(instance, run, settings.automation.lost_after_s))
+            stack.enter_context(hold_run(instance, run, settings))
             # The command line claims the batch itself, before it starts the run.
             if batch is not None and run.tags.get(HELD_TAG) != this_process():
-                holder = f"process {os.getpid()} (run {run.run_id[:8]})"
+                holder = describe_this_run(run)
                 log = context.log.info if context.log else _ignore
                 stack.enter_context(claim_batch(batch, settings, holder, log))
             yield self

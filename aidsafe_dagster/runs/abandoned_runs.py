@@ -1,8 +1,10 @@
-"""Runs that were made or launched, and then nobody was left to start them.
+"""Runs that were created or launched, and then nobody was left to start them.
 
-Dagster makes a run, queues it, and asks a code server to start it; each step takes moments. Its launcher notes the
-server in a tag first. The server is the parent of the run's process: if it is gone before the run has said a word,
-nobody will ever drive that run. Other launchers note no server, and have their own time limit (`run_monitoring`).
+Dagster creates a run, queues it, and asks a code server to start it. Each step takes moments. Such
+a run holds no lock yet, so its lock says nothing about it. But Dagster's launcher first notes the
+code server in a tag, and that server is the parent of the run's process. If the server is gone
+before the run has claimed its lock, nobody will ever drive that run. Other launchers note no
+server, and have a time limit of their own (`run_monitoring`).
 """
 
 import json
@@ -12,45 +14,50 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
-from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
-from dagster._core.storage.tags import GRPC_INFO_TAG
+
+from aidsafe_dagster.runs.dagster_internals import GRPC_INFO_TAG
 
 HANDED_OVER_WITHIN = timedelta(seconds=60)
-_PATIENCE_S = 2.0
+_CONNECT_TIMEOUT_S = 2.0
 
 
 def is_abandoned(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
-    """Nobody will start this run, which has not said a word yet."""
-    run, is_old = (
-        record.dagster_run,
-        datetime.now(UTC) - record.update_timestamp > HANDED_OVER_WITHIN,
-    )
+    """Tell whether nobody will start this run, which has not claimed its lock yet."""
+    run = record.dagster_run
+    is_old = datetime.now(UTC) - record.update_timestamp > HANDED_OVER_WITHIN
     if run.status is dg.DagsterRunStatus.NOT_STARTED:
         return is_old
-    if not isinstance(instance.run_launcher, DefaultRunLauncher):
+    if not isinstance(instance.run_launcher, dg.DefaultRunLauncher):
         return False
-    noted, starting = run.tags.get(GRPC_INFO_TAG), run.status is dg.DagsterRunStatus.STARTING
-    if starting and noted == _noted_before(instance, run) and not is_old:
+    server = run.tags.get(GRPC_INFO_TAG)
+    is_starting = run.status is dg.DagsterRunStatus.STARTING
+    # A run that repeats another inherits its tags. The launcher replaces this one within moments.
+    if is_starting and not is_old and server == _inherited_server(instance, run):
         return False
-    return not _listens(json.loads(noted)) if noted else starting
+    if server is None:
+        return is_starting
+    return not _is_listening(json.loads(server))
 
 
-def _noted_before(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str | None:
-    """What the run may have inherited from the one that it repeats, and nobody has replaced yet."""
-    before = instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
-    return before.tags.get(GRPC_INFO_TAG) if before else None
+def _inherited_server(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str | None:
+    if run.parent_run_id is None:
+        return None
+    parent = instance.get_run_by_id(run.parent_run_id)
+    return parent.tags.get(GRPC_INFO_TAG) if parent else None
 
 
-def _listens(server: Mapping[str, Any]) -> bool:
+def _is_listening(server: Mapping[str, Any]) -> bool:
     try:
         if path := server.get("socket"):
             with socket.socket(socket.AF_UNIX) as probe:
-                probe.settimeout(_PATIENCE_S)
+                probe.settimeout(_CONNECT_TIMEOUT_S)
                 probe.connect(path)
         else:
-            socket.create_connection((server["host"], server["port"]), _PATIENCE_S).close()
+            address = (server["host"], server["port"])
+            socket.create_connection(address, _CONNECT_TIMEOUT_S).close()
     except (ConnectionRefusedError, FileNotFoundError):
         return False
     except OSError:
+        # A server that is slow to answer may still start the run.
         return True
     return True

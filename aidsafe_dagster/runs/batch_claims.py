@@ -1,48 +1,49 @@
-"""Whose turn it is at a batch: one run's at a time, on this host and among all that share the journal."""
+"""Whose turn it is at a batch: one run's at a time, on this host and among all hosts."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from aidsafe_dagster.runs.advisory_lock import advisory_lock_is_free, hold_advisory_lock
-from aidsafe_dagster.runs.batch_lock import hold_batch_lock, holder_of
+from aidsafe_dagster.runs.locks import batch_lock
 from aidsafe_dagster.settings.schema import Settings
 
 HELD_TAG = "aidsafe/batch_held_by"
-"""Of a run whose own process holds its batch already."""
+"""On a run whose own process held its batch before the run started."""
 
 
 @contextmanager
 def claim_batch(
-    batch: str, settings: Settings, who: str, tell: Callable[[str], None]
+    batch: str, settings: Settings, holder: str, on_wait: Callable[[str], None]
 ) -> Iterator[None]:
-    """Holds the batch while the block lasts; if another run has it, says so once and waits.
+    """Hold the batch while the block lasts; wait first if another run has it.
 
     Args:
         batch: key of the batch.
-        settings: name the site's folder and the journal.
-        who: what others on this host are told that the batch is held by.
-        tell: is told whom this one waits for.
+        settings: name the project's folder and the journal.
+        holder: how others on this host are told who has the batch.
+        on_wait: called once, with a message that names the holder, if this process has to wait.
     """
-    with (
-        hold_batch_lock(batch, settings.home, who, tell),
-        hold_advisory_lock(f"batch {batch}", settings, tell),
-    ):
+    with batch_lock(batch, settings).hold(holder, on_wait):
         yield
 
 
 def claim_each(
-    batches: Sequence[str], settings: Settings, who: str, tell: Callable[[str], None]
+    batches: Sequence[str], settings: Settings, holder: str, on_wait: Callable[[str], None]
 ) -> Iterator[str]:
-    """Each batch once, held until the next is asked for; what others work on comes last, and may be finished then."""
-    left = list(batches)
-    while left:
-        batch = next((batch for batch in left if _is_free(batch, settings)), left[0])
-        left.remove(batch)
-        with claim_batch(batch, settings, who, tell):
+    """Yield each batch once, held until the next one is requested.
+
+    Batches that others work on come last. They may be finished by then.
+    """
+    remaining = list(batches)
+    while remaining:
+        batch = _choose(remaining, settings)
+        remaining.remove(batch)
+        with claim_batch(batch, settings, holder, on_wait):
             yield batch
 
 
-def _is_free(batch: str, settings: Settings) -> bool:
-    return holder_of(batch, settings.home) is None and advisory_lock_is_free(
-        f"batch {batch}", settings
-    )
+def _choose(batches: Sequence[str], settings: Settings) -> str:
+    """Return the first batch that is free, or the first one if none is."""
+    for batch in batches:
+        if not batch_lock(batch, settings).is_held():
+            return batch
+    return batches[0]

@@ -1,144 +1,172 @@
-"""Which process a run lives in, and whether it still does.
+"""Which runs are alive: a run holds a lock of its own from its first step until it is over.
 
-A run is tagged with host, pid and start time of its process; a pid alone is reused by the system sooner or later. Only
-the host itself can tell whether the process lives. For all others a run says until when it is to be believed alive,
-again and again: a host that lost its power falls silent, and another takes its batch up.
+On its own host the lock decides alone. If it is free, the run's process is gone.
 
-A run that is started again inherits the tags of the one before it, and with them a dead process. So a tag also says
-which run it speaks of; of a run that has not spoken yet, its code server knows more (`code_servers.py`).
+Among hosts a free lock is not proof yet: the database may have been restarted, or the network cut.
+So whoever finds the lock of another host's run free notes the time in a tag of the run, and a
+living run wipes that note out at its next heartbeat. A note that still stands after
+`automation.lost_after_s` means that the run is dead, and its batch is taken up elsewhere.
+
+A run that has not taken its lock yet is judged by its process (`process_tags.py`), or by the
+server that was to start it (`abandoned_runs.py`).
 """
 
+import atexit
 import logging
 import os
-import signal
-import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
-from threading import Event, Thread
+from pathlib import Path
 
 import dagster as dg
-import psutil
 
-from aidsafe_dagster.primitives.process_start import since_boot
+from aidsafe_dagster.primitives.watchdog import watchdog
+from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.runs.abandoned_runs import is_abandoned
+from aidsafe_dagster.runs.locks import run_lock, run_lock_file
+from aidsafe_dagster.runs.process_tags import (
+    CLAIMED_TAG,
+    PROCESS_TAG,
+    is_on_this_host,
+    is_process_dead,
+    process_of,
+    this_process,
+)
+from aidsafe_dagster.settings.load import load_settings
+from aidsafe_dagster.settings.schema import Settings
 
 logger = logging.getLogger(__name__)
-PROCESS_TAG = "aidsafe/process"
-CLAIMED_TAG = "aidsafe/claimed_run"
-"""The run that the other two speak of."""
-ALIVE_TAG = "aidsafe/alive_until"
-EVERY_S = 10.0
-"""A run says so often that it is alive, and looks whether it is still to go on."""
-_GOING_ON = [
+LOCK_TAG = "aidsafe/run_lock"
+"""The locked file of the run."""
+SILENT_TAG = "aidsafe/silent_since"
+"""When another host first found the lock free; empty while the run answers."""
+HEARTBEAT_S = 10.0
+"""How often a run answers such notes, and checks whether it must stop."""
+# Not QUEUED: such a run has no process yet, and the daemon looks after its queue.
+_UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
-
-
-def this_process() -> str:
-    """`<host>:<pid>:<start time>`."""
-    return f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"
-
-
-def claim_run(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
-    """Tags a run with this process, once."""
-    if _claim_of(run) != this_process():
-        instance.add_run_tags(run.run_id, _claim(run.run_id))
+_held: dict[str, ExitStack] = {}
+"""The locks that this process holds, by run."""
 
 
 @contextmanager
-def heartbeat(
-    instance: dg.DagsterInstance, run: dg.DagsterRun, lost_after_s: float
+def hold_run(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, settings: Settings
 ) -> Iterator[None]:
-    """Claims the run, and tags it with the time until which to believe it alive, again and again while the block lasts.
+    """Hold the run's lock, and interrupt the run while the block lasts if it is ended elsewhere.
 
-    A run that was ended elsewhere meanwhile, by a person or because it was silent for too long, is interrupted: so no
-    two processes go on with one batch. Hosts have to agree on the time to within a fraction of `lost_after_s`.
+    A run is ended elsewhere by a person, or because it was silent for too long. Interrupting it
+    makes sure that no two processes go on with one batch.
+
+    The lock outlasts the block, until `release_run` or the end of the process. Dagster records how
+    a run ended only after its resources are closed, and until then the run counts as alive.
     """
-    instance.add_run_tags(run.run_id, _claim(run.run_id) | _alive_for(lost_after_s))
-    done = Event()
-    telling = Thread(
-        target=_tell_alive, args=(instance, run.run_id, lost_after_s, done), daemon=True
-    )
-    telling.start()
-    try:
+    claim = _claim(run.run_id, settings)
+    heartbeat_s = min(HEARTBEAT_S, settings.automation.lost_after_s / 5)
+    # The resources of a run may be opened more than once in a process.
+    if run.run_id not in _held:
+        lock = run_lock(run.run_id, settings)
+        with ExitStack() as stack:
+            stack.enter_context(lock.hold(describe_this_run(run), logger.info))
+            _held[run.run_id] = stack.pop_all()
+    instance.add_run_tags(run.run_id, claim)
+    with watchdog(lambda: _heartbeat(instance, run.run_id, claim), heartbeat_s):
         yield
-    finally:
-        done.set()
-        telling.join()
+
+
+def release_run(run_id: str) -> None:
+    """Let go of the lock of a run that is over; harmless if this process does not hold it."""
+    if run_id in _held:
+        _held.pop(run_id).close()
+
+
+@atexit.register
+def _release_all() -> None:
+    for run_id in list(_held):
+        release_run(run_id)
+
+
+def describe_this_run(run: dg.DagsterRun) -> str:
+    """Return how others are told who holds the locks of a run."""
+    return f"process {os.getpid()} (run {run.run_id[:8]})"
 
 
 def report_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Reports the runs whose process is gone as failed, or as cancelled where somebody had asked for that, and frees
-    their slots; returns their ids."""
-    going_on = instance.get_run_records(dg.RunsFilter(statuses=_GOING_ON))
-    dead = [record.dagster_run for record in going_on if _is_dead(instance, record)]
-    for run in dead:
-        cancelled = run.status is dg.DagsterRunStatus.CANCELING
-        report = instance.report_run_canceled if cancelled else instance.report_run_failed
-        report(
-            run, "The process that drove this run is gone; what it had answered is in the journal."
-        )
-        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-    return [run.run_id for run in dead]
+    """Report runs whose process is gone, free their concurrency slots, and return their ids.
+
+    They are reported as cancelled where somebody had asked for that, otherwise as failed.
+    """
+    settings = load_settings().settings
+    dead_runs = []
+    for record in instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED)):
+        if _is_dead(instance, record, settings):
+            _report(instance, record.dagster_run)
+            dead_runs.append(record.dagster_run.run_id)
+    return dead_runs
 
 
-def _is_dead(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
+def _report(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    message = "The process that drove this run is gone. All completed calls are in the journal."
+    if run.status is dg.DagsterRunStatus.CANCELING:
+        instance.report_run_canceled(run, message)
+    else:
+        instance.report_run_failed(run, message)
+    instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+
+
+def _is_dead(instance: dg.DagsterInstance, record: dg.RunRecord, settings: Settings) -> bool:
     run = record.dagster_run
-    claim = _claim_of(run)
-    if not claim:
+    process = process_of(run)
+    if process is None:
         return is_abandoned(instance, record)
-    host, pid, started = claim.rsplit(":", 2)
-    if host == socket.gethostname():
-        return _started(int(pid)) != started
-    until = run.tags.get(ALIVE_TAG, "")
-    return until != "" and datetime.fromisoformat(until) < datetime.now(UTC)
+    file = run.tags.get(LOCK_TAG)
+    if file is None:
+        return is_process_dead(run, process)
+    is_here = is_on_this_host(process)
+    try:
+        if run_lock(run.run_id, settings, Path(file)).is_held():
+            return False
+    except SetupError as error:
+        # Another user's folder, or a database that is away: the lock tells nothing.
+        logger.warning("run %s: %s", run.run_id, error)
+        if is_here:
+            return False
+    return is_here or _is_silent(instance, run, settings.automation.lost_after_s)
 
 
-def _tell_alive(
-    instance: dg.DagsterInstance, run_id: str, lost_after_s: float, done: Event
-) -> None:
-    while not done.is_set():
-        try:
-            if _is_ended(instance, run_id):
-                os.kill(os.getpid(), signal.SIGINT)  # as if by Ctrl-C: Dagster ends the run
-                return
-            instance.add_run_tags(
-                run_id, _claim(run_id) | _alive_for(lost_after_s)
-            )  # who tags at once may undo both
-        except Exception as error:  # noqa: BLE001 - a database that is away for a moment must not end the run
-            logger.warning("run %s cannot say that it is alive: %s", run_id, type(error).__name__)
-        done.wait(min(EVERY_S, lost_after_s / 5))
+def _is_silent(instance: dg.DagsterInstance, run: dg.DagsterRun, for_s: float) -> bool:
+    """Tell whether a run of another host left the note unanswered; write the note if need be."""
+    now = datetime.now(UTC)
+    since = run.tags.get(SILENT_TAG)
+    if not since:
+        instance.add_run_tags(run.run_id, {SILENT_TAG: now.isoformat(timespec="seconds")})
+        return False
+    return now - datetime.fromisoformat(since) > timedelta(seconds=for_s)
 
 
-def _claim(run_id: str) -> dict[str, str]:
-    return {PROCESS_TAG: this_process(), CLAIMED_TAG: run_id}
-
-
-def _claim_of(run: dg.DagsterRun) -> str | None:
-    """The process that drives the run; None if it has not said so yet."""
-    claimed = run.tags.get(CLAIMED_TAG, None if run.parent_run_id else run.run_id)
-    return run.tags.get(PROCESS_TAG) if claimed == run.run_id else None
-
-
-def _alive_for(seconds: float) -> dict[str, str]:
+def _claim(run_id: str, settings: Settings) -> dict[str, str]:
     return {
-        ALIVE_TAG: (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="seconds")
+        PROCESS_TAG: this_process(),
+        CLAIMED_TAG: run_id,
+        LOCK_TAG: str(run_lock_file(run_id, settings)),
+        SILENT_TAG: "",
     }
 
 
-def _is_ended(instance: dg.DagsterInstance, run_id: str) -> bool:
-    run = instance.get_run_by_id(run_id)
-    return run is None or run.is_finished or run.status is dg.DagsterRunStatus.CANCELING
-
-
-def _started(pid: int) -> str:
-    """When a process started; empty if there is no such process, or only its remains."""
+def _heartbeat(instance: dg.DagsterInstance, run_id: str, claim: dict[str, str]) -> bool:
+    """Renew the run's tags if need be; False if the run was ended elsewhere."""
     try:
-        process = psutil.Process(pid)
-        return "" if process.status() == psutil.STATUS_ZOMBIE else f"{since_boot(process):.2f}"
-    except psutil.NoSuchProcess:
-        return ""
+        run = instance.get_run_by_id(run_id)
+        if run is None or run.is_finished or run.status is dg.DagsterRunStatus.CANCELING:
+            return False
+        # Dagster writes all tags of a run at once. Two that tag at the same time undo each other.
+        if not claim.items() <= run.tags.items():
+            instance.add_run_tags(run_id, claim)
+    except Exception as error:  # noqa: BLE001 - a database that is away ends no run
+        logger.warning("run %s misses a heartbeat: %s", run_id, type(error).__name__)
+    return True

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from aidsafe_dagster.recipe.errors import SetupError, mask_url_secrets
+from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.secret_mask import mask_url_secrets
 
 _VARIABLE = re.compile(r"([A-Z_][A-Z0-9_]*)?")
 _TOKEN = re.compile(r"(?<![\w/.-])(sk-[\w-]{16,}|hf_\w{16,}|gh[pousr]_\w{16,}|AKIA[A-Z0-9]{12,})")

@@ -3,7 +3,6 @@
 import warnings
 
 import dagster as dg
-from dagster_shared.utils.warnings import PreviewWarning
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.quality.coverage import uncovered_policies
@@ -23,7 +22,7 @@ def stage_checks(stage: str) -> list[dg.AssetChecksDefinition]:
     definition = stage_named(stage)
     with warnings.catch_warnings():
         # Partitioned checks are a preview feature of Dagster; the tests of the gates cover them.
-        warnings.simplefilter("ignore", PreviewWarning)
+        warnings.simplefilter("ignore", dg.PreviewWarning)
         checks = [_suite_check(definition, suite) for suite in definition.suites]
         if definition.reports_uncited_policies:
             checks.append(_breadth_check(definition))

@@ -23,7 +23,6 @@ from aidsafe_dagster.recipe.records import Failure, Prompt, Record, Usage
 from aidsafe_dagster.recipe.stages import RecordsByStage, StageDefinition, stage_named
 from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.lake import LakeResource
-from aidsafe_dagster.runs.liveness import claim_run
 from aidsafe_dagster.settings.snapshot import SettingsSnapshot
 from aidsafe_dagster.stages.gates import GateConfig, require_gate
 from aidsafe_dagster.stages.materialization import Materialized, materialized
@@ -83,7 +82,6 @@ def start_stage(
     Raises:
         dagster.Failure: the gate is closed.
     """
-    claim_run(context.instance, context.run)
     opened = lake.open()
     overridden = require_gate(context, opened, stage, accept=config.accept_failed_gate)
     return StageRun(

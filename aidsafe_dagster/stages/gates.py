@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import dagster as dg
-from dagster._core.event_api import PartitionKeyFilter
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from pydantic import Field
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.stages import stage_named
+from aidsafe_dagster.runs.dagster_internals import (
+    AssetCheckExecutionRecordStatus,
+    PartitionKeyFilter,
+)
 
 Verdict = Literal["passed", "failed", "missing", "outdated"]
 _EVALUATED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}

@@ -9,13 +9,13 @@ sealed batch is stored twice, and a file that is damaged or gone is restored fro
 """
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import dagster as dg
-from filelock import FileLock
 from pydantic import Field
 
 from aidsafe_dagster.lake.lake import Lake
@@ -23,7 +23,7 @@ from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Prompt, Record
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
-from aidsafe_dagster.runs.advisory_lock import hold_advisory_lock
+from aidsafe_dagster.runs.locks import ingestion_lock
 from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.ingestion import DroppedPrompt, Ingestion, ingest, next_batch_numbers
@@ -135,10 +135,8 @@ def ingest_into_lake(
         SetupError: a source cannot be read, or a sealed batch and its copy are damaged.
     """
     assert batches.name is not None
-    settings.home.mkdir(parents=True, exist_ok=True)
     # Batches are numbered from what exists, so only one ingestion may number at a time.
-    file_lock = FileLock(settings.home / "ingest.lock")
-    with file_lock, hold_advisory_lock("ingestion", settings, logger.info):
+    with ingestion_lock(settings).hold(f"process {os.getpid()}", logger.info):
         restored = restore_batches(lake, instance.get_dynamic_partitions(batches.name))
         sealed = lake.batches(INGESTED)
         _register(instance, sealed)

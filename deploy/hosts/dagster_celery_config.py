@@ -1,7 +1,8 @@
-"""How a worker takes runs; dagster-celery reads this module wherever it is on the Python path.
+"""How a worker takes runs. dagster-celery reads this module wherever it is on the Python path.
 
-A run is taken when there is a process for it and not before, and each gets a process of its own. The queue is a table
-in PostgreSQL, which cannot broadcast: a run is cancelled through its tags (`aidsafe_dagster/processes.py`).
+A worker takes a run when it has a process for it, and not before. Each run gets its own process.
+The queue is a table in PostgreSQL, which cannot broadcast. A run therefore checks by itself whether
+it was cancelled (`aidsafe_dagster/runs/liveness.py`).
 """
 
 task_acks_late = True

@@ -1,6 +1,6 @@
-# The environment of every host; source it. Where the services are is yours to say, all else follows from it.
-# Secrets are not here: PGPASSWORD, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, HF_TOKEN and the key of an endpoint come
-# from where you keep secrets, and are read from the environment alone.
+# The environment of every host; source it. You say where the services are, the rest follows.
+# Secrets are not here. PGPASSWORD, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, HF_TOKEN and the key of
+# an endpoint come from where you keep secrets, and are read only from the environment.
 : "${POSTGRES_URL:=postgresql+psycopg2://aidsafe@db:5432/aidsafe}"
 : "${AWS_ENDPOINT_URL:=http://objects:9000}"
 : "${AWS_DEFAULT_REGION:=us-east-1}"

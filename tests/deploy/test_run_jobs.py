@@ -1,4 +1,4 @@
-"""The instance in deploy/kubernetes/settings.yaml starts a run as a Job that the API takes, with all that it needs."""
+"""The instance in deploy/kubernetes starts a run as a valid Job that has all it needs."""
 
 import json
 from collections.abc import Iterator
@@ -15,20 +15,20 @@ import yaml
 from dagster._core.definitions.reconstruct import reconstructable
 from dagster._core.launcher import LaunchRunContext
 
-from tests.deploy.test_kubernetes import IMAGE, SECRET, named, pods
+from tests.deploy.test_kubernetes import IMAGE, SECRET, containers, named
 from tests.site import a_site
 
 pytestmark = pytest.mark.distributed  # needs the extra `cluster`
 
 
 @contextmanager
-def a_kubernetes_api(taken: list[dict[str, Any]]) -> Iterator[str]:
-    """Takes everything it is sent."""
+def a_kubernetes_api(received: list[dict[str, Any]]) -> Iterator[str]:
+    """The URL of a server that accepts everything, and appends it to `received`."""
 
     class Api(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            taken.append(json.loads(body))
+            received.append(json.loads(body))
             self.send_response(201)
             self.send_header("Content-Type", "application/json")
             self.end_headers()
@@ -65,49 +65,47 @@ def make_batch() -> dg.JobDefinition:
     return defs.resolve_job_def("make_batch")
 
 
-def the_job(tmp_path: Path) -> dict[str, Any]:
-    """What Kubernetes is asked to run for one batch; storage alone is a local one."""
-    taken: list[dict[str, Any]] = []
-    with a_kubernetes_api(taken) as api, a_site(tmp_path):
+def launched_job(tmp_path: Path) -> dict[str, Any]:
+    """The Job that Kubernetes is sent for one batch. Only the storage is a local one."""
+    received: list[dict[str, Any]] = []
+    with a_kubernetes_api(received) as api, a_site(tmp_path):
         config = yaml.safe_load(named("ConfigMap")["dagster-instance"]["data"]["dagster.yaml"])
         config["storage"] = {"sqlite": {"base_dir": str(tmp_path / "dagster")}}
-        outside = {
+        outside_of_the_cluster = {
             "load_incluster_config": False,
             "kubeconfig_file": str(kubeconfig(tmp_path, api)),
         }
-        config["run_launcher"]["config"] |= outside
+        config["run_launcher"]["config"] |= outside_of_the_cluster
         (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(config))
         with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
             origin = reconstructable(make_batch).get_python_origin()
             run = instance.create_run_for_job(make_batch(), job_code_origin=origin)
             instance.run_launcher.launch_run(LaunchRunContext(run, workspace=None))
-    (job,) = taken
+    (job,) = received
     return job
 
 
-def test_a_run_is_started_as_a_job_that_kubernetes_takes(tmp_path: Path) -> None:
-    job = the_job(tmp_path)
+def test_a_run_is_started_as_a_valid_job(tmp_path: Path) -> None:
+    job = launched_job(tmp_path)
     kubernetes_validate.validate(job, "1.34", strict=True)
     pod = job["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert container["image"] == IMAGE
     assert container["args"][:3] == ["dagster", "api", "execute_run"]
     assert pod["serviceAccountName"] in named("ServiceAccount")
-    assert (
-        pod["securityContext"] | {"runAsNonRoot": True, "runAsUser": 1000} == pod["securityContext"]
-    )
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] == 1000
     assert container["securityContext"]["allowPrivilegeEscalation"] is False
 
 
 def test_a_run_has_the_settings_and_secrets_of_the_daemon(tmp_path: Path) -> None:
-    pod = the_job(tmp_path)["spec"]["template"]["spec"]
+    pod = launched_job(tmp_path)["spec"]["template"]["spec"]
     (container,) = pod["containers"]
-    daemon = next(
-        container for container in pods()["dagster"]["containers"] if container["name"] == "daemon"
-    )
-    assert [ref for ref in daemon["envFrom"] if ref not in container["envFrom"]] == []
+    daemon = containers()["daemon"]
+    for source in daemon["envFrom"]:
+        assert source in container["envFrom"]
     assert {"secretRef": {"name": SECRET}} in daemon["envFrom"]
     mounted = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
     volumes = {volume["name"]: volume["configMap"]["name"] for volume in pod["volumes"]}
     assert volumes[mounted["/etc/aidsafe"]] == "aidsafe-settings"
-    assert [mount for mount in daemon["volumeMounts"] if mount["mountPath"] == "/etc/aidsafe"]
+    assert "/etc/aidsafe" in [mount["mountPath"] for mount in daemon["volumeMounts"]]

@@ -1,4 +1,7 @@
-"""A small cluster: PostgreSQL, an object store and a model server; a control host and workers that share only these."""
+"""A small cluster: PostgreSQL, an object store, a model server, a control host and two workers.
+
+The hosts share nothing but the three services.
+"""
 
 import os
 import shutil
@@ -37,7 +40,7 @@ class Cluster:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What deploy/hosts/environment.sh leaves to each team to say, and the secrets."""
+        """The variables that deploy/hosts/environment.sh leaves to each team, and the secrets."""
         return {
             "POSTGRES_URL": self.postgres.url(),
             "PGPASSWORD": self.postgres.password,
@@ -55,7 +58,7 @@ class Cluster:
 
     @contextmanager
     def hosts(self, folder: Path) -> Iterator[tuple[Host, Host, Host]]:
-        """A control host, with daemon and code location once it is started, and two workers."""
+        """A control host and two workers; tests start what runs on them."""
         with some_hosts(
             self.network, folder, ("control", "worker-a", "worker-b"), self.variables
         ) as hosts:
@@ -65,41 +68,41 @@ class Cluster:
             yield control, first, second
 
     def runs(self) -> dict[str, list[str]]:
-        """Per batch the statuses of its runs, latest first."""
-        found: dict[str, list[str]] = {}
+        """The statuses of each batch's runs, latest first."""
         query = (
-            "SELECT tag.value, run.status FROM runs run JOIN run_tags tag ON tag.run_id = run.run_id"
+            "SELECT tag.value, run.status"
+            " FROM runs run JOIN run_tags tag ON tag.run_id = run.run_id"
             " WHERE tag.key = 'dagster/partition' ORDER BY run.id DESC"
         )
+        statuses: dict[str, list[str]] = {}
         for batch, status in self.postgres.rows(query):
-            found.setdefault(batch, []).append(status)
-        return found
+            statuses.setdefault(batch, []).append(status)
+        return statuses
 
     def table(self, name: str) -> pl.DataFrame:
-        """The rows of all batches of a table, as they lie in the object store."""
+        """The rows of all batches of a table in the object store."""
         files = [data for path, data in self.store.files().items() if _is_rows_of(path, name)]
         return pl.concat([pl.read_parquet(BytesIO(data)) for data in files])
 
     def calls_journaled(self) -> int:
-        """Completions in the journal; none before a host has opened it."""
+        """The number of completions in the journal; 0 before a host has opened it."""
         if self.postgres.rows("SELECT to_regclass('completions')") == [(None,)]:
             return 0
         ((count,),) = self.postgres.rows("SELECT count(*) FROM completions")
         return int(count)
 
     def calls_answered(self) -> int:
-        """What the model server has answered since it was last told to forget."""
+        """The number of calls that the model server has answered since its last reset."""
         return int(self.model.stats()["ok"])
 
     def prompts(self, source: str) -> pl.DataFrame:
         return self.table("ingested").filter(pl.col("source") == source)
 
-    def wait_until(self, done: Callable[[], bool], what: str, timeout_s: float = 280) -> None:
+    def wait_until(self, is_done: Callable[[], bool], what: str, timeout_s: float = 280) -> None:
         deadline = time.monotonic() + timeout_s
-        while not done():
-            assert time.monotonic() < deadline, (
-                f"waited {timeout_s:.0f} s in vain until {what}: {self.runs()}"
-            )
+        while not is_done():
+            timeout = f"waited {timeout_s:.0f} s in vain until {what}: {self.runs()}"
+            assert time.monotonic() < deadline, timeout
             time.sleep(0.25)
 
     def _prepare(self, folder: Path) -> None:
@@ -118,7 +121,7 @@ class Cluster:
 
 @contextmanager
 def a_cluster(folder: Path) -> Iterator[Cluster]:
-    """Services that are running; hosts are made by the tests."""
+    """The running services; tests add the hosts."""
     with (
         a_network() as network,
         a_postgres(network.address) as postgres,
@@ -129,14 +132,14 @@ def a_cluster(folder: Path) -> Iterator[Cluster]:
 
 
 def ingest(host: Host, name: str, first: int, count: int) -> list[str]:
-    """Takes prompts in, by their place among `some_prompts`; returns the keys of their batches of four."""
+    """Ingest some of `some_prompts`; return the keys of their batches of four."""
     source = prompts_file(host.folder, some_prompts(first + count)[first:], name)
     host.run(*AIDSAFE, "ingest", source["path"])
     return [f"{name}-{number:04d}" for number in range(1, count // 4 + 1)]
 
 
 def backfill(host: Host, batches: list[str]) -> None:
-    """What the UI's backfill does, from the command line."""
+    """Launch a backfill as the UI does."""
     keys = ["--partitions", ",".join(batches), "--noprompt"]
     host.run(
         "dagster", "job", "backfill", "--workspace", "workspace.yaml", "--job", "make_batch", *keys

@@ -1,6 +1,7 @@
-"""These tests need the extra `cluster`; without it they cannot even be read, and are not."""
+"""These tests need the extra `cluster`. Without it they cannot be imported, and are left out."""
 
 from importlib.util import find_spec
 
 _NEEDED = ("psycopg2", "dagster_postgres", "dagster_celery", "s3fs", "moto")
-collect_ignore_glob = [] if all(map(find_spec, _NEEDED)) else ["test_*.py"]
+_IS_INSTALLED = all(find_spec(module) for module in _NEEDED)
+collect_ignore_glob = [] if _IS_INSTALLED else ["test_*.py"]

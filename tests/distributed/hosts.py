@@ -1,8 +1,9 @@
-"""Hosts that share nothing but what is served to them over the network.
+"""Hosts that share only what is served to them over the network.
 
-As root on Linux a host is a set of namespaces: its own network, host name, process numbers and mounts, joined to the
-services by a bridge, with the folders of the others hidden. Elsewhere it is a process group with a folder of its own
-(`Network.isolated` says which). Pulling the plug kills all that runs on a host at once, with no chance to say so.
+As root on Linux a host is a set of namespaces: its own network, host name, process numbers and
+mounts. A bridge joins it to the services, and the folders of the other hosts are hidden. Elsewhere
+a host is a process group with a folder of its own (`Network.isolated` says which). Pulling the plug
+kills all processes of a host at once, with no chance to clean up.
 """
 
 import os
@@ -24,24 +25,24 @@ ENVIRONMENT = ROOT / "deploy" / "hosts" / "environment.sh"
 
 @dataclass
 class Host:
-    """A machine of the cluster; `init` is the process that its namespaces live and die with, None without any."""
+    """A machine of the cluster."""
 
     name: str
     folder: Path
     variables: dict[str, str]
     init: int | None = None
+    """The first process in the host's namespaces, which end with it; None without namespaces."""
     device: str = ""
     """The bridge's end of its network card."""
     running: list[Process] = field(default_factory=list)
 
     def start(self, *command: str) -> Process:
-        """Runs a command in the host's folder and environment; what it prints is appended to `log` there."""
+        """Start a command in the host's folder and environment; its output goes to `log` there."""
         with_environment = ["bash", "-c", f'source "{ENVIRONMENT}" && exec "$@"', "-"]
-        enter = (
-            ["nsenter", "-t", str(self.init), "-n", "-u", "-p", "-m", f"--wd={self.folder}"]
-            if self.init
-            else []
-        )
+        enter = list[str]()
+        if self.init:
+            namespaces = ["-n", "-u", "-p", "-m"]
+            enter = ["nsenter", "-t", str(self.init), *namespaces, f"--wd={self.folder}"]
         with (self.folder / "log").open("ab") as log:
             process = subprocess.Popen(
                 [*enter, *with_environment, *command],
@@ -55,7 +56,7 @@ class Host:
         return process
 
     def run(self, *command: str, timeout: float = 120) -> str:
-        """Runs a command to its end and returns all that this host has printed so far."""
+        """Run a command to its end; return all that this host has printed so far."""
         process = self.start(*command)
         code = process.wait(timeout)
         printed = self.printed()
@@ -66,7 +67,7 @@ class Host:
         return (self.folder / "log").read_text(errors="replace")
 
     def pull_the_plug(self) -> None:
-        """SIGKILL for everything that runs here, at once."""
+        """Kill every process of the host at once."""
         if self.init:
             with suppress(ProcessLookupError):
                 os.kill(self.init, signal.SIGKILL)
@@ -80,19 +81,19 @@ class Host:
 @dataclass(frozen=True)
 class Network:
     address: str
-    """Where services listen."""
+    """The address at which services listen."""
     isolated: bool
-    """Each host has namespaces of its own; otherwise they are processes that share no folder."""
+    """Whether hosts have namespaces; otherwise they are processes that share no folder."""
     bridge: str = ""
 
     def unplug(self, host: Host) -> None:
-        """Cuts an isolated host off; what runs there goes on."""
+        """Cut an isolated host off. Its processes go on."""
         _ip("link", "set", host.device, "down")
 
 
 @contextmanager
 def a_network() -> Iterator[Network]:
-    """A bridge that hosts are joined to; loopback where namespaces cannot be had."""
+    """A bridge for the hosts; loopback where there are no namespaces."""
     if not _has_namespaces():
         yield Network("127.0.0.1", isolated=False)
         return
@@ -110,7 +111,7 @@ def a_network() -> Iterator[Network]:
 def some_hosts(
     network: Network, folder: Path, names: Sequence[str], variables: dict[str, str]
 ) -> Iterator[list[Host]]:
-    """Hosts of these names; all that still runs on them is killed with the block."""
+    """Hosts of these names. At the end of the block all their processes are killed."""
     hosts = [Host(name, folder / name, variables) for name in names]
     for host in hosts:
         host.folder.mkdir(parents=True)
@@ -129,16 +130,8 @@ def _namespaces(
 ) -> Iterator[None]:
     hide = "; ".join(f"mount -t tmpfs tmpfs '{folder}'" for folder in hidden) or "true"
     inside = f"hostname {host.name}; ip link set lo up; {hide}; exec sleep infinity"
-    unshare = [
-        "unshare",
-        "--net",
-        "--uts",
-        "--pid",
-        "--mount",
-        "--fork",
-        "--kill-child",
-        "--mount-proc",
-    ]
+    namespaces = ["--net", "--uts", "--pid", "--mount"]
+    unshare = ["unshare", *namespaces, "--fork", "--kill-child", "--mount-proc"]
     device = host.device = f"{network.bridge}.{number}"
     with subprocess.Popen([*unshare, "sh", "-ec", inside], stderr=subprocess.DEVNULL) as outer:
         try:
@@ -147,11 +140,12 @@ def _namespaces(
             yield
         finally:
             outer.kill()
-            _ip("link", "del", device)  # the kernel would take its time
+            # The kernel would remove it too, but only after a while.
+            _ip("link", "del", device)
 
 
 def _join(network: Network, device: str, init: int, address: str) -> None:
-    """Gives the namespaces of a process a network card that ends at the bridge."""
+    """Give the namespaces of a process a network card that ends at the bridge."""
     _ip("link", "add", device, "type", "veth", "peer", "name", "eth0", "netns", str(init))
     _ip("link", "set", device, "master", network.bridge, "up")
     for arguments in (["addr", "add", address, "dev", "eth0"], ["link", "set", "eth0", "up"]):
@@ -159,7 +153,7 @@ def _join(network: Network, device: str, init: int, address: str) -> None:
 
 
 def _child_of(outer: Process) -> int:
-    """The first process inside, once it has become what it is to be."""
+    """The first process in the namespaces, once it runs its final program."""
     children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
@@ -175,16 +169,15 @@ def _has_namespaces() -> bool:
     if sys.platform != "linux" or os.geteuid() != 0 or not tools:
         return False
     probe = f"aids{os.getpid()}"
-    made = subprocess.run(
-        ["ip", "link", "add", probe, "type", "bridge"], check=False, capture_output=True
-    ).returncode
-    subprocess.run(["ip", "link", "del", probe], check=False, capture_output=True)
-    tried = subprocess.run(
-        ["unshare", "--net", "--uts", "--pid", "--mount", "--fork", "true"], check=False
-    )
-    return made == 0 and tried.returncode == 0
+    add_bridge = ["ip", "link", "add", probe, "type", "bridge"]
+    delete_bridge = ["ip", "link", "del", probe]
+    unshare = ["unshare", "--net", "--uts", "--pid", "--mount", "--fork", "true"]
+    has_bridge = subprocess.run(add_bridge, check=False, capture_output=True).returncode == 0
+    subprocess.run(delete_bridge, check=False, capture_output=True)
+    return has_bridge and subprocess.run(unshare, check=False).returncode == 0
 
 
 def _ip(*arguments: str) -> None:
-    gone = arguments[:2] == ("link", "del")  # with its namespace, perhaps
-    subprocess.run(["ip", *arguments], check=not gone, capture_output=gone)
+    # A link may be gone already, with its namespace.
+    may_fail = arguments[:2] == ("link", "del")
+    subprocess.run(["ip", *arguments], check=not may_fail, capture_output=may_fail)

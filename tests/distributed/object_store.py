@@ -1,4 +1,4 @@
-"""An S3-compatible object store for a test: moto's server, in a process of its own."""
+"""An S3-compatible object store for tests: moto's server, in a process of its own."""
 
 import subprocess
 import sys
@@ -27,7 +27,7 @@ class ObjectStore:
 
     @property
     def environment(self) -> dict[str, str]:
-        """All that a client needs to find it."""
+        """The variables by which a client finds the store."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": "tester",
@@ -36,7 +36,7 @@ class ObjectStore:
         }
 
     def files(self) -> dict[str, bytes]:
-        """What lies in the bucket, by its path below the lake."""
+        """The files in the bucket, by their path below the lake."""
         store = s3fs.S3FileSystem(
             endpoint_url=self.endpoint, key="tester", secret="tester", use_listings_cache=False
         )
@@ -46,7 +46,7 @@ class ObjectStore:
 
 @contextmanager
 def an_object_store(address: str = "127.0.0.1") -> Iterator[ObjectStore]:
-    """A running store with one bucket; it is ended with the block."""
+    """A running store with one bucket, for as long as the block lasts."""
     port = a_free_port(address)
     command = [sys.executable, "-m", "moto.server", "-H", address, "-p", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:

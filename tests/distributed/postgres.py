@@ -1,4 +1,4 @@
-"""A PostgreSQL server for a test: Debian's, in a folder and on a port of its own, with a password."""
+"""A PostgreSQL server for tests: Debian's, with its own folder, port and password."""
 
 import os
 import secrets
@@ -22,7 +22,7 @@ USER = DATABASE = "aidsafe"
 
 @dataclass
 class Postgres:
-    """The server refuses to run as root, and then runs as Debian's user `postgres`."""
+    """A server. It refuses to run as root, so root runs it as Debian's user `postgres`."""
 
     address: str
     port: int
@@ -31,7 +31,7 @@ class Postgres:
     _process: subprocess.Popen[bytes] | None = None
 
     def url(self, database: str = DATABASE) -> str:
-        """Without the password, which is in PGPASSWORD."""
+        """The URL without the password, which is in PGPASSWORD."""
         return f"postgresql+psycopg2://{USER}@{self.address}:{self.port}/{database}"
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
@@ -42,16 +42,8 @@ class Postgres:
     def dump(self) -> bytes:
         """Everything in the database, as text."""
         environment = os.environ | {"PGPASSWORD": self.password}
-        command = [
-            program("pg_dump"),
-            "-h",
-            self.address,
-            "-p",
-            str(self.port),
-            "-U",
-            USER,
-            DATABASE,
-        ]
+        address = ["-h", self.address, "-p", str(self.port)]
+        command = [program("pg_dump"), *address, "-U", USER, DATABASE]
         return subprocess.run(command, env=environment, check=True, capture_output=True).stdout
 
     def create_database(self, name: str) -> None:
@@ -59,42 +51,21 @@ class Postgres:
             cursor.execute(f"CREATE DATABASE {name}")
 
     def initialise(self) -> None:
-        """Makes the server's files; whoever knows the password may connect from anywhere."""
+        """Create the server's files; who has the password may connect from anywhere."""
         (self.folder / "password").write_text(self.password)
         if self._account:
             for path in (self.folder, self.folder / "password"):
                 shutil.chown(path, "postgres", "postgres")
-        options = [
-            "-U",
-            USER,
-            "-A",
-            "scram-sha-256",
-            "--pwfile",
-            str(self.folder / "password"),
-            "--no-sync",
-        ]
-        command = [program("initdb"), "-D", str(self.folder / "data"), *options]
+        login = ["-U", USER, "-A", "scram-sha-256", "--pwfile", str(self.folder / "password")]
+        command = [program("initdb"), "-D", str(self.folder / "data"), *login, "--no-sync"]
         subprocess.run(command, **self._account, check=True, stdout=subprocess.DEVNULL, cwd="/")
         with (self.folder / "data" / "pg_hba.conf").open("a") as file:
             file.write("host all all 0.0.0.0/0 scram-sha-256\n")
 
     def start(self) -> None:
-        options = [
-            "-c",
-            f"listen_addresses={self.address}",
-            "-p",
-            str(self.port),
-            "-k",
-            str(self.folder),
-        ]
-        command = [
-            program("postgres"),
-            "-D",
-            str(self.folder / "data"),
-            *options,
-            "-c",
-            "fsync=off",
-        ]
+        address = ["-c", f"listen_addresses={self.address}", "-p", str(self.port)]
+        folders = ["-D", str(self.folder / "data"), "-k", str(self.folder)]
+        command = [program("postgres"), *folders, *address, "-c", "fsync=off"]
         with (self.folder / "log").open("a") as log:
             self._process = subprocess.Popen(command, **self._account, stderr=log, cwd="/")
         deadline = time.monotonic() + 60
@@ -108,34 +79,36 @@ class Postgres:
         raise TimeoutError((self.folder / "log").read_text())
 
     def stop(self) -> None:
-        """Ends all connections and then the server."""
+        """End all connections and then the server."""
         assert self._process is not None
         self._process.send_signal(signal.SIGINT)
         self._process.wait(60)
 
     @property
     def _account(self) -> dict[str, Any]:
-        return (
-            {"user": "postgres", "group": "postgres", "extra_groups": []}
-            if os.geteuid() == 0
-            else {}
-        )
+        if os.geteuid() != 0:
+            return {}
+        return {"user": "postgres", "group": "postgres", "extra_groups": []}
 
     def _connect(self, database: str) -> Any:
-        keywords = {
-            "user": USER,
-            "password": self.password,
-            "dbname": database,
-            "connect_timeout": 5,
-        }
-        connection = psycopg2.connect(host=self.address, port=self.port, **keywords)
+        connection = psycopg2.connect(
+            host=self.address,
+            port=self.port,
+            user=USER,
+            password=self.password,
+            dbname=database,
+            connect_timeout=5,
+        )
         connection.autocommit = True
         return connection
 
 
 @contextmanager
 def a_postgres(address: str = "127.0.0.1") -> Iterator[Postgres]:
-    """A running server that listens at `address` alone, with an empty database; it is gone with the block."""
+    """A running server with an empty database, for as long as the block lasts.
+
+    It listens only at `address`.
+    """
     folder = Path(tempfile.mkdtemp(prefix="aidsafe-postgres-"))
     server = Postgres(address, a_free_port(address), folder, secrets.token_hex(12))
     try:
@@ -152,8 +125,9 @@ def a_postgres(address: str = "127.0.0.1") -> Iterator[Postgres]:
 
 def program(name: str) -> str:
     """Debian keeps the server's programs off the path."""
-    found = shutil.which(name) or max(
-        map(str, Path("/usr/lib/postgresql").glob(f"*/bin/{name}")), default=None
-    )
-    assert found, f"{name} is not installed: apt-get install postgresql"
-    return found
+    path = shutil.which(name)
+    if path is None:
+        versions = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+        assert versions, f"{name} is not installed: apt-get install postgresql"
+        path = str(versions[-1])
+    return path

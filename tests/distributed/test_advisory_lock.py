@@ -1,4 +1,4 @@
-"""What one host works on no other takes, and what holds it ends with its process; on a real PostgreSQL server."""
+"""Advisory locks among hosts, on a real PostgreSQL server: held by one host, free when it dies."""
 
 import os
 import signal
@@ -13,13 +13,8 @@ from threading import Event
 
 import pytest
 
+from aidsafe_dagster.primitives.advisory_lock import POLL_S, AdvisoryLock
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.runs.advisory_lock import (
-    LOOK_EVERY_S,
-    advisory_lock_is_free,
-    hold_advisory_lock,
-)
-from aidsafe_dagster.settings.schema import Settings
 from tests.distributed.hosts import a_network, some_hosts
 from tests.distributed.postgres import Postgres, a_postgres
 from tests.serving import a_free_port
@@ -27,11 +22,11 @@ from tests.site import ROOT
 
 pytestmark = pytest.mark.distributed
 BATCH = "batch mine-0001"
+LAKE = "data/lake"
 HOLD = f"""
 import sys, time
-from aidsafe_dagster.runs.advisory_lock import hold_advisory_lock
-from aidsafe_dagster.settings.schema import Settings
-with hold_advisory_lock({BATCH!r}, Settings(journal_url=sys.argv[1]), print):
+from aidsafe_dagster.primitives.advisory_lock import AdvisoryLock
+with AdvisoryLock(sys.argv[1], {LAKE!r}, {BATCH!r}).hold("", print):
     print("held", flush=True)
     time.sleep(240)
 """
@@ -44,8 +39,8 @@ def postgres() -> Iterator[Postgres]:
         yield server
 
 
-def sharing(postgres: Postgres, **others: str) -> Settings:
-    return Settings(journal_url=postgres.url(), **others)
+def lock_on(postgres: Postgres, name: str = BATCH, lake: str = LAKE) -> AdvisoryLock:
+    return AdvisoryLock(postgres.url(), lake, name)
 
 
 @contextmanager
@@ -72,43 +67,43 @@ def wait_until_held(postgres: Postgres) -> None:
     deadline = time.monotonic() + 60
     while not is_held(postgres):
         assert time.monotonic() < deadline
-        time.sleep(LOOK_EVERY_S / 10)
+        time.sleep(POLL_S / 10)
 
 
 def test_the_second_host_waits_for_the_first_and_is_told_who_that_is(postgres: Postgres) -> None:
-    settings, told, over = sharing(postgres), list[str](), Event()
+    messages = list[str]()
+    is_over = Event()
 
     def second() -> bool:
-        with hold_advisory_lock(BATCH, settings, told.append):
-            return over.is_set()
+        with lock_on(postgres).hold("", messages.append):
+            return is_over.is_set()
 
     with ThreadPoolExecutor() as pool:
-        with hold_advisory_lock(BATCH, settings, told.append):
+        with lock_on(postgres).hold("", messages.append):
             waiting = pool.submit(second)
-            while not told:
+            while not messages:
                 time.sleep(0.05)
-            over.set()
+            is_over.set()
         assert waiting.result(60)
-    assert told == [
-        f"{BATCH} is being worked on by process {os.getpid()} on {os.uname().nodename}; waiting for it to end"
-    ]
+    holder = f"process {os.getpid()} on {os.uname().nodename}"
+    assert messages == [f"{BATCH} is being worked on by {holder}; waiting for it to end"]
     assert not is_held(postgres)
 
 
 def test_other_batches_and_other_lakes_are_not_waited_for(postgres: Postgres) -> None:
-    told = list[str]()
-    with hold_advisory_lock(BATCH, sharing(postgres), told.append):
-        assert not advisory_lock_is_free(BATCH, sharing(postgres))
-        assert advisory_lock_is_free("batch mine-0002", sharing(postgres))
-        assert advisory_lock_is_free(BATCH, sharing(postgres, lake_url="s3://another/lake"))
-    assert advisory_lock_is_free(BATCH, sharing(postgres))
-    assert told == []
+    messages = list[str]()
+    with lock_on(postgres).hold("", messages.append):
+        assert lock_on(postgres).is_held()
+        assert not lock_on(postgres, "batch mine-0002").is_held()
+        assert not lock_on(postgres, lake="s3://another/lake").is_held()
+    assert not lock_on(postgres).is_held()
+    assert messages == []
 
 
 def test_what_a_killed_process_held_is_free(postgres: Postgres) -> None:
     with another_host(postgres) as holder:
         holder.kill()
-        with hold_advisory_lock(BATCH, sharing(postgres), print):
+        with lock_on(postgres).hold("", print):
             assert holder.poll() is not None
 
 
@@ -127,7 +122,7 @@ def test_a_host_that_is_cut_off_holds_nothing_for_longer_than_the_server_puts_up
             host.start(sys.executable, "-c", HOLD, postgres.url())
             wait_until_held(postgres)
             network.unplug(host)
-            with hold_advisory_lock(BATCH, sharing(postgres), print):
+            with lock_on(postgres).hold("", print):
                 assert host.running[0].poll() is None
 
 
@@ -146,7 +141,7 @@ def test_a_process_whose_lock_another_host_took_meanwhile_is_interrupted(
         holder.send_signal(signal.SIGSTOP)
         postgres.stop()
         postgres.start()
-        with hold_advisory_lock(BATCH, sharing(postgres), print):
+        with lock_on(postgres).hold("", print):
             holder.send_signal(signal.SIGCONT)
             assert holder.wait(60) != 0
 
@@ -155,7 +150,7 @@ def test_a_server_that_cannot_be_reached_is_named_without_its_password() -> None
     url = f"postgresql+psycopg2://me:zqmk-lock@127.0.0.1:{a_free_port()}/none"
     with (
         pytest.raises(SetupError, match=r"me:\*\*\*@127.0.0.1.*cannot be used") as refused,
-        hold_advisory_lock(BATCH, Settings(journal_url=url), print),
+        AdvisoryLock(url, LAKE, BATCH).hold("", print),
     ):
         pass
     assert "zqmk-lock" not in str(refused.value)

@@ -1,4 +1,4 @@
-"""The journal in PostgreSQL: shared, waited for, and silent about its password."""
+"""The journal in PostgreSQL: shared, patient, and silent about its password."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +23,7 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.mark.parametrize("database", [f"new_{n}" for n in range(10)])
-def test_whoever_opens_a_new_journal_at_the_same_instant_gets_it_and_agrees_on_one_answer(
+def test_processes_that_open_a_new_journal_at_the_same_instant_agree_on_one_answer(
     postgres: Postgres, database: str
 ) -> None:
     postgres.create_database(database)
@@ -47,11 +47,9 @@ def test_a_server_that_is_away_for_a_moment_is_waited_for(postgres: Postgres) ->
     back = Timer(1.0, postgres.start)
     back.start()
     journal.record(Entry("after", a_request(), a_completion("taken"), 0.1))
-    found = journal.find_all(["before", "after"])
-    assert {key: completion.text for key, completion in found.items()} == {
-        "before": "kept",
-        "after": "taken",
-    }
+    completions = journal.find_all(["before", "after"])
+    texts = {key: completion.text for key, completion in completions.items()}
+    assert texts == {"before": "kept", "after": "taken"}
     journal.close()
     back.join()
 

@@ -1,4 +1,4 @@
-"""Two workers as separate hosts: nothing is made twice, and one finishes what the other left when it lost its power."""
+"""Two workers as separate hosts: no work is done twice, and one finishes what a lost one began."""
 
 import re
 from collections.abc import Iterator
@@ -26,32 +26,30 @@ pytestmark = pytest.mark.distributed
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with a_cluster(tmp_path_factory.mktemp("services")) as cluster:
-        print(
-            "hosts are",
-            "namespaces" if cluster.network.isolated else "processes without namespaces",
-        )
+        kind = "namespaces" if cluster.network.isolated else "processes without namespaces"
+        print("hosts are", kind)
         with cluster.hosts(tmp_path_factory.mktemp("setup")) as (control, *_):
-            control.run(
-                "dagster", "sensor", "stop", "reports", "--workspace", "workspace.yaml"
-            )  # not what this is about
+            # Reports would only slow these tests down.
+            control.run("dagster", "sensor", "stop", "reports", "--workspace", "workspace.yaml")
         yield cluster
 
 
-def all_finished(cluster: Cluster, wanted: list[str]) -> bool:
+def are_finished(cluster: Cluster, batches: list[str]) -> bool:
     runs = cluster.runs()
-    return all(runs.get(batch, [""])[0] == "SUCCESS" for batch in wanted)
+    return all(runs.get(batch, [""])[0] == "SUCCESS" for batch in batches)
 
 
 def assert_every_row_once(cluster: Cluster, source: str) -> None:
-    given = sorted(cluster.prompts(source)["prompt_id"])
+    prompt_ids = sorted(cluster.prompts(source)["prompt_id"])
     for stage in Stage:
         rows = cluster.table(stage).filter(pl.col("source") == source)
-        once = rows if stage is not Stage.FINE_TUNE_SPLITS else rows.filter(pl.col("kind") == "sft")
-        assert sorted(once["prompt_id"]) == given, stage
+        if stage is Stage.FINE_TUNE_SPLITS:
+            rows = rows.filter(pl.col("kind") == "sft")
+        assert sorted(rows["prompt_id"]) == prompt_ids, stage
 
 
 def forget_calls(cluster: Cluster) -> int:
-    """From now on the model server counts anew; returns what the journal holds already."""
+    """Reset the model server's count; return the number of calls in the journal."""
     cluster.model.control(reset=True)
     return cluster.calls_journaled()
 
@@ -64,12 +62,13 @@ def assert_no_key_twice(cluster: Cluster) -> None:
 
 
 def assert_no_secret_was_kept(cluster: Cluster, folder: Path) -> None:
-    """Neither in the database (runs, events, queue, journal), nor in the store, nor on any host."""
-    on_hosts = {str(file): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-    kept = {"PostgreSQL": cluster.postgres.dump()} | cluster.store.files() | on_hosts
-    assert [
-        name for name, data in kept.items() if any(secret in data for secret in cluster.secrets)
-    ] == []
+    """Look in the database (runs, events, queue, journal), in the store, and on every host."""
+    contents = {"PostgreSQL": cluster.postgres.dump()} | cluster.store.files()
+    for file in folder.rglob("*"):
+        if file.is_file():
+            contents[str(file)] = file.read_bytes()
+    for name, data in contents.items():
+        assert not any(secret in data for secret in cluster.secrets), name
 
 
 def test_a_backfill_is_completed_by_both_hosts_and_no_call_is_made_twice(
@@ -77,15 +76,15 @@ def test_a_backfill_is_completed_by_both_hosts_and_no_call_is_made_twice(
 ) -> None:
     before = forget_calls(cluster)
     with cluster.hosts(tmp_path) as (control, first, second):
-        wanted = ingest(control, "shared", first=0, count=12)
+        batches = ingest(control, "shared", first=0, count=12)
         control.start(CONTROL)
         first.start(WORKER)
         second.start(WORKER)
-        backfill(control, wanted)
+        backfill(control, batches)
         cluster.wait_until(
-            lambda: all_finished(cluster, wanted), "both workers have made all batches"
+            lambda: are_finished(cluster, batches), "both workers have made all batches"
         )
-        assert all(cluster.runs()[batch] == ["SUCCESS"] for batch in wanted)
+        assert all(cluster.runs()[batch] == ["SUCCESS"] for batch in batches)
         assert all("RUN_SUCCESS" in host.printed() for host in (first, second))
     assert_every_row_once(cluster, "shared")
     assert_no_key_twice(cluster)
@@ -102,31 +101,31 @@ def test_two_hosts_that_backfill_at_once_without_a_queue_make_a_batch_once(
         assert [process.wait(280) for process in commands] == [0, 0], (
             first.printed() + second.printed()
         )
-        assert sorted(_made(host) for host in (first, second)) == [0, 1]
+        assert sorted(_count_batches(host) for host in (first, second)) == [0, 1]
     assert cluster.runs()[batch] == ["SUCCESS"]
     assert cluster.calls_answered() == cluster.calls_journaled() - before
     assert_no_key_twice(cluster)
     assert_every_row_once(cluster, "same")
 
 
-def _made(host: Host) -> int:
-    """Batches that a backfill on this host says it has made."""
-    found = re.search(r"(\d+) batches run", host.printed())
-    assert found, host.printed()
-    return int(found[1])
+def _count_batches(host: Host) -> int:
+    """The number of batches that the backfill on this host reports."""
+    match = re.search(r"(\d+) batch(?:es)? run", host.printed())
+    assert match, host.printed()
+    return int(match[1])
 
 
-def test_what_a_host_that_lost_its_power_left_is_finished_by_the_other(
+def test_a_batch_of_a_host_that_lost_its_power_is_finished_by_the_other(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     before = forget_calls(cluster)
     with cluster.hosts(tmp_path) as (control, first, second):
-        wanted = ingest(control, "lost", first=16, count=8)
+        batches = ingest(control, "lost", first=16, count=8)
         cluster.model.control(server={"tpot_s": 0.004})
         control.start(CONTROL)
         first.start(WORKER)
         second.start(WORKER)
-        backfill(control, wanted)
+        backfill(control, batches)
 
         def is_in_the_middle() -> bool:
             return "RUN_START" in second.printed() and cluster.calls_journaled() - before > 20
@@ -135,14 +134,12 @@ def test_what_a_host_that_lost_its_power_left_is_finished_by_the_other(
         second.pull_the_plug()
         cluster.model.control(server={"tpot_s": 0.0001})
         cluster.wait_until(
-            lambda: all_finished(cluster, wanted), "worker-a has finished what worker-b left"
+            lambda: are_finished(cluster, batches), "worker-a has finished what worker-b left"
         )
-        assert (
-            sorted(status for batch in wanted for status in cluster.runs()[batch]).count("FAILURE")
-            == 1
-        )
+        statuses = [status for batch in batches for status in cluster.runs()[batch]]
+        assert statuses.count("FAILURE") == 1
     assert_every_row_once(cluster, "lost")
     assert_no_key_twice(cluster)
     assert_no_secret_was_kept(cluster, tmp_path)
-    asked_again = cluster.calls_answered() - (cluster.calls_journaled() - before)
-    assert asked_again <= CALLS_IN_FLIGHT
+    repeated = cluster.calls_answered() - (cluster.calls_journaled() - before)
+    assert repeated <= CALLS_IN_FLIGHT

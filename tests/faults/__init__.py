@@ -1,1 +1,1 @@
-"""Faults as they happen, to real processes and real files: full disks, kills, clocks that jump, damage."""
+"""Real faults in real processes and files: full disks, kills, clocks that jump, damage."""

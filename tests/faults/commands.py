@@ -1,4 +1,7 @@
-"""Commands of a site in processes of their own, found again by the site that their environment names."""
+"""Commands of a site in processes of their own.
+
+Their environment names the site, so that all its processes can be found and killed.
+"""
 
 import os
 import signal
@@ -31,7 +34,7 @@ Process = subprocess.Popen[str]
 
 
 def served_by(server: ModelServer, **driver: Any) -> dict[str, Any]:
-    """Settings of a site whose agents this server answers."""
+    """Settings of a site whose model calls this server answers."""
     return {
         "engine": "endpoint",
         "endpoint": {"base_url": server.base_url, "model": "fake-model", "timeout_s": 20},
@@ -41,22 +44,26 @@ def served_by(server: ModelServer, **driver: Any) -> dict[str, Any]:
 
 
 def fill(folder: Path, server: ModelServer, count: int = COUNT, **driver: Any) -> None:
-    """Makes a site with one batch of prompts."""
+    """Create a site with one batch of prompts."""
     with a_site(folder, **served_by(server, **driver)) as site:
         assert site.ingest(prompts_file(site.folder, some_prompts(count))).success
 
 
-def texts_made(site: Site) -> dict[str, Any]:
-    """Per stage, prompt and text: what depends on the server's plan alone."""
-    return {
-        str(stage): site.lake.rows(stage, BATCH).drop("usage", "conversation", strict=False).rows()
-        for stage in Stage
-    }
+def stage_texts(site: Site) -> dict[str, Any]:
+    """The rows of each stage, without the columns that differ between runs."""
+    texts = dict[str, Any]()
+    for stage in Stage:
+        rows = site.lake.rows(stage, BATCH)
+        texts[str(stage)] = rows.drop("usage", "conversation", strict=False).rows()
+    return texts
 
 
 @contextmanager
 def started(folder: Path, *command: str, **environ: str) -> Iterator[Process]:
-    """A command that runs in a site's folder while the block lasts; what it printed is in `printed`."""
+    """A command that runs in a site's folder while the block lasts.
+
+    Its output goes to the file `printed` there.
+    """
     with (folder / "printed").open("a") as printed:
         process = subprocess.Popen(
             command,
@@ -77,10 +84,10 @@ def printed(folder: Path) -> str:
     return (folder / "printed").read_text()
 
 
-def until(
+def wait_until(
     happened: Callable[[], bool], alive: Callable[[], bool] = lambda: True, within_s: float = 90.0
 ) -> None:
-    """Waits for something to happen; somebody has to live meanwhile."""
+    """Wait until something happens; fail if a process dies meanwhile."""
     deadline = time.monotonic() + within_s
     while not happened():
         assert time.monotonic() < deadline, "it did not happen"
@@ -88,33 +95,30 @@ def until(
         time.sleep(0.01)
 
 
-def lives(process: Process) -> Callable[[], bool]:
+def is_running(process: Process) -> Callable[[], bool]:
     return lambda: process.poll() is None
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:
-    """Those that live and whose environment names the site, this one excepted."""
-    found = []
+    """The living processes whose environment names the site, except this one."""
+    processes = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if process.pid != os.getpid() and process.environ().get("DAGSTER_HOME") == str(folder):
-                found.append(process)
-    return [
-        process
-        for process in found
-        if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    ]
+            is_of_the_site = process.environ().get("DAGSTER_HOME") == str(folder)
+            is_alive = process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+            if is_of_the_site and is_alive and process.pid != os.getpid():
+                processes.append(process)
+    return processes
 
 
 def kill_all_of(folder: Path) -> None:
-    """SIGKILL to every process of the site at once."""
+    """Send SIGKILL to every process of the site at once."""
     for process in processes_of(folder):
         with suppress(psutil.Error):
             process.send_signal(signal.SIGKILL)
 
 
-def answered(server: ModelServer) -> Counter[tuple[str, str, int]]:
-    """How often the server has answered each question well: by role, prompt and turn."""
-    return Counter(
-        (call["rule"], call["key"], call["turn"]) for call in server.log() if call["status"] == "ok"
-    )
+def answered_calls(server: ModelServer) -> Counter[tuple[str, str, int]]:
+    """How often the server has answered each question, by role, prompt and turn."""
+    answered = [call for call in server.log() if call["status"] == "ok"]
+    return Counter((call["rule"], call["key"], call["turn"]) for call in answered)

@@ -1,4 +1,4 @@
-"""What an undisturbed run makes, once for all modules here."""
+"""The results of an undisturbed run, made once for all modules here."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.commands import BATCH, answered, fill, served_by, texts_made
+from tests.faults.commands import BATCH, answered_calls, fill, served_by, stage_texts
 from tests.serving import a_model_server
 from tests.site import a_site
 
@@ -14,7 +14,7 @@ from tests.site import a_site
 @dataclass(frozen=True)
 class Undisturbed:
     texts: dict[str, Any]
-    asked: Counter[tuple[str, str, int]]
+    calls: Counter[tuple[str, str, int]]
 
 
 @pytest.fixture(scope="session")
@@ -25,4 +25,4 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
         with a_site(folder / "site", **served_by(server)) as site:
             run = site.make(BATCH)
             assert run.success, run.error
-            return Undisturbed(texts_made(site), answered(server))
+            return Undisturbed(stage_texts(site), answered_calls(server))

@@ -1,4 +1,4 @@
-"""Commands of a site as forks of a process that has imported everything: a kill costs a start of milliseconds."""
+"""Commands of a site as forks of a process that has imported everything: quick to start."""
 
 import importlib
 import multiprocessing
@@ -23,9 +23,10 @@ _CONTEXT.set_forkserver_preload(
 def forked(
     folder: Path, *arguments: str, dies_at: tuple[str, int] | None = None
 ) -> Iterator[ForkServerProcess]:
-    """`aidsafe` with these arguments while the block lasts; what it prints goes to `printed-<pid>`.
+    """`aidsafe` with these arguments, while the block lasts.
 
-    `dies_at` names a function, `module:name`, and which call of it the process does not survive.
+    Its output goes to `printed-<pid>`. `dies_at` names a function, `module:name`, and the number of
+    the call at which the process is killed.
     """
     process = _CONTEXT.Process(target=_aidsafe, args=(folder, arguments, dies_at))
     process.start()
@@ -36,8 +37,8 @@ def forked(
         process.join(30)
 
 
-def said(folder: Path, process: ForkServerProcess) -> str:
-    """What a fork has printed so far."""
+def printed_by(folder: Path, process: ForkServerProcess) -> str:
+    """The output of a fork so far."""
     file = folder / f"printed-{process.pid}"
     return file.read_text() if file.exists() else ""
 

@@ -1,4 +1,4 @@
-"""Files of the lake and the warehouse that were cut or scrambled: named, and made anew by making the batch again."""
+"""Cut or scrambled files of the lake and the warehouse are named, and made again with the batch."""
 
 import random
 import sqlite3
@@ -40,24 +40,24 @@ with atomic_write(Path(sys.argv[1])) as beside:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A site with one batch that was made, and a warehouse; every test leaves it whole."""
+    """A site with one finished batch and a warehouse. Every test leaves it whole."""
     with a_site(tmp_path_factory.mktemp("site"), rehearsal=FLAWLESS) as site:
         site.ingest(prompts_file(site.folder, some_prompts(8)))
         assert site.make(BATCH).success
-        assert build(site) == ""
+        assert build_reports(site) == ""
         yield site
 
 
-def build(site: Site) -> str:
-    """Builds the reports and the warehouse; returns what went wrong."""
+def build_reports(site: Site) -> str:
+    """Build the reports and the warehouse; return the error."""
     return run_job(site.instance, "build_reports").error
 
 
-def cut(file: Path) -> None:
+def cut_in_half(file: Path) -> None:
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
-def counted(site: Site) -> int:
+def count_prompts(site: Site) -> int:
     with duckdb.connect(str(site.settings.warehouse), read_only=True) as session:
         (count,) = session.execute("SELECT count(*) FROM prompts").fetchone() or (-1,)
     return int(count)
@@ -72,42 +72,45 @@ def test_a_cut_file_is_named_wherever_it_is_read_and_made_again_with_the_batch(
     before = contents(site.lake)
     file = Path(str(site.lake.root)) / f"{damaged}.parquet"
     (prompt_id, *_) = site.lake.rows("prompts", BATCH)["prompt_id"]
-    cut(file)
+    cut_in_half(file)
     for command in (("status",), ("show", prompt_id)):
-        printed, code = a_command(command, capfd)
+        printed, code = run_command(command, capfd)
         assert (code, "Traceback" in printed) == (2, False)
         assert f"{damaged}.parquet: not a readable Parquet file" in printed
         assert "make the batch again" in printed
-    assert f"{damaged}.parquet" in build(site)
-    printed, code = a_command(("backfill",), capfd)
+    assert f"{damaged}.parquet" in build_reports(site)
+    printed, code = run_command(("backfill",), capfd)
     assert code == 0, printed
     after = contents(site.lake)
     assert after.keys() == before.keys()
-    assert [name for name, frame in after.items() if not frame.equals(before[name])] == []
+    for name, frame in after.items():
+        assert frame.equals(before[name]), name
 
 
-def a_command(arguments: tuple[str, ...], capfd: pytest.CaptureFixture[str]) -> tuple[str, int]:
-    """What a command prints, in this process, and its exit code."""
+def run_command(arguments: tuple[str, ...], capfd: pytest.CaptureFixture[str]) -> tuple[str, int]:
+    """The output and the exit code of a command that runs in this process."""
     from typer.testing import CliRunner
 
     from aidsafe_dagster.cli.app import app
 
-    found = CliRunner().invoke(app, list(arguments))
-    return found.output + capfd.readouterr().out, found.exit_code
+    result = CliRunner().invoke(app, list(arguments))
+    return result.output + capfd.readouterr().out, result.exit_code
 
 
-def test_no_scrambled_file_passes_for_a_bug_of_ours(tmp_path: Path) -> None:
-    lake, chance = Lake(tmp_path), random.Random(1)
+def test_a_scrambled_file_is_named_rather_than_raising_any_other_error(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    rng = random.Random(1)
     rows = pl.DataFrame(
         {"text": [str(n) * 50 for n in range(500)], "many": [[{"x": n}] for n in range(500)]}
     )
     lake.write("prompts", "b-0001", rows)
     file = Path(str(lake.rows_path("prompts", "b-0001")))
-    whole, named = file.read_bytes(), 0
+    whole = file.read_bytes()
+    named = 0
     for _ in range(400):
         scrambled = bytearray(whole)
-        for _ in range(chance.choice([1, 5, 50])):
-            scrambled[chance.randrange(len(scrambled))] = chance.randrange(256)
+        for _ in range(rng.choice([1, 5, 50])):
+            scrambled[rng.randrange(len(scrambled))] = rng.randrange(256)
         file.write_bytes(scrambled)
         try:
             lake.rows("prompts", "b-0001")
@@ -116,24 +119,22 @@ def test_no_scrambled_file_passes_for_a_bug_of_ours(tmp_path: Path) -> None:
     assert named > 300
 
 
-def test_a_damaged_schema_file_is_made_anew_by_the_next_build(site: Site) -> None:
+def test_a_damaged_schema_file_is_replaced_by_the_next_build(site: Site) -> None:
     file = Path(str(site.lake.root)) / "prompts" / "_schema" / "rows.parquet"
-    cut(file)
-    assert build(site) == ""
-    assert counted(site) == 8
+    cut_in_half(file)
+    assert build_reports(site) == ""
+    assert count_prompts(site) == 8
 
 
-def test_a_cut_warehouse_and_what_a_dead_builder_left_are_replaced(site: Site) -> None:
+def test_a_cut_warehouse_and_the_leftovers_of_a_dead_builder_are_replaced(site: Site) -> None:
     warehouse = site.settings.warehouse.absolute()
-    cut(warehouse)
-    died = [sys.executable, "-c", DIES_BUILDING, str(warehouse)]
-    subprocess.run(died, env=environment(site.folder), check=False)
-    assert len([file for file in warehouse.parent.iterdir() if warehouse.name in file.name]) == 2
-    assert build(site) == ""
-    assert [file for file in warehouse.parent.iterdir() if warehouse.name in file.name] == [
-        warehouse
-    ]
-    assert counted(site) == 8
+    cut_in_half(warehouse)
+    command = [sys.executable, "-c", DIES_BUILDING, str(warehouse)]
+    subprocess.run(command, env=environment(site.folder), check=False)
+    assert len(list(warehouse.parent.glob(f"*{warehouse.name}*"))) == 2
+    assert build_reports(site) == ""
+    assert list(warehouse.parent.glob(f"*{warehouse.name}*")) == [warehouse]
+    assert count_prompts(site) == 8
 
 
 def test_a_build_neither_waits_for_an_open_session_nor_breaks_it(site: Site) -> None:
@@ -148,27 +149,27 @@ def test_a_build_neither_waits_for_an_open_session_nor_breaks_it(site: Site) -> 
         assert session.stdout is not None
         assert session.stdin is not None
         assert session.stdout.readline() == "8\n"
-        assert build(site) == ""
+        assert build_reports(site) == ""
         print(file=session.stdin, flush=True)
         assert session.stdout.readline() == "8\n"
-    assert counted(site) == 8
+    assert count_prompts(site) == 8
 
 
-def into_a_folder(journal: Path) -> None:
+def replace_by_a_folder(journal: Path) -> None:
     journal.unlink()
     journal.mkdir()
 
 
-def scramble_its_texts(journal: Path) -> None:
+def scramble_texts(journal: Path) -> None:
     with closing(sqlite3.connect(journal)) as database, database:
         database.execute("UPDATE completions SET text = CAST(x'ff' || CAST(text AS BLOB) AS TEXT)")
 
 
 @pytest.mark.parametrize(
     ("damage", "remedy"),
-    [(into_a_folder, "has to be a file"), (scramble_its_texts, r"\.recover.*move it away")],
+    [(replace_by_a_folder, "has to be a file"), (scramble_texts, r"\.recover.*move it away")],
 )
-def test_a_journal_that_cannot_be_used_says_what_can_be_done_and_nothing_of_an_answer(
+def test_a_journal_that_cannot_be_used_names_the_remedy_and_shows_no_answer(
     tmp_path: Path, damage: Callable[[Path], None], remedy: str
 ) -> None:
     file = tmp_path / "journal.sqlite"

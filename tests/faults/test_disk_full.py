@@ -1,4 +1,4 @@
-"""A disk that is full while a partition is written: nothing half, nothing lost, words that say where and why."""
+"""A full disk while a partition is written: no half file, nothing lost, the file is named."""
 
 import ctypes
 import os
@@ -14,7 +14,7 @@ import pytest
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.primitives.atomic_write import atomic_write
 from aidsafe_dagster.recipe.errors import SetupError
-from tests.faults.commands import BATCH, answered, fill, served_by, texts_made
+from tests.faults.commands import BATCH, answered_calls, fill, served_by, stage_texts
 from tests.faults.conftest import Undisturbed
 from tests.serving import a_model_server
 from tests.site import ROOT, a_site
@@ -25,8 +25,9 @@ import polars as pl
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+rows = pl.DataFrame({"text": [str(hash(str(n))) for n in range(100_000)]})
 try:
-    Lake(sys.argv[1]).write("prompts", "b-0001", pl.DataFrame({"text": [str(hash(str(n))) for n in range(100_000)]}))
+    Lake(sys.argv[1]).write("prompts", "b-0001", rows)
 except SetupError as error:
     print(error)
 """
@@ -63,31 +64,33 @@ def a_small_disk(folder: Path, size: int) -> Iterator[None]:
 
 
 def fill_up(folder: Path, leave: int) -> Path:
-    """A file that takes all room but a little."""
-    ballast, disk = folder / "ballast", os.statvfs(folder)
+    """Write a file that leaves only a little room on the disk."""
+    ballast = folder / "ballast"
+    disk = os.statvfs(folder)
     ballast.write_bytes(b"\0" * (disk.f_bavail * disk.f_frsize - leave))
     return ballast
 
 
-def test_a_write_that_finds_no_room_says_so_and_leaves_the_old_rows_and_nothing_else(
+def test_a_write_without_room_says_so_and_leaves_the_old_rows_and_nothing_else(
     tmp_path: Path,
 ) -> None:
     lake = Lake(tmp_path)
     lake.write("prompts", "b-0001", pl.DataFrame({"text": ["old"]}))
-    said = python(WRITES_TOO_MUCH, tmp_path)
-    assert f"{lake.rows_path('prompts', 'b-0001')}: cannot be written (File too large)" in said
+    printed = python(WRITES_TOO_MUCH, tmp_path)
+    path = lake.rows_path("prompts", "b-0001")
+    assert f"{path}: cannot be written (File too large)" in printed
     assert lake.rows("prompts", "b-0001")["text"].to_list() == ["old"]
     assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["rows.parquet"]
 
 
-def test_what_a_dead_writer_left_is_cleared_away_and_what_a_live_one_writes_is_not(
+def test_the_file_of_a_dead_writer_is_cleared_away_and_that_of_a_living_one_is_not(
     tmp_path: Path,
 ) -> None:
     python(DIES_BESIDE, tmp_path / "a file")
-    (left,) = tmp_path.iterdir()
+    (leftover,) = tmp_path.iterdir()
     with atomic_write(tmp_path / "another file") as other:
         other.write_text("slow")
-        assert left.exists()
+        assert leftover.exists()
         with atomic_write(tmp_path / "a file") as beside:
             beside.write_text("whole")
     assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
@@ -96,14 +99,14 @@ def test_what_a_dead_writer_left_is_cleared_away_and_what_a_live_one_writes_is_n
     }
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "lake").write_text("no folder")
     with pytest.raises(SetupError, match="cannot be written"):
         Lake(tmp_path / "lake").write("prompts", "b-0001", pl.DataFrame({"text": ["new"]}))
 
 
 @needs_mount
-def test_a_run_that_fills_the_disk_fails_in_words_and_once_there_is_room_no_call_is_made_again(
+def test_a_run_that_fills_the_disk_says_so_and_repeats_no_call_once_there_is_room(
     tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
     folder = tmp_path / "site"
@@ -117,10 +120,10 @@ def test_a_run_that_fills_the_disk_fails_in_words_and_once_there_is_room_no_call
             assert "cannot be written (No space left on device)" in run.error
             assert str(Path("lake")) in run.error
             assert [file for file in lake.rglob(".*") if file.is_file()] == []
-            stages_made = [stage for stage in undisturbed.texts if site.lake.has(stage, BATCH)]
-            assert 0 < len(stages_made) < len(undisturbed.texts)
+            stages = [stage for stage in undisturbed.texts if site.lake.has(stage, BATCH)]
+            assert 0 < len(stages) < len(undisturbed.texts)
             ballast.unlink()
             run = site.make(BATCH)
             assert run.success, run.error
-            assert texts_made(site) == undisturbed.texts
-            assert answered(server) == undisturbed.asked
+            assert stage_texts(site) == undisturbed.texts
+            assert answered_calls(server) == undisturbed.calls

@@ -1,6 +1,5 @@
-"""kill -9 of all there is of a site, at many instants; then the same command finishes as if nothing had happened."""
+"""kill -9 at many instants; the same command then finishes as if nothing had happened."""
 
-import os
 import random
 import signal
 import sqlite3
@@ -17,23 +16,24 @@ import pytest
 from tests.faults.commands import (
     BATCH,
     SLOTS,
-    answered,
+    answered_calls,
     fill,
+    is_running,
     kill_all_of,
-    lives,
     printed,
     processes_of,
     served_by,
+    stage_texts,
     started,
-    texts_made,
-    until,
+    wait_until,
 )
 from tests.faults.conftest import Undisturbed
-from tests.faults.forks import forked, said
+from tests.faults.forks import forked, printed_by
 from tests.serving import ModelServer, a_free_port, a_model_server
 from tests.site import a_site
 
 KILLS = 5
+UNFINISHED = dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTED])
 DEADLY = (
     ("aidsafe_dagster.lake.lake:Lake.write", 2),
     ("pathlib:Path.replace", 3),
@@ -44,39 +44,48 @@ DEADLY = (
     ("dagster:DagsterInstance.handle_new_event", 20),
     ("aidsafe_dagster.cli.local_runs:_give_back_memory", 1),
 )
-"""Functions, and which call of them is the last: at a file's writing and its appearing, between rows and what is told
-of them, within a gate's check and after it, and when all is done but the command's end."""
+"""Functions, and the number of the call at which the process is killed.
+
+The kills come while a file is written and while it is renamed, between rows and their metadata,
+in a gate's check and after it, and when only the command's end is missing.
+"""
 
 
-def recorded(folder: Path) -> int:
+def count_journaled(folder: Path) -> int:
     """Completions in the journal."""
     with closing(sqlite3.connect(folder / "data" / "journal.sqlite")) as connection:
-        found: int = connection.execute("SELECT count(*) FROM completions").fetchone()[0]
-    return found
+        count: int = connection.execute("SELECT count(*) FROM completions").fetchone()[0]
+    return count
 
 
 def test_after_kills_at_many_instants_rows_are_right_and_no_recorded_call_was_made_again(
     tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
-    folder, chance = tmp_path / "site", random.Random(5)
+    folder = tmp_path / "site"
+    rng = random.Random(5)
     with a_model_server(tmp_path) as server:
         fill(folder, server)
-        before, lost, asked = 0, [], Counter[tuple[str, str, int]]()
+        before = 0
+        lost = list[int]()
+        calls = Counter[tuple[str, str, int]]()
         for _ in range(KILLS):
-            killed_while_it_asks(
-                folder, server, more=chance.randrange(1, 45), later_s=chance.uniform(0, 0.02)
+            kill_while_it_calls(
+                folder, server, calls=rng.randrange(1, 45), later_s=rng.uniform(0, 0.02)
             )
-            asked += (answers := answered(server))
-            lost.append(before + answers.total() - (before := recorded(folder)))
+            new_calls = answered_calls(server)
+            calls += new_calls
+            journaled = count_journaled(folder)
+            lost.append(before + new_calls.total() - journaled)
+            before = journaled
             server.control(reset=True)
         with forked(folder, "backfill") as last:
             last.join(120)
-            assert last.exitcode == 0, said(folder, last)
-        assert answered(server).total() == recorded(folder) - before > 0
+            assert last.exitcode == 0, printed_by(folder, last)
+        assert answered_calls(server).total() == count_journaled(folder) - before > 0
         with a_site(folder, **served_by(server)) as site:
-            assert texts_made(site) == undisturbed.texts
-        assert (asked + answered(server)).keys() == undisturbed.asked.keys()
-    assert recorded(folder) == undisturbed.asked.total()
+            assert stage_texts(site) == undisturbed.texts
+        assert (calls + answered_calls(server)).keys() == undisturbed.calls.keys()
+    assert count_journaled(folder) == undisturbed.calls.total()
     assert max(lost) <= SLOTS
 
 
@@ -89,53 +98,50 @@ def test_a_kill_between_a_file_its_event_and_its_gate_costs_no_recorded_call(
         for place in DEADLY:
             with forked(folder, "backfill", dies_at=place) as process:
                 process.join(120)
-                assert process.exitcode == -signal.SIGKILL, said(folder, process)
+                assert process.exitcode == -signal.SIGKILL, printed_by(folder, process)
         with forked(folder, "backfill") as last:
             last.join(120)
-            assert last.exitcode == 0, said(folder, last)
-        assert (answered(server) - undisturbed.asked).total() <= SLOTS * len(
-            DEADLY
-        )  # those in flight
+            assert last.exitcode == 0, printed_by(folder, last)
+        repeated = answered_calls(server) - undisturbed.calls
+        assert repeated.total() <= SLOTS * len(DEADLY)  # those in flight at a kill
         with a_site(folder, **served_by(server)) as site:
-            assert texts_made(site) == undisturbed.texts
-    assert recorded(folder) == undisturbed.asked.total()
+            assert stage_texts(site) == undisturbed.texts
+    assert count_journaled(folder) == undisturbed.calls.total()
 
 
-def killed_while_it_asks(folder: Path, server: ModelServer, more: int, later_s: float) -> None:
-    """Kills a backfill once the server has answered so many calls more."""
+def kill_while_it_calls(folder: Path, server: ModelServer, calls: int, later_s: float) -> None:
+    """Kill a backfill a little after the server has answered this many calls."""
     with forked(folder, "backfill") as process:
-        until(lambda: server.stats().get("ok", 0) >= more, process.is_alive)
+        wait_until(lambda: server.stats().get("ok", 0) >= calls, process.is_alive)
         time.sleep(later_s)
 
 
 def test_a_model_server_that_is_killed_and_started_again_is_waited_for(
     tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
-    folder, port = tmp_path / "site", a_free_port()
+    folder = tmp_path / "site"
+    port = a_free_port()
     with a_model_server(tmp_path, port=port) as server:
         fill(folder, server)
     with a_model_server(tmp_path, port=port) as server, forked(folder, "backfill") as backfill:
-        until(lambda: server.stats().get("ok", 0) >= 40, backfill.is_alive)
-        listening(port).send_signal(signal.SIGKILL)
+        wait_until(lambda: server.stats().get("ok", 0) >= 40, backfill.is_alive)
+        server_process(port).send_signal(signal.SIGKILL)
         time.sleep(1)
         with a_model_server(tmp_path, port=port) as again:
             backfill.join(120)
-            assert backfill.exitcode == 0, said(folder, backfill)
-            asked = {
-                question for question in answered(again) if question[0] != "default"
-            }  # whether it is there
-            assert asked < set(undisturbed.asked)
+            assert backfill.exitcode == 0, printed_by(folder, backfill)
+            # The probe whether the server is there has the role "default".
+            calls = {call for call in answered_calls(again) if call[0] != "default"}
+            assert calls < set(undisturbed.calls)
     with a_site(folder, **served_by(server)) as site:
-        assert texts_made(site) == undisturbed.texts
+        assert stage_texts(site) == undisturbed.texts
 
 
-def listening(port: int) -> psutil.Process:
-    """The model server of this test that listens there."""
+def server_process(port: int) -> psutil.Process:
+    """The process of the model server that listens at this port."""
     children = psutil.Process().children()
-    (found,) = [
-        child for child in children if str(port) in child.cmdline() and os.getpid() == child.ppid()
-    ]
-    return found
+    (process,) = [child for child in children if str(port) in child.cmdline()]
+    return process
 
 
 @pytest.mark.distributed  # minutes: the daemon looks every 30 s
@@ -151,20 +157,17 @@ def test_a_batch_whose_daemon_code_server_and_run_were_killed_is_finished_by_the
             assert launch.wait(60) == 0, printed(folder)
         daemon = str(Path(sys.executable).with_name("dagster-daemon"))
         with started(folder, daemon, "run", "-w", "workspace.yaml") as first:
-            until(lambda: server.stats().get("ok", 0) >= 40, lives(first))
+            wait_until(lambda: server.stats().get("ok", 0) >= 40, is_running(first))
             assert len(processes_of(folder)) >= 3
         assert processes_of(folder) == []
         with (
             a_site(folder, **served_by(server)) as site,
-            started(folder, daemon, "run", "-w", "workspace.yaml") as one,
+            started(folder, daemon, "run", "-w", "workspace.yaml") as second,
         ):
-            until(lambda: site.lake.has("fine_tune_splits", BATCH), lives(one), within_s=240)
-            until(lambda: not site.instance.get_runs_count(filters=going_on()), lives(one))
+            is_alive = is_running(second)
+            wait_until(lambda: site.lake.has("fine_tune_splits", BATCH), is_alive, within_s=240)
+            wait_until(lambda: not site.instance.get_runs_count(filters=UNFINISHED), is_alive)
             kill_all_of(folder)
-            assert texts_made(site) == undisturbed.texts
-        twice = answered(server) - undisturbed.asked
-        assert twice.total() <= SLOTS  # those in flight at the kill
-
-
-def going_on() -> dg.RunsFilter:
-    return dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTED])
+            assert stage_texts(site) == undisturbed.texts
+        repeated = answered_calls(server) - undisturbed.calls
+        assert repeated.total() <= SLOTS  # those in flight at the kill

@@ -1,22 +1,23 @@
-"""A machine loses its power in the middle of a backfill. Started again, it ends the backfill without a person."""
+"""A machine loses power during a backfill, and finishes it by itself when it is started again."""
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
-from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from aidsafe_dagster.cli.local_runs import unfinished
 from aidsafe_dagster.recipe.records import Stage
-from aidsafe_dagster.runs.batch_lock import holder_of
-from tests.faults.commands import SLOTS, answered, processes_of, served_by, until
-from tests.faults.forks import forked, said
+from aidsafe_dagster.runs.dagster_internals import BULK_ACTION_TERMINAL_STATUSES
+from aidsafe_dagster.runs.locks import batch_lock
+from tests.faults.commands import SLOTS, answered_calls, processes_of, served_by, wait_until
+from tests.faults.forks import forked, printed_by
 from tests.faults.web_ui import WebUI, a_web_ui
 from tests.serving import ModelServer, a_model_server
 from tests.site import Site, a_site, prompts_file, some_prompts
@@ -33,20 +34,20 @@ Moment = Callable[[Site, ModelServer], bool]
 
 
 @dataclass(frozen=True)
-class Made:
+class Backfill:
     texts: Mapping[tuple[str, str], Any]
-    """By stage and batch: what depends on the server's plan alone."""
+    """By stage and batch, without the columns that differ between runs."""
     calls: int
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Made:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Backfill:
     folder = tmp_path_factory.mktemp("undisturbed")
     with a_model_server(folder) as server, several_batches(folder / "site", server) as site:
         with forked(site.folder, "backfill") as command:
             command.join(280)
-            assert command.exitcode == 0, said(site.folder, command)
-        return Made(texts_of(site), answered(server).total())
+            assert command.exitcode == 0, printed_by(site.folder, command)
+        return Backfill(texts_of(site), answered_calls(server).total())
 
 
 @contextmanager
@@ -57,13 +58,12 @@ def several_batches(folder: Path, server: ModelServer) -> Iterator[Site]:
 
 
 def texts_of(site: Site) -> dict[tuple[str, str], Any]:
-    return {
-        (stage, batch): site.lake.rows(stage, batch)
-        .drop("usage", "conversation", strict=False)
-        .rows()
-        for stage in Stage
-        for batch in site.lake.batches(stage)
-    }
+    texts = dict[tuple[str, str], Any]()
+    for stage in Stage:
+        for batch in site.lake.batches(stage):
+            rows = site.lake.rows(stage, batch)
+            texts[stage, batch] = rows.drop("usage", "conversation", strict=False).rows()
+    return texts
 
 
 def in_the_middle(site: Site, server: ModelServer) -> bool:
@@ -82,30 +82,29 @@ def while_a_run_starts(site: Site, server: ModelServer) -> bool:
     ],
     ids=["a job's, once", "of assets, twice"],
 )
-def test_the_next_start_ends_a_backfill_of_which_everything_was_killed(
-    tmp_path: Path, undisturbed: Made, launch: Launch, moments: Sequence[Moment]
+def test_the_next_start_finishes_a_backfill_whose_processes_were_all_killed(
+    tmp_path: Path, undisturbed: Backfill, launch: Launch, moments: Sequence[Moment]
 ) -> None:
     with a_model_server(tmp_path) as server, several_batches(tmp_path / "site", server) as site:
         with a_web_ui(site.folder) as ui:
             backfill = launch(ui, BATCHES)
-            until(lambda: moments[0](site, server), ui.alive, within_s=240)
+            wait_until(partial(moments[0], site, server), ui.alive, within_s=240)
         for moment in moments[1:]:
             with a_web_ui(site.folder) as ui:
-                until(lambda moment=moment: moment(site, server), ui.alive, within_s=240)  # type: ignore[misc]
+                wait_until(partial(moment, site, server), ui.alive, within_s=240)
         assert processes_of(site.folder) == []
         with a_web_ui(site.folder) as ui:
-            until(lambda: is_over(site, backfill), ui.alive, within_s=400)
+            wait_until(lambda: is_over(site, backfill), ui.alive, within_s=400)
         assert texts_of(site) == undisturbed.texts
         assert unfinished(site.instance, site.lake, site.settings, site.batches) == {}
-        assert [holder_of(batch, site.settings.home) for batch in BATCHES] == [None] * len(BATCHES)
-        assert recorded(site) == undisturbed.calls
-        assert answered(server).total() - undisturbed.calls <= SLOTS * len(
-            moments
-        )  # those in flight at a kill
+        assert not any(batch_lock(batch, site.settings).is_held() for batch in BATCHES)
+        assert count_journaled(site) == undisturbed.calls
+        repeated = answered_calls(server).total() - undisturbed.calls
+        assert repeated <= SLOTS * len(moments)  # those in flight at a kill
 
 
 def is_over(site: Site, backfill_id: str) -> bool:
-    """Every batch is made, and neither a run nor the backfill claims to be going on."""
+    """Tell whether every batch is made, and neither a run nor the backfill is unfinished."""
     backfill = site.instance.get_backfill(backfill_id)
     return (
         site.lake.batches(Stage.FINE_TUNE_SPLITS) == list(BATCHES)
@@ -115,8 +114,8 @@ def is_over(site: Site, backfill_id: str) -> bool:
     )
 
 
-def recorded(site: Site) -> int:
+def count_journaled(site: Site) -> int:
     """Completions in the journal."""
     with closing(sqlite3.connect(site.folder / "data" / "journal.sqlite")) as database:
-        found: int = database.execute("SELECT count(*) FROM completions").fetchone()[0]
-    return found
+        count: int = database.execute("SELECT count(*) FROM completions").fetchone()[0]
+    return count

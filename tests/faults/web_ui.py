@@ -1,4 +1,4 @@
-"""The web UI with its daemon, as `make dev` starts them, and what its buttons ask of it."""
+"""The web UI with its daemon, as `make dev` starts them, and the requests of its buttons."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aidsafe_dagster.recipe.records import Stage
-from tests.faults.commands import lives, started, until
+from tests.faults.commands import is_running, started, wait_until
 from tests.serving import a_free_port
 
 _LAUNCH = """
@@ -52,16 +52,16 @@ class WebUI:
             return False
 
     def _loaded(self) -> list[dict[str, Any]]:
-        nodes: list[dict[str, Any]] = self._ask(_LOADED)["repositoriesOrError"]["nodes"]
+        nodes: list[dict[str, Any]] = self._query(_LOADED)["repositoriesOrError"]["nodes"]
         return nodes
 
     def _backfill(self, params: dict[str, Any]) -> str:
-        return str(self._ask(_LAUNCH, params=params)["launchPartitionBackfill"]["backfillId"])
+        return str(self._query(_LAUNCH, params=params)["launchPartitionBackfill"]["backfillId"])
 
-    def _ask(self, query: str, **variables: Any) -> dict[str, Any]:
-        asked = json.dumps({"query": query, "variables": variables}).encode()
+    def _query(self, query: str, **variables: Any) -> dict[str, Any]:
+        body = json.dumps({"query": query, "variables": variables}).encode()
         request = urllib.request.Request(
-            f"{self.url}/graphql", asked, {"Content-Type": "application/json"}
+            f"{self.url}/graphql", body, {"Content-Type": "application/json"}
         )
         with urllib.request.urlopen(request, timeout=60) as reply:
             answer: dict[str, Any] = json.loads(reply.read())
@@ -71,17 +71,11 @@ class WebUI:
 
 @contextmanager
 def a_web_ui(folder: Path) -> Iterator[WebUI]:
-    """As `make dev` in the folder; with the block, all of it loses its power."""
+    """As `make dev` in the folder. At the end of the block, all its processes are killed."""
     port = a_free_port()
-    command = (
-        str(Path(sys.executable).with_name("dagster")),
-        "dev",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    )
-    with started(folder, *command) as process:
-        ui = WebUI(f"http://127.0.0.1:{port}", lives(process))
-        until(ui.is_up, ui.alive)
+    dagster = str(Path(sys.executable).with_name("dagster"))
+    address = ("--host", "127.0.0.1", "--port", str(port))
+    with started(folder, dagster, "dev", *address) as process:
+        ui = WebUI(f"http://127.0.0.1:{port}", is_running(process))
+        wait_until(ui.is_up, ui.alive)
         yield ui

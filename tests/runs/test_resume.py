@@ -1,4 +1,4 @@
-"""Against a model server in a process of its own: faults, outages, and death in the middle."""
+"""Runs against a real model server: faults, outages, and death in the middle."""
 
 import os
 import signal
@@ -37,6 +37,7 @@ LENIENT = {
     "max_refined_ratio": 1000.0,
 }
 COUNT = 40
+BATCH = "mine-0001"
 
 
 def settings_for(server: ModelServer, **endpoint: Any) -> dict[str, Any]:
@@ -53,27 +54,30 @@ def settings_for(server: ModelServer, **endpoint: Any) -> dict[str, Any]:
     }
 
 
-def made_rows(site: Site) -> dict[str, Any]:
-    """Per stage, prompt and text: what depends on the server's plan alone."""
-    return {
-        str(stage): site.lake.rows(stage, "mine-0001")
-        .drop("usage", "conversation", strict=False)
-        .rows()
-        for stage in Stage
-    }
+def stage_rows(site: Site) -> dict[str, Any]:
+    """The rows of each stage, without the columns that differ between runs."""
+    texts = dict[str, Any]()
+    for stage in Stage:
+        rows = site.lake.rows(stage, BATCH)
+        texts[str(stage)] = rows.drop("usage", "conversation", strict=False).rows()
+    return texts
+
+
+def first_column(rows: list[tuple[Any, ...]]) -> list[Any]:
+    return [row[0] for row in rows]
 
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What an undisturbed run makes."""
+    """The rows of an undisturbed run."""
     folder = tmp_path_factory.mktemp("clean")
     with a_model_server(folder) as server, a_site(folder / "site", **settings_for(server)) as site:
         site.ingest(prompts_file(site.folder, some_prompts(COUNT)))
-        run = site.make("mine-0001")
+        run = site.make(BATCH)
         assert run.success, run.error
-        assert site.lake.rows("seed_cots", "mine-0001").height == COUNT
-        assert not site.lake.rows("seed_cots", "mine-0001")["simulated"].any()
-        return made_rows(site)
+        assert site.lake.rows("seed_cots", BATCH).height == COUNT
+        assert not site.lake.rows("seed_cots", BATCH)["simulated"].any()
+        return stage_rows(site)
 
 
 def test_under_five_percent_faults_every_row_is_right(
@@ -85,15 +89,16 @@ def test_under_five_percent_faults_every_row_is_right(
         a_site(tmp_path / "site", **settings_for(server)) as site,
     ):
         site.ingest(prompts_file(site.folder, some_prompts(COUNT)))
-        run = site.make("mine-0001")
+        run = site.make(BATCH)
         assert run.success, run.error
-        assert sum(n for key, n in server.stats().items() if key.startswith("fault_")) > 5
-        ids = {stage: [row[0] for row in rows] for stage, rows in made_rows(site).items()}
-        assert ids == {stage: [row[0] for row in rows] for stage, rows in clean.items()}
-        assert all(site.lake.failures(stage, "mine-0001").height == 0 for stage in Stage)
+        faults_made = [n for key, n in server.stats().items() if key.startswith("fault_")]
+        assert sum(faults_made) > 5
+        for stage, rows in stage_rows(site).items():
+            assert first_column(rows) == first_column(clean[stage])
+            assert site.lake.failures(stage, BATCH).height == 0
 
 
-def test_calls_that_fail_for_ever_cost_their_own_rows_alone_and_a_row_says_which_call_it_was(
+def test_calls_that_always_fail_cost_only_their_own_rows_and_each_failure_names_its_call(
     tmp_path: Path,
 ) -> None:
     faults = {"poison": 0.005, "retry_after_s": 0.05}
@@ -102,27 +107,24 @@ def test_calls_that_fail_for_ever_cost_their_own_rows_alone_and_a_row_says_which
         a_site(tmp_path / "site", **settings_for(server)) as site,
     ):
         site.ingest(prompts_file(site.folder, some_prompts(COUNT)))
-        site.make("mine-0001")
-        poisoned = {
-            (call["rule"], call["turn"]) for call in server.log() if call["status"] == "500"
-        }
-        failed: list[tuple[str, int]] = []
+        site.make(BATCH)
+        poisoned_roles = {call["rule"] for call in server.log() if call["status"] == "500"}
+        failed_roles = set[str]()
         for stage in list(Stage)[1:-1]:
-            rows, failures = (
-                site.lake.rows(stage, "mine-0001"),
-                site.lake.failures(stage, "mine-0001"),
-            )
-            assert rows.height + failures.height == expected_rows(site.lake, stage, "mine-0001")
+            rows = site.lake.rows(stage, BATCH)
+            failures = site.lake.failures(stage, BATCH)
+            assert rows.height + failures.height == expected_rows(site.lake, stage, BATCH)
             assert set(failures["stage"]) <= {stage}
             assert set(failures["reason"]) <= {"engine_error"}
-            assert all(
-                "HTTP 500" in detail and ", the last)" in detail for detail in failures["detail"]
-            )
-            failed += failures.select("role", "turn").rows()
-        assert {role for role, _ in failed} == {role for role, _ in poisoned}
+            for detail in failures["detail"]:
+                assert "HTTP 500" in detail
+                assert ", the last)" in detail
+            assert failures["turn"].null_count() == 0
+            failed_roles.update(failures["role"])
+        assert failed_roles == poisoned_roles
 
 
-def test_after_kill_9_the_same_command_finishes_and_asks_no_completed_call_again(
+def test_after_kill_9_the_same_command_finishes_and_repeats_no_completed_call(
     tmp_path: Path, clean: dict[str, Any]
 ) -> None:
     folder = tmp_path / "site"
@@ -130,27 +132,25 @@ def test_after_kill_9_the_same_command_finishes_and_asks_no_completed_call_again
         with a_site(folder, **settings_for(server)) as site:
             site.ingest(prompts_file(site.folder, some_prompts(COUNT)))
         for calls in (60, 120):
-            killed_after(calls, folder, server)
-            recorded = journaled(folder)
+            kill_after(calls, folder, server)
+            recorded = journaled_calls(folder)
             server.control(reset=True)
         finished = subprocess.run(
             backfill(), cwd=folder, env=environment(folder), capture_output=True, check=False
         )
         assert finished.returncode == 0, finished.stdout
         with a_site(folder, **settings_for(server)) as site:
-            assert made_rows(site) == clean
-            texts = {
-                row["prompt_id"]: row["prompt"]
-                for row in site.lake.rows("prompts", "mine-0001").to_dicts()
-            }
-        missing = Counter(
-            {(role, texts[p]): n for (role, p), n in (journaled(folder) - recorded).items()}
-        )
-        # a judge's key is the whole question, which begins with the prompt
-        asked = (
-            (call["rule"], call["key"].partition("\n</user_prompt>")[0]) for call in server.log()
-        )
-        assert Counter(asked) == missing
+            assert stage_rows(site) == clean
+            prompts = site.lake.rows("prompts", BATCH).select("prompt_id", "prompt")
+        texts = dict(prompts.rows())
+        missing = Counter[tuple[str, str]]()
+        for (role, prompt_id), count in (journaled_calls(folder) - recorded).items():
+            missing[role, texts[prompt_id]] += count
+        # The key of a judge's call is the whole question, which begins with the prompt.
+        calls_made = Counter[tuple[str, str]]()
+        for call in server.log():
+            calls_made[call["rule"], call["key"].partition("\n</user_prompt>")[0]] += 1
+        assert calls_made == missing
         assert recorded.total() > 100
 
 
@@ -161,7 +161,7 @@ def test_a_run_whose_process_was_killed_is_reported_as_failed_by_the_next_comman
     with a_model_server(tmp_path) as server:
         with a_site(folder, **settings_for(server)) as site:
             site.ingest(prompts_file(site.folder, some_prompts(COUNT)))
-        killed_after(20, folder, server)
+        kill_after(20, folder, server)
         with a_site(folder, **settings_for(server)) as site:
             (run,) = site.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
             assert report_dead_runs(site.instance) == [run.run_id]
@@ -170,7 +170,7 @@ def test_a_run_whose_process_was_killed_is_reported_as_failed_by_the_next_comman
             assert after.status is dg.DagsterRunStatus.FAILURE
 
 
-def test_an_endpoint_that_is_down_gives_counted_failures_and_a_later_run_makes_the_rows(
+def test_an_endpoint_that_is_down_costs_counted_failures_and_a_later_run_makes_the_rows(
     tmp_path: Path,
 ) -> None:
     with a_model_server(tmp_path) as server:
@@ -180,16 +180,15 @@ def test_an_endpoint_that_is_down_gives_counted_failures_and_a_later_run_makes_t
         with a_site(tmp_path / "site", **settings) as site:
             site.ingest(prompts_file(site.folder, some_prompts(6)))
             server.control(outage={"seconds": 600, "kind": "503"})
-            run = site.make("mine-0001")
+            run = site.make(BATCH)
             assert not run.success
             assert "failure_share" in run.error
             assert (
-                site.lake.failures("seed_cots", "mine-0001")["reason"].to_list()
-                == ["engine_error"] * 6
+                site.lake.failures("seed_cots", BATCH)["reason"].to_list() == ["engine_error"] * 6
             )
             server.control(outage={"seconds": 0})
-            assert site.make("mine-0001").success
-            assert site.lake.rows("seed_cots", "mine-0001").height == 6
+            assert site.make(BATCH).success
+            assert site.lake.rows("seed_cots", BATCH).height == 6
 
 
 def test_the_key_is_in_no_file_of_the_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,17 +198,13 @@ def test_the_key_is_in_no_file_of_the_site(tmp_path: Path, monkeypatch: pytest.M
         settings = settings_for(server) | {"driver": {"max_attempts": 2, "backoff_s": 0.01}}
         with a_site(tmp_path / "site", **settings) as site:
             site.ingest(prompts_file(site.folder, some_prompts(6)))
-            site.make("mine-0001")
-            assert site.lake.failures("seed_cots", "mine-0001").height > 0
-    found = [
-        file
-        for file in (tmp_path / "site").rglob("*")
-        if file.is_file() and secret.encode() in file.read_bytes()
-    ]
-    assert found == []
+            site.make(BATCH)
+            assert site.lake.failures("seed_cots", BATCH).height > 0
+    for file in (tmp_path / "site").rglob("*"):
+        assert not file.is_file() or secret.encode() not in file.read_bytes(), file
 
 
-def journaled(folder: Path) -> Counter[tuple[str, str]]:
+def journaled_calls(folder: Path) -> Counter[tuple[str, str]]:
     """Completions in the journal, by role and prompt."""
     with closing(sqlite3.connect(folder / "data" / "journal.sqlite")) as connection:
         return Counter(connection.execute("SELECT role, prompt_id FROM completions").fetchall())
@@ -219,8 +214,8 @@ def backfill() -> list[str]:
     return [sys.executable, "-m", "aidsafe_dagster.cli", "backfill"]
 
 
-def killed_after(calls: int, folder: Path, server: ModelServer) -> None:
-    """Starts a backfill and kills its process once the server has answered so many calls."""
+def kill_after(calls: int, folder: Path, server: ModelServer) -> None:
+    """Start a backfill, and kill its process once the server has answered this many calls."""
     with subprocess.Popen(
         backfill(), cwd=folder, env=environment(folder), stdout=subprocess.DEVNULL
     ) as process:
@@ -231,29 +226,32 @@ def killed_after(calls: int, folder: Path, server: ModelServer) -> None:
         os.kill(process.pid, signal.SIGKILL)
 
 
-def test_a_batch_that_died_between_stages_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
+def test_a_batch_that_died_between_stages_finishes_as_if_nothing_had_happened(
+    tmp_path: Path,
+) -> None:
     faults = {"unparsable": 0.03, "whisper_fails": 0, "missing_policy": 0, "agent_talk": 0}
-    made = []
+    unfinished_stages = dict[str, Any]()
+    fingerprints = dict[str, Any]()
     for name, stages in (
         ("whole", ()),
         ("broken", (Stage.PROMPTS, Stage.SEED_COTS, Stage.DELIBERATED_COTS)),
     ):
         with a_site(tmp_path / name, rehearsal=faults) as site:
             site.ingest(prompts_file(site.folder, some_prompts(40)))
-            run_job(site.instance, "make_batch", partition="mine-0001", stages=stages)
+            run_job(site.instance, "make_batch", partition=BATCH, stages=stages)
             todo = unfinished(site.instance, site.lake, site.settings, site.batches)
-            for batch, left in todo.items():
-                assert run_job(site.instance, "make_batch", partition=batch, stages=left).success
-            made.append(
-                [todo.get("mine-0001"), {s: site.lake.fingerprint(s, "mine-0001") for s in Stage}]
-            )
-            assert site.lake.failures(Stage.SEED_COTS, "mine-0001").height > 0
-    assert made[0][0] is None
-    assert made[1][0] == (
+            for batch, missing in todo.items():
+                run = run_job(site.instance, "make_batch", partition=batch, stages=missing)
+                assert run.success, run.error
+            unfinished_stages[name] = todo.get(BATCH)
+            fingerprints[name] = {stage: site.lake.fingerprint(stage, BATCH) for stage in Stage}
+            assert site.lake.failures(Stage.SEED_COTS, BATCH).height > 0
+    assert unfinished_stages["whole"] is None
+    assert unfinished_stages["broken"] == (
         Stage.SINGLE_LLM_COTS,
         Stage.REFINED_COTS,
         Stage.COT_GRADES,
         Stage.PREFERENCE_PAIRS,
         Stage.FINE_TUNE_SPLITS,
     )
-    assert made[0][1] == made[1][1]
+    assert fingerprints["whole"] == fingerprints["broken"]

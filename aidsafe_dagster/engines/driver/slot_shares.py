@@ -14,10 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
-from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
-from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.primitives.atomic_write import write_text
+from aidsafe_dagster.primitives.lock_file import LockFile
 from aidsafe_dagster.recipe.records import Record
 
 _PATIENCE_S = 0.2
@@ -46,15 +46,10 @@ class SlotShares:
     def __init__(self, folder: Path, total: int) -> None:
         self.folder, self.total, self.held = folder, total, 0
         self._name, self._since = f"{os.getpid()}-{uuid4().hex[:8]}", time.monotonic()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._mutex = FileLock(folder / "mutex.lock", timeout=_PATIENCE_S)
-            self._alive = self._lock_of(self._name)
-            self._alive.acquire(timeout=0)
-        except OSError as error:
-            raise SetupError(
-                f"{folder}: cannot be used to share the engine between runs: {error}"
-            ) from error
+        self._mutex = LockFile(folder / "mutex.lock")
+        self._alive = self._lock_of(self._name)
+        while not self._alive.try_hold(self._name):
+            time.sleep(0.01)  # another process is looking at the new file
 
     @property
     def answered_before(self) -> bool:
@@ -67,18 +62,15 @@ class SlotShares:
     def claim(self, wanted: int, in_flight: int, answered: int) -> int:
         """Says what this process could use; returns how many calls it may have in flight now."""
         try:
-            with self._mutex:
+            with self._mutex.hold(self._name, timeout_s=_PATIENCE_S):
                 return self._claim(wanted, in_flight, answered)
-        except Timeout:
+        except TimeoutError:
             return self.held  # another process is writing just now; what was granted still holds
 
     def close(self) -> None:
-        with suppress(Timeout), self._mutex:
-            others = self._others()
-            self._write(others)
+        with suppress(TimeoutError), self._mutex.hold(self._name, timeout_s=_PATIENCE_S):
+            self._write(self._others())
         self._alive.release()
-        with suppress(OSError):
-            Path(self._alive.lock_file).unlink()
 
     def _claim(self, wanted: int, in_flight: int, answered: int) -> int:
         others = self._others()
@@ -103,23 +95,14 @@ class SlotShares:
         }
 
     def _lives(self, name: str) -> bool:
-        lock = self._lock_of(name)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            return True
-        lock.release()
-        with suppress(OSError):
-            Path(lock.lock_file).unlink()
-        return False
+        return self._lock_of(name).is_held()
 
-    def _lock_of(self, name: str) -> FileLock:
-        return FileLock(self.folder / f"{name}.lock", timeout=0)
+    def _lock_of(self, name: str) -> LockFile:
+        return LockFile(self.folder / f"{name}.lock", temporary=True)
 
     def _write(self, table: Mapping[str, Claim]) -> None:
-        beside = self.folder / f"claims.{self._name}"
-        beside.write_text(json.dumps({name: claim.model_dump() for name, claim in table.items()}))
-        beside.replace(self.folder / "claims.json")
+        text = json.dumps({name: claim.model_dump() for name, claim in table.items()})
+        write_text(self.folder / "claims.json", text, durable=False)
 
 
 def fair_shares(claims: Mapping[str, Claim], total: int) -> dict[str, int]:

@@ -1,10 +1,6 @@
-"""Why a vLLM server did not start: what its log says, in a person's words."""
+"""Why a vLLM server did not start: what its log says, in plain words."""
 
-import os
 import re
-
-SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "VLLM_API_KEY", "AIDSAFE_API_KEY")
-"""Variables whose values are taken out of every line that is shown."""
 
 _CAUSES = (
     (
@@ -12,26 +8,30 @@ _CAUSES = (
         "vLLM is not installed in this environment; see 'GPUs' in the README",
     ),
     (
-        r"out of memory|OutOfMemoryError|No available memory for the cache|less than desired GPU memory"
+        r"out of memory|OutOfMemoryError|No available memory for the cache"
+        r"|less than desired GPU memory"
         r"|larger than the maximum number of tokens that can be stored",
-        "out of memory: lower vllm.max_model_len or vllm.max_num_seqs, use more GPUs (vllm.tensor_parallel_size)",
+        "out of memory: lower vllm.max_model_len or vllm.max_num_seqs, "
+        "use more GPUs (vllm.tensor_parallel_size)",
     ),
     (
         r"gated repo|GatedRepo|restricted|401 Client Error",
         "the model is gated: accept its terms on the Hub and set HF_TOKEN",
     ),
     (
-        r"Repository Not Found|RepositoryNotFound|not a valid model identifier|Invalid repository ID|Repo id must be"
-        r"|does not appear to have a file named|404 Client Error",
+        r"Repository Not Found|RepositoryNotFound|not a valid model identifier"
+        r"|Invalid repository ID|Repo id must be|does not appear to have a file named"
+        r"|404 Client Error",
         "there is no such model: check vllm.model and vllm.revision",
     ),
     (
-        r"OfflineMode|LocalEntryNotFound|outgoing traffic has been disabled|couldn't connect to 'https"
-        r"|Max retries exceeded|Name or service not known|ConnectError",
+        r"OfflineMode|LocalEntryNotFound|outgoing traffic has been disabled"
+        r"|couldn't connect to 'https|Max retries exceeded|Name or service not known|ConnectError",
         "the model is not in the local cache and the Hub is out of reach",
     ),
     (
-        r"No CUDA GPUs are available|Failed to infer device type|NVIDIA driver|no CUDA-capable device|libcuda",
+        r"No CUDA GPUs are available|Failed to infer device type|NVIDIA driver"
+        r"|no CUDA-capable device|libcuda",
         "no usable GPU here: set engine to an endpoint, or run where there is one",
     ),
     (
@@ -43,16 +43,12 @@ _CAUSES = (
         "vLLM does not know an argument: check vllm.extra_args",
     ),
 )
+"""Pattern and cause. The first one that matches wins."""
 
 
 def explain(log: str) -> str | None:
-    """What a server's log says of why it ended; None if it says nothing known."""
-    return next((cause for pattern, cause in _CAUSES if re.search(pattern, log)), None)
-
-
-def without_secrets(line: str) -> str:
-    """The line with the values of secret variables masked."""
-    for name in SECRETS:
-        if secret := os.environ.get(name):
-            line = line.replace(secret, "***")
-    return line
+    """Return why a server ended, according to its log; None if the log says nothing known."""
+    for pattern, cause in _CAUSES:
+        if re.search(pattern, log):
+            return cause
+    return None

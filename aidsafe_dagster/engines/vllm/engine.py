@@ -1,8 +1,8 @@
-"""The `vllm` engine: a vLLM server that is started when the first call needs it, and again when it dies.
+"""The `vllm` engine: starts a vLLM server when the first call needs one, and again when it dies.
 
-A run that is answered from the journal alone starts nothing. A server that dies in the middle of a batch is noticed by
-its broken connections; one call starts it again, the others wait, and the dialogues go on. The driver counts that as
-one attempt of each call that was in flight.
+A run that is answered from the journal alone starts nothing. If a server dies in the middle of a
+batch, its broken connections show it. One call then starts the server again, the others wait, and
+the dialogues go on. The driver counts that as one attempt of each call that was in flight.
 """
 
 import asyncio
@@ -18,12 +18,14 @@ from aidsafe_dagster.recipe.dialogue import Completion, Request
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Role
 
+_GPU_TOOLS = ("nvidia-smi", "rocm-smi")
+
 
 class VLLMEngine:
     """Completes requests on the shared server of its settings.
 
-    `endpoint` gives the time limit and what is added to requests; its URL and model are not used. `models` names LoRA
-    adapters for some roles.
+    `endpoint` gives the time limit and what is added to requests; its URL and model are not used.
+    `models` names LoRA adapters for some roles.
     """
 
     name = "vllm"
@@ -52,8 +54,9 @@ class VLLMEngine:
 
     @property
     def gpus(self) -> int:
-        """Those that the server is spread over; 0 where no GPU is to be seen, as with vLLM's CPU build."""
-        return self.settings.gpus if any(map(shutil.which, ("nvidia-smi", "rocm-smi"))) else 0
+        """GPUs that the server is spread over; 0 where there is none, as with vLLM's CPU build."""
+        has_gpu = any(shutil.which(tool) for tool in _GPU_TOOLS)
+        return self.settings.gpus if has_gpu else 0
 
     def metrics_url(self) -> str | None:
         return f"{self._lease.root}/metrics" if self._lease else None
@@ -63,11 +66,11 @@ class VLLMEngine:
         return f"{model}@{self.settings.revision}" if self.settings.revision else model
 
     async def complete(self, request: Request, attempt: int) -> Completion:
-        endpoint, lease = await self._served()
+        endpoint, lease = await self._connect()
         try:
             return await endpoint.complete(request, attempt)
         except RetryableError as error:
-            if await self._lives(endpoint, lease):
+            if await self._is_alive(endpoint, lease):
                 raise
             raise RetryableError(f"the vLLM server died: {error}", after_s=0.0) from error
 
@@ -76,35 +79,44 @@ class VLLMEngine:
             await self._endpoint.close()
         self.server.release()
 
-    async def _served(self) -> tuple[EndpointEngine, Lease]:
+    async def _connect(self) -> tuple[EndpointEngine, Lease]:
+        """Return the running server; the first call finds or starts it, the others wait."""
         async with self._starting:
             if self._endpoint is None or self._lease is None:
                 self._lease = await self.server.acquire()
                 self._log(f"vLLM serves {self.settings.model} at {self._lease.root}")
-                changes = {
-                    "base_url": f"{self._lease.root}/v1",
-                    "model": self.settings.model,
-                    "priority": True,
-                }
-                self._endpoint = EndpointEngine(
-                    self._endpoint_settings.model_copy(update=changes), self._models
-                )
+                self._endpoint = self._open_endpoint(self._lease)
             return self._endpoint, self._lease
 
-    async def _lives(self, endpoint: EndpointEngine, lease: Lease) -> bool:
-        """False when the server is gone; then the next call starts it again, a bounded number of times."""
+    def _open_endpoint(self, lease: Lease) -> EndpointEngine:
+        changes = {
+            "base_url": f"{lease.root}/v1",
+            "model": self.settings.model,
+            "priority": True,
+        }
+        return EndpointEngine(self._endpoint_settings.model_copy(update=changes), self._models)
+
+    async def _is_alive(self, endpoint: EndpointEngine, lease: Lease) -> bool:
+        """Tell whether the server still answers. If not, the next call starts it again.
+
+        Raises:
+            SetupError: it died more often than `max_restarts`.
+        """
         async with self._starting:
+            # Another call has found the server dead already.
             if lease is not self._lease:
                 return False
             if await endpoint.is_healthy():
                 return True
             self.restarts += 1
-            times = f"death {self.restarts} in this run, {self.settings.max_restarts} are mended"
-            if self.restarts > self.settings.max_restarts:
+            limit = self.settings.max_restarts
+            deaths = f"death {self.restarts} in this run, {limit} are mended"
+            if self.restarts > limit:
                 tail = "\n".join(self.server.log_tail())
-                raise SetupError(f"the vLLM server died ({times}). Its last lines:\n{tail}")
-            self._log(f"the vLLM server at {lease.root} died ({times}); it is started again")
+                raise SetupError(f"the vLLM server died ({deaths}). Its last lines:\n{tail}")
+            self._log(f"the vLLM server at {lease.root} died ({deaths}); it is started again")
             await endpoint.close()
             await asyncio.to_thread(self.server.discard, lease)
-            self._endpoint = self._lease = None
+            self._endpoint = None
+            self._lease = None
             return False

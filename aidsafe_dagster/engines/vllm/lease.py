@@ -1,23 +1,25 @@
-"""The lease: what processes agree on of a shared server, and how the living are told from the dead.
+"""The lease: what processes agree on about a shared server, and how they know who is alive.
 
-A pid alone proves nothing, since the system uses it again: a keeper is known by pid and start time, a server's
-processes by a mark in their environment, a user by a lock that the kernel drops when the process ends.
+The keeper of a server, and each process that uses it, holds a locked file: a held lock means alive.
+The server's own processes are recognised by a mark in their environment.
 """
 
-import fcntl
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
+from uuid import uuid4
 
 import psutil
 
-from aidsafe_dagster.primitives.process_start import since_boot
+from aidsafe_dagster.primitives.atomic_write import write_text
+from aidsafe_dagster.primitives.lock_file import LockFile
 from aidsafe_dagster.recipe.records import Record
 
 MARK = "AIDSAFE_VLLM_LEASE"
-"""Variable in the environment of a server and of all its children: how leftovers are found."""
+"""Variable in the environment of a server and of all its children, by which leftovers are found."""
 
 
 class Lease(Record):
@@ -25,7 +27,7 @@ class Lease(Record):
 
     mark: str
     keeper: int
-    keeper_started: float
+    """Pid of the keeper. Whether it is alive, its lock says."""
     server: int = 0
     port: int
     fingerprint: str
@@ -35,49 +37,70 @@ class Lease(Record):
     idle_stop_s: float
 
     @property
-    def alive(self) -> bool:
-        """Its keeper lives: a pid alone could belong to somebody else by now."""
-        try:
-            process = psutil.Process(self.keeper)
-            same = abs(since_boot(process) - self.keeper_started) < 0.1
-            return same and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
-
-    @property
     def root(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
 
 def read_lease(folder: Path) -> Lease | None:
-    """The lease as it was last written, whether or not its server still lives."""
+    """Return the lease as it was last written, whether or not its server is still alive."""
     try:
-        return Lease.model_validate_json((folder / "lease.json").read_bytes())
-    except (OSError, ValueError):
+        values = json.loads((folder / "lease.json").read_bytes())
+        values.pop("keeper_started", None)  # written by older releases, which held no lock
+        return Lease.model_validate(values)
+    except (OSError, ValueError, AttributeError):
         return None
 
 
 def write_lease(folder: Path, lease: Lease) -> None:
-    """Replaces the lease in one step."""
-    beside = folder / f".lease-{os.getpid()}"
-    beside.write_text(lease.model_dump_json())
-    beside.replace(folder / "lease.json")
+    """Replace the lease by an atomic write."""
+    write_text(folder / "lease.json", lease.model_dump_json(), durable=False)
+
+
+def start_lock(folder: Path) -> LockFile:
+    """Return the lock that is held for the moment in which a server is started or stopped."""
+    return LockFile(folder / "lock", "the vLLM server")
+
+
+def keeper_lock(folder: Path) -> LockFile:
+    """Return the lock that the keeper holds while it lives."""
+    return LockFile(folder / "keeper.lock", "the vLLM keeper")
+
+
+def is_kept(folder: Path) -> bool:
+    """Tell whether the server's keeper is alive."""
+    return keeper_lock(folder).is_held()
+
+
+def user_lock(folder: Path) -> LockFile:
+    """Return the lock that this process holds while it uses the server."""
+    name = f"{os.getpid()}-{uuid4().hex}"
+    return LockFile(folder / "users" / name, temporary=True)
+
+
+def users_of(folder: Path) -> Iterator[int]:
+    """Yield the pids of the processes that use the server; remove the files of dead ones."""
+    for file in (folder / "users").glob("*-*"):
+        if LockFile(file, temporary=True).is_held():
+            yield int(file.name.partition("-")[0])
+
+
+def is_used(folder: Path) -> bool:
+    """Tell whether any living process uses the server."""
+    return any(users_of(folder))
 
 
 def leftovers(mark: str) -> list[psutil.Process]:
-    """Processes of a server, found by the mark in their environment, whoever their parent is by now."""
-    found = []
+    """Return a server's processes, whoever their parent is: those that carry its mark."""
+    processes = []
     for process in psutil.process_iter():
-        try:
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             if process.environ().get(MARK) == mark:
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-            continue
-    return found
+                processes.append(process)
+    return processes
 
 
 def end_leftovers(mark: str, patience_s: float = 10) -> None:
-    """Ends a server's processes, gently first."""
+    """End a server's processes, gently first."""
     processes = leftovers(mark)
     for process in processes:
         _unless_gone(process.terminate)
@@ -89,21 +112,3 @@ def end_leftovers(mark: str, patience_s: float = 10) -> None:
 def _unless_gone(act: Callable[[], None]) -> None:
     with suppress(psutil.NoSuchProcess):
         act()
-
-
-def is_used(folder: Path) -> bool:
-    return next(users_of(folder), None) is not None
-
-
-def users_of(folder: Path) -> Iterator[int]:
-    """Pids of the processes that use the server; what dead ones left behind is removed."""
-    users = folder / "users"
-    for file in users.glob("*-*") if users.exists() else ():
-        try:
-            with file.open("r+b") as opened:
-                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                file.unlink(missing_ok=True)
-        except BlockingIOError:
-            yield int(file.name.partition("-")[0])
-        except FileNotFoundError:
-            continue

@@ -1,57 +1,69 @@
 """A vLLM server that outlives the runs that use it, shared by the processes of this machine.
 
-Loading a large model takes minutes, so a server is started once and found again. A folder (`VLLMSettings.state`) holds
-what processes need to agree on it:
+Loading a large model takes minutes, so a server is started once and found again. A folder
+(`VLLMSettings.state`) holds what processes need to agree on it:
 
     lock             held for the moment in which a server is started or stopped
     lease.json       which server there is: pids, port, hash of its arguments, state
-    server.log       what it printed
-    users/           a locked file per process that uses it; the lock goes with the process, however that ends
+    keeper.lock      held by the keeper of the server as long as it lives
+    users/           a file per process that uses the server, held as long as it does
+    server.log       what the server printed
 
-A small *keeper* process (`keeper.py`) is the server's parent: it waits for health, stops the server when nobody
-has used it for a while, and takes it along when it is killed itself.
+A small *keeper* process (`keeper.py`) is the server's parent. It waits for health, stops the server
+when nobody has used it for a while, and takes the server along when it is killed itself.
 """
 
 import asyncio
-import fcntl
 import json
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
 import psutil
-from filelock import FileLock
 
-from aidsafe_dagster.engines.vllm.causes import explain, without_secrets
+from aidsafe_dagster.engines.vllm.causes import explain
 from aidsafe_dagster.engines.vllm.lease import (
     MARK,
     Lease,
     end_leftovers,
+    is_kept,
     leftovers,
     read_lease,
+    start_lock,
+    user_lock,
     users_of,
     write_lease,
 )
 from aidsafe_dagster.engines.vllm.settings import VLLMSettings
+from aidsafe_dagster.primitives.lock_file import LockFile
 from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.secret_mask import mask_environment
 
 _POLL_S = 0.2
+_KEEPER_POLL_S = 0.02
+_KEEPER_TIMEOUT_S = 30
+_LOCK_TIMEOUT_S = 60
+_LINES_SHOWN = 20
+_LINES_SEARCHED = 400
 
 
 class VLLMServer:
-    """The server of some settings: found, started, shared, stopped.
+    """The server of some settings: find it, start it, share it, stop it.
 
     Raises:
         SetupError: no model is set.
     """
 
     def __init__(
-        self, settings: VLLMSettings, log: Callable[[str], None] = lambda line: None
+        self,
+        settings: VLLMSettings,
+        log: Callable[[str], None] = lambda line: None,  # noqa: ARG005
     ) -> None:
         if not settings.model:
             raise SetupError(
@@ -60,29 +72,30 @@ class VLLMServer:
         self.settings = settings
         self.folder = settings.state.expanduser()
         self._log = log
-        self._use: int | None = None
+        self._use: LockFile | None = None
 
     async def acquire(self) -> Lease:
-        """The lease of a healthy server, started if there is none; this process counts as a user until `release`.
+        """Return the lease of a healthy server, starting one if there is none.
+
+        This process counts as a user of the server until `release`.
 
         Raises:
-            SetupError: it does not start (the message has the cause and the end of the log), or a server with other
-                arguments is in use.
+            SetupError: the server does not start (the message has the cause and the end of the
+                log), or a server with other arguments is in use.
         """
         self._register()
         deadline = time.monotonic() + self.settings.start_timeout_s
-        lease = self._claim()
-        told = 0
+        lease = self._find_or_start()
+        lines_logged = 0
         while lease.state == "starting":
-            if not lease.alive:
+            if not is_kept(self.folder):
                 lease = self.lease() or lease
                 raise self._not_started(lease, "its keeper process is gone")
             if time.monotonic() > deadline:
                 self.stop()
-                raise self._not_started(
-                    lease, f"not ready after {self.settings.start_timeout_s:.0f} s"
-                )
-            told = self._relay(told)
+                timeout = f"not ready after {self.settings.start_timeout_s:.0f} s"
+                raise self._not_started(lease, timeout)
+            lines_logged = self._log_progress(lines_logged)
             await asyncio.sleep(_POLL_S)
             lease = self.lease() or lease
         if lease.state != "ready":
@@ -90,54 +103,61 @@ class VLLMServer:
         return lease
 
     def release(self) -> None:
-        """This process no longer uses the server; it stays until it has been idle for long enough."""
+        """Stop using the server. It stays until it has been idle for long enough."""
         if self._use is not None:
-            os.close(self._use)
+            self._use.release()
             self._use = None
 
     def lease(self) -> Lease | None:
-        """The lease as it was last written, whether or not its server still lives."""
+        """Return the lease as it was last written, whether or not its server is still alive."""
         return read_lease(self.folder)
 
+    def is_running(self) -> bool:
+        """Tell whether a server is starting or ready, and its keeper is alive."""
+        lease = self.lease()
+        return lease is not None and self._is_running(lease)
+
     def stop(self) -> bool:
-        """Ends the server and everything it started; True if there was one."""
+        """End the server and everything it started; True if there was one."""
         with self._lock():
             return self._stop()
 
     def discard(self, lease: Lease) -> None:
-        """Ends what is left of a server that was found dead, unless another process has replaced it by now."""
+        """End what is left of a dead server, unless another process has replaced it by now."""
         with self._lock():
-            now = self.lease()
-            if now and now.mark == lease.mark:
+            current = self.lease()
+            if current and current.mark == lease.mark:
                 self._stop()
 
-    def log_tail(self, lines: int = 20) -> list[str]:
-        """The end of the server's log, without secrets."""
-        try:
-            text = (self.folder / "server.log").read_text("utf-8", "replace")
-        except OSError:
-            return []
-        return [without_secrets(line) for line in text.splitlines()[-lines:]]
+    def log_tail(self, lines: int = _LINES_SHOWN) -> list[str]:
+        """Return the end of the server's log, with secrets masked."""
+        return [mask_environment(line) for line in self._read_log()[-lines:]]
 
     def users(self) -> list[int]:
-        """Pids of the processes that use the server."""
+        """Return the pids of the processes that use the server."""
         return list(users_of(self.folder))
 
-    def _claim(self) -> Lease:
+    def _is_running(self, lease: Lease) -> bool:
+        return lease.state in ("starting", "ready") and is_kept(self.folder)
+
+    def _find_or_start(self) -> Lease:
         with self._lock():
             lease = self.lease()
-            if lease and lease.alive and lease.state in ("starting", "ready"):
+            if lease and self._is_running(lease):
                 if lease.fingerprint == self.settings.fingerprint:
                     return lease
-                others = [pid for pid in self.users() if pid != os.getpid()]
-                if others:
-                    raise SetupError(
-                        f"a vLLM server with other arguments ({lease.model}) is in use by process "
-                        f"{', '.join(map(str, others))}; wait for it, end it with `aidsafe engine stop`, "
-                        "or give this one a vllm.state folder of its own"
-                    )
+                self._refuse_if_used(lease)
             self._stop()
             return self._start()
+
+    def _refuse_if_used(self, lease: Lease) -> None:
+        others = [str(pid) for pid in self.users() if pid != os.getpid()]
+        if others:
+            raise SetupError(
+                f"a vLLM server with other arguments ({lease.model}) is in use by process "
+                f"{', '.join(others)}; wait for it, end it with `aidsafe engine stop`, "
+                "or give this one a vllm.state folder of its own"
+            )
 
     def _start(self) -> Lease:
         port = self.settings.port or _free_port()
@@ -147,14 +167,7 @@ class VLLMServer:
             )
         mark = uuid4().hex
         plan = {
-            "command": [
-                *(
-                    self.settings.python or sys.executable,
-                    "-m",
-                    "vllm.entrypoints.openai.api_server",
-                ),
-                *("--host", "127.0.0.1", "--port", str(port), *self.settings.arguments()),
-            ],
+            "command": self._command(port),
             "environment": {**self.settings.environment, MARK: mark},
             "lease": {
                 "mark": mark,
@@ -166,10 +179,17 @@ class VLLMServer:
         }
         (self.folder / "plan.json").write_text(json.dumps(plan))
         (self.folder / "server.log").write_bytes(b"")
-        return self._keeper_s_lease(mark)
+        self._start_keeper()
+        return self._wait_for_lease(mark)
 
-    def _keeper_s_lease(self, mark: str) -> Lease:
-        """Starts a keeper, which leaves this process's family, and waits for it to sign the lease."""
+    def _command(self, port: int) -> list[str]:
+        python = self.settings.python or sys.executable
+        address = ["--host", "127.0.0.1", "--port", str(port)]
+        server = [python, "-m", "vllm.entrypoints.openai.api_server"]
+        return [*server, *address, *self.settings.arguments()]
+
+    def _start_keeper(self) -> None:
+        """Start a keeper. It forks at once, and so is no child of this process."""
         command = [sys.executable, "-m", "aidsafe_dagster.engines.vllm.keeper", str(self.folder)]
         with (self.folder / "keeper.log").open("wb") as out:
             subprocess.run(  # noqa: S603 - our own interpreter and module
@@ -180,12 +200,14 @@ class VLLMServer:
                 check=False,
                 cwd=Path(__file__).parents[3],
             )
-        deadline = time.monotonic() + 30
+
+    def _wait_for_lease(self, mark: str) -> Lease:
+        deadline = time.monotonic() + _KEEPER_TIMEOUT_S
         while time.monotonic() < deadline:
             lease = self.lease()
             if lease and lease.mark == mark:
                 return lease
-            time.sleep(0.02)
+            time.sleep(_KEEPER_POLL_S)
         raise SetupError(
             f"the vLLM server's keeper did not start; {self.folder / 'keeper.log'} says why"
         )
@@ -194,49 +216,54 @@ class VLLMServer:
         lease = self.lease()
         if lease is None:
             return False
-        was_there = lease.alive or bool(leftovers(lease.mark))
-        if lease.alive:
-            psutil.Process(lease.keeper).kill()
+        has_keeper = is_kept(self.folder)
+        was_running = has_keeper or bool(leftovers(lease.mark))
+        if has_keeper:
+            with suppress(psutil.NoSuchProcess):
+                psutil.Process(lease.keeper).kill()
         end_leftovers(lease.mark)
-        write_lease(
-            self.folder,
-            lease.model_copy(update={"state": "stopped", "detail": "stopped on request"}),
-        )
-        return was_there
+        stopped = {"state": "stopped", "detail": "stopped on request"}
+        write_lease(self.folder, lease.model_copy(update=stopped))
+        return was_running
 
     def _register(self) -> None:
-        users = self.folder / "users"
-        users.mkdir(parents=True, exist_ok=True)
-        while self._use is None:
-            file = users / f"{os.getpid()}-{uuid4().hex}"
-            use = os.open(file, os.O_CREAT | os.O_RDWR)
-            fcntl.flock(use, fcntl.LOCK_EX)
-            if file.exists():  # else a scan for dead users came in between and removed it
-                self._use = use
-            else:
-                os.close(use)
+        if self._use is None:
+            use = user_lock(self.folder)
+            # A process that looks for dead users may be looking at the new file just now.
+            while not use.try_hold(str(os.getpid())):
+                time.sleep(_KEEPER_POLL_S)
+            self._use = use
 
-    def _lock(self) -> FileLock:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.folder / "lock", timeout=60)
-
-    def _relay(self, told: int) -> int:
-        """Passes the log's new lines on as progress."""
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        holder = f"process {os.getpid()}"
         try:
-            lines = (self.folder / "server.log").read_text("utf-8", "replace").splitlines()
-        except OSError:
-            return told
-        for line in lines[told:]:
-            self._log(f"vllm: {without_secrets(line)}")
-        return len(lines)
+            with start_lock(self.folder).hold(holder, timeout_s=_LOCK_TIMEOUT_S):
+                yield
+        except TimeoutError as error:
+            raise SetupError(f"{self.folder}: {error}; wait for it, or end that process") from error
 
-    def _not_started(self, lease: Lease, what: str) -> SetupError:
+    def _log_progress(self, lines_logged: int) -> int:
+        """Pass the log's new lines on as progress; return how many were passed on so far."""
+        lines = self._read_log()
+        for line in lines[lines_logged:]:
+            self._log(f"vllm: {mask_environment(line)}")
+        return len(lines) or lines_logged
+
+    def _read_log(self) -> list[str]:
+        try:
+            return (self.folder / "server.log").read_text("utf-8", "replace").splitlines()
+        except OSError:
+            return []
+
+    def _not_started(self, lease: Lease, reason: str) -> SetupError:
         self.release()
-        tail = self.log_tail()
-        cause = explain("\n".join(self.log_tail(400))) or what
+        cause = explain("\n".join(self.log_tail(_LINES_SEARCHED))) or reason
+        log = self.folder / "server.log"
+        last_lines = "\n".join(f"  {line}" for line in self.log_tail())
         return SetupError(
-            f"vLLM did not start: {cause}\nIts last lines ({self.folder / 'server.log'}, state {lease.state}):\n"
-            + "\n".join(f"  {line}" for line in tail)
+            f"vLLM did not start: {cause}\n"
+            f"Its last lines ({log}, state {lease.state}):\n{last_lines}"
         )
 
 

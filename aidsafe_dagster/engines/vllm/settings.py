@@ -1,4 +1,4 @@
-"""What a user sets of the managed vLLM server, and the command line that follows from it."""
+"""What a user sets about the managed vLLM server, and the command line that follows from it."""
 
 import hashlib
 import json
@@ -22,10 +22,13 @@ class VLLMSettings(Record):
     data_parallel_size: int = Field(default=1, ge=1)
     """Copies of the model."""
     max_model_len: int | None = Field(default=None, ge=1)
-    """Tokens of prompt and answer together; None: what the model can."""
+    """Tokens of prompt and answer together; None: the model's own limit."""
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
     max_num_seqs: int = Field(default=256, ge=1)
-    """Calls that one copy works on at a time; times the copies, the default of `driver.calls_in_flight`."""
+    """Calls that one copy works on at a time.
+
+    Times the copies, this is the default of `driver.calls_in_flight`.
+    """
     lora_adapters: Mapping[str, str] = {}
     """Name → folder or Hub id; a role can name an adapter as its model."""
     extra_args: tuple[str, ...] = ()
@@ -38,11 +41,11 @@ class VLLMSettings(Record):
     """0: any free one."""
     start_timeout_s: float = Field(default=1800, gt=0)
     idle_stop_s: float = Field(default=1800, ge=0)
-    """Stop the server when nobody has used it for so long."""
+    """Stop the server when nobody has used it for this long."""
     max_restarts: int = Field(default=3, ge=0)
     """How often a run starts the server again after it died."""
     state: Path = Path("~/.cache/aidsafe_dagster/vllm")
-    """The folder that processes share the server through."""
+    """The folder through which processes share the server."""
 
     @property
     def slots(self) -> int:
@@ -53,50 +56,46 @@ class VLLMSettings(Record):
         return self.tensor_parallel_size * self.data_parallel_size
 
     def arguments(self) -> list[str]:
-        """Of the server, but for host and port."""
-        lengths = ["--max-model-len", str(self.max_model_len)] if self.max_model_len else []
-        revision = ["--revision", self.revision] if self.revision else []
-        adapters = [f"{name}={path}" for name, path in self.lora_adapters.items()]
-        structured = {"backend": "guidance", "disable_any_whitespace": True}
-        return [
-            *(
-                "--model",
-                self.model,
-                *revision,
-                "--served-model-name",
-                self.model,
-                "--dtype",
-                self.dtype,
-            ),
-            *("--tensor-parallel-size", str(self.tensor_parallel_size)),
-            *("--data-parallel-size", str(self.data_parallel_size)),
-            *(
-                "--gpu-memory-utilization",
-                str(self.gpu_memory_utilization),
-                "--max-num-seqs",
-                str(self.max_num_seqs),
-            ),
-            *lengths,
-            *(["--enable-lora", "--lora-modules", *adapters] if adapters else []),
-            *("--enable-prompt-tokens-details", "--scheduling-policy", "priority"),
-            *("--structured-outputs-config", json.dumps(structured)),
-            *self.extra_args,
-        ]
-
-    def _weights(self) -> list[object]:
-        """Marks of the adapters' files: one trained again in the same folder is not what a server has loaded."""
-        folders = map(Path, self.lora_adapters.values())
-        files = [file for folder in folders for file in sorted(folder.glob("adapter_model.*"))]
-        return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+        """Return the server's arguments, except host and port."""
+        arguments = ["--model", self.model]
+        if self.revision:
+            arguments += ["--revision", self.revision]
+        arguments += ["--served-model-name", self.model]
+        arguments += ["--dtype", self.dtype]
+        arguments += ["--tensor-parallel-size", str(self.tensor_parallel_size)]
+        arguments += ["--data-parallel-size", str(self.data_parallel_size)]
+        arguments += ["--gpu-memory-utilization", str(self.gpu_memory_utilization)]
+        arguments += ["--max-num-seqs", str(self.max_num_seqs)]
+        if self.max_model_len:
+            arguments += ["--max-model-len", str(self.max_model_len)]
+        if self.lora_adapters:
+            adapters = [f"{name}={path}" for name, path in self.lora_adapters.items()]
+            arguments += ["--enable-lora", "--lora-modules", *adapters]
+        arguments += ["--enable-prompt-tokens-details", "--scheduling-policy", "priority"]
+        structured_outputs = {"backend": "guidance", "disable_any_whitespace": True}
+        arguments += ["--structured-outputs-config", json.dumps(structured_outputs)]
+        return [*arguments, *self.extra_args]
 
     @property
     def fingerprint(self) -> str:
-        """Hash of what makes this server another one."""
-        what = [
+        """Hash of everything that makes this server another one."""
+        parts = [
             self.python or sys.executable,
             self.arguments(),
             sorted(self.environment.items()),
             self.port,
+            *self._adapter_weights(),
         ]
-        what += self._weights()
-        return hashlib.blake2b(json.dumps(what).encode(), digest_size=8).hexdigest()
+        return hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()
+
+    def _adapter_weights(self) -> list[tuple[str, int, int]]:
+        """Return path, size and time of the adapters' files.
+
+        An adapter that was trained again in the same folder is not what a server has loaded.
+        """
+        weights = []
+        for folder in self.lora_adapters.values():
+            for file in sorted(Path(folder).glob("adapter_model.*")):
+                stat = file.stat()
+                weights.append((str(file), stat.st_size, stat.st_mtime_ns))
+        return weights

@@ -1,4 +1,7 @@
-"""The managed server's processes: shared, told apart, explained, mended, ended. A stand-in answers for vLLM here."""
+"""The managed server's processes: shared, distinguished, explained, restarted, stopped.
+
+A stand-in answers for vLLM here.
+"""
 
 import asyncio
 import os
@@ -17,7 +20,7 @@ from aidsafe_dagster.engines.driver.driver import DriverSettings, drive
 from aidsafe_dagster.engines.endpoint import EndpointSettings
 from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.engines.vllm.engine import VLLMEngine
-from aidsafe_dagster.engines.vllm.lease import Lease, leftovers
+from aidsafe_dagster.engines.vllm.lease import Lease, is_kept, leftovers, write_lease
 from aidsafe_dagster.engines.vllm.server import VLLMServer
 from aidsafe_dagster.engines.vllm.settings import VLLMSettings
 from aidsafe_dagster.recipe.errors import SetupError
@@ -34,36 +37,37 @@ def settings_for(folder: Path, **changes: Any) -> VLLMSettings:
 
 @contextmanager
 def servers(folder: Path) -> Iterator[Callable[..., VLLMServer]]:
-    """Makes servers that share a folder; whatever runs is stopped at the end."""
-    made: list[VLLMServer] = []
+    """A function that creates servers which share a folder; they are stopped at the end."""
+    created: list[VLLMServer] = []
 
     def a_server(**changes: Any) -> VLLMServer:
-        made.append(VLLMServer(settings_for(folder, **changes)))
-        return made[-1]
+        created.append(VLLMServer(settings_for(folder, **changes)))
+        return created[-1]
 
     try:
         yield a_server
     finally:
-        for server in made:
+        for server in created:
             server.release()
-        for server in made[:1]:
+        for server in created[:1]:
             server.stop()
 
 
-def acquired(server: VLLMServer) -> Lease:
+def acquire(server: VLLMServer) -> Lease:
     return asyncio.run(server.acquire())
 
 
-def until(happened: Callable[[], bool]) -> None:
+def wait_until(is_done: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 30
-    while not happened():
+    while not is_done():
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
 def test_one_server_is_started_and_shared(tmp_path: Path) -> None:
     with servers(tmp_path) as a_server:
-        first, second = acquired(a_server()), acquired(a_server())
+        first = acquire(a_server())
+        second = acquire(a_server())
         assert first == second
         assert first.state == "ready"
         assert len([p for p in leftovers(first.mark) if p.pid == first.server]) == 1
@@ -71,8 +75,8 @@ def test_one_server_is_started_and_shared(tmp_path: Path) -> None:
 
 def test_two_processes_that_start_at_once_share_one_server(tmp_path: Path) -> None:
     program = (
-        "import asyncio, sys; from pathlib import Path; from tests.engines.vllm.test_server import *;"
-        "print(acquired(VLLMServer(settings_for(Path(sys.argv[1])))).server)"
+        "import sys; from pathlib import Path; from tests.engines.vllm.test_server import *;"
+        "print(acquire(VLLMServer(settings_for(Path(sys.argv[1])))).server)"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -82,35 +86,36 @@ def test_two_processes_that_start_at_once_share_one_server(tmp_path: Path) -> No
         ]
         pids = {process.communicate(timeout=60)[0].strip() for process in started}
         assert len(pids) == 1
-        assert pids == {str(acquired(a_server()).server).encode()}
+        assert pids == {str(acquire(a_server()).server).encode()}
 
 
-def test_other_arguments_never_reuse_a_server_that_somebody_uses(tmp_path: Path) -> None:
+def test_other_arguments_do_not_reuse_a_server_that_somebody_uses(tmp_path: Path) -> None:
     with servers(tmp_path) as a_server, _another_user(tmp_path) as pid:
         with pytest.raises(
             SetupError, match=rf"other arguments \(a-model\) is in use by process {pid}"
         ):
-            acquired(a_server(max_model_len=99))
-        assert acquired(a_server()).state == "ready"
+            acquire(a_server(max_model_len=99))
+        assert acquire(a_server()).state == "ready"
 
 
 def test_other_arguments_replace_a_server_that_nobody_uses(tmp_path: Path) -> None:
     with servers(tmp_path) as a_server:
         server = a_server()
-        old = acquired(server)
+        old = acquire(server)
         server.release()
-        new = acquired(a_server(max_model_len=99))
+        new = acquire(a_server(max_model_len=99))
         assert new.fingerprint != old.fingerprint
         assert leftovers(old.mark) == []
 
 
-def test_a_lease_that_a_crash_left_behind_is_recognised_and_replaced(tmp_path: Path) -> None:
+def test_a_lease_left_behind_by_a_crash_is_recognised_and_replaced(tmp_path: Path) -> None:
     with servers(tmp_path) as a_server:
-        old = acquired(a_server())
+        old = acquire(a_server())
         os.kill(old.keeper, signal.SIGKILL)
-        until(lambda: not leftovers(old.mark))
-        new = acquired(a_server())
-        assert (new.state, new.mark != old.mark) == ("ready", True)
+        wait_until(lambda: not leftovers(old.mark))
+        new = acquire(a_server())
+        assert new.state == "ready"
+        assert new.mark != old.mark
         assert leftovers(old.mark) == []
 
 
@@ -118,32 +123,37 @@ def test_a_pid_that_now_belongs_to_another_program_is_not_taken_for_the_keeper(
     tmp_path: Path,
 ) -> None:
     with servers(tmp_path) as a_server:
-        lease = acquired(a_server())
-        assert lease.alive
-        assert not lease.model_copy(update={"keeper": os.getpid()}).alive
+        server = a_server()
+        lease = acquire(server)
+        assert is_kept(server.folder)
+        os.kill(lease.keeper, signal.SIGKILL)
+        wait_until(lambda: not is_kept(server.folder))
+        write_lease(server.folder, lease.model_copy(update={"keeper": os.getpid()}))
+        assert not is_kept(server.folder)
 
 
 def test_a_server_that_nobody_uses_stops_by_itself(tmp_path: Path) -> None:
     with servers(tmp_path) as a_server:
         server = a_server(idle_stop_s=0.5)
-        lease = acquired(server)
+        lease = acquire(server)
         time.sleep(1.5)
-        assert lease.alive
+        assert is_kept(server.folder)
         server.release()
-        until(lambda: not lease.alive)
+        wait_until(lambda: not is_kept(server.folder))
         assert leftovers(lease.mark) == []
-        ended = server.lease()
-        assert ended is not None
-        assert (ended.state, ended.detail) == ("stopped", "idle for 0 s")
+        last_lease = server.lease()
+        assert last_lease is not None
+        assert last_lease.state == "stopped"
+        assert last_lease.detail == "idle for 0 s"
 
 
 def test_stopping_leaves_no_process_behind(tmp_path: Path) -> None:
     with servers(tmp_path) as a_server:
         server = a_server()
-        lease = acquired(server)
+        lease = acquire(server)
         assert server.stop()
         assert leftovers(lease.mark) == []
-        assert not lease.alive
+        assert not is_kept(server.folder)
         assert not server.stop()
 
 
@@ -163,31 +173,31 @@ def test_a_server_that_does_not_start_says_why_and_leaves_nothing(
     with servers(tmp_path) as a_server:
         server = a_server(model=model)
         with pytest.raises(SetupError) as refused:
-            acquired(server)
-        told = str(refused.value)
-        assert f"vLLM did not start: {cause}" in told
-        assert "stand-in for vLLM: " in told
-        assert "hf_marked_secret" not in told
+            acquire(server)
+        message = str(refused.value)
+        assert f"vLLM did not start: {cause}" in message
+        assert "stand-in for vLLM: " in message
+        assert "hf_marked_secret" not in message
         lease = server.lease()
         assert lease is not None
         assert leftovers(lease.mark) == []
 
 
-def test_a_server_that_is_never_ready_is_given_up(tmp_path: Path) -> None:
+def test_a_server_that_never_gets_ready_is_given_up(tmp_path: Path) -> None:
     with servers(tmp_path) as a_server:
         server = a_server(model="slow-one", start_timeout_s=1)
         with pytest.raises(SetupError, match="not ready after 1 s"):
-            acquired(server)
+            acquire(server)
         lease = server.lease()
         assert lease is not None
         assert leftovers(lease.mark) == []
 
 
-def test_a_taken_port_is_said_at_once(tmp_path: Path) -> None:
+def test_a_taken_port_is_reported_at_once(tmp_path: Path) -> None:
     with servers(tmp_path) as a_server:
-        port = acquired(a_server()).port
+        port = acquire(a_server()).port
         with pytest.raises(SetupError, match=f"vllm.port: {port} is taken"):
-            acquired(VLLMServer(settings_for(tmp_path, port=port, state=tmp_path / "other")))
+            acquire(VLLMServer(settings_for(tmp_path, port=port, state=tmp_path / "other")))
 
 
 def test_a_server_killed_in_the_middle_is_started_again_and_the_dialogues_go_on(
@@ -263,7 +273,7 @@ def _another_user(folder: Path) -> Iterator[int]:
     """A process that uses the server of the usual arguments."""
     program = (
         "import sys, time; from pathlib import Path; from tests.engines.vllm.test_server import *;"
-        "server = VLLMServer(settings_for(Path(sys.argv[1]))); acquired(server);"
+        "server = VLLMServer(settings_for(Path(sys.argv[1]))); acquire(server);"
         "print('up', flush=True); time.sleep(600)"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

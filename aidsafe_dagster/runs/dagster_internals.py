@@ -1,0 +1,30 @@
+"""What the package needs from Dagster that Dagster does not export.
+
+A new release of Dagster may move or change any of it, so nothing else imports from `dagster._core`.
+"""
+
+from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
+from dagster._core.event_api import PartitionKeyFilter
+from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.storage.tags import (
+    AUTO_RETRY_RUN_ID_TAG,
+    BACKFILL_ID_TAG,
+    GRPC_INFO_TAG,
+    PARTITION_NAME_TAG,
+    RUN_FAILURE_REASON_TAG,
+    WILL_RETRY_TAG,
+)
+
+__all__ = [
+    "AUTO_RETRY_RUN_ID_TAG",
+    "BACKFILL_ID_TAG",
+    "BULK_ACTION_TERMINAL_STATUSES",
+    "GRPC_INFO_TAG",
+    "IMPLICIT_ASSET_JOB_NAME",
+    "PARTITION_NAME_TAG",
+    "RUN_FAILURE_REASON_TAG",
+    "WILL_RETRY_TAG",
+    "AssetCheckExecutionRecordStatus",
+    "PartitionKeyFilter",
+]
