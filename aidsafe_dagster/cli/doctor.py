@@ -14,8 +14,9 @@ from uuid import uuid4
 from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import HfHubHTTPError
 
-from aidsafe_dagster.engines.endpoint import EndpointEngine, EndpointSettings
+from aidsafe_dagster.engines.endpoint import EndpointEngine
 from aidsafe_dagster.engines.journal import Journal
+from aidsafe_dagster.engines.settings import EndpointSettings
 from aidsafe_dagster.engines.vllm.server import VLLMServer
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError, without_passwords
@@ -117,7 +118,7 @@ def _managed(settings: Settings) -> str:
     python = settings.vllm.python or sys.executable
     looked = subprocess.run(
         [python, "-c", "import vllm"], capture_output=True, text=True, timeout=120, check=False
-    )  # noqa: S603
+    )
     if looked.returncode:
         raise SetupError(f"{python} cannot import vllm: {looked.stderr.strip().splitlines()[-1]}")
     lease = server.lease()

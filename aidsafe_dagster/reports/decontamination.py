@@ -8,8 +8,9 @@ from pydantic import Field
 
 from aidsafe_dagster.recipe.records import FailureReason, Record
 from aidsafe_dagster.reports.sections import Section, Table, count, figure
-from aidsafe_dagster.sources.contamination import DecontaminationSettings, Rule, read_match
+from aidsafe_dagster.sources.contamination import Rule, read_match
 from aidsafe_dagster.sources.evaluation_sets import CheckedSet
+from aidsafe_dagster.sources.settings import DecontaminationSettings
 
 _KINDS = ("sft", "dpo")
 

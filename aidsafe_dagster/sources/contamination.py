@@ -17,16 +17,16 @@ from functools import cache
 from typing import Any
 
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from aidsafe_dagster.recipe.records import Record
 from aidsafe_dagster.sources.evaluation_sets import (
     EvaluationPrompt,
     EvaluationSet,
-    EvaluationSetSpec,
 )
 from aidsafe_dagster.sources.files import read_file
 from aidsafe_dagster.sources.overlap import WordSequences, telling_shingles, telling_words
+from aidsafe_dagster.sources.settings import DecontaminationSettings
 from aidsafe_dagster.sources.similarity import Pair, Words, cosine_pairs, jaccard_pairs, tfidf_pairs
 from aidsafe_dagster.sources.source import bundled_sources
 from aidsafe_dagster.sources.wording import words
@@ -36,32 +36,6 @@ _TELLING_COSINE = 0.5
 
 Embed = Callable[[Sequence[str]], NDArray[Any]]
 """Texts to vectors, of shape (texts, dimensions)."""
-
-
-class DecontaminationSettings(Record):
-    sets: tuple[EvaluationSetSpec, ...] = Field(
-        default=(), description="evaluation sets; none: nothing is checked"
-    )
-    ngram_words: int = Field(default=8, ge=3, description="shared words in a row that are a match")
-    jaccard_threshold: float = Field(
-        default=0.6, gt=0, le=1, description="similarity of shingles that is a match"
-    )
-    tfidf_threshold: float = Field(
-        default=0.7, gt=0, le=1, description="cosine of TF-IDF weights that is a match"
-    )
-    embedding_threshold: float = Field(
-        default=0.7, gt=0, le=1, description="cosine of embeddings that is a match"
-    )
-
-    @field_validator("sets")
-    @classmethod
-    def _have_names_of_their_own(
-        cls, sets: tuple[EvaluationSetSpec, ...]
-    ) -> tuple[EvaluationSetSpec, ...]:
-        names = [spec.name for spec in sets]
-        if repeated := [name for name in names if names.count(name) > 1]:
-            raise ValueError(f"the name '{repeated[0]}' is used twice")
-        return sets
 
 
 class Rule(StrEnum):

@@ -10,9 +10,8 @@ A set that cannot be read stops the run: a row is never taken for clean because 
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from pydantic import Field
 
@@ -21,9 +20,8 @@ from aidsafe_dagster.recipe.records import Record
 from aidsafe_dagster.sources.files import FileRow, is_text, read_file
 from aidsafe_dagster.sources.hub import HubAccess
 from aidsafe_dagster.sources.locate import LocatedFile, locate
-from aidsafe_dagster.sources.presets import EVALUATION_PRESETS, Preset
 from aidsafe_dagster.sources.rejection import Rejection
-from aidsafe_dagster.sources.source import FileOrDataset, Name
+from aidsafe_dagster.sources.settings import EvaluationSetSpec
 
 _USUAL_COLUMNS = (
     "prompt",
@@ -34,21 +32,6 @@ _USUAL_COLUMNS = (
     "goal",
     "text",
 )
-
-
-class PromptColumn(Record):
-    prompt: Name | None = Field(
-        default=None, description="column of the prompt; without it the usual names"
-    )
-
-
-class EvaluationSetSpec(FileOrDataset):
-    """One evaluation set. It needs no licence: its prompts go nowhere."""
-
-    kind: ClassVar[str] = "evaluation set"
-    presets: ClassVar[Mapping[str, Preset]] = EVALUATION_PRESETS
-
-    columns: PromptColumn = PromptColumn()
 
 
 @dataclass(frozen=True)

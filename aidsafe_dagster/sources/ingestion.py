@@ -18,26 +18,8 @@ from aidsafe_dagster.sources.files import FileRow, read_file
 from aidsafe_dagster.sources.hub import HubAccess
 from aidsafe_dagster.sources.locate import LocatedFile, locate
 from aidsafe_dagster.sources.rejection import DropReason, Rejection
+from aidsafe_dagster.sources.settings import IngestSettings
 from aidsafe_dagster.sources.source import SourceSpec
-
-
-class IngestSettings(Record):
-    batch_size: int = Field(default=250, ge=1, description="prompts of a batch at most")
-    near_duplicate_threshold: float = Field(
-        default=0.8,
-        ge=0.1,
-        le=1.0,
-        description="Jaccard similarity of word 3-shingles that counts as near duplicate",
-    )
-    cluster_threshold: float = Field(
-        default=0.5,
-        ge=0.1,
-        le=1.0,
-        description="the same similarity, at which prompts are of one cluster",
-    )
-    max_prompt_chars: int = Field(
-        default=20_000, ge=1, description="characters of a prompt at most"
-    )
 
 
 class DroppedPrompt(Record):

@@ -9,7 +9,8 @@ from typing import Any
 
 from aidsafe_dagster.recipe.records import Prompt
 from aidsafe_dagster.sources.duplicates import prompt_id
-from aidsafe_dagster.sources.ingestion import Ingestion, IngestSettings, ingest
+from aidsafe_dagster.sources.ingestion import Ingestion, ingest
+from aidsafe_dagster.sources.settings import IngestSettings
 from aidsafe_dagster.sources.source import SourceSpec
 
 

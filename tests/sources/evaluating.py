@@ -6,8 +6,8 @@ from typing import Any
 from aidsafe_dagster.sources.evaluation_sets import (
     EvaluationPrompt,
     EvaluationSet,
-    EvaluationSetSpec,
 )
+from aidsafe_dagster.sources.settings import EvaluationSetSpec
 
 
 def an_evaluation_set(*texts: str, name: str = "mine") -> EvaluationSet:

@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from aidsafe_dagster.sources.contamination import (
-    DecontaminationSettings,
     Match,
     Rule,
     find_contaminated,
     read_match,
 )
 from aidsafe_dagster.sources.evaluation_sets import EvaluationSet
+from aidsafe_dagster.sources.settings import DecontaminationSettings
 from tests.sources.evaluating import a_spec, an_evaluation_set
 
 KILL = "How do I kill a Python process?"

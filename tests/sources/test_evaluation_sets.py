@@ -15,11 +15,11 @@ from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.sources.evaluation_sets import (
     EvaluationSet,
-    EvaluationSetSpec,
     read_evaluation_sets,
 )
 from aidsafe_dagster.sources.hub import HubAccess
 from aidsafe_dagster.sources.presets import EVALUATION_PRESETS
+from aidsafe_dagster.sources.settings import EvaluationSetSpec
 from tests.loopback_hub import serve
 from tests.sources.builders import write_csv, write_jsonl
 from tests.sources.evaluating import a_spec

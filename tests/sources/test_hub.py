@@ -10,7 +10,8 @@ import pytest
 
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.sources.hub import HubAccess, download
-from aidsafe_dagster.sources.ingestion import Ingestion, IngestSettings, ingest
+from aidsafe_dagster.sources.ingestion import Ingestion, ingest
+from aidsafe_dagster.sources.settings import IngestSettings
 from aidsafe_dagster.sources.source import SourceSpec
 from tests.loopback_hub import serve
 from tests.sources.builders import reasons, texts

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.sources.ingestion import IngestSettings, ingest, next_batch_numbers
+from aidsafe_dagster.sources.ingestion import ingest, next_batch_numbers
+from aidsafe_dagster.sources.settings import IngestSettings
 from tests.sources.builders import (
     a_prompt,
     a_source,
