@@ -30,7 +30,7 @@ from aidsafe_dagster.stages.decontamination import (
     checked_version,
     decontamination_version,
 )
-from aidsafe_dagster.stages.ingestion import INGESTED
+from aidsafe_dagster.sources.tables import INGESTED
 from aidsafe_dagster.stages.stage_asset import OWNERS
 
 TITLE = "Decontamination report"

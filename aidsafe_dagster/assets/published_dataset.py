@@ -26,7 +26,7 @@ from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.stages.dialogue_stage import Materialized
 from aidsafe_dagster.stages.gates import UPSTREAM, gate
-from aidsafe_dagster.stages.ingestion import INGESTED
+from aidsafe_dagster.sources.tables import INGESTED
 from aidsafe_dagster.stages.metadata import REHEARSAL_LABEL, table
 from aidsafe_dagster.stages.stage_asset import OWNERS
 from aidsafe_dagster.training.data import dataset_version

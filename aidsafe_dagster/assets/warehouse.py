@@ -16,7 +16,7 @@ from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.resources.warehouse import WarehouseResource
 from aidsafe_dagster.stages.gates import gate
-from aidsafe_dagster.stages.ingestion import INGESTED
+from aidsafe_dagster.sources.tables import INGESTED
 from aidsafe_dagster.stages.stage_asset import OWNERS
 
 _CITED = ["prompt_id", "applicable_policies", "thoughts"]

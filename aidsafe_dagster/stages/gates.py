@@ -7,9 +7,9 @@ passed, and for the very bytes that lie in the lake now. A person can say otherw
 """
 
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any
 
 import dagster as dg
 from dagster._core.event_api import PartitionKeyFilter
@@ -25,7 +25,14 @@ from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.resources.tokens import token_counter
-from aidsafe_dagster.stages.ingestion import INGESTED
+from aidsafe_dagster.stages.gate_verdicts import (
+    HISTORY_LIMIT,
+    YARDSTICKS,
+    CheckResult,
+    Gate,
+    judge_check,
+)
+from aidsafe_dagster.sources.tables import INGESTED
 from aidsafe_dagster.stages.partitions import batches
 
 UPSTREAM: dict[Stage, tuple[Stage, ...]] = {
@@ -43,16 +50,12 @@ BESIDE: dict[Stage, tuple[Stage, ...]] = {
     Stage.COT_GRADES: (Stage.SINGLE_LLM_COTS, Stage.DELIBERATED_COTS)
 }
 """Stages that are read as well, where they were made."""
-YARDSTICKS = (Stage.SINGLE_LLM_COTS,)
-"""Stages whose checks warn and block nothing: no row of the dataset rests on them."""
 _GIVEN: dict[Stage, tuple[Stage, ...]] = {
     Stage.PREFERENCE_PAIRS: (Stage.COT_GRADES,),
     Stage.FINE_TUNE_SPLITS: (Stage.REFINED_COTS, Stage.PREFERENCE_PAIRS),
 }
 """The stages whose every row has to be accounted for, where that is not all of `UPSTREAM`."""
-Verdict = Literal["passed", "failed", "missing", "outdated"]
 _EVALUATED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
-_RECENT = 20
 _CITING = (Stage.SEED_COTS, Stage.DELIBERATED_COTS, Stage.REFINED_COTS)
 
 
@@ -63,27 +66,6 @@ class GateConfig(dg.Config):
     )
 
 
-@dataclass(frozen=True)
-class Gate:
-    """The verdicts of a stage's blocking checks on one batch."""
-
-    stage: Stage
-    batch: str
-    verdicts: dict[str, Verdict]
-
-    @property
-    def open(self) -> bool:
-        if self.stage in YARDSTICKS:
-            return not {"missing", "outdated"}.intersection(self.verdicts.values())
-        return all(verdict == "passed" for verdict in self.verdicts.values())
-
-    def __str__(self) -> str:
-        closed = (
-            f"{name} {verdict}" for name, verdict in self.verdicts.items() if verdict != "passed"
-        )
-        return f"{self.stage} {self.batch}: {', '.join(closed) or 'passed'}"
-
-
 def gate(instance: dg.DagsterInstance, lake: Lake, stage: Stage, batch: str) -> Gate:
     """The latest verdicts on a partition, as recorded in the instance."""
     keys = [dg.AssetCheckKey(dg.AssetKey(str(stage)), suite) for suite in suites_for(stage)]
@@ -92,10 +74,11 @@ def gate(instance: dg.DagsterInstance, lake: Lake, stage: Stage, batch: str) -> 
         keys, partition_filter=of_batch
     )
     fingerprint = lake.fingerprint(stage, batch)
-    verdicts = {key: _verdict(latest.get(key), fingerprint) for key in keys}
-    for key in (key for key, verdict in verdicts.items() if verdict in ("missing", "outdated")):
-        verdicts[key] = _judged_before(instance, key, of_batch, fingerprint) or verdicts[key]
-    return Gate(stage, batch, {key.name: verdict for key, verdict in verdicts.items()})
+    verdicts = {}
+    for key in keys:
+        read_history = partial(_check_history, instance, key, of_batch)
+        verdicts[key.name] = judge_check(_check_result(latest.get(key)), read_history, fingerprint)
+    return Gate(stage, batch, verdicts)
 
 
 def passed(instance: dg.DagsterInstance, lake: Lake, stage: Stage, batch: str) -> bool:
@@ -112,30 +95,28 @@ def with_descendants(stages: Iterable[Stage]) -> tuple[Stage, ...]:
     return tuple(stage for stage in Stage if stage in found)
 
 
-def _verdict(record: Any, fingerprint: str) -> Verdict:
+def _check_result(record: Any) -> CheckResult | None:
+    """Return the result that a record holds, None while the check is only planned."""
     if record is None or record.event is None or record.event.asset_check_evaluation is None:
-        return "missing"
-    judged = record.event.asset_check_evaluation.metadata.get("fingerprint")
-    if judged is None or judged.value != fingerprint:
-        return "outdated"
-    return "passed" if record.status is AssetCheckExecutionRecordStatus.SUCCEEDED else "failed"
-
-
-def _judged_before(
-    instance: dg.DagsterInstance,
-    key: dg.AssetCheckKey,
-    of_batch: PartitionKeyFilter,
-    fingerprint: str,
-) -> Verdict | None:
-    """The verdict on these bytes that a run gave after, or before, another was created: that run's is only planned."""
-    records = instance.event_log_storage.get_asset_check_execution_history(
-        key, limit=_RECENT, status=_EVALUATED, partition_filter=of_batch
+        return None
+    fingerprint = record.event.asset_check_evaluation.metadata.get("fingerprint")
+    return CheckResult(
+        has_passed=record.status is AssetCheckExecutionRecordStatus.SUCCEEDED,
+        fingerprint=None if fingerprint is None else fingerprint.value,
+        timestamp=record.event.timestamp,
     )
-    verdicts = {r.event.timestamp: _verdict(r, fingerprint) for r in records if r.event}
-    judged = {
-        told: verdict for told, verdict in verdicts.items() if verdict in ("passed", "failed")
-    }
-    return judged[max(judged)] if judged else None
+
+
+def _check_history(
+    instance: dg.DagsterInstance, key: dg.AssetCheckKey, of_batch: PartitionKeyFilter
+) -> Iterator[CheckResult]:
+    records = instance.event_log_storage.get_asset_check_execution_history(
+        key, limit=HISTORY_LIMIT, status=_EVALUATED, partition_filter=of_batch
+    )
+    for record in records:
+        result = _check_result(record)
+        if result is not None:
+            yield result
 
 
 def require_gate(
