@@ -1,0 +1,135 @@
+"""The state of the gates, read without Dagster where that is possible.
+
+Importing Dagster and opening its instance takes about a second of CPU, and `aidsafe status` needs
+one table of it. With the storage of the shipped `dagster.yaml` (SQLite) that table is read as it
+stands. Any other storage, and any file that looks different from what is expected, is left to
+Dagster itself, which gives the same answer.
+"""
+
+import glob
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.quality.suites import suites_for
+from aidsafe_dagster.recipe.records import Stage
+from aidsafe_dagster.stages.gate_verdicts import HISTORY_LIMIT, CheckResult, Gate, judge_check
+
+GateReader = Callable[[Stage, str], Gate]
+"""Returns the gate of a stage and a batch."""
+
+_EVENT = "$.dagster_event.event_specific_data"
+_RESULT = f"""
+    execution_status,
+    json_extract(evaluation_event, '{_EVENT}.metadata.fingerprint.text'),
+    json_extract(evaluation_event, '$.timestamp')
+"""
+_LATEST = f"""
+    SELECT asset_key, check_name, partition, {_RESULT}
+    FROM asset_check_executions
+    WHERE id IN (
+        SELECT max(id) FROM asset_check_executions
+        WHERE partition IS NOT NULL
+        GROUP BY asset_key, check_name, partition
+    )
+"""  # noqa: S608 - the parts are constants of this module
+_HISTORY = f"""
+    SELECT {_RESULT}
+    FROM asset_check_executions
+    WHERE asset_key = ? AND check_name = ? AND partition = ?
+        AND execution_status IN ('SUCCEEDED', 'FAILED')
+    ORDER BY id DESC
+    LIMIT {HISTORY_LIMIT}
+"""  # noqa: S608 - as above
+
+
+@contextmanager
+def open_gates(lake: Lake) -> Iterator[GateReader]:
+    """Yield a reader of gates, which reads each gate once while the block lasts.
+
+    Raises:
+        SetupError: there is no Dagster instance, or it cannot be opened.
+    """
+    try:
+        recorded = _read_recorded_checks(_event_log())
+    except (OSError, ValueError, yaml.YAMLError, sqlite3.Error):
+        recorded = None
+    if recorded is not None:
+        with closing(recorded):
+            yield cache(partial(recorded.gate, lake))
+        return
+
+    from aidsafe_dagster.cli.local_runs import open_instance
+    from aidsafe_dagster.stages.gates import gate
+
+    with open_instance() as instance:
+        yield cache(partial(gate, instance, lake))
+
+
+class RecordedChecks:
+    """The check results in Dagster's event log, which is opened read-only."""
+
+    def __init__(self, event_log: Path) -> None:
+        self._database = sqlite3.connect(f"{event_log.as_uri()}?mode=ro", uri=True)
+        self._latest: dict[tuple[str, str, str], CheckResult | None] = {}
+        for asset, check, batch, *columns in self._database.execute(_LATEST):
+            self._latest[asset, check, batch] = _check_result(columns)
+
+    def close(self) -> None:
+        self._database.close()
+
+    def gate(self, lake: Lake, stage: Stage, batch: str) -> Gate:
+        """Return the verdicts of the stage's checks on the batch as it lies in the lake."""
+        fingerprint = lake.fingerprint(stage, batch)
+        verdicts = {}
+        for suite in suites_for(stage):
+            key = (json.dumps([str(stage)]), suite, batch)
+            latest = self._latest.get(key)
+            verdicts[suite] = judge_check(latest, partial(self._history, key), fingerprint)
+        return Gate(stage, batch, verdicts)
+
+    def _history(self, key: tuple[str, str, str]) -> Iterable[CheckResult]:
+        for columns in self._database.execute(_HISTORY, key):
+            result = _check_result(columns)
+            if result is not None:
+                yield result
+
+
+def _event_log() -> Path | None:
+    """Return the SQLite file of Dagster's event log, None if the instance keeps it elsewhere."""
+    home = Path(os.environ.get("DAGSTER_HOME") or Path.cwd())
+    if glob.has_magic(str(home)) or not home.is_absolute():
+        return None  # Dagster refuses such a folder, and says why
+    config = yaml.safe_load((home / "dagster.yaml").read_text("utf-8"))
+    base = config["storage"]["sqlite"]["base_dir"] if _has_sqlite_storage(config) else None
+    if not isinstance(base, str):
+        return None
+    event_log = (Path(base) / "history" / "runs" / "index.db").absolute()
+    return event_log if event_log.exists() else None
+
+
+def _has_sqlite_storage(config: Any) -> bool:
+    if not isinstance(config, dict) or "event_log_storage" in config:
+        return False
+    storage = config.get("storage")
+    return isinstance(storage, dict) and isinstance(storage.get("sqlite"), dict)
+
+
+def _read_recorded_checks(event_log: Path | None) -> RecordedChecks | None:
+    return RecordedChecks(event_log) if event_log else None
+
+
+def _check_result(columns: Iterable[Any]) -> CheckResult | None:
+    """Return the result in a row, None while the check is only planned."""
+    status, fingerprint, timestamp = columns
+    if status not in ("SUCCEEDED", "FAILED") or timestamp is None:
+        return None
+    return CheckResult(status == "SUCCEEDED", fingerprint, timestamp)

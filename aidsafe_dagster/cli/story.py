@@ -1,0 +1,129 @@
+"""One prompt's whole story, from the baseline to the preference pairs, as pages to read."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import polars as pl
+from rich.console import RenderableType
+from rich.markdown import Markdown
+from rich.panel import Panel
+
+from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.lake.tables import from_frame
+from aidsafe_dagster.recipe.records import (
+    CotGrades,
+    DeliberatedCot,
+    Failure,
+    PreferencePair,
+    Record,
+    RefinedCot,
+    SeedCot,
+    SingleLlmCot,
+    Stage,
+    ThoughtVerdict,
+    Turn,
+)
+from aidsafe_dagster.recipe.transcript import (
+    deliberated_transcript,
+    failure_transcript,
+    grades_transcript,
+    pair_transcript,
+    refined_transcript,
+    seed_transcript,
+    single_llm_transcript,
+)
+from aidsafe_dagster.sources.tables import INGESTED
+
+_INTEREST_COLUMNS = [
+    "prompt_id",
+    "judgements",
+    "deliberated_thoughts",
+    "intents",
+    "deliberated_cot_tokens",
+]
+_TRANSCRIPTS: Mapping[Stage, tuple[type[Record], Callable[[Any], str]]] = {
+    Stage.SINGLE_LLM_COTS: (SingleLlmCot, single_llm_transcript),
+    Stage.SEED_COTS: (SeedCot, seed_transcript),
+    Stage.DELIBERATED_COTS: (DeliberatedCot, deliberated_transcript),
+    Stage.REFINED_COTS: (RefinedCot, refined_transcript),
+    Stage.COT_GRADES: (CotGrades, grades_transcript),
+    Stage.PREFERENCE_PAIRS: (PreferencePair, pair_transcript),
+}
+
+
+def batch_of_prompt(lake: Lake, prompt_id: str) -> str | None:
+    """Return the batch of a prompt, None if it was never ingested."""
+    ingested = lake.all_rows(INGESTED, ["prompt_id", "batch"])
+    if ingested is None:
+        return None
+    batches = ingested.filter(pl.col("prompt_id") == prompt_id)["batch"]
+    return str(batches[0]) if batches.len() else None
+
+
+def read_story(lake: Lake, batch: str, prompt_id: str) -> Iterator[RenderableType]:
+    """Yield what each stage made of one prompt, and where it failed."""
+    for stage in _TRANSCRIPTS:
+        record = _find_record(lake, stage, batch, prompt_id)
+        if record is not None:
+            page = Markdown(_transcript(lake, stage, batch, record))
+            yield Panel(page, title=str(stage), border_style="cyan")
+        failed = lake.failures(stage, batch).filter(pl.col("prompt_id") == prompt_id)
+        for failure in from_frame(failed, Failure):
+            page = Markdown(failure_transcript(failure))
+            yield Panel(page, title=str(stage), border_style="red")
+
+
+def most_telling_prompt(lake: Lake) -> str | None:
+    """Return the id of the prompt whose deliberation shows most.
+
+    That is one with several turns, with something dropped, and short enough to read.
+    """
+    rows = lake.all_rows(Stage.REFINED_COTS, _INTEREST_COLUMNS)
+    if rows is None or not rows.height:
+        return None
+    ranked = rows.sort(_interest(), "prompt_id", descending=[True, False])
+    return str(ranked.item(0, "prompt_id"))
+
+
+def read_deliberation(lake: Lake, prompt_id: str) -> RenderableType:
+    """Return the deliberation on one prompt as a transcript."""
+    batch = batch_of_prompt(lake, prompt_id)
+    assert batch is not None
+    record = _find_record(lake, Stage.REFINED_COTS, batch, prompt_id)
+    assert record is not None
+    page = Markdown(_transcript(lake, Stage.REFINED_COTS, batch, record))
+    return Panel(page, title="One deliberation", border_style="cyan", padding=(1, 2))
+
+
+def _find_record(lake: Lake, stage: Stage, batch: str, prompt_id: str) -> Any | None:
+    """Return what a stage made of a prompt, None if it made nothing."""
+    if not lake.has(stage, batch):
+        return None
+    rows = lake.rows(stage, batch).filter(pl.col("prompt_id") == prompt_id)
+    record_type, _ = _TRANSCRIPTS[stage]
+    records = from_frame(rows, record_type)
+    return records[0] if records else None
+
+
+def _transcript(lake: Lake, stage: Stage, batch: str, record: Any) -> str:
+    if isinstance(record, RefinedCot):
+        return refined_transcript(record, _turns(lake, batch, record.prompt_id))
+    _, transcript = _TRANSCRIPTS[stage]
+    return transcript(record)
+
+
+def _turns(lake: Lake, batch: str, prompt_id: str) -> tuple[Turn, ...]:
+    """Return the turns of the deliberation, which are kept with the row before refinement."""
+    deliberated = _find_record(lake, Stage.DELIBERATED_COTS, batch, prompt_id)
+    return deliberated.turns if isinstance(deliberated, DeliberatedCot) else ()
+
+
+def _interest() -> pl.Expr:
+    verdicts = pl.col("judgements").list.eval(pl.element().struct.field("verdict"))
+    dropped = verdicts.list.eval(pl.element() != str(ThoughtVerdict.KEEP)).list.sum()
+    rounds = pl.col("deliberated_thoughts").list.eval(pl.element().struct.field("round")).list.max()
+    harms = pl.col("intents").list.eval(pl.element().struct.field("harm") == "malicious")
+    score = pl.min_horizontal(dropped, 2) * 3 + pl.min_horizontal(rounds, 2) * 2
+    score -= pl.col("deliberated_cot_tokens") / 400
+    # Where something is at stake there is more to see.
+    return score + harms.list.any().cast(pl.Int64) * 4
