@@ -1,7 +1,8 @@
 """A plan for a large run: what finished batches took, and what that means for N prompts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import dagster as dg
 from rich.box import SIMPLE_HEAD
@@ -120,7 +121,7 @@ def _step_facts(instance: dg.DagsterInstance, lake: Lake) -> list[dict[str, floa
     return steps
 
 
-def _numbers(metadata: dg.MetadataMapping) -> dict[str, float]:
+def _numbers(metadata: Mapping[str, dg.MetadataValue[Any]]) -> dict[str, float]:
     numbers = {}
     for name in _STEP_FACTS:
         if name in metadata:
