@@ -26,8 +26,7 @@ demo: $(VENV)/ready
 
 dev: $(VENV)/ready
 	@mkdir -p data/dagster
-	@echo "The recipe: http://127.0.0.1:$(PORT)/locations/aidsafe_dagster/asset-groups/recipe/lineage"
-	@$(BIN)/dagster dev --host 127.0.0.1 --port $(PORT)
+	@$(BIN)/python scripts/dev $(PORT)
 
 test: $(VENV)/ready-dev lint
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile

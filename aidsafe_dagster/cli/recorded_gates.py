@@ -59,7 +59,7 @@ def open_gates(lake: Lake) -> Iterator[GateReader]:
         SetupError: there is no Dagster instance, or it cannot be opened.
     """
     try:
-        recorded = _read_recorded_checks(_event_log())
+        recorded = _read_recorded_checks(event_log())
     except (OSError, ValueError, yaml.YAMLError, sqlite3.Error):
         recorded = None
     if recorded is not None:
@@ -103,7 +103,7 @@ class RecordedChecks:
                 yield result
 
 
-def _event_log() -> Path | None:
+def event_log() -> Path | None:
     """Return the SQLite file of Dagster's event log, None if the instance keeps it elsewhere."""
     home = Path(os.environ.get("DAGSTER_HOME") or Path.cwd())
     if glob.has_magic(str(home)) or not home.is_absolute():
