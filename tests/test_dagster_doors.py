@@ -1,4 +1,4 @@
-"""Dagster's own tools open this project under one name, and the link of `make dev` shows its graph."""
+"""Dagster's own tools open this project under one name, which is that in the link of `make dev`."""
 
 import json
 import runpy
@@ -23,7 +23,9 @@ from tests.site import ROOT, environment, prepare
 
 LOCATION = "aidsafe_dagster"
 GRAPH_LINK = runpy.run_path(str(ROOT / "scripts" / "dev"))["GRAPH"]
-LOCATIONS = "{ repositoriesOrError { ... on RepositoryConnection { nodes { location { name } } } } }"
+LOCATIONS = (
+    "{ repositoriesOrError { ... on RepositoryConnection { nodes { location { name } } } } }"
+)
 GROUP = """query ($location: String!, $group: String!) {
     assetNodes(group: {
         groupName: $group, repositoryName: "__repository__", repositoryLocationName: $location
