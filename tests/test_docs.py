@@ -39,7 +39,7 @@ def folders() -> list[str]:
     )
     if listed.returncode:
         pytest.skip("not a git checkout")
-    names = set()
+    names: set[str] = set()
     for file in listed.stdout.splitlines():
         parents = [parent.as_posix() for parent in Path(file).parents]
         names.update(f"{parent}/" for parent in parents if parent != ".")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import dagster as dg
+import polars as pl
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
@@ -92,17 +93,21 @@ def _row_usages(lake: Lake, batch: str) -> Iterator[RowUsage]:
         asks_a_model = "usage" in record.model_fields and stage is not _LAST
         if not asks_a_model or not lake.has(stage, batch):
             continue
-        frames = ((False, lake.rows(stage, batch)), (True, lake.failures(stage, batch)))
-        for has_failed, frame in frames:
-            for prompt_id, usage in frame.select("prompt_id", "usage").iter_rows():
-                yield RowUsage(str(stage), prompt_id, has_failed, Usage(**usage))
+        yield from _usages_in(lake.rows(stage, batch), stage, has_failed=False)
+        yield from _usages_in(lake.failures(stage, batch), stage, has_failed=True)
+
+
+def _usages_in(frame: pl.DataFrame, stage: Stage, *, has_failed: bool) -> Iterator[RowUsage]:
+    for prompt_id, usage in frame.select("prompt_id", "usage").iter_rows():
+        yield RowUsage(str(stage), prompt_id, has_failed, Usage(**usage))
 
 
 def _is_simulated(lake: Lake, batch: str) -> bool:
     for stage, record in RECORDS.items():
         if "simulated" not in record.model_fields or not lake.has(stage, batch):
             continue
-        if bool(lake.rows(stage, batch)["simulated"].any()):
+        simulated = lake.rows(stage, batch)["simulated"]
+        if simulated.any():
             return True
     return False
 
@@ -112,12 +117,13 @@ def _step_facts(instance: dg.DagsterInstance, lake: Lake) -> list[dict[str, floa
     batches = lake.batches(_LAST)
     steps = []
     for stage in Stage:
-        of_stage = dg.AssetRecordsFilter(
-            asset_key=dg.AssetKey(str(stage)), asset_partitions=batches
-        )
-        events = instance.fetch_materializations(of_stage, limit=_MOST_EVENTS).records
-        materializations = [event.asset_materialization for event in events]
-        steps += [_numbers(made.metadata) for made in materializations if made]
+        asset = dg.AssetKey(str(stage))
+        of_batches = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=batches)
+        events = instance.fetch_materializations(of_batches, limit=_MOST_EVENTS)
+        for event in events.records:
+            materialization = event.asset_materialization
+            if materialization is not None:
+                steps.append(_numbers(materialization.metadata))
     return steps
 
 
@@ -178,8 +184,10 @@ def _need_lines(
         yield f"Rate: {rate} ({origin})."
     yield f"GPU-hours: {_scaled(gpu_hours, 1)}"
     if budget.gpus:
-        yield f"On {quantity(budget.gpus, 'GPU')}: {_scaled(gpu_hours, 1 / budget.gpus)} hours"
+        hours = _scaled(gpu_hours, 1 / budget.gpus)
+        yield f"On {quantity(budget.gpus, 'GPU')}: {hours} hours"
     if budget.hours:
+        # For the upper bound, so that the GPUs suffice.
         gpus = gpus_for(gpu_hours.high or gpu_hours.value, budget.hours)
         yield f"In {budget.hours:g} hours: {quantity(gpus, 'GPU')}"
     if budget.gpu_price is not None:
@@ -191,8 +199,9 @@ def _scaled(estimate: Estimate, factor: float) -> str:
     value = f"{estimate.value * factor:,.1f}"
     if estimate.low is None or estimate.high is None:
         return value
-    low, high = estimate.low * factor, estimate.high * factor
-    return f"{value} (95 % interval of the mean: {low:,.1f} to {high:,.1f})"
+    low = f"{estimate.low * factor:,.1f}"
+    high = f"{estimate.high * factor:,.1f}"
+    return f"{value} (95 % interval of the mean: {low} to {high})"
 
 
 def _share(estimate: Estimate | None) -> str:

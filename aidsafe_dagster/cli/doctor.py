@@ -79,7 +79,8 @@ def print_finding(finding: Finding) -> None:
 def _leaves(node: Any, key: str, loaded: Loaded) -> Iterator[tuple[str, str, str]]:
     if isinstance(node, dict) and node:
         for name, value in node.items():
-            yield from _leaves(value, f"{key}.{name}" if key else name, loaded)
+            child = f"{key}.{name}" if key else name
+            yield from _leaves(value, child, loaded)
         return
     yield key, _masked(key, str(node)), _origin(key, loaded)
 
@@ -93,6 +94,7 @@ def _origin(key: str, loaded: Loaded) -> str:
 
 def _masked(key: str, value: str) -> str:
     """Mask what nobody should read over a shoulder: passwords in URLs, and misplaced keys."""
+    # A key that ends in _env names the variable that holds the secret.
     if value and _SECRET.search(key) and not key.endswith("_env"):
         return "***"
     return without_passwords(value)
@@ -109,8 +111,10 @@ def _probe(what: str, look: Callable[[], str]) -> Finding:
 
 def _load_policies(settings: Settings) -> str:
     policies = settings.load_policies()
+    count = len(policies.policies)
+    noun = "policy" if count == 1 else "policies"
     rules = quantity(len(policies.rule_ids), "rule")
-    return f"{len(policies.policies)} policies, {rules}, version {policies.version}"
+    return f"{count} {noun}, {rules}, version {policies.version}"
 
 
 def _open_journal(settings: Settings) -> str:
@@ -121,14 +125,15 @@ def _open_journal(settings: Settings) -> str:
 
 def _write_to_lake(settings: Settings) -> str:
     lake = Lake(settings.lake)
-    trial = lake.root / f".doctor-{uuid4().hex}"
     lake.root.mkdir(parents=True, exist_ok=True)
+    trial = lake.root / f".doctor-{uuid4().hex}"
     trial.write_bytes(b"")
     trial.unlink()
-    free = ""
+    detail = f"{lake.root} can be written"
     if lake.local:
-        free = f", {shutil.disk_usage(str(lake.root)).free / 2**30:.0f} GiB free"
-    return f"{lake.root} can be written{free}"
+        gibibytes = shutil.disk_usage(str(lake.root)).free / 2**30
+        detail += f", {gibibytes:.0f} GiB free"
+    return detail
 
 
 def _examine_engine(settings: Settings) -> Finding:
@@ -145,7 +150,8 @@ def _examine_engine(settings: Settings) -> Finding:
 def _look_at_vllm(settings: Settings) -> str:
     server = VLLMServer(settings.vllm)
     python = settings.vllm.python or sys.executable
-    trial = subprocess.run(  # noqa: S603 - the interpreter that the settings name
+    # vLLM may be in another environment, whose interpreter the settings name.
+    trial = subprocess.run(  # noqa: S603
         [python, "-c", "import vllm"], capture_output=True, text=True, timeout=120, check=False
     )
     if trial.returncode:
@@ -167,8 +173,9 @@ async def _look_at_endpoint(endpoint: EndpointSettings) -> str:
     if endpoint.model not in models:
         served = ", ".join(models) or "nothing"
         raise SetupError(f"{endpoint.base_url} serves {served}, not '{endpoint.model}'")
-    key = "set" if os.environ.get(endpoint.api_key_env) else "not set"
-    return f"{endpoint.base_url} serves '{endpoint.model}' (key in {endpoint.api_key_env}: {key})"
+    variable = endpoint.api_key_env
+    key = "set" if os.environ.get(variable) else "not set"
+    return f"{endpoint.base_url} serves '{endpoint.model}' (key in {variable}: {key})"
 
 
 def _examine_hub() -> Finding:
@@ -188,6 +195,8 @@ def _examine_gpu() -> Finding:
     if tool is None:
         return Finding("gpu", None, "none found; the rehearsal and endpoint engines need none")
     query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
-    answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)  # noqa: S603
-    detail = "; ".join(answer.stdout.splitlines()) or answer.stderr.strip()
-    return Finding("gpu", answer.returncode == 0, detail)
+    answer = subprocess.run(  # noqa: S603 - a fixed query
+        query, capture_output=True, text=True, timeout=20, check=False
+    )
+    gpus = "; ".join(answer.stdout.splitlines())
+    return Finding("gpu", answer.returncode == 0, gpus or answer.stderr.strip())

@@ -34,7 +34,8 @@ def batch_table(read_gate: GateReader, lake: Lake) -> Table:
     for stage in Stage:
         table.add_column(_narrow_name(stage), no_wrap=True)
     for batch in lake.batches(INGESTED):
-        table.add_row(batch, *(_batch_cell(read_gate, lake, stage, batch) for stage in Stage))
+        cells = [_batch_cell(read_gate, lake, stage, batch) for stage in Stage]
+        table.add_row(batch, *cells)
     return table
 
 
@@ -55,14 +56,16 @@ def summary(read_gate: GateReader, lake: Lake) -> RenderableType:
 
 def ingestion_text(metadata: Mapping[str, Any]) -> str:
     """Return what an ingestion took in and left out, from the metadata of its output."""
-    batches = [record.data for record in metadata["new_batches"].records]
-    dropped = [record.data for record in metadata["dropped"].records]
+    new_batches = [record.data for record in metadata["new_batches"].records]
     new_prompts = quantity(metadata["new_prompts"].value, "new prompt")
-    lines = [f"{new_prompts} in {quantity(len(batches), 'new batch')}"]
-    lines += [f"  {row['batch']}: {quantity(row['count'], 'prompt')}" for row in batches]
-    lines += [
-        f"  [yellow]dropped[/] {row['count']}: {escape(row['source: reason'])}" for row in dropped
-    ]
+    lines = [f"{new_prompts} in {quantity(len(new_batches), 'new batch')}"]
+    for row in new_batches:
+        prompts = quantity(row["count"], "prompt")
+        lines.append(f"  {row['batch']}: {prompts}")
+    for record in metadata["dropped"].records:
+        count = record.data["count"]
+        reason = escape(record.data["source: reason"])
+        lines.append(f"  [yellow]dropped[/] {count}: {reason}")
     if restored := metadata["restored"].value:
         names = ", ".join(restored)
         lines.append(f"  [yellow]restored[/] from the sealed copy, damaged or gone before: {names}")
@@ -128,7 +131,9 @@ def _stage_table(read_gate: GateReader, lake: Lake) -> Table:
         if rows is None:
             continue
         batches = lake.batches(stage)
-        failed = sum(lake.failures(stage, batch).height for batch in batches)
+        failed = 0
+        for batch in batches:
+            failed += lake.failures(stage, batch).height
         table.add_row(
             str(stage),
             str(rows.height),
@@ -146,16 +151,19 @@ def _lengths(rows: pl.DataFrame) -> str:
     if not present or not rows.height:
         return _NONE
     tokens = rows[present[0]]
-    return f"{tokens.quantile(0.5, 'nearest'):.0f}/{tokens.quantile(0.95, 'nearest'):.0f}"
+    median = tokens.quantile(0.5, "nearest")
+    high = tokens.quantile(0.95, "nearest")
+    return f"{median:.0f}/{high:.0f}"
 
 
 def _checks_passed(read_gate: GateReader, stage: Stage, batches: list[str]) -> str:
-    verdicts: list[str] = []
+    passed = total = 0
     for batch in batches:
-        verdicts.extend(read_gate(stage, batch).verdicts.values())
-    passed = verdicts.count("passed")
-    colour = "green" if passed == len(verdicts) else "red"
-    return f"[{colour}]{passed}/{len(verdicts)}[/]"
+        verdicts = list(read_gate(stage, batch).verdicts.values())
+        passed += verdicts.count("passed")
+        total += len(verdicts)
+    colour = "green" if passed == total else "red"
+    return f"[{colour}]{passed}/{total}[/]"
 
 
 def _cost(rows: pl.DataFrame) -> tuple[str, str]:
@@ -166,7 +174,9 @@ def _cost(rows: pl.DataFrame) -> tuple[str, str]:
     calls, tokens_in, tokens_out = sums.select(_COST_COLUMNS).row(0)
     if not calls:
         return _NONE, _NONE
-    return f"{calls:,}", f"{tokens_in / 1000:,.0f}k/{tokens_out / 1000:,.0f}k"
+    thousands_in = f"{tokens_in / 1000:,.0f}k"
+    thousands_out = f"{tokens_out / 1000:,.0f}k"
+    return f"{calls:,}", f"{thousands_in}/{thousands_out}"
 
 
 def _thought_table(lake: Lake) -> Table:
@@ -174,13 +184,17 @@ def _thought_table(lake: Lake) -> Table:
     rows = lake.all_rows(Stage.REFINED_COTS, ["judgements", "deliberated_cot_tokens", "cot_tokens"])
     if rows is None or not rows.height:
         return table
-    verdicts = Counter(rows["judgements"].explode().struct.field("verdict").to_list())
+    judgements = rows["judgements"].explode()
+    verdicts = Counter(judgements.struct.field("verdict").to_list())
     kept = verdicts.pop(ThoughtVerdict.KEEP, 0)
-    reasons = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
+    dropped = str(verdicts.total())
+    if verdicts:
+        reasons = [f"{count} {verdict}" for verdict, count in verdicts.most_common()]
+        dropped += f" ({', '.join(reasons)})"
     deliberated = _mean(rows["deliberated_cot_tokens"])
     refined = _mean(rows["cot_tokens"])
     table.add_row("thoughts kept", str(kept))
-    table.add_row("thoughts dropped", f"{verdicts.total()} ({reasons})" if reasons else "0")
+    table.add_row("thoughts dropped", dropped)
     table.add_row("tokens of a CoT, mean", f"{deliberated} deliberated → {refined} refined")
     return table
 
@@ -202,15 +216,17 @@ def _score_table(lake: Lake) -> Table:
     if rows is None or not rows.height:
         return table
     grades = rows.explode("grades").unnest("grades")
+    by_version = grades.group_by("version")
     for metric in METRICS:
         mean_score = pl.col(metric).struct.field("score").mean()
-        means = dict(grades.group_by("version").agg(mean_score).iter_rows())
-        cells = []
-        for version in versions:
-            mean = means.get(version)
-            cells.append(_NONE if mean is None else f"{mean:.2f}")
+        means = dict(by_version.agg(mean_score).iter_rows())
+        cells = [_score(means.get(version)) for version in versions]
         table.add_row(metric.replace("_", " "), *cells)
     return table
+
+
+def _score(mean: float | None) -> str:
+    return _NONE if mean is None else f"{mean:.2f}"
 
 
 def _exclusion_table(lake: Lake) -> Table:
@@ -236,8 +252,8 @@ def _exclusions(lake: Lake) -> Iterator[tuple[str, Counter[str]]]:
 def _any_simulated(lake: Lake) -> bool:
     for stage in RECORDS:
         if stage is Stage.PROMPTS:
-            continue
+            continue  # users wrote them
         rows = lake.all_rows(stage, ["simulated"])
-        if rows is not None and bool(rows["simulated"].any()):
+        if rows is not None and rows["simulated"].any():
             return True
     return False

@@ -58,10 +58,7 @@ def open_gates(lake: Lake) -> Iterator[GateReader]:
     Raises:
         SetupError: there is no Dagster instance, or it cannot be opened.
     """
-    try:
-        recorded = _read_recorded_checks(event_log())
-    except (OSError, ValueError, yaml.YAMLError, sqlite3.Error):
-        recorded = None
+    recorded = _read_recorded_checks()
     if recorded is not None:
         with closing(recorded):
             yield cache(partial(recorded.gate, lake))
@@ -74,11 +71,21 @@ def open_gates(lake: Lake) -> Iterator[GateReader]:
         yield cache(partial(gate, instance, lake))
 
 
+def _read_recorded_checks() -> "RecordedChecks | None":
+    """Return what the event log holds, None if only Dagster can read it."""
+    try:
+        file = event_log()
+        return RecordedChecks(file) if file else None
+    except (OSError, ValueError, yaml.YAMLError, sqlite3.Error):
+        # Dagster will say what is wrong with it, if anything is.
+        return None
+
+
 class RecordedChecks:
     """The check results in Dagster's event log, which is opened read-only."""
 
-    def __init__(self, event_log: Path) -> None:
-        self._database = sqlite3.connect(f"{event_log.as_uri()}?mode=ro", uri=True)
+    def __init__(self, file: Path) -> None:
+        self._database = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)
         self._latest: dict[tuple[str, str, str], CheckResult | None] = {}
         for asset, check, batch, *columns in self._database.execute(_LATEST):
             self._latest[asset, check, batch] = _check_result(columns)
@@ -89,9 +96,10 @@ class RecordedChecks:
     def gate(self, lake: Lake, stage: Stage, batch: str) -> Gate:
         """Return the verdicts of the stage's checks on the batch as it lies in the lake."""
         fingerprint = lake.fingerprint(stage, batch)
+        asset = json.dumps([str(stage)])  # as Dagster writes an asset key
         verdicts = {}
         for suite in suites_for(stage):
-            key = (json.dumps([str(stage)]), suite, batch)
+            key = (asset, suite, batch)
             latest = self._latest.get(key)
             verdicts[suite] = judge_check(latest, partial(self._history, key), fingerprint)
         return Gate(stage, batch, verdicts)
@@ -108,23 +116,23 @@ def event_log() -> Path | None:
     home = Path(os.environ.get("DAGSTER_HOME") or Path.cwd())
     if glob.has_magic(str(home)) or not home.is_absolute():
         return None  # Dagster refuses such a folder, and says why
-    config = yaml.safe_load((home / "dagster.yaml").read_text("utf-8"))
-    base = config["storage"]["sqlite"]["base_dir"] if _has_sqlite_storage(config) else None
-    if not isinstance(base, str):
+    config = (home / "dagster.yaml").read_text("utf-8")
+    base_dir = _base_dir(yaml.safe_load(config))
+    if base_dir is None:
         return None
-    event_log = (Path(base) / "history" / "runs" / "index.db").absolute()
-    return event_log if event_log.exists() else None
+    # A relative path is relative to the folder that Dagster is started in.
+    file = Path(base_dir, "history", "runs", "index.db").absolute()
+    return file if file.exists() else None
 
 
-def _has_sqlite_storage(config: Any) -> bool:
-    if not isinstance(config, dict) or "event_log_storage" in config:
-        return False
-    storage = config.get("storage")
-    return isinstance(storage, dict) and isinstance(storage.get("sqlite"), dict)
-
-
-def _read_recorded_checks(event_log: Path | None) -> RecordedChecks | None:
-    return RecordedChecks(event_log) if event_log else None
+def _base_dir(config: Any) -> str | None:
+    """Return the folder of the SQLite storage, None for any other storage."""
+    match config:
+        case {"event_log_storage": _}:
+            return None  # keeps its events apart from the rest
+        case {"storage": {"sqlite": {"base_dir": str(base_dir)}}}:
+            return base_dir
+    return None
 
 
 def _check_result(columns: Iterable[Any]) -> CheckResult | None:

@@ -28,9 +28,11 @@ def make_forms(out: Path, size: int, pairs: Sequence[str], seed: int) -> None:
     """
     settings = load_settings().settings
     words = metric_words(settings.prompts)
-    wanted = [read_pair(text) for text in pairs] or PAIRS
-    sample = draw_sample(Lake(settings.lake), size, wanted, seed)
-    files = _write_forms(out, sample, html_form(sample, settings.load_policies(), words))
+    versions = [read_pair(text) for text in pairs] or PAIRS
+    sample = draw_sample(Lake(settings.lake), size, versions, seed)
+    form = html_form(sample, settings.load_policies(), words)
+    files = _write_forms(out, sample, form)
+    # The key stays on the site: in the form it would unblind the raters.
     Archive(settings.home).put_key(sample)
     if sample.simulated:
         console.print(REHEARSAL)
@@ -55,18 +57,24 @@ def read_files(files: Sequence[Path], rater: str | None) -> None:
     """
     settings = load_settings().settings
     archive = Archive(settings.home)
-    items = {review: [row.item_id for row in archive.key(review)] for review in archive.reviews()}
+    items = {}
+    for review in archive.reviews():
+        items[review] = [row.item_id for row in archive.key(review)]
     # Every file is checked before any of them is kept.
-    ratings_of = {file: read_ratings(file, rater, items) for file in files}
-    for file, ratings in ratings_of.items():
-        is_new = archive.add_ratings(ratings[0].review_id, ratings)
+    ratings_by_file = {file: read_ratings(file, rater, items) for file in files}
+    reviews = []
+    for file, ratings in ratings_by_file.items():
+        first = ratings[0]
+        is_new = archive.add_ratings(first.review_id, ratings)
         outcome = "was read before; nothing changed"
         if is_new:
-            outcome = f"{quantity(len(ratings), 'item')} rated by {ratings[0].rater}"
+            outcome = f"{quantity(len(ratings), 'item')} rated by {first.rater}"
         print_plain(f"{file}: {outcome}")
-    reviews = dict.fromkeys(ratings[0].review_id for ratings in ratings_of.values())
+        if first.review_id not in reviews:
+            reviews.append(first.review_id)
+    lake = Lake(settings.lake)
     for review in reviews:
-        _print_results(archive, review, Lake(settings.lake))
+        _print_results(archive, review, lake)
 
 
 def _write_forms(folder: Path, sample: ReviewSample, form: str) -> Sequence[Path]:
@@ -83,8 +91,9 @@ def _write_forms(folder: Path, sample: ReviewSample, form: str) -> Sequence[Path
 
 
 def _print_results(archive: Archive, review: str, lake: Lake) -> None:
-    results = results_of(review, archive.key(review), archive.ratings(review), lake)
-    section = review_section(results)
+    key = archive.key(review)
+    ratings = archive.ratings(review)
+    section = review_section(results_of(review, key, ratings, lake))
     console.rule(section.title)
     console.print(section.intro, markup=False, highlight=False)
     for table in section.tables:

@@ -56,8 +56,9 @@ def batch_of_prompt(lake: Lake, prompt_id: str) -> str | None:
     ingested = lake.all_rows(INGESTED, ["prompt_id", "batch"])
     if ingested is None:
         return None
-    batches = ingested.filter(pl.col("prompt_id") == prompt_id)["batch"]
-    return str(batches[0]) if batches.len() else None
+    batches = ingested.filter(prompt_id=prompt_id)["batch"].to_list()
+    # A prompt is in one batch only, because ingestion drops duplicates.
+    return batches[0] if batches else None
 
 
 def read_story(lake: Lake, batch: str, prompt_id: str) -> Iterator[RenderableType]:
@@ -67,8 +68,8 @@ def read_story(lake: Lake, batch: str, prompt_id: str) -> Iterator[RenderableTyp
         if record is not None:
             page = Markdown(_transcript(lake, stage, batch, record))
             yield Panel(page, title=str(stage), border_style="cyan")
-        failed = lake.failures(stage, batch).filter(pl.col("prompt_id") == prompt_id)
-        for failure in from_frame(failed, Failure):
+        failures = lake.failures(stage, batch).filter(prompt_id=prompt_id)
+        for failure in from_frame(failures, Failure):
             page = Markdown(failure_transcript(failure))
             yield Panel(page, title=str(stage), border_style="red")
 
@@ -81,8 +82,10 @@ def most_telling_prompt(lake: Lake) -> str | None:
     rows = lake.all_rows(Stage.REFINED_COTS, _INTEREST_COLUMNS)
     if rows is None or not rows.height:
         return None
+    # The id breaks ties, so the same lake always shows the same deliberation.
     ranked = rows.sort(_interest(), "prompt_id", descending=[True, False])
-    return str(ranked.item(0, "prompt_id"))
+    prompt_id: str = ranked.item(0, "prompt_id")
+    return prompt_id
 
 
 def read_deliberation(lake: Lake, prompt_id: str) -> RenderableType:
@@ -99,10 +102,11 @@ def _find_record(lake: Lake, stage: Stage, batch: str, prompt_id: str) -> Any | 
     """Return what a stage made of a prompt, None if it made nothing."""
     if not lake.has(stage, batch):
         return None
-    rows = lake.rows(stage, batch).filter(pl.col("prompt_id") == prompt_id)
+    rows = lake.rows(stage, batch).filter(prompt_id=prompt_id)
+    if not rows.height:
+        return None
     record_type, _ = _TRANSCRIPTS[stage]
-    records = from_frame(rows, record_type)
-    return records[0] if records else None
+    return from_frame(rows, record_type)[0]
 
 
 def _transcript(lake: Lake, stage: Stage, batch: str, record: Any) -> str:
@@ -115,15 +119,26 @@ def _transcript(lake: Lake, stage: Stage, batch: str, record: Any) -> str:
 def _turns(lake: Lake, batch: str, prompt_id: str) -> tuple[Turn, ...]:
     """Return the turns of the deliberation, which are kept with the row before refinement."""
     deliberated = _find_record(lake, Stage.DELIBERATED_COTS, batch, prompt_id)
-    return deliberated.turns if isinstance(deliberated, DeliberatedCot) else ()
+    # The earlier stage may have been made again, and then without this prompt.
+    if not isinstance(deliberated, DeliberatedCot):
+        return ()
+    return deliberated.turns
 
 
 def _interest() -> pl.Expr:
-    verdicts = pl.col("judgements").list.eval(pl.element().struct.field("verdict"))
-    dropped = verdicts.list.eval(pl.element() != str(ThoughtVerdict.KEEP)).list.sum()
-    rounds = pl.col("deliberated_thoughts").list.eval(pl.element().struct.field("round")).list.max()
-    harms = pl.col("intents").list.eval(pl.element().struct.field("harm") == "malicious")
-    score = pl.min_horizontal(dropped, 2) * 3 + pl.min_horizontal(rounds, 2) * 2
+    """Return how much there is to see in a row, as an expression on its columns."""
+    verdicts = _each("judgements", "verdict")
+    is_dropped = verdicts.list.eval(pl.element() != str(ThoughtVerdict.KEEP))
+    rounds = _each("deliberated_thoughts", "round")
+    is_malicious = _each("intents", "harm").list.eval(pl.element() == "malicious")
+    # Two dropped thoughts and two rounds show what there is to show; more only make it longer.
+    score = 3 * pl.min_horizontal(is_dropped.list.sum(), 2)
+    score += 2 * pl.min_horizontal(rounds.list.max(), 2)
     score -= pl.col("deliberated_cot_tokens") / 400
     # Where something is at stake there is more to see.
-    return score + harms.list.any().cast(pl.Int64) * 4
+    return score + 4 * is_malicious.list.any().cast(pl.Int64)
+
+
+def _each(column: str, field: str) -> pl.Expr:
+    """Return that field of every struct in a column of lists."""
+    return pl.col(column).list.eval(pl.element().struct.field(field))
