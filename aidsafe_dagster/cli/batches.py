@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from functools import cache, partial
+from functools import partial
 
 import dagster as dg
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -46,15 +46,15 @@ def run_backfill(
     Raises:
         SetupError: there is no such batch; names the nearest one.
     """
-    for run_id in report_dead_runs(instance):
-        console.print(
-            f"[yellow]Run {run_id[:8]} was killed earlier; its work goes on from the journal.[/]"
-        )
+    _report_killed_runs(instance)
     known = instance.get_dynamic_partitions("batches")
-    for batch in sorted(set(wanted) - set(known)):
-        raise unknown("batch", batch, known, "backfill")
-    todo: Mapping[str, Sequence[Stage]] = dict.fromkeys(wanted, tuple(Stage))
-    if not wanted:
+    for batch in wanted:
+        if batch not in known:
+            raise unknown("batch", batch, known, "backfill")
+    todo: Mapping[str, Sequence[Stage]]
+    if wanted:
+        todo = dict.fromkeys(wanted, tuple(Stage))
+    else:
         todo = unfinished(instance, Lake(settings.lake), settings, known)
     runs = _run_batches(instance, settings, todo, all_stages=bool(wanted))
     made = len(runs)
@@ -69,10 +69,20 @@ def run_backfill(
     return runs
 
 
+def _report_killed_runs(instance: dg.DagsterInstance) -> None:
+    for run_id in report_dead_runs(instance):
+        # The first digits are what the web UI shows of a run's id.
+        short_id = run_id[:8]
+        console.print(
+            f"[yellow]Run {short_id} was killed earlier; its work goes on from the journal.[/]"
+        )
+
+
 def print_batches(instance: dg.DagsterInstance) -> None:
     """Print the state of every batch."""
     lake = Lake(load_settings().settings.lake)
-    console.print(batch_table(partial(gate, instance, lake), lake))
+    read_gate = partial(gate, instance, lake)
+    console.print(batch_table(read_gate, lake))
 
 
 def print_summary(instance: dg.DagsterInstance, settings: Settings) -> None:
@@ -82,7 +92,8 @@ def print_summary(instance: dg.DagsterInstance, settings: Settings) -> None:
     console.print()
     if prompt_id:
         console.print(read_deliberation(lake, prompt_id))
-    console.print(summary(cache(partial(gate, instance, lake)), lake))
+    read_gate = partial(gate, instance, lake)
+    console.print(summary(read_gate, lake))
     program = os.path.relpath(sys.argv[0])
     console.print(places_table(settings, lake, program, prompt_id or "PROMPT_ID"))
 

@@ -56,6 +56,7 @@ def print_plan(instance: dg.DagsterInstance, prompts: int, rates: Rates, budget:
     lake = Lake(load_settings().settings.lake)
     sample, left_out = measure(lake)
     rate = None
+    # A rehearsal's seconds say nothing about a model.
     if not rates.tokens_out_per_second and not sample.simulated:
         rate = measured_rate(_step_facts(instance, lake))
         rates = replace(rates, tokens_out_per_second=rate)
@@ -73,18 +74,18 @@ def measure(lake: Lake) -> tuple[MeasuredSample, int]:
     A batch is finished when its last stage was made. Batches of a model are measured; those of the
     rehearsal count only where there are no others.
     """
-    by_simulated: dict[bool, list[str]] = {False: [], True: []}
-    for batch in lake.batches(_LAST):
-        by_simulated[_is_simulated(lake, batch)].append(batch)
-    use_simulated = not by_simulated[False]
-    batches = by_simulated[use_simulated]
+    finished = lake.batches(_LAST)
+    simulated = [batch for batch in finished if _is_simulated(lake, batch)]
+    by_model = [batch for batch in finished if batch not in simulated]
+    batches = by_model or simulated
     usages: list[RowUsage] = []
     prompts = 0
     for batch in batches:
         usages.extend(_row_usages(lake, batch))
         prompts += lake.rows(Stage.PROMPTS, batch).height
-    sample = MeasuredSample(prompts, usages, use_simulated and bool(batches))
-    return sample, len(by_simulated[not use_simulated])
+    is_simulated = bool(simulated) and not by_model
+    left_out = len(finished) - len(batches)
+    return MeasuredSample(prompts, usages, is_simulated), left_out
 
 
 def _row_usages(lake: Lake, batch: str) -> Iterator[RowUsage]:
@@ -156,8 +157,10 @@ def _stage_table(plan: CapacityPlan) -> Table:
     for column in ("rows", "failing", "calls", "tokens\nin", "of them\ncached", "tokens\nout"):
         table.add_column(column, justify="right", no_wrap=True)
     for stage in plan.stages:
+        rows = short_count(stage.rows)
+        failing = _share(stage.failing)
         counts = [short_count(getattr(stage, name)) for name in _COUNTS]
-        table.add_row(stage.stage, short_count(stage.rows), _share(stage.failing), *counts)
+        table.add_row(stage.stage, rows, failing, *counts)
     table.add_section()
     sums = [_sum(plan, name) for name in _COUNTS]
     table.add_row("together", "", "", *map(short_count, sums), style="bold")

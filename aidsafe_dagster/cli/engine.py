@@ -36,15 +36,16 @@ def status() -> None:
         if lease is None:
             print_plain("No vLLM server runs.")
             raise typer.Exit(1)
-        if not (lease.alive and lease.state in ("starting", "ready")):
+        is_up = lease.alive and lease.state in ("starting", "ready")
+        if not is_up:
             detail = lease.detail or "no detail"
             print_plain(f"No vLLM server runs (last: {lease.state}, {detail}).")
             raise typer.Exit(1)
-        users = ", ".join(map(str, server.users())) or "nobody"
-        arguments = "with other arguments"
-        if lease.fingerprint == server.settings.fingerprint:
-            arguments = "the settings' own"
+        is_same = lease.fingerprint == server.settings.fingerprint
+        arguments = "the settings' own" if is_same else "with other arguments"
         print_plain(f"{lease.state}: {lease.model} at {lease.root}/v1, {arguments}")
+        users = ", ".join(map(str, server.users()))
+        users = users or "nobody"
         print_plain(f"process {lease.server}, kept by {lease.keeper}; used by {users}")
 
 

@@ -15,7 +15,7 @@ from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.sources.source import bundled_sources
 from aidsafe_dagster.stages.ingestion import sources_of
 
-_LONGEST_NAME = 40
+_LONGEST_NAME = 40  # as the settings allow
 
 
 def source_from_options(
@@ -40,6 +40,7 @@ def source_from_options(
         "columns": {key: column for key, column in columns.items() if column},
         **others,
     }
+    # Options that were not given say nothing; the preset may.
     spec = {key: value for key, value in options.items() if value}
     if spec and not (file or hub or preset):
         raise SetupError(
@@ -97,5 +98,9 @@ def run_ingestion(instance: dg.DagsterInstance, sources: Sequence[dict[str, Any]
 
 def _name_from(file: Path | None, hub: str | None) -> str:
     """Return a source's name from its file or dataset: lower case, digits, underscores."""
-    text = file.name.split(".")[0] if file else (hub or "").rpartition("/")[2]
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:_LONGEST_NAME]
+    text = hub or ""
+    text = text.rpartition("/")[2]
+    if file:
+        text = file.name.split(".")[0]
+    name = re.sub(r"[^a-z0-9]+", "_", text.lower())
+    return name.strip("_")[:_LONGEST_NAME]

@@ -56,22 +56,27 @@ def summary(read_gate: GateReader, lake: Lake) -> RenderableType:
 
 def ingestion_text(metadata: Mapping[str, Any]) -> str:
     """Return what an ingestion took in and left out, from the metadata of its output."""
-    new_batches = [record.data for record in metadata["new_batches"].records]
-    new_prompts = quantity(metadata["new_prompts"].value, "new prompt")
-    lines = [f"{new_prompts} in {quantity(len(new_batches), 'new batch')}"]
-    for row in new_batches:
-        prompts = quantity(row["count"], "prompt")
-        lines.append(f"  {row['batch']}: {prompts}")
+    new_batches = metadata["new_batches"].records
+    prompts = quantity(metadata["new_prompts"].value, "new prompt")
+    batches = quantity(len(new_batches), "new batch")
+    lines = [f"{prompts} in {batches}"]
+    for record in new_batches:
+        batch = record.data["batch"]
+        prompts = quantity(record.data["count"], "prompt")
+        lines.append(f"  {batch}: {prompts}")
     for record in metadata["dropped"].records:
         count = record.data["count"]
         reason = escape(record.data["source: reason"])
         lines.append(f"  [yellow]dropped[/] {count}: {reason}")
-    if restored := metadata["restored"].value:
+    restored = metadata["restored"].value
+    if restored:
         names = ", ".join(restored)
         lines.append(f"  [yellow]restored[/] from the sealed copy, damaged or gone before: {names}")
-    if seen_before := metadata["seen_before"].value:
+    seen_before = metadata["seen_before"].value
+    if seen_before:
+        rows = quantity(seen_before, "row")
         verb = "was" if seen_before == 1 else "were"
-        lines.append(f"  {quantity(seen_before, 'row')} {verb} seen by an earlier ingestion")
+        lines.append(f"  {rows} {verb} seen by an earlier ingestion")
     return "\n".join(lines)
 
 
@@ -112,11 +117,13 @@ def _narrow_name(stage: Stage) -> str:
 def _batch_cell(read_gate: GateReader, lake: Lake, stage: Stage, batch: str) -> str:
     if not lake.has(stage, batch):
         return "[dim]–[/]"
-    rows = lake.rows(stage, batch, ["prompt_id"]).height
-    failed = lake.failures(stage, batch).height
-    failures = f"[red]✗{failed}[/]" if failed else ""
-    gate = "[green]●[/]" if read_gate(stage, batch).open else "[red]○[/]"
-    return f"{rows}{failures}{gate}"
+    rows = lake.rows(stage, batch, ["prompt_id"])
+    failures = lake.failures(stage, batch)
+    cell = str(rows.height)
+    if failures.height:
+        cell += f"[red]✗{failures.height}[/]"
+    gate = read_gate(stage, batch)
+    return cell + ("[green]●[/]" if gate.open else "[red]○[/]")
 
 
 def _stage_table(read_gate: GateReader, lake: Lake) -> Table:
@@ -170,13 +177,17 @@ def _cost(rows: pl.DataFrame) -> tuple[str, str]:
     """Return calls, and tokens in and out."""
     if "usage" not in rows.columns or not rows.height:
         return _NONE, _NONE
-    sums = rows["usage"].struct.unnest().sum()
-    calls, tokens_in, tokens_out = sums.select(_COST_COLUMNS).row(0)
+    usage = rows["usage"].struct.unnest()
+    sums = usage.select(_COST_COLUMNS).sum()
+    calls, tokens_in, tokens_out = sums.row(0)
     if not calls:
         return _NONE, _NONE
-    thousands_in = f"{tokens_in / 1000:,.0f}k"
-    thousands_out = f"{tokens_out / 1000:,.0f}k"
-    return f"{calls:,}", f"{thousands_in}/{thousands_out}"
+    tokens = f"{_thousands(tokens_in)}/{_thousands(tokens_out)}"
+    return f"{calls:,}", tokens
+
+
+def _thousands(count: int) -> str:
+    return f"{count / 1000:,.0f}k"
 
 
 def _thought_table(lake: Lake) -> Table:
@@ -187,16 +198,20 @@ def _thought_table(lake: Lake) -> Table:
     judgements = rows["judgements"].explode()
     verdicts = Counter(judgements.struct.field("verdict").to_list())
     kept = verdicts.pop(ThoughtVerdict.KEEP, 0)
-    dropped = str(verdicts.total())
-    if verdicts:
-        reasons = [f"{count} {verdict}" for verdict, count in verdicts.most_common()]
-        dropped += f" ({', '.join(reasons)})"
     deliberated = _mean(rows["deliberated_cot_tokens"])
     refined = _mean(rows["cot_tokens"])
     table.add_row("thoughts kept", str(kept))
-    table.add_row("thoughts dropped", dropped)
+    table.add_row("thoughts dropped", _dropped(verdicts))
     table.add_row("tokens of a CoT, mean", f"{deliberated} deliberated → {refined} refined")
     return table
+
+
+def _dropped(verdicts: Counter[str]) -> str:
+    """Return how many thoughts were dropped, and for which reasons."""
+    if not verdicts:
+        return "0"
+    reasons = [f"{count} {verdict}" for verdict, count in verdicts.most_common()]
+    return f"{verdicts.total()} ({', '.join(reasons)})"
 
 
 def _mean(values: pl.Series) -> str:
@@ -210,8 +225,9 @@ def _score_table(lake: Lake) -> Table:
     The quality report has them on the same prompts, with intervals.
     """
     versions: tuple[Version, ...] = get_args(Version)
-    names = [version.replace("_", " ") for version in versions]
-    table = Table("score, 1 to 5", *names, title="What the judges say")
+    table = Table("score, 1 to 5", title="What the judges say")
+    for version in versions:
+        table.add_column(_words(version))
     rows = lake.all_rows(Stage.COT_GRADES, ["grades"])
     if rows is None or not rows.height:
         return table
@@ -221,8 +237,12 @@ def _score_table(lake: Lake) -> Table:
         mean_score = pl.col(metric).struct.field("score").mean()
         means = dict(by_version.agg(mean_score).iter_rows())
         cells = [_score(means.get(version)) for version in versions]
-        table.add_row(metric.replace("_", " "), *cells)
+        table.add_row(_words(metric), *cells)
     return table
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _score(mean: float | None) -> str:
@@ -245,7 +265,8 @@ def _exclusions(lake: Lake) -> Iterator[tuple[str, Counter[str]]]:
     for stage in Stage:
         reasons = Counter[str]()
         for batch in lake.batches(stage):
-            reasons.update(lake.failures(stage, batch)["reason"].to_list())
+            failures = lake.failures(stage, batch)
+            reasons.update(failures["reason"].to_list())
         yield str(stage), reasons
 
 

@@ -25,6 +25,8 @@ from aidsafe_dagster.stages.gate_verdicts import HISTORY_LIMIT, CheckResult, Gat
 
 GateReader = Callable[[Stage, str], Gate]
 """Returns the gate of a stage and a batch."""
+CheckKey = tuple[str, str, str]
+"""Asset, check and batch, as Dagster writes them."""
 
 _EVENT = "$.dagster_event.event_specific_data"
 _RESULT = f"""
@@ -85,10 +87,13 @@ class RecordedChecks:
     """The check results in Dagster's event log, which is opened read-only."""
 
     def __init__(self, file: Path) -> None:
-        self._database = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)
-        self._latest: dict[tuple[str, str, str], CheckResult | None] = {}
-        for asset, check, batch, *columns in self._database.execute(_LATEST):
-            self._latest[asset, check, batch] = _check_result(columns)
+        address = f"{file.as_uri()}?mode=ro"
+        self._database = sqlite3.connect(address, uri=True)
+        self._latest: dict[CheckKey, CheckResult | None] = {}
+        # All at once: a query per check would take longer than the rest of the command.
+        for asset, check, batch, *result in self._database.execute(_LATEST):
+            key = (asset, check, batch)
+            self._latest[key] = _check_result(result)
 
     def close(self) -> None:
         self._database.close()
@@ -104,7 +109,7 @@ class RecordedChecks:
             verdicts[suite] = judge_check(latest, partial(self._history, key), fingerprint)
         return Gate(stage, batch, verdicts)
 
-    def _history(self, key: tuple[str, str, str]) -> Iterable[CheckResult]:
+    def _history(self, key: CheckKey) -> Iterable[CheckResult]:
         for columns in self._database.execute(_HISTORY, key):
             result = _check_result(columns)
             if result is not None:

@@ -127,16 +127,16 @@ def _turns(lake: Lake, batch: str, prompt_id: str) -> tuple[Turn, ...]:
 
 def _interest() -> pl.Expr:
     """Return how much there is to see in a row, as an expression on its columns."""
-    verdicts = _each("judgements", "verdict")
-    is_dropped = verdicts.list.eval(pl.element() != str(ThoughtVerdict.KEEP))
-    rounds = _each("deliberated_thoughts", "round")
-    is_malicious = _each("intents", "harm").list.eval(pl.element() == "malicious")
+    keep = str(ThoughtVerdict.KEEP)
+    dropped = _each("judgements", "verdict").list.eval(pl.element() != keep).list.sum()
+    rounds = _each("deliberated_thoughts", "round").list.max()
+    malicious = _each("intents", "harm").list.eval(pl.element() == "malicious").list.any()
     # Two dropped thoughts and two rounds show what there is to show; more only make it longer.
-    score = 3 * pl.min_horizontal(is_dropped.list.sum(), 2)
-    score += 2 * pl.min_horizontal(rounds.list.max(), 2)
+    score = 3 * pl.min_horizontal(dropped, 2)
+    score += 2 * pl.min_horizontal(rounds, 2)
     score -= pl.col("deliberated_cot_tokens") / 400
     # Where something is at stake there is more to see.
-    return score + 4 * is_malicious.list.any().cast(pl.Int64)
+    return score + 4 * malicious.cast(pl.Int64)
 
 
 def _each(column: str, field: str) -> pl.Expr:

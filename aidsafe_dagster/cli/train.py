@@ -103,16 +103,21 @@ def _materialized_facts(instance: "dg.DagsterInstance", asset: str, run_id: str)
     import dagster as dg
 
     event = instance.get_latest_materialization_event(dg.AssetKey(asset))
-    if event is None or event.run_id != run_id or event.asset_materialization is None:
+    # The latest one may be an earlier run's.
+    if event is None or event.run_id != run_id:
         return {}
-    return {name: value.value for name, value in event.asset_materialization.metadata.items()}
+    materialization = event.asset_materialization
+    if materialization is None:
+        return {}
+    return {name: value.value for name, value in materialization.metadata.items()}
 
 
 def _adapter_table(adapters: dict[str, dict[str, Any]]) -> Table:
     table = Table("", *adapters, title="Adapters")
     for name in _FACTS:
         values = [facts.get(name) for facts in adapters.values()]
-        if any(value is not None for value in values):
+        is_known = any(value is not None for value in values)
+        if is_known:
             table.add_row(name.replace("_", " "), *map(_cell, values))
     for facts in adapters.values():
         if "simulated" in facts:
