@@ -1,18 +1,18 @@
-# make demo   everything from the bundled prompts to fine-tune splits, then a summary
-# make dev    web UI (127.0.0.1:3000) and daemon on the same instance
+# make demo   take the bundled prompts through every stage to fine-tune splits, and print a summary
+# make dev    start the web UI (127.0.0.1:3000) and the daemon, and print a link to the graph
 # make test   lint, types, layers, tests
 # make test-vllm  the vllm engine on real vLLM (CPU build, about 3.5 GB, in .venv-vllm)
 # make test-train  the adapters on real TRL (torch for CPU, about 1.6 GB, in .venv-train)
 # make test-distributed  two workers as separate hosts, PostgreSQL, an object store, the router (in .venv-cluster)
 # make audit  look every pinned version up in a database of known vulnerabilities
 # make bench  the benchmarks on a simulated model server, into benchmarks/RESULTS.md
-# make clean  forget everything made (data/), keep the environment
+# make clean  remove everything that was made (data/), and keep the environment
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 3000
-# for the demo: prompts per bundled source (empty: all)
+# prompts per bundled source in the demo; empty: all of them
 SAMPLE ?=
 JOBS ?= 2
 
@@ -26,8 +26,7 @@ demo: $(VENV)/ready
 
 dev: $(VENV)/ready
 	@mkdir -p data/dagster
-	@echo "The recipe: http://127.0.0.1:$(PORT)/locations/aidsafe_dagster/asset-groups/recipe/lineage"
-	@$(BIN)/dagster dev --host 127.0.0.1 --port $(PORT)
+	@$(BIN)/python scripts/dev $(PORT)
 
 test: $(VENV)/ready-dev lint
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile

@@ -22,7 +22,8 @@ import dagster as dg
 import pytest
 
 from aidsafe_dagster.cli.doctor import examine, values_in_force
-from aidsafe_dagster.engines.embeddings import EmbeddingSettings, embedder
+from aidsafe_dagster.engines.embeddings import embedder
+from aidsafe_dagster.engines.settings import EmbeddingSettings
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.secret_mask import mask_url_secrets

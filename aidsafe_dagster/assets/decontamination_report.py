@@ -22,13 +22,13 @@ from aidsafe_dagster.reports.sections import Report, format_count
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.sources.evaluation_sets import CheckedSet
+from aidsafe_dagster.sources.tables import INGESTED
 from aidsafe_dagster.stages.decontamination import (
     CHECKED_STAGES,
     EVALUATION_SETS,
     checked_version,
     decontamination_version,
 )
-from aidsafe_dagster.stages.ingestion import INGESTED
 from aidsafe_dagster.stages.materialization import Materialized, materialized
 from aidsafe_dagster.stages.stage_asset import report_asset
 

@@ -15,8 +15,8 @@ from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.resources.warehouse import WarehouseResource
+from aidsafe_dagster.sources.tables import INGESTED
 from aidsafe_dagster.stages.gates import read_gate
-from aidsafe_dagster.stages.ingestion import INGESTED
 from aidsafe_dagster.stages.materialization import Materialized, materialized
 from aidsafe_dagster.stages.metadata import record_table
 from aidsafe_dagster.stages.stage_asset import report_asset

@@ -1,4 +1,4 @@
-"""`aidsafe doctor`: what is in force, where it came from, and whether what it names can be reached."""
+"""`aidsafe doctor`: the settings in force, where each came from, and a probe of what they name."""
 
 import asyncio
 import os
@@ -12,9 +12,13 @@ from uuid import uuid4
 
 from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import HfHubHTTPError
+from rich.markup import escape
+from rich.table import Table
 
-from aidsafe_dagster.engines.endpoint import EndpointEngine, EndpointSettings
+from aidsafe_dagster.cli.console import console, quantity
+from aidsafe_dagster.engines.endpoint import EndpointEngine
 from aidsafe_dagster.engines.journal import Journal
+from aidsafe_dagster.engines.settings import EndpointSettings
 from aidsafe_dagster.engines.vllm.server import VLLMServer
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
@@ -24,138 +28,166 @@ from aidsafe_dagster.resources.tokens import token_counter
 from aidsafe_dagster.settings.load import Loaded
 from aidsafe_dagster.settings.schema import Settings
 
+_MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[dim]–[/]"}
+
 
 @dataclass(frozen=True)
 class Finding:
+    """What a probe found out about one thing that the settings name."""
+
     what: str
     ok: bool | None
-    """None: not needed with these settings, or cannot be told."""
+    """None: not needed with these settings, or cannot be known from here."""
     detail: str
 
 
 def values_in_force(loaded: Loaded) -> Iterator[tuple[str, str, str]]:
-    """(dotted key, value, where it came from) of every setting."""
-    yield from _values(loaded.settings.model_dump(mode="json"), "", loaded)
+    """Yield every setting as (dotted key, value, where it came from)."""
+    yield from _leaves(loaded.settings.model_dump(mode="json"), "", loaded)
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Probes everything that the settings name."""
-    yield _probe("policies", lambda: _policies(settings))
-    yield _probe("templates", lambda: f"{load_templates(settings.prompts).folder}")
+    """Probe everything that the settings name."""
+    yield _probe("policies", lambda: _load_policies(settings))
+    yield _probe("templates", lambda: str(load_templates(settings.prompts).folder))
     yield _probe("tokens", lambda: token_counter(settings).name)
-    yield _probe("journal", lambda: _journal(settings))
-    yield _probe("lake", lambda: _lake(settings))
-    yield _engine(settings)
-    yield _hub()
-    yield _gpu()
+    yield _probe("journal", lambda: _open_journal(settings))
+    yield _probe("lake", lambda: _write_to_lake(settings))
+    yield _examine_engine(settings)
+    yield _examine_hub()
+    yield _examine_gpu()
 
 
-def _values(node: Any, prefix: str, loaded: Loaded) -> Iterator[tuple[str, str, str]]:
-    if isinstance(node, dict) and node:
-        for key, value in node.items():
-            yield from _values(value, f"{prefix}.{key}" if prefix else key, loaded)
-        return
-    origin = next(
-        (o for k, o in loaded.origins.items() if prefix == k or prefix.startswith(f"{k}.")),
-        "default",
+def settings_table(loaded: Loaded) -> Table:
+    """Return the settings in force; values that are not defaults stand out."""
+    table = Table("setting", "value", "from", title="Settings in force")
+    for key, value, origin in values_in_force(loaded):
+        shown_origin = origin if origin == "default" else f"[bold]{escape(origin)}[/]"
+        table.add_row(key, escape(value), shown_origin)
+    return table
+
+
+def print_finding(finding: Finding) -> None:
+    console.print(
+        f"{_MARKS[finding.ok]} [bold]{finding.what}[/] {escape(finding.detail)}",
+        highlight=False,
+        soft_wrap=True,
     )
-    yield prefix, mask_setting(prefix, str(node)), origin
+
+
+def _leaves(node: Any, key: str, loaded: Loaded) -> Iterator[tuple[str, str, str]]:
+    if isinstance(node, dict) and node:
+        for name, value in node.items():
+            child = f"{key}.{name}" if key else name
+            yield from _leaves(value, child, loaded)
+        return
+    yield key, mask_setting(key, str(node)), _origin(key, loaded)
+
+
+def _origin(key: str, loaded: Loaded) -> str:
+    for set_key, origin in loaded.origins.items():
+        if key == set_key or key.startswith(f"{set_key}."):
+            return origin
+    return "default"
 
 
 def _probe(what: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(what, True, look())
-    except Exception as error:  # noqa: BLE001 - whatever is wrong is what the doctor is asked to tell
-        told = str(error) if isinstance(error, SetupError) else f"{type(error).__name__}: {error}"
-        return Finding(what, False, mask_url_secrets(told))
+    except SetupError as error:
+        return Finding(what, False, mask_url_secrets(str(error)))
+    except Exception as error:  # noqa: BLE001 - reporting whatever is wrong is the doctor's work
+        return Finding(what, False, mask_url_secrets(f"{type(error).__name__}: {error}"))
 
 
-def _policies(settings: Settings) -> str:
+def _load_policies(settings: Settings) -> str:
     policies = settings.load_policies()
-    return f"{len(policies.policies)} policies, {len(policies.rule_ids)} rules, version {policies.version}"
+    count = len(policies.policies)
+    noun = "policy" if count == 1 else "policies"
+    rules = quantity(len(policies.rule_ids), "rule")
+    return f"{count} {noun}, {rules}, version {policies.version}"
 
 
-def _journal(settings: Settings) -> str:
+def _open_journal(settings: Settings) -> str:
     journal = Journal(settings.journal)
     journal.close()
     return repr(journal.url)
 
 
-def _lake(settings: Settings) -> str:
+def _write_to_lake(settings: Settings) -> str:
     lake = Lake(settings.lake)
-    trial = lake.root / f".doctor-{uuid4().hex}"
     lake.root.mkdir(parents=True, exist_ok=True)
+    trial = lake.root / f".doctor-{uuid4().hex}"
     trial.write_bytes(b"")
     trial.unlink()
-    free = f", {shutil.disk_usage(str(lake.root)).free / 2**30:.0f} GiB free" if lake.local else ""
-    return f"{lake.root} can be written{free}"
+    detail = f"{lake.root} can be written"
+    if lake.local:
+        gibibytes = shutil.disk_usage(str(lake.root)).free / 2**30
+        detail += f", {gibibytes:.0f} GiB free"
+    return detail
 
 
-def _engine(settings: Settings) -> Finding:
+def _examine_engine(settings: Settings) -> Finding:
     if settings.engine == "rehearsal":
-        return Finding(
-            "engine",
-            True,
-            "rehearsal: simulated answers, no model; its rows are labelled and not for training",
+        detail = (
+            "rehearsal: simulated answers, no model; its rows are labelled and not for training"
         )
+        return Finding("engine", True, detail)
     if settings.engine == "vllm":
-        return _probe("engine", lambda: _managed(settings))
-    return _probe("engine", lambda: asyncio.run(_served(settings.endpoint)))
+        return _probe("engine", lambda: _look_at_vllm(settings))
+    return _probe("engine", lambda: asyncio.run(_look_at_endpoint(settings.endpoint)))
 
 
-def _managed(settings: Settings) -> str:
+def _look_at_vllm(settings: Settings) -> str:
     server = VLLMServer(settings.vllm)
     python = settings.vllm.python or sys.executable
-    looked = subprocess.run(
+    # vLLM may be in another environment, whose interpreter the settings name.
+    trial = subprocess.run(  # noqa: S603
         [python, "-c", "import vllm"], capture_output=True, text=True, timeout=120, check=False
     )
-    if looked.returncode:
-        raise SetupError(f"{python} cannot import vllm: {looked.stderr.strip().splitlines()[-1]}")
+    if trial.returncode:
+        last_line = trial.stderr.strip().splitlines()[-1]
+        raise SetupError(f"{python} cannot import vllm: {last_line}")
     lease = server.lease()
-    runs = (
-        f"runs at {lease.root}"
-        if lease and lease.state == "ready" and server.is_running()
-        else "starts with the first call"
-    )
-    return f"vllm: {settings.vllm.model}, {runs}"
+    state = "starts with the first call"
+    if lease and lease.state == "ready" and server.is_running():
+        state = f"runs at {lease.root}"
+    return f"vllm: {settings.vllm.model}, {state}"
 
 
-async def _served(endpoint: EndpointSettings) -> str:
+async def _look_at_endpoint(endpoint: EndpointSettings) -> str:
     engine = EndpointEngine(endpoint)
     try:
-        served = await engine.models()
+        models = await engine.models()
     finally:
         await engine.close()
-    if endpoint.model not in served:
-        raise SetupError(
-            f"{endpoint.base_url} serves {', '.join(served) or 'nothing'}, not '{endpoint.model}'"
-        )
-    key = "set" if os.environ.get(endpoint.api_key_env) else "not set"
-    return f"{endpoint.base_url} serves '{endpoint.model}' (key in {endpoint.api_key_env}: {key})"
+    if endpoint.model not in models:
+        served = ", ".join(models) or "nothing"
+        raise SetupError(f"{endpoint.base_url} serves {served}, not '{endpoint.model}'")
+    variable = endpoint.api_key_env
+    key = "set" if os.environ.get(variable) else "not set"
+    return f"{endpoint.base_url} serves '{endpoint.model}' (key in {variable}: {key})"
 
 
-def _hub() -> Finding:
+def _examine_hub() -> Finding:
     try:
         name = HfApi(endpoint=constants.ENDPOINT).whoami()["name"]
     except HfHubHTTPError:
-        return Finding(
-            "hub", None, "reachable; no valid token (needed for gated datasets and for publishing)"
-        )
-    except Exception as error:  # noqa: BLE001 - whatever the client raises without a network or a token
-        return Finding(
-            "hub",
-            None,
-            f"not reachable or no token ({type(error).__name__}); needed for Hub sources alone",
-        )
+        detail = "reachable; no valid token (needed for gated datasets and for publishing)"
+        return Finding("hub", None, detail)
+    except Exception as error:  # noqa: BLE001 - the client raises many kinds without a network
+        detail = f"not reachable or no token ({type(error).__name__}); needed for Hub sources alone"
+        return Finding("hub", None, detail)
     return Finding("hub", True, f"logged in as {name}")
 
 
-def _gpu() -> Finding:
+def _examine_gpu() -> Finding:
     tool = shutil.which("nvidia-smi")
     if tool is None:
-        return Finding("gpu", None, "none seen here; the rehearsal and endpoint engines need none")
+        return Finding("gpu", None, "none found; the rehearsal and endpoint engines need none")
     query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
-    seen = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)  # noqa: S603
-    return Finding(
-        "gpu", seen.returncode == 0, "; ".join(seen.stdout.splitlines()) or seen.stderr.strip()
+    answer = subprocess.run(  # noqa: S603 - a fixed query
+        query, capture_output=True, text=True, timeout=20, check=False
     )
+    gpus = "; ".join(answer.stdout.splitlines())
+    return Finding("gpu", answer.returncode == 0, gpus or answer.stderr.strip())

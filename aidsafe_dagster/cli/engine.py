@@ -1,13 +1,13 @@
 """`aidsafe engine start | status | logs | stop`: the managed vLLM server of this machine."""
 
-import asyncio
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aidsafe_dagster.cli.console import console, explained
-from aidsafe_dagster.engines.vllm.server import VLLMServer
-from aidsafe_dagster.settings.load import load_settings
+from aidsafe_dagster.cli.console import console, print_plain, setup_errors_explained
+
+if TYPE_CHECKING:
+    from aidsafe_dagster.engines.vllm.server import VLLMServer
 
 app = typer.Typer(help="The managed vLLM server of this machine.", no_args_is_help=True)
 
@@ -15,54 +15,58 @@ app = typer.Typer(help="The managed vLLM server of this machine.", no_args_is_he
 @app.command()
 def start() -> None:
     """Start the server of the settings, or find it running, and wait until it is ready."""
-    with explained():
-        server = _server()
+    with setup_errors_explained():
+        import asyncio
+
+        server = _open_server()
         lease = asyncio.run(server.acquire())
         server.release()
         console.print(
-            f"vLLM serves {lease.model} at {lease.root}/v1; it stops after {lease.idle_stop_s:.0f} s without use."
+            f"vLLM serves {lease.model} at {lease.root}/v1; "
+            f"it stops after {lease.idle_stop_s:.0f} s without use."
         )
 
 
 @app.command()
 def status() -> None:
     """Say whether the server runs, with what, and who uses it."""
-    with explained():
-        server = _server()
+    with setup_errors_explained():
+        server = _open_server()
         lease = server.lease()
-        if lease is None or not server.is_running():
-            told = f" (last: {lease.state}, {lease.detail or 'no detail'})" if lease else ""
-            console.print(f"No vLLM server runs{told}.", markup=False)
+        if lease is None:
+            print_plain("No vLLM server runs.")
             raise typer.Exit(1)
-        users = ", ".join(map(str, server.users())) or "nobody"
-        same = (
-            "the settings' own"
-            if lease.fingerprint == server.settings.fingerprint
-            else "with other arguments"
-        )
-        console.print(f"{lease.state}: {lease.model} at {lease.root}/v1, {same}", markup=False)
-        console.print(
-            f"process {lease.server}, kept by {lease.keeper}; used by {users}", markup=False
-        )
+        is_up = server.is_running() and lease.state in ("starting", "ready")
+        if not is_up:
+            detail = lease.detail or "no detail"
+            print_plain(f"No vLLM server runs (last: {lease.state}, {detail}).")
+            raise typer.Exit(1)
+        is_same = lease.fingerprint == server.settings.fingerprint
+        arguments = "the settings' own" if is_same else "with other arguments"
+        print_plain(f"{lease.state}: {lease.model} at {lease.root}/v1, {arguments}")
+        users = ", ".join(map(str, server.users()))
+        users = users or "nobody"
+        print_plain(f"process {lease.server}, kept by {lease.keeper}; used by {users}")
 
 
 @app.command()
 def logs(lines: Annotated[int, typer.Option(help="Lines from the end.", min=1)] = 100) -> None:
     """Print the end of the server's log."""
-    with explained():
-        for line in _server().log_tail(lines):
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    with setup_errors_explained():
+        for line in _open_server().log_tail(lines):
+            print_plain(line)
 
 
 @app.command()
 def stop() -> None:
     """Stop the server now, whoever uses it: their calls are tried again once it runs."""
-    with explained():
-        console.print("Stopped." if _server().stop() else "No vLLM server ran.")
+    with setup_errors_explained():
+        was_running = _open_server().stop()
+        console.print("Stopped." if was_running else "No vLLM server ran.")
 
 
-def _server() -> VLLMServer:
-    return VLLMServer(
-        load_settings().settings.vllm,
-        lambda line: console.print(line, markup=False, highlight=False),
-    )
+def _open_server() -> "VLLMServer":
+    from aidsafe_dagster.engines.vllm.server import VLLMServer
+    from aidsafe_dagster.settings.load import load_settings
+
+    return VLLMServer(load_settings().settings.vllm, print_plain)

@@ -1,15 +1,11 @@
-"""`aidsafe evaluate`: the safety evaluation, as one run of the job `evaluate_models` in this process."""
+"""`aidsafe evaluate`: the safety evaluation, as one run of the job `evaluate_models`."""
 
 import os
 from typing import Annotated, Any
 
 import typer
-from rich.markdown import Markdown
 
-from aidsafe_dagster.cli.console import complain, console, explained
-from aidsafe_dagster.cli.local_runs import open_instance, run_job
-from aidsafe_dagster.recipe.templates import SAFETY_EVAL
-from aidsafe_dagster.runs.liveness import report_dead_runs
+from aidsafe_dagster.cli.console import console, print_plain, print_problem, setup_errors_explained
 
 
 def evaluate(
@@ -21,22 +17,32 @@ def evaluate(
         typer.Option(help="Prompts of each benchmark, 0: all; else evaluation.sample.", min=0),
     ] = None,
 ) -> None:
-    """Test models on BeaverTails, WildChat, StrongREJECT, XSTest and MMLU; what was answered is not asked again."""
-    with explained(), open_instance() as instance:
-        report_dead_runs(instance)
-        with console.status("Evaluating …"):
-            run = run_job(instance, "evaluate_models", config=_config(models, sample))
-        if not run.success:
-            complain("Error", run.error)
-            raise typer.Exit(1)
-        console.print(Markdown(run.shown["results"].value))
-        for name in ("markdown", "parquet"):
-            path = os.path.relpath(run.shown[name].value)
-            console.print(path, markup=False, highlight=False, soft_wrap=True)
+    """Test models on BeaverTails, WildChat, StrongREJECT, XSTest and MMLU.
+
+    What was answered before is not asked again.
+    """
+    with setup_errors_explained():
+        from rich.markdown import Markdown
+
+        from aidsafe_dagster.cli.local_runs import open_instance, run_job
+        from aidsafe_dagster.runs.liveness import report_dead_runs
+
+        with open_instance() as instance:
+            report_dead_runs(instance)
+            with console.status("Evaluating …"):
+                run = run_job(instance, "evaluate_models", config=_run_config(models, sample))
+            if not run.success:
+                print_problem("Error", run.error)
+                raise typer.Exit(1)
+            console.print(Markdown(run.metadata["results"].value))
+            for name in ("markdown", "parquet"):
+                print_plain(os.path.relpath(run.metadata[name].value))
 
 
-def _config(models: list[str] | None, sample: int | None) -> dict[str, Any]:
-    config: dict[str, Any] = {"candidates": models or []} | (
-        {} if sample is None else {"sample": sample}
-    )
+def _run_config(models: list[str] | None, sample: int | None) -> dict[str, Any]:
+    from aidsafe_dagster.recipe.templates import SAFETY_EVAL
+
+    config: dict[str, Any] = {"candidates": models or []}
+    if sample is not None:
+        config["sample"] = sample
     return {"ops": {SAFETY_EVAL: {"config": config}}}

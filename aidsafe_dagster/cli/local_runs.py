@@ -1,7 +1,8 @@
-"""Runs started from the command line: real Dagster runs on the real instance, one batch after another.
+"""Runs that the command line starts: real Dagster runs on the real instance, in this process.
 
-The web UI and the daemon are not needed, and they see everything afterwards. A run is marked with the process that
-drives it, so that the next command can tell a run that is going on from one whose process was killed.
+The web UI and the daemon are not needed, and they see everything afterwards. A run is tagged with
+the process that drives it, so that the next command can tell a run that is going on from one whose
+process was killed.
 """
 
 import ctypes
@@ -18,10 +19,8 @@ import dagster as dg
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.stages import STAGES, load_templates, with_descendants
-from aidsafe_dagster.recipe.templates import Templates
+from aidsafe_dagster.recipe.stages import STAGES, load_templates, stage_named, with_descendants
 from aidsafe_dagster.runs.batch_claims import HELD_TAG
-from aidsafe_dagster.runs.liveness import release_run
 from aidsafe_dagster.runs.process_tags import PROCESS_TAG, this_process
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.stages.decontamination import (
@@ -35,7 +34,7 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def open_instance() -> dg.DagsterInstance:
-    """The Dagster instance of DAGSTER_HOME, or of the `dagster.yaml` in this folder.
+    """Open the Dagster instance of DAGSTER_HOME, or of the `dagster.yaml` in this folder.
 
     Raises:
         SetupError: there is neither, or it cannot be opened.
@@ -62,14 +61,15 @@ def open_instance() -> dg.DagsterInstance:
 
 @dataclass(frozen=True)
 class BatchRun:
-    """What came of one batch's run."""
+    """What came of one run."""
 
     batch: str
+    """The batch, or the name of the job where the job has no batches."""
     run_id: str
     success: bool
     error: str
-    shown: Mapping[str, Any]
-    """Metadata of the outputs, by name."""
+    metadata: Mapping[str, Any]
+    """Of the run's outputs, by name."""
 
 
 def run_job(
@@ -81,17 +81,25 @@ def run_job(
     config: dict[str, Any] | None = None,
     is_held: bool = False,
 ) -> BatchRun:
-    """Executes a job of the code location, or some stages of it, in this process, as a run of the instance.
+    """Execute a job of the code location in this process, as a run of the instance.
 
-    With `is_held` this process holds the batch already (`batch_turns.py`).
+    Args:
+        instance: where the run is recorded.
+        job: its name.
+        partition: the batch, for a job that has batches.
+        stages: make these alone; none: all of the job.
+        config: of the run.
+        is_held: this process holds the batch already (`runs/batch_claims.py`).
     """
-    from aidsafe_dagster.definitions import defs  # noqa: PLC0415 - reads the settings, so a mistake in them is raised here
+    # Importing the definitions reads the settings, so a mistake in them is raised here.
+    from aidsafe_dagster.definitions import defs
 
-    definition = defs.resolve_job_def(job)
-    tags = {PROCESS_TAG: this_process()} | ({HELD_TAG: this_process()} if is_held else {})
+    tags = {PROCESS_TAG: this_process()}
+    if is_held:
+        tags[HELD_TAG] = this_process()
     if partition is not None:
         tags["dagster/partition"] = partition
-    result = definition.execute_in_process(
+    result = defs.resolve_job_def(job).execute_in_process(
         instance=instance,
         partition_key=partition,
         run_config=_QUIET | (config or {}),
@@ -99,13 +107,15 @@ def run_job(
         asset_selection=[dg.AssetKey(str(stage)) for stage in stages] or None,
         raise_on_error=False,
     )
-    release_run(result.run_id)
-    outputs = [event.step_output_data for event in result.all_events if event.is_successful_output]
-    shown = {name: value for output in outputs for name, value in output.metadata.items()}
+    events = result.all_events
     outcome = BatchRun(
-        partition or job, result.run_id, result.success, _why(result.all_events), shown
+        batch=partition or job,
+        run_id=result.run_id,
+        success=result.success,
+        error=_why_stopped(events),
+        metadata=_output_metadata(events),
     )
-    del result, outputs
+    del result, events
     _give_back_memory()
     return outcome
 
@@ -113,65 +123,87 @@ def run_job(
 def unfinished(
     instance: dg.DagsterInstance, lake: Lake, settings: Settings, batches: Sequence[str]
 ) -> dict[str, tuple[str, ...]]:
-    """Per batch that is not finished, the stages to make.
+    """Return the stages to make, for each batch that is not finished.
 
-    Those that are missing, that did not pass their gate, that older policies or templates made, or that were checked
-    against other evaluation sets, and all that rest on them. The others are not made again.
+    These are the stages that are missing, that did not pass their gate, that older policies or
+    templates made, or that were checked against other evaluation sets, with all that rest on them.
+    The other stages are not made again.
     """
-    policies, templates = settings.load_policies().version, load_templates(settings.prompts)
-    sets = decontamination_version(settings)
+    policies_version = settings.load_policies().version
+    templates = load_templates(settings.prompts)
+    sets_version = decontamination_version(settings)
 
     def is_done(stage: str, batch: str) -> bool:
-        return is_complete(instance, lake, stage, batch) and _is_current(
-            lake, stage, batch, policies, templates, sets
-        )
-
-    todo = {
-        batch: with_descendants({s for s in STAGES if not is_done(s, batch)}) for batch in batches
-    }
-    return {batch: stages for batch, stages in todo.items() if stages}
-
-
-def _is_current(
-    lake: Lake, stage: str, batch: str, policies: str, templates: Templates, sets: str
-) -> bool:
-    if stage in CHECKED_STAGES:
-        return checked_version(lake, stage, batch) == sets
-    if STAGES[stage].dialogue is None:
+        if not is_complete(instance, lake, stage, batch):
+            return False
+        if stage in CHECKED_STAGES:
+            return checked_version(lake, stage, batch) == sets_version
+        if stage_named(stage).dialogue is not None:
+            versions = (policies_version, templates.version(stage))
+            return _was_made_with(lake, stage, batch, versions)
         return True
-    made_by = (
-        lake.rows(stage, batch).select("policies_version", "templates_version").unique().rows()
-    )
-    return made_by in ([], [(policies, templates.version(stage))])
+
+    todo = {}
+    for batch in batches:
+        stages = with_descendants({stage for stage in STAGES if not is_done(stage, batch)})
+        if stages:
+            todo[batch] = stages
+    return todo
+
+
+def _was_made_with(lake: Lake, stage: str, batch: str, versions: tuple[str, str]) -> bool:
+    """Whether every row has these versions of policies and templates."""
+    rows = lake.rows(stage, batch).select("policies_version", "templates_version").unique().rows()
+    return rows in ([], [versions])
+
+
+def _output_metadata(events: Sequence[dg.DagsterEvent]) -> dict[str, Any]:
+    metadata: dict[str, Any] = {}
+    for event in events:
+        if event.is_successful_output:
+            metadata.update(event.step_output_data.metadata)
+    return metadata
 
 
 def _give_back_memory() -> None:
-    """To the system: what a batch took would else lie in fragments, and more so with every batch of this process."""
+    """Return freed memory to the system.
+
+    What a batch took would stay with the process in fragments, and grow with every further batch.
+    """
     gc.collect()
     with suppress(OSError, AttributeError):  # where the C library is not glibc
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _why(events: Sequence[dg.DagsterEvent]) -> str:
-    """What stopped a run, in a person's words: the checks that closed a gate, else the first step's error."""
-    closed = []
+def _why_stopped(events: Sequence[dg.DagsterEvent]) -> str:
+    """Return what stopped a run: the checks that closed a gate, else the first step's error."""
+    closed = [_closing_check(event) for event in events if _closes_gate(event)]
+    if closed:
+        return "; ".join(closed)
     for event in events:
-        if event.event_type_value == "ASSET_CHECK_EVALUATION":
-            seen = event.asset_check_evaluation_data
-            if not seen.passed and seen.blocking and seen.severity is dg.AssetCheckSeverity.ERROR:
-                closed.append(
-                    f"{seen.asset_key.to_user_string()} {seen.check_name}: {seen.description}"
-                )
-    return "; ".join(closed) or next(
-        (_error(event) for event in events if event.is_step_failure), ""
-    )
+        if event.is_step_failure:
+            return _step_error(event)
+    return ""
 
 
-def _error(event: dg.DagsterEvent) -> str:
-    failed = event.step_failure_data
-    if failed.user_failure_data and failed.user_failure_data.description:
-        return failed.user_failure_data.description
-    if failed.error is None:
+def _closes_gate(event: dg.DagsterEvent) -> bool:
+    if event.event_type_value != "ASSET_CHECK_EVALUATION":
+        return False
+    check = event.asset_check_evaluation_data
+    is_error = check.severity is dg.AssetCheckSeverity.ERROR
+    return not check.passed and bool(check.blocking) and is_error
+
+
+def _closing_check(event: dg.DagsterEvent) -> str:
+    check = event.asset_check_evaluation_data
+    return f"{check.asset_key.to_user_string()} {check.check_name}: {check.description}"
+
+
+def _step_error(event: dg.DagsterEvent) -> str:
+    failure = event.step_failure_data
+    if failure.user_failure_data and failure.user_failure_data.description:
+        return failure.user_failure_data.description
+    if failure.error is None:
         return ""
-    cause = failed.error.cause or failed.error
+    cause = failure.error.cause or failure.error
     return cause.message.partition("SetupError: ")[2].strip() or cause.message.strip()

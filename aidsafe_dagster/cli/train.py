@@ -4,20 +4,19 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import dagster as dg
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from aidsafe_dagster.cli.console import complain, console, explained
-from aidsafe_dagster.cli.local_runs import open_instance, run_job
-from aidsafe_dagster.runs.liveness import report_dead_runs
-from aidsafe_dagster.settings.load import load_settings
+from aidsafe_dagster.cli.console import console, print_plain, print_problem, setup_errors_explained
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 ADAPTERS = ("sft_adapter", "dpo_adapter")
-_SHOWN = (
+_FACTS = (
     "rows",
     "steps",
     "train_loss",
@@ -38,28 +37,25 @@ def train(
     ] = False,
 ) -> None:
     """Train the SFT adapter, then the DPO adapter, on all batches that passed their gates."""
-    with explained(), open_instance() as instance:
-        overrides = {"training": {"model": model}} if model else {}
-        load_settings(overrides=overrides, overrides_from="command line")
-        report_dead_runs(instance)
-        with _progress():
-            run = run_job(instance, "train_adapters", config=_config(overrides, force=force))
-        made = {name: shown for name in ADAPTERS if (shown := _shown(instance, name, run.run_id))}
-        if made:
-            console.print(_table(made))
-            for name, shown in made.items():
-                console.print(
-                    f"{name}: {os.path.relpath(shown['path'])}",
-                    markup=False,
-                    highlight=False,
-                    soft_wrap=True,
-                )
-        if not run.success:
-            complain("Error", run.error)
-            raise typer.Exit(1)
+    with setup_errors_explained():
+        from aidsafe_dagster.cli.local_runs import open_instance, run_job
+        from aidsafe_dagster.runs.liveness import report_dead_runs
+        from aidsafe_dagster.settings.load import load_settings
+
+        with open_instance() as instance:
+            overrides = {"training": {"model": model}} if model else {}
+            load_settings(overrides=overrides, overrides_from="command line")
+            report_dead_runs(instance)
+            with _latest_log_line():
+                config = _run_config(overrides, force=force)
+                run = run_job(instance, "train_adapters", config=config)
+            _print_adapters(instance, run.run_id)
+            if not run.success:
+                print_problem("Error", run.error)
+                raise typer.Exit(1)
 
 
-def _config(overrides: dict[str, Any], *, force: bool) -> dict[str, Any]:
+def _run_config(overrides: dict[str, Any], *, force: bool) -> dict[str, Any]:
     return {
         "ops": {name: {"config": {"force": force}} for name in ADAPTERS},
         "resources": {"settings": {"config": {"overrides": overrides}}},
@@ -67,48 +63,73 @@ def _config(overrides: dict[str, Any], *, force: bool) -> dict[str, Any]:
 
 
 @contextmanager
-def _progress() -> Iterator[None]:
-    """The latest line of the training's log on the terminal, while it runs."""
+def _latest_log_line() -> Iterator[None]:
+    """Show the latest line of the training's log on the terminal, while the block lasts."""
 
-    class Latest(logging.Handler):
+    class LatestLine(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             status.update(escape(record.getMessage()))
 
-    latest = Latest(logging.INFO)
-    log = logging.getLogger("aidsafe_dagster.assets.adapters")  # importing it reads the settings
-    before = log.level
+    handler = LatestLine(logging.INFO)
+    # By its name, because importing the module of the adapters reads the settings.
+    log = logging.getLogger("aidsafe_dagster.assets.adapters")
+    level = log.level
     with console.status("Training …") as status:
-        log.addHandler(latest)
+        log.addHandler(handler)
         log.setLevel(logging.INFO)
         try:
             yield
         finally:
-            log.removeHandler(latest)
-            log.setLevel(before)
+            log.removeHandler(handler)
+            log.setLevel(level)
 
 
-def _shown(instance: dg.DagsterInstance, asset: str, run_id: str) -> dict[str, Any]:
-    """Metadata of what this run materialized; empty if it did not get so far."""
+def _print_adapters(instance: "dg.DagsterInstance", run_id: str) -> None:
+    """Print the adapters that this run made, which may be none."""
+    adapters = {}
+    for name in ADAPTERS:
+        facts = _materialized_facts(instance, name, run_id)
+        if facts:
+            adapters[name] = facts
+    if not adapters:
+        return
+    console.print(_adapter_table(adapters))
+    for name, facts in adapters.items():
+        print_plain(f"{name}: {os.path.relpath(facts['path'])}")
+
+
+def _materialized_facts(instance: "dg.DagsterInstance", asset: str, run_id: str) -> dict[str, Any]:
+    """Return the metadata of what this run materialized; empty if it did not get so far."""
+    import dagster as dg
+
     event = instance.get_latest_materialization_event(dg.AssetKey(asset))
-    if event is None or event.run_id != run_id or event.asset_materialization is None:
+    # The latest one may be an earlier run's.
+    if event is None or event.run_id != run_id:
         return {}
-    return {name: value.value for name, value in event.asset_materialization.metadata.items()}
+    materialization = event.asset_materialization
+    if materialization is None:
+        return {}
+    return {name: value.value for name, value in materialization.metadata.items()}
 
 
-def _table(made: dict[str, dict[str, Any]]) -> Table:
-    found = Table("", *made, title="Adapters")
-    for name in _SHOWN:
-        if any(name in shown for shown in made.values()):
-            found.add_row(
-                name.replace("_", " "), *(_cell(shown.get(name)) for shown in made.values())
-            )
-    for shown in made.values():
-        if "simulated" in shown:
-            found.caption = escape(str(shown["simulated"]).strip("*"))
-    return found
+def _adapter_table(adapters: dict[str, dict[str, Any]]) -> Table:
+    table = Table("", *adapters, title="Adapters")
+    for name in _FACTS:
+        values = [facts.get(name) for facts in adapters.values()]
+        is_known = any(value is not None for value in values)
+        if is_known:
+            table.add_row(name.replace("_", " "), *map(_cell, values))
+    for facts in adapters.values():
+        if "simulated" in facts:
+            table.caption = escape(str(facts["simulated"]).strip("*"))
+    return table
 
 
 def _cell(value: object) -> str:
+    if value is None:
+        return "·"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "·" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)

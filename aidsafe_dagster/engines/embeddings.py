@@ -7,41 +7,21 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import httpx2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
+from aidsafe_dagster.engines.settings import EmbeddingSettings
 from aidsafe_dagster.primitives.retry import exponential_backoff, retry
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.records import Record
 from aidsafe_dagster.recipe.secret_mask import mask_secret
 
 _PASSING = {408, 409, 425, 429}
 _ATTEMPTS = 5
 _LONGEST_WAIT_S = 30.0
 logger = logging.getLogger(__name__)
-
-
-class EmbeddingSettings(Record):
-    model: str = ""
-    """Empty: no embeddings. With a base URL the model's name there, else a model or folder of sentence-transformers."""
-    base_url: str = ""
-    """Up to and including the version, such as 'http://127.0.0.1:8000/v1'; empty: sentence-transformers."""
-    api_key_env: str = "AIDSAFE_API_KEY"
-    """Name of the environment variable that holds the key. May be unset."""
-    texts_per_call: int = Field(default=64, ge=1)
-    timeout_s: float = Field(default=120.0, gt=0)
-    first_wait_s: float = Field(default=1.0, gt=0)
-    """Before a call that failed is made again; doubled each time."""
-
-    def within(self, folder: Path) -> Self:
-        """The same with an absolute path, where the model is a folder relative to this one."""
-        is_folder = self.model and not self.base_url and (folder / self.model).exists()
-        return self.model_copy(update={"model": str(folder / self.model)}) if is_folder else self
 
 
 def embedder(settings: EmbeddingSettings) -> Callable[[Sequence[str]], NDArray[Any]] | None:

@@ -14,38 +14,20 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
-from pydantic import Field
 from pydantic_core import to_json
 
 from aidsafe_dagster.engines.log_probabilities import ONE_TOKEN, label_text
 from aidsafe_dagster.engines.protocol import ErrorKind, RequestRejected, RetryableError
+from aidsafe_dagster.engines.settings import EndpointSettings
 from aidsafe_dagster.recipe.dialogue import Completion, Request
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.records import Record, Role, Usage
+from aidsafe_dagster.recipe.records import Role, Usage
 from aidsafe_dagster.recipe.secret_mask import mask_secret
 
 _JSON = {"Content-Type": "application/json"}
 _PASSING = {408, 409, 425}
 _BUSY = {429, 529}
 _CUT_ANSWERS = 3  # after so many answers cut at max_tokens, a further attempt only costs tokens
-
-
-class EndpointSettings(Record):
-    base_url: str = ""
-    """Up to and including the version, such as 'http://127.0.0.1:8000/v1'."""
-    model: str = ""
-    api_key_env: str = "AIDSAFE_API_KEY"
-    """Name of the environment variable that holds the key; the key itself is in no file. May be unset."""
-    timeout_s: float = Field(default=600.0, gt=0)
-    """For one call, waiting in the server's queue included."""
-    slots: int = Field(default=64, ge=1)
-    """Calls that the server can work on at a time."""
-    tokenize: bool = False
-    """The server has vLLM's `/tokenize`: count tokens with it."""
-    priority: bool = False
-    """Send a priority with each call, so that started rows go first; the server has to be set up for it."""
-    extra_body: Mapping[str, Any] = {}
-    """Added to each request's body, for what a server wants beside the standard."""
 
 
 class EndpointEngine:

@@ -6,7 +6,7 @@ import urllib.request
 from collections.abc import Callable
 from functools import lru_cache
 
-from aidsafe_dagster.engines.endpoint import EndpointSettings
+from aidsafe_dagster.engines.settings import EndpointSettings
 from aidsafe_dagster.recipe.errors import SetupError
 
 

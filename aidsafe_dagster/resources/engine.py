@@ -18,10 +18,11 @@ from pydantic import PrivateAttr
 from aidsafe_dagster.engines.driver.background_driver import BackgroundDriver
 from aidsafe_dagster.engines.driver.progress import Progress
 from aidsafe_dagster.engines.driver.rows_in_progress import NextStage
-from aidsafe_dagster.engines.endpoint import EndpointEngine, EndpointSettings
+from aidsafe_dagster.engines.endpoint import EndpointEngine
 from aidsafe_dagster.engines.protocol import Engine
 from aidsafe_dagster.engines.rehearsal.engine import RehearsalEngine
 from aidsafe_dagster.engines.roles import EngineByRole, RoleSettings
+from aidsafe_dagster.engines.settings import EndpointSettings
 from aidsafe_dagster.engines.vllm.engine import VLLMEngine
 from aidsafe_dagster.recipe.dialogue import DialogueContext, DialogueTask
 from aidsafe_dagster.recipe.records import Failure

@@ -18,7 +18,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from aidsafe_dagster.engines.endpoint import EndpointSettings
+from aidsafe_dagster.engines.settings import EndpointSettings
 from aidsafe_dagster.engines.vllm.settings import VLLMSettings
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.settings.schema import Settings

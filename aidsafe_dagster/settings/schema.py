@@ -6,11 +6,10 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from aidsafe_dagster.engines.driver.driver import DriverSettings
-from aidsafe_dagster.engines.embeddings import EmbeddingSettings
-from aidsafe_dagster.engines.endpoint import EndpointSettings
+from aidsafe_dagster.engines.driver.settings import DriverSettings
 from aidsafe_dagster.engines.rehearsal.faults import RehearsalSettings
 from aidsafe_dagster.engines.roles import RoleSettings
+from aidsafe_dagster.engines.settings import EmbeddingSettings, EndpointSettings
 from aidsafe_dagster.engines.vllm.settings import VLLMSettings
 from aidsafe_dagster.evaluation.settings import EvaluationSettings
 from aidsafe_dagster.publishing.settings import PublishSettings

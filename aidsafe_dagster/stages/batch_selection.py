@@ -9,8 +9,8 @@ from aidsafe_dagster.publishing.dataset import ReleaseSelection
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.stages import all_upstream
+from aidsafe_dagster.sources.tables import INGESTED
 from aidsafe_dagster.stages.gates import is_complete, read_gate
-from aidsafe_dagster.stages.ingestion import INGESTED
 
 
 @dataclass(frozen=True)

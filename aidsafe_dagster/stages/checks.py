@@ -13,7 +13,7 @@ from aidsafe_dagster.recipe.stages import StageDefinition, stage_named
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.resources.tokens import token_counter
-from aidsafe_dagster.stages.ingestion import INGESTED
+from aidsafe_dagster.sources.tables import INGESTED
 from aidsafe_dagster.stages.partitions import batches
 
 

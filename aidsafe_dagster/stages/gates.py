@@ -7,8 +7,9 @@ can decide otherwise in the run's configuration (`accept_failed_gate`); the mate
 says so.
 """
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
@@ -19,11 +20,9 @@ from aidsafe_dagster.runs.dagster_internals import (
     AssetCheckExecutionRecordStatus,
     PartitionKeyFilter,
 )
+from aidsafe_dagster.stages.gate_verdicts import HISTORY_LIMIT, CheckResult, Gate, judge_check
 
-Verdict = Literal["passed", "failed", "missing", "outdated"]
 _EVALUATED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
-_HISTORY_LIMIT = 20
-"""Evaluations of a check that are searched for a verdict on the present bytes."""
 
 
 class GateConfig(dg.Config):
@@ -32,29 +31,6 @@ class GateConfig(dg.Config):
         description="go on although a check upstream failed or is missing; "
         "the materialization will show it",
     )
-
-
-@dataclass(frozen=True)
-class Gate:
-    """The verdicts of a stage's checks on one batch."""
-
-    stage: str
-    batch: str
-    verdicts: dict[str, Verdict]
-    """By suite."""
-
-    @property
-    def open(self) -> bool:
-        if stage_named(self.stage).is_baseline:
-            return not {"missing", "outdated"}.intersection(self.verdicts.values())
-        return all(verdict == "passed" for verdict in self.verdicts.values())
-
-    def __str__(self) -> str:
-        closed = []
-        for suite, verdict in self.verdicts.items():
-            if verdict != "passed":
-                closed.append(f"{suite} {verdict}")
-        return f"{self.stage} {self.batch}: {', '.join(closed) or 'passed'}"
 
 
 def read_gate(instance: dg.DagsterInstance, lake: Lake, stage: str, batch: str) -> Gate:
@@ -66,14 +42,11 @@ def read_gate(instance: dg.DagsterInstance, lake: Lake, stage: str, batch: str) 
         keys, partition_filter=partition
     )
     fingerprint = lake.fingerprint(stage, batch)
-    verdicts: dict[str, Verdict] = {}
+    verdicts = {}
     for key in keys:
-        verdict = _verdict(latest.get(key), fingerprint)
-        if verdict in ("missing", "outdated"):
-            # The latest record may be a planned one of another run; an earlier evaluation then
-            # holds.
-            verdict = _earlier_verdict(instance, key, partition, fingerprint) or verdict
-        verdicts[key.name] = verdict
+        read_history = partial(_check_history, instance, key, partition)
+        latest_result = _check_result(latest.get(key))
+        verdicts[key.name] = judge_check(latest_result, read_history, fingerprint)
     return Gate(str(stage), batch, verdicts)
 
 
@@ -112,28 +85,25 @@ def require_gate(
     return {"gate_overridden": closed}
 
 
-def _verdict(record: Any, fingerprint: str) -> Verdict:
-    if record is None or record.event is None or record.event.asset_check_evaluation is None:
-        return "missing"
-    judged = record.event.asset_check_evaluation.metadata.get("fingerprint")
-    if judged is None or judged.value != fingerprint:
-        return "outdated"
-    return "passed" if record.status is AssetCheckExecutionRecordStatus.SUCCEEDED else "failed"
-
-
-def _earlier_verdict(
-    instance: dg.DagsterInstance,
-    key: dg.AssetCheckKey,
-    partition: PartitionKeyFilter,
-    fingerprint: str,
-) -> Verdict | None:
-    """Return the latest evaluated verdict on these bytes, None if there is none."""
-    history = instance.event_log_storage.get_asset_check_execution_history(
-        key, limit=_HISTORY_LIMIT, status=_EVALUATED, partition_filter=partition
+def _check_history(
+    instance: dg.DagsterInstance, key: dg.AssetCheckKey, partition: PartitionKeyFilter
+) -> Iterator[CheckResult]:
+    records = instance.event_log_storage.get_asset_check_execution_history(
+        key, limit=HISTORY_LIMIT, status=_EVALUATED, partition_filter=partition
     )
-    verdicts: dict[float, Verdict] = {}
-    for record in history:
-        verdict = _verdict(record, fingerprint)
-        if record.event and verdict in ("passed", "failed"):
-            verdicts[record.event.timestamp] = verdict
-    return verdicts[max(verdicts)] if verdicts else None
+    for record in records:
+        result = _check_result(record)
+        if result is not None:
+            yield result
+
+
+def _check_result(record: Any) -> CheckResult | None:
+    """Return the result that a record holds, None while the check is only planned."""
+    if record is None or record.event is None or record.event.asset_check_evaluation is None:
+        return None
+    fingerprint = record.event.asset_check_evaluation.metadata.get("fingerprint")
+    return CheckResult(
+        has_passed=record.status is AssetCheckExecutionRecordStatus.SUCCEEDED,
+        fingerprint=None if fingerprint is None else fingerprint.value,
+        timestamp=record.event.timestamp,
+    )

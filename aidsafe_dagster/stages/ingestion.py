@@ -28,14 +28,12 @@ from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.ingestion import DroppedPrompt, Ingestion, ingest, next_batch_numbers
 from aidsafe_dagster.sources.source import SourceSpec, bundled_sources
+from aidsafe_dagster.sources.tables import COPIES, DROPPED, INGESTED
 from aidsafe_dagster.stages.metadata import count_table
 from aidsafe_dagster.stages.partitions import batches
 
 R = TypeVar("R", bound=Record)
 logger = logging.getLogger(__name__)
-INGESTED = "ingested"
-COPIES = "sealed_copies"
-DROPPED = "dropped_prompts"
 
 
 class IngestConfig(dg.Config):

@@ -33,8 +33,8 @@ def _rounds_replay_the_earlier_ones(site: Site) -> None:
     assert cost["3 rounds"]["calls_replayed"] > SAMPLE
     # cut off early: a refinement and a grade are new, but for rows that had agreed by then
     assert 0 < cost["0 rounds"]["calls_made"] <= 4 * SAMPLE
-    assert _journaled(site) - before == run.shown["calls_made"].value
-    assert _ablate(site, "ablate_rounds").shown["calls_made"].value == 0
+    assert _journaled(site) - before == run.metadata["calls_made"].value
+    assert _ablate(site, "ablate_rounds").metadata["calls_made"].value == 0
     tokens = {
         line["variant"]: float(line["cot_tokens"].split(" ")[0]) for line in _table(run, "cost")
     }
@@ -43,8 +43,8 @@ def _rounds_replay_the_earlier_ones(site: Site) -> None:
 
 def _the_refiner_is_measured_without_a_call(site: Site) -> None:
     run = _ablate(site, "ablate_refiner")
-    assert run.shown["calls_made"].value == 0
-    rows = pl.read_parquet(run.shown["path"].value)
+    assert run.metadata["calls_made"].value == 0
+    rows = pl.read_parquet(run.metadata["path"].value)
     means = {
         name: rows.filter(pl.col("variant") == name)["cot_tokens"].mean()
         for name in rows["variant"].unique()
@@ -60,7 +60,7 @@ def _the_refiner_is_measured_without_a_call(site: Site) -> None:
 
 def _the_baseline_is_measured_without_a_call(site: Site) -> None:
     run = _ablate(site, "ablate_deliberation")
-    assert run.shown["calls_made"].value == 0
+    assert run.metadata["calls_made"].value == 0
     assert [line["variant"] for line in _table(run, "quality")] == [
         "single LLM",
         "deliberated and refined",
@@ -69,17 +69,19 @@ def _the_baseline_is_measured_without_a_call(site: Site) -> None:
 
 def _a_round_table_hears_all_agents_in_each_round(site: Site) -> None:
     run = _ablate(site, "ablate_round_table", agents=[3])
-    rows = pl.read_parquet(run.shown["path"].value).filter(pl.col("variant") == "round table of 3")
+    rows = pl.read_parquet(run.metadata["path"].value).filter(
+        pl.col("variant") == "round table of 3"
+    )
     assert rows.height > 0
     assert set(rows["turns"] % 3) == {0}
-    assert run.shown["calls_made"].value > 0
-    assert _ablate(site, "ablate_round_table", agents=[3]).shown["calls_made"].value == 0
+    assert run.metadata["calls_made"].value > 0
+    assert _ablate(site, "ablate_round_table", agents=[3]).metadata["calls_made"].value == 0
 
 
 def _a_larger_sample_holds_the_smaller_one(site: Site) -> None:
     small, large = (
         set(
-            pl.read_parquet(_ablate(site, "ablate_refiner", sample=n).shown["path"].value)[
+            pl.read_parquet(_ablate(site, "ablate_refiner", sample=n).metadata["path"].value)[
                 "prompt_id"
             ]
         )
@@ -125,7 +127,7 @@ def _shown(site: Site, asset: str) -> dict[str, Any]:
 
 
 def _table(run: BatchRun, name: str) -> list[dict[str, Any]]:
-    return [dict(record.data) for record in run.shown[name].records]
+    return [dict(record.data) for record in run.metadata[name].records]
 
 
 def _journaled(site: Site) -> int:

@@ -57,11 +57,11 @@ def publish(site: Site, **config: Any) -> BatchRun:
 
 def shown(run: BatchRun) -> dict[str, Any]:
     assert run.success, run.error
-    return {name: value.value for name, value in run.shown.items() if hasattr(value, "value")}
+    return {name: value.value for name, value in run.metadata.items() if hasattr(value, "value")}
 
 
 def table(run: BatchRun, name: str) -> list[dict[str, Any]]:
-    return [dict(record.data) for record in run.shown[name].records]
+    return [dict(record.data) for record in run.metadata[name].records]
 
 
 def test_a_dry_run_is_the_default_and_asks_nothing_of_the_hub(made: Published) -> None:

@@ -1,4 +1,4 @@
-"""The command line as its users meet it: a process in a project folder, what it prints and how it exits."""
+"""The command line as its users meet it: what a process in a project folder prints and returns."""
 
 import json
 import subprocess
@@ -14,11 +14,8 @@ from tests.serving import a_free_port, a_model_server
 from tests.site import aidsafe, contents, prepare, some_prompts
 
 SECRET = "sk-do-not-show"
-NO_FAULTS = {
-    name: 0.0
-    for name, field in RehearsalSettings.model_fields.items()
-    if field.default not in (0, 0.0)
-}
+RATES = RehearsalSettings.model_fields.items()
+NO_FAULTS = {name: 0.0 for name, field in RATES if field.default not in (0, 0.0)}
 Outcome = subprocess.CompletedProcess[str]
 
 
@@ -28,25 +25,31 @@ def a_csv(folder: Path, name: str = "mine.csv", rows: int = 4) -> Path:
     return folder / name
 
 
-def shown(outcome: Outcome) -> str:
-    """Everything printed, which is never a traceback."""
-    printed = outcome.stdout + outcome.stderr
-    assert "Traceback" not in printed
-    return printed
+def printed(outcome: Outcome) -> str:
+    """Return everything that was printed, which is never a traceback."""
+    text = outcome.stdout + outcome.stderr
+    assert "Traceback" not in text
+    return text
 
 
-def refused(outcome: Outcome, *parts: str) -> str:
-    printed = shown(outcome)
-    assert outcome.returncode == 2, printed
-    assert [part for part in parts if part not in printed] == [], printed
-    return printed
+def assert_refused(outcome: Outcome, *parts: str) -> str:
+    text = printed(outcome)
+    assert outcome.returncode == 2, text
+    assert [part for part in parts if part not in text] == [], text
+    return text
+
+
+def problems(outcome: Outcome) -> list[str]:
+    """Return what the doctor found wrong."""
+    lines = printed(outcome).splitlines()
+    return [line.split()[1] for line in lines if line.startswith("✗")]
 
 
 def lake_of(folder: Path) -> Lake:
     return Lake(folder / "data" / "lake")
 
 
-def test_a_csv_of_one_s_own_goes_all_the_way_and_each_prompt_can_be_read(tmp_path: Path) -> None:
+def test_a_csv_goes_through_all_stages_and_each_of_its_prompts_has_a_story(tmp_path: Path) -> None:
     prepare(tmp_path, rehearsal=NO_FAULTS)
     a_csv(tmp_path)
     columns = (
@@ -57,9 +60,10 @@ def test_a_csv_of_one_s_own_goes_all_the_way_and_each_prompt_can_be_read(tmp_pat
         "--licence",
         "CC0-1.0",
     )
-    taken = aidsafe(tmp_path, "ingest", "mine.csv", *columns)
-    assert taken.returncode == 0, shown(taken)
-    assert "mine-0001" in shown(taken)
+    ingested = aidsafe(tmp_path, "ingest", "mine.csv", *columns)
+    assert ingested.returncode == 0, printed(ingested)
+    assert "4 new prompts in 1 new batch\n" in printed(ingested)
+    assert "mine-0001: 4 prompts" in printed(ingested)
     first = lake_of(tmp_path).rows("ingested", "mine-0001").row(0, named=True)
     assert (first["prompt"], first["category"], first["licence"]) == (
         some_prompts(1)[0],
@@ -67,14 +71,14 @@ def test_a_csv_of_one_s_own_goes_all_the_way_and_each_prompt_can_be_read(tmp_pat
         "CC0-1.0",
     )
     waiting = aidsafe(tmp_path, "show", first["prompt_id"])
-    assert "aidsafe backfill mine-0001" in shown(waiting)
+    assert "aidsafe backfill mine-0001" in printed(waiting)
 
-    made = aidsafe(tmp_path, "backfill")
-    assert made.returncode == 0, shown(made)
-    assert "1 batches run, 0 were finished before" in shown(made)
+    backfilled = aidsafe(tmp_path, "backfill")
+    assert backfilled.returncode == 0, printed(backfilled)
+    assert "1 batch run, 0 were finished before." in printed(backfilled)
     assert (tmp_path / "data" / "warehouse.duckdb").exists()
 
-    story = shown(aidsafe(tmp_path, "show", first["prompt_id"]))
+    story = printed(aidsafe(tmp_path, "show", first["prompt_id"]))
     for part in (
         first["prompt"],
         "Round 0 · initializer",
@@ -85,22 +89,22 @@ def test_a_csv_of_one_s_own_goes_all_the_way_and_each_prompt_can_be_read(tmp_pat
         "simulated",
     ):
         assert part in story
-    status = shown(aidsafe(tmp_path, "status"))
+    status = printed(aidsafe(tmp_path, "status"))
     assert all(part in status for part in ("mine-0001", "REHEARSAL", *map(str, Stage)))
 
 
-def test_the_second_demo_makes_nothing_new_and_still_summarises(tmp_path: Path) -> None:
+def test_a_second_demo_makes_nothing_new_and_still_prints_its_summary(tmp_path: Path) -> None:
     prepare(tmp_path)
     first = aidsafe(tmp_path, "demo", "--sample", "2")
     before = contents(lake_of(tmp_path))
     second = aidsafe(tmp_path, "demo", "--sample", "2")
     after = contents(lake_of(tmp_path))
-    assert (first.returncode, second.returncode) == (0, 0), shown(first) + shown(second)
+    assert (first.returncode, second.returncode) == (0, 0), printed(first) + printed(second)
     assert before.keys() == after.keys()
     assert all(frame.equals(after[name]) for name, frame in before.items())
     batches = len(lake_of(tmp_path).batches("ingested"))
-    assert f"{batches} batches run, 0 were finished before" in shown(first)
-    assert f"0 batches run, {batches} were finished before" in shown(second)
+    assert f"{batches} batches run, 0 were finished before." in printed(first)
+    assert f"0 batches run, {batches} were finished before." in printed(second)
     for part in (
         "REHEARSAL",
         "One deliberation",
@@ -108,11 +112,13 @@ def test_the_second_demo_makes_nothing_new_and_still_summarises(tmp_path: Path) 
         "Thoughts and tokens",
         "warehouse.duckdb",
     ):
-        assert part in shown(first)
-        assert part in shown(second)
+        assert part in printed(first)
+        assert part in printed(second)
 
 
-def test_what_cannot_be_ingested_is_said_with_file_place_and_choices(tmp_path: Path) -> None:
+def test_a_source_that_cannot_be_read_is_refused_with_file_place_and_choices(
+    tmp_path: Path,
+) -> None:
     prepare(tmp_path)
     a_csv(tmp_path)
     (tmp_path / "torn.jsonl").write_text('{"prompt": "a"}\n{oops}\n')
@@ -133,11 +139,11 @@ def test_what_cannot_be_ingested_is_said_with_file_place_and_choices(tmp_path: P
         ((*mine, "--name", "My Prompts"), ("sources.0.name", "'My Prompts'")),
         (("ingest", "mine.csv", "--prompt-column", "the question"), ("no licence",)),
     ):
-        refused(aidsafe(tmp_path, *arguments), *parts)
+        assert_refused(aidsafe(tmp_path, *arguments), *parts)
     assert lake_of(tmp_path).batches("ingested") == []
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones(tmp_path: Path) -> None:
+def test_an_unknown_name_is_refused_with_the_nearest_valid_one(tmp_path: Path) -> None:
     prepare(tmp_path)
     aidsafe(
         tmp_path,
@@ -148,36 +154,36 @@ def test_an_unknown_name_is_answered_with_the_known_ones(tmp_path: Path) -> None
         "--licence",
         "MIT",
     )
-    refused(
+    assert_refused(
         aidsafe(tmp_path, "backfill", "mine-001"),
         "unknown batch 'mine-001'",
         "Did you mean 'mine-0001'?",
     )
-    refused(aidsafe(tmp_path, "show", "[/red]"), "no prompt '[/red]'", "prompt_id")
-    refused(
+    assert_refused(aidsafe(tmp_path, "show", "[/red]"), "no prompt '[/red]'", "prompt_id")
+    assert_refused(
         aidsafe(tmp_path, "status", AIDSAFE_ENGINE="vlm"),
         "environment",
         "'rehearsal', 'vllm' or 'endpoint'",
     )
     (tmp_path / "aidsafe.toml").write_text("[endpoint]\nbase_ur = 'http://h'\n")
-    refused(
+    assert_refused(
         aidsafe(tmp_path, "status"), f"{tmp_path}/aidsafe.toml", "Did you mean 'endpoint.base_url'?"
     )
 
 
-def test_a_folder_without_an_instance_is_no_project(tmp_path: Path) -> None:
+def test_a_folder_without_a_dagster_instance_is_refused_and_left_alone(tmp_path: Path) -> None:
     for command in ("demo", "status"):
-        refused(aidsafe(tmp_path, command, DAGSTER_HOME=""), "dagster.yaml", "DAGSTER_HOME")
+        assert_refused(aidsafe(tmp_path, command, DAGSTER_HOME=""), "dagster.yaml", "DAGSTER_HOME")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("home", ["/nowhere", "relative"])
-def test_an_instance_that_is_not_there_is_explained(tmp_path: Path, home: str) -> None:
+def test_a_missing_dagster_home_is_explained(tmp_path: Path, home: str) -> None:
     prepare(tmp_path)
-    refused(aidsafe(tmp_path, "status", DAGSTER_HOME=home), "DAGSTER_HOME")
+    assert_refused(aidsafe(tmp_path, "status", DAGSTER_HOME=home), "DAGSTER_HOME")
 
 
-def test_odd_rows_are_ingested_or_dropped_with_a_reason_and_the_rest_runs_through(
+def test_odd_rows_are_ingested_or_dropped_with_a_reason_and_the_others_finish(
     tmp_path: Path,
 ) -> None:
     prepare(tmp_path, rehearsal=NO_FAULTS)
@@ -198,14 +204,12 @@ def test_odd_rows_are_ingested_or_dropped_with_a_reason_and_the_rest_runs_throug
         [1],
         {},
     ]
-    lines = [
-        json.dumps(row)
-        for row in [*({"prompt": text} for text in good), *odd, {"prompt": "x" * 2_000_000}]
-    ]
+    rows = [{"prompt": text} for text in good] + odd + [{"prompt": "x" * 2_000_000}]
+    lines = [json.dumps(row) for row in rows]
     file = tmp_path / "odd [red] rows[1].jsonl"
     file.write_bytes("\n".join(lines).encode() + b'\n{"prompt": "bad \xff"}\n')
-    taken = aidsafe(tmp_path, "ingest", file.name, "--name", "odd", "--licence", "MIT")
-    assert taken.returncode == 0, shown(taken)
+    ingested = aidsafe(tmp_path, "ingest", file.name, "--name", "odd", "--licence", "MIT")
+    assert ingested.returncode == 0, printed(ingested)
 
     lake = lake_of(tmp_path)
     assert lake.rows("ingested", "odd-0001")["prompt"].to_list() == good
@@ -215,8 +219,8 @@ def test_odd_rows_are_ingested_or_dropped_with_a_reason_and_the_rest_runs_throug
     assert dict(dropped["reason"].value_counts().iter_rows()) == reasons
     assert dropped["source_row"].str.starts_with(file.name).all()
 
-    made = aidsafe(tmp_path, "backfill")
-    assert made.returncode == 0, shown(made)
+    backfilled = aidsafe(tmp_path, "backfill")
+    assert backfilled.returncode == 0, printed(backfilled)
     for stage in (
         Stage.SEED_COTS,
         Stage.DELIBERATED_COTS,
@@ -226,10 +230,10 @@ def test_odd_rows_are_ingested_or_dropped_with_a_reason_and_the_rest_runs_throug
         assert lake.rows(stage, "odd-0001").height + failed_until(lake, stage) == len(good), stage
     kept = lake.rows(Stage.REFINED_COTS, "odd-0001").select("prompt_id", "prompt").rows()
     assert {prompt for _, prompt in kept} <= set(good)
-    status = shown(aidsafe(tmp_path, "status"))
+    status = printed(aidsafe(tmp_path, "status"))
     assert all(reason in status for reason in reasons)
     markup = next(prompt_id for prompt_id, prompt in kept if prompt == good[3])
-    assert good[3] in shown(aidsafe(tmp_path, "show", markup))
+    assert good[3] in printed(aidsafe(tmp_path, "show", markup))
 
 
 def failed_until(lake: Lake, last: Stage) -> int:
@@ -242,19 +246,19 @@ def failed_until(lake: Lake, last: Stage) -> int:
 def test_the_doctor_shows_values_with_their_origins_and_no_key(tmp_path: Path) -> None:
     prepare(tmp_path, seed=3, endpoint={"model": "from-file"})
     outcome = aidsafe(tmp_path, "doctor", AIDSAFE_DRIVER__MAX_ATTEMPTS="9", AIDSAFE_API_KEY=SECRET)
-    printed = shown(outcome)
-    assert outcome.returncode == 0, printed
-    lines = {
-        cells[1]: cells[2:4]
-        for line in printed.splitlines()
-        if len(cells := [c.strip() for c in line.split("│")]) > 4
-    }
+    text = printed(outcome)
+    assert outcome.returncode == 0, text
+    lines = {}
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.split("│")]
+        if len(cells) > 4:
+            lines[cells[1]] = cells[2:4]
     assert lines["driver.max_attempts"] == ["9", "environment"]
     assert lines["seed"] == ["3", f"{tmp_path}/aidsafe.toml"]
     assert lines["endpoint.model"] == ["from-file", f"{tmp_path}/aidsafe.toml"]
     assert lines["driver.backoff_s"] == ["0.5", "default"]
-    assert SECRET not in printed
-    assert "✗" not in printed
+    assert SECRET not in text
+    assert "✗" not in text
 
 
 def test_the_doctor_reports_an_endpoint_that_does_not_answer(tmp_path: Path) -> None:
@@ -262,8 +266,8 @@ def test_the_doctor_reports_an_endpoint_that_does_not_answer(tmp_path: Path) -> 
     prepare(tmp_path, engine="endpoint", endpoint={"base_url": url, "model": "m"})
     outcome = aidsafe(tmp_path, "doctor", AIDSAFE_API_KEY=SECRET)
     assert outcome.returncode == 1
-    assert f"✗ engine {url}/models" in shown(outcome)
-    assert SECRET not in shown(outcome)
+    assert f"✗ engine {url}/models" in printed(outcome)
+    assert SECRET not in printed(outcome)
 
 
 def test_the_doctor_names_the_models_that_the_endpoint_serves(tmp_path: Path) -> None:
@@ -275,19 +279,15 @@ def test_the_doctor_names_the_models_that_the_endpoint_serves(tmp_path: Path) ->
         )
         outcome = aidsafe(tmp_path, "doctor", AIDSAFE_API_KEY=SECRET)
     assert outcome.returncode == 1
-    assert f"✗ engine {server.base_url} serves " in shown(outcome)
-    assert "not 'gone[/red]'" in shown(outcome)
+    assert f"✗ engine {server.base_url} serves " in printed(outcome)
+    assert "not 'gone[/red]'" in printed(outcome)
 
 
-def test_the_doctor_says_of_each_thing_that_is_missing_that_it_is(tmp_path: Path) -> None:
+def test_the_doctor_reports_each_file_that_is_missing(tmp_path: Path) -> None:
     prepare(tmp_path, policies="gone", prompts="gone", tokenizer="gone")
     outcome = aidsafe(tmp_path, "doctor")
     assert outcome.returncode == 1
-    assert [line.split()[1] for line in shown(outcome).splitlines() if line.startswith("✗")] == [
-        "policies",
-        "templates",
-        "tokens",
-    ]
+    assert problems(outcome) == ["policies", "templates", "tokens"]
 
 
 def test_the_doctor_masks_a_secret_inside_a_setting(tmp_path: Path) -> None:
@@ -296,28 +296,24 @@ def test_the_doctor_masks_a_secret_inside_a_setting(tmp_path: Path) -> None:
         "AIDSAFE_ENDPOINT__BASE_URL": f"http://user:{SECRET}@127.0.0.1/v1",
         "AIDSAFE_ENDPOINT__EXTRA_BODY__API_KEY": SECRET,
     }
-    assert [
-        line for line in aidsafe(tmp_path, "doctor", **inside).stdout.splitlines() if SECRET in line
-    ] == []
+    lines = aidsafe(tmp_path, "doctor", **inside).stdout.splitlines()
+    assert [line for line in lines if SECRET in line] == []
 
 
 @pytest.mark.parametrize("journal", ["not a url", "oracle://h/d"])
-def test_the_doctor_survives_what_it_is_to_report(tmp_path: Path, journal: str) -> None:
+def test_the_doctor_reports_urls_that_cannot_be_opened(tmp_path: Path, journal: str) -> None:
     prepare(tmp_path, lake_url="nosuch://bucket/lake", journal_url=journal)
     outcome = aidsafe(tmp_path, "doctor")
     assert outcome.returncode == 1
-    assert [line.split()[1] for line in shown(outcome).splitlines() if line.startswith("✗")] == [
-        "journal",
-        "lake",
-    ]
+    assert problems(outcome) == ["journal", "lake"]
 
 
-def test_a_project_may_be_named_as_its_owner_likes(tmp_path: Path) -> None:
+def test_a_project_folder_may_have_markup_and_spaces_in_its_name(tmp_path: Path) -> None:
     prepare(tmp_path)
     home = tmp_path / "mine [" / "red] x"
     outcome = aidsafe(tmp_path, "demo", "--sample", "1", AIDSAFE_HOME=str(home))
-    assert outcome.returncode == 0, shown(outcome)
-    assert str(home / "lake") in shown(outcome)
+    assert outcome.returncode == 0, printed(outcome)
+    assert str(home / "lake") in printed(outcome)
 
 
 @pytest.mark.parametrize(
@@ -329,20 +325,20 @@ def test_an_option_that_would_be_ignored_is_refused(
 ) -> None:
     prepare(tmp_path)
     (tmp_path / "mine.csv").write_text("prompt\nWhat is a lock?\n")
-    refused(aidsafe(tmp_path, "ingest", *arguments))
+    assert_refused(aidsafe(tmp_path, "ingest", *arguments))
     assert lake_of(tmp_path).batches("ingested") == []
 
 
-def test_an_engine_that_is_not_set_up_is_said_once_and_before_anything_is_done(
+def test_an_engine_without_an_address_is_reported_once_before_any_work(
     tmp_path: Path,
 ) -> None:
     prepare(tmp_path, engine="endpoint")
-    printed = refused(aidsafe(tmp_path, "demo", "--sample", "1"), "endpoint.base_url")
-    assert printed.count("is not an http(s) URL") == 1
+    text = assert_refused(aidsafe(tmp_path, "demo", "--sample", "1"), "endpoint.base_url")
+    assert text.count("is not an http(s) URL") == 1
     assert lake_of(tmp_path).batches("ingested") == []
 
 
-def test_a_warehouse_that_cannot_be_built_is_said(tmp_path: Path) -> None:
+def test_a_warehouse_that_cannot_be_built_is_reported(tmp_path: Path) -> None:
     prepare(tmp_path)
     aidsafe(
         tmp_path,
@@ -356,4 +352,4 @@ def test_a_warehouse_that_cannot_be_built_is_said(tmp_path: Path) -> None:
     (tmp_path / "data" / "warehouse.duckdb").mkdir()
     outcome = aidsafe(tmp_path, "backfill")
     assert outcome.returncode == 1
-    assert "warehouse.duckdb" in shown(outcome)
+    assert "warehouse.duckdb" in printed(outcome)

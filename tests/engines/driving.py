@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from aidsafe_dagster.engines.driver.driver import Driver, DriverSettings, Progress
-from aidsafe_dagster.engines.endpoint import EndpointEngine, EndpointSettings
+from aidsafe_dagster.engines.endpoint import EndpointEngine
 from aidsafe_dagster.engines.journal import Journal
+from aidsafe_dagster.engines.settings import EndpointSettings
 from aidsafe_dagster.recipe.answers import AnswerFormat, EarWhispererAnswer
 from aidsafe_dagster.recipe.dialogue import (
     Completion,

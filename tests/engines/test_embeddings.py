@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aidsafe_dagster.engines.embeddings import EmbeddingSettings, embedder
+from aidsafe_dagster.engines.embeddings import embedder
+from aidsafe_dagster.engines.settings import EmbeddingSettings
 from aidsafe_dagster.recipe.errors import SetupError
 
 TEXTS = ["aab", "b", "ccc", "ab", "abc"]

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from aidsafe_dagster.engines.endpoint import EndpointEngine, EndpointSettings
+from aidsafe_dagster.engines.endpoint import EndpointEngine
 from aidsafe_dagster.engines.protocol import RequestRejected, RetryableError
+from aidsafe_dagster.engines.settings import EndpointSettings
 from aidsafe_dagster.recipe.dialogue import Completion
 from aidsafe_dagster.recipe.errors import SetupError
 from tests.engines.test_journal import a_request

@@ -15,7 +15,7 @@ from tests.site import environment
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["aidsafe_dagster.cli.app", "great_expectations", "aidsafe_dagster.quality.suites"]
+    ["aidsafe_dagster.cli.batches", "aidsafe_dagster.cli.ingest", "great_expectations"]
 )
 
 

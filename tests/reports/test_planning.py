@@ -6,7 +6,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from aidsafe_dagster.cli.plan import measured, plan, short
+from aidsafe_dagster.cli.capacity import measure, short_count
+from aidsafe_dagster.cli.plan import plan
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Stage, Usage
 from aidsafe_dagster.reports.planning import (
@@ -122,7 +123,7 @@ def test_the_measured_rate_covers_only_steps_that_held_gpus() -> None:
     ("count", "text"), [(0, "0"), (950, "950"), (12_345, "12.3k"), (4.5e6, "4.5M"), (1.2e9, "1.2G")]
 )
 def test_counts_are_abbreviated(count: float, text: str) -> None:
-    assert short(count) == text
+    assert short_count(count) == text
 
 
 def test_a_plan_from_simulated_rows_begins_with_a_warning(tmp_path: Path) -> None:
@@ -148,7 +149,7 @@ def test_a_plan_from_rows_of_a_model_adds_up_to_their_metadata(tmp_path: Path) -
         a_model_server(tmp_path) as server,
         a_site(tmp_path / "site", **settings_for(server)) as site,
     ):
-        sample, left_out = measured(make_rows(site).lake)
+        sample, left_out = measure(make_rows(site).lake)
         assert (sample.prompts, sample.simulated, left_out) == (8, False, 0)
         planned = make_plan(sample, 8, Rates())
         stages = {stage.stage: stage for stage in planned.stages}

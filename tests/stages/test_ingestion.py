@@ -10,7 +10,7 @@ from aidsafe_dagster.cli.local_runs import run_job
 from aidsafe_dagster.lake.tables import from_frame
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Prompt, Stage
-from aidsafe_dagster.stages.ingestion import COPIES, INGESTED
+from aidsafe_dagster.sources.tables import COPIES, INGESTED
 from tests.site import Site, a_site, prompts_file, some_prompts
 
 
@@ -67,7 +67,7 @@ def test_a_new_prompt_joins_the_cluster_of_an_older_one_whose_row_does_not_chang
             other.prompt_id,
         )
         assert site.lake.fingerprint("ingested", "mine-0001") == before
-        assert run.shown["new_clusters"].value == 1
+        assert run.metadata["new_clusters"].value == 1
 
 
 def test_prompts_of_an_older_release_are_clusters_of_their_own_that_new_ones_join(
@@ -142,8 +142,8 @@ def test_a_sealed_batch_that_was_damaged_or_lost_is_put_back_with_its_key_and_ro
         damage(sealed_file(site, "mine-0002"))
         run = site.ingest(source)
         assert run.success, run.error
-        assert run.shown["restored"].value == ["mine-0002"]
-        assert run.shown["new_prompts"].value == 0
+        assert run.metadata["restored"].value == ["mine-0002"]
+        assert run.metadata["new_prompts"].value == 0
         assert site.batches == ["mine-0001", "mine-0002", "mine-0003"]
         assert [site.lake.fingerprint(INGESTED, batch) for batch in site.batches] == before
 
@@ -190,7 +190,7 @@ def test_without_a_whole_copy_a_damaged_batch_stops_the_ingestion_and_says_what_
         for table in (INGESTED, COPIES):
             shutil.rmtree(sealed_file(site, "mine-0001", table).parent)
         site.instance.delete_dynamic_partition("batches", "mine-0001")
-        assert site.ingest(source).shown["new_prompts"].value == 3
+        assert site.ingest(source).metadata["new_prompts"].value == 3
 
 
 def test_an_account_of_dropped_rows_that_was_removed_is_written_anew_over_no_other(

@@ -9,8 +9,9 @@ import asyncio
 import shutil
 from collections.abc import Callable, Mapping
 
-from aidsafe_dagster.engines.endpoint import EndpointEngine, EndpointSettings
+from aidsafe_dagster.engines.endpoint import EndpointEngine
 from aidsafe_dagster.engines.protocol import RetryableError
+from aidsafe_dagster.engines.settings import EndpointSettings
 from aidsafe_dagster.engines.vllm.lease import Lease
 from aidsafe_dagster.engines.vllm.server import VLLMServer
 from aidsafe_dagster.engines.vllm.settings import VLLMSettings

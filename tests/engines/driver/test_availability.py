@@ -11,7 +11,8 @@ import pytest
 
 from aidsafe_dagster.engines.driver.background_driver import BackgroundDriver
 from aidsafe_dagster.engines.driver.driver import DriverSettings
-from aidsafe_dagster.engines.endpoint import EndpointEngine, EndpointSettings
+from aidsafe_dagster.engines.endpoint import EndpointEngine
+from aidsafe_dagster.engines.settings import EndpointSettings
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Failure, FailureReason
 from tests.engines.driving import a_case, driven_over_http

@@ -31,7 +31,8 @@ import sys
 from pathlib import Path
 from aidsafe_dagster.engines.driver.background_driver import BackgroundDriver
 from aidsafe_dagster.engines.driver.driver import DriverSettings
-from aidsafe_dagster.engines.endpoint import EndpointEngine, EndpointSettings
+from aidsafe_dagster.engines.endpoint import EndpointEngine
+from aidsafe_dagster.engines.settings import EndpointSettings
 from tests.engines.driving import a_case
 folder, base_url, first = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 endpoint = EndpointSettings(base_url=base_url, model="m")

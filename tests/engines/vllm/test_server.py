@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from aidsafe_dagster.engines.driver.driver import DriverSettings, drive
-from aidsafe_dagster.engines.endpoint import EndpointSettings
 from aidsafe_dagster.engines.journal import Journal
+from aidsafe_dagster.engines.settings import EndpointSettings
 from aidsafe_dagster.engines.vllm.engine import VLLMEngine
 from aidsafe_dagster.engines.vllm.lease import Lease, is_kept, leftovers, write_lease
 from aidsafe_dagster.engines.vllm.server import VLLMServer

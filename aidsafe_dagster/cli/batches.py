@@ -1,0 +1,135 @@
+"""Batches from the command line: one run each through the whole recipe, and what came of them."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import dagster as dg
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from aidsafe_dagster.cli.console import REHEARSAL, console, print_plain, print_problem, quantity
+from aidsafe_dagster.cli.local_runs import BatchRun, run_job, unfinished
+from aidsafe_dagster.cli.overview import batch_table, places_table, summary
+from aidsafe_dagster.cli.story import most_telling_prompt, read_deliberation
+from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.recipe.errors import unknown
+from aidsafe_dagster.recipe.stages import STAGES
+from aidsafe_dagster.resources.engine import make_dialogue_context, make_engine
+from aidsafe_dagster.runs.batch_claims import claim_each
+from aidsafe_dagster.runs.liveness import report_dead_runs
+from aidsafe_dagster.settings.load import load_settings
+from aidsafe_dagster.settings.schema import Settings
+from aidsafe_dagster.settings.snapshot import take_snapshot
+from aidsafe_dagster.stages.gates import read_gate
+
+
+def announce_engine(settings: Settings) -> None:
+    """Print which engine will answer, once policies, templates and engine are known to work.
+
+    Raises:
+        SetupError: one of them does not.
+    """
+    make_dialogue_context(take_snapshot(settings), make_engine(settings))
+    if settings.engine == "rehearsal":
+        console.print(REHEARSAL)
+    elif settings.engine == "vllm":
+        print_plain(f"Engine: vLLM with {settings.vllm.model} on this machine")
+    else:
+        print_plain(f"Engine: {settings.endpoint.model} at {settings.endpoint.base_url}")
+
+
+def run_backfill(
+    instance: dg.DagsterInstance, settings: Settings, wanted: Sequence[str]
+) -> list[BatchRun]:
+    """Make the wanted batches, or all that are not finished, and then the reports.
+
+    Raises:
+        SetupError: there is no such batch; names the nearest one.
+    """
+    _report_killed_runs(instance)
+    known = instance.get_dynamic_partitions("batches")
+    for batch in wanted:
+        if batch not in known:
+            raise unknown("batch", batch, known, "backfill")
+    todo: Mapping[str, Sequence[str]]
+    if wanted:
+        todo = dict.fromkeys(wanted, tuple(STAGES))
+    else:
+        todo = unfinished(instance, Lake(settings.lake), settings, known)
+    runs = _run_batches(instance, settings, todo, all_stages=bool(wanted))
+    made = len(runs)
+    if todo:
+        reports = run_job(instance, "build_reports")
+        runs.append(reports)
+        if not reports.success:
+            print_problem("✗ reports", reports.error)
+    finished_before = len(known) - made
+    verb = "was" if finished_before == 1 else "were"
+    console.print(f"{quantity(made, 'batch')} run, {finished_before} {verb} finished before.")
+    return runs
+
+
+def _report_killed_runs(instance: dg.DagsterInstance) -> None:
+    for run_id in report_dead_runs(instance):
+        # The first digits are what the web UI shows of a run's id.
+        short_id = run_id[:8]
+        console.print(
+            f"[yellow]Run {short_id} was killed earlier; its work goes on from the journal.[/]"
+        )
+
+
+def print_batches(instance: dg.DagsterInstance) -> None:
+    """Print the state of every batch."""
+    lake = Lake(load_settings().settings.lake)
+    console.print(batch_table(partial(read_gate, instance, lake), lake))
+
+
+def print_summary(instance: dg.DagsterInstance, settings: Settings) -> None:
+    """Print one deliberation, the sums over all batches, and where everything lies."""
+    lake = Lake(settings.lake)
+    prompt_id = most_telling_prompt(lake)
+    console.print()
+    if prompt_id:
+        console.print(read_deliberation(lake, prompt_id))
+    console.print(summary(partial(read_gate, instance, lake), lake))
+    program = os.path.relpath(sys.argv[0])
+    console.print(places_table(settings, lake, program, prompt_id or "PROMPT_ID"))
+
+
+def _run_batches(
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    todo: Mapping[str, Sequence[str]],
+    *,
+    all_stages: bool,
+) -> list[BatchRun]:
+    lake = Lake(settings.lake)
+    holder = f"process {os.getpid()} (aidsafe backfill)"
+    runs = []
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("batches", total=len(todo))
+        for batch in claim_each(list(todo), settings, holder, _print_waiting):
+            progress.update(task, description=f"batch {batch}")
+            stages = todo[batch]
+            if not all_stages:
+                # Another process may have finished the batch while this one waited for it.
+                stages = unfinished(instance, lake, settings, [batch]).get(batch, ())
+            progress.advance(task)
+            if not stages:
+                continue
+            run = run_job(instance, "make_batch", partition=batch, stages=stages, is_held=True)
+            runs.append(run)
+            if not run.success:
+                print_problem(f"✗ {batch}", run.error)
+    return runs
+
+
+def _print_waiting(reason: str) -> None:
+    print_plain(f"{reason[0].upper()}{reason[1:]}.")

@@ -1,0 +1,222 @@
+"""A plan for a large run: what finished batches took, and what that means for N prompts."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from aidsafe_dagster.cli.console import console, quantity
+from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.quality.statistics import Estimate
+from aidsafe_dagster.recipe.records import Stage, Usage
+from aidsafe_dagster.recipe.stages import STAGES
+from aidsafe_dagster.reports.planning import (
+    CapacityPlan,
+    MeasuredSample,
+    Rates,
+    RowUsage,
+    gpus_for,
+    make_plan,
+    measured_rate,
+)
+from aidsafe_dagster.settings.load import load_settings
+
+_LAST = Stage.FINE_TUNE_SPLITS
+_SIMULATED = (
+    "[bold yellow]REHEARSAL[/] · the measured rows are simulated: their tokens are those of played "
+    "answers. This shows how the counting goes; it is no plan for a model."
+)
+_COUNTS = ("calls", "tokens_in", "tokens_cached", "tokens_out")
+_STEP_FACTS = ("tokens_out", "gpu_seconds")
+_MOST_EVENTS = 1000  # per stage; Dagster asks for a limit
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What there is to spend, as far as it is known."""
+
+    gpus: int | None
+    hours: float | None
+    gpu_price: float | None
+    """Of a GPU-hour, in any currency."""
+
+
+def print_plan(instance: dg.DagsterInstance, prompts: int, rates: Rates, budget: Budget) -> None:
+    """Print what so many prompts will need.
+
+    Args:
+        instance: holds the seconds that finished steps took.
+        prompts: how many to plan for.
+        rates: given ones. A rate that is missing is measured, where a model ran on GPUs here.
+        budget: what to express the need in.
+    """
+    lake = Lake(load_settings().settings.lake)
+    sample, left_out = measure(lake)
+    rate = None
+    # A rehearsal's seconds say nothing about a model.
+    if not rates.tokens_out_per_second and not sample.simulated:
+        rate = measured_rate(_step_facts(instance, lake))
+        rates = replace(rates, tokens_out_per_second=rate)
+    plan = make_plan(sample, prompts, rates)
+    console.print(*_sample_lines(plan, left_out), sep="\n")
+    if plan.stages:
+        console.print(_stage_table(plan))
+    for line in _need_lines(plan, rates, budget, is_rate_measured=rate is not None):
+        console.print(line, highlight=False)
+
+
+def measure(lake: Lake) -> tuple[MeasuredSample, int]:
+    """Return the usage of finished batches, and how many batches are left out of it.
+
+    A batch is finished when its last stage was made. Batches of a model are measured; those of the
+    rehearsal count only where there are no others.
+    """
+    finished = lake.batches(_LAST)
+    simulated = [batch for batch in finished if _is_simulated(lake, batch)]
+    by_model = [batch for batch in finished if batch not in simulated]
+    batches = by_model or simulated
+    usages: list[RowUsage] = []
+    prompts = 0
+    for batch in batches:
+        usages.extend(_row_usages(lake, batch))
+        prompts += lake.rows(Stage.PROMPTS, batch).height
+    is_simulated = bool(simulated) and not by_model
+    left_out = len(finished) - len(batches)
+    return MeasuredSample(prompts, usages, is_simulated), left_out
+
+
+def _row_usages(lake: Lake, batch: str) -> Iterator[RowUsage]:
+    """Yield the usage of rows, finished or failed, of each stage that asks a model."""
+    for stage, definition in STAGES.items():
+        asks_a_model = "usage" in definition.record.model_fields and stage is not _LAST
+        if not asks_a_model or not lake.has(stage, batch):
+            continue
+        yield from _usages_in(lake.rows(stage, batch), stage, has_failed=False)
+        yield from _usages_in(lake.failures(stage, batch), stage, has_failed=True)
+
+
+def _usages_in(frame: pl.DataFrame, stage: str, *, has_failed: bool) -> Iterator[RowUsage]:
+    for prompt_id, usage in frame.select("prompt_id", "usage").iter_rows():
+        yield RowUsage(str(stage), prompt_id, has_failed, Usage(**usage))
+
+
+def _is_simulated(lake: Lake, batch: str) -> bool:
+    for stage, definition in STAGES.items():
+        if "simulated" not in definition.record.model_fields or not lake.has(stage, batch):
+            continue
+        simulated = lake.rows(stage, batch)["simulated"]
+        if simulated.any():
+            return True
+    return False
+
+
+def _step_facts(instance: dg.DagsterInstance, lake: Lake) -> list[dict[str, float]]:
+    """Return tokens and GPU-seconds from the materializations of finished batches."""
+    batches = lake.batches(_LAST)
+    steps = []
+    for stage in STAGES:
+        asset = dg.AssetKey(str(stage))
+        of_batches = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=batches)
+        events = instance.fetch_materializations(of_batches, limit=_MOST_EVENTS)
+        for event in events.records:
+            materialization = event.asset_materialization
+            if materialization is not None:
+                steps.append(_numbers(materialization.metadata))
+    return steps
+
+
+def _numbers(metadata: Mapping[str, dg.MetadataValue[Any]]) -> dict[str, float]:
+    numbers = {}
+    for name in _STEP_FACTS:
+        if name in metadata:
+            numbers[name] = float(metadata[name].value)
+    return numbers
+
+
+def _sample_lines(plan: CapacityPlan, left_out: int) -> Iterator[str]:
+    sample = plan.sample
+    if sample.simulated:
+        yield _SIMULATED
+    if not sample.prompts:
+        yield "Nothing was measured here yet: no tokens can be told."
+        return
+    kind = "rehearsal" if sample.simulated else "a model's"
+    prompts = quantity(sample.prompts, "prompt")
+    yield f"Measured on {prompts} of finished batches ({kind} rows, failed ones included)."
+    if left_out:
+        verb = "was" if left_out == 1 else "were"
+        yield f"{quantity(left_out, 'batch')} of the rehearsal {verb} left out."
+
+
+def _stage_table(plan: CapacityPlan) -> Table:
+    table = Table(title=quantity(plan.prompts, "prompt"), box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("stage", no_wrap=True)
+    for column in ("rows", "failing", "calls", "tokens\nin", "of them\ncached", "tokens\nout"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for stage in plan.stages:
+        rows = short_count(stage.rows)
+        failing = _share(stage.failing)
+        counts = [short_count(getattr(stage, name)) for name in _COUNTS]
+        table.add_row(stage.stage, rows, failing, *counts)
+    table.add_section()
+    sums = [_sum(plan, name) for name in _COUNTS]
+    table.add_row("together", "", "", *map(short_count, sums), style="bold")
+    return table
+
+
+def _sum(plan: CapacityPlan, count: str) -> float:
+    return sum(float(getattr(stage, count)) for stage in plan.stages)
+
+
+def _need_lines(
+    plan: CapacityPlan, rates: Rates, budget: Budget, *, is_rate_measured: bool
+) -> Iterator[str]:
+    gpu_hours = plan.gpu_hours
+    if gpu_hours is None:
+        yield (
+            "Hours cannot be told: no run here held GPUs, and a single call's seconds are no "
+            "throughput. Give --tokens-per-second-per-gpu or --gpu-seconds-per-prompt."
+        )
+        return
+    if rates.seconds_per_prompt is None:
+        origin = "measured over whole steps here" if is_rate_measured else "given"
+        rate = f"{rates.tokens_out_per_second:,.0f} generated tokens a second and GPU"
+        yield f"Rate: {rate} ({origin})."
+    yield f"GPU-hours: {_scaled(gpu_hours, 1)}"
+    if budget.gpus:
+        hours = _scaled(gpu_hours, 1 / budget.gpus)
+        yield f"On {quantity(budget.gpus, 'GPU')}: {hours} hours"
+    if budget.hours:
+        # For the upper bound, so that the GPUs suffice.
+        gpus = gpus_for(gpu_hours.high or gpu_hours.value, budget.hours)
+        yield f"In {budget.hours:g} hours: {quantity(gpus, 'GPU')}"
+    if budget.gpu_price is not None:
+        cost = _scaled(gpu_hours, budget.gpu_price)
+        yield f"Cost at {budget.gpu_price:g} a GPU-hour: {cost}"
+
+
+def _scaled(estimate: Estimate, factor: float) -> str:
+    value = f"{estimate.value * factor:,.1f}"
+    if estimate.low is None or estimate.high is None:
+        return value
+    low = f"{estimate.low * factor:,.1f}"
+    high = f"{estimate.high * factor:,.1f}"
+    return f"{value} (95 % interval of the mean: {low} to {high})"
+
+
+def _share(estimate: Estimate | None) -> str:
+    if estimate is None or estimate.low is None or estimate.high is None:
+        return "·"
+    return f"{estimate.low:.0%}–{estimate.high:.0%}"
+
+
+def short_count(count: float) -> str:
+    """Return a count in at most five characters: 950, 12.3k, 4.5M, 1.2G."""
+    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= unit:
+            return f"{count / unit:.1f}{name}"
+    return f"{count:.0f}"

@@ -1,0 +1,106 @@
+"""`aidsafe ingest`: a source from the options, and the run that takes its prompts in."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from aidsafe_dagster.cli.console import console, print_problem
+from aidsafe_dagster.cli.local_runs import BatchRun, run_job
+from aidsafe_dagster.cli.overview import ingestion_text
+from aidsafe_dagster.recipe.errors import SetupError, unknown
+from aidsafe_dagster.settings.load import load_settings
+from aidsafe_dagster.sources.source import bundled_sources
+from aidsafe_dagster.stages.ingestion import configured_sources
+
+_LONGEST_NAME = 40  # as the settings allow
+
+
+def source_from_options(
+    *,
+    file: Path | None,
+    name: str | None,
+    hub: str | None,
+    preset: str | None,
+    columns: Mapping[str, str | None],
+    **others: str | int | None,
+) -> dict[str, Any]:
+    """Return the source that the options describe, as in `[[sources]]`; empty without options.
+
+    Raises:
+        SetupError: there are options, and none of them says which source they are about.
+    """
+    options: dict[str, Any] = {
+        "name": name or preset or _name_from(file, hub),
+        "path": str(file.absolute()) if file else None,
+        "hub": hub,
+        "preset": preset,
+        "columns": {key: column for key, column in columns.items() if column},
+        **others,
+    }
+    # Options that were not given say nothing; the preset may.
+    spec = {key: value for key, value in options.items() if value}
+    if spec and not (file or hub or preset):
+        raise SetupError(
+            f"{', '.join(spec)}: of which source? Name a file, --hub or --preset; "
+            "--source goes alone"
+        )
+    return spec
+
+
+def configured_source(name: str) -> dict[str, Any]:
+    """Return the source of that name from the settings.
+
+    Raises:
+        SetupError: there is none; names the nearest one.
+    """
+    sources = {source.name: source for source in configured_sources(load_settings().settings)}
+    if name not in sources:
+        raise unknown("source", name, sources, "ingest --source")
+    return sources[name].model_dump(mode="json", exclude_none=True)
+
+
+def check_source(spec: dict[str, Any]) -> None:
+    """Validate a source before a run is started with it.
+
+    Raises:
+        SetupError: a value is not valid; names it.
+    """
+    load_settings(overrides={"sources": [spec]}, overrides_from="command line")
+
+
+def bundled_sample(prompts_per_source: int) -> list[dict[str, Any]]:
+    """Return the bundled sources cut to that many prompts; none, which means all, for 0."""
+    if not prompts_per_source:
+        return []
+    sources = []
+    for source in bundled_sources():
+        limited = {"name": source.name, "path": str(source.path), "limit": prompts_per_source}
+        sources.append(limited)
+    return sources
+
+
+def run_ingestion(instance: dg.DagsterInstance, sources: Sequence[dict[str, Any]]) -> BatchRun:
+    """Ingest these sources, or those of the settings if there are none, and print the outcome."""
+    config: dict[str, Any] = {}
+    if sources:
+        config = {"ops": {"ingest_prompts": {"config": {"sources": list(sources)}}}}
+    with console.status("Ingesting prompts …"):
+        run = run_job(instance, "ingest_sources", config=config)
+    if run.success:
+        console.print(ingestion_text(run.metadata))
+    else:
+        print_problem("Error", run.error)
+    return run
+
+
+def _name_from(file: Path | None, hub: str | None) -> str:
+    """Return a source's name from its file or dataset: lower case, digits, underscores."""
+    text = hub or ""
+    text = text.rpartition("/")[2]
+    if file:
+        text = file.name.split(".")[0]
+    name = re.sub(r"[^a-z0-9]+", "_", text.lower())
+    return name.strip("_")[:_LONGEST_NAME]

@@ -1,0 +1,281 @@
+"""The state of the dataset as tables: the batches, and the sums over all of them."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
+
+import polars as pl
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from aidsafe_dagster.cli.console import REHEARSAL, quantity
+from aidsafe_dagster.cli.recorded_gates import GateReader
+from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.recipe.records import METRICS, Stage, ThoughtVerdict, Version
+from aidsafe_dagster.recipe.secret_mask import mask_url_secrets
+from aidsafe_dagster.recipe.stages import STAGES
+from aidsafe_dagster.settings.schema import Settings
+from aidsafe_dagster.sources.tables import DROPPED, INGESTED
+
+_STAGE_COLUMNS = ("prompt_id", "cot_tokens", "chosen_cot_tokens", "usage")
+_LENGTH_COLUMNS = ("cot_tokens", "chosen_cot_tokens")
+_COST_COLUMNS = ["calls", "prompt_tokens", "completion_tokens"]
+_NONE = "·"
+
+
+def batch_table(read_gate: GateReader, lake: Lake) -> Table:
+    """Return a table with a line per batch and a column per stage: rows, failed rows, gate."""
+    title = "Batches (rows, ✗ failed; ● gate open, ○ closed)"
+    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    # A key that is cut off cannot be typed, so it may take several lines.
+    table.add_column("batch", overflow="fold", min_width=12)
+    for stage in STAGES:
+        table.add_column(_narrow_name(stage), no_wrap=True)
+    for batch in lake.batches(INGESTED):
+        cells = [_batch_cell(read_gate, lake, stage, batch) for stage in STAGES]
+        table.add_row(batch, *cells)
+    return table
+
+
+def summary(read_gate: GateReader, lake: Lake) -> RenderableType:
+    """Return the dataset so far: rows per stage, thoughts, scores, failures, tokens, checks."""
+    parts: list[RenderableType] = []
+    if _any_simulated(lake):
+        parts.append(REHEARSAL)
+    tables = (
+        _stage_table(read_gate, lake),
+        _thought_table(lake),
+        _score_table(lake),
+        _exclusion_table(lake),
+    )
+    parts.extend(table for table in tables if table.rows)
+    return Group(*parts)
+
+
+def ingestion_text(metadata: Mapping[str, Any]) -> str:
+    """Return what an ingestion took in and left out, from the metadata of its output."""
+    new_batches = metadata["new_batches"].records
+    prompts = quantity(metadata["new_prompts"].value, "new prompt")
+    batches = quantity(len(new_batches), "new batch")
+    lines = [f"{prompts} in {batches}"]
+    for record in new_batches:
+        batch = record.data["batch"]
+        prompts = quantity(record.data["count"], "prompt")
+        lines.append(f"  {batch}: {prompts}")
+    for record in metadata["dropped"].records:
+        count = record.data["count"]
+        reason = escape(record.data["source: reason"])
+        lines.append(f"  [yellow]dropped[/] {count}: {reason}")
+    restored = metadata["restored"].value
+    if restored:
+        names = ", ".join(restored)
+        lines.append(f"  [yellow]restored[/] from the sealed copy, damaged or gone before: {names}")
+    seen_before = metadata["seen_before"].value
+    if seen_before:
+        rows = quantity(seen_before, "row")
+        verb = "was" if seen_before == 1 else "were"
+        lines.append(f"  {rows} {verb} seen by an earlier ingestion")
+    return "\n".join(lines)
+
+
+def places_table(settings: Settings, lake: Lake, program: str, prompt_id: str) -> Table:
+    """Return where everything lies. `program` is the name that this command was called by."""
+    table = Table(show_header=False, box=None, title="Where things are", title_justify="left")
+    table.add_column()
+    # A path that is cut off is of no use, so it may take several lines.
+    table.add_column(overflow="fold")
+    journal = mask_url_secrets(settings.journal).removeprefix("sqlite:///")
+    places = {
+        "rows (Parquet, a file per asset and batch)": str(lake.root),
+        "warehouse (DuckDB views: sft, dpo, failures, accounting …)": str(settings.warehouse),
+        "journal (every completion)": journal,
+        "quality report (one file to open or send)": str(settings.reports / "quality_report.html"),
+        "one prompt's whole story": f"{program} show {prompt_id}",
+        "the asset graph, checks and transcripts in the browser": (
+            "make dev, then http://127.0.0.1:3000"
+        ),
+    }
+    for what, where in places.items():
+        table.add_row(what, Text(where))  # rich never reads markup in a Text
+    return table
+
+
+def _narrow_name(stage: str) -> str:
+    """Break a stage's name over several lines, so that all columns fit a terminal of 80 columns."""
+    name = str(stage).replace("_", "_\n")
+    for long, broken in (
+        ("deliberated_", "deliber\nated_"),
+        ("preference_", "prefer\nence_"),
+        ("refined_", "refi\nned_"),
+    ):
+        name = name.replace(long, broken)
+    return name
+
+
+def _batch_cell(read_gate: GateReader, lake: Lake, stage: str, batch: str) -> str:
+    if not lake.has(stage, batch):
+        return "[dim]–[/]"
+    rows = lake.rows(stage, batch, ["prompt_id"])
+    failures = lake.failures(stage, batch)
+    cell = str(rows.height)
+    if failures.height:
+        cell += f"[red]✗{failures.height}[/]"
+    gate = read_gate(stage, batch)
+    return cell + ("[green]●[/]" if gate.open else "[red]○[/]")
+
+
+def _stage_table(read_gate: GateReader, lake: Lake) -> Table:
+    table = Table(title="Rows per stage", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("stage", no_wrap=True)
+    for column in ("rows", "failed", "CoT tokens p50/p95", "checks passed", "calls"):
+        table.add_column(column.replace(" ", "\n"), justify="right", no_wrap=True)
+    table.add_column("tokens\nin/out", justify="right", no_wrap=True)
+    for stage in STAGES:
+        present = [name for name in _STAGE_COLUMNS if name in STAGES[stage].record.model_fields]
+        rows = lake.all_rows(stage, present)
+        if rows is None:
+            continue
+        batches = lake.batches(stage)
+        failed = 0
+        for batch in batches:
+            failed += lake.failures(stage, batch).height
+        table.add_row(
+            str(stage),
+            str(rows.height),
+            str(failed or _NONE),
+            _lengths(rows),
+            _checks_passed(read_gate, stage, batches),
+            *_cost(rows),
+        )
+    return table
+
+
+def _lengths(rows: pl.DataFrame) -> str:
+    """Return the median and the 95th percentile of the tokens of a CoT."""
+    present = [column for column in _LENGTH_COLUMNS if column in rows.columns]
+    if not present or not rows.height:
+        return _NONE
+    tokens = rows[present[0]]
+    median = tokens.quantile(0.5, "nearest")
+    high = tokens.quantile(0.95, "nearest")
+    return f"{median:.0f}/{high:.0f}"
+
+
+def _checks_passed(read_gate: GateReader, stage: str, batches: list[str]) -> str:
+    passed = total = 0
+    for batch in batches:
+        verdicts = list(read_gate(stage, batch).verdicts.values())
+        passed += verdicts.count("passed")
+        total += len(verdicts)
+    colour = "green" if passed == total else "red"
+    return f"[{colour}]{passed}/{total}[/]"
+
+
+def _cost(rows: pl.DataFrame) -> tuple[str, str]:
+    """Return calls, and tokens in and out."""
+    if "usage" not in rows.columns or not rows.height:
+        return _NONE, _NONE
+    usage = rows["usage"].struct.unnest()
+    sums = usage.select(_COST_COLUMNS).sum()
+    calls, tokens_in, tokens_out = sums.row(0)
+    if not calls:
+        return _NONE, _NONE
+    tokens = f"{_thousands(tokens_in)}/{_thousands(tokens_out)}"
+    return f"{calls:,}", tokens
+
+
+def _thousands(count: int) -> str:
+    return f"{count / 1000:,.0f}k"
+
+
+def _thought_table(lake: Lake) -> Table:
+    table = Table(title="Thoughts and tokens through refinement", show_header=False)
+    rows = lake.all_rows(Stage.REFINED_COTS, ["judgements", "deliberated_cot_tokens", "cot_tokens"])
+    if rows is None or not rows.height:
+        return table
+    judgements = rows["judgements"].explode()
+    verdicts = Counter(judgements.struct.field("verdict").to_list())
+    kept = verdicts.pop(ThoughtVerdict.KEEP, 0)
+    deliberated = _mean(rows["deliberated_cot_tokens"])
+    refined = _mean(rows["cot_tokens"])
+    table.add_row("thoughts kept", str(kept))
+    table.add_row("thoughts dropped", _dropped(verdicts))
+    table.add_row("tokens of a CoT, mean", f"{deliberated} deliberated → {refined} refined")
+    return table
+
+
+def _dropped(verdicts: Counter[str]) -> str:
+    """Return how many thoughts were dropped, and for which reasons."""
+    if not verdicts:
+        return "0"
+    reasons = [f"{count} {verdict}" for verdict, count in verdicts.most_common()]
+    return f"{verdicts.total()} ({', '.join(reasons)})"
+
+
+def _mean(values: pl.Series) -> str:
+    mean = values.mean()
+    return f"{mean:.0f}" if isinstance(mean, float) else _NONE
+
+
+def _score_table(lake: Lake) -> Table:
+    """Return mean scores by version over all rows.
+
+    The quality report has them on the same prompts, with intervals.
+    """
+    versions: tuple[Version, ...] = get_args(Version)
+    table = Table("score, 1 to 5", title="What the judges say")
+    for version in versions:
+        table.add_column(_words(version))
+    rows = lake.all_rows(Stage.COT_GRADES, ["grades"])
+    if rows is None or not rows.height:
+        return table
+    grades = rows.explode("grades").unnest("grades")
+    by_version = grades.group_by("version")
+    for metric in METRICS:
+        mean_score = pl.col(metric).struct.field("score").mean()
+        means = dict(by_version.agg(mean_score).iter_rows())
+        cells = [_score(means.get(version)) for version in versions]
+        table.add_row(_words(metric), *cells)
+    return table
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _score(mean: float | None) -> str:
+    return _NONE if mean is None else f"{mean:.2f}"
+
+
+def _exclusion_table(lake: Lake) -> Table:
+    table = Table("what", "reason", "rows", title="Left out, with the reason")
+    for what, reasons in _exclusions(lake):
+        for reason, count in sorted(reasons.items()):
+            table.add_row(what, reason, str(count))
+    return table
+
+
+def _exclusions(lake: Lake) -> Iterator[tuple[str, Counter[str]]]:
+    """Yield the rows left out by ingestion and by each stage, counted by reason."""
+    dropped = lake.all_rows(DROPPED, ["reason"])
+    if dropped is not None:
+        yield "ingestion", Counter(dropped["reason"].to_list())
+    for stage in STAGES:
+        reasons = Counter[str]()
+        for batch in lake.batches(stage):
+            failures = lake.failures(stage, batch)
+            reasons.update(failures["reason"].to_list())
+        yield str(stage), reasons
+
+
+def _any_simulated(lake: Lake) -> bool:
+    for stage in STAGES:
+        if stage is Stage.PROMPTS:
+            continue  # users wrote them
+        rows = lake.all_rows(stage, ["simulated"])
+        if rows is not None and rows["simulated"].any():
+            return True
+    return False

@@ -1,0 +1,147 @@
+"""The state of the gates, read without Dagster where that is possible.
+
+Importing Dagster and opening its instance takes about a second of CPU, and `aidsafe status` needs
+one table of it. With the storage of the shipped `dagster.yaml` (SQLite) that table is read as it
+stands. Any other storage, and any file that looks different from what is expected, is left to
+Dagster itself, which gives the same answer.
+"""
+
+import glob
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.recipe.stages import stage_named
+from aidsafe_dagster.stages.gate_verdicts import HISTORY_LIMIT, CheckResult, Gate, judge_check
+
+GateReader = Callable[[str, str], Gate]
+"""Returns the gate of a stage and a batch."""
+CheckKey = tuple[str, str, str]
+"""Asset, check and batch, as Dagster writes them."""
+
+_EVENT = "$.dagster_event.event_specific_data"
+_RESULT = f"""
+    execution_status,
+    json_extract(evaluation_event, '{_EVENT}.metadata.fingerprint.text'),
+    json_extract(evaluation_event, '$.timestamp')
+"""
+_LATEST = f"""
+    SELECT asset_key, check_name, partition, {_RESULT}
+    FROM asset_check_executions
+    WHERE id IN (
+        SELECT max(id) FROM asset_check_executions
+        WHERE partition IS NOT NULL
+        GROUP BY asset_key, check_name, partition
+    )
+"""  # noqa: S608 - the parts are constants of this module
+_HISTORY = f"""
+    SELECT {_RESULT}
+    FROM asset_check_executions
+    WHERE asset_key = ? AND check_name = ? AND partition = ?
+        AND execution_status IN ('SUCCEEDED', 'FAILED')
+    ORDER BY id DESC
+    LIMIT {HISTORY_LIMIT}
+"""  # noqa: S608 - as above
+
+
+@contextmanager
+def open_gates(lake: Lake) -> Iterator[GateReader]:
+    """Yield a reader of gates, which reads each gate once while the block lasts.
+
+    Raises:
+        SetupError: there is no Dagster instance, or it cannot be opened.
+    """
+    recorded = _read_recorded_checks()
+    if recorded is not None:
+        with closing(recorded):
+            yield cache(partial(recorded.gate, lake))
+        return
+
+    from aidsafe_dagster.cli.local_runs import open_instance
+    from aidsafe_dagster.stages.gates import read_gate
+
+    with open_instance() as instance:
+        yield cache(partial(read_gate, instance, lake))
+
+
+def _read_recorded_checks() -> "RecordedChecks | None":
+    """Return what the event log holds, None if only Dagster can read it."""
+    try:
+        file = event_log()
+        return RecordedChecks(file) if file else None
+    except (OSError, ValueError, yaml.YAMLError, sqlite3.Error):
+        # Dagster will say what is wrong with it, if anything is.
+        return None
+
+
+class RecordedChecks:
+    """The check results in Dagster's event log, which is opened read-only."""
+
+    def __init__(self, file: Path) -> None:
+        address = f"{file.as_uri()}?mode=ro"
+        self._database = sqlite3.connect(address, uri=True)
+        self._latest: dict[CheckKey, CheckResult | None] = {}
+        # All at once: a query per check would take longer than the rest of the command.
+        for asset, check, batch, *result in self._database.execute(_LATEST):
+            key = (asset, check, batch)
+            self._latest[key] = _check_result(result)
+
+    def close(self) -> None:
+        self._database.close()
+
+    def gate(self, lake: Lake, stage: str, batch: str) -> Gate:
+        """Return the verdicts of the stage's checks on the batch as it lies in the lake."""
+        fingerprint = lake.fingerprint(stage, batch)
+        asset = json.dumps([str(stage)])  # as Dagster writes an asset key
+        verdicts = {}
+        for suite in stage_named(stage).suites:
+            key = (asset, suite, batch)
+            latest = self._latest.get(key)
+            verdicts[suite] = judge_check(latest, partial(self._history, key), fingerprint)
+        return Gate(stage, batch, verdicts)
+
+    def _history(self, key: CheckKey) -> Iterable[CheckResult]:
+        for columns in self._database.execute(_HISTORY, key):
+            result = _check_result(columns)
+            if result is not None:
+                yield result
+
+
+def event_log() -> Path | None:
+    """Return the SQLite file of Dagster's event log, None if the instance keeps it elsewhere."""
+    home = Path(os.environ.get("DAGSTER_HOME") or Path.cwd())
+    if glob.has_magic(str(home)) or not home.is_absolute():
+        return None  # Dagster refuses such a folder, and says why
+    config = (home / "dagster.yaml").read_text("utf-8")
+    base_dir = _base_dir(yaml.safe_load(config))
+    if base_dir is None:
+        return None
+    # A relative path is relative to the folder that Dagster is started in.
+    file = Path(base_dir, "history", "runs", "index.db").absolute()
+    return file if file.exists() else None
+
+
+def _base_dir(config: Any) -> str | None:
+    """Return the folder of the SQLite storage, None for any other storage."""
+    match config:
+        case {"event_log_storage": _}:
+            return None  # keeps its events apart from the rest
+        case {"storage": {"sqlite": {"base_dir": str(base_dir)}}}:
+            return base_dir
+    return None
+
+
+def _check_result(columns: Iterable[Any]) -> CheckResult | None:
+    """Return the result in a row, None while the check is only planned."""
+    status, fingerprint, timestamp = columns
+    if status not in ("SUCCEEDED", "FAILED") or timestamp is None:
+        return None
+    return CheckResult(status == "SUCCEEDED", fingerprint, timestamp)

@@ -1,0 +1,129 @@
+"""One prompt's whole story, from the baseline to the preference pairs, as pages to read."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+from rich.console import RenderableType
+from rich.markdown import Markdown
+from rich.panel import Panel
+
+from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.lake.tables import from_frame
+from aidsafe_dagster.recipe.records import (
+    DeliberatedCot,
+    Failure,
+    RefinedCot,
+    Stage,
+    ThoughtVerdict,
+    Turn,
+)
+from aidsafe_dagster.recipe.stages import STAGES, stage_named
+from aidsafe_dagster.recipe.transcript import (
+    failure_transcript,
+    refined_transcript,
+)
+from aidsafe_dagster.sources.tables import INGESTED
+
+_INTEREST_COLUMNS = [
+    "prompt_id",
+    "judgements",
+    "deliberated_thoughts",
+    "intents",
+    "deliberated_cot_tokens",
+]
+
+
+def batch_of_prompt(lake: Lake, prompt_id: str) -> str | None:
+    """Return the batch of a prompt, None if it was never ingested."""
+    ingested = lake.all_rows(INGESTED, ["prompt_id", "batch"])
+    if ingested is None:
+        return None
+    batches = ingested.filter(prompt_id=prompt_id)["batch"].to_list()
+    # A prompt is in one batch only, because ingestion drops duplicates.
+    return batches[0] if batches else None
+
+
+def read_story(lake: Lake, batch: str, prompt_id: str) -> Iterator[RenderableType]:
+    """Yield what each stage made of one prompt, and where it failed."""
+    for stage, definition in STAGES.items():
+        if definition.transcript is None:
+            continue
+        record = _find_record(lake, stage, batch, prompt_id)
+        if record is not None:
+            page = Markdown(_transcript(lake, stage, batch, record))
+            yield Panel(page, title=str(stage), border_style="cyan")
+        failures = lake.failures(stage, batch).filter(prompt_id=prompt_id)
+        for failure in from_frame(failures, Failure):
+            page = Markdown(failure_transcript(failure))
+            yield Panel(page, title=str(stage), border_style="red")
+
+
+def most_telling_prompt(lake: Lake) -> str | None:
+    """Return the id of the prompt whose deliberation shows most.
+
+    That is one with several turns, with something dropped, and short enough to read.
+    """
+    rows = lake.all_rows(Stage.REFINED_COTS, _INTEREST_COLUMNS)
+    if rows is None or not rows.height:
+        return None
+    # The id breaks ties, so the same lake always shows the same deliberation.
+    ranked = rows.sort(_interest(), "prompt_id", descending=[True, False])
+    prompt_id: str = ranked.item(0, "prompt_id")
+    return prompt_id
+
+
+def read_deliberation(lake: Lake, prompt_id: str) -> RenderableType:
+    """Return the deliberation on one prompt as a transcript."""
+    batch = batch_of_prompt(lake, prompt_id)
+    assert batch is not None
+    record = _find_record(lake, Stage.REFINED_COTS, batch, prompt_id)
+    assert record is not None
+    page = Markdown(_transcript(lake, Stage.REFINED_COTS, batch, record))
+    return Panel(page, title="One deliberation", border_style="cyan", padding=(1, 2))
+
+
+def _find_record(lake: Lake, stage: str, batch: str, prompt_id: str) -> Any | None:
+    """Return what a stage made of a prompt, None if it made nothing."""
+    if not lake.has(stage, batch):
+        return None
+    rows = lake.rows(stage, batch).filter(prompt_id=prompt_id)
+    if not rows.height:
+        return None
+    return from_frame(rows, stage_named(stage).record)[0]
+
+
+def _transcript(lake: Lake, stage: str, batch: str, record: Any) -> str:
+    if isinstance(record, RefinedCot):
+        return refined_transcript(record, _turns(lake, batch, record.prompt_id))
+    transcript = stage_named(stage).transcript
+    assert transcript is not None
+    return transcript(record)
+
+
+def _turns(lake: Lake, batch: str, prompt_id: str) -> tuple[Turn, ...]:
+    """Return the turns of the deliberation, which are kept with the row before refinement."""
+    deliberated = _find_record(lake, Stage.DELIBERATED_COTS, batch, prompt_id)
+    # The earlier stage may have been made again, and then without this prompt.
+    if not isinstance(deliberated, DeliberatedCot):
+        return ()
+    return deliberated.turns
+
+
+def _interest() -> pl.Expr:
+    """Return how much there is to see in a row, as an expression on its columns."""
+    keep = str(ThoughtVerdict.KEEP)
+    dropped = _each("judgements", "verdict").list.eval(pl.element() != keep).list.sum()
+    rounds = _each("deliberated_thoughts", "round").list.max()
+    malicious = _each("intents", "harm").list.eval(pl.element() == "malicious").list.any()
+    # Two dropped thoughts and two rounds show what there is to show; more only make it longer.
+    score = 3 * pl.min_horizontal(dropped, 2)
+    score += 2 * pl.min_horizontal(rounds, 2)
+    score -= pl.col("deliberated_cot_tokens") / 400
+    # Where something is at stake there is more to see.
+    return score + 4 * malicious.cast(pl.Int64)
+
+
+def _each(column: str, field: str) -> pl.Expr:
+    """Return that field of every struct in a column of lists."""
+    return pl.col(column).list.eval(pl.element().struct.field(field))

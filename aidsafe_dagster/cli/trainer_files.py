@@ -1,0 +1,107 @@
+"""What leaves the lake for a trainer or for the Hub: the files of an export, a release."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import dagster as dg
+from rich.markup import escape
+from rich.table import Table
+
+from aidsafe_dagster.cli.console import REHEARSAL, console
+from aidsafe_dagster.cli.local_runs import BatchRun
+from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.publishing.dataset import (
+    SPLITS,
+    ReleaseSelection,
+    drop_outdated,
+    simulated_prompts,
+)
+from aidsafe_dagster.publishing.export import write_export
+from aidsafe_dagster.publishing.release import simulated_rows_message
+from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.fine_tune_splits import Split
+from aidsafe_dagster.recipe.formats import Reasoning, get_format
+from aidsafe_dagster.settings.load import load_settings
+
+_FACTS = (
+    "version",
+    "path",
+    "url",
+    "commit",
+    "tag",
+    "committed",
+    "bytes_sent",
+    "bytes_unchanged",
+    "rows_read_back",
+)
+
+
+def export_batches(
+    instance: dg.DagsterInstance,
+    out: Path,
+    *,
+    format_name: str,
+    split: Split | None,
+    file_kind: Literal["parquet", "jsonl"] | None,
+    reasoning: Reasoning | None,
+    allow_simulated: bool,
+) -> None:
+    """Write the batches that passed their gates to `out`, and print the files.
+
+    Raises:
+        SetupError: there is no such format, the rows are simulated, or a file cannot be written.
+    """
+    # Importing the asset reads the settings, so a mistake in them is raised here.
+    from aidsafe_dagster.stages.batch_selection import select_for_release
+
+    settings = load_settings().settings
+    lake = Lake(settings.lake)
+    format_ = get_format(format_name, reasoning or "inline")
+    selection = drop_outdated(lake, select_for_release(instance, lake))
+    simulated = simulated_prompts(lake, selection.batches)
+    if simulated and not allow_simulated:
+        raise SetupError(simulated_rows_message(simulated, "--allow-simulated"))
+    place: Reasoning = "inline"
+    if format_.has_field:
+        place = reasoning or settings.publish.reasoning
+    files = write_export(
+        lake,
+        selection.batches,
+        format_,
+        out,
+        (split,) if split else SPLITS,
+        reasoning=place,
+        file_kind=file_kind,
+        general_ratio=settings.splits.general_ratio,
+        simulated=bool(simulated),
+    )
+    table = Table("file", "rows", "bytes", title=f"For {format_.trainer}")
+    for file in files:
+        table.add_row(escape(str(out / file.path)), f"{file.rows:,}", f"{file.bytes:,}")
+    console.print(table)
+    _print_left_out(selection, simulated)
+
+
+def published_table(run: BatchRun, *, was_sent: bool) -> Table:
+    """Return what a run of the job `publish` wrote or sent."""
+    title = "Published" if was_sent else "Dry run: nothing was sent"
+    table = Table(show_header=False, title=title)
+    for name in _FACTS:
+        if name in run.metadata:
+            table.add_row(name.replace("_", " "), escape(_cell(run.metadata[name].value)))
+    if "simulated" in run.metadata:
+        table.add_row("[yellow]simulated[/]", REHEARSAL)
+    return table
+
+
+def _cell(value: Any) -> str:
+    is_count = isinstance(value, int) and not isinstance(value, bool)
+    return f"{value:,}" if is_count else str(value)
+
+
+def _print_left_out(selection: ReleaseSelection, simulated: Mapping[str, int]) -> None:
+    if simulated:
+        console.print(REHEARSAL)
+    for batch, reason in sorted(selection.left_out.items()):
+        console.print(f"[yellow]left out[/] {escape(batch)}: {escape(reason)}", highlight=False)
