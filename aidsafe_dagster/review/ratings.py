@@ -72,7 +72,8 @@ class _Row:
         valid = ", ".join(choices)
         if not required:
             valid += ", or empty"
-        raise self.error(column, f"'{self.text(column)}' is not valid; valid: {valid}")
+        reason = f"'{self.text(column)}' is not valid; valid: {valid}"
+        raise self.error(column, reason)
 
     def score(self, column: str) -> int | None:
         """Return the score in a cell; None if the cell is empty.
@@ -86,7 +87,8 @@ class _Row:
             return None
         if value not in _SCORES:
             valid = f"{', '.join(_SCORES)}, or empty"
-            raise self.error(column, f"'{self.text(column)}' is not a score; valid: {valid}")
+            reason = f"'{self.text(column)}' is not a score; valid: {valid}"
+            raise self.error(column, reason)
         return int(value)
 
 
@@ -108,7 +110,11 @@ def read_ratings(file: Path, rater: str | None, keys: Mapping[str, Sequence[str]
     review_id = _parse_review_id(rows, keys)
     rater_name = _parse_rater(rows, rater)
     items = _group_by_item(rows, keys[review_id])
-    return [_to_rating(review_id, item, rater_name, items[item]) for item in sorted(items)]
+    ratings = []
+    for item_id, sides in sorted(items.items()):
+        rating = _to_rating(review_id, item_id, rater_name, sides)
+        ratings.append(rating)
+    return ratings
 
 
 def _is_rated(row: _Row) -> bool:
@@ -184,7 +190,8 @@ def _group_by_item(rows: Sequence[_Row], item_ids: Sequence[str]) -> dict[str, d
 
 
 def _to_rating(review_id: str, item_id: str, rater: str, sides: Mapping[str, _Row]) -> Rating:
-    comments = {row.text("comment") for row in sides.values()} - {""}
+    comments = {row.text("comment") for row in sides.values()}
+    comments.discard("")
     return Rating.model_validate(
         {
             "review_id": review_id,

@@ -120,5 +120,5 @@ def test_before_the_first_batch_the_report_says_what_is_missing(tmp_path: Path) 
     with a_site(tmp_path) as site:
         assert run_job(site.instance, "build_reports").success
         markdown = (site.settings.reports / "quality_report.md").read_text("utf-8")
-        assert "No row was graded yet" in markdown
+        assert "No row has been graded yet" in markdown
         assert shown(site)["rows_refined"] == 0

@@ -81,7 +81,7 @@ def test_one_wrong_file_keeps_all_from_being_read(tmp_path: Path) -> None:
     )
     failed = review(tmp_path, "read", good, bad, "--rater", "Ann")
     assert failed.exit_code == 2
-    assert "column 'relevance': '9' is no score" in failed.output
+    assert "column 'relevance': '9' is not a score" in failed.output
     assert Archive(tmp_path / "data").ratings(sample.review_id) == []
 
 
