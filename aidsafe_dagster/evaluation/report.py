@@ -104,6 +104,7 @@ def _join_distinct(values: Iterable[str]) -> str:
 def _results_section(shares: Sequence[Share]) -> Section:
     title = "Shares with 95 % Wilson intervals"
     table = _share_table(title, shares, "benchmark", _DENOMINATOR_NOTE)
+    # In inches: the axis with the legend, and each row.
     height = 0.9 + 0.42 * len(_measured(shares))
     plot = Plot(
         "Shares by model, with 95 % Wilson intervals",

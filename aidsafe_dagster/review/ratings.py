@@ -165,6 +165,7 @@ def _parse_rater(rows: Sequence[_Row], rater: str | None) -> str:
         )
     for row in rows:
         other = row.text("rater")
+        # The form leaves the column empty if the rater gave no name.
         if other not in ("", name):
             reason = f"'{other}', but '{name}' is expected; a file has one rater"
             raise row.error("rater", reason)
@@ -190,6 +191,7 @@ def _group_by_item(rows: Sequence[_Row], item_ids: Sequence[str]) -> dict[str, d
 
 
 def _to_rating(review_id: str, item_id: str, rater: str, sides: Mapping[str, _Row]) -> Rating:
+    # The form saves a comment once. A spreadsheet may repeat it on both rows of an item.
     comments = {row.text("comment") for row in sides.values()}
     comments.discard("")
     return Rating.model_validate(

@@ -208,6 +208,7 @@ def _to_mark(mean: float, aspect: str) -> int:
     """Round a mean to the nearest score, halves up; of a preference, to loss, tie or win."""
     if aspect == PREFERENCE:
         return TIE + 2 * _outcome(mean)
+    # round() would round halves to the nearest even number.
     return int(mean + 0.5)
 
 

@@ -116,6 +116,7 @@ def draw_sample(lake: Lake, size: int, pairs: Sequence[Pair], seed: int) -> Revi
             f"{lake.root}: no prompt has both a {wanted} chain of thought; make a batch first"
         )
     items, key = [], []
+    # Items are numbered in the shuffled order, so that a number says nothing about the prompt.
     for number, (prompt_id, pair) in enumerate(chosen.items(), start=1):
         left, right = pair
         if _lot(seed, "side", prompt_id) % 2 == 0:
