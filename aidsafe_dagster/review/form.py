@@ -50,12 +50,12 @@ def load_metric_definitions(prompts: Path) -> dict[Metric, str]:
             flags=re.MULTILINE,
         )
     )
-    missing = [metric for metric in METRICS if metric not in definitions]
-    if missing:
-        raise SetupError(
-            f"{file}: no line '- {missing[0]}: …' explains the metric; raters need the same "
-            "explanation as the judge"
-        )
+    for metric in METRICS:
+        if metric not in definitions:
+            raise SetupError(
+                f"{file}: no line '- {metric}: …' explains the metric; raters need the same "
+                "explanation as the judge"
+            )
     return {metric: definitions[metric] for metric in METRICS}
 
 

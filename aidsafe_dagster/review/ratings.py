@@ -118,17 +118,18 @@ def read_ratings(file: Path, rater: str | None, keys: Mapping[str, Sequence[str]
 
 
 def _is_rated(row: _Row) -> bool:
-    return any(row.text(column) for column in ANSWERS)
+    return any(map(row.text, ANSWERS))
 
 
 def _read_rows(file: Path) -> list[_Row]:
     content = read_file(file)
-    missing = [column for column in _REQUIRED_COLUMNS if column not in content.columns]
-    if missing:
-        raise SetupError(
-            f"{file}: no column '{missing[0]}'. Found: {', '.join(content.columns)}. "
-            "Columns of a CSV file must be separated by commas"
-        )
+    for column in _REQUIRED_COLUMNS:
+        if column not in content.columns:
+            columns = ", ".join(content.columns)
+            raise SetupError(
+                f"{file}: no column '{column}'. Found: {columns}. "
+                "Columns of a CSV file must be separated by commas"
+            )
     # A spreadsheet counts the header as row 1.
     offset = 1 if ".csv" in file.name.lower() else 0
     rows = []
@@ -192,8 +193,10 @@ def _group_by_item(rows: Sequence[_Row], item_ids: Sequence[str]) -> dict[str, d
 
 def _to_rating(review_id: str, item_id: str, rater: str, sides: Mapping[str, _Row]) -> Rating:
     # The form saves a comment once. A spreadsheet may repeat it on both rows of an item.
-    comments = {row.text("comment") for row in sides.values()}
-    comments.discard("")
+    comments = set()
+    for row in sides.values():
+        if comment := row.text("comment"):
+            comments.add(comment)
     return Rating.model_validate(
         {
             "review_id": review_id,

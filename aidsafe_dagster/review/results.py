@@ -179,9 +179,11 @@ def _judge_rows(means: MeanMarks, marks_by_judge: Mapping[str, Marks]) -> list[R
     for judge, marks in marks_by_judge.items():
         for aspect in _ASPECTS:
             targets = _common_targets(means, marks, aspect)
-            people = [means[target] for target in targets]
-            judged = [marks[target] for target in targets]
-            rounded = [_to_mark(mean, aspect) for mean in people]
+            people, rounded, judged = [], [], []
+            for target in targets:
+                people.append(means[target])
+                rounded.append(_to_mark(means[target], aspect))
+                judged.append(marks[target])
             kappa = quadratic_kappa(rounded, judged)
             if kappa is not None:
                 rows.append(

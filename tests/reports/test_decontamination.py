@@ -6,7 +6,7 @@ from aidsafe_dagster.reports.decontamination import (
     removed_rows,
 )
 from aidsafe_dagster.reports.markdown import to_markdown
-from aidsafe_dagster.reports.sections import Report
+from aidsafe_dagster.reports.sections import Report, Table
 from aidsafe_dagster.sources.contamination import DecontaminationSettings, Match, Rule
 from aidsafe_dagster.sources.evaluation_sets import CheckedSet
 from tests.builders import a_failure
@@ -74,7 +74,7 @@ def test_the_report_shows_counts_sets_and_thresholds() -> None:
         a_checked_set(set="clean", content="4567", prompts=9),
     ]
     sections = decontamination_sections(removed(), checked, DecontaminationSettings(ngram_words=9))
-    tables = {}
+    tables: dict[str, Table] = {}
     for section in sections:
         tables |= {table.title: table for table in section.tables}
     counts = [("clean", *"000000"), ("xstest", *"000010")]

@@ -30,7 +30,7 @@ ENDS: tuple[dict[str, Any], ...] = (
 
 def a_varied_lake(folder: Path, benign_consensus: int = 20) -> Lake:
     """One row of each kind of prompt and each way to end, and many benign ones that agreed."""
-    cases = []
+    cases: list[tuple[str, str, dict[str, Any]]] = []
     for kind, end in product(KINDS, ENDS):
         cases.append((f"{kind}{len(cases)}", kind, end))
     cases += [(f"common{n:02}", "benign", ENDS[0]) for n in range(benign_consensus)]

@@ -147,10 +147,10 @@ def test_preferences_of_raters_are_compared_with_those_of_the_judge(tmp_path: Pa
     preferred = {row.prompt_id: n % 2 for n, row in enumerate(sample.key)}
     rows = []
     for row in sample.key:
-        outcome = ("win", "loss")[preferred[row.prompt_id]]
+        win_or_loss = ("win", "loss")[preferred[row.prompt_id]]
         comparisons = (
-            a_comparison(against="single_llm", outcome=outcome),
-            a_comparison(against="deliberated", outcome=outcome),
+            a_comparison(against="single_llm", outcome=win_or_loss),
+            a_comparison(against="deliberated", outcome=win_or_loss),
         )
         rows.append(a_cot_grades(prompt_id=row.prompt_id, comparisons=comparisons))
     put(lake, Stage.COT_GRADES, "mine-0001", rows)
