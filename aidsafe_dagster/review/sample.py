@@ -109,15 +109,15 @@ def draw_sample(lake: Lake, size: int, pairs: Sequence[Pair], seed: int) -> Revi
         for version in pair:
             if version not in cots:
                 cots[version] = _read_cots(lake, version)
-    chosen = _choose_prompts(cots, size, pairs, seed)
-    if not chosen:
+    selection = _choose_prompts(cots, size, pairs, seed)
+    if not selection:
         wanted = " or ".join(map(" and ".join, pairs))
         raise SetupError(
             f"{lake.root}: no prompt has both a {wanted} chain of thought; make a batch first"
         )
     items, key = [], []
     # Items are numbered in the shuffled order, so that a number says nothing about the prompt.
-    for number, (prompt_id, pair) in enumerate(chosen.items(), start=1):
+    for number, (prompt_id, pair) in enumerate(selection.items(), start=1):
         left, right = pair
         if _lot(seed, "side", prompt_id) % 2 == 0:
             left, right = right, left
@@ -185,17 +185,17 @@ def _choose_prompts(cots: _Cots, size: int, pairs: Sequence[Pair], seed: int) ->
                 "draw",
             )
         )
-    chosen: dict[str, Pair] = {}
-    while candidates and len(chosen) < size:
-        for pair in list(candidates)[: size - len(chosen)]:
+    selection: dict[str, Pair] = {}
+    while candidates and len(selection) < size:
+        for pair in list(candidates)[: size - len(selection)]:
             # Prompts that another pair has chosen are skipped.
             for prompt_id in candidates[pair]:
-                if prompt_id not in chosen:
-                    chosen[prompt_id] = pair
+                if prompt_id not in selection:
+                    selection[prompt_id] = pair
                     break
             else:
                 del candidates[pair]
-    return {prompt_id: chosen[prompt_id] for prompt_id in _shuffle(chosen, seed, "order")}
+    return {prompt_id: selection[prompt_id] for prompt_id in _shuffle(selection, seed, "order")}
 
 
 def _shuffle(prompt_ids: Iterable[str], seed: int, what: str) -> list[str]:
