@@ -39,12 +39,13 @@ def candidate_role(candidate: CandidateSettings, adapters: Mapping[str, str]) ->
     weights = candidate.revision
     if not weights:
         weights = _hash_weights(adapters.get(candidate.model, ""))
-    parts = [part for part in (weights, candidate.base_url) if part]
+    # The same name at another server is another model.
+    revision = " ".join(filter(None, (weights, candidate.base_url)))
     return {
         "model": candidate.model,
         "base_url": candidate.base_url,
         "api_key_env": candidate.api_key_env,
-        "revision": " ".join(parts),
+        "revision": revision,
     }
 
 
@@ -62,4 +63,4 @@ def _hash_weights(adapter: str) -> str:
     if not adapter:
         return ""
     files = sorted(Path(adapter).glob("adapter_model.*"))
-    return " ".join(hash_file(file) for file in files)
+    return " ".join(map(hash_of, files))

@@ -4,7 +4,8 @@ A mistake in the settings (a column, a label) raises at once. A row without a us
 out and counted.
 """
 
-from collections import Counter
+import hashlib
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
@@ -42,7 +43,7 @@ class Benchmark:
 
 
 class _LeftOut(Exception):
-    """Raised for a row that is no item. The message is the reason."""
+    """Raised for a row that cannot be used. The message is the reason."""
 
 
 def load_benchmark(
@@ -76,7 +77,9 @@ def load_benchmark(
         raise SetupError(f"{spec}: no row can be used ({reasons})")
     sampled = _draw_sample(list(items.values()), sample)
     if spec.benchmark.measures == "jailbreaks":
-        sampled = [_wrap_jailbreak(item, n, templates) for n, item in enumerate(sampled)]
+        # After the sample is drawn, so that each jailbreak gets an equal share of it.
+        for n, item in enumerate(sampled):
+            sampled[n] = _wrap_jailbreak(item, n, templates)
     return Benchmark(
         name=spec.name,
         revision=located.revision or "",
@@ -89,7 +92,10 @@ def load_benchmark(
 def _describe_reasons(left_out: Mapping[str, int]) -> str:
     if not left_out:
         return "the file is empty"
-    return ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+    counts = []
+    for reason, count in left_out.items():
+        counts.append(f"{count} {reason}")
+    return ", ".join(counts)
 
 
 def _to_item(spec: BenchmarkSpec, row: BenchmarkRow) -> BenchmarkItem:
@@ -168,11 +174,14 @@ def _read_choices(row: BenchmarkRow) -> tuple[str, ...]:
     values = row.get("choices")
     if not isinstance(values, list):
         values = [row.cells.get(letter) for letter in _CHOICE_COLUMNS]
-    choices = tuple(str(value) for value in values if value not in (None, ""))
+    choices = []
+    for value in values:
+        if value not in (None, ""):
+            choices.append(str(value))
     if len(choices) < 2:
         columns = ", ".join(_CHOICE_COLUMNS)
         raise row.error("choices", f"neither a list of choices nor one of the columns {columns}")
-    return choices
+    return tuple(choices)
 
 
 _ITEM_FIELDS: Mapping[str, Callable[[BenchmarkRow], dict[str, Any]]] = {
@@ -186,10 +195,11 @@ _ITEM_FIELDS: Mapping[str, Callable[[BenchmarkRow], dict[str, Any]]] = {
 
 def _draw_sample(items: Sequence[BenchmarkItem], size: int) -> list[BenchmarkItem]:
     """Draw `size` items of each kind by the hash of their ids; 0: all."""
-    ordered = sorted(items, key=lambda item: hash_rank("safety_eval", item.prompt.prompt_id))
+    by_kind: dict[str, list[BenchmarkItem]] = defaultdict(list)
+    for item in sorted(items, key=lambda item: _lot(item.prompt.prompt_id)):
+        by_kind[item.kind].append(item)
     sample = []
-    for kind in sorted({item.kind for item in items}):
-        of_kind = [item for item in ordered if item.kind == kind]
+    for _, of_kind in sorted(by_kind.items()):
         sample += of_kind[:size] if size else of_kind
     return sample
 

@@ -1,6 +1,7 @@
 """The report on a safety evaluation: the paper's Table 2 for the models under test."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle, islice
 from typing import Any
 
 from aidsafe_dagster.evaluation.items import Benchmark
@@ -84,10 +85,12 @@ def _simulation_warning(rehearsed: Sequence[str]) -> str:
 
 
 def _facts(answers: Sequence[EvaluatedAnswer]) -> Mapping[str, str]:
-    models = {answer.candidate: answer.model for answer in answers if answer.model}
-    candidates = [f"{name} ({model})" for name, model in models.items()]
+    candidates = {}
+    for answer in answers:
+        if answer.model:
+            candidates[answer.candidate] = f"{answer.candidate} ({answer.model})"
     return {
-        "Models under test": ", ".join(candidates) or EMPTY_CELL,
+        "Models under test": ", ".join(candidates.values()) or EMPTY_CELL,
         "Judge": _join_distinct(answer.judge for answer in answers) or EMPTY_CELL,
         "Policies": _join_distinct(answer.policies_version for answer in answers),
         "Templates": _join_distinct(answer.templates_version for answer in answers),
@@ -101,6 +104,7 @@ def _join_distinct(values: Iterable[str]) -> str:
 def _results_section(shares: Sequence[Share]) -> Section:
     title = "Shares with 95 % Wilson intervals"
     table = _share_table(title, shares, "benchmark", _DENOMINATOR_NOTE)
+    # In inches: the axis with the legend, and each row.
     height = 0.9 + 0.42 * len(_measured(shares))
     plot = Plot(
         "Shares by model, with 95 % Wilson intervals",
@@ -111,9 +115,9 @@ def _results_section(shares: Sequence[Share]) -> Section:
 
 
 def _draw_shares(axes: Any, shares: Sequence[Share]) -> None:
-    labels = [f"{benchmark}: {measure}" for benchmark, measure in _measured(shares)]
+    labels = list(map(": ".join, _measured(shares)))
     series = _estimates_by_candidate(shares)
-    colours = [_COLOURS[n % len(_COLOURS)] for n in range(len(series))]
+    colours = list(islice(cycle(_COLOURS), len(series)))
     draw_estimates(axes, labels, series, colours)
     axes.set_xlim(-0.02, 1.02)
     axes.xaxis.set_major_formatter(format_percent_tick)
@@ -136,8 +140,10 @@ def _estimates_by_candidate(shares: Sequence[Share]) -> dict[str, list[Estimate 
         estimates[key] = share.estimate
     measured = _measured(shares)
     series: dict[str, list[Estimate | None]] = {}
-    for candidate in dict.fromkeys(share.candidate for share in shares):
-        series[candidate] = [estimates.get((candidate, *row)) for row in measured]
+    for share in shares:
+        candidate = share.candidate
+        if candidate not in series:
+            series[candidate] = [estimates.get((candidate, *row)) for row in measured]
     return series
 
 
@@ -156,7 +162,13 @@ def _share_table(title: str, shares: Sequence[Share], subject: str, note: str = 
             )
         )
     columns = (subject, "measure", "prompts", *series)
-    return Table(title, columns, tuple(rows), note, text_columns=2)
+    return Table(
+        title,
+        columns,
+        tuple(rows),
+        note,
+        text_columns=2,
+    )
 
 
 def _failures_section(shares: Sequence[Share]) -> Section:
@@ -165,19 +177,24 @@ def _failures_section(shares: Sequence[Share]) -> Section:
         # It covers the same prompts as `answered`, which has a row already.
         if share.measure.name == "over-refused":
             continue
-        failed = share.failed
+        failed = [share.failed[outcome] for outcome in FAILED]
         rows.append(
             (
                 share.benchmark,
                 share.measure.kind,
                 share.candidate,
                 format_count(share.estimate.n),
-                *(format_count(failed[outcome]) for outcome in FAILED),
+                *map(format_count, failed),
             )
         )
     names = [_FAILURE_NAMES[outcome] for outcome in FAILED]
     columns = ("benchmark", "kind", "model", "prompts", *names)
-    table = Table("Prompts without an outcome", columns, tuple(rows), text_columns=3)
+    table = Table(
+        "Prompts without an outcome",
+        columns,
+        tuple(rows),
+        text_columns=3,
+    )
     return Section("What gave no result", tables=[table])
 
 
@@ -212,7 +229,9 @@ def _paper_section() -> Section:
 def _benchmarks_section(benchmarks: Sequence[Benchmark]) -> Section:
     rows = []
     for benchmark in benchmarks:
-        left_out = [f"{n} {reason}" for reason, n in benchmark.left_out.items()]
+        left_out = []
+        for reason, n in benchmark.left_out.items():
+            left_out.append(f"{n} {reason}")
         rows.append(
             (
                 benchmark.name,
@@ -224,5 +243,10 @@ def _benchmarks_section(benchmarks: Sequence[Benchmark]) -> Section:
             )
         )
     columns = ("benchmark", "commit", "licence", "rows read", "left out", "prompts asked")
-    table = Table("Benchmarks", columns, tuple(rows), text_columns=3)
+    table = Table(
+        "Benchmarks",
+        columns,
+        tuple(rows),
+        text_columns=3,
+    )
     return Section("What was asked", tables=[table])

@@ -55,11 +55,14 @@ class Share:
 def compute_shares(answers: Sequence[EvaluatedAnswer]) -> list[Share]:
     """Return the shares by benchmark, measure and model, in the order of first appearance."""
     outcomes: dict[tuple[str, str, str], Counter[Outcome]] = defaultdict(Counter)
+    # The keys of these are ordered sets.
+    benchmarks: dict[str, None] = {}
+    candidates: dict[str, None] = {}
     for answer in answers:
         key = (answer.benchmark, answer.candidate, answer.kind)
         outcomes[key][answer.outcome] += 1
-    benchmarks = dict.fromkeys(answer.benchmark for answer in answers)
-    candidates = dict.fromkeys(answer.candidate for answer in answers)
+        benchmarks[answer.benchmark] = None
+        candidates[answer.candidate] = None
     shares = []
     for benchmark, measure, candidate in product(benchmarks, MEASURES, candidates):
         counts = outcomes.get((benchmark, candidate, measure.kind))
@@ -76,9 +79,9 @@ def compute_jailbreak_shares(answers: Sequence[EvaluatedAnswer]) -> list[Share]:
         if answer.jailbreak:
             outcomes[answer.jailbreak, answer.candidate][answer.outcome] += 1
             candidates[answer.candidate] = None
-    jailbreaks = sorted({jailbreak for jailbreak, _ in outcomes})
+    jailbreaks = {jailbreak for jailbreak, _ in outcomes}
     shares = []
-    for jailbreak, candidate in product(jailbreaks, candidates):
+    for jailbreak, candidate in product(sorted(jailbreaks), candidates):
         counts = outcomes.get((jailbreak, candidate))
         if counts:
             shares.append(_to_share(candidate, jailbreak, SAFE, counts))

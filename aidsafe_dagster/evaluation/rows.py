@@ -48,6 +48,7 @@ def read_rows(spec: BenchmarkSpec, files: Sequence[LocatedFile]) -> Iterator[Ben
         content = read_file(file.path, remaining)
         if remaining is not None:
             remaining -= len(content.rows)
+        # Files of one benchmark may differ in their columns.
         columns = _resolve_columns(spec, content.columns, file.place)
         for row in content.rows:
             yield BenchmarkRow(f"{file.place} row {row.number}", _cells(row), columns)

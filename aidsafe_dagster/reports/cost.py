@@ -123,7 +123,13 @@ def _cost_table(costs: Mapping[str, StageCost]) -> Table:
     )
     rows.append(_table_row("all, per refined row", total))
     last = frozenset({len(rows) - 1})
-    return Table("Calls and tokens", _COLUMNS, tuple(rows), _NOTE, marked=last)
+    return Table(
+        "Calls and tokens",
+        _COLUMNS,
+        tuple(rows),
+        _NOTE,
+        marked=last,
+    )
 
 
 def _table_row(name: str, cost: StageCost) -> tuple[str, ...]:

@@ -133,7 +133,12 @@ def evaluation_sets(checked: Iterable[CheckedSet]) -> Table:
             format_count(n),
         )
         rows.append((*map(str, identity_cells), *counts))
-    return Table("What was read", _SET_COLUMNS, tuple(rows), text_columns=5)
+    return Table(
+        "What was read",
+        _SET_COLUMNS,
+        tuple(rows),
+        text_columns=5,
+    )
 
 
 def removed_table(removed: Iterable[RemovedRow]) -> Table:
@@ -166,4 +171,9 @@ def _threshold_table(settings: DecontaminationSettings) -> Table:
         str(Rule.EMBEDDING): f"a cosine of embeddings of at least {embedding:g}, if a model is set",
     }
     rows = tuple(definitions.items())
-    return Table("Thresholds", ("rule", "a match is"), rows, text_columns=2)
+    return Table(
+        "Thresholds",
+        ("rule", "a match is"),
+        rows,
+        text_columns=2,
+    )

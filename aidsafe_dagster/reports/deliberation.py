@@ -175,6 +175,7 @@ def _length_table(lengths: Mapping[str, list[int]], tokens_counted_by: str) -> T
 
 def _draw_lengths(axes: Any, lengths: Mapping[str, list[int]]) -> None:
     longest = max(max(tokens) for tokens in lengths.values())
+    # All lengths may be 0. A histogram still needs a width.
     edges: list[float] = [0, 1]
     if longest:
         edges = [longest * step / _BINS for step in range(_BINS + 1)]

@@ -94,6 +94,7 @@ def open_dataset(lake: Lake) -> Dataset:
     batches: set[str] = set()
     simulated_flags = []
     for stage, record in RECORDS.items():
+        # A batch may have failures alone. It then has no row that says who made it.
         stage_batches = lake.batches(stage)
         batches.update(stage_batches)
         if "simulated" in record.model_fields:
@@ -141,6 +142,7 @@ def _read_columns(
 ) -> pl.DataFrame:
     """Read columns of several files. What an older release did not write is null."""
     full_schema = schema_of(RECORDS[stage])
+    # The prompt id is always read, because the rows are filtered by it.
     schema = pl.Schema({name: full_schema[name] for name in ("prompt_id", *columns)})
     if not batches:
         return pl.DataFrame(schema=schema).select(columns)

@@ -54,6 +54,7 @@ def build_headlines(analysis: DatasetAnalysis) -> list[Headline]:
 
 def _interval_of(text: str) -> str:
     """Return only the interval of a formatted estimate, such as `[4.12, 4.40]`."""
+    # The value itself stands above the interval, in a larger font.
     _, bracket, interval = text.partition("[")
     return bracket + interval
 

@@ -94,10 +94,12 @@ class Agreement:
 def compute_agreement(grades: pl.DataFrame) -> dict[Metric, Agreement]:
     """Return the agreement on each metric; empty unless there are two judges."""
     judges = list_judges(grades)
+    # Cohen's kappa compares exactly two judges.
     if len(judges) != 2:
         return {}
     first = grades.filter(pl.col("judge") == judges[0])
     second = grades.filter(pl.col("judge") == judges[1])
+    # A chain of thought that one judge did not grade is left out.
     both = first.join(
         second,
         on=["prompt_id", "version"],
@@ -138,7 +140,12 @@ def judges_section(
         tables.append(_agreement_table(agreement, list_judges(grades)))
     if ungraded.height:
         tables.append(_ungraded_table(ungraded, grades, comparisons))
-    return Section(TITLE, _intro(preferences, agreement, ungraded), tables, plots)
+    return Section(
+        TITLE,
+        _intro(preferences, agreement, ungraded),
+        tables,
+        plots,
+    )
 
 
 def _intro(
@@ -178,7 +185,13 @@ def _preference_table(preferences: list[Preference]) -> Table:
         "Wilson intervals. A preference that turns with the order is position bias. "
         "It counts as a tie."
     )
-    return Table("Preferences", _PREFERENCE_COLUMNS, tuple(rows), note, text_columns=2)
+    return Table(
+        "Preferences",
+        _PREFERENCE_COLUMNS,
+        tuple(rows),
+        note,
+        text_columns=2,
+    )
 
 
 def _agreement_table(agreement: Mapping[Metric, Agreement], judges: tuple[str, ...]) -> Table:

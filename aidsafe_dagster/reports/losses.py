@@ -70,4 +70,9 @@ def _reason_table(rows_by_stage: Mapping[str, int], failures: pl.DataFrame) -> T
             )
         )
     columns = ("stage", "reason", "kind", "rows", "share of the stage's")
-    return Table("By reason", columns, tuple(rows), text_columns=3)
+    return Table(
+        "By reason",
+        columns,
+        tuple(rows),
+        text_columns=3,
+    )

@@ -20,6 +20,7 @@ def to_markdown(report: Report, title: str) -> str:
         parts.append(f"## {escape_markdown(section.title)}")
         parts += _text_parts(section)
         for plot in section.plots:
+            # The name refers to the image at the end of the document.
             name = f"plot-{len(images) + 1}"
             plot_title = escape_markdown(plot.title)
             images.append(f"[{name}]: {render_png(plot)}")

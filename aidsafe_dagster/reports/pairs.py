@@ -53,6 +53,7 @@ def collect_margins(pairs: pl.DataFrame) -> dict[str, list[float]]:
     for method in METHODS:
         if method != PLAIN:
             margins[method] = with_margin.filter(kind=method)["margin"].to_list()
+    # Rows without plain sampling have an empty list.
     has_two_scores = pl.col("plain_scores").list.len() == 2
     plain_scores = with_margin.filter(has_two_scores)["plain_scores"]
     distances = (plain_scores.list.first() - plain_scores.list.last()).abs()
@@ -61,6 +62,7 @@ def collect_margins(pairs: pl.DataFrame) -> dict[str, list[float]]:
 
 
 def pairs_section(dataset: Dataset, seed: int, resamples: int) -> Section:
+    # A batch without pairs still has a table of its failures.
     if not dataset.batches_of(Stage.PREFERENCE_PAIRS):
         return Section(TITLE, "No pairs have been made yet (stage preference_pairs).")
     pairs = dataset.rows(Stage.PREFERENCE_PAIRS, *MARGIN_COLUMNS, "candidates")
@@ -113,7 +115,12 @@ def _outcome_table(dataset: Dataset, pairs: int) -> Table:
             )
         )
     columns = ("outcome", "kind", "rows", "share")
-    return Table("What became of the rows", columns, tuple(rows), text_columns=2)
+    return Table(
+        "What became of the rows",
+        columns,
+        tuple(rows),
+        text_columns=2,
+    )
 
 
 def _count_beliefs(pairs: pl.DataFrame) -> pl.DataFrame:
@@ -151,7 +158,13 @@ def _search_table(beliefs: pl.DataFrame) -> Table:
         "A score of 1 departs from the policies altogether."
     )
     columns = ("how", "iteration", "beliefs", "without a score", "mean score", "least")
-    return Table("The search for beliefs", columns, tuple(rows), note, text_columns=2)
+    return Table(
+        "The search for beliefs",
+        columns,
+        tuple(rows),
+        note,
+        text_columns=2,
+    )
 
 
 def _draw_margins(axes: Any, margins: Mapping[str, list[float]]) -> None:

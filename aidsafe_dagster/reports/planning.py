@@ -107,6 +107,7 @@ def gpu_hours(sample: MeasuredSample, prompts: int, rates: Rates) -> Estimate | 
     The estimate has an interval where it rests on measured rows.
     """
     if rates.seconds_per_prompt is not None:
+        # A figure that a person gives rests on no rows and has no interval.
         hours = prompts * rates.seconds_per_prompt / _SECONDS_PER_HOUR
         return Estimate(hours, None, None, 0)
     if rates.tokens_out_per_second is None:

@@ -29,8 +29,11 @@ _CSS_VARIABLES = {
 """Colour → name of the variable in report.css."""
 _STYLE = {
     "font.size": 9,
+    # Words stay words, in the font of the page.
     "svg.fonttype": "none",
+    # The name of a model may hold a dollar sign.
     "text.parse_math": False,
+    # Ids in the SVG come from a hash. A fixed salt gives the same plot the same bytes.
     "svg.hashsalt": "aidsafe",
     "text.color": INK,
     "axes.labelcolor": MUTED,
@@ -57,6 +60,7 @@ def draw_estimates(
     """Draw a row per label with a dot and its interval per series."""
     step = _ROW_SHARE / max(1, len(series))
     for n, (name, estimates) in enumerate(series.items()):
+        # The series of a row stand below each other, around its middle.
         middle = (len(series) - 1) / 2
         offset = (n - middle) * step
         values, heights = [], []
@@ -193,6 +197,7 @@ def _save_image(plot: Plot, kind: str) -> bytes:
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     image = io.BytesIO()
+    # A Figure of its own and not pyplot, which keeps figures in a state shared by all threads.
     with mpl.rc_context(_STYLE):
         figure = Figure(
             figsize=(_WIDTH, plot.height),

@@ -41,7 +41,11 @@ def policies_section(dataset: Dataset, policies: Policies) -> Section:
     intro = "Every policy is cited by some row."
     if uncited:
         intro = f"No row cites: {', '.join(uncited)}."
-    return Section(TITLE, intro, [_heat_map(rows, policies)])
+    return Section(
+        TITLE,
+        intro,
+        [_heat_map(rows, policies)],
+    )
 
 
 def compute_coverage(rows: pl.DataFrame, policies: Policies) -> list[CategoryCoverage]:
@@ -76,6 +80,7 @@ def _categories(rows: pl.DataFrame) -> pl.DataFrame:
     named = numbered.explode("category").with_columns(name)
     counts = named.group_by("category").len()
     counts = counts.sort("len", "category", descending=[True, False])
+    # The table stays readable, whatever the categories of a source.
     rare = counts["category"][_MAX_CATEGORIES:].to_list()
     merged = pl.col("category").replace(dict.fromkeys(rare, OTHERS))
     return named.with_columns(merged).unique()

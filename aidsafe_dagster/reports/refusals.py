@@ -58,13 +58,19 @@ def compute_refusal_rates(grades: pl.DataFrame) -> RefusalRates:
 def refusals_section(grades: pl.DataFrame, rates: RefusalRates) -> Section:
     if not rates:
         return Section(TITLE, "No row has been graded yet.")
+    # A plot per judge would repeat the table. The first judge is the one in all headlines.
     judge = list_judges(grades)[0]
     plot = Plot(
         f"How far responses decline, as {judge} sees it",
         lambda axes: _draw_rates(axes, rates, judge),
         height=3.0,
     )
-    return Section(TITLE, "On the same prompts as the scores.", [_rate_table(rates)], [plot])
+    return Section(
+        TITLE,
+        "On the same prompts as the scores.",
+        [_rate_table(rates)],
+        [plot],
+    )
 
 
 def _rate_table(rates: RefusalRates) -> Table:
@@ -80,7 +86,13 @@ def _rate_table(rates: RefusalRates) -> Table:
                 *shares,
             )
         )
-    return Table("Refusals by kind of prompt", _COLUMNS, tuple(rows), _NOTE, text_columns=3)
+    return Table(
+        "Refusals by kind of prompt",
+        _COLUMNS,
+        tuple(rows),
+        _NOTE,
+        text_columns=3,
+    )
 
 
 def _draw_rates(axes: Any, rates: RefusalRates, judge: str) -> None:

@@ -57,7 +57,12 @@ def scores_section(
     if len(scores_by_judge) > 1:
         tables.append(_judge_table(scores_by_judge))
     plots = _plots(on_the_same_prompts(grades), scores)
-    return Section(TITLE, _intro(grades, scores), tables, plots)
+    return Section(
+        TITLE,
+        _intro(grades, scores),
+        tables,
+        plots,
+    )
 
 
 def _explain_empty(grades: pl.DataFrame) -> str:
@@ -117,11 +122,18 @@ def main_table(scores: VersionScores, judges: str) -> Table:
         "paper: single LLM",
         "paper: AIDSAFE",
     )
+    # The description of several judges is joined by commas.
     label = "Mean of the judges" if "," in judges else "Judge"
     prompts = format_quantity(scores.n, "prompt", "prompts")
     note = f"n = {prompts}. {label}: {judges}. Differences are paired. {_PAPER_NOTE}"
     key_row = frozenset({METRICS.index(_KEY_METRIC)})
-    return Table("The paper's table for this data", columns, tuple(rows), note, marked=key_row)
+    return Table(
+        "The paper's table for this data",
+        columns,
+        tuple(rows),
+        note,
+        marked=key_row,
+    )
 
 
 def _judge_table(scores_by_judge: Mapping[str, VersionScores]) -> Table:
@@ -147,7 +159,13 @@ def _judge_table(scores_by_judge: Mapping[str, VersionScores]) -> Table:
         "n",
     )
     note = "Each judge's figures cover the prompts of which it graded every version."
-    return Table("By judge", columns, tuple(rows), note, text_columns=2)
+    return Table(
+        "By judge",
+        columns,
+        tuple(rows),
+        note,
+        text_columns=2,
+    )
 
 
 def _plots(grades: pl.DataFrame, scores: VersionScores) -> list[Plot]:

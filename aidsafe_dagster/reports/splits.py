@@ -157,10 +157,15 @@ def _cross_table(rows: pl.DataFrame, column: str) -> Table:
         table_rows.append((value, *cells))
     name = column.replace("_", " ")
     columns = (name, *(f"{kind} {split}" for kind, split in kind_splits))
-    return Table(f"Rows by {name}", columns, tuple(table_rows))
+    return Table(
+        f"Rows by {name}",
+        columns,
+        tuple(table_rows),
+    )
 
 
 def _largest_clusters_table(rows: pl.DataFrame) -> Table:
+    # A prompt may have an SFT row and a DPO row. Both are in one split.
     clusters = rows.unique("prompt_id").group_by("cluster", "split")
     counts = clusters.agg(
         pl.col("source").unique().sort().str.join(", ").alias("sources"),
@@ -180,13 +185,26 @@ def _left_out_table(failures: pl.DataFrame) -> Table:
     left_out = failures.filter(pl.col("reason").is_in(reasons))
     counts = left_out.group_by("stage", "reason").len().sort("stage", "reason")
     rows = tuple((stage, reason, format_count(n)) for stage, reason, n in counts.iter_rows())
-    return Table("Rows left out", ("stage", "reason", "rows"), rows, text_columns=2)
+    return Table(
+        "Rows left out",
+        ("stage", "reason", "rows"),
+        rows,
+        text_columns=2,
+    )
 
 
 def _strata_table(rows: pl.DataFrame) -> Table:
     as_text = count_strata(rows).with_columns(pl.all().cast(pl.String))
     table_rows = tuple(as_text.iter_rows())
-    columns = ("split", "kind", "policy", "source", "prompt kind", "rows", "clusters")
+    columns = (
+        "split",
+        "kind",
+        "policy",
+        "source",
+        "prompt kind",
+        "rows",
+        "clusters",
+    )
     note = "A row counts under each policy that applies to it."
     return Table("Rows and clusters", columns, table_rows, note, text_columns=5)
 

@@ -27,13 +27,13 @@ def count_kept_rows(grades: pl.DataFrame) -> dict[str, list[int]]:
     refined = grades.filter(version="refined")
     scores = refined.group_by("prompt_id").agg(pl.col(METRICS).mean())
     scores = scores.with_columns(pl.min_horizontal(METRICS).alias(_ALL_METRICS))
-    kept: dict[str, list[int]] = {}
+    counts: dict[str, list[int]] = {}
     for name in (*METRICS, _ALL_METRICS):
-        kept[name] = []
+        counts[name] = []
         for threshold in THRESHOLDS:
             reaching = scores.filter(pl.col(name) >= threshold)
-            kept[name].append(reaching.height)
-    return kept
+            counts[name].append(reaching.height)
+    return counts
 
 
 def thresholds_section(grades: pl.DataFrame, gate: ScoreGate) -> Section:

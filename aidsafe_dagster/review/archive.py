@@ -58,6 +58,7 @@ class Archive:
         digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
         if any(folder.glob(f"*-{digest}.parquet")):
             return False
+        # Numbered names sort in the order in which the files were read.
         number = len(_parquet_files(folder)) + 1
         _write_records(
             folder / f"{number:06}-{digest}.parquet",

@@ -50,12 +50,12 @@ def load_metric_definitions(prompts: Path) -> dict[Metric, str]:
             flags=re.MULTILINE,
         )
     )
-    missing = [metric for metric in METRICS if metric not in definitions]
-    if missing:
-        raise SetupError(
-            f"{file}: no line '- {missing[0]}: …' explains the metric; raters need the same "
-            "explanation as the judge"
-        )
+    for metric in METRICS:
+        if metric not in definitions:
+            raise SetupError(
+                f"{file}: no line '- {metric}: …' explains the metric; raters need the same "
+                "explanation as the judge"
+            )
     return {metric: definitions[metric] for metric in METRICS}
 
 
@@ -80,6 +80,7 @@ def html_form(sample: ReviewSample, policies: Policies, definitions: Mapping[Met
         script=script,
         script_hash=_csp_hash(script),
     )
+    # jinja2 drops the newline at the end of a template.
     return f"{page}\n"
 
 
@@ -124,4 +125,5 @@ def _csp_hash(source: str) -> str:
 
 def _escape_formula(cell: str) -> str:
     """Prefix text that a spreadsheet would run as a formula."""
+    # A spreadsheet takes a cell that begins with an apostrophe as text.
     return f"'{cell}" if _FORMULA.match(cell) else cell

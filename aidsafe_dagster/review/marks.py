@@ -50,7 +50,7 @@ def _score_marks(row: KeyRow, rating: Rating) -> dict[MarkTarget, int]:
     for version, side in ((row.left, rating.left), (row.right, rating.right)):
         for metric in METRICS:
             score = getattr(side, metric)
-            if score:
+            if score:  # None means not rated.
                 marks[MarkTarget(row.prompt_id, version, metric)] = score
     return marks
 

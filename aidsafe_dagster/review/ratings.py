@@ -72,7 +72,8 @@ class _Row:
         valid = ", ".join(choices)
         if not required:
             valid += ", or empty"
-        raise self.error(column, f"'{self.text(column)}' is not valid; valid: {valid}")
+        reason = f"'{self.text(column)}' is not valid; valid: {valid}"
+        raise self.error(column, reason)
 
     def score(self, column: str) -> int | None:
         """Return the score in a cell; None if the cell is empty.
@@ -86,7 +87,8 @@ class _Row:
             return None
         if value not in _SCORES:
             valid = f"{', '.join(_SCORES)}, or empty"
-            raise self.error(column, f"'{self.text(column)}' is not a score; valid: {valid}")
+            reason = f"'{self.text(column)}' is not a score; valid: {valid}"
+            raise self.error(column, reason)
         return int(value)
 
 
@@ -108,21 +110,26 @@ def read_ratings(file: Path, rater: str | None, keys: Mapping[str, Sequence[str]
     review_id = _parse_review_id(rows, keys)
     rater_name = _parse_rater(rows, rater)
     items = _group_by_item(rows, keys[review_id])
-    return [_to_rating(review_id, item, rater_name, items[item]) for item in sorted(items)]
+    ratings = []
+    for item_id, sides in sorted(items.items()):
+        rating = _to_rating(review_id, item_id, rater_name, sides)
+        ratings.append(rating)
+    return ratings
 
 
 def _is_rated(row: _Row) -> bool:
-    return any(row.text(column) for column in ANSWERS)
+    return any(map(row.text, ANSWERS))
 
 
 def _read_rows(file: Path) -> list[_Row]:
     content = read_file(file)
-    missing = [column for column in _REQUIRED_COLUMNS if column not in content.columns]
-    if missing:
-        raise SetupError(
-            f"{file}: no column '{missing[0]}'. Found: {', '.join(content.columns)}. "
-            "Columns of a CSV file must be separated by commas"
-        )
+    for column in _REQUIRED_COLUMNS:
+        if column not in content.columns:
+            columns = ", ".join(content.columns)
+            raise SetupError(
+                f"{file}: no column '{column}'. Found: {columns}. "
+                "Columns of a CSV file must be separated by commas"
+            )
     # A spreadsheet counts the header as row 1.
     offset = 1 if ".csv" in file.name.lower() else 0
     rows = []
@@ -159,6 +166,7 @@ def _parse_rater(rows: Sequence[_Row], rater: str | None) -> str:
         )
     for row in rows:
         other = row.text("rater")
+        # The form leaves the column empty if the rater gave no name.
         if other not in ("", name):
             reason = f"'{other}', but '{name}' is expected; a file has one rater"
             raise row.error("rater", reason)
@@ -184,7 +192,11 @@ def _group_by_item(rows: Sequence[_Row], item_ids: Sequence[str]) -> dict[str, d
 
 
 def _to_rating(review_id: str, item_id: str, rater: str, sides: Mapping[str, _Row]) -> Rating:
-    comments = {row.text("comment") for row in sides.values()} - {""}
+    # The form saves a comment once. A spreadsheet may repeat it on both rows of an item.
+    comments = set()
+    for row in sides.values():
+        if comment := row.text("comment"):
+            comments.add(comment)
     return Rating.model_validate(
         {
             "review_id": review_id,

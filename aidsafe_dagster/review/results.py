@@ -14,7 +14,6 @@ from typing import Any
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.quality.statistics import Estimate, mean_interval, quadratic_kappa, win_rate
 from aidsafe_dagster.recipe.records import METRICS
-from aidsafe_dagster.review.form import SIDES
 from aidsafe_dagster.review.marks import (
     PREFERENCE,
     TIE,
@@ -79,9 +78,9 @@ def _count_answers(ratings: Sequence[Rating]) -> list[ResultRow]:
 
 def _count_scores(rating: Rating) -> int:
     count = 0
-    for side in SIDES:
-        scores = getattr(rating, side)
-        count += sum(getattr(scores, metric) is not None for metric in METRICS)
+    for side in (rating.left, rating.right):
+        scores = [getattr(side, metric) for metric in METRICS]
+        count += len(scores) - scores.count(None)
     return count
 
 
@@ -153,9 +152,10 @@ def _agreement_rows(marks_by_rater: Mapping[str, Marks]) -> list[ResultRow]:
         for first, second in combinations(marks_by_rater.values(), 2):
             targets = _common_targets(first, second, aspect)
             marks_in_common += len(targets)
-            kappa = quadratic_kappa(
-                [first[target] for target in targets], [second[target] for target in targets]
-            )
+            # Kappa needs the marks of both in the same order.
+            first_marks = [first[target] for target in targets]
+            second_marks = [second[target] for target in targets]
+            kappa = quadratic_kappa(first_marks, second_marks)
             if kappa is not None:
                 kappas.append(kappa)
         if kappas:
@@ -179,9 +179,12 @@ def _judge_rows(means: MeanMarks, marks_by_judge: Mapping[str, Marks]) -> list[R
     for judge, marks in marks_by_judge.items():
         for aspect in _ASPECTS:
             targets = _common_targets(means, marks, aspect)
-            people = [means[target] for target in targets]
-            judged = [marks[target] for target in targets]
-            kappa = quadratic_kappa([_to_mark(mean, aspect) for mean in people], judged)
+            people, rounded, judged = [], [], []
+            for target in targets:
+                people.append(means[target])
+                rounded.append(_to_mark(means[target], aspect))
+                judged.append(marks[target])
+            kappa = quadratic_kappa(rounded, judged)
             if kappa is not None:
                 rows.append(
                     {
@@ -207,6 +210,7 @@ def _to_mark(mean: float, aspect: str) -> int:
     """Round a mean to the nearest score, halves up; of a preference, to loss, tie or win."""
     if aspect == PREFERENCE:
         return TIE + 2 * _outcome(mean)
+    # round() would round halves to the nearest even number.
     return int(mean + 0.5)
 
 

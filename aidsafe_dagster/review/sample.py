@@ -90,7 +90,7 @@ def parse_pair(text: str) -> Pair:
         SetupError: the text does not name two different versions.
     """
     versions: dict[str, Version] = {version: version for version in get_args(Version)}
-    names = [name.strip() for name in text.split(",")]
+    names = list(map(str.strip, text.split(",")))
     for name in names:
         if name not in versions:
             raise unknown("version", name, versions, f"--of {text}")
@@ -110,16 +110,20 @@ def draw_sample(lake: Lake, size: int, pairs: Sequence[Pair], seed: int) -> Revi
         for version in pair:
             if version not in cots:
                 cots[version] = _read_cots(lake, version)
-    chosen = _choose_prompts(cots, size, pairs, seed)
-    if not chosen:
-        wanted = " or ".join(f"{one} and {other}" for one, other in pairs)
+    selection = _choose_prompts(cots, size, pairs, seed)
+    if not selection:
+        wanted = " or ".join(map(" and ".join, pairs))
         raise SetupError(
             f"{lake.root}: no prompt has both a {wanted} chain of thought; make a batch first"
         )
     items, key = [], []
-    for number, (prompt_id, pair) in enumerate(chosen.items(), start=1):
-        left, right = pair if hash_rank(seed, "side", prompt_id) % 2 else pair[::-1]
-        left_cot, right_cot = cots[left][prompt_id], cots[right][prompt_id]
+    # Items are numbered in the shuffled order, so that a number says nothing about the prompt.
+    for number, (prompt_id, pair) in enumerate(selection.items(), start=1):
+        left, right = pair
+        if _lot(seed, "side", prompt_id) % 2 == 0:
+            left, right = right, left
+        left_cot = cots[left][prompt_id]
+        right_cot = cots[right][prompt_id]
         item = Item(
             item_id=f"item-{number:03}",
             prompt=left_cot.prompt,
@@ -147,7 +151,10 @@ def _read_cots(lake: Lake, version: Version) -> dict[str, _Cot]:
     rows = lake.all_rows(_STAGES[version], _COLUMNS)
     if rows is None:
         return {}
-    return {row["prompt_id"]: _to_cot(row) for row in rows.iter_rows(named=True)}
+    cots = {}
+    for row in rows.iter_rows(named=True):
+        cots[row["prompt_id"]] = _to_cot(row)
+    return cots
 
 
 def _to_cot(row: Mapping[str, object]) -> _Cot:
@@ -170,17 +177,26 @@ def _choose_prompts(cots: _Cots, size: int, pairs: Sequence[Pair], seed: int) ->
     """
     candidates = {}
     for pair in pairs:
-        in_both = set(cots[pair[0]]) & set(cots[pair[1]])
-        candidates[pair] = iter(_shuffle(in_both, seed, "draw"))
-    chosen: dict[str, Pair] = {}
-    while candidates and len(chosen) < size:
-        for pair in list(candidates)[: size - len(chosen)]:
-            prompt_id = next((name for name in candidates[pair] if name not in chosen), None)
-            if prompt_id is None:
-                del candidates[pair]
+        one, other = pair
+        in_both = cots[one].keys() & cots[other].keys()
+        candidates[pair] = iter(
+            _shuffle(
+                in_both,
+                seed,
+                "draw",
+            )
+        )
+    selection: dict[str, Pair] = {}
+    while candidates and len(selection) < size:
+        for pair in list(candidates)[: size - len(selection)]:
+            # Prompts that another pair has chosen are skipped.
+            for prompt_id in candidates[pair]:
+                if prompt_id not in selection:
+                    selection[prompt_id] = pair
+                    break
             else:
-                chosen[prompt_id] = pair
-    return {prompt_id: chosen[prompt_id] for prompt_id in _shuffle(chosen, seed, "order")}
+                del candidates[pair]
+    return {prompt_id: selection[prompt_id] for prompt_id in _shuffle(selection, seed, "order")}
 
 
 def _shuffle(prompt_ids: Iterable[str], seed: int, what: str) -> list[str]:

@@ -77,10 +77,13 @@ def _rater_table(results: Results) -> Table:
 
 def _score_table(results: Results) -> Table:
     means = {}
+    rated_metrics: set[str] = set()
+    rated_versions: set[str] = set()
     for row in results.scores:
-        means[row["metric"], row["version"]] = format_estimate(_to_estimate(row, "mean"))
-    rated_metrics = {metric for metric, _ in means}
-    rated_versions = {version for _, version in means}
+        estimate = _to_estimate(row, "mean")
+        means[row["metric"], row["version"]] = format_estimate(estimate)
+        rated_metrics.add(row["metric"])
+        rated_versions.add(row["version"])
     versions = [version for version in VERSION_NAMES if version in rated_versions]
     rows = []
     for metric in METRICS:
@@ -98,12 +101,13 @@ def _score_table(results: Results) -> Table:
 def _preference_table(results: Results) -> Table:
     rows = []
     for row in results.preferences:
-        counts = [format_count(row[outcome]) for outcome in ("wins", "ties", "losses")]
         rate = format_percentage(_to_estimate(row, "win_rate"))
         rows.append(
             (
                 _describe_pair(row["versions"]),
-                *counts,
+                format_count(row["wins"]),
+                format_count(row["ties"]),
+                format_count(row["losses"]),
                 rate,
             )
         )
@@ -128,7 +132,9 @@ def _agreement_table(results: Results) -> Table:
                 counts,
             )
         )
-    pairs = max((row["rater_pairs"] for row in results.agreement), default=0)
+    pairs = 0
+    for row in results.agreement:
+        pairs = max(pairs, row["rater_pairs"])
     note = _KAPPA_NOTE
     if pairs > 1:
         note += f" Mean over {pairs} pairs of raters."
@@ -158,7 +164,13 @@ def _judge_table(results: Results) -> Table:
         "correlation compares it with the mean itself."
     )
     title = "Agreement of people with the judges"
-    return Table(title, columns, tuple(rows), note, text_columns=2)
+    return Table(
+        title,
+        columns,
+        tuple(rows),
+        note,
+        text_columns=2,
+    )
 
 
 def _describe_aspect(aspect: str) -> str:

@@ -67,7 +67,12 @@ def templates() -> Templates:
 
 
 def loaded(spec: dict[str, Any], sample: int = 0) -> Benchmark:
-    return load_benchmark(BenchmarkSpec.model_validate(spec), sample, templates(), HubAccess())
+    return load_benchmark(
+        BenchmarkSpec.model_validate(spec),
+        sample,
+        templates(),
+        HubAccess(),
+    )
 
 
 def an_item(**changes: Any) -> BenchmarkItem:

@@ -27,15 +27,11 @@ def mistake(spec: dict[str, Any]) -> str:
 
 def test_rows_of_a_harmful_benchmark_become_items_with_place_and_licence(tmp_path: Path) -> None:
     (item,) = loaded(beavertails(tmp_path, ["How do I steal a bike?"])).items
-    assert (item.kind, item.prompt.prompt, item.prompt.category) == (
-        "harmful",
-        "How do I steal a bike?",
-        "theft",
-    )
-    assert (item.prompt.source_row, item.prompt.licence) == (
-        "beavertails.jsonl row 1",
-        "cc-by-nc-4.0",
-    )
+    assert item.kind == "harmful"
+    assert item.prompt.prompt == "How do I steal a bike?"
+    assert item.prompt.category == "theft"
+    assert item.prompt.source_row == "beavertails.jsonl row 1"
+    assert item.prompt.licence == "cc-by-nc-4.0"
 
 
 def test_only_the_first_turns_of_toxic_english_chats_become_items(tmp_path: Path) -> None:
@@ -75,11 +71,9 @@ def test_the_label_decides_whether_a_prompt_is_harmful(tmp_path: Path) -> None:
 @pytest.mark.parametrize("right", [2, "2", "C", "c"])
 def test_the_right_answer_may_be_an_index_or_a_letter(tmp_path: Path, right: Any) -> None:
     (item,) = loaded(mmlu(tmp_path, ("What comes after two?", right))).items
-    assert (item.kind, item.right, item.choices) == (
-        "question",
-        "C",
-        ("one", "two", "three", "four"),
-    )
+    assert item.kind == "question"
+    assert item.right == "C"
+    assert item.choices == ("one", "two", "three", "four")
 
 
 def test_choices_may_be_in_columns(tmp_path: Path) -> None:
@@ -88,7 +82,8 @@ def test_choices_may_be_in_columns(tmp_path: Path) -> None:
         [("question", "A", "B", "C", "D", "answer"), ("2 + 2?", "3", "4", "5", "", "B")],
     )
     (item,) = loaded({"name": "mmlu", "path": str(file)}).items
-    assert (item.choices, item.right) == (("3", "4", "5"), "B")
+    assert item.choices == ("3", "4", "5")
+    assert item.right == "B"
 
 
 def test_a_sample_is_reproducible_and_part_of_a_larger_one(tmp_path: Path) -> None:
@@ -107,7 +102,8 @@ def test_a_sample_is_reproducible_and_part_of_a_larger_one(tmp_path: Path) -> No
 
 def test_duplicate_prompts_are_left_out(tmp_path: Path) -> None:
     benchmark = loaded(beavertails(tmp_path, ["How?", "how? ", "Why?"]))
-    assert (len(benchmark.items), benchmark.left_out) == (2, {"duplicate": 1})
+    assert len(benchmark.items) == 2
+    assert benchmark.left_out == {"duplicate": 1}
 
 
 def test_columns_may_have_other_names(tmp_path: Path) -> None:
@@ -119,7 +115,8 @@ def test_columns_may_have_other_names(tmp_path: Path) -> None:
         "columns": {"prompt": "body", "label": "verdict"},
     }
     (item,) = loaded(spec).items
-    assert (item.benchmark, item.kind) == ("mine", "benign")
+    assert item.benchmark == "mine"
+    assert item.kind == "benign"
 
 
 def test_the_error_for_a_missing_column_names_benchmark_file_and_columns(tmp_path: Path) -> None:

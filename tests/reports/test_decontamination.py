@@ -7,7 +7,7 @@ from aidsafe_dagster.reports.decontamination import (
 )
 from aidsafe_dagster.reports.markdown import to_markdown
 from aidsafe_dagster.reports.sections import Report, Table
-from aidsafe_dagster.sources.contamination import Match, Rule
+from aidsafe_dagster.sources.contamination import DecontaminationSettings, Match, Rule
 from aidsafe_dagster.sources.evaluation_sets import CheckedSet
 from aidsafe_dagster.sources.settings import DecontaminationSettings
 from tests.builders import a_failure
@@ -47,25 +47,23 @@ def a_checked_set(**changes: object) -> CheckedSet:
 
 def test_a_removed_row_names_batch_source_set_row_rule_and_score() -> None:
     (row,) = removed()
-    assert (row.prompt_id, row.batch, row.source, row.stage, row.kind) == (
-        "p1",
-        "demo-0001",
-        "tickets",
-        "prompts",
-        "",
-    )
-    assert (row.set, row.row, row.rule, row.score, row.text) == (
-        "xstest",
-        "x.csv row 7",
-        "tfidf",
-        0.812,
-        MATCH.text,
-    )
+    assert row.prompt_id == "p1"
+    assert row.batch == "demo-0001"
+    assert row.source == "tickets"
+    assert row.stage == "prompts"
+    assert row.kind == ""
+    assert row.set == "xstest"
+    assert row.row == "x.csv row 7"
+    assert row.rule == "tfidf"
+    assert row.score == 0.812
+    assert row.text == MATCH.text
 
 
 def test_a_row_removed_from_the_splits_has_a_kind() -> None:
     (row,) = removed(stage="fine_tune_splits", detail=f"dpo: {MATCH}")
-    assert (row.stage, row.kind, row.set) == ("fine_tune_splits", "dpo", "xstest")
+    assert row.stage == "fine_tune_splits"
+    assert row.kind == "dpo"
+    assert row.set == "xstest"
 
 
 def test_the_report_shows_counts_sets_and_thresholds() -> None:

@@ -93,7 +93,11 @@ def test_lengths_match_the_parquet_and_stand_beside_the_paper_s(tmp_path: Path) 
         SELECT avg(cot_tokens), quantile_cont(cot_tokens, 0.5), quantile_cont(cot_tokens, 0.95)
         FROM rows
     """
-    ((mean, median, high),) = query_rows(lake, Stage.REFINED_COTS, query)
+    ((mean, median, high),) = query_rows(
+        lake,
+        Stage.REFINED_COTS,
+        query,
+    )
     assert cells(table, "refined") == (
         "8",
         f"{mean:.0f}",

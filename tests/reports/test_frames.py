@@ -12,7 +12,11 @@ from tests.reports.builders import a_dataset, a_lake, a_report, find_section, gr
 
 
 def test_simulated_rows_never_mix_with_rows_of_a_model(tmp_path: Path) -> None:
-    a_lake(tmp_path, "play-0001", seed_cots=[a_seed_cot(batch="play-0001", simulated=True)])
+    a_lake(
+        tmp_path,
+        "play-0001",
+        seed_cots=[a_seed_cot(batch="play-0001", simulated=True)],
+    )
     mixed = {"batch": "mixed-0001", "prompt_id": "m"}
     seed, simulated = a_seed_cot(**mixed), a_refined_cot(**mixed, simulated=True)
     a_lake(tmp_path, "mixed-0001", seed_cots=[seed], refined_cots=[simulated])
@@ -24,7 +28,8 @@ def test_simulated_rows_never_mix_with_rows_of_a_model(tmp_path: Path) -> None:
     dataset = open_dataset(lake)
     assert dataset.batches == {"real-0001"}
     assert dataset.rows(Stage.SEED_COTS, "prompt_id")["prompt_id"].to_list() == ["r"]
-    assert (dataset.simulated, dataset.left_out) == (False, 2)
+    assert not dataset.simulated
+    assert dataset.left_out == 2
     report = a_report(lake)
     assert report.simulation_warning == ""
     assert report.facts["Left out"] == "2 simulated batches"
@@ -42,7 +47,11 @@ def test_a_report_on_simulated_rows_carries_a_warning(tmp_path: Path) -> None:
 
 def test_missing_columns_of_an_older_release_are_null(tmp_path: Path) -> None:
     lake = a_lake(tmp_path, preference_pairs=[a_pair(prompt_id="new")])
-    a_lake(tmp_path, "demo-0000", preference_pairs=[a_pair(prompt_id="old", batch="demo-0000")])
+    a_lake(
+        tmp_path,
+        "demo-0000",
+        preference_pairs=[a_pair(prompt_id="old", batch="demo-0000")],
+    )
     path = Path(str(lake.rows_path(Stage.PREFERENCE_PAIRS, "demo-0000")))
     pl.read_parquet(path).drop(
         "kind", "margin", "candidates", "plain_scores", "prompt_kind"
@@ -90,7 +99,11 @@ def test_a_lake_may_be_in_a_folder_of_any_name(tmp_path: Path, name: str) -> Non
 def test_an_object_store_is_read_like_a_disk(tmp_path: Path) -> None:
     lake = Lake(f"memory://{tmp_path.name}/frames")
     disk = a_lake(tmp_path, seed_cots=[a_seed_cot()])
-    lake.write(Stage.SEED_COTS, "demo-0001", disk.rows(Stage.SEED_COTS, "demo-0001"))
+    lake.write(
+        Stage.SEED_COTS,
+        "demo-0001",
+        disk.rows(Stage.SEED_COTS, "demo-0001"),
+    )
     assert open_dataset(lake).rows(Stage.SEED_COTS, "prompt_id").height == 1
 
 

@@ -74,7 +74,13 @@ def test_kappa_of_two_judges_matches_a_calculation_by_hand(tmp_path: Path) -> No
     confusion = {(1, 1): 4, (5, 5): 4, (1, 5): 1, (5, 1): 1}  # 1 - (2/10) / (1/2) = 0.6
     rows = []
     for marks, n in confusion.items():
-        rows += many(graded, n, prefix=f"p{marks}", judges=BOTH, refined=marks)
+        rows += many(
+            graded,
+            n,
+            prefix=f"p{marks}",
+            judges=BOTH,
+            refined=marks,
+        )
     report = a_report(a_lake(tmp_path, cot_grades=rows))
     row = cells(
         find_table(find_section(report, "Preferences"), "Agreement of the two judges"),

@@ -54,7 +54,11 @@ def test_rows_without_a_pair_are_counted_by_reason(tmp_path: Path) -> None:
         a_failure(stage="preference_pairs", reason=reason, prompt_id=f"f{n}")
         for n, reason in enumerate(reasons)
     ]
-    lake = a_lake(tmp_path, failures=failures, preference_pairs=many(pair, 5, rejected=1.0))
+    lake = a_lake(
+        tmp_path,
+        failures=failures,
+        preference_pairs=many(pair, 5, rejected=1.0),
+    )
     table = find_table(find_section(a_report(lake), "Preference pairs"), "What became of the rows")
     assert cells(table, "pair kept") == ("–", "5", "50.0 %")
     assert cells(table, "margin_too_small") == ("left out", "3", "30.0 %")

@@ -30,7 +30,12 @@ def a_row(
     prompt_id: str, stage: str = "seed_cots", *, failed: bool = False, **usage: int
 ) -> RowUsage:
     usual = {"calls": 2, "prompt_tokens": 1000, "cached_tokens": 800, "completion_tokens": 100}
-    return RowUsage(stage, prompt_id, failed, Usage(**(usual | usage)))
+    return RowUsage(
+        stage,
+        prompt_id,
+        failed,
+        Usage(**(usual | usage)),
+    )
 
 
 def a_sample(*rows: RowUsage, prompts: int = 0, simulated: bool = False) -> MeasuredSample:
@@ -59,14 +64,14 @@ def test_calls_and_tokens_scale_with_the_prompts_and_include_failed_rows() -> No
         a_row("one"), a_row("two", failed=True), a_row("one", "refined_cots"), prompts=2
     )
     seed, refined = make_plan(sample, 1000, Rates()).stages
-    assert (seed.rows, seed.calls, seed.tokens_in, seed.tokens_cached, seed.tokens_out) == (
-        1000,
-        2000,
-        1e6,
-        8e5,
-        1e5,
-    )
-    assert (refined.rows, refined.calls, refined.tokens_out) == (500, 1000, 5e4)
+    assert seed.rows == 1000
+    assert seed.calls == 2000
+    assert seed.tokens_in == 1e6
+    assert seed.tokens_cached == 8e5
+    assert seed.tokens_out == 1e5
+    assert refined.rows == 500
+    assert refined.calls == 1000
+    assert refined.tokens_out == 5e4
 
 
 def test_the_failing_share_has_an_interval() -> None:
@@ -79,7 +84,11 @@ def test_the_failing_share_has_an_interval() -> None:
 
 def test_gpu_hours_follow_from_tokens_and_both_rates() -> None:
     sample = a_sample(*many(a_row, 5))
-    planned = make_plan(sample, 3600, Rates(tokens_out_per_second=50.0, tokens_in_per_second=100.0))
+    planned = make_plan(
+        sample,
+        3600,
+        Rates(tokens_out_per_second=50.0, tokens_in_per_second=100.0),
+    )
     assert planned.gpu_hours is not None
     assert planned.gpu_hours.value == pytest.approx(100 / 50 + 200 / 100)
 
@@ -149,16 +158,16 @@ def test_a_plan_from_rows_of_a_model_adds_up_to_their_metadata(tmp_path: Path) -
         a_model_server(tmp_path) as server,
         a_site(tmp_path / "site", **settings_for(server)) as site,
     ):
-        sample, left_out = measure(make_rows(site).lake)
-        assert (sample.prompts, sample.simulated, left_out) == (8, False, 0)
+        sample, left_out = measured(make_rows(site).lake)
+        assert sample.prompts == 8
+        assert not sample.simulated
+        assert left_out == 0
         planned = make_plan(sample, 8, Rates())
         stages = {stage.stage: stage for stage in planned.stages}
         for name in (Stage.SEED_COTS, Stage.DELIBERATED_COTS, Stage.REFINED_COTS):
             metadata = site.metadata(name, "mine-0001")
-            assert (stages[name].calls, stages[name].tokens_out) == (
-                metadata["calls_made"],
-                metadata["tokens_out"],
-            )
+            assert stages[name].calls == metadata["calls_made"]
+            assert stages[name].tokens_out == metadata["tokens_out"]
         page = run_plan("--prompts", "10000")
     assert "REHEARSAL" not in page
     assert "Hours cannot be told" in page

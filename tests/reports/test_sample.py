@@ -32,7 +32,13 @@ def a_varied_lake(folder: Path, benign_consensus: int = 20) -> Lake:
     """One row of each kind of prompt and each way to end, and many benign ones that agreed."""
     cases: list[tuple[str, str, dict[str, Any]]] = []
     for kind, end in product(KINDS, ENDS):
-        cases.append((f"{kind}{len(cases)}", kind, end))
+        cases.append(
+            (
+                f"{kind}{len(cases)}",
+                kind,
+                end,
+            )
+        )
     cases += [(f"common{n:02}", "benign", ENDS[0]) for n in range(benign_consensus)]
     return a_lake(
         folder,
@@ -92,13 +98,21 @@ def test_missing_records_are_none(tmp_path: Path) -> None:
     (sample,) = sample_deliberations(
         open_dataset(a_lake(tmp_path, refined_cots=[a_refined_cot()])), 5
     )
-    assert (sample.kind, sample.ended) == (UNKNOWN, "unknown")
-    assert (sample.seed, sample.grades, sample.pair, sample.single_llm) == (None, None, None, None)
+    assert sample.kind == UNKNOWN
+    assert sample.ended == "unknown"
+    assert sample.seed is None
+    assert sample.grades is None
+    assert sample.pair is None
+    assert sample.single_llm is None
     assert [exchange.agent for exchange in sample.exchanges] == ["initializer", "deliberator_1"]
 
 
 def test_an_unreadable_row_of_an_older_release_is_left_out(tmp_path: Path) -> None:
-    lake = a_lake(tmp_path, refined_cots=[a_refined_cot()], preference_pairs=[a_pair()])
+    lake = a_lake(
+        tmp_path,
+        refined_cots=[a_refined_cot()],
+        preference_pairs=[a_pair()],
+    )
     for stage, columns in (
         (Stage.PREFERENCE_PAIRS, ["margin"]),
         (Stage.REFINED_COTS, ["near_clusters", "cluster"]),

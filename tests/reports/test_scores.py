@@ -31,7 +31,13 @@ MEANS = """
 def test_the_table_has_the_metrics_order_and_figures_of_the_paper(
     tmp_path: Path,
 ) -> None:
-    rows = many(graded, 4, single_llm=3, deliberated=4, refined=5)
+    rows = many(
+        graded,
+        4,
+        single_llm=3,
+        deliberated=4,
+        refined=5,
+    )
     table = find_table(find_section(a_report(a_lake(tmp_path, cot_grades=rows)), "Scores"), TABLE)
     assert column(table) == list(METRIC_NAMES.values())
     assert table.columns[1:4] == ("single LLM", "deliberated", "refined")
@@ -109,7 +115,13 @@ def test_two_judges_are_averaged_and_have_their_own_table(
     tmp_path: Path,
 ) -> None:
     both = ("judge", "second_judge")
-    rows = many(graded, 4, judges=both, single_llm=(2, 3), refined=(5, 4))
+    rows = many(
+        graded,
+        4,
+        judges=both,
+        single_llm=(2, 3),
+        refined=(5, 4),
+    )
     alone = graded("q", ("judge",), single_llm=1, refined=1)
     section = find_section(a_report(a_lake(tmp_path, cot_grades=[*rows, alone])), "Scores")
     assert cells(find_table(section, TABLE), "relevance")[:4:3] == (

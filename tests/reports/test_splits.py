@@ -4,7 +4,7 @@ import polars as pl
 
 from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.recipe.fine_tune_splits import SplitSettings
-from aidsafe_dagster.recipe.records import FailureReason, FineTuneRow, Record, RefinedCot
+from aidsafe_dagster.recipe.records import FailureReason, FineTuneRow, Record, RefinedCot, Stage
 from aidsafe_dagster.reports.sections import Section, Table
 from aidsafe_dagster.reports.splits import (
     COLUMNS,
@@ -128,7 +128,7 @@ def test_prompts_of_an_older_release_are_their_own_clusters(
     older = to_frame(rows, FineTuneRow).drop("cluster", "prompt_kind")
     dataset.lake.write("fine_tune_splits", "demo-0001", older)
     rows_with_policies = with_policies(
-        dataset.rows("fine_tune_splits", *COLUMNS), to_frame((), RefinedCot)
+        dataset.rows(Stage.FINE_TUNE_SPLITS, *COLUMNS), to_frame((), RefinedCot)
     )
     assert rows_with_policies["cluster"].to_list() == ["p1", "p2"]
     assert set(rows_with_policies["prompt_kind"]) == {"unknown"}

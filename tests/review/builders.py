@@ -33,7 +33,11 @@ BATCHES = {
 
 
 def put(lake: Lake, stage: Stage, batch: str, rows: Sequence[Record]) -> None:
-    lake.write(stage, batch, to_frame(rows, RECORDS[stage]))
+    lake.write(
+        stage,
+        batch,
+        to_frame(rows, RECORDS[stage]),
+    )
 
 
 def put_version(
@@ -93,7 +97,15 @@ def rated_by(
         preferred = prefers(key_row)
         for side, version in (("left", key_row.left), ("right", key_row.right)):
             scores = dict.fromkeys(METRICS, str(score(version, key_row)))
-            rows.append(a_row(sample, key_row.item_id, side, **scores, preferred=preferred))
+            rows.append(
+                a_row(
+                    sample,
+                    key_row.item_id,
+                    side,
+                    **scores,
+                    preferred=preferred,
+                )
+            )
     return rows
 
 

@@ -35,7 +35,12 @@ def a_sample_of(
         "batch": "mine-0007",
         "simulated": False,
     } | key
-    item = Item(item_id="item-001", prompt=prompt, left=side, right=side)
+    item = Item(
+        item_id="item-001",
+        prompt=prompt,
+        left=side,
+        right=side,
+    )
     return ReviewSample(
         "review-0", (item,), (KeyRow(left="refined", right="single_llm", **values),)
     )
@@ -66,7 +71,13 @@ class Page(HTMLParser):
 
 
 def page_of(sample: ReviewSample, shown_policies: Policies | None = None) -> Page:
-    return Page(html_form(sample, shown_policies or policies(), DEFINITIONS))
+    return Page(
+        html_form(
+            sample,
+            shown_policies or policies(),
+            DEFINITIONS,
+        )
+    )
 
 
 def csv_rows(sample: ReviewSample) -> list[dict[str, str]]:
@@ -147,11 +158,9 @@ def test_the_csv_form_has_a_row_per_side_with_texts_and_empty_answers() -> None:
         ("item-001", "left"),
         ("item-001", "right"),
     ]
-    assert (rows[0]["prompt"], rows[0]["cot"], rows[0]["response"]) == (
-        "Why?",
-        "Because.\n\nSecond.",
-        "So.",
-    )
+    assert rows[0]["prompt"] == "Why?"
+    assert rows[0]["cot"] == "Because.\n\nSecond."
+    assert rows[0]["response"] == "So."
     assert {rows[0][column] for column in ("rater", *METRICS, "preferred", "comment")} == {""}
 
 

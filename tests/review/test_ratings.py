@@ -25,7 +25,11 @@ def mistake(
     folder: Path, sample: ReviewSample, *rows: dict[str, Any], rater: str | None = "Ann"
 ) -> str:
     with pytest.raises(SetupError) as raised:
-        read(a_file(folder / "r.csv", rows), sample, rater)
+        read(
+            a_file(folder / "r.csv", rows),
+            sample,
+            rater,
+        )
     return str(raised.value)
 
 
@@ -39,9 +43,14 @@ def test_scores_preference_and_comment_of_an_item_are_one_rating(
     )
     right = a_row(sample, side="right", relevance="", preferred="")
     (rating,) = read(a_file(tmp_path / f"r.{suffix}", [left, right]), sample)
-    assert (rating.rater, rating.item_id, rating.review_id) == ("Ann", "item-001", sample.review_id)
-    assert (rating.left.relevance, rating.left.coherence, rating.right.relevance) == (5, 2, None)
-    assert (rating.preferred, rating.comment) == ("right", "Too long; see 2.")
+    assert rating.rater == "Ann"
+    assert rating.item_id == "item-001"
+    assert rating.review_id == sample.review_id
+    assert rating.left.relevance == 5
+    assert rating.left.coherence == 2
+    assert rating.right.relevance is None
+    assert rating.preferred == "right"
+    assert rating.comment == "Too long; see 2."
 
 
 def test_empty_items_are_not_rated(tmp_path: Path) -> None:

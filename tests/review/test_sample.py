@@ -60,7 +60,12 @@ def test_a_lake_without_both_versions_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(
         SetupError, match=r"no prompt has both a refined and single_llm .*make a batch first"
     ):
-        draw_sample(Lake(tmp_path), 5, [("refined", "single_llm")], 0)
+        draw_sample(
+            Lake(tmp_path),
+            5,
+            [("refined", "single_llm")],
+            0,
+        )
 
 
 def test_a_pair_names_two_known_versions() -> None:

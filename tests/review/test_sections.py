@@ -19,7 +19,11 @@ def rated(site: Path, *raters: str, simulated: bool = False) -> list[Section]:
     lake = a_lake(site, simulated=simulated)
     sample, archive = a_sample(lake, size=12), Archive(site)
     archive.store_key(sample)
-    rows = rated_by(sample, lambda version, _: SCORES[version], refined_side)
+    rows = rated_by(
+        sample,
+        lambda version, _: SCORES[version],
+        refined_side,
+    )
     keys = {sample.review_id: [row.item_id for row in sample.key]}
     for rater in raters:
         archive.add_ratings(
