@@ -203,12 +203,12 @@ def _result_format(table: Table) -> dict[str, object]:
 
 
 def _to_outcome(expectation: Expectation, result: Any) -> ExpectationOutcome:
-    observed: str | float
+    passed = bool(result.success)
+    observed: str | float = "not evaluated"
     error = _evaluation_error(result.exception_info or {})
     if error:
-        passed, observed, detail = False, "not evaluated", [error]
+        passed, detail = False, [error]
     else:
-        passed = bool(result.success)
         observed = _describe_observation(result.result)
         detail = _offending_ids(result.result)
     return ExpectationOutcome(
@@ -242,7 +242,7 @@ def _describe_observation(result: Mapping[str, Any]) -> str | float:
         value = result["observed_value"]
         if value is None or math.isnan(value):
             return "unknown"
-        number: str | float = _plain_number(value)
+        number: float = _plain_number(value)
         return number
     count, total = result["unexpected_count"], result["element_count"]
     if not count:

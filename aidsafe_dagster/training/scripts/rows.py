@@ -37,7 +37,7 @@ def read_rows(config: dict[str, Any], tokenizer: Any) -> Rows:
         CannotTrain: the chat template drops the reasoning, or every row of the train split is too
             long.
     """
-    max_length = config["max_length"]
+    max_length: int = config["max_length"]
 
     def fits(row: dict[str, Any]) -> bool:
         return bool(_count_tokens(tokenizer, row) <= max_length)
