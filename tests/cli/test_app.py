@@ -20,9 +20,12 @@ Outcome = subprocess.CompletedProcess[str]
 
 
 def a_csv(folder: Path, name: str = "mine.csv", rows: int = 4) -> Path:
-    texts = [f'"{text}",topic {n % 2}\n' for n, text in enumerate(some_prompts(rows))]
-    (folder / name).write_text("the question,kind\n" + "".join(texts))
-    return folder / name
+    lines = ["the question,kind"]
+    for number, text in enumerate(some_prompts(rows)):
+        lines.append(f'"{text}",topic {number % 2}')
+    file = folder / name
+    file.write_text("\n".join(lines) + "\n")
+    return file
 
 
 def printed(outcome: Outcome) -> str:

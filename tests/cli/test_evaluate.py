@@ -29,7 +29,9 @@ def chat(body: dict[str, Any]) -> str:
     return verdict("refusal") if judging else "<think>A theft.</think>I will not help with that."
 
 
-def test_the_results_are_printed_and_a_wrong_name_is_told(tmp_path: Path) -> None:
+def test_results_are_printed_and_a_wrong_name_is_refused_with_the_nearest(
+    tmp_path: Path,
+) -> None:
     evaluation = {
         "models": [{"name": "tested"}],
         "benchmarks": [beavertails(tmp_path, ["Steal?", "Rob?"])],
@@ -37,13 +39,11 @@ def test_the_results_are_printed_and_a_wrong_name_is_told(tmp_path: Path) -> Non
     with a_scripted_chat_server(chat) as server:
         endpoint = {"base_url": server.base_url, "model": "small-chat"}
         with a_site(tmp_path / "site", engine="endpoint", endpoint=endpoint) as site:
-            done = run(site, evaluation)
-            assert (done.exit_code, "100.0 % [34.2, 100.0]" in done.output) == (0, True), (
-                done.output
-            )
-            assert "safety_eval.parquet" in done.output
+            evaluated = run(site, evaluation)
+            assert evaluated.exit_code == 0, evaluated.output
+            assert "100.0 % [34.2, 100.0]" in evaluated.output
+            assert "safety_eval.parquet" in evaluated.output
             wrong = run(site, evaluation, "testd")
-            assert (wrong.exit_code, "Did you mean 'tested'?" in wrong.output) == (1, True), (
-                wrong.output
-            )
+            assert wrong.exit_code == 1, wrong.output
+            assert "Did you mean 'tested'?" in wrong.output
             assert "Traceback" not in wrong.output

@@ -41,21 +41,21 @@ def aidsafe(*arguments: object) -> Result:
     return CliRunner().invoke(app, list(map(str, arguments)))
 
 
-def told(result: Result) -> str:
+def printed(result: Result) -> str:
     return " ".join(result.output.split())
 
 
-def test_an_export_of_simulated_rows_is_refused_and_says_how_to_get_one(
+def test_an_export_of_simulated_rows_is_refused_and_names_the_option_that_allows_it(
     rehearsed: Site, tmp_path: Path
 ) -> None:
     refused = aidsafe("export", "--out", tmp_path)
     assert refused.exit_code == 2
-    assert "rehearsal engine simulated: mine-0001" in told(refused)
-    assert "--allow-simulated" in told(refused)
+    assert "rehearsal engine simulated: mine-0001" in printed(refused)
+    assert "--allow-simulated" in printed(refused)
     assert not list(tmp_path.iterdir())
 
 
-def test_an_export_tells_its_files_and_rows(rehearsed: Site, tmp_path: Path) -> None:
+def test_an_export_prints_its_files_and_rows(rehearsed: Site, tmp_path: Path) -> None:
     result = aidsafe(
         "export", "--format", "trl-dpo", "--out", tmp_path, "--allow-simulated", "--split", "train"
     )
@@ -66,8 +66,8 @@ def test_an_export_tells_its_files_and_rows(rehearsed: Site, tmp_path: Path) -> 
         pq.read_metadata(file).num_rows
         <= rehearsed.lake.rows(Stage.PREFERENCE_PAIRS, "mine-0001").height
     )
-    assert "For TRL, DPOTrainer" in told(result)
-    assert "REHEARSAL" in told(result)
+    assert "For TRL, DPOTrainer" in printed(result)
+    assert "REHEARSAL" in printed(result)
 
 
 @pytest.mark.parametrize(
@@ -83,37 +83,37 @@ def test_an_export_that_cannot_be_names_the_valid_choices(
 ) -> None:
     result = aidsafe("export", "--out", tmp_path, *options)
     assert result.exit_code == 2
-    assert message in told(result)
+    assert message in printed(result)
 
 
 def test_a_template_that_keeps_the_rows_passes(rehearsed: Site, tmp_path: Path) -> None:
     (tmp_path / "chat_template.jinja").write_text(PLAIN)
     result = aidsafe("check-template", tmp_path)
     assert result.exit_code == 0, result.output
-    assert "Reasoning inline: arrives whole" in told(result)
-    assert "Reasoning field: does not arrive whole" in told(result)
-    assert "Generation markers: none" in told(result)
-    assert "rows of the lake" in told(result)
+    assert "Reasoning inline: arrives whole" in printed(result)
+    assert "Reasoning field: does not arrive whole" in printed(result)
+    assert "Generation markers: none" in printed(result)
+    assert "rows of the lake" in printed(result)
 
 
 def test_a_template_that_drops_the_reasoning_fails(rehearsed: Site, tmp_path: Path) -> None:
     (tmp_path / "chat_template.jinja").write_text(DROPS)
     result = aidsafe("check-template", tmp_path)
     assert result.exit_code == 1
-    assert "CoT lost" in told(result)
+    assert "CoT lost" in printed(result)
 
 
-def test_publishing_a_rehearsal_is_refused_in_any_case(rehearsed: Site) -> None:
+def test_a_rehearsal_is_never_published(rehearsed: Site) -> None:
     for options in ((), ("--send", "--repo", "acme/cot", "--allow-simulated")):
         refused = aidsafe("publish", *options)
         assert refused.exit_code == 1
-        assert "rehearsal engine simulated: mine-0001" in told(refused)
+        assert "rehearsal engine simulated: mine-0001" in printed(refused)
 
 
-def test_a_dry_run_of_a_rehearsal_says_that_it_is_both(rehearsed: Site) -> None:
+def test_a_dry_run_of_a_rehearsal_is_labelled_as_both(rehearsed: Site) -> None:
     result = aidsafe("publish", "--allow-simulated")
     assert result.exit_code == 0, result.output
-    assert "Dry run: nothing was sent" in told(result)
-    assert "REHEARSAL" in told(result)
+    assert "Dry run: nothing was sent" in printed(result)
+    assert "REHEARSAL" in printed(result)
     (card,) = (rehearsed.settings.home / "published").glob("*/README.md")
     assert "**Rehearsal: every answer in this data was simulated" in card.read_text("utf-8")
