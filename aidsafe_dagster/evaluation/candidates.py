@@ -63,4 +63,4 @@ def _hash_weights(adapter: str) -> str:
     if not adapter:
         return ""
     files = sorted(Path(adapter).glob("adapter_model.*"))
-    return " ".join(map(hash_of, files))
+    return " ".join(map(hash_file, files))

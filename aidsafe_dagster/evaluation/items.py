@@ -4,7 +4,6 @@ A mistake in the settings (a column, a label) raises at once. A row without a us
 out and counted.
 """
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -196,7 +195,7 @@ _ITEM_FIELDS: Mapping[str, Callable[[BenchmarkRow], dict[str, Any]]] = {
 def _draw_sample(items: Sequence[BenchmarkItem], size: int) -> list[BenchmarkItem]:
     """Draw `size` items of each kind by the hash of their ids; 0: all."""
     by_kind: dict[str, list[BenchmarkItem]] = defaultdict(list)
-    for item in sorted(items, key=lambda item: _lot(item.prompt.prompt_id)):
+    for item in sorted(items, key=lambda item: hash_rank("safety_eval", item.prompt.prompt_id)):
         by_kind[item.kind].append(item)
     sample = []
     for _, of_kind in sorted(by_kind.items()):

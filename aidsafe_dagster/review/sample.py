@@ -120,7 +120,7 @@ def draw_sample(lake: Lake, size: int, pairs: Sequence[Pair], seed: int) -> Revi
     # Items are numbered in the shuffled order, so that a number says nothing about the prompt.
     for number, (prompt_id, pair) in enumerate(selection.items(), start=1):
         left, right = pair
-        if _lot(seed, "side", prompt_id) % 2 == 0:
+        if hash_rank(seed, "side", prompt_id) % 2 == 0:
             left, right = right, left
         left_cot = cots[left][prompt_id]
         right_cot = cots[right][prompt_id]

@@ -52,7 +52,7 @@ def test_a_sample_that_is_smaller_than_wanted_is_reported(tmp_path: Path) -> Non
 
 def test_ratings_are_taken_in_once_and_shown(tmp_path: Path) -> None:
     sample = a_sample(a_lake(tmp_path), size=4)
-    Archive(tmp_path / "data").put_key(sample)
+    Archive(tmp_path / "data").store_key(sample)
     rows = [a_row(sample, row.item_id, "left") for row in sample.key]
     rows += [a_row(sample, row.item_id, "right") for row in sample.key]
     ann = a_file(tmp_path / "ann.csv", rows)

@@ -7,7 +7,7 @@ from aidsafe_dagster.reports.decontamination import (
 )
 from aidsafe_dagster.reports.markdown import to_markdown
 from aidsafe_dagster.reports.sections import Report, Table
-from aidsafe_dagster.sources.contamination import DecontaminationSettings, Match, Rule
+from aidsafe_dagster.sources.contamination import Match, Rule
 from aidsafe_dagster.sources.evaluation_sets import CheckedSet
 from aidsafe_dagster.sources.settings import DecontaminationSettings
 from tests.builders import a_failure

@@ -158,7 +158,7 @@ def test_a_plan_from_rows_of_a_model_adds_up_to_their_metadata(tmp_path: Path) -
         a_model_server(tmp_path) as server,
         a_site(tmp_path / "site", **settings_for(server)) as site,
     ):
-        sample, left_out = measured(make_rows(site).lake)
+        sample, left_out = measure(make_rows(site).lake)
         assert sample.prompts == 8
         assert not sample.simulated
         assert left_out == 0
