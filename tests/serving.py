@@ -171,10 +171,24 @@ def a_model_server(
             process.terminate()
 
 
+_RESERVED: list[socket.socket] = []
+
+
 def a_free_port(address: str = "127.0.0.1") -> int:
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
+    """Reserve a port that nobody listens on, for as long as this process lives.
+
+    The socket stays bound, therefore no other process is given the port. A server that sets
+    SO_REUSEADDR, as they all do, can listen there nevertheless. Until then connections are refused.
+    """
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind((address, 0))
+    port = int(reserved.getsockname()[1])
+    if sys.platform == "linux":
+        _RESERVED.append(reserved)
+    else:  # elsewhere the two sockets would be in each other's way
+        reserved.close()
+    return port
 
 
 def _wait_for(server: ModelServer) -> None:
