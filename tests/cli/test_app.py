@@ -89,6 +89,7 @@ def test_a_csv_of_one_s_own_goes_all_the_way_and_each_prompt_can_be_read(tmp_pat
     assert all(part in status for part in ("mine-0001", "REHEARSAL", *map(str, Stage)))
 
 
+@pytest.mark.slow
 def test_the_second_demo_makes_nothing_new_and_still_summarises(tmp_path: Path) -> None:
     prepare(tmp_path)
     first = aidsafe(tmp_path, "demo", "--sample", "2")
@@ -312,6 +313,7 @@ def test_the_doctor_survives_what_it_is_to_report(tmp_path: Path, journal: str) 
     ]
 
 
+@pytest.mark.slow
 def test_a_project_may_be_named_as_its_owner_likes(tmp_path: Path) -> None:
     prepare(tmp_path)
     home = tmp_path / "mine [" / "red] x"
