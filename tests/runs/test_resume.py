@@ -122,6 +122,7 @@ def test_calls_that_fail_for_ever_cost_their_own_rows_alone_and_a_row_says_which
         assert {role for role, _ in failed} == {role for role, _ in poisoned}
 
 
+@pytest.mark.slow
 def test_after_kill_9_the_same_command_finishes_and_asks_no_completed_call_again(
     tmp_path: Path, clean: dict[str, Any]
 ) -> None:
@@ -154,6 +155,7 @@ def test_after_kill_9_the_same_command_finishes_and_asks_no_completed_call_again
         assert recorded.total() > 100
 
 
+@pytest.mark.slow
 def test_a_run_whose_process_was_killed_is_reported_as_failed_by_the_next_command(
     tmp_path: Path,
 ) -> None:
