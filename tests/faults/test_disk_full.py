@@ -102,6 +102,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         Lake(tmp_path / "lake").write("prompts", "b-0001", pl.DataFrame({"text": ["new"]}))
 
 
+@pytest.mark.slow
 @needs_mount
 def test_a_run_that_fills_the_disk_fails_in_words_and_once_there_is_room_no_call_is_made_again(
     tmp_path: Path, undisturbed: Undisturbed

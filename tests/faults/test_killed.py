@@ -55,6 +55,7 @@ def recorded(folder: Path) -> int:
     return found
 
 
+@pytest.mark.slow
 def test_after_kills_at_many_instants_rows_are_right_and_no_recorded_call_was_made_again(
     tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
@@ -80,6 +81,7 @@ def test_after_kills_at_many_instants_rows_are_right_and_no_recorded_call_was_ma
     assert max(lost) <= SLOTS
 
 
+@pytest.mark.slow
 def test_a_kill_between_a_file_its_event_and_its_gate_costs_no_recorded_call(
     tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
@@ -108,6 +110,7 @@ def killed_while_it_asks(folder: Path, server: ModelServer, more: int, later_s: 
         time.sleep(later_s)
 
 
+@pytest.mark.slow
 def test_a_model_server_that_is_killed_and_started_again_is_waited_for(
     tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
@@ -138,7 +141,7 @@ def listening(port: int) -> psutil.Process:
     return found
 
 
-@pytest.mark.distributed  # minutes: the daemon looks every 30 s
+@pytest.mark.slow  # minutes: the daemon looks every 30 s
 def test_a_batch_whose_daemon_code_server_and_run_were_killed_is_finished_by_the_next_daemon(
     tmp_path: Path, undisturbed: Undisturbed
 ) -> None:

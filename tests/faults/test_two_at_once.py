@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from aidsafe_dagster.runs.batch_lock import hold_batch_lock, holder_of
 from tests.faults.commands import BATCH, answered, fill, served_by, texts_made, until
@@ -14,6 +15,7 @@ from tests.serving import a_model_server
 from tests.site import a_site, prompts_file, some_prompts
 
 
+@pytest.mark.slow
 def test_two_commands_make_a_batch_as_one_and_ask_everything_once(
     tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
@@ -34,6 +36,7 @@ def test_two_commands_make_a_batch_as_one_and_ask_everything_once(
             assert texts_made(site) == undisturbed.texts
 
 
+@pytest.mark.slow
 def test_a_run_and_a_command_on_one_batch_ask_everything_once(
     tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
@@ -50,6 +53,7 @@ def test_a_run_and_a_command_on_one_batch_ask_everything_once(
             assert texts_made(site) == undisturbed.texts
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_held_is_free(tmp_path: Path) -> None:
     folder = tmp_path / "site"
     with a_model_server(tmp_path) as server:
