@@ -147,9 +147,7 @@ def some_prompts(count: int) -> list[str]:
     ]
 
 
-def aidsafe(
-    folder: Path, *arguments: str, **variables: str
-) -> subprocess.CompletedProcess[str]:
+def aidsafe(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the command line in a site's folder, in this process: its start costs nothing."""
     from aidsafe_dagster.cli.app import app
 

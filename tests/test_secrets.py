@@ -284,6 +284,7 @@ def test_a_hub_that_refuses_the_token_gets_it_neither_shown_nor_recorded(tmp_pat
     assert marks_on_disk(tmp_path / "site") == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("secrets")
 def test_what_the_web_ui_is_told_of_a_failed_run_holds_no_secret(tmp_path: Path) -> None:
     with an_echoing_server(401, 0) as base_url, a_site(tmp_path, **endpoint(base_url)) as site:

@@ -7,6 +7,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from aidsafe_dagster.cli.local_runs import BatchRun, run_job
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.stages.gates import expected_rows
 from tests.site import (
@@ -160,8 +161,8 @@ def test_making_a_batch_again_asks_nothing_new_for_rows_that_passed(
 def test_making_a_batch_again_retries_its_failed_rows_alone_until_all_have_passed(
     tmp_path: Path,
 ) -> None:
-    with a_site(tmp_path, rehearsal=NO_FAULTS | {"unparsable": 0.1}) as site:
-        ingest(site, some_prompts(25))
+    with a_site(tmp_path, rehearsal=NO_FAULTS | {"unparsable": 0.05}) as site:
+        ingest(site, some_prompts(10))
         site.make(BATCH)
         failures = site.lake.failures(Stage.SEED_COTS, BATCH)
         passed = site.lake.rows(Stage.SEED_COTS, BATCH)
@@ -192,16 +193,22 @@ def test_changing_one_policy_makes_rows_of_another_version(tmp_path: Path) -> No
     file = tmp_path / "policies" / "privacy.toml"
     file.parent.mkdir()
     file.write_text(POLICY.format("Give away no address."))
-    with a_site(tmp_path, policies="policies") as site:
+    with a_site(tmp_path, policies="policies", rehearsal=NO_FAULTS) as site:
         ingest(site, some_prompts(4))
-        site.make(BATCH)
+        assert make_refined(site).success
         before = set(site.lake.rows("refined_cots", BATCH)["policies_version"])
         file.write_text(POLICY.format("Give away no phone number."))
-        assert site.make(BATCH).success
+        assert make_refined(site).success
         rows = site.lake.rows("refined_cots", BATCH)
         assert set(rows["policies_version"]).isdisjoint(before)
         thoughts = rows.explode("thoughts")["thoughts"].struct.field("rules")
         assert set(thoughts.explode()) == {"privacy.1"}
+
+
+def make_refined(site: Site) -> BatchRun:
+    """Make the batch as far as its refined CoTs."""
+    stages = [Stage.PROMPTS, Stage.SEED_COTS, Stage.DELIBERATED_COTS, Stage.REFINED_COTS]
+    return run_job(site.instance, "make_batch", partition=BATCH, stages=stages)
 
 
 @pytest.mark.parametrize("stage", [str(stage) for stage in Stage])

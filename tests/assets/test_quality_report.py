@@ -9,8 +9,8 @@ import duckdb
 import pytest
 
 from aidsafe_dagster.cli.local_runs import run_job
-from aidsafe_dagster.engines.rehearsal.faults import RehearsalSettings
-from tests.site import Site, a_site, prompts_file, some_prompts
+from aidsafe_dagster.recipe.records import Stage
+from tests.site import Site, a_copy_of, a_site, prompts_file, some_prompts
 
 COMPLETE = """
     SELECT avg(policy_to_cot) FILTER (version = 'refined'), avg(policy_to_cot) FILTER (version = 'single_llm'),
@@ -95,25 +95,20 @@ def test_what_the_rehearsal_planted_is_held_against_what_was_found(made: Site) -
     assert "Planted truth" in (made.settings.reports / "quality_report.html").read_text("utf-8")
 
 
-def test_time_is_told_while_nothing_was_replayed(tmp_path: Path) -> None:
-    def seconds(site: Site) -> str:
-        assert run_job(site.instance, "build_reports").success
-        line = next(
-            line for line in shown(site)["Cost"].splitlines() if line.startswith("| seed\\_cots")
-        )
-        return str(line.strip("| ").rpartition("| ")[2])
+def test_time_is_shown_while_nothing_was_replayed(finished_site: Path, tmp_path: Path) -> None:
+    with a_copy_of(finished_site, tmp_path / "site") as site:
+        assert float(seconds_of_seed_cots(site)) > 0
+        stages = [Stage.PROMPTS, Stage.SEED_COTS]
+        assert run_job(site.instance, "make_batch", partition="mine-0001", stages=stages).success
+        assert seconds_of_seed_cots(site) == "–"
 
-    sound = {
-        name: 0.0
-        for name, field in RehearsalSettings.model_fields.items()
-        if field.default not in (0, 0.0)
-    }
-    with a_site(tmp_path, rehearsal=sound) as site:
-        assert site.ingest(prompts_file(tmp_path, some_prompts(3))).success
-        assert site.make("mine-0001").success
-        assert float(seconds(site)) > 0
-        assert site.make("mine-0001").success
-        assert seconds(site) == "–"
+
+def seconds_of_seed_cots(site: Site) -> str:
+    """Build the reports; return the last cell of the stage's line in the table of costs."""
+    assert run_job(site.instance, "build_reports").success
+    lines = shown(site)["Cost"].splitlines()
+    (line,) = [line for line in lines if line.startswith("| seed\\_cots")]
+    return str(line.strip("| ").rpartition("| ")[2])
 
 
 def test_before_the_first_batch_the_report_says_what_is_missing(tmp_path: Path) -> None:

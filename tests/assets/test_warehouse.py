@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -11,11 +11,10 @@ import duckdb
 import pytest
 
 from aidsafe_dagster.cli.local_runs import run_job
-from aidsafe_dagster.engines.rehearsal.faults import RehearsalSettings
 from aidsafe_dagster.lake.lake import RECORDS
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.resources.warehouse import create_views
-from tests.site import Site, a_site, prompts_file, some_prompts
+from tests.site import NO_FAULTS, Site, a_copy_of, a_site, prompts_file, some_prompts
 
 UNNESTED = ("grades", "comparisons", "candidates")
 TABLES = {
@@ -37,16 +36,11 @@ LINEAGE = {
     "simulated": "BOOLEAN",
 }
 FAULTS = {"unparsable": 0.04, "over_filtered": 0.1, "whisper_fails": 0.2, "missing_policy": 0.1}
-NO_FAULTS = {
-    name: 0.0
-    for name, field in RehearsalSettings.model_fields.items()
-    if field.default not in (0, 0.0)
-}
 READER = """
 import duckdb, sys
 session = duckdb.connect(sys.argv[1], read_only=True)
 for _ in sys.stdin:
-    print(session.execute("SELECT count(*) FROM sft").fetchone()[0], flush=True)
+    print(session.execute("SELECT count(*) FROM seed_cots").fetchone()[0], flush=True)
 """
 
 
@@ -183,37 +177,43 @@ def test_a_training_row_reads_as_a_conversation(made: Site) -> None:
 
 
 def test_an_open_session_neither_blocks_a_rebuild_nor_breaks_and_sees_new_batches(
-    tmp_path: Path,
+    finished_site: Path, tmp_path: Path
 ) -> None:
-    with a_site(tmp_path, rehearsal=NO_FAULTS) as site:
-        prompts = some_prompts(4)
-        assert site.ingest(prompts_file(tmp_path, prompts[:2])).success
-        assert site.make("mine-0001").success
+    with a_copy_of(finished_site, tmp_path / "site") as site:
         assert build(site)
-        command = [sys.executable, "-c", READER, str(site.settings.warehouse)]
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as reader:
-
-            def rows_seen() -> int:
-                assert reader.stdin is not None
-                assert reader.stdout is not None
-                print(file=reader.stdin, flush=True)
-                return int(reader.stdout.readline())
-
-            assert rows_seen() == 2
-            assert site.ingest(prompts_file(tmp_path, prompts)).success
-            assert site.make("mine-0002").success
-            assert rows_seen() == 4  # in the file that was built before that batch
+        with a_session_elsewhere(site.settings.warehouse) as count_rows:
+            assert count_rows() == 10
+            assert site.ingest(prompts_file(site.folder, some_prompts(12))).success
+            stages = [Stage.PROMPTS, Stage.SEED_COTS]
+            run = run_job(site.instance, "make_batch", partition="mine-0002", stages=stages)
+            assert run.success, run.error
+            assert count_rows() == 12  # in the file that was built before that batch
             before = site.settings.warehouse.stat().st_ino
             assert build(site)
             assert site.settings.warehouse.stat().st_ino != before
-            assert rows_seen() == 4
+            assert count_rows() == 12
         with opened(site) as connection:
-            assert count(connection, "sft") == 4
-        assert [file.name for file in site.settings.home.glob("*warehouse*")] == [
-            "warehouse.duckdb"
-        ]
+            assert count(connection, "seed_cots") == 12
+        files = [file.name for file in site.settings.home.glob("*warehouse*")]
+        assert files == ["warehouse.duckdb"]
+
+
+@contextmanager
+def a_session_elsewhere(warehouse: Path) -> Iterator[Callable[[], int]]:
+    """Open the warehouse in another process, for reading; yields what counts rows there."""
+    command = [sys.executable, "-c", READER, str(warehouse)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as reader:
+        stdin, stdout = reader.stdin, reader.stdout
+        assert stdin is not None
+        assert stdout is not None
+
+        def count_rows() -> int:
+            print(file=stdin, flush=True)
+            return int(stdout.readline())
+
+        yield count_rows
 
 
 def test_over_an_empty_lake_every_table_is_there_and_empty(tmp_path: Path) -> None:
