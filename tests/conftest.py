@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,7 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 
 @pytest.fixture(scope="session")
-def finished_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def finished_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A closed site whose only batch, mine-0001, went through all stages without a failure.
 
     Open a copy of it (`a_copy_of`): making a batch takes five seconds.
@@ -36,4 +35,4 @@ def finished_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         assert site.ingest(prompts_file(folder, some_prompts(10))).success
         run = site.make("mine-0001")
         assert run.success, run.error
-    yield folder
+    return folder

@@ -39,12 +39,32 @@ SENTENCES = [
 
 def corpus(rng: random.Random, n: int = 4000) -> list[str]:
     onset, vowel = (
-        ["b", "c", "d", "f", "g", "h", "l", "m", "n", "p", "r", "s", "t", "v", "st", "tr", "pl", "gr"],
+        [
+            "b",
+            "c",
+            "d",
+            "f",
+            "g",
+            "h",
+            "l",
+            "m",
+            "n",
+            "p",
+            "r",
+            "s",
+            "t",
+            "v",
+            "st",
+            "tr",
+            "pl",
+            "gr",
+        ],
         ["a", "e", "i", "o", "u", "ai", "ea"],
     )
     coda = ["", "n", "r", "s", "t", "ng", "ly", "tion", "ment", "ity"]
     made = [
-        "".join(rng.choice(x) for x in (onset, vowel) * rng.randint(1, 3)) + rng.choice(coda) for _ in range(1500)
+        "".join(rng.choice(x) for x in (onset, vowel) * rng.randint(1, 3)) + rng.choice(coda)
+        for _ in range(1500)
     ]  # enough distinct words to fill the vocabulary
     words = " ".join(SENTENCES).split() * 4 + made
     out = list(SENTENCES) * 20
@@ -142,7 +162,11 @@ def main() -> None:
     size = sum(f.stat().st_size for f in a.out.iterdir())
     print(f"{a.arch}: {n:,} params, vocab {len(tok)}, {size / 1e6:.2f} MB in {a.out}")
     print(
-        repr(tok.apply_chat_template([{"role": "user", "content": "hi"}], tokenize=False, add_generation_prompt=True))
+        repr(
+            tok.apply_chat_template(
+                [{"role": "user", "content": "hi"}], tokenize=False, add_generation_prompt=True
+            )
+        )
     )
 
 

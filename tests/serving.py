@@ -1,8 +1,8 @@
-"""A model server on loopback for tests: `model_server.py` in a process of its own, with rules for our prompts.
+"""A model server on loopback: `model_server.py` in a process of its own, with rules for our prompts.
 
-Its answers are a pure function of (role, prompt, turn); its faults of those and the attempt. So a test can compare what
-came out with what the server had planned. A misled answer and one of the baseline begin with words of their own, by
-which the judge and the guard know them.
+Its answers are a pure function of role, prompt and turn, its faults of these and the attempt. A test
+can compare what came out with what the server had planned. A misled answer and one of the baseline
+begin with words of their own, by which the rules of the judge and the guard recognise them.
 """
 
 import json
@@ -18,6 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+LENIENT = {
+    "min_cot_tokens": 1,
+    "max_cot_tokens": 100000,
+    "min_refined_share": 0.0,
+    "max_refined_ratio": 1000.0,
+}
+"""Checks that the server's answers pass, of whatever length they are."""
 
 _KEY = r"<user_prompt>\n(.*?)\n</user_prompt>"
 _QUESTION = r"<user_prompt>\n(.*?)\n\nShape: "

@@ -1,4 +1,4 @@
-"""A project folder for a test: the shipped dagster.yaml, settings, a Dagster instance and a lake."""
+"""A project folder for a test: the shipped dagster.yaml, settings, an instance and a lake."""
 
 import json
 import os
@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 from aidsafe_dagster.cli.local_runs import BatchRun, run_job
 from aidsafe_dagster.engines.rehearsal.faults import RehearsalSettings
 from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.settings.schema import Settings
 
@@ -133,18 +134,20 @@ def prompts_file(folder: Path, texts: list[str], name: str = "mine") -> dict[str
 
 
 TOPICS = (
-    "sourdough bread", "a bicycle chain", "tax forms", "the northern lights", "a leaking tap", "sorting algorithms",
-    "tomato seedlings", "a lost passport", "chess openings", "volcanic islands", "house plants", "old photographs",
-    "jazz harmony", "a noisy neighbour", "train timetables", "knitting a scarf", "whale songs", "a job interview",
+    "sourdough bread", "a bicycle chain", "tax forms", "the northern lights", "a leaking tap",
+    "sorting algorithms", "tomato seedlings", "a lost passport", "chess openings",
+    "volcanic islands", "house plants", "old photographs", "jazz harmony", "a noisy neighbour",
+    "train timetables", "knitting a scarf", "whale songs", "a job interview",
 )  # fmt: skip
 
 
 def some_prompts(count: int) -> list[str]:
     """Return prompts that differ enough not to be near duplicates."""
-    return [
-        f"Question {n}: tell me in {n + 3} steps about {TOPICS[n % len(TOPICS)]}, as for reader {n}."
-        for n in range(count)
-    ]
+    prompts = []
+    for n in range(count):
+        topic = TOPICS[n % len(TOPICS)]
+        prompts.append(f"Question {n}: tell me in {n + 3} steps about {topic}, as for reader {n}.")
+    return prompts
 
 
 def aidsafe(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -219,8 +222,6 @@ def contents(lake: Lake) -> dict[str, pl.DataFrame]:
 
 def fingerprints(site: Site, batch: str) -> dict[str, str]:
     """Return the hash of each stage's rows and failures."""
-    from aidsafe_dagster.recipe.records import Stage
-
     return {str(stage): site.lake.fingerprint(stage, batch) for stage in Stage}
 
 

@@ -1,7 +1,8 @@
-"""Decontamination and the splits in real runs: what is removed where, why, and what the reports say of it."""
+"""Decontamination and splits in real runs: what is removed where and why, and the reports on it."""
 
 import json
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -114,11 +115,8 @@ def test_a_set_that_came_later_counts_in_the_splits(checked: Site) -> None:
 
 def test_a_stage_knows_with_which_sets_it_was_checked(checked: Site) -> None:
     version = decontamination_version(checked.settings)
-    outdated = []
-    for stage in (Stage.PROMPTS, Stage.FINE_TUNE_SPLITS):
-        for batch in checked.batches:
-            if checked_version(checked.lake, stage, batch) != version:
-                outdated.append((stage, batch))  # noqa: PERF401 - two loops and a test in a line
+    partitions = list(product((Stage.PROMPTS, Stage.FINE_TUNE_SPLITS), checked.batches))
+    outdated = [key for key in partitions if checked_version(checked.lake, *key) != version]
     assert outdated == [(Stage.PROMPTS, BATCH)]
 
 

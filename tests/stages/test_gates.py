@@ -18,13 +18,13 @@ ACCEPT = {"ops": {"deliberated_cots": {"config": {"accept_failed_gate": True}}}}
 
 
 @pytest.fixture(scope="module")
-def stopped_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def stopped_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A closed site whose batch stopped at the gate of seed_cots: too many rows failed."""
     folder = tmp_path_factory.mktemp("stopped") / "site"
     with a_site(folder, rehearsal={"unparsable": 0.6}) as site:
         assert site.ingest(prompts_file(site.folder, some_prompts(20))).success
         assert not site.make(BATCH).success
-    yield folder
+    return folder
 
 
 @pytest.fixture
@@ -55,11 +55,9 @@ def materialize(
 
 
 def error_of(result: dg.ExecuteInProcessResult) -> str:
-    descriptions = []
-    for event in result.all_events:
-        if event.is_step_failure and event.step_failure_data.user_failure_data:
-            descriptions.append(str(event.step_failure_data.user_failure_data.description))
-    return "; ".join(descriptions)
+    steps = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    failures = [step.user_failure_data for step in steps if step.user_failure_data]
+    return "; ".join(str(failure.description) for failure in failures)
 
 
 def check_of(site: Site, asset: str, check: str) -> dg.AssetCheckEvaluation:
