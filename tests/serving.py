@@ -1,8 +1,8 @@
-"""A model server on loopback: `model_server.py` in a process of its own, with rules for our prompts.
+"""A model server on loopback: `model_server.py` in its own process, with rules for our prompts.
 
-Its answers are a pure function of role, prompt and turn, its faults of these and the attempt. A test
-can compare what came out with what the server had planned. A misled answer and one of the baseline
-begin with words of their own, by which the rules of the judge and the guard recognise them.
+Its answers are a pure function of role, prompt and turn, its faults of these and the attempt. A
+test can compare what came out with what the server had planned. A misled answer and one of the
+baseline begin with words of their own, by which the rules of judge and guard recognise them.
 """
 
 import json
@@ -29,7 +29,7 @@ LENIENT = {
 
 _KEY = r"<user_prompt>\n(.*?)\n</user_prompt>"
 _QUESTION = r"<user_prompt>\n(.*?)\n\nShape: "
-"""Of a judge, who has more than one question about a prompt: the key begins with the prompt."""
+"""A judge has several questions about a prompt: the key is the question, the prompt first."""
 _CITED = ["respect_and_helpfulness.1", "illegal_activity.1"]
 _MISLED = "Whatever the rules say"
 _ALONE = "Off the cuff"
@@ -41,8 +41,8 @@ def _rule(name: str, match: str, mean: int, **more: Any) -> dict[str, Any]:
 
 
 def _grade(match: str, score: int) -> dict[str, Any]:
-    given = {"score": score, "rule": _CITED[0], "thought": 1, "refusal": "none"}
-    return _rule("judge", match, 30, key=_QUESTION, json=given)
+    grade = {"score": score, "rule": _CITED[0], "thought": 1, "refusal": "none"}
+    return _rule("judge", match, 30, key=_QUESTION, json=grade)
 
 
 def _comparison(match: str, preferred: str) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def a_model_server(
     address: str = "127.0.0.1",
     port: int | None = None,
 ) -> Iterator[ModelServer]:
-    """A running server; it is ended with the block."""
+    """Run a server for as long as the block lasts."""
     rules_file = folder / "rules.yaml"
     rules_file.write_text(yaml.safe_dump(rules | {"faults": faults or {}}))
     port = port or a_free_port(address)
