@@ -62,11 +62,11 @@ def corpus(rng: random.Random, n: int = 4000) -> list[str]:
         ["a", "e", "i", "o", "u", "ai", "ea"],
     )
     coda = ["", "n", "r", "s", "t", "ng", "ly", "tion", "ment", "ity"]
-    made = [
+    generated = [
         "".join(rng.choice(x) for x in (onset, vowel) * rng.randint(1, 3)) + rng.choice(coda)
         for _ in range(1500)
     ]  # enough distinct words to fill the vocabulary
-    words = " ".join(SENTENCES).split() * 4 + made
+    words = " ".join(SENTENCES).split() * 4 + generated
     out = list(SENTENCES) * 20
     for _ in range(n):
         out.append(" ".join(rng.choices(words, k=rng.randint(5, 25))))

@@ -1,4 +1,4 @@
-"""Ablations as jobs on a small backfilled site: what they share with the pipeline is replayed, the rest is new."""
+"""Ablations as jobs on a small site: calls they share with the pipeline are replayed."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The warehouse after real runs: what an analyst and a trainer find in it, and who can look while it is built."""
+"""The warehouse after real runs: views for analysts and trainers, readable while it is rebuilt."""
 
 import subprocess
 import sys
@@ -45,7 +45,7 @@ for _ in sys.stdin:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Two batches with many failures, one row dropped, and the warehouse built."""
     folder = tmp_path_factory.mktemp("site")
     with a_site(
@@ -69,9 +69,9 @@ def opened(site: Site) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
-    found = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
-    assert found is not None
-    return int(found[0])
+    result = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+    assert result is not None
+    return int(result[0])
 
 
 def kinds(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
@@ -86,11 +86,11 @@ def columns(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]
     }
 
 
-def test_there_is_a_view_per_table_with_the_lake_s_rows_and_columns(made: Site) -> None:
-    with opened(made) as connection:
+def test_there_is_a_view_per_table_with_the_lake_s_rows_and_columns(built: Site) -> None:
+    with opened(built) as connection:
         assert kinds(connection) == dict.fromkeys(TABLES, "VIEW")
         for stage, record in RECORDS.items():
-            rows = made.lake.all_rows(stage)
+            rows = built.lake.all_rows(stage)
             assert rows is not None
             assert count(connection, stage) == rows.height > 0
             assert list(columns(connection, stage)) == list(record.model_fields)
@@ -98,13 +98,13 @@ def test_there_is_a_view_per_table_with_the_lake_s_rows_and_columns(made: Site) 
         assert count(connection, "dropped_prompts") == 1
 
 
-def test_the_failures_of_all_stages_are_in_one_view(made: Site) -> None:
-    lake = made.lake
+def test_the_failures_of_all_stages_are_in_one_view(built: Site) -> None:
+    lake = built.lake
     failed = {
         str(s): n for s in Stage if (n := sum(lake.failures(s, b).height for b in lake.batches(s)))
     }
     assert len(failed) > 1
-    with opened(made) as connection:
+    with opened(built) as connection:
         assert (
             dict(
                 connection.execute("SELECT stage, count(*) FROM failures GROUP BY stage").fetchall()
@@ -113,8 +113,8 @@ def test_the_failures_of_all_stages_are_in_one_view(made: Site) -> None:
         )
 
 
-def test_every_ingested_prompt_is_accounted_for_at_every_stage(made: Site) -> None:
-    with opened(made) as connection:
+def test_every_ingested_prompt_is_accounted_for_at_every_stage(built: Site) -> None:
+    with opened(built) as connection:
         account = {
             (b, s): (n, f) for b, s, n, f in connection.execute("FROM accounting").fetchall()
         }
@@ -131,14 +131,14 @@ def test_every_ingested_prompt_is_accounted_for_at_every_stage(made: Site) -> No
             assert account[batch, "fine_tune_splits"] == (both, 0)
 
 
-def test_the_account_is_in_the_order_of_the_recipe(made: Site) -> None:
-    with opened(made) as connection:
+def test_the_account_is_in_the_order_of_the_recipe(built: Site) -> None:
+    with opened(built) as connection:
         rows = connection.execute("SELECT batch, stage FROM accounting").fetchall()
-    assert rows == [(batch, str(stage)) for batch in made.batches for stage in Stage]
+    assert rows == [(batch, str(stage)) for batch in built.batches for stage in Stage]
 
 
-def test_sft_and_dpo_have_the_columns_that_trl_trains_on(made: Site) -> None:
-    with opened(made) as connection:
+def test_sft_and_dpo_have_the_columns_that_trl_trains_on(built: Site) -> None:
+    with opened(built) as connection:
         assert (
             columns(connection, "sft")
             == {"messages": MESSAGES, "thinking": "VARCHAR", "response": "VARCHAR"} | LINEAGE
@@ -158,8 +158,8 @@ def test_sft_and_dpo_have_the_columns_that_trl_trains_on(made: Site) -> None:
         )
 
 
-def test_a_training_row_reads_as_a_conversation(made: Site) -> None:
-    with opened(made) as connection:
+def test_a_training_row_reads_as_a_conversation(built: Site) -> None:
+    with opened(built) as connection:
         for messages, thinking, response in connection.execute(
             "SELECT messages, thinking, response FROM sft"
         ).fetchall():

@@ -9,7 +9,7 @@ from tests.builders import a_refined_cot, a_refined_thought, a_seed_cot, a_thoug
 
 
 def two_rows() -> pl.DataFrame:
-    """Both owe `illegal`; the first cites it twice, the second cites `fraud` and an unknown rule."""
+    """Both apply `illegal`. One cites it twice, the other `fraud` and an unknown rule."""
     first = a_seed_cot(
         applicable_policies=("illegal",),
         thoughts=(a_thought(rules=("illegal.1",)), a_thought(rules=("illegal.1",))),

@@ -1,4 +1,4 @@
-"""Expectations are run by the real Great Expectations, in memory, and none passes for want of values."""
+"""Expectations run on the real Great Expectations, in memory. None passes for want of values."""
 
 import logging
 import socket
@@ -46,12 +46,12 @@ def test_a_share_of_the_rows_may_be_enough() -> None:
 
 
 def test_a_fact_that_is_not_known_is_not_met() -> None:
-    known = pl.DataFrame({"lost": [0]})
-    assert run("facts", [fact("lost", 0, 0)], {"summary": known}).passed
+    facts = pl.DataFrame({"lost": [0]})
+    assert run("facts", [fact("lost", 0, 0)], {"summary": facts}).passed
     unknown = run(
         "facts",
         [fact("lost", 0, 0)],
-        {"summary": known.with_columns(lost=pl.lit(None, dtype=pl.Int64))},
+        {"summary": facts.with_columns(lost=pl.lit(None, dtype=pl.Int64))},
     )
     assert (failed(unknown), unknown.expectations[0].observed) == ({"lost"}, "unknown")
 

@@ -15,23 +15,25 @@ from aidsafe_dagster.quality.statistics import (
 
 
 def test_the_interval_of_a_mean_is_that_of_the_normal_law_when_there_are_many_rows() -> None:
-    found = mean_interval([1.0, 5.0] * 200)
-    assert found is not None
+    estimate = mean_interval([1.0, 5.0] * 200)
+    assert estimate is not None
     half = 1.96 * 2 / sqrt(400)
-    assert found.value == 3
-    assert found.n == 400
-    assert found.low == pytest.approx(3 - half, abs=0.03)
-    assert found.high == pytest.approx(3 + half, abs=0.03)
+    assert estimate.value == 3
+    assert estimate.n == 400
+    assert estimate.low == pytest.approx(3 - half, abs=0.03)
+    assert estimate.high == pytest.approx(3 + half, abs=0.03)
 
 
 def test_nineteen_in_twenty_intervals_cover_the_mean_that_the_values_were_drawn_from() -> None:
     draw, covered = random.Random(7), 0
     for seed in range(200):
-        found = mean_interval(draw.choices([3, 4, 5], [0.1, 0.3, 0.6], k=80), seed, resamples=300)
-        assert found is not None
-        assert found.low is not None
-        assert found.high is not None
-        covered += found.low <= 4.5 <= found.high
+        estimate = mean_interval(
+            draw.choices([3, 4, 5], [0.1, 0.3, 0.6], k=80), seed, resamples=300
+        )
+        assert estimate is not None
+        assert estimate.low is not None
+        assert estimate.high is not None
+        covered += estimate.low <= 4.5 <= estimate.high
     assert 180 <= covered <= 198
 
 
@@ -57,11 +59,11 @@ def test_a_mean_tells_no_more_than_the_rows_do(
 def test_a_difference_is_paired_so_what_the_rows_share_does_not_widen_it() -> None:
     before = [float(n % 5) for n in range(50)]
     gained = [value + (0.5 if n % 2 else 0.7) for n, value in enumerate(before)]
-    found, alone = paired_difference(gained, before), mean_interval(gained)
-    assert found is not None
+    estimate, alone = paired_difference(gained, before), mean_interval(gained)
+    assert estimate is not None
     assert alone is not None
-    assert found.value == pytest.approx(0.6)
-    assert 0.56 < (found.low or 0) < 0.6 < (found.high or 0) < 0.64
+    assert estimate.value == pytest.approx(0.6)
+    assert 0.56 < (estimate.low or 0) < 0.6 < (estimate.high or 0) < 0.64
     assert (alone.high or 0) - (alone.low or 0) > 0.6
 
 
@@ -75,20 +77,20 @@ def test_a_difference_of_unequal_lengths_is_refused() -> None:
     [(8, 10, 0.4902, 0.9433), (0, 10, 0, 0.2775), (10, 10, 0.7225, 1), (81, 263, 0.2553, 0.3662)],
 )
 def test_a_share_has_its_wilson_interval(count: int, n: int, low: float, high: float) -> None:
-    found = proportion(count, n)
-    assert found is not None
-    assert found.value == count / n
-    assert found.low == pytest.approx(low, abs=1e-4)
-    assert found.high == pytest.approx(high, abs=1e-4)
+    estimate = proportion(count, n)
+    assert estimate is not None
+    assert estimate.value == count / n
+    assert estimate.low == pytest.approx(low, abs=1e-4)
+    assert estimate.high == pytest.approx(high, abs=1e-4)
 
 
 def test_ties_count_half_and_a_half_count_spans_both_of_its_neighbours() -> None:
-    found, below, above = win_rate(5, 3, 2), proportion(6, 10), proportion(7, 10)
-    assert found is not None
+    estimate, below, above = win_rate(5, 3, 2), proportion(6, 10), proportion(7, 10)
+    assert estimate is not None
     assert below is not None
     assert above is not None
-    assert (found.wins, found.ties, found.losses) == (5, 3, 2)
-    assert found.rate == Estimate(0.65, below.low, above.high, 10)
+    assert (estimate.wins, estimate.ties, estimate.losses) == (5, 3, 2)
+    assert estimate.rate == Estimate(0.65, below.low, above.high, 10)
 
 
 def test_without_rows_there_is_no_share_no_win_rate_and_no_quantile() -> None:
@@ -98,7 +100,7 @@ def test_without_rows_there_is_no_share_no_win_rate_and_no_quantile() -> None:
 
 
 def by_hand(one: list[int], other: list[int]) -> float:
-    """1 - observed / expected disagreement, each the mean of squared distances over all pairs of marks."""
+    """1 - observed / expected disagreement: mean squared distances over all pairs of marks."""
     observed = sum((a - b) ** 2 for a, b in zip(one, other, strict=True)) / len(one)
     expected = sum((a - b) ** 2 for a in one for b in other) / len(one) ** 2
     return 1 - observed / expected

@@ -1,4 +1,4 @@
-"""The partition gate, run with the real Great Expectations: sound partitions pass, each fault closes its own suite."""
+"""The partition gate, on the real Great Expectations: each fault fails its own suite alone."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -50,19 +50,19 @@ def gate(
     rows: Sequence[Record] | pl.DataFrame,
     *,
     failures: Sequence[Failure] = (),
-    given: int | None = None,
+    expected_rows: int | None = None,
     **settings: Any,
 ) -> SuiteResult:
     """`given` is the number of rows of the stage above; without it, as many as came out."""
     frame = rows if isinstance(rows, pl.DataFrame) else to_frame(rows, RECORDS[stage])
-    owed = frame.height + len(failures) if given is None else given
+    expected = frame.height + len(failures) if expected_rows is None else expected_rows
     failed = to_frame(failures, Failure)
     return validate(
         stage,
         suite,
         frame,
         failures=failed,
-        expected_rows=owed,
+        expected_rows=expected,
         policies=policies(),
         settings=CheckSettings(**settings),
         counter=ESTIMATE,
@@ -136,13 +136,16 @@ def test_a_column_of_nulls_closes_the_gate(
 
 def test_every_row_given_must_come_out_as_a_row_or_a_failure() -> None:
     rows, failed = some(Stage.SEED_COTS, 9), [a_failure(prompt_id="p10")]
-    assert closed_by(gate(Stage.SEED_COTS, "integrity", rows, failures=failed, given=10)) == set()
-    lost = gate(Stage.SEED_COTS, "integrity", rows, failures=failed, given=12)
-    assert closed_by(lost) == {"unaccounted"}
-    assert outcome(lost, "unaccounted").observed == 2
-    assert closed_by(gate(Stage.SEED_COTS, "integrity", rows, failures=failed, given=9)) == {
-        "unaccounted"
-    }
+    assert (
+        closed_by(gate(Stage.SEED_COTS, "integrity", rows, failures=failed, expected_rows=10))
+        == set()
+    )
+    lossy = gate(Stage.SEED_COTS, "integrity", rows, failures=failed, expected_rows=12)
+    assert closed_by(lossy) == {"unaccounted"}
+    assert outcome(lossy, "unaccounted").observed == 2
+    assert closed_by(
+        gate(Stage.SEED_COTS, "integrity", rows, failures=failed, expected_rows=9)
+    ) == {"unaccounted"}
 
 
 def test_a_stage_that_owes_no_rows_is_not_asked_for_them() -> None:
@@ -304,8 +307,8 @@ def test_a_policy_without_citation_closes_coverage_after_refinement_alone() -> N
 def test_where_coverage_is_not_required_it_is_shown_and_closes_nothing() -> None:
     rows = [a_refined_cot(applicable_policies=("fraud",))]
     result = gate(Stage.REFINED_COTS, "policy_coverage", rows, require_policy_coverage=False)
-    shown = outcome(result, "uncovered_policies")
-    assert (result.passed, shown.passed, shown.blocking, shown.detail) == (
+    coverage = outcome(result, "uncovered_policies")
+    assert (result.passed, coverage.passed, coverage.blocking, coverage.detail) == (
         True,
         False,
         False,
@@ -316,10 +319,10 @@ def test_where_coverage_is_not_required_it_is_shown_and_closes_nothing() -> None
 def test_what_was_observed_is_said_in_plain_words() -> None:
     faulty = [a_seed_cot(prompt_id=f"short{number}", cot_tokens=number) for number in range(9)]
     result = gate(Stage.SEED_COTS, "token_length", [*some(Stage.SEED_COTS), *faulty])
-    said = outcome(result, "cot_tokens")
-    assert said.expected == "20 to 4096"
-    assert said.observed == "9 of 12 rows not: 0, 1, 2, 3, 4"
-    assert said.detail == ("short0", "short1", "short2", "short3", "short4")
+    length = outcome(result, "cot_tokens")
+    assert length.expected == "20 to 4096"
+    assert length.observed == "9 of 12 rows not: 0, 1, 2, 3, 4"
+    assert length.detail == ("short0", "short1", "short2", "short3", "short4")
     assert outcome(result, "rows") == ExpectationOutcome(
         "rows", passed=True, observed=12, expected="at least 1"
     )

@@ -13,6 +13,8 @@ from aidsafe_dagster.recipe.records import Prompt, Stage
 from aidsafe_dagster.stages.ingestion import COPIES, INGESTED
 from tests.site import Site, a_site, prompts_file, some_prompts
 
+BICYCLE = "Please tell me how to repair the chain of an old red bicycle at home with few tools"
+
 
 def test_the_bundled_prompts_are_ingested_with_source_and_licence(tmp_path: Path) -> None:
     with a_site(tmp_path) as site:
@@ -51,12 +53,11 @@ def test_a_new_prompt_joins_the_cluster_of_an_older_one_whose_row_does_not_chang
     tmp_path: Path,
 ) -> None:
     with a_site(tmp_path, ingest={"batch_size": 2}) as site:
-        old = "Please tell me how to repair the chain of an old red bicycle at home with few tools"
-        site.ingest(prompts_file(tmp_path, [old, "Bread"]))
+        site.ingest(prompts_file(tmp_path, [BICYCLE, "Bread"]))
         before = site.lake.fingerprint("ingested", "mine-0001")
         run = site.ingest(
             prompts_file(
-                tmp_path, [old, "Bread", f"{old} while it snows and storms outside", "Jazz"]
+                tmp_path, [BICYCLE, "Bread", f"{BICYCLE} while it snows and storms outside", "Jazz"]
             )
         )
         first, *_ = from_frame(site.lake.rows("ingested", "mine-0001"), Prompt)
@@ -74,25 +75,27 @@ def test_prompts_of_an_older_release_are_clusters_of_their_own_that_new_ones_joi
     tmp_path: Path,
 ) -> None:
     with a_site(tmp_path) as site:
-        old = "Please tell me how to repair the chain of an old red bicycle at home with few tools"
-        site.ingest(prompts_file(tmp_path, [old]))
+        site.ingest(prompts_file(tmp_path, [BICYCLE]))
         older = site.lake.rows("ingested", "mine-0001").drop("cluster", "near_clusters")
         site.lake.write("ingested", "mine-0001", older)
         assert (
             site.ingest(
-                prompts_file(tmp_path, [old, f"{old} while it snows and storms outside"])
+                prompts_file(tmp_path, [BICYCLE, f"{BICYCLE} while it snows and storms outside"])
             ).error
             == ""
         )
-        assert site.ingest(prompts_file(tmp_path, [old, "Something else"], name="more")).error == ""
+        assert (
+            site.ingest(prompts_file(tmp_path, [BICYCLE, "Something else"], name="more")).error
+            == ""
+        )
         (new,) = from_frame(site.lake.rows("ingested", "mine-0002"), Prompt)
         assert new.cluster == older["prompt_id"][0]
 
 
 def test_what_was_dropped_is_kept_with_its_place_and_reason(tmp_path: Path) -> None:
     with a_site(tmp_path) as site:
-        near = "Please tell me how to repair the chain of an old red bicycle at home with few tools in one hour today"
-        site.ingest(prompts_file(tmp_path, ["Same?", "Same?", "  ", near, f"{near} please"]))
+        long = f"{BICYCLE} in one hour today"
+        site.ingest(prompts_file(tmp_path, ["Same?", "Same?", "  ", long, f"{long} please"]))
         dropped = site.lake.all_rows("dropped_prompts")
         assert dropped is not None
         assert dropped.select("source_row", "reason").rows() == [
@@ -132,7 +135,7 @@ def cut(file: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [cut, Path.unlink, lambda file: shutil.rmtree(file.parent)])
-def test_a_sealed_batch_that_was_damaged_or_lost_is_put_back_with_its_key_and_rows_by_ingesting_again(
+def test_ingesting_again_restores_a_damaged_or_lost_batch_with_its_key_and_rows(
     tmp_path: Path, damage: Callable[[Path], object]
 ) -> None:
     with a_site(tmp_path, ingest={"batch_size": 3}) as site:
