@@ -122,7 +122,7 @@ def test_an_unknown_key_names_the_nearest_valid_one_and_the_file(
 
 
 @pytest.mark.parametrize(
-    ("environ", "overrides", "told"),
+    ("environ", "overrides", "message"),
     [
         ({"AIDSAFE_ENGNE": "x"}, {}, "environment: unknown key 'engne'. Did you mean 'engine'?"),
         ({"AIDSAFE_ENDPOINT___MODEL": "x"}, {}, "environment: unknown key 'endpoint._model'"),

@@ -134,7 +134,11 @@ def cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:100])
 
 
-@pytest.mark.parametrize("damage", [cut, Path.unlink, lambda file: shutil.rmtree(file.parent)])
+def remove_folder(file: Path) -> None:
+    shutil.rmtree(file.parent)
+
+
+@pytest.mark.parametrize("damage", [cut, Path.unlink, remove_folder])
 def test_ingesting_again_restores_a_damaged_or_lost_batch_with_its_key_and_rows(
     tmp_path: Path, damage: Callable[[Path], object]
 ) -> None:
@@ -172,7 +176,7 @@ def test_a_damaged_copy_and_one_that_an_older_release_did_not_make_are_made_by_t
         source = prompts_file(tmp_path, some_prompts(4))
         site.ingest(source)
         cut(sealed_file(site, "mine-0001", COPIES))
-        shutil.rmtree(sealed_file(site, "mine-0002", COPIES).parent)
+        remove_folder(sealed_file(site, "mine-0002", COPIES))
         assert site.ingest(source).success
         for batch in site.batches:
             assert site.lake.fingerprint(COPIES, batch) == site.lake.fingerprint(INGESTED, batch)
@@ -191,7 +195,7 @@ def test_without_a_whole_copy_a_damaged_batch_stops_the_ingestion_and_says_what_
         assert str(sealed_file(site, "mine-0001")) in run.error
         assert "from a backup" in run.error
         for table in (INGESTED, COPIES):
-            shutil.rmtree(sealed_file(site, "mine-0001", table).parent)
+            remove_folder(sealed_file(site, "mine-0001", table))
         site.instance.delete_dynamic_partition("batches", "mine-0001")
         assert site.ingest(source).shown["new_prompts"].value == 3
 
@@ -202,7 +206,7 @@ def test_an_account_of_dropped_rows_that_was_removed_is_written_anew_over_no_oth
     with a_site(tmp_path) as site:
         for texts in (["Same?", "Same?"], ["Same?", "Same?", " "]):
             site.ingest(prompts_file(tmp_path, texts))
-        shutil.rmtree(sealed_file(site, "ingest-0001", "dropped_prompts").parent)
+        remove_folder(sealed_file(site, "ingest-0001", "dropped_prompts"))
         site.ingest(prompts_file(tmp_path, ["Same?", "Same?", " "]))
         dropped = site.lake.all_rows("dropped_prompts")
         assert dropped is not None
