@@ -110,9 +110,10 @@ def test_a_token_is_shown_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         for text in (str(failed.value), *lines, (tmp_path / "train.log").read_text())
     )
 
-
 @pytest.mark.parametrize(
-    ("python", "why"), [("/nowhere/python", "No such file"), (str(ROOT), "Permission denied")]
+    ("python", "why"),
+    [("/nowhere/python", "No such file"), (str(ROOT), "Permission denied")],
+    ids=["no such file", "a folder"],
 )
 def test_an_interpreter_that_cannot_be_started_is_named(
     tmp_path: Path, python: str, why: str
