@@ -110,6 +110,7 @@ def test_a_token_is_shown_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         for text in (str(failed.value), *lines, (tmp_path / "train.log").read_text())
     )
 
+
 @pytest.mark.parametrize(
     ("python", "why"),
     [("/nowhere/python", "No such file"), (str(ROOT), "Permission denied")],
