@@ -120,19 +120,19 @@ def build_model(out: Path, arch: str, hidden: int, layers: int, tok, seed: int, 
     # vLLM's CPU attention kernel wants a head size it knows (32, 64, 80, 96, 112, 128, ...).
     head_dim = 32
     heads = max(hidden // head_dim, 1)
-    common = dict(
-        vocab_size=(len(tok) + 63) // 64 * 64,
-        hidden_size=hidden,
-        intermediate_size=hidden * 2,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=max(heads // 2, 1),
-        max_position_embeddings=positions,
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=tok.eos_token_id,
-        pad_token_id=tok.pad_token_id,
-    )
+    common = {
+        "vocab_size": (len(tok) + 63) // 64 * 64,
+        "hidden_size": hidden,
+        "intermediate_size": hidden * 2,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": max(heads // 2, 1),
+        "max_position_embeddings": positions,
+        "tie_word_embeddings": True,
+        "bos_token_id": None,
+        "eos_token_id": tok.eos_token_id,
+        "pad_token_id": tok.pad_token_id,
+    }
     cfg_cls, model_cls, extra = {
         "qwen2": (Qwen2Config, Qwen2ForCausalLM, {}),
         "qwen3": (Qwen3Config, Qwen3ForCausalLM, {"head_dim": head_dim}),
