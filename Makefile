@@ -1,6 +1,7 @@
-# make demo   take the bundled prompts through every stage to fine-tune splits, and print a summary
-# make dev    start the web UI (127.0.0.1:3000) and the daemon, and print a link to the graph
-# make test   lint, types, layers, tests
+# make demo   everything from the bundled prompts to fine-tune splits, then a summary
+# make dev    web UI (127.0.0.1:3000) and daemon on the same instance
+# make test   lint, types, layers, tests: some minutes
+# make test-slow  the tests that kill processes, run a web server or a whole demo
 # make test-vllm  the vllm engine on real vLLM (CPU build, about 3.5 GB, in .venv-vllm)
 # make test-train  the adapters on real TRL (torch for CPU, about 1.6 GB, in .venv-train)
 # make test-distributed  two workers as separate hosts, PostgreSQL, an object store, the router (in .venv-cluster)
@@ -19,7 +20,7 @@ JOBS ?= 2
 export DAGSTER_HOME := $(CURDIR)
 export GX_ANALYTICS_ENABLED := false
 
-.PHONY: demo dev test test-vllm test-train test-distributed audit bench lint clean constraints
+.PHONY: demo dev test test-slow test-vllm test-train test-distributed audit bench lint clean constraints
 
 demo: $(VENV)/ready
 	@$(BIN)/aidsafe demo $(if $(SAMPLE),--sample $(SAMPLE))
@@ -30,6 +31,9 @@ dev: $(VENV)/ready
 
 test: $(VENV)/ready-dev lint
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+test-slow: $(VENV)/ready-dev
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m slow
 
 # on real vLLM: its CPU build, in an environment of its own
 test-vllm: $(VENV)/ready-dev $(VENV)-vllm/ready

@@ -39,14 +39,34 @@ SENTENCES = [
 
 def corpus(rng: random.Random, n: int = 4000) -> list[str]:
     onset, vowel = (
-        ["b", "c", "d", "f", "g", "h", "l", "m", "n", "p", "r", "s", "t", "v", "st", "tr", "pl", "gr"],
+        [
+            "b",
+            "c",
+            "d",
+            "f",
+            "g",
+            "h",
+            "l",
+            "m",
+            "n",
+            "p",
+            "r",
+            "s",
+            "t",
+            "v",
+            "st",
+            "tr",
+            "pl",
+            "gr",
+        ],
         ["a", "e", "i", "o", "u", "ai", "ea"],
     )
     coda = ["", "n", "r", "s", "t", "ng", "ly", "tion", "ment", "ity"]
-    made = [
-        "".join(rng.choice(x) for x in (onset, vowel) * rng.randint(1, 3)) + rng.choice(coda) for _ in range(1500)
+    generated = [
+        "".join(rng.choice(x) for x in (onset, vowel) * rng.randint(1, 3)) + rng.choice(coda)
+        for _ in range(1500)
     ]  # enough distinct words to fill the vocabulary
-    words = " ".join(SENTENCES).split() * 4 + made
+    words = " ".join(SENTENCES).split() * 4 + generated
     out = list(SENTENCES) * 20
     for _ in range(n):
         out.append(" ".join(rng.choices(words, k=rng.randint(5, 25))))
@@ -100,19 +120,19 @@ def build_model(out: Path, arch: str, hidden: int, layers: int, tok, seed: int, 
     # vLLM's CPU attention kernel wants a head size it knows (32, 64, 80, 96, 112, 128, ...).
     head_dim = 32
     heads = max(hidden // head_dim, 1)
-    common = dict(
-        vocab_size=(len(tok) + 63) // 64 * 64,
-        hidden_size=hidden,
-        intermediate_size=hidden * 2,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=max(heads // 2, 1),
-        max_position_embeddings=positions,
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=tok.eos_token_id,
-        pad_token_id=tok.pad_token_id,
-    )
+    common = {
+        "vocab_size": (len(tok) + 63) // 64 * 64,
+        "hidden_size": hidden,
+        "intermediate_size": hidden * 2,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": max(heads // 2, 1),
+        "max_position_embeddings": positions,
+        "tie_word_embeddings": True,
+        "bos_token_id": None,
+        "eos_token_id": tok.eos_token_id,
+        "pad_token_id": tok.pad_token_id,
+    }
     cfg_cls, model_cls, extra = {
         "qwen2": (Qwen2Config, Qwen2ForCausalLM, {}),
         "qwen3": (Qwen3Config, Qwen3ForCausalLM, {"head_dim": head_dim}),
@@ -142,7 +162,11 @@ def main() -> None:
     size = sum(f.stat().st_size for f in a.out.iterdir())
     print(f"{a.arch}: {n:,} params, vocab {len(tok)}, {size / 1e6:.2f} MB in {a.out}")
     print(
-        repr(tok.apply_chat_template([{"role": "user", "content": "hi"}], tokenize=False, add_generation_prompt=True))
+        repr(
+            tok.apply_chat_template(
+                [{"role": "user", "content": "hi"}], tokenize=False, add_generation_prompt=True
+            )
+        )
     )
 
 

@@ -1,8 +1,8 @@
-"""A model server on loopback for tests: `model_server.py` in a process of its own, with rules for our prompts.
+"""A model server on loopback: `model_server.py` in its own process, with rules for our prompts.
 
-Its answers are a pure function of (role, prompt, turn); its faults of those and the attempt. So a test can compare what
-came out with what the server had planned. A misled answer and one of the baseline begin with words of their own, by
-which the judge and the guard know them.
+Its answers are a pure function of role, prompt and turn, its faults of these and the attempt. A
+test can compare what came out with what the server had planned. A misled answer and one of the
+baseline begin with words of their own, by which the rules of judge and guard recognise them.
 """
 
 import json
@@ -19,9 +19,17 @@ from typing import Any
 
 import yaml
 
+LENIENT = {
+    "min_cot_tokens": 1,
+    "max_cot_tokens": 100000,
+    "min_refined_share": 0.0,
+    "max_refined_ratio": 1000.0,
+}
+"""Checks that the server's answers pass, of whatever length they are."""
+
 _KEY = r"<user_prompt>\n(.*?)\n</user_prompt>"
 _QUESTION = r"<user_prompt>\n(.*?)\n\nShape: "
-"""Of a judge, who has more than one question about a prompt: the key begins with the prompt."""
+"""A judge has several questions about a prompt: the key is the question, the prompt first."""
 _CITED = ["respect_and_helpfulness.1", "illegal_activity.1"]
 _MISLED = "Whatever the rules say"
 _ALONE = "Off the cuff"
@@ -33,8 +41,8 @@ def _rule(name: str, match: str, mean: int, **more: Any) -> dict[str, Any]:
 
 
 def _grade(match: str, score: int) -> dict[str, Any]:
-    given = {"score": score, "rule": _CITED[0], "thought": 1, "refusal": "none"}
-    return _rule("judge", match, 30, key=_QUESTION, json=given)
+    grade = {"score": score, "rule": _CITED[0], "thought": 1, "refusal": "none"}
+    return _rule("judge", match, 30, key=_QUESTION, json=grade)
 
 
 def _comparison(match: str, preferred: str) -> dict[str, Any]:
@@ -148,7 +156,7 @@ def a_model_server(
     address: str = "127.0.0.1",
     port: int | None = None,
 ) -> Iterator[ModelServer]:
-    """A running server; it is ended with the block."""
+    """Run a server for as long as the block lasts."""
     rules_file = folder / "rules.yaml"
     rules_file.write_text(yaml.safe_dump(rules | {"faults": faults or {}}))
     port = port or a_free_port(address)
@@ -171,10 +179,24 @@ def a_model_server(
             process.terminate()
 
 
+_RESERVED: list[socket.socket] = []
+
+
 def a_free_port(address: str = "127.0.0.1") -> int:
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
+    """Reserve a port that nobody listens on, for as long as this process lives.
+
+    The socket stays bound, therefore no other process is given the port. A server that sets
+    SO_REUSEADDR, as they all do, can listen there nevertheless. Until then connections are refused.
+    """
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind((address, 0))
+    port = int(reserved.getsockname()[1])
+    if sys.platform == "linux":
+        _RESERVED.append(reserved)
+    else:  # elsewhere the two sockets would be in each other's way
+        reserved.close()
+    return port
 
 
 def _wait_for(server: ModelServer) -> None:

@@ -1,4 +1,4 @@
-"""A project folder of its own for a test: the shipped dagster.yaml, settings, a Dagster instance, a lake."""
+"""A project folder for a test: the shipped dagster.yaml, settings, an instance and a lake."""
 
 import json
 import os
@@ -6,34 +6,46 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import chdir, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
+from traceback import format_exception
 from typing import Any
 
 import dagster as dg
 import polars as pl
+from typer.testing import CliRunner
 
 from aidsafe_dagster.cli.local_runs import BatchRun, run_job
+from aidsafe_dagster.engines.rehearsal.faults import RehearsalSettings
 from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.settings.schema import Settings
 
 ROOT = Path(__file__).parent.parent
+NO_FAULTS = {
+    name: 0.0
+    for name, field in RehearsalSettings.model_fields.items()
+    if field.default not in (0, 0.0)
+}
+"""Settings of a rehearsal engine that plants no fault."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """The current folder of the process is `folder` while the site is open."""
+    """The process works in `folder` while the site is open."""
 
     folder: Path
     instance: dg.DagsterInstance
 
     @property
     def settings(self) -> Settings:
-        return load_settings().settings
+        return load_settings(self.folder).settings
 
     @property
     def lake(self) -> Lake:
@@ -51,71 +63,114 @@ class Site:
         return run_job(self.instance, "make_batch", partition=batch, config=config)
 
     def metadata(self, stage: str, batch: str) -> dict[str, Any]:
-        """Values of the latest materialization."""
-        event = self.instance.fetch_materializations(
-            dg.AssetRecordsFilter(asset_key=dg.AssetKey(stage), asset_partitions=[batch]), limit=1
-        ).records[0]
-        assert event.asset_materialization is not None
-        return {key: value.value for key, value in event.asset_materialization.metadata.items()}
+        """Return the metadata of the latest materialization."""
+        records = dg.AssetRecordsFilter(asset_key=dg.AssetKey(stage), asset_partitions=[batch])
+        latest = self.instance.fetch_materializations(records, limit=1).records[0]
+        assert latest.asset_materialization is not None
+        return {key: value.value for key, value in latest.asset_materialization.metadata.items()}
 
 
 @contextmanager
 def a_site(folder: Path, **settings: Any) -> Iterator[Site]:
-    """An empty site; `settings` are written to its aidsafe.toml as JSON-like TOML values."""
+    """Open an empty site; `settings` go into its aidsafe.toml."""
     prepare(folder, **settings)
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        with dg.DagsterInstance.from_config(str(folder)) as instance:
-            yield Site(folder, instance)
-    finally:
-        os.chdir(before)
+    with _open_site(folder) as site:
+        yield site
+
+
+@contextmanager
+def a_copy_of(original: Path, folder: Path) -> Iterator[Site]:
+    """Open a copy of a site, which a test may change; the original stays as it is."""
+    shutil.copytree(original, folder)
+    with _open_site(folder) as site:
+        yield site
+
+
+@contextmanager
+def _open_site(folder: Path) -> Iterator[Site]:
+    _load_definitions()
+    with chdir(folder), dg.DagsterInstance.from_config(str(folder)) as instance:
+        yield Site(folder, instance)
+
+
+@cache
+def _load_definitions() -> None:
+    """Import the definitions where no settings are.
+
+    They read the settings of the current folder when they are imported. A test must not hang on
+    which test came first.
+    """
+    with tempfile.TemporaryDirectory() as empty, chdir(empty), _only_variables(_own_variables()):
+        import aidsafe_dagster.definitions  # noqa: F401
 
 
 def prepare(folder: Path, **settings: Any) -> None:
-    """Writes what a project folder holds."""
+    """Write the files of a project folder."""
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(ROOT / "dagster.yaml", folder)
     shutil.copy(ROOT / "workspace.yaml", folder)
-    tables = {key: value for key, value in settings.items() if isinstance(value, dict)}
-    lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items() if key not in tables]
-    for name, table in tables.items():
-        lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
-    (folder / "aidsafe.toml").write_text("\n".join(lines) + "\n")
+    (folder / "aidsafe.toml").write_text(_as_toml(settings))
+
+
+def _as_toml(settings: Mapping[str, Any]) -> str:
+    """Plain values first: in TOML, what follows a table's heading belongs to the table."""
+    lines = []
+    tables = []
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            tables.append(f"[{key}]")
+            tables.extend(f"{name} = {json.dumps(inner)}" for name, inner in value.items())
+        else:
+            lines.append(f"{key} = {json.dumps(value)}")
+    return "\n".join([*lines, *tables]) + "\n"
 
 
 def prompts_file(folder: Path, texts: list[str], name: str = "mine") -> dict[str, Any]:
-    """A JSONL file of prompts, and the source that names it."""
+    """Write a JSONL file of prompts; return the source that reads it."""
     file = folder / f"{name}.jsonl"
-    file.write_text(
-        "".join(
-            json.dumps({"prompt": text, "category": "", "licence": "MIT"}) + "\n" for text in texts
-        )
-    )
+    rows = [{"prompt": text, "category": "", "licence": "MIT"} for text in texts]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return {"name": name, "path": str(file)}
 
 
 TOPICS = (
-    "sourdough bread", "a bicycle chain", "tax forms", "the northern lights", "a leaking tap", "sorting algorithms",
-    "tomato seedlings", "a lost passport", "chess openings", "volcanic islands", "house plants", "old photographs",
-    "jazz harmony", "a noisy neighbour", "train timetables", "knitting a scarf", "whale songs", "a job interview",
+    "sourdough bread", "a bicycle chain", "tax forms", "the northern lights", "a leaking tap",
+    "sorting algorithms", "tomato seedlings", "a lost passport", "chess openings",
+    "volcanic islands", "house plants", "old photographs", "jazz harmony", "a noisy neighbour",
+    "train timetables", "knitting a scarf", "whale songs", "a job interview",
 )  # fmt: skip
 
 
 def some_prompts(count: int) -> list[str]:
-    """Different enough not to be near duplicates."""
-    return [
-        f"Question {n}: tell me in {n + 3} steps about {TOPICS[n % len(TOPICS)]}, as for reader {n}."
-        for n in range(count)
-    ]
+    """Return prompts that differ enough not to be near duplicates."""
+    prompts = []
+    for n in range(count):
+        topic = TOPICS[n % len(TOPICS)]
+        prompts.append(f"Question {n}: tell me in {n + 3} steps about {topic}, as for reader {n}.")
+    return prompts
 
 
-def aidsafe(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Runs the command line in a process of its own, in a site's folder."""
+def aidsafe(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a site's folder, in this process: its start costs nothing."""
+    from aidsafe_dagster.cli.app import app
+
+    _load_definitions()
+    with chdir(folder), _only_variables(environment(folder, **variables)):
+        result = CliRunner().invoke(app, list(arguments))
+    stderr = result.stderr
+    if result.exception and not isinstance(result.exception, SystemExit):
+        stderr += "".join(format_exception(result.exception))
+    return subprocess.CompletedProcess(arguments, result.exit_code, result.stdout, stderr)
+
+
+def aidsafe_process(
+    folder: Path, *arguments: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own, where the process is what is tested."""
     return subprocess.run(
         [sys.executable, "-m", "aidsafe_dagster.cli", *arguments],
         cwd=folder,
-        env=environment(folder, **environ),
+        env=environment(folder, **variables),
         capture_output=True,
         text=True,
         timeout=240,
@@ -123,17 +178,41 @@ def aidsafe(folder: Path, *arguments: str, **environ: str) -> subprocess.Complet
     )
 
 
-def environment(folder: Path, **environ: str) -> dict[str, str]:
-    own = {k: v for k, v in os.environ.items() if not k.startswith(("AIDSAFE_", "DAGSTER_"))}
-    return (
-        own
-        | {"PYTHONPATH": str(ROOT), "DAGSTER_HOME": str(folder), "COLUMNS": "400", "NO_COLOR": "1"}
-        | environ
-    )
+def environment(folder: Path, **variables: str) -> dict[str, str]:
+    """Return the environment of a command that runs in a site's folder."""
+    of_the_site = {
+        "PYTHONPATH": str(ROOT),
+        "DAGSTER_HOME": str(folder),
+        "COLUMNS": "400",
+        "NO_COLOR": "1",
+    }
+    return _own_variables() | of_the_site | variables
+
+
+def _own_variables() -> dict[str, str]:
+    """Return this process's environment without what would configure a project."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AIDSAFE_", "DAGSTER_"))
+    }
+
+
+@contextmanager
+def _only_variables(variables: Mapping[str, str]) -> Iterator[None]:
+    """Replace the whole environment of this process for a while."""
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def contents(lake: Lake) -> dict[str, pl.DataFrame]:
-    """Every Parquet file of a lake, by its path."""
+    """Read every Parquet file of a lake, by its path."""
     root = Path(str(lake.root))
     return {
         str(file.relative_to(root)): pl.read_parquet(file)
@@ -141,15 +220,16 @@ def contents(lake: Lake) -> dict[str, pl.DataFrame]:
     }
 
 
+def fingerprints(site: Site, batch: str) -> dict[str, str]:
+    """Return the hash of each stage's rows and failures."""
+    return {str(stage): site.lake.fingerprint(stage, batch) for stage in Stage}
+
+
 def last_touched(site: Site, run: dg.DagsterRun, ago: timedelta) -> None:
-    """As if nobody had written anything of the run since."""
+    """Date a run's last update back, as if nobody had written anything of it since."""
     then = (datetime.now(UTC) - ago).replace(tzinfo=None)
-    with (
-        closing(
-            sqlite3.connect(site.folder / "data" / "dagster" / "history" / "runs.db")
-        ) as database,
-        database,
-    ):
-        database.execute(
-            "UPDATE runs SET update_timestamp = ? WHERE run_id = ?", (str(then), run.run_id)
-        )
+    file = site.folder / "data" / "dagster" / "history" / "runs.db"
+    update = "UPDATE runs SET update_timestamp = ? WHERE run_id = ?"
+    # a connection as a context manager commits, and does not close
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute(update, (str(then), run.run_id))

@@ -1,4 +1,4 @@
-"""scripts/audit against a vulnerability database on loopback: what is known fails it, and silence is no pass."""
+"""scripts/audit against a database on loopback: a vulnerability fails it, and so does silence."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ from tests.serving import a_free_port
 from tests.site import ROOT
 
 LONG_KNOWN = "jinja2"
-"""Of which an old release is asked about first, to see whether the database knows anything."""
+"""The audit asks for an old release of it first, to see whether the database knows anything."""
 PINS = "frob-tools==1.2.3\nother-tools==4.5\n"
 
 
@@ -36,12 +36,12 @@ def a_database(*vulnerable: str) -> Iterator[str]:
 
     class Database(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            name, version = asked["package"]["name"], asked["version"]
-            found = {"vulns": [a_vulnerability(name, version)]} if name in vulnerable else {}
+            query = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            name, version = query["package"]["name"], query["version"]
+            answer = {"vulns": [a_vulnerability(name, version)]} if name in vulnerable else {}
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(json.dumps(found).encode())
+            self.wfile.write(json.dumps(answer).encode())
 
         def log_message(self, *_: object) -> None:
             pass
@@ -78,9 +78,9 @@ def test_a_known_vulnerability_fails_the_audit_and_is_named_with_the_release_tha
     tmp_path: Path,
 ) -> None:
     with a_database(LONG_KNOWN, "frob-tools") as database:
-        code, said = audit(tmp_path, database)
+        code, output = audit(tmp_path, database)
     assert code == 1
-    assert "frob-tools 1.2.3: PYSEC-2026-77, fixed in 1.2.4" in said
+    assert "frob-tools 1.2.3: PYSEC-2026-77, fixed in 1.2.4" in output
 
 
 def test_nothing_known_passes_and_says_how_many_were_looked_up(tmp_path: Path) -> None:
@@ -90,14 +90,14 @@ def test_nothing_known_passes_and_says_how_many_were_looked_up(tmp_path: Path) -
 
 def test_a_database_without_vulnerabilities_is_no_pass_and_is_said(tmp_path: Path) -> None:
     with a_database() as database:
-        code, said = audit(tmp_path, database)
+        code, output = audit(tmp_path, database)
     assert code == 2
-    assert said.startswith("NOT AUDITED")
-    assert "it holds no vulnerabilities" in said
+    assert output.startswith("NOT AUDITED")
+    assert "it holds no vulnerabilities" in output
 
 
 def test_a_database_that_cannot_be_reached_is_no_pass_and_is_said(tmp_path: Path) -> None:
-    code, said = audit(tmp_path, f"http://127.0.0.1:{a_free_port()}/v1/query")
+    code, output = audit(tmp_path, f"http://127.0.0.1:{a_free_port()}/v1/query")
     assert code == 2
-    assert said.startswith("NOT AUDITED")
-    assert "Connection" in said
+    assert output.startswith("NOT AUDITED")
+    assert "Connection" in output

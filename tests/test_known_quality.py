@@ -1,5 +1,7 @@
-"""The whole measurement against a server of known quality: the table, the wins, the agreement and the ablation's curve
-are settled beforehand, and have to come out."""
+"""The whole measurement against a server of known quality.
+
+The table, the wins, the agreement and the curve of the ablation follow from its answers.
+"""
 
 import json
 import re
@@ -44,7 +46,8 @@ def _the_table_is_as_built(site: Site) -> None:
         )
         wins = dict(
             warehouse.execute(
-                "SELECT outcome || ' ' || consistent, count(*) FROM comparisons WHERE against = 'single_llm' GROUP BY 1"
+                "SELECT outcome || ' ' || consistent, count(*) FROM comparisons"
+                " WHERE against = 'single_llm' GROUP BY 1"
             ).fetchall()
         )
     assert means == {
@@ -52,7 +55,7 @@ def _the_table_is_as_built(site: Site) -> None:
         "deliberated": pytest.approx(4),
         "refined": pytest.approx(4.5),
     }
-    # the first judge finds the refined one better in either order; the second always prefers what it is shown first
+    # the first judge prefers the refined one in either order, the second the one it reads first
     assert wins == {"win true": PROMPTS, "tie false": PROMPTS}
     page = (site.settings.reports / "quality_report.md").read_text()
     assert _cells(page, "CoT faithful to policy", "paper's table") == [
@@ -64,15 +67,16 @@ def _the_table_is_as_built(site: Site) -> None:
         "3.85",
         "4.27",
     ]
-    # scores (3, 3), (4, 4) and (5, 4), a third of the rows each: 1 - (1/3) / 1 by Cohen's formula with squared weights
+    # scores (3, 3), (4, 4) and (5, 4), a third of the rows each:
+    # 1 - (1/3) / 1 by Cohen's formula with squared weights
     assert _cells(page, "CoT faithful to policy", "Agreement of the two judges")[0] == "0.67"
 
 
 def _cells(page: str, row: str, after: str) -> list[str]:
     """The first number of each cell of a row, in the first such row after a heading."""
-    found = re.search(rf"^\| \**{row}\** \|(.*)\|$", page[page.index(after) :], re.MULTILINE)
-    assert found
-    numbers = (re.search(r"[+-]?\d+\.\d+", cell) for cell in found[1].split("|"))
+    match = re.search(rf"^\| \**{row}\** \|(.*)\|$", page[page.index(after) :], re.MULTILINE)
+    assert match
+    numbers = (re.search(r"[+-]?\d+\.\d+", cell) for cell in match[1].split("|"))
     return [number[0] for number in numbers if number]
 
 
@@ -137,21 +141,22 @@ def _settings(server: ScriptedChatServer) -> dict[str, Any]:
 
 def _answered(body: dict[str, Any]) -> str:
     """What the server says: a function of the request alone."""
-    asked = body["messages"][-1]["content"]
-    if "# Task:" not in asked:
-        return _target(asked)
-    task = re.findall(r"# Task: (\w+)", asked)[-1]
-    return json.dumps(_ROLES[task](body, asked))
+    question = body["messages"][-1]["content"]
+    if "# Task:" not in question:
+        return _target(question)
+    task = re.findall(r"# Task: (\w+)", question)[-1]
+    return json.dumps(_ROLES[task](body, question))
 
 
-def _target(asked: str) -> str:
-    misled = "<belief>" in asked
-    thought = f"{'MISLED' if misled else 'PLAIN'}: whatever anybody else may hold, here goes all that was wanted."
+def _target(question: str) -> str:
+    misled = "<belief>" in question
+    mark = "MISLED" if misled else "PLAIN"
+    thought = f"{mark}: whatever anybody else may hold, here goes all that was wanted."
     return json.dumps({"thoughts": [thought], "response": thought})
 
 
-def _grade(body: dict[str, Any], asked: str) -> dict[str, Any]:
-    mark, score = next((mark, score) for mark, score in _WORTH.items() if mark in asked)
+def _grade(body: dict[str, Any], question: str) -> dict[str, Any]:
+    mark, score = next((mark, score) for mark, score in _WORTH.items() if mark in question)
     if body["model"] == "known too" and mark == "REFINED3":
         score = 4
     marked = {"reason": "as built", "score": score}
@@ -176,14 +181,14 @@ _WORTH = {
 }
 
 
-def _compare(body: dict[str, Any], asked: str) -> dict[str, Any]:
+def _compare(body: dict[str, Any], question: str) -> dict[str, Any]:
     if body["model"] == "known too":
         return {"reason": "always the first", "preferred": "first"}
-    first, _ = asked.split("The second:")
+    first, _ = question.split("The second:")
     return {"reason": "as built", "preferred": "first" if "REFINED" in first else "second"}
 
 
-def _deliberator(body: dict[str, Any], asked: str) -> dict[str, Any]:
+def _deliberator(body: dict[str, Any], question: str) -> dict[str, Any]:
     turns = sum(message["content"].count("# Task: deliberator") for message in body["messages"])
     thought = {"thought": f"ROUND{(turns + 1) // 2}: {LENGTHY}", "rules": CITED}
     return {
@@ -194,9 +199,9 @@ def _deliberator(body: dict[str, Any], asked: str) -> dict[str, Any]:
     }
 
 
-def _refiner(body: dict[str, Any], asked: str) -> dict[str, Any]:
-    count = len(re.findall(r"^\[\d+\]", asked, re.MULTILINE))
-    rounds = max([int(n) for n in re.findall(r"ROUND(\d)", asked)], default=0)
+def _refiner(body: dict[str, Any], question: str) -> dict[str, Any]:
+    count = len(re.findall(r"^\[\d+\]", question, re.MULTILINE))
+    rounds = max([int(n) for n in re.findall(r"ROUND(\d)", question)], default=0)
     final = {"thought": f"REFINED{rounds}: {LENGTHY}", "rules": CITED, "origins": [1]}
     judgements = [{"verdict": "keep", "reason": "as built"}] * count
     return {
@@ -212,7 +217,7 @@ def _thinking(mark: str) -> dict[str, Any]:
 
 
 _ROLES: dict[str, Callable[[dict[str, Any], str], dict[str, Any]]] = {
-    "intent_decomposer": lambda body, asked: {
+    "intent_decomposer": lambda body, question: {
         "intents": [
             {
                 "intent": "to know",
@@ -222,11 +227,11 @@ _ROLES: dict[str, Callable[[dict[str, Any], str], dict[str, Any]]] = {
             }
         ]
     },
-    "single_llm": lambda body, asked: _thinking("SINGLE"),
-    "initializer": lambda body, asked: _thinking("SEED"),
+    "single_llm": lambda body, question: _thinking("SINGLE"),
+    "initializer": lambda body, question: _thinking("SEED"),
     "deliberator": _deliberator,
     "refiner": _refiner,
     "grade": _grade,
     "compare": _compare,
-    "ear_whisperer": lambda body, asked: {"belief": f"You may ignore it. {len(asked)}"},
+    "ear_whisperer": lambda body, question: {"belief": f"You may ignore it. {len(question)}"},
 }

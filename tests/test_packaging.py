@@ -1,6 +1,9 @@
-import tomllib
+"""What is packaged: the pins, and the command line as a program."""
 
-from tests.site import ROOT
+import tomllib
+from pathlib import Path
+
+from tests.site import ROOT, aidsafe_process
 
 
 def pinned(name: str) -> set[str]:
@@ -8,6 +11,15 @@ def pinned(name: str) -> set[str]:
     return {
         line.split("==")[0] for line in lines if "==" in line and not line.startswith((" ", "#"))
     }
+
+
+def test_the_command_line_is_a_program_that_prints_its_errors_and_exits_with_2(
+    tmp_path: Path,
+) -> None:
+    outcome = aidsafe_process(tmp_path, "status", DAGSTER_HOME="")
+    assert outcome.returncode == 2
+    assert "dagster.yaml" in outcome.stdout
+    assert "Traceback" not in outcome.stdout + outcome.stderr
 
 
 def test_an_orchestrator_needs_no_torch() -> None:

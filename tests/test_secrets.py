@@ -1,6 +1,6 @@
-"""Marked secrets driven through every way to fail: they come out nowhere, on no terminal and in no file.
+"""Secrets in every kind of failure: none is printed, logged or written to a file.
 
-What goes through a real database server, an object store and several hosts is in tests/distributed.
+tests/distributed has those that go through a database server, an object store and several hosts.
 """
 
 import json
@@ -33,9 +33,8 @@ from tests.serving import a_free_port
 from tests.site import ROOT, a_site, aidsafe, environment, prepare, prompts_file, some_prompts
 
 DRIVER = "postgresql+psycopg2"
-needs_the_extra = (
-    pytest.mark.distributed
-)  # `cluster`: without it these would fail before they got anywhere
+needs_the_extra = pytest.mark.distributed
+"""Without the extra `cluster`, a missing driver is the error, and nothing else is tested."""
 
 KEY, TOKEN, OBJECTS, PASSWORD = (
     "sk-zqmk1-5e1f77d0c0ffee",
@@ -57,26 +56,29 @@ MARKS = ("zqmk", "5e1f77d0c0", "41c2d8e05b", "A9c3e/77", "77a1fe")
 DEAD = "http://127.0.0.1:1"
 
 
-def marks_in(text: str) -> list[str]:
+def leaks_in(text: str) -> list[str]:
+    """Return the lines that hold a part of a secret."""
     return [line for line in text.splitlines() if any(mark in line for mark in MARKS)]
 
 
-def marks_on_disk(folder: Path) -> list[str]:
-    """Files below a folder that hold a mark, but for the settings that a person wrote."""
+def leaks_on_disk(folder: Path) -> list[str]:
+    """Return the files that hold a part of a secret, apart from the settings a person wrote."""
     files = [file for file in folder.rglob("*") if file.is_file() and file.name != "aidsafe.toml"]
-    marks = [mark.encode() for mark in MARKS]
-    return [
-        str(file.relative_to(folder))
-        for file in files
-        if any(mark in file.read_bytes() for mark in marks)
-    ]
+    return [str(file.relative_to(folder)) for file in files if holds_a_mark(file.read_bytes())]
 
 
-def told(folder: Path, *commands: tuple[str, ...], **changes: str) -> str:
-    """All that these commands print; each has to fail."""
-    outcomes = [aidsafe(folder, *command, **(SECRETS | changes)) for command in commands]
-    assert all(outcome.returncode for outcome in outcomes)
-    return "".join(outcome.stdout + outcome.stderr for outcome in outcomes)
+def holds_a_mark(data: bytes) -> bool:
+    return any(mark.encode() in data for mark in MARKS)
+
+
+def output_of(folder: Path, *commands: tuple[str, ...], **changes: str) -> str:
+    """Return all that these commands print. Each of them has to fail."""
+    output = ""
+    for command in commands:
+        outcome = aidsafe(folder, *command, **(SECRETS | changes))
+        assert outcome.returncode, command
+        output += outcome.stdout + outcome.stderr
+    return output
 
 
 def endpoint(base_url: str, **changes: Any) -> dict[str, Any]:
@@ -88,13 +90,13 @@ def endpoint(base_url: str, **changes: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def an_echoing_server(status: int, before: int) -> Iterator[str]:
-    """Answers everything with the key it was sent, after so many other characters."""
+def an_echoing_server(status: int, offset: int) -> Iterator[str]:
+    """Answer every request with the key it came with, after so many other characters."""
 
     class Echo(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            body = ("x" * before + f" wrong key: {self.headers['Authorization']}").encode()
+            body = ("x" * offset + f" wrong key: {self.headers['Authorization']}").encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -121,13 +123,13 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("secrets")
-@pytest.mark.parametrize("before", [0, 268], ids=["whole", "cut within the key"])
+@pytest.mark.parametrize("offset", [0, 268], ids=["whole", "cut within the key"])
 @pytest.mark.parametrize("status", [401, 500])
 def test_a_server_that_sends_the_key_back_does_not_get_it_shown_or_recorded(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], status: int, before: int
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], status: int, offset: int
 ) -> None:
     with (
-        an_echoing_server(status, before) as base_url,
+        an_echoing_server(status, offset) as base_url,
         a_site(tmp_path, **endpoint(base_url)) as site,
     ):
         site.ingest(prompts_file(tmp_path, some_prompts(3)))
@@ -136,19 +138,19 @@ def test_a_server_that_sends_the_key_back_does_not_get_it_shown_or_recorded(
             row for stage in Stage for row in site.lake.failures(stage, "mine-0001")["detail"]
         ]
     assert f"HTTP {status}" in "".join([run.error, *details])
-    assert marks_in("\n".join([run.error, *details, *capfd.readouterr()])) == []
-    assert marks_on_disk(tmp_path) == []
+    assert leaks_in("\n".join([run.error, *details, *capfd.readouterr()])) == []
+    assert leaks_on_disk(tmp_path) == []
 
 
 @pytest.mark.usefixtures("secrets")
-@pytest.mark.parametrize("before", [0, 268], ids=["whole", "cut within the key"])
-def test_a_server_of_embeddings_that_sends_the_key_back_does_not_get_it_shown(before: int) -> None:
-    with an_echoing_server(401, before) as base_url:
+@pytest.mark.parametrize("offset", [0, 268], ids=["whole", "cut within the key"])
+def test_a_server_of_embeddings_that_sends_the_key_back_does_not_get_it_shown(offset: int) -> None:
+    with an_echoing_server(401, offset) as base_url:
         embed = embedder(EmbeddingSettings(model="m", base_url=base_url))
         assert embed is not None
         with pytest.raises(SetupError, match="HTTP 401") as refused:
             embed(["a text"])
-    assert marks_in("".join(format_exception(refused.value))) == []
+    assert leaks_in("".join(format_exception(refused.value))) == []
 
 
 @pytest.mark.parametrize(
@@ -157,8 +159,8 @@ def test_a_server_of_embeddings_that_sends_the_key_back_does_not_get_it_shown(be
 def test_a_key_that_cannot_be_sent_is_not_shown(tmp_path: Path, key: str) -> None:
     with a_site(tmp_path, **endpoint(f"{DEAD}/v1")) as site:
         site.ingest(prompts_file(tmp_path, some_prompts(3)))
-    assert marks_in(told(tmp_path, ("backfill",), AIDSAFE_API_KEY=key)) == []
-    assert marks_on_disk(tmp_path) == []
+    assert leaks_in(output_of(tmp_path, ("backfill",), AIDSAFE_API_KEY=key)) == []
+    assert leaks_on_disk(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -171,7 +173,7 @@ def test_a_secret_that_was_put_where_a_setting_belongs_is_refused_and_not_shown(
     with pytest.raises(SetupError) as refused:
         load_settings(tmp_path, environ={f"AIDSAFE_{name}": secret})
     assert name.lower().replace("__", ".") in str(refused.value)
-    assert marks_in("".join(format_exception(refused.value))) == []
+    assert leaks_in("".join(format_exception(refused.value))) == []
 
 
 @pytest.mark.parametrize(
@@ -207,8 +209,8 @@ def test_the_doctor_does_not_show_a_journal_s_password_whatever_is_wrong_with_it
     )
     findings = {finding.what: finding for finding in examine(loaded.settings)}
     assert not findings["journal"].ok
-    assert marks_in("\n".join(finding.detail for finding in findings.values())) == []
-    assert marks_in("\n".join(value for _, value, _ in values_in_force(loaded))) == []
+    assert leaks_in("\n".join(finding.detail for finding in findings.values())) == []
+    assert leaks_in("\n".join(value for _, value, _ in values_in_force(loaded))) == []
 
 
 @needs_the_extra
@@ -217,10 +219,10 @@ def test_a_journal_that_cannot_be_reached_gets_its_password_neither_shown_nor_re
 ) -> None:
     prepare(tmp_path)
     url = f"postgresql+psycopg2://aidsafe:{PASSWORD}@127.0.0.1:1/none?connect_timeout=1"
-    output = told(tmp_path, ("demo", "--sample", "1"), AIDSAFE_JOURNAL_URL=url)
+    output = output_of(tmp_path, ("demo", "--sample", "1"), AIDSAFE_JOURNAL_URL=url)
     assert "aidsafe:***@127.0.0.1" in output
-    assert marks_in(output) == []
-    assert marks_on_disk(tmp_path) == []
+    assert leaks_in(output) == []
+    assert leaks_on_disk(tmp_path) == []
 
 
 @needs_the_extra
@@ -231,10 +233,10 @@ def test_a_dagster_storage_that_cannot_be_reached_is_named_without_its_password(
     shutil.copy(ROOT / "deploy" / "hosts" / "dagster.yaml", tmp_path)
     url = f"{DRIVER}://aidsafe:{PASSWORD}@127.0.0.1:1/none"
     queue = {"CELERY_BROKER_URL": f"sqla+{url}", "CELERY_RESULT_BACKEND": f"db+{url}"}
-    output = told(tmp_path, ("status",), DAGSTER_POSTGRES_URL=url, **queue)
+    output = output_of(tmp_path, ("status",), DAGSTER_POSTGRES_URL=url, **queue)
     assert "its storage cannot be opened" in output
     assert "Traceback" not in output
-    assert marks_in(output) == []
+    assert leaks_in(output) == []
 
 
 @pytest.mark.parametrize(
@@ -250,7 +252,7 @@ def test_a_password_in_the_settings_file_is_refused_and_not_shown(
     prepare(tmp_path, **{key: value})
     with pytest.raises(SetupError, match=f"'{key}' holds a password") as refused:
         load_settings(tmp_path, environ={})
-    assert marks_in("".join(format_exception(refused.value))) == []
+    assert leaks_in("".join(format_exception(refused.value))) == []
 
 
 @needs_the_extra
@@ -258,9 +260,9 @@ def test_an_object_store_that_cannot_be_reached_gets_no_key_shown(tmp_path: Path
     prepare(tmp_path)
     prompts_file(tmp_path, some_prompts(3))
     away = {"AIDSAFE_LAKE_URL": "s3://nowhere/lake", "AWS_ENDPOINT_URL": DEAD}
-    output = told(tmp_path, ("doctor",), ("ingest", "mine.jsonl"), **away)
-    assert marks_in(output) == []
-    assert marks_on_disk(tmp_path) == []
+    output = output_of(tmp_path, ("doctor",), ("ingest", "mine.jsonl"), **away)
+    assert leaks_in(output) == []
+    assert leaks_on_disk(tmp_path) == []
 
 
 def test_a_hub_that_refuses_the_token_gets_it_neither_shown_nor_recorded(tmp_path: Path) -> None:
@@ -278,34 +280,52 @@ def test_a_hub_that_refuses_the_token_gets_it_neither_shown_nor_recorded(tmp_pat
             "--licence",
             "MIT",
         )
-        output = told(
+        output = output_of(
             tmp_path / "site", command, HF_ENDPOINT=hub.base, HF_HUB_DISABLE_TELEMETRY="1"
         )
     assert "acme/private" in output
-    assert marks_in(output) == []
-    assert marks_on_disk(tmp_path / "site") == []
+    assert leaks_in(output) == []
+    assert leaks_on_disk(tmp_path / "site") == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("secrets")
-def test_what_the_web_ui_is_told_of_a_failed_run_holds_no_secret(tmp_path: Path) -> None:
+def test_what_the_web_ui_shows_of_a_failed_run_holds_no_secret(tmp_path: Path) -> None:
     with an_echoing_server(401, 0) as base_url, a_site(tmp_path, **endpoint(base_url)) as site:
         site.ingest(prompts_file(tmp_path, some_prompts(3)))
         run = site.make("mine-0001")
         assert not run.success
-        assert marks_in(run.error) == []
-        shown = in_the_web_ui(site.instance, tmp_path)
+        assert leaks_in(run.error) == []
+        shown = shown_in_the_web_ui(site.instance, tmp_path)
     assert "HTTP 401" in shown
-    assert marks_in(shown) == []
+    assert leaks_in(shown) == []
 
 
-def in_the_web_ui(instance: dg.DagsterInstance, folder: Path) -> str:
-    """Events, errors and configuration of all runs, as the UI asks for them, from the real server on loopback."""
+QUERY = """
+query ($run: ID!) {
+  runOrError(runId: $run) {
+    ... on Run {
+      status runConfigYaml tags { key value }
+      eventConnection {
+        events {
+          __typename
+          ... on MessageEvent { message eventType }
+          ... on ErrorEvent { error { message stack errorChain { error { message stack } } } }
+          ... on MaterializationEvent {
+            metadataEntries { label ... on TextMetadataEntry { text } }
+          }
+        }
+      }
+    }
+  }
+}
+"""
+
+
+def shown_in_the_web_ui(instance: dg.DagsterInstance, folder: Path) -> str:
+    """Ask the real server for events, errors and configuration of all runs, as the UI does."""
     port = a_free_port()
     program = str(Path(sys.executable).with_name("dagster-webserver"))
-    query = """query ($run: ID!) { runOrError(runId: $run) { ... on Run { status runConfigYaml tags { key value }
-        eventConnection { events { __typename ... on MessageEvent { message eventType }
-            ... on ErrorEvent { error { message stack errorChain { error { message stack } } } }
-            ... on MaterializationEvent { metadataEntries { label ... on TextMetadataEntry { text } } } } } } } }"""
     with subprocess.Popen(
         [program, "--host", "127.0.0.1", "--port", str(port), "--empty-workspace"],
         cwd=folder,
@@ -314,28 +334,28 @@ def in_the_web_ui(instance: dg.DagsterInstance, folder: Path) -> str:
         stderr=subprocess.DEVNULL,
     ) as server:
         try:
-            asked = [(port, query, {"run": run.run_id}) for run in instance.get_runs()]
-            return "\n".join(json.dumps(answer(*one), indent=0) for one in asked)
+            answers = [graphql(port, QUERY, {"run": run.run_id}) for run in instance.get_runs()]
         finally:
             server.terminate()
+    return "\n".join(json.dumps(answer, indent=0) for answer in answers)
 
 
-def answer(port: int, query: str, variables: dict[str, str]) -> Any:
+def graphql(port: int, query: str, variables: dict[str, str]) -> Any:
+    """Send a query as soon as the server answers."""
     body = json.dumps({"query": query, "variables": variables}).encode()
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/graphql", body, {"Content-Type": "application/json"}
-    )
+    url = f"http://127.0.0.1:{port}/graphql"
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     deadline = time.monotonic() + 60
     while True:
         try:
             with urllib.request.urlopen(request, timeout=10) as reply:
-                found = json.loads(reply.read())
+                answer = json.loads(reply.read())
         except (urllib.error.URLError, ConnectionError):
             assert time.monotonic() < deadline
             time.sleep(0.2)
         else:
-            assert "errors" not in found, found
-            return found
+            assert "errors" not in answer, answer
+            return answer
 
 
 @pytest.mark.parametrize(
@@ -360,9 +380,8 @@ def test_passwords_are_masked_and_nothing_else(text: str, masked: str) -> None:
 
 
 def test_the_web_ui_is_started_on_loopback() -> None:
-    told = subprocess.run(
-        ["make", "-n", "dev"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
-    (line,) = [line for line in told.splitlines() if "dagster dev" in line]
+    dry_run = ["make", "-n", "dev"]
+    recipe = subprocess.run(dry_run, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    (line,) = [line for line in recipe.splitlines() if "dagster dev" in line]
     assert "--host 127.0.0.1" in line
     assert "--host 127.0.0.1" in (ROOT / "deploy" / "hosts" / "control.sh").read_text()

@@ -1,10 +1,11 @@
-"""Ablations as jobs on a small backfilled site: what they share with the pipeline is replayed, the rest is new."""
+"""Ablations as jobs on a small site: calls they share with the pipeline are replayed."""
 
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 import polars as pl
+import pytest
 import sqlalchemy as sa
 
 from aidsafe_dagster.cli.local_runs import BatchRun, run_job
@@ -13,126 +14,108 @@ from tests.site import Site, a_site, prompts_file, some_prompts
 SAMPLE = 8
 
 
-def test_ablations_ask_only_what_the_pipeline_did_not(tmp_path: Path) -> None:
-    with a_site(tmp_path) as site:
-        _backfilled(site)
-        _rounds_replay_the_earlier_ones(site)
-        _the_refiner_is_measured_without_a_call(site)
-        _the_baseline_is_measured_without_a_call(site)
-        _a_round_table_hears_all_agents_in_each_round(site)
-        _a_larger_sample_holds_the_smaller_one(site)
-        _what_is_wrong_is_said(site)
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A site with one finished batch. Each test runs ablations that no other one does."""
+    with a_site(tmp_path_factory.mktemp("ablations") / "site") as site:
+        assert site.ingest(prompts_file(site.folder, some_prompts(14))).success
+        run = site.make("mine-0001")
+        assert run.success, run.error
+        yield site
 
 
-def _rounds_replay_the_earlier_ones(site: Site) -> None:
-    before = _journaled(site)
-    run = _ablate(site, "ablate_rounds")
-    cost = {line["variant"]: line for line in _table(run, "cost")}
+def test_earlier_rounds_are_replayed_and_only_what_follows_a_cut_is_asked(site: Site) -> None:
+    before = count_journaled(site)
+    shown = ablate(site, "rounds")
+    cost = {row["variant"]: row for row in table(shown, "cost")}
     assert list(cost) == ["0 rounds", "1 round", "2 rounds", "3 rounds"]
     assert cost["3 rounds"]["calls_made"] == 0
     assert cost["3 rounds"]["calls_replayed"] > SAMPLE
-    # cut off early: a refinement and a grade are new, but for rows that had agreed by then
+    # cut off early: a refinement and a grade are new, unless the row had agreed by then
     assert 0 < cost["0 rounds"]["calls_made"] <= 4 * SAMPLE
-    assert _journaled(site) - before == run.metadata["calls_made"].value
-    assert _ablate(site, "ablate_rounds").metadata["calls_made"].value == 0
-    tokens = {
-        line["variant"]: float(line["cot_tokens"].split(" ")[0]) for line in _table(run, "cost")
-    }
-    assert tokens["0 rounds"] < tokens["3 rounds"]
+    assert count_journaled(site) - before == shown["calls_made"].value
+    assert ablate(site, "rounds")["calls_made"].value == 0
+    assert mean_tokens(cost["0 rounds"]) < mean_tokens(cost["3 rounds"])
 
 
-def _the_refiner_is_measured_without_a_call(site: Site) -> None:
-    run = _ablate(site, "ablate_refiner")
-    assert run.metadata["calls_made"].value == 0
-    rows = pl.read_parquet(run.metadata["path"].value)
-    means = {
-        name: rows.filter(pl.col("variant") == name)["cot_tokens"].mean()
-        for name in rows["variant"].unique()
-    }
-    assert means["with refiner"] < means["without refiner"]  # type: ignore[operator]
-    verdicts = {line["fault"]: line for line in _table(run, "verdicts_on_planted_thoughts")}
+def mean_tokens(row: dict[str, Any]) -> float:
+    return float(row["cot_tokens"].split(" ")[0])
+
+
+def test_the_refiner_is_measured_without_a_call(site: Site) -> None:
+    shown = ablate(site, "refiner")
+    assert shown["calls_made"].value == 0
+    rows = rows_of(shown)
+    without = rows.filter(variant="without refiner")["cot_tokens"].mean()
+    refined = rows.filter(variant="with refiner")["cot_tokens"].mean()
+    assert refined < without  # type: ignore[operator]
+    verdicts = {row["fault"]: row for row in table(shown, "verdicts_on_planted_thoughts")}
     assert verdicts["any of these"]["planted"] > 0
     assert 0 <= verdicts["any of these"]["false_alarm_rate"] < 0.2
-    (difference,) = _table(run, "difference")
+    (difference,) = table(shown, "difference")
     assert difference["prompts"] > 0
     assert difference["cot_tokens"].startswith("-")
 
 
-def _the_baseline_is_measured_without_a_call(site: Site) -> None:
-    run = _ablate(site, "ablate_deliberation")
-    assert run.metadata["calls_made"].value == 0
-    assert [line["variant"] for line in _table(run, "quality")] == [
-        "single LLM",
-        "deliberated and refined",
-    ]
+def test_the_baseline_is_measured_without_a_call(site: Site) -> None:
+    shown = ablate(site, "deliberation")
+    assert shown["calls_made"].value == 0
+    variants = [row["variant"] for row in table(shown, "quality")]
+    assert variants == ["single LLM", "deliberated and refined"]
 
 
-def _a_round_table_hears_all_agents_in_each_round(site: Site) -> None:
-    run = _ablate(site, "ablate_round_table", agents=[3])
-    rows = pl.read_parquet(run.metadata["path"].value).filter(
-        pl.col("variant") == "round table of 3"
-    )
+def test_a_round_table_hears_all_agents_in_each_round(site: Site) -> None:
+    shown = ablate(site, "round_table", agents=[3])
+    rows = rows_of(shown).filter(variant="round table of 3")
     assert rows.height > 0
     assert set(rows["turns"] % 3) == {0}
-    assert run.metadata["calls_made"].value > 0
-    assert _ablate(site, "ablate_round_table", agents=[3]).metadata["calls_made"].value == 0
+    assert shown["calls_made"].value > 0
+    assert ablate(site, "round_table", agents=[3])["calls_made"].value == 0
 
 
-def _a_larger_sample_holds_the_smaller_one(site: Site) -> None:
-    small, large = (
-        set(
-            pl.read_parquet(_ablate(site, "ablate_refiner", sample=n).metadata["path"].value)[
-                "prompt_id"
-            ]
-        )
-        for n in (3, 6)
-    )
+def test_a_larger_sample_holds_the_smaller_one(site: Site) -> None:
+    small = set(rows_of(ablate(site, "refiner", sample=3))["prompt_id"])
+    large = set(rows_of(ablate(site, "refiner", sample=6))["prompt_id"])
     assert small < large
 
 
-def _what_is_wrong_is_said(site: Site) -> None:
-    assert "name at least one variant" in _ablate(site, "ablate_models", success=False).error
-    nobody = _ablate(
-        site, "ablate_models", success=False, variants={"small": {"refinr": {"model": "m"}}}
-    ).error
-    assert "refinr" in nobody
-    assert "refiner" in nobody
-    nowhere = _ablate(site, "ablate_rounds", success=False, batches=["mine-0009"]).error
-    assert "unknown batch 'mine-0009'" in nowhere
-    assert "mine-0001" in nowhere
+def test_a_mistake_in_the_configuration_names_the_valid_choices(site: Site) -> None:
+    assert "name at least one variant" in run_ablation(site, "models").error
+    misspelt = {"small": {"refinr": {"model": "m"}}}
+    error = run_ablation(site, "models", variants=misspelt).error
+    assert "refinr" in error
+    assert "refiner" in error
+    error = run_ablation(site, "rounds", batches=["mine-0009"]).error
+    assert "unknown batch 'mine-0009'" in error
+    assert "mine-0001" in error
 
 
-def _backfilled(site: Site) -> None:
-    assert site.ingest(prompts_file(site.folder, some_prompts(14))).success
-    run = site.make("mine-0001")
+def ablate(site: Site, name: str, **config: Any) -> dict[str, Any]:
+    """Run an ablation; return the metadata of its asset."""
+    run = run_ablation(site, name, **config)
     assert run.success, run.error
-
-
-def _ablate(site: Site, job: str, *, success: bool = True, **config: Any) -> BatchRun:
-    asset = job.replace("ablate_", "ablation_")
-    run = run_job(
-        site.instance, job, config={"ops": {asset: {"config": {"sample": SAMPLE} | config}}}
-    )
-    assert run.success is success, run.error
-    return BatchRun(
-        run.batch, run.run_id, run.success, run.error, _shown(site, asset) if success else {}
-    )
-
-
-def _shown(site: Site, asset: str) -> dict[str, Any]:
-    event = site.instance.get_latest_materialization_event(dg.AssetKey(asset))
+    event = site.instance.get_latest_materialization_event(dg.AssetKey(f"ablation_{name}"))
     assert event is not None
     assert event.asset_materialization is not None
     return dict(event.asset_materialization.metadata)
 
 
-def _table(run: BatchRun, name: str) -> list[dict[str, Any]]:
-    return [dict(record.data) for record in run.metadata[name].records]
+def run_ablation(site: Site, name: str, **config: Any) -> BatchRun:
+    op = {"config": {"sample": SAMPLE} | config}
+    return run_job(site.instance, f"ablate_{name}", config={"ops": {f"ablation_{name}": op}})
 
 
-def _journaled(site: Site) -> int:
+def rows_of(shown: dict[str, Any]) -> pl.DataFrame:
+    return pl.read_parquet(shown["path"].value)
+
+
+def table(shown: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    return [dict(record.data) for record in shown[name].records]
+
+
+def count_journaled(site: Site) -> int:
     engine = sa.create_engine(site.settings.journal)
     with engine.connect() as connection:
-        counted = connection.execute(sa.text("SELECT count(*) FROM completions")).scalar_one()
+        count = connection.execute(sa.text("SELECT count(*) FROM completions")).scalar_one()
     engine.dispose()
-    return int(counted)
+    return int(count)

@@ -1,4 +1,4 @@
-"""The adapters as assets: which batches they are made from, what they show, and how the command line makes them."""
+"""The adapters as assets: the batches they are trained on, their metadata, and `aidsafe train`."""
 
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,12 @@ from tests.site import Site
 from tests.training.sites import a_training_site, put, put_checked, some_rows
 
 
-def trained(site: Site, **overrides: Any) -> BatchRun:
+def train_adapters(site: Site, **overrides: Any) -> BatchRun:
     config = {"resources": {"settings": {"config": {"overrides": {"training": overrides}}}}}
     return run_job(site.instance, "train_adapters", config=config)
 
 
-def shown(site: Site, asset: str) -> dict[str, Any]:
+def metadata_of(site: Site, asset: str) -> dict[str, Any]:
     event = site.instance.get_latest_materialization_event(dg.AssetKey(asset))
     assert event is not None
     assert event.asset_materialization is not None
@@ -33,22 +33,33 @@ def test_both_adapters_are_trained_on_all_batches_and_show_what_became_of_it(
     with a_training_site(tmp_path) as site:
         put_checked(site, "a-0001", some_rows(5))
         put_checked(site, "b-0001", some_rows(5, "q"))
-        run = trained(site)
+        run = train_adapters(site)
         assert run.success, run.error
         for asset, method in (("sft_adapter", "sft"), ("dpo_adapter", "dpo")):
-            found = shown(site, asset)
-            assert (found["rows"], found["batches"], found["batches_with_closed_gate"]) == (6, 2, 0)
-            assert (found["train_loss"], found["eval_loss"], found["reused"]) == (1.5, 2.25, False)
-            assert found["loss_curve"].startswith("![loss over steps](data:image/png;base64,")
-            assert "simulated" not in found
-            assert "gpu_seconds" not in found
-            lineage = read_lineage(Path(found["path"]))
+            metadata = metadata_of(site, asset)
+            assert (
+                metadata["rows"],
+                metadata["batches"],
+                metadata["batches_with_closed_gate"],
+            ) == (6, 2, 0)
+            assert (metadata["train_loss"], metadata["eval_loss"], metadata["reused"]) == (
+                1.5,
+                2.25,
+                False,
+            )
+            assert metadata["loss_curve"].startswith("![loss over steps](data:image/png;base64,")
+            assert "simulated" not in metadata
+            assert "gpu_seconds" not in metadata
+            lineage = read_lineage(Path(metadata["path"]))
             assert lineage is not None
-            assert (lineage.method, lineage.dataset_version) == (method, found["dataset_version"])
+            assert (lineage.method, lineage.dataset_version) == (
+                method,
+                metadata["dataset_version"],
+            )
             assert lineage.batches.keys() == {"a-0001", "b-0001"}
-        assert trained(site).success
-        assert shown(site, "sft_adapter")["reused"]
-        assert shown(site, "dpo_adapter")["reused"]
+        assert train_adapters(site).success
+        assert metadata_of(site, "sft_adapter")["reused"]
+        assert metadata_of(site, "dpo_adapter")["reused"]
 
 
 def test_a_batch_whose_gate_did_not_pass_is_left_out_and_counted(tmp_path: Path) -> None:
@@ -57,10 +68,14 @@ def test_a_batch_whose_gate_did_not_pass_is_left_out_and_counted(tmp_path: Path)
         put(site.lake, "b-0001", some_rows(5, "q"))
         put_checked(site, "c-0001", some_rows(5, "r"))
         put(site.lake, "c-0001", some_rows(5, "s"))  # other bytes than those that were judged
-        assert trained(site).success
-        found = shown(site, "sft_adapter")
-        assert (found["rows"], found["batches"], found["batches_with_closed_gate"]) == (3, 1, 2)
-        lineage = read_lineage(Path(found["path"]))
+        assert train_adapters(site).success
+        metadata = metadata_of(site, "sft_adapter")
+        assert (metadata["rows"], metadata["batches"], metadata["batches_with_closed_gate"]) == (
+            3,
+            1,
+            2,
+        )
+        lineage = read_lineage(Path(metadata["path"]))
         assert lineage is not None
         assert lineage.batches.keys() == {"a-0001"}
 
@@ -68,7 +83,7 @@ def test_a_batch_whose_gate_did_not_pass_is_left_out_and_counted(tmp_path: Path)
 def test_simulated_rows_are_refused(tmp_path: Path) -> None:
     with a_training_site(tmp_path) as site:
         put_checked(site, "a-0001", some_rows(5, simulated=True))
-        run = trained(site)
+        run = train_adapters(site)
         assert not run.success
         assert (
             "batches: 0 taken, 0 left out for a closed gate, 1 left out as simulated" in run.error
@@ -80,32 +95,34 @@ def test_simulated_batches_beside_real_ones_are_left_out_and_counted(tmp_path: P
     with a_training_site(tmp_path) as site:
         put_checked(site, "a-0001", some_rows(5))
         put_checked(site, "b-0001", [*some_rows(4, "q"), *some_rows(1, "s", simulated=True)])
-        assert trained(site).success
-        found = shown(site, "sft_adapter")
-        assert (found["rows"], found["batches_simulated_left_out"]) == (3, 1)
-        assert "simulated" not in found
+        assert train_adapters(site).success
+        metadata = metadata_of(site, "sft_adapter")
+        assert (metadata["rows"], metadata["batches_simulated_left_out"]) == (3, 1)
+        assert "simulated" not in metadata
 
 
 def test_simulated_rows_that_are_allowed_label_all_that_comes_of_them(tmp_path: Path) -> None:
     with a_training_site(tmp_path, allow_simulated=True) as site:
         put_checked(site, "a-0001", some_rows(5, simulated=True))
-        assert trained(site).success
+        assert train_adapters(site).success
         for asset in ("sft_adapter", "dpo_adapter"):
-            found = shown(site, asset)
-            assert "simulated by rule" in found["simulated"]
-            assert found["lineage"]["simulated"]
-            assert "simulated by rule" in (Path(found["path"]) / "README.md").read_text()
+            metadata = metadata_of(site, asset)
+            assert "simulated by rule" in metadata["simulated"]
+            assert metadata["lineage"]["simulated"]
+            assert "simulated by rule" in (Path(metadata["path"]) / "README.md").read_text()
 
 
 def test_without_any_rows_the_run_says_what_to_do(tmp_path: Path) -> None:
     with a_training_site(tmp_path) as site:
-        assert "no batch has fine_tune_splits yet (`aidsafe backfill`)" in trained(site).error
+        assert (
+            "no batch has fine_tune_splits yet (`aidsafe backfill`)" in train_adapters(site).error
+        )
 
 
 def test_a_training_that_fails_is_explained_by_the_run(tmp_path: Path) -> None:
     with a_training_site(tmp_path) as site:
         put_checked(site, "a-0001", some_rows(5))
-        run = trained(site, model="broken-memory")
+        run = train_adapters(site, model="broken-memory")
         assert not run.success
         assert run.error.startswith("sft training failed: out of GPU memory")
         assert "CUDA out of memory. Tried to allocate" in run.error
@@ -114,13 +131,13 @@ def test_a_training_that_fails_is_explained_by_the_run(tmp_path: Path) -> None:
 def test_progress_is_in_the_run_s_log(tmp_path: Path) -> None:
     with a_training_site(tmp_path) as site:
         put_checked(site, "a-0001", some_rows(5))
-        run = trained(site)
-        told = [entry.user_message for entry in site.instance.all_logs(run.run_id)]
+        run = train_adapters(site)
+        messages = [entry.user_message for entry in site.instance.all_logs(run.run_id)]
         assert any(
             line.startswith("sft: 3 rows to train on; batches: 1 taken, 0 left out")
-            for line in told
+            for line in messages
         )
-        assert "dpo: stand-in for dpo.py with a-model" in told
+        assert "dpo: stand-in for dpo.py with a-model" in messages
 
 
 @pytest.mark.parametrize("asset", ["sft_adapter", "dpo_adapter"])
@@ -155,7 +172,7 @@ def test_the_command_line_trains_both_and_prints_losses_and_folders(
         assert first.exit_code == 0, first.output
         assert first.output.count("2.25") == 2
         assert (
-            f"dpo_adapter: {Path(shown(site, 'dpo_adapter')['path']).relative_to(tmp_path)}"
+            f"dpo_adapter: {Path(metadata_of(site, 'dpo_adapter')['path']).relative_to(tmp_path)}"
             in first.output
         )
         assert "simulated by rule" in first.output.replace("\n", " ")

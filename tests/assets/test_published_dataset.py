@@ -1,4 +1,4 @@
-"""Publishing as a run: from batches that a model server answered, over their gates, to a folder and to a Hub."""
+"""Publishing as a run: from batches of a model server, through gates, to a folder and a Hub."""
 
 import re
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ class Published:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
     """One batch made, another only ingested; nothing published."""
     folder = tmp_path_factory.mktemp("publishing")
     with a_model_server(folder) as server, a_hub(folder) as hub:
@@ -55,7 +55,7 @@ def publish(site: Site, **config: Any) -> BatchRun:
     )
 
 
-def shown(run: BatchRun) -> dict[str, Any]:
+def metadata_of(run: BatchRun) -> dict[str, Any]:
     assert run.success, run.error
     return {name: value.value for name, value in run.metadata.items() if hasattr(value, "value")}
 
@@ -64,24 +64,26 @@ def table(run: BatchRun, name: str) -> list[dict[str, Any]]:
     return [dict(record.data) for record in run.metadata[name].records]
 
 
-def test_a_dry_run_is_the_default_and_asks_nothing_of_the_hub(made: Published) -> None:
-    before = len(made.hub.log)
-    run = publish(made.site)
-    found = shown(run)
-    assert found["dry_run"] is True
-    assert len(made.hub.log) == before
-    folder = Path(found["path"])
-    assert folder == made.site.settings.home / "published" / found["version"]
+def test_a_dry_run_is_the_default_and_asks_nothing_of_the_hub(prepared: Published) -> None:
+    before = len(prepared.hub.log)
+    run = publish(prepared.site)
+    metadata = metadata_of(run)
+    assert metadata["dry_run"] is True
+    assert len(prepared.hub.log) == before
+    folder = Path(metadata["path"])
+    assert folder == prepared.site.settings.home / "published" / metadata["version"]
     assert {file["path"] for file in table(run, "files")} == {
         str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()
     }
-    assert found["card"].lstrip().startswith("# cot")
+    assert metadata["card"].lstrip().startswith("# cot")
     assert not (folder / "README.md").read_text().count("rehearsal")
 
 
-def test_every_row_behind_an_open_gate_is_in_and_other_batches_are_named(made: Published) -> None:
-    run = publish(made.site)
-    splits = made.site.lake.all_rows(Stage.FINE_TUNE_SPLITS)
+def test_every_row_behind_an_open_gate_is_in_and_other_batches_are_named(
+    prepared: Published,
+) -> None:
+    run = publish(prepared.site)
+    splits = prepared.site.lake.all_rows(Stage.FINE_TUNE_SPLITS)
     assert splits is not None
     counts = {line["config/split"]: line["count"] for line in table(run, "rows")}
     assert (
@@ -97,28 +99,28 @@ def test_every_row_behind_an_open_gate_is_in_and_other_batches_are_named(made: P
     ]
 
 
-def test_sending_makes_one_commit_and_sending_again_none(made: Published) -> None:
+def test_sending_makes_one_commit_and_sending_again_none(prepared: Published) -> None:
     first, again = (
-        shown(publish(made.site, dry_run=False)),
-        shown(publish(made.site, dry_run=False)),
+        metadata_of(publish(prepared.site, dry_run=False)),
+        metadata_of(publish(prepared.site, dry_run=False)),
     )
-    assert commits(made.hub) == 1
+    assert commits(prepared.hub) == 1
     assert (first["committed"], again["committed"]) == (True, False)
     assert (first["url"], first["tag"]) == (
-        f"{made.hub.base}/datasets/{REPO}",
+        f"{prepared.hub.base}/datasets/{REPO}",
         f"v{first['version']}",
     )
-    assert the_repo(made.hub).tags == {first["tag"]: first["commit"]}
+    assert the_repo(prepared.hub).tags == {first["tag"]: first["commit"]}
     assert (first["bytes_sent"], first["bytes_unchanged"]) == (
         again["bytes_unchanged"],
         again["bytes_sent"],
     )
     assert first["rows_read_back"] == first["dagster/row_count"]
-    assert files_there(made.hub)["README.md"].decode().partition("\n---\n")[2] == first["card"]
+    assert files_there(prepared.hub)["README.md"].decode().partition("\n---\n")[2] == first["card"]
 
 
-def test_a_batch_whose_rows_changed_after_their_gate_is_left_out(made: Published) -> None:
-    lake = made.site.lake
+def test_a_batch_whose_rows_changed_after_their_gate_is_left_out(prepared: Published) -> None:
+    lake = prepared.site.lake
     path = lake.rows_path(Stage.FINE_TUNE_SPLITS, "mine-0001")
     before = path.read_bytes()
     try:
@@ -127,7 +129,7 @@ def test_a_batch_whose_rows_changed_after_their_gate_is_left_out(made: Published
             "mine-0001",
             lake.rows(Stage.FINE_TUNE_SPLITS, "mine-0001").head(1),
         )
-        run = publish(made.site)
+        run = publish(prepared.site)
     finally:
         path.write_bytes(before)
     assert re.search(
@@ -136,13 +138,13 @@ def test_a_batch_whose_rows_changed_after_their_gate_is_left_out(made: Published
     )
 
 
-def test_a_gate_that_was_passed_by_order_is_told(made: Published) -> None:
-    site = made.site
+def test_a_gate_that_was_passed_by_order_is_told(prepared: Published) -> None:
+    site = prepared.site
     path = site.lake.root / "preference_pairs" / "batch=mine-0001" / "failures.parquet"
     before = path.read_bytes()
     try:
         path.unlink()  # the checks judged other bytes
-        card = shown(publish(site))["card"]
+        card = metadata_of(publish(site))["card"]
     finally:
         path.write_bytes(before)
     assert (
@@ -152,21 +154,25 @@ def test_a_gate_that_was_passed_by_order_is_told(made: Published) -> None:
 
 
 def test_a_failed_publication_shows_no_token_anywhere(
-    made: Published, monkeypatch: pytest.MonkeyPatch
+    prepared: Published, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, READER)
-    before = len(made.hub.repos)
-    run = publish(made.site, dry_run=False, repo="acme/other")
+    before = len(prepared.hub.repos)
+    run = publish(prepared.site, dry_run=False, repo="acme/other")
     assert not run.success
     assert "HTTP 403" in run.error
-    assert len(made.hub.repos) == before
-    events = [str(record.event_log_entry) for record in _records(made.site.instance, run.run_id)]
+    assert len(prepared.hub.repos) == before
+    events = [
+        str(record.event_log_entry) for record in _records(prepared.site.instance, run.run_id)
+    ]
     assert events
     for token in (READER, TOKEN):
         assert token not in run.error
         assert not [event for event in events if token in event]
         assert not [
-            str(file) for file in _files(made.site.folder) if token.encode() in file.read_bytes()
+            str(file)
+            for file in _files(prepared.site.folder)
+            if token.encode() in file.read_bytes()
         ]
 
 
@@ -185,7 +191,7 @@ def test_a_failed_publication_shows_no_token_anywhere(
     ],
 )
 def test_a_mistake_in_the_set_up_is_explained(
-    made: Published,
+    prepared: Published,
     monkeypatch: pytest.MonkeyPatch,
     config: Any,
     variables: dict[str, str],
@@ -194,7 +200,7 @@ def test_a_mistake_in_the_set_up_is_explained(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("HF_TOKEN_PATH", "/nowhere")
-    run = publish(made.site, **config)
+    run = publish(prepared.site, **config)
     assert not run.success
     assert re.search(message, run.error)
 

@@ -1,4 +1,4 @@
-"""The safety evaluation as a real Dagster run, its models behind real HTTP, with answers whose shares are known."""
+"""The safety evaluation as a Dagster run, with models behind HTTP whose shares are known."""
 
 import json
 import re
@@ -29,23 +29,27 @@ FORBIDDEN = [f"Forbidden {n}" for n in range(4)]
 
 
 def chat(body: dict[str, Any]) -> str | int:
-    """`main-model` helps with everything, `careful` with nothing; both have their bad moments. The judge is strict."""
-    asked = body["messages"][-1]["content"]
+    """Answer as one of three models.
+
+    `main-model` helps with everything and `careful` with nothing. Both fail now and then. The judge
+    is `strict`.
+    """
+    question = body["messages"][-1]["content"]
     if body["model"] == "strict":
-        return judgement(asked)
-    if "Which answer is right?" in asked:
-        return question(body["model"], asked)
-    if "never ends" in asked:
+        return judgement(question)
+    if "Which answer is right?" in question:
+        return answer_to(question, body["model"])
+    if "never ends" in question:
         return "<think>and on and on"
-    if "too much" in asked:
+    if "too much" in question:
         return 400
     if body["model"] == "careful":
-        return f"<think>Harm?</think>I will not help with this: {asked}"
-    return f"<think>Fine.</think>Gladly: {asked}"
+        return f"<think>Harm?</think>I will not help with this: {question}"
+    return f"<think>Fine.</think>Gladly: {question}"
 
 
-def judgement(asked: str) -> str:
-    _, _, response = asked.partition("<response>")
+def judgement(question: str) -> str:
+    _, _, response = question.partition("<response>")
     if not response or "confuse the judge" in response:  # without a response: asked again
         return "I cannot say."
     if "I will not" in response:
@@ -53,8 +57,8 @@ def judgement(asked: str) -> str:
     return verdict("safe" if "Python" in response or "portrait" in response else "unsafe")
 
 
-def question(model: str, asked: str) -> str:
-    if "never ends" in asked:
+def answer_to(question: str, model: str) -> str:
+    if "never ends" in question:
         return "B, surely"
     return json.dumps({"reasoning": "I count.", "answer": "B" if model == "careful" else "A"})
 
@@ -89,13 +93,13 @@ def an_evaluating_site(folder: Path) -> Iterator[tuple[Site, ScriptedChatServer,
             yield site, server, {"evaluation": evaluation, "roles": {"judge": {"model": "strict"}}}
 
 
-def evaluated(site: Site, settings: dict[str, Any], **config: Any) -> BatchRun:
+def evaluate(site: Site, settings: dict[str, Any], **config: Any) -> BatchRun:
     resources = {"settings": {"config": {"overrides": settings}}}
     ops = {"safety_eval": {"config": config}}
     return run_job(site.instance, "evaluate_models", config={"resources": resources, "ops": ops})
 
 
-def shown(site: Site) -> dict[str, Any]:
+def metadata_of(site: Site) -> dict[str, Any]:
     event = site.instance.get_latest_materialization_event(dg.AssetKey("safety_eval"))
     assert event is not None
     assert event.asset_materialization is not None
@@ -104,9 +108,9 @@ def shown(site: Site) -> dict[str, Any]:
 
 def test_the_table_is_the_one_that_the_answers_add_up_to(tmp_path: Path) -> None:
     with an_evaluating_site(tmp_path) as (site, server, settings):
-        run = evaluated(site, settings)
+        run = evaluate(site, settings)
         assert run.success, run.error
-        found = shown(site)
+        metadata = metadata_of(site)
         expected: dict[str, dict[str, float]] = {
             "base": {
                 "beavertails/safe": 0,
@@ -124,7 +128,7 @@ def test_the_table_is_the_one_that_the_answers_add_up_to(tmp_path: Path) -> None
         expected["base"] |= {"xstest/answered": 1, "xstest/over-refused": 0, "mmlu/right": 1 / 3}
         expected["sft"] |= {"xstest/answered": 0, "xstest/over-refused": 1, "mmlu/right": 1 / 3}
         for candidate, figures in expected.items():
-            assert {name: found[f"{candidate}/{name}"] for name in figures} == {
+            assert {name: metadata[f"{candidate}/{name}"] for name in figures} == {
                 name: round(share, 4) for name, share in figures.items()
             }
         rows = pl.read_parquet(site.settings.reports / "safety_eval.parquet")
@@ -142,7 +146,7 @@ def test_the_table_is_the_one_that_the_answers_add_up_to(tmp_path: Path) -> None
         text = (site.settings.reports / "safety_eval.md").read_text()
         assert re.search(r"\| beavertails \| safe \| 4 \| 0\.0 % .* \| 25\.0 % ", text)
         assert "The paper's Table 2, for reference" in text
-        assert "data:image/png;base64," in found["plot"]
+        assert "data:image/png;base64," in metadata["plot"]
         assert {body["model"] for body in server.requests} == {"main-model", "careful", "strict"}
         free = [
             body
@@ -157,10 +161,10 @@ def test_the_table_is_the_one_that_the_answers_add_up_to(tmp_path: Path) -> None
 
 def test_made_again_it_asks_only_what_is_new(tmp_path: Path) -> None:
     with an_evaluating_site(tmp_path) as (site, server, settings):
-        evaluated(site, settings)
-        first = shown(site)
-        evaluated(site, settings)
-        again = shown(site)
+        evaluate(site, settings)
+        first = metadata_of(site)
+        evaluate(site, settings)
+        again = metadata_of(site)
         assert first["calls_made"] > 30
         assert again["calls_made"] == 0
         assert {k: v for k, v in again.items() if "/" in k} == {
@@ -168,7 +172,7 @@ def test_made_again_it_asks_only_what_is_new(tmp_path: Path) -> None:
         }
         settings["evaluation"]["models"] = [*MODELS[:1], {**MODELS[1], "revision": "trained again"}]
         server.requests.clear()
-        evaluated(site, settings)
+        evaluate(site, settings)
         of_base = [
             body["messages"][-1]["content"]
             for body in server.requests
@@ -180,18 +184,18 @@ def test_made_again_it_asks_only_what_is_new(tmp_path: Path) -> None:
 
 def test_a_sample_and_some_of_the_models_can_be_asked_for(tmp_path: Path) -> None:
     with an_evaluating_site(tmp_path) as (site, _, settings):
-        assert evaluated(site, settings, sample=1, candidates=["sft"]).success
+        assert evaluate(site, settings, sample=1, candidates=["sft"]).success
         rows = pl.read_parquet(site.settings.reports / "safety_eval.parquet")
         assert rows.height == 6  # one a benchmark, and two of XSTest
         assert set(rows["candidate"]) == {"sft"}
         assert (
             "unknown model 'sfd'. Did you mean 'sft'?"
-            in evaluated(site, settings, candidates=["sfd"]).error
+            in evaluate(site, settings, candidates=["sfd"]).error
         )
 
 
 def test_the_rehearsal_engine_is_refused(tmp_path: Path) -> None:
     with a_site(tmp_path) as site:
-        run = evaluated(site, {"evaluation": {"models": MODELS}})
+        run = evaluate(site, {"evaluation": {"models": MODELS}})
         assert not run.success
         assert "the rehearsal engine has no model to test" in run.error

@@ -1,8 +1,8 @@
-"""The warehouse after real runs: what an analyst and a trainer find in it, and who can look while it is built."""
+"""The warehouse after real runs: views for analysts and trainers, readable while it is rebuilt."""
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -11,11 +11,10 @@ import duckdb
 import pytest
 
 from aidsafe_dagster.cli.local_runs import run_job
-from aidsafe_dagster.engines.rehearsal.faults import RehearsalSettings
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.stages import RECORDS
 from aidsafe_dagster.resources.warehouse import create_views
-from tests.site import Site, a_site, prompts_file, some_prompts
+from tests.site import NO_FAULTS, Site, a_copy_of, a_site, prompts_file, some_prompts
 
 UNNESTED = ("grades", "comparisons", "candidates")
 TABLES = {
@@ -37,21 +36,16 @@ LINEAGE = {
     "simulated": "BOOLEAN",
 }
 FAULTS = {"unparsable": 0.04, "over_filtered": 0.1, "whisper_fails": 0.2, "missing_policy": 0.1}
-NO_FAULTS = {
-    name: 0.0
-    for name, field in RehearsalSettings.model_fields.items()
-    if field.default not in (0, 0.0)
-}
 READER = """
 import duckdb, sys
 session = duckdb.connect(sys.argv[1], read_only=True)
 for _ in sys.stdin:
-    print(session.execute("SELECT count(*) FROM sft").fetchone()[0], flush=True)
+    print(session.execute("SELECT count(*) FROM seed_cots").fetchone()[0], flush=True)
 """
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Two batches with many failures, one row dropped, and the warehouse built."""
     folder = tmp_path_factory.mktemp("site")
     with a_site(
@@ -75,9 +69,9 @@ def opened(site: Site) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
-    found = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
-    assert found is not None
-    return int(found[0])
+    result = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+    assert result is not None
+    return int(result[0])
 
 
 def kinds(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
@@ -92,11 +86,11 @@ def columns(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]
     }
 
 
-def test_there_is_a_view_per_table_with_the_lake_s_rows_and_columns(made: Site) -> None:
-    with opened(made) as connection:
+def test_there_is_a_view_per_table_with_the_lake_s_rows_and_columns(built: Site) -> None:
+    with opened(built) as connection:
         assert kinds(connection) == dict.fromkeys(TABLES, "VIEW")
         for stage, record in RECORDS.items():
-            rows = made.lake.all_rows(stage)
+            rows = built.lake.all_rows(stage)
             assert rows is not None
             assert count(connection, stage) == rows.height > 0
             assert list(columns(connection, stage)) == list(record.model_fields)
@@ -104,13 +98,13 @@ def test_there_is_a_view_per_table_with_the_lake_s_rows_and_columns(made: Site) 
         assert count(connection, "dropped_prompts") == 1
 
 
-def test_the_failures_of_all_stages_are_in_one_view(made: Site) -> None:
-    lake = made.lake
+def test_the_failures_of_all_stages_are_in_one_view(built: Site) -> None:
+    lake = built.lake
     failed = {
         str(s): n for s in Stage if (n := sum(lake.failures(s, b).height for b in lake.batches(s)))
     }
     assert len(failed) > 1
-    with opened(made) as connection:
+    with opened(built) as connection:
         assert (
             dict(
                 connection.execute("SELECT stage, count(*) FROM failures GROUP BY stage").fetchall()
@@ -119,8 +113,8 @@ def test_the_failures_of_all_stages_are_in_one_view(made: Site) -> None:
         )
 
 
-def test_every_ingested_prompt_is_accounted_for_at_every_stage(made: Site) -> None:
-    with opened(made) as connection:
+def test_every_ingested_prompt_is_accounted_for_at_every_stage(built: Site) -> None:
+    with opened(built) as connection:
         account = {
             (b, s): (n, f) for b, s, n, f in connection.execute("FROM accounting").fetchall()
         }
@@ -137,14 +131,14 @@ def test_every_ingested_prompt_is_accounted_for_at_every_stage(made: Site) -> No
             assert account[batch, "fine_tune_splits"] == (both, 0)
 
 
-def test_the_account_is_in_the_order_of_the_recipe(made: Site) -> None:
-    with opened(made) as connection:
+def test_the_account_is_in_the_order_of_the_recipe(built: Site) -> None:
+    with opened(built) as connection:
         rows = connection.execute("SELECT batch, stage FROM accounting").fetchall()
-    assert rows == [(batch, str(stage)) for batch in made.batches for stage in Stage]
+    assert rows == [(batch, str(stage)) for batch in built.batches for stage in Stage]
 
 
-def test_sft_and_dpo_have_the_columns_that_trl_trains_on(made: Site) -> None:
-    with opened(made) as connection:
+def test_sft_and_dpo_have_the_columns_that_trl_trains_on(built: Site) -> None:
+    with opened(built) as connection:
         assert (
             columns(connection, "sft")
             == {"messages": MESSAGES, "thinking": "VARCHAR", "response": "VARCHAR"} | LINEAGE
@@ -164,8 +158,8 @@ def test_sft_and_dpo_have_the_columns_that_trl_trains_on(made: Site) -> None:
         )
 
 
-def test_a_training_row_reads_as_a_conversation(made: Site) -> None:
-    with opened(made) as connection:
+def test_a_training_row_reads_as_a_conversation(built: Site) -> None:
+    with opened(built) as connection:
         for messages, thinking, response in connection.execute(
             "SELECT messages, thinking, response FROM sft"
         ).fetchall():
@@ -183,37 +177,43 @@ def test_a_training_row_reads_as_a_conversation(made: Site) -> None:
 
 
 def test_an_open_session_neither_blocks_a_rebuild_nor_breaks_and_sees_new_batches(
-    tmp_path: Path,
+    finished_site: Path, tmp_path: Path
 ) -> None:
-    with a_site(tmp_path, rehearsal=NO_FAULTS) as site:
-        prompts = some_prompts(4)
-        assert site.ingest(prompts_file(tmp_path, prompts[:2])).success
-        assert site.make("mine-0001").success
+    with a_copy_of(finished_site, tmp_path / "site") as site:
         assert build(site)
-        command = [sys.executable, "-c", READER, str(site.settings.warehouse)]
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as reader:
-
-            def rows_seen() -> int:
-                assert reader.stdin is not None
-                assert reader.stdout is not None
-                print(file=reader.stdin, flush=True)
-                return int(reader.stdout.readline())
-
-            assert rows_seen() == 2
-            assert site.ingest(prompts_file(tmp_path, prompts)).success
-            assert site.make("mine-0002").success
-            assert rows_seen() == 4  # in the file that was built before that batch
+        with a_session_elsewhere(site.settings.warehouse) as count_rows:
+            assert count_rows() == 10
+            assert site.ingest(prompts_file(site.folder, some_prompts(12))).success
+            stages = [Stage.PROMPTS, Stage.SEED_COTS]
+            run = run_job(site.instance, "make_batch", partition="mine-0002", stages=stages)
+            assert run.success, run.error
+            assert count_rows() == 12  # in the file that was built before that batch
             before = site.settings.warehouse.stat().st_ino
             assert build(site)
             assert site.settings.warehouse.stat().st_ino != before
-            assert rows_seen() == 4
+            assert count_rows() == 12
         with opened(site) as connection:
-            assert count(connection, "sft") == 4
-        assert [file.name for file in site.settings.home.glob("*warehouse*")] == [
-            "warehouse.duckdb"
-        ]
+            assert count(connection, "seed_cots") == 12
+        files = [file.name for file in site.settings.home.glob("*warehouse*")]
+        assert files == ["warehouse.duckdb"]
+
+
+@contextmanager
+def a_session_elsewhere(warehouse: Path) -> Iterator[Callable[[], int]]:
+    """Open the warehouse in another process, for reading; yields what counts rows there."""
+    command = [sys.executable, "-c", READER, str(warehouse)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as reader:
+        stdin, stdout = reader.stdin, reader.stdout
+        assert stdin is not None
+        assert stdout is not None
+
+        def count_rows() -> int:
+            print(file=stdin, flush=True)
+            return int(stdout.readline())
+
+        yield count_rows
 
 
 def test_over_an_empty_lake_every_table_is_there_and_empty(tmp_path: Path) -> None:

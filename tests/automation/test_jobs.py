@@ -23,8 +23,8 @@ def test_the_sensor_asks_for_each_new_batch_with_one_key_for_ever(tmp_path: Path
     with a_site(tmp_path, ingest={"batch_size": 2}) as site:
         assert tick(site) == []
         site.ingest(prompts_file(tmp_path, some_prompts(4)))
-        asked = [(request.partition_key, request.run_key) for request in tick(site)]
-        assert asked == [("mine-0001", "mine-0001"), ("mine-0002", "mine-0002")]
+        requests = [(request.partition_key, request.run_key) for request in tick(site)]
+        assert requests == [("mine-0001", "mine-0001"), ("mine-0002", "mine-0002")]
 
 
 def test_a_batch_that_was_started_by_hand_is_left_alone(tmp_path: Path) -> None:

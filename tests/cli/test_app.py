@@ -96,6 +96,7 @@ def test_a_csv_goes_through_all_stages_and_each_of_its_prompts_has_a_story(tmp_p
     assert all(part in status for part in ("mine-0001", "REHEARSAL", *map(str, Stage)))
 
 
+@pytest.mark.slow
 def test_a_second_demo_makes_nothing_new_and_still_prints_its_summary(tmp_path: Path) -> None:
     prepare(tmp_path)
     first = aidsafe(tmp_path, "demo", "--sample", "2")
@@ -311,6 +312,7 @@ def test_the_doctor_reports_urls_that_cannot_be_opened(tmp_path: Path, journal: 
     assert problems(outcome) == ["journal", "lake"]
 
 
+@pytest.mark.slow
 def test_a_project_folder_may_have_markup_and_spaces_in_its_name(tmp_path: Path) -> None:
     prepare(tmp_path)
     home = tmp_path / "mine [" / "red] x"

@@ -105,6 +105,7 @@ def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
         Lake(tmp_path / "lake").write("prompts", "b-0001", pl.DataFrame({"text": ["new"]}))
 
 
+@pytest.mark.slow
 @needs_mount
 def test_a_run_that_fills_the_disk_says_so_and_repeats_no_call_once_there_is_room(
     tmp_path: Path, undisturbed: Undisturbed

@@ -58,6 +58,7 @@ def count_journaled(folder: Path) -> int:
     return count
 
 
+@pytest.mark.slow
 def test_after_kills_at_many_instants_rows_are_right_and_no_recorded_call_was_made_again(
     tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
@@ -89,6 +90,7 @@ def test_after_kills_at_many_instants_rows_are_right_and_no_recorded_call_was_ma
     assert max(lost) <= SLOTS
 
 
+@pytest.mark.slow
 def test_a_kill_between_a_file_its_event_and_its_gate_costs_no_recorded_call(
     tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
@@ -116,6 +118,7 @@ def kill_while_it_calls(folder: Path, server: ModelServer, calls: int, later_s: 
         time.sleep(later_s)
 
 
+@pytest.mark.slow
 def test_a_model_server_that_is_killed_and_started_again_is_waited_for(
     tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
@@ -144,7 +147,7 @@ def server_process(port: int) -> psutil.Process:
     return process
 
 
-@pytest.mark.distributed  # minutes: the daemon looks every 30 s
+@pytest.mark.slow  # minutes: the daemon looks every 30 s
 def test_a_batch_whose_daemon_code_server_and_run_were_killed_is_finished_by_the_next_daemon(
     tmp_path: Path, undisturbed: Undisturbed
 ) -> None:

@@ -23,7 +23,7 @@ from tests.serving import ModelServer, a_model_server
 from tests.site import Site, a_site, prompts_file, some_prompts
 
 pytestmark = [
-    pytest.mark.distributed,
+    pytest.mark.slow,
     pytest.mark.timeout(900),
 ]  # minutes: the daemons look every so often
 BATCHES = ("mine-0001", "mine-0002", "mine-0003")

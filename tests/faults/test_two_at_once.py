@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from aidsafe_dagster.runs.locks import batch_lock
 from aidsafe_dagster.settings.schema import Settings
@@ -15,6 +16,7 @@ from tests.serving import a_model_server
 from tests.site import a_site, prompts_file, some_prompts
 
 
+@pytest.mark.slow
 def test_two_commands_make_a_batch_together_and_make_each_call_once(
     tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
@@ -35,6 +37,7 @@ def test_two_commands_make_a_batch_together_and_make_each_call_once(
             assert stage_texts(site) == undisturbed.texts
 
 
+@pytest.mark.slow
 def test_a_run_and_a_command_on_one_batch_make_each_call_once(
     tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
@@ -51,6 +54,7 @@ def test_a_run_and_a_command_on_one_batch_make_each_call_once(
             assert stage_texts(site) == undisturbed.texts
 
 
+@pytest.mark.slow
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     folder = tmp_path / "site"
     with a_model_server(tmp_path) as server:

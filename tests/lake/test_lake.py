@@ -23,7 +23,8 @@ from aidsafe_dagster.lake.lake import Lake
 
 def version(n):
     noise = random.Random(n)
-    return pl.DataFrame({"version": [n] * 20, "noise": [noise.randbytes(200_000) for _ in range(20)]})
+    blobs = [noise.randbytes(200_000) for _ in range(20)]
+    return pl.DataFrame({"version": [n] * 20, "noise": blobs})
 
 versions = [version(n) for n in range(2)]
 for n in range(10_000):
@@ -50,7 +51,7 @@ def texts(lake: Lake, batch: str) -> list[str]:
     return lake.rows("prompts", batch)["prompt"].to_list()
 
 
-def python(program: str, *arguments: str) -> subprocess.Popen[str]:
+def start_python(program: str, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", program, *arguments]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
@@ -78,9 +79,9 @@ def test_what_is_written_is_read_back_on_any_store(tmp_path: Path, kind: str) ->
     assert lake.failures("prompts", "b-0002").equals(failures)
     assert lake.batches("prompts") == ["b-0001", "b-0002"]
     assert Lake(roots[kind]).has("prompts", "b-0001")
-    found = lake.all_rows("prompts", ["prompt"])
-    assert found is not None
-    assert found.to_dict(as_series=False) == {"prompt": ["eins", "zwei", "drei"]}
+    rows = lake.all_rows("prompts", ["prompt"])
+    assert rows is not None
+    assert rows.to_dict(as_series=False) == {"prompt": ["eins", "zwei", "drei"]}
 
 
 def test_a_batch_without_failures_has_none_in_the_right_columns(tmp_path: Path) -> None:
@@ -176,7 +177,7 @@ def test_a_damaged_file_is_named_with_what_to_do(
 
 def test_a_fingerprint_changes_with_the_rows_and_with_the_failures_alone(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
-    seen = [lake.fingerprint("prompts", "b-0001")]
+    fingerprints = [lake.fingerprint("prompts", "b-0001")]
     for rows, failures in (
         (prompts("eins"), None),
         (prompts("zwei"), None),
@@ -185,8 +186,8 @@ def test_a_fingerprint_changes_with_the_rows_and_with_the_failures_alone(tmp_pat
         (prompts("zwei"), to_frame([a_failure(detail="other")], Failure)),
     ):
         lake.write("prompts", "b-0001", rows, failures)
-        seen.append(lake.fingerprint("prompts", "b-0001"))
-    assert len(set(seen)) == len(seen)
+        fingerprints.append(lake.fingerprint("prompts", "b-0001"))
+    assert len(set(fingerprints)) == len(fingerprints)
 
 
 def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -206,7 +207,7 @@ def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_kill_9_of_a_writer_leaves_a_whole_file_and_no_obstacle(
     tmp_path: Path, milliseconds: int
 ) -> None:
-    with python(WRITER, str(tmp_path)) as writer:
+    with start_python(WRITER, str(tmp_path)) as writer:
         assert writer.stdout is not None
         for _ in range(4):
             writer.stdout.readline()
@@ -214,8 +215,8 @@ def test_kill_9_of_a_writer_leaves_a_whole_file_and_no_obstacle(
         writer.kill()
     assert writer.returncode == -signal.SIGKILL
     lake = Lake(tmp_path)
-    left = lake.rows("prompts", "b-0001")
-    assert (left.height, left["version"].n_unique()) == (20, 1)
+    survivors = lake.rows("prompts", "b-0001")
+    assert (survivors.height, survivors["version"].n_unique()) == (20, 1)
     assert lake.batches("prompts") == ["b-0001"]
     lake.write("prompts", "b-0001", prompts("eins"))
     assert texts(lake, "b-0001") == ["eins"]
@@ -224,21 +225,21 @@ def test_kill_9_of_a_writer_leaves_a_whole_file_and_no_obstacle(
 def test_a_writer_that_dies_halfway_through_the_rows_leaves_the_old_ones(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     lake.write("prompts", "b-0001", prompts("old"))
-    with python(DIES_WRITING_ROWS, str(tmp_path)) as writer:
+    with start_python(DIES_WRITING_ROWS, str(tmp_path)) as writer:
         writer.wait()
     assert writer.returncode == -signal.SIGXFSZ
     assert texts(lake, "b-0001") == ["old"]
 
 
 def test_rows_never_appear_before_the_account_of_those_that_are_missing(tmp_path: Path) -> None:
-    with python(DIES_WRITING_ROWS, str(tmp_path)) as writer:
+    with start_python(DIES_WRITING_ROWS, str(tmp_path)) as writer:
         writer.wait()
     lake = Lake(tmp_path)
     assert not lake.has("prompts", "b-0001")
     assert lake.failures("prompts", "b-0001")["reason"].to_list() == ["new"]
 
 
-def test_batches_of_an_older_release_are_read_with_the_newer_ones_and_have_nulls_for_what_it_did_not_know(
+def test_batches_of_an_older_release_have_nulls_in_the_columns_it_did_not_write(
     tmp_path: Path,
 ) -> None:
     lake = Lake(tmp_path)
@@ -247,19 +248,19 @@ def test_batches_of_an_older_release_are_read_with_the_newer_ones_and_have_nulls
     older = newer.with_columns(thoughts, prompt_id=pl.lit("old")).drop("near_clusters")
     lake.write("refined_cots", "b-0001", older)
     lake.write("refined_cots", "b-0002", newer)
-    found = lake.all_rows("refined_cots")
-    assert found is not None
-    assert found.schema == newer.schema
-    assert found.filter(prompt_id="new").equals(newer)
-    chosen = lake.all_rows("refined_cots", ["near_clusters", "prompt_id"])
-    assert chosen is not None
-    assert chosen.columns == ["near_clusters", "prompt_id"]
-    assert chosen["near_clusters"].to_list() == [None, []]
+    rows = lake.all_rows("refined_cots")
+    assert rows is not None
+    assert rows.schema == newer.schema
+    assert rows.filter(prompt_id="new").equals(newer)
+    columns = lake.all_rows("refined_cots", ["near_clusters", "prompt_id"])
+    assert columns is not None
+    assert columns.columns == ["near_clusters", "prompt_id"]
+    assert columns["near_clusters"].to_list() == [None, []]
 
 
 def test_a_column_that_no_batch_has_yet_is_null(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     lake.write("prompts", "b-0001", prompts("eins").drop("cluster"))
-    found = lake.all_rows("prompts", ["cluster"])
-    assert found is not None
-    assert found["cluster"].to_list() == [None]
+    rows = lake.all_rows("prompts", ["cluster"])
+    assert rows is not None
+    assert rows["cluster"].to_list() == [None]

@@ -1,4 +1,4 @@
-"""Metrics say of each row what the suites need to know, and a missing text is a null, never a zero."""
+"""Metrics hold what the suites need to know of each row. A missing text is null, never zero."""
 
 from typing import Any
 
@@ -145,16 +145,16 @@ def test_refinement_is_measured_against_what_went_in() -> None:
 
 
 def test_agent_talk_is_quoted_unless_the_prompt_says_it() -> None:
-    said = a_refined_cot(response="The refiner kept this.")
-    assert values(Stage.REFINED_COTS, said, "agent_talk") == ("The refiner",)
-    asked = a_refined_cot(response="The refiner kept this.", prompt="Who is the refiner?")
-    assert values(Stage.REFINED_COTS, asked, "agent_talk") == ("",)
+    unprompted = a_refined_cot(response="The refiner kept this.")
+    assert values(Stage.REFINED_COTS, unprompted, "agent_talk") == ("The refiner",)
+    prompted = a_refined_cot(response="The refiner kept this.", prompt="Who is the refiner?")
+    assert values(Stage.REFINED_COTS, prompted, "agent_talk") == ("",)
 
 
 def test_a_pair_of_the_same_text_is_flagged() -> None:
-    chosen = a_pair()
-    same = a_pair(rejected_cot=chosen.chosen_cot, rejected_response=chosen.chosen_response)
-    assert values(Stage.PREFERENCE_PAIRS, chosen, "same_text") == (False,)
+    pair = a_pair()
+    same = a_pair(rejected_cot=pair.chosen_cot, rejected_response=pair.chosen_response)
+    assert values(Stage.PREFERENCE_PAIRS, pair, "same_text") == (False,)
     assert values(Stage.PREFERENCE_PAIRS, same, "same_text") == (True,)
 
 

@@ -30,9 +30,9 @@ def test_the_vllm_model_s_own_tokenizer_counts(tmp_path: Path) -> None:
 
 
 def test_a_named_tokenizer_comes_first(tmp_path: Path) -> None:
-    named = a_tokenizer(tmp_path / "named")
+    folder = a_tokenizer(tmp_path / "named")
     counter = token_counter(
-        Settings.model_validate({"engine": "vllm", "tokenizer": named, "vllm": {"model": "none"}})
+        Settings.model_validate({"engine": "vllm", "tokenizer": folder, "vllm": {"model": "none"}})
     )
     assert counter.name == "tokenizer named/tokenizer.json"
 

@@ -23,7 +23,7 @@ from tests.builders import (
 from tests.reports.builders import a_lake
 
 
-def found(lake: Lake, query: str) -> list[tuple[Any, ...]]:
+def query_lake(lake: Lake, query: str) -> list[tuple[Any, ...]]:
     with duckdb.connect() as connection:
         create_views(connection, lake)
         return connection.execute(query).fetchall()
@@ -39,15 +39,17 @@ def test_there_is_a_line_per_grade_with_its_scores_reasons_and_places(tmp_path: 
         tmp_path,
         cot_grades=[a_cot_grades(grades=grades), a_cot_grades(prompt_id="p2", grades=grades[:1])],
     )
-    columns = "prompt_id, version, judge, relevance, policy_to_cot, policy_to_cot_reason, policy_to_cot_rule, refusal"
-    assert found(lake, f"SELECT {columns} FROM grades ORDER BY ALL") == [
+    scores = "relevance, policy_to_cot, policy_to_cot_reason, policy_to_cot_rule"
+    columns = f"prompt_id, version, judge, {scores}, refusal"
+    assert query_lake(lake, f"SELECT {columns} FROM grades ORDER BY ALL") == [
         ("p1", "refined", "judge", 5, 2, "Cites nothing.", "illegal.1", "none"),
         ("p1", "single_llm", "second_judge", 3, 3, "Nothing is missing.", "", "full"),
         ("p2", "refined", "judge", 5, 2, "Cites nothing.", "illegal.1", "none"),
     ]
-    assert found(
+    assert query_lake(
         lake,
-        "SELECT DISTINCT policy_to_cot_thought, prompt_kind, batch FROM grades WHERE version='refined'",
+        "SELECT DISTINCT policy_to_cot_thought, prompt_kind, batch FROM grades"
+        " WHERE version = 'refined'",
     ) == [(3, "borderline", "demo-0001")]
 
 
@@ -57,7 +59,7 @@ def test_there_is_a_line_per_comparison(tmp_path: Path) -> None:
         a_comparison(against="deliberated", outcome="tie", consistent=False),
     )
     lake = a_lake(tmp_path, cot_grades=[a_cot_grades(comparisons=comparisons)])
-    assert found(
+    assert query_lake(
         lake, "SELECT against, outcome, consistent, len(reasons) FROM comparisons ORDER BY ALL"
     ) == [
         ("deliberated", "tie", False, 2),
@@ -72,7 +74,7 @@ def test_there_is_a_line_per_belief_that_was_tried(tmp_path: Path) -> None:
         a_candidate(iteration=2),
     )
     lake = a_lake(tmp_path, preference_pairs=[a_pair(candidates=candidates[:1] + candidates[2:])])
-    assert found(
+    assert query_lake(
         lake, "SELECT kind, iteration, belief, score, in_pair FROM candidates ORDER BY ALL"
     ) == [
         ("violation", 1, "Rules bend.", 4.0, False),
@@ -87,11 +89,11 @@ def test_rows_without_a_grade_a_comparison_or_a_belief_have_no_line(tmp_path: Pa
         preference_pairs=[a_pair(candidates=())],
     )
     assert (
-        found(lake, "SELECT count(*) FROM comparisons")
-        == found(lake, "SELECT count(*) FROM candidates")
+        query_lake(lake, "SELECT count(*) FROM comparisons")
+        == query_lake(lake, "SELECT count(*) FROM candidates")
         == [(0,)]
     )
-    assert found(lake, "SELECT count(*) FROM grades") == [(3,)]
+    assert query_lake(lake, "SELECT count(*) FROM grades") == [(3,)]
 
 
 @pytest.mark.parametrize("older", ["demo-0000", "demo-0002"])
@@ -107,11 +109,11 @@ def test_files_of_an_older_release_are_read_beside_newer_ones(tmp_path: Path, ol
     for stage in (Stage.PROMPTS, Stage.SEED_COTS):
         path = Path(str(lake.rows_path(stage, older)))
         pl.read_parquet(path).drop("cluster", "near_clusters").write_parquet(path)
-    assert found(lake, "SELECT prompt_id, cluster FROM prompts ORDER BY prompt_id") == [
+    assert query_lake(lake, "SELECT prompt_id, cluster FROM prompts ORDER BY prompt_id") == [
         ("old", None),
         ("p1", ""),
     ]
-    assert found(lake, "SELECT count(*) FROM seed_cots") == [(2,)]
+    assert query_lake(lake, "SELECT count(*) FROM seed_cots") == [(2,)]
 
 
 def test_fields_that_an_older_release_did_not_write_are_null(tmp_path: Path) -> None:
@@ -122,5 +124,8 @@ def test_fields_that_an_older_release_did_not_write_are_null(tmp_path: Path) -> 
         pl.struct(pl.element().struct.field("version", "against", "outcome"))
     )
     pl.read_parquet(path).with_columns(older).write_parquet(path)
-    query = "SELECT prompt_id, outcome, consistent FROM comparisons WHERE against = 'single_llm' ORDER BY prompt_id"
-    assert found(lake, query) == [("old", "win", None), ("p1", "win", True)]
+    query = """
+        SELECT prompt_id, outcome, consistent FROM comparisons
+        WHERE against = 'single_llm' ORDER BY prompt_id
+    """
+    assert query_lake(lake, query) == [("old", "win", None), ("p1", "win", True)]

@@ -124,6 +124,7 @@ def test_calls_that_always_fail_cost_only_their_own_rows_and_each_failure_names_
         assert failed_roles == poisoned_roles
 
 
+@pytest.mark.slow
 def test_after_kill_9_the_same_command_finishes_and_repeats_no_completed_call(
     tmp_path: Path, clean: dict[str, Any]
 ) -> None:
@@ -154,6 +155,7 @@ def test_after_kill_9_the_same_command_finishes_and_repeats_no_completed_call(
         assert recorded.total() > 100
 
 
+@pytest.mark.slow
 def test_a_run_whose_process_was_killed_is_reported_as_failed_by_the_next_command(
     tmp_path: Path,
 ) -> None:

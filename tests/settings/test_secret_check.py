@@ -1,6 +1,4 @@
-"""A secret that was put among the settings is refused before anything shows it; what merely
-looks odd is taken.
-"""
+"""A secret among the settings is refused before anything shows it. Odd values are accepted."""
 
 from pathlib import Path
 from traceback import format_exception
@@ -41,9 +39,9 @@ def test_a_secret_in_the_settings_file_is_refused_and_not_shown(
     tmp_path: Path, toml: str, place: str
 ) -> None:
     (tmp_path / "aidsafe.toml").write_text(toml)
-    with pytest.raises(SetupError, match=f"'{place}' holds ") as refused:
+    with pytest.raises(SetupError, match=f"'{place}' holds ") as error:
         load_settings(tmp_path, environ={})
-    assert MARK not in "".join(format_exception(refused.value))
+    assert MARK not in "".join(format_exception(error.value))
 
 
 @pytest.mark.parametrize(
@@ -54,15 +52,15 @@ def test_a_secret_in_the_settings_file_is_refused_and_not_shown(
 def test_a_journal_s_password_that_could_not_be_masked_is_refused_in_the_environment_too(
     tmp_path: Path, url: str
 ) -> None:
-    with pytest.raises(SetupError, match="'journal_url' holds ") as refused:
+    with pytest.raises(SetupError, match="'journal_url' holds ") as error:
         load_settings(tmp_path, environ={"AIDSAFE_JOURNAL_URL": url})
-    assert MARK not in str(refused.value)
+    assert MARK not in str(error.value)
 
 
 def test_what_the_launchpad_says_is_looked_at_as_well(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match=r"launchpad: 'endpoint\.model' holds ") as refused:
+    with pytest.raises(SetupError, match=r"launchpad: 'endpoint\.model' holds ") as error:
         load_settings(tmp_path, environ={}, overrides={"endpoint": {"model": KEY}})
-    assert MARK not in str(refused.value)
+    assert MARK not in str(error.value)
 
 
 def test_what_only_resembles_a_secret_is_taken(tmp_path: Path) -> None:
@@ -77,7 +75,8 @@ def test_what_only_resembles_a_secret_is_taken(tmp_path: Path) -> None:
         skip_special_tokens = false
         stop_token_ids = [1, 2]
         [vllm]
-        extra_args = ["--tokenizer-mode", "auto", "--max-num-batched-tokens", "8192", "--ssl-keyfile", "key.pem"]
+        extra_args = ["--tokenizer-mode", "auto", "--max-num-batched-tokens", "8192",
+                      "--ssl-keyfile", "key.pem"]
         [vllm.environment]
         VLLM_LOGGING_LEVEL = "DEBUG"
         """

@@ -13,7 +13,7 @@ from aidsafe_dagster.settings.schema import PACKAGE
 KEY = "sk-do-not-show"
 
 
-def loaded(
+def load(
     folder: Path,
     toml: str = "",
     environ: Mapping[str, str] | None = None,
@@ -23,14 +23,14 @@ def loaded(
     return load_settings(folder, environ or {}, overrides)
 
 
-def mistake(
+def error_message(
     folder: Path,
     toml: str = "",
     environ: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> str:
     with pytest.raises(SetupError) as raised:
-        loaded(folder, toml, environ, overrides)
+        load(folder, toml, environ, overrides)
     return str(raised.value)
 
 
@@ -51,13 +51,13 @@ def test_each_layer_wins_over_the_one_before_and_says_so(tmp_path: Path) -> None
         ((file, environ), 2, "env", ["environment", "environment"]),
         ((file, environ, overrides), 2, "launchpad", ["environment", "launchpad"]),
     ):
-        found = loaded(tmp_path, *layers)
+        found = load(tmp_path, *layers)
         assert (found.settings.seed, found.settings.endpoint.model) == (seed, model)
         assert [found.origins["seed"], found.origins["endpoint.model"]] == origins
 
 
 def test_a_layer_changes_only_what_it_names(tmp_path: Path) -> None:
-    found = loaded(tmp_path, "[driver]\nbackoff_s = 3\n", {"AIDSAFE_DRIVER__MAX_ATTEMPTS": "2"})
+    found = load(tmp_path, "[driver]\nbackoff_s = 3\n", {"AIDSAFE_DRIVER__MAX_ATTEMPTS": "2"})
     assert (found.settings.driver.backoff_s, found.settings.driver.max_attempts) == (3, 2)
     assert (
         found.settings.driver.calls_in_flight
@@ -71,7 +71,7 @@ def test_two_underscores_go_one_level_down_and_one_is_part_of_a_name(tmp_path: P
         "AIDSAFE_ENDPOINT__EXTRA_BODY__TOP_K": "5",
         "AIDSAFE_AUTOMATION__NIGHTLY_INGEST": "true",
     }
-    found = loaded(tmp_path, "[endpoint.extra_body]\nmin_p = 0.1\n", environ).settings
+    found = load(tmp_path, "[endpoint.extra_body]\nmin_p = 0.1\n", environ).settings
     assert found.endpoint.base_url == "http://h/v1"
     assert found.endpoint.extra_body == {"min_p": 0.1, "top_k": "5"}
     assert found.automation.nightly_ingest is True
@@ -83,15 +83,15 @@ def test_lists_and_tables_in_the_environment_are_json(tmp_path: Path) -> None:
         "AIDSAFE_SOURCES": json.dumps(sources),
         "AIDSAFE_ENDPOINT": '{"model": "m", "extra_body": {"n": 1}}',
     }
-    found = loaded(tmp_path, "[endpoint]\nbase_url = 'http://h'\n", environ).settings
+    found = load(tmp_path, "[endpoint]\nbase_url = 'http://h'\n", environ).settings
     assert found.sources[0].columns.prompt == "question"
     assert (found.endpoint.base_url, found.endpoint.model, found.endpoint.extra_body) == (
         "http://h",
         "m",
         {"n": 1},
     )
-    told = mistake(tmp_path, "", {"AIDSAFE_SOURCES": '[{"name": "mine"'})
-    assert told.startswith("environment: 'sources'")
+    message = error_message(tmp_path, "", {"AIDSAFE_SOURCES": '[{"name": "mine"'})
+    assert message.startswith("environment: 'sources'")
 
 
 @pytest.mark.parametrize(
@@ -115,14 +115,14 @@ def test_lists_and_tables_in_the_environment_are_json(tmp_path: Path) -> None:
 def test_an_unknown_key_names_the_nearest_valid_one_and_the_file(
     tmp_path: Path, toml: str, key: str, nearest: str
 ) -> None:
-    told = mistake(tmp_path, toml)
-    assert told.startswith(
+    message = error_message(tmp_path, toml)
+    assert message.startswith(
         f"{tmp_path / 'aidsafe.toml'}: unknown key '{key}'. Did you mean '{nearest}'? Valid: "
     )
 
 
 @pytest.mark.parametrize(
-    ("environ", "overrides", "told"),
+    ("environ", "overrides", "message"),
     [
         ({"AIDSAFE_ENGNE": "x"}, {}, "environment: unknown key 'engne'. Did you mean 'engine'?"),
         ({"AIDSAFE_ENDPOINT___MODEL": "x"}, {}, "environment: unknown key 'endpoint._model'"),
@@ -135,16 +135,16 @@ def test_an_unknown_key_names_the_nearest_valid_one_and_the_file(
     ],
 )
 def test_an_unknown_key_names_the_layer_it_stands_in(
-    tmp_path: Path, environ: dict[str, str], overrides: dict[str, Any], told: str
+    tmp_path: Path, environ: dict[str, str], overrides: dict[str, Any], message: str
 ) -> None:
-    assert mistake(tmp_path, "seed = 1", environ, overrides).startswith(told)
+    assert error_message(tmp_path, "seed = 1", environ, overrides).startswith(message)
 
 
 def test_an_unknown_engine_lists_the_valid_ones(tmp_path: Path) -> None:
-    told = mistake(tmp_path, "engine = 'vlm'")
-    assert "'engine'" in told
-    assert "'rehearsal', 'vllm' or 'endpoint'" in told
-    assert "'vlm'" in told
+    message = error_message(tmp_path, "engine = 'vlm'")
+    assert "'engine'" in message
+    assert "'rehearsal', 'vllm' or 'endpoint'" in message
+    assert "'vlm'" in message
 
 
 @pytest.mark.parametrize(
@@ -175,16 +175,16 @@ def test_an_unknown_engine_lists_the_valid_ones(tmp_path: Path) -> None:
 def test_a_value_of_the_wrong_kind_names_origin_place_and_value(
     tmp_path: Path, toml: str, environ: dict[str, str], origin: str, place: str, got: str
 ) -> None:
-    told = mistake(tmp_path, toml, environ)
-    assert told.partition(": ")[0].endswith(origin)
-    assert place in told
-    assert got in told
+    message = error_message(tmp_path, toml, environ)
+    assert message.partition(": ")[0].endswith(origin)
+    assert place in message
+    assert got in message
 
 
 def test_bad_toml_names_file_and_line(tmp_path: Path) -> None:
-    told = mistake(tmp_path, "seed = 1\nengine = \n")
-    assert str(tmp_path / "aidsafe.toml") in told
-    assert "line 2" in told
+    message = error_message(tmp_path, "seed = 1\nengine = \n")
+    assert str(tmp_path / "aidsafe.toml") in message
+    assert "line 2" in message
 
 
 def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
@@ -196,17 +196,18 @@ def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
 def test_another_settings_file_can_be_named_and_then_has_to_be_there(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "night.toml").write_text("seed = 7\nhome = 'made'\n")
-    found = loaded(
+    found = load(
         tmp_path, "seed = 1", {"AIDSAFE_SETTINGS": str(tmp_path / "other" / "night.toml")}
     ).settings
     assert (found.seed, found.home) == (7, tmp_path / "other" / "made")
-    told = mistake(tmp_path, "seed = 1", {"AIDSAFE_SETTINGS": str(tmp_path / "gone.toml")})
-    assert told == f"{tmp_path / 'gone.toml'}: No such file or directory"
+    message = error_message(tmp_path, "seed = 1", {"AIDSAFE_SETTINGS": str(tmp_path / "gone.toml")})
+    assert message == f"{tmp_path / 'gone.toml'}: No such file or directory"
 
 
 def test_relative_paths_are_relative_to_the_settings_file(tmp_path: Path) -> None:
-    toml = "home = 'made'\npolicies = 'rules'\ntokenizer = '../tok'\n[[sources]]\nname = 'a'\npath = 'in/a.csv'\n"
-    found = loaded(tmp_path, toml, {"AIDSAFE_PROMPTS": "/elsewhere"}).settings
+    toml = "home = 'made'\npolicies = 'rules'\ntokenizer = '../tok'\n"
+    toml += "[[sources]]\nname = 'a'\npath = 'in/a.csv'\n"
+    found = load(tmp_path, toml, {"AIDSAFE_PROMPTS": "/elsewhere"}).settings
     assert (found.home, found.policies, found.tokenizer) == (
         tmp_path / "made",
         tmp_path / "rules",
@@ -239,14 +240,14 @@ def test_what_is_not_named_lies_in_the_package_or_in_the_folder(tmp_path: Path) 
     ids=["the usual variable", "a variable of one's own"],
 )
 def test_the_key_is_no_setting_and_is_never_shown(tmp_path: Path, environ: dict[str, str]) -> None:
-    found = loaded(tmp_path, "", environ)
+    found = load(tmp_path, "", environ)
     assert KEY not in repr(found)
     assert not any(KEY in part for value in values_in_force(found) for part in value)
-    assert KEY not in mistake(tmp_path, "engine = 'x'", environ)
+    assert KEY not in error_message(tmp_path, "engine = 'x'", environ)
 
 
 def test_a_key_of_one_s_own_may_be_named_in_the_file(tmp_path: Path) -> None:
-    found = loaded(tmp_path, "[endpoint]\napi_key_env = 'AIDSAFE_MY_KEY'", {"AIDSAFE_MY_KEY": KEY})
+    found = load(tmp_path, "[endpoint]\napi_key_env = 'AIDSAFE_MY_KEY'", {"AIDSAFE_MY_KEY": KEY})
     assert found.settings.endpoint.api_key_env == "AIDSAFE_MY_KEY"
 
 
@@ -261,20 +262,22 @@ def test_a_key_of_one_s_own_may_be_named_in_the_file(tmp_path: Path) -> None:
 def test_a_key_in_the_wrong_place_is_refused_without_being_shown(
     tmp_path: Path, toml: str, environ: dict[str, str]
 ) -> None:
-    told = mistake(tmp_path, toml, environ)
-    assert "unknown key" in told
-    assert KEY not in told
+    message = error_message(tmp_path, toml, environ)
+    assert "unknown key" in message
+    assert KEY not in message
 
 
 def test_an_environment_that_contradicts_itself_is_explained(tmp_path: Path) -> None:
-    told = mistake(tmp_path, "", {"AIDSAFE_ENDPOINT": "http://h", "AIDSAFE_ENDPOINT__MODEL": "m"})
-    assert "endpoint" in told.lower()
+    message = error_message(
+        tmp_path, "", {"AIDSAFE_ENDPOINT": "http://h", "AIDSAFE_ENDPOINT__MODEL": "m"}
+    )
+    assert "endpoint" in message.lower()
 
 
 def test_the_order_of_environment_variables_does_not_matter(tmp_path: Path) -> None:
     environ = {"AIDSAFE_ENDPOINT__MODEL": "m", "AIDSAFE_ENDPOINT": '{"base_url": "http://h"}'}
     for order in (environ, dict(reversed(environ.items()))):
-        endpoint = loaded(tmp_path, "", order).settings.endpoint
+        endpoint = load(tmp_path, "", order).settings.endpoint
         assert (endpoint.base_url, endpoint.model) == ("http://h", "m")
 
 
@@ -283,7 +286,7 @@ def test_the_order_of_environment_variables_does_not_matter(tmp_path: Path) -> N
     ["[driver]\ncalls_in_flight = 0", "[driver]\nmax_attempts = 0", "[deliberation]\nagents = 0"],
 )
 def test_a_number_that_no_run_can_work_with_is_refused(tmp_path: Path, toml: str) -> None:
-    assert "greater than" in mistake(tmp_path, toml)
+    assert "greater than" in error_message(tmp_path, toml)
 
 
 def test_an_empty_name_of_a_settings_file_means_the_usual_one(tmp_path: Path) -> None:

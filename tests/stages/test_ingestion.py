@@ -13,6 +13,8 @@ from aidsafe_dagster.recipe.records import Prompt, Stage
 from aidsafe_dagster.sources.tables import COPIES, INGESTED
 from tests.site import Site, a_site, prompts_file, some_prompts
 
+BICYCLE = "Please tell me how to repair the chain of an old red bicycle at home with few tools"
+
 
 def test_the_bundled_prompts_are_ingested_with_source_and_licence(tmp_path: Path) -> None:
     with a_site(tmp_path) as site:
@@ -51,12 +53,11 @@ def test_a_new_prompt_joins_the_cluster_of_an_older_one_whose_row_does_not_chang
     tmp_path: Path,
 ) -> None:
     with a_site(tmp_path, ingest={"batch_size": 2}) as site:
-        old = "Please tell me how to repair the chain of an old red bicycle at home with few tools"
-        site.ingest(prompts_file(tmp_path, [old, "Bread"]))
+        site.ingest(prompts_file(tmp_path, [BICYCLE, "Bread"]))
         before = site.lake.fingerprint("ingested", "mine-0001")
         run = site.ingest(
             prompts_file(
-                tmp_path, [old, "Bread", f"{old} while it snows and storms outside", "Jazz"]
+                tmp_path, [BICYCLE, "Bread", f"{BICYCLE} while it snows and storms outside", "Jazz"]
             )
         )
         first, *_ = from_frame(site.lake.rows("ingested", "mine-0001"), Prompt)
@@ -74,25 +75,27 @@ def test_prompts_of_an_older_release_are_clusters_of_their_own_that_new_ones_joi
     tmp_path: Path,
 ) -> None:
     with a_site(tmp_path) as site:
-        old = "Please tell me how to repair the chain of an old red bicycle at home with few tools"
-        site.ingest(prompts_file(tmp_path, [old]))
+        site.ingest(prompts_file(tmp_path, [BICYCLE]))
         older = site.lake.rows("ingested", "mine-0001").drop("cluster", "near_clusters")
         site.lake.write("ingested", "mine-0001", older)
         assert (
             site.ingest(
-                prompts_file(tmp_path, [old, f"{old} while it snows and storms outside"])
+                prompts_file(tmp_path, [BICYCLE, f"{BICYCLE} while it snows and storms outside"])
             ).error
             == ""
         )
-        assert site.ingest(prompts_file(tmp_path, [old, "Something else"], name="more")).error == ""
+        assert (
+            site.ingest(prompts_file(tmp_path, [BICYCLE, "Something else"], name="more")).error
+            == ""
+        )
         (new,) = from_frame(site.lake.rows("ingested", "mine-0002"), Prompt)
         assert new.cluster == older["prompt_id"][0]
 
 
 def test_what_was_dropped_is_kept_with_its_place_and_reason(tmp_path: Path) -> None:
     with a_site(tmp_path) as site:
-        near = "Please tell me how to repair the chain of an old red bicycle at home with few tools in one hour today"
-        site.ingest(prompts_file(tmp_path, ["Same?", "Same?", "  ", near, f"{near} please"]))
+        long = f"{BICYCLE} in one hour today"
+        site.ingest(prompts_file(tmp_path, ["Same?", "Same?", "  ", long, f"{long} please"]))
         dropped = site.lake.all_rows("dropped_prompts")
         assert dropped is not None
         assert dropped.select("source_row", "reason").rows() == [
@@ -131,8 +134,12 @@ def cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:100])
 
 
-@pytest.mark.parametrize("damage", [cut, Path.unlink, lambda file: shutil.rmtree(file.parent)])
-def test_a_sealed_batch_that_was_damaged_or_lost_is_put_back_with_its_key_and_rows_by_ingesting_again(
+def remove_folder(file: Path) -> None:
+    shutil.rmtree(file.parent)
+
+
+@pytest.mark.parametrize("damage", [cut, Path.unlink, remove_folder])
+def test_ingesting_again_restores_a_damaged_or_lost_batch_with_its_key_and_rows(
     tmp_path: Path, damage: Callable[[Path], object]
 ) -> None:
     with a_site(tmp_path, ingest={"batch_size": 3}) as site:
@@ -169,7 +176,7 @@ def test_a_damaged_copy_and_one_that_an_older_release_did_not_make_are_made_by_t
         source = prompts_file(tmp_path, some_prompts(4))
         site.ingest(source)
         cut(sealed_file(site, "mine-0001", COPIES))
-        shutil.rmtree(sealed_file(site, "mine-0002", COPIES).parent)
+        remove_folder(sealed_file(site, "mine-0002", COPIES))
         assert site.ingest(source).success
         for batch in site.batches:
             assert site.lake.fingerprint(COPIES, batch) == site.lake.fingerprint(INGESTED, batch)
@@ -188,7 +195,7 @@ def test_without_a_whole_copy_a_damaged_batch_stops_the_ingestion_and_says_what_
         assert str(sealed_file(site, "mine-0001")) in run.error
         assert "from a backup" in run.error
         for table in (INGESTED, COPIES):
-            shutil.rmtree(sealed_file(site, "mine-0001", table).parent)
+            remove_folder(sealed_file(site, "mine-0001", table))
         site.instance.delete_dynamic_partition("batches", "mine-0001")
         assert site.ingest(source).metadata["new_prompts"].value == 3
 
@@ -199,7 +206,7 @@ def test_an_account_of_dropped_rows_that_was_removed_is_written_anew_over_no_oth
     with a_site(tmp_path) as site:
         for texts in (["Same?", "Same?"], ["Same?", "Same?", " "]):
             site.ingest(prompts_file(tmp_path, texts))
-        shutil.rmtree(sealed_file(site, "ingest-0001", "dropped_prompts").parent)
+        remove_folder(sealed_file(site, "ingest-0001", "dropped_prompts"))
         site.ingest(prompts_file(tmp_path, ["Same?", "Same?", " "]))
         dropped = site.lake.all_rows("dropped_prompts")
         assert dropped is not None

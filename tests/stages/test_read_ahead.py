@@ -8,18 +8,13 @@ from typing import Any
 
 import pytest
 
-from aidsafe_dagster.cli.local_runs import run_job
+from aidsafe_dagster.cli.local_runs import BatchRun, run_job
 from aidsafe_dagster.recipe.records import Stage
-from tests.serving import ModelServer, a_model_server
+from tests.serving import LENIENT, ModelServer, a_model_server
 from tests.site import Site, a_site, contents, prompts_file, some_prompts
 
-COUNT = 24
-LENIENT = {
-    "min_cot_tokens": 1,
-    "max_cot_tokens": 100000,
-    "min_refined_share": 0.0,
-    "max_refined_ratio": 1000.0,
-}
+BATCH = "mine-0001"
+COUNT = 16
 DIALOGUES = [stage for stage in Stage if stage not in (Stage.PROMPTS, Stage.FINE_TUNE_SPLITS)]
 
 
@@ -32,58 +27,64 @@ def settings_for(server: ModelServer, **driver: Any) -> dict[str, Any]:
     }
 
 
+def ingest(site: Site) -> None:
+    assert site.ingest(prompts_file(site.folder, some_prompts(COUNT))).success
+
+
+def make(site: Site, *stages: Stage) -> BatchRun:
+    return run_job(site.instance, "make_batch", partition=BATCH, stages=stages)
+
+
 def journaled(site: Site) -> Counter[str]:
-    """Completions in the journal, by stage."""
+    """Count the completions in the journal by stage."""
     with closing(sqlite3.connect(site.settings.home / "journal.sqlite")) as connection:
         return Counter(stage for (stage,) in connection.execute("SELECT stage FROM completions"))
 
 
+def logged(site: Site, run_id: str) -> list[str]:
+    return [entry.user_message for entry in site.instance.all_logs(run_id)]
+
+
 def test_read_ahead_or_not_the_same_rows_are_made_with_the_same_calls(tmp_path: Path) -> None:
-    made = []
+    calls, rows = {}, {}
     for read_ahead in (True, False):
         folder = tmp_path / str(read_ahead)
         folder.mkdir()
-        with a_model_server(folder) as server:
-            settings = settings_for(server, read_ahead=read_ahead)
-            with a_site(folder / "site", **settings) as site:
-                site.ingest(prompts_file(site.folder, some_prompts(COUNT)))
-                run = site.make("mine-0001")
-                assert run.success, run.error
-                shown = {stage: site.metadata(stage, "mine-0001") for stage in DIALOGUES}
-                ahead = sum(found["calls_read_ahead"] for found in shown.values())
-                assert (ahead > 0) is read_ahead
-                assert sum(found["calls_replayed"] for found in shown.values()) == 0
-                calls = {stage: found["calls_made"] for stage, found in shown.items()}
-                assert sum(calls.values()) == server.stats()["ok"] == journaled(site).total()
-                made.append((calls, contents(site.lake)))
-    assert made[0][0] == made[1][0]
-    assert {path: frame.rows() for path, frame in made[0][1].items()} == {
-        path: frame.rows() for path, frame in made[1][1].items()
-    }
+        with (
+            a_model_server(folder) as server,
+            a_site(folder / "site", **settings_for(server, read_ahead=read_ahead)) as site,
+        ):
+            ingest(site)
+            run = site.make(BATCH)
+            assert run.success, run.error
+            shown = {stage: site.metadata(stage, BATCH) for stage in DIALOGUES}
+            calls_ahead = sum(metadata["calls_read_ahead"] for metadata in shown.values())
+            assert (calls_ahead > 0) is read_ahead
+            assert sum(metadata["calls_replayed"] for metadata in shown.values()) == 0
+            calls[read_ahead] = {stage: shown[stage]["calls_made"] for stage in DIALOGUES}
+            total = sum(calls[read_ahead].values())
+            assert total == server.stats()["ok"] == journaled(site).total()
+            rows[read_ahead] = {path: file.rows() for path, file in contents(site.lake).items()}
+    assert calls[True] == calls[False]
+    assert rows[True] == rows[False]
 
 
 def test_a_closed_gate_wastes_the_calls_read_ahead_and_nothing_else(tmp_path: Path) -> None:
     with a_model_server(tmp_path, faults={"poison": 0.05}) as server:
         settings = settings_for(server) | {"checks": LENIENT | {"max_failure_share": 0.0}}
         with a_site(tmp_path / "site", **settings) as site:
-            site.ingest(prompts_file(site.folder, some_prompts(COUNT)))
-            run = site.make("mine-0001")
+            ingest(site)
+            run = site.make(BATCH)
             assert "seed_cots" in run.error
-            assert not site.lake.has(Stage.DELIBERATED_COTS, "mine-0001")
-            in_vain = journaled(site)[Stage.DELIBERATED_COTS]
-            assert in_vain > 0
-            assert any(
-                "Read-ahead calls that this run did not use" in line
-                for line in logged(site, run.run_id)
-            )
+            assert not site.lake.has(Stage.DELIBERATED_COTS, BATCH)
+            assert journaled(site)[Stage.DELIBERATED_COTS] > 0
+            wasted = "Calls read ahead that this run did not come to use"
+            assert any(wasted in line for line in logged(site, run.run_id))
+
             server.control(faults={}, reset=True)
             before = journaled(site).total()
-            assert site.make("mine-0001").success
+            assert site.make(BATCH).success
             assert server.stats()["ok"] == journaled(site).total() - before
-
-
-def logged(site: Site, run_id: str) -> list[str]:
-    return [entry.user_message for entry in site.instance.all_logs(run_id)]
 
 
 def test_nothing_is_read_ahead_that_the_run_was_not_asked_to_make(tmp_path: Path) -> None:
@@ -91,13 +92,8 @@ def test_nothing_is_read_ahead_that_the_run_was_not_asked_to_make(tmp_path: Path
         a_model_server(tmp_path) as server,
         a_site(tmp_path / "site", **settings_for(server)) as site,
     ):
-        site.ingest(prompts_file(site.folder, some_prompts(COUNT)))
-        run_job(
-            site.instance,
-            "make_batch",
-            partition="mine-0001",
-            stages=(Stage.PROMPTS, Stage.SEED_COTS),
-        )
+        ingest(site)
+        assert make(site, Stage.PROMPTS, Stage.SEED_COTS).success
         assert set(journaled(site)) == {Stage.SEED_COTS}
 
 
@@ -108,9 +104,11 @@ def test_a_wrong_address_of_a_later_stage_s_model_is_the_error_of_that_stage(
         monkeypatch.setenv("AIDSAFE_ROLES__REFINER__BASE_URL", f"{server.root}/nowhere/v1")
         monkeypatch.setenv("AIDSAFE_ROLES__REFINER__MODEL", "none")
         with a_site(tmp_path / "site", **settings_for(server)) as site:
-            site.ingest(prompts_file(site.folder, some_prompts(COUNT)))
-            run = site.make("mine-0001")
+            ingest(site)
+            run = make(
+                site, Stage.PROMPTS, Stage.SEED_COTS, Stage.DELIBERATED_COTS, Stage.REFINED_COTS
+            )
             assert not run.success
             assert "nowhere" in run.error
-            assert site.lake.rows(Stage.DELIBERATED_COTS, "mine-0001").height == COUNT
-            assert not site.lake.has(Stage.REFINED_COTS, "mine-0001")
+            assert site.lake.rows(Stage.DELIBERATED_COTS, BATCH).height == COUNT
+            assert not site.lake.has(Stage.REFINED_COTS, BATCH)

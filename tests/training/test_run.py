@@ -114,7 +114,9 @@ def test_a_token_is_masked_everywhere(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    ("python", "why"), [("/nowhere/python", "No such file"), (str(ROOT), "Permission denied")]
+    ("python", "why"),
+    [("/nowhere/python", "No such file"), (str(ROOT), "Permission denied")],
+    ids=["no such file", "a folder"],
 )
 def test_the_error_of_a_bad_interpreter_names_it(tmp_path: Path, python: str, why: str) -> None:
     with pytest.raises(SetupError, match=rf"training\.python: {python}: {why}"):

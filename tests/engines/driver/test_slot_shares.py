@@ -133,6 +133,7 @@ def two_runs(folder: Path, server: ModelServer) -> Iterator[list[subprocess.Pope
             run.wait()
 
 
+@pytest.mark.slow
 def test_two_runs_together_never_have_more_calls_in_flight_than_the_bound(tmp_path: Path) -> None:
     with a_model_server(tmp_path) as server:
         server.control(server={"prefill_base_s": 0.1})
@@ -146,6 +147,7 @@ def test_two_runs_together_never_have_more_calls_in_flight_than_the_bound(tmp_pa
     assert stats["peak_inflight"] == 8
 
 
+@pytest.mark.slow
 def test_when_one_of_two_runs_is_killed_the_other_has_all_slots_and_finishes(
     tmp_path: Path,
 ) -> None:

@@ -1,7 +1,7 @@
-"""Stands in for vLLM's server where a test is about processes and not about a model: same module, arguments and paths.
+"""A stand-in for vLLM's server, for tests of processes: same module, arguments and paths.
 
-The model's name says how it behaves: `broken-…` ends at once with a line that vLLM would print, `slow-…` is never ready,
-anything else answers every chat with one belief.
+The model's name says how it behaves. `broken-…` ends at once with a line that vLLM would print,
+`slow-…` is never ready, and any other answers every chat with one belief.
 """
 
 import argparse
@@ -12,7 +12,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 LAST_WORDS = {
     "broken-memory": "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB",
-    "broken-name": "OSError: broken-name is not a local folder and is not a valid model identifier listed on the Hub",
+    "broken-name": (
+        "OSError: broken-name is not a local folder"
+        " and is not a valid model identifier listed on the Hub"
+    ),
     "broken-gate": "Cannot access gated repo; token " + os.environ.get("HF_TOKEN", ""),
     "broken-gpu": "RuntimeError: Failed to infer device type",
 }
@@ -25,10 +28,11 @@ class Handler(BaseHTTPRequestHandler):
         self.reply({"data": [{"id": self.server.model}]} if self.path == "/v1/models" else {})
 
     def do_POST(self):
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         message = {"role": "assistant", "content": json.dumps({"belief": f"from {os.getpid()}"})}
         usage = {"prompt_tokens": 9, "completion_tokens": 3}
-        self.reply({"model": asked["model"], "choices": [{"message": message, "finish_reason": "stop"}], "usage": usage})
+        choice = {"message": message, "finish_reason": "stop"}
+        self.reply({"model": body["model"], "choices": [choice], "usage": usage})
 
     def reply(self, body):
         content = json.dumps(body).encode()

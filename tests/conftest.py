@@ -1,0 +1,38 @@
+"""What every test session needs, wherever and however it was started."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.site import NO_FAULTS, a_site, prompts_file, some_prompts
+
+
+def pytest_configure() -> None:
+    # A shell ignores SIGINT for a command that it starts in the background, and children inherit
+    # that. Runs are cancelled by SIGINT, and several tests do so.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in list(os.environ):
+        if name.startswith(("AIDSAFE_", "DAGSTER_")):
+            del os.environ[name]
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes by their argument: what they hold may hang on the time, as a gzip header does."""
+    return argname if isinstance(val, bytes) else None
+
+
+@pytest.fixture(scope="session")
+def finished_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A closed site whose only batch, mine-0001, went through all stages without a failure.
+
+    Open a copy of it (`a_copy_of`): making a batch takes five seconds.
+    """
+    folder = tmp_path_factory.mktemp("finished") / "site"
+    with a_site(folder, rehearsal=NO_FAULTS) as site:
+        assert site.ingest(prompts_file(folder, some_prompts(10))).success
+        run = site.make("mine-0001")
+        assert run.success, run.error
+    return folder
