@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, get_args
 
 from aidsafe_dagster.engines.rehearsal.engine import RehearsalEngine
-from aidsafe_dagster.engines.rehearsal.fault_plan import FaultPlan
 from aidsafe_dagster.engines.rehearsal.faults import RehearsalSettings
+from aidsafe_dagster.engines.rehearsal.planted import PlantedAnswer
 from aidsafe_dagster.quality.tokens import estimate_tokens
 from aidsafe_dagster.recipe.answers import AnswerBounds
 from aidsafe_dagster.recipe.beliefs import BeliefSearch, PairKind, best_examples, kind_of_pair
@@ -143,7 +143,7 @@ class Play:
         bounds: AnswerBounds | None = None,
     ) -> None:
         self.engine = RehearsalEngine(settings)
-        self.plan = FaultPlan(settings)
+        self.planted: list[PlantedAnswer] = []
         self.brief = a_brief(policies, bounds)
         self.requests: list[Request] = []
 
@@ -171,6 +171,7 @@ class Play:
             request = next(dialogue)
             while True:
                 self.requests.append(request)
+                self.planted.append(self.engine.answer(request)[1])
                 request = dialogue.send(await self.engine.complete(request, 0))
         except StopIteration as stop:
             record: T = stop.value
