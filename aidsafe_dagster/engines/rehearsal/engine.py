@@ -105,7 +105,7 @@ class RehearsalEngine:
             text = speaker.call_dice.pick(phrases("refusals"), "refusal")
             return text, self._record(request, (fault,))
         reply = reply_as_role(speaker, request.inputs)
-        data = reply.answer.model_dump(mode="json")
+        data = reply.answer.model_dump(mode="json", by_alias=True)
         data = fit(data, request.schema, request.schema.get("$defs", {}))
         text = json.dumps(data, ensure_ascii=False)
         if fault is not None:
