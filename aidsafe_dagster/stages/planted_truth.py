@@ -195,10 +195,11 @@ class _Comparison:
     def stalled_lines(self) -> Iterator[ConfusionLine]:
         """Deliberations in which nobody had anything to add."""
         stage = Stage.DELIBERATED_COTS
-        pairs = []
-        for ending in self._endings.get(stage, ()):
-            if ending.row is not None and ending.faults is not None:
-                pairs.append((Fault.STALLED in ending.faults, ending.row.stalled))
+        pairs = [
+            (Fault.STALLED in ending.faults, ending.row.stalled)
+            for ending in self._endings.get(stage, ())
+            if ending.row is not None and ending.faults is not None
+        ]
         if any(map(any, pairs)):
             yield confusion_line(f"{stage}: signatures", Fault.STALLED, pairs)
 

@@ -88,7 +88,10 @@ def _is_borderline(speaker: Speaker) -> bool:
 
 
 def _name_intents(speaker: Speaker) -> list[IntentAnswer]:
-    """Return the intents of a prompt, the explicit one first."""
+    """Return the intents of a prompt, the explicit one first.
+
+    They are the same in every call, so that a lone model and a decomposer agree on the prompt.
+    """
     relevant = list(relevant_policies(speaker.prompt, speaker.policies, speaker.prompt_dice))
     always = list(filter(speaker.is_always_due, speaker.policies.ids))[:MOST_RULES]
     if speaker.reading.declines:
@@ -96,7 +99,7 @@ def _name_intents(speaker: Speaker) -> list[IntentAnswer]:
             _intent(speaker, "asked", "explicit", "malicious", relevant),
             _intent(speaker, "other", "implicit", "benign", always),
         ]
-        if speaker.call_dice.hits(0.6, "behind"):
+        if speaker.prompt_dice.hits(0.6, "behind"):
             intents.append(_intent(speaker, "behind", "implicit", "malicious", relevant))
         return intents
     intents = [
@@ -105,7 +108,7 @@ def _name_intents(speaker: Speaker) -> list[IntentAnswer]:
     ]
     if relevant:
         intents.append(_intent(speaker, "touches", "implicit", "benign", relevant))
-    elif speaker.call_dice.hits(0.06, "faint"):
+    elif speaker.prompt_dice.hits(0.06, "faint"):
         intents.append(_intent(speaker, "faint", "implicit", "malicious", []))
     return intents
 

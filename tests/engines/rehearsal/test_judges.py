@@ -50,12 +50,10 @@ def default_grades() -> tuple[CotGrades, ...]:
 
 
 def scores(metric: Metric, version: str) -> list[int]:
-    found = []
+    grades: list[Grade] = []
     for row in default_grades():
-        for grade in row.grades:
-            if grade.version == version:
-                found.append(getattr(grade, metric).score)
-    return found
+        grades += [grade for grade in row.grades if grade.version == version]
+    return [getattr(grade, metric).score for grade in grades]
 
 
 def scores_of(grade: Grade) -> list[int]:

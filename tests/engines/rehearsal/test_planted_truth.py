@@ -118,10 +118,8 @@ def test_refined_rows_that_failed_a_check_are_compared_with_their_second_draw() 
         row = deliberated[failure.prompt_id]
         rows.append(rehearsal.refine(row, redraws=failure.redraws))
     policies = rehearsal.brief.policies
-    passed = []
-    for result in rows:
-        if isinstance(result, RefinedCot) and not check_row(result, CheckSettings(), policies):
-            passed.append(result)
+    refined = [result for result in rows if isinstance(result, RefinedCot)]
+    passed = [row for row in refined if check_row(row, CheckSettings(), policies) is None]
     assert len(passed) > 0.8 * len(rows)
     report = compare_with_planted(rehearsal.records, {Stage.REFINED_COTS: StageResult(passed)})
     assert not [line for line in report if str(line["what"]).startswith("refined_cots")]

@@ -53,7 +53,7 @@ def test_the_refiner_recognises_planted_thoughts_of_a_round_table() -> None:
             fault = rehearsal.records.thought_fault(row.prompt_id, thought.text)
             planted[fault] += 1
             if fault is not None:
-                assert judgement.verdict == fault
+                assert judgement.verdict.value == fault.value
     assert len(planted) == 5
 
 
