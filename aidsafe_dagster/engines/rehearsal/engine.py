@@ -100,38 +100,27 @@ class RehearsalEngine:
                 "choose another engine for it"
             )
         speaker = make_speaker(request, self.settings)
-        fault = _call_fault(speaker, request)
-        if fault is Fault.REFUSAL:
-            text = speaker.call_dice.pick(phrases("refusals"), "refusal")
-            return text, self._record(request, (fault,))
         reply = reply_as_role(speaker, request.inputs)
         data = reply.answer.model_dump(mode="json", by_alias=True)
         data = fit(data, request.schema, request.schema.get("$defs", {}))
         text = json.dumps(data, ensure_ascii=False)
+        fault = _call_fault(speaker, request)
         if fault is not None:
-            spoiled = _spoil(speaker, request, text)
-            if fault is Fault.UNPARSABLE or not _repeats(request, spoiled):
-                return spoiled, self._record(request, (fault,))
-        return text, self._record(
-            request,
-            reply.faults,
-            thoughts=_planted_thoughts(reply, data),
-            subject=reply.subject,
-            deserved=reply.deserved,
-        )
-
-    def _record(
-        self, request: Request, faults: tuple[Fault, ...] = (), **more: Any
-    ) -> PlantedAnswer:
-        return PlantedAnswer(
+            spoiled = _spoil(speaker, request, text, fault)
+            if fault is not Fault.MALFORMED_ONCE or not _repeats(request, spoiled):
+                # Nobody gets to see what is planted in an answer that does not parse.
+                text, reply = spoiled, Reply(reply.answer, (fault,))
+        return text, PlantedAnswer(
             model=self.model,
             prompt_id=request.prompt_id,
             stage=request.stage,
             role=request.role,
             turn=request.turn,
             draw=request.draw,
-            faults=faults,
-            **more,
+            faults=reply.faults,
+            thoughts=_planted_thoughts(reply, data),
+            subject=reply.subject,
+            deserved=reply.deserved,
         )
 
 
@@ -146,14 +135,17 @@ def _call_fault(speaker: Speaker, request: Request) -> Fault | None:
     return speaker.call_dice.choose(rates, "call")
 
 
-def _spoil(speaker: Speaker, request: Request, text: str) -> str:
-    """Return a text that does not parse."""
+def _spoil(speaker: Speaker, request: Request, text: str, fault: Fault) -> str:
+    """Return a text that does not parse, in place of an answer."""
     if request.labels:
         return "That depends."
-    cut_short = text[: len(text) * 3 // 5]
-    talkative = f"{text}\n\nTell me if it should be shorter."
-    unknown_key = text[:-1] + ',"remarks":"none"}'
-    return speaker.call_dice.pick((cut_short, talkative, unknown_key), "spoil")
+    spoiled = phrases("refusals")
+    if fault is not Fault.REFUSAL:
+        cut_short = text[: len(text) * 3 // 5]
+        talkative = f"{text}\n\nTell me if it should be shorter."
+        unknown_key = text[:-1] + ',"remarks":"none"}'
+        spoiled = (cut_short, talkative, unknown_key)
+    return speaker.call_dice.pick(spoiled, "spoil")
 
 
 def _repeats(request: Request, text: str) -> bool:

@@ -58,8 +58,7 @@ class RehearsalSettings(Record):
     redundant: Rate = 0.06
     """Per deliberated thought: it is true and adds nothing."""
     deceptive: Rate = 0.06
-    """Per deliberated thought: it sounds plausible and leads elsewhere, to compliance or to a
-    needless refusal."""
+    """Per deliberated thought: it sounds right and leads to compliance or a needless refusal."""
     policy_inconsistent: Rate = 0.06
     """Per deliberated thought: it misuses a rule."""
     unparsable: Rate = 0.005
