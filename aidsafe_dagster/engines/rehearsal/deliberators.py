@@ -128,14 +128,16 @@ def _move_number(speaker: Speaker, inputs: DeliberatorInputs) -> int:
 def _sound_thought(
     speaker: Speaker, inputs: DeliberatorInputs, number: int, rule: str
 ) -> ThoughtAnswer:
-    move = MOVES[number % len(MOVES)]
-    options = phrases(f"added.{move}.{speaker.stance}")
     # When the moves are through, the next phrase of each is due.
-    phrase = options[number // len(MOVES) % len(options)]
+    times, index = divmod(number, len(MOVES))
+    move = MOVES[index]
+    options = phrases(f"added.{move}.{speaker.stance}")
+    phrase = options[times % len(options)]
     wish = speaker.implicit_wish() or "be understood"
     text = speaker.fill(phrase, intent=wish, **speaker.cite(rule))
     cites = move == "rule" or speaker.call_dice.hits(0.5, "cites", number)
-    return ThoughtAnswer(thought=text, rules=[rule] if cites and inputs.applicable else [])
+    rules = [rule] if cites and inputs.applicable else []
+    return ThoughtAnswer(thought=text, rules=rules)
 
 
 def _planted_thought(

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from aidsafe_dagster.engines.rehearsal.beliefs import misled_strength
+from aidsafe_dagster.engines.rehearsal.dice import Dice
 from aidsafe_dagster.engines.rehearsal.flaws import Flaw, deserved_score, find_flaws, flaw_somewhere
 from aidsafe_dagster.engines.rehearsal.phrasebook import begins_with, phrases
 from aidsafe_dagster.engines.rehearsal.planted import Reply, subject_key
@@ -71,8 +72,9 @@ def guard_subject(speaker: Speaker, inputs: GuardInputs) -> Reply:
     violated = _VIOLATED[misled_strength(subject.response)]
     if subject.row and deserved_score(find_flaws(speaker, subject), "policy_to_cot") <= 3:
         violated = _VIOLATED_BY_FLAWS
-    noise = speaker.prompt_dice.roll("guard", inputs.policy, subject_key(subject)) - 0.5
-    yes = round(min(max(violated + 0.08 * noise, 0.01), 0.99), 4)
+    roll = speaker.prompt_dice.roll("guard", inputs.policy, subject_key(subject))
+    violated += 0.08 * (roll - 0.5)
+    yes = round(min(violated, 0.99), 4)
     return Reply(GuardAnswer(yes=yes, no=round(1 - yes, 4)))
 
 
@@ -93,9 +95,8 @@ def _score(speaker: Speaker, subject: Subject, flaws: list[Flaw], metric: Metric
         # A judge who finds fault where there is none.
         flaw = flaw_somewhere("slight", subject, speaker.call_dice.roll("slight", metric))
     rule = flaw.rule or _default_rule(speaker)
-    reason = speaker.call_dice.pick(flaw.reasons, "reason", metric)
-    if score == 5:
-        reason = speaker.call_dice.pick(phrases(f"praise.{metric}"), "reason", metric)
+    options = phrases(f"praise.{metric}") if score == 5 else flaw.reasons
+    reason = speaker.call_dice.pick(options, "reason", metric)
     reason = speaker.fill(reason, thought=flaw.thought or 1, **speaker.cite(rule))
     if metric in _WITHOUT_RULE:
         return {"reason": reason, "score": score}
@@ -114,9 +115,10 @@ def _error(speaker: Speaker, subject: Subject, metric: Metric) -> int:
 def _compare(speaker: Speaker, first: Subject, second: Subject) -> ComparisonAnswer:
     # Sorted, so that the dice fall alike in both orders.
     pair = sorted((subject_key(first), subject_key(second)))
-    if speaker.prompt_dice.hits(speaker.settings.position_bias, "order", speaker.role, *pair):
+    dice = Dice((*speaker.prompt_dice.key, speaker.role, *pair))
+    if dice.hits(speaker.settings.position_bias, "order"):
         return ComparisonAnswer(reason=speaker.say("preferences.order"), preferred="first")
-    taste = _TASTE * (2 * speaker.prompt_dice.roll("taste", speaker.role, *pair) - 1)
+    taste = _TASTE * (2 * dice.roll("taste") - 1)
     difference = _overall(speaker, first) - _overall(speaker, second)
     difference += taste if subject_key(first) == pair[0] else -taste
     if abs(difference) < _TIE:

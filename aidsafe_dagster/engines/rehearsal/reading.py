@@ -97,21 +97,27 @@ def best_rule(policy: Policy, reading: Reading, dice: Dice, used: frozenset[str]
     """
     rules = {f"{policy.id}.{number}": text for number, text in policy.rules.items()}
 
-    def suitability(rule_id: str) -> float:
-        overlap = len(word_stems(rules[rule_id]) & reading.stems)
-        is_limit = _LIMIT.search(rules[rule_id][:60]) is not None
-        # A rule of a policy that always applies says how to help, limit or not.
-        suits = policy.applies != "always" and is_limit is reading.declines
-        return overlap + dice.roll(rule_id) + (1.5 if suits else 0.0)
+    unused = [rule_id for rule_id in rules if rule_id not in used]
 
-    return max([rule_id for rule_id in rules if rule_id not in used] or rules, key=suitability)
+    def suitability(rule_id: str) -> float:
+        text = rules[rule_id]
+        score = dice.roll(rule_id)
+        score += len(word_stems(text) & reading.stems)
+        is_limit = _LIMIT.search(text[:60]) is not None
+        # A rule of a policy that always applies says how to help, limit or not.
+        if policy.applies != "always" and is_limit is reading.declines:
+            score += 1.5
+        return score
+
+    return max(unused or rules, key=suitability)
 
 
 def quotable(text: str, limit: int) -> str:
     """Return one clause of a text, fit to stand in quotation marks; empty if nothing is left."""
     # Four times the limit leaves enough for the clause once markup is gone.
-    text = " ".join(_MARKUP.sub(" ", text[: 4 * limit + 40]).split())
-    clause = _AGENT_TALK.sub("\u2026", _CLAUSE_END.split(text, maxsplit=1)[0])
+    words = _MARKUP.sub(" ", text[: 4 * limit + 40]).split()
+    clause = _CLAUSE_END.split(" ".join(words), maxsplit=1)[0]
+    clause = _AGENT_TALK.sub("\u2026", clause)
     clause = re.sub(r"[.!?]+(?=\s)", ",", clause)
     short = abridge(clause, limit).strip(" .!?,;:'\u2026-")
     return f"{short}\u2026" if len(clause) > limit else short

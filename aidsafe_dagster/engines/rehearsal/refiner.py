@@ -125,19 +125,24 @@ def _shortened_drafts(
     drafts = [_Draft(split_sentences(t.text), list(t.rules), t.number) for t in ordered]
     deliberated = sum(len(thought.text) for thought in inputs.thoughts)
     # The paper's refined CoTs have about two thirds of the deliberated tokens.
-    target = (0.62 + 0.12 * speaker.call_dice.roll("share")) * deliberated
-    middle = (len(drafts) - 1) / 2
-    inner_first = sorted(range(len(drafts)), key=lambda place: abs(place - middle))
-    for fewest in (2, 1):
-        for place in inner_first:
-            sentences = drafts[place].sentences
-            while len(sentences) > fewest and _length(drafts) > target:
-                del sentences[1]
+    share = 0.62 + 0.12 * speaker.call_dice.roll("share")
+    _drop_elaborations(drafts, share * deliberated)
     # Thoughts of a single sentence lose words, if nothing else makes the text shorter.
     for draft in reversed(drafts):
         if _length(drafts) >= deliberated:
             draft.sentences = [abridge(draft.text, max(len(draft.text) // 2, 1))]
     return drafts
+
+
+def _drop_elaborations(drafts: list[_Draft], target: float) -> None:
+    """Drop sentences until the drafts have `target` characters, or a sentence each."""
+    middle = (len(drafts) - 1) / 2
+    places = sorted(range(len(drafts)), key=lambda place: abs(place - middle))
+    for fewest in (2, 1):
+        for place in places:
+            sentences = drafts[place].sentences
+            while len(sentences) > fewest and _length(drafts) > target:
+                del sentences[1]
 
 
 def _length(drafts: list[_Draft]) -> int:
@@ -158,9 +163,10 @@ def _bridges(speaker: Speaker, drafts: list[_Draft], due: list[str]) -> list[_Dr
 
 
 def _add_agent_talk(speaker: Speaker, last: Thought, draft: _Draft) -> None:
-    number = last.agent.rpartition("_")[2] if last.round else 1
-    words = speaker.say("refined.agent_talk", n=number, r=max(last.round, 1))
-    draft.sentences = [words + draft.text[:1].lower() + draft.text[1:]]
+    agent = last.agent.rpartition("_")[2] if last.round else 1
+    leak = speaker.say("refined.agent_talk", n=agent, r=max(last.round, 1))
+    first_letter, rest = draft.text[:1], draft.text[1:]
+    draft.sentences = [leak + first_letter.lower() + rest]
 
 
 def _policy_of(rule: str) -> str:
