@@ -1,11 +1,12 @@
 """What is planted against what is found: the report, on rows that the driver made."""
 
 from functools import cache
+from pathlib import Path
 
 import pytest
 
 from aidsafe_dagster.engines.rehearsal.faults import RehearsalSettings
-from aidsafe_dagster.engines.rehearsal.planted import PlantedRecords
+from aidsafe_dagster.engines.rehearsal.planted import PlantedRecords, planted_path
 from aidsafe_dagster.quality.predicates import CheckSettings, check_row
 from aidsafe_dagster.recipe.records import (
     Failure,
@@ -17,6 +18,7 @@ from aidsafe_dagster.recipe.records import (
 from aidsafe_dagster.reports.planted import NOT_RECORDED, ConfusionLine
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.stages.planted_truth import Results, StageResult, compare_with_planted
+from benchmarks.planted_truth import Rehearsal as PlantedTruthRehearsal
 from benchmarks.planted_truth import markdown, rehearse
 from tests.engines.rehearsal.rehearsing import FAULTY, ORDINARY, Rehearsal, prompts
 
@@ -133,6 +135,17 @@ def test_rows_without_records_are_counted_and_left_out_of_every_line() -> None:
     for stage, result in results.items():
         if stage is not Stage.COT_GRADES:
             assert counts[stage] == len(result.rows) + len(result.failures)
+
+
+def test_answers_replayed_from_the_journal_write_no_second_record(tmp_path: Path) -> None:
+    texts = []
+    for _ in range(2):
+        rehearsal = PlantedTruthRehearsal(Settings(rehearsal=ERRING), tmp_path)
+        rehearsal.run(SAMPLE[:12])
+        rehearsal.close()
+        texts.append(planted_path(tmp_path).read_text())
+    assert texts[0] == texts[1]
+    assert len(set(texts[0].splitlines())) == len(texts[0].splitlines()) > 100
 
 
 def test_nothing_made_gives_no_lines() -> None:
