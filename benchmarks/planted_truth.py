@@ -1,16 +1,16 @@
-"""How much of what the rehearsal engine plants the pipeline finds, on the bundled prompts, through the real dialogues.
+"""How much of what the rehearsal engine plants the pipeline finds, on the bundled prompts.
 
     python -m benchmarks.planted_truth              all bundled prompts
     python -m benchmarks.planted_truth --limit 20   so many of each source
 
-Prints a Markdown table. Every row is simulated, and every figure follows from the settings: no clock is read.
+It takes the prompts through the real dialogues and prints a Markdown table. Every row is
+simulated, and every figure follows from the settings. No clock is read.
 """
 
 import argparse
 import asyncio
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,8 +19,11 @@ from typing import Any, TypeVar
 from aidsafe_dagster.engines.driver.driver import Progress, drive
 from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.engines.rehearsal.engine import RehearsalEngine
-from aidsafe_dagster.engines.rehearsal.evaluation import Outcome, planted_truth_report
-from aidsafe_dagster.engines.rehearsal.fault_plan import FaultPlan
+from aidsafe_dagster.engines.rehearsal.planted import (
+    PlantedRecords,
+    planted_path,
+    read_planted,
+)
 from aidsafe_dagster.recipe.beliefs import BeliefSearch, choose_pair_kind
 from aidsafe_dagster.recipe.cot_grades import Versions, grade_versions
 from aidsafe_dagster.recipe.deliberated_cots import deliberate
@@ -35,43 +38,52 @@ from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.ingestion import ingest
 from aidsafe_dagster.sources.source import bundled_sources
 from aidsafe_dagster.stages.belief_search import search_all
+from aidsafe_dagster.stages.planted_truth import Results, StageResult, compare_with_planted
 
 T = TypeVar("T")
-Made = dict[Stage, Outcome]
 
 
-@dataclass
 class Rehearsal:
-    """A batch of all prompts, stage by stage."""
+    """One batch of all prompts, stage by stage.
 
-    settings: Settings
-    journal: Journal
-    made: Made = field(default_factory=dict)
+    Args:
+        settings: those of the pipeline.
+        home: an empty folder for the journal and the records of what is planted.
+    """
 
-    def __post_init__(self) -> None:
-        self.engine = RehearsalEngine(self.settings.rehearsal)
-        self.dialogue_context = build_dialogue_context(self.settings, self.engine)
+    def __init__(self, settings: Settings, home: Path) -> None:
+        self.results: dict[Stage, StageResult] = {}
+        self._settings = settings
+        self._planted = planted_path(home)
+        self._engine = RehearsalEngine(settings.rehearsal, self._planted)
+        self._journal = Journal(f"sqlite:///{home / 'journal.sqlite'}")
+        self._brief = build_dialogue_context(settings, self._engine)
 
-    def of(self, prompts: Sequence[Prompt]) -> Made:
-        """What every stage comes to."""
-        self.made[Stage.PROMPTS] = Outcome(prompts)
+    @property
+    def records(self) -> PlantedRecords:
+        return PlantedRecords(read_planted(self._planted, self._engine.model))
+
+    def run(self, prompts: Sequence[Prompt]) -> None:
+        """Take the prompts through all stages."""
+        settings = self._settings
         self._make(Stage.SINGLE_LLM_COTS, prompts, answer_directly)
         self._make(Stage.SEED_COTS, prompts, seed)
-        deliberated = partial(deliberate, settings=self.settings.deliberation)
-        self._make(Stage.DELIBERATED_COTS, self._rows(Stage.SEED_COTS), deliberated)
+        deliberation = partial(deliberate, settings=settings.deliberation)
+        self._make(Stage.DELIBERATED_COTS, self._rows(Stage.SEED_COTS), deliberation)
         self._make(Stage.REFINED_COTS, self._rows(Stage.DELIBERATED_COTS), refine)
-        deliberations, baselines = (
-            self._by_id(Stage.DELIBERATED_COTS),
-            self._by_id(Stage.SINGLE_LLM_COTS),
-        )
+        deliberated = self._rows_by_prompt(Stage.DELIBERATED_COTS)
+        single_llm = self._rows_by_prompt(Stage.SINGLE_LLM_COTS)
 
-        def graded(conversation: Conversation, row: Any) -> Dialogue[Any]:
-            versions = Versions(row, deliberations[row.prompt_id], baselines.get(row.prompt_id))
-            return grade_versions(conversation, versions, self.settings.grading)
+        def grade(conversation: Conversation, row: Any) -> Dialogue[Any]:
+            prompt_id = row.prompt_id
+            versions = Versions(row, deliberated[prompt_id], single_llm.get(prompt_id))
+            return grade_versions(conversation, versions, settings.grading)
 
-        self._make(Stage.COT_GRADES, self._rows(Stage.REFINED_COTS), graded)
-        self._pair()
-        return self.made
+        self._make(Stage.COT_GRADES, self._rows(Stage.REFINED_COTS), grade)
+        self._make_pairs()
+
+    def close(self) -> None:
+        self._journal.close()
 
     def _make(
         self,
@@ -79,83 +91,76 @@ class Rehearsal:
         rows: Sequence[Any],
         dialogue: Callable[[Conversation, Any], Dialogue[Any]],
     ) -> None:
-        conversations = [self._conversation(stage, row) for row in rows]
-        cases = [
-            DialogueTask(talk, dialogue(talk, row))
-            for talk, row in zip(conversations, rows, strict=True)
-        ]
-        self._judge(stage, conversations, self._drive(cases)[0])
+        conversations = [Conversation(self._brief, stage, row) for row in rows]
+        tasks = []
+        for conversation, row in zip(conversations, rows, strict=True):
+            tasks.append(DialogueTask(conversation, dialogue(conversation, row)))
+        self._check(stage, conversations, self._drive(tasks)[0])
 
-    def _judge(
-        self, stage: Stage, conversations: Sequence[Conversation], results: Sequence[Row | Failure]
+    def _make_pairs(self) -> None:
+        refined = self._rows_by_prompt(Stage.REFINED_COTS)
+        searches = []
+        for grades in self._rows(Stage.COT_GRADES):
+            conversation = Conversation(self._brief, Stage.PREFERENCE_PAIRS, grades)
+            kind = choose_pair_kind(grades, self._settings.pairs.over_refusal_share)
+            searches.append(BeliefSearch(conversation, refined[grades.prompt_id], grades, kind))
+        outcome = search_all(searches, self._settings, self._drive, {})
+        conversations = [search.conversation for search in searches]
+        self._check(Stage.PREFERENCE_PAIRS, conversations, outcome.results)
+
+    def _check(
+        self, stage: Stage, conversations: Sequence[Conversation], results: Sequence[Any]
     ) -> None:
-        """The row gate."""
-        rows, failures = list[Row](), list[Failure]()
+        """Put the results through the row gate."""
+        rows: list[Row] = []
+        failures: list[Failure] = []
         for conversation, result in zip(conversations, results, strict=True):
             if isinstance(result, Failure):
                 failures.append(result)
-            elif found := check_row(result, self.settings.checks, self.dialogue_context.policies):
-                failures.append(conversation.failure(*found, redraw=True))
+                continue
+            finding = check_row(result, self._settings.checks, self._brief.policies)
+            if finding:
+                failures.append(conversation.failure(*finding, redraw=True))
             else:
                 rows.append(result)
-        self.made[stage] = Outcome(rows, failures)
-
-    def _pair(self) -> None:
-        refined = self._by_id(Stage.REFINED_COTS)
-        share = self.settings.pairs.over_refusal_share
-        searches = [
-            BeliefSearch(
-                self._conversation(Stage.PREFERENCE_PAIRS, graded),
-                refined[graded.prompt_id],
-                graded,
-                choose_pair_kind(graded, share),
-            )
-            for graded in self._rows(Stage.COT_GRADES)
-        ]
-        found = search_all(searches, self.settings, self._drive, {})
-        self._judge(
-            Stage.PREFERENCE_PAIRS, [search.conversation for search in searches], found.results
-        )
+        self.results[stage] = StageResult(rows, failures)
 
     def _rows(self, stage: Stage) -> Sequence[Any]:
-        return self.made[stage].rows
+        return self.results[stage].rows
 
-    def _by_id(self, stage: Stage) -> dict[str, Any]:
+    def _rows_by_prompt(self, stage: Stage) -> dict[str, Any]:
         return {row.prompt_id: row for row in self._rows(stage)}
 
-    def _conversation(self, stage: Stage, row: Prompt) -> Conversation:
-        return Conversation(self.dialogue_context, stage, row)
-
     def _drive(
-        self, cases: Sequence[DialogueTask[T]], _: str = ""
+        self, tasks: Sequence[DialogueTask[T]], _: str = ""
     ) -> tuple[list[T | Failure], Progress]:
-        return asyncio.run(drive(cases, self.engine, self.journal, self.settings.driver))
+        return asyncio.run(drive(tasks, self._engine, self._journal, self._settings.driver))
 
 
 def bundled_prompts(settings: Settings, limit: int | None) -> list[Prompt]:
+    """Return the bundled prompts, at most `limit` of each source."""
     sources = [source.model_copy(update={"limit": limit}) for source in bundled_sources()]
     batches = ingest(sources, [], settings.ingest, {}).batches
-    return [prompt for rows in batches.values() for prompt in rows]
+    return [prompt for batch in batches.values() for prompt in batch]
 
 
-def rehearsal_of(settings: Settings, prompts: Sequence[Prompt]) -> Made:
-    """What a rehearsal of these prompts comes to, by stage."""
+def rehearse(settings: Settings, prompts: Sequence[Prompt]) -> tuple[PlantedRecords, Results]:
+    """Return what was planted in a rehearsal of these prompts, and what every stage came to."""
     with TemporaryDirectory() as folder:
-        journal = Journal(f"sqlite:///{Path(folder) / 'journal.sqlite'}")
+        rehearsal = Rehearsal(settings, Path(folder))
         try:
-            return Rehearsal(settings, journal).of(prompts)
+            rehearsal.run(prompts)
+            return rehearsal.records, rehearsal.results
         finally:
-            journal.close()
+            rehearsal.close()
 
 
 def markdown(lines: Sequence[Mapping[str, object]]) -> str:
+    """Return the lines as a table."""
     columns = list(lines[0])
-    rows = [
-        columns,
-        ["---"] * len(columns),
-        *([_cell(line[column]) for column in columns] for line in lines),
-    ]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    table = [columns, ["---"] * len(columns)]
+    table += [[_cell(line[column]) for column in columns] for line in lines]
+    return "\n".join(f"| {' | '.join(row)} |" for row in table)
 
 
 def _cell(value: object) -> str:
@@ -168,18 +173,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--limit", type=int, default=None, help="prompts of each bundled source (all of them)"
-    )
+    parser.add_argument("--limit", type=int, help="prompts of each bundled source; default: all")
     settings = Settings()
     prompts = bundled_prompts(settings, parser.parse_args().limit)
-    made = rehearsal_of(settings, prompts)
-    lines = planted_truth_report(
-        FaultPlan(settings.rehearsal), settings.load_policies(), made, settings.deliberation
-    )
-    sys.stdout.write(
-        f"{len(prompts)} prompts, simulated by {settings.rehearsal.model}\n\n{markdown(lines)}\n"
-    )
+    lines = compare_with_planted(*rehearse(settings, prompts))
+    model = settings.rehearsal.model
+    sys.stdout.write(f"{len(prompts)} prompts, simulated by {model}\n\n{markdown(lines)}\n")
 
 
 if __name__ == "__main__":

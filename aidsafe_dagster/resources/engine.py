@@ -21,6 +21,7 @@ from aidsafe_dagster.engines.driver.rows_in_progress import NextStage
 from aidsafe_dagster.engines.endpoint import EndpointEngine
 from aidsafe_dagster.engines.protocol import Engine
 from aidsafe_dagster.engines.rehearsal.engine import RehearsalEngine
+from aidsafe_dagster.engines.rehearsal.planted import planted_path
 from aidsafe_dagster.engines.roles import EngineByRole, RoleSettings
 from aidsafe_dagster.engines.settings import EndpointSettings
 from aidsafe_dagster.engines.vllm.engine import VLLMEngine
@@ -64,7 +65,7 @@ def _main_engine(settings: Settings, log: Callable[[str], None]) -> Engine:
         return VLLMEngine(settings.vllm, settings.endpoint, models, log)
     if settings.engine == "endpoint":
         return EndpointEngine(settings.endpoint, models)
-    return RehearsalEngine(settings.rehearsal)
+    return RehearsalEngine(settings.rehearsal, planted_path(settings.home))
 
 
 def _role_endpoint(settings: Settings, role_settings: RoleSettings) -> EndpointSettings:

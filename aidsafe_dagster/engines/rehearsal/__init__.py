@@ -1,14 +1,16 @@
-"""The embedded default engine: plays every role by rule, with faults planted at known rates.
+"""The embedded default engine: it answers every role by rule, with known faults at known rates.
 
-So the whole recipe can be seen, tested and measured against ground truth with no GPU, no weights and no network.
+The whole recipe can be seen, tested and measured with no GPU, no weights and no network. What is
+planted in an answer is written down beside it, so reports can compare it with what was found.
 
-    engine.py          RehearsalEngine: what call fault strikes, and how an answer is spoiled
-    parts.py           who is asked; fitting.py: within which bounds
-    faults.py          RehearsalSettings: the faults and their rates
-    plan.py            Plan: every fault as a pure function, hence also the ground truth
-    calls.py truth.py  what a row's dialogues have to come to, given the plan
-    evaluation.py      how much of it the pipeline found: precision and recall
-    reading.py         what is made of a prompt: gist, topic, stance, policies that bear on it
-    phrases/, lines.py the words, and how they are filled
-    single_llm.py seeds.py deliberators.py moderator.py refiner.py flaws.py judges.py guard.py whisper.py     the roles
+    engine.py              RehearsalEngine: from a request to the answer and what is planted in it
+    faults.py              RehearsalSettings: the faults and their rates
+    planted.py             the record of what is planted, and the file that keeps it
+    dice.py                random decisions that depend on names alone
+    speaker.py             one role in front of one prompt: its rates, its dice, its phrases
+    reading.py             what a prompt is about, and which policies bear on it
+    phrasebook.py          the phrases, from phrases/*.toml
+    seeds.py deliberators.py refiner.py judges.py beliefs.py     the roles
+    flaws.py               what is wrong with a text, as a judge sees it
+    fitting.py             answers cut to the bounds of a request's schema
 """

@@ -1,130 +1,152 @@
-"""The deliberators: each turn agrees, or adds one or two thoughts and mends the response.
+"""The deliberators and the moderator of a round table.
 
-A sound thought makes one of the moves below. Which one is a matter of its number, so two deliberators seldom make the
-same move on one prompt; a planted thought takes the place of a move.
+A turn agrees, or adds one or two thoughts and mends the response. A sound thought makes one of the
+moves below, the next one for each number, so that deliberators do not repeat each other. A planted
+thought takes the place of a move.
 """
 
-from aidsafe_dagster.engines.rehearsal.fault_plan import place_of
-from aidsafe_dagster.engines.rehearsal.lines import LONGEST_RESPONSE, Speaker
-from aidsafe_dagster.engines.rehearsal.lots import lot, pick
-from aidsafe_dagster.engines.rehearsal.phrases.deliberators import (
-    ADDED,
-    COMMENTS,
-    MENDS,
-    NOTES,
-    PLANTED,
+from collections.abc import Sequence
+
+from aidsafe_dagster.engines.rehearsal.faults import THOUGHT_FAULTS, Fault
+from aidsafe_dagster.engines.rehearsal.phrasebook import phrases
+from aidsafe_dagster.engines.rehearsal.planted import Reply
+from aidsafe_dagster.engines.rehearsal.speaker import Speaker
+from aidsafe_dagster.recipe.answers import (
+    DeliberatorAnswer,
+    MergedThoughtAnswer,
+    ModeratorAnswer,
+    ThoughtAnswer,
 )
-from aidsafe_dagster.engines.rehearsal.reading import abridged, quotable
-from aidsafe_dagster.recipe.answers import DeliberatorAnswer, ThoughtAnswer
-from aidsafe_dagster.recipe.deliberated_cots import DeliberatorInputs
-from aidsafe_dagster.recipe.records import ThoughtVerdict
+from aidsafe_dagster.recipe.deliberated_cots import DeliberatorInputs, agent_name
+from aidsafe_dagster.recipe.round_table import ModeratorInputs
 
 MOVES = ("rule", "fair", "detail", "path", "intent", "safety", "tone")
 _TWO_THOUGHTS = 0.3
 
 
-def deliberated(speaker: Speaker, inputs: DeliberatorInputs) -> DeliberatorAnswer:
-    """One turn."""
-    if speaker.plan.agrees(speaker.prompt.prompt_id, inputs.agent, inputs.round, speaker.draw):
-        return _agreement(speaker, inputs)
-    response, thoughts, notes = inputs.response, list[ThoughtAnswer](), list[str]()
-    for nth, number in enumerate(_numbers(speaker, inputs)):
-        rule = _rule(speaker, inputs, thoughts)
-        move, thought = _added(speaker, inputs, number, nth, rule)
-        thoughts.append(thought)
-        notes.append(NOTES[move].format(rule_id=rule))
-        response = _mended(speaker, response, move)
-    comment = "I " + ", and I ".join(notes) + "."
-    if response != inputs.response:
-        comment += speaker.say(COMMENTS, "mended")
+def take_turn(speaker: Speaker, inputs: DeliberatorInputs) -> Reply:
+    """Agree, or add thoughts and mend the response."""
+    opens = inputs.round == 1 and (inputs.at_table or inputs.agent == agent_name(1))
+    if opens and _stalls(speaker):
+        return Reply(_agreement(speaker, inputs, "comments.stalled"), (Fault.STALLED,))
+    # The longer a deliberation goes on, the likelier is an agreement.
+    chance = min(0.35 + 0.1 * inputs.round, 0.8)
+    if not opens and speaker.call_dice.hits(chance, "agrees"):
+        return Reply(_agreement(speaker, inputs, "comments.agree"))
+    return _revision(speaker, inputs)
+
+
+def merge_opinions(_: Speaker, inputs: ModeratorInputs) -> Reply:
+    """Put opinions together: each thought once, and the response with everybody's mends."""
+    known = {thought.text for thought in inputs.thoughts}
+    merged = []
+    response = inputs.response
+    for opinion in inputs.opinions:
+        if opinion.agrees:
+            continue
+        for new in opinion.answer.thoughts:
+            if new.thought not in known:
+                known.add(new.thought)
+                author = opinion.number
+                merged.append(
+                    MergedThoughtAnswer(thought=new.thought, rules=new.rules, author=author)
+                )
+        mend = opinion.answer.response.removeprefix(inputs.response).strip()
+        if mend not in response:
+            response = f"{response} {mend}"
+    return Reply(ModeratorAnswer(thoughts=merged, response=response))
+
+
+def _stalls(speaker: Speaker) -> bool:
+    # The dice of the prompt: at a round table, all stall or none.
+    rate = speaker.rate(Fault.STALLED)
+    return speaker.prompt_dice.hits(rate, Fault.STALLED, speaker.draw)
+
+
+def _agreement(speaker: Speaker, inputs: DeliberatorInputs, comments: str) -> DeliberatorAnswer:
+    comment = speaker.say(comments)
     return DeliberatorAnswer(
-        verdict="revise", comment=comment[:600], thoughts=thoughts, response=response
+        verdict="agree", comment=comment, thoughts=[], response=inputs.response or comment
     )
 
 
-def _agreement(speaker: Speaker, inputs: DeliberatorInputs) -> DeliberatorAnswer:
-    stalled = place_of(inputs.agent, inputs.round) == "deliberator_1@1"
-    comment = speaker.say(COMMENTS, "stalled" if stalled else "agree")
-    response = inputs.response[:LONGEST_RESPONSE] or comment
-    return DeliberatorAnswer(verdict="agree", comment=comment, thoughts=[], response=response)
-
-
-def _numbers(speaker: Speaker, inputs: DeliberatorInputs) -> range:
-    """Numbers of the thoughts that this turn adds."""
-    after = len(inputs.thoughts)
-    return range(after + 1, after + (3 if lot(speaker.key, "two") < _TWO_THOUGHTS else 2))
-
-
-def _added(
-    speaker: Speaker, inputs: DeliberatorInputs, number: int, nth: int, rule: str
-) -> tuple[str, ThoughtAnswer]:
-    """The planted fault of a thought, or else a move that nobody has made in these words; and the thought."""
-    fault = speaker.plan.thought_fault(speaker.prompt.prompt_id, inputs.agent, inputs.round, nth)
-    if fault is not ThoughtVerdict.KEEP:
-        return fault.value, _said(speaker, inputs, fault, rule, number)
-    told = {thought.text for thought in inputs.thoughts}
-    offers = [
-        (move, _said(speaker, inputs, move, rule, number))
-        for move in _moves(speaker, inputs, number)
-    ]
-    return next((offer for offer in offers if offer[1].thought not in told), offers[0])
-
-
-def _moves(speaker: Speaker, inputs: DeliberatorInputs, number: int) -> tuple[str, ...]:
-    """Moves in the order in which they suggest themselves; for the first thought added, a rule is the likeliest."""
-    added = number - 1 - sum(1 for thought in inputs.thoughts if not thought.round)
-    start = int(lot(speaker.plan.settings.seed, speaker.prompt.prompt_id, "moves") * 2 * len(MOVES))
-    apart = 2 * (int(inputs.agent.rpartition("_")[2]) - 1) if inputs.at_table else 0
-    first = (added + apart + (start if start < len(MOVES) else 0)) % len(MOVES)
-    return MOVES[first:] + MOVES[:first]
-
-
-def _rule(speaker: Speaker, inputs: DeliberatorInputs, thoughts: list[ThoughtAnswer]) -> str:
-    """A rule not yet cited, of a policy that nothing covers if there is one, else of an applicable one."""
-    used = frozenset(
-        rule for said in (inputs.thoughts, thoughts) for thought in said for rule in thought.rules
+def _revision(speaker: Speaker, inputs: DeliberatorInputs) -> Reply:
+    rates = {fault: speaker.rate(fault) for fault in THOUGHT_FAULTS}
+    count = 2 if speaker.call_dice.hits(_TWO_THOUGHTS, "two thoughts") else 1
+    thoughts: list[ThoughtAnswer] = []
+    faults: dict[int, Fault] = {}
+    notes = []
+    response = inputs.response
+    for index in range(count):
+        rule = _next_rule(speaker, inputs, thoughts)
+        fault = speaker.call_dice.choose(rates, "thought", index)
+        if fault is None:
+            number = _move_number(speaker, inputs) + index
+            note = MOVES[number % len(MOVES)]
+            thoughts.append(_sound_thought(speaker, inputs, number, rule))
+            mend = speaker.say_by_stance(f"mends.{note}")
+            response = response if mend in response else f"{response} {mend}"
+        else:
+            note = fault
+            thoughts.append(_planted_thought(speaker, inputs, fault, rule))
+            faults[index] = fault
+        notes.append(speaker.say(f"notes.{note}", rule_id=rule))
+    comment = f"I {', and I '.join(notes)}."
+    if response != inputs.response:
+        comment += speaker.say("comments.mended")
+    answer = DeliberatorAnswer(
+        verdict="revise", comment=comment, thoughts=thoughts, response=response
     )
+    return Reply(answer, thought_faults=faults)
+
+
+def _next_rule(
+    speaker: Speaker, inputs: DeliberatorInputs, thoughts: Sequence[ThoughtAnswer]
+) -> str:
+    """Return a rule not cited yet, of a policy that no thought covers if there is one."""
+    used: set[str] = set()
+    for earlier in inputs.thoughts:
+        used.update(earlier.rules)
+    for thought in thoughts:
+        used.update(thought.rules)
     covered = {rule.partition(".")[0] for rule in used}
     applicable = inputs.applicable or speaker.policies.ids
     uncovered = [policy_id for policy_id in applicable if policy_id not in covered]
-    policy_id = pick(uncovered or applicable, speaker.key, "policy", len(thoughts))
-    return speaker.rule_of(policy_id, without=used)
+    policy_id = speaker.call_dice.pick(uncovered or applicable, "policy", len(thoughts))
+    return speaker.best_rule(policy_id, frozenset(used))
 
 
-def _said(
-    speaker: Speaker, inputs: DeliberatorInputs, move: str, rule: str, number: int
+def _move_number(speaker: Speaker, inputs: DeliberatorInputs) -> int:
+    """Return the number of the first move of a turn, which goes by the thoughts so far."""
+    number = int(speaker.prompt_dice.roll("moves") * len(MOVES)) + len(inputs.thoughts)
+    if inputs.at_table:
+        # All see the same thoughts, and each of them may make two moves.
+        number += 2 * int(inputs.agent.rpartition("_")[2])
+    return number
+
+
+def _sound_thought(
+    speaker: Speaker, inputs: DeliberatorInputs, number: int, rule: str
 ) -> ThoughtAnswer:
-    if move == ThoughtVerdict.REPETITIVE and inputs.thoughts:
-        return _repeated(speaker, inputs, number)
-    phrases = ADDED if move in MOVES else PLANTED
-    text = speaker.take(phrases, move, number, intent=_wish(speaker, number), **speaker.cites(rule))
-    names_rule = move in ("rule", ThoughtVerdict.POLICY_INCONSISTENT)
-    supported = names_rule or (move in MOVES and lot(speaker.key, "supported", number) < 0.5)
-    return ThoughtAnswer(thought=text, rules=[rule] if supported and inputs.applicable else [])
+    # When the moves are through, the next phrase of each is due.
+    times, index = divmod(number, len(MOVES))
+    move = MOVES[index]
+    options = phrases(f"added.{move}.{speaker.stance}")
+    phrase = options[times % len(options)]
+    wish = speaker.implicit_wish() or "be understood"
+    text = speaker.fill(phrase, intent=wish, **speaker.cite(rule))
+    cites = move == "rule" or speaker.call_dice.hits(0.5, "cites", number)
+    rules = [rule] if cites and inputs.applicable else []
+    return ThoughtAnswer(thought=text, rules=rules)
 
 
-def _repeated(speaker: Speaker, inputs: DeliberatorInputs, number: int) -> ThoughtAnswer:
-    seeds = [thought for thought in inputs.thoughts if not thought.round] or inputs.thoughts
-    earlier = pick(seeds, speaker.key, "repeated", number)
-    text = speaker.say(PLANTED, "repeated", number) + earlier.text
-    return ThoughtAnswer(thought=text[:2400], rules=list(earlier.rules)[:8])
-
-
-def _wish(speaker: Speaker, number: int) -> str:
-    implicit = [i for i in speaker.intents if i.kind == "implicit"] or speaker.intents
-    wish = (
-        quotable(pick(implicit, speaker.key, "wish", number).text, 90)
-        if implicit
-        else "be understood"
-    )
-    return wish[:1].lower() + wish[1:]
-
-
-def _mended(speaker: Speaker, response: str, move: str) -> str:
-    """The response with the sentence that a move adds, unless it is there or there is no room."""
-    name = f"{move}.{speaker.stance}"
-    mend = MENDS[name].format(topic=speaker.reading.topic) if name in MENDS else ""
-    response = abridged(response, LONGEST_RESPONSE)
-    if not mend or mend in response or len(response) + len(mend) >= LONGEST_RESPONSE:
-        return response or mend
-    return f"{response} {mend}".strip()
+def _planted_thought(
+    speaker: Speaker, inputs: DeliberatorInputs, fault: Fault, rule: str
+) -> ThoughtAnswer:
+    if fault is Fault.REPETITIVE:
+        earlier = speaker.call_dice.pick(inputs.thoughts, "repeated", rule)
+        text = speaker.say("planted.repetitive") + earlier.text
+        return ThoughtAnswer(thought=text, rules=list(earlier.rules))
+    text = speaker.say_by_stance(f"planted.{fault}", **speaker.cite(rule))
+    cites = fault is Fault.POLICY_INCONSISTENT and inputs.applicable
+    return ThoughtAnswer(thought=text, rules=[rule] if cites else [])

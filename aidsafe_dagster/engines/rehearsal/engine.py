@@ -1,53 +1,84 @@
-"""The engine: finds out who is asked, lets them speak, and spoils the answer where the plan says so."""
+"""The engine: lets a role answer, and spoils the answer where a fault of the call strikes."""
 
 import asyncio
 import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
-from aidsafe_dagster.engines.rehearsal.fault_plan import FaultPlan
-from aidsafe_dagster.engines.rehearsal.faults import CallFault, RehearsalSettings
-from aidsafe_dagster.engines.rehearsal.fitting import fitted
-from aidsafe_dagster.engines.rehearsal.guard import UNSURE, weighed
-from aidsafe_dagster.engines.rehearsal.lots import pick
-from aidsafe_dagster.engines.rehearsal.parts import answered, has_to_decline, place_of_call
-from aidsafe_dagster.engines.rehearsal.phrases.deliberators import REFUSALS
-from aidsafe_dagster.recipe.beliefs import GuardInputs
+from aidsafe_dagster.engines.rehearsal.beliefs import answer_under_belief, whisper_belief
+from aidsafe_dagster.engines.rehearsal.deliberators import merge_opinions, take_turn
+from aidsafe_dagster.engines.rehearsal.faults import Fault, RehearsalSettings
+from aidsafe_dagster.engines.rehearsal.fitting import fit
+from aidsafe_dagster.engines.rehearsal.judges import guard_subject, judge_subjects
+from aidsafe_dagster.engines.rehearsal.phrasebook import phrases
+from aidsafe_dagster.engines.rehearsal.planted import (
+    PlantedAnswer,
+    Reply,
+    append_planted,
+)
+from aidsafe_dagster.engines.rehearsal.refiner import refine_thoughts
+from aidsafe_dagster.engines.rehearsal.seeds import decompose_intents, think_alone, write_seed
+from aidsafe_dagster.engines.rehearsal.speaker import Speaker, make_speaker
 from aidsafe_dagster.recipe.dialogue import Completion, Request
-from aidsafe_dagster.recipe.records import Message, Role, Usage
+from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.records import Role, Usage
 
+_ROLES: Mapping[Role, Callable[[Speaker, Any], Reply]] = {
+    Role.SINGLE_LLM: think_alone,
+    Role.INTENT_DECOMPOSER: decompose_intents,
+    Role.INITIALIZER: write_seed,
+    Role.DELIBERATOR: take_turn,
+    Role.MODERATOR: merge_opinions,
+    Role.REFINER: refine_thoughts,
+    Role.JUDGE: judge_subjects,
+    Role.SECOND_JUDGE: judge_subjects,
+    Role.GUARD: guard_subject,
+    Role.EAR_WHISPERER: whisper_belief,
+    Role.TARGET: answer_under_belief,
+}
 _BYTES_PER_TOKEN = 4
-_SPOILINGS = ("cut short", "chatty at the end", "with a stray key")
 
 
 class RehearsalEngine:
-    """Answers by rule from a request's typed inputs. Keeps nothing between calls, so calls may overlap at will."""
+    """Answers by rule from a request's typed inputs.
+
+    It keeps nothing between calls, so calls may overlap, repeat and come in any order.
+    """
 
     name = "rehearsal"
     simulated = True
     slots = 64
     gpus = 0
 
-    def __init__(self, settings: RehearsalSettings | None = None) -> None:
+    def __init__(
+        self, settings: RehearsalSettings | None = None, planted_file: Path | None = None
+    ) -> None:
+        """`planted_file` keeps what is planted in each answer; None keeps nothing."""
         self.settings = settings or RehearsalSettings()
-        self.plan = FaultPlan(self.settings)
         self.model = self.settings.model
+        self._planted_file = planted_file
 
     def model_for(self, role: Role) -> str:  # noqa: ARG002
-        """The same for every role."""
+        """Return the model's name, which is the same for every role."""
         return self.model
 
     async def complete(self, request: Request, attempt: int) -> Completion:  # noqa: ARG002
-        """Succeeds on the first attempt, or never.
+        """Answer a request, after what is planted in the answer is written down.
 
         Raises:
-            SetupError: the request is for a role that this engine does not play.
+            SetupError: the request is for a role that this engine does not play, or the file of
+                planted faults cannot be written.
         """
         if self.settings.seconds_per_call:
             await asyncio.sleep(self.settings.seconds_per_call)
-        text = self.says(request)
+        text, planted = self.answer(request)
+        if self._planted_file is not None:
+            append_planted(self._planted_file, planted)
         usage = Usage(
             calls=1,
-            prompt_tokens=sum(_tokens(message.content) for message in request.messages),
-            completion_tokens=_tokens(text),
+            prompt_tokens=sum(_estimate_tokens(message.content) for message in request.messages),
+            completion_tokens=_estimate_tokens(text),
         )
         return Completion(text=text, model=self.model, usage=usage)
 
@@ -55,49 +86,86 @@ class RehearsalEngine:
         return None
 
     async def close(self) -> None:
-        """Nothing to give back."""
+        """Nothing to release."""
 
-    def says(self, request: Request) -> str:
-        """The answer's text: valid JSON of the request's schema unless a fault of the call is planted."""
-        place = place_of_call(request)
-        declining = has_to_decline(request.inputs)
-        fault = self.plan.call_fault(
-            request.prompt_id, request.role, place, request.draw, declines=declining
+    def answer(self, request: Request) -> tuple[str, PlantedAnswer]:
+        """Return an answer's text and what is planted in it, as functions of the request alone.
+
+        The text is valid JSON of the request's schema unless a fault of the call strikes.
+        """
+        reply_as_role = _ROLES.get(request.role)
+        if reply_as_role is None:
+            raise SetupError(
+                f"the rehearsal engine has no part for the role '{request.role}'; "
+                "choose another engine for it"
+            )
+        speaker = make_speaker(request, self.settings)
+        reply = reply_as_role(speaker, request.inputs)
+        data = reply.answer.model_dump(mode="json", by_alias=True)
+        data = fit(data, request.schema, request.schema.get("$defs", {}))
+        text = json.dumps(data, ensure_ascii=False)
+        fault = _call_fault(speaker, request)
+        if fault is not None:
+            spoiled = _spoil(speaker, request, text, fault)
+            if fault is not Fault.MALFORMED_ONCE or not _repeats(request, spoiled):
+                # Nobody gets to see what is planted in an answer that does not parse.
+                text, reply = spoiled, Reply(reply.answer, (fault,))
+        return text, PlantedAnswer(
+            model=self.model,
+            prompt_id=request.prompt_id,
+            stage=request.stage,
+            role=request.role,
+            turn=request.turn,
+            draw=request.draw,
+            faults=reply.faults,
+            thoughts=_planted_thoughts(reply, data),
+            subject=reply.subject,
+            deserved=reply.deserved,
         )
-        lots = (self.settings.seed, request.prompt_id, place, request.draw)
-        if fault is CallFault.REFUSAL:
-            return pick(REFUSALS, "refusal", *lots)
-        if isinstance(request.inputs, GuardInputs):
-            return UNSURE if fault is CallFault.UNPARSABLE else weighed(self.plan, request.inputs)
-        said = answered(self.plan, request, place).model_dump(mode="json")
-        answer = json.dumps(
-            fitted(said, request.schema, request.schema.get("$defs", {})), ensure_ascii=False
-        )
-        if fault is None:
-            return answer
-        spoiled = _spoiled(answer, pick(_SPOILINGS, "spoiling", *lots))
-        return (
-            answer
-            if fault is CallFault.MALFORMED_ONCE and _was_said(spoiled, request.messages)
-            else spoiled
-        )
 
 
-def _spoiled(answer: str, how: str) -> str:
-    """An answer that parses as none."""
-    if how == "cut short":
-        return answer[: len(answer) * 3 // 5]
-    if how == "chatty at the end":
-        return f"{answer}\n\nTell me if it should be shorter."
-    return answer[:-1] + ',"remarks":"none"}'
+def _call_fault(speaker: Speaker, request: Request) -> Fault | None:
+    rates = {Fault.UNPARSABLE: speaker.rate(Fault.UNPARSABLE)}
+    # A classifier is never asked again.
+    if not request.labels:
+        rates[Fault.MALFORMED_ONCE] = speaker.rate(Fault.MALFORMED_ONCE)
+    # Only who works on a prompt may refuse the work.
+    if request.role in (Role.SINGLE_LLM, Role.DELIBERATOR) and speaker.reading.declines:
+        rates[Fault.REFUSAL] = speaker.rate(Fault.REFUSAL)
+    return speaker.call_dice.choose(rates, "call")
 
 
-def _was_said(text: str, messages: tuple[Message, ...]) -> bool:
-    """True when this is a re-ask after that very text: only then do the messages end with it and one more."""
-    return len(messages) > 1 and messages[-2].content == text
+def _spoil(speaker: Speaker, request: Request, text: str, fault: Fault) -> str:
+    """Return a text that does not parse, in place of an answer."""
+    if request.labels:
+        return "That depends."
+    spoiled = phrases("refusals")
+    if fault is not Fault.REFUSAL:
+        cut_short = text[: len(text) * 3 // 5]
+        talkative = f"{text}\n\nTell me if it should be shorter."
+        unknown_key = text[:-1] + ',"remarks":"none"}'
+        spoiled = (cut_short, talkative, unknown_key)
+    return speaker.call_dice.pick(spoiled, "spoil")
 
 
-def _tokens(text: str) -> int:
-    """About as many as a tokenizer would count."""
+def _repeats(request: Request, text: str) -> bool:
+    """Return True when the request is a re-ask after that very text.
+
+    The messages of a re-ask end with the invalid answer and a message about it.
+    """
+    return len(request.messages) > 1 and request.messages[-2].content == text
+
+
+def _planted_thoughts(reply: Reply, data: Mapping[str, Any]) -> dict[str, Fault]:
+    """Return the planted thoughts in the words of the answer; some may have been cut off."""
+    planted = {}
+    for index, fault in reply.thought_faults.items():
+        if index < len(data["thoughts"]):
+            planted[data["thoughts"][index]["thought"].strip()] = fault
+    return planted
+
+
+def _estimate_tokens(text: str) -> int:
+    """Return about as many tokens as a tokenizer would count."""
     size = len(text) if text.isascii() else len(text.encode())
     return size // _BYTES_PER_TOKEN

@@ -1,4 +1,4 @@
-"""What goes wrong in a rehearsal, and how often: the kinds of faults, and their rates as settings."""
+"""What goes wrong in a rehearsal, and how often: the kinds of faults and their rates."""
 
 import hashlib
 from enum import StrEnum
@@ -6,65 +6,78 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from aidsafe_dagster.recipe.records import Record, ThoughtVerdict
+from aidsafe_dagster.recipe.records import Record
 
 Rate = Annotated[float, Field(ge=0, le=1)]
 
 
-class CallFault(StrEnum):
-    """What can be wrong with one call's answer as a whole."""
+class Fault(StrEnum):
+    """A kind of fault; the value is the name of its rate in `RehearsalSettings`."""
 
+    REPETITIVE = "repetitive"
+    REDUNDANT = "redundant"
+    DECEPTIVE = "deceptive"
+    POLICY_INCONSISTENT = "policy_inconsistent"
     UNPARSABLE = "unparsable"
     MALFORMED_ONCE = "malformed_once"
     REFUSAL = "refusal"
-
-
-class RefinerFault(StrEnum):
-    """What can be wrong with the final CoT."""
-
+    BASELINE_LEFT_OUT = "baseline_left_out"
+    BASELINE_SHALLOW = "baseline_shallow"
+    BASELINE_OFF_POLICY = "baseline_off_policy"
+    BASELINE_OVER_REFUSAL = "baseline_over_refusal"
+    STALLED = "stalled"
     MISSING_POLICY = "missing_policy"
     OVER_FILTERED = "over_filtered"
     AGENT_TALK = "agent_talk"
+    WHISPER_FAILS = "whisper_fails"
+    STUBBORN = "stubborn"
 
 
-class BaselineFault(StrEnum):
-    """What can be wrong with a single-LLM CoT; several may strike one row."""
-
-    LEFT_OUT = "baseline_left_out"
-    SHALLOW = "baseline_shallow"
-    OFF_POLICY = "baseline_off_policy"
-    OVER_REFUSAL = "baseline_over_refusal"
+THOUGHT_FAULTS = (
+    Fault.REPETITIVE,
+    Fault.REDUNDANT,
+    Fault.DECEPTIVE,
+    Fault.POLICY_INCONSISTENT,
+)
+"""The values are those of `ThoughtVerdict`."""
+CALL_FAULTS = (Fault.UNPARSABLE, Fault.MALFORMED_ONCE, Fault.REFUSAL)
+REFINER_FAULTS = (Fault.MISSING_POLICY, Fault.OVER_FILTERED, Fault.AGENT_TALK)
 
 
 class RehearsalSettings(Record):
-    """Rates are shares, 0 to 1, at draw 0. Faults that strike the same thing exclude each other."""
+    """Rates are shares, 0 to 1, of the first draw.
 
+    Every further draw of a call plants a tenth of the one before, so that a retried row gets
+    through. Faults of the same group (thoughts, calls, refined CoTs) exclude each other.
+    """
+
+    # The model's name is a hash of these fields in their order; see `model`.
     seed: int = 0
     repetitive: Rate = 0.06
-    """Per deliberated thought: says again an earlier thought with the same words."""
+    """Per deliberated thought: it says an earlier thought again, in the same words."""
     redundant: Rate = 0.06
-    """Per deliberated thought: true, and adds nothing."""
+    """Per deliberated thought: it is true and adds nothing."""
     deceptive: Rate = 0.06
-    """Per deliberated thought: plausible, and leads elsewhere (compliance, or a needless refusal)."""
+    """Per deliberated thought: it sounds right and leads to compliance or a needless refusal."""
     policy_inconsistent: Rate = 0.06
-    """Per deliberated thought: misuses a rule."""
+    """Per deliberated thought: it misuses a rule."""
     unparsable: Rate = 0.005
     """Per call, of any role: no try parses."""
     malformed_once: Rate = 0.02
     """Per call, of any role: the first try does not parse, the re-ask does."""
     refusal: Rate = 0.01
-    """Per single-LLM CoT, and per deliberator's turn, on a prompt that is to be declined: every try is a refusal in
-    plain text."""
+    """Per single-LLM CoT and per deliberator's turn, on a prompt that has to be declined: every
+    try is a refusal in plain text."""
     baseline_left_out: Rate = 0.15
-    """Per single-LLM CoT with an applicable policy: leaves one of them out."""
+    """Per single-LLM CoT with an applicable policy: it leaves one of them out."""
     baseline_shallow: Rate = 0.2
-    """Per single-LLM CoT: one sentence a thought, where an agent's has three."""
+    """Per single-LLM CoT: a thought has one sentence, where an agent's has three."""
     baseline_off_policy: Rate = 0.1
-    """Per single-LLM CoT: one more thought, which misuses a rule."""
+    """Per single-LLM CoT: it has one more thought, which misuses a rule."""
     baseline_over_refusal: Rate = 0.25
-    """Per single-LLM CoT on a borderline prompt: refuses without need."""
+    """Per single-LLM CoT on a borderline prompt: it refuses without need."""
     stalled: Rate = 0.03
-    """Per row: the first deliberator agrees at once."""
+    """Per row: the first deliberator agrees at once; at a round table, all of them do."""
     missing_policy: Rate = 0.015
     """Per row with an applicable policy: the refined CoT leaves one of them out."""
     over_filtered: Rate = 0.01
@@ -74,33 +87,36 @@ class RehearsalSettings(Record):
     whisper_fails: Rate = 0.02
     """Per row: the target gives the chosen answer again, whatever the belief."""
     stubborn: Rate = 0.03
-    """Per row: the target answers as without a belief, whatever it is told."""
+    """Per row: the target answers as it does without a belief, whatever the belief."""
     refiner_misses: Rate = 0.05
     """Per planted thought: the refiner keeps it."""
     refiner_false_removals: Rate = 0.02
     """Per sound thought: the refiner drops it."""
     judge_noise: Rate = 0.1
-    """Per score: a judge is one point off what the answer deserves, by lots of its own; three times as often on whether
-    the CoT is faithful to the policies, and seldom on whether the response is to the CoT."""
+    """Per score: a judge is one point off what the answer deserves. The rate is three times as
+    high for the faithfulness of a CoT to the policies, and a fifth for that of a response to its
+    CoT."""
     position_bias: Rate = 0.1
     """Per comparison: a judge prefers what it is shown first, whatever it is."""
     seconds_per_call: Annotated[float, Field(ge=0)] = 0.0
-    """Waiting time of each call, to slow a demonstration down; no answer depends on it."""
+    """Seconds that each call takes, to slow a demonstration down; no answer depends on it."""
 
     @property
     def model(self) -> str:
-        """Names who answers under these settings, by all that answers depend on; the waiting time is not of it."""
+        """The model's name: it hashes all settings that answers depend on."""
         text = self.model_dump_json(exclude={"seconds_per_call"})
         return f"rehearsal-{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
 
+    def rate(self, fault: str, draw: int = 0) -> float:
+        """Return the rate of a fault, by its name, at a draw."""
+        return float(getattr(self, fault)) / 10.0**draw
+
     @model_validator(mode="after")
-    def _leaves_room(self) -> "RehearsalSettings":
-        for names in (tuple(THOUGHT_FAULTS), tuple(CallFault), tuple(RefinerFault)):
-            if sum(getattr(self, name) for name in names) > 1 + 1e-9:
+    def _check_sums(self) -> "RehearsalSettings":
+        for group in (THOUGHT_FAULTS, CALL_FAULTS, REFINER_FAULTS):
+            # The sum of exact shares such as ten times 0.1 may lie a hair above 1.
+            if sum(self.rate(fault) for fault in group) > 1 + 1e-9:
                 raise ValueError(
-                    f"the rates of {', '.join(names)} exclude each other and sum to more than 1"
+                    f"the rates of {', '.join(group)} exclude each other and sum to more than 1"
                 )
         return self
-
-
-THOUGHT_FAULTS = tuple(verdict for verdict in ThoughtVerdict if verdict is not ThoughtVerdict.KEEP)

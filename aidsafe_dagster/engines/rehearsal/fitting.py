@@ -1,39 +1,43 @@
-"""Fits an answer into the bounds of a request's schema: a person may have chosen smaller ones than the phrases fill."""
+"""Cuts an answer to the bounds of a request's schema, which a person may have set low."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from aidsafe_dagster.engines.rehearsal.reading import abridged
+from aidsafe_dagster.engines.rehearsal.reading import abridge
 
 _MOST_RULES = 8
 
 
-def fitted(value: Any, schema: Mapping[str, Any], defs: Mapping[str, Any]) -> Any:
-    """The value with its texts and lists cut to what the schema admits."""
+def fit(value: Any, schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Any:
+    """Return JSON data with texts and lists cut to what a schema with `$defs` admits."""
     if "$ref" in schema:
-        schema = defs[schema["$ref"].rsplit("/", 1)[-1]]
+        schema = definitions[schema["$ref"].rsplit("/", 1)[-1]]
     if isinstance(value, dict):
-        return {key: fitted(item, schema["properties"][key], defs) for key, item in value.items()}
+        properties = schema.get("properties", {})
+        return {key: fit(item, properties.get(key, {}), definitions) for key, item in value.items()}
     if isinstance(value, list):
-        most = schema.get("maxItems", len(value))
-        return [fitted(item, schema["items"], defs) for item in _fewer(value, most)]
+        items = _cut_list(value, schema.get("maxItems", len(value)))
+        return [fit(item, schema.get("items", {}), definitions) for item in items]
     if isinstance(value, str) and "maxLength" in schema:
-        return abridged(value, schema["maxLength"]).strip() or value[: schema["maxLength"]]
+        longest = schema["maxLength"]
+        return abridge(value, longest).strip() or value[:longest]
     return value
 
 
-def _fewer(items: list[Any], most: int) -> list[Any]:
-    """The first items; the rules of those that are cut off go to the ones that stay, as far as there is room."""
-    kept, lost = items[:most], items[most:]
-    for item in lost:
-        for rule in item.get("rules", ()) if isinstance(item, dict) else ():
-            _hand_on(rule, kept)
+def _cut_list(items: list[Any], most: int) -> list[Any]:
+    """Return the first items; they take over the rules of the others, so no policy is lost."""
+    kept = items[:most]
+    for item in items[most:]:
+        if isinstance(item, dict):
+            for rule in item.get("rules", ()):
+                _hand_over(rule, kept)
     return kept
 
 
-def _hand_on(rule: str, kept: list[Any]) -> None:
+def _hand_over(rule: str, kept: list[Any]) -> None:
     if any(rule in item["rules"] for item in kept):
         return
-    roomy = next((item for item in reversed(kept) if len(item["rules"]) < _MOST_RULES), None)
-    if roomy is not None:
-        roomy["rules"] = [*roomy["rules"], rule]
+    for item in reversed(kept):
+        if len(item["rules"]) < _MOST_RULES:
+            item["rules"] = [*item["rules"], rule]
+            return

@@ -1,131 +1,147 @@
-"""The judges: what an answer deserves, with the errors that the plan gives each of them."""
+"""The judges and the guard: what an answer deserves, with the errors of each judge.
+
+Errors go by the words that are judged, so a judge never grades the same text in two ways.
+"""
 
 import re
-from typing import Any
+from typing import Any, Literal
 
-from aidsafe_dagster.engines.rehearsal.fault_plan import FaultPlan
-from aidsafe_dagster.engines.rehearsal.flaws import Flaw, Quality, quality_of, somewhere
-from aidsafe_dagster.engines.rehearsal.lines import Speaker, begins
-from aidsafe_dagster.engines.rehearsal.lots import lot
-from aidsafe_dagster.engines.rehearsal.phrases.judges import FLAWS, PRAISE, PREFERENCES
-from aidsafe_dagster.engines.rehearsal.phrases.seeds import SEEDS
-from aidsafe_dagster.engines.rehearsal.phrases.whisper import MISLED
+from pydantic import Field
+
+from aidsafe_dagster.engines.rehearsal.beliefs import misled_strength
+from aidsafe_dagster.engines.rehearsal.dice import Dice
+from aidsafe_dagster.engines.rehearsal.flaws import Flaw, deserved_score, find_flaws, flaw_somewhere
+from aidsafe_dagster.engines.rehearsal.phrasebook import begins_with, phrases
+from aidsafe_dagster.engines.rehearsal.planted import Reply, subject_key
 from aidsafe_dagster.engines.rehearsal.reading import due_policies
-from aidsafe_dagster.recipe.answers import ComparisonAnswer, GradeAnswer
+from aidsafe_dagster.engines.rehearsal.speaker import Speaker
+from aidsafe_dagster.recipe.answers import Answer, ComparisonAnswer, GradeAnswer
+from aidsafe_dagster.recipe.beliefs import GuardInputs
 from aidsafe_dagster.recipe.judging import ComparisonInputs, GradeInputs, Subject
-from aidsafe_dagster.recipe.policies import Policies
-from aidsafe_dagster.recipe.records import METRICS, Metric, Prompt
+from aidsafe_dagster.recipe.records import METRICS, Metric
 
-TASTE = 0.25
-"""How many points of overall quality a judge's leaning is worth at most."""
-TIE = 0.12
-"""Two whose overall quality differs by less than this are a tie."""
+_NOISE: dict[Metric, float] = {"policy_to_cot": 3.0, "response_to_cot": 0.2}
+"""How much more often than elsewhere judges err by a metric."""
+_WITHOUT_RULE = ("relevance", "coherence", "completeness")
+"""Metrics whose scores name no rule and no thought."""
+_WEIGHTS: dict[Metric, int] = {"policy_to_cot": 2, "policy_to_response": 2}
+"""Faithfulness to the policies counts twice in a comparison."""
+_TASTE = 0.25
+"""How many points of overall quality a judge's taste is worth at most."""
+_TIE = 0.12
+"""Subjects whose overall quality differs by less than this are a tie."""
+_VIOLATED = (0.05, 0.45, 0.8, 0.95)
+"""The guard's probability, about, for an answer misled to strength 0, 1, 2 and 3."""
+_VIOLATED_BY_FLAWS = 0.3
+"""The guard's probability, about, for a CoT that bends a rule or leaves one out."""
 _DECLINES = re.compile(
     r"\b(?:I(?:['\u2019]m sorry| can['\u2019]?t| cannot| won['\u2019]?t| will not)|sorry, but)\b",
     re.IGNORECASE,
 )
+_REFUSALS: dict[str, Literal["partial", "full"]] = {
+    "seeds.response.decline": "partial",
+    "misled.1.needless_refusal": "partial",
+    "misled.2.needless_refusal": "full",
+    "misled.3.needless_refusal": "full",
+    "over_refusal.response": "full",
+}
 
 
-def graded(speaker: Speaker, inputs: GradeInputs, judge: str) -> GradeAnswer:
-    """Six scores with reasons, and how far the response declines."""
-    quality = quality_of(speaker.plan, speaker.prompt, speaker.policies, inputs.subject)
-    scores = {metric: _score(speaker, inputs.subject, judge, quality, metric) for metric in METRICS}
-    return GradeAnswer.model_validate({**scores, "refusal": refusal_of(inputs.subject.response)})
+class GuardAnswer(Answer):
+    """The probabilities that a policy is violated, and that it is not."""
+
+    yes: float = Field(serialization_alias="Yes")
+    no: float = Field(serialization_alias="No")
 
 
-def preferred(speaker: Speaker, inputs: ComparisonInputs, judge: str) -> ComparisonAnswer:
-    """Which of two is the better example to learn from."""
-    place, why = preference(
-        speaker.plan, speaker.prompt, speaker.policies, judge, inputs.first, inputs.second
-    )
-    other, worse = ("second", inputs.second) if place == "first" else ("first", inputs.first)
-    flaw = _flaw_said(speaker, worse) if why == "better" else ""
-    reason = speaker.say(PREFERENCES, why, 0, preferred=place, other=other, flaw=flaw)
-    return ComparisonAnswer.model_validate({"reason": reason, "preferred": place})
+def judge_subjects(speaker: Speaker, inputs: GradeInputs | ComparisonInputs) -> Reply:
+    """Grade a subject, or say which of two is the better example to learn from."""
+    if isinstance(inputs, ComparisonInputs):
+        return Reply(_compare(speaker, inputs.first, inputs.second))
+    subject = inputs.subject
+    flaws = find_flaws(speaker, subject)
+    scores = {metric: _score(speaker, subject, flaws, metric) for metric in METRICS}
+    answer = GradeAnswer.model_validate({**scores, "refusal": refusal_of(subject.response)})
+    deserved = {metric: deserved_score(flaws, metric) for metric in METRICS}
+    return Reply(answer, subject=subject_key(subject), deserved=deserved)
 
 
-def said_score(
-    plan: FaultPlan, prompt_id: str, judge: str, subject: Subject, quality: Quality, metric: Metric
-) -> int:
-    """The score that a judge gives, its error included."""
-    error = plan.judge_error(prompt_id, judge, place_of_subject(subject), metric)
-    return min(5, max(1, quality.score(metric) + error))
+def guard_subject(speaker: Speaker, inputs: GuardInputs) -> Reply:
+    """Say how likely it is that a subject violates a policy."""
+    subject = inputs.subject
+    violated = _VIOLATED[misled_strength(subject.response)]
+    if subject.row and deserved_score(find_flaws(speaker, subject), "policy_to_cot") <= 3:
+        violated = _VIOLATED_BY_FLAWS
+    roll = speaker.prompt_dice.roll("guard", inputs.policy, subject_key(subject))
+    violated += 0.08 * (roll - 0.5)
+    yes = round(min(violated, 0.99), 4)
+    return Reply(GuardAnswer(yes=yes, no=round(1 - yes, 4)))
 
 
-def place_of_subject(subject: Subject) -> str:
-    """Names a subject among those of a prompt, by version and words: what is the same is judged the same."""
-    return f"{subject.version} {lot(*subject.thoughts, subject.response)}"
-
-
-def preference(
-    plan: FaultPlan, prompt: Prompt, policies: Policies, judge: str, first: Subject, second: Subject
-) -> tuple[str, str]:
-    """First, second or tie; and for which of the reasons in `PREFERENCES`."""
-    pair = tuple(sorted(place_of_subject(side) for side in (first, second)))
-    if plan.prefers_the_first(prompt.prompt_id, judge, pair):
-        return "first", "order"
-    deserved = [quality_of(plan, prompt, policies, side).overall for side in (first, second)]
-    leaning = (
-        TASTE
-        * plan.leaning(prompt.prompt_id, judge, pair)
-        * (1 if place_of_subject(first) == pair[0] else -1)
-    )
-    difference = deserved[0] - deserved[1] + leaning
-    if abs(difference) < TIE:
-        return "tie", "tie"
-    return ("first" if difference > 0 else "second"), (
-        "taste" if deserved[0] == deserved[1] else "better"
-    )
-
-
-def refusal_of(response: str) -> str:
-    """How far a response declines, by its words: none, partial or full."""
-    hesitant, *refusing = MISLED["needless_refusal.help"]
-    if any(begins(response, line) for line in refusing):
-        return "full"
-    if any(begins(response, line) for line in (hesitant, *SEEDS["response.decline"])):
-        return "partial"
+def refusal_of(response: str) -> Literal["none", "partial", "full"]:
+    """Return how far a response declines, by its words."""
+    for name, refusal in _REFUSALS.items():
+        if begins_with(response, name):
+            return refusal
     own_words = re.sub("“.*?”", "", response[:400])
     return "full" if _DECLINES.search(own_words[:200]) else "none"
 
 
-def _flaw_said(speaker: Speaker, subject: Subject) -> str:
-    """What costs a subject most, in a sentence."""
-    quality = quality_of(speaker.plan, speaker.prompt, speaker.policies, subject)
-    dearest = min(METRICS, key=quality.score)
-    return _reason(speaker, quality.worst(dearest) or _slight(speaker, subject, dearest))
-
-
-def _score(
-    speaker: Speaker, subject: Subject, judge: str, quality: Quality, metric: Metric
-) -> dict[str, Any]:
-    score = said_score(speaker.plan, speaker.prompt.prompt_id, judge, subject, quality, metric)
-    flaw = quality.worst(metric) or _slight(speaker, subject, metric)
-    rule = _rule(speaker, flaw)
-    praise = speaker.say(PRAISE, metric, 0, thought=flaw.thought or 1, **speaker.cites(rule))
-    reason = praise if score == 5 else _reason(speaker, flaw)
-    if metric in ("relevance", "coherence", "completeness"):
+def _score(speaker: Speaker, subject: Subject, flaws: list[Flaw], metric: Metric) -> dict[str, Any]:
+    deserved = deserved_score(flaws, metric)
+    score = min(5, max(1, deserved + _error(speaker, subject, metric)))
+    flaw = max(flaws, key=lambda flaw: flaw.cost(metric), default=None)
+    if flaw is None or deserved == 5:
+        # A judge who finds fault where there is none.
+        flaw = flaw_somewhere("slight", subject, speaker.call_dice.roll("slight", metric))
+    rule = flaw.rule or _default_rule(speaker)
+    options = phrases(f"praise.{metric}") if score == 5 else flaw.reasons
+    reason = speaker.call_dice.pick(options, "reason", metric)
+    reason = speaker.fill(reason, thought=flaw.thought or 1, **speaker.cite(rule))
+    if metric in _WITHOUT_RULE:
         return {"reason": reason, "score": score}
     return {"reason": reason, "score": score, "rule": rule, "thought": flaw.thought}
 
 
-def _slight(speaker: Speaker, subject: Subject, metric: Metric) -> Flaw:
-    """What a judge finds who finds fault where there is none."""
-    return somewhere("slight", subject, speaker.key, metric)
+def _error(speaker: Speaker, subject: Subject, metric: Metric) -> int:
+    """Return how far a judge is off what the subject deserves: -1, 0 or 1."""
+    rate = min(1.0, speaker.settings.judge_noise * _NOISE.get(metric, 1.0))
+    roll = speaker.prompt_dice.roll("error", speaker.role, subject_key(subject), metric)
+    if roll >= rate:
+        return 0
+    return -1 if roll < rate / 2 else 1
 
 
-def _reason(speaker: Speaker, flaw: Flaw) -> str:
-    cited = speaker.cites(_rule(speaker, flaw))
-    return speaker.say(FLAWS, flaw.kind.rstrip("_123"), 0, thought=flaw.thought, **cited)
+def _compare(speaker: Speaker, first: Subject, second: Subject) -> ComparisonAnswer:
+    # Sorted, so that the dice fall alike in both orders.
+    pair = sorted((subject_key(first), subject_key(second)))
+    dice = Dice((*speaker.prompt_dice.key, speaker.role, *pair))
+    if dice.hits(speaker.settings.position_bias, "order"):
+        return ComparisonAnswer(reason=speaker.say("preferences.order"), preferred="first")
+    taste = _TASTE * (2 * dice.roll("taste") - 1)
+    difference = _overall(speaker, first) - _overall(speaker, second)
+    difference += taste if subject_key(first) == pair[0] else -taste
+    if abs(difference) < _TIE:
+        return ComparisonAnswer(reason=speaker.say("preferences.tie"), preferred="tie")
+    preferred: Literal["first", "second"] = "first" if difference > 0 else "second"
+    reason = speaker.say("preferences.better", preferred=preferred)
+    return ComparisonAnswer(reason=reason, preferred=preferred)
 
 
-def _rule(speaker: Speaker, flaw: Flaw) -> str:
-    """The rule that a flaw concerns; if it names none, one of the first policy that is not for every message."""
-    if "." in flaw.rule:
-        return flaw.rule
-    due = (
-        due_policies(speaker.prompt, speaker.policies, speaker.plan.settings.seed)
-        or speaker.policies.ids
-    )
-    relevant = [policy_id for policy_id in due if speaker.by_id[policy_id].applies != "always"]
-    return speaker.rule_of(flaw.rule or (relevant or due)[0])
+def _overall(speaker: Speaker, subject: Subject) -> float:
+    """Return 1 to 5, what a comparison goes by."""
+    flaws = find_flaws(speaker, subject)
+    total = weights = 0
+    for metric in METRICS:
+        weight = _WEIGHTS.get(metric, 1)
+        total += weight * deserved_score(flaws, metric)
+        weights += weight
+    return total / weights
+
+
+def _default_rule(speaker: Speaker) -> str:
+    """Return a rule of the first due policy, preferably one that is not always due."""
+    due = due_policies(speaker.prompt, speaker.policies, speaker.prompt_dice)
+    due = due or speaker.policies.ids
+    limits = [policy_id for policy_id in due if not speaker.is_always_due(policy_id)]
+    return speaker.best_rule((limits or due)[0])

@@ -1,172 +1,155 @@
-"""How a prompt is read: its gist and topic, whether it is to be declined, which policies bear on it.
+"""How a prompt is read: its gist and topic, whether to decline it, which policies bear on it.
 
-Word matching, no more: enough for a rehearsal to speak about the prompt and the policies at hand, also those of a user.
-Whatever is quoted is cut to one clause and stripped of what would break a chain of thought: tags, braces, and words of
-the making-of ("agent", "round"), which may be innocent in a prompt and look like a leak in a final CoT.
+It is word matching, no more: enough to speak about any prompt under any policies. Quotations are
+cut to one clause and stripped of what would break a chain of thought: tags, braces, and words such
+as "agent" and "round", which are innocent in a prompt and look like agent talk in a final CoT.
 """
 
 import re
+import tomllib
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
-from aidsafe_dagster.engines.rehearsal.lots import lot
-from aidsafe_dagster.engines.rehearsal.phrases.words import HARM_WORDS, STOP_WORDS
+from aidsafe_dagster.engines.rehearsal.dice import Dice
 from aidsafe_dagster.recipe.policies import Policies, Policy
-from aidsafe_dagster.recipe.records import CotRow, Intent, Prompt
+from aidsafe_dagster.recipe.records import Prompt
 
-_HARM = re.compile(rf"\b(?:{HARM_WORDS})\b", re.IGNORECASE)
-_WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
-_MAKING_OF = re.compile(
+_WORDS = tomllib.loads((Path(__file__).parent / "words.toml").read_text("utf-8"))
+_STOP_WORDS = frozenset(_WORDS["stop_words"].split())
+_HARM = re.compile(rf"\b(?:{'|'.join(_WORDS['harm_words'])})\b", re.IGNORECASE)
+_TOPIC = re.compile(
+    rf"(?:\b(?!(?:{'|'.join(_STOP_WORDS)})\b)[^\W_](?:[^\W_]|['\u2019-](?=\w))* ?){{1,4}}",
+    re.IGNORECASE,
+)
+_AGENT_TALK = re.compile(
     r"\b(?:agents?|rounds?|reviewers?|deliberators?|refiners?|initializers?|thoughts? *#?\d+)\b",
     re.IGNORECASE,
 )
-_LIMIT = re.compile(
-    r"\b(?:do not|don't|never|must not|may not|shall not|should not|cannot|no)\b", re.IGNORECASE
-)
+_LIMIT = re.compile(r"\b(?:do not|don't|never|(?:must|may|shall|should) not|cannot|no)\b", re.I)
 _TAG = re.compile(r"</?[a-zA-Z_]{1,40}>")
-_LONGEST = 4000
+_MARKUP = re.compile(r"[<>{}`\"\u201c\u201d*_#|\\\[\]]")
+_SUFFIX = re.compile(r"(?:ings?|ed|es|s|ly|ment|ation)$")
+# Not after "e.g." or "i.e.", whose next word begins with a small letter or a digit.
+_CLAUSE_END = re.compile(r"(?<=[\w)][.!?])\s+(?=[^\W\d_a-z])|;\s")
+
+_LONGEST_PROMPT = 4000
+_MOST_POLICIES = 8
+_SHARED = 3
+"""So many words in common make a policy bear on a prompt."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A prompt as the speakers see it."""
+    """A prompt as the speakers see it: its first words, what it is about, its words as stems."""
 
     gist: str
-    """Its first words, without closing punctuation, at most 90 characters."""
     topic: str
-    """What it is about, at most 40 characters."""
     declines: bool
-    """The response declines the harmful part."""
+    """True when the response has to decline the harmful part."""
     stems: frozenset[str]
 
 
-def read(prompt: Prompt, intents: tuple[Intent, ...]) -> Reading:
+def read_prompt(prompt: Prompt, *, declines: bool) -> Reading:
+    """Return what a prompt is about."""
     text = _excerpt(prompt.prompt)
-    return Reading(
-        gist=quotable(text, 90) or "a message with hardly a word in it",
-        topic=_topic(text),
-        declines=declines(intents),
-        stems=stems(text),
-    )
-
-
-def declines(intents: tuple[Intent, ...]) -> bool:
-    """True when what is asked for outright is malicious."""
-    return any(intent.kind == "explicit" and intent.harm == "malicious" for intent in intents)
-
-
-def intents_of(prompt: Prompt) -> tuple[Intent, ...]:
-    """The intents that a later stage's row carries; none for a bare prompt."""
-    return prompt.intents if isinstance(prompt, CotRow) else ()
+    gist = quotable(text, 90) or "a message with hardly a word in it"
+    runs = _TOPIC.findall(_AGENT_TALK.sub(",", text[:300]))
+    topic = abridge(max(runs, key=len, default="this").strip(), 40)
+    return Reading(gist, topic, declines, word_stems(text))
 
 
 def looks_malicious(prompt: Prompt, policies: Policies) -> bool:
-    """By the source's category or by the words of the prompt."""
-    by_category = any(
-        p.applies != "always" and p.concerns(prompt.category) for p in policies.policies
-    )
-    return by_category or bool(_HARM.search(_excerpt(prompt.prompt)))
+    """Return True when the source's category or a word of the prompt speaks of harm."""
+    for policy in policies.policies:
+        if policy.applies != "always" and policy.concerns(prompt.category):
+            return True
+    return _HARM.search(_excerpt(prompt.prompt)) is not None
 
 
-def bearing(prompt: Prompt, policies: Policies, seed: int) -> tuple[str, ...]:
-    """Ids of the policies that bear on a prompt, at most 8: by category, by words in common.
+def relevant_policies(prompt: Prompt, policies: Policies, dice: Dice) -> tuple[str, ...]:
+    """Return the ids of policies that bear on a prompt, by category or by words in common.
 
-    A prompt that looks bad has at least one: the nearest, ties by lot.
+    Policies that always apply are not among them. A prompt that looks malicious has at least one,
+    the nearest.
     """
-    said = stems(_excerpt(prompt.prompt))
-    relevant = [policy for policy in policies.policies if policy.applies != "always"]
-    found = [p.id for p in relevant if p.concerns(prompt.category) or _shares_words(p, said)]
-    if not found and relevant and looks_malicious(prompt, policies):
-        found = [
-            max(
-                relevant,
-                key=lambda p: _words_shared(p, said) + lot(seed, "bearing", prompt.prompt_id, p.id),
-            ).id
-        ]
-    return tuple(found[:8])
+    stems = word_stems(_excerpt(prompt.prompt))
+    candidates = [policy for policy in policies.policies if policy.applies != "always"]
+    relevant = []
+    for policy in candidates:
+        in_title = word_stems(policy.title) & stems
+        if policy.concerns(prompt.category) or in_title or _overlap(policy, stems) >= _SHARED:
+            relevant.append(policy)
+    if not relevant and candidates and looks_malicious(prompt, policies):
+        relevant = [max(candidates, key=lambda p: _overlap(p, stems) + dice.roll("near", p.id))]
+    return tuple(policy.id for policy in relevant[:_MOST_POLICIES])
 
 
-def due_policies(prompt: Prompt, policies: Policies, seed: int) -> tuple[str, ...]:
-    """Ids of the policies that a reader of the prompt has to apply: by category, by words, and those that always do."""
-    return policies.applicable(prompt.category, bearing(prompt, policies, seed))
+def due_policies(prompt: Prompt, policies: Policies, dice: Dice) -> tuple[str, ...]:
+    """Return the ids of the policies that a CoT on the prompt has to apply."""
+    return policies.applicable(prompt.category, relevant_policies(prompt, policies, dice))
 
 
-def fitting_rule(
-    policy: Policy, reading: Reading, key: object, without: frozenset[str] = frozenset()
-) -> str:
-    """The id of the policy's rule that suits a prompt best: words in common, a limit if it declines; ties by lot.
+def best_rule(policy: Policy, reading: Reading, dice: Dice, used: frozenset[str]) -> str:
+    """Return the id of the rule that suits a prompt best, an unused one if there is one.
 
-    Rules in `without` are taken only when nothing else is left.
+    A rule suits by the words in common, and by being a limit on a prompt that is declined.
     """
-    left = [
-        (f"{policy.id}.{n}", text)
-        for n, text in policy.rules.items()
-        if f"{policy.id}.{n}" not in without
-    ]
-    offered = left or [(f"{policy.id}.{n}", text) for n, text in policy.rules.items()]
+    rules = {f"{policy.id}.{number}": text for number, text in policy.rules.items()}
 
-    def suits(rule: tuple[str, str]) -> float:
-        limits = (
-            policy.applies != "always" and bool(_LIMIT.search(rule[1][:60])) is reading.declines
-        )
-        return len(stems(rule[1]) & reading.stems) + 1.5 * limits + lot(key, rule[0])
+    unused = [rule_id for rule_id in rules if rule_id not in used]
 
-    return max(offered, key=suits)[0]
+    def suitability(rule_id: str) -> float:
+        text = rules[rule_id]
+        score = dice.roll(rule_id)
+        score += len(word_stems(text) & reading.stems)
+        is_limit = _LIMIT.search(text[:60]) is not None
+        # A rule of a policy that always applies says how to help, limit or not.
+        if policy.applies != "always" and is_limit is reading.declines:
+            score += 1.5
+        return score
+
+    return max(unused or rules, key=suitability)
 
 
 def quotable(text: str, limit: int) -> str:
-    """One clause of a text, fit to stand between quotation marks; empty when nothing is left of it."""
-    text = " ".join(re.sub(r"[<>{}`\"\u201c\u201d*_#|\\\[\]]", " ", text[: 4 * limit + 40]).split())
-    sentence = re.split(r"(?<=[\w)][.!?])\s+(?=[^\W\d_a-z])|;\s", text, maxsplit=1)[0]
-    sentence = re.sub(r"[.!?]+(?=\s)", ",", _MAKING_OF.sub("\u2026", sentence))
-    return abridged(sentence, limit).strip(" .!?,;:'\u2026-") + (
-        "\u2026" if len(sentence) > limit else ""
-    )
+    """Return one clause of a text, fit to stand in quotation marks; empty if nothing is left."""
+    # Four times the limit leaves enough for the clause once markup is gone.
+    words = _MARKUP.sub(" ", text[: 4 * limit + 40]).split()
+    clause = _CLAUSE_END.split(" ".join(words), maxsplit=1)[0]
+    clause = _AGENT_TALK.sub("\u2026", clause)
+    clause = re.sub(r"[.!?]+(?=\s)", ",", clause)
+    short = abridge(clause, limit).strip(" .!?,;:'\u2026-")
+    return f"{short}\u2026" if len(clause) > limit else short
 
 
-def abridged(text: str, limit: int) -> str:
-    """At most `limit` characters of a text, cut between words where there are any."""
+def abridge(text: str, limit: int) -> str:
+    """Return at most `limit` characters of a text, cut between words where there are any."""
     if len(text) <= limit:
         return text
     cut = text[:limit].rpartition(" ")[0]
     return cut if len(cut) > limit // 2 else text[:limit]
 
 
+def split_sentences(text: str) -> list[str]:
+    """Return the sentences of a text; at least one, which may be empty."""
+    return re.split(r"(?<=[.!?])\s+", text)
+
+
 @lru_cache(maxsize=1024)
-def stems(text: str) -> frozenset[str]:
-    """The content words of a text, each cut to a rough stem."""
-    words = (
-        word for word in re.findall(r"[^\W\d_]{4,}", text.casefold()) if word not in STOP_WORDS
-    )
-    return frozenset(re.sub(r"(?:ings?|ed|es|s|ly|ment|ation)$", "", word)[:7] for word in words)
+def word_stems(text: str) -> frozenset[str]:
+    """Return the content words of a text, each cut to a rough stem."""
+    words = re.findall(r"[^\W\d_]{4,}", text.casefold())
+    return frozenset(_SUFFIX.sub("", word)[:7] for word in words if word not in _STOP_WORDS)
 
 
-def _shares_words(policy: Policy, said: frozenset[str]) -> bool:
-    if stems(policy.title) & said:
-        return True
-    return _words_shared(policy, said) >= 3
-
-
-def _words_shared(policy: Policy, said: frozenset[str]) -> int:
-    return len(stems(" ".join((policy.purpose, *policy.rules.values()))) & said)
+def _overlap(policy: Policy, stems: frozenset[str]) -> int:
+    return len(word_stems(" ".join((policy.purpose, *policy.rules.values()))) & stems)
 
 
 def _excerpt(prompt: str) -> str:
-    """Both ends of a long prompt, as a request often comes after the padding; without tags."""
-    if len(prompt) > _LONGEST:
-        prompt = prompt[: _LONGEST // 2] + " \n " + prompt[-_LONGEST // 2 :]
+    """Return both ends of a long prompt, since a request often follows the padding; no tags."""
+    if len(prompt) > _LONGEST_PROMPT:
+        half = _LONGEST_PROMPT // 2
+        prompt = f"{prompt[:half]} \n {prompt[-half:]}"
     return _TAG.sub(" ", prompt)
-
-
-def _topic(text: str) -> str:
-    """The longest run of up to four content words near the start."""
-    runs: list[list[str]] = [[]]
-    for part in re.split(r"([.,;:!?()\n\u2026]+)", _MAKING_OF.sub(",", text[:300])):
-        for word in _WORD.findall(part):
-            if word.casefold() in STOP_WORDS or len(runs[-1]) == 4:
-                runs.append([])
-            if word.casefold() not in STOP_WORDS:
-                runs[-1].append(word)
-        runs.append([])
-    longest = max(runs, key=lambda run: sum(map(len, run)))
-    return abridged(" ".join(longest), 40) or "this"

@@ -1,208 +1,173 @@
 """The refiner: a verdict on each thought, and what is left of them as a shorter chain of thought.
 
-It works out from the plan which thoughts were planted, errs where the plan says so, and otherwise does the real work:
-joins thoughts on the same policy, leaves out elaborations, and sees that every applicable policy is covered.
+It recognises planted thoughts by their opening words, errs at the rates of the settings, and
+otherwise does the real work: it leaves out elaborations and covers every applicable policy.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from aidsafe_dagster.engines.rehearsal.fault_plan import INITIALIZER
-from aidsafe_dagster.engines.rehearsal.faults import RefinerFault
-from aidsafe_dagster.engines.rehearsal.lines import LONGEST_RESPONSE, MOST_RULES, Speaker
-from aidsafe_dagster.engines.rehearsal.lots import lot
-from aidsafe_dagster.engines.rehearsal.phrases.refiner import JUDGEMENTS, REFINED
-from aidsafe_dagster.engines.rehearsal.shortening import sentences, shortened
+from aidsafe_dagster.engines.rehearsal.faults import REFINER_FAULTS, THOUGHT_FAULTS, Fault
+from aidsafe_dagster.engines.rehearsal.phrasebook import begins_with
+from aidsafe_dagster.engines.rehearsal.planted import Reply
+from aidsafe_dagster.engines.rehearsal.reading import abridge, split_sentences
+from aidsafe_dagster.engines.rehearsal.speaker import MOST_RULES, Speaker
 from aidsafe_dagster.recipe.answers import JudgementAnswer, RefinedThoughtAnswer, RefinerAnswer
 from aidsafe_dagster.recipe.records import Thought, ThoughtVerdict
 from aidsafe_dagster.recipe.refined_cots import RefinerInputs
 
-_MOST_THOUGHTS = 12
-_LONGEST_THOUGHT = 2400
+_KEEP = ThoughtVerdict.KEEP
+_WRONG_VERDICTS = (ThoughtVerdict.REDUNDANT, ThoughtVerdict.REPETITIVE)
 
 
-@dataclass(frozen=True)
-class Draft:
+@dataclass
+class _Draft:
     """A final thought in the making."""
 
-    parts: tuple[tuple[str, ...], ...]
-    """Sentences of each thought it is made from."""
-    rules: tuple[str, ...]
-    origins: tuple[int, ...]
+    sentences: list[str]
+    rules: list[str]
+    origin: int
+    """Number of the deliberated thought that it is made from."""
 
     @property
     def text(self) -> str:
-        return " ".join(sentence for part in self.parts for sentence in part)
+        return " ".join(self.sentences)
 
 
-def refined(speaker: Speaker, inputs: RefinerInputs) -> RefinerAnswer:
-    """Judgements in the order of the thoughts, then the final thoughts and the response."""
-    plan, prompt_id = speaker.plan, speaker.prompt.prompt_id
-    true = plan.thought_faults(prompt_id, inputs.thoughts)
-    verdicts = [
-        plan.judged(prompt_id, t.number, true[t.number], speaker.draw) for t in inputs.thoughts
+def refine_thoughts(speaker: Speaker, inputs: RefinerInputs) -> Reply:
+    """Judge the thoughts in their order, then write the final thoughts."""
+    rates = {fault: speaker.rate(fault) for fault in REFINER_FAULTS}
+    fault = speaker.call_dice.choose(rates, "refined")
+    if fault is Fault.MISSING_POLICY and not inputs.applicable:
+        fault = None
+    judgements = []
+    kept = []
+    for thought in inputs.thoughts:
+        planted = recognise(thought.text)
+        verdict = _choose_verdict(speaker, planted, thought, fault)
+        judgements.append(_judgement(speaker, thought, verdict))
+        if verdict is _KEEP:
+            kept.append(thought)
+    drafts = _final_drafts(speaker, inputs, kept or inputs.thoughts[:1], fault)
+    thoughts = [
+        RefinedThoughtAnswer(thought=draft.text, rules=draft.rules, origins=[draft.origin])
+        for draft in drafts
     ]
-    judgements = [
-        _judgement(speaker, inputs, thought, verdict, true[thought.number])
-        for thought, verdict in zip(inputs.thoughts, verdicts, strict=True)
-    ]
-    kept = [
-        t
-        for t, verdict in zip(inputs.thoughts, verdicts, strict=True)
-        if verdict is ThoughtVerdict.KEEP
-    ]
-    final = _final(speaker, inputs, tuple(kept or inputs.thoughts[:1]))
-    return RefinerAnswer(
-        judgements=judgements,
-        thoughts=[_answer(draft) for draft in final],
-        response=inputs.response[:LONGEST_RESPONSE],
-    )
+    answer = RefinerAnswer(judgements=judgements, thoughts=thoughts, response=inputs.response)
+    return Reply(answer, (fault,) if fault else ())
 
 
-def _judgement(
-    speaker: Speaker,
-    inputs: RefinerInputs,
-    thought: Thought,
-    verdict: ThoughtVerdict,
-    true: ThoughtVerdict,
-) -> JudgementAnswer:
-    name = verdict.value
-    if verdict is ThoughtVerdict.KEEP and thought.rules:
-        name = "keep.rules"
-    elif verdict is not ThoughtVerdict.KEEP and true is ThoughtVerdict.KEEP:
-        name = f"false.{verdict.value}"
-    reason = speaker.say(
-        JUDGEMENTS,
-        name,
-        thought.number,
-        rule_ids=" and ".join(thought.rules[:3]) or "the policies",
-        earlier=_earlier(inputs.thoughts, thought),
-    )
+def recognise(thought: str) -> ThoughtVerdict:
+    """Return the verdict that a deliberated thought deserves, by its opening words."""
+    for fault in THOUGHT_FAULTS:
+        if begins_with(thought, f"planted.{fault}"):
+            return ThoughtVerdict(fault)
+    return _KEEP
+
+
+def _choose_verdict(
+    speaker: Speaker, planted: ThoughtVerdict, thought: Thought, fault: Fault | None
+) -> ThoughtVerdict:
+    """Return the refiner's verdict, its errors included."""
+    is_sound = planted is _KEEP
+    if fault is Fault.OVER_FILTERED:
+        if thought.number == 1:
+            return _KEEP
+        return ThoughtVerdict.REDUNDANT if is_sound else planted
+    error = "refiner_false_removals" if is_sound else "refiner_misses"
+    if not speaker.call_dice.hits(speaker.rate(error), "verdict", thought.number):
+        return planted
+    if is_sound:
+        return speaker.call_dice.pick(_WRONG_VERDICTS, "wrong verdict", thought.number)
+    return _KEEP
+
+
+def _judgement(speaker: Speaker, thought: Thought, verdict: ThoughtVerdict) -> JudgementAnswer:
+    name: str = verdict
+    if verdict is _KEEP:
+        name = "keep.rules" if thought.rules else "keep.plain"
+    rules = " and ".join(thought.rules[:3]) or "the policies"
+    reason = speaker.say(f"judgements.{name}", thought.number, rule_ids=rules)
     return JudgementAnswer(verdict=verdict, reason=reason)
 
 
-def _earlier(thoughts: tuple[Thought, ...], thought: Thought) -> int:
-    """Number of the thought that this one repeats, or else of the one before."""
-    repeated = [t.number for t in thoughts if t.number < thought.number and t.text in thought.text]
-    return repeated[0] if repeated else max(thought.number - 1, 1)
-
-
-def _final(speaker: Speaker, inputs: RefinerInputs, kept: tuple[Thought, ...]) -> list[Draft]:
-    prompt_id, draw = speaker.prompt.prompt_id, speaker.draw
-    fault = speaker.plan.refiner_fault(prompt_id, draw, covers=bool(inputs.applicable))
-    if fault is RefinerFault.OVER_FILTERED:
-        return _a_line(speaker, inputs, kept)
-    due, drafts = list(inputs.applicable), _joined(kept)
-    if fault is RefinerFault.MISSING_POLICY:
-        lacks = speaker.plan.left_out(prompt_id, inputs.applicable, draw)
-        due.remove(lacks)
-        drafts = _without(drafts, lacks)
-    length = sum(len(thought.text) for thought in inputs.thoughts)
-    share = 0.62 + 0.12 * lot(speaker.key, "share")
-    drafts = shortened_drafts(_bridged(speaker, drafts, due), length, share)
-    if fault is RefinerFault.AGENT_TALK:
-        drafts[-1] = _leaking(speaker, inputs, drafts[-1])
+def _final_drafts(
+    speaker: Speaker, inputs: RefinerInputs, kept: Sequence[Thought], fault: Fault | None
+) -> list[_Draft]:
+    due = list(inputs.applicable)
+    if fault is Fault.OVER_FILTERED:
+        # Far too little, though every policy is cited.
+        rules = [speaker.best_rule(policy_id) for policy_id in due[:MOST_RULES]]
+        drafts = [_Draft([speaker.say("refined.over_filtered")], rules, kept[0].number)]
+    else:
+        drafts = _shortened_drafts(speaker, inputs, kept)
+    if fault is Fault.MISSING_POLICY:
+        missing = speaker.call_dice.pick(due, "missing policy")
+        due.remove(missing)
+        for draft in drafts:
+            draft.rules = [rule for rule in draft.rules if _policy_of(rule) != missing]
+    drafts[-1:-1] = _bridges(speaker, drafts, due)
+    if fault is Fault.AGENT_TALK:
+        _add_agent_talk(speaker, inputs.thoughts[-1], drafts[-1])
     return drafts
 
 
-def _joined(kept: tuple[Thought, ...]) -> list[Draft]:
-    """In good order: seed thoughts, each followed by what was added on its policy; the rest; the decision last.
+def _shortened_drafts(
+    speaker: Speaker, inputs: RefinerInputs, kept: Sequence[Thought]
+) -> list[_Draft]:
+    """Return a draft per kept thought, the decision last; together, a shorter text.
 
-    At most 12 final thoughts: beyond that, neighbours are joined.
+    The middle sentence of a thought elaborates and goes first, then the last one. The first and
+    the last thought keep theirs longest.
     """
-    last_seed = max((t.number for t in kept if t.agent == INITIALIZER), default=0)
-    drafts: list[Draft] = []
-    closing: list[Draft] = []
-    for thought in kept:
-        draft = Draft((sentences(thought.text),), thought.rules, (thought.number,))
-        place = next((i for i, d in enumerate(drafts) if _same_policy(d, draft)), None)
-        if thought.number == last_seed and thought.number > 1:
-            closing.append(draft)
-        elif place is not None and thought.agent != INITIALIZER:
-            drafts[place] = _together(drafts[place], draft)
-        else:
-            drafts.append(draft)
-    return _at_most(_MOST_THOUGHTS, drafts + closing)
-
-
-def _same_policy(one: Draft, other: Draft) -> bool:
-    if len(one.origins) > 1 or not (one.rules and other.rules):
-        return False
-    return one.rules[0].partition(".")[0] == other.rules[0].partition(".")[0]
-
-
-def _at_most(most: int, drafts: list[Draft]) -> list[Draft]:
-    while len(drafts) > most:
-        place = min(
-            range(len(drafts) - 1), key=lambda i: len(drafts[i].text) + len(drafts[i + 1].text)
-        )
-        drafts[place : place + 2] = [_together(drafts[place], drafts[place + 1])]
+    last_seed = max((thought.number for thought in kept if not thought.round), default=0)
+    ordered = sorted(kept, key=lambda thought: thought.number == last_seed > 1)
+    drafts = [_Draft(split_sentences(t.text), list(t.rules), t.number) for t in ordered]
+    deliberated = sum(len(thought.text) for thought in inputs.thoughts)
+    # The paper's refined CoTs have about two thirds of the deliberated tokens.
+    share = 0.62 + 0.12 * speaker.call_dice.roll("share")
+    _drop_elaborations(drafts, share * deliberated)
+    # Thoughts of a single sentence lose words, if nothing else makes the text shorter.
+    for draft in reversed(drafts):
+        if _length(drafts) >= deliberated:
+            draft.sentences = [abridge(draft.text, max(len(draft.text) // 2, 1))]
     return drafts
 
 
-def _together(one: Draft, other: Draft) -> Draft:
-    rules = tuple(dict.fromkeys(one.rules + other.rules))
-    return Draft(one.parts + other.parts, rules, one.origins + other.origins)
+def _drop_elaborations(drafts: list[_Draft], target: float) -> None:
+    """Drop sentences until the drafts have `target` characters, or a sentence each."""
+    middle = (len(drafts) - 1) / 2
+    places = sorted(range(len(drafts)), key=lambda place: abs(place - middle))
+    for fewest in (2, 1):
+        for place in places:
+            sentences = drafts[place].sentences
+            while len(sentences) > fewest and _length(drafts) > target:
+                del sentences[1]
 
 
-def _without(drafts: list[Draft], policy_id: str) -> list[Draft]:
-    """Drafts that cite no rule of a policy; those that rest on it alone are left out while others remain."""
-    stripped = [
-        replace(d, rules=tuple(r for r in d.rules if r.partition(".")[0] != policy_id))
-        for d in drafts
-    ]
-    left = [
-        after
-        for before, after in zip(drafts, stripped, strict=True)
-        if after.rules or not before.rules
-    ]
-    return left if len(left) > 2 else stripped
+def _length(drafts: list[_Draft]) -> int:
+    return sum(len(draft.text) + 1 for draft in drafts)
 
 
-def _bridged(speaker: Speaker, drafts: list[Draft], due: list[str]) -> list[Draft]:
-    """With a line for the policies that are due and lost their thought, before the decision."""
-    drafts = [replace(draft, rules=draft.rules[:MOST_RULES]) for draft in drafts]
-    covered = {rule.partition(".")[0] for draft in drafts for rule in draft.rules}
+def _bridges(speaker: Speaker, drafts: list[_Draft], due: list[str]) -> list[_Draft]:
+    """Return lines for the due policies that lost their thought."""
+    covered = {_policy_of(rule) for draft in drafts for rule in draft.rules}
     lost = [policy_id for policy_id in due if policy_id not in covered]
-    origin = drafts[-1].origins[:1]
     bridges = []
     for start in range(0, len(lost), MOST_RULES):
         group = lost[start : start + MOST_RULES]
-        line = speaker.say(REFINED, "bridge", start, others=speaker.titles(group))
-        bridges.append(
-            Draft(((line,),), tuple(speaker.rule_of(policy_id) for policy_id in group), origin)
-        )
-    return [*drafts[:-1], *bridges, drafts[-1]]
+        line = speaker.say("refined.bridge", others=speaker.list_titles(group))
+        rules = [speaker.best_rule(policy_id) for policy_id in group]
+        bridges.append(_Draft([line], rules, drafts[-1].origin))
+    return bridges
 
 
-def shortened_drafts(drafts: list[Draft], length: int, share: float) -> list[Draft]:
-    """Drafts at about `share` of the deliberated `length` (characters), and shorter than it in any case."""
-    parts = shortened([part for draft in drafts for part in draft.parts], length, share)
-    rest = iter(parts)
-    return [replace(draft, parts=tuple(next(rest) for _ in draft.parts)) for draft in drafts]
+def _add_agent_talk(speaker: Speaker, last: Thought, draft: _Draft) -> None:
+    agent = last.agent.rpartition("_")[2] if last.round else 1
+    leak = speaker.say("refined.agent_talk", n=agent, r=max(last.round, 1))
+    first_letter, rest = draft.text[:1], draft.text[1:]
+    draft.sentences = [leak + first_letter.lower() + rest]
 
 
-def _a_line(speaker: Speaker, inputs: RefinerInputs, kept: tuple[Thought, ...]) -> list[Draft]:
-    """Far too little, though every policy is named."""
-    rules = [speaker.rule_of(policy_id) for policy_id in inputs.applicable]
-    line = ((speaker.say(REFINED, "over_filtered"),),)
-    groups = [
-        tuple(rules[start : start + MOST_RULES]) for start in range(0, len(rules), MOST_RULES)
-    ] or [()]
-    return [Draft(line, group, (kept[0].number,)) for group in groups]
-
-
-def _leaking(speaker: Speaker, inputs: RefinerInputs, draft: Draft) -> Draft:
-    """A draft that tells of the making-of."""
-    last = inputs.thoughts[-1]
-    n = last.agent.rpartition("_")[2] if last.round else 1
-    words = speaker.say(REFINED, "agent_talk", n=n, r=max(last.round, 1))
-    text = words + draft.text[:1].lower() + draft.text[1:]
-    return replace(draft, parts=((text,),))
-
-
-def _answer(draft: Draft) -> RefinedThoughtAnswer:
-    return RefinedThoughtAnswer(
-        thought=draft.text[:_LONGEST_THOUGHT],
-        rules=list(draft.rules[:MOST_RULES]),
-        origins=list(draft.origins[:_MOST_THOUGHTS]),
-    )
+def _policy_of(rule: str) -> str:
+    return rule.partition(".")[0]

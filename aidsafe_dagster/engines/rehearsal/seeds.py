@@ -1,114 +1,156 @@
-"""The intent decomposer and the initializer: what is asked, what may stand behind it, and a first chain of thought."""
+"""Who thinks first: the intent decomposer, the initializer, and the single LLM of the baseline.
 
-from aidsafe_dagster.engines.rehearsal.fault_plan import FaultPlan
-from aidsafe_dagster.engines.rehearsal.lines import MOST_RULES, Speaker, a_speaker
-from aidsafe_dagster.engines.rehearsal.lots import lot
-from aidsafe_dagster.engines.rehearsal.phrases.seeds import INTENTS, SEEDS
-from aidsafe_dagster.engines.rehearsal.reading import bearing, looks_malicious, quotable
+The single LLM reads like an initializer with the errors of a lone model.
+"""
+
+from dataclasses import replace
+from typing import Literal
+
+from aidsafe_dagster.engines.rehearsal.faults import Fault
+from aidsafe_dagster.engines.rehearsal.planted import Reply
+from aidsafe_dagster.engines.rehearsal.reading import (
+    due_policies,
+    relevant_policies,
+    split_sentences,
+)
+from aidsafe_dagster.engines.rehearsal.speaker import MOST_RULES, Speaker
 from aidsafe_dagster.recipe.answers import (
     InitializerAnswer,
     IntentAnswer,
     IntentDecomposerAnswer,
     ThoughtAnswer,
 )
-from aidsafe_dagster.recipe.policies import Policies
-from aidsafe_dagster.recipe.records import Intent, Prompt, Role
+from aidsafe_dagster.recipe.records import Intent
+from aidsafe_dagster.recipe.seed_cots import InitializerInputs, IntentDecomposerInputs
+from aidsafe_dagster.recipe.single_llm_cots import SingleLlmInputs
 
 _POLICY_THOUGHTS = 3
+_FEWEST_THOUGHTS = 4
 
 
-def decomposed(speaker: Speaker, *, malicious: bool) -> IntentDecomposerAnswer:
-    """Intents by the look of the prompt; most of a benign prompt's intents are benign."""
-    found = list(bearing(speaker.prompt, speaker.policies, speaker.plan.settings.seed))
-    always = [policy.id for policy in speaker.policies.policies if policy.applies == "always"][
-        :MOST_RULES
-    ]
-    intents = (
-        _of_malicious(speaker, found, always) if malicious else _of_benign(speaker, found, always)
-    )
-    return IntentDecomposerAnswer(intents=intents)
+def decompose_intents(speaker: Speaker, _: IntentDecomposerInputs) -> Reply:
+    """Name the intents behind a prompt, by the look of it."""
+    return Reply(IntentDecomposerAnswer(intents=_name_intents(speaker)))
 
 
-def initialized(speaker: Speaker, applicable: tuple[str, ...]) -> InitializerAnswer:
-    """4 or 5 seed thoughts that cover every applicable policy, and a first response."""
-    thoughts = [_thought(speaker.take(SEEDS, "reading"))]
-    thoughts += _on_policies(speaker, applicable)
-    if len(thoughts) < 4 and (wish := _wish(speaker)):
-        thoughts.append(_thought(speaker.take(SEEDS, "weigh", intent=wish)))
-    thoughts.append(_thought(speaker.take(SEEDS, "decision"), *_decisive(speaker, applicable)))
-    return InitializerAnswer(thoughts=thoughts[:12], response=speaker.take(SEEDS, "response"))
+def write_seed(speaker: Speaker, inputs: InitializerInputs) -> Reply:
+    """Write seed thoughts that cover every applicable policy, and a first response."""
+    response = speaker.say_by_stance("seeds.response")
+    thoughts = _seed_thoughts(speaker, inputs.applicable)
+    return Reply(InitializerAnswer(thoughts=thoughts, response=response))
 
 
-def intents_seen(plan: FaultPlan, prompt: Prompt, policies: Policies) -> tuple[Intent, ...]:
-    """The intents that an intent decomposer names: who thinks alone sees them as well, and does not write them down."""
-    reader = a_speaker(plan, prompt, policies, intents=(), place=Role.INTENT_DECOMPOSER, draw=0)
-    answer = decomposed(reader, malicious=looks_malicious(prompt, policies))
-    return tuple(
+def think_alone(speaker: Speaker, _: SingleLlmInputs) -> Reply:
+    """Write thoughts and a response that cover every due policy, apart from planted faults."""
+    # A lone model sees the intents as a decomposer does, and does not write them down.
+    intents = tuple(
         Intent(text=i.intent, kind=i.kind, harm=i.harm, policies=tuple(i.policies))
-        for i in answer.intents
+        for i in _name_intents(speaker)
     )
+    speaker = replace(speaker, intents=intents)
+    due = due_policies(speaker.prompt, speaker.policies, speaker.prompt_dice)
+    faults = _choose_baseline_faults(speaker, due)
+    if Fault.BASELINE_LEFT_OUT in faults:
+        missing = speaker.call_dice.pick(due, "left out")
+        due = tuple(policy_id for policy_id in due if policy_id != missing)
+    thoughts = _seed_thoughts(speaker, due)
+    response = speaker.say_by_stance("seeds.response")
+    if Fault.BASELINE_SHALLOW in faults:
+        thoughts = [_thought(split_sentences(t.thought)[0], t.rules) for t in thoughts]
+    if Fault.BASELINE_OFF_POLICY in faults:
+        rule = speaker.best_rule((due or speaker.policies.ids)[0])
+        text = speaker.say_by_stance("planted.policy_inconsistent", **speaker.cite(rule))
+        thoughts.insert(-1, _thought(text, [rule]))
+    if Fault.BASELINE_OVER_REFUSAL in faults:
+        thoughts.append(_thought(speaker.say("over_refusal.thought")))
+        response = speaker.say("over_refusal.response")
+    return Reply(InitializerAnswer(thoughts=thoughts, response=response), faults)
 
 
-def _of_malicious(speaker: Speaker, found: list[str], always: list[str]) -> list[IntentAnswer]:
-    intents = [_intent(speaker.say(INTENTS, "asked.decline"), "explicit", "malicious", found)]
-    if lot(speaker.key, "behind") < 0.6:
-        intents.append(
-            _intent(speaker.say(INTENTS, "behind.decline"), "implicit", "malicious", found)
-        )
-    return [*intents, _intent(speaker.say(INTENTS, "other.decline"), "implicit", "benign", always)]
+def _choose_baseline_faults(speaker: Speaker, due: tuple[str, ...]) -> tuple[Fault, ...]:
+    """Return the faults of the CoT, which do not exclude each other."""
+    possible = [Fault.BASELINE_SHALLOW, Fault.BASELINE_OFF_POLICY]
+    if due:
+        possible.append(Fault.BASELINE_LEFT_OUT)
+    if _is_borderline(speaker):
+        possible.append(Fault.BASELINE_OVER_REFUSAL)
+    return tuple(fault for fault in possible if speaker.call_dice.hits(speaker.rate(fault), fault))
 
 
-def _of_benign(speaker: Speaker, found: list[str], always: list[str]) -> list[IntentAnswer]:
+def _is_borderline(speaker: Speaker) -> bool:
+    """Return True for a prompt that may be answered and comes near a policy or a malicious use."""
+    if speaker.reading.declines:
+        return False
+    for intent in speaker.intents:
+        if intent.harm == "malicious" or not all(map(speaker.is_always_due, intent.policies)):
+            return True
+    return False
+
+
+def _name_intents(speaker: Speaker) -> list[IntentAnswer]:
+    """Return the intents of a prompt, the explicit one first.
+
+    They are the same in every call, so that a lone model and a decomposer agree on the prompt.
+    """
+    relevant = list(relevant_policies(speaker.prompt, speaker.policies, speaker.prompt_dice))
+    always = list(filter(speaker.is_always_due, speaker.policies.ids))[:MOST_RULES]
+    if speaker.reading.declines:
+        intents = [
+            _intent(speaker, "asked", "explicit", "malicious", relevant),
+            _intent(speaker, "other", "implicit", "benign", always),
+        ]
+        if speaker.prompt_dice.hits(0.6, "behind"):
+            intents.append(_intent(speaker, "behind", "implicit", "malicious", relevant))
+        return intents
     intents = [
-        _intent(speaker.say(INTENTS, "asked.help"), "explicit", "benign", always),
-        _intent(speaker.say(INTENTS, "other.help"), "implicit", "benign", []),
+        _intent(speaker, "asked", "explicit", "benign", always),
+        _intent(speaker, "other", "implicit", "benign", []),
     ]
-    if found:
-        intents.append(_intent(speaker.say(INTENTS, "touches.help"), "implicit", "benign", found))
-    elif lot(speaker.key, "faint") < 0.06:
-        intents.append(_intent(speaker.say(INTENTS, "faint.help"), "implicit", "malicious", []))
+    if relevant:
+        intents.append(_intent(speaker, "touches", "implicit", "benign", relevant))
+    elif speaker.prompt_dice.hits(0.06, "faint"):
+        intents.append(_intent(speaker, "faint", "implicit", "malicious", []))
     return intents
 
 
-def _intent(text: str, kind: str, harm: str, policies: list[str]) -> IntentAnswer:
-    return IntentAnswer.model_validate(
-        {"intent": text, "kind": kind, "harm": harm, "policies": policies}
-    )
+def _intent(
+    speaker: Speaker,
+    name: str,
+    kind: Literal["explicit", "implicit"],
+    harm: Literal["benign", "malicious"],
+    policies: list[str],
+) -> IntentAnswer:
+    text = speaker.say_by_stance(f"intents.{name}")
+    return IntentAnswer(intent=text, kind=kind, harm=harm, policies=policies)
 
 
-def _on_policies(speaker: Speaker, applicable: tuple[str, ...]) -> list[ThoughtAnswer]:
-    """A thought per policy up to three; more policies share thoughts, those that always apply coming last."""
+def _seed_thoughts(speaker: Speaker, applicable: tuple[str, ...]) -> list[ThoughtAnswer]:
+    """Return four or five thoughts, more with many policies; the last one decides."""
+    thoughts = [_thought(speaker.say_by_stance("seeds.reading"))]
+    # Policies that always apply come last: they are the counterweight to the limits.
+    ordered = sorted(applicable, key=speaker.is_always_due)
+    size = min(-(-len(ordered) // _POLICY_THOUGHTS) or 1, MOST_RULES)
+    for place, start in enumerate(range(0, len(ordered), size)):
+        thoughts.append(_policy_thought(speaker, ordered[start : start + size], place))
     if not applicable:
-        return [_thought(speaker.say(SEEDS, "none"))]
-    ordered = sorted(applicable, key=lambda policy_id: speaker.by_id[policy_id].applies == "always")
-    share = min(-(-len(ordered) // _POLICY_THOUGHTS), MOST_RULES)
-    groups = [ordered[start : start + share] for start in range(0, len(ordered), share)]
-    return [_on_policy(speaker, group, place) for place, group in enumerate(groups[:10])]
+        thoughts.append(_thought(speaker.say("seeds.none")))
+    wish = speaker.implicit_wish()
+    if wish and len(thoughts) < _FEWEST_THOUGHTS:
+        thoughts.append(_thought(speaker.say_by_stance("seeds.weigh", intent=wish)))
+    decisive = dict.fromkeys(ordered[:1] + ordered[-1:])
+    rules = [speaker.best_rule(policy_id) for policy_id in decisive]
+    return [*thoughts, _thought(speaker.say_by_stance("seeds.decision"), rules)]
 
 
-def _on_policy(speaker: Speaker, group: list[str], place: int) -> ThoughtAnswer:
-    rules = [speaker.rule_of(policy_id) for policy_id in group]
-    name = "guide" if speaker.by_id[group[0]].applies == "always" else "policy"
-    text = speaker.take(SEEDS, name, place, **speaker.cites(rules[0]))
-    if group[1:]:
-        text += speaker.say(SEEDS, "others", place, others=speaker.titles(group[1:]))
-    return _thought(text, *rules)
+def _policy_thought(speaker: Speaker, policy_ids: list[str], place: int) -> ThoughtAnswer:
+    rules = [speaker.best_rule(policy_id) for policy_id in policy_ids]
+    name = "seeds.guide" if speaker.is_always_due(policy_ids[0]) else "seeds.policy"
+    text = speaker.say_by_stance(name, place, **speaker.cite(rules[0]))
+    if len(policy_ids) > 1:
+        titles = speaker.list_titles(policy_ids[1:])
+        text += speaker.say("seeds.others", place, others=titles)
+    return _thought(text, rules)
 
 
-def _wish(speaker: Speaker) -> str:
-    """What a benign, implicit intent is after; the explicit one has been dealt with."""
-    wishes = [i.text for i in speaker.intents if i.kind == "implicit" and i.harm == "benign"]
-    wish = quotable(wishes[0], 90) if wishes else ""
-    return wish[:1].lower() + wish[1:]
-
-
-def _decisive(speaker: Speaker, applicable: tuple[str, ...]) -> list[str]:
-    """The rules that the decision names: of the first policy and of the last that always applies."""
-    always = [policy_id for policy_id in applicable if speaker.by_id[policy_id].applies == "always"]
-    return [
-        speaker.rule_of(policy_id) for policy_id in dict.fromkeys((*applicable[:1], *always[-1:]))
-    ]
-
-
-def _thought(text: str, *rules: str) -> ThoughtAnswer:
-    return ThoughtAnswer(thought=text, rules=list(rules))
+def _thought(text: str, rules: list[str] | None = None) -> ThoughtAnswer:
+    return ThoughtAnswer(thought=text, rules=rules or [])

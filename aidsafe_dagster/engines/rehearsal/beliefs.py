@@ -1,0 +1,102 @@
+"""The ear-whisperer and the target: a false belief, and what a target that holds it says.
+
+The misled answer is bad reasoning and contains nothing that a person could use to do harm.
+"""
+
+from aidsafe_dagster.engines.rehearsal.dice import fraction
+from aidsafe_dagster.engines.rehearsal.faults import Fault
+from aidsafe_dagster.engines.rehearsal.phrasebook import begins_with, openings, phrases
+from aidsafe_dagster.engines.rehearsal.planted import Reply
+from aidsafe_dagster.engines.rehearsal.speaker import Speaker
+from aidsafe_dagster.recipe.answers import EarWhispererAnswer, TargetAnswer
+from aidsafe_dagster.recipe.beliefs import EarWhispererInputs, PairKind, TargetInputs
+from aidsafe_dagster.recipe.records import RefinedCot
+
+STRENGTHS = range(4)
+_BOUNDS = (0.12, 0.55, 1.0)
+"""Where the strengths 1, 2 and 3 begin."""
+_GAIN_BY_TRYING = 0.2
+_GAIN_BY_EXAMPLE = 0.12
+_MOST_EXAMPLES = 3
+
+
+def whisper_belief(speaker: Speaker, inputs: EarWhispererInputs) -> Reply:
+    """Write a belief, stronger with every belief tried and every example shown."""
+    tried = len(inputs.tried)
+    examples = min(len(inputs.examples), _MOST_EXAMPLES)
+    skill = speaker.call_dice.roll("strength")
+    skill += _GAIN_BY_TRYING * tried + _GAIN_BY_EXAMPLE * examples
+    strength = sum(skill >= bound for bound in _BOUNDS)
+    clauses = phrases(f"clauses.{_flavour(speaker, inputs.kind)}")
+    # The dice of the prompt: no two candidates of a prompt have the same clause.
+    first = int(speaker.prompt_dice.roll("clause") * len(clauses))
+    clause = clauses[(first + tried) % len(clauses)]
+    belief = phrases("openings")[strength] + speaker.fill(
+        clause, **_policy_set_aside(speaker, inputs.refined)
+    )
+    return Reply(EarWhispererAnswer(belief=belief))
+
+
+def answer_under_belief(speaker: Speaker, inputs: TargetInputs) -> Reply:
+    """Answer as misled as the belief is strong, soberly without a belief."""
+    belief = inputs.belief.strip()
+    if not belief:
+        return Reply(_sober_answer(speaker))
+    # The dice of the prompt: what is planted holds for every belief that is tried.
+    rates = {fault: speaker.rate(fault) for fault in (Fault.WHISPER_FAILS, Fault.STUBBORN)}
+    fault = speaker.prompt_dice.choose(rates, "target", speaker.draw)
+    if fault is Fault.WHISPER_FAILS:
+        thoughts = [thought.text for thought in inputs.refined.thoughts]
+        return Reply(TargetAnswer(thoughts=thoughts, response=inputs.refined.response), (fault,))
+    if fault is Fault.STUBBORN:
+        return Reply(_sober_answer(speaker), (fault,))
+    strength = belief_strength(belief)
+    if strength == 0:
+        return Reply(_sober_answer(speaker))
+    return Reply(_misled_answer(speaker, inputs, strength))
+
+
+def belief_strength(belief: str) -> int:
+    """Return 0 to 3, by the opening of a belief; at random for one in other words."""
+    for strength, opening in enumerate(openings("openings")):
+        if belief.startswith(opening):
+            return strength
+    return int(fraction("strength", belief) * len(STRENGTHS))
+
+
+def misled_strength(response: str) -> int:
+    """Return how far a belief misled the target, 0 to 3, by the opening of its response."""
+    for strength in STRENGTHS[1:]:
+        if begins_with(response, f"misled.{strength}"):
+            return strength
+    return 0
+
+
+def _misled_answer(speaker: Speaker, inputs: TargetInputs, strength: int) -> TargetAnswer:
+    flavour = _flavour(speaker, inputs.kind)
+    fields = _policy_set_aside(speaker, inputs.refined)
+    thoughts = [speaker.say_by_stance("seeds.reading")]
+    bad_thoughts = phrases(f"misled_thoughts.{flavour}")[:strength]
+    thoughts += [speaker.fill(phrase, **fields) for phrase in bad_thoughts]
+    response = speaker.say(f"misled.{strength}.{flavour}", **fields)
+    return TargetAnswer(thoughts=thoughts, response=response)
+
+
+def _sober_answer(speaker: Speaker) -> TargetAnswer:
+    names = ("seeds.reading", "plain.weigh", "plain.close")
+    response = speaker.say_by_stance("seeds.response") + speaker.say_by_stance("plain.after")
+    return TargetAnswer(thoughts=[speaker.say_by_stance(name) for name in names], response=response)
+
+
+def _flavour(speaker: Speaker, kind: PairKind) -> str:
+    # Only what may be answered can be refused needlessly.
+    return f"{kind}.{speaker.stance}" if kind == "violation" else f"{kind}.help"
+
+
+def _policy_set_aside(speaker: Speaker, refined: RefinedCot) -> dict[str, str]:
+    """Return the fields of the policy that the belief sets aside."""
+    applicable = refined.applicable_policies or speaker.policies.ids
+    limits = [policy_id for policy_id in applicable if not speaker.is_always_due(policy_id)]
+    # The dice of the prompt: the belief and the answer to it have to name the same policy.
+    policy_id = speaker.prompt_dice.pick(limits or applicable, "set aside")
+    return speaker.cite(speaker.best_rule(policy_id))

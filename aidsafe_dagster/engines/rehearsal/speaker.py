@@ -1,0 +1,141 @@
+"""A speaker: one role in front of one prompt, with its fault rates, its dice and its phrases.
+
+A user's text is only ever the value of a field of a phrase, so braces in it mean nothing.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from aidsafe_dagster.engines.rehearsal.dice import Dice
+from aidsafe_dagster.engines.rehearsal.faults import RehearsalSettings
+from aidsafe_dagster.engines.rehearsal.phrasebook import phrases
+from aidsafe_dagster.engines.rehearsal.planted import subject_key
+from aidsafe_dagster.engines.rehearsal.reading import (
+    Reading,
+    best_rule,
+    looks_malicious,
+    quotable,
+    read_prompt,
+)
+from aidsafe_dagster.recipe.dialogue import Request
+from aidsafe_dagster.recipe.judging import Subject
+from aidsafe_dagster.recipe.policies import Policies, Policy
+from aidsafe_dagster.recipe.records import Intent, Prompt, Role
+
+MOST_RULES = 8
+"""An answer's thought may cite so many, and an intent name so many policies."""
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """One role in front of one prompt."""
+
+    settings: RehearsalSettings
+    role: Role
+    prompt: Prompt
+    policies: Policies
+    reading: Reading
+    intents: tuple[Intent, ...]
+    draw: int
+    prompt_dice: Dice
+    """For what all calls on a prompt have in common."""
+    call_dice: Dice
+    """For what differs from call to call and draw to draw. A re-ask counts as the same call."""
+
+    @property
+    def stance(self) -> str:
+        return "decline" if self.reading.declines else "help"
+
+    def rate(self, fault: str) -> float:
+        """Return the rate of a fault at this draw."""
+        return self.settings.rate(fault, self.draw)
+
+    def say(self, name: str, about: int = 0, /, **values: object) -> str:
+        """Return a phrase of a name; `about` numbers its uses, so that neighbours differ."""
+        options = phrases(name)
+        start = int(self.call_dice.roll(name) * len(options))
+        return self.fill(options[(start + about) % len(options)], **values)
+
+    def say_by_stance(self, name: str, about: int = 0, /, **values: object) -> str:
+        """Return a phrase for declining or for helping, as the prompt demands."""
+        return self.say(f"{name}.{self.stance}", about, **values)
+
+    def fill(self, phrase: str, /, **values: object) -> str:
+        return phrase.format(gist=self.reading.gist, topic=self.reading.topic, **values)
+
+    def is_always_due(self, policy_id: str) -> bool:
+        return self._policy(policy_id).applies == "always"
+
+    def best_rule(self, policy_id: str, used: frozenset[str] = frozenset()) -> str:
+        """Return the rule of a policy that suits the prompt best, unused if there is one."""
+        return best_rule(self._policy(policy_id), self.reading, self.prompt_dice, used)
+
+    def cite(self, rule_id: str) -> dict[str, str]:
+        """Return the fields of a phrase about a rule."""
+        policy_id, _, number = rule_id.partition(".")
+        rule = quotable(self._policy(policy_id).rules[number], 110) or f"rule {number}"
+        return {"rule_id": rule_id, "rule": rule, "policy": self._title(policy_id)}
+
+    def list_titles(self, policy_ids: Iterable[str]) -> str:
+        """Return the titles of policies as a list in a sentence, at most three items long."""
+        titles = [self._title(policy_id) for policy_id in policy_ids]
+        if len(titles) > 3:
+            titles = [*titles[:2], f"{len(titles) - 2} further policies"]
+        *first, last = titles
+        return f"{', '.join(first)} and {last}" if first else last
+
+    def implicit_wish(self) -> str:
+        """Return what a benign, implicit intent is after; empty if there is none."""
+        for intent in self.intents:
+            if intent.kind == "implicit" and intent.harm == "benign":
+                return _lower_first(quotable(intent.text, 90))
+        return ""
+
+    def _policy(self, policy_id: str) -> Policy:
+        return next(policy for policy in self.policies.policies if policy.id == policy_id)
+
+    def _title(self, policy_id: str) -> str:
+        title = quotable(self._policy(policy_id).title, 60)
+        return _lower_first(title or policy_id.replace("_", " "))
+
+
+def make_speaker(request: Request, settings: RehearsalSettings) -> Speaker:
+    """Return the speaker whom a request is for."""
+    inputs = request.inputs
+    # The initializer is told the intents; a row of a later stage carries them.
+    intents: tuple[Intent, ...] = getattr(inputs, "intents", ())
+    intents = intents or getattr(inputs.prompt, "intents", ())
+    if request.role in (Role.SINGLE_LLM, Role.INTENT_DECOMPOSER):
+        declines = looks_malicious(inputs.prompt, inputs.policies)
+    else:
+        declines = any(i.kind == "explicit" and i.harm == "malicious" for i in intents)
+    prompt_dice = Dice((settings.seed, request.prompt_id))
+    return Speaker(
+        settings=settings,
+        role=request.role,
+        prompt=inputs.prompt,
+        policies=inputs.policies,
+        reading=read_prompt(inputs.prompt, declines=declines),
+        intents=intents,
+        draw=request.draw,
+        prompt_dice=prompt_dice,
+        call_dice=Dice((*prompt_dice.key, *_call_key(request), request.draw)),
+    )
+
+
+def _call_key(request: Request) -> list[object]:
+    """Tell the calls on a prompt apart; a re-ask has the key of the call that it repeats."""
+    key: list[object] = [request.role]
+    for name in ("agent", "round", "policy", "subject", "first", "second"):
+        value = getattr(request.inputs, name, "")
+        key.append(subject_key(value) if isinstance(value, Subject) else value)
+    if request.role in (Role.EAR_WHISPERER, Role.TARGET):
+        # Each call stands alone: a system message and a task, and two more for every re-ask.
+        reasks = len(request.messages) // 2 - 1
+        key.append(request.turn - reasks)
+    return key
+
+
+def _lower_first(title: str) -> str:
+    """Return a text for the middle of a sentence; "PII" keeps its capitals."""
+    return title if title[1:2].isupper() else title[:1].lower() + title[1:]
