@@ -30,7 +30,7 @@ from aidsafe_dagster.recipe.fine_tune_splits import Split
 from aidsafe_dagster.recipe.formats import RowKind
 from aidsafe_dagster.recipe.general_mix import MixRow, select_general
 from aidsafe_dagster.recipe.records import FineTuneRow, Stage
-from aidsafe_dagster.recipe.stages import RECORDS
+from aidsafe_dagster.recipe.stages import STAGES
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 ConfigSplit = tuple[RowKind, Split]
@@ -140,7 +140,7 @@ def simulated_prompts(lake: Lake, batches: tuple[str, ...]) -> dict[str, int]:
     counts = {}
     for batch in batches:
         ids = lake.rows(Stage.FINE_TUNE_SPLITS, batch, ["prompt_id"]).unique()
-        stages = [stage for stage in RECORDS if lake.has(stage, batch)]
+        stages = [stage for stage in STAGES if lake.has(stage, batch)]
         simulated = pl.concat([_simulated_ids(lake, stage, batch) for stage in stages])
         count = ids.join(simulated, on="prompt_id", how="semi").height
         if count:

@@ -5,7 +5,6 @@ and licence.
 """
 
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import get_args
 
@@ -26,20 +25,13 @@ from aidsafe_dagster.recipe.card import (
 )
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import METRICS, Metric, PromptKind, RefinedCot, Stage
+from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.recipe.transcript import refined_transcript
 from aidsafe_dagster.reports.decontamination import removed_rows
 from aidsafe_dagster.reports.frames import Dataset
 from aidsafe_dagster.reports.grades import VersionScores, grade_rows, score_versions
 from aidsafe_dagster.sources.evaluation_sets import CheckedSet
 
-_ROLES: Mapping[str, str] = {
-    Stage.SINGLE_LLM_COTS: "the baseline: one model alone",
-    Stage.SEED_COTS: "intent decomposer, initializer",
-    Stage.DELIBERATED_COTS: "deliberators",
-    Stage.REFINED_COTS: "refiner",
-    Stage.COT_GRADES: "judges",
-    Stage.PREFERENCE_PAIRS: "ear-whisperer, target, judges",
-}
 _CHECKED = "evaluation_sets"
 # Fixed, so that the same rows give the same card.
 _SEED, _RESAMPLES = 0, 2000
@@ -63,14 +55,16 @@ def source_facts(published: pl.DataFrame) -> tuple[SourceFacts, ...]:
 def model_facts(dataset: Dataset, published: pl.DataFrame) -> tuple[ModelFacts, ...]:
     """List the engines, models and template versions behind each stage."""
     facts = []
-    for stage, roles in _ROLES.items():
+    for stage, definition in STAGES.items():
+        if definition.dialogue is None:
+            continue
         rows = _published_rows(dataset, published, stage, "engine", "model", "templates_version")
         counts = Counter(rows.drop("prompt_id").iter_rows())
         for (engine, model, version), count in sorted(counts.items()):
             facts.append(
                 ModelFacts(
                     stage=stage,
-                    roles=roles,
+                    roles=definition.speakers,
                     engine=engine,
                     model=model,
                     templates_version=version,

@@ -100,6 +100,9 @@ class StageDefinition:
     accounts_for: tuple[str, ...] | None = None
     """Stages whose every row must come out as a row or as a failure; None: all of `upstream`."""
     roles: tuple[Role, ...] = ()
+    """Who is asked; each role may have a model of its own."""
+    speakers: str = ""
+    """The same in words, for the dataset card."""
     templates: tuple[str, ...] = ()
     """Templates of its requests, besides those that all requests share: '<folder>/<name>'."""
     dialogue: Callable[[Conversation, RecordsByStage, RecipeSettings], Dialogue[Any]] | None = None
@@ -238,6 +241,7 @@ STAGES: dict[str, StageDefinition] = {
             record=SingleLlmCot,
             upstream=(Stage.PROMPTS,),
             roles=(Role.SINGLE_LLM,),
+            speakers="the baseline: one model alone",
             templates=("single_llm_cots/single_llm",),
             dialogue=_think_alone,
             row_gate=COT_CHECKS,
@@ -250,6 +254,7 @@ STAGES: dict[str, StageDefinition] = {
             record=SeedCot,
             upstream=(Stage.PROMPTS,),
             roles=(Role.INTENT_DECOMPOSER, Role.INITIALIZER),
+            speakers="intent decomposer, initializer",
             templates=("seed_cots/intent_decomposer", "seed_cots/initializer"),
             dialogue=_seed,
             row_gate=COT_CHECKS,
@@ -262,6 +267,7 @@ STAGES: dict[str, StageDefinition] = {
             record=DeliberatedCot,
             upstream=(Stage.SEED_COTS,),
             roles=(Role.DELIBERATOR, Role.MODERATOR),
+            speakers="deliberators",
             templates=(
                 "deliberated_cots/deliberator",
                 "deliberated_cots/round_table",
@@ -278,6 +284,7 @@ STAGES: dict[str, StageDefinition] = {
             record=RefinedCot,
             upstream=(Stage.DELIBERATED_COTS,),
             roles=(Role.REFINER,),
+            speakers="refiner",
             templates=("refined_cots/refiner",),
             dialogue=_refine,
             row_gate=REFINED_COT_CHECKS,
@@ -291,6 +298,7 @@ STAGES: dict[str, StageDefinition] = {
             upstream=(Stage.REFINED_COTS,),
             optional_upstream=(Stage.DELIBERATED_COTS, Stage.SINGLE_LLM_COTS),
             roles=(Role.JUDGE, Role.SECOND_JUDGE),
+            speakers="judges",
             templates=("cot_grades/grade", "cot_grades/compare"),
             dialogue=_grade,
             suites=(INTEGRITY, GRADES),
@@ -302,6 +310,7 @@ STAGES: dict[str, StageDefinition] = {
             upstream=(Stage.REFINED_COTS, Stage.COT_GRADES),
             accounts_for=(Stage.COT_GRADES,),
             roles=(Role.EAR_WHISPERER, Role.TARGET, Role.JUDGE, Role.SECOND_JUDGE, Role.GUARD),
+            speakers="ear-whisperer, target, judges",
             templates=(
                 "preference_pairs/ear_whisperer",
                 "preference_pairs/target",
@@ -403,6 +412,3 @@ def load_templates(folder: Path) -> Templates:
     """
     templates = {name: definition.templates for name, definition in STAGES.items()}
     return Templates(folder, {**templates, SAFETY_EVAL: SAFETY_EVAL_TEMPLATES})
-
-
-RECORDS = {name: definition.record for name, definition in STAGES.items()}  # TEMP

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from aidsafe_dagster.recipe.records import Stage, Usage
-from aidsafe_dagster.recipe.stages import RECORDS
+from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.reports.frames import Dataset
 from aidsafe_dagster.reports.sections import (
     EMPTY_CELL,
@@ -57,8 +57,8 @@ class StageCost:
 def compute_costs(dataset: Dataset, stage_times: Mapping[str, StageTime]) -> dict[str, StageCost]:
     """Return the cost of each stage that asked a model."""
     costs = {}
-    for stage, record in RECORDS.items():
-        if "usage" not in record.model_fields:
+    for stage, definition in STAGES.items():
+        if "usage" not in definition.record.model_fields:
             continue  # The stage asks no model.
         rows = dataset.rows(stage, "batch", "usage")
         failures = dataset.failures.filter(stage=str(stage))

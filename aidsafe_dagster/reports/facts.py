@@ -6,7 +6,7 @@ import polars as pl
 
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import Stage
-from aidsafe_dagster.recipe.stages import RECORDS
+from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.reports.frames import Dataset
 from aidsafe_dagster.reports.sections import EMPTY_CELL, format_count, format_quantity
 
@@ -66,8 +66,8 @@ def _describe_judges(grades: pl.DataFrame) -> str:
 def _policy_versions(dataset: Dataset) -> set[str]:
     """Return the versions of the policies that the rows were made under."""
     versions: set[str] = set()
-    for stage, record in RECORDS.items():
-        if "policies_version" in record.model_fields:
+    for stage, definition in STAGES.items():
+        if "policies_version" in definition.record.model_fields:
             rows = dataset.rows(stage, "policies_version")
             versions.update(rows["policies_version"].drop_nulls().unique())
     return versions

@@ -16,7 +16,7 @@ from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import schema_of
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Failure, Record
-from aidsafe_dagster.recipe.stages import RECORDS
+from aidsafe_dagster.recipe.stages import STAGES
 
 R = TypeVar("R", bound=Record)
 FrameTransform = Callable[[pl.DataFrame], pl.DataFrame]
@@ -82,7 +82,7 @@ class Dataset:
     def failures(self) -> pl.DataFrame:
         """The failed rows of all stages."""
         frames = [pl.DataFrame(schema=schema_of(Failure))]
-        for stage in RECORDS:
+        for stage in STAGES:
             for batch in self.batches_of(stage):
                 failures = self.lake.failures(stage, batch)
                 frames.append(failures)
@@ -93,11 +93,11 @@ def open_dataset(lake: Lake) -> Dataset:
     """Open all batches of a lake, without the simulated ones if there are others."""
     batches: set[str] = set()
     simulated_flags = []
-    for stage, record in RECORDS.items():
+    for stage, definition in STAGES.items():
         # A batch may have failures alone. It then has no row that says who made it.
         stage_batches = lake.batches(stage)
         batches.update(stage_batches)
-        if "simulated" in record.model_fields:
+        if "simulated" in definition.record.model_fields:
             columns = ("batch", "simulated")
             simulated_flags.append(_read_columns(lake, stage, stage_batches, columns))
     flags = pl.concat(simulated_flags)
@@ -141,7 +141,7 @@ def _read_columns(
     prompt_ids: Collection[str] | None = None,
 ) -> pl.DataFrame:
     """Read columns of several files. What an older release did not write is null."""
-    full_schema = schema_of(RECORDS[stage])
+    full_schema = schema_of(STAGES[stage].record)
     # The prompt id is always read, because the rows are filtered by it.
     schema = pl.Schema({name: full_schema[name] for name in ("prompt_id", *columns)})
     if not batches:

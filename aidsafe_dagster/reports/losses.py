@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from aidsafe_dagster.recipe.records import EXCLUSION_REASONS, Stage
-from aidsafe_dagster.recipe.stages import RECORDS
+from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.reports.frames import Dataset
 from aidsafe_dagster.reports.sections import Section, Table, format_count, format_share
 
@@ -14,7 +14,7 @@ TITLE = "Rows lost"
 
 def losses_section(dataset: Dataset) -> Section:
     rows_by_stage = {}
-    for stage in RECORDS:
+    for stage in STAGES:
         if dataset.batches_of(stage):
             rows_by_stage[stage] = dataset.rows(stage, "prompt_id").height
     if not rows_by_stage:

@@ -17,37 +17,23 @@ from aidsafe_dagster.engines.rehearsal.planted import (
 from aidsafe_dagster.lake.tables import from_frame
 from aidsafe_dagster.recipe.cot_grades import subject_of
 from aidsafe_dagster.recipe.records import (
-    CotGrades,
-    DeliberatedCot,
     Failure,
     FailureReason,
-    PreferencePair,
-    Record,
-    RefinedCot,
     Row,
-    SeedCot,
-    SingleLlmCot,
     Stage,
     ThoughtVerdict,
     Version,
 )
+from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.reports.frames import Dataset, read_records
 from aidsafe_dagster.reports.planted import ConfusionLine, confusion_line, unrecorded_line
 from aidsafe_dagster.settings.schema import Settings
 
-_RECORDS: Mapping[Stage, type[Record]] = {
-    Stage.SINGLE_LLM_COTS: SingleLlmCot,
-    Stage.SEED_COTS: SeedCot,
-    Stage.DELIBERATED_COTS: DeliberatedCot,
-    Stage.REFINED_COTS: RefinedCot,
-    Stage.COT_GRADES: CotGrades,
-    Stage.PREFERENCE_PAIRS: PreferencePair,
-}
 _CALLS = {
     Fault.UNPARSABLE: FailureReason.UNPARSABLE,
     Fault.REFUSAL: FailureReason.REFUSED_TO_DELIBERATE,
 }
-_REASONS: Mapping[Stage, Mapping[Fault, FailureReason]] = {
+_REASONS: Mapping[str, Mapping[Fault, FailureReason]] = {
     Stage.SINGLE_LLM_COTS: _CALLS,
     Stage.SEED_COTS: _CALLS,
     Stage.DELIBERATED_COTS: _CALLS,
@@ -96,17 +82,19 @@ class StageResult:
     failures: Sequence[Failure] = ()
 
 
-Results = Mapping[Stage, StageResult]
+Results = Mapping[str, StageResult]
 
 
 def planted_truth(dataset: Dataset, settings: Settings) -> list[ConfusionLine]:
     """Return the lines of the report; none for rows that a model made."""
     if not dataset.simulated:
         return []
-    results = {}
-    for stage, record in _RECORDS.items():
+    results: dict[str, StageResult] = {}
+    for stage, definition in STAGES.items():
+        if definition.dialogue is None:
+            continue
         failures = dataset.failures.filter(stage=str(stage))
-        rows = read_records(dataset, stage, record)
+        rows = read_records(dataset, stage, definition.record)
         results[stage] = StageResult(list(rows.values()), from_frame(failures, Failure))
     path = planted_path(settings.home)
     return compare_with_planted(
@@ -141,8 +129,8 @@ class _Ending:
 class _Comparison:
     def __init__(self, records: PlantedRecords, results: Results) -> None:
         self._records = records
-        self._endings: dict[Stage, list[_Ending]] = {}
-        self._rows: dict[Stage, dict[str, Any]] = {}
+        self._endings: dict[str, list[_Ending]] = {}
+        self._rows: dict[str, dict[str, Any]] = {}
         for stage, result in results.items():
             endings = [self._row_ending(stage, row) for row in result.rows]
             endings += [self._failure_ending(stage, failure) for failure in result.failures]
@@ -227,14 +215,14 @@ class _Comparison:
             if unrecorded:
                 yield unrecorded_line(stage, unrecorded)
 
-    def _recorded(self, stage: Stage) -> Mapping[str, Any]:
+    def _recorded(self, stage: str) -> Mapping[str, Any]:
         return self._rows.get(stage, {})
 
-    def _row_ending(self, stage: Stage, row: Row) -> _Ending:
+    def _row_ending(self, stage: str, row: Row) -> _Ending:
         faults = self._records.faults(row.prompt_id, stage, row.usage.calls, row.redraws)
         return _Ending(row, None, faults)
 
-    def _failure_ending(self, stage: Stage, failure: Failure) -> _Ending:
+    def _failure_ending(self, stage: str, failure: Failure) -> _Ending:
         # The last redraw is what the failure itself asks of the next run.
         redraws = failure.redraws
         if failure.reason not in _NOT_DRAWN_ANEW:

@@ -12,13 +12,13 @@ import pytest
 
 from aidsafe_dagster.cli.local_runs import run_job
 from aidsafe_dagster.recipe.records import Stage
-from aidsafe_dagster.recipe.stages import RECORDS
+from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.resources.warehouse import create_views
 from tests.site import NO_FAULTS, Site, a_copy_of, a_site, prompts_file, some_prompts
 
 UNNESTED = ("grades", "comparisons", "candidates")
 TABLES = {
-    *map(str, RECORDS),
+    *map(str, STAGES),
     "ingested",
     "dropped_prompts",
     "failures",
@@ -89,11 +89,11 @@ def columns(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]
 def test_there_is_a_view_per_table_with_the_lake_s_rows_and_columns(built: Site) -> None:
     with opened(built) as connection:
         assert kinds(connection) == dict.fromkeys(TABLES, "VIEW")
-        for stage, record in RECORDS.items():
+        for stage, definition in STAGES.items():
             rows = built.lake.all_rows(stage)
             assert rows is not None
             assert count(connection, stage) == rows.height > 0
-            assert list(columns(connection, stage)) == list(record.model_fields)
+            assert list(columns(connection, stage)) == list(definition.record.model_fields)
         assert count(connection, "ingested") == 20
         assert count(connection, "dropped_prompts") == 1
 

@@ -11,7 +11,7 @@ from aidsafe_dagster.publishing.dataset import ReleaseSelection
 from aidsafe_dagster.publishing.settings import PublishSettings
 from aidsafe_dagster.recipe.fine_tune_splits import SplitSettings, dpo_row, sft_row
 from aidsafe_dagster.recipe.records import Failure, PromptKind, Record, Stage
-from aidsafe_dagster.recipe.stages import RECORDS
+from aidsafe_dagster.recipe.stages import STAGES
 from tests.builders import a_cot_grades, a_deliberated_cot, a_pair, a_refined_cot
 
 SPLITS = SplitSettings(validation=0.25, test=0.25)
@@ -43,7 +43,7 @@ def fill(
         }
         records = {}
         for stage, build in _BUILDERS.items():
-            records[stage] = build(**_known_fields(RECORDS[stage], values))
+            records[stage] = build(**_known_fields(STAGES[stage].record, values))
             rows[stage].append(records[stage])
         sft = sft_row(records[Stage.REFINED_COTS], kind, SPLITS)
         dpo = dpo_row(records[Stage.PREFERENCE_PAIRS], SPLITS)
@@ -54,7 +54,7 @@ def fill(
             for failure in failures
             if failure.stage == stage
         ]
-        frame = to_frame(stage_rows, RECORDS[stage])
+        frame = to_frame(stage_rows, STAGES[stage].record)
         lake.write(stage, batch, frame, to_frame(stage_failures, Failure))
 
 

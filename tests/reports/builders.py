@@ -12,7 +12,7 @@ import duckdb
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.recipe.records import CotGrades, Failure, Grade, Record, Stage
-from aidsafe_dagster.recipe.stages import RECORDS
+from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.reports.frames import Dataset, open_dataset
 from aidsafe_dagster.reports.quality import ReportContext, build_quality_report
 from aidsafe_dagster.reports.sections import Report, Section, Table
@@ -28,11 +28,14 @@ def a_lake(
 ) -> Lake:
     """Write one batch of these rows, by stage. Call it again to add another batch."""
     lake = Lake(folder / "lake")
-    for stage, record in RECORDS.items():
+    for stage, definition in STAGES.items():
         failed = [failure for failure in failures if failure.stage == stage]
         if stage in rows or failed:
             lake.write(
-                stage, batch, to_frame(rows.get(stage, ()), record), to_frame(failed, Failure)
+                stage,
+                batch,
+                to_frame(rows.get(stage, ()), definition.record),
+                to_frame(failed, Failure),
             )
     return lake
 

@@ -9,7 +9,7 @@ from typing import Any
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.recipe.records import METRICS, Record, Stage, Version
-from aidsafe_dagster.recipe.stages import RECORDS
+from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.review.sample import PAIRS, Item, KeyRow, Pair, ReviewSample, draw_sample
 from tests.builders import (
     a_deliberated_cot,
@@ -36,7 +36,7 @@ def put(lake: Lake, stage: Stage, batch: str, rows: Sequence[Record]) -> None:
     lake.write(
         stage,
         batch,
-        to_frame(rows, RECORDS[stage]),
+        to_frame(rows, STAGES[stage].record),
     )
 
 
