@@ -1,9 +1,10 @@
-"""SlotShares: how the processes of a machine divide the calls that one engine takes at a time.
+"""SlotShares: how the processes of a machine divide the slots of one engine.
 
-Each run is a process. All that use the same engine write into one small table what they could use and what they hold,
-and each takes no more than its fair share, and no more than the others have left: so the sum never exceeds the whole,
-not even while a share passes from one to another. A process that dies drops its lock, whereupon the next to look
-strikes it off. What a process does not need, the others use.
+Each run is a process. All processes that use the same engine write to one small table how many
+slots they could use and how many they hold. Each takes at most its fair share, and at most what the
+others leave free. The sum therefore never exceeds the total, not even while a share passes from one
+process to another. What a process does not need, the others use. A process that dies drops its
+lock, and the next one that looks removes its claim.
 """
 
 import json
@@ -20,15 +21,18 @@ from pydantic import TypeAdapter, ValidationError
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Record
 
-_PATIENCE_S = 0.2
+_MUTEX_TIMEOUT_S = 0.2
 
 
 class Claim(Record):
-    """One process: calls that it could use now, calls that it may have in flight, and calls answered so far."""
+    """What one process claims."""
 
     wanted: int = 0
+    """Calls that it could have in flight now."""
     held: int = 0
+    """Calls that it may have in flight."""
     answered: int = 0
+    """Calls answered so far."""
     since: float = 0.0
     """When it began, in monotonic seconds of the machine."""
 
@@ -37,7 +41,11 @@ _Table = TypeAdapter(dict[str, Claim])
 
 
 class SlotShares:
-    """This process's part of `total` calls in flight; `folder` is the same for all that use the engine.
+    """This process's share of `total` slots.
+
+    Args:
+        folder: holds the table, and is the same for all processes that use the engine.
+        total: calls that may be in flight over all processes.
 
     Raises:
         SetupError: the folder cannot be used.
@@ -48,7 +56,7 @@ class SlotShares:
         self._name, self._since = f"{os.getpid()}-{uuid4().hex[:8]}", time.monotonic()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._mutex = FileLock(folder / "mutex.lock", timeout=_PATIENCE_S)
+            self._mutex = FileLock(folder / "mutex.lock", timeout=_MUTEX_TIMEOUT_S)
             self._alive = self._lock_of(self._name)
             self._alive.acquire(timeout=0)
         except OSError as error:
@@ -58,21 +66,24 @@ class SlotShares:
 
     @property
     def answered_before(self) -> bool:
-        """Some process once had an answer from this engine."""
+        """Whether this engine has ever answered any process."""
         return (self.folder / "answered").exists()
 
     def note_answer(self) -> None:
+        """Note for all processes that the engine has answered."""
         (self.folder / "answered").touch()
 
     def claim(self, wanted: int, in_flight: int, answered: int) -> int:
-        """Says what this process could use; returns how many calls it may have in flight now."""
+        """Claim slots and return how many calls this process may have in flight now."""
         try:
             with self._mutex:
                 return self._claim(wanted, in_flight, answered)
         except Timeout:
-            return self.held  # another process is writing just now; what was granted still holds
+            # Another process is writing just now. What was granted before still holds.
+            return self.held
 
     def close(self) -> None:
+        """Withdraw the claim."""
         with suppress(Timeout), self._mutex:
             others = self._others()
             self._write(others)
@@ -82,27 +93,29 @@ class SlotShares:
 
     def _claim(self, wanted: int, in_flight: int, answered: int) -> int:
         others = self._others()
-        mine = Claim(
+        claim = Claim(
             wanted=max(wanted, in_flight), held=self.held, answered=answered, since=self._since
         )
-        fair = fair_shares(others | {self._name: mine}, self.total)[self._name]
-        left = self.total - sum(claim.held for claim in others.values())
-        allowed = max(0, min(fair, left))
+        share = fair_shares(others | {self._name: claim}, self.total)[self._name]
+        free = self.total - sum(other.held for other in others.values())
+        allowed = max(0, min(share, free))
         self.held = max(allowed, in_flight)  # a call in flight cannot be taken back
-        self._write(others | {self._name: mine.model_copy(update={"held": self.held})})
+        self._write(others | {self._name: claim.model_copy(update={"held": self.held})})
         return allowed
 
     def _others(self) -> dict[str, Claim]:
-        """The claims of the other living processes."""
+        """Return the claims of the other processes that are alive."""
         try:
             table = _Table.validate_json((self.folder / "claims.json").read_bytes())
         except (OSError, ValidationError):
             return {}
         return {
-            name: claim for name, claim in table.items() if name != self._name and self._lives(name)
+            name: claim
+            for name, claim in table.items()
+            if name != self._name and self._is_alive(name)
         }
 
-    def _lives(self, name: str) -> bool:
+    def _is_alive(self, name: str) -> bool:
         lock = self._lock_of(name)
         try:
             lock.acquire(timeout=0)
@@ -117,32 +130,35 @@ class SlotShares:
         return FileLock(self.folder / f"{name}.lock", timeout=0)
 
     def _write(self, table: Mapping[str, Claim]) -> None:
-        beside = self.folder / f"claims.{self._name}"
-        beside.write_text(json.dumps({name: claim.model_dump() for name, claim in table.items()}))
-        beside.replace(self.folder / "claims.json")
+        temporary = self.folder / f"claims.{self._name}"
+        claims = {name: claim.model_dump() for name, claim in table.items()}
+        temporary.write_text(json.dumps(claims))
+        temporary.replace(self.folder / "claims.json")
 
 
 def fair_shares(claims: Mapping[str, Claim], total: int) -> dict[str, int]:
-    """Equal parts, but a double one to the eldest, and to nobody more than wanted.
+    """Divide the slots equally, with a double part for the oldest process. None gets unneeded slots.
 
-    So runs that began together do not end together, and while one ends and the next starts another has work enough.
-    What is left over goes first to those answered least so far.
+    With the double part, runs that began together do not end together. While one ends and the next
+    one starts, another has enough work. The remainder goes first to those with fewest answers.
     """
-    given, eldest = dict.fromkeys(claims, 0), _eldest(claims)
-    hungry = sorted(claims, key=lambda name: (claims[name].answered, name))
-    while hungry and total:
-        part = max(1, total // (len(hungry) + (eldest in hungry)))
-        for name in list(hungry):
-            more = min(part * (1 + (name == eldest)), claims[name].wanted - given[name], total)
-            given[name] += more
-            total -= more
-            if given[name] == claims[name].wanted:
-                hungry.remove(name)
-    return given
+    shares, oldest = dict.fromkeys(claims, 0), _oldest(claims)
+    unsatisfied = sorted(claims, key=lambda name: (claims[name].answered, name))
+    while unsatisfied and total:
+        parts = len(unsatisfied) + (oldest in unsatisfied)
+        part = max(1, total // parts)
+        for name in list(unsatisfied):
+            fair = 2 * part if name == oldest else part
+            granted = min(fair, claims[name].wanted - shares[name], total)
+            shares[name] += granted
+            total -= granted
+            if shares[name] == claims[name].wanted:
+                unsatisfied.remove(name)
+    return shares
 
 
-def _eldest(claims: Mapping[str, Claim]) -> str | None:
-    """None where no one began before all others."""
+def _oldest(claims: Mapping[str, Claim]) -> str | None:
+    """Return the process that began before all others, or None if several began together."""
     first = min((claim.since for claim in claims.values()), default=0.0)
-    named = [name for name, claim in claims.items() if claim.since == first]
-    return named[0] if len(named) == 1 else None
+    names = [name for name, claim in claims.items() if claim.since == first]
+    return names[0] if len(names) == 1 else None
