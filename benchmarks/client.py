@@ -14,7 +14,8 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from aidsafe_dagster.engines.driver.driver import DriverSettings, drive
+from aidsafe_dagster.engines.driver.driver import drive
+from aidsafe_dagster.engines.driver.settings import DriverSettings
 from aidsafe_dagster.engines.endpoint import EndpointEngine, EndpointSettings
 from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.recipe.dialogue import DialogueTask

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 
-from aidsafe_dagster.engines.driver.driver import DriverSettings, drive
+from aidsafe_dagster.engines.driver.driver import drive
+from aidsafe_dagster.engines.driver.settings import DriverSettings
 from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.engines.rehearsal.engine import RehearsalEngine
 from aidsafe_dagster.recipe.dialogue import Completion, Request

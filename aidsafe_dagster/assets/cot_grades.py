@@ -8,7 +8,7 @@ import dagster as dg
 from aidsafe_dagster.assets.deliberated_cots import deliberated_cots
 from aidsafe_dagster.assets.refined_cots import refined_cots
 from aidsafe_dagster.assets.single_llm_cots import single_llm_cots
-from aidsafe_dagster.engines.driver.driver import RecordsByStage
+from aidsafe_dagster.engines.driver.rows import RecordsByStage
 from aidsafe_dagster.lake.lake import RECORDS
 from aidsafe_dagster.recipe.records import RefinedCot, Stage
 from aidsafe_dagster.resources.engine import EngineResource

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from aidsafe_dagster.assets.ablations import with_roles
 from aidsafe_dagster.assets.adapters import dpo_adapter, sft_adapter
-from aidsafe_dagster.engines.driver.driver import Progress
+from aidsafe_dagster.engines.driver.progress import Progress
 from aidsafe_dagster.evaluation.candidates import as_role, is_rehearsed, require_candidates
 from aidsafe_dagster.evaluation.items import Benchmark, load_benchmark
 from aidsafe_dagster.evaluation.report import TITLE, safety_report

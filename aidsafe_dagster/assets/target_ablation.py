@@ -15,7 +15,7 @@ from aidsafe_dagster.assets.ablations import (
     sample_of,
     with_roles,
 )
-from aidsafe_dagster.engines.driver.driver import Progress
+from aidsafe_dagster.engines.driver.progress import Progress
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import from_frame
 from aidsafe_dagster.quality.statistics import mean_interval, proportion
@@ -80,7 +80,7 @@ def ablation_targets(
             **label,
             "targets": table_of([_line(against) for against in found]),
             "by_iteration": table_of([line for against in found for line in _iterations(against)]),
-            "calls_made": sum(against.progress.asked for against in found),
+            "calls_made": sum(against.progress.calls_made for against in found),
             "calls_replayed": sum(against.progress.replayed for against in found),
         }
     )
@@ -142,7 +142,7 @@ def _line(against: _Against) -> dict[str, Any]:
         "misled": said(proportion(len(pairs), len(against.searches))),
         "policy score of the worst answer": said(mean_interval(scores)),
         "margin of the pairs": said(mean_interval([pair.margin for pair in pairs])),
-        "calls made": against.progress.asked,
+        "calls made": against.progress.calls_made,
     }
 
 

@@ -98,7 +98,7 @@ class Journal:
 
     def __init__(self, url: str) -> None:
         self.url = sa.make_url(url)
-        self.at_hand = self.url.get_backend_name() == "sqlite"
+        self.is_local = self.url.get_backend_name() == "sqlite"
         """It answers faster than a thread could be asked to ask it."""
         self._wait_s = float(self.url.query.get("timeout", WAIT_S))  # type: ignore[arg-type]
         with self._in_words():
@@ -111,7 +111,7 @@ class Journal:
             _completions.c.key.in_(sa.bindparam("keys", expanding=True))
         )
         self._insert = _insert_unless_there(self._connection.dialect.name)
-        self._direct = _Direct(self._connection, self._find, self._insert) if self.at_hand else None
+        self._direct = _Direct(self._connection, self._find, self._insert) if self.is_local else None
 
     def find(self, key: str) -> Completion | None:
         """The recorded completion, or None."""
@@ -148,7 +148,7 @@ class Journal:
     def flush(self) -> None:
         """Returns once what was recorded before is on the disk: SQLite itself waits for that only now and then."""
         ahead = Path(f"{self.url.database}-wal")
-        if self.at_hand and ahead.exists():
+        if self.is_local and ahead.exists():
             with self._in_words():
                 flush(ahead)
 
@@ -163,7 +163,7 @@ class Journal:
             try:
                 return self._connection.execute(statement, values)
             except sa.exc.OperationalError as error:
-                if self.at_hand or time.monotonic() - started > self._wait_s:
+                if self.is_local or time.monotonic() - started > self._wait_s:
                     raise
                 logger.warning("journal %r: %s; trying again", self.url, type(error.orig).__name__)
                 self._connection.invalidate()

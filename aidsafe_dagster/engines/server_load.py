@@ -84,7 +84,7 @@ async def watch(load: ServerLoad, metrics_url: Callable[[], str | None]) -> None
             await asyncio.sleep(EVERY_S)
 
 
-async def last_sample(load: ServerLoad, url: str | None) -> None:
+async def take_last_sample(load: ServerLoad, url: str | None) -> None:
     """One more, so that the counters hold the whole run."""
     async with _session() as session:
         await _sample(load, session, url)

@@ -16,7 +16,8 @@ import dagster as dg
 from pydantic import PrivateAttr
 
 from aidsafe_dagster.engines.driver.background_driver import BackgroundDriver
-from aidsafe_dagster.engines.driver.driver import NextStage, Progress
+from aidsafe_dagster.engines.driver.progress import Progress
+from aidsafe_dagster.engines.driver.rows import NextStage
 from aidsafe_dagster.engines.endpoint import EndpointEngine, EndpointSettings
 from aidsafe_dagster.engines.protocol import Engine
 from aidsafe_dagster.engines.rehearsal.engine import RehearsalEngine
@@ -134,9 +135,9 @@ class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """The run is over, well or not: nothing is read ahead any more."""
-        in_vain = self._closed()
-        if in_vain and context.log:
-            told = ", ".join(f"{calls} of {stage}" for stage, calls in in_vain.items())
+        unused_calls = self._closed()
+        if unused_calls and context.log:
+            told = ", ".join(f"{calls} of {stage}" for stage, calls in unused_calls.items())
             context.log.info(
                 f"Calls read ahead that this run did not come to use, now in the journal: {told}"
             )

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from aidsafe_dagster.engines.driver.driver import DriverSettings
+from aidsafe_dagster.engines.driver.settings import DriverSettings
 from aidsafe_dagster.engines.embeddings import EmbeddingSettings
 from aidsafe_dagster.engines.endpoint import EndpointSettings
 from aidsafe_dagster.engines.rehearsal.faults import RehearsalSettings

@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from aidsafe_dagster.engines.driver.driver import Progress
+from aidsafe_dagster.engines.driver.progress import Progress
 from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.quality.statistics import Estimate, mean_interval, paired_difference
 from aidsafe_dagster.recipe.ablations import AblationRow
@@ -60,7 +60,7 @@ def ablation_metadata(runs: Sequence[VariantRun], path: Path) -> dict[str, Any]:
         "difference": table_of([_difference(run, runs[0]) for run in runs[1:]]),
         "cost": table_of([_cost(run) for run in runs]),
         "policy_to_cot": dg.MetadataValue.md(_plot(runs)),
-        "calls_made": sum(run.progress.asked for run in runs),
+        "calls_made": sum(run.progress.calls_made for run in runs),
         "calls_replayed": sum(run.progress.replayed for run in runs),
         "path": dg.MetadataValue.path(str(path)),
     }
@@ -110,7 +110,7 @@ def _cost(run: VariantRun) -> dict[str, Any]:
         "calls_per_row": round(sum(row.usage.calls for row in rows) * share, 2),
         "tokens_in_per_row": round(sum(row.usage.prompt_tokens for row in rows) * share),
         "tokens_out_per_row": round(sum(row.usage.completion_tokens for row in rows) * share),
-        "calls_made": run.progress.asked,
+        "calls_made": run.progress.calls_made,
         "calls_replayed": run.progress.replayed,
         "seconds": round(run.progress.seconds, 1),
     }

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from aidsafe_dagster.engines.driver.driver import Progress
+from aidsafe_dagster.engines.driver.progress import Progress
 from aidsafe_dagster.recipe.beliefs import BeliefSearch, PairKind, best_examples
 from aidsafe_dagster.recipe.dialogue import DialogueTask
 from aidsafe_dagster.recipe.records import BeliefExample, Failure, PreferencePair

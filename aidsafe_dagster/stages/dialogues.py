@@ -6,7 +6,7 @@ The stage itself and whoever reads it ahead get it here, so that both ask the sa
 from collections.abc import Sequence
 from typing import Any
 
-from aidsafe_dagster.engines.driver.driver import RecordsByStage
+from aidsafe_dagster.engines.driver.rows import RecordsByStage
 from aidsafe_dagster.recipe.beliefs import BeliefSearch, kind_of_pair
 from aidsafe_dagster.recipe.cot_grades import Versions, grade_versions
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue, DialogueTask

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from aidsafe_dagster.engines.driver.driver import Progress
+from aidsafe_dagster.engines.driver.progress import Progress
 from aidsafe_dagster.engines.server_load import ServerLoad
 from aidsafe_dagster.quality.coverage import policy_coverage
 from aidsafe_dagster.recipe.fine_tune_splits import refined_scores
@@ -80,10 +80,10 @@ def cost_metadata(progress: Progress) -> dict[str, Any]:
     """What this run asked of the engine, and what the journal saved it."""
     usage, seconds = progress.usage, progress.seconds
     return {
-        "calls_made": progress.asked,
+        "calls_made": progress.calls_made,
         "calls_replayed": progress.replayed,
         "calls_read_ahead": progress.read_ahead,
-        "calls_tried_again": progress.tried_again,
+        "calls_tried_again": progress.retries,
         "peak_calls_in_flight": progress.peak_in_flight,
         "tokens_in": usage.prompt_tokens,
         "tokens_out": usage.completion_tokens,

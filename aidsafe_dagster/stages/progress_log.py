@@ -3,7 +3,7 @@
 import logging
 import time
 
-from aidsafe_dagster.engines.driver.driver import Progress
+from aidsafe_dagster.engines.driver.progress import Progress
 
 EVERY_S = 10.0
 
@@ -32,8 +32,8 @@ class ProgressLog:
         )
         return (
             f"{self._what}: {progress.rows_done}/{progress.rows} rows ({progress.rows_failed} failed), "
-            f"{rate:.1f} rows/s, {to_go}; {progress.asked} calls made, {progress.replayed} replayed, "
-            f"{progress.tried_again} tried again, {progress.in_flight} in flight"
+            f"{rate:.1f} rows/s, {to_go}; {progress.calls_made} calls made, {progress.replayed} replayed, "
+            f"{progress.retries} tried again, {progress.in_flight} in flight"
             f"{f', {progress.read_ahead} of the calls read ahead' if progress.read_ahead else ''}"
             f"{f'; {progress.notice}' if progress.notice else ''}"
         )

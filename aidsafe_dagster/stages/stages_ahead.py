@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from aidsafe_dagster.engines.driver.driver import NextStage, RecordsByStage
+from aidsafe_dagster.engines.driver.rows import NextStage, RecordsByStage
 from aidsafe_dagster.lake.lake import RECORDS
 from aidsafe_dagster.quality.predicates import check_row
 from aidsafe_dagster.recipe.dialogue import Conversation, DialogueTask

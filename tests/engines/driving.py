@@ -6,7 +6,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from aidsafe_dagster.engines.driver.driver import Driver, DriverSettings, Progress
+from aidsafe_dagster.engines.driver.driver import Driver
+from aidsafe_dagster.engines.driver.progress import Progress
+from aidsafe_dagster.engines.driver.settings import DriverSettings
 from aidsafe_dagster.engines.endpoint import EndpointEngine, EndpointSettings
 from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.recipe.answers import AnswerFormat, EarWhispererAnswer
@@ -64,7 +66,7 @@ class ScriptedEngine:
         pass
 
 
-def a_case(
+def a_task(
     number: int,
     turns: int = 3,
     redraws: tuple[int, ...] = (),

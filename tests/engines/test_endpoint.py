@@ -139,7 +139,7 @@ def test_retry_after_is_read_in_both_its_forms(value: str, seconds: float | None
         pytest.raises(RetryableError) as busy,
     ):
         completed(server.base_url)
-    assert busy.value.after_s == seconds
+    assert busy.value.retry_after_s == seconds
 
 
 @pytest.mark.parametrize(

@@ -70,8 +70,8 @@ def test_a_closed_gate_wastes_the_calls_read_ahead_and_nothing_else(tmp_path: Pa
             run = site.make("mine-0001")
             assert "seed_cots" in run.error
             assert not site.lake.has(Stage.DELIBERATED_COTS, "mine-0001")
-            in_vain = journaled(site)[Stage.DELIBERATED_COTS]
-            assert in_vain > 0
+            unused_calls = journaled(site)[Stage.DELIBERATED_COTS]
+            assert unused_calls > 0
             assert any(
                 "Calls read ahead that this run did not come to use" in line
                 for line in logged(site, run.run_id)

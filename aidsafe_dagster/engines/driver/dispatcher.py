@@ -126,7 +126,7 @@ class Dispatcher:
             raise self._given_up.pop(key)
         call = self._calls.get(key)
         if call is None:
-            call = self._start_call(Call(key, request, model, row.progress))
+            call = self._calls[key] = Call(key, request, model, row.progress)
         answer = call.add_waiter(row)
         if call.is_queued:
             self.scheduler.put(call)  # ranks higher if this row is more urgent than the others
@@ -137,13 +137,6 @@ class Dispatcher:
             call.waiters.pop(row, None)
             if call.is_queued and not call.waiters:
                 self._abandon(call)
-
-    def _start_call(self, call: Call) -> Call:
-        self._calls[call.key] = call
-        call.task = asyncio.create_task(self._run_call(call))
-        self._call_tasks.add(call.task)
-        call.task.add_done_callback(self._call_tasks.discard)
-        return call
 
     async def _run_call(self, call: Call) -> None:
         """Bring a call to its end and hand the outcome to all rows that wait for it."""
@@ -294,9 +287,16 @@ class Dispatcher:
             elif self._must_hold(item):
                 self._held.append(item)
             else:
-                self._in_flight += 1
-                item.slot.set_result(None)
+                self._grant_slot(item)
         self._note_in_flight()
+
+    def _grant_slot(self, call: Call) -> None:
+        self._in_flight += 1
+        call.slot.set_result(None)
+        if call.task is None:
+            call.task = asyncio.create_task(self._run_call(call))
+            self._call_tasks.add(call.task)
+            call.task.add_done_callback(self._call_tasks.discard)
 
     def _grant_slots_soon(self) -> None:
         """Grant slots once the rows that were just answered have queued their next calls."""

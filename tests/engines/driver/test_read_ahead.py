@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 
-from aidsafe_dagster.engines.driver.driver import Driver, DriverSettings, NextStage, Progress
-from aidsafe_dagster.engines.driver.rows_in_progress import RecordsByStage
+from aidsafe_dagster.engines.driver.driver import Driver
+from aidsafe_dagster.engines.driver.progress import Progress
+from aidsafe_dagster.engines.driver.rows import NextStage, RecordsByStage
+from aidsafe_dagster.engines.driver.settings import DriverSettings
 from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.engines.protocol import RetryableError
 from aidsafe_dagster.recipe.dialogue import Completion, DialogueTask, Request
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Failure, Stage
-from tests.engines.driving import FAST, ScriptedEngine, a_case
+from tests.engines.driving import FAST, ScriptedEngine, a_task
 
 FIRST, SECOND, THIRD = Stage.SEED_COTS, Stage.DELIBERATED_COTS, Stage.REFINED_COTS
 
@@ -29,7 +31,7 @@ class Named(str):
 
 def named(number: int, stage: Stage, turns: int = 2, start: str = "") -> DialogueTask[Any]:
     """A row whose record is what it was told."""
-    case = a_case(number, turns, stage=stage, start=start)
+    case = a_task(number, turns, stage=stage, start=start)
 
     def dialogue(inner: Any = case.dialogue) -> Any:
         record = Named((yield from inner))
@@ -83,15 +85,15 @@ def test_the_next_stage_finds_its_answers_and_no_call_is_made_twice(tmp_path: Pa
             [named(n, FIRST, turns=2 + 6 * (n == 5)) for n in range(6)], Progress(6), [chain]
         )
         assert engine.stages.count(SECOND) > 0
-        await driver.drive(stage_two(results), second, chain.then)
+        await driver.drive(stage_two(results), second, chain.next_stages)
 
     driver = one_then_the_others(tmp_path, engine, work)
     assert Counter(engine.asked).most_common(1)[0][1] <= 3  # once a stage
-    assert engine.stages.count(SECOND) == second.asked == 12
+    assert engine.stages.count(SECOND) == second.calls_made == 12
     assert second.read_ahead > 0
     assert second.replayed == 0
     assert second.usage.prompt_tokens == 2 * 12
-    assert driver.in_vain == {THIRD: engine.stages.count(THIRD)}
+    assert driver.unused_calls == {THIRD: engine.stages.count(THIRD)}
 
 
 def test_a_stage_that_needs_a_call_under_way_waits_for_it(tmp_path: Path) -> None:
@@ -132,12 +134,12 @@ def test_a_failed_row_and_one_that_the_row_gate_keeps_back_are_not_read_ahead(
 ) -> None:
     def doomed(request: Request, attempt: int) -> None:
         if request.prompt_id == "p0":
-            raise RetryableError("no", after_s=0.0)
+            raise RetryableError("no", retry_after_s=0.0)
 
     engine = ScriptedEngine(doomed)
 
     def gated(trail: RecordsByStage) -> DialogueTask[Any] | None:
-        return None if trail[FIRST].prompt_id == "p1" else the_next(SECOND, FIRST).case(trail)
+        return None if trail[FIRST].prompt_id == "p1" else the_next(SECOND, FIRST).make_task(trail)
 
     async def work(driver: Driver) -> None:
         cases = [named(n, FIRST, turns=1 + 9 * (n == 2)) for n in range(4)]
@@ -174,7 +176,7 @@ def test_a_mistake_in_the_set_up_of_a_later_stage_is_the_error_of_that_stage(
 def test_a_call_read_ahead_to_its_last_attempt_is_not_tried_as_often_again(tmp_path: Path) -> None:
     def doomed(request: Request, attempt: int) -> None:
         if request.stage == SECOND and request.prompt_id == "p0":
-            raise RetryableError("HTTP 500", after_s=0.0)
+            raise RetryableError("HTTP 500", retry_after_s=0.0)
 
     engine = ScriptedEngine(doomed)
 

@@ -30,15 +30,15 @@ RUN = """
 import sys
 from pathlib import Path
 from aidsafe_dagster.engines.driver.background_driver import BackgroundDriver
-from aidsafe_dagster.engines.driver.driver import DriverSettings
+from aidsafe_dagster.engines.driver.settings import DriverSettings
 from aidsafe_dagster.engines.endpoint import EndpointEngine, EndpointSettings
-from tests.engines.driving import a_case
+from tests.engines.driving import a_task
 folder, base_url, first = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 endpoint = EndpointSettings(base_url=base_url, model="m")
 settings = DriverSettings(calls_in_flight=8)
 journal = f"sqlite:///{folder / 'j.sqlite'}"
 background = BackgroundDriver(lambda _: EndpointEngine(endpoint), journal, settings, folder / "shared")
-background.drive([a_case(n) for n in range(first, first + 60)], lambda _: None, lambda _: None)
+background.drive([a_task(n) for n in range(first, first + 60)], lambda _: None, lambda _: None)
 background.close()
 """
 

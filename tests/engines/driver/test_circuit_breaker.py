@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from aidsafe_dagster.engines.driver.background_driver import BackgroundDriver
-from aidsafe_dagster.engines.driver.driver import DriverSettings
+from aidsafe_dagster.engines.driver.settings import DriverSettings
 from aidsafe_dagster.engines.endpoint import EndpointEngine, EndpointSettings
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Failure, FailureReason
-from tests.engines.driving import a_case, driven_over_http
+from tests.engines.driving import a_task, driven_over_http
 from tests.serving import ModelServer, a_free_port, a_model_server
 
 HURRIED: dict[str, Any] = {"max_attempts": 2, "backoff_s": 0.01, "max_backoff_s": 0.05}
@@ -46,11 +46,11 @@ def test_an_outage_costs_no_row_and_no_attempt_and_the_log_tells_of_it(
         in_the_middle(server, 30, outage={"seconds": 2.5, "kind": kind}),
     ):
         results, progress = driven_over_http(
-            tmp_path, server.base_url, [a_case(n) for n in range(COUNT)], said, **HURRIED
+            tmp_path, server.base_url, [a_task(n) for n in range(COUNT)], said, **HURRIED
         )
         stats = server.stats()
     assert not any(isinstance(result, Failure) for result in results)
-    assert (progress.asked, stats["redone"]) == (3 * COUNT, 0)
+    assert (progress.calls_made, stats["redone"]) == (3 * COUNT, 0)
     assert stats["outage"] > 0
     assert ["has not answered" in line for line in said] == [True, False]
     assert "answers again" in said[1]
@@ -61,7 +61,7 @@ def test_while_the_engine_is_away_calls_wait_and_do_not_knock(tmp_path: Path) ->
         a_model_server(tmp_path) as server,
         in_the_middle(server, 10, outage={"seconds": 3, "kind": "503"}),
     ):
-        driven_over_http(tmp_path, server.base_url, [a_case(n) for n in range(COUNT)], **HURRIED)
+        driven_over_http(tmp_path, server.base_url, [a_task(n) for n in range(COUNT)], **HURRIED)
         assert (
             server.stats()["outage"] < 150
         )  # knocking at every chance would be more than a thousand
@@ -72,7 +72,7 @@ def test_a_server_that_starts_later_than_the_run_is_waited_for(tmp_path: Path) -
     results = []
 
     def drive() -> None:
-        cases = [a_case(n) for n in range(4)]
+        cases = [a_task(n) for n in range(4)]
         results.extend(
             driven_over_http(tmp_path, f"http://127.0.0.1:{port}/v1", cases, **HURRIED)[0]
         )
@@ -92,7 +92,7 @@ def test_when_patience_is_at_its_end_rows_fail_and_say_for_how_long_and_why(tmp_
         in_the_middle(server, 30, outage={"seconds": 600, "kind": "503"}),
     ):
         results, progress = driven_over_http(
-            tmp_path, server.base_url, [a_case(n) for n in range(COUNT)], patience_s=1.0, **HURRIED
+            tmp_path, server.base_url, [a_task(n) for n in range(COUNT)], patience_s=1.0, **HURRIED
         )
     failures = [result for result in results if isinstance(result, Failure)]
     assert {failure.reason for failure in failures} == {FailureReason.ENGINE_ERROR}
@@ -108,7 +108,7 @@ def test_a_call_that_fails_for_ever_fails_its_row_even_when_nothing_else_is_left
 ) -> None:
     with a_model_server(tmp_path, faults={"poison": 0.1}) as server:
         results, _ = driven_over_http(
-            tmp_path, server.base_url, [a_case(n) for n in range(COUNT)], **HURRIED
+            tmp_path, server.base_url, [a_task(n) for n in range(COUNT)], **HURRIED
         )
     failures = [result for result in results if isinstance(result, Failure)]
     assert failures
@@ -127,6 +127,6 @@ def test_an_address_where_nobody_ever_answered_stops_the_run(tmp_path: Path) -> 
     )
     try:
         with pytest.raises(SetupError, match=r"has not answered once .* is the server up"):
-            background.drive([a_case(0)], lambda _: None, lambda _: None)
+            background.drive([a_task(0)], lambda _: None, lambda _: None)
     finally:
         background.close()
