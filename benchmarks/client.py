@@ -16,8 +16,9 @@ from pathlib import Path
 
 from aidsafe_dagster.engines.driver.driver import drive
 from aidsafe_dagster.engines.driver.settings import DriverSettings
-from aidsafe_dagster.engines.endpoint import EndpointEngine, EndpointSettings
+from aidsafe_dagster.engines.endpoint import EndpointEngine
 from aidsafe_dagster.engines.journal import Journal
+from aidsafe_dagster.engines.settings import EndpointSettings
 from aidsafe_dagster.recipe.dialogue import DialogueTask
 from aidsafe_dagster.recipe.records import RefinedCot
 from benchmarks.plain import gathered

@@ -1,59 +1,43 @@
-"""Embeddings of texts, from an OpenAI-compatible `/embeddings` endpoint or from sentence-transformers on this machine.
+"""Embeddings of texts, from an OpenAI-compatible `/embeddings` endpoint or sentence-transformers.
 
-Optional: without a model none are asked for. Decontamination uses them to find paraphrases that share no words.
+They are optional. Decontamination uses them to find paraphrases that share no words.
 """
 
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import httpx2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
+from aidsafe_dagster.engines.settings import EmbeddingSettings
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.records import Record
 
-_PASSING = {408, 409, 425, 429}
-_ATTEMPTS = 5
-_LONGEST_WAIT_S = 30.0
+_TRANSIENT = {408, 409, 425, 429}
+_MAX_ATTEMPTS = 5
+_MAX_BACKOFF_S = 30.0
+_MAX_DETAIL = 300  # characters of a server's error message
 logger = logging.getLogger(__name__)
 
 
-class EmbeddingSettings(Record):
-    model: str = ""
-    """Empty: no embeddings. With a base URL the model's name there, else a model or folder of sentence-transformers."""
-    base_url: str = ""
-    """Up to and including the version, such as 'http://127.0.0.1:8000/v1'; empty: sentence-transformers."""
-    api_key_env: str = "AIDSAFE_API_KEY"
-    """Name of the environment variable that holds the key. May be unset."""
-    texts_per_call: int = Field(default=64, ge=1)
-    timeout_s: float = Field(default=120.0, gt=0)
-    first_wait_s: float = Field(default=1.0, gt=0)
-    """Before a call that failed is made again; doubled each time."""
-
-    def within(self, folder: Path) -> Self:
-        """The same with an absolute path, where the model is a folder relative to this one."""
-        is_folder = self.model and not self.base_url and (folder / self.model).exists()
-        return self.model_copy(update={"model": str(folder / self.model)}) if is_folder else self
-
-
 def embedder(settings: EmbeddingSettings) -> Callable[[Sequence[str]], NDArray[Any]] | None:
-    """Turns texts into vectors, of shape (texts, dimensions); None without a model.
+    """Return a function from texts to vectors of shape (texts, dimensions). None without a model.
 
-    The function raises SetupError when it cannot: a text that was not compared must not count as compared.
+    The function raises SetupError when it cannot embed a text, since a text that was not compared
+    must not count as compared.
     """
     if not settings.model:
         return None
-    return _Endpoint(settings).embed if settings.base_url else _Local(settings).embed
+    return _Endpoint(settings).embed if settings.base_url else _LocalModel(settings).embed
 
 
-class _Local:
+class _LocalModel:
+    """A model of sentence-transformers on this machine."""
+
     def __init__(self, settings: EmbeddingSettings) -> None:
         self._settings = settings
 
@@ -80,59 +64,57 @@ class _Local:
 
 
 class _Endpoint:
+    """A server with an OpenAI-compatible `/embeddings`."""
+
     def __init__(self, settings: EmbeddingSettings) -> None:
         self._settings = settings
+        self._url = settings.base_url.rstrip("/") + "/embeddings"
         self._key = os.environ.get(settings.api_key_env, "")
 
     def embed(self, texts: Sequence[str]) -> NDArray[Any]:
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        with httpx2.Client(timeout=self._settings.timeout_s, headers=headers) as client:
-            size = self._settings.texts_per_call
-            blocks = [
-                self._block(client, texts[start : start + size])
-                for start in range(0, len(texts), size)
-            ]
-        if len({len(vector) for block in blocks for vector in block}) > 1:
+        timeout = self._settings.timeout_s
+        size = self._settings.texts_per_call
+        vectors: list[list[float]] = []
+        with httpx2.Client(timeout=timeout, headers=headers) as client:
+            for start in range(0, len(texts), size):
+                block = texts[start : start + size]
+                vectors += self._embed_block(client, block)
+        lengths = set(map(len, vectors))
+        if len(lengths) > 1:
             raise SetupError(f"{self._url}: the embeddings are of different lengths")
-        return np.asarray([vector for block in blocks for vector in block], dtype=np.float64)
+        return np.asarray(vectors, dtype=np.float64)
 
-    @property
-    def _url(self) -> str:
-        return self._settings.base_url.rstrip("/") + "/embeddings"
-
-    def _block(self, client: httpx2.Client, texts: Sequence[str]) -> list[list[float]]:
-        said = ""
-        for wait_s in (*self._waits(), None):
+    def _embed_block(self, client: httpx2.Client, texts: Sequence[str]) -> list[list[float]]:
+        payload = {"model": self._settings.model, "input": list(texts)}
+        detail = ""
+        for attempt in range(_MAX_ATTEMPTS):
+            if attempt:
+                self._back_off(attempt, detail)
             try:
-                reply = client.post(
-                    self._url, json={"model": self._settings.model, "input": list(texts)}
-                )
+                response = client.post(self._url, json=payload)
             except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-                said = type(error).__name__
-            else:
-                if reply.status_code == 200:
-                    return self._vectors(reply, len(texts))
-                said = f"HTTP {reply.status_code}: {self._redacted(reply.text)[:300]}"  # a key cut in two is not found
-                if reply.status_code not in _PASSING and reply.status_code < 500:
-                    break
-            if wait_s is not None:
-                logger.warning(
-                    "%s: %s; asking again in %.0f s", self._url, self._redacted(said), wait_s
-                )
-                time.sleep(wait_s)
-        raise SetupError(self._redacted(f"{self._url}, model '{self._settings.model}': {said}"))
+                detail = type(error).__name__
+                continue
+            status = response.status_code
+            if status == 200:
+                return self._vectors(response, len(texts))
+            # Mask before cutting: a key that is cut in two is not recognized.
+            detail = f"HTTP {status}: {self._mask_key(response.text)[:_MAX_DETAIL]}"
+            if status not in _TRANSIENT and status < 500:
+                break
+        raise SetupError(self._mask_key(f"{self._url}, model '{self._settings.model}': {detail}"))
 
-    def _waits(self) -> Iterator[float]:
-        return (
-            min(self._settings.first_wait_s * 2**attempt, _LONGEST_WAIT_S)
-            for attempt in range(_ATTEMPTS - 1)
-        )
+    def _back_off(self, attempt: int, detail: str) -> None:
+        wait_s = min(self._settings.first_wait_s * 2 ** (attempt - 1), _MAX_BACKOFF_S)
+        logger.warning("%s: %s; retrying in %.0f s", self._url, self._mask_key(detail), wait_s)
+        time.sleep(wait_s)
 
-    def _vectors(self, reply: httpx2.Response, count: int) -> list[list[float]]:
-        """In the order of the texts, whatever the order of the reply."""
+    def _vectors(self, response: httpx2.Response, count: int) -> list[list[float]]:
+        """Return the vectors in the order of the texts, whatever the order of the response."""
         try:
-            data = sorted(reply.json()["data"], key=lambda item: item["index"])
-            vectors = [[float(value) for value in item["embedding"]] for item in data]
+            items = sorted(response.json()["data"], key=lambda item: item["index"])
+            vectors = [list(map(float, item["embedding"])) for item in items]
         except (ValueError, LookupError, TypeError) as error:
             raise SetupError(
                 f"{self._url}: the reply holds no embeddings ({type(error).__name__})"
@@ -141,5 +123,5 @@ class _Endpoint:
             raise SetupError(f"{self._url}: {len(vectors)} embeddings for {count} texts")
         return vectors
 
-    def _redacted(self, text: str) -> str:
+    def _mask_key(self, text: str) -> str:
         return text.replace(self._key, "***") if self._key else text

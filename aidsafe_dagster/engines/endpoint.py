@@ -198,14 +198,16 @@ class EndpointEngine:
         try:
             reply = json.loads(body)
             choice = reply["choices"][0]
-            text = choice["message"].get("content") or choice["message"].get("refusal") or ""
+            message = choice["message"]
+            text = message.get("content") or message.get("refusal") or ""
             if request.labels:
                 text = label_text(choice, request.labels) or text
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise RetryableError(
                 f"the reply is not a chat completion: {type(error).__name__}"
             ) from error
-        if choice.get("finish_reason") == "length" and not request.labels:
+        was_cut = choice.get("finish_reason") == "length"
+        if was_cut and not request.labels:  # an answer of one token always ends at its limit
             detail = f"the answer was cut after {len(text)} characters (finish_reason: length)"
             if attempt + 1 >= _MAX_CUT_ANSWERS:
                 raise RequestRejected(detail)

@@ -91,8 +91,13 @@ class AsyncJournal:
                 _resolve(batch, completions)
 
     def _run_batch(self, batch: list[_Operation]) -> dict[str, Completion]:
-        entries = [item.subject for item in batch if isinstance(item.subject, Entry)]
-        keys = [item.subject for item in batch if isinstance(item.subject, str)]
+        entries: list[Entry] = []
+        keys: list[str] = []
+        for operation in batch:
+            if isinstance(operation.subject, Entry):
+                entries.append(operation.subject)
+            else:
+                keys.append(operation.subject)
         # Recording comes first, so that a look-up finds what is recorded in the same batch.
         recorded = self.journal.record_all(entries) if entries else {}
         looked_up = self.journal.find_all(keys) if keys else {}

@@ -41,8 +41,10 @@ class BackgroundDriver:
         settings: DriverSettings,
         shared: Path | None = None,
     ) -> None:
-        self._make_engine, self._journal_url = make_engine, journal_url
-        self._settings, self._shared = settings, shared
+        self._make_engine = make_engine
+        self._journal_url = journal_url
+        self._settings = settings
+        self._shared = shared
         self._log_lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="driver", daemon=True)

@@ -76,5 +76,7 @@ class Call:
         rows with most work before them go first.
         """
         row = min(self.waiters, key=lambda waiter: (waiter.stages_ahead, waiter.index))
-        progress = row.completions - row.task.calls_more if is_ending else 0
-        return (row.stages_ahead, progress, row.index)
+        if not is_ending:
+            return (row.stages_ahead, 0, row.index)
+        lead = row.completions - row.task.calls_more
+        return (row.stages_ahead, lead, row.index)

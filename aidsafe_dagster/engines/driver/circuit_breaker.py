@@ -55,13 +55,19 @@ class CircuitBreaker:
         on_release: Callable[[bool], None],
         log: Callable[[str], None] = logger.info,
     ) -> None:
-        self.name, self._send_probe, self._on_release, self._log = name, probe, on_release, log
-        self._patience_s, self._first_answer_s = patience_s, first_answer_s
+        self.name = name
+        self._send_probe = probe
+        self._patience_s = patience_s
+        self._first_answer_s = first_answer_s
+        self._on_release = on_release
+        self._log = log
         self._last_answered_start = _NEVER
         """Start of the latest call that was answered."""
         self._outage_end = _NEVER
         """Calls that started before this failed because of an outage, or may have."""
-        self._failures, self._failing_since, self._error = 0, 0.0, ""
+        self._failures = 0
+        self._failing_since = 0.0
+        self._error = ""
         self._prober: asyncio.Task[None] | None = None
         self._probes: set[asyncio.Task[None]] = set()
         self.is_open = False
@@ -83,7 +89,8 @@ class CircuitBreaker:
         """Note that a call that started then got a reply, which may be a refusal."""
         self._last_answered_start = max(self._last_answered_start, started)
         was_open, was_down = self.is_open, self.is_down
-        self._failures, self.is_open, self.is_down = 0, False, False
+        self._failures = 0
+        self.is_open = self.is_down = False
         if was_down:
             self._outage_end = time.monotonic()
             self._log(f"{self.name} answers again, after {self._seconds_failing():.0f} s")
@@ -97,7 +104,8 @@ class CircuitBreaker:
         the call or the server is at fault.
         """
         if not self._failures:
-            self._failing_since, self._error = started, error
+            self._failing_since = started
+            self._error = error
         self._failures += 1
         if not self.is_open and (is_last_attempt or self._failures >= _FAILURES_TO_OPEN):
             self.is_open = True
@@ -126,7 +134,9 @@ class CircuitBreaker:
 
     async def close(self) -> None:
         """Stop probing."""
-        tasks = [*self._probes, *([self._prober] if self._prober else [])]
+        tasks = list(self._probes)
+        if self._prober:
+            tasks.append(self._prober)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

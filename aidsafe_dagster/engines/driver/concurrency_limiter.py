@@ -24,7 +24,8 @@ class ConcurrencyLimiter:
         self._slow_start_until = float(maximum)
         """Up to this limit every answer adds a whole call."""
         self._window_start = time.monotonic()
-        self._answers = self._rejections = 0
+        self._answers = 0
+        self._rejections = 0
 
     @property
     def limit(self) -> int:
@@ -43,11 +44,15 @@ class ConcurrencyLimiter:
         now = time.monotonic()
         if now - self._window_start < WINDOW_S:
             return
-        most = _MAX_BUSY_SHARE * (self._answers + self._rejections)
-        if self._rejections > max(1.0, most):
+        replies = self._answers + self._rejections
+        # A single rejection never lowers the limit, however few the replies are.
+        tolerated = max(1.0, _MAX_BUSY_SHARE * replies)
+        if self._rejections > tolerated:
             self._limit = max(1.0, self._limit * _DECREASE)
             self._slow_start_until = self._limit
-        self._window_start, self._answers, self._rejections = now, 0, 0
+        self._window_start = now
+        self._answers = 0
+        self._rejections = 0
 
     def restart_slowly(self) -> None:
         """Start low again after an outage."""

@@ -52,7 +52,9 @@ class Dispatcher:
         shares: SlotShares | None,
         log: Callable[[str], None],
     ) -> None:
-        self.engine, self.settings, self._log = engine, settings, log
+        self.engine = engine
+        self.settings = settings
+        self._log = log
         self.scheduler = Scheduler()
         self.drives: list[Progress] = []
         """Progress of each drive that is running."""
@@ -71,14 +73,16 @@ class Dispatcher:
         self._given_up: dict[str, CallFailed] = {}
         """Calls that used up their retry budget while they were read ahead."""
 
-        self._begin_row, self._shares = begin_row, shares
+        self._begin_row = begin_row
+        self._shares = shares
         self._starting: set[Row] = set()
         """Rows that have begun and not yet needed the engine. Each holds a slot."""
         self._in_flight = 0
         self._share = self._limiter.maximum
         self._has_answered_before = shares is None or shares.answered_before
         self._ticker: asyncio.Task[None] | None = None
-        self._is_grant_due = self._is_stopped = False
+        self._is_grant_due = False
+        self._is_stopped = False
 
     def start(self) -> None:
         """Start to give slots to what the scheduler holds."""
@@ -93,7 +97,9 @@ class Dispatcher:
     async def close(self) -> None:
         """End all calls that are under way. What was answered is in the journal."""
         self.stop()
-        tasks = [*self._call_tasks, *([self._ticker] if self._ticker else [])]
+        tasks = list(self._call_tasks)
+        if self._ticker:
+            tasks.append(self._ticker)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -143,6 +149,7 @@ class Dispatcher:
         try:
             completion = await self._send(call)
         except Exception as error:  # noqa: BLE001 - raised by the rows that wait for the call
+            # The step that reaches the row later must not spend another retry budget on it.
             is_read_ahead = all(row.stages_ahead for row in call.waiters)
             if isinstance(error, CallFailed) and is_read_ahead:
                 self._given_up[call.key] = error
@@ -210,14 +217,21 @@ class Dispatcher:
             is_last = self._retries.is_last_attempt(call)
             breaker.record_failure(started, call.error, is_last_attempt=is_last)
         else:
+            # A reply of any kind shows that the server is up at this moment.
             breaker.record_success(time.monotonic())
         if error.kind is ErrorKind.BAD_ANSWER:
             call.attempt += 1
         if error.kind is ErrorKind.RATE_LIMITED:
             self._limiter.record_rejection()
         request = call.request
-        where = f"{request.prompt_id} {request.stage} turn {request.turn}"
-        logger.debug("%s: attempt %d failed: %s", where, len(call.failed_at), error)
+        logger.debug(
+            "%s %s turn %d: attempt %d failed: %s",
+            request.prompt_id,
+            request.stage,
+            request.turn,
+            len(call.failed_at),
+            error,
+        )
 
     def _check_retry_budget(self, call: Call, breaker: CircuitBreaker) -> None:
         if self._retries.is_exhausted(call, breaker):
@@ -329,6 +343,7 @@ class Dispatcher:
         if self._shares:
             wanted = self._in_flight + len(self._starting) + len(self.scheduler)
             answered = len(self._answered)
+            # The share may shrink: other processes have begun to use the engine.
             self._share = self._shares.claim(wanted, self._in_flight, answered)
             if answered:
                 self._shares.note_answer()

@@ -61,7 +61,8 @@ class Driver:
         shares: SlotShares | None = None,
         log: Callable[[str], None] = logger.info,
     ) -> None:
-        self.engine, self.settings = engine, settings
+        self.engine = engine
+        self.settings = settings
         self._dispatcher = Dispatcher(engine, journal, settings, self._begin_row, shares, log)
         self._scheduler = self._dispatcher.scheduler
         self._row_tasks: dict[Row, asyncio.Task[None]] = {}
@@ -179,7 +180,9 @@ class _Drive:
         scheduler: Scheduler,
         on_progress: Callable[[Progress], None] | None,
     ) -> None:
-        self.progress, self._scheduler, self._on_progress = progress, scheduler, on_progress
+        self.progress = progress
+        self._scheduler = scheduler
+        self._on_progress = on_progress
         self.rows: list[Row] = []
         self.results: dict[int, Any] = {}
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

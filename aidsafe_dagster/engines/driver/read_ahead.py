@@ -95,10 +95,9 @@ class ReadAhead:
         Returns:
             The rows of the stage that are at work.
         """
-        for candidates in self._candidates.values():
+        for stages_ahead, candidates in self._candidates.items():
             others = [candidate for candidate in candidates if candidate.stage != stage]
-            candidates.clear()
-            candidates.extend(others)
+            self._candidates[stages_ahead] = deque(others)
         progress.take_over(self._progress.pop(stage, Progress(rows=0)))
         return [row for row in self.rows if row.stage == stage]
 

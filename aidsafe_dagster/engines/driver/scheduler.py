@@ -55,14 +55,22 @@ class Scheduler:
         """
         self._set_ending(len(self._unstarted) <= _ENDING_FACTOR * limit)
         self._drop_stale()
-        is_urgent = bool(self._queue) and self._queue[0][0][0] == 0
-        if may_begin_row and self._unstarted and (self._is_ending or not is_urgent):
+        # Depth first: a row that has begun goes before one that has not.
+        is_turn_of_rows = self._is_ending or not self._has_urgent_call()
+        if may_begin_row and self._unstarted and is_turn_of_rows:
             return self._unstarted.popleft()
         if self._queue:
             call = heapq.heappop(self._queue)[2]
             call.is_queued = False
             return call
         return self.read_ahead.pop() if may_begin_row else None
+
+    def _has_urgent_call(self) -> bool:
+        """Return whether a step waits for the first call, so that it is not read ahead."""
+        if not self._queue:
+            return False
+        stages_ahead = self._queue[0][0][0]
+        return stages_ahead == 0
 
     def _drop_stale(self) -> None:
         """Drop entries of calls that were sent or abandoned since they were queued."""

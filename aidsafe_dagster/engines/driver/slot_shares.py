@@ -52,8 +52,11 @@ class SlotShares:
     """
 
     def __init__(self, folder: Path, total: int) -> None:
-        self.folder, self.total, self.held = folder, total, 0
-        self._name, self._since = f"{os.getpid()}-{uuid4().hex[:8]}", time.monotonic()
+        self.folder = folder
+        self.total = total
+        self.held = 0
+        self._name = f"{os.getpid()}-{uuid4().hex[:8]}"
+        self._since = time.monotonic()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._mutex = FileLock(folder / "mutex.lock", timeout=_MUTEX_TIMEOUT_S)
@@ -94,13 +97,19 @@ class SlotShares:
     def _claim(self, wanted: int, in_flight: int, answered: int) -> int:
         others = self._others()
         claim = Claim(
-            wanted=max(wanted, in_flight), held=self.held, answered=answered, since=self._since
+            wanted=max(wanted, in_flight),
+            held=self.held,
+            answered=answered,
+            since=self._since,
         )
-        share = fair_shares(others | {self._name: claim}, self.total)[self._name]
-        free = self.total - sum(other.held for other in others.values())
-        allowed = max(0, min(share, free))
-        self.held = max(allowed, in_flight)  # a call in flight cannot be taken back
-        self._write(others | {self._name: claim.model_copy(update={"held": self.held})})
+        shares = fair_shares({**others, self._name: claim}, self.total)
+        held_by_others = sum(other.held for other in others.values())
+        free = max(0, self.total - held_by_others)
+        allowed = min(shares[self._name], free)
+        # A call in flight cannot be taken back.
+        self.held = max(allowed, in_flight)
+        claim = claim.model_copy(update={"held": self.held})
+        self._write({**others, self._name: claim})
         return allowed
 
     def _others(self) -> dict[str, Claim]:
@@ -137,28 +146,34 @@ class SlotShares:
 
 
 def fair_shares(claims: Mapping[str, Claim], total: int) -> dict[str, int]:
-    """Divide the slots equally, with a double part for the oldest process. None gets unneeded slots.
+    """Divide the slots equally, with a double part for the oldest process.
 
+    No process gets more than it wants.
     With the double part, runs that began together do not end together. While one ends and the next
     one starts, another has enough work. The remainder goes first to those with fewest answers.
     """
-    shares, oldest = dict.fromkeys(claims, 0), _oldest(claims)
+    shares = dict.fromkeys(claims, 0)
+    oldest = _oldest(claims)
     unsatisfied = sorted(claims, key=lambda name: (claims[name].answered, name))
     while unsatisfied and total:
         parts = len(unsatisfied) + (oldest in unsatisfied)
         part = max(1, total // parts)
         for name in list(unsatisfied):
             fair = 2 * part if name == oldest else part
-            granted = min(fair, claims[name].wanted - shares[name], total)
+            missing = claims[name].wanted - shares[name]
+            granted = min(fair, missing, total)
             shares[name] += granted
             total -= granted
-            if shares[name] == claims[name].wanted:
+            if granted == missing:
                 unsatisfied.remove(name)
     return shares
 
 
 def _oldest(claims: Mapping[str, Claim]) -> str | None:
     """Return the process that began before all others, or None if several began together."""
-    first = min((claim.since for claim in claims.values()), default=0.0)
-    names = [name for name, claim in claims.items() if claim.since == first]
-    return names[0] if len(names) == 1 else None
+    by_age = sorted(claims, key=lambda name: claims[name].since)
+    if not by_age:
+        return None
+    if len(by_age) > 1 and claims[by_age[0]].since == claims[by_age[1]].since:
+        return None
+    return by_age[0]

@@ -1,4 +1,4 @@
-"""The journal off the event loop, as a database server is used."""
+"""The journal behind a thread, as the driver uses it with a database server."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -14,8 +14,8 @@ from aidsafe_dagster.recipe.errors import SetupError
 from tests.engines.test_journal import a_completion, a_request
 
 
-class Counted(Journal):
-    """A journal that is not at hand, and counts its transactions."""
+class CountingJournal(Journal):
+    """Poses as a remote journal, and counts the transactions."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(f"sqlite:///{folder / 'journal.sqlite'}?check_same_thread=false")
@@ -31,51 +31,51 @@ def an_entry(key: str, text: str = "{}") -> Entry:
     return Entry(key, a_request(), a_completion(text), 0.1)
 
 
-def test_what_gathers_while_one_transaction_is_under_way_goes_into_the_next(tmp_path: Path) -> None:
-    async def work(recorder: AsyncJournal) -> None:
+def test_entries_that_arrive_during_a_transaction_share_the_next_one(tmp_path: Path) -> None:
+    async def work(journal: AsyncJournal) -> None:
         keys = [f"key {number}" for number in range(60)]
-        recorded = await asyncio.gather(*(recorder.record(an_entry(key, key)) for key in keys))
+        recorded = await asyncio.gather(*(journal.record(an_entry(key, key)) for key in keys))
         assert [completion.text for completion in recorded] == keys
-        found = await asyncio.gather(*(recorder.find(key) for key in [*keys, "nobody"]))
-        assert [completion and completion.text for completion in found] == [*keys, None]
+        looked_up = await asyncio.gather(*(journal.find(key) for key in [*keys, "nobody"]))
+        assert [completion and completion.text for completion in looked_up] == [*keys, None]
 
-    with closing(Counted(tmp_path)) as journal:
+    with closing(CountingJournal(tmp_path)) as journal:
         asyncio.run(work(AsyncJournal(journal)))
         assert journal.transactions <= 2
 
 
-def test_the_first_of_two_answers_stays(tmp_path: Path) -> None:
-    async def work(recorder: AsyncJournal) -> None:
-        await recorder.record(an_entry("key", "first"))
-        assert (await recorder.record(an_entry("key", "second"))).text == "first"
+def test_the_first_of_two_completions_stays(tmp_path: Path) -> None:
+    async def work(journal: AsyncJournal) -> None:
+        await journal.record(an_entry("key", "first"))
+        assert (await journal.record(an_entry("key", "second"))).text == "first"
 
-    with closing(Counted(tmp_path)) as journal:
+    with closing(CountingJournal(tmp_path)) as journal:
         asyncio.run(work(AsyncJournal(journal)))
 
 
-def test_closing_waits_until_all_is_written(tmp_path: Path) -> None:
-    async def work(recorder: AsyncJournal) -> None:
-        waiting: Coroutine[Any, Any, Any] = recorder.record(an_entry("key"))
-        task = asyncio.ensure_future(waiting)
+def test_closing_waits_until_everything_is_written(tmp_path: Path) -> None:
+    async def work(journal: AsyncJournal) -> None:
+        recording: Coroutine[Any, Any, Any] = journal.record(an_entry("key"))
+        task = asyncio.ensure_future(recording)
         await asyncio.sleep(0)
-        await recorder.close()
+        await journal.close()
         await task
 
-    with closing(Counted(tmp_path)) as journal:
+    with closing(CountingJournal(tmp_path)) as journal:
         asyncio.run(work(AsyncJournal(journal)))
         assert journal.find("key") == a_completion()
 
 
-def test_a_database_that_cannot_be_used_is_the_error_of_all_who_wait(tmp_path: Path) -> None:
-    async def work(recorder: AsyncJournal) -> None:
-        recorder.journal._connection.exec_driver_sql("DROP TABLE completions")
-        asked = await asyncio.gather(
-            recorder.find("a"), recorder.record(an_entry("b")), return_exceptions=True
+def test_a_database_error_is_raised_in_all_callers_that_wait(tmp_path: Path) -> None:
+    async def work(journal: AsyncJournal) -> None:
+        journal.journal._connection.exec_driver_sql("DROP TABLE completions")
+        outcomes = await asyncio.gather(
+            journal.find("a"), journal.record(an_entry("b")), return_exceptions=True
         )
-        assert [type(answer) for answer in asked] == [SetupError, SetupError]
+        assert [type(answer) for answer in outcomes] == [SetupError, SetupError]
         with pytest.raises(SetupError, match="no such table"):
-            await recorder.find("c")
+            await journal.find("c")
 
-    with closing(Counted(tmp_path)) as journal:
+    with closing(CountingJournal(tmp_path)) as journal:
         journal._wait_s = 0.0
         asyncio.run(work(AsyncJournal(journal)))

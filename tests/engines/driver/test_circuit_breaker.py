@@ -1,4 +1,4 @@
-"""An engine that goes away and comes back, over real HTTP; the times are those of a hurried server."""
+"""Outages over real HTTP, with the short times of a server in a hurry."""
 
 import threading
 import time
@@ -11,10 +11,11 @@ import pytest
 
 from aidsafe_dagster.engines.driver.background_driver import BackgroundDriver
 from aidsafe_dagster.engines.driver.settings import DriverSettings
-from aidsafe_dagster.engines.endpoint import EndpointEngine, EndpointSettings
+from aidsafe_dagster.engines.endpoint import EndpointEngine
+from aidsafe_dagster.engines.settings import EndpointSettings
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Failure, FailureReason
-from tests.engines.driving import a_task, driven_over_http
+from tests.engines.driving import a_task, drive_over_http
 from tests.serving import ModelServer, a_free_port, a_model_server
 
 HURRIED: dict[str, Any] = {"max_attempts": 2, "backoff_s": 0.01, "max_backoff_s": 0.05}
@@ -22,13 +23,13 @@ COUNT = 40
 
 
 @contextmanager
-def in_the_middle(server: ModelServer, calls: int, **orders: object) -> Iterator[None]:
-    """Gives the server its orders once it has answered so many calls."""
+def change_after(server: ModelServer, calls: int, **changes: object) -> Iterator[None]:
+    """Change the server's behaviour once it has answered so many calls."""
 
     def watch() -> None:
         while server.stats()["ok"] < calls:
             time.sleep(0.005)
-        server.control(**orders)
+        server.control(**changes)
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -37,45 +38,42 @@ def in_the_middle(server: ModelServer, calls: int, **orders: object) -> Iterator
 
 
 @pytest.mark.parametrize("kind", ["503", "drop"])
-def test_an_outage_costs_no_row_and_no_attempt_and_the_log_tells_of_it(
-    tmp_path: Path, kind: str
-) -> None:
-    said: list[str] = []
+def test_an_outage_costs_no_row_and_no_retry_and_is_logged(tmp_path: Path, kind: str) -> None:
+    log_lines: list[str] = []
     with (
         a_model_server(tmp_path) as server,
-        in_the_middle(server, 30, outage={"seconds": 2.5, "kind": kind}),
+        change_after(server, 30, outage={"seconds": 2.5, "kind": kind}),
     ):
-        results, progress = driven_over_http(
-            tmp_path, server.base_url, [a_task(n) for n in range(COUNT)], said, **HURRIED
+        results, progress = drive_over_http(
+            tmp_path, server.base_url, [a_task(n) for n in range(COUNT)], log_lines, **HURRIED
         )
         stats = server.stats()
     assert not any(isinstance(result, Failure) for result in results)
     assert (progress.calls_made, stats["redone"]) == (3 * COUNT, 0)
     assert stats["outage"] > 0
-    assert ["has not answered" in line for line in said] == [True, False]
-    assert "answers again" in said[1]
+    assert ["has not answered" in line for line in log_lines] == [True, False]
+    assert "answers again" in log_lines[1]
 
 
-def test_while_the_engine_is_away_calls_wait_and_do_not_knock(tmp_path: Path) -> None:
+def test_calls_are_held_while_the_server_is_down(tmp_path: Path) -> None:
     with (
         a_model_server(tmp_path) as server,
-        in_the_middle(server, 10, outage={"seconds": 3, "kind": "503"}),
+        change_after(server, 10, outage={"seconds": 3, "kind": "503"}),
     ):
-        driven_over_http(tmp_path, server.base_url, [a_task(n) for n in range(COUNT)], **HURRIED)
-        assert (
-            server.stats()["outage"] < 150
-        )  # knocking at every chance would be more than a thousand
+        drive_over_http(tmp_path, server.base_url, [a_task(n) for n in range(COUNT)], **HURRIED)
+        # Without a circuit breaker there would be more than a thousand failed calls.
+        assert server.stats()["outage"] < 150
 
 
-def test_a_server_that_starts_later_than_the_run_is_waited_for(tmp_path: Path) -> None:
+def test_a_run_waits_for_a_server_that_starts_later(tmp_path: Path) -> None:
     port = a_free_port()
     results = []
 
     def drive() -> None:
-        cases = [a_task(n) for n in range(4)]
-        results.extend(
-            driven_over_http(tmp_path, f"http://127.0.0.1:{port}/v1", cases, **HURRIED)[0]
-        )
+        tasks = [a_task(n) for n in range(4)]
+        base_url = f"http://127.0.0.1:{port}/v1"
+        rows, _ = drive_over_http(tmp_path, base_url, tasks, **HURRIED)
+        results.extend(rows)
 
     thread = threading.Thread(target=drive)
     thread.start()
@@ -86,38 +84,39 @@ def test_a_server_that_starts_later_than_the_run_is_waited_for(tmp_path: Path) -
     assert not any(isinstance(result, Failure) for result in results)
 
 
-def test_when_patience_is_at_its_end_rows_fail_and_say_for_how_long_and_why(tmp_path: Path) -> None:
+def test_rows_fail_with_duration_and_reason_of_an_outage_that_outlasts_the_patience(
+    tmp_path: Path,
+) -> None:
     with (
         a_model_server(tmp_path) as server,
-        in_the_middle(server, 30, outage={"seconds": 600, "kind": "503"}),
+        change_after(server, 30, outage={"seconds": 600, "kind": "503"}),
     ):
-        results, progress = driven_over_http(
+        results, progress = drive_over_http(
             tmp_path, server.base_url, [a_task(n) for n in range(COUNT)], patience_s=1.0, **HURRIED
         )
     failures = [result for result in results if isinstance(result, Failure)]
     assert {failure.reason for failure in failures} == {FailureReason.ENGINE_ERROR}
-    assert all(
-        "has not answered for" in failure.detail and "HTTP 503" in failure.detail
-        for failure in failures
-    )
+    for failure in failures:
+        assert "has not answered for" in failure.detail
+        assert "HTTP 503" in failure.detail
     assert progress.rows_done == COUNT
 
 
-def test_a_call_that_fails_for_ever_fails_its_row_even_when_nothing_else_is_left_to_ask(
+def test_a_call_that_always_fails_fails_its_row_even_when_no_other_call_is_left(
     tmp_path: Path,
 ) -> None:
     with a_model_server(tmp_path, faults={"poison": 0.1}) as server:
-        results, _ = driven_over_http(
+        results, _ = drive_over_http(
             tmp_path, server.base_url, [a_task(n) for n in range(COUNT)], **HURRIED
         )
     failures = [result for result in results if isinstance(result, Failure)]
     assert failures
-    assert all(
-        "HTTP 500" in failure.detail and ", the last)" in failure.detail for failure in failures
-    )
+    for failure in failures:
+        assert "HTTP 500" in failure.detail
+        assert ", the last)" in failure.detail
 
 
-def test_an_address_where_nobody_ever_answered_stops_the_run(tmp_path: Path) -> None:
+def test_an_address_that_has_never_answered_stops_the_run(tmp_path: Path) -> None:
     endpoint = EndpointSettings(base_url=f"http://127.0.0.1:{a_free_port()}/v1", model="m")
     background = BackgroundDriver(
         lambda _: EndpointEngine(endpoint),
@@ -126,7 +125,7 @@ def test_an_address_where_nobody_ever_answered_stops_the_run(tmp_path: Path) -> 
         tmp_path / "shared",
     )
     try:
-        with pytest.raises(SetupError, match=r"has not answered once .* is the server up"):
+        with pytest.raises(SetupError, match=r"has not answered once .* Is the server up"):
             background.drive([a_task(0)], lambda _: None, lambda _: None)
     finally:
         background.close()
