@@ -92,6 +92,10 @@ def a_task(
     return DialogueTask(conversation, dialogue())
 
 
+def some_tasks(count: int, start: int = 0) -> list[DialogueTask[str]]:
+    return [a_task(number) for number in range(start, start + count)]
+
+
 def drive_over_http(
     folder: Path,
     base_url: str,

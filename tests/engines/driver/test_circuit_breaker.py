@@ -15,7 +15,7 @@ from aidsafe_dagster.engines.endpoint import EndpointEngine
 from aidsafe_dagster.engines.settings import EndpointSettings
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Failure, FailureReason
-from tests.engines.driving import a_task, drive_over_http
+from tests.engines.driving import a_task, drive_over_http, some_tasks
 from tests.serving import ModelServer, a_free_port, a_model_server
 
 HURRIED: dict[str, Any] = {"max_attempts": 2, "backoff_s": 0.01, "max_backoff_s": 0.05}
@@ -45,7 +45,7 @@ def test_an_outage_costs_no_row_and_no_retry_and_is_logged(tmp_path: Path, kind:
         change_after(server, 30, outage={"seconds": 2.5, "kind": kind}),
     ):
         results, progress = drive_over_http(
-            tmp_path, server.base_url, [a_task(n) for n in range(COUNT)], log_lines, **HURRIED
+            tmp_path, server.base_url, some_tasks(COUNT), log_lines, **HURRIED
         )
         stats = server.stats()
     assert not any(isinstance(result, Failure) for result in results)
@@ -60,7 +60,7 @@ def test_calls_are_held_while_the_server_is_down(tmp_path: Path) -> None:
         a_model_server(tmp_path) as server,
         change_after(server, 10, outage={"seconds": 3, "kind": "503"}),
     ):
-        drive_over_http(tmp_path, server.base_url, [a_task(n) for n in range(COUNT)], **HURRIED)
+        drive_over_http(tmp_path, server.base_url, some_tasks(COUNT), **HURRIED)
         # Without a circuit breaker there would be more than a thousand failed calls.
         assert server.stats()["outage"] < 150
 
@@ -70,7 +70,7 @@ def test_a_run_waits_for_a_server_that_starts_later(tmp_path: Path) -> None:
     results = []
 
     def drive() -> None:
-        tasks = [a_task(n) for n in range(4)]
+        tasks = some_tasks(4)
         base_url = f"http://127.0.0.1:{port}/v1"
         rows, _ = drive_over_http(tmp_path, base_url, tasks, **HURRIED)
         results.extend(rows)
@@ -92,7 +92,7 @@ def test_rows_fail_with_duration_and_reason_of_an_outage_that_outlasts_the_patie
         change_after(server, 30, outage={"seconds": 600, "kind": "503"}),
     ):
         results, progress = drive_over_http(
-            tmp_path, server.base_url, [a_task(n) for n in range(COUNT)], patience_s=1.0, **HURRIED
+            tmp_path, server.base_url, some_tasks(COUNT), patience_s=1.0, **HURRIED
         )
     failures = [result for result in results if isinstance(result, Failure)]
     assert {failure.reason for failure in failures} == {FailureReason.ENGINE_ERROR}
@@ -106,9 +106,7 @@ def test_a_call_that_always_fails_fails_its_row_even_when_no_other_call_is_left(
     tmp_path: Path,
 ) -> None:
     with a_model_server(tmp_path, faults={"poison": 0.1}) as server:
-        results, _ = drive_over_http(
-            tmp_path, server.base_url, [a_task(n) for n in range(COUNT)], **HURRIED
-        )
+        results, _ = drive_over_http(tmp_path, server.base_url, some_tasks(COUNT), **HURRIED)
     failures = [result for result in results if isinstance(result, Failure)]
     assert failures
     for failure in failures:

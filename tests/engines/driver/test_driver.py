@@ -14,7 +14,7 @@ from aidsafe_dagster.engines.protocol import RequestRejected, RetryableError
 from aidsafe_dagster.recipe.dialogue import Dialogue, DialogueTask, Request
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Failure, FailureReason, Stage
-from tests.engines.driving import FAST, ScriptedEngine, a_task
+from tests.engines.driving import FAST, ScriptedEngine, a_task, some_tasks
 
 
 def drive_tasks(
@@ -31,10 +31,10 @@ def drive_tasks(
 
 
 def test_every_dialogue_runs_to_its_end_and_results_keep_the_order(tmp_path: Path) -> None:
-    results, progress = drive_tasks(
-        tmp_path, ScriptedEngine(), [a_task(n, turns=1 + n % 4) for n in range(20)]
-    )
-    assert results == ["0123"[: 1 + n % 4] for n in range(20)]
+    turns = [1, 2, 3, 4] * 5
+    tasks = [a_task(number, count) for number, count in enumerate(turns)]
+    results, progress = drive_tasks(tmp_path, ScriptedEngine(), tasks)
+    assert results == ["0", "01", "012", "0123"] * 5
     assert (progress.rows_done, progress.rows_failed, progress.replayed) == (20, 0, 0)
     assert progress.usage.prompt_tokens == 2 * progress.calls_made
 
@@ -44,15 +44,13 @@ def test_the_slots_or_the_setting_bound_the_calls_in_flight(
     tmp_path: Path, limit: int | None, peak: int
 ) -> None:
     engine = ScriptedEngine()
-    drive_tasks(
-        tmp_path, engine, [a_task(n) for n in range(12)], DriverSettings(calls_in_flight=limit)
-    )
+    drive_tasks(tmp_path, engine, some_tasks(12), DriverSettings(calls_in_flight=limit))
     assert engine.peak == peak
 
 
 def test_a_row_goes_on_before_all_others_have_started(tmp_path: Path) -> None:
     engine = ScriptedEngine()
-    drive_tasks(tmp_path, engine, [a_task(n) for n in range(40)])
+    drive_tasks(tmp_path, engine, some_tasks(40))
     first_row_done = engine.calls.index(("p0", 2))
     last_row_started = engine.calls.index(("p39", 0))
     assert first_row_done < last_row_started
@@ -64,16 +62,14 @@ def test_among_the_last_rows_one_known_to_need_more_calls_does_not_end_later(
 ) -> None:
     engine, long = ScriptedEngine(), a_task(11, turns=6)
     long.calls_more = 3 if is_known else 0
-    drive_tasks(
-        tmp_path, engine, [*(a_task(n) for n in range(11)), long], DriverSettings(calls_in_flight=2)
-    )
+    drive_tasks(tmp_path, engine, [*some_tasks(11), long], DriverSettings(calls_in_flight=2))
     assert (engine.calls.index(("p11", 3)) < engine.calls.index(("p10", 2))) is is_known
 
 
 def test_completions_in_the_journal_are_replayed(tmp_path: Path) -> None:
-    drive_tasks(tmp_path, ScriptedEngine(), [a_task(n) for n in range(5)])
+    drive_tasks(tmp_path, ScriptedEngine(), some_tasks(5))
     again = ScriptedEngine()
-    results, progress = drive_tasks(tmp_path, again, [a_task(n) for n in range(6)])
+    results, progress = drive_tasks(tmp_path, again, some_tasks(6))
     assert set(again.calls) == {("p5", 0), ("p5", 1), ("p5", 2)}
     assert (progress.replayed, progress.calls_made) == (15, 3)
     assert results == ["012"] * 6
@@ -84,9 +80,7 @@ def test_a_retryable_error_is_retried_and_the_row_succeeds(tmp_path: Path) -> No
         if attempt < 2:
             raise RetryableError("busy", retry_after_s=0.0)
 
-    results, progress = drive_tasks(
-        tmp_path, ScriptedEngine(twice_busy), [a_task(n) for n in range(6)]
-    )
+    results, progress = drive_tasks(tmp_path, ScriptedEngine(twice_busy), some_tasks(6))
     assert results == ["012"] * 6
     assert progress.retries == 2 * progress.calls_made
 
@@ -99,7 +93,7 @@ def test_a_call_that_always_fails_fails_only_its_row_with_stage_turn_and_error(
             raise RetryableError("HTTP 500: no", retry_after_s=0.0)
 
     engine = ScriptedEngine(doomed)
-    results, progress = drive_tasks(tmp_path, engine, [a_task(n) for n in range(3)])
+    results, progress = drive_tasks(tmp_path, engine, some_tasks(3))
     failure = results[1]
     assert isinstance(failure, Failure)
     assert (failure.reason, failure.stage, failure.turn) == (
@@ -129,7 +123,7 @@ def test_a_setup_error_stops_the_run_and_keeps_earlier_answers(tmp_path: Path) -
             raise SetupError("wrong key")
 
     with pytest.raises(SetupError, match="wrong key"):
-        drive_tasks(tmp_path, ScriptedEngine(wrong_key_later), [a_task(n) for n in range(3)])
+        drive_tasks(tmp_path, ScriptedEngine(wrong_key_later), some_tasks(3))
     again = ScriptedEngine()
     drive_tasks(tmp_path, again, [a_task(0)])
     assert ("p0", 0) not in again.calls

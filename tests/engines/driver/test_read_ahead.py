@@ -41,6 +41,12 @@ def a_named_task(number: int, stage: Stage, turns: int = 2, start: str = "") -> 
     return DialogueTask(task.conversation, dialogue())
 
 
+def tasks_with_a_long_last(count: int, turns: int, last: int) -> list[DialogueTask[Any]]:
+    """Make rows of so many turns. The last row has more, and leaves slots free at its end."""
+    tasks = [a_named_task(number, FIRST, turns) for number in range(count - 1)]
+    return [*tasks, a_named_task(count - 1, FIRST, last)]
+
+
 def a_next_stage(stage: Stage, before: Stage, next_stages: tuple[NextStage, ...] = ()) -> NextStage:
     def make_task(records: RecordsByStage) -> DialogueTask[Any]:
         record = records[before]
@@ -68,11 +74,9 @@ def run_with_driver(
 
 
 def second_stage(results: list[Any]) -> list[DialogueTask[Any]]:
-    tasks = []
-    for record in results:
-        if not isinstance(record, Failure):
-            tasks.append(a_named_task(int(record.prompt_id[1:]), SECOND, start=str(record)))
-    return tasks
+    make_task = a_next_stage(SECOND, FIRST).make_task
+    tasks = (make_task({FIRST: record}) for record in results if not isinstance(record, Failure))
+    return [task for task in tasks if task is not None]
 
 
 def test_the_next_stage_uses_the_calls_read_ahead_and_makes_none_twice(tmp_path: Path) -> None:
@@ -82,7 +86,7 @@ def test_the_next_stage_uses_the_calls_read_ahead_and_makes_none_twice(tmp_path:
     async def work(driver: Driver) -> None:
         chain = a_next_stage(SECOND, FIRST, (a_next_stage(THIRD, SECOND),))
         results = await driver.drive(
-            [a_named_task(n, FIRST, turns=2 + 6 * (n == 5)) for n in range(6)], Progress(6), [chain]
+            tasks_with_a_long_last(6, turns=2, last=8), Progress(6), [chain]
         )
         assert engine.stages.count(SECOND) > 0
         await driver.drive(second_stage(results), second, chain.next_stages)
@@ -122,7 +126,7 @@ def test_rows_that_a_step_waits_for_come_first(tmp_path: Path) -> None:
 
     async def work(driver: Driver) -> None:
         await driver.drive(
-            [a_named_task(n, FIRST) for n in range(30)], Progress(30), [a_next_stage(SECOND, FIRST)]
+            tasks_with_a_long_last(30, turns=2, last=2), Progress(30), [a_next_stage(SECOND, FIRST)]
         )
 
     run_with_driver(tmp_path, engine, work)
@@ -166,7 +170,7 @@ def test_a_setup_error_of_a_later_stage_is_raised_by_that_stage(
     engine = ScriptedEngine(no_such_model)
 
     async def work(driver: Driver) -> None:
-        tasks = [a_named_task(n, FIRST, turns=1 + 9 * (n == 3)) for n in range(4)]
+        tasks = tasks_with_a_long_last(4, turns=1, last=10)
         results = await driver.drive(tasks, Progress(4), [a_next_stage(SECOND, FIRST)])
         assert len(results) == 4
         assert engine.stages.count(SECOND) <= engine.slots
@@ -199,7 +203,7 @@ def test_read_ahead_can_be_switched_off(tmp_path: Path) -> None:
     engine = ScriptedEngine()
 
     async def work(driver: Driver) -> None:
-        tasks = [a_named_task(n, FIRST, turns=1 + 9 * (n == 3)) for n in range(4)]
+        tasks = tasks_with_a_long_last(4, turns=1, last=10)
         await driver.drive(tasks, Progress(4), [a_next_stage(SECOND, FIRST)])
 
     run_with_driver(tmp_path, engine, work, DriverSettings(read_ahead=False))
@@ -215,7 +219,7 @@ def test_a_defect_in_building_a_row_s_next_task_harms_nothing(
     engine = ScriptedEngine()
 
     async def work(driver: Driver) -> None:
-        tasks = [a_named_task(n, FIRST, turns=1 + 9 * (n == 3)) for n in range(4)]
+        tasks = tasks_with_a_long_last(4, turns=1, last=10)
         assert len(await driver.drive(tasks, Progress(4), [NextStage(SECOND, broken)])) == 4
 
     run_with_driver(tmp_path, engine, work)

@@ -33,13 +33,15 @@ from aidsafe_dagster.engines.driver.background_driver import BackgroundDriver
 from aidsafe_dagster.engines.driver.settings import DriverSettings
 from aidsafe_dagster.engines.endpoint import EndpointEngine
 from aidsafe_dagster.engines.settings import EndpointSettings
-from tests.engines.driving import a_task
+from tests.engines.driving import some_tasks
 folder, base_url, first = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 endpoint = EndpointSettings(base_url=base_url, model="m")
 settings = DriverSettings(calls_in_flight=8)
 journal = f"sqlite:///{folder / 'j.sqlite'}"
-background = BackgroundDriver(lambda _: EndpointEngine(endpoint), journal, settings, folder / "shared")
-background.drive([a_task(n) for n in range(first, first + 60)], lambda _: None, lambda _: None)
+def make_engine(log):
+    return EndpointEngine(endpoint)
+background = BackgroundDriver(make_engine, journal, settings, folder / "shared")
+background.drive(some_tasks(60, start=first), lambda _: None, lambda _: None)
 background.close()
 """
 
