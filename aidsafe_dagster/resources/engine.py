@@ -139,7 +139,7 @@ class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         if unused_calls and context.log:
             told = ", ".join(f"{calls} of {stage}" for stage, calls in unused_calls.items())
             context.log.info(
-                f"Calls read ahead that this run did not come to use, now in the journal: {told}"
+                f"Calls read ahead and not used by this run, now in the journal: {told}"
             )
 
     def _running(self, settings: Settings) -> BackgroundDriver:

@@ -33,7 +33,7 @@ class ProgressLog:
         return (
             f"{self._what}: {progress.rows_done}/{progress.rows} rows ({progress.rows_failed} failed), "
             f"{rate:.1f} rows/s, {to_go}; {progress.calls_made} calls made, {progress.replayed} replayed, "
-            f"{progress.retries} tried again, {progress.in_flight} in flight"
+            f"{progress.retries} retries, {progress.in_flight} in flight"
             f"{f', {progress.read_ahead} of the calls read ahead' if progress.read_ahead else ''}"
             f"{f'; {progress.notice}' if progress.notice else ''}"
         )

@@ -73,7 +73,7 @@ def test_a_closed_gate_wastes_the_calls_read_ahead_and_nothing_else(tmp_path: Pa
             unused_calls = journaled(site)[Stage.DELIBERATED_COTS]
             assert unused_calls > 0
             assert any(
-                "Calls read ahead that this run did not come to use" in line
+                "Calls read ahead and not used by this run" in line
                 for line in logged(site, run.run_id)
             )
             server.control(faults={}, reset=True)
