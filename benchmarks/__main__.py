@@ -1,4 +1,4 @@
-"""The command: see the package."""
+"""The command line of the benchmarks."""
 
 import argparse
 import time
@@ -25,27 +25,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="Benchmarks on a simulated model server."
     )
-    parser.add_argument(
-        "names", nargs="*", choices=[*BENCHMARKS, []], help="which; none: all, into RESULTS.md"
-    )
-    parser.add_argument(
-        "--rows", type=int, help="rows (of a batch); by default each benchmark's own"
-    )
+    parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help="default: all of them")
+    parser.add_argument("--rows", type=int, help="rows (of a batch); default: each benchmark's own")
     parser.add_argument(
         "--slots", type=int, default=64, help="calls that the server works on at a time"
     )
     parser.add_argument(
-        "--pace", type=float, default=1.0, help="how many times as fast as calls of 1.3 s it is"
+        "--pace", type=float, default=1.0, help="speed of the server; 1: calls of 1.3 s"
     )
     parser.add_argument(
-        "--out", type=Path, default=RESULTS, help="the page whose sections are written anew"
+        "--out", type=Path, default=RESULTS, help="page whose sections are replaced"
     )
-    chosen = parser.parse_args()
-    for name in chosen.names or BENCHMARKS:
+    arguments = parser.parse_args()
+    options = Options(arguments.rows, arguments.slots, arguments.pace)
+    for name in arguments.names or BENCHMARKS:
         started = time.monotonic()
-        section = BENCHMARKS[name](Options(chosen.rows, chosen.slots, chosen.pace))
-        print(f"{section.markdown()}\n({name}: {time.monotonic() - started:.0f} s)\n", flush=True)
-        results.put(chosen.out, name, section, list(BENCHMARKS))
+        section = BENCHMARKS[name](options)
+        seconds = time.monotonic() - started
+        print(f"{section.markdown()}\n({name}: {seconds:.0f} s)\n", flush=True)
+        results.replace_section(arguments.out, name, section, list(BENCHMARKS))
 
 
 if __name__ == "__main__":

@@ -1,23 +1,25 @@
-"""The driver alone: no Dagster, journal on."""
+"""The driver alone, without Dagster, with its journal."""
 
 import tempfile
 from pathlib import Path
 
-from benchmarks.machine import cost_of_waking
-from benchmarks.options import Options, Section, described
+from benchmarks.machine import wake_up_cost
+from benchmarks.options import Options, Section, describe_server
 from benchmarks.server import a_simulated_server
-from benchmarks.trial import CLIENTS, NAMES, Client, trial
+from benchmarks.trial import CLIENTS, NAMES, Client, run_trial
 
 _SIZES = [(500, 64, 1.0), (500, 64, 10.0), (500, 64, 100.0), (2000, 256, 1.0)]
-"""Rows, slots, pace. At a hundred times the pace the client does not keep up, and never sleeps: what its CPU costs."""
+"""Rows, slots, pace.
+
+At pace 100 the client cannot keep up and never sleeps, which shows the CPU of its work."""
 
 
 def run(options: Options) -> Section:
     sizes = [(options.rows, options.slots, options.pace)] if options.rows else _SIZES
     return Section(
         "The driver alone",
-        "From the prompt to the refined CoT, about 7 dependent calls a row. The driver journals every answer before it "
-        "is used; the plain client keeps nothing.",
+        "From the prompt to the refined CoT, about 7 dependent calls a row. The driver journals "
+        "every answer before it is used. The plain client keeps nothing.",
         (
             "size",
             "client",
@@ -31,19 +33,19 @@ def run(options: Options) -> Section:
         ),
         [_line(client, *size) for size in sizes for client in CLIENTS],
         [
-            "CPU is what the system charges the client for. On this machine it charges "
-            f"{cost_of_waking():.1f} times as much for the same work after 20 ms of sleep as without. A client of 64 "
-            "calls of 1.3 s sleeps most of the time. One of calls of 0.013 s never does, and is what bounds the run: "
-            "its CPU a call is what the work takes.",
+            "CPU is what the system charges to the client. On this machine it charges "
+            f"{wake_up_cost():.1f} times as much for the same work after 20 ms of sleep as "
+            "without. A client with 64 calls of 1.3 s sleeps most of the time. One with calls of "
+            "0.013 s never sleeps and limits the run: its CPU per call is what the work takes.",
         ],
     )
 
 
 def _line(client: Client, rows: int, slots: int, pace: float) -> tuple[object, ...]:
     with a_simulated_server(slots, pace) as server, tempfile.TemporaryDirectory() as folder:
-        outcome = trial(client, server, rows, slots, Path(folder))
+        outcome = run_trial(client, server, rows, slots, Path(folder))
     return (
-        f"{rows} rows, {described(slots, pace)}",
+        f"{rows} rows, {describe_server(slots, pace)}",
         NAMES[client],
         outcome.stats["ok"],
         f"{outcome.seconds:.1f}",

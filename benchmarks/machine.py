@@ -1,4 +1,4 @@
-"""Where and with what the figures were made."""
+"""The machine and the versions behind the figures."""
 
 import json
 import os
@@ -10,22 +10,25 @@ from pathlib import Path
 from statistics import median
 
 _WORK = [{"number": number, "text": "text " * 5} for number in range(300)]
-_SHOWN = ("dagster", "aiohttp", "sqlalchemy", "polars", "great-expectations")
+_PACKAGES = ("dagster", "aiohttp", "sqlalchemy", "polars", "great-expectations")
 
 
-def described() -> str:
-    versions = ", ".join(f"{name} {version(name)}" for name in _SHOWN)
+def describe_machine() -> str:
+    """Return the time, the machine, the versions and the load in one line."""
+    now = datetime.now(UTC)
+    versions = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    load, _, _ = os.getloadavg()
     return (
-        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC on {os.cpu_count()} cores ({_processor()}), {_memory_gib():.0f} GiB, "
-        f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, {versions}"
-        f"; load average {os.getloadavg()[0]:.1f}"
+        f"{now:%Y-%m-%d %H:%M} UTC on {os.cpu_count()} cores ({_processor()}), "
+        f"{_memory_gib():.0f} GiB, {platform.system()} {platform.machine()}, "
+        f"Python {platform.python_version()}, {versions}; load average {load:.1f}"
     )
 
 
 def _processor() -> str:
-    for line in (
-        Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    ):
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    for line in lines:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or "unknown"
@@ -35,10 +38,11 @@ def _memory_gib() -> float:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
 
 
-def cost_of_waking() -> float:
-    """CPU that a fixed piece of work takes when the process sleeps 20 ms before each, as a multiple of without.
+def wake_up_cost() -> float:
+    """Return the CPU that work takes after 20 ms of sleep, as a multiple of that without sleep.
 
-    Caches and the clock of the processor cool down meanwhile, and a virtual machine has to be woken by its host.
+    Meanwhile caches grow cold and the processor slows down, and the host has to wake a virtual
+    machine.
     """
     rested = [_work_after(0.02) for _ in range(50)]
     busy = [_work_after(0.0) for _ in range(200)]

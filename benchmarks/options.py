@@ -1,4 +1,4 @@
-"""What a benchmark can be told, and what it returns."""
+"""The options of a benchmark, and the section of results that it returns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,26 +6,26 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Options:
-    """Sizes; None: the benchmark's own."""
+    """Sizes. None: the benchmark's own."""
 
     rows: int | None = None
     slots: int = 64
     pace: float = 1.0
-    """How many times as fast as a call of 1.3 s the server is."""
+    """Speed of the server: a call takes 1.3 s divided by this."""
 
     @property
     def server(self) -> str:
-        return described(self.slots, self.pace)
+        return describe_server(self.slots, self.pace)
 
 
-def described(slots: int, pace: float) -> str:
-    """The server in words."""
+def describe_server(slots: int, pace: float) -> str:
+    """Describe the server in words."""
     return f"{slots} slots, calls of {1.3 / pace:.2g} s"
 
 
 @dataclass(frozen=True)
 class Section:
-    """A table of results, with what one has to know to read it."""
+    """A table of results, with what is needed to read it."""
 
     title: str
     about: str
@@ -34,18 +34,14 @@ class Section:
     remarks: Sequence[str] = ()
 
     def markdown(self) -> str:
-        head = [f"| {' | '.join(self.columns)} |", f"|{'---|' * len(self.columns)}"]
-        body = [f"| {' | '.join(map(str, line))} |" for line in self.lines]
-        remarks = [f"- {remark}" for remark in self.remarks]
-        return "\n".join(
-            [
-                f"## {self.title}",
-                "",
-                self.about,
-                "",
-                *head,
-                *body,
-                *(["", *remarks] if remarks else []),
-                "",
-            ]
-        )
+        lines = [f"## {self.title}", "", self.about, ""]
+        lines += [_table_row(self.columns), f"|{'---|' * len(self.columns)}"]
+        lines += map(_table_row, self.lines)
+        if self.remarks:
+            lines.append("")
+        lines += [f"- {remark}" for remark in self.remarks]
+        return "\n".join([*lines, ""])
+
+
+def _table_row(cells: Sequence[object]) -> str:
+    return f"| {' | '.join(map(str, cells))} |"

@@ -1,4 +1,4 @@
-"""The server goes away in the middle, and comes back."""
+"""The server goes down in the middle, and comes back."""
 
 import tempfile
 import threading
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.options import Options, Section
 from benchmarks.server import a_simulated_server
-from benchmarks.trial import CLIENTS, NAMES, Client, trial
+from benchmarks.trial import CLIENTS, NAMES, Client, run_trial
 from tests.serving import ModelServer
 
 SECONDS = 60
@@ -17,7 +17,7 @@ def run(options: Options) -> Section:
     rows = options.rows or 500
     return Section(
         f"An outage of {SECONDS} s ({rows} rows, {options.server})",
-        "When a third of the calls is answered the server takes none for a minute (503), and then all again.",
+        "After a third of the calls, the server refuses all of them for a minute (503).",
         (
             "client",
             "s",
@@ -34,16 +34,17 @@ def _line(client: Client, rows: int, options: Options) -> tuple[object, ...]:
         a_simulated_server(options.slots, options.pace) as server,
         tempfile.TemporaryDirectory() as folder,
     ):
-        breaking = threading.Thread(target=_break, args=(server, 7 * rows // 3))
-        breaking.start()
-        outcome = trial(client, server, rows, options.slots, Path(folder))
-        breaking.join()
-    rest = f"{outcome.seconds - SECONDS:.1f}"
+        outage = threading.Thread(target=_start_outage, args=(server, 7 * rows // 3))
+        outage.start()
+        outcome = run_trial(client, server, rows, options.slots, Path(folder))
+        outage.join()
+    rest = outcome.seconds - SECONDS
     made = rows - outcome.digests.count("")
-    return NAMES[client], f"{outcome.seconds:.1f}", rest, made, outcome.stats.get("outage", 0)
+    refused = outcome.stats.get("outage", 0)
+    return NAMES[client], f"{outcome.seconds:.1f}", f"{rest:.1f}", made, refused
 
 
-def _break(server: ModelServer, calls: int) -> None:
+def _start_outage(server: ModelServer, calls: int) -> None:
     while server.stats()["ok"] < calls:
         time.sleep(0.1)
     server.control(outage={"seconds": SECONDS, "kind": "503"})

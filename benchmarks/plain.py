@@ -1,4 +1,4 @@
-"""The comparison: what one writes in an afternoon. A coroutine per row, a semaphore, three attempts, no journal."""
+"""The baseline, as one writes it in an afternoon: a coroutine per row, a semaphore, no journal."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,23 +10,23 @@ from aidsafe_dagster.recipe.dialogue import Completion, DialogueTask, Request
 from aidsafe_dagster.recipe.errors import RowFailed
 from aidsafe_dagster.recipe.records import RefinedCot, Usage
 
-ATTEMPTS = 3  # the first and two more, as the usual client libraries do
+ATTEMPTS = 3  # as in the usual client libraries
 
 
-async def gathered(
-    cases: list[DialogueTask[RefinedCot]], base_url: str, slots: int, on_row: Callable[[], None]
+async def complete_all(
+    tasks: list[DialogueTask[RefinedCot]], base_url: str, slots: int, on_row: Callable[[], None]
 ) -> list[RefinedCot | None]:
-    """Per row its record, or None where something went wrong."""
-    limit = asyncio.Semaphore(slots)
+    """Return the record of each row, or None for a row that failed."""
+    semaphore = asyncio.Semaphore(slots)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
-        async def row(case: DialogueTask[RefinedCot]) -> RefinedCot | None:
+        async def run_row(task: DialogueTask[RefinedCot]) -> RefinedCot | None:
             try:
-                request = next(case.dialogue)
+                request = next(task.dialogue)
                 while True:
-                    async with limit:
-                        completion = await _completed(session, base_url, request)
-                    request = case.dialogue.send(completion)
+                    async with semaphore:
+                        completion = await _complete(session, base_url, request)
+                    request = task.dialogue.send(completion)
             except StopIteration as stop:
                 record: RefinedCot = stop.value
                 return record
@@ -35,15 +35,16 @@ async def gathered(
             finally:
                 on_row()
 
-        return await asyncio.gather(*(row(case) for case in cases))
+        return await asyncio.gather(*map(run_row, tasks))
 
 
-async def _completed(session: aiohttp.ClientSession, base_url: str, request: Request) -> Completion:
+async def _complete(session: aiohttp.ClientSession, base_url: str, request: Request) -> Completion:
+    url, payload = f"{base_url}/chat/completions", _payload(request)
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            async with session.post(f"{base_url}/chat/completions", json=_body(request)) as reply:
-                reply.raise_for_status()
-                body = await reply.json()
+            async with session.post(url, json=payload) as response:
+                response.raise_for_status()
+                body = await response.json()
         except aiohttp.ClientError:
             if attempt == ATTEMPTS:
                 raise
@@ -53,7 +54,7 @@ async def _completed(session: aiohttp.ClientSession, base_url: str, request: Req
     raise AssertionError("unreachable")
 
 
-def _body(request: Request) -> dict[str, Any]:
+def _payload(request: Request) -> dict[str, Any]:
     schema = {"name": str(request.role), "schema": request.schema}
     return {
         "model": "simulated",

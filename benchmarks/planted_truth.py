@@ -16,7 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
-from aidsafe_dagster.engines.driver.driver import Progress, drive
+from aidsafe_dagster.engines.driver.driver import drive
+from aidsafe_dagster.engines.driver.progress import Progress
 from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.engines.rehearsal.engine import RehearsalEngine
 from aidsafe_dagster.engines.rehearsal.planted import (

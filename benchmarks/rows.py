@@ -1,4 +1,4 @@
-"""What the clients work on: prompts of made-up words, and the recipe's dialogue from the prompt to the refined CoT."""
+"""The work of the clients: made-up prompts, and the recipe's dialogue up to the refined CoT."""
 
 import random
 from collections.abc import Iterator
@@ -34,28 +34,29 @@ _SYLLABLES = (
 
 
 def prompt_texts(count: int, first: int = 0) -> Iterator[str]:
-    """Texts of 14 made-up words: no two are near duplicates, and number n is always the same."""
+    """Yield texts of 14 made-up words. No two are near duplicates, and text n never changes."""
     for number in range(first, first + count):
         draw = random.Random(number)
-        words = ("".join(draw.choices(_SYLLABLES, k=3)) for _ in range(14))
+        words = ["".join(draw.choices(_SYLLABLES, k=3)) for _ in range(14)]
         yield f"Explain {' '.join(words)} ({number})."
 
 
-def cases(count: int, first: int = 0) -> list[DialogueTask[RefinedCot]]:
-    """A dialogue per row: intents, seed, 2 to 6 turns of deliberation, refinement; 7 dependent calls on average."""
+def dialogue_tasks(count: int, first: int = 0) -> list[DialogueTask[RefinedCot]]:
+    """Make a dialogue per row: intents, seed, 2 to 6 turns of deliberation, refinement.
+
+    A row takes 7 dependent calls on average.
+    """
     dialogue_context = DialogueContext(
         policies=load_policies(PACKAGE / "policies", ()),
         templates=load_templates(PACKAGE / "prompts"),
         count_tokens=lambda text: len(text) // 4,
         engine="endpoint",
     )
-    conversations = (
-        Conversation(dialogue_context, Stage.SEED_COTS, prompt) for prompt in _prompts(count, first)
-    )
-    return [
-        DialogueTask(conversation, _from_prompt_to_refined(conversation))
-        for conversation in conversations
-    ]
+    tasks = []
+    for prompt in _prompts(count, first):
+        conversation = Conversation(dialogue_context, Stage.SEED_COTS, prompt)
+        tasks.append(DialogueTask(conversation, _refine_prompt(conversation)))
+    return tasks
 
 
 def _prompts(count: int, first: int) -> Iterator[Prompt]:
@@ -71,7 +72,7 @@ def _prompts(count: int, first: int) -> Iterator[Prompt]:
         )
 
 
-def _from_prompt_to_refined(conversation: Conversation) -> Dialogue[RefinedCot]:
+def _refine_prompt(conversation: Conversation) -> Dialogue[RefinedCot]:
     seeded = yield from seed(conversation, conversation.prompt)
     conversation.stage = Stage.DELIBERATED_COTS
     deliberated = yield from deliberate(conversation, seeded, settings=DeliberationSettings())

@@ -1,4 +1,4 @@
-"""The simulated model server of the benchmarks: the tests' rules, at the pace of a large model."""
+"""The simulated model server: the rules of the tests, at the pace of a large model."""
 
 import tempfile
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _TOKEN_S = 0.0165
 
 
 def faults(share: float) -> dict[str, float]:
-    """So many of all calls fail at first, in every way that a server can fail, in equal parts."""
+    """Return faults for a share of the calls, in equal parts of every kind. A retry succeeds."""
     return dict.fromkeys(_KINDS, share / len(_KINDS))
 
 
@@ -22,7 +22,7 @@ def faults(share: float) -> dict[str, float]:
 def a_simulated_server(
     slots: int, pace: float = 1.0, faults: dict[str, float] | None = None
 ) -> Iterator[ModelServer]:
-    """Serves `slots` calls at a time, each for about 1.3 s at pace 1; at pace 10 it is ten times as fast."""
+    """Serve `slots` calls at a time, each for about 1.3 s divided by `pace`."""
     with (
         tempfile.TemporaryDirectory() as folder,
         a_model_server(Path(folder), _rules(slots, pace), faults) as server,

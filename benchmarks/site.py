@@ -1,7 +1,6 @@
-"""A project folder whose engine is the simulated server, and its command line as a measured process."""
+"""A project whose engine is the simulated server, and its command line as a measured process."""
 
 import os
-import resource
 import sqlite3
 import subprocess
 import sys
@@ -24,13 +23,13 @@ _LENIENT = {
     "min_refined_share": 0.0,
     "max_refined_ratio": 1000.0,
 }
-"""The simulated answers are filler, whose lengths mean nothing."""
+"""The simulated answers are filler, so their lengths mean nothing."""
 _FEW = 8
 
 
 @dataclass(frozen=True)
-class Ended:
-    """A process that ended: CPU seconds of its own, and its memory at the peak."""
+class FinishedProcess:
+    """A process that has ended, with its CPU seconds and its peak memory."""
 
     status: int
     seconds: float
@@ -42,7 +41,7 @@ class Ended:
 def a_project(
     server: ModelServer, slots: int, rows: int, batch_size: int, **settings: dict[str, Any]
 ) -> Iterator[Path]:
-    """`rows` prompts, ingested in batches."""
+    """Make a project with so many prompts, ingested in batches."""
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / "project"
         endpoint = {"base_url": server.base_url, "model": "simulated", "slots": slots}
@@ -57,26 +56,31 @@ def a_project(
         yield folder
 
 
-def aidsafe(folder: Path, *arguments: str) -> Ended:
-    """Runs a command to its end.
+def aidsafe(folder: Path, *arguments: str) -> FinishedProcess:
+    """Run a command to its end.
 
     Raises:
-        RuntimeError: it failed; with the last of what it said.
+        RuntimeError: it failed. The message holds the end of its output.
     """
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as output:
         started = time.monotonic()
-        process = started_aidsafe(folder, *arguments, output=said)
-        _, status, used = os.wait4(process.pid, 0)
+        process = start_aidsafe(folder, *arguments, output=output)
+        _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            said.seek(0)
-            raise RuntimeError(
-                f"aidsafe {' '.join(arguments)}: {said.read()[-2000:].decode(errors='replace')}"
-            )
-        return _ended(process.returncode, time.monotonic() - started, used)
+            output.seek(0)
+            tail = output.read()[-2000:].decode(errors="replace")
+            raise RuntimeError(f"aidsafe {' '.join(arguments)}: {tail}")
+        seconds = time.monotonic() - started
+        return FinishedProcess(
+            status=process.returncode,
+            seconds=seconds,
+            cpu_s=usage.ru_utime + usage.ru_stime,
+            peak_mb=usage.ru_maxrss / 1024,
+        )
 
 
-def started_aidsafe(
+def start_aidsafe(
     folder: Path, *arguments: str, output: Any = subprocess.DEVNULL
 ) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
@@ -89,7 +93,7 @@ def started_aidsafe(
 
 
 def journaled(folder: Path) -> int:
-    """Completions in the journal."""
+    """Return the number of completions in the journal."""
     file = folder / "data" / "journal.sqlite"
     if not file.exists():
         return 0
@@ -97,14 +101,10 @@ def journaled(folder: Path) -> int:
         return int(connection.execute("SELECT count(*) FROM completions").fetchone()[0])
 
 
-def least_mb() -> float:
-    """Memory at the peak of a run of a few rows: the libraries, and what they set up, whatever the data."""
+def baseline_mb() -> float:
+    """Return the peak memory of a run of a few rows, which is what the libraries take."""
     with (
         a_simulated_server(_FEW, pace=100) as server,
         a_project(server, _FEW, _FEW, _FEW) as folder,
     ):
         return aidsafe(folder, "backfill").peak_mb
-
-
-def _ended(status: int, seconds: float, used: resource.struct_rusage) -> Ended:
-    return Ended(status, seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)

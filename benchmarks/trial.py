@@ -1,6 +1,7 @@
-"""A client against a simulated server, measured from outside."""
+"""A client against a simulated server, measured from the outside."""
 
 import json
+import operator
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -17,24 +18,26 @@ NAMES: dict[Client, str] = {"driver": "the driver", "plain": "plain asyncio"}
 
 @dataclass(frozen=True)
 class Outcome:
+    """Measurements of one client."""
+
     seconds: float
     used: float
-    """Share of the server's slots that worked, from its first call to its last."""
+    """Share of the server's slots that were busy between its first call and its last."""
     half_at: float
     """Share of the time by which half of the rows were done."""
     cpu_ms: float
-    """Of the client, per answered call."""
+    """CPU of the client per answered call."""
     grown_mb: float
-    """Memory at its peak, above that of the libraries and the prompts."""
+    """Peak memory, above that of the libraries and the prompts."""
     digests: list[str]
     stats: dict[str, Any]
 
-    def right(self, expected: list[str]) -> int:
-        """Rows that say what they ought to say."""
-        return sum(one == other for one, other in zip(self.digests, expected, strict=True))
+    def count_right(self, expected: list[str]) -> int:
+        """Return how many rows have the expected text."""
+        return sum(map(operator.eq, self.digests, expected))
 
 
-def trial(
+def run_trial(
     client: Client,
     server: ModelServer,
     rows: int,
@@ -42,22 +45,32 @@ def trial(
     folder: Path,
     batch_size: int | None = None,
 ) -> Outcome:
-    """Runs a client to its end; `folder` keeps its journal, if it has one. Without `batch_size` all is one batch."""
-    arguments = command(client, server, rows, slots, folder, batch_size)
+    """Run a client to its end.
+
+    Args:
+        client: which.
+        server: answers it.
+        rows: of work.
+        slots: calls in flight.
+        folder: keeps the client's journal, if it has one.
+        batch_size: rows per batch. None: one batch.
+    """
+    arguments = client_command(client, server, rows, slots, folder, batch_size)
     process = subprocess.run(arguments, cwd=ROOT, capture_output=True, check=True)
-    seen, stats = json.loads(process.stdout), server.stats()
+    measurements = json.loads(process.stdout)
+    stats = server.stats()
     return Outcome(
-        seconds=seen["seconds"],
+        seconds=measurements["seconds"],
         used=stats["utilisation"],
-        half_at=seen["half_at"],
-        cpu_ms=1000 * seen["cpu_s"] / max(1, stats["ok"]),
-        grown_mb=seen["grown_mb"],
-        digests=seen["digests"],
+        half_at=measurements["half_at"],
+        cpu_ms=1000 * measurements["cpu_s"] / max(1, stats["ok"]),
+        grown_mb=measurements["grown_mb"],
+        digests=measurements["digests"],
         stats=stats,
     )
 
 
-def command(
+def client_command(
     client: Client,
     server: ModelServer,
     rows: int,

@@ -88,7 +88,7 @@ def ablation_targets(
     metadata = {
         "targets": record_table([_summary(result) for result in results]),
         "by_iteration": record_table(iterations),
-        "calls_made": sum(result.progress.asked for result in results),
+        "calls_made": sum(result.progress.calls_made for result in results),
         "calls_replayed": sum(result.progress.replayed for result in results),
     }
     simulated = engine.dialogue_context().simulated
@@ -151,7 +151,7 @@ def _summary(result: _TargetResult) -> Mapping[str, Any]:
         "misled": format_estimate(proportion(len(pairs), len(result.searches))),
         "policy score of the worst answer": format_estimate(mean_interval(worst_scores)),
         "margin of the pairs": format_estimate(mean_interval([pair.margin for pair in pairs])),
-        "calls made": result.progress.asked,
+        "calls made": result.progress.calls_made,
     }
 
 

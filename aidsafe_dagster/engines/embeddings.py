@@ -1,6 +1,6 @@
-"""Embeddings of texts, from an OpenAI-compatible `/embeddings` endpoint or from sentence-transformers on this machine.
+"""Embeddings of texts, from an OpenAI-compatible `/embeddings` endpoint or sentence-transformers.
 
-Optional: without a model none are asked for. Decontamination uses them to find paraphrases that share no words.
+They are optional. Decontamination uses them to find paraphrases that share no words.
 """
 
 import logging
@@ -18,23 +18,27 @@ from aidsafe_dagster.primitives.retry import exponential_backoff, retry
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.secret_mask import mask_secret
 
-_PASSING = {408, 409, 425, 429}
-_ATTEMPTS = 5
-_LONGEST_WAIT_S = 30.0
+_TRANSIENT = {408, 409, 425, 429}
+_MAX_ATTEMPTS = 5
+_MAX_BACKOFF_S = 30.0
+_MAX_DETAIL = 300  # characters of a server's error message
 logger = logging.getLogger(__name__)
 
 
 def embedder(settings: EmbeddingSettings) -> Callable[[Sequence[str]], NDArray[Any]] | None:
-    """Turns texts into vectors, of shape (texts, dimensions); None without a model.
+    """Return a function from texts to vectors of shape (texts, dimensions). None without a model.
 
-    The function raises SetupError when it cannot: a text that was not compared must not count as compared.
+    The function raises SetupError when it cannot embed a text, since a text that was not compared
+    must not count as compared.
     """
     if not settings.model:
         return None
-    return _Endpoint(settings).embed if settings.base_url else _Local(settings).embed
+    return _Endpoint(settings).embed if settings.base_url else _LocalModel(settings).embed
 
 
-class _Local:
+class _LocalModel:
+    """A model of sentence-transformers on this machine."""
+
     def __init__(self, settings: EmbeddingSettings) -> None:
         self._settings = settings
 
@@ -65,59 +69,62 @@ class _Unavailable(Exception):
 
 
 class _Endpoint:
+    """A server with an OpenAI-compatible `/embeddings`."""
+
     def __init__(self, settings: EmbeddingSettings) -> None:
         self._settings = settings
+        self._url = settings.base_url.rstrip("/") + "/embeddings"
         self._key = os.environ.get(settings.api_key_env, "")
 
     def embed(self, texts: Sequence[str]) -> NDArray[Any]:
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        with httpx2.Client(timeout=self._settings.timeout_s, headers=headers) as client:
-            size = self._settings.texts_per_call
-            blocks = [
-                self._block(client, texts[start : start + size])
-                for start in range(0, len(texts), size)
-            ]
-        if len({len(vector) for block in blocks for vector in block}) > 1:
+        timeout = self._settings.timeout_s
+        size = self._settings.texts_per_call
+        vectors: list[list[float]] = []
+        with httpx2.Client(timeout=timeout, headers=headers) as client:
+            for start in range(0, len(texts), size):
+                block = texts[start : start + size]
+                vectors += self._embed_block(client, block)
+        lengths = set(map(len, vectors))
+        if len(lengths) > 1:
             raise SetupError(f"{self._url}: the embeddings are of different lengths")
-        return np.asarray([vector for block in blocks for vector in block], dtype=np.float64)
+        return np.asarray(vectors, dtype=np.float64)
 
-    @property
-    def _url(self) -> str:
-        return self._settings.base_url.rstrip("/") + "/embeddings"
-
-    def _block(self, client: httpx2.Client, texts: Sequence[str]) -> list[list[float]]:
+    def _embed_block(self, client: httpx2.Client, texts: Sequence[str]) -> list[list[float]]:
         return retry(lambda: self._request(client, texts), _Unavailable, self._wait_before_retry)
 
     def _request(self, client: httpx2.Client, texts: Sequence[str]) -> list[list[float]]:
-        body = {"model": self._settings.model, "input": list(texts)}
+        payload = {"model": self._settings.model, "input": list(texts)}
         try:
-            reply = client.post(self._url, json=body)
+            response = client.post(self._url, json=payload)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise _Unavailable(type(error).__name__) from error
-        if reply.status_code == 200:
-            return self._vectors(reply, len(texts))
-        # Masked before it is cut: a key cut in two would not be found.
-        reason = f"HTTP {reply.status_code}: {self._redacted(reply.text)[:300]}"
-        if reply.status_code in _PASSING or reply.status_code >= 500:
-            raise _Unavailable(reason)
-        raise self._error(reason)
+        status = response.status_code
+        if status == 200:
+            return self._vectors(response, len(texts))
+        # Mask before cutting: a key that is cut in two is not recognized.
+        detail = f"HTTP {status}: {self._mask_key(response.text)[:_MAX_DETAIL]}"
+        if status in _TRANSIENT or status >= 500:
+            raise _Unavailable(detail)
+        raise self._error(detail)
 
     def _wait_before_retry(self, error: Exception, failed_attempts: int) -> float:
-        if failed_attempts >= _ATTEMPTS:
+        if failed_attempts >= _MAX_ATTEMPTS:
             raise self._error(str(error))
-        wait_s = exponential_backoff(failed_attempts, self._settings.first_wait_s, _LONGEST_WAIT_S)
-        reason = self._redacted(str(error))
-        logger.warning("%s: %s; asking again in %.0f s", self._url, reason, wait_s)
+        wait_s = exponential_backoff(failed_attempts, self._settings.first_wait_s, _MAX_BACKOFF_S)
+        detail = self._mask_key(str(error))
+        logger.warning("%s: %s; retrying in %.0f s", self._url, detail, wait_s)
         return wait_s
 
-    def _error(self, reason: str) -> SetupError:
-        return SetupError(self._redacted(f"{self._url}, model '{self._settings.model}': {reason}"))
+    def _error(self, detail: str) -> SetupError:
+        message = f"{self._url}, model '{self._settings.model}': {detail}"
+        return SetupError(self._mask_key(message))
 
-    def _vectors(self, reply: httpx2.Response, count: int) -> list[list[float]]:
-        """In the order of the texts, whatever the order of the reply."""
+    def _vectors(self, response: httpx2.Response, count: int) -> list[list[float]]:
+        """Return the vectors in the order of the texts, whatever the order of the response."""
         try:
-            data = sorted(reply.json()["data"], key=lambda item: item["index"])
-            vectors = [[float(value) for value in item["embedding"]] for item in data]
+            items = sorted(response.json()["data"], key=lambda item: item["index"])
+            vectors = [list(map(float, item["embedding"])) for item in items]
         except (ValueError, LookupError, TypeError) as error:
             raise SetupError(
                 f"{self._url}: the reply holds no embeddings ({type(error).__name__})"
@@ -126,5 +133,5 @@ class _Endpoint:
             raise SetupError(f"{self._url}: {len(vectors)} embeddings for {count} texts")
         return vectors
 
-    def _redacted(self, text: str) -> str:
+    def _mask_key(self, text: str) -> str:
         return mask_secret(text, self._key)

@@ -1,8 +1,9 @@
 """The `endpoint` engine: any OpenAI-compatible chat server, near or far.
 
-vLLM behind a router, Ollama, llama.cpp, a cloud: a base URL, a model, and the name of the environment variable that
-holds the key. Answers are structured by `response_format: json_schema`. The HTTP client is aiohttp and not the
-vendor's: it costs a third of the CPU per call, which counts at hundreds of calls in flight.
+vLLM behind a router, Ollama, llama.cpp, a cloud: it needs a base URL, a model, and the name of the
+environment variable that holds the key. Answers are structured by `response_format: json_schema`.
+The HTTP client is aiohttp and not the vendor's: it costs a third of the CPU per call, which counts
+at hundreds of calls in flight.
 """
 
 import json
@@ -25,13 +26,25 @@ from aidsafe_dagster.recipe.records import Role, Usage
 from aidsafe_dagster.recipe.secret_mask import mask_secret
 
 _JSON = {"Content-Type": "application/json"}
-_PASSING = {408, 409, 425}
-_BUSY = {429, 529}
-_CUT_ANSWERS = 3  # after so many answers cut at max_tokens, a further attempt only costs tokens
+_TRANSIENT = {408, 409, 425}
+_RATE_LIMITED = {429, 529}
+_UNAUTHORIZED = {401, 403}
+_NOT_FOUND = 404
+_MAX_CUT_ANSWERS = 3
+"""After this many answers cut at max_tokens, a further attempt only costs tokens."""
+_MAX_DETAIL = 300  # characters of a server's error message
+_CONNECT_TIMEOUT_S = 10
+_STATUS_TIMEOUT = aiohttp.ClientTimeout(10)  # for requests that no model has to answer
+_MAX_SEED = 0x7FFFFFFF  # 31 bits, as all servers take them
+_CONNECTION_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
 
 
 class EndpointEngine:
-    """Makes one attempt at a call; `models` names other models of the same server for some roles.
+    """Makes one attempt at a call.
+
+    Args:
+        settings: of the server.
+        models: other models of the same server, for some roles.
 
     Raises:
         SetupError: no base URL or model is set.
@@ -47,7 +60,8 @@ class EndpointEngine:
         parts = urlsplit(settings.base_url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise SetupError(
-                f"endpoint.base_url: '{settings.base_url}' is not an http(s) URL; example: http://127.0.0.1:8000/v1"
+                f"endpoint.base_url: '{settings.base_url}' is not an http(s) URL; "
+                "example: http://127.0.0.1:8000/v1"
             )
         if not settings.model:
             raise SetupError(
@@ -63,58 +77,47 @@ class EndpointEngine:
         return self.settings.slots
 
     def metrics_url(self) -> str | None:
-        return self.settings.base_url.rstrip("/").removesuffix("/v1") + "/metrics"
+        return self._root_url("/metrics")
 
     def model_for(self, role: Role) -> str:
         return self._models.get(role, self.settings.model)
 
     async def complete(self, request: Request, attempt: int) -> Completion:
+        # to_json takes a tenth of the time of the standard library's json.
+        payload = to_json(self._payload(request, attempt))
+        url = self._url("/chat/completions")
         try:
-            sent = to_json(
-                self._body(request, attempt)
-            )  # a tenth of what the standard library takes for it
-            async with self._client().post(
-                self._url("/chat/completions"), data=sent, headers=_JSON
-            ) as reply:
-                body = await reply.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            said = self._redacted(f"{type(error).__name__}: {error}")
-            raise RetryableError(said, trouble=ErrorKind.AWAY) from error
-        if reply.status != 200:
-            await self._refuse(reply.status, reply.headers, body)
-        return self._completion(body, request, attempt)
+            async with self._client().post(url, data=payload, headers=_JSON) as response:
+                body = await response.read()
+        except _CONNECTION_ERRORS as error:
+            detail = self._mask_key(f"{type(error).__name__}: {error}")
+            raise RetryableError(detail, kind=ErrorKind.UNAVAILABLE) from error
+        if response.status != 200:
+            await self._raise_for_status(response.status, response.headers, body)
+        return self._parse(body, request, attempt)
 
     async def models(self) -> list[str]:
-        """Names of the models that the server serves.
+        """Return the names of the models that the server serves.
 
         Raises:
-            SetupError: the server cannot be reached or does not answer in the protocol.
+            SetupError: the server cannot be reached or does not speak the protocol.
         """
+        url = self._url("/models")
         try:
-            async with self._client().get(
-                self._url("/models"), timeout=aiohttp.ClientTimeout(10)
-            ) as reply:
-                body = await reply.json(content_type=None)
+            async with self._client().get(url, timeout=_STATUS_TIMEOUT) as response:
+                body = await response.json(content_type=None)
             return [str(model["id"]) for model in body["data"]]
-        except (
-            aiohttp.ClientError,
-            TimeoutError,
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-        ) as error:
-            raise SetupError(
-                self._redacted(f"{self.settings.base_url}/models: {type(error).__name__}: {error}")
-            ) from error
+        except (*_CONNECTION_ERRORS, ValueError, KeyError, TypeError) as error:
+            detail = f"{self.settings.base_url}/models: {type(error).__name__}: {error}"
+            raise SetupError(self._mask_key(detail)) from error
 
     async def is_healthy(self) -> bool:
-        """What vLLM's `/health` says; it fails when the engine behind the HTTP server is dead."""
-        url = self.settings.base_url.rstrip("/").removesuffix("/v1") + "/health"
+        """Return whether vLLM's `/health` answers. It fails when the engine behind it is dead."""
+        url = self._root_url("/health")
         try:
-            async with self._client().get(url, timeout=aiohttp.ClientTimeout(10)) as reply:
-                return reply.status == 200
-        except (aiohttp.ClientError, TimeoutError, OSError):
+            async with self._client().get(url, timeout=_STATUS_TIMEOUT) as response:
+                return response.status == 200
+        except _CONNECTION_ERRORS:
             return False
 
     async def close(self) -> None:
@@ -124,10 +127,13 @@ class EndpointEngine:
 
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:
+            timeout = aiohttp.ClientTimeout(
+                total=self.settings.timeout_s, sock_connect=_CONNECT_TIMEOUT_S
+            )
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),
+                connector=aiohttp.TCPConnector(limit=0),  # the driver limits the calls
                 cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=self.settings.timeout_s, sock_connect=10),
+                timeout=timeout,
                 headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
             )
         return self._session
@@ -135,73 +141,90 @@ class EndpointEngine:
     def _url(self, path: str) -> str:
         return self.settings.base_url.rstrip("/") + path
 
-    def _body(self, request: Request, attempt: int) -> dict[str, Any]:
-        schema = {"name": str(request.role), "schema": request.schema, "strict": True}
-        return {
-            "model": self.model_for(request.role),
-            "messages": [{"role": m.role, "content": m.content} for m in request.messages],
-            **(
-                {"response_format": {"type": "json_schema", "json_schema": schema}}
-                if request.schema
-                else {}
-            ),
-            "seed": (request.seed + attempt)
-            & 0x7FFFFFFF,  # the same seed would be cut at the same place again
-            **request.sampling.model_dump(),
-            **(ONE_TOKEN if request.labels else {}),
-            **({"priority": -request.turn} if self.settings.priority else {}),
-            **self.settings.extra_body,
-        }
+    def _root_url(self, path: str) -> str:
+        """Return the URL of a path that vLLM serves beside the OpenAI protocol."""
+        return self.settings.base_url.rstrip("/").removesuffix("/v1") + path
 
-    async def _refuse(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        told = self._redacted(body.decode("utf-8", "replace"))[
-            :300
-        ]  # in this order: a key cut in two is not found
-        said = f"HTTP {status}: {told}"
-        if status in _PASSING or status in _BUSY or status >= 500:
-            raise RetryableError(said, _retry_after(headers), _trouble(status))
-        if status in (401, 403):
+    def _payload(self, request: Request, attempt: int) -> dict[str, Any]:
+        messages = [
+            {"role": message.role, "content": message.content} for message in request.messages
+        ]
+        payload: dict[str, Any] = {
+            "model": self.model_for(request.role),
+            "messages": messages,
+            # With the same seed, an answer that was cut would be cut at the same place again.
+            "seed": (request.seed + attempt) & _MAX_SEED,
+            **request.sampling.model_dump(),
+        }
+        if request.schema:
+            schema = {"name": str(request.role), "schema": request.schema, "strict": True}
+            payload["response_format"] = {"type": "json_schema", "json_schema": schema}
+        if request.labels:
+            payload |= ONE_TOKEN
+        if self.settings.priority:
+            payload["priority"] = -request.turn
+        return payload | dict(self.settings.extra_body)
+
+    async def _raise_for_status(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """Raise what a reply other than 200 means: retry, reject the request, or stop the run."""
+        # Mask before cutting: a key that is cut in two is not recognized.
+        text = self._mask_key(body.decode("utf-8", "replace"))[:_MAX_DETAIL]
+        detail = f"HTTP {status}: {text}"
+        if status in _RATE_LIMITED:
+            raise RetryableError(detail, _retry_after_s(headers), ErrorKind.RATE_LIMITED)
+        if status >= 500:
+            raise RetryableError(detail, _retry_after_s(headers), ErrorKind.UNAVAILABLE)
+        if status in _TRANSIENT:
+            raise RetryableError(detail, _retry_after_s(headers), ErrorKind.BAD_ANSWER)
+        if status in _UNAUTHORIZED:
             raise SetupError(
-                f"{self.settings.base_url}: {said}; is the key in {self.settings.api_key_env} right?"
+                f"{self.settings.base_url}: {detail}; "
+                f"is the key in {self.settings.api_key_env} right?"
             )
-        if status == 404:
+        if status == _NOT_FOUND:
             served = ", ".join(await self.models())
             raise SetupError(
-                f"{self.settings.base_url}: {said}; endpoint.model is '{self.settings.model}', served: {served}"
+                f"{self.settings.base_url}: {detail}; "
+                f"endpoint.model is '{self.settings.model}', served: {served}"
             )
-        raise RequestRejected(said)
+        raise RequestRejected(detail)
 
-    def _completion(self, body: bytes, request: Request, attempt: int) -> Completion:
+    def _parse(self, body: bytes, request: Request, attempt: int) -> Completion:
+        """Return the completion in a reply.
+
+        Raises:
+            RetryableError: it is no chat completion, or the answer is empty or cut.
+            RequestRejected: answers to this request have been cut too often.
+        """
         try:
             reply = json.loads(body)
             choice = reply["choices"][0]
-            text = choice["message"].get("content") or choice["message"].get("refusal") or ""
+            message = choice["message"]
+            text = message.get("content") or message.get("refusal") or ""
             if request.labels:
                 text = label_text(choice, request.labels) or text
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise RetryableError(
                 f"the reply is not a chat completion: {type(error).__name__}"
             ) from error
-        if choice.get("finish_reason") == "length" and not request.labels:
-            cut = f"the answer was cut after {len(text)} characters (finish_reason: length)"
-            raise (RequestRejected if attempt + 1 >= _CUT_ANSWERS else RetryableError)(cut)
+        was_cut = choice.get("finish_reason") == "length"
+        if was_cut and not request.labels:  # an answer of one token always ends at its limit
+            detail = f"the answer was cut after {len(text)} characters (finish_reason: length)"
+            if attempt + 1 >= _MAX_CUT_ANSWERS:
+                raise RequestRejected(detail)
+            raise RetryableError(detail)
         if not isinstance(text, str) or not text.strip():
             raise RetryableError("the answer is empty")
-        text = (
-            text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
-        )  # storable everywhere
-        return Completion(
-            text=text, model=str(reply.get("model") or self.settings.model), usage=_usage(reply)
-        )
+        model = str(reply.get("model") or self.settings.model)
+        return Completion(text=_storable(text), model=model, usage=_usage(reply))
 
-    def _redacted(self, text: str) -> str:
+    def _mask_key(self, text: str) -> str:
         return mask_secret(text, self._key)
 
 
-def _trouble(status: int) -> ErrorKind:
-    if status in _BUSY:
-        return ErrorKind.BUSY
-    return ErrorKind.AWAY if status >= 500 else ErrorKind.ANSWER
+def _storable(text: str) -> str:
+    """Replace lone surrogates and NUL, which databases and Parquet do not take."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
 def _usage(reply: Mapping[str, Any]) -> Usage:
@@ -215,8 +238,8 @@ def _usage(reply: Mapping[str, Any]) -> Usage:
     )
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait, from a `Retry-After` header in either of its two forms; None without one."""
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds of a `Retry-After` header in either of its two forms. None without one."""
     value = headers.get("Retry-After")
     if not value:
         return None

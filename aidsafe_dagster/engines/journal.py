@@ -1,12 +1,13 @@
 """The journal: every completion, recorded before its dialogue goes on.
 
-A dialogue that is started again replays what is recorded and goes on from there. So resuming after a kill, retrying
-failed rows and changing only the refiner's prompt are all the same mechanism: ask as before, and only what is new
-reaches the model server. A kill at any instant costs the calls in flight and nothing else.
+The journal is a cache and a checkpoint. A dialogue that is started again replays what is recorded
+and goes on from there. Resuming after a kill, retrying failed rows and changing only the refiner's
+prompt are the same mechanism: the same requests are made again, and only new ones reach the model
+server. A kill at any instant costs the calls in flight and nothing else.
 
-The key is a hash of the model, the messages, the schema, the sampling, the seed and the draw (`Request.key`). SQLite in
-WAL mode serves one machine; any other SQLAlchemy URL is taken as it is. A database that is locked or away for a while
-is waited for.
+The key is a hash of the model, the messages, the schema, the sampling, the seed and the draw
+(`Request.key`). SQLite in WAL mode serves one machine; any other SQLAlchemy URL is used as it is.
+If the database is locked or unavailable for a while, the journal waits.
 """
 
 import logging
@@ -31,7 +32,11 @@ from aidsafe_dagster.recipe.records import Usage
 
 VERSION = 1
 WAIT_S = 120.0
-"""So long a locked or absent database is waited for; `?timeout=<seconds>` in a SQLite URL says otherwise."""
+"""Longest wait for a locked or unavailable database. `?timeout=<seconds>` in a SQLite URL overrides
+it."""
+_POLL_S = 0.05
+_RECONNECT_AFTER_S = 1.0
+_CREATE_ATTEMPTS = 3
 logger = logging.getLogger(__name__)
 
 _metadata = sa.MetaData()
@@ -59,17 +64,18 @@ _completions = sa.Table(
     ),
 )
 
-_NAMES = tuple(_completions.columns.keys())
+_COLUMN_NAMES = tuple(_completions.columns.keys())
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A completion to record; `seconds` is how long the engine took."""
+    """A completion to record."""
 
     key: str
     request: Request
     completion: Completion
     seconds: float
+    """How long the engine took."""
 
     @property
     def values(self) -> dict[str, Any]:
@@ -91,18 +97,18 @@ class Entry:
 
 
 class Journal:
-    """An open journal. One connection; every statement is its own transaction.
+    """An open journal on one connection. Every statement is its own transaction.
 
-    Every method raises SetupError, with what a person can do, when the database cannot be used: locked for `WAIT_S`,
-    damaged, full, of another version, or no journal at all.
+    Every method raises SetupError, with a remedy, when the database cannot be used: it stays locked
+    for `WAIT_S`, is damaged, full, of another version, or no journal at all.
     """
 
     def __init__(self, url: str) -> None:
         self.url = sa.make_url(url)
-        self.at_hand = self.url.get_backend_name() == "sqlite"
-        """It answers faster than a thread could be asked to ask it."""
+        self.is_local = self.url.get_backend_name() == "sqlite"
+        """A query takes less time than handing it to a thread."""
         self._wait_s = float(self.url.query.get("timeout", WAIT_S))  # type: ignore[arg-type]
-        with self._in_words():
+        with self._database_errors():
             self._connection = _connect(self.url, self._wait_s)
             if not _versions(self._connection):
                 _create(self._connection)
@@ -111,63 +117,78 @@ class Journal:
         self._find_all = sa.select(_completions).where(
             _completions.c.key.in_(sa.bindparam("keys", expanding=True))
         )
-        self._insert = _insert_unless_there(self._connection.dialect.name)
-        self._direct = _Direct(self._connection, self._find, self._insert) if self.at_hand else None
+        self._insert = _insert_if_absent(self._connection.dialect.name)
+        self._sqlite: _SQLiteStatements | None = None
+        if self.is_local:
+            self._sqlite = _SQLiteStatements(self._connection, self._find, self._insert)
 
     def find(self, key: str) -> Completion | None:
-        """The recorded completion, or None."""
-        with self._in_words():
-            if self._direct:
-                return self._direct.find(key)
+        """Return the recorded completion, or None."""
+        with self._database_errors():
+            if self._sqlite:
+                return self._sqlite.find(key)
             row = self._execute(self._find, {"key": key}).mappings().one_or_none()
         return None if row is None else _completion(row)
 
     def find_all(self, keys: Sequence[str]) -> dict[str, Completion]:
-        """Those that are recorded, by key."""
-        with self._in_words():
+        """Return those completions that are recorded, by key."""
+        with self._database_errors():
             rows = self._execute(self._find_all, {"keys": list(keys)}).mappings().all()
         return {row["key"]: _completion(row) for row in rows}
 
     def record(self, entry: Entry) -> Completion:
-        """Records a completion and returns the one in force: another process may have been first."""
-        with self._in_words():
-            if self._direct:
-                is_new = self._direct.insert(entry.values)
+        """Record a completion and return the one in force.
+
+        That is another one if another process has recorded the same call first.
+        """
+        with self._database_errors():
+            if self._sqlite:
+                is_new = self._sqlite.insert(entry.values)
             else:
                 is_new = self._execute(self._insert, entry.values).rowcount > 0
-        return entry.completion if is_new else self.find(entry.key) or entry.completion
+        if is_new:
+            return entry.completion
+        return self.find(entry.key) or entry.completion
 
     def record_all(self, entries: Sequence[Entry]) -> dict[str, Completion]:
-        """Records several in one transaction and returns those in force, by key."""
-        with self._in_words():
+        """Record several completions in one transaction and return those in force, by key."""
+        with self._database_errors():
             statement = self._insert.returning(_completions.c.key)
             new = set(self._execute(statement, [entry.values for entry in entries]).scalars())
-        given = {entry.key: entry.completion for entry in entries}
-        known = [key for key in given if key not in new]
-        return given | (self.find_all(known) if known else {})
+        completions = {entry.key: entry.completion for entry in entries}
+        recorded_before = [key for key in completions if key not in new]
+        if recorded_before:
+            completions |= self.find_all(recorded_before)
+        return completions
 
     def flush(self) -> None:
-        """Returns once what was recorded before is on the disk: SQLite itself waits for that only now and then."""
-        ahead = Path(f"{self.url.database}-wal")
-        if self.at_hand and ahead.exists():
-            with self._in_words():
-                flush(ahead)
+        """Return once everything recorded so far is on the disk.
+
+        SQLite itself waits for the disk only now and then (`synchronous=NORMAL`).
+        """
+        write_ahead_log = Path(f"{self.url.database}-wal")
+        if self.is_local and write_ahead_log.exists():
+            with self._database_errors():
+                flush(write_ahead_log)
 
     def close(self) -> None:
         self._connection.close()
         self._connection.engine.dispose()
 
     def _execute(self, statement: sa.Executable, values: Any) -> sa.CursorResult[Any]:
-        """Again and again where a database server is away for a while; a statement done twice does no harm."""
+        """Run a statement, and retry it while a database server is unavailable.
+
+        All statements are idempotent, so running one twice does no harm.
+        """
         deadline = time.monotonic() + self._wait_s
 
         def wait_before(error: sa.exc.OperationalError, _: int) -> float:
-            if self.at_hand or time.monotonic() > deadline:
+            if self.is_local or time.monotonic() > deadline:
                 raise error
-            logger.warning("journal %r: %s; trying again", self.url, type(error.orig).__name__)
+            logger.warning("journal %r: %s; retrying", self.url, type(error.orig).__name__)
             self._connection.invalidate()
             self._connection.rollback()
-            return 1.0
+            return _RECONNECT_AFTER_S
 
         return retry(
             lambda: self._connection.execute(statement, values),
@@ -176,55 +197,63 @@ class Journal:
         )
 
     @contextmanager
-    def _in_words(self) -> Iterator[None]:
+    def _database_errors(self) -> Iterator[None]:
+        """Turn errors of the database into SetupErrors with a remedy."""
         try:
             yield
         except ImportError as error:
             raise not_installed(error, f"journal {self.url!r}", "cluster") from error
         except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
-            raise SetupError(f"journal {self.url!r}: {self._words(error)}") from error
+            raise SetupError(f"journal {self.url!r}: {self._explain(error)}") from error
 
-    def _words(self, error: Exception) -> str:
-        said = str(getattr(error, "orig", None) or error).partition(" with text")[
-            0
-        ]  # which may be an answer
-        if "locked" in said:
-            return f"another process has kept it locked for {self._wait_s:.0f} s; end that one, then start again"
-        if "malformed" in said or "not a database" in said or "decode" in said:
+    def _explain(self, error: Exception) -> str:
+        """Return what is wrong with the database, and the remedy."""
+        # Some messages quote the text of a column, which may be an answer of the model.
+        message = str(getattr(error, "orig", None) or error).partition(" with text")[0]
+        if "locked" in message:
             return (
-                f"cannot be opened, the file is damaged or no journal ({said}). Save what can be read with `sqlite3 "
-                f'{self.url.database} ".recover" | sqlite3 saved.sqlite` and put that in its place, or move it away: '
-                "then everything is asked again"
+                f"another process has kept it locked for {self._wait_s:.0f} s. "
+                "End that process, then start again"
             )
-        if "full" in said:
+        if "malformed" in message or "not a database" in message or "decode" in message:
             return (
-                f"cannot be written: {said}. Make room and start again; what was recorded is safe"
+                f"cannot be opened, because the file is damaged or no journal ({message}). "
+                f'Save what can be read with `sqlite3 {self.url.database} ".recover" | '
+                "sqlite3 saved.sqlite` and put that in its place, or move it away. "
+                "Then all calls are made again"
             )
-        if "unable to open" in said or "readonly" in said:
+        if "full" in message:
             return (
-                f"{said}. It has to be a file, and file and folder have to be writable; mend that, or name another "
-                "journal in the settings (journal_url)"
+                f"cannot be written: {message}. Free some space and start again. "
+                "What was recorded is safe"
             )
-        return f"cannot be used: {type(error).__name__}: {said}"
+        if "unable to open" in message or "readonly" in message:
+            return (
+                f"{message}. It has to be a file, and file and folder have to be writable. "
+                "Correct that, or name another journal in the settings (journal_url)"
+            )
+        return f"cannot be used: {type(error).__name__}: {message}"
 
 
-class _Direct:
-    """What every call needs, straight on SQLite's own connection: the same statements at a third of the CPU."""
+class _SQLiteStatements:
+    """The statements of every call on SQLite's own connection, at a third of SQLAlchemy's CPU."""
 
     def __init__(self, connection: sa.Connection, find: sa.Select[Any], insert: sa.Insert) -> None:
         self._connection: Any = connection.connection.dbapi_connection
         self._find = str(find.compile(connection))
-        compiled = insert.compile(
-            connection, column_keys=[name for name in _NAMES if name != "recorded_at"]
-        )
+        # The database sets `recorded_at` itself.
+        columns = [name for name in _COLUMN_NAMES if name != "recorded_at"]
+        compiled = insert.compile(connection, column_keys=columns)
         self._insert, self._order = str(compiled), tuple(compiled.positiontup or ())
 
     def find(self, key: str) -> Completion | None:
         row = self._connection.execute(self._find, (key,)).fetchone()
-        return None if row is None else _completion(dict(zip(_NAMES, row, strict=True)))
+        if row is None:
+            return None
+        return _completion(dict(zip(_COLUMN_NAMES, row, strict=True)))
 
     def insert(self, values: Mapping[str, Any]) -> bool:
-        """False if the key is there already."""
+        """Insert a row. Return False if its key is recorded already."""
         cursor = self._connection.execute(self._insert, [values[name] for name in self._order])
         return bool(cursor.rowcount)
 
@@ -237,19 +266,22 @@ def _connect(url: sa.URL, wait_s: float) -> sa.Connection:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(url, connect_args={"timeout": wait_s}, hide_parameters=True)
     connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-    _make_wal(connection, wait_s)
+    _set_wal_mode(connection, wait_s)
     connection.exec_driver_sql("PRAGMA synchronous=NORMAL")
     return connection
 
 
-def _make_wal(connection: sa.Connection, wait_s: float) -> None:
-    """Waits by itself: SQLite does not, when another process is changing the mode."""
+def _set_wal_mode(connection: sa.Connection, wait_s: float) -> None:
+    """Switch to write-ahead logging.
+
+    SQLite does not wait for another process that is changing the mode, so this function does.
+    """
     deadline = time.monotonic() + wait_s
 
     def wait_before(error: sa.exc.OperationalError, _: int) -> float:
         if "locked" not in str(error) or time.monotonic() > deadline:
             raise error
-        return 0.05
+        return _POLL_S
 
     retry(
         lambda: connection.exec_driver_sql("PRAGMA journal_mode=WAL"),
@@ -259,41 +291,46 @@ def _make_wal(connection: sa.Connection, wait_s: float) -> None:
 
 
 def _create(connection: sa.Connection) -> None:
-    """Makes the tables, unless they are there; another process may be doing the same at this moment."""
-    for attempt in (1, 2, 3):  # PostgreSQL may fail the slower of two, once for each table
+    """Create the tables if they do not exist. Another process may be doing so at the same time."""
+    # PostgreSQL may fail the slower of two processes, once for each table.
+    for attempt in range(_CREATE_ATTEMPTS):
         try:
             for table in _metadata.sorted_tables:
                 connection.execute(CreateTable(table, if_not_exists=True))
             insert = _dialect_insert(connection.dialect.name)(_about)
-            unless_there = sa.select(sa.literal(VERSION)).where(~sa.exists(sa.select(_about)))
+            version_if_absent = sa.select(sa.literal(VERSION)).where(~sa.exists(sa.select(_about)))
             connection.execute(
-                insert.from_select(["version"], unless_there).on_conflict_do_nothing()
+                insert.from_select(["version"], version_if_absent).on_conflict_do_nothing()
             )
         except (sa.exc.IntegrityError, sa.exc.ProgrammingError):
-            if attempt == 3:
+            if attempt + 1 == _CREATE_ATTEMPTS:
                 raise
         else:
             return
 
 
 def _versions(connection: sa.Connection) -> list[int]:
-    """None of a database that is new."""
-    there = sa.inspect(connection).has_table(_about.name)
-    return list(connection.execute(sa.select(_about.c.version)).scalars()) if there else []
+    """Return the recorded versions. A new database has none."""
+    if not sa.inspect(connection).has_table(_about.name):
+        return []
+    return list(connection.execute(sa.select(_about.c.version)).scalars())
 
 
 def _check(connection: sa.Connection, url: sa.URL) -> None:
-    found = _versions(connection)
-    if found != [VERSION]:
+    """Refuse a journal of another version, and a table that is no journal's."""
+    versions = _versions(connection)
+    if versions != [VERSION]:
+        written = ", ".join(map(str, versions))
         raise SetupError(
-            f"journal {url!r}: written as version {', '.join(map(str, found))}, this release reads {VERSION}; "
-            "use the release that wrote it, or name another journal in the settings (journal_url)"
+            f"journal {url!r}: written as version {written}, this release reads {VERSION}. "
+            "Use the release that wrote it, or name another journal in the settings (journal_url)"
         )
     columns = {column["name"] for column in sa.inspect(connection).get_columns(_completions.name)}
-    if lacking := [column.name for column in _completions.columns if column.name not in columns]:
+    missing = [name for name in _COLUMN_NAMES if name not in columns]
+    if missing:
         raise SetupError(
-            f"journal {url!r}: its table '{_completions.name}' lacks {', '.join(lacking)}, so something else wrote it; "
-            "name another journal in the settings (journal_url)"
+            f"journal {url!r}: its table '{_completions.name}' lacks {', '.join(missing)}, "
+            "since something else wrote it. Name another journal in the settings (journal_url)"
         )
 
 
@@ -301,7 +338,7 @@ def _dialect_insert(dialect: str) -> Any:
     return postgresql.insert if dialect == "postgresql" else sqlite_dialect.insert
 
 
-def _insert_unless_there(dialect: str) -> Any:
+def _insert_if_absent(dialect: str) -> Any:
     return _dialect_insert(dialect)(_completions).on_conflict_do_nothing()
 
 

@@ -1,6 +1,6 @@
-"""Questions that are answered by one of a few words: the probability of each, from the first token's log-probabilities.
+"""Probabilities of a few possible answers, from the log-probabilities of the first token.
 
-So a safety classifier such as ShieldGemma says how sure it is, and not only Yes or No.
+A safety classifier such as ShieldGemma thereby says how sure it is, and not only Yes or No.
 """
 
 import json
@@ -8,37 +8,49 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-_MOST = 20
-"""Alternatives that servers tell of at most."""
+_TOP_LOGPROBS = 20
+"""The most alternatives that servers report."""
 
 ONE_TOKEN: Mapping[str, Any] = {
     "logprobs": True,
-    "top_logprobs": _MOST,
+    "top_logprobs": _TOP_LOGPROBS,
     "max_tokens": 1,
     "temperature": 0.0,
 }
+"""Request fields for an answer of one token with its log-probabilities."""
 
 
 def label_text(choice: Mapping[str, Any], labels: tuple[str, ...]) -> str | None:
-    """A chat completion's choice as JSON, label → probability; None when it tells of none of the labels.
+    """Return label → probability as JSON, or None if a choice mentions none of the labels.
 
-    Tokens count for a label whatever their case and white space. A server that gives no log-probabilities is believed
-    in what it says.
+    Tokens count for a label whatever their case and white space. Without log-probabilities, the
+    first word of the answer has a probability of 1.
     """
-    told = ((choice.get("logprobs") or {}).get("content") or [{}])[0].get("top_logprobs") or []
-    said = str(choice["message"].get("content") or "")
-    shares = [(str(top["token"]), math.exp(top["logprob"])) for top in told] or [
-        ((said.split() or [""])[0], 1.0)
-    ]
-    by_label = {
-        label: sum(share for token, share in shares if _is(token, label)) for label in labels
-    }
-    return (
-        json.dumps({label: round(share, 6) for label, share in by_label.items()})
-        if any(by_label.values())
-        else None
-    )
+    probabilities: dict[str, float] = dict.fromkeys(labels, 0)
+    for token, probability in _token_probabilities(choice):
+        for label in labels:
+            if _is_label(token, label):
+                probabilities[label] += probability
+    if not any(probabilities.values()):
+        return None
+    rounded = {label: round(probability, 6) for label, probability in probabilities.items()}
+    return json.dumps(rounded)
 
 
-def _is(token: str, label: str) -> bool:
+def _token_probabilities(choice: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """Return the alternatives to the first token, each with its probability."""
+    log_probabilities = choice.get("logprobs") or {}
+    tokens = log_probabilities.get("content") or [{}]
+    probabilities = []
+    for alternative in tokens[0].get("top_logprobs") or []:
+        token = str(alternative["token"])
+        probabilities.append((token, math.exp(alternative["logprob"])))
+    if probabilities:
+        return probabilities
+    text = str(choice["message"].get("content") or "")
+    first_word = text.split()[:1]
+    return [(word, 1.0) for word in first_word]
+
+
+def _is_label(token: str, label: str) -> bool:
     return token.strip().strip(".,!").casefold() == label.casefold()

@@ -1,7 +1,8 @@
-"""What an engine is: something that completes one request, once.
+"""The engine protocol: something that completes one request, once.
 
-An engine makes one attempt and says what went wrong; when to try again, and how often, is the driver's business
-(`driver.py`), so that every engine is retried in the same way and a call that waits holds no slot.
+An engine makes one attempt and says what went wrong. When and how often to retry is the driver's
+business (`engines/driver`), so every engine is retried in the same way, and a call that backs off
+holds no slot.
 """
 
 from enum import StrEnum
@@ -12,9 +13,11 @@ from aidsafe_dagster.recipe.records import Role
 
 
 class Engine(Protocol):
+    """Completes requests with a model."""
+
     name: str
     simulated: bool
-    """True when the answers are made up by rule and not by a model; stamped on every row."""
+    """True when answers are made up by rule and not by a model. Stamped on every row."""
 
     @property
     def slots(self) -> int:
@@ -27,45 +30,55 @@ class Engine(Protocol):
         ...
 
     def metrics_url(self) -> str | None:
-        """Where its server tells its load, if it does and is known yet."""
+        """Return where its server publishes its load. None if it does not, or not yet."""
         ...
 
     def model_for(self, role: Role) -> str:
-        """The model that answers a role; part of the journal's key."""
+        """Return the model that answers a role. It is part of the journal's key."""
         ...
 
     async def complete(self, request: Request, attempt: int) -> Completion:
-        """One attempt (0, 1, …) at a request.
+        """Make one attempt (0, 1, …) at a request.
 
         Raises:
             RetryableError: a later attempt may succeed.
             RequestRejected: no attempt at this request can succeed; other requests may.
-            SetupError: no request can succeed (wrong key, no such model); the run stops.
+            SetupError: no request can succeed (wrong key, no such model). The run stops.
         """
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Release the connections to the server."""
+        ...
 
 
 class ErrorKind(StrEnum):
-    """What a failed attempt says of the server."""
+    """What a failed attempt says about the server."""
 
-    ANSWER = "answer"  # it is there; what it answered is of no use
-    BUSY = "busy"  # it is there, and takes no more for now
-    AWAY = "away"  # nothing says that it is there: no connection, no answer in time, a 5xx
+    BAD_ANSWER = "bad_answer"  # it is up, and its answer is of no use
+    RATE_LIMITED = "rate_limited"  # it is up, and takes no more calls for now
+    UNAVAILABLE = "unavailable"  # no connection, no answer in time, or a 5xx
 
 
 class RetryableError(Exception):
-    """The attempt failed in a way that may pass: overload, a broken connection, a cut or empty answer."""
+    """An attempt failed in a way that may pass: overload, a lost connection, a cut or empty answer.
+
+    Args:
+        detail: what went wrong.
+        retry_after_s: how long the server asked to wait, if it did.
+        kind: what the failure says about the server.
+    """
 
     def __init__(
-        self, detail: str, after_s: float | None = None, trouble: ErrorKind = ErrorKind.ANSWER
+        self,
+        detail: str,
+        retry_after_s: float | None = None,
+        kind: ErrorKind = ErrorKind.BAD_ANSWER,
     ) -> None:
         super().__init__(detail)
-        self.after_s = after_s
-        """What the server asked to wait, if it did."""
-        self.trouble = trouble
+        self.retry_after_s = retry_after_s
+        self.kind = kind
 
 
 class RequestRejected(Exception):
-    """The server will never take this request: too long for the model, for example."""
+    """The server will never accept this request: it is too long for the model, for example."""

@@ -1,4 +1,4 @@
-"""A model per role: one engine for most, others for the roles that name their own.
+"""A model per role: one engine for most roles, others for the roles that name their own.
 
 [roles.refiner]
 model = "my-adapter"                       # another model, or LoRA adapter, of the same server
@@ -21,11 +21,15 @@ class RoleSettings(Record):
     model: str = ""
     api_key_env: str = ""
     revision: str = ""
-    """Says which weights are served under that name, where it may come to mean others: part of the journal's key."""
+    """Tells the weights served under the model's name apart from earlier or later ones. Part of
+    the journal's key."""
 
 
 class EngineByRole:
-    """Sends each role's requests to its own engine, all others to the main one; is known by the main one's name."""
+    """Sends the requests of some roles to their own engines, and all others to the main one.
+
+    It goes by the name of the main engine.
+    """
 
     def __init__(
         self, main: Engine, others: Mapping[Role, Engine], revisions: Mapping[Role, str]
@@ -45,17 +49,17 @@ class EngineByRole:
         return self.main.metrics_url()
 
     def model_for(self, role: Role) -> str:
-        model, revision = self._of(role).model_for(role), self.revisions.get(role)
+        model, revision = self._engine_for(role).model_for(role), self.revisions.get(role)
         return f"{model}@{revision}" if revision else model
 
     async def complete(self, request: Request, attempt: int) -> Completion:
-        return await self._of(request.role).complete(request, attempt)
+        return await self._engine_for(request.role).complete(request, attempt)
 
     async def close(self) -> None:
         for engine in self._engines():
             await engine.close()
 
-    def _of(self, role: Role) -> Engine:
+    def _engine_for(self, role: Role) -> Engine:
         return self.others.get(role, self.main)
 
     def _engines(self) -> Sequence[Engine]:

@@ -1,7 +1,7 @@
-"""The load of a model server over a run: read from its `/metrics`, in vLLM's names.
+"""The load of a model server over a run, read from its `/metrics` under vLLM's names.
 
-The figures are the server's, so they hold the calls of every run that used it in that time. A server without such a
-page gives no figures, and that is no error.
+The figures are the server's, so they include the calls of every run that used it meanwhile. A
+server without metrics gives no figures, which is no error.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-EVERY_S = 1.0
+SAMPLE_INTERVAL_S = 1.0
 _LINE = re.compile(r"^(vllm:\w+)(?:\{[^}]*\})?\s+([0-9.eE+-]+)", re.MULTILINE)
 _COUNTERS = (
     "prompt_tokens_total",
@@ -25,7 +25,7 @@ _COUNTERS = (
 
 @dataclass
 class ServerLoad:
-    """What was seen: a sample a second, and the growth of the counters."""
+    """One sample a second, and the growth of the counters."""
 
     gpus: int = 0
     started: float = field(default_factory=time.monotonic)
@@ -41,23 +41,27 @@ class ServerLoad:
 
     @property
     def tokens_per_second(self) -> float:
-        """Generated tokens."""
-        return self.grown["generation_tokens_total"] / self.seconds if self.seconds else 0.0
+        """Tokens generated per second."""
+        if not self.seconds:
+            return 0.0
+        return self.grown["generation_tokens_total"] / self.seconds
 
     @property
     def queue_share(self) -> float:
-        """Of the calls at the server, those that waited for a slot, 0 to 1."""
+        """Share of the calls at the server that waited for a slot, 0 to 1."""
         calls = sum(self.running) + sum(self.waiting)
         return sum(self.waiting) / calls if calls else 0.0
 
     @property
     def prefix_share(self) -> float | None:
-        """Of the prompt tokens looked up in the prefix cache, those found, 0 to 1; None if none were looked up."""
+        """Hit rate of the prefix cache in prompt tokens, 0 to 1. None if nothing was looked up."""
         queries = self.grown["prefix_cache_queries_total"]
-        return self.grown["prefix_cache_hits_total"] / queries if queries else None
+        if not queries:
+            return None
+        return self.grown["prefix_cache_hits_total"] / queries
 
-    def note(self, page: str) -> None:
-        """Takes a sample from a page of metrics; values of several engines are added up."""
+    def add_sample(self, page: str) -> None:
+        """Add a sample from a page of metrics, summed over the engines of the server."""
         values: dict[str, float] = {}
         for name, value in _LINE.findall(page):
             key = name.removeprefix("vllm:")
@@ -68,36 +72,36 @@ class ServerLoad:
         self.running.append(values["num_requests_running"])
         self.waiting.append(values.get("num_requests_waiting", 0.0))
         for counter in _COUNTERS:
-            now = values.get(counter, 0.0)
-            last = self._last.get(counter, now)
-            self.grown[counter] += (
-                now - last if now >= last else now
-            )  # a server that was started again counts from 0
-            self._last[counter] = now
+            value = values.get(counter, 0.0)
+            last = self._last.get(counter, value)
+            if value < last:  # the server was restarted, and counts from 0 again
+                last = 0.0
+            self.grown[counter] += value - last
+            self._last[counter] = value
 
 
 async def watch(load: ServerLoad, metrics_url: Callable[[], str | None]) -> None:
-    """Samples for ever; to be cancelled. The URL may become known, or change, on the way."""
-    async with _session() as session:
+    """Take samples until cancelled. The URL may become known, or change, on the way."""
+    async with _new_session() as session:
         while True:
-            await _sample(load, session, metrics_url())
-            await asyncio.sleep(EVERY_S)
+            await _take_sample(load, session, metrics_url())
+            await asyncio.sleep(SAMPLE_INTERVAL_S)
 
 
-async def last_sample(load: ServerLoad, url: str | None) -> None:
-    """One more, so that the counters hold the whole run."""
-    async with _session() as session:
-        await _sample(load, session, url)
+async def take_last_sample(load: ServerLoad, url: str | None) -> None:
+    """Take one more sample, so that the counters cover the whole run."""
+    async with _new_session() as session:
+        await _take_sample(load, session, url)
 
 
-def _session() -> aiohttp.ClientSession:
+def _new_session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5))
 
 
-async def _sample(load: ServerLoad, session: aiohttp.ClientSession, url: str | None) -> None:
+async def _take_sample(load: ServerLoad, session: aiohttp.ClientSession, url: str | None) -> None:
     if url is None:
         return
     with suppress(aiohttp.ClientError, TimeoutError, OSError):
-        async with session.get(url) as reply:
-            if reply.status == 200:
-                load.note(await reply.text())
+        async with session.get(url) as response:
+            if response.status == 200:
+                load.add_sample(await response.text())

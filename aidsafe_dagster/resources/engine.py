@@ -17,7 +17,7 @@ from pydantic import PrivateAttr
 
 from aidsafe_dagster.engines.driver.background_driver import BackgroundDriver
 from aidsafe_dagster.engines.driver.progress import Progress
-from aidsafe_dagster.engines.driver.rows_in_progress import NextStage
+from aidsafe_dagster.engines.driver.rows import NextStage
 from aidsafe_dagster.engines.endpoint import EndpointEngine
 from aidsafe_dagster.engines.protocol import Engine
 from aidsafe_dagster.engines.rehearsal.engine import RehearsalEngine

@@ -179,7 +179,7 @@ def _metadata(results: Sequence[VariantResult], path: Path) -> dict[str, Any]:
         "difference": record_table(differences, columns=() if differences else ("variant",)),
         "cost": record_table([_cost(result) for result in results]),
         "policy_to_cot": dg.MetadataValue.md(_policy_to_cot_plot(results)),
-        "calls_made": sum(result.progress.asked for result in results),
+        "calls_made": sum(result.progress.calls_made for result in results),
         "calls_replayed": sum(result.progress.replayed for result in results),
         "path": dg.MetadataValue.path(str(path)),
     }
@@ -226,7 +226,7 @@ def _cost(result: VariantResult) -> dict[str, Any]:
         "calls_per_row": round(sum(row.usage.calls for row in rows) / count, 2),
         "tokens_in_per_row": round(sum(row.usage.prompt_tokens for row in rows) / count),
         "tokens_out_per_row": round(sum(row.usage.completion_tokens for row in rows) / count),
-        "calls_made": result.progress.asked,
+        "calls_made": result.progress.calls_made,
         "calls_replayed": result.progress.replayed,
         "seconds": round(result.progress.seconds, 1),
     }

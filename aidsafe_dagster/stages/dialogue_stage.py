@@ -14,7 +14,7 @@ import dagster as dg
 import polars as pl
 
 from aidsafe_dagster.engines.driver.progress import Progress
-from aidsafe_dagster.engines.driver.rows_in_progress import NextStage
+from aidsafe_dagster.engines.driver.rows import NextStage
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.recipe.dialogue import Conversation, DialogueContext, DialogueTask
@@ -239,10 +239,10 @@ def total_progress(parts: Sequence[Progress]) -> Progress:
         parts[-1],
         rows=parts[0].rows,
         rows_done=parts[0].rows,
-        asked=sum(part.asked for part in parts),
+        calls_made=sum(part.calls_made for part in parts),
         replayed=sum(part.replayed for part in parts),
         read_ahead=sum(part.read_ahead for part in parts),
-        tried_again=sum(part.tried_again for part in parts),
+        retries=sum(part.retries for part in parts),
         peak_in_flight=max(part.peak_in_flight for part in parts),
         usage=sum((part.usage for part in parts), Usage()),
         started=parts[0].started,

@@ -72,10 +72,10 @@ def cost_metadata(progress: Progress) -> dict[str, Any]:
     cached_share = usage.cached_tokens / usage.prompt_tokens if usage.prompt_tokens else 0.0
     rows_per_second = progress.rows_done / seconds if seconds else 0.0
     return {
-        "calls_made": progress.asked,
+        "calls_made": progress.calls_made,
         "calls_replayed": progress.replayed,
         "calls_read_ahead": progress.read_ahead,
-        "calls_tried_again": progress.tried_again,
+        "calls_tried_again": progress.retries,
         "peak_calls_in_flight": progress.peak_in_flight,
         "tokens_in": usage.prompt_tokens,
         "tokens_out": usage.completion_tokens,

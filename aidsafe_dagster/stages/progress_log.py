@@ -34,8 +34,8 @@ class ProgressLog:
         line = (
             f"{self._title}: {progress.rows_done}/{progress.rows} rows "
             f"({progress.rows_failed} failed), {rate:.1f} rows/s, {time_to_go}; "
-            f"{progress.asked} calls made, {progress.replayed} replayed, "
-            f"{progress.tried_again} retried, {progress.in_flight} in flight"
+            f"{progress.calls_made} calls made, {progress.replayed} replayed, "
+            f"{progress.retries} retried, {progress.in_flight} in flight"
         )
         if progress.read_ahead:
             line += f", {progress.read_ahead} of the calls read ahead"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from aidsafe_dagster.engines.driver.rows_in_progress import NextStage
+from aidsafe_dagster.engines.driver.rows import NextStage
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.dialogue import Conversation, DialogueContext, DialogueTask
 from aidsafe_dagster.recipe.stages import (

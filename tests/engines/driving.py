@@ -1,4 +1,4 @@
-"""Dialogues of a few turns, and drives of them against an engine."""
+"""Dialogues of a few turns, and a scripted engine to drive them with."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -6,7 +6,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from aidsafe_dagster.engines.driver.driver import Driver, DriverSettings, Progress
+from aidsafe_dagster.engines.driver.driver import Driver
+from aidsafe_dagster.engines.driver.progress import Progress
+from aidsafe_dagster.engines.driver.settings import DriverSettings
 from aidsafe_dagster.engines.endpoint import EndpointEngine
 from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.engines.settings import EndpointSettings
@@ -26,7 +28,7 @@ FAST = DriverSettings(backoff_s=0.001)
 
 
 class ScriptedEngine:
-    """Answers `{"belief": …}` unless `script` raises; counts what it is asked."""
+    """Answers `{"belief": …}` unless `script` raises, and records the calls."""
 
     name = "scripted"
     simulated = False
@@ -37,15 +39,17 @@ class ScriptedEngine:
         self, script: Callable[[Request, int], None] = lambda request, attempt: None
     ) -> None:
         self.script = script
-        self.asked: list[tuple[str, int]] = []
+        self.calls: list[tuple[str, int]] = []
+        """Prompt and turn of each."""
         self.stages: list[str] = []
-        self.running = self.peak = 0
+        self.running = 0
+        self.peak = 0
 
     def model_for(self, role: Role) -> str:
         return "scripted"
 
     async def complete(self, request: Request, attempt: int) -> Completion:
-        self.asked.append((request.prompt_id, request.turn))
+        self.calls.append((request.prompt_id, request.turn))
         self.stages.append(request.stage)
         self.running += 1
         self.peak = max(self.peak, self.running)
@@ -65,52 +69,54 @@ class ScriptedEngine:
         pass
 
 
-def a_case(
+def a_task(
     number: int,
     turns: int = 3,
     redraws: tuple[int, ...] = (),
     stage: Stage = Stage.SEED_COTS,
     start: str = "",
 ) -> DialogueTask[str]:
-    """A row that returns what it was told, joined; `start` goes into its first question."""
+    """Make a row whose record is all its answers, joined. `start` goes into its requests."""
     conversation = Conversation(
         a_dialogue_context(), stage, a_prompt(prompt_id=f"p{number}"), redraws
     )
 
     def dialogue() -> Dialogue[str]:
-        said = ""
+        answers = ""
         for turn in range(turns):
             task = f"task {number} {turn} {stage} {start}"
             answer = yield from conversation.ask(
                 Role.EAR_WHISPERER, task, AnswerFormat(EarWhispererAnswer, {}, {}), None
             )
-            said += answer.belief
-        return said
+            answers += answer.belief
+        return answers
 
     return DialogueTask(conversation, dialogue())
 
 
-def driven_over_http(
+def some_tasks(count: int, start: int = 0) -> list[DialogueTask[str]]:
+    return [a_task(number) for number in range(start, start + count)]
+
+
+def drive_over_http(
     folder: Path,
     base_url: str,
-    cases: Sequence[DialogueTask[str]],
-    said: list[str] | None = None,
+    tasks: Sequence[DialogueTask[str]],
+    log_lines: list[str] | None = None,
     **settings: Any,
 ) -> tuple[list[str | Failure], Progress]:
-    """A driver of its own against a server; `said` gets its lines for the run's log."""
+    """Drive dialogues against a server. `log_lines` gets the lines for the run's log."""
+    lines = log_lines if log_lines is not None else []
+    progress = Progress(len(tasks))
 
     async def run() -> tuple[list[str | Failure], Progress]:
         engine = EndpointEngine(
             EndpointSettings(base_url=base_url, model="m", slots=16, timeout_s=20)
         )
         with closing(Journal(f"sqlite:///{folder / 'journal.sqlite'}")) as journal:
-            log = (said if said is not None else []).append
-            driver, progress = (
-                Driver(engine, journal, DriverSettings(**settings), log=log),
-                Progress(len(cases)),
-            )
+            driver = Driver(engine, journal, DriverSettings(**settings), log=lines.append)
             try:
-                return await driver.drive(cases, progress), progress
+                return await driver.drive(tasks, progress), progress
             finally:
                 await driver.close()
                 await engine.close()

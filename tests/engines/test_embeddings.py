@@ -1,4 +1,4 @@
-"""Embeddings from a server on loopback that counts letters, and errs when told to."""
+"""Embeddings from a server on loopback that counts letters."""
 
 import json
 from collections.abc import Iterator
@@ -26,12 +26,12 @@ class EmbeddingServer:
     requests: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     replies: list[tuple[int, Any]] = field(default_factory=list)
-    """What to answer next instead, as (status, body)."""
+    """Status and body to reply with before the usual replies."""
 
 
 @contextmanager
 def an_embedding_server(*replies: tuple[int, Any]) -> Iterator[EmbeddingServer]:
-    """The order of its embeddings is the reverse of the texts'; `index` says which is which."""
+    """Serve embeddings in the reverse order of the texts, each with the index of its text."""
     state = EmbeddingServer(replies=list(replies))
 
     class Handler(BaseHTTPRequestHandler):
@@ -44,11 +44,11 @@ def an_embedding_server(*replies: tuple[int, Any]) -> Iterator[EmbeddingServer]:
                 for place, text in enumerate(body["input"])
             ]
             status, reply = state.replies.pop(0) if state.replies else (200, {"data": data[::-1]})
-            sent = json.dumps(reply).encode()
+            content = json.dumps(reply).encode()
             self.send_response(status)
-            self.send_header("Content-Length", str(len(sent)))
+            self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(sent)
+            self.wfile.write(content)
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -64,7 +64,7 @@ def an_embedding_server(*replies: tuple[int, Any]) -> Iterator[EmbeddingServer]:
             thread.join()
 
 
-def embedded(base_url: str, texts: list[str] = TEXTS, **settings: Any) -> list[list[float]]:
+def embed_texts(base_url: str, texts: list[str] = TEXTS, **settings: Any) -> list[list[float]]:
     values = {"model": "letters", "base_url": base_url, "first_wait_s": 0.01} | settings
     embed = embedder(EmbeddingSettings.model_validate(values))
     assert embed is not None
@@ -75,9 +75,9 @@ def test_without_a_model_there_are_no_embeddings() -> None:
     assert embedder(EmbeddingSettings()) is None
 
 
-def test_each_text_has_its_own_vector_whatever_the_order_of_the_reply() -> None:
+def test_vectors_come_in_the_order_of_the_texts() -> None:
     with an_embedding_server() as server:
-        assert embedded(server.base_url, texts_per_call=2) == VECTORS
+        assert embed_texts(server.base_url, texts_per_call=2) == VECTORS
         assert [(body["path"], body["model"], body["input"]) for body in server.requests] == [
             ("/v1/embeddings", "letters", TEXTS[:2]),
             ("/v1/embeddings", "letters", TEXTS[2:4]),
@@ -85,14 +85,14 @@ def test_each_text_has_its_own_vector_whatever_the_order_of_the_reply() -> None:
         ]
 
 
-def test_a_server_that_is_busy_for_a_moment_is_asked_again() -> None:
+def test_a_transient_error_is_retried() -> None:
     with an_embedding_server((503, {}), (429, {})) as server:
-        assert embedded(server.base_url) == VECTORS
+        assert embed_texts(server.base_url) == VECTORS
         assert len(server.requests) == 3
 
 
 @pytest.mark.parametrize(
-    ("reply", "message", "asked"),
+    ("reply", "message", "attempts"),
     [
         (
             (401, {"error": "the key my-secret-key is wrong"}),
@@ -110,33 +110,35 @@ def test_a_server_that_is_busy_for_a_moment_is_asked_again() -> None:
         ),
     ],
 )
-def test_texts_that_could_not_be_compared_never_count_as_compared(
-    monkeypatch: pytest.MonkeyPatch, reply: tuple[int, Any], message: str, asked: int
+def test_texts_without_embeddings_raise_a_setup_error(
+    monkeypatch: pytest.MonkeyPatch, reply: tuple[int, Any], message: str, attempts: int
 ) -> None:
     monkeypatch.setenv("MY_KEY", "my-secret-key")
     with an_embedding_server(*[reply] * 5) as server:
         with pytest.raises(SetupError, match=message) as raised:
-            embedded(server.base_url, api_key_env="MY_KEY")
-        assert server.keys == ["Bearer my-secret-key"] * asked
+            embed_texts(server.base_url, api_key_env="MY_KEY")
+        assert server.keys == ["Bearer my-secret-key"] * attempts
     assert "my-secret-key" not in str(raised.value)
 
 
-def test_a_server_that_is_not_there_is_named() -> None:
+def test_a_server_that_is_down_is_named() -> None:
     with an_embedding_server() as server:
-        gone = server.base_url
+        base_url = server.base_url
     with pytest.raises(SetupError, match="/v1/embeddings, model 'letters': ConnectError"):
-        embedded(gone)
+        embed_texts(base_url)
 
 
-@pytest.mark.skipif(find_spec("sentence_transformers") is not None, reason="it is there")
+@pytest.mark.skipif(
+    find_spec("sentence_transformers") is not None, reason="sentence-transformers is installed"
+)
 def test_a_model_on_this_machine_needs_sentence_transformers() -> None:
     with pytest.raises(
         SetupError, match=r"install sentence-transformers .* or set embeddings.base_url"
     ):
-        embedded("", model="all-MiniLM-L6-v2")
+        embed_texts("", model="all-MiniLM-L6-v2")
 
 
-def test_vectors_are_numbers() -> None:
+def test_vectors_are_64_bit_floats() -> None:
     with an_embedding_server() as server:
         embed = embedder(EmbeddingSettings(model="letters", base_url=server.base_url))
         assert embed is not None

@@ -43,7 +43,7 @@ def a_journal(tmp_path: Path) -> Journal:
     return Journal(f"sqlite:///{tmp_path / 'deep' / 'journal.sqlite'}")
 
 
-def test_what_is_recorded_is_found_again_by_another_process_s_connection(tmp_path: Path) -> None:
+def test_a_second_connection_finds_what_is_recorded(tmp_path: Path) -> None:
     one, other = a_journal(tmp_path), a_journal(tmp_path)
     one.record(Entry("key", a_request(), a_completion('{"a": "\\u00e9 🧨"}'), 0.5))
     assert other.find("key") == a_completion('{"a": "\\u00e9 🧨"}')
@@ -69,18 +69,18 @@ def test_the_first_of_two_completions_of_one_request_stays(tmp_path: Path) -> No
         {"draw": 1},
     ],
 )
-def test_the_key_changes_with_everything_that_makes_another_question(
+def test_the_key_changes_with_everything_that_may_change_the_answer(
     changes: dict[str, object],
 ) -> None:
     assert a_request().key("m") != a_request(**changes).key("m")
     assert a_request().key("m") != a_request().key("another model")
 
 
-def test_the_key_does_not_depend_on_who_asks_when() -> None:
+def test_the_key_does_not_depend_on_the_row_or_the_turn() -> None:
     assert a_request().key("m") == a_request(prompt_id="p2", turn=4, inputs=object()).key("m")
 
 
-def test_a_journal_of_another_version_is_refused_with_words(tmp_path: Path) -> None:
+def test_a_journal_of_another_version_is_refused(tmp_path: Path) -> None:
     journal = a_journal(tmp_path)
     journal._connection.execute(sa.text("UPDATE journal SET version = 99"))
     journal.close()
@@ -88,7 +88,9 @@ def test_a_journal_of_another_version_is_refused_with_words(tmp_path: Path) -> N
         a_journal(tmp_path)
 
 
-def test_several_are_recorded_at_once_and_each_keeps_the_first_answer(tmp_path: Path) -> None:
+def test_of_several_entries_recorded_at_once_each_keeps_its_first_completion(
+    tmp_path: Path,
+) -> None:
     journal = a_journal(tmp_path)
     journal.record(Entry("b", a_request(), a_completion("first"), 0.1))
     recorded = journal.record_all(
@@ -103,7 +105,7 @@ def test_several_are_recorded_at_once_and_each_keeps_the_first_answer(tmp_path: 
     journal.close()
 
 
-def test_a_journal_that_another_process_keeps_locked_is_waited_for_and_then_named(
+def test_a_locked_journal_is_awaited_and_then_named(
     tmp_path: Path,
 ) -> None:
     url = f"sqlite:///{tmp_path / 'journal.sqlite'}"
@@ -120,14 +122,17 @@ def test_a_journal_that_another_process_keeps_locked_is_waited_for_and_then_name
     journal.close()
 
 
-def test_two_processes_make_the_same_journal_at_the_same_time(tmp_path: Path) -> None:
-    script = "import sys; from aidsafe_dagster.engines.journal import Journal; Journal(sys.argv[1]).close()"
+def test_several_processes_create_the_same_journal_at_once(tmp_path: Path) -> None:
+    script = (
+        "import sys; from aidsafe_dagster.engines.journal import Journal; "
+        "Journal(sys.argv[1]).close()"
+    )
     url = f"sqlite:///{tmp_path / 'journal.sqlite'}"
-    makers = [subprocess.Popen([sys.executable, "-c", script, url], cwd=ROOT) for _ in range(4)]
-    assert [maker.wait(60) for maker in makers] == [0, 0, 0, 0]
+    processes = [subprocess.Popen([sys.executable, "-c", script, url], cwd=ROOT) for _ in range(4)]
+    assert [process.wait(60) for process in processes] == [0, 0, 0, 0]
 
 
-def test_a_record_that_was_cut_in_the_middle_is_asked_again_and_the_others_are_kept(
+def test_an_entry_lost_in_a_power_cut_leaves_the_others_intact(
     tmp_path: Path,
 ) -> None:
     live = a_journal(tmp_path)
@@ -140,16 +145,16 @@ def test_a_record_that_was_cut_in_the_middle_is_asked_again_and_the_others_are_k
     with wal.open("r+b") as file:
         file.truncate(wal.stat().st_size - 3000)
     after = Journal(f"sqlite:///{cut / 'journal.sqlite'}")
-    found = [after.find(f"key {number}") for number in range(20)]
-    assert found[19] is None
-    assert [completion and completion.text for completion in found[:19]] == [
-        f"text {n} " * 500 for n in range(19)
-    ]
+    for number in range(19):
+        completion = after.find(f"key {number}")
+        assert completion is not None
+        assert completion.text == f"text {number} " * 500
+    assert after.find("key 19") is None
     after.record(Entry("key 19", a_request(), a_completion("again"), 0.1))
     after.close()
 
 
-def test_a_damaged_file_is_named_with_what_can_be_done(tmp_path: Path) -> None:
+def test_a_damaged_file_is_refused_with_a_remedy(tmp_path: Path) -> None:
     journal = a_journal(tmp_path)
     for number in range(200):
         journal.record(Entry(f"key {number}", a_request(), a_completion("text " * 500), 0.1))
@@ -161,7 +166,7 @@ def test_a_damaged_file_is_named_with_what_can_be_done(tmp_path: Path) -> None:
         a_journal(tmp_path)
 
 
-def test_a_table_of_something_else_is_refused_with_words(tmp_path: Path) -> None:
+def test_a_table_of_another_program_is_refused(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "journal.sqlite")) as connection:
         connection.execute("CREATE TABLE completions (key TEXT PRIMARY KEY, answer TEXT)")
     with pytest.raises(SetupError, match="lacks prompt_id, stage"):
@@ -170,7 +175,7 @@ def test_a_table_of_something_else_is_refused_with_words(tmp_path: Path) -> None
 
 @contextmanager
 def a_lock_on(file: Path, seconds: float) -> Iterator[None]:
-    """Another process writes to the journal for so long, or until the block ends."""
+    """Let another process hold a lock for so long, or until the block ends."""
     script = (
         "import sqlite3, sys, time; c = sqlite3.connect(sys.argv[1], isolation_level=None); "
         "c.execute('BEGIN IMMEDIATE'); print('locked', flush=True); time.sleep(float(sys.argv[2]))"
@@ -185,7 +190,7 @@ def a_lock_on(file: Path, seconds: float) -> Iterator[None]:
             holder.kill()
 
 
-def test_a_file_that_is_no_journal_is_refused_with_words(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "journal.sqlite").write_bytes(b"not a database" * 100)
     with pytest.raises(SetupError, match="cannot be opened"):

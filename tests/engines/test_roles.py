@@ -18,7 +18,7 @@ def settings_for(base_url: str, **roles: RoleSettings) -> Settings:
     return Settings.model_validate({"engine": "endpoint", "endpoint": endpoint, "roles": roles})
 
 
-def asked(settings: Settings, role: Role) -> Completion:
+def complete(settings: Settings, role: Role) -> Completion:
     async def ask() -> Completion:
         engine = make_engine(settings)
         try:
@@ -29,27 +29,27 @@ def asked(settings: Settings, role: Role) -> Completion:
     return asyncio.run(ask())
 
 
-def test_a_role_may_name_another_model_of_the_same_server() -> None:
+def test_a_role_can_have_another_model_of_the_same_server() -> None:
     with a_server(body=a_reply()) as server:
         settings = settings_for(server.base_url, refiner=RoleSettings(model="big-model"))
-        asked(settings, Role.REFINER)
-        asked(settings, Role.DELIBERATOR)
+        complete(settings, Role.REFINER)
+        complete(settings, Role.DELIBERATOR)
     assert [body["model"] for _, body in server] == ["big-model", "main-model"]
 
 
-def test_a_role_may_have_a_server_and_a_key_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_role_can_have_its_own_server_and_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAIN_KEY", "main")
     monkeypatch.setenv("TARGET_KEY", "own")
     with a_server(body=a_reply()) as main, a_server(body=a_reply()) as own:
         target = RoleSettings(base_url=own.base_url, model="target-model", api_key_env="TARGET_KEY")
         settings = settings_for(main.base_url, target=target)
-        asked(settings, Role.TARGET)
-        asked(settings, Role.INITIALIZER)
+        complete(settings, Role.TARGET)
+        complete(settings, Role.INITIALIZER)
     assert [(h["Authorization"], b["model"]) for h, b in own] == [("Bearer own", "target-model")]
     assert [(h["Authorization"], b["model"]) for h, b in main] == [("Bearer main", "main-model")]
 
 
-def test_the_journal_s_key_tells_the_models_apart() -> None:
+def test_each_role_has_its_own_model_in_the_journal_s_key() -> None:
     engine = make_engine(
         settings_for("http://127.0.0.1:1/v1", refiner=RoleSettings(model="big-model"))
     )
@@ -60,7 +60,7 @@ def test_the_journal_s_key_tells_the_models_apart() -> None:
     )
 
 
-def test_several_servers_have_their_slots_together() -> None:
+def test_the_slots_of_several_servers_add_up() -> None:
     target = RoleSettings(base_url="http://127.0.0.1:2/v1", model="t")
     engine = make_engine(settings_for("http://127.0.0.1:1/v1", target=target))
     assert isinstance(engine, EngineByRole)

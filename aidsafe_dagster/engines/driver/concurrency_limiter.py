@@ -1,49 +1,60 @@
-"""ConcurrencyLimiter: how many calls may be in flight, given what the server says of its load.
+"""ConcurrencyLimiter: how many calls may be in flight, given how often the server is too busy.
 
-An isolated "too many requests" changes nothing: the call waits, as it is told to. When a good part of all answers says
-so, fewer calls are let through, and then more again, one by one. After an outage the first calls go out alone and every
-answer lets two more follow, so a server that comes back is not met by all that waited for it at once.
+An isolated "too many requests" changes nothing: that call backs off by itself. When a good part of
+a second's replies are such, the limit falls, and then rises again slowly. After an outage the limit
+starts low and rises by one with every answer, so that the first calls go out alone and a recovering
+server is not met by all waiting calls at once (slow start).
 """
 
 import time
 
 WINDOW_S = 1.0
-_TOO_BUSY = 0.2  # share of a window's answers
-_FEWER = 0.7
-_FIRST = 1 / 8  # of all calls, after an outage
+_MAX_BUSY_SHARE = 0.2  # of a window's replies
+_DECREASE = 0.7
+_SLOW_START = 1 / 8  # of the maximum
+_INCREASE_PER_ROUND = 4  # calls, once as many answers have come as the limit allows in flight
 
 
 class ConcurrencyLimiter:
-    """A limit between 1 and `most`, which starts at `most`."""
+    """A limit between 1 and `maximum`. It starts at `maximum`."""
 
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self._limit = float(most)
-        self._steep_to = float(most)
-        """Up to here every answer adds a call; above it, a round of answers adds a few."""
-        self._window = time.monotonic()
-        self._answers = self._refusals = 0
+    def __init__(self, maximum: int) -> None:
+        self.maximum = maximum
+        self._limit = float(maximum)
+        self._slow_start_until = float(maximum)
+        """Up to this limit every answer adds a whole call."""
+        self._window_start = time.monotonic()
+        self._answers = 0
+        self._rejections = 0
 
     @property
     def limit(self) -> int:
         return max(1, int(self._limit))
 
-    def answered(self) -> None:
-        """A call was answered."""
+    def record_success(self) -> None:
+        """Raise the limit after an answer."""
         self._answers += 1
-        step = 1.0 if self._limit < self._steep_to else 4 / self._limit
-        self._limit = min(float(self.most), self._limit + step)
+        is_slow_start = self._limit < self._slow_start_until
+        step = 1.0 if is_slow_start else _INCREASE_PER_ROUND / self._limit
+        self._limit = min(float(self.maximum), self._limit + step)
 
-    def busy(self) -> None:
-        """The server took a call to be one too many."""
-        self._refusals += 1
+    def record_rejection(self) -> None:
+        """Lower the limit if the server has rejected many calls of this window as too many."""
+        self._rejections += 1
         now = time.monotonic()
-        if now - self._window < WINDOW_S:
+        if now - self._window_start < WINDOW_S:
             return
-        if self._refusals > max(1.0, _TOO_BUSY * (self._answers + self._refusals)):
-            self._limit = self._steep_to = max(1.0, self._limit * _FEWER)
-        self._window, self._answers, self._refusals = now, 0, 0
+        replies = self._answers + self._rejections
+        # A single rejection never lowers the limit, however few the replies are.
+        tolerated = max(1.0, _MAX_BUSY_SHARE * replies)
+        if self._rejections > tolerated:
+            self._limit = max(1.0, self._limit * _DECREASE)
+            self._slow_start_until = self._limit
+        self._window_start = now
+        self._answers = 0
+        self._rejections = 0
 
-    def after_an_outage(self) -> None:
-        self._limit = max(1.0, self.most * _FIRST)
-        self._steep_to = float(self.most)
+    def restart_slowly(self) -> None:
+        """Start low again after an outage."""
+        self._limit = max(1.0, self.maximum * _SLOW_START)
+        self._slow_start_until = float(self.maximum)

@@ -1,61 +1,56 @@
-"""The driver: runs many dialogues at once against one engine, bounded by calls in flight.
+"""The driver: runs many dialogues at once against one engine, bounded by the calls in flight.
 
-There is no barrier between turns or rows: a row that agrees early moves on while others still argue, and slots that the
-last rows of a stage leave free read the next stage ahead (`readahead.py`). A call that waits to be tried again holds no
-slot, a question that is already under way is not asked twice, and nothing goes on before it is in the journal.
+There is no barrier between turns or rows. A row that agrees early moves on while others still
+argue, and slots that the last rows of a stage leave free run the next stages (`read_ahead.py`).
+The driver runs the rows. What becomes of their requests is in `dispatcher.py`.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from aidsafe_dagster.engines.driver.attempts import Attempts
-from aidsafe_dagster.engines.driver.journal_writer import JournalWriter
+from aidsafe_dagster.engines.driver.calls import CallFailed
+from aidsafe_dagster.engines.driver.dispatcher import Dispatcher
 from aidsafe_dagster.engines.driver.progress import Progress
-from aidsafe_dagster.engines.driver.request_coalescing import RequestCoalescer
-from aidsafe_dagster.engines.driver.rows_in_progress import (
-    CallFailed,
-    NextStage,
-    PendingCall,
-    RecordsByStage,
-    RowInProgress,
-)
+from aidsafe_dagster.engines.driver.rows import NextStage, Row
 from aidsafe_dagster.engines.driver.scheduler import Scheduler
 from aidsafe_dagster.engines.driver.settings import DriverSettings
 from aidsafe_dagster.engines.driver.slot_shares import SlotShares
 from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.engines.protocol import Engine
-from aidsafe_dagster.recipe.dialogue import Completion, DialogueTask, Request
+from aidsafe_dagster.recipe.dialogue import Completion, DialogueTask
 from aidsafe_dagster.recipe.errors import RowFailed, SetupError
 from aidsafe_dagster.recipe.records import Failure, FailureReason
 
-__all__ = ["Driver", "DriverSettings", "NextStage", "Progress", "RecordsByStage", "drive"]
 T = TypeVar("T")
-TICK_S = 0.25
 logger = logging.getLogger(__name__)
 
 
 async def drive(
-    cases: Sequence[DialogueTask[T]],
+    tasks: Sequence[DialogueTask[T]],
     engine: Engine,
     journal: Journal,
     settings: DriverSettings,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> tuple[list[T | Failure], Progress]:
-    """Runs every dialogue to its end, with a driver of its own; see `Driver.drive`."""
-    driver, progress = Driver(engine, journal, settings), Progress(rows=len(cases))
+    """Run every dialogue to its end with a driver of its own; see `Driver.drive`."""
+    driver, progress = Driver(engine, journal, settings), Progress(rows=len(tasks))
     try:
-        return await driver.drive(cases, progress, on_progress=on_progress), progress
+        return await driver.drive(tasks, progress, on_progress=on_progress), progress
     finally:
         await driver.close()
 
 
 class Driver:
-    """Lives on one event loop for as long as its owner keeps it: what is read ahead goes on between two drives.
+    """Lives on one event loop until it is closed, so that read-ahead goes on between two drives.
 
-    `shares` divides the calls in flight with other processes. `log` is told when the engine goes away and comes back.
+    Args:
+        engine: answers the requests.
+        journal: holds the completions.
+        settings: of the driver.
+        shares: divides the slots between processes. None: this process has all of them.
+        log: takes a line when the server goes down and when it is up again.
     """
 
     def __init__(
@@ -66,217 +61,144 @@ class Driver:
         shares: SlotShares | None = None,
         log: Callable[[str], None] = logger.info,
     ) -> None:
-        self.engine, self.settings, self._shares = engine, settings, shares
-        self._recorder = JournalWriter(journal)
-        self._lineup = Scheduler()
-        self._questions = RequestCoalescer(self._recorder, self._put, self._has_asked)
-        known = shares is None or shares.answered_before
-        self._attempts = Attempts(
-            engine, self._recorder, settings, self._questions, self._fill_soon, log, known=known
-        )
-        self._drives: list[Progress] = []
-        self._talks: dict[RowInProgress, asyncio.Task[None]] = {}
-        self._ticking: asyncio.Task[None] | None = None
-        self._starting: set[RowInProgress] = set()
-        """Begun, and not yet known to ask anything of the engine: each holds a slot."""
-        self._share = self._attempts.pace.most
-        self._filling = self._closed = False
+        self.engine = engine
+        self.settings = settings
+        self._dispatcher = Dispatcher(engine, journal, settings, self._begin_row, shares, log)
+        self._scheduler = self._dispatcher.scheduler
+        self._row_tasks: dict[Row, asyncio.Task[None]] = {}
 
     @property
-    def in_vain(self) -> dict[str, int]:
-        """Calls read ahead, by stage, for which no drive came."""
-        return self._lineup.ahead.in_vain
+    def unused_calls(self) -> dict[str, int]:
+        """Calls read ahead that no drive has used, by stage."""
+        return self._scheduler.read_ahead.unused_calls
 
     async def drive(
         self,
-        cases: Sequence[DialogueTask[T]],
+        tasks: Sequence[DialogueTask[T]],
         progress: Progress,
-        then: Sequence[NextStage] = (),
+        next_stages: Sequence[NextStage] = (),
         on_progress: Callable[[Progress], None] | None = None,
     ) -> list[T | Failure]:
-        """Runs every dialogue to its end; `then` are the stages that may be read ahead of finished rows.
+        """Run every dialogue to its end.
+
+        Args:
+            tasks: the dialogues.
+            progress: is updated meanwhile.
+            next_stages: stages that may be read ahead of rows that are done.
+            on_progress: is called after each row.
 
         Returns:
-            Per case, in order, its record or its failure. `progress` holds the counts, meanwhile too.
+            The record or the failure of each dialogue, in order.
 
         Raises:
-            SetupError: no call can succeed (wrong key, no such model). What was answered before is in the journal.
+            SetupError: no call can succeed (wrong key, no such model). Earlier answers are in the
+                journal.
         """
-        following = tuple(then) if self.settings.read_ahead else ()
-        work = _Drive(progress, self._lineup, on_progress)
-        work.lines = [
-            RowInProgress(n, case, progress, work.ended, work.broke, then=following)
-            for n, case in enumerate(cases)
-        ]
-        if work.lines:
-            self._begin(work)
+        drive = _Drive(progress, self._scheduler, on_progress)
+        stages = tuple(next_stages) if self.settings.read_ahead else ()
+        drive.rows = [Row(index, task, progress, drive, stages) for index, task in enumerate(tasks)]
+        if drive.rows:
+            self._begin(drive)
             try:
-                await work.over
+                await drive.done
             finally:
-                self._end(work)
-        return [work.results[index] for index in range(len(cases))]
+                self._end(drive)
+        return [drive.results[row.index] for row in drive.rows]
 
     async def close(self) -> None:
-        """Ends all that is under way; what was answered is in the journal."""
-        self._closed = True
-        tasks = [*self._talks.values(), *([self._ticking] if self._ticking else [])]
+        """End everything that is under way. What was answered is in the journal."""
+        self._dispatcher.stop()
+        tasks = list(self._row_tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._attempts.close()
-        await self._recorder.close()
-        if self._shares:
-            self._shares.close()
+        await self._dispatcher.close()
 
-    def _begin(self, work: "_Drive") -> None:
-        stages = {line.stage for line in work.lines}
-        for line in (
-            line for stage in stages for line in self._lineup.ahead.take_over(stage, work.progress)
-        ):
-            self._drop(line)
-        self._questions.count_for(stages, work.progress)
-        self._drives.append(work.progress)
-        self._lineup.add(work.lines)
-        if self._ticking is None:
-            self._ticking = asyncio.create_task(self._keep_ticking())
-        self._tick()
+    def _begin(self, drive: "_Drive") -> None:
+        for stage in {row.stage for row in drive.rows}:
+            for row in self._scheduler.read_ahead.hand_over(stage, drive.progress):
+                self._cancel_row(row)
+            self._dispatcher.count_for(stage, drive.progress)
+        self._dispatcher.drives.append(drive.progress)
+        self._scheduler.add_rows(drive.rows)
+        self._dispatcher.start()
 
-    def _end(self, work: "_Drive") -> None:
-        self._drives.remove(work.progress)
-        self._lineup.withdraw(work.lines)
-        for line in work.lines:
-            self._drop(line)
+    def _end(self, drive: "_Drive") -> None:
+        self._dispatcher.drives.remove(drive.progress)
+        self._scheduler.remove_rows(drive.rows)
+        for row in drive.rows:
+            self._cancel_row(row)
 
-    def _drop(self, line: RowInProgress) -> None:
-        """Calls that are made already go on, and their answers are recorded."""
-        if talk := self._talks.pop(line, None):
-            talk.cancel()
+    def _begin_row(self, row: Row) -> None:
+        self._row_tasks[row] = asyncio.create_task(self._run_row(row))
 
-    # -- slots
+    def _cancel_row(self, row: Row) -> None:
+        """Stop a row. Its call, if it is in flight, goes on, and the answer is recorded."""
+        if task := self._row_tasks.pop(row, None):
+            task.cancel()
 
-    def _fill(self) -> None:
-        """Makes calls and begins rows until no slot is free."""
-        self._filling = False
-        limit = min(self._attempts.pace.limit, self._share)
-        while not self._closed and self._attempts.in_flight + len(self._starting) < limit:
-            following = self._lineup.pop(limit, begin=not self._attempts.holding)
-            if following is None:
-                break
-            if isinstance(following, RowInProgress):
-                self._start(following)
-            else:
-                self._attempts.launch(following)
-        self._note_in_flight()
-
-    def _fill_soon(self) -> None:
-        """After those who wait for an answer just given have said what they ask next."""
-        if not self._filling and not self._closed:
-            self._filling = True
-            asyncio.get_running_loop().call_soon(self._fill)
-
-    def _note_in_flight(self) -> None:
-        for progress in self._drives:
-            progress.in_flight = self._attempts.in_flight
-            progress.peak_in_flight = max(progress.peak_in_flight, self._attempts.in_flight)
-
-    async def _keep_ticking(self) -> None:
-        while True:
-            await asyncio.sleep(TICK_S)
-            self._tick()
-
-    def _tick(self) -> None:
-        if self._shares:
-            attempts = self._attempts
-            wanted = attempts.in_flight + len(self._starting) + len(self._lineup)
-            self._share = self._shares.claim(wanted, attempts.in_flight, attempts.answered)
-            if attempts.answered:
-                self._shares.note_answer()
-        for progress in self._drives:
-            progress.notice = self._attempts.notice()
-        self._fill()
-
-    # -- rows
-
-    def _put(self, call: PendingCall) -> None:
-        self._lineup.put(call)
-        self._fill_soon()
-
-    def _has_asked(self, line: RowInProgress) -> None:
-        self._starting.discard(line)
-        self._fill_soon()
-
-    def _start(self, line: RowInProgress) -> None:
-        self._starting.add(line)
-        self._talks[line] = asyncio.create_task(self._talk(line))
-
-    async def _talk(self, line: RowInProgress) -> None:
+    async def _run_row(self, row: Row) -> None:
         try:
-            line.ended(line, await self._result(line))
-        except Exception as error:  # noqa: BLE001 - raised by whoever waits for the row
-            line.broke(line, error)
+            row.owner.finish(row, await self._run_dialogue(row))
+        except Exception as error:  # noqa: BLE001 - raised by the drive that waits for the row
+            row.owner.stop(row, error)
         finally:
-            self._talks.pop(line, None)
-            line.case.dialogue.close()
-            self._has_asked(line)
+            self._row_tasks.pop(row, None)
+            row.task.dialogue.close()
+            self._dispatcher.leave_starting_slot(row)
 
-    async def _result(self, line: RowInProgress) -> Any:
+    async def _run_dialogue(self, row: Row) -> Any | Failure:
+        """Run a dialogue to its record or failure. A defect in it fails its own row alone."""
+        conversation, dialogue = row.task.conversation, row.task.dialogue
         completion: Completion | None = None
-        while isinstance(said := _said(line, completion), Request):
+        while True:
             try:
-                completion = await self._questions.answer(
-                    line, said, self.engine.model_for(said.role)
-                )
+                request = next(dialogue) if completion is None else dialogue.send(completion)
+            except StopIteration as end:
+                return end.value
+            except RowFailed as error:
+                return conversation.failure(error.reason, error.detail, redraw=True)
+            except SetupError:
+                raise
+            except Exception as error:
+                logger.exception("%s: the dialogue broke", conversation.prompt.prompt_id)
+                detail = f"{type(error).__name__}: {error}"
+                return conversation.failure(FailureReason.INTERNAL_ERROR, detail, redraw=False)
+            try:
+                completion = await self._dispatcher.complete(row, request)
             except CallFailed as error:
-                return line.case.conversation.failure(error.reason, str(error), redraw=False)
-            line.answers += 1
-        return said.result
+                return conversation.failure(error.reason, str(error), redraw=False)
+            row.completions += 1
 
 
 class _Drive:
-    """Rows that a step waits for."""
+    """Rows that a step waits for, and their results."""
 
     def __init__(
-        self, progress: Progress, lineup: Scheduler, on_progress: Callable[[Progress], None] | None
+        self,
+        progress: Progress,
+        scheduler: Scheduler,
+        on_progress: Callable[[Progress], None] | None,
     ) -> None:
-        self.progress, self._lineup, self._on_progress = progress, lineup, on_progress
-        self.lines: list[RowInProgress] = []
+        self.progress = progress
+        self._scheduler = scheduler
+        self._on_progress = on_progress
+        self.rows: list[Row] = []
         self.results: dict[int, Any] = {}
-        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def ended(self, line: RowInProgress, result: Any) -> None:
-        self.results[line.index] = result
+    def finish(self, row: Row, result: Any | Failure) -> None:
+        self.results[row.index] = result
         self.progress.rows_done += 1
         if isinstance(result, Failure):
             self.progress.rows_failed += 1
         else:
-            self._lineup.ahead.offer(line.then, {**line.trail, line.stage: result}, 1, line.index)
+            self._scheduler.read_ahead.offer(row, result)
         if self._on_progress:
             self._on_progress(self.progress)
-        if len(self.results) == len(self.lines) and not self.over.done():
-            self.over.set_result(None)
+        if len(self.results) == len(self.rows) and not self.done.done():
+            self.done.set_result(None)
 
-    def broke(self, line: RowInProgress, error: Exception) -> None:  # noqa: ARG002
-        if not self.over.done():
-            self.over.set_exception(error)
-
-
-@dataclass(frozen=True)
-class _Ended:
-    result: Any
-
-
-def _said(line: RowInProgress, completion: Completion | None) -> Request | _Ended:
-    """What a dialogue says to an answer: its next request, or its end. A defect in it ends its row alone."""
-    conversation, dialogue = line.case.conversation, line.case.dialogue
-    try:
-        return next(dialogue) if completion is None else dialogue.send(completion)
-    except StopIteration as stop:
-        return _Ended(stop.value)
-    except RowFailed as failed:
-        return _Ended(conversation.failure(failed.reason, failed.detail, redraw=True))
-    except SetupError:
-        raise
-    except Exception as error:
-        logger.exception("%s: the dialogue broke", conversation.prompt.prompt_id)
-        detail = f"{type(error).__name__}: {error}"
-        return _Ended(conversation.failure(FailureReason.INTERNAL_ERROR, detail, redraw=False))
+    def stop(self, row: Row, error: Exception) -> None:  # noqa: ARG002
+        if not self.done.done():
+            self.done.set_exception(error)

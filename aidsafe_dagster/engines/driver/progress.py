@@ -1,4 +1,4 @@
-"""What a drive has done so far, in counts."""
+"""Progress: what a drive has done so far, in counts."""
 
 import time
 from dataclasses import dataclass, field
@@ -9,23 +9,25 @@ from aidsafe_dagster.recipe.records import Usage
 
 @dataclass
 class Progress:
-    """Counts of one drive so far; `asked` are the calls that reached the engine and were answered."""
+    """Counts of one drive so far."""
 
     rows: int
     rows_done: int = 0
     rows_failed: int = 0
-    asked: int = 0
+    calls_made: int = 0
+    """Calls that the engine answered, those read ahead included."""
     replayed: int = 0
+    """Calls answered by the journal (cache hits)."""
     read_ahead: int = 0
-    """Of the asked calls, those that were asked before the drive began, by reading ahead in the same run."""
-    tried_again: int = 0
+    """Of the calls made, those that read-ahead made in this run before the drive began."""
+    retries: int = 0
     in_flight: int = 0
-    """All that the driver works on, what it reads ahead included."""
+    """All calls that the driver has in flight, those of the read-ahead included."""
     peak_in_flight: int = 0
     usage: Usage = Usage()
-    """Of the asked calls alone: what this run cost."""
+    """Of the calls made: what this run cost."""
     load: ServerLoad | None = None
-    """Of the model server meanwhile, if it tells."""
+    """Load of the model server meanwhile, if it publishes any."""
     notice: str = ""
     """Why calls wait, while they do."""
     started: float = field(default_factory=time.monotonic)
@@ -34,9 +36,9 @@ class Progress:
     def seconds(self) -> float:
         return time.monotonic() - self.started
 
-    def take_over(self, ahead: "Progress") -> None:
-        """What was asked for this stage before a step waited for it."""
-        self.asked += ahead.asked
-        self.read_ahead += ahead.asked
-        self.tried_again += ahead.tried_again
-        self.usage += ahead.usage
+    def take_over(self, read_ahead: "Progress") -> None:
+        """Add the calls that read-ahead made for this stage before the drive began."""
+        self.calls_made += read_ahead.calls_made
+        self.read_ahead += read_ahead.calls_made
+        self.retries += read_ahead.retries
+        self.usage += read_ahead.usage

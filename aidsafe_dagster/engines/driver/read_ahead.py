@@ -1,99 +1,132 @@
-"""Reading ahead: while a stage's last rows finish, free slots run the next stages' dialogues of rows that are done.
+"""Read-ahead: free slots run the next stages of rows that are done, while the last rows finish.
 
-What is answered so enters the journal and nothing else. The stage itself, when it comes, finds it there; its gate, its
-rows and its materialization are its own. When a gate closes in between, the calls read ahead were in vain, and nothing
-else was.
+Read-ahead prefetches completions into the journal and does nothing else. When the stage itself
+comes, it finds them there. Its gate, its rows and its materialization are its own. If a gate fails
+in between, only the prefetched calls were wasted.
 """
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from aidsafe_dagster.engines.driver.progress import Progress
-from aidsafe_dagster.engines.driver.rows_in_progress import NextStage, RecordsByStage, RowInProgress
+from aidsafe_dagster.engines.driver.rows import NextStage, RecordsByStage, Row
 from aidsafe_dagster.recipe.dialogue import DialogueTask
 from aidsafe_dagster.recipe.records import Failure
 
 logger = logging.getLogger(__name__)
 
 
-class ReadAhead:
-    """Rows that may be begun at later stages, the nearest stage first; each is begun once."""
+@dataclass(frozen=True)
+class _Candidate:
+    """A row that may begin at a later stage."""
 
-    def __init__(self) -> None:
-        self._waiting: dict[int, deque[tuple[NextStage, RecordsByStage, int]]] = {}
-        self._begun: set[tuple[str, str]] = set()
-        self._closed: set[str] = set()
-        self._tallies: dict[str, Progress] = {}
-        self.lines: set[RowInProgress] = set()
-        """Those in work."""
-
-    def __len__(self) -> int:
-        return sum(map(len, self._waiting.values()))
+    next_stage: NextStage
+    records: RecordsByStage
+    stages_ahead: int
+    index: int
 
     @property
-    def in_vain(self) -> dict[str, int]:
-        """Calls answered for stages that no step asked for yet."""
-        return {stage: tally.asked for stage, tally in self._tallies.items() if tally.asked}
+    def stage(self) -> str:
+        return self.next_stage.stage
 
-    def offer(
-        self, then: Sequence[NextStage], trail: RecordsByStage, tier: int, index: int
-    ) -> None:
-        """The stages `then` may be begun with these records."""
-        for following in then:
-            self._waiting.setdefault(tier, deque()).append((following, trail, index))
+    @property
+    def prompt_id(self) -> str:
+        return str(next(iter(self.records.values())).prompt_id)
 
-    def take(self) -> RowInProgress | None:
-        """A row to begin, None if there is none."""
-        for tier in sorted(self._waiting):
-            queue = self._waiting[tier]
-            while queue:
-                following, trail, index = queue.popleft()
-                if line := self._line(following, trail, tier, index):
-                    self.lines.add(line)
-                    return line
+    def make_task(self) -> DialogueTask[Any] | None:
+        """Return the row's dialogue, or None if it must not go on or cannot be built."""
+        try:
+            return self.next_stage.make_task(self.records)
+        except Exception:
+            logger.exception("%s: a row could not be read ahead", self.stage)
+            return None
+
+
+class ReadAhead:
+    """Rows that may begin at later stages, the nearest stage first. Each begins once."""
+
+    def __init__(self) -> None:
+        self._candidates: dict[int, deque[_Candidate]] = {}
+        """By the number of stages ahead."""
+        self._begun: set[tuple[str, str]] = set()
+        self._stopped_stages: set[str] = set()
+        self._progress: dict[str, Progress] = {}
+        self.rows: set[Row] = set()
+        """Those at work."""
+
+    def __len__(self) -> int:
+        return sum(map(len, self._candidates.values()))
+
+    @property
+    def unused_calls(self) -> dict[str, int]:
+        """Calls answered for stages that no step has reached, by stage."""
+        return {
+            stage: progress.calls_made
+            for stage, progress in self._progress.items()
+            if progress.calls_made
+        }
+
+    def offer(self, row: Row, record: Any) -> None:
+        """Offer the stages after a row that is done."""
+        stages_ahead = row.stages_ahead + 1
+        records = {**row.records, row.stage: record}
+        for next_stage in row.next_stages:
+            candidate = _Candidate(next_stage, records, stages_ahead, row.index)
+            self._candidates.setdefault(stages_ahead, deque()).append(candidate)
+
+    def pop(self) -> Row | None:
+        """Return a row to begin, or None if there is none."""
+        for stages_ahead in sorted(self._candidates):
+            candidates = self._candidates[stages_ahead]
+            while candidates:
+                row = self._make_row(candidates.popleft())
+                if row is not None:
+                    self.rows.add(row)
+                    return row
         return None
 
-    def take_over(self, stage: str, progress: Progress) -> list[RowInProgress]:
-        """A step asks for the stage itself: no more of it is begun here. Returns the rows of it in work."""
-        for queue in self._waiting.values():
-            kept = [waiting for waiting in queue if waiting[0].stage != stage]
-            queue.clear()
-            queue.extend(kept)
-        progress.take_over(self._tallies.pop(stage, Progress(rows=0)))
-        return [line for line in self.lines if line.stage == stage]
+    def hand_over(self, stage: str, progress: Progress) -> list[Row]:
+        """Leave a stage to the step that has reached it.
 
-    def _line(
-        self, following: NextStage, trail: RecordsByStage, tier: int, index: int
-    ) -> RowInProgress | None:
-        stage, known = following.stage, next(iter(trail.values())).prompt_id
-        if stage in self._closed or (stage, known) in self._begun:
-            return None
-        self._begun.add((stage, known))
-        case = _made(following, trail)
-        if case is None:
-            return None
-        tally = self._tallies.setdefault(stage, Progress(rows=0))
-        return RowInProgress(
-            index, case, tally, self._ended, self._broke, tier, following.then, trail
-        )
+        No more rows of the stage begin here, and its counts go to the step's progress.
 
-    def _ended(self, line: RowInProgress, result: Any | Failure) -> None:
-        self.lines.discard(line)
+        Returns:
+            The rows of the stage that are at work.
+        """
+        for stages_ahead, candidates in self._candidates.items():
+            others = [candidate for candidate in candidates if candidate.stage != stage]
+            self._candidates[stages_ahead] = deque(others)
+        progress.take_over(self._progress.pop(stage, Progress(rows=0)))
+        return [row for row in self.rows if row.stage == stage]
+
+    def finish(self, row: Row, result: Any | Failure) -> None:
+        """Go on with the stages after a row's stage, unless the row failed."""
+        self.rows.discard(row)
         if not isinstance(result, Failure):
-            self.offer(line.then, {**line.trail, line.stage: result}, line.tier + 1, line.index)
+            self.offer(row, result)
 
-    def _broke(self, line: RowInProgress, error: Exception) -> None:
-        """The step that needs the stage will meet the same error and raise it."""
-        self.lines.discard(line)
-        self._closed.add(line.stage)
-        logger.info("%s is not read ahead any more: %s", line.stage, error)
+    def stop(self, row: Row, error: Exception) -> None:
+        """Stop reading a stage ahead. The step that needs it will raise the same error."""
+        self.rows.discard(row)
+        self._stopped_stages.add(row.stage)
+        logger.info("%s is not read ahead any more: %s", row.stage, error)
 
-
-def _made(following: NextStage, trail: RecordsByStage) -> DialogueTask[Any] | None:
-    try:
-        return following.case(trail)
-    except Exception:
-        logger.exception("%s: a row could not be read ahead", following.stage)
-        return None
+    def _make_row(self, candidate: _Candidate) -> Row | None:
+        stage, name = candidate.stage, (candidate.stage, candidate.prompt_id)
+        if stage in self._stopped_stages or name in self._begun:
+            return None
+        self._begun.add(name)
+        task = candidate.make_task()
+        if task is None:
+            return None
+        return Row(
+            index=candidate.index,
+            task=task,
+            progress=self._progress.setdefault(stage, Progress(rows=0)),
+            owner=self,
+            next_stages=candidate.next_stage.next_stages,
+            stages_ahead=candidate.stages_ahead,
+            records=candidate.records,
+        )

@@ -1,65 +1,87 @@
-"""Which call is made, or which row begun, when a slot is free.
+"""Scheduler: which call is sent, or which row begins, when a slot is free.
 
-Rows that a step waits for come before all that is read ahead. Their order is depth first, so that rows are done as
-early as can be, until few are left to start; then whoever has most still to do goes first, so that the last rows end
-together and not one after another.
+Rows that a step waits for come before everything that is read ahead. They go depth first, so that
+rows are done as early as possible. Once few rows are left to start, the order turns: rows with most
+calls before them go first, so that the last rows end together and not one after another.
 """
 
 import heapq
 from collections import deque
 from collections.abc import Iterable
 
+from aidsafe_dagster.engines.driver.calls import Call
 from aidsafe_dagster.engines.driver.read_ahead import ReadAhead
-from aidsafe_dagster.engines.driver.rows_in_progress import PendingCall, RowInProgress
+from aidsafe_dagster.engines.driver.rows import Row
 
-_ENDING = 2.5
-"""Times the calls in flight: with so few rows left to start, the order turns (measured: half of the rows are done by
-0.54 of the time, and 0.96 of the slots used, with 500 rows on 64 slots)."""
+_ENDING_FACTOR = 2.5
+"""The order turns once fewer rows than this times the calls in flight are left to start.
+
+Measured with 500 rows on 64 slots: half of the rows are done after 0.54 of the time, and 0.96 of
+the slots are used."""
 
 
 class Scheduler:
+    """A priority queue of calls, and the rows that have not begun."""
+
     def __init__(self) -> None:
-        self.ahead = ReadAhead()
-        self._unstarted: deque[RowInProgress] = deque()
-        self._ready: list[tuple[tuple[int, int, int], int, PendingCall]] = []
-        self._number = 0
-        self._ending = False
+        self.read_ahead = ReadAhead()
+        self._unstarted: deque[Row] = deque()
+        self._queue: list[tuple[tuple[int, int, int], int, Call]] = []
+        self._puts = 0
+        self._is_ending = False
 
     def __len__(self) -> int:
-        return len(self._unstarted) + len(self._ready) + len(self.ahead)
+        return len(self._unstarted) + len(self._queue) + len(self.read_ahead)
 
-    def add(self, lines: Iterable[RowInProgress]) -> None:
-        """Rows that have not begun."""
-        self._unstarted.extend(lines)
+    def add_rows(self, rows: Iterable[Row]) -> None:
+        """Add rows that have not begun."""
+        self._unstarted.extend(rows)
 
-    def withdraw(self, lines: Iterable[RowInProgress]) -> None:
-        gone = set(lines)
-        self._unstarted = deque(line for line in self._unstarted if line not in gone)
+    def remove_rows(self, rows: Iterable[Row]) -> None:
+        """Remove rows that have not begun."""
+        removed = set(rows)
+        self._unstarted = deque(row for row in self._unstarted if row not in removed)
 
-    def put(self, call: PendingCall) -> None:
-        """A call to make; put again when somebody waits for it more urgently than before."""
-        call.queued = True
-        self._number += 1
-        heapq.heappush(self._ready, (call.rank(ending=self._ending), self._number, call))
+    def put(self, call: Call) -> None:
+        """Queue a call. Queue it again when a row comes to wait for it more urgently."""
+        call.is_queued = True
+        self._puts += 1  # calls of equal rank go in the order of their arrival
+        heapq.heappush(self._queue, (call.rank(is_ending=self._is_ending), self._puts, call))
 
-    def pop(self, limit: int, *, begin: bool) -> PendingCall | RowInProgress | None:
-        """The next, with `limit` calls in flight at most; None if nothing waits. `begin`: it may be a row."""
-        self._turn(ending=len(self._unstarted) <= _ENDING * limit)
-        while self._ready and not self._ready[0][2].queued:
-            heapq.heappop(self._ready)
-        urgent = bool(self._ready) and self._ready[0][0][0] == 0
-        if begin and self._unstarted and (self._ending or not urgent):
+    def pop(self, limit: int, *, may_begin_row: bool) -> Call | Row | None:
+        """Return the next call to send or row to begin, or None if nothing waits.
+
+        `limit` is how many calls may be in flight.
+        """
+        self._set_ending(len(self._unstarted) <= _ENDING_FACTOR * limit)
+        self._drop_stale()
+        # Depth first: a row that has begun goes before one that has not.
+        is_turn_of_rows = self._is_ending or not self._has_urgent_call()
+        if may_begin_row and self._unstarted and is_turn_of_rows:
             return self._unstarted.popleft()
-        if self._ready:
-            call = heapq.heappop(self._ready)[2]
-            call.queued = False
+        if self._queue:
+            call = heapq.heappop(self._queue)[2]
+            call.is_queued = False
             return call
-        return self.ahead.take() if begin else None
+        return self.read_ahead.pop() if may_begin_row else None
 
-    def _turn(self, *, ending: bool) -> None:
-        if ending != self._ending:
-            self._ending = ending
-            calls = dict.fromkeys(call for _, _, call in self._ready if call.queued)
-            self._ready.clear()
-            for call in calls:
-                self.put(call)
+    def _has_urgent_call(self) -> bool:
+        """Return whether a step waits for the first call, so that it is not read ahead."""
+        if not self._queue:
+            return False
+        stages_ahead = self._queue[0][0][0]
+        return stages_ahead == 0
+
+    def _drop_stale(self) -> None:
+        """Drop entries of calls that were sent or abandoned since they were queued."""
+        while self._queue and not self._queue[0][2].is_queued:
+            heapq.heappop(self._queue)
+
+    def _set_ending(self, is_ending: bool) -> None:
+        if is_ending == self._is_ending:
+            return
+        self._is_ending = is_ending
+        calls = dict.fromkeys(call for _, _, call in self._queue if call.is_queued)
+        self._queue.clear()
+        for call in calls:
+            self.put(call)

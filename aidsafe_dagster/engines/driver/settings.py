@@ -7,16 +7,19 @@ from aidsafe_dagster.recipe.records import Record
 
 class DriverSettings(Record):
     calls_in_flight: int | None = Field(default=None, ge=1)
-    """At most so many calls are with the engine at a time, over all runs of this machine that share `home`; None: as
-    many as it has slots for."""
+    """Most calls in flight at a time, over all runs of this machine that share `home`. None: as
+    many as the engine has slots."""
     max_attempts: int = Field(default=5, ge=1)
-    """Attempts at one call before its row fails. An outage of the engine costs none."""
+    """Retry budget: attempts at one call before its row fails. An outage of the server costs
+    none."""
     backoff_s: float = Field(default=0.5, ge=0)
-    """Wait before the second attempt; doubled for each further one, with jitter. A server's Retry-After is obeyed."""
+    """Wait before the second attempt, doubled for each further one, with jitter. A server's
+    Retry-After header is obeyed."""
     max_backoff_s: float = Field(default=30.0, ge=0)
     patience_s: float = Field(default=3600.0, ge=0)
-    """So long calls wait for an engine that answers nothing at all, before their rows fail."""
+    """How long calls wait for a server that is down before their rows fail."""
     first_answer_s: float = Field(default=120.0, ge=0)
-    """So long for an engine that has never answered anybody; then the run stops, since its address may be wrong."""
+    """The same for a server that has never answered anybody. Then the run stops, since the address
+    may be wrong."""
     read_ahead: bool = True
-    """Slots that a stage leaves free work on the next stages' rows."""
+    """Use the slots that a stage leaves free for rows of the next stages."""

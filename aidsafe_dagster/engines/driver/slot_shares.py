@@ -1,9 +1,10 @@
-"""SlotShares: how the processes of a machine divide the calls that one engine takes at a time.
+"""Slot shares: how the processes of a machine divide the slots of one engine.
 
-Each run is a process. All that use the same engine write into one small table what they could use and what they hold,
-and each takes no more than its fair share, and no more than the others have left: so the sum never exceeds the whole,
-not even while a share passes from one to another. A process that dies drops its lock, whereupon the next to look
-strikes it off. What a process does not need, the others use.
+Each run is a process. All processes that use the same engine write to one small table how many
+slots they could use and how many they hold. Each takes at most its fair share, and at most what the
+others leave free. The sum therefore never exceeds the total, not even while a share passes from one
+process to another. What a process does not need, the others use. A process that dies drops its
+lock, and the next one that looks removes its claim.
 """
 
 import json
@@ -20,15 +21,18 @@ from aidsafe_dagster.primitives.atomic_write import write_text
 from aidsafe_dagster.primitives.lock_file import LockFile
 from aidsafe_dagster.recipe.records import Record
 
-_PATIENCE_S = 0.2
+_MUTEX_TIMEOUT_S = 0.2
 
 
 class Claim(Record):
-    """One process: calls that it could use now, calls that it may have in flight, and calls answered so far."""
+    """What one process claims."""
 
     wanted: int = 0
+    """Calls that it could have in flight now."""
     held: int = 0
+    """Calls that it may have in flight."""
     answered: int = 0
+    """Calls answered so far."""
     since: float = 0.0
     """When it began, in monotonic seconds of the machine."""
 
@@ -37,95 +41,123 @@ _Table = TypeAdapter(dict[str, Claim])
 
 
 class SlotShares:
-    """This process's part of `total` calls in flight; `folder` is the same for all that use the engine.
+    """This process's share of `total` slots.
+
+    Args:
+        folder: holds the table, and is the same for all processes that use the engine.
+        total: calls that may be in flight over all processes.
 
     Raises:
         SetupError: the folder cannot be used.
     """
 
     def __init__(self, folder: Path, total: int) -> None:
-        self.folder, self.total, self.held = folder, total, 0
-        self._name, self._since = f"{os.getpid()}-{uuid4().hex[:8]}", time.monotonic()
+        self.folder = folder
+        self.total = total
+        self.held = 0
+        self._name = f"{os.getpid()}-{uuid4().hex[:8]}"
+        self._since = time.monotonic()
         self._mutex = LockFile(folder / "mutex.lock")
+        # Held for as long as this process lives: others take a free lock for a dead process.
         self._alive = self._lock_of(self._name)
+        # Fails for a moment while another process looks at the new file.
         while not self._alive.try_hold(self._name):
-            time.sleep(0.01)  # another process is looking at the new file
+            time.sleep(0.01)
 
     @property
     def answered_before(self) -> bool:
-        """Some process once had an answer from this engine."""
+        """Whether this engine has ever answered any process."""
         return (self.folder / "answered").exists()
 
     def note_answer(self) -> None:
+        """Note for all processes that the engine has answered."""
         (self.folder / "answered").touch()
 
     def claim(self, wanted: int, in_flight: int, answered: int) -> int:
-        """Says what this process could use; returns how many calls it may have in flight now."""
+        """Claim slots and return how many calls this process may have in flight now."""
         try:
-            with self._mutex.hold(self._name, timeout_s=_PATIENCE_S):
+            with self._mutex.hold(self._name, timeout_s=_MUTEX_TIMEOUT_S):
                 return self._claim(wanted, in_flight, answered)
         except TimeoutError:
-            return self.held  # another process is writing just now; what was granted still holds
+            # Another process is writing just now. What was granted before still holds.
+            return self.held
 
     def close(self) -> None:
-        with suppress(TimeoutError), self._mutex.hold(self._name, timeout_s=_PATIENCE_S):
+        """Withdraw the claim."""
+        mutex = self._mutex.hold(self._name, timeout_s=_MUTEX_TIMEOUT_S)
+        with suppress(TimeoutError), mutex:
             self._write(self._others())
         self._alive.release()
 
     def _claim(self, wanted: int, in_flight: int, answered: int) -> int:
         others = self._others()
-        mine = Claim(
-            wanted=max(wanted, in_flight), held=self.held, answered=answered, since=self._since
+        claim = Claim(
+            wanted=max(wanted, in_flight),
+            held=self.held,
+            answered=answered,
+            since=self._since,
         )
-        fair = fair_shares(others | {self._name: mine}, self.total)[self._name]
-        left = self.total - sum(claim.held for claim in others.values())
-        allowed = max(0, min(fair, left))
-        self.held = max(allowed, in_flight)  # a call in flight cannot be taken back
-        self._write(others | {self._name: mine.model_copy(update={"held": self.held})})
+        shares = fair_shares({**others, self._name: claim}, self.total)
+        held_by_others = sum(other.held for other in others.values())
+        free = max(0, self.total - held_by_others)
+        allowed = min(shares[self._name], free)
+        # A call in flight cannot be taken back.
+        self.held = max(allowed, in_flight)
+        claim = claim.model_copy(update={"held": self.held})
+        self._write({**others, self._name: claim})
         return allowed
 
     def _others(self) -> dict[str, Claim]:
-        """The claims of the other living processes."""
+        """Return the claims of the other processes that are alive."""
         try:
             table = _Table.validate_json((self.folder / "claims.json").read_bytes())
         except (OSError, ValidationError):
             return {}
-        return {
-            name: claim for name, claim in table.items() if name != self._name and self._lives(name)
-        }
-
-    def _lives(self, name: str) -> bool:
-        return self._lock_of(name).is_held()
+        others = {}
+        for name, claim in table.items():
+            if name != self._name and self._lock_of(name).is_held():
+                others[name] = claim
+        return others
 
     def _lock_of(self, name: str) -> LockFile:
+        """Return the lock that a process holds while it lives."""
         return LockFile(self.folder / f"{name}.lock", temporary=True)
 
     def _write(self, table: Mapping[str, Claim]) -> None:
-        text = json.dumps({name: claim.model_dump() for name, claim in table.items()})
-        write_text(self.folder / "claims.json", text, durable=False)
+        # Rename, so that a process that is killed here leaves no half table.
+        claims = {name: claim.model_dump() for name, claim in table.items()}
+        write_text(self.folder / "claims.json", json.dumps(claims), durable=False)
 
 
 def fair_shares(claims: Mapping[str, Claim], total: int) -> dict[str, int]:
-    """Equal parts, but a double one to the eldest, and to nobody more than wanted.
+    """Divide the slots equally, with a double part for the oldest process.
 
-    So runs that began together do not end together, and while one ends and the next starts another has work enough.
-    What is left over goes first to those answered least so far.
+    No process gets more than it wants.
+    With the double part, runs that began together do not end together. While one ends and the next
+    one starts, another has enough work. The remainder goes first to those with fewest answers.
     """
-    given, eldest = dict.fromkeys(claims, 0), _eldest(claims)
-    hungry = sorted(claims, key=lambda name: (claims[name].answered, name))
-    while hungry and total:
-        part = max(1, total // (len(hungry) + (eldest in hungry)))
-        for name in list(hungry):
-            more = min(part * (1 + (name == eldest)), claims[name].wanted - given[name], total)
-            given[name] += more
-            total -= more
-            if given[name] == claims[name].wanted:
-                hungry.remove(name)
-    return given
+    shares = dict.fromkeys(claims, 0)
+    oldest = _oldest(claims)
+    unsatisfied = sorted(claims, key=lambda name: (claims[name].answered, name))
+    while unsatisfied and total:
+        parts = len(unsatisfied) + (oldest in unsatisfied)
+        part = max(1, total // parts)
+        for name in list(unsatisfied):
+            fair = 2 * part if name == oldest else part
+            missing = claims[name].wanted - shares[name]
+            granted = min(fair, missing, total)
+            shares[name] += granted
+            total -= granted
+            if granted == missing:
+                unsatisfied.remove(name)
+    return shares
 
 
-def _eldest(claims: Mapping[str, Claim]) -> str | None:
-    """None where no one began before all others."""
-    first = min((claim.since for claim in claims.values()), default=0.0)
-    named = [name for name, claim in claims.items() if claim.since == first]
-    return named[0] if len(named) == 1 else None
+def _oldest(claims: Mapping[str, Claim]) -> str | None:
+    """Return the process that began before all others, or None if several began together."""
+    by_age = sorted(claims, key=lambda name: claims[name].since)
+    if not by_age:
+        return None
+    if len(by_age) > 1 and claims[by_age[0]].since == claims[by_age[1]].since:
+        return None
+    return by_age[0]

@@ -73,7 +73,7 @@ class VLLMEngine:
         except RetryableError as error:
             if await self._is_alive(endpoint, lease):
                 raise
-            raise RetryableError(f"the vLLM server died: {error}", after_s=0.0) from error
+            raise RetryableError(f"the vLLM server died: {error}", retry_after_s=0.0) from error
 
     async def close(self) -> None:
         if self._endpoint:

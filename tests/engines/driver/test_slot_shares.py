@@ -1,4 +1,4 @@
-"""Several processes on one engine: real processes, real locks, real HTTP."""
+"""Several processes on one engine, with real processes, real locks and real HTTP."""
 
 import json
 import os
@@ -30,22 +30,24 @@ RUN = """
 import sys
 from pathlib import Path
 from aidsafe_dagster.engines.driver.background_driver import BackgroundDriver
-from aidsafe_dagster.engines.driver.driver import DriverSettings
+from aidsafe_dagster.engines.driver.settings import DriverSettings
 from aidsafe_dagster.engines.endpoint import EndpointEngine
 from aidsafe_dagster.engines.settings import EndpointSettings
-from tests.engines.driving import a_case
+from tests.engines.driving import some_tasks
 folder, base_url, first = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 endpoint = EndpointSettings(base_url=base_url, model="m")
 settings = DriverSettings(calls_in_flight=8)
 journal = f"sqlite:///{folder / 'j.sqlite'}"
-background = BackgroundDriver(lambda _: EndpointEngine(endpoint), journal, settings, folder / "shared")
-background.drive([a_case(n) for n in range(first, first + 60)], lambda _: None, lambda _: None)
+def make_engine(log):
+    return EndpointEngine(endpoint)
+background = BackgroundDriver(make_engine, journal, settings, folder / "shared")
+background.drive(some_tasks(60, start=first), lambda _: None, lambda _: None)
 background.close()
 """
 
 
 @pytest.mark.parametrize(
-    ("wanted", "given"),
+    ("wanted", "shares"),
     [
         ({"a": 100}, {"a": 8}),
         ({"a": 100, "b": 100}, {"a": 4, "b": 4}),
@@ -54,24 +56,25 @@ background.close()
         ({"a": 9, "b": 9, "c": 9}, {"a": 3, "b": 3, "c": 2}),
     ],
 )
-def test_shares_are_equal_but_nobody_gets_more_than_it_can_use(
-    wanted: dict[str, int], given: dict[str, int]
+def test_shares_are_equal_but_no_process_gets_more_than_it_wants(
+    wanted: dict[str, int], shares: dict[str, int]
 ) -> None:
-    assert fair_shares({name: Claim(wanted=n) for name, n in wanted.items()}, TOTAL) == given
+    claims = {name: Claim(wanted=slots) for name, slots in wanted.items()}
+    assert fair_shares(claims, TOTAL) == shares
 
 
 @pytest.mark.parametrize(
-    ("wanted", "given"),
+    ("wanted", "shares"),
     [((100, 100, 100), (6, 3, 3)), ((2, 100, 100), (2, 5, 5)), ((9, 0, 3), (9, 0, 3))],
 )
-def test_the_run_that_began_first_has_a_double_part(
-    wanted: tuple[int, ...], given: tuple[int, ...]
+def test_the_run_that_began_first_gets_a_double_part(
+    wanted: tuple[int, ...], shares: tuple[int, ...]
 ) -> None:
     claims = {str(n): Claim(wanted=wants, since=float(n)) for n, wants in enumerate(wanted)}
-    assert tuple(fair_shares(claims, 12).values()) == given
+    assert tuple(fair_shares(claims, 12).values()) == shares
 
 
-def test_with_fewer_slots_than_processes_who_was_answered_least_has_its_turn() -> None:
+def test_with_too_few_slots_those_with_fewest_answers_get_one() -> None:
     claims = {
         "a": Claim(wanted=5, answered=3),
         "b": Claim(wanted=5, answered=1),
@@ -80,35 +83,35 @@ def test_with_fewer_slots_than_processes_who_was_answered_least_has_its_turn() -
     assert fair_shares(claims, 2) == {"a": 0, "b": 1, "c": 1}
 
 
-def test_a_share_is_given_back_before_it_is_given_away(tmp_path: Path) -> None:
+def test_a_share_is_free_only_after_its_calls_have_ended(tmp_path: Path) -> None:
     one, other = SlotShares(tmp_path, TOTAL), SlotShares(tmp_path, TOTAL)
     assert one.claim(100, 0, 0) == TOTAL
     assert other.claim(100, 0, 0) == 0
-    ours = one.claim(100, 7, 0)
-    assert TOTAL / 2 < ours < 7  # seven are in flight still
+    share = one.claim(100, 7, 0)
+    assert TOTAL / 2 < share < 7  # seven calls are still in flight
     assert other.claim(100, 0, 0) == 1
-    assert one.claim(100, ours, 0) == ours
-    assert other.claim(100, 1, 0) == TOTAL - ours
+    assert one.claim(100, share, 0) == share
+    assert other.claim(100, 1, 0) == TOTAL - share
     one.close()
     assert other.claim(100, 4, 0) == TOTAL
     other.close()
 
 
-def test_what_a_killed_process_held_is_free_at_once(tmp_path: Path) -> None:
+def test_the_slots_of_a_killed_process_are_free_at_once(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE
     ) as holder:
         assert holder.stdout is not None
         assert int(holder.stdout.readline()) == TOTAL
-        mine = SlotShares(tmp_path, TOTAL)
-        assert mine.claim(100, 0, 0) < TOTAL
+        survivor = SlotShares(tmp_path, TOTAL)
+        assert survivor.claim(100, 0, 0) < TOTAL
         os.kill(holder.pid, signal.SIGKILL)
         holder.wait()
-        assert mine.claim(100, 0, 0) == TOTAL
-        mine.close()
+        assert survivor.claim(100, 0, 0) == TOTAL
+        survivor.close()
 
 
-def test_a_damaged_table_is_begun_anew(tmp_path: Path) -> None:
+def test_a_damaged_table_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "claims.json").write_text('{"half')
     shares = SlotShares(tmp_path, TOTAL)
     assert shares.claim(3, 0, 0) == 3
@@ -133,8 +136,7 @@ def two_runs(folder: Path, server: ModelServer) -> Iterator[list[subprocess.Pope
             run.wait()
 
 
-@pytest.mark.slow
-def test_two_runs_together_never_have_more_calls_in_flight_than_the_bound(tmp_path: Path) -> None:
+def test_two_runs_together_never_exceed_the_limit_of_calls_in_flight(tmp_path: Path) -> None:
     with a_model_server(tmp_path) as server:
         server.control(server={"prefill_base_s": 0.1})
         with two_runs(tmp_path, server) as runs:
@@ -147,8 +149,7 @@ def test_two_runs_together_never_have_more_calls_in_flight_than_the_bound(tmp_pa
     assert stats["peak_inflight"] == 8
 
 
-@pytest.mark.slow
-def test_when_one_of_two_runs_is_killed_the_other_has_all_slots_and_finishes(
+def test_when_one_of_two_runs_is_killed_the_other_gets_all_slots_and_finishes(
     tmp_path: Path,
 ) -> None:
     with a_model_server(tmp_path) as server:

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from aidsafe_dagster.engines.driver.driver import DriverSettings, drive
+from aidsafe_dagster.engines.driver.driver import drive
+from aidsafe_dagster.engines.driver.settings import DriverSettings
 from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.engines.settings import EndpointSettings
 from aidsafe_dagster.engines.vllm.engine import VLLMEngine
@@ -24,7 +25,7 @@ from aidsafe_dagster.engines.vllm.lease import Lease, is_kept, leftovers, write_
 from aidsafe_dagster.engines.vllm.server import VLLMServer
 from aidsafe_dagster.engines.vllm.settings import VLLMSettings
 from aidsafe_dagster.recipe.errors import SetupError
-from tests.engines.driving import a_case
+from tests.engines.driving import a_task
 from tests.site import ROOT, aidsafe, prepare
 
 STAND_IN = {"PYTHONPATH": str(ROOT / "tests" / "stand_in")}
@@ -221,7 +222,7 @@ def test_a_server_killed_in_the_middle_is_started_again_and_the_dialogues_go_on(
                 try:
                     settings = DriverSettings(calls_in_flight=2, backoff_s=0.01)
                     return await drive(
-                        [a_case(n) for n in range(8)], engine, journal, settings, on_progress
+                        [a_task(n) for n in range(8)], engine, journal, settings, on_progress
                     )
                 finally:
                     await engine.close()
@@ -241,12 +242,12 @@ def test_a_server_that_keeps_dying_stops_the_run_with_its_last_lines(tmp_path: P
         async def run() -> None:
             with closing(Journal(f"sqlite:///{tmp_path / 'journal.sqlite'}")) as journal:
                 try:
-                    await drive([a_case(0, turns=1)], engine, journal, DriverSettings())
+                    await drive([a_task(0, turns=1)], engine, journal, DriverSettings())
                     lease = engine.server.lease()
                     assert lease is not None
                     os.kill(lease.server, signal.SIGKILL)
                     await drive(
-                        [a_case(1, turns=1)], engine, journal, DriverSettings(backoff_s=0.01)
+                        [a_task(1, turns=1)], engine, journal, DriverSettings(backoff_s=0.01)
                     )
                 finally:
                     await engine.close()
