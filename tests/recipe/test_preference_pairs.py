@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from aidsafe_dagster.recipe.beliefs import BeliefSearch
+from aidsafe_dagster.recipe.beliefs import BeliefSearch, PairKind
 from aidsafe_dagster.recipe.cot_grades import GradingSettings
 from aidsafe_dagster.recipe.dialogue import Request
 from aidsafe_dagster.recipe.errors import RowFailed
@@ -26,14 +26,12 @@ ONE_JUDGE = GradingSettings()
 
 
 def a_search(**grades: Any) -> BeliefSearch:
-    graded = a_cot_grades(**grades)
-    kind = "violation" if graded.prompt_kind == "harmful" else "needless_refusal"
-    return BeliefSearch(
-        a_conversation(Stage.PREFERENCE_PAIRS, graded),
-        REFINED,
-        graded,
-        kind,
-    )  # type: ignore[arg-type]
+    row = a_cot_grades(**grades)
+    kind: PairKind = "needless_refusal"
+    if row.prompt_kind == "harmful":
+        kind = "violation"
+    conversation = a_conversation(Stage.PREFERENCE_PAIRS, row)
+    return BeliefSearch(conversation, REFINED, row, kind)
 
 
 def model(target: str = an_answer(), score: int = 1) -> Callable[[Request], str]:

@@ -46,12 +46,12 @@ def test_one_call_yields_thoughts_and_response_under_the_policies_of_the_agents(
 def test_policies_apply_by_category_without_intents() -> None:
     privacy = policies().policies[0].model_copy(update={"categories": ("Scams",)})
     context = a_dialogue_context(policies=Policies(policies=(privacy, *policies().policies[1:])))
+    answer = json.dumps({"thoughts": THOUGHTS, "response": "Like this."})
     for category, applicable in (("Scams", ("fraud", "helpfulness")), ("", ("helpfulness",))):
         prompt = PROMPT.model_copy(update={"category": category})
         conversation = a_conversation(Stage.SINGLE_LLM_COTS, prompt)
         conversation.context = context
-        answer = json.dumps({"thoughts": THOUGHTS, "response": "Like this."})
-        row, requests = run_dialogue(answer_directly(conversation, prompt), lambda _, a=answer: a)
+        row, requests = run_dialogue(answer_directly(conversation, prompt), lambda _: answer)
         assert row.applicable_policies == applicable
         listing = ", ".join(applicable)
         expected = f"each by at least one of its rules: {listing}."
