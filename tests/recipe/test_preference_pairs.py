@@ -26,10 +26,12 @@ ONE_JUDGE = GradingSettings()
 
 
 def a_search(**grades: Any) -> BeliefSearch:
-    graded = a_cot_grades(**grades)
-    kind: PairKind = "violation" if graded.prompt_kind == "harmful" else "needless_refusal"
-    conversation = a_conversation(Stage.PREFERENCE_PAIRS, graded)
-    return BeliefSearch(conversation, REFINED, graded, kind)
+    row = a_cot_grades(**grades)
+    kind: PairKind = "needless_refusal"
+    if row.prompt_kind == "harmful":
+        kind = "violation"
+    conversation = a_conversation(Stage.PREFERENCE_PAIRS, row)
+    return BeliefSearch(conversation, REFINED, row, kind)
 
 
 def model(target: str = an_answer(), score: int = 1) -> Callable[[Request], str]:

@@ -51,12 +51,12 @@ def always(answer: str) -> Callable[[Request], str]:
 def test_policies_apply_by_category_without_intents() -> None:
     privacy = policies().policies[0].model_copy(update={"categories": ("Scams",)})
     context = a_dialogue_context(policies=Policies(policies=(privacy, *policies().policies[1:])))
+    answer = json.dumps({"thoughts": THOUGHTS, "response": "Like this."})
     for category, applicable in (("Scams", ("fraud", "helpfulness")), ("", ("helpfulness",))):
         prompt = PROMPT.model_copy(update={"category": category})
         conversation = a_conversation(Stage.SINGLE_LLM_COTS, prompt)
         conversation.context = context
-        answer = json.dumps({"thoughts": THOUGHTS, "response": "Like this."})
-        row, requests = run_dialogue(answer_directly(conversation, prompt), always(answer))
+        row, requests = run_dialogue(answer_directly(conversation, prompt), lambda _: answer)
         assert row.applicable_policies == applicable
         listing = ", ".join(applicable)
         expected = f"each by at least one of its rules: {listing}."
