@@ -133,6 +133,7 @@ def _stage_table(read_gate: GateReader, lake: Lake) -> Table:
         table.add_column(column.replace(" ", "\n"), justify="right", no_wrap=True)
     table.add_column("tokens\nin/out", justify="right", no_wrap=True)
     for stage in Stage:
+        # A large lake is read column by column.
         present = [name for name in _STAGE_COLUMNS if name in RECORDS[stage].model_fields]
         rows = lake.all_rows(stage, present)
         if rows is None:
@@ -271,6 +272,7 @@ def _exclusions(lake: Lake) -> Iterator[tuple[str, Counter[str]]]:
 
 
 def _any_simulated(lake: Lake) -> bool:
+    # Rows tell it, not the settings: the engine may have been another one then.
     for stage in RECORDS:
         if stage is Stage.PROMPTS:
             continue  # users wrote them

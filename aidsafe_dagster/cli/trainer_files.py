@@ -57,6 +57,7 @@ def export_batches(
     simulated = simulated_prompts(lake, selection.batches)
     if simulated and not allow_simulated:
         raise SetupError(refusal(simulated, "--allow-simulated"))
+    # Not every trainer reads a reasoning field.
     place: Reasoning = "inline"
     if format_.has_field:
         place = reasoning or settings.publish.reasoning
