@@ -159,7 +159,7 @@ def _was_made_with(lake: Lake, stage: Stage, batch: str, versions: tuple[str, st
     """Whether every row has these versions of policies and templates."""
     columns = ("policies_version", "templates_version")
     made_with = lake.rows(stage, batch).select(columns).unique().rows()
-    # A batch of which every row failed has no rows, and nothing to make again for their sake.
+    # Where every row failed there are none, and older versions are no reason to make it again.
     return made_with in ([], [versions])
 
 
