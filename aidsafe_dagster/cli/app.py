@@ -21,6 +21,7 @@ from aidsafe_dagster.cli.train import train
 app = typer.Typer(
     help="Policy-embedded chain-of-thought data by multi-agent deliberation.",
     no_args_is_help=True,
+    # Local variables may hold keys and the texts of users.
     pretty_exceptions_show_locals=False,
 )
 
@@ -69,6 +70,7 @@ def demo(
             runs += run_backfill(instance, settings, [])
             print_summary(instance, settings)
             console.print(f"\nDone in {time.monotonic() - started:.0f} s.")
+            # One failed batch must not hide the summary of the others, so the exit comes last.
             if not all(run.success for run in runs):
                 raise typer.Exit(1)
 
@@ -125,8 +127,10 @@ def ingest(
                 limit=limit,
             )
             if source:
+                # It is complete in the settings, and takes no other options.
                 spec = configured_source(source)
             if spec:
+                # Before there is a run: a mistake in an option should leave no failed run behind.
                 check_source(spec)
             if not run_ingestion(instance, [spec] if spec else []).success:
                 raise typer.Exit(2)
@@ -189,6 +193,7 @@ def show(
                 f"no prompt '{prompt_id}' in {lake.root}; "
                 "ids are in the column prompt_id of every table"
             )
+        # A prompt may be ingested and not yet made, and then it has no pages.
         pages = 0
         for page in read_story(lake, batch, prompt_id):
             console.print(page)

@@ -30,7 +30,8 @@ def announce_engine(settings: Settings) -> None:
     Raises:
         SetupError: one of them does not.
     """
-    make_dialogue_context(take_snapshot(settings), make_engine(settings))
+    # Building them is the check, and nothing is ingested or made before it.
+    make_brief(settings, make_engine(settings))
     if settings.engine == "rehearsal":
         console.print(REHEARSAL)
     elif settings.engine == "vllm":
@@ -59,6 +60,7 @@ def run_backfill(
         todo = unfinished(instance, Lake(settings.lake), settings, known)
     runs = _run_batches(instance, settings, todo, all_stages=bool(wanted))
     made = len(runs)
+    # Reports cover all batches, so they are built once, after the last one.
     if todo:
         reports = run_job(instance, "build_reports")
         runs.append(reports)

@@ -20,6 +20,7 @@ REHEARSAL = (
 @contextmanager
 def setup_errors_explained() -> Iterator[None]:
     """Turn a person's mistake into a message and exit code 2, without a traceback."""
+    # Here and not above: the recipe takes long to import, and `--help` needs none of it.
     from aidsafe_dagster.recipe.errors import SetupError
 
     try:

@@ -48,6 +48,7 @@ def values_in_force(loaded: Loaded) -> Iterator[tuple[str, str, str]]:
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Probe everything that the settings name."""
+    # In the order in which a run would miss them.
     yield _probe("policies", lambda: _load_policies(settings))
     yield _probe("templates", lambda: str(load_templates(settings.prompts).folder))
     yield _probe("tokens", lambda: token_counter(settings).name)

@@ -20,6 +20,7 @@ def start() -> None:
 
         server = _open_server()
         lease = asyncio.run(server.acquire())
+        # Nobody here uses the server any longer, and it goes on until it is idle for too long.
         server.release()
         console.print(
             f"vLLM serves {lease.model} at {lease.root}/v1; "

@@ -30,6 +30,7 @@ from aidsafe_dagster.stages.decontamination import (
 )
 from aidsafe_dagster.stages.gates import is_complete
 
+# Dagster's log of a run would bury what the command prints. The web UI has it all the same.
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -44,6 +45,7 @@ def open_instance() -> dg.DagsterInstance:
             raise SetupError(
                 "no Dagster instance: run this where dagster.yaml lies, or set DAGSTER_HOME"
             )
+        # Dagster itself takes no folder without the variable.
         os.environ["DAGSTER_HOME"] = str(Path.cwd())
     home = os.environ["DAGSTER_HOME"]
     if glob.has_magic(home):
@@ -115,6 +117,7 @@ def run_job(
         error=_why_stopped(events),
         metadata=_output_metadata(events),
     )
+    # The result holds every event of the run, so it must go before memory is given back.
     del result, events
     _give_back_memory()
     return outcome
@@ -153,8 +156,10 @@ def unfinished(
 
 def _was_made_with(lake: Lake, stage: str, batch: str, versions: tuple[str, str]) -> bool:
     """Whether every row has these versions of policies and templates."""
-    rows = lake.rows(stage, batch).select("policies_version", "templates_version").unique().rows()
-    return rows in ([], [versions])
+    columns = ("policies_version", "templates_version")
+    made_with = lake.rows(stage, batch).select(columns).unique().rows()
+    # Where every row failed there are none, and older versions are no reason to make it again.
+    return made_with in ([], [versions])
 
 
 def _output_metadata(events: Sequence[dg.DagsterEvent]) -> dict[str, Any]:
@@ -205,5 +210,6 @@ def _step_error(event: dg.DagsterEvent) -> str:
         return failure.user_failure_data.description
     if failure.error is None:
         return ""
+    # Dagster wraps the error of a step in one of its own; the cause is ours.
     cause = failure.error.cause or failure.error
     return cause.message.partition("SetupError: ")[2].strip() or cause.message.strip()

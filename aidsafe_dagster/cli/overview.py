@@ -133,8 +133,9 @@ def _stage_table(read_gate: GateReader, lake: Lake) -> Table:
     for column in ("rows", "failed", "CoT tokens p50/p95", "checks passed", "calls"):
         table.add_column(column.replace(" ", "\n"), justify="right", no_wrap=True)
     table.add_column("tokens\nin/out", justify="right", no_wrap=True)
-    for stage in STAGES:
-        present = [name for name in _STAGE_COLUMNS if name in STAGES[stage].record.model_fields]
+    for stage in Stage:
+        # A large lake is read column by column.
+        present = [name for name in _STAGE_COLUMNS if name in RECORDS[stage].model_fields]
         rows = lake.all_rows(stage, present)
         if rows is None:
             continue
@@ -272,7 +273,8 @@ def _exclusions(lake: Lake) -> Iterator[tuple[str, Counter[str]]]:
 
 
 def _any_simulated(lake: Lake) -> bool:
-    for stage in STAGES:
+    # Rows tell it, not the settings: the engine may have been another one then.
+    for stage in RECORDS:
         if stage is Stage.PROMPTS:
             continue  # users wrote them
         rows = lake.all_rows(stage, ["simulated"])

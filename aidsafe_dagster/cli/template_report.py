@@ -45,6 +45,7 @@ def _first_rows(lake: Lake, limit: int) -> list[FineTuneRow]:
     for batch in lake.batches(Stage.FINE_TUNE_SPLITS):
         if len(rows) >= limit:
             break
+        # Sorted by prompt, so that both kinds are among the first rows.
         frame = lake.rows(Stage.FINE_TUNE_SPLITS, batch).sort("prompt_id", "kind")
         rows += from_frame(frame.head(limit - len(rows)), FineTuneRow)
     return rows
