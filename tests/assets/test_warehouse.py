@@ -11,6 +11,7 @@ import duckdb
 import pytest
 
 from aidsafe_dagster.cli.local_runs import run_job
+from aidsafe_dagster.lake.lake import RECORDS, Lake
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.resources.warehouse import create_views
@@ -99,32 +100,31 @@ def test_there_is_a_view_per_table_with_the_lake_s_rows_and_columns(built: Site)
 
 
 def test_the_failures_of_all_stages_are_in_one_view(built: Site) -> None:
-    lake = built.lake
-    failed = {
-        str(s): n for s in Stage if (n := sum(lake.failures(s, b).height for b in lake.batches(s)))
-    }
-    assert len(failed) > 1
+    counts = {str(stage): failures_of(built.lake, stage) for stage in Stage}
+    some = {stage: count for stage, count in counts.items() if count}
+    assert len(some) > 1
     with opened(built) as connection:
-        assert (
-            dict(
-                connection.execute("SELECT stage, count(*) FROM failures GROUP BY stage").fetchall()
-            )
-            == failed
-        )
+        query = "SELECT stage, count(*) FROM failures GROUP BY stage"
+        assert dict(connection.execute(query).fetchall()) == some
+
+
+def failures_of(lake: Lake, stage: Stage) -> int:
+    return sum(lake.failures(stage, batch).height for batch in lake.batches(stage))
 
 
 def test_every_ingested_prompt_is_accounted_for_at_every_stage(built: Site) -> None:
     with opened(built) as connection:
-        account = {
-            (b, s): (n, f) for b, s, n, f in connection.execute("FROM accounting").fetchall()
-        }
-        for batch, ingested in connection.execute(
-            "SELECT batch, count(*) FROM ingested GROUP BY batch"
-        ).fetchall():
+        account = {}
+        for batch, stage, rows, failures in connection.execute("FROM accounting").fetchall():
+            account[batch, stage] = (rows, failures)
+        query = "SELECT batch, count(*) FROM ingested GROUP BY batch"
+        for batch, ingested in connection.execute(query).fetchall():
             lost = 0
-            for stage in (s for s in Stage if s is not Stage.FINE_TUNE_SPLITS):
-                rows, failed = account[batch, str(stage)]
-                lost += failed
+            for stage in Stage:
+                if stage is Stage.FINE_TUNE_SPLITS:
+                    continue
+                rows, failures = account[batch, str(stage)]
+                lost += failures
                 assert rows + lost == ingested, f"{batch} {stage}"
             assert lost > 0
             both = account[batch, "refined_cots"][0] + account[batch, "preference_pairs"][0]
@@ -168,11 +168,9 @@ def test_a_training_row_reads_as_a_conversation(built: Site) -> None:
         for prompt, chosen, rejected in connection.execute(
             "SELECT prompt, chosen, rejected FROM dpo"
         ).fetchall():
-            assert [[m["role"] for m in turns] for turns in (prompt, chosen, rejected)] == [
-                ["user"],
-                ["assistant"],
-                ["assistant"],
-            ]
+            assert [message["role"] for message in prompt] == ["user"]
+            assert [message["role"] for message in chosen] == ["assistant"]
+            assert [message["role"] for message in rejected] == ["assistant"]
             assert chosen != rejected
 
 
