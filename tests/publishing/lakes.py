@@ -30,7 +30,8 @@ def fill(
     **changes: Any,
 ) -> None:
     """Write every stage of a batch; `changes` apply to every row that has the column."""
-    rows: dict[Stage, list[Record]] = {stage: [] for stage in (*_BUILDERS, Stage.FINE_TUNE_SPLITS)}
+    stages = (*_BUILDERS, Stage.FINE_TUNE_SPLITS)
+    rows: dict[Stage, list[Record]] = {stage: [] for stage in stages}
     for number in range(prompts):
         text = f"How does lock {number} of {batch} work?"
         values = {

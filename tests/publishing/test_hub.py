@@ -58,6 +58,16 @@ def publish(
     return DatasetRepo(api, publish_settings(**values), log).publish(release)
 
 
+def first_commit() -> Callable[[str, str], bool]:
+    """Return a predicate that is true for the first request that commits."""
+    firsts = iter([True])
+
+    def is_first_commit(method: str, path: str) -> bool:
+        return method == "POST" and "/commit/" in path and next(firsts, False)
+
+    return is_first_commit
+
+
 def test_a_release_is_one_commit_with_card_and_data_and_a_tag(hub: Any, tmp_path: Path) -> None:
     release = a_release(tmp_path)
     published = publish(hub, release, verify=True)
@@ -124,9 +134,8 @@ def test_a_new_repository_is_private_and_gated_before_anything_is_in_it(
 ) -> None:
     publish(hub, a_release(tmp_path))
     assert (the_repo(hub).private, the_repo(hub).gated) == (True, "auto")
-    order = [
-        entry["path"].rpartition("/")[2] for entry in hub.log if entry["method"] in ("POST", "PUT")
-    ]
+    writes = [entry["path"] for entry in hub.log if entry["method"] in ("POST", "PUT")]
+    order = [path.rpartition("/")[2] for path in writes]
     assert order.index("settings") < order.index("validate-yaml")
 
 
@@ -202,30 +211,24 @@ def test_every_step_is_retried(hub: Any, tmp_path: Path, method: str, path: str)
 
 
 def test_a_lost_upload_is_sent_again(hub: Any, tmp_path: Path) -> None:
-    losses = iter([True])
+    is_first_commit = first_commit()
 
-    def lose(method: str, path: str) -> bool:
-        if method == "POST" and "/commit/" in path and next(losses, False):
+    def lose_upload(method: str, path: str) -> bool:
+        if is_first_commit(method, path):
             shutil.rmtree(hub.root / "cas")
         return False
 
     messages: list[str] = []
     release = a_release(tmp_path)
-    with a_proxy(hub, lose) as url:
-        assert publish(hub, release, at=url, log=messages.append, verify=True).verified_rows == sum(
-            release.rows.counts.values()
-        )
+    with a_proxy(hub, lose_upload) as url:
+        published = publish(hub, release, at=url, log=messages.append, verify=True)
+    assert published.verified_rows == sum(release.rows.counts.values())
     assert [message for message in messages if "a file did not arrive whole" in message]
 
 
 def test_a_commit_whose_answer_was_lost_is_not_repeated(hub: Any, tmp_path: Path) -> None:
-    cuts = iter([True])
-
-    def cut(method: str, path: str) -> bool:
-        return method == "POST" and "/commit/" in path and next(cuts, False)
-
     release = a_release(tmp_path)
-    with a_proxy(hub, cut) as url:
+    with a_proxy(hub, first_commit()) as url:
         published = publish(hub, release, at=url)
     assert commits(hub) == 1
     assert published.commit == the_repo(hub).branches["main"]
@@ -256,10 +259,10 @@ def test_a_changed_card_leaves_the_tag_of_the_same_rows_in_place(hub: Any, tmp_p
 
 def commits_first(hub: Any, **files: bytes) -> Callable[[str, str], bool]:
     """Have somebody else commit just before our first commit arrives."""
-    times = iter([True])
+    is_first_commit = first_commit()
 
     def hook(method: str, path: str) -> bool:
-        if method == "POST" and "/commit/" in path and next(times, False):
+        if is_first_commit(method, path):
             someone_commits(hub, **files)
         return False
 

@@ -47,9 +47,8 @@ def test_near_duplicates_are_found_by_exact_jaccard_similarity() -> None:
 
 def test_a_near_duplicate_names_the_most_similar_prompt() -> None:
     known = (a_prompt(f"{LONG} or in the next one"), a_prompt(f"{LONG} or in"))
-    assert [original for original, _ in dropped(admit_texts(f"{LONG} or", known=known))] == [
-        f"{LONG} or in"
-    ]
+    admissions = admit_texts(f"{LONG} or", known=known)
+    assert [original for original, _ in dropped(admissions)] == [f"{LONG} or in"]
 
 
 def test_a_repeated_near_duplicate_is_a_near_duplicate_again() -> None:
@@ -122,7 +121,9 @@ def test_no_planted_near_duplicate_is_missed_among_thousands_of_prompts() -> Non
 def _overlapping_texts(count: int) -> list[str]:
     """Texts that share a varying part with earlier ones."""
     generator = random.Random(5)
-    texts = [[f"w{generator.randrange(400)}" for _ in range(20)] for _ in range(20)]
+    texts = list[list[str]]()
+    for _ in range(20):
+        texts.append([f"w{generator.randrange(400)}" for _ in range(20)])
     while len(texts) < count:
         one, other = generator.choice(texts), generator.choice(texts)
         cut = generator.randint(6, 19)

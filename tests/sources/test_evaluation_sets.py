@@ -106,7 +106,8 @@ def test_the_error_of_an_unreadable_set_names_it(
 
 def test_the_version_depends_on_the_prompts_alone(tmp_path: Path) -> None:
     def version(*rows: list[str]) -> str:
-        return read_set(a_spec(write_csv(tmp_path / "a.csv", rows))).version
+        path = write_csv(tmp_path / "a.csv", rows)
+        return read_set(a_spec(path)).version
 
     first = version(["prompt"], ["a"], ["b"])
     assert version(["prompt", "label"], ["a", "1"], ["b", "2"]) == first

@@ -14,7 +14,8 @@ def index(*texts: str, ngram_words: int = 8) -> WordSequences:
 
 
 def test_the_same_words_are_an_exact_overlap() -> None:
-    assert index("Other.", LONG).find(normalised_words(LONG.upper())) == Overlap("exact", 1, 1.0)
+    overlap = index("Other.", LONG).find(normalised_words(LONG.upper()))
+    assert overlap == Overlap("exact", 1, 1.0)
 
 
 @pytest.mark.parametrize("text", ["What is fraud?", "How do I kill a Python process?", LONG])
