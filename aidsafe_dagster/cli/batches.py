@@ -31,7 +31,7 @@ def announce_engine(settings: Settings) -> None:
         SetupError: one of them does not.
     """
     # Building them is the check, and nothing is ingested or made before it.
-    make_brief(settings, make_engine(settings))
+    make_dialogue_context(take_snapshot(settings), make_engine(settings))
     if settings.engine == "rehearsal":
         console.print(REHEARSAL)
     elif settings.engine == "vllm":

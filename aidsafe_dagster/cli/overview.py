@@ -135,7 +135,7 @@ def _stage_table(read_gate: GateReader, lake: Lake) -> Table:
     table.add_column("tokens\nin/out", justify="right", no_wrap=True)
     for stage in Stage:
         # A large lake is read column by column.
-        present = [name for name in _STAGE_COLUMNS if name in RECORDS[stage].model_fields]
+        present = [name for name in _STAGE_COLUMNS if name in STAGES[stage].record.model_fields]
         rows = lake.all_rows(stage, present)
         if rows is None:
             continue
@@ -274,7 +274,7 @@ def _exclusions(lake: Lake) -> Iterator[tuple[str, Counter[str]]]:
 
 def _any_simulated(lake: Lake) -> bool:
     # Rows tell it, not the settings: the engine may have been another one then.
-    for stage in RECORDS:
+    for stage in STAGES:
         if stage is Stage.PROMPTS:
             continue  # users wrote them
         rows = lake.all_rows(stage, ["simulated"])

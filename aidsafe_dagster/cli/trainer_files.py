@@ -61,7 +61,7 @@ def export_batches(
     selection = drop_outdated(lake, select_for_release(instance, lake))
     simulated = simulated_prompts(lake, selection.batches)
     if simulated and not allow_simulated:
-        raise SetupError(refusal(simulated, "--allow-simulated"))
+        raise SetupError(simulated_rows_message(simulated, "--allow-simulated"))
     # Not every trainer reads a reasoning field.
     place: Reasoning = "inline"
     if format_.has_field:

@@ -93,9 +93,9 @@ def partition_summary(
 ) -> pl.DataFrame:
     """Return one line of facts about a partition, from its metric frame and its failures.
 
-    `failure_share` and `left_out_share` (see `EXCLUSION_REASONS`) are shares of all rows that the stage was
-    given. `unaccounted` counts rows that were given and did not come out (below zero: more came
-    out). `failed_and_kept` counts prompts that are in both files.
+    `failure_share` and `left_out_share` (see `EXCLUSION_REASONS`) are shares of all rows that the
+    stage was given. `unaccounted` counts rows that were given and did not come out (below zero:
+    more came out). `failed_and_kept` counts prompts that are in both files.
     """
     total = rows.height + failures.height
     left_out_reasons = [str(reason) for reason in EXCLUSION_REASONS]

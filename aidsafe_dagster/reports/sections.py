@@ -1,6 +1,7 @@
 """The parts of a report: sections of tables and plots, in order. Markdown and HTML render them.
 
-Cells hold text. The `format_` functions below decide once how each kind of format_number is written.
+Cells hold text. The `format_` functions below decide once how each kind of format_number is
+written.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,7 @@
 """The lake as a Dagster resource.
 
-Every step of every job has it. So it also holds the locks of a run, from before its first step until
-after its last: the run's own, which shows that it is alive, and that of its batch.
+Every step of every job has it. So it also holds the locks of a run, from before its first step
+until after its last: the run's own, which shows that it is alive, and that of its batch.
 """
 
 from collections.abc import Generator

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from aidsafe_dagster.cli.local_runs import run_job
-from aidsafe_dagster.lake.lake import RECORDS, Lake
+from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.resources.warehouse import create_views

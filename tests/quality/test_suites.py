@@ -1,4 +1,6 @@
-"""The partition gate, run with the real Great Expectations: sound partitions pass, each fault closes its own suite."""
+"""The partition gate, run with the real Great Expectations: sound partitions pass, each fault
+closes its own suite.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -342,7 +344,7 @@ def test_names_that_do_not_exist_are_corrected() -> None:
     assert stage_named("prompts").suites == ("integrity", "token_length")
     assert stage_named("refined_cots").suites == ("integrity", "token_length", "policy_coverage")
     with pytest.raises(SetupError, match="Did you mean 'refined_cots'"):
-        stage_named("refined_cot").suites
+        stage_named("refined_cot")
     with pytest.raises(
         SetupError, match=r"unknown suite 'policy_coverage'.*integrity, token_length"
     ):
