@@ -80,8 +80,8 @@ class _Endpoint:
             for start in range(0, len(texts), size):
                 block = texts[start : start + size]
                 vectors += self._embed_block(client, block)
-        lengths = set(map(len, vectors))
-        if len(lengths) > 1:
+        dimensions = {len(vector) for vector in vectors}
+        if len(dimensions) > 1:
             raise SetupError(f"{self._url}: the embeddings are of different lengths")
         return np.asarray(vectors, dtype=np.float64)
 
@@ -106,15 +106,17 @@ class _Endpoint:
         raise SetupError(self._mask_key(f"{self._url}, model '{self._settings.model}': {detail}"))
 
     def _back_off(self, attempt: int, detail: str) -> None:
-        wait_s = min(self._settings.first_wait_s * 2 ** (attempt - 1), _MAX_BACKOFF_S)
+        doubled_s = self._settings.first_wait_s * 2 ** (attempt - 1)
+        wait_s = min(doubled_s, _MAX_BACKOFF_S)
         logger.warning("%s: %s; retrying in %.0f s", self._url, self._mask_key(detail), wait_s)
         time.sleep(wait_s)
 
     def _vectors(self, response: httpx2.Response, count: int) -> list[list[float]]:
         """Return the vectors in the order of the texts, whatever the order of the response."""
         try:
-            items = sorted(response.json()["data"], key=lambda item: item["index"])
-            vectors = [list(map(float, item["embedding"])) for item in items]
+            data = response.json()["data"]
+            data = sorted(data, key=lambda item: item["index"])
+            vectors = [list(map(float, item["embedding"])) for item in data]
         except (ValueError, LookupError, TypeError) as error:
             raise SetupError(
                 f"{self._url}: the reply holds no embeddings ({type(error).__name__})"
