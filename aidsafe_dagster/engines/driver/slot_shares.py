@@ -60,6 +60,7 @@ class SlotShares:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._mutex = FileLock(folder / "mutex.lock", timeout=_MUTEX_TIMEOUT_S)
+            # Held for as long as this process lives: others take a free lock for a dead process.
             self._alive = self._lock_of(self._name)
             self._alive.acquire(timeout=0)
         except OSError as error:
@@ -139,6 +140,7 @@ class SlotShares:
         return FileLock(self.folder / f"{name}.lock", timeout=0)
 
     def _write(self, table: Mapping[str, Claim]) -> None:
+        # Rename, so that a process that is killed here leaves no half table.
         temporary = self.folder / f"claims.{self._name}"
         claims = {name: claim.model_dump() for name, claim in table.items()}
         temporary.write_text(json.dumps(claims))
