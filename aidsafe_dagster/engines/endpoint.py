@@ -215,8 +215,11 @@ class EndpointEngine:
             raise RetryableError(detail)
         if not isinstance(text, str) or not text.strip():
             raise RetryableError("the answer is empty")
-        model = str(reply.get("model") or self.settings.model)
-        return Completion(text=_storable(text), model=model, usage=_usage(reply))
+        return Completion(
+            text=_storable(text),
+            model=str(reply.get("model") or self.settings.model),
+            usage=_usage(reply),
+        )
 
     def _mask_key(self, text: str) -> str:
         return mask_secret(text, self._key)

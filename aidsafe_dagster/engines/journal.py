@@ -113,10 +113,11 @@ class Journal:
             if not _versions(self._connection):
                 _create(self._connection)
             _check(self._connection, self.url)
-        self._find = sa.select(_completions).where(_completions.c.key == sa.bindparam("key"))
-        self._find_all = sa.select(_completions).where(
-            _completions.c.key.in_(sa.bindparam("keys", expanding=True))
-        )
+        key_column = _completions.c.key
+        is_key = key_column == sa.bindparam("key")
+        is_one_of_keys = key_column.in_(sa.bindparam("keys", expanding=True))
+        self._find = sa.select(_completions).where(is_key)
+        self._find_all = sa.select(_completions).where(is_one_of_keys)
         self._insert = _insert_if_absent(self._connection.dialect.name)
         self._sqlite: _SQLiteStatements | None = None
         if self.is_local:
@@ -154,7 +155,8 @@ class Journal:
         """Record several completions in one transaction and return those in force, by key."""
         with self._database_errors():
             statement = self._insert.returning(_completions.c.key)
-            new = set(self._execute(statement, [entry.values for entry in entries]).scalars())
+            rows = [entry.values for entry in entries]
+            new = set(self._execute(statement, rows).scalars())
         completions = {entry.key: entry.completion for entry in entries}
         recorded_before = [key for key in completions if key not in new]
         if recorded_before:
@@ -172,6 +174,7 @@ class Journal:
                 flush(write_ahead_log)
 
     def close(self) -> None:
+        """Close the connection."""
         self._connection.close()
         self._connection.engine.dispose()
 
@@ -298,10 +301,10 @@ def _create(connection: sa.Connection) -> None:
             for table in _metadata.sorted_tables:
                 connection.execute(CreateTable(table, if_not_exists=True))
             insert = _dialect_insert(connection.dialect.name)(_about)
-            version_if_absent = sa.select(sa.literal(VERSION)).where(~sa.exists(sa.select(_about)))
-            connection.execute(
-                insert.from_select(["version"], version_if_absent).on_conflict_do_nothing()
-            )
+            has_version = sa.exists(sa.select(_about))
+            version_if_absent = sa.select(sa.literal(VERSION)).where(~has_version)
+            insert_version = insert.from_select(["version"], version_if_absent)
+            connection.execute(insert_version.on_conflict_do_nothing())
         except (sa.exc.IntegrityError, sa.exc.ProgrammingError):
             if attempt + 1 == _CREATE_ATTEMPTS:
                 raise

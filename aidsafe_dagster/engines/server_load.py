@@ -68,7 +68,8 @@ class ServerLoad:
             values[key] = values.get(key, 0.0) + float(value)
         if "num_requests_running" not in values:
             return
-        self.at_s.append(time.monotonic() - self.started)
+        now = time.monotonic() - self.started
+        self.at_s.append(now)
         self.running.append(values["num_requests_running"])
         self.waiting.append(values.get("num_requests_waiting", 0.0))
         for counter in _COUNTERS:

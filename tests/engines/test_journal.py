@@ -137,18 +137,20 @@ def test_an_entry_lost_in_a_power_cut_leaves_the_others_intact(
 ) -> None:
     live = a_journal(tmp_path)
     for number in range(20):
-        live.record(Entry(f"key {number}", a_request(), a_completion(f"text {number} " * 500), 0.1))
+        completion = a_completion(f"text {number} " * 500)
+        live.record(Entry(f"key {number}", a_request(), completion, 0.1))
+    # A copy of the open files is what a power cut leaves.
     cut = tmp_path / "cut"
-    shutil.copytree(tmp_path / "deep", cut)  # as a machine that lost its power leaves it
+    shutil.copytree(tmp_path / "deep", cut)
     live.close()
     wal = cut / "journal.sqlite-wal"
     with wal.open("r+b") as file:
         file.truncate(wal.stat().st_size - 3000)
     after = Journal(f"sqlite:///{cut / 'journal.sqlite'}")
     for number in range(19):
-        completion = after.find(f"key {number}")
-        assert completion is not None
-        assert completion.text == f"text {number} " * 500
+        kept = after.find(f"key {number}")
+        assert kept is not None
+        assert kept.text == f"text {number} " * 500
     assert after.find("key 19") is None
     after.record(Entry("key 19", a_request(), a_completion("again"), 0.1))
     after.close()

@@ -9,7 +9,7 @@ from aidsafe_dagster.recipe.dialogue import Completion
 from aidsafe_dagster.recipe.records import Role
 from aidsafe_dagster.resources.engine import make_engine
 from aidsafe_dagster.settings.schema import Settings
-from tests.engines.test_endpoint import a_reply, a_server
+from tests.engines.test_endpoint import ReceivedRequests, a_reply, a_server
 from tests.engines.test_journal import a_request
 
 
@@ -29,6 +29,10 @@ def complete(settings: Settings, role: Role) -> Completion:
     return asyncio.run(ask())
 
 
+def keys_and_models(requests: ReceivedRequests) -> list[tuple[str, str]]:
+    return [(headers["Authorization"], body["model"]) for headers, body in requests]
+
+
 def test_a_role_can_have_another_model_of_the_same_server() -> None:
     with a_server(body=a_reply()) as server:
         settings = settings_for(server.base_url, refiner=RoleSettings(model="big-model"))
@@ -45,8 +49,8 @@ def test_a_role_can_have_its_own_server_and_key(monkeypatch: pytest.MonkeyPatch)
         settings = settings_for(main.base_url, target=target)
         complete(settings, Role.TARGET)
         complete(settings, Role.INITIALIZER)
-    assert [(h["Authorization"], b["model"]) for h, b in own] == [("Bearer own", "target-model")]
-    assert [(h["Authorization"], b["model"]) for h, b in main] == [("Bearer main", "main-model")]
+    assert keys_and_models(own) == [("Bearer own", "target-model")]
+    assert keys_and_models(main) == [("Bearer main", "main-model")]
 
 
 def test_each_role_has_its_own_model_in_the_journal_s_key() -> None:

@@ -70,6 +70,7 @@ class BackgroundDriver:
         work = self._drive(tasks, progress, next_stages)
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
+            # Poll, so that lines and progress are passed on in this thread, where Dagster logs.
             while not wait([future], timeout=POLL_S).done:
                 self._pass_on_lines(log)
                 on_progress(progress)

@@ -86,6 +86,7 @@ class Dispatcher:
 
     def start(self) -> None:
         """Start to give slots to what the scheduler holds."""
+        # The share, the limit and an outage also change while no call ends.
         if self._ticker is None:
             self._ticker = asyncio.create_task(self._keep_ticking())
         self._tick()
@@ -299,7 +300,7 @@ class Dispatcher:
                 self._starting.add(item)
                 self._begin_row(item)
             elif self._must_hold(item):
-                self._held.append(item)
+                self._held.append(item)  # it holds no slot
             else:
                 self._grant_slot(item)
         self._note_in_flight()

@@ -126,6 +126,7 @@ class Driver:
     def _end(self, drive: "_Drive") -> None:
         self._dispatcher.drives.remove(drive.progress)
         self._scheduler.remove_rows(drive.rows)
+        # Rows are left over if the drive was cancelled or stopped by an error.
         for row in drive.rows:
             self._cancel_row(row)
 
@@ -144,7 +145,7 @@ class Driver:
             row.owner.stop(row, error)
         finally:
             self._row_tasks.pop(row, None)
-            row.task.dialogue.close()
+            row.task.dialogue.close()  # a cancelled dialogue still waits for its answer
             self._dispatcher.leave_starting_slot(row)
 
     async def _run_dialogue(self, row: Row) -> Any | Failure:

@@ -98,7 +98,9 @@ class ReadAhead:
         for stages_ahead, candidates in self._candidates.items():
             others = [candidate for candidate in candidates if candidate.stage != stage]
             self._candidates[stages_ahead] = deque(others)
-        progress.take_over(self._progress.pop(stage, Progress(rows=0)))
+        read_ahead = self._progress.pop(stage, None)
+        if read_ahead:
+            progress.take_over(read_ahead)
         return [row for row in self.rows if row.stage == stage]
 
     def finish(self, row: Row, result: Any | Failure) -> None:

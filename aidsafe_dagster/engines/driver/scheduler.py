@@ -81,6 +81,7 @@ class Scheduler:
         if is_ending == self._is_ending:
             return
         self._is_ending = is_ending
+        # The rank of every call has changed. A dict keeps the order and drops duplicates.
         calls = dict.fromkeys(call for _, _, call in self._queue if call.is_queued)
         self._queue.clear()
         for call in calls:

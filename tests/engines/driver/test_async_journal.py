@@ -34,10 +34,12 @@ def an_entry(key: str, text: str = "{}") -> Entry:
 def test_entries_that_arrive_during_a_transaction_share_the_next_one(tmp_path: Path) -> None:
     async def work(journal: AsyncJournal) -> None:
         keys = [f"key {number}" for number in range(60)]
-        recorded = await asyncio.gather(*(journal.record(an_entry(key, key)) for key in keys))
+        entries = [an_entry(key, text=key) for key in keys]
+        recorded = await asyncio.gather(*map(journal.record, entries))
         assert [completion.text for completion in recorded] == keys
-        looked_up = await asyncio.gather(*(journal.find(key) for key in [*keys, "nobody"]))
-        assert [completion and completion.text for completion in looked_up] == [*keys, None]
+        looked_up = await asyncio.gather(*map(journal.find, [*keys, "nobody"]))
+        texts = [completion and completion.text for completion in looked_up]
+        assert texts == [*keys, None]
 
     with closing(CountingJournal(tmp_path)) as journal:
         asyncio.run(work(AsyncJournal(journal)))

@@ -63,7 +63,9 @@ def test_among_the_last_rows_one_known_to_need_more_calls_does_not_end_later(
     engine, long = ScriptedEngine(), a_task(11, turns=6)
     long.extra_calls = 3 if is_known else 0
     drive_tasks(tmp_path, engine, [*some_tasks(11), long], DriverSettings(calls_in_flight=2))
-    assert (engine.calls.index(("p11", 3)) < engine.calls.index(("p10", 2))) is is_known
+    long_row = engine.calls.index(("p11", 3))
+    other_row = engine.calls.index(("p10", 2))
+    assert (long_row < other_row) is is_known
 
 
 def test_completions_in_the_journal_are_replayed(tmp_path: Path) -> None:
