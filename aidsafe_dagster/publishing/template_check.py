@@ -17,7 +17,7 @@ from aidsafe_dagster.recipe.records import FineTuneRow, Message
 FORMS: tuple[Reasoning, ...] = get_args(Reasoning)
 
 
-class Turn(NamedTuple):
+class CheckedTurn(NamedTuple):
     """The part of a row that a trainer renders: the earlier turns and the assistant's."""
 
     side: str
@@ -125,16 +125,16 @@ def _assistant(thinking: object, response: object) -> dict[str, str]:
     return {"role": "assistant", "content": f"{OPEN}\n{thinking}\n{CLOSE}\n\n{response}"}
 
 
-def _turns(row: FineTuneRow, form: Reasoning) -> Iterator[Turn]:
+def _turns(row: FineTuneRow, form: Reasoning) -> Iterator[CheckedTurn]:
     if row.kind == "sft":
         *prompt, answer = FORMATS["trl-sft"].convert(row, form)["messages"]
         cot, response = split_thinking(_last_content(row.messages))
-        yield Turn("sft", prompt, answer, cot, response)
+        yield CheckedTurn("sft", prompt, answer, cot, response)
         return
     values = FORMATS["trl-dpo"].convert(row, form)
     for side, messages in (("chosen", row.chosen), ("rejected", row.rejected)):
         cot, response = split_thinking(_last_content(messages))
-        yield Turn(side, values["prompt"], values[side][-1], cot, response)
+        yield CheckedTurn(side, values["prompt"], values[side][-1], cot, response)
 
 
 def _last_content(messages: Sequence[Message] | None) -> str:
@@ -142,7 +142,7 @@ def _last_content(messages: Sequence[Message] | None) -> str:
     return messages[-1].content
 
 
-def _check_turn(template: ChatTemplate, turn: Turn, outcome: Outcome) -> None:
+def _check_turn(template: ChatTemplate, turn: CheckedTurn, outcome: Outcome) -> None:
     outcome.rows += 1
     try:
         conversation = template.render([*turn.prompt, turn.answer])
@@ -159,7 +159,7 @@ def _check_turn(template: ChatTemplate, turn: Turn, outcome: Outcome) -> None:
         outcome.rows_in_markers += 1
 
 
-def _find_faults(turn: Turn, conversation: Rendered) -> Iterator[str]:
+def _find_faults(turn: CheckedTurn, conversation: Rendered) -> Iterator[str]:
     """Compare how often each part occurs in the rendered text and in the row itself.
 
     A CoT may quote the prompt or the response, so one occurrence is not always the right number.

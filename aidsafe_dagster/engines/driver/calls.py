@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from aidsafe_dagster.engines.driver.progress import Progress
-from aidsafe_dagster.engines.driver.rows import Row
+from aidsafe_dagster.engines.driver.rows import ActiveRow
 from aidsafe_dagster.recipe.dialogue import Completion, Request
 from aidsafe_dagster.recipe.records import FailureReason
 
@@ -33,7 +33,7 @@ class Call:
     model: str
     progress: Progress
     """Where the call is counted: with the row that needs it most urgently."""
-    waiters: dict[Row, asyncio.Future[Completion]] = field(default_factory=dict)
+    waiters: dict[ActiveRow, asyncio.Future[Completion]] = field(default_factory=dict)
     slot: asyncio.Future[None] = field(default_factory=_new_slot)
     """Resolves when the driver gives the call a slot for its next attempt."""
     is_queued: bool = True
@@ -46,7 +46,7 @@ class Call:
     """Of the latest failed attempt."""
     task: asyncio.Task[None] | None = None
 
-    def add_waiter(self, row: Row) -> asyncio.Future[Completion]:
+    def add_waiter(self, row: ActiveRow) -> asyncio.Future[Completion]:
         """Return a future for the answer, which may also raise what the call failed with."""
         if all(row.stages_ahead < other.stages_ahead for other in self.waiters):
             self.progress = row.progress

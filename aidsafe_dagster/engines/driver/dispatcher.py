@@ -18,7 +18,7 @@ from aidsafe_dagster.engines.driver.circuit_breaker import CircuitBreaker, Serve
 from aidsafe_dagster.engines.driver.concurrency_limiter import ConcurrencyLimiter
 from aidsafe_dagster.engines.driver.progress import Progress
 from aidsafe_dagster.engines.driver.retry_policy import RetryPolicy
-from aidsafe_dagster.engines.driver.rows import Row
+from aidsafe_dagster.engines.driver.rows import ActiveRow
 from aidsafe_dagster.engines.driver.scheduler import Scheduler
 from aidsafe_dagster.engines.driver.settings import DriverSettings
 from aidsafe_dagster.engines.driver.slot_shares import SlotShares
@@ -48,7 +48,7 @@ class Dispatcher:
         engine: Engine,
         journal: Journal,
         settings: DriverSettings,
-        begin_row: Callable[[Row], None],
+        begin_row: Callable[[ActiveRow], None],
         shares: SlotShares | None,
         log: Callable[[str], None],
     ) -> None:
@@ -75,7 +75,7 @@ class Dispatcher:
 
         self._begin_row = begin_row
         self._shares = shares
-        self._starting: set[Row] = set()
+        self._starting: set[ActiveRow] = set()
         """Rows that have begun and not yet needed the engine. Each holds a slot."""
         self._in_flight = 0
         self._share = self._limiter.maximum
@@ -116,7 +116,7 @@ class Dispatcher:
             if call.request.stage == stage:
                 call.progress = progress
 
-    async def complete(self, row: Row, request: Request) -> Completion:
+    async def complete(self, row: ActiveRow, request: Request) -> Completion:
         """Answer a request from the journal, from a call that is under way, or from the engine.
 
         Raises:
@@ -296,7 +296,7 @@ class Dispatcher:
             item = self.scheduler.pop(limit, may_begin_row=not self._held)
             if item is None:
                 break
-            if isinstance(item, Row):
+            if isinstance(item, ActiveRow):
                 self._starting.add(item)
                 self._begin_row(item)
             elif self._must_hold(item):
@@ -324,7 +324,7 @@ class Dispatcher:
         breaker = self._breaker_of(call)
         return breaker.is_holding and not self._retries.is_exhausted(call, breaker)
 
-    def leave_starting_slot(self, row: Row) -> None:
+    def leave_starting_slot(self, row: ActiveRow) -> None:
         """Free the slot that a row holds from its beginning until it needs the engine."""
         self._starting.discard(row)
         self._grant_slots_soon()

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from aidsafe_dagster.engines.driver.calls import CallFailed
 from aidsafe_dagster.engines.driver.dispatcher import Dispatcher
 from aidsafe_dagster.engines.driver.progress import Progress
-from aidsafe_dagster.engines.driver.rows import NextStage, Row
+from aidsafe_dagster.engines.driver.rows import NextStage, ActiveRow
 from aidsafe_dagster.engines.driver.scheduler import Scheduler
 from aidsafe_dagster.engines.driver.settings import DriverSettings
 from aidsafe_dagster.engines.driver.slot_shares import SlotShares
@@ -65,7 +65,7 @@ class Driver:
         self.settings = settings
         self._dispatcher = Dispatcher(engine, journal, settings, self._begin_row, shares, log)
         self._scheduler = self._dispatcher.scheduler
-        self._row_tasks: dict[Row, asyncio.Task[None]] = {}
+        self._row_tasks: dict[ActiveRow, asyncio.Task[None]] = {}
 
     @property
     def unused_calls(self) -> dict[str, int]:
@@ -96,7 +96,9 @@ class Driver:
         """
         drive = _Drive(progress, self._scheduler, on_progress)
         stages = tuple(next_stages) if self.settings.read_ahead else ()
-        drive.rows = [Row(index, task, progress, drive, stages) for index, task in enumerate(tasks)]
+        drive.rows = [
+            ActiveRow(index, task, progress, drive, stages) for index, task in enumerate(tasks)
+        ]
         if drive.rows:
             self._begin(drive)
             try:
@@ -130,15 +132,15 @@ class Driver:
         for row in drive.rows:
             self._cancel_row(row)
 
-    def _begin_row(self, row: Row) -> None:
+    def _begin_row(self, row: ActiveRow) -> None:
         self._row_tasks[row] = asyncio.create_task(self._run_row(row))
 
-    def _cancel_row(self, row: Row) -> None:
+    def _cancel_row(self, row: ActiveRow) -> None:
         """Stop a row. Its call, if it is in flight, goes on, and the answer is recorded."""
         if task := self._row_tasks.pop(row, None):
             task.cancel()
 
-    async def _run_row(self, row: Row) -> None:
+    async def _run_row(self, row: ActiveRow) -> None:
         try:
             row.owner.finish(row, await self._run_dialogue(row))
         except Exception as error:  # noqa: BLE001 - raised by the drive that waits for the row
@@ -148,7 +150,7 @@ class Driver:
             row.task.dialogue.close()  # a cancelled dialogue still waits for its answer
             self._dispatcher.leave_starting_slot(row)
 
-    async def _run_dialogue(self, row: Row) -> Any | Failure:
+    async def _run_dialogue(self, row: ActiveRow) -> Any | Failure:
         """Run a dialogue to its record or failure. A defect in it fails its own row alone."""
         conversation, dialogue = row.task.conversation, row.task.dialogue
         completion: Completion | None = None
@@ -184,11 +186,11 @@ class _Drive:
         self.progress = progress
         self._scheduler = scheduler
         self._on_progress = on_progress
-        self.rows: list[Row] = []
+        self.rows: list[ActiveRow] = []
         self.results: dict[int, Any] = {}
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def finish(self, row: Row, result: Any | Failure) -> None:
+    def finish(self, row: ActiveRow, result: Any | Failure) -> None:
         self.results[row.index] = result
         self.progress.rows_done += 1
         if isinstance(result, Failure):
@@ -200,6 +202,6 @@ class _Drive:
         if len(self.results) == len(self.rows) and not self.done.done():
             self.done.set_result(None)
 
-    def stop(self, row: Row, error: Exception) -> None:  # noqa: ARG002
+    def stop(self, row: ActiveRow, error: Exception) -> None:  # noqa: ARG002
         if not self.done.done():
             self.done.set_exception(error)

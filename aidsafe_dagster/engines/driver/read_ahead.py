@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aidsafe_dagster.engines.driver.progress import Progress
-from aidsafe_dagster.engines.driver.rows import NextStage, RecordsByStage, Row
+from aidsafe_dagster.engines.driver.rows import NextStage, RecordsByStage, ActiveRow
 from aidsafe_dagster.recipe.dialogue import DialogueTask
 from aidsafe_dagster.recipe.records import Failure
 
@@ -53,7 +53,7 @@ class ReadAhead:
         self._begun: set[tuple[str, str]] = set()
         self._stopped_stages: set[str] = set()
         self._progress: dict[str, Progress] = {}
-        self.rows: set[Row] = set()
+        self.rows: set[ActiveRow] = set()
         """Those at work."""
 
     def __len__(self) -> int:
@@ -68,7 +68,7 @@ class ReadAhead:
             if progress.calls_made
         }
 
-    def offer(self, row: Row, record: Any) -> None:
+    def offer(self, row: ActiveRow, record: Any) -> None:
         """Offer the stages after a row that is done."""
         stages_ahead = row.stages_ahead + 1
         records = {**row.records, row.stage: record}
@@ -76,7 +76,7 @@ class ReadAhead:
             candidate = _Candidate(next_stage, records, stages_ahead, row.index)
             self._candidates.setdefault(stages_ahead, deque()).append(candidate)
 
-    def pop(self) -> Row | None:
+    def pop(self) -> ActiveRow | None:
         """Return a row to begin, or None if there is none."""
         for stages_ahead in sorted(self._candidates):
             candidates = self._candidates[stages_ahead]
@@ -87,7 +87,7 @@ class ReadAhead:
                     return row
         return None
 
-    def hand_over(self, stage: str, progress: Progress) -> list[Row]:
+    def hand_over(self, stage: str, progress: Progress) -> list[ActiveRow]:
         """Leave a stage to the step that has reached it.
 
         No more rows of the stage begin here, and its counts go to the step's progress.
@@ -103,19 +103,19 @@ class ReadAhead:
             progress.take_over(read_ahead)
         return [row for row in self.rows if row.stage == stage]
 
-    def finish(self, row: Row, result: Any | Failure) -> None:
+    def finish(self, row: ActiveRow, result: Any | Failure) -> None:
         """Go on with the stages after a row's stage, unless the row failed."""
         self.rows.discard(row)
         if not isinstance(result, Failure):
             self.offer(row, result)
 
-    def stop(self, row: Row, error: Exception) -> None:
+    def stop(self, row: ActiveRow, error: Exception) -> None:
         """Stop reading a stage ahead. The step that needs it will raise the same error."""
         self.rows.discard(row)
         self._stopped_stages.add(row.stage)
         logger.info("%s is not read ahead any more: %s", row.stage, error)
 
-    def _make_row(self, candidate: _Candidate) -> Row | None:
+    def _make_row(self, candidate: _Candidate) -> ActiveRow | None:
         stage, name = candidate.stage, (candidate.stage, candidate.prompt_id)
         if stage in self._stopped_stages or name in self._begun:
             return None
@@ -123,7 +123,7 @@ class ReadAhead:
         task = candidate.make_task()
         if task is None:
             return None
-        return Row(
+        return ActiveRow(
             index=candidate.index,
             task=task,
             progress=self._progress.setdefault(stage, Progress(rows=0)),

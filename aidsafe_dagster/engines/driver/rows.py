@@ -28,17 +28,17 @@ class NextStage:
 class RowOwner(Protocol):
     """Takes the outcome of a row: the drive that waits for it, or the read-ahead."""
 
-    def finish(self, row: "Row", result: Any | Failure) -> None:
+    def finish(self, row: "ActiveRow", result: Any | Failure) -> None:
         """Take the record or the failure of a row."""
         ...
 
-    def stop(self, row: "Row", error: Exception) -> None:
+    def stop(self, row: "ActiveRow", error: Exception) -> None:
         """Stop because of an error that would meet every other row as well."""
         ...
 
 
 @dataclass(eq=False)
-class Row:
+class ActiveRow:
     """A row and its dialogue."""
 
     index: int

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from aidsafe_dagster.engines.driver.calls import Call
 from aidsafe_dagster.engines.driver.read_ahead import ReadAhead
-from aidsafe_dagster.engines.driver.rows import Row
+from aidsafe_dagster.engines.driver.rows import ActiveRow
 
 _ENDING_FACTOR = 2.5
 """The order turns once fewer rows than this times the calls in flight are left to start.
@@ -25,7 +25,7 @@ class Scheduler:
 
     def __init__(self) -> None:
         self.read_ahead = ReadAhead()
-        self._unstarted: deque[Row] = deque()
+        self._unstarted: deque[ActiveRow] = deque()
         self._queue: list[tuple[tuple[int, int, int], int, Call]] = []
         self._puts = 0
         self._is_ending = False
@@ -33,11 +33,11 @@ class Scheduler:
     def __len__(self) -> int:
         return len(self._unstarted) + len(self._queue) + len(self.read_ahead)
 
-    def add_rows(self, rows: Iterable[Row]) -> None:
+    def add_rows(self, rows: Iterable[ActiveRow]) -> None:
         """Add rows that have not begun."""
         self._unstarted.extend(rows)
 
-    def remove_rows(self, rows: Iterable[Row]) -> None:
+    def remove_rows(self, rows: Iterable[ActiveRow]) -> None:
         """Remove rows that have not begun."""
         removed = set(rows)
         self._unstarted = deque(row for row in self._unstarted if row not in removed)
@@ -48,7 +48,7 @@ class Scheduler:
         self._puts += 1  # calls of equal rank go in the order of their arrival
         heapq.heappush(self._queue, (call.rank(is_ending=self._is_ending), self._puts, call))
 
-    def pop(self, limit: int, *, may_begin_row: bool) -> Call | Row | None:
+    def pop(self, limit: int, *, may_begin_row: bool) -> Call | ActiveRow | None:
         """Return the next call to send or row to begin, or None if nothing waits.
 
         `limit` is how many calls may be in flight.
