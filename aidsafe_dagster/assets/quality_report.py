@@ -36,8 +36,9 @@ StageMetadata = Mapping[tuple[str, str], Mapping[str, Any]]
 def quality_report(
     context: dg.AssetExecutionContext, lake: LakeResource, settings: SettingsResource
 ) -> Materialized:
-    """The paper's table for this data, with intervals; judges, refusals, margins, losses, cost;
-    rows to read.
+    """The paper's table for this data, with intervals.
+
+    Also judges, refusals, margins, losses, cost, and rows to read.
 
     As one HTML file to send and one Markdown file, in the folder `reports` of the settings' home.
     """

@@ -18,8 +18,9 @@ def refined_cots(
     engine: EngineResource,
     lake: LakeResource,
 ) -> Materialized:
-    """An impartial agent judges every thought, drops what misleads or repeats, and writes the final
-    CoT and response.
+    """An impartial agent judges every thought and writes the final CoT and response.
+
+    It drops thoughts that mislead, repeat or go against a policy.
 
     AIDSAFE's refinement: each final thought names the deliberated thoughts it is made from.
     """

@@ -141,9 +141,7 @@ def _test(
     settings_of_candidate: CandidateSettings,
     benchmarks: Sequence[Benchmark],
 ) -> tuple[list[EvaluatedAnswer], Progress]:
-    """Ask one model every item of every benchmark; an item whose dialogue failed is an outcome
-    too.
-    """
+    """Ask one model every item; an item whose dialogue failed is an outcome too."""
     settings, dialogue_context = engine.snapshot.settings, engine.dialogue_context()
     candidate = Candidate(
         settings_of_candidate.name, settings.evaluation.temperature, settings.grading.temperature
@@ -167,9 +165,7 @@ def _test(
 
 
 def _store(folder: Path, report: Report, answers: Sequence[EvaluatedAnswer]) -> dict[str, Any]:
-    """Write the report as Markdown and every answer as Parquet; return what the UI shows of
-    them.
-    """
+    """Write the report and every answer to files; return what the UI shows of them."""
     markdown = write_report(folder / "safety_eval.md", to_markdown(report, TITLE))
     rows = to_frame(answers, EvaluatedAnswer)
     parquet = folder / "safety_eval.parquet"

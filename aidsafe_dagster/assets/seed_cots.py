@@ -18,8 +18,7 @@ def seed_cots(
     engine: EngineResource,
     lake: LakeResource,
 ) -> Materialized:
-    """Each prompt taken apart into intents, then a first chain of thought and response by one
-    agent.
+    """The intents behind each prompt, and one agent's first chain of thought and response.
 
     AIDSAFE's intent decomposition and initialization.
     """

@@ -32,8 +32,9 @@ _EXAMPLES = 10
 
 @report_asset(Stage.FINE_TUNE_SPLITS, kinds={"markdown", "parquet"})
 def split_report(lake: LakeResource, settings: SettingsResource) -> Materialized:
-    """Rows by split, kind, policy, source and prompt kind; clusters, shares, mix, and what was left
-    out.
+    """Rows by split, kind, policy, source and prompt kind.
+
+    Also clusters, shares, the general mix, and what was left out.
 
     As Markdown, and the strata as Parquet, in the folder `reports` of the settings' home.
     """

@@ -71,9 +71,7 @@ def ablation_targets(
     lake: LakeResource,
     settings: SettingsResource,
 ) -> Materialized:
-    """The ear-whisperer against the configured target and others: how many it misleads, and how
-    far.
-    """
+    """How many targets the ear-whisperer misleads, and how far: the configured one and others."""
     opened = lake.open()
     sample = sample_prompts(opened, config)
     engines = {AS_CONFIGURED: engine}

@@ -31,9 +31,7 @@ def warehouse(
     lake: LakeResource,
     settings: SettingsResource,
 ) -> Materialized:
-    """A DuckDB file with a view per table, always current; here, gates and coverage of all
-    batches.
-    """
+    """A DuckDB file with a view per table; here, gates and policy coverage of all batches."""
     opened, snapshot = lake.open(), settings.snapshot
     policies = snapshot.policies
     path = warehouse.build(opened)

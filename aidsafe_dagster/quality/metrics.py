@@ -237,9 +237,7 @@ def _where_thoughts_exist(column: str) -> pl.Expr:
 
 
 def _agent_talk(texts: pl.DataFrame, *columns: str) -> pl.Series:
-    """Find the first agent talk in a row's texts that its prompt does not contain; empty if
-    none.
-    """
+    """Find agent talk in a row's texts that its prompt does not contain; empty if none."""
     phrases = []
     for prompt, *row_texts in texts.select("prompt", *columns).iter_rows():
         phrase = ""

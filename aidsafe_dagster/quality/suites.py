@@ -173,9 +173,7 @@ def _grades(_: _Partition) -> list[Expectation]:
 
 
 def _policy_coverage(partition: _Partition) -> list[Expectation]:
-    """Rules that are cited exist. Only a refined CoT has to cite a rule of each applicable
-    policy.
-    """
+    """Cited rules exist, and a refined CoT cites a rule of each applicable policy."""
     blocking = partition.is_refined and partition.settings.require_policy_coverage
     return [*equal("unknown_rules", 0), *equal("uncovered_policies", 0, blocking=blocking)]
 

@@ -69,9 +69,7 @@ class RowCheck(NamedTuple):
 def first_failure(
     row: Record, checks: Sequence[RowCheck], settings: CheckSettings, policies: Policies
 ) -> tuple[FailureReason, str] | None:
-    """Return the reason and the description of the first check that the row fails, None if it
-    passes.
-    """
+    """Return reason and description of the first check that the row fails; None if it passes."""
     context = GateContext(settings, policies)
     for check in checks:
         description = check.predicate(row, context)

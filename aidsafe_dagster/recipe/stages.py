@@ -368,9 +368,7 @@ def stages_after(name: str) -> Iterator[StageDefinition]:
 
 
 def all_upstream(name: str) -> tuple[str, ...]:
-    """Return the names of all stages whose gates stand before this one, in the order of the
-    recipe.
-    """
+    """Return all stages whose gates stand before this one, in the order of the recipe."""
     required: set[str] = set()
     waiting = list(stage_named(name).upstream)
     while waiting:

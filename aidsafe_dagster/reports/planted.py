@@ -75,9 +75,10 @@ def _intro(lines: Sequence[Mapping[str, object]]) -> str:
             unrecorded += int(str(line["found"]))
     if not unrecorded:
         return INTRO
+    rows = format_count(unrecorded)
     return (
-        f"{INTRO} What was planted in {format_count(unrecorded)} rows was not recorded: an older release "
-        "or other rehearsal settings made them, or the record is lost. No other line counts them."
+        f"{INTRO} What was planted in {rows} rows was not recorded: an older release or other "
+        "rehearsal settings made them, or the record is lost. No other line counts them."
     )
 
 

@@ -9,9 +9,7 @@ from aidsafe_dagster.settings.snapshot import SettingsSnapshot, snapshot_in_forc
 
 
 class SettingsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """`overrides` is nested like `aidsafe.toml`: `{"engine": "endpoint", "endpoint": {"model":
-    "…"}}`.
-    """
+    """Overrides are nested like `aidsafe.toml`: `{"endpoint": {"model": "…"}}`."""
 
     overrides: dict[str, Any] = Field(
         default={},

@@ -67,8 +67,7 @@ class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     settings: dg.ResourceDependency[SettingsResource]
 
     def build(self, lake: Lake) -> Path:
-        """Build the file, with a view per table and those made from them: `accounting`, `grades`,
-        `sft`, …
+        """Build the file: a view per table, and views made from them (`accounting`, `grades`, …).
 
         Raises:
             SetupError: the disk is full, or a file of the lake is damaged.
@@ -110,9 +109,7 @@ def create_views(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
 
 
 def _accounting_view() -> str:
-    """Rows made and failed, by batch and stage. The names are those of our table, never a
-    user's.
-    """
+    """Count rows made and failed. The names in it come from our table, never from a user."""
     counts = []
     for place, stage in enumerate(STAGES):
         counts.append(

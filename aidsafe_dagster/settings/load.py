@@ -31,12 +31,11 @@ _FILE_VARIABLE = "AIDSAFE_SETTINGS"
 
 @dataclass(frozen=True)
 class Loaded:
-    """Settings in force, and where each value that is not a default came from (dotted key →
-    origin).
-    """
+    """Settings in force, and where each value that is not a default came from."""
 
     settings: Settings
     origins: Mapping[str, str]
+    """Dotted key → origin."""
 
 
 def load_settings(

@@ -263,9 +263,7 @@ def _stored_redraws(lake: Lake, stage: str, batch: str) -> dict[str, tuple[int, 
 
 
 def _read_or_empty(read: Callable[[], pl.DataFrame]) -> pl.DataFrame:
-    """Take a damaged file as empty: the partition is made again from its other file and the
-    journal.
-    """
+    """Take a damaged file as empty: its other file and the journal make the rest again."""
     try:
         return read()
     except SetupError as error:

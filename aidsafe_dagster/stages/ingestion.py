@@ -208,9 +208,7 @@ def _is_readable(lake: Lake, table: str, batch: str) -> bool:
 
 
 def _all_records(lake: Lake, table: str, record: type[R]) -> list[R]:
-    """Read batch by batch: one that an older release wrote lacks columns, and takes their
-    defaults.
-    """
+    """Read batch by batch: files of an older release lack columns, and take their defaults."""
     records: list[R] = []
     for batch in lake.batches(table):
         records.extend(lake.records(table, batch, record))

@@ -23,9 +23,7 @@ class ProgressLog:
         self._log.info(self.line(progress))
 
     def line(self, progress: Progress) -> str:
-        """`seed_cots b-0001: 120/300 rows (2 failed), 3.1 rows/s, about 58 s to go; 240 calls
-        …`.
-        """
+        """Return a line such as `seed_cots b-0001: 120/300 rows (2 failed), 3.1 rows/s, …`."""
         rate = progress.rows_done / progress.seconds if progress.seconds else 0.0
         time_to_go = "no rate yet"
         if rate:

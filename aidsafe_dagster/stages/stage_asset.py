@@ -37,9 +37,7 @@ def stage_asset(stage: str) -> Callable[[Callable[..., Any]], dg.AssetsDefinitio
 def report_asset(
     *inputs: str, kinds: set[str]
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    """Return `dg.asset` for a report on the whole dataset, rebuilt when a batch of an input
-    changes.
-    """
+    """Return `dg.asset` for a report, which is rebuilt when a batch of an input changes."""
     deps_changed = dg.AutomationCondition.any_deps_updated().since_last_handled()
     return dg.asset(
         deps=[dg.AssetKey(str(name)) for name in inputs],
@@ -61,9 +59,7 @@ def column_schema(record: type[Record]) -> dg.TableSchema:
 
 
 def code_version(stage: str, snapshot: SettingsSnapshot) -> str:
-    """Hash what the rows of a stage depend on, so that the UI shows a batch as stale when it
-    changes.
-    """
+    """Hash what a stage's rows depend on: the UI shows batches of another version as stale."""
     settings = snapshot.settings
     if stage == Stage.PROMPTS:
         return f"1-{decontamination_version(settings)}"

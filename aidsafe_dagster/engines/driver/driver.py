@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from aidsafe_dagster.engines.driver.calls import CallFailed
 from aidsafe_dagster.engines.driver.dispatcher import Dispatcher
 from aidsafe_dagster.engines.driver.progress import Progress
-from aidsafe_dagster.engines.driver.rows import NextStage, ActiveRow
+from aidsafe_dagster.engines.driver.rows import ActiveRow, NextStage
 from aidsafe_dagster.engines.driver.scheduler import Scheduler
 from aidsafe_dagster.engines.driver.settings import DriverSettings
 from aidsafe_dagster.engines.driver.slot_shares import SlotShares

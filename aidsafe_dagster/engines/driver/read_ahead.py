@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aidsafe_dagster.engines.driver.progress import Progress
-from aidsafe_dagster.engines.driver.rows import NextStage, RecordsByStage, ActiveRow
+from aidsafe_dagster.engines.driver.rows import ActiveRow, NextStage, RecordsByStage
 from aidsafe_dagster.recipe.dialogue import DialogueTask
 from aidsafe_dagster.recipe.records import Failure
 
