@@ -204,20 +204,16 @@ def test_the_version_is_of_the_sets_contents_and_the_thresholds(tmp_path: Path) 
         assert len({first, second, third, "none"}) == 4
 
 
-def test_a_prompt_between_two_splits_is_in_neither(finished_site: Path, tmp_path: Path) -> None:
+def test_a_prompt_between_two_splits_is_in_neither(tmp_path: Path) -> None:
     shares = SplitSettings(validation=0.1, test=0.4)
-    clusters = {assign_split(f"c{n}", shares): f"c{n}" for n in range(100)}
-    with a_copy_of(finished_site, tmp_path / "site") as site:
-        with (site.folder / "aidsafe.toml").open("a") as settings:
-            settings.write("[splits]\nvalidation = 0.1\ntest = 0.4\n")
-        bridge, *others = from_frame(site.lake.rows(Stage.PROMPTS, BATCH), Prompt)
+    clusters = {split_of(f"c{n}", shares): f"c{n}" for n in range(100)}
+    with a_site(tmp_path, rehearsal=NO_FAULTS, splits={"validation": 0.1, "test": 0.4}) as site:
+        site.ingest(prompts_file(tmp_path, some_prompts(3)))
+        bridge, *others = from_frame(site.lake.rows("ingested", BATCH), Prompt)
         near = {"cluster": clusters["train"], "near_clusters": (clusters["test"],)}
         rows = to_frame([bridge.model_copy(update=near), *others], Prompt)
-        for table in ("ingested", Stage.PROMPTS):
-            site.lake.write(table, BATCH, rows)
-        stages = [Stage.PROMPTS, Stage.FINE_TUNE_SPLITS]
-        run = run_job(site.instance, "make_batch", partition=BATCH, stages=stages)
-        assert run.error == ""
+        site.lake.write("ingested", BATCH, rows)
+        assert site.make(BATCH).error == ""
         failures = site.lake.failures(Stage.FINE_TUNE_SPLITS, BATCH)
         assert failures.select("prompt_id", "reason", "detail").rows() == [
             (bridge.prompt_id, "bridges_splits", f"{kind}: near to prompts of test and train")
@@ -235,16 +231,18 @@ def _rows_of_one_cluster(*splits: str) -> pl.DataFrame:
 
 
 def test_a_new_evaluation_set_makes_finished_batches_unfinished_and_costs_no_call(
-    finished_site: Path, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    with a_copy_of(finished_site, tmp_path / "site") as site:
+    with a_site(tmp_path, rehearsal=NO_FAULTS) as site:
+        site.ingest(prompts_file(tmp_path, some_prompts(3)))
+        assert site.make(BATCH).error == ""
         assert unfinished_stages(site) == {}
         add_evaluation_set(site, some_prompts(1)[0])
         assert Stage.PROMPTS in unfinished_stages(site)[BATCH]
         assert site.make(BATCH).error == ""
         assert unfinished_stages(site) == {}
         assert site.metadata("seed_cots", BATCH)["calls_made"] == 0
-        assert site.lake.rows(Stage.FINE_TUNE_SPLITS, BATCH)["prompt_id"].n_unique() == 9
+        assert site.lake.rows(Stage.FINE_TUNE_SPLITS, BATCH)["prompt_id"].n_unique() == 2
 
 
 def unfinished_stages(site: Site) -> dict[str, tuple[str, ...]]:

@@ -14,7 +14,7 @@ from tests.serving import LENIENT, ModelServer, a_model_server
 from tests.site import Site, a_site, contents, prompts_file, some_prompts
 
 BATCH = "mine-0001"
-COUNT = 16
+COUNT = 24
 DIALOGUES = [stage for stage in Stage if stage not in (Stage.PROMPTS, Stage.FINE_TUNE_SPLITS)]
 
 
