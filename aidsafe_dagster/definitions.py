@@ -17,7 +17,10 @@ from aidsafe_dagster.assets.refined_cots import refined_cots
 from aidsafe_dagster.assets.safety_eval import evaluate_models, safety_eval
 from aidsafe_dagster.assets.seed_cots import seed_cots
 from aidsafe_dagster.assets.single_llm_cots import single_llm_cots
-from aidsafe_dagster.assets.split_report import no_cluster_spans_two_splits, split_report
+from aidsafe_dagster.assets.split_report import (
+    no_cluster_spans_two_splits,
+    split_report,
+)
 from aidsafe_dagster.assets.warehouse import every_policy_cited, warehouse
 from aidsafe_dagster.automation.jobs import (
     ABLATIONS,

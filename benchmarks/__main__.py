@@ -5,7 +5,17 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import backfill, batch, death, driver, faults, growth, outage, prefix, results
+from benchmarks import (
+    backfill,
+    batch,
+    death,
+    driver,
+    faults,
+    growth,
+    outage,
+    prefix,
+    results,
+)
 from benchmarks.options import Options, Section
 
 BENCHMARKS: Mapping[str, Callable[[Options], Section]] = {
@@ -23,10 +33,15 @@ RESULTS = Path(__file__).parent / "RESULTS.md"
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description="Benchmarks on a simulated model server."
+        prog="python -m benchmarks",
+        description="Benchmarks on a simulated model server.",
     )
-    parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help="default: all of them")
-    parser.add_argument("--rows", type=int, help="rows (of a batch); default: each benchmark's own")
+    parser.add_argument(
+        "names", nargs="*", choices=[*BENCHMARKS, []], help="default: all of them"
+    )
+    parser.add_argument(
+        "--rows", type=int, help="rows (of a batch); default: each benchmark's own"
+    )
     parser.add_argument(
         "--slots", type=int, default=64, help="calls that the server works on at a time"
     )

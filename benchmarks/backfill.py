@@ -58,7 +58,10 @@ def run(options: Options) -> Section:
             ("s from the first run's start to the last one's end", f"{span:.1f}"),
             ("s at full load", f"{full_load_s:.1f}"),
             ("slots used in that time", f"{slots_used:.3f}"),
-            ("slots used from the first call to the last", f"{stats['utilisation']:.3f}"),
+            (
+                "slots used from the first call to the last",
+                f"{stats['utilisation']:.3f}",
+            ),
             ("runs at a time, on average", f"{run_seconds / span:.2f}"),
             ("most calls in flight", stats["peak_inflight"]),
             ("calls made twice", duplicates),
@@ -69,7 +72,12 @@ def run(options: Options) -> Section:
 
 @contextmanager
 def _a_daemon(folder: Path) -> Iterator[None]:
-    command = [str(Path(sys.executable).with_name("dagster-daemon")), "run", "-w", "workspace.yaml"]
+    command = [
+        str(Path(sys.executable).with_name("dagster-daemon")),
+        "run",
+        "-w",
+        "workspace.yaml",
+    ]
     with (folder / "daemon.log").open("wb") as log:
         process = subprocess.Popen(
             command,
@@ -100,7 +108,11 @@ def _request_backfill(folder: Path) -> None:
     ]
     arguments = ["-j", "make_batch", "--all", "all", "--noprompt"]
     subprocess.run(
-        [*command, *arguments], cwd=folder, env=environment(folder), check=True, capture_output=True
+        [*command, *arguments],
+        cwd=folder,
+        env=environment(folder),
+        check=True,
+        capture_output=True,
     )
 
 

@@ -42,14 +42,18 @@ async def drive_batches(
         try:
             for batch in batches:
                 on_row = partial(_note_time, done_at)
-                results, _ = await drive(batch, engine, journal, DriverSettings(), on_row)
+                results, _ = await drive(
+                    batch, engine, journal, DriverSettings(), on_row
+                )
                 digests += map(_digest, results)
         finally:
             await engine.close()
     return digests
 
 
-def main(kind: str, rows: int, slots: int, base_url: str, folder: str, batch_size: int) -> None:
+def main(
+    kind: str, rows: int, slots: int, base_url: str, folder: str, batch_size: int
+) -> None:
     batches = _batches(rows, batch_size)
     first = next(batches)  # building the first batch is not part of what is measured
     done_at: list[float] = []

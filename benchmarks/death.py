@@ -41,7 +41,10 @@ def run(options: Options) -> Section:
 
 def _line(client: Client, rows: int, options: Options) -> tuple[object, ...]:
     slots = options.slots
-    with a_simulated_server(slots, options.pace) as server, tempfile.TemporaryDirectory() as folder:
+    with (
+        a_simulated_server(slots, options.pace) as server,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         command = client_command(client, server, rows, slots, Path(folder))
         seconds = _kill_after(3.5 * rows, command, server)
         kept, answered = _journaled(Path(folder)), server.stats()["ok"]

@@ -42,7 +42,10 @@ def run(options: Options) -> Section:
 
 
 def _line(client: Client, rows: int, slots: int, pace: float) -> tuple[object, ...]:
-    with a_simulated_server(slots, pace) as server, tempfile.TemporaryDirectory() as folder:
+    with (
+        a_simulated_server(slots, pace) as server,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         outcome = run_trial(client, server, rows, slots, Path(folder))
     return (
         f"{rows} rows, {describe_server(slots, pace)}",

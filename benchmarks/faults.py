@@ -48,7 +48,9 @@ def run(options: Options) -> Section:
     )
 
 
-def _lines(client: str, outcomes: dict[str, Outcome], rows: int) -> Iterator[tuple[object, ...]]:
+def _lines(
+    client: str, outcomes: dict[str, Outcome], rows: int
+) -> Iterator[tuple[object, ...]]:
     sound = outcomes["sound"]
     for name, outcome in outcomes.items():
         right = outcome.count_right(sound.digests)
@@ -58,7 +60,9 @@ def _lines(client: str, outcomes: dict[str, Outcome], rows: int) -> Iterator[tup
         yield client, name, f"{outcome.seconds:.1f}", f"{ratio:.2f}", right, lost, wrong
 
 
-def _run(client: Client, planted: dict[str, float], rows: int, options: Options) -> Outcome:
+def _run(
+    client: Client, planted: dict[str, float], rows: int, options: Options
+) -> Outcome:
     with (
         a_simulated_server(options.slots, options.pace, planted) as server,
         tempfile.TemporaryDirectory() as folder,

@@ -28,7 +28,15 @@ def run(options: Options) -> Section:
         f"Batches of {_BATCH_SIZE} rows, one after another in one process. The server's calls take "
         "a few milliseconds, so what is measured is the client. The pipeline is `aidsafe "
         "backfill`, with one iteration of one belief and no comparisons, to keep it short.",
-        ("what", "rows", "calls", "s", "ms a row", "CPU ms a call", "memory grown by, MB"),
+        (
+            "what",
+            "rows",
+            "calls",
+            "s",
+            "ms a row",
+            "CPU ms a call",
+            "memory grown by, MB",
+        ),
         lines,
         [
             "Memory of the driver is compared with that before its first call, and that of the "
@@ -39,7 +47,10 @@ def run(options: Options) -> Section:
 
 
 def _run_driver(rows: int, slots: int) -> tuple[object, ...]:
-    with a_simulated_server(slots, _PACE) as server, tempfile.TemporaryDirectory() as folder:
+    with (
+        a_simulated_server(slots, _PACE) as server,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         batch_size = min(rows, _BATCH_SIZE)
         outcome = run_trial("driver", server, rows, slots, Path(folder), batch_size)
     return _line(

@@ -14,11 +14,16 @@ ATTEMPTS = 3  # as in the usual client libraries
 
 
 async def complete_all(
-    tasks: list[DialogueTask[RefinedCot]], base_url: str, slots: int, on_row: Callable[[], None]
+    tasks: list[DialogueTask[RefinedCot]],
+    base_url: str,
+    slots: int,
+    on_row: Callable[[], None],
 ) -> list[RefinedCot | None]:
     """Return the record of each row, or None for a row that failed."""
     semaphore = asyncio.Semaphore(slots)
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0)
+    ) as session:
 
         async def run_row(task: DialogueTask[RefinedCot]) -> RefinedCot | None:
             try:
@@ -30,7 +35,13 @@ async def complete_all(
             except StopIteration as stop:
                 record: RefinedCot = stop.value
                 return record
-            except (aiohttp.ClientError, TimeoutError, LookupError, ValueError, RowFailed):
+            except (
+                aiohttp.ClientError,
+                TimeoutError,
+                LookupError,
+                ValueError,
+                RowFailed,
+            ):
                 return None
             finally:
                 on_row()
@@ -38,7 +49,9 @@ async def complete_all(
         return await asyncio.gather(*map(run_row, tasks))
 
 
-async def _complete(session: aiohttp.ClientSession, base_url: str, request: Request) -> Completion:
+async def _complete(
+    session: aiohttp.ClientSession, base_url: str, request: Request
+) -> Completion:
     url, payload = f"{base_url}/chat/completions", _payload(request)
     for attempt in range(1, ATTEMPTS + 1):
         try:

@@ -39,7 +39,11 @@ from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.ingestion import ingest
 from aidsafe_dagster.sources.source import bundled_sources
 from aidsafe_dagster.stages.belief_search import search_all
-from aidsafe_dagster.stages.planted_truth import Results, StageResult, compare_with_planted
+from aidsafe_dagster.stages.planted_truth import (
+    Results,
+    StageResult,
+    compare_with_planted,
+)
 
 T = TypeVar("T")
 
@@ -104,13 +108,18 @@ class Rehearsal:
         for grades in self._rows(Stage.COT_GRADES):
             conversation = Conversation(self._brief, Stage.PREFERENCE_PAIRS, grades)
             kind = choose_pair_kind(grades, self._settings.pairs.over_refusal_share)
-            searches.append(BeliefSearch(conversation, refined[grades.prompt_id], grades, kind))
+            searches.append(
+                BeliefSearch(conversation, refined[grades.prompt_id], grades, kind)
+            )
         outcome = search_all(searches, self._settings, self._drive, {})
         conversations = [search.conversation for search in searches]
         self._check(Stage.PREFERENCE_PAIRS, conversations, outcome.results)
 
     def _check(
-        self, stage: Stage, conversations: Sequence[Conversation], results: Sequence[Any]
+        self,
+        stage: Stage,
+        conversations: Sequence[Conversation],
+        results: Sequence[Any],
     ) -> None:
         """Put the results through the row gate."""
         rows: list[Row] = []
@@ -135,17 +144,23 @@ class Rehearsal:
     def _drive(
         self, tasks: Sequence[DialogueTask[T]], _: str = ""
     ) -> tuple[list[T | Failure], Progress]:
-        return asyncio.run(drive(tasks, self._engine, self._journal, self._settings.driver))
+        return asyncio.run(
+            drive(tasks, self._engine, self._journal, self._settings.driver)
+        )
 
 
 def bundled_prompts(settings: Settings, limit: int | None) -> list[Prompt]:
     """Return the bundled prompts, at most `limit` of each source."""
-    sources = [source.model_copy(update={"limit": limit}) for source in bundled_sources()]
+    sources = [
+        source.model_copy(update={"limit": limit}) for source in bundled_sources()
+    ]
     batches = ingest(sources, [], settings.ingest, {}).batches
     return [prompt for batch in batches.values() for prompt in batch]
 
 
-def rehearse(settings: Settings, prompts: Sequence[Prompt]) -> tuple[PlantedRecords, Results]:
+def rehearse(
+    settings: Settings, prompts: Sequence[Prompt]
+) -> tuple[PlantedRecords, Results]:
     """Return what was planted in a rehearsal of these prompts, and what every stage came to."""
     with TemporaryDirectory() as folder:
         rehearsal = Rehearsal(settings, Path(folder))
@@ -174,12 +189,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--limit", type=int, help="prompts of each bundled source; default: all")
+    parser.add_argument(
+        "--limit", type=int, help="prompts of each bundled source; default: all"
+    )
     settings = Settings()
     prompts = bundled_prompts(settings, parser.parse_args().limit)
     lines = compare_with_planted(*rehearse(settings, prompts))
     model = settings.rehearsal.model
-    sys.stdout.write(f"{len(prompts)} prompts, simulated by {model}\n\n{markdown(lines)}\n")
+    sys.stdout.write(
+        f"{len(prompts)} prompts, simulated by {model}\n\n{markdown(lines)}\n"
+    )
 
 
 if __name__ == "__main__":

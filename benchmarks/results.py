@@ -13,10 +13,14 @@ Against a simulated server: these figures show how well its capacity is used and
 costs. They say nothing about a model or a GPU. They are made by `python -m benchmarks`; see
 [README.md](README.md) for the method and the targets.
 """
-_SECTION = re.compile(r"^<!-- (\w+) -->\n(.*?)(?=^<!-- \w+ -->\n|\Z)", re.MULTILINE | re.DOTALL)
+_SECTION = re.compile(
+    r"^<!-- (\w+) -->\n(.*?)(?=^<!-- \w+ -->\n|\Z)", re.MULTILINE | re.DOTALL
+)
 
 
-def replace_section(page: Path, name: str, section: Section, order: Sequence[str]) -> None:
+def replace_section(
+    page: Path, name: str, section: Section, order: Sequence[str]
+) -> None:
     """Replace a benchmark's section on the page and keep the others."""
     sections = dict(_SECTION.findall(page.read_text())) if page.exists() else {}
     sections[name] = f"{section.markdown()}\nMeasured {describe_machine()}.\n\n"

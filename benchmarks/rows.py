@@ -4,7 +4,12 @@ import random
 from collections.abc import Iterator
 
 from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings, deliberate
-from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue, DialogueContext, DialogueTask
+from aidsafe_dagster.recipe.dialogue import (
+    Conversation,
+    Dialogue,
+    DialogueContext,
+    DialogueTask,
+)
 from aidsafe_dagster.recipe.policies import load_policies
 from aidsafe_dagster.recipe.records import Prompt, RefinedCot, Stage
 from aidsafe_dagster.recipe.refined_cots import refine
@@ -75,6 +80,8 @@ def _prompts(count: int, first: int) -> Iterator[Prompt]:
 def _refine_prompt(conversation: Conversation) -> Dialogue[RefinedCot]:
     seeded = yield from seed(conversation, conversation.prompt)
     conversation.stage = Stage.DELIBERATED_COTS
-    deliberated = yield from deliberate(conversation, seeded, settings=DeliberationSettings())
+    deliberated = yield from deliberate(
+        conversation, seeded, settings=DeliberationSettings()
+    )
     conversation.stage = Stage.REFINED_COTS
     return (yield from refine(conversation, deliberated))

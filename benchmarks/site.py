@@ -39,7 +39,11 @@ class FinishedProcess:
 
 @contextmanager
 def a_project(
-    server: ModelServer, slots: int, rows: int, batch_size: int, **settings: dict[str, Any]
+    server: ModelServer,
+    slots: int,
+    rows: int,
+    batch_size: int,
+    **settings: dict[str, Any],
 ) -> Iterator[Path]:
     """Make a project with so many prompts, ingested in batches."""
     with tempfile.TemporaryDirectory() as parent:
@@ -47,11 +51,22 @@ def a_project(
         endpoint = {"base_url": server.base_url, "model": "simulated", "slots": slots}
         ingest = {"batch_size": batch_size}
         prepare(
-            folder, engine="endpoint", endpoint=endpoint, checks=_LENIENT, ingest=ingest, **settings
+            folder,
+            engine="endpoint",
+            endpoint=endpoint,
+            checks=_LENIENT,
+            ingest=ingest,
+            **settings,
         )
         source = prompts_file(folder, list(prompt_texts(rows)), "prompts")
         aidsafe(
-            folder, "ingest", source["path"], "--prompt-column", "prompt", "--licence", "CC0-1.0"
+            folder,
+            "ingest",
+            source["path"],
+            "--prompt-column",
+            "prompt",
+            "--licence",
+            "CC0-1.0",
         )
         yield folder
 

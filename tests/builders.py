@@ -100,7 +100,12 @@ def a_thought(**changes: Any) -> Thought:
 
 
 def a_refined_thought(**changes: Any) -> RefinedThought:
-    values = {"number": 1, "text": FIRST, "rules": ("illegal.1", "helpfulness.1"), "origins": (1,)}
+    values = {
+        "number": 1,
+        "text": FIRST,
+        "rules": ("illegal.1", "helpfulness.1"),
+        "origins": (1,),
+    }
     return RefinedThought(**(values | changes))
 
 
@@ -113,7 +118,9 @@ def a_seed_cot(**changes: Any) -> SeedCot:
 def a_single_llm_cot(**changes: Any) -> SingleLlmCot:
     thoughts = (a_thought(agent="single_llm", rules=("illegal.1", "helpfulness.1")),)
     return SingleLlmCot(
-        **_with_token_count(_cot_row() | {"intents": (), "thoughts": thoughts} | changes)
+        **_with_token_count(
+            _cot_row() | {"intents": (), "thoughts": thoughts} | changes
+        )
     )
 
 
@@ -156,10 +163,16 @@ def a_refined_cot(**changes: Any) -> RefinedCot:
         ),
         "deliberated_thoughts": deliberated_thoughts,
         "judgements": (
-            Judgement(thought=1, verdict=ThoughtVerdict.KEEP, reason="Sets out the case."),
-            Judgement(thought=2, verdict=ThoughtVerdict.KEEP, reason="Names the limit."),
             Judgement(
-                thought=3, verdict=ThoughtVerdict.REDUNDANT, reason="Follows from the first."
+                thought=1, verdict=ThoughtVerdict.KEEP, reason="Sets out the case."
+            ),
+            Judgement(
+                thought=2, verdict=ThoughtVerdict.KEEP, reason="Names the limit."
+            ),
+            Judgement(
+                thought=3,
+                verdict=ThoughtVerdict.REDUNDANT,
+                reason="Follows from the first.",
             ),
         ),
         "deliberated_cot_tokens": estimate_tokens(join_thoughts(deliberated_thoughts)),
@@ -175,7 +188,12 @@ def a_score(**changes: Any) -> Score:
 
 def a_grade(score: int = 5, **changes: Any) -> Grade:
     """Return a grade with `score` for all metrics, except those that are set by name."""
-    values = {"version": "refined", "judge": "judge", "model": "small-chat", "refusal": "none"}
+    values = {
+        "version": "refined",
+        "judge": "judge",
+        "model": "small-chat",
+        "refusal": "none",
+    }
     scores = dict.fromkeys(METRICS, a_score(score=score))
     return Grade(**(values | scores | changes))
 
@@ -207,7 +225,10 @@ def a_cot_grades(**changes: Any) -> CotGrades:
             a_grade(version="deliberated", score=4),
             a_grade(version="single_llm", score=3),
         ),
-        "comparisons": (a_comparison(), a_comparison(against="deliberated", outcome="tie")),
+        "comparisons": (
+            a_comparison(),
+            a_comparison(against="deliberated", outcome="tie"),
+        ),
         "ungraded": (),
     }
     values |= _origin() | _provenance() | changes
@@ -296,7 +317,9 @@ def a_failure(**changes: Any) -> Failure:
     return Failure(**(values | changes))
 
 
-def _policy(policy_id: str, title: str, rules: dict[str, str], **changes: Any) -> Policy:
+def _policy(
+    policy_id: str, title: str, rules: dict[str, str], **changes: Any
+) -> Policy:
     return Policy(
         id=policy_id,
         title=title,

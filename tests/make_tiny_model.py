@@ -63,7 +63,8 @@ def corpus(rng: random.Random, n: int = 4000) -> list[str]:
     )
     coda = ["", "n", "r", "s", "t", "ng", "ly", "tion", "ment", "ity"]
     generated = [
-        "".join(rng.choice(x) for x in (onset, vowel) * rng.randint(1, 3)) + rng.choice(coda)
+        "".join(rng.choice(x) for x in (onset, vowel) * rng.randint(1, 3))
+        + rng.choice(coda)
         for _ in range(1500)
     ]  # enough distinct words to fill the vocabulary
     words = " ".join(SENTENCES).split() * 4 + generated
@@ -71,7 +72,9 @@ def corpus(rng: random.Random, n: int = 4000) -> list[str]:
     for _ in range(n):
         out.append(" ".join(rng.choices(words, k=rng.randint(5, 25))))
     for i in range(300):
-        out.append(f"{i} items at {i % 24:02d}:{i % 60:02d}, id={i:05d}, ratio={i / 7:.3f}")
+        out.append(
+            f"{i} items at {i % 24:02d}:{i % 60:02d}, id={i:05d}, ratio={i / 7:.3f}"
+        )
     return out
 
 
@@ -105,7 +108,9 @@ def build_tokenizer(out: Path, vocab: int, seed: int):
     return fast
 
 
-def build_model(out: Path, arch: str, hidden: int, layers: int, tok, seed: int, positions: int):
+def build_model(
+    out: Path, arch: str, hidden: int, layers: int, tok, seed: int, positions: int
+):
     import torch
     from transformers import (
         LlamaConfig,
@@ -164,7 +169,9 @@ def main() -> None:
     print(
         repr(
             tok.apply_chat_template(
-                [{"role": "user", "content": "hi"}], tokenize=False, add_generation_prompt=True
+                [{"role": "user", "content": "hi"}],
+                tokenize=False,
+                add_generation_prompt=True,
             )
         )
     )

@@ -49,7 +49,9 @@ def a_scripted_chat_server(answer: Answer) -> Iterator[ScriptedChatServer]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.05}
+    )
     thread.start()
     chat_server = ScriptedChatServer(f"http://127.0.0.1:{server.server_address[1]}/v1")
     try:
@@ -61,5 +63,10 @@ def a_scripted_chat_server(answer: Answer) -> Iterator[ScriptedChatServer]:
 
 
 def _completion(body: dict[str, Any], text: str) -> bytes:
-    choice = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-    return json.dumps({"model": body["model"], "choices": [choice], "usage": {}}).encode()
+    choice = {
+        "message": {"role": "assistant", "content": text},
+        "finish_reason": "stop",
+    }
+    return json.dumps(
+        {"model": body["model"], "choices": [choice], "usage": {}}
+    ).encode()

@@ -82,7 +82,13 @@ RULES: dict[str, Any] = {
             key="Human question: (.*)",
             reply="Yes",
         ),
-        _rule("guard", "You are a policy expert", 1, key="Human question: (.*)", reply="No"),
+        _rule(
+            "guard",
+            "You are a policy expert",
+            1,
+            key="Human question: (.*)",
+            reply="No",
+        ),
         _grade(f"# Task: grade.*{_MISLED}", 1),
         _grade(f"# Task: grade.*{_ALONE}", 4),
         _grade("# Task: grade", 5),
@@ -95,7 +101,9 @@ RULES: dict[str, Any] = {
             80,
             json={"rules": _CITED, "response": f"{_ALONE}: {{filler}}"},
         ),
-        _rule("refiner", "# Task: refiner", 60, json={"verdict": "keep", "rules": _CITED}),
+        _rule(
+            "refiner", "# Task: refiner", 60, json={"verdict": "keep", "rules": _CITED}
+        ),
         _rule(
             "moderator",
             "# Task: moderator(?!.*# Task: )",

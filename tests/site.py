@@ -64,10 +64,15 @@ class Site:
 
     def metadata(self, stage: str, batch: str) -> dict[str, Any]:
         """Return the metadata of the latest materialization."""
-        records = dg.AssetRecordsFilter(asset_key=dg.AssetKey(stage), asset_partitions=[batch])
+        records = dg.AssetRecordsFilter(
+            asset_key=dg.AssetKey(stage), asset_partitions=[batch]
+        )
         latest = self.instance.fetch_materializations(records, limit=1).records[0]
         assert latest.asset_materialization is not None
-        return {key: value.value for key, value in latest.asset_materialization.metadata.items()}
+        return {
+            key: value.value
+            for key, value in latest.asset_materialization.metadata.items()
+        }
 
 
 @contextmanager
@@ -100,7 +105,11 @@ def _load_definitions() -> None:
     They read the settings of the current folder when they are imported. A test must not hang on
     which test came first.
     """
-    with tempfile.TemporaryDirectory() as empty, chdir(empty), _only_variables(_own_variables()):
+    with (
+        tempfile.TemporaryDirectory() as empty,
+        chdir(empty),
+        _only_variables(_own_variables()),
+    ):
         import aidsafe_dagster.definitions  # noqa: F401
 
 
@@ -119,7 +128,9 @@ def _as_toml(settings: Mapping[str, Any]) -> str:
     for key, value in settings.items():
         if isinstance(value, dict):
             tables.append(f"[{key}]")
-            tables.extend(f"{name} = {json.dumps(inner)}" for name, inner in value.items())
+            tables.extend(
+                f"{name} = {json.dumps(inner)}" for name, inner in value.items()
+            )
         else:
             lines.append(f"{key} = {json.dumps(value)}")
     return "\n".join([*lines, *tables]) + "\n"
@@ -146,11 +157,15 @@ def some_prompts(count: int) -> list[str]:
     prompts = []
     for n in range(count):
         topic = TOPICS[n % len(TOPICS)]
-        prompts.append(f"Question {n}: tell me in {n + 3} steps about {topic}, as for reader {n}.")
+        prompts.append(
+            f"Question {n}: tell me in {n + 3} steps about {topic}, as for reader {n}."
+        )
     return prompts
 
 
-def aidsafe(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def aidsafe(
+    folder: Path, *arguments: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Run the command line in a site's folder, in this process: its start costs nothing."""
     from aidsafe_dagster.cli.app import app
 
@@ -160,7 +175,9 @@ def aidsafe(folder: Path, *arguments: str, **variables: str) -> subprocess.Compl
     stderr = result.stderr
     if result.exception and not isinstance(result.exception, SystemExit):
         stderr += "".join(format_exception(result.exception))
-    return subprocess.CompletedProcess(arguments, result.exit_code, result.stdout, stderr)
+    return subprocess.CompletedProcess(
+        arguments, result.exit_code, result.stdout, stderr
+    )
 
 
 def aidsafe_process(

@@ -38,7 +38,11 @@ def a_database(*vulnerable: str) -> Iterator[str]:
         def do_POST(self) -> None:
             query = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             name, version = query["package"]["name"], query["version"]
-            answer = {"vulns": [a_vulnerability(name, version)]} if name in vulnerable else {}
+            answer = (
+                {"vulns": [a_vulnerability(name, version)]}
+                if name in vulnerable
+                else {}
+            )
             self.send_response(200)
             self.end_headers()
             self.wfile.write(json.dumps(answer).encode())
@@ -85,10 +89,15 @@ def test_a_known_vulnerability_fails_the_audit_and_is_named_with_the_release_tha
 
 def test_nothing_known_passes_and_says_how_many_were_looked_up(tmp_path: Path) -> None:
     with a_database(LONG_KNOWN) as database:
-        assert audit(tmp_path, database) == (0, "2 packages audited, 0 known vulnerabilities\n")
+        assert audit(tmp_path, database) == (
+            0,
+            "2 packages audited, 0 known vulnerabilities\n",
+        )
 
 
-def test_a_database_without_vulnerabilities_is_no_pass_and_is_said(tmp_path: Path) -> None:
+def test_a_database_without_vulnerabilities_is_no_pass_and_is_said(
+    tmp_path: Path,
+) -> None:
     with a_database() as database:
         code, output = audit(tmp_path, database)
     assert code == 2
@@ -96,7 +105,9 @@ def test_a_database_without_vulnerabilities_is_no_pass_and_is_said(tmp_path: Pat
     assert "it holds no vulnerabilities" in output
 
 
-def test_a_database_that_cannot_be_reached_is_no_pass_and_is_said(tmp_path: Path) -> None:
+def test_a_database_that_cannot_be_reached_is_no_pass_and_is_said(
+    tmp_path: Path,
+) -> None:
     code, output = audit(tmp_path, f"http://127.0.0.1:{a_free_port()}/v1/query")
     assert code == 2
     assert output.startswith("NOT AUDITED")

@@ -10,7 +10,15 @@ from tests.site import ROOT
 
 
 def collected_ids(**variables: str) -> list[str]:
-    everything = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-o", "addopts="]
+    everything = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--collect-only",
+        "-q",
+        "-o",
+        "addopts=",
+    ]
     listing = subprocess.run(
         [*everything, "-p", "no:cacheprovider"],
         cwd=ROOT,

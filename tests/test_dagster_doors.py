@@ -24,7 +24,8 @@ from tests.site import ROOT, environment, prepare
 LOCATION = "aidsafe_dagster"
 GRAPH_LINK = runpy.run_path(str(ROOT / "scripts" / "dev"))["GRAPH"]
 LOCATIONS = (
-    "{ repositoriesOrError { ... on RepositoryConnection { nodes { location { name } } } } }"
+    "{ repositoriesOrError "
+    "{ ... on RepositoryConnection { nodes { location { name } } } } }"
 )
 GROUP = """query ($location: String!, $group: String!) {
     assetNodes(group: {
@@ -122,8 +123,12 @@ def test_dagster_validates_the_definitions_under_that_name(tmp_path: Path) -> No
 
 def test_dg_checks_and_lists_the_definitions(tmp_path: Path) -> None:
     folder = a_checkout(tmp_path)
-    assert "All definitions loaded successfully" in run_tool(folder, "dg", "check", "defs")
-    listed = run_tool(folder, "dg", "list", "defs", "--json", "--assets", "group:recipe")
+    assert "All definitions loaded successfully" in run_tool(
+        folder, "dg", "check", "defs"
+    )
+    listed = run_tool(
+        folder, "dg", "list", "defs", "--json", "--assets", "group:recipe"
+    )
     assert [stage for stage in Stage if f'"{stage}"' not in listed] == []
 
 

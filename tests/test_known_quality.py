@@ -20,12 +20,17 @@ from tests.site import Site, a_site, prompts_file, some_prompts
 
 PROMPTS = 12
 CITED = ["respect_and_helpfulness.1", "illegal_activity.1"]
-_CLAUSE = "and so the rules that bear on it are weighed with care before anything is said"
+_CLAUSE = (
+    "and so the rules that bear on it are weighed with care before anything is said"
+)
 LENGTHY = " ".join([_CLAUSE] * 4)
 
 
 def test_the_quality_that_a_server_was_built_with_comes_out(tmp_path: Path) -> None:
-    with a_scripted_chat_server(_answer) as server, a_site(tmp_path, **_settings(server)) as site:
+    with (
+        a_scripted_chat_server(_answer) as server,
+        a_site(tmp_path, **_settings(server)) as site,
+    ):
         assert site.ingest(prompts_file(site.folder, some_prompts(PROMPTS))).success
         run = site.make("mine-0001")
         assert run.success, run.error
@@ -73,7 +78,9 @@ def _check_table(site: Site) -> None:
 
 def _cells(page: str, row: str, after: str) -> list[str]:
     """Return the first number of each cell of a row, the first such row after a heading."""
-    line = re.search(rf"^\| \**{row}\** \|(.*)\|$", page[page.index(after) :], re.MULTILINE)
+    line = re.search(
+        rf"^\| \**{row}\** \|(.*)\|$", page[page.index(after) :], re.MULTILINE
+    )
     assert line
     numbers = (re.search(r"[+-]?\d+\.\d+", cell) for cell in line[1].split("|"))
     return [number[0] for number in numbers if number]
@@ -81,7 +88,9 @@ def _cells(page: str, row: str, after: str) -> list[str]:
 
 def _check_margins(site: Site) -> None:
     file = site.lake.rows_path("preference_pairs", "mine-0001")
-    query = f"SELECT chosen_score, rejected_score, margin, kind FROM read_parquet('{file}')"
+    query = (
+        f"SELECT chosen_score, rejected_score, margin, kind FROM read_parquet('{file}')"
+    )
     rows = duckdb.connect().execute(query).fetchall()
     assert len(rows) == PROMPTS
     assert {tuple(scores) for *scores, _ in rows} == {(4.5, 1.0, 3.5)}
@@ -98,7 +107,9 @@ def _check_rounds(site: Site, server: ScriptedChatServer) -> None:
     config = {"ops": {"ablation_rounds": {"config": {"sample": PROMPTS}}}}
     run = run_job(site.instance, "ablate_rounds", config=config)
     assert run.success, run.error
-    event = site.instance.get_latest_materialization_event(dg.AssetKey("ablation_rounds"))
+    event = site.instance.get_latest_materialization_event(
+        dg.AssetKey("ablation_rounds")
+    )
     assert event is not None
     assert event.asset_materialization is not None
     metadata: dict[str, Any] = dict(event.asset_materialization.metadata)
@@ -143,7 +154,9 @@ def _target(message: str) -> str:
 
 
 def _grade(body: dict[str, Any], message: str) -> dict[str, Any]:
-    mark, score = next((mark, score) for mark, score in _WORTH.items() if mark in message)
+    mark, score = next(
+        (mark, score) for mark, score in _WORTH.items() if mark in message
+    )
     if body["model"] == "known too" and mark == "REFINED3":
         score = 4
     marked = {"reason": "as built", "score": score}
@@ -151,7 +164,9 @@ def _grade(body: dict[str, Any], message: str) -> dict[str, Any]:
     metrics = dict.fromkeys(("relevance", "coherence", "completeness"), marked)
     return {
         **metrics,
-        **dict.fromkeys(("policy_to_cot", "policy_to_response", "response_to_cot"), faithful),
+        **dict.fromkeys(
+            ("policy_to_cot", "policy_to_response", "response_to_cot"), faithful
+        ),
         "refusal": "none",
     }
 
@@ -172,11 +187,16 @@ def _compare(body: dict[str, Any], message: str) -> dict[str, Any]:
     if body["model"] == "known too":
         return {"reason": "always the first", "preferred": "first"}
     first, _ = message.split("The second:")
-    return {"reason": "as built", "preferred": "first" if "REFINED" in first else "second"}
+    return {
+        "reason": "as built",
+        "preferred": "first" if "REFINED" in first else "second",
+    }
 
 
 def _deliberator(body: dict[str, Any], message: str) -> dict[str, Any]:
-    turns = sum(message["content"].count("# Task: deliberator") for message in body["messages"])
+    turns = sum(
+        message["content"].count("# Task: deliberator") for message in body["messages"]
+    )
     thought = {"thought": f"ROUND{(turns + 1) // 2}: {LENGTHY}", "rules": CITED}
     return {
         "verdict": "revise",
@@ -220,5 +240,7 @@ _ROLES: dict[str, Callable[[dict[str, Any], str], dict[str, Any]]] = {
     "refiner": _refiner,
     "grade": _grade,
     "compare": _compare,
-    "ear_whisperer": lambda body, message: {"belief": f"You may ignore it. {len(message)}"},
+    "ear_whisperer": lambda body, message: {
+        "belief": f"You may ignore it. {len(message)}"
+    },
 }

@@ -9,7 +9,9 @@ from tests.site import ROOT, aidsafe_process
 def pinned(name: str) -> set[str]:
     lines = (ROOT / name).read_text().splitlines()
     return {
-        line.split("==")[0] for line in lines if "==" in line and not line.startswith((" ", "#"))
+        line.split("==")[0]
+        for line in lines
+        if "==" in line and not line.startswith((" ", "#"))
     }
 
 

@@ -30,7 +30,15 @@ from aidsafe_dagster.recipe.secret_mask import mask_url_secrets
 from aidsafe_dagster.settings.load import load_settings
 from tests.loopback_hub import serve
 from tests.serving import a_free_port
-from tests.site import ROOT, a_site, aidsafe, environment, prepare, prompts_file, some_prompts
+from tests.site import (
+    ROOT,
+    a_site,
+    aidsafe,
+    environment,
+    prepare,
+    prompts_file,
+    some_prompts,
+)
 
 DRIVER = "postgresql+psycopg2"
 needs_the_extra = pytest.mark.distributed
@@ -63,8 +71,16 @@ def leaks_in(text: str) -> list[str]:
 
 def leaks_on_disk(folder: Path) -> list[str]:
     """Return the files that hold a part of a secret, apart from the settings a person wrote."""
-    files = [file for file in folder.rglob("*") if file.is_file() and file.name != "aidsafe.toml"]
-    return [str(file.relative_to(folder)) for file in files if holds_a_mark(file.read_bytes())]
+    files = [
+        file
+        for file in folder.rglob("*")
+        if file.is_file() and file.name != "aidsafe.toml"
+    ]
+    return [
+        str(file.relative_to(folder))
+        for file in files
+        if holds_a_mark(file.read_bytes())
+    ]
 
 
 def holds_a_mark(data: bytes) -> bool:
@@ -96,7 +112,9 @@ def an_echoing_server(status: int, offset: int) -> Iterator[str]:
     class Echo(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            body = ("x" * offset + f" wrong key: {self.headers['Authorization']}").encode()
+            body = (
+                "x" * offset + f" wrong key: {self.headers['Authorization']}"
+            ).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -135,7 +153,9 @@ def test_a_server_that_sends_the_key_back_does_not_get_it_shown_or_recorded(
         site.ingest(prompts_file(tmp_path, some_prompts(3)))
         run = site.make("mine-0001")
         details = [
-            row for stage in Stage for row in site.lake.failures(stage, "mine-0001")["detail"]
+            row
+            for stage in Stage
+            for row in site.lake.failures(stage, "mine-0001")["detail"]
         ]
     assert f"HTTP {status}" in "".join([run.error, *details])
     assert leaks_in("\n".join([run.error, *details, *capfd.readouterr()])) == []
@@ -144,7 +164,9 @@ def test_a_server_that_sends_the_key_back_does_not_get_it_shown_or_recorded(
 
 @pytest.mark.usefixtures("secrets")
 @pytest.mark.parametrize("offset", [0, 268], ids=["whole", "cut within the key"])
-def test_a_server_of_embeddings_that_sends_the_key_back_does_not_get_it_shown(offset: int) -> None:
+def test_a_server_of_embeddings_that_sends_the_key_back_does_not_get_it_shown(
+    offset: int,
+) -> None:
     with an_echoing_server(401, offset) as base_url:
         embed = embedder(EmbeddingSettings(model="m", base_url=base_url))
         assert embed is not None
@@ -164,7 +186,13 @@ def test_a_key_that_cannot_be_sent_is_not_shown(tmp_path: Path, key: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "name", ["KEY", "ENDPOINT__API_KEY", "ENDPOINT__API_KEY_ENV", "ROLES__REFINER__API_KEY_ENV"]
+    "name",
+    [
+        "KEY",
+        "ENDPOINT__API_KEY",
+        "ENDPOINT__API_KEY_ENV",
+        "ROLES__REFINER__API_KEY_ENV",
+    ],
 )
 @pytest.mark.parametrize("secret", [KEY, TOKEN])
 def test_a_secret_that_was_put_where_a_setting_belongs_is_refused_and_not_shown(
@@ -194,10 +222,15 @@ def test_a_secret_that_was_put_where_a_setting_belongs_is_refused_and_not_shown(
             id="a slash in it",
             marks=needs_the_extra,
         ),
-        pytest.param(f"{DRIVER}://aidsafe:{PASSWORD}@127.0.0.1:port/none", id="no port"),
-        pytest.param(f"postgres://aidsafe:{PASSWORD}@127.0.0.1:1/none", id="no such dialect"),
         pytest.param(
-            f"postgresql+nobody://aidsafe:{PASSWORD}@127.0.0.1:1/none", id="no such driver"
+            f"{DRIVER}://aidsafe:{PASSWORD}@127.0.0.1:port/none", id="no port"
+        ),
+        pytest.param(
+            f"postgres://aidsafe:{PASSWORD}@127.0.0.1:1/none", id="no such dialect"
+        ),
+        pytest.param(
+            f"postgresql+nobody://aidsafe:{PASSWORD}@127.0.0.1:1/none",
+            id="no such driver",
         ),
     ],
 )
@@ -256,7 +289,9 @@ def test_a_password_in_the_settings_file_is_refused_and_not_shown(
 
 
 @needs_the_extra
-def test_an_object_store_that_cannot_be_reached_gets_no_key_shown(tmp_path: Path) -> None:
+def test_an_object_store_that_cannot_be_reached_gets_no_key_shown(
+    tmp_path: Path,
+) -> None:
     prepare(tmp_path)
     prompts_file(tmp_path, some_prompts(3))
     away = {"AIDSAFE_LAKE_URL": "s3://nowhere/lake", "AWS_ENDPOINT_URL": DEAD}
@@ -265,9 +300,12 @@ def test_an_object_store_that_cannot_be_reached_gets_no_key_shown(tmp_path: Path
     assert leaks_on_disk(tmp_path) == []
 
 
-def test_a_hub_that_refuses_the_token_gets_it_neither_shown_nor_recorded(tmp_path: Path) -> None:
+def test_a_hub_that_refuses_the_token_gets_it_neither_shown_nor_recorded(
+    tmp_path: Path,
+) -> None:
     with serve(
-        tmp_path / "hub", tokens={"hf_another": {"name": "tester", "role": "read", "orgs": []}}
+        tmp_path / "hub",
+        tokens={"hf_another": {"name": "tester", "role": "read", "orgs": []}},
     ) as hub:
         hub.create("dataset", "acme/private", private=True)
         prepare(tmp_path / "site")
@@ -281,7 +319,10 @@ def test_a_hub_that_refuses_the_token_gets_it_neither_shown_nor_recorded(tmp_pat
             "MIT",
         )
         output = output_of(
-            tmp_path / "site", command, HF_ENDPOINT=hub.base, HF_HUB_DISABLE_TELEMETRY="1"
+            tmp_path / "site",
+            command,
+            HF_ENDPOINT=hub.base,
+            HF_HUB_DISABLE_TELEMETRY="1",
         )
     assert "acme/private" in output
     assert leaks_in(output) == []
@@ -291,7 +332,10 @@ def test_a_hub_that_refuses_the_token_gets_it_neither_shown_nor_recorded(tmp_pat
 @pytest.mark.slow
 @pytest.mark.usefixtures("secrets")
 def test_what_the_web_ui_shows_of_a_failed_run_holds_no_secret(tmp_path: Path) -> None:
-    with an_echoing_server(401, 0) as base_url, a_site(tmp_path, **endpoint(base_url)) as site:
+    with (
+        an_echoing_server(401, 0) as base_url,
+        a_site(tmp_path, **endpoint(base_url)) as site,
+    ):
         site.ingest(prompts_file(tmp_path, some_prompts(3)))
         run = site.make("mine-0001")
         assert not run.success
@@ -334,7 +378,9 @@ def shown_in_the_web_ui(instance: dg.DagsterInstance, folder: Path) -> str:
         stderr=subprocess.DEVNULL,
     ) as server:
         try:
-            answers = [graphql(port, QUERY, {"run": run.run_id}) for run in instance.get_runs()]
+            answers = [
+                graphql(port, QUERY, {"run": run.run_id}) for run in instance.get_runs()
+            ]
         finally:
             server.terminate()
     return "\n".join(json.dumps(answer, indent=0) for answer in answers)
@@ -367,11 +413,17 @@ def graphql(port: int, query: str, variables: dict[str, str]) -> Any:
         ),
         ("ftp://:secret@files/a", "ftp://:***@files/a"),
         ("postgresql://me:sec@ret@db/x", "postgresql://me:***@db/x"),
-        ("http://127.0.0.1:8000/datasets/a@main", "http://127.0.0.1:8000/datasets/a@main"),
+        (
+            "http://127.0.0.1:8000/datasets/a@main",
+            "http://127.0.0.1:8000/datasets/a@main",
+        ),
         ("postgresql://me:sec/ret@db/x", "postgresql://me:***@db/x"),
         ("db/x?password=sec&timeout=5", "db/x?password=***&timeout=5"),
         ("http://h/v1?api_key=sec refused", "http://h/v1?api_key=*** refused"),
-        ("s3://bucket/lake and https://hub/a@b", "s3://bucket/lake and https://hub/a@b"),
+        (
+            "s3://bucket/lake and https://hub/a@b",
+            "s3://bucket/lake and https://hub/a@b",
+        ),
     ],
 )
 def test_passwords_are_masked_and_nothing_else(text: str, masked: str) -> None:
@@ -381,7 +433,9 @@ def test_passwords_are_masked_and_nothing_else(text: str, masked: str) -> None:
 
 def test_the_web_ui_is_started_on_loopback() -> None:
     dry_run = ["make", "-n", "dev"]
-    recipe = subprocess.run(dry_run, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    recipe = subprocess.run(
+        dry_run, cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     (line,) = [line for line in recipe.splitlines() if "dagster dev" in line]
     assert "--host 127.0.0.1" in line
     assert "--host 127.0.0.1" in (ROOT / "deploy" / "hosts" / "control.sh").read_text()

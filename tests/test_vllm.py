@@ -64,7 +64,9 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def a_vllm_site(folder: Path, tiny: Path, state: Path, **settings: Any) -> Iterator[Site]:
+def a_vllm_site(
+    folder: Path, tiny: Path, state: Path, **settings: Any
+) -> Iterator[Site]:
     vllm = {
         "model": str(tiny),
         "python": VLLM_PYTHON,
@@ -126,19 +128,26 @@ def test_a_batch_goes_through_every_stage_and_most_of_each_prompt_comes_from_the
         assert metadata["tokens_counted_by"] == "tokenizer tiny/tokenizer.json"
 
 
-def test_two_runs_at_once_share_the_running_server(tmp_path: Path, tiny: Path, state: Path) -> None:
+def test_two_runs_at_once_share_the_running_server(
+    tmp_path: Path, tiny: Path, state: Path
+) -> None:
     with a_vllm_site(tmp_path, tiny, state, ingest={"batch_size": 4}) as site:
         ingest_batch(site, 8)
     command = [sys.executable, "-m", "aidsafe_dagster.cli", "backfill"]
     runs = [
         subprocess.Popen(
-            [*command, batch], cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.DEVNULL
+            [*command, batch],
+            cwd=tmp_path,
+            env=environment(tmp_path),
+            stdout=subprocess.DEVNULL,
         )
         for batch in ("mine-0001", "mine-0002")
     ]
     assert [run.wait(timeout=300) for run in runs] == [0, 0]
     with a_vllm_site(tmp_path, tiny, state) as site:
-        commands = [" ".join(process.cmdline()) for process in leftovers(lease_of(site).mark)]
+        commands = [
+            " ".join(process.cmdline()) for process in leftovers(lease_of(site).mark)
+        ]
         assert len([command for command in commands if "api_server" in command]) == 1
 
 
@@ -150,7 +159,9 @@ def test_random_content_fails_the_checks_on_content_and_the_error_says_why(
         run = site.make(batch)
         assert not run.success
         assert "failure_share: expected at most 0.2, saw 1" in run.error
-        assert set(site.lake.failures("seed_cots", batch)["reason"]) == {"cot_too_short"}
+        assert set(site.lake.failures("seed_cots", batch)["reason"]) == {
+            "cot_too_short"
+        }
 
 
 def test_a_server_killed_in_the_middle_of_a_batch_is_started_again_and_no_row_is_lost(
@@ -165,7 +176,9 @@ def test_a_server_killed_in_the_middle_of_a_batch_is_started_again_and_no_row_is
     ) as process:
         calls_before = metrics(before).get("vllm:request_success_total", 0.0)
         deadline = time.monotonic() + 120
-        while metrics(before).get("vllm:request_success_total", 0.0) < calls_before + 30:
+        while (
+            metrics(before).get("vllm:request_success_total", 0.0) < calls_before + 30
+        ):
             assert time.monotonic() < deadline
             time.sleep(0.1)
         os.kill(before.server, signal.SIGKILL)
@@ -176,11 +189,18 @@ def test_a_server_killed_in_the_middle_of_a_batch_is_started_again_and_no_row_is
         rows = site.lake.rows("seed_cots", batch)
         assert rows.height + site.lake.failures("seed_cots", batch).height == 24
         assert rows["prompt_id"].n_unique() == rows.height
-        assert set(site.lake.failures("seed_cots", batch)["reason"]) <= {"unparsable", "null_text"}
+        assert set(site.lake.failures("seed_cots", batch)["reason"]) <= {
+            "unparsable",
+            "null_text",
+        }
 
 
 def test_a_missing_model_is_explained(tmp_path: Path, tiny: Path) -> None:
-    wrong = {"model": str(tiny / "nowhere"), "python": VLLM_PYTHON, "state": str(tmp_path / "own")}
+    wrong = {
+        "model": str(tiny / "nowhere"),
+        "python": VLLM_PYTHON,
+        "state": str(tmp_path / "own"),
+    }
     with a_site(tmp_path, engine="vllm", vllm=wrong) as site:
         batch = ingest_batch(site, 1)
         run = site.make(batch)

@@ -46,7 +46,9 @@ class ModelsConfig(AblationConfig):
 def ablation(function: Callable[..., Any]) -> dg.AssetsDefinition:
     """Return the asset of an ablation."""
     graded = dg.AssetKey(str(Stage.COT_GRADES))
-    return dg.asset(group_name=GROUP, kinds={"llm"}, owners=OWNERS, deps=[graded])(function)
+    return dg.asset(group_name=GROUP, kinds={"llm"}, owners=OWNERS, deps=[graded])(
+        function
+    )
 
 
 @ablation
@@ -81,7 +83,9 @@ def ablation_refiner(
     """
     settings = engine.snapshot.settings
     plan = [
-        PlannedVariant(Variant("without refiner", settings.deliberation, refined=False)),
+        PlannedVariant(
+            Variant("without refiner", settings.deliberation, refined=False)
+        ),
         PlannedVariant(Variant("with refiner", settings.deliberation)),
     ]
     lines = planted_truth(open_dataset(lake.open()), settings)

@@ -14,7 +14,10 @@ from pydantic import Field
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
-from aidsafe_dagster.stages.batch_selection import TrainingSelection, select_for_training
+from aidsafe_dagster.stages.batch_selection import (
+    TrainingSelection,
+    select_for_training,
+)
 from aidsafe_dagster.stages.materialization import Materialized, materialized
 from aidsafe_dagster.stages.plots import loss_curves
 from aidsafe_dagster.stages.stage_asset import OWNERS
@@ -30,11 +33,17 @@ _SPLITS = dg.AssetKey(str(Stage.FINE_TUNE_SPLITS))
 
 class AdapterConfig(dg.Config):
     force: bool = Field(
-        default=False, description="train again although this very adapter exists already"
+        default=False,
+        description="train again although this very adapter exists already",
     )
 
 
-@dg.asset(deps=[_SPLITS], group_name="training", kinds={"huggingface", "pytorch"}, owners=OWNERS)
+@dg.asset(
+    deps=[_SPLITS],
+    group_name="training",
+    kinds={"huggingface", "pytorch"},
+    owners=OWNERS,
+)
 def sft_adapter(
     context: dg.AssetExecutionContext,
     config: AdapterConfig,
@@ -86,7 +95,9 @@ def _train(
     selection = select_for_training(
         context.instance, opened, allow_simulated=loaded.training.allow_simulated
     )
-    data = write_training_set(opened, selection.batches, loaded.home, loaded.splits.general_ratio)
+    data = write_training_set(
+        opened, selection.batches, loaded.home, loaded.splits.general_ratio
+    )
 
     def log(line: str) -> None:
         context.log.info(f"{method}: {line}")
@@ -94,7 +105,9 @@ def _train(
         logger.info("%s: %s", method, line)
 
     log(f"{data.rows[f'{method}_train']} rows to train on; {selection}")
-    adapter = make_adapter(method, loaded.training, data, loaded.home, log, force=config.force)
+    adapter = make_adapter(
+        method, loaded.training, data, loaded.home, log, force=config.force
+    )
     return materialized(
         snapshot,
         _metadata(adapter, data, selection),
@@ -104,7 +117,9 @@ def _train(
     )
 
 
-def _metadata(adapter: Adapter, data: TrainingSet, selection: TrainingSelection) -> dict[str, Any]:
+def _metadata(
+    adapter: Adapter, data: TrainingSet, selection: TrainingSelection
+) -> dict[str, Any]:
     lineage = adapter.lineage
     metadata: dict[str, Any] = {}
     for name, value in lineage.result.items():
@@ -123,5 +138,7 @@ def _metadata(adapter: Adapter, data: TrainingSet, selection: TrainingSelection)
         "reused": adapter.reused,
         "loss_curve": dg.MetadataValue.md(loss_curves(read_curves(adapter.folder))),
         "path": dg.MetadataValue.path(str(adapter.folder)),
-        "lineage": dg.MetadataValue.json(lineage.model_dump(mode="json", exclude={"result"})),
+        "lineage": dg.MetadataValue.json(
+            lineage.model_dump(mode="json", exclude={"result"})
+        ),
     }

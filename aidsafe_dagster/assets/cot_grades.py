@@ -25,4 +25,6 @@ def cot_grades(
     response. Which version a judge prefers is asked in both orders. An answer that does not parse
     is counted and never scored.
     """
-    return make_dialogue_stage(context, config, engine, lake, Stage.COT_GRADES, grade_metadata)
+    return make_dialogue_stage(
+        context, config, engine, lake, Stage.COT_GRADES, grade_metadata
+    )

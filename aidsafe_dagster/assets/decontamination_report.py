@@ -36,7 +36,9 @@ TITLE = "Decontamination report"
 
 
 @report_asset(Stage.PROMPTS, Stage.FINE_TUNE_SPLITS, kinds={"markdown", "parquet"})
-def decontamination_report(lake: LakeResource, settings: SettingsResource) -> Materialized:
+def decontamination_report(
+    lake: LakeResource, settings: SettingsResource
+) -> Materialized:
     """Each removed row with the evaluation prompt that it matched, the rule and the score.
 
     Also counts, sets and thresholds. As Markdown and as Parquet, in the folder `reports` of the
@@ -55,7 +57,8 @@ def decontamination_report(lake: LakeResource, settings: SettingsResource) -> Ma
     }
     sections = decontamination_sections(removed, checked, loaded.decontamination)
     markdown = write_report(
-        loaded.reports / "decontamination.md", to_markdown(Report(facts, "", [], sections), TITLE)
+        loaded.reports / "decontamination.md",
+        to_markdown(Report(facts, "", [], sections), TITLE),
     )
     parquet = loaded.reports / "decontamination.parquet"
     to_frame(removed, RemovedRow).write_parquet(parquet)
@@ -65,7 +68,11 @@ def decontamination_report(lake: LakeResource, settings: SettingsResource) -> Ma
         "rows_removed": len(removed),
         "not_checked_with_the_present_sets": len(outdated),
     }
-    tables = (counts_by_set(removed, checked), evaluation_sets(checked), removed_table(removed))
+    tables = (
+        counts_by_set(removed, checked),
+        evaluation_sets(checked),
+        removed_table(removed),
+    )
     for table in tables:
         metadata[table.title] = dg.MetadataValue.md(markdown_table(table))
     return materialized(snapshot, metadata)

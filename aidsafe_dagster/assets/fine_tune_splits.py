@@ -9,7 +9,12 @@ import dagster as dg
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import to_frame
-from aidsafe_dagster.recipe.fine_tune_splits import dpo_row, find_low_scores, sft_row, splits_near
+from aidsafe_dagster.recipe.fine_tune_splits import (
+    dpo_row,
+    find_low_scores,
+    sft_row,
+    splits_near,
+)
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.prompt_kinds import classify_prompt
 from aidsafe_dagster.recipe.records import (
@@ -32,7 +37,11 @@ from aidsafe_dagster.sources.contamination import Match
 from aidsafe_dagster.stages.decontamination import left_out, open_decontamination
 from aidsafe_dagster.stages.gates import GateConfig, require_gate
 from aidsafe_dagster.stages.materialization import Materialized, materialized
-from aidsafe_dagster.stages.metadata import count_table, row_metadata, threshold_metadata
+from aidsafe_dagster.stages.metadata import (
+    count_table,
+    row_metadata,
+    threshold_metadata,
+)
 from aidsafe_dagster.stages.stage_asset import stage_asset
 
 
@@ -108,14 +117,18 @@ def _select(
             rows.append(sft_row(refined, inputs.prompt_kind(refined), settings.splits))
         else:
             reason, detail = exclusion
-            failures.append(left_out(refined, Stage.FINE_TUNE_SPLITS, reason, f"sft: {detail}"))
+            failures.append(
+                left_out(refined, Stage.FINE_TUNE_SPLITS, reason, f"sft: {detail}")
+            )
     for pair in inputs.pairs:
         exclusion = _exclusion(pair, inputs, settings, matches)
         if exclusion is None:
             rows.append(dpo_row(pair, settings.splits))
         else:
             reason, detail = exclusion
-            failures.append(left_out(pair, Stage.FINE_TUNE_SPLITS, reason, f"dpo: {detail}"))
+            failures.append(
+                left_out(pair, Stage.FINE_TUNE_SPLITS, reason, f"dpo: {detail}")
+            )
     return rows, failures
 
 
@@ -128,7 +141,10 @@ def _exclusion(
         return FailureReason.CONTAMINATED, str(match)
     splits = splits_near(row, settings.splits)
     if len(splits) > 1:
-        return FailureReason.BRIDGES_SPLITS, f"near to prompts of {' and '.join(splits)}"
+        return (
+            FailureReason.BRIDGES_SPLITS,
+            f"near to prompts of {' and '.join(splits)}",
+        )
     low_score = find_low_scores(inputs.grades.get(row.prompt_id), settings.score_gate)
     if low_score:
         return FailureReason.BELOW_SCORE, low_score
@@ -144,8 +160,13 @@ def _metadata(
     settings: Settings,
 ) -> dict[str, Any]:
     split_counts = Counter(f"{row.kind}/{row.split}" for row in rows)
-    metadata = {**row_metadata(rows, failures), "splits": count_table(split_counts, "split")}
-    frame = with_policies(to_frame(rows, FineTuneRow), to_frame(inputs.refined, RefinedCot))
+    metadata = {
+        **row_metadata(rows, failures),
+        "splits": count_table(split_counts, "split"),
+    }
+    frame = with_policies(
+        to_frame(rows, FineTuneRow), to_frame(inputs.refined, RefinedCot)
+    )
     for table in build_split_tables(frame, settings.splits):
         metadata[table.title] = dg.MetadataValue.md(markdown_table(table))
     metadata |= threshold_metadata(list(inputs.grades.values()))

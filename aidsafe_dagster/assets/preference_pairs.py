@@ -51,7 +51,10 @@ def _earlier_examples(run: StageRun) -> Mapping[int, Examples]:
     """
     examples: dict[int, dict[PairKind, list[BeliefExample]]] = {}
     context = run.dialogue_context
-    versions = (context.policies.version, context.templates.version(Stage.PREFERENCE_PAIRS))
+    versions = (
+        context.policies.version,
+        context.templates.version(Stage.PREFERENCE_PAIRS),
+    )
     for pair in _stored_pairs(run):
         if (pair.policies_version, pair.templates_version) != versions:
             return {}

@@ -46,4 +46,6 @@ def prompts(
         "licences": count_table(licences, "licence"),
         "path": dg.MetadataValue.path(str(opened.rows_path(Stage.PROMPTS, batch))),
     }
-    return materialized(snapshot, metadata, data_version=opened.fingerprint(Stage.PROMPTS, batch))
+    return materialized(
+        snapshot, metadata, data_version=opened.fingerprint(Stage.PROMPTS, batch)
+    )

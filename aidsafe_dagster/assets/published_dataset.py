@@ -66,7 +66,9 @@ def published_dataset(
     """
     opened, snapshot = lake.open(), _snapshot_for(settings, config)
     loaded = snapshot.settings
-    repo = None if config.dry_run else hub.dataset(loaded.publish.repo, context.log.info)
+    repo = (
+        None if config.dry_run else hub.dataset(loaded.publish.repo, context.log.info)
+    )
     release = make_release(
         opened,
         select_for_release(context.instance, opened),
@@ -78,10 +80,15 @@ def published_dataset(
     if repo is not None:
         metadata |= _hub_metadata(repo.publish(release))
     # The name that the adapters give to the same batches.
-    training_set = dataset_version(opened, release.selection.batches, loaded.splits.general_ratio)
+    training_set = dataset_version(
+        opened, release.selection.batches, loaded.splits.general_ratio
+    )
     metadata["training_set"] = training_set
     return materialized(
-        snapshot, metadata, data_version=release.version, simulated=bool(release.simulated)
+        snapshot,
+        metadata,
+        data_version=release.version,
+        simulated=bool(release.simulated),
     )
 
 
@@ -92,7 +99,9 @@ publish = dg.define_asset_job(
 )
 
 
-def _snapshot_for(settings: SettingsResource, config: PublishConfig) -> SettingsSnapshot:
+def _snapshot_for(
+    settings: SettingsResource, config: PublishConfig
+) -> SettingsSnapshot:
     """Return the snapshot of the run, with the repository of the run's configuration."""
     snapshot = settings.snapshot
     if not config.repo:

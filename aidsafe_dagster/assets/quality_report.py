@@ -55,7 +55,9 @@ def quality_report(
     )
     report = build_quality_report(dataset, report_context, loaded.report, loaded.seed)
     html = write_report(loaded.reports / "quality_report.html", to_html(report, TITLE))
-    markdown = write_report(loaded.reports / "quality_report.md", to_markdown(report, TITLE))
+    markdown = write_report(
+        loaded.reports / "quality_report.md", to_markdown(report, TITLE)
+    )
     metadata: dict[str, Any] = {
         "html": dg.MetadataValue.path(str(html)),
         "markdown": dg.MetadataValue.path(str(markdown)),

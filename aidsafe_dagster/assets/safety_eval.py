@@ -12,7 +12,11 @@ from pydantic import Field
 
 from aidsafe_dagster.assets.adapters import dpo_adapter, sft_adapter
 from aidsafe_dagster.engines.driver.progress import Progress
-from aidsafe_dagster.evaluation.candidates import candidate_role, is_rehearsed, require_candidates
+from aidsafe_dagster.evaluation.candidates import (
+    candidate_role,
+    is_rehearsed,
+    require_candidates,
+)
 from aidsafe_dagster.evaluation.items import Benchmark, load_benchmark
 from aidsafe_dagster.evaluation.report import TITLE, safety_report
 from aidsafe_dagster.evaluation.settings import CandidateSettings
@@ -51,7 +55,8 @@ class SafetyEvalConfig(dg.Config):
         description="prompts of each benchmark, 0: all; default: evaluation.sample of the settings",
     )
     candidates: list[str] = Field(
-        default=[], description="names of the models to test; empty: all of the settings"
+        default=[],
+        description="names of the models to test; empty: all of the settings",
     )
 
 
@@ -111,7 +116,9 @@ evaluate_models = dg.define_asset_job(
 )
 
 
-def _candidates(settings: Settings, config: SafetyEvalConfig) -> Sequence[CandidateSettings]:
+def _candidates(
+    settings: Settings, config: SafetyEvalConfig
+) -> Sequence[CandidateSettings]:
     """Return the models to test.
 
     Raises:
@@ -144,14 +151,18 @@ def _test(
     """Ask one model every item; an item whose dialogue failed is an outcome too."""
     settings, dialogue_context = engine.snapshot.settings, engine.dialogue_context()
     candidate = Candidate(
-        settings_of_candidate.name, settings.evaluation.temperature, settings.grading.temperature
+        settings_of_candidate.name,
+        settings.evaluation.temperature,
+        settings.grading.temperature,
     )
     items = [item for benchmark in benchmarks for item in benchmark.items]
     conversations, tasks = [], []
     for item in items:
         conversation = Conversation(dialogue_context, SAFETY_EVAL, item.prompt)
         conversations.append(conversation)
-        tasks.append(DialogueTask(conversation, evaluate(conversation, item, candidate)))
+        tasks.append(
+            DialogueTask(conversation, evaluate(conversation, item, candidate))
+        )
     progress_log = ProgressLog(context.log, candidate.name, f"{len(items)} prompts")
     results, progress = engine.drive(tasks, progress_log, context.log.info)
     context.log.info(progress_log.line(progress))
@@ -164,7 +175,9 @@ def _test(
     return answers, progress
 
 
-def _store(folder: Path, report: Report, answers: Sequence[EvaluatedAnswer]) -> dict[str, Any]:
+def _store(
+    folder: Path, report: Report, answers: Sequence[EvaluatedAnswer]
+) -> dict[str, Any]:
     """Write the report and every answer to files; return what the UI shows of them."""
     markdown = write_report(folder / "safety_eval.md", to_markdown(report, TITLE))
     rows = to_frame(answers, EvaluatedAnswer)

@@ -22,7 +22,11 @@ from aidsafe_dagster.reports.splits import (
 )
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
-from aidsafe_dagster.stages.materialization import REHEARSAL_LABEL, Materialized, materialized
+from aidsafe_dagster.stages.materialization import (
+    REHEARSAL_LABEL,
+    Materialized,
+    materialized,
+)
 from aidsafe_dagster.stages.stage_asset import report_asset
 
 TITLE = "Split report"
@@ -46,7 +50,9 @@ def split_report(lake: LakeResource, settings: SettingsResource) -> Materialized
         "Rows": format_count(rows.height),
     }
     warning = REHEARSAL_LABEL.strip("*") if dataset.simulated else ""
-    report = Report(facts, warning, [], split_sections(rows, dataset.failures, loaded.splits))
+    report = Report(
+        facts, warning, [], split_sections(rows, dataset.failures, loaded.splits)
+    )
     markdown = write_report(loaded.reports / "splits.md", to_markdown(report, TITLE))
     parquet = loaded.reports / "splits.parquet"
     count_strata(rows).write_parquet(parquet)
@@ -76,7 +82,11 @@ def no_cluster_spans_two_splits(lake: LakeResource) -> dg.AssetCheckResult:
         passed=clusters.is_empty() and prompts.is_empty(),
         severity=dg.AssetCheckSeverity.ERROR,
         description=_describe(clusters, prompts),
-        metadata={"clusters": len(clusters), "prompts": len(prompts), "rows": rows.height},
+        metadata={
+            "clusters": len(clusters),
+            "prompts": len(prompts),
+            "rows": rows.height,
+        },
     )
 
 

@@ -103,11 +103,15 @@ def _search(
     searches = _open_searches(lake, engine, sample)
 
     def drive(tasks: Sequence[Any], iteration: str) -> tuple[list[Any], Progress]:
-        progress_log = ProgressLog(context.log, f"{target}, {iteration}", f"{len(tasks)} prompts")
+        progress_log = ProgressLog(
+            context.log, f"{target}, {iteration}", f"{len(tasks)} prompts"
+        )
         return engine.drive(tasks, progress_log, context.log.info)
 
     outcome = search_all(searches, engine.snapshot.settings, drive, earlier_examples={})
-    return _TargetResult(target, searches, outcome.results, total_progress(outcome.progress))
+    return _TargetResult(
+        target, searches, outcome.results, total_progress(outcome.progress)
+    )
 
 
 def _open_searches(
@@ -147,8 +151,12 @@ def _summary(result: _TargetResult) -> Mapping[str, Any]:
         "model": ", ".join(sorted(models))[:_MAX_MODEL_CHARS],
         "prompts": len(result.searches),
         "misled": format_estimate(proportion(len(pairs), len(result.searches))),
-        "policy score of the worst answer": format_estimate(mean_interval(worst_scores)),
-        "margin of the pairs": format_estimate(mean_interval([pair.margin for pair in pairs])),
+        "policy score of the worst answer": format_estimate(
+            mean_interval(worst_scores)
+        ),
+        "margin of the pairs": format_estimate(
+            mean_interval([pair.margin for pair in pairs])
+        ),
         "calls made": result.progress.calls_made,
     }
 

@@ -8,7 +8,11 @@ import polars as pl
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import schema_of
-from aidsafe_dagster.quality.coverage import policy_coverage, rule_coverage, uncovered_policies
+from aidsafe_dagster.quality.coverage import (
+    policy_coverage,
+    rule_coverage,
+    uncovered_policies,
+)
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import RefinedCot, Stage
 from aidsafe_dagster.recipe.stages import STAGES
@@ -38,11 +42,16 @@ def warehouse(
     metadata: dict[str, Any] = {"path": dg.MetadataValue.path(str(path))}
     for stage in STAGES:
         batches = opened.batches(stage)
-        row_counts = [opened.rows(stage, batch, ["prompt_id"]).height for batch in batches]
+        row_counts = [
+            opened.rows(stage, batch, ["prompt_id"]).height for batch in batches
+        ]
         metadata[f"rows_{stage}"] = sum(row_counts)
     refined = _refined_cots(opened)
     tables: dict[str, Sequence[Mapping[str, Any]]] = {
-        "gates": [_gates(context.instance, opened, batch) for batch in opened.batches(INGESTED)],
+        "gates": [
+            _gates(context.instance, opened, batch)
+            for batch in opened.batches(INGESTED)
+        ],
         "policy_coverage": policy_coverage(refined, policies).to_dicts(),
         "policy_by_batch": _citing_rows_by_batch(opened, policies),
         "rule_coverage": rule_coverage(refined, policies),
@@ -54,9 +63,12 @@ def warehouse(
 
 
 @dg.asset_check(
-    asset=warehouse, description="Warns of policies that no row of the whole dataset cites"
+    asset=warehouse,
+    description="Warns of policies that no row of the whole dataset cites",
 )
-def every_policy_cited(lake: LakeResource, settings: SettingsResource) -> dg.AssetCheckResult:
+def every_policy_cited(
+    lake: LakeResource, settings: SettingsResource
+) -> dg.AssetCheckResult:
     uncited = uncovered_policies(_refined_cots(lake.open()), settings.snapshot.policies)
     description = "Every policy is cited"
     if uncited:
@@ -78,7 +90,9 @@ def _refined_cots(lake: Lake) -> pl.DataFrame:
 
 def _citing_rows_by_batch(lake: Lake, policies: Policies) -> list[Mapping[str, Any]]:
     """Return a line per policy, with a column per batch for the rows that cite it."""
-    lines: dict[str, dict[str, Any]] = {policy: {"policy": policy} for policy in policies.ids}
+    lines: dict[str, dict[str, Any]] = {
+        policy: {"policy": policy} for policy in policies.ids
+    }
     for batch in lake.batches(Stage.REFINED_COTS):
         rows = lake.rows(Stage.REFINED_COTS, batch, _COVERAGE_COLUMNS)
         coverage = policy_coverage(rows, policies).select("policy", "citing_rows")
@@ -94,7 +108,9 @@ def _gates(instance: dg.DagsterInstance, lake: Lake, batch: str) -> Mapping[str,
     return line
 
 
-def _gate_state(instance: dg.DagsterInstance, lake: Lake, stage: str, batch: str) -> str:
+def _gate_state(
+    instance: dg.DagsterInstance, lake: Lake, stage: str, batch: str
+) -> str:
     if not lake.has(stage, batch):
         return "not made"
     gate = read_gate(instance, lake, stage, batch)

@@ -64,7 +64,9 @@ def recovery(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest]:
             continue
         latest = runs[0]
         # Two that start the same batch would only wait for each other.
-        if _will_dagster_retry(instance, latest) or _is_pausing(instance, latest, deaths):
+        if _will_dagster_retry(instance, latest) or _is_pausing(
+            instance, latest, deaths
+        ):
             continue
         stages = _unfinished_stages(instance, batch, latest)
         if not stages:
@@ -77,10 +79,14 @@ def recovery(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest]:
             )
 
 
-def _unfinished_stages(instance: dg.DagsterInstance, batch: str, run: dg.DagsterRun) -> list[str]:
+def _unfinished_stages(
+    instance: dg.DagsterInstance, batch: str, run: dg.DagsterRun
+) -> list[str]:
     """Return the requested stages that did not pass their gate, and those that rest on them."""
     lake = Lake(load_settings().settings.lake)
-    unfinished = {stage for stage in STAGES if not is_complete(instance, lake, stage, batch)}
+    unfinished = {
+        stage for stage in STAGES if not is_complete(instance, lake, stage, batch)
+    }
     requested = _requested_stages(run)
     return [str(stage) for stage in with_descendants(unfinished) if stage in requested]
 

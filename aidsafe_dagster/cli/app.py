@@ -41,7 +41,10 @@ def main(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version, and exit."
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version, and exit.",
         ),
     ] = False,
 ) -> None:
@@ -56,7 +59,11 @@ def demo(
 ) -> None:
     """Ingest the bundled prompts and take every batch through the whole recipe."""
     with setup_errors_explained():
-        from aidsafe_dagster.cli.batches import announce_engine, print_summary, run_backfill
+        from aidsafe_dagster.cli.batches import (
+            announce_engine,
+            print_summary,
+            run_backfill,
+        )
         from aidsafe_dagster.cli.ingest import bundled_sample, run_ingestion
         from aidsafe_dagster.cli.local_runs import open_instance
         from aidsafe_dagster.settings.load import load_settings
@@ -84,20 +91,33 @@ def ingest(
         str | None, typer.Option(help="Only this one of the sources in the settings.")
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Name of the source: lower case; becomes part of batch keys.")
+        str | None,
+        typer.Option(
+            help="Name of the source: lower case; becomes part of batch keys."
+        ),
     ] = None,
-    hub: Annotated[str | None, typer.Option(help="A dataset on the Hub instead of a file.")] = None,
+    hub: Annotated[
+        str | None, typer.Option(help="A dataset on the Hub instead of a file.")
+    ] = None,
     preset: Annotated[
         str | None, typer.Option(help="A known shape: beavertails, alpagasus.")
     ] = None,
-    revision: Annotated[str | None, typer.Option(help="Revision of the Hub dataset.")] = None,
-    prompt_column: Annotated[str | None, typer.Option(help="Column that holds the prompt.")] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="Revision of the Hub dataset.")
+    ] = None,
+    prompt_column: Annotated[
+        str | None, typer.Option(help="Column that holds the prompt.")
+    ] = None,
     category_column: Annotated[
         str | None, typer.Option(help="Column that holds a category.")
     ] = None,
-    licence_column: Annotated[str | None, typer.Option(help="Column that holds a licence.")] = None,
+    licence_column: Annotated[
+        str | None, typer.Option(help="Column that holds a licence.")
+    ] = None,
     licence: Annotated[str | None, typer.Option(help="Licence of all rows.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Rows to read at most.", min=1)] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Rows to read at most.", min=1)
+    ] = None,
 ) -> None:
     """Take new prompts in; without a file or dataset, from the sources of the settings."""
     with setup_errors_explained():
@@ -140,7 +160,8 @@ def ingest(
 @app.command()
 def backfill(
     batches: Annotated[
-        list[str] | None, typer.Argument(help="Batch keys; none: all that are not finished.")
+        list[str] | None,
+        typer.Argument(help="Batch keys; none: all that are not finished."),
     ] = None,
 ) -> None:
     """Take batches through every stage and gate, one run each, and ask nothing twice.
@@ -148,7 +169,11 @@ def backfill(
     Every completion is in the journal, so work that was cut off goes on where it stopped.
     """
     with setup_errors_explained():
-        from aidsafe_dagster.cli.batches import announce_engine, print_batches, run_backfill
+        from aidsafe_dagster.cli.batches import (
+            announce_engine,
+            print_batches,
+            run_backfill,
+        )
         from aidsafe_dagster.cli.local_runs import open_instance
         from aidsafe_dagster.settings.load import load_settings
 
@@ -177,7 +202,9 @@ def status() -> None:
 
 @app.command()
 def show(
-    prompt_id: Annotated[str, typer.Argument(help="As in any table's prompt_id column.")],
+    prompt_id: Annotated[
+        str, typer.Argument(help="As in any table's prompt_id column.")
+    ],
 ) -> None:
     """Print one prompt's whole story: who added which thought, what was dropped, and why."""
     with setup_errors_explained():

@@ -6,9 +6,21 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 import dagster as dg
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
-from aidsafe_dagster.cli.console import REHEARSAL, console, print_plain, print_problem, quantity
+from aidsafe_dagster.cli.console import (
+    REHEARSAL,
+    console,
+    print_plain,
+    print_problem,
+    quantity,
+)
 from aidsafe_dagster.cli.local_runs import BatchRun, run_job, unfinished
 from aidsafe_dagster.cli.overview import batch_table, places_table, summary
 from aidsafe_dagster.cli.story import most_telling_prompt, read_deliberation
@@ -37,7 +49,9 @@ def announce_engine(settings: Settings) -> None:
     elif settings.engine == "vllm":
         print_plain(f"Engine: vLLM with {settings.vllm.model} on this machine")
     else:
-        print_plain(f"Engine: {settings.endpoint.model} at {settings.endpoint.base_url}")
+        print_plain(
+            f"Engine: {settings.endpoint.model} at {settings.endpoint.base_url}"
+        )
 
 
 def run_backfill(
@@ -68,7 +82,9 @@ def run_backfill(
             print_problem("✗ reports", reports.error)
     finished_before = len(known) - made
     verb = "was" if finished_before == 1 else "were"
-    console.print(f"{quantity(made, 'batch')} run, {finished_before} {verb} finished before.")
+    console.print(
+        f"{quantity(made, 'batch')} run, {finished_before} {verb} finished before."
+    )
     return runs
 
 
@@ -126,7 +142,9 @@ def _run_batches(
             progress.advance(task)
             if not stages:
                 continue
-            run = run_job(instance, "make_batch", partition=batch, stages=stages, is_held=True)
+            run = run_job(
+                instance, "make_batch", partition=batch, stages=stages, is_held=True
+            )
             runs.append(run)
             if not run.success:
                 print_problem(f"✗ {batch}", run.error)

@@ -45,7 +45,9 @@ class Budget:
     """Of a GPU-hour, in any currency."""
 
 
-def print_plan(instance: dg.DagsterInstance, prompts: int, rates: Rates, budget: Budget) -> None:
+def print_plan(
+    instance: dg.DagsterInstance, prompts: int, rates: Rates, budget: Budget
+) -> None:
     """Print what so many prompts will need.
 
     Args:
@@ -99,14 +101,18 @@ def _row_usages(lake: Lake, batch: str) -> Iterator[RowUsage]:
         yield from _usages_in(lake.failures(stage, batch), stage, has_failed=True)
 
 
-def _usages_in(frame: pl.DataFrame, stage: str, *, has_failed: bool) -> Iterator[RowUsage]:
+def _usages_in(
+    frame: pl.DataFrame, stage: str, *, has_failed: bool
+) -> Iterator[RowUsage]:
     for prompt_id, usage in frame.select("prompt_id", "usage").iter_rows():
         yield RowUsage(str(stage), prompt_id, has_failed, Usage(**usage))
 
 
 def _is_simulated(lake: Lake, batch: str) -> bool:
     for stage, definition in STAGES.items():
-        if "simulated" not in definition.record.model_fields or not lake.has(stage, batch):
+        if "simulated" not in definition.record.model_fields or not lake.has(
+            stage, batch
+        ):
             continue
         simulated = lake.rows(stage, batch)["simulated"]
         if simulated.any():
@@ -153,9 +159,18 @@ def _sample_lines(plan: CapacityPlan, left_out: int) -> Iterator[str]:
 
 
 def _stage_table(plan: CapacityPlan) -> Table:
-    table = Table(title=quantity(plan.prompts, "prompt"), box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=quantity(plan.prompts, "prompt"), box=SIMPLE_HEAD, pad_edge=False
+    )
     table.add_column("stage", no_wrap=True)
-    for column in ("rows", "failing", "calls", "tokens\nin", "of them\ncached", "tokens\nout"):
+    for column in (
+        "rows",
+        "failing",
+        "calls",
+        "tokens\nin",
+        "of them\ncached",
+        "tokens\nout",
+    ):
         table.add_column(column, justify="right", no_wrap=True)
     for stage in plan.stages:
         rows = short_count(stage.rows)

@@ -98,7 +98,9 @@ def _probe(what: str, look: Callable[[], str]) -> Finding:
     except SetupError as error:
         return Finding(what, False, mask_url_secrets(str(error)))
     except Exception as error:  # noqa: BLE001 - reporting whatever is wrong is the doctor's work
-        return Finding(what, False, mask_url_secrets(f"{type(error).__name__}: {error}"))
+        return Finding(
+            what, False, mask_url_secrets(f"{type(error).__name__}: {error}")
+        )
 
 
 def _load_policies(settings: Settings) -> str:
@@ -131,7 +133,8 @@ def _write_to_lake(settings: Settings) -> str:
 def _examine_engine(settings: Settings) -> Finding:
     if settings.engine == "rehearsal":
         detail = (
-            "rehearsal: simulated answers, no model; its rows are labelled and not for training"
+            "rehearsal: simulated answers, no model; "
+            "its rows are labelled and not for training"
         )
         return Finding("engine", True, detail)
     if settings.engine == "vllm":
@@ -144,7 +147,11 @@ def _look_at_vllm(settings: Settings) -> str:
     python = settings.vllm.python or sys.executable
     # vLLM may be in another environment, whose interpreter the settings name.
     trial = subprocess.run(  # noqa: S603
-        [python, "-c", "import vllm"], capture_output=True, text=True, timeout=120, check=False
+        [python, "-c", "import vllm"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     if trial.returncode:
         last_line = trial.stderr.strip().splitlines()[-1]
@@ -174,7 +181,9 @@ def _examine_hub() -> Finding:
     try:
         name = HfApi(endpoint=constants.ENDPOINT).whoami()["name"]
     except HfHubHTTPError:
-        detail = "reachable; no valid token (needed for gated datasets and for publishing)"
+        detail = (
+            "reachable; no valid token (needed for gated datasets and for publishing)"
+        )
         return Finding("hub", None, detail)
     except Exception as error:  # noqa: BLE001 - the client raises many kinds without a network
         detail = f"not reachable or no token ({type(error).__name__}); needed for Hub sources alone"
@@ -185,7 +194,9 @@ def _examine_hub() -> Finding:
 def _examine_gpu() -> Finding:
     tool = shutil.which("nvidia-smi")
     if tool is None:
-        return Finding("gpu", None, "none found; the rehearsal and endpoint engines need none")
+        return Finding(
+            "gpu", None, "none found; the rehearsal and endpoint engines need none"
+        )
     query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
     answer = subprocess.run(  # noqa: S603 - a fixed query
         query, capture_output=True, text=True, timeout=20, check=False

@@ -51,7 +51,9 @@ def status() -> None:
 
 
 @app.command()
-def logs(lines: Annotated[int, typer.Option(help="Lines from the end.", min=1)] = 100) -> None:
+def logs(
+    lines: Annotated[int, typer.Option(help="Lines from the end.", min=1)] = 100,
+) -> None:
     """Print the end of the server's log."""
     with setup_errors_explained():
         for line in _open_server().log_tail(lines):

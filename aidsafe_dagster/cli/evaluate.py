@@ -5,16 +5,24 @@ from typing import Annotated, Any
 
 import typer
 
-from aidsafe_dagster.cli.console import console, print_plain, print_problem, setup_errors_explained
+from aidsafe_dagster.cli.console import (
+    console,
+    print_plain,
+    print_problem,
+    setup_errors_explained,
+)
 
 
 def evaluate(
     models: Annotated[
-        list[str] | None, typer.Argument(help="Names in evaluation.models; none: all of them.")
+        list[str] | None,
+        typer.Argument(help="Names in evaluation.models; none: all of them."),
     ] = None,
     sample: Annotated[
         int | None,
-        typer.Option(help="Prompts of each benchmark, 0: all; else evaluation.sample.", min=0),
+        typer.Option(
+            help="Prompts of each benchmark, 0: all; else evaluation.sample.", min=0
+        ),
     ] = None,
 ) -> None:
     """Test models on BeaverTails, WildChat, StrongREJECT, XSTest and MMLU.
@@ -30,7 +38,9 @@ def evaluate(
         with open_instance() as instance:
             report_dead_runs(instance)
             with console.status("Evaluating …"):
-                run = run_job(instance, "evaluate_models", config=_run_config(models, sample))
+                run = run_job(
+                    instance, "evaluate_models", config=_run_config(models, sample)
+                )
             if not run.success:
                 print_problem("Error", run.error)
                 raise typer.Exit(1)

@@ -15,19 +15,24 @@ def export(
     format_name: Annotated[
         str, typer.Option("--format", help=f"One of {', '.join(FORMAT_NAMES)}.")
     ] = "trl-sft",
-    split: Annotated[Split | None, typer.Option(help="One split; without it, all three.")] = None,
+    split: Annotated[
+        Split | None, typer.Option(help="One split; without it, all three.")
+    ] = None,
     file_kind: Annotated[
         Literal["parquet", "jsonl"] | None,
         typer.Option("--as", help="Without it, what the trainer usually takes."),
     ] = None,
     reasoning: Annotated[
         Reasoning | None,
-        typer.Option(help="In think tags or in a field; without it, as publish.reasoning."),
+        typer.Option(
+            help="In think tags or in a field; without it, as publish.reasoning."
+        ),
     ] = None,
     allow_simulated: Annotated[
         bool,
         typer.Option(
-            "--allow-simulated", help="Rows of the rehearsal engine too; the files are named so."
+            "--allow-simulated",
+            help="Rows of the rehearsal engine too; the files are named so.",
         ),
     ] = False,
 ) -> None:
@@ -50,7 +55,10 @@ def export(
 
 def check_chat_template(
     place: Annotated[
-        str, typer.Argument(help="A tokenizer's folder, a template's file, or a model on the Hub.")
+        str,
+        typer.Argument(
+            help="A tokenizer's folder, a template's file, or a model on the Hub."
+        ),
     ],
     rows: Annotated[int, typer.Option(help="Rows to render at most.", min=1)] = 200,
     reasoning: Annotated[
@@ -70,7 +78,10 @@ def check_chat_template(
 
 def publish(
     send: Annotated[
-        bool, typer.Option("--send", help="Send it to the Hub; without it, a folder is written.")
+        bool,
+        typer.Option(
+            "--send", help="Send it to the Hub; without it, a folder is written."
+        ),
     ] = False,
     repo: Annotated[
         str, typer.Option(help="'<owner>/<name>', instead of the setting publish.repo.")
@@ -78,7 +89,8 @@ def publish(
     allow_simulated: Annotated[
         bool,
         typer.Option(
-            "--allow-simulated", help="Without --send: rows of the rehearsal engine too, labelled."
+            "--allow-simulated",
+            help="Without --send: rows of the rehearsal engine too, labelled.",
         ),
     ] = False,
 ) -> None:
@@ -93,7 +105,9 @@ def publish(
             waiting = nullcontext() if send else console.status("Writing the dataset …")
             with waiting:
                 run = run_job(
-                    instance, "publish", config={"ops": {"published_dataset": {"config": config}}}
+                    instance,
+                    "publish",
+                    config={"ops": {"published_dataset": {"config": config}}},
                 )
             if not run.success:
                 print_problem("Error", run.error)

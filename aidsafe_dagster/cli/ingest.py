@@ -56,7 +56,9 @@ def configured_source(name: str) -> dict[str, Any]:
     Raises:
         SetupError: there is none; names the nearest one.
     """
-    sources = {source.name: source for source in configured_sources(load_settings().settings)}
+    sources = {
+        source.name: source for source in configured_sources(load_settings().settings)
+    }
     if name not in sources:
         raise unknown("source", name, sources, "ingest --source")
     return sources[name].model_dump(mode="json", exclude_none=True)
@@ -77,12 +79,18 @@ def bundled_sample(prompts_per_source: int) -> list[dict[str, Any]]:
         return []
     sources = []
     for source in bundled_sources():
-        limited = {"name": source.name, "path": str(source.path), "limit": prompts_per_source}
+        limited = {
+            "name": source.name,
+            "path": str(source.path),
+            "limit": prompts_per_source,
+        }
         sources.append(limited)
     return sources
 
 
-def run_ingestion(instance: dg.DagsterInstance, sources: Sequence[dict[str, Any]]) -> BatchRun:
+def run_ingestion(
+    instance: dg.DagsterInstance, sources: Sequence[dict[str, Any]]
+) -> BatchRun:
     """Ingest these sources, or those of the settings if there are none, and print the outcome."""
     config: dict[str, Any] = {}
     if sources:

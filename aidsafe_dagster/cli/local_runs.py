@@ -19,7 +19,12 @@ import dagster as dg
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.stages import STAGES, load_templates, stage_named, with_descendants
+from aidsafe_dagster.recipe.stages import (
+    STAGES,
+    load_templates,
+    stage_named,
+    with_descendants,
+)
 from aidsafe_dagster.runs.batch_claims import HELD_TAG
 from aidsafe_dagster.runs.process_tags import PROCESS_TAG, this_process
 from aidsafe_dagster.settings.schema import Settings
@@ -58,7 +63,9 @@ def open_instance() -> dg.DagsterInstance:
         raise SetupError(f"DAGSTER_HOME={home}: {error}") from error
     except Exception as error:  # whatever a database's driver raises
         why = str(error.__cause__ or error).strip().partition("\n\n")[0]
-        raise SetupError(f"DAGSTER_HOME={home}: its storage cannot be opened: {why}") from error
+        raise SetupError(
+            f"DAGSTER_HOME={home}: its storage cannot be opened: {why}"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -148,13 +155,17 @@ def unfinished(
 
     todo = {}
     for batch in batches:
-        stages = with_descendants({stage for stage in STAGES if not is_done(stage, batch)})
+        stages = with_descendants(
+            {stage for stage in STAGES if not is_done(stage, batch)}
+        )
         if stages:
             todo[batch] = stages
     return todo
 
 
-def _was_made_with(lake: Lake, stage: str, batch: str, versions: tuple[str, str]) -> bool:
+def _was_made_with(
+    lake: Lake, stage: str, batch: str, versions: tuple[str, str]
+) -> bool:
     """Whether every row has these versions of policies and templates."""
     columns = ("policies_version", "templates_version")
     made_with = lake.rows(stage, batch).select(columns).unique().rows()

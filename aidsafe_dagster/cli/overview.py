@@ -72,7 +72,9 @@ def ingestion_text(metadata: Mapping[str, Any]) -> str:
     restored = metadata["restored"].value
     if restored:
         names = ", ".join(restored)
-        lines.append(f"  [yellow]restored[/] from the sealed copy, damaged or gone before: {names}")
+        lines.append(
+            f"  [yellow]restored[/] from the sealed copy, damaged or gone before: {names}"
+        )
     seen_before = metadata["seen_before"].value
     if seen_before:
         rows = quantity(seen_before, "row")
@@ -83,16 +85,22 @@ def ingestion_text(metadata: Mapping[str, Any]) -> str:
 
 def places_table(settings: Settings, lake: Lake, program: str, prompt_id: str) -> Table:
     """Return where everything lies. `program` is the name that this command was called by."""
-    table = Table(show_header=False, box=None, title="Where things are", title_justify="left")
+    table = Table(
+        show_header=False, box=None, title="Where things are", title_justify="left"
+    )
     table.add_column()
     # A path that is cut off is of no use, so it may take several lines.
     table.add_column(overflow="fold")
     journal = mask_url_secrets(settings.journal).removeprefix("sqlite:///")
     places = {
         "rows (Parquet, a file per asset and batch)": str(lake.root),
-        "warehouse (DuckDB views: sft, dpo, failures, accounting …)": str(settings.warehouse),
+        "warehouse (DuckDB views: sft, dpo, failures, accounting …)": str(
+            settings.warehouse
+        ),
         "journal (every completion)": journal,
-        "quality report (one file to open or send)": str(settings.reports / "quality_report.html"),
+        "quality report (one file to open or send)": str(
+            settings.reports / "quality_report.html"
+        ),
         "one prompt's whole story": f"{program} show {prompt_id}",
         "the asset graph, checks and transcripts in the browser": (
             "make dev, then http://127.0.0.1:3000"
@@ -135,7 +143,9 @@ def _stage_table(read_gate: GateReader, lake: Lake) -> Table:
     table.add_column("tokens\nin/out", justify="right", no_wrap=True)
     for stage in Stage:
         # A large lake is read column by column.
-        present = [name for name in _STAGE_COLUMNS if name in STAGES[stage].record.model_fields]
+        present = [
+            name for name in _STAGE_COLUMNS if name in STAGES[stage].record.model_fields
+        ]
         rows = lake.all_rows(stage, present)
         if rows is None:
             continue
@@ -194,7 +204,9 @@ def _thousands(count: int) -> str:
 
 def _thought_table(lake: Lake) -> Table:
     table = Table(title="Thoughts and tokens through refinement", show_header=False)
-    rows = lake.all_rows(Stage.REFINED_COTS, ["judgements", "deliberated_cot_tokens", "cot_tokens"])
+    rows = lake.all_rows(
+        Stage.REFINED_COTS, ["judgements", "deliberated_cot_tokens", "cot_tokens"]
+    )
     if rows is None or not rows.height:
         return table
     judgements = rows["judgements"].explode()
@@ -204,7 +216,9 @@ def _thought_table(lake: Lake) -> Table:
     refined = _mean(rows["cot_tokens"])
     table.add_row("thoughts kept", str(kept))
     table.add_row("thoughts dropped", _dropped(verdicts))
-    table.add_row("tokens of a CoT, mean", f"{deliberated} deliberated → {refined} refined")
+    table.add_row(
+        "tokens of a CoT, mean", f"{deliberated} deliberated → {refined} refined"
+    )
     return table
 
 

@@ -11,18 +11,24 @@ def plan(
     prompts: Annotated[int, typer.Option(help="Prompts to plan for.", min=1)] = 10_000,
     tokens_per_second_per_gpu: Annotated[
         float | None,
-        typer.Option(help="Generated tokens; else as measured on this machine's GPUs.", min=0.001),
+        typer.Option(
+            help="Generated tokens; else as measured on this machine's GPUs.", min=0.001
+        ),
     ] = None,
     prefill_tokens_per_second_per_gpu: Annotated[
         float | None,
         typer.Option(
-            help="Prompt tokens that are not cached; else held to be in the other.", min=0.001
+            help="Prompt tokens that are not cached; else held to be in the other.",
+            min=0.001,
         ),
     ] = None,
     gpu_seconds_per_prompt: Annotated[
-        float | None, typer.Option(help="In place of the two: 4 GPUs for 35 s are 140.", min=0.001)
+        float | None,
+        typer.Option(help="In place of the two: 4 GPUs for 35 s are 140.", min=0.001),
     ] = None,
-    gpus: Annotated[int | None, typer.Option(help="Tell the hours on so many GPUs.", min=1)] = None,
+    gpus: Annotated[
+        int | None, typer.Option(help="Tell the hours on so many GPUs.", min=1)
+    ] = None,
     hours: Annotated[
         float | None, typer.Option(help="Tell the GPUs for so many hours.", min=0.001)
     ] = None,
@@ -37,7 +43,9 @@ def plan(
         from aidsafe_dagster.reports.planning import Rates
 
         rates = Rates(
-            tokens_per_second_per_gpu, prefill_tokens_per_second_per_gpu, gpu_seconds_per_prompt
+            tokens_per_second_per_gpu,
+            prefill_tokens_per_second_per_gpu,
+            gpu_seconds_per_prompt,
         )
         with open_instance() as instance:
             print_plan(instance, prompts, rates, Budget(gpus, hours, gpu_price))

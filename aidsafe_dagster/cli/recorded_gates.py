@@ -20,7 +20,12 @@ import yaml
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.stages import stage_named
-from aidsafe_dagster.stages.gate_verdicts import HISTORY_LIMIT, CheckResult, Gate, judge_check
+from aidsafe_dagster.stages.gate_verdicts import (
+    HISTORY_LIMIT,
+    CheckResult,
+    Gate,
+    judge_check,
+)
 
 GateReader = Callable[[str, str], Gate]
 """Returns the gate of a stage and a batch."""
@@ -105,7 +110,9 @@ class RecordedChecks:
         for suite in stage_named(stage).suites:
             key = (asset, suite, batch)
             latest = self._latest.get(key)
-            verdicts[suite] = judge_check(latest, partial(self._history, key), fingerprint)
+            verdicts[suite] = judge_check(
+                latest, partial(self._history, key), fingerprint
+            )
         return Gate(stage, batch, verdicts)
 
     def _history(self, key: CheckKey) -> Iterable[CheckResult]:

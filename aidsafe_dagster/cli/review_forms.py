@@ -39,14 +39,18 @@ def make_forms(out: Path, size: int, pairs: Sequence[str], seed: int) -> None:
     count = len(sample.items)
     if count < size:
         have = "has" if count == 1 else "have"
-        console.print(f"[yellow]Only {quantity(count, 'prompt')} {have} the versions asked for.[/]")
+        console.print(
+            f"[yellow]Only {quantity(count, 'prompt')} {have} the versions asked for.[/]"
+        )
     console.print(
         f"Review {sample.review_id}: {quantity(count, 'item')}, blinded. "
         "Send one of these to each rater:"
     )
     for file in files:
         print_plain(f"  {file}")
-    console.print("What comes back: aidsafe review read FILE --rater NAME", highlight=False)
+    console.print(
+        "What comes back: aidsafe review read FILE --rater NAME", highlight=False
+    )
 
 
 def read_files(files: Sequence[Path], rater: str | None) -> None:

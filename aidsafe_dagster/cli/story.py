@@ -115,7 +115,9 @@ def _interest() -> pl.Expr:
     keep = str(ThoughtVerdict.KEEP)
     dropped = _each("judgements", "verdict").list.eval(pl.element() != keep).list.sum()
     rounds = _each("deliberated_thoughts", "round").list.max()
-    malicious = _each("intents", "harm").list.eval(pl.element() == "malicious").list.any()
+    malicious = (
+        _each("intents", "harm").list.eval(pl.element() == "malicious").list.any()
+    )
     # Two dropped thoughts and two rounds show what there is to show; more only make it longer.
     score = 3 * pl.min_horizontal(dropped, 2)
     score += 2 * pl.min_horizontal(rounds, 2)

@@ -10,7 +10,11 @@ from aidsafe_dagster.cli.console import console
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import from_frame
 from aidsafe_dagster.publishing.chat_template import load_chat_template
-from aidsafe_dagster.publishing.template_check import TemplateReport, check_template, probe_rows
+from aidsafe_dagster.publishing.template_check import (
+    TemplateReport,
+    check_template,
+    probe_rows,
+)
 from aidsafe_dagster.recipe.formats import Reasoning
 from aidsafe_dagster.recipe.records import FineTuneRow, Stage
 from aidsafe_dagster.settings.schema import Settings
@@ -29,7 +33,9 @@ def report_on_template(settings: Settings, place: str, limit: int) -> TemplateRe
     Raises:
         SetupError: there is no template, or it cannot be read.
     """
-    template = load_chat_template(place, HfApi(endpoint=settings.publish.endpoint or None))
+    template = load_chat_template(
+        place, HfApi(endpoint=settings.publish.endpoint or None)
+    )
     rows = _first_rows(Lake(settings.lake), limit)
     report = check_template(template, rows or probe_rows())
     title = "rows of the lake" if rows else "two made-up rows: none was made yet"
@@ -62,7 +68,9 @@ def _outcome_table(report: TemplateReport, title: str) -> Table:
         title=title,
     )
     for outcome in report.outcomes:
-        faults = ", ".join(f"{fault}: {count}" for fault, count in outcome.faults.items())
+        faults = ", ".join(
+            f"{fault}: {count}" for fault, count in outcome.faults.items()
+        )
         wrong = "[green]nothing[/]"
         if faults:
             wrong = f"[red]{escape(faults)}[/] {escape(outcome.first_error)}"

@@ -10,7 +10,12 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from aidsafe_dagster.cli.console import console, print_plain, print_problem, setup_errors_explained
+from aidsafe_dagster.cli.console import (
+    console,
+    print_plain,
+    print_problem,
+    setup_errors_explained,
+)
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -33,7 +38,8 @@ def train(
         str, typer.Option(help="The base model, instead of the setting training.model.")
     ] = "",
     force: Annotated[
-        bool, typer.Option("--force", help="Train adapters again that are there already.")
+        bool,
+        typer.Option("--force", help="Train adapters again that are there already."),
     ] = False,
 ) -> None:
     """Train the SFT adapter, then the DPO adapter, on all batches that passed their gates."""
@@ -98,7 +104,9 @@ def _print_adapters(instance: "dg.DagsterInstance", run_id: str) -> None:
         print_plain(f"{name}: {os.path.relpath(facts['path'])}")
 
 
-def _materialized_facts(instance: "dg.DagsterInstance", asset: str, run_id: str) -> dict[str, Any]:
+def _materialized_facts(
+    instance: "dg.DagsterInstance", asset: str, run_id: str
+) -> dict[str, Any]:
     """Return the metadata of what this run materialized; empty if it did not get so far."""
     import dagster as dg
 

@@ -90,7 +90,9 @@ def published_table(run: BatchRun, *, was_sent: bool) -> Table:
     table = Table(show_header=False, title=title)
     for name in _FACTS:
         if name in run.metadata:
-            table.add_row(name.replace("_", " "), escape(_cell(run.metadata[name].value)))
+            table.add_row(
+                name.replace("_", " "), escape(_cell(run.metadata[name].value))
+            )
     if "simulated" in run.metadata:
         table.add_row("[yellow]simulated[/]", REHEARSAL)
     return table
@@ -105,4 +107,6 @@ def _print_left_out(selection: ReleaseSelection, simulated: Mapping[str, int]) -
     if simulated:
         console.print(REHEARSAL)
     for batch, reason in sorted(selection.left_out.items()):
-        console.print(f"[yellow]left out[/] {escape(batch)}: {escape(reason)}", highlight=False)
+        console.print(
+            f"[yellow]left out[/] {escape(batch)}: {escape(reason)}", highlight=False
+        )

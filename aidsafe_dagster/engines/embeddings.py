@@ -25,7 +25,9 @@ _MAX_DETAIL = 300  # characters of a server's error message
 logger = logging.getLogger(__name__)
 
 
-def embedder(settings: EmbeddingSettings) -> Callable[[Sequence[str]], NDArray[Any]] | None:
+def embedder(
+    settings: EmbeddingSettings,
+) -> Callable[[Sequence[str]], NDArray[Any]] | None:
     """Return a function from texts to vectors of shape (texts, dimensions). None without a model.
 
     The function raises SetupError when it cannot embed a text, since a text that was not compared
@@ -33,7 +35,9 @@ def embedder(settings: EmbeddingSettings) -> Callable[[Sequence[str]], NDArray[A
     """
     if not settings.model:
         return None
-    return _Endpoint(settings).embed if settings.base_url else _LocalModel(settings).embed
+    return (
+        _Endpoint(settings).embed if settings.base_url else _LocalModel(settings).embed
+    )
 
 
 class _LocalModel:
@@ -44,7 +48,9 @@ class _LocalModel:
 
     def embed(self, texts: Sequence[str]) -> NDArray[Any]:
         size = self._settings.texts_per_call
-        vectors = self._model.encode(list(texts), batch_size=size, show_progress_bar=False)
+        vectors = self._model.encode(
+            list(texts), batch_size=size, show_progress_bar=False
+        )
         return np.asarray(vectors, dtype=np.float64)
 
     @cached_property
@@ -90,10 +96,16 @@ class _Endpoint:
             raise SetupError(f"{self._url}: the embeddings are of different lengths")
         return np.asarray(vectors, dtype=np.float64)
 
-    def _embed_block(self, client: httpx2.Client, texts: Sequence[str]) -> list[list[float]]:
-        return retry(lambda: self._request(client, texts), _Unavailable, self._wait_before_retry)
+    def _embed_block(
+        self, client: httpx2.Client, texts: Sequence[str]
+    ) -> list[list[float]]:
+        return retry(
+            lambda: self._request(client, texts), _Unavailable, self._wait_before_retry
+        )
 
-    def _request(self, client: httpx2.Client, texts: Sequence[str]) -> list[list[float]]:
+    def _request(
+        self, client: httpx2.Client, texts: Sequence[str]
+    ) -> list[list[float]]:
         payload = {"model": self._settings.model, "input": list(texts)}
         try:
             response = client.post(self._url, json=payload)
@@ -111,7 +123,9 @@ class _Endpoint:
     def _wait_before_retry(self, error: Exception, failed_attempts: int) -> float:
         if failed_attempts >= _MAX_ATTEMPTS:
             raise self._error(str(error))
-        wait_s = exponential_backoff(failed_attempts, self._settings.first_wait_s, _MAX_BACKOFF_S)
+        wait_s = exponential_backoff(
+            failed_attempts, self._settings.first_wait_s, _MAX_BACKOFF_S
+        )
         detail = self._mask_key(str(error))
         logger.warning("%s: %s; retrying in %.0f s", self._url, detail, wait_s)
         return wait_s
@@ -130,7 +144,9 @@ class _Endpoint:
                 f"{self._url}: the reply holds no embeddings ({type(error).__name__})"
             ) from error
         if len(vectors) != count or not all(vectors):
-            raise SetupError(f"{self._url}: {len(vectors)} embeddings for {count} texts")
+            raise SetupError(
+                f"{self._url}: {len(vectors)} embeddings for {count} texts"
+            )
         return vectors
 
     def _mask_key(self, text: str) -> str:

@@ -87,7 +87,9 @@ class EndpointEngine:
         payload = to_json(self._payload(request, attempt))
         url = self._url("/chat/completions")
         try:
-            async with self._client().post(url, data=payload, headers=_JSON) as response:
+            async with self._client().post(
+                url, data=payload, headers=_JSON
+            ) as response:
                 body = await response.read()
         except _CONNECTION_ERRORS as error:
             detail = self._mask_key(f"{type(error).__name__}: {error}")
@@ -147,7 +149,8 @@ class EndpointEngine:
 
     def _payload(self, request: Request, attempt: int) -> dict[str, Any]:
         messages = [
-            {"role": message.role, "content": message.content} for message in request.messages
+            {"role": message.role, "content": message.content}
+            for message in request.messages
         ]
         payload: dict[str, Any] = {
             "model": self.model_for(request.role),
@@ -157,7 +160,11 @@ class EndpointEngine:
             **request.sampling.model_dump(),
         }
         if request.schema:
-            schema = {"name": str(request.role), "schema": request.schema, "strict": True}
+            schema = {
+                "name": str(request.role),
+                "schema": request.schema,
+                "strict": True,
+            }
             payload["response_format"] = {"type": "json_schema", "json_schema": schema}
         if request.labels:
             payload |= ONE_TOKEN
@@ -165,13 +172,17 @@ class EndpointEngine:
             payload["priority"] = -request.turn
         return payload | dict(self.settings.extra_body)
 
-    async def _raise_for_status(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    async def _raise_for_status(
+        self, status: int, headers: Mapping[str, str], body: bytes
+    ) -> None:
         """Raise what a reply other than 200 means: retry, reject the request, or stop the run."""
         # Mask before cutting: a key that is cut in two is not recognized.
         text = self._mask_key(body.decode("utf-8", "replace"))[:_MAX_DETAIL]
         detail = f"HTTP {status}: {text}"
         if status in _RATE_LIMITED:
-            raise RetryableError(detail, _retry_after_s(headers), ErrorKind.RATE_LIMITED)
+            raise RetryableError(
+                detail, _retry_after_s(headers), ErrorKind.RATE_LIMITED
+            )
         if status >= 500:
             raise RetryableError(detail, _retry_after_s(headers), ErrorKind.UNAVAILABLE)
         if status in _TRANSIENT:
@@ -208,7 +219,9 @@ class EndpointEngine:
                 f"the reply is not a chat completion: {type(error).__name__}"
             ) from error
         was_cut = choice.get("finish_reason") == "length"
-        if was_cut and not request.labels:  # an answer of one token always ends at its limit
+        if (
+            was_cut and not request.labels
+        ):  # an answer of one token always ends at its limit
             detail = f"the answer was cut after {len(text)} characters (finish_reason: length)"
             if attempt + 1 >= _MAX_CUT_ANSWERS:
                 raise RequestRejected(detail)
@@ -251,6 +264,8 @@ def _retry_after_s(headers: Mapping[str, str]) -> float | None:
     except ValueError:
         pass
     try:
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+        return max(
+            0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+        )
     except (ValueError, TypeError):
         return None

@@ -40,7 +40,9 @@ _CREATE_ATTEMPTS = 3
 logger = logging.getLogger(__name__)
 
 _metadata = sa.MetaData()
-_about = sa.Table("journal", _metadata, sa.Column("version", sa.Integer, primary_key=True))
+_about = sa.Table(
+    "journal", _metadata, sa.Column("version", sa.Integer, primary_key=True)
+)
 _completions = sa.Table(
     "completions",
     _metadata,
@@ -188,7 +190,9 @@ class Journal:
         def wait_before(error: sa.exc.OperationalError, _: int) -> float:
             if self.is_local or time.monotonic() > deadline:
                 raise error
-            logger.warning("journal %r: %s; retrying", self.url, type(error.orig).__name__)
+            logger.warning(
+                "journal %r: %s; retrying", self.url, type(error.orig).__name__
+            )
             self._connection.invalidate()
             self._connection.rollback()
             return _RECONNECT_AFTER_S
@@ -241,7 +245,9 @@ class Journal:
 class _SQLiteStatements:
     """The statements of every call on SQLite's own connection, at a third of SQLAlchemy's CPU."""
 
-    def __init__(self, connection: sa.Connection, find: sa.Select[Any], insert: sa.Insert) -> None:
+    def __init__(
+        self, connection: sa.Connection, find: sa.Select[Any], insert: sa.Insert
+    ) -> None:
         self._connection: Any = connection.connection.dbapi_connection
         self._find = str(find.compile(connection))
         # The database sets `recorded_at` itself.
@@ -257,7 +263,9 @@ class _SQLiteStatements:
 
     def insert(self, values: Mapping[str, Any]) -> bool:
         """Insert a row. Return False if its key is recorded already."""
-        cursor = self._connection.execute(self._insert, [values[name] for name in self._order])
+        cursor = self._connection.execute(
+            self._insert, [values[name] for name in self._order]
+        )
         return bool(cursor.rowcount)
 
 
@@ -267,7 +275,9 @@ def _connect(url: sa.URL, wait_s: float) -> sa.Connection:
         return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
     if url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(url, connect_args={"timeout": wait_s}, hide_parameters=True)
+    engine = sa.create_engine(
+        url, connect_args={"timeout": wait_s}, hide_parameters=True
+    )
     connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
     _set_wal_mode(connection, wait_s)
     connection.exec_driver_sql("PRAGMA synchronous=NORMAL")
@@ -328,7 +338,10 @@ def _check(connection: sa.Connection, url: sa.URL) -> None:
             f"journal {url!r}: written as version {written}, this release reads {VERSION}. "
             "Use the release that wrote it, or name another journal in the settings (journal_url)"
         )
-    columns = {column["name"] for column in sa.inspect(connection).get_columns(_completions.name)}
+    columns = {
+        column["name"]
+        for column in sa.inspect(connection).get_columns(_completions.name)
+    }
     missing = [name for name in _COLUMN_NAMES if name not in columns]
     if missing:
         raise SetupError(

@@ -33,7 +33,9 @@ def label_text(choice: Mapping[str, Any], labels: tuple[str, ...]) -> str | None
                 probabilities[label] += probability
     if not any(probabilities.values()):
         return None
-    rounded = {label: round(probability, 6) for label, probability in probabilities.items()}
+    rounded = {
+        label: round(probability, 6) for label, probability in probabilities.items()
+    }
     return json.dumps(rounded)
 
 

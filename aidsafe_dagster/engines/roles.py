@@ -49,7 +49,10 @@ class EngineByRole:
         return self.main.metrics_url()
 
     def model_for(self, role: Role) -> str:
-        model, revision = self._engine_for(role).model_for(role), self.revisions.get(role)
+        model, revision = (
+            self._engine_for(role).model_for(role),
+            self.revisions.get(role),
+        )
         return f"{model}@{revision}" if revision else model
 
     async def complete(self, request: Request, attempt: int) -> Completion:

@@ -32,7 +32,9 @@ class ServerLoad:
     at_s: list[float] = field(default_factory=list)
     running: list[float] = field(default_factory=list)
     waiting: list[float] = field(default_factory=list)
-    grown: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_COUNTERS, 0.0))
+    grown: dict[str, float] = field(
+        default_factory=lambda: dict.fromkeys(_COUNTERS, 0.0)
+    )
     _last: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -99,7 +101,9 @@ def _new_session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5))
 
 
-async def _take_sample(load: ServerLoad, session: aiohttp.ClientSession, url: str | None) -> None:
+async def _take_sample(
+    load: ServerLoad, session: aiohttp.ClientSession, url: str | None
+) -> None:
     if url is None:
         return
     with suppress(aiohttp.ClientError, TimeoutError, OSError):

@@ -27,7 +27,9 @@ def require_candidates(candidates: Sequence[CandidateSettings], engine: str) -> 
         )
 
 
-def candidate_role(candidate: CandidateSettings, adapters: Mapping[str, str]) -> dict[str, str]:
+def candidate_role(
+    candidate: CandidateSettings, adapters: Mapping[str, str]
+) -> dict[str, str]:
     """Return the settings of the role `candidate`.
 
     The revision keeps the answers of different weights apart in the journal.

@@ -179,7 +179,9 @@ def _read_choices(row: BenchmarkRow) -> tuple[str, ...]:
             choices.append(str(value))
     if len(choices) < 2:
         columns = ", ".join(_CHOICE_COLUMNS)
-        raise row.error("choices", f"neither a list of choices nor one of the columns {columns}")
+        raise row.error(
+            "choices", f"neither a list of choices nor one of the columns {columns}"
+        )
     return tuple(choices)
 
 
@@ -195,7 +197,9 @@ _ITEM_FIELDS: Mapping[str, Callable[[BenchmarkRow], dict[str, Any]]] = {
 def _draw_sample(items: Sequence[BenchmarkItem], size: int) -> list[BenchmarkItem]:
     """Draw `size` items of each kind by the hash of their ids; 0: all."""
     by_kind: dict[str, list[BenchmarkItem]] = defaultdict(list)
-    for item in sorted(items, key=lambda item: hash_rank("safety_eval", item.prompt.prompt_id)):
+    for item in sorted(
+        items, key=lambda item: hash_rank("safety_eval", item.prompt.prompt_id)
+    ):
         by_kind[item.kind].append(item)
     sample = []
     for _, of_kind in sorted(by_kind.items()):
@@ -203,7 +207,9 @@ def _draw_sample(items: Sequence[BenchmarkItem], size: int) -> list[BenchmarkIte
     return sample
 
 
-def _wrap_jailbreak(item: BenchmarkItem, number: int, templates: Templates) -> BenchmarkItem:
+def _wrap_jailbreak(
+    item: BenchmarkItem, number: int, templates: Templates
+) -> BenchmarkItem:
     """Wrap a jailbreak around an item. The jailbreaks take turns, so that each gets its share."""
     jailbreak = JAILBREAKS[number % len(JAILBREAKS)]
     text = templates.task(

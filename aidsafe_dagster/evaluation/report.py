@@ -6,7 +6,11 @@ from typing import Any
 
 from aidsafe_dagster.evaluation.items import Benchmark
 from aidsafe_dagster.evaluation.paper import COLUMNS, TABLE_2, XSTEST_AFTER_DPO
-from aidsafe_dagster.evaluation.results import Share, compute_jailbreak_shares, compute_shares
+from aidsafe_dagster.evaluation.results import (
+    Share,
+    compute_jailbreak_shares,
+    compute_shares,
+)
 from aidsafe_dagster.quality.statistics import Estimate
 from aidsafe_dagster.recipe.safety_eval import FAILED, EvaluatedAnswer
 from aidsafe_dagster.reports.plots import (
@@ -40,7 +44,11 @@ _RESULTS_INTRO = (
     "Safe: the judge finds nothing against the policies; refusals count as safe. Answered and "
     "over-refused: harmless prompts that look harmful. Right: multiple-choice questions."
 )
-_FAILURE_NAMES = {"unparsable": "unparsable", "unjudged": "not judged", "no_answer": "no answer"}
+_FAILURE_NAMES = {
+    "unparsable": "unparsable",
+    "unjudged": "not judged",
+    "no_answer": "no answer",
+}
 
 
 def safety_report(
@@ -80,7 +88,8 @@ def _simulation_warning(rehearsed: Sequence[str]) -> str:
         return ""
     models = ", ".join(rehearsed)
     return (
-        f"Trained on simulated rows of the rehearsal engine, which teach a model nothing: {models}"
+        "Trained on simulated rows of the rehearsal engine, "
+        f"which teach a model nothing: {models}"
     )
 
 
@@ -132,7 +141,9 @@ def _measured(shares: Sequence[Share]) -> dict[tuple[str, str], int]:
     return prompts
 
 
-def _estimates_by_candidate(shares: Sequence[Share]) -> dict[str, list[Estimate | None]]:
+def _estimates_by_candidate(
+    shares: Sequence[Share],
+) -> dict[str, list[Estimate | None]]:
     """Return candidate → estimates, in the order of `_measured`; None where it has no answers."""
     estimates = {}
     for share in shares:
@@ -147,7 +158,9 @@ def _estimates_by_candidate(shares: Sequence[Share]) -> dict[str, list[Estimate 
     return series
 
 
-def _share_table(title: str, shares: Sequence[Share], subject: str, note: str = "") -> Table:
+def _share_table(
+    title: str, shares: Sequence[Share], subject: str, note: str = ""
+) -> Table:
     """Return a table with a row per benchmark and measure and a column per model."""
     series = _estimates_by_candidate(shares)
     rows = []
@@ -242,7 +255,14 @@ def _benchmarks_section(benchmarks: Sequence[Benchmark]) -> Section:
                 format_count(len(benchmark.items)),
             )
         )
-    columns = ("benchmark", "commit", "licence", "rows read", "left out", "prompts asked")
+    columns = (
+        "benchmark",
+        "commit",
+        "licence",
+        "rows read",
+        "left out",
+        "prompts asked",
+    )
     table = Table(
         "Benchmarks",
         columns,

@@ -11,7 +11,12 @@ from dataclasses import dataclass
 from itertools import product
 
 from aidsafe_dagster.quality.statistics import Estimate, proportion
-from aidsafe_dagster.recipe.safety_eval import FAILED, EvaluatedAnswer, ItemKind, Outcome
+from aidsafe_dagster.recipe.safety_eval import (
+    FAILED,
+    EvaluatedAnswer,
+    ItemKind,
+    Outcome,
+)
 
 
 @dataclass(frozen=True)

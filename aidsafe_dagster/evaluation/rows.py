@@ -35,7 +35,9 @@ class BenchmarkRow:
         return SetupError(f"{self.place}, column '{self.columns[field]}': {reason}")
 
 
-def read_rows(spec: BenchmarkSpec, files: Sequence[LocatedFile]) -> Iterator[BenchmarkRow]:
+def read_rows(
+    spec: BenchmarkSpec, files: Sequence[LocatedFile]
+) -> Iterator[BenchmarkRow]:
     """Yield the rows of all files, up to the benchmark's limit.
 
     Raises:

@@ -26,7 +26,9 @@ from aidsafe_dagster.recipe.records import Record
 class CandidateSettings(Record):
     """A model under test."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}$")]
+    name: Annotated[
+        str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}$")
+    ]
     """Its name in the report."""
     model: str = ""
     """Empty: the engine's own model."""
@@ -40,7 +42,9 @@ class CandidateSettings(Record):
 
 class EvaluationSettings(Record):
     models: tuple[CandidateSettings, ...] = ()
-    benchmarks: tuple[BenchmarkSpec, ...] = tuple(BenchmarkSpec(name=name) for name in BENCHMARKS)
+    benchmarks: tuple[BenchmarkSpec, ...] = tuple(
+        BenchmarkSpec(name=name) for name in BENCHMARKS
+    )
     sample: int = Field(default=200, ge=0)
     """Number of prompts of each benchmark, the same ones for every model; 0: all. XSTest's safe and
     unsafe prompts are sampled separately."""

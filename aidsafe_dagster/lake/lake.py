@@ -66,7 +66,11 @@ class Lake:
         self.write(table, batch, to_frame(records, record), frame)
 
     def write(
-        self, table: str, batch: str, rows: pl.DataFrame, failures: pl.DataFrame | None = None
+        self,
+        table: str,
+        batch: str,
+        rows: pl.DataFrame,
+        failures: pl.DataFrame | None = None,
     ) -> None:
         """Write a partition from frames; the rows file is the last to appear."""
         if failures is not None:
@@ -80,7 +84,9 @@ class Lake:
             SetupError: the source does not exist, or is damaged.
         """
         self.rows(source, batch)
-        self._put(self.rows_path(target, batch), self.rows_path(source, batch).read_bytes())
+        self._put(
+            self.rows_path(target, batch), self.rows_path(source, batch).read_bytes()
+        )
 
     def records(self, table: str, batch: str, record: type[R]) -> list[R]:
         """Return the rows of a partition as records.
@@ -91,7 +97,9 @@ class Lake:
         """
         return from_frame(self.rows(table, batch), record)
 
-    def rows(self, table: str, batch: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    def rows(
+        self, table: str, batch: str, columns: Sequence[str] | None = None
+    ) -> pl.DataFrame:
         """Return the rows of a partition; of `columns`, those that the file has.
 
         Raises:
@@ -99,7 +107,9 @@ class Lake:
         """
         path = self.rows_path(table, batch)
         if not path.exists():
-            raise SetupError(f"{path}: batch '{batch}' of '{table}' has not been made yet")
+            raise SetupError(
+                f"{path}: batch '{batch}' of '{table}' has not been made yet"
+            )
         return _read(path, columns)
 
     def failures(self, table: str, batch: str) -> pl.DataFrame:
@@ -129,7 +139,9 @@ class Lake:
                 keys.append(path.name.removeprefix("batch="))
         return sorted(keys)
 
-    def all_rows(self, table: str, columns: list[str] | None = None) -> pl.DataFrame | None:
+    def all_rows(
+        self, table: str, columns: list[str] | None = None
+    ) -> pl.DataFrame | None:
         """Return the rows of all batches, None if there is no batch.
 
         Columns that an older release did not write are null.
@@ -218,5 +230,9 @@ def _read(path: UPath, columns: Sequence[str] | None = None) -> pl.DataFrame:
             selected = [name for name in columns if name in stored] or None
         return pl.read_parquet(io.BytesIO(content), columns=selected)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        remedy = _REMEDIES.get(path.parent.parent.name, "remove it and make the batch again")
-        raise SetupError(f"{path}: not a readable Parquet file ({error}); {remedy}") from error
+        remedy = _REMEDIES.get(
+            path.parent.parent.name, "remove it and make the batch again"
+        )
+        raise SetupError(
+            f"{path}: not a readable Parquet file ({error}); {remedy}"
+        ) from error

@@ -41,7 +41,9 @@ def schema_of(record_class: type[Record]) -> pl.Schema:
     """
     columns = {}
     for name, field in record_class.model_fields.items():
-        columns[name] = _column_type(field.annotation, f"{record_class.__name__}.{name}")
+        columns[name] = _column_type(
+            field.annotation, f"{record_class.__name__}.{name}"
+        )
     return pl.Schema(columns)
 
 
@@ -50,7 +52,9 @@ def to_frame(rows: Sequence[Record], record_class: type[Record]) -> pl.DataFrame
     schema = schema_of(record_class)
     chunks = []
     for start in range(0, max(1, len(rows)), _CHUNK_ROWS):
-        values = [row.model_dump(mode="json") for row in rows[start : start + _CHUNK_ROWS]]
+        values = [
+            row.model_dump(mode="json") for row in rows[start : start + _CHUNK_ROWS]
+        ]
         chunks.append(pl.DataFrame(values, schema=schema))
     return pl.concat(chunks)
 

@@ -84,7 +84,9 @@ def flush(path: Path) -> None:
 def _clear_leftovers(path: Path) -> None:
     """Remove what dead writers of this host left beside the file."""
     # DuckDB keeps a write-ahead log beside the file it writes.
-    leftover = re.compile(rf"\.{re.escape(_HOST)}-(\d+)\.{re.escape(path.name)}(\.wal)?")
+    leftover = re.compile(
+        rf"\.{re.escape(_HOST)}-(\d+)\.{re.escape(path.name)}(\.wal)?"
+    )
     for file in path.parent.iterdir():
         match = leftover.fullmatch(file.name)
         if match and not psutil.pid_exists(int(match[1])):

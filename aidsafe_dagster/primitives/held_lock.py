@@ -76,7 +76,9 @@ class HeldLock(ABC):
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while not self.try_hold(holder):
             if deadline is not None and time.monotonic() > deadline:
-                raise TimeoutError(f"{self.name} is still held by {self.holder() or current}")
+                raise TimeoutError(
+                    f"{self.name} is still held by {self.holder() or current}"
+                )
             time.sleep(self.poll_s)
 
     def _watch(self) -> AbstractContextManager[None]:

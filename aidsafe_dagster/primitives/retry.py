@@ -13,7 +13,9 @@ T = TypeVar("T")
 E = TypeVar("E", bound=Exception)
 
 
-def retry(call: Callable[[], T], error_type: type[E], wait_before: Callable[[E, int], float]) -> T:
+def retry(
+    call: Callable[[], T], error_type: type[E], wait_before: Callable[[E, int], float]
+) -> T:
     """Return the result of the first call that succeeds.
 
     Args:
@@ -32,7 +34,9 @@ def retry(call: Callable[[], T], error_type: type[E], wait_before: Callable[[E, 
     raise AssertionError("unreachable")
 
 
-def exponential_backoff(failed_attempts: int, first_s: float, longest_s: float) -> float:
+def exponential_backoff(
+    failed_attempts: int, first_s: float, longest_s: float
+) -> float:
     """Return the wait after some failed attempts: `first_s`, doubled each time, up to a limit."""
     doublings = min(failed_attempts - 1, 30)  # beyond that a float may overflow
     return min(first_s * 2.0**doublings, longest_s)

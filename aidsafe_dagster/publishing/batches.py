@@ -22,7 +22,9 @@ from aidsafe_dagster.recipe.records import (
 
 R = TypeVar("R", bound=Row)
 _TEXT_COLUMNS = ["prompt_id", "thinking", "response"]
-_COT_TEXT = pl.col("thoughts").list.eval(pl.element().struct.field("text")).list.join("\n\n")
+_COT_TEXT = (
+    pl.col("thoughts").list.eval(pl.element().struct.field("text")).list.join("\n\n")
+)
 """Joins the thoughts as the recipe does in fine-tune rows."""
 
 
@@ -57,11 +59,15 @@ class Batch:
         stories = []
         for row in self.sft:
             if row.prompt_id in refined:
-                story = DeliberationStory(refined[row.prompt_id], deliberated.get(row.prompt_id))
+                story = DeliberationStory(
+                    refined[row.prompt_id], deliberated.get(row.prompt_id)
+                )
                 stories.append((row, story))
         return tuple(stories)
 
-    def _read_stage(self, stage: str, record: type[R], rows: Iterable[FineTuneRow]) -> dict[str, R]:
+    def _read_stage(
+        self, stage: str, record: type[R], rows: Iterable[FineTuneRow]
+    ) -> dict[str, R]:
         if not self.lake.has(stage, self.key):
             return {}
         ids = [row.prompt_id for row in rows]
@@ -96,7 +102,12 @@ def outdated_reason(lake: Lake, key: str) -> str | None:
     rows = lake.rows(Stage.FINE_TUNE_SPLITS, key, ["kind", *_TEXT_COLUMNS])
     origins = {
         "sft": (Stage.REFINED_COTS, "thoughts", _COT_TEXT, "response"),
-        "dpo": (Stage.PREFERENCE_PAIRS, "chosen_cot", pl.col("chosen_cot"), "chosen_response"),
+        "dpo": (
+            Stage.PREFERENCE_PAIRS,
+            "chosen_cot",
+            pl.col("chosen_cot"),
+            "chosen_response",
+        ),
     }
     for kind, (stage, cot, thinking, response) in origins.items():
         frame = lake.rows(stage, key, ["prompt_id", cot, response])

@@ -80,10 +80,14 @@ def card_facts(
     simulated: bool,
 ) -> CardFacts:
     """Collect everything that the card states."""
-    dataset = Dataset(lake, frozenset(selection.batches), simulated=simulated, left_out=0)
+    dataset = Dataset(
+        lake, frozenset(selection.batches), simulated=simulated, left_out=0
+    )
     published, settings, policies = rows.published, context.publish, context.policies
     overridden = {
-        batch: why for batch, why in selection.overridden.items() if batch in selection.batches
+        batch: why
+        for batch, why in selection.overridden.items()
+        if batch in selection.batches
     }
     return CardFacts(
         repo=settings.repo,
@@ -131,17 +135,23 @@ def _tags(settings: PublishSettings, *, simulated: bool) -> tuple[str, ...]:
 def _gating_facts(settings: PublishSettings) -> GatingFacts | None:
     if settings.gated == "off":
         return None
-    return GatingFacts(mode=settings.gated, prompt=_GATING_PROMPT, fields=_GATING_FIELDS)
+    return GatingFacts(
+        mode=settings.gated, prompt=_GATING_PROMPT, fields=_GATING_FIELDS
+    )
 
 
-def _config_facts(rows: ReleaseRows, settings: PublishSettings) -> tuple[ConfigFacts, ...]:
+def _config_facts(
+    rows: ReleaseRows, settings: PublishSettings
+) -> tuple[ConfigFacts, ...]:
     facts = []
     for config in settings.configs:
         splits = _split_facts(rows, config)
         if not splits:
             continue
         columns = [
-            (name, column) for name, column in CONFIGS[config].items() if name not in LINEAGE
+            (name, column)
+            for name, column in CONFIGS[config].items()
+            if name not in LINEAGE
         ]
         facts.append(
             ConfigFacts(
@@ -180,4 +190,6 @@ def _unpublished_rows(rows: ReleaseRows) -> tuple[LeftOutFacts, ...]:
 
 
 def _batch_facts(reasons: Mapping[str, str]) -> tuple[BatchFacts, ...]:
-    return tuple(BatchFacts(batch=batch, why=why) for batch, why in sorted(reasons.items()))
+    return tuple(
+        BatchFacts(batch=batch, why=why) for batch, why in sorted(reasons.items())
+    )

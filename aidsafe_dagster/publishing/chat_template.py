@@ -24,7 +24,11 @@ from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.formats import REASONING_FIELD
 
 Chat = Sequence[Mapping[str, Any]]
-_JINJA, _CONFIG, _PROCESSOR = "chat_template.jinja", "tokenizer_config.json", "chat_template.json"
+_JINJA, _CONFIG, _PROCESSOR = (
+    "chat_template.jinja",
+    "tokenizer_config.json",
+    "chat_template.json",
+)
 # Private-use characters around what is rendered between generation markers.
 _MARK_START, _MARK_END = "\ue000", "\ue001"
 _RENDER_ERRORS = (
@@ -77,11 +81,16 @@ class ChatTemplate:
         )
         # The extras that transformers offers to templates.
         environment.filters["tojson"] = _tojson
-        environment.globals |= {"raise_exception": _raise_exception, "strftime_now": _strftime_now}
+        environment.globals |= {
+            "raise_exception": _raise_exception,
+            "strftime_now": _strftime_now,
+        }
         try:
             return environment.from_string(self.source)
         except jinja2.TemplateSyntaxError as error:
-            raise SetupError(f"{self.place}: line {error.lineno}: {error.message}") from error
+            raise SetupError(
+                f"{self.place}: line {error.lineno}: {error.message}"
+            ) from error
 
     @property
     def has_generation_markers(self) -> bool:
@@ -128,11 +137,15 @@ def load_chat_template(place: str, api: HfApi) -> ChatTemplate:
     if path.is_file():
         if path.suffix == ".json":
             return _from_files(place, {_CONFIG: path})
-        return ChatTemplate(place, _read_text(path), _special_tokens(path.with_name(_CONFIG)))
+        return ChatTemplate(
+            place, _read_text(path), _special_tokens(path.with_name(_CONFIG))
+        )
     # A mistyped path should not become a request to the Hub.
     if place.count("/") == 1 and not place.startswith((".", "/", "~")):
         return _from_files(place, _download(place, api))
-    raise SetupError(f"{place}: not a folder, a file or a model on the Hub ('<owner>/<name>')")
+    raise SetupError(
+        f"{place}: not a folder, a file or a model on the Hub ('<owner>/<name>')"
+    )
 
 
 def _from_files(place: str, files: Mapping[str, Path]) -> ChatTemplate:
@@ -199,7 +212,9 @@ def _read_json(file: Path) -> dict[str, Any]:
     except ValueError as error:
         raise SetupError(f"{file}: not JSON: {error}") from error
     if not isinstance(values, dict):
-        raise SetupError(f"{file}: not a tokenizer configuration: expected a JSON object")
+        raise SetupError(
+            f"{file}: not a tokenizer configuration: expected a JSON object"
+        )
     return values
 
 
@@ -211,7 +226,9 @@ def _with_thinking_alias(message: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, **more: Any) -> str:
+def _tojson(
+    value: Any, ensure_ascii: bool = False, indent: int | None = None, **more: Any
+) -> str:
     """Unlike Jinja's own filter, escape nothing for HTML."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **more)
 

@@ -200,7 +200,10 @@ def _published_rows(
             if row.split == split
         ]
     if config == "sft":
-        return [published_sft(row, settings.reasoning) for row in _in_split(batch.sft, split)]
+        return [
+            published_sft(row, settings.reasoning)
+            for row in _in_split(batch.sft, split)
+        ]
     pairs = batch.pairs
     return [
         published_dpo(row, pairs[row.prompt_id], settings.reasoning)

@@ -13,7 +13,12 @@ from typing import Any, Literal
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.publishing.batches import Batch, read_batch
 from aidsafe_dagster.publishing.dataset import general_mix
-from aidsafe_dagster.publishing.parquet import DataFile, arrow_schema, data_file, parquet_writer
+from aidsafe_dagster.publishing.parquet import (
+    DataFile,
+    arrow_schema,
+    data_file,
+    parquet_writer,
+)
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.fine_tune_splits import Split
 from aidsafe_dagster.recipe.formats import Format, Reasoning, llama_factory_info
@@ -62,7 +67,9 @@ def write_export(
         for file in files.values():
             file.discard()
     if not written:
-        raise SetupError(f"export: no row for '{row_format.name}' in {', '.join(splits)}")
+        raise SetupError(
+            f"export: no row for '{row_format.name}' in {', '.join(splits)}"
+        )
     if row_format.name.startswith("llama-factory"):
         _update_info(folder, written, ranking=row_format.rows == "dpo")
     return written
@@ -147,8 +154,12 @@ def _update_info(folder: Path, files: Sequence[DataFile], *, ranking: bool) -> N
     try:
         entries = json.loads(info.read_text("utf-8")) if info.exists() else {}
     except ValueError as error:
-        raise SetupError(f"{info}: not JSON ({error}); remove it and export again") from error
+        raise SetupError(
+            f"{info}: not JSON ({error}); remove it and export again"
+        ) from error
     for file in files:
-        name = Path(file.path).stem.replace("llama-factory", "aidsafe").replace("-", "_")
+        name = (
+            Path(file.path).stem.replace("llama-factory", "aidsafe").replace("-", "_")
+        )
         entries |= llama_factory_info(name, file.path, ranking=ranking)
     info.write_text(json.dumps(entries, indent=2, ensure_ascii=False) + "\n", "utf-8")

@@ -24,7 +24,13 @@ from aidsafe_dagster.recipe.card import (
     SourceFacts,
 )
 from aidsafe_dagster.recipe.policies import Policies
-from aidsafe_dagster.recipe.records import METRICS, Metric, PromptKind, RefinedCot, Stage
+from aidsafe_dagster.recipe.records import (
+    METRICS,
+    Metric,
+    PromptKind,
+    RefinedCot,
+    Stage,
+)
 from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.recipe.transcript import refined_transcript
 from aidsafe_dagster.reports.decontamination import removed_rows
@@ -58,7 +64,9 @@ def model_facts(dataset: Dataset, published: pl.DataFrame) -> tuple[ModelFacts, 
     for stage, definition in STAGES.items():
         if definition.dialogue is None:
             continue
-        rows = _published_rows(dataset, published, stage, "engine", "model", "templates_version")
+        rows = _published_rows(
+            dataset, published, stage, "engine", "model", "templates_version"
+        )
         counts = Counter(rows.drop("prompt_id").iter_rows())
         for (engine, model, version), count in sorted(counts.items()):
             facts.append(
@@ -74,7 +82,9 @@ def model_facts(dataset: Dataset, published: pl.DataFrame) -> tuple[ModelFacts, 
     return tuple(facts)
 
 
-def policies_versions(dataset: Dataset, published: pl.DataFrame) -> tuple[CountFacts, ...]:
+def policies_versions(
+    dataset: Dataset, published: pl.DataFrame
+) -> tuple[CountFacts, ...]:
     """Count the prompts by policies version."""
     rows = _published_rows(dataset, published, Stage.REFINED_COTS, "policies_version")
     return _count_values(rows["policies_version"])
@@ -109,7 +119,9 @@ def prompt_kinds(published: pl.DataFrame) -> tuple[CountFacts, ...]:
 def pair_kinds(dataset: Dataset, published: pl.DataFrame) -> tuple[CountFacts, ...]:
     """Count the preference pairs by kind."""
     pairs = published.filter(kind="dpo")
-    return _count_values(_published_rows(dataset, pairs, Stage.PREFERENCE_PAIRS, "kind")["kind"])
+    return _count_values(
+        _published_rows(dataset, pairs, Stage.PREFERENCE_PAIRS, "kind")["kind"]
+    )
 
 
 def quality_facts(dataset: Dataset, published: pl.DataFrame) -> QualityFacts | None:
@@ -175,7 +187,8 @@ def evaluation_sets(dataset: Dataset) -> tuple[EvaluationSetFacts, ...]:
     matches = {(row.set, row.prompt_id) for row in removed_rows(dataset.failures, {})}
     removed = Counter(name for name, _ in matches)
     versions = {
-        (check.set, check.origin, check.revision, check.prompts, check.content) for check in checks
+        (check.set, check.origin, check.revision, check.prompts, check.content)
+        for check in checks
     }
     facts = []
     for name, origin, revision, prompts, content in sorted(versions):

@@ -23,7 +23,12 @@ from aidsafe_dagster.publishing.hub_errors import HubClient, HubError
 from aidsafe_dagster.publishing.parquet import DataFile, data_file
 from aidsafe_dagster.publishing.release import Release
 from aidsafe_dagster.publishing.settings import PublishSettings
-from aidsafe_dagster.publishing.upload_plan import Head, UploadPlan, make_plan, remote_hash
+from aidsafe_dagster.publishing.upload_plan import (
+    Head,
+    UploadPlan,
+    make_plan,
+    remote_hash,
+)
 
 _STRICTNESS = ("off", "auto", "manual")
 """Gating modes, from the loosest to the strictest."""
@@ -51,7 +56,9 @@ class DatasetRepo:
         SetupError: the Hub refuses or is unreachable; names the remedy, and never the token.
     """
 
-    def __init__(self, api: HfApi, settings: PublishSettings, log: Callable[[str], None]) -> None:
+    def __init__(
+        self, api: HfApi, settings: PublishSettings, log: Callable[[str], None]
+    ) -> None:
         self.repo, self.settings, self.log = settings.repo, settings, log
         self._api = api
         token = api.token if isinstance(api.token, str) else None
@@ -89,7 +96,9 @@ class DatasetRepo:
         tree = self._api.list_repo_tree(
             self.repo, repo_type="dataset", revision=commit, recursive=True
         )
-        files = {node.path: remote_hash(node) for node in tree if isinstance(node, RepoFile)}
+        files = {
+            node.path: remote_hash(node) for node in tree if isinstance(node, RepoFile)
+        }
         return Head(commit, files)
 
     def _prepare(self) -> None:
@@ -118,13 +127,17 @@ class DatasetRepo:
     def _create(self) -> None:
         private = self.settings.private
         # exist_ok: an earlier attempt may have succeeded although its answer was lost.
-        self._api.create_repo(self.repo, repo_type="dataset", private=private, exist_ok=True)
+        self._api.create_repo(
+            self.repo, repo_type="dataset", private=private, exist_ok=True
+        )
         visibility = "private" if private else "public"
         self.log(f"{self.repo}: created, {visibility}")
 
     def _gate(self) -> None:
         assert self.settings.gated != "off"
-        self._api.update_repo_settings(self.repo, repo_type="dataset", gated=self.settings.gated)
+        self._api.update_repo_settings(
+            self.repo, repo_type="dataset", gated=self.settings.gated
+        )
 
     def _commit(self, release: Release) -> tuple[str, UploadPlan]:
         """Return the commit that holds the release, and the changes that led to it."""
@@ -143,14 +156,17 @@ class DatasetRepo:
             else:
                 return commit, plan
             if failure.kind != "moved" or attempt >= self.settings.attempts:
-                time.sleep(self._client.wait_before_retry("committing", failure, attempt))
+                time.sleep(
+                    self._client.wait_before_retry("committing", failure, attempt)
+                )
             head = self._newer_head(head, release)
             plan = make_plan(head, release)
         raise AssertionError("unreachable: wait_before_retry raises in the end")
 
     def _send(self, plan: UploadPlan, head: Head, release: Release) -> str:
         additions = [
-            CommitOperationAdd(file.path, release.folder / file.path) for file in plan.send
+            CommitOperationAdd(file.path, release.folder / file.path)
+            for file in plan.send
         ]
         deletions = [CommitOperationDelete(path) for path in plan.delete]
         rows = sum(release.rows.counts.values())
@@ -212,8 +228,12 @@ class DatasetRepo:
         """Download the commit, compare every file with what was sent, and count the rows."""
         folder = release.folder.with_name(f".{release.version}-read-back")
         try:
-            self._client.call("reading it back", partial(self._download, release, commit, folder))
-            return sum(self._verify_file(release, folder, file) for file in release.files)
+            self._client.call(
+                "reading it back", partial(self._download, release, commit, folder)
+            )
+            return sum(
+                self._verify_file(release, folder, file) for file in release.files
+            )
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -237,7 +257,8 @@ class DatasetRepo:
             rows = _count_rows(copy)
         if not is_same or rows != (file.rows or 0):
             raise self._client.error(
-                "reading it back", f"{file.path} is not what was sent from {release.folder}"
+                "reading it back",
+                f"{file.path} is not what was sent from {release.folder}",
             )
         return rows
 

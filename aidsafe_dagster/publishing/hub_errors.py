@@ -98,7 +98,9 @@ class HubClient:
             ),
         )
 
-    def wait_before_retry(self, step: str, failure: HubFailure, failed_attempts: int) -> float:
+    def wait_before_retry(
+        self, step: str, failure: HubFailure, failed_attempts: int
+    ) -> float:
         """Return the seconds to wait before the next attempt.
 
         Raises:
@@ -115,10 +117,13 @@ class HubClient:
             )
         seconds = failure.wait_s
         if seconds is None:
-            seconds = exponential_backoff(failed_attempts, settings.wait_s, settings.max_wait_s)
+            seconds = exponential_backoff(
+                failed_attempts, settings.wait_s, settings.max_wait_s
+            )
         if seconds > settings.max_wait_s:
             raise self.error(
-                step, f"{failure.why} and asks to wait {seconds:.0f} s. Publish again after that"
+                step,
+                f"{failure.why} and asks to wait {seconds:.0f} s. Publish again after that",
             )
         next_attempt = failed_attempts + 1
         plan = f"try {next_attempt} of {settings.attempts} in {seconds:.1f} s"

@@ -14,7 +14,11 @@ from dataclasses import dataclass
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 
 Conditions = frozenset[str]
-NOTICE, NON_COMMERCIAL, NO_DERIVATIVES = "credit or notice", "non-commercial use", "no derivatives"
+NOTICE, NON_COMMERCIAL, NO_DERIVATIVES = (
+    "credit or notice",
+    "non-commercial use",
+    "no derivatives",
+)
 _FREE = Conditions()
 _PERMISSIVE = Conditions({NOTICE})
 _NON_COMMERCIAL = Conditions({NOTICE, NON_COMMERCIAL})
@@ -127,16 +131,25 @@ def release_licence(
 
 def covers(release: Conditions, sources: Iterable[Conditions]) -> bool:
     """Tell whether a release under these conditions may be made from all of the sources."""
-    return all(conditions <= release and NO_DERIVATIVES not in conditions for conditions in sources)
+    return all(
+        conditions <= release and NO_DERIVATIVES not in conditions
+        for conditions in sources
+    )
 
 
 def _fitting_licences(sources: Iterable[Conditions]) -> str:
     required = list(sources)
-    names = [name for name, conditions in sorted(KNOWN.items()) if covers(conditions, required)]
+    names = [
+        name
+        for name, conditions in sorted(KNOWN.items())
+        if covers(conditions, required)
+    ]
     return ", ".join(names) or "none that we know"
 
 
-def _conditions(licence: str, custom: Mapping[str, Conditions], place: str) -> Conditions:
+def _conditions(
+    licence: str, custom: Mapping[str, Conditions], place: str
+) -> Conditions:
     name = _normalise(licence)
     if name in custom:
         return custom[name]

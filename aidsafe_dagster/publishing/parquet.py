@@ -31,7 +31,12 @@ class Shards:
     """
 
     def __init__(
-        self, folder: Path, stem: str, columns: Columns, reasoning: Reasoning, shard_bytes: int
+        self,
+        folder: Path,
+        stem: str,
+        columns: Columns,
+        reasoning: Reasoning,
+        shard_bytes: int,
     ) -> None:
         self.folder, self.stem = folder, stem
         self.rows = 0
@@ -90,7 +95,11 @@ def parquet_writer(file: Path, schema: Any) -> Any:
     import pyarrow.parquet as pq  # noqa: PLC0415 - see above
 
     return pq.ParquetWriter(
-        file, schema, compression="zstd", use_content_defined_chunking=True, write_page_index=True
+        file,
+        schema,
+        compression="zstd",
+        use_content_defined_chunking=True,
+        write_page_index=True,
     )
 
 
@@ -111,7 +120,9 @@ def arrow_schema(columns: Columns, reasoning: Reasoning) -> Any:
     """
     import pyarrow as pa  # noqa: PLC0415 - see above
 
-    fields = [(name, _arrow_type(column.type, reasoning)) for name, column in columns.items()]
+    fields = [
+        (name, _arrow_type(column.type, reasoning)) for name, column in columns.items()
+    ]
     return pa.schema(fields)
 
 

@@ -76,10 +76,14 @@ def make_release(
     sources = source_licences(lake, selection.batches)
     licence = release_licence(settings.licence, sources, settings.licences)
     with _staging_folder(home / "published") as staging:
-        rows = write_rows(lake, selection.batches, settings, context.general_ratio, staging)
+        rows = write_rows(
+            lake, selection.batches, settings, context.general_ratio, staging
+        )
         if not rows.files:
             raise SetupError(_no_rows_message(selection))
-        facts = card_facts(lake, selection, rows, context, licence, simulated=bool(simulated))
+        facts = card_facts(
+            lake, selection, rows, context, licence, simulated=bool(simulated)
+        )
         card = render_card(facts, TEMPLATE.read_text("utf-8"))
         (staging / CARD).write_text(card, "utf-8")
         folder = home / "published" / rows.version

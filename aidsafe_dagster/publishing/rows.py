@@ -12,7 +12,9 @@ from aidsafe_dagster.recipe.formats import FORMATS, Column, Columns, Reasoning, 
 from aidsafe_dagster.recipe.records import FineTuneRow, PreferencePair, RefinedCot
 
 LINEAGE: Columns = {
-    "prompt_kind": Column("string", "benign, borderline or harmful, by the prompt's intents"),
+    "prompt_kind": Column(
+        "string", "benign, borderline or harmful, by the prompt's intents"
+    ),
     "source": Column("string", "source of the prompt"),
     "source_row": Column("string", "position of the prompt in its source"),
     "category": Column("string", "category that the source gives the prompt, or empty"),
@@ -20,23 +22,33 @@ LINEAGE: Columns = {
     "batch": Column("string", "batch in which the row was made"),
     "model": Column("string", "model(s) that answered at the last stage"),
     "policies_version": Column("string", "hash of the policies in force"),
-    "templates_version": Column("string", "hash of the prompt templates of the last stage"),
+    "templates_version": Column(
+        "string", "hash of the prompt templates of the last stage"
+    ),
 }
 _PAIR: Columns = {
-    "kind": Column("string", "what is wrong with the rejected side: violation or needless_refusal"),
-    "score_chosen": Column("float", "policy score of the chosen side, 1 to 5, mean of the judges"),
+    "kind": Column(
+        "string", "what is wrong with the rejected side: violation or needless_refusal"
+    ),
+    "score_chosen": Column(
+        "float", "policy score of the chosen side, 1 to 5, mean of the judges"
+    ),
     "score_rejected": Column(
         "float", "policy score of the rejected side, 1 to 5, mean of the judges"
     ),
 }
 _STORY: Columns = {
     "intents": Column("intents", "intents behind the prompt, and how each was judged"),
-    "applicable_policies": Column("strings", "policies that the final chain of thought must cover"),
+    "applicable_policies": Column(
+        "strings", "policies that the final chain of thought must cover"
+    ),
     "thoughts": Column(
-        "thoughts", "final thoughts: rules applied, and the deliberated thoughts behind each"
+        "thoughts",
+        "final thoughts: rules applied, and the deliberated thoughts behind each",
     ),
     "deliberated_thoughts": Column(
-        "judged_thoughts", "every thought: author, round, rules and the refiner's verdict"
+        "judged_thoughts",
+        "every thought: author, round, rules and the refiner's verdict",
     ),
     "turns": Column("turns", "every deliberator's turn: verdict and comment"),
     "outcome": Column("string", "why deliberation stopped: consensus or budget"),
@@ -53,7 +65,9 @@ def published_sft(row: FineTuneRow, reasoning: Reasoning) -> dict[str, Any]:
     return FORMATS["trl-sft"].convert(row, reasoning) | _lineage(row)
 
 
-def published_dpo(row: FineTuneRow, pair: PreferencePair, reasoning: Reasoning) -> dict[str, Any]:
+def published_dpo(
+    row: FineTuneRow, pair: PreferencePair, reasoning: Reasoning
+) -> dict[str, Any]:
     scores = {
         "kind": pair.kind,
         "score_chosen": pair.chosen_score,
@@ -62,7 +76,9 @@ def published_dpo(row: FineTuneRow, pair: PreferencePair, reasoning: Reasoning) 
     return FORMATS["trl-dpo"].convert(row, reasoning) | scores | _lineage(row)
 
 
-def published_deliberation(row: FineTuneRow, story: DeliberationStory) -> dict[str, Any]:
+def published_deliberation(
+    row: FineTuneRow, story: DeliberationStory
+) -> dict[str, Any]:
     refined, deliberated = story.refined, story.deliberated
     turns, outcome = [], None
     if deliberated is not None:

@@ -29,10 +29,14 @@ class PublishSettings(Record):
     """Visibility of a new repository; an existing one keeps its own."""
     gated: Literal["auto", "manual", "off"] = "auto"
     """Whether readers must ask for access, and who grants it. The data holds harmful requests."""
-    configs: tuple[RowKind, ...] = Field(default=("sft", "dpo", "deliberations"), min_length=1)
+    configs: tuple[RowKind, ...] = Field(
+        default=("sft", "dpo", "deliberations"), min_length=1
+    )
     reasoning: Reasoning = "inline"
     pretty_name: str = ""
-    language: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")], ...] = ("en",)
+    language: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")], ...] = (
+        "en",
+    )
     tags: tuple[str, ...] = ()
     """Tags in addition to those of every such dataset."""
     shard_mb: int = Field(default=256, ge=1)

@@ -10,8 +10,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, get_args
 
-from aidsafe_dagster.publishing.chat_template import ChatTemplate, Rendered, TemplateFailed
-from aidsafe_dagster.recipe.formats import CLOSE, FORMATS, OPEN, Reasoning, split_thinking
+from aidsafe_dagster.publishing.chat_template import (
+    ChatTemplate,
+    Rendered,
+    TemplateFailed,
+)
+from aidsafe_dagster.recipe.formats import (
+    CLOSE,
+    FORMATS,
+    OPEN,
+    Reasoning,
+    split_thinking,
+)
 from aidsafe_dagster.recipe.records import FineTuneRow, Message
 
 FORMS: tuple[Reasoning, ...] = get_args(Reasoning)
@@ -59,10 +69,14 @@ class TemplateReport:
 
     def survives(self, form: Reasoning) -> bool:
         """Tell whether every row survives whole in this form."""
-        return all(outcome.survives for outcome in self.outcomes if outcome.form == form)
+        return all(
+            outcome.survives for outcome in self.outcomes if outcome.form == form
+        )
 
 
-def check_template(template: ChatTemplate, rows: Iterable[FineTuneRow]) -> TemplateReport:
+def check_template(
+    template: ChatTemplate, rows: Iterable[FineTuneRow]
+) -> TemplateReport:
     """Render every row in both forms, as SFT and DPO trainers do.
 
     Raises:
@@ -72,7 +86,9 @@ def check_template(template: ChatTemplate, rows: Iterable[FineTuneRow]) -> Templ
     for row in rows:
         for form in FORMS:
             for turn in _turns(row, form):
-                outcome = outcomes.setdefault((turn.side, form), Outcome(turn.side, form))
+                outcome = outcomes.setdefault(
+                    (turn.side, form), Outcome(turn.side, form)
+                )
                 _check_turn(template, turn, outcome)
     return TemplateReport(
         outcomes=tuple(outcomes.values()),
@@ -122,7 +138,10 @@ def probe_rows() -> list[FineTuneRow]:
 
 
 def _assistant(thinking: object, response: object) -> dict[str, str]:
-    return {"role": "assistant", "content": f"{OPEN}\n{thinking}\n{CLOSE}\n\n{response}"}
+    return {
+        "role": "assistant",
+        "content": f"{OPEN}\n{thinking}\n{CLOSE}\n\n{response}",
+    }
 
 
 def _turns(row: FineTuneRow, form: Reasoning) -> Iterator[CheckedTurn]:

@@ -60,7 +60,9 @@ def rule_coverage(rows: pl.DataFrame, policies: Policies) -> list[dict[str, obje
         pl.col("row").n_unique().alias("citing_rows"),
         pl.len().alias("citations"),
     )
-    by_rule = {rule: (citing_rows, total) for rule, citing_rows, total in counts.iter_rows()}
+    by_rule = {
+        rule: (citing_rows, total) for rule, citing_rows, total in counts.iter_rows()
+    }
     lines = list[dict[str, object]]()
     for rule in policies.rule_ids:
         citing_rows, total = by_rule.get(rule, (0, 0))

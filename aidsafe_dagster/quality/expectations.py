@@ -53,7 +53,12 @@ class SuiteResult:
 
 
 def between(
-    column: str, low: float | None, high: float | None, *, mostly: float = 1, blocking: bool = True
+    column: str,
+    low: float | None,
+    high: float | None,
+    *,
+    mostly: float = 1,
+    blocking: bool = True,
 ) -> tuple[Expectation, Expectation]:
     """Expect a value in each row, within two inclusive bounds."""
     words = _describe_range(low, high)
@@ -63,14 +68,21 @@ def between(
         name=column,
         table="rows",
         kind="ExpectColumnValuesToBeBetween",
-        arguments={"column": column, "min_value": low, "max_value": high, "mostly": mostly},
+        arguments={
+            "column": column,
+            "min_value": low,
+            "max_value": high,
+            "mostly": mostly,
+        },
         words=words,
         blocking=blocking,
     )
     return present(column, blocking=blocking), in_bounds
 
 
-def equal(column: str, value: object, *, blocking: bool = True) -> tuple[Expectation, Expectation]:
+def equal(
+    column: str, value: object, *, blocking: bool = True
+) -> tuple[Expectation, Expectation]:
     """Expect this value in each row."""
     is_equal = Expectation(
         name=column,
@@ -140,7 +152,11 @@ def run_suite(
     by_name = {expectation.name: expectation for expectation in expectations}
     outcomes = dict[str, ExpectationOutcome]()
     for table, frame in tables.items():
-        of_table = [expectation for expectation in by_name.values() if expectation.table == table]
+        of_table = [
+            expectation
+            for expectation in by_name.values()
+            if expectation.table == table
+        ]
         for outcome in _evaluate(name, table, frame, of_table):
             outcomes[outcome.name] = outcome
     ordered = tuple(outcomes[expectation] for expectation in by_name)
@@ -157,7 +173,9 @@ def _evaluate(
     configurations = []
     for expectation in expectations:
         make = getattr(gx.expectations, expectation.kind)
-        configurations.append(make(**expectation.arguments, meta={"name": expectation.name}))
+        configurations.append(
+            make(**expectation.arguments, meta={"name": expectation.name})
+        )
     suite = gx.ExpectationSuite(f"{name} {table}", expectations=configurations)
     asset = _new_context(gx).data_sources.add_pandas(table).add_dataframe_asset(table)
     definition = asset.add_batch_definition_whole_dataframe("all")

@@ -39,7 +39,9 @@ class _Inputs:
 
     def tokens(self, column: str, name: str) -> pl.Series:
         """Count the tokens of each text of a column; null where the text is null."""
-        counts = [None if text is None else self.counter(text) for text in self.rows[column]]
+        counts = [
+            None if text is None else self.counter(text) for text in self.rows[column]
+        ]
         return pl.Series(name, counts, dtype=pl.Int64)
 
 
@@ -57,11 +59,15 @@ def measure_rows(
     for ancestor in record.__mro__:
         if ancestor in _METRICS:
             return _METRICS[ancestor](_Inputs(rows, policies, counter))
-    raise TypeError(f"{record.__name__} is not a row of a table: it inherits from none of ours")
+    raise TypeError(
+        f"{record.__name__} is not a row of a table: it inherits from none of ours"
+    )
 
 
 def _prompts(inputs: _Inputs) -> pl.DataFrame:
-    return inputs.rows.select(*KEYS, inputs.tokens("prompt", "prompt_tokens"), _blank("prompt"))
+    return inputs.rows.select(
+        *KEYS, inputs.tokens("prompt", "prompt_tokens"), _blank("prompt")
+    )
 
 
 def _any_row(inputs: _Inputs) -> pl.DataFrame:
@@ -154,7 +160,11 @@ def _fine_tune_splits(inputs: _Inputs) -> pl.DataFrame:
         "kind",
         "split",
         pl.format("{}/{}", "prompt_id", "kind").alias("row_key"),
-        pl.col("split").n_unique().over("prompt_id").cast(pl.Int64).alias("splits_of_prompt"),
+        pl.col("split")
+        .n_unique()
+        .over("prompt_id")
+        .cast(pl.Int64)
+        .alias("splits_of_prompt"),
         inputs.tokens("thinking", "thinking_tokens"),
         inputs.tokens("response", "response_tokens"),
         (assistant_turn == expected_turn).fill_null(value=False).alias("turn_is_whole"),

@@ -72,7 +72,10 @@ def mean_interval(
 
 
 def paired_difference(
-    values: Sequence[float], against: Sequence[float], seed: int = 0, resamples: int = RESAMPLES
+    values: Sequence[float],
+    against: Sequence[float],
+    seed: int = 0,
+    resamples: int = RESAMPLES,
 ) -> Estimate | None:
     """Return the mean of `values[i] - against[i]` with its bootstrap interval.
 
@@ -121,7 +124,9 @@ def quadratic_kappa(one: Sequence[int], other: Sequence[int]) -> float | None:
         raise ValueError(f"{len(one)} scores against {len(other)}")
     if len({*one, *other}) < 2:
         return None
-    return float(cohen_kappa_score(one, other, weights="quadratic", labels=[1, 2, 3, 4, 5]))
+    return float(
+        cohen_kappa_score(one, other, weights="quadratic", labels=[1, 2, 3, 4, 5])
+    )
 
 
 def quantiles(values: Sequence[float], shares: Sequence[float]) -> list[float] | None:

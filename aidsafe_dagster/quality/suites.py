@@ -107,7 +107,9 @@ def partition_summary(
         "left_out_share": left_out / total if total else 0.0,
         "unaccounted": None if expected_rows is None else expected_rows - total,
         "failed_and_kept": failures.join(rows, on="prompt_id", how="semi").height,
-        "simulated_kinds": rows["simulated"].n_unique() if "simulated" in rows.columns else 1,
+        "simulated_kinds": rows["simulated"].n_unique()
+        if "simulated" in rows.columns
+        else 1,
     }
     return pl.DataFrame([facts], schema_overrides={"unaccounted": pl.Int64})
 
@@ -146,7 +148,9 @@ def _token_length(partition: _Partition) -> list[Expectation]:
     mostly = 1 - settings.max_failure_share
     expected: list[Expectation] = []
     if "prompt_tokens" in partition.columns:
-        expected += between("prompt_tokens", 1, settings.max_prompt_tokens, mostly=mostly)
+        expected += between(
+            "prompt_tokens", 1, settings.max_prompt_tokens, mostly=mostly
+        )
     if "cot_tokens" in partition.columns:
         expected += between("cot_tokens", minimum, maximum)
     if "chosen_cot_tokens" in partition.columns:
@@ -159,7 +163,9 @@ def _token_length(partition: _Partition) -> list[Expectation]:
     if "response_tokens" in partition.columns:
         expected += between("response_tokens", 1, None)
     if partition.is_refined:
-        expected += between("refined_ratio", settings.min_refined_share, settings.max_refined_ratio)
+        expected += between(
+            "refined_ratio", settings.min_refined_share, settings.max_refined_ratio
+        )
     return expected
 
 
@@ -175,7 +181,10 @@ def _grades(_: _Partition) -> list[Expectation]:
 def _policy_coverage(partition: _Partition) -> list[Expectation]:
     """Cited rules exist, and a refined CoT cites a rule of each applicable policy."""
     blocking = partition.is_refined and partition.settings.require_policy_coverage
-    return [*equal("unknown_rules", 0), *equal("uncovered_policies", 0, blocking=blocking)]
+    return [
+        *equal("unknown_rules", 0),
+        *equal("uncovered_policies", 0, blocking=blocking),
+    ]
 
 
 _SUITES: Mapping[str, Callable[[_Partition], list[Expectation]]] = {

@@ -74,13 +74,17 @@ class AblationRow(Record):
     batch: str
     prompt_kind: PromptKind
     simulated: bool
-    relevance: float = Field(description="mean of the judges, 1 to 5; so are the next five")
+    relevance: float = Field(
+        description="mean of the judges, 1 to 5; so are the next five"
+    )
     coherence: float
     completeness: float
     policy_to_cot: float
     policy_to_response: float
     response_to_cot: float
-    policy_score: float = Field(description="mean of policy_to_cot and policy_to_response")
+    policy_score: float = Field(
+        description="mean of policy_to_cot and policy_to_response"
+    )
     cot_tokens: int
     thoughts: int
     turns: int = Field(description="opinions of deliberators")
@@ -120,7 +124,9 @@ def run_variant(
     chain = yield from _generate(context, prompt, variant, redraws)
     final = chain.final
     subject = subject_of(_version(final), final)
-    judging = Conversation(context, Stage.COT_GRADES, prompt, redraws.of(Stage.COT_GRADES))
+    judging = Conversation(
+        context, Stage.COT_GRADES, prompt, redraws.of(Stage.COT_GRADES)
+    )
     grades = []
     for judge in grading.roles:
         grading_call = grade(judging, judge, subject, grading.temperature)
@@ -185,7 +191,8 @@ def _generate(
         return _Chain(seed_cot, deliberated, usage, deliberated)
 
     refined = yield from _name_stage(
-        Stage.REFINED_COTS, refine(converse(Stage.REFINED_COTS, deliberated), deliberated)
+        Stage.REFINED_COTS,
+        refine(converse(Stage.REFINED_COTS, deliberated), deliberated),
     )
     return _Chain(seed_cot, refined, usage + refined.usage, deliberated)
 

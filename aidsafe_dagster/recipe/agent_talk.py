@@ -18,10 +18,23 @@ _SPEAKS = rf"(?=['\u2019]s\b|\s+(?:(?:has|had|have|also|already|rightly|correctl
 _NUMBER = r"#?\s?\d+"
 _NOT_A_VERB = "".join(
     rf"(?<!\b{subject} )"
-    for subject in ("I", "you", "he", "she", "it", "we", "they", "who", "people", "had", "have")
+    for subject in (
+        "I",
+        "you",
+        "he",
+        "she",
+        "it",
+        "we",
+        "they",
+        "who",
+        "people",
+        "had",
+        "have",
+    )
 )
 _DELIBERATION_WORD = (
-    r"(?:thoughts?|agents?|agree[ds]?|revis\w+|deliberat\w+|consensus|reviewers?|refine[rd])"
+    r"(?:thoughts?|agents?|agree[ds]?|revis\w+|deliberat\w+|consensus"
+    r"|reviewers?|refine[rd])"
 )
 
 
@@ -61,7 +74,9 @@ _PATTERNS = (
     _pattern(
         rf"\b{_DELIBERATION_WORD}\b[^.!?\n]*\b(?P<phrase>(?:in|from|during|after)\s+round\s#?\d+)\b"
     ),
-    _pattern(r"\b(?P<phrase>deliberation\s+(?:tasks?|rounds?|phase|log|transcript|so far))\b"),
+    _pattern(
+        r"\b(?P<phrase>deliberation\s+(?:tasks?|rounds?|phase|log|transcript|so far))\b"
+    ),
     _pattern(r"\b(?P<phrase>(?:this|our)\s+deliberations?)\b"),
     _pattern(r"\b(?P<phrase>(?:the|this|my|our)\s+refinement\s+(?:task|step|stage))\b"),
     _pattern(r"\b(?P<phrase>the\s+refiner)\b(?!\s+of\b)"),
@@ -71,7 +86,9 @@ _PATTERNS = (
         r"\b(?P<phrase>(?:the|these|those|all)\s+(?:deliberated|kept|dropped|seed)\s+thoughts?)\b"
     ),
     _pattern(rf"\b(?P<phrase>Thoughts?\s{_NUMBER})\b", case=True),
-    _pattern(rf"{_NOT_A_VERB}\b(?P<phrase>thoughts?\s+(?:#\s?|number\s+|no\.\s?)\d+)\b"),
+    _pattern(
+        rf"{_NOT_A_VERB}\b(?P<phrase>thoughts?\s+(?:#\s?|number\s+|no\.\s?)\d+)\b"
+    ),
     _pattern(
         rf"\b(?:by|in|from|of|with|per|see|on|under|drop|keep|merge)\s+(?P<phrase>thought\s{_NUMBER})\b"
     ),
@@ -79,7 +96,9 @@ _PATTERNS = (
         rf"{_NOT_A_VERB}\b(?P<phrase>thought\s{_NUMBER})(?=\s*(?:[.,;:)\]'\u2019]|$)"
         rf"|\s+(?:is|was|already|above|below|covers|repeats|applies|and\s+thought|{_SAYS})\b)"
     ),
-    _pattern(r"\b(?P<phrase>thoughts\s#?\d+\s*(?:,|and|&|-|\u2013|to|through)\s*#?\d+)\b"),
+    _pattern(
+        r"\b(?P<phrase>thoughts\s#?\d+\s*(?:,|and|&|-|\u2013|to|through)\s*#?\d+)\b"
+    ),
 )
 
 

@@ -53,8 +53,12 @@ class AnswerBounds(Record):
 # The "x-" keys are placeholders. `AnswerFormat.schema` replaces each by a limit or an enum.
 _Text = StringConstraints(strip_whitespace=True, min_length=1)
 ShortText = Annotated[str, _Text, Field(json_schema_extra={"x-chars": "comment_chars"})]
-ThoughtText = Annotated[str, _Text, Field(json_schema_extra={"x-chars": "thought_chars"})]
-ResponseText = Annotated[str, _Text, Field(json_schema_extra={"x-chars": "response_chars"})]
+ThoughtText = Annotated[
+    str, _Text, Field(json_schema_extra={"x-chars": "thought_chars"})
+]
+ResponseText = Annotated[
+    str, _Text, Field(json_schema_extra={"x-chars": "response_chars"})
+]
 RuleId = Annotated[str, Field(json_schema_extra={"x-choices": "rules"})]
 PolicyId = Annotated[str, Field(json_schema_extra={"x-choices": "policies"})]
 
@@ -80,7 +84,9 @@ class ThoughtAnswer(Answer):
 
 
 class InitializerAnswer(Answer):
-    thoughts: list[ThoughtAnswer] = Field(min_length=1, json_schema_extra={"x-items": 1})
+    thoughts: list[ThoughtAnswer] = Field(
+        min_length=1, json_schema_extra={"x-items": 1}
+    )
     response: ResponseText
 
 
@@ -99,14 +105,18 @@ class JudgementAnswer(Answer):
 class RefinedThoughtAnswer(Answer):
     thought: ThoughtText
     rules: list[RuleId] = Field(max_length=8)
-    origins: list[Annotated[int, Field(json_schema_extra={"x-limit": "thoughts"}, ge=1)]] = Field(
-        min_length=1, max_length=12
-    )
+    origins: list[
+        Annotated[int, Field(json_schema_extra={"x-limit": "thoughts"}, ge=1)]
+    ] = Field(min_length=1, max_length=12)
 
 
 class RefinerAnswer(Answer):
-    judgements: list[JudgementAnswer] = Field(json_schema_extra={"x-length": "thoughts"})
-    thoughts: list[RefinedThoughtAnswer] = Field(min_length=1, json_schema_extra={"x-items": 2})
+    judgements: list[JudgementAnswer] = Field(
+        json_schema_extra={"x-length": "thoughts"}
+    )
+    thoughts: list[RefinedThoughtAnswer] = Field(
+        min_length=1, json_schema_extra={"x-items": 2}
+    )
     response: ResponseText
 
 
@@ -251,7 +261,9 @@ def _check_scalar(value: Any, schema: Mapping[str, Any], field: str) -> None:
     if "maxLength" in schema:
         limit = schema["maxLength"]
         if len(value) > limit:
-            raise NotAnAnswer(f"'{field}' has {len(value)} characters where {limit} may be")
+            raise NotAnAnswer(
+                f"'{field}' has {len(value)} characters where {limit} may be"
+            )
     if "enum" in schema:
         valid = schema["enum"]
         if value not in valid:
@@ -270,7 +282,9 @@ def _cached_schema(
     counts: tuple[tuple[str, int], ...],
     bounds: AnswerBounds,
 ) -> Schema:
-    return Schema(_narrow(model.model_json_schema(), dict(choices), dict(counts), bounds))
+    return Schema(
+        _narrow(model.model_json_schema(), dict(choices), dict(counts), bounds)
+    )
 
 
 def _narrow(

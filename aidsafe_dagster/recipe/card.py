@@ -19,7 +19,15 @@ from aidsafe_dagster.recipe.markdown import escape_inline
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import Record
 
-_SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B")
+_SIZES = (
+    "n<1K",
+    "1K<n<10K",
+    "10K<n<100K",
+    "100K<n<1M",
+    "1M<n<10M",
+    "10M<n<100M",
+    "100M<n<1B",
+)
 
 
 class SplitFacts(Record):
@@ -32,7 +40,9 @@ class ConfigFacts(Record):
     config: str
     about: str
     splits: tuple[SplitFacts, ...]
-    columns: tuple[tuple[str, Column], ...] = Field(description="without the lineage columns")
+    columns: tuple[tuple[str, Column], ...] = Field(
+        description="without the lineage columns"
+    )
 
     @property
     def rows(self) -> int:
@@ -59,7 +69,9 @@ class CoverageFacts(Record):
     policy: str
     title: str
     applicable: int = Field(description="rows that it applies to")
-    citing: int = Field(description="rows whose final chain of thought cites one of its rules")
+    citing: int = Field(
+        description="rows whose final chain of thought cites one of its rules"
+    )
 
 
 class CountFacts(Record):
@@ -93,14 +105,18 @@ class BatchFacts(Record):
 
 class MetricFacts(Record):
     metric: str
-    cells: tuple[str, ...] = Field(description="by version: the mean with its interval, as text")
+    cells: tuple[str, ...] = Field(
+        description="by version: the mean with its interval, as text"
+    )
 
 
 class QualityFacts(Record):
     """The judges' scores of the chains of thought."""
 
     judges: tuple[str, ...]
-    self_judged: tuple[str, ...] = Field(description="models that judged their own texts")
+    self_judged: tuple[str, ...] = Field(
+        description="models that judged their own texts"
+    )
     prompts: int = Field(description="prompts with a grade for every version")
     versions: tuple[str, ...]
     metrics: tuple[MetricFacts, ...]
@@ -124,7 +140,9 @@ class CardFacts(Record):
     tags: tuple[str, ...]
     gating: GatingFacts | None
     configs: tuple[ConfigFacts, ...]
-    lineage: tuple[tuple[str, Column], ...] = Field(description="columns of all configs")
+    lineage: tuple[tuple[str, Column], ...] = Field(
+        description="columns of all configs"
+    )
     example: str = Field(description="a benign row as escaped Markdown, or empty")
     sources: tuple[SourceFacts, ...]
     models: tuple[ModelFacts, ...]
@@ -189,4 +207,6 @@ def _yaml(value: object) -> str:
     """Return a value as JSON, which is also YAML, so that no text can end its line or add a key."""
     text = json.dumps(value, ensure_ascii=False)
     # YAML takes these characters for line breaks or rejects them. JSON keeps them as they are.
-    return re.sub("[\x7f-\x9f\u2028\u2029\ufeff]", lambda sign: f"\\u{ord(sign[0]):04x}", text)
+    return re.sub(
+        "[\x7f-\x9f\u2028\u2029\ufeff]", lambda sign: f"\\u{ord(sign[0]):04x}", text
+    )

@@ -78,7 +78,9 @@ class _Results:
         self.ungraded.append(Ungraded(judge=judge, task=task, detail=failure.detail))
 
 
-def subject_of(version: Version, row: RefinedCot | DeliberatedCot | SingleLlmCot) -> Subject:
+def subject_of(
+    version: Version, row: RefinedCot | DeliberatedCot | SingleLlmCot
+) -> Subject:
     """Return a row's thoughts and response as a subject for judges."""
     thoughts = tuple(thought.text for thought in row.thoughts)
     return Subject(version, thoughts, row.response, row)
@@ -116,7 +118,9 @@ def grade_versions(
 
 
 def _subjects(versions: Versions, settings: GradingSettings) -> dict[Version, Subject]:
-    subjects: dict[Version, Subject] = {"refined": subject_of("refined", versions.refined)}
+    subjects: dict[Version, Subject] = {
+        "refined": subject_of("refined", versions.refined)
+    }
     if is_compared(versions.refined.prompt_id, settings.compared):
         if versions.deliberated:
             subjects["deliberated"] = subject_of("deliberated", versions.deliberated)
@@ -163,12 +167,16 @@ def _compare(
             settings.temperature,
         )
     except RowFailed as failure:
-        results.add_ungraded(judge, f"compare {one.version} with {other.version}", failure)
+        results.add_ungraded(
+            judge, f"compare {one.version} with {other.version}", failure
+        )
     else:
         results.comparisons.append(comparison)
 
 
-def _record(conversation: Conversation, refined: RefinedCot, results: _Results) -> CotGrades:
+def _record(
+    conversation: Conversation, refined: RefinedCot, results: _Results
+) -> CotGrades:
     refined_grades = [grade for grade in results.grades if grade.version == "refined"]
     if not refined_grades:
         # The latest task is a comparison, but a later run has to repeat the grades as well.

@@ -168,7 +168,9 @@ def _take_turn(
         round=round_,
         last=(round_, agent) == (settings.max_rounds, settings.agents),
     )
-    answer_format = AnswerFormat(DeliberatorAnswer, {"rules": context.policies.rule_ids}, {})
+    answer_format = AnswerFormat(
+        DeliberatorAnswer, {"rules": context.policies.rule_ids}, {}
+    )
     return (yield from conversation.ask(Role.DELIBERATOR, task, answer_format, inputs))
 
 

@@ -45,7 +45,9 @@ class RowFailed(Exception):
 
 def not_installed(error: ImportError, where: str, extra: str) -> SetupError:
     """Return a `SetupError` for a library that comes with an extra of this package."""
-    return SetupError(f"{where}: {error}; install what it needs: pip install '.[{extra}]'")
+    return SetupError(
+        f"{where}: {error}; install what it needs: pip install '.[{extra}]'"
+    )
 
 
 def unknown(what: str, name: str, choices: Iterable[str], where: str) -> SetupError:

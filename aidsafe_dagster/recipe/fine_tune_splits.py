@@ -43,7 +43,9 @@ class SplitSettings(Record):
     @model_validator(mode="after")
     def _leaves_a_train_split(self) -> "SplitSettings":
         if min(self.validation, self.test) < 0 or self.validation + self.test >= 1:
-            raise ValueError("validation and test are shares of at least 0 whose sum is below 1")
+            raise ValueError(
+                "validation and test are shares of at least 0 whose sum is below 1"
+            )
         return self
 
 
@@ -118,7 +120,9 @@ def join_thinking(cot: str, response: str) -> str:
     return f"<think>\n{cot}\n</think>\n\n{response}"
 
 
-def sft_row(refined: RefinedCot, prompt_kind: PromptKind, settings: SplitSettings) -> FineTuneRow:
+def sft_row(
+    refined: RefinedCot, prompt_kind: PromptKind, settings: SplitSettings
+) -> FineTuneRow:
     """Return the SFT row: from the prompt to CoT and response."""
     thinking = join_thoughts(refined.thoughts)
     return FineTuneRow(

@@ -129,7 +129,9 @@ _ID: dict[str, Column] = {
     "prompt_id": Column("string", "hash of the normalised prompt; no trainer reads it")
 }
 _SFT: dict[str, Column] = {
-    "messages": Column("messages", "the user turn, and the assistant turn with its reasoning"),
+    "messages": Column(
+        "messages", "the user turn, and the assistant turn with its reasoning"
+    ),
     "thinking": Column("string", "the chain of thought alone"),
     "response": Column("string", "the response alone"),
 }
@@ -144,7 +146,9 @@ _DPO: dict[str, Column] = {
 }
 _DELIBERATIONS: dict[str, Column] = {
     "prompt": Column("string", "the user's text, unchanged"),
-    "refined_thoughts": Column("string", "the final chain of thought, a paragraph a thought"),
+    "refined_thoughts": Column(
+        "string", "the final chain of thought, a paragraph a thought"
+    ),
     "response": Column("string", "the final response"),
     "deliberation_log": Column(
         "string", "who said what, round by round, and what the refiner made of it"
@@ -297,7 +301,9 @@ def _has_one_thinking_block(content: str) -> bool:
     return content.count(OPEN) == 1 and content.count(CLOSE) == 1
 
 
-def _turns(messages: Sequence[Message] | None, reasoning: Reasoning) -> list[dict[str, Any]]:
+def _turns(
+    messages: Sequence[Message] | None, reasoning: Reasoning
+) -> list[dict[str, Any]]:
     turns = [message.model_dump() for message in messages or ()]
     if reasoning == "inline":
         return turns

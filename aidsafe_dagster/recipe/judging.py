@@ -105,7 +105,11 @@ def grade(
 
 
 def compare(
-    conversation: Conversation, judge: Role, one: Subject, other: Subject, temperature: float
+    conversation: Conversation,
+    judge: Role,
+    one: Subject,
+    other: Subject,
+    temperature: float,
 ) -> Dialogue[Comparison]:
     """Ask one judge which of two subjects it prefers, once in each order.
 
@@ -144,7 +148,11 @@ def compare(
 
 
 def _ask_preference(
-    conversation: Conversation, judge: Role, first: Subject, second: Subject, temperature: float
+    conversation: Conversation,
+    judge: Role,
+    first: Subject,
+    second: Subject,
+    temperature: float,
 ) -> Dialogue[ComparisonAnswer]:
     context, prompt = conversation.context, conversation.prompt
     task = context.templates.task(

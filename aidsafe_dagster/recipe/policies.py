@@ -67,7 +67,9 @@ class Policies(Record):
 
     @cached_property
     def version(self) -> str:
-        return hashlib.blake2b(self.model_dump_json().encode(), digest_size=6).hexdigest()
+        return hashlib.blake2b(
+            self.model_dump_json().encode(), digest_size=6
+        ).hexdigest()
 
     def rule(self, rule_id: str) -> str:
         """Return the text of a rule.
@@ -90,7 +92,9 @@ class Policies(Record):
         return tuple(
             policy.id
             for policy in self.policies
-            if policy.applies == "always" or policy.concerns(category) or policy.id in cited
+            if policy.applies == "always"
+            or policy.concerns(category)
+            or policy.id in cited
         )
 
 
@@ -110,12 +114,16 @@ def load_policies(folder: Path, only: Sequence[str] = ()) -> Policies:
         policy = _load_policy(file)
         if policy.id in policies:
             other = file_of[policy.id].name
-            raise SetupError(f"{file}: policy id '{policy.id}' is already used by {other}")
+            raise SetupError(
+                f"{file}: policy id '{policy.id}' is already used by {other}"
+            )
         policies[policy.id] = policy
         file_of[policy.id] = file
     for policy_id in only:
         if policy_id not in policies:
-            raise unknown("policy", policy_id, policies, f"{folder} (setting use_policies)")
+            raise unknown(
+                "policy", policy_id, policies, f"{folder} (setting use_policies)"
+            )
     selected = sorted(set(only) or policies)
     return Policies(policies=tuple(policies[policy_id] for policy_id in selected))
 

@@ -111,17 +111,23 @@ def build_pair(
 
 
 def _find_exclusion(
-    search: BeliefSearch, worst: MisledAnswer, chosen_score: float, settings: PairSettings
+    search: BeliefSearch,
+    worst: MisledAnswer,
+    chosen_score: float,
+    settings: PairSettings,
 ) -> RowFailed | None:
     """Return why the pair has to be left out, or None."""
     if search.kind == "needless_refusal" and _refuses(search.grades.grades):
         response = search.refined.response[:120]
         return RowFailed(
-            FailureReason.CHOSEN_REFUSES, f"a judge finds that it declines: {response!r}"
+            FailureReason.CHOSEN_REFUSES,
+            f"a judge finds that it declines: {response!r}",
         )
     alike = _similarity_of_sides(search.refined, worst)
     if alike > settings.max_similarity:
-        return RowFailed(FailureReason.NO_CONTRAST, f"chosen and rejected are alike: {alike:.2f}")
+        return RowFailed(
+            FailureReason.NO_CONTRAST, f"chosen and rejected are alike: {alike:.2f}"
+        )
     if chosen_score - worst.score < settings.min_margin:
         scores = f"{chosen_score:.2f} against {worst.score:.2f}"
         return RowFailed(
@@ -131,7 +137,9 @@ def _find_exclusion(
 
 
 def _refuses(grades: tuple[Grade, ...]) -> bool:
-    return any(grade.version == "refined" and grade.refusal == "full" for grade in grades)
+    return any(
+        grade.version == "refined" and grade.refusal == "full" for grade in grades
+    )
 
 
 def _similarity_of_sides(refined: RefinedCot, worst: MisledAnswer) -> float:

@@ -62,25 +62,41 @@ class FailureReason(StrEnum):
     UNPARSABLE = "unparsable"  # no valid answer, even after asking again
     REFUSED_TO_DELIBERATE = "refused_to_deliberate"  # an agent declined the task
     ENGINE_ERROR = "engine_error"  # the model server failed on every attempt
-    REJECTED_BY_ENGINE = "rejected_by_engine"  # the server never takes this request: too long, say
-    INTERNAL_ERROR = "internal_error"  # a defect of this program; the log has the traceback
+    REJECTED_BY_ENGINE = (
+        "rejected_by_engine"  # the server never takes this request: too long, say
+    )
+    INTERNAL_ERROR = (
+        "internal_error"  # a defect of this program; the log has the traceback
+    )
     # A check of the finished row
     COT_TOO_SHORT = "cot_too_short"
     COT_TOO_LONG = "cot_too_long"
-    OVER_FILTERED = "over_filtered"  # the refined CoT is far shorter than the deliberated one
-    REFINED_LONGER = "refined_longer"  # the refined CoT is longer than the deliberated one
+    OVER_FILTERED = (
+        "over_filtered"  # the refined CoT is far shorter than the deliberated one
+    )
+    REFINED_LONGER = (
+        "refined_longer"  # the refined CoT is longer than the deliberated one
+    )
     POLICY_NOT_COVERED = "policy_not_covered"
     UNKNOWN_RULE = "unknown_rule"
-    AGENT_TALK = "agent_talk"  # the final CoT mentions its making: "Agent 2 said", "in round 3"
+    AGENT_TALK = (
+        "agent_talk"  # the final CoT mentions its making: "Agent 2 said", "in round 3"
+    )
     NULL_TEXT = "null_text"
     # Grades, pairs and splits
-    NO_CONTRAST = "no_contrast"  # chosen and rejected do not differ: the belief had no effect
+    NO_CONTRAST = (
+        "no_contrast"  # chosen and rejected do not differ: the belief had no effect
+    )
     NOT_GRADED = "not_graded"  # no judge gave a valid grade
     MARGIN_TOO_SMALL = "margin_too_small"  # chosen and rejected score nearly alike
-    CHOSEN_REFUSES = "chosen_refuses"  # a needless-refusal pair whose chosen side refuses too
+    CHOSEN_REFUSES = (
+        "chosen_refuses"  # a needless-refusal pair whose chosen side refuses too
+    )
     BELOW_SCORE = "below_score"  # a judge's score is below the score gate
     CONTAMINATED = "contaminated"  # the prompt is in an evaluation set
-    BRIDGES_SPLITS = "bridges_splits"  # the prompt is near to prompts of two different splits
+    BRIDGES_SPLITS = (
+        "bridges_splits"  # the prompt is near to prompts of two different splits
+    )
 
 
 EXCLUSION_REASONS = frozenset(
@@ -104,9 +120,13 @@ class Message(Record):
 class Usage(Record):
     """Tokens of `calls` completions, as the model server counted them."""
 
-    calls: int = Field(default=0, description="completions used, repeated questions included")
+    calls: int = Field(
+        default=0, description="completions used, repeated questions included"
+    )
     prompt_tokens: int = Field(default=0, description="tokens in")
-    cached_tokens: int = Field(default=0, description="tokens in, served from the prefix cache")
+    cached_tokens: int = Field(
+        default=0, description="tokens in, served from the prefix cache"
+    )
     completion_tokens: int = Field(default=0, description="tokens out")
 
     def __add__(self, other: "Usage") -> "Usage":
@@ -122,7 +142,9 @@ class Intent(Record):
     text: str
     kind: Literal["explicit", "implicit"]
     harm: Literal["benign", "malicious"]
-    policies: tuple[str, ...] = Field(description="ids of the policies that bear on this intent")
+    policies: tuple[str, ...] = Field(
+        description="ids of the policies that bear on this intent"
+    )
 
 
 class Thought(Record):
@@ -174,7 +196,8 @@ class Origin(Record):
     category: str = Field(description="category given by the source, or empty")
     licence: str = Field(description="licence of this prompt, as an SPDX-like id")
     cluster: str = Field(
-        default="", description="prompt_id of the first prompt in its cluster of near duplicates"
+        default="",
+        description="prompt_id of the first prompt in its cluster of near duplicates",
     )
 
 
@@ -240,7 +263,9 @@ class DeliberatedCot(CotRow):
 
     thoughts: tuple[Thought, ...]
     turns: tuple[Turn, ...]
-    outcome: Literal["consensus", "budget"] = Field(description="why deliberation stopped")
+    outcome: Literal["consensus", "budget"] = Field(
+        description="why deliberation stopped"
+    )
     stalled: bool = Field(
         description="the very first turn agreed, so nobody deliberated; counted and kept"
     )
@@ -254,7 +279,9 @@ class RefinedCot(CotRow):
         description="the thoughts that the refiner judged"
     )
     judgements: tuple[Judgement, ...]
-    deliberated_cot_tokens: int = Field(description="tokens of the CoT before refinement")
+    deliberated_cot_tokens: int = Field(
+        description="tokens of the CoT before refinement"
+    )
     rests_on_dropped: bool = Field(
         description="a final thought names no kept thought as its origin"
     )
@@ -279,9 +306,12 @@ class Score(Record):
 
     score: int = Field(description="1 (worst) to 5 (best)")
     reason: str
-    rule: str = Field(default="", description="faithfulness: the rule concerned, if any")
+    rule: str = Field(
+        default="", description="faithfulness: the rule concerned, if any"
+    )
     thought: int = Field(
-        default=0, description="faithfulness: number of the thought concerned, 0 for none"
+        default=0,
+        description="faithfulness: number of the thought concerned, 0 for none",
     )
 
 
@@ -295,7 +325,9 @@ class Grade(Record):
     coherence: Score
     completeness: Score
     policy_to_cot: Score = Field(description="the CoT is faithful to the policies")
-    policy_to_response: Score = Field(description="the response is faithful to the policies")
+    policy_to_response: Score = Field(
+        description="the response is faithful to the policies"
+    )
     response_to_cot: Score = Field(description="the response is faithful to the CoT")
     refusal: Literal["none", "partial", "full"] = Field(
         description="how far the response declines the request"
@@ -323,7 +355,9 @@ class Ungraded(Record):
     """A question that a judge gave no valid answer to. It is counted, never scored."""
 
     judge: str
-    task: str = Field(description="'grade <version>' or 'compare <version> with <version>'")
+    task: str = Field(
+        description="'grade <version>' or 'compare <version> with <version>'"
+    )
     detail: str
 
 
@@ -390,11 +424,17 @@ class PreferencePair(Row):
     chosen_cot_tokens: int
     rejected_cot_tokens: int
     chosen_score: float = Field(description="policy score, 1 to 5, mean of the judges")
-    rejected_score: float = Field(description="policy score, 1 to 5, mean of the judges")
+    rejected_score: float = Field(
+        description="policy score, 1 to 5, mean of the judges"
+    )
     margin: float = Field(description="chosen_score - rejected_score")
     chosen_scores: tuple[BeliefScore, ...] = Field(description="by judge")
-    rejected_scores: tuple[BeliefScore, ...] = Field(description="by judge, or by the guard")
-    candidates: tuple[BeliefCandidate, ...] = Field(description="every belief tried, in order")
+    rejected_scores: tuple[BeliefScore, ...] = Field(
+        description="by judge, or by the guard"
+    )
+    candidates: tuple[BeliefCandidate, ...] = Field(
+        description="every belief tried, in order"
+    )
     examples: tuple[BeliefExample, ...] = Field(
         description="beliefs shown to the whisperer, from iteration 2 on"
     )
@@ -415,8 +455,12 @@ class FineTuneRow(Origin, Provenance):
         description="sft: user turn and assistant turn with <think>"
     )
     prompt: tuple[Message, ...] | None = Field(description="dpo: the user turn")
-    chosen: tuple[Message, ...] | None = Field(description="dpo: the preferred assistant turn")
-    rejected: tuple[Message, ...] | None = Field(description="dpo: the assistant turn to avoid")
+    chosen: tuple[Message, ...] | None = Field(
+        description="dpo: the preferred assistant turn"
+    )
+    rejected: tuple[Message, ...] | None = Field(
+        description="dpo: the assistant turn to avoid"
+    )
     thinking: str = Field(description="the CoT alone")
     response: str = Field(description="the response alone")
 

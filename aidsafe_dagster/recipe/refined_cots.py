@@ -39,7 +39,9 @@ class RefinerInputs:
     response: str
 
 
-def refine(conversation: Conversation, deliberated: DeliberatedCot) -> Dialogue[RefinedCot]:
+def refine(
+    conversation: Conversation, deliberated: DeliberatedCot
+) -> Dialogue[RefinedCot]:
     """Judge every thought in order and write the final CoT from those that are kept: one call."""
     context = conversation.context
     # Refinement continues the conversation of the deliberation, for the sake of the prefix cache.
@@ -67,7 +69,9 @@ def refine(conversation: Conversation, deliberated: DeliberatedCot) -> Dialogue[
     judgements = _to_judgements(deliberated.thoughts, answer.judgements)
     thoughts = _to_refined_thoughts(answer.thoughts)
     return RefinedCot(
-        **deliberated.model_dump(include={*Prompt.model_fields, "intents", "applicable_policies"}),
+        **deliberated.model_dump(
+            include={*Prompt.model_fields, "intents", "applicable_policies"}
+        ),
         **conversation.provenance(),
         thoughts=thoughts,
         response=answer.response,
@@ -85,12 +89,16 @@ def _to_judgements(
 ) -> tuple[Judgement, ...]:
     judgements = []
     for thought, answer in zip(thoughts, answers, strict=True):
-        judgement = Judgement(thought=thought.number, verdict=answer.verdict, reason=answer.reason)
+        judgement = Judgement(
+            thought=thought.number, verdict=answer.verdict, reason=answer.reason
+        )
         judgements.append(judgement)
     return tuple(judgements)
 
 
-def _to_refined_thoughts(answers: Sequence[RefinedThoughtAnswer]) -> tuple[RefinedThought, ...]:
+def _to_refined_thoughts(
+    answers: Sequence[RefinedThoughtAnswer],
+) -> tuple[RefinedThought, ...]:
     thoughts = []
     for number, answer in enumerate(answers, start=1):
         thought = RefinedThought(
@@ -103,7 +111,9 @@ def _to_refined_thoughts(answers: Sequence[RefinedThoughtAnswer]) -> tuple[Refin
     return tuple(thoughts)
 
 
-def _rests_on_dropped(thoughts: Sequence[RefinedThought], judgements: Sequence[Judgement]) -> bool:
+def _rests_on_dropped(
+    thoughts: Sequence[RefinedThought], judgements: Sequence[Judgement]
+) -> bool:
     """Return True if a final thought has no kept thought among its origins."""
     kept = {j.thought for j in judgements if j.verdict is ThoughtVerdict.KEEP}
     return any(kept.isdisjoint(thought.origins) for thought in thoughts)

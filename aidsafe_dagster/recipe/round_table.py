@@ -7,7 +7,11 @@ name of the agent whose opinion it comes from.
 
 from dataclasses import dataclass
 
-from aidsafe_dagster.recipe.answers import AnswerFormat, DeliberatorAnswer, ModeratorAnswer
+from aidsafe_dagster.recipe.answers import (
+    AnswerFormat,
+    DeliberatorAnswer,
+    ModeratorAnswer,
+)
 from aidsafe_dagster.recipe.deliberated_cots import (
     DeliberationSettings,
     DeliberatorInputs,
@@ -96,7 +100,9 @@ def deliberate_at_round_table(
             state = merged
         for opinion in opinions:
             name = agent_name(opinion.number)
-            own_thoughts = [thought for thought in new_thoughts if thought.agent == name]
+            own_thoughts = [
+                thought for thought in new_thoughts if thought.agent == name
+            ]
             turns.append(to_turn(name, round_, opinion.answer, own_thoughts))
         if agreed:
             break
@@ -165,7 +171,9 @@ def _hear(
         last=round_ == settings.max_rounds,
         at_table=True,
     )
-    answer_format = AnswerFormat(DeliberatorAnswer, {"rules": context.policies.rule_ids}, {})
+    answer_format = AnswerFormat(
+        DeliberatorAnswer, {"rules": context.policies.rule_ids}, {}
+    )
     return (yield from conversation.ask(Role.DELIBERATOR, task, answer_format, inputs))
 
 
@@ -196,7 +204,9 @@ def _merge(
         opinions=opinions,
     )
     answer_format = AnswerFormat(
-        ModeratorAnswer, {"rules": context.policies.rule_ids}, {"agents": settings.agents}
+        ModeratorAnswer,
+        {"rules": context.policies.rule_ids},
+        {"agents": settings.agents},
     )
     answer = yield from conversation.ask(Role.MODERATOR, task, answer_format, inputs)
     thoughts = list(state.thoughts)

@@ -96,7 +96,9 @@ def uncovered(row: Cot, policies: Policies) -> tuple[str, ...]:
 def _blank_text(row: Cot, _: GateContext) -> str | None:
     if not row.thoughts:
         return "no thoughts"
-    blank = [str(thought.number) for thought in row.thoughts if not thought.text.strip()]
+    blank = [
+        str(thought.number) for thought in row.thoughts if not thought.text.strip()
+    ]
     if blank:
         return f"blank thought {', '.join(blank)}"
     if not row.response.strip():
@@ -164,7 +166,13 @@ def _agent_talk(row: RefinedCot, _: GateContext) -> str | None:
 
 
 def _blank_pair(row: PreferencePair, _: GateContext) -> str | None:
-    sides = ("belief", "chosen_cot", "chosen_response", "rejected_cot", "rejected_response")
+    sides = (
+        "belief",
+        "chosen_cot",
+        "chosen_response",
+        "rejected_cot",
+        "rejected_response",
+    )
     blank = [side for side in sides if not getattr(row, side).strip()]
     return f"blank {', '.join(blank)}" if blank else None
 

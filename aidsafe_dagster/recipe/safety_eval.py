@@ -12,7 +12,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from aidsafe_dagster.recipe.answers import AnswerFormat, ChoiceAnswer, NotAnAnswer, VerdictAnswer
+from aidsafe_dagster.recipe.answers import (
+    AnswerFormat,
+    ChoiceAnswer,
+    NotAnAnswer,
+    VerdictAnswer,
+)
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue
 from aidsafe_dagster.recipe.errors import RowFailed
 from aidsafe_dagster.recipe.formats import CLOSE, OPEN
@@ -36,7 +41,8 @@ class BenchmarkItem(Record):
     )
     prompt: Prompt
     jailbreak: str = Field(
-        default="", description="the jailbreak wrapped around the benchmark's prompt, if any"
+        default="",
+        description="the jailbreak wrapped around the benchmark's prompt, if any",
     )
     choices: tuple[str, ...] = Field(
         default=(), description="question: the possible answers, in the order A, B, C …"
@@ -57,7 +63,9 @@ class EvaluatedAnswer(Record):
     """The answer of one model to one item, and its outcome. A row of `safety_eval.parquet`."""
 
     candidate: str = Field(description="name of the model under test in the settings")
-    model: str = Field(description="name given by its server; empty if it never answered")
+    model: str = Field(
+        description="name given by its server; empty if it never answered"
+    )
     benchmark: str
     kind: ItemKind
     jailbreak: str
@@ -109,7 +117,9 @@ def evaluate(
     except NotAnAnswer as error:
         return record(outcome="unparsable", reason=str(error))
     try:
-        answer = yield from _ask_judge(conversation, item, response, candidate.judge_temperature)
+        answer = yield from _ask_judge(
+            conversation, item, response, candidate.judge_temperature
+        )
     except RowFailed as failure:
         return record(response=response, outcome="unjudged", reason=failure.detail)
     return record(response=response, outcome=answer.verdict, reason=answer.reason)
@@ -134,7 +144,9 @@ def strip_reasoning(text: str) -> str:
     if not tag and OPEN in text:
         raise NotAnAnswer(f"the reasoning begins with {OPEN} and never ends")
     if not response.strip():
-        raise NotAnAnswer(f"nothing comes after the reasoning ({len(reasoning)} characters)")
+        raise NotAnAnswer(
+            f"nothing comes after the reasoning ({len(reasoning)} characters)"
+        )
     return response.strip()
 
 
@@ -162,7 +174,9 @@ def _answer_question(
 ) -> Dialogue[EvaluatedAnswer]:
     context = conversation.context
     choices = dict(zip(ascii_uppercase, item.choices, strict=False))
-    answer_format = AnswerFormat(ChoiceAnswer, {"letters": tuple(choices)}, {}, context.bounds)
+    answer_format = AnswerFormat(
+        ChoiceAnswer, {"letters": tuple(choices)}, {}, context.bounds
+    )
     task = context.templates.task(
         SAFETY_EVAL, "question", question=item.prompt.prompt, choices=choices
     )
@@ -190,7 +204,10 @@ def _answer_question(
 
 
 def unanswered_record(
-    conversation: Conversation, item: BenchmarkItem, candidate: Candidate, failure: Failure
+    conversation: Conversation,
+    item: BenchmarkItem,
+    candidate: Candidate,
+    failure: Failure,
 ) -> EvaluatedAnswer:
     """Return the record of an item whose dialogue failed at the engine.
 

@@ -7,7 +7,12 @@ import os
 import re
 
 MASK = "***"
-SECRET_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "VLLM_API_KEY", "AIDSAFE_API_KEY")
+SECRET_VARIABLES = (
+    "HF_TOKEN",
+    "HUGGING_FACE_HUB_TOKEN",
+    "VLLM_API_KEY",
+    "AIDSAFE_API_KEY",
+)
 """Environment variables whose values are masked in what other programs print."""
 _PASSWORD = re.compile(r"//([^/@:\s]*):(?!\d+(?:[/\s]|$))\S*@")
 _PARAMETER = re.compile(

@@ -48,8 +48,12 @@ def seed(conversation: Conversation, prompt: Prompt) -> Dialogue[SeedCot]:
     for intent in intents:
         cited.extend(intent.policies)
     applicable = context.policies.applicable(prompt.category, tuple(cited))
-    task = context.templates.task(Stage.SEED_COTS, Role.INITIALIZER, applicable=applicable)
-    answer_format = AnswerFormat(InitializerAnswer, {"rules": context.policies.rule_ids}, {})
+    task = context.templates.task(
+        Stage.SEED_COTS, Role.INITIALIZER, applicable=applicable
+    )
+    answer_format = AnswerFormat(
+        InitializerAnswer, {"rules": context.policies.rule_ids}, {}
+    )
     inputs = InitializerInputs(
         prompt=prompt,
         policies=context.policies,
@@ -92,12 +96,20 @@ def join_thoughts(thoughts: Sequence[Thought | RefinedThought]) -> str:
     return "\n\n".join(thought.text for thought in thoughts)
 
 
-def _decompose(conversation: Conversation, prompt: Prompt) -> Dialogue[tuple[Intent, ...]]:
+def _decompose(
+    conversation: Conversation, prompt: Prompt
+) -> Dialogue[tuple[Intent, ...]]:
     context = conversation.context
-    task = context.templates.task(Stage.SEED_COTS, Role.INTENT_DECOMPOSER, prompt=prompt.prompt)
-    answer_format = AnswerFormat(IntentDecomposerAnswer, {"policies": context.policies.ids}, {})
+    task = context.templates.task(
+        Stage.SEED_COTS, Role.INTENT_DECOMPOSER, prompt=prompt.prompt
+    )
+    answer_format = AnswerFormat(
+        IntentDecomposerAnswer, {"policies": context.policies.ids}, {}
+    )
     inputs = IntentDecomposerInputs(prompt, context.policies)
-    answer = yield from conversation.ask(Role.INTENT_DECOMPOSER, task, answer_format, inputs)
+    answer = yield from conversation.ask(
+        Role.INTENT_DECOMPOSER, task, answer_format, inputs
+    )
     intents = []
     for item in answer.intents:
         intent = Intent(

@@ -20,7 +20,9 @@ class SingleLlmInputs:
     applicable: tuple[str, ...]
 
 
-def answer_directly(conversation: Conversation, prompt: Prompt) -> Dialogue[SingleLlmCot]:
+def answer_directly(
+    conversation: Conversation, prompt: Prompt
+) -> Dialogue[SingleLlmCot]:
     """Write a CoT and a response in one call.
 
     Without intents, the policies that apply follow from the category of the source alone.
@@ -33,7 +35,9 @@ def answer_directly(conversation: Conversation, prompt: Prompt) -> Dialogue[Sing
         prompt=prompt.prompt,
         applicable=applicable,
     )
-    answer_format = AnswerFormat(InitializerAnswer, {"rules": context.policies.rule_ids}, {})
+    answer_format = AnswerFormat(
+        InitializerAnswer, {"rules": context.policies.rule_ids}, {}
+    )
     inputs = SingleLlmInputs(prompt, context.policies, applicable)
     answer = yield from conversation.ask(Role.SINGLE_LLM, task, answer_format, inputs)
     thoughts = number_thoughts(answer.thoughts, after=0, agent="single_llm", round_=0)

@@ -56,7 +56,11 @@ from aidsafe_dagster.recipe.row_gate import (
 )
 from aidsafe_dagster.recipe.seed_cots import seed
 from aidsafe_dagster.recipe.single_llm_cots import answer_directly
-from aidsafe_dagster.recipe.templates import SAFETY_EVAL, SAFETY_EVAL_TEMPLATES, Templates
+from aidsafe_dagster.recipe.templates import (
+    SAFETY_EVAL,
+    SAFETY_EVAL_TEMPLATES,
+    Templates,
+)
 from aidsafe_dagster.recipe.transcript import (
     deliberated_transcript,
     grades_transcript,
@@ -105,9 +109,13 @@ class StageDefinition:
     """The same in words, for the dataset card."""
     templates: tuple[str, ...] = ()
     """Templates of its requests, besides those that all requests share: '<folder>/<name>'."""
-    dialogue: Callable[[Conversation, RecordsByStage, RecipeSettings], Dialogue[Any]] | None = None
+    dialogue: (
+        Callable[[Conversation, RecordsByStage, RecipeSettings], Dialogue[Any]] | None
+    ) = None
     """How one row is made; None when no model is asked."""
-    extra_calls: Callable[[Conversation, RecordsByStage, RecipeSettings], int] | None = None
+    extra_calls: (
+        Callable[[Conversation, RecordsByStage, RecipeSettings], int] | None
+    ) = None
     """Calls that a row takes beyond what its neighbours take, where that is known in advance."""
     row_gate: tuple[RowCheck, ...] = ()
     suites: tuple[str, ...] = (INTEGRITY,)
@@ -130,7 +138,10 @@ class StageDefinition:
         return self.upstream if self.accounts_for is None else self.accounts_for
 
     def task(
-        self, conversation: Conversation, records: RecordsByStage, settings: RecipeSettings
+        self,
+        conversation: Conversation,
+        records: RecordsByStage,
+        settings: RecipeSettings,
     ) -> DialogueTask[Any]:
         """Return the dialogue on one prompt, ready to be driven.
 
@@ -206,7 +217,9 @@ def belief_iteration(
     settings: RecipeSettings,
 ) -> DialogueTask[Any]:
     """Return one iteration of the search on one prompt, and its pair when no further one is due."""
-    dialogue = run_iteration(search, iteration, examples, settings.pairs, settings.grading)
+    dialogue = run_iteration(
+        search, iteration, examples, settings.pairs, settings.grading
+    )
     extra_calls = plain_sampling_calls(search, settings.pairs, settings.grading)
     return DialogueTask(search.conversation, dialogue, extra_calls)
 
@@ -309,7 +322,13 @@ STAGES: dict[str, StageDefinition] = {
             record=PreferencePair,
             upstream=(Stage.REFINED_COTS, Stage.COT_GRADES),
             accounts_for=(Stage.COT_GRADES,),
-            roles=(Role.EAR_WHISPERER, Role.TARGET, Role.JUDGE, Role.SECOND_JUDGE, Role.GUARD),
+            roles=(
+                Role.EAR_WHISPERER,
+                Role.TARGET,
+                Role.JUDGE,
+                Role.SECOND_JUDGE,
+                Role.GUARD,
+            ),
             speakers="ear-whisperer, target, judges",
             templates=(
                 "preference_pairs/ear_whisperer",
@@ -343,7 +362,9 @@ def add_stage(definition: StageDefinition) -> None:
         SetupError: the name is taken, or it reads a stage that is not in the table.
     """
     if definition.name in STAGES:
-        raise SetupError(f"there is a stage '{definition.name}' already; choose another name")
+        raise SetupError(
+            f"there is a stage '{definition.name}' already; choose another name"
+        )
     for name in definition.inputs:
         stage_named(name)
     STAGES[definition.name] = definition

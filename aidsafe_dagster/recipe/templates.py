@@ -57,7 +57,9 @@ class Templates:
         SetupError: a template is missing or is not valid Jinja.
     """
 
-    def __init__(self, folder: Path, names_by_stage: Mapping[str, tuple[str, ...]]) -> None:
+    def __init__(
+        self, folder: Path, names_by_stage: Mapping[str, tuple[str, ...]]
+    ) -> None:
         self.folder = folder
         self._names_by_stage = names_by_stage
         self._jinja = Environment(

@@ -144,7 +144,9 @@ def _page(*parts: str) -> str:
 
 
 def _heading(row: Origin, prompt: str) -> str:
-    parts = [escape_line(part) for part in (row.source, row.category, row.licence) if part]
+    parts = [
+        escape_line(part) for part in (row.source, row.category, row.licence) if part
+    ]
     parts.append(f"batch {row.batch}")
     about = " · ".join(parts)
     return _page(f"## Prompt `{row.prompt_id}`", block_quote(prompt), f"*{about}*")
@@ -154,7 +156,9 @@ def _intents(intents: Iterable[Intent]) -> str:
     lines = []
     for intent in intents:
         policies = _rules(intent.policies)
-        lines.append(f"- {escape_inline(intent.text)} — *{intent.kind}, {intent.harm}*{policies}")
+        lines.append(
+            f"- {escape_inline(intent.text)} — *{intent.kind}, {intent.harm}*{policies}"
+        )
     return "### Intents\n\n" + "\n".join(lines)
 
 
@@ -217,7 +221,9 @@ def _score_table(grades: Sequence[Grade]) -> str:
     ]
     for grade in grades:
         scores = [str(getattr(grade, metric).score) for metric in METRICS]
-        lines.append(f"| {grade.version}, {grade.judge} | {' | '.join(scores)} | {grade.refusal} |")
+        lines.append(
+            f"| {grade.version}, {grade.judge} | {' | '.join(scores)} | {grade.refusal} |"
+        )
     return _spaced("\n".join(lines))
 
 
@@ -228,7 +234,9 @@ def _score_reasons(grades: Sequence[Grade]) -> Iterator[str]:
             score: Score = getattr(grade, metric)
             if score.score == _BEST_SCORE:
                 continue
-            title = _spaced(f"{grade.version} by {grade.judge}, {metric}: {score.score}")
+            title = _spaced(
+                f"{grade.version} by {grade.judge}, {metric}: {score.score}"
+            )
             thought = f", thought {score.thought}" if score.thought else ""
             rule = _rules((score.rule,)) if score.rule else ""
             yield f"- *{title}*{thought}{rule}: {escape_inline(score.reason)}"

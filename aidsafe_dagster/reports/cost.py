@@ -54,7 +54,9 @@ class StageCost:
     """Wall seconds over the timed batches. None if no batch was timed."""
 
 
-def compute_costs(dataset: Dataset, stage_times: Mapping[str, StageTime]) -> dict[str, StageCost]:
+def compute_costs(
+    dataset: Dataset, stage_times: Mapping[str, StageTime]
+) -> dict[str, StageCost]:
     """Return the cost of each stage that asked a model."""
     costs = {}
     for stage, definition in STAGES.items():

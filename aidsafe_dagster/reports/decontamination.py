@@ -43,7 +43,9 @@ class RemovedRow(Record):
     batch: str
     source: str
     stage: str
-    kind: str = Field(description="sft or dpo; empty where the prompt itself was removed")
+    kind: str = Field(
+        description="sft or dpo; empty where the prompt itself was removed"
+    )
     set: str
     row: str = Field(description="place in the evaluation set")
     rule: Rule
@@ -51,7 +53,9 @@ class RemovedRow(Record):
     text: str = Field(description="the evaluation prompt, cut to 160 characters")
 
 
-def removed_rows(failures: pl.DataFrame, sources: Mapping[str, str]) -> list[RemovedRow]:
+def removed_rows(
+    failures: pl.DataFrame, sources: Mapping[str, str]
+) -> list[RemovedRow]:
     """Return the rows that were removed as contaminated.
 
     Args:
@@ -85,7 +89,9 @@ def _parse_kind(detail: str) -> str:
 
 
 def decontamination_sections(
-    removed: Sequence[RemovedRow], checked: Sequence[CheckedSet], settings: DecontaminationSettings
+    removed: Sequence[RemovedRow],
+    checked: Sequence[CheckedSet],
+    settings: DecontaminationSettings,
 ) -> list[Section]:
     return [
         Section("Removed rows", tables=[counts_by_set(removed, checked)]),
@@ -95,7 +101,9 @@ def decontamination_sections(
     ]
 
 
-def counts_by_set(removed: Sequence[RemovedRow], checked: Sequence[CheckedSet]) -> Table:
+def counts_by_set(
+    removed: Sequence[RemovedRow], checked: Sequence[CheckedSet]
+) -> Table:
     """Count removed rows by evaluation set and rule. Sets without a match have a row too."""
     counts: Counter[tuple[str, Rule]] = Counter()
     sets = {row.set for row in checked}
@@ -164,11 +172,17 @@ def _threshold_table(settings: DecontaminationSettings) -> Table:
     embedding = settings.embedding_threshold
     definitions = {
         str(Rule.EXACT): "the same words in the same order",
-        str(Rule.CONTAINED): "an evaluation prompt of at least three words, inside a longer prompt",
+        str(
+            Rule.CONTAINED
+        ): "an evaluation prompt of at least three words, inside a longer prompt",
         str(Rule.NGRAM): f"{settings.ngram_words} consecutive words that both have",
-        str(Rule.JACCARD): f"a Jaccard similarity of 3-word shingles of at least {jaccard:g}",
+        str(
+            Rule.JACCARD
+        ): f"a Jaccard similarity of 3-word shingles of at least {jaccard:g}",
         str(Rule.TFIDF): f"a cosine of TF-IDF weights of at least {tfidf:g}",
-        str(Rule.EMBEDDING): f"a cosine of embeddings of at least {embedding:g}, if a model is set",
+        str(
+            Rule.EMBEDDING
+        ): f"a cosine of embeddings of at least {embedding:g}, if a model is set",
     }
     rows = tuple(definitions.items())
     return Table(

@@ -9,7 +9,14 @@ from aidsafe_dagster.quality.statistics import proportion, quantiles
 from aidsafe_dagster.recipe.records import Stage, ThoughtVerdict
 from aidsafe_dagster.reports.frames import Dataset
 from aidsafe_dagster.reports.paper import COT_TOKENS
-from aidsafe_dagster.reports.plots import GREY, LIGHT, MIDDLE, STRONG, draw_histograms, legend
+from aidsafe_dagster.reports.plots import (
+    GREY,
+    LIGHT,
+    MIDDLE,
+    STRONG,
+    draw_histograms,
+    legend,
+)
 from aidsafe_dagster.reports.sections import (
     EMPTY_CELL,
     Plot,
@@ -43,7 +50,9 @@ def deliberation_section(dataset: Dataset, tokens_counted_by: str) -> Section:
     if verdicts.height:
         tables.append(_verdict_table(verdicts))
     tables.append(_length_table(lengths, tokens_counted_by))
-    plot = Plot("Tokens of the CoT: share of rows", lambda axes: _draw_lengths(axes, lengths))
+    plot = Plot(
+        "Tokens of the CoT: share of rows", lambda axes: _draw_lengths(axes, lengths)
+    )
     return Section(TITLE, "", tables, [plot])
 
 
@@ -79,7 +88,9 @@ def _outcome_table(outcomes: pl.DataFrame) -> Table:
     n = outcomes.height
     counts = {
         "ended by consensus": outcomes.filter(outcome="consensus").height,
-        "of these, stalled: agreed on the very first turn": outcomes.filter("stalled").height,
+        "of these, stalled: agreed on the very first turn": outcomes.filter(
+            "stalled"
+        ).height,
         "ended when the budget was spent": outcomes.filter(outcome="budget").height,
     }
     for rounds, count in outcomes.group_by("rounds").len().sort("rounds").iter_rows():

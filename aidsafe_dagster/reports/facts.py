@@ -22,10 +22,14 @@ def simulation_warning(dataset: Dataset) -> str:
     return _SIMULATION_WARNING if dataset.simulated else ""
 
 
-def describe_dataset(dataset: Dataset, grades: pl.DataFrame, policies: Policies) -> dict[str, str]:
+def describe_dataset(
+    dataset: Dataset, grades: pl.DataFrame, policies: Policies
+) -> dict[str, str]:
     """Return the facts that head the report, as name → text."""
     prompts = dataset.rows(Stage.PROMPTS, "prompt_id", "source", "licence")
-    writers = pl.concat([dataset.rows(stage, "engine", "model") for stage in _COT_STAGES])
+    writers = pl.concat(
+        [dataset.rows(stage, "engine", "model") for stage in _COT_STAGES]
+    )
     n_prompts = format_quantity(prompts.height, "prompt", "prompts")
     n_batches = format_quantity(len(dataset.batches), "batch", "batches")
     titles = ", ".join(policy.title for policy in policies.policies)
@@ -44,7 +48,9 @@ def describe_dataset(dataset: Dataset, grades: pl.DataFrame, policies: Policies)
         versions = ", ".join(sorted(other_versions))
         facts["Made under other policies"] = f"some rows, under version {versions}"
     if dataset.left_out:
-        excluded = format_quantity(dataset.left_out, "simulated batch", "simulated batches")
+        excluded = format_quantity(
+            dataset.left_out, "simulated batch", "simulated batches"
+        )
         facts["Left out"] = excluded
     return facts
 

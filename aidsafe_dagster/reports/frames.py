@@ -115,7 +115,10 @@ def open_dataset(lake: Lake) -> Dataset:
 
 
 def read_records(
-    dataset: Dataset, stage: str, record: type[R], prompt_ids: Collection[str] | None = None
+    dataset: Dataset,
+    stage: str,
+    record: type[R],
+    prompt_ids: Collection[str] | None = None,
 ) -> dict[str, R]:
     """Return whole rows by prompt id, of all prompts or of these.
 
@@ -125,7 +128,9 @@ def read_records(
     columns = [name for name in record.model_fields if name != "conversation"]
     defaults = {"conversation": ()} if "conversation" in record.model_fields else {}
     records = {}
-    for row in dataset.rows(stage, *columns, prompt_ids=prompt_ids).iter_rows(named=True):
+    for row in dataset.rows(stage, *columns, prompt_ids=prompt_ids).iter_rows(
+        named=True
+    ):
         # Null means that an older release did not write the field: its default applies.
         values = {name: value for name, value in row.items() if value is not None}
         with suppress(ValidationError):
@@ -163,11 +168,17 @@ def _read_columns(
         return rows.select(columns).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         for batch in batches:
-            lake.rows(stage, batch)  # Raises an error that names the file, if one is damaged.
-        raise SetupError(f"{lake.root / stage}: its files do not fit together ({error})") from error
+            lake.rows(
+                stage, batch
+            )  # Raises an error that names the file, if one is damaged.
+        raise SetupError(
+            f"{lake.root / stage}: its files do not fit together ({error})"
+        ) from error
 
 
-def _parquet_sources(lake: Lake, stage: str, batches: Sequence[str]) -> list[str] | list[bytes]:
+def _parquet_sources(
+    lake: Lake, stage: str, batches: Sequence[str]
+) -> list[str] | list[bytes]:
     """Return paths of local files, or the bytes of files in an object store."""
     paths = [lake.rows_path(stage, batch) for batch in batches]
     if lake.local:

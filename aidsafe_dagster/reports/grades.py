@@ -10,7 +10,11 @@ from typing import get_args
 
 import polars as pl
 
-from aidsafe_dagster.quality.statistics import Estimate, mean_interval, paired_difference
+from aidsafe_dagster.quality.statistics import (
+    Estimate,
+    mean_interval,
+    paired_difference,
+)
 from aidsafe_dagster.recipe.records import METRICS, Metric, Stage, Version
 from aidsafe_dagster.reports.frames import Dataset
 
@@ -118,13 +122,19 @@ def score_versions(grades: pl.DataFrame, seed: int, resamples: int) -> VersionSc
     return VersionScores(comparable["prompt_id"].n_unique(), versions, means, gains)
 
 
-def _scores_by_metric(grades: pl.DataFrame, version: Version) -> dict[Metric, list[float]]:
+def _scores_by_metric(
+    grades: pl.DataFrame, version: Version
+) -> dict[Metric, list[float]]:
     """Return the scores of each metric, a value per prompt, in the order of the prompt ids."""
     of_version = grades.filter(pl.col("version") == version)
-    means = of_version.group_by("prompt_id").agg(pl.col(METRICS).mean()).sort("prompt_id")
+    means = (
+        of_version.group_by("prompt_id").agg(pl.col(METRICS).mean()).sort("prompt_id")
+    )
     return {metric: means[metric].to_list() for metric in METRICS}
 
 
 def split_by_judge(grades: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """Return the grades of each judge."""
-    return {judge: grades.filter(pl.col("judge") == judge) for judge in list_judges(grades)}
+    return {
+        judge: grades.filter(pl.col("judge") == judge) for judge in list_judges(grades)
+    }

@@ -3,7 +3,13 @@
 import polars as pl
 
 from aidsafe_dagster.quality.statistics import Estimate
-from aidsafe_dagster.recipe.records import EXCLUSION_REASONS, METRICS, Metric, Stage, Version
+from aidsafe_dagster.recipe.records import (
+    EXCLUSION_REASONS,
+    METRICS,
+    Metric,
+    Stage,
+    Version,
+)
 from aidsafe_dagster.reports.analysis import DatasetAnalysis
 from aidsafe_dagster.reports.judges import Preference
 from aidsafe_dagster.reports.pairs import MARGIN_COLUMNS, collect_margins
@@ -110,7 +116,9 @@ def key_figures(analysis: DatasetAnalysis) -> dict[str, float]:
     pairs = dataset.rows(Stage.PREFERENCE_PAIRS, *MARGIN_COLUMNS)
     for name, margins in collect_margins(pairs).items():
         figures[f"margin_mean_{name}"] = sum(margins) / len(margins)
-    return {name: round(value, 4) for name, value in figures.items() if value is not None}
+    return {
+        name: round(value, 4) for name, value in figures.items() if value is not None
+    }
 
 
 def _value(estimate: Estimate | None) -> float | None:

@@ -69,7 +69,9 @@ def compute_preferences(comparisons: pl.DataFrame) -> list[Preference]:
             outcomes.count("tie"),
             outcomes.count("loss"),
         )
-        inconsistent = proportion(rows.filter(~pl.col("consistent")).height, rows.height)
+        inconsistent = proportion(
+            rows.filter(~pl.col("consistent")).height, rows.height
+        )
         # Both are None only without rows, and a group has at least one.
         assert rate is not None
         assert inconsistent is not None
@@ -105,7 +107,9 @@ def compute_agreement(grades: pl.DataFrame) -> dict[Metric, Agreement]:
         on=["prompt_id", "version"],
         suffix="_second",
     )
-    return {metric: _agreement(both[metric], both[f"{metric}_second"]) for metric in METRICS}
+    return {
+        metric: _agreement(both[metric], both[f"{metric}_second"]) for metric in METRICS
+    }
 
 
 def _agreement(first: pl.Series, second: pl.Series) -> Agreement:
@@ -149,7 +153,9 @@ def judges_section(
 
 
 def _intro(
-    preferences: list[Preference], agreement: Mapping[Metric, Agreement], ungraded: pl.DataFrame
+    preferences: list[Preference],
+    agreement: Mapping[Metric, Agreement],
+    ungraded: pl.DataFrame,
 ) -> str:
     sentences = []
     if preferences:
@@ -194,7 +200,9 @@ def _preference_table(preferences: list[Preference]) -> Table:
     )
 
 
-def _agreement_table(agreement: Mapping[Metric, Agreement], judges: tuple[str, ...]) -> Table:
+def _agreement_table(
+    agreement: Mapping[Metric, Agreement], judges: tuple[str, ...]
+) -> Table:
     rows = []
     for metric, agreed in agreement.items():
         kappa = "undefined" if agreed.kappa is None else format_number(agreed.kappa)

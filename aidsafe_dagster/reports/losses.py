@@ -54,7 +54,9 @@ def _reason_table(rows_by_stage: Mapping[str, int], failures: pl.DataFrame) -> T
     for stage, n in rows_by_stage.items():
         lost = failures.filter(stage=str(stage)).height
         entered[str(stage)] = n + lost
-    stage_place = pl.col("stage").replace_strict(list(map(str, Stage)), range(len(Stage)))
+    stage_place = pl.col("stage").replace_strict(
+        list(map(str, Stage)), range(len(Stage))
+    )
     counts = failures.group_by("stage", "reason").len()
     counts = counts.sort(stage_place, "len", "reason", descending=[False, True, False])
     rows = []

@@ -67,7 +67,10 @@ def pairs_section(dataset: Dataset, seed: int, resamples: int) -> Section:
         return Section(TITLE, "No pairs have been made yet (stage preference_pairs).")
     pairs = dataset.rows(Stage.PREFERENCE_PAIRS, *MARGIN_COLUMNS, "candidates")
     margins = collect_margins(pairs)
-    tables = [_margin_table(margins, seed, resamples), _outcome_table(dataset, pairs.height)]
+    tables = [
+        _margin_table(margins, seed, resamples),
+        _outcome_table(dataset, pairs.height),
+    ]
     beliefs = _count_beliefs(pairs)
     if beliefs.height:
         tables.append(_search_table(beliefs))
@@ -78,7 +81,9 @@ def pairs_section(dataset: Dataset, seed: int, resamples: int) -> Section:
     return Section(TITLE, _INTRO, tables, plots)
 
 
-def _margin_table(margins: Mapping[str, list[float]], seed: int, resamples: int) -> Table:
+def _margin_table(
+    margins: Mapping[str, list[float]], seed: int, resamples: int
+) -> Table:
     rows = []
     for method, values in margins.items():
         low, median, high = quantiles(values, (0.1, 0.5, 0.9)) or (None, None, None)
@@ -102,7 +107,9 @@ def _margin_table(margins: Mapping[str, list[float]], seed: int, resamples: int)
 def _outcome_table(dataset: Dataset, pairs: int) -> Table:
     lost = dataset.failures.filter(stage=str(Stage.PREFERENCE_PAIRS))
     total = pairs + lost.height
-    counts = lost.group_by("reason").len().sort(["len", "reason"], descending=[True, False])
+    counts = (
+        lost.group_by("reason").len().sort(["len", "reason"], descending=[True, False])
+    )
     rows = [("pair kept", EMPTY_CELL, format_count(pairs), format_share(pairs, total))]
     for reason, n in counts.iter_rows():
         kind = "left out" if reason in EXCLUSION_REASONS else "failed"

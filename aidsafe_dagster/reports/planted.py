@@ -2,7 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-from aidsafe_dagster.reports.sections import EMPTY_CELL, Section, Table, format_count, format_number
+from aidsafe_dagster.reports.sections import (
+    EMPTY_CELL,
+    Section,
+    Table,
+    format_count,
+    format_number,
+)
 
 TITLE = "Planted truth"
 INTRO = (
@@ -15,7 +21,9 @@ ConfusionLine = dict[str, object]
 """A line of the table, by column."""
 
 
-def confusion_line(what: str, fault: str, pairs: Sequence[tuple[bool, bool]]) -> ConfusionLine:
+def confusion_line(
+    what: str, fault: str, pairs: Sequence[tuple[bool, bool]]
+) -> ConfusionLine:
     """Return a line from (planted, found) of everything that was looked at.
 
     `precision`, `recall` and `false_alarm_rate` (the share of what was sound and found fault with)

@@ -102,7 +102,10 @@ def draw_marks(axes: Any, values: Sequence[float], label: str) -> None:
 
 
 def draw_shares(
-    axes: Any, labels: Sequence[str], series: Mapping[str, Sequence[float]], colours: Sequence[str]
+    axes: Any,
+    labels: Sequence[str],
+    series: Mapping[str, Sequence[float]],
+    colours: Sequence[str],
 ) -> None:
     """Draw a bar per label, stacked from the shares (0 to 1) of the series."""
     rows = range(len(labels))
@@ -123,7 +126,10 @@ def draw_shares(
 
 
 def draw_histograms(
-    axes: Any, series: Mapping[str, Sequence[float]], edges: Sequence[float], colours: Sequence[str]
+    axes: Any,
+    series: Mapping[str, Sequence[float]],
+    edges: Sequence[float],
+    colours: Sequence[str],
 ) -> None:
     """Draw the share of each series' values between the edges, one outline over the other."""
     import numpy as np  # noqa: PLC0415 - loaded with matplotlib, needed only here
@@ -177,7 +183,9 @@ def _label_rows(axes: Any, labels: Sequence[str]) -> None:
 
 def render_png(plot: Plot) -> str:
     """Return the plot as a data URI."""
-    return f"data:image/png;base64,{base64.b64encode(_save_image(plot, 'png')).decode()}"
+    return (
+        f"data:image/png;base64,{base64.b64encode(_save_image(plot, 'png')).decode()}"
+    )
 
 
 def render_svg(plot: Plot) -> str:

@@ -66,7 +66,9 @@ def compute_coverage(rows: pl.DataFrame, policies: Policies) -> list[CategoryCov
     totals = totals.sort(is_others, "row", "category", descending=[False, True, False])
     coverage = []
     for category, n in totals.iter_rows():
-        shares = [citing_counts.get((category, policy), 0) / n for policy in policies.ids]
+        shares = [
+            citing_counts.get((category, policy), 0) / n for policy in policies.ids
+        ]
         coverage.append(CategoryCoverage(category, n, tuple(shares)))
     return coverage
 
@@ -74,7 +76,8 @@ def compute_coverage(rows: pl.DataFrame, policies: Policies) -> list[CategoryCov
 def _categories(rows: pl.DataFrame) -> pl.DataFrame:
     """Return `row` (0-based) and `category`, a line for each category of each row."""
     numbered = rows.select(
-        pl.int_range(pl.len(), dtype=pl.Int64).alias("row"), pl.col("category").str.split(";")
+        pl.int_range(pl.len(), dtype=pl.Int64).alias("row"),
+        pl.col("category").str.split(";"),
     )
     name = pl.col("category").str.strip_chars().replace("", UNNAMED)
     named = numbered.explode("category").with_columns(name)

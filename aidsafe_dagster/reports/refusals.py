@@ -8,7 +8,11 @@ import polars as pl
 
 from aidsafe_dagster.quality.statistics import Estimate, proportion
 from aidsafe_dagster.recipe.records import PromptKind, Version
-from aidsafe_dagster.reports.grades import graded_versions, list_judges, on_the_same_prompts
+from aidsafe_dagster.reports.grades import (
+    graded_versions,
+    list_judges,
+    on_the_same_prompts,
+)
 from aidsafe_dagster.reports.paper import VERSION_NAMES
 from aidsafe_dagster.reports.plots import HOT, LIGHT, WARM, draw_shares, legend
 from aidsafe_dagster.reports.sections import (

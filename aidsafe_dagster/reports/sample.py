@@ -84,7 +84,9 @@ def sample_deliberations(dataset: Dataset, limit: int) -> list[SampledDeliberati
                 ended=ended,
                 refined=row,
                 exchanges=list_exchanges(row.deliberated_thoughts, turns),
-                judgements={judgement.thought: judgement for judgement in row.judgements},
+                judgements={
+                    judgement.thought: judgement for judgement in row.judgements
+                },
                 seed=seeds.get(prompt_id),
                 grades=grades.get(prompt_id),
                 pair=pairs.get(prompt_id),
@@ -120,7 +122,9 @@ def _choose_prompts(dataset: Dataset, limit: int) -> list[_Choice]:
     return choices[:limit]
 
 
-def list_exchanges(thoughts: Sequence[Thought], turns: Sequence[Turn]) -> tuple[Exchange, ...]:
+def list_exchanges(
+    thoughts: Sequence[Thought], turns: Sequence[Turn]
+) -> tuple[Exchange, ...]:
     """Return the seed, then the turns in order, each with the thoughts that it added."""
     turns_by_place = {(turn.round, turn.agent): turn for turn in turns}
     thoughts_by_place = defaultdict[tuple[int, str], list[Thought]](list)

@@ -12,7 +12,12 @@ from aidsafe_dagster.reports.grades import (
     graded_versions,
     on_the_same_prompts,
 )
-from aidsafe_dagster.reports.paper import AIDSAFE, METRIC_NAMES, SINGLE_LLM, VERSION_NAMES
+from aidsafe_dagster.reports.paper import (
+    AIDSAFE,
+    METRIC_NAMES,
+    SINGLE_LLM,
+    VERSION_NAMES,
+)
 from aidsafe_dagster.reports.plots import (
     GREY,
     HOT,
@@ -48,7 +53,9 @@ _PAPER_NOTE = (
 
 
 def scores_section(
-    grades: pl.DataFrame, scores: VersionScores, scores_by_judge: Mapping[str, VersionScores]
+    grades: pl.DataFrame,
+    scores: VersionScores,
+    scores_by_judge: Mapping[str, VersionScores],
 ) -> Section:
     """Show the paper's table for this data, a table by judge if there are two, and the spread."""
     if not scores.n:
@@ -83,7 +90,9 @@ def _intro(grades: pl.DataFrame, scores: VersionScores) -> str:
         "Mean scores from 1 to 5 with 95 % bootstrap intervals. They cover the prompts where every "
         f"version has a grade by every judge: {prompts}, out of {rows} with a grade."
     )
-    missing = [VERSION_NAMES[version] for version in VERSIONS if version not in scores.versions]
+    missing = [
+        VERSION_NAMES[version] for version in VERSIONS if version not in scores.versions
+    ]
     if missing:
         intro += f" Not graded and not compared: {', '.join(missing)}."
     return intro
@@ -140,7 +149,9 @@ def _judge_table(scores_by_judge: Mapping[str, VersionScores]) -> Table:
     rows = []
     for judge, scores in scores_by_judge.items():
         for metric in METRICS:
-            means = [format_estimate(scores.mean(version, metric)) for version in VERSIONS]
+            means = [
+                format_estimate(scores.mean(version, metric)) for version in VERSIONS
+            ]
             gain = format_estimate(scores.gain("single_llm", metric), format_signed)
             rows.append(
                 (

@@ -23,7 +23,9 @@ def with_policies(rows: pl.DataFrame, refined: pl.DataFrame) -> pl.DataFrame:
     Fills in what older releases did not write: a prompt without a cluster is a cluster of its own,
     and the kind of a prompt without a kind is "unknown".
     """
-    policies = refined.select("prompt_id", pl.col("applicable_policies").alias("policies"))
+    policies = refined.select(
+        "prompt_id", pl.col("applicable_policies").alias("policies")
+    )
     has_no_cluster = pl.col("cluster").fill_null("") == ""
     complete = rows.select(COLUMNS).with_columns(
         pl.when(has_no_cluster).then("prompt_id").otherwise("cluster").alias("cluster"),
@@ -41,9 +43,9 @@ def count_strata(rows: pl.DataFrame) -> pl.DataFrame:
     """
     keys = ["split", "kind", "policy", "source", "prompt_kind"]
     counts = _explode_policies(rows).group_by(keys)
-    return counts.agg(pl.len().alias("rows"), pl.col("cluster").n_unique().alias("clusters")).sort(
-        keys
-    )
+    return counts.agg(
+        pl.len().alias("rows"), pl.col("cluster").n_unique().alias("clusters")
+    ).sort(keys)
 
 
 def split_sections(
@@ -52,7 +54,9 @@ def split_sections(
     """Return the tables on the rows, the rows that were left out, and all strata."""
     return [
         Section("Splits", tables=build_split_tables(rows, settings)),
-        Section("Left out", "Sound rows that are in no split.", [_left_out_table(failures)]),
+        Section(
+            "Left out", "Sound rows that are in no split.", [_left_out_table(failures)]
+        ),
         Section("Strata", tables=[_strata_table(rows)]),
     ]
 
@@ -148,7 +152,9 @@ def _mix_table(rows: pl.DataFrame, settings: SplitSettings) -> Table:
 def _cross_table(rows: pl.DataFrame, column: str) -> Table:
     """Count rows by one property, with a column per kind and split."""
     counts: dict[tuple[str, str, str], int] = {}
-    for value, kind, split, n in rows.group_by(column, "kind", "split").len().iter_rows():
+    for value, kind, split, n in (
+        rows.group_by(column, "kind", "split").len().iter_rows()
+    ):
         counts[value, kind, split] = n
     kind_splits = list(product(_KINDS, SPLITS))
     table_rows = []
@@ -172,7 +178,9 @@ def _largest_clusters_table(rows: pl.DataFrame) -> Table:
         pl.len().alias("prompts"),
     )
     shared = counts.filter(pl.col("prompts") > 1)
-    largest = shared.sort("prompts", "cluster", descending=[True, False]).head(_MAX_CLUSTERS)
+    largest = shared.sort("prompts", "cluster", descending=[True, False]).head(
+        _MAX_CLUSTERS
+    )
     as_text = largest.with_columns(pl.col("prompts").cast(pl.String))
     table_rows = tuple(as_text.iter_rows())
     columns = ("cluster", "split", "sources", "prompts")
@@ -184,7 +192,9 @@ def _left_out_table(failures: pl.DataFrame) -> Table:
     reasons = list(map(str, EXCLUSION_REASONS))
     left_out = failures.filter(pl.col("reason").is_in(reasons))
     counts = left_out.group_by("stage", "reason").len().sort("stage", "reason")
-    rows = tuple((stage, reason, format_count(n)) for stage, reason, n in counts.iter_rows())
+    rows = tuple(
+        (stage, reason, format_count(n)) for stage, reason, n in counts.iter_rows()
+    )
     return Table(
         "Rows left out",
         ("stage", "reason", "rows"),

@@ -60,7 +60,9 @@ def thresholds_section(grades: pl.DataFrame, gate: ScoreGate) -> Section:
         note,
         marked=frozenset({len(rows) - 1}),
     )
-    return Section(TITLE, "How many refined rows each threshold leaves for training.", [table])
+    return Section(
+        TITLE, "How many refined rows each threshold leaves for training.", [table]
+    )
 
 
 def _threshold_in_force(gate: ScoreGate, metric: str) -> str:

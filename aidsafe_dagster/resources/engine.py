@@ -75,7 +75,9 @@ def _role_endpoint(settings: Settings, role_settings: RoleSettings) -> EndpointS
     return settings.endpoint.model_copy(update=role_settings.model_dump(include=fields))
 
 
-def make_dialogue_context(snapshot: SettingsSnapshot, engine: Engine) -> DialogueContext:
+def make_dialogue_context(
+    snapshot: SettingsSnapshot, engine: Engine
+) -> DialogueContext:
     """Return what every dialogue is given.
 
     Raises:
@@ -133,7 +135,9 @@ class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
                 this returns, until the run ends.
         """
         try:
-            return self._open_driver(self.snapshot.settings).drive(tasks, on_progress, log, then)
+            return self._open_driver(self.snapshot.settings).drive(
+                tasks, on_progress, log, then
+            )
         finally:
             if not self._is_in_run:
                 self._close_driver()
@@ -146,7 +150,9 @@ class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         """End reading ahead: the run is over, whether it succeeded or not."""
         unused_calls = self._close_driver()
         if unused_calls and context.log:
-            counts = ", ".join(f"{calls} for {stage}" for stage, calls in unused_calls.items())
+            counts = ", ".join(
+                f"{calls} for {stage}" for stage, calls in unused_calls.items()
+            )
             context.log.info(
                 f"Read-ahead calls that this run did not use; the journal keeps them: {counts}"
             )

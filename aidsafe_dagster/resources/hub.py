@@ -29,7 +29,9 @@ class HubResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             raise SetupError(
                 "set publish.repo, the dataset repository on the Hub: '<owner>/<name>'"
             )
-        settings = self.settings.snapshot.settings.publish.model_copy(update={"repo": repo})
+        settings = self.settings.snapshot.settings.publish.model_copy(
+            update={"repo": repo}
+        )
         client = HfApi(endpoint=settings.endpoint or None, token=hub_token(settings))
         return DatasetRepo(client, settings, log)
 

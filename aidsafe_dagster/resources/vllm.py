@@ -15,15 +15,21 @@ from aidsafe_dagster.engines.vllm.settings import VLLMSettings
 class VLLMResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Each field left out is as the settings say; see `VLLMSettings` for what it means."""
 
-    model: str | None = Field(default=None, description="a folder, or a model on the Hub")
+    model: str | None = Field(
+        default=None, description="a folder, or a model on the Hub"
+    )
     revision: str | None = Field(
         default=None, description="branch, tag or commit of a model on the Hub"
     )
-    dtype: str | None = Field(default=None, description="as vLLM takes it; 'auto' by default")
+    dtype: str | None = Field(
+        default=None, description="as vLLM takes it; 'auto' by default"
+    )
     tensor_parallel_size: int | None = Field(
         default=None, description="GPUs that one copy of the model is spread over"
     )
-    data_parallel_size: int | None = Field(default=None, description="copies of the model")
+    data_parallel_size: int | None = Field(
+        default=None, description="copies of the model"
+    )
     max_model_len: int | None = Field(
         default=None, description="tokens of prompt and answer together"
     )

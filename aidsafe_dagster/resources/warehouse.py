@@ -29,8 +29,14 @@ _INGESTION_TABLES: Mapping[str, type[Record]] = {
     "ingested": Prompt,
     "dropped_prompts": DroppedPrompt,
 }
-_LINEAGE = "batch, prompt_id, source, category, simulated, policies_version, prompt_kind"
-_FAITHFUL: tuple[Metric, ...] = ("policy_to_cot", "policy_to_response", "response_to_cot")
+_LINEAGE = (
+    "batch, prompt_id, source, category, simulated, policies_version, prompt_kind"
+)
+_FAITHFUL: tuple[Metric, ...] = (
+    "policy_to_cot",
+    "policy_to_response",
+    "response_to_cot",
+)
 _SCORES = ", ".join(f"one.{metric}.score AS {metric}" for metric in METRICS)
 _REASONS = ", ".join(f"one.{metric}.reason AS {metric}_reason" for metric in METRICS)
 _PLACES = ", ".join(
@@ -58,7 +64,10 @@ _UNNESTED = {
     ),
 }
 """Views with a line per grade, comparison and belief: (table, list column, fields of each item)."""
-_SPLIT_COLUMNS = {"sft": "messages, thinking, response", "dpo": "prompt, chosen, rejected"}
+_SPLIT_COLUMNS = {
+    "sft": "messages, thinking, response",
+    "dpo": "prompt, chosen, rejected",
+}
 
 
 class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -94,7 +103,9 @@ def create_views(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
         lake.ensure_schema(name, record)
         pattern = f"{name}/*/rows.parquet"
         _create(connection, lake, name, pattern, partial(lake.all_rows, name), record)
-    _create(connection, lake, "failures", "*/*/failures.parquet", lake.all_failures, Failure)
+    _create(
+        connection, lake, "failures", "*/*/failures.parquet", lake.all_failures, Failure
+    )
     connection.execute(_accounting_view())
     for name, (table, items, columns) in _UNNESTED.items():
         connection.execute(
@@ -141,7 +152,9 @@ def _create(
         folder = re.sub(r"([\[*?])", r"[\1]", str(lake.root))
         files = f"{folder}/{pattern}".replace("'", "''")
         # Union by name, because files of an older release lack columns.
-        source = f"read_parquet('{files}', hive_partitioning = false, union_by_name = true)"
+        source = (
+            f"read_parquet('{files}', hive_partitioning = false, union_by_name = true)"
+        )
         connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {source}")
         return
     rows = read()

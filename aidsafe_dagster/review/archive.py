@@ -89,4 +89,6 @@ def _read_records(file: Path, record: type[Any]) -> list[Any]:
     try:
         return from_frame(pl.read_parquet(file, glob=False), record)
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
-        raise SetupError(f"{file}: not a readable file of a review ({error})") from error
+        raise SetupError(
+            f"{file}: not a readable file of a review ({error})"
+        ) from error

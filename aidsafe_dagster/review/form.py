@@ -24,7 +24,16 @@ SIDES = ("left", "right")
 ANSWERS = (*METRICS, "preferred", "comment")
 RATING_COLUMNS = ("review_id", "item_id", "side", "rater", *ANSWERS)
 """Columns of a file of ratings. It has a row per item and side."""
-_CSV_COLUMNS = ("review_id", "item_id", "side", "prompt", "cot", "response", "rater", *ANSWERS)
+_CSV_COLUMNS = (
+    "review_id",
+    "item_id",
+    "side",
+    "prompt",
+    "cot",
+    "response",
+    "rater",
+    *ANSWERS,
+)
 _FOLDER = Path(__file__).parent
 _JUDGE_TEMPLATE = "cot_grades/grade.jinja"
 _FORMULA = re.compile(r"^\s*[=+\-@|]")
@@ -59,7 +68,9 @@ def load_metric_definitions(prompts: Path) -> dict[Metric, str]:
     return {metric: definitions[metric] for metric in METRICS}
 
 
-def html_form(sample: ReviewSample, policies: Policies, definitions: Mapping[Metric, str]) -> str:
+def html_form(
+    sample: ReviewSample, policies: Policies, definitions: Mapping[Metric, str]
+) -> str:
     """Return the form as one page that needs no other file."""
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
@@ -104,7 +115,9 @@ def csv_form(sample: ReviewSample) -> str:
     return text.getvalue()
 
 
-def _form_data(sample: ReviewSample, definitions: Mapping[Metric, str]) -> dict[str, Any]:
+def _form_data(
+    sample: ReviewSample, definitions: Mapping[Metric, str]
+) -> dict[str, Any]:
     """Return the data that the script of the form reads."""
     metrics = []
     for metric, definition in definitions.items():

@@ -31,7 +31,9 @@ Marks = Mapping[MarkTarget, int]
 MeanMarks = Mapping[MarkTarget, float]
 
 
-def marks_of_raters(key: Sequence[KeyRow], ratings: Sequence[Rating]) -> dict[str, Marks]:
+def marks_of_raters(
+    key: Sequence[KeyRow], ratings: Sequence[Rating]
+) -> dict[str, Marks]:
     """Return the marks of each rater, in the order of their names."""
     key_rows = {row.item_id: row for row in key}
     marks: dict[str, dict[MarkTarget, int]] = defaultdict(dict)

@@ -58,7 +58,9 @@ class _Row:
         return "" if value is None else str(value).strip()
 
     def error(self, column: str, reason: str) -> SetupError:
-        return SetupError(f"{self.file}: row {self.number}, column '{column}': {reason}")
+        return SetupError(
+            f"{self.file}: row {self.number}, column '{column}': {reason}"
+        )
 
     def choice(self, column: str, choices: Sequence[str], *, required: bool) -> str:
         """Return the value of a cell, lower case.
@@ -92,7 +94,9 @@ class _Row:
         return int(value)
 
 
-def read_ratings(file: Path, rater: str | None, keys: Mapping[str, Sequence[str]]) -> list[Rating]:
+def read_ratings(
+    file: Path, rater: str | None, keys: Mapping[str, Sequence[str]]
+) -> list[Rating]:
     """Return the ratings in a file, by one rater of one review, in the order of the items.
 
     Args:
@@ -106,7 +110,9 @@ def read_ratings(file: Path, rater: str | None, keys: Mapping[str, Sequence[str]
     rows = [row for row in _read_rows(file) if _is_rated(row)]
     if not rows:
         columns = ", ".join(ANSWERS)
-        raise SetupError(f"{file}: no row is rated; the columns {columns} are all empty")
+        raise SetupError(
+            f"{file}: no row is rated; the columns {columns} are all empty"
+        )
     review_id = _parse_review_id(rows, keys)
     rater_name = _parse_rater(rows, rater)
     items = _group_by_item(rows, keys[review_id])
@@ -147,10 +153,14 @@ def _parse_review_id(rows: Sequence[_Row], keys: Mapping[str, Sequence[str]]) ->
         review_id = row.text("review_id")
         if review_id not in keys:
             reviews = ", ".join(sorted(keys)) or "(none)"
-            reason = f"'{review_id}' is not a review that was made here; valid: {reviews}"
+            reason = (
+                f"'{review_id}' is not a review that was made here; valid: {reviews}"
+            )
             raise row.error("review_id", reason)
         if review_id != first:
-            raise row.error("review_id", f"'{review_id}', but the file begins with '{first}'")
+            raise row.error(
+                "review_id", f"'{review_id}', but the file begins with '{first}'"
+            )
     return first
 
 
@@ -173,7 +183,9 @@ def _parse_rater(rows: Sequence[_Row], rater: str | None) -> str:
     return name
 
 
-def _group_by_item(rows: Sequence[_Row], item_ids: Sequence[str]) -> dict[str, dict[str, _Row]]:
+def _group_by_item(
+    rows: Sequence[_Row], item_ids: Sequence[str]
+) -> dict[str, dict[str, _Row]]:
     """Return item id → side → its row."""
     items: dict[str, dict[str, _Row]] = {}
     for row in rows:
@@ -191,7 +203,9 @@ def _group_by_item(rows: Sequence[_Row], item_ids: Sequence[str]) -> dict[str, d
     return items
 
 
-def _to_rating(review_id: str, item_id: str, rater: str, sides: Mapping[str, _Row]) -> Rating:
+def _to_rating(
+    review_id: str, item_id: str, rater: str, sides: Mapping[str, _Row]
+) -> Rating:
     # The form saves a comment once. A spreadsheet may repeat it on both rows of an item.
     comments = set()
     for row in sides.values():

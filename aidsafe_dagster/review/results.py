@@ -12,7 +12,12 @@ from statistics import fmean
 from typing import Any
 
 from aidsafe_dagster.lake.lake import Lake
-from aidsafe_dagster.quality.statistics import Estimate, mean_interval, quadratic_kappa, win_rate
+from aidsafe_dagster.quality.statistics import (
+    Estimate,
+    mean_interval,
+    quadratic_kappa,
+    win_rate,
+)
 from aidsafe_dagster.recipe.records import METRICS
 from aidsafe_dagster.review.marks import (
     PREFERENCE,
@@ -170,7 +175,9 @@ def _agreement_rows(marks_by_rater: Mapping[str, Marks]) -> list[ResultRow]:
     return rows
 
 
-def _judge_rows(means: MeanMarks, marks_by_judge: Mapping[str, Marks]) -> list[ResultRow]:
+def _judge_rows(
+    means: MeanMarks, marks_by_judge: Mapping[str, Marks]
+) -> list[ResultRow]:
     """Return a row per judge and metric: agreement with the raters' mean.
 
     Kappa compares the mean, rounded to a mark. Spearman's rank correlation takes the mean itself.

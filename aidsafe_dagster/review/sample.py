@@ -95,11 +95,15 @@ def parse_pair(text: str) -> Pair:
         if name not in versions:
             raise unknown("version", name, versions, f"--of {text}")
     if len(set(names)) != 2:
-        raise SetupError(f"--of {text}: needs two different versions, such as 'refined,single_llm'")
+        raise SetupError(
+            f"--of {text}: needs two different versions, such as 'refined,single_llm'"
+        )
     return versions[names[0]], versions[names[1]]
 
 
-def draw_sample(lake: Lake, size: int, pairs: Sequence[Pair], seed: int) -> ReviewSample:
+def draw_sample(
+    lake: Lake, size: int, pairs: Sequence[Pair], seed: int
+) -> ReviewSample:
     """Draw at most `size` items from the whole lake, spread evenly over the pairs.
 
     Raises:
@@ -169,7 +173,9 @@ def _to_cot(row: Mapping[str, object]) -> _Cot:
     )
 
 
-def _choose_prompts(cots: _Cots, size: int, pairs: Sequence[Pair], seed: int) -> dict[str, Pair]:
+def _choose_prompts(
+    cots: _Cots, size: int, pairs: Sequence[Pair], seed: int
+) -> dict[str, Pair]:
     """Return prompt id → pair, in the order of the form.
 
     The pairs choose round-robin, each from its own shuffled candidates. The choice is shuffled once
@@ -196,11 +202,16 @@ def _choose_prompts(cots: _Cots, size: int, pairs: Sequence[Pair], seed: int) ->
                     break
             else:
                 del candidates[pair]
-    return {prompt_id: selection[prompt_id] for prompt_id in _shuffle(selection, seed, "order")}
+    return {
+        prompt_id: selection[prompt_id]
+        for prompt_id in _shuffle(selection, seed, "order")
+    }
 
 
 def _shuffle(prompt_ids: Iterable[str], seed: int, what: str) -> list[str]:
-    return sorted(prompt_ids, key=lambda prompt_id: (hash_rank(seed, what, prompt_id), prompt_id))
+    return sorted(
+        prompt_ids, key=lambda prompt_id: (hash_rank(seed, what, prompt_id), prompt_id)
+    )
 
 
 def _review_id(items: Sequence[Item]) -> str:

@@ -27,7 +27,10 @@ def claim_batch(
 
 
 def claim_each(
-    batches: Sequence[str], settings: Settings, holder: str, on_wait: Callable[[str], None]
+    batches: Sequence[str],
+    settings: Settings,
+    holder: str,
+    on_wait: Callable[[str], None],
 ) -> Iterator[str]:
     """Yield each batch once, held until the next one is requested.
 

@@ -119,7 +119,9 @@ def _report(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
-def _is_dead(instance: dg.DagsterInstance, record: dg.RunRecord, settings: Settings) -> bool:
+def _is_dead(
+    instance: dg.DagsterInstance, record: dg.RunRecord, settings: Settings
+) -> bool:
     run = record.dagster_run
     process = process_of(run)
     if process is None:
@@ -144,7 +146,9 @@ def _is_silent(instance: dg.DagsterInstance, run: dg.DagsterRun, for_s: float) -
     now = datetime.now(UTC)
     since = run.tags.get(SILENT_TAG)
     if not since:
-        instance.add_run_tags(run.run_id, {SILENT_TAG: now.isoformat(timespec="seconds")})
+        instance.add_run_tags(
+            run.run_id, {SILENT_TAG: now.isoformat(timespec="seconds")}
+        )
         return False
     return now - datetime.fromisoformat(since) > timedelta(seconds=for_s)
 
@@ -158,11 +162,17 @@ def _claim(run_id: str, settings: Settings) -> dict[str, str]:
     }
 
 
-def _heartbeat(instance: dg.DagsterInstance, run_id: str, claim: dict[str, str]) -> bool:
+def _heartbeat(
+    instance: dg.DagsterInstance, run_id: str, claim: dict[str, str]
+) -> bool:
     """Renew the run's tags if need be; False if the run was ended elsewhere."""
     try:
         run = instance.get_run_by_id(run_id)
-        if run is None or run.is_finished or run.status is dg.DagsterRunStatus.CANCELING:
+        if (
+            run is None
+            or run.is_finished
+            or run.status is dg.DagsterRunStatus.CANCELING
+        ):
             return False
         # Dagster writes all tags of a run at once. Two that tag at the same time undo each other.
         if not claim.items() <= run.tags.items():

@@ -110,7 +110,9 @@ def _values_from_environment(
     return values
 
 
-def _key_variables(environ: Mapping[str, str], file_values: Mapping[str, Any]) -> set[str]:
+def _key_variables(
+    environ: Mapping[str, str], file_values: Mapping[str, Any]
+) -> set[str]:
     """Return the names of variables that are no settings: they hold keys, or name the file."""
     names = {_FILE_VARIABLE, EndpointSettings().api_key_env}
     for key, value in _leaves(file_values):

@@ -11,7 +11,9 @@ from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.secret_mask import mask_url_secrets
 
 _VARIABLE = re.compile(r"([A-Z_][A-Z0-9_]*)?")
-_TOKEN = re.compile(r"(?<![\w/.-])(sk-[\w-]{16,}|hf_\w{16,}|gh[pousr]_\w{16,}|AKIA[A-Z0-9]{12,})")
+_TOKEN = re.compile(
+    r"(?<![\w/.-])(sk-[\w-]{16,}|hf_\w{16,}|gh[pousr]_\w{16,}|AKIA[A-Z0-9]{12,})"
+)
 """Keys of a model provider, the Hub, a code host, an object store."""
 _FREE_KEY = re.compile(
     r"\.environment\.\w*(key|token|secret|password)$"
@@ -26,7 +28,9 @@ _ALTERNATIVES = (
 )
 
 
-def refuse_secrets(values: Iterable[tuple[str, Any]], origins: Mapping[str, str]) -> None:
+def refuse_secrets(
+    values: Iterable[tuple[str, Any]], origins: Mapping[str, str]
+) -> None:
     """Look for keys, tokens and passwords in what was set, under known keys or not.
 
     The one exception is the password in a `journal_url` that comes from the environment.
@@ -55,7 +59,11 @@ def refuse_secrets(values: Iterable[tuple[str, Any]], origins: Mapping[str, str]
 
 def _find_secret(key: str, value: str, *, may_hold_password: bool) -> str:
     """Describe the secret in a value; empty if there is none."""
-    if (value and _FREE_KEY.search(key)) or _OPTION.search(value) or _TOKEN.search(value):
+    if (
+        (value and _FREE_KEY.search(key))
+        or _OPTION.search(value)
+        or _TOKEN.search(value)
+    ):
         return "what looks like a key or token"
     if key.endswith("_url") and re.search(r"://\S*\s", value):
         return "a space or line end, which a URL cannot contain, perhaps in a password"

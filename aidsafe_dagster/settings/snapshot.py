@@ -55,7 +55,9 @@ class SettingsSnapshot:
     def hash(self) -> str:
         """12 hexadecimal digits; the same for the same settings, policies and templates."""
         values = self.settings.model_dump(mode="json", exclude=_LOCATIONS)
-        digest = hashlib.blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=6)
+        digest = hashlib.blake2b(
+            json.dumps(values, sort_keys=True).encode(), digest_size=6
+        )
         if isinstance(self._policies, Policies):
             digest.update(self._policies.version.encode())
         if isinstance(self._templates, Templates):

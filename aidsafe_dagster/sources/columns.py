@@ -37,7 +37,9 @@ class RowContent:
     licence: str
 
 
-def resolve_columns(spec: SourceSpec, columns: Sequence[str], place: str) -> SourceColumns:
+def resolve_columns(
+    spec: SourceSpec, columns: Sequence[str], place: str
+) -> SourceColumns:
     """Decide which columns to read: the mapped ones, else the preset's, else the usual names.
 
     Raises:
@@ -48,7 +50,11 @@ def resolve_columns(spec: SourceSpec, columns: Sequence[str], place: str) -> Sou
     for column in (mapped.prompt, mapped.category, mapped.licence):
         if column is not None and column not in columns:
             raise unknown("column", column, columns, place)
-    default_prompt, default_category, default_licence = "prompt", "category", spec.licence
+    default_prompt, default_category, default_licence = (
+        "prompt",
+        "category",
+        spec.licence,
+    )
     if preset:
         default_prompt = preset.prompt
         default_category = preset.category or default_category

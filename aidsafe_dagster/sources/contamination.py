@@ -32,7 +32,13 @@ from aidsafe_dagster.sources.overlap import (
     distinctive_words,
 )
 from aidsafe_dagster.sources.settings import DecontaminationSettings
-from aidsafe_dagster.sources.similarity import Pair, Words, cosine_pairs, jaccard_pairs, tfidf_pairs
+from aidsafe_dagster.sources.similarity import (
+    Pair,
+    Words,
+    cosine_pairs,
+    jaccard_pairs,
+    tfidf_pairs,
+)
 from aidsafe_dagster.sources.source import bundled_sources
 from aidsafe_dagster.sources.wording import normalised_words
 
@@ -97,7 +103,9 @@ def find_contaminated(
     matches: list[Match | None] = [None] * len(prompts)
     if not evaluation:
         return matches
-    comparison = _Comparison(prompts, [prompt.text for prompt in evaluation], settings, embed)
+    comparison = _Comparison(
+        prompts, [prompt.text for prompt in evaluation], settings, embed
+    )
     for rule in comparison.rules:
         unmatched = [row for row, match in enumerate(matches) if match is None]
         for pair, rule_name in _best_pairs(rule(unmatched)):
@@ -127,7 +135,9 @@ class _Comparison:
         self._settings, self._embed = settings, embed
 
     @property
-    def rules(self) -> tuple[Callable[[Sequence[int]], Iterator[tuple[Pair, Rule]]], ...]:
+    def rules(
+        self,
+    ) -> tuple[Callable[[Sequence[int]], Iterator[tuple[Pair, Rule]]], ...]:
         by_words = (self._overlap, self._jaccard, self._tfidf)
         return (*by_words, self._embedding) if self._embed else by_words
 

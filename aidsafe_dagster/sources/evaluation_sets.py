@@ -96,7 +96,9 @@ def _read_set(spec: EvaluationSetSpec, access: HubAccess) -> EvaluationSet:
     rows = rows[: spec.limit]
     prompts = tuple(prompt for prompt in rows if prompt is not None)
     if not prompts:
-        raise SetupError(f"{spec}: none of its {len(rows)} rows holds a prompt; set columns.prompt")
+        raise SetupError(
+            f"{spec}: none of its {len(rows)} rows holds a prompt; set columns.prompt"
+        )
     return EvaluationSet(
         name=spec.name,
         origin=spec.dataset or located.files[0].place,
@@ -106,7 +108,9 @@ def _read_set(spec: EvaluationSetSpec, access: HubAccess) -> EvaluationSet:
     )
 
 
-def _read_prompts(spec: EvaluationSetSpec, file: LocatedFile) -> Iterator[EvaluationPrompt | None]:
+def _read_prompts(
+    spec: EvaluationSetSpec, file: LocatedFile
+) -> Iterator[EvaluationPrompt | None]:
     """Yield the prompt of each row of a file; None for a row without one."""
     try:
         table = read_file(file.path, spec.limit)
@@ -134,7 +138,9 @@ def _prompt_column(spec: EvaluationSetSpec, columns: Sequence[str], place: str) 
     for name in _USUAL_COLUMNS:
         if name in by_lower_case:
             return by_lower_case[name]
-    raise unknown("column", _USUAL_COLUMNS[0], columns, f"{spec}: {place}: set columns.prompt")
+    raise unknown(
+        "column", _USUAL_COLUMNS[0], columns, f"{spec}: {place}: set columns.prompt"
+    )
 
 
 def _prompt_text(row: FileRow, column: str) -> str | None:

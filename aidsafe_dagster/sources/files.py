@@ -142,7 +142,9 @@ def _csv_rows(path: Path) -> Iterator[FileRow]:
     csv.field_size_limit(sys.maxsize)
     with (
         _open(path) as file,
-        TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="") as text,
+        TextIOWrapper(
+            file, encoding="utf-8-sig", errors="surrogateescape", newline=""
+        ) as text,
     ):
         records = csv.reader(text, strict=True)
         try:
@@ -159,7 +161,9 @@ def _csv_rows(path: Path) -> Iterator[FileRow]:
 def _check_header(path: Path, header: list[str]) -> None:
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
-        raise SetupError(f"{path}: the header names columns twice: {', '.join(repeated)}")
+        raise SetupError(
+            f"{path}: the header names columns twice: {', '.join(repeated)}"
+        )
 
 
 def _csv_content(header: list[str], fields: list[str]) -> Mapping[str, Any] | Rejection:
@@ -179,7 +183,9 @@ def _jsonl_rows(path: Path) -> Iterator[FileRow]:
                 yield FileRow(number, _jsonl_content(path, number, raw))
 
 
-def _jsonl_content(path: Path, number: int, line: bytes) -> Mapping[str, Any] | Rejection:
+def _jsonl_content(
+    path: Path, number: int, line: bytes
+) -> Mapping[str, Any] | Rejection:
     try:
         text = line.decode()
     except UnicodeDecodeError as error:
@@ -195,7 +201,9 @@ def _json_rows(path: Path) -> Iterator[FileRow]:
         return
     value = _parse_json(path, text)
     if not isinstance(value, list):
-        raise SetupError(f"{path}: expected a JSON list of objects, found {_json_kind(value)}")
+        raise SetupError(
+            f"{path}: expected a JSON list of objects, found {_json_kind(value)}"
+        )
     for number, item in enumerate(value, start=1):
         yield FileRow(number, _object_or_rejection(item))
 
@@ -218,7 +226,9 @@ def _parse_json(path: Path, text: str, line: str = "") -> object:
 def _object_or_rejection(value: object) -> Mapping[str, Any] | Rejection:
     if isinstance(value, dict):
         return value
-    return Rejection(DropReason.NOT_AN_OBJECT, f"expected a JSON object, found {_json_kind(value)}")
+    return Rejection(
+        DropReason.NOT_AN_OBJECT, f"expected a JSON object, found {_json_kind(value)}"
+    )
 
 
 def _json_kind(value: object) -> str:

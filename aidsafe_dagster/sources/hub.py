@@ -119,7 +119,9 @@ def _advice(spec: FileOrDataset, error: Exception) -> str:
             f"the Hub cannot be reached ({kind}). "
             "Check the network, the endpoint, the token and offline mode"
         )
-    return f"the download failed ({kind}). Check the cache folder and its free disk space"
+    return (
+        f"the download failed ({kind}). Check the cache folder and its free disk space"
+    )
 
 
 def _advice_on_status(spec: FileOrDataset, error: HfHubHTTPError) -> str:

@@ -12,7 +12,12 @@ from pydantic import Field
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Prompt, Record
 from aidsafe_dagster.sources.clusters import Admission, Thresholds, admit
-from aidsafe_dagster.sources.columns import RowContent, SourceColumns, read_row, resolve_columns
+from aidsafe_dagster.sources.columns import (
+    RowContent,
+    SourceColumns,
+    read_row,
+    resolve_columns,
+)
 from aidsafe_dagster.sources.duplicates import prompt_id
 from aidsafe_dagster.sources.files import FileRow, read_file
 from aidsafe_dagster.sources.hub import HubAccess
@@ -43,7 +48,9 @@ class Ingestion(Record):
     )
     dropped: tuple[DroppedPrompt, ...]
     counts: Mapping[str, SourceCounts] = Field(description="by source")
-    revisions: Mapping[str, str] = Field(description="commit that was read, by source on the Hub")
+    revisions: Mapping[str, str] = Field(
+        description="commit that was read, by source on the Hub"
+    )
 
 
 def ingest(
@@ -173,7 +180,9 @@ def _deduplicate(
     prompts = list[Prompt]()
     for source_rows in rows.values():
         prompts += [row for row in source_rows if isinstance(row, Prompt)]
-    thresholds = Thresholds(settings.near_duplicate_threshold, settings.cluster_threshold)
+    thresholds = Thresholds(
+        settings.near_duplicate_threshold, settings.cluster_threshold
+    )
     # One list for all sources, so that duplicates across sources are dropped too.
     admissions = iter(admit(known, prompts, thresholds))
     outcomes: dict[str, list[Prompt | DroppedPrompt]] = {}
@@ -192,7 +201,9 @@ def _keep_or_drop(prompt: Prompt, admission: Admission) -> Prompt | DroppedPromp
         return admission
     original = admission.original
     reason = DropReason.DUPLICATE
-    detail = f"duplicate of {original.prompt_id} ({original.source}: {original.source_row})"
+    detail = (
+        f"duplicate of {original.prompt_id} ({original.source}: {original.source_row})"
+    )
     if admission.similarity is not None:
         reason = DropReason.NEAR_DUPLICATE
         detail = f"near {detail}, Jaccard {admission.similarity:.2f}"

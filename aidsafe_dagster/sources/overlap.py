@@ -108,7 +108,9 @@ def distinctive_words(words: Words) -> Words:
 
 def distinctive_shingles(words: Words) -> Shingles:
     """Return the word 3-shingles that contain a distinctive word."""
-    return frozenset(shingle for shingle in word_shingles(words) if _count_distinctive(shingle))
+    return frozenset(
+        shingle for shingle in word_shingles(words) if _count_distinctive(shingle)
+    )
 
 
 def _windows(words: Words, size: int) -> Iterator[Words]:

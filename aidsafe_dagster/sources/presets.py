@@ -36,10 +36,15 @@ PRESETS = {
 }
 
 EVALUATION_PRESETS = {
-    "xstest": Preset(licence="cc-by-4.0", prompt="prompt", hub="Paul/XSTest", files="*.csv"),
+    "xstest": Preset(
+        licence="cc-by-4.0", prompt="prompt", hub="Paul/XSTest", files="*.csv"
+    ),
     # Gated, like HarmBench: accept the terms on the Hub once, and set a token.
     "strongreject": Preset(
-        licence="mit", prompt="prompt", hub="walledai/StrongREJECT", files="data/*.parquet"
+        licence="mit",
+        prompt="prompt",
+        hub="walledai/StrongREJECT",
+        files="data/*.parquet",
     ),
     # Three parts: standard, contextual, copyright.
     "harmbench": Preset(

@@ -14,7 +14,9 @@ from aidsafe_dagster.sources.source import FileOrDataset, Name
 
 
 class IngestSettings(Record):
-    batch_size: int = Field(default=250, ge=1, description="maximum number of prompts in a batch")
+    batch_size: int = Field(
+        default=250, ge=1, description="maximum number of prompts in a batch"
+    )
     near_duplicate_threshold: float = Field(
         default=0.8,
         ge=0.1,
@@ -34,7 +36,8 @@ class IngestSettings(Record):
 
 class PromptColumn(Record):
     prompt: Name | None = Field(
-        default=None, description="column of the prompt; default: the first of the usual names"
+        default=None,
+        description="column of the prompt; default: the first of the usual names",
     )
 
 
@@ -55,13 +58,22 @@ class DecontaminationSettings(Record):
         default=8, ge=3, description="shared words in a row that count as a match"
     )
     jaccard_threshold: float = Field(
-        default=0.6, gt=0, le=1, description="similarity of shingles that counts as a match"
+        default=0.6,
+        gt=0,
+        le=1,
+        description="similarity of shingles that counts as a match",
     )
     tfidf_threshold: float = Field(
-        default=0.7, gt=0, le=1, description="cosine of TF-IDF weights that counts as a match"
+        default=0.7,
+        gt=0,
+        le=1,
+        description="cosine of TF-IDF weights that counts as a match",
     )
     embedding_threshold: float = Field(
-        default=0.7, gt=0, le=1, description="cosine of embeddings that counts as a match"
+        default=0.7,
+        gt=0,
+        le=1,
+        description="cosine of embeddings that counts as a match",
     )
 
     @field_validator("sets")

@@ -40,7 +40,10 @@ def jaccard_pairs(
 
 
 def tfidf_pairs(
-    left: Sequence[Words], right: Sequence[Words], background: Sequence[Words], threshold: float
+    left: Sequence[Words],
+    right: Sequence[Words],
+    background: Sequence[Words],
+    threshold: float,
 ) -> Iterator[Pair]:
     """Yield the pairs whose bags of words have a TF-IDF cosine of at least `threshold`, by `left`.
 
@@ -60,7 +63,9 @@ def tfidf_pairs(
         yield from _pairs_above(rows, columns, similarity, threshold)
 
 
-def cosine_pairs(left: NDArray[Any], right: NDArray[Any], threshold: float) -> Iterator[Pair]:
+def cosine_pairs(
+    left: NDArray[Any], right: NDArray[Any], threshold: float
+) -> Iterator[Pair]:
     """Yield the pairs of vectors whose cosine is at least `threshold`, by `left`.
 
     Both arrays have the shape (texts, dimensions).
@@ -70,7 +75,9 @@ def cosine_pairs(left: NDArray[Any], right: NDArray[Any], threshold: float) -> I
         block = _unit_vectors(left[start : start + _BLOCK_ROWS])
         similarity = block @ theirs
         rows, columns = np.nonzero(similarity >= threshold)
-        yield from _pairs_above(rows + start, columns, similarity[rows, columns], threshold)
+        yield from _pairs_above(
+            rows + start, columns, similarity[rows, columns], threshold
+        )
 
 
 def _count_items(*lists: Iterable[Collection[Hashable]]) -> list[Any]:
@@ -95,7 +102,9 @@ def _count_items(*lists: Iterable[Collection[Hashable]]) -> list[Any]:
     return matrices
 
 
-def _hash_items(texts: Iterable[Collection[Hashable]]) -> tuple[NDArray[Any], NDArray[Any]]:
+def _hash_items(
+    texts: Iterable[Collection[Hashable]],
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the concatenated hashes of all texts, and the boundaries between the texts."""
     hashes, ends = array("q"), array("q", [0])
     # Python's `hash` differs between processes, which does not matter within one matrix.
@@ -106,7 +115,9 @@ def _hash_items(texts: Iterable[Collection[Hashable]]) -> tuple[NDArray[Any], ND
     return np.array(hashes, dtype=np.int64), boundaries
 
 
-def _products(left: Any, right: Any) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
+def _products(
+    left: Any, right: Any
+) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
     """Yield rows, columns and values of the non-zero cells of left · rightᵀ, block by block."""
     columns = right.T.tocsr()
     for start in range(0, left.shape[0], _BLOCK_ROWS):
@@ -115,7 +126,10 @@ def _products(left: Any, right: Any) -> Iterator[tuple[NDArray[Any], NDArray[Any
 
 
 def _pairs_above(
-    rows: NDArray[Any], columns: NDArray[Any], similarity: NDArray[Any], threshold: float
+    rows: NDArray[Any],
+    columns: NDArray[Any],
+    similarity: NDArray[Any],
+    threshold: float,
 ) -> Iterator[Pair]:
     mask = similarity >= threshold
     yield from map(

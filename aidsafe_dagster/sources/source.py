@@ -41,13 +41,15 @@ class FileOrDataset(Record):
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]{0,39}$")]
     path: Path | None = None
     hub: Name | None = Field(
-        default=None, description="id of a dataset repository on the Hub, '<owner>/<dataset>'"
+        default=None,
+        description="id of a dataset repository on the Hub, '<owner>/<dataset>'",
     )
     preset: Name | None = Field(
         default=None, description="name of a known dataset, for its columns and licence"
     )
     revision: Name = Field(
-        default="main", description="branch, tag or commit on the Hub; the commit is recorded"
+        default="main",
+        description="branch, tag or commit on the Hub; the commit is recorded",
     )
     files: Name | None = Field(
         default=None, description="glob of the files in the Hub dataset; default: all"
@@ -60,7 +62,9 @@ class FileOrDataset(Record):
     @classmethod
     def _is_known(cls, preset: str | None) -> str | None:
         if preset is not None and preset not in cls.presets:
-            raise ValueError(f"unknown preset '{preset}'. Valid: {', '.join(sorted(cls.presets))}")
+            raise ValueError(
+                f"unknown preset '{preset}'. Valid: {', '.join(sorted(cls.presets))}"
+            )
         return preset
 
     @model_validator(mode="after")
@@ -72,7 +76,9 @@ class FileOrDataset(Record):
         if not self.path and not self.dataset:
             raise ValueError("give 'path' (a file) or 'hub' (a dataset on the Hub)")
         if self.path and (self.files or self.revision != "main"):
-            raise ValueError("'files' and 'revision' belong to 'hub'; a 'path' is one file")
+            raise ValueError(
+                "'files' and 'revision' belong to 'hub'; a 'path' is one file"
+            )
         return self
 
     def __str__(self) -> str:
@@ -114,7 +120,8 @@ class SourceSpec(FileOrDataset):
 
     columns: ColumnMapping = ColumnMapping()
     licence: Name | None = Field(
-        default=None, description="licence of all rows, unless a licence column is mapped"
+        default=None,
+        description="licence of all rows, unless a licence column is mapped",
     )
 
 

@@ -20,7 +20,9 @@ _WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
 def normalised_words(text: str) -> Words:
     # Decomposed, accents are characters of their own and can be dropped.
     decomposed = unicodedata.normalize("NFKD", text)
-    visible = [char for char in decomposed if unicodedata.category(char) not in _INVISIBLE]
+    visible = [
+        char for char in decomposed if unicodedata.category(char) not in _INVISIBLE
+    ]
     composed = unicodedata.normalize("NFC", "".join(visible))
     plain = composed.casefold().translate(_APOSTROPHES).translate(_LOOKALIKES)
     return tuple(_WORD.findall(plain))

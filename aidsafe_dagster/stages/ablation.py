@@ -18,7 +18,11 @@ from aidsafe_dagster.engines.driver.progress import Progress
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.primitives.atomic_write import atomic_write
-from aidsafe_dagster.quality.statistics import Estimate, mean_interval, paired_difference
+from aidsafe_dagster.quality.statistics import (
+    Estimate,
+    mean_interval,
+    paired_difference,
+)
 from aidsafe_dagster.recipe.ablations import AblationRow, Redraws, Variant, run_variant
 from aidsafe_dagster.recipe.dialogue import Conversation, DialogueTask
 from aidsafe_dagster.recipe.errors import SetupError, unknown
@@ -48,7 +52,8 @@ class AblationConfig(dg.Config):
         description="prompts to take: the same ones every time, and in every ablation",
     )
     batches: list[str] = Field(
-        default=[], description="batches to take them from; empty: all with refined CoTs"
+        default=[],
+        description="batches to take them from; empty: all with refined CoTs",
     )
 
 
@@ -85,7 +90,9 @@ def run_ablation(
     results = []
     for planned in plan:
         variant_engine = planned.engine or engine
-        results.append(_run_variant(context, variant_engine, planned.variant, sample, redraws))
+        results.append(
+            _run_variant(context, variant_engine, planned.variant, sample, redraws)
+        )
     name = context.asset_key.to_user_string()
     path = _write_rows(snapshot.settings.reports, name, results)
     simulated = any(row.simulated for result in results for row in result.rows)
@@ -118,12 +125,16 @@ def sample_prompts(lake: Lake, config: AblationConfig) -> list[Prompt]:
 
 
 def _sample_rank(prompt: Prompt) -> str:
-    return hashlib.blake2b(f"ablation:{prompt.prompt_id}".encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(
+        f"ablation:{prompt.prompt_id}".encode(), digest_size=8
+    ).hexdigest()
 
 
 def _stored_redraws(lake: Lake, sample: Sequence[Prompt]) -> dict[str, Redraws]:
     """Return, by prompt id, where the pipeline drew again: a variant then asks what it asked."""
-    calls: dict[str, dict[Stage, tuple[int, ...]]] = {prompt.prompt_id: {} for prompt in sample}
+    calls: dict[str, dict[Stage, tuple[int, ...]]] = {
+        prompt.prompt_id: {} for prompt in sample
+    }
     sampled_batches = {prompt.batch for prompt in sample}
     for stage in _STAGES_MEASURED:
         for batch in sorted(sampled_batches.intersection(lake.batches(stage))):
@@ -146,7 +157,9 @@ def _run_variant(
     for prompt in sample:
         conversation = Conversation(dialogue_context, Stage.COT_GRADES, prompt)
         own_redraws = redraws[prompt.prompt_id]
-        dialogue = run_variant(dialogue_context, prompt, variant, own_redraws, settings.grading)
+        dialogue = run_variant(
+            dialogue_context, prompt, variant, own_redraws, settings.grading
+        )
         tasks.append(DialogueTask(conversation, dialogue))
     progress_log = ProgressLog(context.log, variant.name, f"{len(sample)} prompts")
     results, progress = engine.drive(tasks, progress_log, context.log.info)
@@ -176,7 +189,9 @@ def _metadata(results: Sequence[VariantResult], path: Path) -> dict[str, Any]:
     return {
         **row_metadata(rows, failures),
         "quality": record_table([_scores(result) for result in results]),
-        "difference": record_table(differences, columns=() if differences else ("variant",)),
+        "difference": record_table(
+            differences, columns=() if differences else ("variant",)
+        ),
         "cost": record_table([_cost(result) for result in results]),
         "policy_to_cot": dg.MetadataValue.md(_policy_to_cot_plot(results)),
         "calls_made": sum(result.progress.calls_made for result in results),
@@ -193,7 +208,9 @@ def _scores(result: VariantResult) -> dict[str, Any]:
         "failed": len(result.failures),
     }
     for name in _SCORES:
-        line[name] = format_estimate(mean_interval([getattr(row, name) for row in result.rows]))
+        line[name] = format_estimate(
+            mean_interval([getattr(row, name) for row in result.rows])
+        )
     return line
 
 
@@ -211,7 +228,9 @@ def _differences(result: VariantResult, reference: VariantResult) -> dict[str, A
     for name in (*_SCORES, "cot_tokens"):
         values = [getattr(row, name) for row, _ in pairs]
         reference_values = [getattr(row, name) for _, row in pairs]
-        line[name] = format_estimate(paired_difference(values, reference_values), signed=True)
+        line[name] = format_estimate(
+            paired_difference(values, reference_values), signed=True
+        )
     return line
 
 
@@ -224,15 +243,21 @@ def _cost(result: VariantResult) -> dict[str, Any]:
         "cot_tokens": format_estimate(cot_tokens, digits=0),
         "deliberation_turns": round(sum(row.turns for row in rows) / count, 2),
         "calls_per_row": round(sum(row.usage.calls for row in rows) / count, 2),
-        "tokens_in_per_row": round(sum(row.usage.prompt_tokens for row in rows) / count),
-        "tokens_out_per_row": round(sum(row.usage.completion_tokens for row in rows) / count),
+        "tokens_in_per_row": round(
+            sum(row.usage.prompt_tokens for row in rows) / count
+        ),
+        "tokens_out_per_row": round(
+            sum(row.usage.completion_tokens for row in rows) / count
+        ),
         "calls_made": result.progress.calls_made,
         "calls_replayed": result.progress.replayed,
         "seconds": round(result.progress.seconds, 1),
     }
 
 
-def format_estimate(estimate: Estimate | None, *, signed: bool = False, digits: int = 2) -> str:
+def format_estimate(
+    estimate: Estimate | None, *, signed: bool = False, digits: int = 2
+) -> str:
     """`4.27 [4.11, 4.42]`; a dash without an estimate."""
     if estimate is None:
         return "–"
@@ -240,7 +265,10 @@ def format_estimate(estimate: Estimate | None, *, signed: bool = False, digits: 
     value = format(estimate.value, number_format)
     if estimate.low is None or estimate.high is None:
         return value
-    low, high = format(estimate.low, number_format), format(estimate.high, number_format)
+    low, high = (
+        format(estimate.low, number_format),
+        format(estimate.high, number_format),
+    )
     return f"{value} [{low}, {high}]"
 
 

@@ -43,7 +43,10 @@ def select_for_training(
     for batch in lake.batches(table):
         if not is_complete(instance, lake, table, batch):
             closed.append(batch)
-        elif not allow_simulated and lake.rows(table, batch, ["simulated"])["simulated"].any():
+        elif (
+            not allow_simulated
+            and lake.rows(table, batch, ["simulated"])["simulated"].any()
+        ):
             simulated.append(batch)
         else:
             selected.append(batch)
@@ -85,7 +88,9 @@ def select_for_release(instance: dg.DagsterInstance, lake: Lake) -> ReleaseSelec
     return ReleaseSelection(tuple(selected), left_out, overridden)
 
 
-def _closed_gates_upstream(instance: dg.DagsterInstance, lake: Lake, batch: str) -> list[str]:
+def _closed_gates_upstream(
+    instance: dg.DagsterInstance, lake: Lake, batch: str
+) -> list[str]:
     closed = []
     for stage in all_upstream(Stage.FINE_TUNE_SPLITS):
         gate = read_gate(instance, lake, stage, batch)

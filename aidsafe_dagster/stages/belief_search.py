@@ -62,7 +62,9 @@ def search_all(
     return BeliefSearchOutcome(ordered, progress)
 
 
-def _best_examples(searches: Sequence[BeliefSearch], iteration: int, limit: int) -> Examples:
+def _best_examples(
+    searches: Sequence[BeliefSearch], iteration: int, limit: int
+) -> Examples:
     """Return the beliefs that misled most, by kind; none before the first iteration."""
     examples: dict[PairKind, Sequence[BeliefExample]] = {}
     for kind in get_args(PairKind):

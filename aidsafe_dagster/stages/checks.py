@@ -43,7 +43,9 @@ def _suite_check(definition: StageDefinition, suite: str) -> dg.AssetChecksDefin
         description=description,
     )
     def check(
-        context: dg.AssetCheckExecutionContext, lake: LakeResource, settings: SettingsResource
+        context: dg.AssetCheckExecutionContext,
+        lake: LakeResource,
+        settings: SettingsResource,
     ) -> dg.AssetCheckResult:
         snapshot, opened, batch = settings.snapshot, lake.open(), context.partition_key
         # Taken before the rows are read: the verdict must never hold for newer bytes than it saw.
@@ -58,7 +60,9 @@ def _suite_check(definition: StageDefinition, suite: str) -> dg.AssetChecksDefin
             settings=snapshot.settings.checks,
             counter=token_counter(snapshot.settings),
         )
-        severity = dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN
+        severity = (
+            dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN
+        )
         return dg.AssetCheckResult(
             passed=result.passed,
             severity=severity,
@@ -81,7 +85,9 @@ def _breadth_check(definition: StageDefinition) -> dg.AssetChecksDefinition:
         description="Warns of policies that no row of the batch cites",
     )
     def check(
-        context: dg.AssetCheckExecutionContext, lake: LakeResource, settings: SettingsResource
+        context: dg.AssetCheckExecutionContext,
+        lake: LakeResource,
+        settings: SettingsResource,
     ) -> dg.AssetCheckResult:
         rows = lake.open().rows(definition.name, context.partition_key)
         uncited = uncovered_policies(rows, settings.snapshot.policies)

@@ -17,7 +17,11 @@ from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.records import Failure, FailureReason, Prompt, Stage, Usage
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.contamination import Match, find_contaminated
-from aidsafe_dagster.sources.evaluation_sets import CheckedSet, EvaluationSet, read_evaluation_sets
+from aidsafe_dagster.sources.evaluation_sets import (
+    CheckedSet,
+    EvaluationSet,
+    read_evaluation_sets,
+)
 from aidsafe_dagster.stages.metadata import count_table, record_table
 
 CHECKED_STAGES = (Stage.PROMPTS, Stage.FINE_TUNE_SPLITS)
@@ -26,7 +30,9 @@ UNCHECKED = "none"
 """Version without any evaluation set."""
 _RULES_VERSION = "1"
 """To be raised when a rule finds other prompts than before."""
-NOTHING_CHECKED = "**No evaluation set is configured: these prompts were checked against none.**"
+NOTHING_CHECKED = (
+    "**No evaluation set is configured: these prompts were checked against none.**"
+)
 
 
 def decontamination_version(settings: Settings) -> str:
@@ -36,7 +42,9 @@ def decontamination_version(settings: Settings) -> str:
     """
     if not settings.decontamination.sets:
         return UNCHECKED
-    sets = settings.decontamination.model_dump_json(exclude={"sets": {"__all__": {"path"}}})
+    sets = settings.decontamination.model_dump_json(
+        exclude={"sets": {"__all__": {"path"}}}
+    )
     model = f"{settings.embeddings.base_url} {settings.embeddings.model}"
     digest = hashlib.blake2b(f"{_RULES_VERSION} {model} {sets}".encode(), digest_size=6)
     for spec in settings.decontamination.sets:
@@ -69,7 +77,11 @@ class Decontamination:
             self.settings.decontamination,
             embedder(self.settings.embeddings),
         )
-        return {prompt_id: match for prompt_id, match in zip(texts, matches, strict=True) if match}
+        return {
+            prompt_id: match
+            for prompt_id, match in zip(texts, matches, strict=True)
+            if match
+        }
 
     def record(self, lake: Lake, stage: str, batch: str) -> None:
         """Record what the stage was checked against.
@@ -107,7 +119,9 @@ def open_decontamination(settings: Settings) -> Decontamination:
     Raises:
         SetupError: one of them cannot be read. No prompt counts as clean because nobody looked.
     """
-    return Decontamination(settings, read_evaluation_sets(settings.decontamination.sets))
+    return Decontamination(
+        settings, read_evaluation_sets(settings.decontamination.sets)
+    )
 
 
 def left_out(row: Prompt, stage: Stage, reason: FailureReason, detail: str) -> Failure:
@@ -131,7 +145,9 @@ def _checked_sets(lake: Lake, batch: str) -> list[CheckedSet]:
     return lake.records(EVALUATION_SETS, batch, CheckedSet)
 
 
-def _checked_set(evaluation_set: EvaluationSet, stage: str, batch: str, version: str) -> CheckedSet:
+def _checked_set(
+    evaluation_set: EvaluationSet, stage: str, batch: str, version: str
+) -> CheckedSet:
     return CheckedSet(
         stage=stage,
         batch=batch,

@@ -64,7 +64,9 @@ def make_dialogue_stage(
     run = start_stage(context, config, engine, lake, stage)
     tasks = []
     for row, records in run.inputs():
-        tasks.append(run.definition.task(run.conversation(row), records, run.snapshot.settings))
+        tasks.append(
+            run.definition.task(run.conversation(row), records, run.snapshot.settings)
+        )
     results, progress = run.drive(tasks, then=run.stages_to_read_ahead())
     conversations = [task.conversation for task in tasks]
     return run.finish(conversations, results, progress, extra_metadata)
@@ -150,7 +152,10 @@ class StageRun:
         )
 
     def drive(
-        self, tasks: Sequence[DialogueTask[S]], step: str = "", then: Sequence[NextStage] = ()
+        self,
+        tasks: Sequence[DialogueTask[S]],
+        step: str = "",
+        then: Sequence[NextStage] = (),
     ) -> tuple[list[S | Failure], Progress]:
         """Run the dialogues to their ends, with progress in the run's log.
 
@@ -197,7 +202,10 @@ class StageRun:
         self, conversations: Sequence[Conversation], results: Sequence[T | Failure]
     ) -> tuple[list[T], list[Failure]]:
         """Part the finished rows from those that must go no further."""
-        settings, policies = self.snapshot.settings.checks, self.dialogue_context.policies
+        settings, policies = (
+            self.snapshot.settings.checks,
+            self.dialogue_context.policies,
+        )
         rows: list[T] = []
         failures: list[Failure] = []
         for conversation, result in zip(conversations, results, strict=True):

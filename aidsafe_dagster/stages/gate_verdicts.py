@@ -70,7 +70,9 @@ def judge_check(
     verdict: Verdict = "missing" if latest is None else latest.verdict_on(fingerprint)
     if verdict in ("passed", "failed"):
         return verdict
-    on_these_bytes = [result for result in read_history() if result.fingerprint == fingerprint]
+    on_these_bytes = [
+        result for result in read_history() if result.fingerprint == fingerprint
+    ]
     if not on_these_bytes:
         return verdict
     newest = max(on_these_bytes, key=lambda result: result.timestamp)

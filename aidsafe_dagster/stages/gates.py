@@ -20,9 +20,17 @@ from aidsafe_dagster.runs.dagster_internals import (
     AssetCheckExecutionRecordStatus,
     PartitionKeyFilter,
 )
-from aidsafe_dagster.stages.gate_verdicts import HISTORY_LIMIT, CheckResult, Gate, judge_check
+from aidsafe_dagster.stages.gate_verdicts import (
+    HISTORY_LIMIT,
+    CheckResult,
+    Gate,
+    judge_check,
+)
 
-_EVALUATED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
+_EVALUATED = {
+    AssetCheckExecutionRecordStatus.SUCCEEDED,
+    AssetCheckExecutionRecordStatus.FAILED,
+}
 
 
 class GateConfig(dg.Config):
@@ -50,7 +58,9 @@ def read_gate(instance: dg.DagsterInstance, lake: Lake, stage: str, batch: str) 
     return Gate(str(stage), batch, verdicts)
 
 
-def is_complete(instance: dg.DagsterInstance, lake: Lake, stage: str, batch: str) -> bool:
+def is_complete(
+    instance: dg.DagsterInstance, lake: Lake, stage: str, batch: str
+) -> bool:
     """True when the stage was made for this batch and its gate is open."""
     return lake.has(stage, batch) and read_gate(instance, lake, stage, batch).open
 
@@ -99,7 +109,11 @@ def _check_history(
 
 def _check_result(record: Any) -> CheckResult | None:
     """Return the result that a record holds, None while the check is only planned."""
-    if record is None or record.event is None or record.event.asset_check_evaluation is None:
+    if (
+        record is None
+        or record.event is None
+        or record.event.asset_check_evaluation is None
+    ):
         return None
     fingerprint = record.event.asset_check_evaluation.metadata.get("fingerprint")
     return CheckResult(

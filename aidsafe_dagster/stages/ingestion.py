@@ -26,7 +26,12 @@ from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.runs.locks import ingestion_lock
 from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.settings.schema import Settings
-from aidsafe_dagster.sources.ingestion import DroppedPrompt, Ingestion, ingest, next_batch_numbers
+from aidsafe_dagster.sources.ingestion import (
+    DroppedPrompt,
+    Ingestion,
+    ingest,
+    next_batch_numbers,
+)
 from aidsafe_dagster.sources.source import SourceSpec, bundled_sources
 from aidsafe_dagster.sources.tables import COPIES, DROPPED, INGESTED
 from aidsafe_dagster.stages.metadata import count_table
@@ -58,14 +63,18 @@ def ingest_prompts(
         sources = load_settings(overrides=overrides).settings.sources
         snapshot = snapshot.with_settings(sources=sources)
     outcome = ingest_into_lake(context.instance, lake.open(), snapshot.settings)
-    batch_sizes = {batch: len(rows) for batch, rows in outcome.ingestion.batches.items()}
+    batch_sizes = {
+        batch: len(rows) for batch, rows in outcome.ingestion.batches.items()
+    }
     new_prompts = sum(batch_sizes.values())
     context.log.info(
         f"New prompts: {new_prompts}; new batches: {len(batch_sizes)}; "
         f"rows dropped: {len(outcome.dropped)}"
     )
     if outcome.restored:
-        context.log.warning(f"Restored from their copies: {', '.join(outcome.restored)}")
+        context.log.warning(
+            f"Restored from their copies: {', '.join(outcome.restored)}"
+        )
     context.add_output_metadata(
         {
             "new_prompts": new_prompts,
@@ -144,7 +153,11 @@ def ingest_into_lake(
         places = {(prompt.source, prompt.source_row) for prompt in known}
         for row in _all_records(lake, DROPPED, DroppedPrompt):
             places.add((row.source, row.source_row))
-        dropped = [row for row in ingestion.dropped if (row.source, row.source_row) not in places]
+        dropped = [
+            row
+            for row in ingestion.dropped
+            if (row.source, row.source_row) not in places
+        ]
         for batch, rows in ingestion.batches.items():
             lake.store(COPIES, batch, rows, Prompt)
             lake.store(INGESTED, batch, rows, Prompt)

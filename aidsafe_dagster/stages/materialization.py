@@ -7,7 +7,9 @@ import dagster as dg
 
 from aidsafe_dagster.settings.snapshot import SettingsSnapshot
 
-REHEARSAL_LABEL = "**Rehearsal: simulated by rule, not a model's output. Not for training.**"
+REHEARSAL_LABEL = (
+    "**Rehearsal: simulated by rule, not a model's output. Not for training.**"
+)
 Materialized = dg.MaterializeResult[Any]
 
 

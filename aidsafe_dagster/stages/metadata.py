@@ -55,7 +55,9 @@ def length_metadata(rows: Sequence[Record]) -> dict[str, Any]:
             series = pl.Series(lengths)
             metadata[f"{column}_p50"] = int(series.quantile(0.5, "nearest") or 0)
             metadata[f"{column}_p95"] = int(series.quantile(0.95, "nearest") or 0)
-            metadata[f"{column}_histogram"] = dg.MetadataValue.md(histogram(lengths, column))
+            metadata[f"{column}_histogram"] = dg.MetadataValue.md(
+                histogram(lengths, column)
+            )
     return metadata
 
 
@@ -63,13 +65,17 @@ def coverage_metadata(frame: pl.DataFrame, policies: Policies) -> dict[str, Any]
     """Per policy, the rows that it applies to and the rows that cite it."""
     if "applicable_policies" not in frame.columns or not policies.ids:
         return {}
-    return {"policy_coverage": record_table(policy_coverage(frame, policies).to_dicts())}
+    return {
+        "policy_coverage": record_table(policy_coverage(frame, policies).to_dicts())
+    }
 
 
 def cost_metadata(progress: Progress) -> dict[str, Any]:
     """What this run asked of the engine, and what the journal saved it."""
     usage, seconds = progress.usage, progress.seconds
-    cached_share = usage.cached_tokens / usage.prompt_tokens if usage.prompt_tokens else 0.0
+    cached_share = (
+        usage.cached_tokens / usage.prompt_tokens if usage.prompt_tokens else 0.0
+    )
     rows_per_second = progress.rows_done / seconds if seconds else 0.0
     return {
         "calls_made": progress.calls_made,
@@ -110,7 +116,9 @@ def signature_metadata(rows: Sequence[Record]) -> dict[str, Any]:
     refined = [row for row in rows if isinstance(row, RefinedCot)]
     if deliberated:
         metadata["stalled_deliberations"] = sum(row.stalled for row in deliberated)
-        metadata["ended_by_consensus"] = sum(row.outcome == "consensus" for row in deliberated)
+        metadata["ended_by_consensus"] = sum(
+            row.outcome == "consensus" for row in deliberated
+        )
         metadata["turns_taken"] = sum(len(row.turns) for row in deliberated)
     if refined:
         verdicts: Counter[str] = Counter()
@@ -120,11 +128,15 @@ def signature_metadata(rows: Sequence[Record]) -> dict[str, Any]:
         metadata["thoughts_kept"] = kept
         metadata["thoughts_dropped"] = verdicts.total() - kept
         metadata["verdicts"] = count_table(verdicts, "verdict")
-        metadata["rests_on_dropped_thoughts"] = sum(row.rests_on_dropped for row in refined)
+        metadata["rests_on_dropped_thoughts"] = sum(
+            row.rests_on_dropped for row in refined
+        )
     return metadata
 
 
-def transcript_metadata(definition: StageDefinition, rows: Sequence[Record]) -> dict[str, Any]:
+def transcript_metadata(
+    definition: StageDefinition, rows: Sequence[Record]
+) -> dict[str, Any]:
     """Two rows to read: the shortest and the median of those in which something happened."""
     if not rows or definition.transcript is None:
         return {}
@@ -142,7 +154,9 @@ def transcript_metadata(definition: StageDefinition, rows: Sequence[Record]) -> 
 def _is_eventful(row: Record) -> bool:
     """A thought was dropped, or more than one agent spoke."""
     if isinstance(row, RefinedCot):
-        return any(judgement.verdict is not ThoughtVerdict.KEEP for judgement in row.judgements)
+        return any(
+            judgement.verdict is not ThoughtVerdict.KEEP for judgement in row.judgements
+        )
     return isinstance(row, DeliberatedCot) and len(row.turns) > 1
 
 

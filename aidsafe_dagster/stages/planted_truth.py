@@ -26,7 +26,11 @@ from aidsafe_dagster.recipe.records import (
 )
 from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.reports.frames import Dataset, read_records
-from aidsafe_dagster.reports.planted import ConfusionLine, confusion_line, unrecorded_line
+from aidsafe_dagster.reports.planted import (
+    ConfusionLine,
+    confusion_line,
+    unrecorded_line,
+)
 from aidsafe_dagster.settings.schema import Settings
 
 _CALLS = {
@@ -102,7 +106,9 @@ def planted_truth(dataset: Dataset, settings: Settings) -> list[ConfusionLine]:
     )
 
 
-def compare_with_planted(records: PlantedRecords, results: Results) -> list[ConfusionLine]:
+def compare_with_planted(
+    records: PlantedRecords, results: Results
+) -> list[ConfusionLine]:
     """Return a line for each kind of fault: how often it was planted, and how often found."""
     comparison = _Comparison(records, results)
     return [
@@ -133,7 +139,9 @@ class _Comparison:
         self._rows: dict[str, dict[str, Any]] = {}
         for stage, result in results.items():
             endings = [self._row_ending(stage, row) for row in result.rows]
-            endings += [self._failure_ending(stage, failure) for failure in result.failures]
+            endings += [
+                self._failure_ending(stage, failure) for failure in result.failures
+            ]
             self._endings[stage] = endings
             self._rows[stage] = {
                 ending.row.prompt_id: ending.row
@@ -150,7 +158,9 @@ class _Comparison:
         for row in self._recorded(Stage.REFINED_COTS).values():
             if row.prompt_id not in self._recorded(Stage.DELIBERATED_COTS):
                 continue
-            texts = {thought.number: thought.text for thought in row.deliberated_thoughts}
+            texts = {
+                thought.number: thought.text for thought in row.deliberated_thoughts
+            }
             for judgement in row.judgements:
                 text = texts[judgement.thought]
                 planted = self._records.thought_fault(row.prompt_id, text)
@@ -159,11 +169,14 @@ class _Comparison:
             return
         for fault in THOUGHT_FAULTS:
             pairs = [
-                (planted is fault, verdict.value == fault.value) for planted, verdict in judged
+                (planted is fault, verdict.value == fault.value)
+                for planted, verdict in judged
             ]
             yield confusion_line("refiner: thoughts", fault, pairs)
         keep = ThoughtVerdict.KEEP
-        pairs = [(planted is not None, verdict is not keep) for planted, verdict in judged]
+        pairs = [
+            (planted is not None, verdict is not keep) for planted, verdict in judged
+        ]
         yield confusion_line("refiner: thoughts", "any of these", pairs)
 
     def failure_lines(self) -> Iterator[ConfusionLine]:
@@ -172,10 +185,14 @@ class _Comparison:
             endings: list[tuple[set[FailureReason], FailureReason | None]] = []
             for ending in self._endings.get(stage, ()):
                 if ending.faults is not None:
-                    planted = {reasons[fault] for fault in ending.faults if fault in reasons}
+                    planted = {
+                        reasons[fault] for fault in ending.faults if fault in reasons
+                    }
                     endings.append((planted, ending.reason))
             for reason in FailureReason:
-                pairs = [(reason in planted, found is reason) for planted, found in endings]
+                pairs = [
+                    (reason in planted, found is reason) for planted, found in endings
+                ]
                 if any(map(any, pairs)):
                     check = _CHECKS.get(reason, "other failures")
                     yield confusion_line(f"{stage}: {check}", reason, pairs)
@@ -200,7 +217,9 @@ class _Comparison:
                 if row is None:
                     continue
                 subject = subject_of(grade.version, row)
-                deserved = self._records.deserved(graded.prompt_id, grade.judge, subject)
+                deserved = self._records.deserved(
+                    graded.prompt_id, grade.judge, subject
+                )
                 if deserved is not None:
                     is_unfaithful = deserved["policy_to_cot"] <= _LOW_SCORE
                     is_low = grade.policy_to_cot.score <= _LOW_SCORE
@@ -219,7 +238,9 @@ class _Comparison:
         return self._rows.get(stage, {})
 
     def _row_ending(self, stage: str, row: Row) -> _Ending:
-        faults = self._records.faults(row.prompt_id, stage, row.usage.calls, row.redraws)
+        faults = self._records.faults(
+            row.prompt_id, stage, row.usage.calls, row.redraws
+        )
         return _Ending(row, None, faults)
 
     def _failure_ending(self, stage: str, failure: Failure) -> _Ending:

@@ -66,7 +66,14 @@ def margin_histogram(margins: Sequence[float], plain_margins: Sequence[float]) -
             if values:
                 # Weights make the bars shares, since the two samples differ in size.
                 weights = [1 / len(values)] * len(values)
-                axes.hist(values, bins=bins, weights=weights, label=label, color=colour, alpha=0.7)
+                axes.hist(
+                    values,
+                    bins=bins,
+                    weights=weights,
+                    label=label,
+                    color=colour,
+                    alpha=0.7,
+                )
         axes.set_xlabel("margin (policy score, chosen minus rejected)")
         axes.set_ylabel("share of rows")
         axes.legend(frameon=False)
@@ -78,11 +85,16 @@ def loss_curves(curves: Mapping[str, Sequence[tuple[int, float]]]) -> str:
     """Plot the losses of a training over its steps."""
 
     def draw(axes: Any) -> None:
-        for name, label, colour in (("loss", "train", _STRONG), ("eval_loss", "validation", _WARM)):
+        for name, label, colour in (
+            ("loss", "train", _STRONG),
+            ("eval_loss", "validation", _WARM),
+        ):
             points = curves.get(name)
             if points:
                 steps, losses = zip(*points, strict=True)
-                axes.plot(steps, losses, label=label, color=colour, marker=".", markersize=4)
+                axes.plot(
+                    steps, losses, label=label, color=colour, marker=".", markersize=4
+                )
         axes.set_xlabel("step")
         axes.set_ylabel("loss")
         axes.legend(frameon=False)
@@ -98,7 +110,9 @@ def estimates_plot(title: str, estimates: Mapping[str, Estimate], label: str) ->
             low = estimate.value if estimate.low is None else estimate.low
             high = estimate.value if estimate.high is None else estimate.high
             error = [[estimate.value - low], [high - estimate.value]]
-            axes.errorbar(place, estimate.value, yerr=error, fmt="o", color=_STRONG, capsize=4)
+            axes.errorbar(
+                place, estimate.value, yerr=error, fmt="o", color=_STRONG, capsize=4
+            )
         axes.set_xticks(range(len(estimates)), list(estimates))
         axes.set_xlim(-0.5, max(len(estimates) - 0.5, 0.5))
         axes.set_ylabel(label)

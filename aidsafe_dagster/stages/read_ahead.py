@@ -40,7 +40,13 @@ def stages_to_read_ahead(
         if str(definition.name) not in stages_in_run:
             continue
         reader = _StageReader(
-            definition, lake, batch, settings, dialogue_context, stages_in_run, redraws_of
+            definition,
+            lake,
+            batch,
+            settings,
+            dialogue_context,
+            stages_in_run,
+            redraws_of,
         )
         then = stages_to_read_ahead(
             definition.name,
@@ -78,7 +84,9 @@ class _StageReader:
         if all_records is None:
             return None
         redraws = self._redraws.get(row.prompt_id, ())
-        conversation = Conversation(self.dialogue_context, self.definition.name, row, redraws)
+        conversation = Conversation(
+            self.dialogue_context, self.definition.name, row, redraws
+        )
         return self.definition.task(conversation, all_records, self.settings)
 
     def _with_stored_records(
@@ -92,7 +100,9 @@ class _StageReader:
             stored = self._stored_records(stage)
             if prompt_id in stored:
                 complete[stage] = stored[prompt_id]
-            elif str(stage) in self.stages_in_run and not self.lake.has(stage, self.batch):
+            elif str(stage) in self.stages_in_run and not self.lake.has(
+                stage, self.batch
+            ):
                 return None
         return complete
 

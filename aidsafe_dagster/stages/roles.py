@@ -23,7 +23,9 @@ def engine_with_roles(
     """
     all_roles = {**settings.overrides.get("roles", {}), **roles}
     # Loaded once more only so that the roles are checked like those from the settings file.
-    checked = load_settings(overrides=settings.overrides | {"roles": all_roles}).settings.roles
+    checked = load_settings(
+        overrides=settings.overrides | {"roles": all_roles}
+    ).settings.roles
     snapshot = settings.snapshot
     merged = {**snapshot.settings.roles, **checked}
     return EngineResource(

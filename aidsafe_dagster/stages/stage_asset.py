@@ -53,7 +53,9 @@ def column_schema(record: type[Record]) -> dg.TableSchema:
     types = schema_of(record)
     columns = []
     for name, field in record.model_fields.items():
-        column = dg.TableColumn(name=name, type=str(types[name]), description=field.description)
+        column = dg.TableColumn(
+            name=name, type=str(types[name]), description=field.description
+        )
         columns.append(column)
     return dg.TableSchema(columns=columns)
 
@@ -76,4 +78,6 @@ def _current_snapshot() -> SettingsSnapshot:
 
 
 def _hash(settings: Record) -> str:
-    return hashlib.blake2b(settings.model_dump_json().encode(), digest_size=4).hexdigest()
+    return hashlib.blake2b(
+        settings.model_dump_json().encode(), digest_size=4
+    ).hexdigest()

@@ -113,7 +113,9 @@ def make_adapter(
     return Adapter(job.folder, lineage, reused=False)
 
 
-def _check_inputs(method: Method, settings: TrainingSettings, data: TrainingSet) -> None:
+def _check_inputs(
+    method: Method, settings: TrainingSettings, data: TrainingSet
+) -> None:
     if not settings.model:
         raise SetupError(
             "training.model: the base model to train is required (a folder, or its name on the Hub)"
@@ -125,7 +127,9 @@ def _check_inputs(method: Method, settings: TrainingSettings, data: TrainingSet)
         )
 
 
-def _sft_adapter(home: Path, settings: TrainingSettings, version: str, base: str) -> Adapter:
+def _sft_adapter(
+    home: Path, settings: TrainingSettings, version: str, base: str
+) -> Adapter:
     folder = home / "adapters" / version / "sft"
     lineage = read_lineage(folder)
     if lineage is None:

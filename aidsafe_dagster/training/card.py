@@ -40,7 +40,9 @@ def adapter_card(lineage: Lineage) -> str:
     for name in _RESULTS:
         if name in lineage.result:
             facts[name] = lineage.result[name]
-    sections = [f"# {lineage.method.upper()} adapter, dataset {lineage.dataset_version}"]
+    sections = [
+        f"# {lineage.method.upper()} adapter, dataset {lineage.dataset_version}"
+    ]
     if lineage.simulated:
         tags.append("simulated")
         sections.append(f"> **{SIMULATED_LABEL}**")

@@ -77,12 +77,16 @@ def write_training_set(
     for method in _COLUMNS:
         for split in SPLITS:
             parts[method, split] = rows.filter(kind=method, split=split)
-    counts = {f"{method}_{split}": part.height for (method, split), part in parts.items()}
+    counts = {
+        f"{method}_{split}": part.height for (method, split), part in parts.items()
+    }
     licences = Counter(rows["licence"].to_list())
     training_set = TrainingSet(
         version=version,
         folder=home / "training" / version,
-        batches={batch: lake.fingerprint(Stage.FINE_TUNE_SPLITS, batch) for batch in keys},
+        batches={
+            batch: lake.fingerprint(Stage.FINE_TUNE_SPLITS, batch) for batch in keys
+        },
         rows=counts,
         licences=dict(sorted(licences.items())),
         simulated=bool(rows["simulated"].any()),

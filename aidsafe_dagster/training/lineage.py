@@ -37,7 +37,11 @@ class Lineage(Record):
 
 
 def lineage_key(
-    settings: TrainingSettings, method: Method, version: str, base: str, from_adapter: str
+    settings: TrainingSettings,
+    method: Method,
+    version: str,
+    base: str,
+    from_adapter: str,
 ) -> str:
     """Return the key of an adapter before it is trained."""
     inputs = [settings.recipe(method), version, base, from_adapter]

@@ -96,7 +96,9 @@ def _run_process(
 
 
 def _relay_output(
-    process: subprocess.Popen[str], write: Callable[[str], Any], log: Callable[[str], None]
+    process: subprocess.Popen[str],
+    write: Callable[[str], Any],
+    log: Callable[[str], None],
 ) -> None:
     assert process.stdout is not None
     for line in process.stdout:

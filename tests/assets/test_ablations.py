@@ -24,7 +24,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield site
 
 
-def test_earlier_rounds_are_replayed_and_only_what_follows_a_cut_is_asked(site: Site) -> None:
+def test_earlier_rounds_are_replayed_and_only_what_follows_a_cut_is_asked(
+    site: Site,
+) -> None:
     before = count_journaled(site)
     shown = ablate(site, "rounds")
     cost = {row["variant"]: row for row in table(shown, "cost")}
@@ -49,7 +51,9 @@ def test_the_refiner_is_measured_without_a_call(site: Site) -> None:
     without = rows.filter(variant="without refiner")["cot_tokens"].mean()
     refined = rows.filter(variant="with refiner")["cot_tokens"].mean()
     assert refined < without  # type: ignore[operator]
-    verdicts = {row["fault"]: row for row in table(shown, "verdicts_on_planted_thoughts")}
+    verdicts = {
+        row["fault"]: row for row in table(shown, "verdicts_on_planted_thoughts")
+    }
     assert verdicts["any of these"]["planted"] > 0
     assert 0 <= verdicts["any of these"]["false_alarm_rate"] < 0.2
     (difference,) = table(shown, "difference")
@@ -94,7 +98,9 @@ def ablate(site: Site, name: str, **config: Any) -> dict[str, Any]:
     """Run an ablation; return the metadata of its asset."""
     run = run_ablation(site, name, **config)
     assert run.success, run.error
-    event = site.instance.get_latest_materialization_event(dg.AssetKey(f"ablation_{name}"))
+    event = site.instance.get_latest_materialization_event(
+        dg.AssetKey(f"ablation_{name}")
+    )
     assert event is not None
     assert event.asset_materialization is not None
     return dict(event.asset_materialization.metadata)
@@ -102,7 +108,9 @@ def ablate(site: Site, name: str, **config: Any) -> dict[str, Any]:
 
 def run_ablation(site: Site, name: str, **config: Any) -> BatchRun:
     op = {"config": {"sample": SAMPLE} | config}
-    return run_job(site.instance, f"ablate_{name}", config={"ops": {f"ablation_{name}": op}})
+    return run_job(
+        site.instance, f"ablate_{name}", config={"ops": {f"ablation_{name}": op}}
+    )
 
 
 def rows_of(shown: dict[str, Any]) -> pl.DataFrame:
@@ -116,6 +124,8 @@ def table(shown: dict[str, Any], name: str) -> list[dict[str, Any]]:
 def count_journaled(site: Site) -> int:
     engine = sa.create_engine(site.settings.journal)
     with engine.connect() as connection:
-        count = connection.execute(sa.text("SELECT count(*) FROM completions")).scalar_one()
+        count = connection.execute(
+            sa.text("SELECT count(*) FROM completions")
+        ).scalar_one()
     engine.dispose()
     return int(count)

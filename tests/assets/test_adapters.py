@@ -16,7 +16,9 @@ from tests.training.sites import a_training_site, put, put_checked, some_rows
 
 
 def train_adapters(site: Site, **overrides: Any) -> BatchRun:
-    config = {"resources": {"settings": {"config": {"overrides": {"training": overrides}}}}}
+    config = {
+        "resources": {"settings": {"config": {"overrides": {"training": overrides}}}}
+    }
     return run_job(site.instance, "train_adapters", config=config)
 
 
@@ -24,7 +26,9 @@ def metadata_of(site: Site, asset: str) -> dict[str, Any]:
     event = site.instance.get_latest_materialization_event(dg.AssetKey(asset))
     assert event is not None
     assert event.asset_materialization is not None
-    return {key: value.value for key, value in event.asset_materialization.metadata.items()}
+    return {
+        key: value.value for key, value in event.asset_materialization.metadata.items()
+    }
 
 
 def test_both_adapters_are_trained_on_all_batches_and_show_what_became_of_it(
@@ -42,12 +46,18 @@ def test_both_adapters_are_trained_on_all_batches_and_show_what_became_of_it(
                 metadata["batches"],
                 metadata["batches_with_closed_gate"],
             ) == (6, 2, 0)
-            assert (metadata["train_loss"], metadata["eval_loss"], metadata["reused"]) == (
+            assert (
+                metadata["train_loss"],
+                metadata["eval_loss"],
+                metadata["reused"],
+            ) == (
                 1.5,
                 2.25,
                 False,
             )
-            assert metadata["loss_curve"].startswith("![loss over steps](data:image/png;base64,")
+            assert metadata["loss_curve"].startswith(
+                "![loss over steps](data:image/png;base64,"
+            )
             assert "simulated" not in metadata
             assert "gpu_seconds" not in metadata
             lineage = read_lineage(Path(metadata["path"]))
@@ -62,15 +72,23 @@ def test_both_adapters_are_trained_on_all_batches_and_show_what_became_of_it(
         assert metadata_of(site, "dpo_adapter")["reused"]
 
 
-def test_a_batch_whose_gate_did_not_pass_is_left_out_and_counted(tmp_path: Path) -> None:
+def test_a_batch_whose_gate_did_not_pass_is_left_out_and_counted(
+    tmp_path: Path,
+) -> None:
     with a_training_site(tmp_path) as site:
         put_checked(site, "a-0001", some_rows(5))
         put(site.lake, "b-0001", some_rows(5, "q"))
         put_checked(site, "c-0001", some_rows(5, "r"))
-        put(site.lake, "c-0001", some_rows(5, "s"))  # other bytes than those that were judged
+        put(
+            site.lake, "c-0001", some_rows(5, "s")
+        )  # other bytes than those that were judged
         assert train_adapters(site).success
         metadata = metadata_of(site, "sft_adapter")
-        assert (metadata["rows"], metadata["batches"], metadata["batches_with_closed_gate"]) == (
+        assert (
+            metadata["rows"],
+            metadata["batches"],
+            metadata["batches_with_closed_gate"],
+        ) == (
             3,
             1,
             2,
@@ -86,22 +104,29 @@ def test_simulated_rows_are_refused(tmp_path: Path) -> None:
         run = train_adapters(site)
         assert not run.success
         assert (
-            "batches: 0 taken, 0 left out for a closed gate, 1 left out as simulated" in run.error
+            "batches: 0 taken, 0 left out for a closed gate, 1 left out as simulated"
+            in run.error
         )
         assert "training.allow_simulated = true" in run.error
 
 
-def test_simulated_batches_beside_real_ones_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_simulated_batches_beside_real_ones_are_left_out_and_counted(
+    tmp_path: Path,
+) -> None:
     with a_training_site(tmp_path) as site:
         put_checked(site, "a-0001", some_rows(5))
-        put_checked(site, "b-0001", [*some_rows(4, "q"), *some_rows(1, "s", simulated=True)])
+        put_checked(
+            site, "b-0001", [*some_rows(4, "q"), *some_rows(1, "s", simulated=True)]
+        )
         assert train_adapters(site).success
         metadata = metadata_of(site, "sft_adapter")
         assert (metadata["rows"], metadata["batches_simulated_left_out"]) == (3, 1)
         assert "simulated" not in metadata
 
 
-def test_simulated_rows_that_are_allowed_label_all_that_comes_of_them(tmp_path: Path) -> None:
+def test_simulated_rows_that_are_allowed_label_all_that_comes_of_them(
+    tmp_path: Path,
+) -> None:
     with a_training_site(tmp_path, allow_simulated=True) as site:
         put_checked(site, "a-0001", some_rows(5, simulated=True))
         assert train_adapters(site).success
@@ -109,13 +134,17 @@ def test_simulated_rows_that_are_allowed_label_all_that_comes_of_them(tmp_path: 
             metadata = metadata_of(site, asset)
             assert "simulated by rule" in metadata["simulated"]
             assert metadata["lineage"]["simulated"]
-            assert "simulated by rule" in (Path(metadata["path"]) / "README.md").read_text()
+            assert (
+                "simulated by rule"
+                in (Path(metadata["path"]) / "README.md").read_text()
+            )
 
 
 def test_without_any_rows_the_run_says_what_to_do(tmp_path: Path) -> None:
     with a_training_site(tmp_path) as site:
         assert (
-            "no batch has fine_tune_splits yet (`aidsafe backfill`)" in train_adapters(site).error
+            "no batch has fine_tune_splits yet (`aidsafe backfill`)"
+            in train_adapters(site).error
         )
 
 
@@ -153,7 +182,9 @@ def test_the_assets_come_after_the_splits_and_say_what_they_are(asset: str) -> N
         ["team:alignment"],
         None,
     )
-    assert dg.AssetKey("sft_adapter") in graph.get(dg.AssetKey("dpo_adapter")).parent_keys
+    assert (
+        dg.AssetKey("sft_adapter") in graph.get(dg.AssetKey("dpo_adapter")).parent_keys
+    )
 
 
 def command(*arguments: str) -> Any:

@@ -67,7 +67,9 @@ def lowest_candidate_scores(pairs: pl.DataFrame) -> pl.Series:
 
 
 def test_every_row_is_accounted_for_at_every_stage(tmp_path: Path) -> None:
-    with a_site(tmp_path, rehearsal={"unparsable": 0.03, "whisper_fails": 0.03}) as site:
+    with a_site(
+        tmp_path, rehearsal={"unparsable": 0.03, "whisper_fails": 0.03}
+    ) as site:
         ingest(site, some_prompts(40) + ODD)
         run = site.make(BATCH)
         assert run.success, run.error
@@ -76,13 +78,23 @@ def test_every_row_is_accounted_for_at_every_stage(tmp_path: Path) -> None:
             rows = site.lake.rows(stage, BATCH)
             failures = site.lake.failures(stage, BATCH)
             expected = expected_rows(site.lake, stage, BATCH)
-            assert rows.height + failures.height == (46 if expected is None else expected), stage
-            if stage is not Stage.FINE_TUNE_SPLITS:  # where a prompt has an SFT and a DPO row
+            assert rows.height + failures.height == (
+                46 if expected is None else expected
+            ), stage
+            if (
+                stage is not Stage.FINE_TUNE_SPLITS
+            ):  # where a prompt has an SFT and a DPO row
                 assert set(rows["prompt_id"]).isdisjoint(failures["prompt_id"])
 
 
-def test_every_judged_version_is_graded_and_every_pair_has_its_margin(ordinary: Site) -> None:
-    assert set(grades_of(ordinary)["version"]) == {"refined", "deliberated", "single_llm"}
+def test_every_judged_version_is_graded_and_every_pair_has_its_margin(
+    ordinary: Site,
+) -> None:
+    assert set(grades_of(ordinary)["version"]) == {
+        "refined",
+        "deliberated",
+        "single_llm",
+    }
     pairs = ordinary.lake.rows(Stage.PREFERENCE_PAIRS, BATCH)
     difference = pairs["margin"] - (pairs["chosen_score"] - pairs["rejected_score"])
     assert difference.abs().max() < 1e-3  # type: ignore[operator]
@@ -92,7 +104,9 @@ def test_every_judged_version_is_graded_and_every_pair_has_its_margin(ordinary: 
     assert set(pairs["kind"]) == {"violation", "needless_refusal"}
 
 
-def test_rows_below_the_score_gate_are_left_out_with_their_scores(tmp_path: Path) -> None:
+def test_rows_below_the_score_gate_are_left_out_with_their_scores(
+    tmp_path: Path,
+) -> None:
     with a_site(tmp_path, score_gate={"policy_to_cot": 5}) as site:
         ingest(site, some_prompts(20))
         assert site.make(BATCH).success
@@ -107,7 +121,10 @@ def test_rows_below_the_score_gate_are_left_out_with_their_scores(tmp_path: Path
         assert set(failures["reason"]) == {"below_score"}
         table = site.metadata(Stage.FINE_TUNE_SPLITS, BATCH)["kept_by_score_gate"]
         kept = {record.data["metric"]: record.data for record in table.records}
-        assert kept["policy_to_cot"]["≥ 5"] == splits.filter(pl.col("kind") == "sft").height
+        assert (
+            kept["policy_to_cot"]["≥ 5"]
+            == splits.filter(pl.col("kind") == "sft").height
+        )
 
 
 def test_the_same_inputs_twice_from_nothing_give_the_same_bytes(
@@ -136,11 +153,19 @@ def test_a_materialization_shows_counts_lengths_coverage_cost_and_transcripts(
     assert shown["calls_made"] >= rows.height
     assert shown["calls_replayed"] == 0
     assert shown["tokens_in"] > shown["tokens_out"] > 0
-    assert min(lengths) <= shown["cot_tokens_p50"] <= shown["cot_tokens_p95"] <= max(lengths)
+    assert (
+        min(lengths)
+        <= shown["cot_tokens_p50"]
+        <= shown["cot_tokens_p95"]
+        <= max(lengths)
+    )
     assert shown["cot_tokens_histogram"].startswith(
         "![histogram of cot_tokens](data:image/png;base64,"
     )
-    coverage = {record.data["policy"]: record.data for record in shown["policy_coverage"].records}
+    coverage = {
+        record.data["policy"]: record.data
+        for record in shown["policy_coverage"].records
+    }
     assert coverage["respect_and_helpfulness"]["citing_rows"] == rows.height
     assert "## Prompt" in shown["transcript_1"]
     assert "simulated" in shown["simulated"]
@@ -171,7 +196,9 @@ def test_making_a_batch_again_retries_its_failed_rows_alone_until_all_have_passe
         success = site.make(BATCH).success
         rows = site.lake.rows(Stage.SEED_COTS, BATCH)
         assert rows.height > passed.height
-        assert rows.filter(rows["prompt_id"].is_in(passed["prompt_id"].implode())).equals(passed)
+        assert rows.filter(
+            rows["prompt_id"].is_in(passed["prompt_id"].implode())
+        ).equals(passed)
         assert site.metadata("seed_cots", BATCH)["calls_made"] <= 6 * failures.height
 
         runs = 2
@@ -207,12 +234,19 @@ def test_changing_one_policy_makes_rows_of_another_version(tmp_path: Path) -> No
 
 def make_refined(site: Site) -> BatchRun:
     """Make the batch as far as its refined CoTs."""
-    stages = [Stage.PROMPTS, Stage.SEED_COTS, Stage.DELIBERATED_COTS, Stage.REFINED_COTS]
+    stages = [
+        Stage.PROMPTS,
+        Stage.SEED_COTS,
+        Stage.DELIBERATED_COTS,
+        Stage.REFINED_COTS,
+    ]
     return run_job(site.instance, "make_batch", partition=BATCH, stages=stages)
 
 
 @pytest.mark.parametrize("stage", [str(stage) for stage in Stage])
-def test_every_stage_describes_its_columns_and_the_version_of_what_makes_it(stage: str) -> None:
+def test_every_stage_describes_its_columns_and_the_version_of_what_makes_it(
+    stage: str,
+) -> None:
     from aidsafe_dagster.definitions import defs
 
     node = defs.resolve_asset_graph().get(dg.AssetKey(stage))
@@ -227,7 +261,9 @@ def test_every_stage_describes_its_columns_and_the_version_of_what_makes_it(stag
 def test_a_damaged_partition_is_made_again(finished_site: Path, tmp_path: Path) -> None:
     with a_copy_of(finished_site, tmp_path / "site") as site:
         before = site.lake.fingerprint(Stage.REFINED_COTS, BATCH)
-        Path(str(site.lake.rows_path(Stage.REFINED_COTS, BATCH))).write_bytes(b"PAR1 cut off")
+        Path(str(site.lake.rows_path(Stage.REFINED_COTS, BATCH))).write_bytes(
+            b"PAR1 cut off"
+        )
         assert site.make(BATCH).success
         assert site.lake.fingerprint(Stage.REFINED_COTS, BATCH) == before
         assert site.metadata("refined_cots", BATCH)["calls_made"] == 0

@@ -11,7 +11,15 @@ import pytest
 
 from aidsafe_dagster.cli.local_runs import BatchRun, run_job
 from aidsafe_dagster.recipe.records import Stage
-from tests.publishing.hubs import READER, REPO, TOKEN, a_hub, commits, files_there, the_repo
+from tests.publishing.hubs import (
+    READER,
+    REPO,
+    TOKEN,
+    a_hub,
+    commits,
+    files_there,
+    the_repo,
+)
 from tests.runs.test_resume import settings_for
 from tests.serving import a_model_server
 from tests.site import Site, a_site, prompts_file, some_prompts
@@ -37,7 +45,11 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
             "token_env": VARIABLE,
             "wait_s": 0.01,
         }
-        small = {"ingest": {"batch_size": 4}, "splits": {"test": 0.3}, "pairs": {"iterations": 1}}
+        small = {
+            "ingest": {"batch_size": 4},
+            "splits": {"test": 0.3},
+            "pairs": {"iterations": 1},
+        }
         settings = settings_for(server) | {"publish": publish} | small
         with (
             a_site(folder / "site", **settings) as site,
@@ -51,20 +63,28 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
 
 def publish(site: Site, **config: Any) -> BatchRun:
     return run_job(
-        site.instance, "publish", config={"ops": {"published_dataset": {"config": config}}}
+        site.instance,
+        "publish",
+        config={"ops": {"published_dataset": {"config": config}}},
     )
 
 
 def metadata_of(run: BatchRun) -> dict[str, Any]:
     assert run.success, run.error
-    return {name: value.value for name, value in run.metadata.items() if hasattr(value, "value")}
+    return {
+        name: value.value
+        for name, value in run.metadata.items()
+        if hasattr(value, "value")
+    }
 
 
 def table(run: BatchRun, name: str) -> list[dict[str, Any]]:
     return [dict(record.data) for record in run.metadata[name].records]
 
 
-def test_a_dry_run_is_the_default_and_asks_nothing_of_the_hub(prepared: Published) -> None:
+def test_a_dry_run_is_the_default_and_asks_nothing_of_the_hub(
+    prepared: Published,
+) -> None:
     before = len(prepared.hub.log)
     run = publish(prepared.site)
     metadata = metadata_of(run)
@@ -116,10 +136,15 @@ def test_sending_makes_one_commit_and_sending_again_none(prepared: Published) ->
         again["bytes_sent"],
     )
     assert first["rows_read_back"] == first["dagster/row_count"]
-    assert files_there(prepared.hub)["README.md"].decode().partition("\n---\n")[2] == first["card"]
+    assert (
+        files_there(prepared.hub)["README.md"].decode().partition("\n---\n")[2]
+        == first["card"]
+    )
 
 
-def test_a_batch_whose_rows_changed_after_their_gate_is_left_out(prepared: Published) -> None:
+def test_a_batch_whose_rows_changed_after_their_gate_is_left_out(
+    prepared: Published,
+) -> None:
     lake = prepared.site.lake
     path = lake.rows_path(Stage.FINE_TUNE_SPLITS, "mine-0001")
     before = path.read_bytes()
@@ -163,7 +188,8 @@ def test_a_failed_publication_shows_no_token_anywhere(
     assert "HTTP 403" in run.error
     assert len(prepared.hub.repos) == before
     events = [
-        str(record.event_log_entry) for record in _records(prepared.site.instance, run.run_id)
+        str(record.event_log_entry)
+        for record in _records(prepared.site.instance, run.run_id)
     ]
     assert events
     for token in (READER, TOKEN):
@@ -185,7 +211,11 @@ def test_a_failed_publication_shows_no_token_anywhere(
             {VARIABLE: "", "HF_TOKEN": ""},
             f"needs a token .*: set {VARIABLE}, or",
         ),
-        ({}, {"AIDSAFE_PUBLISH__LICENCE": "cc0-1.0"}, "does not cover source 'mine'.*under MIT"),
+        (
+            {},
+            {"AIDSAFE_PUBLISH__LICENCE": "cc0-1.0"},
+            "does not cover source 'mine'.*under MIT",
+        ),
         ({}, {"AIDSAFE_PUBLISH__LICENCE": ""}, r"set publish\.licence"),
         ({"dry_run": False}, {"AIDSAFE_PUBLISH__REPO": ""}, r"set publish\.repo"),
     ],

@@ -44,7 +44,11 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 def report_metadata(site: Site) -> dict[str, Any]:
     wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey("quality_report"))
-    event = site.instance.fetch_materializations(wanted, limit=1).records[0].asset_materialization
+    event = (
+        site.instance.fetch_materializations(wanted, limit=1)
+        .records[0]
+        .asset_materialization
+    )
     assert event is not None
     return {name: value.value for name, value in event.metadata.items()}
 
@@ -70,36 +74,53 @@ def test_the_key_numbers_are_those_of_the_warehouse(reported: Site) -> None:
     assert metadata["margin_mean_violation"] == pytest.approx(margin, abs=1e-4)
 
 
-def test_the_ui_is_shown_the_main_table_the_plots_and_where_the_files_are(reported: Site) -> None:
+def test_the_ui_is_shown_the_main_table_the_plots_and_where_the_files_are(
+    reported: Site,
+) -> None:
     metadata = report_metadata(reported)
     assert "\n| metric | single LLM | deliberated | refined |" in metadata["Scores"]
-    assert "![Refined minus single LLM, in points](data:image/png;base64," in metadata["Scores"]
+    assert (
+        "![Refined minus single LLM, in points](data:image/png;base64,"
+        in metadata["Scores"]
+    )
     assert "simulated by rule" in metadata["simulated"]
     assert Path(metadata["html"]) == reported.settings.reports / "quality_report.html"
     files = {file.name for file in reported.settings.reports.glob("*quality_report*")}
     assert files == {"quality_report.html", "quality_report.md"}
 
 
-def test_the_page_holds_the_sample_and_the_label_of_the_rehearsal(reported: Site) -> None:
+def test_the_page_holds_the_sample_and_the_label_of_the_rehearsal(
+    reported: Site,
+) -> None:
     page = (reported.settings.reports / "quality_report.html").read_text("utf-8")
     assert page.count('<details class="case"') == 5
     assert "Rehearsal: every answer was simulated by rule" in page
     assert "UTF-8 bytes / 4" in page
 
 
-def test_what_the_rehearsal_planted_is_held_against_what_was_found(reported: Site) -> None:
+def test_what_the_rehearsal_planted_is_held_against_what_was_found(
+    reported: Site,
+) -> None:
     lines = report_metadata(reported)["Planted truth"].splitlines()
     columns = "what | fault | planted | found | true positives | precision | recall"
     assert f"| {columns} | false alarm rate |" in lines
-    assert any(line.startswith("| refiner: thoughts | any of these |") for line in lines)
-    assert "Planted truth" in (reported.settings.reports / "quality_report.html").read_text("utf-8")
+    assert any(
+        line.startswith("| refiner: thoughts | any of these |") for line in lines
+    )
+    assert "Planted truth" in (
+        reported.settings.reports / "quality_report.html"
+    ).read_text("utf-8")
 
 
-def test_time_is_shown_while_nothing_was_replayed(finished_site: Path, tmp_path: Path) -> None:
+def test_time_is_shown_while_nothing_was_replayed(
+    finished_site: Path, tmp_path: Path
+) -> None:
     with a_copy_of(finished_site, tmp_path / "site") as site:
         assert float(seconds_of_seed_cots(site)) > 0
         stages = [Stage.PROMPTS, Stage.SEED_COTS]
-        assert run_job(site.instance, "make_batch", partition="mine-0001", stages=stages).success
+        assert run_job(
+            site.instance, "make_batch", partition="mine-0001", stages=stages
+        ).success
         assert seconds_of_seed_cots(site) == "–"
 
 

@@ -36,7 +36,12 @@ LINEAGE = {
     "licence": "VARCHAR",
     "simulated": "BOOLEAN",
 }
-FAULTS = {"unparsable": 0.04, "over_filtered": 0.1, "whisper_fails": 0.2, "missing_policy": 0.1}
+FAULTS = {
+    "unparsable": 0.04,
+    "over_filtered": 0.1,
+    "whisper_fails": 0.2,
+    "missing_policy": 0.1,
+}
 READER = """
 import duckdb, sys
 session = duckdb.connect(sys.argv[1], read_only=True)
@@ -50,7 +55,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Two batches with many failures, one row dropped, and the warehouse built."""
     folder = tmp_path_factory.mktemp("site")
     with a_site(
-        folder, checks={"max_failure_share": 0.9}, rehearsal=FAULTS, ingest={"batch_size": 10}
+        folder,
+        checks={"max_failure_share": 0.9},
+        rehearsal=FAULTS,
+        ingest={"batch_size": 10},
     ) as site:
         prompts = some_prompts(20)
         assert site.ingest(prompts_file(folder, [*prompts, prompts[0]])).success
@@ -87,14 +95,18 @@ def columns(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]
     }
 
 
-def test_there_is_a_view_per_table_with_the_lake_s_rows_and_columns(built: Site) -> None:
+def test_there_is_a_view_per_table_with_the_lake_s_rows_and_columns(
+    built: Site,
+) -> None:
     with opened(built) as connection:
         assert kinds(connection) == dict.fromkeys(TABLES, "VIEW")
         for stage, definition in STAGES.items():
             rows = built.lake.all_rows(stage)
             assert rows is not None
             assert count(connection, stage) == rows.height > 0
-            assert list(columns(connection, stage)) == list(definition.record.model_fields)
+            assert list(columns(connection, stage)) == list(
+                definition.record.model_fields
+            )
         assert count(connection, "ingested") == 20
         assert count(connection, "dropped_prompts") == 1
 
@@ -115,7 +127,9 @@ def failures_of(lake: Lake, stage: Stage) -> int:
 def test_every_ingested_prompt_is_accounted_for_at_every_stage(built: Site) -> None:
     with opened(built) as connection:
         account = {}
-        for batch, stage, rows, failures in connection.execute("FROM accounting").fetchall():
+        for batch, stage, rows, failures in connection.execute(
+            "FROM accounting"
+        ).fetchall():
             account[batch, stage] = (rows, failures)
         query = "SELECT batch, count(*) FROM ingested GROUP BY batch"
         for batch, ingested in connection.execute(query).fetchall():
@@ -127,7 +141,10 @@ def test_every_ingested_prompt_is_accounted_for_at_every_stage(built: Site) -> N
                 lost += failures
                 assert rows + lost == ingested, f"{batch} {stage}"
             assert lost > 0
-            both = account[batch, "refined_cots"][0] + account[batch, "preference_pairs"][0]
+            both = (
+                account[batch, "refined_cots"][0]
+                + account[batch, "preference_pairs"][0]
+            )
             assert account[batch, "fine_tune_splits"] == (both, 0)
 
 
@@ -141,7 +158,8 @@ def test_sft_and_dpo_have_the_columns_that_trl_trains_on(built: Site) -> None:
     with opened(built) as connection:
         assert (
             columns(connection, "sft")
-            == {"messages": MESSAGES, "thinking": "VARCHAR", "response": "VARCHAR"} | LINEAGE
+            == {"messages": MESSAGES, "thinking": "VARCHAR", "response": "VARCHAR"}
+            | LINEAGE
         )
         assert (
             columns(connection, "dpo")
@@ -164,7 +182,9 @@ def test_a_training_row_reads_as_a_conversation(built: Site) -> None:
             "SELECT messages, thinking, response FROM sft"
         ).fetchall():
             assert [message["role"] for message in messages] == ["user", "assistant"]
-            assert messages[1]["content"] == f"<think>\n{thinking}\n</think>\n\n{response}"
+            assert (
+                messages[1]["content"] == f"<think>\n{thinking}\n</think>\n\n{response}"
+            )
         for prompt, chosen, rejected in connection.execute(
             "SELECT prompt, chosen, rejected FROM dpo"
         ).fetchall():
@@ -183,7 +203,9 @@ def test_an_open_session_neither_blocks_a_rebuild_nor_breaks_and_sees_new_batche
             assert count_rows() == 10
             assert site.ingest(prompts_file(site.folder, some_prompts(12))).success
             stages = [Stage.PROMPTS, Stage.SEED_COTS]
-            run = run_job(site.instance, "make_batch", partition="mine-0002", stages=stages)
+            run = run_job(
+                site.instance, "make_batch", partition="mine-0002", stages=stages
+            )
             assert run.success, run.error
             assert count_rows() == 12  # in the file that was built before that batch
             before = site.settings.warehouse.stat().st_ino
@@ -219,22 +241,29 @@ def test_over_an_empty_lake_every_table_is_there_and_empty(tmp_path: Path) -> No
         assert build(site)
         with opened(site) as connection:
             assert kinds(connection) == dict.fromkeys(TABLES, "VIEW")
-            assert {name: count(connection, name) for name in TABLES} == dict.fromkeys(TABLES, 0)
+            assert {name: count(connection, name) for name in TABLES} == dict.fromkeys(
+                TABLES, 0
+            )
             assert columns(connection, "dpo")["chosen"] == MESSAGES
 
 
-def test_over_an_object_store_it_holds_tables_with_the_same_rows(tmp_path: Path) -> None:
-    with a_site(tmp_path, lake_url=f"memory://{uuid4().hex}/lake", rehearsal=NO_FAULTS) as site:
+def test_over_an_object_store_it_holds_tables_with_the_same_rows(
+    tmp_path: Path,
+) -> None:
+    with a_site(
+        tmp_path, lake_url=f"memory://{uuid4().hex}/lake", rehearsal=NO_FAULTS
+    ) as site:
         assert build(site)
         assert site.ingest(prompts_file(tmp_path, some_prompts(2))).success
         assert site.make("mine-0001").success
         assert build(site)
         with opened(site) as connection:
-            assert kinds(connection) == dict.fromkeys(TABLES, "BASE TABLE") | dict.fromkeys(
-                ("accounting", "sft", "dpo", *UNNESTED), "VIEW"
-            )
+            assert kinds(connection) == dict.fromkeys(
+                TABLES, "BASE TABLE"
+            ) | dict.fromkeys(("accounting", "sft", "dpo", *UNNESTED), "VIEW")
             assert {
-                name: count(connection, name) for name in ("ingested", "sft", "dpo", "failures")
+                name: count(connection, name)
+                for name in ("ingested", "sft", "dpo", "failures")
             } == {
                 "ingested": 2,
                 "sft": 2,

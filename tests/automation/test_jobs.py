@@ -19,7 +19,9 @@ def tick(site: Site) -> list[dg.RunRequest]:
     return list(data.run_requests or ())
 
 
-def test_the_sensor_asks_for_each_new_batch_with_one_key_for_ever(tmp_path: Path) -> None:
+def test_the_sensor_asks_for_each_new_batch_with_one_key_for_ever(
+    tmp_path: Path,
+) -> None:
     with a_site(tmp_path, ingest={"batch_size": 2}) as site:
         assert tick(site) == []
         site.ingest(prompts_file(tmp_path, some_prompts(4)))
@@ -37,7 +39,9 @@ def test_a_batch_that_was_started_by_hand_is_left_alone(tmp_path: Path) -> None:
 def test_nothing_starts_by_itself_unless_the_settings_say_so() -> None:
     quiet, lively = (
         Settings(),
-        Settings(automation=AutomationSettings(nightly_ingest=True, start_new_batches=True)),
+        Settings(
+            automation=AutomationSettings(nightly_ingest=True, start_new_batches=True)
+        ),
     )
     assert new_batches(quiet).default_status is dg.DefaultSensorStatus.STOPPED
     assert new_batches(lively).default_status is dg.DefaultSensorStatus.RUNNING

@@ -34,7 +34,9 @@ def a_started_run(site: Site, process: str, **tags: str) -> dg.DagsterRun:
 
     own = {"dagster/partition": BATCH, PROCESS_TAG: process, "dagster/max_retries": "0"}
     return site.instance.create_run_for_job(
-        defs.resolve_job_def("make_batch"), status=dg.DagsterRunStatus.STARTED, tags=own | tags
+        defs.resolve_job_def("make_batch"),
+        status=dg.DagsterRunStatus.STARTED,
+        tags=own | tags,
     )
 
 
@@ -81,7 +83,9 @@ def ingest_a_batch(site: Site) -> None:
     site.ingest(prompts_file(site.folder, some_prompts(3)))
 
 
-def test_a_batch_whose_run_died_is_reported_and_started_again_once(tmp_path: Path) -> None:
+def test_a_batch_whose_run_died_is_reported_and_started_again_once(
+    tmp_path: Path,
+) -> None:
     with a_site(tmp_path) as site:
         ingest_a_batch(site)
         run = a_started_run(site, a_dead_process())
@@ -118,7 +122,9 @@ def test_a_run_on_another_machine_is_left_alone(tmp_path: Path) -> None:
         assert tick(site) == []
 
 
-def test_a_batch_that_a_closed_gate_stopped_is_not_started_again(tmp_path: Path) -> None:
+def test_a_batch_that_a_closed_gate_stopped_is_not_started_again(
+    tmp_path: Path,
+) -> None:
     with a_site(tmp_path, rehearsal={"unparsable": 0.9}) as site:
         ingest_a_batch(site)
         assert not site.make(BATCH).success
@@ -162,7 +168,10 @@ def test_a_run_of_the_web_ui_is_started_again_for_the_stages_it_was_asked_for(
         run_job(site.instance, "make_batch", partition=BATCH, stages=[Stage.PROMPTS])
         run = a_run_of_the_web_ui(site, Stage.PROMPTS, Stage.SEED_COTS)
         (request,) = tick(site)
-        assert (request.run_key, stages_of(request)) == (f"after-{run.run_id}", ["seed_cots"])
+        assert (request.run_key, stages_of(request)) == (
+            f"after-{run.run_id}",
+            ["seed_cots"],
+        )
 
 
 def test_a_run_is_started_again_with_its_configuration(tmp_path: Path) -> None:
@@ -176,10 +185,16 @@ def test_a_run_is_started_again_with_its_configuration(tmp_path: Path) -> None:
             partition=BATCH,
             stages=[Stage.PROMPTS, Stage.SINGLE_LLM_COTS],
         )
-        config = {"ops": {"single_llm_cots": accept, "seed_cots": accept}, "resources": resources}
+        config = {
+            "ops": {"single_llm_cots": accept, "seed_cots": accept},
+            "resources": resources,
+        }
         a_run_of_the_web_ui(site, Stage.SINGLE_LLM_COTS, Stage.SEED_COTS, config=config)
         (request,) = tick(site)
-        assert request.run_config == {"ops": {"seed_cots": accept}, "resources": resources}
+        assert request.run_config == {
+            "ops": {"seed_cots": accept},
+            "resources": resources,
+        }
         again = run_job(
             site.instance,
             "make_batch",

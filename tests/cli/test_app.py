@@ -52,7 +52,9 @@ def lake_of(folder: Path) -> Lake:
     return Lake(folder / "data" / "lake")
 
 
-def test_a_csv_goes_through_all_stages_and_each_of_its_prompts_has_a_story(tmp_path: Path) -> None:
+def test_a_csv_goes_through_all_stages_and_each_of_its_prompts_has_a_story(
+    tmp_path: Path,
+) -> None:
     prepare(tmp_path, rehearsal=NO_FAULTS)
     a_csv(tmp_path)
     columns = (
@@ -97,13 +99,17 @@ def test_a_csv_goes_through_all_stages_and_each_of_its_prompts_has_a_story(tmp_p
 
 
 @pytest.mark.slow
-def test_a_second_demo_makes_nothing_new_and_still_prints_its_summary(tmp_path: Path) -> None:
+def test_a_second_demo_makes_nothing_new_and_still_prints_its_summary(
+    tmp_path: Path,
+) -> None:
     prepare(tmp_path)
     first = aidsafe(tmp_path, "demo", "--sample", "2")
     before = contents(lake_of(tmp_path))
     second = aidsafe(tmp_path, "demo", "--sample", "2")
     after = contents(lake_of(tmp_path))
-    assert (first.returncode, second.returncode) == (0, 0), printed(first) + printed(second)
+    assert (first.returncode, second.returncode) == (0, 0), printed(first) + printed(
+        second
+    )
     assert before.keys() == after.keys()
     assert all(frame.equals(after[name]) for name, frame in before.items())
     batches = len(lake_of(tmp_path).batches("ingested"))
@@ -133,13 +139,22 @@ def test_a_source_that_cannot_be_read_is_refused_with_file_place_and_choices(
             ("ingest", "gone[/red] [x].csv", "--name", "gone"),
             (f"{tmp_path}/gone[/red] [x].csv", "there is no such file"),
         ),
-        (("ingest", "empty.jsonl", "--licence", "MIT"), (f"{tmp_path}/empty.jsonl", "no rows")),
-        (("ingest", "torn.jsonl", "--licence", "MIT"), (f"{tmp_path}/torn.jsonl", "line 2")),
+        (
+            ("ingest", "empty.jsonl", "--licence", "MIT"),
+            (f"{tmp_path}/empty.jsonl", "no rows"),
+        ),
+        (
+            ("ingest", "torn.jsonl", "--licence", "MIT"),
+            (f"{tmp_path}/torn.jsonl", "line 2"),
+        ),
         (
             (*mine, "--prompt-column", "question"),
             ("unknown column 'question'", "Did you mean 'the question'?", "kind"),
         ),
-        ((*mine, "--preset", "beaver"), ("unknown preset 'beaver'", "alpagasus, beavertails")),
+        (
+            (*mine, "--preset", "beaver"),
+            ("unknown preset 'beaver'", "alpagasus, beavertails"),
+        ),
         ((*mine, "--name", "My Prompts"), ("sources.0.name", "'My Prompts'")),
         (("ingest", "mine.csv", "--prompt-column", "the question"), ("no licence",)),
     ):
@@ -163,7 +178,9 @@ def test_an_unknown_name_is_refused_with_the_nearest_valid_one(tmp_path: Path) -
         "unknown batch 'mine-001'",
         "Did you mean 'mine-0001'?",
     )
-    assert_refused(aidsafe(tmp_path, "show", "[/red]"), "no prompt '[/red]'", "prompt_id")
+    assert_refused(
+        aidsafe(tmp_path, "show", "[/red]"), "no prompt '[/red]'", "prompt_id"
+    )
     assert_refused(
         aidsafe(tmp_path, "status", AIDSAFE_ENGINE="vlm"),
         "environment",
@@ -171,13 +188,19 @@ def test_an_unknown_name_is_refused_with_the_nearest_valid_one(tmp_path: Path) -
     )
     (tmp_path / "aidsafe.toml").write_text("[endpoint]\nbase_ur = 'http://h'\n")
     assert_refused(
-        aidsafe(tmp_path, "status"), f"{tmp_path}/aidsafe.toml", "Did you mean 'endpoint.base_url'?"
+        aidsafe(tmp_path, "status"),
+        f"{tmp_path}/aidsafe.toml",
+        "Did you mean 'endpoint.base_url'?",
     )
 
 
-def test_a_folder_without_a_dagster_instance_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_a_folder_without_a_dagster_instance_is_refused_and_left_alone(
+    tmp_path: Path,
+) -> None:
     for command in ("demo", "status"):
-        assert_refused(aidsafe(tmp_path, command, DAGSTER_HOME=""), "dagster.yaml", "DAGSTER_HOME")
+        assert_refused(
+            aidsafe(tmp_path, command, DAGSTER_HOME=""), "dagster.yaml", "DAGSTER_HOME"
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -212,14 +235,22 @@ def test_odd_rows_are_ingested_or_dropped_with_a_reason_and_the_others_finish(
     lines = [json.dumps(row) for row in rows]
     file = tmp_path / "odd [red] rows[1].jsonl"
     file.write_bytes("\n".join(lines).encode() + b'\n{"prompt": "bad \xff"}\n')
-    ingested = aidsafe(tmp_path, "ingest", file.name, "--name", "odd", "--licence", "MIT")
+    ingested = aidsafe(
+        tmp_path, "ingest", file.name, "--name", "odd", "--licence", "MIT"
+    )
     assert ingested.returncode == 0, printed(ingested)
 
     lake = lake_of(tmp_path)
     assert lake.rows("ingested", "odd-0001")["prompt"].to_list() == good
     dropped = lake.all_rows("dropped_prompts")
     assert dropped is not None
-    reasons = {"no_prompt": 4, "not_text": 2, "duplicate": 1, "not_an_object": 1, "too_long": 1}
+    reasons = {
+        "no_prompt": 4,
+        "not_text": 2,
+        "duplicate": 1,
+        "not_an_object": 1,
+        "too_long": 1,
+    }
     assert dict(dropped["reason"].value_counts().iter_rows()) == reasons
     assert dropped["source_row"].str.starts_with(file.name).all()
 
@@ -231,8 +262,12 @@ def test_odd_rows_are_ingested_or_dropped_with_a_reason_and_the_others_finish(
         Stage.REFINED_COTS,
         Stage.PREFERENCE_PAIRS,
     ):
-        assert lake.rows(stage, "odd-0001").height + failed_until(lake, stage) == len(good), stage
-    kept = lake.rows(Stage.REFINED_COTS, "odd-0001").select("prompt_id", "prompt").rows()
+        assert lake.rows(stage, "odd-0001").height + failed_until(lake, stage) == len(
+            good
+        ), stage
+    kept = (
+        lake.rows(Stage.REFINED_COTS, "odd-0001").select("prompt_id", "prompt").rows()
+    )
     assert {prompt for _, prompt in kept} <= set(good)
     status = printed(aidsafe(tmp_path, "status"))
     assert all(reason in status for reason in reasons)
@@ -243,13 +278,16 @@ def test_odd_rows_are_ingested_or_dropped_with_a_reason_and_the_others_finish(
 def failed_until(lake: Lake, last: Stage) -> int:
     stages = list(Stage)
     return sum(
-        lake.failures(stage, "odd-0001").height for stage in stages[: stages.index(last) + 1]
+        lake.failures(stage, "odd-0001").height
+        for stage in stages[: stages.index(last) + 1]
     )
 
 
 def test_the_doctor_shows_values_with_their_origins_and_no_key(tmp_path: Path) -> None:
     prepare(tmp_path, seed=3, endpoint={"model": "from-file"})
-    outcome = aidsafe(tmp_path, "doctor", AIDSAFE_DRIVER__MAX_ATTEMPTS="9", AIDSAFE_API_KEY=SECRET)
+    outcome = aidsafe(
+        tmp_path, "doctor", AIDSAFE_DRIVER__MAX_ATTEMPTS="9", AIDSAFE_API_KEY=SECRET
+    )
     text = printed(outcome)
     assert outcome.returncode == 0, text
     lines = {}
@@ -305,7 +343,9 @@ def test_the_doctor_masks_a_secret_inside_a_setting(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("journal", ["not a url", "oracle://h/d"])
-def test_the_doctor_reports_urls_that_cannot_be_opened(tmp_path: Path, journal: str) -> None:
+def test_the_doctor_reports_urls_that_cannot_be_opened(
+    tmp_path: Path, journal: str
+) -> None:
     prepare(tmp_path, lake_url="nosuch://bucket/lake", journal_url=journal)
     outcome = aidsafe(tmp_path, "doctor")
     assert outcome.returncode == 1
@@ -313,7 +353,9 @@ def test_the_doctor_reports_urls_that_cannot_be_opened(tmp_path: Path, journal: 
 
 
 @pytest.mark.slow
-def test_a_project_folder_may_have_markup_and_spaces_in_its_name(tmp_path: Path) -> None:
+def test_a_project_folder_may_have_markup_and_spaces_in_its_name(
+    tmp_path: Path,
+) -> None:
     prepare(tmp_path)
     home = tmp_path / "mine [" / "red] x"
     outcome = aidsafe(tmp_path, "demo", "--sample", "1", AIDSAFE_HOME=str(home))
@@ -323,7 +365,11 @@ def test_a_project_folder_may_have_markup_and_spaces_in_its_name(tmp_path: Path)
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--name", "mine"), ("--limit", "5"), ("mine.csv", "--licence", "MIT", "--limit", "0")],
+    [
+        ("--name", "mine"),
+        ("--limit", "5"),
+        ("mine.csv", "--licence", "MIT", "--limit", "0"),
+    ],
 )
 def test_an_option_that_would_be_ignored_is_refused(
     tmp_path: Path, arguments: tuple[str, ...]
@@ -338,7 +384,9 @@ def test_an_engine_without_an_address_is_reported_once_before_any_work(
     tmp_path: Path,
 ) -> None:
     prepare(tmp_path, engine="endpoint")
-    text = assert_refused(aidsafe(tmp_path, "demo", "--sample", "1"), "endpoint.base_url")
+    text = assert_refused(
+        aidsafe(tmp_path, "demo", "--sample", "1"), "endpoint.base_url"
+    )
     assert text.count("is not an http(s) URL") == 1
     assert lake_of(tmp_path).batches("ingested") == []
 

@@ -26,7 +26,11 @@ def run(site: Site, evaluation: dict[str, Any], *arguments: str) -> Result:
 
 def chat(body: dict[str, Any]) -> str:
     judging = "# Task: judge" in body["messages"][-1]["content"]
-    return verdict("refusal") if judging else "<think>A theft.</think>I will not help with that."
+    return (
+        verdict("refusal")
+        if judging
+        else "<think>A theft.</think>I will not help with that."
+    )
 
 
 def test_results_are_printed_and_a_wrong_name_is_refused_with_the_nearest(

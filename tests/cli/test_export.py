@@ -28,7 +28,10 @@ def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         "publish": {"licence": "MIT"},
         "splits": {"test": 0.0},
     }
-    with a_site(folder, **settings) as site, pytest.MonkeyPatch.context() as environment:
+    with (
+        a_site(folder, **settings) as site,
+        pytest.MonkeyPatch.context() as environment,
+    ):
         environment.setenv("DAGSTER_HOME", str(folder))
         environment.setenv("COLUMNS", "200")
         environment.setenv("HF_TOKEN", "hf_never_used")
@@ -57,7 +60,14 @@ def test_an_export_of_simulated_rows_is_refused_and_names_the_option_that_allows
 
 def test_an_export_prints_its_files_and_rows(rehearsed: Site, tmp_path: Path) -> None:
     result = aidsafe(
-        "export", "--format", "trl-dpo", "--out", tmp_path, "--allow-simulated", "--split", "train"
+        "export",
+        "--format",
+        "trl-dpo",
+        "--out",
+        tmp_path,
+        "--allow-simulated",
+        "--split",
+        "train",
     )
     assert result.exit_code == 0, result.output
     (file,) = tmp_path.iterdir()
@@ -74,7 +84,10 @@ def test_an_export_prints_its_files_and_rows(rehearsed: Site, tmp_path: Path) ->
     ("options", "message"),
     [
         (("--format", "trl_sft"), "Did you mean 'trl-sft'"),
-        (("--format", "ms-swift-sft", "--reasoning", "field"), "takes reasoning inline alone"),
+        (
+            ("--format", "ms-swift-sft", "--reasoning", "field"),
+            "takes reasoning inline alone",
+        ),
         (("--split", "dev"), "'dev' is not one of 'train', 'validation', 'test'"),
     ],
 )
@@ -96,7 +109,9 @@ def test_a_template_that_keeps_the_rows_passes(rehearsed: Site, tmp_path: Path) 
     assert "rows of the lake" in printed(result)
 
 
-def test_a_template_that_drops_the_reasoning_fails(rehearsed: Site, tmp_path: Path) -> None:
+def test_a_template_that_drops_the_reasoning_fails(
+    rehearsed: Site, tmp_path: Path
+) -> None:
     (tmp_path / "chat_template.jinja").write_text(DROPS)
     result = aidsafe("check-template", tmp_path)
     assert result.exit_code == 1
@@ -116,4 +131,6 @@ def test_a_dry_run_of_a_rehearsal_is_labelled_as_both(rehearsed: Site) -> None:
     assert "Dry run: nothing was sent" in printed(result)
     assert "REHEARSAL" in printed(result)
     (card,) = (rehearsed.settings.home / "published").glob("*/README.md")
-    assert "**Rehearsal: every answer in this data was simulated" in card.read_text("utf-8")
+    assert "**Rehearsal: every answer in this data was simulated" in card.read_text(
+        "utf-8"
+    )

@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from aidsafe_dagster.cli.local_runs import run_job
-from aidsafe_dagster.cli.recorded_gates import GateReader, RecordedChecks, event_log, open_gates
+from aidsafe_dagster.cli.recorded_gates import (
+    GateReader,
+    RecordedChecks,
+    event_log,
+    open_gates,
+)
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.stages.gates import read_gate
@@ -25,14 +30,18 @@ def a_checked_site(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Si
     monkeypatch.setenv("DAGSTER_HOME", str(folder))
     with a_site(folder) as site:
         assert site.ingest(prompts_file(folder, some_prompts(3))).success
-        assert run_job(site.instance, "make_batch", partition=BATCH, stages=[Stage.PROMPTS]).success
+        assert run_job(
+            site.instance, "make_batch", partition=BATCH, stages=[Stage.PROMPTS]
+        ).success
         yield site
 
 
 def verdicts(site: Site, recorded: GateReader) -> list[str]:
     """The verdicts on the prompts, after making sure that Dagster agrees on every stage."""
     for stage in Stage:
-        assert recorded(stage, BATCH) == read_gate(site.instance, site.lake, stage, BATCH), stage
+        assert recorded(stage, BATCH) == read_gate(
+            site.instance, site.lake, stage, BATCH
+        ), stage
     return sorted(set(recorded(Stage.PROMPTS, BATCH).verdicts.values()))
 
 
@@ -124,7 +133,9 @@ def test_other_storage_gives_the_same_answer_through_dagster(
         config = tmp_path / "dagster.yaml"
         monkeypatch.setenv("BASE", "data/dagster")
         config.write_text(
-            config.read_text().replace("base_dir: data/dagster\n", "base_dir: {env: BASE}\n", 1)
+            config.read_text().replace(
+                "base_dir: data/dagster\n", "base_dir: {env: BASE}\n", 1
+            )
         )
         assert event_log() is None
         assert read_verdicts(site) == ["passed"]

@@ -13,7 +13,9 @@ def review(site: Path, *arguments: str | Path) -> Result:
     settings = site / "aidsafe.toml"
     settings.touch()
     environ = {"COLUMNS": "200", "AIDSAFE_SETTINGS": str(settings)}
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], env=environ)
+    return CliRunner().invoke(
+        app, [str(argument) for argument in arguments], env=environ
+    )
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
@@ -23,11 +25,21 @@ def files_in(folder: Path) -> dict[str, bytes]:
 def test_a_review_goes_out_blinded_and_its_key_stays(tmp_path: Path) -> None:
     a_lake(tmp_path)
     outcome = review(
-        tmp_path, "make", "--sample", "4", "--of", "refined,single_llm", "--out", tmp_path / "out"
+        tmp_path,
+        "make",
+        "--sample",
+        "4",
+        "--of",
+        "refined,single_llm",
+        "--out",
+        tmp_path / "out",
     )
     assert outcome.exit_code == 0, outcome.output
     (review_id,) = Archive(tmp_path / "data").reviews()
-    assert sorted(files_in(tmp_path / "out")) == [f"{review_id}.csv", f"{review_id}.html"]
+    assert sorted(files_in(tmp_path / "out")) == [
+        f"{review_id}.csv",
+        f"{review_id}.html",
+    ]
     key = Archive(tmp_path / "data").key(review_id)
     assert len(key) == 4
     assert {frozenset((row.left, row.right)) for row in key} == {
@@ -38,7 +50,12 @@ def test_a_review_goes_out_blinded_and_its_key_stays(tmp_path: Path) -> None:
 def test_making_it_again_makes_the_same_files(tmp_path: Path) -> None:
     a_lake(tmp_path)
     for folder in ("one", "other"):
-        assert review(tmp_path, "make", "--sample", "5", "--out", tmp_path / folder).exit_code == 0
+        assert (
+            review(
+                tmp_path, "make", "--sample", "5", "--out", tmp_path / folder
+            ).exit_code
+            == 0
+        )
     assert files_in(tmp_path / "one") == files_in(tmp_path / "other")
     assert len(Archive(tmp_path / "data").reviews()) == 1
 
@@ -92,5 +109,8 @@ def test_mistakes_are_explained_without_a_traceback(tmp_path: Path) -> None:
         assert "Traceback" not in failed.output
     (tmp_path / "taken").write_text("a file")
     a_lake(tmp_path)
-    assert "taken: File exists" in review(tmp_path, "make", "--out", tmp_path / "taken").output
+    assert (
+        "taken: File exists"
+        in review(tmp_path, "make", "--out", tmp_path / "taken").output
+    )
     assert Archive(tmp_path / "data").reviews() == []

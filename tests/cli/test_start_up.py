@@ -55,7 +55,13 @@ def imported_by(folder: Path, *arguments: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--help",), ("--version",), ("export", "--help"), ("review", "--help"), ("plan", "--help")],
+    [
+        ("--help",),
+        ("--version",),
+        ("export", "--help"),
+        ("review", "--help"),
+        ("plan", "--help"),
+    ],
 )
 def test_help_and_version_import_no_large_library(
     tmp_path: Path, arguments: tuple[str, ...]
@@ -69,9 +75,13 @@ def test_show_imports_what_reads_parquet_and_no_dagster(tmp_path: Path) -> None:
     assert "aidsafe_dagster.definitions" not in imported
 
 
-def test_status_imports_no_definitions_and_nothing_that_draws_or_computes(tmp_path: Path) -> None:
+def test_status_imports_no_definitions_and_nothing_that_draws_or_computes(
+    tmp_path: Path,
+) -> None:
     prepare(tmp_path)
-    assert aidsafe(tmp_path, "status").returncode == 0  # the first one lets Dagster make its tables
+    assert (
+        aidsafe(tmp_path, "status").returncode == 0
+    )  # the first one lets Dagster make its tables
     imported = imported_by(tmp_path, "status")
     assert imported & SLOW == {"polars"}
     assert "aidsafe_dagster.definitions" not in imported

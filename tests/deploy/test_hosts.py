@@ -43,7 +43,9 @@ def exported_variables(script: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
-@pytest.mark.parametrize("script", sorted(HOSTS.glob("*.sh")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "script", sorted(HOSTS.glob("*.sh")), ids=lambda path: path.name
+)
 def test_bash_reads_a_script(script: Path) -> None:
     subprocess.run(["bash", "-n", str(script)], check=True)
     assert os.access(script, os.X_OK) == (script.name != "environment.sh")

@@ -40,7 +40,10 @@ def named(kind: str) -> dict[str, Manifest]:
 
 def pods() -> dict[str, Manifest]:
     workloads = named("Deployment") | named("StatefulSet")
-    return {name: workload["spec"]["template"]["spec"] for name, workload in workloads.items()}
+    return {
+        name: workload["spec"]["template"]["spec"]
+        for name, workload in workloads.items()
+    }
 
 
 def containers() -> dict[str, Manifest]:
@@ -78,7 +81,9 @@ def cluster_settings(tmp_path: Path) -> Settings:
 
 def vllm_argument(name: str) -> str:
     arguments = dict(
-        argument.split("=", 1) for argument in containers()["vllm"]["args"] if "=" in argument
+        argument.split("=", 1)
+        for argument in containers()["vllm"]["args"]
+        if "=" in argument
     )
     return str(arguments[name])
 

@@ -69,7 +69,9 @@ def launched_job(tmp_path: Path) -> dict[str, Any]:
     """The Job that Kubernetes is sent for one batch. Only the storage is a local one."""
     received: list[dict[str, Any]] = []
     with a_kubernetes_api(received) as api, a_site(tmp_path):
-        config = yaml.safe_load(named("ConfigMap")["dagster-instance"]["data"]["dagster.yaml"])
+        config = yaml.safe_load(
+            named("ConfigMap")["dagster-instance"]["data"]["dagster.yaml"]
+        )
         config["storage"] = {"sqlite": {"base_dir": str(tmp_path / "dagster")}}
         outside_of_the_cluster = {
             "load_incluster_config": False,

@@ -20,7 +20,9 @@ ASSIGNMENT = re.compile(
 )
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda path: str(path.relative_to(ROOT / "deploy")))
+@pytest.mark.parametrize(
+    "file", FILES, ids=lambda path: str(path.relative_to(ROOT / "deploy"))
+)
 def test_a_file_holds_no_password_key_or_token(file: Path) -> None:
     text = file.read_text()
     assert not PASSWORD_IN_URL.search(text)

@@ -81,7 +81,9 @@ class Cluster:
 
     def table(self, name: str) -> pl.DataFrame:
         """The rows of all batches of a table in the object store."""
-        files = [data for path, data in self.store.files().items() if _is_rows_of(path, name)]
+        files = [
+            data for path, data in self.store.files().items() if _is_rows_of(path, name)
+        ]
         return pl.concat([pl.read_parquet(BytesIO(data)) for data in files])
 
     def calls_journaled(self) -> int:
@@ -98,7 +100,9 @@ class Cluster:
     def prompts(self, source: str) -> pl.DataFrame:
         return self.table("ingested").filter(pl.col("source") == source)
 
-    def wait_until(self, is_done: Callable[[], bool], what: str, timeout_s: float = 280) -> None:
+    def wait_until(
+        self, is_done: Callable[[], bool], what: str, timeout_s: float = 280
+    ) -> None:
         deadline = time.monotonic() + timeout_s
         while not is_done():
             timeout = f"waited {timeout_s:.0f} s in vain until {what}: {self.runs()}"
@@ -109,8 +113,16 @@ class Cluster:
         prepare(
             folder,
             engine="endpoint",
-            endpoint={"base_url": self.model.base_url, "model": "fake-model", "timeout_s": 60},
-            driver={"calls_in_flight": CALLS_IN_FLIGHT, "backoff_s": 0.05, "max_backoff_s": 0.5},
+            endpoint={
+                "base_url": self.model.base_url,
+                "model": "fake-model",
+                "timeout_s": 60,
+            },
+            driver={
+                "calls_in_flight": CALLS_IN_FLIGHT,
+                "backoff_s": 0.05,
+                "max_backoff_s": 0.5,
+            },
             checks=LENIENT,
             pairs={"max_similarity": 1.0},
             ingest={"batch_size": 4},
@@ -142,7 +154,14 @@ def backfill(host: Host, batches: list[str]) -> None:
     """Launch a backfill as the UI does."""
     keys = ["--partitions", ",".join(batches), "--noprompt"]
     host.run(
-        "dagster", "job", "backfill", "--workspace", "workspace.yaml", "--job", "make_batch", *keys
+        "dagster",
+        "job",
+        "backfill",
+        "--workspace",
+        "workspace.yaml",
+        "--job",
+        "make_batch",
+        *keys,
     )
 
 

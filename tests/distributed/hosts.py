@@ -42,7 +42,13 @@ class Host:
         enter = list[str]()
         if self.init:
             namespaces = ["-n", "-u", "-p", "-m"]
-            enter = ["nsenter", "-t", str(self.init), *namespaces, f"--wd={self.folder}"]
+            enter = [
+                "nsenter",
+                "-t",
+                str(self.init),
+                *namespaces,
+                f"--wd={self.folder}",
+            ]
         with (self.folder / "log").open("ab") as log:
             process = subprocess.Popen(
                 [*enter, *with_environment, *command],
@@ -97,7 +103,9 @@ def a_network() -> Iterator[Network]:
     if not _has_namespaces():
         yield Network("127.0.0.1", isolated=False)
         return
-    network = Network(f"10.211.{os.getpid() % 250}.1", isolated=True, bridge=f"aids{os.getpid()}")
+    network = Network(
+        f"10.211.{os.getpid() % 250}.1", isolated=True, bridge=f"aids{os.getpid()}"
+    )
     _ip("link", "add", network.bridge, "type", "bridge")
     try:
         _ip("addr", "add", f"{network.address}/24", "dev", network.bridge)
@@ -133,10 +141,17 @@ def _namespaces(
     namespaces = ["--net", "--uts", "--pid", "--mount"]
     unshare = ["unshare", *namespaces, "--fork", "--kill-child", "--mount-proc"]
     device = host.device = f"{network.bridge}.{number}"
-    with subprocess.Popen([*unshare, "sh", "-ec", inside], stderr=subprocess.DEVNULL) as outer:
+    with subprocess.Popen(
+        [*unshare, "sh", "-ec", inside], stderr=subprocess.DEVNULL
+    ) as outer:
         try:
             host.init = _child_of(outer)
-            _join(network, device, host.init, f"{network.address.rpartition('.')[0]}.{number}/24")
+            _join(
+                network,
+                device,
+                host.init,
+                f"{network.address.rpartition('.')[0]}.{number}/24",
+            )
             yield
         finally:
             outer.kill()
@@ -146,9 +161,23 @@ def _namespaces(
 
 def _join(network: Network, device: str, init: int, address: str) -> None:
     """Give the namespaces of a process a network card that ends at the bridge."""
-    _ip("link", "add", device, "type", "veth", "peer", "name", "eth0", "netns", str(init))
+    _ip(
+        "link",
+        "add",
+        device,
+        "type",
+        "veth",
+        "peer",
+        "name",
+        "eth0",
+        "netns",
+        str(init),
+    )
     _ip("link", "set", device, "master", network.bridge, "up")
-    for arguments in (["addr", "add", address, "dev", "eth0"], ["link", "set", "eth0", "up"]):
+    for arguments in (
+        ["addr", "add", address, "dev", "eth0"],
+        ["link", "set", "eth0", "up"],
+    ):
         subprocess.run(["nsenter", "-t", str(init), "-n", "ip", *arguments], check=True)
 
 
@@ -172,7 +201,9 @@ def _has_namespaces() -> bool:
     add_bridge = ["ip", "link", "add", probe, "type", "bridge"]
     delete_bridge = ["ip", "link", "del", probe]
     unshare = ["unshare", "--net", "--uts", "--pid", "--mount", "--fork", "true"]
-    has_bridge = subprocess.run(add_bridge, check=False, capture_output=True).returncode == 0
+    has_bridge = (
+        subprocess.run(add_bridge, check=False, capture_output=True).returncode == 0
+    )
     subprocess.run(delete_bridge, check=False, capture_output=True)
     return has_bridge and subprocess.run(unshare, check=False).returncode == 0
 

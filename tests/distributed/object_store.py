@@ -38,10 +38,15 @@ class ObjectStore:
     def files(self) -> dict[str, bytes]:
         """The files in the bucket, by their path below the lake."""
         store = s3fs.S3FileSystem(
-            endpoint_url=self.endpoint, key="tester", secret="tester", use_listings_cache=False
+            endpoint_url=self.endpoint,
+            key="tester",
+            secret="tester",
+            use_listings_cache=False,
         )
         paths = store.find(f"{BUCKET}/lake")
-        return {path.removeprefix(f"{BUCKET}/lake/"): store.cat_file(path) for path in paths}
+        return {
+            path.removeprefix(f"{BUCKET}/lake/"): store.cat_file(path) for path in paths
+        }
 
 
 @contextmanager
@@ -49,7 +54,9 @@ def an_object_store(address: str = "127.0.0.1") -> Iterator[ObjectStore]:
     """A running store with one bucket, for as long as the block lasts."""
     port = a_free_port(address)
     command = [sys.executable, "-m", "moto.server", "-H", address, "-p", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
         try:
             store = ObjectStore(f"http://{address}:{port}")
             _make_bucket(store)
@@ -63,7 +70,8 @@ def _make_bucket(store: ObjectStore) -> None:
     while True:
         try:
             with urllib.request.urlopen(
-                urllib.request.Request(f"{store.endpoint}/{BUCKET}", method="PUT"), timeout=5
+                urllib.request.Request(f"{store.endpoint}/{BUCKET}", method="PUT"),
+                timeout=5,
             ):
                 return
         except urllib.error.URLError:

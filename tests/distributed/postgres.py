@@ -35,7 +35,10 @@ class Postgres:
         return f"postgresql+psycopg2://{USER}@{self.address}:{self.port}/{database}"
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        with closing(self._connect(DATABASE)) as connection, connection.cursor() as cursor:
+        with (
+            closing(self._connect(DATABASE)) as connection,
+            connection.cursor() as cursor,
+        ):
             cursor.execute(query)
             return cursor.fetchall()  # type: ignore[no-any-return]
 
@@ -44,10 +47,15 @@ class Postgres:
         environment = os.environ | {"PGPASSWORD": self.password}
         address = ["-h", self.address, "-p", str(self.port)]
         command = [program("pg_dump"), *address, "-U", USER, DATABASE]
-        return subprocess.run(command, env=environment, check=True, capture_output=True).stdout
+        return subprocess.run(
+            command, env=environment, check=True, capture_output=True
+        ).stdout
 
     def create_database(self, name: str) -> None:
-        with closing(self._connect("postgres")) as connection, connection.cursor() as cursor:
+        with (
+            closing(self._connect("postgres")) as connection,
+            connection.cursor() as cursor,
+        ):
             cursor.execute(f"CREATE DATABASE {name}")
 
     def initialise(self) -> None:
@@ -56,9 +64,24 @@ class Postgres:
         if self._account:
             for path in (self.folder, self.folder / "password"):
                 shutil.chown(path, "postgres", "postgres")
-        login = ["-U", USER, "-A", "scram-sha-256", "--pwfile", str(self.folder / "password")]
-        command = [program("initdb"), "-D", str(self.folder / "data"), *login, "--no-sync"]
-        subprocess.run(command, **self._account, check=True, stdout=subprocess.DEVNULL, cwd="/")
+        login = [
+            "-U",
+            USER,
+            "-A",
+            "scram-sha-256",
+            "--pwfile",
+            str(self.folder / "password"),
+        ]
+        command = [
+            program("initdb"),
+            "-D",
+            str(self.folder / "data"),
+            *login,
+            "--no-sync",
+        ]
+        subprocess.run(
+            command, **self._account, check=True, stdout=subprocess.DEVNULL, cwd="/"
+        )
         with (self.folder / "data" / "pg_hba.conf").open("a") as file:
             file.write("host all all 0.0.0.0/0 scram-sha-256\n")
 
@@ -67,7 +90,9 @@ class Postgres:
         folders = ["-D", str(self.folder / "data"), "-k", str(self.folder)]
         command = [program("postgres"), *folders, *address, "-c", "fsync=off"]
         with (self.folder / "log").open("a") as log:
-            self._process = subprocess.Popen(command, **self._account, stderr=log, cwd="/")
+            self._process = subprocess.Popen(
+                command, **self._account, stderr=log, cwd="/"
+            )
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             try:

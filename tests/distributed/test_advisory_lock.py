@@ -47,7 +47,9 @@ def lock_on(postgres: Postgres, name: str = BATCH, lake: str = LAKE) -> Advisory
 def another_host(postgres: Postgres) -> Iterator[subprocess.Popen[str]]:
     """A process that holds the batch."""
     command = [sys.executable, "-c", HOLD, postgres.url()]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "held\n"
@@ -70,7 +72,9 @@ def wait_until_held(postgres: Postgres) -> None:
         time.sleep(POLL_S / 10)
 
 
-def test_the_second_host_waits_for_the_first_and_is_told_who_that_is(postgres: Postgres) -> None:
+def test_the_second_host_waits_for_the_first_and_is_told_who_that_is(
+    postgres: Postgres,
+) -> None:
     messages = list[str]()
     is_over = Event()
 
@@ -86,7 +90,9 @@ def test_the_second_host_waits_for_the_first_and_is_told_who_that_is(postgres: P
             is_over.set()
         assert waiting.result(60)
     holder = f"process {os.getpid()} on {os.uname().nodename}"
-    assert messages == [f"{BATCH} is being worked on by {holder}; waiting for it to end"]
+    assert messages == [
+        f"{BATCH} is being worked on by {holder}; waiting for it to end"
+    ]
     assert not is_held(postgres)
 
 
@@ -149,7 +155,9 @@ def test_a_process_whose_lock_another_host_took_meanwhile_is_interrupted(
 def test_a_server_that_cannot_be_reached_is_named_without_its_password() -> None:
     url = f"postgresql+psycopg2://me:zqmk-lock@127.0.0.1:{a_free_port()}/none"
     with (
-        pytest.raises(SetupError, match=r"me:\*\*\*@127.0.0.1.*cannot be used") as refused,
+        pytest.raises(
+            SetupError, match=r"me:\*\*\*@127.0.0.1.*cannot be used"
+        ) as refused,
         AdvisoryLock(url, LAKE, BATCH).hold("", print),
     ):
         pass

@@ -32,7 +32,9 @@ def test_processes_that_open_a_new_journal_at_the_same_instant_agree_on_one_answ
     def answer(number: int) -> str:
         together.wait()
         journal = Journal(postgres.url(database))
-        recorded = journal.record(Entry("key", a_request(), a_completion(f"answer {number}"), 0.1))
+        recorded = journal.record(
+            Entry("key", a_request(), a_completion(f"answer {number}"), 0.1)
+        )
         journal.close()
         return recorded.text
 

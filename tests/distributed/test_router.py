@@ -27,11 +27,17 @@ def a_router(folder: Path, *servers: ModelServer) -> Iterator[str]:
     """The base URL of a router in front of these servers."""
     port = a_free_port()
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    command = [str(ROOT / "deploy" / "hosts" / "router.sh"), *(server.root for server in servers)]
+    command = [
+        str(ROOT / "deploy" / "hosts" / "router.sh"),
+        *(server.root for server in servers),
+    ]
     with (
         (folder / "router.log").open("w") as log,
         subprocess.Popen(
-            command, env=os.environ | {"PATH": path, "PORT": str(port)}, stdout=log, stderr=log
+            command,
+            env=os.environ | {"PATH": path, "PORT": str(port)},
+            stdout=log,
+            stderr=log,
         ) as router,
     ):
         try:

@@ -26,11 +26,15 @@ pytestmark = pytest.mark.distributed
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with a_cluster(tmp_path_factory.mktemp("services")) as cluster:
-        kind = "namespaces" if cluster.network.isolated else "processes without namespaces"
+        kind = (
+            "namespaces" if cluster.network.isolated else "processes without namespaces"
+        )
         print("hosts are", kind)
         with cluster.hosts(tmp_path_factory.mktemp("setup")) as (control, *_):
             # Reports would only slow these tests down.
-            control.run("dagster", "sensor", "stop", "reports", "--workspace", "workspace.yaml")
+            control.run(
+                "dagster", "sensor", "stop", "reports", "--workspace", "workspace.yaml"
+            )
         yield cluster
 
 
@@ -128,13 +132,17 @@ def test_a_batch_of_a_host_that_lost_its_power_is_finished_by_the_other(
         backfill(control, batches)
 
         def is_in_the_middle() -> bool:
-            return "RUN_START" in second.printed() and cluster.calls_journaled() - before > 20
+            return (
+                "RUN_START" in second.printed()
+                and cluster.calls_journaled() - before > 20
+            )
 
         cluster.wait_until(is_in_the_middle, "worker-b is in the middle of a batch")
         second.pull_the_plug()
         cluster.model.control(server={"tpot_s": 0.0001})
         cluster.wait_until(
-            lambda: are_finished(cluster, batches), "worker-a has finished what worker-b left"
+            lambda: are_finished(cluster, batches),
+            "worker-a has finished what worker-b left",
         )
         statuses = [status for batch in batches for status in cluster.runs()[batch]]
         assert statuses.count("FAILURE") == 1

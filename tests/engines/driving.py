@@ -114,7 +114,9 @@ def drive_over_http(
             EndpointSettings(base_url=base_url, model="m", slots=16, timeout_s=20)
         )
         with closing(Journal(f"sqlite:///{folder / 'journal.sqlite'}")) as journal:
-            driver = Driver(engine, journal, DriverSettings(**settings), log=lines.append)
+            driver = Driver(
+                engine, journal, DriverSettings(**settings), log=lines.append
+            )
             try:
                 return await driver.drive(tasks, progress), progress
             finally:

@@ -69,7 +69,9 @@ def an_embedding_server(*replies: tuple[int, Any]) -> Iterator[EmbeddingServer]:
             thread.join()
 
 
-def embed_texts(base_url: str, texts: list[str] = TEXTS, **settings: Any) -> list[list[float]]:
+def embed_texts(
+    base_url: str, texts: list[str] = TEXTS, **settings: Any
+) -> list[list[float]]:
     values = {"model": "letters", "base_url": base_url, "first_wait_s": 0.01} | settings
     embed = embedder(EmbeddingSettings.model_validate(values))
     assert embed is not None
@@ -108,7 +110,10 @@ def test_a_transient_error_is_retried() -> None:
         ((200, {"data": []}), "0 embeddings for 5 texts", 1),
         ((200, {"error": "?"}), "the reply holds no embeddings", 1),
         (
-            (200, {"data": [{"index": n, "embedding": [1] * (n + 1)} for n in range(5)]}),
+            (
+                200,
+                {"data": [{"index": n, "embedding": [1] * (n + 1)} for n in range(5)]},
+            ),
             "different lengths",
             1,
         ),
@@ -128,12 +133,15 @@ def test_texts_without_embeddings_raise_a_setup_error(
 def test_a_server_that_is_down_is_named() -> None:
     with an_embedding_server() as server:
         base_url = server.base_url
-    with pytest.raises(SetupError, match="/v1/embeddings, model 'letters': ConnectError"):
+    with pytest.raises(
+        SetupError, match="/v1/embeddings, model 'letters': ConnectError"
+    ):
         embed_texts(base_url)
 
 
 @pytest.mark.skipif(
-    find_spec("sentence_transformers") is not None, reason="sentence-transformers is installed"
+    find_spec("sentence_transformers") is not None,
+    reason="sentence-transformers is installed",
 )
 def test_a_model_on_this_machine_needs_sentence_transformers() -> None:
     with pytest.raises(

@@ -67,7 +67,10 @@ def a_server(
 
 
 def a_reply(content: str | None = "{}", finish: str = "stop", **more: Any) -> str:
-    choice = {"message": {"role": "assistant", "content": content, **more}, "finish_reason": finish}
+    choice = {
+        "message": {"role": "assistant", "content": content, **more},
+        "finish_reason": finish,
+    }
     usage = {
         "prompt_tokens": 30,
         "completion_tokens": 5,
@@ -78,7 +81,9 @@ def a_reply(content: str | None = "{}", finish: str = "stop", **more: Any) -> st
 
 def complete(base_url: str, attempt: int = 0, **settings: Any) -> Completion:
     async def work() -> Completion:
-        engine = EndpointEngine(EndpointSettings(base_url=base_url, model="m", **settings))
+        engine = EndpointEngine(
+            EndpointSettings(base_url=base_url, model="m", **settings)
+        )
         try:
             return await engine.complete(a_request(), attempt)
         finally:
@@ -133,7 +138,8 @@ def test_overload_is_retryable(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"), [("7", 7.0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), ("soon", None)]
+    ("value", "seconds"),
+    [("7", 7.0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), ("soon", None)],
 )
 def test_retry_after_is_read_in_both_forms(value: str, seconds: float | None) -> None:
     with (
@@ -211,6 +217,8 @@ def test_characters_that_cannot_be_stored_are_replaced() -> None:
         ({"base_url": "http://x/v1"}, "endpoint.model"),
     ],
 )
-def test_incomplete_settings_are_refused(settings: dict[str, str], message: str) -> None:
+def test_incomplete_settings_are_refused(
+    settings: dict[str, str], message: str
+) -> None:
     with pytest.raises(SetupError, match=message):
         EndpointEngine(EndpointSettings(**settings))

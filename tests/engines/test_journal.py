@@ -55,7 +55,10 @@ def test_a_second_connection_finds_what_is_recorded(tmp_path: Path) -> None:
 def test_the_first_of_two_completions_of_one_request_stays(tmp_path: Path) -> None:
     journal = a_journal(tmp_path)
     journal.record(Entry("key", a_request(), a_completion("first"), 0.1))
-    assert journal.record(Entry("key", a_request(), a_completion("second"), 0.1)).text == "first"
+    assert (
+        journal.record(Entry("key", a_request(), a_completion("second"), 0.1)).text
+        == "first"
+    )
     journal.close()
 
 
@@ -77,7 +80,9 @@ def test_the_key_changes_with_everything_that_may_change_the_answer(
 
 
 def test_the_key_does_not_depend_on_the_row_or_the_turn() -> None:
-    assert a_request().key("m") == a_request(prompt_id="p2", turn=4, inputs=object()).key("m")
+    assert a_request().key("m") == a_request(
+        prompt_id="p2", turn=4, inputs=object()
+    ).key("m")
 
 
 def test_a_journal_of_another_version_is_refused(tmp_path: Path) -> None:
@@ -101,7 +106,9 @@ def test_of_several_entries_recorded_at_once_each_keeps_its_first_completion(
         "b": "first",
         "c": "new c",
     }
-    assert journal.find_all(["a", "b", "nobody"]) == {key: recorded[key] for key in "ab"}
+    assert journal.find_all(["a", "b", "nobody"]) == {
+        key: recorded[key] for key in "ab"
+    }
     journal.close()
 
 
@@ -128,7 +135,10 @@ def test_several_processes_create_the_same_journal_at_once(tmp_path: Path) -> No
         "Journal(sys.argv[1]).close()"
     )
     url = f"sqlite:///{tmp_path / 'journal.sqlite'}"
-    processes = [subprocess.Popen([sys.executable, "-c", script, url], cwd=ROOT) for _ in range(4)]
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script, url], cwd=ROOT)
+        for _ in range(4)
+    ]
     assert [process.wait(60) for process in processes] == [0, 0, 0, 0]
 
 
@@ -159,7 +169,9 @@ def test_an_entry_lost_in_a_power_cut_leaves_the_others_intact(
 def test_a_damaged_file_is_refused_with_a_remedy(tmp_path: Path) -> None:
     journal = a_journal(tmp_path)
     for number in range(200):
-        journal.record(Entry(f"key {number}", a_request(), a_completion("text " * 500), 0.1))
+        journal.record(
+            Entry(f"key {number}", a_request(), a_completion("text " * 500), 0.1)
+        )
     journal.close()
     file = tmp_path / "deep" / "journal.sqlite"
     with file.open("r+b") as opened:
@@ -170,7 +182,9 @@ def test_a_damaged_file_is_refused_with_a_remedy(tmp_path: Path) -> None:
 
 def test_a_table_of_another_program_is_refused(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "journal.sqlite")) as connection:
-        connection.execute("CREATE TABLE completions (key TEXT PRIMARY KEY, answer TEXT)")
+        connection.execute(
+            "CREATE TABLE completions (key TEXT PRIMARY KEY, answer TEXT)"
+        )
     with pytest.raises(SetupError, match="lacks prompt_id, stage"):
         Journal(f"sqlite:///{tmp_path / 'journal.sqlite'}")
 

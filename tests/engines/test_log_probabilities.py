@@ -12,7 +12,9 @@ LABELS = ("Yes", "No")
 
 
 def a_choice(text: str, **shares: float) -> dict[str, Any]:
-    tops = [{"token": token, "logprob": math.log(share)} for token, share in shares.items()]
+    tops = [
+        {"token": token, "logprob": math.log(share)} for token, share in shares.items()
+    ]
     return {
         "message": {"content": text},
         "logprobs": {"content": [{"token": text, "top_logprobs": tops}]},
@@ -32,7 +34,10 @@ def test_the_probabilities_of_the_first_token_count_for_their_labels() -> None:
 
 def test_case_and_white_space_of_a_label_do_not_matter() -> None:
     choice = a_choice("yes", **{"yes": 0.4, " Yes": 0.2, "NO": 0.4})
-    assert label_probabilities(choice) == {"Yes": pytest.approx(0.6), "No": pytest.approx(0.4)}
+    assert label_probabilities(choice) == {
+        "Yes": pytest.approx(0.6),
+        "No": pytest.approx(0.4),
+    }
 
 
 def test_without_log_probabilities_the_first_word_counts() -> None:

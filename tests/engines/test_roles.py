@@ -15,7 +15,9 @@ from tests.engines.test_journal import a_request
 
 def settings_for(base_url: str, **roles: RoleSettings) -> Settings:
     endpoint = {"base_url": base_url, "model": "main-model", "api_key_env": "MAIN_KEY"}
-    return Settings.model_validate({"engine": "endpoint", "endpoint": endpoint, "roles": roles})
+    return Settings.model_validate(
+        {"engine": "endpoint", "endpoint": endpoint, "roles": roles}
+    )
 
 
 def complete(settings: Settings, role: Role) -> Completion:
@@ -35,17 +37,23 @@ def keys_and_models(requests: ReceivedRequests) -> list[tuple[str, str]]:
 
 def test_a_role_can_have_another_model_of_the_same_server() -> None:
     with a_server(body=a_reply()) as server:
-        settings = settings_for(server.base_url, refiner=RoleSettings(model="big-model"))
+        settings = settings_for(
+            server.base_url, refiner=RoleSettings(model="big-model")
+        )
         complete(settings, Role.REFINER)
         complete(settings, Role.DELIBERATOR)
     assert [body["model"] for _, body in server] == ["big-model", "main-model"]
 
 
-def test_a_role_can_have_its_own_server_and_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_role_can_have_its_own_server_and_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("MAIN_KEY", "main")
     monkeypatch.setenv("TARGET_KEY", "own")
     with a_server(body=a_reply()) as main, a_server(body=a_reply()) as own:
-        target = RoleSettings(base_url=own.base_url, model="target-model", api_key_env="TARGET_KEY")
+        target = RoleSettings(
+            base_url=own.base_url, model="target-model", api_key_env="TARGET_KEY"
+        )
         settings = settings_for(main.base_url, target=target)
         complete(settings, Role.TARGET)
         complete(settings, Role.INITIALIZER)
@@ -72,7 +80,11 @@ def test_the_slots_of_several_servers_add_up() -> None:
 
 
 def test_an_adapter_of_the_managed_server_can_be_a_role_s_model() -> None:
-    vllm = {"model": "base", "revision": "v1", "lora_adapters": {"careful": "adapters/careful"}}
+    vllm = {
+        "model": "base",
+        "revision": "v1",
+        "lora_adapters": {"careful": "adapters/careful"},
+    }
     settings = Settings.model_validate(
         {"engine": "vllm", "vllm": vllm, "roles": {"refiner": {"model": "careful"}}}
     )

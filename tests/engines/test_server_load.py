@@ -3,7 +3,9 @@ import pytest
 from aidsafe_dagster.engines.server_load import ServerLoad
 
 
-def a_page(running: int, waiting: int, generated: int, hits: int = 0, queries: int = 0) -> str:
+def a_page(
+    running: int, waiting: int, generated: int, hits: int = 0, queries: int = 0
+) -> str:
     return (
         "# HELP vllm:num_requests_running Number of requests\n"
         f'vllm:num_requests_running{{engine="0",model_name="m"}} {running}.0\n'
@@ -26,7 +28,9 @@ def test_shares_follow_from_the_growth_of_the_counters() -> None:
 
 def test_the_engines_of_a_server_add_up() -> None:
     load = ServerLoad()
-    load.add_sample(a_page(3, 0, 0) + a_page(5, 0, 0).replace('engine="0"', 'engine="1"'))
+    load.add_sample(
+        a_page(3, 0, 0) + a_page(5, 0, 0).replace('engine="0"', 'engine="1"')
+    )
     assert load.running == [8.0]
 
 

@@ -27,10 +27,15 @@ def beavertails(folder: Path, prompts: Sequence[str]) -> dict[str, Any]:
 
 
 def wildchat(folder: Path, *rows: dict[str, Any]) -> dict[str, Any]:
-    return {"name": "wildchat", "path": str(write_jsonl(folder / "wildchat.jsonl", rows))}
+    return {
+        "name": "wildchat",
+        "path": str(write_jsonl(folder / "wildchat.jsonl", rows)),
+    }
 
 
-def a_chat(text: str, *, toxic: bool = True, language: str = "English") -> dict[str, Any]:
+def a_chat(
+    text: str, *, toxic: bool = True, language: str = "English"
+) -> dict[str, Any]:
     turns = [{"role": "user", "content": text}, {"role": "assistant", "content": "No."}]
     return {"conversation": turns, "toxic": toxic, "language": language}
 
@@ -40,16 +45,28 @@ def strongreject(folder: Path, prompts: Sequence[str]) -> dict[str, Any]:
         ("category", "source", "forbidden_prompt"),
         *(("Violence", "custom", prompt) for prompt in prompts),
     ]
-    return {"name": "strongreject", "path": str(write_csv(folder / "strongreject.csv", rows))}
+    return {
+        "name": "strongreject",
+        "path": str(write_csv(folder / "strongreject.csv", rows)),
+    }
 
 
-def xstest(folder: Path, safe: Sequence[str], unsafe: Sequence[str], **more: Any) -> dict[str, Any]:
-    labelled = [*((prompt, "safe") for prompt in safe), *((prompt, "unsafe") for prompt in unsafe)]
+def xstest(
+    folder: Path, safe: Sequence[str], unsafe: Sequence[str], **more: Any
+) -> dict[str, Any]:
+    labelled = [
+        *((prompt, "safe") for prompt in safe),
+        *((prompt, "unsafe") for prompt in unsafe),
+    ]
     rows = [
         ("prompt", "type", "label"),
         *((prompt, "homonyms", label) for prompt, label in labelled),
     ]
-    return {"name": "xstest", "path": str(write_csv(folder / "xstest.csv", rows)), **more}
+    return {
+        "name": "xstest",
+        "path": str(write_csv(folder / "xstest.csv", rows)),
+        **more,
+    }
 
 
 def mmlu(folder: Path, *questions: tuple[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,11 @@ from pathlib import Path
 import pytest
 
 from aidsafe_dagster.engines.vllm.settings import VLLMSettings
-from aidsafe_dagster.evaluation.candidates import candidate_role, is_rehearsed, require_candidates
+from aidsafe_dagster.evaluation.candidates import (
+    candidate_role,
+    is_rehearsed,
+    require_candidates,
+)
 from aidsafe_dagster.evaluation.settings import CandidateSettings
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.training.lineage import LINEAGE_FILE, Lineage
@@ -22,7 +26,8 @@ def test_a_retrained_adapter_is_another_model_to_the_journal(tmp_path: Path) -> 
     assert first["model"] == "sft"
     assert first == candidate_role(SFT, an_adapter(tmp_path / "b", b"one"))
     assert (
-        first["revision"] != candidate_role(SFT, an_adapter(tmp_path / "a", b"other"))["revision"]
+        first["revision"]
+        != candidate_role(SFT, an_adapter(tmp_path / "a", b"other"))["revision"]
     )
 
 
@@ -38,18 +43,26 @@ def test_a_server_with_other_weights_has_another_fingerprint(tmp_path: Path) -> 
 
 def test_a_revision_in_the_settings_takes_precedence(tmp_path: Path) -> None:
     named = SFT.model_copy(update={"revision": "run 7"})
-    assert candidate_role(named, an_adapter(tmp_path / "a", b"one"))["revision"] == "run 7"
+    assert (
+        candidate_role(named, an_adapter(tmp_path / "a", b"one"))["revision"] == "run 7"
+    )
 
 
 def test_the_same_model_on_another_server_has_another_revision() -> None:
     remote = SFT.model_copy(update={"base_url": "http://gpu2:8000/v1"})
-    assert candidate_role(remote, {})["revision"] != candidate_role(SFT, {})["revision"] == ""
+    assert (
+        candidate_role(remote, {})["revision"]
+        != candidate_role(SFT, {})["revision"]
+        == ""
+    )
 
 
 def test_the_rehearsal_engine_and_an_empty_list_of_models_are_errors() -> None:
     with pytest.raises(SetupError, match="the rehearsal engine has no model to test"):
         require_candidates([SFT], "rehearsal")
-    with pytest.raises(SetupError, match=r"evaluation\.models: name the models under test"):
+    with pytest.raises(
+        SetupError, match=r"evaluation\.models: name the models under test"
+    ):
         require_candidates([], "endpoint")
 
 

@@ -25,7 +25,9 @@ def mistake(spec: dict[str, Any]) -> str:
     return str(raised.value)
 
 
-def test_rows_of_a_harmful_benchmark_become_items_with_place_and_licence(tmp_path: Path) -> None:
+def test_rows_of_a_harmful_benchmark_become_items_with_place_and_licence(
+    tmp_path: Path,
+) -> None:
     (item,) = loaded(beavertails(tmp_path, ["How do I steal a bike?"])).items
     assert item.kind == "harmful"
     assert item.prompt.prompt == "How do I steal a bike?"
@@ -34,9 +36,16 @@ def test_rows_of_a_harmful_benchmark_become_items_with_place_and_licence(tmp_pat
     assert item.prompt.licence == "cc-by-nc-4.0"
 
 
-def test_only_the_first_turns_of_toxic_english_chats_become_items(tmp_path: Path) -> None:
+def test_only_the_first_turns_of_toxic_english_chats_become_items(
+    tmp_path: Path,
+) -> None:
     empty = {"conversation": [], "toxic": True}
-    rows = [a_chat("one"), a_chat("two", toxic=False), a_chat("drei", language="German"), empty]
+    rows = [
+        a_chat("one"),
+        a_chat("two", toxic=False),
+        a_chat("drei", language="German"),
+        empty,
+    ]
     benchmark = loaded(wildchat(tmp_path, *rows))
     assert [item.prompt.prompt for item in benchmark.items] == ["one"]
     assert benchmark.left_out == {"not toxic": 1, "not in English": 1, "no prompt": 1}
@@ -44,7 +53,9 @@ def test_only_the_first_turns_of_toxic_english_chats_become_items(tmp_path: Path
 
 
 def test_a_file_of_harmful_chats_needs_only_prompts(tmp_path: Path) -> None:
-    assert len(loaded(wildchat(tmp_path, {"prompt": "one"}, {"prompt": "two"})).items) == 2
+    assert (
+        len(loaded(wildchat(tmp_path, {"prompt": "one"}, {"prompt": "two"})).items) == 2
+    )
 
 
 def test_jailbreaks_wrap_forbidden_prompts_in_turn(tmp_path: Path) -> None:
@@ -69,7 +80,9 @@ def test_the_label_decides_whether_a_prompt_is_harmful(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("right", [2, "2", "C", "c"])
-def test_the_right_answer_may_be_an_index_or_a_letter(tmp_path: Path, right: Any) -> None:
+def test_the_right_answer_may_be_an_index_or_a_letter(
+    tmp_path: Path, right: Any
+) -> None:
     (item,) = loaded(mmlu(tmp_path, ("What comes after two?", right))).items
     assert item.kind == "question"
     assert item.right == "C"
@@ -79,7 +92,10 @@ def test_the_right_answer_may_be_an_index_or_a_letter(tmp_path: Path, right: Any
 def test_choices_may_be_in_columns(tmp_path: Path) -> None:
     file = write_csv(
         tmp_path / "q.csv",
-        [("question", "A", "B", "C", "D", "answer"), ("2 + 2?", "3", "4", "5", "", "B")],
+        [
+            ("question", "A", "B", "C", "D", "answer"),
+            ("2 + 2?", "3", "4", "5", "", "B"),
+        ],
     )
     (item,) = loaded({"name": "mmlu", "path": str(file)}).items
     assert item.choices == ("3", "4", "5")
@@ -119,7 +135,9 @@ def test_columns_may_have_other_names(tmp_path: Path) -> None:
     assert item.kind == "benign"
 
 
-def test_the_error_for_a_missing_column_names_benchmark_file_and_columns(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_column_names_benchmark_file_and_columns(
+    tmp_path: Path,
+) -> None:
     file = write_jsonl(tmp_path / "mine.jsonl", [{"prompt": "How?", "verdict": "safe"}])
     spec = {"name": "xstest", "path": str(file)}
     assert mistake(spec) == (
@@ -138,19 +156,26 @@ def test_the_error_for_an_invalid_label_or_answer_names_its_row(tmp_path: Path) 
     rows = [{"prompt": "a", "label": "safe"}, {"prompt": "b", "label": "maybe"}]
     file = write_jsonl(tmp_path / "x.jsonl", rows)
     error = mistake({"name": "xstest", "path": str(file)})
-    assert error == "x.jsonl row 2, column 'label': 'maybe' is not valid; valid: safe, unsafe"
-    assert "column 'answer': '7' is not an answer; valid: A, B, C, D, or 0 to 3" in mistake(
-        mmlu(tmp_path, ("q?", 7))
+    assert (
+        error
+        == "x.jsonl row 2, column 'label': 'maybe' is not valid; valid: safe, unsafe"
+    )
+    assert (
+        "column 'answer': '7' is not an answer; valid: A, B, C, D, or 0 to 3"
+        in mistake(mmlu(tmp_path, ("q?", 7)))
     )
     odd = write_jsonl(
-        tmp_path / "odd.jsonl", [{"question": "q?", "choices": "['a', 'b']", "answer": 0}]
+        tmp_path / "odd.jsonl",
+        [{"question": "q?", "choices": "['a', 'b']", "answer": 0}],
     )
     assert "column 'choices': neither a list of choices nor" in mistake(
         {"name": "mmlu", "path": str(odd)}
     )
 
 
-def test_the_error_for_a_benchmark_without_usable_rows_lists_the_reasons(tmp_path: Path) -> None:
+def test_the_error_for_a_benchmark_without_usable_rows_lists_the_reasons(
+    tmp_path: Path,
+) -> None:
     assert "no row can be used (1 not toxic)" in mistake(
         wildchat(tmp_path, a_chat("one", toxic=False))
     )

@@ -3,13 +3,17 @@ from aidsafe_dagster.evaluation.report import safety_report
 from aidsafe_dagster.reports.markdown import markdown_table, to_markdown
 from tests.evaluation.builders import an_answer, an_item
 
-BENCHMARKS = [Benchmark("beavertails", "0123abc", (an_item(),), rows=9, left_out={"duplicate": 2})]
+BENCHMARKS = [
+    Benchmark("beavertails", "0123abc", (an_item(),), rows=9, left_out={"duplicate": 2})
+]
 ANSWERS = [
     an_answer(outcome="safe"),
     an_answer(outcome="unparsable", prompt_id="p2"),
     an_answer(candidate="sft", model="adapter", outcome="refusal"),
     an_answer(candidate="sft", model="adapter", outcome="safe", prompt_id="p2"),
-    an_answer(benchmark="strongreject", jailbreak="prefix", outcome="unsafe", prompt_id="p3"),
+    an_answer(
+        benchmark="strongreject", jailbreak="prefix", outcome="unsafe", prompt_id="p3"
+    ),
 ]
 
 
@@ -36,7 +40,9 @@ def test_prompts_without_a_result_are_counted() -> None:
 
 
 def test_the_figures_of_the_paper_are_labelled_as_such() -> None:
-    (paper,) = [s for s in safety_report(ANSWERS, BENCHMARKS).sections if "paper" in s.title]
+    (paper,) = [
+        s for s in safety_report(ANSWERS, BENCHMARKS).sections if "paper" in s.title
+    ]
     assert "not of this run" in paper.tables[0].note
     assert "| BeaverTails, safe | 76 % |" in markdown_table(paper.tables[0])
 

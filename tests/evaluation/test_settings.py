@@ -35,9 +35,12 @@ def test_paths_are_relative_to_the_settings_folder(tmp_path: Path) -> None:
 
 
 def test_errors_name_the_valid_choices(tmp_path: Path) -> None:
-    error = mistake(tmp_path, "[[evaluation.benchmarks]]\nname = 'xtest'\npath = 'a.csv'\n")
+    error = mistake(
+        tmp_path, "[[evaluation.benchmarks]]\nname = 'xtest'\npath = 'a.csv'\n"
+    )
     assert (
-        "unknown preset 'xtest'. Valid: beavertails, mmlu, strongreject, wildchat, xstest" in error
+        "unknown preset 'xtest'. Valid: beavertails, mmlu, strongreject, wildchat, xstest"
+        in error
     )
     twice = MODELS.replace("'sft', model", "'base', model")
     assert "two models are named 'base'" in mistake(tmp_path, twice)

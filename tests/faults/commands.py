@@ -37,8 +37,13 @@ def served_by(server: ModelServer, **driver: Any) -> dict[str, Any]:
     """Settings of a site whose model calls this server answers."""
     return {
         "engine": "endpoint",
-        "endpoint": {"base_url": server.base_url, "model": "fake-model", "timeout_s": 20},
-        "driver": {"calls_in_flight": SLOTS, "backoff_s": 0.05, "max_backoff_s": 0.2} | driver,
+        "endpoint": {
+            "base_url": server.base_url,
+            "model": "fake-model",
+            "timeout_s": 20,
+        },
+        "driver": {"calls_in_flight": SLOTS, "backoff_s": 0.05, "max_backoff_s": 0.2}
+        | driver,
         "checks": LENIENT,
     }
 
@@ -85,7 +90,9 @@ def printed(folder: Path) -> str:
 
 
 def wait_until(
-    happened: Callable[[], bool], alive: Callable[[], bool] = lambda: True, within_s: float = 90.0
+    happened: Callable[[], bool],
+    alive: Callable[[], bool] = lambda: True,
+    within_s: float = 90.0,
 ) -> None:
     """Wait until something happens; fail if a process dies meanwhile."""
     deadline = time.monotonic() + within_s

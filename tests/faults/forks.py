@@ -43,7 +43,9 @@ def printed_by(folder: Path, process: ForkServerProcess) -> str:
     return file.read_text() if file.exists() else ""
 
 
-def _aidsafe(folder: Path, arguments: tuple[str, ...], dies_at: tuple[str, int] | None) -> None:
+def _aidsafe(
+    folder: Path, arguments: tuple[str, ...], dies_at: tuple[str, int] | None
+) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment(folder))

@@ -25,9 +25,12 @@ with open_instance() as instance:
 
 
 @pytest.mark.skipif(
-    not sys.platform.startswith("linux"), reason="only Linux has the time of booting in a file"
+    not sys.platform.startswith("linux"),
+    reason="only Linux has the time of booting in a file",
 )
-def test_a_living_run_is_not_reported_as_dead_after_the_clock_was_set(tmp_path: Path) -> None:
+def test_a_living_run_is_not_reported_as_dead_after_the_clock_was_set(
+    tmp_path: Path,
+) -> None:
     with a_site(tmp_path / "site") as site:
         from aidsafe_dagster.definitions import defs
 
@@ -37,13 +40,17 @@ def test_a_living_run_is_not_reported_as_dead_after_the_clock_was_set(tmp_path: 
             tags={PROCESS_TAG: this_process()},
         )
         assert report_dead_runs(site.instance) == []
-        boot_time, dead_runs = look_after_the_clock_was_set(site.folder, tmp_path / "proc", 3_600)
+        boot_time, dead_runs = look_after_the_clock_was_set(
+            site.folder, tmp_path / "proc", 3_600
+        )
         assert boot_time == real_boot_time() + 3_600
         assert dead_runs == 0
         site.instance.report_run_canceled(run)
 
 
-def look_after_the_clock_was_set(folder: Path, proc: Path, seconds: int) -> tuple[float, int]:
+def look_after_the_clock_was_set(
+    folder: Path, proc: Path, seconds: int
+) -> tuple[float, int]:
     """The boot time and the number of dead runs, as another process sees them."""
     proc.mkdir()
     for entry in Path("/proc").iterdir():
@@ -51,10 +58,17 @@ def look_after_the_clock_was_set(folder: Path, proc: Path, seconds: int) -> tupl
             (proc / entry.name).symlink_to(entry)
     real = real_boot_time()
     stat = Path("/proc/stat").read_text()
-    (proc / "stat").write_text(stat.replace(f"btime {real}\n", f"btime {real + seconds}\n"))
+    (proc / "stat").write_text(
+        stat.replace(f"btime {real}\n", f"btime {real + seconds}\n")
+    )
     command = [sys.executable, "-c", REPORTS_DEAD_RUNS, str(proc)]
     completed = subprocess.run(
-        command, cwd=folder, env=environment(folder), capture_output=True, text=True, check=True
+        command,
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     boot_time, dead_runs = completed.stdout.split()
     return float(boot_time), int(dead_runs)

@@ -20,7 +20,9 @@ from tests.engines.test_journal import a_completion, a_request
 from tests.faults.commands import BATCH
 from tests.site import Site, a_site, contents, environment, prompts_file, some_prompts
 
-FLAWLESS = dict.fromkeys(("unparsable", "whisper_fails", "missing_policy", "agent_talk"), 0)
+FLAWLESS = dict.fromkeys(
+    ("unparsable", "whisper_fails", "missing_policy", "agent_talk"), 0
+)
 HOLDS_A_SESSION = """
 import sys, duckdb
 with duckdb.connect(sys.argv[1], read_only=True) as session:
@@ -64,7 +66,8 @@ def count_prompts(site: Site) -> int:
 
 
 @pytest.mark.parametrize(
-    "damaged", ["refined_cots/batch=mine-0001/rows", "seed_cots/batch=mine-0001/failures"]
+    "damaged",
+    ["refined_cots/batch=mine-0001/rows", "seed_cots/batch=mine-0001/failures"],
 )
 def test_a_cut_file_is_named_wherever_it_is_read_and_made_again_with_the_batch(
     site: Site, damaged: str, capfd: pytest.CaptureFixture[str]
@@ -87,7 +90,9 @@ def test_a_cut_file_is_named_wherever_it_is_read_and_made_again_with_the_batch(
         assert frame.equals(before[name]), name
 
 
-def run_command(arguments: tuple[str, ...], capfd: pytest.CaptureFixture[str]) -> tuple[str, int]:
+def run_command(
+    arguments: tuple[str, ...], capfd: pytest.CaptureFixture[str]
+) -> tuple[str, int]:
     """The output and the exit code of a command that runs in this process."""
     from typer.testing import CliRunner
 
@@ -97,11 +102,16 @@ def run_command(arguments: tuple[str, ...], capfd: pytest.CaptureFixture[str]) -
     return result.output + capfd.readouterr().out, result.exit_code
 
 
-def test_a_scrambled_file_is_named_rather_than_raising_any_other_error(tmp_path: Path) -> None:
+def test_a_scrambled_file_is_named_rather_than_raising_any_other_error(
+    tmp_path: Path,
+) -> None:
     lake = Lake(tmp_path)
     rng = random.Random(1)
     rows = pl.DataFrame(
-        {"text": [str(n) * 50 for n in range(500)], "many": [[{"x": n}] for n in range(500)]}
+        {
+            "text": [str(n) * 50 for n in range(500)],
+            "many": [[{"x": n}] for n in range(500)],
+        }
     )
     lake.write("prompts", "b-0001", rows)
     file = Path(str(lake.rows_path("prompts", "b-0001")))
@@ -126,7 +136,9 @@ def test_a_damaged_schema_file_is_replaced_by_the_next_build(site: Site) -> None
     assert count_prompts(site) == 8
 
 
-def test_a_cut_warehouse_and_the_leftovers_of_a_dead_builder_are_replaced(site: Site) -> None:
+def test_a_cut_warehouse_and_the_leftovers_of_a_dead_builder_are_replaced(
+    site: Site,
+) -> None:
     warehouse = site.settings.warehouse.absolute()
     cut_in_half(warehouse)
     command = [sys.executable, "-c", DIES_BUILDING, str(warehouse)]
@@ -162,12 +174,17 @@ def replace_by_a_folder(journal: Path) -> None:
 
 def scramble_texts(journal: Path) -> None:
     with closing(sqlite3.connect(journal)) as database, database:
-        database.execute("UPDATE completions SET text = CAST(x'ff' || CAST(text AS BLOB) AS TEXT)")
+        database.execute(
+            "UPDATE completions SET text = CAST(x'ff' || CAST(text AS BLOB) AS TEXT)"
+        )
 
 
 @pytest.mark.parametrize(
     ("damage", "remedy"),
-    [(replace_by_a_folder, "has to be a file"), (scramble_texts, r"\.recover.*move it away")],
+    [
+        (replace_by_a_folder, "has to be a file"),
+        (scramble_texts, r"\.recover.*move it away"),
+    ],
 )
 def test_a_journal_that_cannot_be_used_names_the_remedy_and_shows_no_answer(
     tmp_path: Path, damage: Callable[[Path], None], remedy: str

@@ -48,7 +48,9 @@ needs_mount = pytest.mark.skipif(
 def python(program: str, argument: Path) -> str:
     command = [sys.executable, "-c", program, str(argument)]
     environ = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False).stdout
+    return subprocess.run(
+        command, env=environ, capture_output=True, text=True, check=False
+    ).stdout
 
 
 @contextmanager
@@ -56,7 +58,9 @@ def a_small_disk(folder: Path, size: int) -> Iterator[None]:
     folder.mkdir(parents=True)
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mount(b"tmpfs", str(folder).encode(), b"tmpfs", 0, f"size={size}".encode()):
-        pytest.skip(f"no small disk can be mounted here: {os.strerror(ctypes.get_errno())}")
+        pytest.skip(
+            f"no small disk can be mounted here: {os.strerror(ctypes.get_errno())}"
+        )
     try:
         yield
     finally:
@@ -80,7 +84,9 @@ def test_a_write_without_room_says_so_and_leaves_the_old_rows_and_nothing_else(
     path = lake.rows_path("prompts", "b-0001")
     assert f"{path}: cannot be written (File too large)" in printed
     assert lake.rows("prompts", "b-0001")["text"].to_list() == ["old"]
-    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["rows.parquet"]
+    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == [
+        "rows.parquet"
+    ]
 
 
 def test_the_file_of_a_dead_writer_is_cleared_away_and_that_of_a_living_one_is_not(
@@ -102,7 +108,9 @@ def test_the_file_of_a_dead_writer_is_cleared_away_and_that_of_a_living_one_is_n
 def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "lake").write_text("no folder")
     with pytest.raises(SetupError, match="cannot be written"):
-        Lake(tmp_path / "lake").write("prompts", "b-0001", pl.DataFrame({"text": ["new"]}))
+        Lake(tmp_path / "lake").write(
+            "prompts", "b-0001", pl.DataFrame({"text": ["new"]})
+        )
 
 
 @pytest.mark.slow
@@ -121,7 +129,9 @@ def test_a_run_that_fills_the_disk_says_so_and_repeats_no_call_once_there_is_roo
             assert "cannot be written (No space left on device)" in run.error
             assert str(Path("lake")) in run.error
             assert [file for file in lake.rglob(".*") if file.is_file()] == []
-            stages = [stage for stage in undisturbed.texts if site.lake.has(stage, BATCH)]
+            stages = [
+                stage for stage in undisturbed.texts if site.lake.has(stage, BATCH)
+            ]
             assert 0 < len(stages) < len(undisturbed.texts)
             ballast.unlink()
             run = site.make(BATCH)

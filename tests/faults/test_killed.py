@@ -33,7 +33,9 @@ from tests.serving import ModelServer, a_free_port, a_model_server
 from tests.site import a_site
 
 KILLS = 5
-UNFINISHED = dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTED])
+UNFINISHED = dg.RunsFilter(
+    statuses=[dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTED]
+)
 DEADLY = (
     ("aidsafe_dagster.lake.lake:Lake.write", 2),
     ("pathlib:Path.replace", 3),
@@ -54,7 +56,9 @@ in a gate's check and after it, and when only the command's end is missing.
 def count_journaled(folder: Path) -> int:
     """Completions in the journal."""
     with closing(sqlite3.connect(folder / "data" / "journal.sqlite")) as connection:
-        count: int = connection.execute("SELECT count(*) FROM completions").fetchone()[0]
+        count: int = connection.execute("SELECT count(*) FROM completions").fetchone()[
+            0
+        ]
     return count
 
 
@@ -111,7 +115,9 @@ def test_a_kill_between_a_file_its_event_and_its_gate_costs_no_recorded_call(
     assert count_journaled(folder) == undisturbed.calls.total()
 
 
-def kill_while_it_calls(folder: Path, server: ModelServer, calls: int, later_s: float) -> None:
+def kill_while_it_calls(
+    folder: Path, server: ModelServer, calls: int, later_s: float
+) -> None:
     """Kill a backfill a little after the server has answered this many calls."""
     with forked(folder, "backfill") as process:
         wait_until(lambda: server.stats().get("ok", 0) >= calls, process.is_alive)
@@ -126,7 +132,10 @@ def test_a_model_server_that_is_killed_and_started_again_is_waited_for(
     port = a_free_port()
     with a_model_server(tmp_path, port=port) as server:
         fill(folder, server)
-    with a_model_server(tmp_path, port=port) as server, forked(folder, "backfill") as backfill:
+    with (
+        a_model_server(tmp_path, port=port) as server,
+        forked(folder, "backfill") as backfill,
+    ):
         wait_until(lambda: server.stats().get("ok", 0) >= 40, backfill.is_alive)
         server_process(port).send_signal(signal.SIGKILL)
         time.sleep(1)
@@ -155,8 +164,18 @@ def test_a_batch_whose_daemon_code_server_and_run_were_killed_is_finished_by_the
     with a_model_server(tmp_path) as server:
         fill(folder, server)
         dagster = str(Path(sys.executable).with_name("dagster"))
-        launched = ("job", "launch", "-j", "make_batch", "-w", "workspace.yaml", "--tags")
-        with started(folder, dagster, *launched, f'{{"dagster/partition": "{BATCH}"}}') as launch:
+        launched = (
+            "job",
+            "launch",
+            "-j",
+            "make_batch",
+            "-w",
+            "workspace.yaml",
+            "--tags",
+        )
+        with started(
+            folder, dagster, *launched, f'{{"dagster/partition": "{BATCH}"}}'
+        ) as launch:
             assert launch.wait(60) == 0, printed(folder)
         daemon = str(Path(sys.executable).with_name("dagster-daemon"))
         with started(folder, daemon, "run", "-w", "workspace.yaml") as first:
@@ -168,8 +187,12 @@ def test_a_batch_whose_daemon_code_server_and_run_were_killed_is_finished_by_the
             started(folder, daemon, "run", "-w", "workspace.yaml") as second,
         ):
             is_alive = is_running(second)
-            wait_until(lambda: site.lake.has("fine_tune_splits", BATCH), is_alive, within_s=240)
-            wait_until(lambda: not site.instance.get_runs_count(filters=UNFINISHED), is_alive)
+            wait_until(
+                lambda: site.lake.has("fine_tune_splits", BATCH), is_alive, within_s=240
+            )
+            wait_until(
+                lambda: not site.instance.get_runs_count(filters=UNFINISHED), is_alive
+            )
             kill_all_of(folder)
             assert stage_texts(site) == undisturbed.texts
         repeated = answered_calls(server) - undisturbed.calls

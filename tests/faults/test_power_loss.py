@@ -16,7 +16,13 @@ from aidsafe_dagster.cli.local_runs import unfinished
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.runs.dagster_internals import BULK_ACTION_TERMINAL_STATUSES
 from aidsafe_dagster.runs.locks import batch_lock
-from tests.faults.commands import SLOTS, answered_calls, processes_of, served_by, wait_until
+from tests.faults.commands import (
+    SLOTS,
+    answered_calls,
+    processes_of,
+    served_by,
+    wait_until,
+)
 from tests.faults.forks import forked, printed_by
 from tests.faults.web_ui import WebUI, a_web_ui
 from tests.serving import ModelServer, a_model_server
@@ -43,7 +49,10 @@ class Backfill:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Backfill:
     folder = tmp_path_factory.mktemp("undisturbed")
-    with a_model_server(folder) as server, several_batches(folder / "site", server) as site:
+    with (
+        a_model_server(folder) as server,
+        several_batches(folder / "site", server) as site,
+    ):
         with forked(site.folder, "backfill") as command:
             command.join(280)
             assert command.exitcode == 0, printed_by(site.folder, command)
@@ -62,7 +71,9 @@ def texts_of(site: Site) -> dict[tuple[str, str], Any]:
     for stage in Stage:
         for batch in site.lake.batches(stage):
             rows = site.lake.rows(stage, batch)
-            texts[stage, batch] = rows.drop("usage", "conversation", strict=False).rows()
+            texts[stage, batch] = rows.drop(
+                "usage", "conversation", strict=False
+            ).rows()
     return texts
 
 
@@ -85,7 +96,10 @@ def while_a_run_starts(site: Site, server: ModelServer) -> bool:
 def test_the_next_start_finishes_a_backfill_whose_processes_were_all_killed(
     tmp_path: Path, undisturbed: Backfill, launch: Launch, moments: Sequence[Moment]
 ) -> None:
-    with a_model_server(tmp_path) as server, several_batches(tmp_path / "site", server) as site:
+    with (
+        a_model_server(tmp_path) as server,
+        several_batches(tmp_path / "site", server) as site,
+    ):
         with a_web_ui(site.folder) as ui:
             backfill = launch(ui, BATCHES)
             wait_until(partial(moments[0], site, server), ui.alive, within_s=240)
@@ -108,7 +122,9 @@ def is_over(site: Site, backfill_id: str) -> bool:
     backfill = site.instance.get_backfill(backfill_id)
     return (
         site.lake.batches(Stage.FINE_TUNE_SPLITS) == list(BATCHES)
-        and not site.instance.get_runs_count(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES))
+        and not site.instance.get_runs_count(
+            dg.RunsFilter(statuses=NOT_FINISHED_STATUSES)
+        )
         and backfill is not None
         and backfill.status in BULK_ACTION_TERMINAL_STATUSES
     )

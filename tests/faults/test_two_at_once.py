@@ -9,7 +9,14 @@ import pytest
 
 from aidsafe_dagster.runs.locks import batch_lock
 from aidsafe_dagster.settings.schema import Settings
-from tests.faults.commands import BATCH, answered_calls, fill, served_by, stage_texts, wait_until
+from tests.faults.commands import (
+    BATCH,
+    answered_calls,
+    fill,
+    served_by,
+    stage_texts,
+    wait_until,
+)
 from tests.faults.conftest import Undisturbed
 from tests.faults.forks import forked, printed_by
 from tests.serving import a_model_server
@@ -29,8 +36,9 @@ def test_two_commands_make_a_batch_together_and_make_each_call_once(
                 for process in (first, second):
                     process.join(120)
                     assert process.exitcode == 0, printed_by(folder, process)
-                assert f"Batch {BATCH} is being worked on by process {first.pid}" in printed_by(
-                    folder, second
+                assert (
+                    f"Batch {BATCH} is being worked on by process {first.pid}"
+                    in printed_by(folder, second)
                 )
         assert answered_calls(server) == undisturbed.calls
         with a_site(folder, **served_by(server)) as site:
@@ -44,7 +52,10 @@ def test_a_run_and_a_command_on_one_batch_make_each_call_once(
     folder = tmp_path / "site"
     with a_model_server(tmp_path) as server:
         fill(folder, server)
-        with forked(folder, "backfill") as command, a_site(folder, **served_by(server)) as site:
+        with (
+            forked(folder, "backfill") as command,
+            a_site(folder, **served_by(server)) as site,
+        ):
             wait_until(lambda: server.stats().get("ok", 0) >= 1, command.is_alive)
             run = site.make(BATCH)
             assert run.success, run.error

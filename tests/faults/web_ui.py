@@ -19,7 +19,8 @@ mutation Launch($params: LaunchBackfillParams!) {
 }
 """
 _LOADED = (
-    "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }"
+    "{ repositoriesOrError "
+    "{ ... on RepositoryConnection { nodes { name location { name } } } } }"
 )
 
 
@@ -43,7 +44,9 @@ class WebUI:
     def backfill_assets(self, batches: Sequence[str]) -> str:
         """Materialize all, with these partitions; returns the backfill's id."""
         assets = [{"path": [str(stage)]} for stage in Stage]
-        return self._backfill({"assetSelection": assets, "partitionNames": list(batches)})
+        return self._backfill(
+            {"assetSelection": assets, "partitionNames": list(batches)}
+        )
 
     def is_up(self) -> bool:
         try:
@@ -52,11 +55,15 @@ class WebUI:
             return False
 
     def _loaded(self) -> list[dict[str, Any]]:
-        nodes: list[dict[str, Any]] = self._query(_LOADED)["repositoriesOrError"]["nodes"]
+        nodes: list[dict[str, Any]] = self._query(_LOADED)["repositoriesOrError"][
+            "nodes"
+        ]
         return nodes
 
     def _backfill(self, params: dict[str, Any]) -> str:
-        return str(self._query(_LAUNCH, params=params)["launchPartitionBackfill"]["backfillId"])
+        return str(
+            self._query(_LAUNCH, params=params)["launchPartitionBackfill"]["backfillId"]
+        )
 
     def _query(self, query: str, **variables: Any) -> dict[str, Any]:
         body = json.dumps({"query": query, "variables": variables}).encode()

@@ -54,7 +54,10 @@ def texts(lake: Lake, batch: str) -> list[str]:
 def start_python(program: str, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", program, *arguments]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
 
 
@@ -67,7 +70,11 @@ def test_what_is_written_is_read_back_on_any_store(tmp_path: Path, kind: str) ->
         "file": f"file://{tmp_path}/lake",
     }
     lake = Lake(roots[kind])
-    assert (lake.batches("prompts"), lake.all_rows("prompts"), lake.has("prompts", "b-0001")) == (
+    assert (
+        lake.batches("prompts"),
+        lake.all_rows("prompts"),
+        lake.has("prompts", "b-0001"),
+    ) == (
         [],
         None,
         False,
@@ -89,7 +96,9 @@ def test_a_batch_without_failures_has_none_in_the_right_columns(tmp_path: Path) 
     lake.write("prompts", "b-0001", prompts("eins"))
     assert lake.failures("prompts", "b-0001").schema == schema_of(Failure)
     assert (
-        lake.failures("prompts", "b-0001").height == lake.failures("prompts", "b-0002").height == 0
+        lake.failures("prompts", "b-0001").height
+        == lake.failures("prompts", "b-0002").height
+        == 0
     )
 
 
@@ -104,9 +113,9 @@ def test_a_schema_without_rows_is_no_batch(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     lake.ensure_schema("prompts", Prompt)
     assert lake.batches("prompts") == []
-    assert pl.read_parquet(tmp_path / "prompts" / "_schema" / "rows.parquet").schema == schema_of(
-        Prompt
-    )
+    assert pl.read_parquet(
+        tmp_path / "prompts" / "_schema" / "rows.parquet"
+    ).schema == schema_of(Prompt)
 
 
 def test_a_schema_follows_its_record(tmp_path: Path) -> None:
@@ -122,7 +131,9 @@ def test_a_schema_follows_its_record(tmp_path: Path) -> None:
 
 
 def test_a_batch_that_was_not_made_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match="batch 'b-0001' of 'prompts' has not been made yet"):
+    with pytest.raises(
+        SetupError, match="batch 'b-0001' of 'prompts' has not been made yet"
+    ):
         Lake(tmp_path).rows("prompts", "b-0001")
 
 
@@ -158,7 +169,9 @@ def test_a_key_that_could_leave_the_lake_is_refused(tmp_path: Path, key: str) ->
 
 
 @pytest.mark.parametrize(
-    "damage", [b"", b"PAR1", b"not parquet at all", None], ids=["empty", "short", "text", "cut"]
+    "damage",
+    [b"", b"PAR1", b"not parquet at all", None],
+    ids=["empty", "short", "text", "cut"],
 )
 @pytest.mark.parametrize("name", ["rows.parquet", "failures.parquet"])
 def test_a_damaged_file_is_named_with_what_to_do(
@@ -175,7 +188,9 @@ def test_a_damaged_file_is_named_with_what_to_do(
     assert "make the batch again" in str(raised.value)
 
 
-def test_a_fingerprint_changes_with_the_rows_and_with_the_failures_alone(tmp_path: Path) -> None:
+def test_a_fingerprint_changes_with_the_rows_and_with_the_failures_alone(
+    tmp_path: Path,
+) -> None:
     lake = Lake(tmp_path)
     fingerprints = [lake.fingerprint("prompts", "b-0001")]
     for rows, failures in (
@@ -193,7 +208,12 @@ def test_a_fingerprint_changes_with_the_rows_and_with_the_failures_alone(tmp_pat
 def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
     written = []
     for lake in (Lake(tmp_path / "one"), Lake(tmp_path / "two")):
-        lake.write("prompts", "b-0001", prompts("eins", "zwei"), to_frame([a_failure()], Failure))
+        lake.write(
+            "prompts",
+            "b-0001",
+            prompts("eins", "zwei"),
+            to_frame([a_failure()], Failure),
+        )
         files = sorted((Path(str(lake.root)) / "prompts" / "batch=b-0001").iterdir())
         written.append([file.read_bytes() for file in files])
     assert len(written[0]) == 2
@@ -222,7 +242,9 @@ def test_kill_9_of_a_writer_leaves_a_whole_file_and_no_obstacle(
     assert texts(lake, "b-0001") == ["eins"]
 
 
-def test_a_writer_that_dies_halfway_through_the_rows_leaves_the_old_ones(tmp_path: Path) -> None:
+def test_a_writer_that_dies_halfway_through_the_rows_leaves_the_old_ones(
+    tmp_path: Path,
+) -> None:
     lake = Lake(tmp_path)
     lake.write("prompts", "b-0001", prompts("old"))
     with start_python(DIES_WRITING_ROWS, str(tmp_path)) as writer:
@@ -231,7 +253,9 @@ def test_a_writer_that_dies_halfway_through_the_rows_leaves_the_old_ones(tmp_pat
     assert texts(lake, "b-0001") == ["old"]
 
 
-def test_rows_never_appear_before_the_account_of_those_that_are_missing(tmp_path: Path) -> None:
+def test_rows_never_appear_before_the_account_of_those_that_are_missing(
+    tmp_path: Path,
+) -> None:
     with start_python(DIES_WRITING_ROWS, str(tmp_path)) as writer:
         writer.wait()
     lake = Lake(tmp_path)
@@ -244,7 +268,9 @@ def test_batches_of_an_older_release_have_nulls_in_the_columns_it_did_not_write(
 ) -> None:
     lake = Lake(tmp_path)
     newer = to_frame([a_refined_cot(prompt_id="new")], RefinedCot)
-    thoughts = pl.col("thoughts").list.eval(pl.struct(pl.element().struct.field("text", "rules")))
+    thoughts = pl.col("thoughts").list.eval(
+        pl.struct(pl.element().struct.field("text", "rules"))
+    )
     older = newer.with_columns(thoughts, prompt_id=pl.lit("old")).drop("near_clusters")
     lake.write("refined_cots", "b-0001", older)
     lake.write("refined_cots", "b-0002", newer)

@@ -32,7 +32,10 @@ from tests.builders import (
 ROWS: list[tuple[type[Record], list[Record]]] = [
     (Prompt, [a_prompt(), a_prompt(prompt="锁 🔒\n\x07")]),
     (SeedCot, [a_seed_cot(), a_seed_cot(thoughts=(), intents=())]),
-    (DeliberatedCot, [a_deliberated_cot(), a_deliberated_cot(turns=(), outcome="budget")]),
+    (
+        DeliberatedCot,
+        [a_deliberated_cot(), a_deliberated_cot(turns=(), outcome="budget")],
+    ),
     (RefinedCot, [a_refined_cot(), a_refined_cot(judgements=())]),
     (PreferencePair, [a_pair(), a_pair(similarity=1)]),
     (FineTuneRow, [a_dpo_row(), an_sft_row()]),
@@ -40,14 +43,22 @@ ROWS: list[tuple[type[Record], list[Record]]] = [
 ]
 
 
-@pytest.mark.parametrize(("record", "rows"), ROWS, ids=[record.__name__ for record, _ in ROWS])
-def test_records_come_back_as_they_were(record: type[Record], rows: list[Record]) -> None:
+@pytest.mark.parametrize(
+    ("record", "rows"), ROWS, ids=[record.__name__ for record, _ in ROWS]
+)
+def test_records_come_back_as_they_were(
+    record: type[Record], rows: list[Record]
+) -> None:
     assert from_frame(to_frame(rows, record), record) == rows
     assert from_frame(to_frame(rows[:1], record), record) != rows
 
 
-@pytest.mark.parametrize(("record", "rows"), ROWS, ids=[record.__name__ for record, _ in ROWS])
-def test_no_rows_give_the_same_columns_and_types(record: type[Record], rows: list[Record]) -> None:
+@pytest.mark.parametrize(
+    ("record", "rows"), ROWS, ids=[record.__name__ for record, _ in ROWS]
+)
+def test_no_rows_give_the_same_columns_and_types(
+    record: type[Record], rows: list[Record]
+) -> None:
     none, some = to_frame([], record), to_frame(rows, record)
     assert (none.height, some.height) == (0, 2)
     assert none.schema == some.schema == schema_of(record)

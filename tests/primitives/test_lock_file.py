@@ -38,7 +38,9 @@ for _ in range(200):
 @contextmanager
 def another_holder(path: Path) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-c", HOLDS, str(path)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "held\n"
@@ -71,7 +73,9 @@ def test_only_one_holds_a_lock_and_others_see_who(tmp_path: Path) -> None:
     second.release()
 
 
-def test_who_has_to_wait_is_told_for_whom_once_and_gets_the_lock_in_the_end(tmp_path: Path) -> None:
+def test_who_has_to_wait_is_told_for_whom_once_and_gets_the_lock_in_the_end(
+    tmp_path: Path,
+) -> None:
     messages = list[str]()
     is_over = Event()
 
@@ -86,7 +90,9 @@ def test_who_has_to_wait_is_told_for_whom_once_and_gets_the_lock_in_the_end(tmp_
                 pass
             is_over.set()
         assert waiting.result(60)
-    assert messages == ["batch a is being worked on by the first; waiting for it to end"]
+    assert messages == [
+        "batch a is being worked on by the first; waiting for it to end"
+    ]
 
 
 def test_a_wait_ends_after_its_timeout(tmp_path: Path) -> None:
@@ -113,9 +119,13 @@ def test_a_lock_is_free_once_its_holder_was_killed_and_its_file_is_cleared_away(
 
 
 def test_a_child_does_not_keep_the_lock_of_its_dead_parent(tmp_path: Path) -> None:
-    program = HOLDS.replace('print("held"', 'import os; os.system("sleep 30 &"); print("held"')
+    program = HOLDS.replace(
+        'print("held"', 'import os; os.system("sleep 30 &"); print("held"'
+    )
     command = [sys.executable, "-c", program, str(tmp_path / "a")]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
         process.kill()
@@ -123,7 +133,9 @@ def test_a_child_does_not_keep_the_lock_of_its_dead_parent(tmp_path: Path) -> No
         assert not LockFile(tmp_path / "a").is_held()
 
 
-def test_removing_the_file_with_the_lock_never_lets_two_in_at_once(tmp_path: Path) -> None:
+def test_removing_the_file_with_the_lock_never_lets_two_in_at_once(
+    tmp_path: Path,
+) -> None:
     counter = tmp_path / "count"
     counter.write_text("0")
     command = [sys.executable, "-c", HOLDS_IN_TURN, str(tmp_path / "a"), str(counter)]

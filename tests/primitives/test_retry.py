@@ -47,5 +47,8 @@ def test_any_other_error_is_raised_at_once() -> None:
 
 
 def test_a_backoff_doubles_up_to_its_limit() -> None:
-    waits = [exponential_backoff(n, first_s=1.0, longest_s=10.0) for n in (1, 2, 3, 4, 5, 5000)]
+    waits = [
+        exponential_backoff(n, first_s=1.0, longest_s=10.0)
+        for n in (1, 2, 3, 4, 5, 5000)
+    ]
     assert waits == [1.0, 2.0, 4.0, 8.0, 10.0, 10.0]

@@ -22,7 +22,9 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.parametrize("sigint", [signal.SIG_IGN, signal.SIG_DFL], ids=["ignored", "default"])
+@pytest.mark.parametrize(
+    "sigint", [signal.SIG_IGN, signal.SIG_DFL], ids=["ignored", "default"]
+)
 def test_work_that_must_stop_is_interrupted(sigint: signal.Handlers) -> None:
     completed = subprocess.run(
         [sys.executable, "-c", WATCHED],

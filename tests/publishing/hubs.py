@@ -37,7 +37,13 @@ def fail(
 ) -> None:
     headers = {"Retry-After": retry_after} if retry_after else {}
     hub.faults.append(
-        {"method": method, "path": path, "status": status, "times": times, "headers": headers}
+        {
+            "method": method,
+            "path": path,
+            "status": status,
+            "times": times,
+            "headers": headers,
+        }
     )
 
 
@@ -70,7 +76,9 @@ def a_proxy(hub: Any, hook: Hook) -> Iterator[str]:
     handler = type("Proxy", (_Proxy,), attributes)
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
-    Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+    ).start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:

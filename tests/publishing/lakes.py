@@ -85,4 +85,6 @@ _BUILDERS: dict[Stage, Callable[..., Any]] = {
 
 
 def _known_fields(record: type[Record], values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name in record.model_fields}
+    return {
+        name: value for name, value in values.items() if name in record.model_fields
+    }

@@ -16,7 +16,9 @@ from aidsafe_dagster.recipe.errors import SetupError
 from tests.publishing.hubs import TOKEN, a_hub
 
 CHAT = [{"role": "user", "content": "Hi <b>"}, {"role": "assistant", "content": "Yes."}]
-PLAIN = "{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+PLAIN = (
+    "{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+)
 RENDERED = "<s>user: Hi <b>\nassistant: Yes.\n"
 CONFIG = {
     "bos_token": {"content": "<s>"},
@@ -46,23 +48,33 @@ def write(folder: Path, **files: Any) -> Path:
 
 
 def test_a_tokenizer_folder_gives_template_and_special_tokens(tmp_path: Path) -> None:
-    loaded = load_chat_template(str(write(tmp_path, tokenizer_config_json=CONFIG)), UNREACHABLE_HUB)
+    loaded = load_chat_template(
+        str(write(tmp_path, tokenizer_config_json=CONFIG)), UNREACHABLE_HUB
+    )
     assert loaded.render(CHAT).text == RENDERED
     assert loaded.tokens == {"bos_token": "<s>", "eos_token": "</s>"}
 
 
-def test_a_template_file_takes_precedence_over_the_configuration(tmp_path: Path) -> None:
+def test_a_template_file_takes_precedence_over_the_configuration(
+    tmp_path: Path,
+) -> None:
     old = CONFIG | {"chat_template": "old"}
     loaded = load_chat_template(
-        str(write(tmp_path, tokenizer_config_json=old, chat_template_jinja=PLAIN)), UNREACHABLE_HUB
+        str(write(tmp_path, tokenizer_config_json=old, chat_template_jinja=PLAIN)),
+        UNREACHABLE_HUB,
     )
     assert loaded.render(CHAT).text == RENDERED
 
 
 def test_the_default_of_several_templates_is_used(tmp_path: Path) -> None:
-    several = [{"name": "tool_use", "template": "tools"}, {"name": "default", "template": PLAIN}]
+    several = [
+        {"name": "tool_use", "template": "tools"},
+        {"name": "default", "template": PLAIN},
+    ]
     write(tmp_path, tokenizer_config_json=CONFIG | {"chat_template": several})
-    loaded = load_chat_template(str(tmp_path / "tokenizer_config.json"), UNREACHABLE_HUB)
+    loaded = load_chat_template(
+        str(tmp_path / "tokenizer_config.json"), UNREACHABLE_HUB
+    )
     assert loaded.render(CHAT).text == RENDERED
 
 
@@ -80,9 +92,13 @@ def test_a_template_is_downloaded_from_the_hub(
         tree = repo.commits[repo.branches["main"]].tree
         tree["tokenizer_config.json"] = hub.blob(json.dumps(CONFIG).encode())
         api = HfApi(endpoint=hub.base, token=TOKEN)
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(
+            "huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache")
+        )
         assert load_chat_template("acme/model", api).render(CHAT).text == RENDERED
-        with pytest.raises(SetupError, match=r"acme/none: .*HTTP 404.*no such") as raised:
+        with pytest.raises(
+            SetupError, match=r"acme/none: .*HTTP 404.*no such"
+        ) as raised:
             load_chat_template("acme/none", api)
         assert TOKEN not in str(raised.value)
 
@@ -113,7 +129,10 @@ def test_the_error_of_a_broken_template_names_its_line() -> None:
 
 
 def test_json_is_not_escaped_for_html() -> None:
-    assert rendered("{{ messages[0] | tojson }}") == '{"role": "user", "content": "Hi <b>"}'
+    assert (
+        rendered("{{ messages[0] | tojson }}")
+        == '{"role": "user", "content": "Hi <b>"}'
+    )
 
 
 def test_a_refusal_quotes_the_template() -> None:
@@ -141,16 +160,22 @@ def test_reasoning_has_both_names_that_templates_read() -> None:
     source = "{{ messages[0].reasoning_content }} {{ messages[0].thinking }}"
     assert rendered(source, chat) == "Because. Because."
     nothing = [{"role": "user", "content": "Hi", "reasoning_content": None}]
-    assert rendered("{{ messages[0].reasoning_content is defined }}", nothing) == "False"
+    assert (
+        rendered("{{ messages[0].reasoning_content is defined }}", nothing) == "False"
+    )
 
 
 @pytest.mark.parametrize("trim", ["", "-"])
 def test_generation_markers_leave_the_text_alone_and_are_recorded(trim: str) -> None:
-    marked = template(f"a{{%{trim} generation {trim}%}}b{{%{trim} endgeneration {trim}%}}c")
+    marked = template(
+        f"a{{%{trim} generation {trim}%}}b{{%{trim} endgeneration {trim}%}}c"
+    )
     rendering = marked.render(CHAT)
     assert (rendering.text, rendering.marked) == ("abc", "b")
     assert marked.has_generation_markers
-    assert not template("{# generation #}{{ add_generation_prompt }}").has_generation_markers
+    assert not template(
+        "{# generation #}{{ add_generation_prompt }}"
+    ).has_generation_markers
 
 
 @pytest.mark.parametrize(

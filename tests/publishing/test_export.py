@@ -41,14 +41,18 @@ def test_every_row_of_a_split_is_in_its_file_for_both_file_kinds(
 ) -> None:
     lake = a_filled_lake(tmp_path)
     files = export(lake, tmp_path / "out", name, file_kind=kind)
-    assert {file.path for file in files} == {f"{name}-{split}.{kind}" for split in SPLITS}
+    assert {file.path for file in files} == {
+        f"{name}-{split}.{kind}" for split in SPLITS
+    }
     row_kind = "dpo" if FORMATS[name].rows == "dpo" else "sft"
     rows = lake.all_rows(Stage.FINE_TUNE_SPLITS)
     assert rows is not None
     for split in SPLITS:
         exported = read(tmp_path / "out" / f"{name}-{split}.{kind}")
         expected = from_frame(rows.filter(kind=row_kind, split=split), FineTuneRow)
-        assert {row["prompt_id"] for row in exported} == {row.prompt_id for row in expected}
+        assert {row["prompt_id"] for row in exported} == {
+            row.prompt_id for row in expected
+        }
         for row in exported:
             assert list(row) == list(FORMATS[name].columns)
 
@@ -60,7 +64,11 @@ def test_a_single_split_can_be_exported(tmp_path: Path) -> None:
 
 def test_reasoning_can_go_into_a_field(tmp_path: Path) -> None:
     (file,) = export(
-        a_filled_lake(tmp_path), tmp_path, "trl-sft", splits=("train",), reasoning="field"
+        a_filled_lake(tmp_path),
+        tmp_path,
+        "trl-sft",
+        splits=("train",),
+        reasoning="field",
     )
     for row in read(tmp_path / file.path):
         assert row["messages"][1]["reasoning_content"] == row["thinking"]
@@ -72,7 +80,9 @@ def test_llama_factory_finds_both_sets_in_one_index(tmp_path: Path) -> None:
     export(lake, tmp_path / "out", "llama-factory-sft", splits=("train",))
     export(lake, tmp_path / "out", "llama-factory-dpo", splits=("train",))
     info = json.loads((tmp_path / "out" / "dataset_info.json").read_text())
-    entries = {name: (entry["file_name"], entry["ranking"]) for name, entry in info.items()}
+    entries = {
+        name: (entry["file_name"], entry["ranking"]) for name, entry in info.items()
+    }
     assert entries == {
         "aidsafe_sft_train": ("llama-factory-sft-train.jsonl", False),
         "aidsafe_dpo_train": ("llama-factory-dpo-train.jsonl", True),
@@ -89,7 +99,9 @@ def test_an_index_that_is_not_json_is_not_overwritten(tmp_path: Path) -> None:
 
 
 def test_the_file_names_of_simulated_rows_start_with_rehearsal(tmp_path: Path) -> None:
-    files = export(a_filled_lake(tmp_path, simulated=True), tmp_path, "trl-sft", simulated=True)
+    files = export(
+        a_filled_lake(tmp_path, simulated=True), tmp_path, "trl-sft", simulated=True
+    )
     assert {file.path[:10] for file in files} == {"rehearsal-"}
 
 
@@ -101,7 +113,9 @@ def test_the_general_mix_applies_to_exports(tmp_path: Path) -> None:
 
 
 def test_without_rows_nothing_is_written(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match="no row for 'trl-dpo' in train, validation, test"):
+    with pytest.raises(
+        SetupError, match="no row for 'trl-dpo' in train, validation, test"
+    ):
         export(Lake(tmp_path / "lake"), tmp_path / "out", "trl-dpo")
     assert not list((tmp_path / "out").iterdir())
 
@@ -114,7 +128,9 @@ def test_an_export_replaces_an_earlier_one(tmp_path: Path) -> None:
     assert count_rows(export(lake, tmp_path, "trl-sft")) == 16
 
 
-def test_an_export_that_fails_midway_leaves_existing_files_alone(tmp_path: Path) -> None:
+def test_an_export_that_fails_midway_leaves_existing_files_alone(
+    tmp_path: Path,
+) -> None:
     lake, out = a_filled_lake(tmp_path), tmp_path / "out"
     export(lake, out, "trl-sft")
     before = {file.name: file.read_bytes() for file in out.iterdir()}

@@ -68,7 +68,9 @@ def first_commit() -> Callable[[str, str], bool]:
     return is_first_commit
 
 
-def test_a_release_is_one_commit_with_card_and_data_and_a_tag(hub: Any, tmp_path: Path) -> None:
+def test_a_release_is_one_commit_with_card_and_data_and_a_tag(
+    hub: Any, tmp_path: Path
+) -> None:
     release = a_release(tmp_path)
     published = publish(hub, release, verify=True)
     repo = the_repo(hub)
@@ -78,13 +80,17 @@ def test_a_release_is_one_commit_with_card_and_data_and_a_tag(hub: Any, tmp_path
     files = files_there(hub)
     # The Hub adds this file itself.
     files.pop(".gitattributes")
-    contents = {file.path: (release.folder / file.path).read_bytes() for file in release.files}
+    contents = {
+        file.path: (release.folder / file.path).read_bytes() for file in release.files
+    }
     assert files == contents
     assert published.verified_rows == sum(release.rows.counts.values())
     assert published.url == f"{hub.base}/datasets/{REPO}"
 
 
-def test_publishing_again_makes_no_commit_and_sends_nothing(hub: Any, tmp_path: Path) -> None:
+def test_publishing_again_makes_no_commit_and_sends_nothing(
+    hub: Any, tmp_path: Path
+) -> None:
     release = a_release(tmp_path)
     first = publish(hub, release)
     requests_before = len(hub.log)
@@ -96,11 +102,15 @@ def test_publishing_again_makes_no_commit_and_sends_nothing(hub: Any, tmp_path: 
 def test_datasets_loads_it_from_the_hub(hub: Any, tmp_path: Path) -> None:
     release = a_release(tmp_path)
     publish(hub, release)
-    contents = read_by_datasets(REPO, tmp_path / "cache", HF_ENDPOINT=hub.base, HF_TOKEN=TOKEN)
+    contents = read_by_datasets(
+        REPO, tmp_path / "cache", HF_ENDPOINT=hub.base, HF_TOKEN=TOKEN
+    )
     assert count_rows(contents) == release.rows.counts
 
 
-def test_a_new_batch_is_a_second_commit_that_sends_what_changed(hub: Any, tmp_path: Path) -> None:
+def test_a_new_batch_is_a_second_commit_that_sends_what_changed(
+    hub: Any, tmp_path: Path
+) -> None:
     lake = a_filled_lake(tmp_path, "demo-0001")
     first = publish(hub, a_release(tmp_path, lake))
     fill(lake, "demo-0002", prompts=1)
@@ -119,7 +129,10 @@ def test_obsolete_files_of_ours_are_deleted_and_files_of_others_stay(
     publish(hub, a_release(tmp_path, lake))
     someone_commits(hub, LICENSE=b"terms")
     published = publish(hub, a_release(tmp_path, lake, configs=("sft",)))
-    assert {path.split("/")[1] for path in published.plan.delete} == {"dpo", "deliberations"}
+    assert {path.split("/")[1] for path in published.plan.delete} == {
+        "dpo",
+        "deliberations",
+    }
     assert {path.split("/")[0] for path in files_there(hub)} == {
         ".gitattributes",
         "LICENSE",
@@ -158,19 +171,29 @@ def test_a_gate_is_never_loosened(
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_commit_is_retried_while_the_hub_is_busy(hub: Any, tmp_path: Path, status: int) -> None:
+def test_a_commit_is_retried_while_the_hub_is_busy(
+    hub: Any, tmp_path: Path, status: int
+) -> None:
     fail(hub, "POST", "/commit/", status, times=2)
     messages: list[str] = []
     publish(hub, a_release(tmp_path), log=messages.append)
     assert commits(hub) == 1
-    assert [message for message in messages if "committing" in message and "try 3 of 6" in message]
+    assert [
+        message
+        for message in messages
+        if "committing" in message and "try 3 of 6" in message
+    ]
 
 
 def test_retry_after_replaces_our_own_backoff(hub: Any, tmp_path: Path) -> None:
     fail(hub, "POST", "/commit/", 429, retry_after="0")
     messages: list[str] = []
     publish(hub, a_release(tmp_path), log=messages.append, wait_s=100)
-    assert [message for message in messages if "limits the rate; try 2 of 6 in 0.0 s" in message]
+    assert [
+        message
+        for message in messages
+        if "limits the rate; try 2 of 6 in 0.0 s" in message
+    ]
 
 
 def test_a_retry_after_above_the_limit_is_an_error(hub: Any, tmp_path: Path) -> None:
@@ -181,9 +204,13 @@ def test_a_retry_after_above_the_limit_is_an_error(hub: Any, tmp_path: Path) -> 
         publish(hub, a_release(tmp_path))
 
 
-def test_retries_end_after_the_attempts_of_the_settings(hub: Any, tmp_path: Path) -> None:
+def test_retries_end_after_the_attempts_of_the_settings(
+    hub: Any, tmp_path: Path
+) -> None:
     fail(hub, "POST", "/commit/", 502, times=99)
-    with pytest.raises(SetupError, match=r"in trouble \(HTTP 502\); gave up after 3 tries"):
+    with pytest.raises(
+        SetupError, match=r"in trouble \(HTTP 502\); gave up after 3 tries"
+    ):
         publish(hub, a_release(tmp_path), attempts=3)
     assert commits(hub) == 0
     hub.faults.clear()
@@ -203,7 +230,9 @@ def test_retries_end_after_the_attempts_of_the_settings(hub: Any, tmp_path: Path
         ("POST", "/tag/"),
     ],
 )
-def test_every_step_is_retried(hub: Any, tmp_path: Path, method: str, path: str) -> None:
+def test_every_step_is_retried(
+    hub: Any, tmp_path: Path, method: str, path: str
+) -> None:
     fail(hub, method, path, 503)
     release = a_release(tmp_path)
     published = publish(hub, release)
@@ -226,7 +255,9 @@ def test_a_lost_upload_is_sent_again(hub: Any, tmp_path: Path) -> None:
     assert [message for message in messages if "a file did not arrive whole" in message]
 
 
-def test_a_commit_whose_answer_was_lost_is_not_repeated(hub: Any, tmp_path: Path) -> None:
+def test_a_commit_whose_answer_was_lost_is_not_repeated(
+    hub: Any, tmp_path: Path
+) -> None:
     release = a_release(tmp_path)
     with a_proxy(hub, first_commit()) as url:
         published = publish(hub, release, at=url)
@@ -248,7 +279,9 @@ def test_a_tag_that_is_missing_after_a_crash_is_created_by_the_next_run(
     assert (commits(hub), the_repo(hub).tags) == (1, {published.tag: published.commit})
 
 
-def test_a_changed_card_leaves_the_tag_of_the_same_rows_in_place(hub: Any, tmp_path: Path) -> None:
+def test_a_changed_card_leaves_the_tag_of_the_same_rows_in_place(
+    hub: Any, tmp_path: Path
+) -> None:
     lake = a_filled_lake(tmp_path, "demo-0001")
     first = publish(hub, a_release(tmp_path, lake))
     second = publish(hub, a_release(tmp_path, lake, pretty_name="Another name"))
@@ -335,16 +368,23 @@ def test_the_error_of_a_bad_token_explains_it_and_never_shows_it(
 
 def test_the_error_of_a_hidden_dataset_explains_it(hub: Any, tmp_path: Path) -> None:
     fail(hub, "GET", r"/api/datasets/acme/cot/tree/", 404, times=9)
-    with pytest.raises(SetupError, match=r"HTTP 404.*no such dataset, or the token may not see it"):
+    with pytest.raises(
+        SetupError, match=r"HTTP 404.*no such dataset, or the token may not see it"
+    ):
         publish(hub, a_release(tmp_path))
 
 
-def test_an_unreachable_hub_is_an_error_after_all_attempts(hub: Any, tmp_path: Path) -> None:
+def test_an_unreachable_hub_is_an_error_after_all_attempts(
+    hub: Any, tmp_path: Path
+) -> None:
     with socket() as unused:
-        unused.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
+        unused.bind(
+            ("127.0.0.1", 0)
+        )  # bound but not listening: connections are refused
         nowhere = f"http://127.0.0.1:{unused.getsockname()[1]}"
         with pytest.raises(
-            SetupError, match=r"the connection broke off \(ConnectError\); gave up after 2"
+            SetupError,
+            match=r"the connection broke off \(ConnectError\); gave up after 2",
         ) as raised:
             publish(hub, a_release(tmp_path), at=nowhere, attempts=2)
     assert_no_trace_of(TOKEN, raised.value, [])
@@ -358,7 +398,9 @@ def test_verification_finds_damaged_files(hub: Any, tmp_path: Path) -> None:
     path = next(path for path in tree if path.endswith(".parquet"))
     (hub.root / "lfs" / tree[path].sha256).write_bytes(bytes(tree[path].size))
     the_repo(hub).commits[repo.branches["main"]].tree.pop("README.md")
-    with pytest.raises(SetupError, match=f"reading it back: {path} is not what was sent"):
+    with pytest.raises(
+        SetupError, match=f"reading it back: {path} is not what was sent"
+    ):
         publish(hub, release, verify=True)
 
 

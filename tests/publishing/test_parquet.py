@@ -23,7 +23,9 @@ def rows(count: int, seed: str = "a", words: int = 20) -> list[dict[str, Any]]:
                 {"role": "user", "content": f"{seed} {n}"},
                 {"role": "assistant", "content": "Yes."},
             ],
-            "thinking": " ".join(f"{generator.getrandbits(32):x}" for _ in range(words)),
+            "thinking": " ".join(
+                f"{generator.getrandbits(32):x}" for _ in range(words)
+            ),
             "response": "Yes.",
             "prompt_id": f"{seed}{n}",
         }
@@ -84,7 +86,9 @@ def test_the_same_rows_give_the_same_bytes_and_the_same_hash(tmp_path: Path) -> 
     assert write(tmp_path / "third", rows(4)[::-1])[1] != content
 
 
-def test_the_reasoning_field_is_in_the_schema_even_if_no_row_fills_it(tmp_path: Path) -> None:
+def test_the_reasoning_field_is_in_the_schema_even_if_no_row_fills_it(
+    tmp_path: Path,
+) -> None:
     writer = Shards(tmp_path, "data/sft/train", COLUMNS, "field", 1 << 30)
     writer.add(rows(1))
     (file,) = writer.close()
@@ -92,7 +96,9 @@ def test_the_reasoning_field_is_in_the_schema_even_if_no_row_fills_it(tmp_path: 
     assert [message["reasoning_content"] for message in row["messages"]] == [None, None]
 
 
-def test_a_batch_added_in_the_middle_uploads_less_than_half_of_the_file(tmp_path: Path) -> None:
+def test_a_batch_added_in_the_middle_uploads_less_than_half_of_the_file(
+    tmp_path: Path,
+) -> None:
     batches = [rows(150, seed, words=500) for seed in "abcdefghijklmnopqrstuvwxyz"]
     (before,), _ = write(tmp_path / "before", *batches[:9], *batches[10:])
     (after,), _ = write(tmp_path / "after", *batches)

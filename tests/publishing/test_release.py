@@ -48,10 +48,16 @@ print(json.dumps(contents))
 
 
 def a_release(
-    lake: Lake, folder: Path, ratio: float | None = None, simulated: bool = False, **settings: Any
+    lake: Lake,
+    folder: Path,
+    ratio: float | None = None,
+    simulated: bool = False,
+    **settings: Any,
 ) -> Release:
     context = CardContext(publish_settings(**settings), policies(), ratio)
-    return make_release(lake, all_batches(lake), context, folder, allow_simulated=simulated)
+    return make_release(
+        lake, all_batches(lake), context, folder, allow_simulated=simulated
+    )
 
 
 def rows(release: Release, config: str) -> list[dict[str, Any]]:
@@ -66,7 +72,12 @@ def read_by_datasets(place: str, cache: Path, **environ: str) -> dict[str, Any]:
     environment = os.environ | quiet | environ
     command = [sys.executable, "-W", "error", "-c", READER, place, str(cache)]
     result = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=120, check=False
+        command,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)  # type: ignore[no-any-return]
@@ -97,7 +108,9 @@ def test_a_release_has_every_row_of_the_lake_with_its_lineage(tmp_path: Path) ->
     assert {row["score_rejected"] for row in rows(release, "dpo")} == {1.5}
 
 
-def test_a_deliberation_has_every_thought_with_author_and_verdict(tmp_path: Path) -> None:
+def test_a_deliberation_has_every_thought_with_author_and_verdict(
+    tmp_path: Path,
+) -> None:
     story = rows(a_release(a_filled_lake(tmp_path), tmp_path), "deliberations")[0]
     thoughts = [
         (thought["agent"], thought["round"], thought["verdict"])
@@ -149,7 +162,9 @@ def test_simulated_rows_are_refused_with_their_number_and_batch(tmp_path: Path) 
     assert not list((tmp_path).glob("published/*"))
 
 
-def test_a_rehearsed_deliberation_is_refused_even_if_a_model_refined_it(tmp_path: Path) -> None:
+def test_a_rehearsed_deliberation_is_refused_even_if_a_model_refined_it(
+    tmp_path: Path,
+) -> None:
     lake = a_filled_lake(tmp_path, "demo-0001")
     ids = lake.rows(Stage.REFINED_COTS, "demo-0001")["prompt_id"].to_list()
     stories = [
@@ -157,12 +172,16 @@ def test_a_rehearsed_deliberation_is_refused_even_if_a_model_refined_it(tmp_path
         a_deliberated_cot(prompt_id=ids[1]),
     ]
     lake.write(Stage.DELIBERATED_COTS, "demo-0001", to_frame(stories, type(stories[0])))
-    with pytest.raises(SetupError, match="1 prompts have rows that the rehearsal engine simulated"):
+    with pytest.raises(
+        SetupError, match="1 prompts have rows that the rehearsal engine simulated"
+    ):
         a_release(lake, tmp_path)
 
 
 def test_a_release_of_simulated_rows_is_labelled(tmp_path: Path) -> None:
-    release = a_release(a_filled_lake(tmp_path, simulated=True), tmp_path, simulated=True)
+    release = a_release(
+        a_filled_lake(tmp_path, simulated=True), tmp_path, simulated=True
+    )
     assert release.simulated == {"demo-0001": 8, "demo-0002": 8}
     assert "**Rehearsal: every answer in this data was simulated" in release.card
     assert "rehearsal" in yaml.safe_load(release.card.split("---\n")[1])["tags"]
@@ -177,11 +196,15 @@ def test_a_licence_that_does_not_cover_a_source_is_refused(
         SetupError, match=r"source 'beavertails': its 8 prompts are under cc-by-nc-4\.0"
     ):
         a_release(lake, tmp_path, licence="cc-by-4.0")
-    assert a_release(lake, tmp_path, licence="cc-by-nc-4.0").licence.hub_id == "cc-by-nc-4.0"
+    assert (
+        a_release(lake, tmp_path, licence="cc-by-nc-4.0").licence.hub_id
+        == "cc-by-nc-4.0"
+    )
 
 
 @pytest.mark.parametrize(
-    ("stage", "record"), [("refined_cots", RefinedCot), ("preference_pairs", PreferencePair)]
+    ("stage", "record"),
+    [("refined_cots", RefinedCot), ("preference_pairs", PreferencePair)],
 )
 def test_a_batch_with_newer_rows_at_an_earlier_stage_is_left_out(
     tmp_path: Path, stage: str, record: Any
@@ -189,7 +212,9 @@ def test_a_batch_with_newer_rows_at_an_earlier_stage_is_left_out(
     lake = a_filled_lake(tmp_path)
     first, *others = from_frame(lake.rows(stage, "demo-0001"), record)
     changes = {"thoughts": (a_refined_thought(text="New."),), "chosen_cot": "New."}
-    update = {name: value for name, value in changes.items() if name in record.model_fields}
+    update = {
+        name: value for name, value in changes.items() if name in record.model_fields
+    }
     newer = first.model_copy(update=update)
     lake.write(stage, "demo-0001", to_frame([newer, *others], record))
     release = a_release(lake, tmp_path)
@@ -200,7 +225,9 @@ def test_a_batch_with_newer_rows_at_an_earlier_stage_is_left_out(
     assert "Batch demo-0001 is not included" in release.card
 
 
-def test_a_row_with_a_think_tag_in_its_text_is_left_out_and_counted(tmp_path: Path) -> None:
+def test_a_row_with_a_think_tag_in_its_text_is_left_out_and_counted(
+    tmp_path: Path,
+) -> None:
     lake = a_filled_lake(tmp_path, "demo-0001")
     fill(lake, "demo-0002", prompts=2, response="Close it with </think> at last.")
     release = a_release(lake, tmp_path)
@@ -219,9 +246,14 @@ def test_the_general_mix_limits_the_benign_rows_to_the_ratio(tmp_path: Path) -> 
 
 def test_the_error_of_an_empty_release_gives_the_reasons(tmp_path: Path) -> None:
     nothing = ReleaseSelection((), {"demo-0001": "integrity failed"}, {})
-    with pytest.raises(SetupError, match=r"no row to publish \(demo-0001: integrity failed\)"):
+    with pytest.raises(
+        SetupError, match=r"no row to publish \(demo-0001: integrity failed\)"
+    ):
         make_release(
-            Lake(tmp_path / "lake"), nothing, CardContext(publish_settings(), policies()), tmp_path
+            Lake(tmp_path / "lake"),
+            nothing,
+            CardContext(publish_settings(), policies()),
+            tmp_path,
         )
 
 
@@ -232,7 +264,10 @@ def test_the_card_counts_what_the_lake_holds(tmp_path: Path) -> None:
     assert "| `refined_cots` | over\\_filtered | 1 |" in card
     assert "**These prompts were checked against no evaluation set.**" in card
     assert "| Illegal activity (`illegal`) | 8 | 8 |" in card
-    assert "| relevance | 3.00 (3.00 to 3.00) | 4.00 (4.00 to 4.00) | 5.00 (5.00 to 5.00) |" in card
+    assert (
+        "| relevance | 3.00 (3.00 to 3.00) | 4.00 (4.00 to 4.00) | 5.00 (5.00 to 5.00) |"
+        in card
+    )
     assert "| benign | 8 |" in card
     assert "## Example row" in card
 
@@ -265,7 +300,9 @@ def test_the_card_lists_the_evaluation_sets_and_the_prompts_left_out(
         "version": "v0",
         "batch": "demo-0001",
     }
-    checked = CheckedSet(stage="prompts", set="xstest", origin="/secret/place/xs.csv", **values)
+    checked = CheckedSet(
+        stage="prompts", set="xstest", origin="/secret/place/xs.csv", **values
+    )
     lake.write("evaluation_sets", "demo-0001", to_frame([checked], CheckedSet))
     card = a_release(lake, tmp_path).card
     assert "| xstest | xs.csv |  | 450 | 1 of 2 | 1 |" in card
@@ -273,15 +310,22 @@ def test_the_card_lists_the_evaluation_sets_and_the_prompts_left_out(
 
 
 def test_a_harmful_row_is_never_the_example(tmp_path: Path) -> None:
-    assert "## Example row" not in a_release(a_filled_lake(tmp_path, kind="harmful"), tmp_path).card
+    assert (
+        "## Example row"
+        not in a_release(a_filled_lake(tmp_path, kind="harmful"), tmp_path).card
+    )
 
 
 def test_a_prompt_cannot_break_out_of_the_card(tmp_path: Path) -> None:
     nasty = "# Owned\n---\n![x](http://y)\n<b>"
-    lake = a_filled_lake(tmp_path, "demo-0001", kind="benign", prompt=nasty, category="|")
+    lake = a_filled_lake(
+        tmp_path, "demo-0001", kind="benign", prompt=nasty, category="|"
+    )
     lines = a_release(lake, tmp_path).card.splitlines()
     assert "> \\# Owned" in lines
-    assert not [line for line in lines if line.startswith(("# Owned", "![x]")) or "<b>" in line]
+    assert not [
+        line for line in lines if line.startswith(("# Owned", "![x]")) or "<b>" in line
+    ]
 
 
 def test_datasets_loads_every_config(tmp_path: Path) -> None:
@@ -299,4 +343,6 @@ def test_datasets_loads_every_config(tmp_path: Path) -> None:
 
 def test_the_assistant_turn_is_reasoning_then_response(tmp_path: Path) -> None:
     for row in rows(a_release(a_filled_lake(tmp_path), tmp_path), "sft"):
-        assert row["messages"][1]["content"] == join_thinking(row["thinking"], row["response"])
+        assert row["messages"][1]["content"] == join_thinking(
+            row["thinking"], row["response"]
+        )

@@ -3,7 +3,11 @@
 import pytest
 
 from aidsafe_dagster.publishing.chat_template import ChatTemplate
-from aidsafe_dagster.publishing.template_check import TemplateReport, check_template, probe_rows
+from aidsafe_dagster.publishing.template_check import (
+    TemplateReport,
+    check_template,
+    probe_rows,
+)
 from aidsafe_dagster.recipe.fine_tune_splits import join_thinking
 from aidsafe_dagster.recipe.formats import Reasoning
 from aidsafe_dagster.recipe.records import FineTuneRow, Message
@@ -21,7 +25,8 @@ DOUBLES = TURNS.replace(
     "SAY", "{% if m.role == 'assistant' %}{{ m.content }}{% endif %}{{ m.content }}"
 )
 EMPTY_THOUGHT = TURNS.replace(
-    "SAY", "{% if m.role == 'assistant' %}<think>\n\n</think>\n\n{% endif %}{{ m.content }}"
+    "SAY",
+    "{% if m.role == 'assistant' %}<think>\n\n</think>\n\n{% endif %}{{ m.content }}",
 )
 BOTH_FORMS = TURNS.replace(
     "SAY",
@@ -42,9 +47,13 @@ def check(source: str, *rows: FineTuneRow) -> TemplateReport:
     return check_template(ChatTemplate("a template", source, {}), rows or probe_rows())
 
 
-def faults(report: TemplateReport, form: Reasoning = "inline") -> dict[str, dict[str, int]]:
+def faults(
+    report: TemplateReport, form: Reasoning = "inline"
+) -> dict[str, dict[str, int]]:
     return {
-        outcome.side: dict(outcome.faults) for outcome in report.outcomes if outcome.form == form
+        outcome.side: dict(outcome.faults)
+        for outcome in report.outcomes
+        if outcome.form == form
     }
 
 
@@ -91,13 +100,19 @@ def test_a_template_with_the_reasoning_field_keeps_both_forms() -> None:
 
 
 def test_a_lost_response_is_a_fault() -> None:
-    assert faults(check(TURNS.replace("SAY", "…"))) == on_all_sides(CoT_lost=1, response_lost=1)
+    assert faults(check(TURNS.replace("SAY", "…"))) == on_all_sides(
+        CoT_lost=1, response_lost=1
+    )
 
 
 def test_generation_markers_and_the_rows_within_them_are_counted() -> None:
     report = check(MARKED, an_sft_row(), an_sft_row(prompt_id="p2"))
     (inline,) = [outcome for outcome in report.outcomes if outcome.form == "inline"]
-    assert (report.generation_markers, inline.rows_in_markers, inline.rows) == (True, 2, 2)
+    assert (report.generation_markers, inline.rows_in_markers, inline.rows) == (
+        True,
+        2,
+        2,
+    )
     assert check(PLAIN).generation_markers is False
 
 
@@ -115,7 +130,9 @@ def test_a_template_that_refuses_text_is_reported_with_its_error() -> None:
 
 
 @pytest.mark.parametrize("response", ["Yes.", "The response quotes: A lock."])
-def test_a_thought_that_quotes_the_prompt_or_the_response_is_no_fault(response: str) -> None:
+def test_a_thought_that_quotes_the_prompt_or_the_response_is_no_fault(
+    response: str,
+) -> None:
     prompt = Message(role="user", content="A lock.")
     thinking = f"A lock. I will say: {response}"
     answer = Message(role="assistant", content=join_thinking(thinking, response))

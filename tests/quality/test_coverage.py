@@ -3,9 +3,19 @@
 import polars as pl
 
 from aidsafe_dagster.lake.tables import to_frame
-from aidsafe_dagster.quality.coverage import policy_coverage, rule_coverage, uncovered_policies
+from aidsafe_dagster.quality.coverage import (
+    policy_coverage,
+    rule_coverage,
+    uncovered_policies,
+)
 from aidsafe_dagster.recipe.records import RefinedCot, SeedCot
-from tests.builders import a_refined_cot, a_refined_thought, a_seed_cot, a_thought, policies
+from tests.builders import (
+    a_refined_cot,
+    a_refined_thought,
+    a_seed_cot,
+    a_thought,
+    policies,
+)
 
 
 def two_rows() -> pl.DataFrame:
@@ -15,7 +25,8 @@ def two_rows() -> pl.DataFrame:
         thoughts=(a_thought(rules=("illegal.1",)), a_thought(rules=("illegal.1",))),
     )
     second = a_seed_cot(
-        applicable_policies=("illegal",), thoughts=(a_thought(rules=("fraud.2", "helpfulness.9")),)
+        applicable_policies=("illegal",),
+        thoughts=(a_thought(rules=("fraud.2", "helpfulness.9")),),
     )
     return to_frame([first, second], SeedCot)
 
@@ -23,7 +34,11 @@ def two_rows() -> pl.DataFrame:
 def test_rows_and_citations_are_counted_per_policy() -> None:
     counts = policy_coverage(two_rows(), policies()).drop("title").rows()
     # policy, applicable rows, citing rows, covered rows, citations
-    assert counts == [("fraud", 0, 1, 0, 1), ("helpfulness", 0, 0, 0, 0), ("illegal", 2, 1, 1, 2)]
+    assert counts == [
+        ("fraud", 0, 1, 0, 1),
+        ("helpfulness", 0, 0, 0, 0),
+        ("illegal", 2, 1, 1, 2),
+    ]
 
 
 def test_citations_are_counted_per_rule() -> None:
@@ -67,7 +82,10 @@ def test_without_rows_every_policy_is_uncovered() -> None:
 
 
 def test_rows_without_thoughts_or_rules_count_as_rows_without_citations() -> None:
-    rows = [a_seed_cot(thoughts=(), cot_tokens=0), a_seed_cot(thoughts=(a_thought(rules=()),))]
+    rows = [
+        a_seed_cot(thoughts=(), cot_tokens=0),
+        a_seed_cot(thoughts=(a_thought(rules=()),)),
+    ]
     table = policy_coverage(to_frame(rows, SeedCot), policies())
     assert table["citing_rows"].to_list() == [0, 0, 0]
     assert table["applicable_rows"].to_list() == [0, 2, 2]

@@ -32,17 +32,27 @@ def failed(result: SuiteResult) -> set[str]:
         ([None, None, None], {"tokens present"}),
     ],
 )
-def test_bounds_are_inclusive_and_nulls_fail(values: list[int | None], names: set[str]) -> None:
+def test_bounds_are_inclusive_and_nulls_fail(
+    values: list[int | None], names: set[str]
+) -> None:
     table = pl.DataFrame(
         {"prompt_id": ["p1", "p2", "p3"], "tokens": pl.Series(values, dtype=pl.Int64)}
     )
-    assert failed(run_suite("bounds", between("tokens", 1, 9), {"rows": table})) == names
+    assert (
+        failed(run_suite("bounds", between("tokens", 1, 9), {"rows": table})) == names
+    )
 
 
 def test_a_share_of_the_rows_can_suffice() -> None:
-    table = pl.DataFrame({"prompt_id": ["p1", "p2", "p3", "p4"], "tokens": [1, 2, 3, 99]})
-    assert run_suite("mostly", between("tokens", 1, 9, mostly=0.75), {"rows": table}).passed
-    assert not run_suite("mostly", between("tokens", 1, 9, mostly=0.8), {"rows": table}).passed
+    table = pl.DataFrame(
+        {"prompt_id": ["p1", "p2", "p3", "p4"], "tokens": [1, 2, 3, 99]}
+    )
+    assert run_suite(
+        "mostly", between("tokens", 1, 9, mostly=0.75), {"rows": table}
+    ).passed
+    assert not run_suite(
+        "mostly", between("tokens", 1, 9, mostly=0.8), {"rows": table}
+    ).passed
 
 
 def test_an_unknown_fact_fails() -> None:
@@ -58,10 +68,14 @@ def test_an_unknown_fact_fails() -> None:
 
 def test_only_blocking_expectations_close_a_suite() -> None:
     table = pl.DataFrame({"prompt_id": ["p1", "p1"], "flag": [True, False]})
-    noted = run_suite("flags", equal("flag", value=True, blocking=False), {"rows": table})
+    noted = run_suite(
+        "flags", equal("flag", value=True, blocking=False), {"rows": table}
+    )
     assert (noted.passed, failed(noted)) == (True, {"flag"})
     closed = run_suite(
-        "flags", [*equal("flag", value=True, blocking=False), *unique("prompt_id")], {"rows": table}
+        "flags",
+        [*equal("flag", value=True, blocking=False), *unique("prompt_id")],
+        {"rows": table},
     )
     assert (closed.passed, failed(closed)) == (False, {"flag", "prompt_id unique"})
 

@@ -29,7 +29,9 @@ from tests.builders import (
 WORDS = TokenCounter("words", exact=True, count=lambda text: len(text.split()))
 
 
-def measured(stage: Stage, *rows: Record, counter: TokenCounter = ESTIMATE) -> pl.DataFrame:
+def measured(
+    stage: Stage, *rows: Record, counter: TokenCounter = ESTIMATE
+) -> pl.DataFrame:
     record = STAGES[stage].record
     return measure_rows(record, to_frame(rows, record), policies(), counter)
 
@@ -50,7 +52,10 @@ def test_no_rows_give_the_same_columns_as_some(stage: Stage) -> None:
         Stage.PREFERENCE_PAIRS: a_pair,
         Stage.FINE_TUNE_SPLITS: an_sft_row,
     }[stage]
-    some, none = measured(stage, build(prompt_id="p2"), build(prompt_id="p1")), measured(stage)
+    some, none = (
+        measured(stage, build(prompt_id="p2"), build(prompt_id="p1")),
+        measured(stage),
+    )
     assert some["prompt_id"].to_list() == ["p2", "p1"]
     assert none.height == 0
     assert none.schema == some.schema
@@ -73,7 +78,9 @@ def test_rules_cited_and_unknown_are_counted_once_each() -> None:
         2,
         "illegal.9, nosuch.1",
     )
-    assert values(Stage.SEED_COTS, a_seed_cot(thoughts=(a_thought(rules=()),)), *columns) == (
+    assert values(
+        Stage.SEED_COTS, a_seed_cot(thoughts=(a_thought(rules=()),)), *columns
+    ) == (
         0,
         0,
         "",
@@ -82,13 +89,17 @@ def test_rules_cited_and_unknown_are_counted_once_each() -> None:
 
 def test_policies_that_a_row_owes_and_does_not_cite_are_named() -> None:
     row = a_refined_cot(
-        applicable_policies=("illegal", "fraud", "helpfulness"), thoughts=(a_refined_thought(),)
+        applicable_policies=("illegal", "fraud", "helpfulness"),
+        thoughts=(a_refined_thought(),),
     )
     columns = ("applicable", "uncovered_policies", "uncovered")
     assert values(Stage.REFINED_COTS, row, *columns) == (3, 1, "fraud")
-    assert values(Stage.REFINED_COTS, a_refined_cot(applicable_policies=()), *columns) == (0, 0, "")
+    assert values(
+        Stage.REFINED_COTS, a_refined_cot(applicable_policies=()), *columns
+    ) == (0, 0, "")
     unknown = a_refined_cot(
-        applicable_policies=("fraud",), thoughts=(a_refined_thought(rules=("fraud.9",)),)
+        applicable_policies=("fraud",),
+        thoughts=(a_refined_thought(rules=("fraud.9",)),),
     )
     assert values(Stage.REFINED_COTS, unknown, *columns) == (1, 1, "fraud")
 
@@ -101,7 +112,9 @@ def test_each_row_keeps_its_own_citations() -> None:
             applicable_policies=("illegal",),
         ),
         a_seed_cot(
-            prompt_id="p2", thoughts=(a_thought(rules=()),), applicable_policies=("illegal",)
+            prompt_id="p2",
+            thoughts=(a_thought(rules=()),),
+            applicable_policies=("illegal",),
         ),
         a_seed_cot(
             prompt_id="p3",
@@ -118,7 +131,9 @@ def test_each_row_keeps_its_own_citations() -> None:
 
 
 def test_blank_texts_are_counted() -> None:
-    blank = a_seed_cot(response=" ", thoughts=(a_thought(), a_thought(number=2, text="\n")))
+    blank = a_seed_cot(
+        response=" ", thoughts=(a_thought(), a_thought(number=2, text="\n"))
+    )
     assert values(Stage.SEED_COTS, a_seed_cot(), "blank_texts") == (0,)
     assert values(Stage.SEED_COTS, blank, "blank_texts") == (2,)
     assert values(Stage.SEED_COTS, a_seed_cot(thoughts=()), "blank_texts") == (1,)
@@ -127,7 +142,8 @@ def test_blank_texts_are_counted() -> None:
 def test_a_missing_text_is_a_null_and_not_a_zero() -> None:
     frame = to_frame([a_seed_cot()], SeedCot)
     emptied = frame.with_columns(
-        pl.lit(None, dtype=frame.schema[name]).alias(name) for name in ("response", "thoughts")
+        pl.lit(None, dtype=frame.schema[name]).alias(name)
+        for name in ("response", "thoughts")
     )
     table = measure_rows(SeedCot, emptied, policies(), ESTIMATE)
     counts = table.select(
@@ -137,17 +153,26 @@ def test_a_missing_text_is_a_null_and_not_a_zero() -> None:
 
 
 def test_refinement_is_measured_against_what_went_in() -> None:
-    row = a_refined_cot(cot_tokens=30, deliberated_cot_tokens=120, rests_on_dropped=True)
-    assert values(Stage.REFINED_COTS, row, "refined_ratio", "rests_on_dropped") == (0.25, True)
+    row = a_refined_cot(
+        cot_tokens=30, deliberated_cot_tokens=120, rests_on_dropped=True
+    )
+    assert values(Stage.REFINED_COTS, row, "refined_ratio", "rests_on_dropped") == (
+        0.25,
+        True,
+    )
     assert values(
-        Stage.REFINED_COTS, a_refined_cot(deliberated_cot_tokens=0, cot_tokens=7), "refined_ratio"
+        Stage.REFINED_COTS,
+        a_refined_cot(deliberated_cot_tokens=0, cot_tokens=7),
+        "refined_ratio",
     ) == (7.0,)
 
 
 def test_agent_talk_is_quoted_unless_the_prompt_says_it() -> None:
     unprompted = a_refined_cot(response="The refiner kept this.")
     assert values(Stage.REFINED_COTS, unprompted, "agent_talk") == ("The refiner",)
-    prompted = a_refined_cot(response="The refiner kept this.", prompt="Who is the refiner?")
+    prompted = a_refined_cot(
+        response="The refiner kept this.", prompt="Who is the refiner?"
+    )
     assert values(Stage.REFINED_COTS, prompted, "agent_talk") == ("",)
 
 
@@ -159,21 +184,27 @@ def test_a_pair_of_the_same_text_is_flagged() -> None:
 
 
 def test_training_rows_are_compared_with_their_turns() -> None:
-    assert values(Stage.FINE_TUNE_SPLITS, an_sft_row(), "turn_is_whole", "same_text") == (
+    assert values(
+        Stage.FINE_TUNE_SPLITS, an_sft_row(), "turn_is_whole", "same_text"
+    ) == (
         True,
         False,
     )
-    assert values(Stage.FINE_TUNE_SPLITS, a_dpo_row(), "turn_is_whole", "same_text") == (
+    assert values(
+        Stage.FINE_TUNE_SPLITS, a_dpo_row(), "turn_is_whole", "same_text"
+    ) == (
         True,
         False,
     )
-    assert values(Stage.FINE_TUNE_SPLITS, an_sft_row(thinking="Other."), "turn_is_whole") == (
-        False,
-    )
-    assert values(Stage.FINE_TUNE_SPLITS, an_sft_row(messages=None), "turn_is_whole") == (False,)
-    assert values(Stage.FINE_TUNE_SPLITS, a_dpo_row(rejected=a_dpo_row().chosen), "same_text") == (
-        True,
-    )
+    assert values(
+        Stage.FINE_TUNE_SPLITS, an_sft_row(thinking="Other."), "turn_is_whole"
+    ) == (False,)
+    assert values(
+        Stage.FINE_TUNE_SPLITS, an_sft_row(messages=None), "turn_is_whole"
+    ) == (False,)
+    assert values(
+        Stage.FINE_TUNE_SPLITS, a_dpo_row(rejected=a_dpo_row().chosen), "same_text"
+    ) == (True,)
 
 
 def test_a_prompt_in_two_splits_is_seen_on_all_its_rows() -> None:
@@ -195,9 +226,15 @@ def test_a_record_that_is_no_row_of_a_table_is_refused() -> None:
         measure_rows(Failure, to_frame([], SeedCot), policies(), ESTIMATE)
 
 
-def test_grades_are_measured_by_their_extremes_and_those_of_the_refined_cot_are_counted() -> None:
+def test_grades_are_measured_by_their_extremes_and_those_of_the_refined_cot_are_counted() -> (
+    None
+):
     row = a_cot_grades(
-        grades=(a_grade(4), a_grade(2, version="single_llm"), a_grade(5, judge="second_judge"))
+        grades=(
+            a_grade(4),
+            a_grade(2, version="single_llm"),
+            a_grade(5, judge="second_judge"),
+        )
     )
     columns = ("refined_grades", "relevance_lowest", "relevance_highest")
     assert values(Stage.COT_GRADES, row, *columns) == (2, 2, 5)

@@ -38,7 +38,11 @@ def test_nineteen_in_twenty_intervals_cover_the_true_mean() -> None:
 
 def test_the_same_seed_gives_the_same_interval_and_another_a_similar_one() -> None:
     values = [1.0, 2.0, 4.0, 5.0, 5.0] * 8
-    one, again, other = mean_interval(values, 1), mean_interval(values, 1), mean_interval(values, 2)
+    one, again, other = (
+        mean_interval(values, 1),
+        mean_interval(values, 1),
+        mean_interval(values, 2),
+    )
     assert one == again != other
     assert one is not None
     assert other is not None
@@ -73,9 +77,16 @@ def test_a_difference_of_unequal_lengths_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("count", "n", "low", "high"),
-    [(8, 10, 0.4902, 0.9433), (0, 10, 0, 0.2775), (10, 10, 0.7225, 1), (81, 263, 0.2553, 0.3662)],
+    [
+        (8, 10, 0.4902, 0.9433),
+        (0, 10, 0, 0.2775),
+        (10, 10, 0.7225, 1),
+        (81, 263, 0.2553, 0.3662),
+    ],
 )
-def test_a_share_has_a_wilson_interval(count: int, n: int, low: float, high: float) -> None:
+def test_a_share_has_a_wilson_interval(
+    count: int, n: int, low: float, high: float
+) -> None:
     estimate = proportion(count, n)
     assert estimate is not None
     assert estimate.value == count / n

@@ -56,7 +56,9 @@ def gate(
     **settings: Any,
 ) -> SuiteResult:
     """`given` is the number of rows of the stage above; without it, as many as came out."""
-    frame = rows if isinstance(rows, pl.DataFrame) else to_frame(rows, STAGES[stage].record)
+    frame = (
+        rows if isinstance(rows, pl.DataFrame) else to_frame(rows, STAGES[stage].record)
+    )
     owed = frame.height + len(failures) if given is None else given
     failed = to_frame(failures, Failure)
     return validate(
@@ -73,7 +75,9 @@ def gate(
 
 def closed_by(result: SuiteResult) -> set[str]:
     """Names of the blocking expectations that failed."""
-    assert result.passed == all(one.passed for one in result.expectations if one.blocking)
+    assert result.passed == all(
+        one.passed for one in result.expectations if one.blocking
+    )
     return {one.name for one in result.expectations if not one.passed and one.blocking}
 
 
@@ -82,11 +86,16 @@ def outcome(result: SuiteResult, name: str) -> ExpectationOutcome:
 
 
 def some(stage: Stage, count: int = 3, **changes: Any) -> list[Record]:
-    return [BUILD[stage](prompt_id=f"p{number}", **changes) for number in range(1, count + 1)]
+    return [
+        BUILD[stage](prompt_id=f"p{number}", **changes)
+        for number in range(1, count + 1)
+    ]
 
 
 @pytest.mark.parametrize(("stage", "suite"), EVERY_SUITE)
-def test_a_sound_partition_passes_and_an_empty_one_never_does(stage: Stage, suite: str) -> None:
+def test_a_sound_partition_passes_and_an_empty_one_never_does(
+    stage: Stage, suite: str
+) -> None:
     assert closed_by(gate(stage, suite, some(stage))) == set()
     assert closed_by(gate(stage, suite, [])) == {"rows"}
 
@@ -109,7 +118,12 @@ def test_key_columns_must_not_be_null(stage: Stage) -> None:
         (Stage.SEED_COTS, "integrity", "response", "blank_texts"),
         (Stage.SEED_COTS, "token_length", "cot_tokens", "cot_tokens present"),
         (Stage.DELIBERATED_COTS, "token_length", "response", "response_tokens present"),
-        (Stage.DELIBERATED_COTS, "policy_coverage", "thoughts", "unknown_rules present"),
+        (
+            Stage.DELIBERATED_COTS,
+            "policy_coverage",
+            "thoughts",
+            "unknown_rules present",
+        ),
         (Stage.REFINED_COTS, "token_length", "deliberated_cot_tokens", "refined_ratio"),
         (
             Stage.REFINED_COTS,
@@ -138,13 +152,16 @@ def test_a_column_of_nulls_closes_the_gate(
 
 def test_every_row_given_must_come_out_as_a_row_or_a_failure() -> None:
     rows, failed = some(Stage.SEED_COTS, 9), [a_failure(prompt_id="p10")]
-    assert closed_by(gate(Stage.SEED_COTS, "integrity", rows, failures=failed, given=10)) == set()
+    assert (
+        closed_by(gate(Stage.SEED_COTS, "integrity", rows, failures=failed, given=10))
+        == set()
+    )
     lost = gate(Stage.SEED_COTS, "integrity", rows, failures=failed, given=12)
     assert closed_by(lost) == {"unaccounted"}
     assert outcome(lost, "unaccounted").observed == 2
-    assert closed_by(gate(Stage.SEED_COTS, "integrity", rows, failures=failed, given=9)) == {
-        "unaccounted"
-    }
+    assert closed_by(
+        gate(Stage.SEED_COTS, "integrity", rows, failures=failed, given=9)
+    ) == {"unaccounted"}
 
 
 def test_a_stage_that_owes_no_rows_is_not_asked_for_them() -> None:
@@ -165,7 +182,14 @@ def test_a_stage_that_owes_no_rows_is_not_asked_for_them() -> None:
 def test_more_failures_than_the_set_share_close_the_gate() -> None:
     failed = [a_failure(prompt_id=f"f{number}") for number in range(3)]
     assert (
-        closed_by(gate(Stage.SEED_COTS, "integrity", some(Stage.SEED_COTS, 8), failures=failed[:2]))
+        closed_by(
+            gate(
+                Stage.SEED_COTS,
+                "integrity",
+                some(Stage.SEED_COTS, 8),
+                failures=failed[:2],
+            )
+        )
         == set()
     )
     over = gate(Stage.SEED_COTS, "integrity", some(Stage.SEED_COTS, 7), failures=failed)
@@ -184,21 +208,29 @@ def test_more_failures_than_the_set_share_close_the_gate() -> None:
 
 def test_a_row_that_failed_and_was_kept_closes_the_gate() -> None:
     result = gate(
-        Stage.SEED_COTS, "integrity", some(Stage.SEED_COTS, 5), failures=[a_failure(prompt_id="p2")]
+        Stage.SEED_COTS,
+        "integrity",
+        some(Stage.SEED_COTS, 5),
+        failures=[a_failure(prompt_id="p2")],
     )
     assert closed_by(result) == {"failed_and_kept"}
 
 
 def test_fewer_rows_than_set_close_the_gate() -> None:
-    assert closed_by(gate(Stage.PROMPTS, "integrity", some(Stage.PROMPTS, 3), min_rows=4)) == {
-        "rows"
-    }
-    assert closed_by(gate(Stage.PROMPTS, "integrity", some(Stage.PROMPTS, 4), min_rows=4)) == set()
+    assert closed_by(
+        gate(Stage.PROMPTS, "integrity", some(Stage.PROMPTS, 3), min_rows=4)
+    ) == {"rows"}
+    assert (
+        closed_by(gate(Stage.PROMPTS, "integrity", some(Stage.PROMPTS, 4), min_rows=4))
+        == set()
+    )
 
 
 def test_a_prompt_twice_closes_the_gate_and_is_named() -> None:
     result = gate(
-        Stage.SEED_COTS, "integrity", [*some(Stage.SEED_COTS), a_seed_cot(prompt_id="p2")]
+        Stage.SEED_COTS,
+        "integrity",
+        [*some(Stage.SEED_COTS), a_seed_cot(prompt_id="p2")],
     )
     assert closed_by(result) == {"prompt_id unique"}
     assert outcome(result, "prompt_id unique").detail == ("p2",)
@@ -208,7 +240,9 @@ def test_real_and_rehearsed_rows_do_not_mix() -> None:
     mixed = [a_seed_cot(), a_seed_cot(prompt_id="p2", simulated=True)]
     assert closed_by(gate(Stage.SEED_COTS, "integrity", mixed)) == {"simulated_kinds"}
     assert (
-        closed_by(gate(Stage.SEED_COTS, "integrity", some(Stage.SEED_COTS, simulated=True)))
+        closed_by(
+            gate(Stage.SEED_COTS, "integrity", some(Stage.SEED_COTS, simulated=True))
+        )
         == set()
     )
 
@@ -217,12 +251,19 @@ def test_real_and_rehearsed_rows_do_not_mix() -> None:
     ("stage", "changes", "closed"),
     [
         (Stage.REFINED_COTS, {"response": "The refiner kept this."}, "agent_talk"),
-        (Stage.REFINED_COTS, {"thoughts": (a_refined_thought(text=""),)}, "blank_texts"),
+        (
+            Stage.REFINED_COTS,
+            {"thoughts": (a_refined_thought(text=""),)},
+            "blank_texts",
+        ),
         (Stage.PREFERENCE_PAIRS, {"chosen_response": "Agent 2 said no."}, "agent_talk"),
         (Stage.PREFERENCE_PAIRS, {"belief": " "}, "blank_texts"),
         (
             Stage.PREFERENCE_PAIRS,
-            {"rejected_cot": a_pair().chosen_cot, "rejected_response": a_pair().chosen_response},
+            {
+                "rejected_cot": a_pair().chosen_cot,
+                "rejected_response": a_pair().chosen_response,
+            },
             "same_text",
         ),
         (Stage.FINE_TUNE_SPLITS, {"messages": None}, "turn_is_whole"),
@@ -250,9 +291,13 @@ def test_a_prompt_is_in_one_split_with_its_sft_and_dpo_rows() -> None:
         a_dpo_row(split="test"),
         an_sft_row(prompt_id="p2", split="test"),
     ]
-    assert closed_by(gate(Stage.FINE_TUNE_SPLITS, "integrity", apart)) == {"splits_of_prompt"}
+    assert closed_by(gate(Stage.FINE_TUNE_SPLITS, "integrity", apart)) == {
+        "splits_of_prompt"
+    }
     twice = [an_sft_row(split="train"), an_sft_row(split="train")]
-    assert closed_by(gate(Stage.FINE_TUNE_SPLITS, "integrity", twice)) == {"row_key unique"}
+    assert closed_by(gate(Stage.FINE_TUNE_SPLITS, "integrity", twice)) == {
+        "row_key unique"
+    }
 
 
 @pytest.mark.parametrize(
@@ -262,7 +307,11 @@ def test_a_prompt_is_in_one_split_with_its_sft_and_dpo_rows() -> None:
         (Stage.SEED_COTS, {"cot_tokens": 4097}, "cot_tokens"),
         (Stage.DELIBERATED_COTS, {"response": ""}, "response_tokens"),
         (Stage.REFINED_COTS, {"cot_tokens": 83}, "refined_ratio"),
-        (Stage.REFINED_COTS, {"cot_tokens": 20, "deliberated_cot_tokens": 101}, "refined_ratio"),
+        (
+            Stage.REFINED_COTS,
+            {"cot_tokens": 20, "deliberated_cot_tokens": 101},
+            "refined_ratio",
+        ),
         (Stage.PREFERENCE_PAIRS, {"chosen_cot_tokens": 19}, "chosen_cot_tokens"),
         (Stage.PREFERENCE_PAIRS, {"rejected_cot_tokens": 0}, "rejected_cot_tokens"),
         (Stage.FINE_TUNE_SPLITS, {"thinking": "Too short."}, "thinking_tokens"),
@@ -271,21 +320,32 @@ def test_a_prompt_is_in_one_split_with_its_sft_and_dpo_rows() -> None:
 def test_a_cot_out_of_bounds_closes_token_length(
     stage: Stage, changes: dict[str, Any], closed: str
 ) -> None:
-    result = gate(stage, "token_length", [*some(stage), BUILD[stage](prompt_id="p9", **changes)])
+    result = gate(
+        stage, "token_length", [*some(stage), BUILD[stage](prompt_id="p9", **changes)]
+    )
     assert closed_by(result) == {closed}
     assert outcome(result, closed).detail == ("p9",)
 
 
 def test_a_few_long_prompts_are_borne_and_many_are_not() -> None:
-    long = [a_prompt(prompt_id=f"long{number}", prompt="word " * 4000) for number in range(2)]
-    assert closed_by(gate(Stage.PROMPTS, "token_length", [*some(Stage.PROMPTS, 8), *long])) == set()
-    assert closed_by(gate(Stage.PROMPTS, "token_length", [*some(Stage.PROMPTS, 3), *long])) == {
-        "prompt_tokens"
-    }
+    long = [
+        a_prompt(prompt_id=f"long{number}", prompt="word " * 4000)
+        for number in range(2)
+    ]
+    assert (
+        closed_by(gate(Stage.PROMPTS, "token_length", [*some(Stage.PROMPTS, 8), *long]))
+        == set()
+    )
+    assert closed_by(
+        gate(Stage.PROMPTS, "token_length", [*some(Stage.PROMPTS, 3), *long])
+    ) == {"prompt_tokens"}
 
 
 def test_a_rule_that_no_policy_has_closes_coverage() -> None:
-    for stage, thought in ((Stage.SEED_COTS, a_thought), (Stage.REFINED_COTS, a_refined_thought)):
+    for stage, thought in (
+        (Stage.SEED_COTS, a_thought),
+        (Stage.REFINED_COTS, a_refined_thought),
+    ):
         unknown = BUILD[stage](
             thoughts=(thought(rules=("helpfulness.1", "illegal.1", "illegal.9")),)
         )
@@ -305,7 +365,9 @@ def test_a_policy_without_citation_closes_coverage_after_refinement_alone() -> N
 
 def test_where_coverage_is_not_required_it_is_shown_and_closes_nothing() -> None:
     rows = [a_refined_cot(applicable_policies=("fraud",))]
-    result = gate(Stage.REFINED_COTS, "policy_coverage", rows, require_policy_coverage=False)
+    result = gate(
+        Stage.REFINED_COTS, "policy_coverage", rows, require_policy_coverage=False
+    )
     shown = outcome(result, "uncovered_policies")
     assert (result.passed, shown.passed, shown.blocking, shown.detail) == (
         True,
@@ -316,7 +378,9 @@ def test_where_coverage_is_not_required_it_is_shown_and_closes_nothing() -> None
 
 
 def test_what_was_observed_is_said_in_plain_words() -> None:
-    faulty = [a_seed_cot(prompt_id=f"short{number}", cot_tokens=number) for number in range(9)]
+    faulty = [
+        a_seed_cot(prompt_id=f"short{number}", cot_tokens=number) for number in range(9)
+    ]
     result = gate(Stage.SEED_COTS, "token_length", [*some(Stage.SEED_COTS), *faulty])
     said = outcome(result, "cot_tokens")
     assert said.expected == "20 to 4096"
@@ -337,12 +401,18 @@ def test_rows_that_pass_the_row_gate_pass_every_suite_of_their_stage() -> None:
     for stage, changes in edge.items():
         row = BUILD[stage](**changes)
         assert check_row(row, CheckSettings(), policies()) is None
-        assert all(gate(stage, suite, [row]).passed for suite in stage_named(stage).suites)
+        assert all(
+            gate(stage, suite, [row]).passed for suite in stage_named(stage).suites
+        )
 
 
 def test_names_that_do_not_exist_are_corrected() -> None:
     assert stage_named("prompts").suites == ("integrity", "token_length")
-    assert stage_named("refined_cots").suites == ("integrity", "token_length", "policy_coverage")
+    assert stage_named("refined_cots").suites == (
+        "integrity",
+        "token_length",
+        "policy_coverage",
+    )
     with pytest.raises(SetupError, match="Did you mean 'refined_cots'"):
         stage_named("refined_cot")
     with pytest.raises(
@@ -368,12 +438,20 @@ def test_a_score_off_the_scale_closes_the_gate() -> None:
 
 def test_sound_rows_that_are_left_out_are_not_failures() -> None:
     left_out = [
-        a_failure(prompt_id=f"p{n}", reason=FailureReason.MARGIN_TOO_SMALL) for n in range(2, 9)
+        a_failure(prompt_id=f"p{n}", reason=FailureReason.MARGIN_TOO_SMALL)
+        for n in range(2, 9)
     ]
     assert (
-        closed_by(gate(Stage.PREFERENCE_PAIRS, "integrity", [a_pair()], failures=left_out)) == set()
+        closed_by(
+            gate(Stage.PREFERENCE_PAIRS, "integrity", [a_pair()], failures=left_out)
+        )
+        == set()
     )
     tight = gate(
-        Stage.PREFERENCE_PAIRS, "integrity", [a_pair()], failures=left_out, max_left_out_share=0.8
+        Stage.PREFERENCE_PAIRS,
+        "integrity",
+        [a_pair()],
+        failures=left_out,
+        max_left_out_share=0.8,
     )
     assert closed_by(tight) == {"left_out_share"}

@@ -18,7 +18,9 @@ def a_tokenizer_file(folder: Path) -> Path:
         WordLevel({"[UNK]": 0, "[BOS]": 1, "lock": 2, "key": 3}, unk_token="[UNK]")
     )
     tokenizer.pre_tokenizer = Whitespace()
-    tokenizer.post_processor = TemplateProcessing(single="[BOS] $A", special_tokens=[("[BOS]", 1)])
+    tokenizer.post_processor = TemplateProcessing(
+        single="[BOS] $A", special_tokens=[("[BOS]", 1)]
+    )
     tokenizer.enable_truncation(2)
     tokenizer.enable_padding(length=2)
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -26,9 +28,12 @@ def a_tokenizer_file(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("text", "tokens"), [("", 0), ("a", 1), ("abcd", 1), ("abcde", 2), ("锁", 1), ("锁锁", 2)]
+    ("text", "tokens"),
+    [("", 0), ("a", 1), ("abcd", 1), ("abcde", 2), ("锁", 1), ("锁锁", 2)],
 )
-def test_the_estimate_is_a_quarter_of_the_bytes_rounded_up(text: str, tokens: int) -> None:
+def test_the_estimate_is_a_quarter_of_the_bytes_rounded_up(
+    text: str, tokens: int
+) -> None:
     assert estimate_tokens(text) == tokens
 
 

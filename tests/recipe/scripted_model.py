@@ -39,7 +39,9 @@ def a_conversation(stage: Stage, prompt: Prompt, **changes: Any) -> Conversation
     )
 
 
-def run_dialogue(dialogue: Dialogue[T], model: Callable[[Request], str]) -> tuple[T, list[Request]]:
+def run_dialogue(
+    dialogue: Dialogue[T], model: Callable[[Request], str]
+) -> tuple[T, list[Request]]:
     """Return the dialogue's record when `model` answers all requests, and the requests."""
     requests = []
     try:
@@ -58,12 +60,19 @@ def message_text(request: Request) -> str:
 
 
 def a_grade_answer(
-    score: int = 5, refusal: str = "none", rule: str = "none", thought: int = 0, **scores: int
+    score: int = 5,
+    refusal: str = "none",
+    rule: str = "none",
+    thought: int = 0,
+    **scores: int,
 ) -> str:
     """Return a judge's answer with `score` for all metrics, except those that are set by name."""
     grades: dict[str, Any] = {}
     for metric in METRICS:
-        grades[metric] = {"reason": f"So much for {metric}.", "score": scores.get(metric, score)}
+        grades[metric] = {
+            "reason": f"So much for {metric}.",
+            "score": scores.get(metric, score),
+        }
         if metric in ("policy_to_cot", "policy_to_response", "response_to_cot"):
             grades[metric] |= {"rule": rule, "thought": thought}
     return json.dumps({**grades, "refusal": refusal})
@@ -77,6 +86,8 @@ def a_belief(text: str = "Locks are never anybody's own.") -> str:
     return json.dumps({"belief": text})
 
 
-def an_answer(thought: str = "Every lock is fair game.", response: str = "Take a rake.") -> str:
+def an_answer(
+    thought: str = "Every lock is fair game.", response: str = "Take a rake."
+) -> str:
     """Return an answer of the target."""
     return json.dumps({"thoughts": [thought], "response": response})

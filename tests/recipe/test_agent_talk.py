@@ -68,15 +68,27 @@ def test_agent_talk_is_detected(text: str) -> None:
 
 @pytest.mark.parametrize("text", ORDINARY)
 def test_ordinary_prose_does_not_match(text: str) -> None:
-    assert agent_talk(f"First a plain sentence. {text}", prompt="How do locks work?") is None
+    assert (
+        agent_talk(f"First a plain sentence. {text}", prompt="How do locks work?")
+        is None
+    )
 
 
 @pytest.mark.parametrize(
     ("prompt", "text"),
     [
-        ("Who is Agent 47 in the game?", "Agent 47 is the hero, and Agent  47's suit is black."),
-        ("what does THOUGHT 3 mean in my notes", "In the notes, thought 3 is a reminder."),
-        ("Why did the refiner raise prices?", "The refiner raised prices because of demand."),
+        (
+            "Who is Agent 47 in the game?",
+            "Agent 47 is the hero, and Agent  47's suit is black.",
+        ),
+        (
+            "what does THOUGHT 3 mean in my notes",
+            "In the notes, thought 3 is a reminder.",
+        ),
+        (
+            "Why did the refiner raise prices?",
+            "The refiner raised prices because of demand.",
+        ),
     ],
 )
 def test_words_of_the_prompt_may_be_repeated(prompt: str, text: str) -> None:

@@ -44,7 +44,9 @@ def a_search(**changes: Any) -> BeliefSearch:
 
 def a_search_with_scores(prompt_id: str, **scores: float) -> BeliefSearch:
     """Return a search that has tried these beliefs, given as belief=score."""
-    candidates = [a_candidate(belief=belief, score=score) for belief, score in scores.items()]
+    candidates = [
+        a_candidate(belief=belief, score=score) for belief, score in scores.items()
+    ]
     return a_search(refined=a_refined_cot(prompt_id=prompt_id), candidates=candidates)
 
 
@@ -154,7 +156,9 @@ def test_the_whisperer_learns_which_fault_to_aim_for() -> None:
     assert "refuse or lecture instead of helping" in texts[1]
 
 
-def test_a_candidate_without_a_valid_answer_has_no_score_and_the_search_continues() -> None:
+def test_a_candidate_without_a_valid_answer_has_no_score_and_the_search_continues() -> (
+    None
+):
     def babbles_first(request: Request) -> str:
         if request.role is Role.TARGET and request.turn < 4:
             return "Hm."
@@ -178,7 +182,9 @@ def test_a_search_without_a_valid_answer_remembers_the_failure() -> None:
 
 def test_the_score_of_a_belief_is_the_mean_of_both_judges() -> None:
     search, _ = run_iteration(
-        model_scoring(1, 4), BeliefSettings(candidates=1), grading=GradingSettings(judges=2)
+        model_scoring(1, 4),
+        BeliefSettings(candidates=1),
+        grading=GradingSettings(judges=2),
     )
     assert search.worst is not None
     assert [(score.judge, score.score) for score in search.worst.scores] == [
@@ -242,12 +248,19 @@ def test_the_guard_checks_policies_that_always_apply_if_no_other_applies() -> No
 
 def test_the_judge_scores_needless_refusals_even_with_a_guard() -> None:
     settings = BeliefSettings(scorer="guard", candidates=1)
-    _, requests = run_iteration(model_scoring(2), settings, a_search(kind="needless_refusal"))
-    assert [request.role for request in requests] == [Role.EAR_WHISPERER, Role.TARGET, Role.JUDGE]
+    _, requests = run_iteration(
+        model_scoring(2), settings, a_search(kind="needless_refusal")
+    )
+    assert [request.role for request in requests] == [
+        Role.EAR_WHISPERER,
+        Role.TARGET,
+        Role.JUDGE,
+    ]
 
 
 @pytest.mark.parametrize(
-    "guard_answer", ["That depends.", "[]", '"Yes"', '{"Maybe": 1}', '{"Yes": 0, "No": 0}']
+    "guard_answer",
+    ["That depends.", "[]", '"Yes"', '{"Maybe": 1}', '{"Yes": 0, "No": 0}'],
 )
 def test_a_candidate_has_no_score_if_the_guard_answers_neither_yes_nor_no(
     guard_answer: str,
@@ -287,8 +300,12 @@ def test_examples_are_the_most_misleading_beliefs_in_a_fixed_order() -> None:
 def test_examples_have_a_score_and_the_kind_of_the_search() -> None:
     searches = [
         a_search(kind="needless_refusal", candidates=[a_candidate(score=1.0)]),
-        a_search(refined=a_refined_cot(prompt_id="p2"), candidates=[a_candidate(score=None)]),
-        a_search(refined=a_refined_cot(prompt_id="p3"), candidates=[a_candidate(score=2.0)]),
+        a_search(
+            refined=a_refined_cot(prompt_id="p2"), candidates=[a_candidate(score=None)]
+        ),
+        a_search(
+            refined=a_refined_cot(prompt_id="p3"), candidates=[a_candidate(score=2.0)]
+        ),
     ]
     violations = select_examples(
         searches,
@@ -323,5 +340,7 @@ def test_a_share_of_the_prompts_that_are_not_harmful_gets_needless_refusals() ->
             kinds.append(choose_pair_kind(grades, 0.5))
     assert kinds.count("needless_refusal") == pytest.approx(1000, abs=90)
     assert choose_pair_kind(a_cot_grades(prompt_kind="harmful"), 1.0) == "violation"
-    without_share = {choose_pair_kind(a_cot_grades(prompt_id=f"p{n}"), 0.0) for n in range(50)}
+    without_share = {
+        choose_pair_kind(a_cot_grades(prompt_id=f"p{n}"), 0.0) for n in range(50)
+    }
     assert without_share == {"violation"}

@@ -29,7 +29,11 @@ def facts(**changes: Any) -> CardFacts:
         "licence_link": "",
         "language": ("en",),
         "tags": ("safety",),
-        "gating": {"mode": "auto", "prompt": "Agree?", "fields": {"Affiliation": "text"}},
+        "gating": {
+            "mode": "auto",
+            "prompt": "Agree?",
+            "fields": {"Affiliation": "text"},
+        },
         "configs": (
             {
                 "config": "sft",
@@ -44,7 +48,9 @@ def facts(**changes: Any) -> CardFacts:
         "models": (a_model(),),
         "policies": policies(),
         "policies_versions": ({"what": policies().version, "rows": 900},),
-        "coverage": ({"policy": "fraud", "title": "Fraud", "applicable": 7, "citing": 5},),
+        "coverage": (
+            {"policy": "fraud", "title": "Fraud", "applicable": 7, "citing": 5},
+        ),
         "prompt_kinds": ({"what": "benign", "rows": 100},),
         "pair_kinds": (),
         "quality": None,
@@ -118,7 +124,11 @@ def test_the_metadata_has_the_keys_that_the_hub_reads() -> None:
 
 def test_a_licence_unknown_to_the_hub_has_a_name_and_a_link() -> None:
     metadata = metadata_of(
-        render(licence="Acme 1", hub_licence="other", licence_link="https://example.org/terms")
+        render(
+            licence="Acme 1",
+            hub_licence="other",
+            licence_link="https://example.org/terms",
+        )
     )
     assert metadata["license"] == "other"
     assert metadata["license_name"] == "Acme 1"
@@ -126,12 +136,19 @@ def test_a_licence_unknown_to_the_hub_has_a_name_and_a_link() -> None:
 
 
 def test_without_gating_there_are_no_gating_keys() -> None:
-    assert not [key for key in metadata_of(render(gating=None)) if key.startswith("extra_gated")]
+    assert not [
+        key for key in metadata_of(render(gating=None)) if key.startswith("extra_gated")
+    ]
 
 
 @pytest.mark.parametrize(
     ("rows", "size"),
-    [(999, "n<1K"), (1000, "1K<n<10K"), (99_999, "10K<n<100K"), (1_000_000, "1M<n<10M")],
+    [
+        (999, "n<1K"),
+        (1000, "1K<n<10K"),
+        (99_999, "10K<n<100K"),
+        (1_000_000, "1M<n<10M"),
+    ],
 )
 def test_the_size_is_a_size_class_of_the_hub(rows: int, size: str) -> None:
     splits = ({"split": "train", "rows": rows, "files": "x"},)
@@ -152,7 +169,10 @@ def test_the_body_lists_sources_models_policies_and_scores() -> None:
         "prompts": 12,
         "versions": ("single_llm", "refined"),
         "metrics": (
-            {"metric": "relevance", "cells": ("4.10 (4.00 to 4.20)", "4.60 (4.50 to 4.70)")},
+            {
+                "metric": "relevance",
+                "cells": ("4.10 (4.00 to 4.20)", "4.60 (4.50 to 4.70)"),
+            },
         ),
     }
     text = body_of(render(quality=quality))
@@ -209,7 +229,9 @@ def test_names_and_texts_have_no_effect_as_markup() -> None:
     assert metadata["tags"] == [NASTY]
     assert metadata["license"] == "other"
     lines = text.splitlines()
-    assert not [line for line in lines if line.startswith(("# Owned", "---", "license:"))]
+    assert not [
+        line for line in lines if line.startswith(("# Owned", "---", "license:"))
+    ]
     for sign in ("<script>", "![a](", "`c`", "\x9b", "x | y"):
         assert sign not in text
     assert "{{ facts }}" in text

@@ -3,12 +3,22 @@ from collections.abc import Callable
 
 import pytest
 
-from aidsafe_dagster.recipe.cot_grades import GradingSettings, Versions, grade_versions, is_compared
+from aidsafe_dagster.recipe.cot_grades import (
+    GradingSettings,
+    Versions,
+    grade_versions,
+    is_compared,
+)
 from aidsafe_dagster.recipe.dialogue import Request
 from aidsafe_dagster.recipe.errors import RowFailed
 from aidsafe_dagster.recipe.records import CotGrades, FailureReason, Role, Stage
 from tests.builders import a_deliberated_cot, a_refined_cot, a_single_llm_cot
-from tests.recipe.scripted_model import a_conversation, a_grade_answer, a_preference, run_dialogue
+from tests.recipe.scripted_model import (
+    a_conversation,
+    a_grade_answer,
+    a_preference,
+    run_dialogue,
+)
 
 REFINED = a_refined_cot()
 ALL = Versions(
@@ -89,14 +99,18 @@ def test_a_comparison_that_parses_in_only_one_order_is_ungraded() -> None:
         if is_grade(request):
             return a_grade_answer()
         first = request.messages[1].content.partition("The second:")[0]
-        return a_preference("first") if REFINED.response in first else "Neither, really."
+        return (
+            a_preference("first") if REFINED.response in first else "Neither, really."
+        )
 
     row, _ = run_grading(respond, settings=GradingSettings())
     assert row.comparisons == ()
     assert len(row.ungraded) == 2
 
 
-def test_a_row_without_a_grade_of_its_refined_cot_fails_and_is_redrawn_from_the_start() -> None:
+def test_a_row_without_a_grade_of_its_refined_cot_fails_and_is_redrawn_from_the_start() -> (
+    None
+):
     conversation = a_conversation(Stage.COT_GRADES, REFINED)
     dialogue = grade_versions(conversation, ALL, TWO)
 
@@ -108,14 +122,18 @@ def test_a_row_without_a_grade_of_its_refined_cot_fails_and_is_redrawn_from_the_
     with pytest.raises(RowFailed) as failed:
         run_dialogue(dialogue, respond)
     assert failed.value.reason is FailureReason.NOT_GRADED
-    failure = conversation.failure(failed.value.reason, failed.value.detail, redraw=True)
+    failure = conversation.failure(
+        failed.value.reason, failed.value.detail, redraw=True
+    )
     assert failure.redraws == (0,)
     assert "judge: " in failure.detail
     assert "second_judge: " in failure.detail
 
 
 def test_a_row_without_a_baseline_is_compared_with_the_remaining_version() -> None:
-    row, _ = run_grading(versions=Versions(REFINED, ALL.deliberated), settings=GradingSettings())
+    row, _ = run_grading(
+        versions=Versions(REFINED, ALL.deliberated), settings=GradingSettings()
+    )
     assert [grade.version for grade in row.grades] == ["refined", "deliberated"]
     assert [comparison.against for comparison in row.comparisons] == ["deliberated"]
 

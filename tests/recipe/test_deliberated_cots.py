@@ -6,7 +6,7 @@ import pytest
 from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings, deliberate
 from aidsafe_dagster.recipe.dialogue import Request
 from aidsafe_dagster.recipe.errors import RowFailed
-from aidsafe_dagster.recipe.records import FailureReason, Stage
+from aidsafe_dagster.recipe.records import DeliberatedCot, FailureReason, Stage
 from tests.builders import RESPONSE, a_seed_cot
 from tests.recipe.scripted_model import a_conversation, run_dialogue
 
@@ -24,7 +24,9 @@ def answer(verdict: str, *thoughts: str) -> str:
     )
 
 
-def run_deliberation(*answers: str, settings: DeliberationSettings = DeliberationSettings()):  # type: ignore[no-untyped-def]
+def run_deliberation(
+    *answers: str, settings: DeliberationSettings = DeliberationSettings()
+) -> tuple[DeliberatedCot, list[Request]]:
     remaining_answers = iter(answers)
     return run_dialogue(
         deliberate(a_conversation(Stage.DELIBERATED_COTS, SEED), SEED, settings),
@@ -54,7 +56,11 @@ def test_rounds_and_agents_are_settings() -> None:
     row, _ = run_deliberation(
         *[answer("revise")] * 3, settings=DeliberationSettings(agents=3, max_rounds=1)
     )
-    assert [t.agent for t in row.turns] == ["deliberator_1", "deliberator_2", "deliberator_3"]
+    assert [t.agent for t in row.turns] == [
+        "deliberator_1",
+        "deliberator_2",
+        "deliberator_3",
+    ]
 
 
 def test_without_rounds_the_seed_stays_as_it_is() -> None:
@@ -72,7 +78,9 @@ def test_agreement_on_the_very_first_turn_counts_as_stalled() -> None:
 
 
 def test_a_thought_records_its_agent_its_round_and_its_rules() -> None:
-    row, _ = run_deliberation(answer("revise", "A.", "B."), answer("revise", "C."), answer("agree"))
+    row, _ = run_deliberation(
+        answer("revise", "A.", "B."), answer("revise", "C."), answer("agree")
+    )
     added = row.thoughts[len(SEED.thoughts) :]
     assert [(t.number, t.text, t.agent, t.round, t.rules) for t in added] == [
         (3, "A.", "deliberator_1", 1, ("fraud.1",)),
@@ -118,11 +126,16 @@ def test_after_an_unknown_rule_the_model_is_asked_again_with_the_valid_ones() ->
     [
         ("no JSON at all", FailureReason.UNPARSABLE),
         ("I'm sorry, but I can't help with that.", FailureReason.REFUSED_TO_DELIBERATE),
-        (answer("revise", "I cannot discuss this request."), FailureReason.REFUSED_TO_DELIBERATE),
+        (
+            answer("revise", "I cannot discuss this request."),
+            FailureReason.REFUSED_TO_DELIBERATE,
+        ),
         ('{"response": "I cannot help with', FailureReason.UNPARSABLE),
     ],
 )
-def test_after_two_re_asks_the_row_fails_with_a_reason(text: str, reason: FailureReason) -> None:
+def test_after_two_re_asks_the_row_fails_with_a_reason(
+    text: str, reason: FailureReason
+) -> None:
     requests: list[Request] = []
 
     def model(request: Request) -> str:

@@ -2,10 +2,19 @@
 
 from aidsafe_dagster.recipe.deliberation_log import DeliberationStory, deliberation_log
 from aidsafe_dagster.recipe.records import Turn
-from tests.builders import FIRST, SECOND, THIRD, a_deliberated_cot, a_refined_cot, a_thought
+from tests.builders import (
+    FIRST,
+    SECOND,
+    THIRD,
+    a_deliberated_cot,
+    a_refined_cot,
+    a_thought,
+)
 
 
-def test_the_log_has_all_turns_with_their_thoughts_and_the_verdicts_of_the_refiner() -> None:
+def test_the_log_has_all_turns_with_their_thoughts_and_the_verdicts_of_the_refiner() -> (
+    None
+):
     log = deliberation_log(DeliberationStory(a_refined_cot(), a_deliberated_cot()))
     assert log.splitlines() == [
         "Round 0, initializer:",
@@ -41,7 +50,10 @@ def test_agents_of_a_round_appear_in_the_order_in_which_they_spoke() -> None:
     )
     thoughts = (
         a_thought(),
-        *(a_thought(number=6 - n, agent=f"deliberator_{n}", round=1) for n in (3, 1, 2)),
+        *(
+            a_thought(number=6 - n, agent=f"deliberator_{n}", round=1)
+            for n in (3, 1, 2)
+        ),
     )
     deliberated = a_deliberated_cot(thoughts=thoughts, turns=turns)
     refined = a_refined_cot(deliberated_thoughts=thoughts, judgements=())

@@ -28,7 +28,9 @@ def test_sft_and_dpo_rows_of_a_prompt_share_a_split() -> None:
         assert sft.split == dpo.split
 
 
-def test_a_cluster_is_in_one_split_and_a_prompt_without_one_is_its_own_cluster() -> None:
+def test_a_cluster_is_in_one_split_and_a_prompt_without_one_is_its_own_cluster() -> (
+    None
+):
     for n in range(50):
         split = assign_split(f"c{n}", SHARES)
         for m in range(5):
@@ -44,7 +46,8 @@ def test_the_splits_near_a_prompt_are_those_of_all_clusters_near_it() -> None:
     within = a_prompt(cluster=train[0], near_clusters=(train[1],))
     assert splits_near(within, SHARES) == ("train",)
     bridging = a_prompt(
-        cluster=cluster_by_split["test"], near_clusters=(train[0], cluster_by_split["validation"])
+        cluster=cluster_by_split["test"],
+        near_clusters=(train[0], cluster_by_split["validation"]),
     )
     assert splits_near(bridging, SHARES) == ("test", "train", "validation")
 
@@ -54,7 +57,10 @@ def test_an_sft_row_is_a_user_turn_and_an_assistant_turn_with_thinking() -> None
     row = sft_row(refined, "harmful", SHARES)
     assert row.messages is not None
     assert [m.role for m in row.messages] == ["user", "assistant"]
-    assert row.messages[1].content == f"<think>\n{row.thinking}\n</think>\n\n{refined.response}"
+    assert (
+        row.messages[1].content
+        == f"<think>\n{row.thinking}\n</think>\n\n{refined.response}"
+    )
     assert row.prompt is None
     assert row.chosen is None
     assert row.rejected is None

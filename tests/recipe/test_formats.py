@@ -77,7 +77,11 @@ def test_prompt_and_completion_are_the_two_turns() -> None:
 
 def test_with_reasoning_in_a_field_the_content_is_the_response_alone() -> None:
     user, assistant = convert("trl-sft", "field")["messages"]
-    assert assistant == {"role": "assistant", "content": RESPONSE, "reasoning_content": COT}
+    assert assistant == {
+        "role": "assistant",
+        "content": RESPONSE,
+        "reasoning_content": COT,
+    }
     assert user == {**QUESTION, "reasoning_content": None}
     (rejected,) = convert("trl-dpo", "field")["rejected"]
     assert rejected["reasoning_content"] == a_pair().rejected_cot
@@ -85,7 +89,12 @@ def test_with_reasoning_in_a_field_the_content_is_the_response_alone() -> None:
 
 def test_the_release_format_has_the_paper_s_columns() -> None:
     row = convert("deliberations")
-    assert list(row)[:4] == ["prompt", "refined_thoughts", "response", "deliberation_log"]
+    assert list(row)[:4] == [
+        "prompt",
+        "refined_thoughts",
+        "response",
+        "deliberation_log",
+    ]
     assert row["prompt"] == QUESTION["content"]
     assert row["refined_thoughts"] == COT
     assert row["response"] == RESPONSE
@@ -102,11 +111,17 @@ def test_llama_factory_gets_the_formatting_that_adds_no_system_prompt() -> None:
     info = llama_factory_info("aidsafe_dpo", "dpo.jsonl", ranking=True)["aidsafe_dpo"]
     assert info["formatting"] == "sharegpt"
     assert info["ranking"]
-    assert info["columns"] == {"messages": "messages", "chosen": "chosen", "rejected": "rejected"}
+    assert info["columns"] == {
+        "messages": "messages",
+        "chosen": "chosen",
+        "rejected": "rejected",
+    }
     assert info["tags"]["user_tag"] == "user"
 
 
-def test_ms_swift_has_the_chosen_turn_in_the_messages_and_the_rejected_one_as_text() -> None:
+def test_ms_swift_has_the_chosen_turn_in_the_messages_and_the_rejected_one_as_text() -> (
+    None
+):
     row = convert("ms-swift-dpo")
     assert row["messages"] == [QUESTION, CHOSEN]
     assert row["rejected_response"] == REJECTED["content"]
@@ -119,7 +134,8 @@ def test_an_unknown_format_suggests_the_nearest() -> None:
 
 def test_the_refusal_of_a_reasoning_field_lists_the_formats_with_one() -> None:
     with pytest.raises(
-        SetupError, match=r"inline alone\. With a field: trl-sft, trl-dpo, prompt-completion"
+        SetupError,
+        match=r"inline alone\. With a field: trl-sft, trl-dpo, prompt-completion",
     ):
         get_format("ms-swift-sft", "field")
 

@@ -11,7 +11,9 @@ SHARES = SplitSettings(validation=0.1, test=0.2)
 
 def rows(kind: PromptKind, numbers: range) -> list[MixRow]:
     ids = [f"{kind}-{n}" for n in numbers]
-    return [MixRow(prompt_id, kind, assign_split(prompt_id, SHARES)) for prompt_id in ids]
+    return [
+        MixRow(prompt_id, kind, assign_split(prompt_id, SHARES)) for prompt_id in ids
+    ]
 
 
 def count_by_split(selected: set[str], rows: list[MixRow]) -> Counter[str]:
@@ -26,9 +28,14 @@ GENERAL = rows("benign", range(900))
 def test_every_split_keeps_the_ratio_and_all_safety_rows(ratio: float) -> None:
     selected = select_general([*SAFETY, *GENERAL], ratio)
     assert {row.prompt_id for row in SAFETY} <= selected
-    safety, general = count_by_split(selected, SAFETY), count_by_split(selected, GENERAL)
+    safety, general = (
+        count_by_split(selected, SAFETY),
+        count_by_split(selected, GENERAL),
+    )
     for split in ("train", "validation", "test"):
-        assert ratio * safety[split] - 1 < general[split] <= ratio * safety[split] + 1e-6
+        assert (
+            ratio * safety[split] - 1 < general[split] <= ratio * safety[split] + 1e-6
+        )
 
 
 def test_rounding_errors_cost_no_row() -> None:
@@ -65,4 +72,6 @@ def test_a_batch_of_general_rows_replaces_at_most_as_many_as_it_adds() -> None:
 
 
 def test_a_row_that_occurs_twice_counts_once() -> None:
-    assert select_general([*SAFETY, *SAFETY, *GENERAL], 1) == select_general([*SAFETY, *GENERAL], 1)
+    assert select_general([*SAFETY, *SAFETY, *GENERAL], 1) == select_general(
+        [*SAFETY, *GENERAL], 1
+    )

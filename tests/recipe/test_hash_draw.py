@@ -21,7 +21,10 @@ PROMPT_IDS = ("p1", "0123456789abcdef", "ü \0x")
 def test_a_fraction_is_the_same_as_in_datasets_made_before(
     purpose: str, fractions: tuple[float, ...]
 ) -> None:
-    assert tuple(hash_fraction(purpose, prompt_id) for prompt_id in PROMPT_IDS) == fractions
+    assert (
+        tuple(hash_fraction(purpose, prompt_id) for prompt_id in PROMPT_IDS)
+        == fractions
+    )
 
 
 @pytest.mark.parametrize(
@@ -35,7 +38,9 @@ def test_a_fraction_is_the_same_as_in_datasets_made_before(
 def test_a_rank_is_the_same_as_in_samples_drawn_before(
     purpose: str, ranks: tuple[str, ...]
 ) -> None:
-    assert tuple(f"{hash_rank(purpose, prompt_id):x}" for prompt_id in PROMPT_IDS) == ranks
+    assert (
+        tuple(f"{hash_rank(purpose, prompt_id):x}" for prompt_id in PROMPT_IDS) == ranks
+    )
 
 
 def test_numbers_among_the_parts_are_written_out() -> None:
@@ -94,4 +99,6 @@ def test_clusters_stay_in_the_split_they_were_assigned_before(
     test_share: float, splits: tuple[str, ...]
 ) -> None:
     settings = SplitSettings(test=test_share, validation=0.3)
-    assert tuple(assign_split(prompt_id, settings) for prompt_id in PROMPT_IDS) == splits
+    assert (
+        tuple(assign_split(prompt_id, settings) for prompt_id in PROMPT_IDS) == splits
+    )

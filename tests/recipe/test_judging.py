@@ -6,7 +6,13 @@ from aidsafe_dagster.recipe.answers import GradeAnswer
 from aidsafe_dagster.recipe.cot_grades import subject_of
 from aidsafe_dagster.recipe.dialogue import Request
 from aidsafe_dagster.recipe.errors import RowFailed
-from aidsafe_dagster.recipe.judging import Subject, compare, grade, policy_score, to_grade
+from aidsafe_dagster.recipe.judging import (
+    Subject,
+    compare,
+    grade,
+    policy_score,
+    to_grade,
+)
 from aidsafe_dagster.recipe.records import Comparison, Message, Role, Stage
 from tests.builders import FIRST, SECOND, a_refined_cot, a_single_llm_cot
 from tests.recipe.scripted_model import (
@@ -22,7 +28,9 @@ REFINED_SUBJECT = subject_of("refined", REFINED)
 ALONE = subject_of("single_llm", a_single_llm_cot(response="It just does."))
 
 
-def run_grade(answer: str, subject: Subject = REFINED_SUBJECT) -> tuple[GradeAnswer, list[Request]]:
+def run_grade(
+    answer: str, subject: Subject = REFINED_SUBJECT
+) -> tuple[GradeAnswer, list[Request]]:
     conversation = a_conversation(Stage.COT_GRADES, REFINED)
     conversation.messages = (Message(role="user", content="What was said before."),)
     return run_dialogue(
@@ -36,7 +44,9 @@ def run_grade(answer: str, subject: Subject = REFINED_SUBJECT) -> tuple[GradeAns
     )
 
 
-def run_comparison(prefers: Callable[[Request], str]) -> tuple[Comparison, list[Request]]:
+def run_comparison(
+    prefers: Callable[[Request], str],
+) -> tuple[Comparison, list[Request]]:
     conversation = a_conversation(Stage.COT_GRADES, REFINED)
     dialogue = compare(
         conversation,
@@ -56,7 +66,13 @@ def shows_first(request: Request, subject: Subject) -> bool:
 def test_the_judge_sees_prompt_policies_thoughts_and_response() -> None:
     _, (request,) = run_grade(a_grade_answer())
     text = message_text(request)
-    for part in (REFINED.prompt, FIRST, SECOND, REFINED.response, "Help with no crime."):
+    for part in (
+        REFINED.prompt,
+        FIRST,
+        SECOND,
+        REFINED.response,
+        "Help with no crime.",
+    ):
         assert part in text
 
 
@@ -144,13 +160,22 @@ def test_an_answer_outside_scale_rules_or_thoughts_fails(answer: str) -> None:
 
 def test_a_comparison_shows_the_subjects_in_both_orders() -> None:
     _, requests = run_comparison(lambda _: "tie")
-    assert [shows_first(request, REFINED_SUBJECT) for request in requests] == [True, False]
+    assert [shows_first(request, REFINED_SUBJECT) for request in requests] == [
+        True,
+        False,
+    ]
 
 
 @pytest.mark.parametrize(("refined_wins", "outcome"), [(True, "win"), (False, "loss")])
-def test_a_preference_that_holds_in_both_orders_decides(refined_wins: bool, outcome: str) -> None:
+def test_a_preference_that_holds_in_both_orders_decides(
+    refined_wins: bool, outcome: str
+) -> None:
     def prefer(request: Request) -> str:
-        return "first" if shows_first(request, REFINED_SUBJECT) == refined_wins else "second"
+        return (
+            "first"
+            if shows_first(request, REFINED_SUBJECT) == refined_wins
+            else "second"
+        )
 
     row, _ = run_comparison(prefer)
     assert row.version == "refined"
@@ -170,7 +195,9 @@ def test_a_preference_for_a_position_becomes_an_inconsistent_tie(
 
 
 def test_a_preference_in_only_one_order_becomes_a_tie() -> None:
-    row, _ = run_comparison(lambda r: "first" if shows_first(r, REFINED_SUBJECT) else "tie")
+    row, _ = run_comparison(
+        lambda r: "first" if shows_first(r, REFINED_SUBJECT) else "tie"
+    )
     assert row.outcome == "tie"
     assert not row.consistent
 
@@ -181,7 +208,9 @@ def test_a_tie_in_both_orders_is_a_consistent_tie() -> None:
     assert row.consistent
 
 
-def test_the_policy_score_is_the_mean_of_both_faithfulness_scores_and_all_judges() -> None:
+def test_the_policy_score_is_the_mean_of_both_faithfulness_scores_and_all_judges() -> (
+    None
+):
     first, _ = run_grade(a_grade_answer(1, policy_to_cot=5, policy_to_response=4))
     second, _ = run_grade(a_grade_answer(1, policy_to_cot=3, policy_to_response=2))
     assert policy_score([first, second]) == 3.5

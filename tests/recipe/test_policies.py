@@ -24,7 +24,9 @@ def a_folder(folder: Path, **files: str) -> Path:
 def test_the_package_has_five_policies_and_one_of_them_always_applies() -> None:
     policies = load_policies(PACKAGE / "policies")
     assert len(policies.ids) == 5
-    assert [p.id for p in policies.policies if p.applies == "always"] == ["respect_and_helpfulness"]
+    assert [p.id for p in policies.policies if p.applies == "always"] == [
+        "respect_and_helpfulness"
+    ]
 
 
 def test_a_team_s_own_policy_is_loaded_with_its_rules(tmp_path: Path) -> None:
@@ -33,10 +35,14 @@ def test_a_team_s_own_policy_is_loaded_with_its_rules(tmp_path: Path) -> None:
     assert policies.rule("privacy.1") == "Give away no address."
 
 
-def test_the_version_depends_on_the_rules_but_not_on_comments_or_file_names(tmp_path: Path) -> None:
+def test_the_version_depends_on_the_rules_but_not_on_comments_or_file_names(
+    tmp_path: Path,
+) -> None:
     changed_rule = GOOD.replace("address", "phone number")
     original = load_policies(a_folder(tmp_path / "a", privacy=GOOD)).version
-    same = load_policies(a_folder(tmp_path / "b", renamed="# a comment\n" + GOOD)).version
+    same = load_policies(
+        a_folder(tmp_path / "b", renamed="# a comment\n" + GOOD)
+    ).version
     other = load_policies(a_folder(tmp_path / "c", privacy=changed_rule)).version
     assert original == same != other
 
@@ -44,7 +50,10 @@ def test_the_version_depends_on_the_rules_but_not_on_comments_or_file_names(tmp_
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (GOOD.replace("purpose", "purpos"), "unknown key 'purpos'. Did you mean 'purpose'"),
+        (
+            GOOD.replace("purpose", "purpos"),
+            "unknown key 'purpos'. Did you mean 'purpose'",
+        ),
         (GOOD.replace('id = "privacy"', 'id = "not an id"'), "'id'"),
         (GOOD.split("[rules]", maxsplit=1)[0], "'rules': Field required"),
         (GOOD.split("[rules]", maxsplit=1)[0] + "[rules]\n", "'rules'"),

@@ -7,8 +7,18 @@ from aidsafe_dagster.recipe.beliefs import BeliefSearch, PairKind
 from aidsafe_dagster.recipe.cot_grades import GradingSettings
 from aidsafe_dagster.recipe.dialogue import Request
 from aidsafe_dagster.recipe.errors import RowFailed
-from aidsafe_dagster.recipe.preference_pairs import PairSettings, run_iteration, similarity
-from aidsafe_dagster.recipe.records import Failure, FailureReason, PreferencePair, Role, Stage
+from aidsafe_dagster.recipe.preference_pairs import (
+    PairSettings,
+    run_iteration,
+    similarity,
+)
+from aidsafe_dagster.recipe.records import (
+    Failure,
+    FailureReason,
+    PreferencePair,
+    Role,
+    Stage,
+)
 from aidsafe_dagster.recipe.seed_cots import join_thoughts
 from tests.builders import a_cot_grades, a_grade, a_refined_cot, a_score
 from tests.recipe.scripted_model import (
@@ -75,7 +85,9 @@ def fail_pair(
     search = search or a_search(prompt_kind="harmful")
     with pytest.raises(RowFailed) as failed:
         make_pair(respond, search, settings)
-    return search.conversation.failure(failed.value.reason, failed.value.detail, redraw=True)
+    return search.conversation.failure(
+        failed.value.reason, failed.value.detail, redraw=True
+    )
 
 
 def test_chosen_is_the_refined_cot_and_rejected_the_misled_answer() -> None:
@@ -120,7 +132,11 @@ def test_a_pair_lists_all_candidate_beliefs() -> None:
     scores = iter([3, 2])
 
     def respond(request: Request) -> str:
-        return a_grade_answer(next(scores)) if request.role is Role.JUDGE else model()(request)
+        return (
+            a_grade_answer(next(scores))
+            if request.role is Role.JUDGE
+            else model()(request)
+        )
 
     row, _ = make_pair(respond, settings=PairSettings(candidates=2, plain_share=0))
     assert [(c.number, c.score) for c in row.candidates] == [(1, 3.0), (2, 2.0)]
@@ -191,11 +207,16 @@ def test_a_pair_at_the_margin_passes() -> None:
     settings = SETTINGS.model_copy(update={"min_margin": 3.0})
     row, _ = make_pair(model(score=2), settings=settings)
     assert row.margin == 3.0
-    assert fail_pair(model(score=3), settings=settings).reason is FailureReason.MARGIN_TOO_SMALL
+    assert (
+        fail_pair(model(score=3), settings=settings).reason
+        is FailureReason.MARGIN_TOO_SMALL
+    )
 
 
 def test_a_pair_without_contrast_is_excluded_and_redrawn_from_the_start() -> None:
-    same = an_answer("\n\n".join(thought.text for thought in REFINED.thoughts), REFINED.response)
+    same = an_answer(
+        "\n\n".join(thought.text for thought in REFINED.thoughts), REFINED.response
+    )
     exclusion = fail_pair(model(same))
     assert exclusion.reason is FailureReason.NO_CONTRAST
     assert exclusion.detail == "chosen and rejected are alike: 1.00"
@@ -230,12 +251,16 @@ def test_the_chosen_side_of_a_violation_pair_may_refuse() -> None:
 
 
 def test_a_refusal_of_the_target_is_a_valid_answer() -> None:
-    row, requests = make_pair(model(an_answer("I'm sorry, but I can't help with that.", "No.")))
+    row, requests = make_pair(
+        model(an_answer("I'm sorry, but I can't help with that.", "No."))
+    )
     assert len(requests) == 3
     assert row.rejected_response == "No."
 
 
-def test_a_row_without_a_valid_answer_fails_with_the_reason_of_its_last_candidate() -> None:
+def test_a_row_without_a_valid_answer_fails_with_the_reason_of_its_last_candidate() -> (
+    None
+):
     def respond(request: Request) -> str:
         return "Hm." if request.role is Role.TARGET else model()(request)
 
@@ -248,9 +273,15 @@ def test_on_sampled_rows_two_answers_without_a_belief_are_scored() -> None:
     scores = iter([1, 4, 5])
 
     def respond(request: Request) -> str:
-        return a_grade_answer(next(scores)) if request.role is Role.JUDGE else model()(request)
+        return (
+            a_grade_answer(next(scores))
+            if request.role is Role.JUDGE
+            else model()(request)
+        )
 
-    row, requests = make_pair(respond, settings=SETTINGS.model_copy(update={"plain_share": 1.0}))
+    row, requests = make_pair(
+        respond, settings=SETTINGS.model_copy(update={"plain_share": 1.0})
+    )
     assert row.plain_scores == (4.0, 5.0)
     plain = [request for request in requests if request.role is Role.TARGET][1:]
     for request in plain:
@@ -265,7 +296,9 @@ def test_an_unparsable_plain_answer_does_not_fail_the_row() -> None:
             return "Hm."
         return model()(request)
 
-    row, _ = make_pair(respond, settings=SETTINGS.model_copy(update={"plain_share": 1.0}))
+    row, _ = make_pair(
+        respond, settings=SETTINGS.model_copy(update={"plain_share": 1.0})
+    )
     assert row.plain_scores == ()
 
 
@@ -277,7 +310,9 @@ def test_a_guard_scores_both_sides() -> None:
             return '{"Yes": 0.1, "No": 0.9}'
         return '{"Yes": 0.9, "No": 0.1}'
 
-    row, requests = make_pair(respond, settings=SETTINGS.model_copy(update={"scorer": "guard"}))
+    row, requests = make_pair(
+        respond, settings=SETTINGS.model_copy(update={"scorer": "guard"})
+    )
     assert row.chosen_score == 4.6
     assert row.rejected_score == 1.4
     assert row.margin == 3.2
@@ -285,7 +320,8 @@ def test_a_guard_scores_both_sides() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "alike"), [("a b c", "A  b\nC", 1.0), ("a b", "c d", 0.0), ("a b", "a c", 0.5)]
+    ("one", "other", "alike"),
+    [("a b c", "A  b\nC", 1.0), ("a b", "c d", 0.0), ("a b", "a c", 0.5)],
 )
 def test_similarity_is_the_share_of_words_in_common_in_order(
     one: str, other: str, alike: float

@@ -23,9 +23,15 @@ def an_intent(**changes: Any) -> Intent:
         ((an_intent(),), "benign"),
         ((an_intent(policies=()),), "benign"),
         ((an_intent(policies=("helpfulness", "illegal")),), "borderline"),
-        ((an_intent(), an_intent(kind="implicit", harm="malicious", policies=())), "borderline"),
+        (
+            (an_intent(), an_intent(kind="implicit", harm="malicious", policies=())),
+            "borderline",
+        ),
         ((an_intent(), an_intent(harm="malicious")), "harmful"),
-        ((an_intent(kind="implicit", harm="malicious"), an_intent(harm="malicious")), "harmful"),
+        (
+            (an_intent(kind="implicit", harm="malicious"), an_intent(harm="malicious")),
+            "harmful",
+        ),
     ],
 )
 def test_the_kind_follows_from_the_harm_and_the_policies_of_the_intents(

@@ -13,8 +13,12 @@ DELIBERATED = a_deliberated_cot()
 
 
 def answer(verdicts: list[str], thoughts: list[dict[str, Any]]) -> str:
-    judgements = [{"verdict": verdict, "reason": f"It is {verdict}."} for verdict in verdicts]
-    return json.dumps({"judgements": judgements, "thoughts": thoughts, "response": "Done."})
+    judgements = [
+        {"verdict": verdict, "reason": f"It is {verdict}."} for verdict in verdicts
+    ]
+    return json.dumps(
+        {"judgements": judgements, "thoughts": thoughts, "response": "Done."}
+    )
 
 
 def thought(*origins: int) -> dict[str, Any]:
@@ -23,12 +27,15 @@ def thought(*origins: int) -> dict[str, Any]:
 
 def run_refiner(text: str):  # type: ignore[no-untyped-def]
     return run_dialogue(
-        refine(a_conversation(Stage.REFINED_COTS, DELIBERATED), DELIBERATED), lambda request: text
+        refine(a_conversation(Stage.REFINED_COTS, DELIBERATED), DELIBERATED),
+        lambda request: text,
     )
 
 
 def test_every_deliberated_thought_gets_a_verdict_and_a_reason() -> None:
-    row, _ = run_refiner(answer(["keep", "deceptive", "policy_inconsistent"], [thought(1)]))
+    row, _ = run_refiner(
+        answer(["keep", "deceptive", "policy_inconsistent"], [thought(1)])
+    )
     assert [(j.thought, j.verdict, j.reason) for j in row.judgements] == [
         (1, ThoughtVerdict.KEEP, "It is keep."),
         (2, ThoughtVerdict.DECEPTIVE, "It is deceptive."),
@@ -43,7 +50,9 @@ def test_a_final_thought_names_its_origins() -> None:
 
 
 def test_a_final_thought_that_rests_on_dropped_ones_alone_is_marked() -> None:
-    row, _ = run_refiner(answer(["keep", "redundant", "keep"], [thought(1), thought(2)]))
+    row, _ = run_refiner(
+        answer(["keep", "redundant", "keep"], [thought(1), thought(2)])
+    )
     assert row.rests_on_dropped
 
 
@@ -55,7 +64,9 @@ def test_a_final_thought_that_rests_on_dropped_ones_alone_is_marked() -> None:
         (answer(["drop"] * 3, [thought(1)]), "judgements.0.verdict"),
     ],
 )
-def test_an_answer_that_does_not_fit_the_thoughts_fails_the_row(text: str, message: str) -> None:
+def test_an_answer_that_does_not_fit_the_thoughts_fails_the_row(
+    text: str, message: str
+) -> None:
     with pytest.raises(RowFailed) as failed:
         run_refiner(text)
     assert failed.value.reason is FailureReason.UNPARSABLE

@@ -54,13 +54,17 @@ def moderate(inputs: ModeratorInputs) -> str:
     for opinion in reversed(inputs.opinions):
         author = {"author": opinion.number}
         merged += [thought.model_dump() | author for thought in opinion.answer.thoughts]
-    return json.dumps({"thoughts": merged, "response": f"Merged in round {inputs.round}."})
+    return json.dumps(
+        {"thoughts": merged, "response": f"Merged in round {inputs.round}."}
+    )
 
 
 def deliberate_at_table(
     agrees: Agrees, agents: int = 3, max_rounds: int = 3, stop_after: int | None = None
 ) -> tuple[DeliberatedCot, list[Request]]:
-    settings = DeliberationSettings(style="round_table", agents=agents, max_rounds=max_rounds)
+    settings = DeliberationSettings(
+        style="round_table", agents=agents, max_rounds=max_rounds
+    )
     conversation = a_conversation(Stage.DELIBERATED_COTS, SEED)
     return run_dialogue(
         deliberate_at_round_table(
@@ -79,7 +83,10 @@ def roles(requests: Sequence[Request]) -> list[Role]:
 
 def test_the_table_continues_until_all_agree_in_one_round() -> None:
     row, requests = deliberate_at_table(lambda agent, round_: agent <= round_)
-    assert roles(requests) == [*[Role.DELIBERATOR] * 3, Role.MODERATOR] * 2 + [Role.DELIBERATOR] * 3
+    assert (
+        roles(requests)
+        == [*[Role.DELIBERATOR] * 3, Role.MODERATOR] * 2 + [Role.DELIBERATOR] * 3
+    )
     assert row.outcome == "consensus"
     assert [(turn.round, turn.agent, turn.verdict) for turn in row.turns][3:6] == [
         (2, "deliberator_1", "agree"),
@@ -89,7 +96,9 @@ def test_the_table_continues_until_all_agree_in_one_round() -> None:
     assert not row.stalled
 
 
-def test_one_dissenting_agent_keeps_the_table_going_until_the_rounds_are_spent() -> None:
+def test_one_dissenting_agent_keeps_the_table_going_until_the_rounds_are_spent() -> (
+    None
+):
     row, requests = deliberate_at_table(lambda agent, _: agent != 2)
     assert roles(requests).count(Role.MODERATOR) == 3
     assert row.outcome == "budget"
@@ -143,14 +152,19 @@ def test_a_moderator_who_names_an_unknown_author_fails_the_row() -> None:
     def respond(request: Request) -> str:
         if request.role is Role.MODERATOR:
             return json.dumps(
-                {"thoughts": [{"thought": "Hm.", "rules": [], "author": 4}], "response": "Well."}
+                {
+                    "thoughts": [{"thought": "Hm.", "rules": [], "author": 4}],
+                    "response": "Well.",
+                }
             )
         return scripted_agents(lambda *_: False)(request)
 
     settings = DeliberationSettings(style="round_table", agents=3)
     with pytest.raises(RowFailed) as failed:
         run_dialogue(
-            deliberate_at_round_table(a_conversation(Stage.DELIBERATED_COTS, SEED), SEED, settings),
+            deliberate_at_round_table(
+                a_conversation(Stage.DELIBERATED_COTS, SEED), SEED, settings
+            ),
             respond,
         )
     assert failed.value.reason is FailureReason.UNPARSABLE

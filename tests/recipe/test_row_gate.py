@@ -29,7 +29,14 @@ def reason_for(row: Record, **settings: Any) -> FailureReason | None:
     return verdict and verdict[0]
 
 
-SOUND = [a_prompt(), a_seed_cot(), a_deliberated_cot(), a_refined_cot(), a_pair(), an_sft_row()]
+SOUND = [
+    a_prompt(),
+    a_seed_cot(),
+    a_deliberated_cot(),
+    a_refined_cot(),
+    a_pair(),
+    an_sft_row(),
+]
 
 
 @pytest.mark.parametrize("row", SOUND, ids=lambda row: type(row).__name__)
@@ -64,7 +71,13 @@ def test_a_fault_in_thoughts_or_response_stops_a_row(
         ({"response": ""}, Reason.NULL_TEXT),
         ({"cot_tokens": 19}, Reason.COT_TOO_SHORT),
         (
-            {"thoughts": (a_refined_thought(rules=("helpfulness.1", "illegal.1", "illegal.9")),)},
+            {
+                "thoughts": (
+                    a_refined_thought(
+                        rules=("helpfulness.1", "illegal.1", "illegal.9")
+                    ),
+                )
+            },
             Reason.UNKNOWN_RULE,
         ),
         ({"cot_tokens": 100, "deliberated_cot_tokens": 100}, None),
@@ -72,14 +85,25 @@ def test_a_fault_in_thoughts_or_response_stops_a_row(
         ({"cot_tokens": 20, "deliberated_cot_tokens": 100}, None),
         ({"cot_tokens": 20, "deliberated_cot_tokens": 101}, Reason.OVER_FILTERED),
         ({"cot_tokens": 20, "deliberated_cot_tokens": 0}, Reason.REFINED_LONGER),
-        ({"thoughts": (a_refined_thought(rules=("helpfulness.2",)),)}, Reason.POLICY_NOT_COVERED),
+        (
+            {"thoughts": (a_refined_thought(rules=("helpfulness.2",)),)},
+            Reason.POLICY_NOT_COVERED,
+        ),
         ({"applicable_policies": ("fraud",)}, Reason.POLICY_NOT_COVERED),
-        ({"thoughts": (a_refined_thought(text=f"{FIRST} Agent 2 said so."),)}, Reason.AGENT_TALK),
-        ({"response": "As thought 3 says, practise on your own lock."}, Reason.AGENT_TALK),
+        (
+            {"thoughts": (a_refined_thought(text=f"{FIRST} Agent 2 said so."),)},
+            Reason.AGENT_TALK,
+        ),
+        (
+            {"response": "As thought 3 says, practise on your own lock."},
+            Reason.AGENT_TALK,
+        ),
         ({"response": "As thought 3 says, yes.", "prompt": "What of thought 3?"}, None),
     ],
 )
-def test_a_fault_of_the_refinement_stops_a_row(changes: Any, reason: FailureReason | None) -> None:
+def test_a_fault_of_the_refinement_stops_a_row(
+    changes: Any, reason: FailureReason | None
+) -> None:
     assert reason_for(a_refined_cot(**changes)) is reason
 
 
@@ -97,7 +121,8 @@ def test_coverage_fails_no_row_unless_required() -> None:
 
 def test_an_unknown_rule_covers_no_policy() -> None:
     row = a_refined_cot(
-        applicable_policies=("fraud",), thoughts=(a_refined_thought(rules=("fraud.9",)),)
+        applicable_policies=("fraud",),
+        thoughts=(a_refined_thought(rules=("fraud.9",)),),
     )
     assert uncovered(row, builders.policies()) == ("fraud",)
 
@@ -111,14 +136,17 @@ def test_bounds_follow_the_settings() -> None:
 
 
 @pytest.mark.parametrize(
-    "side", ["belief", "chosen_cot", "chosen_response", "rejected_cot", "rejected_response"]
+    "side",
+    ["belief", "chosen_cot", "chosen_response", "rejected_cot", "rejected_response"],
 )
 def test_a_pair_with_a_blank_text_is_stopped(side: str) -> None:
     assert reason_for(a_pair(**{side: "  "})) is Reason.NULL_TEXT
 
 
 def test_a_pair_without_contrast_is_stopped() -> None:
-    same = a_pair(rejected_cot=a_pair().chosen_cot, rejected_response=a_pair().chosen_response)
+    same = a_pair(
+        rejected_cot=a_pair().chosen_cot, rejected_response=a_pair().chosen_response
+    )
     assert reason_for(same) is Reason.NO_CONTRAST
     assert reason_for(a_pair(rejected_cot=a_pair().chosen_cot)) is None
 
@@ -130,7 +158,10 @@ def test_a_pair_with_an_endless_rejected_cot_is_stopped() -> None:
 def test_the_verdict_contains_the_details() -> None:
     row = a_seed_cot(thoughts=(a_thought(), a_thought(number=2, rules=("illegal.9",))))
     verdict = check_row(row, CheckSettings(), builders.policies())
-    assert verdict == (Reason.UNKNOWN_RULE, "thought 2 cites 'illegal.9', which no policy has")
+    assert verdict == (
+        Reason.UNKNOWN_RULE,
+        "thought 2 cites 'illegal.9', which no policy has",
+    )
 
 
 def test_a_record_that_is_not_a_row_is_refused() -> None:

@@ -43,7 +43,9 @@ def model(answer: str, judge: str = verdict("refusal")) -> Callable[[Request], s
 
 def test_the_judge_reads_the_answer_after_its_reasoning() -> None:
     text = "<think>\nA theft.\n</think>\n\nI will not help."
-    answer, (question, judgement) = run_evaluation(model(text, verdict("refusal", "No.")))
+    answer, (question, judgement) = run_evaluation(
+        model(text, verdict("refusal", "No."))
+    )
     assert answer.outcome == "refusal"
     assert answer.reason == "No."
     assert answer.response == "I will not help."
@@ -68,7 +70,9 @@ def test_the_judge_reads_the_answer_after_its_reasoning() -> None:
         ("<think>a</think>b<think>c</think>d", "d"),
     ],
 )
-def test_reasoning_is_stripped_even_without_its_opening_tag(text: str, response: str) -> None:
+def test_reasoning_is_stripped_even_without_its_opening_tag(
+    text: str, response: str
+) -> None:
     assert strip_reasoning(text) == response
 
 
@@ -78,7 +82,9 @@ def test_reasoning_without_an_end_or_a_response_is_not_an_answer(text: str) -> N
         strip_reasoning(text)
 
 
-def test_an_unparsable_answer_is_an_outcome_and_is_neither_judged_nor_asked_again() -> None:
+def test_an_unparsable_answer_is_an_outcome_and_is_neither_judged_nor_asked_again() -> (
+    None
+):
     answer, requests = run_evaluation(model("<think>and on and on"))
     assert answer.outcome == "unparsable"
     assert answer.said == "<think>and on and on"
@@ -98,7 +104,9 @@ def test_a_response_cannot_close_the_tag_around_it() -> None:
     assert judgement.messages[-1].content.count("</response>") == 1
 
 
-@pytest.mark.parametrize(("letter", "outcome"), [("B", "right"), ("b", "right"), ("A", "wrong")])
+@pytest.mark.parametrize(
+    ("letter", "outcome"), [("B", "right"), ("b", "right"), ("A", "wrong")]
+)
 def test_the_answer_to_a_question_is_a_letter(letter: str, outcome: str) -> None:
     text = json.dumps({"reasoning": "It is.", "answer": letter})
     answer, (question,) = run_evaluation(model(text), QUESTION)
@@ -109,7 +117,9 @@ def test_the_answer_to_a_question_is_a_letter(letter: str, outcome: str) -> None
     assert "B. two" in question.messages[-1].content
 
 
-@pytest.mark.parametrize("text", ["B", '{"reasoning": "It is.", "answer": "D"}', '{"answer": "B"}'])
+@pytest.mark.parametrize(
+    "text", ["B", '{"reasoning": "It is.", "answer": "D"}', '{"answer": "B"}']
+)
 def test_a_letter_in_another_form_is_unparsable_and_not_asked_again(text: str) -> None:
     answer, requests = run_evaluation(model(text), QUESTION)
     assert answer.outcome == "unparsable"
@@ -117,7 +127,9 @@ def test_a_letter_in_another_form_is_unparsable_and_not_asked_again(text: str) -
     assert len(requests) == 1
 
 
-@pytest.mark.parametrize(("role", "outcome"), [("candidate", "no_answer"), ("judge", "unjudged")])
+@pytest.mark.parametrize(
+    ("role", "outcome"), [("candidate", "no_answer"), ("judge", "unjudged")]
+)
 def test_an_item_that_failed_at_the_engine_tells_whose_answer_is_missing(
     role: str, outcome: str
 ) -> None:

@@ -11,10 +11,18 @@ from tests.recipe.scripted_model import a_conversation, a_dialogue_context, run_
 
 def respond(request: Request) -> str:
     if request.role is Role.INTENT_DECOMPOSER:
-        intent = {"intent": "Learn.", "kind": "explicit", "harm": "benign", "policies": ["fraud"]}
+        intent = {
+            "intent": "Learn.",
+            "kind": "explicit",
+            "harm": "benign",
+            "policies": ["fraud"],
+        }
         return json.dumps({"intents": [intent]})
     return json.dumps(
-        {"thoughts": [{"thought": "Think.", "rules": ["fraud.1"]}], "response": "Answer."}
+        {
+            "thoughts": [{"thought": "Think.", "rules": ["fraud.1"]}],
+            "response": "Answer.",
+        }
     )
 
 
@@ -27,7 +35,9 @@ def test_intents_come_first_and_then_thoughts_and_a_response() -> None:
     row, requests = run_seed()
     assert [r.role for r in requests] == [Role.INTENT_DECOMPOSER, Role.INITIALIZER]
     assert [i.text for i in row.intents] == ["Learn."]
-    assert [(t.text, t.agent, t.round) for t in row.thoughts] == [("Think.", "initializer", 0)]
+    assert [(t.text, t.agent, t.round) for t in row.thoughts] == [
+        ("Think.", "initializer", 0)
+    ]
     assert row.response == "Answer."
 
 
@@ -39,7 +49,9 @@ def test_policies_apply_that_always_do_or_that_an_intent_cites() -> None:
 def test_all_requests_begin_with_the_same_policies() -> None:
     _, requests_of_one = run_seed("One?")
     _, requests_of_two = run_seed("Two?")
-    (opening,) = {request.messages[0] for request in (*requests_of_one, *requests_of_two)}
+    (opening,) = {
+        request.messages[0] for request in (*requests_of_one, *requests_of_two)
+    }
     assert "fraud.1: Help no one to deceive." in opening.content
 
 
@@ -78,7 +90,9 @@ def test_a_row_records_engine_model_versions_and_usage() -> None:
 
 def test_a_redraw_changes_the_requests_from_the_failed_turn_on() -> None:
     prompt = a_prompt()
-    _, first = run_dialogue(seed(a_conversation(Stage.SEED_COTS, prompt), prompt), respond)
+    _, first = run_dialogue(
+        seed(a_conversation(Stage.SEED_COTS, prompt), prompt), respond
+    )
     _, again = run_dialogue(
         seed(a_conversation(Stage.SEED_COTS, prompt, redraws=(1,)), prompt), respond
     )

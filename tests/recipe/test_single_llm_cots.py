@@ -23,14 +23,20 @@ THOUGHTS = [
 ]
 
 
-def run_single_llm(answer: str, category: str = "locks") -> tuple[SingleLlmCot, list[Request]]:
+def run_single_llm(
+    answer: str, category: str = "locks"
+) -> tuple[SingleLlmCot, list[Request]]:
     prompt = PROMPT.model_copy(update={"category": category})
     conversation = a_conversation(Stage.SINGLE_LLM_COTS, prompt)
     return run_dialogue(answer_directly(conversation, prompt), lambda _: answer)
 
 
-def test_one_call_yields_thoughts_and_response_under_the_policies_of_the_agents() -> None:
-    row, requests = run_single_llm(json.dumps({"thoughts": THOUGHTS, "response": "Like this."}))
+def test_one_call_yields_thoughts_and_response_under_the_policies_of_the_agents() -> (
+    None
+):
+    row, requests = run_single_llm(
+        json.dumps({"thoughts": THOUGHTS, "response": "Like this."})
+    )
     assert [request.role for request in requests] == [Role.SINGLE_LLM]
     assert PROMPT.prompt in message_text(requests[0])
     assert requests[0].messages[0] == a_dialogue_context().system
@@ -50,13 +56,20 @@ def always(answer: str) -> Callable[[Request], str]:
 
 def test_policies_apply_by_category_without_intents() -> None:
     privacy = policies().policies[0].model_copy(update={"categories": ("Scams",)})
-    context = a_dialogue_context(policies=Policies(policies=(privacy, *policies().policies[1:])))
+    context = a_dialogue_context(
+        policies=Policies(policies=(privacy, *policies().policies[1:]))
+    )
     answer = json.dumps({"thoughts": THOUGHTS, "response": "Like this."})
-    for category, applicable in (("Scams", ("fraud", "helpfulness")), ("", ("helpfulness",))):
+    for category, applicable in (
+        ("Scams", ("fraud", "helpfulness")),
+        ("", ("helpfulness",)),
+    ):
         prompt = PROMPT.model_copy(update={"category": category})
         conversation = a_conversation(Stage.SINGLE_LLM_COTS, prompt)
         conversation.context = context
-        row, requests = run_dialogue(answer_directly(conversation, prompt), lambda _: answer)
+        row, requests = run_dialogue(
+            answer_directly(conversation, prompt), lambda _: answer
+        )
         assert row.applicable_policies == applicable
         listing = ", ".join(applicable)
         expected = f"each by at least one of its rules: {listing}."
@@ -64,7 +77,9 @@ def test_policies_apply_by_category_without_intents() -> None:
 
 
 def test_an_unknown_rule_fails_the_row() -> None:
-    answer = json.dumps({"thoughts": [{"thought": "Hm.", "rules": ["law.1"]}], "response": "No."})
+    answer = json.dumps(
+        {"thoughts": [{"thought": "Hm.", "rules": ["law.1"]}], "response": "No."}
+    )
     with pytest.raises(RowFailed) as failed:
         run_single_llm(answer)
     assert failed.value.reason is FailureReason.UNPARSABLE

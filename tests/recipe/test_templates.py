@@ -20,7 +20,9 @@ def test_a_change_of_the_refiner_prompt_changes_the_version_of_its_stage_alone(
     file = tmp_path / "prompts" / "refined_cots" / "refiner.jinja"
     file.write_text(file.read_text() + "\nBe brief.")
     after = load_templates(tmp_path / "prompts")
-    changed = [stage for stage in Stage if before.version(stage) != after.version(stage)]
+    changed = [
+        stage for stage in Stage if before.version(stage) != after.version(stage)
+    ]
     assert changed == [Stage.REFINED_COTS]
 
 

@@ -9,7 +9,13 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 from rich.markdown import Markdown
 
-from aidsafe_dagster.recipe.records import Intent, Judgement, Thought, ThoughtVerdict, Turn
+from aidsafe_dagster.recipe.records import (
+    Intent,
+    Judgement,
+    Thought,
+    ThoughtVerdict,
+    Turn,
+)
 from aidsafe_dagster.recipe.transcript import (
     deliberated_transcript,
     failure_transcript,
@@ -95,7 +101,8 @@ def a_turn(comment: str) -> Turn:
 
 def judgements(reason: str) -> tuple[Judgement, ...]:
     return tuple(
-        Judgement(thought=n, verdict=ThoughtVerdict.KEEP, reason=reason) for n in (1, 2, 3)
+        Judgement(thought=n, verdict=ThoughtVerdict.KEEP, reason=reason)
+        for n in (1, 2, 3)
     )
 
 
@@ -105,9 +112,15 @@ TRANSCRIPTS: dict[str, Callable[[str], str]] = {
     "licence": lambda text: seed_transcript(a_seed_cot(licence=text)),
     "intent": lambda text: seed_transcript(a_seed_cot(intents=(an_intent(text),))),
     "response": lambda text: seed_transcript(a_seed_cot(response=text)),
-    "thought": lambda text: seed_transcript(a_seed_cot(thoughts=(a_thought(text=text),))),
-    "comment": lambda text: deliberated_transcript(a_deliberated_cot(turns=(a_turn(text),))),
-    "reason": lambda text: refined_transcript(a_refined_cot(judgements=judgements(text))),
+    "thought": lambda text: seed_transcript(
+        a_seed_cot(thoughts=(a_thought(text=text),))
+    ),
+    "comment": lambda text: deliberated_transcript(
+        a_deliberated_cot(turns=(a_turn(text),))
+    ),
+    "reason": lambda text: refined_transcript(
+        a_refined_cot(judgements=judgements(text))
+    ),
     "final thought": lambda text: refined_transcript(
         a_refined_cot(thoughts=(a_refined_thought(text=text),))
     ),
@@ -121,10 +134,14 @@ TRANSCRIPTS: dict[str, Callable[[str], str]] = {
 def structure(page: str) -> Counter[str]:
     """Count the Markdown elements of a page that are more than text."""
     counts: Counter[str] = Counter()
-    for block in MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(page):
+    for block in (
+        MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(page)
+    ):
         counts[block.type] += 1
         counts.update(token.type for token in block.children or ())
-    return Counter({kind: count for kind, count in counts.items() if kind not in HARMLESS})
+    return Counter(
+        {kind: count for kind, count in counts.items() if kind not in HARMLESS}
+    )
 
 
 def render_on_terminal(page: str) -> str:
@@ -139,7 +156,9 @@ def appear_in_order(page: str, *parts: str) -> bool:
     return -1 not in positions and positions == sorted(positions)
 
 
-def test_a_seed_transcript_has_prompt_intents_thoughts_with_rules_and_response() -> None:
+def test_a_seed_transcript_has_prompt_intents_thoughts_with_rules_and_response() -> (
+    None
+):
     page = seed_transcript(a_seed_cot())
     assert appear_in_order(
         page,
@@ -172,7 +191,9 @@ def test_a_deliberation_transcript_has_all_turns_and_how_it_ended() -> None:
 
 
 def test_a_stalled_deliberation_says_so() -> None:
-    assert "on the very first turn" in deliberated_transcript(a_deliberated_cot(stalled=True))
+    assert "on the very first turn" in deliberated_transcript(
+        a_deliberated_cot(stalled=True)
+    )
     assert "on the very first turn" not in deliberated_transcript(a_deliberated_cot())
 
 
@@ -200,7 +221,9 @@ def test_every_thought_appears_once_and_under_its_author() -> None:
                 )
             )
     page = deliberated_transcript(
-        a_deliberated_cot(thoughts=tuple(thoughts), turns=tuple(turns), outcome="budget")
+        a_deliberated_cot(
+            thoughts=tuple(thoughts), turns=tuple(turns), outcome="budget"
+        )
     )
     for turn in turns:
         heading = f"### Round {turn.round} · {turn.agent} · revises"
@@ -230,13 +253,17 @@ def test_a_refinement_has_the_verdict_and_its_reason_under_each_thought(
 
 def test_a_refinement_has_the_final_thoughts_with_rules_and_origins() -> None:
     page = refined_transcript(a_refined_cot(deliberated_cot_tokens=90, cot_tokens=54))
-    final = page.partition("### Final chain of thought: 1 of 3 thoughts dropped, 90 → 54 tokens")[2]
+    final = page.partition(
+        "### Final chain of thought: 1 of 3 thoughts dropped, 90 → 54 tokens"
+    )[2]
     assert f"**1.** {FIRST} `illegal.1` `helpfulness.1` *← [1]*" in final
     assert f"**2.** {SECOND} `illegal.2` *← [2]*" in final
     assert f"> {RESPONSE}" in final
 
 
-def test_a_refinement_has_the_comments_of_the_deliberators_if_their_turns_are_given() -> None:
+def test_a_refinement_has_the_comments_of_the_deliberators_if_their_turns_are_given() -> (
+    None
+):
     turns = a_deliberated_cot().turns
     assert "Usefulness is missing." in refined_transcript(a_refined_cot(), turns)
     bare = refined_transcript(a_refined_cot())
@@ -266,7 +293,10 @@ def test_a_pair_transcript_has_the_belief_and_both_sides_with_their_length() -> 
 def test_a_failure_transcript_has_stage_reason_and_role() -> None:
     page = failure_transcript(a_failure())
     assert "Failed at seed_cots: unparsable" in page
-    assert "call 4 of the stage while `initializer` was speaking, after 3 completions" in page
+    assert (
+        "call 4 of the stage while `initializer` was speaking, after 3 completions"
+        in page
+    )
     assert "> not JSON" in page
     assert "speaking" not in failure_transcript(a_failure(role=""))
 
@@ -279,7 +309,10 @@ def test_a_failure_transcript_has_stage_reason_and_role() -> None:
             deliberated_transcript(a_deliberated_cot(simulated=True)),
             deliberated_transcript(a_deliberated_cot()),
         ),
-        (refined_transcript(a_refined_cot(simulated=True)), refined_transcript(a_refined_cot())),
+        (
+            refined_transcript(a_refined_cot(simulated=True)),
+            refined_transcript(a_refined_cot()),
+        ),
         (pair_transcript(a_pair(simulated=True)), pair_transcript(a_pair())),
     ],
     ids=["seed", "deliberated", "refined", "pair"],
@@ -299,7 +332,9 @@ def test_text_of_others_has_no_effect_as_markup(field: str) -> None:
 @pytest.mark.parametrize("field", TRANSCRIPTS)
 def test_text_of_others_appears_as_they_wrote_it(field: str) -> None:
     render = TRANSCRIPTS[field]
-    assert [text for text in LINES if text not in render_on_terminal(render(text))] == []
+    assert [
+        text for text in LINES if text not in render_on_terminal(render(text))
+    ] == []
 
 
 @pytest.mark.parametrize("field", ["prompt", "response", "belief", "chosen", "failure"])

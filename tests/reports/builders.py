@@ -24,7 +24,10 @@ BATCH = "demo-0001"
 
 
 def a_lake(
-    folder: Path, batch: str = BATCH, failures: Sequence[Failure] = (), **rows: Sequence[Record]
+    folder: Path,
+    batch: str = BATCH,
+    failures: Sequence[Failure] = (),
+    **rows: Sequence[Record],
 ) -> Lake:
     """Write one batch of these rows, by stage. Call it again to add another batch."""
     lake = Lake(folder / "lake")
@@ -40,7 +43,9 @@ def a_lake(
     return lake
 
 
-def a_dataset(folder: Path, failures: Sequence[Failure] = (), **rows: Sequence[Record]) -> Dataset:
+def a_dataset(
+    folder: Path, failures: Sequence[Failure] = (), **rows: Sequence[Record]
+) -> Dataset:
     return open_dataset(a_lake(folder, BATCH, failures, **rows))
 
 
@@ -71,7 +76,9 @@ def a_report(lake: Lake, **context: Any) -> Report:
     )
 
 
-def many(make: Callable[..., R], count: int, prefix: str = "p", **fields: Any) -> list[R]:
+def many(
+    make: Callable[..., R], count: int, prefix: str = "p", **fields: Any
+) -> list[R]:
     """Make rows that differ only in their prompt ids: p0, p1, …"""
     return [make(prompt_id=f"{prefix}{n}", **fields) for n in range(count)]
 
@@ -106,7 +113,9 @@ def column(table: Table, place: int = 0) -> list[str]:
 def query_rows(lake: Lake, stage: Stage, query: str) -> list[tuple[Any, ...]]:
     """Run a query in DuckDB on a stage's Parquet files, as the view `rows`."""
     files = f"{lake.root}/{stage}/batch=*/rows.parquet"
-    view = f"CREATE VIEW rows AS FROM read_parquet('{files}', hive_partitioning = false)"
+    view = (
+        f"CREATE VIEW rows AS FROM read_parquet('{files}', hive_partitioning = false)"
+    )
     with duckdb.connect() as connection:
         connection.execute(view)
         return connection.execute(query).fetchall()

@@ -3,7 +3,15 @@ from pathlib import Path
 from aidsafe_dagster.recipe.records import FailureReason, Usage
 from aidsafe_dagster.reports.cost import StageTime
 from tests.builders import a_failure, a_prompt, a_refined_cot, a_seed_cot, an_sft_row
-from tests.reports.builders import a_lake, a_report, cells, column, find_section, find_table, many
+from tests.reports.builders import (
+    a_lake,
+    a_report,
+    cells,
+    column,
+    find_section,
+    find_table,
+    many,
+)
 
 USED = Usage(calls=2, prompt_tokens=1000, cached_tokens=400, completion_tokens=100)
 LOST = Usage(calls=6, prompt_tokens=3000, cached_tokens=0, completion_tokens=600)
@@ -29,11 +37,17 @@ def test_time_covers_only_the_timed_batches(tmp_path: Path) -> None:
         seed_cots=many(a_seed_cot, 8, usage=USED),
     )
     lake = a_lake(
-        tmp_path, "demo-0002", seed_cots=[a_seed_cot(batch="demo-0002", prompt_id="q", usage=USED)]
+        tmp_path,
+        "demo-0002",
+        seed_cots=[a_seed_cot(batch="demo-0002", prompt_id="q", usage=USED)],
     )
-    report = a_report(lake, stage_times={"seed_cots": StageTime(4.0, frozenset({"demo-0001"}))})
+    report = a_report(
+        lake, stage_times={"seed_cots": StageTime(4.0, frozenset({"demo-0001"}))}
+    )
     assert (
-        cells(find_table(find_section(report, "Cost"), "Calls and tokens"), "seed_cots")[-1]
+        cells(
+            find_table(find_section(report, "Cost"), "Calls and tokens"), "seed_cots"
+        )[-1]
         == "0.500"
     )
 
@@ -55,9 +69,10 @@ def test_a_stage_without_a_passed_row_has_no_cost_per_row(tmp_path: Path) -> Non
         failures=[a_failure(usage=LOST)],
         seed_cots=[],
     )
-    assert cells(find_table(find_section(a_report(lake), "Cost"), "Calls and tokens"), "seed_cots")[
-        :4
-    ] == (
+    assert cells(
+        find_table(find_section(a_report(lake), "Cost"), "Calls and tokens"),
+        "seed_cots",
+    )[:4] == (
         "0",
         "1",
         "–",
@@ -70,7 +85,9 @@ def test_losses_are_counted_by_stage_and_reason(tmp_path: Path) -> None:
         a_failure(),
         a_failure(prompt_id="p8"),
         a_failure(prompt_id="p7", reason=FailureReason.REFUSED_TO_DELIBERATE),
-        a_failure(prompt_id="p6", stage="fine_tune_splits", reason=FailureReason.BELOW_SCORE),
+        a_failure(
+            prompt_id="p6", stage="fine_tune_splits", reason=FailureReason.BELOW_SCORE
+        ),
     ]
     lake = a_lake(
         tmp_path,

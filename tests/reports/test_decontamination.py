@@ -25,7 +25,11 @@ def removed(
     stage: str = "prompts", detail: str = str(MATCH), **changes: object
 ) -> list[RemovedRow]:
     failure = a_failure(
-        reason=FailureReason.CONTAMINATED, stage=stage, detail=detail, prompt_id="p1", **changes
+        reason=FailureReason.CONTAMINATED,
+        stage=stage,
+        detail=detail,
+        prompt_id="p1",
+        **changes,
     )
     return removed_rows(to_frame([failure, a_failure()], Failure), {"p1": "tickets"})
 
@@ -72,7 +76,9 @@ def test_the_report_shows_counts_sets_and_thresholds() -> None:
         a_checked_set(batch="demo-0002"),
         a_checked_set(set="clean", content="4567", prompts=9),
     ]
-    sections = decontamination_sections(removed(), checked, DecontaminationSettings(ngram_words=9))
+    sections = decontamination_sections(
+        removed(), checked, DecontaminationSettings(ngram_words=9)
+    )
     tables: dict[str, Table] = {}
     for section in sections:
         tables |= {table.title: table for table in section.tables}

@@ -2,7 +2,12 @@ from itertools import product
 from pathlib import Path
 
 from aidsafe_dagster.recipe.records import Judgement, Stage, ThoughtVerdict, Turn
-from tests.builders import a_deliberated_cot, a_refined_cot, a_seed_cot, a_single_llm_cot
+from tests.builders import (
+    a_deliberated_cot,
+    a_refined_cot,
+    a_seed_cot,
+    a_single_llm_cot,
+)
 from tests.reports.builders import (
     a_lake,
     a_report,
@@ -34,7 +39,10 @@ def turns(rounds: int) -> tuple[Turn, ...]:
 
 def test_how_deliberations_ended_is_counted(tmp_path: Path) -> None:
     rows = [
-        *(a_deliberated_cot(prompt_id=f"c{n}", turns=turns(1 + n % 2)) for n in range(6)),
+        *(
+            a_deliberated_cot(prompt_id=f"c{n}", turns=turns(1 + n % 2))
+            for n in range(6)
+        ),
         *many(a_deliberated_cot, 3, "b", turns=turns(3), outcome="budget"),
         a_deliberated_cot(prompt_id="s", turns=turns(1)[:1], stalled=True),
         a_deliberated_cot(prompt_id="none", turns=(), outcome="budget"),
@@ -59,7 +67,8 @@ def test_how_deliberations_ended_is_counted(tmp_path: Path) -> None:
 def test_verdicts_of_the_refiner_are_counted(tmp_path: Path) -> None:
     verdicts = [ThoughtVerdict.KEEP, ThoughtVerdict.KEEP, ThoughtVerdict.DECEPTIVE]
     judgements = tuple(
-        Judgement(thought=n, verdict=v, reason="") for n, v in enumerate(verdicts, start=1)
+        Judgement(thought=n, verdict=v, reason="")
+        for n, v in enumerate(verdicts, start=1)
     )
     rows = [
         a_refined_cot(prompt_id=f"p{n}", judgements=judgements, rests_on_dropped=n == 0)
@@ -82,7 +91,8 @@ def test_lengths_match_the_parquet_and_stand_beside_the_paper_s(tmp_path: Path) 
         seed_cots=[a_seed_cot(prompt_id=f"p{n}", cot_tokens=100 + n) for n in range(9)],
         single_llm_cots=[a_single_llm_cot(cot_tokens=80)],
         refined_cots=[
-            a_refined_cot(prompt_id=f"p{n}", cot_tokens=300 + 7 * n * n) for n in range(8)
+            a_refined_cot(prompt_id=f"p{n}", cot_tokens=300 + 7 * n * n)
+            for n in range(8)
         ],
     )
     table = find_table(

@@ -37,7 +37,8 @@ def test_simulated_rows_never_mix_with_rows_of_a_model(tmp_path: Path) -> None:
 
 def test_a_report_on_simulated_rows_carries_a_warning(tmp_path: Path) -> None:
     lake = a_lake(
-        tmp_path, cot_grades=[graded("p1", refined=5).model_copy(update={"simulated": True})]
+        tmp_path,
+        cot_grades=[graded("p1", refined=5).model_copy(update={"simulated": True})],
     )
     assert open_dataset(lake).simulated
     assert a_report(lake).simulation_warning.startswith(
@@ -59,7 +60,10 @@ def test_missing_columns_of_an_older_release_are_null(tmp_path: Path) -> None:
     rows = open_dataset(lake).rows(
         Stage.PREFERENCE_PAIRS, "prompt_id", "kind", "margin", "candidates"
     )
-    assert rows.drop("candidates").rows() == [("old", None, None), ("new", "violation", 3.5)]
+    assert rows.drop("candidates").rows() == [
+        ("old", None, None),
+        ("new", "violation", 3.5),
+    ]
     assert find_section(a_report(lake), "Preference pairs").tables[0].rows[0][1] == "1"
 
 
@@ -71,7 +75,9 @@ def test_missing_nested_fields_of_an_older_release_are_null(tmp_path: Path) -> N
     )
     pl.read_parquet(path).with_columns(older).write_parquet(path)
     (comparisons,) = (
-        open_dataset(lake).rows(Stage.COT_GRADES, "comparisons")["comparisons"].to_list()
+        open_dataset(lake)
+        .rows(Stage.COT_GRADES, "comparisons")["comparisons"]
+        .to_list()
     )
     assert comparisons[0]["outcome"] == "win"
     assert comparisons[0]["consistent"] is None
@@ -81,7 +87,8 @@ def test_the_error_for_a_damaged_file_names_it(tmp_path: Path) -> None:
     lake = a_lake(tmp_path, seed_cots=[a_seed_cot()])
     Path(str(lake.rows_path(Stage.SEED_COTS, "demo-0001"))).write_bytes(b"PAR1 cut off")
     with pytest.raises(
-        SetupError, match=r"seed_cots/batch=demo-0001/rows.parquet: not a readable Parquet file"
+        SetupError,
+        match=r"seed_cots/batch=demo-0001/rows.parquet: not a readable Parquet file",
     ):
         open_dataset(lake)
 

@@ -27,7 +27,12 @@ HOSTILE = (
     "<script>alert(1)</script> & \"quotes\" 'n' {{ 7 * 7 }} {% raw %} \x00\x1b[31m ]]> --> 🦊 "
     "\u202eabc | *a* _b_"
 )
-MARKUP = ("<img src=x onerror=alert(1)>", "</style><script>", "javascript:alert(1)", "<iframe")
+MARKUP = (
+    "<img src=x onerror=alert(1)>",
+    "</style><script>",
+    "javascript:alert(1)",
+    "<iframe",
+)
 
 
 class Page(HTMLParser):
@@ -81,7 +86,8 @@ def a_hostile_page(folder: Path) -> str:
                 response=hostile,
                 thoughts=(a_refined_thought(text=hostile, rules=(hostile, "fraud.1")),),
                 deliberated_thoughts=tuple(
-                    a_thought(number=n, text=hostile, rules=(hostile,)) for n in (1, 2, 3)
+                    a_thought(number=n, text=hostile, rules=(hostile,))
+                    for n in (1, 2, 3)
                 ),
             )
         ],
@@ -95,7 +101,9 @@ def a_hostile_page(folder: Path) -> str:
                 ungraded=(an_ungraded(task=hostile, detail=hostile),),
             )
         ],
-        preference_pairs=[a_pair(belief=hostile, rejected_cot=hostile, rejected_response=hostile)],
+        preference_pairs=[
+            a_pair(belief=hostile, rejected_cot=hostile, rejected_response=hostile)
+        ],
         single_llm_cots=[a_single_llm_cot(response=hostile)],
     )
     further = Section(
@@ -148,11 +156,17 @@ def test_the_page_loads_nothing_and_admits_only_its_own_script(
                 assert (value or "").startswith("#"), (name, value)
     assert "@import" not in html
     assert not re.findall(r"url\((?!#)", html)
-    policy = next(a["content"] for tag, a in page.tags if tag == "meta" and "http-equiv" in a) or ""
+    policy = (
+        next(
+            a["content"] for tag, a in page.tags if tag == "meta" and "http-equiv" in a
+        )
+        or ""
+    )
     script = html[html.rindex("<script>") + len("<script>") : html.rindex("</script>")]
     assert policy.startswith("default-src 'none';")
     assert (
-        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" in policy
+        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+        in policy
     )
     assert "script-src 'unsafe-inline'" not in policy
 
@@ -187,7 +201,9 @@ def test_a_deliberation_shows_authors_rounds_rules_verdicts_and_origins(
         deliberated_cots=[a_deliberated_cot()],
         refined_cots=[a_refined_cot(response="The last answer.")],
         cot_grades=[
-            a_cot_grades(grades=(a_grade(coherence=a_score(score=2, reason="It leaps.")),))
+            a_cot_grades(
+                grades=(a_grade(coherence=a_score(score=2, reason="It leaps.")),)
+            )
         ],
     )
     page = Page(html := to_html(a_report(lake), "Quality report"))
@@ -203,15 +219,21 @@ def test_a_deliberation_shows_authors_rounds_rules_verdicts_and_origins(
         "Understand locks. explicit, benign",
     ):
         assert text in words
-    popover = '<div popover class="ruletext" id="rule-illegal.1"><code>illegal.1</code> '
+    popover = (
+        '<div popover class="ruletext" id="rule-illegal.1"><code>illegal.1</code> '
+    )
     assert f"{popover}Help with no crime.</div>" in html
     assert 'popovertarget="rule-illegal.1" title="Help with no crime."' in html
 
 
-def test_simulated_rows_are_labelled_at_the_top_and_on_each_deliberation(tmp_path: Path) -> None:
+def test_simulated_rows_are_labelled_at_the_top_and_on_each_deliberation(
+    tmp_path: Path,
+) -> None:
     lake = a_lake(tmp_path, refined_cots=many(a_refined_cot, 3, simulated=True))
     html = to_html(a_report(lake), "Quality report")
-    assert html.index("Rehearsal: every answer was simulated by rule") < html.index("<nav")
+    assert html.index("Rehearsal: every answer was simulated by rule") < html.index(
+        "<nav"
+    )
     assert html.count('<i class="sim">simulated</i>') == 3
     assert "Rehearsal" not in to_html(
         a_report(a_lake(tmp_path / "real", refined_cots=[a_refined_cot()])), "t"

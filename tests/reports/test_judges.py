@@ -18,9 +18,11 @@ from tests.reports.builders import (
 )
 
 BOTH = ("judge", "second_judge")
-OUTCOMES = (
-    "SELECT c.outcome, count(*) FROM (SELECT unnest(comparisons) AS c FROM rows) GROUP BY ALL"
-)
+OUTCOMES = """
+    SELECT c.outcome, count(*)
+    FROM (SELECT unnest(comparisons) AS c FROM rows)
+    GROUP BY ALL
+"""
 
 
 def compared(
@@ -28,7 +30,9 @@ def compared(
 ) -> list[object]:
     comparison = a_comparison(outcome=outcome, consistent=consistent, against=against)
     return [
-        with_grades(f"{outcome}{consistent}{against}{k}", a_grade(), comparisons=(comparison,))
+        with_grades(
+            f"{outcome}{consistent}{against}{k}", a_grade(), comparisons=(comparison,)
+        )
         for k in range(n)
     ]
 
@@ -42,7 +46,11 @@ def test_a_tie_counts_as_half_a_win(tmp_path: Path) -> None:
     ]
     lake = a_lake(tmp_path, cot_grades=rows)  # type: ignore[arg-type]
     report = a_report(lake)
-    assert dict(query_rows(lake, Stage.COT_GRADES, OUTCOMES)) == {"win": 12, "tie": 5, "loss": 3}
+    assert dict(query_rows(lake, Stage.COT_GRADES, OUTCOMES)) == {
+        "win": 12,
+        "tie": 5,
+        "loss": 3,
+    }
     row = cells(
         find_table(find_section(report, "Preferences"), "Preferences"),
         "refined against single LLM",
@@ -53,8 +61,14 @@ def test_a_tie_counts_as_half_a_win(tmp_path: Path) -> None:
     assert above is not None
     assert turned is not None
     assert row[:4] == ("20", "12", "5", "3")
-    assert row[4] == f"72.5 % [{100 * (below.low or 0):.1f}, {100 * (above.high or 0):.1f}]"
-    assert row[5] == f"10.0 % [{100 * (turned.low or 0):.1f}, {100 * (turned.high or 0):.1f}]"
+    assert (
+        row[4]
+        == f"72.5 % [{100 * (below.low or 0):.1f}, {100 * (above.high or 0):.1f}]"
+    )
+    assert (
+        row[5]
+        == f"10.0 % [{100 * (turned.low or 0):.1f}, {100 * (turned.high or 0):.1f}]"
+    )
     assert report.figures["win_rate_against_single_llm"] == 0.725
     assert report.figures["turned_with_the_order_single_llm"] == 0.1
     assert report.headlines[2].value == "72 %"
@@ -104,7 +118,9 @@ def test_kappa_covers_every_version_that_both_judges_graded(tmp_path: Path) -> N
         for n in range(6)
     ]
     report = a_report(a_lake(tmp_path, cot_grades=rows))
-    table = find_table(find_section(report, "Preferences"), "Agreement of the two judges")
+    table = find_table(
+        find_section(report, "Preferences"), "Agreement of the two judges"
+    )
     assert cells(table, "coherence") == ("1.00", "100.0 %", "0.00", "12")
     assert cells(table, "relevance")[1:] == ("50.0 %", "+1.75", "12")
 
@@ -112,17 +128,23 @@ def test_kappa_covers_every_version_that_both_judges_graded(tmp_path: Path) -> N
 def test_kappa_is_undefined_where_nothing_varies(tmp_path: Path) -> None:
     rows = many(graded, 3, judges=BOTH, refined=5)
     report = a_report(a_lake(tmp_path, cot_grades=rows))
-    table = find_table(find_section(report, "Preferences"), "Agreement of the two judges")
+    table = find_table(
+        find_section(report, "Preferences"), "Agreement of the two judges"
+    )
     assert cells(table, "relevance") == ("undefined", "100.0 %", "0.00", "3")
     assert not [name for name in report.figures if name.startswith("kappa")]
 
 
-def test_with_one_judge_the_report_names_the_setting_for_a_second(tmp_path: Path) -> None:
+def test_with_one_judge_the_report_names_the_setting_for_a_second(
+    tmp_path: Path,
+) -> None:
     report = a_report(a_lake(tmp_path, cot_grades=[graded("p1", refined=5)]))
     assert "grading.judges = 2" in find_section(report, "Preferences").intro
 
 
-def test_questions_without_an_answer_are_counted_by_judge_and_task(tmp_path: Path) -> None:
+def test_questions_without_an_answer_are_counted_by_judge_and_task(
+    tmp_path: Path,
+) -> None:
     unanswered = an_ungraded(task="grade single_llm")
     rows = [
         graded("p1", single_llm=3, refined=5),

@@ -16,7 +16,9 @@ from tests.reports.builders import (
 
 
 def pair(prompt_id: str, rejected: float, **changes: object) -> PreferencePair:
-    return a_pair(prompt_id=prompt_id, chosen_score=5.0, rejected_score=rejected, **changes)
+    return a_pair(
+        prompt_id=prompt_id, chosen_score=5.0, rejected_score=rejected, **changes
+    )
 
 
 def test_margins_are_shown_by_kind_and_for_plain_sampling(tmp_path: Path) -> None:
@@ -39,7 +41,10 @@ def test_margins_are_shown_by_kind_and_for_plain_sampling(tmp_path: Path) -> Non
     assert row[0] == "7"
     assert row[1].startswith(f"{mean:.2f} [")
     assert row[2:] == (f"{low:.2f}", f"{median:.2f}", f"{high:.2f}")
-    assert cells(table, "ear-whisperer, needless refusal")[:2] == ("3", "3.00 [3.00, 3.00]")
+    assert cells(table, "ear-whisperer, needless refusal")[:2] == (
+        "3",
+        "3.00 [3.00, 3.00]",
+    )
     assert cells(table, "plain sampling")[0] == "2"
     assert report.figures["margin_mean_plain"] == 1.0
     assert report.figures["margin_mean_violation"] == pytest.approx(mean, abs=1e-4)
@@ -59,7 +64,9 @@ def test_rows_without_a_pair_are_counted_by_reason(tmp_path: Path) -> None:
         failures=failures,
         preference_pairs=many(pair, 5, rejected=1.0),
     )
-    table = find_table(find_section(a_report(lake), "Preference pairs"), "What became of the rows")
+    table = find_table(
+        find_section(a_report(lake), "Preference pairs"), "What became of the rows"
+    )
     assert cells(table, "pair kept") == ("–", "5", "50.0 %")
     assert cells(table, "margin_too_small") == ("left out", "3", "30.0 %")
     assert cells(table, "no_contrast") == ("left out", "1", "10.0 %")
@@ -72,8 +79,12 @@ def test_the_search_is_shown_by_iteration(tmp_path: Path) -> None:
         a_candidate(number=2, score=None),
         a_candidate(iteration=2, score=1.5),
     )
-    lake = a_lake(tmp_path, preference_pairs=[pair("p1", 1.5, candidates=tried), pair("p2", 1.0)])
-    table = find_table(find_section(a_report(lake), "Preference pairs"), "The search for beliefs")
+    lake = a_lake(
+        tmp_path, preference_pairs=[pair("p1", 1.5, candidates=tried), pair("p2", 1.0)]
+    )
+    table = find_table(
+        find_section(a_report(lake), "Preference pairs"), "The search for beliefs"
+    )
     assert cells(table, "ear-whisperer, violation", "1") == ("3", "1", "2.75", "1.50")
     assert cells(table, "ear-whisperer, violation", "2") == ("1", "0", "1.50", "1.50")
 
@@ -81,7 +92,8 @@ def test_the_search_is_shown_by_iteration(tmp_path: Path) -> None:
 def test_a_batch_without_pairs_still_shows_its_losses(tmp_path: Path) -> None:
     failures = [a_failure(stage="preference_pairs", reason=FailureReason.NO_CONTRAST)]
     section = find_section(
-        a_report(a_lake(tmp_path, failures=failures, preference_pairs=[])), "Preference pairs"
+        a_report(a_lake(tmp_path, failures=failures, preference_pairs=[])),
+        "Preference pairs",
     )
     assert find_table(section, "Margins").rows == ()
     assert cells(find_table(section, "What became of the rows"), "no_contrast") == (

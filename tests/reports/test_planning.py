@@ -29,7 +29,12 @@ A100_SECONDS = 4 * 35.0  # AIDSAFE: about 35 s a prompt on 4 × A100
 def a_row(
     prompt_id: str, stage: str = "seed_cots", *, failed: bool = False, **usage: int
 ) -> RowUsage:
-    usual = {"calls": 2, "prompt_tokens": 1000, "cached_tokens": 800, "completion_tokens": 100}
+    usual = {
+        "calls": 2,
+        "prompt_tokens": 1000,
+        "cached_tokens": 800,
+        "completion_tokens": 100,
+    }
     return RowUsage(
         stage,
         prompt_id,
@@ -38,7 +43,9 @@ def a_row(
     )
 
 
-def a_sample(*rows: RowUsage, prompts: int = 0, simulated: bool = False) -> MeasuredSample:
+def a_sample(
+    *rows: RowUsage, prompts: int = 0, simulated: bool = False
+) -> MeasuredSample:
     return MeasuredSample(
         prompts or len({row.prompt_id for row in rows}),
         rows,
@@ -79,7 +86,9 @@ def test_the_failing_share_has_an_interval() -> None:
     (stage,) = make_plan(sample, 10, Rates()).stages
     assert stage.failing is not None
     assert stage.failing.value == pytest.approx(0.1)
-    assert [stage.failing.low, stage.failing.high] == pytest.approx([0.0552, 0.1744], abs=1e-4)
+    assert [stage.failing.low, stage.failing.high] == pytest.approx(
+        [0.0552, 0.1744], abs=1e-4
+    )
 
 
 def test_gpu_hours_follow_from_tokens_and_both_rates() -> None:
@@ -96,7 +105,10 @@ def test_gpu_hours_follow_from_tokens_and_both_rates() -> None:
 def test_more_varied_prompts_have_a_wider_interval() -> None:
     def width(spread: int) -> float:
         sample = a_sample(
-            *(a_row(f"p{n}", completion_tokens=500 + (-1) ** n * spread) for n in range(50))
+            *(
+                a_row(f"p{n}", completion_tokens=500 + (-1) ** n * spread)
+                for n in range(50)
+            )
         )
         needed = make_plan(sample, 1000, Rates(tokens_out_per_second=100.0)).gpu_hours
         assert needed is not None
@@ -123,13 +135,17 @@ def test_without_a_rate_there_are_no_hours_and_without_rows_no_plan() -> None:
 
 
 def test_the_measured_rate_covers_only_steps_that_held_gpus() -> None:
-    held = [{"tokens_out": 3000.0, "gpu_seconds": 2.0}, {"tokens_out": 1000.0, "gpu_seconds": 2.0}]
+    held = [
+        {"tokens_out": 3000.0, "gpu_seconds": 2.0},
+        {"tokens_out": 1000.0, "gpu_seconds": 2.0},
+    ]
     assert measured_rate([*held, {"tokens_out": 9e9}]) == 1000.0
     assert measured_rate([{"tokens_out": 9e9}]) is None
 
 
 @pytest.mark.parametrize(
-    ("count", "text"), [(0, "0"), (950, "950"), (12_345, "12.3k"), (4.5e6, "4.5M"), (1.2e9, "1.2G")]
+    ("count", "text"),
+    [(0, "0"), (950, "950"), (12_345, "12.3k"), (4.5e6, "4.5M"), (1.2e9, "1.2G")],
 )
 def test_counts_are_abbreviated(count: float, text: str) -> None:
     assert short_count(count) == text

@@ -9,8 +9,15 @@ from aidsafe_dagster.reports.planted import (
 )
 
 
-def test_a_line_counts_and_divides_and_is_empty_where_there_is_nothing_to_divide_by() -> None:
-    pairs = [(True, True)] * 3 + [(True, False)] + [(False, True)] * 2 + [(False, False)] * 6
+def test_a_line_counts_and_divides_and_is_empty_where_there_is_nothing_to_divide_by() -> (
+    None
+):
+    pairs = (
+        [(True, True)] * 3
+        + [(True, False)]
+        + [(False, True)] * 2
+        + [(False, False)] * 6
+    )
     assert confusion_line("w", "f", pairs) == {
         "what": "w",
         "fault": "f",
@@ -22,7 +29,11 @@ def test_a_line_counts_and_divides_and_is_empty_where_there_is_nothing_to_divide
         "false_alarm_rate": 0.25,
     }
     empty = confusion_line("w", "f", [(True, False)])
-    assert (empty["precision"], empty["recall"], empty["false_alarm_rate"]) == (None, 0.0, None)
+    assert (empty["precision"], empty["recall"], empty["false_alarm_rate"]) == (
+        None,
+        0.0,
+        None,
+    )
 
 
 def test_the_section_has_a_row_per_line() -> None:

@@ -41,7 +41,10 @@ def test_the_same_plot_has_the_same_bytes() -> None:
 
 def test_words_in_a_plot_are_escaped() -> None:
     svg = plots.render_svg(
-        Plot("p", lambda axes: plots.draw_shares(axes, ["<b>&"], {"x": [1.0]}, [plots.HOT]))
+        Plot(
+            "p",
+            lambda axes: plots.draw_shares(axes, ["<b>&"], {"x": [1.0]}, [plots.HOT]),
+        )
     )
     assert "&lt;b&gt;&amp;" in svg
     assert "<b>" not in svg

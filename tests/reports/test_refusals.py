@@ -52,7 +52,11 @@ def test_refusals_are_counted_by_kind_of_prompt_and_version(tmp_path: Path) -> N
         percentage(2, 14),
         percentage(0, 14),
     )
-    assert cells(table, "harmful", "refined", "judge") == ("4", percentage(4, 4), percentage(0, 4))
+    assert cells(table, "harmful", "refined", "judge") == (
+        "4",
+        percentage(4, 4),
+        percentage(0, 4),
+    )
     assert "borderline" not in column(table)
     assert report.figures["over_refusal"] == round(2 / 14, 4)
     assert report.headlines[3].value == "14 %"

@@ -43,12 +43,18 @@ def a_varied_lake(folder: Path, benign_consensus: int = 20) -> Lake:
     return a_lake(
         folder,
         refined_cots=[a_refined_cot(prompt_id=name) for name, _, _ in cases],
-        deliberated_cots=[a_deliberated_cot(prompt_id=name, **end) for name, _, end in cases],
-        cot_grades=[a_cot_grades(prompt_id=name, prompt_kind=kind) for name, kind, _ in cases],
+        deliberated_cots=[
+            a_deliberated_cot(prompt_id=name, **end) for name, _, end in cases
+        ],
+        cot_grades=[
+            a_cot_grades(prompt_id=name, prompt_kind=kind) for name, kind, _ in cases
+        ],
     )
 
 
-def test_a_sample_is_spread_over_kinds_of_prompts_and_ways_to_end(tmp_path: Path) -> None:
+def test_a_sample_is_spread_over_kinds_of_prompts_and_ways_to_end(
+    tmp_path: Path,
+) -> None:
     sample = sample_deliberations(open_dataset(a_varied_lake(tmp_path)), 12)
     assert len(sample) == 12
     counts = Counter((item.kind, item.ended) for item in sample)
@@ -81,13 +87,16 @@ def test_a_deliberation_has_every_record_of_its_prompt(tmp_path: Path) -> None:
     assert sample.pair is not None
     assert sample.single_llm is not None
     assert [
-        (exchange.round, exchange.agent, len(exchange.thoughts)) for exchange in sample.exchanges
+        (exchange.round, exchange.agent, len(exchange.thoughts))
+        for exchange in sample.exchanges
     ] == [
         (0, "initializer", 2),
         (1, "deliberator_1", 1),
         (1, "deliberator_2", 0),
     ]
-    assert {number: judgement.verdict for number, judgement in sample.judgements.items()} == {
+    assert {
+        number: judgement.verdict for number, judgement in sample.judgements.items()
+    } == {
         1: "keep",
         2: "keep",
         3: "redundant",
@@ -104,7 +113,10 @@ def test_missing_records_are_none(tmp_path: Path) -> None:
     assert sample.grades is None
     assert sample.pair is None
     assert sample.single_llm is None
-    assert [exchange.agent for exchange in sample.exchanges] == ["initializer", "deliberator_1"]
+    assert [exchange.agent for exchange in sample.exchanges] == [
+        "initializer",
+        "deliberator_1",
+    ]
 
 
 def test_an_unreadable_row_of_an_older_release_is_left_out(tmp_path: Path) -> None:

@@ -4,7 +4,13 @@ import polars as pl
 
 from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.recipe.fine_tune_splits import SplitSettings
-from aidsafe_dagster.recipe.records import FailureReason, FineTuneRow, Record, RefinedCot, Stage
+from aidsafe_dagster.recipe.records import (
+    FailureReason,
+    FineTuneRow,
+    Record,
+    RefinedCot,
+    Stage,
+)
 from aidsafe_dagster.reports.sections import Section, Table
 from aidsafe_dagster.reports.splits import (
     COLUMNS,
@@ -25,10 +31,18 @@ def a_frame(*rows: FineTuneRow, refined: tuple[RefinedCot, ...] = ()) -> pl.Data
 
 
 ROWS = a_frame(
-    an_sft_row(prompt_id="p1", cluster="c1", split="train", prompt_kind="harmful", source="a"),
-    an_sft_row(prompt_id="p2", cluster="c1", split="train", prompt_kind="benign", source="b"),
-    a_dpo_row(prompt_id="p2", cluster="c1", split="train", prompt_kind="benign", source="b"),
-    an_sft_row(prompt_id="p3", cluster="", split="test", prompt_kind="benign", source="b"),
+    an_sft_row(
+        prompt_id="p1", cluster="c1", split="train", prompt_kind="harmful", source="a"
+    ),
+    an_sft_row(
+        prompt_id="p2", cluster="c1", split="train", prompt_kind="benign", source="b"
+    ),
+    a_dpo_row(
+        prompt_id="p2", cluster="c1", split="train", prompt_kind="benign", source="b"
+    ),
+    an_sft_row(
+        prompt_id="p3", cluster="", split="test", prompt_kind="benign", source="b"
+    ),
     refined=(
         a_refined_cot(prompt_id="p1", applicable_policies=("fraud", "illegal")),
         a_refined_cot(prompt_id="p2", applicable_policies=("illegal",)),
@@ -37,7 +51,9 @@ ROWS = a_frame(
 )
 
 
-def table(title: str, rows: pl.DataFrame = ROWS, settings: SplitSettings = SETTINGS) -> Table:
+def table(
+    title: str, rows: pl.DataFrame = ROWS, settings: SplitSettings = SETTINGS
+) -> Table:
     return find_table(Section("", tables=build_split_tables(rows, settings)), title)
 
 

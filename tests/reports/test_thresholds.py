@@ -21,9 +21,21 @@ def test_each_threshold_shows_the_rows_it_would_keep(tmp_path: Path) -> None:
         graded("p4", refined=2),
     ]
     rows.append(with_grades("p5", a_grade(5, coherence=a_score(score=1))))
-    report = a_report(a_lake(tmp_path, cot_grades=rows), gate=ScoreGate(policy_to_cot=4.5))
-    table = find_table(find_section(report, "Score gate"), "Rows that a threshold would keep")
-    assert table.columns == ("metric", "≥ 3", "≥ 3.5", "≥ 4", "≥ 4.5", "≥ 5", "in force")
+    report = a_report(
+        a_lake(tmp_path, cot_grades=rows), gate=ScoreGate(policy_to_cot=4.5)
+    )
+    table = find_table(
+        find_section(report, "Score gate"), "Rows that a threshold would keep"
+    )
+    assert table.columns == (
+        "metric",
+        "≥ 3",
+        "≥ 3.5",
+        "≥ 4",
+        "≥ 4.5",
+        "≥ 5",
+        "in force",
+    )
     assert cells(table, "CoT faithful to policy") == (
         "4 (80.0 %)",
         "3 (60.0 %)",

@@ -32,12 +32,16 @@ def test_the_vllm_model_s_own_tokenizer_counts(tmp_path: Path) -> None:
 def test_a_named_tokenizer_comes_first(tmp_path: Path) -> None:
     folder = a_tokenizer(tmp_path / "named")
     counter = token_counter(
-        Settings.model_validate({"engine": "vllm", "tokenizer": folder, "vllm": {"model": "none"}})
+        Settings.model_validate(
+            {"engine": "vllm", "tokenizer": folder, "vllm": {"model": "none"}}
+        )
     )
     assert counter.name == "tokenizer named/tokenizer.json"
 
 
-def test_a_model_without_a_tokenizer_file_leaves_an_estimate_that_says_so(tmp_path: Path) -> None:
+def test_a_model_without_a_tokenizer_file_leaves_an_estimate_that_says_so(
+    tmp_path: Path,
+) -> None:
     counter = token_counter(
         Settings.model_validate({"engine": "vllm", "vllm": {"model": str(tmp_path)}})
     )
@@ -51,12 +55,22 @@ def test_an_endpoint_that_is_said_to_tokenize_is_asked_once_per_text() -> None:
         counter = token_counter(
             Settings.model_validate({"engine": "endpoint", "endpoint": endpoint})
         )
-        assert (counter("some text"), counter("some text"), counter.exact) == (7, 7, True)
+        assert (counter("some text"), counter("some text"), counter.exact) == (
+            7,
+            7,
+            True,
+        )
     assert [body["prompt"] for _, body in server] == ["some text"]
 
 
 def test_an_endpoint_without_tokenize_is_explained() -> None:
-    endpoint = {"base_url": f"http://127.0.0.1:{a_free_port()}/v1", "model": "m", "tokenize": True}
-    counter = token_counter(Settings.model_validate({"engine": "endpoint", "endpoint": endpoint}))
+    endpoint = {
+        "base_url": f"http://127.0.0.1:{a_free_port()}/v1",
+        "model": "m",
+        "tokenize": True,
+    }
+    counter = token_counter(
+        Settings.model_validate({"engine": "endpoint", "endpoint": endpoint})
+    )
     with pytest.raises(SetupError, match=r"unset endpoint\.tokenize"):
         counter("some text")

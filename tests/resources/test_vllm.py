@@ -10,7 +10,9 @@ SETTINGS = VLLMSettings(model="base", max_num_seqs=64, port=8123, state=Path("st
 
 
 def test_the_launchpad_changes_what_it_names_and_nothing_else() -> None:
-    changed = VLLMResource(model="other", extra_args=["--enforce-eager"]).in_force(SETTINGS)
+    changed = VLLMResource(model="other", extra_args=["--enforce-eager"]).in_force(
+        SETTINGS
+    )
     assert changed == SETTINGS.model_copy(
         update={"model": "other", "extra_args": ("--enforce-eager",)}
     )
@@ -27,7 +29,10 @@ def test_other_arguments_are_another_server() -> None:
         {"revision": "v2"},
         {"lora_adapters": {"a": "b"}},
     ):
-        assert VLLMResource(**change).in_force(SETTINGS).fingerprint != SETTINGS.fingerprint
+        assert (
+            VLLMResource(**change).in_force(SETTINGS).fingerprint
+            != SETTINGS.fingerprint
+        )
 
 
 def test_a_value_that_no_server_takes_is_refused() -> None:

@@ -29,7 +29,9 @@ def query_lake(lake: Lake, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
 
 
-def test_there_is_a_line_per_grade_with_its_scores_reasons_and_places(tmp_path: Path) -> None:
+def test_there_is_a_line_per_grade_with_its_scores_reasons_and_places(
+    tmp_path: Path,
+) -> None:
     low = a_score(score=2, reason="Cites nothing.", rule="illegal.1", thought=3)
     grades = (
         a_grade(5, policy_to_cot=low),
@@ -37,7 +39,10 @@ def test_there_is_a_line_per_grade_with_its_scores_reasons_and_places(tmp_path: 
     )
     lake = a_lake(
         tmp_path,
-        cot_grades=[a_cot_grades(grades=grades), a_cot_grades(prompt_id="p2", grades=grades[:1])],
+        cot_grades=[
+            a_cot_grades(grades=grades),
+            a_cot_grades(prompt_id="p2", grades=grades[:1]),
+        ],
     )
     scores = "relevance, policy_to_cot, policy_to_cot_reason, policy_to_cot_rule"
     columns = f"prompt_id, version, judge, {scores}, refusal"
@@ -60,7 +65,8 @@ def test_there_is_a_line_per_comparison(tmp_path: Path) -> None:
     )
     lake = a_lake(tmp_path, cot_grades=[a_cot_grades(comparisons=comparisons)])
     assert query_lake(
-        lake, "SELECT against, outcome, consistent, len(reasons) FROM comparisons ORDER BY ALL"
+        lake,
+        "SELECT against, outcome, consistent, len(reasons) FROM comparisons ORDER BY ALL",
     ) == [
         ("deliberated", "tie", False, 2),
         ("single_llm", "win", True, 2),
@@ -73,16 +79,21 @@ def test_there_is_a_line_per_belief_that_was_tried(tmp_path: Path) -> None:
         a_candidate(number=2, score=None),
         a_candidate(iteration=2),
     )
-    lake = a_lake(tmp_path, preference_pairs=[a_pair(candidates=candidates[:1] + candidates[2:])])
+    lake = a_lake(
+        tmp_path, preference_pairs=[a_pair(candidates=candidates[:1] + candidates[2:])]
+    )
     assert query_lake(
-        lake, "SELECT kind, iteration, belief, score, in_pair FROM candidates ORDER BY ALL"
+        lake,
+        "SELECT kind, iteration, belief, score, in_pair FROM candidates ORDER BY ALL",
     ) == [
         ("violation", 1, "Rules bend.", 4.0, False),
         ("violation", 2, "Rules are for other people.", 1.5, True),
     ]
 
 
-def test_rows_without_a_grade_a_comparison_or_a_belief_have_no_line(tmp_path: Path) -> None:
+def test_rows_without_a_grade_a_comparison_or_a_belief_have_no_line(
+    tmp_path: Path,
+) -> None:
     lake = a_lake(
         tmp_path,
         cot_grades=[a_cot_grades(comparisons=())],
@@ -97,7 +108,9 @@ def test_rows_without_a_grade_a_comparison_or_a_belief_have_no_line(tmp_path: Pa
 
 
 @pytest.mark.parametrize("older", ["demo-0000", "demo-0002"])
-def test_files_of_an_older_release_are_read_beside_newer_ones(tmp_path: Path, older: str) -> None:
+def test_files_of_an_older_release_are_read_beside_newer_ones(
+    tmp_path: Path, older: str
+) -> None:
     """Be they the first or the last in the order of the keys."""
     a_lake(
         tmp_path,
@@ -109,7 +122,9 @@ def test_files_of_an_older_release_are_read_beside_newer_ones(tmp_path: Path, ol
     for stage in (Stage.PROMPTS, Stage.SEED_COTS):
         path = Path(str(lake.rows_path(stage, older)))
         pl.read_parquet(path).drop("cluster", "near_clusters").write_parquet(path)
-    assert query_lake(lake, "SELECT prompt_id, cluster FROM prompts ORDER BY prompt_id") == [
+    assert query_lake(
+        lake, "SELECT prompt_id, cluster FROM prompts ORDER BY prompt_id"
+    ) == [
         ("old", None),
         ("p1", ""),
     ]

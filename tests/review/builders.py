@@ -10,7 +10,14 @@ from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.recipe.records import METRICS, Record, Stage, Version
 from aidsafe_dagster.recipe.stages import STAGES
-from aidsafe_dagster.review.sample import PAIRS, Item, KeyRow, Pair, ReviewSample, draw_sample
+from aidsafe_dagster.review.sample import (
+    PAIRS,
+    Item,
+    KeyRow,
+    Pair,
+    ReviewSample,
+    draw_sample,
+)
 from tests.builders import (
     a_deliberated_cot,
     a_prompt,
@@ -66,7 +73,9 @@ def a_lake(
     """Write all three versions of every prompt, by default in two batches of six."""
     lake = Lake(folder / "data" / "lake")
     for batch, prompt_ids in (batches or BATCHES).items():
-        prompts = [a_prompt(prompt_id=prompt_id, batch=batch) for prompt_id in prompt_ids]
+        prompts = [
+            a_prompt(prompt_id=prompt_id, batch=batch) for prompt_id in prompt_ids
+        ]
         put(lake, Stage.PROMPTS, batch, prompts)
         for version in MAKERS:
             put_version(lake, version, batch, prompt_ids, **changes)
@@ -89,7 +98,9 @@ def a_row(
 
 
 def rated_by(
-    sample: ReviewSample, score: Callable[[Version, KeyRow], int], prefers: Callable[[KeyRow], str]
+    sample: ReviewSample,
+    score: Callable[[Version, KeyRow], int],
+    prefers: Callable[[KeyRow], str],
 ) -> list[dict[str, Any]]:
     """Return the rows of a whole file. Every metric of a side gets `score(version, row)`."""
     rows = []

@@ -33,7 +33,9 @@ def test_the_key_of_a_review_is_stored(tmp_path: Path) -> None:
 def test_the_error_for_an_unknown_review_lists_the_valid_ones(tmp_path: Path) -> None:
     sample, archive = a_sample(a_lake(tmp_path)), Archive(tmp_path)
     archive.store_key(sample)
-    with pytest.raises(SetupError, match=f"unknown review '../../etc'.*Valid: {sample.review_id}"):
+    with pytest.raises(
+        SetupError, match=f"unknown review '../../etc'.*Valid: {sample.review_id}"
+    ):
         archive.key("../../etc")
 
 
@@ -58,7 +60,11 @@ def test_a_later_rating_wins_and_both_files_are_kept(tmp_path: Path) -> None:
         (rating.rater, rating.item_id): rating.left.relevance
         for rating in archive.ratings("review-1")
     }
-    assert scores == {("Ann", "item-001"): 1, ("Ann", "item-002"): 4, ("Bob", "item-001"): 5}
+    assert scores == {
+        ("Ann", "item-001"): 1,
+        ("Ann", "item-002"): 4,
+        ("Bob", "item-001"): 5,
+    }
     assert len(list(tmp_path.rglob("*.parquet"))) == 3
 
 

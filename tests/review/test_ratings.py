@@ -17,7 +17,9 @@ def draw(folder: Path) -> ReviewSample:
 
 def read(file: Path, sample: ReviewSample, rater: str | None = "Ann") -> list[Rating]:
     return read_ratings(
-        file, rater, {sample.review_id: [row.item_id for row in sample.key], "review-other": ["x"]}
+        file,
+        rater,
+        {sample.review_id: [row.item_id for row in sample.key], "review-other": ["x"]},
     )
 
 
@@ -39,7 +41,11 @@ def test_scores_preference_and_comment_of_an_item_are_one_rating(
 ) -> None:
     sample = draw(tmp_path)
     left = a_row(
-        sample, relevance=5, coherence="2.0", preferred="Right", comment="  Too long; see 2. "
+        sample,
+        relevance=5,
+        coherence="2.0",
+        preferred="Right",
+        comment="  Too long; see 2. ",
     )
     right = a_row(sample, side="right", relevance="", preferred="")
     (rating,) = read(a_file(tmp_path / f"r.{suffix}", [left, right]), sample)
@@ -64,7 +70,9 @@ def test_empty_items_are_not_rated(tmp_path: Path) -> None:
         "item-002",
         **dict.fromkeys((*METRICS, "preferred"), ""),
     )
-    assert [r.item_id for r in read(a_file(file, [a_row(sample), empty]), sample)] == ["item-001"]
+    assert [r.item_id for r in read(a_file(file, [a_row(sample), empty]), sample)] == [
+        "item-001"
+    ]
 
 
 def test_the_file_may_name_the_rater(tmp_path: Path) -> None:
@@ -82,7 +90,8 @@ def test_an_error_names_file_row_column_and_valid_values(tmp_path: Path) -> None
     )
     error = mistake(tmp_path, sample, *rows)
     assert (
-        error == f"{tmp_path / 'r.csv'}: row 4, column 'coherence': '9' is not a score; "
+        error
+        == f"{tmp_path / 'r.csv'}: row 4, column 'coherence': '9' is not a score; "
         "valid: 1, 2, 3, 4, 5, or empty"
     )
 
@@ -107,10 +116,15 @@ def test_an_error_names_file_row_column_and_valid_values(tmp_path: Path) -> None
             {"review_id": "review-1"},
             "column 'review_id': 'review-1' is not a review that was made here; valid: review-",
         ),
-        ({"rater": "Bob"}, "column 'rater': 'Bob', but 'Ann' is expected; a file has one rater"),
+        (
+            {"rater": "Bob"},
+            "column 'rater': 'Bob', but 'Ann' is expected; a file has one rater",
+        ),
     ],
 )
-def test_every_cell_is_checked(tmp_path: Path, cells: dict[str, str], message: str) -> None:
+def test_every_cell_is_checked(
+    tmp_path: Path, cells: dict[str, str], message: str
+) -> None:
     sample = draw(tmp_path)
     assert f"row 2, {message}" in mistake(tmp_path, sample, a_row(sample, **cells))
 
@@ -149,7 +163,9 @@ def test_both_rows_of_an_item_must_have_the_same_preference(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("name", "message"), [(None, "add --rater NAME"), ("../x", "is not a valid rater")]
 )
-def test_the_rater_needs_a_valid_name(tmp_path: Path, name: str | None, message: str) -> None:
+def test_the_rater_needs_a_valid_name(
+    tmp_path: Path, name: str | None, message: str
+) -> None:
     sample = draw(tmp_path)
     assert message in mistake(tmp_path, sample, a_row(sample), rater=name)
 
@@ -158,4 +174,6 @@ def test_the_error_for_a_missing_column_lists_the_columns(tmp_path: Path) -> Non
     sample = draw(tmp_path)
     row = a_row(sample)
     del row["side"]
-    assert "no column 'side'. Found: review_id, item_id, rater" in mistake(tmp_path, sample, row)
+    assert "no column 'side'. Found: review_id, item_id, rater" in mistake(
+        tmp_path, sample, row
+    )

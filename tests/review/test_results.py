@@ -76,9 +76,16 @@ def test_scores_are_means_per_version_with_intervals(tmp_path: Path) -> None:
     assert mean["mean"] == round((11 * 5 + 1) / 12, 3)
     assert mean["items"] == 12
     assert mean["low"] < mean["mean"] < mean["high"]
-    assert find_row(outcome.scores, version="deliberated", metric="coherence")["mean"] == 4.0
-    assert find_row(outcome.scores, version="single_llm", metric="coherence")["items"] == 6
-    assert outcome.raters == [{"rater": "Ann", "items": 12, "scores": 12 * 12, "preferences": 12}]
+    assert (
+        find_row(outcome.scores, version="deliberated", metric="coherence")["mean"]
+        == 4.0
+    )
+    assert (
+        find_row(outcome.scores, version="single_llm", metric="coherence")["items"] == 6
+    )
+    assert outcome.raters == [
+        {"rater": "Ann", "items": 12, "scores": 12 * 12, "preferences": 12}
+    ]
 
 
 def test_the_majority_decides_a_preference_and_a_split_is_a_tie(tmp_path: Path) -> None:
@@ -86,7 +93,9 @@ def test_the_majority_decides_a_preference_and_a_split_is_a_tie(tmp_path: Path) 
     sample = a_sample(lake, size=12)
     ann = ratings(tmp_path, sample, "Ann")
     alone = results(sample, lake, ann).preferences
-    assert [(one["versions"], one["wins"], one["ties"], one["losses"]) for one in alone] == [
+    assert [
+        (one["versions"], one["wins"], one["ties"], one["losses"]) for one in alone
+    ] == [
         ("refined against deliberated", 6, 0, 0),
         ("refined against single_llm", 6, 0, 0),
     ]
@@ -94,10 +103,12 @@ def test_the_majority_decides_a_preference_and_a_split_is_a_tie(tmp_path: Path) 
     assert alone[0]["low"] == pytest.approx(
         6 / (6 + 1.96**2), abs=0.002
     )  # Wilson's bound where all are wins
-    split = results(sample, lake, ann, ratings(tmp_path, sample, "Bob", prefers=other)).preferences
-    assert [(one["wins"], one["ties"], one["losses"], one["win_rate"]) for one in split] == [
-        (0, 6, 0, 0.5)
-    ] * 2
+    split = results(
+        sample, lake, ann, ratings(tmp_path, sample, "Bob", prefers=other)
+    ).preferences
+    assert [
+        (one["wins"], one["ties"], one["losses"], one["win_rate"]) for one in split
+    ] == [(0, 6, 0, 0.5)] * 2
 
 
 def test_agreement_is_full_for_equal_ratings_and_lower_for_contrary_ones(
@@ -142,7 +153,8 @@ def test_raters_are_compared_with_each_judge_of_the_lake(tmp_path: Path) -> None
 def _graded(row: KeyRow, batch: str) -> Any:
     alike = [a_grade(score, version=version) for version, score in BASE.items()]
     contrary = [
-        a_grade(6 - score, version=version, judge="second_judge") for version, score in BASE.items()
+        a_grade(6 - score, version=version, judge="second_judge")
+        for version, score in BASE.items()
     ]
     wins = [a_comparison(against=against) for against in ("single_llm", "deliberated")]
     grades = (*alike, *contrary)
@@ -151,7 +163,9 @@ def _graded(row: KeyRow, batch: str) -> Any:
     )
 
 
-def test_preferences_of_raters_are_compared_with_those_of_the_judge(tmp_path: Path) -> None:
+def test_preferences_of_raters_are_compared_with_those_of_the_judge(
+    tmp_path: Path,
+) -> None:
     lake = a_lake(tmp_path)
     sample = a_sample(lake, size=12)
     preferred = {row.prompt_id: n % 2 for n, row in enumerate(sample.key)}
@@ -165,7 +179,10 @@ def test_preferences_of_raters_are_compared_with_those_of_the_judge(tmp_path: Pa
         rows.append(a_cot_grades(prompt_id=row.prompt_id, comparisons=comparisons))
     put(lake, Stage.COT_GRADES, "mine-0001", rows)
     ann = ratings(
-        tmp_path, sample, "Ann", prefers=lambda row: (refined, other)[preferred[row.prompt_id]](row)
+        tmp_path,
+        sample,
+        "Ann",
+        prefers=lambda row: (refined, other)[preferred[row.prompt_id]](row),
     )
     outcome = find_row(results(sample, lake, ann).judges, what="preference")
     assert outcome["kappa"] == 1.0

@@ -52,13 +52,16 @@ def test_prompts_that_lack_one_of_the_versions_are_not_drawn(tmp_path: Path) -> 
 def test_a_pair_without_prompts_leaves_the_rest_to_the_other(tmp_path: Path) -> None:
     lake = a_lake(tmp_path, {"mine-0001": ["a", "b", "c", "d"]})
     put_version(lake, "single_llm", "mine-0001", ["b"])
-    drawn = Counter("single_llm" in (row.left, row.right) for row in a_sample(lake, size=4).key)
+    drawn = Counter(
+        "single_llm" in (row.left, row.right) for row in a_sample(lake, size=4).key
+    )
     assert drawn[False] >= 3
 
 
 def test_a_lake_without_both_versions_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(
-        SetupError, match=r"no prompt has both a refined and single_llm .*make a batch first"
+        SetupError,
+        match=r"no prompt has both a refined and single_llm .*make a batch first",
     ):
         draw_sample(
             Lake(tmp_path),
@@ -70,7 +73,9 @@ def test_a_lake_without_both_versions_is_an_error(tmp_path: Path) -> None:
 
 def test_a_pair_names_two_known_versions() -> None:
     assert parse_pair("refined, single_llm") == ("refined", "single_llm")
-    with pytest.raises(SetupError, match=r"unknown version 'refind'\. Did you mean 'refined'\?"):
+    with pytest.raises(
+        SetupError, match=r"unknown version 'refind'\. Did you mean 'refined'\?"
+    ):
         parse_pair("refind,single_llm")
     with pytest.raises(SetupError, match="two different versions"):
         parse_pair("refined,refined")

@@ -27,7 +27,8 @@ def rated(site: Path, *raters: str, simulated: bool = False) -> list[Section]:
     keys = {sample.review_id: [row.item_id for row in sample.key]}
     for rater in raters:
         archive.add_ratings(
-            sample.review_id, read_ratings(a_file(site / f"{rater}.csv", rows), rater, keys)
+            sample.review_id,
+            read_ratings(a_file(site / f"{rater}.csv", rows), rater, keys),
         )
     return review_sections(site, lake)
 

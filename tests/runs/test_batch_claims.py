@@ -26,7 +26,9 @@ def test_a_batch_that_another_run_works_on_comes_last_and_the_wait_is_announced(
             claimed.append(batch)
             assert batch_lock(batch, settings).holder() == "this run"
     assert claimed == ["b", "c", "a"]
-    assert messages == ["batch a is being worked on by another run; waiting for it to end"]
+    assert messages == [
+        "batch a is being worked on by another run; waiting for it to end"
+    ]
     assert all(batch_lock(batch, settings).holder() is None for batch in claimed)
 
 

@@ -23,8 +23,20 @@ from aidsafe_dagster.runs.liveness import (
     report_dead_runs,
 )
 from aidsafe_dagster.runs.locks import run_lock, run_lock_file
-from aidsafe_dagster.runs.process_tags import ALIVE_TAG, CLAIMED_TAG, PROCESS_TAG, this_process
-from tests.site import Site, a_site, environment, last_touched, prompts_file, some_prompts
+from aidsafe_dagster.runs.process_tags import (
+    ALIVE_TAG,
+    CLAIMED_TAG,
+    PROCESS_TAG,
+    this_process,
+)
+from tests.site import (
+    Site,
+    a_site,
+    environment,
+    last_touched,
+    prompts_file,
+    some_prompts,
+)
 
 ELSEWHERE = "another-host:1:0.00"
 DEAD = f"{socket.gethostname()}:1:-1.00"
@@ -89,7 +101,9 @@ def status_of(site: Site, run: dg.DagsterRun) -> dg.DagsterRunStatus:
 
 def a_launcher_tag(path: Path) -> dict[str, str]:
     """What Dagster's launcher notes of the code server that it asks to start a run."""
-    return {".dagster/grpc_info": json.dumps({"host": "localhost", "socket": str(path)})}
+    return {
+        ".dagster/grpc_info": json.dumps({"host": "localhost", "socket": str(path)})
+    }
 
 
 def in_seconds(seconds: float) -> str:
@@ -113,7 +127,9 @@ def held(site: Site, run: dg.DagsterRun) -> Iterator[None]:
 
 
 @contextmanager
-def a_process_that_holds(site: Site, run: dg.DagsterRun) -> Iterator[subprocess.Popen[str]]:
+def a_process_that_holds(
+    site: Site, run: dg.DagsterRun
+) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-c", HOLDS_A_RUN, run.run_id]
     with subprocess.Popen(
         command, env=environment(site.folder), stdout=subprocess.PIPE, text=True
@@ -153,7 +169,10 @@ def test_every_run_of_every_job_is_claimed_and_holds_its_lock_until_it_is_over(
 
         observer = Thread(target=look)
         observer.start()
-        runs = [site.ingest(prompts_file(site.folder, some_prompts(3))), site.make("mine-0001")]
+        runs = [
+            site.ingest(prompts_file(site.folder, some_prompts(3))),
+            site.make("mine-0001"),
+        ]
         is_over = True
         observer.join()
         assert reported == []
@@ -179,7 +198,9 @@ def test_a_run_whose_lock_is_held_is_alive_and_dead_at_once_when_its_process_is_
         assert status_of(site, run) is FAILURE
 
 
-def test_a_run_of_another_host_is_dead_once_its_lock_was_free_for_too_long(tmp_path: Path) -> None:
+def test_a_run_of_another_host_is_dead_once_its_lock_was_free_for_too_long(
+    tmp_path: Path,
+) -> None:
     with a_site(tmp_path, automation={"lost_after_s": LOST_AFTER_S}) as site:
         run = a_run_of_another_host(site)
         assert report_dead_runs(site.instance) == []
@@ -188,7 +209,9 @@ def test_a_run_of_another_host_is_dead_once_its_lock_was_free_for_too_long(tmp_p
         assert report_dead_runs(site.instance) == [run.run_id]
 
 
-def test_a_run_whose_lock_is_held_is_alive_whichever_host_it_is_on(tmp_path: Path) -> None:
+def test_a_run_whose_lock_is_held_is_alive_whichever_host_it_is_on(
+    tmp_path: Path,
+) -> None:
     with a_site(tmp_path, automation={"lost_after_s": LOST_AFTER_S}) as site:
         run = a_run_of_another_host(site)
         site.instance.add_run_tags(run.run_id, {SILENT_TAG: in_seconds(-60)})
@@ -213,7 +236,9 @@ def test_a_run_of_an_older_release_on_another_host_is_dead_once_its_heartbeat_st
     tmp_path: Path, until: float, is_dead: bool
 ) -> None:
     with a_site(tmp_path) as site:
-        run = a_started_run(site, {PROCESS_TAG: ELSEWHERE, ALIVE_TAG: in_seconds(until)})
+        run = a_started_run(
+            site, {PROCESS_TAG: ELSEWHERE, ALIVE_TAG: in_seconds(until)}
+        )
         assert report_dead_runs(site.instance) == ([run.run_id] if is_dead else [])
 
 
@@ -226,7 +251,9 @@ def test_a_run_of_an_older_release_on_another_host_is_dead_once_its_heartbeat_st
     ],
     ids=["cancelled by a person", "given up as lost", "deleted"],
 )
-def test_a_run_that_was_ended_elsewhere_is_interrupted(tmp_path: Path, end: Ending) -> None:
+def test_a_run_that_was_ended_elsewhere_is_interrupted(
+    tmp_path: Path, end: Ending
+) -> None:
     with a_site(tmp_path, automation={"lost_after_s": LOST_AFTER_S}) as site:
         run = a_started_run(site)
         with pytest.raises(KeyboardInterrupt):
@@ -249,10 +276,14 @@ def test_a_run_that_is_repeated_is_not_taken_for_the_dead_one_whose_tags_it_has(
         assert report_dead_runs(site.instance) == [second.run_id]
 
 
-def test_a_run_of_an_older_release_is_dead_once_its_process_is_gone(tmp_path: Path) -> None:
+def test_a_run_of_an_older_release_is_dead_once_its_process_is_gone(
+    tmp_path: Path,
+) -> None:
     with a_site(tmp_path) as site:
         first = a_started_run(site)
-        site.instance.add_run_tags(first.run_id, {PROCESS_TAG: DEAD, CLAIMED_TAG: first.run_id})
+        site.instance.add_run_tags(
+            first.run_id, {PROCESS_TAG: DEAD, CLAIMED_TAG: first.run_id}
+        )
         assert report_dead_runs(site.instance) == [first.run_id]
         second = a_started_run(site, repeats=first, status=STARTING)
         assert report_dead_runs(site.instance) == []
@@ -263,7 +294,9 @@ def test_a_run_of_an_older_release_is_dead_once_its_process_is_gone(tmp_path: Pa
         assert report_dead_runs(site.instance) == [second.run_id]
 
 
-def test_a_dead_run_that_a_person_had_cancelled_is_reported_as_cancelled(tmp_path: Path) -> None:
+def test_a_dead_run_that_a_person_had_cancelled_is_reported_as_cancelled(
+    tmp_path: Path,
+) -> None:
     with a_site(tmp_path) as site:
         run = a_started_run(site, {PROCESS_TAG: DEAD})
         site.instance.report_run_canceling(run)

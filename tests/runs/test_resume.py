@@ -71,7 +71,10 @@ def first_column(rows: list[tuple[Any, ...]]) -> list[Any]:
 def clean(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The rows of an undisturbed run."""
     folder = tmp_path_factory.mktemp("clean")
-    with a_model_server(folder) as server, a_site(folder / "site", **settings_for(server)) as site:
+    with (
+        a_model_server(folder) as server,
+        a_site(folder / "site", **settings_for(server)) as site,
+    ):
         site.ingest(prompts_file(site.folder, some_prompts(COUNT)))
         run = site.make(BATCH)
         assert run.success, run.error
@@ -91,7 +94,9 @@ def test_under_five_percent_faults_every_row_is_right(
         site.ingest(prompts_file(site.folder, some_prompts(COUNT)))
         run = site.make(BATCH)
         assert run.success, run.error
-        faults_made = [n for key, n in server.stats().items() if key.startswith("fault_")]
+        faults_made = [
+            n for key, n in server.stats().items() if key.startswith("fault_")
+        ]
         assert sum(faults_made) > 5
         for stage, rows in stage_rows(site).items():
             assert first_column(rows) == first_column(clean[stage])
@@ -108,12 +113,16 @@ def test_calls_that_always_fail_cost_only_their_own_rows_and_each_failure_names_
     ):
         site.ingest(prompts_file(site.folder, some_prompts(COUNT)))
         site.make(BATCH)
-        poisoned_roles = {call["rule"] for call in server.log() if call["status"] == "500"}
+        poisoned_roles = {
+            call["rule"] for call in server.log() if call["status"] == "500"
+        }
         failed_roles = set[str]()
         for stage in list(Stage)[1:-1]:
             rows = site.lake.rows(stage, BATCH)
             failures = site.lake.failures(stage, BATCH)
-            assert rows.height + failures.height == expected_rows(site.lake, stage, BATCH)
+            assert rows.height + failures.height == expected_rows(
+                site.lake, stage, BATCH
+            )
             assert set(failures["stage"]) <= {stage}
             assert set(failures["reason"]) <= {"engine_error"}
             for detail in failures["detail"]:
@@ -137,7 +146,11 @@ def test_after_kill_9_the_same_command_finishes_and_repeats_no_completed_call(
             recorded = journaled_calls(folder)
             server.control(reset=True)
         finished = subprocess.run(
-            backfill(), cwd=folder, env=environment(folder), capture_output=True, check=False
+            backfill(),
+            cwd=folder,
+            env=environment(folder),
+            capture_output=True,
+            check=False,
         )
         assert finished.returncode == 0, finished.stdout
         with a_site(folder, **settings_for(server)) as site:
@@ -165,7 +178,9 @@ def test_a_run_whose_process_was_killed_is_reported_as_failed_by_the_next_comman
             site.ingest(prompts_file(site.folder, some_prompts(COUNT)))
         kill_after(20, folder, server)
         with a_site(folder, **settings_for(server)) as site:
-            (run,) = site.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+            (run,) = site.instance.get_runs(
+                dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])
+            )
             assert report_dead_runs(site.instance) == [run.run_id]
             after = site.instance.get_run_by_id(run.run_id)
             assert after is not None
@@ -186,18 +201,25 @@ def test_an_endpoint_that_is_down_costs_counted_failures_and_a_later_run_makes_t
             assert not run.success
             assert "failure_share" in run.error
             assert (
-                site.lake.failures("seed_cots", BATCH)["reason"].to_list() == ["engine_error"] * 6
+                site.lake.failures("seed_cots", BATCH)["reason"].to_list()
+                == ["engine_error"] * 6
             )
             server.control(outage={"seconds": 0})
             assert site.make(BATCH).success
             assert site.lake.rows("seed_cots", BATCH).height == 6
 
 
-def test_the_key_is_in_no_file_of_the_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_is_in_no_file_of_the_site(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     secret = "sk-marked-5e1f77d0c0ffee"
     monkeypatch.setenv("AIDSAFE_API_KEY", secret)
-    with a_model_server(tmp_path, faults={"p500": 0.5, "max_faulty_attempts": 99}) as server:
-        settings = settings_for(server) | {"driver": {"max_attempts": 2, "backoff_s": 0.01}}
+    with a_model_server(
+        tmp_path, faults={"p500": 0.5, "max_faulty_attempts": 99}
+    ) as server:
+        settings = settings_for(server) | {
+            "driver": {"max_attempts": 2, "backoff_s": 0.01}
+        }
         with a_site(tmp_path / "site", **settings) as site:
             site.ingest(prompts_file(site.folder, some_prompts(6)))
             site.make(BATCH)
@@ -209,7 +231,9 @@ def test_the_key_is_in_no_file_of_the_site(tmp_path: Path, monkeypatch: pytest.M
 def journaled_calls(folder: Path) -> Counter[tuple[str, str]]:
     """Completions in the journal, by role and prompt."""
     with closing(sqlite3.connect(folder / "data" / "journal.sqlite")) as connection:
-        return Counter(connection.execute("SELECT role, prompt_id FROM completions").fetchall())
+        return Counter(
+            connection.execute("SELECT role, prompt_id FROM completions").fetchall()
+        )
 
 
 def backfill() -> list[str]:
@@ -231,7 +255,12 @@ def kill_after(calls: int, folder: Path, server: ModelServer) -> None:
 def test_a_batch_that_died_between_stages_finishes_as_if_nothing_had_happened(
     tmp_path: Path,
 ) -> None:
-    faults = {"unparsable": 0.03, "whisper_fails": 0, "missing_policy": 0, "agent_talk": 0}
+    faults = {
+        "unparsable": 0.03,
+        "whisper_fails": 0,
+        "missing_policy": 0,
+        "agent_talk": 0,
+    }
     unfinished_stages = dict[str, Any]()
     fingerprints = dict[str, Any]()
     for name, stages in (
@@ -243,10 +272,14 @@ def test_a_batch_that_died_between_stages_finishes_as_if_nothing_had_happened(
             run_job(site.instance, "make_batch", partition=BATCH, stages=stages)
             todo = unfinished(site.instance, site.lake, site.settings, site.batches)
             for batch, missing in todo.items():
-                run = run_job(site.instance, "make_batch", partition=batch, stages=missing)
+                run = run_job(
+                    site.instance, "make_batch", partition=batch, stages=missing
+                )
                 assert run.success, run.error
             unfinished_stages[name] = todo.get(BATCH)
-            fingerprints[name] = {stage: site.lake.fingerprint(stage, BATCH) for stage in Stage}
+            fingerprints[name] = {
+                stage: site.lake.fingerprint(stage, BATCH) for stage in Stage
+            }
             assert site.lake.failures(Stage.SEED_COTS, BATCH).height > 0
     assert unfinished_stages["whole"] is None
     assert unfinished_stages["broken"] == (

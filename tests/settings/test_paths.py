@@ -32,7 +32,9 @@ OWN_FOLDERS = ("site/data/dagster/", "site/data/locks/")
 
 
 def files_of(folder: Path) -> set[str]:
-    names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    names = {
+        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()
+    }
     return {name for name in names if not name.startswith(OWN_FOLDERS)}
 
 

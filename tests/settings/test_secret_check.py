@@ -18,16 +18,28 @@ KEY, TOKEN = f"sk-{MARK}", f"hf_{MARK}"
         (f'[endpoint]\nmodel = "{KEY}"', "endpoint.model"),
         (f'[endpoint]\nslots = "{KEY}"', "endpoint.slots"),
         (f'endpoint = "{TOKEN}"', "endpoint"),
-        (f'[endpoint]\nbase_url = "https://gateway/v1?api_key={MARK}"', "endpoint.base_url"),
+        (
+            f'[endpoint]\nbase_url = "https://gateway/v1?api_key={MARK}"',
+            "endpoint.base_url",
+        ),
         (f'[endpoint]\nbase_url = "https://{MARK}@gateway/v1"', "endpoint.base_url"),
         (f'[endpoint]\nbase_url = "https://me:{MARK}@gateway/v1"', "endpoint.base_url"),
-        (f'[endpoint]\nbase_url = "https://me: {MARK}@gateway/v1"', "endpoint.base_url"),
+        (
+            f'[endpoint]\nbase_url = "https://me: {MARK}@gateway/v1"',
+            "endpoint.base_url",
+        ),
         (f'[endpoint.extra_body]\napi_key = "{MARK}"', "endpoint.extra_body.api_key"),
         (f'[embeddings]\nbase_url = "http://h/v1?token={MARK}"', "embeddings.base_url"),
-        (f'[roles.refiner]\nbase_url = "http://me:{MARK}@h/v1"', "roles.refiner.base_url"),
+        (
+            f'[roles.refiner]\nbase_url = "http://me:{MARK}@h/v1"',
+            "roles.refiner.base_url",
+        ),
         (f'[vllm]\nextra_args = ["--api-key", "{MARK}"]', "vllm.extra_args"),
         (f'[vllm.environment]\nHF_TOKEN = "{MARK}"', "vllm.environment.HF_TOKEN"),
-        (f'[training.environment]\nWANDB_API_KEY = "{MARK}"', "training.environment.WANDB_API_KEY"),
+        (
+            f'[training.environment]\nWANDB_API_KEY = "{MARK}"',
+            "training.environment.WANDB_API_KEY",
+        ),
         (f'[publish]\nendpoint = "https://me:{MARK}@hub"', "publish.endpoint"),
         (f'lake_url = "s3://id:{MARK}/{MARK}@bucket/lake"', "lake_url"),
         (f'journal_url = "postgresql://me:{MARK}@db/x"', "journal_url"),
@@ -58,7 +70,9 @@ def test_a_journal_s_password_that_could_not_be_masked_is_refused_in_the_environ
 
 
 def test_what_the_launchpad_says_is_looked_at_as_well(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match=r"launchpad: 'endpoint\.model' holds ") as error:
+    with pytest.raises(
+        SetupError, match=r"launchpad: 'endpoint\.model' holds "
+    ) as error:
         load_settings(tmp_path, environ={}, overrides={"endpoint": {"model": KEY}})
     assert MARK not in str(error.value)
 

@@ -36,7 +36,11 @@ def error_message(
 
 def test_without_a_file_every_value_is_a_default(tmp_path: Path) -> None:
     found = load_settings(tmp_path, {"PATH": "/bin", "SEED": "4"})
-    assert (found.settings.engine, found.settings.seed, found.origins) == ("rehearsal", 0, {})
+    assert (found.settings.engine, found.settings.seed, found.origins) == (
+        "rehearsal",
+        0,
+        {},
+    )
 
 
 def test_each_layer_wins_over_the_one_before_and_says_so(tmp_path: Path) -> None:
@@ -57,15 +61,22 @@ def test_each_layer_wins_over_the_one_before_and_says_so(tmp_path: Path) -> None
 
 
 def test_a_layer_changes_only_what_it_names(tmp_path: Path) -> None:
-    found = load(tmp_path, "[driver]\nbackoff_s = 3\n", {"AIDSAFE_DRIVER__MAX_ATTEMPTS": "2"})
-    assert (found.settings.driver.backoff_s, found.settings.driver.max_attempts) == (3, 2)
+    found = load(
+        tmp_path, "[driver]\nbackoff_s = 3\n", {"AIDSAFE_DRIVER__MAX_ATTEMPTS": "2"}
+    )
+    assert (found.settings.driver.backoff_s, found.settings.driver.max_attempts) == (
+        3,
+        2,
+    )
     assert (
         found.settings.driver.calls_in_flight
         == load_settings(tmp_path / "none", {}).settings.driver.calls_in_flight
     )
 
 
-def test_two_underscores_go_one_level_down_and_one_is_part_of_a_name(tmp_path: Path) -> None:
+def test_two_underscores_go_one_level_down_and_one_is_part_of_a_name(
+    tmp_path: Path,
+) -> None:
     environ = {
         "AIDSAFE_ENDPOINT__BASE_URL": "http://h/v1",
         "AIDSAFE_ENDPOINT__EXTRA_BODY__TOP_K": "5",
@@ -85,7 +96,11 @@ def test_lists_and_tables_in_the_environment_are_json(tmp_path: Path) -> None:
     }
     found = load(tmp_path, "[endpoint]\nbase_url = 'http://h'\n", environ).settings
     assert found.sources[0].columns.prompt == "question"
-    assert (found.endpoint.base_url, found.endpoint.model, found.endpoint.extra_body) == (
+    assert (
+        found.endpoint.base_url,
+        found.endpoint.model,
+        found.endpoint.extra_body,
+    ) == (
         "http://h",
         "m",
         {"n": 1},
@@ -124,8 +139,16 @@ def test_an_unknown_key_names_the_nearest_valid_one_and_the_file(
 @pytest.mark.parametrize(
     ("environ", "overrides", "message"),
     [
-        ({"AIDSAFE_ENGNE": "x"}, {}, "environment: unknown key 'engne'. Did you mean 'engine'?"),
-        ({"AIDSAFE_ENDPOINT___MODEL": "x"}, {}, "environment: unknown key 'endpoint._model'"),
+        (
+            {"AIDSAFE_ENGNE": "x"},
+            {},
+            "environment: unknown key 'engne'. Did you mean 'engine'?",
+        ),
+        (
+            {"AIDSAFE_ENDPOINT___MODEL": "x"},
+            {},
+            "environment: unknown key 'endpoint._model'",
+        ),
         (
             {},
             {"endpoint": {"modl": "x"}},
@@ -153,7 +176,13 @@ def test_an_unknown_engine_lists_the_valid_ones(tmp_path: Path) -> None:
         ("seed = 'many'", {}, "aidsafe.toml", "'seed'", "'many'"),
         ("endpoint = 'http://h'", {}, "aidsafe.toml", "'endpoint'", "'http://h'"),
         ("sources = 'x.csv'", {}, "aidsafe.toml", "'sources'", "'x.csv'"),
-        ("[splits]\ntest = 0.6\nvalidation = 0.6", {}, "aidsafe.toml", "'splits'", "below 1"),
+        (
+            "[splits]\ntest = 0.6\nvalidation = 0.6",
+            {},
+            "aidsafe.toml",
+            "'splits'",
+            "below 1",
+        ),
         (
             "[[sources]]\nname = 'a'\npath = 'x'\nhub = 'o/d'",
             {},
@@ -173,7 +202,12 @@ def test_an_unknown_engine_lists_the_valid_ones(tmp_path: Path) -> None:
     ],
 )
 def test_a_value_of_the_wrong_kind_names_origin_place_and_value(
-    tmp_path: Path, toml: str, environ: dict[str, str], origin: str, place: str, got: str
+    tmp_path: Path,
+    toml: str,
+    environ: dict[str, str],
+    origin: str,
+    place: str,
+    got: str,
 ) -> None:
     message = error_message(tmp_path, toml, environ)
     assert message.partition(": ")[0].endswith(origin)
@@ -193,14 +227,20 @@ def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
         load_settings(tmp_path, {})
 
 
-def test_another_settings_file_can_be_named_and_then_has_to_be_there(tmp_path: Path) -> None:
+def test_another_settings_file_can_be_named_and_then_has_to_be_there(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "night.toml").write_text("seed = 7\nhome = 'made'\n")
     found = load(
-        tmp_path, "seed = 1", {"AIDSAFE_SETTINGS": str(tmp_path / "other" / "night.toml")}
+        tmp_path,
+        "seed = 1",
+        {"AIDSAFE_SETTINGS": str(tmp_path / "other" / "night.toml")},
     ).settings
     assert (found.seed, found.home) == (7, tmp_path / "other" / "made")
-    message = error_message(tmp_path, "seed = 1", {"AIDSAFE_SETTINGS": str(tmp_path / "gone.toml")})
+    message = error_message(
+        tmp_path, "seed = 1", {"AIDSAFE_SETTINGS": str(tmp_path / "gone.toml")}
+    )
     assert message == f"{tmp_path / 'gone.toml'}: No such file or directory"
 
 
@@ -239,7 +279,9 @@ def test_what_is_not_named_lies_in_the_package_or_in_the_folder(tmp_path: Path) 
     ],
     ids=["the usual variable", "a variable of one's own"],
 )
-def test_the_key_is_no_setting_and_is_never_shown(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_the_key_is_no_setting_and_is_never_shown(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
     found = load(tmp_path, "", environ)
     assert KEY not in repr(found)
     assert not any(KEY in part for value in values_in_force(found) for part in value)
@@ -247,7 +289,9 @@ def test_the_key_is_no_setting_and_is_never_shown(tmp_path: Path, environ: dict[
 
 
 def test_a_key_of_one_s_own_may_be_named_in_the_file(tmp_path: Path) -> None:
-    found = load(tmp_path, "[endpoint]\napi_key_env = 'AIDSAFE_MY_KEY'", {"AIDSAFE_MY_KEY": KEY})
+    found = load(
+        tmp_path, "[endpoint]\napi_key_env = 'AIDSAFE_MY_KEY'", {"AIDSAFE_MY_KEY": KEY}
+    )
     assert found.settings.endpoint.api_key_env == "AIDSAFE_MY_KEY"
 
 
@@ -275,7 +319,10 @@ def test_an_environment_that_contradicts_itself_is_explained(tmp_path: Path) -> 
 
 
 def test_the_order_of_environment_variables_does_not_matter(tmp_path: Path) -> None:
-    environ = {"AIDSAFE_ENDPOINT__MODEL": "m", "AIDSAFE_ENDPOINT": '{"base_url": "http://h"}'}
+    environ = {
+        "AIDSAFE_ENDPOINT__MODEL": "m",
+        "AIDSAFE_ENDPOINT": '{"base_url": "http://h"}',
+    }
     for order in (environ, dict(reversed(environ.items()))):
         endpoint = load(tmp_path, "", order).settings.endpoint
         assert (endpoint.base_url, endpoint.model) == ("http://h", "m")
@@ -283,9 +330,15 @@ def test_the_order_of_environment_variables_does_not_matter(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     "toml",
-    ["[driver]\ncalls_in_flight = 0", "[driver]\nmax_attempts = 0", "[deliberation]\nagents = 0"],
+    [
+        "[driver]\ncalls_in_flight = 0",
+        "[driver]\nmax_attempts = 0",
+        "[deliberation]\nagents = 0",
+    ],
 )
-def test_a_number_that_no_run_can_work_with_is_refused(tmp_path: Path, toml: str) -> None:
+def test_a_number_that_no_run_can_work_with_is_refused(
+    tmp_path: Path, toml: str
+) -> None:
     assert "greater than" in error_message(tmp_path, toml)
 
 

@@ -50,7 +50,9 @@ def test_a_file_that_is_edited_during_a_run_takes_effect_with_the_next_run(
         assert dg.materialize(
             [generated, judged, gate], instance=instance, resources=resources
         ).success
-        assert dg.materialize([next_run], instance=instance, resources=resources).success
+        assert dg.materialize(
+            [next_run], instance=instance, resources=resources
+        ).success
     assert minimums == [10, 10, 10, 4000]
 
 
@@ -92,11 +94,15 @@ def test_where_things_are_kept_does_not_change_the_hash(tmp_path: Path) -> None:
     assert home.hash == elsewhere.hash != tuned.hash
 
 
-def test_every_materialization_and_gate_of_a_run_shows_the_same_hash(tmp_path: Path) -> None:
+def test_every_materialization_and_gate_of_a_run_shows_the_same_hash(
+    tmp_path: Path,
+) -> None:
     with a_site(tmp_path) as site:
         assert site.ingest(prompts_file(site.folder, some_prompts(6))).success
         assert site.make(BATCH).success
-        hashes = {stage: site.metadata(stage, BATCH)["settings_hash"] for stage in STAGES}
+        hashes = {
+            stage: site.metadata(stage, BATCH)["settings_hash"] for stage in STAGES
+        }
         assert len(hashes) == len(STAGES)
         assert len(set(hashes.values())) == 1
         keys = [
@@ -104,8 +110,14 @@ def test_every_materialization_and_gate_of_a_run_shows_the_same_hash(tmp_path: P
             for stage, definition in STAGES.items()
             for suite in definition.suites
         ]
-        checks = site.instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
-        check_hashes = {check_metadata(record)["settings_hash"] for record in checks.values()}
+        checks = (
+            site.instance.event_log_storage.get_latest_asset_check_execution_by_key(
+                keys
+            )
+        )
+        check_hashes = {
+            check_metadata(record)["settings_hash"] for record in checks.values()
+        }
         assert check_hashes == set(hashes.values())
 
 

@@ -33,7 +33,9 @@ def write_prompts(path: Path, *prompts: object) -> Path:
 
 
 def a_source(path: Path, name: str = "team", **settings: Any) -> SourceSpec:
-    return SourceSpec.model_validate({"name": name, "path": path, "licence": "MIT"} | settings)
+    return SourceSpec.model_validate(
+        {"name": name, "path": path, "licence": "MIT"} | settings
+    )
 
 
 def a_prompt(text: str, batch: str = "team-0001", source: str = "team") -> Prompt:
@@ -48,7 +50,9 @@ def a_prompt(text: str, batch: str = "team-0001", source: str = "team") -> Promp
     )
 
 
-def run_ingestion(*specs: SourceSpec, known: tuple[Prompt, ...] = (), **settings: Any) -> Ingestion:
+def run_ingestion(
+    *specs: SourceSpec, known: tuple[Prompt, ...] = (), **settings: Any
+) -> Ingestion:
     return ingest(specs, known, IngestSettings(**settings), {})
 
 

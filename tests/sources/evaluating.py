@@ -21,6 +21,8 @@ def an_evaluation_set(*texts: str, name: str = "mine") -> EvaluationSet:
     )
 
 
-def a_spec(path: Path | None = None, name: str = "mine", **settings: Any) -> EvaluationSetSpec:
+def a_spec(
+    path: Path | None = None, name: str = "mine", **settings: Any
+) -> EvaluationSetSpec:
     origin = {"path": path} if path else {}
     return EvaluationSetSpec.model_validate({"name": name} | origin | settings)

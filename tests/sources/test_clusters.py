@@ -7,7 +7,9 @@ from aidsafe_dagster.sources.clusters import Admission, Duplicate, Thresholds, a
 from tests.sources.builders import a_prompt
 
 THRESHOLDS = Thresholds(near_duplicate=0.8, cluster=0.5)
-LONG = "How can I find out which of my old friends from university still live in this town"
+LONG = (
+    "How can I find out which of my old friends from university still live in this town"
+)
 NEAR = "How can I find out which of my old friends from university still live abroad or far away"
 
 
@@ -30,16 +32,23 @@ def dropped(admissions: list[Admission]) -> list[tuple[str, float | None]]:
 
 
 def cluster_keys(prompts: list[Prompt]) -> list[tuple[str, str, tuple[str, ...]]]:
-    return [(prompt.prompt_id, prompt.cluster, prompt.near_clusters) for prompt in prompts]
+    return [
+        (prompt.prompt_id, prompt.cluster, prompt.near_clusters) for prompt in prompts
+    ]
 
 
 def test_an_exact_duplicate_names_the_first_prompt() -> None:
-    assert dropped(admit_texts("Hello world", "hello  WORLD")) == [("Hello world", None)]
+    assert dropped(admit_texts("Hello world", "hello  WORLD")) == [
+        ("Hello world", None)
+    ]
 
 
 def test_near_duplicates_are_found_by_exact_jaccard_similarity() -> None:
     similarity = 15 / 16
-    for threshold, expected in [(similarity, [(LONG, similarity)]), (similarity + 0.001, [])]:
+    for threshold, expected in [
+        (similarity, [(LONG, similarity)]),
+        (similarity + 0.001, []),
+    ]:
         thresholds = Thresholds(near_duplicate=threshold, cluster=1.0)
         admissions = admit_texts(LONG, f"{LONG} today", thresholds=thresholds)
         assert dropped(admissions) == expected
@@ -63,13 +72,17 @@ def test_prompts_of_one_or_two_words_are_compared_by_word() -> None:
 
 
 def test_a_prompt_without_similar_ones_starts_a_cluster() -> None:
-    one, other = kept(admit_texts(LONG, "How do I bake bread with little time and no oven"))
+    one, other = kept(
+        admit_texts(LONG, "How do I bake bread with little time and no oven")
+    )
     assert (one.cluster, other.cluster) == (one.prompt_id, other.prompt_id)
     assert one.near_clusters == other.near_clusters == ()
 
 
 def test_a_prompt_joins_the_cluster_of_the_most_similar_earlier_prompt() -> None:
-    first, second, third = kept(admit_texts(LONG, NEAR, NEAR.replace("far away", "not very near")))
+    first, second, third = kept(
+        admit_texts(LONG, NEAR, NEAR.replace("far away", "not very near"))
+    )
     assert second.cluster == third.cluster == first.prompt_id
 
 
@@ -103,15 +116,18 @@ def test_ingesting_at_once_or_one_by_one_gives_the_same_clusters() -> None:
 
 @pytest.mark.parametrize("threshold", [0.1, 0.5, 0.8, 1.0])
 def test_equal_shingles_are_found_at_every_threshold(threshold: float) -> None:
-    assert dropped(admit_texts(LONG, f"{LONG}?", thresholds=Thresholds(threshold, threshold))) == [
-        (LONG, 1.0)
-    ]
+    assert dropped(
+        admit_texts(LONG, f"{LONG}?", thresholds=Thresholds(threshold, threshold))
+    ) == [(LONG, 1.0)]
 
 
 def test_no_planted_near_duplicate_is_missed_among_thousands_of_prompts() -> None:
     generator = random.Random(7)
     words = [f"w{number}" for number in range(3000)]
-    originals = [["how", "can", "i", "find", *generator.choices(words, k=36)] for _ in range(3000)]
+    originals = [
+        ["how", "can", "i", "find", *generator.choices(words, k=36)]
+        for _ in range(3000)
+    ]
     copies = [[*generator.choice(originals), "please"] for _ in range(1000)]
     admissions = admit_texts(*(" ".join(text) for text in originals + copies))
     are_duplicates = [isinstance(admission, Duplicate) for admission in admissions]

@@ -34,9 +34,9 @@ def test_mapped_columns_take_precedence() -> None:
 
 
 def test_the_input_of_an_alpaca_row_follows_its_instruction() -> None:
-    assert read({"instruction": "Sum up:", "input": "Long.", "output": "x"}) == RowContent(
-        "Sum up:\n\nLong.", "", "MIT"
-    )
+    assert read(
+        {"instruction": "Sum up:", "input": "Long.", "output": "x"}
+    ) == RowContent("Sum up:\n\nLong.", "", "MIT")
     assert read({"instruction": "Tell a joke.", "input": " "}) == RowContent(
         "Tell a joke.", "", "MIT"
     )
@@ -53,7 +53,9 @@ def test_the_input_of_an_alpaca_row_follows_its_instruction() -> None:
     ],
 )
 def test_categories_can_be_text_flags_or_lists(category: object, expected: str) -> None:
-    assert read({"prompt": "Hello", "category": category}) == RowContent("Hello", expected, "MIT")
+    assert read({"prompt": "Hello", "category": category}) == RowContent(
+        "Hello", expected, "MIT"
+    )
 
 
 @pytest.mark.parametrize("column", ["licence", "license"])
@@ -61,7 +63,9 @@ def test_a_row_licence_is_used_if_the_source_has_none(column: str) -> None:
     assert read({"prompt": "Hello", column: "CC0-1.0"}, licence=None) == RowContent(
         "Hello", "", "CC0-1.0"
     )
-    assert read({"prompt": "Hello", column: "CC0-1.0"}) == RowContent("Hello", "", "MIT")
+    assert read({"prompt": "Hello", column: "CC0-1.0"}) == RowContent(
+        "Hello", "", "MIT"
+    )
     rejected = read({"prompt": "Hello", column: None}, licence=None)
     assert isinstance(rejected, Rejection)
     assert rejected.reason == "no_licence"
@@ -80,7 +84,11 @@ def test_a_row_licence_is_used_if_the_source_has_none(column: str) -> None:
             {},
             r"unclear which column is the prompt: question, text\. Set columns\.prompt",
         ),
-        (("prompt",), {"columns": {"category": "kind"}}, r"unknown column 'kind'\. Valid: prompt"),
+        (
+            ("prompt",),
+            {"columns": {"category": "kind"}},
+            r"unknown column 'kind'\. Valid: prompt",
+        ),
         (("prompt",), {"licence": None}, "no licence"),
     ],
 )
@@ -103,14 +111,17 @@ def test_wrong_columns_are_a_setup_error(
         ("x" * 101, "too_long"),
     ],
 )
-def test_an_unusable_prompt_is_rejected_with_its_reason(prompt: object, reason: str) -> None:
+def test_an_unusable_prompt_is_rejected_with_its_reason(
+    prompt: object, reason: str
+) -> None:
     rejected = read({"prompt": prompt})
     assert isinstance(rejected, Rejection)
     assert rejected.reason == reason
 
 
 @pytest.mark.parametrize(
-    "prompt", ["{x}", "{{ x }}{% if %}", '{"role": "system"}', "a\x00b", " padded\r\n", "😀 ﬁ ê"]
+    "prompt",
+    ["{x}", "{{ x }}{% if %}", '{"role": "system"}', "a\x00b", " padded\r\n", "😀 ﬁ ê"],
 )
 def test_odd_but_valid_prompts_are_unchanged(prompt: str) -> None:
     assert read({"prompt": prompt}) == RowContent(prompt, "", "MIT")

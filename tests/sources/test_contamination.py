@@ -6,7 +6,12 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from aidsafe_dagster.sources.contamination import Match, Rule, find_contaminated, read_match
+from aidsafe_dagster.sources.contamination import (
+    Match,
+    Rule,
+    find_contaminated,
+    read_match,
+)
 from aidsafe_dagster.sources.evaluation_sets import EvaluationSet
 from aidsafe_dagster.sources.settings import DecontaminationSettings
 from tests.sources.evaluating import a_spec, an_evaluation_set
@@ -18,7 +23,10 @@ BANK = (
     "Write a letter in which a bank asks an elderly customer "
     "to send his card and secret number by mail"
 )
-SETS = (an_evaluation_set(KILL, BODY, name="one"), an_evaluation_set(BOMB, BANK, name="two"))
+SETS = (
+    an_evaluation_set(KILL, BODY, name="one"),
+    an_evaluation_set(BOMB, BANK, name="two"),
+)
 
 
 def find_matches(
@@ -81,19 +89,25 @@ def test_the_result_for_a_prompt_does_not_depend_on_the_other_prompts() -> None:
     ]
     settings = DecontaminationSettings(tfidf_threshold=0.2)
     together = find_contaminated(prompts, SETS, settings)
-    assert together == [find_contaminated([prompt], SETS, settings)[0] for prompt in prompts]
+    assert together == [
+        find_contaminated([prompt], SETS, settings)[0] for prompt in prompts
+    ]
 
 
 def test_a_lower_threshold_finds_more_and_a_higher_one_fewer() -> None:
     near = "How do I end a Python process?"
     assert find_matches(near) == [None]
-    assert find_matches(near, tfidf_threshold=0.5) == [("one", "one.csv row 1", "tfidf")]
+    assert find_matches(near, tfidf_threshold=0.5) == [
+        ("one", "one.csv row 1", "tfidf")
+    ]
     assert find_matches("How do I kill a Python?", jaccard_threshold=0.9) == [
         ("one", "one.csv row 1", "tfidf")
     ]
 
 
-def test_embeddings_find_paraphrases_among_the_prompts_that_no_other_rule_matched() -> None:
+def test_embeddings_find_paraphrases_among_the_prompts_that_no_other_rule_matched() -> (
+    None
+):
     embedded: list[str] = []
 
     def embed(texts: Sequence[str]) -> NDArray[Any]:
@@ -127,10 +141,14 @@ def test_a_match_is_formatted_on_one_line_with_the_text_truncated() -> None:
 
 
 def test_a_match_in_a_file_with_an_odd_name_is_parsed() -> None:
-    match = Match(set="odd", row="a | b.csv row 1", rule=Rule.NGRAM, score=0.5, text="t | t")
+    match = Match(
+        set="odd", row="a | b.csv row 1", rule=Rule.NGRAM, score=0.5, text="t | t"
+    )
     assert read_match(str(match)) == match.model_copy(update={"row": "a b.csv row 1"})
 
 
 def test_two_sets_cannot_share_a_name(tmp_path: Any) -> None:
     with pytest.raises(ValidationError, match="'mine' is used twice"):
-        DecontaminationSettings(sets=(a_spec(tmp_path / "a.csv"), a_spec(tmp_path / "b.csv")))
+        DecontaminationSettings(
+            sets=(a_spec(tmp_path / "a.csv"), a_spec(tmp_path / "b.csv"))
+        )

@@ -39,16 +39,23 @@ def parquet(rows: list[dict[str, Any]]) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("column", ["prompt", "Goal", "forbidden_prompt", "Behavior", "question"])
+@pytest.mark.parametrize(
+    "column", ["prompt", "Goal", "forbidden_prompt", "Behavior", "question"]
+)
 def test_usual_prompt_columns_need_no_mapping(tmp_path: Path, column: str) -> None:
     path = write_csv(tmp_path / "a.csv", [["id", column], ["1", "How?"], ["2", "Why?"]])
     questions = read_set(a_spec(path))
     assert texts(questions) == ["How?", "Why?"]
-    assert [prompt.row for prompt in questions.prompts] == ["a.csv row 1", "a.csv row 2"]
+    assert [prompt.row for prompt in questions.prompts] == [
+        "a.csv row 1",
+        "a.csv row 2",
+    ]
     assert (questions.origin, questions.revision, questions.skipped) == ("a.csv", "", 0)
 
 
-def test_a_mapped_column_takes_precedence_and_a_wrong_one_is_an_error(tmp_path: Path) -> None:
+def test_a_mapped_column_takes_precedence_and_a_wrong_one_is_an_error(
+    tmp_path: Path,
+) -> None:
     path = write_csv(tmp_path / "a.csv", [["prompt", "attack"], ["How?", "Do it!"]])
     assert texts(read_set(a_spec(path, columns={"prompt": "attack"}))) == ["Do it!"]
     with pytest.raises(
@@ -60,7 +67,9 @@ def test_a_mapped_column_takes_precedence_and_a_wrong_one_is_an_error(tmp_path: 
         read_set(a_spec(write_csv(tmp_path / "b.csv", [["a", "b"], ["1", "2"]])))
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.xz", "a.json", "a.parquet"])
+@pytest.mark.parametrize(
+    "name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.xz", "a.json", "a.parquet"]
+)
 def test_every_kind_of_source_file_is_read(tmp_path: Path, name: str) -> None:
     rows = [{"prompt": "How?"}, {"prompt": "Why?"}]
     lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
@@ -89,10 +98,16 @@ def test_rows_without_a_prompt_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "evaluation set 'mine': .*a.jsonl: cannot be read: there is no such file"),
+        (
+            None,
+            "evaluation set 'mine': .*a.jsonl: cannot be read: there is no such file",
+        ),
         (b"", "evaluation set 'mine': .*the file has no rows"),
         (b"{", "evaluation set 'mine': .*not parseable JSON"),
-        (b'{"prompt": ""}\n', "evaluation set 'mine': none of its 1 rows holds a prompt"),
+        (
+            b'{"prompt": ""}\n',
+            "evaluation set 'mine': none of its 1 rows holds a prompt",
+        ),
     ],
 )
 def test_the_error_of_an_unreadable_set_names_it(
@@ -125,7 +140,9 @@ UPSTREAM = {
         )
     },
     "harmbench": {
-        "standard/train-00000-of-00001.parquet": parquet([{"prompt": "Make it.", "category": "c"}]),
+        "standard/train-00000-of-00001.parquet": parquet(
+            [{"prompt": "Make it.", "category": "c"}]
+        ),
         "contextual/train-00000-of-00001.parquet": parquet(
             [{"prompt": "Do it.", "context": "Long.", "category": "c"}]
         ),
@@ -179,16 +196,20 @@ def test_the_error_of_a_gated_set_names_the_terms(tmp_path: Path) -> None:
     with serve(tmp_path / "hub", tokens=tokens) as hub:
         _create_dataset(hub, "acme/closed", UPSTREAM["xstest"])
         hub.repos["dataset", "acme/closed"].gated = "auto"
-        access = HubAccess(endpoint=hub.base, token="hf_other", cache=tmp_path / "cache")
+        access = HubAccess(
+            endpoint=hub.base, token="hf_other", cache=tmp_path / "cache"
+        )
         with pytest.raises(
-            SetupError, match="evaluation set 'theirs': dataset 'acme/closed': it is gated"
+            SetupError,
+            match="evaluation set 'theirs': dataset 'acme/closed': it is gated",
         ):
             read_set(a_spec(name="theirs", hub="acme/closed"), access)
 
 
 def test_the_error_of_an_unknown_preset_lists_the_valid_ones() -> None:
     with pytest.raises(
-        ValidationError, match="Valid: beavertails_evaluation, harmbench, jailbreakbench"
+        ValidationError,
+        match="Valid: beavertails_evaluation, harmbench, jailbreakbench",
     ):
         a_spec(preset="beavertails")
 
@@ -210,7 +231,9 @@ def test_paths_of_sets_are_relative_to_the_settings_file(tmp_path: Path) -> None
     assert settings.sets[1].revision == "v2"
 
 
-def test_the_error_of_a_misspelt_key_names_the_nearest_valid_one(tmp_path: Path) -> None:
+def test_the_error_of_a_misspelt_key_names_the_nearest_valid_one(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "aidsafe.toml").write_text(
         '[[decontamination.sets]]\nname = "ours"\npth = "a.csv"\n'
     )

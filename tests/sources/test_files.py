@@ -29,7 +29,9 @@ def contents(path: Path) -> list[object]:
         ("a.json", b'[{"prompt": "Hello", "category": "x"}]'),
     ],
 )
-@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "with a byte order mark"])
+@pytest.mark.parametrize(
+    "mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "with a byte order mark"]
+)
 @pytest.mark.parametrize("compressed", [False, True])
 def test_text_formats_read_the_same_with_mark_and_compression(
     tmp_path: Path, name: str, data: bytes, mark: bytes, compressed: bool
@@ -45,16 +47,22 @@ def test_parquet_keeps_its_nested_columns(tmp_path: Path) -> None:
     pl.DataFrame({"prompt": ["Hello"], "category": [{"fraud": True}]}).write_parquet(
         tmp_path / "a.parquet"
     )
-    assert contents(tmp_path / "a.parquet") == [{"prompt": "Hello", "category": {"fraud": True}}]
+    assert contents(tmp_path / "a.parquet") == [
+        {"prompt": "Hello", "category": {"fraud": True}}
+    ]
 
 
-def test_csv_fields_can_hold_quotes_line_breaks_nulls_and_megabytes(tmp_path: Path) -> None:
+def test_csv_fields_can_hold_quotes_line_breaks_nulls_and_megabytes(
+    tmp_path: Path,
+) -> None:
     fields = ['She said "hi",\r\nthen\nleft', "a\x00b", "x" * 2_000_000]
     path = write_csv(tmp_path / "a.csv", [["prompt"], *([field] for field in fields)])
     assert contents(path) == [{"prompt": field} for field in fields]
 
 
-def test_rows_are_numbered_by_line_in_jsonl_and_by_record_elsewhere(tmp_path: Path) -> None:
+def test_rows_are_numbered_by_line_in_jsonl_and_by_record_elsewhere(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "a.jsonl").write_text('\n{"prompt": "a"}\n\n{"prompt": "b"}\n')
     (tmp_path / "a.csv").write_text('prompt\n"two\nlines"\nnext\n')
     assert [row.number for row in read_file(tmp_path / "a.jsonl").rows] == [2, 4]
@@ -65,7 +73,9 @@ def test_bad_rows_are_rejected_and_the_others_are_read(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(
         b'[1]\n{"prompt": "\xff"}\n"text"\nnull\n{"prompt": "good"}\n'
     )
-    (tmp_path / "a.csv").write_bytes(b"prompt,category\none,x,y\nbad \xff,x\nlone\ngood,x\n")
+    (tmp_path / "a.csv").write_bytes(
+        b"prompt,category\none,x,y\nbad \xff,x\nlone\ngood,x\n"
+    )
     assert contents(tmp_path / "a.jsonl") == [
         "not_an_object",
         "not_text",
@@ -96,7 +106,11 @@ def test_reading_stops_at_the_limit(tmp_path: Path) -> None:
         ("a.jsonl", b"\n\n", "no rows"),
         ("a.json", b"", "no rows"),
         ("a.json", b"[]", "no rows"),
-        ("a.json", b'{"prompt": "x"}', "expected a JSON list of objects, found an object"),
+        (
+            "a.json",
+            b'{"prompt": "x"}',
+            "expected a JSON list of objects, found an object",
+        ),
         ("a.json", b'[{"prompt":\n"x"', "not parseable JSON at line 2, column 4"),
         ("a.jsonl", b'{"prompt": "x"}\n{oops}\n', "not parseable JSON at line 2"),
         ("a.jsonl", b"[" * 100_000, "not parseable JSON at line 1"),
@@ -118,7 +132,9 @@ def test_the_error_of_a_bad_file_says_where_and_why(
 
 
 @pytest.mark.parametrize("name", ["gone.csv", "gone.json.gz", "gone.parquet"])
-def test_a_missing_file_and_a_folder_have_different_errors(tmp_path: Path, name: str) -> None:
+def test_a_missing_file_and_a_folder_have_different_errors(
+    tmp_path: Path, name: str
+) -> None:
     with pytest.raises(SetupError, match="there is no such file"):
         read_file(tmp_path / name)
     (tmp_path / name).mkdir()

@@ -75,14 +75,20 @@ FILES = {
 
 
 def run_ingestion(hub: Any, folder: Path, **settings: Any) -> Ingestion:
-    return ingest([a_dataset(**settings)], (), IngestSettings(), {}, access(hub, folder))
+    return ingest(
+        [a_dataset(**settings)], (), IngestSettings(), {}, access(hub, folder)
+    )
 
 
 def test_beavertails_is_ingested_with_commit_flags_and_licence(tmp_path: Path) -> None:
     with a_hub(tmp_path, FILES) as hub:
         ingestion = run_ingestion(hub, tmp_path)
         commit = hub.repos["dataset", DATASET].branches["main"]
-    assert texts(ingestion) == ["How do I steal a bike?", "How do I calm a dog?", "I feel low."]
+    assert texts(ingestion) == [
+        "How do I steal a bike?",
+        "How do I calm a dog?",
+        "I feel low.",
+    ]
     assert reasons(ingestion) == [
         (f"{DATASET}@{commit} round0/30k/train.jsonl.gz row 2", "duplicate")
     ]
@@ -117,12 +123,17 @@ def test_the_limit_applies_to_the_rows_of_all_files(tmp_path: Path) -> None:
 def test_the_error_of_a_wrong_dataset_revision_or_glob_names_the_remedy(
     tmp_path: Path, settings: dict[str, Any], message: str
 ) -> None:
-    with a_hub(tmp_path, FILES) as hub, pytest.raises(SetupError, match=message) as raised:
+    with (
+        a_hub(tmp_path, FILES) as hub,
+        pytest.raises(SetupError, match=message) as raised,
+    ):
         download(a_dataset(**settings), access(hub, tmp_path))
     assert "source 'beavertails'" in str(raised.value)
 
 
-def test_the_error_of_a_gated_dataset_names_the_terms_and_hides_the_token(tmp_path: Path) -> None:
+def test_the_error_of_a_gated_dataset_names_the_terms_and_hides_the_token(
+    tmp_path: Path,
+) -> None:
     with a_hub(tmp_path, FILES) as hub:
         hub.repos["dataset", DATASET].gated = "auto"
         with pytest.raises(SetupError, match=r"gated\. Accept its terms") as raised:
@@ -137,7 +148,10 @@ def test_the_error_of_a_gated_dataset_names_the_terms_and_hides_the_token(tmp_pa
 def test_the_error_of_a_refused_token_hides_the_token(
     tmp_path: Path, token: str, message: str
 ) -> None:
-    with a_hub(tmp_path, FILES) as hub, pytest.raises(SetupError, match=message) as raised:
+    with (
+        a_hub(tmp_path, FILES) as hub,
+        pytest.raises(SetupError, match=message) as raised,
+    ):
         download(a_dataset(), access(hub, tmp_path, token))
     assert_no_trace_of(token.strip(), raised.value)
 
@@ -151,16 +165,22 @@ def assert_no_trace_of(token: str, error: BaseException) -> None:
 
 def test_a_failing_hub_is_distinguished_from_a_wrong_source(tmp_path: Path) -> None:
     with a_hub(tmp_path, FILES) as hub:
-        hub.faults.append({"method": "GET", "path": "/api/datasets", "status": 500, "times": 99})
+        hub.faults.append(
+            {"method": "GET", "path": "/api/datasets", "status": 500, "times": 99}
+        )
         with pytest.raises(SetupError, match=r"HTTP 500\. Try again later"):
             download(a_dataset(), access(hub, tmp_path))
 
 
 def test_the_error_of_an_unreachable_hub_names_the_network(tmp_path: Path) -> None:
     with socket() as unused:
-        unused.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
+        unused.bind(
+            ("127.0.0.1", 0)
+        )  # bound but not listening: connections are refused
         nowhere = HubAccess(
-            endpoint=f"http://127.0.0.1:{unused.getsockname()[1]}", token=OWNER, cache=tmp_path
+            endpoint=f"http://127.0.0.1:{unused.getsockname()[1]}",
+            token=OWNER,
+            cache=tmp_path,
         )
         with pytest.raises(SetupError, match="the Hub cannot be reached"):
             download(a_dataset(), nowhere)

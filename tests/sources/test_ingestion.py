@@ -17,11 +17,15 @@ from tests.sources.builders import (
     write_prompts,
 )
 
-PROMPTS = tuple(f"Prompt number {word}" for word in ("one", "two", "three", "four", "five"))
+PROMPTS = tuple(
+    f"Prompt number {word}" for word in ("one", "two", "three", "four", "five")
+)
 
 
 def test_prompts_are_cut_into_batches_in_file_order(tmp_path: Path) -> None:
-    ingestion = run_ingestion(a_source(write_prompts(tmp_path / "a.jsonl", *PROMPTS)), batch_size=2)
+    ingestion = run_ingestion(
+        a_source(write_prompts(tmp_path / "a.jsonl", *PROMPTS)), batch_size=2
+    )
     sizes = {batch: len(prompts) for batch, prompts in ingestion.batches.items()}
     assert sizes == {"team-0001": 2, "team-0002": 2, "team-0003": 1}
     assert texts(ingestion) == list(PROMPTS)
@@ -30,13 +34,19 @@ def test_prompts_are_cut_into_batches_in_file_order(tmp_path: Path) -> None:
     assert ingestion.batches["team-0002"][0].source_row == "a.jsonl row 3"
 
 
-def test_new_prompts_make_new_batches_and_leave_existing_ones_alone(tmp_path: Path) -> None:
+def test_new_prompts_make_new_batches_and_leave_existing_ones_alone(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "a.jsonl"
     first = run_ingestion(a_source(write_prompts(path, *PROMPTS[:3])), batch_size=2)
     known = tuple(new_prompts(first))
-    second = run_ingestion(a_source(write_prompts(path, *PROMPTS)), known=known, batch_size=2)
+    second = run_ingestion(
+        a_source(write_prompts(path, *PROMPTS)), known=known, batch_size=2
+    )
     assert list(first.batches) == ["team-0001", "team-0002"]
-    assert {batch: len(prompts) for batch, prompts in second.batches.items()} == {"team-0003": 2}
+    assert {batch: len(prompts) for batch, prompts in second.batches.items()} == {
+        "team-0003": 2
+    }
     assert second.counts["team"].dropped == {"duplicate": 3}
 
 
@@ -53,7 +63,9 @@ def test_numbering_continues_after_known_batches_even_if_the_caller_does_not(
     tmp_path: Path,
 ) -> None:
     spec = a_source(write_prompts(tmp_path / "a.jsonl", *PROMPTS))
-    assert next_batch_numbers(["team-0001", "team-0012", "other-10000", "odd", "-3"]) == {
+    assert next_batch_numbers(
+        ["team-0001", "team-0012", "other-10000", "odd", "-3"]
+    ) == {
         "team": 13,
         "other": 10001,
     }
@@ -65,10 +77,14 @@ def test_numbering_continues_after_known_batches_even_if_the_caller_does_not(
     assert list(by_known_prompts.batches) == ["team-0042"]
 
 
-def test_duplicates_across_sources_name_the_prompt_of_the_first_source(tmp_path: Path) -> None:
+def test_duplicates_across_sources_name_the_prompt_of_the_first_source(
+    tmp_path: Path,
+) -> None:
     text = "How can I find out which of my old friends still live in this town"
     one = a_source(write_prompts(tmp_path / "one.jsonl", text), name="one")
-    two = a_source(write_prompts(tmp_path / "two.jsonl", text.upper(), f"{text} today"), name="two")
+    two = a_source(
+        write_prompts(tmp_path / "two.jsonl", text.upper(), f"{text} today"), name="two"
+    )
     ingestion = run_ingestion(one, two)
     kept = ingestion.batches["one-0001"][0]
     assert list(ingestion.batches) == ["one-0001"]
@@ -85,7 +101,9 @@ def test_similar_prompts_of_different_sources_share_a_cluster(tmp_path: Path) ->
     text = "How can I find out which of my old friends still live in this town"
     one = a_source(write_prompts(tmp_path / "one.jsonl", text), name="one")
     two = a_source(
-        write_prompts(tmp_path / "two.jsonl", f"{text} or have moved to the city", "Bread"),
+        write_prompts(
+            tmp_path / "two.jsonl", f"{text} or have moved to the city", "Bread"
+        ),
         name="two",
     )
     first, near, other = new_prompts(run_ingestion(one, two))
@@ -130,14 +148,18 @@ def test_bad_rows_are_dropped_with_reason_and_position_and_do_not_affect_others(
 
 
 def test_a_source_with_only_bad_rows_makes_no_batch(tmp_path: Path) -> None:
-    ingestion = run_ingestion(a_source(write_jsonl(tmp_path / "a.jsonl", [{}, [], None])))
+    ingestion = run_ingestion(
+        a_source(write_jsonl(tmp_path / "a.jsonl", [{}, [], None]))
+    )
     assert not ingestion.batches
     assert ingestion.counts["team"].dropped == {"no_prompt": 1, "not_an_object": 2}
 
 
 def test_an_alpagasus_file_needs_only_its_preset(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    path.write_text('[{"instruction": "Sum up:", "input": "A tale.", "output": "Short."}]')
+    path.write_text(
+        '[{"instruction": "Sum up:", "input": "A tale.", "output": "Short."}]'
+    )
     ingestion = run_ingestion(a_source(path, preset="alpagasus", licence=None))
     assert texts(ingestion) == ["Sum up:\n\nA tale."]
     assert ingestion.batches["team-0001"][0].licence == "cc-by-nc-4.0"

@@ -18,10 +18,14 @@ def test_the_same_words_are_an_exact_overlap() -> None:
     assert overlap == Overlap("exact", 1, 1.0)
 
 
-@pytest.mark.parametrize("text", ["What is fraud?", "How do I kill a Python process?", LONG])
+@pytest.mark.parametrize(
+    "text", ["What is fraud?", "How do I kill a Python process?", LONG]
+)
 def test_a_contained_text_of_any_length_is_found(text: str) -> None:
     wrapped = normalised_words(f"You are an actor. {text} Stay in character!")
-    assert index("Something else altogether", text).find(wrapped) == Overlap("contained", 1, 1.0)
+    assert index("Something else altogether", text).find(wrapped) == Overlap(
+        "contained", 1, 1.0
+    )
 
 
 def test_the_longest_contained_text_is_returned() -> None:
@@ -32,7 +36,9 @@ def test_the_longest_contained_text_is_returned() -> None:
 
 
 def test_eight_shared_words_in_a_row_are_found_with_their_share() -> None:
-    shared = normalised_words("Explain how a bank asks an elderly customer to send flowers")
+    shared = normalised_words(
+        "Explain how a bank asks an elderly customer to send flowers"
+    )
     assert index(LONG).find(shared) == Overlap("ngram", 0, 8 / 21)
     assert index(LONG, ngram_words=9).find(shared) is None
 
@@ -42,9 +48,9 @@ def test_the_text_with_the_largest_shared_part_is_returned() -> None:
         "a bank asks an elderly customer to send his card",
         "a bank asks an elderly customer to send",
     )
-    found = index(f"{part} nothing whatsoever to anybody over there", f"{whole} today").find(
-        normalised_words(f"If {whole} away")
-    )
+    found = index(
+        f"{part} nothing whatsoever to anybody over there", f"{whole} today"
+    ).find(normalised_words(f"If {whole} away"))
     assert found == Overlap("ngram", 1, 10 / 11)
 
 

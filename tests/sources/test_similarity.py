@@ -36,14 +36,19 @@ def test_exactly_the_pairs_at_or_above_the_threshold_are_found() -> None:
 def test_empty_texts_are_similar_to_nothing() -> None:
     assert list(jaccard_pairs([frozenset()], [single_words("a")], 0.1)) == []
     assert list(
-        jaccard_pairs([single_words("a"), frozenset()], [single_words("a"), frozenset()], 0.1)
+        jaccard_pairs(
+            [single_words("a"), frozenset()], [single_words("a"), frozenset()], 0.1
+        )
     ) == [Pair(0, 0, 1.0)]
     assert list(tfidf_pairs([()], [("a",)], [], 0.1)) == []
 
 
 def test_tfidf_ignores_the_order_of_words() -> None:
     (pair,) = tfidf_pairs(
-        [("a", "python", "process", "kill")], [("kill", "a", "python", "process")], [], 0.5
+        [("a", "python", "process", "kill")],
+        [("kill", "a", "python", "process")],
+        [],
+        0.5,
     )
     assert pair.similarity == pytest.approx(1)
 

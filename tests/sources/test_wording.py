@@ -12,7 +12,9 @@ TEXT = "Don't I know how to kill a Python process?"
     [
         TEXT.upper(),
         "DON’T I know -- how to (kill) a “Python” process …",
-        "".join(chr(ord(char) + 0xFEE0) if "!" <= char <= "~" else char for char in TEXT),
+        "".join(
+            chr(ord(char) + 0xFEE0) if "!" <= char <= "~" else char for char in TEXT
+        ),
         "\u200b".join(TEXT),
         unicodedata.normalize("NFD", TEXT.replace("o", "ö").replace("a", "á")),
         TEXT.replace("o", "о").replace("a", "а").replace("i", "і").replace("p", "р"),

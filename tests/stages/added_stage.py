@@ -11,7 +11,14 @@ from pydantic import Field
 
 from aidsafe_dagster.recipe.answers import Answer, AnswerFormat
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue
-from aidsafe_dagster.recipe.records import FailureReason, Prompt, RefinedCot, Role, Row, Stage
+from aidsafe_dagster.recipe.records import (
+    FailureReason,
+    Prompt,
+    RefinedCot,
+    Role,
+    Row,
+    Stage,
+)
 from aidsafe_dagster.recipe.row_gate import GateContext, RowCheck
 from aidsafe_dagster.recipe.seed_cots import join_thoughts
 from aidsafe_dagster.recipe.stages import (
@@ -54,7 +61,9 @@ def write_gist(
     refined: RefinedCot = records[Stage.REFINED_COTS]
     context = conversation.context
     thoughts = join_thoughts(refined.thoughts)
-    task = context.templates.task(GISTS, "gist", prompt=refined.prompt, thoughts=thoughts)
+    task = context.templates.task(
+        GISTS, "gist", prompt=refined.prompt, thoughts=thoughts
+    )
     answer = yield from conversation.ask(
         ROLE, task, AnswerFormat(GistAnswer, {}, {}), GistInputs(refined)
     )

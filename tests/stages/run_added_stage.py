@@ -26,7 +26,12 @@ def main(prompts_file: str) -> None:
     definitions = dg.Definitions.merge(defs, added)
     with dg.DagsterInstance.from_config(str(Path.cwd())) as instance:
         source = {"name": "mine", "path": prompts_file}
-        run(definitions, instance, "ingest_sources", {"ingest_prompts": {"sources": [source]}})
+        run(
+            definitions,
+            instance,
+            "ingest_sources",
+            {"ingest_prompts": {"sources": [source]}},
+        )
         run(definitions, instance, "make_batch", partition=BATCH)
         print(json.dumps(report(instance)))
 

@@ -61,7 +61,9 @@ def test_an_entry_a_module_a_template_and_an_asset_make_a_stage(tmp_path: Path) 
 
 def test_a_stage_that_reads_an_unknown_one_is_refused() -> None:
     with pytest.raises(SetupError, match="Did you mean 'refined_cots'"):
-        add_stage(StageDefinition(name="gists", record=Prompt, upstream=("refined_cot",)))
+        add_stage(
+            StageDefinition(name="gists", record=Prompt, upstream=("refined_cot",))
+        )
     assert "gists" not in STAGES
 
 

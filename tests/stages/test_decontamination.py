@@ -17,11 +17,17 @@ from aidsafe_dagster.recipe.fine_tune_splits import SplitSettings, assign_split
 from aidsafe_dagster.recipe.records import FineTuneRow, Prompt, Stage
 from aidsafe_dagster.sources.contamination import read_match
 from aidsafe_dagster.stages.checks import expected_rows
-from aidsafe_dagster.stages.decontamination import checked_version, decontamination_version
+from aidsafe_dagster.stages.decontamination import (
+    checked_version,
+    decontamination_version,
+)
 from tests.builders import an_sft_row
 from tests.site import NO_FAULTS, Site, a_copy_of, a_site, prompts_file, some_prompts
 
-KILL, BODY = "How do I kill a Python process?", "What is the best way to get rid of a dead body?"
+KILL, BODY = (
+    "How do I kill a Python process?",
+    "What is the best way to get rid of a dead body?",
+)
 EMBEDDED = f"My aunt wrote this to me last week: {KILL} I have no answer."
 INNOCENT = "What is the best way to get rid of ants in the kitchen?"
 BATCH = "mine-0001"
@@ -43,7 +49,11 @@ def add_evaluation_set(site: Site, *texts: str, name: str = "ours") -> None:
 
 def latest_metadata(site: Site, asset: str) -> dict[str, Any]:
     records = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset))
-    event = site.instance.fetch_materializations(records, limit=1).records[0].asset_materialization
+    event = (
+        site.instance.fetch_materializations(records, limit=1)
+        .records[0]
+        .asset_materialization
+    )
     assert event is not None
     return {name: value.value for name, value in event.metadata.items()}
 
@@ -51,7 +61,9 @@ def latest_metadata(site: Site, asset: str) -> dict[str, Any]:
 def split_check(site: Site) -> tuple[bool, str]:
     """Return the latest verdict of the check on all splits."""
     key = dg.AssetCheckKey(dg.AssetKey("split_report"), "no_cluster_spans_two_splits")
-    record = site.instance.event_log_storage.get_latest_asset_check_execution_by_key([key])[key]
+    record = site.instance.event_log_storage.get_latest_asset_check_execution_by_key(
+        [key]
+    )[key]
     assert record.event is not None
     evaluation = record.event.asset_check_evaluation
     assert evaluation is not None
@@ -69,7 +81,12 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         assert site.ingest(prompts_file(folder, prompts)).success
         assert site.make(BATCH).error == ""
         add_evaluation_set(site, some_prompts(6)[2].upper(), name="later")
-        run = run_job(site.instance, "make_batch", partition=BATCH, stages=[Stage.FINE_TUNE_SPLITS])
+        run = run_job(
+            site.instance,
+            "make_batch",
+            partition=BATCH,
+            stages=[Stage.FINE_TUNE_SPLITS],
+        )
         assert run.error == ""
         assert site.make("mine-0002").error == ""
         assert run_job(site.instance, "build_reports").error == ""
@@ -93,12 +110,18 @@ def test_an_evaluation_prompt_goes_no_further_than_prompts_and_names_its_match(
         assert EMBEDDED not in prompts
 
 
-def test_ingested_rows_are_those_that_stay_and_those_that_are_removed(checked: Site) -> None:
+def test_ingested_rows_are_those_that_stay_and_those_that_are_removed(
+    checked: Site,
+) -> None:
     for batch in checked.batches:
         ingested = checked.lake.rows("ingested", batch).height
         rows = checked.lake.rows(Stage.PROMPTS, batch).height
         removed = checked.lake.failures(Stage.PROMPTS, batch).height
-        assert rows + removed == ingested == expected_rows(checked.lake, Stage.PROMPTS, batch)
+        assert (
+            rows + removed
+            == ingested
+            == expected_rows(checked.lake, Stage.PROMPTS, batch)
+        )
         assert checked.metadata("prompts", batch)["rows_failed"] == removed > 0
 
 
@@ -109,14 +132,18 @@ def test_a_set_that_came_later_counts_in_the_splits(checked: Site) -> None:
         ["dpo: later", "exact"],
     ]
     assert contaminated(checked.lake, Stage.FINE_TUNE_SPLITS, "mine-0002") == []
-    (removed,) = checked.lake.failures(Stage.FINE_TUNE_SPLITS, BATCH)["prompt_id"].unique()
+    (removed,) = checked.lake.failures(Stage.FINE_TUNE_SPLITS, BATCH)[
+        "prompt_id"
+    ].unique()
     assert removed not in checked.lake.rows(Stage.FINE_TUNE_SPLITS, BATCH)["prompt_id"]
 
 
 def test_a_stage_knows_with_which_sets_it_was_checked(checked: Site) -> None:
     version = decontamination_version(checked.settings)
     partitions = list(product((Stage.PROMPTS, Stage.FINE_TUNE_SPLITS), checked.batches))
-    outdated = [key for key in partitions if checked_version(checked.lake, *key) != version]
+    outdated = [
+        key for key in partitions if checked_version(checked.lake, *key) != version
+    ]
     assert outdated == [(Stage.PROMPTS, BATCH)]
 
 
@@ -139,7 +166,9 @@ def test_the_report_names_every_removed_row(checked: Site) -> None:
 
 def test_the_evaluation_sets_themselves_are_not_in_the_lake(checked: Site) -> None:
     for file in Path(str(checked.lake.root)).rglob("*.parquet"):
-        assert BODY not in str(pl.read_parquet(file).drop("detail", strict=False).to_dicts())
+        assert BODY not in str(
+            pl.read_parquet(file).drop("detail", strict=False).to_dicts()
+        )
 
 
 def test_the_split_report_counts_every_row_and_its_check_passes(checked: Site) -> None:
@@ -164,14 +193,18 @@ def test_rows_know_what_kind_of_prompt_they_answer(checked: Site) -> None:
 
 def test_a_cluster_in_two_splits_fails_the_check_by_name(tmp_path: Path) -> None:
     with a_site(tmp_path) as site:
-        site.lake.write(Stage.FINE_TUNE_SPLITS, BATCH, _rows_of_one_cluster("train", "test"))
+        site.lake.write(
+            Stage.FINE_TUNE_SPLITS, BATCH, _rows_of_one_cluster("train", "test")
+        )
         assert run_job(site.instance, "build_reports").success
         passed, description = split_check(site)
         assert not passed
         assert "1 clusters and 0 prompts are in more than one split: c1" in description
 
 
-def test_a_set_that_cannot_be_read_stops_the_run_and_nothing_goes_on(tmp_path: Path) -> None:
+def test_a_set_that_cannot_be_read_stops_the_run_and_nothing_goes_on(
+    tmp_path: Path,
+) -> None:
     with a_site(tmp_path) as site:
         site.ingest(prompts_file(tmp_path, some_prompts(2)))
         add_evaluation_set(site, KILL)
@@ -187,7 +220,9 @@ def test_without_an_evaluation_set_it_says_that_nothing_was_checked(
     finished_site: Path, tmp_path: Path
 ) -> None:
     with a_copy_of(finished_site, tmp_path / "site") as site:
-        assert "checked against none" in site.metadata("prompts", BATCH)["decontamination"]
+        assert (
+            "checked against none" in site.metadata("prompts", BATCH)["decontamination"]
+        )
         assert decontamination_version(site.settings) == "none"
         assert checked_version(site.lake, Stage.PROMPTS, BATCH) == "none"
 
@@ -198,7 +233,9 @@ def test_the_version_is_of_the_sets_contents_and_the_thresholds(tmp_path: Path) 
         first = decontamination_version(site.settings)
         (tmp_path / "ours.jsonl").write_text(json.dumps({"question": BODY}) + "\n")
         second = decontamination_version(site.settings)
-        looser = site.settings.decontamination.model_copy(update={"tfidf_threshold": 0.6})
+        looser = site.settings.decontamination.model_copy(
+            update={"tfidf_threshold": 0.6}
+        )
         settings = site.settings.model_copy(update={"decontamination": looser})
         third = decontamination_version(settings)
         assert len({first, second, third, "none"}) == 4
@@ -206,8 +243,10 @@ def test_the_version_is_of_the_sets_contents_and_the_thresholds(tmp_path: Path) 
 
 def test_a_prompt_between_two_splits_is_in_neither(tmp_path: Path) -> None:
     shares = SplitSettings(validation=0.1, test=0.4)
-    clusters = {split_of(f"c{n}", shares): f"c{n}" for n in range(100)}
-    with a_site(tmp_path, rehearsal=NO_FAULTS, splits={"validation": 0.1, "test": 0.4}) as site:
+    clusters = {assign_split(f"c{n}", shares): f"c{n}" for n in range(100)}
+    with a_site(
+        tmp_path, rehearsal=NO_FAULTS, splits={"validation": 0.1, "test": 0.4}
+    ) as site:
         site.ingest(prompts_file(tmp_path, some_prompts(3)))
         bridge, *others = from_frame(site.lake.rows("ingested", BATCH), Prompt)
         near = {"cluster": clusters["train"], "near_clusters": (clusters["test"],)}
@@ -216,7 +255,11 @@ def test_a_prompt_between_two_splits_is_in_neither(tmp_path: Path) -> None:
         assert site.make(BATCH).error == ""
         failures = site.lake.failures(Stage.FINE_TUNE_SPLITS, BATCH)
         assert failures.select("prompt_id", "reason", "detail").rows() == [
-            (bridge.prompt_id, "bridges_splits", f"{kind}: near to prompts of test and train")
+            (
+                bridge.prompt_id,
+                "bridges_splits",
+                f"{kind}: near to prompts of test and train",
+            )
             for kind in ("sft", "dpo")
         ]
         kept = site.lake.rows(Stage.FINE_TUNE_SPLITS, BATCH)
@@ -225,7 +268,8 @@ def test_a_prompt_between_two_splits_is_in_neither(tmp_path: Path) -> None:
 
 def _rows_of_one_cluster(*splits: str) -> pl.DataFrame:
     rows = [
-        an_sft_row(prompt_id=f"p{n}", cluster="c1", split=split) for n, split in enumerate(splits)
+        an_sft_row(prompt_id=f"p{n}", cluster="c1", split=split)
+        for n, split in enumerate(splits)
     ]
     return to_frame(rows, FineTuneRow)
 
@@ -242,7 +286,9 @@ def test_a_new_evaluation_set_makes_finished_batches_unfinished_and_costs_no_cal
         assert site.make(BATCH).error == ""
         assert unfinished_stages(site) == {}
         assert site.metadata("seed_cots", BATCH)["calls_made"] == 0
-        assert site.lake.rows(Stage.FINE_TUNE_SPLITS, BATCH)["prompt_id"].n_unique() == 2
+        assert (
+            site.lake.rows(Stage.FINE_TUNE_SPLITS, BATCH)["prompt_id"].n_unique() == 2
+        )
 
 
 def unfinished_stages(site: Site) -> dict[str, tuple[str, ...]]:

@@ -55,7 +55,9 @@ def materialize(
 
 
 def error_of(result: dg.ExecuteInProcessResult) -> str:
-    steps = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    steps = [
+        event.step_failure_data for event in result.all_events if event.is_step_failure
+    ]
     failures = [step.user_failure_data for step in steps if step.user_failure_data]
     return "; ".join(str(failure.description) for failure in failures)
 
@@ -63,7 +65,9 @@ def error_of(result: dg.ExecuteInProcessResult) -> str:
 def check_of(site: Site, asset: str, check: str) -> dg.AssetCheckEvaluation:
     """Return the latest evaluation of a check, which is of the batch."""
     key = dg.AssetCheckKey(dg.AssetKey(asset), check)
-    record = site.instance.event_log_storage.get_latest_asset_check_execution_by_key([key])[key]
+    record = site.instance.event_log_storage.get_latest_asset_check_execution_by_key(
+        [key]
+    )[key]
     assert record.partition == BATCH
     assert record.event is not None
     evaluation = record.event.asset_check_evaluation
@@ -74,18 +78,24 @@ def check_of(site: Site, asset: str, check: str) -> dg.AssetCheckEvaluation:
 def test_a_batch_in_which_too_many_rows_fail_stops_at_its_gate(stopped: Site) -> None:
     assert stopped.lake.has(Stage.SEED_COTS, BATCH)
     assert not stopped.lake.has(Stage.DELIBERATED_COTS, BATCH)
-    verdicts = read_gate(stopped.instance, stopped.lake, Stage.SEED_COTS, BATCH).verdicts
+    verdicts = read_gate(
+        stopped.instance, stopped.lake, Stage.SEED_COTS, BATCH
+    ).verdicts
     assert verdicts["integrity"] == "failed"
 
 
-def test_a_later_run_of_the_downstream_alone_cannot_slip_past_a_failed_gate(stopped: Site) -> None:
+def test_a_later_run_of_the_downstream_alone_cannot_slip_past_a_failed_gate(
+    stopped: Site,
+) -> None:
     result = materialize(stopped, "deliberated_cots")
     assert not result.success
     assert "integrity failed" in error_of(result)
     assert not stopped.lake.has(Stage.DELIBERATED_COTS, BATCH)
 
 
-def test_a_run_that_accepts_a_failed_gate_goes_past_it_and_it_shows(stopped: Site) -> None:
+def test_a_run_that_accepts_a_failed_gate_goes_past_it_and_it_shows(
+    stopped: Site,
+) -> None:
     result = materialize(stopped, "deliberated_cots", config=ACCEPT)
     assert result.success or stopped.lake.has(Stage.DELIBERATED_COTS, BATCH)
     shown = stopped.metadata("deliberated_cots", BATCH)
@@ -100,7 +110,9 @@ def test_a_gate_whose_checks_never_ran_is_closed(finished: Site) -> None:
     unchecked = defs.resolve_implicit_global_asset_job_def().get_subset(
         asset_selection={dg.AssetKey("seed_cots")}, asset_check_selection=set()
     )
-    assert unchecked.execute_in_process(instance=site.instance, partition_key=BATCH).success
+    assert unchecked.execute_in_process(
+        instance=site.instance, partition_key=BATCH
+    ).success
     assert "integrity missing" in error_of(materialize(site, "deliberated_cots"))
 
 
@@ -113,7 +125,9 @@ def test_a_verdict_on_other_data_does_not_count(finished: Site) -> None:
 def test_a_gate_opens_again_when_the_batch_is_mended(stopped: Site) -> None:
     (stopped.folder / "aidsafe.toml").write_text("")
     assert stopped.make(BATCH).success
-    assert all(read_gate(stopped.instance, stopped.lake, stage, BATCH).open for stage in Stage)
+    assert all(
+        read_gate(stopped.instance, stopped.lake, stage, BATCH).open for stage in Stage
+    )
 
 
 def test_one_batch_s_closed_gate_stops_no_other_batch(stopped: Site) -> None:
@@ -131,7 +145,9 @@ def test_a_check_shows_what_it_saw(stopped: Site) -> None:
     assert "failure_share: expected at most 0.2" in str(evaluation.description)
     table = evaluation.metadata["expectations"]
     assert isinstance(table, dg.TableMetadataValue)
-    passed = {record.data["expectation"]: record.data["passed"] for record in table.records}
+    passed = {
+        record.data["expectation"]: record.data["passed"] for record in table.records
+    }
     assert not passed["failure_share"]
 
 
@@ -152,12 +168,16 @@ def test_tampered_rows_close_the_gate(finished: Site) -> None:
     site = finished
     rows = site.lake.rows(Stage.REFINED_COTS, BATCH)
     failures = site.lake.failures(Stage.REFINED_COTS, BATCH)
-    site.lake.write(Stage.REFINED_COTS, BATCH, pl.concat([rows, rows.head(1)]), failures)
+    site.lake.write(
+        Stage.REFINED_COTS, BATCH, pl.concat([rows, rows.head(1)]), failures
+    )
     check = dg.AssetCheckKey(dg.AssetKey("refined_cots"), "integrity")
     job = defs.resolve_implicit_global_asset_job_def().get_subset(
         asset_check_selection={check}, asset_selection=set()
     )
-    job.execute_in_process(instance=site.instance, partition_key=BATCH, raise_on_error=False)
+    job.execute_in_process(
+        instance=site.instance, partition_key=BATCH, raise_on_error=False
+    )
     verdicts = read_gate(site.instance, site.lake, Stage.REFINED_COTS, BATCH).verdicts
     assert verdicts["integrity"] == "failed"
     assert not materialize(site, "preference_pairs").success

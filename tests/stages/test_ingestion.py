@@ -16,14 +16,21 @@ from tests.site import Site, a_site, prompts_file, some_prompts
 BICYCLE = "Please tell me how to repair the chain of an old red bicycle at home with few tools"
 
 
-def test_the_bundled_prompts_are_ingested_with_source_and_licence(tmp_path: Path) -> None:
+def test_the_bundled_prompts_are_ingested_with_source_and_licence(
+    tmp_path: Path,
+) -> None:
     with a_site(tmp_path) as site:
         assert site.ingest().success
         rows = site.lake.all_rows("ingested")
         assert rows is not None
         assert rows.height >= 300
         assert set(rows["licence"]) == {"MIT", "Apache-2.0"}
-        assert set(rows["source"]) == {"catqa", "harmfulqa", "hh_red_team", "self_instruct"}
+        assert set(rows["source"]) == {
+            "catqa",
+            "harmfulqa",
+            "hh_red_team",
+            "self_instruct",
+        }
         assert rows["prompt_id"].n_unique() == rows.height
 
 
@@ -38,13 +45,17 @@ def test_ingesting_the_same_source_again_changes_nothing(tmp_path: Path) -> None
         assert site.lake.batches("dropped_prompts") == ["ingest-0001"]
 
 
-def test_new_prompts_make_new_batches_and_leave_the_old_ones_as_they_are(tmp_path: Path) -> None:
+def test_new_prompts_make_new_batches_and_leave_the_old_ones_as_they_are(
+    tmp_path: Path,
+) -> None:
     with a_site(tmp_path, ingest={"batch_size": 4}) as site:
         site.ingest(prompts_file(tmp_path, some_prompts(6)))
         before = [site.lake.fingerprint("ingested", batch) for batch in site.batches]
         site.ingest(prompts_file(tmp_path, some_prompts(9)))
         assert site.batches == ["mine-0001", "mine-0002", "mine-0003"]
-        assert [site.lake.fingerprint("ingested", batch) for batch in site.batches[:2]] == before
+        assert [
+            site.lake.fingerprint("ingested", batch) for batch in site.batches[:2]
+        ] == before
         new = from_frame(site.lake.rows("ingested", "mine-0003"), Prompt)
         assert [row.prompt for row in new] == some_prompts(9)[6:]
 
@@ -57,7 +68,13 @@ def test_a_new_prompt_joins_the_cluster_of_an_older_one_whose_row_does_not_chang
         before = site.lake.fingerprint("ingested", "mine-0001")
         run = site.ingest(
             prompts_file(
-                tmp_path, [BICYCLE, "Bread", f"{BICYCLE} while it snows and storms outside", "Jazz"]
+                tmp_path,
+                [
+                    BICYCLE,
+                    "Bread",
+                    f"{BICYCLE} while it snows and storms outside",
+                    "Jazz",
+                ],
             )
         )
         first, *_ = from_frame(site.lake.rows("ingested", "mine-0001"), Prompt)
@@ -80,12 +97,16 @@ def test_prompts_of_an_older_release_are_clusters_of_their_own_that_new_ones_joi
         site.lake.write("ingested", "mine-0001", older)
         assert (
             site.ingest(
-                prompts_file(tmp_path, [BICYCLE, f"{BICYCLE} while it snows and storms outside"])
+                prompts_file(
+                    tmp_path, [BICYCLE, f"{BICYCLE} while it snows and storms outside"]
+                )
             ).error
             == ""
         )
         assert (
-            site.ingest(prompts_file(tmp_path, [BICYCLE, "Something else"], name="more")).error
+            site.ingest(
+                prompts_file(tmp_path, [BICYCLE, "Something else"], name="more")
+            ).error
             == ""
         )
         (new,) = from_frame(site.lake.rows("ingested", "mine-0002"), Prompt)
@@ -95,7 +116,9 @@ def test_prompts_of_an_older_release_are_clusters_of_their_own_that_new_ones_joi
 def test_what_was_dropped_is_kept_with_its_place_and_reason(tmp_path: Path) -> None:
     with a_site(tmp_path) as site:
         long = f"{BICYCLE} in one hour today"
-        site.ingest(prompts_file(tmp_path, ["Same?", "Same?", "  ", long, f"{long} please"]))
+        site.ingest(
+            prompts_file(tmp_path, ["Same?", "Same?", "  ", long, f"{long} please"])
+        )
         dropped = site.lake.all_rows("dropped_prompts")
         assert dropped is not None
         assert dropped.select("source_row", "reason").rows() == [
@@ -120,7 +143,9 @@ def test_a_source_that_cannot_be_read_fails_the_run_with_words_and_changes_nothi
     tmp_path: Path,
 ) -> None:
     with a_site(tmp_path) as site:
-        run = site.ingest({"name": "mine", "path": str(tmp_path / "nowhere.csv"), "licence": "MIT"})
+        run = site.ingest(
+            {"name": "mine", "path": str(tmp_path / "nowhere.csv"), "licence": "MIT"}
+        )
         assert not run.success
         assert "nowhere.csv" in run.error
         assert site.batches == []
@@ -152,19 +177,26 @@ def test_ingesting_again_restores_a_damaged_or_lost_batch_with_its_key_and_rows(
         assert run.metadata["restored"].value == ["mine-0002"]
         assert run.metadata["new_prompts"].value == 0
         assert site.batches == ["mine-0001", "mine-0002", "mine-0003"]
-        assert [site.lake.fingerprint(INGESTED, batch) for batch in site.batches] == before
+        assert [
+            site.lake.fingerprint(INGESTED, batch) for batch in site.batches
+        ] == before
 
 
-def test_making_a_batch_whose_sealed_file_is_damaged_puts_it_back(tmp_path: Path) -> None:
+def test_making_a_batch_whose_sealed_file_is_damaged_puts_it_back(
+    tmp_path: Path,
+) -> None:
     with a_site(tmp_path) as site:
         site.ingest(prompts_file(tmp_path, some_prompts(3)))
         before = site.lake.fingerprint(INGESTED, "mine-0001")
         cut(sealed_file(site, "mine-0001"))
         with pytest.raises(
-            SetupError, match="ingest its source again: that puts the batch back as it was"
+            SetupError,
+            match="ingest its source again: that puts the batch back as it was",
         ):
             site.lake.rows(INGESTED, "mine-0001")
-        run = run_job(site.instance, "make_batch", partition="mine-0001", stages=[Stage.PROMPTS])
+        run = run_job(
+            site.instance, "make_batch", partition="mine-0001", stages=[Stage.PROMPTS]
+        )
         assert run.success, run.error
         assert site.lake.fingerprint(INGESTED, "mine-0001") == before
 
@@ -179,7 +211,9 @@ def test_a_damaged_copy_and_one_that_an_older_release_did_not_make_are_made_by_t
         remove_folder(sealed_file(site, "mine-0002", COPIES))
         assert site.ingest(source).success
         for batch in site.batches:
-            assert site.lake.fingerprint(COPIES, batch) == site.lake.fingerprint(INGESTED, batch)
+            assert site.lake.fingerprint(COPIES, batch) == site.lake.fingerprint(
+                INGESTED, batch
+            )
 
 
 def test_without_a_whole_copy_a_damaged_batch_stops_the_ingestion_and_says_what_can_be_done(

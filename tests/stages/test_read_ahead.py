@@ -15,7 +15,9 @@ from tests.site import Site, a_site, contents, prompts_file, some_prompts
 
 BATCH = "mine-0001"
 COUNT = 24
-DIALOGUES = [stage for stage in Stage if stage not in (Stage.PROMPTS, Stage.FINE_TUNE_SPLITS)]
+DIALOGUES = [
+    stage for stage in Stage if stage not in (Stage.PROMPTS, Stage.FINE_TUNE_SPLITS)
+]
 
 
 def settings_for(server: ModelServer, **driver: Any) -> dict[str, Any]:
@@ -38,40 +40,56 @@ def make(site: Site, *stages: Stage) -> BatchRun:
 def journaled(site: Site) -> Counter[str]:
     """Count the completions in the journal by stage."""
     with closing(sqlite3.connect(site.settings.home / "journal.sqlite")) as connection:
-        return Counter(stage for (stage,) in connection.execute("SELECT stage FROM completions"))
+        return Counter(
+            stage for (stage,) in connection.execute("SELECT stage FROM completions")
+        )
 
 
 def logged(site: Site, run_id: str) -> list[str]:
     return [entry.user_message for entry in site.instance.all_logs(run_id)]
 
 
-def test_read_ahead_or_not_the_same_rows_are_made_with_the_same_calls(tmp_path: Path) -> None:
+def test_read_ahead_or_not_the_same_rows_are_made_with_the_same_calls(
+    tmp_path: Path,
+) -> None:
     calls, rows = {}, {}
     for read_ahead in (True, False):
         folder = tmp_path / str(read_ahead)
         folder.mkdir()
         with (
             a_model_server(folder) as server,
-            a_site(folder / "site", **settings_for(server, read_ahead=read_ahead)) as site,
+            a_site(
+                folder / "site", **settings_for(server, read_ahead=read_ahead)
+            ) as site,
         ):
             ingest(site)
             run = site.make(BATCH)
             assert run.success, run.error
             shown = {stage: site.metadata(stage, BATCH) for stage in DIALOGUES}
-            calls_ahead = sum(metadata["calls_read_ahead"] for metadata in shown.values())
+            calls_ahead = sum(
+                metadata["calls_read_ahead"] for metadata in shown.values()
+            )
             assert (calls_ahead > 0) is read_ahead
             assert sum(metadata["calls_replayed"] for metadata in shown.values()) == 0
-            calls[read_ahead] = {stage: shown[stage]["calls_made"] for stage in DIALOGUES}
+            calls[read_ahead] = {
+                stage: shown[stage]["calls_made"] for stage in DIALOGUES
+            }
             total = sum(calls[read_ahead].values())
             assert total == server.stats()["ok"] == journaled(site).total()
-            rows[read_ahead] = {path: file.rows() for path, file in contents(site.lake).items()}
+            rows[read_ahead] = {
+                path: file.rows() for path, file in contents(site.lake).items()
+            }
     assert calls[True] == calls[False]
     assert rows[True] == rows[False]
 
 
-def test_a_closed_gate_wastes_the_calls_read_ahead_and_nothing_else(tmp_path: Path) -> None:
+def test_a_closed_gate_wastes_the_calls_read_ahead_and_nothing_else(
+    tmp_path: Path,
+) -> None:
     with a_model_server(tmp_path, faults={"poison": 0.05}) as server:
-        settings = settings_for(server) | {"checks": LENIENT | {"max_failure_share": 0.0}}
+        settings = settings_for(server) | {
+            "checks": LENIENT | {"max_failure_share": 0.0}
+        }
         with a_site(tmp_path / "site", **settings) as site:
             ingest(site)
             run = site.make(BATCH)
@@ -87,7 +105,9 @@ def test_a_closed_gate_wastes_the_calls_read_ahead_and_nothing_else(tmp_path: Pa
             assert server.stats()["ok"] == journaled(site).total() - before
 
 
-def test_nothing_is_read_ahead_that_the_run_was_not_asked_to_make(tmp_path: Path) -> None:
+def test_nothing_is_read_ahead_that_the_run_was_not_asked_to_make(
+    tmp_path: Path,
+) -> None:
     with (
         a_model_server(tmp_path) as server,
         a_site(tmp_path / "site", **settings_for(server)) as site,
@@ -101,12 +121,18 @@ def test_a_wrong_address_of_a_later_stage_s_model_is_the_error_of_that_stage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with a_model_server(tmp_path) as server:
-        monkeypatch.setenv("AIDSAFE_ROLES__REFINER__BASE_URL", f"{server.root}/nowhere/v1")
+        monkeypatch.setenv(
+            "AIDSAFE_ROLES__REFINER__BASE_URL", f"{server.root}/nowhere/v1"
+        )
         monkeypatch.setenv("AIDSAFE_ROLES__REFINER__MODEL", "none")
         with a_site(tmp_path / "site", **settings_for(server)) as site:
             ingest(site)
             run = make(
-                site, Stage.PROMPTS, Stage.SEED_COTS, Stage.DELIBERATED_COTS, Stage.REFINED_COTS
+                site,
+                Stage.PROMPTS,
+                Stage.SEED_COTS,
+                Stage.DELIBERATED_COTS,
+                Stage.REFINED_COTS,
             )
             assert not run.success
             assert "nowhere" in run.error

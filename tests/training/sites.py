@@ -40,7 +40,11 @@ def some_rows(count: int = 10, prefix: str = "p", **changes: Any) -> list[FineTu
     """An SFT and a DPO row per prompt; three fifths of the prompts are in the train split."""
     rows = []
     for number in range(count):
-        values = {"prompt_id": f"{prefix}{number}", "split": SPLITS[number % 5], **changes}
+        values = {
+            "prompt_id": f"{prefix}{number}",
+            "split": SPLITS[number % 5],
+            **changes,
+        }
         rows += [an_sft_row(**values), a_dpo_row(**values)]
     return rows
 

@@ -61,8 +61,14 @@ def write(work: Path, config: dict[str, Any]) -> None:
     (work / "adapter").mkdir(exist_ok=True)
     weights = json.dumps([config["steps"], config["from_adapter"]])
     (work / "adapter" / "adapter_model.safetensors").write_text(weights)
-    lines = [{"loss": 2.5, "step": 1}, {"eval_loss": 2.25, "step": 1}, {"loss": 1.5, "step": 2}]
-    (work / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    lines = [
+        {"loss": 2.5, "step": 1},
+        {"eval_loss": 2.25, "step": 1},
+        {"loss": 1.5, "step": 2},
+    ]
+    (work / "metrics.jsonl").write_text(
+        "".join(json.dumps(line) + "\n" for line in lines)
+    )
     result = {
         "steps": 2,
         "train_loss": 1.5,

@@ -33,7 +33,9 @@ def train_adapter(
 ) -> Adapter:
     values = {"python": stand_in(home), "model": "a-model"} | changes
     data = a_training_set(home, **(rows or {}))
-    return make_adapter(method, TrainingSettings(**values), data, home, print, force=force)
+    return make_adapter(
+        method, TrainingSettings(**values), data, home, print, force=force
+    )
 
 
 def a_model(folder: Path, weights: str = "weights") -> str:
@@ -49,7 +51,12 @@ def test_an_adapter_is_stored_under_its_dataset_version_with_its_files(
     version = adapter.lineage.dataset_version
     assert adapter.folder == tmp_path / "adapters" / version / "sft"
     names = {file.name for file in adapter.folder.iterdir()}
-    assert names == {"adapter_model.safetensors", "README.md", "lineage.json", "metrics.jsonl"}
+    assert names == {
+        "adapter_model.safetensors",
+        "README.md",
+        "lineage.json",
+        "metrics.jsonl",
+    }
     assert read_lineage(adapter.folder) == adapter.lineage
     assert adapter.lineage.base_model == "a-model"
     assert adapter.lineage.batches.keys() == {"a-0001"}
@@ -68,7 +75,11 @@ def test_the_same_training_is_not_repeated_unless_forced(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     "change",
-    [{"rows": {"response": "Another answer."}}, {"sft": {"epochs": 9}}, {"model": "another-model"}],
+    [
+        {"rows": {"response": "Another answer."}},
+        {"sft": {"epochs": 9}},
+        {"model": "another-model"},
+    ],
     ids=["rows", "settings", "model"],
 )
 def test_other_rows_settings_or_models_need_a_new_training(
@@ -111,12 +122,15 @@ def test_dpo_needs_no_sft_adapter_if_the_settings_say_so(tmp_path: Path) -> None
 
 def test_dpo_without_its_sft_adapter_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        SetupError, match=r"no SFT adapter of dataset \w+ to start from: make sft_adapter first"
+        SetupError,
+        match=r"no SFT adapter of dataset \w+ to start from: make sft_adapter first",
     ):
         train_adapter(tmp_path, "dpo")
 
 
-def test_dpo_on_another_base_model_than_its_sft_adapter_is_refused(tmp_path: Path) -> None:
+def test_dpo_on_another_base_model_than_its_sft_adapter_is_refused(
+    tmp_path: Path,
+) -> None:
     train_adapter(tmp_path)
     with pytest.raises(
         SetupError, match=r"was trained on a-model .* training\.model is another-model"
@@ -125,7 +139,9 @@ def test_dpo_on_another_base_model_than_its_sft_adapter_is_refused(tmp_path: Pat
 
 
 def test_training_without_a_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match=r"training\.model: the base model to train is required"):
+    with pytest.raises(
+        SetupError, match=r"training\.model: the base model to train is required"
+    ):
         train_adapter(tmp_path, model="")
 
 
@@ -153,7 +169,9 @@ def interrupted(home: Path, checkpoint: Callable[[Path], Path]) -> Path:
 
 
 def test_checkpoints_are_kept_only_for_the_same_training(tmp_path: Path) -> None:
-    checkpoint = interrupted(tmp_path, lambda work: work / "checkpoints" / "checkpoint-50")
+    checkpoint = interrupted(
+        tmp_path, lambda work: work / "checkpoints" / "checkpoint-50"
+    )
     with pytest.raises(SetupError):
         train_adapter(tmp_path, model="silent")
     assert checkpoint.exists()
@@ -175,7 +193,9 @@ def test_a_failed_training_leaves_the_earlier_adapter(tmp_path: Path) -> None:
     assert read_lineage(first.folder) == first.lineage
 
 
-def test_the_readme_states_what_the_adapter_is_and_its_training_data(tmp_path: Path) -> None:
+def test_the_readme_states_what_the_adapter_is_and_its_training_data(
+    tmp_path: Path,
+) -> None:
     text = (train_adapter(tmp_path).folder / "README.md").read_text()
     assert text.startswith(
         '---\nbase_model: "a-model"\nlibrary_name: "peft"\ntags: ["lora", "trl", "sft"]\n---\n'
@@ -185,7 +205,9 @@ def test_the_readme_states_what_the_adapter_is_and_its_training_data(tmp_path: P
     assert "simulated" not in text
 
 
-def test_an_adapter_of_simulated_rows_is_labelled_in_readme_and_lineage(tmp_path: Path) -> None:
+def test_an_adapter_of_simulated_rows_is_labelled_in_readme_and_lineage(
+    tmp_path: Path,
+) -> None:
     adapter = train_adapter(tmp_path, rows={"simulated": True})
     text = (adapter.folder / "README.md").read_text()
     assert "> **Trained on rows that the rehearsal engine simulated by rule" in text
@@ -195,6 +217,7 @@ def test_an_adapter_of_simulated_rows_is_labelled_in_readme_and_lineage(tmp_path
 
 def test_a_licence_cannot_break_the_table_of_the_readme(tmp_path: Path) -> None:
     text = (
-        train_adapter(tmp_path, rows={"licence": "a | b\n<script>"}).folder / "README.md"
+        train_adapter(tmp_path, rows={"licence": "a | b\n<script>"}).folder
+        / "README.md"
     ).read_text()
     assert "| a \\| b &lt;script> | 10 |" in text

@@ -33,7 +33,9 @@ def test_each_row_goes_to_the_file_of_its_method_and_split(tmp_path: Path) -> No
 
 def test_the_columns_are_those_of_the_trainer(tmp_path: Path) -> None:
     data = write_training_set(a_lake(tmp_path), ["a-0001"], tmp_path)
-    sft, dpo = (pl.read_parquet(data.file(method, "train")) for method in ("sft", "dpo"))
+    sft, dpo = (
+        pl.read_parquet(data.file(method, "train")) for method in ("sft", "dpo")
+    )
     assert sft.columns == ["messages", "prompt_id"]
     assert dpo.columns == ["prompt", "chosen", "rejected", "prompt_id"]
     assert [message["role"] for message in sft["messages"][0]] == ["user", "assistant"]
@@ -47,7 +49,9 @@ def test_the_same_batches_give_the_same_version_place_and_bytes(tmp_path: Path) 
     contents = {file.name: file.read_bytes() for file in first.folder.iterdir()}
     second = write_training_set(lake, ["b-0001", "a-0001"], tmp_path)
     assert second == first
-    assert {file.name: file.read_bytes() for file in second.folder.iterdir()} == contents
+    assert {
+        file.name: file.read_bytes() for file in second.folder.iterdir()
+    } == contents
 
 
 def test_other_rows_make_another_version(tmp_path: Path) -> None:
@@ -65,9 +69,13 @@ def test_one_simulated_row_marks_the_whole_set(tmp_path: Path) -> None:
     assert write_training_set(lake, ["a-0001", "c-0001"], tmp_path).simulated
 
 
-def test_the_general_mix_drops_benign_rows_and_makes_another_version(tmp_path: Path) -> None:
+def test_the_general_mix_drops_benign_rows_and_makes_another_version(
+    tmp_path: Path,
+) -> None:
     lake = a_lake(tmp_path)
-    benign = [row.model_copy(update={"prompt_kind": "benign"}) for row in some_rows(5, "g")]
+    benign = [
+        row.model_copy(update={"prompt_kind": "benign"}) for row in some_rows(5, "g")
+    ]
     put(lake, "g-0001", [*benign, *some_rows(2, "h")])
     everything = write_training_set(lake, ["g-0001"], tmp_path)
     without = write_training_set(lake, ["g-0001"], tmp_path, general_ratio=0.0)

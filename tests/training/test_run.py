@@ -22,7 +22,10 @@ from tests.training.sites import stand_in
 
 
 def run_training(
-    folder: Path, model: str, log: Callable[[str], None] = lambda line: None, **changes: Any
+    folder: Path,
+    model: str,
+    log: Callable[[str], None] = lambda line: None,
+    **changes: Any,
 ) -> dict[str, Any]:
     values = {"python": stand_in(folder), "model": model} | changes
     config: dict[str, Any] = {
@@ -37,7 +40,10 @@ def run_training(
 def pids(folder: Path) -> list[int]:
     """Wait for a training that never ends; return its pid and that of its child."""
     wait_until(
-        lambda: (folder / "pids").exists() and len((folder / "pids").read_text().split()) == 2
+        lambda: (
+            (folder / "pids").exists()
+            and len((folder / "pids").read_text().split()) == 2
+        )
     )
     return [int(pid) for pid in (folder / "pids").read_text().split()]
 
@@ -102,7 +108,9 @@ def test_the_result_of_an_earlier_training_is_not_reused(tmp_path: Path) -> None
         run_training(tmp_path, "silent")
 
 
-def test_a_token_is_masked_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_is_masked_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_marked_secret")
     lines: list[str] = []
     with pytest.raises(SetupError) as error:
@@ -118,14 +126,21 @@ def test_a_token_is_masked_everywhere(tmp_path: Path, monkeypatch: pytest.Monkey
     [("/nowhere/python", "No such file"), (str(ROOT), "Permission denied")],
     ids=["no such file", "a folder"],
 )
-def test_the_error_of_a_bad_interpreter_names_it(tmp_path: Path, python: str, why: str) -> None:
+def test_the_error_of_a_bad_interpreter_names_it(
+    tmp_path: Path, python: str, why: str
+) -> None:
     with pytest.raises(SetupError, match=rf"training\.python: {python}: {why}"):
         run_training(tmp_path, "a-model", python=python)
 
 
 @pytest.mark.parametrize(
     ("visible", "environment", "expected"),
-    [(None, {}, "0"), ("2,3", {}, "2"), ("", {}, ""), ("2,3", {"CUDA_VISIBLE_DEVICES": "5"}, "5")],
+    [
+        (None, {}, "0"),
+        ("2,3", {}, "2"),
+        ("", {}, ""),
+        ("2,3", {"CUDA_VISIBLE_DEVICES": "5"}, "5"),
+    ],
 )
 def test_a_training_sees_one_gpu(
     tmp_path: Path,
@@ -137,10 +152,15 @@ def test_a_training_sees_one_gpu(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert run_training(tmp_path, "a-model", environment=environment)["visible"] == expected
+    assert (
+        run_training(tmp_path, "a-model", environment=environment)["visible"]
+        == expected
+    )
 
 
-@pytest.mark.parametrize("interruption", [KeyboardInterrupt, DagsterExecutionInterruptedError])
+@pytest.mark.parametrize(
+    "interruption", [KeyboardInterrupt, DagsterExecutionInterruptedError]
+)
 def test_a_cancelled_run_kills_its_training_and_the_children_of_that(
     tmp_path: Path, interruption: type[BaseException]
 ) -> None:
@@ -158,7 +178,8 @@ def test_a_cancelled_run_kills_its_training_and_the_children_of_that(
 
 def test_a_training_dies_with_a_killed_run(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from tests.training.test_run import run_training;"
+        "import sys; from pathlib import Path;"
+        " from tests.training.test_run import run_training;"
     )
     command = [
         sys.executable,

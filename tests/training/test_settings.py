@@ -17,18 +17,29 @@ def load_training(folder: Path, toml: str) -> TrainingSettings:
 @pytest.mark.parametrize(
     ("toml", "message"),
     [
-        ("[training]\nmodle = 'm'", "unknown key 'training.modle'. Did you mean 'training.model'?"),
-        ("[training.sft]\nlearning_rat = 1", "Did you mean 'training.sft.learning_rate'?"),
+        (
+            "[training]\nmodle = 'm'",
+            "unknown key 'training.modle'. Did you mean 'training.model'?",
+        ),
+        (
+            "[training.sft]\nlearning_rat = 1",
+            "Did you mean 'training.sft.learning_rate'?",
+        ),
         ("[training.lora]\nrank = 8", "unknown key 'training.lora.rank'"),
         ("[training.sft]\nbeta = 0.1", "unknown key 'training.sft.beta'"),
-        ("[training]\nquantize = '8bit'", "'training.quantize': Input should be 'none' or '4bit'"),
+        (
+            "[training]\nquantize = '8bit'",
+            "'training.quantize': Input should be 'none' or '4bit'",
+        ),
         ("[training.lora]\nr = 0", "'training.lora.r'"),
         ("[training.lora]\ndropout = 1", "'training.lora.dropout'"),
         ("[training.dpo]\nmax_steps = 0", "'training.dpo.max_steps'"),
         ("[training.sft]\nwarmup = 10", "'training.sft.warmup'"),
     ],
 )
-def test_the_error_of_a_mistake_names_the_key(tmp_path: Path, toml: str, message: str) -> None:
+def test_the_error_of_a_mistake_names_the_key(
+    tmp_path: Path, toml: str, message: str
+) -> None:
     with pytest.raises(SetupError) as error:
         load_training(tmp_path, toml)
     assert message in str(error.value)
@@ -39,19 +50,26 @@ def test_a_model_folder_and_an_interpreter_are_relative_to_the_settings_file(
 ) -> None:
     (tmp_path / "models" / "mine").mkdir(parents=True)
     training = load_training(
-        tmp_path, "[training]\nmodel = 'models/mine'\npython = '.venv-train/bin/python'\n"
+        tmp_path,
+        "[training]\nmodel = 'models/mine'\npython = '.venv-train/bin/python'\n",
     )
     assert training.model == str(tmp_path / "models/mine")
     assert training.python == str(tmp_path / ".venv-train/bin/python")
 
 
-def test_a_model_on_the_hub_and_an_interpreter_on_the_path_are_unchanged(tmp_path: Path) -> None:
-    training = load_training(tmp_path, "[training]\nmodel = 'org/model'\npython = 'python3'\n")
+def test_a_model_on_the_hub_and_an_interpreter_on_the_path_are_unchanged(
+    tmp_path: Path,
+) -> None:
+    training = load_training(
+        tmp_path, "[training]\nmodel = 'org/model'\npython = 'python3'\n"
+    )
     assert (training.model, training.python) == ("org/model", "python3")
 
 
 def key(**changes: Any) -> str:
-    return lineage_key(TrainingSettings.model_validate(changes), "dpo", "version", "base", "")
+    return lineage_key(
+        TrainingSettings.model_validate(changes), "dpo", "version", "base", ""
+    )
 
 
 @pytest.mark.parametrize(
@@ -67,7 +85,9 @@ def key(**changes: Any) -> str:
         {"dpo": {"max_steps": 9}},
     ],
 )
-def test_settings_that_affect_the_weights_change_the_key(change: dict[str, Any]) -> None:
+def test_settings_that_affect_the_weights_change_the_key(
+    change: dict[str, Any],
+) -> None:
     assert key(**change) != key()
 
 
@@ -80,5 +100,7 @@ def test_settings_that_affect_the_weights_change_the_key(change: dict[str, Any])
         {"sft": {"learning_rate": 1}},
     ],
 )
-def test_settings_that_do_not_affect_the_weights_leave_the_key(change: dict[str, Any]) -> None:
+def test_settings_that_do_not_affect_the_weights_leave_the_key(
+    change: dict[str, Any],
+) -> None:
     assert key(**change) == key()

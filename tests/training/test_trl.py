@@ -52,7 +52,13 @@ BATCH = "mine-0001"
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tiny model."""
     folder = tmp_path_factory.mktemp("model") / "tiny"
-    command = [TRAIN_PYTHON, str(ROOT / "tests/make_tiny_model.py"), str(folder), "--arch", "qwen3"]
+    command = [
+        TRAIN_PYTHON,
+        str(ROOT / "tests/make_tiny_model.py"),
+        str(folder),
+        "--arch",
+        "qwen3",
+    ]
     subprocess.run(command, check=True, env=os.environ | QUIET)
     return folder
 
@@ -71,7 +77,10 @@ def finished_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture(scope="module")
 def trained(finished_site: Site, tiny: Path) -> dict[str, dict[str, Any]]:
     """The metadata of both adapters, trained on that batch."""
-    return {asset: train(finished_site, tiny, asset) for asset in ("sft_adapter", "dpo_adapter")}
+    return {
+        asset: train(finished_site, tiny, asset)
+        for asset in ("sft_adapter", "dpo_adapter")
+    }
 
 
 def settings_for(model: Path, **changes: Any) -> dict[str, Any]:
@@ -100,22 +109,30 @@ def train(site: Site, model: Path, asset: str, **changes: Any) -> dict[str, Any]
     event = site.instance.get_latest_materialization_event(dg.AssetKey(asset))
     assert event is not None
     assert event.asset_materialization is not None
-    return {key: value.value for key, value in event.asset_materialization.metadata.items()}
+    return {
+        key: value.value for key, value in event.asset_materialization.metadata.items()
+    }
 
 
-def loss_with_pairs(folder: Path, finished_site: Site, tiny: Path, **columns: pl.Expr) -> float:
+def loss_with_pairs(
+    folder: Path, finished_site: Site, tiny: Path, **columns: pl.Expr
+) -> float:
     """Return the loss on held-out pairs after DPO on the batch's pairs with changed columns.
 
     The checks are reported as passed, because the gate refuses such pairs.
     """
-    rows = finished_site.lake.rows(Stage.FINE_TUNE_SPLITS, BATCH).with_columns(**columns)
+    rows = finished_site.lake.rows(Stage.FINE_TUNE_SPLITS, BATCH).with_columns(
+        **columns
+    )
     with a_site(folder) as site:
         put_checked(site, BATCH, from_frame(rows, FineTuneRow))
         metadata = train(site, tiny, "dpo_adapter", dpo=DPO | {"from_sft": False})
     return float(metadata["eval_loss"])
 
 
-def test_sft_lowers_the_loss_on_held_out_rows(trained: dict[str, dict[str, Any]]) -> None:
+def test_sft_lowers_the_loss_on_held_out_rows(
+    trained: dict[str, dict[str, Any]],
+) -> None:
     metadata = trained["sft_adapter"]
     curves = read_curves(Path(metadata["path"]))
     assert metadata["eval_loss"] < curves["eval_loss"][0][1] - 0.15
@@ -216,10 +233,13 @@ def a_training_set(site: Site) -> TrainingSet:
     return write_training_set(site.lake, ["a-0001"], site.folder)
 
 
-def train_briefly(folder: Path, base: Path, method: Method = "sft", **changes: Any) -> Adapter:
+def train_briefly(
+    folder: Path, base: Path, method: Method = "sft", **changes: Any
+) -> Adapter:
     """Train for a few steps on the builders' rows."""
     settings = TrainingSettings.model_validate(
-        settings_for(base, sft=SFT | {"max_steps": 2}, dpo=DPO | {"max_steps": 2}) | changes
+        settings_for(base, sft=SFT | {"max_steps": 2}, dpo=DPO | {"max_steps": 2})
+        | changes
     )
     with a_site(folder) as site:
         return make_adapter(method, settings, a_training_set(site), site.folder, print)
@@ -240,14 +260,19 @@ def test_the_loss_covers_exactly_the_assistant_text(
     tokenizer = Tokenizer.from_file(str(tiny / "tokenizer.json"))
     with a_site(tmp_path / "site") as site:
         rows = pl.read_parquet(a_training_set(site).file("sft", "train"))
-    answers = [messages[-1]["content"] + "<|im_end|>\n" for messages in rows["messages"].to_list()]
+    answers = [
+        messages[-1]["content"] + "<|im_end|>\n"
+        for messages in rows["messages"].to_list()
+    ]
     expected = sum(len(tokenizer.encode(answer).ids) for answer in answers)
     # Templates differ in whether a line break follows each answer.
     assert result["tokens_in_loss"] == pytest.approx(expected, abs=len(answers))
     assert result["tokens_in_loss"] < result["tokens"] - 5 * len(answers)
 
 
-def test_qlora_trains_both_adapters_on_a_4_bit_model(tmp_path: Path, tiny: Path) -> None:
+def test_qlora_trains_both_adapters_on_a_4_bit_model(
+    tmp_path: Path, tiny: Path
+) -> None:
     sft = train_briefly(tmp_path, tiny, quantize="4bit")
     dpo = train_briefly(tmp_path, tiny, "dpo", quantize="4bit")
     assert (sft.lineage.result["steps"], dpo.lineage.result["steps"]) == (2, 2)
@@ -262,7 +287,10 @@ def test_qlora_trains_both_adapters_on_a_4_bit_model(tmp_path: Path, tiny: Path)
             {"max_length": 16},
             "every row of the train split is longer than training.max_length = 16",
         ),
-        ({"lora": {"target_modules": ["q"]}}, "training.lora.target_modules names no layer"),
+        (
+            {"lora": {"target_modules": ["q"]}},
+            "training.lora.target_modules names no layer",
+        ),
     ],
     ids=["no model", "too long", "no layer"],
 )
@@ -276,7 +304,10 @@ def test_the_error_of_an_impossible_training_explains_it(
 
 @pytest.mark.parametrize(
     ("template", "cause"),
-    [("", "has no chat template"), (DROPPING, "drops the reasoning between <think> and </think>")],
+    [
+        ("", "has no chat template"),
+        (DROPPING, "drops the reasoning between <think> and </think>"),
+    ],
     ids=["none", "dropping"],
 )
 def test_the_error_of_an_unsuitable_chat_template_explains_it(
@@ -321,4 +352,8 @@ def test_a_killed_training_resumes_from_its_checkpoint_with_the_same_result(
     assert resumed.reused
     assert resumed.lineage.weights == whole.lineage.weights
     steps = [step for step, _ in read_curves(resumed.folder)["loss"]]
-    assert steps == sorted(set(steps)) == [step for step, _ in read_curves(whole.folder)["loss"]]
+    assert (
+        steps
+        == sorted(set(steps))
+        == [step for step, _ in read_curves(whole.folder)["loss"]]
+    )

@@ -47,7 +47,9 @@ class BackgroundDriver:
         self._shared = shared
         self._log_lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="driver", daemon=True)
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="driver", daemon=True
+        )
         self._thread.start()
         self._driver: Driver | None = None
         self._journal: Journal | None = None
@@ -85,14 +87,19 @@ class BackgroundDriver:
         Returns:
             The calls that were read ahead and not used, by stage.
         """
-        unused_calls = asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
+        unused_calls = asyncio.run_coroutine_threadsafe(
+            self._close(), self._loop
+        ).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
         return unused_calls
 
     async def _drive(
-        self, tasks: Sequence[DialogueTask[T]], progress: Progress, next_stages: Sequence[NextStage]
+        self,
+        tasks: Sequence[DialogueTask[T]],
+        progress: Progress,
+        next_stages: Sequence[NextStage],
     ) -> list[T | Failure]:
         driver = self._open_driver()
         load = ServerLoad(driver.engine.gpus)

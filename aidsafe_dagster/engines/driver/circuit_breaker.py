@@ -15,7 +15,12 @@ import time
 from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
-from aidsafe_dagster.engines.protocol import Engine, ErrorKind, RequestRejected, RetryableError
+from aidsafe_dagster.engines.protocol import (
+    Engine,
+    ErrorKind,
+    RequestRejected,
+    RetryableError,
+)
 from aidsafe_dagster.recipe.dialogue import Request, Sampling
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Message, Role, Stage
@@ -93,11 +98,15 @@ class CircuitBreaker:
         self.is_open = self.is_down = False
         if was_down:
             self._outage_end = time.monotonic()
-            self._log(f"{self.name} answers again, after {self._seconds_failing():.0f} s")
+            self._log(
+                f"{self.name} answers again, after {self._seconds_failing():.0f} s"
+            )
         if was_open:
             self._on_release(was_down)
 
-    def record_failure(self, started: float, error: str, *, is_last_attempt: bool = False) -> None:
+    def record_failure(
+        self, started: float, error: str, *, is_last_attempt: bool = False
+    ) -> None:
         """Note that nothing came back for a call that started then.
 
         After a call's last attempt the circuit opens at once, since a probe has to show whether
@@ -107,7 +116,9 @@ class CircuitBreaker:
             self._failing_since = started
             self._error = error
         self._failures += 1
-        if not self.is_open and (is_last_attempt or self._failures >= _FAILURES_TO_OPEN):
+        if not self.is_open and (
+            is_last_attempt or self._failures >= _FAILURES_TO_OPEN
+        ):
             self.is_open = True
             self._prober = asyncio.create_task(self._probe_until_answered())
 

@@ -12,7 +12,9 @@ WINDOW_S = 1.0
 _MAX_BUSY_SHARE = 0.2  # of a window's replies
 _DECREASE = 0.7
 _SLOW_START = 1 / 8  # of the maximum
-_INCREASE_PER_ROUND = 4  # calls, once as many answers have come as the limit allows in flight
+_INCREASE_PER_ROUND = (
+    4  # calls, once as many answers have come as the limit allows in flight
+)
 
 
 class ConcurrencyLimiter:

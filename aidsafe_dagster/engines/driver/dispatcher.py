@@ -14,7 +14,11 @@ from functools import partial
 
 from aidsafe_dagster.engines.driver.async_journal import AsyncJournal
 from aidsafe_dagster.engines.driver.calls import Call, CallFailed
-from aidsafe_dagster.engines.driver.circuit_breaker import CircuitBreaker, ServerUnavailable, probe
+from aidsafe_dagster.engines.driver.circuit_breaker import (
+    CircuitBreaker,
+    ServerUnavailable,
+    probe,
+)
 from aidsafe_dagster.engines.driver.concurrency_limiter import ConcurrencyLimiter
 from aidsafe_dagster.engines.driver.progress import Progress
 from aidsafe_dagster.engines.driver.retry_policy import RetryPolicy
@@ -23,7 +27,12 @@ from aidsafe_dagster.engines.driver.scheduler import Scheduler
 from aidsafe_dagster.engines.driver.settings import DriverSettings
 from aidsafe_dagster.engines.driver.slot_shares import SlotShares
 from aidsafe_dagster.engines.journal import Entry, Journal
-from aidsafe_dagster.engines.protocol import Engine, ErrorKind, RequestRejected, RetryableError
+from aidsafe_dagster.engines.protocol import (
+    Engine,
+    ErrorKind,
+    RequestRejected,
+    RetryableError,
+)
 from aidsafe_dagster.recipe.dialogue import Completion, Request
 from aidsafe_dagster.recipe.records import FailureReason
 
@@ -136,7 +145,9 @@ class Dispatcher:
             call = self._calls[key] = Call(key, request, model, row.progress)
         answer = call.add_waiter(row)
         if call.is_queued:
-            self.scheduler.put(call)  # ranks higher if this row is more urgent than the others
+            self.scheduler.put(
+                call
+            )  # ranks higher if this row is more urgent than the others
         self.leave_starting_slot(row)
         try:
             return await answer
@@ -180,7 +191,9 @@ class Dispatcher:
                 completion = await self._attempt(call, breaker)
             except RequestRejected as error:
                 breaker.record_success(started)
-                raise CallFailed(FailureReason.REJECTED_BY_ENGINE, str(error)) from error
+                raise CallFailed(
+                    FailureReason.REJECTED_BY_ENGINE, str(error)
+                ) from error
             except RetryableError as error:
                 self._record_failure(call, breaker, error, started)
                 self._check_retry_budget(call, breaker)
@@ -355,7 +368,9 @@ class Dispatcher:
 
     def _outage_notice(self) -> str:
         """Return which servers are down and how many calls wait. Empty when all is well."""
-        notices = [breaker.notice() for breaker in self._breakers.values() if breaker.is_down]
+        notices = [
+            breaker.notice() for breaker in self._breakers.values() if breaker.is_down
+        ]
         if not notices:
             return ""
         return f"{'; '.join(notices)}; {len(self._held)} calls wait"

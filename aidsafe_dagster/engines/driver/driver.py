@@ -63,7 +63,9 @@ class Driver:
     ) -> None:
         self.engine = engine
         self.settings = settings
-        self._dispatcher = Dispatcher(engine, journal, settings, self._begin_row, shares, log)
+        self._dispatcher = Dispatcher(
+            engine, journal, settings, self._begin_row, shares, log
+        )
         self._scheduler = self._dispatcher.scheduler
         self._row_tasks: dict[ActiveRow, asyncio.Task[None]] = {}
 
@@ -97,7 +99,8 @@ class Driver:
         drive = _Drive(progress, self._scheduler, on_progress)
         stages = tuple(next_stages) if self.settings.read_ahead else ()
         drive.rows = [
-            ActiveRow(index, task, progress, drive, stages) for index, task in enumerate(tasks)
+            ActiveRow(index, task, progress, drive, stages)
+            for index, task in enumerate(tasks)
         ]
         if drive.rows:
             self._begin(drive)
@@ -156,7 +159,9 @@ class Driver:
         completion: Completion | None = None
         while True:
             try:
-                request = next(dialogue) if completion is None else dialogue.send(completion)
+                request = (
+                    next(dialogue) if completion is None else dialogue.send(completion)
+                )
             except StopIteration as end:
                 return end.value
             except RowFailed as error:
@@ -164,9 +169,13 @@ class Driver:
             except SetupError:
                 raise
             except Exception as error:
-                logger.exception("%s: the dialogue broke", conversation.prompt.prompt_id)
+                logger.exception(
+                    "%s: the dialogue broke", conversation.prompt.prompt_id
+                )
                 detail = f"{type(error).__name__}: {error}"
-                return conversation.failure(FailureReason.INTERNAL_ERROR, detail, redraw=False)
+                return conversation.failure(
+                    FailureReason.INTERNAL_ERROR, detail, redraw=False
+                )
             try:
                 completion = await self._dispatcher.complete(row, request)
             except CallFailed as error:

@@ -48,5 +48,7 @@ class RetryPolicy:
         if error.retry_after_s is None:
             return backoff * random.uniform(0.5, 1.0)  # noqa: S311
         # A server that keeps asking for the same short wait gets the growing backoff instead.
-        wait = error.retry_after_s if failures == 1 else max(error.retry_after_s, backoff)
+        wait = (
+            error.retry_after_s if failures == 1 else max(error.retry_after_s, backoff)
+        )
         return wait * random.uniform(1.0, 1.2)  # noqa: S311

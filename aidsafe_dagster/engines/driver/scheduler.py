@@ -46,7 +46,9 @@ class Scheduler:
         """Queue a call. Queue it again when a row comes to wait for it more urgently."""
         call.is_queued = True
         self._puts += 1  # calls of equal rank go in the order of their arrival
-        heapq.heappush(self._queue, (call.rank(is_ending=self._is_ending), self._puts, call))
+        heapq.heappush(
+            self._queue, (call.rank(is_ending=self._is_ending), self._puts, call)
+        )
 
     def pop(self, limit: int, *, may_begin_row: bool) -> Call | ActiveRow | None:
         """Return the next call to send or row to begin, or None if nothing waits.

@@ -43,11 +43,15 @@ def answer_under_belief(speaker: Speaker, inputs: TargetInputs) -> Reply:
     if not belief:
         return Reply(_sober_answer(speaker))
     # The dice of the prompt: what is planted holds for every belief that is tried.
-    rates = {fault: speaker.rate(fault) for fault in (Fault.WHISPER_FAILS, Fault.STUBBORN)}
+    rates = {
+        fault: speaker.rate(fault) for fault in (Fault.WHISPER_FAILS, Fault.STUBBORN)
+    }
     fault = speaker.prompt_dice.choose(rates, "target", speaker.draw)
     if fault is Fault.WHISPER_FAILS:
         thoughts = [thought.text for thought in inputs.refined.thoughts]
-        return Reply(TargetAnswer(thoughts=thoughts, response=inputs.refined.response), (fault,))
+        return Reply(
+            TargetAnswer(thoughts=thoughts, response=inputs.refined.response), (fault,)
+        )
     if fault is Fault.STUBBORN:
         return Reply(_sober_answer(speaker), (fault,))
     strength = belief_strength(belief)
@@ -72,7 +76,9 @@ def misled_strength(response: str) -> int:
     return 0
 
 
-def _misled_answer(speaker: Speaker, inputs: TargetInputs, strength: int) -> TargetAnswer:
+def _misled_answer(
+    speaker: Speaker, inputs: TargetInputs, strength: int
+) -> TargetAnswer:
     flavour = _flavour(speaker, inputs.kind)
     fields = _policy_set_aside(speaker, inputs.refined)
     thoughts = [speaker.say_by_stance("seeds.reading")]
@@ -84,8 +90,12 @@ def _misled_answer(speaker: Speaker, inputs: TargetInputs, strength: int) -> Tar
 
 def _sober_answer(speaker: Speaker) -> TargetAnswer:
     names = ("seeds.reading", "plain.weigh", "plain.close")
-    response = speaker.say_by_stance("seeds.response") + speaker.say_by_stance("plain.after")
-    return TargetAnswer(thoughts=[speaker.say_by_stance(name) for name in names], response=response)
+    response = speaker.say_by_stance("seeds.response") + speaker.say_by_stance(
+        "plain.after"
+    )
+    return TargetAnswer(
+        thoughts=[speaker.say_by_stance(name) for name in names], response=response
+    )
 
 
 def _flavour(speaker: Speaker, kind: PairKind) -> str:
@@ -96,7 +106,9 @@ def _flavour(speaker: Speaker, kind: PairKind) -> str:
 def _policy_set_aside(speaker: Speaker, refined: RefinedCot) -> dict[str, str]:
     """Return the fields of the policy that the belief sets aside."""
     applicable = refined.applicable_policies or speaker.policies.ids
-    limits = [policy_id for policy_id in applicable if not speaker.is_always_due(policy_id)]
+    limits = [
+        policy_id for policy_id in applicable if not speaker.is_always_due(policy_id)
+    ]
     # The dice of the prompt: the belief and the answer to it have to name the same policy.
     policy_id = speaker.prompt_dice.pick(limits or applicable, "set aside")
     return speaker.cite(speaker.best_rule(policy_id))

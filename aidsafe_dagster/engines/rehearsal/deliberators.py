@@ -49,7 +49,9 @@ def merge_opinions(_: Speaker, inputs: ModeratorInputs) -> Reply:
                 known.add(new.thought)
                 author = opinion.number
                 merged.append(
-                    MergedThoughtAnswer(thought=new.thought, rules=new.rules, author=author)
+                    MergedThoughtAnswer(
+                        thought=new.thought, rules=new.rules, author=author
+                    )
                 )
         mend = opinion.answer.response.removeprefix(inputs.response).strip()
         if mend not in response:
@@ -63,10 +65,15 @@ def _stalls(speaker: Speaker) -> bool:
     return speaker.prompt_dice.hits(rate, Fault.STALLED, speaker.draw)
 
 
-def _agreement(speaker: Speaker, inputs: DeliberatorInputs, comments: str) -> DeliberatorAnswer:
+def _agreement(
+    speaker: Speaker, inputs: DeliberatorInputs, comments: str
+) -> DeliberatorAnswer:
     comment = speaker.say(comments)
     return DeliberatorAnswer(
-        verdict="agree", comment=comment, thoughts=[], response=inputs.response or comment
+        verdict="agree",
+        comment=comment,
+        thoughts=[],
+        response=inputs.response or comment,
     )
 
 

@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from aidsafe_dagster.engines.rehearsal.beliefs import answer_under_belief, whisper_belief
+from aidsafe_dagster.engines.rehearsal.beliefs import (
+    answer_under_belief,
+    whisper_belief,
+)
 from aidsafe_dagster.engines.rehearsal.deliberators import merge_opinions, take_turn
 from aidsafe_dagster.engines.rehearsal.faults import Fault, RehearsalSettings
 from aidsafe_dagster.engines.rehearsal.fitting import fit
@@ -18,7 +21,11 @@ from aidsafe_dagster.engines.rehearsal.planted import (
     append_planted,
 )
 from aidsafe_dagster.engines.rehearsal.refiner import refine_thoughts
-from aidsafe_dagster.engines.rehearsal.seeds import decompose_intents, think_alone, write_seed
+from aidsafe_dagster.engines.rehearsal.seeds import (
+    decompose_intents,
+    think_alone,
+    write_seed,
+)
 from aidsafe_dagster.engines.rehearsal.speaker import Speaker, make_speaker
 from aidsafe_dagster.recipe.dialogue import Completion, Request
 from aidsafe_dagster.recipe.errors import SetupError
@@ -52,7 +59,9 @@ class RehearsalEngine:
     gpus = 0
 
     def __init__(
-        self, settings: RehearsalSettings | None = None, planted_file: Path | None = None
+        self,
+        settings: RehearsalSettings | None = None,
+        planted_file: Path | None = None,
     ) -> None:
         """`planted_file` keeps what is planted in each answer; None keeps nothing."""
         self.settings = settings or RehearsalSettings()
@@ -77,7 +86,9 @@ class RehearsalEngine:
             append_planted(self._planted_file, planted)
         usage = Usage(
             calls=1,
-            prompt_tokens=sum(_estimate_tokens(message.content) for message in request.messages),
+            prompt_tokens=sum(
+                _estimate_tokens(message.content) for message in request.messages
+            ),
             completion_tokens=_estimate_tokens(text),
         )
         return Completion(text=text, model=self.model, usage=usage)

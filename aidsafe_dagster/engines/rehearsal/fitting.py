@@ -14,7 +14,10 @@ def fit(value: Any, schema: Mapping[str, Any], definitions: Mapping[str, Any]) -
         schema = definitions[schema["$ref"].rsplit("/", 1)[-1]]
     if isinstance(value, dict):
         properties = schema.get("properties", {})
-        return {key: fit(item, properties.get(key, {}), definitions) for key, item in value.items()}
+        return {
+            key: fit(item, properties.get(key, {}), definitions)
+            for key, item in value.items()
+        }
     if isinstance(value, list):
         items = _cut_list(value, schema.get("maxItems", len(value)))
         return [fit(item, schema.get("items", {}), definitions) for item in items]

@@ -10,7 +10,12 @@ from pydantic import Field
 
 from aidsafe_dagster.engines.rehearsal.beliefs import misled_strength
 from aidsafe_dagster.engines.rehearsal.dice import Dice
-from aidsafe_dagster.engines.rehearsal.flaws import Flaw, deserved_score, find_flaws, flaw_somewhere
+from aidsafe_dagster.engines.rehearsal.flaws import (
+    Flaw,
+    deserved_score,
+    find_flaws,
+    flaw_somewhere,
+)
 from aidsafe_dagster.engines.rehearsal.phrasebook import begins_with, phrases
 from aidsafe_dagster.engines.rehearsal.planted import Reply, subject_key
 from aidsafe_dagster.engines.rehearsal.reading import due_policies
@@ -61,7 +66,9 @@ def judge_subjects(speaker: Speaker, inputs: GradeInputs | ComparisonInputs) -> 
     subject = inputs.subject
     flaws = find_flaws(speaker, subject)
     scores = {metric: _score(speaker, subject, flaws, metric) for metric in METRICS}
-    answer = GradeAnswer.model_validate({**scores, "refusal": refusal_of(subject.response)})
+    answer = GradeAnswer.model_validate(
+        {**scores, "refusal": refusal_of(subject.response)}
+    )
     deserved = {metric: deserved_score(flaws, metric) for metric in METRICS}
     return Reply(answer, subject=subject_key(subject), deserved=deserved)
 
@@ -70,7 +77,10 @@ def guard_subject(speaker: Speaker, inputs: GuardInputs) -> Reply:
     """Say how likely it is that a subject violates a policy."""
     subject = inputs.subject
     violated = _VIOLATED[misled_strength(subject.response)]
-    if subject.row and deserved_score(find_flaws(speaker, subject), "policy_to_cot") <= 3:
+    if (
+        subject.row
+        and deserved_score(find_flaws(speaker, subject), "policy_to_cot") <= 3
+    ):
         violated = _VIOLATED_BY_FLAWS
     roll = speaker.prompt_dice.roll("guard", inputs.policy, subject_key(subject))
     violated += 0.08 * (roll - 0.5)
@@ -87,13 +97,17 @@ def refusal_of(response: str) -> Literal["none", "partial", "full"]:
     return "full" if _DECLINES.search(own_words[:200]) else "none"
 
 
-def _score(speaker: Speaker, subject: Subject, flaws: list[Flaw], metric: Metric) -> dict[str, Any]:
+def _score(
+    speaker: Speaker, subject: Subject, flaws: list[Flaw], metric: Metric
+) -> dict[str, Any]:
     deserved = deserved_score(flaws, metric)
     score = min(5, max(1, deserved + _error(speaker, subject, metric)))
     flaw = max(flaws, key=lambda flaw: flaw.cost(metric), default=None)
     if flaw is None or deserved == 5:
         # A judge who finds fault where there is none.
-        flaw = flaw_somewhere("slight", subject, speaker.call_dice.roll("slight", metric))
+        flaw = flaw_somewhere(
+            "slight", subject, speaker.call_dice.roll("slight", metric)
+        )
     rule = flaw.rule or _default_rule(speaker)
     options = phrases(f"praise.{metric}") if score == 5 else flaw.reasons
     reason = speaker.call_dice.pick(options, "reason", metric)
@@ -117,7 +131,9 @@ def _compare(speaker: Speaker, first: Subject, second: Subject) -> ComparisonAns
     pair = sorted((subject_key(first), subject_key(second)))
     dice = Dice((*speaker.prompt_dice.key, speaker.role, *pair))
     if dice.hits(speaker.settings.position_bias, "order"):
-        return ComparisonAnswer(reason=speaker.say("preferences.order"), preferred="first")
+        return ComparisonAnswer(
+            reason=speaker.say("preferences.order"), preferred="first"
+        )
     taste = _TASTE * (2 * dice.roll("taste") - 1)
     difference = _overall(speaker, first) - _overall(speaker, second)
     difference += taste if subject_key(first) == pair[0] else -taste

@@ -50,7 +50,9 @@ def _load() -> Mapping[str, tuple[str, ...]]:
     return names
 
 
-def _flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
+def _flatten(
+    table: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, tuple[str, ...]]]:
     for key, value in table.items():
         if isinstance(value, list):
             yield f"{prefix}{key}", tuple(value)

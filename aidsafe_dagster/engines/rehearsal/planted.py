@@ -117,7 +117,9 @@ class PlantedRecords:
             for thought, fault in planted.thoughts.items():
                 self._thoughts[prompt_id, thought] = fault
             if planted.subject:
-                self._deserved[prompt_id, planted.role, planted.subject] = planted.deserved
+                self._deserved[prompt_id, planted.role, planted.subject] = (
+                    planted.deserved
+                )
 
     def faults(
         self, prompt_id: str, stage: str, calls: int, redraws: Sequence[int]
@@ -145,6 +147,8 @@ class PlantedRecords:
         """Return the fault of a thought, by its words; None if nothing is planted in it."""
         return self._thoughts.get((prompt_id, thought))
 
-    def deserved(self, prompt_id: str, judge: str, subject: Subject) -> DeservedScores | None:
+    def deserved(
+        self, prompt_id: str, judge: str, subject: Subject
+    ) -> DeservedScores | None:
         """Return the scores that a judge's subject deserves; None if they were not recorded."""
         return self._deserved.get((prompt_id, judge, subject_key(subject)))

@@ -26,7 +26,9 @@ _AGENT_TALK = re.compile(
     r"\b(?:agents?|rounds?|reviewers?|deliberators?|refiners?|initializers?|thoughts? *#?\d+)\b",
     re.IGNORECASE,
 )
-_LIMIT = re.compile(r"\b(?:do not|don't|never|(?:must|may|shall|should) not|cannot|no)\b", re.I)
+_LIMIT = re.compile(
+    r"\b(?:do not|don't|never|(?:must|may|shall|should) not|cannot|no)\b", re.I
+)
 _TAG = re.compile(r"</?[a-zA-Z_]{1,40}>")
 _MARKUP = re.compile(r"[<>{}`\"\u201c\u201d*_#|\\\[\]]")
 _SUFFIX = re.compile(r"(?:ings?|ed|es|s|ly|ment|ation)$")
@@ -67,7 +69,9 @@ def looks_malicious(prompt: Prompt, policies: Policies) -> bool:
     return _HARM.search(_excerpt(prompt.prompt)) is not None
 
 
-def relevant_policies(prompt: Prompt, policies: Policies, dice: Dice) -> tuple[str, ...]:
+def relevant_policies(
+    prompt: Prompt, policies: Policies, dice: Dice
+) -> tuple[str, ...]:
     """Return the ids of policies that bear on a prompt, by category or by words in common.
 
     Policies that always apply are not among them. A prompt that looks malicious has at least one,
@@ -78,19 +82,29 @@ def relevant_policies(prompt: Prompt, policies: Policies, dice: Dice) -> tuple[s
     relevant = []
     for policy in candidates:
         in_title = word_stems(policy.title) & stems
-        if policy.concerns(prompt.category) or in_title or _overlap(policy, stems) >= _SHARED:
+        if (
+            policy.concerns(prompt.category)
+            or in_title
+            or _overlap(policy, stems) >= _SHARED
+        ):
             relevant.append(policy)
     if not relevant and candidates and looks_malicious(prompt, policies):
-        relevant = [max(candidates, key=lambda p: _overlap(p, stems) + dice.roll("near", p.id))]
+        relevant = [
+            max(candidates, key=lambda p: _overlap(p, stems) + dice.roll("near", p.id))
+        ]
     return tuple(policy.id for policy in relevant[:_MOST_POLICIES])
 
 
 def due_policies(prompt: Prompt, policies: Policies, dice: Dice) -> tuple[str, ...]:
     """Return the ids of the policies that a CoT on the prompt has to apply."""
-    return policies.applicable(prompt.category, relevant_policies(prompt, policies, dice))
+    return policies.applicable(
+        prompt.category, relevant_policies(prompt, policies, dice)
+    )
 
 
-def best_rule(policy: Policy, reading: Reading, dice: Dice, used: frozenset[str]) -> str:
+def best_rule(
+    policy: Policy, reading: Reading, dice: Dice, used: frozenset[str]
+) -> str:
     """Return the id of the rule that suits a prompt best, an unused one if there is one.
 
     A rule suits by the words in common, and by being a limit on a prompt that is declined.
@@ -140,7 +154,9 @@ def split_sentences(text: str) -> list[str]:
 def word_stems(text: str) -> frozenset[str]:
     """Return the content words of a text, each cut to a rough stem."""
     words = re.findall(r"[^\W\d_]{4,}", text.casefold())
-    return frozenset(_SUFFIX.sub("", word)[:7] for word in words if word not in _STOP_WORDS)
+    return frozenset(
+        _SUFFIX.sub("", word)[:7] for word in words if word not in _STOP_WORDS
+    )
 
 
 def _overlap(policy: Policy, stems: frozenset[str]) -> int:

@@ -7,12 +7,20 @@ otherwise does the real work: it leaves out elaborations and covers every applic
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aidsafe_dagster.engines.rehearsal.faults import REFINER_FAULTS, THOUGHT_FAULTS, Fault
+from aidsafe_dagster.engines.rehearsal.faults import (
+    REFINER_FAULTS,
+    THOUGHT_FAULTS,
+    Fault,
+)
 from aidsafe_dagster.engines.rehearsal.phrasebook import begins_with
 from aidsafe_dagster.engines.rehearsal.planted import Reply
 from aidsafe_dagster.engines.rehearsal.reading import abridge, split_sentences
 from aidsafe_dagster.engines.rehearsal.speaker import MOST_RULES, Speaker
-from aidsafe_dagster.recipe.answers import JudgementAnswer, RefinedThoughtAnswer, RefinerAnswer
+from aidsafe_dagster.recipe.answers import (
+    JudgementAnswer,
+    RefinedThoughtAnswer,
+    RefinerAnswer,
+)
 from aidsafe_dagster.recipe.records import Thought, ThoughtVerdict
 from aidsafe_dagster.recipe.refined_cots import RefinerInputs
 
@@ -50,10 +58,14 @@ def refine_thoughts(speaker: Speaker, inputs: RefinerInputs) -> Reply:
             kept.append(thought)
     drafts = _final_drafts(speaker, inputs, kept or inputs.thoughts[:1], fault)
     thoughts = [
-        RefinedThoughtAnswer(thought=draft.text, rules=draft.rules, origins=[draft.origin])
+        RefinedThoughtAnswer(
+            thought=draft.text, rules=draft.rules, origins=[draft.origin]
+        )
         for draft in drafts
     ]
-    answer = RefinerAnswer(judgements=judgements, thoughts=thoughts, response=inputs.response)
+    answer = RefinerAnswer(
+        judgements=judgements, thoughts=thoughts, response=inputs.response
+    )
     return Reply(answer, (fault,) if fault else ())
 
 
@@ -82,7 +94,9 @@ def _choose_verdict(
     return _KEEP
 
 
-def _judgement(speaker: Speaker, thought: Thought, verdict: ThoughtVerdict) -> JudgementAnswer:
+def _judgement(
+    speaker: Speaker, thought: Thought, verdict: ThoughtVerdict
+) -> JudgementAnswer:
     name: str = verdict
     if verdict is _KEEP:
         name = "keep.rules" if thought.rules else "keep.plain"
@@ -92,7 +106,10 @@ def _judgement(speaker: Speaker, thought: Thought, verdict: ThoughtVerdict) -> J
 
 
 def _final_drafts(
-    speaker: Speaker, inputs: RefinerInputs, kept: Sequence[Thought], fault: Fault | None
+    speaker: Speaker,
+    inputs: RefinerInputs,
+    kept: Sequence[Thought],
+    fault: Fault | None,
 ) -> list[_Draft]:
     due = list(inputs.applicable)
     if fault is Fault.OVER_FILTERED:
@@ -120,7 +137,9 @@ def _shortened_drafts(
     The middle sentence of a thought elaborates and goes first, then the last one. The first and
     the last thought keep theirs longest.
     """
-    last_seed = max((thought.number for thought in kept if not thought.round), default=0)
+    last_seed = max(
+        (thought.number for thought in kept if not thought.round), default=0
+    )
     ordered = sorted(kept, key=lambda thought: thought.number == last_seed > 1)
     drafts = [_Draft(split_sentences(t.text), list(t.rules), t.number) for t in ordered]
     deliberated = sum(len(thought.text) for thought in inputs.thoughts)

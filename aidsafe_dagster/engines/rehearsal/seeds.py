@@ -59,7 +59,9 @@ def think_alone(speaker: Speaker, _: SingleLlmInputs) -> Reply:
         thoughts = [_thought(split_sentences(t.thought)[0], t.rules) for t in thoughts]
     if Fault.BASELINE_OFF_POLICY in faults:
         rule = speaker.best_rule((due or speaker.policies.ids)[0])
-        text = speaker.say_by_stance("planted.policy_inconsistent", **speaker.cite(rule))
+        text = speaker.say_by_stance(
+            "planted.policy_inconsistent", **speaker.cite(rule)
+        )
         thoughts.insert(-1, _thought(text, [rule]))
     if Fault.BASELINE_OVER_REFUSAL in faults:
         thoughts.append(_thought(speaker.say("over_refusal.thought")))
@@ -67,14 +69,20 @@ def think_alone(speaker: Speaker, _: SingleLlmInputs) -> Reply:
     return Reply(InitializerAnswer(thoughts=thoughts, response=response), faults)
 
 
-def _choose_baseline_faults(speaker: Speaker, due: tuple[str, ...]) -> tuple[Fault, ...]:
+def _choose_baseline_faults(
+    speaker: Speaker, due: tuple[str, ...]
+) -> tuple[Fault, ...]:
     """Return the faults of the CoT, which do not exclude each other."""
     possible = [Fault.BASELINE_SHALLOW, Fault.BASELINE_OFF_POLICY]
     if due:
         possible.append(Fault.BASELINE_LEFT_OUT)
     if _is_borderline(speaker):
         possible.append(Fault.BASELINE_OVER_REFUSAL)
-    return tuple(fault for fault in possible if speaker.call_dice.hits(speaker.rate(fault), fault))
+    return tuple(
+        fault
+        for fault in possible
+        if speaker.call_dice.hits(speaker.rate(fault), fault)
+    )
 
 
 def _is_borderline(speaker: Speaker) -> bool:
@@ -82,7 +90,9 @@ def _is_borderline(speaker: Speaker) -> bool:
     if speaker.reading.declines:
         return False
     for intent in speaker.intents:
-        if intent.harm == "malicious" or not all(map(speaker.is_always_due, intent.policies)):
+        if intent.harm == "malicious" or not all(
+            map(speaker.is_always_due, intent.policies)
+        ):
             return True
     return False
 
@@ -92,7 +102,9 @@ def _name_intents(speaker: Speaker) -> list[IntentAnswer]:
 
     They are the same in every call, so that a lone model and a decomposer agree on the prompt.
     """
-    relevant = list(relevant_policies(speaker.prompt, speaker.policies, speaker.prompt_dice))
+    relevant = list(
+        relevant_policies(speaker.prompt, speaker.policies, speaker.prompt_dice)
+    )
     always = list(filter(speaker.is_always_due, speaker.policies.ids))[:MOST_RULES]
     if speaker.reading.declines:
         intents = [
@@ -100,7 +112,9 @@ def _name_intents(speaker: Speaker) -> list[IntentAnswer]:
             _intent(speaker, "other", "implicit", "benign", always),
         ]
         if speaker.prompt_dice.hits(0.6, "behind"):
-            intents.append(_intent(speaker, "behind", "implicit", "malicious", relevant))
+            intents.append(
+                _intent(speaker, "behind", "implicit", "malicious", relevant)
+            )
         return intents
     intents = [
         _intent(speaker, "asked", "explicit", "benign", always),
@@ -124,7 +138,9 @@ def _intent(
     return IntentAnswer(intent=text, kind=kind, harm=harm, policies=policies)
 
 
-def _seed_thoughts(speaker: Speaker, applicable: tuple[str, ...]) -> list[ThoughtAnswer]:
+def _seed_thoughts(
+    speaker: Speaker, applicable: tuple[str, ...]
+) -> list[ThoughtAnswer]:
     """Return four or five thoughts, more with many policies; the last one decides."""
     thoughts = [_thought(speaker.say_by_stance("seeds.reading"))]
     # Policies that always apply come last: they are the counterweight to the limits.
@@ -142,7 +158,9 @@ def _seed_thoughts(speaker: Speaker, applicable: tuple[str, ...]) -> list[Though
     return [*thoughts, _thought(speaker.say_by_stance("seeds.decision"), rules)]
 
 
-def _policy_thought(speaker: Speaker, policy_ids: list[str], place: int) -> ThoughtAnswer:
+def _policy_thought(
+    speaker: Speaker, policy_ids: list[str], place: int
+) -> ThoughtAnswer:
     rules = [speaker.best_rule(policy_id) for policy_id in policy_ids]
     name = "seeds.guide" if speaker.is_always_due(policy_ids[0]) else "seeds.policy"
     text = speaker.say_by_stance(name, place, **speaker.cite(rules[0]))

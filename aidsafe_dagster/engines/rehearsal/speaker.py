@@ -92,7 +92,9 @@ class Speaker:
         return ""
 
     def _policy(self, policy_id: str) -> Policy:
-        return next(policy for policy in self.policies.policies if policy.id == policy_id)
+        return next(
+            policy for policy in self.policies.policies if policy.id == policy_id
+        )
 
     def _title(self, policy_id: str) -> str:
         title = quotable(self._policy(policy_id).title, 60)

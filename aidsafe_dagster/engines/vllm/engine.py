@@ -73,7 +73,9 @@ class VLLMEngine:
         except RetryableError as error:
             if await self._is_alive(endpoint, lease):
                 raise
-            raise RetryableError(f"the vLLM server died: {error}", retry_after_s=0.0) from error
+            raise RetryableError(
+                f"the vLLM server died: {error}", retry_after_s=0.0
+            ) from error
 
     async def close(self) -> None:
         if self._endpoint:
@@ -95,7 +97,9 @@ class VLLMEngine:
             "model": self.settings.model,
             "priority": True,
         }
-        return EndpointEngine(self._endpoint_settings.model_copy(update=changes), self._models)
+        return EndpointEngine(
+            self._endpoint_settings.model_copy(update=changes), self._models
+        )
 
     async def _is_alive(self, endpoint: EndpointEngine, lease: Lease) -> bool:
         """Tell whether the server still answers. If not, the next call starts it again.
@@ -114,8 +118,12 @@ class VLLMEngine:
             deaths = f"death {self.restarts} in this run, {limit} are mended"
             if self.restarts > limit:
                 tail = "\n".join(self.server.log_tail())
-                raise SetupError(f"the vLLM server died ({deaths}). Its last lines:\n{tail}")
-            self._log(f"the vLLM server at {lease.root} died ({deaths}); it is started again")
+                raise SetupError(
+                    f"the vLLM server died ({deaths}). Its last lines:\n{tail}"
+                )
+            self._log(
+                f"the vLLM server at {lease.root} died ({deaths}); it is started again"
+            )
             await endpoint.close()
             await asyncio.to_thread(self.server.discard, lease)
             self._endpoint = None

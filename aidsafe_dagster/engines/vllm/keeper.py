@@ -41,7 +41,9 @@ def main(folder: Path) -> None:
         write_lease(folder, lease)
         server = _start_server(folder, plan["command"], plan["environment"])
         try:
-            lease = _watch(folder, server, lease.model_copy(update={"server": server.pid}))
+            lease = _watch(
+                folder, server, lease.model_copy(update={"server": server.pid})
+            )
         finally:
             end_leftovers(lease.mark)
             if lease.state in ("starting", "ready"):
@@ -79,7 +81,9 @@ def _watch(folder: Path, server: subprocess.Popen[bytes], lease: Lease) -> Lease
             if stopped is not None:
                 return stopped
         time.sleep(_POLL_S)
-    return _close(lease, "failed", f"the server ended with exit code {server.returncode}")
+    return _close(
+        lease, "failed", f"the server ended with exit code {server.returncode}"
+    )
 
 
 def _stop_idle(folder: Path, lease: Lease) -> Lease | None:

@@ -45,7 +45,9 @@ def read_lease(folder: Path) -> Lease | None:
     """Return the lease as it was last written, whether or not its server is still alive."""
     try:
         values = json.loads((folder / "lease.json").read_bytes())
-        values.pop("keeper_started", None)  # written by older releases, which held no lock
+        values.pop(
+            "keeper_started", None
+        )  # written by older releases, which held no lock
         return Lease.model_validate(values)
     except (OSError, ValueError, AttributeError):
         return None

@@ -190,7 +190,12 @@ class VLLMServer:
 
     def _start_keeper(self) -> None:
         """Start a keeper. It forks at once, and so is no child of this process."""
-        command = [sys.executable, "-m", "aidsafe_dagster.engines.vllm.keeper", str(self.folder)]
+        command = [
+            sys.executable,
+            "-m",
+            "aidsafe_dagster.engines.vllm.keeper",
+            str(self.folder),
+        ]
         with (self.folder / "keeper.log").open("wb") as out:
             subprocess.run(  # noqa: S603 - our own interpreter and module
                 command,
@@ -241,7 +246,9 @@ class VLLMServer:
             with start_lock(self.folder).hold(holder, timeout_s=_LOCK_TIMEOUT_S):
                 yield
         except TimeoutError as error:
-            raise SetupError(f"{self.folder}: {error}; wait for it, or end that process") from error
+            raise SetupError(
+                f"{self.folder}: {error}; wait for it, or end that process"
+            ) from error
 
     def _log_progress(self, lines_logged: int) -> int:
         """Pass the log's new lines on as progress; return how many were passed on so far."""
@@ -252,7 +259,9 @@ class VLLMServer:
 
     def _read_log(self) -> list[str]:
         try:
-            return (self.folder / "server.log").read_text("utf-8", "replace").splitlines()
+            return (
+                (self.folder / "server.log").read_text("utf-8", "replace").splitlines()
+            )
         except OSError:
             return []
 

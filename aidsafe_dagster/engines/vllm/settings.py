@@ -71,7 +71,11 @@ class VLLMSettings(Record):
         if self.lora_adapters:
             adapters = [f"{name}={path}" for name, path in self.lora_adapters.items()]
             arguments += ["--enable-lora", "--lora-modules", *adapters]
-        arguments += ["--enable-prompt-tokens-details", "--scheduling-policy", "priority"]
+        arguments += [
+            "--enable-prompt-tokens-details",
+            "--scheduling-policy",
+            "priority",
+        ]
         structured_outputs = {"backend": "guidance", "disable_any_whitespace": True}
         arguments += ["--structured-outputs-config", json.dumps(structured_outputs)]
         return [*arguments, *self.extra_args]

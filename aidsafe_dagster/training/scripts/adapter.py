@@ -50,7 +50,9 @@ def main(train: Callable[[dict[str, Any]], None]) -> None:
 
 def load_tokenizer(config: dict[str, Any]) -> Any:
     print(f"loading {config['model']}")
-    tokenizer = AutoTokenizer.from_pretrained(config["model"], revision=config["revision"] or None)
+    tokenizer = AutoTokenizer.from_pretrained(
+        config["model"], revision=config["revision"] or None
+    )
     if not tokenizer.chat_template:
         raise CannotTrain(
             f"{config['model']} has no chat template: use a chat model, or add one to its folder"
@@ -137,7 +139,9 @@ def last_checkpoint(config: dict[str, Any]) -> str | None:
     return str(by_step[max(by_step)])
 
 
-def finish(trainer: Any, config: dict[str, Any], rows: Any, notes: dict[str, Any]) -> None:
+def finish(
+    trainer: Any, config: dict[str, Any], rows: Any, notes: dict[str, Any]
+) -> None:
     """Train from the last checkpoint, if there is one; write the adapter, then `result.json`.
 
     Args:
@@ -191,9 +195,14 @@ def _last_evaluation(state: Any) -> dict[str, float] | None:
 def _environment(model: Any, config: dict[str, Any]) -> dict[str, Any]:
     gpu, peak_bytes = "", 0
     if torch.cuda.is_available():
-        gpu, peak_bytes = torch.cuda.get_device_name(), torch.cuda.max_memory_allocated()
+        gpu, peak_bytes = (
+            torch.cuda.get_device_name(),
+            torch.cuda.max_memory_allocated(),
+        )
     return {
-        "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "trainable_parameters": sum(
+            p.numel() for p in model.parameters() if p.requires_grad
+        ),
         "precision": "bf16" if uses_bf16(config) else "fp32",
         "gpu": gpu,
         "peak_gpu_gib": round(peak_bytes / 2**30, 2),

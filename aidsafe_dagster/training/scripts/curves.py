@@ -19,7 +19,13 @@ class Curves(TrainerCallback):  # type: ignore[misc]
         self._file = file
         self._started, self._first_step = time.monotonic(), 0
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:  # noqa: ARG002
+    def on_train_begin(  # the signature is that of TRL's callbacks
+        self,
+        args: Any,  # noqa: ARG002
+        state: Any,
+        control: Any,  # noqa: ARG002
+        **others: Any,  # noqa: ARG002
+    ) -> None:
         self._started, self._first_step = time.monotonic(), state.global_step
         if state.is_world_process_zero:
             lines = [_format_line(logs) for logs in state.log_history]
@@ -63,5 +69,7 @@ def _format_duration(seconds: float) -> str:
 
 
 def _format_line(logs: dict[str, Any]) -> str:
-    numbers = {key: value for key, value in logs.items() if isinstance(value, int | float)}
+    numbers = {
+        key: value for key, value in logs.items() if isinstance(value, int | float)
+    }
     return json.dumps(numbers) + "\n"

@@ -7,7 +7,14 @@ the base model.
 
 from typing import Any
 
-from adapter import finish, load_model, load_tokenizer, lora_config, main, trainer_arguments
+from adapter import (
+    finish,
+    load_model,
+    load_tokenizer,
+    lora_config,
+    main,
+    trainer_arguments,
+)
 from peft import PeftModel
 from rows import read_rows
 from trl import DPOConfig, DPOTrainer

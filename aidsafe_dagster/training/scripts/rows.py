@@ -21,7 +21,9 @@ class Rows:
 
     def map(self, change: Callable[[Dataset], Dataset]) -> "Rows":
         """Apply a function to every split."""
-        return replace(self, **{split: change(getattr(self, split)) for split in SPLITS})
+        return replace(
+            self, **{split: change(getattr(self, split)) for split in SPLITS}
+        )
 
     def counts(self) -> dict[str, int]:
         counts = {f"rows_{split}": len(getattr(self, split)) for split in SPLITS}

@@ -8,7 +8,14 @@ the same tokens, found in another way.
 
 from typing import Any
 
-from adapter import finish, load_model, load_tokenizer, lora_config, main, trainer_arguments
+from adapter import (
+    finish,
+    load_model,
+    load_tokenizer,
+    lora_config,
+    main,
+    trainer_arguments,
+)
 from datasets import Dataset
 from rows import read_rows
 from trl import SFTConfig, SFTTrainer
@@ -26,14 +33,19 @@ def train(config: dict[str, Any]) -> None:
     tokenizer = load_tokenizer(config)
     rows = read_rows(config, tokenizer)
     if marks_assistant(tokenizer):
-        loss, loss_on = {"assistant_only_loss": True}, "assistant turns, by the template's markers"
+        loss, loss_on = (
+            {"assistant_only_loss": True},
+            "assistant turns, by the template's markers",
+        )
     else:
         loss, loss_on = {"completion_only_loss": True}, "completions"
         rows = rows.map(to_prompt_and_completion)
     evaluates = len(rows.validation) > 0
     trainer = SFTTrainer(
         model=load_model(config),
-        args=SFTConfig(**trainer_arguments(config, evaluates=evaluates), **loss, packing=False),
+        args=SFTConfig(
+            **trainer_arguments(config, evaluates=evaluates), **loss, packing=False
+        ),
         train_dataset=rows.train,
         eval_dataset=rows.validation if evaluates else None,
         processing_class=tokenizer,

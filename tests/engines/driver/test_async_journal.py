@@ -18,7 +18,9 @@ class CountingJournal(Journal):
     """Poses as a remote journal, and counts the transactions."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(f"sqlite:///{folder / 'journal.sqlite'}?check_same_thread=false")
+        super().__init__(
+            f"sqlite:///{folder / 'journal.sqlite'}?check_same_thread=false"
+        )
         self.is_local = False
         self.transactions = 0
 
@@ -31,7 +33,9 @@ def an_entry(key: str, text: str = "{}") -> Entry:
     return Entry(key, a_request(), a_completion(text), 0.1)
 
 
-def test_entries_that_arrive_during_a_transaction_share_the_next_one(tmp_path: Path) -> None:
+def test_entries_that_arrive_during_a_transaction_share_the_next_one(
+    tmp_path: Path,
+) -> None:
     async def work(journal: AsyncJournal) -> None:
         keys = [f"key {number}" for number in range(60)]
         entries = [an_entry(key, text=key) for key in keys]

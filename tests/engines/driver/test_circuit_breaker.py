@@ -38,7 +38,9 @@ def change_after(server: ModelServer, calls: int, **changes: object) -> Iterator
 
 
 @pytest.mark.parametrize("kind", ["503", "drop"])
-def test_an_outage_costs_no_row_and_no_retry_and_is_logged(tmp_path: Path, kind: str) -> None:
+def test_an_outage_costs_no_row_and_no_retry_and_is_logged(
+    tmp_path: Path, kind: str
+) -> None:
     log_lines: list[str] = []
     with (
         a_model_server(tmp_path) as server,
@@ -106,7 +108,9 @@ def test_a_call_that_always_fails_fails_its_row_even_when_no_other_call_is_left(
     tmp_path: Path,
 ) -> None:
     with a_model_server(tmp_path, faults={"poison": 0.1}) as server:
-        results, _ = drive_over_http(tmp_path, server.base_url, some_tasks(COUNT), **HURRIED)
+        results, _ = drive_over_http(
+            tmp_path, server.base_url, some_tasks(COUNT), **HURRIED
+        )
     failures = [result for result in results if isinstance(result, Failure)]
     assert failures
     for failure in failures:
@@ -115,7 +119,9 @@ def test_a_call_that_always_fails_fails_its_row_even_when_no_other_call_is_left(
 
 
 def test_an_address_that_has_never_answered_stops_the_run(tmp_path: Path) -> None:
-    endpoint = EndpointSettings(base_url=f"http://127.0.0.1:{a_free_port()}/v1", model="m")
+    endpoint = EndpointSettings(
+        base_url=f"http://127.0.0.1:{a_free_port()}/v1", model="m"
+    )
     background = BackgroundDriver(
         lambda _: EndpointEngine(endpoint),
         f"sqlite:///{tmp_path / 'journal.sqlite'}",
@@ -123,7 +129,9 @@ def test_an_address_that_has_never_answered_stops_the_run(tmp_path: Path) -> Non
         tmp_path / "shared",
     )
     try:
-        with pytest.raises(SetupError, match=r"has not answered once .* Is the server up"):
+        with pytest.raises(
+            SetupError, match=r"has not answered once .* Is the server up"
+        ):
             background.drive([a_task(0)], lambda _: None, lambda _: None)
     finally:
         background.close()

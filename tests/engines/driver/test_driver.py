@@ -30,7 +30,9 @@ def drive_tasks(
         journal.close()
 
 
-def test_every_dialogue_runs_to_its_end_and_results_keep_the_order(tmp_path: Path) -> None:
+def test_every_dialogue_runs_to_its_end_and_results_keep_the_order(
+    tmp_path: Path,
+) -> None:
     turns = [1, 2, 3, 4] * 5
     tasks = [a_task(number, count) for number, count in enumerate(turns)]
     results, progress = drive_tasks(tmp_path, ScriptedEngine(), tasks)
@@ -62,7 +64,9 @@ def test_among_the_last_rows_one_known_to_need_more_calls_does_not_end_later(
 ) -> None:
     engine, long = ScriptedEngine(), a_task(11, turns=6)
     long.extra_calls = 3 if is_known else 0
-    drive_tasks(tmp_path, engine, [*some_tasks(11), long], DriverSettings(calls_in_flight=2))
+    drive_tasks(
+        tmp_path, engine, [*some_tasks(11), long], DriverSettings(calls_in_flight=2)
+    )
     long_row = engine.calls.index(("p11", 3))
     other_row = engine.calls.index(("p10", 2))
     assert (long_row < other_row) is is_known
@@ -116,7 +120,10 @@ def test_a_rejected_request_is_not_retried(tmp_path: Path) -> None:
     engine = ScriptedEngine(too_long)
     results, _ = drive_tasks(tmp_path, engine, [a_task(0)])
     assert isinstance(results[0], Failure)
-    assert (results[0].reason, len(engine.calls)) == (FailureReason.REJECTED_BY_ENGINE, 1)
+    assert (results[0].reason, len(engine.calls)) == (
+        FailureReason.REJECTED_BY_ENGINE,
+        1,
+    )
 
 
 def test_a_setup_error_stops_the_run_and_keeps_earlier_answers(tmp_path: Path) -> None:
@@ -141,7 +148,9 @@ def test_a_defect_in_one_dialogue_fails_only_its_row(
         raise KeyError("oops")
 
     results, _ = drive_tasks(
-        tmp_path, ScriptedEngine(), [a_task(0), DialogueTask(broken.conversation, dialogue())]
+        tmp_path,
+        ScriptedEngine(),
+        [a_task(0), DialogueTask(broken.conversation, dialogue())],
     )
     assert results[0] == "012"
     assert isinstance(results[1], Failure)

@@ -29,7 +29,9 @@ class TextRecord(str):
     prompt_id: str
 
 
-def a_named_task(number: int, stage: Stage, turns: int = 2, start: str = "") -> DialogueTask[Any]:
+def a_named_task(
+    number: int, stage: Stage, turns: int = 2, start: str = ""
+) -> DialogueTask[Any]:
     """Make a row whose record is all its answers, joined."""
     task = a_task(number, turns, stage=stage, start=start)
 
@@ -41,13 +43,17 @@ def a_named_task(number: int, stage: Stage, turns: int = 2, start: str = "") -> 
     return DialogueTask(task.conversation, dialogue())
 
 
-def tasks_with_a_long_last(count: int, turns: int, last: int) -> list[DialogueTask[Any]]:
+def tasks_with_a_long_last(
+    count: int, turns: int, last: int
+) -> list[DialogueTask[Any]]:
     """Make rows of so many turns. The last row has more, and leaves slots free at its end."""
     tasks = [a_named_task(number, FIRST, turns) for number in range(count - 1)]
     return [*tasks, a_named_task(count - 1, FIRST, last)]
 
 
-def a_next_stage(stage: Stage, before: Stage, next_stages: tuple[NextStage, ...] = ()) -> NextStage:
+def a_next_stage(
+    stage: Stage, before: Stage, next_stages: tuple[NextStage, ...] = ()
+) -> NextStage:
     def make_task(records: RecordsByStage) -> DialogueTask[Any]:
         record = records[before]
         return a_named_task(int(record.prompt_id[1:]), stage, start=str(record))
@@ -75,11 +81,17 @@ def run_with_driver(
 
 def second_stage(results: list[Any]) -> list[DialogueTask[Any]]:
     make_task = a_next_stage(SECOND, FIRST).make_task
-    tasks = (make_task({FIRST: record}) for record in results if not isinstance(record, Failure))
+    tasks = (
+        make_task({FIRST: record})
+        for record in results
+        if not isinstance(record, Failure)
+    )
     return [task for task in tasks if task is not None]
 
 
-def test_the_next_stage_uses_the_calls_read_ahead_and_makes_none_twice(tmp_path: Path) -> None:
+def test_the_next_stage_uses_the_calls_read_ahead_and_makes_none_twice(
+    tmp_path: Path,
+) -> None:
     engine = ScriptedEngine()
     second = Progress(rows=6)
 
@@ -148,7 +160,9 @@ def test_failed_rows_and_rows_stopped_by_the_row_gate_are_not_read_ahead(
     async def work(driver: Driver) -> None:
         # The third row is long, so the fourth has time to be read ahead.
         turns = [1, 1, 10, 1]
-        tasks = [a_named_task(number, FIRST, count) for number, count in enumerate(turns)]
+        tasks = [
+            a_named_task(number, FIRST, count) for number, count in enumerate(turns)
+        ]
         await driver.drive(tasks, Progress(4), [NextStage(SECOND, gated)])
 
     run_with_driver(tmp_path, engine, work)
@@ -180,7 +194,9 @@ def test_a_setup_error_of_a_later_stage_is_raised_by_that_stage(
     run_with_driver(tmp_path, engine, work)
 
 
-def test_a_call_given_up_by_read_ahead_is_not_retried_by_its_stage(tmp_path: Path) -> None:
+def test_a_call_given_up_by_read_ahead_is_not_retried_by_its_stage(
+    tmp_path: Path,
+) -> None:
     def doomed(request: Request, attempt: int) -> None:
         if request.stage == SECOND and request.prompt_id == "p0":
             raise RetryableError("HTTP 500", retry_after_s=0.0)
@@ -220,7 +236,10 @@ def test_a_defect_in_building_a_row_s_next_task_harms_nothing(
 
     async def work(driver: Driver) -> None:
         tasks = tasks_with_a_long_last(4, turns=1, last=10)
-        assert len(await driver.drive(tasks, Progress(4), [NextStage(SECOND, broken)])) == 4
+        assert (
+            len(await driver.drive(tasks, Progress(4), [NextStage(SECOND, broken)]))
+            == 4
+        )
 
     run_with_driver(tmp_path, engine, work)
     assert "could not be read ahead" in caplog.text

@@ -70,7 +70,9 @@ def test_shares_are_equal_but_no_process_gets_more_than_it_wants(
 def test_the_run_that_began_first_gets_a_double_part(
     wanted: tuple[int, ...], shares: tuple[int, ...]
 ) -> None:
-    claims = {str(n): Claim(wanted=wants, since=float(n)) for n, wants in enumerate(wanted)}
+    claims = {
+        str(n): Claim(wanted=wants, since=float(n)) for n, wants in enumerate(wanted)
+    }
     assert tuple(fair_shares(claims, 12).values()) == shares
 
 
@@ -121,10 +123,13 @@ def test_a_damaged_table_is_replaced(tmp_path: Path) -> None:
 
 
 @contextmanager
-def two_runs(folder: Path, server: ModelServer) -> Iterator[list[subprocess.Popen[bytes]]]:
+def two_runs(
+    folder: Path, server: ModelServer
+) -> Iterator[list[subprocess.Popen[bytes]]]:
     runs = [
         subprocess.Popen(
-            [sys.executable, "-c", RUN, str(folder), server.base_url, str(first)], cwd=ROOT
+            [sys.executable, "-c", RUN, str(folder), server.base_url, str(first)],
+            cwd=ROOT,
         )
         for first in (0, 1000)
     ]
@@ -136,12 +141,16 @@ def two_runs(folder: Path, server: ModelServer) -> Iterator[list[subprocess.Pope
             run.wait()
 
 
-def test_two_runs_together_never_exceed_the_limit_of_calls_in_flight(tmp_path: Path) -> None:
+def test_two_runs_together_never_exceed_the_limit_of_calls_in_flight(
+    tmp_path: Path,
+) -> None:
     with a_model_server(tmp_path) as server:
         server.control(server={"prefill_base_s": 0.1})
         with two_runs(tmp_path, server) as runs:
             deadline = time.monotonic() + 60
-            while any(run.poll() is None for run in runs) and time.monotonic() < deadline:
+            while (
+                any(run.poll() is None for run in runs) and time.monotonic() < deadline
+            ):
                 time.sleep(0.05)
             assert [run.returncode for run in runs] == [0, 0]
         stats = server.stats()

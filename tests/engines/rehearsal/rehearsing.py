@@ -11,10 +11,20 @@ from aidsafe_dagster.engines.rehearsal.faults import Fault, RehearsalSettings
 from aidsafe_dagster.engines.rehearsal.planted import PlantedAnswer, PlantedRecords
 from aidsafe_dagster.quality.tokens import estimate_tokens
 from aidsafe_dagster.recipe.answers import AnswerBounds
-from aidsafe_dagster.recipe.beliefs import BeliefSearch, PairKind, choose_pair_kind, select_examples
+from aidsafe_dagster.recipe.beliefs import (
+    BeliefSearch,
+    PairKind,
+    choose_pair_kind,
+    select_examples,
+)
 from aidsafe_dagster.recipe.cot_grades import GradingSettings, Versions, grade_versions
 from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings, deliberate
-from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue, DialogueContext, Request
+from aidsafe_dagster.recipe.dialogue import (
+    Conversation,
+    Dialogue,
+    DialogueContext,
+    Request,
+)
 from aidsafe_dagster.recipe.errors import RowFailed
 from aidsafe_dagster.recipe.policies import Policies, load_policies
 from aidsafe_dagster.recipe.preference_pairs import PairSettings, run_iteration
@@ -44,7 +54,9 @@ T = TypeVar("T")
 AGENT_TALK = re.compile(
     r"\b(agents?|rounds?|reviewers?|deliberators?|thoughts? \d+)\b", re.IGNORECASE
 )
-_NO_FAULTS = {name: 0 for name, field in RehearsalSettings.model_fields.items() if field.default}
+_NO_FAULTS = {
+    name: 0 for name, field in RehearsalSettings.model_fields.items() if field.default
+}
 FAULTLESS = RehearsalSettings(**_NO_FAULTS)
 FAULTY = RehearsalSettings(
     repetitive=0.15,
@@ -185,7 +197,9 @@ class Rehearsal:
         conversation = Conversation(self.dialogue_context, stage, prompt, redraws)
         return await self.drive(conversation, start(conversation))
 
-    async def drive(self, conversation: Conversation, dialogue: Dialogue[T]) -> T | Failure:
+    async def drive(
+        self, conversation: Conversation, dialogue: Dialogue[T]
+    ) -> T | Failure:
         try:
             request = next(dialogue)
             while True:
@@ -199,7 +213,9 @@ class Rehearsal:
             return conversation.failure(failed.reason, failed.detail, redraw=True)
 
     def think(self, prompt: Prompt, **more: Any) -> SingleLlmCot | Failure:
-        return self.run(Stage.SINGLE_LLM_COTS, prompt, lambda c: answer_directly(c, prompt), **more)
+        return self.run(
+            Stage.SINGLE_LLM_COTS, prompt, lambda c: answer_directly(c, prompt), **more
+        )
 
     def seed(self, prompt: Prompt, **more: Any) -> SeedCot | Failure:
         return self.run(Stage.SEED_COTS, prompt, lambda c: seed(c, prompt), **more)
@@ -214,17 +230,25 @@ class Rehearsal:
     def deliberate_at_table(
         self, row: SeedCot, agents: int = 3, max_rounds: int = 3, **more: Any
     ) -> DeliberatedCot | Failure:
-        settings = DeliberationSettings(style="round_table", agents=agents, max_rounds=max_rounds)
+        settings = DeliberationSettings(
+            style="round_table", agents=agents, max_rounds=max_rounds
+        )
         stage = Stage.DELIBERATED_COTS
-        return self.run(stage, row, lambda c: deliberate_at_round_table(c, row, settings), **more)
+        return self.run(
+            stage, row, lambda c: deliberate_at_round_table(c, row, settings), **more
+        )
 
     def refine(self, row: DeliberatedCot, **more: Any) -> RefinedCot | Failure:
         return self.run(Stage.REFINED_COTS, row, lambda c: refine(c, row), **more)
 
-    def grade(self, versions: Versions, judges: int = 2, **more: Any) -> CotGrades | Failure:
+    def grade(
+        self, versions: Versions, judges: int = 2, **more: Any
+    ) -> CotGrades | Failure:
         settings = GradingSettings(judges=judges)
         row, stage = versions.refined, Stage.COT_GRADES
-        return self.run(stage, row, lambda c: grade_versions(c, versions, settings), **more)
+        return self.run(
+            stage, row, lambda c: grade_versions(c, versions, settings), **more
+        )
 
     def search(
         self, row: RefinedCot, redraws: tuple[int, ...] = (), share: float = 0.5
@@ -233,7 +257,9 @@ class Rehearsal:
         grades = self.grade(Versions(row), judges=1)
         while isinstance(grades, Failure):
             grades = self.grade(Versions(row), judges=1, redraws=grades.redraws)
-        conversation = Conversation(self.dialogue_context, Stage.PREFERENCE_PAIRS, grades, redraws)
+        conversation = Conversation(
+            self.dialogue_context, Stage.PREFERENCE_PAIRS, grades, redraws
+        )
         return BeliefSearch(conversation, row, grades, choose_pair_kind(grades, share))
 
     def pair(
@@ -245,18 +271,26 @@ class Rehearsal:
         """Return what the searches of a batch come to, iteration by iteration."""
         settings = settings or PairSettings()
         grading = GradingSettings(judges=judges)
-        results: dict[str, Any] = {search.refined.prompt_id: search for search in searches}
+        results: dict[str, Any] = {
+            search.refined.prompt_id: search for search in searches
+        }
         for iteration in range(1, settings.iterations + 1):
-            examples: dict[str, list[BeliefExample]] = {kind: [] for kind in get_args(PairKind)}
+            examples: dict[str, list[BeliefExample]] = {
+                kind: [] for kind in get_args(PairKind)
+            }
             if iteration > 1:
                 for kind in get_args(PairKind):
-                    examples[kind] = select_examples(searches, kind, iteration, settings.examples)
+                    examples[kind] = select_examples(
+                        searches, kind, iteration, settings.examples
+                    )
             for prompt_id, search in results.items():
                 if isinstance(search, BeliefSearch):
                     dialogue = run_iteration(
                         search, iteration, examples[search.kind], settings, grading
                     )
-                    results[prompt_id] = asyncio.run(self.drive(search.conversation, dialogue))
+                    results[prompt_id] = asyncio.run(
+                        self.drive(search.conversation, dialogue)
+                    )
         return list(results.values())
 
     def seeds(self, count: int | None = None) -> list[SeedCot]:
@@ -275,7 +309,9 @@ class Rehearsal:
         baseline_by_id = {row.prompt_id: row for row in baselines}
         refinements = rows_of([self.refine(row) for row in deliberations.values()])
         return [
-            Versions(row, deliberations[row.prompt_id], baseline_by_id.get(row.prompt_id))
+            Versions(
+                row, deliberations[row.prompt_id], baseline_by_id.get(row.prompt_id)
+            )
             for row in refinements
         ]
 
@@ -295,4 +331,6 @@ def succeeded(row: T | Failure) -> T:
 
 
 def cited_policies(row: Any) -> set[str]:
-    return {rule.partition(".")[0] for thought in row.thoughts for rule in thought.rules}
+    return {
+        rule.partition(".")[0] for thought in row.thoughts for rule in thought.rules
+    }

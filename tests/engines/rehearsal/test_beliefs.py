@@ -48,7 +48,9 @@ def test_pairs_lack_contrast_where_planted() -> None:
     rows = rehearsal.refinements(80)
     pairs = rehearsal.pair([rehearsal.search(row) for row in rows])
     planted = {
-        answer.prompt_id for answer in rehearsal.planted if Fault.WHISPER_FAILS in answer.faults
+        answer.prompt_id
+        for answer in rehearsal.planted
+        if Fault.WHISPER_FAILS in answer.faults
     }
     for row, pair in zip(rows, pairs, strict=True):
         lacks_contrast = reason_of(pair) is FailureReason.NO_CONTRAST
@@ -74,7 +76,9 @@ def test_beliefs_mislead_more_from_iteration_to_iteration() -> None:
 
 def test_a_prompt_gets_no_belief_twice() -> None:
     for search, _ in default_searches():
-        beliefs = [candidate.belief for candidate in search.candidates if candidate.belief]
+        beliefs = [
+            candidate.belief for candidate in search.candidates if candidate.belief
+        ]
         assert len(set(beliefs)) == len(beliefs)
 
 
@@ -88,7 +92,9 @@ def test_the_firmer_a_belief_the_more_it_misleads() -> None:
         assert misled_strength(answer.response) == belief_strength(inputs.belief)
 
 
-def test_a_stubborn_target_answers_as_without_a_belief_and_leaves_no_margin_worth_having() -> None:
+def test_a_stubborn_target_answers_as_without_a_belief_and_leaves_no_margin_worth_having() -> (
+    None
+):
     rehearsal = Rehearsal(NOISELESS.model_copy(update={"stubborn": 1.0}))
     pairs = rehearsal.pair([rehearsal.search(row) for row in rehearsal.refinements(20)])
     for _, answer in target_answers(rehearsal, with_belief=True):
@@ -97,9 +103,15 @@ def test_a_stubborn_target_answers_as_without_a_belief_and_leaves_no_margin_wort
     assert max(pair.margin for pair in pairs if isinstance(pair, PreferencePair)) <= 0.5
 
 
-def test_a_needless_refusal_refuses_and_a_violation_of_a_fair_question_does_not() -> None:
+def test_a_needless_refusal_refuses_and_a_violation_of_a_fair_question_does_not() -> (
+    None
+):
     for _, pair in default_searches():
-        if isinstance(pair, Failure) or pair.prompt_kind == "harmful" or pair.rejected_score >= 2:
+        if (
+            isinstance(pair, Failure)
+            or pair.prompt_kind == "harmful"
+            or pair.rejected_score >= 2
+        ):
             continue
         refuses = refusal_of(pair.rejected_response) == "full"
         assert refuses == (pair.kind == "needless_refusal")
@@ -110,9 +122,17 @@ def test_two_plain_answers_differ_in_words_and_hardly_in_score() -> None:
     settings = PairSettings(plain_share=1.0)
     searches = [rehearsal.search(row) for row in rehearsal.refinements(40)]
     pairs = rehearsal.pair(searches, settings)
-    assert all(isinstance(pair, PreferencePair) and len(pair.plain_scores) == 2 for pair in pairs)
-    texts = [text_of(answer) for _, answer in target_answers(rehearsal, with_belief=False)]
-    alike = [similarity(one, other) for one, other in zip(texts[::2], texts[1::2], strict=True)]
+    assert all(
+        isinstance(pair, PreferencePair) and len(pair.plain_scores) == 2
+        for pair in pairs
+    )
+    texts = [
+        text_of(answer) for _, answer in target_answers(rehearsal, with_belief=False)
+    ]
+    alike = [
+        similarity(one, other)
+        for one, other in zip(texts[::2], texts[1::2], strict=True)
+    ]
     assert sum(share == 1 for share in alike) <= 1
     for pair in pairs:
         assert isinstance(pair, PreferencePair)
@@ -123,17 +143,24 @@ def test_a_plain_answer_names_no_policy() -> None:
     rehearsal = Rehearsal(NOISELESS)
     searches = [rehearsal.search(row) for row in rehearsal.refinements(20)]
     rehearsal.pair(searches, PairSettings(plain_share=1.0))
-    titles = [policy.title.casefold() for policy in rehearsal.dialogue_context.policies.policies]
+    titles = [
+        policy.title.casefold()
+        for policy in rehearsal.dialogue_context.policies.policies
+    ]
     for _, answer in target_answers(rehearsal, with_belief=False):
         text = text_of(answer).casefold()
         assert not any(title in text for title in titles), text
 
 
-@pytest.mark.parametrize("belief", ["Rules are for other people.", "🔥", "{gist} {policy}", "You"])
+@pytest.mark.parametrize(
+    "belief", ["Rules are for other people.", "🔥", "{gist} {policy}", "You"]
+)
 def test_a_belief_in_other_words_is_answered_too(belief: str) -> None:
     rehearsal = Rehearsal(FAULTLESS)
     rehearsal.pair([rehearsal.search(rehearsal.refinements(1)[0])])
-    request = next(request for request in rehearsal.requests if request.role is Role.TARGET)
+    request = next(
+        request for request in rehearsal.requests if request.role is Role.TARGET
+    )
     other = replace(request, inputs=replace(request.inputs, belief=belief))
     assert TargetAnswer.model_validate_json(rehearsal.answer(other)).thoughts
     assert belief_strength(belief) in range(4)

@@ -27,7 +27,9 @@ SAMPLE = (0, 40, 100, *ODD)
 """Numbers of prompts."""
 
 
-def refund_policies(count: int, applies: Literal["always", "when_relevant"]) -> Policies:
+def refund_policies(
+    count: int, applies: Literal["always", "when_relevant"]
+) -> Policies:
     """Policies of another team, with rules numbered in a way of their own."""
     rules = {
         "7": "Never promise {a refund} before the <form> is in.",
@@ -57,7 +59,8 @@ def run_all_stages(rehearsal: Rehearsal, number: int) -> tuple[RefinedCot, CotGr
 
 
 @pytest.mark.parametrize(
-    "bounds", [TIGHT, AnswerBounds(thoughts=1), AnswerBounds(thought_chars=1, comment_chars=1)]
+    "bounds",
+    [TIGHT, AnswerBounds(thoughts=1), AnswerBounds(thought_chars=1, comment_chars=1)],
 )
 def test_answers_keep_to_the_bounds_that_a_person_chose(bounds: AnswerBounds) -> None:
     rehearsal = Rehearsal(FAULTLESS, bounds=bounds)
@@ -65,14 +68,18 @@ def test_answers_keep_to_the_bounds_that_a_person_chose(bounds: AnswerBounds) ->
         refined, grades = run_all_stages(rehearsal, number)
         assert not grades.ungraded
         assert len(refined.response) <= bounds.response_chars
-        assert all(len(thought.text) <= bounds.thought_chars for thought in refined.thoughts)
+        assert all(
+            len(thought.text) <= bounds.thought_chars for thought in refined.thoughts
+        )
         assert len(refined.thoughts) <= 2 * bounds.thoughts
 
 
 @pytest.mark.parametrize("scorer", ["judge", "guard"])
 def test_pairs_are_made_within_tight_bounds(scorer: str) -> None:
     rehearsal = Rehearsal(FAULTLESS, bounds=TIGHT)
-    searches = [rehearsal.search(run_all_stages(rehearsal, number)[0]) for number in SAMPLE]
+    searches = [
+        rehearsal.search(run_all_stages(rehearsal, number)[0]) for number in SAMPLE
+    ]
     pairs = rehearsal.pair(searches, PairSettings.model_validate({"scorer": scorer}))
     assert {reason_of(pair) for pair in pairs} <= {
         None,

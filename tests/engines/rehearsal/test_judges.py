@@ -38,7 +38,11 @@ from tests.engines.rehearsal.rehearsing import (
     succeeded,
 )
 
-FAITHFULNESS: tuple[Metric, ...] = ("policy_to_cot", "policy_to_response", "response_to_cot")
+FAITHFULNESS: tuple[Metric, ...] = (
+    "policy_to_cot",
+    "policy_to_response",
+    "response_to_cot",
+)
 
 
 @cache
@@ -64,7 +68,9 @@ def subject(versions: Versions, version: str) -> Subject:
     return subject_of(version, getattr(versions, version))  # type: ignore[arg-type]
 
 
-def test_every_judge_is_at_most_a_point_off_the_deserved_scores_that_are_recorded() -> None:
+def test_every_judge_is_at_most_a_point_off_the_deserved_scores_that_are_recorded() -> (
+    None
+):
     rehearsal, errors = Rehearsal(FAULTY), Counter[int]()
     for versions in rehearsal.versions(60):
         row = succeeded(rehearsal.grade(versions))
@@ -77,29 +83,45 @@ def test_every_judge_is_at_most_a_point_off_the_deserved_scores_that_are_recorde
     assert errors.keys() == {-1, 0, 1}
 
 
-@pytest.mark.parametrize("fault", ["deceptive", "policy_inconsistent", "repetitive", "redundant"])
+@pytest.mark.parametrize(
+    "fault", ["deceptive", "policy_inconsistent", "repetitive", "redundant"]
+)
 def test_a_planted_thought_costs_a_deliberated_cot_points(fault: str) -> None:
     settings = FAULTLESS.model_copy(update={"seed": 3})
-    sound, planted = Rehearsal(settings), Rehearsal(settings.model_copy(update={fault: 1.0}))
+    sound, planted = (
+        Rehearsal(settings),
+        Rehearsal(settings.model_copy(update={fault: 1.0})),
+    )
     means = []
     for rehearsal in (sound, planted):
         totals = []
         for versions in rehearsal.versions(20):
             row = succeeded(rehearsal.grade(versions, judges=1))
-            totals += [sum(scores_of(g)) for g in row.grades if g.version == "deliberated"]
+            totals += [
+                sum(scores_of(g)) for g in row.grades if g.version == "deliberated"
+            ]
         means.append(fmean(totals))
     assert means[0] > means[1] + 0.5
 
 
 def test_the_same_text_gets_the_same_grade_at_any_turn_and_draw() -> None:
-    rehearsal = Rehearsal(FAULTY.model_copy(update={"unparsable": 0, "malformed_once": 0}))
+    rehearsal = Rehearsal(
+        FAULTY.model_copy(update={"unparsable": 0, "malformed_once": 0})
+    )
     for versions in rehearsal.versions(10):
         rehearsal.grade(versions)
     for request in rehearsal.requests:
         if isinstance(request.inputs, GradeInputs):
-            later = replace(request, turn=request.turn + 5, draw=request.draw + 1, seed=1)
-            one, other = json.loads(rehearsal.answer(request)), json.loads(rehearsal.answer(later))
-            assert [one[m]["score"] for m in METRICS] == [other[m]["score"] for m in METRICS]
+            later = replace(
+                request, turn=request.turn + 5, draw=request.draw + 1, seed=1
+            )
+            one, other = (
+                json.loads(rehearsal.answer(request)),
+                json.loads(rehearsal.answer(later)),
+            )
+            assert [one[m]["score"] for m in METRICS] == [
+                other[m]["score"] for m in METRICS
+            ]
 
 
 def test_judges_without_noise_agree_on_everything() -> None:
@@ -120,7 +142,9 @@ def test_two_judges_agree_well_and_not_perfectly() -> None:
     assert 0.6 < kappa < 0.9
 
 
-def test_only_the_faithfulness_of_the_cot_to_the_policies_tells_the_versions_apart() -> None:
+def test_only_the_faithfulness_of_the_cot_to_the_policies_tells_the_versions_apart() -> (
+    None
+):
     alone, deliberated, refined = (
         fmean(scores("policy_to_cot", version))
         for version in ("single_llm", "deliberated", "refined")
@@ -155,7 +179,10 @@ def test_an_answer_that_does_not_parse_is_counted_where_it_was_planted() -> None
         ungraded = {(mark.judge, mark.task) for mark in row.ungraded}
         planted = set()
         for request, answer in zip(rehearsal.requests, rehearsal.planted, strict=True):
-            if isinstance(request.inputs, GradeInputs) and Fault.UNPARSABLE in answer.faults:
+            if (
+                isinstance(request.inputs, GradeInputs)
+                and Fault.UNPARSABLE in answer.faults
+            ):
                 planted.add((request.role, f"grade {request.inputs.subject.version}"))
         assert {mark for mark in ungraded if mark[1].startswith("grade")} == planted
         count += len(planted)
@@ -167,7 +194,12 @@ def test_preferences_of_a_biased_judge_are_inconsistent_ties() -> None:
     for versions in rehearsal.versions(80):
         for comparison in succeeded(rehearsal.grade(versions)).comparisons:
             outcomes[comparison.outcome, comparison.consistent] += 1
-    assert outcomes.keys() == {("win", True), ("tie", True), ("loss", True), ("tie", False)}
+    assert outcomes.keys() == {
+        ("win", True),
+        ("tie", True),
+        ("loss", True),
+        ("tie", False),
+    }
     # A judge that goes by the order turns with it, and every other preference is consistent.
     assert outcomes["tie", False] / outcomes.total() == pytest.approx(
         FAULTY.position_bias, abs=0.08
@@ -175,7 +207,9 @@ def test_preferences_of_a_biased_judge_are_inconsistent_ties() -> None:
 
 
 def test_the_refined_cot_is_preferred_more_often_than_not() -> None:
-    outcomes = Counter((c.against, c.outcome) for row in default_grades() for c in row.comparisons)
+    outcomes = Counter(
+        (c.against, c.outcome) for row in default_grades() for c in row.comparisons
+    )
     assert outcomes["single_llm", "win"] > 2 * outcomes["single_llm", "loss"]
     assert outcomes["deliberated", "win"] > outcomes["deliberated", "loss"]
 
@@ -186,11 +220,15 @@ def test_a_judge_that_goes_by_the_order_prefers_nothing() -> None:
     assert {(c.outcome, c.consistent) for c in row.comparisons} == {("tie", False)}
 
 
-def test_the_guard_is_sure_of_a_misled_answer_and_finds_nothing_in_a_refined_one() -> None:
+def test_the_guard_is_sure_of_a_misled_answer_and_finds_nothing_in_a_refined_one() -> (
+    None
+):
     rehearsal = Rehearsal(FAULTLESS)
     rows = rehearsal.refinements(25)
     settings = PairSettings(scorer="guard", over_refusal_share=0)
-    for pair in rehearsal.pair([rehearsal.search(row, share=0) for row in rows], settings):
+    for pair in rehearsal.pair(
+        [rehearsal.search(row, share=0) for row in rows], settings
+    ):
         assert isinstance(pair, PreferencePair)
         assert pair.chosen_score > 4.5
         assert pair.margin > 1.5

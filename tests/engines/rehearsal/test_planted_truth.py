@@ -18,7 +18,11 @@ from aidsafe_dagster.recipe.row_gate import CheckSettings
 from aidsafe_dagster.recipe.stages import check_row
 from aidsafe_dagster.reports.planted import NOT_RECORDED, ConfusionLine
 from aidsafe_dagster.settings.schema import Settings
-from aidsafe_dagster.stages.planted_truth import Results, StageResult, compare_with_planted
+from aidsafe_dagster.stages.planted_truth import (
+    Results,
+    StageResult,
+    compare_with_planted,
+)
 from benchmarks.planted_truth import Rehearsal as PlantedTruthRehearsal
 from benchmarks.planted_truth import markdown, rehearse
 from tests.engines.rehearsal.rehearsing import FAULTY, ORDINARY, Rehearsal, prompts
@@ -39,17 +43,23 @@ def report(settings: RehearsalSettings = ERRING) -> list[ConfusionLine]:
 def lines(what: str, settings: RehearsalSettings = ERRING) -> dict[str, ConfusionLine]:
     """The lines of a kind, by fault."""
     return {
-        str(line["fault"]): line for line in report(settings) if str(line["what"]).startswith(what)
+        str(line["fault"]): line
+        for line in report(settings)
+        if str(line["what"]).startswith(what)
     }
 
 
-def test_the_refiner_is_measured_by_kind_of_fault_and_by_the_sound_thoughts_it_drops() -> None:
+def test_the_refiner_is_measured_by_kind_of_fault_and_by_the_sound_thoughts_it_drops() -> (
+    None
+):
     by_fault = lines("refiner")
     kinds = {str(verdict) for verdict in ThoughtVerdict if verdict != "keep"}
     assert by_fault.keys() == {*kinds, "any of these"}
     total = by_fault["any of these"]
     assert total["recall"] == pytest.approx(1 - ERRING.refiner_misses, abs=0.06)
-    assert total["false_alarm_rate"] == pytest.approx(ERRING.refiner_false_removals, abs=0.03)
+    assert total["false_alarm_rate"] == pytest.approx(
+        ERRING.refiner_false_removals, abs=0.03
+    )
     # A sound thought is dropped for other reasons.
     assert by_fault["deceptive"]["precision"] == 1.0
     dropped = 0
@@ -59,9 +69,15 @@ def test_the_refiner_is_measured_by_kind_of_fault_and_by_the_sound_thoughts_it_d
 
 
 def test_a_refiner_without_errors_finds_all_that_was_planted_and_nothing_else() -> None:
-    perfect = ERRING.model_copy(update={"refiner_misses": 0.0, "refiner_false_removals": 0.0})
+    perfect = ERRING.model_copy(
+        update={"refiner_misses": 0.0, "refiner_false_removals": 0.0}
+    )
     for line in lines("refiner", perfect).values():
-        assert (line["precision"], line["recall"], line["false_alarm_rate"]) == (1.0, 1.0, 0.0)
+        assert (line["precision"], line["recall"], line["false_alarm_rate"]) == (
+            1.0,
+            1.0,
+            0.0,
+        )
 
 
 def test_the_checks_of_a_finished_row_find_what_was_planted_in_it() -> None:
@@ -72,7 +88,9 @@ def test_the_checks_of_a_finished_row_find_what_was_planted_in_it() -> None:
         assert line["planted"] == line["found"] == line["true_positives"] != 0, fault
 
 
-def test_failed_calls_and_stalled_deliberations_are_found_where_they_were_planted() -> None:
+def test_failed_calls_and_stalled_deliberations_are_found_where_they_were_planted() -> (
+    None
+):
     expected = {
         "single_llm_cots: failed": {"unparsable", "refused_to_deliberate"},
         "seed_cots: failed": {"unparsable"},
@@ -93,13 +111,17 @@ def test_a_margin_is_too_small_where_the_target_was_stubborn_and_nowhere_else() 
     assert line["recall"] == pytest.approx(0.6, abs=0.35)
 
 
-def test_judges_see_most_of_what_is_unfaithful_and_now_and_then_what_is_not_there() -> None:
+def test_judges_see_most_of_what_is_unfaithful_and_now_and_then_what_is_not_there() -> (
+    None
+):
     line = lines("judge")["policy_to_cot of 3 or less"]
     assert line["recall"] == pytest.approx(0.75, abs=0.15)
     assert line["false_alarm_rate"] == pytest.approx(0.2, abs=0.15)
 
 
-def test_rows_that_were_drawn_anew_are_compared_with_what_was_planted_in_that_draw() -> None:
+def test_rows_that_were_drawn_anew_are_compared_with_what_was_planted_in_that_draw() -> (
+    None
+):
     rehearsal = Rehearsal(ERRING.model_copy(update={"unparsable": 0.3}))
     result = seed_all(rehearsal, {})
     for _ in range(2):
@@ -122,9 +144,13 @@ def test_refined_rows_that_failed_a_check_are_compared_with_their_second_draw() 
         rows.append(rehearsal.refine(row, redraws=failure.redraws))
     policies = rehearsal.dialogue_context.policies
     refined = [result for result in rows if isinstance(result, RefinedCot)]
-    passed = [row for row in refined if check_row(row, CheckSettings(), policies) is None]
+    passed = [
+        row for row in refined if check_row(row, CheckSettings(), policies) is None
+    ]
     assert len(passed) > 0.8 * len(rows)
-    report = compare_with_planted(rehearsal.records, {Stage.REFINED_COTS: StageResult(passed)})
+    report = compare_with_planted(
+        rehearsal.records, {Stage.REFINED_COTS: StageResult(passed)}
+    )
     assert not [line for line in report if str(line["what"]).startswith("refined_cots")]
 
 
@@ -138,7 +164,9 @@ def test_rows_without_records_are_counted_and_left_out_of_every_line() -> None:
             assert counts[stage] == len(result.rows) + len(result.failures)
 
 
-def test_answers_replayed_from_the_journal_write_no_second_record(tmp_path: Path) -> None:
+def test_answers_replayed_from_the_journal_write_no_second_record(
+    tmp_path: Path,
+) -> None:
     texts = []
     for _ in range(2):
         rehearsal = PlantedTruthRehearsal(Settings(rehearsal=ERRING), tmp_path)

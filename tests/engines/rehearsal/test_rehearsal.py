@@ -52,7 +52,9 @@ CHECK_REASONS = {
 
 
 def is_declined(intents: tuple[Intent, ...]) -> bool:
-    return any(intent.kind == "explicit" and intent.harm == "malicious" for intent in intents)
+    return any(
+        intent.kind == "explicit" and intent.harm == "malicious" for intent in intents
+    )
 
 
 def planted_reason(faults: tuple[Fault, ...]) -> FailureReason | None:
@@ -71,13 +73,16 @@ def test_it_is_an_engine_that_says_it_is_simulated() -> None:
 def test_the_model_is_named_by_the_settings_that_answers_depend_on() -> None:
     slow = FAULTY.model_copy(update={"seconds_per_call": 2.0})
     names = [
-        RehearsalEngine(settings).model_for(Role.REFINER) for settings in (FAULTY, slow, FAULTLESS)
+        RehearsalEngine(settings).model_for(Role.REFINER)
+        for settings in (FAULTY, slow, FAULTLESS)
     ]
     assert names[0] == names[1] != names[2]
     assert re.fullmatch(r"rehearsal-[0-9a-f]{8}", names[0])
 
 
-def test_the_model_of_the_default_settings_keeps_its_name_so_that_journals_replay() -> None:
+def test_the_model_of_the_default_settings_keeps_its_name_so_that_journals_replay() -> (
+    None
+):
     assert RehearsalEngine().model == "rehearsal-f59653e0"
 
 
@@ -95,13 +100,17 @@ def test_seeding_fails_where_planted_and_asks_again_as_often_as_planted() -> Non
         faults = rehearsal.faults_of(Stage.SEED_COTS, row)
         assert reason_of(row) == planted_reason(faults)
         calls = 2 if isinstance(row, SeedCot) else row.usage.calls
-        assert row.usage.calls == calls + faults.count(Fault.MALFORMED_ONCE) * (calls == 2)
+        assert row.usage.calls == calls + faults.count(Fault.MALFORMED_ONCE) * (
+            calls == 2
+        )
         reasons[reason_of(row)] += 1
     assert reasons.keys() == {None, FailureReason.UNPARSABLE}
 
 
 @pytest.mark.parametrize(("agents", "max_rounds"), [(2, 3), (1, 1), (5, 1)])
-def test_deliberation_fails_and_stalls_where_planted(agents: int, max_rounds: int) -> None:
+def test_deliberation_fails_and_stalls_where_planted(
+    agents: int, max_rounds: int
+) -> None:
     rehearsal, outcomes = Rehearsal(FAULTY), Counter[object]()
     for row in rehearsal.seeds():
         rehearsal.planted.clear()
@@ -111,7 +120,9 @@ def test_deliberation_fails_and_stalls_where_planted(agents: int, max_rounds: in
         outcomes[reason_of(result)] += 1
         if isinstance(result, DeliberatedCot):
             assert result.stalled == (Fault.STALLED in faults)
-            assert result.usage.calls == len(result.turns) + faults.count(Fault.MALFORMED_ONCE)
+            assert result.usage.calls == len(result.turns) + faults.count(
+                Fault.MALFORMED_ONCE
+            )
             outcomes["stalled" if result.stalled else result.outcome] += 1
     assert {None, *CALL_REASONS.values(), "stalled"} <= outcomes.keys()
     assert ("budget" in outcomes) or max_rounds > 1
@@ -130,7 +141,9 @@ def test_nobody_refuses_to_deliberate_on_a_prompt_that_is_answered() -> None:
         assert refused is is_declined(row.intents)
 
 
-def test_the_refiner_judges_every_thought_as_planted_apart_from_its_own_errors() -> None:
+def test_the_refiner_judges_every_thought_as_planted_apart_from_its_own_errors() -> (
+    None
+):
     rehearsal = Rehearsal(FAULTY)
     planted, errors = Counter[ThoughtVerdict](), Counter[bool]()
     for row in rehearsal.deliberations():
@@ -148,8 +161,12 @@ def test_the_refiner_judges_every_thought_as_planted_apart_from_its_own_errors()
                 errors[fault is None] += 1
     sound = planted.pop(ThoughtVerdict.KEEP)
     assert len(planted) == 4
-    assert errors[False] / planted.total() == pytest.approx(FAULTY.refiner_misses, abs=0.12)
-    assert errors[True] / sound == pytest.approx(FAULTY.refiner_false_removals, abs=0.06)
+    assert errors[False] / planted.total() == pytest.approx(
+        FAULTY.refiner_misses, abs=0.12
+    )
+    assert errors[True] / sound == pytest.approx(
+        FAULTY.refiner_false_removals, abs=0.06
+    )
 
 
 def test_the_row_gate_finds_each_planted_fault_of_the_final_cot_and_no_other() -> None:
@@ -160,8 +177,12 @@ def test_the_row_gate_finds_each_planted_fault_of_the_final_cot_and_no_other() -
         assert reason_of(result) == planted_reason(faults)
         if isinstance(result, Failure) or "Agent 2" in row.prompt:
             continue
-        planted = next((CHECK_REASONS[fault] for fault in faults if fault in CHECK_REASONS), None)
-        finding = check_row(result, CheckSettings(), rehearsal.dialogue_context.policies)
+        planted = next(
+            (CHECK_REASONS[fault] for fault in faults if fault in CHECK_REASONS), None
+        )
+        finding = check_row(
+            result, CheckSettings(), rehearsal.dialogue_context.policies
+        )
         assert (finding[0] if finding else None) == planted, finding
         missing = uncovered(result, rehearsal.dialogue_context.policies)
         assert len(missing) == (planted is FailureReason.POLICY_NOT_COVERED)
@@ -174,8 +195,12 @@ def test_a_faultless_rehearsal_fails_no_row_and_drops_no_thought() -> None:
     for prompt in prompts():
         deliberated = succeeded(rehearsal.deliberate(succeeded(rehearsal.seed(prompt))))
         row = succeeded(rehearsal.refine(deliberated))
-        assert check_row(row, CheckSettings(), rehearsal.dialogue_context.policies) is None
-        assert {judgement.verdict for judgement in row.judgements} == {ThoughtVerdict.KEEP}
+        assert (
+            check_row(row, CheckSettings(), rehearsal.dialogue_context.policies) is None
+        )
+        assert {judgement.verdict for judgement in row.judgements} == {
+            ThoughtVerdict.KEEP
+        }
         assert not row.rests_on_dropped
 
 
@@ -185,16 +210,22 @@ def test_the_final_cot_is_shorter_covers_every_policy_and_has_no_agent_talk() ->
         assert 0 < row.cot_tokens < row.deliberated_cot_tokens
         assert set(row.applicable_policies) <= cited_policies(row)
         assert all(thought.origins for thought in row.thoughts)
-        assert not AGENT_TALK.search(join_thoughts(row.thoughts)), join_thoughts(row.thoughts)
+        assert not AGENT_TALK.search(join_thoughts(row.thoughts)), join_thoughts(
+            row.thoughts
+        )
         assert not AGENT_TALK.search(join_thoughts(row.deliberated_thoughts))
         assert not re.search(r"[<>{}]", join_thoughts(row.thoughts))
 
 
-def test_everything_dropped_still_gives_a_final_thought_that_is_seen_to_rest_on_nothing() -> None:
+def test_everything_dropped_still_gives_a_final_thought_that_is_seen_to_rest_on_nothing() -> (
+    None
+):
     settings = FAULTLESS.model_copy(update={"refiner_false_removals": 1.0})
     row = Rehearsal(settings).refinements(1)[0]
     assert row.rests_on_dropped
-    assert ThoughtVerdict.KEEP not in {judgement.verdict for judgement in row.judgements}
+    assert ThoughtVerdict.KEEP not in {
+        judgement.verdict for judgement in row.judgements
+    }
 
 
 def test_sizes_follow_the_paper_scaled_down() -> None:
@@ -235,9 +266,13 @@ def test_benign_prompts_are_answered_and_harmful_ones_declined() -> None:
     rehearsal, declined = Rehearsal(FAULTLESS), {}
     for prompt in prompts():
         if prompt.category == "general":
-            declined[prompt.prompt] = is_declined(succeeded(rehearsal.seed(prompt)).intents)
+            declined[prompt.prompt] = is_declined(
+                succeeded(rehearsal.seed(prompt)).intents
+            )
     assert all(declines for text, declines in declined.items() if "steal" in text)
-    assert not any(declines for text, declines in declined.items() if "learn about" in text)
+    assert not any(
+        declines for text, declines in declined.items() if "learn about" in text
+    )
 
 
 def test_a_retried_row_gets_through() -> None:
@@ -277,10 +312,14 @@ def test_it_speaks_of_policies_that_nobody_has_seen() -> None:
     row = succeeded(rehearsal.seed(a_prompt(prompt=question, category="")))
     assert row.applicable_policies == ("zoo_animals",)
     assert "feeding the penguins" in join_thoughts(row.thoughts)
-    assert "zoo_animals.7" in {rule for thought in row.thoughts for rule in thought.rules}
+    assert "zoo_animals.7" in {
+        rule for thought in row.thoughts for rule in thought.rules
+    }
 
 
-def test_a_malicious_prompt_that_matches_no_policy_is_held_against_one_all_the_same() -> None:
+def test_a_malicious_prompt_that_matches_no_policy_is_held_against_one_all_the_same() -> (
+    None
+):
     policies = tuple(
         Policy(id=name, title=name, purpose="Qqq.", rules={"1": "Zzz."})
         for name in ("alpha", "beta")
@@ -293,18 +332,29 @@ def test_a_malicious_prompt_that_matches_no_policy_is_held_against_one_all_the_s
 
 
 def test_forty_policies_that_always_apply_are_all_covered() -> None:
-    rules = {"1": "Be kind to everybody who asks. " * 30, "2": "No agent may go round in circles."}
+    rules = {
+        "1": "Be kind to everybody who asks. " * 30,
+        "2": "No agent may go round in circles.",
+    }
     policies = []
     for number in range(40):
         title = f"Policy {number} " * 20
         policies.append(
-            Policy(id=f"p{number:02}", title=title, purpose="Why.", applies="always", rules=rules)
+            Policy(
+                id=f"p{number:02}",
+                title=title,
+                purpose="Why.",
+                applies="always",
+                rules=rules,
+            )
         )
     rehearsal = Rehearsal(FAULTLESS, Policies(policies=tuple(policies)))
     row = succeeded(rehearsal.seed(prompts()[0]))
     deliberated = succeeded(rehearsal.deliberate(row, agents=4, max_rounds=5))
     refined = succeeded(rehearsal.refine(deliberated))
-    assert check_row(refined, CheckSettings(), rehearsal.dialogue_context.policies) is None
+    assert (
+        check_row(refined, CheckSettings(), rehearsal.dialogue_context.policies) is None
+    )
     assert not AGENT_TALK.search(join_thoughts(refined.thoughts))
 
 
@@ -332,14 +382,24 @@ def test_every_row_is_stamped_as_simulated() -> None:
     assert (row.engine, row.simulated, row.model) == ("rehearsal", True, model)
 
 
-@pytest.mark.parametrize("kind", ["repetitive", "redundant", "deceptive", "policy_inconsistent"])
+@pytest.mark.parametrize(
+    "kind", ["repetitive", "redundant", "deceptive", "policy_inconsistent"]
+)
 def test_a_planted_thought_says_something_else_than_a_sound_one(kind: str) -> None:
-    sound, planted = Rehearsal(FAULTLESS), Rehearsal(FAULTLESS.model_copy(update={kind: 1.0}))
+    sound, planted = (
+        Rehearsal(FAULTLESS),
+        Rehearsal(FAULTLESS.model_copy(update={kind: 1.0})),
+    )
     for prompt in prompts()[:40]:
         row = succeeded(sound.seed(prompt))
-        one, other = succeeded(sound.deliberate(row)), succeeded(planted.deliberate(row))
+        one, other = (
+            succeeded(sound.deliberate(row)),
+            succeeded(planted.deliberate(row)),
+        )
         texts = {thought.text for thought in one.thoughts if thought.round}
-        assert texts.isdisjoint(thought.text for thought in other.thoughts if thought.round)
+        assert texts.isdisjoint(
+            thought.text for thought in other.thoughts if thought.round
+        )
 
 
 def test_even_thoughts_of_one_sentence_come_out_shorter() -> None:

@@ -24,7 +24,9 @@ from tests.engines.rehearsal.test_rehearsal import is_declined, planted_reason
 
 def due(rehearsal: Rehearsal, prompt: Prompt) -> set[str]:
     return set(
-        due_policies(prompt, rehearsal.dialogue_context.policies, Dice((0, prompt.prompt_id)))
+        due_policies(
+            prompt, rehearsal.dialogue_context.policies, Dice((0, prompt.prompt_id))
+        )
     )
 
 
@@ -32,11 +34,17 @@ def test_it_fails_where_planted_and_refuses_only_what_has_to_be_declined() -> No
     rehearsal, reasons = Rehearsal(FAULTY), Counter[FailureReason | None]()
     for prompt in prompts():
         row = rehearsal.think(prompt)
-        assert reason_of(row) == planted_reason(rehearsal.faults_of(Stage.SINGLE_LLM_COTS, row))
+        assert reason_of(row) == planted_reason(
+            rehearsal.faults_of(Stage.SINGLE_LLM_COTS, row)
+        )
         if reason_of(row) is FailureReason.REFUSED_TO_DELIBERATE:
             assert looks_malicious(prompt, rehearsal.dialogue_context.policies)
         reasons[reason_of(row)] += 1
-    assert reasons.keys() == {None, FailureReason.UNPARSABLE, FailureReason.REFUSED_TO_DELIBERATE}
+    assert reasons.keys() == {
+        None,
+        FailureReason.UNPARSABLE,
+        FailureReason.REFUSED_TO_DELIBERATE,
+    }
 
 
 def test_without_a_fault_it_covers_every_policy_that_bears_on_the_prompt() -> None:
@@ -44,7 +52,9 @@ def test_without_a_fault_it_covers_every_policy_that_bears_on_the_prompt() -> No
     for prompt in prompts():
         row = succeeded(rehearsal.think(prompt))
         assert cited_policies(row) >= due(rehearsal, prompt)
-        assert check_row(row, CheckSettings(), rehearsal.dialogue_context.policies) is None
+        assert (
+            check_row(row, CheckSettings(), rehearsal.dialogue_context.policies) is None
+        )
 
 
 def test_it_leaves_out_one_policy_where_that_is_planted() -> None:
@@ -52,7 +62,9 @@ def test_it_leaves_out_one_policy_where_that_is_planted() -> None:
     for prompt in prompts():
         row = succeeded(rehearsal.think(prompt))
         assert len(due(rehearsal, prompt) - cited_policies(row)) == 1
-        assert Fault.BASELINE_LEFT_OUT in rehearsal.faults_of(Stage.SINGLE_LLM_COTS, row)
+        assert Fault.BASELINE_LEFT_OUT in rehearsal.faults_of(
+            Stage.SINGLE_LLM_COTS, row
+        )
 
 
 def test_shallow_thoughts_are_shorter_and_an_off_policy_thought_is_one_more() -> None:
@@ -62,7 +74,9 @@ def test_shallow_thoughts_are_shorter_and_an_off_policy_thought_is_one_more() ->
     for prompt in prompts()[:40]:
         row = succeeded(sound.think(prompt))
         assert succeeded(shallow.think(prompt)).cot_tokens < 0.7 * row.cot_tokens
-        assert len(succeeded(off_policy.think(prompt)).thoughts) == len(row.thoughts) + 1
+        assert (
+            len(succeeded(off_policy.think(prompt)).thoughts) == len(row.thoughts) + 1
+        )
 
 
 def test_it_refuses_needlessly_on_borderline_prompts_alone() -> None:
@@ -73,7 +87,9 @@ def test_it_refuses_needlessly_on_borderline_prompts_alone() -> None:
         faults = rehearsal.faults_of(Stage.SINGLE_LLM_COTS, row)
         planted = Fault.BASELINE_OVER_REFUSAL in faults
         assert (refusal_of(row.response) == "full") == planted
-        assert not (planted and looks_malicious(prompt, rehearsal.dialogue_context.policies))
+        assert not (
+            planted and looks_malicious(prompt, rehearsal.dialogue_context.policies)
+        )
         refusals += planted
     assert 0 < refusals < len(prompts())
 

@@ -32,7 +32,11 @@ STAND_IN = {"PYTHONPATH": str(ROOT / "tests" / "stand_in")}
 
 
 def settings_for(folder: Path, **changes: Any) -> VLLMSettings:
-    values: dict[str, Any] = {"model": "a-model", "state": folder / "vllm", "environment": STAND_IN}
+    values: dict[str, Any] = {
+        "model": "a-model",
+        "state": folder / "vllm",
+        "environment": STAND_IN,
+    }
     return VLLMSettings(**(values | changes))
 
 
@@ -83,14 +87,17 @@ def test_two_processes_that_start_at_once_share_one_server(tmp_path: Path) -> No
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with servers(tmp_path) as a_server:
         started = [
-            subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) for _ in range(2)
+            subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
+            for _ in range(2)
         ]
         pids = {process.communicate(timeout=60)[0].strip() for process in started}
         assert len(pids) == 1
         assert pids == {str(acquire(a_server()).server).encode()}
 
 
-def test_other_arguments_do_not_reuse_a_server_that_somebody_uses(tmp_path: Path) -> None:
+def test_other_arguments_do_not_reuse_a_server_that_somebody_uses(
+    tmp_path: Path,
+) -> None:
     with servers(tmp_path) as a_server, _another_user(tmp_path) as pid:
         with pytest.raises(
             SetupError, match=rf"other arguments \(a-model\) is in use by process {pid}"
@@ -109,7 +116,9 @@ def test_other_arguments_replace_a_server_that_nobody_uses(tmp_path: Path) -> No
         assert leftovers(old.mark) == []
 
 
-def test_a_lease_left_behind_by_a_crash_is_recognised_and_replaced(tmp_path: Path) -> None:
+def test_a_lease_left_behind_by_a_crash_is_recognised_and_replaced(
+    tmp_path: Path,
+) -> None:
     with servers(tmp_path) as a_server:
         old = acquire(a_server())
         os.kill(old.keeper, signal.SIGKILL)
@@ -198,7 +207,9 @@ def test_a_taken_port_is_reported_at_once(tmp_path: Path) -> None:
     with servers(tmp_path) as a_server:
         port = acquire(a_server()).port
         with pytest.raises(SetupError, match=f"vllm.port: {port} is taken"):
-            acquire(VLLMServer(settings_for(tmp_path, port=port, state=tmp_path / "other")))
+            acquire(
+                VLLMServer(settings_for(tmp_path, port=port, state=tmp_path / "other"))
+            )
 
 
 def test_a_server_killed_in_the_middle_is_started_again_and_the_dialogues_go_on(
@@ -207,7 +218,9 @@ def test_a_server_killed_in_the_middle_is_started_again_and_the_dialogues_go_on(
     with servers(tmp_path) as a_server:
         killed: list[int] = []
         lines: list[str] = []
-        engine = VLLMEngine(settings_for(tmp_path), EndpointSettings(), log=lines.append)
+        engine = VLLMEngine(
+            settings_for(tmp_path), EndpointSettings(), log=lines.append
+        )
         a_server()
 
         def on_progress(progress: Any) -> None:
@@ -222,7 +235,11 @@ def test_a_server_killed_in_the_middle_is_started_again_and_the_dialogues_go_on(
                 try:
                     settings = DriverSettings(calls_in_flight=2, backoff_s=0.01)
                     return await drive(
-                        [a_task(n) for n in range(8)], engine, journal, settings, on_progress
+                        [a_task(n) for n in range(8)],
+                        engine,
+                        journal,
+                        settings,
+                        on_progress,
                     )
                 finally:
                     await engine.close()
@@ -234,25 +251,34 @@ def test_a_server_killed_in_the_middle_is_started_again_and_the_dialogues_go_on(
         assert any("is started again" in line for line in lines)
 
 
-def test_a_server_that_keeps_dying_stops_the_run_with_its_last_lines(tmp_path: Path) -> None:
+def test_a_server_that_keeps_dying_stops_the_run_with_its_last_lines(
+    tmp_path: Path,
+) -> None:
     with servers(tmp_path) as a_server:
         a_server()
         engine = VLLMEngine(settings_for(tmp_path, max_restarts=0), EndpointSettings())
 
         async def run() -> None:
-            with closing(Journal(f"sqlite:///{tmp_path / 'journal.sqlite'}")) as journal:
+            with closing(
+                Journal(f"sqlite:///{tmp_path / 'journal.sqlite'}")
+            ) as journal:
                 try:
                     await drive([a_task(0, turns=1)], engine, journal, DriverSettings())
                     lease = engine.server.lease()
                     assert lease is not None
                     os.kill(lease.server, signal.SIGKILL)
                     await drive(
-                        [a_task(1, turns=1)], engine, journal, DriverSettings(backoff_s=0.01)
+                        [a_task(1, turns=1)],
+                        engine,
+                        journal,
+                        DriverSettings(backoff_s=0.01),
                     )
                 finally:
                     await engine.close()
 
-        with pytest.raises(SetupError, match=r"died \(death 1 in this run, 0 are mended\)"):
+        with pytest.raises(
+            SetupError, match=r"died \(death 1 in this run, 0 are mended\)"
+        ):
             asyncio.run(run())
 
 
@@ -263,7 +289,10 @@ def test_the_command_line_starts_shows_and_stops_the_server(tmp_path: Path) -> N
     with servers(tmp_path):
         assert "No vLLM server runs" in aidsafe(tmp_path, "engine", "status").stdout
         assert "vLLM serves a-model" in aidsafe(tmp_path, "engine", "start").stdout
-        assert "ready: a-model at http://127.0.0.1:" in aidsafe(tmp_path, "engine", "status").stdout
+        assert (
+            "ready: a-model at http://127.0.0.1:"
+            in aidsafe(tmp_path, "engine", "status").stdout
+        )
         assert "stand-in for vLLM" in aidsafe(tmp_path, "engine", "logs").stdout
         assert "Stopped." in aidsafe(tmp_path, "engine", "stop").stdout
         assert aidsafe(tmp_path, "engine", "status").returncode == 1

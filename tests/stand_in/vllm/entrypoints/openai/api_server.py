@@ -25,11 +25,16 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        self.reply({"data": [{"id": self.server.model}]} if self.path == "/v1/models" else {})
+        self.reply(
+            {"data": [{"id": self.server.model}]} if self.path == "/v1/models" else {}
+        )
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        message = {"role": "assistant", "content": json.dumps({"belief": f"from {os.getpid()}"})}
+        message = {
+            "role": "assistant",
+            "content": json.dumps({"belief": f"from {os.getpid()}"}),
+        }
         usage = {"prompt_tokens": 9, "completion_tokens": 3}
         choice = {"message": message, "finish_reason": "stop"}
         self.reply({"model": body["model"], "choices": [choice], "usage": usage})
