@@ -34,8 +34,9 @@ from aidsafe_dagster.recipe.refined_cots import refine
 from aidsafe_dagster.recipe.seed_cots import seed
 from aidsafe_dagster.recipe.single_llm_cots import answer_directly
 from aidsafe_dagster.recipe.stages import check_row
-from aidsafe_dagster.resources.engine import build_dialogue_context
+from aidsafe_dagster.resources.engine import make_dialogue_context
 from aidsafe_dagster.settings.schema import Settings
+from aidsafe_dagster.settings.snapshot import take_snapshot
 from aidsafe_dagster.sources.ingestion import ingest
 from aidsafe_dagster.sources.source import bundled_sources
 from aidsafe_dagster.stages.belief_search import search_all
@@ -62,7 +63,7 @@ class Rehearsal:
         self._planted = planted_path(home)
         self._engine = RehearsalEngine(settings.rehearsal, self._planted)
         self._journal = Journal(f"sqlite:///{home / 'journal.sqlite'}")
-        self._brief = build_dialogue_context(settings, self._engine)
+        self._brief = make_dialogue_context(take_snapshot(settings), self._engine)
 
     @property
     def records(self) -> PlantedRecords:

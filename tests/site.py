@@ -168,9 +168,13 @@ def aidsafe(
 ) -> subprocess.CompletedProcess[str]:
     """Run the command line in a site's folder, in this process: its start costs nothing."""
     from aidsafe_dagster.cli.app import app
+    from aidsafe_dagster.cli.console import console
 
     _load_definitions()
-    with chdir(folder), _only_variables(environment(folder, **variables)):
+    variables = environment(folder, **variables)
+    # The console read its width when it was first imported, perhaps by another test.
+    console.width = int(variables["COLUMNS"])
+    with chdir(folder), _only_variables(variables):
         result = CliRunner().invoke(app, list(arguments))
     stderr = result.stderr
     if result.exception and not isinstance(result.exception, SystemExit):

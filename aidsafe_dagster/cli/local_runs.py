@@ -26,6 +26,7 @@ from aidsafe_dagster.recipe.stages import (
     with_descendants,
 )
 from aidsafe_dagster.runs.batch_claims import HELD_TAG
+from aidsafe_dagster.runs.liveness import release_run
 from aidsafe_dagster.runs.process_tags import PROCESS_TAG, this_process
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.stages.decontamination import (
@@ -53,6 +54,7 @@ def open_instance() -> dg.DagsterInstance:
         # Dagster itself takes no folder without the variable.
         os.environ["DAGSTER_HOME"] = str(Path.cwd())
     home = os.environ["DAGSTER_HOME"]
+    # Checked here, because Dagster takes such a path for a pattern and then runs on defaults.
     if glob.has_magic(home):
         raise SetupError(
             f"{home}: Dagster finds no dagster.yaml in a folder with *, ? or [ in its path"
@@ -61,7 +63,9 @@ def open_instance() -> dg.DagsterInstance:
         return dg.DagsterInstance.get()
     except (dg.DagsterError, OSError) as error:
         raise SetupError(f"DAGSTER_HOME={home}: {error}") from error
-    except Exception as error:  # whatever a database's driver raises
+    # Each database's driver has errors of its own.
+    except Exception as error:
+        # The cause is the driver's error. What follows an empty line in it is advice and SQL.
         why = str(error.__cause__ or error).strip().partition("\n\n")[0]
         raise SetupError(
             f"DAGSTER_HOME={home}: its storage cannot be opened: {why}"
@@ -104,6 +108,7 @@ def run_job(
     from aidsafe_dagster.definitions import defs
 
     tags = {PROCESS_TAG: this_process()}
+    # Otherwise the run would wait for a batch that its own process holds.
     if is_held:
         tags[HELD_TAG] = this_process()
     if partition is not None:
@@ -116,6 +121,8 @@ def run_job(
         asset_selection=[dg.AssetKey(str(stage)) for stage in stages] or None,
         raise_on_error=False,
     )
+    # Dagster has recorded the end of the run, so nobody can take a free lock for a death now.
+    release_run(result.run_id)
     events = result.all_events
     outcome = BatchRun(
         batch=partition or job,
@@ -155,9 +162,8 @@ def unfinished(
 
     todo = {}
     for batch in batches:
-        stages = with_descendants(
-            {stage for stage in STAGES if not is_done(stage, batch)}
-        )
+        not_done = {stage for stage in STAGES if not is_done(stage, batch)}
+        stages = with_descendants(not_done)
         if stages:
             todo[batch] = stages
     return todo
@@ -169,7 +175,7 @@ def _was_made_with(
     """Whether every row has these versions of policies and templates."""
     columns = ("policies_version", "templates_version")
     made_with = lake.rows(stage, batch).select(columns).unique().rows()
-    # Where every row failed there are none, and older versions are no reason to make it again.
+    # Without rows (all of them failed) no version is older than the present one.
     return made_with in ([], [versions])
 
 
@@ -184,16 +190,18 @@ def _output_metadata(events: Sequence[dg.DagsterEvent]) -> dict[str, Any]:
 def _give_back_memory() -> None:
     """Return freed memory to the system.
 
-    What a batch took would stay with the process in fragments, and grow with every further batch.
+    Otherwise the memory of a batch stays with the process in fragments, and each batch adds to it.
     """
     gc.collect()
-    with suppress(OSError, AttributeError):  # where the C library is not glibc
+    # Only glibc has this function, and macOS for one is without.
+    with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def _why_stopped(events: Sequence[dg.DagsterEvent]) -> str:
     """Return what stopped a run: the checks that closed a gate, else the first step's error."""
     closed = [_closing_check(event) for event in events if _closes_gate(event)]
+    # The checks first: Dagster's error for a closed gate does not say what was expected.
     if closed:
         return "; ".join(closed)
     for event in events:
@@ -223,4 +231,6 @@ def _step_error(event: dg.DagsterEvent) -> str:
         return ""
     # Dagster wraps the error of a step in one of its own; the cause is ours.
     cause = failure.error.cause or failure.error
-    return cause.message.partition("SetupError: ")[2].strip() or cause.message.strip()
+    explanation = cause.message.partition("SetupError: ")[2].strip()
+    # Any other error keeps its class, by which its origin can be told.
+    return explanation or cause.message.strip()

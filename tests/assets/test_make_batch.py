@@ -186,8 +186,8 @@ def test_making_a_batch_again_asks_nothing_new_for_rows_that_passed(
 def test_making_a_batch_again_retries_its_failed_rows_alone_until_all_have_passed(
     tmp_path: Path,
 ) -> None:
-    with a_site(tmp_path, rehearsal=NO_FAULTS | {"unparsable": 0.05}) as site:
-        ingest(site, some_prompts(10))
+    with a_site(tmp_path, rehearsal=NO_FAULTS | {"unparsable": 0.1}) as site:
+        ingest(site, some_prompts(16))
         site.make(BATCH)
         failures = site.lake.failures(Stage.SEED_COTS, BATCH)
         passed = site.lake.rows(Stage.SEED_COTS, BATCH)

@@ -173,8 +173,8 @@ def test_a_gate_that_was_passed_by_order_is_told(prepared: Published) -> None:
     finally:
         path.write_bytes(before)
     assert (
-        "Batch mine-0001 is in although a check failed, since a person said so: preference\\_pairs"
-        in card
+        "Batch mine-0001 is included by a person's decision although a check failed: "
+        "preference\\_pairs" in card
     )
 
 

@@ -384,7 +384,7 @@ def test_what_was_observed_is_said_in_plain_words() -> None:
     result = gate(Stage.SEED_COTS, "token_length", [*some(Stage.SEED_COTS), *faulty])
     said = outcome(result, "cot_tokens")
     assert said.expected == "20 to 4096"
-    assert said.observed == "9 of 12 rows not: 0, 1, 2, 3, 4"
+    assert said.observed == "9 of 12 rows with 0, 1, 2, 3, 4"
     assert said.detail == ("short0", "short1", "short2", "short3", "short4")
     assert outcome(result, "rows") == ExpectationOutcome(
         "rows", passed=True, observed=12, expected="at least 1"

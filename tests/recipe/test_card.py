@@ -180,7 +180,10 @@ def test_the_body_lists_sources_models_policies_and_scores() -> None:
     assert "| `refined_cots` | refiner | vllm | big-chat | `aa11` | 900 |" in text
     assert "- `fraud.1` Help no one to deceive." in text
     assert "| relevance | 4.10 (4.00 to 4.20) | 4.60 (4.50 to 4.70) |" in text
-    assert "- big-chat judged what it had written itself" in text
+    assert (
+        "- Some models judged their own output, which tends to inflate scores: big-chat."
+        in text
+    )
 
 
 def test_the_body_lists_what_is_left_out_with_its_reason() -> None:
@@ -195,8 +198,11 @@ def test_the_body_lists_what_is_left_out_with_its_reason() -> None:
     assert "| `refined_cots` | over\\_filtered | 7 |" in text
     assert "| xstest | xs.csv | ab12 | 450 | 1 of 1 | 3 |" in text
     assert "checked against no evaluation set" in body_of(render())
-    assert "- Batch demo-0002 is not in: integrity failed" in text
-    assert "- Batch demo-0001 is in although a check failed" in text
+    assert "- Batch demo-0002 is not included: integrity failed" in text
+    overridden = (
+        "- Batch demo-0001 is included by a person's decision although a check failed"
+    )
+    assert overridden in text
 
 
 def test_policies_of_an_earlier_version_are_not_quoted() -> None:

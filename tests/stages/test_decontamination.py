@@ -199,7 +199,7 @@ def test_a_cluster_in_two_splits_fails_the_check_by_name(tmp_path: Path) -> None
         assert run_job(site.instance, "build_reports").success
         passed, description = split_check(site)
         assert not passed
-        assert "1 clusters and 0 prompts are in more than one split: c1" in description
+        assert "clusters: 1, prompts: 0 (c1)" in description
 
 
 def test_a_set_that_cannot_be_read_stops_the_run_and_nothing_goes_on(

@@ -191,7 +191,7 @@ def test_making_a_batch_whose_sealed_file_is_damaged_puts_it_back(
         cut(sealed_file(site, "mine-0001"))
         with pytest.raises(
             SetupError,
-            match="ingest its source again: that puts the batch back as it was",
+            match="ingest its source again, which restores the batch",
         ):
             site.lake.rows(INGESTED, "mine-0001")
         run = run_job(

@@ -96,7 +96,7 @@ def test_a_closed_gate_wastes_the_calls_read_ahead_and_nothing_else(
             assert "seed_cots" in run.error
             assert not site.lake.has(Stage.DELIBERATED_COTS, BATCH)
             assert journaled(site)[Stage.DELIBERATED_COTS] > 0
-            wasted = "Calls read ahead and not used by this run"
+            wasted = "Read-ahead calls that this run did not use"
             assert any(wasted in line for line in logged(site, run.run_id))
 
             server.control(faults={}, reset=True)
