@@ -55,6 +55,7 @@ BENCHMARKS: Mapping[str, BenchmarkPreset] = {
         licence="odc-by",
         prompt="prompt",
         hub="allenai/WildChat-1M-Full",
+        # The first of many files: the sample takes a few hundred of its toxic prompts.
         files="data/train-00000-of-*.parquet",
         limit=20_000,
         fields={
@@ -105,10 +106,12 @@ class BenchmarkSpec(FileOrDataset):
     @model_validator(mode="before")
     @classmethod
     def _apply_preset(cls, values: Any) -> Any:
+        # Left to pydantic, which says what is wrong with it.
         if not isinstance(values, dict):
             return values
         values = {"preset": values.get("name"), **values}
         preset = BENCHMARKS.get(str(values["preset"]))
+        # The limit fits the preset's own dataset. A file of the user's is read whole.
         has_own_source = values.get("path") or values.get("hub")
         if preset and not has_own_source:
             values = {"limit": preset.limit, **values}

@@ -38,9 +38,11 @@ def candidate_role(
         candidate: the model under test.
         adapters: name of a LoRA adapter → its folder.
     """
+    # Retrained weights under the same name must not be answered from the journal.
     weights = candidate.revision
     if not weights:
-        weights = _hash_weights(adapters.get(candidate.model, ""))
+        folder = adapters.get(candidate.model, "")
+        weights = _hash_weights(folder)
     # The same name at another server is another model.
     revision = " ".join(filter(None, (weights, candidate.base_url)))
     return {
@@ -64,5 +66,6 @@ def _hash_weights(adapter: str) -> str:
     """Hash the weights in a LoRA adapter's folder; empty if this machine has no such folder."""
     if not adapter:
         return ""
+    # safetensors, or the older .bin format.
     files = sorted(Path(adapter).glob("adapter_model.*"))
     return " ".join(map(hash_file, files))

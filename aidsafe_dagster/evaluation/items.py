@@ -105,7 +105,9 @@ def _to_item(spec: BenchmarkSpec, row: BenchmarkRow) -> BenchmarkItem:
         SetupError: a label or an answer is not valid.
     """
     preset = spec.benchmark
-    if row.get("toxic") is not None and row.text("toxic").casefold() not in _TRUE_WORDS:
+    # WildChat has harmless conversations too. Other benchmarks have no such mark.
+    is_marked = row.get("toxic") is not None
+    if is_marked and row.text("toxic").casefold() not in _TRUE_WORDS:
         raise _LeftOut("not toxic")
     if row.text("language") not in ("", "English"):
         raise _LeftOut("not in English")
@@ -161,6 +163,7 @@ def _question_fields(row: BenchmarkRow) -> dict[str, Any]:
     letters = ascii_uppercase[: len(choices)]
     answer = row.text("right").upper()
     right = answer
+    # MMLU gives the right answer as an index from 0.
     if answer.isdigit() and int(answer) < len(letters):
         right = letters[int(answer)]
     if not right or right not in letters:
@@ -197,13 +200,19 @@ _ITEM_FIELDS: Mapping[str, Callable[[BenchmarkRow], dict[str, Any]]] = {
 def _draw_sample(items: Sequence[BenchmarkItem], size: int) -> list[BenchmarkItem]:
     """Draw `size` items of each kind by the hash of their ids; 0: all."""
     by_kind: dict[str, list[BenchmarkItem]] = defaultdict(list)
-    for item in sorted(
-        items, key=lambda item: hash_rank("safety_eval", item.prompt.prompt_id)
-    ):
+
+    def rank(item: BenchmarkItem) -> int:
+        return hash_rank("safety_eval", item.prompt.prompt_id)
+
+    # By hash and not at random: every model is asked the same prompts, in every run.
+    for item in sorted(items, key=rank):
         by_kind[item.kind].append(item)
     sample = []
-    for _, of_kind in sorted(by_kind.items()):
-        sample += of_kind[:size] if size else of_kind
+    for _, items_of_kind in sorted(by_kind.items()):
+        if size:
+            sample += items_of_kind[:size]
+        else:
+            sample += items_of_kind
     return sample
 
 

@@ -96,6 +96,7 @@ def _simulation_warning(rehearsed: Sequence[str]) -> str:
 def _facts(answers: Sequence[EvaluatedAnswer]) -> Mapping[str, str]:
     candidates = {}
     for answer in answers:
+        # A model that never answered has no name of its own.
         if answer.model:
             candidates[answer.candidate] = f"{answer.candidate} ({answer.model})"
     return {
@@ -126,8 +127,10 @@ def _results_section(shares: Sequence[Share]) -> Section:
 def _draw_shares(axes: Any, shares: Sequence[Share]) -> None:
     labels = list(map(": ".join, _measured(shares)))
     series = _estimates_by_candidate(shares)
+    # More models than colours are unusual, and no reason to fail.
     colours = list(islice(cycle(_COLOURS), len(series)))
     draw_estimates(axes, labels, series, colours)
+    # A little wider than 0 to 1, or half of a dot at the edge would be cut off.
     axes.set_xlim(-0.02, 1.02)
     axes.xaxis.set_major_formatter(format_percent_tick)
     legend(axes)
@@ -154,6 +157,7 @@ def _estimates_by_candidate(
     for share in shares:
         candidate = share.candidate
         if candidate not in series:
+            # Each series has a value for every row, so that dots and rows stay together.
             series[candidate] = [estimates.get((candidate, *row)) for row in measured]
     return series
 
@@ -224,6 +228,7 @@ def _paper_section() -> Section:
     for name, values in TABLE_2.items():
         cells = [f"{value:g} %" for value in values]
         rows.append((name, *cells))
+    # It belongs to DPO on one model, and all columns of the table are SFT.
     before, after = XSTEST_AFTER_DPO
     note = (
         "These are figures of the paper (arXiv 2505.21784), not of this run. Models, samples and "

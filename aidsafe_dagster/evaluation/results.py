@@ -69,6 +69,7 @@ def compute_shares(answers: Sequence[EvaluatedAnswer]) -> list[Share]:
         benchmarks[answer.benchmark] = None
         candidates[answer.candidate] = None
     shares = []
+    # A benchmark has items of one or two kinds, so most of these combinations are empty.
     for benchmark, measure, candidate in product(benchmarks, MEASURES, candidates):
         counts = outcomes.get((benchmark, candidate, measure.kind))
         if counts:
@@ -98,5 +99,6 @@ def _to_share(
 ) -> Share:
     counted = sum(outcomes[outcome] for outcome in measure.counted)
     estimate = proportion(counted, outcomes.total())
-    assert estimate is not None  # It is None only without answers.
+    # It is None only without answers.
+    assert estimate is not None
     return Share(candidate, benchmark, measure, estimate, dict(outcomes))

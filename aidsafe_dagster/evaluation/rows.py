@@ -29,7 +29,9 @@ class BenchmarkRow:
 
     def text(self, field: str) -> str:
         value = self.get(field)
-        return "" if value is None else str(value).strip()
+        if value is None:
+            return ""
+        return str(value).strip()
 
     def error(self, field: str, reason: str) -> SetupError:
         return SetupError(f"{self.place}, column '{self.columns[field]}': {reason}")
@@ -45,6 +47,7 @@ def read_rows(
     """
     remaining = spec.limit
     for file in files:
+        # Reading no row of a further file would look like an empty file, which is an error.
         if remaining == 0:
             return
         content = read_file(file.path, remaining)
@@ -58,7 +61,10 @@ def read_rows(
 
 def _cells(row: FileRow) -> Mapping[str, Any]:
     """Return the cells of a row; none if the file's reader rejected the row."""
-    return {} if isinstance(row.content, Rejection) else row.content
+    # Without cells it has no prompt, and is left out and counted like any such row.
+    if isinstance(row.content, Rejection):
+        return {}
+    return row.content
 
 
 def _resolve_columns(

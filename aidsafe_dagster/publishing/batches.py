@@ -68,6 +68,7 @@ class Batch:
     def _read_stage(
         self, stage: str, record: type[R], rows: Iterable[FineTuneRow]
     ) -> dict[str, R]:
+        # A release does not require the deliberations, so they may no longer be in the lake.
         if not self.lake.has(stage, self.key):
             return {}
         ids = [row.prompt_id for row in rows]
@@ -85,9 +86,11 @@ def read_batch(lake: Lake, key: str, general: frozenset[str] | None = None) -> B
     Raises:
         SetupError: a partition is missing.
     """
+    # A hash of the published rows is the version, so their order must not depend on the file.
     frame = lake.rows(Stage.FINE_TUNE_SPLITS, key).sort("prompt_id", "kind")
     sft, dpo, ambiguous = [], [], 0
     for row in from_frame(frame, FineTuneRow):
+        # First, so that the count depends on neither the kind nor the general mix.
         if is_ambiguous(row):
             ambiguous += 1
         elif row.kind == "dpo":
@@ -112,8 +115,10 @@ def outdated_reason(lake: Lake, key: str) -> str | None:
     for kind, (stage, cot, thinking, response) in origins.items():
         frame = lake.rows(stage, key, ["prompt_id", cot, response])
         origin = frame.select("prompt_id", thinking=thinking, response=response)
-        of_kind = rows.filter(kind=kind)
-        unmatched = of_kind.join(origin, on=_TEXT_COLUMNS, how="anti")
+        # Texts are compared and not fingerprints: a stage that was made again with the same texts
+        # outdates nothing.
+        rows_of_kind = rows.filter(kind=kind)
+        unmatched = rows_of_kind.join(origin, on=_TEXT_COLUMNS, how="anti")
         if unmatched.height:
             return f"{stage} was made again after fine_tune_splits"
     return None

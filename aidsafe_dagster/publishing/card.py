@@ -84,6 +84,7 @@ def card_facts(
         lake, frozenset(selection.batches), simulated=simulated, left_out=0
     )
     published, settings, policies = rows.published, context.publish, context.policies
+    # A batch with an overridden gate may have been dropped since, as outdated.
     overridden = {
         batch: why
         for batch, why in selection.overridden.items()
@@ -129,6 +130,7 @@ def _tags(settings: PublishSettings, *, simulated: bool) -> tuple[str, ...]:
     tags = [*_TAGS, *settings.tags]
     if simulated:
         tags.append("rehearsal")
+    # A dict and not a set: tags of the settings may repeat ours, and the order must stay.
     return tuple(dict.fromkeys(tags))
 
 
@@ -146,13 +148,14 @@ def _config_facts(
     facts = []
     for config in settings.configs:
         splits = _split_facts(rows, config)
+        # The Hub cannot load a config without files.
         if not splits:
             continue
-        columns = [
-            (name, column)
-            for name, column in CONFIGS[config].items()
-            if name not in LINEAGE
-        ]
+        columns = []
+        for name, column in CONFIGS[config].items():
+            # The card lists the lineage once, for all configs.
+            if name not in LINEAGE:
+                columns.append((name, column))
         facts.append(
             ConfigFacts(
                 config=config,
@@ -165,15 +168,18 @@ def _config_facts(
 
 
 def _split_facts(rows: ReleaseRows, config: RowKind) -> tuple[SplitFacts, ...]:
-    return tuple(
-        SplitFacts(
-            split=split,
-            rows=rows.counts[config, split],
-            files=f"data/{config}/{split}-*.parquet",
-        )
-        for split in SPLITS
-        if (config, split) in rows.counts
-    )
+    facts = []
+    for split in SPLITS:
+        if (config, split) in rows.counts:
+            facts.append(
+                SplitFacts(
+                    split=split,
+                    rows=rows.counts[config, split],
+                    # A glob, so that the card holds for any number of shards.
+                    files=f"data/{config}/{split}-*.parquet",
+                )
+            )
+    return tuple(facts)
 
 
 def _unpublished_rows(rows: ReleaseRows) -> tuple[LeftOutFacts, ...]:

@@ -24,13 +24,12 @@ from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.formats import REASONING_FIELD
 
 Chat = Sequence[Mapping[str, Any]]
-_JINJA, _CONFIG, _PROCESSOR = (
-    "chat_template.jinja",
-    "tokenizer_config.json",
-    "chat_template.json",
-)
+_JINJA = "chat_template.jinja"
+_CONFIG = "tokenizer_config.json"
+_PROCESSOR = "chat_template.json"
 # Private-use characters around what is rendered between generation markers.
 _MARK_START, _MARK_END = "\ue000", "\ue001"
+# A template can break in any way that its expressions can.
 _RENDER_ERRORS = (
     jinja2.TemplateError,
     TypeError,
@@ -76,6 +75,7 @@ class ChatTemplate:
 
     @cached_property
     def _compiled(self) -> jinja2.Template:
+        # transformers sets both white space options. Without them the text would differ.
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
         )
@@ -109,6 +109,8 @@ class ChatTemplate:
             SetupError: the template is invalid.
         """
         messages = [_with_thinking_alias(message) for message in chat]
+        # transformers passes `tools` and `documents` even if there are none. A template that asks
+        # whether they are none would take an undefined variable for tools.
         variables = {
             "tools": None,
             "documents": None,
@@ -119,6 +121,7 @@ class ChatTemplate:
             output = self._compiled.render(messages=messages, **variables)
         except _RENDER_ERRORS as error:
             raise TemplateFailed(f"{type(error).__name__}: {error}") from error
+        # What comes before the first marker is in no generation block.
         _, *parts = output.split(_MARK_START)
         marked = [part.partition(_MARK_END)[0] for part in parts]
         text = output.replace(_MARK_START, "").replace(_MARK_END, "")
@@ -150,13 +153,16 @@ def load_chat_template(place: str, api: HfApi) -> ChatTemplate:
 
 def _from_files(place: str, files: Mapping[str, Path]) -> ChatTemplate:
     tokens = _special_tokens(files[_CONFIG]) if _CONFIG in files else {}
+    # transformers prefers the separate file to the entry in the configuration, too.
     if _JINJA in files:
         return ChatTemplate(place, _read_text(files[_JINJA]), tokens)
     for name in (_CONFIG, _PROCESSOR):
-        if name in files:
-            source = _default_template(_read_json(files[name]).get("chat_template"))
-            if source:
-                return ChatTemplate(place, source, tokens)
+        if name not in files:
+            continue
+        values = _read_json(files[name])
+        source = _default_template(values.get("chat_template"))
+        if source:
+            return ChatTemplate(place, source, tokens)
     raise SetupError(
         f"{place}: no chat template: neither {_JINJA} nor 'chat_template' in {_CONFIG}"
     )
@@ -168,6 +174,7 @@ def _download(model: str, api: HfApi) -> dict[str, Path]:
         why = ""
         try:
             files[name] = Path(api.hf_hub_download(model, name))
+        # Hardly any model has all three files.
         except EntryNotFoundError:
             continue
         except CLIENT_ERRORS as error:
@@ -193,7 +200,9 @@ def _special_tokens(config: Path) -> dict[str, str]:
     for name, value in values.items():
         if not name.endswith("_token"):
             continue
+        # A token is a text, or an object that adds how to split it off.
         token = value["content"] if isinstance(value, dict) else value
+        # Tokens that a model does not use are null.
         if isinstance(token, str):
             tokens[name] = token
     return tokens
@@ -220,6 +229,7 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 def _with_thinking_alias(message: Mapping[str, Any]) -> dict[str, Any]:
     """Offer the reasoning under both names that templates read."""
+    # Templates ask whether a key is there, and would render its null as "None".
     values = {name: value for name, value in message.items() if value is not None}
     if REASONING_FIELD in values:
         values["thinking"] = values[REASONING_FIELD]

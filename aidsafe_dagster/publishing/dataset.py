@@ -97,6 +97,8 @@ def write_rows(
     shards = _open_shards(settings, folder)
     index = list[tuple[str, ...]]()
     ambiguous = 0
+    # In the order of batches, and never of a hash: a new batch is then one insertion, and
+    # content-defined chunks send little of the old rows again.
     for key in batches:
         batch = read_batch(lake, key, general)
         for place, shard in shards.items():
@@ -107,13 +109,14 @@ def write_rows(
     files = list[DataFile]()
     for shard in shards.values():
         files += shard.close()
+    # The schema is explicit, since the types of an empty index cannot be inferred.
+    index_schema = dict.fromkeys(_INDEX_COLUMNS, pl.String)
+    published = pl.DataFrame(index, schema=index_schema, orient="row")
     return ReleaseRows(
         version=_version(shards),
         files=tuple(files),
         counts={place: shard.rows for place, shard in shards.items() if shard.rows},
-        published=pl.DataFrame(
-            index, schema=dict.fromkeys(_INDEX_COLUMNS, pl.String), orient="row"
-        ),
+        published=published,
         ambiguous=ambiguous,
         beyond_mix=beyond_mix,
     )
@@ -124,6 +127,7 @@ def source_licences(lake: Lake, batches: tuple[str, ...]) -> list[SourceLicence]
     counts = Counter[tuple[str, str]]()
     columns = ["prompt_id", "source", "licence"]
     for batch in batches:
+        # A prompt has up to two fine-tune rows, and counts once.
         prompts = lake.rows(Stage.FINE_TUNE_SPLITS, batch, columns).unique()
         counts.update(prompts.select("source", "licence").iter_rows())
     return [
@@ -141,7 +145,8 @@ def simulated_prompts(lake: Lake, batches: tuple[str, ...]) -> dict[str, int]:
     for batch in batches:
         ids = lake.rows(Stage.FINE_TUNE_SPLITS, batch, ["prompt_id"]).unique()
         stages = [stage for stage in STAGES if lake.has(stage, batch)]
-        simulated = pl.concat([_simulated_ids(lake, stage, batch) for stage in stages])
+        ids_by_stage = [_simulated_ids(lake, stage, batch) for stage in stages]
+        simulated = pl.concat(ids_by_stage)
         count = ids.join(simulated, on="prompt_id", how="semi").height
         if count:
             counts[batch] = count
@@ -150,6 +155,7 @@ def simulated_prompts(lake: Lake, batches: tuple[str, ...]) -> dict[str, int]:
 
 def _simulated_ids(lake: Lake, stage: str, batch: str) -> pl.DataFrame:
     rows = lake.rows(stage, batch, ["prompt_id", "simulated"])
+    # No model is asked for the rows of some stages.
     if "simulated" not in rows.columns:
         return rows.clear().select("prompt_id")
     return rows.filter(pl.col("simulated")).select("prompt_id")
@@ -168,8 +174,10 @@ def general_mix(
     columns = ["kind", *MixRow._fields]
     rows = []
     for batch in batches:
+        # Preference pairs have a mix of their own (`pairs.over_refusal_share`).
         sft = lake.rows(Stage.FINE_TUNE_SPLITS, batch, columns).filter(kind="sft")
-        rows += [MixRow(*values) for values in sft.select(MixRow._fields).iter_rows()]
+        mix_columns = sft.select(MixRow._fields)
+        rows += [MixRow(*values) for values in mix_columns.iter_rows()]
     kept = frozenset(select_general(rows, ratio))
     dropped = {row.prompt_id for row in rows} - kept
     return kept, len(dropped)
@@ -217,6 +225,7 @@ def _in_split(rows: tuple[FineTuneRow, ...], split: Split) -> list[FineTuneRow]:
 
 def _version(shards: Mapping[ConfigSplit, Shards]) -> str:
     digest = blake2b(digest_size=6)
+    # Sorted, so that the order of `publish.configs` does not change the version.
     for (config, split), shard in sorted(shards.items()):
         if shard.rows:
             line = f"{config}/{split}:{shard.content}\n"

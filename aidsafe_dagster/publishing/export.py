@@ -56,6 +56,7 @@ def write_export(
     for split in splits:
         name = f"{prefix}{row_format.name}-{split}.{kind}"
         files[split] = writer(folder / name, schema)
+    # All splits at once: a batch is read from the lake only once.
     try:
         for key in batches:
             batch = read_batch(lake, key, general)
@@ -84,7 +85,9 @@ def _export_rows(
             for row, story in batch.deliberations
             if row.split == split
         ]
-    rows = batch.dpo if row_format.rows == "dpo" else batch.sft
+    rows = batch.sft
+    if row_format.rows == "dpo":
+        rows = batch.dpo
     return [row_format.convert(row, reasoning) for row in rows if row.split == split]
 
 
@@ -151,15 +154,19 @@ def _commit_files(folder: Path, files: Mapping[Split, _ExportFile]) -> list[Data
 def _update_info(folder: Path, files: Sequence[DataFile], *, ranking: bool) -> None:
     """Add the files to `dataset_info.json`; existing entries of other files stay."""
     info = folder / _INFO
-    try:
-        entries = json.loads(info.read_text("utf-8")) if info.exists() else {}
-    except ValueError as error:
-        raise SetupError(
-            f"{info}: not JSON ({error}); remove it and export again"
-        ) from error
+    entries = {}
+    if info.exists():
+        try:
+            entries = json.loads(info.read_text("utf-8"))
+        except ValueError as error:
+            # Overwriting it would lose the entries of the user's other datasets.
+            raise SetupError(
+                f"{info}: not JSON ({error}); remove it and export again"
+            ) from error
     for file in files:
-        name = (
-            Path(file.path).stem.replace("llama-factory", "aidsafe").replace("-", "_")
-        )
+        # The name by which LLaMA-Factory's `dataset` option selects the file.
+        stem = Path(file.path).stem
+        name = stem.replace("llama-factory", "aidsafe").replace("-", "_")
         entries |= llama_factory_info(name, file.path, ranking=ranking)
-    info.write_text(json.dumps(entries, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    text = json.dumps(entries, indent=2, ensure_ascii=False)
+    info.write_text(f"{text}\n", "utf-8")

@@ -62,6 +62,7 @@ def model_facts(dataset: Dataset, published: pl.DataFrame) -> tuple[ModelFacts, 
     """List the engines, models and template versions behind each stage."""
     facts = []
     for stage, definition in STAGES.items():
+        # No model is behind such a stage.
         if definition.dialogue is None:
             continue
         rows = _published_rows(
@@ -112,16 +113,20 @@ def prompt_kinds(published: pl.DataFrame) -> tuple[CountFacts, ...]:
     """Count the prompts by kind."""
     prompts = published.select("prompt_id", "prompt_kind").unique()
     counts = Counter(prompts["prompt_kind"].to_list())
-    kinds = [kind for kind in get_args(PromptKind) if counts[kind]]
-    return tuple(CountFacts(what=kind, rows=counts[kind]) for kind in kinds)
+    facts = []
+    # From benign to harmful, and not by frequency.
+    for kind in get_args(PromptKind):
+        if counts[kind]:
+            facts.append(CountFacts(what=kind, rows=counts[kind]))
+    return tuple(facts)
 
 
 def pair_kinds(dataset: Dataset, published: pl.DataFrame) -> tuple[CountFacts, ...]:
     """Count the preference pairs by kind."""
-    pairs = published.filter(kind="dpo")
-    return _count_values(
-        _published_rows(dataset, pairs, Stage.PREFERENCE_PAIRS, "kind")["kind"]
-    )
+    # A pair that the splits left out is in the stage, but not in the release.
+    published_pairs = published.filter(kind="dpo")
+    rows = _published_rows(dataset, published_pairs, Stage.PREFERENCE_PAIRS, "kind")
+    return _count_values(rows["kind"])
 
 
 def quality_facts(dataset: Dataset, published: pl.DataFrame) -> QualityFacts | None:
@@ -136,9 +141,10 @@ def quality_facts(dataset: Dataset, published: pl.DataFrame) -> QualityFacts | N
     if not scores.versions:
         return None
     judges = sorted(set(grades.select("judge", "model").iter_rows()))
+    judge_models = {model for _, model in judges}
     return QualityFacts(
         judges=tuple(_judge_name(judge, model) for judge, model in judges),
-        self_judged=_self_judged(dataset, published, {model for _, model in judges}),
+        self_judged=_self_judged(dataset, published, judge_models),
         prompts=scores.n,
         versions=tuple(scores.versions),
         metrics=tuple(_metric_facts(scores, metric) for metric in METRICS),
@@ -152,11 +158,13 @@ def example(dataset: Dataset, published: pl.DataFrame) -> str:
     """
     benign = published.filter(kind="sft", split="train", prompt_kind="benign")
     ids = benign["prompt_id"].to_list()
+    # Whole rows are large, so no more batches are read than necessary.
     for batch in sorted(dataset.batches):
         rows = dataset.lake.rows(Stage.REFINED_COTS, batch)
         rows = rows.filter(pl.col("prompt_id").is_in(ids))
         if rows.height:
             pages = [refined_transcript(row) for row in from_frame(rows, RefinedCot)]
+            # The text breaks ties, so that the same rows give the same card.
             return min(pages, key=lambda page: (len(page), page))
     return ""
 
@@ -184,7 +192,8 @@ def evaluation_sets(dataset: Dataset) -> tuple[EvaluationSetFacts, ...]:
     """List the sets that the batches were checked against, and the prompts removed for each."""
     checks = _read_checks(dataset)
     # A prompt may fail once per kind of fine-tune row, and counts once.
-    matches = {(row.set, row.prompt_id) for row in removed_rows(dataset.failures, {})}
+    removals = removed_rows(dataset.failures, {})
+    matches = {(row.set, row.prompt_id) for row in removals}
     removed = Counter(name for name, _ in matches)
     versions = {
         (check.set, check.origin, check.revision, check.prompts, check.content)
@@ -192,15 +201,17 @@ def evaluation_sets(dataset: Dataset) -> tuple[EvaluationSetFacts, ...]:
     }
     facts = []
     for name, origin, revision, prompts, content in sorted(versions):
+        # A batch is checked several times, once per stage that asks for it.
         batches = set[str]()
         for check in checks:
             if (check.set, check.content) == (name, content):
                 batches.add(check.batch)
+        # The folder of a local file is nobody else's business.
+        public_origin = origin if revision else Path(origin).name
         facts.append(
             EvaluationSetFacts(
                 set=name,
-                # The folder of a local file is nobody else's business.
-                origin=origin if revision else Path(origin).name,
+                origin=public_origin,
                 revision=revision,
                 prompts=prompts,
                 batches=len(batches),
@@ -217,6 +228,7 @@ def _judge_name(judge: str, model: str) -> str:
 def _read_checks(dataset: Dataset) -> list[CheckedSet]:
     checks = list[CheckedSet]()
     for batch in sorted(dataset.batches):
+        # Without evaluation sets in the settings, no check is recorded.
         if dataset.lake.has(_CHECKED, batch):
             checks += from_frame(dataset.lake.rows(_CHECKED, batch), CheckedSet)
     return checks

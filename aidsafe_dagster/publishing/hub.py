@@ -93,6 +93,7 @@ class DatasetRepo:
     def _head(self) -> Head:
         commit = self._api.dataset_info(self.repo).sha
         assert commit is not None
+        # The tree of that commit and not of main, which may move between the two requests.
         tree = self._api.list_repo_tree(
             self.repo, repo_type="dataset", revision=commit, recursive=True
         )
@@ -109,7 +110,8 @@ class DatasetRepo:
         mode = self._client.call("looking for the repository", self._gating)
         if mode is None:
             self._client.call("creating the repository", self._create)
-        present = _STRICTNESS.index(mode or "off")
+            mode = "off"
+        present = _STRICTNESS.index(mode)
         wanted = _STRICTNESS.index(self.settings.gated)
         if wanted > present:
             self._client.call("gating the repository", self._gate)
@@ -155,6 +157,8 @@ class DatasetRepo:
                 failure = error.failure
             else:
                 return commit, plan
+            # A moved head needs no wait, only a new plan. With the attempts used up, the wait
+            # raises, also for a head that moves every time.
             if failure.kind != "moved" or attempt >= self.settings.attempts:
                 time.sleep(
                     self._client.wait_before_retry("committing", failure, attempt)
@@ -176,6 +180,7 @@ class DatasetRepo:
             [*additions, *deletions],
             commit_message=f"Version {release.version}: {rows} rows of {batches} batches",
             repo_type="dataset",
+            # The Hub refuses the commit with 412 if main has moved since.
             parent_commit=head.commit,
         )
         return commit.oid
@@ -189,6 +194,7 @@ class DatasetRepo:
         newer = self.head()
         differences = head.own_files().items() ^ newer.own_files().items()
         changed = {path for path, _ in differences}
+        # Changed files with an empty plan are our own commit, whose answer was lost.
         if changed and not make_plan(newer, release).is_empty:
             files = ", ".join(sorted(changed)[:5])
             raise self._client.error(
@@ -252,10 +258,12 @@ class DatasetRepo:
         is_same = False
         if copy.exists():
             is_same = data_file(folder, file.path).sha256 == file.sha256
-        rows = 0
+        rows = expected_rows = 0
+        # The card is compared by its hash alone.
         if is_same and file.rows is not None:
             rows = _count_rows(copy)
-        if not is_same or rows != (file.rows or 0):
+            expected_rows = file.rows
+        if not is_same or rows != expected_rows:
             raise self._client.error(
                 "reading it back",
                 f"{file.path} is not what was sent from {release.folder}",

@@ -120,13 +120,14 @@ class HubClient:
             seconds = exponential_backoff(
                 failed_attempts, settings.wait_s, settings.max_wait_s
             )
+        # Only the Hub can ask for more than the maximum: the backoff is capped by it.
         if seconds > settings.max_wait_s:
             raise self.error(
                 step,
                 f"{failure.why} and asks to wait {seconds:.0f} s. Publish again after that",
             )
-        next_attempt = failed_attempts + 1
-        plan = f"try {next_attempt} of {settings.attempts} in {seconds:.1f} s"
+        next_attempt = f"try {failed_attempts + 1} of {settings.attempts}"
+        plan = f"{next_attempt} in {seconds:.1f} s"
         self.log(f"{self.repo}: {step}: {failure.why}; {plan}")
         return seconds
 
@@ -141,6 +142,7 @@ def diagnose(error: Exception, token: str | None) -> HubFailure:
     for kind, why in _PERMANENT.items():
         if isinstance(error, kind):
             return HubFailure("stop", why)
+    # A JSONDecodeError is a truncated answer, which a retry can mend.
     if isinstance(error, ValueError) and not isinstance(error, json.JSONDecodeError):
         return HubFailure("stop", f"the Hub refuses it: {_mask(str(error), token)}")
     # hf_xet raises a class of its own for this, and exports it under no public name.
@@ -175,4 +177,5 @@ def _retry_after(error: HfHubHTTPError) -> float | None:
 
 def _mask(text: str, token: str | None) -> str:
     line = " ".join(text.split())
+    # Masked before it is cut: half a token would not be recognised.
     return mask_secret(line, token)[:_MAX_QUOTE]

@@ -14,11 +14,9 @@ from dataclasses import dataclass
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 
 Conditions = frozenset[str]
-NOTICE, NON_COMMERCIAL, NO_DERIVATIVES = (
-    "credit or notice",
-    "non-commercial use",
-    "no derivatives",
-)
+NOTICE = "credit or notice"
+NON_COMMERCIAL = "non-commercial use"
+NO_DERIVATIVES = "no derivatives"
 _FREE = Conditions()
 _PERMISSIVE = Conditions({NOTICE})
 _NON_COMMERCIAL = Conditions({NOTICE, NON_COMMERCIAL})
@@ -108,6 +106,7 @@ def release_licence(
     for source in sources:
         place = f"source '{source.source}'"
         by_source[source] = _conditions(source.licence, custom, place)
+    # Named in both messages below: somebody without a licence in mind can choose one.
     fitting = _fitting_licences(by_source.values())
     if not requested.strip():
         raise SetupError(
@@ -117,6 +116,7 @@ def release_licence(
     release = _conditions(requested, custom, "publish.licence")
     for source, conditions in by_source.items():
         if not covers(release, [conditions]):
+            # No release covers a ban on derivatives, even if its own licence has one too.
             missing = (conditions - release) | (conditions & {NO_DERIVATIVES})
             raise SetupError(
                 f"publish.licence = '{requested}' does not cover source '{source.source}': "

@@ -54,6 +54,7 @@ class Shards:
         if not batch:
             return
         for row in batch:
+            # Sorted, so that reordered columns are the same content.
             line = json.dumps(row, ensure_ascii=False, sort_keys=True)
             self._digest.update(line.encode())
         self._buffer.append(pa.Table.from_pylist(batch, self._schema))
@@ -83,9 +84,12 @@ class Shards:
         import pyarrow as pa  # noqa: PLC0415 - see above
 
         table = pa.concat_tables(self._buffer)
-        file = self.folder / f"{self.stem}.{len(self._written)}"
+        # A provisional name: the final one contains the number of files.
+        number = len(self._written)
+        file = self.folder / f"{self.stem}.{number}"
         file.parent.mkdir(parents=True, exist_ok=True)
         with parquet_writer(file, self._schema) as writer:
+            # The group size has a default maximum, which would cut the file into several.
             writer.write_table(table, row_group_size=max(table.num_rows, 1))
         self._written.append((file, table.num_rows))
         self._buffer = []
@@ -107,6 +111,7 @@ def data_file(folder: Path, path: str, rows: int | None = None) -> DataFile:
     """Describe a file of the dataset on disk."""
     file = folder / path
     digest = sha256()
+    # In pieces of 1 MiB, so that memory does not grow with the size of a shard.
     with file.open("rb") as content:
         while chunk := content.read(1 << 20):
             digest.update(chunk)

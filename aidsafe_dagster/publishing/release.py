@@ -70,11 +70,13 @@ def make_release(
     """
     selection = drop_outdated(lake, requested)
     settings = context.publish
+    # Both refusals come before anything is written.
     simulated = simulated_prompts(lake, selection.batches)
     if simulated and not allow_simulated:
         raise SetupError(simulated_rows_message(simulated))
     sources = source_licences(lake, selection.batches)
     licence = release_licence(settings.licence, sources, settings.licences)
+    # The folder is named after a hash of the rows, which is known only once they are written.
     with _staging_folder(home / "published") as staging:
         rows = write_rows(
             lake, selection.batches, settings, context.general_ratio, staging

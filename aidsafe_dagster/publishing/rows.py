@@ -73,7 +73,8 @@ def published_dpo(
         "score_chosen": pair.chosen_score,
         "score_rejected": pair.rejected_score,
     }
-    return FORMATS["trl-dpo"].convert(row, reasoning) | scores | _lineage(row)
+    columns = FORMATS["trl-dpo"].convert(row, reasoning)
+    return columns | scores | _lineage(row)
 
 
 def published_deliberation(
@@ -81,6 +82,7 @@ def published_deliberation(
 ) -> dict[str, Any]:
     refined, deliberated = story.refined, story.deliberated
     turns, outcome = [], None
+    # The lake may hold the refined row without the deliberation behind it.
     if deliberated is not None:
         turns = [turn.model_dump(mode="json") for turn in deliberated.turns]
         outcome = deliberated.outcome
@@ -92,7 +94,8 @@ def published_deliberation(
         "turns": turns,
         "outcome": outcome,
     }
-    return FORMATS["deliberations"].convert(story, "inline") | details | _lineage(row)
+    columns = FORMATS["deliberations"].convert(story, "inline")
+    return columns | details | _lineage(row)
 
 
 def _judged_thoughts(refined: RefinedCot) -> list[dict[str, Any]]:

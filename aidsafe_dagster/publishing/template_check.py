@@ -146,14 +146,17 @@ def _assistant(thinking: object, response: object) -> dict[str, str]:
 
 def _turns(row: FineTuneRow, form: Reasoning) -> Iterator[CheckedTurn]:
     if row.kind == "sft":
-        *prompt, answer = FORMATS["trl-sft"].convert(row, form)["messages"]
+        columns = FORMATS["trl-sft"].convert(row, form)
+        *prompt, answer = columns["messages"]
         cot, response = split_thinking(_last_content(row.messages))
         yield CheckedTurn("sft", prompt, answer, cot, response)
         return
     values = FORMATS["trl-dpo"].convert(row, form)
     for side, messages in (("chosen", row.chosen), ("rejected", row.rejected)):
+        # The texts come from the row itself, whatever the form makes of them.
         cot, response = split_thinking(_last_content(messages))
-        yield CheckedTurn(side, values["prompt"], values[side][-1], cot, response)
+        answer = values[side][-1]
+        yield CheckedTurn(side, values["prompt"], answer, cot, response)
 
 
 def _last_content(messages: Sequence[Message] | None) -> str:
@@ -168,9 +171,11 @@ def _check_turn(template: ChatTemplate, turn: CheckedTurn, outcome: Outcome) -> 
         prompt = template.render(turn.prompt, opens_turn=True)
     except TemplateFailed as error:
         outcome.faults["refused by the template"] += 1
+        # One message is enough: a template usually refuses all rows for the same reason.
         outcome.first_error = outcome.first_error or str(error)
         return
     outcome.faults.update(_find_faults(turn, conversation))
+    # DPO trainers tokenize the prompt by itself and cut its length off the conversation.
     if not conversation.text.startswith(prompt.text):
         outcome.prompt_mismatches += 1
     marked = _normalise(conversation.marked)
@@ -183,11 +188,13 @@ def _find_faults(turn: CheckedTurn, conversation: Rendered) -> Iterator[str]:
 
     A CoT may quote the prompt or the response, so one occurrence is not always the right number.
     """
-    contents = [message["content"] for message in turn.prompt]
-    original = _normalise("\n".join([*contents, turn.cot, turn.response]))
+    texts = [message["content"] for message in turn.prompt]
+    texts += [turn.cot, turn.response]
+    original = _normalise("\n".join(texts))
     rendered = _normalise(conversation.text)
     parts = {"CoT": _normalise(turn.cot), "response": _normalise(turn.response)}
     for name, part in parts.items():
+        # An empty text occurs everywhere.
         if not part:
             continue
         expected = original.count(part)
@@ -196,11 +203,13 @@ def _find_faults(turn: CheckedTurn, conversation: Rendered) -> Iterator[str]:
             yield f"{name} lost"
         elif actual > expected:
             yield f"{name} doubled"
+    # Rows whose own text contains a tag are not published, so one pair is right.
     if rendered.count(CLOSE) > 1 or rendered.count(OPEN) > 1:
         yield "think tags doubled"
 
 
 def _keeps_history(template: ChatTemplate) -> bool | None:
+    # Two turns, because most templates that drop reasoning keep it in the last one.
     question = {"role": "user", "content": "A question?"}
     earlier = _assistant("An earlier thought.", "An earlier answer.")
     later = {"role": "assistant", "content": "A later answer."}

@@ -71,13 +71,16 @@ def remote_hash(node: RepoFile) -> str:
 
 def _is_unchanged(head: Head, folder: Path, file: DataFile) -> bool:
     remote = head.files.get(file.path, "")
+    # The Hub decides by size and type which of the two hashes a file has.
     if remote.startswith("git:"):
-        return remote == f"git:{_git_blob_id(folder / file.path)}"
+        blob_id = _git_blob_id(folder / file.path)
+        return remote == f"git:{blob_id}"
     return remote == f"sha256:{file.sha256}"
 
 
 def _git_blob_id(file: Path) -> str:
     data = file.read_bytes()
+    # Git's own definition of a blob id.
     digest = hashlib.sha1(b"blob %d\0" % len(data), usedforsecurity=False)
     digest.update(data)
     return digest.hexdigest()

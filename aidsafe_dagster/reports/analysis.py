@@ -48,6 +48,7 @@ class DatasetAnalysis:
     def scores(self) -> VersionScores:
         return score_versions(self.grades, self.seed, self.resamples)
 
+    # Judge by judge, the prompts may be others: each judge has gaps of its own.
     @cached_property
     def scores_by_judge(self) -> dict[str, VersionScores]:
         scores = {}

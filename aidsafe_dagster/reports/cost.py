@@ -60,10 +60,12 @@ def compute_costs(
     """Return the cost of each stage that asked a model."""
     costs = {}
     for stage, definition in STAGES.items():
+        # The stage asks no model.
         if "usage" not in definition.record.model_fields:
-            continue  # The stage asks no model.
+            continue
         rows = dataset.rows(stage, "batch", "usage")
         failures = dataset.failures.filter(stage=str(stage))
+        # Failed rows are paid for too, by the rows that came out.
         usage = _total_usage(rows) + _total_usage(failures)
         if usage.calls:
             seconds = _seconds_per_row(rows, stage_times.get(stage))
@@ -84,8 +86,11 @@ def _total_usage(rows: pl.DataFrame) -> Usage:
 def _seconds_per_row(rows: pl.DataFrame, time: StageTime | None) -> float | None:
     if time is None:
         return None
+    # A batch that replayed answers took less time than its rows need, and is not among these.
     timed_rows = rows.filter(pl.col("batch").is_in(time.batches)).height
-    return time.seconds / timed_rows if timed_rows else None
+    if not timed_rows:
+        return None
+    return time.seconds / timed_rows
 
 
 def cost_section(dataset: Dataset, stage_times: Mapping[str, StageTime]) -> Section:
@@ -115,12 +120,13 @@ def _cost_table(costs: Mapping[str, StageCost]) -> Table:
     for stage, cost in costs.items():
         rows.append(_table_row(stage, cost))
         failed += cost.failed
-    # The rows at the end of the recipe pay for everything before and beside it.
+    # The refined rows pay for everything before and beside them.
     refined = costs.get(Stage.REFINED_COTS)
     total = StageCost(
         rows=refined.rows if refined else 0,
         failed=failed,
         usage=_sum_usage(costs),
+        # Stages overlap, so their seconds do not add up.
         seconds_per_row=None,
     )
     rows.append(_table_row("all, per refined row", total))

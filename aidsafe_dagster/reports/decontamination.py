@@ -66,6 +66,7 @@ def removed_rows(
     columns = contaminated.select("prompt_id", "batch", "stage", "detail")
     removed = []
     for prompt_id, batch, stage, detail in columns.iter_rows():
+        # The splits put the kind of row before the match; other stages have no kinds.
         kind = _parse_kind(detail)
         match = read_match(detail.removeprefix(f"{kind}: "))
         removed.append(
@@ -106,6 +107,7 @@ def counts_by_set(
 ) -> Table:
     """Count removed rows by evaluation set and rule. Sets without a match have a row too."""
     counts: Counter[tuple[str, Rule]] = Counter()
+    # A set may be gone from the settings while rows that it removed are still in the lake.
     sets = {row.set for row in checked}
     for row in removed:
         counts[row.set, row.rule] += 1
@@ -125,6 +127,7 @@ def evaluation_sets(checked: Iterable[CheckedSet]) -> Table:
     """List the evaluation sets, with the number of batches checked against each."""
     batches: Counter[tuple[str, str, str, str, str, int, int]] = Counter()
     for row in checked:
+        # A set whose content has changed since is another set, with a line of its own.
         identity = (
             row.set,
             row.origin,
@@ -170,24 +173,18 @@ def _removed_row(row: RemovedRow) -> tuple[str, ...]:
 def _threshold_table(settings: DecontaminationSettings) -> Table:
     jaccard, tfidf = settings.jaccard_threshold, settings.tfidf_threshold
     embedding = settings.embedding_threshold
+    contained = "an evaluation prompt of at least three words, inside a longer prompt"
+    ngram = f"{settings.ngram_words} consecutive words that both have"
+    shingles = f"a Jaccard similarity of 3-word shingles of at least {jaccard:g}"
+    vectors = f"a cosine of embeddings of at least {embedding:g}, if a model is set"
+    # In the order in which the rules are tried.
     definitions = {
-        str(Rule.EXACT): "the same words in the same order",
-        str(
-            Rule.CONTAINED
-        ): "an evaluation prompt of at least three words, inside a longer prompt",
-        str(Rule.NGRAM): f"{settings.ngram_words} consecutive words that both have",
-        str(
-            Rule.JACCARD
-        ): f"a Jaccard similarity of 3-word shingles of at least {jaccard:g}",
-        str(Rule.TFIDF): f"a cosine of TF-IDF weights of at least {tfidf:g}",
-        str(
-            Rule.EMBEDDING
-        ): f"a cosine of embeddings of at least {embedding:g}, if a model is set",
+        Rule.EXACT: "the same words in the same order",
+        Rule.CONTAINED: contained,
+        Rule.NGRAM: ngram,
+        Rule.JACCARD: shingles,
+        Rule.TFIDF: f"a cosine of TF-IDF weights of at least {tfidf:g}",
+        Rule.EMBEDDING: vectors,
     }
-    rows = tuple(definitions.items())
-    return Table(
-        "Thresholds",
-        ("rule", "a match is"),
-        rows,
-        text_columns=2,
-    )
+    rows = [(str(rule), definition) for rule, definition in definitions.items()]
+    return Table("Thresholds", ("rule", "a match is"), tuple(rows), text_columns=2)

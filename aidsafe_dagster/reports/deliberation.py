@@ -68,6 +68,7 @@ def cot_lengths(dataset: Dataset) -> dict[str, list[int]]:
 
 def deliberation_outcomes(dataset: Dataset) -> pl.DataFrame:
     """Return a row per deliberation: `outcome`, `stalled`, `rounds`, `turns`, `thoughts`."""
+    # Reduced to a few numbers batch by batch: the turns hold most of the text of the lake.
     round_of_turn = pl.element().struct.field("round")
     rounds = pl.col("turns").list.eval(round_of_turn).list.max()
     outcome_columns = (
@@ -86,11 +87,10 @@ def deliberation_outcomes(dataset: Dataset) -> pl.DataFrame:
 
 def _outcome_table(outcomes: pl.DataFrame) -> Table:
     n = outcomes.height
+    stalled = outcomes.filter("stalled").height
     counts = {
         "ended by consensus": outcomes.filter(outcome="consensus").height,
-        "of these, stalled: agreed on the very first turn": outcomes.filter(
-            "stalled"
-        ).height,
+        "of these, stalled: agreed on the very first turn": stalled,
         "ended when the budget was spent": outcomes.filter(outcome="budget").height,
     }
     for rounds, count in outcomes.group_by("rounds").len().sort("rounds").iter_rows():
@@ -165,7 +165,10 @@ def _length_table(lengths: Mapping[str, list[int]], tokens_counted_by: str) -> T
     for version, tokens in lengths.items():
         median, high = quantiles(tokens, (0.5, 0.95)) or (0.0, 0.0)
         mean = sum(tokens) / len(tokens)
-        paper = f"about {COT_TOKENS[version]}" if version in COT_TOKENS else EMPTY_CELL
+        # The paper counts the tokens of two versions only, and rounds them.
+        paper = EMPTY_CELL
+        if version in COT_TOKENS:
+            paper = f"about {COT_TOKENS[version]}"
         statistics = (
             f"{mean:,.0f}",
             f"{median:,.0f}",
@@ -189,7 +192,9 @@ def _draw_lengths(axes: Any, lengths: Mapping[str, list[int]]) -> None:
     # All lengths may be 0. A histogram still needs a width.
     edges: list[float] = [0, 1]
     if longest:
-        edges = [longest * step / _BINS for step in range(_BINS + 1)]
+        width = longest / _BINS
+        edges = [width * step for step in range(_BINS + 1)]
+    # The same colour for a version in every plot, whichever versions have rows.
     colours = [_VERSIONS[version][1] for version in lengths]
     draw_histograms(axes, lengths, edges, colours)
     legend(axes)

@@ -27,6 +27,7 @@ def describe_dataset(
 ) -> dict[str, str]:
     """Return the facts that head the report, as name → text."""
     prompts = dataset.rows(Stage.PROMPTS, "prompt_id", "source", "licence")
+    # Of the stages that write chains of thought. Judges have a line of their own.
     writers = pl.concat(
         [dataset.rows(stage, "engine", "model") for stage in _COT_STAGES]
     )
@@ -43,6 +44,7 @@ def describe_dataset(
         "Judges": _describe_judges(grades),
         "Policies": f"{titles}; version {policies.version}",
     }
+    # Policies may have changed since some rows were made, and the texts beside are the new ones.
     other_versions = _policy_versions(dataset) - {policies.version}
     if other_versions:
         versions = ", ".join(sorted(other_versions))

@@ -103,6 +103,7 @@ def open_dataset(lake: Lake) -> Dataset:
     flags = pl.concat(simulated_flags)
     simulated = frozenset(flags.filter("simulated")["batch"].unique())
     all_flagged = set(flags["batch"].unique())
+    # Some batch has rows of a model alone, so the simulated ones are left out.
     if all_flagged - simulated:
         covered = frozenset(batches - simulated)
         return Dataset(lake, covered, simulated=False, left_out=len(simulated))
@@ -126,11 +127,12 @@ def read_records(
     it repeats the same text and is most of a file.
     """
     columns = [name for name in record.model_fields if name != "conversation"]
-    defaults = {"conversation": ()} if "conversation" in record.model_fields else {}
+    defaults: dict[str, object] = {}
+    if "conversation" in record.model_fields:
+        defaults["conversation"] = ()
     records = {}
-    for row in dataset.rows(stage, *columns, prompt_ids=prompt_ids).iter_rows(
-        named=True
-    ):
+    rows = dataset.rows(stage, *columns, prompt_ids=prompt_ids)
+    for row in rows.iter_rows(named=True):
         # Null means that an older release did not write the field: its default applies.
         values = {name: value for name, value in row.items() if value is not None}
         with suppress(ValidationError):
@@ -148,7 +150,8 @@ def _read_columns(
     """Read columns of several files. What an older release did not write is null."""
     full_schema = schema_of(STAGES[stage].record)
     # The prompt id is always read, because the rows are filtered by it.
-    schema = pl.Schema({name: full_schema[name] for name in ("prompt_id", *columns)})
+    names = ("prompt_id", *columns)
+    schema = pl.Schema({name: full_schema[name] for name in names})
     if not batches:
         return pl.DataFrame(schema=schema).select(columns)
     try:
@@ -160,17 +163,18 @@ def _read_columns(
             cast_options=pl.ScanCastOptions(
                 missing_struct_fields="insert", extra_struct_fields="ignore"
             ),
+            # A folder's name may hold the signs of a pattern.
             hive_partitioning=False,
-            glob=False,  # A folder's name may hold the signs of a pattern.
+            glob=False,
         )
         if prompt_ids is not None:
             rows = rows.filter(pl.col("prompt_id").is_in(list(prompt_ids)))
         return rows.select(columns).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
+        # The scan does not say which file is at fault. Reading them one by one does: it raises
+        # an error that names the file, if one is damaged.
         for batch in batches:
-            lake.rows(
-                stage, batch
-            )  # Raises an error that names the file, if one is damaged.
+            lake.rows(stage, batch)
         raise SetupError(
             f"{lake.root / stage}: its files do not fit together ({error})"
         ) from error
@@ -181,6 +185,7 @@ def _parquet_sources(
 ) -> list[str] | list[bytes]:
     """Return paths of local files, or the bytes of files in an object store."""
     paths = [lake.rows_path(stage, batch) for batch in batches]
+    # Polars reads paths of this machine lazily. It has no access to the lake's object store.
     if lake.local:
         return list(map(str, paths))
     return [path.read_bytes() for path in paths]

@@ -58,6 +58,7 @@ def ungraded_rows(dataset: Dataset) -> pl.DataFrame:
 
 def _explode(rows: pl.DataFrame, column: str) -> pl.DataFrame:
     """Return a row per struct in a column of lists, its fields as columns."""
+    # Polars turns an empty list into a row of nulls.
     non_empty = rows.filter(pl.col(column).list.len() > 0)
     return non_empty.explode(column).unnest(column)
 
@@ -74,6 +75,7 @@ def list_judges(grades: pl.DataFrame) -> tuple[str, ...]:
 
 def on_the_same_prompts(grades: pl.DataFrame) -> pl.DataFrame:
     """Return the grades of the prompts where every version has a grade by every judge."""
+    # Of the versions that have any grade: a stage that was not run does not empty the table.
     expected = len(graded_versions(grades)) * len(list_judges(grades))
     grades_per_prompt = pl.struct("version", "judge").n_unique().over("prompt_id")
     return grades.filter(grades_per_prompt == expected)
@@ -126,10 +128,10 @@ def _scores_by_metric(
     grades: pl.DataFrame, version: Version
 ) -> dict[Metric, list[float]]:
     """Return the scores of each metric, a value per prompt, in the order of the prompt ids."""
-    of_version = grades.filter(pl.col("version") == version)
-    means = (
-        of_version.group_by("prompt_id").agg(pl.col(METRICS).mean()).sort("prompt_id")
-    )
+    by_prompt = grades.filter(pl.col("version") == version).group_by("prompt_id")
+    # Judges are averaged first: two judges of one prompt are not two observations. The order of
+    # the prompts pairs the versions.
+    means = by_prompt.agg(pl.col(METRICS).mean()).sort("prompt_id")
     return {metric: means[metric].to_list() for metric in METRICS}
 
 

@@ -91,7 +91,9 @@ def key_figures(analysis: DatasetAnalysis) -> dict[str, float]:
     """Return the key numbers by name. Numbers that cannot be computed are left out."""
     dataset, scores = analysis.dataset, analysis.scores
     failures = dataset.failures
-    left_out = failures.filter(pl.col("reason").is_in(list(EXCLUSION_REASONS))).height
+    # Sound rows that are left out are stored with the failures, but did not fail.
+    is_left_out = pl.col("reason").is_in(list(EXCLUSION_REASONS))
+    left_out = failures.filter(is_left_out).height
     figures: dict[str, float | None] = {
         "rows_refined": dataset.rows(Stage.REFINED_COTS, "prompt_id").height,
         "rows_on_the_same_prompts": scores.n,
@@ -100,25 +102,34 @@ def key_figures(analysis: DatasetAnalysis) -> dict[str, float]:
         "ungraded": analysis.ungraded.height,
     }
     for metric in METRICS:
-        figures[f"refined_{metric}"] = _value(scores.mean("refined", metric))
-        figures[f"gain_{metric}"] = _value(scores.gain("single_llm", metric))
-    if gain := scores.gain("single_llm", _KEY_METRIC):
+        mean = scores.mean("refined", metric)
+        metric_gain = scores.gain("single_llm", metric)
+        figures[f"refined_{metric}"] = _value(mean)
+        figures[f"gain_{metric}"] = _value(metric_gain)
+    # One gain has its interval in the UI too, the one that the paper is about.
+    gain = scores.gain("single_llm", _KEY_METRIC)
+    if gain:
         figures[f"gain_{_KEY_METRIC}_low"] = gain.low
         figures[f"gain_{_KEY_METRIC}_high"] = gain.high
     for metric, agreement in analysis.agreement.items():
         figures[f"kappa_{metric}"] = agreement.kappa
     versions: tuple[Version, ...] = ("single_llm", "deliberated")
     for version in versions:
-        if preference := _preference_over(analysis, version):
-            figures[f"win_rate_against_{version}"] = preference.outcomes.rate.value
+        preference = _preference_over(analysis, version)
+        if preference:
+            win_rate = preference.outcomes.rate
+            figures[f"win_rate_against_{version}"] = win_rate.value
             figures[f"turned_with_the_order_{version}"] = preference.inconsistent.value
     figures["over_refusal"] = _value(_over_refusal(analysis))
     pairs = dataset.rows(Stage.PREFERENCE_PAIRS, *MARGIN_COLUMNS)
     for name, margins in collect_margins(pairs).items():
         figures[f"margin_mean_{name}"] = sum(margins) / len(margins)
-    return {
-        name: round(value, 4) for name, value in figures.items() if value is not None
-    }
+    # Dagster plots numbers only. A gap in the curve shows where one could not be computed.
+    known_figures = {}
+    for name, value in figures.items():
+        if value is not None:
+            known_figures[name] = round(value, 4)
+    return known_figures
 
 
 def _value(estimate: Estimate | None) -> float | None:

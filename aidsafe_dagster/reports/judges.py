@@ -238,6 +238,7 @@ def _ungraded_table(
     counts = ungraded.group_by("judge", "task").len().sort("judge", "task")
     rows = []
     for judge, task, n in counts.iter_rows():
+        # A share of all questions of this kind, with and without an answer.
         total = n + answered.filter(judge=judge, task=task).height
         rows.append(
             (
@@ -257,6 +258,7 @@ def _ungraded_table(
 
 
 def _draw_outcomes(axes: Any, preferences: list[Preference]) -> None:
+    # A judge's name beside each bar would be noise where there is only one.
     n_judges = len({preference.judge for preference in preferences})
     labels = []
     shares: dict[str, list[float]] = {"wins": [], "ties": [], "losses": []}
@@ -266,8 +268,9 @@ def _draw_outcomes(axes: Any, preferences: list[Preference]) -> None:
             label += f"\n{preference.judge}"
         labels.append(label)
         outcomes = preference.outcomes
-        shares["wins"].append(outcomes.wins / outcomes.rate.n)
-        shares["ties"].append(outcomes.ties / outcomes.rate.n)
-        shares["losses"].append(outcomes.losses / outcomes.rate.n)
+        total = outcomes.rate.n
+        shares["wins"].append(outcomes.wins / total)
+        shares["ties"].append(outcomes.ties / total)
+        shares["losses"].append(outcomes.losses / total)
     draw_shares(axes, labels, shares, [STRONG, GREY, HOT])
     legend(axes)

@@ -15,6 +15,7 @@ TITLE = "Rows lost"
 def losses_section(dataset: Dataset) -> Section:
     rows_by_stage = {}
     for stage in STAGES:
+        # A stage that no batch has reached would be a line of zeros.
         if dataset.batches_of(stage):
             rows_by_stage[stage] = dataset.rows(stage, "prompt_id").height
     if not rows_by_stage:
@@ -31,7 +32,8 @@ def _stage_table(rows_by_stage: Mapping[str, int], failures: pl.DataFrame) -> Ta
     for stage, n in rows_by_stage.items():
         lost = failures.filter(stage=str(stage))
         entered = n + lost.height
-        left_out = lost.filter(pl.col("reason").is_in(list(EXCLUSION_REASONS))).height
+        is_left_out = pl.col("reason").is_in(list(EXCLUSION_REASONS))
+        left_out = lost.filter(is_left_out).height
         failed = lost.height - left_out
         counts = map(format_count, (entered, n, left_out, failed))
         rows.append(
@@ -54,6 +56,7 @@ def _reason_table(rows_by_stage: Mapping[str, int], failures: pl.DataFrame) -> T
     for stage, n in rows_by_stage.items():
         lost = failures.filter(stage=str(stage)).height
         entered[str(stage)] = n + lost
+    # In the order of the recipe, where the alphabet would put refined rows before seeds.
     stage_place = pl.col("stage").replace_strict(
         list(map(str, Stage)), range(len(Stage))
     )

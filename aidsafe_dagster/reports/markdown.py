@@ -17,7 +17,8 @@ def to_markdown(report: Report, title: str) -> str:
     parts.append(_facts_list(report))
     images: list[str] = []
     for section in report.sections:
-        parts.append(f"## {escape_markdown(section.title)}")
+        section_title = escape_markdown(section.title)
+        parts.append(f"## {section_title}")
         parts += _text_parts(section)
         for plot in section.plots:
             # The name refers to the image at the end of the document.
@@ -81,6 +82,7 @@ def _table_line(cells: list[str]) -> str:
 
 def escape_markdown(text: str) -> str:
     """Return the text on one line, with no sign that means anything in Markdown or HTML."""
+    # A line break would end the row of a table, and a control character may hide what follows.
     without_controls = re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text)
     one_line = " ".join(without_controls.split())
     return re.sub(r"([\\`*_\[\]<>#|!~&])", r"\\\1", one_line)

@@ -52,12 +52,14 @@ def collect_margins(pairs: pl.DataFrame) -> dict[str, list[float]]:
     margins: dict[str, list[float]] = {}
     for method in METHODS:
         if method != PLAIN:
-            margins[method] = with_margin.filter(kind=method)["margin"].to_list()
+            pairs_of_kind = with_margin.filter(kind=method)
+            margins[method] = pairs_of_kind["margin"].to_list()
     # Rows without plain sampling have an empty list.
     has_two_scores = pl.col("plain_scores").list.len() == 2
     plain_scores = with_margin.filter(has_two_scores)["plain_scores"]
-    distances = (plain_scores.list.first() - plain_scores.list.last()).abs()
-    margins[PLAIN] = distances.to_list()
+    # Neither answer is the chosen one, so the distance has no sign.
+    differences = plain_scores.list.first() - plain_scores.list.last()
+    margins[PLAIN] = differences.abs().to_list()
     return {method: values for method, values in margins.items() if values}
 
 
@@ -110,7 +112,8 @@ def _outcome_table(dataset: Dataset, pairs: int) -> Table:
     counts = (
         lost.group_by("reason").len().sort(["len", "reason"], descending=[True, False])
     )
-    rows = [("pair kept", EMPTY_CELL, format_count(pairs), format_share(pairs, total))]
+    kept_share = format_share(pairs, total)
+    rows = [("pair kept", EMPTY_CELL, format_count(pairs), kept_share)]
     for reason, n in counts.iter_rows():
         kind = "left out" if reason in EXCLUSION_REASONS else "failed"
         rows.append(

@@ -88,6 +88,7 @@ def make_plan(sample: MeasuredSample, prompts: int, rates: Rates) -> CapacityPla
             "nothing was measured: take at least one batch through all stages (aidsafe backfill), "
             "or give the seconds that one prompt takes on one GPU"
         )
+    # A dict keeps the order of the recipe, in which the rows were read.
     stages = dict.fromkeys(row.stage for row in sample.rows)
     plans = []
     for stage in stages:
@@ -114,7 +115,8 @@ def gpu_hours(sample: MeasuredSample, prompts: int, rates: Rates) -> Estimate | 
         return None
     seconds = [_gpu_seconds(usage, rates) for usage in _usage_per_prompt(sample)]
     mean = mean_interval(seconds)
-    assert mean is not None  # It is None only without prompts, which make_plan refuses.
+    # It is None only without prompts, which `make_plan` refuses.
+    assert mean is not None
 
     def to_hours(seconds_per_prompt: float) -> float:
         return prompts * seconds_per_prompt / _SECONDS_PER_HOUR
@@ -144,6 +146,7 @@ def measured_rate(steps: Sequence[Mapping[str, float]]) -> float | None:
     """
     tokens, seconds = 0.0, 0.0
     for step in steps:
+        # A step without visible GPUs has no GPU-seconds, and its tokens must not count either.
         if step.get("gpu_seconds") and step.get("tokens_out"):
             tokens += step["tokens_out"]
             seconds += step["gpu_seconds"]
@@ -174,6 +177,7 @@ def _usage_per_prompt(sample: MeasuredSample) -> list[Usage]:
     for row in sample.rows:
         before = usage.get(row.prompt_id, Usage())
         usage[row.prompt_id] = before + row.usage
+    # They count: the plan is per prompt, and some prompts of its size will fail early too.
     without_calls = sample.prompts - len(usage)
     return [*usage.values(), *[Usage()] * without_calls]
 
@@ -182,6 +186,7 @@ def _gpu_seconds(usage: Usage, rates: Rates) -> float:
     assert rates.tokens_out_per_second is not None
     seconds = usage.completion_tokens / rates.tokens_out_per_second
     if rates.tokens_in_per_second:
+        # Tokens in the prefix cache cost next to no time.
         uncached = usage.prompt_tokens - usage.cached_tokens
         seconds += uncached / rates.tokens_in_per_second
     return seconds

@@ -64,13 +64,17 @@ def unrecorded_line(stage: str, rows: int) -> ConfusionLine:
 
 def planted_section(lines: Sequence[Mapping[str, object]]) -> Section:
     """Return a table of the lines; its columns are the keys of the first line."""
+    # Names and faults lead each line as text; all columns after them are figures.
     columns = tuple(lines[0])
-    words = sum(isinstance(lines[0][column], str) for column in columns)
-    rows = tuple(tuple(_cell(line[column]) for column in columns) for line in lines)
+    words = sum(isinstance(value, str) for value in lines[0].values())
+    rows = []
+    for line in lines:
+        cells = [_cell(line[column]) for column in columns]
+        rows.append(tuple(cells))
     table = Table(
         "What was planted, and what was found",
         tuple(column.replace("_", " ") for column in columns),
-        rows,
+        tuple(rows),
         text_columns=words,
     )
     return Section(TITLE, _intro(lines), [table])
@@ -99,4 +103,6 @@ def _cell(value: object) -> str:
         return EMPTY_CELL
     if isinstance(value, float):
         return format_number(value)
-    return format_count(value) if isinstance(value, int) else str(value)
+    if isinstance(value, int):
+        return format_count(value)
+    return str(value)

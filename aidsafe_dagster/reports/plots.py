@@ -119,6 +119,7 @@ def draw_shares(
             label=name,
             height=0.62,
         )
+        # The next series is stacked to the right of this one.
         left = [start + share for start, share in zip(left, shares, strict=True)]
     _label_rows(axes, labels)
     axes.set_xlim(0, 1)
@@ -136,6 +137,7 @@ def draw_histograms(
 
     for (name, values), colour in zip(series.items(), colours, strict=True):
         if values:
+            # Shares and not counts, so that versions with different numbers of rows compare.
             counts, _ = np.histogram(values, bins=edges)
             shares = counts / len(values)
             axes.stairs(
@@ -177,26 +179,29 @@ def legend(axes: Any, columns: int = 4) -> None:
 
 def _label_rows(axes: Any, labels: Sequence[str]) -> None:
     axes.set_yticks(range(len(labels)), labels)
-    axes.set_ylim(len(labels) - 0.4, -0.6)  # Reversed: the first row is at the top.
+    # Reversed: the first row is at the top.
+    axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
 
 
 def render_png(plot: Plot) -> str:
     """Return the plot as a data URI."""
-    return (
-        f"data:image/png;base64,{base64.b64encode(_save_image(plot, 'png')).decode()}"
-    )
+    image = _save_image(plot, "png")
+    data = base64.b64encode(image).decode()
+    return f"data:image/png;base64,{data}"
 
 
 def render_svg(plot: Plot) -> str:
     """Return the plot as an `svg` element in the colours of the page."""
     text = _save_image(plot, "svg").decode()
+    # The XML declaration before it has no place inside a page.
     text = text[text.index("<svg") :]
     # Without width and height, the element takes the width of its container.
     text = re.sub(r'(<svg\b[^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg\b[^>]*?) height="[^"]*"', r"\1", text, count=1)
     for colour, name in _CSS_VARIABLES.items():
         text = text.replace(colour, f"var(--{name})")
+    # This is matplotlib's own font, and the page has another.
     return text.replace("'DejaVu Sans'", "inherit")
 
 
@@ -218,6 +223,7 @@ def _save_image(plot: Plot, kind: str) -> bytes:
         figure.savefig(
             image,
             format=kind,
+            # Only the page is known to have a background of its own.
             transparent=kind == "svg",
             metadata=_metadata(kind),
         )

@@ -56,19 +56,22 @@ def compute_coverage(rows: pl.DataFrame, policies: Policies) -> list[CategoryCov
     """
     categories = _categories(rows)
     citing_rows = citations(rows).select("row", "policy").unique()
+    n_rows = pl.col("row").n_unique()
     by_policy = categories.join(citing_rows, on="row").group_by("category", "policy")
     citing_counts: dict[tuple[str, str], int] = {}
-    for category, policy, n in by_policy.agg(pl.col("row").n_unique()).iter_rows():
+    for category, policy, n in by_policy.agg(n_rows).iter_rows():
         citing_counts[category, policy] = n
 
-    totals = categories.group_by("category").agg(pl.col("row").n_unique())
+    totals = categories.group_by("category").agg(n_rows)
     is_others = pl.col("category") == OTHERS
+    # The rest comes last, however large it is.
     totals = totals.sort(is_others, "row", "category", descending=[False, True, False])
     coverage = []
     for category, n in totals.iter_rows():
-        shares = [
-            citing_counts.get((category, policy), 0) / n for policy in policies.ids
-        ]
+        shares = []
+        for policy in policies.ids:
+            citing = citing_counts.get((category, policy), 0)
+            shares.append(citing / n)
         coverage.append(CategoryCoverage(category, n, tuple(shares)))
     return coverage
 
@@ -86,6 +89,7 @@ def _categories(rows: pl.DataFrame) -> pl.DataFrame:
     # The table stays readable, whatever the categories of a source.
     rare = counts["category"][_MAX_CATEGORIES:].to_list()
     merged = pl.col("category").replace(dict.fromkeys(rare, OTHERS))
+    # A row of two rare categories counts once among the others.
     return named.with_columns(merged).unique()
 
 
@@ -93,6 +97,7 @@ def _heat_map(rows: pl.DataFrame, policies: Policies) -> Table:
     table_rows: list[tuple[str, ...]] = []
     shades: list[tuple[float | None, ...]] = []
     for coverage in compute_coverage(rows, policies):
+        # Without decimals: there is a column for every policy.
         cells = [f"{100 * share:.0f} %" for share in coverage.shares]
         table_rows.append(
             (

@@ -61,6 +61,7 @@ def build_quality_report(
 
 def _build_sections(analysis: DatasetAnalysis, context: ReportContext) -> list[Section]:
     dataset, grades = analysis.dataset, analysis.grades
+    # The paper's table comes first; what explains it, and then what it cost, comes after.
     sections = [
         scores_section(grades, analysis.scores, analysis.scores_by_judge),
         judges_section(

@@ -46,6 +46,7 @@ RefusalRates = Mapping[tuple[PromptKind, Version, str], RefusalRate]
 
 def compute_refusal_rates(grades: pl.DataFrame) -> RefusalRates:
     """Return the refusal rates on the same prompts. Combinations without a grade are left out."""
+    # Otherwise a version that failed on the hardest prompts would seem to refuse less.
     comparable = on_the_same_prompts(grades)
     rates = {}
     keys = product(KINDS, graded_versions(comparable), list_judges(comparable))
@@ -54,6 +55,7 @@ def compute_refusal_rates(grades: pl.DataFrame) -> RefusalRates:
         refusals = graded["refusal"].to_list()
         full = proportion(refusals.count("full"), len(refusals))
         partial = proportion(refusals.count("partial"), len(refusals))
+        # None without an answer: a kind of prompt may be absent.
         if full and partial:
             rates[kind, version, judge] = RefusalRate(full, partial)
     return rates
@@ -104,9 +106,10 @@ def _draw_rates(axes: Any, rates: RefusalRates, judge: str) -> None:
     shares: dict[str, list[float]] = {"in full": [], "in part": [], "not at all": []}
     for (kind, version, rate_judge), (full, partial) in rates.items():
         if rate_judge == judge:
+            declining = full.value + partial.value
             labels.append(f"{kind}: {VERSION_NAMES[version]}")
             shares["in full"].append(full.value)
             shares["in part"].append(partial.value)
-            shares["not at all"].append(1 - full.value - partial.value)
+            shares["not at all"].append(1 - declining)
     draw_shares(axes, labels, shares, [HOT, WARM, LIGHT])
     legend(axes)

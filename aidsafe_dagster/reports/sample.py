@@ -64,6 +64,7 @@ class _Choice(NamedTuple):
 
 def sample_deliberations(dataset: Dataset, limit: int) -> list[SampledDeliberation]:
     """Draw at most `limit` deliberations."""
+    # Whole rows are large, so only those of the sample are read.
     choices = _choose_prompts(dataset, limit)
     ids = {choice.prompt_id for choice in choices}
     refined = read_records(dataset, Stage.REFINED_COTS, RefinedCot, ids)
@@ -75,18 +76,20 @@ def sample_deliberations(dataset: Dataset, limit: int) -> list[SampledDeliberati
     sample = []
     for prompt_id, kind, ended in choices:
         row = refined.get(prompt_id)
+        # A row of an older release that cannot be read.
         if row is None:
-            continue  # A row of an older release that cannot be read.
-        turns = deliberated[prompt_id].turns if prompt_id in deliberated else ()
+            continue
+        turns: tuple[Turn, ...] = ()
+        if prompt_id in deliberated:
+            turns = deliberated[prompt_id].turns
+        judgements = {judgement.thought: judgement for judgement in row.judgements}
         sample.append(
             SampledDeliberation(
                 kind=kind,
                 ended=ended,
                 refined=row,
                 exchanges=list_exchanges(row.deliberated_thoughts, turns),
-                judgements={
-                    judgement.thought: judgement for judgement in row.judgements
-                },
+                judgements=judgements,
                 seed=seeds.get(prompt_id),
                 grades=grades.get(prompt_id),
                 pair=pairs.get(prompt_id),
@@ -116,7 +119,8 @@ def _choose_prompts(dataset: Dataset, limit: int) -> list[_Choice]:
         ["prompt_kind", "ended"], as_dict=True, maintain_order=True
     )
     choices = []
-    for round_ in zip_longest(*(groups[key].rows() for key in sorted(groups))):
+    rows_of_groups = [groups[key].rows() for key in sorted(groups)]
+    for round_ in zip_longest(*rows_of_groups):
         # A group that is used up gives None.
         choices += [_Choice(*row) for row in round_ if row is not None]
     return choices[:limit]

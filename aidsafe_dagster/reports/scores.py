@@ -45,6 +45,7 @@ TITLE = "Scores"
 _KEY_METRIC: Metric = "policy_to_cot"
 _VERSION_COLUMNS = tuple(VERSION_NAMES[version] for version in VERSIONS)
 _MINUS = "\u2212"
+_SCORE_NAMES = ("1", "2", "3", "4", "5")
 _PAPER_NOTE = (
     "The paper's figures (arXiv 2505.21784) come from other prompts, models and judges. They are a "
     "landmark, not a target. In the paper, the two differ only in how faithful the CoT is to the "
@@ -61,6 +62,7 @@ def scores_section(
     if not scores.n:
         return Section(TITLE, _explain_empty(grades))
     tables = [main_table(scores, _describe_judges(grades))]
+    # With one judge it would repeat the table above.
     if len(scores_by_judge) > 1:
         tables.append(_judge_table(scores_by_judge))
     plots = _plots(on_the_same_prompts(grades), scores)
@@ -90,9 +92,10 @@ def _intro(grades: pl.DataFrame, scores: VersionScores) -> str:
         "Mean scores from 1 to 5 with 95 % bootstrap intervals. They cover the prompts where every "
         f"version has a grade by every judge: {prompts}, out of {rows} with a grade."
     )
-    missing = [
-        VERSION_NAMES[version] for version in VERSIONS if version not in scores.versions
-    ]
+    missing = []
+    for version in VERSIONS:
+        if version not in scores.versions:
+            missing.append(VERSION_NAMES[version])
     if missing:
         intro += f" Not graded and not compared: {', '.join(missing)}."
     return intro
@@ -201,6 +204,7 @@ def _draw_gains(axes: Any, scores: VersionScores) -> None:
         labels.append(METRIC_NAMES[metric])
         gains.append(scores.gain("single_llm", metric))
         paper_gains.append(AIDSAFE[metric] - SINGLE_LLM[metric])
+    # An interval that crosses this line shows no clear difference.
     axes.axvline(0, color=GREY, linewidth=1)
     draw_estimates(axes, labels, {"this data": gains}, [STRONG])
     draw_marks(axes, paper_gains, "the paper's")
@@ -209,12 +213,14 @@ def _draw_gains(axes: Any, scores: VersionScores) -> None:
 
 def _draw_spread(axes: Any, grades: pl.DataFrame) -> None:
     labels = []
-    shares: dict[str, list[float]] = {str(score): [] for score in range(1, 6)}
+    shares: dict[str, list[float]] = {name: [] for name in _SCORE_NAMES}
     for version in graded_versions(grades):
         labels.append(VERSION_NAMES[version])
-        scores = grades.filter(pl.col("version") == version)[_KEY_METRIC].to_list()
-        for score in range(1, 6):
-            shares[str(score)].append(scores.count(score) / len(scores))
+        own_grades = grades.filter(pl.col("version") == version)
+        scores = own_grades[_KEY_METRIC].to_list()
+        for name in _SCORE_NAMES:
+            share = scores.count(int(name)) / len(scores)
+            shares[name].append(share)
     draw_shares(
         axes,
         labels,

@@ -1,7 +1,6 @@
 """The parts of a report: sections of tables and plots, in order. Markdown and HTML render them.
 
-Cells hold text. The `format_` functions below decide once how each kind of format_number is
-written.
+Cells hold text. The `format_` functions below decide once how each kind of figure is written.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +23,7 @@ class Table:
     text_columns: int = 1
     """Number of leading columns that hold words. The columns after them hold figures."""
     shades: tuple[tuple[float | None, ...], ...] = ()
-    """Makes the table a heat map: a value from 0 to 1 for each format_number of each row."""
+    """Makes the table a heat map: a value from 0 to 1 for each figure of each row."""
     marked: frozenset[int] = frozenset()
     """Rows to highlight, 0-based."""
 
@@ -55,7 +54,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Headline:
-    """A format_number at the top of the report."""
+    """A figure at the top of the report."""
 
     value: str
     label: str
@@ -84,14 +83,16 @@ def format_number(value: float | None, digits: int = 2) -> str:
     """Return a number with thousands separators and a typographic minus sign."""
     if value is None:
         return EMPTY_CELL
+    # Otherwise -0.001 would read "−0.00".
     if not round(value, digits):
-        return f"{0:.{digits}f}"  # Otherwise -0.001 would read "−0.00".
+        return f"{0:.{digits}f}"
     return f"{value:,.{digits}f}".replace("-", _MINUS)
 
 
 def format_signed(value: float | None, digits: int = 2) -> str:
     """Return a number with its sign, also where it is positive."""
     number = format_number(value, digits)
+    # By the rounded value: 0.001 would read "+0.00".
     is_positive = value is not None and round(value, digits) > 0
     return f"+{number}" if is_positive else number
 
@@ -101,7 +102,7 @@ def format_count(value: float) -> str:
 
 
 def format_quantity(n: int, singular: str, plural: str) -> str:
-    """Return a format_count with its noun, such as `1 batch` or `1,204 batches`."""
+    """Return a count with its noun, such as `1 batch` or `1,204 batches`."""
     noun = singular if n == 1 else plural
     return f"{format_count(n)} {noun}"
 

@@ -23,6 +23,7 @@ def with_policies(rows: pl.DataFrame, refined: pl.DataFrame) -> pl.DataFrame:
     Fills in what older releases did not write: a prompt without a cluster is a cluster of its own,
     and the kind of a prompt without a kind is "unknown".
     """
+    # The fine-tune rows do not repeat the policies; the refined rows behind them have them.
     policies = refined.select(
         "prompt_id", pl.col("applicable_policies").alias("policies")
     )
@@ -83,6 +84,7 @@ def find_spanning(rows: pl.DataFrame, column: str) -> pl.DataFrame:
     Returns:
         `column` and the list of its `splits`.
     """
+    # Sorted, so that a message about a cluster reads the same every time.
     sorted_splits = pl.col("split").unique().sort()
     splits = rows.group_by(column).agg(sorted_splits.alias("splits"))
     return splits.filter(pl.col("splits").list.len() > 1).sort(column)
@@ -126,6 +128,7 @@ def _share_table(rows: pl.DataFrame, settings: SplitSettings) -> Table:
 def _mix_table(rows: pl.DataFrame, settings: SplitSettings) -> Table:
     sft = rows.filter(kind="sft")
     mix_rows = [MixRow(*row) for row in sft.select(MixRow._fields).iter_rows()]
+    # The splits keep all rows. The mix is drawn anew here, as a release and a training draw it.
     selected = list(select_general(mix_rows, settings.general_ratio))
     table_rows = []
     for split in SPLITS:
@@ -152,22 +155,22 @@ def _mix_table(rows: pl.DataFrame, settings: SplitSettings) -> Table:
 def _cross_table(rows: pl.DataFrame, column: str) -> Table:
     """Count rows by one property, with a column per kind and split."""
     counts: dict[tuple[str, str, str], int] = {}
-    for value, kind, split, n in (
-        rows.group_by(column, "kind", "split").len().iter_rows()
-    ):
+    by_place = rows.group_by(column, "kind", "split").len()
+    for value, kind, split, n in by_place.iter_rows():
         counts[value, kind, split] = n
     kind_splits = list(product(_KINDS, SPLITS))
     table_rows = []
     for value in rows[column].unique().sort():
-        cells = [format_count(counts.get((value, *place), 0)) for place in kind_splits]
+        cells = []
+        for kind, split in kind_splits:
+            n = counts.get((value, kind, split), 0)
+            cells.append(format_count(n))
         table_rows.append((value, *cells))
     name = column.replace("_", " ")
-    columns = (name, *(f"{kind} {split}" for kind, split in kind_splits))
-    return Table(
-        f"Rows by {name}",
-        columns,
-        tuple(table_rows),
-    )
+    columns = [name]
+    for kind, split in kind_splits:
+        columns.append(f"{kind} {split}")
+    return Table(f"Rows by {name}", tuple(columns), tuple(table_rows))
 
 
 def _largest_clusters_table(rows: pl.DataFrame) -> Table:
@@ -178,9 +181,8 @@ def _largest_clusters_table(rows: pl.DataFrame) -> Table:
         pl.len().alias("prompts"),
     )
     shared = counts.filter(pl.col("prompts") > 1)
-    largest = shared.sort("prompts", "cluster", descending=[True, False]).head(
-        _MAX_CLUSTERS
-    )
+    by_size = shared.sort("prompts", "cluster", descending=[True, False])
+    largest = by_size.head(_MAX_CLUSTERS)
     as_text = largest.with_columns(pl.col("prompts").cast(pl.String))
     table_rows = tuple(as_text.iter_rows())
     columns = ("cluster", "split", "sources", "prompts")

@@ -26,6 +26,7 @@ def count_kept_rows(grades: pl.DataFrame) -> dict[str, list[int]]:
     """
     refined = grades.filter(version="refined")
     scores = refined.group_by("prompt_id").agg(pl.col(METRICS).mean())
+    # A row reaches a threshold on all metrics if its worst one does.
     scores = scores.with_columns(pl.min_horizontal(METRICS).alias(_ALL_METRICS))
     counts: dict[str, list[int]] = {}
     for name in (*METRICS, _ALL_METRICS):
@@ -43,7 +44,10 @@ def thresholds_section(grades: pl.DataFrame, gate: ScoreGate) -> Section:
     names = {str(metric): name for metric, name in METRIC_NAMES.items()}
     rows = []
     for metric, counts in count_kept_rows(grades).items():
-        cells = [f"{format_count(n)} ({format_share(n, total)})" for n in counts]
+        cells = []
+        for n in counts:
+            share = format_share(n, total)
+            cells.append(f"{format_count(n)} ({share})")
         rows.append(
             (
                 names.get(metric, metric),

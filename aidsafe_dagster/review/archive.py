@@ -47,6 +47,7 @@ class Archive:
             SetupError: no such review was made here, or its key is damaged.
         """
         reviews = self.reviews()
+        # A form that comes back may be another project's.
         if review_id not in reviews:
             raise unknown("review", review_id, reviews, str(self.folder))
         return _read_records(self.folder / review_id / "key.parquet", KeyRow)
@@ -54,6 +55,7 @@ class Archive:
     def add_ratings(self, review_id: str, ratings: Sequence[Rating]) -> bool:
         """Store the ratings of one file; return False if the same ratings are stored already."""
         folder = self.folder / review_id / "ratings"
+        # Of the ratings and not of the file: the same form saved twice may differ in its bytes.
         text = "\n".join(rating.model_dump_json() for rating in ratings)
         digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
         if any(folder.glob(f"*-{digest}.parquet")):
@@ -69,6 +71,7 @@ class Archive:
 
     def ratings(self, review_id: str) -> list[Rating]:
         """Return the ratings in force: one per rater and item."""
+        # In the order of reading: what a rater says later replaces what was there.
         latest = {}
         for file in _parquet_files(self.folder / review_id / "ratings"):
             for rating in _read_records(file, Rating):

@@ -52,13 +52,8 @@ def load_metric_definitions(prompts: Path) -> dict[Metric, str]:
         raise SetupError(
             f"{file}: {error.strerror}; raters get the words of this template"
         ) from error
-    definitions = dict(
-        re.findall(
-            r"^- (\w+): (.+)$",
-            text,
-            flags=re.MULTILINE,
-        )
-    )
+    definitions = dict(re.findall(r"^- (\w+): (.+)$", text, flags=re.MULTILINE))
+    # People and judges can only agree if they were asked the same.
     for metric in METRICS:
         if metric not in definitions:
             raise SetupError(
@@ -139,4 +134,6 @@ def _csp_hash(source: str) -> str:
 def _escape_formula(cell: str) -> str:
     """Prefix text that a spreadsheet would run as a formula."""
     # A spreadsheet takes a cell that begins with an apostrophe as text.
-    return f"'{cell}" if _FORMULA.match(cell) else cell
+    if _FORMULA.match(cell):
+        return f"'{cell}"
+    return cell

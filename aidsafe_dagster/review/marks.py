@@ -13,6 +13,7 @@ from aidsafe_dagster.review.sample import PAIRS, KeyRow, Pair
 
 PREFERENCE = "preference"
 TIE = 3
+# On the scale of the scores, so that kappa weighs a loss against a win like a 1 against a 5.
 _OUTCOME_MARKS = {"loss": 1, "tie": TIE, "win": 5}
 
 
@@ -52,7 +53,8 @@ def _score_marks(row: KeyRow, rating: Rating) -> dict[MarkTarget, int]:
     for version, side in ((row.left, rating.left), (row.right, rating.right)):
         for metric in METRICS:
             score = getattr(side, metric)
-            if score:  # None means not rated.
+            # None means not rated.
+            if score:
                 marks[MarkTarget(row.prompt_id, version, metric)] = score
     return marks
 
@@ -93,6 +95,7 @@ def marks_of_judges(lake: Lake, prompt_ids: set[str]) -> dict[str, Marks]:
     marks: dict[str, dict[MarkTarget, int]] = defaultdict(dict)
     for row in _read_grades(lake, prompt_ids):
         for grade in row.grades:
+            # With the model: an earlier batch may have had another one in the same role.
             own = marks[f"{grade.judge} ({grade.model})"]
             for metric in METRICS:
                 target = MarkTarget(row.prompt_id, grade.version, metric)
@@ -108,5 +111,6 @@ def marks_of_judges(lake: Lake, prompt_ids: set[str]) -> dict[str, Marks]:
 def _read_grades(lake: Lake, prompt_ids: set[str]) -> Iterator[CotGrades]:
     for batch in lake.batches(Stage.COT_GRADES):
         rows = lake.rows(Stage.COT_GRADES, batch)
+        # Filtered as columns, since most batches have few of the prompts.
         wanted = rows.filter(rows["prompt_id"].is_in(sorted(prompt_ids)))
         yield from from_frame(wanted, CotGrades)

@@ -55,7 +55,9 @@ class _Row:
 
     def text(self, column: str) -> str:
         value = self.cells.get(column)
-        return "" if value is None else str(value).strip()
+        if value is None:
+            return ""
+        return str(value).strip()
 
     def error(self, column: str, reason: str) -> SetupError:
         return SetupError(
@@ -69,7 +71,8 @@ class _Row:
             SetupError: the value is not one of the choices, or is empty but required.
         """
         value = self.text(column).casefold()
-        if value in choices or not (value or required):
+        is_allowed_blank = not value and not required
+        if value in choices or is_allowed_blank:
             return value
         valid = ", ".join(choices)
         if not required:
@@ -107,6 +110,7 @@ def read_ratings(
     Raises:
         SetupError: a row is not valid, or nothing is rated in the file.
     """
+    # A rater may stop anywhere, so rows without any answer are no error.
     rows = [row for row in _read_rows(file) if _is_rated(row)]
     if not rows:
         columns = ", ".join(ANSWERS)
@@ -128,6 +132,7 @@ def _is_rated(row: _Row) -> bool:
 
 
 def _read_rows(file: Path) -> list[_Row]:
+    # `rater` may be missing: the command line can name the rater, too.
     content = read_file(file)
     for column in _REQUIRED_COLUMNS:
         if column not in content.columns:
@@ -137,7 +142,8 @@ def _read_rows(file: Path) -> list[_Row]:
                 "Columns of a CSV file must be separated by commas"
             )
     # A spreadsheet counts the header as row 1.
-    offset = 1 if ".csv" in file.name.lower() else 0
+    is_csv = ".csv" in file.name.lower()
+    offset = 1 if is_csv else 0
     rows = []
     for row in content.rows:
         number = row.number + offset
@@ -157,6 +163,7 @@ def _parse_review_id(rows: Sequence[_Row], keys: Mapping[str, Sequence[str]]) ->
                 f"'{review_id}' is not a review that was made here; valid: {reviews}"
             )
             raise row.error("review_id", reason)
+        # Two reviews number their items alike, so a pasted row would count for the wrong one.
         if review_id != first:
             raise row.error(
                 "review_id", f"'{review_id}', but the file begins with '{first}'"
@@ -195,6 +202,7 @@ def _group_by_item(
             valid = f"{item_ids[0]} to {item_ids[-1]}"
             reason = f"'{item_id}' is not an item of this review; valid: {valid}"
             raise row.error("item_id", reason)
+        # Rows that were copied in a spreadsheet may contradict each other.
         sides = items.setdefault(item_id, {})
         if side in sides:
             reason = f"{item_id} {side} is already in row {sides[side].number}"
@@ -209,7 +217,8 @@ def _to_rating(
     # The form saves a comment once. A spreadsheet may repeat it on both rows of an item.
     comments = set()
     for row in sides.values():
-        if comment := row.text("comment"):
+        comment = row.text("comment")
+        if comment:
             comments.add(comment)
     return Rating.model_validate(
         {

@@ -73,8 +73,10 @@ def _count_answers(ratings: Sequence[Rating]) -> list[ResultRow]:
     """Return a row per rater: items, scores and preferences given."""
     rows: dict[str, ResultRow] = {}
     for rating in sorted(ratings, key=lambda rating: rating.rater):
-        empty = {"rater": rating.rater, "items": 0, "scores": 0, "preferences": 0}
-        row = rows.setdefault(rating.rater, empty)
+        rater = rating.rater
+        if rater not in rows:
+            rows[rater] = {"rater": rater, "items": 0, "scores": 0, "preferences": 0}
+        row = rows[rater]
         row["items"] += 1
         row["scores"] += _count_scores(rating)
         row["preferences"] += rating.preferred is not None
@@ -122,7 +124,8 @@ def _preference_rows(means: MeanMarks) -> list[ResultRow]:
             counts[0],
             counts[-1],
         )
-        assert result is not None  # It is None only without outcomes.
+        # It is None only without outcomes.
+        assert result is not None
         row: ResultRow = {
             "versions": versions,
             "wins": result.wins,
@@ -137,7 +140,9 @@ def _outcome(mean: float) -> int:
     """Return 1 for a win, 0 for a tie, -1 for a loss."""
     if mean == TIE:
         return 0
-    return 1 if mean > TIE else -1
+    if mean > TIE:
+        return 1
+    return -1
 
 
 def _estimate_cells(name: str, estimate: Estimate) -> ResultRow:
@@ -192,6 +197,7 @@ def _judge_rows(
                 rounded.append(_to_mark(means[target], aspect))
                 judged.append(marks[target])
             kappa = quadratic_kappa(rounded, judged)
+            # Undefined where both gave everything the same mark.
             if kappa is not None:
                 rows.append(
                     {
@@ -225,6 +231,7 @@ def _spearman(first: Sequence[float], second: Sequence[float]) -> float | None:
     """Return the rank correlation; None where it is undefined because one side does not vary."""
     from scipy.stats import spearmanr  # noqa: PLC0415 - half a second to import, needed only here
 
+    # scipy warns and returns NaN, which no table can show.
     if len(set(first)) < 2 or len(set(second)) < 2:
         return None
     return round(float(spearmanr(first, second).statistic), 3)

@@ -124,12 +124,14 @@ def draw_sample(
     # Items are numbered in the shuffled order, so that a number says nothing about the prompt.
     for number, (prompt_id, pair) in enumerate(selection.items(), start=1):
         left, right = pair
+        # About half of the items show the refined version on the left.
         if hash_rank(seed, "side", prompt_id) % 2 == 0:
             left, right = right, left
         left_cot = cots[left][prompt_id]
         right_cot = cots[right][prompt_id]
         item = Item(
             item_id=f"item-{number:03}",
+            # Both versions have the same prompt.
             prompt=left_cot.prompt,
             left=left_cot.side,
             right=right_cot.side,
@@ -185,16 +187,13 @@ def _choose_prompts(
     for pair in pairs:
         one, other = pair
         in_both = cots[one].keys() & cots[other].keys()
-        candidates[pair] = iter(
-            _shuffle(
-                in_both,
-                seed,
-                "draw",
-            )
-        )
+        # An iterator keeps its place from one round to the next.
+        candidates[pair] = iter(_shuffle(in_both, seed, "draw"))
     selection: dict[str, Pair] = {}
     while candidates and len(selection) < size:
-        for pair in list(candidates)[: size - len(selection)]:
+        # A list, because pairs are removed on the way. The last round may be a part of one.
+        places = size - len(selection)
+        for pair in list(candidates)[:places]:
             # Prompts that another pair has chosen are skipped.
             for prompt_id in candidates[pair]:
                 if prompt_id not in selection:
@@ -202,10 +201,8 @@ def _choose_prompts(
                     break
             else:
                 del candidates[pair]
-    return {
-        prompt_id: selection[prompt_id]
-        for prompt_id in _shuffle(selection, seed, "order")
-    }
+    order = _shuffle(selection, seed, "order")
+    return {prompt_id: selection[prompt_id] for prompt_id in order}
 
 
 def _shuffle(prompt_ids: Iterable[str], seed: int, what: str) -> list[str]:
@@ -216,4 +213,5 @@ def _shuffle(prompt_ids: Iterable[str], seed: int, what: str) -> list[str]:
 
 def _review_id(items: Sequence[Item]) -> str:
     text = "\n".join(item.model_dump_json() for item in items)
-    return f"review-{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
+    digest = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+    return f"review-{digest}"

@@ -36,6 +36,7 @@ def review_sections(home: Path, lake: Lake) -> list[Section]:
     for review in archive.reviews():
         key, ratings = archive.key(review), archive.ratings(review)
         results = summarise_review(review, key, ratings, lake)
+        # A form that was made and not yet rated has nothing to show.
         if results.raters:
             sections.append(review_section(results))
     return sections
@@ -132,6 +133,7 @@ def _agreement_table(results: Results) -> Table:
                 counts,
             )
         )
+    # A metric that a pair of raters left out has fewer pairs, so the note names the most.
     pairs = 0
     for row in results.agreement:
         pairs = max(pairs, row["rater_pairs"])

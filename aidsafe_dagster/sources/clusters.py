@@ -45,23 +45,27 @@ def admit(
     Args:
         known: prompts admitted earlier, in their order; they stay whatever they resemble.
     """
-    earlier = list({prompt.prompt_id: prompt for prompt in known}.values())
+    earlier_by_id = {prompt.prompt_id: prompt for prompt in known}
+    earlier = list(earlier_by_id.values())
     candidates = _new_texts(earlier, new)
+    prompts = [*earlier, *candidates]
+    # One search serves both decisions; `_decide` applies each threshold by itself.
     threshold = min(thresholds.near_duplicate, thresholds.cluster)
-    pairs = _similar_earlier_prompts([*earlier, *candidates], len(earlier), threshold)
+    pairs = _similar_earlier_prompts(prompts, len(earlier), threshold)
+    # In order: what becomes of a prompt depends on what became of those before it.
     decisions = list[Admission](earlier)
     for index, prompt in enumerate(candidates, start=len(earlier)):
-        # A prompt that was dropped itself is no original.
         neighbours = list[tuple[float, Prompt]]()
         for pair in pairs.get(index, ()):
             neighbour = decisions[pair.right]
+            # A prompt that was dropped itself is no original.
             if isinstance(neighbour, Prompt):
                 neighbours.append((pair.similarity, neighbour))
         decisions.append(_decide(prompt, neighbours, thresholds))
     by_id = {}
-    for prompt, decision in zip([*earlier, *candidates], decisions, strict=True):
+    for prompt, decision in zip(prompts, decisions, strict=True):
         by_id[prompt.prompt_id] = decision
-    return _decide_repeats(new, by_id, {prompt.prompt_id for prompt in earlier})
+    return _decide_repeats(new, by_id, set(earlier_by_id))
 
 
 def _new_texts(earlier: Sequence[Prompt], new: Sequence[Prompt]) -> list[Prompt]:
@@ -88,11 +92,16 @@ def _similar_earlier_prompts(
     similar: dict[int, list[Pair]] = {}
     for offset, earlier, similarity in jaccard_pairs(new, all_prompts, threshold):
         later = start + offset
+        # Each pair comes from both sides, and each prompt is paired with itself.
         if earlier < later:
             similar.setdefault(later, []).append(Pair(later, earlier, similarity))
     for pairs in similar.values():
-        pairs.sort(key=lambda pair: (-pair.similarity, pair.right))
+        pairs.sort(key=_rank)
     return similar
+
+
+def _rank(pair: Pair) -> tuple[float, int]:
+    return -pair.similarity, pair.right
 
 
 def _decide(

@@ -50,11 +50,10 @@ def resolve_columns(
     for column in (mapped.prompt, mapped.category, mapped.licence):
         if column is not None and column not in columns:
             raise unknown("column", column, columns, place)
-    default_prompt, default_category, default_licence = (
-        "prompt",
-        "category",
-        spec.licence,
-    )
+    default_prompt = "prompt"
+    default_category = "category"
+    default_licence = spec.licence
+    # A preset comes after what the source sets, and before the usual names.
     if preset:
         default_prompt = preset.prompt
         default_category = preset.category or default_category
@@ -64,14 +63,17 @@ def resolve_columns(
     licence = mapped.licence
     if not licence and not default_licence:
         licence = next((name for name in _LICENCE_COLUMNS if name in columns), None)
+        # A release needs the licence of every row, and nobody can tell it later.
         if not licence:
             raise SetupError(
                 f"{place}: no licence. "
                 "Set the source's 'licence' (an SPDX id), or map a licence column"
             )
+    # Beside any other prompt column, `input` is not Alpaca's.
+    has_alpaca_input = prompt == "instruction" and "input" in columns
     return SourceColumns(
         prompt=prompt,
-        input="input" if prompt == "instruction" and "input" in columns else None,
+        input="input" if has_alpaca_input else None,
         category=category if category in columns else None,
         licence=licence,
         default_licence=default_licence,
@@ -88,7 +90,9 @@ def read_row(
     if len(prompt) > max_prompt_chars:
         detail = f"{len(prompt):,} characters, at most {max_prompt_chars:,}"
         return Rejection(DropReason.TOO_LONG, detail)
-    category = _category_text(row.get(columns.category)) if columns.category else ""
+    category = ""
+    if columns.category:
+        category = _category_text(row.get(columns.category))
     licence = _licence(columns, row)
     if not licence:
         return Rejection(DropReason.NO_LICENCE, f"'{columns.licence}' is empty")
@@ -109,7 +113,9 @@ def _prompt_text(columns: SourceColumns, row: Mapping[str, Any]) -> str | Reject
         return Rejection(DropReason.NOT_TEXT, detail)
     if not prompt.strip():
         return Rejection(DropReason.NO_PROMPT, f"'{columns.prompt}' is blank")
-    addition = row.get(columns.input) if columns.input else None
+    if columns.input is None:
+        return prompt
+    addition = row.get(columns.input)
     if isinstance(addition, str) and addition.strip():
         return f"{prompt}\n\n{addition}"
     return prompt
@@ -119,6 +125,7 @@ def _prompt_column(default: str, columns: Sequence[str], place: str) -> str:
     if default in columns:
         return default
     usual = [column for column in _USUAL_PROMPT_COLUMNS if column in columns]
+    # A wrong guess would fill the lake with texts that are no prompts.
     if len(usual) > 1:
         raise SetupError(
             f"{place}: unclear which column is the prompt: {', '.join(usual)}. Set columns.prompt"
@@ -129,8 +136,12 @@ def _prompt_column(default: str, columns: Sequence[str], place: str) -> str:
 
 
 def _licence(columns: SourceColumns, row: Mapping[str, Any]) -> str | None:
-    value = row.get(columns.licence) if columns.licence else None
-    return str(value or "").strip() or columns.default_licence
+    licence = ""
+    if columns.licence:
+        value = row.get(columns.licence)
+        licence = str(value or "").strip()
+    # A row without a licence of its own falls under that of the source.
+    return licence or columns.default_licence
 
 
 def _category_text(value: object) -> str:

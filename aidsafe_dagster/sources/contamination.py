@@ -42,6 +42,7 @@ from aidsafe_dagster.sources.similarity import (
 from aidsafe_dagster.sources.source import bundled_sources
 from aidsafe_dagster.sources.wording import normalised_words
 
+# Enough to recognise an evaluation prompt. No more of a set enters the lake.
 _MAX_TEXT_CHARS = 160
 _DISTINCTIVE_COSINE = 0.5
 
@@ -71,8 +72,10 @@ class Match(Record):
 
     def __str__(self) -> str:
         """Format as one line, which `read_match` parses."""
+        # The text comes last and may contain the separator, which a file name must not.
         row = self.row.replace(" | ", " ")
-        return f"{self.set} | {self.rule} | {self.score:.3f} | {row} | {self.text}"
+        score = f"{self.score:.3f}"
+        return " | ".join((self.set, self.rule, score, row, self.text))
 
 
 def read_match(line: str) -> Match:
@@ -103,11 +106,14 @@ def find_contaminated(
     matches: list[Match | None] = [None] * len(prompts)
     if not evaluation:
         return matches
-    comparison = _Comparison(
-        prompts, [prompt.text for prompt in evaluation], settings, embed
-    )
+    texts = [prompt.text for prompt in evaluation]
+    comparison = _Comparison(prompts, texts, settings, embed)
+    # From the strongest rule to the weakest: the first match counts.
     for rule in comparison.rules:
-        unmatched = [row for row, match in enumerate(matches) if match is None]
+        unmatched = []
+        for row, match in enumerate(matches):
+            if match is None:
+                unmatched.append(row)
         for pair, rule_name in _best_pairs(rule(unmatched)):
             row = unmatched[pair.left]
             prompt = evaluation[pair.right]
@@ -139,7 +145,9 @@ class _Comparison:
         self,
     ) -> tuple[Callable[[Sequence[int]], Iterator[tuple[Pair, Rule]]], ...]:
         by_words = (self._overlap, self._jaccard, self._tfidf)
-        return (*by_words, self._embedding) if self._embed else by_words
+        if self._embed is None:
+            return by_words
+        return (*by_words, self._embedding)
 
     def _overlap(self, rows: Sequence[int]) -> Iterator[tuple[Pair, Rule]]:
         sequences = WordSequences(self._evaluation_words, self._settings.ngram_words)
@@ -160,6 +168,7 @@ class _Comparison:
         Otherwise a long request for a bird house matches one for a bomb.
         """
         similar = set[tuple[int, int]]()
+        # This is only a filter, so its threshold is below that of the rule itself.
         for pair in self._tfidf_pairs(rows, distinctive_words, _DISTINCTIVE_COSINE):
             similar.add((pair.left, pair.right))
         for pair in self._tfidf_pairs(rows, tuple, self._settings.tfidf_threshold):
@@ -176,6 +185,7 @@ class _Comparison:
 
     def _embedding(self, rows: Sequence[int]) -> Iterator[tuple[Pair, Rule]]:
         assert self._embed is not None
+        # Embedding the evaluation prompts takes long, and may be needless by now.
         if not rows:
             return
         left = self._embed([self._prompts[row] for row in rows])

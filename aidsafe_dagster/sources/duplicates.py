@@ -30,11 +30,15 @@ def prompt_id(text: str) -> str:
 def shingles(text: str) -> Shingles:
     """Return the word 3-shingles of the normalised text; its words if it has fewer than three."""
     words = normalise(text).split()
+    # A word of punctuation alone stays as it is, so that no shingle contains an empty word.
     return word_shingles([word.strip(_PUNCTUATION) or word for word in words])
 
 
 def word_shingles(words: Sequence[str]) -> Shingles:
     """Return the 3-shingles of a list of words; the words themselves if there are fewer."""
     size = _SHINGLE_WORDS if len(words) >= _SHINGLE_WORDS else 1
-    starts = range(len(words) - size + 1)
-    return frozenset(tuple(words[start : start + size]) for start in starts)
+    windows = set[tuple[str, ...]]()
+    for start in range(len(words) - size + 1):
+        window = words[start : start + size]
+        windows.add(tuple(window))
+    return frozenset(windows)

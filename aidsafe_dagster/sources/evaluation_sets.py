@@ -58,6 +58,7 @@ class EvaluationSet:
         """Hash of the prompts."""
         digest = hashlib.blake2b(digest_size=8)
         for prompt in self.prompts:
+            # The separator keeps apart sets that differ only in where a prompt ends.
             digest.update(prompt.text.encode() + b"\0")
         return digest.hexdigest()
 
@@ -84,7 +85,8 @@ def read_evaluation_sets(
     Raises:
         SetupError: a set cannot be read or holds no prompt; names the set.
     """
-    return tuple(_read_set(spec, access or HubAccess()) for spec in specs)
+    hub = access or HubAccess()
+    return tuple(_read_set(spec, hub) for spec in specs)
 
 
 def _read_set(spec: EvaluationSetSpec, access: HubAccess) -> EvaluationSet:
@@ -92,9 +94,10 @@ def _read_set(spec: EvaluationSetSpec, access: HubAccess) -> EvaluationSet:
     rows = list[EvaluationPrompt | None]()
     for file in located.files:
         rows += _read_prompts(spec, file)
-    # The limit applied to each file; it holds for the set as a whole.
+    # The limit was applied to each file, and holds for the set as a whole.
     rows = rows[: spec.limit]
     prompts = tuple(prompt for prompt in rows if prompt is not None)
+    # An empty set would find every row clean.
     if not prompts:
         raise SetupError(
             f"{spec}: none of its {len(rows)} rows holds a prompt; set columns.prompt"
@@ -122,7 +125,8 @@ def _read_prompts(
         if text is None:
             yield None
         else:
-            yield EvaluationPrompt(spec.name, f"{file.place} row {row.number}", text)
+            place = f"{file.place} row {row.number}"
+            yield EvaluationPrompt(spec.name, place, text)
 
 
 def _prompt_column(spec: EvaluationSetSpec, columns: Sequence[str], place: str) -> str:

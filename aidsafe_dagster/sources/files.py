@@ -80,11 +80,13 @@ def read_file(path: Path, limit: int | None = None) -> FileRows:
         supported = ", ".join(SUFFIXES)
         raise SetupError(f"{path}: unsupported kind of file. Supported: {supported}")
     try:
+        # Readers are generators, so a limit also bounds what is read of a CSV or JSON Lines file.
         rows = tuple(islice(_read_rows(path), limit))
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise SetupError(f"{path}: cannot be read: {_describe_error(error)}") from error
     if not rows:
         raise SetupError(f"{path}: the file has no rows")
+    # A dict keeps the order of the columns, which error messages list.
     columns = dict[str, None]()
     for row in rows:
         if not isinstance(row.content, Rejection):
@@ -121,6 +123,7 @@ def _compression(path: Path) -> str:
 @contextmanager
 def _open(path: Path) -> Iterator[BufferedReader | gzip.GzipFile | lzma.LZMAFile]:
     with _open_compressed(path) as file:
+        # Spreadsheets save it. Read as UTF-8, it would reject every row with a cryptic reason.
         if file.read(2) in _UTF_16_MARKS:
             raise SetupError(f"{path}: the text is UTF-16; save it as UTF-8")
         file.seek(0)
@@ -150,6 +153,7 @@ def _csv_rows(path: Path) -> Iterator[FileRow]:
         try:
             header = next(records, [])
             _check_header(path, header)
+            # An empty line is no record, and is not counted.
             for number, fields in enumerate(filter(None, records), start=1):
                 yield FileRow(number, _csv_content(header, fields))
         except csv.Error as error:
@@ -159,10 +163,11 @@ def _csv_rows(path: Path) -> Iterator[FileRow]:
 
 
 def _check_header(path: Path, header: list[str]) -> None:
-    repeated = sorted({name for name in header if header.count(name) > 1})
+    repeated = {name for name in header if header.count(name) > 1}
+    # The later column would silently replace the earlier one in every row.
     if repeated:
         raise SetupError(
-            f"{path}: the header names columns twice: {', '.join(repeated)}"
+            f"{path}: the header names columns twice: {', '.join(sorted(repeated))}"
         )
 
 
@@ -178,6 +183,7 @@ def _csv_content(header: list[str], fields: list[str]) -> Mapping[str, Any] | Re
 def _jsonl_rows(path: Path) -> Iterator[FileRow]:
     with _open(path) as file:
         for number, line in enumerate(file, start=1):
+            # The mark is one only at the start of a file.
             raw = line.removeprefix(_UTF_8_MARK) if number == 1 else line
             if raw.strip():
                 yield FileRow(number, _jsonl_content(path, number, raw))
@@ -213,6 +219,7 @@ def _parse_json(path: Path, text: str, line: str = "") -> object:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
+        # In JSON Lines, the parser sees a single line and counts from there.
         place = line or f"line {error.lineno}"
         raise SetupError(
             f"{path}: not parseable JSON at {place}, column {error.colno}: {error.msg}"
@@ -247,8 +254,10 @@ def _parquet_rows(path: Path) -> Iterator[FileRow]:
     with path.open("rb"):
         pass
     try:
+        # No glob: a file name may contain brackets.
         frame = pl.read_parquet(path, glob=False)
     except pl.exceptions.PolarsError as error:
         raise SetupError(f"{path}: not a readable Parquet file: {error}") from error
+    # A Parquet file has no lines, so rows are counted from 1 as in CSV.
     for number, row in enumerate(frame.iter_rows(named=True), start=1):
         yield FileRow(number, row)

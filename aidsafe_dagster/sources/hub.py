@@ -64,6 +64,7 @@ def download(spec: FileOrDataset, access: HubAccess) -> HubDataset:
     files = []
     with _hub_errors_explained(spec):
         info = api.dataset_info(dataset, revision=spec.revision)
+        # All files come from this commit, even if the branch moves during the download.
         revision = info.sha or spec.revision
         names = [sibling.rfilename for sibling in info.siblings or ()]
         for name in _matching_names(spec, names):
@@ -79,6 +80,7 @@ def download(spec: FileOrDataset, access: HubAccess) -> HubDataset:
 
 
 def _matching_names(spec: FileOrDataset, names: Sequence[str]) -> list[str]:
+    # Sorted, so that rows have the same order every time: duplicates depend on it.
     readable = sorted(filter(is_supported, names))
     if spec.glob is None:
         matching = readable
@@ -126,6 +128,7 @@ def _advice(spec: FileOrDataset, error: Exception) -> str:
 
 def _advice_on_status(spec: FileOrDataset, error: HfHubHTTPError) -> str:
     status = error.response.status_code
+    # Subclasses before their base class: a gated repository is also one that was not found.
     if isinstance(error, GatedRepoError):
         return "it is gated. Accept its terms on the Hub, and use a token of the same account"
     if isinstance(error, RevisionNotFoundError):

@@ -76,6 +76,7 @@ def ingest(
     _check_names(sources)
     rows: dict[str, list[Prompt | DroppedPrompt]] = {}
     revisions: dict[str, str] = {}
+    # Every source is read before any batch is cut: a source that cannot be read changes nothing.
     for spec in sources:
         located = locate_files(spec, access or HubAccess())
         if located.revision:
@@ -127,17 +128,21 @@ def _read_prompts(
     """Yield every row of the source: a prompt without a batch, or a dropped row."""
     remaining = spec.limit
     for file in files:
+        # Reading no row of a further file would look like an empty file, which is an error.
         if remaining == 0:
             return
         table = read_file(file.path, remaining)
         if remaining is not None:
             remaining -= len(table.rows)
         columns = None
+        # A file whose rows are all unreadable has no columns. Its rows say what is wrong.
         if table.columns:
-            columns = resolve_columns(spec, table.columns, str(spec.path or file.place))
+            place = str(spec.path or file.place)
+            columns = resolve_columns(spec, table.columns, place)
         for row in table.rows:
             content = _read_content(row, columns, settings.max_prompt_chars)
-            yield _to_prompt(spec.name, f"{file.place} row {row.number}", content)
+            source_row = f"{file.place} row {row.number}"
+            yield _to_prompt(spec.name, source_row, content)
 
 
 def _read_content(
@@ -162,6 +167,7 @@ def _to_prompt(
         )
     return Prompt(
         prompt_id=prompt_id(content.prompt),
+        # Batches are cut once the duplicates are known.
         batch="",
         source=source,
         source_row=source_row,
@@ -216,7 +222,10 @@ def _keep_or_drop(prompt: Prompt, admission: Admission) -> Prompt | DroppedPromp
 
 
 def _count_rows(rows: Sequence[Prompt | DroppedPrompt]) -> SourceCounts:
-    reasons = Counter(str(row.reason) for row in rows if isinstance(row, DroppedPrompt))
+    reasons = Counter[str]()
+    for row in rows:
+        if isinstance(row, DroppedPrompt):
+            reasons[str(row.reason)] += 1
     return SourceCounts(
         read=len(rows),
         kept=len(rows) - reasons.total(),
@@ -247,7 +256,10 @@ def _cut_batches(
 ) -> dict[str, tuple[Prompt, ...]]:
     batches: dict[str, tuple[Prompt, ...]] = {}
     for start in range(0, len(prompts), size):
-        batch = f"{source}-{number + start // size:04d}"
-        rows = prompts[start : start + size]
-        batches[batch] = tuple(row.model_copy(update={"batch": batch}) for row in rows)
+        batch_number = number + start // size
+        batch = f"{source}-{batch_number:04d}"
+        rows = []
+        for prompt in prompts[start : start + size]:
+            rows.append(prompt.model_copy(update={"batch": batch}))
+        batches[batch] = tuple(rows)
     return batches

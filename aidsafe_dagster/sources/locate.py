@@ -32,6 +32,7 @@ def locate_files(spec: FileOrDataset, access: HubAccess) -> LocatedFiles:
     dataset = download(spec, access)
     files = []
     for file in dataset.files:
+        # With the commit, so that a row can be found again after the branch has moved.
         place = f"{spec.dataset}@{dataset.revision} {file.name}"
         files.append(LocatedFile(file.path, place))
     return LocatedFiles(tuple(files), dataset.revision)

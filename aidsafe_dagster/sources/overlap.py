@@ -11,6 +11,7 @@ from typing import NamedTuple
 from aidsafe_dagster.sources.duplicates import word_shingles
 from aidsafe_dagster.sources.similarity import Shingles, Words
 
+# One or two words, such as a name, occur in many prompts about something else.
 _MIN_CONTAINED_WORDS = 3
 _MIN_DISTINCTIVE_WORDS = 2
 _COMMON_WORDS = """
@@ -52,13 +53,18 @@ class WordSequences:
         self._openings = defaultdict[Words, list[int]](list)
         self._ngrams = defaultdict[Words, list[int]](list)
         for row, words in enumerate(texts):
+            # The first of several equal texts is the one that reports name.
             self._whole.setdefault(words, row)
-            if len(words) >= _MIN_CONTAINED_WORDS and _count_distinctive(words):
-                self._openings[words[:ngram_words]].append(row)
+            is_long_enough = len(words) >= _MIN_CONTAINED_WORDS
+            if is_long_enough and _count_distinctive(words):
+                opening = words[:ngram_words]
+                self._openings[opening].append(row)
             for ngram in _windows(words, ngram_words):
                 if _count_distinctive(ngram) >= _MIN_DISTINCTIVE_WORDS:
                     self._ngrams[ngram].append(row)
-        self._opening_sizes = sorted({len(opening) for opening in self._openings})
+        # Texts shorter than the n-gram have shorter openings, so each size needs its own search.
+        sizes = set(map(len, self._openings))
+        self._opening_sizes = sorted(sizes)
 
     def find(self, words: Words) -> Overlap | None:
         """Return the strongest overlap of a text with a reference text."""
@@ -73,17 +79,20 @@ class WordSequences:
             for start, opening in enumerate(_windows(words, size)):
                 for row in self._openings.get(opening, ()):
                     text = self._texts[row]
-                    if words[start : start + len(text)] == text:
+                    end = start + len(text)
+                    if words[start:end] == text:
                         rows.add(row)
         if not rows:
             return None
+        lengths = {row: len(self._texts[row]) for row in rows}
         # `max` returns the first of several maxima.
-        longest = max(sorted(rows), key=lambda row: len(self._texts[row]))
+        longest = max(sorted(rows), key=lengths.__getitem__)
         return Overlap("contained", longest, 1.0)
 
     def _find_shared(self, words: Words) -> Overlap | None:
         """Find the reference text with the largest share of words in common n-grams."""
-        ngrams = set(_windows(words, self._size)) & self._ngrams.keys()
+        windows = set(_windows(words, self._size))
+        ngrams = windows & self._ngrams.keys()
         rows = set[int]()
         for ngram in ngrams:
             rows.update(self._ngrams[ngram])
@@ -94,6 +103,7 @@ class WordSequences:
         return Overlap("ngram", best, shares[best])
 
     def _share_covered(self, text: Words, ngrams: set[Words]) -> float:
+        # Positions and not n-grams: neighbouring n-grams overlap.
         covered = set[int]()
         for start, ngram in enumerate(_windows(text, self._size)):
             if ngram in ngrams:

@@ -31,6 +31,7 @@ def jaccard_pairs(
     ours, theirs = _count_items(left, right)
     if not ours.nnz or not theirs.nnz:
         return
+    # Shingles are sets, so each cell of a matrix is 1 and a row's size is its number of cells.
     our_sizes = np.diff(ours.indptr)
     their_sizes = np.diff(theirs.indptr)
     for rows, columns, shared in _products(ours, theirs):
@@ -59,6 +60,7 @@ def tfidf_pairs(
     ours, theirs, others = _count_items(left, right, background)
     weights = TfidfTransformer().fit(vstack([theirs, others]))
     ours, theirs = weights.transform(ours), weights.transform(theirs)
+    # The transformer scales rows to length 1, so a product is a cosine.
     for rows, columns, similarity in _products(ours, theirs):
         yield from _pairs_above(rows, columns, similarity, threshold)
 
@@ -87,12 +89,14 @@ def _count_items(*lists: Iterable[Collection[Hashable]]) -> list[Any]:
     """
     from scipy.sparse import csr_array  # noqa: PLC0415 - needed only here
 
+    # One vocabulary for all lists, so that a column means the same item in each matrix.
     hashed = [_hash_items(texts) for texts in lists]
     all_hashes = np.concatenate([hashes for hashes, _ in hashed])
     vocabulary, columns = np.unique(all_hashes, return_inverse=True)
     matrices, start = [], 0
     for hashes, ends in hashed:
-        indices = columns[start : start + len(hashes)].astype(np.int32)
+        own_columns = columns[start : start + len(hashes)]
+        indices = own_columns.astype(np.int32)
         ones = np.ones(len(indices))
         shape = (len(ends) - 1, len(vocabulary))
         matrix = csr_array((ones, indices, ends), shape=shape)
@@ -121,8 +125,9 @@ def _products(
     """Yield rows, columns and values of the non-zero cells of left · rightᵀ, block by block."""
     columns = right.T.tocsr()
     for start in range(0, left.shape[0], _BLOCK_ROWS):
-        block = (left[start : start + _BLOCK_ROWS] @ columns).tocoo()
-        yield block.row + start, block.col, block.data
+        block = left[start : start + _BLOCK_ROWS]
+        product = (block @ columns).tocoo()
+        yield product.row + start, product.col, product.data
 
 
 def _pairs_above(

@@ -75,6 +75,7 @@ class FileOrDataset(Record):
             )
         if not self.path and not self.dataset:
             raise ValueError("give 'path' (a file) or 'hub' (a dataset on the Hub)")
+        # They would have no effect, so the user must have meant something else.
         if self.path and (self.files or self.revision != "main"):
             raise ValueError(
                 "'files' and 'revision' belong to 'hub'; a 'path' is one file"
@@ -88,7 +89,8 @@ class FileOrDataset(Record):
         """Return a copy whose path is resolved against the folder."""
         if self.path is None:
             return self
-        return self.model_copy(update={"path": folder / self.path.expanduser()})
+        path = folder / self.path.expanduser()
+        return self.model_copy(update={"path": path})
 
     @property
     def shape(self) -> Preset | None:
@@ -98,6 +100,7 @@ class FileOrDataset(Record):
     @property
     def dataset(self) -> str | None:
         """Id of the Hub dataset; None for a file."""
+        # A preset may be named for its columns alone, beside a path.
         if self.path:
             return None
         if self.shape:

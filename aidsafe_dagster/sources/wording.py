@@ -10,9 +10,12 @@ import unicodedata
 
 from aidsafe_dagster.sources.similarity import Words
 
-_INVISIBLE = ("Mn", "Me", "Cf")  # categories of combining marks and format characters
+# Unicode's categories of combining marks and format characters.
+_INVISIBLE = ("Mn", "Me", "Cf")
 _APOSTROPHES = str.maketrans("", "", "'’‘ʼ`´")
+# Cyrillic and Greek letters that a reader does not notice, but a comparison would.
 _LOOKALIKES = str.maketrans("асеорхуіјѕһԁӏктмнвονραι", "aceopxyijshdlktmhbovpai")
+# Kana, and the ideographs that Chinese and Japanese share.
 _UNSPACED = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
 
@@ -24,5 +27,6 @@ def normalised_words(text: str) -> Words:
         char for char in decomposed if unicodedata.category(char) not in _INVISIBLE
     ]
     composed = unicodedata.normalize("NFC", "".join(visible))
+    # Case first: the table of lookalikes has small letters only.
     plain = composed.casefold().translate(_APOSTROPHES).translate(_LOOKALIKES)
     return tuple(_WORD.findall(plain))

@@ -28,7 +28,12 @@ from aidsafe_dagster.training.lineage import (
     read_lineage,
 )
 from aidsafe_dagster.training.run import run_script
-from aidsafe_dagster.training.settings import REPORTING_STEPS, Method, TrainingSettings
+from aidsafe_dagster.training.settings import (
+    REPORTING_STEPS,
+    Method,
+    StepSettings,
+    TrainingSettings,
+)
 
 _WEIGHTS = "adapter_model.safetensors"
 
@@ -104,6 +109,7 @@ def make_adapter(
             "(set `force` in the configuration to train it again)"
         )
         return Adapter(job.folder, existing, reused=True)
+    # Reusing an adapter above needs no lock, since a folder appears whole.
     with _hold_lock(job.work):
         started = time.monotonic()
         result = run_script(method, settings, _prepare(job), job.work, log)
@@ -138,7 +144,8 @@ def _sft_adapter(
             "make sft_adapter first, or set training.dpo.from_sft = false"
         )
     # Without a revision in the settings, any commit of the base model is accepted.
-    if lineage.base_model != settings.model or (base and lineage.base_revision != base):
+    has_other_revision = bool(base) and lineage.base_revision != base
+    if lineage.base_model != settings.model or has_other_revision:
         raise SetupError(
             f"{folder}: the SFT adapter was trained on {lineage.base_model} "
             f"({lineage.base_revision or 'default'}), but training.model is {settings.model} "
@@ -153,17 +160,26 @@ def _prepare(job: _Job) -> dict[str, Any]:
     Checkpoints of the same adapter stay, to resume from; those of another adapter are removed.
     """
     work, key = job.work, job.work / "key"
+    # The trainer would resume from another adapter's checkpoint without a word.
     if key.exists() and key.read_text() != job.key:
         shutil.rmtree(work)
     work.mkdir(parents=True, exist_ok=True)
     key.write_text(job.key)
-    steps = job.settings.dpo if job.method == "dpo" else job.settings.sft
+    steps: StepSettings = job.settings.sft
+    if job.method == "dpo":
+        steps = job.settings.dpo
+    files = {}
+    for split in SPLITS:
+        files[split] = str(job.data.file(job.method, split))
+    from_adapter = None
+    if job.start:
+        from_adapter = str(job.start.folder)
     return {
         **job.settings.recipe(job.method),
         **steps.model_dump(include=REPORTING_STEPS),
         "work": str(work),
-        "data": {split: str(job.data.file(job.method, split)) for split in SPLITS},
-        "from_adapter": str(job.start.folder) if job.start else None,
+        "data": files,
+        "from_adapter": from_adapter,
     }
 
 
@@ -176,6 +192,7 @@ def _make_lineage(job: _Job, result: dict[str, Any], seconds: float) -> Lineage:
         licences=job.data.licences,
         simulated=job.data.simulated,
         base_model=job.settings.model,
+        # Without a revision in the settings, only the script knows which commit it loaded.
         base_revision=job.base or result["base_commit"],
         from_adapter=job.from_adapter,
         weights=hash_file(job.work / "adapter" / _WEIGHTS),
@@ -187,6 +204,7 @@ def _make_lineage(job: _Job, result: dict[str, Any], seconds: float) -> Lineage:
 
 @contextmanager
 def _hold_lock(work: Path) -> Iterator[None]:
+    # Beside the work folder, which may be removed while the lock is held.
     lock = LockFile(Path(f"{work}.lock"))
     if not lock.try_hold(f"process {os.getpid()}"):
         raise SetupError(f"{work}: another run is training this adapter now")
@@ -199,9 +217,12 @@ def _hold_lock(work: Path) -> Iterator[None]:
 def _move_into_place(work: Path, folder: Path, lineage: Lineage) -> None:
     """Complete the adapter's folder, and replace an earlier adapter with it."""
     trained = work / "adapter"
-    (trained / "README.md").write_text(adapter_card(lineage), "utf-8")
+    card = adapter_card(lineage)
+    (trained / "README.md").write_text(card, "utf-8")
     shutil.copy(work / CURVES_FILE, trained)
-    (trained / LINEAGE_FILE).write_text(lineage.model_dump_json(indent=1), "utf-8")
+    lineage_json = lineage.model_dump_json(indent=1)
+    (trained / LINEAGE_FILE).write_text(lineage_json, "utf-8")
     replace_folder(trained, folder)
+    # The checkpoints go last: until here, a killed run can resume from them.
     for leftover in (work / "checkpoints", work / "cache"):
         shutil.rmtree(leftover, ignore_errors=True)

@@ -53,12 +53,14 @@ def adapter_card(lineage: Lineage) -> str:
         _USAGE,
     ]
     metadata = {"base_model": lineage.base_model, "library_name": "peft", "tags": tags}
-    return _front_matter(metadata) + "\n" + "\n\n".join(sections) + "\n"
+    body = "\n\n".join(sections)
+    return f"{_front_matter(metadata)}\n{body}\n"
 
 
 def _front_matter(metadata: Mapping[str, object]) -> str:
     lines = ["---"]
     for key, value in metadata.items():
+        # JSON is YAML, with the quoting done right.
         lines.append(f"{key}: {json.dumps(value, ensure_ascii=False)}")
     lines.append("---\n")
     return "\n".join(lines)
@@ -72,5 +74,8 @@ def _table(label: str, values: Mapping[str, object]) -> str:
 
 
 def _cell(value: object) -> str:
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    text = str(value)
+    if isinstance(value, float):
+        text = f"{value:.4g}"
+    # Licences and the model's name come from outside, and must not break the table.
     return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

@@ -2,6 +2,7 @@
 
 import re
 
+# The first match counts, so what names its cause exactly comes before what merely hints at it.
 _CAUSES = (
     (r"^cannot train: (?P<message>.+)", "{message}"),
     (

@@ -54,11 +54,16 @@ def dataset_version(
         batches: None for all batches of the lake.
         general_ratio: see `write_training_set`.
     """
-    keys = lake.batches(Stage.FINE_TUNE_SPLITS) if batches is None else batches
+    keys = batches
+    if keys is None:
+        keys = lake.batches(Stage.FINE_TUNE_SPLITS)
+    # Sorted by content, so that the order in which batches are named does not count.
     parts = sorted(lake.fingerprint(Stage.FINE_TUNE_SPLITS, batch) for batch in keys)
+    # The ratio decides which rows stay, so another ratio is another dataset.
     if general_ratio is not None:
         parts.append(f"general {general_ratio}")
-    return hashlib.blake2b("".join(parts).encode(), digest_size=6).hexdigest()
+    text = "".join(parts)
+    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
 def write_training_set(
@@ -77,16 +82,17 @@ def write_training_set(
     for method in _COLUMNS:
         for split in SPLITS:
             parts[method, split] = rows.filter(kind=method, split=split)
-    counts = {
-        f"{method}_{split}": part.height for (method, split), part in parts.items()
-    }
+    counts = {}
+    for (method, split), part in parts.items():
+        counts[f"{method}_{split}"] = part.height
+    fingerprints = {}
+    for batch in keys:
+        fingerprints[batch] = lake.fingerprint(Stage.FINE_TUNE_SPLITS, batch)
     licences = Counter(rows["licence"].to_list())
     training_set = TrainingSet(
         version=version,
         folder=home / "training" / version,
-        batches={
-            batch: lake.fingerprint(Stage.FINE_TUNE_SPLITS, batch) for batch in keys
-        },
+        batches=fingerprints,
         rows=counts,
         licences=dict(sorted(licences.items())),
         simulated=bool(rows["simulated"].any()),
@@ -99,6 +105,7 @@ def write_training_set(
 
 
 def _read_rows(lake: Lake, batches: Sequence[str]) -> pl.DataFrame:
+    # The empty frame gives the result its columns where there is no batch.
     frames = [pl.DataFrame(schema=schema_of(FineTuneRow))]
     frames += [lake.rows(Stage.FINE_TUNE_SPLITS, batch) for batch in batches]
     # Older releases wrote fewer columns, and fewer fields in them.
@@ -110,6 +117,7 @@ def _drop_beyond_mix(rows: pl.DataFrame, ratio: float | None) -> pl.DataFrame:
     if ratio is None:
         return rows
     sft = rows.filter(kind="sft").select(MixRow._fields)
-    kept = select_general([MixRow(*row) for row in sft.iter_rows()], ratio)
+    mix_rows = [MixRow(*row) for row in sft.iter_rows()]
+    kept = select_general(mix_rows, ratio)
     is_kept = pl.col("prompt_id").is_in(kept)
     return rows.filter((pl.col("kind") != "sft") | is_kept)

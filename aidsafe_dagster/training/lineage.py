@@ -53,6 +53,7 @@ def read_lineage(folder: Path) -> Lineage | None:
     """Return the lineage of the adapter in a folder; None if there is no readable one."""
     try:
         return Lineage.model_validate_json((folder / LINEAGE_FILE).read_bytes())
+    # An older release may have written other fields. Its adapter is then trained again.
     except (OSError, ValueError):
         return None
 
@@ -66,9 +67,11 @@ def base_revision(settings: TrainingSettings) -> str:
     if not folder.is_dir():
         return settings.revision
     digest = hashlib.blake2b(digest_size=8)
+    # Sorted, because the order of a folder's files differs between file systems.
     files = sorted(path for path in folder.iterdir() if path.is_file())
     for file in files:
-        digest.update(f"{file.name}:{hash_file(file)}".encode())
+        line = f"{file.name}:{hash_file(file)}"
+        digest.update(line.encode())
     return f"files:{digest.hexdigest()}"
 
 

@@ -24,6 +24,7 @@ from aidsafe_dagster.training.causes import explain_failure
 from aidsafe_dagster.training.settings import Method, TrainingSettings
 
 _SCRIPTS = Path(__file__).parent / "scripts"
+# A long traceback may follow the line that names the cause.
 _EXPLAINED_LINES = 400
 _QUOTED_LINES = 20
 
@@ -44,11 +45,13 @@ def run_script(
         SetupError: the interpreter cannot be started, or the training failed; the message has the
             cause and the last lines of the log.
     """
-    (work / "config.json").write_text(json.dumps(config, indent=1), "utf-8")
+    config_json = json.dumps(config, indent=1)
+    (work / "config.json").write_text(config_json, "utf-8")
     result = work / "result.json"
     # An earlier result must not pass for this one's.
     result.unlink(missing_ok=True)
     exit_code = _run_process(method, settings, work, log)
+    # The result is the last thing a script writes, so its absence means an unfinished training.
     if exit_code == 0 and result.exists():
         return dict(json.loads(result.read_text("utf-8")))
     raise _failure(method, exit_code, work / "train.log")
@@ -102,6 +105,7 @@ def _relay_output(
 ) -> None:
     assert process.stdout is not None
     for line in process.stdout:
+        # Before it reaches any file: a library may print its request, token included.
         masked = mask_environment(line.rstrip())
         write(f"{masked}\n")
         if masked:
@@ -112,11 +116,13 @@ def _kill_group(process: subprocess.Popen[str]) -> None:
     """Kill the process and its children, which share a process group."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+    # Otherwise a zombie would stay, and the GPU would still be in use when the error is raised.
     process.wait()
 
 
 def _environment(settings: TrainingSettings, work: Path) -> dict[str, str]:
     """Allow one GPU, no progress bars, and no copy of the rows outside the work folder."""
+    # With several GPUs in sight, the trainer would spread over all, also those of a model server.
     devices = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
     defaults = {
         "CUDA_VISIBLE_DEVICES": devices.partition(",")[0],
@@ -132,12 +138,17 @@ def _environment(settings: TrainingSettings, work: Path) -> dict[str, str]:
 def _failure(method: Method, exit_code: int, log: Path) -> SetupError:
     lines = log.read_text("utf-8", "replace").splitlines()
     tail = "\n".join(lines[-_EXPLAINED_LINES:])
-    cause = explain_failure(tail) or _describe_exit(exit_code)
-    quote = "".join(f"\n  {line}" for line in lines[-_QUOTED_LINES:])
-    return SetupError(f"{method} training failed: {cause}\nLast lines of {log}:{quote}")
+    cause = explain_failure(tail)
+    if cause is None:
+        cause = _describe_exit(exit_code)
+    message = [f"{method} training failed: {cause}", f"Last lines of {log}:"]
+    for line in lines[-_QUOTED_LINES:]:
+        message.append(f"  {line}")
+    return SetupError("\n".join(message))
 
 
 def _describe_exit(exit_code: int) -> str:
+    # The kernel's out-of-memory killer leaves no line in the log.
     if exit_code == -signal.SIGKILL:
         return "the system killed it, most likely because memory ran out"
     if exit_code == 0:

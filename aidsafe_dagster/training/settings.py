@@ -108,8 +108,11 @@ class TrainingSettings(Record):
     def within(self, folder: Path) -> "TrainingSettings":
         """Return a copy whose paths of model and interpreter are resolved against the folder."""
         changes = {}
+        # A name on the Hub looks like a relative path, so only an existing folder is one.
         if self.model and (folder / self.model).exists():
             changes["model"] = str(folder / self.model)
+        # A bare name is looked up in PATH.
         if "/" in self.python:
-            changes["python"] = str(folder / Path(self.python).expanduser())
+            interpreter = Path(self.python).expanduser()
+            changes["python"] = str(folder / interpreter)
         return self.model_copy(update=changes)

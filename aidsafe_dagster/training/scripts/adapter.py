@@ -39,11 +39,13 @@ class CannotTrain(Exception):
 
 def main(train: Callable[[dict[str, Any]], None]) -> None:
     """Train with the JSON file of the first argument; the second one is the pid of the parent."""
+    # Without the pid, the script can be started by hand.
     if len(sys.argv) > 2:
         die_with_parent(int(sys.argv[2]))
     disable_progress_bar()
+    config = json.loads(Path(sys.argv[1]).read_text("utf-8"))
     try:
-        train(json.loads(Path(sys.argv[1]).read_text("utf-8")))
+        train(config)
     except CannotTrain as error:
         sys.exit(f"cannot train: {error}")
 
@@ -101,6 +103,7 @@ def trainer_arguments(config: dict[str, Any], *, evaluates: bool) -> dict[str, A
         "per_device_train_batch_size": steps["batch_size"],
         "per_device_eval_batch_size": steps["batch_size"],
         "gradient_accumulation_steps": steps["gradient_accumulation"],
+        # Below 1 it is a share of the steps.
         "warmup_steps": steps["warmup"],
         "lr_scheduler_type": steps["scheduler"],
         "max_length": config["max_length"],
@@ -113,6 +116,7 @@ def trainer_arguments(config: dict[str, Any], *, evaluates: bool) -> dict[str, A
         "save_total_limit": 1,
         "eval_strategy": "steps" if evaluates else "no",
         "eval_steps": config["eval_every"],
+        # The curve starts at step 0. A run that resumes has that point already.
         "eval_on_start": evaluates and last_checkpoint(config) is None,
         "report_to": "none",
         "disable_tqdm": True,
@@ -149,15 +153,23 @@ def finish(
         notes: further results of the method.
     """
     work = Path(config["work"])
+    # This one prints raw dictionaries. `Curves` prints the same figures as sentences.
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Curves(work / "metrics.jsonl"))
     checkpoint = last_checkpoint(config)
-    print(f"resuming from {Path(checkpoint).name}" if checkpoint else "training")
+    if checkpoint:
+        print(f"resuming from {Path(checkpoint).name}")
+    else:
+        print("training")
     trainer.train(resume_from_checkpoint=checkpoint)
     metrics = _final_metrics(trainer, rows)
-    trainer.model.save_pretrained(str(work / "adapter"), selected_adapters=["default"])
-    trainer.processing_class.save_pretrained(str(work / "adapter"))
-    result = metrics | notes | rows.counts() | _environment(trainer.model, config)
+    adapter = str(work / "adapter")
+    # DPO has a second adapter in the model, the frozen reference, which nobody needs later.
+    trainer.model.save_pretrained(adapter, selected_adapters=["default"])
+    trainer.processing_class.save_pretrained(adapter)
+    environment = _environment(trainer.model, config)
+    result = metrics | notes | rows.counts() | environment
+    # Last of all: a result means that the adapter is complete.
     (work / "result.json").write_text(json.dumps(result))
 
 
@@ -167,6 +179,7 @@ def _final_metrics(trainer: Any, rows: Any) -> dict[str, float]:
     A slash in a name becomes an underscore: `eval_rewards/margins` → `eval_rewards_margins`.
     """
     state = trainer.state
+    # The loss of the last log step: `train_loss` of the trainer is a mean from the start.
     losses = [logs["loss"] for logs in state.log_history if "loss" in logs]
     metrics = {
         "steps": state.global_step,
@@ -195,14 +208,14 @@ def _last_evaluation(state: Any) -> dict[str, float] | None:
 def _environment(model: Any, config: dict[str, Any]) -> dict[str, Any]:
     gpu, peak_bytes = "", 0
     if torch.cuda.is_available():
-        gpu, peak_bytes = (
-            torch.cuda.get_device_name(),
-            torch.cuda.max_memory_allocated(),
-        )
+        gpu = torch.cuda.get_device_name()
+        peak_bytes = torch.cuda.max_memory_allocated()
+    trainable_parameters = 0
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            trainable_parameters += parameter.numel()
     return {
-        "trainable_parameters": sum(
-            p.numel() for p in model.parameters() if p.requires_grad
-        ),
+        "trainable_parameters": trainable_parameters,
         "precision": "bf16" if uses_bf16(config) else "fp32",
         "gpu": gpu,
         "peak_gpu_gib": round(peak_bytes / 2**30, 2),

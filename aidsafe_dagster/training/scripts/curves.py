@@ -19,7 +19,8 @@ class Curves(TrainerCallback):  # type: ignore[misc]
         self._file = file
         self._started, self._first_step = time.monotonic(), 0
 
-    def on_train_begin(  # the signature is that of TRL's callbacks
+    # The signatures are those of the trainer's callbacks.
+    def on_train_begin(
         self,
         args: Any,  # noqa: ARG002
         state: Any,
@@ -41,21 +42,25 @@ class Curves(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         if not logs or not state.is_world_process_zero:
             return
+        line = _format_line(logs | {"step": state.global_step})
         with self._file.open("a", encoding="utf-8") as file:
-            file.write(_format_line(logs | {"step": state.global_step}))
+            file.write(line)
+        position = f"step {state.global_step} of {state.max_steps}"
         labels = {"loss": "loss", "eval_loss": "loss on the validation split"}
         for key, label in labels.items():
             if key in logs:
-                position = f"step {state.global_step} of {state.max_steps}"
+                loss = f"{label} {logs[key]:.4f}"
                 remaining = self._remaining_time(state)
-                print(f"{position}: {label} {logs[key]:.4f}{remaining}")
+                print(f"{position}: {loss}{remaining}")
 
     def _remaining_time(self, state: Any) -> str:
+        # Steps of an earlier run that this one resumes took time that nobody measured here.
         done = state.global_step - self._first_step
         if not done:
             return ""
         remaining = state.max_steps - state.global_step
-        seconds = (time.monotonic() - self._started) / done * remaining
+        seconds_per_step = (time.monotonic() - self._started) / done
+        seconds = seconds_per_step * remaining
         return f", about {_format_duration(seconds)} left" if seconds else ""
 
 
@@ -69,7 +74,9 @@ def _format_duration(seconds: float) -> str:
 
 
 def _format_line(logs: dict[str, Any]) -> str:
-    numbers = {
-        key: value for key, value in logs.items() if isinstance(value, int | float)
-    }
+    numbers = {}
+    for key, value in logs.items():
+        # A curve has numbers only, whatever else a trainer logs.
+        if isinstance(value, int | float):
+            numbers[key] = value
     return json.dumps(numbers) + "\n"

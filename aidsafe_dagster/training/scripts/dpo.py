@@ -26,16 +26,14 @@ def train(config: dict[str, Any]) -> None:
     model, sft_adapter = load_model(config), config["from_adapter"]
     if sft_adapter:
         model = PeftModel.from_pretrained(model, sft_adapter, is_trainable=True)
-    evaluates = len(rows.validation) > 0
+    arguments = trainer_arguments(config, evaluates=len(rows.validation) > 0)
     trainer = DPOTrainer(
         model=model,
-        args=DPOConfig(
-            **trainer_arguments(config, evaluates=evaluates),
-            beta=config["steps"]["beta"],
-        ),
+        args=DPOConfig(**arguments, beta=config["steps"]["beta"]),
         train_dataset=rows.train,
-        eval_dataset=rows.validation if evaluates else None,
+        eval_dataset=rows.validation if len(rows.validation) else None,
         processing_class=tokenizer,
+        # The SFT adapter is trained further, so no new one is added.
         peft_config=None if sft_adapter else lora_config(config),
     )
     reference = "the SFT adapter" if sft_adapter else "the base model"

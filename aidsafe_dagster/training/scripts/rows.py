@@ -22,12 +22,19 @@ class Rows:
     def map(self, change: Callable[[Dataset], Dataset]) -> "Rows":
         """Apply a function to every split."""
         return replace(
-            self, **{split: change(getattr(self, split)) for split in SPLITS}
+            self,
+            train=change(self.train),
+            validation=change(self.validation),
+            test=change(self.test),
         )
 
     def counts(self) -> dict[str, int]:
-        counts = {f"rows_{split}": len(getattr(self, split)) for split in SPLITS}
-        return counts | {"rows_too_long": self.too_long}
+        return {
+            "rows_train": len(self.train),
+            "rows_validation": len(self.validation),
+            "rows_test": len(self.test),
+            "rows_too_long": self.too_long,
+        }
 
 
 def read_rows(config: dict[str, Any], tokenizer: Any) -> Rows:
@@ -47,6 +54,8 @@ def read_rows(config: dict[str, Any], tokenizer: Any) -> Rows:
     splits, too_long = {}, 0
     for split in SPLITS:
         rows = Dataset.from_parquet(config["data"][split], split=split)
+        # One row is enough, since a template treats all rows alike. The check comes before the
+        # tokens are counted, which takes longer.
         if split == "train":
             _check_reasoning_survives(tokenizer, rows[0], config["model"])
         splits[split] = rows.filter(fits)
@@ -62,7 +71,8 @@ def conversations(row: dict[str, Any]) -> list[Conversation]:
     """Return the conversation of an SFT row, or the chosen and the rejected one of a DPO row."""
     if "messages" in row:
         return [row["messages"]]
-    return [row["prompt"] + row[side] for side in ("chosen", "rejected")]
+    prompt = row["prompt"]
+    return [prompt + row["chosen"], prompt + row["rejected"]]
 
 
 def _count_tokens(tokenizer: Any, row: dict[str, Any]) -> int:
@@ -81,7 +91,9 @@ def _check_reasoning_survives(tokenizer: Any, row: dict[str, Any], model: str) -
     """
     for conversation in conversations(row):
         rendered = tokenizer.apply_chat_template(conversation, tokenize=False)
-        parts = conversation[-1]["content"].removeprefix("<think>").split("</think>")
+        answer = conversation[-1]["content"]
+        parts = answer.removeprefix("<think>").split("</think>")
+        # White space around a part is the template's own business.
         if any(part.strip() not in rendered for part in parts):
             raise CannotTrain(
                 f"the chat template of {model} drops the reasoning between <think> and </think>"

@@ -33,24 +33,23 @@ def train(config: dict[str, Any]) -> None:
     tokenizer = load_tokenizer(config)
     rows = read_rows(config, tokenizer)
     if marks_assistant(tokenizer):
-        loss, loss_on = (
-            {"assistant_only_loss": True},
-            "assistant turns, by the template's markers",
-        )
+        loss = {"assistant_only_loss": True}
+        loss_on = "assistant turns, by the template's markers"
     else:
-        loss, loss_on = {"completion_only_loss": True}, "completions"
+        loss = {"completion_only_loss": True}
+        loss_on = "completions"
         rows = rows.map(to_prompt_and_completion)
-    evaluates = len(rows.validation) > 0
+    arguments = trainer_arguments(config, evaluates=len(rows.validation) > 0)
     trainer = SFTTrainer(
         model=load_model(config),
-        args=SFTConfig(
-            **trainer_arguments(config, evaluates=evaluates), **loss, packing=False
-        ),
+        # Packing may cut a row to fill a sequence, and no row is ever cut.
+        args=SFTConfig(**arguments, **loss, packing=False),
         train_dataset=rows.train,
-        eval_dataset=rows.validation if evaluates else None,
+        eval_dataset=rows.validation if len(rows.validation) else None,
         processing_class=tokenizer,
         peft_config=lora_config(config),
     )
+    # Counted on what the trainer made of the rows, so that it cannot be wrong about the loss.
     tokens = tokens_in_loss = 0
     for labels in trainer.train_dataset["labels"]:
         tokens += len(labels)
@@ -68,6 +67,7 @@ def marks_assistant(tokenizer: Any) -> bool:
     try:
         if not has_generation_markers(tokenizer.chat_template):
             template = get_training_chat_template(tokenizer)
+    # TRL has no marked version of this template.
     except ValueError:
         return False
     return bool(is_chat_template_stop_token_trained(tokenizer, chat_template=template))
