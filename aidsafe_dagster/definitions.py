@@ -42,7 +42,10 @@ from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.stages.checks import stage_checks
 from aidsafe_dagster.stages.ingestion import ingest_sources
 
+# Schedules and sensors take their defaults here, once. A run reads the settings for itself.
 _settings = load_settings().settings
+# Configured at launch, so that the launchpad can change settings for one run. All resources share
+# the one object, and with it the run's snapshot.
 _from_launchpad = SettingsResource.configure_at_launch()
 _vllm = VLLMResource.configure_at_launch()
 

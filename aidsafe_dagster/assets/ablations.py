@@ -46,9 +46,8 @@ class ModelsConfig(AblationConfig):
 def ablation(function: Callable[..., Any]) -> dg.AssetsDefinition:
     """Return the asset of an ablation."""
     graded = dg.AssetKey(str(Stage.COT_GRADES))
-    return dg.asset(group_name=GROUP, kinds={"llm"}, owners=OWNERS, deps=[graded])(
-        function
-    )
+    decorate = dg.asset(group_name=GROUP, kinds={"llm"}, owners=OWNERS, deps=[graded])
+    return decorate(function)
 
 
 @ablation
@@ -66,7 +65,10 @@ def ablation_rounds(
     plan = []
     for rounds in range(deliberation.max_rounds + 1):
         name = "1 round" if rounds == 1 else f"{rounds} rounds"
-        plan.append(PlannedVariant(Variant(name, deliberation, stop_after=rounds)))
+        # Cut off, not configured with fewer rounds: the requests of the rounds stay the same, and
+        # the journal answers them.
+        variant = Variant(name, deliberation, stop_after=rounds)
+        plan.append(PlannedVariant(variant))
     return run_ablation(context, config, engine, lake, plan)
 
 
@@ -82,15 +84,15 @@ def ablation_refiner(
     In a rehearsal, also which planted thoughts it removed, and which sound ones.
     """
     settings = engine.snapshot.settings
-    plan = [
-        PlannedVariant(
-            Variant("without refiner", settings.deliberation, refined=False)
-        ),
-        PlannedVariant(Variant("with refiner", settings.deliberation)),
-    ]
+    unrefined = Variant("without refiner", settings.deliberation, refined=False)
+    refined = Variant("with refiner", settings.deliberation)
+    plan = [PlannedVariant(unrefined), PlannedVariant(refined)]
     lines = planted_truth(open_dataset(lake.open()), settings)
     verdicts = [line for line in lines if str(line["what"]).startswith("refiner")]
-    extra = {"verdicts_on_planted_thoughts": record_table(verdicts)} if verdicts else {}
+    # Only a rehearsal knows what was planted, so a model's rows have no such table.
+    extra = {}
+    if verdicts:
+        extra["verdicts_on_planted_thoughts"] = record_table(verdicts)
     return run_ablation(context, config, engine, lake, plan, extra)
 
 
@@ -123,13 +125,16 @@ def ablation_round_table(
     agreement of all is a consensus.
     """
     configured = engine.snapshot.settings.deliberation
+    # The reference is agents in turn, also where the settings name the round table.
     in_turn = configured.model_copy(update={"style": "in_turn"})
-    plan = [PlannedVariant(Variant(f"{in_turn.agents} in turn", in_turn))]
+    reference = Variant(f"{in_turn.agents} in turn", in_turn)
+    plan = [PlannedVariant(reference)]
     for agents in config.agents:
         deliberation = DeliberationSettings(
             style="round_table", agents=agents, max_rounds=configured.max_rounds
         )
-        plan.append(PlannedVariant(Variant(f"round table of {agents}", deliberation)))
+        variant = Variant(f"round table of {agents}", deliberation)
+        plan.append(PlannedVariant(variant))
     return run_ablation(context, config, engine, lake, plan)
 
 

@@ -90,7 +90,8 @@ def _train(
     settings: SettingsResource,
     method: Method,
 ) -> Materialized:
-    snapshot, opened = settings.snapshot, lake.open()
+    snapshot = settings.snapshot
+    opened = lake.open()
     loaded = snapshot.settings
     selection = select_for_training(
         context.instance, opened, allow_simulated=loaded.training.allow_simulated
@@ -104,13 +105,15 @@ def _train(
         # The terminal shows this logger, and no event log.
         logger.info("%s: %s", method, line)
 
-    log(f"{data.rows[f'{method}_train']} rows to train on; {selection}")
+    row_count = data.rows[f"{method}_train"]
+    log(f"{row_count} rows to train on; {selection}")
     adapter = make_adapter(
         method, loaded.training, data, loaded.home, log, force=config.force
     )
     return materialized(
         snapshot,
         _metadata(adapter, data, selection),
+        # An adapter that was reused has the same weights, and leaves what follows up to date.
         data_version=adapter.lineage.weights,
         simulated=adapter.lineage.simulated,
         label=f"**{SIMULATED_LABEL}**",
@@ -125,8 +128,12 @@ def _metadata(
     for name, value in lineage.result.items():
         if isinstance(value, int | float | str):
             metadata[name] = value
+    # On a CPU the seconds are no GPU-seconds, and a sum over runs must not count them.
     if lineage.result["gpu"]:
         metadata["gpu_seconds"] = lineage.seconds
+    curves = loss_curves(read_curves(adapter.folder))
+    # The result is shown above, figure by figure.
+    parents = lineage.model_dump(mode="json", exclude={"result"})
     return metadata | {
         "rows": data.rows[f"{lineage.method}_train"],
         "dataset_version": lineage.dataset_version,
@@ -136,9 +143,7 @@ def _metadata(
         "batches_simulated_left_out": len(selection.simulated),
         "seconds": lineage.seconds,
         "reused": adapter.reused,
-        "loss_curve": dg.MetadataValue.md(loss_curves(read_curves(adapter.folder))),
+        "loss_curve": dg.MetadataValue.md(curves),
         "path": dg.MetadataValue.path(str(adapter.folder)),
-        "lineage": dg.MetadataValue.json(
-            lineage.model_dump(mode="json", exclude={"result"})
-        ),
+        "lineage": dg.MetadataValue.json(parents),
     }

@@ -44,7 +44,8 @@ def decontamination_report(
     Also counts, sets and thresholds. As Markdown and as Parquet, in the folder `reports` of the
     settings' home.
     """
-    opened, snapshot = lake.open(), settings.snapshot
+    opened = lake.open()
+    snapshot = settings.snapshot
     loaded = snapshot.settings
     removed = removed_rows(_failures(opened), _sources(opened))
     checked = _checked_sets(opened)
@@ -56,9 +57,9 @@ def decontamination_report(
         "Not checked with the present sets": ", ".join(outdated) or "nothing",
     }
     sections = decontamination_sections(removed, checked, loaded.decontamination)
+    report = Report(facts, "", [], sections)
     markdown = write_report(
-        loaded.reports / "decontamination.md",
-        to_markdown(Report(facts, "", [], sections), TITLE),
+        loaded.reports / "decontamination.md", to_markdown(report, TITLE)
     )
     parquet = loaded.reports / "decontamination.parquet"
     to_frame(removed, RemovedRow).write_parquet(parquet)
@@ -79,6 +80,8 @@ def decontamination_report(
 
 
 def _failures(lake: Lake) -> pl.DataFrame:
+    # The empty frame gives the columns where nothing was made yet, and their order where an older
+    # release wrote fewer.
     frames = [pl.DataFrame(schema=schema_of(Failure))]
     for stage in CHECKED_STAGES:
         for batch in lake.batches(stage):
@@ -90,7 +93,8 @@ def _sources(lake: Lake) -> dict[str, str]:
     """Return the source of every ingested prompt, by prompt id."""
     sources: dict[str, str] = {}
     for batch in lake.batches(INGESTED):
-        sources.update(lake.rows(INGESTED, batch, ["prompt_id", "source"]).iter_rows())
+        rows = lake.rows(INGESTED, batch, ["prompt_id", "source"])
+        sources.update(rows.iter_rows())
     return sources
 
 

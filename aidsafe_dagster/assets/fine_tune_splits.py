@@ -57,11 +57,14 @@ def fine_tune_splits(
     Split by clusters of near-duplicate prompts. Rows that are in an evaluation set, near to prompts
     of two splits, or below the score gate are counted and left out.
     """
-    opened, batch, snapshot = lake.open(), context.partition_key, settings.snapshot
+    opened = lake.open()
+    batch = context.partition_key
+    snapshot = settings.snapshot
     overridden = require_gate(
         context, opened, Stage.FINE_TUNE_SPLITS, accept=config.accept_failed_gate
     )
     inputs = _read_inputs(opened, batch, snapshot.policies)
+    # Searched once more, since a set may have been added or mended after `prompts` was made.
     decontamination = open_decontamination(snapshot.settings)
     matches = decontamination.find([*inputs.refined, *inputs.pairs])
     rows, failures = _select(inputs, snapshot.settings, matches)
@@ -92,7 +95,10 @@ class _Inputs:
 
     def prompt_kind(self, row: RefinedCot) -> PromptKind:
         grades = self.grades.get(row.prompt_id)
-        return grades.prompt_kind if grades else classify_prompt(row, self.policies)
+        if grades is None:
+            return classify_prompt(row, self.policies)
+        # The kind that was graded, even if the policies have changed since.
+        return grades.prompt_kind
 
 
 def _read_inputs(lake: Lake, batch: str, policies: Policies) -> _Inputs:
@@ -111,24 +117,23 @@ def _select(
     """Return the rows to train on, and the account of those left out."""
     rows: list[FineTuneRow] = []
     failures: list[Failure] = []
+    stage = Stage.FINE_TUNE_SPLITS
     for refined in inputs.refined:
         exclusion = _exclusion(refined, inputs, settings, matches)
         if exclusion is None:
-            rows.append(sft_row(refined, inputs.prompt_kind(refined), settings.splits))
+            kind = inputs.prompt_kind(refined)
+            rows.append(sft_row(refined, kind, settings.splits))
         else:
             reason, detail = exclusion
-            failures.append(
-                left_out(refined, Stage.FINE_TUNE_SPLITS, reason, f"sft: {detail}")
-            )
+            failures.append(left_out(refined, stage, reason, f"sft: {detail}"))
+    # A prompt has a row of each kind, and either may be left out, so the detail names the kind.
     for pair in inputs.pairs:
         exclusion = _exclusion(pair, inputs, settings, matches)
         if exclusion is None:
             rows.append(dpo_row(pair, settings.splits))
         else:
             reason, detail = exclusion
-            failures.append(
-                left_out(pair, Stage.FINE_TUNE_SPLITS, reason, f"dpo: {detail}")
-            )
+            failures.append(left_out(pair, stage, reason, f"dpo: {detail}"))
     return rows, failures
 
 
@@ -136,15 +141,14 @@ def _exclusion(
     row: Prompt, inputs: _Inputs, settings: Settings, matches: Mapping[str, Match]
 ) -> tuple[FailureReason, str] | None:
     """Return why a row must not be trained on, None if it may."""
+    # A row counts under one reason. Contamination comes first, because it is reported by prompt.
     match = matches.get(row.prompt_id)
     if match is not None:
         return FailureReason.CONTAMINATED, str(match)
     splits = splits_near(row, settings.splits)
     if len(splits) > 1:
-        return (
-            FailureReason.BRIDGES_SPLITS,
-            f"near to prompts of {' and '.join(splits)}",
-        )
+        names = " and ".join(splits)
+        return FailureReason.BRIDGES_SPLITS, f"near to prompts of {names}"
     low_score = find_low_scores(inputs.grades.get(row.prompt_id), settings.score_gate)
     if low_score:
         return FailureReason.BELOW_SCORE, low_score
@@ -164,9 +168,8 @@ def _metadata(
         **row_metadata(rows, failures),
         "splits": count_table(split_counts, "split"),
     }
-    frame = with_policies(
-        to_frame(rows, FineTuneRow), to_frame(inputs.refined, RefinedCot)
-    )
+    refined = to_frame(inputs.refined, RefinedCot)
+    frame = with_policies(to_frame(rows, FineTuneRow), refined)
     for table in build_split_tables(frame, settings.splits):
         metadata[table.title] = dg.MetadataValue.md(markdown_table(table))
     metadata |= threshold_metadata(list(inputs.grades.values()))

@@ -36,8 +36,10 @@ def preference_pairs(
     settings = run.snapshot.settings
     searches = []
     for row, records in run.inputs():
-        searches.append(belief_search(run.conversation(row), records, settings))
-    outcome = search_all(searches, settings, run.drive, _earlier_examples(run))
+        conversation = run.conversation(row)
+        searches.append(belief_search(conversation, records, settings))
+    earlier_examples = _earlier_examples(run)
+    outcome = search_all(searches, settings, run.drive, earlier_examples)
     conversations = [search.conversation for search in searches]
     progress = total_progress(outcome.progress)
     return run.finish(conversations, outcome.results, progress, margin_metadata)
@@ -56,12 +58,15 @@ def _earlier_examples(run: StageRun) -> Mapping[int, Examples]:
         context.templates.version(Stage.PREFERENCE_PAIRS),
     )
     for pair in _stored_pairs(run):
+        # Other policies or templates make every request another one, so nothing can be replayed.
         if (pair.policies_version, pair.templates_version) != versions:
             return {}
         for example in pair.examples:
-            by_kind = examples.setdefault(
-                example.iteration, {kind: [] for kind in get_args(PairKind)}
-            )
+            # The search looks up every kind, so a kind without examples has an empty list.
+            no_examples: dict[PairKind, list[BeliefExample]] = {
+                kind: [] for kind in get_args(PairKind)
+            }
+            by_kind = examples.setdefault(example.iteration, no_examples)
             if example not in by_kind[pair.kind]:
                 by_kind[pair.kind].append(example)
     return examples

@@ -23,7 +23,9 @@ def prompts(
     A sealed batch never changes. Prompts that are in an evaluation set are left out, each with its
     match, before any model is asked.
     """
-    opened, batch, snapshot = lake.open(), context.partition_key, settings.snapshot
+    opened = lake.open()
+    batch = context.partition_key
+    snapshot = settings.snapshot
     sealed = sealed_prompts(opened, batch)
     decontamination = open_decontamination(snapshot.settings)
     matches = decontamination.find(sealed)
@@ -36,7 +38,9 @@ def prompts(
             reason = FailureReason.CONTAMINATED
             failures.append(left_out(prompt, Stage.PROMPTS, reason, str(match)))
     opened.store(Stage.PROMPTS, batch, rows, Prompt, failures)
+    # After the rows: a kill in between leaves them without a record, and they are checked again.
     decontamination.record(opened, Stage.PROMPTS, batch)
+    # Not every source has categories.
     categories = Counter(row.category or "(none)" for row in rows)
     licences = Counter(row.licence for row in rows)
     metadata = {

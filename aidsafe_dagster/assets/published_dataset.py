@@ -64,26 +64,29 @@ def published_dataset(
     Takes the batches whose gate passed. Nothing is sent unless `dry_run` is false, then in one
     commit, and never a simulated row.
     """
-    opened, snapshot = lake.open(), _snapshot_for(settings, config)
+    opened = lake.open()
+    snapshot = _snapshot_for(settings, config)
     loaded = snapshot.settings
-    repo = (
-        None if config.dry_run else hub.dataset(loaded.publish.repo, context.log.info)
-    )
+    general_ratio = loaded.splits.general_ratio
+    # Opened before the long work, so that a missing token or repository is reported at once.
+    repo = None
+    if not config.dry_run:
+        repo = hub.dataset(loaded.publish.repo, context.log.info)
     release = make_release(
         opened,
         select_for_release(context.instance, opened),
-        CardContext(loaded.publish, snapshot.policies, loaded.splits.general_ratio),
+        CardContext(loaded.publish, snapshot.policies, general_ratio),
         loaded.home,
+        # A simulated row never leaves this machine, whatever the configuration says.
         allow_simulated=config.dry_run and config.allow_simulated,
     )
     metadata = {"dry_run": config.dry_run, **_release_metadata(release)}
     if repo is not None:
         metadata |= _hub_metadata(repo.publish(release))
     # The name that the adapters give to the same batches.
-    training_set = dataset_version(
-        opened, release.selection.batches, loaded.splits.general_ratio
+    metadata["training_set"] = dataset_version(
+        opened, release.selection.batches, general_ratio
     )
-    metadata["training_set"] = training_set
     return materialized(
         snapshot,
         metadata,
@@ -108,17 +111,17 @@ def _snapshot_for(
         return snapshot
     # Loaded once more so that the name is checked like one from the settings file.
     publish = {**settings.overrides.get("publish", {}), "repo": config.repo}
-    repo = load_settings(overrides={"publish": publish}).settings.publish.repo
-    return snapshot.with_settings(
-        publish=snapshot.settings.publish.model_copy(update={"repo": repo})
-    )
+    checked = load_settings(overrides={"publish": publish}).settings.publish
+    # Only the name is taken over. The rest stays as the run's snapshot has it.
+    changed = snapshot.settings.publish.model_copy(update={"repo": checked.repo})
+    return snapshot.with_settings(publish=changed)
 
 
 def _release_metadata(release: Release) -> dict[str, Any]:
     selection = release.selection
     row_counts: Counter[str] = Counter()
-    for (config, split), rows in release.rows.counts.items():
-        row_counts[f"{config}/{split}"] = rows
+    for (config, split), row_count in release.rows.counts.items():
+        row_counts[f"{config}/{split}"] = row_count
     metadata: dict[str, Any] = {
         "version": release.version,
         "licence": release.licence.name,
@@ -127,18 +130,20 @@ def _release_metadata(release: Release) -> dict[str, Any]:
         "batches": len(selection.batches),
     }
     if selection.left_out:
-        left_out = [
-            {"batch": batch, "why": selection.left_out[batch]}
-            for batch in sorted(selection.left_out)
-        ]
+        left_out = []
+        for batch, reason in sorted(selection.left_out.items()):
+            left_out.append({"batch": batch, "why": reason})
         metadata["batches_left_out"] = record_table(left_out)
     files = []
     for file in release.files:
-        files.append({"path": file.path, "rows": file.rows or 0, "bytes": file.bytes})
+        # The card and other texts have no rows.
+        rows = file.rows or 0
+        files.append({"path": file.path, "rows": rows, "bytes": file.bytes})
     metadata["files"] = record_table(files)
     metadata["path"] = dg.MetadataValue.path(str(release.folder))
     # Without its front matter, which the UI would show as text.
-    metadata["card"] = dg.MetadataValue.md(release.card.partition("\n---\n")[2])
+    card_text = release.card.partition("\n---\n")[2]
+    metadata["card"] = dg.MetadataValue.md(card_text)
     return metadata
 
 

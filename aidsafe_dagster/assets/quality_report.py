@@ -42,8 +42,11 @@ def quality_report(
 
     As one HTML file to send and one Markdown file, in the folder `reports` of the settings' home.
     """
-    snapshot, opened = settings.snapshot, lake.open()
-    loaded, dataset = snapshot.settings, open_dataset(opened)
+    snapshot = settings.snapshot
+    loaded = snapshot.settings
+    opened = lake.open()
+    dataset = open_dataset(opened)
+    # Times are in Dagster alone. Rows have none, so that the same inputs give the same bytes.
     metadata_by_stage = _latest_metadata(context.instance, dataset)
     report_context = ReportContext(
         snapshot.policies,
@@ -86,7 +89,10 @@ def _materialization_metadata(
         asset_key=dg.AssetKey(str(stage)), asset_partitions=[batch]
     )
     records = instance.fetch_materializations(records_filter, limit=1).records
-    materialization = records[0].asset_materialization if records else None
+    # A lake may be older than the instance, which then knows nothing of its batches.
+    if not records:
+        return {}
+    materialization = records[0].asset_materialization
     if materialization is None:
         return {}
     return {name: value.value for name, value in materialization.metadata.items()}
@@ -94,6 +100,7 @@ def _materialization_metadata(
 
 def _token_counters(metadata_by_stage: StageMetadata) -> str:
     names = set()
+    # Batches may have been counted by different tokenizers, and then the report names all.
     for (stage, _), metadata in metadata_by_stage.items():
         if stage == Stage.REFINED_COTS and "tokens_counted_by" in metadata:
             names.add(str(metadata["tokens_counted_by"]))
@@ -107,8 +114,9 @@ def _times_without_replay(metadata_by_stage: StageMetadata) -> dict[str, StageTi
     """
     times: dict[str, StageTime] = {}
     for (stage, batch), metadata in metadata_by_stage.items():
-        if "seconds" in metadata and not metadata.get("calls_replayed"):
-            total = times.get(stage, StageTime(0, frozenset()))
-            seconds = total.seconds + float(metadata["seconds"])
-            times[stage] = StageTime(seconds, total.batches | {batch})
+        if "seconds" not in metadata or metadata.get("calls_replayed"):
+            continue
+        total = times.get(stage, StageTime(0, frozenset()))
+        seconds = total.seconds + float(metadata["seconds"])
+        times[stage] = StageTime(seconds, total.batches | {batch})
     return times

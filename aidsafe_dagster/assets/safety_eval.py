@@ -26,6 +26,7 @@ from aidsafe_dagster.recipe.dialogue import Conversation, DialogueTask
 from aidsafe_dagster.recipe.errors import unknown
 from aidsafe_dagster.recipe.records import Failure, Role
 from aidsafe_dagster.recipe.safety_eval import (
+    BenchmarkItem,
     Candidate,
     EvaluatedAnswer,
     evaluate,
@@ -70,7 +71,8 @@ def safety_eval(
     context: dg.AssetExecutionContext,
     config: SafetyEvalConfig,
     engine: EngineResource,
-    lake: LakeResource,  # noqa: ARG001 - holds the run's lock
+    # Unused here: the resource holds the run's lock, which shows that the run is alive.
+    lake: LakeResource,  # noqa: ARG001
     settings: SettingsResource,
 ) -> Materialized:
     """The paper's Table 2 for the models under test.
@@ -86,6 +88,7 @@ def safety_eval(
     adapters = loaded.vllm.lora_adapters
     answers: list[EvaluatedAnswer] = []
     progress: list[Progress] = []
+    # One after another, because each has an engine of its own.
     for candidate in candidates:
         role = {str(Role.CANDIDATE): candidate_role(candidate, adapters)}
         candidate_engine = engine_with_roles(engine, settings, role)
@@ -94,7 +97,10 @@ def safety_eval(
         )
         answers += candidate_answers
         progress.append(candidate_progress)
-    rehearsed = [one.name for one in candidates if is_rehearsed(one, adapters)]
+    rehearsed = []
+    for candidate in candidates:
+        if is_rehearsed(candidate, adapters):
+            rehearsed.append(candidate.name)
     report = safety_report(answers, benchmarks, rehearsed)
     metadata = {
         **_store(loaded.reports, report, answers),
@@ -126,6 +132,7 @@ def _candidates(
     """
     configured = {candidate.name: candidate for candidate in settings.evaluation.models}
     require_candidates(list(configured.values()), settings.engine)
+    # All names are checked before the first model is asked.
     for name in config.candidates:
         if name not in configured:
             raise unknown("model", name, configured, "safety_eval: candidates")
@@ -135,7 +142,10 @@ def _candidates(
 def _benchmarks(
     settings: Settings, config: SafetyEvalConfig, templates: Templates
 ) -> list[Benchmark]:
-    size = settings.evaluation.sample if config.sample is None else config.sample
+    size = config.sample
+    # Not `or`: a sample of 0 asks for all prompts.
+    if size is None:
+        size = settings.evaluation.sample
     benchmarks = []
     for spec in settings.evaluation.benchmarks:
         benchmarks.append(load_benchmark(spec, size, templates, HubAccess()))
@@ -149,20 +159,23 @@ def _test(
     benchmarks: Sequence[Benchmark],
 ) -> tuple[list[EvaluatedAnswer], Progress]:
     """Ask one model every item; an item whose dialogue failed is an outcome too."""
-    settings, dialogue_context = engine.snapshot.settings, engine.dialogue_context()
+    settings = engine.snapshot.settings
+    dialogue_context = engine.dialogue_context()
     candidate = Candidate(
         settings_of_candidate.name,
         settings.evaluation.temperature,
         settings.grading.temperature,
     )
-    items = [item for benchmark in benchmarks for item in benchmark.items]
+    items: list[BenchmarkItem] = []
+    for benchmark in benchmarks:
+        items.extend(benchmark.items)
+    # All benchmarks in one drive, so that the end of one leaves no slots idle.
     conversations, tasks = [], []
     for item in items:
         conversation = Conversation(dialogue_context, SAFETY_EVAL, item.prompt)
         conversations.append(conversation)
-        tasks.append(
-            DialogueTask(conversation, evaluate(conversation, item, candidate))
-        )
+        dialogue = evaluate(conversation, item, candidate)
+        tasks.append(DialogueTask(conversation, dialogue))
     progress_log = ProgressLog(context.log, candidate.name, f"{len(items)} prompts")
     results, progress = engine.drive(tasks, progress_log, context.log.info)
     context.log.info(progress_log.line(progress))
@@ -184,8 +197,11 @@ def _store(
     parquet = folder / "safety_eval.parquet"
     with atomic_write(parquet) as temporary:
         rows.write_parquet(temporary)
+    # The section of the paper's table. The others are in the file.
     section = report.sections[0]
-    outcomes = Counter(f"{answer.candidate}: {answer.outcome}" for answer in answers)
+    outcomes: Counter[str] = Counter()
+    for answer in answers:
+        outcomes[f"{answer.candidate}: {answer.outcome}"] += 1
     return {
         "results": dg.MetadataValue.md(markdown_table(section.tables[0])),
         "plot": dg.MetadataValue.md(markdown_image(section.plots[0])),

@@ -42,17 +42,21 @@ def split_report(lake: LakeResource, settings: SettingsResource) -> Materialized
 
     As Markdown, and the strata as Parquet, in the folder `reports` of the settings' home.
     """
-    snapshot, dataset = settings.snapshot, open_dataset(lake.open())
+    snapshot = settings.snapshot
+    dataset = open_dataset(lake.open())
     loaded = snapshot.settings
     rows = _stratified_rows(dataset)
+    batches = dataset.batches_of(Stage.FINE_TUNE_SPLITS)
     facts = {
-        "Batches": format_count(len(dataset.batches_of(Stage.FINE_TUNE_SPLITS))),
+        "Batches": format_count(len(batches)),
         "Rows": format_count(rows.height),
     }
-    warning = REHEARSAL_LABEL.strip("*") if dataset.simulated else ""
-    report = Report(
-        facts, warning, [], split_sections(rows, dataset.failures, loaded.splits)
-    )
+    warning = ""
+    if dataset.simulated:
+        # The report makes it bold in its own way.
+        warning = REHEARSAL_LABEL.strip("*")
+    sections = split_sections(rows, dataset.failures, loaded.splits)
+    report = Report(facts, warning, [], sections)
     markdown = write_report(loaded.reports / "splits.md", to_markdown(report, TITLE))
     parquet = loaded.reports / "splits.parquet"
     count_strata(rows).write_parquet(parquet)
@@ -80,6 +84,7 @@ def no_cluster_spans_two_splits(lake: LakeResource) -> dg.AssetCheckResult:
     prompts = find_spanning(rows, "prompt_id")["prompt_id"]
     return dg.AssetCheckResult(
         passed=clusters.is_empty() and prompts.is_empty(),
+        # Not a warning: a model would be tested on near copies of what it was trained on.
         severity=dg.AssetCheckSeverity.ERROR,
         description=_describe(clusters, prompts),
         metadata={

@@ -43,6 +43,7 @@ from aidsafe_dagster.stages.progress_log import ProgressLog
 from aidsafe_dagster.stages.roles import engine_with_roles
 
 _MAX_MODEL_CHARS = 120
+"""Several models may have answered, and a cell of the table has no room for all names."""
 
 
 class TargetsConfig(AblationConfig):
@@ -76,18 +77,26 @@ def ablation_targets(
     sample = sample_prompts(opened, config)
     engines = {AS_CONFIGURED: engine}
     for name, target in config.targets.items():
-        engines[name] = engine_with_roles(engine, settings, {str(Role.TARGET): target})
+        # Only the target changes. The same whisperer and judges keep the searches comparable.
+        roles = {str(Role.TARGET): target}
+        engines[name] = engine_with_roles(engine, settings, roles)
     results = []
     for name, target_engine in engines.items():
         results.append(_search(context, opened, name, target_engine, sample))
+    summaries: list[Mapping[str, Any]] = []
     iterations: list[Mapping[str, Any]] = []
+    calls_made = 0
+    calls_replayed = 0
     for result in results:
+        summaries.append(_summary(result))
         iterations.extend(_iterations(result))
+        calls_made += result.progress.calls_made
+        calls_replayed += result.progress.replayed
     metadata = {
-        "targets": record_table([_summary(result) for result in results]),
+        "targets": record_table(summaries),
         "by_iteration": record_table(iterations),
-        "calls_made": sum(result.progress.calls_made for result in results),
-        "calls_replayed": sum(result.progress.replayed for result in results),
+        "calls_made": calls_made,
+        "calls_replayed": calls_replayed,
     }
     simulated = engine.dialogue_context().simulated
     return materialized(engine.snapshot, metadata, simulated=simulated)
@@ -103,26 +112,28 @@ def _search(
     searches = _open_searches(lake, engine, sample)
 
     def drive(tasks: Sequence[Any], iteration: str) -> tuple[list[Any], Progress]:
-        progress_log = ProgressLog(
-            context.log, f"{target}, {iteration}", f"{len(tasks)} prompts"
-        )
+        step = f"{target}, {iteration}"
+        progress_log = ProgressLog(context.log, step, f"{len(tasks)} prompts")
         return engine.drive(tasks, progress_log, context.log.info)
 
-    outcome = search_all(searches, engine.snapshot.settings, drive, earlier_examples={})
-    return _TargetResult(
-        target, searches, outcome.results, total_progress(outcome.progress)
-    )
+    settings = engine.snapshot.settings
+    # Each target is shown the examples that misled it most, so there are none to show again.
+    outcome = search_all(searches, settings, drive, earlier_examples={})
+    progress = total_progress(outcome.progress)
+    return _TargetResult(target, searches, outcome.results, progress)
 
 
 def _open_searches(
     lake: Lake, engine: EngineResource, sample: Sequence[Prompt]
 ) -> list[BeliefSearch]:
     """Start one search for each prompt of the sample that was graded."""
-    dialogue_context, settings = engine.dialogue_context(), engine.snapshot.settings
+    dialogue_context = engine.dialogue_context()
+    settings = engine.snapshot.settings
     sampled_batches = {prompt.batch for prompt in sample}
     grades: dict[str, CotGrades] = {}
     refined: dict[str, RefinedCot] = {}
-    for batch in sorted(sampled_batches.intersection(lake.batches(Stage.COT_GRADES))):
+    graded_batches = sampled_batches.intersection(lake.batches(Stage.COT_GRADES))
+    for batch in sorted(graded_batches):
         for graded_row in lake.records(Stage.COT_GRADES, batch, CotGrades):
             grades[graded_row.prompt_id] = graded_row
         for refined_row in lake.records(Stage.REFINED_COTS, batch, RefinedCot):
@@ -130,19 +141,22 @@ def _open_searches(
     searches = []
     for prompt in sample:
         row = grades.get(prompt.prompt_id)
-        if row is not None:
-            records: RecordsByStage = {
-                Stage.REFINED_COTS: refined[row.prompt_id],
-                Stage.COT_GRADES: row,
-            }
-            conversation = Conversation(dialogue_context, Stage.PREFERENCE_PAIRS, row)
-            searches.append(belief_search(conversation, records, settings))
+        # The chosen side of a pair needs its score, as in the pipeline.
+        if row is None:
+            continue
+        records: RecordsByStage = {
+            Stage.REFINED_COTS: refined[row.prompt_id],
+            Stage.COT_GRADES: row,
+        }
+        conversation = Conversation(dialogue_context, Stage.PREFERENCE_PAIRS, row)
+        searches.append(belief_search(conversation, records, settings))
     return searches
 
 
 def _summary(result: _TargetResult) -> Mapping[str, Any]:
     pairs = [pair for pair in result.results if isinstance(pair, PreferencePair)]
     worst_scores = [search.worst.score for search in result.searches if search.worst]
+    margins = [pair.margin for pair in pairs]
     models: set[str] = set()
     for search in result.searches:
         models.update(search.conversation.models)
@@ -154,9 +168,7 @@ def _summary(result: _TargetResult) -> Mapping[str, Any]:
         "policy score of the worst answer": format_estimate(
             mean_interval(worst_scores)
         ),
-        "margin of the pairs": format_estimate(
-            mean_interval([pair.margin for pair in pairs])
-        ),
+        "margin of the pairs": format_estimate(mean_interval(margins)),
         "calls made": result.progress.calls_made,
     }
 

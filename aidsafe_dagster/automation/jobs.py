@@ -14,10 +14,12 @@ from aidsafe_dagster.assets.ablations import (
 from aidsafe_dagster.assets.target_ablation import ablation_targets
 from aidsafe_dagster.recipe.stages import STAGES
 
+# Stages that were added to the table before this module is imported are part of the job.
+_STAGE_ASSETS = [dg.AssetKey(str(stage)) for stage in STAGES]
+
 make_batch = dg.define_asset_job(
     "make_batch",
-    # Stages that were added to the table before this module is imported are part of the job.
-    selection=dg.AssetSelection.assets(*(dg.AssetKey(str(stage)) for stage in STAGES)),
+    selection=dg.AssetSelection.assets(*_STAGE_ASSETS),
     description="Takes one batch of prompts through every stage and every gate of the recipe",
 )
 
@@ -40,8 +42,10 @@ ABLATIONS = (
 def _ablation_job(ablation: dg.AssetsDefinition) -> Any:
     description = ablation.descriptions_by_key[ablation.key] or ""
     summary = description.splitlines()[0]
+    # Dagster refuses a job with the name of an asset, so the job is a verb.
+    name = ablation.key.to_user_string().replace("ablation_", "ablate_")
     return dg.define_asset_job(
-        ablation.key.to_user_string().replace("ablation_", "ablate_"),
+        name,
         selection=dg.AssetSelection.assets(ablation),
         description=f"On a sample of prompts: {summary}",
     )

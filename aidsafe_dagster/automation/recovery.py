@@ -42,6 +42,7 @@ PAUSE = timedelta(seconds=30)
 _JOBS = (make_batch.name, IMPLICIT_ASSET_JOB_NAME)
 """The second is what "Materialize" in the web UI starts."""
 _RECENT_RUNS = 300
+"""Failed runs that each tick looks at, so that its work does not grow with the history."""
 
 
 @dg.sensor(
@@ -64,9 +65,9 @@ def recovery(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest]:
             continue
         latest = runs[0]
         # Two that start the same batch would only wait for each other.
-        if _will_dagster_retry(instance, latest) or _is_pausing(
-            instance, latest, deaths
-        ):
+        if _will_dagster_retry(instance, latest):
+            continue
+        if _is_pausing(instance, latest, deaths):
             continue
         stages = _unfinished_stages(instance, batch, latest)
         if not stages:
@@ -83,18 +84,24 @@ def _unfinished_stages(
     instance: dg.DagsterInstance, batch: str, run: dg.DagsterRun
 ) -> list[str]:
     """Return the requested stages that did not pass their gate, and those that rest on them."""
+    # Loaded at each tick, because the daemon goes on while the settings change.
     lake = Lake(load_settings().settings.lake)
     unfinished = {
         stage for stage in STAGES if not is_complete(instance, lake, stage, batch)
     }
     requested = _requested_stages(run)
-    return [str(stage) for stage in with_descendants(unfinished) if stage in requested]
+    stages = []
+    for stage in with_descendants(unfinished):
+        if stage in requested:
+            stages.append(str(stage))
+    return stages
 
 
 def _repeat(run: dg.DagsterRun, batch: str, stages: Sequence[str]) -> dg.RunRequest:
     """Request the run again with its configuration, but for what is done already."""
     original: dict[str, Any] = dict(run.run_config)
     original_ops = original.get("ops", {})
+    # Dagster refuses configuration for a step that the run does not have.
     ops = {name: op for name, op in original_ops.items() if name in stages}
     config = {}
     if original.get("resources"):
@@ -127,20 +134,27 @@ def _batches_with_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     # A person may have deleted a batch since its run died.
     existing = set(instance.get_dynamic_partitions(batches.name))
     failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE])
-    found = []
+    dead_batches: list[str] = []
     for run in instance.get_runs(failed, limit=_RECENT_RUNS):
         batch = run.tags.get(PARTITION_NAME_TAG)
+        if batch not in existing or batch in dead_batches:
+            continue
         is_retried = AUTO_RETRY_RUN_ID_TAG in run.tags
-        if batch in existing and batch not in found and _died(run) and not is_retried:
-            found.append(batch)
-    return found
+        if _died(run) and not is_retried:
+            dead_batches.append(batch)
+    return dead_batches
 
 
 def _latest_runs(instance: dg.DagsterInstance, batch: str) -> list[dg.DagsterRun]:
     """Return the runs of a batch that were to make stages of it, latest first."""
     of_the_batch = dg.RunsFilter(tags={PARTITION_NAME_TAG: batch})
     runs = instance.get_runs(of_the_batch, limit=2 * MAX_DEATHS)
-    return [run for run in runs if run.job_name in _JOBS and _requested_stages(run)]
+    latest = []
+    for run in runs:
+        # Runs of checks alone, and of other jobs, say nothing about how a batch fares.
+        if run.job_name in _JOBS and _requested_stages(run):
+            latest.append(run)
+    return latest
 
 
 def _count_deaths(runs: Sequence[dg.DagsterRun]) -> int:
@@ -159,6 +173,7 @@ def _died(run: dg.DagsterRun) -> bool:
 
 def _is_pausing(instance: dg.DagsterInstance, run: dg.DagsterRun, deaths: int) -> bool:
     """Tell whether a batch that keeps dying has yet to wait (exponential backoff)."""
+    # At the limit the batch is not started again anyway, and a person hears of it at once.
     if deaths <= FREE_DEATHS or deaths >= MAX_DEATHS:
         return False
     record = instance.get_run_record_by_id(run.run_id)
@@ -171,6 +186,7 @@ def _is_pausing(instance: dg.DagsterInstance, run: dg.DagsterRun, deaths: int) -
 def _will_dagster_retry(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     if run.tags.get(WILL_RETRY_TAG) != "true":
         return False
+    # The tag outlives the backfill, and Dagster retries no run of a backfill that is over.
     if BACKFILL_ID_TAG not in run.tags:
         return True
     backfill = instance.get_backfill(run.tags[BACKFILL_ID_TAG])

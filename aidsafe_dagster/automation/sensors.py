@@ -25,6 +25,8 @@ def new_batches(settings: Settings) -> dg.SensorDefinition:
     def sensor(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest]:
         assert batches.name is not None
         for batch in context.instance.get_dynamic_partitions(batches.name):
+            # Any run counts, however it ended: what was started by hand is a person's business, and
+            # killed runs are the recovery's.
             runs_of_batch = dg.RunsFilter(tags={"dagster/partition": batch})
             if not context.instance.get_run_records(runs_of_batch, limit=1):
                 yield dg.RunRequest(run_key=batch, partition_key=batch)

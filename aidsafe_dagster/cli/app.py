@@ -27,6 +27,7 @@ app = typer.Typer(
 
 
 def _print_version(is_wanted: bool) -> None:
+    # Called for every command, also where the option is not given.
     if not is_wanted:
         return
     from importlib.metadata import version
@@ -88,7 +89,7 @@ def ingest(
         Path | None, typer.Argument(help="CSV, JSONL, JSON or Parquet, also gzipped.")
     ] = None,
     source: Annotated[
-        str | None, typer.Option(help="Only this one of the sources in the settings.")
+        str | None, typer.Option(help="Only this source of the settings.")
     ] = None,
     name: Annotated[
         str | None,
@@ -131,6 +132,7 @@ def ingest(
         from aidsafe_dagster.cli.local_runs import open_instance
 
         with open_instance() as instance:
+            # By field of a source, which the settings name likewise.
             columns = {
                 "prompt": prompt_column,
                 "category": category_column,
@@ -147,7 +149,7 @@ def ingest(
                 limit=limit,
             )
             if source:
-                # It is complete in the settings, and takes no other options.
+                # A source in the settings is complete, and takes no other options.
                 spec = configured_source(source)
             if spec:
                 # Before there is a run: a mistake in an option should leave no failed run behind.
@@ -243,6 +245,7 @@ def doctor() -> None:
         problems = 0
         for finding in examine(loaded.settings):
             print_finding(finding)
+            # None means unknown or not needed, which is no problem.
             problems += finding.ok is False
         if problems:
             raise typer.Exit(1)

@@ -68,11 +68,13 @@ def run_backfill(
         if batch not in known:
             raise unknown("batch", batch, known, "backfill")
     todo: Mapping[str, Sequence[str]]
+    # A batch that is named is made whole, even if it is finished: its failed rows are asked again.
     if wanted:
         todo = dict.fromkeys(wanted, tuple(STAGES))
     else:
         todo = unfinished(instance, Lake(settings.lake), settings, known)
     runs = _run_batches(instance, settings, todo, all_stages=bool(wanted))
+    # Counted before the run of the reports joins the list.
     made = len(runs)
     # Reports cover all batches, so they are built once, after the last one.
     if todo:
@@ -111,6 +113,7 @@ def print_summary(instance: dg.DagsterInstance, settings: Settings) -> None:
     if prompt_id:
         console.print(read_deliberation(lake, prompt_id))
     console.print(summary(partial(read_gate, instance, lake), lake))
+    # As it was called, so that the line can be pasted where the command is not on the PATH.
     program = os.path.relpath(sys.argv[0])
     console.print(places_table(settings, lake, program, prompt_id or "PROMPT_ID"))
 

@@ -27,12 +27,13 @@ from aidsafe_dagster.settings.load import load_settings
 
 _LAST = Stage.FINE_TUNE_SPLITS
 _SIMULATED = (
-    "[bold yellow]REHEARSAL[/] · the measured rows are simulated: their tokens are those of played "
-    "answers. This shows how the counting goes; it is no plan for a model."
+    "[bold yellow]REHEARSAL[/] · the measured rows are simulated, and so are their token counts. "
+    "This shows how a plan is made; it is no plan for a model."
 )
 _COUNTS = ("calls", "tokens_in", "tokens_cached", "tokens_out")
 _STEP_FACTS = ("tokens_out", "gpu_seconds")
-_MOST_EVENTS = 1000  # per stage; Dagster asks for a limit
+# Of each stage. Dagster asks for a limit, and a rate needs no more.
+_MOST_EVENTS = 1000
 
 
 @dataclass(frozen=True)
@@ -53,21 +54,24 @@ def print_plan(
     Args:
         instance: holds the seconds that finished steps took.
         prompts: how many to plan for.
-        rates: given ones. A rate that is missing is measured, where a model ran on GPUs here.
+        rates: as given. A missing rate is measured, where a model ran on GPUs here.
         budget: what to express the need in.
     """
-    lake = Lake(load_settings().settings.lake)
+    settings = load_settings().settings
+    lake = Lake(settings.lake)
     sample, left_out = measure(lake)
     rate = None
     # A rehearsal's seconds say nothing about a model.
     if not rates.tokens_out_per_second and not sample.simulated:
-        rate = measured_rate(_step_facts(instance, lake))
+        steps = _step_facts(instance, lake)
+        rate = measured_rate(steps)
         rates = replace(rates, tokens_out_per_second=rate)
     plan = make_plan(sample, prompts, rates)
     console.print(*_sample_lines(plan, left_out), sep="\n")
     if plan.stages:
         console.print(_stage_table(plan))
-    for line in _need_lines(plan, rates, budget, is_rate_measured=rate is not None):
+    need = _need_lines(plan, rates, budget, is_rate_measured=rate is not None)
+    for line in need:
         console.print(line, highlight=False)
 
 
@@ -80,6 +84,7 @@ def measure(lake: Lake) -> tuple[MeasuredSample, int]:
     finished = lake.batches(_LAST)
     simulated = [batch for batch in finished if _is_simulated(lake, batch)]
     by_model = [batch for batch in finished if batch not in simulated]
+    # Never both: a simulated answer is as long as its phrases, and says nothing about a model's.
     batches = by_model or simulated
     usages: list[RowUsage] = []
     prompts = 0
@@ -87,18 +92,23 @@ def measure(lake: Lake) -> tuple[MeasuredSample, int]:
         usages.extend(_row_usages(lake, batch))
         prompts += lake.rows(Stage.PROMPTS, batch).height
     is_simulated = bool(simulated) and not by_model
+    sample = MeasuredSample(prompts, usages, is_simulated)
     left_out = len(finished) - len(batches)
-    return MeasuredSample(prompts, usages, is_simulated), left_out
+    return sample, left_out
 
 
 def _row_usages(lake: Lake, batch: str) -> Iterator[RowUsage]:
     """Yield the usage of rows, finished or failed, of each stage that asks a model."""
     for stage, definition in STAGES.items():
+        # A row of the last stage repeats the usage of the rows it is made from.
         asks_a_model = "usage" in definition.record.model_fields and stage is not _LAST
         if not asks_a_model or not lake.has(stage, batch):
             continue
-        yield from _usages_in(lake.rows(stage, batch), stage, has_failed=False)
-        yield from _usages_in(lake.failures(stage, batch), stage, has_failed=True)
+        rows = lake.rows(stage, batch)
+        failures = lake.failures(stage, batch)
+        yield from _usages_in(rows, stage, has_failed=False)
+        # A failed row was paid for as well.
+        yield from _usages_in(failures, stage, has_failed=True)
 
 
 def _usages_in(
@@ -110,9 +120,9 @@ def _usages_in(
 
 def _is_simulated(lake: Lake, batch: str) -> bool:
     for stage, definition in STAGES.items():
-        if "simulated" not in definition.record.model_fields or not lake.has(
-            stage, batch
-        ):
+        # Prompts come from users, and have no such column.
+        has_label = "simulated" in definition.record.model_fields
+        if not has_label or not lake.has(stage, batch):
             continue
         simulated = lake.rows(stage, batch)["simulated"]
         if simulated.any():
@@ -148,7 +158,7 @@ def _sample_lines(plan: CapacityPlan, left_out: int) -> Iterator[str]:
     if sample.simulated:
         yield _SIMULATED
     if not sample.prompts:
-        yield "Nothing was measured here yet: no tokens can be told."
+        yield "Nothing was measured here yet, so no tokens can be estimated."
         return
     kind = "rehearsal" if sample.simulated else "a model's"
     prompts = quantity(sample.prompts, "prompt")
@@ -206,8 +216,9 @@ def _need_lines(
         hours = _scaled(gpu_hours, 1 / budget.gpus)
         yield f"On {quantity(budget.gpus, 'GPU')}: {hours} hours"
     if budget.hours:
-        # For the upper bound, so that the GPUs suffice.
-        gpus = gpus_for(gpu_hours.high or gpu_hours.value, budget.hours)
+        most_gpu_hours = gpu_hours.high or gpu_hours.value
+        # For the upper bound of the estimate, so that the GPUs suffice.
+        gpus = gpus_for(most_gpu_hours, budget.hours)
         yield f"In {budget.hours:g} hours: {quantity(gpus, 'GPU')}"
     if budget.gpu_price is not None:
         cost = _scaled(gpu_hours, budget.gpu_price)
@@ -215,12 +226,12 @@ def _need_lines(
 
 
 def _scaled(estimate: Estimate, factor: float) -> str:
-    value = f"{estimate.value * factor:,.1f}"
+    value = estimate.value * factor
     if estimate.low is None or estimate.high is None:
-        return value
-    low = f"{estimate.low * factor:,.1f}"
-    high = f"{estimate.high * factor:,.1f}"
-    return f"{value} (95 % interval of the mean: {low} to {high})"
+        return f"{value:,.1f}"
+    low = estimate.low * factor
+    high = estimate.high * factor
+    return f"{value:,.1f} (95 % interval of the mean: {low:,.1f} to {high:,.1f})"
 
 
 def _share(estimate: Estimate | None) -> str:

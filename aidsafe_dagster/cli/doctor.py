@@ -97,10 +97,10 @@ def _probe(what: str, look: Callable[[], str]) -> Finding:
         return Finding(what, True, look())
     except SetupError as error:
         return Finding(what, False, mask_url_secrets(str(error)))
-    except Exception as error:  # noqa: BLE001 - reporting whatever is wrong is the doctor's work
-        return Finding(
-            what, False, mask_url_secrets(f"{type(error).__name__}: {error}")
-        )
+    # Whatever is wrong is a finding, and the other probes must still run.
+    except Exception as error:  # noqa: BLE001
+        problem = f"{type(error).__name__}: {error}"
+        return Finding(what, False, mask_url_secrets(problem))
 
 
 def _load_policies(settings: Settings) -> str:
@@ -120,12 +120,15 @@ def _open_journal(settings: Settings) -> str:
 def _write_to_lake(settings: Settings) -> str:
     lake = Lake(settings.lake)
     lake.root.mkdir(parents=True, exist_ok=True)
+    # Only a write shows that a lake can be written: permissions do not tell for an object store.
     trial = lake.root / f".doctor-{uuid4().hex}"
     trial.write_bytes(b"")
     trial.unlink()
     detail = f"{lake.root} can be written"
+    # An object store has no limit that could be asked for.
     if lake.local:
-        gibibytes = shutil.disk_usage(str(lake.root)).free / 2**30
+        usage = shutil.disk_usage(str(lake.root))
+        gibibytes = usage.free / 2**30
         detail += f", {gibibytes:.0f} GiB free"
     return detail
 
@@ -145,7 +148,8 @@ def _examine_engine(settings: Settings) -> Finding:
 def _look_at_vllm(settings: Settings) -> str:
     server = VLLMServer(settings.vllm)
     python = settings.vllm.python or sys.executable
-    # vLLM may be in another environment, whose interpreter the settings name.
+    # vLLM may be in another environment, whose interpreter the settings name. Its first import
+    # compiles thousands of files, hence the long timeout.
     trial = subprocess.run(  # noqa: S603
         [python, "-c", "import vllm"],
         capture_output=True,
@@ -173,6 +177,7 @@ async def _look_at_endpoint(endpoint: EndpointSettings) -> str:
         served = ", ".join(models) or "nothing"
         raise SetupError(f"{endpoint.base_url} serves {served}, not '{endpoint.model}'")
     variable = endpoint.api_key_env
+    # Never the key itself: what the doctor prints is pasted into reports of problems.
     key = "set" if os.environ.get(variable) else "not set"
     return f"{endpoint.base_url} serves '{endpoint.model}' (key in {variable}: {key})"
 
@@ -180,12 +185,14 @@ async def _look_at_endpoint(endpoint: EndpointSettings) -> str:
 def _examine_hub() -> Finding:
     try:
         name = HfApi(endpoint=constants.ENDPOINT).whoami()["name"]
+    # The Hub answered, so the network is there. Most sources need no token.
     except HfHubHTTPError:
         detail = (
             "reachable; no valid token (needed for gated datasets and for publishing)"
         )
         return Finding("hub", None, detail)
-    except Exception as error:  # noqa: BLE001 - the client raises many kinds without a network
+    # Without a network the client raises errors of many kinds.
+    except Exception as error:  # noqa: BLE001
         detail = f"not reachable or no token ({type(error).__name__}); needed for Hub sources alone"
         return Finding("hub", None, detail)
     return Finding("hub", True, f"logged in as {name}")
@@ -198,7 +205,7 @@ def _examine_gpu() -> Finding:
             "gpu", None, "none found; the rehearsal and endpoint engines need none"
         )
     query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
-    answer = subprocess.run(  # noqa: S603 - a fixed query
+    answer = subprocess.run(  # noqa: S603
         query, capture_output=True, text=True, timeout=20, check=False
     )
     gpus = "; ".join(answer.stdout.splitlines())

@@ -20,7 +20,7 @@ def start() -> None:
 
         server = _open_server()
         lease = asyncio.run(server.acquire())
-        # Nobody here uses the server any longer, and it goes on until it is idle for too long.
+        # This process is done with the server, which runs on until it has been idle for too long.
         server.release()
         console.print(
             f"vLLM serves {lease.model} at {lease.root}/v1; "
@@ -37,16 +37,20 @@ def status() -> None:
         if lease is None:
             print_plain("No vLLM server runs.")
             raise typer.Exit(1)
+        # A lease outlives its server, so the process is asked too.
         is_up = server.is_running() and lease.state in ("starting", "ready")
         if not is_up:
             detail = lease.detail or "no detail"
             print_plain(f"No vLLM server runs (last: {lease.state}, {detail}).")
             raise typer.Exit(1)
+        # A server that somebody started with other settings is not reused.
         is_same = lease.fingerprint == server.settings.fingerprint
         arguments = "the settings' own" if is_same else "with other arguments"
-        print_plain(f"{lease.state}: {lease.model} at {lease.root}/v1, {arguments}")
+        address = f"{lease.root}/v1"
+        print_plain(f"{lease.state}: {lease.model} at {address}, {arguments}")
         users = ", ".join(map(str, server.users()))
-        users = users or "nobody"
+        if not users:
+            users = "nobody"
         print_plain(f"process {lease.server}, kept by {lease.keeper}; used by {users}")
 
 

@@ -36,11 +36,11 @@ def evaluate(
         from aidsafe_dagster.runs.liveness import report_dead_runs
 
         with open_instance() as instance:
+            # A killed run counts as running until some command reports it.
             report_dead_runs(instance)
+            config = _run_config(models, sample)
             with console.status("Evaluating …"):
-                run = run_job(
-                    instance, "evaluate_models", config=_run_config(models, sample)
-                )
+                run = run_job(instance, "evaluate_models", config=config)
             if not run.success:
                 print_problem("Error", run.error)
                 raise typer.Exit(1)
@@ -53,6 +53,7 @@ def _run_config(models: list[str] | None, sample: int | None) -> dict[str, Any]:
     from aidsafe_dagster.recipe.templates import SAFETY_EVAL
 
     config: dict[str, Any] = {"candidates": models or []}
+    # Left out and not None, so that the asset takes the sample of the settings.
     if sample is not None:
         config["sample"] = sample
     return {"ops": {SAFETY_EVAL: {"config": config}}}

@@ -99,16 +99,17 @@ def publish(
         from aidsafe_dagster.cli.local_runs import open_instance, run_job
         from aidsafe_dagster.cli.trainer_files import published_table
 
-        config = {"dry_run": not send, "repo": repo, "allow_simulated": allow_simulated}
+        options = {
+            "dry_run": not send,
+            "repo": repo,
+            "allow_simulated": allow_simulated,
+        }
+        config = {"ops": {"published_dataset": {"config": options}}}
         with open_instance() as instance:
-            # An upload has progress bars of its own.
+            # An upload has progress bars of its own, which a spinner would tear apart.
             waiting = nullcontext() if send else console.status("Writing the dataset …")
             with waiting:
-                run = run_job(
-                    instance,
-                    "publish",
-                    config={"ops": {"published_dataset": {"config": config}}},
-                )
+                run = run_job(instance, "publish", config=config)
             if not run.success:
                 print_problem("Error", run.error)
                 raise typer.Exit(1)

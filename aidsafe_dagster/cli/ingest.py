@@ -15,7 +15,8 @@ from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.sources.source import bundled_sources
 from aidsafe_dagster.stages.ingestion import configured_sources
 
-_LONGEST_NAME = 40  # as the settings allow
+# The settings allow no longer one.
+_LONGEST_NAME = 40
 
 
 def source_from_options(
@@ -32,20 +33,23 @@ def source_from_options(
     Raises:
         SetupError: there are options, and none of them says which source they are about.
     """
+    # Absolute, because the settings read relative paths from the folder of their own file.
+    path = str(file.absolute()) if file else None
     options: dict[str, Any] = {
         "name": name or preset or _name_from(file, hub),
-        "path": str(file.absolute()) if file else None,
+        "path": path,
         "hub": hub,
         "preset": preset,
         "columns": {key: column for key, column in columns.items() if column},
         **others,
     }
-    # Options that were not given say nothing; the preset may.
+    # Options that were not given are left out, so that a preset can fill them in.
     spec = {key: value for key, value in options.items() if value}
     if spec and not (file or hub or preset):
+        options_given = ", ".join(spec)
         raise SetupError(
-            f"{', '.join(spec)}: of which source? Name a file, --hub or --preset; "
-            "--source goes alone"
+            f"{options_given}: of which source? Name a file, --hub or --preset; "
+            "--source takes no other options"
         )
     return spec
 
@@ -107,8 +111,10 @@ def run_ingestion(
 def _name_from(file: Path | None, hub: str | None) -> str:
     """Return a source's name from its file or dataset: lower case, digits, underscores."""
     text = hub or ""
+    # Without the owner, which says little and makes batch keys long.
     text = text.rpartition("/")[2]
     if file:
+        # `Path.stem` would leave one suffix of .jsonl.gz.
         text = file.name.split(".")[0]
     name = re.sub(r"[^a-z0-9]+", "_", text.lower())
     return name.strip("_")[:_LONGEST_NAME]

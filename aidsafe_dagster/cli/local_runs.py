@@ -65,7 +65,7 @@ def open_instance() -> dg.DagsterInstance:
         raise SetupError(f"DAGSTER_HOME={home}: {error}") from error
     # Each database's driver has errors of its own.
     except Exception as error:
-        # The cause is the driver's error. What follows an empty line in it is advice and SQL.
+        # The cause is the driver's error. What follows an empty line is background.
         why = str(error.__cause__ or error).strip().partition("\n\n")[0]
         raise SetupError(
             f"DAGSTER_HOME={home}: its storage cannot be opened: {why}"

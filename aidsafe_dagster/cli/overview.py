@@ -51,6 +51,7 @@ def summary(read_gate: GateReader, lake: Lake) -> RenderableType:
         _score_table(lake),
         _exclusion_table(lake),
     )
+    # A new lake has little to show, and empty tables would hide it.
     parts.extend(table for table in tables if table.rows)
     return Group(*parts)
 
@@ -58,13 +59,16 @@ def summary(read_gate: GateReader, lake: Lake) -> RenderableType:
 def ingestion_text(metadata: Mapping[str, Any]) -> str:
     """Return what an ingestion took in and left out, from the metadata of its output."""
     new_batches = metadata["new_batches"].records
-    prompts = quantity(metadata["new_prompts"].value, "new prompt")
+    new_prompts = metadata["new_prompts"].value
+    prompts = quantity(new_prompts, "new prompt")
     batches = quantity(len(new_batches), "new batch")
     lines = [f"{prompts} in {batches}"]
     for record in new_batches:
         batch = record.data["batch"]
-        prompts = quantity(record.data["count"], "prompt")
+        size = record.data["count"]
+        prompts = quantity(size, "prompt")
         lines.append(f"  {batch}: {prompts}")
+    # Sources and reasons may hold brackets, which Rich would take for markup.
     for record in metadata["dropped"].records:
         count = record.data["count"]
         reason = escape(record.data["source: reason"])
@@ -91,23 +95,24 @@ def places_table(settings: Settings, lake: Lake, program: str, prompt_id: str) -
     table.add_column()
     # A path that is cut off is of no use, so it may take several lines.
     table.add_column(overflow="fold")
+    # A file of SQLite can be opened by its path. Any other journal keeps its URL.
     journal = mask_url_secrets(settings.journal).removeprefix("sqlite:///")
+    quality_report = settings.reports / "quality_report.html"
     places = {
         "rows (Parquet, a file per asset and batch)": str(lake.root),
         "warehouse (DuckDB views: sft, dpo, failures, accounting …)": str(
             settings.warehouse
         ),
         "journal (every completion)": journal,
-        "quality report (one file to open or send)": str(
-            settings.reports / "quality_report.html"
-        ),
+        "quality report (one file to open or send)": str(quality_report),
         "one prompt's whole story": f"{program} show {prompt_id}",
         "the asset graph, checks and transcripts in the browser": (
             "make dev, then http://127.0.0.1:3000"
         ),
     }
     for what, where in places.items():
-        table.add_row(what, Text(where))  # rich never reads markup in a Text
+        # Rich reads no markup in a `Text`, and a path may hold brackets.
+        table.add_row(what, Text(where))
     return table
 
 
@@ -211,6 +216,7 @@ def _thought_table(lake: Lake) -> Table:
         return table
     judgements = rows["judgements"].explode()
     verdicts = Counter(judgements.struct.field("verdict").to_list())
+    # Taken out of the counter, which then holds the reasons for dropping alone.
     kept = verdicts.pop(ThoughtVerdict.KEEP, 0)
     deliberated = _mean(rows["deliberated_cot_tokens"])
     refined = _mean(rows["cot_tokens"])
@@ -251,7 +257,8 @@ def _score_table(lake: Lake) -> Table:
     by_version = grades.group_by("version")
     for metric in METRICS:
         mean_score = pl.col(metric).struct.field("score").mean()
-        means = dict(by_version.agg(mean_score).iter_rows())
+        scores = by_version.agg(mean_score)
+        means = dict(scores.iter_rows())
         cells = [_score(means.get(version)) for version in versions]
         table.add_row(_words(metric), *cells)
     return table
@@ -287,10 +294,11 @@ def _exclusions(lake: Lake) -> Iterator[tuple[str, Counter[str]]]:
 
 
 def _any_simulated(lake: Lake) -> bool:
-    # Rows tell it, not the settings: the engine may have been another one then.
+    # The rows are asked, not the settings: the engine may have been another one then.
     for stage in STAGES:
+        # Users wrote the prompts.
         if stage is Stage.PROMPTS:
-            continue  # users wrote them
+            continue
         rows = lake.all_rows(stage, ["simulated"])
         if rows is not None and rows["simulated"].any():
             return True

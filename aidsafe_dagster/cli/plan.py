@@ -18,7 +18,7 @@ def plan(
     prefill_tokens_per_second_per_gpu: Annotated[
         float | None,
         typer.Option(
-            help="Prompt tokens that are not cached; else held to be in the other.",
+            help="Prompt tokens that are not cached; else part of the other rate.",
             min=0.001,
         ),
     ] = None,
@@ -27,10 +27,11 @@ def plan(
         typer.Option(help="In place of the two: 4 GPUs for 35 s are 140.", min=0.001),
     ] = None,
     gpus: Annotated[
-        int | None, typer.Option(help="Tell the hours on so many GPUs.", min=1)
+        int | None, typer.Option(help="Print the hours on this many GPUs.", min=1)
     ] = None,
     hours: Annotated[
-        float | None, typer.Option(help="Tell the GPUs for so many hours.", min=0.001)
+        float | None,
+        typer.Option(help="Print the GPUs needed to finish in this time.", min=0.001),
     ] = None,
     gpu_price: Annotated[
         float | None, typer.Option(help="Of a GPU-hour, in any currency.", min=0)

@@ -38,6 +38,7 @@ _RESULT = f"""
     json_extract(evaluation_event, '{_EVENT}.metadata.fingerprint.text'),
     json_extract(evaluation_event, '$.timestamp')
 """
+# Only constants of this module enter the SQL.
 _LATEST = f"""
     SELECT asset_key, check_name, partition, {_RESULT}
     FROM asset_check_executions
@@ -46,7 +47,7 @@ _LATEST = f"""
         WHERE partition IS NOT NULL
         GROUP BY asset_key, check_name, partition
     )
-"""  # noqa: S608 - the parts are constants of this module
+"""  # noqa: S608
 _HISTORY = f"""
     SELECT {_RESULT}
     FROM asset_check_executions
@@ -54,7 +55,7 @@ _HISTORY = f"""
         AND execution_status IN ('SUCCEEDED', 'FAILED')
     ORDER BY id DESC
     LIMIT {HISTORY_LIMIT}
-"""  # noqa: S608 - as above
+"""  # noqa: S608
 
 
 @contextmanager
@@ -91,11 +92,13 @@ class RecordedChecks:
     """The check results in Dagster's event log, which is opened read-only."""
 
     def __init__(self, file: Path) -> None:
+        # Read-only, so that nothing here can block or change what a run writes.
         address = f"{file.as_uri()}?mode=ro"
         self._database = sqlite3.connect(address, uri=True)
         self._latest: dict[CheckKey, CheckResult | None] = {}
         # All at once: a query per check would take longer than the rest of the command.
-        for asset, check, batch, *result in self._database.execute(_LATEST):
+        records = self._database.execute(_LATEST)
+        for asset, check, batch, *result in records:
             key = (asset, check, batch)
             self._latest[key] = _check_result(result)
 
@@ -105,7 +108,8 @@ class RecordedChecks:
     def gate(self, lake: Lake, stage: str, batch: str) -> Gate:
         """Return the verdicts of the stage's checks on the batch as it lies in the lake."""
         fingerprint = lake.fingerprint(stage, batch)
-        asset = json.dumps([str(stage)])  # as Dagster writes an asset key
+        # Dagster writes an asset key as a JSON list.
+        asset = json.dumps([str(stage)])
         verdicts = {}
         for suite in stage_named(stage).suites:
             key = (asset, suite, batch)
@@ -125,8 +129,9 @@ class RecordedChecks:
 def event_log() -> Path | None:
     """Return the SQLite file of Dagster's event log, None if the instance keeps it elsewhere."""
     home = Path(os.environ.get("DAGSTER_HOME") or Path.cwd())
+    # Dagster refuses such a folder, and says why.
     if glob.has_magic(str(home)) or not home.is_absolute():
-        return None  # Dagster refuses such a folder, and says why
+        return None
     config = (home / "dagster.yaml").read_text("utf-8")
     base_dir = _base_dir(yaml.safe_load(config))
     if base_dir is None:
@@ -139,8 +144,9 @@ def event_log() -> Path | None:
 def _base_dir(config: Any) -> str | None:
     """Return the folder of the SQLite storage, None for any other storage."""
     match config:
+        # Events are kept apart from the rest then.
         case {"event_log_storage": _}:
-            return None  # keeps its events apart from the rest
+            return None
         case {"storage": {"sqlite": {"base_dir": str(base_dir)}}}:
             return base_dir
     return None

@@ -62,6 +62,7 @@ def read_files(files: Sequence[Path], rater: str | None) -> None:
     settings = load_settings().settings
     archive = Archive(settings.home)
     items = {}
+    # A file of ratings names its review, and any review of this site may come back.
     for review in archive.reviews():
         items[review] = [row.item_id for row in archive.key(review)]
     # Every file is checked before any of them is kept.
@@ -71,6 +72,7 @@ def read_files(files: Sequence[Path], rater: str | None) -> None:
         first = ratings[0]
         is_new = archive.add_ratings(first.review_id, ratings)
         outcome = "was read before; nothing changed"
+        # Reading a file twice must change nothing, so the archive says whether it had it.
         if is_new:
             outcome = f"{quantity(len(ratings), 'item')} rated by {first.rater}"
         print_plain(f"{file}: {outcome}")

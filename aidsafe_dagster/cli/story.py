@@ -53,8 +53,9 @@ def read_story(lake: Lake, batch: str, prompt_id: str) -> Iterator[RenderableTyp
         if record is not None:
             page = Markdown(_transcript(lake, stage, batch, record))
             yield Panel(page, title=str(stage), border_style="cyan")
-        failures = lake.failures(stage, batch).filter(prompt_id=prompt_id)
-        for failure in from_frame(failures, Failure):
+        failures = lake.failures(stage, batch)
+        own_failures = failures.filter(prompt_id=prompt_id)
+        for failure in from_frame(own_failures, Failure):
             page = Markdown(failure_transcript(failure))
             yield Panel(page, title=str(stage), border_style="red")
 
@@ -113,11 +114,11 @@ def _turns(lake: Lake, batch: str, prompt_id: str) -> tuple[Turn, ...]:
 def _interest() -> pl.Expr:
     """Return how much there is to see in a row, as an expression on its columns."""
     keep = str(ThoughtVerdict.KEEP)
-    dropped = _each("judgements", "verdict").list.eval(pl.element() != keep).list.sum()
+    verdicts = _each("judgements", "verdict")
+    dropped = verdicts.list.eval(pl.element() != keep).list.sum()
     rounds = _each("deliberated_thoughts", "round").list.max()
-    malicious = (
-        _each("intents", "harm").list.eval(pl.element() == "malicious").list.any()
-    )
+    harms = _each("intents", "harm")
+    malicious = harms.list.eval(pl.element() == "malicious").list.any()
     # Two dropped thoughts and two rounds show what there is to show; more only make it longer.
     score = 3 * pl.min_horizontal(dropped, 2)
     score += 2 * pl.min_horizontal(rounds, 2)

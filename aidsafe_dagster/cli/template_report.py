@@ -33,9 +33,9 @@ def report_on_template(settings: Settings, place: str, limit: int) -> TemplateRe
     Raises:
         SetupError: there is no template, or it cannot be read.
     """
-    template = load_chat_template(
-        place, HfApi(endpoint=settings.publish.endpoint or None)
-    )
+    client = HfApi(endpoint=settings.publish.endpoint or None)
+    template = load_chat_template(place, client)
+    # A template can be checked before any data is made.
     rows = _first_rows(Lake(settings.lake), limit)
     report = check_template(template, rows or probe_rows())
     title = "rows of the lake" if rows else "two made-up rows: none was made yet"
@@ -68,12 +68,12 @@ def _outcome_table(report: TemplateReport, title: str) -> Table:
         title=title,
     )
     for outcome in report.outcomes:
-        faults = ", ".join(
-            f"{fault}: {count}" for fault, count in outcome.faults.items()
-        )
+        faults = [f"{fault}: {count}" for fault, count in outcome.faults.items()]
         wrong = "[green]nothing[/]"
         if faults:
-            wrong = f"[red]{escape(faults)}[/] {escape(outcome.first_error)}"
+            listing = escape(", ".join(faults))
+            # One error is enough to act on, and it is usually the same in every row.
+            wrong = f"[red]{listing}[/] {escape(outcome.first_error)}"
         table.add_row(
             outcome.side,
             outcome.form,
@@ -101,6 +101,7 @@ def _verdicts(report: TemplateReport) -> Iterator[str]:
             "Generation markers: none. assistant_only_loss needs them; "
             "else train on prompt-completion."
         )
+    # None means that it could not be tried.
     if report.keeps_history is False:
         yield (
             "Reasoning of earlier turns is dropped, "

@@ -50,11 +50,13 @@ def train(
 
         with open_instance() as instance:
             overrides = {"training": {"model": model}} if model else {}
+            # Only to check them: a mistake in an option should leave no failed run behind.
             load_settings(overrides=overrides, overrides_from="command line")
             report_dead_runs(instance)
             with _latest_log_line():
                 config = _run_config(overrides, force=force)
                 run = run_job(instance, "train_adapters", config=config)
+            # Printed first, because the SFT adapter may be there although DPO failed.
             _print_adapters(instance, run.run_id)
             if not run.success:
                 print_problem("Error", run.error)
@@ -107,7 +109,7 @@ def _print_adapters(instance: "dg.DagsterInstance", run_id: str) -> None:
 def _materialized_facts(
     instance: "dg.DagsterInstance", asset: str, run_id: str
 ) -> dict[str, Any]:
-    """Return the metadata of what this run materialized; empty if it did not get so far."""
+    """Return the metadata of what this run materialized; empty if it materialized nothing."""
     import dagster as dg
 
     event = instance.get_latest_materialization_event(dg.AssetKey(asset))
@@ -124,6 +126,7 @@ def _adapter_table(adapters: dict[str, dict[str, Any]]) -> Table:
     table = Table("", *adapters, title="Adapters")
     for name in _FACTS:
         values = [facts.get(name) for facts in adapters.values()]
+        # Without validation or test rows no adapter has their loss.
         is_known = any(value is not None for value in values)
         if is_known:
             table.add_row(name.replace("_", " "), *map(_cell, values))
@@ -136,6 +139,7 @@ def _adapter_table(adapters: dict[str, dict[str, Any]]) -> Table:
 def _cell(value: object) -> str:
     if value is None:
         return "·"
+    # Before numbers, because a bool is an int in Python.
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

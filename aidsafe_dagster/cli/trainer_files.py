@@ -23,6 +23,7 @@ from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.fine_tune_splits import Split
 from aidsafe_dagster.recipe.formats import Reasoning, get_format
 from aidsafe_dagster.settings.load import load_settings
+from aidsafe_dagster.stages.batch_selection import select_for_release
 
 _FACTS = (
     "version",
@@ -52,11 +53,9 @@ def export_batches(
     Raises:
         SetupError: there is no such format, the rows are simulated, or a file cannot be written.
     """
-    # Importing the asset reads the settings, so a mistake in them is raised here.
-    from aidsafe_dagster.stages.batch_selection import select_for_release
-
     settings = load_settings().settings
     lake = Lake(settings.lake)
+    # Checked before the lake is read, since a mistyped format should cost no time.
     format_ = get_format(format_name, reasoning or "inline")
     selection = drop_outdated(lake, select_for_release(instance, lake))
     simulated = simulated_prompts(lake, selection.batches)
@@ -66,12 +65,13 @@ def export_batches(
     place: Reasoning = "inline"
     if format_.has_field:
         place = reasoning or settings.publish.reasoning
+    splits = (split,) if split else SPLITS
     files = write_export(
         lake,
         selection.batches,
         format_,
         out,
-        (split,) if split else SPLITS,
+        splits,
         reasoning=place,
         file_kind=file_kind,
         general_ratio=settings.splits.general_ratio,
@@ -99,6 +99,7 @@ def published_table(run: BatchRun, *, was_sent: bool) -> Table:
 
 
 def _cell(value: Any) -> str:
+    # A bool is an int in Python, and would be printed as one.
     is_count = isinstance(value, int) and not isinstance(value, bool)
     return f"{value:,}" if is_count else str(value)
 

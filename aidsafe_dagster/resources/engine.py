@@ -58,6 +58,7 @@ def make_engine(settings: Settings, log: Callable[[str], None] = logger.info) ->
 
 def _main_engine(settings: Settings, log: Callable[[str], None]) -> Engine:
     models = {}
+    # A role with an address of its own has an engine of its own. The others only name a model.
     for role, role_settings in settings.roles.items():
         if role_settings.model and not role_settings.base_url:
             models[role] = role_settings.model
@@ -70,9 +71,11 @@ def _main_engine(settings: Settings, log: Callable[[str], None]) -> Engine:
 
 def _role_endpoint(settings: Settings, role_settings: RoleSettings) -> EndpointSettings:
     fields = {"base_url", "model"}
+    # A role that names no variable uses the key of the main endpoint.
     if role_settings.api_key_env:
         fields.add("api_key_env")
-    return settings.endpoint.model_copy(update=role_settings.model_dump(include=fields))
+    changes = role_settings.model_dump(include=fields)
+    return settings.endpoint.model_copy(update=changes)
 
 
 def make_dialogue_context(
@@ -116,6 +119,7 @@ class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def dialogue_context(self) -> DialogueContext:
         """Return what every dialogue of this run is given."""
         snapshot = self.snapshot
+        # This engine only gives its name. The driver makes the one that answers.
         return make_dialogue_context(snapshot, make_engine(snapshot.settings))
 
     def drive(
@@ -135,10 +139,10 @@ class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
                 this returns, until the run ends.
         """
         try:
-            return self._open_driver(self.snapshot.settings).drive(
-                tasks, on_progress, log, then
-            )
+            driver = self._open_driver(self.snapshot.settings)
+            return driver.drive(tasks, on_progress, log, then)
         finally:
+            # Outside a run there is no teardown that would close it later.
             if not self._is_in_run:
                 self._close_driver()
 
@@ -150,14 +154,14 @@ class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         """End reading ahead: the run is over, whether it succeeded or not."""
         unused_calls = self._close_driver()
         if unused_calls and context.log:
-            counts = ", ".join(
-                f"{calls} for {stage}" for stage, calls in unused_calls.items()
-            )
+            counts = [f"{calls} for {stage}" for stage, calls in unused_calls.items()]
+            listing = ", ".join(counts)
             context.log.info(
-                f"Read-ahead calls that this run did not use; the journal keeps them: {counts}"
+                f"Read-ahead calls that this run did not use; the journal keeps them: {listing}"
             )
 
     def _open_driver(self, settings: Settings) -> BackgroundDriver:
+        # A driver serves one engine, and other settings may mean another engine.
         if self._driver_settings != settings:
             self._close_driver()
         if self._driver is None:
@@ -185,5 +189,7 @@ def _shares_folder(settings: Settings) -> Path | None:
     else:
         servers = [settings.vllm.model_dump_json()]
     servers += sorted(role.base_url for role in settings.roles.values())
-    name = hashlib.blake2b("\0".join(servers).encode(), digest_size=6).hexdigest()
+    # A NUL is in no address, so different lists of servers never join to the same text.
+    joined = "\0".join(servers)
+    name = hashlib.blake2b(joined.encode(), digest_size=6).hexdigest()
     return settings.home / "engines" / f"{settings.engine}-{name}"

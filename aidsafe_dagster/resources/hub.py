@@ -29,9 +29,9 @@ class HubResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             raise SetupError(
                 "set publish.repo, the dataset repository on the Hub: '<owner>/<name>'"
             )
-        settings = self.settings.snapshot.settings.publish.model_copy(
-            update={"repo": repo}
-        )
+        publish = self.settings.snapshot.settings.publish
+        settings = publish.model_copy(update={"repo": repo})
+        # One client for every call: the library's shortcuts ignore the endpoint of the settings.
         client = HfApi(endpoint=settings.endpoint or None, token=hub_token(settings))
         return DatasetRepo(client, settings, log)
 
@@ -45,9 +45,12 @@ def hub_token(settings: PublishSettings) -> str:
     token = ""
     if settings.token_env:
         token = os.environ.get(settings.token_env, "").strip()
-    token = token or get_token() or ""
     if not token:
-        alternative = f"set {settings.token_env}, or " if settings.token_env else ""
+        token = get_token() or ""
+    if not token:
+        alternative = ""
+        if settings.token_env:
+            alternative = f"set {settings.token_env}, or "
         raise SetupError(
             f"publishing needs a token of the Hub with write access: {alternative}run hf auth login"
         )

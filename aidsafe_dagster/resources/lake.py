@@ -27,12 +27,16 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Generator[Self]:
         """Show that the run is alive and hold its batch, while it lasts in this process."""
-        instance, run = context.instance, context.run
+        instance = context.instance
+        run = context.run
+        # Outside a run, in a test for example, there is nothing to hold.
         if instance is None or run is None:
             yield self
             return
-        settings, batch = self.settings.snapshot.settings, run.tags.get(_PARTITION_TAG)
+        settings = self.settings.snapshot.settings
+        batch = run.tags.get(_PARTITION_TAG)
         with ExitStack() as stack:
+            # First of all, since a run that waits for its batch must not be taken for dead.
             stack.enter_context(hold_run(instance, run, settings))
             # The command line claims the batch itself, before it starts the run.
             if batch is not None and run.tags.get(HELD_TAG) != this_process():

@@ -37,6 +37,7 @@ class SettingsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def pinned(self, snapshot: SettingsSnapshot) -> "SettingsResource":
         """Return a resource that always gives this snapshot."""
+        # The overrides come along: whoever loads the settings once more begins with them.
         resource = SettingsResource(overrides=self.overrides)
         resource._run_snapshot = snapshot
         return resource

@@ -26,6 +26,7 @@ def token_counter(settings: Settings) -> TokenCounter:
         file = _tokenizer_file(settings.vllm.model, settings.vllm.revision)
         if file is not None:
             return load_token_counter(file)
+    # Only on request: a server without that route would fail every count.
     if settings.engine == "endpoint" and settings.endpoint.tokenize:
         count = server_token_count(settings.endpoint)
         return TokenCounter("the endpoint's /tokenize", exact=True, count=count)
@@ -39,6 +40,6 @@ def _tokenizer_file(model: str, revision: str) -> Path | None:
         return file if file.exists() else None
     try:
         return Path(hf_hub_download(model, "tokenizer.json", revision=revision or None))
-    # Offline, gated, or a model without one: lengths are estimates then, and labelled so.
+    # Offline, gated, or a model without one. Lengths are estimates then, and labelled so.
     except Exception:  # noqa: BLE001
         return None

@@ -57,4 +57,5 @@ class VLLMResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             value = getattr(self, name, None)
             if value is not None:
                 changes[name] = value
+        # Not `model_copy`, which would take any value from the launchpad unchecked.
         return VLLMSettings.model_validate(settings.model_dump() | changes)

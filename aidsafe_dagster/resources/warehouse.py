@@ -100,6 +100,7 @@ def create_views(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
     """Create all views of the warehouse in any DuckDB connection."""
     tables = {name: definition.record for name, definition in STAGES.items()}
     for name, record in {**tables, **_INGESTION_TABLES}.items():
+        # DuckDB makes no view of files that do not exist, and a new lake has no rows yet.
         lake.ensure_schema(name, record)
         pattern = f"{name}/*/rows.parquet"
         _create(connection, lake, name, pattern, partial(lake.all_rows, name), record)
@@ -157,8 +158,9 @@ def _create(
         )
         connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {source}")
         return
-    rows = read()
-    frame = pl.DataFrame(schema=schema_of(record)) if rows is None else rows
+    frame = read()
+    if frame is None:
+        frame = pl.DataFrame(schema=schema_of(record))
     connection.register("frame", frame.to_arrow())
     connection.execute(f"CREATE TABLE {name} AS SELECT * FROM frame")
     connection.unregister("frame")

@@ -5,7 +5,6 @@ before it, is in the journal by the time it is needed. The first variant is what
 compared with.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,8 @@ from aidsafe_dagster.quality.statistics import (
 from aidsafe_dagster.recipe.ablations import AblationRow, Redraws, Variant, run_variant
 from aidsafe_dagster.recipe.dialogue import Conversation, DialogueTask
 from aidsafe_dagster.recipe.errors import SetupError, unknown
-from aidsafe_dagster.recipe.records import METRICS, Failure, Prompt, Stage
+from aidsafe_dagster.recipe.hash_draw import hash_rank
+from aidsafe_dagster.recipe.records import METRICS, Failure, Prompt, Stage, Usage
 from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.stages.materialization import Materialized, materialized
@@ -84,7 +84,8 @@ def run_ablation(
     extra_metadata: Mapping[str, Any] | None = None,
 ) -> Materialized:
     """Run the variants on the same sample and show them side by side."""
-    opened, snapshot = lake.open(), engine.snapshot
+    opened = lake.open()
+    snapshot = engine.snapshot
     sample = sample_prompts(opened, config)
     redraws = _stored_redraws(opened, sample)
     results = []
@@ -95,8 +96,11 @@ def run_ablation(
         )
     name = context.asset_key.to_user_string()
     path = _write_rows(snapshot.settings.reports, name, results)
-    simulated = any(row.simulated for result in results for row in result.rows)
-    metadata = {**_metadata(results, path), **(extra_metadata or {})}
+    rows = _all_rows(results)
+    simulated = any(row.simulated for row in rows)
+    metadata = _metadata(results, path)
+    if extra_metadata:
+        metadata |= extra_metadata
     return materialized(snapshot, metadata, simulated=simulated)
 
 
@@ -114,20 +118,17 @@ def sample_prompts(lake: Lake, config: AblationConfig) -> list[Prompt]:
             raise unknown("batch", batch, finished, "ablation")
     prompts: list[Prompt] = []
     for batch in config.batches or finished:
-        refined = set(lake.rows(Stage.REFINED_COTS, batch, ["prompt_id"])["prompt_id"])
-        batch_prompts = lake.records(Stage.PROMPTS, batch, Prompt)
-        prompts += [prompt for prompt in batch_prompts if prompt.prompt_id in refined]
+        refined = lake.rows(Stage.REFINED_COTS, batch, ["prompt_id"])
+        refined_ids = set(refined["prompt_id"])
+        for prompt in lake.records(Stage.PROMPTS, batch, Prompt):
+            if prompt.prompt_id in refined_ids:
+                prompts.append(prompt)
     if not prompts:
         raise SetupError(
             f"{lake.root}: no refined CoTs yet to take a sample from; make a batch first"
         )
-    return sorted(prompts, key=_sample_rank)[: config.sample]
-
-
-def _sample_rank(prompt: Prompt) -> str:
-    return hashlib.blake2b(
-        f"ablation:{prompt.prompt_id}".encode(), digest_size=8
-    ).hexdigest()
+    prompts.sort(key=lambda prompt: hash_rank("ablation", prompt.prompt_id))
+    return prompts[: config.sample]
 
 
 def _stored_redraws(lake: Lake, sample: Sequence[Prompt]) -> dict[str, Redraws]:
@@ -137,9 +138,12 @@ def _stored_redraws(lake: Lake, sample: Sequence[Prompt]) -> dict[str, Redraws]:
     }
     sampled_batches = {prompt.batch for prompt in sample}
     for stage in _STAGES_MEASURED:
-        for batch in sorted(sampled_batches.intersection(lake.batches(stage))):
-            stored = lake.rows(stage, batch, ["prompt_id", "redraws"])
-            for prompt_id, redraws in stored.select("prompt_id", "redraws").iter_rows():
+        # A batch may lack a stage: the baseline and the grades are not needed for a sample.
+        stored_batches = sampled_batches & set(lake.batches(stage))
+        for batch in sorted(stored_batches):
+            rows = lake.rows(stage, batch, ["prompt_id", "redraws"])
+            stored = rows.select("prompt_id", "redraws")
+            for prompt_id, redraws in stored.iter_rows():
                 if prompt_id in calls:
                     calls[prompt_id][stage] = tuple(redraws)
     return {prompt_id: Redraws(by_stage) for prompt_id, by_stage in calls.items()}
@@ -152,14 +156,15 @@ def _run_variant(
     sample: Sequence[Prompt],
     redraws: Mapping[str, Redraws],
 ) -> VariantResult:
-    dialogue_context, settings = engine.dialogue_context(), engine.snapshot.settings
+    dialogue_context = engine.dialogue_context()
+    grading = engine.snapshot.settings.grading
     tasks = []
     for prompt in sample:
+        # The driver labels a failure with this stage. A variant spans several, so the last one
+        # stands for all, and the detail of the failure names the stage that failed.
         conversation = Conversation(dialogue_context, Stage.COT_GRADES, prompt)
         own_redraws = redraws[prompt.prompt_id]
-        dialogue = run_variant(
-            dialogue_context, prompt, variant, own_redraws, settings.grading
-        )
+        dialogue = run_variant(dialogue_context, prompt, variant, own_redraws, grading)
         tasks.append(DialogueTask(conversation, dialogue))
     progress_log = ProgressLog(context.log, variant.name, f"{len(sample)} prompts")
     results, progress = engine.drive(tasks, progress_log, context.log.info)
@@ -171,28 +176,35 @@ def _run_variant(
 
 def _write_rows(folder: Path, name: str, results: Sequence[VariantResult]) -> Path:
     """Write every row of every variant as one Parquet file; return its path."""
-    rows = [row for result in results for row in result.rows]
+    rows = _all_rows(results)
     path = folder / f"{name}.parquet"
     with atomic_write(path) as temporary:
         to_frame(rows, AblationRow).write_parquet(temporary)
     return path
 
 
-def _metadata(results: Sequence[VariantResult], path: Path) -> dict[str, Any]:
+def _all_rows(results: Sequence[VariantResult]) -> list[AblationRow]:
     rows: list[AblationRow] = []
-    failures: list[Failure] = []
     for result in results:
         rows.extend(result.rows)
+    return rows
+
+
+def _metadata(results: Sequence[VariantResult], path: Path) -> dict[str, Any]:
+    failures: list[Failure] = []
+    for result in results:
         failures.extend(result.failures)
     reference, *others = results
+    scores = [_scores(result) for result in results]
     differences = [_differences(result, reference) for result in others]
+    costs = [_cost(result) for result in results]
+    # A plan of one variant has no differences, and an empty table needs its columns named.
+    difference_columns = () if differences else ("variant",)
     return {
-        **row_metadata(rows, failures),
-        "quality": record_table([_scores(result) for result in results]),
-        "difference": record_table(
-            differences, columns=() if differences else ("variant",)
-        ),
-        "cost": record_table([_cost(result) for result in results]),
+        **row_metadata(_all_rows(results), failures),
+        "quality": record_table(scores),
+        "difference": record_table(differences, columns=difference_columns),
+        "cost": record_table(costs),
         "policy_to_cot": dg.MetadataValue.md(_policy_to_cot_plot(results)),
         "calls_made": sum(result.progress.calls_made for result in results),
         "calls_replayed": sum(result.progress.replayed for result in results),
@@ -208,9 +220,8 @@ def _scores(result: VariantResult) -> dict[str, Any]:
         "failed": len(result.failures),
     }
     for name in _SCORES:
-        line[name] = format_estimate(
-            mean_interval([getattr(row, name) for row in result.rows])
-        )
+        scores = [getattr(row, name) for row in result.rows]
+        line[name] = format_estimate(mean_interval(scores))
     return line
 
 
@@ -218,6 +229,7 @@ def _differences(result: VariantResult, reference: VariantResult) -> dict[str, A
     """Mean differences on the prompts that both variants brought through."""
     reference_rows = {row.prompt_id: row for row in reference.rows}
     pairs = []
+    # On the same prompts only. Otherwise the difference would compare prompts, not variants.
     for row in result.rows:
         if row.prompt_id in reference_rows:
             pairs.append((row, reference_rows[row.prompt_id]))
@@ -228,27 +240,26 @@ def _differences(result: VariantResult, reference: VariantResult) -> dict[str, A
     for name in (*_SCORES, "cot_tokens"):
         values = [getattr(row, name) for row, _ in pairs]
         reference_values = [getattr(row, name) for _, row in pairs]
-        line[name] = format_estimate(
-            paired_difference(values, reference_values), signed=True
-        )
+        difference = paired_difference(values, reference_values)
+        line[name] = format_estimate(difference, signed=True)
     return line
 
 
 def _cost(result: VariantResult) -> dict[str, Any]:
     """Per row, the cost of making its CoT; and the calls of this run, with those for grading."""
-    rows, count = result.rows, max(len(result.rows), 1)
+    rows = result.rows
+    # A variant in which every row failed still gets its line.
+    count = max(len(rows), 1)
     cot_tokens = mean_interval([row.cot_tokens for row in rows])
+    turns = sum(row.turns for row in rows)
+    usage = sum((row.usage for row in rows), Usage())
     return {
         "variant": result.name,
         "cot_tokens": format_estimate(cot_tokens, digits=0),
-        "deliberation_turns": round(sum(row.turns for row in rows) / count, 2),
-        "calls_per_row": round(sum(row.usage.calls for row in rows) / count, 2),
-        "tokens_in_per_row": round(
-            sum(row.usage.prompt_tokens for row in rows) / count
-        ),
-        "tokens_out_per_row": round(
-            sum(row.usage.completion_tokens for row in rows) / count
-        ),
+        "deliberation_turns": round(turns / count, 2),
+        "calls_per_row": round(usage.calls / count, 2),
+        "tokens_in_per_row": round(usage.prompt_tokens / count),
+        "tokens_out_per_row": round(usage.completion_tokens / count),
         "calls_made": result.progress.calls_made,
         "calls_replayed": result.progress.replayed,
         "seconds": round(result.progress.seconds, 1),
@@ -258,22 +269,21 @@ def _cost(result: VariantResult) -> dict[str, Any]:
 def format_estimate(
     estimate: Estimate | None, *, signed: bool = False, digits: int = 2
 ) -> str:
-    """`4.27 [4.11, 4.42]`; a dash without an estimate."""
+    """Return `4.27 [4.11, 4.42]`, or a dash without an estimate."""
     if estimate is None:
         return "–"
-    number_format = f"{'+' if signed else ''}.{digits}f"
+    sign = "+" if signed else ""
+    number_format = f"{sign}.{digits}f"
     value = format(estimate.value, number_format)
     if estimate.low is None or estimate.high is None:
         return value
-    low, high = (
-        format(estimate.low, number_format),
-        format(estimate.high, number_format),
-    )
+    low = format(estimate.low, number_format)
+    high = format(estimate.high, number_format)
     return f"{value} [{low}, {high}]"
 
 
 def _policy_to_cot_plot(results: Sequence[VariantResult]) -> str:
-    """Faithfulness of the CoT to the policies is the one metric that discriminates (AIDSAFE)."""
+    """Plot the CoT's faithfulness to the policies, the one metric that discriminates (AIDSAFE)."""
     estimates = {}
     for result in results:
         estimate = mean_interval([row.policy_to_cot for row in result.rows])

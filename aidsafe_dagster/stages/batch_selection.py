@@ -43,10 +43,7 @@ def select_for_training(
     for batch in lake.batches(table):
         if not is_complete(instance, lake, table, batch):
             closed.append(batch)
-        elif (
-            not allow_simulated
-            and lake.rows(table, batch, ["simulated"])["simulated"].any()
-        ):
+        elif not allow_simulated and _has_simulated_rows(lake, table, batch):
             simulated.append(batch)
         else:
             selected.append(batch)
@@ -66,6 +63,12 @@ def select_for_training(
     raise SetupError(f"there is nothing to train on: {selection}{hint}")
 
 
+def _has_simulated_rows(lake: Lake, table: str, batch: str) -> bool:
+    """Tell whether the rehearsal engine made any row: one is enough to label the whole batch."""
+    rows = lake.rows(table, batch, ["simulated"])
+    return bool(rows["simulated"].any())
+
+
 def select_for_release(instance: dg.DagsterInstance, lake: Lake) -> ReleaseSelection:
     """Return the batches whose fine-tune splits passed their gate, and the others with the reason.
 
@@ -79,9 +82,11 @@ def select_for_release(instance: dg.DagsterInstance, lake: Lake) -> ReleaseSelec
             left_out[batch] = str(gate)
             continue
         selected.append(batch)
+        # The last gate can be open behind a closed one, if a person let the batch past it.
         closed_upstream = _closed_gates_upstream(instance, lake, batch)
         if closed_upstream:
             overridden[batch] = "; ".join(closed_upstream)
+    # Every ingested batch is accounted for, so that none is missed in silence.
     for batch in lake.batches(INGESTED):
         if batch not in finished:
             left_out[batch] = f"{Stage.FINE_TUNE_SPLITS} has not been made yet"

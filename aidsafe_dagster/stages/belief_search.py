@@ -45,10 +45,15 @@ def search_all(
     results: dict[str, PreferencePair | Failure] = {}
     progress = []
     for iteration in range(1, settings.pairs.iterations + 1):
+        # Examples shown before are shown again: other ones would change the requests, and rows that
+        # passed would be asked again.
         examples = earlier_examples.get(iteration)
         if not examples:
             examples = _best_examples(searches, iteration, settings.pairs.examples)
-        open_searches = [s for s in searches if s.refined.prompt_id not in results]
+        open_searches = []
+        for search in searches:
+            if search.refined.prompt_id not in results:
+                open_searches.append(search)
         tasks = []
         for search in open_searches:
             own_examples = examples[search.kind]
@@ -56,8 +61,10 @@ def search_all(
         iteration_results, iteration_progress = drive(tasks, f"iteration {iteration}")
         progress.append(iteration_progress)
         for search, result in zip(open_searches, iteration_results, strict=True):
+            # A search that needs another iteration comes back as itself.
             if not isinstance(result, BeliefSearch):
                 results[search.refined.prompt_id] = result
+    # Searches end in any order, and rows are stored in the order of their prompts.
     ordered = [results[search.refined.prompt_id] for search in searches]
     return BeliefSearchOutcome(ordered, progress)
 

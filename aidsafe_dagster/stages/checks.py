@@ -30,7 +30,9 @@ def stage_checks(stage: str) -> list[dg.AssetChecksDefinition]:
 
 
 def _suite_check(definition: StageDefinition, suite: str) -> dg.AssetChecksDefinition:
-    stage, blocking = str(definition.name), not definition.is_baseline
+    stage = str(definition.name)
+    # No row of the dataset rests on the baseline, so its checks warn and close nothing.
+    blocking = not definition.is_baseline
     description = f"Great Expectations suite '{suite}' on a batch of {stage}"
     if blocking:
         description += "; closes the gate to what follows"
@@ -47,7 +49,9 @@ def _suite_check(definition: StageDefinition, suite: str) -> dg.AssetChecksDefin
         lake: LakeResource,
         settings: SettingsResource,
     ) -> dg.AssetCheckResult:
-        snapshot, opened, batch = settings.snapshot, lake.open(), context.partition_key
+        snapshot = settings.snapshot
+        opened = lake.open()
+        batch = context.partition_key
         # Taken before the rows are read: the verdict must never hold for newer bytes than it saw.
         fingerprint = opened.fingerprint(stage, batch)
         result = validate(
@@ -60,14 +64,15 @@ def _suite_check(definition: StageDefinition, suite: str) -> dg.AssetChecksDefin
             settings=snapshot.settings.checks,
             counter=token_counter(snapshot.settings),
         )
-        severity = (
-            dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN
-        )
+        severity = dg.AssetCheckSeverity.WARN
+        if blocking:
+            severity = dg.AssetCheckSeverity.ERROR
         return dg.AssetCheckResult(
             passed=result.passed,
             severity=severity,
             description=_summary(result),
             metadata={
+                # The gate compares it with the bytes in the lake (`gate_verdicts.py`).
                 "fingerprint": fingerprint,
                 "settings_hash": snapshot.hash,
                 "expectations": _expectation_table(result),
@@ -108,21 +113,30 @@ def expected_rows(lake: Lake, stage: str, batch: str) -> int | None:
     """Count the rows that must come out as rows or failures; None where that is not known."""
     inputs = stage_named(stage).accounted_inputs
     if stage == Stage.PROMPTS:
-        # What ingestion sealed; a batch registered by hand has no such table.
+        # A batch that was registered by hand was never sealed, and then nothing is known.
         inputs = (INGESTED,) if lake.has(INGESTED, batch) else ()
     if not inputs:
         return None
-    return sum(lake.rows(table, batch, ["prompt_id"]).height for table in inputs)
+    count = 0
+    for table in inputs:
+        count += lake.rows(table, batch, ["prompt_id"]).height
+    return count
 
 
 def _summary(result: SuiteResult) -> str:
     closing: list[str] = []
     noted: list[str] = []
     for outcome in result.expectations:
-        if not outcome.passed:
-            (closing if outcome.blocking else noted).append(_describe(outcome))
+        if outcome.passed:
+            continue
+        if outcome.blocking:
+            closing.append(_describe(outcome))
+        else:
+            noted.append(_describe(outcome))
     passed = len(result.expectations) - len(closing) - len(noted)
-    summary = "; ".join(closing) or f"{passed} expectations met"
+    summary = f"{passed} expectations met"
+    if closing:
+        summary = "; ".join(closing)
     if noted:
         summary += f". Noted, not blocking: {'; '.join(noted)}"
     return summary

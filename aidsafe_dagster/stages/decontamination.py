@@ -42,14 +42,18 @@ def decontamination_version(settings: Settings) -> str:
     """
     if not settings.decontamination.sets:
         return UNCHECKED
-    sets = settings.decontamination.model_dump_json(
-        exclude={"sets": {"__all__": {"path"}}}
-    )
+    # A path says where a set lies, not what is in it. The bytes of the file count instead.
+    without_paths = {"sets": {"__all__": {"path"}}}
+    sets = settings.decontamination.model_dump_json(exclude=without_paths)
+    # Another embedding model finds other prompts similar.
     model = f"{settings.embeddings.base_url} {settings.embeddings.model}"
-    digest = hashlib.blake2b(f"{_RULES_VERSION} {model} {sets}".encode(), digest_size=6)
+    text = f"{_RULES_VERSION} {model} {sets}"
+    digest = hashlib.blake2b(text.encode(), digest_size=6)
     for spec in settings.decontamination.sets:
-        if spec.path:
-            digest.update(spec.path.read_bytes() if spec.path.is_file() else b"")
+        # Loading the code location comes through here and must not fail. A missing file is
+        # reported when the sets are read.
+        if spec.path and spec.path.is_file():
+            digest.update(spec.path.read_bytes())
     return digest.hexdigest()
 
 
@@ -63,13 +67,13 @@ def checked_version(lake: Lake, stage: str, batch: str) -> str:
 
 @dataclass(frozen=True)
 class Decontamination:
-    """The evaluation sets in force, read."""
+    """The evaluation sets in force, already read."""
 
     settings: Settings
     sets: tuple[EvaluationSet, ...]
 
     def find(self, prompts: Iterable[Prompt]) -> dict[str, Match]:
-        """Return, by prompt id, what the prompts match that are in a set."""
+        """Return the match of each prompt that is in a set, by prompt id."""
         texts = {prompt.prompt_id: prompt.prompt for prompt in prompts}
         matches = find_contaminated(
             list(texts.values()),
@@ -77,17 +81,18 @@ class Decontamination:
             self.settings.decontamination,
             embedder(self.settings.embeddings),
         )
-        return {
-            prompt_id: match
-            for prompt_id, match in zip(texts, matches, strict=True)
-            if match
-        }
+        matches_by_prompt = {}
+        for prompt_id, match in zip(texts, matches, strict=True):
+            if match:
+                matches_by_prompt[prompt_id] = match
+        return matches_by_prompt
 
     def record(self, lake: Lake, stage: str, batch: str) -> None:
         """Record what the stage was checked against.
 
         Comes after the rows are written: after a kill in between they are checked again.
         """
+        # Without sets there is nothing to record, but an earlier record has to be withdrawn.
         if not self.sets and not lake.has(EVALUATION_SETS, batch):
             return
         version = decontamination_version(self.settings)
@@ -97,14 +102,16 @@ class Decontamination:
         lake.store(EVALUATION_SETS, batch, rows, CheckedSet)
 
     def metadata(self, failures: Sequence[Failure]) -> dict[str, Any]:
-        """What was searched for, and what was found."""
+        """Return what was searched for, and what was found."""
         if not self.sets:
             return {"decontamination": dg.MetadataValue.md(NOTHING_CHECKED)}
         lines = []
         for failure in failures:
             if failure.reason is FailureReason.CONTAMINATED:
                 lines.append({"prompt_id": failure.prompt_id, "match": failure.detail})
-        set_sizes = {one.name: len(one.prompts) for one in self.sets}
+        set_sizes = {}
+        for evaluation_set in self.sets:
+            set_sizes[evaluation_set.name] = len(evaluation_set.prompts)
         return {
             "decontamination_version": decontamination_version(self.settings),
             "evaluation_sets": count_table(set_sizes, "set"),
@@ -134,6 +141,7 @@ def left_out(row: Prompt, stage: Stage, reason: FailureReason, detail: str) -> F
         detail=detail,
         role="",
         turn=0,
+        # No answer was at fault, so a later run has nothing to draw again.
         redraws=(),
         usage=Usage(),
     )

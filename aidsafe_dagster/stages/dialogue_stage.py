@@ -64,9 +64,9 @@ def make_dialogue_stage(
     run = start_stage(context, config, engine, lake, stage)
     tasks = []
     for row, records in run.inputs():
-        tasks.append(
-            run.definition.task(run.conversation(row), records, run.snapshot.settings)
-        )
+        conversation = run.conversation(row)
+        task = run.definition.task(conversation, records, run.snapshot.settings)
+        tasks.append(task)
     results, progress = run.drive(tasks, then=run.stages_to_read_ahead())
     conversations = [task.conversation for task in tasks]
     return run.finish(conversations, results, progress, extra_metadata)
@@ -123,6 +123,7 @@ class StageRun:
                 tables[stage] = self.records_by_prompt(stage)
         for row in self.records(first):
             records = {first: row}
+            # A prompt that failed at an optional stage, such as the baseline, goes on without it.
             for stage, table in tables.items():
                 if row.prompt_id in table:
                     records[stage] = table[row.prompt_id]
@@ -147,6 +148,7 @@ class StageRun:
             batch=self.batch,
             settings=self.snapshot.settings,
             dialogue_context=self.dialogue_context,
+            # Without this list nothing is known of the run, and so nothing is read ahead.
             stages_in_run=frozenset(self.context.run.step_keys_to_execute or ()),
             redraws_of=lambda stage: _stored_redraws(self.lake, stage, self.batch),
         )
@@ -165,7 +167,9 @@ class StageRun:
             then: stages that may be read ahead meanwhile.
         """
         log = self.context.log
-        name = f"{self.definition.name}, {step}" if step else str(self.definition.name)
+        name = str(self.definition.name)
+        if step:
+            name += f", {step}"
         progress_log = ProgressLog(log, name, self.batch)
         log.info(
             f"{name}, batch {self.batch}: "
@@ -183,7 +187,8 @@ class StageRun:
         extra_metadata: Callable[[Sequence[T]], Metadata] = lambda _: {},
     ) -> Materialized:
         """Apply the row gate, write the partition, and report it."""
-        stage, batch = self.definition.name, self.batch
+        stage = self.definition.name
+        batch = self.batch
         rows, failures = self._apply_row_gate(conversations, results)
         self.lake.store(stage, batch, rows, self.definition.record, failures)
         metadata = {
@@ -202,10 +207,8 @@ class StageRun:
         self, conversations: Sequence[Conversation], results: Sequence[T | Failure]
     ) -> tuple[list[T], list[Failure]]:
         """Part the finished rows from those that must go no further."""
-        settings, policies = (
-            self.snapshot.settings.checks,
-            self.dialogue_context.policies,
-        )
+        settings = self.snapshot.settings.checks
+        policies = self.dialogue_context.policies
         rows: list[T] = []
         failures: list[Failure] = []
         for conversation, result in zip(conversations, results, strict=True):
@@ -216,6 +219,8 @@ class StageRun:
             if verdict is None:
                 rows.append(result)
             else:
+                # The answers were valid, and replayed they would fail the gate again. So the next
+                # run draws anew.
                 reason, description = verdict
                 failures.append(conversation.failure(reason, description, redraw=True))
         return rows, failures
@@ -225,6 +230,7 @@ class StageRun:
     ) -> dict[str, Any]:
         models = sorted({row.model for row in rows})
         path = self.lake.rows_path(self.definition.name, self.batch)
+        frame = to_frame(rows, self.definition.record)
         return {
             **row_metadata(rows, failures),
             "engine": self.dialogue_context.engine,
@@ -233,16 +239,15 @@ class StageRun:
             **cost_metadata(progress),
             **signature_metadata(rows),
             **length_metadata(rows),
-            **coverage_metadata(
-                to_frame(rows, self.definition.record), self.dialogue_context.policies
-            ),
+            **coverage_metadata(frame, self.dialogue_context.policies),
             **transcript_metadata(self.definition, rows),
             "path": dg.MetadataValue.path(str(path)),
         }
 
 
 def total_progress(parts: Sequence[Progress]) -> Progress:
-    """Return several drives of one stage as one: counts are summed, rows are those of the first."""
+    """Return several drives of one stage as one."""
+    # Later drives take up rows of the first one again, so its rows are all there are. Calls add up.
     return replace(
         parts[-1],
         rows=parts[0].rows,
@@ -259,11 +264,13 @@ def total_progress(parts: Sequence[Progress]) -> Progress:
 
 def _stored_redraws(lake: Lake, stage: str, batch: str) -> dict[str, tuple[int, ...]]:
     """By prompt id, the calls to draw again: of failed rows, and of those that passed after one."""
-    frames = [_read_or_empty(lambda: lake.failures(stage, batch))]
+    frames = []
     if lake.has(stage, batch):
-        frames.insert(0, _read_or_empty(lambda: lake.rows(stage, batch)))
+        frames.append(_read_or_empty(lambda: lake.rows(stage, batch)))
+    frames.append(_read_or_empty(lambda: lake.failures(stage, batch)))
     redraws = {}
     for frame in frames:
+        # A damaged file is an empty frame without columns.
         if "redraws" in frame.columns:
             for prompt_id, calls in frame.select("prompt_id", "redraws").iter_rows():
                 redraws[prompt_id] = tuple(calls)

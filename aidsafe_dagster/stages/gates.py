@@ -89,6 +89,7 @@ def require_gate(
             description=f"The gate before {stage} is closed: {closed}. "
             "Make the upstream partition again with its checks, "
             "or set accept_failed_gate in this run's configuration.",
+            # Another attempt would read the same verdicts.
             allow_retries=False,
         )
     context.log.warning(f"Gate overridden by this run's configuration: {closed}")
@@ -109,15 +110,15 @@ def _check_history(
 
 def _check_result(record: Any) -> CheckResult | None:
     """Return the result that a record holds, None while the check is only planned."""
-    if (
-        record is None
-        or record.event is None
-        or record.event.asset_check_evaluation is None
-    ):
+    if record is None or record.event is None:
         return None
-    fingerprint = record.event.asset_check_evaluation.metadata.get("fingerprint")
+    evaluation = record.event.asset_check_evaluation
+    if evaluation is None:
+        return None
+    fingerprint = evaluation.metadata.get("fingerprint")
     return CheckResult(
         has_passed=record.status is AssetCheckExecutionRecordStatus.SUCCEEDED,
+        # A result without a fingerprint judged unknown bytes, and counts as outdated.
         fingerprint=None if fingerprint is None else fingerprint.value,
         timestamp=record.event.timestamp,
     )

@@ -59,22 +59,22 @@ def ingest_prompts(
     """Read the sources, drop duplicates and unusable rows, seal the rest in new batches."""
     snapshot = settings.snapshot
     if config.sources:
+        # Loaded once more so that they are checked like sources from the settings file.
         overrides = settings.overrides | {"sources": config.sources}
         sources = load_settings(overrides=overrides).settings.sources
         snapshot = snapshot.with_settings(sources=sources)
     outcome = ingest_into_lake(context.instance, lake.open(), snapshot.settings)
-    batch_sizes = {
-        batch: len(rows) for batch, rows in outcome.ingestion.batches.items()
-    }
+    batch_sizes = {}
+    for batch, rows in outcome.ingestion.batches.items():
+        batch_sizes[batch] = len(rows)
     new_prompts = sum(batch_sizes.values())
     context.log.info(
         f"New prompts: {new_prompts}; new batches: {len(batch_sizes)}; "
         f"rows dropped: {len(outcome.dropped)}"
     )
     if outcome.restored:
-        context.log.warning(
-            f"Restored from their copies: {', '.join(outcome.restored)}"
-        )
+        names = ", ".join(outcome.restored)
+        context.log.warning(f"Restored from their copies: {names}")
     context.add_output_metadata(
         {
             "new_prompts": new_prompts,
@@ -121,6 +121,7 @@ class IngestionOutcome:
     @property
     def new_clusters(self) -> int:
         """Count the clusters of similar prompts that begin here; other new prompts joined one."""
+        # A cluster has the id of its first prompt.
         return sum(prompt.cluster == prompt.prompt_id for prompt in self.new_prompts)
 
     @property
@@ -144,24 +145,29 @@ def ingest_into_lake(
     assert batches.name is not None
     # Batches are numbered from what exists, so only one ingestion may number at a time.
     with ingestion_lock(settings).hold(f"process {os.getpid()}", logger.info):
-        restored = restore_batches(lake, instance.get_dynamic_partitions(batches.name))
+        registered = instance.get_dynamic_partitions(batches.name)
+        restored = restore_batches(lake, registered)
         sealed = lake.batches(INGESTED)
+        # Ends what an ingestion began that was killed between sealing and registering.
         _register(instance, sealed)
         known = _all_records(lake, INGESTED, Prompt)
         sources = configured_sources(settings)
-        ingestion = ingest(sources, known, settings.ingest, next_batch_numbers(sealed))
+        numbers = next_batch_numbers(sealed)
+        ingestion = ingest(sources, known, settings.ingest, numbers)
+        # Sources are read from the start every time, so a row may have been dropped before.
         places = {(prompt.source, prompt.source_row) for prompt in known}
         for row in _all_records(lake, DROPPED, DroppedPrompt):
             places.add((row.source, row.source_row))
-        dropped = [
-            row
-            for row in ingestion.dropped
-            if (row.source, row.source_row) not in places
-        ]
+        dropped = []
+        for row in ingestion.dropped:
+            if (row.source, row.source_row) not in places:
+                dropped.append(row)
         for batch, rows in ingestion.batches.items():
+            # The copy comes first, so a batch that counts as sealed always has one.
             lake.store(COPIES, batch, rows, Prompt)
             lake.store(INGESTED, batch, rows, Prompt)
         if dropped:
+            # Each ingestion writes a file of its own, because files of the lake are never extended.
             number = next_batch_numbers(lake.batches(DROPPED)).get("ingest", 1)
             lake.store(DROPPED, f"ingest-{number:04d}", dropped, DroppedPrompt)
         _register(instance, list(ingestion.batches))

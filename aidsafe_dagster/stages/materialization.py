@@ -31,7 +31,10 @@ def materialized(
         label: what the UI shows then, as Markdown.
     """
     warning = {"simulated": dg.MetadataValue.md(label)} if simulated else {}
+    version = None
+    if data_version is not None:
+        version = dg.DataVersion(data_version)
     return dg.MaterializeResult(
         metadata={**warning, **metadata, "settings_hash": snapshot.hash},
-        data_version=None if data_version is None else dg.DataVersion(data_version),
+        data_version=version,
     )

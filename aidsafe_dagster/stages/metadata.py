@@ -39,6 +39,7 @@ def row_metadata(rows: Sequence[Record], failures: Sequence[Failure]) -> dict[st
     """Rows made and failed, and the failures by reason."""
     reasons = Counter(str(failure.reason) for failure in failures)
     return {
+        # Dagster's own key, which its UI knows as the number of rows.
         "dagster/row_count": len(rows),
         "rows": len(rows),
         "rows_failed": len(failures),
@@ -53,11 +54,13 @@ def length_metadata(rows: Sequence[Record]) -> dict[str, Any]:
         lengths = [getattr(row, column) for row in rows if hasattr(row, column)]
         if lengths:
             series = pl.Series(lengths)
-            metadata[f"{column}_p50"] = int(series.quantile(0.5, "nearest") or 0)
-            metadata[f"{column}_p95"] = int(series.quantile(0.95, "nearest") or 0)
-            metadata[f"{column}_histogram"] = dg.MetadataValue.md(
-                histogram(lengths, column)
-            )
+            # The nearest value is the length of a real row, and so a whole number.
+            median = series.quantile(0.5, "nearest")
+            high = series.quantile(0.95, "nearest")
+            plot = histogram(lengths, column)
+            metadata[f"{column}_p50"] = int(median or 0)
+            metadata[f"{column}_p95"] = int(high or 0)
+            metadata[f"{column}_histogram"] = dg.MetadataValue.md(plot)
     return metadata
 
 
@@ -65,17 +68,18 @@ def coverage_metadata(frame: pl.DataFrame, policies: Policies) -> dict[str, Any]
     """Per policy, the rows that it applies to and the rows that cite it."""
     if "applicable_policies" not in frame.columns or not policies.ids:
         return {}
-    return {
-        "policy_coverage": record_table(policy_coverage(frame, policies).to_dicts())
-    }
+    coverage = policy_coverage(frame, policies)
+    return {"policy_coverage": record_table(coverage.to_dicts())}
 
 
 def cost_metadata(progress: Progress) -> dict[str, Any]:
     """What this run asked of the engine, and what the journal saved it."""
-    usage, seconds = progress.usage, progress.seconds
-    cached_share = (
-        usage.cached_tokens / usage.prompt_tokens if usage.prompt_tokens else 0.0
-    )
+    usage = progress.usage
+    seconds = progress.seconds
+    # A drive that was replayed whole sent no tokens.
+    cached_share = 0.0
+    if usage.prompt_tokens:
+        cached_share = usage.cached_tokens / usage.prompt_tokens
     rows_per_second = progress.rows_done / seconds if seconds else 0.0
     return {
         "calls_made": progress.calls_made,
@@ -99,6 +103,7 @@ def _server_metadata(load: ServerLoad | None, seconds: float) -> dict[str, Any]:
         return metadata
     if load.gpus:
         metadata["gpu_seconds"] = round(load.gpus * seconds, 1)
+    # Fewer than two samples of the server's load span no time, so there are no rates.
     if not load.seconds:
         return metadata
     metadata["server_tokens_per_second"] = round(load.tokens_per_second, 1)
@@ -112,25 +117,25 @@ def _server_metadata(load: ServerLoad | None, seconds: float) -> dict[str, Any]:
 def signature_metadata(rows: Sequence[Record]) -> dict[str, Any]:
     """Counts of the failure signatures that the paper names, in rows that passed."""
     metadata: dict[str, Any] = {}
+    # By the class of its rows, a stage that was added from outside is counted like its parent.
     deliberated = [row for row in rows if isinstance(row, DeliberatedCot)]
     refined = [row for row in rows if isinstance(row, RefinedCot)]
     if deliberated:
         metadata["stalled_deliberations"] = sum(row.stalled for row in deliberated)
-        metadata["ended_by_consensus"] = sum(
-            row.outcome == "consensus" for row in deliberated
-        )
+        agreed = [row for row in deliberated if row.outcome == "consensus"]
+        metadata["ended_by_consensus"] = len(agreed)
         metadata["turns_taken"] = sum(len(row.turns) for row in deliberated)
     if refined:
         verdicts: Counter[str] = Counter()
         for row in refined:
-            verdicts.update(str(judgement.verdict) for judgement in row.judgements)
+            for judgement in row.judgements:
+                verdicts[str(judgement.verdict)] += 1
         kept = verdicts[ThoughtVerdict.KEEP]
         metadata["thoughts_kept"] = kept
         metadata["thoughts_dropped"] = verdicts.total() - kept
         metadata["verdicts"] = count_table(verdicts, "verdict")
-        metadata["rests_on_dropped_thoughts"] = sum(
-            row.rests_on_dropped for row in refined
-        )
+        resting_on_dropped = sum(row.rests_on_dropped for row in refined)
+        metadata["rests_on_dropped_thoughts"] = resting_on_dropped
     return metadata
 
 
@@ -141,10 +146,15 @@ def transcript_metadata(
     if not rows or definition.transcript is None:
         return {}
     eventful = [row for row in rows if _is_eventful(row)]
-    pages = [definition.transcript(row) for row in eventful or rows]
+    # Better two plain rows than none.
+    candidates = eventful or rows
+    pages = [definition.transcript(row) for row in candidates]
+    # The text breaks ties, so the same rows always show the same two pages.
     pages.sort(key=lambda page: (len(page), page))
     # A batch of one row has the same page twice.
-    sample = dict.fromkeys((pages[0], pages[len(pages) // 2]))
+    shortest = pages[0]
+    median = pages[len(pages) // 2]
+    sample = dict.fromkeys((shortest, median))
     metadata = {}
     for number, page in enumerate(sample, start=1):
         metadata[f"transcript_{number}"] = dg.MetadataValue.md(page)
@@ -152,11 +162,10 @@ def transcript_metadata(
 
 
 def _is_eventful(row: Record) -> bool:
-    """A thought was dropped, or more than one agent spoke."""
+    """Tell whether a thought was dropped, or more than one agent spoke."""
     if isinstance(row, RefinedCot):
-        return any(
-            judgement.verdict is not ThoughtVerdict.KEEP for judgement in row.judgements
-        )
+        verdicts = {judgement.verdict for judgement in row.judgements}
+        return bool(verdicts - {ThoughtVerdict.KEEP})
     return isinstance(row, DeliberatedCot) and len(row.turns) > 1
 
 
@@ -174,14 +183,16 @@ def grade_metadata(rows: Sequence[CotGrades]) -> dict[str, Any]:
     for metric in METRICS:
         line: dict[str, Any] = {"metric": metric}
         for version, version_grades in grades.items():
-            mean = fmean(getattr(grade, metric).score for grade in version_grades)
-            line[version] = round(mean, 3)
+            scores = [getattr(grade, metric).score for grade in version_grades]
+            line[version] = round(fmean(scores), 3)
         lines.append(line)
-    policy_score = fmean(row.policy_score for row in rows) if rows else 0.0
+    policy_score = 0.0
+    if rows:
+        policy_score = fmean(row.policy_score for row in rows)
     return {
         "mean_scores": record_table(lines),
         "comparisons": count_table(outcomes, "outcome"),
-        "grades": sum(len(version_grades) for version_grades in grades.values()),
+        "grades": sum(len(row.grades) for row in rows),
         "ungraded": sum(len(row.ungraded) for row in rows),
         "refined_policy_score": round(policy_score, 4),
     }
@@ -210,6 +221,7 @@ def margin_metadata(pairs: Sequence[PreferencePair]) -> dict[str, Any]:
     plain_margins = []
     for pair in pairs:
         if pair.plain_scores:
+            # Neither of two plain answers is the chosen one, so their margin has no sign.
             first, second = pair.plain_scores
             plain_margins.append(abs(first - second))
     metadata: dict[str, Any] = {
@@ -225,12 +237,13 @@ def margin_metadata(pairs: Sequence[PreferencePair]) -> dict[str, Any]:
 
 def count_table(counts: Mapping[str, int], label: str) -> dg.TableMetadataValue:
     """Return counts as a table, most frequent first. An empty one still has its columns."""
+    # Equal counts go by name, so the same rows give the same table.
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    records = []
+    for key, count in ordered:
+        records.append(dg.TableRecord({label: key, "count": count}))
     columns = [dg.TableColumn(label, "string"), dg.TableColumn("count", "int")]
-    return dg.MetadataValue.table(
-        [dg.TableRecord({label: key, "count": count}) for key, count in ordered],
-        schema=dg.TableSchema(columns),
-    )
+    return dg.MetadataValue.table(records, schema=dg.TableSchema(columns))
 
 
 def record_table(

@@ -64,6 +64,7 @@ _CHECKS = {
     FailureReason.UNPARSABLE: "failed calls",
     FailureReason.REFUSED_TO_DELIBERATE: "failed calls",
 }
+# These failures say nothing about an answer, so a later run asks the same call as before.
 _NOT_DRAWN_ANEW = (
     FailureReason.ENGINE_ERROR,
     FailureReason.REJECTED_BY_ENGINE,
@@ -101,9 +102,8 @@ def planted_truth(dataset: Dataset, settings: Settings) -> list[ConfusionLine]:
         rows = read_records(dataset, stage, definition.record)
         results[stage] = StageResult(list(rows.values()), from_frame(failures, Failure))
     path = planted_path(settings.home)
-    return compare_with_planted(
-        PlantedRecords(read_planted(path, settings.rehearsal.model)), results
-    )
+    records = PlantedRecords(read_planted(path, settings.rehearsal.model))
+    return compare_with_planted(records, results)
 
 
 def compare_with_planted(
@@ -138,16 +138,17 @@ class _Comparison:
         self._endings: dict[str, list[_Ending]] = {}
         self._rows: dict[str, dict[str, Any]] = {}
         for stage, result in results.items():
-            endings = [self._row_ending(stage, row) for row in result.rows]
-            endings += [
-                self._failure_ending(stage, failure) for failure in result.failures
-            ]
+            endings: list[_Ending] = []
+            recorded: dict[str, Any] = {}
+            for row in result.rows:
+                ending = self._row_ending(stage, row)
+                endings.append(ending)
+                if ending.faults is not None:
+                    recorded[row.prompt_id] = row
+            for failure in result.failures:
+                endings.append(self._failure_ending(stage, failure))
             self._endings[stage] = endings
-            self._rows[stage] = {
-                ending.row.prompt_id: ending.row
-                for ending in endings
-                if ending.row is not None and ending.faults is not None
-            }
+            self._rows[stage] = recorded
 
     def refiner_lines(self) -> Iterator[ConfusionLine]:
         """By kind of fault, and by whether a thought is dropped at all.
@@ -156,11 +157,13 @@ class _Comparison:
         """
         judged: list[tuple[Fault | None, ThoughtVerdict]] = []
         for row in self._recorded(Stage.REFINED_COTS).values():
+            # Thoughts are planted in the deliberation. Without its record, a thought that seems
+            # sound may be a planted one.
             if row.prompt_id not in self._recorded(Stage.DELIBERATED_COTS):
                 continue
-            texts = {
-                thought.number: thought.text for thought in row.deliberated_thoughts
-            }
+            texts = {}
+            for thought in row.deliberated_thoughts:
+                texts[thought.number] = thought.text
             for judgement in row.judgements:
                 text = texts[judgement.thought]
                 planted = self._records.thought_fault(row.prompt_id, text)
@@ -168,15 +171,14 @@ class _Comparison:
         if not judged:
             return
         for fault in THOUGHT_FAULTS:
-            pairs = [
-                (planted is fault, verdict.value == fault.value)
-                for planted, verdict in judged
-            ]
+            pairs = []
+            for planted, verdict in judged:
+                pairs.append((planted is fault, verdict.value == fault.value))
             yield confusion_line("refiner: thoughts", fault, pairs)
-        keep = ThoughtVerdict.KEEP
-        pairs = [
-            (planted is not None, verdict is not keep) for planted, verdict in judged
-        ]
+        pairs = []
+        for planted, verdict in judged:
+            is_dropped = verdict is not ThoughtVerdict.KEEP
+            pairs.append((planted is not None, is_dropped))
         yield confusion_line("refiner: thoughts", "any of these", pairs)
 
     def failure_lines(self) -> Iterator[ConfusionLine]:
@@ -184,28 +186,30 @@ class _Comparison:
         for stage, reasons in _REASONS.items():
             endings: list[tuple[set[FailureReason], FailureReason | None]] = []
             for ending in self._endings.get(stage, ()):
-                if ending.faults is not None:
-                    planted = {
-                        reasons[fault] for fault in ending.faults if fault in reasons
-                    }
-                    endings.append((planted, ending.reason))
+                if ending.faults is None:
+                    continue
+                planted = set()
+                for fault in ending.faults:
+                    if fault in reasons:
+                        planted.add(reasons[fault])
+                endings.append((planted, ending.reason))
+            # Reasons that no fault is planted for are listed too: all their failures are surprises.
             for reason in FailureReason:
-                pairs = [
-                    (reason in planted, found is reason) for planted, found in endings
-                ]
-                if any(map(any, pairs)):
+                pairs = []
+                for planted, failed_for in endings:
+                    pairs.append((reason in planted, failed_for is reason))
+                if _shows_anything(pairs):
                     check = _CHECKS.get(reason, "other failures")
                     yield confusion_line(f"{stage}: {check}", reason, pairs)
 
     def stalled_lines(self) -> Iterator[ConfusionLine]:
         """Deliberations in which nobody had anything to add."""
         stage = Stage.DELIBERATED_COTS
-        pairs = [
-            (Fault.STALLED in ending.faults, ending.row.stalled)
-            for ending in self._endings.get(stage, ())
-            if ending.row is not None and ending.faults is not None
-        ]
-        if any(map(any, pairs)):
+        pairs: list[tuple[bool, bool]] = []
+        for ending in self._endings.get(stage, ()):
+            if ending.row is not None and ending.faults is not None:
+                pairs.append((Fault.STALLED in ending.faults, ending.row.stalled))
+        if _shows_anything(pairs):
             yield confusion_line(f"{stage}: signatures", Fault.STALLED, pairs)
 
     def judge_lines(self) -> Iterator[ConfusionLine]:
@@ -221,6 +225,7 @@ class _Comparison:
                     graded.prompt_id, grade.judge, subject
                 )
                 if deserved is not None:
+                    # Judges err in small steps, so only whether a score is low is compared.
                     is_unfaithful = deserved["policy_to_cot"] <= _LOW_SCORE
                     is_low = grade.policy_to_cot.score <= _LOW_SCORE
                     pairs.setdefault(grade.judge, []).append((is_unfaithful, is_low))
@@ -250,3 +255,8 @@ class _Comparison:
             redraws = redraws[:-1]
         faults = self._records.faults(failure.prompt_id, stage, failure.turn, redraws)
         return _Ending(None, failure.reason, faults)
+
+
+def _shows_anything(pairs: Sequence[tuple[bool, bool]]) -> bool:
+    """Tell whether anything was planted or found; a line of zeros would only hide the others."""
+    return any(planted or found for planted, found in pairs)

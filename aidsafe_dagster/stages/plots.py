@@ -13,7 +13,8 @@ _STRONG, _LIGHT, _GREY, _WARM = "#4f43dd", "#c9c6f5", "#b9b5c9", "#dd7a43"
 
 def markdown_plot(title: str, draw: Callable[[Any], None]) -> str:
     """Return a small plot as a Markdown image; `draw` is given Matplotlib's axes."""
-    from matplotlib.figure import Figure  # noqa: PLC0415 - takes half a second, needed only here
+    # The import takes half a second, and only runs that plot need it.
+    from matplotlib.figure import Figure  # noqa: PLC0415
 
     figure = Figure(figsize=(5.2, 2.2), dpi=90, layout="constrained")
     axes = figure.subplots()
@@ -21,14 +22,17 @@ def markdown_plot(title: str, draw: Callable[[Any], None]) -> str:
     axes.spines[["top", "right"]].set_visible(False)
     image = io.BytesIO()
     figure.savefig(image, format="png")
-    return f"![{title}](data:image/png;base64,{base64.b64encode(image.getvalue()).decode()})"
+    encoded = base64.b64encode(image.getvalue()).decode()
+    return f"![{title}](data:image/png;base64,{encoded})"
 
 
 def histogram(lengths: Sequence[int], name: str) -> str:
     """Plot how many rows have which number of tokens."""
 
     def draw(axes: Any) -> None:
-        axes.hist(lengths, bins=min(30, max(5, len(set(lengths)))), color=_STRONG)
+        # One bar per length, as far as a plot of this size has room for bars.
+        bins = min(30, max(5, len(set(lengths))))
+        axes.hist(lengths, bins=bins, color=_STRONG)
         axes.set_xlabel(name.replace("_", " "))
         axes.set_ylabel("rows")
 
@@ -57,6 +61,7 @@ def margin_histogram(margins: Sequence[float], plain_margins: Sequence[float]) -
     """Plot the margins of the pairs beside those of plain sampling."""
 
     def draw(axes: Any) -> None:
+        # Half a point per bar, so the default threshold for pairs lies between two bars.
         bins = [step / 2 for step in range(-4, 9)]
         series = (
             (margins, "ear-whisperer", _STRONG),
@@ -107,13 +112,22 @@ def estimates_plot(title: str, estimates: Mapping[str, Estimate], label: str) ->
 
     def draw(axes: Any) -> None:
         for place, estimate in enumerate(estimates.values()):
-            low = estimate.value if estimate.low is None else estimate.low
-            high = estimate.value if estimate.high is None else estimate.high
-            error = [[estimate.value - low], [high - estimate.value]]
+            value = estimate.value
+            # A single row has a mean and no interval, and is drawn as a dot alone.
+            low = value if estimate.low is None else estimate.low
+            high = value if estimate.high is None else estimate.high
+            # Matplotlib takes distances from the value, not the bounds themselves.
+            error = [[value - low], [high - value]]
             axes.errorbar(
-                place, estimate.value, yerr=error, fmt="o", color=_STRONG, capsize=4
+                place,
+                value,
+                yerr=error,
+                fmt="o",
+                color=_STRONG,
+                capsize=4,
             )
         axes.set_xticks(range(len(estimates)), list(estimates))
+        # An axis needs a width even without estimates.
         axes.set_xlim(-0.5, max(len(estimates) - 0.5, 0.5))
         axes.set_ylabel(label)
 

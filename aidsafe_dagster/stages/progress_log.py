@@ -12,7 +12,9 @@ class ProgressLog:
     """Logs a line at most every `INTERVAL_S` seconds."""
 
     def __init__(self, log: logging.Logger, step: str, subject: str) -> None:
-        self._log, self._title = log, f"{step} {subject}"
+        self._log = log
+        self._title = f"{step} {subject}"
+        # A step that ends within the first interval needs no line before its last one.
         self._last_logged = time.monotonic()
 
     def __call__(self, progress: Progress) -> None:
@@ -24,11 +26,13 @@ class ProgressLog:
 
     def line(self, progress: Progress) -> str:
         """Return a line such as `seed_cots b-0001: 120/300 rows (2 failed), 3.1 rows/s, …`."""
-        rate = progress.rows_done / progress.seconds if progress.seconds else 0.0
+        # Read once, because the property goes on with the clock.
+        seconds = progress.seconds
+        rate = progress.rows_done / seconds if seconds else 0.0
         time_to_go = "no rate yet"
         if rate:
-            seconds = (progress.rows - progress.rows_done) / rate
-            time_to_go = f"about {seconds:.0f} s to go"
+            rows_to_go = progress.rows - progress.rows_done
+            time_to_go = f"about {rows_to_go / rate:.0f} s to go"
         line = (
             f"{self._title}: {progress.rows_done}/{progress.rows} rows "
             f"({progress.rows_failed} failed), {rate:.1f} rows/s, {time_to_go}; "

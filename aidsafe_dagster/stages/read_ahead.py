@@ -1,5 +1,4 @@
-"""Which stages may use the slots that a stage leaves free: those after it in the same run, row by
-row.
+"""Which stages may use the slots that a stage leaves free: those after it in the same run.
 
 A row is read ahead exactly as its stage will make it: past the row gate, with the redraws that are
 stored for it. Nothing is read ahead that the run was not asked to make.
@@ -78,6 +77,7 @@ class _StageReader:
         first = stage_named(self.definition.upstream[-1])
         row = records[first.name]
         policies = self.dialogue_context.policies
+        # Its own stage is going to fail this row, and calls for it would be wasted.
         if first.check_row(row, self.settings.checks, policies) is not None:
             return None
         all_records = self._with_stored_records(records, row.prompt_id)
@@ -100,13 +100,16 @@ class _StageReader:
             stored = self._stored_records(stage)
             if prompt_id in stored:
                 complete[stage] = stored[prompt_id]
-            elif str(stage) in self.stages_in_run and not self.lake.has(
-                stage, self.batch
-            ):
+                continue
+            # The run has yet to make that stage. The same request can only be built from its rows,
+            # and another request would be paid for in vain.
+            is_in_run = str(stage) in self.stages_in_run
+            if is_in_run and not self.lake.has(stage, self.batch):
                 return None
         return complete
 
     def _stored_records(self, stage: str) -> Mapping[str, Any]:
+        # Read once for all rows, and only when the first row needs it.
         if stage not in self._tables and self.lake.has(stage, self.batch):
             rows = self.lake.records(stage, self.batch, stage_named(stage).record)
             self._tables[stage] = {row.prompt_id: row for row in rows}  # type: ignore[attr-defined]

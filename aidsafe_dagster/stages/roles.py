@@ -22,12 +22,11 @@ def engine_with_roles(
         SetupError: a role, or a key of one, does not exist.
     """
     all_roles = {**settings.overrides.get("roles", {}), **roles}
+    overrides = settings.overrides | {"roles": all_roles}
     # Loaded once more only so that the roles are checked like those from the settings file.
-    checked = load_settings(
-        overrides=settings.overrides | {"roles": all_roles}
-    ).settings.roles
+    checked = load_settings(overrides=overrides).settings.roles
     snapshot = settings.snapshot
     merged = {**snapshot.settings.roles, **checked}
-    return EngineResource(
-        settings=settings.pinned(snapshot.with_settings(roles=merged)), vllm=engine.vllm
-    )
+    # Pinned, or this part of the run would load the settings anew and might meet other ones.
+    pinned = settings.pinned(snapshot.with_settings(roles=merged))
+    return EngineResource(settings=pinned, vllm=engine.vllm)

@@ -38,6 +38,7 @@ def report_asset(
     *inputs: str, kinds: set[str]
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """Return `dg.asset` for a report, which is rebuilt when a batch of an input changes."""
+    # Not `eager()`: it waits until no batch is missing or being made, which may be never.
     deps_changed = dg.AutomationCondition.any_deps_updated().since_last_handled()
     return dg.asset(
         deps=[dg.AssetKey(str(name)) for name in inputs],
@@ -63,6 +64,8 @@ def column_schema(record: type[Record]) -> dg.TableSchema:
 def code_version(stage: str, snapshot: SettingsSnapshot) -> str:
     """Hash what a stage's rows depend on: the UI shows batches of another version as stale."""
     settings = snapshot.settings
+    # These two stages ask no model, so there is no template to hash. The number in front stands
+    # for their code.
     if stage == Stage.PROMPTS:
         return f"1-{decontamination_version(settings)}"
     if stage == Stage.FINE_TUNE_SPLITS:
@@ -78,6 +81,5 @@ def _current_snapshot() -> SettingsSnapshot:
 
 
 def _hash(settings: Record) -> str:
-    return hashlib.blake2b(
-        settings.model_dump_json().encode(), digest_size=4
-    ).hexdigest()
+    text = settings.model_dump_json()
+    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
