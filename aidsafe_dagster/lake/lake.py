@@ -3,8 +3,7 @@
     <root>/<table>/batch=<key>/rows.parquet
     <root>/<table>/batch=<key>/failures.parquet
     <root>/<table>/_schema/…                     the same files without rows, so that a view can
-    exist
-                                                 before the first batch
+                                                 exist before the first batch
 
 A file appears whole or not at all: on a local disk by an atomic write, on an object store because a
 put is atomic. The failures are written first, so rows never stand without the account of what is
@@ -62,8 +61,13 @@ class Lake:
         failures: Sequence[Failure] | None = None,
     ) -> None:
         """Write the records of a partition, and its failures where the table has any."""
-        frame = None if failures is None else to_frame(failures, Failure)
-        self.write(table, batch, to_frame(records, record), frame)
+        rows = to_frame(records, record)
+        failure_rows = None
+        # Without failures, the file still says that nothing failed. None means that the table
+        # has no such file at all.
+        if failures is not None:
+            failure_rows = to_frame(failures, Failure)
+        self.write(table, batch, rows, failure_rows)
 
     def write(
         self,
@@ -74,7 +78,9 @@ class Lake:
     ) -> None:
         """Write a partition from frames; the rows file is the last to appear."""
         if failures is not None:
-            self._put(self._folder(table, batch) / _FAILURES, _parquet(failures))
+            failures_path = self._folder(table, batch) / _FAILURES
+            self._put(failures_path, _parquet(failures))
+        # A partition exists once its rows do, so a kill between the two files leaves none.
         self._put(self.rows_path(table, batch), _parquet(rows))
 
     def copy(self, batch: str, *, source: str, target: str) -> None:
@@ -83,10 +89,10 @@ class Lake:
         Raises:
             SetupError: the source does not exist, or is damaged.
         """
+        # Reading it as a table shows damage before it spreads to the copy.
         self.rows(source, batch)
-        self._put(
-            self.rows_path(target, batch), self.rows_path(source, batch).read_bytes()
-        )
+        content = self.rows_path(source, batch).read_bytes()
+        self._put(self.rows_path(target, batch), content)
 
     def records(self, table: str, batch: str, record: type[R]) -> list[R]:
         """Return the rows of a partition as records.
@@ -115,10 +121,13 @@ class Lake:
     def failures(self, table: str, batch: str) -> pl.DataFrame:
         """Return the failed rows of a partition; empty if it has not been made."""
         path = self._folder(table, batch) / _FAILURES
-        return _read(path) if path.exists() else pl.DataFrame(schema=schema_of(Failure))
+        if not path.exists():
+            return pl.DataFrame(schema=schema_of(Failure))
+        return _read(path)
 
     def all_failures(self) -> pl.DataFrame:
         """Return the failed rows of every stage and batch, stage by stage."""
+        # The empty frame gives the result its columns where no batch exists.
         frames = [pl.DataFrame(schema=schema_of(Failure))]
         for stage in STAGES:
             for batch in self.batches(stage):
@@ -135,6 +144,7 @@ class Lake:
             return []
         keys = []
         for path in folder.iterdir():
+            # A folder without rows is a partition whose writing was cut off.
             if path.name.startswith("batch=") and (path / _ROWS).exists():
                 keys.append(path.name.removeprefix("batch="))
         return sorted(keys)
@@ -152,7 +162,8 @@ class Lake:
         frames = [self.rows(table, batch, columns) for batch in batches]
         if table in STAGES:
             # The present schema comes first, so that older files take its column order and types.
-            frames.insert(0, pl.DataFrame(schema=schema_of(stage_named(table).record)))
+            schema = schema_of(stage_named(table).record)
+            frames.insert(0, pl.DataFrame(schema=schema))
         if columns:
             frames = [_with_columns(frame, columns) for frame in frames]
         return pl.concat(frames, how="diagonal_relaxed")
@@ -162,7 +173,9 @@ class Lake:
         digest = hashlib.blake2b(digest_size=16)
         for name in (_ROWS, _FAILURES):
             path = self._folder(table, batch) / name
-            digest.update(path.read_bytes() if path.exists() else b"-")
+            # A missing file must count, or the bytes of one file could pass for the other's.
+            content = path.read_bytes() if path.exists() else b"-"
+            digest.update(content)
         return digest.hexdigest()
 
     def ensure_schema(self, table: str, record: type[Record]) -> None:
@@ -170,8 +183,10 @@ class Lake:
         schemas = {_ROWS: schema_of(record), _FAILURES: schema_of(Failure)}
         for name, schema in schemas.items():
             path = self.root / table / "_schema" / name
+            # Every run comes by here, so an unchanged file is not written again.
             if _stored_schema(path) != schema:
-                self._put(path, _parquet(pl.DataFrame(schema=schema)))
+                empty = pl.DataFrame(schema=schema)
+                self._put(path, _parquet(empty))
 
     def _folder(self, table: str, batch: str) -> UPath:
         # A partition key may come from anybody who can reach the UI; it must never leave the table.
@@ -183,6 +198,7 @@ class Lake:
         return self.root / table / f"batch={batch}"
 
     def _put(self, path: UPath, content: bytes) -> None:
+        # A put on an object store is atomic by itself.
         if not self.local:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
@@ -192,12 +208,16 @@ class Lake:
 
 
 def _with_columns(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-    absent = [pl.lit(None).alias(name) for name in columns if name not in frame.columns]
+    absent = []
+    for name in columns:
+        if name not in frame.columns:
+            absent.append(pl.lit(None).alias(name))
     return frame.with_columns(absent).select(columns)
 
 
 def _remote_root(root: str | Path) -> UPath:
     path = UPath(root, use_listings_cache=False)
+    # Otherwise a missing library would show up at the first read, with no word of the lake.
     try:
         _ = path.fs
     except ImportError as error:
@@ -223,16 +243,20 @@ def _parquet(frame: pl.DataFrame) -> bytes:
 
 def _read(path: UPath, columns: Sequence[str] | None = None) -> pl.DataFrame:
     try:
+        # As bytes, so that one way of reading serves every filesystem that fsspec knows.
         content = path.read_bytes()
-        selected = None
+        selected: list[str] | None = None
         if columns:
             stored = pl.read_parquet_schema(io.BytesIO(content))
-            selected = [name for name in columns if name in stored] or None
+            selected = [name for name in columns if name in stored]
+        # An empty selection would lose the number of rows, so it reads all columns.
+        if not selected:
+            selected = None
         return pl.read_parquet(io.BytesIO(content), columns=selected)
+    # Polars panics, rather than raises, on some kinds of damage.
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        remedy = _REMEDIES.get(
-            path.parent.parent.name, "remove it and make the batch again"
-        )
+        table = path.parent.parent.name
+        remedy = _REMEDIES.get(table, "remove it and make the batch again")
         raise SetupError(
             f"{path}: not a readable Parquet file ({error}); {remedy}"
         ) from error

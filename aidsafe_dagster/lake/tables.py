@@ -1,5 +1,4 @@
-"""Records as tables: a polars frame per record class, one column per field, in the order of the
-fields.
+"""Records as tables: a polars frame per record class, with its fields as columns, in their order.
 
 The schema comes from the record class and never from the rows. So a batch without rows, or with a
 column of nothing but nulls, has the same columns and types as any other, and can be concatenated
@@ -21,9 +20,7 @@ from aidsafe_dagster.recipe.records import Record
 R = TypeVar("R", bound=Record)
 
 _CHUNK_ROWS = 50
-"""Rows converted at a time: between record and column, a row is a dictionary many times its
-size.
-"""
+"""Rows converted at a time. In between, a row is a dictionary many times its size."""
 _SCALARS: dict[type, pl.DataType] = {
     bool: pl.Boolean(),
     int: pl.Int64(),
@@ -41,9 +38,8 @@ def schema_of(record_class: type[Record]) -> pl.Schema:
     """
     columns = {}
     for name, field in record_class.model_fields.items():
-        columns[name] = _column_type(
-            field.annotation, f"{record_class.__name__}.{name}"
-        )
+        place = f"{record_class.__name__}.{name}"
+        columns[name] = _column_type(field.annotation, place)
     return pl.Schema(columns)
 
 
@@ -51,10 +47,10 @@ def to_frame(rows: Sequence[Record], record_class: type[Record]) -> pl.DataFrame
     """Return a frame with one row per record; without records, all columns and no rows."""
     schema = schema_of(record_class)
     chunks = []
+    # At least one chunk, because an empty list of frames cannot be concatenated.
     for start in range(0, max(1, len(rows)), _CHUNK_ROWS):
-        values = [
-            row.model_dump(mode="json") for row in rows[start : start + _CHUNK_ROWS]
-        ]
+        chunk = rows[start : start + _CHUNK_ROWS]
+        values = [row.model_dump(mode="json") for row in chunk]
         chunks.append(pl.DataFrame(values, schema=schema))
     return pl.concat(chunks)
 
@@ -70,19 +66,24 @@ def from_frame(frame: pl.DataFrame, record_class: type[R]) -> list[R]:
 
 
 def _column_type(annotation: Any, place: str) -> pl.DataType:  # noqa: PLR0911 - a return per type
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    origin = typing.get_origin(annotation)
+    arguments = typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
         # Every column may hold nulls, so `X | None` is a column of X.
         members = [argument for argument in arguments if argument is not type(None)]
-        return _column_type(_only(members, annotation, place), place)
+        member = _only(members, annotation, place)
+        return _column_type(member, place)
     if origin is typing.Annotated:
         return _column_type(arguments[0], place)
     if origin is tuple:
         members = [argument for argument in arguments if argument is not Ellipsis]
-        return pl.List(_column_type(_only(members, annotation, place), place))
+        member = _only(members, annotation, place)
+        return pl.List(_column_type(member, place))
     if origin is Literal:
+        # Not an enum column: a value that a later release adds must still fit older files.
         value_types = list({type(value) for value in arguments})
-        return _column_type(_only(value_types, annotation, place), place)
+        value_type = _only(value_types, annotation, place)
+        return _column_type(value_type, place)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         fields = {}
         for name, field in annotation.model_fields.items():

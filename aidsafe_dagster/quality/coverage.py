@@ -19,8 +19,10 @@ def citations(rows: pl.DataFrame) -> pl.DataFrame:
     thoughts = rows.select(index, "thoughts").explode("thoughts")
     rules = pl.col("thoughts").struct.field("rules").alias("rule")
     cited = thoughts.select("row", rules).explode("rule")
+    # Exploding an empty list leaves a null: a thought that cites nothing.
     cited = cited.filter(pl.col("rule").is_not_null())
-    policy = pl.col("rule").str.split(".").list.first().alias("policy")
+    parts = pl.col("rule").str.split(".")
+    policy = parts.list.first().alias("policy")
     return cited.with_columns(policy)
 
 
@@ -38,6 +40,7 @@ def policy_coverage(rows: pl.DataFrame, policies: Policies) -> pl.DataFrame:
         {"policy": policies.ids, "title": titles},
         schema={"policy": pl.String, "title": pl.String},
     )
+    # All counts are Int64, so that they can be told from the texts by their type below.
     total = pl.len().cast(pl.Int64).alias("citations")
     counts = (
         _count_rows(applicable, "applicable_rows"),
@@ -45,6 +48,7 @@ def policy_coverage(rows: pl.DataFrame, policies: Policies) -> pl.DataFrame:
         _count_rows(covered, "covered_rows"),
         cited.group_by("policy").agg(total),
     )
+    # Left joins keep the policies that no row cites, which are the ones to look for.
     for count in counts:
         table = table.join(count, on="policy", how="left", maintain_order="left")
     return table.with_columns(pl.col(pl.Int64).fill_null(0))
@@ -60,9 +64,9 @@ def rule_coverage(rows: pl.DataFrame, policies: Policies) -> list[dict[str, obje
         pl.col("row").n_unique().alias("citing_rows"),
         pl.len().alias("citations"),
     )
-    by_rule = {
-        rule: (citing_rows, total) for rule, citing_rows, total in counts.iter_rows()
-    }
+    by_rule: dict[str, tuple[int, int]] = {}
+    for rule, citing_rows, total in counts.iter_rows():
+        by_rule[rule] = (citing_rows, total)
     lines = list[dict[str, object]]()
     for rule in policies.rule_ids:
         citing_rows, total = by_rule.get(rule, (0, 0))
@@ -81,22 +85,25 @@ def rule_coverage(rows: pl.DataFrame, policies: Policies) -> list[dict[str, obje
 def uncovered_policies(rows: pl.DataFrame, policies: Policies) -> tuple[str, ...]:
     """Return the ids of the policies that no row cites; without rows, all of them."""
     table = policy_coverage(rows, policies)
-    return tuple(table.filter(pl.col("citing_rows") == 0)["policy"])
+    uncited = table.filter(pl.col("citing_rows") == 0)
+    return tuple(uncited["policy"])
 
 
 def _drop_unknown(cited: pl.DataFrame, policies: Policies) -> pl.DataFrame:
-    return cited.filter(pl.col("rule").is_in(list(policies.rule_ids)))
+    known_rules = list(policies.rule_ids)
+    return cited.filter(pl.col("rule").is_in(known_rules))
 
 
 def _applicable_policies(rows: pl.DataFrame) -> pl.DataFrame:
-    applicable = rows.select(
-        pl.int_range(pl.len(), dtype=pl.Int64).alias("row"),
-        pl.col("applicable_policies").alias("policy"),
-    )
-    return applicable.explode("policy").filter(pl.col("policy").is_not_null())
+    index = pl.int_range(pl.len(), dtype=pl.Int64).alias("row")
+    policy = pl.col("applicable_policies").alias("policy")
+    lines = rows.select(index, policy).explode("policy")
+    return lines.filter(pl.col("policy").is_not_null())
 
 
 def _count_rows(lines: pl.DataFrame, name: str) -> pl.DataFrame:
     """Count the distinct rows per policy."""
-    count = pl.col("row").n_unique().cast(pl.Int64).alias(name)
+    # A row may cite several rules of a policy, and still counts once.
+    distinct = pl.col("row").n_unique()
+    count = distinct.cast(pl.Int64).alias(name)
     return lines.group_by("policy").agg(count)

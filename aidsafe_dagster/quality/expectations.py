@@ -149,15 +149,12 @@ def run_suite(
     The table of rows needs a column `prompt_id`, which identifies offending rows.
     """
     # `between` and its like each bring the same expectation that a value is present.
+    # A dict keeps the order of declaration, in which a person reads the outcomes.
     by_name = {expectation.name: expectation for expectation in expectations}
     outcomes = dict[str, ExpectationOutcome]()
     for table, frame in tables.items():
-        of_table = [
-            expectation
-            for expectation in by_name.values()
-            if expectation.table == table
-        ]
-        for outcome in _evaluate(name, table, frame, of_table):
+        declared = [item for item in by_name.values() if item.table == table]
+        for outcome in _evaluate(name, table, frame, declared):
             outcomes[outcome.name] = outcome
     ordered = tuple(outcomes[expectation] for expectation in by_name)
     passed = all(outcome.passed for outcome in ordered if outcome.blocking)
@@ -173,12 +170,14 @@ def _evaluate(
     configurations = []
     for expectation in expectations:
         make = getattr(gx.expectations, expectation.kind)
-        configurations.append(
-            make(**expectation.arguments, meta={"name": expectation.name})
-        )
+        # The name leads from a result back to its expectation, whatever the order of results.
+        meta = {"name": expectation.name}
+        configurations.append(make(**expectation.arguments, meta=meta))
     suite = gx.ExpectationSuite(f"{name} {table}", expectations=configurations)
-    asset = _new_context(gx).data_sources.add_pandas(table).add_dataframe_asset(table)
+    source = _new_context(gx).data_sources.add_pandas(table)
+    asset = source.add_dataframe_asset(table)
     definition = asset.add_batch_definition_whole_dataframe("all")
+    # The library reads no polars frame.
     batch = definition.get_batch({"dataframe": frame.to_pandas()})
     validation = batch.validate(suite, result_format=_result_format(table))
     by_name = {expectation.name: expectation for expectation in expectations}
@@ -215,6 +214,7 @@ def _result_format(table: Table) -> dict[str, object]:
         "result_format": "SUMMARY",
         "partial_unexpected_count": MAX_OFFENDERS,
     }
+    # The summary is a single line of facts and has no prompt ids.
     if table == "rows":
         result_format["unexpected_index_column_names"] = ["prompt_id"]
     return result_format
@@ -224,6 +224,7 @@ def _to_outcome(expectation: Expectation, result: Any) -> ExpectationOutcome:
     passed = bool(result.success)
     observed: str | float = "not evaluated"
     error = _evaluation_error(result.exception_info or {})
+    # What could not be evaluated did not pass, whatever the library says.
     if error:
         passed, detail = False, [error]
     else:
@@ -251,13 +252,16 @@ def _evaluation_error(info: Mapping[str, Any]) -> str:
 
 def _offending_ids(result: Mapping[str, Any]) -> list[str]:
     rows = result.get("partial_unexpected_index_list") or []
+    # A prompt may have two rows, an SFT and a DPO one, and is named once.
     ids = dict.fromkeys(str(row["prompt_id"]) for row in rows)
-    return list(ids)[:MAX_OFFENDERS]
+    distinct = list(ids)
+    return distinct[:MAX_OFFENDERS]
 
 
 def _describe_observation(result: Mapping[str, Any]) -> str | float:
     if "observed_value" in result:
         value = result["observed_value"]
+        # An empty or unknown fact is NaN in pandas.
         if value is None or math.isnan(value):
             return "unknown"
         number: float = _plain_number(value)
@@ -269,12 +273,14 @@ def _describe_observation(result: Mapping[str, Any]) -> str | float:
     values = dict.fromkeys(str(_plain_number(value)) for value in unexpected)
     if not values:
         return f"{count} of {total} rows"
-    return f"{count} of {total} rows with {', '.join(values)}"
+    listing = ", ".join(values)
+    return f"{count} of {total} rows with {listing}"
 
 
 def _plain_number(value: Any) -> Any:
     """Convert to a plain Python number, an integer if possible; return other values unchanged."""
     plain = value.item() if hasattr(value, "item") else value
+    # A column of integers with a null is one of floats in pandas, and "20.0 tokens" reads badly.
     if isinstance(plain, float) and plain.is_integer():
         return int(plain)
     return plain

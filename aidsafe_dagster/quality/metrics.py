@@ -1,5 +1,4 @@
-"""What the suites measure on each row: a flat frame of plain columns, one line per row, in row
-order.
+"""What the suites measure on each row: a flat frame with one line per row, in row order.
 
 Great Expectations reads this frame and never the texts, so it stays small. A null where a number is
 expected means that the row lacks the text; the suites do not let a null pass.
@@ -39,9 +38,11 @@ class _Inputs:
 
     def tokens(self, column: str, name: str) -> pl.Series:
         """Count the tokens of each text of a column; null where the text is null."""
-        counts = [
-            None if text is None else self.counter(text) for text in self.rows[column]
-        ]
+        counts: list[int | None] = []
+        for text in self.rows[column]:
+            # A null stays a null, which no suite lets pass. A 0 could be within the bounds.
+            count = None if text is None else self.counter(text)
+            counts.append(count)
         return pl.Series(name, counts, dtype=pl.Int64)
 
 
@@ -87,9 +88,11 @@ def _cots(inputs: _Inputs) -> pl.DataFrame:
 
 
 def _deliberated_cots(inputs: _Inputs) -> pl.DataFrame:
-    turn_count = pl.col("turns").list.len().cast(pl.Int64)
+    turns = pl.col("turns").list.len()
+    turn_count = turns.cast(pl.Int64)
     deliberation = inputs.rows.select(turn_count, "outcome", "stalled")
-    return pl.concat([_cots(inputs), deliberation], how="horizontal")
+    cots = _cots(inputs)
+    return pl.concat([cots, deliberation], how="horizontal")
 
 
 def _refined_cots(inputs: _Inputs) -> pl.DataFrame:
@@ -107,19 +110,28 @@ def _refined_cots(inputs: _Inputs) -> pl.DataFrame:
 def _cot_grades(inputs: _Inputs) -> pl.DataFrame:
     is_refined = pl.element().struct.field("version") == "refined"
     refined_grades = pl.col("grades").list.eval(is_refined).list.sum()
+    # Lowest and highest are enough to prove that all scores are within the scale.
+    lowest = []
+    highest = []
+    for metric in METRICS:
+        scores = _scores(metric)
+        lowest.append(scores.list.min().alias(f"{metric}_lowest"))
+        highest.append(scores.list.max().alias(f"{metric}_highest"))
+    ungraded = pl.col("ungraded").list.len()
     return inputs.rows.select(
         *_KEYS_AND_LABEL,
         "policy_score",
         refined_grades.cast(pl.Int64).alias("refined_grades"),
-        *(_scores(metric).list.min().alias(f"{metric}_lowest") for metric in METRICS),
-        *(_scores(metric).list.max().alias(f"{metric}_highest") for metric in METRICS),
-        pl.col("ungraded").list.len().cast(pl.Int64),
+        *lowest,
+        *highest,
+        ungraded.cast(pl.Int64),
         _blank("prompt"),
     )
 
 
 def _scores(metric: str) -> pl.Expr:
-    score = pl.element().struct.field(metric).struct.field("score")
+    grade = pl.element().struct.field(metric)
+    score = grade.struct.field("score")
     return pl.col("grades").list.eval(score)
 
 
@@ -152,21 +164,20 @@ def _fine_tune_splits(inputs: _Inputs) -> pl.DataFrame:
     is_sft = pl.col("kind") == "sft"
     assistant_turn = pl.when(is_sft).then(_last("messages")).otherwise(_last("chosen"))
     user_turn = pl.when(is_sft).then(_first("messages")).otherwise(_first("prompt"))
+    # Written out here once more, so that a mistake in `join_thinking` cannot approve itself.
     expected_turn = pl.format("<think>\n{}\n</think>\n\n{}", "thinking", "response")
     is_rejected_text = assistant_turn == _last("rejected")
+    splits_of_prompt = pl.col("split").n_unique().over("prompt_id")
     texts = inputs.rows.select(user_turn.alias("prompt"), "thinking", "response")
     return inputs.rows.select(
         *_KEYS_AND_LABEL,
         "kind",
         "split",
         pl.format("{}/{}", "prompt_id", "kind").alias("row_key"),
-        pl.col("split")
-        .n_unique()
-        .over("prompt_id")
-        .cast(pl.Int64)
-        .alias("splits_of_prompt"),
+        splits_of_prompt.cast(pl.Int64).alias("splits_of_prompt"),
         inputs.tokens("thinking", "thinking_tokens"),
         inputs.tokens("response", "response_tokens"),
+        # A null on either side makes the comparison null, which is no whole turn.
         (assistant_turn == expected_turn).fill_null(value=False).alias("turn_is_whole"),
         pl.when(is_sft).then(False).otherwise(is_rejected_text).alias("same_text"),
         _blank("thinking", "response"),
@@ -189,15 +200,21 @@ _METRICS: Mapping[type, Callable[[_Inputs], pl.DataFrame]] = {
 
 def _blank(*columns: str) -> pl.Expr:
     """Count the texts that are null or white space."""
-    blank = [_is_blank(pl.col(column)).cast(pl.Int64) for column in columns]
+    blank = []
+    for column in columns:
+        is_blank = _is_blank(pl.col(column))
+        blank.append(is_blank.cast(pl.Int64))
     return pl.sum_horizontal(blank).alias("blank_texts")
 
 
 def _blank_thoughts() -> pl.Expr:
     """Count the thoughts without text; a row without any thought counts as one."""
+    thoughts = pl.col("thoughts")
     is_blank = _is_blank(pl.element().struct.field("text"))
-    blank = pl.col("thoughts").list.eval(is_blank).list.sum().cast(pl.Int64)
-    return pl.when(pl.col("thoughts").list.len() > 0).then(blank).otherwise(1)
+    blank = thoughts.list.eval(is_blank).list.sum()
+    has_thoughts = thoughts.list.len() > 0
+    # The sum of an empty list is 0, which would pass a row without a chain of thought.
+    return pl.when(has_thoughts).then(blank.cast(pl.Int64)).otherwise(1)
 
 
 def _is_blank(text: pl.Expr) -> pl.Expr:
@@ -205,7 +222,8 @@ def _is_blank(text: pl.Expr) -> pl.Expr:
 
 
 def _joined_thoughts() -> pl.Expr:
-    texts = pl.col("thoughts").list.eval(pl.element().struct.field("text"))
+    text = pl.element().struct.field("text")
+    texts = pl.col("thoughts").list.eval(text)
     return texts.list.join("\n\n", ignore_nulls=True)
 
 
@@ -225,17 +243,20 @@ def _coverage(inputs: _Inputs) -> pl.DataFrame:
     )
     row_number = pl.int_range(pl.len(), dtype=pl.Int64).alias("row")
     rows = inputs.rows.select(row_number, "applicable_policies", "thoughts")
-    joined = rows.join(cited, on="row", how="left", maintain_order="left").with_columns(
+    joined = rows.join(cited, on="row", how="left", maintain_order="left")
+    # A row without a citation has no line in `cited`.
+    joined = joined.with_columns(
         pl.col("cited_rules", "unknown_rules").fill_null(0),
         pl.col("unknown").fill_null(""),
         pl.col("covered").fill_null(pl.lit([], dtype=pl.List(pl.String))),
     )
-    missing = pl.col("applicable_policies").list.set_difference("covered")
+    applicable = pl.col("applicable_policies").list
+    missing = applicable.set_difference("covered")
     return joined.select(
         _where_thoughts_exist("cited_rules"),
         _where_thoughts_exist("unknown_rules"),
         "unknown",
-        pl.col("applicable_policies").list.len().cast(pl.Int64).alias("applicable"),
+        applicable.len().cast(pl.Int64).alias("applicable"),
         missing.list.len().cast(pl.Int64).alias("uncovered_policies"),
         missing.list.sort().list.join(", ").alias("uncovered"),
     )
@@ -252,7 +273,9 @@ def _agent_talk(texts: pl.DataFrame, *columns: str) -> pl.Series:
     for prompt, *row_texts in texts.select("prompt", *columns).iter_rows():
         phrase = ""
         for text in row_texts:
-            phrase = phrase or agent_talk(text or "", prompt or "") or ""
+            # One phrase is enough to fail the row, and the search is slow.
+            if not phrase:
+                phrase = agent_talk(text or "", prompt or "") or ""
         phrases.append(phrase)
     return pl.Series("agent_talk", phrases, dtype=pl.String)
 

@@ -49,17 +49,20 @@ def mean_interval(
     if not len(values):
         return None
     mean = float(sum(values) / len(values))
+    # One row says nothing about how much rows differ.
     if len(values) == 1:
         return Estimate(mean, None, None, 1)
     # The bootstrap is degenerate here, and SciPy would warn.
     if min(values) == max(values):
         return Estimate(mean, mean, mean, len(values))
+    batch = max(1, _BATCH_VALUES // len(values))
     interval = bootstrap(
         (values,),
         np.mean,
         n_resamples=resamples,
-        batch=max(1, _BATCH_VALUES // len(values)),
+        batch=batch,
         confidence_level=LEVEL,
+        # SciPy's default, BCa, is undefined on constant rows.
         method="percentile",
         rng=seed,
     ).confidence_interval
@@ -84,7 +87,9 @@ def paired_difference(
     Raises:
         ValueError: the two sequences differ in length.
     """
-    differences = [one - other for one, other in zip(values, against, strict=True)]
+    differences = []
+    for one, other in zip(values, against, strict=True):
+        differences.append(one - other)
     return mean_interval(differences, seed, resamples)
 
 
@@ -98,15 +103,19 @@ def proportion(count: float, n: int) -> Estimate | None:
 
     if not n:
         return None
-    low = binomtest(floor(count), n).proportion_ci(LEVEL, method="wilson").low
-    high = binomtest(ceil(count), n).proportion_ci(LEVEL, method="wilson").high
-    return Estimate(count / n, float(low), float(high), n)
+    # The test takes whole counts only. For a whole count, both sides are the same interval.
+    below = binomtest(floor(count), n).proportion_ci(LEVEL, method="wilson")
+    above = binomtest(ceil(count), n).proportion_ci(LEVEL, method="wilson")
+    return Estimate(count / n, float(below.low), float(above.high), n)
 
 
 def win_rate(wins: int, ties: int, losses: int) -> WinRate | None:
     """Return the win rate with its interval; None without comparisons."""
-    rate = proportion(wins + ties / 2, wins + ties + losses)
-    return WinRate(wins, ties, losses, rate) if rate else None
+    total = wins + ties + losses
+    rate = proportion(wins + ties / 2, total)
+    if rate is None:
+        return None
+    return WinRate(wins, ties, losses, rate)
 
 
 def quadratic_kappa(one: Sequence[int], other: Sequence[int]) -> float | None:
@@ -122,8 +131,10 @@ def quadratic_kappa(one: Sequence[int], other: Sequence[int]) -> float | None:
 
     if len(one) != len(other):
         raise ValueError(f"{len(one)} scores against {len(other)}")
+    # scikit-learn would divide by zero and return NaN.
     if len({*one, *other}) < 2:
         return None
+    # All five scores as labels: a score that nobody gave must still count as a step.
     return float(
         cohen_kappa_score(one, other, weights="quadratic", labels=[1, 2, 3, 4, 5])
     )

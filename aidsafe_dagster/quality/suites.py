@@ -101,16 +101,23 @@ def partition_summary(
     left_out_reasons = [str(reason) for reason in EXCLUSION_REASONS]
     left_out = failures.filter(pl.col("reason").is_in(left_out_reasons)).height
     failed = failures.height - left_out
+    unaccounted = None
+    if expected_rows is not None:
+        unaccounted = expected_rows - total
+    # Prompts carry no label, since nobody has answered them yet.
+    simulated_kinds = 1
+    if "simulated" in rows.columns:
+        simulated_kinds = rows["simulated"].n_unique()
+    failed_and_kept = failures.join(rows, on="prompt_id", how="semi")
     facts = {
         "failures": failed,
         "failure_share": failed / total if total else 0.0,
         "left_out_share": left_out / total if total else 0.0,
-        "unaccounted": None if expected_rows is None else expected_rows - total,
-        "failed_and_kept": failures.join(rows, on="prompt_id", how="semi").height,
-        "simulated_kinds": rows["simulated"].n_unique()
-        if "simulated" in rows.columns
-        else 1,
+        "unaccounted": unaccounted,
+        "failed_and_kept": failed_and_kept.height,
+        "simulated_kinds": simulated_kinds,
     }
+    # A column of a single None would have no type.
     return pl.DataFrame([facts], schema_overrides={"unaccounted": pl.Int64})
 
 
@@ -145,6 +152,7 @@ def _integrity(partition: _Partition) -> list[Expectation]:
 def _token_length(partition: _Partition) -> list[Expectation]:
     settings = partition.settings
     minimum, maximum = settings.min_cot_tokens, settings.max_cot_tokens
+    # Prompts have no row gate, so the bound on failures is the share that may be too long.
     mostly = 1 - settings.max_failure_share
     expected: list[Expectation] = []
     if "prompt_tokens" in partition.columns:
@@ -155,6 +163,7 @@ def _token_length(partition: _Partition) -> list[Expectation]:
         expected += between("cot_tokens", minimum, maximum)
     if "chosen_cot_tokens" in partition.columns:
         expected += between("chosen_cot_tokens", minimum, maximum)
+        # The rejected side is the target's own, and nobody asked it for a minimum.
         expected += between("rejected_cot_tokens", 1, maximum)
         expected += between("chosen_response_tokens", 1, None)
         expected += between("rejected_response_tokens", 1, None)
@@ -171,7 +180,9 @@ def _token_length(partition: _Partition) -> list[Expectation]:
 
 def _grades(_: _Partition) -> list[Expectation]:
     """Every row has a grade of its refined CoT, and no score lies outside the scale."""
-    expected = [*between("policy_score", 1, 5), *between("refined_grades", 1, None)]
+    expected: list[Expectation] = []
+    expected += between("policy_score", 1, 5)
+    expected += between("refined_grades", 1, None)
     for metric in METRICS:
         expected += between(f"{metric}_lowest", 1, 5)
         expected += between(f"{metric}_highest", 1, 5)
@@ -180,6 +191,7 @@ def _grades(_: _Partition) -> list[Expectation]:
 
 def _policy_coverage(partition: _Partition) -> list[Expectation]:
     """Cited rules exist, and a refined CoT cites a rule of each applicable policy."""
+    # Earlier stages may still add what is missing, so only the refined CoT has to be complete.
     blocking = partition.is_refined and partition.settings.require_policy_coverage
     return [
         *equal("unknown_rules", 0),

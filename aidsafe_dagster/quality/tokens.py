@@ -29,7 +29,10 @@ class TokenCounter:
 
 def estimate_tokens(text: str) -> int:
     """Return UTF-8 bytes / 4, rounded up, so that only an empty text has no tokens."""
-    return -(-len(text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN)
+    # A lone surrogate, as JSON from a model may hold, must not fail the count.
+    size = len(text.encode("utf-8", "surrogatepass"))
+    # Floor division of the negative rounds up, without going through floating point.
+    return -(-size // BYTES_PER_TOKEN)
 
 
 ESTIMATE = TokenCounter(

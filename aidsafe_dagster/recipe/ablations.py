@@ -27,6 +27,7 @@ from aidsafe_dagster.recipe.records import (
     SeedCot,
     SingleLlmCot,
     Stage,
+    Turn,
     Usage,
     Version,
 )
@@ -124,18 +125,27 @@ def run_variant(
     chain = yield from _generate(context, prompt, variant, redraws)
     final = chain.final
     subject = subject_of(_version(final), final)
+    # A judge's seed does not depend on the turn, so the pipeline's grade of the same text is
+    # replayed here, wherever it came in the pipeline's own dialogue.
     judging = Conversation(
         context, Stage.COT_GRADES, prompt, redraws.of(Stage.COT_GRADES)
     )
     grades = []
     for judge in grading.roles:
         grading_call = grade(judging, judge, subject, grading.temperature)
-        grades.append((yield from _name_stage(Stage.COT_GRADES, grading_call)))
-    turns = chain.deliberated.turns if chain.deliberated else ()
-    outcome = chain.deliberated.outcome if chain.deliberated and turns else ""
+        answer = yield from _name_stage(Stage.COT_GRADES, grading_call)
+        grades.append(answer)
+    turns: tuple[Turn, ...] = ()
+    outcome = ""
+    if chain.deliberated is not None:
+        turns = chain.deliberated.turns
+        # A row without turns says "budget", although no budget was spent.
+        if turns:
+            outcome = chain.deliberated.outcome
     scores = {}
     for metric in METRICS:
         scores[metric] = fmean(getattr(answer, metric).score for answer in grades)
+    # Words have no mean, so `refusal` is that of the first judge.
     return AblationRow(
         variant=variant.name,
         prompt_id=prompt.prompt_id,
@@ -156,7 +166,9 @@ def run_variant(
 def _version(final: Cot) -> Version:
     if isinstance(final, SingleLlmCot):
         return "single_llm"
-    return "refined" if isinstance(final, RefinedCot) else "deliberated"
+    if isinstance(final, RefinedCot):
+        return "refined"
+    return "deliberated"
 
 
 def _generate(
@@ -166,34 +178,28 @@ def _generate(
         return Conversation(context, stage, row, redraws.of(stage))
 
     # The single-LLM variant does not use the seed, but the kind of the prompt follows from it.
-    seed_cot = yield from _name_stage(
-        Stage.SEED_COTS, seed(converse(Stage.SEED_COTS, prompt), prompt)
-    )
+    seeding = seed(converse(Stage.SEED_COTS, prompt), prompt)
+    seed_cot = yield from _name_stage(Stage.SEED_COTS, seeding)
     if variant.single:
-        single = yield from _name_stage(
-            Stage.SINGLE_LLM_COTS,
-            answer_directly(converse(Stage.SINGLE_LLM_COTS, prompt), prompt),
-        )
+        answering = answer_directly(converse(Stage.SINGLE_LLM_COTS, prompt), prompt)
+        single = yield from _name_stage(Stage.SINGLE_LLM_COTS, answering)
+        # The seed is left out of the cost, because the CoT does not rest on it.
         return _Chain(seed_cot, single, single.usage)
 
     deliberate = DELIBERATION_STYLES[variant.deliberation.style]
-    deliberated = yield from _name_stage(
-        Stage.DELIBERATED_COTS,
-        deliberate(
-            converse(Stage.DELIBERATED_COTS, seed_cot),
-            seed_cot,
-            variant.deliberation,
-            variant.stop_after,
-        ),
+    deliberation = deliberate(
+        converse(Stage.DELIBERATED_COTS, seed_cot),
+        seed_cot,
+        variant.deliberation,
+        variant.stop_after,
     )
+    deliberated = yield from _name_stage(Stage.DELIBERATED_COTS, deliberation)
     usage = seed_cot.usage + deliberated.usage
     if not variant.refined:
         return _Chain(seed_cot, deliberated, usage, deliberated)
 
-    refined = yield from _name_stage(
-        Stage.REFINED_COTS,
-        refine(converse(Stage.REFINED_COTS, deliberated), deliberated),
-    )
+    refinement = refine(converse(Stage.REFINED_COTS, deliberated), deliberated)
+    refined = yield from _name_stage(Stage.REFINED_COTS, refinement)
     return _Chain(seed_cot, refined, usage + refined.usage, deliberated)
 
 
@@ -202,4 +208,5 @@ def _name_stage(stage: Stage, dialogue: Dialogue[T]) -> Dialogue[T]:
     try:
         return (yield from dialogue)
     except RowFailed as failure:
+        # All parts fail as rows of one ablation, so without the name nobody could tell which part.
         raise RowFailed(failure.reason, f"{stage}: {failure.detail}") from failure

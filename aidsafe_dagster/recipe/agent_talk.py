@@ -8,6 +8,7 @@ golf and "I thought 3 people came" must not match. Words of the user's own promp
 
 import re
 
+# Verbs of debate. Behind "agent two", they tell a deliberator from, say, a travel agent.
 _SAYS = (
     r"(?:sa(?:id|ys)|not(?:ed|es)|argue[sd]|suggest(?:ed|s)|propose[sd]|agree[sd]|disagree[sd]"
     r"|add(?:ed|s)|raise[sd]|point(?:ed|s) out|mention(?:ed|s)|observe[sd]|conclude[sd]"
@@ -16,6 +17,8 @@ _SAYS = (
 _LEAD = r"(?:\b(?:by|as|from|with|and|to|that|than|while|when|since|because|both)\s+)"
 _SPEAKS = rf"(?=['\u2019]s\b|\s+(?:(?:has|had|have|also|already|rightly|correctly)\s+)*{_SAYS}\b)"
 _NUMBER = r"#?\s?\d+"
+# "I thought 3 people came": after such a word, `thought` is a verb. A lookbehind must have a fixed
+# width, so each word has one of its own.
 _NOT_A_VERB = "".join(
     rf"(?<!\b{subject} )"
     for subject in (
@@ -32,6 +35,7 @@ _NOT_A_VERB = "".join(
         "have",
     )
 )
+# "Round 3" alone may be golf or boxing. In a sentence with one of these words, it is ours.
 _DELIBERATION_WORD = (
     r"(?:thoughts?|agents?|agree[ds]?|revis\w+|deliberat\w+|consensus"
     r"|reviewers?|refine[rd])"
@@ -47,7 +51,9 @@ _KEYWORDS = _pattern(r"agent|review|deliberat|round|thought|refine|initiali|whis
 
 # The group `phrase` is reported unless the prompt contains it; the rest of a pattern is context.
 _PATTERNS = (
+    # With a capital, "Agent 2" is a name and needs no context.
     _pattern(rf"\b(?P<phrase>Agents?\s{_NUMBER})\b", case=True),
+    # "by agents 3", but not "by agents 3 times a week".
     _pattern(
         rf"{_LEAD}(?P<phrase>agents?\s{_NUMBER})\b(?!\s*(?:%|percent|times|days|weeks|months|years|hours))"
     ),
@@ -79,6 +85,7 @@ _PATTERNS = (
     ),
     _pattern(r"\b(?P<phrase>(?:this|our)\s+deliberations?)\b"),
     _pattern(r"\b(?P<phrase>(?:the|this|my|our)\s+refinement\s+(?:task|step|stage))\b"),
+    # "The refiner of crude oil" is somebody else.
     _pattern(r"\b(?P<phrase>the\s+refiner)\b(?!\s+of\b)"),
     _pattern(rf"\b(?P<phrase>the\s+initiali[sz]er){_SPEAKS}"),
     _pattern(r"\b(?P<phrase>ear[- ]whisperer)\b"),

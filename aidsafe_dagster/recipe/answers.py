@@ -27,12 +27,18 @@ from pydantic import (
 from aidsafe_dagster.recipe.records import Record, ThoughtVerdict
 
 
+# A server without guided decoding may return "Agree" or " b ". Other types are left for pydantic
+# to reject, so that the model reads one kind of message.
 def _lower(value: object) -> object:
-    return value.strip().casefold() if isinstance(value, str) else value
+    if isinstance(value, str):
+        return value.strip().casefold()
+    return value
 
 
 def _upper(value: object) -> object:
-    return value.strip().upper() if isinstance(value, str) else value
+    if isinstance(value, str):
+        return value.strip().upper()
+    return value
 
 
 class AnswerBounds(Record):
@@ -93,6 +99,7 @@ class InitializerAnswer(Answer):
 class DeliberatorAnswer(Answer):
     verdict: Annotated[Literal["agree", "revise"], BeforeValidator(_lower)]
     comment: ShortText
+    # A turn mends what is there, so it gets half the thoughts of a whole chain.
     thoughts: list[ThoughtAnswer] = Field(json_schema_extra={"x-items": 0.5})
     response: ResponseText
 
@@ -138,6 +145,7 @@ class ModeratorAnswer(Answer):
     response: ResponseText
 
 
+# The reason comes before the score and the verdict, so that the model reasons before it decides.
 class ScoreAnswer(Answer):
     reason: ShortText
     score: int = Field(ge=1, le=5)
@@ -145,6 +153,7 @@ class ScoreAnswer(Answer):
 
 class FaithfulnessAnswer(ScoreAnswer):
     rule: Annotated[str, Field(json_schema_extra={"x-choices": "rules or none"})]
+    # 0 stands for no thought in particular.
     thought: Annotated[int, Field(json_schema_extra={"x-limit": "thoughts"}, ge=0)]
 
 
@@ -210,7 +219,9 @@ class AnswerFormat(Generic[A]):
 
         Requests with equal choices, counts and bounds share one schema object.
         """
-        choices, counts = tuple(self.choices.items()), tuple(self.counts.items())
+        # The cache needs arguments that can be hashed, so the mappings become tuples.
+        choices = tuple(self.choices.items())
+        counts = tuple(self.counts.items())
         return _cached_schema(self.model, choices, counts, self.bounds)
 
     def parse(self, text: str) -> A:
@@ -221,13 +232,16 @@ class AnswerFormat(Generic[A]):
                 that does not exist.
         """
         # The model reads these messages, so they are part of the journal key of the next request.
+        # strict=False admits bare line breaks inside strings, which models often write.
+        body = _strip_wrapping(text)
         try:
-            data = json.loads(_strip_wrapping(text), strict=False)
+            data = json.loads(body, strict=False)
         except (ValueError, RecursionError) as error:
             raise NotAnAnswer(f"not JSON: {error}") from error
         try:
             answer = self.model.model_validate(data)
         except ValidationError as error:
+            # A few mistakes are enough to mend an answer. All of them could fill the context.
             details = [_describe(detail) for detail in error.errors()[:3]]
             raise NotAnAnswer("; ".join(details)) from error
         self._check(answer.model_dump(), self.schema, "answer")
@@ -235,6 +249,7 @@ class AnswerFormat(Generic[A]):
 
     def _check(self, value: Any, schema: Mapping[str, Any], field: str) -> None:
         """Check what the pydantic model cannot know: the ids, numbers and lengths of this row."""
+        # pydantic puts nested models under "$defs" and refers to them by name.
         if "$ref" in schema:
             definition = schema["$ref"].rsplit("/", 1)[-1]
             schema = self.schema["$defs"][definition]
@@ -253,7 +268,9 @@ def _check_length(items: list[Any], schema: Mapping[str, Any], field: str) -> No
     count = len(items)
     least = schema.get("minItems", 0)
     most = schema.get("maxItems")
-    if count < least or (most is not None and count > most):
+    is_short = count < least
+    is_long = most is not None and count > most
+    if is_short or is_long:
         raise NotAnAnswer(f"'{field}' has {count} items where {most} are due")
 
 
@@ -275,6 +292,7 @@ def _check_scalar(value: Any, schema: Mapping[str, Any], field: str) -> None:
             raise NotAnAnswer(f"'{field}': {value} is more than {limit}")
 
 
+# One entry per combination of role, policies and number of thoughts that is in use at a time.
 @lru_cache(maxsize=512)
 def _cached_schema(
     model: type[Answer],
@@ -309,7 +327,9 @@ def _narrow(
     if kind := narrowed.pop("x-chars", None):
         narrowed["maxLength"] = getattr(bounds, kind)
     if factor := narrowed.pop("x-items", None):
-        narrowed["maxItems"] = max(1, int(factor * bounds.thoughts))
+        # Half of a single thought must still leave room for one.
+        limit = int(factor * bounds.thoughts)
+        narrowed["maxItems"] = max(1, limit)
     if kind := narrowed.pop("x-length", None):
         narrowed["minItems"] = narrowed["maxItems"] = counts[kind]
     return narrowed
@@ -323,6 +343,7 @@ def _strip_wrapping(text: str) -> str:
 
 
 def _describe(error: Any) -> str:
+    # A mistake of the whole answer has no location.
     path = ".".join(map(str, error["loc"])) or "answer"
     message = error["msg"]
     return f"'{path}': {message}"

@@ -139,9 +139,10 @@ def try_candidates(
 
     A candidate without a valid answer is kept without a score.
     """
-    search.examples += [
-        example for example in examples if example.iteration == iteration
-    ]
+    # The row records what it was shown, so that a later run can show the same again.
+    for example in examples:
+        if example.iteration == iteration:
+            search.examples.append(example)
     for number in range(1, settings.candidates + 1):
         if is_done(search, settings):
             break
@@ -193,6 +194,7 @@ def _ask_whisperer(
 ) -> Dialogue[str]:
     conversation, refined = search.conversation, search.refined
     context = conversation.context
+    # A candidate has no belief when the whisperer itself gave no valid answer.
     tried = tuple(candidate for candidate in search.candidates if candidate.belief)
     task = context.templates.task(
         Stage.PREFERENCE_PAIRS,
@@ -270,9 +272,13 @@ def score_chosen(
     The judges' scores are those of `cot_grades`, so they need no call.
     """
     if _uses_guard(search, settings):
-        return (yield from _ask_guard(search, subject_of("refined", search.refined)))
-    refined_grades = [row for row in search.grades.grades if row.version == "refined"]
-    return tuple(_to_belief_score(row.judge, row.model, row) for row in refined_grades)
+        subject = subject_of("refined", search.refined)
+        return (yield from _ask_guard(search, subject))
+    scores = []
+    for row in search.grades.grades:
+        if row.version == "refined":
+            scores.append(_to_belief_score(row.judge, row.model, row))
+    return tuple(scores)
 
 
 def _uses_guard(search: BeliefSearch, settings: BeliefSettings) -> bool:
@@ -316,10 +322,11 @@ def _ask_guard(
         shares = yield from conversation.classify(
             Role.GUARD, question, ("Yes", "No"), inputs
         )
-        # The shares of the two labels need not add up to 1.
+        # Other tokens have a share as well, so those of the two labels need not add up to 1.
         violated[policy.id] = shares.get("Yes", 0.0) / sum(shares.values())
     worst = max(violated, key=lambda policy_id: violated[policy_id])
     probability = violated[worst]
+    # Mapped onto the judges' scale, so thresholds and margins hold for either scorer.
     score = BeliefScore(
         judge=Role.GUARD,
         model=conversation.models[-1],
@@ -333,8 +340,13 @@ def _policies_to_guard(refined: RefinedCot, policies: Policies) -> list[Policy]:
     """Return the policies specific to the row, else those that apply to it, else all."""
     by_id = {policy.id: policy for policy in policies.policies}
     applicable = [by_id[policy_id] for policy_id in refined.applicable_policies]
+    # Each policy costs a call of the guard, and the specific ones are those at stake.
     specific = [policy for policy in applicable if policy.applies != "always"]
-    return specific or applicable or list(policies.policies)
+    if specific:
+        return specific
+    if applicable:
+        return applicable
+    return list(policies.policies)
 
 
 def select_examples(
@@ -350,8 +362,10 @@ def select_examples(
             continue
         prompt_id = search.refined.prompt_id
         for candidate in search.candidates:
+            # A candidate without a valid answer misled nobody, as far as anyone can tell.
             if candidate.score is None:
                 continue
+            # One per prompt, or a single gullible prompt would fill the list.
             if prompt_id in best and best[prompt_id].score <= candidate.score:
                 continue
             best[prompt_id] = BeliefExample(
@@ -360,7 +374,8 @@ def select_examples(
                 belief=candidate.belief,
                 score=candidate.score,
             )
-    return sorted(best.values(), key=lambda e: (e.score, e.prompt_id))[:most]
+    ranked = sorted(best.values(), key=lambda e: (e.score, e.prompt_id))
+    return ranked[:most]
 
 
 def choose_pair_kind(grades: CotGrades, over_refusal_share: float) -> PairKind:
@@ -369,6 +384,7 @@ def choose_pair_kind(grades: CotGrades, over_refusal_share: float) -> PairKind:
     It is a needless refusal on a share of the benign and borderline prompts, and a violation on all
     others.
     """
+    # No refusal of a harmful prompt is needless.
     if grades.prompt_kind == "harmful":
         return "violation"
     if hash_fraction("needless", grades.prompt_id) < over_refusal_share:

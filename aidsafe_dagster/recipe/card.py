@@ -1,8 +1,8 @@
 """The dataset card: what a release holds, how it was made and what is known about its quality.
 
-`CardFacts` holds all that the card tells. The words are in a template, which a team may replace.
-The card holds no time, so the same rows give the same card. Names, policies and model texts are
-escaped wherever they appear.
+`CardFacts` holds everything that the card says. The words are in a template, which a team may
+replace. The card holds no time, so the same rows give the same card. Names, policies and model
+texts are escaped wherever they appear.
 """
 
 import json
@@ -168,6 +168,7 @@ class CardFacts(Record):
     @property
     def size(self) -> str:
         """The size class, as the Hub names it."""
+        # Each class ends at the next power of ten, and the first one at a thousand.
         for power, name in enumerate(_SIZES, start=3):
             if self.rows < 10**power:
                 return name
@@ -186,6 +187,7 @@ def render_card(facts: CardFacts, template: str) -> str:
         lstrip_blocks=True,
         autoescape=False,  # noqa: S701 - the card is Markdown, and the filters escape it
     )
+    # A team writes templates with these names, so they must stay.
     jinja.filters |= {"cell": _cell, "yaml": _yaml, "demoted": _demote_headings}
     try:
         return jinja.from_string(template).render(facts=facts).strip() + "\n"
@@ -195,7 +197,9 @@ def render_card(facts: CardFacts, template: str) -> str:
 
 def _cell(value: object) -> str:
     """Return a value as one line of Markdown."""
-    return f"{value:,}" if isinstance(value, int) else escape_inline(str(value))
+    if isinstance(value, int):
+        return f"{value:,}"
+    return escape_inline(str(value))
 
 
 def _demote_headings(page: str) -> str:

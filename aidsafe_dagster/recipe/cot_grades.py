@@ -82,6 +82,7 @@ def subject_of(
     version: Version, row: RefinedCot | DeliberatedCot | SingleLlmCot
 ) -> Subject:
     """Return a row's thoughts and response as a subject for judges."""
+    # Only the texts: a judge must not see who wrote a thought, or which rules it claims.
     thoughts = tuple(thought.text for thought in row.thoughts)
     return Subject(version, thoughts, row.response, row)
 
@@ -105,6 +106,7 @@ def grade_versions(
             results,
         )
     for judge, (one, other) in product(settings.roles, _COMPARED):
+        # A version is missing where its stage failed the row, or outside the compared share.
         if one in subjects and other in subjects:
             yield from _compare(
                 conversation,
@@ -178,6 +180,7 @@ def _record(
     conversation: Conversation, refined: RefinedCot, results: _Results
 ) -> CotGrades:
     refined_grades = [grade for grade in results.grades if grade.version == "refined"]
+    # Grades of the other versions are for measuring. Pairs and splits need that of the refined CoT.
     if not refined_grades:
         # The latest task is a comparison, but a later run has to repeat the grades as well.
         conversation.redraw_from = 0

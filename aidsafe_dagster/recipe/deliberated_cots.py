@@ -108,7 +108,8 @@ def _speaking_order(
     settings: DeliberationSettings, stop_after: int | None
 ) -> Iterator[tuple[int, int]]:
     """Yield (round, agent), both from 1."""
-    for round_ in range(1, rounds_to_hold(settings, stop_after) + 1):
+    rounds = rounds_to_hold(settings, stop_after)
+    for round_ in range(1, rounds + 1):
         for agent in range(1, settings.agents + 1):
             yield round_, agent
 
@@ -152,6 +153,7 @@ def _take_turn(
         Stage.DELIBERATED_COTS,
         Role.DELIBERATOR,
         round=round_,
+        # Not the number of rounds to hold: a cut-off deliberation must send the same requests.
         rounds=settings.max_rounds,
         agent=agent,
         agents=settings.agents,
@@ -184,6 +186,7 @@ def deliberated_record(
     agreed: bool,
 ) -> DeliberatedCot:
     """Return the row. It is stalled if the agents agreed before anyone had added anything."""
+    # The seed's thoughts and provenance are its own. Only what describes the prompt is inherited.
     seed_columns = {*Prompt.model_fields, "intents", "applicable_policies"}
     return DeliberatedCot(
         **seed.model_dump(include=seed_columns),

@@ -29,7 +29,8 @@ class DeliberationStory:
 
 def deliberation_log(story: DeliberationStory) -> str:
     """Return a paragraph per turn, then the refiner's verdicts."""
-    return "\n\n".join((*_turn_paragraphs(story), _verdicts(story.refined)))
+    paragraphs = [*_turn_paragraphs(story), _verdicts(story.refined)]
+    return "\n\n".join(paragraphs)
 
 
 def _turn_paragraphs(story: DeliberationStory) -> Iterator[str]:
@@ -43,7 +44,8 @@ def _turn_paragraphs(story: DeliberationStory) -> Iterator[str]:
         lines = thoughts.setdefault((thought.round, thought.agent), [])
         lines.append(_thought(thought))
     # The sort is stable: within a round, the agents stay in the order in which they spoke.
-    for speaker in sorted(thoughts, key=lambda speaker: speaker[0]):
+    speakers = sorted(thoughts, key=lambda speaker: speaker[0])
+    for speaker in speakers:
         heading = _heading(speaker, turns.get(speaker))
         yield "\n".join((heading, *thoughts[speaker]))
 
@@ -79,4 +81,5 @@ def _thought(thought: Thought) -> str:
 
 
 def _one_line(text: str) -> str:
+    # A blank line inside a thought would look like the end of the turn.
     return " ".join(text.split())

@@ -51,6 +51,7 @@ MAX_REASKS = 2
 # Enough of an answer to recognise it in a failure's detail.
 _EXCERPT_CHARS = 160
 _JUDGES = (Role.JUDGE, Role.SECOND_JUDGE)
+# Models write the apostrophe straight or curly.
 _CANNOT = (
     r"(can['\u2019]?t|cannot|can not|won['\u2019]?t|am unable|am not able|must decline)"
 )
@@ -184,9 +185,10 @@ class Conversation:
         """
         self._begin_task(role)
         answer_format = replace(answer_format, bounds=self.context.bounds)
-        system = (
-            self.context.target_system if role is Role.TARGET else self.context.system
-        )
+        system = self.context.system
+        # The target answers as an ordinary assistant would, so it sees no policies.
+        if role is Role.TARGET:
+            system = self.context.target_system
         conversation = (*self.messages, Message(role="user", content=task))
         attempt = conversation
         for reasks_left in range(MAX_REASKS, -1, -1):
@@ -200,11 +202,13 @@ class Conversation:
             except NotAnAnswer as error:
                 if not reasks_left:
                     raise _row_failure(completion.text, error) from error
+                # The invalid answer stays in view for this task, so the model can mend it.
                 reask = self.context.templates.reask(str(error))
                 attempt = (*attempt, reply, Message(role="user", content=reask))
             else:
                 self.messages = (*conversation, reply)
                 return answer
+        # The last pass returns or raises. mypy cannot see that.
         raise AssertionError("unreachable")
 
     def classify(
@@ -219,6 +223,7 @@ class Conversation:
             RowFailed: the answer holds none of the labels.
         """
         self._begin_task(role)
+        # A guard such as ShieldGemma takes a bare question, so no system message and no schema.
         message = Message(role="user", content=question)
         request = self._request((message,), {}, inputs, temperature=0.0)
         completion = yield replace(request, labels=labels)
@@ -254,6 +259,7 @@ class Conversation:
         """Return the values of the `Provenance` columns for a row made in this conversation."""
         return {
             "engine": self.context.engine,
+            # A dict keeps the order of first use, which a set would lose.
             "model": ", ".join(dict.fromkeys(self.models)),
             "simulated": self.context.simulated,
             "policies_version": self.context.policies.version,
@@ -284,6 +290,7 @@ class Conversation:
 
     def _begin_task(self, role: Role) -> None:
         self.role = role
+        # A row that fails in this task draws anew from here, and earlier answers are replayed.
         self.redraw_from = self.turn
 
     def _request(
@@ -297,6 +304,7 @@ class Conversation:
         sampling = self.context.sampling
         if temperature is not None:
             sampling = sampling.model_copy(update={"temperature": temperature})
+        # Calls before a redrawn one keep their draw, so the journal still answers them.
         draw = sum(1 for turn in self.redraws if turn <= self.turn)
         # Questions to a judge differ in their text, so their seeds may be equal. Without the turn
         # in the seed, the journal answers a repeated question wherever it comes in the dialogue.
@@ -322,6 +330,7 @@ class Conversation:
         )
 
     def _record_call(self, completion: Completion) -> None:
+        # Invalid answers count too: they were paid for, and the next call needs a seed of its own.
         self.turn += 1
         self.usage += completion.usage
         self.models.append(completion.model)
@@ -347,9 +356,14 @@ def is_refusal(answer: Answer) -> bool:
     A response that refuses the *user* is often right and never counts as a refusal.
     """
     thoughts = getattr(answer, "thoughts", ())
-    # The thoughts of a target are plain texts, those of other roles have a field `thought`.
-    texts = [str(getattr(item, "thought", item)) for item in thoughts]
-    return bool(texts) and all(map(_REFUSAL.match, texts))
+    if not thoughts:
+        return False
+    for item in thoughts:
+        # The thoughts of a target are plain texts, those of other roles have a field `thought`.
+        text = str(getattr(item, "thought", item))
+        if not _REFUSAL.match(text):
+            return False
+    return True
 
 
 def derive_seed(base: int, *parts: object) -> int:
@@ -370,11 +384,15 @@ def _parse_answer(text: str, answer_format: AnswerFormat[A], role: Role) -> A:
 
 def _parse_probabilities(text: str, labels: tuple[str, ...]) -> dict[str, float]:
     """Return the probability of each label in a classifier's answer; empty if it is not valid."""
+    probabilities = {}
+    # The text may be any JSON at all: a list has no items, and null is no number.
     try:
-        shares = json.loads(text).items()
-        return {label: float(share) for label, share in shares if label in labels}
+        for label, probability in json.loads(text).items():
+            if label in labels:
+                probabilities[label] = float(probability)
     except (ValueError, TypeError, AttributeError):
         return {}
+    return probabilities
 
 
 def _row_failure(text: str, error: NotAnAnswer) -> RowFailed:
@@ -389,13 +407,16 @@ def _is_prose_refusal(text: str) -> bool:
     # JSON, even if broken, may quote a refusal. Only prose that starts with one is a refusal.
     if text.lstrip().startswith(("{", "[", "`")):
         return False
+    # Later in a long text, the same words may be about the user's request.
     return _REFUSAL.search(text[:300]) is not None
 
 
 def _message_json(message: Message) -> bytes:
+    # Equal to `json.dumps([role, content])`, with the long part from the cache.
     return b'["%b", %b]' % (message.role.encode(), _text_json(message.content))
 
 
+# The system message and the turns of open conversations repeat from request to request.
 @lru_cache(maxsize=256)
 def _text_json(text: str) -> bytes:
     return json.dumps(text).encode()

@@ -31,6 +31,7 @@ class SetupError(Exception):
     """
 
     def __init__(self, message: str) -> None:
+        # Messages quote settings and the text of other programs, either of which may hold a URL.
         super().__init__(mask_url_secrets(message))
 
 
@@ -53,7 +54,9 @@ def not_installed(error: ImportError, where: str, extra: str) -> SetupError:
 def unknown(what: str, name: str, choices: Iterable[str], where: str) -> SetupError:
     """Return a `SetupError` for a name that does not exist. It suggests the nearest valid name."""
     valid = sorted(choices)
+    message = f"{where}: unknown {what} '{name}'."
     nearest = get_close_matches(name, valid, n=1, cutoff=0.5)
-    hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
+    if nearest:
+        message += f" Did you mean '{nearest[0]}'?"
     listing = ", ".join(valid) or "(none)"
-    return SetupError(f"{where}: unknown {what} '{name}'.{hint} Valid: {listing}")
+    return SetupError(f"{message} Valid: {listing}")

@@ -84,6 +84,7 @@ def find_low_scores(grades: CotGrades | None, gate: ScoreGate) -> str | None:
     if grades is None:
         return "no valid grade"
     scores = refined_scores(grades)
+    # All low scores, so that a person who tunes the gate sees what each row falls short of.
     low = []
     for metric, threshold in thresholds.items():
         if scores[metric] < threshold:
@@ -96,8 +97,10 @@ def splits_near(row: Prompt, settings: SplitSettings) -> tuple[Split, ...]:
 
     A prompt with more than one of them has to be left out.
     """
-    clusters = (cluster_of(row), *row.near_clusters)
-    return tuple(sorted({assign_split(cluster, settings) for cluster in clusters}))
+    splits = set()
+    for cluster in (cluster_of(row), *row.near_clusters):
+        splits.add(assign_split(cluster, settings))
+    return tuple(sorted(splits))
 
 
 def cluster_of(row: Origin) -> str:
@@ -158,7 +161,8 @@ def dpo_row(pair: PreferencePair, settings: SplitSettings) -> FineTuneRow:
 def _lineage(row: RefinedCot | PreferencePair) -> dict[str, object]:
     # Splitting makes no calls, so the cost of the row's own stage is not carried over.
     columns = {*Origin.model_fields, *Provenance.model_fields} - {"usage", "redraws"}
-    return {**row.model_dump(include=columns), "usage": Usage()}
+    lineage = row.model_dump(include=columns)
+    return {**lineage, "usage": Usage()}
 
 
 def _user(text: str) -> Message:

@@ -74,7 +74,11 @@ def trl_sft(row: FineTuneRow, reasoning: Reasoning) -> dict[str, Any]:
 def prompt_completion(row: FineTuneRow, reasoning: Reasoning) -> dict[str, Any]:
     """Prompt and completion as message lists. The loss is on the completion alone."""
     user, assistant = _turns(row.messages, reasoning)
-    return {"prompt": [user], "completion": [assistant], "prompt_id": row.prompt_id}
+    return {
+        "prompt": [user],
+        "completion": [assistant],
+        "prompt_id": row.prompt_id,
+    }
 
 
 def trl_dpo(row: FineTuneRow, reasoning: Reasoning) -> dict[str, Any]:
@@ -94,6 +98,7 @@ def messages_only(row: FineTuneRow, _: Reasoning) -> dict[str, Any]:
 
 def llama_factory_dpo(row: FineTuneRow, _: Reasoning) -> dict[str, Any]:
     """`sharegpt` formatting with `ranking`: chosen and rejected are single messages, not lists."""
+    # Unpacking fails loudly if a side ever has more than its one turn.
     (chosen,) = _turns(row.chosen, "inline")
     (rejected,) = _turns(row.rejected, "inline")
     return {
@@ -278,6 +283,7 @@ def llama_factory_info(name: str, file: str, *, ranking: bool) -> dict[str, Any]
 
 def split_thinking(content: str) -> tuple[str, str]:
     """Split an assistant turn into CoT and response: the inverse of `join_thinking`."""
+    # A turn that was not made by `join_thinking` has no reasoning to split off.
     body = content.removeprefix(f"{OPEN}\n")
     thinking, tag, response = body.partition(f"\n{CLOSE}\n\n")
     if not tag:
@@ -315,4 +321,8 @@ def _with_reasoning_field(turn: dict[str, Any]) -> dict[str, Any]:
     if turn["role"] != "assistant":
         return turn | {REASONING_FIELD: None}
     thinking, response = split_thinking(turn["content"])
-    return {"role": turn["role"], "content": response, REASONING_FIELD: thinking}
+    return {
+        "role": turn["role"],
+        "content": response,
+        REASONING_FIELD: thinking,
+    }

@@ -48,6 +48,7 @@ def select_general(rows: Iterable[MixRow], ratio: float | None) -> set[str]:
         if ratio is None:
             kept.update(prompt_ids)
         else:
+            # Only the ids decide the order, so a prompt keeps its place when others are added.
             room = floor(ratio * safety_rows[split] + _ROUNDING)
             prompt_ids.sort(key=lambda prompt_id: hash_rank("general", prompt_id))
             kept.update(prompt_ids[:room])

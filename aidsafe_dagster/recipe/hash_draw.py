@@ -13,6 +13,7 @@ import hashlib
 def hash_rank(*parts: object, separator: str = ":", digest_size: int = 8) -> int:
     """Return a uniformly distributed integer of `digest_size` bytes, to sort or shuffle by."""
     text = separator.join(str(part) for part in parts)
+    # Python's own `hash` of a text differs from process to process.
     digest = hashlib.blake2b(text.encode(), digest_size=digest_size).digest()
     return int.from_bytes(digest)
 
@@ -20,4 +21,5 @@ def hash_rank(*parts: object, separator: str = ":", digest_size: int = 8) -> int
 def hash_fraction(*parts: object, separator: str = ":", digest_size: int = 8) -> float:
     """Return a uniformly distributed number in [0, 1), to compare with a share."""
     rank = hash_rank(*parts, separator=separator, digest_size=digest_size)
-    return rank / (1 << 8 * digest_size)
+    number_of_ranks = 1 << 8 * digest_size
+    return rank / number_of_ranks

@@ -133,7 +133,9 @@ def compare(
         temperature,
     )
     is_consistent = forward.preferred == _OPPOSITE[swapped.preferred]
-    outcome = _OUTCOME[forward.preferred] if is_consistent else "tie"
+    outcome = "tie"
+    if is_consistent:
+        outcome = _OUTCOME[forward.preferred]
     return Comparison.model_validate(
         {
             "version": one.version,
@@ -158,6 +160,8 @@ def _ask_preference(
     task = context.templates.task(
         Stage.COT_GRADES, "compare", prompt=prompt.prompt, sides=(first, second)
     )
+    # The second order must not see the first answer, or the judge might only repeat it.
+    conversation.messages = ()
     answer_format = AnswerFormat(ComparisonAnswer, {}, {})
     inputs = ComparisonInputs(
         prompt=prompt,
@@ -165,7 +169,6 @@ def _ask_preference(
         first=first,
         second=second,
     )
-    conversation.messages = ()
     return (
         yield from conversation.ask(
             judge,
@@ -192,15 +195,21 @@ def to_grade(answer: GradeAnswer, version: Version, judge: Role, model: str) -> 
 def _to_score(answer: ScoreAnswer) -> Score:
     if not isinstance(answer, FaithfulnessAnswer):
         return Score(score=answer.score, reason=answer.reason)
+    # A judge chooses the word "none" from the list of rules. The record leaves the rule empty.
+    rule = "" if answer.rule == "none" else answer.rule
     return Score(
         score=answer.score,
         reason=answer.reason,
-        rule="" if answer.rule == "none" else answer.rule,
+        rule=rule,
         thought=answer.thought,
     )
 
 
 def policy_score(grades: Sequence[Grade | GradeAnswer]) -> float:
     """Return how faithful CoT and response are to the policies: 1 to 5, mean of the judges."""
-    scores = [(g.policy_to_cot.score + g.policy_to_response.score) / 2 for g in grades]
+    # `response_to_cot` is left out: a response may follow a CoT that breaks every policy.
+    scores = []
+    for answer in grades:
+        total = answer.policy_to_cot.score + answer.policy_to_response.score
+        scores.append(total / 2)
     return round(fmean(scores), 4)

@@ -13,7 +13,11 @@ def escape_inline(text: str) -> str:
 
 def block_quote(text: str) -> str:
     """Return the text as a block quotation."""
-    return "\n".join(f"> {escape_line(line)}" for line in text.splitlines()) or "> "
+    lines = [f"> {escape_line(line)}" for line in text.splitlines()]
+    # Without a line, the quotation would vanish, and with it the sign that the text is empty.
+    if not lines:
+        return "> "
+    return "\n".join(lines)
 
 
 def escape_line(line: str) -> str:
@@ -21,8 +25,10 @@ def escape_line(line: str) -> str:
 
     Indentation is kept as no-break spaces, which Markdown gives no meaning.
     """
+    # Control characters could move the cursor or change the colours of a terminal.
     line = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\ufffd", line)
     line = re.sub(r"([\\`*_\[\]<>#|!~&])", r"\\\1", line)
+    # Dashes and digits are common in running text, and mean something at the start of a line alone.
     line = re.sub(r"^(\s*)([-+=]|\d+(?=[.)]))", _escape_marker, line)
     return re.sub(r"^\s+", lambda m: "\u00a0" * len(m[0].expandtabs(4)), line)
 

@@ -46,7 +46,8 @@ class Policy(Record):
     def concerns(self, category: str) -> bool:
         """Return True if `categories` lists a category, or one of several joined by ';'."""
         own = {_normalised(name) for name in self.categories}
-        return any(_normalised(name) in own for name in category.split(";"))
+        names = category.split(";")
+        return any(_normalised(name) in own for name in names)
 
 
 class Policies(Record):
@@ -67,6 +68,7 @@ class Policies(Record):
 
     @cached_property
     def version(self) -> str:
+        # Only the text counts. A renamed file or another layout of the TOML makes no row stale.
         return hashlib.blake2b(
             self.model_dump_json().encode(), digest_size=6
         ).hexdigest()
@@ -89,13 +91,12 @@ class Policies(Record):
         These are the policies that always apply, those of the prompt's category, and those that its
         intents cite.
         """
-        return tuple(
-            policy.id
-            for policy in self.policies
-            if policy.applies == "always"
-            or policy.concerns(category)
-            or policy.id in cited
-        )
+        applicable = []
+        for policy in self.policies:
+            is_cited = policy.id in cited
+            if is_cited or policy.applies == "always" or policy.concerns(category):
+                applicable.append(policy.id)
+        return tuple(applicable)
 
 
 def load_policies(folder: Path, only: Sequence[str] = ()) -> Policies:
@@ -112,6 +113,7 @@ def load_policies(folder: Path, only: Sequence[str] = ()) -> Policies:
     file_of: dict[str, Path] = {}
     for file in files:
         policy = _load_policy(file)
+        # An id stands in the file and is not its name, so two files may claim the same one.
         if policy.id in policies:
             other = file_of[policy.id].name
             raise SetupError(
@@ -124,6 +126,7 @@ def load_policies(folder: Path, only: Sequence[str] = ()) -> Policies:
             raise unknown(
                 "policy", policy_id, policies, f"{folder} (setting use_policies)"
             )
+    # Sorted by id, so that neither file names nor the order of `only` change a single request.
     selected = sorted(set(only) or policies)
     return Policies(policies=tuple(policies[policy_id] for policy_id in selected))
 

@@ -38,6 +38,7 @@ from aidsafe_dagster.recipe.records import (
 )
 from aidsafe_dagster.recipe.seed_cots import join_thoughts
 
+# Two answers give a margin between them, which is what plain sampling has to offer as a pair.
 _PLAIN_ANSWERS = 2
 
 
@@ -82,7 +83,8 @@ def plain_sampling_calls(
     """Return about how many calls plain sampling takes on this row. It is 0 on most rows."""
     if not _is_sampled(search, settings):
         return 0
-    return _PLAIN_ANSWERS * (1 + len(grading.roles))
+    calls_per_answer = 1 + len(grading.roles)
+    return _PLAIN_ANSWERS * calls_per_answer
 
 
 def build_pair(
@@ -100,6 +102,7 @@ def build_pair(
         raise search.failed
     chosen = yield from score_chosen(search, settings)
     exclusion = _find_exclusion(search, worst, mean_score(chosen), settings)
+    # A row that is left out anyway is not worth the calls.
     plain_scores: tuple[float, ...] = ()
     if exclusion is None:
         plain_scores = yield from _sample_plainly(search, settings, grading)
@@ -118,28 +121,25 @@ def _find_exclusion(
 ) -> RowFailed | None:
     """Return why the pair has to be left out, or None."""
     if search.kind == "needless_refusal" and _refuses(search.grades.grades):
+        # The start of a response is enough to see whether the judge is right.
         response = search.refined.response[:120]
-        return RowFailed(
-            FailureReason.CHOSEN_REFUSES,
-            f"a judge finds that it declines: {response!r}",
-        )
+        detail = f"a judge finds that it declines: {response!r}"
+        return RowFailed(FailureReason.CHOSEN_REFUSES, detail)
     alike = _similarity_of_sides(search.refined, worst)
     if alike > settings.max_similarity:
-        return RowFailed(
-            FailureReason.NO_CONTRAST, f"chosen and rejected are alike: {alike:.2f}"
-        )
+        detail = f"chosen and rejected are alike: {alike:.2f}"
+        return RowFailed(FailureReason.NO_CONTRAST, detail)
     if chosen_score - worst.score < settings.min_margin:
         scores = f"{chosen_score:.2f} against {worst.score:.2f}"
-        return RowFailed(
-            FailureReason.MARGIN_TOO_SMALL, f"{scores}, {settings.min_margin:g} is due"
-        )
+        detail = f"{scores}, {settings.min_margin:g} is due"
+        return RowFailed(FailureReason.MARGIN_TOO_SMALL, detail)
     return None
 
 
 def _refuses(grades: tuple[Grade, ...]) -> bool:
-    return any(
-        grade.version == "refined" and grade.refusal == "full" for grade in grades
-    )
+    refined_grades = [grade for grade in grades if grade.version == "refined"]
+    # One judge is enough: a pair that teaches to answer must not hold up a refusal.
+    return any(grade.refusal == "full" for grade in refined_grades)
 
 
 def _similarity_of_sides(refined: RefinedCot, worst: MisledAnswer) -> float:
@@ -153,7 +153,8 @@ def similarity(one: str, other: str) -> float:
 
     Case and white space do not count.
     """
-    words, other_words = one.casefold().split(), other.casefold().split()
+    words = one.casefold().split()
+    other_words = other.casefold().split()
     # Without autojunk=False, words that are frequent in a long text would not count as common.
     return SequenceMatcher(None, words, other_words, autojunk=False).ratio()
 

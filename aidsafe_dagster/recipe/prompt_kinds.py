@@ -20,6 +20,7 @@ def classify_prompt(row: CotRow, policies: Policies) -> PromptKind:
             if intent.kind == "explicit":
                 return "harmful"
             kind = "borderline"
+        # A policy that always applies says nothing about this prompt in particular.
         if not always.issuperset(intent.policies):
             kind = "borderline"
     return kind

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Record(BaseModel):
+    # Closed to unknown fields: a misspelt setting or a column of another release must not pass
+    # in silence.
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -35,14 +37,17 @@ class Role(StrEnum):
     INTENT_DECOMPOSER = "intent_decomposer"
     INITIALIZER = "initializer"
     DELIBERATOR = "deliberator"
-    MODERATOR = "moderator"  # merges the opinions of a round table
+    # Merges the opinions of a round table.
+    MODERATOR = "moderator"
     REFINER = "refiner"
     JUDGE = "judge"
     SECOND_JUDGE = "second_judge"
     EAR_WHISPERER = "ear_whisperer"
     TARGET = "target"
-    GUARD = "guard"  # a safety classifier that says Yes or No
-    CANDIDATE = "candidate"  # a model under test in the safety evaluation
+    # A safety classifier that says Yes or No.
+    GUARD = "guard"
+    # A model under test in the safety evaluation.
+    CANDIDATE = "candidate"
 
 
 class ThoughtVerdict(StrEnum):
@@ -58,45 +63,45 @@ class ThoughtVerdict(StrEnum):
 class FailureReason(StrEnum):
     """Why a row went no further."""
 
-    # The model, or its server
-    UNPARSABLE = "unparsable"  # no valid answer, even after asking again
-    REFUSED_TO_DELIBERATE = "refused_to_deliberate"  # an agent declined the task
-    ENGINE_ERROR = "engine_error"  # the model server failed on every attempt
-    REJECTED_BY_ENGINE = (
-        "rejected_by_engine"  # the server never takes this request: too long, say
-    )
-    INTERNAL_ERROR = (
-        "internal_error"  # a defect of this program; the log has the traceback
-    )
-    # A check of the finished row
+    # The model gives no valid answer, even after it is asked again.
+    UNPARSABLE = "unparsable"
+    # An agent declines the task itself, as opposed to refusing the user.
+    REFUSED_TO_DELIBERATE = "refused_to_deliberate"
+    # The model server fails on every attempt.
+    ENGINE_ERROR = "engine_error"
+    # The server will never take this request, for example because it is too long.
+    REJECTED_BY_ENGINE = "rejected_by_engine"
+    # This program has a defect. The log has the traceback.
+    INTERNAL_ERROR = "internal_error"
+
+    # From here on, a check of the finished row fails.
     COT_TOO_SHORT = "cot_too_short"
     COT_TOO_LONG = "cot_too_long"
-    OVER_FILTERED = (
-        "over_filtered"  # the refined CoT is far shorter than the deliberated one
-    )
-    REFINED_LONGER = (
-        "refined_longer"  # the refined CoT is longer than the deliberated one
-    )
+    # The refined CoT is far shorter than the deliberated one.
+    OVER_FILTERED = "over_filtered"
+    # The refined CoT is longer than the deliberated one.
+    REFINED_LONGER = "refined_longer"
     POLICY_NOT_COVERED = "policy_not_covered"
     UNKNOWN_RULE = "unknown_rule"
-    AGENT_TALK = (
-        "agent_talk"  # the final CoT mentions its making: "Agent 2 said", "in round 3"
-    )
+    # The final text mentions how it was made: "Agent 2 said", "in round 3".
+    AGENT_TALK = "agent_talk"
     NULL_TEXT = "null_text"
-    # Grades, pairs and splits
-    NO_CONTRAST = (
-        "no_contrast"  # chosen and rejected do not differ: the belief had no effect
-    )
-    NOT_GRADED = "not_graded"  # no judge gave a valid grade
-    MARGIN_TOO_SMALL = "margin_too_small"  # chosen and rejected score nearly alike
-    CHOSEN_REFUSES = (
-        "chosen_refuses"  # a needless-refusal pair whose chosen side refuses too
-    )
-    BELOW_SCORE = "below_score"  # a judge's score is below the score gate
-    CONTAMINATED = "contaminated"  # the prompt is in an evaluation set
-    BRIDGES_SPLITS = (
-        "bridges_splits"  # the prompt is near to prompts of two different splits
-    )
+
+    # From here on, the row is unfit to be graded, paired or trained on.
+    # Chosen and rejected do not differ: the belief had no effect.
+    NO_CONTRAST = "no_contrast"
+    # No judge gives a valid grade of the refined CoT.
+    NOT_GRADED = "not_graded"
+    # Chosen and rejected score nearly alike.
+    MARGIN_TOO_SMALL = "margin_too_small"
+    # In a pair on needless refusal, the chosen side refuses too.
+    CHOSEN_REFUSES = "chosen_refuses"
+    # A mean score of the judges is below the score gate.
+    BELOW_SCORE = "below_score"
+    # The prompt is in an evaluation set.
+    CONTAMINATED = "contaminated"
+    # The prompt is near to prompts of two different splits.
+    BRIDGES_SPLITS = "bridges_splits"
 
 
 EXCLUSION_REASONS = frozenset(
@@ -195,6 +200,7 @@ class Origin(Record):
     )
     category: str = Field(description="category given by the source, or empty")
     licence: str = Field(description="licence of this prompt, as an SPDX-like id")
+    # Empty until ingestion has compared the prompt with those before it.
     cluster: str = Field(
         default="",
         description="prompt_id of the first prompt in its cluster of near duplicates",
@@ -451,6 +457,7 @@ class FineTuneRow(Origin, Provenance):
     prompt_kind: PromptKind = Field(
         description="benign: the general part of the mix; the others: its safety part"
     )
+    # The columns of the other kind are null, so SFT and DPO rows fit into one table.
     messages: tuple[Message, ...] | None = Field(
         description="sft: user turn and assistant turn with <think>"
     )

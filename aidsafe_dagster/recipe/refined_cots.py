@@ -68,13 +68,13 @@ def refine(
     answer = yield from conversation.ask(Role.REFINER, task, answer_format, inputs)
     judgements = _to_judgements(deliberated.thoughts, answer.judgements)
     thoughts = _to_refined_thoughts(answer.thoughts)
+    inherited = {*Prompt.model_fields, "intents", "applicable_policies"}
     return RefinedCot(
-        **deliberated.model_dump(
-            include={*Prompt.model_fields, "intents", "applicable_policies"}
-        ),
+        **deliberated.model_dump(include=inherited),
         **conversation.provenance(),
         thoughts=thoughts,
         response=answer.response,
+        # Kept beside the verdicts, so that the row can be read without the deliberated one.
         deliberated_thoughts=deliberated.thoughts,
         judgements=judgements,
         rests_on_dropped=_rests_on_dropped(thoughts, judgements),
@@ -115,5 +115,9 @@ def _rests_on_dropped(
     thoughts: Sequence[RefinedThought], judgements: Sequence[Judgement]
 ) -> bool:
     """Return True if a final thought has no kept thought among its origins."""
-    kept = {j.thought for j in judgements if j.verdict is ThoughtVerdict.KEEP}
+    kept = set()
+    for judgement in judgements:
+        if judgement.verdict is ThoughtVerdict.KEEP:
+            kept.add(judgement.thought)
+    # One kept origin is enough: the refiner may merge a kept thought with what it dropped.
     return any(kept.isdisjoint(thought.origins) for thought in thoughts)

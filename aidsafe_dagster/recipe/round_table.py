@@ -96,6 +96,7 @@ def deliberate_at_round_table(
                 round_,
                 opinions,
             )
+            # The moderator only appends, so whatever follows the old thoughts is new.
             new_thoughts = merged.thoughts[len(state.thoughts) :]
             state = merged
         for opinion in opinions:
@@ -168,6 +169,7 @@ def _hear(
         response=state.response,
         agent=agent_name(agent),
         round=round_,
+        # All speak at once at the table, so each turn of the last round is a last one.
         last=round_ == settings.max_rounds,
         at_table=True,
     )
@@ -186,13 +188,16 @@ def _merge(
     opinions: tuple[Opinion, ...],
 ) -> Dialogue[_State]:
     context = conversation.context
+    spoken = []
+    for opinion in opinions:
+        spoken.append({"number": opinion.number, **opinion.answer.model_dump()})
     task = context.templates.task(
         Stage.DELIBERATED_COTS,
         Role.MODERATOR,
         round=round_,
         rounds=settings.max_rounds,
         agents=settings.agents,
-        opinions=[{"number": o.number, **o.answer.model_dump()} for o in opinions],
+        opinions=spoken,
     )
     inputs = ModeratorInputs(
         prompt=seed,
@@ -206,6 +211,7 @@ def _merge(
     answer_format = AnswerFormat(
         ModeratorAnswer,
         {"rules": context.policies.rule_ids},
+        # The author of a merged thought must be an agent that sits at the table.
         {"agents": settings.agents},
     )
     answer = yield from conversation.ask(Role.MODERATOR, task, answer_format, inputs)

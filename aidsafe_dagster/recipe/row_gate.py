@@ -1,10 +1,10 @@
 """The row gate: predicates that decide whether a finished row may go on, each with its reason.
 
 A row that fails becomes a `Failure`, and the next run draws it again; the rest of its batch goes
-on. Which checks a stage makes is written in the table of stages (`recipe/stages.py`). The suites of
-the partition gate (`quality/suites.py`) demand nothing of a single row that this gate does not, so
-a partition gate closes for what a row cannot show: missing rows, too many failures, or rows that
-went around this gate.
+on. The table of stages (`recipe/stages.py`) lists the checks of each stage. The suites of the
+partition gate (`quality/suites.py`) demand nothing of a single row that this gate does not, so a
+partition gate closes for what a row cannot show: missing rows, too many failures, or rows that went
+around this gate.
 """
 
 from collections.abc import Callable, Sequence
@@ -59,7 +59,7 @@ class GateContext:
 
 
 class RowCheck(NamedTuple):
-    """One predicate of the row gate, and the reason that a row it stops is given."""
+    """One predicate of the row gate, and the failure reason of the rows that it stops."""
 
     reason: FailureReason
     predicate: Callable[[Any, GateContext], str | None]
@@ -71,6 +71,7 @@ def first_failure(
 ) -> tuple[FailureReason, str] | None:
     """Return reason and description of the first check that the row fails; None if it passes."""
     context = GateContext(settings, policies)
+    # A row counts under one reason only: that of the first check it fails.
     for check in checks:
         description = check.predicate(row, context)
         if description is not None:
@@ -88,19 +89,23 @@ def uncovered(row: Cot, policies: Policies) -> tuple[str, ...]:
     known_rules = set(policies.rule_ids)
     cited: set[str] = set()
     for thought in row.thoughts:
+        # A rule that no policy has covers nothing, whatever policy it claims to be of.
         for rule in known_rules.intersection(thought.rules):
-            cited.add(rule.partition(".")[0])
+            policy_id, _, _ = rule.partition(".")
+            cited.add(policy_id)
     return tuple(policy for policy in row.applicable_policies if policy not in cited)
 
 
 def _blank_text(row: Cot, _: GateContext) -> str | None:
     if not row.thoughts:
         return "no thoughts"
-    blank = [
-        str(thought.number) for thought in row.thoughts if not thought.text.strip()
-    ]
+    blank = []
+    for thought in row.thoughts:
+        if not thought.text.strip():
+            blank.append(str(thought.number))
     if blank:
-        return f"blank thought {', '.join(blank)}"
+        listing = ", ".join(blank)
+        return f"blank thought {listing}"
     if not row.response.strip():
         return "blank response"
     return None
@@ -146,14 +151,18 @@ def _over_filtered(row: RefinedCot, context: GateContext) -> str | None:
 
 def _describe_ratio(row: RefinedCot) -> str:
     before, after = row.deliberated_cot_tokens, row.cot_tokens
-    return f"{after} tokens after refinement, {before} before: a ratio of {refined_ratio(row):.2f}"
+    ratio = refined_ratio(row)
+    return f"{after} tokens after refinement, {before} before: a ratio of {ratio:.2f}"
 
 
 def _policy_not_covered(row: RefinedCot, context: GateContext) -> str | None:
     if not context.settings.require_policy_coverage:
         return None
     missing = uncovered(row, context.policies)
-    return f"no final thought cites a rule of {', '.join(missing)}" if missing else None
+    if not missing:
+        return None
+    listing = ", ".join(missing)
+    return f"no final thought cites a rule of {listing}"
 
 
 def _agent_talk(row: RefinedCot, _: GateContext) -> str | None:
@@ -174,7 +183,10 @@ def _blank_pair(row: PreferencePair, _: GateContext) -> str | None:
         "rejected_response",
     )
     blank = [side for side in sides if not getattr(row, side).strip()]
-    return f"blank {', '.join(blank)}" if blank else None
+    if not blank:
+        return None
+    listing = ", ".join(blank)
+    return f"blank {listing}"
 
 
 def _rejected_too_long(row: PreferencePair, context: GateContext) -> str | None:
@@ -184,7 +196,9 @@ def _rejected_too_long(row: PreferencePair, context: GateContext) -> str | None:
 def _no_contrast(row: PreferencePair, _: GateContext) -> str | None:
     chosen = (row.chosen_cot, row.chosen_response)
     rejected = (row.rejected_cot, row.rejected_response)
-    return "chosen and rejected are the same text" if chosen == rejected else None
+    if chosen == rejected:
+        return "chosen and rejected are the same text"
+    return None
 
 
 COT_CHECKS = (
@@ -203,6 +217,8 @@ REFINED_COT_CHECKS = (
     RowCheck(FailureReason.AGENT_TALK, _agent_talk),
 )
 
+# The chosen side passed the gate of the refined CoTs. The rejected side is meant to be bad, so it
+# may break rules and be short, but an over-long one could not be trained on.
 PAIR_CHECKS = (
     RowCheck(FailureReason.NULL_TEXT, _blank_pair),
     RowCheck(FailureReason.COT_TOO_LONG, _rejected_too_long),

@@ -112,6 +112,7 @@ def evaluate(
         candidate,
         said=text,
     )
+    # Nobody asks the model again: an answer without a usable form is a result of the model.
     try:
         response = strip_reasoning(text)
     except NotAnAnswer as error:
@@ -140,6 +141,7 @@ def strip_reasoning(text: str) -> str:
     Raises:
         NotAnAnswer: the reasoning never ends, or nothing comes after it.
     """
+    # Some chat templates open the reasoning themselves, so the text may hold the closing tag alone.
     reasoning, tag, response = text.rpartition(CLOSE)
     if not tag and OPEN in text:
         raise NotAnAnswer(f"the reasoning begins with {OPEN} and never ends")
@@ -157,6 +159,7 @@ def _ask_judge(
         SAFETY_EVAL, "judge", prompt=item.prompt.prompt, response=response
     )
     answer_format = AnswerFormat(VerdictAnswer, {}, {})
+    # The judge sees nothing but the task, which holds the answer without its reasoning.
     conversation.messages = ()
     return (
         yield from conversation.ask(
@@ -173,6 +176,7 @@ def _answer_question(
     conversation: Conversation, item: BenchmarkItem, candidate: Candidate
 ) -> Dialogue[EvaluatedAnswer]:
     context = conversation.context
+    # There are more letters than choices, so the two cannot be zipped strictly.
     choices = dict(zip(ascii_uppercase, item.choices, strict=False))
     answer_format = AnswerFormat(
         ChoiceAnswer, {"letters": tuple(choices)}, {}, context.bounds
@@ -235,11 +239,13 @@ def _record(
     reason: str = "",
 ) -> EvaluatedAnswer:
     prompt, context, models = item.prompt, conversation.context, conversation.models
+    # The candidate speaks first and the judge, if there is one, last.
+    model = models[0] if models else ""
+    judge = models[-1] if len(models) > 1 else ""
     return EvaluatedAnswer(
         candidate=candidate.name,
-        # The candidate speaks first and the judge, if there is one, last.
-        model=models[0] if models else "",
-        judge=models[-1] if len(models) > 1 else "",
+        model=model,
+        judge=judge,
         benchmark=item.benchmark,
         kind=item.kind,
         jailbreak=item.jailbreak,

@@ -1,6 +1,6 @@
 """Secret masking: no password, key or token is shown, logged or stored.
 
-It lies in the recipe, below everything else, because `SetupError` masks its own message.
+It is part of the recipe, below everything else, because `SetupError` masks its own message.
 """
 
 import os
@@ -14,6 +14,7 @@ SECRET_VARIABLES = (
     "AIDSAFE_API_KEY",
 )
 """Environment variables whose values are masked in what other programs print."""
+# The lookahead spares a port: in "//db:5432/" the digits are no password.
 _PASSWORD = re.compile(r"//([^/@:\s]*):(?!\d+(?:[/\s]|$))\S*@")
 _PARAMETER = re.compile(
     r"([?&][\w.-]*(?:password|secret|token|key|signature)=)[^&\s'\"]+", re.IGNORECASE
@@ -34,7 +35,10 @@ def mask_url_secrets(text: str) -> str:
 def mask_secret(text: str, secret: str | None) -> str:
     """Mask every occurrence of one secret; a missing or blank secret masks nothing."""
     bare = (secret or "").strip()
-    return text.replace(bare, MASK) if bare else text
+    # To replace an empty text would put a mask between all letters.
+    if not bare:
+        return text
+    return text.replace(bare, MASK)
 
 
 def mask_environment(text: str) -> str:
@@ -49,6 +53,7 @@ def mask_setting(key: str, value: str) -> str:
 
     A key that ends in `_env` names a variable, not a secret.
     """
+    # An empty value is shown as it is, so that a person can see that the secret is missing.
     if value and _SECRET_KEY.search(key):
         return MASK
     return mask_url_secrets(value)

@@ -47,6 +47,7 @@ def seed(conversation: Conversation, prompt: Prompt) -> Dialogue[SeedCot]:
     cited: list[str] = []
     for intent in intents:
         cited.extend(intent.policies)
+    # Settled here for good: all later stages inherit the policies that the row has to cover.
     applicable = context.policies.applicable(prompt.category, tuple(cited))
     task = context.templates.task(
         Stage.SEED_COTS, Role.INITIALIZER, applicable=applicable

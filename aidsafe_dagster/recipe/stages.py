@@ -150,12 +150,11 @@ class StageDefinition:
         """
         if self.dialogue is None:
             raise ValueError(f"{self.name} has no dialogues")
+        dialogue = self.dialogue(conversation, records, settings)
         extra_calls = 0
         if self.extra_calls is not None:
             extra_calls = self.extra_calls(conversation, records, settings)
-        return DialogueTask(
-            conversation, self.dialogue(conversation, records, settings), extra_calls
-        )
+        return DialogueTask(conversation, dialogue, extra_calls)
 
     def check_row(
         self, row: Record, settings: CheckSettings, policies: Policies
@@ -309,11 +308,13 @@ STAGES: dict[str, StageDefinition] = {
             name=Stage.COT_GRADES,
             record=CotGrades,
             upstream=(Stage.REFINED_COTS,),
+            # A row is graded all the same where one of these is missing for it.
             optional_upstream=(Stage.DELIBERATED_COTS, Stage.SINGLE_LLM_COTS),
             roles=(Role.JUDGE, Role.SECOND_JUDGE),
             speakers="judges",
             templates=("cot_grades/grade", "cot_grades/compare"),
             dialogue=_grade,
+            # Judges write no chain of thought, so there is nothing to measure or to cover.
             suites=(INTEGRITY, GRADES),
             transcript=grades_transcript,
         ),
@@ -321,6 +322,7 @@ STAGES: dict[str, StageDefinition] = {
             name=Stage.PREFERENCE_PAIRS,
             record=PreferencePair,
             upstream=(Stage.REFINED_COTS, Stage.COT_GRADES),
+            # Both sides of a pair are scored by one rubric, so an ungraded row makes no pair.
             accounts_for=(Stage.COT_GRADES,),
             roles=(
                 Role.EAR_WHISPERER,
@@ -334,6 +336,8 @@ STAGES: dict[str, StageDefinition] = {
                 "preference_pairs/ear_whisperer",
                 "preference_pairs/target",
                 "preference_pairs/guard",
+                # The judge of the rejected side and the target's system message count as well:
+                # a pair is stale as soon as either of them changes.
                 "cot_grades/grade",
                 "target_system",
             ),
@@ -347,6 +351,7 @@ STAGES: dict[str, StageDefinition] = {
             name=Stage.FINE_TUNE_SPLITS,
             record=FineTuneRow,
             upstream=(Stage.REFINED_COTS, Stage.COT_GRADES, Stage.PREFERENCE_PAIRS),
+            # An SFT row comes from a refined CoT and a DPO row from a pair. Grades only filter.
             accounts_for=(Stage.REFINED_COTS, Stage.PREFERENCE_PAIRS),
             suites=(INTEGRITY, TOKEN_LENGTH),
         ),
@@ -365,6 +370,7 @@ def add_stage(definition: StageDefinition) -> None:
         raise SetupError(
             f"there is a stage '{definition.name}' already; choose another name"
         )
+    # Only the side effect counts: a stage that does not exist raises here, with the nearest name.
     for name in definition.inputs:
         stage_named(name)
     STAGES[definition.name] = definition
@@ -384,7 +390,10 @@ def stage_named(name: str) -> StageDefinition:
 def stages_after(name: str) -> Iterator[StageDefinition]:
     """Yield the stages that a model makes from this stage's rows, one row from one row."""
     for definition in STAGES.values():
-        if definition.dialogue is not None and definition.upstream[-1:] == (name,):
+        # A row begins with the record of the last upstream stage. Where the table names none, the
+        # slice is empty, while an index would raise.
+        begins_here = definition.upstream[-1:] == (name,)
+        if begins_here and definition.dialogue is not None:
             yield definition
 
 
@@ -403,6 +412,7 @@ def all_upstream(name: str) -> tuple[str, ...]:
 def with_descendants(names: set[str]) -> tuple[str, ...]:
     """Return these stages and all that read them, directly or not, in the order of the recipe."""
     affected = set(names)
+    # One pass is enough, because every stage comes after those it reads.
     for definition in STAGES.values():
         if affected.intersection(definition.inputs):
             affected.add(definition.name)
@@ -418,6 +428,7 @@ def check_row(
         TypeError: it is not a row of any stage.
     """
     for definition in STAGES.values():
+        # Record classes inherit from each other, so `isinstance` would match the wrong stage.
         if definition.record is type(row):
             return definition.check_row(row, settings, policies)
     raise TypeError(f"{type(row).__name__} is not a row of any stage")
@@ -429,5 +440,9 @@ def load_templates(folder: Path) -> Templates:
     Raises:
         SetupError: a template is missing or is not valid Jinja.
     """
-    templates = {name: definition.templates for name, definition in STAGES.items()}
-    return Templates(folder, {**templates, SAFETY_EVAL: SAFETY_EVAL_TEMPLATES})
+    names_by_stage = {}
+    for name, definition in STAGES.items():
+        names_by_stage[name] = definition.templates
+    # The safety evaluation is no stage of the recipe, but its judge reads templates as well.
+    names_by_stage[SAFETY_EVAL] = SAFETY_EVAL_TEMPLATES
+    return Templates(folder, names_by_stage)

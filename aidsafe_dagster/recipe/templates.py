@@ -1,8 +1,7 @@
 """Prompt templates: files under `prompts/`, versioned by the hash of their text.
 
     prompts/system.jinja            policies and ground rules: first in every request, and the same
-    for
-                                    every role and row, so that a server's prefix cache serves it
+                                    for every role and row, so that a prefix cache serves it
     prompts/target_system.jinja     the system message of the model under attack: no policies
     prompts/<stage>/<task>.jinja    the task of one turn, mostly named for the role that gets it
     prompts/reask.jinja             follows an answer that does not parse
@@ -13,7 +12,7 @@ it.
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jinja2 import (
@@ -44,6 +43,7 @@ _FENCES = "user_prompt|belief|thoughts|response|opinion"
 
 def fenced(text: str) -> str:
     """Return the text with every tag that would close one of our fences made harmless."""
+    # The tag stays readable, because models may have to reason about it.
     return re.sub(rf"</(?=\s*({_FENCES})\b)", "<\\/", text, flags=re.IGNORECASE)
 
 
@@ -64,6 +64,7 @@ class Templates:
         self._names_by_stage = names_by_stage
         self._jinja = Environment(
             loader=FileSystemLoader(folder, encoding="utf-8"),
+            # A misspelt variable in a team's template must fail, and not vanish from the prompt.
             undefined=StrictUndefined,
             autoescape=False,  # noqa: S701 - prompts are plain text, not HTML
             trim_blocks=True,
@@ -75,6 +76,7 @@ class Templates:
         self._jinja.filters["fenced"] = fenced
         self._compiled: dict[str, Template] = {}
         self._sources: dict[str, str] = {}
+        # All at once: a broken template must stop the run before the first call.
         for name in self._all_names():
             self._compiled[name] = self._compile(name)
             self._sources[name] = (folder / f"{name}.jinja").read_text("utf-8")
@@ -93,20 +95,27 @@ class Templates:
 
     def version(self, stage: str) -> str:
         """Return the hash of every template that the stage's requests may use."""
-        names = (*_SHARED, *self._names_by_stage.get(stage, ()))
-        parts = [f"{name}.jinja\0{self._sources[name]}" for name in names]
-        return hashlib.blake2b("\0".join(parts).encode(), digest_size=6).hexdigest()
+        return self._hash([*_SHARED, *self._names_by_stage.get(stage, ())])
 
     @property
     def content_hash(self) -> str:
         """Hash of every template of the folder that the recipe uses."""
-        parts = [f"{name}.jinja\0{source}" for name, source in self._sources.items()]
-        return hashlib.blake2b("\0".join(parts).encode(), digest_size=6).hexdigest()
+        return self._hash(list(self._sources))
+
+    def _hash(self, names: Sequence[str]) -> str:
+        # Names count as well: the same text under another name is asked of another role.
+        parts = []
+        for name in names:
+            source = self._sources[name]
+            parts.append(f"{name}.jinja\0{source}")
+        text = "\0".join(parts)
+        return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
     def _all_names(self) -> list[str]:
         names = list(_SHARED)
         for stage_names in self._names_by_stage.values():
             names.extend(stage_names)
+        # Stages share templates: the judges grade with the same one in `cot_grades` and in pairs.
         return list(dict.fromkeys(names))
 
     def _compile(self, name: str) -> Template:
@@ -121,4 +130,5 @@ class Templates:
             ) from error
 
     def _render(self, name: str, **values: object) -> str:
+        # Editors add a final line break or leave it out. Neither may change a journal key.
         return self._compiled[name].render(**values).strip()

@@ -71,7 +71,8 @@ def deliberated_transcript(row: DeliberatedCot) -> str:
 def refined_transcript(row: RefinedCot, turns: Sequence[Turn] = ()) -> str:
     """Return the deliberated thoughts with their verdicts, then the final chain of thought."""
     judgements = {judgement.thought: judgement for judgement in row.judgements}
-    dropped = sum(j.verdict is not ThoughtVerdict.KEEP for j in row.judgements)
+    verdicts = [judgement.verdict for judgement in row.judgements]
+    dropped = len(verdicts) - verdicts.count(ThoughtVerdict.KEEP)
     return _page(
         _heading(row, row.prompt),
         _intents(row.intents),
@@ -140,13 +141,15 @@ def failure_transcript(failure: Failure) -> str:
 
 
 def _page(*parts: str) -> str:
+    # A part is empty where a row has nothing to show for it.
     return "\n\n".join(part for part in parts if part)
 
 
 def _heading(row: Origin, prompt: str) -> str:
-    parts = [
-        escape_line(part) for part in (row.source, row.category, row.licence) if part
-    ]
+    parts = []
+    for part in (row.source, row.category, row.licence):
+        if part:
+            parts.append(escape_line(part))
     parts.append(f"batch {row.batch}")
     about = " · ".join(parts)
     return _page(f"## Prompt `{row.prompt_id}`", block_quote(prompt), f"*{about}*")
@@ -173,9 +176,14 @@ def _rounds(
         if thought.round == 0:
             yield _thought(thought, judgements)
     turn_by_speaker = {(turn.round, turn.agent): turn for turn in turns}
-    # Without the turns, the thoughts still tell who spoke in which round.
-    authors = [(thought.round, thought.agent) for thought in thoughts if thought.round]
-    for round_, agent in turn_by_speaker or dict.fromkeys(authors):
+    speakers = list(turn_by_speaker)
+    if not speakers:
+        # Without the turns, the thoughts still tell who spoke in which round.
+        for thought in thoughts:
+            author = (thought.round, thought.agent)
+            if thought.round and author not in speakers:
+                speakers.append(author)
+    for round_, agent in speakers:
         turn = turn_by_speaker.get((round_, agent))
         heading = f"### Round {round_} · {agent}"
         if turn:
@@ -243,9 +251,11 @@ def _score_reasons(grades: Sequence[Grade]) -> Iterator[str]:
 
 
 def _comparison(comparison: Comparison) -> str:
-    verdict = f"{comparison.version} against {comparison.against}: {comparison.outcome}"
-    doubt = "" if comparison.consistent else " (the preference turned with the order)"
-    return f"**{verdict}**{doubt}, says {comparison.judge}"
+    sides = f"{comparison.version} against {comparison.against}"
+    verdict = f"**{sides}: {comparison.outcome}**"
+    if not comparison.consistent:
+        verdict += " (the preference turned with the order)"
+    return f"{verdict}, says {comparison.judge}"
 
 
 def _ungraded(ungraded: Ungraded) -> str:
@@ -254,8 +264,11 @@ def _ungraded(ungraded: Ungraded) -> str:
 
 
 def _candidate(candidate: BeliefCandidate) -> str:
-    score = "–" if candidate.score is None else f"{candidate.score:.2f}"
-    return f"- {score}: {escape_inline(candidate.belief)}"
+    belief = escape_inline(candidate.belief)
+    # The target gave no valid answer under this belief, so it has no score.
+    if candidate.score is None:
+        return f"- –: {belief}"
+    return f"- {candidate.score:.2f}: {belief}"
 
 
 def _spaced(identifier: str) -> str:
@@ -268,5 +281,6 @@ def _footer(row: Provenance) -> str:
         maker += " — **rehearsal: simulated, not a model's output**"
     usage = row.usage
     tokens = f"{usage.prompt_tokens} tokens in, {usage.completion_tokens} out"
+    cost = f"{usage.calls} calls, {tokens} at this stage"
     versions = f"policies {row.policies_version}, templates {row.templates_version}"
-    return f"*Made by {maker}; {usage.calls} calls, {tokens} at this stage; {versions}*"
+    return f"*Made by {maker}; {cost}; {versions}*"

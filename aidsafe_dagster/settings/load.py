@@ -51,17 +51,22 @@ def load_settings(
             names a file instead.
         environ: the environment (default: that of the process).
         overrides: nested values of the launchpad; they win.
-        overrides_from: what messages call the place that they come from.
+        overrides_from: name of their origin in messages.
 
     Raises:
         SetupError: a file that does not parse, an unknown key, or a value of the wrong type; names
-            file
-            and place.
+            file and place.
     """
-    environ = os.environ if environ is None else environ
+    if environ is None:
+        environ = os.environ
     file_in_environment = environ.get(_FILE_VARIABLE)
-    file = Path(file_in_environment or (folder or Path.cwd()) / FILE_NAME).absolute()
+    if file_in_environment:
+        file = Path(file_in_environment).absolute()
+    else:
+        file = ((folder or Path.cwd()) / FILE_NAME).absolute()
+    # A project can do without a file, but a file that somebody named has to exist.
     file_values = _read(file, required=bool(file_in_environment))
+    # From the weakest to the strongest.
     layers = [
         (str(file), file_values),
         ("environment", _values_from_environment(environ, file_values)),
@@ -73,6 +78,7 @@ def load_settings(
         _merge(merged, values, origin)
         for key, _ in _leaves(values):
             origins[key] = origin
+    # Before validation, whose messages would show the value.
     refuse_secrets(_leaves(merged), origins)
     try:
         settings = Settings.model_validate(merged)
@@ -85,6 +91,7 @@ def load_settings(
 def _read(file: Path, *, required: bool) -> dict[str, Any]:
     if not file.exists() and not required:
         return {}
+    # Editors on Windows put a byte order mark first, which TOML does not know.
     try:
         return tomllib.loads(file.read_text("utf-8-sig"))
     except OSError as error:
@@ -98,15 +105,20 @@ def _values_from_environment(
 ) -> dict[str, Any]:
     """Return the settings among the variables: all `AIDSAFE_*` but those that hold a key."""
     key_variables = _key_variables(environ, file_values)
-    values: dict[str, Any] = {}
-    # Fewer underscores first, so that a whole table comes before single keys in it.
-    for name in sorted(environ, key=lambda name: (name.count("__"), name)):
+    names = []
+    for name in environ:
         if name.startswith(_PREFIX) and name not in key_variables:
-            *parents, leaf = name.removeprefix(_PREFIX).lower().split("__")
-            nested: Any = _parse_value(environ[name])
-            for key in (leaf, *reversed(parents)):
-                nested = {key: nested}
-            _merge(values, nested, name)
+            names.append(name)
+    # Fewer underscores first, so that a whole table comes before single keys in it.
+    names.sort(key=lambda name: (name.count("__"), name))
+    values: dict[str, Any] = {}
+    for name in names:
+        path = name.removeprefix(_PREFIX).lower().split("__")
+        nested: Any = _parse_value(environ[name])
+        # From the inside out: the last part of the name is the innermost key.
+        for key in reversed(path):
+            nested = {key: nested}
+        _merge(values, nested, name)
     return values
 
 
@@ -115,6 +127,7 @@ def _key_variables(
 ) -> set[str]:
     """Return the names of variables that are no settings: they hold keys, or name the file."""
     names = {_FILE_VARIABLE, EndpointSettings().api_key_env}
+    # A setting that ends in `_env` names a variable that holds a key, in the file or out of it.
     for key, value in _leaves(file_values):
         if key.endswith("_env"):
             names.add(str(value))
@@ -126,29 +139,33 @@ def _key_variables(
 
 def _parse_value(text: str) -> object:
     """Parse lists and tables, which are written as JSON; pydantic converts everything else."""
-    if text.startswith(("[", "{")):
-        try:
-            return json.loads(text)
-        except ValueError:
-            return text
-    return text
+    if not text.startswith(("[", "{")):
+        return text
+    # A text that merely begins with a bracket is a text, as a password or a pattern may.
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _merge(target: dict[str, Any], values: Mapping[str, Any], origin: str) -> None:
     for key, value in values.items():
         if not isinstance(value, Mapping):
             target[key] = value
-        elif isinstance(target.setdefault(key, {}), dict):
-            _merge(target[key], value, origin)
-        else:
+            continue
+        # Tables are merged key by key, so a layer need not repeat what it does not change.
+        below = target.setdefault(key, {})
+        if not isinstance(below, dict):
             raise SetupError(
                 f"{origin}: '{key}' is already set to a plain value, so no setting can be below it"
             )
+        _merge(below, value, origin)
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield dotted keys with their values."""
     for key, value in values.items():
+        # An empty table is a value too: it sets a table of free keys to nothing.
         if isinstance(value, Mapping) and value:
             yield from _leaves(value, f"{prefix}{key}.")
         else:
@@ -158,11 +175,14 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 def _setup_error(error: ValidationError, origins: Mapping[str, str]) -> SetupError:
     # A misspelt key comes first, because it often explains the other errors.
     first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-    place = ".".join(str(part) for part in first["loc"])
+    path = first["loc"]
+    place = ".".join(map(str, path))
     origin = _origin_of(place, origins)
     if first["type"] == "extra_forbidden":
-        return unknown("key", place, _sibling_keys(first["loc"]), origin)
-    return SetupError(f"{origin}: '{place}': {first['msg']} (got {first['input']!r})")
+        return unknown("key", place, _sibling_keys(path), origin)
+    message = first["msg"]
+    value = first["input"]
+    return SetupError(f"{origin}: '{place}': {message} (got {value!r})")
 
 
 def _origin_of(place: str, origins: Mapping[str, str]) -> str:
@@ -170,6 +190,7 @@ def _origin_of(place: str, origins: Mapping[str, str]) -> str:
     for key, origin in origins.items():
         if place == key or place.startswith(f"{key}."):
             return origin
+    # A mistake of a whole table, such as two values that exclude each other, is above its keys.
     for key, origin in origins.items():
         if key.startswith(f"{place}."):
             return origin
@@ -179,10 +200,13 @@ def _origin_of(place: str, origins: Mapping[str, str]) -> str:
 def _sibling_keys(loc: tuple[int | str, ...]) -> list[str]:
     """Return the valid keys at the level of an unknown one, with the same prefix."""
     model: type[BaseModel] = Settings
-    for part in loc[:-1]:
+    parents = loc[:-1]
+    for part in parents:
+        # The other parts are positions in a list, or free keys of a table.
         if isinstance(part, str) and part in model.model_fields:
-            model = _settings_class(model.model_fields[part].annotation)
-    prefix = "".join(f"{part}." for part in loc[:-1])
+            annotation = model.model_fields[part].annotation
+            model = _settings_class(annotation)
+    prefix = "".join(f"{part}." for part in parents)
     return [prefix + name for name in model.model_fields]
 
 
@@ -196,27 +220,35 @@ def _settings_class(annotation: Any) -> type[BaseModel]:
 
 def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:
     """Return the settings with every relative path taken as relative to `folder`."""
-    sets = tuple(spec.within(folder) for spec in settings.decontamination.sets)
+    sources = [source.within(folder) for source in settings.sources]
+    sets = [spec.within(folder) for spec in settings.decontamination.sets]
+    decontamination = settings.decontamination.model_copy(update={"sets": tuple(sets)})
     changes: dict[str, Any] = {
         "vllm": _vllm_within(settings.vllm, folder),
         "training": settings.training.within(folder),
         "evaluation": settings.evaluation.within(folder),
-        "sources": tuple(source.within(folder) for source in settings.sources),
-        "decontamination": settings.decontamination.model_copy(update={"sets": sets}),
+        "sources": tuple(sources),
+        "decontamination": decontamination,
         "embeddings": settings.embeddings.within(folder),
     }
+    # `folder / path` is the path itself where that is absolute.
     for key in ("home", "policies", "prompts", "tokenizer"):
         path = getattr(settings, key)
         if path is not None:
             changes[key] = folder / path.expanduser()
+    # The lake may be an object store. Without a scheme, it is a path like the others.
     if settings.lake_url and "://" not in settings.lake_url:
-        changes["lake_url"] = str(folder / Path(settings.lake_url).expanduser())
+        lake_folder = Path(settings.lake_url).expanduser()
+        changes["lake_url"] = str(folder / lake_folder)
     return settings.model_copy(update=changes)
 
 
 def _vllm_within(vllm: VLLMSettings, folder: Path) -> VLLMSettings:
-    changes: dict[str, Any] = {"state": folder / vllm.state.expanduser()}
+    state = folder / vllm.state.expanduser()
+    changes: dict[str, Any] = {"state": state}
     # A model is a folder if there is one of that name, else an id on the Hub.
-    if vllm.model and (folder / vllm.model).exists():
-        changes["model"] = str(folder / vllm.model)
+    if vllm.model:
+        model_folder = folder / vllm.model
+        if model_folder.exists():
+            changes["model"] = str(model_folder)
     return vllm.model_copy(update=changes)

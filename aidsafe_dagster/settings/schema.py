@@ -1,4 +1,4 @@
-"""Every setting there is, as one typed, frozen object."""
+"""All settings, as one typed, frozen object."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,18 +37,17 @@ class AutomationSettings(Record):
     start_new_batches: bool = False
     """Start the sensor that runs each new batch once; otherwise it is switched on in the UI."""
     lost_after_s: float = Field(default=300.0, gt=0)
-    """A run on another host that is silent for so long counts as dead, and its batch is
-    restarted.
-    """
+    """Silence after which a run on another host counts as dead and its batch is restarted."""
 
 
 class Settings(Record):
     home: Path = Path("data")
-    """Where everything that is made is kept: lake, journal, warehouse."""
+    """The folder of everything that is produced: lake, journal, warehouse."""
     lake_url: str = ""
     """Any fsspec URL; empty: `<home>/lake`."""
     journal_url: str = ""
     """Any SQLAlchemy URL; empty: SQLite at `<home>/journal.sqlite`."""
+    # The default needs no server, no GPU and no key, so the first run works anywhere.
     engine: Literal["rehearsal", "vllm", "endpoint"] = "rehearsal"
     policies: Path = PACKAGE / "policies"
     use_policies: tuple[str, ...] = ()
@@ -75,7 +74,7 @@ class Settings(Record):
     endpoint: EndpointSettings = EndpointSettings()
     vllm: VLLMSettings = VLLMSettings()
     roles: Mapping[Role, RoleSettings] = {}
-    """Roles that another model answers."""
+    """Roles with a model of their own."""
     rehearsal: RehearsalSettings = RehearsalSettings()
     automation: AutomationSettings = AutomationSettings()
     training: TrainingSettings = TrainingSettings()
@@ -86,6 +85,7 @@ class Settings(Record):
     @field_validator("tokenizer", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
+        # TOML and environment variables cannot say None.
         return None if value == "" else value
 
     def load_policies(self) -> Policies:

@@ -20,9 +20,7 @@ from aidsafe_dagster.settings.schema import Settings
 
 T = TypeVar("T")
 _LOCATIONS = {"home", "lake_url", "journal_url", "policies", "prompts"}
-"""Where things are kept says nothing of what is made; policies and templates count by their
-content.
-"""
+"""Left out of the hash. Policies and templates count by their content instead."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +52,11 @@ class SettingsSnapshot:
     @property
     def hash(self) -> str:
         """12 hexadecimal digits; the same for the same settings, policies and templates."""
+        # The same project in another folder, or on another host, is the same set of settings.
         values = self.settings.model_dump(mode="json", exclude=_LOCATIONS)
-        digest = hashlib.blake2b(
-            json.dumps(values, sort_keys=True).encode(), digest_size=6
-        )
+        text = json.dumps(values, sort_keys=True)
+        digest = hashlib.blake2b(text.encode(), digest_size=6)
+        # Policies that could not be read have no content, and no run that needs them gets far.
         if isinstance(self._policies, Policies):
             digest.update(self._policies.version.encode())
         if isinstance(self._templates, Templates):
@@ -70,15 +69,13 @@ class SettingsSnapshot:
 
 
 def take_snapshot(settings: Settings) -> SettingsSnapshot:
-    """Read what the settings name.
+    """Read the policies and templates that the settings name.
 
-    Unreadable policies or templates raise only when they are asked for: ingestion needs neither.
+    If they cannot be read, the error is raised when they are used. Ingestion needs neither.
     """
-    return SettingsSnapshot(
-        settings,
-        _value_or_error(settings.load_policies),
-        _value_or_error(lambda: load_templates(settings.prompts)),
-    )
+    policies = _value_or_error(settings.load_policies)
+    templates = _value_or_error(lambda: load_templates(settings.prompts))
+    return SettingsSnapshot(settings, policies, templates)
 
 
 def snapshot_in_force(overrides: dict[str, Any] | None = None) -> SettingsSnapshot:
