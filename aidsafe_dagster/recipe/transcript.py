@@ -281,6 +281,7 @@ def _footer(row: Provenance) -> str:
         maker += " — **rehearsal: simulated, not a model's output**"
     usage = row.usage
     tokens = f"{usage.prompt_tokens} tokens in, {usage.completion_tokens} out"
-    cost = f"{usage.calls} calls, {tokens} at this stage"
+    calls = "1 call" if usage.calls == 1 else f"{usage.calls} calls"
+    cost = f"{calls}, {tokens} at this stage"
     versions = f"policies {row.policies_version}, templates {row.templates_version}"
     return f"*Made by {maker}; {cost}; {versions}*"

@@ -141,6 +141,7 @@ def two_runs(
             run.wait()
 
 
+@pytest.mark.slow
 def test_two_runs_together_never_exceed_the_limit_of_calls_in_flight(
     tmp_path: Path,
 ) -> None:
@@ -158,6 +159,7 @@ def test_two_runs_together_never_exceed_the_limit_of_calls_in_flight(
     assert stats["peak_inflight"] == 8
 
 
+@pytest.mark.slow
 def test_when_one_of_two_runs_is_killed_the_other_gets_all_slots_and_finishes(
     tmp_path: Path,
 ) -> None:
