@@ -21,7 +21,8 @@ from aidsafe_dagster.recipe.secret_mask import mask_secret
 _TRANSIENT = {408, 409, 425, 429}
 _MAX_ATTEMPTS = 5
 _MAX_BACKOFF_S = 30.0
-_MAX_DETAIL = 300  # characters of a server's error message
+_MAX_DETAIL = 300
+"""Characters of a server's error message that are shown."""
 logger = logging.getLogger(__name__)
 
 
@@ -35,9 +36,9 @@ def embedder(
     """
     if not settings.model:
         return None
-    return (
-        _Endpoint(settings).embed if settings.base_url else _LocalModel(settings).embed
-    )
+    if settings.base_url:
+        return _Endpoint(settings).embed
+    return _LocalModel(settings).embed
 
 
 class _LocalModel:
@@ -63,6 +64,7 @@ class _LocalModel:
                 f"'{self._settings.model}' on this machine, or set embeddings.base_url"
             ) from error
         try:
+            # A model's repository may hold code, which would run with all rights of this process.
             return SentenceTransformer(self._settings.model, trust_remote_code=False)
         except (OSError, ValueError) as error:
             raise SetupError(
@@ -83,7 +85,9 @@ class _Endpoint:
         self._key = os.environ.get(settings.api_key_env, "")
 
     def embed(self, texts: Sequence[str]) -> NDArray[Any]:
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        headers = {}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
         timeout = self._settings.timeout_s
         size = self._settings.texts_per_call
         vectors: list[list[float]] = []
@@ -91,6 +95,7 @@ class _Endpoint:
             for start in range(0, len(texts), size):
                 block = texts[start : start + size]
                 vectors += self._embed_block(client, block)
+        # Servers behind one address may serve different models under the same name.
         lengths = set(map(len, vectors))
         if len(lengths) > 1:
             raise SetupError(f"{self._url}: the embeddings are of different lengths")
@@ -115,7 +120,8 @@ class _Endpoint:
         if status == 200:
             return self._vectors(response, len(texts))
         # Mask before cutting: a key that is cut in two is not recognized.
-        detail = f"HTTP {status}: {self._mask_key(response.text)[:_MAX_DETAIL]}"
+        reason = self._mask_key(response.text)[:_MAX_DETAIL]
+        detail = f"HTTP {status}: {reason}"
         if status in _TRANSIENT or status >= 500:
             raise _Unavailable(detail)
         raise self._error(detail)
@@ -137,7 +143,8 @@ class _Endpoint:
     def _vectors(self, response: httpx2.Response, count: int) -> list[list[float]]:
         """Return the vectors in the order of the texts, whatever the order of the response."""
         try:
-            items = sorted(response.json()["data"], key=lambda item: item["index"])
+            reply = response.json()
+            items = sorted(reply["data"], key=lambda item: item["index"])
             vectors = [list(map(float, item["embedding"])) for item in items]
         except (ValueError, LookupError, TypeError) as error:
             raise SetupError(

@@ -32,10 +32,13 @@ _UNAUTHORIZED = {401, 403}
 _NOT_FOUND = 404
 _MAX_CUT_ANSWERS = 3
 """After this many answers cut at max_tokens, a further attempt only costs tokens."""
-_MAX_DETAIL = 300  # characters of a server's error message
+_MAX_DETAIL = 300
+"""Characters of a server's error message that are shown."""
 _CONNECT_TIMEOUT_S = 10
-_STATUS_TIMEOUT = aiohttp.ClientTimeout(10)  # for requests that no model has to answer
-_MAX_SEED = 0x7FFFFFFF  # 31 bits, as all servers take them
+_STATUS_TIMEOUT = aiohttp.ClientTimeout(10)
+"""For requests that no model has to answer."""
+_MAX_SEED = 0x7FFFFFFF
+"""31 bits, as all servers take them."""
 _CONNECTION_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
 
 
@@ -107,10 +110,13 @@ class EndpointEngine:
         url = self._url("/models")
         try:
             async with self._client().get(url, timeout=_STATUS_TIMEOUT) as response:
+                # Some servers send JSON as text/plain, which aiohttp refuses by default.
                 body = await response.json(content_type=None)
-            return [str(model["id"]) for model in body["data"]]
+            models = body["data"]
+            return [str(model["id"]) for model in models]
         except (*_CONNECTION_ERRORS, ValueError, KeyError, TypeError) as error:
-            detail = f"{self.settings.base_url}/models: {type(error).__name__}: {error}"
+            reason = f"{type(error).__name__}: {error}"
+            detail = f"{self.settings.base_url}/models: {reason}"
             raise SetupError(self._mask_key(detail)) from error
 
     async def is_healthy(self) -> bool:
@@ -132,11 +138,16 @@ class EndpointEngine:
             timeout = aiohttp.ClientTimeout(
                 total=self.settings.timeout_s, sock_connect=_CONNECT_TIMEOUT_S
             )
+            headers = {}
+            if self._key:
+                headers["Authorization"] = f"Bearer {self._key}"
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),  # the driver limits the calls
+                # The driver limits the calls. A second limit here would hide the queue from it.
+                connector=aiohttp.TCPConnector(limit=0),
+                # A router's cookie would bind all calls to one of its servers.
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=timeout,
-                headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
+                headers=headers,
             )
         return self._session
 
@@ -145,7 +156,8 @@ class EndpointEngine:
 
     def _root_url(self, path: str) -> str:
         """Return the URL of a path that vLLM serves beside the OpenAI protocol."""
-        return self.settings.base_url.rstrip("/").removesuffix("/v1") + path
+        base_url = self.settings.base_url.rstrip("/")
+        return base_url.removesuffix("/v1") + path
 
     def _payload(self, request: Request, attempt: int) -> dict[str, Any]:
         messages = [
@@ -169,7 +181,9 @@ class EndpointEngine:
         if request.labels:
             payload |= ONE_TOKEN
         if self.settings.priority:
+            # vLLM serves the smallest number first, so later turns of a dialogue come first.
             payload["priority"] = -request.turn
+        # Last, so that the settings may override any field.
         return payload | dict(self.settings.extra_body)
 
     async def _raise_for_status(
@@ -179,14 +193,14 @@ class EndpointEngine:
         # Mask before cutting: a key that is cut in two is not recognized.
         text = self._mask_key(body.decode("utf-8", "replace"))[:_MAX_DETAIL]
         detail = f"HTTP {status}: {text}"
+        wait_s = _retry_after_s(headers)
+        # Before the 5xx, since 529 ("overloaded") is one that comes from a server that is up.
         if status in _RATE_LIMITED:
-            raise RetryableError(
-                detail, _retry_after_s(headers), ErrorKind.RATE_LIMITED
-            )
+            raise RetryableError(detail, wait_s, ErrorKind.RATE_LIMITED)
         if status >= 500:
-            raise RetryableError(detail, _retry_after_s(headers), ErrorKind.UNAVAILABLE)
+            raise RetryableError(detail, wait_s, ErrorKind.UNAVAILABLE)
         if status in _TRANSIENT:
-            raise RetryableError(detail, _retry_after_s(headers), ErrorKind.BAD_ANSWER)
+            raise RetryableError(detail, wait_s, ErrorKind.BAD_ANSWER)
         if status in _UNAUTHORIZED:
             raise SetupError(
                 f"{self.settings.base_url}: {detail}; "
@@ -211,6 +225,7 @@ class EndpointEngine:
             reply = json.loads(body)
             choice = reply["choices"][0]
             message = choice["message"]
+            # A refusal is text like any other. Whether it parses is for the recipe to say.
             text = message.get("content") or message.get("refusal") or ""
             if request.labels:
                 text = label_text(choice, request.labels) or text
@@ -219,9 +234,8 @@ class EndpointEngine:
                 f"the reply is not a chat completion: {type(error).__name__}"
             ) from error
         was_cut = choice.get("finish_reason") == "length"
-        if (
-            was_cut and not request.labels
-        ):  # an answer of one token always ends at its limit
+        # An answer of one token always ends at its limit.
+        if was_cut and not request.labels:
             detail = f"the answer was cut after {len(text)} characters (finish_reason: length)"
             if attempt + 1 >= _MAX_CUT_ANSWERS:
                 raise RequestRejected(detail)
@@ -244,6 +258,7 @@ def _storable(text: str) -> str:
 
 
 def _usage(reply: Mapping[str, Any]) -> Usage:
+    # Not every server counts, and some send null for what they do not count.
     usage = reply.get("usage") or {}
     details = usage.get("prompt_tokens_details") or {}
     return Usage(
@@ -264,8 +279,8 @@ def _retry_after_s(headers: Mapping[str, str]) -> float | None:
     except ValueError:
         pass
     try:
-        return max(
-            0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-        )
+        wait = parsedate_to_datetime(value) - datetime.now(UTC)
     except (ValueError, TypeError):
         return None
+    # Negative if the clocks of the two machines differ.
+    return max(0.0, wait.total_seconds())

@@ -112,6 +112,7 @@ class Journal:
         self._wait_s = float(self.url.query.get("timeout", WAIT_S))  # type: ignore[arg-type]
         with self._database_errors():
             self._connection = _connect(self.url, self._wait_s)
+            # A journal in use is only read here: creating would wait for its writers.
             if not _versions(self._connection):
                 _create(self._connection)
             _check(self._connection, self.url)
@@ -130,13 +131,15 @@ class Journal:
         with self._database_errors():
             if self._sqlite:
                 return self._sqlite.find(key)
-            row = self._execute(self._find, {"key": key}).mappings().one_or_none()
+            result = self._execute(self._find, {"key": key})
+            row = result.mappings().one_or_none()
         return None if row is None else _completion(row)
 
     def find_all(self, keys: Sequence[str]) -> dict[str, Completion]:
         """Return those completions that are recorded, by key."""
         with self._database_errors():
-            rows = self._execute(self._find_all, {"keys": list(keys)}).mappings().all()
+            result = self._execute(self._find_all, {"keys": list(keys)})
+            rows = result.mappings().all()
         return {row["key"]: _completion(row) for row in rows}
 
     def record(self, entry: Entry) -> Completion:
@@ -148,9 +151,11 @@ class Journal:
             if self._sqlite:
                 is_new = self._sqlite.insert(entry.values)
             else:
-                is_new = self._execute(self._insert, entry.values).rowcount > 0
+                result = self._execute(self._insert, entry.values)
+                is_new = result.rowcount > 0
         if is_new:
             return entry.completion
+        # Everybody goes on with the answer that was recorded first, so that replays agree.
         return self.find(entry.key) or entry.completion
 
     def record_all(self, entries: Sequence[Entry]) -> dict[str, Completion]:
@@ -188,11 +193,13 @@ class Journal:
         deadline = time.monotonic() + self._wait_s
 
         def wait_before(error: sa.exc.OperationalError, _: int) -> float:
+            # SQLite has waited itself (its `timeout`), so another wait would not help.
             if self.is_local or time.monotonic() > deadline:
                 raise error
             logger.warning(
                 "journal %r: %s; retrying", self.url, type(error.orig).__name__
             )
+            # The next statement then opens a new connection to the server.
             self._connection.invalidate()
             self._connection.rollback()
             return _RECONNECT_AFTER_S
@@ -216,13 +223,15 @@ class Journal:
     def _explain(self, error: Exception) -> str:
         """Return what is wrong with the database, and the remedy."""
         # Some messages quote the text of a column, which may be an answer of the model.
-        message = str(getattr(error, "orig", None) or error).partition(" with text")[0]
+        cause = getattr(error, "orig", None) or error
+        message, _, _ = str(cause).partition(" with text")
         if "locked" in message:
             return (
                 f"another process has kept it locked for {self._wait_s:.0f} s. "
                 "End that process, then start again"
             )
-        if "malformed" in message or "not a database" in message or "decode" in message:
+        is_damaged = "malformed" in message or "decode" in message
+        if is_damaged or "not a database" in message:
             return (
                 f"cannot be opened, because the file is damaged or no journal ({message}). "
                 f'Save what can be read with `sqlite3 {self.url.database} ".recover" | '
@@ -253,7 +262,9 @@ class _SQLiteStatements:
         # The database sets `recorded_at` itself.
         columns = [name for name in _COLUMN_NAMES if name != "recorded_at"]
         compiled = insert.compile(connection, column_keys=columns)
-        self._insert, self._order = str(compiled), tuple(compiled.positiontup or ())
+        self._insert = str(compiled)
+        # The order of the placeholders, which is SQLAlchemy's to choose.
+        self._order = tuple(compiled.positiontup or ())
 
     def find(self, key: str) -> Completion | None:
         row = self._connection.execute(self._find, (key,)).fetchone()
@@ -263,9 +274,8 @@ class _SQLiteStatements:
 
     def insert(self, values: Mapping[str, Any]) -> bool:
         """Insert a row. Return False if its key is recorded already."""
-        cursor = self._connection.execute(
-            self._insert, [values[name] for name in self._order]
-        )
+        ordered = [values[name] for name in self._order]
+        cursor = self._connection.execute(self._insert, ordered)
         return bool(cursor.rowcount)
 
 
@@ -338,10 +348,8 @@ def _check(connection: sa.Connection, url: sa.URL) -> None:
             f"journal {url!r}: written as version {written}, this release reads {VERSION}. "
             "Use the release that wrote it, or name another journal in the settings (journal_url)"
         )
-    columns = {
-        column["name"]
-        for column in sa.inspect(connection).get_columns(_completions.name)
-    }
+    described = sa.inspect(connection).get_columns(_completions.name)
+    columns = {column["name"] for column in described}
     missing = [name for name in _COLUMN_NAMES if name not in columns]
     if missing:
         raise SetupError(

@@ -41,6 +41,7 @@ def label_text(choice: Mapping[str, Any], labels: tuple[str, ...]) -> str | None
 
 def _token_probabilities(choice: Mapping[str, Any]) -> list[tuple[str, float]]:
     """Return the alternatives to the first token, each with its probability."""
+    # Servers leave these fields out, or send null or an empty list.
     log_probabilities = choice.get("logprobs") or {}
     tokens = log_probabilities.get("content") or [{}]
     probabilities = []
@@ -50,8 +51,8 @@ def _token_probabilities(choice: Mapping[str, Any]) -> list[tuple[str, float]]:
     if probabilities:
         return probabilities
     text = str(choice["message"].get("content") or "")
-    first_word = text.split()[:1]
-    return [(word, 1.0) for word in first_word]
+    words = text.split()
+    return [(words[0], 1.0)] if words else []
 
 
 def _is_label(token: str, label: str) -> bool:

@@ -55,9 +55,12 @@ class Engine(Protocol):
 class ErrorKind(StrEnum):
     """What a failed attempt says about the server."""
 
-    BAD_ANSWER = "bad_answer"  # it is up, and its answer is of no use
-    RATE_LIMITED = "rate_limited"  # it is up, and takes no more calls for now
-    UNAVAILABLE = "unavailable"  # no connection, no answer in time, or a 5xx
+    BAD_ANSWER = "bad_answer"
+    """It is up, and its answer is of no use."""
+    RATE_LIMITED = "rate_limited"
+    """It is up, and takes no more calls for now."""
+    UNAVAILABLE = "unavailable"
+    """No connection, no answer in time, or a 5xx."""
 
 
 class RetryableError(Exception):

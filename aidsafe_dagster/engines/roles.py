@@ -34,8 +34,11 @@ class EngineByRole:
     def __init__(
         self, main: Engine, others: Mapping[Role, Engine], revisions: Mapping[Role, str]
     ) -> None:
-        self.main, self.others, self.revisions = main, others, revisions
-        self.name, self.simulated = main.name, main.simulated
+        self.main = main
+        self.others = others
+        self.revisions = revisions
+        self.name = main.name
+        self.simulated = main.simulated
 
     @property
     def slots(self) -> int:
@@ -49,10 +52,8 @@ class EngineByRole:
         return self.main.metrics_url()
 
     def model_for(self, role: Role) -> str:
-        model, revision = (
-            self._engine_for(role).model_for(role),
-            self.revisions.get(role),
-        )
+        model = self._engine_for(role).model_for(role)
+        revision = self.revisions.get(role)
         return f"{model}@{revision}" if revision else model
 
     async def complete(self, request: Request, attempt: int) -> Completion:
@@ -66,4 +67,5 @@ class EngineByRole:
         return self.others.get(role, self.main)
 
     def _engines(self) -> Sequence[Engine]:
+        # Several roles may share an engine, and a dict keeps the order.
         return (self.main, *dict.fromkeys(self.others.values()))

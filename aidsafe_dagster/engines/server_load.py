@@ -68,6 +68,7 @@ class ServerLoad:
         for name, value in _LINE.findall(page):
             key = name.removeprefix("vllm:")
             values[key] = values.get(key, 0.0) + float(value)
+        # Another server's page: without vLLM's names there is nothing to show.
         if "num_requests_running" not in values:
             return
         now = time.monotonic() - self.started
@@ -76,8 +77,10 @@ class ServerLoad:
         self.waiting.append(values.get("num_requests_waiting", 0.0))
         for counter in _COUNTERS:
             value = values.get(counter, 0.0)
+            # At the first sample nothing has grown: earlier counts belong to earlier runs.
             last = self._last.get(counter, value)
-            if value < last:  # the server was restarted, and counts from 0 again
+            # The server was restarted, and counts from 0 again.
+            if value < last:
                 last = 0.0
             self.grown[counter] += value - last
             self._last[counter] = value
@@ -106,6 +109,7 @@ async def _take_sample(
 ) -> None:
     if url is None:
         return
+    # A figure that is missing must not cost a run that goes well otherwise.
     with suppress(aiohttp.ClientError, TimeoutError, OSError):
         async with session.get(url) as response:
             if response.status == 200:

@@ -20,7 +20,8 @@ def server_token_count(settings: EndpointSettings) -> Callable[[str], int]:
     """
     url = settings.base_url.rstrip("/").removesuffix("/v1") + "/tokenize"
     headers = {"Content-Type": "application/json"}
-    if key := os.environ.get(settings.api_key_env, ""):
+    key = os.environ.get(settings.api_key_env, "")
+    if key:
         headers["Authorization"] = f"Bearer {key}"
 
     @lru_cache(maxsize=10_000)
@@ -30,7 +31,8 @@ def server_token_count(settings: EndpointSettings) -> Callable[[str], int]:
         request = urllib.request.Request(url, data=data, headers=headers)  # noqa: S310 - an http(s) URL, checked
         try:
             with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310
-                return int(json.load(response)["count"])
+                reply = json.load(response)
+            return int(reply["count"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SetupError(
                 f"{url}: {type(error).__name__}: {error}; unset endpoint.tokenize to estimate"

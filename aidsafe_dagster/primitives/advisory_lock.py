@@ -52,7 +52,9 @@ class AdvisoryLock(HeldLock):
 
     def __init__(self, url: str, scope: str, name: str) -> None:
         super().__init__(name)
-        digest = hashlib.blake2b(f"{scope}\0{name}".encode(), digest_size=8).digest()
+        # PostgreSQL knows a lock by a signed number of 64 bits, not by a name.
+        text = f"{scope}\0{name}"
+        digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
         self._key = {"key": int.from_bytes(digest, signed=True)}
         self._url = url
         self._connection: sa.Connection | None = None
@@ -68,6 +70,7 @@ class AdvisoryLock(HeldLock):
         with self._explain_errors():
             if self._connection is not None:
                 return self._find_holder(self._connection)
+            # Closed again after the look, since a server has few connections.
             connection = _connect(self._url)
             try:
                 return self._find_holder(connection)
@@ -80,6 +83,7 @@ class AdvisoryLock(HeldLock):
     def _is_kept(self) -> bool:
         """Tell whether the lock is still ours; take it again if only the connection was lost."""
         try:
+            # The lock belongs to the connection. As long as that answers, the lock is held.
             if self._connection is not None:
                 self._connection.execute(_PING)
                 return True
@@ -125,6 +129,8 @@ class AdvisoryLock(HeldLock):
 
 def _connect(url: str) -> sa.Connection:
     """Open a connection that says whose it is, and that the server drops soon if we fall silent."""
+    # No pool, since a lock would stay with a connection that goes back into it. And no open
+    # transaction, which would keep the server from cleaning up for as long as the lock is held.
     engine = sa.create_engine(
         url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT", hide_parameters=True
     )

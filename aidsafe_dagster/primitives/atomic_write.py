@@ -31,6 +31,7 @@ def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
     Raises:
         SetupError: the file cannot be written: disk full, quota used up, or no access.
     """
+    # In the same folder: a rename is atomic only within one file system.
     temporary = path.with_name(f".{_HOST}-{os.getpid()}.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,6 +48,7 @@ def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
             "Make room or give access, then start again"
         ) from error
     finally:
+        # After a success there is nothing to remove any more.
         with suppress(OSError):
             temporary.unlink()
 

@@ -43,6 +43,7 @@ class HeldLock(ABC):
             TimeoutError: the lock did not become free in time.
             SetupError: the lock cannot be used at all.
         """
+        # Within the `try`: an interrupt may come between taking the lock and the block.
         try:
             self._acquire(holder, on_wait, timeout_s)
             with self._watch():
@@ -71,14 +72,15 @@ class HeldLock(ABC):
     ) -> None:
         if self.try_hold(holder):
             return
+        # The holder may have let go meanwhile, or not have written its name yet.
         current = self.holder() or "another process"
         on_wait(f"{self.name} is being worked on by {current}; waiting for it to end")
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        started = time.monotonic()
         while not self.try_hold(holder):
-            if deadline is not None and time.monotonic() > deadline:
-                raise TimeoutError(
-                    f"{self.name} is still held by {self.holder() or current}"
-                )
+            waited_s = time.monotonic() - started
+            if timeout_s is not None and waited_s > timeout_s:
+                current = self.holder() or current
+                raise TimeoutError(f"{self.name} is still held by {current}")
             time.sleep(self.poll_s)
 
     def _watch(self) -> AbstractContextManager[None]:

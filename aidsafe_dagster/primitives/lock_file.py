@@ -59,12 +59,14 @@ class LockFile(HeldLock):
         except (FileNotFoundError, NotADirectoryError):
             return None
         except BlockingIOError:
+            # Empty for the moment between taking the lock and writing the name.
             return self._read_holder() or "another process"
         except OSError as error:
             raise self._error(error) from error
         return None
 
     def _lock(self) -> int | None:
+        # Not truncated here: until the lock is taken, the name in the file is another's.
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             if self._is_locked_in_place(descriptor):

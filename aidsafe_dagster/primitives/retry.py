@@ -1,7 +1,7 @@
 """Synchronous retries: call again after a wait, until it succeeds or there is reason to give up.
 
 Calls to a model are retried by the driver, which is asynchronous and has a retry budget per row
-(`engines/driver/attempts.py`).
+(`engines/driver/retry_policy.py`).
 """
 
 import time
@@ -38,5 +38,6 @@ def exponential_backoff(
     failed_attempts: int, first_s: float, longest_s: float
 ) -> float:
     """Return the wait after some failed attempts: `first_s`, doubled each time, up to a limit."""
-    doublings = min(failed_attempts - 1, 30)  # beyond that a float may overflow
+    # Far more doublings would overflow a float.
+    doublings = min(failed_attempts - 1, 30)
     return min(first_s * 2.0**doublings, longest_s)

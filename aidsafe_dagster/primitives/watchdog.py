@@ -35,6 +35,7 @@ def watchdog(may_go_on: Callable[[], bool], every_s: float) -> Iterator[None]:
             yield
         finally:
             done.set()
+            # A check that is under way may still interrupt, which must not hit what comes after.
             thread.join()
 
 
@@ -44,6 +45,7 @@ def interrupt_this_process() -> None:
     A shell starts a background command with SIGINT ignored, and its children inherit that. Such a
     process must stop all the same: another one may be at work in its place.
     """
+    # Ignored and default handling are constants, which cannot be called.
     if callable(signal.getsignal(signal.SIGINT)):
         number = signal.SIGINT
     elif signal.getsignal(_STAND_IN) is _raise:

@@ -24,7 +24,9 @@ _CONNECT_TIMEOUT_S = 2.0
 def is_abandoned(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
     """Tell whether nobody will start this run, which has not claimed its lock yet."""
     run = record.dagster_run
-    is_old = datetime.now(UTC) - record.update_timestamp > HANDED_OVER_WITHIN
+    age = datetime.now(UTC) - record.update_timestamp
+    is_old = age > HANDED_OVER_WITHIN
+    # Dagster queues or launches a new run at once. If it did not, whoever created it is gone.
     if run.status is dg.DagsterRunStatus.NOT_STARTED:
         return is_old
     if not isinstance(instance.run_launcher, dg.DefaultRunLauncher):
@@ -43,12 +45,14 @@ def _inherited_server(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str |
     if run.parent_run_id is None:
         return None
     parent = instance.get_run_by_id(run.parent_run_id)
+    # A person may have deleted the parent.
     return parent.tags.get(GRPC_INFO_TAG) if parent else None
 
 
 def _is_listening(server: Mapping[str, Any]) -> bool:
+    path = server.get("socket")
     try:
-        if path := server.get("socket"):
+        if path:
             with socket.socket(socket.AF_UNIX) as probe:
                 probe.settimeout(_CONNECT_TIMEOUT_S)
                 probe.connect(path)

@@ -37,6 +37,7 @@ def claim_each(
     Batches that others work on come last. They may be finished by then.
     """
     remaining = list(batches)
+    # Chosen anew each time, since others begin and finish batches meanwhile.
     while remaining:
         batch = _choose(remaining, settings)
         remaining.remove(batch)

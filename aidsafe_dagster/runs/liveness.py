@@ -66,16 +66,21 @@ def hold_run(
     The lock outlasts the block, until `release_run` or the end of the process. Dagster records how
     a run ended only after its resources are closed, and until then the run counts as alive.
     """
-    claim = _claim(run.run_id, settings)
+    run_id = run.run_id
+    claim = _claim(run_id, settings)
+    # Several heartbeats may be missed before the others take the run for dead.
     heartbeat_s = min(HEARTBEAT_S, settings.automation.lost_after_s / 5)
     # The resources of a run may be opened more than once in a process.
-    if run.run_id not in _held:
-        lock = run_lock(run.run_id, settings)
+    if run_id not in _held:
+        lock = run_lock(run_id, settings)
+        holder = describe_this_run(run)
+        # `pop_all` keeps the lock beyond this block, and an error before it lets go.
         with ExitStack() as stack:
-            stack.enter_context(lock.hold(describe_this_run(run), logger.info))
-            _held[run.run_id] = stack.pop_all()
-    instance.add_run_tags(run.run_id, claim)
-    with watchdog(lambda: _heartbeat(instance, run.run_id, claim), heartbeat_s):
+            stack.enter_context(lock.hold(holder, logger.info))
+            _held[run_id] = stack.pop_all()
+    # Only with the lock in hand: tags without a lock would make this run look dead.
+    instance.add_run_tags(run_id, claim)
+    with watchdog(lambda: _heartbeat(instance, run_id, claim), heartbeat_s):
         yield
 
 
@@ -87,6 +92,7 @@ def release_run(run_id: str) -> None:
 
 @atexit.register
 def _release_all() -> None:
+    # A copy, since each release takes its run out of the dict.
     for run_id in list(_held):
         release_run(run_id)
 
@@ -103,10 +109,12 @@ def report_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """
     settings = load_settings().settings
     dead_runs = []
-    for record in instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED)):
+    unfinished = dg.RunsFilter(statuses=_UNFINISHED)
+    for record in instance.get_run_records(unfinished):
         if _is_dead(instance, record, settings):
-            _report(instance, record.dagster_run)
-            dead_runs.append(record.dagster_run.run_id)
+            run = record.dagster_run
+            _report(instance, run)
+            dead_runs.append(run.run_id)
     return dead_runs
 
 
@@ -116,6 +124,7 @@ def _report(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
         instance.report_run_canceled(run, message)
     else:
         instance.report_run_failed(run, message)
+    # Dagster frees the slots of steps that end, and the steps of a dead run never do.
     instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
@@ -130,8 +139,9 @@ def _is_dead(
     if file is None:
         return is_process_dead(run, process)
     is_here = is_on_this_host(process)
+    lock = run_lock(run.run_id, settings, Path(file))
     try:
-        if run_lock(run.run_id, settings, Path(file)).is_held():
+        if lock.is_held():
             return False
     except SetupError as error:
         # Another user's folder, or a database that is away: the lock tells nothing.
@@ -146,11 +156,11 @@ def _is_silent(instance: dg.DagsterInstance, run: dg.DagsterRun, for_s: float) -
     now = datetime.now(UTC)
     since = run.tags.get(SILENT_TAG)
     if not since:
-        instance.add_run_tags(
-            run.run_id, {SILENT_TAG: now.isoformat(timespec="seconds")}
-        )
+        note = {SILENT_TAG: now.isoformat(timespec="seconds")}
+        instance.add_run_tags(run.run_id, note)
         return False
-    return now - datetime.fromisoformat(since) > timedelta(seconds=for_s)
+    silence = now - datetime.fromisoformat(since)
+    return silence > timedelta(seconds=for_s)
 
 
 def _claim(run_id: str, settings: Settings) -> dict[str, str]:
@@ -168,11 +178,9 @@ def _heartbeat(
     """Renew the run's tags if need be; False if the run was ended elsewhere."""
     try:
         run = instance.get_run_by_id(run_id)
-        if (
-            run is None
-            or run.is_finished
-            or run.status is dg.DagsterRunStatus.CANCELING
-        ):
+        if run is None or run.is_finished:
+            return False
+        if run.status is dg.DagsterRunStatus.CANCELING:
             return False
         # Dagster writes all tags of a run at once. Two that tag at the same time undo each other.
         if not claim.items() <= run.tags.items():

@@ -21,7 +21,9 @@ def batch_lock(batch: str, settings: Settings) -> HeldLock:
     Dagster's own limit covers only what passes through its queue. A run that comes second waits,
     and then finds in lake and journal all that the first one made.
     """
-    path = _folder(settings) / f"{quote(batch, safe='')}.lock"
+    # A batch's key may hold any character, and a file name may not.
+    name = quote(batch, safe="")
+    path = _folder(settings) / f"{name}.lock"
     return _among_hosts(LockFile(path, f"batch {batch}"), settings)
 
 
@@ -55,7 +57,9 @@ def _among_hosts(file: LockFile, settings: Settings) -> HeldLock:
     # A journal in a file is not shared, so there are no other hosts to keep out.
     if not settings.journal.startswith("postgresql"):
         return file
-    return _BothLocks(file, AdvisoryLock(settings.journal, settings.lake, file.name))
+    # Several projects may share a database, and the lake tells them apart.
+    advisory = AdvisoryLock(settings.journal, settings.lake, file.name)
+    return _BothLocks(file, advisory)
 
 
 class _BothLocks(HeldLock):
@@ -83,6 +87,7 @@ class _BothLocks(HeldLock):
         # The file first: it is cheap, and keeps the processes of one host away from the database.
         if self._file.try_hold(holder) and self._advisory.try_hold(holder):
             return True
+        # One of the two alone would keep others out, and nobody would work.
         self.release()
         return False
 

@@ -23,7 +23,8 @@ ALIVE_TAG = "aidsafe/alive_until"
 
 def this_process() -> str:
     """Return `<host>:<pid>:<start time>`."""
-    return f"{socket.gethostname()}:{os.getpid()}:{_start_time(os.getpid())}"
+    pid = os.getpid()
+    return f"{socket.gethostname()}:{pid}:{_start_time(pid)}"
 
 
 def process_of(run: dg.DagsterRun) -> str | None:
@@ -36,7 +37,9 @@ def process_of(run: dg.DagsterRun) -> str | None:
 
 
 def is_on_this_host(process: str) -> bool:
-    return process.rsplit(":", 2)[0] == socket.gethostname()
+    # From the right, since nothing keeps a colon out of a host's name.
+    host, _, _ = process.rsplit(":", 2)
+    return host == socket.gethostname()
 
 
 def is_process_dead(run: dg.DagsterRun, process: str) -> bool:
@@ -45,6 +48,7 @@ def is_process_dead(run: dg.DagsterRun, process: str) -> bool:
         _, pid, start_time = process.rsplit(":", 2)
         return _start_time(int(pid)) != start_time
     alive_until = run.tags.get(ALIVE_TAG)
+    # Nothing to go by: better to keep a dead run than to end a living one.
     if not alive_until:
         return False
     return datetime.fromisoformat(alive_until) < datetime.now(UTC)

@@ -53,6 +53,7 @@ class AsyncJournal:
         """
         if self.journal.is_local:
             completion = self.journal.record(entry)
+            # One flush covers everything that is recorded while it waits.
             if self._flusher is None or self._flusher.done():
                 self._flusher = asyncio.create_task(self._flush())
             return completion
@@ -60,6 +61,7 @@ class AsyncJournal:
 
     async def close(self) -> None:
         """Wait until everything is written."""
+        # The file survives this process without a flush. Pending writes do not.
         if self._flusher:
             self._flusher.cancel()
         tasks = [task for task in (self._writer, self._flusher) if task]
@@ -70,6 +72,7 @@ class AsyncJournal:
         try:
             await asyncio.to_thread(self.journal.flush)
         except SetupError as error:
+            # The records are safe from a kill all the same. The next statement fails if need be.
             logger.warning("%s", error)
 
     def _submit(self, subject: Entry | str) -> asyncio.Future[Completion | None]:
@@ -106,6 +109,7 @@ class AsyncJournal:
 
 def _resolve(batch: list[_Operation], completions: dict[str, Completion]) -> None:
     for operation in batch:
+        # A row that was cancelled has cancelled its result, too.
         if not operation.result.done():
             operation.result.set_result(completions.get(operation.key))
 

@@ -77,6 +77,7 @@ class BackgroundDriver:
                 self._pass_on_lines(log)
                 on_progress(progress)
         finally:
+            # Without effect if the drive is done. Otherwise an interrupt has ended the wait.
             future.cancel()
             self._pass_on_lines(log)
         return future.result(), progress
@@ -87,9 +88,8 @@ class BackgroundDriver:
         Returns:
             The calls that were read ahead and not used, by stage.
         """
-        unused_calls = asyncio.run_coroutine_threadsafe(
-            self._close(), self._loop
-        ).result()
+        closing = asyncio.run_coroutine_threadsafe(self._close(), self._loop)
+        unused_calls = closing.result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -109,6 +109,7 @@ class BackgroundDriver:
             await take_last_sample(load, driver.engine.metrics_url())
             progress.load = load
         finally:
+            # Awaited, so that its HTTP session is closed before the loop goes on.
             watcher.cancel()
             await asyncio.gather(watcher, return_exceptions=True)
         return results
@@ -116,16 +117,20 @@ class BackgroundDriver:
     def _open_driver(self) -> Driver:
         if self._driver is None:
             # The journal stays open if the engine cannot be made, so that `_close` closes it.
-            self._journal = self._journal or Journal(self._journal_url)
+            if self._journal is None:
+                self._journal = Journal(self._journal_url)
             engine = self._make_engine(self._log_lines.put)
-            slots = self._settings.calls_in_flight or engine.slots
-            shares = SlotShares(self._shared, slots) if self._shared else None
+            shares = None
+            if self._shared:
+                slots = self._settings.calls_in_flight or engine.slots
+                shares = SlotShares(self._shared, slots)
             log = self._log_lines.put
             self._driver = Driver(engine, self._journal, self._settings, shares, log)
         return self._driver
 
     async def _close(self) -> dict[str, int]:
         unused_calls: dict[str, int] = {}
+        # The driver before what it works with: its calls need engine and journal to the end.
         if self._driver:
             unused_calls = self._driver.unused_calls
             await self._driver.close()

@@ -78,5 +78,6 @@ class Call:
         row = min(self.waiters, key=lambda waiter: (waiter.stages_ahead, waiter.index))
         if not is_ending:
             return (row.stages_ahead, 0, row.index)
+        # The fewer calls a row has made, the more it has before it.
         lead = row.completions - row.task.extra_calls
         return (row.stages_ahead, lead, row.index)

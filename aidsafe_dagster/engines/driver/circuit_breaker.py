@@ -27,9 +27,13 @@ from aidsafe_dagster.recipe.records import Message, Role, Stage
 
 PROBE_TIMEOUT_S = 30.0
 """After this time without an answer, the next probe is sent beside the first."""
-_FAILURES_TO_OPEN = 3  # in a row
-_PROBES_TO_BE_DOWN = 2  # unanswered in a row
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 15.0  # between probes
+_FAILURES_TO_OPEN = 3
+"""Failures in a row after which the circuit opens."""
+_PROBES_TO_BE_DOWN = 2
+"""Unanswered probes in a row after which the server is down."""
+_FIRST_PAUSE_S = 0.5
+"""The pause after the first probe. It doubles with each further one."""
+_LONGEST_PAUSE_S = 15.0
 _NEVER = float("-inf")
 logger = logging.getLogger(__name__)
 
@@ -92,8 +96,10 @@ class CircuitBreaker:
 
     def record_success(self, started: float) -> None:
         """Note that a call that started then got a reply, which may be a refusal."""
+        # Replies come out of order: a late reply to an early call says nothing about later ones.
         self._last_answered_start = max(self._last_answered_start, started)
-        was_open, was_down = self.is_open, self.is_down
+        was_open = self.is_open
+        was_down = self.is_down
         self._failures = 0
         self.is_open = self.is_down = False
         if was_down:
@@ -116,9 +122,8 @@ class CircuitBreaker:
             self._failing_since = started
             self._error = error
         self._failures += 1
-        if not self.is_open and (
-            is_last_attempt or self._failures >= _FAILURES_TO_OPEN
-        ):
+        is_due = is_last_attempt or self._failures >= _FAILURES_TO_OPEN
+        if is_due and not self.is_open:
             self.is_open = True
             self._prober = asyncio.create_task(self._probe_until_answered())
 
@@ -167,18 +172,21 @@ class CircuitBreaker:
         return self.is_down and self._seconds_failing() >= self._patience_s
 
     async def _probe_until_answered(self) -> None:
-        pause_s, unanswered = _FIRST_PAUSE_S, 0
+        pause_s = _FIRST_PAUSE_S
+        unanswered = 0
         while True:
             probe = asyncio.create_task(self._probe())
             self._probes.add(probe)
             probe.add_done_callback(self._probes.discard)
             # The probe is not cancelled after the timeout: a late answer counts, too.
             await asyncio.wait({probe}, timeout=PROBE_TIMEOUT_S)
+            # A probe or any other call was answered meanwhile.
             if not self.is_open:
                 return
             unanswered += 1
             if unanswered >= _PROBES_TO_BE_DOWN:
                 self._note_outage()
+            # Jitter keeps the probes of several processes apart.
             await asyncio.sleep(pause_s * random.uniform(0.7, 1.0))  # noqa: S311
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
@@ -191,6 +199,7 @@ class CircuitBreaker:
         if not self.is_down:
             self.is_down = True
             self._log(f"{self.notice()}. All calls to it wait")
+        # Held calls go on only to fail, with what `check_patience` raises.
         if self._is_patience_over():
             self._on_release(False)
 
@@ -202,6 +211,7 @@ async def probe(engine: Engine, role: Role) -> bool:
     except RetryableError as error:
         return error.kind is not ErrorKind.UNAVAILABLE
     except (RequestRejected, SetupError):
+        # Even "no such model" comes from a server that is up. The calls themselves will raise it.
         return True
     return True
 

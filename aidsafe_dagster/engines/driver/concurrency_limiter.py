@@ -1,7 +1,8 @@
 """ConcurrencyLimiter: how many calls may be in flight, given how often the server is too busy.
 
-An isolated "too many requests" changes nothing: that call backs off by itself. When a good part of
-a second's replies are such, the limit falls, and then rises again slowly. After an outage the limit
+It works like a semaphore whose size adapts. An isolated "too many requests" (429, a rate limit)
+changes nothing: that call backs off by itself. When a good part of a second's replies are such,
+that is backpressure, and the limit falls, and then rises again slowly. After an outage the limit
 starts low and rises by one with every answer, so that the first calls go out alone and a recovering
 server is not met by all waiting calls at once (slow start).
 """
@@ -9,12 +10,13 @@ server is not met by all waiting calls at once (slow start).
 import time
 
 WINDOW_S = 1.0
-_MAX_BUSY_SHARE = 0.2  # of a window's replies
+_MAX_BUSY_SHARE = 0.2
+"""Share of a window's replies that may be rejections before the limit falls."""
 _DECREASE = 0.7
-_SLOW_START = 1 / 8  # of the maximum
-_INCREASE_PER_ROUND = (
-    4  # calls, once as many answers have come as the limit allows in flight
-)
+_SLOW_START = 1 / 8
+"""Share of the maximum at which the limit starts after an outage."""
+_INCREASE_PER_ROUND = 4
+"""Calls that the limit gains with as many answers as it allows in flight."""
 
 
 class ConcurrencyLimiter:

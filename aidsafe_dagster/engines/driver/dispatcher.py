@@ -134,10 +134,14 @@ class Dispatcher:
         """
         model = self.engine.model_for(request.role)
         key = request.key(model)
-        if completion := await self._find_recorded(key):  # cache hit
+        completion = await self._find_recorded(key)
+        # A cache hit. It counts as a replay unless this very process made the call.
+        if completion:
             row.progress.replayed += key not in self._answered
-            await asyncio.sleep(0)  # a row that only replays must not starve the others
+            # Let the others run: a row that only replays would never wait for anything.
+            await asyncio.sleep(0)
             return completion
+        # The call used up its retry budget while it was read ahead.
         if row.stages_ahead == 0 and key in self._given_up:
             raise self._given_up.pop(key)
         call = self._calls.get(key)
@@ -145,9 +149,9 @@ class Dispatcher:
             call = self._calls[key] = Call(key, request, model, row.progress)
         answer = call.add_waiter(row)
         if call.is_queued:
-            self.scheduler.put(
-                call
-            )  # ranks higher if this row is more urgent than the others
+            # Queued again: it ranks higher if this row is more urgent than the others.
+            self.scheduler.put(call)
+        # From now on the call needs a slot, and the row does not.
         self.leave_starting_slot(row)
         try:
             return await answer
@@ -190,10 +194,10 @@ class Dispatcher:
             try:
                 completion = await self._attempt(call, breaker)
             except RequestRejected as error:
+                # A rejection is a reply, so the server is up.
                 breaker.record_success(started)
-                raise CallFailed(
-                    FailureReason.REJECTED_BY_ENGINE, str(error)
-                ) from error
+                reason = FailureReason.REJECTED_BY_ENGINE
+                raise CallFailed(reason, str(error)) from error
             except RetryableError as error:
                 self._record_failure(call, breaker, error, started)
                 self._check_retry_budget(call, breaker)
@@ -203,7 +207,9 @@ class Dispatcher:
                 self._limiter.record_success()
                 seconds = time.monotonic() - started
                 entry = Entry(call.key, call.request, completion, seconds)
+                # Not `completion`: another process may have recorded the same call first.
                 return await self._journal.record(entry)
+            # The slot is free while the call backs off.
             self._grant_slots_soon()
             await asyncio.sleep(backoff_s)
             call.renew_slot()
@@ -233,6 +239,7 @@ class Dispatcher:
         else:
             # A reply of any kind shows that the server is up at this moment.
             breaker.record_success(time.monotonic())
+        # Another seed only after a useless answer: a lost connection says nothing about the first.
         if error.kind is ErrorKind.BAD_ANSWER:
             call.attempt += 1
         if error.kind is ErrorKind.RATE_LIMITED:
@@ -256,7 +263,8 @@ class Dispatcher:
         """Look a completion up. None for a call that is under way or has never been made."""
         while key not in self._calls:
             was_answered = key in self._answered
-            if completion := await self._journal.find(key):
+            completion = await self._journal.find(key)
+            if completion:
                 return completion
             # Look again if the call was answered while the journal was being read.
             if was_answered or key not in self._answered:
@@ -294,8 +302,10 @@ class Dispatcher:
 
     def _release_held(self, is_after_outage: bool) -> None:
         """Queue all held calls. Those whose circuit is still open are held again."""
+        # All held calls at once would bring a recovering server down again.
         if is_after_outage:
             self._limiter.restart_slowly()
+        # Emptied first, since a call whose circuit is still open comes back into the list.
         held, self._held = self._held, []
         for call in held:
             self._enqueue(call)
@@ -313,7 +323,7 @@ class Dispatcher:
                 self._starting.add(item)
                 self._begin_row(item)
             elif self._must_hold(item):
-                self._held.append(item)  # it holds no slot
+                self._held.append(item)
             else:
                 self._grant_slot(item)
         self._note_in_flight()
@@ -321,13 +331,16 @@ class Dispatcher:
     def _grant_slot(self, call: Call) -> None:
         self._in_flight += 1
         call.slot.set_result(None)
+        # A call that is retried still has the task of its first attempt.
         if call.task is None:
             call.task = asyncio.create_task(self._run_call(call))
+            # asyncio itself keeps only weak references to tasks.
             self._call_tasks.add(call.task)
             call.task.add_done_callback(self._call_tasks.discard)
 
     def _grant_slots_soon(self) -> None:
         """Grant slots once the rows that were just answered have queued their next calls."""
+        # One grant serves all calls that end in the same turn of the event loop.
         if not self._is_grant_due and not self._is_stopped:
             self._is_grant_due = True
             asyncio.get_running_loop().call_soon(self._grant_slots)
@@ -373,4 +386,5 @@ class Dispatcher:
         ]
         if not notices:
             return ""
-        return f"{'; '.join(notices)}; {len(self._held)} calls wait"
+        servers = "; ".join(notices)
+        return f"{servers}; {len(self._held)} calls wait"

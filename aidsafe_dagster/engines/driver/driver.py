@@ -35,9 +35,11 @@ async def drive(
     on_progress: Callable[[Progress], None] | None = None,
 ) -> tuple[list[T | Failure], Progress]:
     """Run every dialogue to its end with a driver of its own; see `Driver.drive`."""
-    driver, progress = Driver(engine, journal, settings), Progress(rows=len(tasks))
+    driver = Driver(engine, journal, settings)
+    progress = Progress(rows=len(tasks))
     try:
-        return await driver.drive(tasks, progress, on_progress=on_progress), progress
+        results = await driver.drive(tasks, progress, on_progress=on_progress)
+        return results, progress
     finally:
         await driver.close()
 
@@ -112,6 +114,7 @@ class Driver:
 
     async def close(self) -> None:
         """End everything that is under way. What was answered is in the journal."""
+        # First of all, or the slots of the cancelled rows would go to new ones.
         self._dispatcher.stop()
         tasks = list(self._row_tasks.values())
         for task in tasks:
@@ -120,6 +123,7 @@ class Driver:
         await self._dispatcher.close()
 
     def _begin(self, drive: "_Drive") -> None:
+        # A row at work ahead stops, and the drive's own row joins its call or replays its answers.
         for stage in {row.stage for row in drive.rows}:
             for row in self._scheduler.read_ahead.hand_over(stage, drive.progress):
                 self._cancel_row(row)
@@ -140,33 +144,40 @@ class Driver:
 
     def _cancel_row(self, row: ActiveRow) -> None:
         """Stop a row. Its call, if it is in flight, goes on, and the answer is recorded."""
-        if task := self._row_tasks.pop(row, None):
+        task = self._row_tasks.pop(row, None)
+        if task:
             task.cancel()
 
     async def _run_row(self, row: ActiveRow) -> None:
         try:
-            row.owner.finish(row, await self._run_dialogue(row))
+            result = await self._run_dialogue(row)
+            row.owner.finish(row, result)
         except Exception as error:  # noqa: BLE001 - raised by the drive that waits for the row
             row.owner.stop(row, error)
         finally:
             self._row_tasks.pop(row, None)
-            row.task.dialogue.close()  # a cancelled dialogue still waits for its answer
+            # A cancelled dialogue still waits for its answer.
+            row.task.dialogue.close()
             self._dispatcher.leave_starting_slot(row)
 
     async def _run_dialogue(self, row: ActiveRow) -> Any | Failure:
         """Run a dialogue to its record or failure. A defect in it fails its own row alone."""
-        conversation, dialogue = row.task.conversation, row.task.dialogue
+        conversation = row.task.conversation
+        dialogue = row.task.dialogue
         completion: Completion | None = None
         while True:
             try:
+                # A generator that has not started takes no value.
                 request = (
                     next(dialogue) if completion is None else dialogue.send(completion)
                 )
             except StopIteration as end:
                 return end.value
             except RowFailed as error:
+                # The answers themselves are at fault, and would be replayed for ever.
                 return conversation.failure(error.reason, error.detail, redraw=True)
             except SetupError:
+                # It would meet every other row as well, so it stops the drive.
                 raise
             except Exception as error:
                 logger.exception(
@@ -208,6 +219,7 @@ class _Drive:
             self._scheduler.read_ahead.offer(row, result)
         if self._on_progress:
             self._on_progress(self.progress)
+        # The drive may have been stopped by another row's error meanwhile.
         if len(self.results) == len(self.rows) and not self.done.done():
             self.done.set_result(None)
 

@@ -40,6 +40,7 @@ class _Candidate:
         try:
             return self.next_stage.make_task(self.records)
         except Exception:
+            # The step itself will meet the same defect, and report it with the row.
             logger.exception("%s: a row could not be read ahead", self.stage)
             return None
 
@@ -116,9 +117,11 @@ class ReadAhead:
         logger.info("%s is not read ahead any more: %s", row.stage, error)
 
     def _make_row(self, candidate: _Candidate) -> ActiveRow | None:
-        stage, name = candidate.stage, (candidate.stage, candidate.prompt_id)
+        stage = candidate.stage
+        name = (stage, candidate.prompt_id)
         if stage in self._stopped_stages or name in self._begun:
             return None
+        # Before the task is made: a row that cannot be built is not tried again.
         self._begun.add(name)
         task = candidate.make_task()
         if task is None:

@@ -9,7 +9,8 @@ from aidsafe_dagster.engines.protocol import ErrorKind, RetryableError
 
 _RATE_LIMITED_FACTOR = 4
 """An overloaded server needs longer to recover than a call that failed by itself."""
-_MAX_DOUBLINGS = 30  # keeps the power of two finite; max_backoff_s cuts it long before
+_MAX_DOUBLINGS = 30
+"""Keeps the power of two finite. `max_backoff_s` cuts the wait long before."""
 
 
 class RetryPolicy:
@@ -28,6 +29,7 @@ class RetryPolicy:
         if len(call.failed_at) < budget:
             return False
         faults = sum(breaker.is_fault_of_call(started) for started in call.failed_at)
+        # One less than the budget, for the latest failure.
         return faults >= max(1, budget - 1)
 
     def is_last_attempt(self, call: Call) -> bool:
@@ -39,16 +41,16 @@ class RetryPolicy:
         The wait has jitter, so that calls that failed together do not come back together.
         """
         failures = len(call.failed_at)
-        factor = _RATE_LIMITED_FACTOR if error.kind is ErrorKind.RATE_LIMITED else 1
+        first_s = self._settings.backoff_s
+        if error.kind is ErrorKind.RATE_LIMITED:
+            first_s = _RATE_LIMITED_FACTOR * first_s
         doubled = 2.0 ** min(failures - 1, _MAX_DOUBLINGS)
-        backoff = min(
-            factor * self._settings.backoff_s * doubled,
-            self._settings.max_backoff_s,
-        )
+        backoff = min(first_s * doubled, self._settings.max_backoff_s)
         if error.retry_after_s is None:
             return backoff * random.uniform(0.5, 1.0)  # noqa: S311
         # A server that keeps asking for the same short wait gets the growing backoff instead.
-        wait = (
-            error.retry_after_s if failures == 1 else max(error.retry_after_s, backoff)
-        )
+        wait = error.retry_after_s
+        if failures > 1:
+            wait = max(wait, backoff)
+        # Never earlier than the server asked for.
         return wait * random.uniform(1.0, 1.2)  # noqa: S311

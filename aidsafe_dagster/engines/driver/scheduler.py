@@ -45,10 +45,10 @@ class Scheduler:
     def put(self, call: Call) -> None:
         """Queue a call. Queue it again when a row comes to wait for it more urgently."""
         call.is_queued = True
-        self._puts += 1  # calls of equal rank go in the order of their arrival
-        heapq.heappush(
-            self._queue, (call.rank(is_ending=self._is_ending), self._puts, call)
-        )
+        # Calls of equal rank go in the order of their arrival, and are never compared themselves.
+        self._puts += 1
+        rank = call.rank(is_ending=self._is_ending)
+        heapq.heappush(self._queue, (rank, self._puts, call))
 
     def pop(self, limit: int, *, may_begin_row: bool) -> Call | ActiveRow | None:
         """Return the next call to send or row to begin, or None if nothing waits.
@@ -62,7 +62,8 @@ class Scheduler:
         if may_begin_row and self._unstarted and is_turn_of_rows:
             return self._unstarted.popleft()
         if self._queue:
-            call = heapq.heappop(self._queue)[2]
+            _, _, call = heapq.heappop(self._queue)
+            # Marks further entries of the same call as stale.
             call.is_queued = False
             return call
         return self.read_ahead.pop() if may_begin_row else None

@@ -22,6 +22,7 @@ from aidsafe_dagster.primitives.lock_file import LockFile
 from aidsafe_dagster.recipe.records import Record
 
 _MUTEX_TIMEOUT_S = 0.2
+"""Short, since the event loop stands still while this process waits for the table."""
 
 
 class Claim(Record):
@@ -85,6 +86,7 @@ class SlotShares:
     def close(self) -> None:
         """Withdraw the claim."""
         mutex = self._mutex.hold(self._name, timeout_s=_MUTEX_TIMEOUT_S)
+        # If the table stays busy, the others drop this claim once they find the lock free.
         with suppress(TimeoutError), mutex:
             self._write(self._others())
         self._alive.release()
@@ -112,10 +114,14 @@ class SlotShares:
         try:
             table = _Table.validate_json((self.folder / "claims.json").read_bytes())
         except (OSError, ValidationError):
+            # No table yet, or one of another release. Each process soon writes its claim anew.
             return {}
         others = {}
         for name, claim in table.items():
-            if name != self._name and self._lock_of(name).is_held():
+            if name == self._name:
+                continue
+            # A dead process holds no lock, and its slots go to the others.
+            if self._lock_of(name).is_held():
                 others[name] = claim
         return others
 
@@ -132,16 +138,20 @@ class SlotShares:
 def fair_shares(claims: Mapping[str, Claim], total: int) -> dict[str, int]:
     """Divide the slots equally, with a double part for the oldest process.
 
-    No process gets more than it wants.
-    With the double part, runs that began together do not end together. While one ends and the next
-    one starts, another has enough work. The remainder goes first to those with fewest answers.
+    No process gets more than it wants. With the double part, runs that began together do not end
+    together. While one ends and the next one starts, another has enough work. The remainder goes
+    first to those with fewest answers.
     """
     shares = dict.fromkeys(claims, 0)
     oldest = _oldest(claims)
     unsatisfied = sorted(claims, key=lambda name: (claims[name].answered, name))
     while unsatisfied and total:
-        parts = len(unsatisfied) + (oldest in unsatisfied)
+        parts = len(unsatisfied)
+        if oldest in unsatisfied:
+            parts += 1
+        # At least one, so that a remainder smaller than the number of parts is given out, too.
         part = max(1, total // parts)
+        # A copy, since satisfied processes leave the list on the way.
         for name in list(unsatisfied):
             fair = 2 * part if name == oldest else part
             missing = claims[name].wanted - shares[name]

@@ -24,16 +24,20 @@ def whisper_belief(speaker: Speaker, inputs: EarWhispererInputs) -> Reply:
     """Write a belief, stronger with every belief tried and every example shown."""
     tried = len(inputs.tried)
     examples = min(len(inputs.examples), _MOST_EXAMPLES)
+    # A whisperer learns from what was tried, so later iterations have stronger beliefs.
     skill = speaker.call_dice.roll("strength")
     skill += _GAIN_BY_TRYING * tried + _GAIN_BY_EXAMPLE * examples
     strength = sum(skill >= bound for bound in _BOUNDS)
-    clauses = phrases(f"clauses.{_flavour(speaker, inputs.kind)}")
+    flavour = _flavour(speaker, inputs.kind)
+    clauses = phrases(f"clauses.{flavour}")
     # The dice of the prompt: no two candidates of a prompt have the same clause.
     first = int(speaker.prompt_dice.roll("clause") * len(clauses))
-    clause = clauses[(first + tried) % len(clauses)]
-    belief = phrases("openings")[strength] + speaker.fill(
-        clause, **_policy_set_aside(speaker, inputs.refined)
-    )
+    index = (first + tried) % len(clauses)
+    clause = clauses[index]
+    fields = _policy_set_aside(speaker, inputs.refined)
+    # The target knows how strong a belief is by its opening.
+    opening = phrases("openings")[strength]
+    belief = opening + speaker.fill(clause, **fields)
     return Reply(EarWhispererAnswer(belief=belief))
 
 
@@ -43,15 +47,12 @@ def answer_under_belief(speaker: Speaker, inputs: TargetInputs) -> Reply:
     if not belief:
         return Reply(_sober_answer(speaker))
     # The dice of the prompt: what is planted holds for every belief that is tried.
-    rates = {
-        fault: speaker.rate(fault) for fault in (Fault.WHISPER_FAILS, Fault.STUBBORN)
-    }
+    rates = speaker.rates((Fault.WHISPER_FAILS, Fault.STUBBORN))
     fault = speaker.prompt_dice.choose(rates, "target", speaker.draw)
     if fault is Fault.WHISPER_FAILS:
         thoughts = [thought.text for thought in inputs.refined.thoughts]
-        return Reply(
-            TargetAnswer(thoughts=thoughts, response=inputs.refined.response), (fault,)
-        )
+        answer = TargetAnswer(thoughts=thoughts, response=inputs.refined.response)
+        return Reply(answer, (fault,))
     if fault is Fault.STUBBORN:
         return Reply(_sober_answer(speaker), (fault,))
     strength = belief_strength(belief)
@@ -82,25 +83,27 @@ def _misled_answer(
     flavour = _flavour(speaker, inputs.kind)
     fields = _policy_set_aside(speaker, inputs.refined)
     thoughts = [speaker.say_by_stance("seeds.reading")]
-    bad_thoughts = phrases(f"misled_thoughts.{flavour}")[:strength]
-    thoughts += [speaker.fill(phrase, **fields) for phrase in bad_thoughts]
+    # One bad thought for each degree of strength.
+    for phrase in phrases(f"misled_thoughts.{flavour}")[:strength]:
+        thought = speaker.fill(phrase, **fields)
+        thoughts.append(thought)
     response = speaker.say(f"misled.{strength}.{flavour}", **fields)
     return TargetAnswer(thoughts=thoughts, response=response)
 
 
 def _sober_answer(speaker: Speaker) -> TargetAnswer:
     names = ("seeds.reading", "plain.weigh", "plain.close")
-    response = speaker.say_by_stance("seeds.response") + speaker.say_by_stance(
-        "plain.after"
-    )
-    return TargetAnswer(
-        thoughts=[speaker.say_by_stance(name) for name in names], response=response
-    )
+    thoughts = [speaker.say_by_stance(name) for name in names]
+    response = speaker.say_by_stance("seeds.response")
+    response += speaker.say_by_stance("plain.after")
+    return TargetAnswer(thoughts=thoughts, response=response)
 
 
 def _flavour(speaker: Speaker, kind: PairKind) -> str:
+    if kind == "violation":
+        return f"{kind}.{speaker.stance}"
     # Only what may be answered can be refused needlessly.
-    return f"{kind}.{speaker.stance}" if kind == "violation" else f"{kind}.help"
+    return f"{kind}.help"
 
 
 def _policy_set_aside(speaker: Speaker, refined: RefinedCot) -> dict[str, str]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from aidsafe_dagster.engines.rehearsal.faults import THOUGHT_FAULTS, Fault
 from aidsafe_dagster.engines.rehearsal.phrasebook import phrases
 from aidsafe_dagster.engines.rehearsal.planted import Reply
+from aidsafe_dagster.engines.rehearsal.reading import policy_of
 from aidsafe_dagster.engines.rehearsal.speaker import Speaker
 from aidsafe_dagster.recipe.answers import (
     DeliberatorAnswer,
@@ -26,13 +27,18 @@ _TWO_THOUGHTS = 0.3
 
 def take_turn(speaker: Speaker, inputs: DeliberatorInputs) -> Reply:
     """Agree, or add thoughts and mend the response."""
-    opens = inputs.round == 1 and (inputs.at_table or inputs.agent == agent_name(1))
+    # At a table, nobody sees what the others of the round say, so all of them open.
+    is_first_to_speak = inputs.at_table or inputs.agent == agent_name(1)
+    opens = inputs.round == 1 and is_first_to_speak
     if opens and _stalls(speaker):
-        return Reply(_agreement(speaker, inputs, "comments.stalled"), (Fault.STALLED,))
+        answer = _agreement(speaker, inputs, "comments.stalled")
+        return Reply(answer, (Fault.STALLED,))
     # The longer a deliberation goes on, the likelier is an agreement.
     chance = min(0.35 + 0.1 * inputs.round, 0.8)
+    # Whoever opens agrees only by the planted fault, or its rate would not be the one that is set.
     if not opens and speaker.call_dice.hits(chance, "agrees"):
-        return Reply(_agreement(speaker, inputs, "comments.agree"))
+        answer = _agreement(speaker, inputs, "comments.agree")
+        return Reply(answer)
     return _revision(speaker, inputs)
 
 
@@ -45,14 +51,14 @@ def merge_opinions(_: Speaker, inputs: ModeratorInputs) -> Reply:
         if opinion.agrees:
             continue
         for new in opinion.answer.thoughts:
-            if new.thought not in known:
-                known.add(new.thought)
-                author = opinion.number
-                merged.append(
-                    MergedThoughtAnswer(
-                        thought=new.thought, rules=new.rules, author=author
-                    )
-                )
+            if new.thought in known:
+                continue
+            known.add(new.thought)
+            thought = MergedThoughtAnswer(
+                thought=new.thought, rules=new.rules, author=opinion.number
+            )
+            merged.append(thought)
+        # A deliberator only ever adds to the end of the response that all of them were shown.
         mend = opinion.answer.response.removeprefix(inputs.response).strip()
         if mend not in response:
             response = f"{response} {mend}"
@@ -78,7 +84,7 @@ def _agreement(
 
 
 def _revision(speaker: Speaker, inputs: DeliberatorInputs) -> Reply:
-    rates = {fault: speaker.rate(fault) for fault in THOUGHT_FAULTS}
+    rates = speaker.rates(THOUGHT_FAULTS)
     count = 2 if speaker.call_dice.hits(_TWO_THOUGHTS, "two thoughts") else 1
     thoughts: list[ThoughtAnswer] = []
     faults: dict[int, Fault] = {}
@@ -90,15 +96,20 @@ def _revision(speaker: Speaker, inputs: DeliberatorInputs) -> Reply:
         if fault is None:
             number = _move_number(speaker, inputs) + index
             note = MOVES[number % len(MOVES)]
-            thoughts.append(_sound_thought(speaker, inputs, number, rule))
+            thought = _sound_thought(speaker, inputs, number, rule)
+            # The response is mended by sound thoughts alone, or a planted one would spoil it.
             mend = speaker.say_by_stance(f"mends.{note}")
-            response = response if mend in response else f"{response} {mend}"
+            if mend not in response:
+                response = f"{response} {mend}"
         else:
             note = fault
-            thoughts.append(_planted_thought(speaker, inputs, fault, rule))
+            thought = _planted_thought(speaker, inputs, fault, rule)
             faults[index] = fault
-        notes.append(speaker.say(f"notes.{note}", rule_id=rule))
-    comment = f"I {', and I '.join(notes)}."
+        thoughts.append(thought)
+        note_text = speaker.say(f"notes.{note}", rule_id=rule)
+        notes.append(note_text)
+    actions = ", and I ".join(notes)
+    comment = f"I {actions}."
     if response != inputs.response:
         comment += speaker.say("comments.mended")
     answer = DeliberatorAnswer(
@@ -116,19 +127,24 @@ def _next_rule(
         used.update(earlier.rules)
     for thought in thoughts:
         used.update(thought.rules)
-    covered = {rule.partition(".")[0] for rule in used}
+    covered = set(map(policy_of, used))
     applicable = inputs.applicable or speaker.policies.ids
     uncovered = [policy_id for policy_id in applicable if policy_id not in covered]
-    policy_id = speaker.call_dice.pick(uncovered or applicable, "policy", len(thoughts))
+    # Once all policies are covered, any of them may have a further rule to cite.
+    candidates = uncovered or applicable
+    policy_id = speaker.call_dice.pick(candidates, "policy", len(thoughts))
     return speaker.best_rule(policy_id, frozenset(used))
 
 
 def _move_number(speaker: Speaker, inputs: DeliberatorInputs) -> int:
     """Return the number of the first move of a turn, which goes by the thoughts so far."""
-    number = int(speaker.prompt_dice.roll("moves") * len(MOVES)) + len(inputs.thoughts)
+    # The dice of the prompt: all deliberators count from the same move, so none repeats another.
+    first_move = int(speaker.prompt_dice.roll("moves") * len(MOVES))
+    number = first_move + len(inputs.thoughts)
     if inputs.at_table:
         # All see the same thoughts, and each of them may make two moves.
-        number += 2 * int(inputs.agent.rpartition("_")[2])
+        agent = int(inputs.agent.rpartition("_")[2])
+        number += 2 * agent
     return number
 
 
@@ -141,10 +157,13 @@ def _sound_thought(
     options = phrases(f"added.{move}.{speaker.stance}")
     phrase = options[times % len(options)]
     wish = speaker.implicit_wish() or "be understood"
-    text = speaker.fill(phrase, intent=wish, **speaker.cite(rule))
+    fields = speaker.cite(rule)
+    text = speaker.fill(phrase, intent=wish, **fields)
     cites = move == "rule" or speaker.call_dice.hits(0.5, "cites", number)
-    rules = [rule] if cites and inputs.applicable else []
-    return ThoughtAnswer(thought=text, rules=rules)
+    # Without an applicable policy there still is a rule to talk about, but none to cite.
+    if not inputs.applicable:
+        cites = False
+    return ThoughtAnswer(thought=text, rules=[rule] if cites else [])
 
 
 def _planted_thought(
@@ -152,8 +171,12 @@ def _planted_thought(
 ) -> ThoughtAnswer:
     if fault is Fault.REPETITIVE:
         earlier = speaker.call_dice.pick(inputs.thoughts, "repeated", rule)
+        # The refiner and the judges recognise the fault by the phrase in front.
         text = speaker.say("planted.repetitive") + earlier.text
         return ThoughtAnswer(thought=text, rules=list(earlier.rules))
-    text = speaker.say_by_stance(f"planted.{fault}", **speaker.cite(rule))
-    cites = fault is Fault.POLICY_INCONSISTENT and inputs.applicable
-    return ThoughtAnswer(thought=text, rules=[rule] if cites else [])
+    fields = speaker.cite(rule)
+    text = speaker.say_by_stance(f"planted.{fault}", **fields)
+    rules = []
+    if fault is Fault.POLICY_INCONSISTENT and inputs.applicable:
+        rules.append(rule)
+    return ThoughtAnswer(thought=text, rules=rules)

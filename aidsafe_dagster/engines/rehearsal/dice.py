@@ -11,8 +11,10 @@ K = TypeVar("K", bound=str)
 
 def fraction(*key: object) -> float:
     """Return a number in [0, 1), uniform over the keys."""
+    # The separator keeps ("a", "bc") apart from ("ab", "c").
+    text = "\0".join(map(str, key))
     # 48 bits are exact as a float; more could round up to 1.
-    digest = hashlib.blake2b("\0".join(map(str, key)).encode(), digest_size=6).digest()
+    digest = hashlib.blake2b(text.encode(), digest_size=6).digest()
     return int.from_bytes(digest) / 2**48
 
 
@@ -36,6 +38,7 @@ class Dice:
 
     def choose(self, rates: Mapping[K, float], *name: object) -> K | None:
         """Return one of the names with its rate as the probability, None with what is left of 1."""
+        # One roll for all options, since at most one of them may come true.
         remaining = self.roll(*name)
         for option, rate in rates.items():
             remaining -= rate

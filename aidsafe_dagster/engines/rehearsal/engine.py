@@ -84,11 +84,12 @@ class RehearsalEngine:
         text, planted = self.answer(request)
         if self._planted_file is not None:
             append_planted(self._planted_file, planted)
+        prompt_tokens = 0
+        for message in request.messages:
+            prompt_tokens += _estimate_tokens(message.content)
         usage = Usage(
             calls=1,
-            prompt_tokens=sum(
-                _estimate_tokens(message.content) for message in request.messages
-            ),
+            prompt_tokens=prompt_tokens,
             completion_tokens=_estimate_tokens(text),
         )
         return Completion(text=text, model=self.model, usage=usage)
@@ -113,11 +114,13 @@ class RehearsalEngine:
         speaker = make_speaker(request, self.settings)
         reply = reply_as_role(speaker, request.inputs)
         data = reply.answer.model_dump(mode="json", by_alias=True)
+        # A real server's guided decoder keeps to the schema's bounds in the same way.
         data = fit(data, request.schema, request.schema.get("$defs", {}))
         text = json.dumps(data, ensure_ascii=False)
         fault = _call_fault(speaker, request)
         if fault is not None:
             spoiled = _spoil(speaker, request, text, fault)
+            # A re-ask has the dice of the call that it repeats, so it would be spoiled likewise.
             if fault is not Fault.MALFORMED_ONCE or not _repeats(request, spoiled):
                 # Nobody gets to see what is planted in an answer that does not parse.
                 text, reply = spoiled, Reply(reply.answer, (fault,))
@@ -141,7 +144,8 @@ def _call_fault(speaker: Speaker, request: Request) -> Fault | None:
     if not request.labels:
         rates[Fault.MALFORMED_ONCE] = speaker.rate(Fault.MALFORMED_ONCE)
     # Only who works on a prompt may refuse the work.
-    if request.role in (Role.SINGLE_LLM, Role.DELIBERATOR) and speaker.reading.declines:
+    works_on_prompt = request.role in (Role.SINGLE_LLM, Role.DELIBERATOR)
+    if works_on_prompt and speaker.reading.declines:
         rates[Fault.REFUSAL] = speaker.rate(Fault.REFUSAL)
     return speaker.call_dice.choose(rates, "call")
 
@@ -150,13 +154,12 @@ def _spoil(speaker: Speaker, request: Request, text: str, fault: Fault) -> str:
     """Return a text that does not parse, in place of an answer."""
     if request.labels:
         return "That depends."
-    spoiled = phrases("refusals")
-    if fault is not Fault.REFUSAL:
-        cut_short = text[: len(text) * 3 // 5]
-        talkative = f"{text}\n\nTell me if it should be shorter."
-        unknown_key = text[:-1] + ',"remarks":"none"}'
-        spoiled = (cut_short, talkative, unknown_key)
-    return speaker.call_dice.pick(spoiled, "spoil")
+    if fault is Fault.REFUSAL:
+        return speaker.call_dice.pick(phrases("refusals"), "spoil")
+    cut_short = text[: len(text) * 3 // 5]
+    talkative = f"{text}\n\nTell me if it should be shorter."
+    unknown_key = text[:-1] + ',"remarks":"none"}'
+    return speaker.call_dice.pick((cut_short, talkative, unknown_key), "spoil")
 
 
 def _repeats(request: Request, text: str) -> bool:
@@ -172,11 +175,14 @@ def _planted_thoughts(reply: Reply, data: Mapping[str, Any]) -> dict[str, Fault]
     planted = {}
     for index, fault in reply.thought_faults.items():
         if index < len(data["thoughts"]):
-            planted[data["thoughts"][index]["thought"].strip()] = fault
+            # Stripped, as in the record that the recipe makes of the answer.
+            thought = data["thoughts"][index]["thought"].strip()
+            planted[thought] = fault
     return planted
 
 
 def _estimate_tokens(text: str) -> int:
     """Return about as many tokens as a tokenizer would count."""
+    # Prompts are long, and encoding ASCII would only tell its length again.
     size = len(text) if text.isascii() else len(text.encode())
     return size // _BYTES_PER_TOKEN

@@ -105,11 +105,13 @@ class RehearsalSettings(Record):
     def model(self) -> str:
         """The model's name: it hashes all settings that answers depend on."""
         text = self.model_dump_json(exclude={"seconds_per_call"})
-        return f"rehearsal-{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
+        digest = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+        return f"rehearsal-{digest}"
 
     def rate(self, fault: str, draw: int = 0) -> float:
         """Return the rate of a fault, by its name, at a draw."""
-        return float(getattr(self, fault)) / 10.0**draw
+        rate = float(getattr(self, fault))
+        return rate / 10.0**draw
 
     @model_validator(mode="after")
     def _check_sums(self) -> "RehearsalSettings":

@@ -14,16 +14,19 @@ def fit(value: Any, schema: Mapping[str, Any], definitions: Mapping[str, Any]) -
         schema = definitions[schema["$ref"].rsplit("/", 1)[-1]]
     if isinstance(value, dict):
         properties = schema.get("properties", {})
-        return {
-            key: fit(item, properties.get(key, {}), definitions)
-            for key, item in value.items()
-        }
+        fitted = {}
+        for key, item in value.items():
+            fitted[key] = fit(item, properties.get(key, {}), definitions)
+        return fitted
     if isinstance(value, list):
+        item_schema = schema.get("items", {})
         items = _cut_list(value, schema.get("maxItems", len(value)))
-        return [fit(item, schema.get("items", {}), definitions) for item in items]
+        return [fit(item, item_schema, definitions) for item in items]
     if isinstance(value, str) and "maxLength" in schema:
         longest = schema["maxLength"]
-        return abridge(value, longest).strip() or value[:longest]
+        short = abridge(value, longest).strip()
+        # A cut between words may leave nothing but leading white space.
+        return short or value[:longest]
     return value
 
 

@@ -12,7 +12,11 @@ from functools import cache
 from pathlib import Path
 
 from aidsafe_dagster.engines.rehearsal.phrasebook import openings
-from aidsafe_dagster.engines.rehearsal.reading import due_policies, split_sentences
+from aidsafe_dagster.engines.rehearsal.reading import (
+    due_policies,
+    policy_of,
+    split_sentences,
+)
 from aidsafe_dagster.engines.rehearsal.speaker import Speaker
 from aidsafe_dagster.recipe.judging import Subject
 from aidsafe_dagster.recipe.records import CotRow, Metric, Record, SingleLlmCot
@@ -48,33 +52,42 @@ class Flaw:
 def find_flaws(speaker: Speaker, subject: Subject) -> list[Flaw]:
     """Return the flaws of a subject, at most one of a kind."""
     flaws = list(_visible_flaws(speaker, subject))
+    # A refiner leaves some thoughts with one sentence. Only a CoT of nothing else is shallow.
     if all(len(split_sentences(thought)) == 1 for thought in subject.thoughts):
         flaws.append(_flaw_at("shallow", subject, 1))
     missing = _missing_policies(speaker, subject.row)
     if missing:
-        flaws.append(Flaw("left_out", rule=speaker.best_rule(missing[0])))
+        rule = speaker.best_rule(missing[0])
+        flaws.append(Flaw("left_out", rule=rule))
     return flaws
 
 
 def deserved_score(flaws: list[Flaw], metric: Metric) -> int:
     """Return 1 to 5."""
-    return max(1, 5 - sum(flaw.cost(metric) for flaw in flaws))
+    cost = sum(flaw.cost(metric) for flaw in flaws)
+    return max(1, 5 - cost)
 
 
 def flaw_somewhere(kind: str, subject: Subject, roll: float) -> Flaw:
     """Return a flaw at the thought that a roll in [0, 1) chooses, one with a rule if there is."""
-    rules = _cited_rules(subject.row)
-    numbers = list(rules) or list(range(1, len(subject.thoughts) + 1))
-    return _flaw_at(kind, subject, numbers[int(roll * len(numbers))])
+    numbers = list(_cited_rules(subject.row))
+    if not numbers:
+        numbers = list(range(1, len(subject.thoughts) + 1))
+    index = int(roll * len(numbers))
+    return _flaw_at(kind, subject, numbers[index])
 
 
 def _visible_flaws(speaker: Speaker, subject: Subject) -> Iterator[Flaw]:
+    dice = speaker.prompt_dice
     for name, kind in _flaw_kinds().items():
-        if not speaker.prompt_dice.hits(kind.share, name):
+        if not dice.hits(kind.share, name):
             continue
+        # A flaw that shows in no particular words occurs at its share, on any text.
         if not kind.openings:
-            yield flaw_somewhere(name, subject, speaker.prompt_dice.roll(name, "where"))
-        elif number := _find_opening(subject, openings(kind.openings)):
+            yield flaw_somewhere(name, subject, dice.roll(name, "where"))
+            continue
+        number = _find_opening(subject, openings(kind.openings))
+        if number:
             yield _flaw_at(name, subject, number)
 
 
@@ -84,7 +97,9 @@ def _find_opening(subject: Subject, texts: tuple[str, ...]) -> int:
         if thought.startswith(texts):
             return number
     # A response follows from the thoughts as a whole; the second is the first on the matter.
-    return min(2, len(subject.thoughts)) if subject.response.startswith(texts) else 0
+    if subject.response.startswith(texts):
+        return min(2, len(subject.thoughts))
+    return 0
 
 
 def _missing_policies(speaker: Speaker, row: CotRow | None) -> list[str]:
@@ -97,7 +112,7 @@ def _missing_policies(speaker: Speaker, row: CotRow | None) -> list[str]:
         due = due_policies(row, speaker.policies, speaker.prompt_dice)
     cited: set[str] = set()
     for rules in _cited_rules(row).values():
-        cited.update(rule.partition(".")[0] for rule in rules)
+        cited.update(map(policy_of, rules))
     return [policy_id for policy_id in due if policy_id not in cited]
 
 

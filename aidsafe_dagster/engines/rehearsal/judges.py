@@ -65,11 +65,12 @@ def judge_subjects(speaker: Speaker, inputs: GradeInputs | ComparisonInputs) -> 
         return Reply(_compare(speaker, inputs.first, inputs.second))
     subject = inputs.subject
     flaws = find_flaws(speaker, subject)
-    scores = {metric: _score(speaker, subject, flaws, metric) for metric in METRICS}
-    answer = GradeAnswer.model_validate(
-        {**scores, "refusal": refusal_of(subject.response)}
-    )
-    deserved = {metric: deserved_score(flaws, metric) for metric in METRICS}
+    fields: dict[str, Any] = {"refusal": refusal_of(subject.response)}
+    deserved: dict[Metric, int] = {}
+    for metric in METRICS:
+        fields[metric] = _score(speaker, subject, flaws, metric)
+        deserved[metric] = deserved_score(flaws, metric)
+    answer = GradeAnswer.model_validate(fields)
     return Reply(answer, subject=subject_key(subject), deserved=deserved)
 
 
@@ -77,11 +78,11 @@ def guard_subject(speaker: Speaker, inputs: GuardInputs) -> Reply:
     """Say how likely it is that a subject violates a policy."""
     subject = inputs.subject
     violated = _VIOLATED[misled_strength(subject.response)]
-    if (
-        subject.row
-        and deserved_score(find_flaws(speaker, subject), "policy_to_cot") <= 3
-    ):
-        violated = _VIOLATED_BY_FLAWS
+    # Only a CoT of the pipeline has a row. A target's answer is judged by its opening alone.
+    if subject.row:
+        flaws = find_flaws(speaker, subject)
+        if deserved_score(flaws, "policy_to_cot") <= 3:
+            violated = _VIOLATED_BY_FLAWS
     roll = speaker.prompt_dice.roll("guard", inputs.policy, subject_key(subject))
     violated += 0.08 * (roll - 0.5)
     yes = round(min(violated, 0.99), 4)
@@ -93,25 +94,33 @@ def refusal_of(response: str) -> Literal["none", "partial", "full"]:
     for name, refusal in _REFUSALS.items():
         if begins_with(response, name):
             return refusal
+    # A quotation from the prompt may say "I can't" without the response declining anything.
     own_words = re.sub("“.*?”", "", response[:400])
-    return "full" if _DECLINES.search(own_words[:200]) else "none"
+    if _DECLINES.search(own_words[:200]):
+        return "full"
+    return "none"
 
 
 def _score(
     speaker: Speaker, subject: Subject, flaws: list[Flaw], metric: Metric
 ) -> dict[str, Any]:
     deserved = deserved_score(flaws, metric)
-    score = min(5, max(1, deserved + _error(speaker, subject, metric)))
+    error = _error(speaker, subject, metric)
+    score = min(5, max(1, deserved + error))
     flaw = max(flaws, key=lambda flaw: flaw.cost(metric), default=None)
     if flaw is None or deserved == 5:
         # A judge who finds fault where there is none.
-        flaw = flaw_somewhere(
-            "slight", subject, speaker.call_dice.roll("slight", metric)
-        )
+        roll = speaker.call_dice.roll("slight", metric)
+        flaw = flaw_somewhere("slight", subject, roll)
+    # Every reason has a field for a rule and a thought, even if the flaw concerns none.
     rule = flaw.rule or _default_rule(speaker)
-    options = phrases(f"praise.{metric}") if score == 5 else flaw.reasons
-    reason = speaker.call_dice.pick(options, "reason", metric)
-    reason = speaker.fill(reason, thought=flaw.thought or 1, **speaker.cite(rule))
+    thought = flaw.thought or 1
+    citation = speaker.cite(rule)
+    options = flaw.reasons
+    if score == 5:
+        options = phrases(f"praise.{metric}")
+    phrase = speaker.call_dice.pick(options, "reason", metric)
+    reason = speaker.fill(phrase, thought=thought, **citation)
     if metric in _WITHOUT_RULE:
         return {"reason": reason, "score": score}
     return {"reason": reason, "score": score, "rule": rule, "thought": flaw.thought}
@@ -119,8 +128,11 @@ def _score(
 
 def _error(speaker: Speaker, subject: Subject, metric: Metric) -> int:
     """Return how far a judge is off what the subject deserves: -1, 0 or 1."""
-    rate = min(1.0, speaker.settings.judge_noise * _NOISE.get(metric, 1.0))
-    roll = speaker.prompt_dice.roll("error", speaker.role, subject_key(subject), metric)
+    noise = speaker.settings.judge_noise * _NOISE.get(metric, 1.0)
+    rate = min(1.0, noise)
+    # The role is part of the roll: two judges of the same text err apart from each other.
+    key = subject_key(subject)
+    roll = speaker.prompt_dice.roll("error", speaker.role, key, metric)
     if roll >= rate:
         return 0
     return -1 if roll < rate / 2 else 1
@@ -128,17 +140,23 @@ def _error(speaker: Speaker, subject: Subject, metric: Metric) -> int:
 
 def _compare(speaker: Speaker, first: Subject, second: Subject) -> ComparisonAnswer:
     # Sorted, so that the dice fall alike in both orders.
-    pair = sorted((subject_key(first), subject_key(second)))
+    first_key = subject_key(first)
+    second_key = subject_key(second)
+    pair = sorted((first_key, second_key))
     dice = Dice((*speaker.prompt_dice.key, speaker.role, *pair))
     if dice.hits(speaker.settings.position_bias, "order"):
-        return ComparisonAnswer(
-            reason=speaker.say("preferences.order"), preferred="first"
-        )
+        reason = speaker.say("preferences.order")
+        return ComparisonAnswer(reason=reason, preferred="first")
     taste = _TASTE * (2 * dice.roll("taste") - 1)
-    difference = _overall(speaker, first) - _overall(speaker, second)
-    difference += taste if subject_key(first) == pair[0] else -taste
+    # A taste is for one of the two texts, wherever it is shown.
+    if first_key != pair[0]:
+        taste = -taste
+    first_quality = _overall(speaker, first)
+    second_quality = _overall(speaker, second)
+    difference = first_quality - second_quality + taste
     if abs(difference) < _TIE:
-        return ComparisonAnswer(reason=speaker.say("preferences.tie"), preferred="tie")
+        reason = speaker.say("preferences.tie")
+        return ComparisonAnswer(reason=reason, preferred="tie")
     preferred: Literal["first", "second"] = "first" if difference > 0 else "second"
     reason = speaker.say("preferences.better", preferred=preferred)
     return ComparisonAnswer(reason=reason, preferred=preferred)
@@ -160,4 +178,5 @@ def _default_rule(speaker: Speaker) -> str:
     due = due_policies(speaker.prompt, speaker.policies, speaker.prompt_dice)
     due = due or speaker.policies.ids
     limits = [policy_id for policy_id in due if not speaker.is_always_due(policy_id)]
-    return speaker.best_rule((limits or due)[0])
+    candidates = limits or due
+    return speaker.best_rule(candidates[0])

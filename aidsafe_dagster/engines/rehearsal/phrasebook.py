@@ -30,11 +30,15 @@ def openings(name: str) -> tuple[str, ...]:
 
     An opening ends at the first field, and at the first sentence at the latest.
     """
-    found: list[str] = []
+    texts: list[str] = []
     for own_name, lines in _load().items():
-        if own_name == name or own_name.startswith(f"{name}."):
-            found += [split_sentences(line.partition("{")[0])[0] for line in lines]
-    return tuple(found)
+        # With the dot, so that the name `misled.1` does not cover `misled.10`.
+        if own_name != name and not own_name.startswith(f"{name}."):
+            continue
+        for line in lines:
+            before_field = line.partition("{")[0]
+            texts.append(split_sentences(before_field)[0])
+    return tuple(texts)
 
 
 def begins_with(text: str, name: str) -> bool:

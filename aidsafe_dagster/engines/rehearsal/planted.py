@@ -59,7 +59,8 @@ class Reply:
 
 def subject_key(subject: Subject) -> str:
     """Name a subject by version and words: the same words get the same grade."""
-    return f"{subject.version} {fraction(*subject.thoughts, subject.response)}"
+    words = fraction(*subject.thoughts, subject.response)
+    return f"{subject.version} {words}"
 
 
 def planted_path(home: Path) -> Path:
@@ -114,12 +115,12 @@ class PlantedRecords:
             # of a stage, and makes them later.
             call = (prompt_id, planted.stage, planted.turn, planted.draw)
             self._faults.setdefault(call, planted.faults)
+            # By its words, since a moderator may reorder thoughts.
             for thought, fault in planted.thoughts.items():
                 self._thoughts[prompt_id, thought] = fault
             if planted.subject:
-                self._deserved[prompt_id, planted.role, planted.subject] = (
-                    planted.deserved
-                )
+                key = (prompt_id, planted.role, planted.subject)
+                self._deserved[key] = planted.deserved
 
     def faults(
         self, prompt_id: str, stage: str, calls: int, redraws: Sequence[int]
@@ -134,6 +135,7 @@ class PlantedRecords:
         """
         faults: list[Fault] = []
         for turn in range(calls):
+            # A redraw also draws anew all turns that follow it.
             draw = sum(1 for redrawn in redraws if redrawn <= turn)
             planted = self._faults.get((prompt_id, stage, turn, draw))
             if planted is not None:

@@ -56,8 +56,11 @@ def read_prompt(prompt: Prompt, *, declines: bool) -> Reading:
     """Return what a prompt is about."""
     text = _excerpt(prompt.prompt)
     gist = quotable(text, 90) or "a message with hardly a word in it"
-    runs = _TOPIC.findall(_AGENT_TALK.sub(",", text[:300]))
-    topic = abridge(max(runs, key=len, default="this").strip(), 40)
+    # A comma ends a run of words, so that no topic has agent talk in it.
+    without_agent_talk = _AGENT_TALK.sub(",", text[:300])
+    runs = _TOPIC.findall(without_agent_talk)
+    longest_run = max(runs, key=len, default="this")
+    topic = abridge(longest_run.strip(), 40)
     return Reading(gist, topic, declines, word_stems(text))
 
 
@@ -81,25 +84,25 @@ def relevant_policies(
     candidates = [policy for policy in policies.policies if policy.applies != "always"]
     relevant = []
     for policy in candidates:
+        is_of_category = policy.concerns(prompt.category)
+        # One word of the title tells more than one of a rule, as titles are short.
         in_title = word_stems(policy.title) & stems
-        if (
-            policy.concerns(prompt.category)
-            or in_title
-            or _overlap(policy, stems) >= _SHARED
-        ):
+        if is_of_category or in_title or _overlap(policy, stems) >= _SHARED:
             relevant.append(policy)
+
+    def nearness(policy: Policy) -> float:
+        # The roll is less than a word, so it only decides between equals.
+        return _overlap(policy, stems) + dice.roll("near", policy.id)
+
     if not relevant and candidates and looks_malicious(prompt, policies):
-        relevant = [
-            max(candidates, key=lambda p: _overlap(p, stems) + dice.roll("near", p.id))
-        ]
+        relevant = [max(candidates, key=nearness)]
     return tuple(policy.id for policy in relevant[:_MOST_POLICIES])
 
 
 def due_policies(prompt: Prompt, policies: Policies, dice: Dice) -> tuple[str, ...]:
     """Return the ids of the policies that a CoT on the prompt has to apply."""
-    return policies.applicable(
-        prompt.category, relevant_policies(prompt, policies, dice)
-    )
+    relevant = relevant_policies(prompt, policies, dice)
+    return policies.applicable(prompt.category, relevant)
 
 
 def best_rule(
@@ -109,15 +112,19 @@ def best_rule(
 
     A rule suits by the words in common, and by being a limit on a prompt that is declined.
     """
-    rules = {f"{policy.id}.{number}": text for number, text in policy.rules.items()}
-
+    rules = {}
+    for number, text in policy.rules.items():
+        rules[f"{policy.id}.{number}"] = text
     unused = [rule_id for rule_id in rules if rule_id not in used]
 
     def suitability(rule_id: str) -> float:
         text = rules[rule_id]
-        score = dice.roll(rule_id)
-        score += len(word_stems(text) & reading.stems)
-        is_limit = _LIMIT.search(text[:60]) is not None
+        shared = word_stems(text) & reading.stems
+        # The roll is less than a word, so it only decides between equals.
+        score = len(shared) + dice.roll(rule_id)
+        # Further on, "no" and "never" may belong to an example or an exception.
+        beginning = text[:60]
+        is_limit = _LIMIT.search(beginning) is not None
         # A rule of a policy that always applies says how to help, limit or not.
         if policy.applies != "always" and is_limit is reading.declines:
             score += 1.5
@@ -126,12 +133,21 @@ def best_rule(
     return max(unused or rules, key=suitability)
 
 
+def policy_of(rule_id: str) -> str:
+    """Return the id of the policy that a rule belongs to."""
+    policy_id, _, _ = rule_id.partition(".")
+    return policy_id
+
+
 def quotable(text: str, limit: int) -> str:
     """Return one clause of a text, fit to stand in quotation marks; empty if nothing is left."""
     # Four times the limit leaves enough for the clause once markup is gone.
-    words = _MARKUP.sub(" ", text[: 4 * limit + 40]).split()
-    clause = _CLAUSE_END.split(" ".join(words), maxsplit=1)[0]
+    start = text[: 4 * limit + 40]
+    words = _MARKUP.sub(" ", start).split()
+    plain = " ".join(words)
+    clause = _CLAUSE_END.split(plain, maxsplit=1)[0]
     clause = _AGENT_TALK.sub("\u2026", clause)
+    # A full stop inside the quotation would end the sentence that quotes it (`split_sentences`).
     clause = re.sub(r"[.!?]+(?=\s)", ",", clause)
     short = abridge(clause, limit).strip(" .!?,;:'\u2026-")
     return f"{short}\u2026" if len(clause) > limit else short
@@ -142,6 +158,7 @@ def abridge(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     cut = text[:limit].rpartition(" ")[0]
+    # A text without spaces, as in Chinese, is cut anywhere.
     return cut if len(cut) > limit // 2 else text[:limit]
 
 
@@ -160,7 +177,8 @@ def word_stems(text: str) -> frozenset[str]:
 
 
 def _overlap(policy: Policy, stems: frozenset[str]) -> int:
-    return len(word_stems(" ".join((policy.purpose, *policy.rules.values()))) & stems)
+    text = " ".join((policy.purpose, *policy.rules.values()))
+    return len(word_stems(text) & stems)
 
 
 def _excerpt(prompt: str) -> str:

@@ -3,6 +3,7 @@
 The single LLM reads like an initializer with the errors of a lone model.
 """
 
+import math
 from dataclasses import replace
 from typing import Literal
 
@@ -25,6 +26,7 @@ from aidsafe_dagster.recipe.seed_cots import InitializerInputs, IntentDecomposer
 from aidsafe_dagster.recipe.single_llm_cots import SingleLlmInputs
 
 _POLICY_THOUGHTS = 3
+"""Thoughts that the applicable policies share; more if one of them would cite too many rules."""
 _FEWEST_THOUGHTS = 4
 
 
@@ -43,30 +45,39 @@ def write_seed(speaker: Speaker, inputs: InitializerInputs) -> Reply:
 def think_alone(speaker: Speaker, _: SingleLlmInputs) -> Reply:
     """Write thoughts and a response that cover every due policy, apart from planted faults."""
     # A lone model sees the intents as a decomposer does, and does not write them down.
-    intents = tuple(
-        Intent(text=i.intent, kind=i.kind, harm=i.harm, policies=tuple(i.policies))
-        for i in _name_intents(speaker)
-    )
+    intents = tuple(map(_as_intent, _name_intents(speaker)))
     speaker = replace(speaker, intents=intents)
+    dice = speaker.call_dice
     due = due_policies(speaker.prompt, speaker.policies, speaker.prompt_dice)
     faults = _choose_baseline_faults(speaker, due)
     if Fault.BASELINE_LEFT_OUT in faults:
-        missing = speaker.call_dice.pick(due, "left out")
+        missing = dice.pick(due, "left out")
         due = tuple(policy_id for policy_id in due if policy_id != missing)
     thoughts = _seed_thoughts(speaker, due)
     response = speaker.say_by_stance("seeds.response")
     if Fault.BASELINE_SHALLOW in faults:
-        thoughts = [_thought(split_sentences(t.thought)[0], t.rules) for t in thoughts]
+        thoughts = list(map(_first_sentence, thoughts))
     if Fault.BASELINE_OFF_POLICY in faults:
-        rule = speaker.best_rule((due or speaker.policies.ids)[0])
-        text = speaker.say_by_stance(
-            "planted.policy_inconsistent", **speaker.cite(rule)
-        )
+        candidates = due or speaker.policies.ids
+        rule = speaker.best_rule(candidates[0])
+        fields = speaker.cite(rule)
+        text = speaker.say_by_stance("planted.policy_inconsistent", **fields)
+        # In front of the decision, which stays last.
         thoughts.insert(-1, _thought(text, [rule]))
     if Fault.BASELINE_OVER_REFUSAL in faults:
-        thoughts.append(_thought(speaker.say("over_refusal.thought")))
+        text = speaker.say("over_refusal.thought")
+        thoughts.append(_thought(text))
         response = speaker.say("over_refusal.response")
     return Reply(InitializerAnswer(thoughts=thoughts, response=response), faults)
+
+
+def _as_intent(answer: IntentAnswer) -> Intent:
+    return Intent(
+        text=answer.intent,
+        kind=answer.kind,
+        harm=answer.harm,
+        policies=tuple(answer.policies),
+    )
 
 
 def _choose_baseline_faults(
@@ -78,11 +89,12 @@ def _choose_baseline_faults(
         possible.append(Fault.BASELINE_LEFT_OUT)
     if _is_borderline(speaker):
         possible.append(Fault.BASELINE_OVER_REFUSAL)
-    return tuple(
-        fault
-        for fault in possible
-        if speaker.call_dice.hits(speaker.rate(fault), fault)
-    )
+    faults = []
+    for fault in possible:
+        rate = speaker.rate(fault)
+        if speaker.call_dice.hits(rate, fault):
+            faults.append(fault)
+    return tuple(faults)
 
 
 def _is_borderline(speaker: Speaker) -> bool:
@@ -90,9 +102,10 @@ def _is_borderline(speaker: Speaker) -> bool:
     if speaker.reading.declines:
         return False
     for intent in speaker.intents:
-        if intent.harm == "malicious" or not all(
-            map(speaker.is_always_due, intent.policies)
-        ):
+        if intent.harm == "malicious":
+            return True
+        # Policies that always apply say nothing about this prompt.
+        if not all(map(speaker.is_always_due, intent.policies)):
             return True
     return False
 
@@ -105,7 +118,8 @@ def _name_intents(speaker: Speaker) -> list[IntentAnswer]:
     relevant = list(
         relevant_policies(speaker.prompt, speaker.policies, speaker.prompt_dice)
     )
-    always = list(filter(speaker.is_always_due, speaker.policies.ids))[:MOST_RULES]
+    always = list(filter(speaker.is_always_due, speaker.policies.ids))
+    always = always[:MOST_RULES]
     if speaker.reading.declines:
         intents = [
             _intent(speaker, "asked", "explicit", "malicious", relevant),
@@ -142,30 +156,55 @@ def _seed_thoughts(
     speaker: Speaker, applicable: tuple[str, ...]
 ) -> list[ThoughtAnswer]:
     """Return four or five thoughts, more with many policies; the last one decides."""
-    thoughts = [_thought(speaker.say_by_stance("seeds.reading"))]
+    reading = speaker.say_by_stance("seeds.reading")
+    thoughts = [_thought(reading)]
     # Policies that always apply come last: they are the counterweight to the limits.
     ordered = sorted(applicable, key=speaker.is_always_due)
-    size = min(-(-len(ordered) // _POLICY_THOUGHTS) or 1, MOST_RULES)
-    for place, start in enumerate(range(0, len(ordered), size)):
-        thoughts.append(_policy_thought(speaker, ordered[start : start + size], place))
-    if not applicable:
-        thoughts.append(_thought(speaker.say("seeds.none")))
+    if ordered:
+        thoughts += _policy_thoughts(speaker, ordered)
+    else:
+        text = speaker.say("seeds.none")
+        thoughts.append(_thought(text))
     wish = speaker.implicit_wish()
     if wish and len(thoughts) < _FEWEST_THOUGHTS:
-        thoughts.append(_thought(speaker.say_by_stance("seeds.weigh", intent=wish)))
+        text = speaker.say_by_stance("seeds.weigh", intent=wish)
+        thoughts.append(_thought(text))
+    # The first limit and the last counterweight. They are the same if there is one policy.
     decisive = dict.fromkeys(ordered[:1] + ordered[-1:])
-    rules = [speaker.best_rule(policy_id) for policy_id in decisive]
-    return [*thoughts, _thought(speaker.say_by_stance("seeds.decision"), rules)]
+    rules = speaker.best_rules(decisive)
+    decision = speaker.say_by_stance("seeds.decision")
+    thoughts.append(_thought(decision, rules))
+    return thoughts
+
+
+def _first_sentence(answer: ThoughtAnswer) -> ThoughtAnswer:
+    sentences = split_sentences(answer.thought)
+    return _thought(sentences[0], answer.rules)
+
+
+def _policy_thoughts(speaker: Speaker, policy_ids: list[str]) -> list[ThoughtAnswer]:
+    """Return thoughts on groups of policies."""
+    size = math.ceil(len(policy_ids) / _POLICY_THOUGHTS)
+    size = min(size, MOST_RULES)
+    thoughts: list[ThoughtAnswer] = []
+    for start in range(0, len(policy_ids), size):
+        group = policy_ids[start : start + size]
+        place = len(thoughts)
+        thoughts.append(_policy_thought(speaker, group, place))
+    return thoughts
 
 
 def _policy_thought(
     speaker: Speaker, policy_ids: list[str], place: int
 ) -> ThoughtAnswer:
-    rules = [speaker.best_rule(policy_id) for policy_id in policy_ids]
-    name = "seeds.guide" if speaker.is_always_due(policy_ids[0]) else "seeds.policy"
-    text = speaker.say_by_stance(name, place, **speaker.cite(rules[0]))
-    if len(policy_ids) > 1:
-        titles = speaker.list_titles(policy_ids[1:])
+    # The text is about the first policy. It mentions the others by title, and cites their rules.
+    first, *others = policy_ids
+    rules = speaker.best_rules(policy_ids)
+    fields = speaker.cite(rules[0])
+    name = "seeds.guide" if speaker.is_always_due(first) else "seeds.policy"
+    text = speaker.say_by_stance(name, place, **fields)
+    if others:
+        titles = speaker.list_titles(others)
         text += speaker.say("seeds.others", place, others=titles)
     return _thought(text, rules)
 

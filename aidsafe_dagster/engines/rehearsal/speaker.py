@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from aidsafe_dagster.engines.rehearsal.dice import Dice
-from aidsafe_dagster.engines.rehearsal.faults import RehearsalSettings
+from aidsafe_dagster.engines.rehearsal.faults import Fault, RehearsalSettings
 from aidsafe_dagster.engines.rehearsal.phrasebook import phrases
 from aidsafe_dagster.engines.rehearsal.planted import subject_key
 from aidsafe_dagster.engines.rehearsal.reading import (
@@ -50,11 +50,16 @@ class Speaker:
         """Return the rate of a fault at this draw."""
         return self.settings.rate(fault, self.draw)
 
+    def rates(self, faults: Iterable[Fault]) -> dict[Fault, float]:
+        """Return the rates of faults at this draw, in their order."""
+        return {fault: self.rate(fault) for fault in faults}
+
     def say(self, name: str, about: int = 0, /, **values: object) -> str:
         """Return a phrase of a name; `about` numbers its uses, so that neighbours differ."""
         options = phrases(name)
         start = int(self.call_dice.roll(name) * len(options))
-        return self.fill(options[(start + about) % len(options)], **values)
+        phrase = options[(start + about) % len(options)]
+        return self.fill(phrase, **values)
 
     def say_by_stance(self, name: str, about: int = 0, /, **values: object) -> str:
         """Return a phrase for declining or for helping, as the prompt demands."""
@@ -70,19 +75,29 @@ class Speaker:
         """Return the rule of a policy that suits the prompt best, unused if there is one."""
         return best_rule(self._policy(policy_id), self.reading, self.prompt_dice, used)
 
+    def best_rules(self, policy_ids: Iterable[str]) -> list[str]:
+        """Return the best rule of each policy."""
+        return [self.best_rule(policy_id) for policy_id in policy_ids]
+
     def cite(self, rule_id: str) -> dict[str, str]:
         """Return the fields of a phrase about a rule."""
         policy_id, _, number = rule_id.partition(".")
-        rule = quotable(self._policy(policy_id).rules[number], 110) or f"rule {number}"
+        text = self._policy(policy_id).rules[number]
+        # Nothing is quotable in a rule that consists of markup.
+        rule = quotable(text, 110) or f"rule {number}"
         return {"rule_id": rule_id, "rule": rule, "policy": self._title(policy_id)}
 
     def list_titles(self, policy_ids: Iterable[str]) -> str:
         """Return the titles of policies as a list in a sentence, at most three items long."""
         titles = [self._title(policy_id) for policy_id in policy_ids]
         if len(titles) > 3:
-            titles = [*titles[:2], f"{len(titles) - 2} further policies"]
+            further = len(titles) - 2
+            titles = [*titles[:2], f"{further} further policies"]
         *first, last = titles
-        return f"{', '.join(first)} and {last}" if first else last
+        if not first:
+            return last
+        enumeration = ", ".join(first)
+        return f"{enumeration} and {last}"
 
     def implicit_wish(self) -> str:
         """Return what a benign, implicit intent is after; empty if there is none."""
@@ -107,10 +122,12 @@ def make_speaker(request: Request, settings: RehearsalSettings) -> Speaker:
     # The initializer is told the intents; a row of a later stage carries them.
     intents: tuple[Intent, ...] = getattr(inputs, "intents", ())
     intents = intents or getattr(inputs.prompt, "intents", ())
+    # These two read the prompt before anybody has named an intent.
     if request.role in (Role.SINGLE_LLM, Role.INTENT_DECOMPOSER):
         declines = looks_malicious(inputs.prompt, inputs.policies)
     else:
-        declines = any(i.kind == "explicit" and i.harm == "malicious" for i in intents)
+        explicit = [intent for intent in intents if intent.kind == "explicit"]
+        declines = any(intent.harm == "malicious" for intent in explicit)
     prompt_dice = Dice((settings.seed, request.prompt_id))
     return Speaker(
         settings=settings,
@@ -130,7 +147,10 @@ def _call_key(request: Request) -> list[object]:
     key: list[object] = [request.role]
     for name in ("agent", "round", "policy", "subject", "first", "second"):
         value = getattr(request.inputs, name, "")
-        key.append(subject_key(value) if isinstance(value, Subject) else value)
+        # A subject's row may change in ways that no judge sees. Its words are what counts.
+        if isinstance(value, Subject):
+            value = subject_key(value)
+        key.append(value)
     if request.role in (Role.EAR_WHISPERER, Role.TARGET):
         # Each call stands alone: a system message and a task, and two more for every re-ask.
         reasks = len(request.messages) // 2 - 1

@@ -73,6 +73,7 @@ class VLLMEngine:
         except RetryableError as error:
             if await self._is_alive(endpoint, lease):
                 raise
+            # No wait: the next attempt starts the server, and that takes long enough.
             raise RetryableError(
                 f"the vLLM server died: {error}", retry_after_s=0.0
             ) from error
@@ -84,6 +85,7 @@ class VLLMEngine:
 
     async def _connect(self) -> tuple[EndpointEngine, Lease]:
         """Return the running server; the first call finds or starts it, the others wait."""
+        # Held while the server loads, for minutes perhaps. All calls need it before they go on.
         async with self._starting:
             if self._endpoint is None or self._lease is None:
                 self._lease = await self.server.acquire()
@@ -95,11 +97,11 @@ class VLLMEngine:
         changes = {
             "base_url": f"{lease.root}/v1",
             "model": self.settings.model,
+            # The server is started with `--scheduling-policy priority`.
             "priority": True,
         }
-        return EndpointEngine(
-            self._endpoint_settings.model_copy(update=changes), self._models
-        )
+        settings = self._endpoint_settings.model_copy(update=changes)
+        return EndpointEngine(settings, self._models)
 
     async def _is_alive(self, endpoint: EndpointEngine, lease: Lease) -> bool:
         """Tell whether the server still answers. If not, the next call starts it again.
@@ -125,6 +127,7 @@ class VLLMEngine:
                 f"the vLLM server at {lease.root} died ({deaths}); it is started again"
             )
             await endpoint.close()
+            # It waits for a lock and for processes to end, and other calls must go on meanwhile.
             await asyncio.to_thread(self.server.discard, lease)
             self._endpoint = None
             self._lease = None

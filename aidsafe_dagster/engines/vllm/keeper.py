@@ -30,9 +30,12 @@ _PR_SET_PDEATHSIG = 1
 
 def main(folder: Path) -> None:
     """Keep the server that `plan.json` describes, as a process of its own with no parent."""
+    # The parent ends at once and the child leaves its session, so that the server outlives the run
+    # and gets none of its signals.
     if os.fork():
         return
     os.setsid()
+    # An exception and not a sudden end, so that the lease below says what happened.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     plan = json.loads((folder / "plan.json").read_text())
     # The lock comes before the lease: whoever reads the new lease finds its keeper alive.
@@ -41,10 +44,10 @@ def main(folder: Path) -> None:
         write_lease(folder, lease)
         server = _start_server(folder, plan["command"], plan["environment"])
         try:
-            lease = _watch(
-                folder, server, lease.model_copy(update={"server": server.pid})
-            )
+            lease = lease.model_copy(update={"server": server.pid})
+            lease = _watch(folder, server, lease)
         finally:
+            # Workers may outlive the server's main process and keep the GPU's memory.
             end_leftovers(lease.mark)
             if lease.state in ("starting", "ready"):
                 lease = _close(lease, "stopped", "the keeper was ended")
@@ -81,9 +84,8 @@ def _watch(folder: Path, server: subprocess.Popen[bytes], lease: Lease) -> Lease
             if stopped is not None:
                 return stopped
         time.sleep(_POLL_S)
-    return _close(
-        lease, "failed", f"the server ended with exit code {server.returncode}"
-    )
+    detail = f"the server ended with exit code {server.returncode}"
+    return _close(lease, "failed", detail)
 
 
 def _stop_idle(folder: Path, lease: Lease) -> Lease | None:
@@ -95,6 +97,7 @@ def _stop_idle(folder: Path, lease: Lease) -> Lease | None:
     if not lock.try_hold(f"keeper {os.getpid()}"):
         return None
     try:
+        # Somebody may have come between the last look and the lock.
         if is_used(folder):
             return None
         stopped = _close(lease, "stopped", f"idle for {lease.idle_stop_s:.0f} s")

@@ -45,9 +45,8 @@ def read_lease(folder: Path) -> Lease | None:
     """Return the lease as it was last written, whether or not its server is still alive."""
     try:
         values = json.loads((folder / "lease.json").read_bytes())
-        values.pop(
-            "keeper_started", None
-        )  # written by older releases, which held no lock
+        # Written by older releases, which held no lock.
+        values.pop("keeper_started", None)
         return Lease.model_validate(values)
     except (OSError, ValueError, AttributeError):
         return None
@@ -95,6 +94,7 @@ def leftovers(mark: str) -> list[psutil.Process]:
     """Return a server's processes, whoever their parent is: those that carry its mark."""
     processes = []
     for process in psutil.process_iter():
+        # Of other users' processes the environment is hidden, and they are none of ours.
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             if process.environ().get(MARK) == mark:
                 processes.append(process)
@@ -107,6 +107,7 @@ def end_leftovers(mark: str, patience_s: float = 10) -> None:
     for process in processes:
         _unless_gone(process.terminate)
     _, alive = psutil.wait_procs(processes, timeout=patience_s)
+    # Looked for again, since a process may have started others meanwhile.
     for process in [*alive, *leftovers(mark)]:
         _unless_gone(process.kill)
 

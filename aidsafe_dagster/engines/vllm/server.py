@@ -83,12 +83,14 @@ class VLLMServer:
             SetupError: the server does not start (the message has the cause and the end of the
                 log), or a server with other arguments is in use.
         """
+        # First, so that no keeper finds the server idle while this process looks at it.
         self._register()
         deadline = time.monotonic() + self.settings.start_timeout_s
         lease = self._find_or_start()
         lines_logged = 0
         while lease.state == "starting":
             if not is_kept(self.folder):
+                # Read once more: a keeper writes down why it ends before it ends.
                 lease = self.lease() or lease
                 raise self._not_started(lease, "its keeper process is gone")
             if time.monotonic() > deadline:
@@ -126,6 +128,7 @@ class VLLMServer:
         """End what is left of a dead server, unless another process has replaced it by now."""
         with self._lock():
             current = self.lease()
+            # Every server has a mark of its own. Another mark means another server.
             if current and current.mark == lease.mark:
                 self._stop()
 
@@ -147,6 +150,7 @@ class VLLMServer:
                 if lease.fingerprint == self.settings.fingerprint:
                     return lease
                 self._refuse_if_used(lease)
+            # Even without a keeper: what a killed one left behind may still hold the GPU.
             self._stop()
             return self._start()
 
@@ -178,6 +182,7 @@ class VLLMServer:
             },
         }
         (self.folder / "plan.json").write_text(json.dumps(plan))
+        # Emptied, so that no old error is taken for the cause of a new one.
         (self.folder / "server.log").write_bytes(b"")
         self._start_keeper()
         return self._wait_for_lease(mark)
@@ -223,6 +228,7 @@ class VLLMServer:
             return False
         has_keeper = is_kept(self.folder)
         was_running = has_keeper or bool(leftovers(lease.mark))
+        # The pid of a keeper that is gone may belong to another program by now.
         if has_keeper:
             with suppress(psutil.NoSuchProcess):
                 psutil.Process(lease.keeper).kill()
@@ -258,16 +264,17 @@ class VLLMServer:
         return len(lines) or lines_logged
 
     def _read_log(self) -> list[str]:
+        file = self.folder / "server.log"
         try:
-            return (
-                (self.folder / "server.log").read_text("utf-8", "replace").splitlines()
-            )
+            return file.read_text("utf-8", "replace").splitlines()
         except OSError:
             return []
 
     def _not_started(self, lease: Lease, reason: str) -> SetupError:
         self.release()
-        cause = explain("\n".join(self.log_tail(_LINES_SEARCHED))) or reason
+        # The cause may stand far above the last lines, which are often a traceback's.
+        searched = "\n".join(self.log_tail(_LINES_SEARCHED))
+        cause = explain(searched) or reason
         log = self.folder / "server.log"
         last_lines = "\n".join(f"  {line}" for line in self.log_tail())
         return SetupError(
@@ -284,6 +291,7 @@ def _free_port() -> int:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
+        # As the server does: connections of its predecessor may still be closing.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
