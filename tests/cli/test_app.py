@@ -102,7 +102,7 @@ def test_a_csv_goes_through_all_stages_and_each_of_its_prompts_has_a_story(
 def test_a_second_demo_makes_nothing_new_and_still_prints_its_summary(
     tmp_path: Path,
 ) -> None:
-    prepare(tmp_path)
+    prepare(tmp_path, rehearsal=NO_FAULTS)
     first = aidsafe(tmp_path, "demo", "--sample", "2")
     before = contents(lake_of(tmp_path))
     second = aidsafe(tmp_path, "demo", "--sample", "2")
@@ -356,7 +356,7 @@ def test_the_doctor_reports_urls_that_cannot_be_opened(
 def test_a_project_folder_may_have_markup_and_spaces_in_its_name(
     tmp_path: Path,
 ) -> None:
-    prepare(tmp_path)
+    prepare(tmp_path, rehearsal=NO_FAULTS)
     home = tmp_path / "mine [" / "red] x"
     outcome = aidsafe(tmp_path, "demo", "--sample", "1", AIDSAFE_HOME=str(home))
     assert outcome.returncode == 0, printed(outcome)
