@@ -1,23 +1,19 @@
 """Dagster's own tools open this project under one name, which is that in the link of `make dev`."""
 
-import json
 import runpy
 import shutil
 import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from aidsafe_dagster.recipe.records import Stage
+from tests.graphql import ask
 from tests.serving import a_free_port
 from tests.site import ROOT, environment, prepare
 
@@ -74,25 +70,6 @@ def a_web_server(folder: Path, *arguments: str) -> Iterator[int]:
             yield port
         finally:
             server.terminate()
-
-
-def ask(port: int, query: str, **variables: str) -> Any:
-    """Put a GraphQL query, and wait for a server that is still starting."""
-    body = json.dumps({"query": query, "variables": variables}).encode()
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/graphql", body, {"Content-Type": "application/json"}
-    )
-    deadline = time.monotonic() + 90
-    while True:
-        try:
-            with urllib.request.urlopen(request, timeout=10) as reply:
-                answer = json.loads(reply.read())
-        except (urllib.error.URLError, ConnectionError):
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-        else:
-            assert "errors" not in answer, answer
-            return answer["data"]
 
 
 def location_names(port: int) -> list[str]:

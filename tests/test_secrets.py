@@ -7,9 +7,6 @@ import json
 import shutil
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,6 +25,7 @@ from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.secret_mask import mask_url_secrets
 from aidsafe_dagster.settings.load import load_settings
+from tests.graphql import ask
 from tests.loopback_hub import serve
 from tests.serving import a_free_port
 from tests.site import (
@@ -378,30 +376,10 @@ def shown_in_the_web_ui(instance: dg.DagsterInstance, folder: Path) -> str:
         stderr=subprocess.DEVNULL,
     ) as server:
         try:
-            answers = [
-                graphql(port, QUERY, {"run": run.run_id}) for run in instance.get_runs()
-            ]
+            answers = [ask(port, QUERY, run=run.run_id) for run in instance.get_runs()]
         finally:
             server.terminate()
     return "\n".join(json.dumps(answer, indent=0) for answer in answers)
-
-
-def graphql(port: int, query: str, variables: dict[str, str]) -> Any:
-    """Send a query as soon as the server answers."""
-    body = json.dumps({"query": query, "variables": variables}).encode()
-    url = f"http://127.0.0.1:{port}/graphql"
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            with urllib.request.urlopen(request, timeout=10) as reply:
-                answer = json.loads(reply.read())
-        except (urllib.error.URLError, ConnectionError):
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-        else:
-            assert "errors" not in answer, answer
-            return answer
 
 
 @pytest.mark.parametrize(

@@ -75,17 +75,17 @@ def run_backfill(
         todo = unfinished(instance, Lake(settings.lake), settings, known)
     runs = _run_batches(instance, settings, todo, all_stages=bool(wanted))
     # Counted before the run of the reports joins the list.
-    made = len(runs)
+    batches_run = len(runs)
     # Reports cover all batches, so they are built once, after the last one.
     if todo:
         reports = run_job(instance, "build_reports")
         runs.append(reports)
         if not reports.success:
             print_problem("✗ reports", reports.error)
-    finished_before = len(known) - made
+    finished_before = len(known) - batches_run
     verb = "was" if finished_before == 1 else "were"
     console.print(
-        f"{quantity(made, 'batch')} run, {finished_before} {verb} finished before."
+        f"{quantity(batches_run, 'batch')} run, {finished_before} {verb} finished before."
     )
     return runs
 

@@ -35,8 +35,8 @@ def error_message(
 
 
 def test_without_a_file_every_value_is_a_default(tmp_path: Path) -> None:
-    found = load_settings(tmp_path, {"PATH": "/bin", "SEED": "4"})
-    assert (found.settings.engine, found.settings.seed, found.origins) == (
+    loaded = load_settings(tmp_path, {"PATH": "/bin", "SEED": "4"})
+    assert (loaded.settings.engine, loaded.settings.seed, loaded.origins) == (
         "rehearsal",
         0,
         {},
@@ -55,21 +55,21 @@ def test_each_layer_wins_over_the_one_before_and_says_so(tmp_path: Path) -> None
         ((file, environ), 2, "env", ["environment", "environment"]),
         ((file, environ, overrides), 2, "launchpad", ["environment", "launchpad"]),
     ):
-        found = load(tmp_path, *layers)
-        assert (found.settings.seed, found.settings.endpoint.model) == (seed, model)
-        assert [found.origins["seed"], found.origins["endpoint.model"]] == origins
+        loaded = load(tmp_path, *layers)
+        assert (loaded.settings.seed, loaded.settings.endpoint.model) == (seed, model)
+        assert [loaded.origins["seed"], loaded.origins["endpoint.model"]] == origins
 
 
 def test_a_layer_changes_only_what_it_names(tmp_path: Path) -> None:
-    found = load(
+    loaded = load(
         tmp_path, "[driver]\nbackoff_s = 3\n", {"AIDSAFE_DRIVER__MAX_ATTEMPTS": "2"}
     )
-    assert (found.settings.driver.backoff_s, found.settings.driver.max_attempts) == (
+    assert (loaded.settings.driver.backoff_s, loaded.settings.driver.max_attempts) == (
         3,
         2,
     )
     assert (
-        found.settings.driver.calls_in_flight
+        loaded.settings.driver.calls_in_flight
         == load_settings(tmp_path / "none", {}).settings.driver.calls_in_flight
     )
 
@@ -82,10 +82,10 @@ def test_two_underscores_go_one_level_down_and_one_is_part_of_a_name(
         "AIDSAFE_ENDPOINT__EXTRA_BODY__TOP_K": "5",
         "AIDSAFE_AUTOMATION__NIGHTLY_INGEST": "true",
     }
-    found = load(tmp_path, "[endpoint.extra_body]\nmin_p = 0.1\n", environ).settings
-    assert found.endpoint.base_url == "http://h/v1"
-    assert found.endpoint.extra_body == {"min_p": 0.1, "top_k": "5"}
-    assert found.automation.nightly_ingest is True
+    loaded = load(tmp_path, "[endpoint.extra_body]\nmin_p = 0.1\n", environ).settings
+    assert loaded.endpoint.base_url == "http://h/v1"
+    assert loaded.endpoint.extra_body == {"min_p": 0.1, "top_k": "5"}
+    assert loaded.automation.nightly_ingest is True
 
 
 def test_lists_and_tables_in_the_environment_are_json(tmp_path: Path) -> None:
@@ -94,12 +94,12 @@ def test_lists_and_tables_in_the_environment_are_json(tmp_path: Path) -> None:
         "AIDSAFE_SOURCES": json.dumps(sources),
         "AIDSAFE_ENDPOINT": '{"model": "m", "extra_body": {"n": 1}}',
     }
-    found = load(tmp_path, "[endpoint]\nbase_url = 'http://h'\n", environ).settings
-    assert found.sources[0].columns.prompt == "question"
+    loaded = load(tmp_path, "[endpoint]\nbase_url = 'http://h'\n", environ).settings
+    assert loaded.sources[0].columns.prompt == "question"
     assert (
-        found.endpoint.base_url,
-        found.endpoint.model,
-        found.endpoint.extra_body,
+        loaded.endpoint.base_url,
+        loaded.endpoint.model,
+        loaded.endpoint.extra_body,
     ) == (
         "http://h",
         "m",
@@ -232,12 +232,12 @@ def test_another_settings_file_can_be_named_and_then_has_to_be_there(
 ) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "night.toml").write_text("seed = 7\nhome = 'made'\n")
-    found = load(
+    loaded = load(
         tmp_path,
         "seed = 1",
         {"AIDSAFE_SETTINGS": str(tmp_path / "other" / "night.toml")},
     ).settings
-    assert (found.seed, found.home) == (7, tmp_path / "other" / "made")
+    assert (loaded.seed, loaded.home) == (7, tmp_path / "other" / "made")
     message = error_message(
         tmp_path, "seed = 1", {"AIDSAFE_SETTINGS": str(tmp_path / "gone.toml")}
     )
@@ -247,24 +247,24 @@ def test_another_settings_file_can_be_named_and_then_has_to_be_there(
 def test_relative_paths_are_relative_to_the_settings_file(tmp_path: Path) -> None:
     toml = "home = 'made'\npolicies = 'rules'\ntokenizer = '../tok'\n"
     toml += "[[sources]]\nname = 'a'\npath = 'in/a.csv'\n"
-    found = load(tmp_path, toml, {"AIDSAFE_PROMPTS": "/elsewhere"}).settings
-    assert (found.home, found.policies, found.tokenizer) == (
+    loaded = load(tmp_path, toml, {"AIDSAFE_PROMPTS": "/elsewhere"}).settings
+    assert (loaded.home, loaded.policies, loaded.tokenizer) == (
         tmp_path / "made",
         tmp_path / "rules",
         tmp_path / "../tok",
     )
-    assert found.sources[0].path == tmp_path / "in" / "a.csv"
-    assert found.prompts == Path("/elsewhere")
-    assert (found.lake, found.warehouse) == (
+    assert loaded.sources[0].path == tmp_path / "in" / "a.csv"
+    assert loaded.prompts == Path("/elsewhere")
+    assert (loaded.lake, loaded.warehouse) == (
         str(tmp_path / "made" / "lake"),
         tmp_path / "made" / "warehouse.duckdb",
     )
-    assert found.journal == f"sqlite:///{tmp_path}/made/journal.sqlite"
+    assert loaded.journal == f"sqlite:///{tmp_path}/made/journal.sqlite"
 
 
 def test_what_is_not_named_lies_in_the_package_or_in_the_folder(tmp_path: Path) -> None:
-    found = load_settings(tmp_path, {"AIDSAFE_TOKENIZER": ""}).settings
-    assert (found.home, found.policies, found.tokenizer) == (
+    loaded = load_settings(tmp_path, {"AIDSAFE_TOKENIZER": ""}).settings
+    assert (loaded.home, loaded.policies, loaded.tokenizer) == (
         tmp_path / "data",
         PACKAGE / "policies",
         None,
@@ -282,17 +282,17 @@ def test_what_is_not_named_lies_in_the_package_or_in_the_folder(tmp_path: Path) 
 def test_the_key_is_no_setting_and_is_never_shown(
     tmp_path: Path, environ: dict[str, str]
 ) -> None:
-    found = load(tmp_path, "", environ)
-    assert KEY not in repr(found)
-    assert not any(KEY in part for value in values_in_force(found) for part in value)
+    loaded = load(tmp_path, "", environ)
+    assert KEY not in repr(loaded)
+    assert not any(KEY in part for value in values_in_force(loaded) for part in value)
     assert KEY not in error_message(tmp_path, "engine = 'x'", environ)
 
 
 def test_a_key_of_one_s_own_may_be_named_in_the_file(tmp_path: Path) -> None:
-    found = load(
+    loaded = load(
         tmp_path, "[endpoint]\napi_key_env = 'AIDSAFE_MY_KEY'", {"AIDSAFE_MY_KEY": KEY}
     )
-    assert found.settings.endpoint.api_key_env == "AIDSAFE_MY_KEY"
+    assert loaded.settings.endpoint.api_key_env == "AIDSAFE_MY_KEY"
 
 
 @pytest.mark.parametrize(

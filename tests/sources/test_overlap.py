@@ -29,8 +29,8 @@ def test_a_contained_text_of_any_length_is_found(text: str) -> None:
 
 
 def test_the_longest_contained_text_is_returned() -> None:
-    found = index("What is fraud?", "What is fraud and how common is it?")
-    assert found.find(
+    matches = index("What is fraud?", "What is fraud and how common is it?")
+    assert matches.find(
         normalised_words("Tell me: what is fraud and how common is it? Thanks")
     ) == Overlap("contained", 1, 1.0)
 
@@ -48,10 +48,10 @@ def test_the_text_with_the_largest_shared_part_is_returned() -> None:
         "a bank asks an elderly customer to send his card",
         "a bank asks an elderly customer to send",
     )
-    found = index(
+    matches = index(
         f"{part} nothing whatsoever to anybody over there", f"{whole} today"
     ).find(normalised_words(f"If {whole} away"))
-    assert found == Overlap("ngram", 1, 10 / 11)
+    assert matches == Overlap("ngram", 1, 10 / 11)
 
 
 @pytest.mark.parametrize(
