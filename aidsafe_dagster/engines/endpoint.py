@@ -18,11 +18,17 @@ import aiohttp
 from pydantic_core import to_json
 
 from aidsafe_dagster.engines.log_probabilities import ONE_TOKEN, label_text
-from aidsafe_dagster.engines.protocol import ErrorKind, RequestRejected, RetryableError
-from aidsafe_dagster.engines.settings import EndpointSettings
+from aidsafe_dagster.engines.protocol import (
+    ErrorKind,
+    RequestRejected,
+    RetryableError,
+    Route,
+)
+from aidsafe_dagster.engines.roles import for_speaker
+from aidsafe_dagster.engines.settings import ServerSettings
 from aidsafe_dagster.recipe.dialogue import Completion, Request
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.records import Role, Usage
+from aidsafe_dagster.recipe.records import Usage
 from aidsafe_dagster.recipe.secret_mask import mask_secret
 
 _JSON = {"Content-Type": "application/json"}
@@ -47,7 +53,8 @@ class EndpointEngine:
 
     Args:
         settings: of the server.
-        models: other models of the same server, for some roles.
+        by_speaker: the same with what some roles or agents change: model, reasoning, extra fields.
+        server: name of the server, for messages and for its limits.
 
     Raises:
         SetupError: no base URL or model is set.
@@ -58,7 +65,10 @@ class EndpointEngine:
     gpus = 0
 
     def __init__(
-        self, settings: EndpointSettings, models: Mapping[Role, str] | None = None
+        self,
+        settings: ServerSettings,
+        by_speaker: Mapping[str, ServerSettings] | None = None,
+        server: str = "endpoint",
     ) -> None:
         parts = urlsplit(settings.base_url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
@@ -71,7 +81,9 @@ class EndpointEngine:
                 "endpoint.model: the name of the model that the server serves is required"
             )
         self.settings = settings
-        self._models = models or {}
+        self._by_speaker = by_speaker or {}
+        self._server = server
+        self._routes: dict[str, Route] = {}
         self._key = os.environ.get(settings.api_key_env, "")
         self._session: aiohttp.ClientSession | None = None
 
@@ -82,8 +94,16 @@ class EndpointEngine:
     def metrics_url(self) -> str | None:
         return self._root_url("/metrics")
 
-    def model_for(self, role: Role) -> str:
-        return self._models.get(role, self.settings.model)
+    def settings_for(self, speaker: str) -> ServerSettings:
+        """Return the settings with what a role or an agent changes."""
+        return for_speaker(self._by_speaker, speaker, self.settings)
+
+    def route(self, speaker: str) -> Route:
+        # Asked once a call, and the same every time.
+        if speaker not in self._routes:
+            settings = self.settings_for(speaker)
+            self._routes[speaker] = server_route(self._server, settings)
+        return self._routes[speaker]
 
     async def complete(self, request: Request, attempt: int) -> Completion:
         # to_json takes a tenth of the time of the standard library's json.
@@ -165,11 +185,11 @@ class EndpointEngine:
             for message in request.messages
         ]
         payload: dict[str, Any] = {
-            "model": self.model_for(request.role),
+            "model": self.settings_for(request.speaker).model,
             "messages": messages,
             # With the same seed, an answer that was cut would be cut at the same place again.
             "seed": (request.seed + attempt) & _MAX_SEED,
-            **request.sampling.model_dump(),
+            **request.sampling.model_dump(exclude_none=True),
         }
         if request.schema:
             schema = {
@@ -250,6 +270,23 @@ class EndpointEngine:
 
     def _mask_key(self, text: str) -> str:
         return mask_secret(text, self._key)
+
+
+def server_route(
+    name: str, settings: ServerSettings, options: Mapping[str, Any] | None = None
+) -> Route:
+    """Return the route to a server; `options` are further ones for the journal's key."""
+    all_options = {**settings.answer_options, **(options or {})}
+    return Route(
+        server=name,
+        model=settings.model_name,
+        slots=settings.slots,
+        options=json.dumps(all_options, sort_keys=True) if all_options else "",
+        profile=settings.profile,
+        requests_per_minute=settings.requests_per_minute,
+        tokens_per_minute=settings.tokens_per_minute,
+        prices=settings.prices,
+    )
 
 
 def _storable(text: str) -> str:

@@ -58,6 +58,9 @@ _completions = sa.Table(
     sa.Column("cached_tokens", sa.Integer, nullable=False),
     sa.Column("completion_tokens", sa.Integer, nullable=False),
     sa.Column("seconds", sa.Float, nullable=False),
+    # A column that is added later has no value in older rows.
+    sa.Column("reasoning", sa.Text),
+    sa.Column("reasoning_tokens", sa.Integer),
     sa.Column(
         "recorded_at",
         sa.DateTime(timezone=True),
@@ -67,6 +70,9 @@ _completions = sa.Table(
 )
 
 _COLUMN_NAMES = tuple(_completions.columns.keys())
+_ADDED_COLUMNS = ("reasoning", "reasoning_tokens")
+"""Columns that journals of the first release lack."""
+_FIRST_COLUMNS = tuple(name for name in _COLUMN_NAMES if name not in _ADDED_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,8 @@ class Entry:
             "prompt_tokens": completion.usage.prompt_tokens,
             "cached_tokens": completion.usage.cached_tokens,
             "completion_tokens": completion.usage.completion_tokens,
+            "reasoning": completion.reasoning or None,
+            "reasoning_tokens": completion.usage.reasoning_tokens or None,
         }
 
 
@@ -115,6 +123,7 @@ class Journal:
             # A journal in use is only read here: creating would wait for its writers.
             if not _versions(self._connection):
                 _create(self._connection)
+            _add_columns(self._connection)
             _check(self._connection, self.url)
         key_column = _completions.c.key
         is_key = key_column == sa.bindparam("key")
@@ -332,6 +341,29 @@ def _create(connection: sa.Connection) -> None:
             return
 
 
+def _add_columns(connection: sa.Connection) -> None:
+    """Add the columns that a journal of an earlier release lacks; it stays readable by that one."""
+    if not sa.inspect(connection).has_table(_completions.name):
+        return
+    present = {
+        column["name"] for column in sa.inspect(connection).get_columns("completions")
+    }
+    # Something else wrote a table without the first columns, and `_check` says so.
+    if not set(_FIRST_COLUMNS) <= present:
+        return
+    for name in _ADDED_COLUMNS:
+        if name in present:
+            continue
+        column_type = _completions.columns[name].type.compile(connection.dialect)
+        statement = f"ALTER TABLE completions ADD COLUMN {name} {column_type}"
+        try:
+            connection.exec_driver_sql(statement)
+        except (sa.exc.OperationalError, sa.exc.ProgrammingError) as error:
+            # Another process has just added it.
+            if "exists" not in str(error) and "duplicate" not in str(error):
+                raise
+
+
 def _versions(connection: sa.Connection) -> list[int]:
     """Return the recorded versions. A new database has none."""
     if not sa.inspect(connection).has_table(_about.name):
@@ -372,5 +404,11 @@ def _completion(row: Mapping[Any, Any]) -> Completion:
         prompt_tokens=row["prompt_tokens"],
         cached_tokens=row["cached_tokens"],
         completion_tokens=row["completion_tokens"],
+        reasoning_tokens=row["reasoning_tokens"] or 0,
     )
-    return Completion(text=row["text"], model=row["model"], usage=usage)
+    return Completion(
+        text=row["text"],
+        model=row["model"],
+        usage=usage,
+        reasoning=row["reasoning"] or "",
+    )

@@ -5,11 +5,49 @@ business (`engines/driver`), so every engine is retried in the same way, and a c
 holds no slot.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from aidsafe_dagster.engines.settings import Prices
 from aidsafe_dagster.recipe.dialogue import Completion, Request
-from aidsafe_dagster.recipe.records import Role
+from aidsafe_dagster.recipe.records import FailureReason, Usage
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where the requests of one speaker go, and what of that bears on the answers."""
+
+    server: str
+    """Name of the server. Servers of one name share slots and rate limits."""
+    model: str
+    """With its revision. Part of the journal's key."""
+    slots: int
+    """Calls that the server can work on at a time."""
+    options: str = ""
+    """Canonical JSON of everything else that changes an answer (output mode, extra fields,
+    reasoning, adapter …). Part of the journal's key. Empty: nothing of that is set."""
+    profile: str = ""
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    prices: Prices = Prices()
+
+    @property
+    def label(self) -> str:
+        """The server's name, with its profile where it has one."""
+        return f"{self.server} ({self.profile})" if self.profile else self.server
+
+    def cost(self, usage: Usage) -> float:
+        """Return what a completion costs at the server's prices."""
+        prices = self.prices
+        cached_price = prices.input if prices.cached is None else prices.cached
+        uncached = usage.prompt_tokens - usage.cached_tokens
+        per_million = (
+            uncached * prices.input
+            + usage.cached_tokens * cached_price
+            + usage.completion_tokens * prices.output
+        )
+        return per_million / 1e6
 
 
 class Engine(Protocol):
@@ -21,7 +59,7 @@ class Engine(Protocol):
 
     @property
     def slots(self) -> int:
-        """Calls that it can work on at a time."""
+        """Calls that it can work on at a time, over all its servers."""
         ...
 
     @property
@@ -33,8 +71,8 @@ class Engine(Protocol):
         """Return where its server publishes its load. None if it does not, or not yet."""
         ...
 
-    def model_for(self, role: Role) -> str:
-        """Return the model that answers a role. It is part of the journal's key."""
+    def route(self, speaker: str) -> Route:
+        """Return where the requests of a role or an agent go (`Request.speaker`)."""
         ...
 
     async def complete(self, request: Request, attempt: int) -> Completion:
@@ -43,7 +81,8 @@ class Engine(Protocol):
         Raises:
             RetryableError: a later attempt may succeed.
             RequestRejected: no attempt at this request can succeed; other requests may.
-            SetupError: no request can succeed (wrong key, no such model). The run stops.
+            SetupError: no request can succeed (wrong key, no such model, no credit left, a
+                parameter that the server refuses). The run stops.
         """
         ...
 
@@ -84,4 +123,17 @@ class RetryableError(Exception):
 
 
 class RequestRejected(Exception):
-    """The server will never accept this request: it is too long for the model, for example."""
+    """The server will never answer this request: it is too long for the model, for example.
+
+    Args:
+        detail: what went wrong, in the server's words.
+        reason: why the row fails.
+    """
+
+    def __init__(
+        self,
+        detail: str,
+        reason: FailureReason = FailureReason.REJECTED_BY_ENGINE,
+    ) -> None:
+        super().__init__(detail)
+        self.reason = reason

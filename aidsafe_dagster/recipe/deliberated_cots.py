@@ -173,7 +173,11 @@ def _take_turn(
     answer_format = AnswerFormat(
         DeliberatorAnswer, {"rules": context.policies.rule_ids}, {}
     )
-    return (yield from conversation.ask(Role.DELIBERATOR, task, answer_format, inputs))
+    return (
+        yield from conversation.ask(
+            Role.DELIBERATOR, task, answer_format, inputs, agent=inputs.agent
+        )
+    )
 
 
 def deliberated_record(

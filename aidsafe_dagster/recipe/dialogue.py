@@ -38,6 +38,7 @@ from aidsafe_dagster.recipe.records import (
     FailureReason,
     Message,
     Prompt,
+    Reasoning,
     Record,
     Role,
     Usage,
@@ -63,11 +64,28 @@ _REFUSAL = re.compile(
 
 
 class Sampling(Record):
-    """Sampling parameters of a request. The paper does not publish its own."""
+    """Sampling parameters of a request. The paper does not publish its own.
 
-    temperature: float = Field(default=0.7, ge=0)
-    top_p: float = Field(default=0.95, gt=0, le=1)
-    max_tokens: int = Field(default=4096, ge=1)
+    What is None is not sent.
+    """
+
+    temperature: float | None = Field(default=0.7, ge=0)
+    top_p: float | None = Field(default=0.95, gt=0, le=1)
+    max_tokens: int | None = Field(default=4096, ge=1)
+
+    def at_temperature(self, temperature: float | None) -> "Sampling":
+        """Return the parameters with another temperature, unless the server takes none."""
+        if temperature is None or self.temperature is None:
+            return self
+        return self.model_copy(update={"temperature": temperature})
+
+
+class SamplingTable(Sampling):
+    """Sampling parameters of one server or role: a field that is left out is not sent."""
+
+    temperature: float | None = Field(default=None, ge=0)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    max_tokens: int | None = Field(default=None, ge=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +108,19 @@ class Request:
     """The typed values behind the messages, for the rehearsal engine and for logs."""
     labels: tuple[str, ...] = ()
     """If not empty, the completion's text is a JSON object from these labels to probabilities."""
+    agent: str = ""
+    """The agent that speaks, where several share a role: 'deliberator_2'."""
 
-    def key(self, model: str) -> str:
-        """Return the journal key of the completion: equal requests to one model share a key."""
+    @property
+    def speaker(self) -> str:
+        """Who is asked: the name by which the settings choose a server and a model."""
+        return self.agent or str(self.role)
+
+    def key(self, model: str, options: str = "") -> str:
+        """Return the journal key of the completion: equal requests to one model share a key.
+
+        `options` are all other things that bear on the answer, as canonical JSON (`Route.options`).
+        """
         # These bytes must never change, or journals of earlier runs no longer match. They are put
         # together from cached parts, since messages, schemas and sampling repeat between requests.
         messages = b", ".join(_message_json(message) for message in self.messages)
@@ -109,6 +137,8 @@ class Request:
                 labels,
                 b'"messages": [%b], ' % messages,
                 b'"model": %b, ' % _text_json(model),
+                # Left out where there are none, as in journals of earlier releases.
+                b'"options": %b, ' % options.encode() if options else b"",
                 b'"sampling": %b, ' % _sampling_json(self.sampling),
                 b'"schema": %b, ' % schema,
                 b'"seed": %d}' % self.seed,
@@ -123,6 +153,9 @@ class Completion(Record):
     text: str
     model: str
     usage: Usage
+    reasoning: str = ""
+    """What the model thought before it answered, where the server tells and the settings keep
+    it."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +167,10 @@ class DialogueContext:
     count_tokens: Callable[[str], int]
     tokens_counted_by: str = ""
     sampling: Sampling = Sampling()
+    sampling_by_speaker: Mapping[str, Sampling] = field(default_factory=dict)
+    """Of agents and roles whose server or role has sampling parameters of its own."""
+    servers: Mapping[str, str] = field(default_factory=dict)
+    """Who is asked → name of the server, with its profile."""
     bounds: AnswerBounds = AnswerBounds()
     seed: int = 0
     engine: str = ""
@@ -148,6 +185,11 @@ class DialogueContext:
     def target_system(self) -> Message:
         """The system message of the model under attack."""
         return Message(role="system", content=self.templates.target_system())
+
+    def sampling_for(self, agent: str, role: Role) -> Sampling:
+        """Return the sampling parameters of an agent: its own, its role's, or those of all."""
+        by_role = self.sampling_by_speaker.get(role, self.sampling)
+        return self.sampling_by_speaker.get(agent, by_role)
 
 
 @dataclass
@@ -166,6 +208,11 @@ class Conversation:
     redraw_from: int = 0
     """The call from which a later run draws anew if the row fails: the start of the latest task."""
     role: Role | None = None
+    agent: str = ""
+    """The speaker, where several share the role."""
+    servers: list[str] = field(default_factory=list)
+    repaired: list[str] = field(default_factory=list)
+    reasoning: list[Reasoning] = field(default_factory=list)
 
     def ask(
         self,
@@ -174,16 +221,18 @@ class Conversation:
         answer_format: AnswerFormat[A],
         inputs: object,
         temperature: float | None = None,
+        agent: str = "",
     ) -> Dialogue[A]:
         """Put a task to a role and return its valid answer, asking again at most twice.
 
         Invalid answers stay out of the conversation, so no later turn sees them. Without a
-        `temperature`, that of the context applies.
+        `temperature`, that of the context applies. `agent` names the speaker where several share
+        the role.
 
         Raises:
             RowFailed: every attempt was invalid, or refused to work on the prompt.
         """
-        self._begin_task(role)
+        self._begin_task(role, agent)
         answer_format = replace(answer_format, bounds=self.context.bounds)
         system = self.context.system
         # The target answers as an ordinary assistant would, so it sees no policies.
@@ -266,6 +315,9 @@ class Conversation:
             "templates_version": self.context.templates.version(self.stage),
             "usage": self.usage,
             "redraws": self.redraws,
+            "servers": tuple(dict.fromkeys(self.servers)),
+            "repaired": tuple(self.repaired),
+            "reasoning": tuple(self.reasoning),
         }
 
     def failure(self, reason: FailureReason, detail: str, *, redraw: bool) -> Failure:
@@ -288,8 +340,14 @@ class Conversation:
             usage=self.usage,
         )
 
-    def _begin_task(self, role: Role) -> None:
+    @property
+    def speaker(self) -> str:
+        """Who is asked at present."""
+        return self.agent or str(self.role)
+
+    def _begin_task(self, role: Role, agent: str = "") -> None:
         self.role = role
+        self.agent = agent
         # A row that fails in this task draws anew from here, and earlier answers are replayed.
         self.redraw_from = self.turn
 
@@ -301,9 +359,7 @@ class Conversation:
         temperature: float | None,
     ) -> Request:
         assert self.role is not None
-        sampling = self.context.sampling
-        if temperature is not None:
-            sampling = sampling.model_copy(update={"temperature": temperature})
+        sampling = self.context.sampling_for(self.agent, self.role)
         # Calls before a redrawn one keep their draw, so the journal still answers them.
         draw = sum(1 for turn in self.redraws if turn <= self.turn)
         # Questions to a judge differ in their text, so their seeds may be equal. Without the turn
@@ -323,14 +379,24 @@ class Conversation:
             turn=self.turn,
             messages=messages,
             schema=schema,
-            sampling=sampling,
+            sampling=sampling.at_temperature(temperature),
             seed=seed,
             draw=draw,
             inputs=inputs,
+            agent=self.agent,
         )
 
     def _record_call(self, completion: Completion) -> None:
         # Invalid answers count too: they were paid for, and the next call needs a seed of its own.
+        if completion.reasoning:
+            thoughts = Reasoning(
+                turn=self.turn, speaker=self.speaker, text=completion.reasoning
+            )
+            self.reasoning.append(thoughts)
+        servers = self.context.servers
+        server = servers.get(self.speaker, servers.get(str(self.role), ""))
+        if server:
+            self.servers.append(server)
         self.turn += 1
         self.usage += completion.usage
         self.models.append(completion.model)
@@ -424,7 +490,7 @@ def _text_json(text: str) -> bytes:
 
 @lru_cache(maxsize=64)
 def _sampling_json(sampling: Sampling) -> bytes:
-    return _canonical_json(sampling.model_dump())
+    return _canonical_json(sampling.model_dump(exclude_none=True))
 
 
 def _canonical_json(value: Mapping[str, Any]) -> bytes:

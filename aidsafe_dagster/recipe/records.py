@@ -71,6 +71,12 @@ class FailureReason(StrEnum):
     ENGINE_ERROR = "engine_error"
     # The server will never take this request, for example because it is too long.
     REJECTED_BY_ENGINE = "rejected_by_engine"
+    # A content filter of the server stopped the prompt or the answer.
+    MODERATED = "moderated"
+    # The prompt does not fit the model's context.
+    CONTEXT_OVERFLOW = "context_overflow"
+    # The model's reasoning alone reached the token limit, so there is no answer.
+    CUT_IN_REASONING = "cut_in_reasoning"
     # This program has a defect. The log has the traceback.
     INTERNAL_ERROR = "internal_error"
 
@@ -132,7 +138,15 @@ class Usage(Record):
     cached_tokens: int = Field(
         default=0, description="tokens in, served from the prefix cache"
     )
-    completion_tokens: int = Field(default=0, description="tokens out")
+    completion_tokens: int = Field(
+        default=0, description="tokens out, reasoning included"
+    )
+    reasoning_tokens: int = Field(
+        default=0, description="of the tokens out, those of reasoning before the answer"
+    )
+    cost: float = Field(
+        default=0.0, description="money at the prices in the settings; 0 without prices"
+    )
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(
@@ -140,6 +154,8 @@ class Usage(Record):
             prompt_tokens=self.prompt_tokens + other.prompt_tokens,
             cached_tokens=self.cached_tokens + other.cached_tokens,
             completion_tokens=self.completion_tokens + other.completion_tokens,
+            reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
+            cost=self.cost + other.cost,
         )
 
 
@@ -217,6 +233,14 @@ class Prompt(Origin):
     )
 
 
+class Reasoning(Record):
+    """What a model thought before one of its answers. No other agent saw it."""
+
+    turn: int = Field(description="0-based index of the call at this stage")
+    speaker: str = Field(description="role, or agent where several share a role")
+    text: str
+
+
 class Provenance(Record):
     """What produced a row, and at what cost."""
 
@@ -231,6 +255,17 @@ class Provenance(Record):
     redraws: tuple[int, ...] = Field(
         default=(),
         description="calls from which later runs drew anew, one entry per run that failed the row",
+    )
+    servers: tuple[str, ...] = Field(
+        default=(),
+        description="servers that answered, with their profiles, in order of first use",
+    )
+    repaired: tuple[str, ...] = Field(
+        default=(),
+        description="answers that were read leniently: '<speaker> <turn>: <what was mended>'",
+    )
+    reasoning: tuple[Reasoning, ...] = Field(
+        default=(), description="kept where the settings ask for it"
     )
 
 

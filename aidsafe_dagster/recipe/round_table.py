@@ -176,7 +176,11 @@ def _hear(
     answer_format = AnswerFormat(
         DeliberatorAnswer, {"rules": context.policies.rule_ids}, {}
     )
-    return (yield from conversation.ask(Role.DELIBERATOR, task, answer_format, inputs))
+    return (
+        yield from conversation.ask(
+            Role.DELIBERATOR, task, answer_format, inputs, agent=inputs.agent
+        )
+    )
 
 
 def _merge(

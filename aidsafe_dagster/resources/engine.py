@@ -22,11 +22,11 @@ from aidsafe_dagster.engines.endpoint import EndpointEngine
 from aidsafe_dagster.engines.protocol import Engine
 from aidsafe_dagster.engines.rehearsal.engine import RehearsalEngine
 from aidsafe_dagster.engines.rehearsal.planted import planted_path
-from aidsafe_dagster.engines.roles import EngineByRole, RoleSettings
-from aidsafe_dagster.engines.settings import EndpointSettings
+from aidsafe_dagster.engines.roles import EngineByRole
+from aidsafe_dagster.engines.settings import ServerSettings
 from aidsafe_dagster.engines.vllm.engine import VLLMEngine
-from aidsafe_dagster.recipe.dialogue import DialogueContext, DialogueTask
-from aidsafe_dagster.recipe.records import Failure
+from aidsafe_dagster.recipe.dialogue import DialogueContext, DialogueTask, Sampling
+from aidsafe_dagster.recipe.records import Failure, Role
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.resources.tokens import token_counter
 from aidsafe_dagster.resources.vllm import VLLMResource
@@ -43,39 +43,45 @@ def make_engine(settings: Settings, log: Callable[[str], None] = logger.info) ->
     Raises:
         SetupError: its settings are incomplete.
     """
-    role_engines = {}
-    revisions = {}
-    for role, role_settings in settings.roles.items():
-        if role_settings.base_url:
-            role_engines[role] = EndpointEngine(_role_endpoint(settings, role_settings))
-        if role_settings.revision:
-            revisions[role] = role_settings.revision
+    engines: dict[str, Engine] = {}
+    for servers in _other_servers(settings).values():
+        name, first, by_speaker = servers
+        engine = EndpointEngine(first, by_speaker, name)
+        engines |= dict.fromkeys(by_speaker, engine)
     main = _main_engine(settings, log)
-    if role_engines or revisions:
-        return EngineByRole(main, role_engines, revisions)
-    return main
+    return EngineByRole(main, engines) if engines else main
 
 
 def _main_engine(settings: Settings, log: Callable[[str], None]) -> Engine:
-    models = {}
-    # A role with an address of its own has an engine of its own. The others only name a model.
-    for role, role_settings in settings.roles.items():
-        if role_settings.model and not role_settings.base_url:
-            models[role] = role_settings.model
+    by_speaker = {}
+    for speaker, role in settings.roles.items():
+        if not role.server and not role.base_url:
+            by_speaker[speaker] = role.applied_to(settings.endpoint)
     if settings.engine == "vllm":
-        return VLLMEngine(settings.vllm, settings.endpoint, models, log)
+        return VLLMEngine(settings.vllm, settings.endpoint, by_speaker, log)
     if settings.engine == "endpoint":
-        return EndpointEngine(settings.endpoint, models)
+        return EndpointEngine(settings.endpoint, by_speaker)
     return RehearsalEngine(settings.rehearsal, planted_path(settings.home))
 
 
-def _role_endpoint(settings: Settings, role_settings: RoleSettings) -> EndpointSettings:
-    fields = {"base_url", "model"}
-    # A role that names no variable uses the key of the main endpoint.
-    if role_settings.api_key_env:
-        fields.add("api_key_env")
-    changes = role_settings.model_dump(include=fields)
-    return settings.endpoint.model_copy(update=changes)
+def _other_servers(
+    settings: Settings,
+) -> dict[str, tuple[str, ServerSettings, dict[str, ServerSettings]]]:
+    """Return name, settings, and settings by role of each server that roles have of their own."""
+    servers: dict[str, tuple[str, ServerSettings, dict[str, ServerSettings]]] = {}
+    for speaker, role in settings.roles.items():
+        if role.server:
+            name, server = role.server, settings.servers[role.server]
+        elif role.base_url:
+            # The address is the name: roles at one address share a server.
+            name = role.base_url
+            server = ServerSettings(base_url=name, api_key_env=role.api_key_env)
+        else:
+            continue
+        changed = role.applied_to(server)
+        _, _, by_speaker = servers.setdefault(name, (name, changed, {}))
+        by_speaker[speaker] = changed
+    return servers
 
 
 def make_dialogue_context(
@@ -93,12 +99,34 @@ def make_dialogue_context(
         templates=snapshot.templates,
         count_tokens=counter,
         tokens_counted_by=counter.name,
-        sampling=settings.sampling,
+        sampling=settings.endpoint.sampling or settings.sampling,
+        sampling_by_speaker=_sampling_by_speaker(settings),
+        servers=_server_labels(settings, engine),
         bounds=settings.answers,
         seed=settings.seed,
         engine=engine.name,
         simulated=engine.simulated,
     )
+
+
+def _sampling_by_speaker(settings: Settings) -> dict[str, Sampling]:
+    """Return the sampling parameters of roles and agents that have their own."""
+    sampling: dict[str, Sampling] = {}
+    for speaker, role in settings.roles.items():
+        server = settings.servers.get(role.server)
+        own = role.sampling or (server.sampling if server else None)
+        if own:
+            sampling[speaker] = own
+        elif role.server or role.base_url:
+            # Another server takes nothing from `[endpoint]`.
+            sampling[speaker] = settings.sampling
+    return sampling
+
+
+def _server_labels(settings: Settings, engine: Engine) -> dict[str, str]:
+    """Return the server of each role, and of each agent that the settings name."""
+    speakers = [*map(str, Role), *settings.roles]
+    return {speaker: engine.route(speaker).label for speaker in speakers}
 
 
 class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -189,6 +217,8 @@ def _shares_folder(settings: Settings) -> Path | None:
     else:
         servers = [settings.vllm.model_dump_json()]
     servers += sorted(role.base_url for role in settings.roles.values())
+    for name in sorted({role.server for role in settings.roles.values()} - {""}):
+        servers.append(settings.servers[name].base_url)
     # A NUL is in no address, so different lists of servers never join to the same text.
     joined = "\0".join(servers)
     name = hashlib.blake2b(joined.encode(), digest_size=6).hexdigest()

@@ -12,12 +12,14 @@ import json
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from aidsafe_dagster.engines.profiles import load_profile
 from aidsafe_dagster.engines.settings import EndpointSettings
 from aidsafe_dagster.engines.vllm.settings import VLLMSettings
 from aidsafe_dagster.recipe.errors import SetupError, unknown
@@ -78,6 +80,7 @@ def load_settings(
         _merge(merged, values, origin)
         for key, _ in _leaves(values):
             origins[key] = origin
+    _add_profiles(merged, origins)
     # Before validation, whose messages would show the value.
     refuse_secrets(_leaves(merged), origins)
     try:
@@ -86,6 +89,27 @@ def load_settings(
         # The cause shows values, and one of them may be a secret.
         raise _setup_error(error, origins) from None
     return Loaded(_with_absolute_paths(settings, file.parent), origins)
+
+
+def _add_profiles(merged: dict[str, Any], origins: dict[str, str]) -> None:
+    """Put the values of the named profiles where the settings themselves say nothing."""
+    servers = {"endpoint": merged.get("endpoint")}
+    for name, server in (merged.get("servers") or {}).items():
+        servers[f"servers.{name}"] = server
+    for place, server in servers.items():
+        # Whatever else is wrong with the table, validation will say.
+        if not isinstance(server, dict) or not isinstance(server.get("profile"), str):
+            continue
+        name = server["profile"]
+        if not name:
+            continue
+        profile = load_profile(name).server
+        own = deepcopy(server)
+        server.clear()
+        _merge(server, deepcopy(dict(profile)), place)
+        _merge(server, own, place)
+        for key, _ in _leaves(profile, f"{place}."):
+            origins.setdefault(key, f"profile {name}")
 
 
 def _read(file: Path, *, required: bool) -> dict[str, Any]:

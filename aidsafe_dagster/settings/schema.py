@@ -2,14 +2,18 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from aidsafe_dagster.engines.driver.settings import DriverSettings
 from aidsafe_dagster.engines.rehearsal.faults import RehearsalSettings
-from aidsafe_dagster.engines.roles import RoleSettings
-from aidsafe_dagster.engines.settings import EmbeddingSettings, EndpointSettings
+from aidsafe_dagster.engines.roles import RoleSettings, is_speaker
+from aidsafe_dagster.engines.settings import (
+    EmbeddingSettings,
+    EndpointSettings,
+    ServerSettings,
+)
 from aidsafe_dagster.engines.vllm.settings import VLLMSettings
 from aidsafe_dagster.evaluation.settings import EvaluationSettings
 from aidsafe_dagster.publishing.settings import PublishSettings
@@ -17,6 +21,7 @@ from aidsafe_dagster.recipe.answers import AnswerBounds
 from aidsafe_dagster.recipe.cot_grades import GradingSettings
 from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
 from aidsafe_dagster.recipe.dialogue import Sampling
+from aidsafe_dagster.recipe.errors import unknown
 from aidsafe_dagster.recipe.fine_tune_splits import ScoreGate, SplitSettings
 from aidsafe_dagster.recipe.policies import Policies, load_policies
 from aidsafe_dagster.recipe.preference_pairs import PairSettings
@@ -73,8 +78,10 @@ class Settings(Record):
     driver: DriverSettings = DriverSettings()
     endpoint: EndpointSettings = EndpointSettings()
     vllm: VLLMSettings = VLLMSettings()
-    roles: Mapping[Role, RoleSettings] = {}
-    """Roles with a model of their own."""
+    servers: Mapping[str, ServerSettings] = {}
+    """Further servers, by a name of your own; roles choose one."""
+    roles: Mapping[str, RoleSettings] = {}
+    """Roles with a model of their own, and agents: `deliberator_2`."""
     rehearsal: RehearsalSettings = RehearsalSettings()
     automation: AutomationSettings = AutomationSettings()
     training: TrainingSettings = TrainingSettings()
@@ -87,6 +94,18 @@ class Settings(Record):
     def _empty_is_none(cls, value: object) -> object:
         # TOML and environment variables cannot say None.
         return None if value == "" else value
+
+    @model_validator(mode="after")
+    def _check_roles(self) -> Self:
+        for speaker, role in self.roles.items():
+            if not is_speaker(speaker):
+                raise unknown(
+                    "role", speaker, [*Role, "deliberator_<number>"], "[roles]"
+                )
+            if role.server and role.server not in self.servers:
+                place = f"roles.{speaker}.server"
+                raise unknown("server", role.server, self.servers, place)
+        return self
 
     def load_policies(self) -> Policies:
         """The policies in force.

@@ -11,6 +11,7 @@ from aidsafe_dagster.engines.driver.progress import Progress
 from aidsafe_dagster.engines.driver.settings import DriverSettings
 from aidsafe_dagster.engines.endpoint import EndpointEngine
 from aidsafe_dagster.engines.journal import Journal
+from aidsafe_dagster.engines.protocol import Route
 from aidsafe_dagster.engines.settings import EndpointSettings
 from aidsafe_dagster.recipe.answers import AnswerFormat, EarWhispererAnswer
 from aidsafe_dagster.recipe.dialogue import (
@@ -45,8 +46,8 @@ class ScriptedEngine:
         self.running = 0
         self.peak = 0
 
-    def model_for(self, role: Role) -> str:
-        return "scripted"
+    def route(self, speaker: str) -> Route:
+        return Route(server="scripted", model="scripted", slots=self.slots)
 
     async def complete(self, request: Request, attempt: int) -> Completion:
         self.calls.append((request.prompt_id, request.turn))

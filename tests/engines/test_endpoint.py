@@ -101,6 +101,8 @@ def test_a_completion_holds_text_model_and_token_counts() -> None:
         "prompt_tokens": 30,
         "cached_tokens": 16,
         "completion_tokens": 5,
+        "reasoning_tokens": 0,
+        "cost": 0.0,
     }
 
 

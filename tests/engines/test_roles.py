@@ -66,7 +66,7 @@ def test_each_role_has_its_own_model_in_the_journal_s_key() -> None:
         settings_for("http://127.0.0.1:1/v1", refiner=RoleSettings(model="big-model"))
     )
     assert isinstance(engine, EndpointEngine)
-    assert (engine.model_for(Role.REFINER), engine.model_for(Role.TARGET)) == (
+    assert (engine.route(Role.REFINER).model, engine.route(Role.TARGET).model) == (
         "big-model",
         "main-model",
     )
@@ -90,7 +90,7 @@ def test_an_adapter_of_the_managed_server_can_be_a_role_s_model() -> None:
     )
     engine = make_engine(settings)
     assert isinstance(engine, VLLMEngine)
-    assert (engine.model_for(Role.REFINER), engine.model_for(Role.TARGET)) == (
+    assert (engine.route(Role.REFINER).model, engine.route(Role.TARGET).model) == (
         "careful@v1",
         "base@v1",
     )

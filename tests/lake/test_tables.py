@@ -71,7 +71,16 @@ def test_each_kind_of_field_has_its_column_type() -> None:
         (Failure, "reason", pl.String()),
         (Failure, "turn", pl.Int64()),
         (Failure, "redraws", pl.List(pl.Int64)),
-        (Failure, "usage", pl.Struct(dict.fromkeys(Usage.model_fields, pl.Int64))),
+        (
+            Failure,
+            "usage",
+            pl.Struct(
+                {
+                    **dict.fromkeys(Usage.model_fields, pl.Int64),
+                    "cost": pl.Float64,
+                }
+            ),
+        ),
         (RefinedCot, "rests_on_dropped", pl.Boolean()),
         (PreferencePair, "similarity", pl.Float64()),
         (FineTuneRow, "split", pl.String()),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from aidsafe_dagster.engines.driver.progress import Progress
 from aidsafe_dagster.engines.driver.rows import ActiveRow
+from aidsafe_dagster.engines.protocol import Route
 from aidsafe_dagster.recipe.dialogue import Completion, Request
 from aidsafe_dagster.recipe.records import FailureReason
 
@@ -30,7 +31,7 @@ class Call:
 
     key: str
     request: Request
-    model: str
+    route: Route
     progress: Progress
     """Where the call is counted: with the row that needs it most urgently."""
     waiters: dict[ActiveRow, asyncio.Future[Completion]] = field(default_factory=dict)

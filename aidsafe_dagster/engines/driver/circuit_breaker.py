@@ -204,10 +204,10 @@ class CircuitBreaker:
             self._on_release(False)
 
 
-async def probe(engine: Engine, role: Role) -> bool:
+async def probe(engine: Engine, role: Role, agent: str = "") -> bool:
     """Send a one-word question and return whether anything came back, be it a refusal."""
     try:
-        await engine.complete(_probe_request(role), 0)
+        await engine.complete(_probe_request(role, agent), 0)
     except RetryableError as error:
         return error.kind is not ErrorKind.UNAVAILABLE
     except (RequestRejected, SetupError):
@@ -216,7 +216,7 @@ async def probe(engine: Engine, role: Role) -> bool:
     return True
 
 
-def _probe_request(role: Role) -> Request:
+def _probe_request(role: Role, agent: str) -> Request:
     # The random part keeps caches between us and the model from answering in its place.
     text = f"Are you there? Answer Yes or No. ({uuid4().hex})"
     return Request(
@@ -230,4 +230,5 @@ def _probe_request(role: Role) -> Request:
         seed=0,
         draw=0,
         labels=("Yes", "No"),
+        agent=agent,
     )

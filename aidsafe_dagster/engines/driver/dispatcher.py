@@ -32,6 +32,7 @@ from aidsafe_dagster.engines.protocol import (
     ErrorKind,
     RequestRejected,
     RetryableError,
+    Route,
 )
 from aidsafe_dagster.recipe.dialogue import Completion, Request
 from aidsafe_dagster.recipe.records import FailureReason
@@ -132,21 +133,21 @@ class Dispatcher:
             CallFailed: the call cannot be answered.
             SetupError: no call can succeed.
         """
-        model = self.engine.model_for(request.role)
-        key = request.key(model)
+        route = self.engine.route(request.speaker)
+        key = request.key(route.model, route.options)
         completion = await self._find_recorded(key)
         # A cache hit. It counts as a replay unless this very process made the call.
         if completion:
             row.progress.replayed += key not in self._answered
             # Let the others run: a row that only replays would never wait for anything.
             await asyncio.sleep(0)
-            return completion
+            return _priced(completion, route)
         # The call used up its retry budget while it was read ahead.
         if row.stages_ahead == 0 and key in self._given_up:
             raise self._given_up.pop(key)
         call = self._calls.get(key)
         if call is None:
-            call = self._calls[key] = Call(key, request, model, row.progress)
+            call = self._calls[key] = Call(key, request, route, row.progress)
         answer = call.add_waiter(row)
         if call.is_queued:
             # Queued again: it ranks higher if this row is more urgent than the others.
@@ -163,7 +164,7 @@ class Dispatcher:
     async def _run_call(self, call: Call) -> None:
         """Bring a call to its end and hand the outcome to all rows that wait for it."""
         try:
-            completion = await self._send(call)
+            completion = _priced(await self._send(call), call.route)
         except Exception as error:  # noqa: BLE001 - raised by the rows that wait for the call
             # The step that reaches the row later must not spend another retry budget on it.
             is_read_ahead = all(row.stages_ahead for row in call.waiters)
@@ -196,8 +197,7 @@ class Dispatcher:
             except RequestRejected as error:
                 # A rejection is a reply, so the server is up.
                 breaker.record_success(started)
-                reason = FailureReason.REJECTED_BY_ENGINE
-                raise CallFailed(reason, str(error)) from error
+                raise CallFailed(error.reason, str(error)) from error
             except RetryableError as error:
                 self._record_failure(call, breaker, error, started)
                 self._check_retry_budget(call, breaker)
@@ -288,17 +288,21 @@ class Dispatcher:
 
     def _breaker_of(self, call: Call) -> CircuitBreaker:
         """Return the circuit breaker of the call's model, as models may be on different servers."""
-        if call.model not in self._breakers:
+        # Models of one server may fail apart from each other, as adapters do.
+        name = f"{call.route.server} ({call.route.model})"
+        if name not in self._breakers:
             has_answered = self._has_answered_before
-            self._breakers[call.model] = CircuitBreaker(
-                name=f"the {self.engine.name} engine ({call.model})",
-                probe=partial(probe, self.engine, call.request.role),
+            self._breakers[name] = CircuitBreaker(
+                name=f"the {self.engine.name} engine ({call.route.model})",
+                probe=partial(
+                    probe, self.engine, call.request.role, call.request.agent
+                ),
                 patience_s=self.settings.patience_s,
                 first_answer_s=None if has_answered else self.settings.first_answer_s,
                 on_release=self._release_held,
                 log=self._log,
             )
-        return self._breakers[call.model]
+        return self._breakers[name]
 
     def _release_held(self, is_after_outage: bool) -> None:
         """Queue all held calls. Those whose circuit is still open are held again."""
@@ -388,3 +392,12 @@ class Dispatcher:
             return ""
         servers = "; ".join(notices)
         return f"{servers}; {len(self._held)} calls wait"
+
+
+def _priced(completion: Completion, route: Route) -> Completion:
+    """Return a completion with what it costs at the present prices of its server."""
+    cost = route.cost(completion.usage)
+    if not cost:
+        return completion
+    usage = completion.usage.model_copy(update={"cost": cost})
+    return completion.model_copy(update={"usage": usage})

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from aidsafe_dagster.engines.protocol import Route
 from aidsafe_dagster.engines.rehearsal.beliefs import (
     answer_under_belief,
     whisper_belief,
@@ -68,9 +69,9 @@ class RehearsalEngine:
         self.model = self.settings.model
         self._planted_file = planted_file
 
-    def model_for(self, role: Role) -> str:  # noqa: ARG002
-        """Return the model's name, which is the same for every role."""
-        return self.model
+    def route(self, speaker: str) -> Route:  # noqa: ARG002
+        """Return the one route, which is the same for every role."""
+        return Route(server=self.name, model=self.model, slots=self.slots)
 
     async def complete(self, request: Request, attempt: int) -> Completion:  # noqa: ARG002
         """Answer a request, after what is planted in the answer is written down.

@@ -9,15 +9,15 @@ import asyncio
 import shutil
 from collections.abc import Callable, Mapping
 
-from aidsafe_dagster.engines.endpoint import EndpointEngine
-from aidsafe_dagster.engines.protocol import RetryableError
-from aidsafe_dagster.engines.settings import EndpointSettings
+from aidsafe_dagster.engines.endpoint import EndpointEngine, server_route
+from aidsafe_dagster.engines.protocol import RetryableError, Route
+from aidsafe_dagster.engines.roles import for_speaker
+from aidsafe_dagster.engines.settings import ServerSettings
 from aidsafe_dagster.engines.vllm.lease import Lease
 from aidsafe_dagster.engines.vllm.server import VLLMServer
 from aidsafe_dagster.engines.vllm.settings import VLLMSettings
 from aidsafe_dagster.recipe.dialogue import Completion, Request
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.records import Role
 
 _GPU_TOOLS = ("nvidia-smi", "rocm-smi")
 
@@ -26,7 +26,7 @@ class VLLMEngine:
     """Completes requests on the shared server of its settings.
 
     `endpoint` gives the time limit and what is added to requests; its URL and model are not used.
-    `models` names LoRA adapters for some roles.
+    `by_speaker` is the same with what some roles change, such as the name of a LoRA adapter.
     """
 
     name = "vllm"
@@ -35,15 +35,16 @@ class VLLMEngine:
     def __init__(
         self,
         settings: VLLMSettings,
-        endpoint: EndpointSettings,
-        models: Mapping[Role, str] | None = None,
+        endpoint: ServerSettings,
+        by_speaker: Mapping[str, ServerSettings] | None = None,
         log: Callable[[str], None] = lambda line: None,  # noqa: ARG005
     ) -> None:
         self.settings = settings
         self.server = VLLMServer(settings, log)
         self.restarts = 0
         self._log = log
-        self._models = models or {}
+        self._by_speaker = by_speaker or {}
+        self._routes: dict[str, Route] = {}
         self._endpoint_settings = endpoint
         self._endpoint: EndpointEngine | None = None
         self._lease: Lease | None = None
@@ -62,9 +63,14 @@ class VLLMEngine:
     def metrics_url(self) -> str | None:
         return f"{self._lease.root}/metrics" if self._lease else None
 
-    def model_for(self, role: Role) -> str:
-        model = self._models.get(role, self.settings.model)
-        return f"{model}@{self.settings.revision}" if self.settings.revision else model
+    def route(self, speaker: str) -> Route:
+        # Asked once a call, and the same every time.
+        if speaker not in self._routes:
+            changed = for_speaker(self._by_speaker, speaker, self._endpoint_settings)
+            settings = self._served(changed)
+            options = self.settings.answer_options(settings.model)
+            self._routes[speaker] = server_route(self.name, settings, options)
+        return self._routes[speaker]
 
     async def complete(self, request: Request, attempt: int) -> Completion:
         endpoint, lease = await self._connect()
@@ -94,14 +100,25 @@ class VLLMEngine:
             return self._endpoint, self._lease
 
     def _open_endpoint(self, lease: Lease) -> EndpointEngine:
+        main = self._served(self._endpoint_settings, lease.root)
+        by_speaker = {}
+        for speaker, settings in self._by_speaker.items():
+            by_speaker[speaker] = self._served(settings, lease.root)
+        return EndpointEngine(main, by_speaker, self.name)
+
+    def _served(self, settings: ServerSettings, root: str = "") -> ServerSettings:
+        """Return the settings of requests to the managed server at `root`."""
+        # A role may name an adapter. The server's own model and revision stand for the others.
+        is_adapter = settings.model in self.settings.lora_adapters
         changes = {
-            "base_url": f"{lease.root}/v1",
-            "model": self.settings.model,
+            "base_url": f"{root}/v1",
+            "model": settings.model if is_adapter else self.settings.model,
+            "revision": settings.revision or self.settings.revision,
+            "slots": self.settings.slots,
             # The server is started with `--scheduling-policy priority`.
             "priority": True,
         }
-        settings = self._endpoint_settings.model_copy(update=changes)
-        return EndpointEngine(settings, self._models)
+        return settings.model_copy(update=changes)
 
     async def _is_alive(self, endpoint: EndpointEngine, lease: Lease) -> bool:
         """Tell whether the server still answers. If not, the next call starts it again.

@@ -2,13 +2,29 @@
 
 import hashlib
 import json
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
 from aidsafe_dagster.recipe.records import Record
+
+_NOT_ON_TEXT = re.compile(
+    r"(host|port|uvicorn|api-server|disable-log|enable-log|log-|max-log|otlp|ssl|root-path"
+    r"|enable-prompt-tokens-details|enable-prefix-caching|no-enable-prefix-caching"
+    r"|enable-chunked-prefill|no-enable-chunked-prefill|enforce-eager|compilation-config"
+    r"|block-size|swap-space|gpu-memory|kv-cache-memory|num-gpu-blocks|cpu-offload"
+    r"|max-num-|max-model-len|max-seq-len|max-cpu-loras|scheduling|stream-interval"
+    r"|tensor-parallel|pipeline-parallel|data-parallel|distributed|nnodes|node-rank"
+    r"|master|worker|device|download-dir|load-format|num-scheduler|async-scheduling"
+    r"|tool-|enable-auto-tool|enable-lora|max-loras|max-lora-rank|lora-modules)"
+)
+"""Beginnings of the names of arguments of `vllm serve` that leave the answers as they are. An
+argument that is not known here counts as bearing on them, since a wrong replay costs more than
+calls."""
 
 
 class VLLMSettings(Record):
@@ -80,6 +96,22 @@ class VLLMSettings(Record):
         # Last, since of two equal options the later one counts.
         return [*arguments, *self.extra_args]
 
+    def answer_options(self, model: str) -> dict[str, Any]:
+        """Return what of the arguments bears on a model's answers, for the journal's key.
+
+        Empty where nothing of that is set, as in journals of earlier releases.
+        """
+        options: dict[str, Any] = {}
+        if self.dtype != "auto":
+            options["dtype"] = self.dtype
+        text_arguments = _arguments_that_bear_on_text(self.extra_args)
+        if text_arguments:
+            options["vllm_arguments"] = text_arguments
+        adapter = self.lora_adapters.get(model)
+        if adapter:
+            options["adapter"] = [adapter, *_weights_of(adapter)]
+        return options
+
     @property
     def fingerprint(self) -> str:
         """Hash of everything that makes this server another one."""
@@ -100,8 +132,27 @@ class VLLMSettings(Record):
         """
         weights = []
         for folder in self.lora_adapters.values():
-            # For an adapter on the Hub no file matches, and only its id counts.
-            for file in sorted(Path(folder).glob("adapter_model.*")):
-                stat = file.stat()
-                weights.append((str(file), stat.st_size, stat.st_mtime_ns))
+            weights.extend(_weights_of(folder))
         return weights
+
+
+def _weights_of(adapter: str) -> list[tuple[str, int, int]]:
+    # For an adapter on the Hub no file matches, and only its id counts.
+    weights = []
+    for file in sorted(Path(adapter).glob("adapter_model.*")):
+        stat = file.stat()
+        weights.append((str(file), stat.st_size, stat.st_mtime_ns))
+    return weights
+
+
+def _arguments_that_bear_on_text(arguments: Sequence[str]) -> list[str]:
+    """Leave out arguments that concern memory, speed, the network or the log, with their values."""
+    kept: list[str] = []
+    is_kept = True
+    for argument in arguments:
+        if argument.startswith("--"):
+            name = argument.removeprefix("--").partition("=")[0]
+            is_kept = not _NOT_ON_TEXT.match(name)
+        if is_kept:
+            kept.append(argument)
+    return kept

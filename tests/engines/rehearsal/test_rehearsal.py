@@ -73,7 +73,7 @@ def test_it_is_an_engine_that_says_it_is_simulated() -> None:
 def test_the_model_is_named_by_the_settings_that_answers_depend_on() -> None:
     slow = FAULTY.model_copy(update={"seconds_per_call": 2.0})
     names = [
-        RehearsalEngine(settings).model_for(Role.REFINER)
+        RehearsalEngine(settings).route(Role.REFINER).model
         for settings in (FAULTY, slow, FAULTLESS)
     ]
     assert names[0] == names[1] != names[2]
