@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from aidsafe_dagster.engines.journal import Entry, Journal
-from aidsafe_dagster.recipe.dialogue import Completion, Request, Sampling
+from aidsafe_dagster.recipe.dialogue import Completion, Request, Sampling, SamplingTable
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Message, Role, Stage, Usage
 from tests.site import ROOT
@@ -83,6 +83,45 @@ def test_the_key_does_not_depend_on_the_row_or_the_turn() -> None:
     assert a_request().key("m") == a_request(
         prompt_id="p2", turn=4, inputs=object()
     ).key("m")
+
+
+def test_the_key_of_a_plain_request_is_that_of_earlier_releases() -> None:
+    # Recorded by release 0.1. Journals of users hold such keys, so they must never change.
+    assert a_request().key("m") == "acca5e2fd9f758391feb003950ae3092"
+    labelled = a_request(labels=("Yes", "No"), draw=2, schema={})
+    assert labelled.key("m@main") == "f53d5921b50ff7c2d783903cafa3979b"
+
+
+def test_options_of_the_server_are_part_of_the_key() -> None:
+    request = a_request()
+    options = '{"extra_body": {"top_k": 20}}'
+    keys = {request.key("m"), request.key("m", options), request.key("m", "{}")}
+    assert len(keys) == 3
+
+
+def test_a_sampling_field_that_is_not_sent_is_not_in_the_key_either() -> None:
+    one = a_request(sampling=SamplingTable(max_tokens=10))
+    other = a_request(sampling=SamplingTable(max_tokens=10, temperature=0.7))
+    assert one.key("m") != other.key("m")
+
+
+def test_a_journal_without_the_later_columns_gets_them_and_keeps_its_rows(
+    tmp_path: Path,
+) -> None:
+    journal = a_journal(tmp_path)
+    journal.record(Entry("old", a_request(), a_completion("old"), 0.1))
+    journal.close()
+    file = tmp_path / "deep" / "journal.sqlite"
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("ALTER TABLE completions DROP COLUMN reasoning")
+        database.execute("ALTER TABLE completions DROP COLUMN reasoning_tokens")
+        database.commit()
+    reopened = a_journal(tmp_path)
+    assert reopened.find("old") == a_completion("old")
+    thoughtful = a_completion("new").model_copy(update={"reasoning": "Let me see."})
+    reopened.record(Entry("new", a_request(), thoughtful, 0.1))
+    assert reopened.find("new") == thoughtful
+    reopened.close()
 
 
 def test_a_journal_of_another_version_is_refused(tmp_path: Path) -> None:
