@@ -53,6 +53,7 @@ def quality_report(
         loaded.score_gate,
         _times_without_replay(metadata_by_stage),
         tokens_counted_by=_token_counters(metadata_by_stage),
+        currency=loaded.currency,
         planted=planted_truth(dataset, loaded),
         further=review_sections(loaded.home, opened),
     )

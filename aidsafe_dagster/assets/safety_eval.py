@@ -104,7 +104,7 @@ def safety_eval(
     report = safety_report(answers, benchmarks, rehearsed)
     metadata = {
         **_store(loaded.reports, report, answers),
-        **cost_metadata(total_progress(progress)),
+        **cost_metadata(total_progress(progress), loaded.currency),
     }
     return materialized(
         snapshot,
@@ -176,7 +176,9 @@ def _test(
         conversations.append(conversation)
         dialogue = evaluate(conversation, item, candidate)
         tasks.append(DialogueTask(conversation, dialogue))
-    progress_log = ProgressLog(context.log, candidate.name, f"{len(items)} prompts")
+    subject = f"{len(items)} prompts"
+    currency = settings.currency
+    progress_log = ProgressLog(context.log, candidate.name, subject, currency)
     results, progress = engine.drive(tasks, progress_log, context.log.info)
     context.log.info(progress_log.line(progress))
     answers: list[EvaluatedAnswer] = []

@@ -111,12 +111,14 @@ def _search(
 ) -> _TargetResult:
     searches = _open_searches(lake, engine, sample)
 
+    settings = engine.snapshot.settings
+
     def drive(tasks: Sequence[Any], iteration: str) -> tuple[list[Any], Progress]:
         step = f"{target}, {iteration}"
-        progress_log = ProgressLog(context.log, step, f"{len(tasks)} prompts")
+        subject = f"{len(tasks)} prompts"
+        progress_log = ProgressLog(context.log, step, subject, settings.currency)
         return engine.drive(tasks, progress_log, context.log.info)
 
-    settings = engine.snapshot.settings
     # Each target is shown the examples that misled it most, so there are none to show again.
     outcome = search_all(searches, settings, drive, earlier_examples={})
     progress = total_progress(outcome.progress)

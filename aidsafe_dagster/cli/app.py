@@ -197,9 +197,11 @@ def status() -> None:
         from aidsafe_dagster.lake.lake import Lake
         from aidsafe_dagster.settings.load import load_settings
 
-        lake = Lake(load_settings().settings.lake)
+        settings = load_settings().settings
+        lake = Lake(settings.lake)
         with open_gates(lake) as read_gate:
-            console.print(batch_table(read_gate, lake), summary(read_gate, lake))
+            overview = summary(read_gate, lake, settings.currency)
+            console.print(batch_table(read_gate, lake), overview)
 
 
 @app.command()

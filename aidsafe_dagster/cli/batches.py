@@ -23,6 +23,7 @@ from aidsafe_dagster.cli.console import (
 )
 from aidsafe_dagster.cli.local_runs import BatchRun, run_job, unfinished
 from aidsafe_dagster.cli.overview import batch_table, places_table, summary
+from aidsafe_dagster.cli.spending import Spending, describe_spending
 from aidsafe_dagster.cli.story import most_telling_prompt, read_deliberation
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import unknown
@@ -74,8 +75,9 @@ def run_backfill(
     else:
         todo = unfinished(instance, Lake(settings.lake), settings, known)
     runs = _run_batches(instance, settings, todo, all_stages=bool(wanted))
-    # Counted before the run of the reports joins the list.
+    # Both before the run of the reports joins the list.
     batches_run = len(runs)
+    spending = sum((run.spending for run in runs), Spending())
     # Reports cover all batches, so they are built once, after the last one.
     if todo:
         reports = run_job(instance, "build_reports")
@@ -87,6 +89,9 @@ def run_backfill(
     console.print(
         f"{quantity(batches_run, 'batch')} run, {finished_before} {verb} finished before."
     )
+    if batches_run:
+        together = describe_spending(spending, settings.currency)
+        print_plain(f"This took {together}.")
     return runs
 
 
@@ -112,7 +117,8 @@ def print_summary(instance: dg.DagsterInstance, settings: Settings) -> None:
     console.print()
     if prompt_id:
         console.print(read_deliberation(lake, prompt_id))
-    console.print(summary(partial(read_gate, instance, lake), lake))
+    overview = summary(partial(read_gate, instance, lake), lake, settings.currency)
+    console.print(overview)
     # As it was called, so that the line can be pasted where the command is not on the PATH.
     program = os.path.relpath(sys.argv[0])
     console.print(places_table(settings, lake, program, prompt_id or "PROMPT_ID"))
@@ -149,8 +155,11 @@ def _run_batches(
                 instance, "make_batch", partition=batch, stages=stages, is_held=True
             )
             runs.append(run)
-            if not run.success:
-                print_problem(f"✗ {batch}", run.error)
+            spent = describe_spending(run.spending, settings.currency)
+            if run.success:
+                print_plain(f"✓ {batch}: {spent}")
+            else:
+                print_problem(f"✗ {batch}", f"{run.error}\nUntil then: {spent}")
     return runs
 
 

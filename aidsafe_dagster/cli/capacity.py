@@ -2,14 +2,18 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import dagster as dg
 import polars as pl
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
-from aidsafe_dagster.cli.console import console, quantity
+from aidsafe_dagster.cli.console import console, quantity, short_count
+from aidsafe_dagster.engines.prices import format_money, is_priced
+from aidsafe_dagster.engines.settings import Prices
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.quality.statistics import Estimate
 from aidsafe_dagster.recipe.records import Stage, Usage
@@ -22,15 +26,21 @@ from aidsafe_dagster.reports.planning import (
     gpus_for,
     make_plan,
     measured_rate,
+    price_unpriced,
 )
 from aidsafe_dagster.settings.load import load_settings
+from aidsafe_dagster.settings.schema import Settings
 
 _LAST = Stage.FINE_TUNE_SPLITS
 _SIMULATED = (
     "[bold yellow]REHEARSAL[/] · the measured rows are simulated, and so are their token counts. "
     "This shows how a plan is made; it is no plan for a model."
 )
-_COUNTS = ("calls", "tokens_in", "tokens_cached", "tokens_out")
+_COUNTS = ("calls", "tokens_in", "tokens_cached", "tokens_out", "tokens_reasoning")
+_NO_PRICES = (
+    "Money cannot be told: no server has prices. Set input, cached, output and currency, per "
+    "million tokens, in [endpoint.prices] or [servers.NAME.prices]."
+)
 _STEP_FACTS = ("tokens_out", "gpu_seconds")
 # Of each stage. Dagster asks for a limit, and a rate needs no more.
 _MOST_EVENTS = 1000
@@ -66,13 +76,15 @@ def print_plan(
         steps = _step_facts(instance, lake)
         rate = measured_rate(steps)
         rates = replace(rates, tokens_out_per_second=rate)
+    sample, priced_now = price_unpriced(sample, partial(_present_prices, settings))
     plan = make_plan(sample, prompts, rates)
     console.print(*_sample_lines(plan, left_out), sep="\n")
     if plan.stages:
-        console.print(_stage_table(plan))
+        console.print(_stage_table(plan, settings.currency))
     need = _need_lines(plan, rates, budget, is_rate_measured=rate is not None)
-    for line in need:
-        console.print(line, highlight=False)
+    money = _money_lines(plan, settings.currency, priced_now)
+    for line in (*money, *need):
+        console.print(line, highlight=False, markup=False)
 
 
 def measure(lake: Lake) -> tuple[MeasuredSample, int]:
@@ -106,16 +118,48 @@ def _row_usages(lake: Lake, batch: str) -> Iterator[RowUsage]:
             continue
         rows = lake.rows(stage, batch)
         failures = lake.failures(stage, batch)
-        yield from _usages_in(rows, stage, has_failed=False)
-        # A failed row was paid for as well.
-        yield from _usages_in(failures, stage, has_failed=True)
+        finished = list(_finished_rows(rows, stage))
+        yield from finished
+        # A failed row was paid for as well. It names no server, but the others of its stage do.
+        servers = dict.fromkeys(name for row in finished for name in row.servers)
+        for prompt_id, usage in failures.select("prompt_id", "usage").iter_rows():
+            yield RowUsage(
+                str(stage),
+                prompt_id,
+                failed=True,
+                usage=Usage(**usage),
+                servers=tuple(servers),
+            )
 
 
-def _usages_in(
-    frame: pl.DataFrame, stage: str, *, has_failed: bool
-) -> Iterator[RowUsage]:
-    for prompt_id, usage in frame.select("prompt_id", "usage").iter_rows():
-        yield RowUsage(str(stage), prompt_id, has_failed, Usage(**usage))
+def _finished_rows(frame: pl.DataFrame, stage: str) -> Iterator[RowUsage]:
+    # Rows of an older release name no servers.
+    columns = [
+        name for name in ("prompt_id", "usage", "servers") if name in frame.columns
+    ]
+    for row in frame.select(columns).iter_rows(named=True):
+        servers = tuple(row.get("servers") or ())
+        usage = Usage(**row["usage"])
+        yield RowUsage(
+            str(stage), row["prompt_id"], failed=False, usage=usage, servers=servers
+        )
+
+
+def _present_prices(settings: Settings, servers: tuple[str, ...]) -> Prices:
+    """Return the prices of the servers that a row names; those of the main one if it names none."""
+    for server in servers:
+        # Without its profile, which may have been another then.
+        name = server.partition(" (")[0]
+        if name in settings.servers:
+            prices = settings.servers[name].prices
+        elif "://" in name:
+            # A server that a role names by its address has no prices.
+            prices = Prices()
+        else:
+            prices = settings.endpoint.prices
+        if is_priced(prices):
+            return prices
+    return Prices() if servers else settings.endpoint.prices
 
 
 def _is_simulated(lake: Lake, batch: str) -> bool:
@@ -168,7 +212,7 @@ def _sample_lines(plan: CapacityPlan, left_out: int) -> Iterator[str]:
         yield f"{quantity(left_out, 'batch')} of the rehearsal {verb} left out."
 
 
-def _stage_table(plan: CapacityPlan) -> Table:
+def _stage_table(plan: CapacityPlan, currency: str) -> Table:
     table = Table(
         title=quantity(plan.prompts, "prompt"), box=SIMPLE_HEAD, pad_edge=False
     )
@@ -180,21 +224,48 @@ def _stage_table(plan: CapacityPlan) -> Table:
         "tokens\nin",
         "of them\ncached",
         "tokens\nout",
+        "reason-\ning",
     ):
         table.add_column(column, justify="right", no_wrap=True)
+    if currency:
+        table.add_column(Text(currency), justify="right", no_wrap=True)
     for stage in plan.stages:
         rows = short_count(stage.rows)
         failing = _share(stage.failing)
-        counts = [short_count(getattr(stage, name)) for name in _COUNTS]
-        table.add_row(stage.stage, rows, failing, *counts)
+        cells = [short_count(getattr(stage, name)) for name in _COUNTS]
+        if currency:
+            cells.append(format_money(stage.cost))
+        table.add_row(stage.stage, rows, failing, *cells)
     table.add_section()
-    sums = [_sum(plan, name) for name in _COUNTS]
-    table.add_row("together", "", "", *map(short_count, sums), style="bold")
+    cells = [short_count(_sum(plan, name)) for name in _COUNTS]
+    if currency:
+        cells.append(format_money(_sum(plan, "cost")))
+    table.add_row("together", "", "", *cells, style="bold")
     return table
 
 
 def _sum(plan: CapacityPlan, count: str) -> float:
     return sum(float(getattr(stage, count)) for stage in plan.stages)
+
+
+def _money_lines(plan: CapacityPlan, currency: str, priced_now: int) -> Iterator[str]:
+    if plan.money is None:
+        return
+    if not currency:
+        yield _NO_PRICES
+        return
+    money = format_money(plan.money.value, currency)
+    if plan.money.low is not None and plan.money.high is not None:
+        low, high = format_money(plan.money.low), format_money(plan.money.high)
+        money += f" (95 % interval of the mean: {low} to {high})"
+    yield f"Calls cost: {money}"
+    if priced_now:
+        rows = quantity(priced_now, "row")
+        total = f"{len(plan.sample.rows):,}"
+        yield (
+            f"{rows} of the {total} measured were made without prices, and count at the prices "
+            "that are set now."
+        )
 
 
 def _need_lines(
@@ -238,11 +309,3 @@ def _share(estimate: Estimate | None) -> str:
     if estimate is None or estimate.low is None or estimate.high is None:
         return "·"
     return f"{estimate.low:.0%}–{estimate.high:.0%}"
-
-
-def short_count(count: float) -> str:
-    """Return a count in at most five characters: 950, 12.3k, 4.5M, 1.2G."""
-    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if count >= unit:
-            return f"{count / unit:.1f}{name}"
-    return f"{count:.0f}"

@@ -45,3 +45,11 @@ def quantity(count: int, noun: str) -> str:
         return f"1 {noun}"
     plural = f"{noun}es" if noun.endswith("ch") else f"{noun}s"
     return f"{count:,} {plural}"
+
+
+def short_count(count: float) -> str:
+    """Return a count in at most five characters: 950, 12.3k, 4.5M, 1.2G."""
+    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= unit:
+            return f"{count / unit:.1f}{name}"
+    return f"{count:.0f}"

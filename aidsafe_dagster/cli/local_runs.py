@@ -17,6 +17,7 @@ from typing import Any
 
 import dagster as dg
 
+from aidsafe_dagster.cli.spending import Spending, spending_in
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.stages import (
@@ -83,6 +84,8 @@ class BatchRun:
     error: str
     metadata: Mapping[str, Any]
     """Of the run's outputs, by name."""
+    spending: Spending = Spending()
+    """Of its finished steps."""
 
 
 def run_job(
@@ -130,6 +133,7 @@ def run_job(
         success=result.success,
         error=_why_stopped(events),
         metadata=_output_metadata(events),
+        spending=spending_in(events),
     )
     # The result holds every event of the run, so it must go before memory is given back.
     del result, events
@@ -203,7 +207,7 @@ def _why_stopped(events: Sequence[dg.DagsterEvent]) -> str:
     closed = [_closing_check(event) for event in events if _closes_gate(event)]
     # The checks first: Dagster's error for a closed gate does not say what was expected.
     if closed:
-        return "; ".join(closed)
+        return "\n".join(closed)
     for event in events:
         if event.is_step_failure:
             return _step_error(event)

@@ -11,18 +11,29 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from aidsafe_dagster.cli.console import REHEARSAL, quantity
+from aidsafe_dagster.cli.console import REHEARSAL, quantity, short_count
 from aidsafe_dagster.cli.recorded_gates import GateReader
+from aidsafe_dagster.engines.prices import format_money
 from aidsafe_dagster.lake.lake import Lake
-from aidsafe_dagster.recipe.records import METRICS, Stage, ThoughtVerdict, Version
+from aidsafe_dagster.recipe.records import (
+    METRICS,
+    Stage,
+    ThoughtVerdict,
+    Usage,
+    Version,
+)
 from aidsafe_dagster.recipe.secret_mask import mask_url_secrets
 from aidsafe_dagster.recipe.stages import STAGES
+from aidsafe_dagster.reports.cost import total_usage
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.tables import DROPPED, INGESTED
 
-_STAGE_COLUMNS = ("prompt_id", "cot_tokens", "chosen_cot_tokens", "usage")
+_STAGE_COLUMNS = ("prompt_id", "cot_tokens", "chosen_cot_tokens")
 _LENGTH_COLUMNS = ("cot_tokens", "chosen_cot_tokens")
-_COST_COLUMNS = ["calls", "prompt_tokens", "completion_tokens"]
+_MOST_BATCHES = 3
+"""Named one by one where the same models made them."""
+_Makers = tuple[str, str]
+"""Models and servers."""
 _NONE = "·"
 
 
@@ -40,13 +51,18 @@ def batch_table(read_gate: GateReader, lake: Lake) -> Table:
     return table
 
 
-def summary(read_gate: GateReader, lake: Lake) -> RenderableType:
-    """Return the dataset so far: rows per stage, thoughts, scores, failures, tokens, checks."""
+def summary(read_gate: GateReader, lake: Lake, currency: str = "") -> RenderableType:
+    """Return the dataset so far: rows, calls, money, models, thoughts, scores, failures, checks.
+
+    Money is shown where there are prices, or rows that have a cost.
+    """
     parts: list[RenderableType] = []
     if _any_simulated(lake):
         parts.append(REHEARSAL)
     tables = (
         _stage_table(read_gate, lake),
+        _cost_table(lake, currency),
+        _maker_table(lake),
         _thought_table(lake),
         _score_table(lake),
         _exclusion_table(lake),
@@ -143,9 +159,8 @@ def _batch_cell(read_gate: GateReader, lake: Lake, stage: str, batch: str) -> st
 def _stage_table(read_gate: GateReader, lake: Lake) -> Table:
     table = Table(title="Rows per stage", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("stage", no_wrap=True)
-    for column in ("rows", "failed", "CoT tokens p50/p95", "checks passed", "calls"):
+    for column in ("rows", "failed", "CoT tokens p50/p95", "checks passed"):
         table.add_column(column.replace(" ", "\n"), justify="right", no_wrap=True)
-    table.add_column("tokens\nin/out", justify="right", no_wrap=True)
     for stage in Stage:
         # A large lake is read column by column.
         present = [
@@ -164,7 +179,6 @@ def _stage_table(read_gate: GateReader, lake: Lake) -> Table:
             str(failed or _NONE),
             _lengths(rows),
             _checks_passed(read_gate, stage, batches),
-            *_cost(rows),
         )
     return table
 
@@ -190,21 +204,104 @@ def _checks_passed(read_gate: GateReader, stage: str, batches: list[str]) -> str
     return f"[{colour}]{passed}/{total}[/]"
 
 
-def _cost(rows: pl.DataFrame) -> tuple[str, str]:
-    """Return calls, and tokens in and out."""
-    if "usage" not in rows.columns or not rows.height:
-        return _NONE, _NONE
-    usage = rows["usage"].struct.unnest()
-    sums = usage.select(_COST_COLUMNS).sum()
-    calls, tokens_in, tokens_out = sums.row(0)
-    if not calls:
-        return _NONE, _NONE
-    tokens = f"{_thousands(tokens_in)}/{_thousands(tokens_out)}"
-    return f"{calls:,}", tokens
+def _cost_table(lake: Lake, currency: str) -> Table:
+    """Return calls, tokens and money per stage, with those of failed rows."""
+    title = "Calls and tokens, failed rows included"
+    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("stage", no_wrap=True)
+    usages = _usage_by_stage(lake)
+    total = sum(usages.values(), Usage())
+    has_money = bool(currency or total.cost)
+    for column in (
+        "calls",
+        "tokens\nin",
+        "of them\ncached",
+        "tokens\nout",
+        "reason-\ning",
+    ):
+        table.add_column(column, justify="right", no_wrap=True)
+    if has_money:
+        table.add_column(Text(currency or "money"), justify="right", no_wrap=True)
+    for stage, usage in usages.items():
+        table.add_row(stage, *_cost_cells(usage, has_money=has_money))
+    if usages:
+        table.add_section()
+        cells = _cost_cells(total, has_money=has_money)
+        table.add_row("together", *cells, style="bold")
+    return table
 
 
-def _thousands(count: int) -> str:
-    return f"{count / 1000:,.0f}k"
+def _usage_by_stage(lake: Lake) -> dict[str, Usage]:
+    """Return what each stage that asked a model used, for rows that came out and that failed."""
+    usages = {}
+    for stage, definition in STAGES.items():
+        if "usage" not in definition.record.model_fields:
+            continue
+        usage = Usage()
+        for batch in lake.batches(stage):
+            usage += total_usage(lake.rows(stage, batch, ["usage"]))
+            usage += total_usage(lake.failures(stage, batch))
+        if usage.calls:
+            usages[str(stage)] = usage
+    return usages
+
+
+def _cost_cells(usage: Usage, *, has_money: bool) -> list[str]:
+    counts = (
+        usage.calls,
+        usage.prompt_tokens,
+        usage.cached_tokens,
+        usage.completion_tokens,
+        usage.reasoning_tokens,
+    )
+    cells = [short_count(count) for count in counts]
+    if has_money:
+        cells.append(format_money(usage.cost))
+    return cells
+
+
+def _maker_table(lake: Lake) -> Table:
+    """Return which models on which servers, with their profiles, made which batches."""
+    table = Table(title="Who answered", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("model", overflow="fold")
+    table.add_column("server (profile)", overflow="fold")
+    table.add_column("batches", overflow="fold", min_width=12)
+    for (models, servers), batches in _batches_by_makers(lake).items():
+        # Rich reads no markup in a `Text`, and names may hold brackets.
+        table.add_row(Text(models), Text(servers or _NONE), Text(_listing(batches)))
+    return table
+
+
+def _batches_by_makers(lake: Lake) -> dict[_Makers, list[str]]:
+    batches: dict[_Makers, dict[str, None]] = {}
+    for stage, definition in STAGES.items():
+        # No model is behind such a stage.
+        if (
+            "servers" not in definition.record.model_fields
+            or stage is Stage.FINE_TUNE_SPLITS
+        ):
+            continue
+        for batch in lake.batches(stage):
+            rows = lake.rows(stage, batch, ["model", "servers"])
+            for makers in _makers_in(rows):
+                batches.setdefault(makers, {})[batch] = None
+    return {makers: sorted(names) for makers, names in batches.items()}
+
+
+def _makers_in(rows: pl.DataFrame) -> list[_Makers]:
+    makers: dict[_Makers, None] = {}
+    # Rows of an older release name no servers.
+    present = [name for name in ("model", "servers") if name in rows.columns]
+    for row in rows.select(present).iter_rows(named=True):
+        servers = mask_url_secrets(", ".join(row.get("servers") or ()))
+        makers[row["model"], servers] = None
+    return list(makers)
+
+
+def _listing(names: list[str]) -> str:
+    if len(names) <= _MOST_BATCHES:
+        return ", ".join(names)
+    return f"{names[0]} … {names[-1]} ({len(names):,})"
 
 
 def _thought_table(lake: Lake) -> Table:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from aidsafe_dagster.engines.prices import cost_of
 from aidsafe_dagster.engines.settings import Prices
 from aidsafe_dagster.recipe.dialogue import Completion, Request
 from aidsafe_dagster.recipe.records import FailureReason, Usage
@@ -39,15 +40,7 @@ class Route:
 
     def cost(self, usage: Usage) -> float:
         """Return what a completion costs at the server's prices."""
-        prices = self.prices
-        cached_price = prices.input if prices.cached is None else prices.cached
-        uncached = usage.prompt_tokens - usage.cached_tokens
-        per_million = (
-            uncached * prices.input
-            + usage.cached_tokens * cached_price
-            + usage.completion_tokens * prices.output
-        )
-        return per_million / 1e6
+        return cost_of(usage, self.prices)
 
 
 class Engine(Protocol):

@@ -5,6 +5,7 @@ and licence.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -41,6 +42,8 @@ from aidsafe_dagster.sources.evaluation_sets import CheckedSet
 _CHECKED = "evaluation_sets"
 # Fixed, so that the same rows give the same card.
 _SEED, _RESAMPLES = 0, 2000
+_PRIVATE: dict[str, object] = {"servers": (), "reasoning": ()}
+"""What the published example does not show: addresses, and thoughts meant for nobody."""
 
 
 def source_facts(published: pl.DataFrame) -> tuple[SourceFacts, ...]:
@@ -66,16 +69,19 @@ def model_facts(dataset: Dataset, published: pl.DataFrame) -> tuple[ModelFacts, 
         if definition.dialogue is None:
             continue
         rows = _published_rows(
-            dataset, published, stage, "engine", "model", "templates_version"
+            dataset, published, stage, "engine", "model", "servers", "templates_version"
         )
-        counts = Counter(rows.drop("prompt_id").iter_rows())
-        for (engine, model, version), count in sorted(counts.items()):
+        counts: Counter[tuple[str, str, str, str]] = Counter()
+        for _, engine, model, servers, version in rows.iter_rows():
+            counts[engine, model, _server_names(servers), version] += 1
+        for (engine, model, server, version), count in sorted(counts.items()):
             facts.append(
                 ModelFacts(
                     stage=stage,
                     roles=definition.speakers,
                     engine=engine,
                     model=model,
+                    server=server,
                     templates_version=version,
                     rows=count,
                 )
@@ -163,7 +169,10 @@ def example(dataset: Dataset, published: pl.DataFrame) -> str:
         rows = dataset.lake.rows(Stage.REFINED_COTS, batch)
         rows = rows.filter(pl.col("prompt_id").is_in(ids))
         if rows.height:
-            pages = [refined_transcript(row) for row in from_frame(rows, RefinedCot)]
+            refined = from_frame(rows, RefinedCot)
+            pages = [
+                refined_transcript(row.model_copy(update=_PRIVATE)) for row in refined
+            ]
             # The text breaks ties, so that the same rows give the same card.
             return min(pages, key=lambda page: (len(page), page))
     return ""
@@ -219,6 +228,15 @@ def evaluation_sets(dataset: Dataset) -> tuple[EvaluationSetFacts, ...]:
             )
         )
     return tuple(facts)
+
+
+def _server_names(servers: Sequence[str] | None) -> str:
+    """Return the names of servers. Rows of an older release do not name any."""
+    names = []
+    for server in servers or ():
+        # A role's server without a name goes by its address, which is nobody else's business.
+        names.append("a server by address" if "://" in server else server)
+    return ", ".join(dict.fromkeys(names))
 
 
 def _judge_name(judge: str, model: str) -> str:

@@ -61,6 +61,9 @@ class ModelFacts(Record):
     roles: str
     engine: str
     model: str
+    server: str = Field(
+        description="servers that answered, with their profiles; empty in older rows"
+    )
     templates_version: str
     rows: int
 

@@ -159,8 +159,10 @@ def dpo_row(pair: PreferencePair, settings: SplitSettings) -> FineTuneRow:
 
 
 def _lineage(row: RefinedCot | PreferencePair) -> dict[str, object]:
-    # Splitting makes no calls, so the cost of the row's own stage is not carried over.
-    columns = {*Origin.model_fields, *Provenance.model_fields} - {"usage", "redraws"}
+    # Splitting makes no calls, so what the row's own stage cost and mended is not carried over.
+    # Reasoning stays behind as well: nothing that is trained on may hold it.
+    of_the_stage = {"usage", "redraws", "repaired", "reasoning"}
+    columns = {*Origin.model_fields, *Provenance.model_fields} - of_the_stage
     lineage = row.model_dump(include=columns)
     return {**lineage, "usage": Usage()}
 

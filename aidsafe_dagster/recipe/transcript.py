@@ -30,6 +30,7 @@ from aidsafe_dagster.recipe.records import (
     Turn,
     Ungraded,
 )
+from aidsafe_dagster.recipe.secret_mask import mask_url_secrets
 
 _BEST_SCORE = 5
 _SYMBOLS = {
@@ -276,11 +277,36 @@ def _spaced(identifier: str) -> str:
 
 
 def _footer(row: Provenance) -> str:
+    return _page(*_repairs(row), *_reasoning(row), _maker(row))
+
+
+def _repairs(row: Provenance) -> Iterator[str]:
+    """Yield a marked line per answer that was read leniently."""
+    for note in row.repaired:
+        yield f"⚠ *Answer repaired:* {escape_inline(note)}"
+
+
+def _reasoning(row: Provenance) -> Iterator[str]:
+    """Yield what models thought before they answered, where it is kept."""
+    if row.reasoning:
+        yield "### Reasoning, which no other agent saw"
+    for thoughts in row.reasoning:
+        yield f"*{escape_inline(thoughts.speaker)}, call {thoughts.turn + 1}*"
+        yield block_quote(thoughts.text)
+
+
+def _maker(row: Provenance) -> str:
     maker = f"{row.engine} engine, {escape_line(row.model)}"
+    if row.servers:
+        servers = mask_url_secrets(", ".join(row.servers))
+        maker += f" at {escape_inline(servers)}"
     if row.simulated:
         maker += " — **rehearsal: simulated, not a model's output**"
     usage = row.usage
-    tokens = f"{usage.prompt_tokens} tokens in, {usage.completion_tokens} out"
+    tokens = (
+        f"{usage.prompt_tokens} tokens in ({usage.cached_tokens} cached), "
+        f"{usage.completion_tokens} out ({usage.reasoning_tokens} reasoning)"
+    )
     calls = "1 call" if usage.calls == 1 else f"{usage.calls} calls"
     cost = f"{calls}, {tokens} at this stage"
     versions = f"policies {row.policies_version}, templates {row.templates_version}"

@@ -1,10 +1,11 @@
-"""Section: calls, tokens and time of each stage, including the rows that failed."""
+"""Section: calls, tokens, time and money of each stage, including the rows that failed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
 
+from aidsafe_dagster.engines.prices import format_money
 from aidsafe_dagster.recipe.records import Stage, Usage
 from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.reports.frames import Dataset
@@ -24,14 +25,21 @@ _COLUMNS = (
     "failed",
     "calls per row",
     "tokens in per row",
-    "tokens out per row",
+    "of them cached",
     "cached share",
+    "tokens out per row",
+    "of them reasoning",
     "seconds per row",
 )
 _NOTE = (
     "Seconds per row are wall time. They cover the batches whose latest run replayed nothing from "
     "the journal: the time of the stage divided by its rows, which run concurrently."
 )
+_MONEY_NOTE = (
+    "What the calls cost at the prices that were set when the batch was made last. Rows made "
+    "without prices cost 0. An answer that was replayed counts with what it cost once."
+)
+_ALL = "all, per refined row"
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,7 @@ def compute_costs(
         rows = dataset.rows(stage, "batch", "usage")
         failures = dataset.failures.filter(stage=str(stage))
         # Failed rows are paid for too, by the rows that came out.
-        usage = _total_usage(rows) + _total_usage(failures)
+        usage = total_usage(rows) + total_usage(failures)
         if usage.calls:
             seconds = _seconds_per_row(rows, stage_times.get(stage))
             costs[stage] = StageCost(
@@ -78,7 +86,8 @@ def compute_costs(
     return costs
 
 
-def _total_usage(rows: pl.DataFrame) -> Usage:
+def total_usage(rows: pl.DataFrame) -> Usage:
+    """Add up the column `usage`. Fields that an older release did not write count 0."""
     totals = rows.select(pl.col("usage").struct.unnest()).sum()
     return Usage(**totals.row(0, named=True))
 
@@ -93,7 +102,10 @@ def _seconds_per_row(rows: pl.DataFrame, time: StageTime | None) -> float | None
     return time.seconds / timed_rows
 
 
-def cost_section(dataset: Dataset, stage_times: Mapping[str, StageTime]) -> Section:
+def cost_section(
+    dataset: Dataset, stage_times: Mapping[str, StageTime], currency: str = ""
+) -> Section:
+    """Return the section. Money is shown where there are prices, or rows that have a cost."""
     costs = compute_costs(dataset, stage_times)
     if not costs:
         return Section(TITLE, "No model has been asked yet.")
@@ -101,10 +113,16 @@ def cost_section(dataset: Dataset, stage_times: Mapping[str, StageTime]) -> Sect
     intro = (
         "Tokens are as the engine counted them. Figures per row are divided by the rows that came "
         "out, so these rows also pay for those that failed on the way. In total: "
-        f"{format_count(total.calls)} calls, {format_count(total.prompt_tokens)} tokens in and "
-        f"{format_count(total.completion_tokens)} tokens out."
+        f"{format_count(total.calls)} calls, {format_count(total.prompt_tokens)} tokens in "
+        f"({format_count(total.cached_tokens)} of them cached) and "
+        f"{format_count(total.completion_tokens)} tokens out "
+        f"({format_count(total.reasoning_tokens)} of them reasoning)."
     )
-    return Section(TITLE, intro, [_cost_table(costs)])
+    tables = [_cost_table(costs)]
+    if currency or total.cost:
+        intro += f" At the prices in the settings they cost {format_money(total.cost, currency)}."
+        tables.append(_money_table(costs, currency))
+    return Section(TITLE, intro, tables)
 
 
 def _sum_usage(costs: Mapping[str, StageCost]) -> Usage:
@@ -115,21 +133,8 @@ def _sum_usage(costs: Mapping[str, StageCost]) -> Usage:
 
 
 def _cost_table(costs: Mapping[str, StageCost]) -> Table:
-    rows = []
-    failed = 0
-    for stage, cost in costs.items():
-        rows.append(_table_row(stage, cost))
-        failed += cost.failed
-    # The refined rows pay for everything before and beside them.
-    refined = costs.get(Stage.REFINED_COTS)
-    total = StageCost(
-        rows=refined.rows if refined else 0,
-        failed=failed,
-        usage=_sum_usage(costs),
-        # Stages overlap, so their seconds do not add up.
-        seconds_per_row=None,
-    )
-    rows.append(_table_row("all, per refined row", total))
+    rows = [_table_row(stage, cost) for stage, cost in costs.items()]
+    rows.append(_table_row(_ALL, _total(costs)))
     last = frozenset({len(rows) - 1})
     return Table(
         "Calls and tokens",
@@ -137,6 +142,31 @@ def _cost_table(costs: Mapping[str, StageCost]) -> Table:
         tuple(rows),
         _NOTE,
         marked=last,
+    )
+
+
+def _money_table(costs: Mapping[str, StageCost], currency: str) -> Table:
+    rows = [_money_row(stage, cost) for stage, cost in costs.items()]
+    rows.append(_money_row(_ALL, _total(costs)))
+    unit = f"{currency} " if currency else ""
+    return Table(
+        "Money",
+        ("stage", f"{unit}per row", f"{unit}in total"),
+        tuple(rows),
+        _MONEY_NOTE,
+        marked=frozenset({len(rows) - 1}),
+    )
+
+
+def _total(costs: Mapping[str, StageCost]) -> StageCost:
+    # The refined rows pay for everything before and beside them.
+    refined = costs.get(Stage.REFINED_COTS)
+    return StageCost(
+        rows=refined.rows if refined else 0,
+        failed=sum(cost.failed for cost in costs.values()),
+        usage=_sum_usage(costs),
+        # Stages overlap, so their seconds do not add up.
+        seconds_per_row=None,
     )
 
 
@@ -149,10 +179,19 @@ def _table_row(name: str, cost: StageCost) -> tuple[str, ...]:
         format_count(cost.failed),
         _per_row(usage.calls, cost.rows, digits=2),
         _per_row(usage.prompt_tokens, cost.rows, digits=0),
-        _per_row(usage.completion_tokens, cost.rows, digits=0),
+        _per_row(usage.cached_tokens, cost.rows, digits=0),
         format_share(usage.cached_tokens, usage.prompt_tokens),
+        _per_row(usage.completion_tokens, cost.rows, digits=0),
+        _per_row(usage.reasoning_tokens, cost.rows, digits=0),
         EMPTY_CELL if seconds is None else format_number(seconds, 3),
     )
+
+
+def _money_row(name: str, cost: StageCost) -> tuple[str, ...]:
+    per_row = EMPTY_CELL
+    if cost.rows:
+        per_row = format_money(cost.usage.cost / cost.rows)
+    return (name, per_row, format_money(cost.usage.cost))
 
 
 def _per_row(total: int, rows: int, digits: int) -> str:

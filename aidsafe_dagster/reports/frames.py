@@ -169,7 +169,7 @@ def _read_columns(
         )
         if prompt_ids is not None:
             rows = rows.filter(pl.col("prompt_id").is_in(list(prompt_ids)))
-        return rows.select(columns).collect()
+        return _fill_usage(rows.select(columns).collect())
     except (pl.exceptions.PolarsError, OSError) as error:
         # The scan does not say which file is at fault. Reading them one by one does: it raises
         # an error that names the file, if one is damaged.
@@ -178,6 +178,15 @@ def _read_columns(
         raise SetupError(
             f"{lake.root / stage}: its files do not fit together ({error})"
         ) from error
+
+
+def _fill_usage(rows: pl.DataFrame) -> pl.DataFrame:
+    """Set to 0 what an older release did not count: reasoning tokens and cost."""
+    if "usage" not in rows.columns:
+        return rows
+    return rows.with_columns(
+        pl.col("usage").struct.with_fields(pl.field("*").fill_null(0))
+    )
 
 
 def _parquet_sources(

@@ -1,10 +1,12 @@
 """Section: rows that were left out or failed, by stage and reason."""
 
+from collections import Counter
 from collections.abc import Mapping
 
 import polars as pl
 
 from aidsafe_dagster.recipe.records import EXCLUSION_REASONS, Stage
+from aidsafe_dagster.recipe.repairs import count_repairs
 from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.reports.frames import Dataset
 from aidsafe_dagster.reports.sections import Section, Table, format_count, format_share
@@ -23,8 +25,35 @@ def losses_section(dataset: Dataset) -> Section:
     tables = [_stage_table(rows_by_stage, dataset.failures)]
     if dataset.failures.height:
         tables.append(_reason_table(rows_by_stage, dataset.failures))
+    repairs = _repair_table(dataset)
+    if repairs:
+        tables.append(repairs)
     intro = "Every row that enters a stage comes out as a row, is left out, or fails."
     return Section(TITLE, intro, tables)
+
+
+def _repair_table(dataset: Dataset) -> Table | None:
+    """Count the answers that were read leniently, by what was mended; None without any."""
+    answers = repaired = 0
+    kinds: Counter[str] = Counter()
+    for stage, definition in STAGES.items():
+        # No model is behind such a stage.
+        if "repaired" not in definition.record.model_fields:
+            continue
+        rows = dataset.rows(stage, "usage", "repaired")
+        answers += int(rows["usage"].struct.field("calls").sum())
+        # A row of an older release has null, and one without repairs an empty list.
+        notes = rows["repaired"].drop_nulls().explode().drop_nulls().to_list()
+        repaired += len(notes)
+        kinds += count_repairs(notes)
+    if not repaired:
+        return None
+    lines = [("any", format_count(repaired), format_share(repaired, answers))]
+    for kind, count in kinds.most_common():
+        lines.append((kind, format_count(count), format_share(count, answers)))
+    columns = ("what was mended", "answers", "share of all answers")
+    note = "Of the rows that came out. A repaired answer says what the model said, in another form."
+    return Table("Answers repaired", columns, tuple(lines), note)
 
 
 def _stage_table(rows_by_stage: Mapping[str, int], failures: pl.DataFrame) -> Table:

@@ -1,10 +1,11 @@
-"""What a run of N prompts needs: calls and tokens from measured rows, then GPUs, hours and money.
+"""What a run of N prompts needs: calls, tokens and money from measured rows, then GPUs and hours.
 
     GPU-seconds = tokens out / rate out  (+ uncached tokens in / rate in)
                or prompts × GPU-seconds per prompt
     GPU-hours   = GPU-seconds / 3600
     hours       = GPU-hours / GPUs
     cost        = GPU-hours × price of a GPU-hour
+    money       = prompts × mean of what the calls for one prompt cost
 
 A stage is planned per prompt of the plan, not per row that enters it: a row that fails early costs
 little later. The interval is that of the mean over the measured prompts (bootstrap, 95 %). It does
@@ -12,10 +13,12 @@ not cover other prompts, other models or a busier server. See docs/planning.md f
 an example.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import ceil
 
+from aidsafe_dagster.engines.prices import cost_of
+from aidsafe_dagster.engines.settings import Prices
 from aidsafe_dagster.quality.statistics import Estimate, mean_interval, proportion
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Usage
@@ -31,6 +34,8 @@ class RowUsage:
     prompt_id: str
     failed: bool
     usage: Usage
+    servers: tuple[str, ...] = ()
+    """Names of the servers that answered, with their profiles, where the row has them."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,9 @@ class StagePlan:
     tokens_in: float
     tokens_cached: float
     tokens_out: float
+    tokens_reasoning: float
+    """Of the tokens out."""
+    cost: float
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,8 @@ class CapacityPlan:
     stages: tuple[StagePlan, ...]
     gpu_hours: Estimate | None
     """None if no rate is known."""
+    money: Estimate | None
+    """What the calls cost; None if nothing was measured."""
 
 
 def make_plan(sample: MeasuredSample, prompts: int, rates: Rates) -> CapacityPlan:
@@ -99,6 +109,7 @@ def make_plan(sample: MeasuredSample, prompts: int, rates: Rates) -> CapacityPla
         sample,
         tuple(plans),
         gpu_hours(sample, prompts, rates),
+        _money(sample, prompts),
     )
 
 
@@ -118,15 +129,45 @@ def gpu_hours(sample: MeasuredSample, prompts: int, rates: Rates) -> Estimate | 
     # It is None only without prompts, which `make_plan` refuses.
     assert mean is not None
 
-    def to_hours(seconds_per_prompt: float) -> float:
-        return prompts * seconds_per_prompt / _SECONDS_PER_HOUR
+    return _scale(mean, prompts / _SECONDS_PER_HOUR)
 
+
+def _money(sample: MeasuredSample, prompts: int) -> Estimate | None:
+    mean = mean_interval([usage.cost for usage in _usage_per_prompt(sample)])
+    return None if mean is None else _scale(mean, prompts)
+
+
+def _scale(estimate: Estimate, factor: float) -> Estimate:
     return Estimate(
-        value=to_hours(mean.value),
-        low=None if mean.low is None else to_hours(mean.low),
-        high=None if mean.high is None else to_hours(mean.high),
-        n=mean.n,
+        value=estimate.value * factor,
+        low=None if estimate.low is None else estimate.low * factor,
+        high=None if estimate.high is None else estimate.high * factor,
+        n=estimate.n,
     )
+
+
+def price_unpriced(
+    sample: MeasuredSample, prices_of: Callable[[tuple[str, ...]], Prices]
+) -> tuple[MeasuredSample, int]:
+    """Price rows that carry no cost, because they were made before prices were set.
+
+    Args:
+        sample: the measured rows.
+        prices_of: returns the present prices of the servers that a row names.
+
+    Returns:
+        The sample, and how many of its rows got a cost.
+    """
+    rows = []
+    priced = 0
+    for row in sample.rows:
+        cost = row.usage.cost or cost_of(row.usage, prices_of(row.servers))
+        if cost != row.usage.cost:
+            priced += 1
+            usage = row.usage.model_copy(update={"cost": cost})
+            row = replace(row, usage=usage)  # noqa: PLW2901 - the same row with its cost
+        rows.append(row)
+    return replace(sample, rows=rows), priced
 
 
 def gpus_for(gpu_hours: float, hours: float) -> int:
@@ -168,6 +209,8 @@ def _stage_plan(stage: str, sample: MeasuredSample, factor: float) -> StagePlan:
         tokens_in=usage.prompt_tokens * factor,
         tokens_cached=usage.cached_tokens * factor,
         tokens_out=usage.completion_tokens * factor,
+        tokens_reasoning=usage.reasoning_tokens * factor,
+        cost=usage.cost * factor,
     )
 
 

@@ -32,6 +32,8 @@ class ReportContext:
     gate: ScoreGate = ScoreGate()
     stage_times: Mapping[str, StageTime] = field(default_factory=dict)
     tokens_counted_by: str = ""
+    currency: str = ""
+    """Of the prices in the settings; empty if no server has prices."""
     planted: Sequence[Mapping[str, object]] = ()
     """How well the pipeline found the faults that the rehearsal engine planted."""
     further: Sequence[Section] = ()
@@ -76,7 +78,7 @@ def _build_sections(analysis: DatasetAnalysis, context: ReportContext) -> list[S
         thresholds_section(grades, context.gate),
         deliberation_section(dataset, context.tokens_counted_by),
         losses_section(dataset),
-        cost_section(dataset, context.stage_times),
+        cost_section(dataset, context.stage_times, context.currency),
         policies_section(dataset, context.policies),
     ]
     if context.planted:

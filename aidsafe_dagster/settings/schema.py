@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from aidsafe_dagster.engines.driver.settings import DriverSettings
+from aidsafe_dagster.engines.prices import common_currency
 from aidsafe_dagster.engines.rehearsal.faults import RehearsalSettings
 from aidsafe_dagster.engines.roles import RoleSettings, is_speaker
 from aidsafe_dagster.engines.settings import (
@@ -106,6 +107,24 @@ class Settings(Record):
                 place = f"roles.{speaker}.server"
                 raise unknown("server", role.server, self.servers, place)
         return self
+
+    @model_validator(mode="after")
+    def _check_currencies(self) -> Self:
+        # A mistake here must not wait for the first row that adds up two currencies.
+        _ = self.currency
+        return self
+
+    @property
+    def currency(self) -> str:
+        """The currency of all prices; empty if no server has prices.
+
+        Raises:
+            SetupError: they are in several.
+        """
+        prices = {"endpoint": self.endpoint.prices}
+        for name, server in self.servers.items():
+            prices[f"servers.{name}"] = server.prices
+        return common_currency(prices)
 
     def load_policies(self) -> Policies:
         """The policies in force.

@@ -166,7 +166,9 @@ def _run_variant(
         own_redraws = redraws[prompt.prompt_id]
         dialogue = run_variant(dialogue_context, prompt, variant, own_redraws, grading)
         tasks.append(DialogueTask(conversation, dialogue))
-    progress_log = ProgressLog(context.log, variant.name, f"{len(sample)} prompts")
+    currency = engine.snapshot.settings.currency
+    subject = f"{len(sample)} prompts"
+    progress_log = ProgressLog(context.log, variant.name, subject, currency)
     results, progress = engine.drive(tasks, progress_log, context.log.info)
     context.log.info(progress_log.line(progress))
     rows = [result for result in results if isinstance(result, AblationRow)]
@@ -259,7 +261,10 @@ def _cost(result: VariantResult) -> dict[str, Any]:
         "deliberation_turns": round(turns / count, 2),
         "calls_per_row": round(usage.calls / count, 2),
         "tokens_in_per_row": round(usage.prompt_tokens / count),
+        "cached_per_row": round(usage.cached_tokens / count),
         "tokens_out_per_row": round(usage.completion_tokens / count),
+        "reasoning_per_row": round(usage.reasoning_tokens / count),
+        "cost_per_row": round(usage.cost / count, 6),
         "calls_made": result.progress.calls_made,
         "calls_replayed": result.progress.replayed,
         "seconds": round(result.progress.seconds, 1),

@@ -3,17 +3,20 @@
 import warnings
 
 import dagster as dg
+import polars as pl
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.quality.coverage import uncovered_policies
 from aidsafe_dagster.quality.expectations import ExpectationOutcome, SuiteResult
 from aidsafe_dagster.quality.suites import validate
 from aidsafe_dagster.recipe.records import Stage
-from aidsafe_dagster.recipe.stages import StageDefinition, stage_named
+from aidsafe_dagster.recipe.stages import INTEGRITY, StageDefinition, stage_named
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.resources.tokens import token_counter
+from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.tables import INGESTED
+from aidsafe_dagster.stages.failure_lines import failure_lines
 from aidsafe_dagster.stages.partitions import batches
 
 
@@ -54,11 +57,12 @@ def _suite_check(definition: StageDefinition, suite: str) -> dg.AssetChecksDefin
         batch = context.partition_key
         # Taken before the rows are read: the verdict must never hold for newer bytes than it saw.
         fingerprint = opened.fingerprint(stage, batch)
+        failures = opened.failures(stage, batch)
         result = validate(
             stage=stage,
             suite=suite,
             frame=opened.rows(stage, batch),
-            failures=opened.failures(stage, batch),
+            failures=failures,
             expected_rows=expected_rows(opened, stage, batch),
             policies=snapshot.policies,
             settings=snapshot.settings.checks,
@@ -70,7 +74,7 @@ def _suite_check(definition: StageDefinition, suite: str) -> dg.AssetChecksDefin
         return dg.AssetCheckResult(
             passed=result.passed,
             severity=severity,
-            description=_summary(result),
+            description=description_of(suite, result, failures, snapshot.settings),
             metadata={
                 # The gate compares it with the bytes in the lake (`gate_verdicts.py`).
                 "fingerprint": fingerprint,
@@ -121,6 +125,20 @@ def expected_rows(lake: Lake, stage: str, batch: str) -> int | None:
     for table in inputs:
         count += lake.rows(table, batch, ["prompt_id"]).height
     return count
+
+
+def description_of(
+    suite: str, result: SuiteResult, failures: pl.DataFrame, settings: Settings
+) -> str:
+    """Return what a suite saw; where rows failed, with the first of them, a line each."""
+    summary = _summary(result)
+    # One suite tells of the failures. The others would only repeat it.
+    if result.passed or suite != INTEGRITY:
+        return summary
+    lines = failure_lines(failures, settings)
+    if not lines:
+        return summary
+    return "\n".join((summary, "first failures:", *lines))
 
 
 def _summary(result: SuiteResult) -> str:

@@ -30,6 +30,7 @@ from aidsafe_dagster.stages.metadata import (
     cost_metadata,
     coverage_metadata,
     length_metadata,
+    maker_metadata,
     row_metadata,
     signature_metadata,
     transcript_metadata,
@@ -170,12 +171,18 @@ class StageRun:
         name = str(self.definition.name)
         if step:
             name += f", {step}"
-        progress_log = ProgressLog(log, name, self.batch)
+        currency = self.snapshot.settings.currency
+        progress_log = ProgressLog(log, name, self.batch, currency)
         log.info(
             f"{name}, batch {self.batch}: "
             f"{len(tasks)} dialogues with the {self.dialogue_context.engine} engine"
         )
-        results, progress = self.engine.drive(tasks, progress_log, log.info, then)
+        try:
+            results, progress = self.engine.drive(tasks, progress_log, log.info, then)
+        except SetupError:
+            # What was spent before the run stopped would otherwise be nowhere.
+            progress_log.log_latest()
+            raise
         log.info(progress_log.line(progress))
         return results, progress
 
@@ -228,15 +235,14 @@ class StageRun:
     def _metadata(
         self, rows: Sequence[Any], failures: Sequence[Failure], progress: Progress
     ) -> dict[str, Any]:
-        models = sorted({row.model for row in rows})
         path = self.lake.rows_path(self.definition.name, self.batch)
         frame = to_frame(rows, self.definition.record)
         return {
             **row_metadata(rows, failures),
             "engine": self.dialogue_context.engine,
             "tokens_counted_by": self.dialogue_context.tokens_counted_by,
-            "models": ", ".join(models),
-            **cost_metadata(progress),
+            **maker_metadata(rows),
+            **cost_metadata(progress, self.snapshot.settings.currency),
             **signature_metadata(rows),
             **length_metadata(rows),
             **coverage_metadata(frame, self.dialogue_context.policies),

@@ -20,10 +20,12 @@ from aidsafe_dagster.recipe.records import (
     Failure,
     Grade,
     PreferencePair,
+    Provenance,
     Record,
     RefinedCot,
     ThoughtVerdict,
 )
+from aidsafe_dagster.recipe.repairs import count_repairs
 from aidsafe_dagster.recipe.stages import StageDefinition
 from aidsafe_dagster.stages.plots import calls_in_flight, histogram, margin_histogram
 
@@ -72,8 +74,27 @@ def coverage_metadata(frame: pl.DataFrame, policies: Policies) -> dict[str, Any]
     return {"policy_coverage": record_table(coverage.to_dicts())}
 
 
-def cost_metadata(progress: Progress) -> dict[str, Any]:
-    """What this run asked of the engine, and what the journal saved it."""
+def maker_metadata(rows: Sequence[Provenance]) -> dict[str, Any]:
+    """The models and servers that answered, and the answers that were read leniently."""
+    models = sorted({row.model for row in rows})
+    servers: set[str] = set()
+    repaired: list[str] = []
+    for row in rows:
+        servers.update(row.servers)
+        repaired.extend(row.repaired)
+    return {
+        "models": ", ".join(models),
+        "servers": ", ".join(sorted(servers)),
+        "answers_repaired": len(repaired),
+        "repairs": count_table(count_repairs(repaired), "mended"),
+    }
+
+
+def cost_metadata(progress: Progress, currency: str = "") -> dict[str, Any]:
+    """What this run asked of the engine, and what the journal saved it.
+
+    Replayed calls cost nothing. Without a currency no server has prices, and no money is shown.
+    """
     usage = progress.usage
     seconds = progress.seconds
     # A drive that was replayed whole sent no tokens.
@@ -81,14 +102,20 @@ def cost_metadata(progress: Progress) -> dict[str, Any]:
     if usage.prompt_tokens:
         cached_share = usage.cached_tokens / usage.prompt_tokens
     rows_per_second = progress.rows_done / seconds if seconds else 0.0
+    money = {}
+    if currency:
+        money = {"cost": round(usage.cost, 6), "currency": currency}
     return {
         "calls_made": progress.calls_made,
         "calls_replayed": progress.replayed,
         "calls_read_ahead": progress.read_ahead,
         "calls_tried_again": progress.retries,
         "peak_calls_in_flight": progress.peak_in_flight,
+        **money,
         "tokens_in": usage.prompt_tokens,
+        "tokens_in_cached": usage.cached_tokens,
         "tokens_out": usage.completion_tokens,
+        "tokens_reasoning": usage.reasoning_tokens,
         "tokens_in_cached_share": round(cached_share, 4),
         "seconds": round(seconds, 2),
         "rows_per_second": round(rows_per_second, 2),

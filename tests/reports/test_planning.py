@@ -6,7 +6,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from aidsafe_dagster.cli.capacity import measure, short_count
+from aidsafe_dagster.cli.capacity import measure
+from aidsafe_dagster.cli.console import short_count
 from aidsafe_dagster.cli.plan import plan
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Stage, Usage
