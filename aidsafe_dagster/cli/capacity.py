@@ -213,18 +213,16 @@ def _sample_lines(plan: CapacityPlan, left_out: int) -> Iterator[str]:
 
 
 def _stage_table(plan: CapacityPlan, currency: str) -> Table:
-    table = Table(
-        title=quantity(plan.prompts, "prompt"), box=SIMPLE_HEAD, pad_edge=False
-    )
+    table = Table(title=quantity(plan.prompts, "prompt"), box=SIMPLE_HEAD, padding=0)
     table.add_column("stage", no_wrap=True)
     for column in (
         "rows",
-        "failing",
+        "fail",
         "calls",
         "tokens\nin",
         "of them\ncached",
         "tokens\nout",
-        "reason-\ning",
+        "reaso-\nning",
     ):
         table.add_column(column, justify="right", no_wrap=True)
     if currency:
@@ -308,4 +306,4 @@ def _scaled(estimate: Estimate, factor: float) -> str:
 def _share(estimate: Estimate | None) -> str:
     if estimate is None or estimate.low is None or estimate.high is None:
         return "·"
-    return f"{estimate.low:.0%}–{estimate.high:.0%}"
+    return f"{100 * estimate.low:.0f}–{estimate.high:.0%}"

@@ -11,5 +11,6 @@ def count_repairs(notes: Iterable[str]) -> Counter[str]:
     for note in notes:
         mended = note.partition(": ")[2] or note
         # An answer counts once per kind, however often that kind occurs in it.
-        kinds.update(dict.fromkeys(re.split(r"[,;] ", mended)))
+        distinct = dict.fromkeys(re.split(r"[,;] ", mended))
+        kinds.update(list(distinct))
     return kinds

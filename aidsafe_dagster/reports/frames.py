@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import schema_of
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.records import Failure, Record
+from aidsafe_dagster.recipe.records import Failure, Record, Usage
 from aidsafe_dagster.recipe.stages import STAGES
 
 R = TypeVar("R", bound=Record)
@@ -184,9 +184,11 @@ def _fill_usage(rows: pl.DataFrame) -> pl.DataFrame:
     """Set to 0 what an older release did not count: reasoning tokens and cost."""
     if "usage" not in rows.columns:
         return rows
-    return rows.with_columns(
-        pl.col("usage").struct.with_fields(pl.field("*").fill_null(0))
-    )
+    counts = [pl.field(name).fill_null(0) for name in Usage.model_fields]
+    filled = pl.col("usage").struct.with_fields(*counts)
+    # A file without the column at all stays null.
+    is_known = pl.col("usage").is_not_null()
+    return rows.with_columns(pl.when(is_known).then(filled).alias("usage"))
 
 
 def _parquet_sources(

@@ -138,7 +138,7 @@ def description_of(
     lines = failure_lines(failures, settings)
     if not lines:
         return summary
-    return "\n".join((summary, "first failures:", *lines))
+    return "\n".join((summary, "first failures:", *(f"  {line}" for line in lines)))
 
 
 def _summary(result: SuiteResult) -> str:

@@ -24,6 +24,7 @@ from aidsafe_dagster.recipe.records import (
     FailureReason,
     FineTuneRow,
     PreferencePair,
+    Reasoning,
     RefinedCot,
     Stage,
 )
@@ -31,6 +32,7 @@ from aidsafe_dagster.sources.contamination import Match, Rule
 from aidsafe_dagster.sources.evaluation_sets import CheckedSet
 from tests.builders import a_deliberated_cot, a_failure, a_refined_thought, policies
 from tests.publishing.lakes import a_filled_lake, all_batches, fill, publish_settings
+from tests.reports.builders import make_older
 
 READER = """
 import json, sys
@@ -307,6 +309,28 @@ def test_the_card_lists_the_evaluation_sets_and_the_prompts_left_out(
     card = a_release(lake, tmp_path).card
     assert "| xstest | xs.csv |  | 450 | 1 of 2 | 1 |" in card
     assert "/secret" not in card
+
+
+def test_the_card_shows_neither_addresses_nor_reasoning(tmp_path: Path) -> None:
+    thoughts = (Reasoning(turn=0, speaker="refiner", text="between me and myself"),)
+    lake = a_filled_lake(
+        tmp_path,
+        kind="benign",
+        servers=("http://10.0.0.7:8000/v1", "fast (openai-reasoning)"),
+        reasoning=thoughts,
+    )
+    card = a_release(lake, tmp_path / "out").card
+    assert "a server by address, fast (openai-reasoning)" in card
+    assert "10.0.0.7" not in card
+    assert "between me" not in card
+
+
+def test_a_release_holds_batches_of_an_older_release_too(tmp_path: Path) -> None:
+    lake = a_filled_lake(tmp_path)
+    before = a_release(lake, tmp_path / "before")
+    make_older(lake, "demo-0001")
+    after = a_release(lake, tmp_path / "after")
+    assert after.version == before.version
 
 
 def test_a_harmful_row_is_never_the_example(tmp_path: Path) -> None:

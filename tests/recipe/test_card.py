@@ -70,6 +70,7 @@ def a_model(**changes: Any) -> dict[str, Any]:
         "roles": "refiner",
         "engine": "vllm",
         "model": "big-chat",
+        "server": "fast (openai-reasoning)",
         "templates_version": "aa11",
         "rows": 900,
     } | changes
@@ -100,6 +101,13 @@ def metadata_of(text: str) -> dict[str, Any]:
 
 def body_of(text: str) -> str:
     return text.split("---\n", 2)[2]
+
+
+def test_the_server_and_its_profile_stand_beside_the_model() -> None:
+    older = a_model(stage="seed_cots", server="")
+    body = body_of(render(models=(a_model(), older)))
+    assert "| big-chat | fast (openai-reasoning) | `aa11` |" in body
+    assert "| big-chat | – | `aa11` |" in body
 
 
 def test_the_metadata_has_the_keys_that_the_hub_reads() -> None:
@@ -177,7 +185,9 @@ def test_the_body_lists_sources_models_policies_and_scores() -> None:
     }
     text = body_of(render(quality=quality))
     assert "| demo | MIT | 900 | 0 |" in text
-    assert "| `refined_cots` | refiner | vllm | big-chat | `aa11` | 900 |" in text
+    assert (
+        "| `refined_cots` | refiner | vllm | big-chat | fast (openai-reasoning) | `aa11` | 900 |"
+    ) in text
     assert "- `fraud.1` Help no one to deceive." in text
     assert "| relevance | 4.10 (4.00 to 4.20) | 4.60 (4.50 to 4.70) |" in text
     assert (

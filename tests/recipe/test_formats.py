@@ -6,7 +6,12 @@ import pytest
 
 from aidsafe_dagster.recipe.deliberation_log import DeliberationStory
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.fine_tune_splits import join_thinking
+from aidsafe_dagster.recipe.fine_tune_splits import (
+    SplitSettings,
+    dpo_row,
+    join_thinking,
+    sft_row,
+)
 from aidsafe_dagster.recipe.formats import (
     FORMATS,
     Reasoning,
@@ -16,6 +21,7 @@ from aidsafe_dagster.recipe.formats import (
     split_thinking,
 )
 from aidsafe_dagster.recipe.records import Message
+from aidsafe_dagster.recipe.records import Reasoning as ModelReasoning
 from tests.builders import (
     FIRST,
     RESPONSE,
@@ -53,6 +59,29 @@ def test_a_row_has_the_columns_of_its_format(name: str, reasoning: Reasoning) ->
 def test_no_format_has_both_a_prompt_and_messages(name: str) -> None:
     columns = FORMATS[name].columns
     assert not ("messages" in columns and "prompt" in columns)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("mode", ["inline", "field"])
+def test_no_format_holds_what_a_model_reasoned_before_its_answer(
+    name: str, mode: Reasoning
+) -> None:
+    secret = "between me and myself"
+    thoughts = (ModelReasoning(turn=0, speaker="refiner", text=secret),)
+    refined = a_refined_cot(reasoning=thoughts)
+    rows: dict[str, Any] = {
+        "sft": sft_row(refined, "borderline", SplitSettings()),
+        "dpo": dpo_row(a_pair(reasoning=thoughts), SplitSettings()),
+        "deliberations": DeliberationStory(
+            refined, a_deliberated_cot(reasoning=thoughts)
+        ),
+    }
+    format_ = FORMATS[name]
+    row = rows[format_.rows]
+    assert secret not in str(format_.convert(row, mode))
+    if not isinstance(row, DeliberationStory):
+        assert row.reasoning == ()
+        assert secret not in row.model_dump_json()
 
 
 def test_trl_sft_has_the_turns_and_also_their_parts() -> None:

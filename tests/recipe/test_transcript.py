@@ -12,6 +12,7 @@ from rich.markdown import Markdown
 from aidsafe_dagster.recipe.records import (
     Intent,
     Judgement,
+    Reasoning,
     Thought,
     ThoughtVerdict,
     Turn,
@@ -169,7 +170,7 @@ def test_a_seed_transcript_has_prompt_intents_thoughts_with_rules_and_response()
         f"**[1]** {FIRST} `illegal.1`",
         f"**[2]** {SECOND} `illegal.2` `helpfulness.1`",
         f"> {RESPONSE}",
-        "endpoint engine, small-chat; 2 calls, 600 tokens in, 120 out",
+        "endpoint engine, small-chat; 2 calls, 600 tokens in (512 cached), 120 out (0 reasoning)",
     )
 
 
@@ -188,6 +189,30 @@ def test_a_deliberation_transcript_has_all_turns_and_how_it_ended() -> None:
         "**Ended by consensus**",
         f"> {RESPONSE}",
     )
+
+
+def test_repaired_answers_are_marked_and_kept_reasoning_is_quoted() -> None:
+    thoughts = (
+        Reasoning(turn=1, speaker="deliberator_2", text="First [x](y).\n\nSecond."),
+    )
+    row = a_deliberated_cot(
+        servers=("fast (openai-reasoning)",),
+        repaired=("deliberator_2 1: code <b>fence</b>",),
+        reasoning=thoughts,
+    )
+    assert appear_in_order(
+        deliberated_transcript(row),
+        f"> {RESPONSE}",
+        "⚠ *Answer repaired:* deliberator\\_2 1: code \\<b\\>fence",
+        "### Reasoning, which no other agent saw",
+        "*deliberator\\_2, call 2*",
+        "> First \\[x\\](y).",
+        "> Second.",
+        "small-chat at fast (openai-reasoning); 2 calls",
+    )
+    plain = deliberated_transcript(a_deliberated_cot())
+    assert "repaired" not in plain
+    assert "Reasoning" not in plain
 
 
 def test_a_stalled_deliberation_says_so() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import duckdb
+import polars as pl
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import to_frame
@@ -21,6 +22,8 @@ from tests.builders import a_cot_grades, a_grade, policies
 
 R = TypeVar("R")
 BATCH = "demo-0001"
+_LATER_COLUMNS = ("servers", "repaired", "reasoning")
+_OLDER_USAGE = ("calls", "prompt_tokens", "cached_tokens", "completion_tokens")
 
 
 def a_lake(
@@ -41,6 +44,23 @@ def a_lake(
                 to_frame(failed, Failure),
             )
     return lake
+
+
+def make_older(lake: Lake, batch: str) -> None:
+    """Rewrite a batch as releases did before rows told servers, reasoning and cost."""
+    for stage in STAGES:
+        if lake.has(stage, batch):
+            rows = _as_older(lake.rows(stage, batch))
+            lake.write(stage, batch, rows, _as_older(lake.failures(stage, batch)))
+
+
+def _as_older(frame: pl.DataFrame) -> pl.DataFrame:
+    # Prompts have been asked of nobody.
+    if "usage" not in frame.columns:
+        return frame
+    present = [name for name in _LATER_COLUMNS if name in frame.columns]
+    counts = [pl.col("usage").struct.field(name) for name in _OLDER_USAGE]
+    return frame.drop(present).with_columns(pl.struct(counts).alias("usage"))
 
 
 def a_dataset(

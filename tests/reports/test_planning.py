@@ -1,6 +1,9 @@
 """The plan: counts follow from measured rows, hours from rates. Simulated rows are labelled."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -9,6 +12,7 @@ from typer.testing import CliRunner
 from aidsafe_dagster.cli.capacity import measure
 from aidsafe_dagster.cli.console import short_count
 from aidsafe_dagster.cli.plan import plan
+from aidsafe_dagster.engines.settings import Prices
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Stage, Usage
 from aidsafe_dagster.reports.planning import (
@@ -18,8 +22,10 @@ from aidsafe_dagster.reports.planning import (
     gpus_for,
     make_plan,
     measured_rate,
+    price_unpriced,
 )
-from tests.reports.builders import many
+from tests.builders import a_failure, a_prompt, a_seed_cot, an_sft_row
+from tests.reports.builders import a_lake, make_older, many
 from tests.runs.test_resume import settings_for
 from tests.serving import a_model_server
 from tests.site import Site, a_site, prompts_file, some_prompts
@@ -28,7 +34,7 @@ A100_SECONDS = 4 * 35.0  # AIDSAFE: about 35 s a prompt on 4 × A100
 
 
 def a_row(
-    prompt_id: str, stage: str = "seed_cots", *, failed: bool = False, **usage: int
+    prompt_id: str, stage: str = "seed_cots", *, failed: bool = False, **usage: float
 ) -> RowUsage:
     usual = {
         "calls": 2,
@@ -36,12 +42,8 @@ def a_row(
         "cached_tokens": 800,
         "completion_tokens": 100,
     }
-    return RowUsage(
-        stage,
-        prompt_id,
-        failed,
-        Usage(**(usual | usage)),
-    )
+    values = Usage.model_validate(usual | usage)
+    return RowUsage(stage, prompt_id, failed, values)
 
 
 def a_sample(
@@ -65,6 +67,13 @@ def make_rows(site: Site, count: int = 8) -> Site:
     run = site.make("mine-0001")
     assert run.success, run.error
     return site
+
+
+def set_prices(site: Site, **prices: Any) -> None:
+    table = {"input": 0.5, "output": 1.5} | prices
+    lines = [f"{key} = {json.dumps(value)}" for key, value in table.items()]
+    with (site.folder / "aidsafe.toml").open("a") as file:
+        file.write("\n".join(["[endpoint.prices]", *lines, ""]))
 
 
 def test_calls_and_tokens_scale_with_the_prompts_and_include_failed_rows() -> None:
@@ -135,6 +144,36 @@ def test_without_a_rate_there_are_no_hours_and_without_rows_no_plan() -> None:
         make_plan(a_sample(), 10, Rates())
 
 
+def test_money_scales_with_the_prompts_and_has_the_interval_of_the_mean() -> None:
+    sample = a_sample(*(a_row(f"p{n}", cost=1.0 + n % 2) for n in range(50)))
+    planned = make_plan(sample, 1000, Rates())
+    assert planned.money is not None
+    assert planned.money.low is not None
+    assert planned.money.high is not None
+    assert planned.money.value == pytest.approx(1500)
+    assert planned.money.low < 1500 < planned.money.high
+    assert planned.stages[0].cost == pytest.approx(1500)
+
+
+def test_only_rows_without_a_cost_are_priced_by_the_servers_they_name() -> None:
+    free = ("local",)
+    sample = a_sample(
+        a_row("paid", cost=7.0),
+        a_row("before prices", reasoning_tokens=60),
+        replace(a_row("free"), servers=free),
+    )
+
+    def prices_of(servers: tuple[str, ...]) -> Prices:
+        return Prices() if servers == free else Prices(input=2, cached=1, output=10)
+
+    priced, count = price_unpriced(sample, prices_of)
+    assert count == 1
+    costs = {row.prompt_id: row.usage.cost for row in priced.rows}
+    # Reasoning tokens are among the 100 tokens out, and cost no more than these.
+    expected = (200 * 2 + 800 * 1 + 100 * 10) / 1e6
+    assert costs == pytest.approx({"paid": 7.0, "before prices": expected, "free": 0.0})
+
+
 def test_the_measured_rate_covers_only_steps_that_held_gpus() -> None:
     held = [
         {"tokens_out": 3000.0, "gpu_seconds": 2.0},
@@ -186,8 +225,27 @@ def test_a_plan_from_rows_of_a_model_adds_up_to_their_metadata(tmp_path: Path) -
             assert stages[name].calls == metadata["calls_made"]
             assert stages[name].tokens_out == metadata["tokens_out"]
         page = run_plan("--prompts", "10000")
+        set_prices(site, currency="EUR")
+        priced_page = run_plan("--prompts", "10000")
     assert "REHEARSAL" not in page
     assert "Hours cannot be told" in page
+    assert "[endpoint.prices]" in page
+    assert "Calls cost: EUR " in priced_page
+    assert "made without prices" in priced_page
+
+
+def test_measured_rows_of_an_older_release_still_make_a_plan(tmp_path: Path) -> None:
+    lake = a_lake(
+        tmp_path,
+        failures=[a_failure()],
+        prompts=[a_prompt()],
+        seed_cots=[a_seed_cot()],
+        fine_tune_splits=[an_sft_row()],
+    )
+    make_older(lake, "demo-0001")
+    sample, _ = measure(lake)
+    assert [row.usage.prompt_tokens for row in sample.rows] == [600, 900]
+    assert [row.servers for row in sample.rows] == [(), ()]
 
 
 def test_without_rows_the_command_says_what_to_do(tmp_path: Path) -> None:

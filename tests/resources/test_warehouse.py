@@ -14,19 +14,31 @@ from tests.builders import (
     a_candidate,
     a_comparison,
     a_cot_grades,
+    a_failure,
     a_grade,
     a_pair,
     a_prompt,
     a_score,
     a_seed_cot,
 )
-from tests.reports.builders import a_lake
+from tests.reports.builders import a_lake, make_older
 
 
 def query_lake(lake: Lake, query: str) -> list[tuple[Any, ...]]:
     with duckdb.connect() as connection:
         create_views(connection, lake)
         return connection.execute(query).fetchall()
+
+
+def test_views_span_batches_of_an_older_release(tmp_path: Path) -> None:
+    a_lake(tmp_path, "demo-0000", seed_cots=[a_seed_cot(batch="demo-0000")])
+    lake = a_lake(tmp_path, failures=[a_failure()], seed_cots=[a_seed_cot()])
+    make_older(lake, "demo-0000")
+    columns = "batch, usage.calls, usage.cost, len(servers)"
+    assert query_lake(lake, f"SELECT {columns} FROM seed_cots ORDER BY batch") == [
+        ("demo-0000", 2, None, None),
+        ("demo-0001", 2, 0.0, 0),
+    ]
 
 
 def test_there_is_a_line_per_grade_with_its_scores_reasons_and_places(

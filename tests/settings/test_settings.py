@@ -344,3 +344,18 @@ def test_a_number_that_no_run_can_work_with_is_refused(
 
 def test_an_empty_name_of_a_settings_file_means_the_usual_one(tmp_path: Path) -> None:
     assert load_settings(tmp_path, {"AIDSAFE_SETTINGS": ""}).settings.seed == 0
+
+
+def test_prices_in_two_currencies_are_refused_with_their_places(tmp_path: Path) -> None:
+    text = """
+[endpoint.prices]
+input = 1
+[servers.fast]
+base_url = "http://127.0.0.1:1/v1"
+[servers.fast.prices]
+output = 2
+currency = "EUR"
+"""
+    (tmp_path / "aidsafe.toml").write_text(text)
+    with pytest.raises(SetupError, match=r"several currencies: USD .*EUR"):
+        load_settings(tmp_path, {})

@@ -142,7 +142,11 @@ def test_one_batch_s_closed_gate_stops_no_other_batch(stopped: Site) -> None:
 
 def test_a_check_shows_what_it_saw(stopped: Site) -> None:
     evaluation = check_of(stopped, "seed_cots", "integrity")
-    assert "failure_share: expected at most 0.2" in str(evaluation.description)
+    summary, heading, *failures = str(evaluation.description).splitlines()
+    assert "failure_share: expected at most 0.2" in summary
+    assert heading == "first failures:"
+    stored = stopped.lake.failures("seed_cots", BATCH).row(0, named=True)
+    assert failures[0].startswith(f"  {stored['prompt_id']} {stored['reason']}: ")
     table = evaluation.metadata["expectations"]
     assert isinstance(table, dg.TableMetadataValue)
     passed = {
