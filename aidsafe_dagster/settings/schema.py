@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from aidsafe_dagster.engines.driver.settings import DriverSettings
 from aidsafe_dagster.engines.rehearsal.faults import RehearsalSettings
-from aidsafe_dagster.engines.roles import RoleSettings, is_speaker
+from aidsafe_dagster.engines.roles import RoleSettings, is_speaker, settings_by_speaker
 from aidsafe_dagster.engines.settings import (
     EmbeddingSettings,
     EndpointSettings,
@@ -106,6 +106,11 @@ class Settings(Record):
                 place = f"roles.{speaker}.server"
                 raise unknown("server", role.server, self.servers, place)
         return self
+
+    @property
+    def speakers(self) -> Mapping[str, RoleSettings]:
+        """The settings of roles and agents, with what an agent takes from its role."""
+        return settings_by_speaker(self.roles)
 
     def load_policies(self) -> Policies:
         """The policies in force.
