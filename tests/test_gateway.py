@@ -22,7 +22,7 @@ from aidsafe_dagster.recipe.records import Stage
 from tests.serving import LENIENT, ModelServer, a_free_port, a_model_server
 from tests.site import aidsafe, contents, prepare, prompts_file, some_prompts
 
-pytestmark = [pytest.mark.gateway, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.gateway, pytest.mark.timeout(600)]
 LITELLM = os.environ.get("LITELLM", "")
 KEY = "sk-key-of-the-gateway"
 MODEL = "fake-model"
