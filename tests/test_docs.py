@@ -10,6 +10,9 @@ import pytest
 import typer
 
 from aidsafe_dagster.cli.app import app
+from aidsafe_dagster.engines.profiles import profile_names
+from aidsafe_dagster.engines.settings import ServerSettings
+from aidsafe_dagster.settings.load import load_settings
 from tests.site import ROOT
 
 PACKAGE = ROOT / "aidsafe_dagster"
@@ -115,3 +118,21 @@ def test_every_make_target_that_is_named_exists(page: Path) -> None:
     targets = set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))
     named = {target for line in code_in(page) for target in MAKE_TARGET.findall(line)}
     assert named - targets == set()
+
+
+def toml_blocks(page: Path) -> list[str]:
+    text = page.read_text("utf-8")
+    return re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_example_of_settings_is_valid(tmp_path: Path, page: Path) -> None:
+    for block in toml_blocks(page):
+        (tmp_path / "aidsafe.toml").write_text(block)
+        load_settings(tmp_path, {})
+
+
+def test_the_page_on_settings_names_every_profile_and_every_key_of_a_server() -> None:
+    code = set(code_in(ROOT / "docs" / "settings.md"))
+    assert set(profile_names()) - code == set()
+    assert set(ServerSettings.model_fields) - {"profile"} - code == set()

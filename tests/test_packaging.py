@@ -1,8 +1,12 @@
 """What is packaged: the pins, and the command line as a program."""
 
+import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
+from aidsafe_dagster.engines.profiles import profile_names
 from tests.site import ROOT, aidsafe_process
 
 
@@ -41,3 +45,15 @@ def test_every_dependency_is_pinned() -> None:
 def test_the_pins_hold_no_address() -> None:
     for name in ("constraints.txt", "constraints-dev.txt"):
         assert "://" not in (ROOT / name).read_text()
+
+
+def test_the_wheel_contains_every_profile(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel"]
+    subprocess.run(
+        [*command, "-d", str(tmp_path)], cwd=ROOT, check=True, capture_output=True
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        files = set(archive.namelist())
+    folder = "aidsafe_dagster/engines/profiles"
+    assert {f"{folder}/{name}.toml" for name in profile_names()} - files == set()

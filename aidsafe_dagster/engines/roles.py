@@ -16,6 +16,7 @@ model = "my-adapter"                       # another model, or LoRA adapter, of 
 model = "another-model"
 
 A server inherits nothing of another, and no key is sent to a server that names no variable for it.
+An agent takes from its role what it does not say itself, unless it has a server of its own.
 """
 
 import re
@@ -63,6 +64,15 @@ class RoleSettings(Record):
             changes["extra_body"] = {**server.extra_body, **self.extra_body}
         return server.model_copy(update=changes)
 
+    def on_top_of(self, role: "RoleSettings") -> "RoleSettings":
+        """Return these settings of an agent, with those of its role where it says nothing."""
+        if self.server or self.base_url:
+            return self
+        own = {name: getattr(self, name) for name in self.model_fields_set}
+        if self.extra_body:
+            own["extra_body"] = {**role.extra_body, **self.extra_body}
+        return role.model_copy(update=own)
+
 
 def role_of(speaker: str) -> str:
     """Return the role of an agent ('deliberator_2'), or the role itself."""
@@ -81,6 +91,18 @@ def for_speaker(by_speaker: Mapping[str, T], speaker: str, default: T) -> T:
     if speaker in by_speaker:
         return by_speaker[speaker]
     return by_speaker.get(role_of(speaker), default)
+
+
+def settings_by_speaker(roles: Mapping[str, RoleSettings]) -> dict[str, RoleSettings]:
+    """Return the settings of roles and agents, each complete."""
+    complete = {}
+    for speaker, settings in roles.items():
+        role = role_of(speaker)
+        if role != speaker and role in roles:
+            complete[speaker] = settings.on_top_of(roles[role])
+        else:
+            complete[speaker] = settings
+    return complete
 
 
 class EngineByRole:

@@ -54,7 +54,7 @@ def make_engine(settings: Settings, log: Callable[[str], None] = logger.info) ->
 
 def _main_engine(settings: Settings, log: Callable[[str], None]) -> Engine:
     by_speaker = {}
-    for speaker, role in settings.roles.items():
+    for speaker, role in settings.speakers.items():
         if not role.server and not role.base_url:
             by_speaker[speaker] = role.applied_to(settings.endpoint)
     if settings.engine == "vllm":
@@ -69,7 +69,7 @@ def _other_servers(
 ) -> dict[str, tuple[str, ServerSettings, dict[str, ServerSettings]]]:
     """Return name, settings, and settings by role of each server that roles have of their own."""
     servers: dict[str, tuple[str, ServerSettings, dict[str, ServerSettings]]] = {}
-    for speaker, role in settings.roles.items():
+    for speaker, role in settings.speakers.items():
         if role.server:
             name, server = role.server, settings.servers[role.server]
         elif role.base_url:
@@ -112,7 +112,7 @@ def make_dialogue_context(
 def _sampling_by_speaker(settings: Settings) -> dict[str, Sampling]:
     """Return the sampling parameters of roles and agents that have their own."""
     sampling: dict[str, Sampling] = {}
-    for speaker, role in settings.roles.items():
+    for speaker, role in settings.speakers.items():
         server = settings.servers.get(role.server)
         own = role.sampling or (server.sampling if server else None)
         if own:

@@ -93,23 +93,41 @@ def load_settings(
 
 def _add_profiles(merged: dict[str, Any], origins: dict[str, str]) -> None:
     """Put the values of the named profiles where the settings themselves say nothing."""
-    servers = {"endpoint": merged.get("endpoint")}
-    for name, server in (merged.get("servers") or {}).items():
-        servers[f"servers.{name}"] = server
-    for place, server in servers.items():
-        # Whatever else is wrong with the table, validation will say.
-        if not isinstance(server, dict) or not isinstance(server.get("profile"), str):
+    for place, server in _servers(merged):
+        name = server.get("profile")
+        # Whatever else is wrong with the value, validation will say.
+        if not isinstance(name, str) or not name:
             continue
-        name = server["profile"]
-        if not name:
-            continue
-        profile = load_profile(name).server
+        key = f"{place}.profile"
+        where = f"{_origin_of(key, origins)}: '{key}'"
+        profile = load_profile(name, where).server
         own = deepcopy(server)
         server.clear()
         _merge(server, deepcopy(dict(profile)), place)
         _merge(server, own, place)
-        for key, _ in _leaves(profile, f"{place}."):
+        _clear_empty_tables(server, own)
+        for key, _ in _leaves(server, f"{place}."):
             origins.setdefault(key, f"profile {name}")
+
+
+def _servers(merged: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the tables that may name a profile, each with its place."""
+    endpoint = merged.get("endpoint")
+    if isinstance(endpoint, dict):
+        yield "endpoint", endpoint
+    servers = merged.get("servers")
+    if not isinstance(servers, dict):
+        return
+    for name, server in servers.items():
+        if isinstance(server, dict):
+            yield f"servers.{name}", server
+
+
+def _clear_empty_tables(server: dict[str, Any], own: Mapping[str, Any]) -> None:
+    """Let `rename = {}` take back what the profile renames: merging alone would keep it."""
+    for key, value in own.items():
+        if value == {}:
+            server[key] = {}
 
 
 def _read(file: Path, *, required: bool) -> dict[str, Any]:

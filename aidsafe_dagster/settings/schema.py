@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from aidsafe_dagster.engines.driver.settings import DriverSettings
 from aidsafe_dagster.engines.prices import common_currency
 from aidsafe_dagster.engines.rehearsal.faults import RehearsalSettings
-from aidsafe_dagster.engines.roles import RoleSettings, is_speaker
+from aidsafe_dagster.engines.roles import RoleSettings, is_speaker, settings_by_speaker
 from aidsafe_dagster.engines.settings import (
     EmbeddingSettings,
     EndpointSettings,
@@ -125,6 +125,11 @@ class Settings(Record):
         for name, server in self.servers.items():
             prices[f"servers.{name}"] = server.prices
         return common_currency(prices)
+
+    @property
+    def speakers(self) -> Mapping[str, RoleSettings]:
+        """The settings of roles and agents, with what an agent takes from its role."""
+        return settings_by_speaker(self.roles)
 
     def load_policies(self) -> Policies:
         """The policies in force.
