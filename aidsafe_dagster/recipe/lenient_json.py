@@ -51,6 +51,13 @@ _STRUCTURE = re.compile(r'["{}]')
 _STRING_END = re.compile(r'\\.|"', re.DOTALL)
 _FENCE = re.compile(r"(?:```|~~~)[ \t]*\w{0,12}")
 _CONTROL_TOKEN = re.compile(r"<\|[^<>|]{1,40}\|>|</?s>|\ufeff")
+# Strings come first, so that nothing inside of one is taken for anything else.
+_STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"?'
+_COMMENT_OR_LITERAL = re.compile(
+    rf"{_STRING}|//[^\n]*|/\*.*?(?:\*/|\Z)|\b(?:True|False|None)\b", re.DOTALL
+)
+_TRAILING_COMMA = re.compile(rf"{_STRING}|,(?=\s*[}}\]])", re.DOTALL)
+_JSON_LITERALS = {"True": "true", "False": "false", "None": "null"}
 # The last character of a whole object before its brace. A string that was cut ends otherwise.
 _OBJECT_END = re.compile(
     r"""(?<!\\)["'”\]}\d]\s*\}\Z|(?:true|false|null|None)\s*\}\Z""", re.IGNORECASE
@@ -237,13 +244,33 @@ def _read_object(text: str) -> JsonValue | None:
 
 
 def _mended_object(text: str) -> JsonValue | None:
+    # The library reads a backslash before another escape wrongly, so it gets only the rest.
+    tidied = _load(_tidied(text))
+    if tidied:
+        return JsonValue(tidied.value, ("JSON syntax",))
     try:
         mended = json_repair.loads(text, skip_json_loads=True)
+        # The library leaves the two halves of an escaped emoji apart.
+        mended = json.loads(json.dumps(mended))
     except (ValueError, RecursionError):
         return None
     if not isinstance(mended, dict):
         return None
     return JsonValue(mended, ("JSON syntax",))
+
+
+def _tidied(text: str) -> str:
+    """Return the text without comments, trailing commas and Python's literals."""
+    return _TRAILING_COMMA.sub(
+        _tidied_token, _COMMENT_OR_LITERAL.sub(_tidied_token, text)
+    )
+
+
+def _tidied_token(token: re.Match[str]) -> str:
+    # A string begins at a quotation mark, and stays as it is. Comments and commas go.
+    if token[0].startswith('"'):
+        return token[0]
+    return _JSON_LITERALS.get(token[0], "")
 
 
 def _load(text: str) -> JsonValue | None:
