@@ -9,36 +9,32 @@ key of every request. Renaming one makes all recorded completions useless.
 """
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import chain
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
     ValidationError,
 )
 
+from aidsafe_dagster.recipe.answer_mending import (
+    LETTER_CASE,
+    NUMBER_SPELLING,
+    AnswerMender,
+)
+from aidsafe_dagster.recipe.lenient_json import (
+    CONTROL_CHARACTERS,
+    JsonValue,
+    NoJson,
+    read_values,
+)
 from aidsafe_dagster.recipe.records import Record, ThoughtVerdict
-
-
-# A server without guided decoding may return "Agree" or " b ". Other types are left for pydantic
-# to reject, so that the model reads one kind of message.
-def _lower(value: object) -> object:
-    if isinstance(value, str):
-        return value.strip().casefold()
-    return value
-
-
-def _upper(value: object) -> object:
-    if isinstance(value, str):
-        return value.strip().upper()
-    return value
 
 
 class AnswerBounds(Record):
@@ -75,8 +71,8 @@ class Answer(BaseModel):
 
 class IntentAnswer(Answer):
     intent: ShortText
-    kind: Annotated[Literal["explicit", "implicit"], BeforeValidator(_lower)]
-    harm: Annotated[Literal["benign", "malicious"], BeforeValidator(_lower)]
+    kind: Literal["explicit", "implicit"]
+    harm: Literal["benign", "malicious"]
     policies: list[PolicyId] = Field(max_length=8)
 
 
@@ -97,7 +93,7 @@ class InitializerAnswer(Answer):
 
 
 class DeliberatorAnswer(Answer):
-    verdict: Annotated[Literal["agree", "revise"], BeforeValidator(_lower)]
+    verdict: Literal["agree", "revise"]
     comment: ShortText
     # A turn mends what is there, so it gets half the thoughts of a whole chain.
     thoughts: list[ThoughtAnswer] = Field(json_schema_extra={"x-items": 0.5})
@@ -105,7 +101,7 @@ class DeliberatorAnswer(Answer):
 
 
 class JudgementAnswer(Answer):
-    verdict: Annotated[ThoughtVerdict, BeforeValidator(_lower)]
+    verdict: ThoughtVerdict
     reason: ShortText
 
 
@@ -164,27 +160,30 @@ class GradeAnswer(Answer):
     policy_to_cot: FaithfulnessAnswer
     policy_to_response: FaithfulnessAnswer
     response_to_cot: FaithfulnessAnswer
-    refusal: Annotated[Literal["none", "partial", "full"], BeforeValidator(_lower)]
+    refusal: Literal["none", "partial", "full"]
 
 
 class ComparisonAnswer(Answer):
     reason: ShortText
-    preferred: Annotated[Literal["first", "second", "tie"], BeforeValidator(_lower)]
+    preferred: Literal["first", "second", "tie"]
 
 
 class VerdictAnswer(Answer):
     reason: ShortText
-    verdict: Annotated[Literal["safe", "unsafe", "refusal"], BeforeValidator(_lower)]
+    verdict: Literal["safe", "unsafe", "refusal"]
 
 
 class ChoiceAnswer(Answer):
     reasoning: ThoughtText
-    answer: Annotated[
-        str, BeforeValidator(_upper), Field(json_schema_extra={"x-choices": "letters"})
-    ]
+    answer: Annotated[str, Field(json_schema_extra={"x-choices": "letters"})]
 
 
 A = TypeVar("A", bound=Answer)
+
+# With these faults, a text is still the answer's JSON and nothing else. It stays as it is, as in
+# journals of earlier releases, whose later requests hold it.
+_LEFT_AS_WRITTEN = (CONTROL_CHARACTERS, LETTER_CASE, NUMBER_SPELLING)
+_MOST_QUOTED_CHARS = 100
 
 
 class Schema(dict[str, Any]):
@@ -194,6 +193,18 @@ class Schema(dict[str, Any]):
     def canonical(self) -> bytes:
         """The schema as JSON with sorted keys."""
         return json.dumps(self, sort_keys=True).encode()
+
+
+@dataclass(frozen=True)
+class Parsed(Generic[A]):
+    """An answer as it was read."""
+
+    answer: A
+    text: str
+    """What later turns see: the text itself, or, if that is more or less than the answer's JSON,
+    the JSON of the answer."""
+    repairs: tuple[str, ...] = ()
+    """What was mended, in a few words each."""
 
 
 class NotAnAnswer(ValueError):
@@ -224,20 +235,39 @@ class AnswerFormat(Generic[A]):
         counts = tuple(self.counts.items())
         return _cached_schema(self.model, choices, counts, self.bounds)
 
-    def parse(self, text: str) -> A:
-        """Return the validated answer.
+    def parse(self, text: str) -> "Parsed[A]":
+        """Return the validated answer, and what was mended to read it.
 
         Raises:
-            NotAnAnswer: the text is not JSON, has another shape, or names a rule, policy or thought
-                that does not exist.
+            NotAnAnswer: the text holds no whole JSON object, or one of another shape, or one that
+                names a rule, policy or thought that does not exist.
         """
         # The model reads these messages, so they are part of the journal key of the next request.
-        # strict=False admits bare line breaks inside strings, which models often write.
-        body = _strip_wrapping(text)
         try:
-            data = json.loads(body, strict=False)
-        except (ValueError, RecursionError) as error:
-            raise NotAnAnswer(f"not JSON: {error}") from error
+            answer = self.model.model_validate_json(text, strict=True)
+            self._check(answer.model_dump(), self.schema, "answer")
+        except ValueError:
+            # pydantic's messages about JSON differ from those in the keys of older journals.
+            return self._parse_leniently(text)
+        return Parsed(answer, text)
+
+    def _parse_leniently(self, text: str) -> "Parsed[A]":
+        errors = []
+        try:
+            for value in read_values(text):
+                try:
+                    return self._mended(value, text)
+                except NotAnAnswer as error:
+                    errors.append(error)
+        except NoJson as error:
+            raise NotAnAnswer(str(error)) from error
+        # The last object of the text is the likeliest answer.
+        raise errors[0]
+
+    def _mended(self, value: JsonValue, text: str) -> "Parsed[A]":
+        ids = chain.from_iterable(self.choices.values())
+        mender = AnswerMender(self.schema, frozenset(ids))
+        data = mender.mend(value.value)
         try:
             answer = self.model.model_validate(data)
         except ValidationError as error:
@@ -245,7 +275,10 @@ class AnswerFormat(Generic[A]):
             details = [_describe(detail) for detail in error.errors()[:3]]
             raise NotAnAnswer("; ".join(details)) from error
         self._check(answer.model_dump(), self.schema, "answer")
-        return answer
+        repairs = tuple(dict.fromkeys((*value.mends, *mender.mends)))
+        if not all(repair.startswith(_LEFT_AS_WRITTEN) for repair in repairs):
+            text = _canonical(answer)
+        return Parsed(answer, text, repairs)
 
     def _check(self, value: Any, schema: Mapping[str, Any], field: str) -> None:
         """Check what the pydantic model cannot know: the ids, numbers and lengths of this row."""
@@ -285,7 +318,8 @@ def _check_scalar(value: Any, schema: Mapping[str, Any], field: str) -> None:
         valid = schema["enum"]
         if value not in valid:
             listing = ", ".join(map(str, valid))
-            raise NotAnAnswer(f"'{field}': '{value}' is not one of {listing}")
+            quoted = str(value)[:_MOST_QUOTED_CHARS]
+            raise NotAnAnswer(f"'{field}': '{quoted}' is not one of {listing}")
     if "maximum" in schema:
         limit = schema["maximum"]
         if value > limit:
@@ -335,11 +369,8 @@ def _narrow(
     return narrowed
 
 
-def _strip_wrapping(text: str) -> str:
-    """Remove the reasoning block or the Markdown fence that some models put around JSON."""
-    text = re.sub(r"^\s*<think>.*?</think>", "", text, flags=re.DOTALL)
-    fence = re.fullmatch(r"\s*```(?:json)?\s*\n(.*?)\n?```\s*", text, flags=re.DOTALL)
-    return fence.group(1) if fence else text
+def _canonical(answer: Answer) -> str:
+    return json.dumps(answer.model_dump(mode="json"), ensure_ascii=False)
 
 
 def _describe(error: Any) -> str:

@@ -28,10 +28,12 @@ from aidsafe_dagster.recipe.answers import (
     AnswerBounds,
     AnswerFormat,
     NotAnAnswer,
+    Parsed,
     Schema,
 )
 from aidsafe_dagster.recipe.errors import RowFailed
 from aidsafe_dagster.recipe.hash_draw import hash_rank
+from aidsafe_dagster.recipe.lenient_json import without_reasoning
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import (
     Failure,
@@ -51,6 +53,8 @@ Dialogue = Generator["Request", "Completion", T]
 MAX_REASKS = 2
 # Enough of an answer to recognise it in a failure's detail.
 _EXCERPT_CHARS = 160
+# Stands for an answer that is all reasoning: servers refuse an empty message.
+_NOTHING_SAID = "(no answer)"
 _JUDGES = (Role.JUDGE, Role.SECOND_JUDGE)
 # Models write the apostrophe straight or curly.
 _CANNOT = (
@@ -225,9 +229,9 @@ class Conversation:
     ) -> Dialogue[A]:
         """Put a task to a role and return its valid answer, asking again at most twice.
 
-        Invalid answers stay out of the conversation, so no later turn sees them. Without a
-        `temperature`, that of the context applies. `agent` names the speaker where several share
-        the role.
+        Invalid answers stay out of the conversation, so no later turn sees them, and so do
+        reasoning and prose around an answer. Without a `temperature`, that of the context applies.
+        `agent` names the speaker where several share the role.
 
         Raises:
             RowFailed: every attempt was invalid, or refused to work on the prompt.
@@ -245,18 +249,21 @@ class Conversation:
                 (system, *attempt), answer_format.schema, inputs, temperature
             )
             self._record_call(completion)
-            reply = Message(role="assistant", content=completion.text)
             try:
-                answer = _parse_answer(completion.text, answer_format, role)
+                parsed = _parse_answer(completion.text, answer_format, role)
             except NotAnAnswer as error:
+                said = without_reasoning(completion.text)
                 if not reasks_left:
-                    raise _row_failure(completion.text, error) from error
+                    raise _row_failure(completion.text, said, error) from error
                 # The invalid answer stays in view for this task, so the model can mend it.
+                reply = Message(role="assistant", content=said or _NOTHING_SAID)
                 reask = self.context.templates.reask(str(error))
                 attempt = (*attempt, reply, Message(role="user", content=reask))
             else:
+                self._record_repairs(parsed.repairs)
+                reply = Message(role="assistant", content=parsed.text)
                 self.messages = (*conversation, reply)
-                return answer
+                return parsed.answer
         # The last pass returns or raises. mypy cannot see that.
         raise AssertionError("unreachable")
 
@@ -386,6 +393,12 @@ class Conversation:
             agent=self.agent,
         )
 
+    def _record_repairs(self, repairs: tuple[str, ...]) -> None:
+        if repairs:
+            # The call is already counted.
+            listing = ", ".join(repairs)
+            self.repaired.append(f"{self.speaker} {self.turn - 1}: {listing}")
+
     def _record_call(self, completion: Completion) -> None:
         # Invalid answers count too: they were paid for, and the next call needs a seed of its own.
         if completion.reasoning:
@@ -438,14 +451,14 @@ def derive_seed(base: int, *parts: object) -> int:
     return hash_rank(base, *parts, separator="\0", digest_size=4) & 0x7FFFFFFF
 
 
-def _parse_answer(text: str, answer_format: AnswerFormat[A], role: Role) -> A:
-    answer = answer_format.parse(text)
+def _parse_answer(text: str, answer_format: AnswerFormat[A], role: Role) -> Parsed[A]:
+    parsed = answer_format.parse(text)
     # The target may refuse: the whisperer's belief failed to mislead it, and that is a result.
-    if role is not Role.TARGET and is_refusal(answer):
+    if role is not Role.TARGET and is_refusal(parsed.answer):
         raise Declined(
             "the task was declined; judging a harmful request is part of the task"
         )
-    return answer
+    return parsed
 
 
 def _parse_probabilities(text: str, labels: tuple[str, ...]) -> dict[str, float]:
@@ -461,10 +474,11 @@ def _parse_probabilities(text: str, labels: tuple[str, ...]) -> dict[str, float]
     return probabilities
 
 
-def _row_failure(text: str, error: NotAnAnswer) -> RowFailed:
-    excerpt = text[:_EXCERPT_CHARS]
+def _row_failure(text: str, said: str, error: NotAnAnswer) -> RowFailed:
+    """Return the failure of an answer; `said` is its text without the reasoning."""
+    excerpt = (said or text)[:_EXCERPT_CHARS]
     detail = f"{error}; the answer began: {excerpt!r}"
-    if isinstance(error, Declined) or _is_prose_refusal(text):
+    if isinstance(error, Declined) or _is_prose_refusal(said):
         return RowFailed(FailureReason.REFUSED_TO_DELIBERATE, detail)
     return RowFailed(FailureReason.UNPARSABLE, detail)
 

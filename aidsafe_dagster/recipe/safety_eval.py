@@ -200,7 +200,7 @@ def _answer_question(
         said=text,
     )
     try:
-        letter = answer_format.parse(text).answer
+        letter = answer_format.parse(text).answer.answer
     except NotAnAnswer as error:
         return record(outcome="unparsable", reason=str(error))
     outcome: Outcome = "right" if letter == item.right else "wrong"

@@ -158,8 +158,9 @@ def _spoil(speaker: Speaker, request: Request, text: str, fault: Fault) -> str:
     if fault is Fault.REFUSAL:
         return speaker.call_dice.pick(phrases("refusals"), "spoil")
     cut_short = text[: len(text) * 3 // 5]
-    talkative = f"{text}\n\nTell me if it should be shorter."
-    unknown_key = text[:-1] + ',"remarks":"none"}'
+    talkative = f"{cut_short}\n\nTell me if it should be longer."
+    # The first field under another name: it is missing.
+    unknown_key = '{"remarks"' + text[text.index(":") :]
     return speaker.call_dice.pick((cut_short, talkative, unknown_key), "spoil")
 
 
