@@ -95,6 +95,14 @@ class ErrorKind(StrEnum):
     """No connection, no answer in time, or a 5xx."""
 
 
+@dataclass(frozen=True)
+class RateLimits:
+    """What a server says it allows. None: it does not say."""
+
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+
+
 class RetryableError(Exception):
     """An attempt failed in a way that may pass: overload, a lost connection, a cut or empty answer.
 
@@ -102,6 +110,7 @@ class RetryableError(Exception):
         detail: what went wrong.
         retry_after_s: how long the server asked to wait, if it did.
         kind: what the failure says about the server.
+        limits: the rate limits that the server named in its reply, if it did.
     """
 
     def __init__(
@@ -109,10 +118,12 @@ class RetryableError(Exception):
         detail: str,
         retry_after_s: float | None = None,
         kind: ErrorKind = ErrorKind.BAD_ANSWER,
+        limits: RateLimits | None = None,
     ) -> None:
         super().__init__(detail)
         self.retry_after_s = retry_after_s
         self.kind = kind
+        self.limits = limits
 
 
 class RequestRejected(Exception):
