@@ -4,7 +4,6 @@ They are optional. Decontamination uses them to find paraphrases that share no w
 """
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -13,6 +12,8 @@ import httpx2
 import numpy as np
 from numpy.typing import NDArray
 
+from aidsafe_dagster.engines.api_key import bearer_header, read_api_key
+from aidsafe_dagster.engines.proxies import proxy_for
 from aidsafe_dagster.engines.settings import EmbeddingSettings
 from aidsafe_dagster.primitives.retry import exponential_backoff, retry
 from aidsafe_dagster.recipe.errors import SetupError
@@ -82,16 +83,19 @@ class _Endpoint:
     def __init__(self, settings: EmbeddingSettings) -> None:
         self._settings = settings
         self._url = settings.base_url.rstrip("/") + "/embeddings"
-        self._key = os.environ.get(settings.api_key_env, "")
+        self._key = read_api_key(settings.api_key_env)
+        self._proxy = proxy_for(settings.base_url)
 
     def embed(self, texts: Sequence[str]) -> NDArray[Any]:
-        headers = {}
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
+        headers = bearer_header(self._key)
+        # With a transport of its own, the client chooses no proxy by itself.
+        transport = httpx2.HTTPTransport(proxy=self._proxy)
         timeout = self._settings.timeout_s
         size = self._settings.texts_per_call
         vectors: list[list[float]] = []
-        with httpx2.Client(timeout=timeout, headers=headers) as client:
+        with httpx2.Client(
+            timeout=timeout, headers=headers, transport=transport
+        ) as client:
             for start in range(0, len(texts), size):
                 block = texts[start : start + size]
                 vectors += self._embed_block(client, block)

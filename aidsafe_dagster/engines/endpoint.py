@@ -1,51 +1,65 @@
 """The `endpoint` engine: any OpenAI-compatible chat server, near or far.
 
 vLLM behind a router, Ollama, llama.cpp, a cloud: it needs a base URL, a model, and the name of the
-environment variable that holds the key. Answers are structured by `response_format: json_schema`.
+environment variable that holds the key. What else differs from server to server is in its settings
+(`ServerSettings`). This module speaks HTTP; what is sent, what comes back and what an error means
+are in `chat_request.py`, `chat_reply.py` and `reply_errors.py`.
+
 The HTTP client is aiohttp and not the vendor's: it costs a third of the CPU per call, which counts
 at hundreds of calls in flight.
 """
 
 import json
-import os
+from collections import Counter
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 from pydantic_core import to_json
 
-from aidsafe_dagster.engines.log_probabilities import ONE_TOKEN, label_text
+from aidsafe_dagster.engines.api_key import bearer_header, read_api_key
+from aidsafe_dagster.engines.chat_reply import completion_of, parse_body
+from aidsafe_dagster.engines.chat_request import ChatRequest
+from aidsafe_dagster.engines.error_reply import (
+    ErrorReply,
+    error_in,
+    html_title,
+    is_html,
+    read_error,
+)
 from aidsafe_dagster.engines.protocol import (
     ErrorKind,
-    RequestRejected,
     RetryableError,
     Route,
+)
+from aidsafe_dagster.engines.proxies import proxy_for
+from aidsafe_dagster.engines.rate_limits import limits_of, wait_s
+from aidsafe_dagster.engines.remedies import Sent
+from aidsafe_dagster.engines.reply_errors import (
+    CALL_FAULTS,
+    MAX_REFUSALS,
+    SET_UP_FAULTS,
+    Asked,
+    Fault,
+    error_for,
+    fault_of,
 )
 from aidsafe_dagster.engines.roles import for_speaker
 from aidsafe_dagster.engines.settings import ServerSettings
 from aidsafe_dagster.recipe.dialogue import Completion, Request
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.records import Usage
 from aidsafe_dagster.recipe.secret_mask import mask_secret
 
 _JSON = {"Content-Type": "application/json"}
-_TRANSIENT = {408, 409, 425}
-_RATE_LIMITED = {429, 529}
-_UNAUTHORIZED = {401, 403}
-_NOT_FOUND = 404
-_MAX_CUT_ANSWERS = 3
-"""After this many answers cut at max_tokens, a further attempt only costs tokens."""
-_MAX_DETAIL = 300
-"""Characters of a server's error message that are shown."""
+_MAX_REPLY_BYTES = 32 * 2**20
+"""No completion is longer. A server that sends without end must not fill the memory."""
 _CONNECT_TIMEOUT_S = 10
 _STATUS_TIMEOUT = aiohttp.ClientTimeout(10)
 """For requests that no model has to answer."""
-_MAX_SEED = 0x7FFFFFFF
-"""31 bits, as all servers take them."""
 _CONNECTION_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
+# What was asked of a model: servers take some of it from one model and not from another.
+_Kind = tuple[str, bool, bool]
 
 
 class EndpointEngine:
@@ -57,7 +71,8 @@ class EndpointEngine:
         server: name of the server, for messages and for its limits.
 
     Raises:
-        SetupError: no base URL or model is set.
+        SetupError: no base URL or model is set, the key cannot be one, or the proxy is of a kind
+            that is not supported.
     """
 
     name = "endpoint"
@@ -84,8 +99,14 @@ class EndpointEngine:
         self._by_speaker = by_speaker or {}
         self._server = server
         self._routes: dict[str, Route] = {}
-        self._key = os.environ.get(settings.api_key_env, "")
+        self._requests: dict[str, ChatRequest] = {}
+        self._key = read_api_key(settings.api_key_env)
+        self._proxy = proxy_for(settings.base_url)
         self._session: aiohttp.ClientSession | None = None
+        self._answered: set[_Kind] = set()
+        """What was answered at least once, so that its set-up is right."""
+        self._refusals: Counter[str] = Counter()
+        """Calls to each model that were refused since it last answered one."""
 
     @property
     def slots(self) -> int:
@@ -106,44 +127,60 @@ class EndpointEngine:
         return self._routes[speaker]
 
     async def complete(self, request: Request, attempt: int) -> Completion:
-        # to_json takes a tenth of the time of the standard library's json.
-        payload = to_json(self._payload(request, attempt))
-        url = self._url("/chat/completions")
-        try:
-            async with self._client().post(
-                url, data=payload, headers=_JSON
-            ) as response:
-                body = await response.read()
-        except _CONNECTION_ERRORS as error:
-            detail = self._mask_key(f"{type(error).__name__}: {error}")
-            raise RetryableError(detail, kind=ErrorKind.UNAVAILABLE) from error
-        if response.status != 200:
-            await self._raise_for_status(response.status, response.headers, body)
-        return self._parse(body, request, attempt)
+        chat = self._chat_request(request.speaker)
+        payload = chat.body(request, attempt)
+        kind = (chat.settings.model, bool(request.schema), bool(request.labels))
+        status, headers, body = await self._post(payload)
+        reply = parse_body(body)
+        error_body = reply if status != 200 else error_in(reply)
+        if error_body is not None:
+            error = read_error(status, error_body, self._mask_key)
+            text = body.decode("utf-8", "replace")
+            fields = tuple(payload)
+            raise await self._error_for(error, headers, text, fields, chat, kind)
+        if isinstance(reply, str):
+            raise self._not_json(reply)
+        completion = completion_of(reply, request, attempt, chat.settings)
+        self._answered.add(kind)
+        self._refusals.pop(chat.settings.model, None)
+        return completion
 
     async def models(self) -> list[str]:
         """Return the names of the models that the server serves.
 
         Raises:
-            SetupError: the server cannot be reached or does not speak the protocol.
+            SetupError: the server cannot be reached or does not speak the protocol. Says so of a
+                wrong key and a wrong path.
         """
         url = self._url("/models")
         try:
-            async with self._client().get(url, timeout=_STATUS_TIMEOUT) as response:
-                # Some servers send JSON as text/plain, which aiohttp refuses by default.
-                body = await response.json(content_type=None)
-            models = body["data"]
-            return [str(model["id"]) for model in models]
-        except (*_CONNECTION_ERRORS, ValueError, KeyError, TypeError) as error:
+            async with self._client().get(
+                url, timeout=_STATUS_TIMEOUT, proxy=self._proxy, allow_redirects=False
+            ) as response:
+                status = response.status
+                reply = parse_body(await self._read(response))
+        except (*_CONNECTION_ERRORS, RetryableError) as error:
             reason = f"{type(error).__name__}: {error}"
             detail = f"{self.settings.base_url}/models: {reason}"
             raise SetupError(self._mask_key(detail)) from error
+        if 300 <= status < 400:
+            raise SetupError(self._redirect_detail(response.headers))
+        if status != 200:
+            raise self._models_error(status, reply)
+        names = _model_names(reply)
+        if names is None:
+            raise SetupError(
+                f"{self.settings.base_url}/models: the reply is not a list of models"
+            )
+        return names
 
     async def is_healthy(self) -> bool:
         """Return whether vLLM's `/health` answers. It fails when the engine behind it is dead."""
         url = self._root_url("/health")
         try:
-            async with self._client().get(url, timeout=_STATUS_TIMEOUT) as response:
+            async with self._client().get(
+                url, timeout=_STATUS_TIMEOUT, proxy=self._proxy
+            ) as response:
                 return response.status == 200
         except _CONNECTION_ERRORS:
             return False
@@ -153,21 +190,155 @@ class EndpointEngine:
             await self._session.close()
             self._session = None
 
+    async def _post(
+        self, payload: Mapping[str, Any]
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Send a body to the chat route; return status, headers and body of the reply.
+
+        Raises:
+            RetryableError: no connection, no answer in time, or too long a reply.
+            SetupError: the server sends elsewhere.
+        """
+        # to_json takes a tenth of the time of the standard library's json.
+        data = to_json(payload)
+        url = self._url("/chat/completions")
+        try:
+            async with self._client().post(
+                url,
+                data=data,
+                headers=_JSON,
+                proxy=self._proxy,
+                # A POST that is redirected becomes a GET, or takes prompts to another host.
+                allow_redirects=False,
+            ) as response:
+                body = await self._read(response)
+        except _CONNECTION_ERRORS as error:
+            detail = self._mask_key(f"{type(error).__name__}: {error}")
+            raise RetryableError(detail, kind=ErrorKind.UNAVAILABLE) from error
+        if 300 <= response.status < 400:
+            detail = self._redirect_detail(response.headers)
+            raise self._foreign(detail)
+        return response.status, response.headers, body
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        """Return the body of a reply.
+
+        Raises:
+            RetryableError: it is larger than a completion can be.
+        """
+        size = response.content_length
+        if size is not None and size <= _MAX_REPLY_BYTES:
+            # Compressed, it may still be of any size.
+            if "Content-Encoding" not in response.headers:
+                return await response.read()
+        elif size is not None:
+            response.close()
+            raise _too_large()
+        chunks = bytearray()
+        async for chunk in response.content.iter_any():
+            chunks += chunk
+            if len(chunks) > _MAX_REPLY_BYTES:
+                response.close()
+                raise _too_large()
+        return bytes(chunks)
+
+    async def _error_for(
+        self,
+        error: ErrorReply,
+        headers: Mapping[str, str],
+        text: str,
+        fields: tuple[str, ...],
+        chat: ChatRequest,
+        kind: _Kind,
+    ) -> Exception:
+        """Return what an error reply means: retry, reject the request, or stop the run."""
+        sent = Sent(chat.settings, fields, self._table)
+        wait = wait_s(headers, text)
+        fault = fault_of(error, wait, sent)
+        served: tuple[str, ...] = ()
+        if fault in (Fault.UNKNOWN_MODEL, Fault.WRONG_PATH):
+            served = await self._served()
+        asked = Asked(sent, self._key_advice(), self._may_stop(fault, kind))
+        return error_for(fault, error, asked, wait, limits_of(headers, text), served)
+
+    def _may_stop(self, fault: Fault, kind: _Kind) -> bool:
+        """Return whether a refusal stops the run, and count it."""
+        model = kind[0]
+        if fault in CALL_FAULTS:
+            return False
+        has_answered_model = any(model == answered[0] for answered in self._answered)
+        if fault in SET_UP_FAULTS or fault is Fault.REJECTED:
+            self._refusals[model] += 1
+        if fault in SET_UP_FAULTS and self._refusals[model] >= MAX_REFUSALS:
+            return True
+        if fault is Fault.PARAMETER:
+            return kind not in self._answered
+        if fault is Fault.REJECTED:
+            return not has_answered_model and self._refusals[model] >= MAX_REFUSALS
+        return not has_answered_model
+
+    async def _served(self) -> tuple[str, ...]:
+        """Return the names of the server's models; none if it does not tell."""
+        try:
+            return tuple(await self.models())
+        # What went wrong with the call itself is what matters.
+        except SetupError:
+            return ()
+
+    def _not_json(self, text: str) -> Exception:
+        """Return what a reply with status 200 means that is no JSON."""
+        if not is_html(text):
+            return RetryableError("the reply is not a chat completion: it is no JSON")
+        title = html_title(text)
+        page = f"an HTML page ('{title}')" if title else "an HTML page"
+        return self._foreign(
+            f"{self.settings.base_url}: {page} came where a completion should; is base_url "
+            "right, and does a sign-in page or a proxy stand in between?"
+        )
+
+    def _foreign(self, detail: str) -> Exception:
+        """Return what a reply means that does not come from a model server."""
+        detail = self._mask_key(detail)
+        if self._answered:
+            return RetryableError(detail, kind=ErrorKind.UNAVAILABLE)
+        return SetupError(detail)
+
+    def _redirect_detail(self, headers: Mapping[str, str]) -> str:
+        location = headers.get("Location", "")
+        host = urlsplit(location).netloc.rpartition("@")[2]
+        target = f"to {host}" if host else f"to the path {location[:100]}"
+        return (
+            f"{self.settings.base_url}: the server redirects {target}, which is not followed; "
+            "set base_url to where the server really is"
+        )
+
+    def _models_error(self, status: int, reply: Any) -> SetupError:
+        error = read_error(status, reply, self._mask_key)
+        sent = Sent(self.settings, (), self._table)
+        asked = Asked(sent, self._key_advice(), may_stop=True)
+        fault = fault_of(error, None, sent)
+        raised = error_for(fault, error, asked)
+        if isinstance(raised, SetupError):
+            return raised
+        return SetupError(f"{self.settings.base_url}/models: {error.detail}")
+
+    def _chat_request(self, speaker: str) -> ChatRequest:
+        if speaker not in self._requests:
+            self._requests[speaker] = ChatRequest(self.settings_for(speaker))
+        return self._requests[speaker]
+
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:
             timeout = aiohttp.ClientTimeout(
                 total=self.settings.timeout_s, sock_connect=_CONNECT_TIMEOUT_S
             )
-            headers = {}
-            if self._key:
-                headers["Authorization"] = f"Bearer {self._key}"
             self._session = aiohttp.ClientSession(
                 # The driver limits the calls. A second limit here would hide the queue from it.
                 connector=aiohttp.TCPConnector(limit=0),
                 # A router's cookie would bind all calls to one of its servers.
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=timeout,
-                headers=headers,
+                headers=bearer_header(self._key),
             )
         return self._session
 
@@ -179,94 +350,25 @@ class EndpointEngine:
         base_url = self.settings.base_url.rstrip("/")
         return base_url.removesuffix("/v1") + path
 
-    def _payload(self, request: Request, attempt: int) -> dict[str, Any]:
-        messages = [
-            {"role": message.role, "content": message.content}
-            for message in request.messages
-        ]
-        payload: dict[str, Any] = {
-            "model": self.settings_for(request.speaker).model,
-            "messages": messages,
-            # With the same seed, an answer that was cut would be cut at the same place again.
-            "seed": (request.seed + attempt) & _MAX_SEED,
-            **request.sampling.model_dump(exclude_none=True),
-        }
-        if request.schema:
-            schema = {
-                "name": str(request.role),
-                "schema": request.schema,
-                "strict": True,
-            }
-            payload["response_format"] = {"type": "json_schema", "json_schema": schema}
-        if request.labels:
-            payload |= ONE_TOKEN
-        if self.settings.priority:
-            # vLLM serves the smallest number first, so later turns of a dialogue come first.
-            payload["priority"] = -request.turn
-        # Last, so that the settings may override any field.
-        return payload | dict(self.settings.extra_body)
+    @property
+    def _table(self) -> str:
+        """The table of the settings that describes the server."""
+        if self._server in ("endpoint", "vllm"):
+            return "[endpoint]"
+        # A role may name an address in place of a server.
+        name = "NAME" if "/" in self._server else self._server
+        return f"[servers.{name}]"
 
-    async def _raise_for_status(
-        self, status: int, headers: Mapping[str, str], body: bytes
-    ) -> None:
-        """Raise what a reply other than 200 means: retry, reject the request, or stop the run."""
-        # Mask before cutting: a key that is cut in two is not recognized.
-        text = self._mask_key(body.decode("utf-8", "replace"))[:_MAX_DETAIL]
-        detail = f"HTTP {status}: {text}"
-        wait_s = _retry_after_s(headers)
-        # Before the 5xx, since 529 ("overloaded") is one that comes from a server that is up.
-        if status in _RATE_LIMITED:
-            raise RetryableError(detail, wait_s, ErrorKind.RATE_LIMITED)
-        if status >= 500:
-            raise RetryableError(detail, wait_s, ErrorKind.UNAVAILABLE)
-        if status in _TRANSIENT:
-            raise RetryableError(detail, wait_s, ErrorKind.BAD_ANSWER)
-        if status in _UNAUTHORIZED:
-            raise SetupError(
-                f"{self.settings.base_url}: {detail}; "
-                f"is the key in {self.settings.api_key_env} right?"
+    def _key_advice(self) -> str:
+        variable = self.settings.api_key_env
+        if not variable:
+            return (
+                "no key is sent: set api_key_env to the name of the variable that holds it "
+                f"in {self._table}"
             )
-        if status == _NOT_FOUND:
-            served = ", ".join(await self.models())
-            raise SetupError(
-                f"{self.settings.base_url}: {detail}; "
-                f"endpoint.model is '{self.settings.model}', served: {served}"
-            )
-        raise RequestRejected(detail)
-
-    def _parse(self, body: bytes, request: Request, attempt: int) -> Completion:
-        """Return the completion in a reply.
-
-        Raises:
-            RetryableError: it is no chat completion, or the answer is empty or cut.
-            RequestRejected: answers to this request have been cut too often.
-        """
-        try:
-            reply = json.loads(body)
-            choice = reply["choices"][0]
-            message = choice["message"]
-            # A refusal is text like any other. Whether it parses is for the recipe to say.
-            text = message.get("content") or message.get("refusal") or ""
-            if request.labels:
-                text = label_text(choice, request.labels) or text
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise RetryableError(
-                f"the reply is not a chat completion: {type(error).__name__}"
-            ) from error
-        was_cut = choice.get("finish_reason") == "length"
-        # An answer of one token always ends at its limit.
-        if was_cut and not request.labels:
-            detail = f"the answer was cut after {len(text)} characters (finish_reason: length)"
-            if attempt + 1 >= _MAX_CUT_ANSWERS:
-                raise RequestRejected(detail)
-            raise RetryableError(detail)
-        if not isinstance(text, str) or not text.strip():
-            raise RetryableError("the answer is empty")
-        return Completion(
-            text=_storable(text),
-            model=str(reply.get("model") or self.settings.model),
-            usage=_usage(reply),
-        )
+        if not self._key:
+            return f"no key is sent: {variable} is not set"
+        return f"is the key in {variable} right?"
 
     def _mask_key(self, text: str) -> str:
         return mask_secret(text, self._key)
@@ -289,35 +391,15 @@ def server_route(
     )
 
 
-def _storable(text: str) -> str:
-    """Replace lone surrogates and NUL, which databases and Parquet do not take."""
-    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
-
-
-def _usage(reply: Mapping[str, Any]) -> Usage:
-    # Not every server counts, and some send null for what they do not count.
-    usage = reply.get("usage") or {}
-    details = usage.get("prompt_tokens_details") or {}
-    return Usage(
-        calls=1,
-        prompt_tokens=usage.get("prompt_tokens") or 0,
-        cached_tokens=details.get("cached_tokens") or 0,
-        completion_tokens=usage.get("completion_tokens") or 0,
-    )
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds of a `Retry-After` header in either of its two forms. None without one."""
-    value = headers.get("Retry-After")
-    if not value:
+def _model_names(reply: Any) -> list[str] | None:
+    """Return the names in a list of models. None: the reply is none."""
+    models = reply.get("data") if isinstance(reply, dict) else None
+    if not isinstance(models, list):
         return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        wait = parsedate_to_datetime(value) - datetime.now(UTC)
-    except (ValueError, TypeError):
-        return None
-    # Negative if the clocks of the two machines differ.
-    return max(0.0, wait.total_seconds())
+    names = [model.get("id") for model in models if isinstance(model, dict)]
+    return [str(name) for name in names if name]
+
+
+def _too_large() -> RetryableError:
+    size = _MAX_REPLY_BYTES // 2**20
+    return RetryableError(f"the reply is larger than {size} MiB")

@@ -5,7 +5,7 @@ A safety classifier such as ShieldGemma thereby says how sure it is, and not onl
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 _TOP_LOGPROBS = 20
@@ -20,17 +20,18 @@ ONE_TOKEN: Mapping[str, Any] = {
 """Request fields for an answer of one token with its log-probabilities."""
 
 
-def label_text(choice: Mapping[str, Any], labels: tuple[str, ...]) -> str | None:
+def label_text(
+    choice: Mapping[str, Any], labels: tuple[str, ...], text: str
+) -> str | None:
     """Return label → probability as JSON, or None if a choice mentions none of the labels.
 
-    Tokens count for a label whatever their case and white space. Without log-probabilities, the
-    first word of the answer has a probability of 1.
+    Tokens count for a label whatever their case and white space. Without log-probabilities of a
+    label at the first token, the first word of the answer's text has a probability of 1.
     """
-    probabilities: dict[str, float] = dict.fromkeys(labels, 0)
-    for token, probability in _token_probabilities(choice):
-        for label in labels:
-            if _is_label(token, label):
-                probabilities[label] += probability
+    probabilities = _label_probabilities(_token_probabilities(choice), labels)
+    if not any(probabilities.values()):
+        words = [(word, 1.0) for word in text.split()[:1]]
+        probabilities = _label_probabilities(words, labels)
     if not any(probabilities.values()):
         return None
     rounded = {
@@ -39,20 +40,30 @@ def label_text(choice: Mapping[str, Any], labels: tuple[str, ...]) -> str | None
     return json.dumps(rounded)
 
 
+def _label_probabilities(
+    tokens: Iterable[tuple[str, float]], labels: tuple[str, ...]
+) -> dict[str, float]:
+    probabilities: dict[str, float] = dict.fromkeys(labels, 0)
+    for token, probability in tokens:
+        for label in labels:
+            if _is_label(token, label):
+                probabilities[label] += probability
+    return probabilities
+
+
 def _token_probabilities(choice: Mapping[str, Any]) -> list[tuple[str, float]]:
     """Return the alternatives to the first token, each with its probability."""
-    # Servers leave these fields out, or send null or an empty list.
-    log_probabilities = choice.get("logprobs") or {}
-    tokens = log_probabilities.get("content") or [{}]
     probabilities = []
-    for alternative in tokens[0].get("top_logprobs") or []:
-        token = str(alternative["token"])
-        probabilities.append((token, math.exp(alternative["logprob"])))
-    if probabilities:
-        return probabilities
-    text = str(choice["message"].get("content") or "")
-    words = text.split()
-    return [(words[0], 1.0)] if words else []
+    # Servers leave these fields out, or send null, an empty list or a form of their own.
+    try:
+        first = choice["logprobs"]["content"][0]
+        for alternative in first["top_logprobs"]:
+            share = math.exp(min(0.0, float(alternative["logprob"])))
+            if math.isfinite(share):
+                probabilities.append((str(alternative["token"]), share))
+    except (LookupError, TypeError, ValueError):
+        return []
+    return probabilities
 
 
 def _is_label(token: str, label: str) -> bool:

@@ -1,4 +1,4 @@
-"""The load of a model server over a run, read from its `/metrics` under vLLM's names.
+"""The load of a model server over a run, read from the `/metrics` of vLLM or of llama.cpp.
 
 The figures are the server's, so they include the calls of every run that used it meanwhile. A
 server without metrics gives no figures, which is no error.
@@ -13,8 +13,20 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
+from aidsafe_dagster.engines.proxies import proxy_for
+from aidsafe_dagster.recipe.errors import SetupError
+
 SAMPLE_INTERVAL_S = 1.0
-_LINE = re.compile(r"^(vllm:\w+)(?:\{[^}]*\})?\s+([0-9.eE+-]+)", re.MULTILINE)
+_LINE = re.compile(
+    r"^(vllm|llamacpp):(\w+)(?:\{[^}]*\})?\s+([0-9.eE+-]+)", re.MULTILINE
+)
+_LLAMACPP_NAMES = {
+    "requests_processing": "num_requests_running",
+    "requests_deferred": "num_requests_waiting",
+    "tokens_predicted_total": "generation_tokens_total",
+}
+"""llama.cpp's name of a figure → vLLM's. Both call the tokens of prompts `prompt_tokens_total`.
+llama.cpp does not tell how much of a prompt its cache held."""
 _COUNTERS = (
     "prompt_tokens_total",
     "generation_tokens_total",
@@ -65,10 +77,10 @@ class ServerLoad:
     def add_sample(self, page: str) -> None:
         """Add a sample from a page of metrics, summed over the engines of the server."""
         values: dict[str, float] = {}
-        for name, value in _LINE.findall(page):
-            key = name.removeprefix("vllm:")
-            values[key] = values.get(key, 0.0) + float(value)
-        # Another server's page: without vLLM's names there is nothing to show.
+        for server, name, value in _LINE.findall(page):
+            key = _LLAMACPP_NAMES.get(name, name) if server == "llamacpp" else name
+            values[key] = values.get(key, 0.0) + _figure(value)
+        # Another server's page: without these names there is nothing to show.
         if "num_requests_running" not in values:
             return
         now = time.monotonic() - self.started
@@ -84,6 +96,13 @@ class ServerLoad:
                 last = 0.0
             self.grown[counter] += value - last
             self._last[counter] = value
+
+
+def _figure(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
 
 
 async def watch(load: ServerLoad, metrics_url: Callable[[], str | None]) -> None:
@@ -110,7 +129,7 @@ async def _take_sample(
     if url is None:
         return
     # A figure that is missing must not cost a run that goes well otherwise.
-    with suppress(aiohttp.ClientError, TimeoutError, OSError):
-        async with session.get(url) as response:
+    with suppress(aiohttp.ClientError, TimeoutError, OSError, ValueError, SetupError):
+        async with session.get(url, proxy=proxy_for(url)) as response:
             if response.status == 200:
                 load.add_sample(await response.text())
