@@ -27,6 +27,8 @@ _REASONING_FIELDS = (
 )
 _THOUGHT_TYPES = re.compile(r"think|reason|thought", re.IGNORECASE)
 _TEXT_FIELDS = ("text", "content", "output_text", "value")
+_PART_FIELDS = ({"text"}, {"content"}, {"value", "annotations"})
+"""Fields of a part that does not name its type."""
 _THOUGHT_FIELDS = ("text", "thinking", "reasoning", "content", "summary", "thought")
 _MAX_SEARCHED = 400_000
 """Characters of reasoning, from the end, that are searched for an answer."""
@@ -147,7 +149,7 @@ def _is_part(value: Any) -> bool:
         return False
     if isinstance(value.get("type"), str):
         return True
-    return set(value) <= {"text"} or set(value) <= {"content"}
+    return any(set(value) <= fields for fields in _PART_FIELDS)
 
 
 def _thoughts(value: Any, depth: int = 0) -> list[str]:
@@ -172,7 +174,7 @@ def _split(text: str) -> tuple[str, str, bool]:
     opening = _OPENING.match(text)
     closing = _CLOSING.search(text)
     # The prompt may have opened the block, so the first one needs no opening tag.
-    while closing and (opening or not _is_quoted(text, closing.start())):
+    while closing and (opening or not _is_quoted(text, closing)):
         start = opening.end() if opening else 0
         blocks.append(text[start : closing.start()])
         text = text[closing.end() :].lstrip()
@@ -181,12 +183,12 @@ def _split(text: str) -> tuple[str, str, bool]:
     return ("\n".join(blocks), text, opening is not None)
 
 
-def _is_quoted(text: str, place: int) -> bool:
-    """Return whether a place is within a JSON object: an answer may well quote a tag."""
+def _is_quoted(text: str, tag: re.Match[str]) -> bool:
+    """Return whether a tag is within a JSON object: an answer may well quote one."""
     if _BEGINNING_OF_JSON.match(text.lstrip()):
-        # An answer that was cut is no whole object.
-        return _BEGINNING_OF_JSON.search(text, place) is None
-    return any(start < place < end for start, end, _ in _objects(text))
+        # An answer that was cut is no whole object. Another answer may follow a draft.
+        return _BEGINNING_OF_JSON.match(text[tag.end() :].lstrip()) is None
+    return any(start < tag.start() < end for start, end, _ in _objects(text))
 
 
 def _arguments(message: Mapping[str, Any]) -> str:
