@@ -58,8 +58,9 @@ def _token_probabilities(choice: Mapping[str, Any]) -> list[tuple[str, float]]:
     try:
         first = choice["logprobs"]["content"][0]
         for alternative in first["top_logprobs"]:
-            share = math.exp(min(0.0, float(alternative["logprob"])))
-            if math.isfinite(share):
+            logarithm = float(alternative["logprob"])
+            if math.isfinite(logarithm):
+                share = math.exp(min(0.0, logarithm))
                 probabilities.append((str(alternative["token"]), share))
     except (LookupError, TypeError, ValueError):
         return []

@@ -86,7 +86,8 @@ _TOO_LONG = re.compile(
     r"|exceeds? .{0,40}(token limit|number of tokens allowed)"
 )
 _WRONG_KEY = re.compile(
-    r"(api.?key|access.?token|auth\w*.?token|credential).{0,20}(not valid|invalid|incorrect|missing|expired|revoked)"
+    r"(api.?key|access.?token|auth\w*.?token|credential).{0,20}"
+    r"(not valid|invalid|incorrect|missing|expired|revoked)"
     r"|(invalid|incorrect|missing|no|wrong).{0,12}(api.?key|credential)"
     r"|api_key_invalid|authentication_error|unauthenticated|unauthorized"
 )

@@ -56,7 +56,7 @@ class _Tokenizer:
     def count(self, text: str) -> int:
         try:
             if self._ask is None:
-                self._ask = self._find_dialect(text)
+                return self._count_first(text)
             return self._ask(text)
         except (OSError, ValueError, KeyError, TypeError) as error:
             detail = mask_secret(f"{type(error).__name__}: {error}", self._key)
@@ -64,19 +64,22 @@ class _Tokenizer:
                 f"{self._url}: {detail}; unset endpoint.tokenize to estimate"
             ) from error
 
-    def _find_dialect(self, text: str) -> Callable[[str], int]:
+    def _count_first(self, text: str) -> int:
+        """Count the tokens of the first text, and note the dialect that the server speaks."""
+        tokens = None
         try:
-            self._ask_vllm(text)
+            tokens = self._ask_vllm(text)
+            self._ask = self._ask_vllm
         except HTTPError as error:
             if error.code not in _REFUSED:
                 raise
             error.close()
         except KeyError:
             pass
-        else:
-            return self._ask_vllm
-        self._ask_llamacpp(text)
-        return self._ask_llamacpp
+        if tokens is None:
+            tokens = self._ask_llamacpp(text)
+            self._ask = self._ask_llamacpp
+        return tokens
 
     def _ask_vllm(self, text: str) -> int:
         body = {"model": self._model, "prompt": text, "add_special_tokens": False}

@@ -137,7 +137,7 @@ def test_the_system_message_can_go_to_the_head_of_the_user_s(
 
 
 def test_reasoning_is_switched_and_has_a_budget_beside_the_answer_s_limit() -> None:
-    settings = {
+    settings: dict[str, Any] = {
         "reasoning_on": {"chat_template_kwargs": {"enable_thinking": True}},
         "reasoning_off": {"chat_template_kwargs": {"enable_thinking": False}},
         "reasoning_budget": 1000,

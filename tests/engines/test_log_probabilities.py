@@ -22,7 +22,7 @@ def a_choice(text: str, **shares: float) -> dict[str, Any]:
 
 
 def label_probabilities(choice: dict[str, Any]) -> dict[str, float]:
-    text = label_text(choice, LABELS)
+    text = label_text(choice, LABELS, choice["message"]["content"])
     assert text is not None
     return dict(json.loads(text))
 
@@ -47,4 +47,29 @@ def test_without_log_probabilities_the_first_word_counts() -> None:
 
 @pytest.mark.parametrize("text", ["", "   ", "Perhaps"])
 def test_an_answer_without_a_label_gives_none(text: str) -> None:
-    assert label_text({"message": {"content": text}}, LABELS) is None
+    assert label_text({}, LABELS, text) is None
+
+
+def test_the_text_counts_where_the_first_token_begins_the_reasoning() -> None:
+    choice = a_choice("No", **{"<think>": 0.9, "Okay": 0.1})
+    assert label_probabilities(choice) == {"Yes": 0.0, "No": 1.0}
+
+
+@pytest.mark.parametrize(
+    "logprobs",
+    [
+        None,
+        [],
+        {"content": []},
+        {"content": [{"top_logprobs": None}]},
+        {"content": [{"top_logprobs": [{"token": "Yes"}]}]},
+        {"content": [{"top_logprobs": [{"token": "Yes", "logprob": "?"}]}]},
+        {"content": [{"top_logprobs": [{"token": "Yes", "logprob": math.nan}]}]},
+        {"content": "Yes"},
+    ],
+)
+def test_log_probabilities_of_another_form_do_no_harm(logprobs: object) -> None:
+    assert json.loads(label_text({"logprobs": logprobs}, LABELS, "No") or "") == {
+        "Yes": 0.0,
+        "No": 1.0,
+    }

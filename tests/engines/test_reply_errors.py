@@ -1,4 +1,4 @@
-"""Errors of real servers and gateways, each over HTTP: what they mean and what they tell a person."""
+"""Errors of real servers and gateways, each over HTTP: what they mean and what they say."""
 
 import asyncio
 import json

@@ -14,7 +14,7 @@ from aidsafe_dagster.recipe.records import Role
 from aidsafe_dagster.resources.engine import make_dialogue_context, make_engine
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.settings.snapshot import take_snapshot
-from tests.engines.test_endpoint import ReceivedRequests, a_reply, a_server
+from tests.engines.dialects import DialectServer, a_dialect_server, a_reply
 from tests.engines.test_journal import a_request
 
 
@@ -44,18 +44,20 @@ def complete(settings: Settings, role: Role) -> Completion:
     return asyncio.run(ask())
 
 
-def keys_and_models(requests: ReceivedRequests) -> list[tuple[str, str]]:
-    return [(headers["Authorization"], body["model"]) for headers, body in requests]
+def keys_and_models(server: DialectServer) -> list[tuple[str, str]]:
+    return [
+        (chat.headers["Authorization"], chat.body["model"]) for chat in server.chats
+    ]
 
 
 def test_a_role_can_have_another_model_of_the_same_server() -> None:
-    with a_server(body=a_reply()) as server:
+    with a_dialect_server(a_reply()) as server:
         settings = settings_for(
             server.base_url, refiner=RoleSettings(model="big-model")
         )
         complete(settings, Role.REFINER)
         complete(settings, Role.DELIBERATOR)
-    assert [body["model"] for _, body in server] == ["big-model", "main-model"]
+    assert [chat.body["model"] for chat in server.chats] == ["big-model", "main-model"]
 
 
 def test_a_role_can_have_its_own_server_and_key(
@@ -63,7 +65,7 @@ def test_a_role_can_have_its_own_server_and_key(
 ) -> None:
     monkeypatch.setenv("MAIN_KEY", "main")
     monkeypatch.setenv("TARGET_KEY", "own")
-    with a_server(body=a_reply()) as main, a_server(body=a_reply()) as own:
+    with a_dialect_server(a_reply()) as main, a_dialect_server(a_reply()) as own:
         target = RoleSettings(
             base_url=own.base_url, model="target-model", api_key_env="TARGET_KEY"
         )
@@ -128,9 +130,9 @@ def test_two_agents_can_have_different_servers(
     monkeypatch.setenv("MAIN_KEY", "main")
     monkeypatch.setenv("A_KEY", "of-a")
     with (
-        a_server(body=a_reply()) as main,
-        a_server(body=a_reply()) as a,
-        a_server(body=a_reply()) as b,
+        a_dialect_server(a_reply()) as main,
+        a_dialect_server(a_reply()) as a,
+        a_dialect_server(a_reply()) as b,
     ):
         settings = settings_with_servers(
             main.base_url,
@@ -164,7 +166,7 @@ def test_a_role_s_own_server_inherits_nothing_of_the_endpoint(
         "priority": True,
         "sampling": {"temperature": 0.1},
     }
-    with a_server(body=a_reply()) as main, a_server(body=a_reply()) as own:
+    with a_dialect_server(a_reply()) as main, a_dialect_server(a_reply()) as own:
         settings = settings_with_servers(
             main.base_url,
             endpoint=endpoint,
@@ -190,7 +192,7 @@ def test_a_role_at_an_address_of_its_own_is_sent_no_key_unless_it_names_one(
 ) -> None:
     monkeypatch.setenv("MAIN_KEY", "main")
     monkeypatch.setenv("AIDSAFE_API_KEY", "default")
-    with a_server(body=a_reply()) as own:
+    with a_dialect_server(a_reply()) as own:
         target = RoleSettings(base_url=own.base_url, model="t")
         complete(settings_for("http://127.0.0.1:1/v1", target=target), Role.TARGET)
     assert "Authorization" not in own[0][0]

@@ -47,3 +47,26 @@ def test_a_page_of_another_kind_gives_no_sample() -> None:
     assert load.at_s == []
     assert (load.seconds, load.tokens_per_second) == (0.0, 0.0)
     assert load.prefix_share is None
+
+
+def a_llamacpp_page(processing: int, deferred: int, predicted: int) -> str:
+    return (
+        "# HELP llamacpp:prompt_tokens_total Number of prompt tokens processed.\n"
+        "# TYPE llamacpp:prompt_tokens_total counter\n"
+        f"llamacpp:prompt_tokens_total {10 * predicted}\n"
+        f"llamacpp:tokens_predicted_total {predicted}\n"
+        "llamacpp:predicted_tokens_seconds -nan\n"
+        f"llamacpp:requests_processing {processing}\n"
+        f"llamacpp:requests_deferred {deferred}\n"
+    )
+
+
+def test_the_figures_of_llama_cpp_stand_for_vllm_s() -> None:
+    load = ServerLoad()
+    load.add_sample(a_llamacpp_page(3, 1, predicted=100))
+    load.add_sample(a_llamacpp_page(4, 0, predicted=150))
+    assert (load.running, load.waiting) == ([3.0, 4.0], [1.0, 0.0])
+    assert load.grown["generation_tokens_total"] == 50
+    assert load.grown["prompt_tokens_total"] == 500
+    # It does not tell how much of a prompt its cache held.
+    assert load.prefix_share is None

@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 import pytest
@@ -6,7 +5,7 @@ import pytest
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.resources.tokens import token_counter
 from aidsafe_dagster.settings.schema import Settings
-from tests.engines.test_endpoint import a_server
+from tests.engines.dialects import Reply, a_dialect_server
 from tests.serving import a_free_port
 
 
@@ -50,7 +49,7 @@ def test_a_model_without_a_tokenizer_file_leaves_an_estimate_that_says_so(
 
 
 def test_an_endpoint_that_is_said_to_tokenize_is_asked_once_per_text() -> None:
-    with a_server(body=json.dumps({"count": 7, "tokens": []})) as server:
+    with a_dialect_server(Reply({"count": 7, "tokens": []})) as server:
         endpoint = {"base_url": server.base_url, "model": "m", "tokenize": True}
         counter = token_counter(
             Settings.model_validate({"engine": "endpoint", "endpoint": endpoint})
@@ -60,7 +59,7 @@ def test_an_endpoint_that_is_said_to_tokenize_is_asked_once_per_text() -> None:
             7,
             True,
         )
-    assert [body["prompt"] for _, body in server] == ["some text"]
+    assert [chat.body["prompt"] for chat in server.chats] == ["some text"]
 
 
 def test_an_endpoint_without_tokenize_is_explained() -> None:
