@@ -18,6 +18,8 @@ _CLOSING = re.compile(
     r"</(?:\w+:)?think(?:ing)?>|</reasoning>|</thought>|\[/THINK\]|◁/think▷",
     re.IGNORECASE,
 )
+_CLOSING_MARKS = ("</", "[/", "◁/")
+"""One of them is in every closing tag."""
 _REASONING_FIELDS = (
     "reasoning",
     "reasoning_content",
@@ -66,7 +68,7 @@ def spoken(choice: Mapping[str, Any], keep_blocks: bool = False) -> Spoken:
     if message is None:
         # A completion without chat, or the last part of a stream.
         message = choice.get("delta") or choice.get("text")
-    if not isinstance(message, Mapping):
+    if not isinstance(message, dict):
         message = {"content": message}
     thoughts: list[str] = []
     refusals: list[str] = []
@@ -124,7 +126,7 @@ def _texts(
     elif isinstance(content, list) and all(map(_is_part, content)):
         for part in content:
             yield from _texts(part, thoughts, refusals, depth + 1)
-    elif isinstance(content, Mapping) and _is_part(content):
+    elif isinstance(content, dict) and _is_part(content):
         kind = str(content.get("type") or "")
         if _THOUGHT_TYPES.search(kind):
             thoughts += _thoughts(content)
@@ -145,7 +147,7 @@ def _is_part(value: Any) -> bool:
     """Return whether a value is a part of a content, and not an answer that is JSON."""
     if isinstance(value, str):
         return True
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return False
     if isinstance(value.get("type"), str):
         return True
@@ -161,7 +163,7 @@ def _thoughts(value: Any, depth: int = 0) -> list[str]:
     if isinstance(value, list):
         for item in value:
             found += _thoughts(item, depth + 1)
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         for field in _THOUGHT_FIELDS:
             if value.get(field):
                 return _thoughts(value[field], depth + 1)
@@ -172,7 +174,9 @@ def _split(text: str) -> tuple[str, str, bool]:
     """Return the reasoning, the answer, and whether the reasoning never ends."""
     blocks = []
     opening = _OPENING.match(text)
-    closing = _CLOSING.search(text)
+    # Most answers hold nothing of the kind, and a plain search is far cheaper.
+    may_close = any(mark in text for mark in _CLOSING_MARKS)
+    closing = _CLOSING.search(text) if may_close else None
     # The prompt may have opened the block, so the first one needs no opening tag.
     while closing and (opening or not _is_quoted(text, closing)):
         start = opening.end() if opening else 0
@@ -195,9 +199,9 @@ def _arguments(message: Mapping[str, Any]) -> str:
     """Return the answer of a server that turns a schema into a call of a tool."""
     calls = message.get("tool_calls")
     first = calls[0] if isinstance(calls, list) and calls else message
-    function = first.get("function") if isinstance(first, Mapping) else None
+    function = first.get("function") if isinstance(first, dict) else None
     function = function or message.get("function_call")
-    arguments = function.get("arguments") if isinstance(function, Mapping) else None
-    if isinstance(arguments, Mapping):
+    arguments = function.get("arguments") if isinstance(function, dict) else None
+    if isinstance(arguments, dict):
         return json.dumps(arguments)
     return arguments if isinstance(arguments, str) else ""

@@ -128,7 +128,7 @@ def _last_fields(settings: ServerSettings) -> dict[str, Any]:
 
 def _messages(messages: tuple[Message, ...], system: str) -> list[dict[str, str]]:
     listed = [
-        {"role": str(message.role), "content": message.content} for message in messages
+        {"role": message.role, "content": message.content} for message in messages
     ]
     if system == "own" or not listed or listed[0]["role"] != "system":
         return listed

@@ -77,6 +77,9 @@ def _first(usage: Mapping[str, Any], *names: str) -> int:
 
 
 def _count(value: Any) -> int:
+    # Asked for several names of each count, most of which a server does not use.
+    if value is None:
+        return 0
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
@@ -87,4 +90,4 @@ def _count(value: Any) -> int:
 
 
 def _table(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
