@@ -146,8 +146,8 @@ def test_two_agents_can_have_different_servers(
             complete_as(settings, agent)
     assert keys_and_models(a) == [("Bearer of-a", "a")]
     assert keys_and_models(main) == [("Bearer main", "main-model")]
-    assert [body["model"] for _, body in b] == ["b"]
-    assert "Authorization" not in b[0][0]
+    assert [chat.body["model"] for chat in b.chats] == ["b"]
+    assert "Authorization" not in b.chats[0].headers
 
 
 def test_a_role_s_own_server_inherits_nothing_of_the_endpoint(
@@ -178,10 +178,9 @@ def test_a_role_s_own_server_inherits_nothing_of_the_endpoint(
     route = engine.route(Role.JUDGE)
     assert (route.server, route.model, route.slots) == ("judge", "j", 64)
     assert (route.options, route.requests_per_minute) == ("", None)
-    (headers, body) = own[0]
-    assert "Authorization" not in headers
-    assert not {"top_k", "limit", "priority"} & set(body)
-    assert {"seed", "max_tokens"} <= set(body)
+    assert "Authorization" not in own.chats[0].headers
+    assert not {"top_k", "limit", "priority"} & set(own.body)
+    assert {"seed", "max_tokens"} <= set(own.body)
     context = make_dialogue_context(take_snapshot(settings), engine)
     assert context.sampling_by_speaker[Role.JUDGE] == settings.sampling
     assert context.sampling.temperature == 0.1
@@ -195,7 +194,7 @@ def test_a_role_at_an_address_of_its_own_is_sent_no_key_unless_it_names_one(
     with a_dialect_server(a_reply()) as own:
         target = RoleSettings(base_url=own.base_url, model="t")
         complete(settings_for("http://127.0.0.1:1/v1", target=target), Role.TARGET)
-    assert "Authorization" not in own[0][0]
+    assert "Authorization" not in own.chats[0].headers
 
 
 def test_an_agent_takes_from_its_role_what_it_does_not_say_itself() -> None:
