@@ -108,11 +108,11 @@ def error_in(reply: Any) -> Any:
     if isinstance(choices, list) and choices:
         first = choices[0]
         return first.get("error") if isinstance(first, dict) else None
-    if reply.get("error"):
+    if reply.get("error") or reply.get("errors"):
         return reply
     is_error = reply.get("object") == "error" or reply.get("type") == "error"
-    has_message = "detail" in reply or "message" in reply or "error_msg" in reply
-    has_code = "code" in reply or "error_code" in reply or "detail" in reply
+    has_message = not reply.keys().isdisjoint(("detail", "message", "msg", "error_msg"))
+    has_code = not reply.keys().isdisjoint(("detail", "code", "error_code"))
     return reply if is_error or (has_message and has_code) else None
 
 

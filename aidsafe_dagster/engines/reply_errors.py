@@ -90,6 +90,8 @@ _WRONG_KEY = re.compile(
     r"(not valid|invalid|incorrect|missing|expired|revoked)"
     r"|(invalid|incorrect|missing|no|wrong).{0,12}(api.?key|credential)"
     r"|api_key_invalid|authentication_error|unauthenticated|unauthorized"
+    # LiteLLM's proxy without a database, to any key but its own.
+    r"|no connected db"
 )
 _MODERATED = re.compile(
     r"moderation|flagged|content.?(policy|management|filter|violation)|responsibleai"

@@ -152,7 +152,7 @@ _REPLIES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(body=_REPLIES | _JSON, status=st.sampled_from([200, 200, 200, 400, 403, 429]))
 @pytest.mark.parametrize("labels", [(), ("Yes", "No")])
 def test_whatever_json_a_server_sends_is_an_answer_or_an_error_of_ours(
@@ -169,7 +169,7 @@ def test_whatever_json_a_server_sends_is_an_answer_or_an_error_of_ours(
         (outcome.text + outcome.reasoning + outcome.model).encode()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(body=st.binary(max_size=200) | st.text(max_size=200))
 def test_whatever_else_a_server_sends_is_an_error_of_ours(body: bytes | str) -> None:
     outcome = outcome_of(Reply(body if isinstance(body, bytes) else body.encode()))

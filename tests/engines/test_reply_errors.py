@@ -74,6 +74,8 @@ GOOGLE_MINUTE = {
         Reply({"object": "error", "message": "too many", "code": 429}),
         Reply({"error": "The model is overloaded, try again later"}, 503),
         Reply({"error": {"message": "throttled", "code": 429}}, 500),
+        Reply({"success": False, "errors": [{"code": 429, "message": "Slow"}]}),
+        Reply({"code": 429, "msg": "too many"}),
         Reply(GOOGLE_MINUTE, 429),
         Reply([GOOGLE_MINUTE], 429),
         an_error(
@@ -208,6 +210,7 @@ WRONG_KEY = [
     an_error(401, "Incorrect API key provided", "invalid_api_key"),
     an_error(403, "Forbidden"),
     an_error(400, "API key not valid. Please pass a valid API key."),
+    an_error(400, "No connected db.", "400", type="no_db_connection"),
     Reply({"error": {"message": "No auth", "code": 401}}),
     Reply({"error": {"message": "bad", "type": "authentication_error"}}),
 ]
@@ -299,6 +302,14 @@ PARAMETERS = [
         'omit = ["seed"]',
     ),
     (an_error(400, "Unrecognized request argument supplied: seed"), 'omit = ["seed"]'),
+    (
+        an_error(
+            400,
+            "litellm.UnsupportedParamsError: x does not support parameters: ['seed'], for "
+            "model=m. To drop these, set `litellm.drop_params=True`",
+        ),
+        'omit = ["seed"]',
+    ),
     (Reply({"error": 'json: unknown field "seed"'}, 400), 'omit = ["seed"]'),
     (an_error(400, "property 'seed' is unsupported"), 'omit = ["seed"]'),
     (
