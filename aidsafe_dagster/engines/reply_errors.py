@@ -189,7 +189,8 @@ def error_for(
         return RequestRejected(error.detail, _ROW_REASONS[fault])
     advice = _advice(fault, error, asked, served)
     if fault is Fault.NO_CREDIT or asked.may_stop:
-        return SetupError(f"{asked.base_url}: {error.detail}; {advice}")
+        words = error.detail.rstrip(". ")
+        return SetupError(f"{asked.base_url}: {words}; {advice}")
     return RequestRejected(error.detail)
 
 
