@@ -49,6 +49,8 @@ class ServerCheck:
     detail: str
     """For a person. Never the key."""
     context_length: int | None = None
+    right_url: str = ""
+    """The base URL that does answer, where that of the settings has a wrong path."""
 
 
 async def check_server(settings: ServerSettings) -> ServerCheck:
@@ -116,7 +118,7 @@ async def _check_without_list(client: ServerClient, reply: Reply) -> ServerCheck
         right_url = await _right_base_url(client)
         if right_url:
             problem = _wrong_path(reply, right_url)
-            return ServerCheck(Verdict.UNUSABLE, problem)
+            return ServerCheck(Verdict.UNUSABLE, problem, right_url=right_url)
         is_unlisted = reply.status in (200, 400, 404, 405, 501)
         if not (is_unlisted and await _chats(client)):
             return ServerCheck(Verdict.UNUSABLE, _describe(reply))
