@@ -110,7 +110,7 @@ def _try(use: ServerUse, settings: Settings) -> Trial:
     server = use.settings
     if check.right_url:
         server = server.model_copy(update={"base_url": check.right_url})
-    elif check.verdict is Verdict.UNUSABLE:
+    elif check.verdict is Verdict.UNUSABLE or not server.model:
         return _untried(use, check)
     guards = Role.GUARD in use.speakers and _has_guard(settings)
     trial = asyncio.run(try_server(server, use.sampling, guards=guards))
@@ -172,6 +172,8 @@ def _stated(server: ServerSettings) -> dict[str, Any]:
     stated = server.model_dump(mode="json", exclude_unset=True, exclude_none=True)
     # A default of `[endpoint]` that another server does not share.
     stated["api_key_env"] = server.api_key_env
+    if not server.api_key_env:
+        del stated["api_key_env"]
     return {key: value for key, value in stated.items() if profile.get(key) != value}
 
 
@@ -213,4 +215,4 @@ def _print_lines(loaded: Loaded, edits: Sequence[Edit]) -> None:
 
 def _print_changes(loaded: Loaded, changes: Sequence[str]) -> None:
     print_plain(f"\nWritten to {loaded.file}:\n")
-    print_plain("\n".join(changes))
+    print_plain("\n".join(line for line in changes if line.strip("+-")))

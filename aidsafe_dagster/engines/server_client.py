@@ -236,6 +236,8 @@ def connection_problem(url: str, error: BaseException) -> str:
         )
     elif isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
         why = f"{host} does not speak TLS; does base_url begin with http://?"
+    elif isinstance(error, aiohttp.ClientHttpProxyError):
+        why = f"the proxy answers HTTP {error.status} {error.message}"
     elif _is_name_error(error):
         why = f"the name of the host in {host} is not known"
     elif isinstance(error, TimeoutError):
