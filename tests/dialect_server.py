@@ -152,8 +152,11 @@ class DialectServer:
 
     def _completion(self, body: Body) -> Body:
         dialect = self.dialect
-        form = (body.get("response_format") or {}).get("type")
-        modes = {"json_schema": dialect.schema, "json_object": dialect.json_mode}
+        form = (body.get("response_format") or {}).get("type", "")
+        modes: dict[str, str] = {
+            "json_schema": dialect.schema,
+            "json_object": dialect.json_mode,
+        }
         text = JSON_ANSWER if modes.get(form) == "enforced" else PROSE
         message: Body = {"role": "assistant", "content": text}
         choice: Body = {"message": message, "finish_reason": "stop"}

@@ -259,11 +259,11 @@ def doctor(
     if write and not trial:
         raise typer.BadParameter("--write needs --try", param_hint="--write")
     with setup_errors_explained():
-        from aidsafe_dagster.cli.doctor import examine, print_finding, settings_table
+        from aidsafe_dagster.cli.doctor import examine, print_finding, print_settings
         from aidsafe_dagster.settings.load import load_settings
 
         loaded = load_settings()
-        console.print(settings_table(loaded, with_defaults=everything))
+        print_settings(loaded, with_defaults=everything)
         problems = 0
         for finding in examine(loaded.settings):
             print_finding(finding)

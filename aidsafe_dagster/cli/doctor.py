@@ -13,7 +13,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from rich.markup import escape
 from rich.table import Table
 
-from aidsafe_dagster.cli.console import console, quantity
+from aidsafe_dagster.cli.console import console, print_plain, quantity
 from aidsafe_dagster.cli.doctor_servers import (
     check_use,
     counting_problem,
@@ -63,10 +63,11 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _examine_gpu()
 
 
-def settings_table(loaded: Loaded, *, with_defaults: bool) -> Table:
-    """Return the settings in force: those that are no defaults, or all of them."""
+def print_settings(loaded: Loaded, *, with_defaults: bool) -> None:
+    """Print the settings that are no defaults, or all of them."""
     table = Table("setting", "value", "from", title="Settings in force")
-    table.columns[1].overflow = "fold"
+    for column in table.columns:
+        column.overflow = "fold"
     for key, value, origin in values_in_force(loaded):
         is_default = origin == "default"
         if is_default and not with_defaults:
@@ -74,11 +75,14 @@ def settings_table(loaded: Loaded, *, with_defaults: bool) -> Table:
         # The whole path would leave no room for the values.
         place = loaded.file.name if origin == str(loaded.file) else origin
         table.add_row(key, escape(value), place if is_default else _bold(place))
-    if not table.row_count:
-        table.add_row("(all)", "", "default")
-    hidden = "" if with_defaults else "; --all shows the defaults too"
-    table.caption = escape(f"{loaded.file}{hidden}")
-    return table
+    if table.row_count:
+        console.print(table)
+    else:
+        console.print("Settings in force: the defaults")
+    is_there = "" if loaded.file.exists() else " (there is none)"
+    print_plain(f"Settings file: {loaded.file}{is_there}")
+    if not with_defaults:
+        print_plain("--all shows the defaults too.")
 
 
 def _bold(text: str) -> str:

@@ -84,18 +84,17 @@ def _edited(file: Path, before: str, edits: Sequence[Edit]) -> str:
         wanted = tomllib.loads(before)
     except tomllib.TOMLDecodeError as error:
         raise SetupError(f"{file}: not a TOML file: {error}") from error
-    for edit in edits:
-        _apply(wanted, edit, new_table=dict)
     after = ""
     try:
         document = tomlkit.parse(before)
         for edit in edits:
+            _apply(wanted, edit, new_table=dict)
             _apply(document, edit, new_table=tomlkit.table)
         text = tomlkit.dumps(document).rstrip() + "\n"
         after = _with_line_ends_of(before, text)
         is_right = tomllib.loads(after) == wanted
     # The editor of TOML gives up on some mixtures of dotted keys and tables.
-    except (TOMLKitError, tomllib.TOMLDecodeError, ValueError, TypeError):
+    except (TOMLKitError, AttributeError, ValueError, TypeError):
         is_right = False
     if not is_right:
         raise SetupError(
