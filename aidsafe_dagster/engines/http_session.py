@@ -3,6 +3,7 @@
 import ipaddress
 import os
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
@@ -43,6 +44,14 @@ def is_loopback(url: str) -> bool:
         return False
 
 
+def proxy_for(url: str) -> str | None:
+    """Return the proxy that the environment names for a URL; None: it is reached directly."""
+    parts = urlsplit(url)
+    if is_loopback(url) or proxy_bypass(parts.hostname or ""):
+        return None
+    return getproxies().get(parts.scheme)
+
+
 def open_session(settings: ServerSettings, timeout_s: float) -> aiohttp.ClientSession:
     """Open a session with a server.
 
@@ -64,5 +73,6 @@ def open_session(settings: ServerSettings, timeout_s: float) -> aiohttp.ClientSe
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=_CONNECT_TIMEOUT_S),
         headers=headers,
-        trust_env=not is_loopback(settings.base_url),
+        # Not `trust_env`: it would send what `.netrc` says in place of the key.
+        proxy=proxy_for(settings.base_url),
     )

@@ -17,11 +17,10 @@ from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
-from aidsafe_dagster.engines.http_session import is_loopback, open_session, server_key
+from aidsafe_dagster.engines.http_session import open_session, proxy_for, server_key
 from aidsafe_dagster.engines.settings import ServerSettings
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.secret_mask import mask_secret, mask_url_secrets
@@ -249,14 +248,6 @@ def connection_problem(url: str, error: BaseException) -> str:
     return f"{url}: not reachable: {why}{_proxy_note(url)}"
 
 
-def proxy_for(url: str) -> str:
-    """Return the proxy that the environment names for a URL, without its password; else empty."""
-    parts = urlsplit(url)
-    if is_loopback(url) or proxy_bypass(parts.hostname or ""):
-        return ""
-    return mask_url_secrets(getproxies().get(parts.scheme, ""))
-
-
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Return the seconds of a `Retry-After` header in either of its two forms. None without one."""
     value = headers.get("Retry-After", "")
@@ -272,7 +263,8 @@ def _proxy_note(url: str) -> str:
     proxy = proxy_for(url)
     if not proxy:
         return ""
-    return f" (through the proxy {proxy}, which the environment names; NO_PROXY lists exceptions)"
+    shown = mask_url_secrets(proxy)
+    return f" (through the proxy {shown}, which the environment names; NO_PROXY lists exceptions)"
 
 
 def _is_name_error(error: BaseException) -> bool:

@@ -68,26 +68,57 @@ def trial_body(
         messages: of the dialogue.
         limit: tokens of the answer.
         **fields: further ones, which `omit` and `rename` apply to.
+
+    The order of the steps is that of the engine: what the settings add comes last.
     """
+    budget = settings.reasoning_budget or 0
+    if settings.reasoning == "off":
+        budget = 0
     body: Body = {
         "model": settings.model,
         "messages": _messages(settings, messages),
         "seed": 7,
-        "max_tokens": limit,
+        "max_tokens": limit + budget,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
     }
     if settings.priority:
         body["priority"] = 0
     body |= fields
-    body = merged(body, settings.reasoning_fields)
-    body = merged(body, settings.extra_body)
     for name in settings.omit:
-        body.pop(name, None)
+        _take(body, name)
     for name, new_name in settings.rename.items():
-        if name in body:
-            body[new_name] = body.pop(name)
+        value = _take(body, name)
+        if value is not None:
+            _put(body, new_name, value)
+    body = merged(body, settings.reasoning_fields)
+    if budget and settings.reasoning_budget_field:
+        _put(body, settings.reasoning_budget_field, budget)
+    body = merged(body, settings.extra_body)
     return {name: value for name, value in body.items() if value is not None}
+
+
+def _take(body: Body, place: str) -> Any:
+    """Remove and return the field at a place, with dots between levels; None: there is none."""
+    table, _, inner = place.partition(".")
+    if not inner:
+        return body.pop(place, None)
+    below = body.get(table)
+    if not isinstance(below, Mapping):
+        return None
+    # A copy: the trial's schema is shared by its requests.
+    body[table] = dict(below)
+    return _take(body[table], inner)
+
+
+def _put(body: Body, place: str, value: Any) -> None:
+    table, _, inner = place.partition(".")
+    if not inner:
+        body[place] = value
+        return
+    below = body.get(table)
+    body[table] = dict(below) if isinstance(below, Mapping) else {}
+    _put(body[table], inner, value)
 
 
 def merged(body: Mapping[str, Any], more: Mapping[str, Any]) -> Body:

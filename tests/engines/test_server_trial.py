@@ -158,6 +158,25 @@ def test_the_switch_of_a_profile_is_tried_first() -> None:
     assert trial.settings.reasoning_off == off
 
 
+def test_a_budget_of_reasoning_is_sent_as_the_engine_sends_it() -> None:
+    with a_dialect_server() as server:
+        reasons = settings_for(
+            server,
+            reasoning_budget=2000,
+            reasoning_budget_field="thinking.budget_tokens",
+            reasoning_on={"thinking": {"type": "enabled"}},
+            omit=("response_format.json_schema.strict",),
+        )
+        tried(server, reasons)
+    first = server.chats[0]
+    assert first["thinking"] == {"type": "enabled", "budget_tokens": 2000}
+    assert first["max_tokens"] > 2000
+    schemas = [
+        body["response_format"] for body in server.chats if "response_format" in body
+    ]
+    assert "strict" not in schemas[0]["json_schema"]
+
+
 def test_log_probabilities_are_tried_for_a_guard_alone() -> None:
     with a_dialect_server() as server:
         assert details(tried(server), "log-probabilities") == ""
