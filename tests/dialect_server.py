@@ -29,6 +29,8 @@ class Dialect:
     page_status: int = 200
     refused: tuple[str, ...] = ()
     """Fields of the body."""
+    no_seed_for: tuple[str, ...] = ()
+    """Models that refuse a seed."""
     says_why: bool = True
     """Name the field in the message."""
     refusal: int = 400
@@ -37,6 +39,7 @@ class Dialect:
     takes_temperature_beside_top_p: bool = True
     schema: Literal["enforced", "ignored", "refused"] = "enforced"
     refused_keywords: tuple[str, ...] = ()
+    takes_strict: bool = True
     json_mode: Literal["enforced", "ignored", "refused"] = "enforced"
     reasoning: Literal["", "block", "closing tag", "field", "counted"] = ""
     reasoning_field: str = "reasoning_content"
@@ -124,6 +127,8 @@ class DialectServer:
         for name in dialect.refused:
             if name in body:
                 return f"Unsupported parameter: '{name}'"
+        if "seed" in body and body["model"] in dialect.no_seed_for:
+            return "Unsupported parameter: 'seed'"
         limits = {"max_tokens", "max_completion_tokens"} - {dialect.limit}
         other = limits.pop()
         if other in body:
@@ -144,6 +149,8 @@ class DialectServer:
             return ""
         if self.dialect.schema == "refused":
             return "This response_format type is unavailable now"
+        if "strict" in form["json_schema"] and not self.dialect.takes_strict:
+            return "json_schema.strict: Extra inputs are not permitted"
         schema = json.dumps(form["json_schema"]["schema"])
         for keyword in self.dialect.refused_keywords:
             if f'"{keyword}"' in schema:

@@ -11,6 +11,7 @@ from rich.table import Table
 from aidsafe_dagster.cli.console import console, print_plain, print_problem
 from aidsafe_dagster.cli.doctor_servers import ServerUse, check_use, servers_in_use
 from aidsafe_dagster.engines.profiles import load_profile
+from aidsafe_dagster.engines.roles import RoleSettings
 from aidsafe_dagster.engines.server_check import ServerCheck, Verdict
 from aidsafe_dagster.engines.server_trial import (
     Observation,
@@ -152,6 +153,10 @@ def _edits_for_own_server(
     while name in settings.servers:
         name += "_server"
     values = _stated(use.base) | dict(changes)
+    own = [settings.roles.get(speaker, RoleSettings()) for speaker in use.speakers]
+    # An agent with a server of its own takes nothing from its role any more.
+    if not all(role.model for role in own):
+        values["model"] = use.settings.model
     table = ("servers", name)
     edits = [Edit(table, key, value) for key, value in values.items()]
     for speaker in use.speakers:

@@ -40,6 +40,7 @@ _MAX_REQUESTS = 20
 _TIMEOUT_S = 120.0
 _SHORT, _LONG, _THINKING = 32, 300, 1024
 """Limits in tokens: of a word, of a small object, of an answer after reasoning."""
+_STRICT = "response_format.json_schema.strict"
 _NOT_JSON = "Say in plain words, not as JSON, whether you keep or drop it, and why."
 """Only a server that enforces the form answers this as JSON."""
 _GREETING = (("system", "You are brief."), ("user", "Say hello."))
@@ -308,7 +309,21 @@ class _Attempts:
             self._change(schema_omit=tuple(left_out))
             words = ", ".join(left_out)
             self.trial.note("schema keywords", Outcome.MENDED, f"refused: {words}")
-        return reply
+            return reply
+        return await self._try_not_strict(reply)
+
+    async def _try_not_strict(self, refusal: Reply) -> Reply:
+        """Ask once without `strict`; return the reply to it if it is taken."""
+        before = self.trial.settings
+        if _STRICT in before.omit or self._is_spent():
+            return refusal
+        self.trial.settings = omitting(before, _STRICT)
+        reply = await self._ask_with_schema(before.schema_omit)
+        if _is_taken(reply):
+            self.trial.note("strict schemas", Outcome.MENDED, "refused, not asked for")
+            return reply
+        self.trial.settings = before
+        return refusal
 
     async def _keywords_one_by_one(
         self, left_out: list[str]

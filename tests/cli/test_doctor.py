@@ -389,6 +389,33 @@ def test_a_server_with_two_models_is_tried_with_each(tmp_path: Path) -> None:
     assert text.count("Trial of") == 2
 
 
+def test_another_model_of_a_server_that_takes_less_gets_a_server_of_its_own(
+    tmp_path: Path,
+) -> None:
+    with a_dialect_server(models=("m", "n"), no_seed_for=("n",)) as server:
+        write(
+            tmp_path,
+            f"""
+engine = "endpoint"
+[endpoint]
+base_url = "{server.base_url}"
+model = "m"
+slots = 8
+[roles.refiner]
+model = "n"
+""",
+        )
+        outcome = aidsafe(tmp_path, "doctor", "--try", "--write")
+        again = aidsafe(tmp_path, "doctor", "--try")
+    settings = load_settings(tmp_path, environ={}).settings
+    assert outcome.returncode == 0, printed(outcome)
+    assert settings.endpoint.omit == ()
+    assert settings.roles["refiner"].server == "refiner"
+    assert settings.servers["refiner"].omit == ("seed",)
+    assert settings.servers["refiner"].slots == 8
+    assert lines_to_write(again) == "nothing to change"
+
+
 def test_a_wrong_key_ends_the_trial_of_that_server_alone(tmp_path: Path) -> None:
     with a_dialect_server(key="another") as closed, a_dialect_server() as open_one:
         prepare(

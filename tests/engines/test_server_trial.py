@@ -80,6 +80,10 @@ def test_a_server_that_takes_everything_needs_no_change_and_few_requests() -> No
             {"refused_keywords": ("minItems", "maximum")},
             {"schema_omit": ("minItems", "maximum")},
         ),
+        (
+            {"takes_strict": False},
+            {"omit": ("response_format.json_schema.strict",)},
+        ),
         ({"schema": "refused"}, {"output": "json"}),
         ({"schema": "ignored"}, {"output": "json"}),
         ({"schema": "refused", "json_mode": "refused"}, {"output": "text"}),
