@@ -114,7 +114,7 @@ async def _tokenize_dialect(settings: ServerSettings) -> str:
 
 def _use_of(settings: Settings, speaker: str) -> ServerUse | None:
     """Return how a role or an agent uses its server; None if the engine is no such server."""
-    role = for_speaker(settings.roles, speaker, RoleSettings())
+    role = for_speaker(settings.speakers, speaker, RoleSettings())
     name = speaker
     table: tuple[str, ...] = ()
     if role.server:
