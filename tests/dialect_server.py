@@ -37,7 +37,12 @@ class Dialect:
     limit: str = "max_tokens"
     system: bool = True
     takes_temperature_beside_top_p: bool = True
-    schema: Literal["enforced", "ignored", "refused"] = "enforced"
+    schema: Literal["enforced", "followed", "ignored", "refused"] = "enforced"
+    """'followed': as JSON in a fence, with words around it."""
+    is_filtered: bool = False
+    """Every answer is empty."""
+    credit: int = 1000
+    """Chat calls, after which there is no credit left."""
     refused_keywords: tuple[str, ...] = ()
     takes_strict: bool = True
     json_mode: Literal["enforced", "ignored", "refused"] = "enforced"
@@ -94,6 +99,8 @@ class DialectServer:
         self.chats.append(body)
         if len(self.chats) <= dialect.busy_calls:
             return 429, {"error": {"message": "slow down"}}
+        if len(self.chats) > dialect.credit:
+            return 402, {"error": {"message": "Insufficient credits"}}
         return self._chat(body)
 
     def _chat(self, body: Body) -> tuple[int, Any]:
@@ -165,6 +172,10 @@ class DialectServer:
             "json_object": dialect.json_mode,
         }
         text = JSON_ANSWER if modes.get(form) == "enforced" else PROSE
+        if modes.get(form) == "followed":
+            text = f"Here you are:\n```json\n{JSON_ANSWER}\n```"
+        if dialect.is_filtered:
+            text = ""
         message: Body = {"role": "assistant", "content": text}
         choice: Body = {"message": message, "finish_reason": "stop"}
         usage = {"prompt_tokens": 20, "completion_tokens": 8}

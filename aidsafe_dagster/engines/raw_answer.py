@@ -51,6 +51,11 @@ def json_object(text: str) -> dict[str, Any] | None:
     return data if isinstance(data, dict) else None
 
 
+def embedded_object(text: str) -> dict[str, Any] | None:
+    """Return the JSON object in a text, with or without words around it; None without one."""
+    return json_object(text[text.find("{") : text.rfind("}") + 1])
+
+
 def _joined(content: Any) -> str:
     """Return the text of a content, which may be a list of parts."""
     if isinstance(content, str):

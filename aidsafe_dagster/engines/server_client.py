@@ -154,9 +154,7 @@ class ServerClient:
         while True:
             self.requests += 1
             reply = await self.post(f"{self.base_url}/chat/completions", body)
-            # Once it has answered, a refusal is about what was asked.
-            if not self._has_answered:
-                self._raise_if_hopeless(reply)
+            self._raise_if_hopeless(reply)
             if reply.status not in _BUSY:
                 self._has_answered |= reply.status == 200
                 return reply
@@ -196,13 +194,16 @@ class ServerClient:
         return mask_url_secrets(mask_secret(text, self._key))
 
     def _raise_if_hopeless(self, reply: Reply) -> None:
-        if reply.refuses_key:
-            raise ServerUnusable(key_problem(reply, self.settings))
         if reply.status == 407:
             raise ServerUnusable(f"the proxy wants a password: {reply}")
         # Out of credit, and no waiting helps.
         if reply.status == 402 or "insufficient_quota" in reply.text:
             raise ServerUnusable(str(reply))
+        # Once it has answered, other refusals are about what was asked.
+        if self._has_answered and reply.status != 401:
+            return
+        if reply.refuses_key:
+            raise ServerUnusable(key_problem(reply, self.settings))
         if reply.status == 404:
             raise ServerUnusable(f"{reply.url}: {reply}")
 

@@ -12,7 +12,12 @@ from enum import StrEnum
 from typing import Any
 
 from aidsafe_dagster.engines.log_probabilities import ONE_TOKEN
-from aidsafe_dagster.engines.raw_answer import RawAnswer, json_object, raw_answer
+from aidsafe_dagster.engines.raw_answer import (
+    RawAnswer,
+    embedded_object,
+    json_object,
+    raw_answer,
+)
 from aidsafe_dagster.engines.server_check import context_length, tokenize_dialect
 from aidsafe_dagster.engines.server_client import Reply, ServerClient, ServerUnusable
 from aidsafe_dagster.engines.server_dialect import (
@@ -276,12 +281,20 @@ class _Attempts:
             self.trial.note("JSON schema", outcome, f"refused: {reply}")
             return False
         answer = await self._unhurried(reply)
+        if not answer.text:
+            detail = (
+                "taken; the answer is empty, so nobody can tell whether it is enforced"
+            )
+            self.trial.note("JSON schema", Outcome.ABSENT, detail)
+            return True
         problem = _misfit(answer)
         if problem:
             outcome = Outcome.MENDED if is_used else Outcome.ABSENT
             self.trial.note("JSON schema", outcome, f"taken, not enforced: {problem}")
             return False
         detail = "enforced, with its enum"
+        if json_object(answer.text) is None:
+            detail = "followed, with words around the JSON, which are read over"
         if _breaks_bounds(answer.text):
             detail += ", not its bounds, which are checked here"
         self.enforces_schema = True
@@ -571,9 +584,9 @@ def _misfit(answer: RawAnswer) -> str:
     # A grammar admits white space without end, which a small model fills.
     if answer.was_cut and answer.text.startswith("{"):
         return ""
-    data = json_object(answer.text)
+    data = embedded_object(answer.text)
     if data is None:
-        return "the answer is not JSON" if answer.text else "the answer is empty"
+        return "the answer is not JSON"
     if set(data) != {"verdict", "score", "comment", "rules"}:
         return "other keys"
     if data["verdict"] not in ("keep", "drop"):

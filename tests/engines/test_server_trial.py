@@ -258,6 +258,27 @@ def test_a_server_that_is_busy_for_long_is_left_with_the_time_it_named() -> None
     assert len(server.chats) == 1
 
 
+def test_a_server_without_credit_is_left_at_once_whenever_it_ends() -> None:
+    with a_dialect_server(credit=3) as server:
+        trial = tried(server)
+    assert details(trial, "stopped") == "broken: HTTP 402: Insufficient credits"
+    assert len(server.chats) == 4
+
+
+def test_empty_answers_change_nothing() -> None:
+    with a_dialect_server(is_filtered=True) as server:
+        trial = tried(server)
+    assert changes(trial, settings_for(server)) == {}
+    assert "the answer is empty" in details(trial, "JSON schema")
+
+
+def test_a_schema_that_is_followed_among_other_words_is_kept() -> None:
+    with a_dialect_server(schema="followed") as server:
+        trial = tried(server)
+    assert changes(trial, settings_for(server)) == {}
+    assert details(trial, "JSON schema").startswith("good: followed")
+
+
 def test_a_wrong_key_ends_the_trial_and_is_not_shown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
