@@ -13,13 +13,9 @@ from aidsafe_dagster.cli.doctor_servers import ServerUse, check_use, servers_in_
 from aidsafe_dagster.engines.profiles import load_profile
 from aidsafe_dagster.engines.roles import RoleSettings
 from aidsafe_dagster.engines.server_check import ServerCheck, Verdict
-from aidsafe_dagster.engines.server_trial import (
-    Observation,
-    Outcome,
-    Trial,
-    try_server,
-)
+from aidsafe_dagster.engines.server_trial import try_server
 from aidsafe_dagster.engines.settings import ServerSettings
+from aidsafe_dagster.engines.trial_requests import Observation, Outcome, Trial
 from aidsafe_dagster.recipe.records import Role
 from aidsafe_dagster.settings.edit import Edit, as_toml, edit_settings
 from aidsafe_dagster.settings.load import Loaded

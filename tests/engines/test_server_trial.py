@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from aidsafe_dagster.engines.server_dialect import KEYWORDS, SCHEMA
-from aidsafe_dagster.engines.server_trial import Outcome, Trial, try_server
+from aidsafe_dagster.engines.server_trial import try_server
 from aidsafe_dagster.engines.settings import ServerSettings
+from aidsafe_dagster.engines.trial_requests import Outcome, Trial
 from aidsafe_dagster.recipe import answers
 from aidsafe_dagster.recipe.answers import Answer, AnswerFormat
 from aidsafe_dagster.recipe.dialogue import Sampling
