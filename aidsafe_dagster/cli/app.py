@@ -236,19 +236,43 @@ def show(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    *,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show the defaults too.")
+    ] = False,
+    trial: Annotated[
+        bool,
+        typer.Option(
+            "--try",
+            help="Send each server some requests of a few tokens, to see what it takes.",
+        ),
+    ] = False,
+    write: Annotated[
+        bool,
+        typer.Option(
+            "--write", help="With --try: put what follows into the settings file."
+        ),
+    ] = False,
+) -> None:
     """Print the settings in force and where they came from, and probe what they name."""
+    if write and not trial:
+        raise typer.BadParameter("--write needs --try", param_hint="--write")
     with setup_errors_explained():
-        from aidsafe_dagster.cli.doctor import examine, print_finding, settings_table
+        from aidsafe_dagster.cli.doctor import examine, print_finding, print_settings
         from aidsafe_dagster.settings.load import load_settings
 
         loaded = load_settings()
-        console.print(settings_table(loaded))
+        print_settings(loaded, with_defaults=everything)
         problems = 0
         for finding in examine(loaded.settings):
             print_finding(finding)
             # None means unknown or not needed, which is no problem.
             problems += finding.ok is False
+        if trial:
+            from aidsafe_dagster.cli.doctor_trial import try_servers
+
+            problems += not try_servers(loaded, write=write)
         if problems:
             raise typer.Exit(1)
 

@@ -1,7 +1,5 @@
 """`aidsafe doctor`: the settings in force, where each came from, and a probe of what they name."""
 
-import asyncio
-import os
 import shutil
 import subprocess
 import sys
@@ -15,10 +13,15 @@ from huggingface_hub.errors import HfHubHTTPError
 from rich.markup import escape
 from rich.table import Table
 
-from aidsafe_dagster.cli.console import console, quantity
-from aidsafe_dagster.engines.endpoint import EndpointEngine
+from aidsafe_dagster.cli.console import console, print_plain, quantity
+from aidsafe_dagster.cli.doctor_servers import (
+    check_use,
+    counting_problem,
+    describe,
+    servers_in_use,
+)
 from aidsafe_dagster.engines.journal import Journal
-from aidsafe_dagster.engines.settings import EndpointSettings
+from aidsafe_dagster.engines.server_check import Verdict
 from aidsafe_dagster.engines.vllm.server import VLLMServer
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
@@ -51,21 +54,39 @@ def examine(settings: Settings) -> Iterator[Finding]:
     # In the order in which a run would miss them.
     yield _probe("policies", lambda: _load_policies(settings))
     yield _probe("templates", lambda: str(load_templates(settings.prompts).folder))
-    yield _probe("tokens", lambda: token_counter(settings).name)
+    yield _probe("tokens", lambda: _count_tokens(settings))
     yield _probe("journal", lambda: _open_journal(settings))
     yield _probe("lake", lambda: _write_to_lake(settings))
-    yield _examine_engine(settings)
+    yield from _examine_engine(settings)
+    yield from _examine_servers(settings)
     yield _examine_hub()
     yield _examine_gpu()
 
 
-def settings_table(loaded: Loaded) -> Table:
-    """Return the settings in force; values that are not defaults stand out."""
+def print_settings(loaded: Loaded, *, with_defaults: bool) -> None:
+    """Print the settings that are no defaults, or all of them."""
     table = Table("setting", "value", "from", title="Settings in force")
+    for column in table.columns:
+        column.overflow = "fold"
     for key, value, origin in values_in_force(loaded):
-        shown_origin = origin if origin == "default" else f"[bold]{escape(origin)}[/]"
-        table.add_row(key, escape(value), shown_origin)
-    return table
+        is_default = origin == "default"
+        if is_default and not with_defaults:
+            continue
+        # The whole path would leave no room for the values.
+        place = loaded.file.name if origin == str(loaded.file) else origin
+        table.add_row(key, escape(value), place if is_default else _bold(place))
+    if table.row_count:
+        console.print(table)
+    else:
+        console.print("Settings in force: the defaults")
+    is_there = "" if loaded.file.exists() else " (there is none)"
+    print_plain(f"Settings file: {loaded.file}{is_there}")
+    if not with_defaults:
+        print_plain("--all shows the defaults too.")
+
+
+def _bold(text: str) -> str:
+    return f"[bold]{escape(text)}[/]"
 
 
 def print_finding(finding: Finding) -> None:
@@ -111,6 +132,13 @@ def _load_policies(settings: Settings) -> str:
     return f"{count} {noun}, {rules}, version {policies.version}"
 
 
+def _count_tokens(settings: Settings) -> str:
+    counter = token_counter(settings)
+    # A server's counter is made without asking the server.
+    counter("Do you count?")
+    return counter.name
+
+
 def _open_journal(settings: Settings) -> str:
     journal = Journal(settings.journal)
     journal.close()
@@ -133,16 +161,16 @@ def _write_to_lake(settings: Settings) -> str:
     return detail
 
 
-def _examine_engine(settings: Settings) -> Finding:
+def _examine_engine(settings: Settings) -> Iterator[Finding]:
+    """Look at an engine that is no server elsewhere."""
     if settings.engine == "rehearsal":
         detail = (
             "rehearsal: simulated answers, no model; "
             "its rows are labelled and not for training"
         )
-        return Finding("engine", True, detail)
+        yield Finding("engine", True, detail)
     if settings.engine == "vllm":
-        return _probe("engine", lambda: _look_at_vllm(settings))
-    return _probe("engine", lambda: asyncio.run(_look_at_endpoint(settings.endpoint)))
+        yield _probe("engine", lambda: _look_at_vllm(settings))
 
 
 def _look_at_vllm(settings: Settings) -> str:
@@ -167,19 +195,17 @@ def _look_at_vllm(settings: Settings) -> str:
     return f"vllm: {settings.vllm.model}, {state}"
 
 
-async def _look_at_endpoint(endpoint: EndpointSettings) -> str:
-    engine = EndpointEngine(endpoint)
-    try:
-        models = await engine.models()
-    finally:
-        await engine.close()
-    if endpoint.model not in models:
-        served = ", ".join(models) or "nothing"
-        raise SetupError(f"{endpoint.base_url} serves {served}, not '{endpoint.model}'")
-    variable = endpoint.api_key_env
-    # Never the key itself: what the doctor prints is pasted into reports of problems.
-    key = "set" if os.environ.get(variable) else "not set"
-    return f"{endpoint.base_url} serves '{endpoint.model}' (key in {variable}: {key})"
+def _examine_servers(settings: Settings) -> Iterator[Finding]:
+    """Ask each server that a role uses for its models."""
+    for use in servers_in_use(settings):
+        check = check_use(use)
+        is_usable = check.verdict in (Verdict.SERVES, Verdict.NO_LIST)
+        detail = mask_url_secrets(describe(use, check))
+        yield Finding(use.title, is_usable, detail)
+        if use.settings.tokenize and is_usable:
+            problem = counting_problem(use.settings)
+            what = f"tokenize {use.name}"
+            yield Finding(what, not problem, problem or "the server counts tokens")
 
 
 def _examine_hub() -> Finding:

@@ -38,6 +38,8 @@ class Loaded:
     settings: Settings
     origins: Mapping[str, str]
     """Dotted key → origin."""
+    file: Path
+    """The settings file, which need not exist."""
 
 
 def load_settings(
@@ -88,7 +90,7 @@ def load_settings(
     except ValidationError as error:
         # The cause shows values, and one of them may be a secret.
         raise _setup_error(error, origins) from None
-    return Loaded(_with_absolute_paths(settings, file.parent), origins)
+    return Loaded(_with_absolute_paths(settings, file.parent), origins, file)
 
 
 def _add_profiles(merged: dict[str, Any], origins: dict[str, str]) -> None:

@@ -10,7 +10,6 @@ import pytest
 from aidsafe_dagster.engines.rehearsal.faults import RehearsalSettings
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.records import Stage
-from tests.serving import a_free_port, a_model_server
 from tests.site import aidsafe, contents, prepare, some_prompts
 
 SECRET = "sk-do-not-show"
@@ -40,12 +39,6 @@ def assert_refused(outcome: Outcome, *parts: str) -> str:
     assert outcome.returncode == 2, text
     assert [part for part in parts if part not in text] == [], text
     return text
-
-
-def problems(outcome: Outcome) -> list[str]:
-    """Return what the doctor found wrong."""
-    lines = printed(outcome).splitlines()
-    return [line.split()[1] for line in lines if line.startswith("✗")]
 
 
 def lake_of(folder: Path) -> Lake:
@@ -281,75 +274,6 @@ def failed_until(lake: Lake, last: Stage) -> int:
         lake.failures(stage, "odd-0001").height
         for stage in stages[: stages.index(last) + 1]
     )
-
-
-def test_the_doctor_shows_values_with_their_origins_and_no_key(tmp_path: Path) -> None:
-    prepare(tmp_path, seed=3, endpoint={"model": "from-file"})
-    outcome = aidsafe(
-        tmp_path, "doctor", AIDSAFE_DRIVER__MAX_ATTEMPTS="9", AIDSAFE_API_KEY=SECRET
-    )
-    text = printed(outcome)
-    assert outcome.returncode == 0, text
-    lines = {}
-    for line in text.splitlines():
-        cells = [cell.strip() for cell in line.split("│")]
-        if len(cells) > 4:
-            lines[cells[1]] = cells[2:4]
-    assert lines["driver.max_attempts"] == ["9", "environment"]
-    assert lines["seed"] == ["3", f"{tmp_path}/aidsafe.toml"]
-    assert lines["endpoint.model"] == ["from-file", f"{tmp_path}/aidsafe.toml"]
-    assert lines["driver.backoff_s"] == ["0.5", "default"]
-    assert SECRET not in text
-    assert "✗" not in text
-
-
-def test_the_doctor_reports_an_endpoint_that_does_not_answer(tmp_path: Path) -> None:
-    url = f"http://127.0.0.1:{a_free_port()}/v1"
-    prepare(tmp_path, engine="endpoint", endpoint={"base_url": url, "model": "m"})
-    outcome = aidsafe(tmp_path, "doctor", AIDSAFE_API_KEY=SECRET)
-    assert outcome.returncode == 1
-    assert f"✗ engine {url}/models" in printed(outcome)
-    assert SECRET not in printed(outcome)
-
-
-def test_the_doctor_names_the_models_that_the_endpoint_serves(tmp_path: Path) -> None:
-    with a_model_server(tmp_path) as server:
-        prepare(
-            tmp_path,
-            engine="endpoint",
-            endpoint={"base_url": server.base_url, "model": "gone[/red]"},
-        )
-        outcome = aidsafe(tmp_path, "doctor", AIDSAFE_API_KEY=SECRET)
-    assert outcome.returncode == 1
-    assert f"✗ engine {server.base_url} serves " in printed(outcome)
-    assert "not 'gone[/red]'" in printed(outcome)
-
-
-def test_the_doctor_reports_each_file_that_is_missing(tmp_path: Path) -> None:
-    prepare(tmp_path, policies="gone", prompts="gone", tokenizer="gone")
-    outcome = aidsafe(tmp_path, "doctor")
-    assert outcome.returncode == 1
-    assert problems(outcome) == ["policies", "templates", "tokens"]
-
-
-def test_the_doctor_masks_a_secret_inside_a_setting(tmp_path: Path) -> None:
-    prepare(tmp_path, journal_url=f"sqlite://user:{SECRET}@/journal.sqlite")
-    inside = {
-        "AIDSAFE_ENDPOINT__BASE_URL": f"http://user:{SECRET}@127.0.0.1/v1",
-        "AIDSAFE_ENDPOINT__EXTRA_BODY__API_KEY": SECRET,
-    }
-    lines = aidsafe(tmp_path, "doctor", **inside).stdout.splitlines()
-    assert [line for line in lines if SECRET in line] == []
-
-
-@pytest.mark.parametrize("journal", ["not a url", "oracle://h/d"])
-def test_the_doctor_reports_urls_that_cannot_be_opened(
-    tmp_path: Path, journal: str
-) -> None:
-    prepare(tmp_path, lake_url="nosuch://bucket/lake", journal_url=journal)
-    outcome = aidsafe(tmp_path, "doctor")
-    assert outcome.returncode == 1
-    assert problems(outcome) == ["journal", "lake"]
 
 
 @pytest.mark.slow
