@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from pydantic_core import to_json
 
-from aidsafe_dagster.engines.api_key import bearer_header, read_api_key
+from aidsafe_dagster.engines.api_key import read_api_key
 from aidsafe_dagster.engines.chat_reply import completion_of, parse_body
 from aidsafe_dagster.engines.chat_request import ChatRequest
 from aidsafe_dagster.engines.error_reply import (
@@ -28,6 +28,7 @@ from aidsafe_dagster.engines.error_reply import (
     is_html,
     read_error,
 )
+from aidsafe_dagster.engines.http_session import open_session
 from aidsafe_dagster.engines.protocol import (
     ErrorKind,
     RetryableError,
@@ -54,7 +55,6 @@ from aidsafe_dagster.recipe.secret_mask import mask_secret
 _JSON = {"Content-Type": "application/json"}
 _MAX_REPLY_BYTES = 32 * 2**20
 """No completion is longer. A server that sends without end must not fill the memory."""
-_CONNECT_TIMEOUT_S = 10
 _STATUS_TIMEOUT = aiohttp.ClientTimeout(10)
 """For requests that no model has to answer."""
 _CONNECTION_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
@@ -101,7 +101,8 @@ class EndpointEngine:
         self._routes: dict[str, Route] = {}
         self._requests: dict[str, ChatRequest] = {}
         self._key = read_api_key(settings.api_key_env)
-        self._proxy = proxy_for(settings.base_url)
+        # Raised now if it is of a kind that is not supported.
+        _ = proxy_for(settings.base_url)
         self._session: aiohttp.ClientSession | None = None
         self._answered: set[_Kind] = set()
         """What was answered at least once, so that its set-up is right."""
@@ -155,7 +156,7 @@ class EndpointEngine:
         url = self._url("/models")
         try:
             async with self._client().get(
-                url, timeout=_STATUS_TIMEOUT, proxy=self._proxy, allow_redirects=False
+                url, timeout=_STATUS_TIMEOUT, allow_redirects=False
             ) as response:
                 status = response.status
                 reply = parse_body(await self._read(response))
@@ -178,9 +179,7 @@ class EndpointEngine:
         """Return whether vLLM's `/health` answers. It fails when the engine behind it is dead."""
         url = self._root_url("/health")
         try:
-            async with self._client().get(
-                url, timeout=_STATUS_TIMEOUT, proxy=self._proxy
-            ) as response:
+            async with self._client().get(url, timeout=_STATUS_TIMEOUT) as response:
                 return response.status == 200
         except _CONNECTION_ERRORS:
             return False
@@ -207,7 +206,6 @@ class EndpointEngine:
                 url,
                 data=data,
                 headers=_JSON,
-                proxy=self._proxy,
                 # A POST that is redirected becomes a GET, or takes prompts to another host.
                 allow_redirects=False,
             ) as response:
@@ -335,17 +333,7 @@ class EndpointEngine:
 
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:
-            timeout = aiohttp.ClientTimeout(
-                total=self.settings.timeout_s, sock_connect=_CONNECT_TIMEOUT_S
-            )
-            self._session = aiohttp.ClientSession(
-                # The driver limits the calls. A second limit here would hide the queue from it.
-                connector=aiohttp.TCPConnector(limit=0),
-                # A router's cookie would bind all calls to one of its servers.
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=timeout,
-                headers=bearer_header(self._key),
-            )
+            self._session = open_session(self.settings, self.settings.timeout_s)
         return self._session
 
     def _url(self, path: str) -> str:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from aidsafe_dagster.engines.http_session import server_key
+from aidsafe_dagster.engines.api_key import read_api_key
 from aidsafe_dagster.engines.server_client import (
     Reply,
     ServerClient,
@@ -279,5 +279,5 @@ def key_state(settings: ServerSettings) -> str:
     """Say whether a key is set. Never the key itself: what the doctor prints is pasted around."""
     if not settings.api_key_env:
         return "no key"
-    is_set = bool(server_key(settings))
+    is_set = bool(read_api_key(settings.api_key_env))
     return f"key in {settings.api_key_env}: {'set' if is_set else 'not set'}"

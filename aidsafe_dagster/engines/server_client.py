@@ -20,7 +20,9 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from aidsafe_dagster.engines.http_session import open_session, proxy_for, server_key
+from aidsafe_dagster.engines.api_key import read_api_key
+from aidsafe_dagster.engines.http_session import open_session
+from aidsafe_dagster.engines.proxies import proxy_for
 from aidsafe_dagster.engines.settings import ServerSettings
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.secret_mask import mask_secret, mask_url_secrets
@@ -102,7 +104,7 @@ class ServerClient:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._key = server_key(self.settings)
+        self._key = read_api_key(self.settings.api_key_env)
         self._session = open_session(self.settings, self._timeout_s)
         return self
 
@@ -212,7 +214,7 @@ def key_problem(reply: Reply, settings: ServerSettings) -> str:
     """Say why a server refuses the caller. Never the key."""
     variable = settings.api_key_env
     try:
-        is_set = bool(server_key(settings))
+        is_set = bool(read_api_key(settings.api_key_env))
     except SetupError as error:
         return str(error)
     if not variable:

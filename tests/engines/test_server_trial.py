@@ -308,7 +308,7 @@ def test_a_key_of_two_lines_is_refused_by_the_name_of_its_variable(
     monkeypatch.setenv("MY_KEY", f"{KEY}\n{KEY}")
     with a_dialect_server() as server:
         trial = tried(server, settings_for(server, api_key_env="MY_KEY"))
-    assert "the key in MY_KEY holds white space" in details(trial, "stopped")
+    assert "MY_KEY: the key holds white space" in details(trial, "stopped")
     assert KEY not in str(trial)
 
 
