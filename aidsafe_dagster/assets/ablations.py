@@ -130,8 +130,10 @@ def ablation_round_table(
     reference = Variant(f"{in_turn.agents} in turn", in_turn)
     plan = [PlannedVariant(reference)]
     for agents in config.agents:
-        deliberation = DeliberationSettings(
-            style="round_table", agents=agents, max_rounds=configured.max_rounds
+        changes = {"style": "round_table", "agents": agents}
+        # Not `model_copy`, which would take a number of agents that the settings refuse.
+        deliberation = DeliberationSettings.model_validate(
+            configured.model_dump() | changes
         )
         variant = Variant(f"round table of {agents}", deliberation)
         plan.append(PlannedVariant(variant))

@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from aidsafe_dagster.recipe.agent_context import ContextKind, RowState, ask_agent
 from aidsafe_dagster.recipe.answers import AnswerFormat, DeliberatorAnswer
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue
 from aidsafe_dagster.recipe.policies import Policies
@@ -38,6 +39,12 @@ class DeliberationSettings(Record):
     agents: int = Field(default=2, ge=1)
     max_rounds: int = Field(default=3, ge=0)
     """A round is one turn of each agent."""
+    context: ContextKind = "fresh"
+    """What deliberators, moderator and refiner are shown.
+
+    `fresh`: prompt, intents, thoughts so far and current response.
+    `chat`: all that was said so far, which takes twice the tokens.
+    """
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,6 @@ def deliberate(
     `stop_after` cuts the deliberation off after so many rounds, for an ablation. Its requests are
     then those of the full deliberation, so the journal answers them.
     """
-    # Deliberation continues the seed's conversation, whose prefix the model server has cached.
     conversation.messages = seed.conversation
     thoughts, response = seed.thoughts, seed.response
     turns: list[Turn] = []
@@ -157,7 +163,8 @@ def _take_turn(
         rounds=settings.max_rounds,
         agent=agent,
         agents=settings.agents,
-        first=(round_, agent) == (1, 1),
+        # Without the chat, nobody has read the task before.
+        first=settings.context == "fresh" or (round_, agent) == (1, 1),
         thoughts=len(thoughts),
     )
     inputs = DeliberatorInputs(
@@ -174,8 +181,15 @@ def _take_turn(
         DeliberatorAnswer, {"rules": context.policies.rule_ids}, {}
     )
     return (
-        yield from conversation.ask(
-            Role.DELIBERATOR, task, answer_format, inputs, agent=inputs.agent
+        yield from ask_agent(
+            conversation,
+            settings.context,
+            RowState(seed, thoughts, response),
+            Role.DELIBERATOR,
+            task,
+            answer_format,
+            inputs,
+            inputs.agent,
         )
     )
 

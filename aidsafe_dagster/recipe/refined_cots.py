@@ -8,6 +8,7 @@ deliberated thoughts that it draws on.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from aidsafe_dagster.recipe.agent_context import ContextKind, RowState, ask_agent
 from aidsafe_dagster.recipe.answers import (
     AnswerFormat,
     JudgementAnswer,
@@ -40,15 +41,17 @@ class RefinerInputs:
 
 
 def refine(
-    conversation: Conversation, deliberated: DeliberatedCot
+    conversation: Conversation,
+    deliberated: DeliberatedCot,
+    context_kind: ContextKind = "fresh",
 ) -> Dialogue[RefinedCot]:
     """Judge every thought in order and write the final CoT from those that are kept: one call."""
     context = conversation.context
-    # Refinement continues the conversation of the deliberation, for the sake of the prefix cache.
     conversation.messages = deliberated.conversation
     task = context.templates.task(
         Stage.REFINED_COTS,
         Role.REFINER,
+        context=context_kind,
         thoughts=deliberated.thoughts,
         applicable=deliberated.applicable_policies,
     )
@@ -65,7 +68,15 @@ def refine(
         thoughts=deliberated.thoughts,
         response=deliberated.response,
     )
-    answer = yield from conversation.ask(Role.REFINER, task, answer_format, inputs)
+    answer = yield from ask_agent(
+        conversation,
+        context_kind,
+        RowState(deliberated, deliberated.thoughts, deliberated.response),
+        Role.REFINER,
+        task,
+        answer_format,
+        inputs,
+    )
     judgements = _to_judgements(deliberated.thoughts, answer.judgements)
     thoughts = _to_refined_thoughts(answer.thoughts)
     inherited = {*Prompt.model_fields, "intents", "applicable_policies"}

@@ -7,6 +7,7 @@ name of the agent whose opinion it comes from.
 
 from dataclasses import dataclass
 
+from aidsafe_dagster.recipe.agent_context import RowState, ask_agent
 from aidsafe_dagster.recipe.answers import (
     AnswerFormat,
     DeliberatorAnswer,
@@ -126,9 +127,11 @@ def _hear_all(
 ) -> Dialogue[tuple[Opinion, ...]]:
     """Return each agent's opinion. All start from the same messages, so none hears another."""
     messages = conversation.messages
+    is_chat = settings.context == "chat"
     opinions = []
     for agent in range(1, settings.agents + 1):
-        conversation.messages = messages
+        if is_chat:
+            conversation.messages = messages
         answer = yield from _hear(
             conversation,
             seed,
@@ -138,8 +141,9 @@ def _hear_all(
             agent,
         )
         opinions.append(Opinion(agent, answer))
-    # The moderator gets the opinions in its task, so they need not be in the conversation.
-    conversation.messages = messages
+    # The moderator gets the opinions in its task, so they need not be in the chat.
+    if is_chat:
+        conversation.messages = messages
     return tuple(opinions)
 
 
@@ -177,8 +181,15 @@ def _hear(
         DeliberatorAnswer, {"rules": context.policies.rule_ids}, {}
     )
     return (
-        yield from conversation.ask(
-            Role.DELIBERATOR, task, answer_format, inputs, agent=inputs.agent
+        yield from ask_agent(
+            conversation,
+            settings.context,
+            RowState(seed, state.thoughts, state.response),
+            Role.DELIBERATOR,
+            task,
+            answer_format,
+            inputs,
+            inputs.agent,
         )
     )
 
@@ -218,7 +229,15 @@ def _merge(
         # The author of a merged thought must be an agent that sits at the table.
         {"agents": settings.agents},
     )
-    answer = yield from conversation.ask(Role.MODERATOR, task, answer_format, inputs)
+    answer = yield from ask_agent(
+        conversation,
+        settings.context,
+        RowState(seed, state.thoughts, state.response),
+        Role.MODERATOR,
+        task,
+        answer_format,
+        inputs,
+    )
     thoughts = list(state.thoughts)
     for merged in answer.thoughts:
         thought = Thought(

@@ -183,9 +183,10 @@ def _deliberate(
 
 
 def _refine(
-    conversation: Conversation, records: RecordsByStage, _: RecipeSettings
+    conversation: Conversation, records: RecordsByStage, settings: RecipeSettings
 ) -> Dialogue[RefinedCot]:
-    return refine(conversation, records[Stage.DELIBERATED_COTS])
+    deliberated = records[Stage.DELIBERATED_COTS]
+    return refine(conversation, deliberated, settings.deliberation.context)
 
 
 def _grade(
@@ -284,6 +285,7 @@ STAGES: dict[str, StageDefinition] = {
                 "deliberated_cots/deliberator",
                 "deliberated_cots/round_table",
                 "deliberated_cots/moderator",
+                "deliberated_cots/state",
             ),
             dialogue=_deliberate,
             row_gate=COT_CHECKS,
@@ -297,7 +299,7 @@ STAGES: dict[str, StageDefinition] = {
             upstream=(Stage.DELIBERATED_COTS,),
             roles=(Role.REFINER,),
             speakers="refiner",
-            templates=("refined_cots/refiner",),
+            templates=("refined_cots/refiner", "deliberated_cots/state"),
             dialogue=_refine,
             row_gate=REFINED_COT_CHECKS,
             suites=_COT_SUITES,
