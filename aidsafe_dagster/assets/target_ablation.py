@@ -109,6 +109,7 @@ def _search(
     engine: EngineResource,
     sample: Sequence[Prompt],
 ) -> _TargetResult:
+    engine.check_context([Stage.PREFERENCE_PAIRS], context.log.warning)
     searches = _open_searches(lake, engine, sample)
 
     settings = engine.snapshot.settings

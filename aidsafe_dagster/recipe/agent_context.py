@@ -56,12 +56,11 @@ def ask_agent(
     """
     if kind == "chat":
         return (
-            yield from conversation.ask(
-                role, task, answer_format, inputs, agent=agent
-            )
+            yield from conversation.ask(role, task, answer_format, inputs, agent=agent)
         )
     earlier_messages = conversation.messages
-    conversation.messages = ()
+    no_messages: tuple[Message, ...] = ()
+    conversation.messages = no_messages
     # One message, since not every chat template takes two of a user in a row.
     task_in_context = f"{_describe(conversation, state)}\n\n{task}"
     answer = yield from conversation.ask(

@@ -7,7 +7,7 @@ an engine opens it, and it is closed when the run ends; the model server outlive
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -25,8 +25,15 @@ from aidsafe_dagster.engines.rehearsal.planted import planted_path
 from aidsafe_dagster.engines.roles import EngineByRole
 from aidsafe_dagster.engines.settings import ServerSettings
 from aidsafe_dagster.engines.vllm.engine import VLLMEngine
+from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
 from aidsafe_dagster.recipe.dialogue import DialogueContext, DialogueTask, Sampling
 from aidsafe_dagster.recipe.records import Failure, Role
+from aidsafe_dagster.resources.context_preflight import (
+    context_findings,
+    known_lengths,
+    require_context,
+    with_known_lengths,
+)
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.resources.tokens import token_counter
 from aidsafe_dagster.resources.vllm import VLLMResource
@@ -137,6 +144,8 @@ class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     _driver: BackgroundDriver | None = PrivateAttr(default=None)
     _driver_settings: Settings | None = PrivateAttr(default=None)
     _is_in_run: bool = PrivateAttr(default=False)
+    _checked: list[tuple[Settings, frozenset[str]]] = PrivateAttr(default_factory=list)
+    _context_lengths: dict[str, int] = PrivateAttr(default_factory=dict)
 
     @property
     def snapshot(self) -> SettingsSnapshot:
@@ -149,6 +158,38 @@ class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         snapshot = self.snapshot
         # This engine only gives its name. The driver makes the one that answers.
         return make_dialogue_context(snapshot, make_engine(snapshot.settings))
+
+    def check_context(
+        self,
+        stages: Collection[str],
+        log: Callable[[str], None],
+        deliberation: DeliberationSettings | None = None,
+    ) -> None:
+        """Check that the requests of some stages fit their servers, once for each stage.
+
+        Args:
+            stages: those that the run is going to make.
+            log: called with a line about what may not fit or cannot be checked.
+            deliberation: in place of that of the settings.
+
+        Raises:
+            SetupError: a request of usual length would not fit.
+        """
+        snapshot = self.snapshot
+        if deliberation:
+            snapshot = snapshot.with_settings(deliberation=deliberation)
+        settings = snapshot.settings
+        names = frozenset(stages)
+        for checked_settings, checked_names in self._checked:
+            if checked_settings == settings and names <= checked_names:
+                return
+        engine = make_engine(settings)
+        dialogue_context = make_dialogue_context(snapshot, engine)
+        findings = context_findings(settings, dialogue_context, engine, names)
+        for warning in require_context(findings, settings):
+            log(warning)
+        self._context_lengths.update(known_lengths(findings))
+        self._checked.append((settings, names))
 
     def drive(
         self,
@@ -167,7 +208,10 @@ class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
                 this returns, until the run ends.
         """
         try:
-            driver = self._open_driver(self.snapshot.settings)
+            settings = self.snapshot.settings
+            # An engine that knows the length asks for no longer answer than there is room for.
+            settings = with_known_lengths(settings, self._context_lengths)
+            driver = self._open_driver(settings)
             return driver.drive(tasks, on_progress, log, then)
         finally:
             # Outside a run there is no teardown that would close it later.
@@ -181,6 +225,8 @@ class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """End reading ahead: the run is over, whether it succeeded or not."""
         unused_calls = self._close_driver()
+        self._checked.clear()
+        self._context_lengths.clear()
         if unused_calls and context.log:
             counts = [f"{calls} for {stage}" for stage, calls in unused_calls.items()]
             listing = ", ".join(counts)

@@ -156,6 +156,7 @@ def _run_variant(
     sample: Sequence[Prompt],
     redraws: Mapping[str, Redraws],
 ) -> VariantResult:
+    engine.check_context(_STAGES_MEASURED, context.log.warning, variant.deliberation)
     dialogue_context = engine.dialogue_context()
     grading = engine.snapshot.settings.grading
     tasks = []

@@ -84,9 +84,13 @@ def start_stage(
 
     Raises:
         dagster.Failure: the gate is closed.
+        SetupError: a request of this run would not fit the context of its server.
     """
     opened = lake.open()
     overridden = require_gate(context, opened, stage, accept=config.accept_failed_gate)
+    # All stages of the run at once, so that none fails for it hours later.
+    stages = {str(stage), *(context.run.step_keys_to_execute or ())}
+    engine.check_context(stages, context.log.warning)
     return StageRun(
         context=context,
         engine=engine,

@@ -1,0 +1,113 @@
+"""What a model server says about itself, asked without a model having to answer.
+
+Servers differ in what they tell and in where, so whatever cannot be found out is unknown, and never
+an error.
+"""
+
+import ipaddress
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from aidsafe_dagster.engines.settings import ServerSettings
+
+_TIMEOUT = aiohttp.ClientTimeout(10)
+_LENGTH_FIELDS = (
+    "max_model_len",  # vLLM
+    "context_length",  # OpenRouter, Together
+    "context_window",  # Groq
+    "max_context_length",  # Mistral
+)
+_ERRORS = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
+
+
+async def context_length(settings: ServerSettings) -> int | None:
+    """Return the tokens that prompt and answer may take together on a server; None if unknown.
+
+    A length in the settings stands. Otherwise the server is asked: `/v1/models`, and llama.cpp's
+    `/props`, whose slots may be shorter than what the model was trained on.
+    """
+    if settings.context_length:
+        return settings.context_length
+    if not settings.base_url:
+        return None
+    base_url = settings.base_url.rstrip("/")
+    async with _session(settings) as session:
+        model = _model_entry(await _json(session, f"{base_url}/models"), settings.model)
+        for field in _LENGTH_FIELDS:
+            length = _length(model.get(field))
+            if length:
+                return length
+        root_url = base_url.removesuffix("/v1")
+        props = _table(await _json(session, f"{root_url}/props"))
+    slot = _table(props.get("default_generation_settings"))
+    meta = _table(model.get("meta"))
+    return _length(slot.get("n_ctx")) or _length(meta.get("n_ctx_train"))
+
+
+def is_loopback(url: str) -> bool:
+    """Return whether a URL is of this machine, to which no proxy has a way."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _session(settings: ServerSettings) -> aiohttp.ClientSession:
+    key = os.environ.get(settings.api_key_env, "").strip()
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    return aiohttp.ClientSession(
+        timeout=_TIMEOUT,
+        headers=headers,
+        # Proxy variables and NO_PROXY are honoured, but for loopback.
+        trust_env=not is_loopback(settings.base_url),
+    )
+
+
+async def _json(session: aiohttp.ClientSession, url: str) -> Any:
+    """Return the JSON at a URL; None if there is none."""
+    try:
+        async with session.get(url) as response:
+            if response.status != 200:
+                return None
+            # Some servers send JSON as text/plain, which aiohttp refuses by default.
+            return await response.json(content_type=None)
+    except _ERRORS:
+        return None
+
+
+def _model_entry(reply: Any, name: str) -> Mapping[str, Any]:
+    """Return what `/v1/models` says of a model; empty if nothing."""
+    models = list(_models(reply))
+    by_name = {str(model.get("id")): model for model in models}
+    if name in by_name:
+        model = by_name[name]
+        # vLLM tells the length of an adapter at the model that it belongs to.
+        parent = by_name.get(str(model.get("parent")), {})
+        return {**parent, **{key: value for key, value in model.items() if value}}
+    # llama.cpp serves one model under whatever name it is asked for.
+    return models[0] if len(models) == 1 else {}
+
+
+def _models(reply: Any) -> Iterator[Mapping[str, Any]]:
+    models = _table(reply).get("data")
+    if isinstance(models, Sequence):
+        for model in models:
+            if isinstance(model, Mapping):
+                yield model
+
+
+def _table(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _length(value: Any) -> int:
+    """Return a number of tokens; 0 for whatever else stands there."""
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_number and value > 0 else 0
