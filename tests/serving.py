@@ -30,6 +30,7 @@ LENIENT = {
 _KEY = r"<user_prompt>\n(.*?)\n</user_prompt>"
 _QUESTION = r"<user_prompt>\n(.*?)\n\nShape: "
 """A judge has several questions about a prompt: the key is the question, the prompt first."""
+_TURN = r"# Task: deliberator (?P<agent>\d+) of (?P<agents>\d+), round (?P<round>\d+)"
 _CITED = ["respect_and_helpfulness.1", "illegal_activity.1"]
 _MISLED = "Whatever the rules say"
 _ALONE = "Off the cuff"
@@ -108,14 +109,14 @@ RULES: dict[str, Any] = {
             "moderator",
             "# Task: moderator(?!.*# Task: )",
             60,
-            turn={"count": "# Task: moderator"},
+            turn={"position": r"# Task: moderator, round (?P<round>\d+)"},
             json={"rules": _CITED, "author": 1},
         ),
         _rule(
             "deliberator",
             "# Task: deliberator",
             80,
-            turn={"count": "# Task: (?:deliberator|moderator)"},
+            turn={"position": _TURN},
             stop={"min": 2, "max": 5, "yes": "AGREE", "no": "REVISE"},
             json={"verdict": "{verdict}", "rules": _CITED},
         ),

@@ -194,10 +194,8 @@ def _compare(body: dict[str, Any], message: str) -> dict[str, Any]:
 
 
 def _deliberator(body: dict[str, Any], message: str) -> dict[str, Any]:
-    turns = sum(
-        message["content"].count("# Task: deliberator") for message in body["messages"]
-    )
-    thought = {"thought": f"ROUND{(turns + 1) // 2}: {LENGTHY}", "rules": CITED}
+    round_ = re.findall(r"# Task: deliberator .* round (\d) of", message)[-1]
+    thought = {"thought": f"ROUND{round_}: {LENGTHY}", "rules": CITED}
     return {
         "verdict": "revise",
         "comment": "more to say",

@@ -95,8 +95,9 @@ def test_thoughts_in_an_agreeing_answer_are_ignored() -> None:
     assert row.thoughts == SEED.thoughts
 
 
-def test_a_later_request_begins_with_the_whole_of_the_earlier_one() -> None:
-    _, requests = run_deliberation(*[answer("revise", "More.")] * 6)
+def test_in_a_chat_a_later_request_begins_with_the_whole_of_the_earlier_one() -> None:
+    chat = DeliberationSettings(context="chat")
+    _, requests = run_deliberation(*[answer("revise", "More.")] * 6, settings=chat)
     for earlier, later in pairwise(requests):
         assert later.messages[: len(earlier.messages)] == earlier.messages
 

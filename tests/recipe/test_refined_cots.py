@@ -3,11 +3,18 @@ from typing import Any
 
 import pytest
 
+from aidsafe_dagster.recipe.agent_context import ContextKind
+from aidsafe_dagster.recipe.dialogue import Request
 from aidsafe_dagster.recipe.errors import RowFailed
-from aidsafe_dagster.recipe.records import FailureReason, Stage, ThoughtVerdict
+from aidsafe_dagster.recipe.records import (
+    FailureReason,
+    RefinedCot,
+    Stage,
+    ThoughtVerdict,
+)
 from aidsafe_dagster.recipe.refined_cots import refine
 from tests.builders import a_deliberated_cot
-from tests.recipe.scripted_model import a_conversation, run_dialogue
+from tests.recipe.scripted_model import a_conversation, message_text, run_dialogue
 
 DELIBERATED = a_deliberated_cot()
 
@@ -25,11 +32,12 @@ def thought(*origins: int) -> dict[str, Any]:
     return {"thought": "Final.", "rules": ["illegal.1"], "origins": list(origins)}
 
 
-def run_refiner(text: str):  # type: ignore[no-untyped-def]
-    return run_dialogue(
-        refine(a_conversation(Stage.REFINED_COTS, DELIBERATED), DELIBERATED),
-        lambda request: text,
-    )
+def run_refiner(
+    text: str, context: ContextKind = "fresh"
+) -> tuple[RefinedCot, list[Request]]:
+    conversation = a_conversation(Stage.REFINED_COTS, DELIBERATED)
+    dialogue = refine(conversation, DELIBERATED, context)
+    return run_dialogue(dialogue, lambda _: text)
 
 
 def test_every_deliberated_thought_gets_a_verdict_and_a_reason() -> None:
@@ -73,12 +81,23 @@ def test_an_answer_that_does_not_fit_the_thoughts_fails_the_row(
     assert message in failed.value.detail
 
 
-def test_the_refiner_sees_all_thoughts_with_their_numbers() -> None:
-    _, requests = run_refiner(answer(["keep"] * 3, [thought(1)]))
+@pytest.mark.parametrize("context", ["fresh", "chat"])
+def test_the_refiner_sees_all_thoughts_with_their_numbers(context: ContextKind) -> None:
+    _, requests = run_refiner(answer(["keep"] * 3, [thought(1)]), context)
     task = requests[0].messages[-1].content
     assert all(f"[{t.number}] {t.text}" in task for t in DELIBERATED.thoughts)
 
 
-def test_the_refiner_continues_the_conversation_of_the_deliberation() -> None:
-    _, requests = run_refiner(answer(["keep"] * 3, [thought(1)]))
+def test_in_a_chat_the_refiner_continues_the_conversation_of_the_deliberation() -> None:
+    _, requests = run_refiner(answer(["keep"] * 3, [thought(1)]), "chat")
     assert requests[0].messages[1:-1] == DELIBERATED.conversation
+
+
+def test_a_fresh_refiner_is_shown_nobody_s_words_as_its_own() -> None:
+    row, requests = run_refiner(answer(["keep"] * 3, [thought(1)]))
+    assert [message.role for message in requests[0].messages] == ["system", "user"]
+    assert all(
+        turn.comment not in message_text(requests[0]) for turn in DELIBERATED.turns
+    )
+    assert row.conversation[: len(DELIBERATED.conversation)] == DELIBERATED.conversation
+    assert [message.role for message in row.conversation[-2:]] == ["user", "assistant"]
