@@ -45,7 +45,8 @@ async def context_length(settings: ServerSettings) -> int | None:
         props = _table(await _json(session, f"{root_url}/props"))
     slot = _table(props.get("default_generation_settings"))
     meta = _table(model.get("meta"))
-    return _length(slot.get("n_ctx")) or _length(meta.get("n_ctx_train"))
+    trained_on = _length(meta.get("n_ctx_train"))
+    return _length(slot.get("n_ctx")) or trained_on or None
 
 
 def is_loopback(url: str) -> bool:
