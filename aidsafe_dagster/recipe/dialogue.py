@@ -7,9 +7,9 @@ by hand:
     request = next(dialogue)
     request = dialogue.send(completion)     # until StopIteration carries the record
 
-A dialogue talks to models through its `Conversation`, which only ever appends. A later request
-begins with the whole of the earlier one, and all requests begin with the same system message, so a
-server's prefix cache serves most of the prompt.
+A dialogue talks to models through its `Conversation`, which only ever appends. All requests begin
+with the same system message, and a later one with what the earlier ones of its row have in common
+(`recipe.agent_context`), so a server's prefix cache serves most of the prompt.
 """
 
 import hashlib

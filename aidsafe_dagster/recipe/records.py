@@ -282,7 +282,7 @@ class CotRow(Row):
     )
     response: str
     conversation: tuple[Message, ...] = Field(
-        description="the whole exchange after the system message"
+        description="the whole exchange after the system message: tasks and answers"
     )
     cot_tokens: int = Field(description="tokens of the chain of thought")
 

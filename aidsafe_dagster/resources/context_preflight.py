@@ -26,6 +26,7 @@ from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.settings.schema import Settings
 
 _REHEARSAL = "rehearsal"
+_MANAGED = "vllm"
 
 
 @dataclass(frozen=True)
@@ -129,9 +130,10 @@ def require_context(
         warnings.append(f"A row of unusual length would not fit: {description}")
     unknown = {finding.server for finding in findings if finding.length is None}
     for server in sorted(unknown):
+        key = "vllm.max_model_len" if server == _MANAGED else "its context_length"
         warnings.append(
             f"The server '{server}' does not tell its context length, so no request is checked "
-            "against it; set its context_length"
+            f"against it; set {key}"
         )
     return warnings
 
@@ -148,7 +150,7 @@ def known_lengths(findings: Iterable[ContextFinding]) -> dict[str, int]:
 
 def with_known_lengths(settings: Settings, lengths: Mapping[str, int]) -> Settings:
     """Return the settings with what servers told about their context, where none is set."""
-    main = lengths.get("vllm" if settings.engine == "vllm" else "endpoint")
+    main = lengths.get(_MANAGED if settings.engine == _MANAGED else "endpoint")
     endpoint = _with_length(settings.endpoint, main)
     servers = {}
     for name, server in settings.servers.items():
@@ -160,7 +162,7 @@ def server_of(settings: Settings, engine: Engine, speaker: str) -> Server:
     """Return the server that answers a speaker, with the role's own model."""
     name = engine.route(speaker).server
     role = for_speaker(settings.roles, speaker, RoleSettings())
-    if name in ("endpoint", "vllm"):
+    if name in ("endpoint", _MANAGED):
         server: ServerSettings = settings.endpoint
     elif name in settings.servers:
         server = settings.servers[name]
@@ -219,7 +221,7 @@ async def _ask_lengths(
 
 
 async def _length(settings: Settings, server: Server) -> int | None:
-    if server.name != "vllm":
+    if server.name != _MANAGED:
         return await context_length(server.settings)
     vllm = settings.vllm
     if vllm.max_model_len:

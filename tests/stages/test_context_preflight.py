@@ -33,24 +33,26 @@ def test_a_run_that_would_not_fit_stops_before_its_first_call(tmp_path: Path) ->
         assert server.stats()["requests"] == 0
 
 
-def test_a_stage_that_fits_is_made_though_a_later_one_would_not(tmp_path: Path) -> None:
+def test_stages_that_fit_are_made_though_a_later_one_would_not(tmp_path: Path) -> None:
     with (
         a_model_server(tmp_path) as server,
-        a_site(tmp_path / "site", **settings_for(server, context_length=6000)) as site,
+        a_site(tmp_path / "site", **settings_for(server, context_length=5000)) as site,
     ):
         assert site.ingest(prompts_file(tmp_path, some_prompts(2))).success
-        stages = [Stage.SEED_COTS]
+        stages = [Stage.PROMPTS, Stage.SEED_COTS]
         run = run_job(site.instance, "make_batch", partition=BATCH, stages=stages)
         assert run.success, run.error
 
 
-def test_a_run_says_once_that_a_server_does_not_tell_its_length(tmp_path: Path) -> None:
+def test_a_run_warns_once_of_rows_that_may_not_fit(tmp_path: Path) -> None:
     with (
         a_model_server(tmp_path) as server,
-        a_site(tmp_path / "site", **settings_for(server)) as site,
+        a_site(tmp_path / "site", **settings_for(server, context_length=8192)) as site,
     ):
         assert site.ingest(prompts_file(tmp_path, some_prompts(2))).success
-        run = site.make(BATCH)
+        stages = [*Stage][: [*Stage].index(Stage.REFINED_COTS) + 1]
+        run = run_job(site.instance, "make_batch", partition=BATCH, stages=stages)
         assert run.success, run.error
         lines = [entry.user_message for entry in site.instance.all_logs(run.run_id)]
-        assert sum("does not tell its context length" in line for line in lines) == 1
+        start = "A row of unusual length would not fit: refiner, after round 3: about "
+        assert sum(line.startswith(start) for line in lines) == 1

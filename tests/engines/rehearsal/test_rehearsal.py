@@ -4,6 +4,8 @@ import asyncio
 import re
 from collections import Counter
 from dataclasses import replace
+from functools import partial
+from typing import Literal
 
 import pytest
 from pydantic import ValidationError
@@ -11,6 +13,8 @@ from pydantic import ValidationError
 from aidsafe_dagster.engines.protocol import Engine
 from aidsafe_dagster.engines.rehearsal.engine import RehearsalEngine
 from aidsafe_dagster.engines.rehearsal.faults import Fault, RehearsalSettings
+from aidsafe_dagster.recipe.agent_context import ContextKind
+from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.policies import Policies, Policy, load_policies
 from aidsafe_dagster.recipe.records import (
@@ -23,6 +27,8 @@ from aidsafe_dagster.recipe.records import (
     Stage,
     ThoughtVerdict,
 )
+from aidsafe_dagster.recipe.refined_cots import refine
+from aidsafe_dagster.recipe.round_table import DELIBERATION_STYLES
 from aidsafe_dagster.recipe.row_gate import CheckSettings, uncovered
 from aidsafe_dagster.recipe.seed_cots import join_thoughts, seed
 from aidsafe_dagster.recipe.stages import check_row
@@ -411,3 +417,24 @@ def test_even_thoughts_of_one_sentence_come_out_shorter() -> None:
     )
     refined = succeeded(rehearsal.refine(row.model_copy(update={"thoughts": short})))
     assert len(join_thoughts(refined.thoughts)) < len(join_thoughts(short))
+
+
+@pytest.mark.parametrize("style", ["in_turn", "round_table"])
+def test_the_same_is_said_in_a_fresh_context_and_in_a_chat(
+    style: Literal["in_turn", "round_table"],
+) -> None:
+    said: dict[str, list[str]] = {}
+    contexts: tuple[ContextKind, ...] = ("fresh", "chat")
+    for context in contexts:
+        rehearsal = Rehearsal(RehearsalSettings())
+        settings = DeliberationSettings(style=style, context=context)
+        for row in rehearsal.seeds(20):
+            deliberation = partial(
+                DELIBERATION_STYLES[style], seed=row, settings=settings
+            )
+            deliberated = rehearsal.run(Stage.DELIBERATED_COTS, row, deliberation)
+            for finished in rows_of([deliberated]):
+                refinement = partial(refine, deliberated=finished, context_kind=context)
+                rehearsal.run(Stage.REFINED_COTS, finished, refinement)
+        said[context] = list(map(rehearsal.answer, rehearsal.requests))
+    assert said["fresh"] == said["chat"]
