@@ -43,7 +43,7 @@ class DeliberationSettings(Record):
     """What deliberators, moderator and refiner are shown.
 
     `fresh`: prompt, intents, thoughts so far and current response.
-    `chat`: all that was said so far, which takes twice the tokens.
+    `chat`: all that was said so far, which takes up to twice the tokens.
     """
 
 
