@@ -4,14 +4,13 @@ Servers differ in what they tell and in where, so whatever cannot be found out i
 an error.
 """
 
-import ipaddress
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 
+from aidsafe_dagster.engines.api_key import bearer_header, read_api_key
+from aidsafe_dagster.engines.proxies import proxy_for
 from aidsafe_dagster.engines.settings import ServerSettings
 
 _TIMEOUT = aiohttp.ClientTimeout(10)
@@ -29,6 +28,9 @@ async def context_length(settings: ServerSettings) -> int | None:
 
     A length in the settings stands. Otherwise the server is asked: `/v1/models`, and llama.cpp's
     `/props`, whose slots may be shorter than what the model was trained on.
+
+    Raises:
+        SetupError: the key cannot be one, or the proxy is of a kind that is not supported.
     """
     if settings.context_length:
         return settings.context_length
@@ -49,32 +51,21 @@ async def context_length(settings: ServerSettings) -> int | None:
     return _length(slot.get("n_ctx")) or trained_on or None
 
 
-def is_loopback(url: str) -> bool:
-    """Return whether a URL is of this machine, to which no proxy has a way."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _session(settings: ServerSettings) -> aiohttp.ClientSession:
-    key = os.environ.get(settings.api_key_env, "").strip()
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    key = read_api_key(settings.api_key_env)
     return aiohttp.ClientSession(
         timeout=_TIMEOUT,
-        headers=headers,
-        # Proxy variables and NO_PROXY are honoured, but for loopback.
-        trust_env=not is_loopback(settings.base_url),
+        headers=bearer_header(key),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        proxy=proxy_for(settings.base_url),
     )
 
 
 async def _json(session: aiohttp.ClientSession, url: str) -> Any:
     """Return the JSON at a URL; None if there is none."""
     try:
-        async with session.get(url) as response:
+        # A redirect would take the key to another address.
+        async with session.get(url, allow_redirects=False) as response:
             if response.status != 200:
                 return None
             # Some servers send JSON as text/plain, which aiohttp refuses by default.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from aidsafe_dagster.engines.server_facts import context_length, is_loopback
+from aidsafe_dagster.engines.server_facts import context_length
 from aidsafe_dagster.engines.settings import ServerSettings
 from tests.serving import a_free_port
 
@@ -150,18 +150,3 @@ def test_another_machine_is_asked_through_the_proxy(
         monkeypatch.delenv("no_proxy", raising=False)
         monkeypatch.delenv("NO_PROXY", raising=False)
         assert length_at("http://models.example/v1") == 512
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("http://127.0.0.1:8000/v1", True),
-        ("http://[::1]:8000/v1", True),
-        ("http://localhost:8000/v1", True),
-        ("http://10.0.0.5:8000/v1", False),
-        ("https://models.example/v1", False),
-        ("http://localhost.example/v1", False),
-    ],
-)
-def test_loopback_is_told_by_the_host(url: str, expected: bool) -> None:
-    assert is_loopback(url) is expected

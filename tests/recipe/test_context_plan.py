@@ -139,6 +139,7 @@ def test_the_documented_preset_fits_a_model_of_4096_tokens(sizes: Any) -> None:
     settings = settings_of(**preset_for_4096_tokens())
     longest_prompt = min(sizes.prompt_chars, settings.ingest.max_prompt_chars)
     for request in plan(settings, replace(sizes, prompt_chars=longest_prompt)):
-        assert request.tokens <= 4096, request
+        # An engine takes a prompt for a little longer than it is.
+        assert request.tokens + 64 <= 4096, request
         assert settings.sampling.max_tokens is not None
         assert request.answer_tokens <= settings.sampling.max_tokens
