@@ -161,7 +161,7 @@ def with_known_lengths(settings: Settings, lengths: Mapping[str, int]) -> Settin
 def server_of(settings: Settings, engine: Engine, speaker: str) -> Server:
     """Return the server that answers a speaker, with the role's own model."""
     name = engine.route(speaker).server
-    role = for_speaker(settings.roles, speaker, RoleSettings())
+    role = for_speaker(settings.speakers, speaker, RoleSettings())
     if name in ("endpoint", _MANAGED):
         server: ServerSettings = settings.endpoint
     elif name in settings.servers:
