@@ -9,16 +9,16 @@ from typing import Any
 
 import aiohttp
 
-from aidsafe_dagster.engines.api_key import bearer_header, read_api_key
-from aidsafe_dagster.engines.proxies import proxy_for
+from aidsafe_dagster.engines.http_session import open_session
 from aidsafe_dagster.engines.settings import ServerSettings
 
-_TIMEOUT = aiohttp.ClientTimeout(10)
+_TIMEOUT_S = 10
 _LENGTH_FIELDS = (
     "max_model_len",  # vLLM
     "context_length",  # OpenRouter, Together
     "context_window",  # Groq
     "max_context_length",  # Mistral
+    "max_input_tokens",  # LiteLLM
 )
 _ERRORS = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
 
@@ -37,7 +37,7 @@ async def context_length(settings: ServerSettings) -> int | None:
     if not settings.base_url:
         return None
     base_url = settings.base_url.rstrip("/")
-    async with _session(settings) as session:
+    async with open_session(settings, _TIMEOUT_S) as session:
         model = _model_entry(await _json(session, f"{base_url}/models"), settings.model)
         for field in _LENGTH_FIELDS:
             length = _length(model.get(field))
@@ -49,16 +49,6 @@ async def context_length(settings: ServerSettings) -> int | None:
     meta = _table(model.get("meta"))
     trained_on = _length(meta.get("n_ctx_train"))
     return _length(slot.get("n_ctx")) or trained_on or None
-
-
-def _session(settings: ServerSettings) -> aiohttp.ClientSession:
-    key = read_api_key(settings.api_key_env)
-    return aiohttp.ClientSession(
-        timeout=_TIMEOUT,
-        headers=bearer_header(key),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        proxy=proxy_for(settings.base_url),
-    )
 
 
 async def _json(session: aiohttp.ClientSession, url: str) -> Any:
