@@ -27,9 +27,15 @@ from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.secret_mask import mask_setting, mask_url_secrets
 from aidsafe_dagster.recipe.stages import load_templates
+from aidsafe_dagster.resources.context_preflight import (
+    context_findings,
+    require_context,
+)
+from aidsafe_dagster.resources.engine import make_dialogue_context, make_engine
 from aidsafe_dagster.resources.tokens import token_counter
 from aidsafe_dagster.settings.load import Loaded
 from aidsafe_dagster.settings.schema import Settings
+from aidsafe_dagster.settings.snapshot import take_snapshot
 
 _MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[dim]–[/]"}
 
@@ -59,6 +65,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _probe("lake", lambda: _write_to_lake(settings))
     yield from _examine_engine(settings)
     yield from _examine_servers(settings)
+    if settings.engine != "rehearsal":
+        yield _examine_context(settings)
     yield _examine_hub()
     yield _examine_gpu()
 
@@ -206,6 +214,21 @@ def _examine_servers(settings: Settings) -> Iterator[Finding]:
             problem = counting_problem(use.settings)
             what = f"tokenize {use.name}"
             yield Finding(what, not problem, problem or "the server counts tokens")
+
+
+def _examine_context(settings: Settings) -> Finding:
+    """Compare the longest requests of the recipe with what their servers hold."""
+    try:
+        engine = make_engine(settings)
+        dialogue_context = make_dialogue_context(take_snapshot(settings), engine)
+        findings = context_findings(settings, dialogue_context, engine)
+        warnings = require_context(findings, settings)
+    except SetupError as error:
+        return Finding("context", False, mask_url_secrets(str(error)))
+    if warnings:
+        return Finding("context", None, "\n  ".join(warnings))
+    longest = max(findings, key=lambda finding: finding.request.tokens)
+    return Finding("context", True, longest.describe(longest.request))
 
 
 def _examine_hub() -> Finding:

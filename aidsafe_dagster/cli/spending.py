@@ -67,8 +67,10 @@ def describe_usage(usage: Usage) -> str:
 def _spending_of(metadata: Mapping[str, dg.MetadataValue[Any]]) -> Spending:
     usage = {}
     for key, field in _USAGE_BY_METADATA.items():
-        if key in metadata:
-            usage[field] = metadata[key].value
+        # Other assets may show something else under the same name, such as a table.
+        value = metadata[key].value if key in metadata else None
+        if isinstance(value, int | float):
+            usage[field] = value
     replayed = 0
     if "calls_replayed" in metadata:
         replayed = int(metadata["calls_replayed"].value)

@@ -15,6 +15,7 @@ from aidsafe_dagster.engines.server_client import (
     ServerUnusable,
     key_problem,
 )
+from aidsafe_dagster.engines.server_facts import stated_length
 from aidsafe_dagster.engines.settings import ServerSettings
 from aidsafe_dagster.recipe.errors import SetupError
 
@@ -23,14 +24,6 @@ _MAX_MODELS = 10
 """Names of served models that are shown."""
 _ROUTE = re.compile(r"/(chat/completions|completions|chat|models|responses|messages)$")
 """Ends of a URL that belong to one route, and not to the base."""
-_LENGTH_NAMES = (
-    "max_model_len",
-    "context_length",
-    "context_window",
-    "max_context_length",
-    "max_input_tokens",
-)
-"""Names that servers give the context length in their lists of models."""
 
 
 class Verdict(StrEnum):
@@ -67,16 +60,9 @@ async def check_server(settings: ServerSettings) -> ServerCheck:
 
 async def context_length(client: ServerClient) -> int | None:
     """Return the context length that a server states, in tokens; None if it does not."""
-    reply = await client.peek(f"{client.base_url}/models")
-    listed = _listed_length(reply.data, client.settings.model)
-    # llama.cpp lists the length that the model was trained with, and its own under /props.
+    models = await client.peek(f"{client.base_url}/models")
     props = await client.peek(f"{client.root_url}/props")
-    if isinstance(props.data, dict):
-        generation = props.data.get("default_generation_settings")
-        own = generation.get("n_ctx") if isinstance(generation, dict) else None
-        if isinstance(own, int):
-            return own
-    return listed
+    return stated_length(models.data, props.data, client.settings.model)
 
 
 async def tokenize_dialect(client: ServerClient) -> str:
@@ -171,19 +157,6 @@ def _model_entries(data: Any) -> list[Any] | None:
     if isinstance(data, dict):
         data = data.get("data", data.get("models"))
     return data if isinstance(data, list) else None
-
-
-def _listed_length(data: Any, wanted: str) -> int | None:
-    for model in _model_entries(data) or []:
-        if not isinstance(model, dict) or not _is_name_of(str(model.get("id")), wanted):
-            continue
-        meta = model.get("meta")
-        numbers = [model.get(name) for name in _LENGTH_NAMES]
-        numbers.append(meta.get("n_ctx_train") if isinstance(meta, dict) else None)
-        for number in numbers:
-            if isinstance(number, int) and number > 0:
-                return number
-    return None
 
 
 def _compare(settings: ServerSettings, models: list[str]) -> tuple[Verdict, str]:

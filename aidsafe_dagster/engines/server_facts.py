@@ -37,18 +37,29 @@ async def context_length(settings: ServerSettings) -> int | None:
     if not settings.base_url:
         return None
     base_url = settings.base_url.rstrip("/")
+    root_url = base_url.removesuffix("/v1")
     async with open_session(settings, _TIMEOUT_S) as session:
-        model = _model_entry(await _json(session, f"{base_url}/models"), settings.model)
-        for field in _LENGTH_FIELDS:
-            length = _length(model.get(field))
-            if length:
-                return length
-        root_url = base_url.removesuffix("/v1")
-        props = _table(await _json(session, f"{root_url}/props"))
-    slot = _table(props.get("default_generation_settings"))
+        models = await _json(session, f"{base_url}/models")
+        props = await _json(session, f"{root_url}/props")
+    return stated_length(models, props, settings.model)
+
+
+def stated_length(models: Any, props: Any, name: str) -> int | None:
+    """Return the context length that a server states for a model; None if it does not.
+
+    Args:
+        models: its reply to `/v1/models`, of whatever form.
+        props: its reply to `/props`, which llama.cpp has.
+        name: of the model.
+    """
+    model = _model_entry(models, name)
+    for field in _LENGTH_FIELDS:
+        length = _length(model.get(field))
+        if length:
+            return length
+    slot = _table(_table(props).get("default_generation_settings"))
     meta = _table(model.get("meta"))
-    trained_on = _length(meta.get("n_ctx_train"))
-    return _length(slot.get("n_ctx")) or trained_on or None
+    return _length(slot.get("n_ctx")) or _length(meta.get("n_ctx_train")) or None
 
 
 async def _json(session: aiohttp.ClientSession, url: str) -> Any:
