@@ -14,6 +14,7 @@ from benchmarks import (
     growth,
     outage,
     prefix,
+    rate_limits,
     results,
 )
 from benchmarks.options import Options, Section
@@ -27,6 +28,7 @@ BENCHMARKS: Mapping[str, Callable[[Options], Section]] = {
     "backfill": backfill.run,
     "growth": growth.run,
     "prefix": prefix.run,
+    "rate_limits": rate_limits.run,
 }
 RESULTS = Path(__file__).parent / "RESULTS.md"
 

@@ -3,7 +3,9 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from aidsafe_dagster.engines.driver.lanes import Lane
 from aidsafe_dagster.engines.driver.progress import Progress
+from aidsafe_dagster.engines.driver.rate_limiter import Send
 from aidsafe_dagster.engines.driver.rows import ActiveRow
 from aidsafe_dagster.engines.protocol import Route
 from aidsafe_dagster.recipe.dialogue import Completion, Request
@@ -32,6 +34,7 @@ class Call:
     key: str
     request: Request
     route: Route
+    lane: Lane
     progress: Progress
     """Where the call is counted: with the row that needs it most urgently."""
     waiters: dict[ActiveRow, asyncio.Future[Completion]] = field(default_factory=dict)
@@ -42,7 +45,11 @@ class Call:
     attempt: int = 0
     """Useless answers so far. The next attempt draws with another seed."""
     failed_at: list[float] = field(default_factory=list)
-    """Start of each failed attempt, in monotonic seconds."""
+    """Start of each failed attempt, in monotonic seconds. None of them was rejected as busy."""
+    busy: int = 0
+    """How often the server was too busy, which costs no attempt."""
+    send: Send | None = None
+    """The present attempt, as the rate limiter has counted it."""
     error: str = ""
     """Of the latest failed attempt."""
     task: asyncio.Task[None] | None = None

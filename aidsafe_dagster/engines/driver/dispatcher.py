@@ -3,11 +3,13 @@
 It reads downwards in two methods of the `Dispatcher`. `complete` serves a row: it looks the request
 up in the journal, joins a call that is under way (request coalescing), or queues a new one. `_send`
 serves a call: it waits for a slot, sends, decides whether to retry, and records the answer. Nothing
-goes on before its answer is in the journal, and a call that backs off holds no slot.
+goes on before its answer is in the journal, and a call that backs off holds no slot. Which calls
+may be sent is for their lanes to say (`lanes.py`).
 """
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -19,13 +21,16 @@ from aidsafe_dagster.engines.driver.circuit_breaker import (
     ServerUnavailable,
     probe,
 )
-from aidsafe_dagster.engines.driver.concurrency_limiter import ConcurrencyLimiter
+from aidsafe_dagster.engines.driver.lanes import Lane, Server
 from aidsafe_dagster.engines.driver.progress import Progress
+from aidsafe_dagster.engines.driver.rate_file import RateFile
+from aidsafe_dagster.engines.driver.refusals import Refusals, small_request
 from aidsafe_dagster.engines.driver.retry_policy import RetryPolicy
 from aidsafe_dagster.engines.driver.rows import ActiveRow
 from aidsafe_dagster.engines.driver.scheduler import Scheduler
 from aidsafe_dagster.engines.driver.settings import DriverSettings
-from aidsafe_dagster.engines.driver.slot_shares import SlotShares
+from aidsafe_dagster.engines.driver.slot_shares import SlotShares, short_hash
+from aidsafe_dagster.engines.driver.slow_start import SlowStart
 from aidsafe_dagster.engines.journal import Entry, Journal
 from aidsafe_dagster.engines.protocol import (
     Engine,
@@ -35,6 +40,7 @@ from aidsafe_dagster.engines.protocol import (
     Route,
 )
 from aidsafe_dagster.recipe.dialogue import Completion, Request
+from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import FailureReason
 
 TICK_S = 0.25
@@ -69,9 +75,13 @@ class Dispatcher:
         self.drives: list[Progress] = []
         """Progress of each drive that is running."""
         self._journal = AsyncJournal(journal)
-        self._limiter = ConcurrencyLimiter(settings.calls_in_flight or engine.slots)
+        self._maximum = settings.calls_in_flight or engine.slots
+        """Calls in flight over all processes."""
         self._retries = RetryPolicy(settings)
+        self._servers: dict[str, Server] = {}
         self._breakers: dict[str, CircuitBreaker] = {}
+        self._lanes: dict[tuple[str, str, str], Lane] = {}
+        """By server, model, and form of the request."""
 
         self._calls: dict[str, Call] = {}
         """Calls under way, by journal key: rows with the same request share one."""
@@ -88,8 +98,10 @@ class Dispatcher:
         self._starting: set[ActiveRow] = set()
         """Rows that have begun and not yet needed the engine. Each holds a slot."""
         self._in_flight = 0
-        self._share = self._limiter.maximum
-        self._has_answered_before = shares is None or shares.answered_before
+        self._share = self._maximum
+        """Calls in flight of this process."""
+        self._alarm: asyncio.TimerHandle | None = None
+        """Rings when a rate limit lets the next call go."""
         self._ticker: asyncio.Task[None] | None = None
         self._is_grant_due = False
         self._is_stopped = False
@@ -104,6 +116,8 @@ class Dispatcher:
     def stop(self) -> None:
         """Give out no more slots."""
         self._is_stopped = True
+        if self._alarm:
+            self._alarm.cancel()
 
     async def close(self) -> None:
         """End all calls that are under way. What was answered is in the journal."""
@@ -147,7 +161,8 @@ class Dispatcher:
             raise self._given_up.pop(key)
         call = self._calls.get(key)
         if call is None:
-            call = self._calls[key] = Call(key, request, route, row.progress)
+            lane = self._lane_of(route, request)
+            call = self._calls[key] = Call(key, request, route, lane, row.progress)
         answer = call.add_waiter(row)
         if call.is_queued:
             # Queued again: it ranks higher if this row is more urgent than the others.
@@ -188,52 +203,69 @@ class Dispatcher:
                 lasts too long.
             SetupError: no call can succeed.
         """
-        breaker = self._breaker_of(call)
+        lane = call.lane
         while True:
             await call.slot
             started = time.monotonic()
             try:
-                completion = await self._attempt(call, breaker)
+                completion = await self._attempt(call)
             except RequestRejected as error:
-                # A rejection is a reply, so the server is up.
-                breaker.record_success(started)
+                self._note_reply(call, started)
+                await self._check_refusals(call, error)
                 raise CallFailed(error.reason, str(error)) from error
             except RetryableError as error:
-                self._record_failure(call, breaker, error, started)
-                self._check_retry_budget(call, breaker)
-                backoff_s = self._retries.backoff_s(call, error)
+                self._record_failure(call, error, started)
+                self._check_retry_budget(call)
+                backoff_s = self._backoff_s(call, error)
             else:
-                breaker.record_success(started)
-                self._limiter.record_success()
+                self._note_reply(call, started, completion)
+                lane.record_answer()
                 seconds = time.monotonic() - started
                 entry = Entry(call.key, call.request, completion, seconds)
                 # Not `completion`: another process may have recorded the same call first.
                 return await self._journal.record(entry)
             # The slot is free while the call backs off.
             self._grant_slots_soon()
-            await asyncio.sleep(backoff_s)
+            lane.server.backing_off += 1
+            try:
+                await asyncio.sleep(backoff_s)
+            finally:
+                lane.server.backing_off -= 1
             call.renew_slot()
             self._enqueue(call)
 
-    async def _attempt(self, call: Call, breaker: CircuitBreaker) -> Completion:
+    async def _attempt(self, call: Call) -> Completion:
         """Send a call once, in the slot that it holds, and free the slot."""
+        lane = call.lane
         try:
             # While the call waited, others may have shown whose fault its failures were.
-            self._check_retry_budget(call, breaker)
-            breaker.check_patience()
+            self._check_retry_budget(call)
+            lane.breaker.check_patience()
             return await self.engine.complete(call.request, call.attempt)
         except ServerUnavailable as error:
             raise CallFailed(FailureReason.ENGINE_ERROR, str(error)) from error
         finally:
             self._in_flight -= 1
+            lane.in_flight -= 1
+            lane.server.in_flight -= 1
+
+    def _note_reply(
+        self, call: Call, started: float, completion: Completion | None = None
+    ) -> None:
+        """Note an answer or a refusal, which both come from a server that is up and not busy."""
+        call.lane.breaker.record_success(started)
+        if call.send:
+            usage = completion.usage if completion else None
+            call.lane.server.note_reply(call.send, usage)
 
     def _record_failure(
-        self, call: Call, breaker: CircuitBreaker, error: RetryableError, started: float
+        self, call: Call, error: RetryableError, started: float
     ) -> None:
         call.progress.retries += 1
-        call.failed_at.append(started)
         call.error = str(error)
+        breaker = call.lane.breaker
         if error.kind is ErrorKind.UNAVAILABLE:
+            call.failed_at.append(started)
             is_last = self._retries.is_last_attempt(call)
             breaker.record_failure(started, call.error, is_last_attempt=is_last)
         else:
@@ -241,21 +273,54 @@ class Dispatcher:
             breaker.record_success(time.monotonic())
         # Another seed only after a useless answer: a lost connection says nothing about the first.
         if error.kind is ErrorKind.BAD_ANSWER:
+            call.failed_at.append(started)
             call.attempt += 1
+            if call.send:
+                call.lane.server.note_reply(call.send)
+        # A busy server costs no attempt: the call waits.
         if error.kind is ErrorKind.RATE_LIMITED:
-            self._limiter.record_rejection()
+            call.busy += 1
+            if call.send:
+                call.lane.server.note_busy(call.send, error, call.lane.name)
         request = call.request
         logger.debug(
             "%s %s turn %d: attempt %d failed: %s",
             request.prompt_id,
             request.stage,
             request.turn,
-            len(call.failed_at),
+            len(call.failed_at) + call.busy,
             error,
         )
 
-    def _check_retry_budget(self, call: Call, breaker: CircuitBreaker) -> None:
-        if self._retries.is_exhausted(call, breaker):
+    def _backoff_s(self, call: Call, error: RetryableError) -> float:
+        """Return how long a call waits by itself before it is queued again."""
+        # A rate limit holds all calls of its server back, and lets them go one by one.
+        if error.kind is ErrorKind.RATE_LIMITED and call.lane.server.is_limited:
+            return 0.0
+        return self._retries.backoff_s(call, error)
+
+    async def _check_refusals(self, call: Call, error: RequestRejected) -> None:
+        """Stop the run if its server refuses every request.
+
+        Raises:
+            SetupError: it does.
+        """
+        lane = call.lane
+        lane.refusals.record(call.request, error)
+        if lane.refusals.are_first:
+            raise SetupError(lane.refusals.message(lane.name, error)) from error
+        if not lane.refusals.take_check():
+            return
+        try:
+            await self.engine.complete(small_request(call.request), 0)
+        except RequestRejected as second:
+            raise SetupError(lane.refusals.message(lane.name, second)) from second
+        except RetryableError:
+            # Nothing is known. The next refusals are checked as well.
+            return
+
+    def _check_retry_budget(self, call: Call) -> None:
+        if self._retries.is_exhausted(call, call.lane.breaker):
             detail = f"{call.error} (attempt {len(call.failed_at)}, the last)"
             raise CallFailed(FailureReason.ENGINE_ERROR, detail)
 
@@ -286,29 +351,70 @@ class Dispatcher:
         if call.task:
             call.task.cancel()
 
-    def _breaker_of(self, call: Call) -> CircuitBreaker:
-        """Return the circuit breaker of the call's model, as models may be on different servers."""
+    def _lane_of(self, route: Route, request: Request) -> Lane:
+        """Return the lane of a route. `request` is one that goes there."""
+        key = (route.server, route.model, route.options)
+        if key not in self._lanes:
+            self._lanes[key] = self._make_lane(route, request)
+        return self._lanes[key]
+
+    def _make_lane(self, route: Route, request: Request) -> Lane:
+        mark = " ".join((route.server, route.model, route.options))
+        shares = self._shares
+        # Without shares, nobody remembers.
+        has_answered = shares is None or shares.answered_before(mark)
+        server = self._server_of(route)
+        return Lane(
+            name=self._lane_name(route),
+            server=server,
+            breaker=self._breaker_of(route, request, has_answered=has_answered),
+            slow_start=SlowStart(server.slots, has_answered=has_answered),
+            refusals=Refusals(was_answered_before=shares is not None and has_answered),
+            note_first_answer=partial(shares.note_answer, mark) if shares else _ignore,
+        )
+
+    def _lane_name(self, route: Route) -> str:
+        if route.server == self.engine.name:
+            return f"the {route.server} engine ({route.model})"
+        return f"the server {route.server} ({route.model})"
+
+    def _server_of(self, route: Route) -> Server:
+        if route.server not in self._servers:
+            rate_file = None
+            if self._shares:
+                name = f"rate-{short_hash(route.server)}.json"
+                rate_file = RateFile(self._shares.folder / name)
+            # More calls in flight than slots are for the servers in proportion.
+            scale = max(1.0, self._maximum / max(1, self.engine.slots))
+            server = Server(route, scale, self.settings.patience_s, rate_file)
+            server.sync()
+            self._servers[route.server] = server
+        return self._servers[route.server]
+
+    def _breaker_of(
+        self, route: Route, request: Request, *, has_answered: bool
+    ) -> CircuitBreaker:
+        """Return the circuit breaker of a model, as models may be on different servers."""
         # Models of one server may fail apart from each other, as adapters do.
-        name = f"{call.route.server} ({call.route.model})"
+        name = self._lane_name(route)
         if name not in self._breakers:
-            has_answered = self._has_answered_before
             self._breakers[name] = CircuitBreaker(
-                name=f"the {self.engine.name} engine ({call.route.model})",
-                probe=partial(
-                    probe, self.engine, call.request.role, call.request.agent
-                ),
+                name=name,
+                probe=partial(probe, self.engine, request.role, request.agent),
                 patience_s=self.settings.patience_s,
                 first_answer_s=None if has_answered else self.settings.first_answer_s,
-                on_release=self._release_held,
+                on_release=partial(self._release_held, name),
                 log=self._log,
             )
         return self._breakers[name]
 
-    def _release_held(self, is_after_outage: bool) -> None:
+    def _release_held(self, name: str, is_after_outage: bool) -> None:
         """Queue all held calls. Those whose circuit is still open are held again."""
         # All held calls at once would bring a recovering server down again.
         if is_after_outage:
-            self._limiter.restart_slowly()
+            for lane in self._lanes.values():
+                if lane.breaker.name == name:
+                    lane.slow_start.restart()
         # Emptied first, since a call whose circuit is still open comes back into the list.
         held, self._held = self._held, []
         for call in held:
@@ -317,10 +423,10 @@ class Dispatcher:
     def _grant_slots(self) -> None:
         """Give free slots to queued calls and to rows that have not begun."""
         self._is_grant_due = False
-        limit = min(self._limiter.limit, self._share)
+        limit = self._share
         while not self._is_stopped and self._in_flight + len(self._starting) < limit:
-            # No more rows begin while calls are held back: they would only wait as well.
-            item = self.scheduler.pop(limit, may_begin_row=not self._held)
+            may_begin_row = self._may_begin_row()
+            item = self.scheduler.pop(limit, _is_ready, may_begin_row=may_begin_row)
             if item is None:
                 break
             if isinstance(item, ActiveRow):
@@ -331,9 +437,36 @@ class Dispatcher:
             else:
                 self._grant_slot(item)
         self._note_in_flight()
+        self._set_alarm()
+
+    def _may_begin_row(self) -> bool:
+        """Return whether one more row may begin. It would only wait while calls wait."""
+        if self._held:
+            return False
+        if not self._servers:
+            return True
+        # Rows that wait for one of several servers may pile up to its slots, so that it has work
+        # when it is ready again.
+        is_only = len(self._servers) == 1
+        for lane in self._lanes.values():
+            waiting = self.scheduler.queued(lane)
+            if waiting and (is_only or waiting >= lane.server.slots):
+                if not lane.is_ready:
+                    return False
+        # Nobody knows which server a row will need first.
+        free = max(server.allowance() for server in self._servers.values())
+        return free > len(self._starting)
 
     def _grant_slot(self, call: Call) -> None:
+        lane = call.lane
+        call.send = lane.server.try_send(call.request)
+        if call.send is None:
+            # Another process has been quicker.
+            self.scheduler.put(call)
+            return
         self._in_flight += 1
+        lane.in_flight += 1
+        lane.server.in_flight += 1
         call.slot.set_result(None)
         # A call that is retried still has the task of its first attempt.
         if call.task is None:
@@ -341,6 +474,22 @@ class Dispatcher:
             # asyncio itself keeps only weak references to tasks.
             self._call_tasks.add(call.task)
             call.task.add_done_callback(self._call_tasks.discard)
+
+    def _set_alarm(self) -> None:
+        """Come back when a rate limit lets the next call go."""
+        if self._alarm:
+            self._alarm.cancel()
+            self._alarm = None
+        if self._is_stopped or not len(self.scheduler):
+            return
+        waits = [
+            server.wait_s() for server in self._servers.values() if server.is_limited
+        ]
+        # Those that need not wait are full, and the end of a call lets the next one go.
+        waits = [wait for wait in waits if wait > 0]
+        if waits:
+            loop = asyncio.get_running_loop()
+            self._alarm = loop.call_later(min(waits), self._grant_slots)
 
     def _grant_slots_soon(self) -> None:
         """Grant slots once the rows that were just answered have queued their next calls."""
@@ -351,7 +500,7 @@ class Dispatcher:
 
     def _must_hold(self, call: Call) -> bool:
         """Return whether the circuit of a call is open. A call about to fail need not wait."""
-        breaker = self._breaker_of(call)
+        breaker = call.lane.breaker
         return breaker.is_holding and not self._retries.is_exhausted(call, breaker)
 
     def leave_starting_slot(self, row: ActiveRow) -> None:
@@ -367,7 +516,11 @@ class Dispatcher:
     async def _keep_ticking(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            self._tick()
+            try:
+                self._tick()
+            except Exception:
+                # Without ticks the run would stand still and nobody would know why.
+                logger.exception("the driver could not look after its slots")
 
     def _tick(self) -> None:
         """Claim slots for what there is to do, and tell the drives what is wrong."""
@@ -376,22 +529,37 @@ class Dispatcher:
             answered = len(self._answered)
             # The share may shrink: other processes have begun to use the engine.
             self._share = self._shares.claim(wanted, self._in_flight, answered)
-            if answered:
-                self._shares.note_answer()
-        notice = self._outage_notice()
+        for server in self._servers.values():
+            server.cap = math.ceil(server.slots * self._share / self._maximum)
+            server.sync()
+        notice = self._notice()
         for progress in self.drives:
             progress.notice = notice
         self._grant_slots()
 
-    def _outage_notice(self) -> str:
-        """Return which servers are down and how many calls wait. Empty when all is well."""
-        notices = [
-            breaker.notice() for breaker in self._breakers.values() if breaker.is_down
-        ]
-        if not notices:
-            return ""
-        servers = "; ".join(notices)
-        return f"{servers}; {len(self._held)} calls wait"
+    def _notice(self) -> str:
+        """Return why calls wait. Empty when all is well."""
+        notices = []
+        for breaker in self._breakers.values():
+            if breaker.is_down:
+                notices.append(f"{breaker.notice()}; {len(self._held)} calls wait")
+        for server in self._servers.values():
+            waiting = server.backing_off
+            for lane in self._lanes.values():
+                if lane.server is server:
+                    waiting += self.scheduler.queued(lane)
+            notice = server.notice(waiting)
+            if notice:
+                notices.append(notice)
+        return "; ".join(notices)
+
+
+def _is_ready(lane: Lane) -> bool:
+    return lane.is_ready
+
+
+def _ignore() -> None:
+    pass
 
 
 def _priced(completion: Completion, route: Route) -> Completion:

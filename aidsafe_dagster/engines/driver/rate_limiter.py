@@ -78,6 +78,8 @@ class RateState:
 
     mode: Mode = Mode.FREE
     updated: float = _NEVER
+    known: float | None = None
+    """The limit that was set when this began."""
     rate: float | None = None
     """Units a second: calls, or tokens where only a limit of tokens is set."""
     base_rate: float = 0.0
@@ -310,7 +312,9 @@ class RateLimiter:
             self._probe_after(now, _FIRST_GAP_S)
 
     def _set_free(self) -> None:
-        self.state = RateState(updated=self.state.updated, latency=self.state.latency)
+        self.state = RateState(
+            updated=self.state.updated, latency=self.state.latency, known=self._known
+        )
         self._recent.clear()
         self._free_since = _NEVER
         self._free_accepted = 0.0
@@ -327,7 +331,7 @@ class RateLimiter:
         """Begin where a limit is set; take what was not rejected for accepted."""
         state = self.state
         is_stale = not -_IDLE_S < now - state.updated < _STALE_S
-        if is_stale and state.updated:
+        if (is_stale and state.updated) or state.known != self._known:
             self._set_free()
             state = self.state
         if state.mode is Mode.FREE:

@@ -11,10 +11,15 @@ _RATE_LIMITED_FACTOR = 4
 """An overloaded server needs longer to recover than a call that failed by itself."""
 _MAX_DOUBLINGS = 30
 """Keeps the power of two finite. `max_backoff_s` cuts the wait long before."""
+_MOST_JITTER_S = 5.0
+"""On top of what a server asked for, which may be hours."""
 
 
 class RetryPolicy:
-    """Each call has a retry budget of `max_attempts`, which outages do not use up."""
+    """Each call has a retry budget of `max_attempts`.
+
+    Neither outages nor a server that is too busy use it up.
+    """
 
     def __init__(self, settings: DriverSettings) -> None:
         self._settings = settings
@@ -43,6 +48,7 @@ class RetryPolicy:
         failures = len(call.failed_at)
         first_s = self._settings.backoff_s
         if error.kind is ErrorKind.RATE_LIMITED:
+            failures = call.busy
             first_s = _RATE_LIMITED_FACTOR * first_s
         doubled = 2.0 ** min(failures - 1, _MAX_DOUBLINGS)
         backoff = min(first_s * doubled, self._settings.max_backoff_s)
@@ -53,4 +59,5 @@ class RetryPolicy:
         if failures > 1:
             wait = max(wait, backoff)
         # Never earlier than the server asked for.
-        return wait * random.uniform(1.0, 1.2)  # noqa: S311
+        jitter = min(0.2 * wait, _MOST_JITTER_S)
+        return wait + random.uniform(0.0, jitter)  # noqa: S311

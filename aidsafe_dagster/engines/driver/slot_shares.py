@@ -7,7 +7,9 @@ process to another. What a process does not need, the others use. A process that
 lock, and the next one that looks removes its claim.
 """
 
+import hashlib
 import json
+import logging
 import os
 import time
 from collections.abc import Mapping
@@ -19,8 +21,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from aidsafe_dagster.primitives.atomic_write import write_text
 from aidsafe_dagster.primitives.lock_file import LockFile
+from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Record
 
+logger = logging.getLogger(__name__)
 _MUTEX_TIMEOUT_S = 0.2
 """Short, since the event loop stands still while this process waits for the table."""
 
@@ -56,6 +60,7 @@ class SlotShares:
         self.folder = folder
         self.total = total
         self.held = 0
+        self._has_failed = False
         self._name = f"{os.getpid()}-{uuid4().hex[:8]}"
         self._since = time.monotonic()
         self._mutex = LockFile(folder / "mutex.lock")
@@ -65,14 +70,17 @@ class SlotShares:
         while not self._alive.try_hold(self._name):
             time.sleep(0.01)
 
-    @property
-    def answered_before(self) -> bool:
-        """Whether this engine has ever answered any process."""
-        return (self.folder / "answered").exists()
+    def answered_before(self, name: str) -> bool:
+        """Return whether a model, in a form of request, has ever answered any process."""
+        return self._answer_mark(name).exists()
 
-    def note_answer(self) -> None:
-        """Note for all processes that the engine has answered."""
-        (self.folder / "answered").touch()
+    def note_answer(self, name: str) -> None:
+        """Note for all processes that a model has answered."""
+        try:
+            self._answer_mark(name).touch()
+        except OSError as error:
+            # Later runs begin slowly again, and nothing else is lost.
+            logger.warning("%s: %s", self.folder, error)
 
     def claim(self, wanted: int, in_flight: int, answered: int) -> int:
         """Claim slots and return how many calls this process may have in flight now."""
@@ -81,6 +89,12 @@ class SlotShares:
                 return self._claim(wanted, in_flight, answered)
         except TimeoutError:
             # Another process is writing just now. What was granted before still holds.
+            return self.held
+        except SetupError as error:
+            # A full disk, say. The next tick tries again.
+            if not self._has_failed:
+                logger.warning("the slots are not shared for now: %s", error)
+            self._has_failed = True
             return self.held
 
     def close(self) -> None:
@@ -125,6 +139,9 @@ class SlotShares:
                 others[name] = claim
         return others
 
+    def _answer_mark(self, name: str) -> Path:
+        return self.folder / f"answered-{short_hash(name)}"
+
     def _lock_of(self, name: str) -> LockFile:
         """Return the lock that a process holds while it lives."""
         return LockFile(self.folder / f"{name}.lock", temporary=True)
@@ -133,6 +150,11 @@ class SlotShares:
         # Rename, so that a process that is killed here leaves no half table.
         claims = {name: claim.model_dump() for name, claim in table.items()}
         write_text(self.folder / "claims.json", json.dumps(claims), durable=False)
+
+
+def short_hash(name: str) -> str:
+    """Return a name of twelve characters for what may hold any."""
+    return hashlib.blake2b(name.encode(), digest_size=6).hexdigest()
 
 
 def fair_shares(claims: Mapping[str, Claim], total: int) -> dict[str, int]:

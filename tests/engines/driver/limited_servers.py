@@ -65,7 +65,7 @@ class FixedWindow:
     _window: float = -1.0
     _calls: int = 0
 
-    def admit(self, now: float, tokens: float) -> Reply:  # noqa: ARG002
+    def admit(self, now: float, tokens: float) -> Reply:
         position = (now + self.phase) / self.seconds
         window = math.floor(position)
         if window != self._window:
@@ -76,7 +76,7 @@ class FixedWindow:
         left_s = (window + 1 - position) * self.seconds
         return Reply(False, left_s if self.says == "honest" else None)
 
-    def ideal_s(self, calls: int, tokens: float) -> float:  # noqa: ARG002
+    def ideal_s(self, calls: int, tokens: float) -> float:
         closures = math.ceil(calls / self.per_window) - 1
         return max(0.0, closures * self.seconds - self.phase) if closures else 0.0
 
@@ -89,12 +89,12 @@ class SlidingWindow:
     seconds: float = 60.0
     _admitted: list[float] = field(default_factory=list)
 
-    def admit(self, now: float, tokens: float) -> Reply:  # noqa: ARG002
+    def admit(self, now: float, tokens: float) -> Reply:
         self._admitted = [at for at in self._admitted if at > now - self.seconds]
         if len(self._admitted) >= self.per_window:
             return Reply(False)
         self._admitted.append(now)
         return Reply(True)
 
-    def ideal_s(self, calls: int, tokens: float) -> float:  # noqa: ARG002
+    def ideal_s(self, calls: int, tokens: float) -> float:
         return (math.ceil(calls / self.per_window) - 1) * self.seconds
