@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from aidsafe_dagster.recipe.dialogue import (
     Completion,
     Conversation,
     Dialogue,
+    DialogueContext,
     DialogueTask,
     Request,
 )
@@ -70,16 +72,23 @@ class ScriptedEngine:
         pass
 
 
+@cache
+def _context() -> DialogueContext:
+    """Return one for all rows, as in a run: its templates are compiled once."""
+    return a_dialogue_context()
+
+
 def a_task(
     number: int,
     turns: int = 3,
     redraws: tuple[int, ...] = (),
     stage: Stage = Stage.SEED_COTS,
     start: str = "",
+    role: Role = Role.EAR_WHISPERER,
 ) -> DialogueTask[str]:
     """Make a row whose record is all its answers, joined. `start` goes into its requests."""
     conversation = Conversation(
-        a_dialogue_context(), stage, a_prompt(prompt_id=f"p{number}"), redraws
+        _context(), stage, a_prompt(prompt_id=f"p{number}"), redraws
     )
 
     def dialogue() -> Dialogue[str]:
@@ -87,7 +96,7 @@ def a_task(
         for turn in range(turns):
             task = f"task {number} {turn} {stage} {start}"
             answer = yield from conversation.ask(
-                Role.EAR_WHISPERER, task, AnswerFormat(EarWhispererAnswer, {}, {}), None
+                role, task, AnswerFormat(EarWhispererAnswer, {}, {}), None
             )
             answers += answer.belief
         return answers
@@ -104,6 +113,7 @@ def drive_over_http(
     base_url: str,
     tasks: Sequence[DialogueTask[str]],
     log_lines: list[str] | None = None,
+    requests_per_minute: float | None = None,
     **settings: Any,
 ) -> tuple[list[str | Failure], Progress]:
     """Drive dialogues against a server. `log_lines` gets the lines for the run's log."""
@@ -112,7 +122,13 @@ def drive_over_http(
 
     async def run() -> tuple[list[str | Failure], Progress]:
         engine = EndpointEngine(
-            EndpointSettings(base_url=base_url, model="m", slots=16, timeout_s=20)
+            EndpointSettings(
+                base_url=base_url,
+                model="m",
+                slots=16,
+                timeout_s=20,
+                requests_per_minute=requests_per_minute,
+            )
         )
         with closing(Journal(f"sqlite:///{folder / 'journal.sqlite'}")) as journal:
             driver = Driver(

@@ -256,7 +256,7 @@ class Dispatcher:
         call.lane.breaker.record_success(started)
         if call.send:
             usage = completion.usage if completion else None
-            call.lane.server.note_reply(call.send, usage)
+            call.lane.server.note_reply(call.send, call.request, usage)
 
     def _record_failure(
         self, call: Call, error: RetryableError, started: float
@@ -276,7 +276,7 @@ class Dispatcher:
             call.failed_at.append(started)
             call.attempt += 1
             if call.send:
-                call.lane.server.note_reply(call.send)
+                call.lane.server.note_reply(call.send, call.request)
         # A busy server costs no attempt: the call waits.
         if error.kind is ErrorKind.RATE_LIMITED:
             call.busy += 1
@@ -450,9 +450,9 @@ class Dispatcher:
         is_only = len(self._servers) == 1
         for lane in self._lanes.values():
             waiting = self.scheduler.queued(lane)
-            if waiting and (is_only or waiting >= lane.server.slots):
-                if not lane.is_ready:
-                    return False
+            is_enough = is_only or waiting >= lane.server.slots
+            if waiting and is_enough and not lane.is_ready:
+                return False
         # Nobody knows which server a row will need first.
         free = max(server.allowance() for server in self._servers.values())
         return free > len(self._starting)

@@ -27,7 +27,8 @@ from aidsafe_dagster.recipe.dialogue import Request
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Usage
 
-_CHARACTERS_PER_TOKEN = 4
+_TOKENS_PER_CHARACTER = 0.25
+"""Taken for prompts until some are counted."""
 _FIRST_ANSWER_TOKENS = 200.0
 """Taken for the length of an answer until some are known."""
 _SECONDS_SHOWN_S = 120.0
@@ -68,6 +69,7 @@ class Server:
         self._words = ""
         self._name = ""
         self._answer_tokens = _FIRST_ANSWER_TOKENS
+        self._tokens_per_character = _TOKENS_PER_CHARACTER
 
     @property
     def is_limited(self) -> bool:
@@ -95,7 +97,9 @@ class Server:
                 return None
             return self.limiter.take(now, self._estimate(request))
 
-    def note_reply(self, send: Send, usage: Usage | None = None) -> None:
+    def note_reply(
+        self, send: Send, request: Request, usage: Usage | None = None
+    ) -> None:
         """Note an answer with its usage, or any other reply that does not call it busy."""
         self._busy_since = None
         self._asked_until = 0.0
@@ -104,7 +108,7 @@ class Server:
         tokens = None
         if usage and self.limiter.limit.tokens is not None:
             tokens = float(usage.prompt_tokens + usage.completion_tokens) or None
-            self._answer_tokens += 0.1 * (usage.completion_tokens - self._answer_tokens)
+            self._learn_lengths(request, usage)
         with self._shared():
             self.limiter.answer(time.time(), send, tokens)
 
@@ -179,8 +183,15 @@ class Server:
         """Return the tokens that a call will take, as far as can be told before it is made."""
         if self.limiter.limit.tokens is None:
             return 0.0
-        characters = sum(len(message.content) for message in request.messages)
-        return characters / _CHARACTERS_PER_TOKEN + self._answer_tokens
+        prompt_tokens = self._tokens_per_character * _characters(request)
+        return prompt_tokens + self._answer_tokens
+
+    def _learn_lengths(self, request: Request, usage: Usage) -> None:
+        """Learn from a call what the next ones will take."""
+        self._answer_tokens += 0.2 * (usage.completion_tokens - self._answer_tokens)
+        if usage.prompt_tokens:
+            ratio = usage.prompt_tokens / max(1, _characters(request))
+            self._tokens_per_character += 0.2 * (ratio - self._tokens_per_character)
 
     @contextmanager
     def _shared(self, *, is_new: bool = False) -> Iterator[None]:
@@ -196,9 +207,6 @@ class Server:
                 vars(state).update(vars(own))
             self.limiter.state = state
             yield
-            if self.limiter.state is not state:
-                vars(state).update(vars(self.limiter.state))
-                self.limiter.state = state
 
 
 @dataclass(eq=False)
@@ -237,6 +245,10 @@ def clock_time(at: float, now: float) -> str:
     if moment.date() != today:
         shown = f"%Y-%m-%d {shown}"
     return moment.strftime(shown)
+
+
+def _characters(request: Request) -> int:
+    return sum(len(message.content) for message in request.messages)
 
 
 def _limit(route: Route) -> Limit:

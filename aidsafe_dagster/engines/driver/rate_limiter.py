@@ -1,7 +1,7 @@
 """RateLimiter: keeps the calls to one server within its limit, whether that is set or learned.
 
-It computes with the times it is given and does no I/O. What it knows is one small `RateState`, which
-processes share (`rate_file.py`).
+It computes with the times it is given and does no I/O. What it knows is one small `RateState`,
+which processes share (`rate_file.py`).
 
 FREE: no limit is known, and nothing is held back. Isolated rejections ("too many requests", 429)
 change nothing. When most of the latest calls are rejected, there is a limit.
@@ -13,15 +13,16 @@ since a token bucket is empty at both. The rate is taken from there after each r
 slowly until the next one, so that a few calls in a hundred are rejected and nothing is left unused.
 
 RAMP: batches of 2, 4, 8 … calls, each once the one before it has met no rejection. So begins a
-server whose limit is set, whose bucket may be full, and one that opens after a long closure: a fixed
-window. The calls that a window admits and the time from opening to opening are kept, and the next
-opening is predicted.
+server whose limit is set, whose bucket may be full, and one that opens after a long closure: a
+fixed window. The calls that a window admits and the time from opening to opening are kept, and the
+next opening is predicted.
 
-A call counts as accepted when it is sent, until it is rejected: an answer may take long, a rejection
-comes within a round trip. Calls that are rejected and were sent before the latest rejection belong
-to the same event.
+A call counts as accepted when it is sent, until it is rejected: an answer may take long, a
+rejection comes within a round trip. Calls that are rejected and were sent before the latest
+rejection belong to the same event.
 """
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -45,9 +46,12 @@ _CLOSED_S = 4.0
 """A server that rejects single probes for so long may have a fixed window."""
 _MARGIN = 0.99
 """Of a known limit: arrivals jitter, and the smallest buckets hold one call."""
-_SEARCH_STEP = 0.1
+_SEARCH_STEP = 0.2
+_SHORTEST_SEARCH_STEP = 0.05
 _STEP = 0.0005
 """Growth of the rate per call after a rejection."""
+_KNOWN_FACTOR = 4.0
+"""Growth is faster up to a limit that is set."""
 _FASTER_AFTER = 50.0
 """After so many calls the growth per call has doubled, then tripled …"""
 _MOST_STEPS_PER_S = 2.0
@@ -84,8 +88,9 @@ class RateState:
     """Units a second: calls, or tokens where only a limit of tokens is set."""
     base_rate: float = 0.0
     """The rate after the latest rejection."""
-    is_searching: bool = False
-    """The rate is a guess, and grows fast until the next rejection."""
+    search_step: float = 0.0
+    """The rate is a guess, and grows by this part per call until the next rejection. 0: it is
+    none."""
     unit: float = 1.0
     """Units of one call: 1, or its tokens on average."""
     next_at: float = _NEVER
@@ -212,8 +217,8 @@ class RateLimiter:
         if state.mode is Mode.FREE:
             self._count_free(send)
             return send
-        if self._counts_tokens:
-            state.unit += 0.1 * (units - state.unit)
+        if self._counts_tokens and state.unit == 1.0:
+            state.unit = units
         state.accepted += units
         state.updated = now
         if state.mode is Mode.PACED:
@@ -266,8 +271,6 @@ class RateLimiter:
             state.pause_until = max(state.pause_until, now + retry_after_s)
         state.updated = now
 
-    # ---- FREE
-
     def _count_free(self, send: Send) -> None:
         self._sent += 1
         send.number = self._sent
@@ -308,18 +311,19 @@ class RateLimiter:
             self._begin_pacing(now + 1.2 / state.rate, state.rate)
         else:
             state.mode = Mode.PROBING
-            state.is_searching = True
+            state.search_step = _SEARCH_STEP
             self._probe_after(now, _FIRST_GAP_S)
 
     def _set_free(self) -> None:
-        self.state = RateState(
-            updated=self.state.updated, latency=self.state.latency, known=self._known
+        state = self.state
+        fresh = RateState(
+            updated=state.updated, latency=state.latency, known=self._known
         )
+        # In place: it is the state that other processes share.
+        vars(state).update(vars(fresh))
         self._recent.clear()
         self._free_since = _NEVER
         self._free_accepted = 0.0
-
-    # ---- time passes
 
     def _verdict_at(self) -> float:
         """When a call that is under way and was not rejected counts as accepted."""
@@ -333,7 +337,6 @@ class RateLimiter:
         is_stale = not -_IDLE_S < now - state.updated < _STALE_S
         if (is_stale and state.updated) or state.known != self._known:
             self._set_free()
-            state = self.state
         if state.mode is Mode.FREE:
             if self._known is not None:
                 state.updated = now
@@ -350,8 +353,6 @@ class RateLimiter:
             idle_s = min(_WINDOW_S, now - state.next_at)
             self._begin_ramp(now, idle_s * (state.rate or 1.0), batch=4)
 
-    # ---- PACED
-
     def _begin_pacing(self, next_at: float, rate: float) -> None:
         state = self.state
         state.mode = Mode.PACED
@@ -366,7 +367,7 @@ class RateLimiter:
         rate = self._grown(state.rate or 1.0)
         if self._known is not None:
             rate = min(rate, _MARGIN * self._known)
-        elif rate > 2 * state.base_rate and not state.is_searching:
+        elif rate > 2 * state.base_rate and not state.search_step:
             # Twice what was accepted before, and no rejection: the limit is gone.
             self._set_free()
             return
@@ -382,10 +383,12 @@ class RateLimiter:
     def _grown(self, rate: float) -> float:
         """Return the rate after one more call."""
         state = self.state
-        step = _SEARCH_STEP
-        if not state.is_searching:
+        step = state.search_step
+        if not step:
             calls = state.accepted / state.unit
             step = _STEP * (1 + calls / _FASTER_AFTER)
+            if self._known is not None:
+                step *= _KNOWN_FACTOR
         calls_per_s = rate / state.unit
         steps = min(1.0, _MOST_STEPS_PER_S / calls_per_s)
         return rate * (1 + step * steps)
@@ -395,12 +398,15 @@ class RateLimiter:
         state = self.state
         rate = state.rate or 1.0
         measured = state.accepted / max(1e-3, now - state.event_at)
-        if state.is_searching:
+        if state.search_step:
             # A small bucket overflows while the rate is low, so the truth is between the two.
-            between = (max(measured, rate / 4) * rate) ** 0.5
+            between = math.sqrt(max(measured, rate / 4) * rate)
             is_short = state.accepted < _FEW_TO_MEASURE * state.unit
             return min((0.6 if is_short else 0.97) * rate, between)
-        lowest = 0.9 if state.accepted >= 20 * state.unit else 0.7
+        lowest = 0.9 if state.accepted >= _FEW_TO_MEASURE * state.unit else 0.7
+        if self._known is not None and state.accepted >= state.unit:
+            # More likely a late arrival than a limit below the one that is set.
+            lowest = 0.95
         return min(0.97 * rate, max(lowest * rate, measured))
 
     def _correct(self, send: Send, tokens: float) -> None:
@@ -408,6 +414,7 @@ class RateLimiter:
         state = self.state
         excess = tokens - send.tokens
         if self._counts_tokens:
+            state.unit += 0.1 * (tokens - state.unit)
             if state.mode is Mode.PACED and state.rate:
                 state.next_at += excess / state.rate
             if send.at > state.event_at:
@@ -416,8 +423,6 @@ class RateLimiter:
                 state.ramped += excess
         elif self.limit.tokens is not None and state.mode is Mode.PACED:
             state.next_tokens_at += excess / self.limit.tokens
-
-    # ---- rejections
 
     def _reject(self, now: float, send: Send) -> None:
         state = self.state
@@ -436,9 +441,11 @@ class RateLimiter:
             state.event_at = now
         else:
             rate = self._lowered(now)
-            # So few calls do not measure a rate.
+            # Too few calls to measure a rate: it is sought again in smaller steps.
             is_short = state.accepted < _FEW_TO_MEASURE * state.unit
-            state.is_searching = state.is_searching and is_short
+            state.search_step = state.search_step / 2 if is_short else 0.0
+            if state.search_step < _SHORTEST_SEARCH_STEP:
+                state.search_step = 0.0
             self._close(now)
             self._begin_pacing(now + 1.2 * state.unit / rate, rate)
 
@@ -448,8 +455,6 @@ class RateLimiter:
         state.event_at = state.closed_at = now
         state.accepted = 0.0
         state.rejections = 1
-
-    # ---- PROBING
 
     def _probe_after(self, now: float, gap: float) -> None:
         state = self.state
@@ -527,7 +532,7 @@ class RateLimiter:
             if state.rate is not None:
                 rate = min(state.rate, max(rate, state.rate / 2))
             state.rate = rate
-            state.is_searching = True
+            state.search_step = _SEARCH_STEP
         self._begin_pacing(probe_at + state.unit / state.rate, state.rate)
 
     def _await_opening(self, now: float) -> None:
@@ -565,8 +570,6 @@ class RateLimiter:
             if state.opened_at + period > after:
                 at = min(at, state.opened_at + period)
         state.opened_after, state.opened_at = after, at
-
-    # ---- RAMP
 
     def _begin_ramp(self, now: float, allowance: float | None, batch: int) -> None:
         state = self.state
@@ -636,7 +639,7 @@ class RateLimiter:
         elif admitted <= _FEW * state.unit and not state.is_window:
             # A slow bucket, or a window that opens little by little.
             state.opened_after = None
-            state.is_searching = True
+            state.search_step = _SEARCH_STEP
             if rate:
                 rate = max(rate / 2, admitted / span)
                 self._begin_pacing(now + 1.2 * state.unit / rate, rate)

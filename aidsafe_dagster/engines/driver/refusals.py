@@ -1,9 +1,9 @@
 """Refusals: tells requests that a server refuses from a server that refuses them all.
 
-A model that has answered nobody yet and refuses the first five calls will refuse the others as well:
-the run stops. One that has answered before may have met five prompts that it does not take, such as
-the last rows of a batch or those that a second run tries again. A small request of the same form
-decides: if that is refused too, the form is at fault, and the run stops.
+A model that has answered nobody yet and refuses the first five calls will refuse the others as
+well: the run stops. One that has answered before may have met five prompts that it does not take,
+such as the last rows of a batch or those that a second run tries again. A small request of the same
+form decides: if that is refused too, the form is at fault, and the run stops.
 """
 
 from dataclasses import replace
@@ -89,7 +89,7 @@ class Refusals:
 
 def small_request(request: Request) -> Request:
     """Return a request of the same form that says next to nothing."""
-    messages = (
+    messages: tuple[Message, ...] = (
         Message(role="user", content="This is a test. Answer as briefly as you can."),
     )
     first = request.messages[0]
