@@ -108,6 +108,9 @@ class Dispatcher:
 
     def start(self) -> None:
         """Start to give slots to what the scheduler holds."""
+        # A new drive finds out for itself whether it can succeed.
+        for lane in self._lanes.values():
+            lane.error = None
         # The share, the limit and an outage also change while no call ends.
         if self._ticker is None:
             self._ticker = asyncio.create_task(self._keep_ticking())
@@ -185,6 +188,8 @@ class Dispatcher:
             is_read_ahead = all(row.stages_ahead for row in call.waiters)
             if isinstance(error, CallFailed) and is_read_ahead:
                 self._given_up[call.key] = error
+            if isinstance(error, SetupError):
+                call.lane.error = error
             del self._calls[call.key]
             call.fail(error)
         else:
@@ -238,6 +243,9 @@ class Dispatcher:
         """Send a call once, in the slot that it holds, and free the slot."""
         lane = call.lane
         try:
+            # It would meet every other call as well, so those are not sent any more.
+            if lane.error:
+                raise lane.error
             # While the call waited, others may have shown whose fault its failures were.
             self._check_retry_budget(call)
             lane.breaker.check_patience()

@@ -221,6 +221,8 @@ class Lane:
     refusals: Refusals
     note_first_answer: Callable[[], None]
     in_flight: int = 0
+    error: SetupError | None = None
+    """What every call would meet. The drive that met it is about to stop."""
 
     @property
     def is_ready(self) -> bool:

@@ -112,6 +112,7 @@ def test_a_server_that_asks_to_wait_beyond_the_patience_stops_the_run(
         raise busy(wait_s)
 
     engine = ScriptedEngine(used_up)
+    engine.slots = 64
     with pytest.raises(SetupError) as raised:
         drive_tasks(tmp_path, engine, some_tasks(40))
     message = str(raised.value)
@@ -152,7 +153,8 @@ def test_the_notice_tells_until_when_a_server_asks_to_wait_and_how_many_calls_wa
     engine.script = busy_at_first
     watcher = threading.Thread(target=lambda: _collect(progress, notices))
     watcher.start()
-    results = drive_tasks(tmp_path, engine, some_tasks(6), FAST, progress)
+    tasks = [a_task(number, turns=1) for number in range(6)]
+    results = drive_tasks(tmp_path, engine, tasks, FAST, progress)
     watcher.join()
     assert not failures(results)
     waiting = [notice for notice in notices if "asks to wait until" in notice]
@@ -221,6 +223,19 @@ def test_a_server_that_refuses_the_first_five_calls_stops_the_run(
     ):
         drive_tasks(tmp_path, engine, some_tasks(200))
     assert len(engine.calls) == 5
+
+
+def test_an_error_that_would_meet_all_calls_stops_the_run_within_five(
+    tmp_path: Path,
+) -> None:
+    def wrong_key(request: Request, attempt: int) -> None:
+        raise SetupError("HTTP 401: wrong key")
+
+    engine = ScriptedEngine(wrong_key)
+    engine.slots = 64
+    with pytest.raises(SetupError, match="wrong key"):
+        drive_tasks(tmp_path, engine, some_tasks(100))
+    assert len(engine.calls) <= 5
 
 
 def test_reasoning_that_fills_every_answer_stops_the_run_with_the_remedy(
