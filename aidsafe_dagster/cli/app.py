@@ -57,6 +57,9 @@ def demo(
     sample: Annotated[
         int, typer.Option(help="Prompts per bundled source; 0: all of them.", min=0)
     ] = 0,
+    source: Annotated[
+        str | None, typer.Option(help="Only this bundled source, such as catqa.")
+    ] = None,
 ) -> None:
     """Ingest the bundled prompts and take every batch through the whole recipe."""
     with setup_errors_explained():
@@ -74,7 +77,7 @@ def demo(
             settings = load_settings().settings
             console.rule("[bold]AIDSAFE on Dagster[/]")
             announce_engine(settings)
-            runs = [run_ingestion(instance, bundled_sample(sample))]
+            runs = [run_ingestion(instance, bundled_sample(sample, source))]
             runs += run_backfill(instance, settings, [])
             print_summary(instance, settings)
             console.print(f"\nDone in {time.monotonic() - started:.0f} s.")

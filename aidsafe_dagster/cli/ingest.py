@@ -77,18 +77,28 @@ def check_source(spec: dict[str, Any]) -> None:
     load_settings(overrides={"sources": [spec]}, overrides_from="command line")
 
 
-def bundled_sample(prompts_per_source: int) -> list[dict[str, Any]]:
-    """Return the bundled sources cut to that many prompts; none, which means all, for 0."""
-    if not prompts_per_source:
+def bundled_sample(
+    prompts_per_source: int, only: str | None = None
+) -> list[dict[str, Any]]:
+    """Return the bundled sources cut to that many prompts; 0 cuts nothing.
+
+    None, which means those of the settings, where neither a number nor a source is given.
+
+    Raises:
+        SetupError: there is no bundled source of the name `only`; names the nearest one.
+    """
+    if not prompts_per_source and only is None:
         return []
+    bundled = {source.name: source for source in bundled_sources()}
+    if only and only not in bundled:
+        raise unknown("source", only, bundled, "demo --source")
     sources = []
-    for source in bundled_sources():
-        limited = {
-            "name": source.name,
-            "path": str(source.path),
-            "limit": prompts_per_source,
-        }
-        sources.append(limited)
+    for name, source in bundled.items():
+        if only in (None, name):
+            spec: dict[str, Any] = {"name": name, "path": str(source.path)}
+            if prompts_per_source:
+                spec["limit"] = prompts_per_source
+            sources.append(spec)
     return sources
 
 

@@ -92,6 +92,19 @@ def test_a_csv_goes_through_all_stages_and_each_of_its_prompts_has_a_story(
 
 
 @pytest.mark.slow
+def test_a_demo_of_one_source_makes_one_batch_of_its_prompts_alone(
+    tmp_path: Path,
+) -> None:
+    prepare(tmp_path, rehearsal=NO_FAULTS)
+    made = aidsafe(tmp_path, "demo", "--source", "hh_red_team", "--sample", "2")
+    assert made.returncode == 0, printed(made)
+    assert lake_of(tmp_path).batches("ingested") == ["hh_red_team-0001"]
+    wrong = aidsafe(tmp_path, "demo", "--source", "hh_red_teem")
+    assert wrong.returncode != 0
+    assert "hh_red_team" in printed(wrong)
+
+
+@pytest.mark.slow
 def test_a_second_demo_makes_nothing_new_and_still_prints_its_summary(
     tmp_path: Path,
 ) -> None:

@@ -48,7 +48,7 @@ def main(folder: Path) -> None:
             lease = _watch(folder, server, lease)
         finally:
             # Workers may outlive the server's main process and keep the GPU's memory.
-            end_leftovers(lease.mark)
+            end_leftovers(lease)
             if lease.state in ("starting", "ready"):
                 lease = _close(lease, "stopped", "the keeper was ended")
             write_lease(folder, lease)
@@ -102,7 +102,7 @@ def _stop_idle(folder: Path, lease: Lease) -> Lease | None:
             return None
         stopped = _close(lease, "stopped", f"idle for {lease.idle_stop_s:.0f} s")
         write_lease(folder, stopped)
-        end_leftovers(lease.mark)
+        end_leftovers(lease)
         return stopped
     finally:
         lock.release()

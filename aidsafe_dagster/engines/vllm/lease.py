@@ -1,7 +1,8 @@
 """The lease: what processes agree on about a shared server, and how they know who is alive.
 
 The keeper of a server, and each process that uses it, holds a locked file: a held lock means alive.
-The server's own processes are recognised by a mark in their environment.
+The server's own processes are recognised by a mark in their environment, or by their session where
+a title has overwritten that.
 """
 
 import json
@@ -19,7 +20,7 @@ from aidsafe_dagster.primitives.lock_file import LockFile
 from aidsafe_dagster.recipe.records import Record
 
 MARK = "AIDSAFE_VLLM_LEASE"
-"""Variable in the environment of a server and of all its children, by which leftovers are found."""
+"""Variable in the environment of a server and of its children, by which leftovers are found."""
 
 
 class Lease(Record):
@@ -90,25 +91,34 @@ def is_used(folder: Path) -> bool:
     return any(users_of(folder))
 
 
-def leftovers(mark: str) -> list[psutil.Process]:
-    """Return a server's processes, whoever their parent is: those that carry its mark."""
+def leftovers(lease: Lease) -> list[psutil.Process]:
+    """Return a server's processes, whoever their parent is."""
     processes = []
     for process in psutil.process_iter():
         # Of other users' processes the environment is hidden, and they are none of ours.
-        with suppress(psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-            if process.environ().get(MARK) == mark:
+        with suppress(psutil.Error, ProcessLookupError):
+            if _belongs_to(lease, process):
                 processes.append(process)
     return processes
 
 
-def end_leftovers(mark: str, patience_s: float = 10) -> None:
+def _belongs_to(lease: Lease, process: psutil.Process) -> bool:
+    environment = process.environ()
+    if environment:
+        return environment.get(MARK) == lease.mark
+    # vLLM's engine and workers set titles, which overwrite their environment. They stay in the
+    # session that the server was started in, and nobody gets its number while it has members.
+    return bool(lease.server) and os.getsid(process.pid) == lease.server
+
+
+def end_leftovers(lease: Lease, patience_s: float = 10) -> None:
     """End a server's processes, gently first."""
-    processes = leftovers(mark)
+    processes = leftovers(lease)
     for process in processes:
         _unless_gone(process.terminate)
     _, alive = psutil.wait_procs(processes, timeout=patience_s)
     # Looked for again, since a process may have started others meanwhile.
-    for process in [*alive, *leftovers(mark)]:
+    for process in [*alive, *leftovers(lease)]:
         _unless_gone(process.kill)
 
 

@@ -227,12 +227,12 @@ class VLLMServer:
         if lease is None:
             return False
         has_keeper = is_kept(self.folder)
-        was_running = has_keeper or bool(leftovers(lease.mark))
+        was_running = has_keeper or bool(leftovers(lease))
         # The pid of a keeper that is gone may belong to another program by now.
         if has_keeper:
             with suppress(psutil.NoSuchProcess):
                 psutil.Process(lease.keeper).kill()
-        end_leftovers(lease.mark)
+        end_leftovers(lease)
         stopped = {"state": "stopped", "detail": "stopped on request"}
         write_lease(self.folder, lease.model_copy(update=stopped))
         return was_running

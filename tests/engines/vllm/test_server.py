@@ -75,7 +75,7 @@ def test_one_server_is_started_and_shared(tmp_path: Path) -> None:
         second = acquire(a_server())
         assert first == second
         assert first.state == "ready"
-        assert len([p for p in leftovers(first.mark) if p.pid == first.server]) == 1
+        assert len([p for p in leftovers(first) if p.pid == first.server]) == 1
 
 
 def test_two_processes_that_start_at_once_share_one_server(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_other_arguments_replace_a_server_that_nobody_uses(tmp_path: Path) -> No
         server.release()
         new = acquire(a_server(max_model_len=99))
         assert new.fingerprint != old.fingerprint
-        assert leftovers(old.mark) == []
+        assert leftovers(old) == []
 
 
 def test_a_lease_left_behind_by_a_crash_is_recognised_and_replaced(
@@ -122,11 +122,11 @@ def test_a_lease_left_behind_by_a_crash_is_recognised_and_replaced(
     with servers(tmp_path) as a_server:
         old = acquire(a_server())
         os.kill(old.keeper, signal.SIGKILL)
-        wait_until(lambda: not leftovers(old.mark))
+        wait_until(lambda: not leftovers(old))
         new = acquire(a_server())
         assert new.state == "ready"
         assert new.mark != old.mark
-        assert leftovers(old.mark) == []
+        assert leftovers(old) == []
 
 
 def test_a_pid_that_now_belongs_to_another_program_is_not_taken_for_the_keeper(
@@ -150,7 +150,7 @@ def test_a_server_that_nobody_uses_stops_by_itself(tmp_path: Path) -> None:
         assert is_kept(server.folder)
         server.release()
         wait_until(lambda: not is_kept(server.folder))
-        assert leftovers(lease.mark) == []
+        assert leftovers(lease) == []
         last_lease = server.lease()
         assert last_lease is not None
         assert last_lease.state == "stopped"
@@ -162,9 +162,26 @@ def test_stopping_leaves_no_process_behind(tmp_path: Path) -> None:
         server = a_server()
         lease = acquire(server)
         assert server.stop()
-        assert leftovers(lease.mark) == []
+        assert leftovers(lease) == []
         assert not is_kept(server.folder)
         assert not server.stop()
+
+
+@pytest.mark.parametrize("keeper_is_alive", [True, False])
+def test_a_worker_whose_title_has_overwritten_its_environment_is_ended_too(
+    tmp_path: Path, keeper_is_alive: bool
+) -> None:
+    with servers(tmp_path) as a_server:
+        server = a_server(model="titled-model")
+        lease = acquire(server)
+        workers = [each for each in leftovers(lease) if each.pid != lease.server]
+        assert [worker.environ() for worker in workers] == [{}]
+        if not keeper_is_alive:
+            # The kernel ends the server with its keeper, and nobody ends the worker.
+            os.kill(lease.keeper, signal.SIGKILL)
+            wait_until(lambda: leftovers(lease) == workers)
+        assert server.stop()
+        assert leftovers(lease) == []
 
 
 @pytest.mark.parametrize(
@@ -190,7 +207,7 @@ def test_a_server_that_does_not_start_says_why_and_leaves_nothing(
         assert "hf_marked_secret" not in message
         lease = server.lease()
         assert lease is not None
-        assert leftovers(lease.mark) == []
+        assert leftovers(lease) == []
 
 
 def test_a_server_that_never_gets_ready_is_given_up(tmp_path: Path) -> None:
@@ -200,7 +217,7 @@ def test_a_server_that_never_gets_ready_is_given_up(tmp_path: Path) -> None:
             acquire(server)
         lease = server.lease()
         assert lease is not None
-        assert leftovers(lease.mark) == []
+        assert leftovers(lease) == []
 
 
 def test_a_taken_port_is_reported_at_once(tmp_path: Path) -> None:

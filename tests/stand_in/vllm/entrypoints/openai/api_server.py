@@ -1,12 +1,14 @@
 """A stand-in for vLLM's server, for tests of processes: same module, arguments and paths.
 
 The model's name says how it behaves. `broken-…` ends at once with a line that vLLM would print,
-`slow-…` is never ready, and any other answers every chat with one belief.
+`slow-…` is never ready, and any other answers every chat with one belief. `titled-…` has a worker
+whose title has overwritten its environment, as vLLM's have.
 """
 
 import argparse
 import json
 import os
+import subprocess
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -60,6 +62,8 @@ if arguments.model in LAST_WORDS:
     raise SystemExit(LAST_WORDS[arguments.model])
 if arguments.model.startswith("slow"):
     time.sleep(600)
+if arguments.model.startswith("titled"):
+    worker = subprocess.Popen(["sleep", "600"], env={})
 server = ThreadingHTTPServer((arguments.host, arguments.port), Handler)
 server.model = arguments.model
 server.serve_forever()
