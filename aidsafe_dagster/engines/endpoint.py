@@ -10,7 +10,6 @@ at hundreds of calls in flight.
 """
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -38,8 +37,6 @@ from aidsafe_dagster.engines.proxies import proxy_for
 from aidsafe_dagster.engines.rate_limits import limits_of, wait_s
 from aidsafe_dagster.engines.remedies import Sent
 from aidsafe_dagster.engines.reply_errors import (
-    CALL_FAULTS,
-    MAX_REFUSALS,
     SET_UP_FAULTS,
     Asked,
     Fault,
@@ -106,8 +103,6 @@ class EndpointEngine:
         self._session: aiohttp.ClientSession | None = None
         self._answered: set[_Kind] = set()
         """What was answered at least once, so that its set-up is right."""
-        self._refusals: Counter[str] = Counter()
-        """Calls to each model that were refused since it last answered one."""
 
     @property
     def slots(self) -> int:
@@ -143,7 +138,6 @@ class EndpointEngine:
             raise self._not_json(reply)
         completion = completion_of(reply, request, attempt, chat.settings)
         self._answered.add(kind)
-        self._refusals.pop(chat.settings.model, None)
         return completion
 
     async def models(self) -> list[str]:
@@ -266,20 +260,13 @@ class EndpointEngine:
         return error_for(fault, error, asked, wait, limits_of(headers, text), served)
 
     def _may_stop(self, fault: Fault, kind: _Kind) -> bool:
-        """Return whether a refusal stops the run, and count it."""
-        model = kind[0]
-        if fault in CALL_FAULTS:
+        """Return whether a refusal stops the run: nothing like it was answered before."""
+        if fault not in SET_UP_FAULTS:
             return False
-        has_answered_model = any(model == answered[0] for answered in self._answered)
-        if fault in SET_UP_FAULTS or fault is Fault.REJECTED:
-            self._refusals[model] += 1
-        if fault in SET_UP_FAULTS and self._refusals[model] >= MAX_REFUSALS:
-            return True
         if fault is Fault.PARAMETER:
             return kind not in self._answered
-        if fault is Fault.REJECTED:
-            return not has_answered_model and self._refusals[model] >= MAX_REFUSALS
-        return not has_answered_model
+        model = kind[0]
+        return all(model != answered[0] for answered in self._answered)
 
     async def _served(self) -> tuple[str, ...]:
         """Return the names of the server's models; none if it does not tell."""

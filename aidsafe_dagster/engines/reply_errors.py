@@ -3,8 +3,8 @@
 The words decide as much as the status does: 403 is a wrong key at one server and a flagged prompt
 at another, and 429 is a busy server or an account without money. What no row could survive stops
 the run, in the server's words and with what to set. But a server that has answered already is set
-up well enough, so then a refusal is the one row's, until `MAX_REFUSALS` come without an answer in
-between.
+up well enough, so then a refusal is the one row's. Whether it refuses everything from then on is
+for the driver to see (`driver/refusals.py`).
 
 Wordings are those of OpenAI, Azure, Anthropic, Google, Mistral, Groq, DeepSeek, OpenRouter,
 LiteLLM, vLLM, llama.cpp, Ollama and LM Studio.
@@ -32,8 +32,6 @@ from aidsafe_dagster.engines.remedies import (
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import FailureReason
 
-MAX_REFUSALS = 5
-"""So many refusals in a row without any answer stop the run, even after earlier answers."""
 _MAX_SERVED = 20
 """Names of served models that a message lists."""
 
@@ -58,8 +56,6 @@ SET_UP_FAULTS = frozenset(
     {Fault.WRONG_KEY, Fault.UNKNOWN_MODEL, Fault.WRONG_PATH, Fault.PARAMETER}
 )
 """Faults that no row survives, unless the server has answered others."""
-CALL_FAULTS = frozenset({Fault.MODERATED, Fault.TOO_LONG})
-"""Faults of the one prompt, however many there are."""
 
 _NO_CREDIT_CODE = re.compile(
     r"insufficient_quota|insufficient_(funds|balance|credits?)|billing_(hard_limit|not_active)"
@@ -187,11 +183,13 @@ def error_for(
         return RetryableError(error.detail, wait, _RETRIED[fault], limits)
     if fault in _ROW_REASONS:
         return RequestRejected(error.detail, _ROW_REASONS[fault])
-    advice = _advice(fault, error, asked, served)
+    if fault is Fault.REJECTED:
+        return RequestRejected(error.detail)
+    words = error.detail.rstrip(". ")
+    detail = f"{words}; {_advice(fault, error, asked, served)}"
     if fault is Fault.NO_CREDIT or asked.may_stop:
-        words = error.detail.rstrip(". ")
-        return SetupError(f"{asked.base_url}: {words}; {advice}")
-    return RequestRejected(error.detail)
+        return SetupError(f"{asked.base_url}: {detail}")
+    return RequestRejected(detail)
 
 
 def path_advice(base_url: str) -> str:
@@ -303,7 +301,5 @@ def _advice(
     models = f"model is '{settings.model}', served: {listing or 'unknown'}"
     if fault is Fault.UNKNOWN_MODEL:
         return models
-    if fault is Fault.WRONG_PATH:
-        # A server that lists its models at this path has the right one.
-        return models if served else path_advice(settings.base_url)
-    return f"{MAX_REFUSALS} calls in a row were refused, and none was answered"
+    # A server that lists its models at this path has the right one.
+    return models if served else path_advice(settings.base_url)
