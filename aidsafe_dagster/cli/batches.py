@@ -160,7 +160,17 @@ def _run_batches(
                 print_plain(f"✓ {batch}: {spent}")
             else:
                 print_problem(f"✗ {batch}", f"{run.error}\nUntil then: {spent}")
+            if run.is_engine_unusable:
+                _print_not_started(len(todo) - len(runs))
+                break
     return runs
+
+
+def _print_not_started(count: int) -> None:
+    if count:
+        print_plain(
+            f"{quantity(count, 'more batch')} not started: the same would stop it."
+        )
 
 
 def _print_waiting(reason: str) -> None:

@@ -19,7 +19,10 @@ REHEARSAL = (
 
 @contextmanager
 def setup_errors_explained() -> Iterator[None]:
-    """Turn a person's mistake into a message and exit code 2, without a traceback."""
+    """Turn a person's mistake into a message and exit code 2, without a traceback.
+
+    An interrupt ends the command with a word on what is safe, and exit code 130.
+    """
     # Here and not above: the recipe takes long to import, and `--help` needs none of it.
     from aidsafe_dagster.recipe.errors import SetupError
 
@@ -28,6 +31,11 @@ def setup_errors_explained() -> Iterator[None]:
     except SetupError as error:
         print_problem("Error", str(error))
         raise typer.Exit(2) from error
+    except KeyboardInterrupt as error:
+        print_plain(
+            "Stopped. What was answered is recorded; the same command goes on from there."
+        )
+        raise typer.Exit(130) from error
 
 
 def print_problem(what: str, why: str) -> None:

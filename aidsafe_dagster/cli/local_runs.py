@@ -19,7 +19,7 @@ import dagster as dg
 
 from aidsafe_dagster.cli.spending import Spending, spending_in
 from aidsafe_dagster.lake.lake import Lake
-from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.errors import EngineUnusable, SetupError
 from aidsafe_dagster.recipe.stages import (
     STAGES,
     load_templates,
@@ -27,6 +27,7 @@ from aidsafe_dagster.recipe.stages import (
     with_descendants,
 )
 from aidsafe_dagster.runs.batch_claims import HELD_TAG
+from aidsafe_dagster.runs.dagster_internals import DagsterExecutionInterruptedError
 from aidsafe_dagster.runs.liveness import release_run
 from aidsafe_dagster.runs.process_tags import PROCESS_TAG, this_process
 from aidsafe_dagster.settings.schema import Settings
@@ -86,6 +87,8 @@ class BatchRun:
     """Of the run's outputs, by name."""
     spending: Spending = Spending()
     """Of its finished steps."""
+    is_engine_unusable: bool = False
+    """It was stopped by what would stop every other batch as well."""
 
 
 def run_job(
@@ -106,6 +109,9 @@ def run_job(
         stages: make these alone; none: all of the job.
         config: of the run.
         is_held: this process holds the batch already (`runs/batch_claims.py`).
+
+    Raises:
+        KeyboardInterrupt: the run was interrupted. Dagster itself only ends the run.
     """
     # Importing the definitions reads the settings, so a mistake in them is raised here.
     from aidsafe_dagster.definitions import defs
@@ -127,6 +133,8 @@ def run_job(
     # Dagster has recorded the end of the run, so nobody can take a free lock for a death now.
     release_run(result.run_id)
     events = result.all_events
+    if _was_interrupted(events):
+        raise KeyboardInterrupt
     outcome = BatchRun(
         batch=partition or job,
         run_id=result.run_id,
@@ -134,6 +142,7 @@ def run_job(
         error=_why_stopped(events),
         metadata=_output_metadata(events),
         spending=spending_in(events),
+        is_engine_unusable=_is_engine_unusable(events),
     )
     # The result holds every event of the run, so it must go before memory is given back.
     del result, events
@@ -231,10 +240,33 @@ def _step_error(event: dg.DagsterEvent) -> str:
     failure = event.step_failure_data
     if failure.user_failure_data and failure.user_failure_data.description:
         return failure.user_failure_data.description
-    if failure.error is None:
+    message = _cause(event)
+    for explained in (SetupError, EngineUnusable):
+        explanation = message.partition(f"{explained.__name__}: ")[2].strip()
+        if explanation:
+            return explanation
+    # Any other error keeps its class, by which its origin can be told.
+    return message
+
+
+def _is_engine_unusable(events: Sequence[dg.DagsterEvent]) -> bool:
+    return any(f"{EngineUnusable.__name__}: " in message for message in _causes(events))
+
+
+def _was_interrupted(events: Sequence[dg.DagsterEvent]) -> bool:
+    name = DagsterExecutionInterruptedError.__name__
+    return any(name in message for message in _causes(events))
+
+
+def _causes(events: Sequence[dg.DagsterEvent]) -> list[str]:
+    """Return the error of each step that failed, class first."""
+    return [_cause(event) for event in events if event.is_step_failure]
+
+
+def _cause(event: dg.DagsterEvent) -> str:
+    """Return the error of a step that failed, with its class."""
+    error = event.step_failure_data.error
+    if error is None:
         return ""
     # Dagster wraps the error of a step in one of its own; the cause is ours.
-    cause = failure.error.cause or failure.error
-    explanation = cause.message.partition("SetupError: ")[2].strip()
-    # Any other error keeps its class, by which its origin can be told.
-    return explanation or cause.message.strip()
+    return (error.cause or error).message.strip()

@@ -35,6 +35,14 @@ class SetupError(Exception):
         super().__init__(mask_url_secrets(message))
 
 
+class EngineUnusable(SetupError):
+    """No call can succeed, whatever the row or the batch.
+
+    A wrong key, no such model, no credit, a parameter that the server refuses, or a server that
+    stays away.
+    """
+
+
 class RowFailed(Exception):
     """Ends one dialogue. The driver catches it, so no user ever sees it as an exception."""
 

@@ -27,6 +27,7 @@ from aidsafe_dagster.engines.settings import ServerSettings
 from aidsafe_dagster.engines.vllm.engine import VLLMEngine
 from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
 from aidsafe_dagster.recipe.dialogue import DialogueContext, DialogueTask, Sampling
+from aidsafe_dagster.recipe.errors import EngineUnusable, SetupError
 from aidsafe_dagster.recipe.records import Failure, Role
 from aidsafe_dagster.resources.context_preflight import (
     context_findings,
@@ -144,6 +145,7 @@ class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     _driver: BackgroundDriver | None = PrivateAttr(default=None)
     _driver_settings: Settings | None = PrivateAttr(default=None)
     _is_in_run: bool = PrivateAttr(default=False)
+    _unusable: EngineUnusable | None = PrivateAttr(default=None)
     _checked: list[tuple[Settings, frozenset[str]]] = PrivateAttr(default_factory=list)
     _context_lengths: dict[str, int] = PrivateAttr(default_factory=dict)
 
@@ -206,13 +208,24 @@ class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             log: called with a line when a server starts, goes away or comes back.
             then: stages that may be read ahead from rows that are done. Reading ahead goes on after
                 this returns, until the run ends.
+
+        Raises:
+            EngineUnusable: no call can succeed, in this step or another one of the run.
         """
+        # Other steps of the run would only be refused as well, and pay for the calls.
+        if self._unusable:
+            raise self._unusable
         try:
             settings = self.snapshot.settings
             # An engine that knows the length asks for no longer answer than there is room for.
             settings = with_known_lengths(settings, self._context_lengths)
             driver = self._open_driver(settings)
             return driver.drive(tasks, on_progress, log, then)
+        except SetupError as error:
+            unusable = EngineUnusable(str(error))
+            if self._is_in_run:
+                self._unusable = unusable
+            raise unusable from error
         finally:
             # Outside a run there is no teardown that would close it later.
             if not self._is_in_run:
@@ -227,6 +240,7 @@ class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         unused_calls = self._close_driver()
         self._checked.clear()
         self._context_lengths.clear()
+        self._unusable = None
         if unused_calls and context.log:
             counts = [f"{calls} for {stage}" for stage, calls in unused_calls.items()]
             listing = ", ".join(counts)

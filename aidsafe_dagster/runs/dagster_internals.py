@@ -4,6 +4,7 @@ A new release of Dagster may move or change any of it, so nothing else imports f
 """
 
 from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
+from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES
 from dagster._core.storage.asset_check_execution_record import (
@@ -28,5 +29,6 @@ __all__ = [
     "RUN_FAILURE_REASON_TAG",
     "WILL_RETRY_TAG",
     "AssetCheckExecutionRecordStatus",
+    "DagsterExecutionInterruptedError",
     "PartitionKeyFilter",
 ]
