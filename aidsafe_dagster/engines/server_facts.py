@@ -52,14 +52,18 @@ def stated_length(models: Any, props: Any, name: str) -> int | None:
         props: its reply to `/props`, which llama.cpp has.
         name: of the model.
     """
+    slot = _length(
+        _table(_table(props).get("default_generation_settings")).get("n_ctx")
+    )
+    if slot:
+        # What the model was trained with may be more.
+        return slot
     model = _model_entry(models, name)
     for field in _LENGTH_FIELDS:
         length = _length(model.get(field))
         if length:
             return length
-    slot = _table(_table(props).get("default_generation_settings"))
-    meta = _table(model.get("meta"))
-    return _length(slot.get("n_ctx")) or _length(meta.get("n_ctx_train")) or None
+    return _length(_table(model.get("meta")).get("n_ctx_train")) or None
 
 
 async def _json(session: aiohttp.ClientSession, url: str) -> Any:

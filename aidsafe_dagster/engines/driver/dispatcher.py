@@ -44,6 +44,7 @@ from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import FailureReason
 
 TICK_S = 0.25
+_INDIFFERENT_BACKOFF_S = 2.0
 logger = logging.getLogger(__name__)
 
 
@@ -305,7 +306,11 @@ class Dispatcher:
         # A rate limit holds all calls of its server back, and lets them go one by one.
         if error.kind is ErrorKind.RATE_LIMITED and call.lane.server.is_limited:
             return 0.0
-        return self._retries.backoff_s(call, error)
+        backoff_s = self._retries.backoff_s(call, error)
+        if call.lane.server.is_indifferent and error.retry_after_s is None:
+            # A longer wait would not help: the rejections depend on others.
+            return min(backoff_s, _INDIFFERENT_BACKOFF_S)
+        return backoff_s
 
     async def _check_refusals(self, call: Call, error: RequestRejected) -> None:
         """Stop the run if its server refuses every request.

@@ -76,6 +76,11 @@ class Server:
         """Whether a rate limit is in force."""
         return self.limiter.is_in_force
 
+    @property
+    def is_indifferent(self) -> bool:
+        """Whether it rejects calls however slowly they come."""
+        return time.time() < self.limiter.state.indifferent_until
+
     def allowance(self) -> int:
         """Return how many calls it may be sent at this moment."""
         free = self.cap - self.in_flight

@@ -17,6 +17,10 @@ server whose limit is set, whose bucket may be full, and one that opens after a 
 fixed window. The calls that a window admits and the time from opening to opening are kept, and the
 next opening is predicted.
 
+A server that rejects and accepts in turn, however slowly it is asked, has no limit that could be
+kept to: its rejections depend on others. Then nothing is held back for a while, and each rejected
+call waits by itself.
+
 A call counts as accepted when it is sent, until it is rejected: an answer may take long, a
 rejection comes within a round trip. Calls that are rejected and were sent before the latest
 rejection belong to the same event.
@@ -68,6 +72,16 @@ _FORGET_S = 90.0
 """A ramp that meets no rejection for so long shows that there is no limit any more."""
 _NEVER = 0.0
 
+_OUTCOMES = 12
+"""Latest calls that were sent one by one."""
+_REJECTED = 5
+_TURNS = 3
+"""So many rejections among them, and so many directly after an acceptance, say that the rate is not
+the reason: a bucket that has a token for a call has one for the next at its pace."""
+_FEW_ADMITTED = 20
+_INDIFFERENT_S = 60.0
+"""After so long, a limit is looked for again."""
+
 
 class Mode(StrEnum):
     FREE = "free"
@@ -109,6 +123,13 @@ class RateState:
     """Rejections in a row."""
     latency: float = 0.05
     """Seconds in which a rejection comes."""
+
+    outcomes: str = ""
+    """Of the latest calls that were sent one by one: 'a' accepted, 'r' rejected."""
+    admitted: float = 0.0
+    """Calls accepted before the first rejections."""
+    indifferent_until: float = _NEVER
+    """Until then rejections say nothing about the rate."""
 
     probe_at: float | None = None
     """When the probe was sent that is under way."""
@@ -221,6 +242,8 @@ class RateLimiter:
             state.unit = units
         state.accepted += units
         state.updated = now
+        if state.mode is not Mode.RAMP:
+            state.outcomes = f"{state.outcomes}a"[-_OUTCOMES:]
         if state.mode is Mode.PACED:
             self._pace(now, send)
         elif state.mode is Mode.PROBING:
@@ -258,10 +281,15 @@ class RateLimiter:
         send.is_rejected = True
         if state.mode is Mode.FREE:
             self._free_accepted = max(0.0, self._free_accepted - 1)
-            if not self._is_limited(send):
+            if now < state.indifferent_until or not self._is_limited(send):
                 return
             self._leave_free(now, hint)
         elif send.at > state.event_at:
+            self._note_rejected()
+            if self._is_indifferent():
+                self._set_free()
+                state.indifferent_until = now + _INDIFFERENT_S
+                return
             self._reject(now, send)
             if retry_after_s and retry_after_s >= self._closure_s():
                 # No bucket takes so long for one call, so the server is closed until then.
@@ -270,6 +298,27 @@ class RateLimiter:
         if retry_after_s:
             state.pause_until = max(state.pause_until, now + retry_after_s)
         state.updated = now
+
+    def _note_rejected(self) -> None:
+        """Count the latest call that was sent one by one as rejected."""
+        state = self.state
+        latest = state.outcomes.rfind("a")
+        if latest >= 0:
+            before, after = state.outcomes[:latest], state.outcomes[latest + 1 :]
+            state.outcomes = f"{before}r{after}"
+
+    def _is_indifferent(self) -> bool:
+        """Return whether rejections come however slowly the server is asked."""
+        outcomes = self.state.outcomes
+        # A limit that admitted many calls at first is one: sliding windows open by fits and starts.
+        may_be = self.state.admitted <= _FEW_ADMITTED or self.state.indifferent_until
+        return bool(
+            may_be
+            and self._known is None
+            and len(outcomes) == _OUTCOMES
+            and outcomes.count("r") >= _REJECTED
+            and outcomes.count("ar") >= _TURNS
+        )
 
     def _count_free(self, send: Send) -> None:
         self._sent += 1
@@ -302,6 +351,8 @@ class RateLimiter:
         state.is_window = False
         state.opened_after = state.period = None
         state.allowance = max(1.0, self._free_accepted)
+        state.admitted = self._free_accepted
+        state.outcomes = ""
         state.rate = None
         if hint and hint.calls:
             state.rate = hint.calls
@@ -317,7 +368,10 @@ class RateLimiter:
     def _set_free(self) -> None:
         state = self.state
         fresh = RateState(
-            updated=state.updated, latency=state.latency, known=self._known
+            updated=state.updated,
+            latency=state.latency,
+            known=self._known,
+            indifferent_until=state.indifferent_until,
         )
         # In place: it is the state that other processes share.
         vars(state).update(vars(fresh))

@@ -15,11 +15,6 @@ from aidsafe_dagster.recipe.records import FailureReason, Message
 IN_A_ROW = 5
 _REASONS = {FailureReason.REJECTED_BY_ENGINE, FailureReason.CUT_IN_REASONING}
 """Moderation, a full context and the like are the row's own fault."""
-_REMEDIES = {
-    FailureReason.CUT_IN_REASONING: (
-        '. Set reasoning_budget, or reasoning = "off", for this server'
-    )
-}
 
 
 class Refusals:
@@ -75,15 +70,14 @@ class Refusals:
 
     def message(self, name: str, error: RequestRejected) -> str:
         """Return what stops the run, with the server's own words."""
-        remedy = _REMEDIES.get(error.reason, "")
         if self.has_answered or self._was_answered_before:
             return (
                 f"{name} has refused the latest {self._count} calls and a short one of the "
-                f"same form: {error}{remedy}"
+                f"same form: {error}"
             )
         return (
             f"{name} has refused the first {self._count} calls and answered none: "
-            f"{error}{remedy}"
+            f"{error}"
         )
 
 

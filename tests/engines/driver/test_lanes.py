@@ -238,13 +238,14 @@ def test_an_error_that_would_meet_all_calls_stops_the_run_within_five(
     assert len(engine.calls) <= 5
 
 
-def test_reasoning_that_fills_every_answer_stops_the_run_with_the_remedy(
+def test_reasoning_that_fills_every_answer_stops_the_run_in_the_engine_s_words(
     tmp_path: Path,
 ) -> None:
     def cut(request: Request, attempt: int) -> None:
-        raise RequestRejected("cut", FailureReason.CUT_IN_REASONING)
+        detail = "the reasoning reached the limit; set a larger reasoning_budget"
+        raise RequestRejected(detail, FailureReason.CUT_IN_REASONING)
 
-    with pytest.raises(SetupError, match=r'Set reasoning_budget, or reasoning = "off"'):
+    with pytest.raises(SetupError, match="set a larger reasoning_budget"):
         drive_tasks(tmp_path, ScriptedEngine(cut), some_tasks(20))
 
 

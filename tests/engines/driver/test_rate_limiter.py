@@ -102,6 +102,21 @@ def test_isolated_rejections_change_nothing() -> None:
         assert limiter.wait_s(now) == 0
 
 
+def test_rejections_that_no_pace_avoids_hold_nothing_back() -> None:
+    limiter = RateLimiter()
+    now = START
+    # Two of three calls are rejected, however slowly they come.
+    for number in range(200):
+        now += max(0.02, limiter.wait_s(now))
+        send = limiter.take(now)
+        if number % 3:
+            limiter.reject(now + 0.01, send)
+        else:
+            limiter.answer(now + 0.01, send)
+    assert limiter.state.mode is Mode.FREE
+    assert now - START < 60
+
+
 def test_rejections_of_calls_in_flight_count_as_one() -> None:
     limiter = RateLimiter()
     sends = [limiter.take(START) for _ in range(64)]
