@@ -28,7 +28,7 @@ demo: $(VENV)/ready
 
 dev: $(VENV)/ready
 	@mkdir -p data/dagster
-	@$(BIN)/python scripts/dev $(PORT)
+	@$(BIN)/aidsafe dev --port $(PORT) $(if $(TOKEN),--token)
 
 test: $(VENV)/ready-dev lint
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
