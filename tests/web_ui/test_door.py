@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -53,10 +53,14 @@ class Site:
         return f"http://127.0.0.1:{self.port}"
 
     def status(
-        self, method: str = "GET", path: str = "/", data: bytes = b"", **headers: str
+        self,
+        method: str = "GET",
+        path: str = "/",
+        data: bytes = b"",
+        *,
+        headers: Mapping[str, str] | None = None,
     ) -> int:
-        """Return the status of the reply; header names with '_' for '-'."""
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        """Return the status of the reply."""
 
         async def ask() -> int:
             async with (
@@ -65,7 +69,7 @@ class Site:
                     method,
                     self.url + path,
                     data=data or None,
-                    headers=named,
+                    headers=headers,
                     allow_redirects=False,
                 ) as reply,
             ):
@@ -112,23 +116,17 @@ def site() -> Iterator[Site]:
 
 
 def test_what_the_ui_itself_sends_gets_in(site: Site) -> None:
-    own = {"Origin": site.url, "Sec_Fetch_Site": "same-origin"}
-    assert site.status(Sec_Fetch_Site="none") == 200
-    assert (
-        site.status("POST", "/graphql", QUERY, Content_Type=JSON["Content-Type"], **own)
-        == 200
-    )
+    own = {"Origin": site.url, "Sec-Fetch-Site": "same-origin"}
+    assert site.status(headers={"Sec-Fetch-Site": "none"}) == 200
+    assert site.status("POST", "/graphql", QUERY, headers=own | JSON) == 200
     assert site.websocket_opens(Origin=site.url)
 
 
 def test_a_script_on_this_machine_gets_in(site: Site) -> None:
-    assert (
-        site.status("POST", "/graphql", QUERY, **{"Content-Type": "application/json"})
-        == 200
-    )
+    assert site.status("POST", "/graphql", QUERY, headers=JSON) == 200
 
 
-@pytest.mark.parametrize("path", ["/graphql", "/graphql/", "//graphql"])
+@pytest.mark.parametrize("path", ["/graphql", "/graphql/", "/x/graphql"])
 def test_graphql_by_get_is_refused(site: Site, path: str) -> None:
     assert site.status(path=f"{path}?query=mutation%7Blaunch%7D") == REFUSED
 
@@ -147,7 +145,7 @@ def test_graphql_in_a_form_that_any_page_may_send_is_refused(
     site: Site, content_type: str
 ) -> None:
     headers = {"Content-Type": content_type} if content_type else {}
-    assert site.status("POST", "/graphql", QUERY, **headers) == REFUSED
+    assert site.status("POST", "/graphql", QUERY, headers=headers) == REFUSED
 
 
 @pytest.mark.parametrize(
@@ -160,49 +158,51 @@ def test_graphql_in_a_form_that_any_page_may_send_is_refused(
     ],
 )
 def test_another_page_s_origin_is_refused(site: Site, origin: str) -> None:
-    assert site.status("POST", "/graphql", QUERY, Origin=origin, **JSON) == REFUSED
-    assert (
-        site.status("POST", "/report_asset_materialization/x", Origin=origin) == REFUSED
-    )
+    headers = {"Origin": origin, **JSON}
+    report = "/report_asset_materialization/x"
+    assert site.status("POST", "/graphql", QUERY, headers=headers) == REFUSED
+    assert site.status("POST", report, headers=headers) == REFUSED
     assert not site.websocket_opens(Origin=origin)
 
 
 def test_a_page_of_another_port_on_this_machine_is_refused(site: Site) -> None:
-    origin = f"http://127.0.0.1:{site.port + 1}"
-    assert site.status("POST", "/graphql", QUERY, Origin=origin, **JSON) == REFUSED
+    headers = {"Origin": f"http://127.0.0.1:{site.port + 1}", **JSON}
+    assert site.status("POST", "/graphql", QUERY, headers=headers) == REFUSED
 
 
 @pytest.mark.parametrize("fetch_site", ["cross-site", "same-site"])
 def test_what_the_browser_calls_another_site_s_is_refused(
     site: Site, fetch_site: str
 ) -> None:
-    assert site.status(path="/logs/x", Sec_Fetch_Site=fetch_site) == REFUSED
+    headers = {"Sec-Fetch-Site": fetch_site}
+    assert site.status(path="/logs/x", headers=headers) == REFUSED
 
 
-def test_a_link_from_elsewhere_may_open_a_page(site: Site) -> None:
+def test_a_link_from_elsewhere_may_open_a_page_and_no_frame(site: Site) -> None:
     link = {
-        "Sec_Fetch_Site": "cross-site",
-        "Sec_Fetch_Mode": "navigate",
-        "Sec_Fetch_Dest": "document",
+        "Sec-Fetch-Site": "cross-site",
+        "Sec-Fetch-Mode": "navigate",
+        "Sec-Fetch-Dest": "document",
     }
-    assert site.status(path="/runs", **link) == 200
-    # Another page may not show it in a frame of its own.
-    assert site.status(path="/runs", **{**link, "Sec_Fetch_Dest": "iframe"}) == REFUSED
+    assert site.status(path="/runs", headers=link) == 200
+    frame = link | {"Sec-Fetch-Dest": "iframe"}
+    assert site.status(path="/runs", headers=frame) == REFUSED
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:3000", "127.0.0.1"])
 def test_a_name_that_is_not_this_server_s_is_refused(site: Site, host: str) -> None:
-    assert site.status(Host=host) == REFUSED
+    assert site.status(headers={"Host": host}) == REFUSED
 
 
 def test_with_a_token_nobody_gets_in_without_it() -> None:
     with a_guarded_site(token="s3cret") as guarded:
         assert guarded.status() == REFUSED
         assert guarded.status(path="/?token=wrong") == REFUSED
-        assert guarded.status(Cookie="aidsafe_token=wrong") == REFUSED
+        assert guarded.status(headers={"Cookie": "aidsafe_token=wrong"}) == REFUSED
         assert not guarded.websocket_opens()
         # The link that was printed puts the token into a cookie, and out of the address.
         assert guarded.status(path="/?token=s3cret") == 303
-        assert guarded.status(Cookie="aidsafe_token=s3cret") == 200
-        assert guarded.status(Authorization="Bearer s3cret") == 200
-        assert guarded.websocket_opens(Cookie="aidsafe_token=s3cret")
+        cookie = {"Cookie": "aidsafe_token=s3cret"}
+        assert guarded.status(headers=cookie) == 200
+        assert guarded.status(headers={"Authorization": "Bearer s3cret"}) == 200
+        assert guarded.websocket_opens(**cookie)
