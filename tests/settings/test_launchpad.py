@@ -168,8 +168,10 @@ def launch(instance: dg.DagsterInstance, job: str, config: dict[str, Any]) -> st
         return ""
     details = []
     for entry in instance.all_logs(result.run_id):
-        if entry.dagster_event is not None:
-            details.append(str(entry.dagster_event.event_specific_data))
+        event = entry.dagster_event
+        error = getattr(event and event.event_specific_data, "error", None)
+        if error is not None:
+            details.append(error.to_string())
     return "\n".join(details)
 
 
