@@ -34,7 +34,7 @@ demo-real: $(VENV)/ready $(VENV)-real/ready
 
 dev: $(VENV)/ready
 	@mkdir -p data/dagster
-	@$(BIN)/python scripts/dev $(PORT)
+	@$(BIN)/aidsafe dev --port $(PORT) $(if $(TOKEN),--token)
 
 test: $(VENV)/ready-dev lint
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile

@@ -15,6 +15,7 @@ from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.resources.hub import HubResource
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
+from aidsafe_dagster.settings.launchpad import refuse_repointing
 from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.settings.snapshot import SettingsSnapshot
 from aidsafe_dagster.stages.batch_selection import select_for_release
@@ -107,8 +108,10 @@ def _snapshot_for(
 ) -> SettingsSnapshot:
     """Return the snapshot of the run, with the repository of the run's configuration."""
     snapshot = settings.snapshot
-    if not config.repo:
+    if config.repo in ("", snapshot.settings.publish.repo):
         return snapshot
+    repo = {"publish": {"repo": config.repo}}
+    refuse_repointing(repo, snapshot.settings.launchpad)
     # Loaded once more so that the name is checked like one from the settings file.
     publish = {**settings.overrides.get("publish", {}), "repo": config.repo}
     checked = load_settings(overrides={"publish": publish}).settings.publish

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from aidsafe_dagster.cli.console import console, setup_errors_explained
+from aidsafe_dagster.cli.dev import dev
 from aidsafe_dagster.cli.engine import app as engine_app
 from aidsafe_dagster.cli.evaluate import evaluate
 from aidsafe_dagster.cli.export import check_chat_template, export, publish
@@ -285,6 +286,7 @@ app.command()(export)
 app.command("check-template")(check_chat_template)
 app.command()(publish)
 app.command()(plan)
+app.command()(dev)
 app.command()(evaluate)
 app.add_typer(engine_app, name="engine")
 app.add_typer(review_app, name="review")

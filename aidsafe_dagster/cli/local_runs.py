@@ -30,6 +30,7 @@ from aidsafe_dagster.runs.batch_claims import HELD_TAG
 from aidsafe_dagster.runs.dagster_internals import DagsterExecutionInterruptedError
 from aidsafe_dagster.runs.liveness import release_run
 from aidsafe_dagster.runs.process_tags import PROCESS_TAG, this_process
+from aidsafe_dagster.settings.launchpad import configured_in_shell
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.stages.decontamination import (
     CHECKED_STAGES,
@@ -122,14 +123,15 @@ def run_job(
         tags[HELD_TAG] = this_process()
     if partition is not None:
         tags["dagster/partition"] = partition
-    result = defs.resolve_job_def(job).execute_in_process(
-        instance=instance,
-        partition_key=partition,
-        run_config=_QUIET | (config or {}),
-        tags=tags,
-        asset_selection=[dg.AssetKey(str(stage)) for stage in stages] or None,
-        raise_on_error=False,
-    )
+    with configured_in_shell():
+        result = defs.resolve_job_def(job).execute_in_process(
+            instance=instance,
+            partition_key=partition,
+            run_config=_QUIET | (config or {}),
+            tags=tags,
+            asset_selection=[dg.AssetKey(str(stage)) for stage in stages] or None,
+            raise_on_error=False,
+        )
     # Dagster has recorded the end of the run, so nobody can take a free lock for a death now.
     release_run(result.run_id)
     events = result.all_events

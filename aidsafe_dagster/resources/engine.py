@@ -153,7 +153,9 @@ class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def snapshot(self) -> SettingsSnapshot:
         """The settings of this run, with what the launchpad changes of the vLLM server."""
         snapshot = self.settings.snapshot
-        return snapshot.with_settings(vllm=self.vllm.in_force(snapshot.settings.vllm))
+        settings = snapshot.settings
+        vllm = self.vllm.in_force(settings.vllm, settings.launchpad)
+        return snapshot.with_settings(vllm=vllm)
 
     def dialogue_context(self) -> DialogueContext:
         """Return what every dialogue of this run is given."""

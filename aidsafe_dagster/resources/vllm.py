@@ -10,6 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from aidsafe_dagster.engines.vllm.settings import VLLMSettings
+from aidsafe_dagster.settings.launchpad import LaunchpadSettings, refuse_repointing
 
 
 class VLLMResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -46,10 +47,13 @@ class VLLMResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         default=None, description="further arguments of `vllm serve`"
     )
 
-    def in_force(self, settings: VLLMSettings) -> VLLMSettings:
+    def in_force(
+        self, settings: VLLMSettings, launchpad: LaunchpadSettings
+    ) -> VLLMSettings:
         """Return the settings with what this run changes.
 
         Raises:
+            SetupError: a value that a run must not change.
             pydantic.ValidationError: a value that the settings refuse.
         """
         changes: dict[str, Any] = {}
@@ -57,5 +61,6 @@ class VLLMResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             value = getattr(self, name, None)
             if value is not None:
                 changes[name] = value
+        refuse_repointing({"vllm": changes}, launchpad)
         # Not `model_copy`, which would take any value from the launchpad unchecked.
         return VLLMSettings.model_validate(settings.model_dump() | changes)

@@ -18,6 +18,8 @@ from dagster._core.storage.tags import (
     RUN_FAILURE_REASON_TAG,
     WILL_RETRY_TAG,
 )
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import WorkspaceFileTarget
 
 __all__ = [
     "AUTO_RETRY_RUN_ID_TAG",
@@ -31,4 +33,6 @@ __all__ = [
     "AssetCheckExecutionRecordStatus",
     "DagsterExecutionInterruptedError",
     "PartitionKeyFilter",
+    "WorkspaceFileTarget",
+    "WorkspaceProcessContext",
 ]

@@ -274,6 +274,7 @@ def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:
         "sources": tuple(sources),
         "decontamination": decontamination,
         "embeddings": settings.embeddings.within(folder),
+        "launchpad": settings.launchpad.within(folder),
     }
     # `folder / path` is the path itself where that is absolute.
     for key in ("home", "policies", "prompts", "tokenizer"):

@@ -29,6 +29,7 @@ from aidsafe_dagster.recipe.preference_pairs import PairSettings
 from aidsafe_dagster.recipe.records import Record, Role
 from aidsafe_dagster.recipe.row_gate import CheckSettings
 from aidsafe_dagster.reports.settings import ReportSettings
+from aidsafe_dagster.settings.launchpad import LaunchpadSettings
 from aidsafe_dagster.sources.settings import DecontaminationSettings, IngestSettings
 from aidsafe_dagster.sources.source import SourceSpec
 from aidsafe_dagster.training.settings import TrainingSettings
@@ -88,6 +89,7 @@ class Settings(Record):
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     report: ReportSettings = ReportSettings()
+    launchpad: LaunchpadSettings = LaunchpadSettings()
     publish: PublishSettings = PublishSettings()
 
     @field_validator("tokenizer", mode="before")

@@ -15,6 +15,7 @@ from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.stages import load_templates
 from aidsafe_dagster.recipe.templates import Templates
+from aidsafe_dagster.settings.launchpad import refuse_repointing
 from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.settings.schema import Settings
 
@@ -85,9 +86,12 @@ def snapshot_in_force(overrides: dict[str, Any] | None = None) -> SettingsSnapsh
         overrides: nested values from the launchpad; they win over file and environment.
 
     Raises:
-        SetupError: see `load_settings`.
+        SetupError: see `load_settings` and `refuse_repointing`.
     """
-    return take_snapshot(load_settings(overrides=overrides).settings)
+    settings = load_settings(overrides=overrides).settings
+    if overrides:
+        refuse_repointing(overrides, load_settings().settings.launchpad)
+    return take_snapshot(settings)
 
 
 def _value_or_error(read: Callable[[], T]) -> T | SetupError:

@@ -24,6 +24,7 @@ from aidsafe_dagster.recipe.records import Prompt, Record
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.runs.locks import ingestion_lock
+from aidsafe_dagster.settings.launchpad import refuse_file
 from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.ingestion import (
@@ -62,6 +63,9 @@ def ingest_prompts(
         # Loaded once more so that they are checked like sources from the settings file.
         overrides = settings.overrides | {"sources": config.sources}
         sources = load_settings(overrides=overrides).settings.sources
+        for source in sources:
+            if source.path:
+                refuse_file(source.path, snapshot.settings.launchpad)
         snapshot = snapshot.with_settings(sources=sources)
     outcome = ingest_into_lake(context.instance, lake.open(), snapshot.settings)
     batch_sizes = {}

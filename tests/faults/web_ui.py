@@ -80,9 +80,8 @@ class WebUI:
 def a_web_ui(folder: Path) -> Iterator[WebUI]:
     """As `make dev` in the folder. At the end of the block, all its processes are killed."""
     port = a_free_port()
-    dagster = str(Path(sys.executable).with_name("dagster"))
-    address = ("--host", "127.0.0.1", "--port", str(port))
-    with started(folder, dagster, "dev", *address) as process:
+    aidsafe = str(Path(sys.executable).with_name("aidsafe"))
+    with started(folder, aidsafe, "dev", "--port", str(port)) as process:
         ui = WebUI(f"http://127.0.0.1:{port}", is_running(process))
         wait_until(ui.is_up, ui.alive)
         yield ui

@@ -25,6 +25,7 @@ from tokenizers import Tokenizer
 from aidsafe_dagster.lake.tables import from_frame
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import FineTuneRow, Stage
+from aidsafe_dagster.settings.launchpad import configured_in_shell
 from aidsafe_dagster.training.adapter import Adapter, make_adapter
 from aidsafe_dagster.training.curves import read_curves
 from aidsafe_dagster.training.data import TrainingSet, write_training_set
@@ -101,11 +102,14 @@ def train(site: Site, model: Path, asset: str, **changes: Any) -> dict[str, Any]
     from aidsafe_dagster.definitions import defs
 
     overrides = {"training": settings_for(model, **changes)}
-    defs.resolve_job_def("train_adapters").execute_in_process(
-        instance=site.instance,
-        asset_selection=[dg.AssetKey(asset)],
-        run_config={"resources": {"settings": {"config": {"overrides": overrides}}}},
-    )
+    with configured_in_shell():
+        defs.resolve_job_def("train_adapters").execute_in_process(
+            instance=site.instance,
+            asset_selection=[dg.AssetKey(asset)],
+            run_config={
+                "resources": {"settings": {"config": {"overrides": overrides}}}
+            },
+        )
     event = site.instance.get_latest_materialization_event(dg.AssetKey(asset))
     assert event is not None
     assert event.asset_materialization is not None

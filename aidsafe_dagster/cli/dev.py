@@ -1,0 +1,74 @@
+"""`aidsafe dev`: the web UI, behind its door, and the daemon, for a person at this machine."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aidsafe_dagster.cli.console import print_plain, setup_errors_explained
+
+HOST = "127.0.0.1"
+GRAPH = "locations/aidsafe_dagster/asset-groups/recipe/lineage"
+"""`code_location_name` in pyproject.toml, and the asset group that holds the recipe."""
+
+
+def dev(
+    port: Annotated[
+        int, typer.Option(help="On 127.0.0.1 alone.", min=1, max=65535)
+    ] = 3000,
+    *,
+    token: Annotated[
+        bool,
+        typer.Option(
+            "--token",
+            help="Let in only who has the link that is printed: for shared machines.",
+        ),
+    ] = False,
+    socket: Annotated[
+        Path | None,
+        typer.Option(help="Listen on this Unix socket instead, for your user alone."),
+    ] = None,
+) -> None:
+    """Start the web UI and the daemon; Ctrl-C ends both."""
+    with setup_errors_explained():
+        import secrets
+
+        from aidsafe_dagster.cli.dev_services import run_services
+        from aidsafe_dagster.cli.local_runs import open_instance
+
+        # A port that is taken, and an instance that cannot be opened, are told before anything
+        # is started.
+        if socket is None and not _is_free(port):
+            raise _port_taken(port)
+        with open_instance():
+            pass
+        secret = secrets.token_urlsafe() if token else ""
+        where = f"http://{HOST}:{port}/{GRAPH}"
+        if secret:
+            where += f"?token={secret}"
+        if socket:
+            where = f"unix:{socket}"
+        print_plain(f"The recipe: {where}")
+        raise typer.Exit(run_services(port, secret, socket))
+
+
+def _is_free(port: int) -> bool:
+    import socket
+
+    with socket.socket() as listener:
+        # As the web server does: a port whose last connections are closing counts as free.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def _port_taken(port: int) -> Exception:
+    from aidsafe_dagster.recipe.errors import SetupError
+
+    return SetupError(
+        f"Port {port} is taken, perhaps by another `aidsafe dev`. "
+        f"Choose one: aidsafe dev --port {port + 1}, or make dev PORT={port + 1}"
+    )
