@@ -159,7 +159,7 @@ def _run_batches(
             if run.success:
                 print_plain(f"✓ {batch}: {spent}")
             else:
-                print_problem(f"✗ {batch}", f"{run.error}\nUntil then: {spent}")
+                print_problem(f"✗ {batch}", f"{run.error}\nFinished stages: {spent}")
             if run.is_engine_unusable:
                 _print_not_started(len(todo) - len(runs))
                 break

@@ -44,6 +44,8 @@ def spending_in(events: Iterable[dg.DagsterEvent]) -> Spending:
 
 def describe_spending(spending: Spending, currency: str) -> str:
     """Return calls and tokens, and the money where there are prices, as one line."""
+    if not spending.usage.calls and not spending.replayed:
+        return "no calls"
     if not spending.usage.calls:
         return f"no new calls, {spending.replayed:,} replayed"
     calls = quantity(spending.usage.calls, "call")
