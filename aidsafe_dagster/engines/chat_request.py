@@ -6,10 +6,11 @@ checked against the whole schema by us, whatever part of it the server was shown
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from aidsafe_dagster.engines.body_fields import merged, put, take
 from aidsafe_dagster.engines.log_probabilities import ONE_TOKEN
 from aidsafe_dagster.engines.protocol import RequestRejected
 from aidsafe_dagster.engines.settings import ServerSettings
@@ -70,11 +71,11 @@ class ChatRequest:
             body["priority"] = -request.turn
         self._limit_tokens(body, request)
         for path in self._omit:
-            _take(body, path)
+            take(body, path)
         for path, other in self._rename:
-            if (value := _take(body, path)) is not None:
-                _put(body, other, value)
-        return _merged(body, self._last) if self._last else body
+            if (value := take(body, path)) is not None:
+                put(body, other, value)
+        return merged(body, self._last) if self._last else body
 
     def _output(self, request: Request) -> dict[str, Any]:
         """Return the field that asks for the form of the answer."""
@@ -127,11 +128,11 @@ def _limit_within(context: int, limit: int | None, request: Request) -> int | No
 
 def _last_fields(settings: ServerSettings) -> dict[str, Any]:
     """Return the fields that stand whatever the standard ones are."""
-    fields = _merged({}, settings.reasoning_fields)
+    fields = merged({}, settings.reasoning_fields)
     budget, path = settings.reasoning_budget, settings.reasoning_budget_field
     if budget and path and settings.reasoning != "off":
-        _put(fields, path.split("."), budget)
-    return _merged(fields, settings.extra_body)
+        put(fields, path.split("."), budget)
+    return merged(fields, settings.extra_body)
 
 
 def _messages(messages: tuple[Message, ...], system: str) -> list[dict[str, str]]:
@@ -177,41 +178,3 @@ def _strip(schema: Any, keywords: frozenset[str]) -> Any:
         else:
             kept[key] = _strip(value, keywords)
     return kept
-
-
-def _take(body: dict[str, Any], path: list[str]) -> Any:
-    """Remove and return the field at a path. None: there is none.
-
-    Tables on the way are copied first, since they may be shared with other requests.
-    """
-    *tables, name = path
-    for table in tables:
-        inner = body.get(table)
-        if not isinstance(inner, dict):
-            return None
-        copy = dict(inner)
-        body[table] = copy
-        body = copy
-    return body.pop(name, None)
-
-
-def _put(body: dict[str, Any], path: Iterable[str], value: Any) -> None:
-    *tables, name = path
-    for table in tables:
-        inner = body.get(table)
-        copy = dict(inner) if isinstance(inner, dict) else {}
-        body[table] = copy
-        body = copy
-    body[name] = value
-
-
-def _merged(body: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """Return both, of which the second wins, field by field at every level."""
-    merged = dict(body)
-    for name, value in more.items():
-        known = merged.get(name)
-        if isinstance(known, Mapping) and isinstance(value, Mapping):
-            merged[name] = _merged(known, value)
-        else:
-            merged[name] = value
-    return merged

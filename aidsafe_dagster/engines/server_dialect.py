@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from aidsafe_dagster.engines.body_fields import merged, put, take
 from aidsafe_dagster.engines.settings import ServerSettings
 from aidsafe_dagster.recipe.dialogue import Sampling
 
@@ -86,51 +87,16 @@ def trial_body(
         body["priority"] = 0
     body |= fields
     for name in settings.omit:
-        _take(body, name)
+        take(body, name.split("."))
     for name, new_name in settings.rename.items():
-        value = _take(body, name)
+        value = take(body, name.split("."))
         if value is not None:
-            _put(body, new_name, value)
+            put(body, new_name.split("."), value)
     body = merged(body, settings.reasoning_fields)
     if budget and settings.reasoning_budget_field:
-        _put(body, settings.reasoning_budget_field, budget)
+        put(body, settings.reasoning_budget_field.split("."), budget)
     body = merged(body, settings.extra_body)
     return {name: value for name, value in body.items() if value is not None}
-
-
-def _take(body: Body, place: str) -> Any:
-    """Remove and return the field at a place, with dots between levels; None: there is none."""
-    table, _, inner = place.partition(".")
-    if not inner:
-        return body.pop(place, None)
-    below = body.get(table)
-    if not isinstance(below, Mapping):
-        return None
-    # A copy: the trial's schema is shared by its requests.
-    body[table] = dict(below)
-    return _take(body[table], inner)
-
-
-def _put(body: Body, place: str, value: Any) -> None:
-    table, _, inner = place.partition(".")
-    if not inner:
-        body[place] = value
-        return
-    below = body.get(table)
-    body[table] = dict(below) if isinstance(below, Mapping) else {}
-    _put(body[table], inner, value)
-
-
-def merged(body: Mapping[str, Any], more: Mapping[str, Any]) -> Body:
-    """Return a body with further fields; tables are merged key by key."""
-    result = dict(body)
-    for name, value in more.items():
-        below = result.get(name)
-        if isinstance(value, Mapping) and isinstance(below, Mapping):
-            result[name] = merged(below, value)
-        else:
-            result[name] = value
-    return result
 
 
 def schema_format(left_out: Sequence[str]) -> Body:

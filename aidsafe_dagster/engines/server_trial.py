@@ -9,11 +9,12 @@ replies are read here, and not by the engine, so that the trial sees both as the
 from collections.abc import Mapping
 from typing import Any
 
+from aidsafe_dagster.engines.body_fields import merged
 from aidsafe_dagster.engines.log_probabilities import ONE_TOKEN
 from aidsafe_dagster.engines.raw_answer import RawAnswer, raw_answer
 from aidsafe_dagster.engines.server_check import context_length, tokenize_dialect
 from aidsafe_dagster.engines.server_client import ServerClient, ServerUnusable
-from aidsafe_dagster.engines.server_dialect import merged, omitting, trial_body
+from aidsafe_dagster.engines.server_dialect import omitting, trial_body
 from aidsafe_dagster.engines.settings import ServerSettings
 from aidsafe_dagster.engines.trial_fields import FieldTrial
 from aidsafe_dagster.engines.trial_form import FormTrial

@@ -96,7 +96,7 @@ class FieldTrial(TrialRequests):
 
     async def _try_field_by_field(self, refusal: Reply) -> Reply:
         """Start from the barest request and add one field after the other."""
-        bare = await self._barest_thatis_taken()
+        bare = await self._barest_that_is_taken()
         if bare is None:
             return refusal
         settings, sampling = self.trial.settings, self.sampling
@@ -109,7 +109,7 @@ class FieldTrial(TrialRequests):
         self.trial.settings = settings
         return await self.ask(self.greeting())
 
-    async def _barest_thatis_taken(self) -> Body | None:
+    async def _barest_that_is_taken(self) -> Body | None:
         """Return a body of model, message and limit; None if no such body is taken."""
         settings = self.trial.settings
         unlimited = omitting(settings, "max_tokens")
