@@ -31,6 +31,7 @@ _TUNABLE = (
     "decontamination.ngram_words",
     "deliberation.*",
     "driver.*",
+    "endpoint.context_length",
     "endpoint.model",
     "endpoint.reasoning",
     "endpoint.reasoning_budget",

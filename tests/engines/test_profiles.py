@@ -12,6 +12,7 @@ from aidsafe_dagster.engines.profiles import Fact, load_profile, profile_names
 from aidsafe_dagster.engines.settings import ServerSettings
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.resources.settings import SettingsResource
+from aidsafe_dagster.settings.launchpad import configured_in_shell
 from aidsafe_dagster.settings.load import Loaded, load_settings
 from tests.site import aidsafe, prepare
 
@@ -179,7 +180,7 @@ def test_variables_name_a_profile_and_win_over_it(tmp_path: Path) -> None:
     assert loaded.origins["servers.judge.base_url"] == "profile ollama"
 
 
-def test_the_launchpad_names_a_profile_for_one_run(
+def test_a_command_names_a_profile_for_one_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AIDSAFE_SETTINGS", raising=False)
@@ -188,7 +189,7 @@ def test_the_launchpad_names_a_profile_for_one_run(
         "endpoint": {"profile": "mistral"},
         "servers": {"judge": {"profile": "vllm", "base_url": "http://127.0.0.1:1/v1"}},
     }
-    with chdir(tmp_path):
+    with chdir(tmp_path), configured_in_shell():
         settings = SettingsResource(overrides=overrides).snapshot.settings
     assert settings.endpoint.rename == {"seed": "random_seed"}
     assert settings.endpoint.slots == 5

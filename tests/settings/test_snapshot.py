@@ -9,6 +9,7 @@ import pytest
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.resources.settings import SettingsResource
+from aidsafe_dagster.settings.launchpad import configured_in_shell
 from aidsafe_dagster.settings.schema import PACKAGE
 from aidsafe_dagster.settings.snapshot import snapshot_in_force
 from tests.site import a_site, prompts_file, some_prompts
@@ -88,9 +89,10 @@ def test_policies_that_cannot_be_read_stop_only_what_needs_them(
 
 
 def test_where_things_are_kept_does_not_change_the_hash(tmp_path: Path) -> None:
-    home = snapshot_in_force({"home": str(tmp_path / "here")})
-    elsewhere = snapshot_in_force({"home": str(tmp_path / "there")})
-    tuned = snapshot_in_force({"home": str(tmp_path / "here"), "seed": 1})
+    with configured_in_shell():
+        home = snapshot_in_force({"home": str(tmp_path / "here")})
+        elsewhere = snapshot_in_force({"home": str(tmp_path / "there")})
+        tuned = snapshot_in_force({"home": str(tmp_path / "here"), "seed": 1})
     assert home.hash == elsewhere.hash != tuned.hash
 
 

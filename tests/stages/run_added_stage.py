@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.settings.launchpad import configured_in_shell
 from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.stages.checks import stage_checks
 from aidsafe_dagster.stages.gates import read_gate
@@ -44,9 +45,10 @@ def run(
     partition: str | None = None,
 ) -> None:
     ops = {name: {"config": values} for name, values in (config or {}).items()}
-    result = definitions.resolve_job_def(job).execute_in_process(
-        instance=instance, partition_key=partition, run_config={"ops": ops}
-    )
+    with configured_in_shell():
+        result = definitions.resolve_job_def(job).execute_in_process(
+            instance=instance, partition_key=partition, run_config={"ops": ops}
+        )
     assert result.success
 
 
