@@ -20,6 +20,8 @@ class Preset:
     """Dataset on the Hub."""
     files: str | None = None
     """Glob of the files in that dataset."""
+    categories: tuple[str, ...] = ()
+    """Names that the category column holds. Some bundled policy lists each of them."""
 
 
 PRESETS = {
@@ -30,8 +32,24 @@ PRESETS = {
         category="category",
         hub="PKU-Alignment/BeaverTails",
         files="round0/30k/*.jsonl.gz",
+        categories=(
+            "animal_abuse",
+            "child_abuse",
+            "controversial_topics,politics",
+            "discrimination,stereotype,injustice",
+            "drug_abuse,weapons,banned_substance",
+            "financial_crime,property_crime,theft",
+            "hate_speech,offensive_language",
+            "misinformation_regarding_ethics,laws_and_safety",
+            "non_violent_unethical_behavior",
+            "privacy_violation",
+            "self_harm",
+            "sexually_explicit,adult_content",
+            "terrorism,organized_crime",
+            "violence,aiding_and_abetting,incitement",
+        ),
     ),
-    # The Hub has several copies with these columns; the user names one.
+    # The Hub has several copies with these columns, none of them a category; the user names one.
     "alpagasus": Preset(licence="cc-by-nc-4.0", prompt="instruction"),
 }
 
