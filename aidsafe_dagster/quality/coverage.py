@@ -9,6 +9,9 @@ import polars as pl
 
 from aidsafe_dagster.recipe.policies import Policies
 
+MIN_ROWS_FOR_SHARES = 50
+"""In fewer rows, a share of one in a hundred cannot be told from none."""
+
 
 def citations(rows: pl.DataFrame) -> pl.DataFrame:
     """Return one line per cited rule, known or unknown.
@@ -87,6 +90,23 @@ def uncovered_policies(rows: pl.DataFrame, policies: Policies) -> tuple[str, ...
     table = policy_coverage(rows, policies)
     uncited = table.filter(pl.col("citing_rows") == 0)
     return tuple(uncited["policy"])
+
+
+def rarely_applicable_policies(
+    table: pl.DataFrame, rows: int, min_share: float
+) -> tuple[str, ...]:
+    """Return the ids of the policies that apply to less than a share of the rows.
+
+    Args:
+        table: of `policy_coverage`.
+        rows: the number of rows that it was made from; below `MIN_ROWS_FOR_SHARES`, a share says
+            little and no policy is returned.
+        min_share: 0 to 1.
+    """
+    if rows < MIN_ROWS_FOR_SHARES:
+        return ()
+    rare = table.filter(pl.col("applicable_rows") < min_share * rows)
+    return tuple(rare["policy"])
 
 
 def _drop_unknown(cited: pl.DataFrame, policies: Policies) -> pl.DataFrame:

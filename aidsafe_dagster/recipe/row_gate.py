@@ -48,6 +48,8 @@ class CheckSettings(Record):
     min_rows: Annotated[int, Field(ge=0)] = 1
     require_policy_coverage: bool = True
     """False: coverage per row is reported, and fails no row."""
+    min_policy_share: Share = 0.01
+    """Share of a batch's rows to which a policy applies, below which `policy_breadth` warns."""
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ class StageDefinition:
     suites: tuple[str, ...] = (INTEGRITY,)
     """Suites of the partition gate, each an asset check."""
     reports_uncited_policies: bool = False
-    """Adds a check that warns of policies that no row of the batch cites."""
+    """Adds a check that warns of policies that no row of the batch cites, or that few meet."""
     is_baseline: bool = False
     """Its checks warn and block nothing, because no row of the dataset rests on it."""
     transcript: Callable[[Any], str] | None = None

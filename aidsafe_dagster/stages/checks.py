@@ -1,15 +1,21 @@
 """The checks of a stage: its suites as blocking, partitioned asset checks."""
 
 import warnings
+from typing import Any
 
 import dagster as dg
 import polars as pl
 
 from aidsafe_dagster.lake.lake import Lake
-from aidsafe_dagster.quality.coverage import uncovered_policies
+from aidsafe_dagster.quality.coverage import (
+    policy_coverage,
+    rarely_applicable_policies,
+)
 from aidsafe_dagster.quality.expectations import ExpectationOutcome, SuiteResult
 from aidsafe_dagster.quality.suites import validate
+from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import Stage
+from aidsafe_dagster.recipe.row_gate import CheckSettings
 from aidsafe_dagster.recipe.stages import INTEGRITY, StageDefinition, stage_named
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
@@ -21,7 +27,7 @@ from aidsafe_dagster.stages.partitions import batches
 
 
 def stage_checks(stage: str) -> list[dg.AssetChecksDefinition]:
-    """Return a check per suite of the stage, and the warning about policies that no row cites."""
+    """Return a check per suite of the stage, and the warnings about its policies."""
     definition = stage_named(stage)
     with warnings.catch_warnings():
         # Partitioned checks are a preview feature of Dagster; the tests of the gates cover them.
@@ -91,26 +97,65 @@ def _breadth_check(definition: StageDefinition) -> dg.AssetChecksDefinition:
         asset=dg.AssetKey(str(definition.name)),
         name="policy_breadth",
         partitions_def=batches,
-        description="Warns of policies that no row of the batch cites",
+        description=(
+            "Warns of policies that no row of the batch cites, or that apply to almost none; "
+            "closes nothing"
+        ),
     )
     def check(
         context: dg.AssetCheckExecutionContext,
         lake: LakeResource,
         settings: SettingsResource,
     ) -> dg.AssetCheckResult:
-        rows = lake.open().rows(definition.name, context.partition_key)
-        uncited = uncovered_policies(rows, settings.snapshot.policies)
-        description = "Every policy is cited by some row"
-        if uncited:
-            description = f"No row cites: {', '.join(uncited)}"
-        return dg.AssetCheckResult(
-            passed=not uncited,
-            severity=dg.AssetCheckSeverity.WARN,
-            description=description,
-            metadata={"uncovered_policies": list(uncited)},
+        rows = lake.open().rows(
+            definition.name,
+            context.partition_key,
+            ["prompt_id", "applicable_policies", "thoughts"],
         )
+        snapshot = settings.snapshot
+        return _breadth(rows, snapshot.policies, snapshot.settings.checks)
 
     return check
+
+
+def _breadth(
+    rows: pl.DataFrame, policies: Policies, settings: CheckSettings
+) -> dg.AssetCheckResult:
+    table = policy_coverage(rows, policies)
+    uncited = table.filter(pl.col("citing_rows") == 0)["policy"].to_list()
+    min_share = settings.min_policy_share
+    rare = rarely_applicable_policies(table, rows.height, min_share)
+    problems = []
+    if uncited:
+        problems.append(f"No row cites: {', '.join(uncited)}")
+    if rare:
+        problems.append(
+            f"Applied to fewer than {min_share:.1%} of {rows.height:,} rows: {', '.join(rare)}"
+        )
+    metadata: dict[str, Any] = {
+        "uncovered_policies": uncited,
+        "rarely_applicable_policies": list(rare),
+        "policies": dg.MetadataValue.table(_policy_shares(table, rows.height)),
+    }
+    return dg.AssetCheckResult(
+        passed=not problems,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=". ".join(problems) or "Every policy is cited by some row",
+        metadata=metadata,
+    )
+
+
+def _policy_shares(table: pl.DataFrame, rows: int) -> list[dg.TableRecord]:
+    """Return a line per policy: the shares of the rows that it applied to and that cite it."""
+    lines = []
+    for line in table.iter_rows(named=True):
+        record: dict[str, str | int] = {"policy": line["policy"]}
+        for name in ("applicable", "citing"):
+            count = line[f"{name}_rows"]
+            record[f"{name}_rows"] = count
+            record[f"{name}_share"] = f"{count / rows:.1%}" if rows else "–"
+        lines.append(dg.TableRecord(record))
+    return lines
 
 
 def expected_rows(lake: Lake, stage: str, batch: str) -> int | None:

@@ -5,6 +5,7 @@ import polars as pl
 from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.quality.coverage import (
     policy_coverage,
+    rarely_applicable_policies,
     rule_coverage,
     uncovered_policies,
 )
@@ -39,6 +40,33 @@ def test_rows_and_citations_are_counted_per_policy() -> None:
         ("helpfulness", 0, 0, 0, 0),
         ("illegal", 2, 1, 1, 2),
     ]
+
+
+def rows_of(policy_rows: dict[str, int], others: int) -> pl.DataFrame:
+    """So many rows to which a policy applies, and as many others as said."""
+    rows = []
+    for policy, count in policy_rows.items():
+        rows += [a_seed_cot(applicable_policies=(policy,))] * count
+    rows += [a_seed_cot(applicable_policies=())] * others
+    return to_frame(rows, SeedCot)
+
+
+def rare(rows: pl.DataFrame, min_share: float) -> tuple[str, ...]:
+    table = policy_coverage(rows, policies())
+    return rarely_applicable_policies(table, rows.height, min_share)
+
+
+def test_a_policy_that_applies_to_fewer_rows_than_the_share_is_named() -> None:
+    rows = rows_of({"fraud": 1, "helpfulness": 150}, others=49)
+    assert rare(rows, 0.01) == ("fraud", "illegal")
+    # A share of exactly the bound is enough.
+    assert rare(rows, 0.005) == ("illegal",)
+    assert rare(rows, 0) == ()
+
+
+def test_in_a_few_rows_no_policy_applies_too_rarely() -> None:
+    assert rare(rows_of({"helpfulness": 49}, others=0), 0.01) == ()
+    assert rare(rows_of({"helpfulness": 50}, others=0), 0.01) == ("fraud", "illegal")
 
 
 def test_citations_are_counted_per_rule() -> None:

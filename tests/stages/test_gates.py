@@ -166,6 +166,58 @@ def test_a_policy_that_no_row_of_the_batch_cites_is_a_warning_and_closes_nothing
     assert evaluation.severity is dg.AssetCheckSeverity.WARN
 
 
+def test_the_breadth_check_shows_the_shares_of_every_policy(finished: Site) -> None:
+    evaluation = check_of(finished, "refined_cots", "policy_breadth")
+    table = evaluation.metadata["policies"]
+    assert isinstance(table, dg.TableMetadataValue)
+    lines = {line.data["policy"]: line.data for line in table.records}
+    assert len(lines) == 5
+    rows = finished.lake.rows("refined_cots", BATCH)
+    always = lines["respect_and_helpfulness"]
+    assert always["applicable_rows"] == rows.height
+    assert always["applicable_share"] == "100.0%"
+    for line in lines.values():
+        share = float(str(line["citing_share"]).rstrip("%")) / 100
+        assert share == pytest.approx(int(line["citing_rows"]) / rows.height, abs=0.001)
+
+
+def test_a_policy_that_applied_to_almost_no_row_is_a_warning(finished: Site) -> None:
+    from aidsafe_dagster.definitions import defs
+
+    site = finished
+    rows = site.lake.rows(Stage.SEED_COTS, BATCH)
+    copies = []
+    for number in range(60):
+        copies.append(
+            rows.head(1).with_columns(
+                prompt_id=pl.lit(f"copy{number}"),
+                applicable_policies=pl.lit(
+                    ["respect_and_helpfulness"], dtype=pl.List(pl.String)
+                ),
+            )
+        )
+    site.lake.write(
+        Stage.SEED_COTS,
+        BATCH,
+        pl.concat(copies),
+        site.lake.failures(Stage.SEED_COTS, BATCH),
+    )
+    check = dg.AssetCheckKey(dg.AssetKey("seed_cots"), "policy_breadth")
+    job = defs.resolve_implicit_global_asset_job_def().get_subset(
+        asset_check_selection={check}, asset_selection=set()
+    )
+    assert job.execute_in_process(instance=site.instance, partition_key=BATCH).success
+    evaluation = check_of(site, "seed_cots", "policy_breadth")
+    site.lake.write(
+        Stage.SEED_COTS, BATCH, rows, site.lake.failures(Stage.SEED_COTS, BATCH)
+    )
+    assert not evaluation.passed
+    assert evaluation.severity is dg.AssetCheckSeverity.WARN
+    assert "Applied to fewer than 1.0% of 60 rows: fraud_and_deception" in str(
+        evaluation.description
+    )
+
+
 def test_tampered_rows_close_the_gate(finished: Site) -> None:
     from aidsafe_dagster.definitions import defs
 
