@@ -1,6 +1,7 @@
 """What leaves the lake for a trainer or for the Hub: the files of an export, a release."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,8 @@ from aidsafe_dagster.publishing.export import write_export
 from aidsafe_dagster.publishing.release import simulated_rows_message
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.fine_tune_splits import Split
-from aidsafe_dagster.recipe.formats import Reasoning, get_format
+from aidsafe_dagster.recipe.formats import Format, Reasoning, get_format
+from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.stages.batch_selection import select_for_release
 
@@ -51,7 +53,8 @@ def export_batches(
     """Write the batches that passed their gates to `out`, and print the files.
 
     Raises:
-        SetupError: there is no such format, the rows are simulated, or a file cannot be written.
+        SetupError: there is no such format, the rows are simulated, there is no row to export, or
+            a file cannot be written.
     """
     settings = load_settings().settings
     lake = Lake(settings.lake)
@@ -77,6 +80,8 @@ def export_batches(
         general_ratio=settings.splits.general_ratio,
         simulated=bool(simulated),
     )
+    if not files:
+        raise SetupError(_nothing_to_export(lake, selection, format_, splits))
     table = Table("file", "rows", "bytes", title=f"For {format_.trainer}")
     for file in files:
         table.add_row(escape(str(out / file.path)), f"{file.rows:,}", f"{file.bytes:,}")
@@ -96,6 +101,43 @@ def published_table(run: BatchRun, *, was_sent: bool) -> Table:
     if "simulated" in run.metadata:
         table.add_row("[yellow]simulated[/]", REHEARSAL)
     return table
+
+
+def _nothing_to_export(
+    lake: Lake, selection: ReleaseSelection, format_: Format, splits: Sequence[Split]
+) -> str:
+    """Return why there is no row, a line for each batch: its closed gate, or what it holds."""
+    summary = f"export: no row for '{format_.name}' in {', '.join(splits)}"
+    reasons = dict(selection.left_out)
+    for batch in selection.batches:
+        reasons[batch] = _contents(lake, batch, format_, splits)
+    if not reasons:
+        return f"{summary}: nothing has been ingested yet (`aidsafe ingest`)"
+    lines = [f"  {batch}: {reason}" for batch, reason in sorted(reasons.items())]
+    return "\n".join((f"{summary}. Nothing was written", *lines))
+
+
+def _contents(lake: Lake, batch: str, format_: Format, splits: Sequence[Split]) -> str:
+    """Return which rows a batch holds that gave none to an export."""
+    rows = lake.rows(Stage.FINE_TUNE_SPLITS, batch, ["kind", "split"])
+    # A deliberation is exported for each SFT row.
+    kind = "dpo" if format_.rows == "dpo" else "sft"
+    counts = Counter(rows.iter_rows())
+    held = [
+        f"{count:,} {row_kind} in {split}"
+        for (row_kind, split), count in sorted(counts.items())
+    ]
+    contents = f"passed its gates and holds {', '.join(held) or 'no row'}"
+    if any(counts[kind, split] for split in splits):
+        # Such rows are not written in any format.
+        contents += "; a think tag in its text or the general mix keeps a row out"
+    elif kind == "dpo":
+        failures = lake.failures(Stage.PREFERENCE_PAIRS, batch)
+        reasons = Counter(failures["reason"].to_list())
+        lost = [f"{count:,} {reason}" for reason, count in reasons.most_common()]
+        if lost:
+            contents += f"; no pair came of: {', '.join(lost)}"
+    return contents
 
 
 def _cell(value: Any) -> str:

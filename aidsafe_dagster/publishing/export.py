@@ -6,7 +6,8 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,10 +44,11 @@ def write_export(
 ) -> list[DataFile]:
     """Write one file for each split that has rows; files of the same names are replaced.
 
+    Without any row nothing is written, no folder either, and the list is empty.
+
     Raises:
-        SetupError: there is no row.
+        SetupError: a partition or the index is damaged.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     general, _ = general_mix(lake, batches, general_ratio)
     kind = file_kind or row_format.file
     prefix = _SIMULATED_PREFIX if simulated else ""
@@ -57,23 +59,32 @@ def write_export(
         name = f"{prefix}{row_format.name}-{split}.{kind}"
         files[split] = writer(folder / name, schema)
     # All splits at once: a batch is read from the lake only once.
-    try:
-        for key in batches:
-            batch = read_batch(lake, key, general)
-            for split, file in files.items():
-                file.add(_export_rows(batch, row_format, split, reasoning))
-        # Only now, so that a failure above leaves the files of an earlier export in place.
-        written = _commit_files(folder, files)
-    finally:
-        for file in files.values():
-            file.discard()
-    if not written:
-        raise SetupError(
-            f"export: no row for '{row_format.name}' in {', '.join(splits)}"
-        )
-    if row_format.name.startswith("llama-factory"):
+    with _no_empty_folder(folder):
+        try:
+            for key in batches:
+                batch = read_batch(lake, key, general)
+                for split, file in files.items():
+                    file.add(_export_rows(batch, row_format, split, reasoning))
+            # Only now, so that a failure above leaves the files of an earlier export in place.
+            written = _commit_files(folder, files)
+        finally:
+            for file in files.values():
+                file.discard()
+    if written and row_format.name.startswith("llama-factory"):
         _update_info(folder, written, ranking=row_format.rows == "dpo")
     return written
+
+
+@contextmanager
+def _no_empty_folder(folder: Path) -> Iterator[None]:
+    """Remove those folders that came into being within the block and hold nothing after it."""
+    absent = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield
+    finally:
+        for path in absent:
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
 
 
 def _export_rows(
@@ -92,28 +103,38 @@ def _export_rows(
 
 
 class _ExportFile(ABC):
-    """Written batch by batch under a temporary name; `commit` puts it in place."""
+    """Written batch by batch under a temporary name; `commit` puts it in place.
+
+    File and folder come into being with the first row.
+    """
 
     def __init__(self, path: Path, schema: Any) -> None:
         self.path, self.rows = path, 0
         self._schema = schema
         self._temporary = path.with_name(f".{path.name}")
-        self._writer = self._open()
+        self._writer: Any = None
 
     def add(self, rows: list[dict[str, Any]]) -> None:
-        if rows:
-            self._write(rows)
-            self.rows += len(rows)
+        if not rows:
+            return
+        if self._writer is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = self._open()
+        self._write(rows)
+        self.rows += len(rows)
 
     def commit(self) -> bool:
         """Move the file into place; return False, and do nothing, if it has no rows."""
+        if self._writer is None:
+            return False
         self._writer.close()
-        if self.rows:
-            self._temporary.replace(self.path)
-        return self.rows > 0
+        self._temporary.replace(self.path)
+        return True
 
     def discard(self) -> None:
         """Remove the temporary file if it was not moved into place."""
+        if self._writer is None:
+            return
         self._writer.close()
         self._temporary.unlink(missing_ok=True)
 

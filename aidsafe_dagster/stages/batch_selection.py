@@ -89,8 +89,22 @@ def select_for_release(instance: dg.DagsterInstance, lake: Lake) -> ReleaseSelec
     # Every ingested batch is accounted for, so that none is missed in silence.
     for batch in lake.batches(INGESTED):
         if batch not in finished:
-            left_out[batch] = f"{Stage.FINE_TUNE_SPLITS} has not been made yet"
+            left_out[batch] = _why_not_made(instance, lake, batch)
     return ReleaseSelection(tuple(selected), left_out, overridden)
+
+
+def _why_not_made(instance: dg.DagsterInstance, lake: Lake, batch: str) -> str:
+    """Return that the fine-tune splits are missing, and the gate or stage that they wait for."""
+    missing = f"{Stage.FINE_TUNE_SPLITS} has not been made yet"
+    for stage in all_upstream(Stage.FINE_TUNE_SPLITS):
+        if not lake.has(stage, batch):
+            # Of a batch that nobody has begun there is no more to say.
+            return missing if stage == Stage.PROMPTS else f"{missing}; next is {stage}"
+        gate = read_gate(instance, lake, stage, batch)
+        # The first is the one to mend: behind it, nothing goes on.
+        if not gate.open:
+            return f"{missing}; closed gate: {gate}"
+    return missing
 
 
 def _closed_gates_upstream(

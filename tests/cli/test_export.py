@@ -12,6 +12,7 @@ from aidsafe_dagster.cli.export import check_chat_template, export, publish
 from aidsafe_dagster.recipe.records import Stage
 from tests.publishing.test_template_check import DROPS, PLAIN
 from tests.site import Site, a_site, prompts_file, some_prompts
+from tests.site import aidsafe as in_folder
 
 app = typer.Typer()
 app.command()(export)
@@ -134,3 +135,52 @@ def test_a_dry_run_of_a_rehearsal_is_labelled_as_both(rehearsed: Site) -> None:
     assert "**Rehearsal: every answer in this data was simulated" in card.read_text(
         "utf-8"
     )
+
+
+def test_an_export_of_a_batch_behind_a_closed_gate_names_the_gate(
+    tmp_path: Path,
+) -> None:
+    with a_site(tmp_path, rehearsal={"unparsable": 0.6}) as site:
+        assert site.ingest(prompts_file(tmp_path, some_prompts(6))).success
+        assert not site.make("mine-0001").success
+        assert site.ingest(prompts_file(tmp_path, ["And this one?"], "new")).success
+    result = in_folder(tmp_path, "export", "--out", "out/sft", "--allow-simulated")
+    assert result.returncode == 2
+    lines = " ".join(result.stdout.split())
+    assert "no row for 'trl-sft' in train, validation, test" in lines
+    assert (
+        "mine-0001: fine_tune_splits has not been made yet; closed gate: "
+        "seed_cots mine-0001: integrity failed" in lines
+    )
+    assert "new-0001: fine_tune_splits has not been made yet" in lines
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_export_from_an_empty_lake_says_that_nothing_was_ingested(
+    tmp_path: Path,
+) -> None:
+    with a_site(tmp_path):
+        pass
+    result = in_folder(tmp_path, "export", "--out", "out")
+    assert result.returncode == 2
+    assert "nothing has been ingested yet (`aidsafe ingest`)" in result.stdout
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_export_of_pairs_that_nobody_made_says_what_the_batch_holds(
+    rehearsed: Site, tmp_path: Path
+) -> None:
+    result = aidsafe(
+        "export",
+        "--format",
+        "trl-dpo",
+        "--out",
+        tmp_path / "out",
+        "--allow-simulated",
+        "--split",
+        "test",
+    )
+    assert result.exit_code == 2
+    assert "no row for 'trl-dpo' in test" in printed(result)
+    assert "mine-0001: passed its gates and holds" in printed(result)
+    assert not (tmp_path / "out").exists()

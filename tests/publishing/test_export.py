@@ -112,12 +112,39 @@ def test_the_general_mix_applies_to_exports(tmp_path: Path) -> None:
     assert count_rows(files) == 8
 
 
-def test_without_rows_nothing_is_written(tmp_path: Path) -> None:
-    with pytest.raises(
-        SetupError, match="no row for 'trl-dpo' in train, validation, test"
-    ):
-        export(Lake(tmp_path / "lake"), tmp_path / "out", "trl-dpo")
-    assert not list((tmp_path / "out").iterdir())
+@pytest.mark.parametrize("kind", ["parquet", "jsonl"])
+def test_without_rows_neither_file_nor_folder_is_written(
+    tmp_path: Path, kind: str
+) -> None:
+    out = tmp_path / "new" / "out"
+    lake = Lake(tmp_path / "lake")
+    assert export(lake, out, "trl-dpo", file_kind=kind) == []
+    assert not out.parent.exists()
+
+
+@pytest.mark.parametrize("name", ["trl-dpo", "llama-factory-dpo"])
+def test_a_batch_without_pairs_leaves_an_earlier_export_and_its_folder(
+    tmp_path: Path, name: str
+) -> None:
+    batch = "demo-0001"
+    lake = a_filled_lake(tmp_path, batch)
+    out = tmp_path / "out"
+    export(lake, out, name)
+    files = sorted(out.iterdir())
+    rows = lake.rows(Stage.FINE_TUNE_SPLITS, batch).filter(kind="sft")
+    failures = lake.failures(Stage.FINE_TUNE_SPLITS, batch)
+    lake.write(Stage.FINE_TUNE_SPLITS, batch, rows, failures)
+    assert export(lake, out, name) == []
+    assert sorted(out.iterdir()) == files
+
+
+def test_an_export_that_fails_half_way_leaves_no_folder_behind(tmp_path: Path) -> None:
+    lake = a_filled_lake(tmp_path, "demo-0001")
+    batches = ("demo-0001", "gone-0001")
+    out = tmp_path / "new" / "out"
+    with pytest.raises(SetupError, match="gone-0001"):
+        write_export(lake, batches, FORMATS["trl-sft"], out, SPLITS)
+    assert not out.parent.exists()
 
 
 def test_an_export_replaces_an_earlier_one(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ POLICIES = Path(SAMPLES).parent / "policies"
 
 
 def preset_categories() -> list[str]:
-    names = []
+    names = list[str]()
     for preset in PRESETS.values():
         names.extend(preset.categories)
     return names

@@ -178,7 +178,8 @@ def test_the_breadth_check_shows_the_shares_of_every_policy(finished: Site) -> N
     assert always["applicable_share"] == "100.0%"
     for line in lines.values():
         share = float(str(line["citing_share"]).rstrip("%")) / 100
-        assert share == pytest.approx(int(line["citing_rows"]) / rows.height, abs=0.001)
+        citing = int(str(line["citing_rows"]))
+        assert share == pytest.approx(citing / rows.height, abs=0.001)
 
 
 def test_a_policy_that_applied_to_almost_no_row_is_a_warning(finished: Site) -> None:
