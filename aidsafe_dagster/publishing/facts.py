@@ -36,7 +36,12 @@ from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.recipe.transcript import refined_transcript
 from aidsafe_dagster.reports.decontamination import removed_rows
 from aidsafe_dagster.reports.frames import Dataset
-from aidsafe_dagster.reports.grades import VersionScores, grade_rows, score_versions
+from aidsafe_dagster.reports.grades import (
+    VersionScores,
+    grade_rows,
+    score_versions,
+    self_judging,
+)
 from aidsafe_dagster.sources.evaluation_sets import CheckedSet
 
 _CHECKED = "evaluation_sets"
@@ -147,10 +152,10 @@ def quality_facts(dataset: Dataset, published: pl.DataFrame) -> QualityFacts | N
     if not scores.versions:
         return None
     judges = sorted(set(grades.select("judge", "model").iter_rows()))
-    judge_models = {model for _, model in judges}
+    self_judged = self_judging(dataset, grades)
     return QualityFacts(
         judges=tuple(_judge_name(judge, model) for judge, model in judges),
-        self_judged=_self_judged(dataset, published, judge_models),
+        self_judged=tuple(judging.model for judging in self_judged),
         prompts=scores.n,
         versions=tuple(scores.versions),
         metrics=tuple(_metric_facts(scores, metric) for metric in METRICS),
@@ -250,17 +255,6 @@ def _read_checks(dataset: Dataset) -> list[CheckedSet]:
         if dataset.lake.has(_CHECKED, batch):
             checks += from_frame(dataset.lake.rows(_CHECKED, batch), CheckedSet)
     return checks
-
-
-def _self_judged(
-    dataset: Dataset, published: pl.DataFrame, judge_models: set[str]
-) -> tuple[str, ...]:
-    """Return the judges' models that also wrote published rows; a row names one or several."""
-    rows = _published_rows(dataset, published, Stage.REFINED_COTS, "model")
-    writers = set[str]()
-    for models in rows["model"].unique().to_list():
-        writers.update(models.split(", "))
-    return tuple(sorted(judge_models & writers))
 
 
 def _metric_facts(scores: VersionScores, metric: Metric) -> MetricFacts:

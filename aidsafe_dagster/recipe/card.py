@@ -118,7 +118,7 @@ class QualityFacts(Record):
 
     judges: tuple[str, ...]
     self_judged: tuple[str, ...] = Field(
-        description="models that judged their own texts"
+        description="models that judged rows which they took part in writing"
     )
     prompts: int = Field(description="prompts with a grade for every version")
     versions: tuple[str, ...]

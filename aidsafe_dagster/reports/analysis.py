@@ -5,6 +5,7 @@ from functools import cached_property
 
 import polars as pl
 
+from aidsafe_dagster.quality.self_judging import SelfJudging
 from aidsafe_dagster.recipe.records import Metric
 from aidsafe_dagster.reports.frames import Dataset
 from aidsafe_dagster.reports.grades import (
@@ -12,6 +13,7 @@ from aidsafe_dagster.reports.grades import (
     comparison_rows,
     grade_rows,
     score_versions,
+    self_judging,
     split_by_judge,
     ungraded_rows,
 )
@@ -35,6 +37,10 @@ class DatasetAnalysis:
     @cached_property
     def grades(self) -> pl.DataFrame:
         return grade_rows(self.dataset)
+
+    @cached_property
+    def self_judging(self) -> tuple[SelfJudging, ...]:
+        return self_judging(self.dataset, self.grades)
 
     @cached_property
     def comparisons(self) -> pl.DataFrame:

@@ -10,6 +10,11 @@ from typing import get_args
 
 import polars as pl
 
+from aidsafe_dagster.quality.self_judging import (
+    WRITING_STAGES,
+    SelfJudging,
+    find_self_judging,
+)
 from aidsafe_dagster.quality.statistics import (
     Estimate,
     mean_interval,
@@ -61,6 +66,12 @@ def _explode(rows: pl.DataFrame, column: str) -> pl.DataFrame:
     # Polars turns an empty list into a row of nulls.
     non_empty = rows.filter(pl.col(column).list.len() > 0)
     return non_empty.explode(column).unnest(column)
+
+
+def self_judging(dataset: Dataset, grades: pl.DataFrame) -> tuple[SelfJudging, ...]:
+    """Return the models that took part in writing rows that they graded."""
+    writers = [dataset.rows(stage, "prompt_id", "model") for stage in WRITING_STAGES]
+    return find_self_judging(grades, writers)
 
 
 def graded_versions(grades: pl.DataFrame) -> tuple[Version, ...]:

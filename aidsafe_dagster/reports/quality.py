@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from aidsafe_dagster.quality.self_judging import self_judging_warning
 from aidsafe_dagster.recipe.fine_tune_splits import ScoreGate
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.reports.analysis import DatasetAnalysis
@@ -65,7 +66,12 @@ def _build_sections(analysis: DatasetAnalysis, context: ReportContext) -> list[S
     dataset, grades = analysis.dataset, analysis.grades
     # The paper's table comes first; what explains it, and then what it cost, comes after.
     sections = [
-        scores_section(grades, analysis.scores, analysis.scores_by_judge),
+        scores_section(
+            grades,
+            analysis.scores,
+            analysis.scores_by_judge,
+            self_judging_warning(analysis.self_judging),
+        ),
         judges_section(
             grades,
             analysis.preferences,

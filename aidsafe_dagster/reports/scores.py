@@ -57,10 +57,20 @@ def scores_section(
     grades: pl.DataFrame,
     scores: VersionScores,
     scores_by_judge: Mapping[str, VersionScores],
+    warning: str = "",
 ) -> Section:
-    """Show the paper's table for this data, a table by judge if there are two, and the spread."""
+    """Show the paper's table for this data, a table by judge if there are two, and the spread.
+
+    Args:
+        grades: a row per grade.
+        scores: of all judges.
+        scores_by_judge: of each judge.
+        warning: stands beside the scores, for example that a model judged its own text.
+    """
+    # The warning opens the section: nobody should read the figures without it.
+    opening = f"{warning}. " if warning else ""
     if not scores.n:
-        return Section(TITLE, _explain_empty(grades))
+        return Section(TITLE, opening + _explain_empty(grades))
     tables = [main_table(scores, _describe_judges(grades))]
     # With one judge it would repeat the table above.
     if len(scores_by_judge) > 1:
@@ -68,7 +78,7 @@ def scores_section(
     plots = _plots(on_the_same_prompts(grades), scores)
     return Section(
         TITLE,
-        _intro(grades, scores),
+        opening + _intro(grades, scores),
         tables,
         plots,
     )

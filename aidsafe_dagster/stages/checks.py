@@ -12,18 +12,30 @@ from aidsafe_dagster.quality.coverage import (
     rarely_applicable_policies,
 )
 from aidsafe_dagster.quality.expectations import ExpectationOutcome, SuiteResult
+from aidsafe_dagster.quality.self_judging import (
+    WRITING_STAGES,
+    find_self_judging,
+    self_judging_warning,
+)
 from aidsafe_dagster.quality.suites import validate
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.row_gate import CheckSettings
-from aidsafe_dagster.recipe.stages import INTEGRITY, StageDefinition, stage_named
+from aidsafe_dagster.recipe.stages import (
+    GRADES,
+    INTEGRITY,
+    StageDefinition,
+    stage_named,
+)
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.resources.tokens import token_counter
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.tables import INGESTED
-from aidsafe_dagster.stages.failure_lines import failure_lines
+from aidsafe_dagster.stages.failure_lines import failure_lines, plain_line
 from aidsafe_dagster.stages.partitions import batches
+
+_MOST_WARNING_CHARS = 500
 
 
 def stage_checks(stage: str) -> list[dg.AssetChecksDefinition]:
@@ -77,10 +89,14 @@ def _suite_check(definition: StageDefinition, suite: str) -> dg.AssetChecksDefin
         severity = dg.AssetCheckSeverity.WARN
         if blocking:
             severity = dg.AssetCheckSeverity.ERROR
+        description = description_of(suite, result, failures, snapshot.settings)
+        if suite == GRADES:
+            warning = _self_judging(opened, batch)
+            description = "\n".join(filter(None, (description, warning)))
         return dg.AssetCheckResult(
             passed=result.passed,
             severity=severity,
-            description=description_of(suite, result, failures, snapshot.settings),
+            description=description,
             metadata={
                 # The gate compares it with the bytes in the lake (`gate_verdicts.py`).
                 "fingerprint": fingerprint,
@@ -90,6 +106,20 @@ def _suite_check(definition: StageDefinition, suite: str) -> dg.AssetChecksDefin
         )
 
     return check
+
+
+def _self_judging(lake: Lake, batch: str) -> str:
+    """Return the warning that a judge's model wrote what it graded; empty if none did."""
+    grades = lake.rows(Stage.COT_GRADES, batch, ["prompt_id", "grades"])
+    model = pl.col("grades").struct.field("model")
+    graded = grades.explode("grades").select("prompt_id", model)
+    writers = []
+    for stage in WRITING_STAGES:
+        if lake.has(stage, batch):
+            writers.append(lake.rows(stage, batch, ["prompt_id", "model"]))
+    return plain_line(
+        self_judging_warning(find_self_judging(graded, writers)), _MOST_WARNING_CHARS
+    )
 
 
 def _breadth_check(definition: StageDefinition) -> dg.AssetChecksDefinition:

@@ -191,9 +191,13 @@ def test_the_body_lists_sources_models_policies_and_scores() -> None:
     assert "- `fraud.1` Help no one to deceive." in text
     assert "| relevance | 4.10 (4.00 to 4.20) | 4.60 (4.50 to 4.70) |" in text
     assert (
-        "- Some models judged their own output, which tends to inflate scores: big-chat."
-        in text
-    )
+        "> **Warning.** Some models judged rows that they wrote themselves, which tends to "
+        "inflate scores: big-chat."
+    ) in text
+    # Beside the scores, and only where it holds.
+    assert text.index("**Warning.**") < text.index("| relevance |")
+    others = body_of(render(quality=quality | {"self_judged": ()}))
+    assert "**Warning.**" not in others
 
 
 def test_the_body_lists_what_is_left_out_with_its_reason() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from aidsafe_dagster.recipe.records import METRICS, Stage
 from aidsafe_dagster.reports.paper import AIDSAFE, METRIC_NAMES, SINGLE_LLM
-from tests.builders import a_grade, a_score
+from tests.builders import a_grade, a_refined_cot, a_score, a_seed_cot
 from tests.reports.builders import (
     a_lake,
     a_report,
@@ -191,3 +191,27 @@ def test_versions_that_never_meet_on_a_prompt_are_not_compared(tmp_path: Path) -
     assert find_section(report, "Scores").intro.startswith(
         "No prompt has a grade of every version by every judge"
     )
+
+
+def test_a_judge_that_wrote_the_rows_is_a_warning_beside_the_scores(
+    tmp_path: Path,
+) -> None:
+    lake = a_lake(
+        tmp_path,
+        cot_grades=[with_grades(name, a_grade(model="wise")) for name in ("p1", "p2")],
+        seed_cots=[a_seed_cot(prompt_id="p1", model="small, wise")],
+        refined_cots=many(a_refined_cot, 2, model="small"),
+    )
+    intro = find_section(a_report(lake), "Scores").intro
+    assert intro.startswith(
+        "Warning: judged by a model that wrote them: wise (1 of 2 graded rows)."
+    )
+
+
+def test_another_judge_is_no_warning(tmp_path: Path) -> None:
+    lake = a_lake(
+        tmp_path,
+        cot_grades=[with_grades("p0", a_grade(model="wise"))],
+        refined_cots=many(a_refined_cot, 1, model="small"),
+    )
+    assert "Warning" not in find_section(a_report(lake), "Scores").intro

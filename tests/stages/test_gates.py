@@ -219,6 +219,20 @@ def test_a_policy_that_applied_to_almost_no_row_is_a_warning(finished: Site) -> 
     )
 
 
+def test_a_judge_that_wrote_the_rows_is_a_warning_that_closes_nothing(
+    finished: Site,
+) -> None:
+    evaluation = check_of(finished, "cot_grades", "grades")
+    graded = finished.lake.rows("cot_grades", BATCH).height
+    # One rehearsal engine plays every role.
+    model = finished.settings.rehearsal.model
+    assert evaluation.passed
+    assert (
+        f"Warning: judged by a model that wrote them: {model} "
+        f"({graded} of {graded} graded rows)" in str(evaluation.description)
+    )
+
+
 def test_tampered_rows_close_the_gate(finished: Site) -> None:
     from aidsafe_dagster.definitions import defs
 
