@@ -15,6 +15,7 @@ from aidsafe_dagster.cli.dev import dev
 from aidsafe_dagster.cli.engine import app as engine_app
 from aidsafe_dagster.cli.evaluate import evaluate
 from aidsafe_dagster.cli.export import check_chat_template, export, publish
+from aidsafe_dagster.cli.failures import failures
 from aidsafe_dagster.cli.plan import plan
 from aidsafe_dagster.cli.review import app as review_app
 from aidsafe_dagster.cli.train import train
@@ -221,7 +222,8 @@ def show(
         from aidsafe_dagster.recipe.errors import SetupError
         from aidsafe_dagster.settings.load import load_settings
 
-        lake = Lake(load_settings().settings.lake)
+        settings = load_settings().settings
+        lake = Lake(settings.lake)
         batch = batch_of_prompt(lake, prompt_id)
         if batch is None:
             raise SetupError(
@@ -230,7 +232,7 @@ def show(
             )
         # A prompt may be ingested and not yet made, and then it has no pages.
         pages = 0
-        for page in read_story(lake, batch, prompt_id):
+        for page in read_story(settings, batch, prompt_id):
             console.print(page)
             pages += 1
         if not pages:
@@ -281,6 +283,7 @@ def doctor(
             raise typer.Exit(1)
 
 
+app.command()(failures)
 app.command()(train)
 app.command()(export)
 app.command("check-template")(check_chat_template)

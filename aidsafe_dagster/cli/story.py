@@ -8,6 +8,7 @@ from rich.console import RenderableType
 from rich.markdown import Markdown
 from rich.panel import Panel
 
+from aidsafe_dagster.cli.failed_rows import failed_answer
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import from_frame
 from aidsafe_dagster.recipe.records import (
@@ -23,7 +24,9 @@ from aidsafe_dagster.recipe.transcript import (
     failure_transcript,
     refined_transcript,
 )
+from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.tables import INGESTED
+from aidsafe_dagster.stages.failure_lines import mask_secrets
 
 _INTEREST_COLUMNS = [
     "prompt_id",
@@ -44,8 +47,11 @@ def batch_of_prompt(lake: Lake, prompt_id: str) -> str | None:
     return batches[0] if batches else None
 
 
-def read_story(lake: Lake, batch: str, prompt_id: str) -> Iterator[RenderableType]:
-    """Yield what each stage made of one prompt, and where it failed."""
+def read_story(
+    settings: Settings, batch: str, prompt_id: str
+) -> Iterator[RenderableType]:
+    """Yield what each stage made of one prompt; where it failed, why and on which answer."""
+    lake = Lake(settings.lake)
     for stage, definition in STAGES.items():
         if definition.transcript is None:
             continue
@@ -56,8 +62,14 @@ def read_story(lake: Lake, batch: str, prompt_id: str) -> Iterator[RenderableTyp
         failures = lake.failures(stage, batch)
         own_failures = failures.filter(prompt_id=prompt_id)
         for failure in from_frame(own_failures, Failure):
-            page = Markdown(failure_transcript(failure))
+            # A detail quotes servers and models, which may have quoted a key.
+            detail = mask_secrets(failure.detail, settings)
+            masked = failure.model_copy(update={"detail": detail})
+            page = Markdown(failure_transcript(masked))
             yield Panel(page, title=str(stage), border_style="red")
+            answer = failed_answer(failure, settings)
+            if answer is not None:
+                yield answer
 
 
 def most_telling_prompt(lake: Lake) -> str | None:

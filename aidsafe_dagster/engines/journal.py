@@ -260,6 +260,59 @@ class Journal:
         return f"cannot be used: {type(error).__name__}: {message}"
 
 
+@dataclass(frozen=True)
+class RecordedAnswer:
+    """An answer as the journal holds it."""
+
+    role: str
+    model: str
+    text: str
+
+
+def read_answers(
+    url: str, prompt_id: str, stage: str, turn: int, draw: int
+) -> list[RecordedAnswer]:
+    """Return what is recorded for one call of a row, the latest last; nothing is written.
+
+    There are several if the row was made under several settings. Without a journal there is none.
+    The whole journal is read, since no index leads to a row's calls: some seconds for a large one.
+
+    Raises:
+        SetupError: the journal cannot be read.
+    """
+    place = sa.make_url(url)
+    is_local = place.get_backend_name() == "sqlite"
+    if is_local:
+        file = Path(str(place.database)).absolute()
+        if not file.exists():
+            return []
+        # SQLite's own form, which alone can say that nothing is to be written.
+        place = sa.URL.create(
+            "sqlite", database=file.as_uri(), query={"mode": "ro", "uri": "true"}
+        )
+    columns = _completions.c
+    statement = (
+        sa.select(columns.role, columns.model, columns.text)
+        .where(columns.prompt_id == prompt_id, columns.stage == stage)
+        .where(columns.turn == turn, columns.draw == draw)
+        .order_by(columns.recorded_at, columns.key)
+    )
+    try:
+        engine = sa.create_engine(place, hide_parameters=True)
+        try:
+            with engine.connect() as connection:
+                rows = connection.execute(statement).all()
+        finally:
+            engine.dispose()
+    except ImportError as error:
+        raise not_installed(error, f"journal {place!r}", "cluster") from error
+    except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
+        # The whole message would quote the statement.
+        cause = getattr(error, "orig", None) or type(error).__name__
+        raise SetupError(f"journal {place!r} cannot be read: {cause}") from error
+    return [RecordedAnswer(*row) for row in rows]
+
+
 class _SQLiteStatements:
     """The statements of every call on SQLite's own connection, at a third of SQLAlchemy's CPU."""
 

@@ -121,6 +121,16 @@ EXCLUSION_REASONS = frozenset(
     }
 )
 """Reasons to exclude a sound row. They are counted like failures, but never close a gate."""
+UNANSWERED_REASONS = frozenset(
+    {
+        FailureReason.ENGINE_ERROR,
+        FailureReason.REJECTED_BY_ENGINE,
+        FailureReason.MODERATED,
+        FailureReason.CONTEXT_OVERFLOW,
+        FailureReason.CUT_IN_REASONING,
+    }
+)
+"""Reasons of a call that brought no answer. With any other, the answers themselves are at fault."""
 
 
 class Message(Record):

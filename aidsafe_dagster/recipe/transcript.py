@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from aidsafe_dagster.recipe.markdown import block_quote, escape_inline, escape_line
 from aidsafe_dagster.recipe.records import (
     METRICS,
+    UNANSWERED_REASONS,
     BeliefCandidate,
     Comparison,
     CotGrades,
@@ -133,7 +134,9 @@ def pair_transcript(row: PreferencePair) -> str:
 def failure_transcript(failure: Failure) -> str:
     """Return where a row failed, and why."""
     speaker = f" while `{failure.role}` was speaking" if failure.role else ""
-    call, completions = failure.turn + 1, failure.usage.calls
+    # Without an answer it failed on the call after the last completion, else on that completion.
+    call = failure.turn + (failure.reason in UNANSWERED_REASONS)
+    completions = failure.usage.calls
     return _page(
         f"### ✗ Failed at {failure.stage}: {failure.reason}",
         f"On call {call} of the stage{speaker}, after {completions} completions.",

@@ -39,7 +39,7 @@ def failure_lines(failures: pl.DataFrame, settings: Settings) -> list[str]:
     shown = failed if failed.height else failures
     lines = []
     for prompt_id, reason, detail in _most_telling(shown):
-        line = f"{prompt_id} {reason}: {_mask(detail, settings)}"
+        line = f"{prompt_id} {reason}: {mask_secrets(detail, settings)}"
         lines.append(plain_line(line, MOST_CHARS))
     return lines
 
@@ -79,7 +79,8 @@ def _most_telling(failures: pl.DataFrame) -> Iterator[_Failed]:
     yield from list(ordered)[:MOST_LINES]
 
 
-def _mask(text: str, settings: Settings) -> str:
+def mask_secrets(text: str, settings: Settings) -> str:
+    """Mask what the environment and the variables named in the settings hold as secrets."""
     variables = {settings.endpoint.api_key_env, settings.embeddings.api_key_env}
     variables |= {server.api_key_env for server in settings.servers.values()}
     variables |= {role.api_key_env for role in settings.roles.values()}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from aidsafe_dagster.engines.journal import Entry, Journal
+from aidsafe_dagster.engines.journal import Entry, Journal, read_answers
 from aidsafe_dagster.recipe.dialogue import Completion, Request, Sampling, SamplingTable
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Message, Role, Stage, Usage
@@ -250,3 +250,42 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "deep" / "journal.sqlite").write_bytes(b"not a database" * 100)
     with pytest.raises(SetupError, match="cannot be opened"):
         a_journal(tmp_path)
+
+
+def test_the_answers_to_a_call_are_read_without_a_write(tmp_path: Path) -> None:
+    journal = a_journal(tmp_path)
+    journal.record(Entry("1", a_request(turn=2), a_completion("first"), 0.1))
+    journal.record(Entry("2", a_request(turn=2), a_completion("of new settings"), 0.1))
+    for other in ({"turn": 1}, {"turn": 2, "draw": 1}, {"turn": 2, "prompt_id": "p2"}):
+        journal.record(Entry(str(other), a_request(**other), a_completion("no"), 0.1))
+    journal.close()
+    file = tmp_path / "deep" / "journal.sqlite"
+    file.chmod(0o444)
+    before = file.read_bytes()
+    answers = read_answers(f"sqlite:///{file}", "p1", "seed_cots", turn=2, draw=0)
+    assert [answer.text for answer in answers] == ["first", "of new settings"]
+    assert {(answer.role, answer.model) for answer in answers} == {("initializer", "m")}
+    assert file.read_bytes() == before
+
+
+def test_answers_are_read_while_a_run_writes(tmp_path: Path) -> None:
+    journal = a_journal(tmp_path)
+    journal.record(Entry("1", a_request(), a_completion("said"), 0.1))
+    url = str(journal.url)
+    assert read_answers(url, "p1", "seed_cots", 0, 0)[0].text == "said"
+    journal.record(Entry("2", a_request(turn=1), a_completion("more"), 0.1))
+    assert read_answers(url, "p1", "seed_cots", 1, 0)[0].text == "more"
+    journal.close()
+
+
+def test_reading_answers_makes_no_journal(tmp_path: Path) -> None:
+    file = tmp_path / "none" / "journal.sqlite"
+    assert read_answers(f"sqlite:///{file}", "p1", "seed_cots", 0, 0) == []
+    assert not file.parent.exists()
+
+
+def test_answers_of_what_is_no_journal_cannot_be_read(tmp_path: Path) -> None:
+    file = tmp_path / "a file #1.sqlite"
+    file.write_bytes(b"no database" * 100)
+    with pytest.raises(SetupError, match="cannot be read: file is not a database"):
+        read_answers(f"sqlite:///{file}", "p1", "seed_cots", 0, 0)

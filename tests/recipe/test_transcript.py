@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from aidsafe_dagster.recipe.records import (
+    FailureReason,
     Intent,
     Judgement,
     Reasoning,
@@ -319,9 +320,11 @@ def test_a_failure_transcript_has_stage_reason_and_role() -> None:
     page = failure_transcript(a_failure())
     assert "Failed at seed_cots: unparsable" in page
     assert (
-        "call 4 of the stage while `initializer` was speaking, after 3 completions"
+        "call 3 of the stage while `initializer` was speaking, after 3 completions"
         in page
     )
+    unanswered = failure_transcript(a_failure(reason=FailureReason.ENGINE_ERROR))
+    assert "call 4 of the stage" in unanswered
     assert "> not JSON" in page
     assert "speaking" not in failure_transcript(a_failure(role=""))
 
