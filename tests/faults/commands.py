@@ -119,10 +119,15 @@ def processes_of(folder: Path) -> list[psutil.Process]:
 
 
 def kill_all_of(folder: Path) -> None:
-    """Send SIGKILL to every process of the site at once."""
-    for process in processes_of(folder):
-        with suppress(psutil.Error):
-            process.send_signal(signal.SIGKILL)
+    """Send SIGKILL to every process of the site, until there is none."""
+    deadline = time.monotonic() + 10
+    # One that was killed a moment later may have started another one meanwhile.
+    while processes := processes_of(folder):
+        assert time.monotonic() < deadline, f"{processes} survive"
+        for process in processes:
+            with suppress(psutil.Error):
+                process.send_signal(signal.SIGKILL)
+        time.sleep(0.01)
 
 
 def answered_calls(server: ModelServer) -> Counter[tuple[str, str, int]]:
