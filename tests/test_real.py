@@ -93,7 +93,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Made:
+class RealBatch:
     """A batch that was made once, on one of the servers."""
 
     site: Site
@@ -103,17 +103,17 @@ class Made:
 
 
 @pytest.fixture(scope="module", params=["vllm", "llama.cpp"])
-def made(
+def real_batch(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Made]:
+) -> Iterator[RealBatch]:
     folder = tmp_path_factory.mktemp(request.param.replace(".", "_")) / "site"
     make = make_on_vllm if request.param == "vllm" else make_on_llama_cpp
-    with make(folder) as made:
-        yield made
+    with make(folder) as real_batch:
+        yield real_batch
 
 
 @contextmanager
-def make_on_vllm(folder: Path) -> Iterator[Made]:
+def make_on_vllm(folder: Path) -> Iterator[RealBatch]:
     """Make the batch on the managed server, with the weights as safetensors."""
     model = str(MODELS / NAME)
     vllm = {
@@ -139,13 +139,13 @@ def make_on_vllm(folder: Path) -> Iterator[Made]:
                 cached_tokens=metrics["vllm:prefix_cache_hits_total"],
                 completion_tokens=metrics["vllm:generation_tokens_total"],
             )
-            yield Made(site, run, model, counts)
+            yield RealBatch(site, run, model, counts)
         finally:
             server.stop()
 
 
 @contextmanager
-def make_on_llama_cpp(folder: Path) -> Iterator[Made]:
+def make_on_llama_cpp(folder: Path) -> Iterator[RealBatch]:
     """Make the batch on a server that somebody else started, with the weights as GGUF."""
     with a_llama_server(folder.with_name("llama_server.log")) as root:
         endpoint = {
@@ -171,7 +171,7 @@ def make_on_llama_cpp(folder: Path) -> Iterator[Made]:
                 cached_tokens=cached,
                 completion_tokens=metrics["llamacpp:tokens_predicted_total"],
             )
-            yield Made(site, run, NAME, counts)
+            yield RealBatch(site, run, NAME, counts)
 
 
 def make_batch(site: Site, prompts: list[str]) -> BatchRun:
@@ -234,13 +234,13 @@ def usage_of(site: Site, stage: str) -> pl.DataFrame:
 
 
 def test_every_row_of_every_stage_comes_out_as_a_row_or_as_a_failure_with_its_reason(
-    made: Made,
+    real_batch: RealBatch,
 ) -> None:
-    assert made.run.success, made.run.error
+    assert real_batch.run.success, real_batch.run.error
     for stage in STAGES:
-        rows = made.site.lake.rows(stage, BATCH)
-        failures = made.site.lake.failures(stage, BATCH)
-        expected = expected_rows(made.site.lake, stage, BATCH)
+        rows = real_batch.site.lake.rows(stage, BATCH)
+        failures = real_batch.site.lake.failures(stage, BATCH)
+        expected = expected_rows(real_batch.site.lake, stage, BATCH)
         assert rows.height + failures.height == expected, stage
         for failure in failures.iter_rows(named=True):
             # It names one of the reasons that there are, or this raises.
@@ -249,9 +249,9 @@ def test_every_row_of_every_stage_comes_out_as_a_row_or_as_a_failure_with_its_re
 
 
 def test_every_call_is_in_the_journal_with_the_tokens_that_the_server_counted(
-    made: Made,
+    real_batch: RealBatch,
 ) -> None:
-    journal = read_journal(made.site)
+    journal = read_journal(real_batch.site)
     roles = set(journal["role"])
     # Every stage had rows to work on, so that each of its roles spoke.
     assert roles >= {
@@ -271,40 +271,40 @@ def test_every_call_is_in_the_journal_with_the_tokens_that_the_server_counted(
     # counted its tokens nevertheless.
     prompt_tokens = sum(journal["prompt_tokens"])
     completion_tokens = sum(journal["completion_tokens"])
-    counts = made.counts
+    counts = real_batch.counts
     assert 0 < prompt_tokens <= counts.prompt_tokens
     assert 0 < completion_tokens <= counts.completion_tokens
 
 
-def test_most_of_each_prompt_comes_from_the_prefix_cache(made: Made) -> None:
-    journal = read_journal(made.site)
+def test_most_of_each_prompt_comes_from_the_prefix_cache(real_batch: RealBatch) -> None:
+    journal = read_journal(real_batch.site)
     # The policies stand first and are the same in every call, save those of the target. Its
     # share of the prompts grows with the number of policies; there are two of them here.
     cached = sum(journal["cached_tokens"])
     assert cached / sum(journal["prompt_tokens"]) >= 0.5
-    assert cached <= made.counts.cached_tokens
+    assert cached <= real_batch.counts.cached_tokens
 
 
 def test_rows_name_the_model_the_engine_and_who_counted_their_tokens(
-    made: Made,
+    real_batch: RealBatch,
 ) -> None:
-    site = made.site
-    assert set(read_journal(site)["model"]) == {made.model}
+    site = real_batch.site
+    assert set(read_journal(site)["model"]) == {real_batch.model}
     for stage in (Stage.SEED_COTS, Stage.DELIBERATED_COTS, Stage.REFINED_COTS):
         rows = site.lake.rows(stage, BATCH)
         assert rows.height > 0
-        assert set(rows["model"]) == {made.model}
+        assert set(rows["model"]) == {real_batch.model}
         assert set(rows["engine"]) == {site.settings.engine}
         assert not rows["simulated"].any()
         metadata = site.metadata(stage, BATCH)
         assert metadata["tokens_counted_by"] == f"tokenizer {NAME}/tokenizer.json"
 
 
-def test_tokens_and_money_add_up(made: Made) -> None:
+def test_tokens_and_money_add_up(real_batch: RealBatch) -> None:
     for stage, definition in STAGES.items():
         if not definition.roles:
             continue
-        usage = usage_of(made.site, stage).sum().row(0, named=True)
+        usage = usage_of(real_batch.site, stage).sum().row(0, named=True)
         assert usage["calls"] > 0
         uncached = usage["prompt_tokens"] - usage["cached_tokens"]
         assert uncached >= 0
@@ -313,8 +313,10 @@ def test_tokens_and_money_add_up(made: Made) -> None:
         assert usage["cost"] == pytest.approx(cost / 1e6)
 
 
-def test_a_second_run_asks_again_for_nothing_but_failed_rows(made: Made) -> None:
-    site = made.site
+def test_a_second_run_asks_again_for_nothing_but_failed_rows(
+    real_batch: RealBatch,
+) -> None:
+    site = real_batch.site
     before = {stage: site.lake.rows(stage, BATCH) for stage in STAGES}
     keys = set(read_journal(site)["key"])
     may_be_asked: set[str] = set()

@@ -51,7 +51,7 @@ class TrialResult:
 
 
 def try_servers(loaded: Loaded, *, write: bool) -> bool:
-    """Try every server in use, print what was found, and write the lines if told to.
+    """Try every server in use, print what was observation, and write the lines if told to.
 
     Returns:
         Whether every server takes all requests under the settings as they are now.
@@ -113,8 +113,8 @@ def _try(use: ServerUse, settings: Settings) -> Trial:
     trial = asyncio.run(try_server(server, use.sampling, guards=guards))
     if check.right_url:
         detail = f"wrong path; {check.right_url} answers"
-        found = Observation("base_url", Outcome.MENDED, detail)
-        trial.observations.insert(0, found)
+        observation = Observation("base_url", Outcome.MENDED, detail)
+        trial.observations.insert(0, observation)
     return trial
 
 

@@ -159,15 +159,15 @@ def _thoughts(value: Any, depth: int = 0) -> list[str]:
         return [value]
     if depth > _MAX_DEPTH:
         return []
-    found: list[str] = []
+    blocks: list[str] = []
     if isinstance(value, list):
         for item in value:
-            found += _thoughts(item, depth + 1)
+            blocks += _thoughts(item, depth + 1)
     elif isinstance(value, dict):
         for field in _THOUGHT_FIELDS:
             if value.get(field):
                 return _thoughts(value[field], depth + 1)
-    return found
+    return blocks
 
 
 def _split(text: str) -> tuple[str, str, bool]:

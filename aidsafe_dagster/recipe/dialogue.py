@@ -252,11 +252,11 @@ class Conversation:
             try:
                 parsed = _parse_answer(completion.text, answer_format, role)
             except NotAnAnswer as error:
-                said = without_reasoning(completion.text)
+                answer_text = without_reasoning(completion.text)
                 if not reasks_left:
-                    raise _row_failure(completion.text, said, error) from error
+                    raise _row_failure(completion.text, answer_text, error) from error
                 # The invalid answer stays in view for this task, so the model can mend it.
-                reply = Message(role="assistant", content=said or _NOTHING_SAID)
+                reply = Message(role="assistant", content=answer_text or _NOTHING_SAID)
                 reask = self.context.templates.reask(str(error))
                 attempt = (*attempt, reply, Message(role="user", content=reask))
             else:
@@ -474,11 +474,11 @@ def _parse_probabilities(text: str, labels: tuple[str, ...]) -> dict[str, float]
     return probabilities
 
 
-def _row_failure(text: str, said: str, error: NotAnAnswer) -> RowFailed:
-    """Return the failure of an answer; `said` is its text without the reasoning."""
-    excerpt = (said or text)[:_EXCERPT_CHARS]
+def _row_failure(text: str, answer_text: str, error: NotAnAnswer) -> RowFailed:
+    """Return the failure of an answer; `answer_text` is its text without the reasoning."""
+    excerpt = (answer_text or text)[:_EXCERPT_CHARS]
     detail = f"{error}; the answer began: {excerpt!r}"
-    if isinstance(error, Declined) or _is_prose_refusal(said):
+    if isinstance(error, Declined) or _is_prose_refusal(answer_text):
         return RowFailed(FailureReason.REFUSED_TO_DELIBERATE, detail)
     return RowFailed(FailureReason.UNPARSABLE, detail)
 

@@ -56,11 +56,11 @@ class Door:
         except Refused as error:
             await _refuse(scope, receive, send, str(error))
             return
-        given = self._token_in_address(scope)
-        if given:
+        token = self._token_in_address(scope)
+        if token:
             # The token leaves the address, so that it is in no history and no link.
             reply = RedirectResponse(scope["path"], status_code=303)
-            reply.set_cookie(COOKIE, given, httponly=True, samesite="strict")
+            reply.set_cookie(COOKIE, token, httponly=True, samesite="strict")
             await reply(scope, receive, send)
             return
         await self._app(scope, receive, _with_protection(send))

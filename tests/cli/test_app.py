@@ -96,8 +96,8 @@ def test_a_demo_of_one_source_makes_one_batch_of_its_prompts_alone(
     tmp_path: Path,
 ) -> None:
     prepare(tmp_path, rehearsal=NO_FAULTS)
-    made = aidsafe(tmp_path, "demo", "--source", "hh_red_team", "--sample", "2")
-    assert made.returncode == 0, printed(made)
+    outcome = aidsafe(tmp_path, "demo", "--source", "hh_red_team", "--sample", "2")
+    assert outcome.returncode == 0, printed(outcome)
     assert lake_of(tmp_path).batches("ingested") == ["hh_red_team-0001"]
     wrong = aidsafe(tmp_path, "demo", "--source", "hh_red_teem")
     assert wrong.returncode != 0

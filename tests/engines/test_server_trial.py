@@ -98,16 +98,16 @@ def test_what_a_server_refuses_is_found_and_a_second_trial_changes_nothing(
     with a_dialect_server(**dialect, refusal=refusal, says_why=says_why) as server:
         before = settings_for(server)
         trial = tried(server)
-        found = changes(trial, before)
+        mends = changes(trial, before)
         again = tried(server, trial.settings)
     for name in ("omit", "schema_omit"):
-        assert set(found.pop(name, ())) == set(expected.get(name, ())), found
+        assert set(mends.pop(name, ())) == set(expected.get(name, ())), mends
     rest = {
         key: value
         for key, value in expected.items()
         if key not in ("omit", "schema_omit")
     }
-    assert found == rest
+    assert mends == rest
     assert changes(again, trial.settings) == {}
     assert not again.has(Outcome.MENDED)
     assert not again.has(Outcome.BROKEN)

@@ -22,8 +22,8 @@ def test_a_judge_of_its_own_rows_is_counted_per_row() -> None:
 
 
 def test_one_of_several_models_of_a_row_is_enough() -> None:
-    found = find_self_judging(lines(("p1", "big")), [lines(("p1", "small, big"))])
-    assert found == (SelfJudging("big", 1, 1),)
+    judged = find_self_judging(lines(("p1", "big")), [lines(("p1", "small, big"))])
+    assert judged == (SelfJudging("big", 1, 1),)
 
 
 def test_a_model_that_wrote_other_rows_is_no_judge_of_its_own() -> None:

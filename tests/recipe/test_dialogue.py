@@ -81,10 +81,10 @@ def test_a_model_that_is_asked_again_sees_its_answer_without_the_reasoning(
     text: str, shown: str
 ) -> None:
     _, (_, again) = ask(text, BELIEF)
-    said = again.messages[-2]
-    assert said.role == "assistant"
-    assert said.content.startswith(shown)
-    assert "plan" not in said.content
+    reply = again.messages[-2]
+    assert reply.role == "assistant"
+    assert reply.content.startswith(shown)
+    assert "plan" not in reply.content
 
 
 @pytest.mark.parametrize(
