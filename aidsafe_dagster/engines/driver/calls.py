@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from aidsafe_dagster.engines.driver.lanes import Lane
 from aidsafe_dagster.engines.driver.progress import Progress
-from aidsafe_dagster.engines.driver.rate_limiter import Send
+from aidsafe_dagster.engines.driver.rate_state import Send
 from aidsafe_dagster.engines.driver.rows import ActiveRow
 from aidsafe_dagster.engines.protocol import Route
 from aidsafe_dagster.recipe.dialogue import Completion, Request

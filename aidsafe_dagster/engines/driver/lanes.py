@@ -14,12 +14,8 @@ from datetime import datetime
 
 from aidsafe_dagster.engines.driver.circuit_breaker import CircuitBreaker
 from aidsafe_dagster.engines.driver.rate_file import RateFile
-from aidsafe_dagster.engines.driver.rate_limiter import (
-    Limit,
-    Mode,
-    RateLimiter,
-    Send,
-)
+from aidsafe_dagster.engines.driver.rate_limiter import RateLimiter
+from aidsafe_dagster.engines.driver.rate_state import Limit, Mode, Send
 from aidsafe_dagster.engines.driver.refusals import Refusals
 from aidsafe_dagster.engines.driver.slow_start import SlowStart
 from aidsafe_dagster.engines.protocol import RetryableError, Route

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from aidsafe_dagster.engines.driver.rate_limiter import RateState
+from aidsafe_dagster.engines.driver.rate_state import RateState
 
 _TIMEOUT_S = 0.2
 """Short, since the event loop stands still while this process waits for the file."""

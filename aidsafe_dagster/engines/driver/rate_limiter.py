@@ -29,8 +29,16 @@ rejection belong to the same event.
 import math
 from collections import deque
 from dataclasses import dataclass, field
-from enum import StrEnum
 from itertools import islice
+
+from aidsafe_dagster.engines.driver.rate_state import (
+    FIRST_GAP_S,
+    NEVER,
+    Limit,
+    Mode,
+    RateState,
+    Send,
+)
 
 _NEIGHBOURS = 10
 _MANY = 6
@@ -43,8 +51,6 @@ _REMEMBERED = 512
 _FREE_SPAN_S = 60.0
 _STEADY_S = 20.0
 """What was accepted over so long is a rate, and no burst."""
-_FIRST_GAP_S = 0.25
-"""Before the first probe. Doubled for each further one."""
 _LONGEST_GAP_S = 8.0
 _CLOSED_S = 4.0
 """A server that rejects single probes for so long may have a fixed window."""
@@ -70,7 +76,6 @@ _IDLE_S = 10.0
 """After so long without a call, a bucket has filled again."""
 _FORGET_S = 90.0
 """A ramp that meets no rejection for so long shows that there is no limit any more."""
-_NEVER = 0.0
 
 _OUTCOMES = 12
 """Latest calls that were sent one by one."""
@@ -83,98 +88,6 @@ _INDIFFERENT_S = 60.0
 """After so long, a limit is looked for again."""
 
 
-class Mode(StrEnum):
-    FREE = "free"
-    PROBING = "probing"
-    PACED = "paced"
-    RAMP = "ramp"
-
-
-@dataclass
-class RateState:
-    """What is known of a server's limit. Times are seconds since the epoch."""
-
-    mode: Mode = Mode.FREE
-    updated: float = _NEVER
-    known: float | None = None
-    """The limit that was set when this began."""
-    rate: float | None = None
-    """Units a second: calls, or tokens where only a limit of tokens is set."""
-    base_rate: float = 0.0
-    """The rate after the latest rejection."""
-    search_step: float = 0.0
-    """The rate is a guess, and grows by this part per call until the next rejection. 0: it is
-    none."""
-    unit: float = 1.0
-    """Units of one call: 1, or its tokens on average."""
-    next_at: float = _NEVER
-    """Before this no call is sent."""
-    next_tokens_at: float = _NEVER
-    """The same for the second limit, where calls and tokens are limited."""
-    pause_until: float = _NEVER
-    """The server has asked to wait until then."""
-    event_at: float = _NEVER
-    """Time of the latest rejection that was an event of its own."""
-    accepted: float = 0.0
-    """Units since then."""
-    closed_at: float = _NEVER
-    """Time of the first rejection in the present row of them."""
-    rejections: int = 0
-    """Rejections in a row."""
-    latency: float = 0.05
-    """Seconds in which a rejection comes."""
-
-    outcomes: str = ""
-    """Of the latest calls that were sent one by one: 'a' accepted, 'r' rejected."""
-    admitted: float = 0.0
-    """Calls accepted before the first rejections."""
-    indifferent_until: float = _NEVER
-    """Until then rejections say nothing about the rate."""
-
-    probe_at: float | None = None
-    """When the probe was sent that is under way."""
-    gap: float = _FIRST_GAP_S
-
-    ramp_at: float = _NEVER
-    batch: int = 0
-    """Calls of the present batch."""
-    batch_left: int = 0
-    batch_answered: int = 0
-    batch_at: float = _NEVER
-    """When the latest call of the batch was sent."""
-    ramped: float = 0.0
-    """Units accepted in the present ramp."""
-    allowance: float | None = None
-    """Units that a ramp may use: those of a minute, of a full bucket, of the latest window."""
-    is_window: bool = False
-    """The server opens and closes, as a fixed window does."""
-    opened_after: float | None = None
-    opened_at: float = _NEVER
-    """The latest opening was after the first and not later than the second."""
-    period: float | None = None
-    """Seconds from opening to opening."""
-
-
-@dataclass(eq=False)
-class Send:
-    """A call that was sent, as the limiter has counted it."""
-
-    at: float
-    units: float
-    tokens: float
-    number: int = 0
-    """In the order of sending, while no limit is known."""
-    is_rejected: bool = False
-
-
-@dataclass(frozen=True)
-class Limit:
-    """Per second; None: not known."""
-
-    calls: float | None = None
-    tokens: float | None = None
-
-
 @dataclass
 class RateLimiter:
     """The limiter of one server."""
@@ -183,7 +96,7 @@ class RateLimiter:
     """What the settings say."""
     state: RateState = field(default_factory=RateState)
     _recent: deque[Send] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
-    _free_since: float = _NEVER
+    _free_since: float = NEVER
     _free_accepted: float = 0.0
     _sent: int = 0
 
@@ -363,7 +276,7 @@ class RateLimiter:
         else:
             state.mode = Mode.PROBING
             state.search_step = _SEARCH_STEP
-            self._probe_after(now, _FIRST_GAP_S)
+            self._probe_after(now, FIRST_GAP_S)
 
     def _set_free(self) -> None:
         state = self.state
@@ -376,7 +289,7 @@ class RateLimiter:
         # In place: it is the state that other processes share.
         vars(state).update(vars(fresh))
         self._recent.clear()
-        self._free_since = _NEVER
+        self._free_since = NEVER
         self._free_accepted = 0.0
 
     def _verdict_at(self) -> float:
@@ -540,7 +453,7 @@ class RateLimiter:
             state.probe_at = None
             state.next_at = predicted
             # If the prediction fails, probes begin anew.
-            state.gap = _FIRST_GAP_S
+            state.gap = FIRST_GAP_S
 
     def _next_opening(self, now: float) -> float | None:
         """Return when to probe for the next opening. None if that is not known."""
@@ -592,7 +505,7 @@ class RateLimiter:
     def _await_opening(self, now: float) -> None:
         state = self.state
         state.mode = Mode.PROBING
-        self._probe_after(now, 4 * _FIRST_GAP_S)
+        self._probe_after(now, 4 * FIRST_GAP_S)
         state.next_at = self._next_opening(now) or state.next_at
 
     def _is_too_early(self, probe_at: float) -> bool:
@@ -699,7 +612,7 @@ class RateLimiter:
                 self._begin_pacing(now + 1.2 * state.unit / rate, rate)
             else:
                 state.mode = Mode.PROBING
-                self._probe_after(now, _FIRST_GAP_S)
+                self._probe_after(now, FIRST_GAP_S)
         else:
             state.is_window = True
             state.allowance = admitted

@@ -5,7 +5,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from aidsafe_dagster.engines.driver.rate_limiter import Limit, Mode, RateLimiter, Send
+from aidsafe_dagster.engines.driver.rate_limiter import RateLimiter
+from aidsafe_dagster.engines.driver.rate_state import Limit, Mode, Send
 from tests.engines.driver.limited_servers import LimitedServer, Reply
 
 START = 1_000_000.0

@@ -7,7 +7,8 @@ import pytest
 
 from aidsafe_dagster.engines.driver.lanes import Server
 from aidsafe_dagster.engines.driver.rate_file import RateFile
-from aidsafe_dagster.engines.driver.rate_limiter import Limit, RateLimiter, RateState
+from aidsafe_dagster.engines.driver.rate_limiter import RateLimiter
+from aidsafe_dagster.engines.driver.rate_state import Limit, RateState
 from aidsafe_dagster.engines.protocol import ErrorKind, RetryableError, Route
 from tests.engines.driver.limited_run import START
 from tests.engines.driver.limited_servers import TokenBucket

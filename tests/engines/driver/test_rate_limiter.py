@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from aidsafe_dagster.engines.driver.rate_limiter import Limit, Mode, RateLimiter
+from aidsafe_dagster.engines.driver.rate_limiter import RateLimiter
+from aidsafe_dagster.engines.driver.rate_state import Limit, Mode
 from tests.engines.driver.limited_run import START, LimitedRun, Load
 from tests.engines.driver.limited_servers import (
     FixedWindow,
