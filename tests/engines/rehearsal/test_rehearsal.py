@@ -14,6 +14,7 @@ from aidsafe_dagster.engines.protocol import Engine
 from aidsafe_dagster.engines.rehearsal.engine import RehearsalEngine
 from aidsafe_dagster.engines.rehearsal.faults import Fault, RehearsalSettings
 from aidsafe_dagster.recipe.agent_context import ContextKind
+from aidsafe_dagster.recipe.bad_text import ACCEPT_ALL
 from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.policies import Policies, Policy, load_policies
@@ -227,7 +228,7 @@ def test_everything_dropped_still_gives_a_final_thought_that_is_seen_to_rest_on_
     None
 ):
     settings = FAULTLESS.model_copy(update={"refiner_false_removals": 1.0})
-    row = Rehearsal(settings).refinements(1)[0]
+    row = Rehearsal(settings, bad_text=ACCEPT_ALL).refinements(1)[0]
     assert row.rests_on_dropped
     assert ThoughtVerdict.KEEP not in {
         judgement.verdict for judgement in row.judgements
