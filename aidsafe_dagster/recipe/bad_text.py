@@ -88,17 +88,15 @@ _GREETINGS = _listed(
     " merhaba selam नमस्ते xin chào halo selamat 안녕하세요 안녕"
 )
 _COURTESIES = _GREETINGS | _listed(
-    "sure certainly absolutely ok okay yep thanks thank please you there everyone friend my dear"
-    " sir madam of course no problem understood gerne natürlich danke bitte merci claro gracias"
+    "sure certainly absolutely ok okay yep thanks thank please you there everyone friend dear"
+    " sir madam understood gerne natürlich danke bitte merci claro gracias"
     " grazie obrigado obrigada спасибо конечно شكرا"
 )
 # Of these, the words that any prompt may hold.
-_COMMON = _listed(
-    "day dear everyone friend good my night no of please problem there understood you"
-)
+_COMMON = _listed("day dear everyone friend good night please there understood you")
 _OFFER = re.compile(
     r"(?:how (?:can|may) i (?:help|assist)(?: you)?(?: today)?|what can i do for you(?: today)?"
-    r"|i(?: am|'m|’m) (?:here|happy) to (?:help|assist)(?: you)?)[.!?]*"
+    r"|i(?: am|'m|’m) (?:here|happy) to (?:help|assist)(?: you)?|of course|no problem)[.!?]*"
 )
 _UNSPACED_COURTESIES = re.compile(
     "(?:你好|您好|大家好|早上好|晚上好|好的|谢谢|こんにちは|こんばんは|はい|สวัสดี|ครับ|ค่ะ|吗|呀)+"
@@ -169,12 +167,19 @@ def cut(text: str, bound: int) -> str | None:
 
 def says_nothing(text: str, prompt: str) -> str | None:
     """A response without content: a greeting or a courtesy alone, or an announcement."""
-    if _is_courtesy(text) and not _is_about_courtesy(prompt):
-        return f"{_quote(text)} says nothing to the user"
-    return announcement(text, prompt) or repeats_prompt(text, prompt)
+    if not _is_about_courtesy(prompt):
+        if _is_courtesy(text):
+            return f"{_quote(text)} says nothing to the user"
+        reason = repeats_prompt(text, prompt)
+        if reason is not None:
+            return reason
+    return announcement(text, prompt)
 
 
 def _is_courtesy(text: str) -> bool:
+    if not tokens(text):
+        # An emoji.
+        return False
     words = tokens(_OFFER.sub(" ", _fold(text)))
     if all(word in _COURTESIES for word in words):
         return True
