@@ -56,10 +56,12 @@ def ask(
     role: Role,
     *texts: str,
     settings: BadTextSettings = BadTextSettings(),
-    **bounds: int,
+    thought_chars: int = 2400,
 ) -> list[Request]:
     """Ask until an answer is accepted, with these texts as the model's; return the requests."""
-    context = a_dialogue_context(bad_text=settings, bounds=AnswerBounds(**bounds))
+    context = a_dialogue_context(
+        bad_text=settings, bounds=AnswerBounds(thought_chars=thought_chars)
+    )
     conversation = Conversation(context, Stage.SEED_COTS, a_prompt())
     answer_format = AnswerFormat(MODELS[role], CHOICES, {"thoughts": 1})
     remaining = iter(texts)
@@ -67,9 +69,9 @@ def ask(
     return run_dialogue(dialogue, lambda _: next(remaining))[1]
 
 
-def reason_of(role: Role, text: str, **bounds: int) -> str:
+def reason_of(role: Role, text: str, thought_chars: int = 2400) -> str:
     with pytest.raises(RowFailed) as failed:
-        ask(role, *[text] * 3, **bounds)
+        ask(role, *[text] * 3, thought_chars=thought_chars)
     assert failed.value.reason is FailureReason.BAD_TEXT
     return failed.value.detail
 
