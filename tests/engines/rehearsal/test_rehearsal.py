@@ -363,7 +363,12 @@ def test_forty_policies_that_always_apply_are_all_covered() -> None:
     deliberated = succeeded(rehearsal.deliberate(row, agents=4, max_rounds=5))
     refined = succeeded(rehearsal.refine(deliberated))
     assert (
-        check_row(refined, CheckSettings(), rehearsal.dialogue_context.policies) is None
+        check_row(
+            refined,
+            CheckSettings(**ACCEPT_ALL.model_dump()),
+            rehearsal.dialogue_context.policies,
+        )
+        is None
     )
     assert not AGENT_TALK.search(join_thoughts(refined.thoughts))
 
