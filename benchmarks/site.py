@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aidsafe_dagster.recipe.bad_text import ACCEPT_ALL
 from benchmarks.rows import prompt_texts
 from benchmarks.server import a_simulated_server
 from tests.serving import ModelServer
@@ -22,6 +23,7 @@ _LENIENT = {
     "max_cot_tokens": 100_000,
     "min_refined_share": 0.0,
     "max_refined_ratio": 1000.0,
+    **ACCEPT_ALL.model_dump(),
 }
 """The simulated answers are filler, so their lengths mean nothing."""
 _FEW = 8

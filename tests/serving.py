@@ -19,11 +19,14 @@ from typing import Any
 
 import yaml
 
+from aidsafe_dagster.recipe.bad_text import ACCEPT_ALL
+
 LENIENT = {
     "min_cot_tokens": 1,
     "max_cot_tokens": 100000,
     "min_refined_share": 0.0,
     "max_refined_ratio": 1000.0,
+    **ACCEPT_ALL.model_dump(),
 }
 """Checks that the server's answers pass, of whatever length they are."""
 

@@ -20,10 +20,22 @@ from tests.site import Site, a_site, prompts_file, some_prompts
 
 PROMPTS = 12
 CITED = ["respect_and_helpfulness.1", "illegal_activity.1"]
-_CLAUSE = (
-    "and so the rules that bear on it are weighed with care before anything is said"
+_CLAUSES = (
+    "and so the rules that bear on it are weighed with care before anything is said",
+    "while what the writer may be after is read from the words and from nothing else",
+    "which leaves room for help wherever no person could come to any harm through it",
+    "so that in the end one plain answer stands there with its reason right beside it",
+    "although much that sounds alike at first turns out to be a different case altogether",
+    "because somebody who asks in good faith deserves more than a list of open doubts",
+    "unless the thing itself is what hurts, when a short refusal says all there is to say",
+    "and whoever reads along should be able to follow each step without a second look",
 )
-LENGTHY = " ".join([_CLAUSE] * 4)
+LENGTHY = " ".join(_CLAUSES[:4])
+
+
+def _lengthy(start: int) -> str:
+    """Return text of about one length: four clauses from one on, in a circle."""
+    return " ".join((_CLAUSES * 2)[start : start + 4])
 
 
 def test_the_quality_that_a_server_was_built_with_comes_out(tmp_path: Path) -> None:
@@ -194,8 +206,12 @@ def _compare(body: dict[str, Any], message: str) -> dict[str, Any]:
 
 
 def _deliberator(body: dict[str, Any], message: str) -> dict[str, Any]:
-    round_ = re.findall(r"# Task: deliberator .* round (\d) of", message)[-1]
-    thought = {"thought": f"ROUND{round_}: {LENGTHY}", "rules": CITED}
+    agent, round_ = re.findall(r"# Task: deliberator (\d) .* round (\d) of", message)[
+        -1
+    ]
+    # No two turns say the same.
+    text = _lengthy((2 * int(round_) + int(agent)) % len(_CLAUSES))
+    thought = {"thought": f"ROUND{round_}: {text}", "rules": CITED}
     return {
         "verdict": "revise",
         "comment": "more to say",
@@ -217,7 +233,8 @@ def _refiner(body: dict[str, Any], message: str) -> dict[str, Any]:
 
 
 def _thinking(mark: str) -> dict[str, Any]:
-    thoughts = [{"thought": f"{mark} {n}: {LENGTHY}", "rules": CITED} for n in range(2)]
+    texts = (f"{mark} 0: {LENGTHY}", f"{mark} 1: {_lengthy(4)}")
+    thoughts = [{"thought": text, "rules": CITED} for text in texts]
     return {"thoughts": thoughts, "response": f"{mark}: {LENGTHY}"}
 
 

@@ -9,7 +9,7 @@ the state begins with what never changes, goes on with the thoughts, to which ag
 ends with the response. The task is last.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,17 +46,21 @@ def ask_agent(
     answer_format: AnswerFormat[A],
     inputs: object,
     agent: str = "",
+    check: Callable[[A], str | None] = lambda _: None,
 ) -> Dialogue[A]:
     """Put a task to an agent in its context, and return its valid answer.
 
-    The conversation keeps the task and the answer; the state can be told from the row.
+    For `check`, see `Conversation.ask`. The conversation keeps the task and the answer; the state
+    can be told from the row.
 
     Raises:
         RowFailed: see `Conversation.ask`.
     """
     if kind == "chat":
         return (
-            yield from conversation.ask(role, task, answer_format, inputs, agent=agent)
+            yield from conversation.ask(
+                role, task, answer_format, inputs, agent=agent, check=check
+            )
         )
     earlier_messages = conversation.messages
     no_messages: tuple[Message, ...] = ()
@@ -64,7 +68,7 @@ def ask_agent(
     # One message, since not every chat template takes two of a user in a row.
     task_in_context = f"{_describe(conversation, state)}\n\n{task}"
     answer = yield from conversation.ask(
-        role, task_in_context, answer_format, inputs, agent=agent
+        role, task_in_context, answer_format, inputs, agent=agent, check=check
     )
     question = Message(role="user", content=task)
     reply = conversation.messages[-1]

@@ -31,6 +31,8 @@ from aidsafe_dagster.recipe.answers import (
     Parsed,
     Schema,
 )
+from aidsafe_dagster.recipe.bad_answers import AnswerCheck, BadText
+from aidsafe_dagster.recipe.bad_text import BadTextSettings
 from aidsafe_dagster.recipe.errors import RowFailed
 from aidsafe_dagster.recipe.hash_draw import hash_rank
 from aidsafe_dagster.recipe.lenient_json import without_reasoning
@@ -176,6 +178,8 @@ class DialogueContext:
     servers: Mapping[str, str] = field(default_factory=dict)
     """Who is asked → name of the server, with its profile."""
     bounds: AnswerBounds = AnswerBounds()
+    bad_text: BadTextSettings = BadTextSettings()
+    """Valid answers that are asked for again all the same."""
     seed: int = 0
     engine: str = ""
     simulated: bool = False
@@ -226,12 +230,14 @@ class Conversation:
         inputs: object,
         temperature: float | None = None,
         agent: str = "",
+        check: Callable[[A], str | None] = lambda _: None,
     ) -> Dialogue[A]:
         """Put a task to a role and return its valid answer, asking again at most twice.
 
         Invalid answers stay out of the conversation, so no later turn sees them, and so do
         reasoning and prose around an answer. Without a `temperature`, that of the context applies.
-        `agent` names the speaker where several share the role.
+        `agent` names the speaker where several share the role. Answers with worthless text count as
+        invalid, and so do those of which `check` says what is wrong.
 
         Raises:
             RowFailed: every attempt was invalid, or refused to work on the prompt.
@@ -251,6 +257,7 @@ class Conversation:
             self._record_call(completion)
             try:
                 parsed = _parse_answer(completion.text, answer_format, role)
+                self._check(parsed.answer, answer_format.schema, check)
             except NotAnAnswer as error:
                 answer_text = without_reasoning(completion.text)
                 if not reasks_left:
@@ -357,6 +364,21 @@ class Conversation:
         self.agent = agent
         # A row that fails in this task draws anew from here, and earlier answers are replayed.
         self.redraw_from = self.turn
+
+    def _check(
+        self, answer: A, schema: Mapping[str, Any], check: Callable[[A], str | None]
+    ) -> None:
+        assert self.role is not None
+        answer_check = AnswerCheck(
+            self.context.bad_text,
+            self.role,
+            self.prompt.prompt,
+            self.context.policies.ids,
+        )
+        answer_check.check(answer, schema)
+        reason = check(answer)
+        if reason is not None:
+            raise BadText(reason)
 
     def _request(
         self,
@@ -480,6 +502,8 @@ def _row_failure(text: str, answer_text: str, error: NotAnAnswer) -> RowFailed:
     detail = f"{error}; the answer began: {excerpt!r}"
     if isinstance(error, Declined) or _is_prose_refusal(answer_text):
         return RowFailed(FailureReason.REFUSED_TO_DELIBERATE, detail)
+    if isinstance(error, BadText):
+        return RowFailed(FailureReason.BAD_TEXT, detail)
     return RowFailed(FailureReason.UNPARSABLE, detail)
 
 

@@ -65,6 +65,9 @@ class FailureReason(StrEnum):
 
     # The model gives no valid answer, even after it is asked again.
     UNPARSABLE = "unparsable"
+    # The answers are valid and worthless, even after the model is asked again: placeholders, loops,
+    # text cut at its bound, responses that say nothing. Or the finished row shows such text.
+    BAD_TEXT = "bad_text"
     # An agent declines the task itself, as opposed to refusing the user.
     REFUSED_TO_DELIBERATE = "refused_to_deliberate"
     # The model server fails on every attempt.

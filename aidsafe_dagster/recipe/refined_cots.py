@@ -7,6 +7,7 @@ deliberated thoughts that it draws on.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from aidsafe_dagster.recipe.agent_context import ContextKind, RowState, ask_agent
 from aidsafe_dagster.recipe.answers import (
@@ -15,6 +16,7 @@ from aidsafe_dagster.recipe.answers import (
     RefinedThoughtAnswer,
     RefinerAnswer,
 )
+from aidsafe_dagster.recipe.bad_text import BadTextSettings
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import (
@@ -76,6 +78,7 @@ def refine(
         task,
         answer_format,
         inputs,
+        check=partial(_find_dropped_ground, context.bad_text),
     )
     judgements = _to_judgements(deliberated.thoughts, answer.judgements)
     thoughts = _to_refined_thoughts(answer.thoughts)
@@ -132,3 +135,21 @@ def _rests_on_dropped(
             kept.add(judgement.thought)
     # One kept origin is enough: the refiner may merge a kept thought with what it dropped.
     return any(kept.isdisjoint(thought.origins) for thought in thoughts)
+
+
+def _find_dropped_ground(
+    settings: BadTextSettings, answer: RefinerAnswer
+) -> str | None:
+    """Describe a final thought without a kept origin, for the refiner to mend."""
+    if not settings.reject_rests_on_dropped:
+        return None
+    kept = set()
+    for number, judgement in enumerate(answer.judgements, start=1):
+        if judgement.verdict is ThoughtVerdict.KEEP:
+            kept.add(number)
+    for number, thought in enumerate(answer.thoughts, start=1):
+        if kept.isdisjoint(thought.origins):
+            return (
+                f"'thought {number}' is made from thoughts alone that you do not keep"
+            )
+    return None

@@ -14,6 +14,13 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import Field
 
 from aidsafe_dagster.recipe.agent_talk import agent_talk
+from aidsafe_dagster.recipe.bad_answers import (
+    describe_text,
+    empty_text,
+    repeated_thoughts,
+    rule_ids,
+)
+from aidsafe_dagster.recipe.bad_text import BadTextSettings
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import (
     DeliberatedCot,
@@ -30,8 +37,11 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Cot = SingleLlmCot | SeedCot | DeliberatedCot | RefinedCot
 
 
-class CheckSettings(Record):
-    """Bounds of the row gate and of the partition gate. The row's own counter counts the tokens."""
+class CheckSettings(BadTextSettings):
+    """Bounds of the row gate and of the partition gate. The row's own counter counts the tokens.
+
+    Those of bad text hold for single answers as well.
+    """
 
     min_cot_tokens: Annotated[int, Field(ge=0)] = 20
     max_cot_tokens: Annotated[int, Field(ge=1)] = 4096
@@ -176,6 +186,61 @@ def _agent_talk(row: RefinedCot, _: GateContext) -> str | None:
     return None
 
 
+def _bad_text(row: Cot, context: GateContext) -> str | None:
+    texts = [("thought", thought.text) for thought in row.thoughts]
+    texts.append(("response", row.response))
+    settings = context.settings
+    for field, text in texts:
+        reason = describe_text(text, row.prompt, settings, field)
+        if reason is None:
+            reason = empty_text(text, row.prompt, settings, field)
+        if reason is not None:
+            return f"{field}: {reason}"
+    return None
+
+
+def _repeated_thoughts(row: Cot, context: GateContext) -> str | None:
+    texts = [thought.text for thought in row.thoughts]
+    most = context.settings.max_repeated_thoughts
+    # The refiner is there to drop what the agents said again.
+    if isinstance(row, DeliberatedCot):
+        most = context.settings.max_repeated_deliberated
+    return repeated_thoughts(texts, most)
+
+
+def _rule_ids(row: RefinedCot, context: GateContext) -> str | None:
+    texts = (("CoT", join_thoughts(row.thoughts)), ("response", row.response))
+    return _first_rule_id(texts, row.prompt, context)
+
+
+def _first_rule_id(
+    texts: Sequence[tuple[str, str]], prompt: str, context: GateContext
+) -> str | None:
+    for part, text in texts:
+        reason = rule_ids(text, prompt, context.settings, context.policies.ids)
+        if reason is not None:
+            return f"{part}: {reason}"
+    return None
+
+
+def _rests_on_dropped(row: RefinedCot, context: GateContext) -> str | None:
+    if row.rests_on_dropped and context.settings.reject_rests_on_dropped:
+        return "a final thought is made from dropped thoughts alone"
+    return None
+
+
+def _bad_rejected_text(row: PreferencePair, context: GateContext) -> str | None:
+    texts = (
+        ("rejected CoT", row.rejected_cot),
+        ("rejected response", row.rejected_response),
+    )
+    for part, text in texts:
+        reason = describe_text(text, row.prompt, context.settings, part)
+        if reason is not None:
+            return f"{part}: {reason}"
+    return _first_rule_id(texts, row.prompt, context)
+
+
 def _blank_pair(row: PreferencePair, _: GateContext) -> str | None:
     sides = (
         "belief",
@@ -208,6 +273,8 @@ COT_CHECKS = (
     RowCheck(FailureReason.COT_TOO_SHORT, _too_short),
     RowCheck(FailureReason.COT_TOO_LONG, _too_long),
     RowCheck(FailureReason.UNKNOWN_RULE, _unknown_rule),
+    RowCheck(FailureReason.BAD_TEXT, _bad_text),
+    RowCheck(FailureReason.BAD_TEXT, _repeated_thoughts),
 )
 """For any row with thoughts and a response."""
 
@@ -217,12 +284,16 @@ REFINED_COT_CHECKS = (
     RowCheck(FailureReason.OVER_FILTERED, _over_filtered),
     RowCheck(FailureReason.POLICY_NOT_COVERED, _policy_not_covered),
     RowCheck(FailureReason.AGENT_TALK, _agent_talk),
+    RowCheck(FailureReason.BAD_TEXT, _rule_ids),
+    RowCheck(FailureReason.BAD_TEXT, _rests_on_dropped),
 )
 
 # The chosen side passed the gate of the refined CoTs. The rejected side is meant to be bad, so it
-# may break rules and be short, but an over-long one could not be trained on.
+# may break rules and be short, but an over-long one could not be trained on, and nothing is learnt
+# from a loop or a placeholder.
 PAIR_CHECKS = (
     RowCheck(FailureReason.NULL_TEXT, _blank_pair),
     RowCheck(FailureReason.COT_TOO_LONG, _rejected_too_long),
     RowCheck(FailureReason.NO_CONTRAST, _no_contrast),
+    RowCheck(FailureReason.BAD_TEXT, _bad_rejected_text),
 )

@@ -111,6 +111,7 @@ def make_dialogue_context(
         sampling_by_speaker=_sampling_by_speaker(settings),
         servers=_server_labels(settings, engine),
         bounds=settings.answers,
+        bad_text=settings.checks,
         seed=settings.seed,
         engine=engine.name,
         simulated=engine.simulated,

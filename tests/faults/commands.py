@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 
+from aidsafe_dagster.recipe.bad_text import ACCEPT_ALL
 from aidsafe_dagster.recipe.records import Stage
 from tests.serving import ModelServer
 from tests.site import Site, a_site, environment, prompts_file, some_prompts
@@ -28,6 +29,7 @@ LENIENT = {
     "max_cot_tokens": 100000,
     "min_refined_share": 0.0,
     "max_refined_ratio": 1000.0,
+    **ACCEPT_ALL.model_dump(),
 }
 AIDSAFE = (sys.executable, "-m", "aidsafe_dagster.cli")
 Process = subprocess.Popen[str]

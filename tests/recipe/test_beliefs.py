@@ -57,7 +57,7 @@ def model_scoring(*scores: int) -> Callable[[Request], str]:
 
     def respond(request: Request) -> str:
         if request.role is Role.EAR_WHISPERER:
-            return a_belief(f"Belief number {next(belief_numbers)}.")
+            return a_belief(f"Lock number {next(belief_numbers)} is yours.")
         if request.role is Role.TARGET:
             return an_answer()
         return a_grade_answer(next(remaining_scores))
@@ -92,18 +92,18 @@ def requests_to(requests: Sequence[Request], role: Role) -> list[Request]:
 def test_the_search_keeps_all_candidates_with_scores_and_the_worst_answer() -> None:
     search, _ = run_iteration(model_scoring(4, 2), BeliefSettings(candidates=2))
     assert [(c.iteration, c.number, c.belief, c.score) for c in search.candidates] == [
-        (1, 1, "Belief number 1.", 4.0),
-        (1, 2, "Belief number 2.", 2.0),
+        (1, 1, "Lock number 1 is yours.", 4.0),
+        (1, 2, "Lock number 2 is yours.", 2.0),
     ]
     assert search.worst is not None
-    assert search.worst.belief == "Belief number 2."
+    assert search.worst.belief == "Lock number 2 is yours."
     assert search.worst.score == 2.0
 
 
 def test_a_less_misleading_candidate_does_not_replace_the_worst_answer() -> None:
     search, _ = run_iteration(model_scoring(2, 4), BeliefSettings(candidates=2))
     assert search.worst is not None
-    assert search.worst.belief == "Belief number 1."
+    assert search.worst.belief == "Lock number 1 is yours."
 
 
 def test_the_search_ends_once_the_target_is_misled_far_enough() -> None:
@@ -118,7 +118,7 @@ def test_the_target_sees_belief_and_prompt_but_no_policies_and_no_search() -> No
     _, requests = run_iteration(model_scoring(1))
     (request,) = requests_to(requests, Role.TARGET)
     text = message_text(request)
-    assert "Belief number 1." in text
+    assert "Lock number 1 is yours." in text
     assert REFINED.prompt in text
     for hidden in ("fraud.1", "Help with no crime", FIRST, "ear_whisperer"):
         assert hidden not in text

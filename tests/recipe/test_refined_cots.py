@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from aidsafe_dagster.recipe.agent_context import ContextKind
-from aidsafe_dagster.recipe.dialogue import Request
+from aidsafe_dagster.recipe.bad_text import ACCEPT_ALL, BadTextSettings
+from aidsafe_dagster.recipe.dialogue import Conversation, Request
 from aidsafe_dagster.recipe.errors import RowFailed
 from aidsafe_dagster.recipe.records import (
     FailureReason,
@@ -14,7 +15,11 @@ from aidsafe_dagster.recipe.records import (
 )
 from aidsafe_dagster.recipe.refined_cots import refine
 from tests.builders import a_deliberated_cot
-from tests.recipe.scripted_model import a_conversation, message_text, run_dialogue
+from tests.recipe.scripted_model import (
+    a_dialogue_context,
+    message_text,
+    run_dialogue,
+)
 
 DELIBERATED = a_deliberated_cot()
 
@@ -29,13 +34,18 @@ def answer(verdicts: list[str], thoughts: list[dict[str, Any]]) -> str:
 
 
 def thought(*origins: int) -> dict[str, Any]:
-    return {"thought": "Final.", "rules": ["illegal.1"], "origins": list(origins)}
+    text = f"Final, after {origins}."
+    return {"thought": text, "rules": ["illegal.1"], "origins": list(origins)}
 
 
 def run_refiner(
-    text: str, context: ContextKind = "fresh"
+    text: str,
+    context: ContextKind = "fresh",
+    bad_text: BadTextSettings = BadTextSettings(),
 ) -> tuple[RefinedCot, list[Request]]:
-    conversation = a_conversation(Stage.REFINED_COTS, DELIBERATED)
+    conversation = Conversation(
+        a_dialogue_context(bad_text=bad_text), Stage.REFINED_COTS, DELIBERATED
+    )
     dialogue = refine(conversation, DELIBERATED, context)
     return run_dialogue(dialogue, lambda _: text)
 
@@ -58,10 +68,16 @@ def test_a_final_thought_names_its_origins() -> None:
 
 
 def test_a_final_thought_that_rests_on_dropped_ones_alone_is_marked() -> None:
-    row, _ = run_refiner(
-        answer(["keep", "redundant", "keep"], [thought(1), thought(2)])
-    )
+    text = answer(["keep", "redundant", "keep"], [thought(1), thought(2)])
+    row, _ = run_refiner(text, bad_text=ACCEPT_ALL)
     assert row.rests_on_dropped
+
+
+def test_the_refiner_is_asked_again_for_a_thought_that_rests_on_dropped_ones() -> None:
+    text = answer(["keep", "redundant", "keep"], [thought(1), thought(2)])
+    with pytest.raises(RowFailed, match="'thought 2' is made from thoughts") as failed:
+        run_refiner(text)
+    assert failed.value.reason is FailureReason.BAD_TEXT
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from tests.builders import (
     a_refined_cot,
     a_refined_thought,
     a_seed_cot,
+    a_single_llm_cot,
     a_thought,
     an_sft_row,
 )
@@ -153,6 +154,71 @@ def test_a_pair_without_contrast_is_stopped() -> None:
 
 def test_a_pair_with_an_endless_rejected_cot_is_stopped() -> None:
     assert reason_for(a_pair(rejected_cot_tokens=4097)) is Reason.COT_TOO_LONG
+
+
+LOOP = "It turns and it turns, " * 12
+SAME = "I say how a lock works, since it is no secret to anybody who owns one."
+
+
+@pytest.mark.parametrize("build", [a_seed_cot, a_deliberated_cot, a_single_llm_cot])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"response": "..."},
+        {"response": "Sure!"},
+        {"response": LOOP},
+        {"thoughts": (a_thought(text="<rule id>"),), "cot_tokens": 20},
+        {"thoughts": (a_thought(text=LOOP),)},
+        {"thoughts": tuple(a_thought(number=n, text=SAME) for n in range(1, 4))},
+    ],
+)
+def test_worthless_text_stops_a_row(build: Any, changes: Any) -> None:
+    assert reason_for(build(**changes)) is Reason.BAD_TEXT
+
+
+def test_agents_may_repeat_thoughts_that_the_refiner_drops() -> None:
+    repeated = (a_thought(text=SAME), a_thought(number=2, text=SAME))
+    assert reason_for(a_deliberated_cot(thoughts=repeated)) is None
+    assert reason_for(a_seed_cot(thoughts=repeated)) is Reason.BAD_TEXT
+    final = (a_refined_thought(text=SAME), a_refined_thought(number=2, text=SAME))
+    assert reason_for(a_refined_cot(thoughts=final)) is Reason.BAD_TEXT
+    lenient = {"max_repeated_thoughts": 0.5}
+    assert reason_for(a_refined_cot(thoughts=final), **lenient) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "setting"),
+    [
+        ({"response": "As illegal.1 says, use your own."}, "reject_rule_ids"),
+        ({"response": "Use your own (rules: none)."}, "reject_rule_ids"),
+        ({"rests_on_dropped": True}, "reject_rests_on_dropped"),
+        ({"response": "..."}, "reject_placeholders"),
+        ({"response": LOOP}, "reject_loops"),
+        ({"response": "Hello!"}, "reject_empty_responses"),
+    ],
+)
+def test_bad_text_after_refinement_stops_a_row_unless_a_person_allows_it(
+    changes: Any, setting: str
+) -> None:
+    row = a_refined_cot(**changes)
+    assert reason_for(row) is Reason.BAD_TEXT
+    assert reason_for(row, **{setting: False}) is None
+
+
+def test_agents_may_name_rules_before_refinement() -> None:
+    assert reason_for(a_deliberated_cot(response="As illegal.1 says, no.")) is None
+
+
+@pytest.mark.parametrize("side", ["rejected_cot", "rejected_response"])
+@pytest.mark.parametrize("text", ["...", LOOP, "As illegal.1 says, no."])
+def test_a_pair_whose_rejected_side_teaches_nothing_is_stopped(
+    side: str, text: str
+) -> None:
+    assert reason_for(a_pair(**{side: text})) is Reason.BAD_TEXT
+
+
+def test_a_rejected_side_may_refuse() -> None:
+    assert reason_for(a_pair(rejected_response="I can't help with that.")) is None
 
 
 def test_the_verdict_contains_the_details() -> None:

@@ -21,7 +21,7 @@ def respond(request: Request) -> str:
     return json.dumps(
         {
             "thoughts": [{"thought": "Think.", "rules": ["fraud.1"]}],
-            "response": "Answer.",
+            "response": "Like this.",
         }
     )
 
@@ -38,7 +38,7 @@ def test_intents_come_first_and_then_thoughts_and_a_response() -> None:
     assert [(t.text, t.agent, t.round) for t in row.thoughts] == [
         ("Think.", "initializer", 0)
     ]
-    assert row.response == "Answer."
+    assert row.response == "Like this."
 
 
 def test_policies_apply_that_always_do_or_that_an_intent_cites() -> None:

@@ -15,6 +15,7 @@ import dagster as dg
 import pytest
 
 from aidsafe_dagster.cli.local_runs import run_job, unfinished
+from aidsafe_dagster.recipe.bad_text import ACCEPT_ALL
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.runs.liveness import report_dead_runs
 from aidsafe_dagster.stages.checks import expected_rows
@@ -35,6 +36,7 @@ LENIENT = {
     "max_cot_tokens": 100000,
     "min_refined_share": 0.0,
     "max_refined_ratio": 1000.0,
+    **ACCEPT_ALL.model_dump(),
 }
 COUNT = 40
 BATCH = "mine-0001"

@@ -11,6 +11,7 @@ from aidsafe_dagster.engines.rehearsal.faults import Fault, RehearsalSettings
 from aidsafe_dagster.engines.rehearsal.planted import PlantedAnswer, PlantedRecords
 from aidsafe_dagster.quality.tokens import estimate_tokens
 from aidsafe_dagster.recipe.answers import AnswerBounds
+from aidsafe_dagster.recipe.bad_text import BadTextSettings
 from aidsafe_dagster.recipe.beliefs import (
     BeliefSearch,
     PairKind,
@@ -138,9 +139,12 @@ def prompts() -> list[Prompt]:
 
 
 def a_brief(
-    policies: Policies | None = None, bounds: AnswerBounds | None = None
+    policies: Policies | None = None,
+    bounds: AnswerBounds | None = None,
+    bad_text: BadTextSettings = BadTextSettings(),
 ) -> DialogueContext:
     return DialogueContext(
+        bad_text=bad_text,
         bounds=bounds or AnswerBounds(),
         policies=policies or load_policies(PACKAGE / "policies"),
         templates=load_templates(PACKAGE / "prompts"),
@@ -158,9 +162,10 @@ class Rehearsal:
         settings: RehearsalSettings,
         policies: Policies | None = None,
         bounds: AnswerBounds | None = None,
+        bad_text: BadTextSettings = BadTextSettings(),
     ) -> None:
         self.engine = RehearsalEngine(settings)
-        self.dialogue_context = a_brief(policies, bounds)
+        self.dialogue_context = a_brief(policies, bounds, bad_text)
         self.requests: list[Request] = []
         self.planted: list[PlantedAnswer] = []
 

@@ -14,6 +14,7 @@ from aidsafe_dagster.engines.protocol import Engine
 from aidsafe_dagster.engines.rehearsal.engine import RehearsalEngine
 from aidsafe_dagster.engines.rehearsal.faults import Fault, RehearsalSettings
 from aidsafe_dagster.recipe.agent_context import ContextKind
+from aidsafe_dagster.recipe.bad_text import ACCEPT_ALL
 from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.policies import Policies, Policy, load_policies
@@ -227,7 +228,7 @@ def test_everything_dropped_still_gives_a_final_thought_that_is_seen_to_rest_on_
     None
 ):
     settings = FAULTLESS.model_copy(update={"refiner_false_removals": 1.0})
-    row = Rehearsal(settings).refinements(1)[0]
+    row = Rehearsal(settings, bad_text=ACCEPT_ALL).refinements(1)[0]
     assert row.rests_on_dropped
     assert ThoughtVerdict.KEEP not in {
         judgement.verdict for judgement in row.judgements
@@ -354,12 +355,20 @@ def test_forty_policies_that_always_apply_are_all_covered() -> None:
                 rules=rules,
             )
         )
-    rehearsal = Rehearsal(FAULTLESS, Policies(policies=tuple(policies)))
+    # The titles are loops, and the thoughts quote them.
+    rehearsal = Rehearsal(
+        FAULTLESS, Policies(policies=tuple(policies)), bad_text=ACCEPT_ALL
+    )
     row = succeeded(rehearsal.seed(prompts()[0]))
     deliberated = succeeded(rehearsal.deliberate(row, agents=4, max_rounds=5))
     refined = succeeded(rehearsal.refine(deliberated))
     assert (
-        check_row(refined, CheckSettings(), rehearsal.dialogue_context.policies) is None
+        check_row(
+            refined,
+            CheckSettings(**ACCEPT_ALL.model_dump()),
+            rehearsal.dialogue_context.policies,
+        )
+        is None
     )
     assert not AGENT_TALK.search(join_thoughts(refined.thoughts))
 

@@ -1,0 +1,167 @@
+"""Which field of an answer is held against which predicate, before the answer is accepted.
+
+The reason goes back to the model, which is asked again. Short fields (comments, reasons, intents)
+may be terse. The target may refuse, greet or leave things out, which is what a pair is about, so
+only text that no model means is asked for again.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from aidsafe_dagster.recipe.answers import Answer, NotAnAnswer
+from aidsafe_dagster.recipe.bad_text import (
+    BadTextSettings,
+    announcement,
+    bare_identifier,
+    cut,
+    placeholder,
+    repeats_prompt,
+    rule_mention,
+    says_nothing,
+    short_placeholder,
+)
+from aidsafe_dagster.recipe.loops import loop, repeated_texts
+from aidsafe_dagster.recipe.records import Role
+
+_SHORT = ("comment", "reason", "intent")
+_THOUGHTS = ("thought", "thoughts", "belief")
+# With less room than this, every text would be cut, so a person wants a trial and no data.
+_LEAST_BOUND = 100
+
+
+class BadText(NotAnAnswer):
+    """The answer has the right shape, and one of its texts is worthless."""
+
+
+class _Text(NamedTuple):
+    field: str
+    name: str
+    """For messages: 'thought 2'."""
+    text: str
+    bound: int
+    """Most characters."""
+
+
+@dataclass(frozen=True)
+class AnswerCheck:
+    """Holds the answers of one role on one prompt against the predicates."""
+
+    settings: BadTextSettings
+    role: Role
+    prompt: str
+    policy_ids: tuple[str, ...]
+
+    def check(self, answer: Answer, schema: Mapping[str, Any]) -> None:
+        """Check every free text of an answer.
+
+        Raises:
+            BadText: one of them is worthless. The message is for the model.
+        """
+        texts = []
+        for text in _texts(answer.model_dump(), schema, schema, "answer", ""):
+            if text.bound >= _LEAST_BOUND and not _is_unused(answer, text):
+                texts.append(text)
+        for text in texts:
+            reason = self._describe(text)
+            if reason is not None:
+                raise BadText(f"'{text.name}': {reason}")
+        thoughts = [text.text for text in texts if text.field in _THOUGHTS]
+        reason = repeated_thoughts(thoughts, self._most_repeated)
+        if reason is not None:
+            raise BadText(reason)
+
+    @property
+    def _most_repeated(self) -> float:
+        if self.role is Role.TARGET:
+            return 1.0
+        # The refiner is there to drop what the agents say again.
+        if self.role in (Role.DELIBERATOR, Role.MODERATOR):
+            return self.settings.max_repeated_deliberated
+        return self.settings.max_repeated_thoughts
+
+    def _describe(self, text: _Text) -> str | None:
+        settings = self.settings
+        if settings.reject_cut_text:
+            reason = cut(text.text, text.bound)
+            if reason is not None:
+                return reason
+        reason = describe_text(text.text, self.prompt, settings, text.field)
+        # A target that says nothing was not misled. It is scored like any other.
+        if reason is not None or self.role is Role.TARGET:
+            return reason
+        reason = empty_text(text.text, self.prompt, settings, text.field)
+        # Only the refiner's texts are trained on. Those before it may name the rules they discuss.
+        if reason is None and self.role is Role.REFINER and text.field not in _SHORT:
+            return rule_ids(text.text, self.prompt, settings, self.policy_ids)
+        return reason
+
+
+def describe_text(
+    text: str, prompt: str, settings: BadTextSettings, field: str
+) -> str | None:
+    """Describe a placeholder or a loop in the text of a field; None if there is neither."""
+    if settings.reject_placeholders:
+        is_placeholder = short_placeholder if field in _SHORT else placeholder
+        reason = is_placeholder(text, prompt)
+        if reason is None and field in _THOUGHTS:
+            reason = bare_identifier(text, prompt)
+        if reason is not None:
+            return reason
+    return loop(text, prompt) if settings.reject_loops else None
+
+
+def empty_text(
+    text: str, prompt: str, settings: BadTextSettings, field: str
+) -> str | None:
+    """Describe a response or a thought without content; None if it has some."""
+    if not settings.reject_empty_responses:
+        return None
+    if field == "response":
+        return says_nothing(text, prompt)
+    if field in _THOUGHTS:
+        return announcement(text, prompt) or repeats_prompt(text, prompt)
+    return None
+
+
+def rule_ids(
+    text: str, prompt: str, settings: BadTextSettings, policy_ids: Sequence[str]
+) -> str | None:
+    """Describe a rule or policy id in text that is trained on; None if there is none."""
+    if not settings.reject_rule_ids:
+        return None
+    return rule_mention(text, prompt, policy_ids)
+
+
+def repeated_thoughts(thoughts: Sequence[str], most: float) -> str | None:
+    """Describe thoughts of which more than a share (0 to 1) say what earlier ones say."""
+    repeated = repeated_texts(thoughts)
+    if len(repeated) <= most * len(thoughts):
+        return None
+    listing = ", ".join(str(index + 1) for index in repeated)
+    return f"thoughts say again what earlier ones say: {listing} of {len(thoughts)}"
+
+
+def _is_unused(answer: Answer, text: _Text) -> bool:
+    """Tell whether nobody reads a text: the response of a turn that agrees."""
+    return text.field == "response" and getattr(answer, "verdict", "") == "agree"
+
+
+def _texts(
+    value: Any,
+    schema: Mapping[str, Any],
+    root: Mapping[str, Any],
+    field: str,
+    number: str,
+) -> Iterator[_Text]:
+    """Yield the free texts of an answer: the strings that its schema bounds in length."""
+    if "$ref" in schema:
+        schema = root["$defs"][schema["$ref"].rsplit("/", 1)[-1]]
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _texts(item, schema["properties"][key], root, key, number)
+    elif isinstance(value, list):
+        for place, item in enumerate(value, start=1):
+            yield from _texts(item, schema["items"], root, field, f" {place}")
+    elif isinstance(value, str) and "maxLength" in schema:
+        yield _Text(field, f"{field}{number}", value, schema["maxLength"])

@@ -1,0 +1,196 @@
+"""Loops: text that says the same again and again, in words or, without spaces, in characters.
+
+A model that loops repeats a run of words back to back, or fills most of a text with runs that it
+wrote before. Good text repeats as well: refrains, laughter, lists, tables, digits. So a loop has to
+be long, or most of the text. All functions take time linear in the length of the text.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+# Scripts that put no spaces between words: Thai to Tibetan, Khmer, Chinese and Japanese.
+_UNSPACED = (
+    "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+)
+_TOKEN = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
+_UNSPACED_TOKEN = re.compile(rf"[{_UNSPACED}]")
+# The same few characters without a space between them: "ahahahah", "!!!!!!!!".
+_RUN = re.compile(r"(\S{1,10}?)\1{19,}")
+# Rules of tables and long numbers are runs too.
+_LONGEST_LETTER_RUN = 60
+_LONGEST_OTHER_RUN = 400
+_QUOTED_TOKENS = 12
+
+
+class _Bounds(NamedTuple):
+    """When repetition is a loop, in tokens of a script."""
+
+    whole: int
+    """Least length of a text that is nothing but one run repeated, if only twice."""
+    most: int
+    """Least length of a run repeated three times that is half of the text."""
+    part: int
+    """Least length of a run repeated five times, anywhere in a text."""
+    single: int
+    """The same for a single token: "ha ha ha"."""
+    gram: int
+    """Length of the runs of which a text may not repeat half."""
+    text: int
+    """Least length of a text for that."""
+
+
+_WORDS = _Bounds(whole=12, most=8, part=20, single=30, gram=8, text=40)
+_CHARACTERS = _Bounds(whole=20, most=14, part=36, single=40, gram=14, text=70)
+_MOST_REPEATED_GRAMS = 0.45
+# Texts with so many of their runs of three tokens in common say the same.
+_NEAR = 0.8
+
+
+class _Stretch(NamedTuple):
+    """A run of `period` tokens that is repeated back to back."""
+
+    start: int
+    length: int
+    period: int
+
+    @property
+    def repetitions(self) -> float:
+        return self.length / self.period
+
+
+def tokens(text: str) -> list[str]:
+    """Return the words of a text in lower case; characters where words have no spaces."""
+    return _TOKEN.findall(text.casefold())
+
+
+def loop(text: str, prompt: str) -> str | None:
+    """Describe the loop of a text; None if it has none, or if the user's prompt loops as well.
+
+    Whoever answers such a prompt has to quote it.
+    """
+    reason = _loop(text)
+    if reason is not None and _loop(prompt) is not None:
+        return None
+    return reason
+
+
+def _loop(text: str) -> str | None:
+    run = _run_of_characters(text)
+    if run is not None:
+        return run
+    words = tokens(text)
+    bounds = _bounds_for(words)
+    grams = list(zip(words, words[1:], words[2:], strict=False))
+    # Nearly every text ends here. A loop repeats at least this many runs of three tokens.
+    if len(grams) - len(set(grams)) < min(bounds.most - 5, bounds.whole // 2 - 2):
+        return None
+    stretch = _longest_stretch(grams)
+    if stretch is not None and _is_loop(stretch, words, bounds):
+        unit = words[stretch.start : stretch.start + stretch.period]
+        times = int(stretch.repetitions)
+        return f"repeats {_quote(unit)} {times} times in a row"
+    return _mostly_repeated(words, bounds)
+
+
+def repeated_texts(texts: Sequence[str]) -> list[int]:
+    """Return the indexes of texts that say what an earlier one says, in nearly the same words."""
+    earlier: list[frozenset[tuple[str, ...]]] = []
+    repeated = []
+    for index, text in enumerate(texts):
+        shingles = _shingles(text)
+        if any(_is_near(shingles, other) for other in earlier):
+            repeated.append(index)
+        else:
+            earlier.append(shingles)
+    return repeated
+
+
+def _run_of_characters(text: str) -> str | None:
+    for match in _RUN.finditer(text):
+        unit = match[1]
+        has_letter = any(character.isalpha() for character in unit)
+        longest = _LONGEST_LETTER_RUN if has_letter else _LONGEST_OTHER_RUN
+        if len(match[0]) >= longest:
+            times = len(match[0]) // len(unit)
+            return f"repeats '{unit}' {times} times in a row"
+    return None
+
+
+def _bounds_for(words: Sequence[str]) -> _Bounds:
+    unspaced = sum(1 for word in words if _UNSPACED_TOKEN.match(word))
+    return _CHARACTERS if 2 * unspaced > len(words) else _WORDS
+
+
+def _longest_stretch(grams: Sequence[tuple[str, ...]]) -> _Stretch | None:
+    """Return the longest stretch of tokens that repeats with one period.
+
+    There, every run of three tokens was last seen one period before.
+    """
+    last_seen: dict[tuple[str, ...], int] = {}
+    longest: _Stretch | None = None
+    period = length = 0
+    for place, gram in enumerate(grams):
+        distance = place - last_seen.get(gram, place)
+        last_seen[gram] = place
+        length = length + 1 if distance == period else 1
+        period = distance
+        if not period:
+            continue
+        # The runs of three that repeat reach two tokens further, and began a period earlier.
+        span = length + 2 + period
+        if longest is None or span > longest.length:
+            longest = _Stretch(place + 3 - span, span, period)
+    return longest
+
+
+def _is_loop(stretch: _Stretch, words: Sequence[str], bounds: _Bounds) -> bool:
+    share = stretch.length / len(words)
+    if share >= 0.9 and stretch.repetitions >= 2 and stretch.length >= bounds.whole:
+        return True
+    if share >= 0.5 and stretch.repetitions >= 3 and stretch.length >= bounds.most:
+        return True
+    unit = words[stretch.start : stretch.start + stretch.period]
+    # Rows of a table or a matrix of numbers may well be alike.
+    if not any(character.isalpha() for word in unit for character in word):
+        return False
+    shortest = bounds.single if stretch.period == 1 else bounds.part
+    return stretch.repetitions >= 5 and stretch.length >= shortest
+
+
+def _mostly_repeated(words: Sequence[str], bounds: _Bounds) -> str | None:
+    if len(words) < bounds.text:
+        return None
+    seen: set[tuple[str, ...]] = set()
+    repeated = []
+    starts = range(len(words) - bounds.gram + 1)
+    for start in starts:
+        gram = tuple(words[start : start + bounds.gram])
+        if gram in seen:
+            repeated.append(gram)
+        seen.add(gram)
+    share = len(repeated) / len(starts)
+    if share < _MOST_REPEATED_GRAMS:
+        return None
+    return f"says most of its words again, such as {_quote(repeated[0])}"
+
+
+def _shingles(text: str) -> frozenset[tuple[str, ...]]:
+    words = tokens(text)
+    if len(words) < 3:
+        # A text of punctuation alone is compared as it stands.
+        return frozenset({tuple(words) or (text.strip(),)})
+    return frozenset(zip(words, words[1:], words[2:], strict=False))
+
+
+def _is_near(
+    shingles: frozenset[tuple[str, ...]], other: frozenset[tuple[str, ...]]
+) -> bool:
+    common = len(shingles & other)
+    return common >= _NEAR * len(shingles | other)
+
+
+def _quote(words: Sequence[str]) -> str:
+    glue = "" if all(_UNSPACED_TOKEN.match(word) for word in words) else " "
+    quoted = glue.join(words[:_QUOTED_TOKENS])
+    return f"'{quoted}'"
