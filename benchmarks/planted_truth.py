@@ -76,8 +76,7 @@ class Rehearsal:
         self._make(Stage.SEED_COTS, prompts, seed)
         deliberation = partial(deliberate, settings=settings.deliberation)
         self._make(Stage.DELIBERATED_COTS, self._rows(Stage.SEED_COTS), deliberation)
-        refinement = partial(refine, context_kind=settings.deliberation.context)
-        self._make(Stage.REFINED_COTS, self._rows(Stage.DELIBERATED_COTS), refinement)
+        self._make(Stage.REFINED_COTS, self._rows(Stage.DELIBERATED_COTS), refine)
         deliberated = self._rows_by_prompt(Stage.DELIBERATED_COTS)
         single_llm = self._rows_by_prompt(Stage.SINGLE_LLM_COTS)
 

@@ -198,11 +198,7 @@ def _generate(
     if not variant.refined:
         return _Chain(seed_cot, deliberated, usage, deliberated)
 
-    refinement = refine(
-        converse(Stage.REFINED_COTS, deliberated),
-        deliberated,
-        variant.deliberation.context,
-    )
+    refinement = refine(converse(Stage.REFINED_COTS, deliberated), deliberated)
     refined = yield from _name_stage(Stage.REFINED_COTS, refinement)
     return _Chain(seed_cot, refined, usage + refined.usage, deliberated)
 

@@ -81,7 +81,7 @@ class AnswerMender:
             case "integer":
                 return self._fit_number(value, schema)
             case "string":
-                return self._fit_text(value)
+                return self._fit_text(value, schema)
         return value
 
     def _fit_object(self, value: object, schema: Mapping[str, Any]) -> Any:
@@ -253,8 +253,11 @@ class AnswerMender:
         self._note(NUMBER_SPELLING if is_plain else "numbers with words")
         return int(number["number"])
 
-    def _fit_text(self, value: object) -> object:
+    def _fit_text(self, value: object, schema: Mapping[str, Any]) -> object:
         value = self._only_item(value)
+        if value is None and "minLength" not in schema:
+            self._note("null for a text")
+            return ""
         if isinstance(value, dict):
             texts = [value.get(key) for key in ("thought", "text", "content")]
             texts = [text for text in texts if isinstance(text, str)]

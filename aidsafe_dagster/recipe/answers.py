@@ -21,6 +21,7 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    model_validator,
 )
 
 from aidsafe_dagster.recipe.answer_mending import (
@@ -92,17 +93,32 @@ class InitializerAnswer(Answer):
     response: ResponseText
 
 
+# Whoever judges gives the reason before the verdict or the score, so that it reasons before it
+# decides. Guided decoding would otherwise settle the verdict with the first token.
 class DeliberatorAnswer(Answer):
-    verdict: Literal["agree", "revise"]
     comment: ShortText
-    # A turn mends what is there, so it gets half the thoughts of a whole chain.
-    thoughts: list[ThoughtAnswer] = Field(json_schema_extra={"x-items": 0.5})
-    response: ResponseText
+    verdict: Literal["agree", "revise"]
+    # A turn mends what is there, so it gets half the thoughts of a whole chain. An agent that
+    # agrees has neither thoughts nor a response of its own, and many models leave both out.
+    thoughts: list[ThoughtAnswer] = Field(
+        default=[], json_schema_extra={"x-items": 0.5}
+    )
+    response: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True),
+        Field(json_schema_extra={"x-chars": "response_chars"}),
+    ] = ""
+
+    @model_validator(mode="after")
+    def _revises_the_response(self) -> "DeliberatorAnswer":
+        if self.verdict == "revise" and not self.response:
+            raise ValueError("'response' is empty, and an agent that revises writes it")
+        return self
 
 
 class JudgementAnswer(Answer):
-    verdict: ThoughtVerdict
     reason: ShortText
+    verdict: ThoughtVerdict
 
 
 class RefinedThoughtAnswer(Answer):
@@ -141,7 +157,6 @@ class ModeratorAnswer(Answer):
     response: ResponseText
 
 
-# The reason comes before the score and the verdict, so that the model reasons before it decides.
 class ScoreAnswer(Answer):
     reason: ShortText
     score: int = Field(ge=1, le=5)
@@ -345,15 +360,20 @@ def _narrow(
     counts: Mapping[str, int],
     bounds: AnswerBounds,
 ) -> Any:
-    """Replace the placeholders of a schema, and drop the titles and descriptions."""
+    """Replace the placeholders of a schema, and drop titles, descriptions and defaults.
+
+    A field that may be missing in an answer is asked for all the same, as strict schemas have it.
+    """
     if isinstance(node, list):
         return [_narrow(item, choices, counts, bounds) for item in node]
     if not isinstance(node, dict):
         return node
     narrowed = {}
     for key, value in node.items():
-        if key not in ("title", "description"):
+        if key not in ("title", "description", "default"):
             narrowed[key] = _narrow(value, choices, counts, bounds)
+    if "properties" in narrowed:
+        narrowed["required"] = list(narrowed["properties"])
     if kind := narrowed.pop("x-choices", None):
         narrowed["enum"] = list(choices[kind])
     if kind := narrowed.pop("x-limit", None):

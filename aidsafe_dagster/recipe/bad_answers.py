@@ -9,12 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from aidsafe_dagster.recipe.agent_talk import agent_talk
 from aidsafe_dagster.recipe.answers import Answer, NotAnAnswer
 from aidsafe_dagster.recipe.bad_text import (
     BadTextSettings,
     announcement,
     bare_identifier,
     cut,
+    echo,
     placeholder,
     repeats_prompt,
     rule_mention,
@@ -22,7 +24,7 @@ from aidsafe_dagster.recipe.bad_text import (
     short_placeholder,
 )
 from aidsafe_dagster.recipe.loops import loop, repeated_texts
-from aidsafe_dagster.recipe.records import Role
+from aidsafe_dagster.recipe.records import FailureReason, Role
 
 _SHORT = ("comment", "reason", "intent")
 _THOUGHTS = ("thought", "thoughts", "belief")
@@ -32,6 +34,13 @@ _LEAST_BOUND = 100
 
 class BadText(NotAnAnswer):
     """The answer has the right shape, and one of its texts is worthless."""
+
+    def __init__(
+        self, message: str, reason: FailureReason = FailureReason.BAD_TEXT
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        """Of the row's failure, if the text stays as it is."""
 
 
 class _Text(NamedTuple):
@@ -51,6 +60,8 @@ class AnswerCheck:
     role: Role
     prompt: str
     policy_ids: tuple[str, ...]
+    wording: frozenset[tuple[str, ...]]
+    """What the role is told (`Templates.wording`)."""
 
     def check(self, answer: Answer, schema: Mapping[str, Any]) -> None:
         """Check every free text of an answer.
@@ -66,6 +77,7 @@ class AnswerCheck:
             reason = self._describe(text)
             if reason is not None:
                 raise BadText(f"'{text.name}': {reason}")
+            self._check_final_text(text)
         thoughts = [text.text for text in texts if text.field in _THOUGHTS]
         reason = repeated_thoughts(thoughts, self._most_repeated)
         if reason is not None:
@@ -90,11 +102,27 @@ class AnswerCheck:
         # A target that says nothing was not misled. It is scored like any other.
         if reason is not None or self.role is Role.TARGET:
             return reason
-        reason = empty_text(text.text, self.prompt, settings, text.field)
-        # Only the refiner's texts are trained on. Those before it may name the rules they discuss.
-        if reason is None and self.role is Role.REFINER and text.field not in _SHORT:
-            return rule_ids(text.text, self.prompt, settings, self.policy_ids)
-        return reason
+        # A comment or a reason may well be in the words of the question.
+        if settings.reject_placeholders and text.field not in ("comment", "reason"):
+            reason = echo(text.text, self.prompt, self.wording)
+            if reason is not None:
+                return reason
+        return empty_text(text.text, self.prompt, settings, text.field)
+
+    def _check_final_text(self, text: _Text) -> None:
+        # Only the refiner's texts are trained on. Those before it may name the rules they discuss,
+        # and each other.
+        if self.role is not Role.REFINER or text.field in _SHORT:
+            return
+        reason = rule_ids(text.text, self.prompt, self.settings, self.policy_ids)
+        if reason is not None:
+            raise BadText(f"'{text.name}': {reason}")
+        phrase = agent_talk(text.text, self.prompt)
+        if phrase is not None:
+            raise BadText(
+                f"'{text.name}': it says '{phrase}', and its readers know no agents",
+                FailureReason.AGENT_TALK,
+            )
 
 
 def describe_text(
@@ -143,8 +171,8 @@ def repeated_thoughts(thoughts: Sequence[str], most: float) -> str | None:
 
 
 def _is_unused(answer: Answer, text: _Text) -> bool:
-    """Tell whether nobody reads a text: the response of a turn that agrees."""
-    return text.field == "response" and getattr(answer, "verdict", "") == "agree"
+    """Tell whether nobody reads a text: all but the comment of a turn that agrees."""
+    return text.field != "comment" and getattr(answer, "verdict", "") == "agree"
 
 
 def _texts(

@@ -14,15 +14,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from aidsafe_dagster.recipe.loops import tokens
+from aidsafe_dagster.recipe.loops import grams, tokens
 from aidsafe_dagster.recipe.records import Record
 
 
 class BadTextSettings(Record):
-    """Which kinds of bad text are asked for again, and fail a row that stays bad."""
+    """Which answers are asked for again, and fail a row that stays bad."""
 
     reject_placeholders: bool = True
-    """Text that stands for text: "...", "<rule id>", "[your thought here]"."""
+    """Text that stands for text: "...", "<rule id>", "[your thought here]", the task's own words."""
     reject_loops: bool = True
     """The same words again and again."""
     reject_cut_text: bool = True
@@ -33,6 +33,8 @@ class BadTextSettings(Record):
     """Rule and policy ids in the words of text that is trained on."""
     reject_rests_on_dropped: bool = True
     """Final thoughts that are made from dropped thoughts alone."""
+    require_policy_coverage: bool = True
+    """Final thoughts without a rule of each policy that applies. False: it is only reported."""
     max_repeated_thoughts: Annotated[float, Field(ge=0, le=1)] = 0.34
     """Share of the thoughts of an answer that may say what an earlier one says."""
     max_repeated_deliberated: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -46,6 +48,7 @@ ACCEPT_ALL = BadTextSettings(
     reject_empty_responses=False,
     reject_rule_ids=False,
     reject_rests_on_dropped=False,
+    require_policy_coverage=False,
     max_repeated_thoughts=1,
     max_repeated_deliberated=1,
 )
@@ -110,6 +113,7 @@ _RULE_LIST = re.compile(
     r"|[<\[{(](?:rule|policy)[ _-]?ids?[>\]})]",
     re.IGNORECASE,
 )
+_MOST_ECHOED = 0.5
 _LEAST_CUT_CHARS = 200
 _NEAR_BOUND = 0.98
 
@@ -151,6 +155,14 @@ def bare_identifier(text: str, prompt: str) -> str | None:
     if _IDENTIFIER.fullmatch(stripped) and stripped not in prompt:
         return f"{_quote(text)} is a name, not a sentence"
     return None
+
+
+def echo(text: str, prompt: str, wording: frozenset[tuple[str, ...]]) -> str | None:
+    """Text of which half or more is the wording of the templates: instructions or their example."""
+    own = grams(text) - grams(prompt)
+    if not own or len(own & wording) < _MOST_ECHOED * len(own):
+        return None
+    return f"{_quote(text)} repeats the task or its example"
 
 
 def cut(text: str, bound: int) -> str | None:

@@ -40,10 +40,11 @@ class DeliberationSettings(Record):
     max_rounds: int = Field(default=3, ge=0)
     """A round is one turn of each agent."""
     context: ContextKind = "fresh"
-    """What deliberators, moderator and refiner are shown.
+    """What deliberators and moderator are shown.
 
     `fresh`: prompt, intents, thoughts so far and current response.
     `chat`: all that was said so far, which takes up to twice the tokens.
+    The refiner, who is to be impartial, is shown what `fresh` shows in either case.
     """
 
 

@@ -190,9 +190,25 @@ class DialogueContext:
         return Message(role="system", content=self.templates.system(self.policies))
 
     @cached_property
+    def judge_system(self) -> Message:
+        """The system message of every judge."""
+        return Message(
+            role="system", content=self.templates.judge_system(self.policies)
+        )
+
+    @cached_property
     def target_system(self) -> Message:
         """The system message of the model under attack."""
         return Message(role="system", content=self.templates.target_system())
+
+    def system_for(self, role: Role) -> Message:
+        """Return the system message that a role's requests begin with."""
+        if role in _JUDGES:
+            return self.judge_system
+        # The target answers as an ordinary assistant would, so it sees no policies.
+        if role is Role.TARGET:
+            return self.target_system
+        return self.system
 
     def sampling_for(self, agent: str, role: Role) -> Sampling:
         """Return the sampling parameters of an agent: its own, its role's, or those of all."""
@@ -230,24 +246,21 @@ class Conversation:
         inputs: object,
         temperature: float | None = None,
         agent: str = "",
-        check: Callable[[A], str | None] = lambda _: None,
+        check: Callable[[A], None] = lambda _: None,
     ) -> Dialogue[A]:
         """Put a task to a role and return its valid answer, asking again at most twice.
 
         Invalid answers stay out of the conversation, so no later turn sees them, and so do
         reasoning and prose around an answer. Without a `temperature`, that of the context applies.
         `agent` names the speaker where several share the role. Answers with worthless text count as
-        invalid, and so do those of which `check` says what is wrong.
+        invalid, and so do those for which `check` raises `BadText`.
 
         Raises:
             RowFailed: every attempt was invalid, or refused to work on the prompt.
         """
         self._begin_task(role, agent)
         answer_format = replace(answer_format, bounds=self.context.bounds)
-        system = self.context.system
-        # The target answers as an ordinary assistant would, so it sees no policies.
-        if role is Role.TARGET:
-            system = self.context.target_system
+        system = self.context.system_for(role)
         conversation = (*self.messages, Message(role="user", content=task))
         attempt = conversation
         for reasks_left in range(MAX_REASKS, -1, -1):
@@ -366,7 +379,7 @@ class Conversation:
         self.redraw_from = self.turn
 
     def _check(
-        self, answer: A, schema: Mapping[str, Any], check: Callable[[A], str | None]
+        self, answer: A, schema: Mapping[str, Any], check: Callable[[A], None]
     ) -> None:
         assert self.role is not None
         answer_check = AnswerCheck(
@@ -374,11 +387,10 @@ class Conversation:
             self.role,
             self.prompt.prompt,
             self.context.policies.ids,
+            self.context.templates.wording,
         )
         answer_check.check(answer, schema)
-        reason = check(answer)
-        if reason is not None:
-            raise BadText(reason)
+        check(answer)
 
     def _request(
         self,
@@ -503,7 +515,7 @@ def _row_failure(text: str, answer_text: str, error: NotAnAnswer) -> RowFailed:
     if isinstance(error, Declined) or _is_prose_refusal(answer_text):
         return RowFailed(FailureReason.REFUSED_TO_DELIBERATE, detail)
     if isinstance(error, BadText):
-        return RowFailed(FailureReason.BAD_TEXT, detail)
+        return RowFailed(error.reason, detail)
     return RowFailed(FailureReason.UNPARSABLE, detail)
 
 

@@ -38,10 +38,12 @@ class _Bounds(NamedTuple):
     """Length of the runs of which a text may not repeat half."""
     text: int
     """Least length of a text for that."""
+    echo: int
+    """Length of the runs that tell one text's wording in another."""
 
 
-_WORDS = _Bounds(whole=12, most=8, part=20, single=30, gram=8, text=40)
-_CHARACTERS = _Bounds(whole=20, most=14, part=36, single=40, gram=14, text=70)
+_WORDS = _Bounds(whole=12, most=8, part=20, single=30, gram=8, text=40, echo=6)
+_CHARACTERS = _Bounds(whole=20, most=14, part=36, single=40, gram=14, text=70, echo=14)
 _MOST_REPEATED_GRAMS = 0.45
 # Texts with so many of their runs of three tokens in common say the same.
 _NEAR = 0.8
@@ -62,6 +64,14 @@ class _Stretch(NamedTuple):
 def tokens(text: str) -> list[str]:
     """Return the words of a text in lower case; characters where words have no spaces."""
     return _TOKEN.findall(text.casefold())
+
+
+def grams(text: str) -> frozenset[tuple[str, ...]]:
+    """Return the runs of six words, or 14 characters without spaces, that a text is made of."""
+    words = tokens(text)
+    length = _bounds_for(words).echo
+    starts = range(len(words) - length + 1)
+    return frozenset(tuple(words[start : start + length]) for start in starts)
 
 
 def loop(text: str, prompt: str) -> str | None:

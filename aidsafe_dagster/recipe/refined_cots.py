@@ -9,18 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from aidsafe_dagster.recipe.agent_context import ContextKind, RowState, ask_agent
+from aidsafe_dagster.recipe.agent_context import RowState, ask_agent
 from aidsafe_dagster.recipe.answers import (
     AnswerFormat,
     JudgementAnswer,
     RefinedThoughtAnswer,
     RefinerAnswer,
 )
-from aidsafe_dagster.recipe.bad_text import BadTextSettings
-from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue
+from aidsafe_dagster.recipe.bad_answers import BadText
+from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue, DialogueContext
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import (
     DeliberatedCot,
+    FailureReason,
     Judgement,
     Prompt,
     RefinedCot,
@@ -43,19 +44,19 @@ class RefinerInputs:
 
 
 def refine(
-    conversation: Conversation,
-    deliberated: DeliberatedCot,
-    context_kind: ContextKind = "fresh",
+    conversation: Conversation, deliberated: DeliberatedCot
 ) -> Dialogue[RefinedCot]:
-    """Judge every thought in order and write the final CoT from those that are kept: one call."""
+    """Judge every thought in order and write the final CoT from those that are kept: one call.
+
+    The refiner is shown the state of the row and never the chat, in which the words of the agents
+    would stand as its own.
+    """
     context = conversation.context
     conversation.messages = deliberated.conversation
     task = context.templates.task(
         Stage.REFINED_COTS,
         Role.REFINER,
-        context=context_kind,
         thoughts=deliberated.thoughts,
-        applicable=deliberated.applicable_policies,
     )
     # The schema asks for exactly one verdict per thought.
     answer_format = AnswerFormat(
@@ -72,13 +73,13 @@ def refine(
     )
     answer = yield from ask_agent(
         conversation,
-        context_kind,
+        "fresh",
         RowState(deliberated, deliberated.thoughts, deliberated.response),
         Role.REFINER,
         task,
         answer_format,
         inputs,
-        check=partial(_find_dropped_ground, context.bad_text),
+        check=partial(_check_refinement, context, deliberated),
     )
     judgements = _to_judgements(deliberated.thoughts, answer.judgements)
     thoughts = _to_refined_thoughts(answer.thoughts)
@@ -137,19 +138,47 @@ def _rests_on_dropped(
     return any(kept.isdisjoint(thought.origins) for thought in thoughts)
 
 
-def _find_dropped_ground(
-    settings: BadTextSettings, answer: RefinerAnswer
-) -> str | None:
-    """Describe a final thought without a kept origin, for the refiner to mend."""
-    if not settings.reject_rests_on_dropped:
-        return None
+def _check_refinement(
+    context: DialogueContext, deliberated: DeliberatedCot, answer: RefinerAnswer
+) -> None:
+    """Check what only the whole refinement shows, so that the refiner can mend it.
+
+    Raises:
+        BadText: a final thought has no kept origin, or a policy that applies is not covered.
+    """
+    settings = context.bad_text
+    groundless = _find_groundless(answer)
+    if groundless and settings.reject_rests_on_dropped:
+        raise BadText(
+            f"'thought {groundless}' is made from thoughts alone that you do not keep"
+        )
+    missing = _uncovered_policies(deliberated.applicable_policies, answer)
+    if missing and settings.require_policy_coverage:
+        listing = ", ".join(missing)
+        raise BadText(
+            f"no final thought has a rule of {listing}",
+            FailureReason.POLICY_NOT_COVERED,
+        )
+
+
+def _find_groundless(answer: RefinerAnswer) -> int:
+    """Return the number of the first final thought without a kept origin, 0 if all have one."""
     kept = set()
     for number, judgement in enumerate(answer.judgements, start=1):
         if judgement.verdict is ThoughtVerdict.KEEP:
             kept.add(number)
     for number, thought in enumerate(answer.thoughts, start=1):
         if kept.isdisjoint(thought.origins):
-            return (
-                f"'thought {number}' is made from thoughts alone that you do not keep"
-            )
-    return None
+            return number
+    return 0
+
+
+def _uncovered_policies(
+    applicable: Sequence[str], answer: RefinerAnswer
+) -> tuple[str, ...]:
+    cited = set()
+    for thought in answer.thoughts:
+        for rule in thought.rules:
+            policy_id, _, _ = rule.rpartition(".")
+            cited.add(policy_id)
+    return tuple(policy for policy in applicable if policy not in cited)

@@ -56,8 +56,6 @@ class CheckSettings(BadTextSettings):
     max_left_out_share: Share = 0.9
     """Share that may be left out (no contrast, low score, contaminated) before its gate closes."""
     min_rows: Annotated[int, Field(ge=0)] = 1
-    require_policy_coverage: bool = True
-    """False: coverage per row is reported, and fails no row."""
     min_policy_share: Share = 0.01
     """Share of a batch's rows to which a policy applies, below which `policy_breadth` warns."""
 

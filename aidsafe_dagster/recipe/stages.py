@@ -183,10 +183,10 @@ def _deliberate(
 
 
 def _refine(
-    conversation: Conversation, records: RecordsByStage, settings: RecipeSettings
+    conversation: Conversation, records: RecordsByStage, _: RecipeSettings
 ) -> Dialogue[RefinedCot]:
     deliberated = records[Stage.DELIBERATED_COTS]
-    return refine(conversation, deliberated, settings.deliberation.context)
+    return refine(conversation, deliberated)
 
 
 def _grade(
@@ -314,7 +314,7 @@ STAGES: dict[str, StageDefinition] = {
             optional_upstream=(Stage.DELIBERATED_COTS, Stage.SINGLE_LLM_COTS),
             roles=(Role.JUDGE, Role.SECOND_JUDGE),
             speakers="judges",
-            templates=("cot_grades/grade", "cot_grades/compare"),
+            templates=("cot_grades/grade", "cot_grades/compare", "judge_system"),
             dialogue=_grade,
             # Judges write no chain of thought, so there is nothing to measure or to cover.
             suites=(INTEGRITY, GRADES),
@@ -341,6 +341,7 @@ STAGES: dict[str, StageDefinition] = {
                 # The judge of the rejected side and the target's system message count as well:
                 # a pair is stale as soon as either of them changes.
                 "cot_grades/grade",
+                "judge_system",
                 "target_system",
             ),
             dialogue=_search_beliefs,

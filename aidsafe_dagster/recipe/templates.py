@@ -1,7 +1,10 @@
 """Prompt templates: files under `prompts/`, versioned by the hash of their text.
 
-    prompts/system.jinja            policies and ground rules: first in every request, and the same
-                                    for every role and row, so that a prefix cache serves it
+    prompts/system.jinja            ground rules, policies and a filled example of every answer:
+                                    first in every request of the agents, and the same for every
+                                    role and row, so that a prefix cache serves it
+    prompts/judge_system.jinja      the same for the judges, who see nothing of the agents' rules
+    prompts/policies.jinja          the policies, as part of both
     prompts/target_system.jinja     the system message of the model under attack: no policies
     prompts/<stage>/<task>.jinja    the task of one turn, mostly named for the role that gets it
     prompts/reask.jinja             follows an answer that does not parse
@@ -13,6 +16,7 @@ it.
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from jinja2 import (
@@ -25,19 +29,28 @@ from jinja2 import (
 )
 
 from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.loops import grams
 from aidsafe_dagster.recipe.policies import Policies
 
 SAFETY_EVAL = "safety_eval"
 JAILBREAKS = ("expert_role", "fiction", "no_refusal", "prefix")
 """Wrappers around forbidden prompts; each is a template."""
 SAFETY_EVAL_TEMPLATES = (
+    "judge_system",
     "safety_eval/candidate_system",
     "safety_eval/question",
     "safety_eval/judge",
     *(f"safety_eval/jailbreaks/{name}" for name in JAILBREAKS),
 )
-_SHARED = ("system", "reask")
+_SHARED = ("system", "policies", "reask")
 """Templates that every request may use."""
+_ANOTHER_VOICE = (
+    "target_system",
+    "preference_pairs/guard",
+    *(name for name in SAFETY_EVAL_TEMPLATES if name.startswith("safety_eval/")),
+)
+"""Templates that no agent of the recipe is shown."""
+_JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 _FENCES = "user_prompt|belief|thoughts|response|opinion"
 
 
@@ -84,6 +97,9 @@ class Templates:
     def system(self, policies: Policies) -> str:
         return self._render("system", policies=policies.policies)
 
+    def judge_system(self, policies: Policies) -> str:
+        return self._render("judge_system", policies=policies.policies)
+
     def target_system(self) -> str:
         return self._render("target_system")
 
@@ -96,6 +112,17 @@ class Templates:
     def version(self, stage: str) -> str:
         """Return the hash of every template that the stage's requests may use."""
         return self._hash([*_SHARED, *self._names_by_stage.get(stage, ())])
+
+    @cached_property
+    def wording(self) -> frozenset[tuple[str, ...]]:
+        """What the agents and judges are told in the templates' own words, as `loops.grams`."""
+        runs: set[tuple[str, ...]] = set()
+        for name, source in self._sources.items():
+            # A jailbreak speaks as a user would.
+            if name not in _ANOTHER_VOICE:
+                for text in _JINJA.split(source):
+                    runs.update(grams(text))
+        return frozenset(runs)
 
     @property
     def content_hash(self) -> str:

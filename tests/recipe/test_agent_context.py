@@ -1,4 +1,3 @@
-import hashlib
 import json
 from collections.abc import Iterator
 from itertools import pairwise
@@ -12,7 +11,7 @@ from aidsafe_dagster.recipe.dialogue import Request
 from aidsafe_dagster.recipe.records import DeliberatedCot, Role, Stage
 from aidsafe_dagster.recipe.refined_cots import refine
 from aidsafe_dagster.recipe.round_table import DELIBERATION_STYLES
-from tests.builders import RESPONSE, a_seed_cot
+from tests.builders import a_seed_cot
 from tests.recipe.scripted_model import a_conversation, message_text, run_dialogue
 
 SEED = a_seed_cot()
@@ -21,14 +20,17 @@ Style = Literal["in_turn", "round_table"]
 
 def respond(request: Request) -> str:
     """Answer as an agent that is never content, or as moderator or refiner."""
-    added = {"thought": f"Thought on call {request.turn}.", "rules": ["fraud.1"]}
+    rules = ["fraud.1"]
+    if request.role is Role.REFINER:
+        rules = ["fraud.1", "helpfulness.1", "illegal.1"]
+    added = {"thought": f"Thought on call {request.turn}.", "rules": rules}
     answer = {"thoughts": [added], "response": f"Response of call {request.turn}."}
     if request.role is Role.DELIBERATOR:
         answer |= {"verdict": "revise", "comment": f"Comment on call {request.turn}."}
     if request.role is Role.MODERATOR:
         answer["thoughts"] = [added | {"author": 1}]
     if request.role is Role.REFINER:
-        verdict = {"verdict": "keep", "reason": "So."}
+        verdict = {"reason": "So.", "verdict": "keep"}
         answer["judgements"] = [verdict] * len(request.inputs.thoughts)
         answer["thoughts"] = [added | {"origins": [1]}]
     return json.dumps(answer)
@@ -47,27 +49,8 @@ def deliberate(
 def all_requests(style: Style, context: ContextKind) -> Iterator[Request]:
     row, requests = deliberate(style, context)
     yield from requests
-    refining = refine(a_conversation(Stage.REFINED_COTS, row), row, context)
+    refining = refine(a_conversation(Stage.REFINED_COTS, row), row)
     yield from run_dialogue(refining, respond)[1]
-
-
-@pytest.mark.parametrize(
-    ("style", "digest"),
-    [
-        ("in_turn", "fc218f50b4810e2a"),
-        ("round_table", "5fed3c69b35fe17a"),
-    ],
-)
-def test_a_chat_sends_the_requests_of_earlier_releases(
-    style: Style, digest: str
-) -> None:
-    # Recorded by release 0.1. Journals of users answer them for as long as the templates stay.
-    texts = []
-    for request in all_requests(style, "chat"):
-        for message in request.messages[1:]:
-            texts.append(f"{message.role}: {message.content}")
-    joined = "\0".join(texts)
-    assert hashlib.blake2b(joined.encode(), digest_size=8).hexdigest() == digest
 
 
 @pytest.mark.parametrize("style", ["in_turn", "round_table"])
@@ -79,7 +62,7 @@ def test_a_fresh_agent_is_shown_the_state_of_the_row_in_one_message(
         assert (system.role, question.role) == ("system", "user")
         inputs = request.inputs
         shown = [SEED.prompt, SEED.intents[0].text, inputs.response]
-        shown += [f"[{t.number}] {t.text} (rules: " for t in inputs.thoughts]
+        shown += [f"] {t.text}" for t in inputs.thoughts]
         for text in shown:
             assert text in question.content
 
@@ -92,7 +75,7 @@ def test_a_fresh_agent_sees_no_comment_of_another() -> None:
 def test_a_fresh_agent_is_told_its_whole_task_at_every_turn() -> None:
     for request in all_requests("in_turn", "fresh"):
         task = message_text(request).rsplit("# Task: ", 1)[-1]
-        assert "Shape: {" in task
+        assert 'Form: "' in task
 
 
 def test_what_fresh_agents_of_one_row_are_shown_alike_comes_first() -> None:
@@ -144,9 +127,10 @@ def test_a_text_cannot_close_the_tag_around_it(field: str) -> None:
     assert message_text(requests[0]).count("</response>") == 1
 
 
-def test_a_row_deliberated_afresh_can_be_refined_in_a_chat() -> None:
-    row, _ = deliberate("in_turn", "fresh")
-    refining = refine(a_conversation(Stage.REFINED_COTS, row), row, "chat")
+def test_the_refiner_of_a_chat_is_shown_no_words_of_another_as_its_own() -> None:
+    row, requests = deliberate("in_turn", "chat")
+    # The agents do continue the chat.
+    assert requests[-1].messages[1 : len(SEED.conversation) + 1] == SEED.conversation
+    refining = refine(a_conversation(Stage.REFINED_COTS, row), row)
     _, (request,) = run_dialogue(refining, respond)
-    assert request.messages[1:-1] == row.conversation
-    assert RESPONSE not in request.messages[-1].content
+    assert [message.role for message in request.messages] == ["system", "user"]

@@ -3,7 +3,6 @@ from typing import Any
 
 import pytest
 
-from aidsafe_dagster.recipe.agent_context import ContextKind
 from aidsafe_dagster.recipe.bad_text import ACCEPT_ALL, BadTextSettings
 from aidsafe_dagster.recipe.dialogue import Conversation, Request
 from aidsafe_dagster.recipe.errors import RowFailed
@@ -22,6 +21,7 @@ from tests.recipe.scripted_model import (
 )
 
 DELIBERATED = a_deliberated_cot()
+BAD_TEXT = BadTextSettings(require_policy_coverage=False)
 
 
 def answer(verdicts: list[str], thoughts: list[dict[str, Any]]) -> str:
@@ -39,14 +39,12 @@ def thought(*origins: int) -> dict[str, Any]:
 
 
 def run_refiner(
-    text: str,
-    context: ContextKind = "fresh",
-    bad_text: BadTextSettings = BadTextSettings(),
+    text: str, bad_text: BadTextSettings = BAD_TEXT
 ) -> tuple[RefinedCot, list[Request]]:
     conversation = Conversation(
         a_dialogue_context(bad_text=bad_text), Stage.REFINED_COTS, DELIBERATED
     )
-    dialogue = refine(conversation, DELIBERATED, context)
+    dialogue = refine(conversation, DELIBERATED)
     return run_dialogue(dialogue, lambda _: text)
 
 
@@ -97,19 +95,30 @@ def test_an_answer_that_does_not_fit_the_thoughts_fails_the_row(
     assert message in failed.value.detail
 
 
-@pytest.mark.parametrize("context", ["fresh", "chat"])
-def test_the_refiner_sees_all_thoughts_with_their_numbers(context: ContextKind) -> None:
-    _, requests = run_refiner(answer(["keep"] * 3, [thought(1)]), context)
+def test_the_refiner_is_asked_again_for_a_policy_that_no_final_thought_covers() -> None:
+    text = answer(["keep"] * 3, [thought(1)])
+    with pytest.raises(RowFailed, match="no final thought has a rule of") as failed:
+        run_refiner(text, BadTextSettings())
+    assert failed.value.reason is FailureReason.POLICY_NOT_COVERED
+    assert set(DELIBERATED.applicable_policies) - {"illegal"}
+
+
+def test_the_refiner_is_asked_again_where_it_speaks_of_agents() -> None:
+    talk = {"thought": "Agent 2 said that it is fraud.", "rules": [], "origins": [1]}
+    with pytest.raises(RowFailed, match="says 'Agent 2'") as failed:
+        run_refiner(answer(["keep"] * 3, [talk]))
+    assert failed.value.reason is FailureReason.AGENT_TALK
+
+
+def test_the_refiner_sees_all_thoughts_with_their_numbers_and_rules() -> None:
+    _, requests = run_refiner(answer(["keep"] * 3, [thought(1)]))
     task = requests[0].messages[-1].content
-    assert all(f"[{t.number}] {t.text}" in task for t in DELIBERATED.thoughts)
+    for shown in DELIBERATED.thoughts:
+        rules = ", ".join(shown.rules)
+        assert f"[{shown.number}: {rules}] {shown.text}" in task
 
 
-def test_in_a_chat_the_refiner_continues_the_conversation_of_the_deliberation() -> None:
-    _, requests = run_refiner(answer(["keep"] * 3, [thought(1)]), "chat")
-    assert requests[0].messages[1:-1] == DELIBERATED.conversation
-
-
-def test_a_fresh_refiner_is_shown_nobody_s_words_as_its_own() -> None:
+def test_the_refiner_is_shown_nobody_s_words_as_its_own() -> None:
     row, requests = run_refiner(answer(["keep"] * 3, [thought(1)]))
     assert [message.role for message in requests[0].messages] == ["system", "user"]
     assert all(

@@ -147,7 +147,9 @@ def test_the_moderator_sees_all_opinions_with_their_verdicts() -> None:
     text = message_text(requests[3])
     assert '<opinion reviewer="1" verdict="agree">' in text
     assert '<opinion reviewer="2" verdict="revise">' in text
-    assert "Said by 3 in 1. (rules: fraud.1)" in text
+    assert "- [fraud.1] Said by 3 in 1." in text
+    # An agent that agrees has said nothing but its comment.
+    assert text.count("<response>") == 1 + 2
 
 
 def test_a_moderator_who_names_an_unknown_author_fails_the_row() -> None:

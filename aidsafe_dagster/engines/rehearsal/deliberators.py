@@ -31,13 +31,13 @@ def take_turn(speaker: Speaker, inputs: DeliberatorInputs) -> Reply:
     is_first_to_speak = inputs.at_table or inputs.agent == agent_name(1)
     opens = inputs.round == 1 and is_first_to_speak
     if opens and _stalls(speaker):
-        answer = _agreement(speaker, inputs, "comments.stalled")
+        answer = _agreement(speaker, "comments.stalled")
         return Reply(answer, (Fault.STALLED,))
     # The longer a deliberation goes on, the likelier is an agreement.
     chance = min(0.35 + 0.1 * inputs.round, 0.8)
     # Whoever opens agrees only by the planted fault, or its rate would not be the one that is set.
     if not opens and speaker.call_dice.hits(chance, "agrees"):
-        answer = _agreement(speaker, inputs, "comments.agree")
+        answer = _agreement(speaker, "comments.agree")
         return Reply(answer)
     return _revision(speaker, inputs)
 
@@ -71,16 +71,8 @@ def _stalls(speaker: Speaker) -> bool:
     return speaker.prompt_dice.hits(rate, Fault.STALLED, speaker.draw)
 
 
-def _agreement(
-    speaker: Speaker, inputs: DeliberatorInputs, comments: str
-) -> DeliberatorAnswer:
-    comment = speaker.say(comments)
-    return DeliberatorAnswer(
-        verdict="agree",
-        comment=comment,
-        thoughts=[],
-        response=inputs.response or comment,
-    )
+def _agreement(speaker: Speaker, comments: str) -> DeliberatorAnswer:
+    return DeliberatorAnswer(comment=speaker.say(comments), verdict="agree")
 
 
 def _revision(speaker: Speaker, inputs: DeliberatorInputs) -> Reply:
@@ -113,7 +105,7 @@ def _revision(speaker: Speaker, inputs: DeliberatorInputs) -> Reply:
     if response != inputs.response:
         comment += speaker.say("comments.mended")
     answer = DeliberatorAnswer(
-        verdict="revise", comment=comment, thoughts=thoughts, response=response
+        comment=comment, verdict="revise", thoughts=thoughts, response=response
     )
     return Reply(answer, thought_faults=faults)
 

@@ -165,11 +165,8 @@ def _spoil(speaker: Speaker, request: Request, text: str, fault: Fault) -> str:
 
 
 def _repeats(request: Request, text: str) -> bool:
-    """Return True when the request is a re-ask after that very text.
-
-    The messages of a re-ask end with the invalid answer and a message about it.
-    """
-    return len(request.messages) > 1 and request.messages[-2].content == text
+    """Return True when the request is a re-ask after that very text, among other texts maybe."""
+    return any(message.content == text for message in request.messages)
 
 
 def _planted_thoughts(reply: Reply, data: Mapping[str, Any]) -> dict[str, Fault]:

@@ -111,7 +111,7 @@ def _judgement(
     # More than three ids make no readable sentence.
     rules = " and ".join(thought.rules[:3]) or "the policies"
     reason = speaker.say(f"judgements.{name}", thought.number, rule_ids=rules)
-    return JudgementAnswer(verdict=verdict, reason=reason)
+    return JudgementAnswer(reason=reason, verdict=verdict)
 
 
 def _final_drafts(

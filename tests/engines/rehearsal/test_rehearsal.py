@@ -181,19 +181,25 @@ def test_the_row_gate_finds_each_planted_fault_of_the_final_cot_and_no_other() -
     for row in rehearsal.deliberations():
         result = rehearsal.refine(row)
         faults = rehearsal.faults_of(Stage.REFINED_COTS, result)
-        assert reason_of(result) == planted_reason(faults)
-        if isinstance(result, Failure) or "Agent 2" in row.prompt:
+        if planted_reason(faults) is not None:
+            assert reason_of(result) == planted_reason(faults)
+            continue
+        if "Agent 2" in row.prompt:
             continue
         planted = next(
             (CHECK_REASONS[fault] for fault in faults if fault in CHECK_REASONS), None
         )
+        reasons[planted] += 1
+        # Of these the refiner is told, and in a rehearsal it says the same again.
+        if isinstance(result, Failure):
+            assert result.reason is planted
+            continue
         finding = check_row(
             result, CheckSettings(), rehearsal.dialogue_context.policies
         )
         assert (finding[0] if finding else None) == planted, finding
         missing = uncovered(result, rehearsal.dialogue_context.policies)
-        assert len(missing) == (planted is FailureReason.POLICY_NOT_COVERED)
-        reasons[planted] += 1
+        assert not missing
     assert reasons.keys() == {None, *CHECK_REASONS.values()}
 
 
@@ -443,7 +449,7 @@ def test_the_same_is_said_in_a_fresh_context_and_in_a_chat(
             )
             deliberated = rehearsal.run(Stage.DELIBERATED_COTS, row, deliberation)
             for finished in rows_of([deliberated]):
-                refinement = partial(refine, deliberated=finished, context_kind=context)
+                refinement = partial(refine, deliberated=finished)
                 rehearsal.run(Stage.REFINED_COTS, finished, refinement)
         said[context] = list(map(rehearsal.answer, rehearsal.requests))
     assert said["fresh"] == said["chat"]
