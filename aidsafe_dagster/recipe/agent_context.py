@@ -1,7 +1,7 @@
 """What an agent is shown besides its task: the whole chat, or the state of the row alone.
 
 `fresh`: prompt, intents, the thoughts so far and the current response, as AIDSAFE has it. No agent
-sees the words of another as its own. The refiner, who is to be impartial, is always asked like this.
+sees the words of another as its own. The refiner, who is to be impartial, always gets it.
 `chat`: everything that was said on the row so far, as one growing conversation.
 
 A server's prefix cache serves the beginning of a prompt for as long as it is the same as before. So

@@ -22,7 +22,7 @@ class BadTextSettings(Record):
     """Which answers are asked for again, and fail a row that stays bad."""
 
     reject_placeholders: bool = True
-    """Text that stands for text: "...", "<rule id>", "[your thought here]", the task's own words."""
+    """Text that stands for text: "...", "<rule id>", "[your thought here]", words of the task."""
     reject_loops: bool = True
     """The same words again and again."""
     reject_cut_text: bool = True
