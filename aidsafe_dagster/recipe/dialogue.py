@@ -33,6 +33,7 @@ from aidsafe_dagster.recipe.bad_answers import AnswerCheck, BadText
 from aidsafe_dagster.recipe.bad_text import BadTextSettings
 from aidsafe_dagster.recipe.errors import RowFailed
 from aidsafe_dagster.recipe.hash_draw import hash_rank
+from aidsafe_dagster.recipe.languages import LanguageOf
 from aidsafe_dagster.recipe.lenient_json import without_reasoning
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import (
@@ -171,6 +172,8 @@ class DialogueContext:
     bounds: AnswerBounds = AnswerBounds()
     bad_text: BadTextSettings = BadTextSettings()
     """Valid answers that are asked for again all the same."""
+    language_of: LanguageOf | None = None
+    """Tells the language of an answer; None where nobody looks at it."""
     seed: int = 0
     engine: str = ""
     simulated: bool = False
@@ -379,6 +382,7 @@ class Conversation:
             self.prompt.prompt,
             self.context.policies.ids,
             self.context.templates.wording,
+            self.context.language_of,
         )
         answer_check.check(answer, schema)
         check(answer)
