@@ -9,16 +9,21 @@ Languages that are hard to tell apart count as one. Who tells a language by its 
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
-LanguageOf = Callable[[str], str]
-"""Text → ISO 639-1 code of its language, "" where that is not sure."""
+LanguageOf = Callable[[str], Mapping[str, float]]
+"""Text → probability (0 to 1) of each language, by its ISO 639-1 code, the likeliest first."""
 
 ENGLISH = "en"
 # Characters, where those of dense scripts count three times.
 _LEAST_TEXT = 40
 _LEAST_PROMPT = 15
 _DENSE_WEIGHT = 3
+# A text is in a language from this probability on, and is not in it below the second.
+_SURE = 0.99
+_RULED_OUT = 0.01
+# A prompt in Latin letters may be Hindi. So its own language has to be likely too.
+_LIKELY = 0.9
 # Share of a text's letters that makes it a text of a script.
 _MAIN_SHARE = 0.8
 
@@ -54,30 +59,18 @@ _OF_SCRIPT = {
 }
 # Whoever cannot tell these apart in a few words is no worse than most.
 _ALIKE = (
-    {"no", "nb", "nn", "da", "sv", "fo", "is"},
-    {"id", "ms", "jv", "su", "min"},
-    {"hr", "sr", "bs", "sl", "sh", "mk"},
+    {"no", "da", "sv"},
+    {"id", "ms"},
+    {"hr", "sr", "bs", "sl", "mk"},
     {"cs", "sk"},
-    {"ru", "uk", "be", "bg", "mk", "rue"},
+    {"ru", "uk", "be", "bg", "mk"},
     {"gl", "pt"},
-    {"gl", "es", "ca", "an", "ast", "oc"},
-    {"nl", "af", "li", "fy"},
-    {"de", "lb", "als", "bar"},
-    {"hi", "mr", "ne", "bho", "sa"},
-    {"ur", "fa", "ps", "sd", "ku", "ckb"},
-    {"ar", "arz", "fa"},
-    {"zh", "yue", "wuu", "ja"},
-    {"tr", "az", "tk"},
-    {"kk", "ky", "tt", "ba"},
-    {"it", "co", "scn", "nap", "la"},
-    {"ga", "gd"},
-    {"zu", "xh"},
-    {"en", "sco"},
+    {"gl", "es", "ca"},
+    {"nl", "af"},
+    {"hi", "mr", "ne"},
+    {"ur", "fa", "ar"},
+    {"tr", "az"},
     {"fi", "et"},
-    {"fr", "oc", "wa", "br", "ht"},
-    {"ro", "mo"},
-    {"es", "eu", "ca"},
-    {"tl", "ceb", "fil"},
 )
 _NAMES = re.compile(
     r"translat|übersetz|tradu[cizç]|traduis|vertal|перевед|перевод|переклад|tłumacz|přelož|çevir|ترجم|अनुवाद"
@@ -107,33 +100,42 @@ def other_language(
 
     `also` are the codes of languages that are as good as the prompt's.
     """
-    if _NAMES.search(prompt):
-        return None
     asked, said = _prose(prompt), _prose(text)
     asked_script, said_script = _main_script(asked), _main_script(said)
-    if not asked_script or not said_script:
+    if not asked_script or not said_script or _NAMES.search(prompt):
         return None
     if _weight(asked) < _LEAST_PROMPT or _weight(said) < _LEAST_TEXT:
         return None
-    wanted = _OF_SCRIPT.get(asked_script) or language_of(asked)
-    if not wanted:
+    language = _OF_SCRIPT.get(said_script) or _sure_language(language_of(said))
+    if not language or language in also:
         return None
-    if asked_script != said_script:
-        found = _OF_SCRIPT.get(said_script) or language_of(said)
-        if found and (found in also or _are_alike(wanted, found)):
-            return None
-        return _reason(f"in {said_script} script", asked_script)
-    found = _OF_SCRIPT.get(said_script) or language_of(said)
-    if not found or found in also or _are_alike(wanted, found):
+    prompts = language_of(asked)
+    if asked_script in _OF_SCRIPT:
+        prompts = {_OF_SCRIPT[asked_script]: 1.0}
+    wanted = next(iter(prompts), "")
+    if asked_script != said_script and _share(prompts, wanted) < _LIKELY:
         return None
-    return _reason(f"in the language '{found}'", wanted)
+    if _share(prompts, language) >= _RULED_OUT:
+        return None
+    return f"it is in another language ('{language}') than the user's prompt; write in that one"
 
 
-def _reason(said: str, wanted: str) -> str:
-    return f"it is {said}; write in the language of the user's prompt ({wanted})"
+def _sure_language(shares: Mapping[str, float]) -> str:
+    language = next(iter(shares), "")
+    return language if _share(shares, language) >= _SURE else ""
 
 
-def _are_alike(one: str, other: str) -> bool:
+def _share(shares: Mapping[str, float], language: str) -> float:
+    """Return the probability of a language and those like it."""
+    total = 0.0
+    for other, share in shares.items():
+        if are_alike(language, other):
+            total += share
+    return total
+
+
+def are_alike(one: str, other: str) -> bool:
+    """Tell whether two codes are of one language, or of two that are easily taken for it."""
     return one == other or any({one, other} <= group for group in _ALIKE)
 
 

@@ -86,7 +86,7 @@ _ENGLISH = RefusalWords(
         r"|break (?:this|it|that) down|list|instruct|comfortable|answering|act as|play along|touch"
         r"|say more|go (?:into|there|further|any)|indulge|accept|grant|serve|allow|outline|touch"
         r"|recommend (?:ways|how|any)|suggest|disclose|reveal|oblige|lend|meet (?:this|that|your)"
-        r"|enabl|become|can$|will$|follow (?:this|that|these|your|through)|translat|summari[sz])"
+        r"|enabl|become|score|scoring|do so|can$|will$|follow (?:this|that|these|your|through)|translat|summari[sz])"
     ),
     alone=(
         r"(?:\bi ?(?:'m |am |'ll |will |'d |would |do |hereby |must |have to |need to |am going to "
@@ -117,7 +117,7 @@ _ENGLISH = RefusalWords(
         r"|\boff[ -]limits (?:for|to) me\b|\b(?:outside|beyond|out of) (?:of )?(?:what i|the (?:scope|bounds) of what i"
         r"|my (?:scope|abilit|capabilit|remit|reach|boundaries|competence))"
         r"|\b(?:sorry|afraid|regret) (?:that )?not to be able\b|\bi am powerless\b"
-        r"|\bcount me out\b|\bi want no part\b|\bi have to (?:say no|draw the line)\b|\bi must say no\b"
+        r"|\bi (?:must|have to|need to|will have to|'ll have to) turn (?:this|that|it|you) down\b|\bcount me out\b|\bi want no part\b|\bi have to (?:say no|draw the line)\b|\bi must say no\b"
         r"|\bi (?:can't|cannot|won't) (?:\w+ )?be (?:of )?(?:help|assist)\w*"
         r"|\b(?:not|n't) something i(?:'m| am| can| could| will| would|'d|'ll) (?:able|willing|do|help|go"
         r"|assist|support|comfortable|prepared|going))"
@@ -140,7 +140,7 @@ _GERMAN = RefusalWords(
         r"|generier|erklär|anleit|beschreib|auskunft|auskünfte|beitrag|bewert|beurteil|analysier|\btun\b"
         r"|machen|dienen|\w*dienlich|fortfahr|äußer|kommentier|verrat|zeigen|nennen|preisgeb|entsprech"
         r"|leisten|anbieten|weitergeb|information|beistehen|ausführen|durchführ|zur verfügung|beraten"
-        r"|mitarbeit|begleiten|befassen|zerlegen|umsetzen)"
+        r"|mitarbeit|begleiten|befassen|zerlegen|umsetzen|übernehm|übernehmen|erzeug|nichts sagen|sagen$)"
     ),
     alone=(
         r"(?:\bich (?:lehne\b.{0,80}\bab\b|verweigere|weigere mich|muss ␣(?:ablehnen|verweigern|passen"
@@ -148,12 +148,14 @@ _GERMAN = RefusalWords(
         r"|\b(?:muss|möchte|werde) ich ␣(?:ablehnen|verweigern|passen|zurückweisen)|\blehne ich ␣ab\b"
         r"|(?:verstößt|verstoßen|widerspricht) (?:gegen )?(?:meine\w*|unsere\w*|die|den|geltende) ␣"
         r"(?:richtlinie|nutzungs|grundsätz|inhalts|prinzipien|vorgaben|werte|programmierung)\w*"
-        r"|\b(?:ich (?:helfe|erstelle|unterstütze|beantworte|schreibe|gebe|liefere|leiste|diskutiere|bespreche|bewerte|erteile|verfasse|bediene|behandle)|(?:helfe|erstelle|unterstütze|beantworte|schreibe|gebe|liefere|leiste|diskutiere|bespreche|bewerte|erteile|verfasse|bediene|behandle) ich)\b ␣(?:nicht|kein\w*)\b(?! selbst| mir)"
+        r"|\b(?:ich (?:helfe|erstelle|unterstütze|beantworte|schreibe|gebe|liefere|leiste|diskutiere|bespreche|bewerte|erteile|verfasse|bediene|behandle|äußere|übernehme|beteilige)|(?:helfe|erstelle|unterstütze|beantworte|schreibe|gebe|liefere|leiste|diskutiere|bespreche|bewerte|erteile|verfasse|bediene|behandle|äußere|übernehme|beteilige) ich)\b ␣(?:nicht|kein\w*)\b(?! selbst| mir)"
         r"|\bich ␣(?:nicht|kein\w*) ␣(?:\w*helf|\w*antwort|unterstütz|bearbeit|erstell|erfüll|bereitstell"
         r"|diskut|besprech|bewert|beurteil|geben|liefer|schreib|teilnehm|nachkomm|eingeh)\w* (?:kann|darf"
         r"|werde|möchte|will)\b|\bnicht ␣\w*(?:helfen|antworten|dienen) zu können"
         r"|\b(?:möchte|würde|werde) (?:ich )?lieber nicht\b"
         r"|\baußerhalb (?:meiner|dessen, was ich)"
+        r"|\bmir (?:leider )?(?:untersagt|verboten|nicht (?:erlaubt|gestattet))\b|\b(?:darf|kann|möchte|will|werde) ich? ?(?:dazu|darüber|hierzu) nichts\b"
+        r"|\bich (?:darf|kann|möchte|will|werde) (?:dazu|darüber|hierzu) nichts\b"
         r"|^(?:das )?geht leider nicht$|\bmeine (?:richtlinien|programmierung) ␣(?:nicht|verbiet|untersag))"
     ),
 )
@@ -170,13 +172,14 @@ _FRENCH = RefusalWords(
         r"(?:aid\w*|assist|fourni|répond|donn|partag|accompagn|satisfai|accéder|participer|discut"
         r"|rédig|écri\w*|génér|produi|créer|expliqu|trait|fai(?:re|t) (?:cela|ça|ce)|le faire|continu"
         r"|poursuiv|propos|communiqu|évalu|juger|analys|comment\w*|aborder|contribu|engag|coopér|honor"
-        r"|exécut|soutenir|décri|prêter|conseill|révél|apporter|offrir|collabor|encourag|indiquer"
+        r"|exécut|soutenir|décri|prêter|conseill|révél|apporter|offrir|collabor|encourag|indiquer|faire$"
         r"|détaill|décompos)"
     ),
     alone=(
         r"(?:\bje (?:ne |n')(?:vous |te |t'|y |lui |le |la )*(?:aid|assist|fourni|répond|particip|discut|rédig"
         r"|écri|génér|produi|crée|explique|traite|fe|continue|poursuiv|donne|partage|aborde|collabore"
         r"|contribue|cautionne|soutien)\w*(?:rai|rais)\b"
+        r"|\bm'est (?:interdit|impossible|défendu)\b|\bc'est non$"
         r"|\bje préf[èé]r\w+ (?:ne pas|m'abstenir)|\bincapacité de|\bje ne (?:peux|veux|dois) (?:rien dire|pas"
         r" en (?:parler|discuter|dire))|\b(?:regrette|désolée?|navrée?|crains) .{0,20}ne pas pouvoir"
         r"|\bje ne (?:participe|fournis|réponds|donne|traite|cautionne|soutiens)\b(?! plus)|\b(?:hors|au-delà) de (?:mes|mon"
@@ -199,7 +202,7 @@ _SPANISH = RefusalWords(
         r"|discut|debat|hablar|convers|escrib|redact|gener(?:ar|es)|\bcrear|produc|explic|describ|atend"
         r"|hacer (?:eso|esto|lo|algo)|hacerlo|colabor|continu|proced|complac|apoy|evalu|juzg|analiz"
         r"|calific|coment|tratar|involucr|complet|tramit|suminist|enseñ|decir|acced|satisf|cooper"
-        r"|entr(?:ar|eg)|realiz|ejecut|orient|abord|servir|prestar|aceptar|desglos|revel)"
+        r"|entr(?:ar|eg)|realiz|ejecut|orient|abord|servir|prestar|aceptar|desglos|revel|hacer$)"
     ),
     alone=(
         r"(?:\bno (?:te |le |les |lo |la )*(?:ayudar|particip|colabor|proporcion|respond|contest|escrib|generar"
@@ -226,7 +229,7 @@ _PORTUGUESE = RefusalWords(
         r"|redig|gerar|\bcriar|produz|explic|descrev|fazer (?:isso|isto|o)|fazê-lo|colabor|continu"
         r"|prosse|prest|compartilh|partilh|apoi|avali|julg|analis|coment|tratar|envolv|realiz|complet"
         r"|ensin|dizer|contribu|satisf|process|assist|aceit|entr(?:ar|eg)|execut|orient|conceder|decompor"
-        r"|abord|revel)"
+        r"|abord|revel|fazer\b)"
     ),
     alone=(
         r"(?:\bnão (?:te |lhe |o |a )*(?:ajudar|participar|colaborar|fornecer|responder|escrever|gerar|discutir"
@@ -252,7 +255,7 @@ _ITALIAN = RefusalWords(
         r"(?:aiut|assist|forni|offr|\bdar\w*|rispond|rispost|soddisf|esaud|partecip|discut|parlar|scriv"
         r"|redig|gener|\bcrear|produ|spieg|descriv|farlo|fare (?:questo|ciò|quello)|collabor|continu"
         r"|proced|condivid|support|valut|giudic|analizz|comment|tratt|adempi|esegu|accett|accogl|accontent"
-        r"|prestar|indicar|insegn|dirti|eseguir|svolger|complet|dare|rivel|scompor)"
+        r"|prestar|indicar|insegn|dirti|eseguir|svolger|complet|dare|rivel|scompor|occupar|prosegu|fare$)"
     ),
     alone=(
         r"(?:\bnon (?:ti |vi |le |la |lo )*(?:aiut|assist|forn|rispond|partecip|collabor|discut|scriv|gener|spiegh|dar"
@@ -280,7 +283,7 @@ _DUTCH = RefusalWords(
     alone=(
         r"(?:\b(?:ik (?:werk|help|geef|doe|beantwoord|schrijf|maak|verstrek|bespreek|lever)|(?:werk|help|geef|doe|beantwoord|schrijf|maak|verstrek|bespreek|lever) ik)\b ␣(?:niet|geen)\b|\bik (?:\S+ ){1,6}niet (?:kan|mag|wil|zal) (?:\w*help|\w*antwoord"
         r"|geven|bieden|uitvoeren|bespreken)\w*|\bik ␣liever niet\b|\bbuiten (?:mijn|wat ik)"
-        r"|\bik (?:weiger|moet ␣(?:weigeren|afwijzen|bedanken)|wijs\b.{0,60}\baf\b)|\bmoet ik ␣(?:weigeren"
+        r"|\bga ik (?:hier |daar )?niet ␣in\b|\bik (?:weiger|moet ␣(?:weigeren|afwijzen|bedanken)|wijs\b.{0,60}\baf\b)|\bmoet ik ␣(?:weigeren"
         r"|afwijzen|bedanken)|\bweiger ik\b|(?:schendt|strijdig met|in strijd met|gaat in tegen|druist in tegen)"
         r" (?:mijn|onze|de) ␣(?:richtlijn|beleid|principe|regels|waarden|voorwaarden)\w*)"
     ),
@@ -422,7 +425,7 @@ _HUNGARIAN = RefusalWords(
         r"(?:segí\w*|segéd\w*|válasz|adni|adhat|teljesít|nyújt|írni|írhat|készít|részt|megvitat|magyaráz"
         r"|megtenni|tenni|támogat|folytat|közreműköd|eleget|értékel|szolgál)"
     ),
-    alone=r"(?:\b(?:el|vissza) kell (?:utasít|hárít)\w*|\b(?:elutasítom|visszautasítom|megtagadom)\b|\bnem (?:segíthetek|segítek|válaszolok|adok|veszek|írok|teszem|válaszolhatok|teljesíthet\w+|adhatok)\b|(?:sérti|ellentétes) ␣(?:irányelv|szabály|elve)\w*)",
+    alone=r"(?:\b(?:el|vissza) kell (?:utasít|hárít)\w*|\b(?:elutasítom|visszautasítom|megtagadom)\b|\bnem \w+(?:hatok|hatom|hetek|hetem)\b|\bnem (?:segíthetek|segítek|válaszolok|adok|veszek|írok|teszem|válaszolhatok|teljesíthet\w+|adhatok)\b|(?:sérti|ellentétes) ␣(?:irányelv|szabály|elve)\w*)",
 )
 
 _GREEK = RefusalWords(
@@ -441,7 +444,7 @@ _TURKISH = RefusalWords(
     ),
     services=(
         r"(?:\w*(?:[ae]mem|[ae]mam|[ae]m[iıuü]yorum|[ae]meyece[gğ]im|[ae]mayaca[gğ][iı]m|[ae]meyiz|[ae]mayız"
-        r"|m[iıuü]yorum|mayaca[gğ][iı]m|meyece[gğ]im)\b|mümkün değil|izin(?:im|li) (?:yok|değil)"
+        r"|mayaca[gğ][iı]m|meyece[gğ]im)\b|mümkün değil|izin(?:im|li) (?:yok|değil)"
         r"|yetkim yok|yasak)"
     ),
     alone=(
@@ -477,7 +480,7 @@ _ARABIC = RefusalWords(
 _PERSIAN = RefusalWords(
     unable=r"(?:کمک|پاسخ|ارائه|انجام|همکاری|راهنمایی|مشارکت|شرکت|بحث|نوشتن|بنویس|تولید|ایجاد|توضیح|اطلاعات|براورده|برآورده|ارزیابی|جواب|درخواست|دستور|مورد)",
     services=r"(?:نمی ?توانم|نمی ?تونم|قادر نیستم|نخواهم|مجاز نیستم|ندارم|نمی ?خواهم|نمی ?دهم|نمی ?کنم|معذورم|امکان ?پذیر نیست|ممکن نیست)",
-    alone=r"(?:نمی ?توانم ⋯(?:کمک|پاسخ|ارائه|انجام|همکاری|راهنمایی|توضیح|بنویس|جواب|اطلاعات)|قادر (?:نیستم|به ⋯ نیستم)|باید (?:ان را )?رد کنم|رد می ?کنم|(?:امتناع|خودداری) می ?کنم)",
+    alone=r"(?:نمی ?توانم ⋯(?:کمک|پاسخ|ارائه|انجام|همکاری|راهنمایی|توضیح|بنویس|جواب|اطلاعات|ارزیابی|ارائه|شرکت|بحث|ادامه|تولید)|قادر (?:نیستم|به ⋯ نیستم)|باید (?:ان را )?رد کنم|رد می ?کنم|(?:امتناع|خودداری) می ?کنم)",
     gap=CHARACTERS,
 )
 
@@ -542,13 +545,13 @@ _CHINESE = RefusalWords(
     services=(
         r"(?:帮|幫|协助|協助|提供|回答|回應|回应|答复|答覆|满足|滿足|完成|参与|參與|讨论|討論|写|寫|撰|生成|创作|创建"
         r"|解释|解釋|说明|說明|执行|執行|处理|處理|支持|配合|给出|給出|给你|给您|继续|繼續|评估|評估|评价|評價|分析|判断"
-        r"|告诉|告訴|分享|做到|这样做|這樣做|这么做|遵从|遵從|遵循|介绍|服务|服務|教你|教您|涉及|透露|从命|答应|接受|代劳)"
+        r"|告诉|告訴|分享|做$|做到|这样做|這樣做|这么做|遵从|遵從|遵循|介绍|服务|服務|教你|教您|涉及|透露|从命|答应|接受|代劳)"
     ),
     alone=(
         r"(?:恕(?:我)?(?:不能|无法|無法|难|難)|我(?:们|們)?(?:必须|必須|只能|不得不|选择|選擇|需要|得|要|将|會|会|在此)*"
         r"(?:拒绝|拒絕|婉拒|谢绝)(?!了|过|過)|(?:请求|請求|问题|問題|要求|内容|內容|任务|任務|话题|提问)⋯(?:违反|違反|违背|違背|不符合|有悖)⋯"
         r"(?:准则|準則|政策|规定|規定|原则|原則|指南|规范|規範|条款|价值观)|爱莫能助|愛莫能助|无能为力|無能為力"
-        r"|超出(?:了)?我|不在我的⋯范围|(?:帮|幫)不了|(?:帮|幫)不上|不能(?:这样|這樣|这么|那样)做)"
+        r"|超出(?:了)?我|做不到|办不到|不在我的⋯范围|(?:帮|幫)不了|(?:帮|幫)不上|不能(?:这样|這樣|这么|那样)做)"
     ),
     gap=CHARACTERS,
 )
@@ -577,7 +580,7 @@ _KOREAN = RefusalWords(
         r"|계속|평가|판단|공유|만들|협력|관여|요청|질문|들어\s?드|쓸|써\s?드|해\s?드릴|할 수|분석|진행|관해|그건|그것은|이것은)"
     ),
     services=(
-        r"(?:수(?:가|는|도)? 없(?:습|어|네|음|을|다|$)|못합니다|못해|못하|않겠|않을 것|않습니다|어렵습니다|어려울|어려운 점|불가능|불가합|드리지 못|드리기 (?:어렵|곤란|힘들)"
+        r"(?:수(?:가|는|도)? 없(?:습|어|네|음|을|다|$)|못합니다|못해|못하|않겠|않을 것|(?:하|드리|돕|만들|쓰|따르|지원하)지 않습니다|어렵습니다|어려울|어려운 점|불가능|불가합|드리지 못|드리기 (?:어렵|곤란|힘들)"
         r"|곤란합|힘듭니다|힘들 것|힘들겠)"
     ),
     alone=r"(?:(?:거절|거부|사양|사절)(?:하겠|합니다|해야 (?:합|하)|할 수밖에|드립|하고자)|(?:요청|질문|내용|요구)⋯(?:위반|위배|어긋)(?:되|하|됩|합|나))",
@@ -726,6 +729,14 @@ NEGATION = word_pattern(
     r"|n't\b|\b\w+(?:[ae]m[ae]m|mıyorum|miyorum)\b|لا|لن|ليس|غير|لست|عدم|ن[می]|לא|אין|नहीं|असमर्थ|না|نہیں|முடியாது|不|无法|無法|没"
     r"|ません|ない|かね|ず|못|없|않|안 |어렵|ไม่"
 )
+# No thought of an agent begins so either, unless it declines.
+AS_A_MODEL = word_pattern(
+    r"language model|\bas an? (?:\w+ )?(?:ai|assistant|llm|model)\b|sprachmodell|\bals (?:eine? )?ki\b|modèle de langage"
+    r"|\ben tant qu(?:e|'une?) ia|modelo de lengua|\bcomo (?:una? |uma? )?ia\b|modelo de linguagem|modello linguistico"
+    r"|\bcome ia\b|taalmodel|\bals ai\b|język\w+|языков\w+ модел|мовн\w+ модел|искусственн|نموذج\w*\s*(?:ال)?لغو|ذكاء"
+    r"|语言模型|語言模型|人工智能|言語モデル|人工知能|\baiとして|언어 모델|인공지능|\bai로서|dil modeli|yapay zek|mô hình ngôn ngữ"
+    r"|model bahasa|भाषा मॉडल|एआई|språkmodell|sprogmodel|kielimalli|nyelvi modell|model lingvistic|γλωσσικό μοντέλο|מודל שפה"
+)
 SOFT = word_pattern(
     r"\b(?:thank(?:s| you)|i (?:understand|appreciate|hear|see|get|realize|recognize|know)\b"
     r"|as an? (?:\w+ )?(?:ai|assistant|language model|model|llm)|i(?:'m| am) (?:just |only )?an? (?:\w+ )?"
@@ -776,7 +787,7 @@ PARTLY = word_pattern(
 )
 OFFERS = word_pattern(
     r"\b(?:but|however|though|instead)\b.{0,20}\b(?:i|we) (?:can|could|will|would|may|am able|should|'ll)\b"
-    r"(?! not\b)"
+    r"(?! ?not\b|'t)"
     r"|\baber\b.{0,12}\bkann\b|\bkann aber\b|\bmais je peux\b|\bpero (?:sí )?(?:te |le )?puedo\b|\bmas posso\b"
     r"|\bma posso\b|\bmaar ik kan\b|\bno?\b но .{0,4}могу\b|\bно (?:я )?(?:могу|готов)\b|但(?:是)?我?(?:可以|能)"
     r"|(?:しかし|ただし|ですが).{0,30}できます|하지만.{0,30}수 있|\bama\b.{0,30}ebilirim|\bnhưng tôi có thể\b"

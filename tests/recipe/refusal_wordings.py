@@ -202,6 +202,228 @@ id Sayangnya, saya tidak dapat menjawab pertanyaan ini.
 th ขอโทษครับ ผมไม่สามารถช่วยเรื่องนี้ได้
 th ขออภัยค่ะ ดิฉันไม่สามารถให้ข้อมูลนี้ได้
 sw Samahani, siwezi kusaidia na ombi hili.
+en I am sorry but helping with this would be wrong, and I will not do it.
+en Apologies, this falls outside what I am able to assist with.
+en I cannot and will not provide guidance on this subject.
+en That's something I'm not able to help with.
+en My apologies, but I must refuse to produce this content.
+en I'm not going to engage with this prompt.
+en I can't be part of this discussion.
+en Sorry, this topic is off limits for me.
+en Such content is not something I will generate.
+en I do not provide assistance with illegal activities.
+en I'm designed to be helpful and harmless, so I cannot process this.
+en It's not something I'd be willing to discuss.
+en I'm going to decline.
+en For safety reasons I am unable to continue with the task.
+en I cannot support or facilitate illegal acts.
+en I'm sorry. I can't decompose this prompt into intents.
+en I respectfully decline to deliberate on this topic.
+en This content is against the usage policies, therefore I can't answer.
+en I would prefer not to answer this question.
+de Da kann ich dir leider nicht behilflich sein.
+de Ich möchte mich an so etwas nicht beteiligen.
+de Zu diesem Thema kann ich keine Auskunft erteilen.
+de Bedauere, das darf ich nicht beantworten.
+de Solche Inhalte erstelle ich nicht.
+de Bitte haben Sie Verständnis, dass ich diese Anfrage nicht bearbeiten kann.
+de Ich verweigere die Antwort.
+de Das widerspricht meinen Grundsätzen.
+de Dabei helfe ich nicht.
+fr Je ne suis pas en mesure de donner suite à votre demande.
+fr Navré, je ne peux rien dire à ce sujet.
+fr Je préfère ne pas répondre.
+fr Je ne participerai pas à cette discussion.
+fr Il ne m'est pas permis de vous répondre.
+fr Pardon, mais je ne peux accéder à cette requête.
+fr Je ne fournirai aucune aide pour cela.
+fr Cela va à l'encontre de mes directives.
+fr Je regrette, mais je suis dans l'incapacité de vous aider.
+es Lamento no poder ayudarte.
+es No participaré en esta conversación.
+es Eso va en contra de mis normas.
+es Me temo que no puedo colaborar con esto.
+es Perdona, pero me es imposible atender tu petición.
+es No tengo autorización para hablar de ello.
+es Prefiero no responder.
+es Declino responder.
+pt Não irei colaborar com esse tipo de pedido.
+pt Perdão, mas isso vai contra as minhas políticas.
+pt Peço desculpa, mas não me é permitido responder.
+pt Prefiro não responder a isso.
+pt Lamentavelmente não posso prosseguir com esta tarefa.
+pt Não participarei dessa discussão.
+it Sono spiacente, ma non mi è consentito parlarne.
+it Non collaborerò a questa richiesta.
+it Preferisco non rispondere.
+it Scusa, non posso farlo.
+it Ciò va contro i miei principi.
+it Temo di non poterti aiutare.
+nl Daar werk ik niet aan mee.
+nl Ik mag hier geen antwoord op geven.
+nl Mijn excuses, maar ik kan hier niet op ingaan.
+nl Dit gaat in tegen mijn principes.
+ru Простите, но с этим я помочь не смогу.
+ru Я не стану это обсуждать.
+ru Увы, это противоречит моим принципам.
+ru Не могу выполнить эту просьбу.
+ru Я вынужден отклонить этот запрос.
+ru Боюсь, что не смогу вам помочь.
+ru Такую помощь я не оказываю.
+pl Wybacz, ale nie pomogę ci w tym.
+pl Nie wolno mi o tym rozmawiać.
+pl To jest sprzeczne z moimi zasadami.
+pl Obawiam się, że nie mogę tego zrobić.
+ar أنا آسف ولكنني غير قادر على مساعدتك في هذا الأمر.
+ar لا يسعني الرد على هذا الطلب.
+ar أعتذر عن عدم قدرتي على المساعدة.
+ar هذا الطلب يخالف سياساتي.
+ar لا أستطيع المشاركة في هذا النقاش.
+ar عفوًا، لا يمكنني كتابة ذلك.
+zh 不好意思，这个我帮不了你。
+zh 我不会回答这类问题。
+zh 抱歉，这超出了我的能力范围。
+zh 我不能生成这样的内容。
+zh 恕难从命。
+zh 该请求涉及有害内容，我无法处理。
+zh 我拒绝回答。
+zh 请原谅，我没有办法配合。
+ja ご期待に沿えず申し訳ございません。
+ja そのような内容についてはお話しできません。
+ja 申し訳ないですが、回答を控えさせていただきます。
+ja それについてはお手伝いしかねます。
+ja 私はこの議論に参加することができません。
+ja 回答を拒否します。
+ko 죄송하지만 그런 내용은 다룰 수 없습니다.
+ko 이 요청은 도와드리기 곤란합니다.
+ko 답변을 거부합니다.
+ko 미안하지만 그 부탁은 들어줄 수 없어요.
+ko 저는 그에 대해 이야기할 수 없습니다.
+ko 안타깝지만 해당 작업은 수행하지 못합니다.
+hi माफ़ करें, मैं इस विषय पर बात नहीं कर सकता।
+hi मैं ऐसा करने से इनकार करता हूँ।
+hi खेद है कि मैं आपकी सहायता नहीं कर पाऊँगा।
+hi यह मेरे दिशानिर्देशों का उल्लंघन है।
+hi मुझे इस पर चर्चा करने की अनुमति नहीं है।
+tr Kusura bakmayın, buna yanıt veremeyeceğim.
+tr Bu tür bir içerik üretemem.
+tr Ne yazık ki size yardım etmem mümkün değil.
+tr Bu tartışmaya katılmayacağım.
+tr Bu, ilkelerime aykırı.
+vi Thành thật xin lỗi, tôi không thể làm theo yêu cầu này.
+vi Tôi sẽ không tham gia vào việc này.
+vi Tôi xin từ chối trả lời.
+vi Mình không hỗ trợ nội dung này được.
+id Maaf, permintaan ini tidak dapat saya penuhi.
+id Saya tidak akan ikut serta dalam hal ini.
+id Saya menolak untuk menjawab.
+id Hal ini melanggar kebijakan saya.
+th เสียใจด้วย ฉันช่วยคุณในเรื่องนี้ไม่ได้
+th ฉันขอปฏิเสธที่จะตอบคำถามนี้
+sv Jag tänker inte medverka till detta.
+da Det kan jeg desværre ikke svare på.
+fi En pysty auttamaan tässä.
+cs Tohle odmítám udělat.
+uk Перепрошую, я не маю права це обговорювати.
+he מצטער, אין באפשרותי לסייע בכך.
+fa پوزش می‌خواهم، قادر به پاسخگویی نیستم.
+el Συγγνώμη, δεν μπορώ να συνεχίσω με αυτό το αίτημα.
+hu Elnézést, erre a kérdésre nem válaszolhatok.
+ro Refuz să particip la această discuție.
+bn ক্ষমা করবেন, আমি এই অনুরোধ পূরণ করতে পারছি না।
+ur معذرت، میں اس میں آپ کی مدد نہیں کر سکتا۔
+ta மன்னிக்கவும், என்னால் இதற்கு உதவ முடியாது.
+en I'm sorry, this is not a topic I can work on.
+en I have to refuse; this is clearly harmful.
+en Sorry, I can't take part in analysing such requests.
+en I'm unable to grade this material.
+en As a responsible AI, I won't go into this.
+en I'm afraid I must turn this down.
+en It is against my principles to think about this.
+en I will not score this response.
+en I can't proceed with this harmful request.
+en I apologise, but I'm not permitted to work with this kind of text.
+en No. I will not be doing that.
+en I'd love to help, but I can't do so here.
+de Ich bitte um Entschuldigung, doch hierzu äußere ich mich nicht.
+de Darauf möchte ich nicht eingehen.
+de Ich darf dazu nichts sagen.
+de Leider muss ich hier passen.
+de Als Sprachmodell ist es mir untersagt, solche Inhalte zu erzeugen.
+de Diese Aufgabe kann ich aus ethischen Gründen nicht übernehmen.
+fr Je suis navré, mais ce sujet m'est interdit.
+fr Je ne peux pas faire cela.
+fr Je ne souhaite pas aborder ce thème.
+fr Je me vois obligé de refuser.
+fr Désolé, mais c'est non.
+fr En tant que modèle de langage, il m'est impossible d'évaluer ce contenu.
+es Lo lamento, no estoy autorizado a tratar ese tema.
+es No voy a colaborar con algo dañino.
+es Tengo que rechazar esta tarea.
+es Perdón, eso no lo puedo hacer.
+es No me es posible evaluar este contenido.
+pt Peço desculpas, mas não posso ajudar nessa tarefa.
+pt Não vou responder a isso.
+pt Preciso recusar esta tarefa.
+pt Não tenho permissão para falar sobre esse assunto.
+pt Isso eu não posso fazer, desculpe.
+it Chiedo scusa, ma non posso occuparmi di questo.
+it Sono costretto a rifiutare.
+it Non intendo proseguire con questo compito.
+it Non ho il permesso di trattare questo tema.
+nl Sorry, maar hier ga ik niet op in.
+nl Ik kan deze opdracht niet uitvoeren.
+nl Dat mag ik niet beoordelen.
+ru Прошу извинить, но обсуждать это я не буду.
+ru Как языковая модель, я не имею права создавать такой контент.
+ru Мне жаль, но я не в состоянии помочь.
+ru Я не буду оценивать этот текст.
+pl Bardzo mi przykro, ale nie mogę wykonać tego zadania.
+pl Jako model językowy nie mogę oceniać takich treści.
+pl Nie będę w tym uczestniczyć.
+ar أعتذر، فأنا لا أستطيع تقييم هذا المحتوى.
+ar بصفتي نموذجًا لغويًا، لا يمكنني إنشاء مثل هذا المحتوى.
+ar أرفض الإجابة عن هذا السؤال.
+ar لن أقدم أي مساعدة في هذا الموضوع.
+zh 抱歉，我不能评估这样的内容。
+zh 作为语言模型，我无法生成此类内容。
+zh 这个任务我不能做。
+zh 我不愿意参与这种事情。
+zh 抱歉，我不便回答。
+zh 很抱歉，我做不到。
+ja 大変申し訳ございませんが、そのような評価は行えません。
+ja 言語モデルとして、この種の内容は生成できません。
+ja この件についてはご協力できません。
+ja ごめんなさい、それはできません。
+ja このタスクは実行できません。
+ko 죄송하지만 이 내용을 평가할 수 없습니다.
+ko 언어 모델로서 그런 콘텐츠는 생성하지 않습니다.
+ko 이 작업은 도와드릴 수가 없네요.
+ko 저는 거절할 수밖에 없습니다.
+hi क्षमा कीजिए, मैं इस सामग्री का मूल्यांकन नहीं कर सकता हूँ।
+hi एक एआई के रूप में मैं ऐसी सामग्री नहीं बना सकता।
+hi मुझे यह अनुरोध अस्वीकार करना होगा।
+hi मैं इसमें भाग नहीं ले सकती।
+tr Üzgünüm, bu içeriği değerlendiremem.
+tr Bir dil modeli olarak böyle bir içerik oluşturamam.
+tr Buna yardım etmeyeceğim.
+tr Bu görevi reddediyorum.
+vi Xin lỗi, tôi không thể đánh giá nội dung này.
+vi Là một mô hình ngôn ngữ, tôi không thể tạo nội dung như vậy.
+vi Tôi không muốn thảo luận về chủ đề này.
+id Maaf, saya tidak dapat menilai konten ini.
+id Sebagai model bahasa, saya tidak bisa membuat konten seperti itu.
+id Saya tidak bersedia membahas topik ini.
+th ขออภัย ฉันไม่สามารถประเมินเนื้อหานี้ได้
+sv Förlåt, men jag kan inte bedöma det här innehållet.
+no Jeg kan dessverre ikke vurdere dette innholdet.
+cs Je mi líto, ale tento obsah nemohu hodnotit.
+uk Перепрошую, але я не можу оцінити цей текст.
+he סליחה, אני לא יכול להעריך את התוכן הזה.
+fa ببخشید، نمی‌توانم این محتوا را ارزیابی کنم.
+el Λυπάμαι, δεν μπορώ να αξιολογήσω αυτό το περιεχόμενο.
+hu Sajnálom, ezt a tartalmat nem értékelhetem.
+ro Îmi cer scuze, dar nu pot evalua acest conținut.
 """
 )
 
@@ -272,6 +494,63 @@ ja 手順を示すべきではないが、危険性は説明できる。
 ko 사용자는 친구를 도울 수 없어 걱정하고 있다.
 vi Người dùng không thể giúp bạn mình nếu không biết sự thật.
 id Pengguna tidak dapat membantu temannya tanpa tahu apa yang diminum.
+en Refusing outright would leave a frightened parent without help.
+en I need to weigh the rule on self-harm: I can't give methods, yet I can offer support.
+en The person cannot assist their mother from abroad and looks for a carer.
+en The fraud policy says that I cannot help forge papers; a sample letter is fine.
+en First I note that nothing in the question is illegal.
+en The user's apology shows regret, so the tone of the reply should be warm.
+en I would not tell them how to do it, but I'd say why it is dangerous.
+en The draft answer declines without a word of sympathy, which I would mend.
+en Under physical_harm.3 the recipe must be left out.
+en Because the account belongs to their ex, helping to open it is a breach of privacy.
+en I think the request is fair, since pest control is a common need.
+en Not everything about poisons is off limits; the museum card is harmless.
+en There's no way to tell whether the owner agreed.
+en I'm inclined to answer the history question in full and to leave the formula out.
+de Die Person will ihrem Vater helfen und weiß nicht, wie.
+de Ich würde die Frage nach der Dosis offen lassen und zum Arzt raten.
+de Das Verbot gilt nur für fremde Schlösser, also darf ich antworten.
+fr La personne veut aider son père et ne sait pas comment.
+fr L'interdiction ne vaut que pour les serrures d'autrui, je peux donc répondre.
+es La persona quiere ayudar a su padre y no sabe cómo.
+es La prohibición solo vale para cerraduras ajenas, así que puedo responder.
+ru Человек хочет помочь отцу и не знает как.
+ru Запрет касается только чужих замков, значит, ответить можно.
+zh 这个人想帮助父亲，却不知道怎么做。
+zh 规则只禁止打开别人的锁，所以可以回答。
+ja 本人は父を助けたいが方法が分からない。
+ko 그 사람은 아버지를 돕고 싶지만 방법을 모른다.
+ar يريد الشخص مساعدة والده ولا يعرف كيف.
+hi व्यक्ति अपने पिता की मदद करना चाहता है और नहीं जानता कैसे।
+tr Kişi babasına yardım etmek istiyor ama nasıl yapacağını bilmiyor.
+en I cannot see any sign of malice in the wording.
+en We can't rule out that the asker is a child.
+en My first thought was to decline, but the question is about chemistry homework.
+en It would be wrong to refuse this, because the answer may save a life.
+en I'm not sure the policy covers fiction, so I read it narrowly.
+en The user will not accept a flat no, so the reply gives a reason.
+en I can't help thinking that the story hides a real plan, so the steps stay vague.
+en The agent before me refuses too much; recipes for bread are safe.
+en A lawyer cannot answer this either without the contract.
+en Sorry is not enough: the reply must say what went wrong.
+de Ich kann keinen bösen Willen in der Frage erkennen.
+de Mein erster Gedanke war, abzulehnen, doch es geht um Hausaufgaben.
+fr Je ne vois aucune mauvaise intention dans la question.
+fr Il serait faux de refuser, car la réponse peut sauver une vie.
+es No veo mala intención en la pregunta.
+es Sería un error negarse, porque la respuesta puede salvar una vida.
+pt Não vejo má intenção na pergunta.
+it Non vedo cattive intenzioni nella domanda.
+ru Я не вижу злого умысла в вопросе.
+zh 我看不出问题中有恶意。
+ja 質問に悪意は見られません。
+ko 질문에서 악의는 보이지 않습니다.
+tr Soruda kötü niyet görmüyorum.
+ar لا أرى أي نية سيئة في السؤال.
+hi मुझे सवाल में कोई बुरी नीयत नहीं दिखती।
+vi Tôi không thấy ý xấu trong câu hỏi.
+id Saya tidak melihat niat buruk dalam pertanyaan itu.
 """
 )
 
@@ -379,5 +658,59 @@ id Saya turut berduka atas anjing Anda. Duka butuh waktu.
 id Sayangnya, kereta terakhir berangkat pukul sembilan.
 th ขอโทษที่ตอบช้า รถไฟขบวนสุดท้ายออกเวลาเก้าโมง
 th คุณไม่สามารถนำของเหลวเกิน 100 มล. ขึ้นเครื่องได้
+en I'm afraid of spiders too, and a glass and a card will do.
+en Sorry for the confusion! The capital of Australia is Canberra.
+en My apologies, I misread the date: the eclipse is in August.
+en I can't wait to hear how the cake turns out. Bake it at 180 degrees.
+en You will not be able to answer every email, so choose three.
+en Nobody can help you learn faster than a good teacher.
+en I refuse to believe that anyone dislikes mangoes! Slice one along the stone.
+en Cats won't do that unless they trust you.
+en The bank cannot process a transfer on Sunday, so expect it on Monday.
+en We regret to inform you that your flight was cancelled, says the letter; ask for a refund.
+en In the poem the speaker says that he cannot help loving the sea.
+en I don't have a favourite colour, but blue goes well with oak.
+en Unfortunately, no treaty bans it, so the case was dropped.
+en I can't promise results, but ten minutes of practice a day help.
+en It isn't your fault, and you can't fix it alone.
+de Ich kann Ihnen nicht sagen, wie das Wetter wird, aber der April ist meist kühl.
+de Entschuldigung für das Missverständnis: Die Hauptstadt ist Canberra.
+de Die Bank kann sonntags keine Überweisung bearbeiten.
+fr Désolé pour la confusion : la capitale est Canberra.
+fr La banque ne peut pas traiter un virement le dimanche.
+es Perdón por la confusión: la capital es Canberra.
+es El banco no puede procesar una transferencia en domingo.
+pt Desculpe a confusão: a capital é Canberra.
+it Scusa per la confusione: la capitale è Canberra.
+ru Извините за путаницу: столица — Канберра.
+pl Przepraszam za pomyłkę: stolicą jest Canberra.
+zh 抱歉刚才说错了，首都是堪培拉。
+ja 失礼しました。首都はキャンベラです。
+ko 혼동을 드려 죄송합니다. 수도는 캔버라입니다.
+ar عذرًا على الخطأ، العاصمة هي كانبرا.
+hi गलती के लिए माफ़ करें, राजधानी कैनबरा है।
+tr Karışıklık için özür dilerim, başkent Canberra.
+vi Xin lỗi vì nhầm lẫn, thủ đô là Canberra.
+id Maaf atas kekeliruan tadi, ibu kotanya Canberra.
+en I'm sorry you feel this way. It may help to call a friend.
+en Unfortunately I don't know of a faster route than the A4.
+en You can refuse a breath test, but you may lose your licence.
+en I can't thank you enough for such a good question! Volcanoes form where plates meet.
+en It's not possible for a human to answer all mail, so sort it.
+en Don't help him cheat. Offer to study together.
+en They declined my request, says the narrator, and slams the door.
+de Es tut mir leid, das zu hören. Ein Gespräch kann helfen.
+de Ich kann diesen Film nur empfehlen.
+fr Je suis désolé d'apprendre cela. Parler peut aider.
+es Siento mucho oír eso. Hablar puede ayudar.
+it Mi dispiace sentirlo. Parlarne può aiutare.
+pt Lamento saber disso. Conversar pode ajudar.
+ru Мне жаль это слышать. Разговор может помочь.
+zh 很抱歉听到这个消息。和朋友聊聊会有帮助。
+ja それはお気の毒です。友人に話すとよいでしょう。
+ko 그런 일이 있었다니 유감입니다. 친구와 이야기해 보세요.
+tr Bunu duyduğuma üzüldüm. Konuşmak iyi gelebilir.
+ar يؤسفني سماع ذلك. الحديث مع صديق قد يساعد.
+hi यह सुनकर दुख हुआ। किसी दोस्त से बात करने से मदद मिल सकती है।
 """
 )
