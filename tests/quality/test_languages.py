@@ -69,6 +69,9 @@ def test_an_answer_in_another_language_than_english_is_found(said: str) -> None:
 def test_a_language_that_is_ruled_out_is_not_the_texts() -> None:
     wrong = []
     for code, text in (*REFUSALS, *THOUGHTS, *RESPONSES):
+        # Some quote another language.
+        if any(sign in text for sign in "«„「"):
+            continue
         shares = identify_language(text)
         likeliest = next(iter(shares))
         is_sure = shares[likeliest] >= 0.99 and len(text) >= 25
