@@ -42,7 +42,7 @@ class RefusalWords:
 
 
 _ENGLISH_ADVERBS = (
-    r"(?:(?:really|simply|just|also|still|afraid|must|so|do|\w+ly|have to|need to|then|at this time"
+    r"(?:(?:just|also|still|afraid|must|so|do|\w+ly|have to|need to|then|at this time"
     r"|in good conscience|even|ever|here|not|am|to) )*"
 )
 _ENGLISH = RefusalWords(
@@ -61,7 +61,7 @@ _ENGLISH = RefusalWords(
         r"|(?:don't|do not) have (?:the |any )?(?:ability|permission|authori\w+|freedom|right|capacity)"
         r"|(?:'d|would) rather not|(?:'d |would )?prefer not|have no (?:intention|way|permission)"
         r" (?:of|to))"
-        r"|^(?:(?:sorry|apologies|unfortunately|regrettably|no|but|and|yet),? (?:but )?)*"
+        r"|^(?:(?:sorry|apologies|unfortunately|regrettably|no|but|and|yet),? )*"
         r"(?:cannot|can't|won't|unable to|not able to|not going to|will not)"
         r"|\b(?:not|n't) (?:possible|appropriate|right|ethical|allowed|permitted|something|acceptable)"
         r"(?: that| which)?(?: for)? (?:i|me)\b(?: to| can| could| will| would)?"
@@ -90,8 +90,8 @@ _ENGLISH = RefusalWords(
     ),
     alone=(
         r"(?:\bi ?(?:'m |am |'ll |will |'d |would |do |hereby |must |have to |need to |am going to "
-        r"|'m going to |am forced to |have chosen to |choose to |like to |have |'ve |respectfully "
-        r"|politely |firmly |therefore |unfortunately |regretfully |kindly |very |\w+ly |, )*"
+        r"|'m going to |am forced to |have chosen to |choose to |like to |have |'ve "
+        r"|therefore |very |\w+ly |, )*"
         r"(?:declin(?:e|ing)\b|refus(?:e|ing)\b(?! to (?:believe|accept that|think))|have to pass|must pass|abstain|opt out|pass on (?:this|that))"
         r"|\bi (?:cannot|can't|could not|couldn't) in good (?:conscience|faith)"
         r"|(?:is|are|goes|go|runs|run|would be|'s|works|it) (?:directly |strictly )?(?:against|contrary to"

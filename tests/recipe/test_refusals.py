@@ -210,7 +210,19 @@ def test_a_response_that_declines_and_then_gives_steps_does_not_refuse() -> None
 
 
 @pytest.mark.parametrize(
-    "text", ["", "…", "\ud800", "\u0000", "I " * 4000, "nicht " * 3000, "不" * 5000]
+    "text",
+    [
+        "",
+        "…",
+        "\ud800",
+        "\u0000",
+        "I " * 4000,
+        "nicht " * 3000,
+        "不" * 5000,
+        # Each word may be taken in more than one way.
+        "I " + "really " * 60,
+        "sorry, but " * 40,
+    ],
 )
 def test_any_text_is_looked_at_without_harm(text: str) -> None:
     assert not is_bare_refusal(text)
