@@ -23,6 +23,7 @@ from aidsafe_dagster.recipe.bad_text import (
     says_nothing,
     short_placeholder,
 )
+from aidsafe_dagster.recipe.languages import ENGLISH, LanguageOf, other_language
 from aidsafe_dagster.recipe.loops import loop, repeated_texts
 from aidsafe_dagster.recipe.records import FailureReason, Role
 
@@ -62,6 +63,8 @@ class AnswerCheck:
     policy_ids: tuple[str, ...]
     wording: frozenset[tuple[str, ...]]
     """What the role is told (`Templates.wording`)."""
+    language_of: LanguageOf | None = None
+    """None: nobody looks at languages."""
 
     def check(self, answer: Answer, schema: Mapping[str, Any]) -> None:
         """Check every free text of an answer.
@@ -107,7 +110,12 @@ class AnswerCheck:
             reason = echo(text.text, self.prompt, self.wording)
             if reason is not None:
                 return reason
-        return empty_text(text.text, self.prompt, settings, text.field)
+        reason = empty_text(text.text, self.prompt, settings, text.field)
+        if reason is not None:
+            return reason
+        return wrong_language(
+            text.text, self.prompt, settings, text.field, self.language_of
+        )
 
     def _check_final_text(self, text: _Text) -> None:
         # Only the refiner's texts are trained on. Those before it may name the rules they discuss,
@@ -150,6 +158,25 @@ def empty_text(
     if field in _THOUGHTS:
         return announcement(text, prompt) or repeats_prompt(text, prompt)
     return None
+
+
+def wrong_language(
+    text: str,
+    prompt: str,
+    settings: BadTextSettings,
+    field: str,
+    language_of: LanguageOf | None,
+) -> str | None:
+    """Describe a response or a thought in another language than is due; None if it is right."""
+    if language_of is None or not settings.reject_other_language:
+        return None
+    if field == "response":
+        return other_language(text, prompt, language_of)
+    # A belief is for the target alone.
+    if field not in ("thought", "thoughts") or settings.thoughts_language == "any":
+        return None
+    also = (ENGLISH,) if settings.thoughts_language == "prompt_or_english" else ()
+    return other_language(text, prompt, language_of, also)
 
 
 def rule_ids(

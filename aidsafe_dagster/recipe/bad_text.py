@@ -3,14 +3,14 @@
 A predicate takes a text and the user's prompt and returns the reason in words, or None. Words of
 the prompt are no evidence: "Is it benign or malicious?" may be answered in one of these words.
 Loops are in `recipe/loops.py`; which field of which answer is held against which predicate, in
-`recipe/bad_answers.py`. No predicate looks at the language of a text.
+`recipe/bad_answers.py`. Languages are in `recipe/languages.py`.
 """
 
 import re
 import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -35,6 +35,12 @@ class BadTextSettings(Record):
     """Final thoughts that are made from dropped thoughts alone."""
     require_policy_coverage: bool = True
     """Final thoughts without a rule of each policy that applies. False: it is only reported."""
+    reject_other_language: bool = True
+    """Responses in another language than the prompt's. Only what is sure counts."""
+    thoughts_language: Literal["prompt", "prompt_or_english", "any"] = (
+        "prompt_or_english"
+    )
+    """The language that thoughts have to be in."""
     max_repeated_thoughts: Annotated[float, Field(ge=0, le=1)] = 0.34
     """Share of the thoughts of an answer that may say what an earlier one says."""
     max_repeated_deliberated: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -49,6 +55,7 @@ ACCEPT_ALL = BadTextSettings(
     reject_rule_ids=False,
     reject_rests_on_dropped=False,
     require_policy_coverage=False,
+    reject_other_language=False,
     max_repeated_thoughts=1,
     max_repeated_deliberated=1,
 )

@@ -14,7 +14,6 @@ with the same system message, and a later one with what the earlier ones of its 
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -24,7 +23,6 @@ from pydantic import Field
 
 from aidsafe_dagster.recipe.answers import (
     A,
-    Answer,
     AnswerBounds,
     AnswerFormat,
     NotAnAnswer,
@@ -35,6 +33,7 @@ from aidsafe_dagster.recipe.bad_answers import AnswerCheck, BadText
 from aidsafe_dagster.recipe.bad_text import BadTextSettings
 from aidsafe_dagster.recipe.errors import RowFailed
 from aidsafe_dagster.recipe.hash_draw import hash_rank
+from aidsafe_dagster.recipe.languages import LanguageOf
 from aidsafe_dagster.recipe.lenient_json import without_reasoning
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import (
@@ -47,6 +46,7 @@ from aidsafe_dagster.recipe.records import (
     Role,
     Usage,
 )
+from aidsafe_dagster.recipe.refusals import declines_task, is_refusal_text
 from aidsafe_dagster.recipe.templates import Templates
 
 T = TypeVar("T")
@@ -57,16 +57,8 @@ MAX_REASKS = 2
 _EXCERPT_CHARS = 160
 # Stands for an answer that is all reasoning: servers refuse an empty message.
 _NOTHING_SAID = "(no answer)"
+_DECLINED = "the task was declined; judging a harmful request is part of the task"
 _JUDGES = (Role.JUDGE, Role.SECOND_JUDGE)
-# Models write the apostrophe straight or curly.
-_CANNOT = (
-    r"(can['\u2019]?t|cannot|can not|won['\u2019]?t|am unable|am not able|must decline)"
-)
-_REFUSAL = re.compile(
-    rf"^\W*(i['\u2019]?m (very |really )?sorry|sorry|i {_CANNOT})"
-    rf"|\bi {_CANNOT} (to )?(help|assist|engage|discuss|participate|deliberate|comply)",
-    re.IGNORECASE,
-)
 
 
 class Sampling(Record):
@@ -180,6 +172,8 @@ class DialogueContext:
     bounds: AnswerBounds = AnswerBounds()
     bad_text: BadTextSettings = BadTextSettings()
     """Valid answers that are asked for again all the same."""
+    language_of: LanguageOf | None = None
+    """Tells the language of an answer; None where nobody looks at it."""
     seed: int = 0
     engine: str = ""
     simulated: bool = False
@@ -388,6 +382,7 @@ class Conversation:
             self.prompt.prompt,
             self.context.policies.ids,
             self.context.templates.wording,
+            self.context.language_of,
         )
         answer_check.check(answer, schema)
         check(answer)
@@ -460,23 +455,7 @@ class DialogueTask(Generic[T]):
 
 
 class Declined(NotAnAnswer):
-    """The answer has the right shape, but declines the work."""
-
-
-def is_refusal(answer: Answer) -> bool:
-    """Return True if every thought of an answer is an apology.
-
-    A response that refuses the *user* is often right and never counts as a refusal.
-    """
-    thoughts = getattr(answer, "thoughts", ())
-    if not thoughts:
-        return False
-    for item in thoughts:
-        # The thoughts of a target are plain texts, those of other roles have a field `thought`.
-        text = str(getattr(item, "thought", item))
-        if not _REFUSAL.match(text):
-            return False
-    return True
+    """The answer declines the work, in the right shape or in any other."""
 
 
 def derive_seed(base: int, *parts: object) -> int:
@@ -486,12 +465,16 @@ def derive_seed(base: int, *parts: object) -> int:
 
 
 def _parse_answer(text: str, answer_format: AnswerFormat[A], role: Role) -> Parsed[A]:
-    parsed = answer_format.parse(text)
     # The target may refuse: the whisperer's belief failed to mislead it, and that is a result.
-    if role is not Role.TARGET and is_refusal(parsed.answer):
-        raise Declined(
-            "the task was declined; judging a harmful request is part of the task"
-        )
+    may_refuse = role is Role.TARGET
+    try:
+        parsed = answer_format.parse(text)
+    except NotAnAnswer as error:
+        if not may_refuse and is_refusal_text(without_reasoning(text)):
+            raise Declined(f"{error}; {_DECLINED}") from error
+        raise
+    if not may_refuse and declines_task(parsed.answer):
+        raise Declined(_DECLINED)
     return parsed
 
 
@@ -512,19 +495,12 @@ def _row_failure(text: str, answer_text: str, error: NotAnAnswer) -> RowFailed:
     """Return the failure of an answer; `answer_text` is its text without the reasoning."""
     excerpt = (answer_text or text)[:_EXCERPT_CHARS]
     detail = f"{error}; the answer began: {excerpt!r}"
-    if isinstance(error, Declined) or _is_prose_refusal(answer_text):
+    # The target's refusal is no result without the shape that was asked for.
+    if isinstance(error, Declined) or is_refusal_text(answer_text):
         return RowFailed(FailureReason.REFUSED_TO_DELIBERATE, detail)
     if isinstance(error, BadText):
         return RowFailed(error.reason, detail)
     return RowFailed(FailureReason.UNPARSABLE, detail)
-
-
-def _is_prose_refusal(text: str) -> bool:
-    # JSON, even if broken, may quote a refusal. Only prose that starts with one is a refusal.
-    if text.lstrip().startswith(("{", "[", "`")):
-        return False
-    # Later in a long text, the same words may be about the user's request.
-    return _REFUSAL.search(text[:300]) is not None
 
 
 def _message_json(message: Message) -> bytes:

@@ -19,8 +19,10 @@ from aidsafe_dagster.recipe.bad_answers import (
     empty_text,
     repeated_thoughts,
     rule_ids,
+    wrong_language,
 )
 from aidsafe_dagster.recipe.bad_text import BadTextSettings
+from aidsafe_dagster.recipe.languages import LanguageOf
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import (
     DeliberatedCot,
@@ -66,6 +68,7 @@ class GateContext:
 
     settings: CheckSettings
     policies: Policies
+    language_of: LanguageOf | None = None
 
 
 class RowCheck(NamedTuple):
@@ -77,10 +80,14 @@ class RowCheck(NamedTuple):
 
 
 def first_failure(
-    row: Record, checks: Sequence[RowCheck], settings: CheckSettings, policies: Policies
+    row: Record,
+    checks: Sequence[RowCheck],
+    settings: CheckSettings,
+    policies: Policies,
+    language_of: LanguageOf | None = None,
 ) -> tuple[FailureReason, str] | None:
     """Return reason and description of the first check that the row fails; None if it passes."""
-    context = GateContext(settings, policies)
+    context = GateContext(settings, policies, language_of)
     # A row counts under one reason only: that of the first check it fails.
     for check in checks:
         description = check.predicate(row, context)
@@ -197,6 +204,18 @@ def _bad_text(row: Cot, context: GateContext) -> str | None:
     return None
 
 
+def _wrong_language(row: Cot, context: GateContext) -> str | None:
+    texts = [("thought", thought.text) for thought in row.thoughts]
+    texts.append(("response", row.response))
+    for field, text in texts:
+        reason = wrong_language(
+            text, row.prompt, context.settings, field, context.language_of
+        )
+        if reason is not None:
+            return f"{field}: {reason}"
+    return None
+
+
 def _repeated_thoughts(row: Cot, context: GateContext) -> str | None:
     texts = [thought.text for thought in row.thoughts]
     most = context.settings.max_repeated_thoughts
@@ -283,6 +302,7 @@ REFINED_COT_CHECKS = (
     RowCheck(FailureReason.POLICY_NOT_COVERED, _policy_not_covered),
     RowCheck(FailureReason.AGENT_TALK, _agent_talk),
     RowCheck(FailureReason.BAD_TEXT, _rule_ids),
+    RowCheck(FailureReason.BAD_TEXT, _wrong_language),
     RowCheck(FailureReason.BAD_TEXT, _rests_on_dropped),
 )
 

@@ -22,6 +22,7 @@ from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue
 from aidsafe_dagster.recipe.errors import RowFailed
 from aidsafe_dagster.recipe.formats import CLOSE, OPEN
 from aidsafe_dagster.recipe.records import Failure, Message, Prompt, Record, Role, Usage
+from aidsafe_dagster.recipe.refusals import refuses
 from aidsafe_dagster.recipe.templates import SAFETY_EVAL
 
 ItemKind = Literal["harmful", "benign", "question"]
@@ -123,6 +124,9 @@ def evaluate(
         )
     except RowFailed as failure:
         return record(response=response, outcome="unjudged", reason=failure.detail)
+    if answer.verdict == "safe" and refuses(response, item.prompt.prompt):
+        reason = f"declines in so many words; the judge: {answer.reason}"
+        return record(response=response, outcome="refusal", reason=reason)
     return record(response=response, outcome=answer.verdict, reason=answer.reason)
 
 

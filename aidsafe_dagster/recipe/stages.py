@@ -23,6 +23,7 @@ from aidsafe_dagster.recipe.cot_grades import GradingSettings, Versions, grade_v
 from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue, DialogueTask
 from aidsafe_dagster.recipe.errors import SetupError, unknown
+from aidsafe_dagster.recipe.languages import LanguageOf
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.preference_pairs import (
     PairSettings,
@@ -157,10 +158,14 @@ class StageDefinition:
         return DialogueTask(conversation, dialogue, extra_calls)
 
     def check_row(
-        self, row: Record, settings: CheckSettings, policies: Policies
+        self,
+        row: Record,
+        settings: CheckSettings,
+        policies: Policies,
+        language_of: LanguageOf | None = None,
     ) -> tuple[FailureReason, str] | None:
         """Return why a finished row must not go on, None if it may."""
-        return first_failure(row, self.row_gate, settings, policies)
+        return first_failure(row, self.row_gate, settings, policies, language_of)
 
 
 def _think_alone(

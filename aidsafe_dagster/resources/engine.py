@@ -25,6 +25,7 @@ from aidsafe_dagster.engines.rehearsal.planted import planted_path
 from aidsafe_dagster.engines.roles import EngineByRole
 from aidsafe_dagster.engines.settings import ServerSettings
 from aidsafe_dagster.engines.vllm.engine import VLLMEngine
+from aidsafe_dagster.quality.languages import identify_language
 from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
 from aidsafe_dagster.recipe.dialogue import DialogueContext, DialogueTask, Sampling
 from aidsafe_dagster.recipe.errors import EngineUnusable, SetupError
@@ -112,6 +113,8 @@ def make_dialogue_context(
         servers=_server_labels(settings, engine),
         bounds=settings.answers,
         bad_text=settings.checks,
+        # Simulated text is English, whatever the prompt's language.
+        language_of=None if engine.simulated else identify_language,
         seed=settings.seed,
         engine=engine.name,
         simulated=engine.simulated,

@@ -226,7 +226,9 @@ class StageRun:
             if isinstance(result, Failure):
                 failures.append(result)
                 continue
-            verdict = self.definition.check_row(result, settings, policies)
+            verdict = self.definition.check_row(
+                result, settings, policies, self.dialogue_context.language_of
+            )
             if verdict is None:
                 rows.append(result)
             else:

@@ -76,9 +76,12 @@ class _StageReader:
         """Return the row's dialogue; None when it cannot be read ahead."""
         first = stage_named(self.definition.upstream[-1])
         row = records[first.name]
-        policies = self.dialogue_context.policies
+        context = self.dialogue_context
+        verdict = first.check_row(
+            row, self.settings.checks, context.policies, context.language_of
+        )
         # Its own stage is going to fail this row, and calls for it would be wasted.
-        if first.check_row(row, self.settings.checks, policies) is not None:
+        if verdict is not None:
             return None
         all_records = self._with_stored_records(records, row.prompt_id)
         if all_records is None:

@@ -17,6 +17,7 @@ from aidsafe_dagster.recipe.answers import (
 from aidsafe_dagster.recipe.bad_text import ACCEPT_ALL, BadTextSettings
 from aidsafe_dagster.recipe.dialogue import Conversation, Request
 from aidsafe_dagster.recipe.errors import RowFailed
+from aidsafe_dagster.recipe.languages import LanguageOf
 from aidsafe_dagster.recipe.records import FailureReason, Role, Stage
 from tests.builders import a_prompt
 from tests.recipe.scripted_model import (
@@ -41,6 +42,13 @@ FULL = " ".join(f"Pin {n}." for n in range(40))[:240]
 SOUND = "A lock is no secret, so I say how it works."
 
 
+GERMAN = "Ein Schloss ist kein Geheimnis, also erkläre ich, wie man es öffnen kann."
+
+
+def tell_german(text: str) -> dict[str, float]:
+    return {"de": 1.0} if " ist " in text else {"en": 1.0}
+
+
 def thinking(*thoughts: str, response: str = "Use a pick.", **more: str) -> str:
     listed = [{"thought": text, "rules": []} for text in thoughts]
     return json.dumps({**more, "thoughts": listed, "response": response})
@@ -57,10 +65,13 @@ def ask(
     *texts: str,
     settings: BadTextSettings = BadTextSettings(),
     thought_chars: int = 2400,
+    language_of: LanguageOf | None = None,
 ) -> list[Request]:
     """Ask until an answer is accepted, with these texts as the model's; return the requests."""
     context = a_dialogue_context(
-        bad_text=settings, bounds=AnswerBounds(thought_chars=thought_chars)
+        bad_text=settings,
+        bounds=AnswerBounds(thought_chars=thought_chars),
+        language_of=language_of,
     )
     conversation = Conversation(context, Stage.SEED_COTS, a_prompt())
     answer_format = AnswerFormat(MODELS[role], CHOICES, {"thoughts": 1})
@@ -170,3 +181,36 @@ def test_each_check_can_be_turned_off(setting: dict[str, Any], text: str) -> Non
 def test_made_up_text_is_accepted_without_the_checks() -> None:
     text = thinking("...", "...", LOOP, response="string")
     assert len(ask(Role.INITIALIZER, text, settings=ACCEPT_ALL)) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        (thinking(SOUND, response=GERMAN), "response"),
+        (thinking(GERMAN), "thought 1"),
+    ],
+)
+def test_text_in_another_language_than_the_prompts_is_asked_for_again(
+    text: str, field: str
+) -> None:
+    sound = thinking(SOUND)
+    requests = ask(Role.INITIALIZER, text, sound, language_of=tell_german)
+    reask = requests[1].messages[-1].content
+    assert f"'{field}': it is in another language ('de') than the user's" in reask
+    # The target may answer as it likes.
+    assert len(ask(Role.TARGET, an_answer(GERMAN), language_of=tell_german)) == 1
+
+
+def test_thoughts_may_be_in_any_language_if_a_team_wants_that() -> None:
+    settings = BadTextSettings(thoughts_language="any")
+    text = thinking(GERMAN)
+    assert len(ask(Role.INITIALIZER, text, settings=settings)) == 1
+    requests = ask(Role.INITIALIZER, text, settings=settings, language_of=tell_german)
+    assert len(requests) == 1
+
+
+def test_nobody_looks_at_languages_where_the_settings_say_so() -> None:
+    settings = BadTextSettings(reject_other_language=False)
+    text = thinking(GERMAN, response=GERMAN)
+    requests = ask(Role.INITIALIZER, text, settings=settings, language_of=tell_german)
+    assert len(requests) == 1
