@@ -168,9 +168,9 @@ class EndpointEngine:
     async def complete(self, request: Request, attempt: int) -> Completion:
         chat = self._chat_request(request.speaker)
         loops = self._loop_ending
-        way = loops.way(request, chat.settings)
         started = time.monotonic()
         loops.in_flight += 1
+        way = loops.way(request, chat.settings)
         try:
             completion = await self._complete(request, attempt, chat, way)
         except NoLoop as cut:
