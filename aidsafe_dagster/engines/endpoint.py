@@ -206,9 +206,8 @@ class EndpointEngine:
             raise self._not_json(reply)
         completion = completion_of(reply, request, attempt, chat.settings)
         self._answered.add(kind)
-        if way == "stream" and answer.is_stream and not stream.counts_tokens:
-            # Rows without token counts are worse than a rare loop.
-            self._loop_ending.takes_no_stream = True
+        if answer.is_stream and not stream.counts_tokens:
+            self._loop_ending.counts_no_streams = True
         return completion
 
     async def _complete_without_stream(
@@ -223,7 +222,7 @@ class EndpointEngine:
             completion = await self._complete(request, attempt, chat, "off")
         except (RequestRejected, SetupError):
             raise refusal from None
-        self._loop_ending.takes_no_stream = True
+        self._loop_ending.refuses_streams = True
         return completion
 
     async def models(self) -> list[str]:

@@ -41,8 +41,9 @@ class LoopEnding:
     def __init__(self) -> None:
         self.has_streamed = False
         """A stream was asked for, and came."""
-        self.takes_no_stream = False
-        """The server refuses streams, or counts no tokens in them."""
+        self.refuses_streams = False
+        self.counts_no_streams = False
+        """The server does not say how many tokens a stream took."""
         self.in_flight = 0
         self._speed = 0.0
         """Tokens per second of one call, the mean of late ones. 0: not known yet."""
@@ -51,10 +52,12 @@ class LoopEnding:
         # How a candidate writes is what is evaluated, loops and all.
         if not request.end_loops or request.labels or request.role is Role.CANDIDATE:
             return "off"
-        if settings.end_loops != "auto":
-            return settings.end_loops
-        is_fast = self._speed * self.in_flight > _MOST_STREAMED
-        return "off" if is_fast or self.takes_no_stream else "stream"
+        way = settings.end_loops
+        if way == "auto":
+            is_fast = self._speed * self.in_flight > _MOST_STREAMED
+            # Rows without token counts are worse than a rare loop.
+            way = "off" if is_fast or self.counts_no_streams else "stream"
+        return "off" if way == "stream" and self.refuses_streams else way
 
     def note(self, usage: Usage, seconds: float) -> None:
         """Note how long an answer took."""

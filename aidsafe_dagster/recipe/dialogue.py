@@ -80,7 +80,7 @@ class Sampling(Record):
 
     temperature: float | None = Field(default=0.7, ge=0)
     top_p: float | None = Field(default=0.95, gt=0, le=1)
-    max_tokens: int | None = Field(default=4096, ge=1)
+    max_tokens: int | None = Field(default=8192, ge=1)
 
     def at_temperature(self, temperature: float | None) -> "Sampling":
         """Return the parameters with another temperature, unless the server takes none."""

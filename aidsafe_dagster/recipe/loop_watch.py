@@ -13,15 +13,18 @@ from aidsafe_dagster.recipe.loops import unending_loop
 
 _BEGINNING_OF_JSON = re.compile(r"\{\s*\"")
 _QUOTE = re.compile(r"\\.|(\")", re.DOTALL)
+_PUNCTUATION = re.compile(r"[\s:,{}\[\]]*")
 _UNFINISHED_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{0,3})?$")
 # So many characters are written between two looks, or a quarter of the text if that is more, which
 # keeps the time in proportion to the length of the text.
 _STEP = 400
 _GROWTH = 1.25
 _LONGEST_WHITE_SPACE = 400
-# A thought that is repeated whole, as an item of its own. Reasons are shorter and may be alike.
+# Items that are repeated whole. Reasons are short, and may well be alike.
 _LONG_CHARS = 100
-_MOST_TIMES = 5
+_LONG_THOUGHT_CHARS = 20
+_MOST_TIMES = 6
+_MOST_SHARE = 0.5
 _QUOTED_CHARS = 60
 
 
@@ -40,7 +43,9 @@ class LoopWatch:
         self._open = ""
         """What is watched: the end of the answer, from the last quote in JSON."""
         self._due = _STEP
-        self._long_strings: Counter[str] = Counter()
+        self._items: Counter[str] = Counter()
+        """How often each long string, or thought, was written."""
+        self._last_string = ""
 
     def feed(self, piece: str) -> str | None:
         """Describe the loop that an answer is in with its next piece; None if it is in none."""
@@ -54,7 +59,7 @@ class LoopWatch:
         if self._may_be_json:
             self._drop_what_is_closed()
         self._due = max(len(self._open) + _STEP, int(len(self._open) * _GROWTH))
-        return self._repeated_string() or self._open_loop()
+        return self._repeated_item() or self._open_loop()
 
     def _drop_what_is_closed(self) -> None:
         if not self._is_in_json:
@@ -66,16 +71,22 @@ class LoopWatch:
         start = 0
         for match in _QUOTE.finditer(self._open):
             if match[1]:
-                text = self._open[start : match.start()]
-                if len(text) >= _LONG_CHARS:
-                    self._long_strings[text] += 1
+                self._note_string(self._open[start : match.start()])
                 start = match.end()
         self._open = self._open[start:]
 
-    def _repeated_string(self) -> str | None:
-        for text, times in self._long_strings.items():
-            if times >= _MOST_TIMES:
-                return f"repeats '{text[:_QUOTED_CHARS]}…' {times} times"
+    def _note_string(self, text: str) -> None:
+        """Note what stands between two quotes: a string, or the punctuation between strings."""
+        is_thought = self._last_string == "thought"
+        if len(text) >= (_LONG_THOUGHT_CHARS if is_thought else _LONG_CHARS):
+            self._items[text] += 1
+        if not _PUNCTUATION.fullmatch(text):
+            self._last_string = text
+
+    def _repeated_item(self) -> str | None:
+        for text, times in self._items.most_common(1):
+            if times >= _MOST_TIMES and times > _MOST_SHARE * self._items.total():
+                return f"repeats '{text[:_QUOTED_CHARS]}' {times} times"
         return None
 
     def _open_loop(self) -> str | None:

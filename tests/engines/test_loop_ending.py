@@ -202,6 +202,11 @@ def test_reasoning_that_goes_round_in_circles_is_left() -> None:
             id="the same thought",
         ),
         pytest.param(
+            '{"thoughts": ['
+            + json.dumps({"thought": "The sea is a vast place.", "rules": []}) * 60,
+            id="the same short thought",
+        ),
+        pytest.param(
             json.dumps({"response": "नमस्ते, यह मदद है। " * 300}), id="escaped characters"
         ),
         pytest.param("I cannot help. " * 500, id="prose in place of JSON"),
