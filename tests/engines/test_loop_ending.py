@@ -14,6 +14,9 @@ from aidsafe_dagster.engines.driver.progress import Progress
 from aidsafe_dagster.engines.driver.settings import DriverSettings
 from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.engines.protocol import ErrorKind, RequestRejected, RetryableError
+from aidsafe_dagster.engines.settings import EndpointSettings
+from aidsafe_dagster.engines.vllm.engine import VLLMEngine
+from aidsafe_dagster.engines.vllm.settings import VLLMSettings
 from aidsafe_dagster.recipe.answers import AnswerBounds, AnswerFormat, InitializerAnswer
 from aidsafe_dagster.recipe.bad_text import BadTextSettings
 from aidsafe_dagster.recipe.dialogue import (
@@ -369,6 +372,23 @@ def test_vllm_is_told_to_look_for_repetitions_itself() -> None:
     assert asked["repetition_detection"]["min_count"] >= 5
     assert "stream" not in asked
     assert "repetition_detection" not in plain
+
+
+def test_a_server_that_refuses_to_look_for_repetitions_says_what_to_set() -> None:
+    refusal = 400, {"error": {"message": "Unknown field: repetition_detection"}}
+    with (
+        a_stream_server(lambda _: refusal) as server,
+        pytest.raises(SetupError, match='set end_loops = "stream" in'),
+    ):
+        complete(server.base_url, request=REQUEST, end_loops="server")
+
+
+def test_the_managed_server_looks_for_repetitions_unless_the_settings_say_otherwise() -> (
+    None
+):
+    managed = VLLMEngine(VLLMSettings(model="m"), EndpointSettings())
+    assert managed._served(EndpointSettings()).end_loops == "server"
+    assert managed._served(EndpointSettings(end_loops="off")).end_loops == "off"
 
 
 def test_what_vllm_ended_for_a_loop_is_one() -> None:

@@ -100,7 +100,7 @@ def test_a_chat_that_would_not_fit_is_named_with_role_round_and_what_to_change()
     with pytest.raises(SetupError) as stopped:
         require_context(findings, settings)
     message = str(stopped.value)
-    assert "refiner, after round 3: about " in message
+    assert "deliberator_2, round 3: about " in message
     assert "the server 'endpoint' holds 8,192" in message
     assert 'deliberation.context = "fresh"' in message
     assert "initializer" not in message
