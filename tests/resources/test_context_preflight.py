@@ -107,7 +107,7 @@ def test_a_chat_that_would_not_fit_is_named_with_role_round_and_what_to_change()
 
 
 def test_what_another_stage_needs_does_not_stop_this_one() -> None:
-    with a_server_that_holds(4096) as url:
+    with a_server_that_holds(5000) as url:
         settings = settings_of(url)
         findings = findings_of(settings, Stage.SEED_COTS)
     assert {f.request.speaker for f in findings} == {"intent_decomposer", "initializer"}
