@@ -32,6 +32,7 @@ _FIELDS = (
     "context_length",
     "tokenize",
     "priority",
+    "end_loops",
     "omit",
     "rename",
     "output",

@@ -20,7 +20,7 @@ _CLOSING = re.compile(
 )
 _CLOSING_MARKS = ("</", "[/", "◁/")
 """One of them is in every closing tag."""
-_REASONING_FIELDS = (
+REASONING_FIELDS = (
     "reasoning",
     "reasoning_content",
     "reasoning_details",
@@ -73,10 +73,10 @@ def spoken(choice: Mapping[str, Any], keep_blocks: bool = False) -> Spoken:
     thoughts: list[str] = []
     refusals: list[str] = []
     text = "".join(_texts(message.get("content"), thoughts, refusals))
-    for field in _REASONING_FIELDS:
+    for field in REASONING_FIELDS:
         # The others repeat the first.
         if not thoughts:
-            thoughts += _thoughts(message.get(field))
+            thoughts += thoughts_in(message.get(field))
     refusal = message.get("refusal")
     if isinstance(refusal, str):
         refusals.append(refusal)
@@ -129,7 +129,7 @@ def _texts(
     elif isinstance(content, dict) and _is_part(content):
         kind = str(content.get("type") or "")
         if _THOUGHT_TYPES.search(kind):
-            thoughts += _thoughts(content)
+            thoughts += thoughts_in(content)
         elif kind == "refusal":
             refusals.append(str(content.get("refusal") or ""))
         else:
@@ -154,7 +154,8 @@ def _is_part(value: Any) -> bool:
     return any(set(value) <= fields for fields in _PART_FIELDS)
 
 
-def _thoughts(value: Any, depth: int = 0) -> list[str]:
+def thoughts_in(value: Any, depth: int = 0) -> list[str]:
+    """Return the texts of a reasoning field, which is a text, or blocks of any depth."""
     if isinstance(value, str):
         return [value]
     if depth > _MAX_DEPTH:
@@ -162,11 +163,11 @@ def _thoughts(value: Any, depth: int = 0) -> list[str]:
     blocks: list[str] = []
     if isinstance(value, list):
         for item in value:
-            blocks += _thoughts(item, depth + 1)
+            blocks += thoughts_in(item, depth + 1)
     elif isinstance(value, dict):
         for field in _THOUGHT_FIELDS:
             if value.get(field):
-                return _thoughts(value[field], depth + 1)
+                return thoughts_in(value[field], depth + 1)
     return blocks
 
 

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from aidsafe_dagster.engines.chat_message import Spoken, last_object, spoken
+from aidsafe_dagster.engines.chat_request import prompt_estimate
+from aidsafe_dagster.engines.chat_stream import ChatStream
 from aidsafe_dagster.engines.log_probabilities import label_text
 from aidsafe_dagster.engines.protocol import RequestRejected, RetryableError
 from aidsafe_dagster.engines.settings import ServerSettings
 from aidsafe_dagster.engines.usage_counts import usage_of
 from aidsafe_dagster.recipe.dialogue import Completion, Request
+from aidsafe_dagster.recipe.loop_watch import LoopWatch
 from aidsafe_dagster.recipe.records import FailureReason, Role, Usage
 
 _MAX_CUT_ANSWERS = 3
@@ -42,10 +45,20 @@ _FILTERED = {
     "guardrail_intervened",
     "moderation",
 }
+_REPETITION = {"repetition", "repetition_detected"}
+"""vLLM's, where the request has it look for repetitions."""
 _FAILED = {"error", "abort", "aborted", "cancelled", "insufficient_system_resource"}
 _MAY_REFUSE = (Role.TARGET, Role.CANDIDATE, Role.GUARD)
 """Roles whose refusal is an answer: the target and the candidate answer a user, and the guard is
 asked about a refusal as about any other answer."""
+
+
+class NoLoop(Exception):
+    """The server ended an answer for a loop that is none. `usage` is what it used."""
+
+    def __init__(self, usage: Usage) -> None:
+        super().__init__()
+        self.usage = usage
 
 
 @dataclass(frozen=True)
@@ -66,8 +79,10 @@ def parse_body(body: bytes) -> Any:
         return json.loads(body.removeprefix(b"\xef\xbb\xbf"))
     except (ValueError, RecursionError):
         pass
-    text = body.decode("utf-8", "replace")
-    return _joined_stream(text) or text
+    # Some gateways stream whether they are asked to or not.
+    stream = ChatStream()
+    stream.feed(body)
+    return stream.reply() or body.decode("utf-8", "replace")
 
 
 def completion_of(
@@ -85,8 +100,11 @@ def completion_of(
         RetryableError: it is no chat completion, or the answer is empty or cut.
         RequestRejected: no further attempt is worth its tokens: moderated, refused, cut within the
             reasoning, or cut too often.
+        NoLoop: the server ended the answer for a loop that is none.
     """
     parts = _read(reply, request)
+    if parts.ending in _REPETITION:
+        return _ended_by_server(parts, reply, request, settings)
     _check_ending(parts, request)
     text = _answer(parts, request)
     # An answer of one token always ends at its limit.
@@ -104,6 +122,52 @@ def completion_of(
         model=_model_name(reply, settings),
         usage=parts.usage,
         reasoning=_storable(reasoning),
+    )
+
+
+def ended_completion(
+    stream: ChatStream, request: Request, settings: ServerSettings, loop: str
+) -> Completion:
+    """Return the completion in a stream that was ended for a loop.
+
+    A server seldom says what it used before the end: then its tokens are estimates.
+    """
+    reply = stream.reply() or {}
+    parts = _read(reply, request)
+    usage = parts.usage
+    if not stream.counts_tokens:
+        usage = Usage(
+            calls=1,
+            prompt_tokens=prompt_estimate(request),
+            completion_tokens=stream.events,
+        )
+    return _ended(parts, reply, settings, loop, usage)
+
+
+def _ended_by_server(
+    parts: _Reply, reply: Any, request: Request, settings: ServerSettings
+) -> Completion:
+    # The server counts tokens, and lines of a table repeat them as well as a loop does.
+    for text, is_json in ((parts.spoken.text, True), (parts.spoken.reasoning, False)):
+        watch = LoopWatch(is_json=is_json and bool(request.schema))
+        watch.feed(text)
+        loop = watch.look()
+        if loop is not None:
+            return _ended(parts, reply, settings, loop, parts.usage)
+    raise NoLoop(parts.usage)
+
+
+def _ended(
+    parts: _Reply, reply: Any, settings: ServerSettings, loop: str, usage: Usage
+) -> Completion:
+    text = parts.spoken.text or parts.spoken.reasoning
+    reasoning = parts.spoken.reasoning if settings.reasoning == "keep" else ""
+    return Completion(
+        text=_storable(text),
+        model=_model_name(reply, settings),
+        usage=usage,
+        reasoning=_storable(reasoning) if parts.spoken.text else "",
+        ended_early=_storable(loop),
     )
 
 
@@ -243,56 +307,3 @@ def _model_name(reply: Mapping[str, Any], settings: ServerSettings) -> str:
 def _storable(text: str) -> str:
     """Replace lone surrogates and NUL, which databases and Parquet do not take."""
     return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
-
-
-def _joined_stream(text: str) -> dict[str, Any] | None:
-    """Return the reply that a stream of events makes up. None: it is no such stream.
-
-    Some gateways stream whether they are asked to or not. A stream without a finish reason was cut.
-    """
-    events = _events(text)
-    if not events:
-        return None
-    contents: list[str] = []
-    thoughts: list[str] = []
-    ending = ""
-    joined: dict[str, Any] = {}
-    for event in events:
-        if event.get("error"):
-            return event
-        for field in ("model", "usage"):
-            if event.get(field):
-                joined[field] = event[field]
-        choices = event.get("choices")
-        choice = choices[0] if isinstance(choices, list) and choices else None
-        if isinstance(choice, dict) and not choice.get("index"):
-            ending = _ending(choice) or ending
-            delta = choice.get("delta")
-            if isinstance(delta, dict):
-                contents.append(_piece(delta, "content"))
-                thoughts.append(_piece(delta, "reasoning_content", "reasoning"))
-    message = {"content": "".join(contents), "reasoning": "".join(thoughts)}
-    joined["choices"] = [{"message": message, "finish_reason": ending or "aborted"}]
-    return joined
-
-
-def _piece(delta: Mapping[str, Any], *fields: str) -> str:
-    """Return the text of the first field that has one."""
-    for field in fields:
-        if isinstance(delta.get(field), str):
-            return str(delta[field])
-    return ""
-
-
-def _events(text: str) -> list[dict[str, Any]]:
-    events = []
-    for line in text.splitlines():
-        if not line.startswith("data:"):
-            continue
-        try:
-            event = json.loads(line.removeprefix("data:"))
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(event, dict):
-            events.append(event)
-    return events

@@ -12,6 +12,7 @@ from typing import Any
 
 from aidsafe_dagster.engines.body_fields import merged, put, take
 from aidsafe_dagster.engines.log_probabilities import ONE_TOKEN
+from aidsafe_dagster.engines.loop_ending import Way, fields_of
 from aidsafe_dagster.engines.protocol import RequestRejected
 from aidsafe_dagster.engines.settings import ServerSettings
 from aidsafe_dagster.recipe.answers import Schema
@@ -48,8 +49,15 @@ class ChatRequest:
         if settings.reasoning != "off":
             self._budget = settings.reasoning_budget or 0
 
-    def body(self, request: Request, attempt: int) -> dict[str, Any]:
+    def body(
+        self, request: Request, attempt: int, end_loops: Way = "off"
+    ) -> dict[str, Any]:
         """Return the body of an attempt.
+
+        Args:
+            request: what is asked.
+            attempt: 0, 1, …
+            end_loops: how an answer that loops is ended.
 
         Raises:
             RequestRejected: the context leaves no room for an answer.
@@ -61,6 +69,7 @@ class ChatRequest:
             # With the same seed, an answer that was cut would be cut at the same place again.
             "seed": (request.seed + attempt) & _MAX_SEED,
             **request.sampling.model_dump(exclude_none=True),
+            **fields_of(end_loops),
         }
         if request.schema:
             body |= self._output(request)

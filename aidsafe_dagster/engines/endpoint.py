@@ -10,7 +10,9 @@ at hundreds of calls in flight.
 """
 
 import json
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,8 +20,14 @@ import aiohttp
 from pydantic_core import to_json
 
 from aidsafe_dagster.engines.api_key import read_api_key
-from aidsafe_dagster.engines.chat_reply import completion_of, parse_body
+from aidsafe_dagster.engines.chat_reply import (
+    NoLoop,
+    completion_of,
+    ended_completion,
+    parse_body,
+)
 from aidsafe_dagster.engines.chat_request import ChatRequest
+from aidsafe_dagster.engines.chat_stream import ChatStream
 from aidsafe_dagster.engines.error_reply import (
     ErrorReply,
     error_in,
@@ -28,8 +36,10 @@ from aidsafe_dagster.engines.error_reply import (
     read_error,
 )
 from aidsafe_dagster.engines.http_session import open_session
+from aidsafe_dagster.engines.loop_ending import LoopEnding, Way
 from aidsafe_dagster.engines.protocol import (
     ErrorKind,
+    RequestRejected,
     RetryableError,
     Route,
 )
@@ -47,6 +57,7 @@ from aidsafe_dagster.engines.roles import for_speaker
 from aidsafe_dagster.engines.settings import ServerSettings
 from aidsafe_dagster.recipe.dialogue import Completion, Request
 from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.records import Usage
 from aidsafe_dagster.recipe.secret_mask import mask_secret
 
 _JSON = {"Content-Type": "application/json"}
@@ -57,6 +68,37 @@ _STATUS_TIMEOUT = aiohttp.ClientTimeout(10)
 _CONNECTION_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
 # What was asked of a model: servers take some of it from one model and not from another.
 _Kind = tuple[str, bool, bool]
+
+
+_MAX_STREAM_BYTES = 8 * _MAX_REPLY_BYTES
+"""Every token of a stream comes in an envelope."""
+_FAULTS_OF_STREAMS = frozenset({Fault.PARAMETER, Fault.REJECTED})
+
+
+class _StreamRefused(Exception):
+    """A request for a stream was refused, perhaps for being one."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@dataclass(frozen=True)
+class _ServerReply:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    reply: Any
+    """Parsed; the text itself if it is no JSON."""
+    body: bytes = b""
+    is_stream: bool = False
+    loop: str | None = None
+    """The loop for which the stream was left off."""
+
+    @property
+    def text(self) -> str:
+        return self.body.decode("utf-8", "replace")
 
 
 class EndpointEngine:
@@ -103,6 +145,7 @@ class EndpointEngine:
         self._session: aiohttp.ClientSession | None = None
         self._answered: set[_Kind] = set()
         """What was answered at least once, so that its set-up is right."""
+        self._loop_ending = LoopEnding()
 
     @property
     def slots(self) -> int:
@@ -124,20 +167,62 @@ class EndpointEngine:
 
     async def complete(self, request: Request, attempt: int) -> Completion:
         chat = self._chat_request(request.speaker)
-        payload = chat.body(request, attempt)
+        loops = self._loop_ending
+        started = time.monotonic()
+        loops.in_flight += 1
+        way = loops.way(request, chat.settings)
+        try:
+            completion = await self._complete(request, attempt, chat, way)
+        except NoLoop as cut:
+            # The answer is good so far, so it is written again, to its end.
+            completion = await self._complete(request, attempt, chat, "off")
+            completion = _with_usage(completion, cut.usage)
+        except _StreamRefused as refusal:
+            completion = await self._complete_without_stream(
+                request, attempt, chat, refusal.error
+            )
+        finally:
+            loops.in_flight -= 1
+        loops.note(completion.usage, time.monotonic() - started)
+        return completion
+
+    async def _complete(
+        self, request: Request, attempt: int, chat: ChatRequest, way: Way
+    ) -> Completion:
+        payload = chat.body(request, attempt, way)
         kind = (chat.settings.model, bool(request.schema), bool(request.labels))
-        status, headers, body = await self._post(payload)
-        reply = parse_body(body)
+        stream = ChatStream(ends_loops=True, is_json=bool(request.schema))
+        answer = await self._post(payload, stream if way == "stream" else None)
+        if answer.loop is not None:
+            self._answered.add(kind)
+            return ended_completion(stream, request, chat.settings, answer.loop)
+        reply, status = answer.reply, answer.status
         error_body = reply if status != 200 else error_in(reply)
         if error_body is not None:
             error = read_error(status, error_body, self._mask_key)
-            text = body.decode("utf-8", "replace")
             fields = tuple(payload)
-            raise await self._error_for(error, headers, text, fields, chat, kind)
+            raise await self._error_for(error, answer, fields, chat, kind)
         if isinstance(reply, str):
             raise self._not_json(reply)
         completion = completion_of(reply, request, attempt, chat.settings)
         self._answered.add(kind)
+        if answer.is_stream and not stream.counts_tokens:
+            self._loop_ending.counts_no_streams = True
+        return completion
+
+    async def _complete_without_stream(
+        self, request: Request, attempt: int, chat: ChatRequest, refusal: Exception
+    ) -> Completion:
+        """Try a call again whose stream was refused.
+
+        Raises:
+            Exception: the refusal, if it is not about the stream; or as `complete`.
+        """
+        try:
+            completion = await self._complete(request, attempt, chat, "off")
+        except (RequestRejected, SetupError):
+            raise refusal from None
+        self._loop_ending.refuses_streams = True
         return completion
 
     async def models(self) -> list[str]:
@@ -184,9 +269,11 @@ class EndpointEngine:
             self._session = None
 
     async def _post(
-        self, payload: Mapping[str, Any]
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        """Send a body to the chat route; return status, headers and body of the reply.
+        self, payload: Mapping[str, Any], stream: ChatStream | None
+    ) -> _ServerReply:
+        """Send a body to the chat route, and read the reply.
+
+        A reply that comes as a stream is fed to `stream`, and left off at a loop.
 
         Raises:
             RetryableError: no connection, no answer in time, or too long a reply.
@@ -203,6 +290,10 @@ class EndpointEngine:
                 # A POST that is redirected becomes a GET, or takes prompts to another host.
                 allow_redirects=False,
             ) as response:
+                if stream is not None and _is_stream(response):
+                    loop = await self._read_stream(response, stream)
+                    reply = stream.reply() if loop is None else None
+                    return _ServerReply(200, response.headers, reply, b"", True, loop)
                 body = await self._read(response)
         except aiohttp.ClientConnectorCertificateError as error:
             raise self._foreign(
@@ -216,7 +307,29 @@ class EndpointEngine:
         if 300 <= response.status < 400:
             detail = self._redirect_detail(response.headers)
             raise self._foreign(detail)
-        return response.status, response.headers, body
+        return _ServerReply(response.status, response.headers, parse_body(body), body)
+
+    async def _read_stream(
+        self, response: aiohttp.ClientResponse, stream: ChatStream
+    ) -> str | None:
+        """Read a stream to its end, or to a loop, which is returned.
+
+        Raises:
+            RetryableError: it is larger than a completion can be.
+        """
+        self._loop_ending.has_streamed = True
+        size = 0
+        async for chunk in response.content.iter_any():
+            size += len(chunk)
+            if size > _MAX_STREAM_BYTES:
+                response.close()
+                raise _too_large(_MAX_STREAM_BYTES)
+            loop = stream.feed(chunk)
+            if loop is not None:
+                # The server notices, and stops writing.
+                response.close()
+                return loop
+        return None
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         """Return the body of a reply.
@@ -231,33 +344,39 @@ class EndpointEngine:
                 return await response.read()
         elif size is not None:
             response.close()
-            raise _too_large()
+            raise _too_large(_MAX_REPLY_BYTES)
         chunks = bytearray()
         async for chunk in response.content.iter_any():
             chunks += chunk
             if len(chunks) > _MAX_REPLY_BYTES:
                 response.close()
-                raise _too_large()
+                raise _too_large(_MAX_REPLY_BYTES)
         return bytes(chunks)
 
     async def _error_for(
         self,
         error: ErrorReply,
-        headers: Mapping[str, str],
-        text: str,
+        answer: _ServerReply,
         fields: tuple[str, ...],
         chat: ChatRequest,
         kind: _Kind,
     ) -> Exception:
         """Return what an error reply means: retry, reject the request, or stop the run."""
         sent = Sent(chat.settings, fields, self._table)
+        headers, text = answer.headers, answer.text
         wait = wait_s(headers, text)
         fault = fault_of(error, wait, sent)
         served: tuple[str, ...] = ()
         if fault in (Fault.UNKNOWN_MODEL, Fault.WRONG_PATH):
             served = await self._served()
         asked = Asked(sent, self._key_advice(), self._may_stop(fault, kind))
-        return error_for(fault, error, asked, wait, limits_of(headers, text), served)
+        limits = limits_of(headers, text)
+        raised = error_for(fault, error, asked, wait, limits, served)
+        # Some servers refuse a stream, or its options, in words that name neither.
+        may_be_stream = fault in _FAULTS_OF_STREAMS and "stream" in fields
+        if may_be_stream and not self._loop_ending.has_streamed:
+            return _StreamRefused(raised)
+        return raised
 
     def _may_stop(self, fault: Fault, kind: _Kind) -> bool:
         """Return whether a refusal stops the run: nothing like it was answered before."""
@@ -381,6 +500,16 @@ def _model_names(reply: Any) -> list[str] | None:
     return [str(name) for name in names if name]
 
 
-def _too_large() -> RetryableError:
-    size = _MAX_REPLY_BYTES // 2**20
-    return RetryableError(f"the reply is larger than {size} MiB")
+def _too_large(limit: int) -> RetryableError:
+    return RetryableError(f"the reply is larger than {limit // 2**20} MiB")
+
+
+def _is_stream(response: aiohttp.ClientResponse) -> bool:
+    return response.status == 200 and response.content_type == "text/event-stream"
+
+
+def _with_usage(completion: Completion, usage: Usage) -> Completion:
+    """Return a completion with what a first, useless answer used."""
+    # Both together are one call of the dialogue.
+    both = (completion.usage + usage).model_copy(update={"calls": 1})
+    return completion.model_copy(update={"usage": both})

@@ -61,6 +61,7 @@ _completions = sa.Table(
     # A column that is added later has no value in older rows.
     sa.Column("reasoning", sa.Text),
     sa.Column("reasoning_tokens", sa.Integer),
+    sa.Column("ended_early", sa.Text),
     sa.Column(
         "recorded_at",
         sa.DateTime(timezone=True),
@@ -70,7 +71,7 @@ _completions = sa.Table(
 )
 
 _COLUMN_NAMES = tuple(_completions.columns.keys())
-_ADDED_COLUMNS = ("reasoning", "reasoning_tokens")
+_ADDED_COLUMNS = ("reasoning", "reasoning_tokens", "ended_early")
 """Columns that journals of the first release lack."""
 _FIRST_COLUMNS = tuple(name for name in _COLUMN_NAMES if name not in _ADDED_COLUMNS)
 
@@ -103,6 +104,7 @@ class Entry:
             "completion_tokens": completion.usage.completion_tokens,
             "reasoning": completion.reasoning or None,
             "reasoning_tokens": completion.usage.reasoning_tokens or None,
+            "ended_early": completion.ended_early or None,
         }
 
 
@@ -464,4 +466,5 @@ def _completion(row: Mapping[Any, Any]) -> Completion:
         model=row["model"],
         usage=usage,
         reasoning=row["reasoning"] or "",
+        ended_early=row["ended_early"] or "",
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aidsafe_dagster.engines.error_reply import ErrorReply
+from aidsafe_dagster.engines.loop_ending import REPETITION
 from aidsafe_dagster.engines.settings import ServerSettings
 
 _SYSTEM_ROLE = re.compile(
@@ -48,6 +49,8 @@ _SCHEMA = re.compile(r"schema|propert|'(string|integer|number|array|object)' typ
 _TOO_LARGE = re.compile(
     r"too (large|high|big|many)|valid range|at most|less than|maximum|exceed|\d > \d"
 )
+_SWITCHES = {"priority": "priority = false", REPETITION: 'end_loops = "stream"'}
+"""Fields that a setting of their own sends, and what to set in place of it."""
 _NEVER_REFUSED = ("model", "messages")
 """Fields that no server does without, and whose names are words of prose."""
 
@@ -111,8 +114,8 @@ def _field_remedy(field: str, error: ErrorReply, sent: Sent) -> str:
         return "set extra_body = { top_logprobs = 5 } in [roles.guard]"
     if field.startswith("max_"):
         return _limit_remedy(field, error, sent)
-    if field == "priority":
-        return f"set priority = false in {sent.table}"
+    if field in _SWITCHES:
+        return f"set {_SWITCHES[field]} in {sent.table}"
     original = _original_name(field, settings.rename)
     return f"set omit = {_listing((*settings.omit, original))} in {sent.table}"
 

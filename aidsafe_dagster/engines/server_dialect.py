@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aidsafe_dagster.engines.body_fields import merged, put, take
+from aidsafe_dagster.engines.loop_ending import REPETITION, fields_of
 from aidsafe_dagster.engines.settings import ServerSettings
 from aidsafe_dagster.recipe.dialogue import Sampling
 
@@ -85,6 +86,8 @@ def trial_body(
     }
     if settings.priority:
         body["priority"] = 0
+    if settings.end_loops == "server":
+        body |= fields_of("server")
     body |= fields
     for name in settings.omit:
         take(body, name.split("."))
@@ -183,5 +186,11 @@ PRIORITY = Mend(
     lambda settings, _: settings.priority,
     lambda settings: settings.model_copy(update={"priority": False}),
 )
+REPETITION_DETECTION = Mend(
+    "end of loops",
+    _hint(REPETITION),
+    lambda settings, _: settings.end_loops == "server",
+    lambda settings: settings.model_copy(update={"end_loops": "auto"}),
+)
 # Where temperature and top_p exclude each other, a message names both, and top_p is left out.
-MENDS = (LIMIT, TOP_P, TEMPERATURE, SEED, SYSTEM, PRIORITY)
+MENDS = (LIMIT, TOP_P, TEMPERATURE, SEED, SYSTEM, PRIORITY, REPETITION_DETECTION)

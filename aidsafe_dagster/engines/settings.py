@@ -71,6 +71,10 @@ class ServerSettings(Record):
     """Keywords of JSON Schema that the server refuses, such as 'maxLength'."""
     system: Literal["own", "user"] = "own"
     """Send the system message in a role of its own, or at the head of the first user message."""
+    end_loops: Literal["auto", "server", "stream", "off"] = "auto"
+    """How an answer that repeats itself without end is ended early: by the server (vLLM from 0.17
+    on), by streaming it and closing the connection, or not at all. 'auto' streams from servers that
+    write fewer than 1,000 tokens a second."""
     reasoning: Literal["off", "keep", "drop"] = "drop"
     """Reasoning before the answer: switch it off; keep it in the journal and on the row; or let
     the model reason and drop the text. No other agent ever sees it."""

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 
+from aidsafe_dagster.engines.loop_ending import REPETITION
 from aidsafe_dagster.engines.raw_answer import RawAnswer, raw_answer
 from aidsafe_dagster.engines.server_client import Reply
 from aidsafe_dagster.engines.server_dialect import (
     LIMIT,
     MENDS,
     PRIORITY,
+    REPETITION_DETECTION,
     SEED,
     SYSTEM,
     TEMPERATURE,
@@ -33,6 +35,7 @@ _FIELDS_OF: Mapping[str, tuple[str, ...]] = {
     TOP_P.what: ("temperature", "top_p"),
     SEED.what: ("seed",),
     PRIORITY.what: ("priority",),
+    REPETITION_DETECTION.what: (REPETITION,),
 }
 _WITHOUT: Mapping[str, str] = {
     SYSTEM.what: "refused; its text goes to the head of the user's message",
@@ -40,6 +43,7 @@ _WITHOUT: Mapping[str, str] = {
     TOP_P.what: "refused beside temperature, and not sent",
     SEED.what: "refused, and not sent",
     PRIORITY.what: "refused, and not sent",
+    REPETITION_DETECTION.what: "repetition_detection is refused; answers are streamed instead",
 }
 
 
@@ -100,7 +104,14 @@ class FieldTrial(TrialRequests):
         if bare is None:
             return refusal
         settings, sampling = self.trial.settings, self.sampling
-        for mend in (SYSTEM, TEMPERATURE, TOP_P, SEED, PRIORITY):
+        for mend in (
+            SYSTEM,
+            TEMPERATURE,
+            TOP_P,
+            SEED,
+            PRIORITY,
+            REPETITION_DETECTION,
+        ):
             if not mend.applies(settings, sampling) or self.is_spent():
                 continue
             reply = await self.ask(self._bare_with(mend, bare))
@@ -115,7 +126,7 @@ class FieldTrial(TrialRequests):
         unlimited = omitting(settings, "max_tokens")
         for candidate in (settings, LIMIT.apply(settings), unlimited):
             body = trial_body(candidate, Sampling(), GREETING[1:], SHORT)
-            for name in ("seed", "temperature", "top_p", "priority"):
+            for name in ("seed", "temperature", "top_p", "priority", REPETITION):
                 body.pop(name, None)
             reply = await self.ask(body)
             if is_taken(reply):
@@ -147,7 +158,7 @@ class FieldTrial(TrialRequests):
             self.trial.note(mend.what, Outcome.GOOD, detail)
         elif was_sent:
             self.trial.note(mend.what, Outcome.MENDED, _WITHOUT[mend.what])
-        elif mend is not PRIORITY:
+        elif mend not in (PRIORITY, REPETITION_DETECTION):
             self.trial.note(mend.what, Outcome.ABSENT, "not sent, as the settings say")
 
     def _note_limit(self, before: ServerSettings) -> None:

@@ -41,16 +41,17 @@ from aidsafe_dagster.recipe.records import Record, ThoughtVerdict
 class AnswerBounds(Record):
     """Length limits of answers. Choose them by the context length of the model.
 
-    A server with guided decoding enforces them while it generates.
+    A server with guided decoding enforces them while it generates. By default, the largest answer
+    that they admit in English is below `Sampling.max_tokens` for every role.
     """
 
-    comment_chars: int = Field(default=600, ge=1)
+    comment_chars: int = Field(default=300, ge=1)
     """Comments, reasons, intents."""
-    thought_chars: int = Field(default=2400, ge=1)
+    thought_chars: int = Field(default=1000, ge=1)
     """One thought, one belief."""
-    response_chars: int = Field(default=8000, ge=1)
-    thoughts: int = Field(default=12, ge=1)
-    """Thoughts in one answer. The refiner may give twice as many."""
+    response_chars: int = Field(default=6000, ge=1)
+    thoughts: int = Field(default=8, ge=1)
+    """Thoughts in one answer. The refiner may give half as many again."""
 
 
 # The "x-" keys are placeholders. `AnswerFormat.schema` replaces each by a limit or an enum.
@@ -134,7 +135,7 @@ class RefinerAnswer(Answer):
         json_schema_extra={"x-length": "thoughts"}
     )
     thoughts: list[RefinedThoughtAnswer] = Field(
-        min_length=1, json_schema_extra={"x-items": 2}
+        min_length=1, json_schema_extra={"x-items": 1.5}
     )
     response: ResponseText
 

@@ -55,6 +55,8 @@ class AnswerSizes:
     """Of a moderator's answer."""
     final_thoughts: int
     """Of the refiner's answer."""
+    listed: int = 2
+    """Rules and policies of a thought or an intent, origins of a final thought."""
 
 
 LIKELY = AnswerSizes(
@@ -82,6 +84,22 @@ EXTREME = AnswerSizes(
 )
 """A talkative model on a long prompt, and agents that never agree: 155 tokens a thought, 440 a
 response."""
+
+
+_MOST = 1_000_000
+FULL = AnswerSizes(
+    prompt_chars=2000,
+    thought_chars=_MOST,
+    response_chars=_MOST,
+    comment_chars=_MOST,
+    intents=_MOST,
+    thoughts=_MOST,
+    added_thoughts=_MOST,
+    merged_thoughts=_MOST,
+    final_thoughts=_MOST,
+    listed=_MOST,
+)
+"""Answers that are as large as their schemas admit. None that means anything is."""
 
 
 @dataclass(frozen=True)
@@ -262,8 +280,7 @@ class _Filler:
             return self.sizes.intents
         if field == "thoughts":
             return self._thoughts()
-        # Rules and policies of a thought or an intent, origins of a final thought.
-        return 2
+        return self.sizes.listed
 
     def _thoughts(self) -> int:
         by_role = {

@@ -35,6 +35,7 @@ from aidsafe_dagster.recipe.errors import RowFailed
 from aidsafe_dagster.recipe.hash_draw import hash_rank
 from aidsafe_dagster.recipe.languages import LanguageOf
 from aidsafe_dagster.recipe.lenient_json import without_reasoning
+from aidsafe_dagster.recipe.loops import loop
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import (
     Failure,
@@ -58,6 +59,8 @@ _EXCERPT_CHARS = 160
 # Stands for an answer that is all reasoning: servers refuse an empty message.
 _NOTHING_SAID = "(no answer)"
 _DECLINED = "the task was declined; judging a harmful request is part of the task"
+# Of an answer that was ended since it loops, what the model sees when it is asked again.
+_MOST_LOOPING_CHARS = 300
 _JUDGES = (Role.JUDGE, Role.SECOND_JUDGE)
 
 
@@ -69,7 +72,7 @@ class Sampling(Record):
 
     temperature: float | None = Field(default=0.7, ge=0)
     top_p: float | None = Field(default=0.95, gt=0, le=1)
-    max_tokens: int | None = Field(default=4096, ge=1)
+    max_tokens: int | None = Field(default=8192, ge=1)
 
     def at_temperature(self, temperature: float | None) -> "Sampling":
         """Return the parameters with another temperature, unless the server takes none."""
@@ -108,6 +111,8 @@ class Request:
     """If not empty, the completion's text is a JSON object from these labels to probabilities."""
     agent: str = ""
     """The agent that speaks, where several share a role: 'deliberator_2'."""
+    end_loops: bool = False
+    """An answer that loops may be ended before it is whole: it would be asked for again."""
 
     @property
     def speaker(self) -> str:
@@ -154,6 +159,9 @@ class Completion(Record):
     reasoning: str = ""
     """What the model thought before it answered, where the server tells and the settings keep
     it."""
+    ended_early: str = ""
+    """The loop for which the answer was ended before it was whole. Its tokens are then estimates,
+    unless the server had counted them by then. Empty: the model ended it itself."""
 
 
 @dataclass(frozen=True)
@@ -257,12 +265,15 @@ class Conversation:
         system = self.context.system_for(role)
         conversation = (*self.messages, Message(role="user", content=task))
         attempt = conversation
+        end_loops = self._may_end_loops()
         for reasks_left in range(MAX_REASKS, -1, -1):
-            completion = yield self._request(
+            request = self._request(
                 (system, *attempt), answer_format.schema, inputs, temperature
             )
+            completion = yield replace(request, end_loops=end_loops)
             self._record_call(completion)
             try:
+                _require_whole(completion)
                 parsed = _parse_answer(completion.text, answer_format, role)
                 self._check(parsed.answer, answer_format.schema, check)
             except NotAnAnswer as error:
@@ -270,6 +281,9 @@ class Conversation:
                 if not reasks_left:
                     raise _row_failure(completion.text, answer_text, error) from error
                 # The invalid answer stays in view for this task, so the model can mend it.
+                if completion.ended_early:
+                    # A model goes on with the loop that it sees.
+                    answer_text = answer_text[:_MOST_LOOPING_CHARS]
                 reply = Message(role="assistant", content=answer_text or _NOTHING_SAID)
                 reask = self.context.templates.reask(str(error))
                 attempt = (*attempt, reply, Message(role="user", content=reask))
@@ -371,6 +385,12 @@ class Conversation:
         self.agent = agent
         # A row that fails in this task draws anew from here, and earlier answers are replayed.
         self.redraw_from = self.turn
+
+    def _may_end_loops(self) -> bool:
+        """Tell whether an answer that loops is a bad answer. A prompt that loops is quoted."""
+        if not self.context.bad_text.reject_loops:
+            return False
+        return loop(self.prompt.prompt, "") is None
 
     def _check(
         self, answer: A, schema: Mapping[str, Any], check: Callable[[A], None]
@@ -476,6 +496,12 @@ def _parse_answer(text: str, answer_format: AnswerFormat[A], role: Role) -> Pars
     if not may_refuse and declines_task(parsed.answer):
         raise Declined(_DECLINED)
     return parsed
+
+
+def _require_whole(completion: Completion) -> None:
+    """Raise BadText if an answer was ended since it loops."""
+    if completion.ended_early:
+        raise BadText(f"it was ended, because it {completion.ended_early}")
 
 
 def _parse_probabilities(text: str, labels: tuple[str, ...]) -> dict[str, float]:

@@ -45,6 +45,10 @@ class _Bounds(NamedTuple):
 _WORDS = _Bounds(whole=12, most=8, part=20, single=30, gram=8, text=40, echo=6)
 _CHARACTERS = _Bounds(whole=20, most=14, part=36, single=40, gram=14, text=70, echo=14)
 _MOST_REPEATED_GRAMS = 0.45
+# A text that is not finished may still come to say something else, so its bounds are higher.
+_LEAST_REPETITIONS = 5
+_MOST_UNFINISHED_REPEATED = 0.8
+_UNFINISHED_TEXTS = 8
 # Texts with so many of their runs of three tokens in common say the same.
 _NEAR = 0.8
 
@@ -85,6 +89,31 @@ def loop(text: str, prompt: str) -> str | None:
     return reason
 
 
+def unending_loop(text: str, patience: int = 1) -> str | None:
+    """Describe the loop of a text that is still being written; None if it may yet end well.
+
+    What is a loop here is one in the finished text too, whatever follows: it repeats a run of words
+    or characters so often that the rest no longer counts. So a text that is ended here is one that
+    `loop` would find in the end.
+
+    Args:
+        text: the beginning of a text.
+        patience: how many times as long, and as often repeated, a loop has to be.
+    """
+    run = _run_of_characters(text, patience)
+    if run is not None:
+        return run
+    words = tokens(text)
+    bounds = _bounds_for(words)
+    grams = list(zip(words, words[1:], words[2:], strict=False))
+    stretch = _longest_stretch(grams) if len(set(grams)) < len(grams) else None
+    if stretch is not None and _is_anywhere(stretch, words, bounds, patience):
+        return _describe(stretch, words)
+    if len(words) < _UNFINISHED_TEXTS * patience * bounds.text:
+        return None
+    return _mostly_repeated(words, bounds, _MOST_UNFINISHED_REPEATED)
+
+
 def _loop(text: str) -> str | None:
     run = _run_of_characters(text)
     if run is not None:
@@ -97,10 +126,14 @@ def _loop(text: str) -> str | None:
         return None
     stretch = _longest_stretch(grams)
     if stretch is not None and _is_loop(stretch, words, bounds):
-        unit = words[stretch.start : stretch.start + stretch.period]
-        times = int(stretch.repetitions)
-        return f"repeats {_quote(unit)} {times} times in a row"
-    return _mostly_repeated(words, bounds)
+        return _describe(stretch, words)
+    return _mostly_repeated(words, bounds, _MOST_REPEATED_GRAMS)
+
+
+def _describe(stretch: _Stretch, words: Sequence[str]) -> str:
+    unit = words[stretch.start : stretch.start + stretch.period]
+    times = int(stretch.repetitions)
+    return f"repeats {_quote(unit)} {times} times in a row"
 
 
 def repeated_texts(texts: Sequence[str]) -> list[int]:
@@ -116,12 +149,12 @@ def repeated_texts(texts: Sequence[str]) -> list[int]:
     return repeated
 
 
-def _run_of_characters(text: str) -> str | None:
+def _run_of_characters(text: str, patience: int = 1) -> str | None:
     for match in _RUN.finditer(text):
         unit = match[1]
         has_letter = any(character.isalpha() for character in unit)
         longest = _LONGEST_LETTER_RUN if has_letter else _LONGEST_OTHER_RUN
-        if len(match[0]) >= longest:
+        if len(match[0]) >= patience * longest:
             times = len(match[0]) // len(unit)
             return f"repeats '{unit}' {times} times in a row"
     return None
@@ -160,15 +193,24 @@ def _is_loop(stretch: _Stretch, words: Sequence[str], bounds: _Bounds) -> bool:
         return True
     if share >= 0.5 and stretch.repetitions >= 3 and stretch.length >= bounds.most:
         return True
+    return _is_anywhere(stretch, words, bounds)
+
+
+def _is_anywhere(
+    stretch: _Stretch, words: Sequence[str], bounds: _Bounds, patience: int = 1
+) -> bool:
+    """Tell whether a stretch is a loop however long the text around it is."""
     unit = words[stretch.start : stretch.start + stretch.period]
     # Rows of a table or a matrix of numbers may well be alike.
     if not any(character.isalpha() for word in unit for character in word):
         return False
     shortest = bounds.single if stretch.period == 1 else bounds.part
-    return stretch.repetitions >= 5 and stretch.length >= shortest
+    if stretch.repetitions < patience * _LEAST_REPETITIONS:
+        return False
+    return stretch.length >= patience * shortest
 
 
-def _mostly_repeated(words: Sequence[str], bounds: _Bounds) -> str | None:
+def _mostly_repeated(words: Sequence[str], bounds: _Bounds, most: float) -> str | None:
     if len(words) < bounds.text:
         return None
     seen: set[tuple[str, ...]] = set()
@@ -180,7 +222,7 @@ def _mostly_repeated(words: Sequence[str], bounds: _Bounds) -> str | None:
             repeated.append(gram)
         seen.add(gram)
     share = len(repeated) / len(starts)
-    if share < _MOST_REPEATED_GRAMS:
+    if share < most:
         return None
     return f"says most of its words again, such as {_quote(repeated[0])}"
 

@@ -2,7 +2,8 @@
 
 `recipe.context_plan` tells how long the requests of each role get, `engines.server_facts` how much
 the role's server holds. What would not fit stops the run before its first call; what only an
-unusually long row would exceed is a warning.
+unusually long row would exceed is a warning. So is an answer that `[answers]` allows and that
+`max_tokens` or the context would cut: most answers are far smaller.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from aidsafe_dagster.engines.settings import ServerSettings
 from aidsafe_dagster.engines.vllm.server import VLLMServer
 from aidsafe_dagster.recipe.context_plan import (
     EXTREME,
+    FULL,
     LIKELY,
     AnswerSizes,
     PlannedRequest,
@@ -45,9 +47,13 @@ class ContextFinding:
     """Of a row with long answers."""
     extreme: PlannedRequest
     """The same of a row with unusually long ones."""
+    full: PlannedRequest
+    """The same with the largest answer that `[answers]` allows."""
     server: str
     length: int | None
     """Tokens of prompt and answer together; None if the server does not tell."""
+    max_tokens: int | None
+    """Of an answer, as it is asked for."""
 
     @property
     def fits(self) -> bool | None:
@@ -58,6 +64,18 @@ class ContextFinding:
     def may_overflow(self) -> bool:
         """Whether a row with unusually long answers does not fit."""
         return self.length is not None and self.extreme.tokens > self.length
+
+    @property
+    def exceeds_limit(self) -> bool:
+        """Whether `max_tokens` would cut the largest answer."""
+        return self.max_tokens is not None and self.full.answer_tokens > self.max_tokens
+
+    @property
+    def exceeds_context(self) -> bool:
+        """Whether the context would cut the largest answer to the prompt of a long row."""
+        if self.length is None:
+            return False
+        return self.request.prompt_tokens + self.full.answer_tokens > self.length
 
     def describe(self, request: PlannedRequest) -> str:
         holds = "does not tell its context length"
@@ -90,6 +108,7 @@ def context_findings(
         return []
     likely = _longest(settings, dialogue_context, LIKELY, stages)
     extreme = _longest(settings, dialogue_context, EXTREME, stages)
+    full = _longest(settings, dialogue_context, FULL, stages)
     servers = {}
     for request in likely.values():
         server = server_of(settings, engine, request.speaker)
@@ -103,8 +122,10 @@ def context_findings(
             finding = ContextFinding(
                 _with_reasoning(request, server),
                 _with_reasoning(extreme.get(place, request), server),
+                full.get(place, request),
                 server.name,
                 lengths[_identity(server)],
+                _max_tokens(dialogue_context, request.speaker, server),
             )
             findings.append(finding)
     return findings
@@ -128,6 +149,7 @@ def require_context(
     for finding in _worst([finding for finding in findings if finding.may_overflow]):
         description = finding.describe(finding.extreme)
         warnings.append(f"A row of unusual length would not fit: {description}")
+    warnings.extend(_bounds_warnings(findings))
     unknown = {finding.server for finding in findings if finding.length is None}
     for server in sorted(unknown):
         key = "vllm.max_model_len" if server == _MANAGED else "its context_length"
@@ -136,6 +158,54 @@ def require_context(
             f"against it; set {key}"
         )
     return warnings
+
+
+def _bounds_warnings(findings: Iterable[ContextFinding]) -> Iterator[str]:
+    """Yield what does not agree of `[answers]`, `max_tokens` and context, a line each."""
+    findings = sorted(findings, key=lambda finding: -finding.full.answer_tokens)
+    cut = [finding for finding in findings if finding.exceeds_limit]
+    if cut:
+        largest = cut[0].full.answer_tokens
+        listing = _listing(
+            (finding, f"{finding.full.answer_tokens:,} of {finding.max_tokens:,}")
+            for finding in cut
+        )
+        yield (
+            f"[answers] allows more tokens than max_tokens: {listing}. A full answer would be "
+            f"cut; set sampling.max_tokens = {largest}, or smaller bounds in [answers]"
+        )
+    tight = [finding for finding in findings if finding.exceeds_context]
+    if tight:
+        listing = _listing(
+            (
+                finding,
+                f"{finding.request.prompt_tokens:,} + {finding.full.answer_tokens:,} of "
+                f"{finding.length:,}",
+            )
+            for finding in tight
+        )
+        yield (
+            f"[answers] allows more tokens than the context holds beside the prompt: {listing}. "
+            "A full answer would be cut; set smaller bounds in [answers], or name a model that "
+            "holds more"
+        )
+
+
+def _listing(items: Iterable[tuple[ContextFinding, str]]) -> str:
+    """Return the items, the first of each speaker."""
+    by_speaker: dict[str, str] = {}
+    for finding, tokens in items:
+        by_speaker.setdefault(finding.request.speaker, tokens)
+    return ", ".join(f"{speaker} {tokens}" for speaker, tokens in by_speaker.items())
+
+
+def _max_tokens(
+    dialogue_context: DialogueContext, speaker: str, server: Server
+) -> int | None:
+    if "max_tokens" in server.settings.omit:
+        return None
+    by_speaker = dialogue_context.sampling_by_speaker
+    return for_speaker(by_speaker, speaker, dialogue_context.sampling).max_tokens
 
 
 def known_lengths(findings: Iterable[ContextFinding]) -> dict[str, int]:

@@ -247,7 +247,7 @@ def test_a_cut_within_the_reasoning_is_called_that_at_once(
 ) -> None:
     error = rejection(a_reply(**message, finish=finish))
     assert error.reason is FailureReason.CUT_IN_REASONING
-    assert "reached the limit of 4,096 before an answer began" in str(error)
+    assert "reached the limit of 8,192 before an answer began" in str(error)
     assert 'reasoning_budget or sampling.max_tokens, or reasoning = "off"' in str(error)
 
 

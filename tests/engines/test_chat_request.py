@@ -48,7 +48,7 @@ def test_the_schema_the_seed_and_the_sampling_are_sent() -> None:
         "seed": a_request().seed + 2,
         "temperature": 0.7,
         "top_p": 0.95,
-        "max_tokens": 4096,
+        "max_tokens": 8192,
         "response_format": {
             "type": "json_schema",
             "json_schema": {
@@ -102,7 +102,7 @@ def test_fields_are_omitted_and_renamed() -> None:
         rename={"max_tokens": "max_completion_tokens", "temperature": "options.t"},
     )
     assert not {"seed", "top_p", "max_tokens", "temperature"} & body.keys()
-    assert body["max_completion_tokens"] == 4096
+    assert body["max_completion_tokens"] == 8192
     assert body["options"] == {"t": 0.7}
     assert "strict" not in body["response_format"]["json_schema"]
 
@@ -147,11 +147,11 @@ def test_reasoning_is_switched_and_has_a_budget_beside_the_answer_s_limit() -> N
     body = body_of(**settings)
     kwargs = body["chat_template_kwargs"]
     assert kwargs == {"enable_thinking": True, "language": "en"}
-    assert body["max_tokens"] == 4096 + 1000
+    assert body["max_tokens"] == 8192 + 1000
     assert body["thinking"] == {"budget_tokens": 1000}
     body = body_of(**settings, reasoning="off")
     assert body["chat_template_kwargs"]["enable_thinking"] is False
-    assert body["max_tokens"] == 4096
+    assert body["max_tokens"] == 8192
     assert "thinking" not in body
 
 
@@ -159,7 +159,7 @@ def test_the_budget_goes_under_the_limit_s_other_name() -> None:
     body = body_of(
         reasoning_budget=1000, rename={"max_tokens": "max_completion_tokens"}
     )
-    assert body["max_completion_tokens"] == 5096
+    assert body["max_completion_tokens"] == 9192
 
 
 def test_a_question_for_labels_goes_by_the_same_names() -> None:
@@ -178,8 +178,8 @@ def test_a_question_for_labels_goes_by_the_same_names() -> None:
 
 
 def test_no_more_tokens_are_asked_for_than_the_context_leaves() -> None:
-    short = body_of(context_length=8192)
-    assert short["max_tokens"] == 4096
+    short = body_of(context_length=16384)
+    assert short["max_tokens"] == 8192
     long = a_request(messages=(Message(role="user", content="word " * 4000),))
     limit = body_of(long, context_length=8192)["max_tokens"]
     # About 5,000 tokens of prompt.

@@ -87,9 +87,15 @@ def test_the_key_does_not_depend_on_the_row_or_the_turn() -> None:
 
 def test_the_key_of_a_plain_request_is_that_of_earlier_releases() -> None:
     # Recorded by release 0.1. Journals of users hold such keys, so they must never change.
-    assert a_request().key("m") == "acca5e2fd9f758391feb003950ae3092"
-    labelled = a_request(labels=("Yes", "No"), draw=2, schema={})
+    sampling = Sampling(temperature=0.7, top_p=0.95, max_tokens=4096)
+    plain = a_request(sampling=sampling)
+    assert plain.key("m") == "acca5e2fd9f758391feb003950ae3092"
+    labelled = a_request(labels=("Yes", "No"), draw=2, schema={}, sampling=sampling)
     assert labelled.key("m@main") == "f53d5921b50ff7c2d783903cafa3979b"
+
+
+def test_an_answer_that_may_be_ended_early_has_the_key_of_any_other() -> None:
+    assert a_request(end_loops=True).key("m") == a_request().key("m")
 
 
 def test_options_of_the_server_are_part_of_the_key() -> None:

@@ -56,6 +56,17 @@ def test_a_server_that_takes_everything_needs_no_change_and_few_requests() -> No
 
 
 @pytest.mark.parametrize("says_why", [True, False], ids=["named", "unnamed"])
+def test_a_server_that_looks_for_no_repetitions_is_streamed_from(
+    says_why: bool,
+) -> None:
+    dialect = {"refused": ("repetition_detection",), "says_why": says_why}
+    with a_dialect_server(**dialect) as server:
+        before = settings_for(server, end_loops="server")
+        trial = tried(server, before)
+    assert changes(trial, before) == {"end_loops": "auto"}
+
+
+@pytest.mark.parametrize("says_why", [True, False], ids=["named", "unnamed"])
 @pytest.mark.parametrize("refusal", [400, 422, 500])
 @pytest.mark.parametrize(
     ("dialect", "expected"),

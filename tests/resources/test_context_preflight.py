@@ -46,12 +46,48 @@ def test_the_defaults_pass_on_a_server_of_8192_tokens() -> None:
         findings = findings_of(settings)
     warnings = require_context(findings, settings)
     assert {finding.length for finding in findings} == {8192}
-    assert all("A row of unusual length would not fit: " in line for line in warnings)
+    *long_rows, full_answers = warnings
+    assert all("A row of unusual length would not fit: " in line for line in long_rows)
+    assert "more tokens than the context holds beside the prompt: refiner" in (
+        full_answers
+    )
 
 
 def test_a_large_server_leaves_nothing_to_say() -> None:
     with a_server_that_holds(32768) as url:
         settings = settings_of(url)
+        assert require_context(findings_of(settings), settings) == []
+
+
+def test_bounds_that_max_tokens_would_cut_are_named_with_what_to_set() -> None:
+    with a_server_that_holds(32768) as url:
+        settings = settings_of(url, sampling={"max_tokens": 4096})
+        (line,) = require_context(findings_of(settings), settings)
+        findings = {f.request.speaker: f for f in findings_of(settings)}
+    largest = findings["refiner"].full.answer_tokens
+    # What the other roles may write is less than that.
+    assert f"max_tokens: refiner {largest:,} of 4,096. " in line
+    assert f"set sampling.max_tokens = {largest}" in line
+    raised = settings_of(url, sampling={"max_tokens": largest})
+    assert all(
+        finding.full.answer_tokens <= (raised.sampling.max_tokens or 0)
+        for finding in findings.values()
+    )
+
+
+def test_a_role_is_held_against_its_own_max_tokens() -> None:
+    with a_server_that_holds(32768) as url:
+        roles = {"initializer": {"sampling": {"max_tokens": 1000}}}
+        settings = settings_of(url, roles=roles)
+        (line,) = require_context(findings_of(settings), settings)
+    assert "max_tokens: initializer " in line
+    assert "refiner" not in line
+
+
+def test_a_server_that_takes_no_limit_cuts_at_none() -> None:
+    with a_server_that_holds(32768) as url:
+        endpoint = {"base_url": url, "model": "m", "omit": ["max_tokens"]}
+        settings = settings_of(url, endpoint=endpoint, sampling={"max_tokens": 10})
         assert require_context(findings_of(settings), settings) == []
 
 
@@ -64,14 +100,14 @@ def test_a_chat_that_would_not_fit_is_named_with_role_round_and_what_to_change()
     with pytest.raises(SetupError) as stopped:
         require_context(findings, settings)
     message = str(stopped.value)
-    assert "refiner, after round 3: about " in message
+    assert "deliberator_2, round 3: about " in message
     assert "the server 'endpoint' holds 8,192" in message
     assert 'deliberation.context = "fresh"' in message
     assert "initializer" not in message
 
 
 def test_what_another_stage_needs_does_not_stop_this_one() -> None:
-    with a_server_that_holds(4096) as url:
+    with a_server_that_holds(5000) as url:
         settings = settings_of(url)
         findings = findings_of(settings, Stage.SEED_COTS)
     assert {f.request.speaker for f in findings} == {"intent_decomposer", "initializer"}

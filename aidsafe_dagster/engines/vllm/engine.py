@@ -117,6 +117,9 @@ class VLLMEngine:
             "slots": self.settings.slots,
             # The server is started with `--scheduling-policy priority`.
             "priority": True,
+            "end_loops": "server"
+            if settings.end_loops == "auto"
+            else settings.end_loops,
         }
         return settings.model_copy(update=changes)
 
