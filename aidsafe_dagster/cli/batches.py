@@ -186,7 +186,7 @@ def _print_run(run: BatchRun, settings: Settings) -> None:
         return
     print_plain(f"✓ {run.batch}: {spent}")
     if run.withheld:
-        print_problem(f"! {run.batch}, DPO rows kept out", run.withheld)
+        print_problem(f"! {run.batch}, DPO rows kept out:", run.withheld)
 
 
 def _can_make_splits(
