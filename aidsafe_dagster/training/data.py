@@ -99,9 +99,7 @@ def write_training_set(
     """
     keys = sorted(batches)
     version = dataset_version(lake, batches, general_ratio, without_dpo=without_dpo)
-    all_rows = _read_rows(lake, keys)
-    is_withheld = (pl.col("kind") == "dpo") & pl.col("batch").is_in(list(without_dpo))
-    rows = _drop_beyond_mix(all_rows.filter(~is_withheld), general_ratio)
+    rows = _drop_beyond_mix(_read_rows(lake, keys, without_dpo), general_ratio)
     parts = {}
     for method in _COLUMNS:
         for split in SPLITS:
@@ -128,10 +126,16 @@ def write_training_set(
     return training_set
 
 
-def _read_rows(lake: Lake, batches: Sequence[str]) -> pl.DataFrame:
+def _read_rows(
+    lake: Lake, batches: Sequence[str], without_dpo: Collection[str]
+) -> pl.DataFrame:
     # The empty frame gives the result its columns where there is no batch.
     frames = [pl.DataFrame(schema=schema_of(FineTuneRow))]
-    frames += [lake.rows(Stage.FINE_TUNE_SPLITS, batch) for batch in batches]
+    for batch in batches:
+        rows = lake.rows(Stage.FINE_TUNE_SPLITS, batch)
+        if batch in without_dpo:
+            rows = rows.filter(kind="sft")
+        frames.append(rows)
     # Older releases wrote fewer columns, and fewer fields in them.
     return pl.concat(frames, how="diagonal_relaxed")
 
