@@ -304,7 +304,7 @@ def _deliberator(body: dict[str, Any], message: str) -> dict[str, Any]:
 
 
 def _refiner(body: dict[str, Any], message: str) -> dict[str, Any]:
-    count = len(re.findall(r"^\[\d+\]", message, re.MULTILINE))
+    count = len(re.findall(r"^\[\d+[:\]]", message, re.MULTILINE))
     rounds = max([int(n) for n in re.findall(r"ROUND(\d)", message)], default=0)
     final = {"thought": f"REFINED{rounds}: {LENGTHY}", "rules": CITED, "origins": [1]}
     judgements = [{"verdict": "keep", "reason": "as built"}] * count
