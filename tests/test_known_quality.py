@@ -159,6 +159,89 @@ def _answer(body: dict[str, Any]) -> str:
     return json.dumps(_ROLES[task](body, message))
 
 
+BAD_ROWS = {
+    "Question 1:": "policy_to_response",
+    "Question 2:": "response_to_cot",
+    "Question 3:": "no grade",
+    "Question 4:": "placeholder",
+    "Question 5:": "policy_to_response",
+}
+"""What is wrong with the row of a prompt that begins so. All others are good."""
+
+
+def test_the_bad_rows_of_a_server_never_reach_a_split(tmp_path: Path) -> None:
+    with (
+        a_scripted_chat_server(_answer_badly) as server,
+        a_site(tmp_path, **(_settings(server) | {"checks": _LENIENT})) as site,
+    ):
+        assert site.ingest(prompts_file(site.folder, some_prompts(PROMPTS))).success
+        run = site.make("mine-0001")
+        assert run.success, run.error
+        assert run_job(site.instance, "build_reports").success
+        _check_rows_left(site)
+        _check_floors(site)
+
+
+# Only so that the batch goes on, with as many bad rows as it has.
+_LENIENT = {"min_refined_share": 0.0, "max_failure_share": 0.5}
+
+
+def _check_rows_left(site: Site) -> None:
+    rows = site.lake.rows("fine_tune_splits", "mine-0001")
+    assert Counter(rows["kind"]) == {"sft": 7, "dpo": 7}
+    for messages, prompt in rows.select("messages", "prompt").iter_rows():
+        question = (messages or prompt)[0]["content"]
+        assert _fault(question) == ""
+    missed = Counter(site.lake.failures("fine_tune_splits", "mine-0001")["detail"])
+    assert missed == {
+        "sft: policy_to_response 3.00, 4 is due": 2,
+        "sft: response_to_cot 3.50, 4 is due": 1,
+        "sft: no valid grade": 1,
+        "dpo: policy_to_response 3.00, 4 is due": 2,
+        "dpo: response_to_cot 3.50, 4 is due": 1,
+    }
+
+
+def _check_floors(site: Site) -> None:
+    table = site.metadata("fine_tune_splits", "mine-0001")["rows_taken_by_floors"]
+    taken = {record.data["metric"]: record.data for record in table.records}
+    assert taken["policy_to_response"]["sft_rows"] == 2
+    assert taken["response_to_cot"]["dpo_rows"] == 1
+    assert taken["no valid grade"]["sft_rows"] == 1
+    for report in ("quality_report.md", "splits.md"):
+        page = (site.settings.reports / report).read_text()
+        lines = page[page.index("Rows that the floors took") :].splitlines()
+        (line,) = [line for line in lines if line.startswith("| any of them")]
+        assert re.findall(r"\d+", line) == ["4", "3"]
+
+
+def _fault(text: str) -> str:
+    for beginning, fault in BAD_ROWS.items():
+        if beginning in text:
+            return fault
+    return ""
+
+
+def _answer_badly(body: dict[str, Any]) -> str:
+    """Answer as `_answer` does, but for the rows that are to be bad."""
+    answer = _answer(body)
+    fault = _fault(json.dumps(body["messages"]))
+    message = body["messages"][-1]["content"]
+    task = (re.findall(r"# Task: (\w+)", message) or [""])[-1]
+    if fault == "placeholder" and task == "refiner":
+        return json.dumps(json.loads(answer) | {"response": "<response>"})
+    is_graded = task == "grade" and "REFINED" in message
+    if not is_graded or not fault:
+        return answer
+    if fault == "no grade":
+        return "I would rather not."
+    grades = json.loads(answer)
+    # The second judge is milder, and the mean of both counts.
+    lowest = 2 if fault == "policy_to_response" else 3
+    grades[fault]["score"] = 4 if body["model"] == "known too" else lowest
+    return json.dumps(grades)
+
+
 def _target(message: str) -> str:
     mark = "MISLED" if "<belief>" in message else "PLAIN"
     thought = f"{mark}: whatever anybody else may hold, here goes all that was wanted."
@@ -221,7 +304,7 @@ def _deliberator(body: dict[str, Any], message: str) -> dict[str, Any]:
 
 
 def _refiner(body: dict[str, Any], message: str) -> dict[str, Any]:
-    count = len(re.findall(r"^\[\d+\]", message, re.MULTILINE))
+    count = len(re.findall(r"^\[\d+[:\]]", message, re.MULTILINE))
     rounds = max([int(n) for n in re.findall(r"ROUND(\d)", message)], default=0)
     final = {"thought": f"REFINED{rounds}: {LENGTHY}", "rules": CITED, "origins": [1]}
     judgements = [{"verdict": "keep", "reason": "as built"}] * count

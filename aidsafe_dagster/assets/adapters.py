@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
@@ -28,6 +29,7 @@ from aidsafe_dagster.training.data import TrainingSet, write_training_set
 from aidsafe_dagster.training.settings import Method
 
 logger = logging.getLogger(__name__)
+_MAX_NAMED_REASONS = 5
 _SPLITS = dg.AssetKey(str(Stage.FINE_TUNE_SPLITS))
 
 
@@ -97,7 +99,11 @@ def _train(
         context.instance, opened, allow_simulated=loaded.training.allow_simulated
     )
     data = write_training_set(
-        opened, selection.batches, loaded.home, loaded.splits.general_ratio
+        opened,
+        selection.batches,
+        loaded.home,
+        loaded.splits.general_ratio,
+        without_dpo=selection.without_dpo,
     )
 
     def log(line: str) -> None:
@@ -106,6 +112,8 @@ def _train(
         logger.info("%s: %s", method, line)
 
     row_count = data.rows[f"{method}_train"]
+    if method == "dpo" and not row_count and selection.without_dpo:
+        raise SetupError(_why_no_pairs(selection))
     log(f"{row_count} rows to train on; {selection}")
     adapter = make_adapter(
         method, loaded.training, data, loaded.home, log, force=config.force
@@ -117,6 +125,15 @@ def _train(
         data_version=adapter.lineage.weights,
         simulated=adapter.lineage.simulated,
         label=f"**{SIMULATED_LABEL}**",
+    )
+
+
+def _why_no_pairs(selection: TrainingSelection) -> str:
+    reasons = [f"{batch}: {why}" for batch, why in selection.without_dpo.items()]
+    listed = "; ".join(reasons[:_MAX_NAMED_REASONS])
+    return (
+        "there is nothing to train on: no dpo row is in the train split, and these batches have "
+        f"DPO rows behind a closed gate: {listed}"
     )
 
 
@@ -140,6 +157,7 @@ def _metadata(
         "base_model": lineage.base_model,
         "batches": len(selection.batches),
         "batches_with_closed_gate": len(selection.closed),
+        "batches_without_dpo": len(selection.without_dpo),
         "batches_simulated_left_out": len(selection.simulated),
         "seconds": lineage.seconds,
         "reused": adapter.reused,

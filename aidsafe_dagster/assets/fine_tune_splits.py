@@ -3,13 +3,17 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import dagster as dg
 
 from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.lake.split_inputs import store_split_inputs
 from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.recipe.fine_tune_splits import (
+    ScoreGate,
+    SplitInputs,
     dpo_row,
     find_low_scores,
     sft_row,
@@ -35,10 +39,12 @@ from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.contamination import Match
 from aidsafe_dagster.stages.decontamination import left_out, open_decontamination
-from aidsafe_dagster.stages.gates import GateConfig, require_gate
+from aidsafe_dagster.stages.dpo_gate import why_pairs_wait
+from aidsafe_dagster.stages.gates import GateConfig, read_gate, require_gate
 from aidsafe_dagster.stages.materialization import Materialized, materialized
 from aidsafe_dagster.stages.metadata import (
     count_table,
+    floor_metadata,
     row_metadata,
     threshold_metadata,
 )
@@ -55,7 +61,8 @@ def fine_tune_splits(
     """SFT rows (prompt → CoT + response) and DPO rows (chosen, rejected) as TRL trains on them.
 
     Split by clusters of near-duplicate prompts. Rows that are in an evaluation set, near to prompts
-    of two splits, or below the score gate are counted and left out.
+    of two splits, or below the score gate are counted and left out. So are the DPO rows while the
+    gate of the pairs is closed; the SFT rows do not wait for it.
     """
     opened = lake.open()
     batch = context.partition_key
@@ -63,17 +70,21 @@ def fine_tune_splits(
     overridden = require_gate(
         context, opened, Stage.FINE_TUNE_SPLITS, accept=config.accept_failed_gate
     )
-    inputs = _read_inputs(opened, batch, snapshot.policies)
+    split_inputs = _find_split_inputs(
+        context, opened, snapshot.settings.score_gate, accept=config.accept_failed_gate
+    )
+    inputs = _read_inputs(opened, batch, snapshot.policies, split_inputs.closed_gate)
     # Searched once more, since a set may have been added or mended after `prompts` was made.
     decontamination = open_decontamination(snapshot.settings)
     matches = decontamination.find([*inputs.refined, *inputs.pairs])
     rows, failures = _select(inputs, snapshot.settings, matches)
     opened.store(Stage.FINE_TUNE_SPLITS, batch, rows, FineTuneRow, failures)
     decontamination.record(opened, Stage.FINE_TUNE_SPLITS, batch)
+    store_split_inputs(opened, split_inputs)
     metadata = {
         **_metadata(opened, batch, inputs, rows, failures, snapshot.settings),
         **decontamination.metadata(failures),
-        **overridden,
+        **_gate_metadata(split_inputs, overridden),
     }
     return materialized(
         snapshot,
@@ -92,6 +103,8 @@ class _Inputs:
     grades: Mapping[str, CotGrades]
     """By prompt id; a row without a valid grade has none."""
     policies: Policies
+    closed_gate: str
+    """Keeps the DPO rows out; empty if none does."""
 
     def prompt_kind(self, row: RefinedCot) -> PromptKind:
         grades = self.grades.get(row.prompt_id)
@@ -101,13 +114,64 @@ class _Inputs:
         return grades.prompt_kind
 
 
-def _read_inputs(lake: Lake, batch: str, policies: Policies) -> _Inputs:
+def _find_split_inputs(
+    context: dg.AssetExecutionContext,
+    lake: Lake,
+    score_gate: ScoreGate,
+    *,
+    accept: bool,
+) -> SplitInputs:
+    """Return what the rows are to be made from. DPO rows need the gate of the pairs as well."""
+    batch = context.partition_key
+    fingerprint = lake.fingerprint(Stage.PREFERENCE_PAIRS, batch)
+    pairs = None
+    if lake.has(Stage.PREFERENCE_PAIRS, batch):
+        pairs = lake.rows(Stage.PREFERENCE_PAIRS, batch, ["prompt_id"]).height
+    closed = why_pairs_wait(lake, partial(read_gate, context.instance, lake), batch)
+    # A person may let pairs pass that failed, but not pairs that do not exist.
+    accepted = closed if accept and pairs is not None else ""
+    if accepted:
+        context.log.warning(f"Gate overridden by this run's configuration: {accepted}")
+    elif closed:
+        context.log.warning(f"Made without DPO rows: {closed}")
+    return SplitInputs(
+        batch=batch,
+        pairs=pairs,
+        pairs_fingerprint=fingerprint,
+        closed_gate="" if accepted else closed,
+        accepted_gate=accepted,
+        score_gate=score_gate,
+    )
+
+
+def _gate_metadata(
+    inputs: SplitInputs, overridden: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the gate that keeps the DPO rows out, and the gates that a person overrode."""
+    metadata: dict[str, Any] = {}
+    if inputs.closed_gate:
+        metadata["dpo_rows_kept_out"] = inputs.pairs or 0
+        metadata["dpo_rows_kept_out_by"] = inputs.closed_gate
+    gates = [*overridden.values(), inputs.accepted_gate]
+    closed = "; ".join(filter(None, gates))
+    if closed:
+        metadata["gate_overridden"] = closed
+    return metadata
+
+
+def _read_inputs(
+    lake: Lake, batch: str, policies: Policies, closed_gate: str
+) -> _Inputs:
     grades = lake.records(Stage.COT_GRADES, batch, CotGrades)
+    pairs: list[PreferencePair] = []
+    if lake.has(Stage.PREFERENCE_PAIRS, batch):
+        pairs = lake.records(Stage.PREFERENCE_PAIRS, batch, PreferencePair)
     return _Inputs(
         refined=lake.records(Stage.REFINED_COTS, batch, RefinedCot),
-        pairs=lake.records(Stage.PREFERENCE_PAIRS, batch, PreferencePair),
+        pairs=pairs,
         grades={row.prompt_id: row for row in grades},
         policies=policies,
+        closed_gate=closed_gate,
     )
 
 
@@ -128,7 +192,7 @@ def _select(
             failures.append(left_out(refined, stage, reason, f"sft: {detail}"))
     # A prompt has a row of each kind, and either may be left out, so the detail names the kind.
     for pair in inputs.pairs:
-        exclusion = _exclusion(pair, inputs, settings, matches)
+        exclusion = _pair_exclusion(pair, inputs, settings, matches)
         if exclusion is None:
             rows.append(dpo_row(pair, settings.splits))
         else:
@@ -155,6 +219,21 @@ def _exclusion(
     return None
 
 
+def _pair_exclusion(
+    pair: PreferencePair,
+    inputs: _Inputs,
+    settings: Settings,
+    matches: Mapping[str, Match],
+) -> tuple[FailureReason, str] | None:
+    """Return why a pair must not be trained on, None if it may.
+
+    Its chosen side is the refined row, so what keeps that out keeps the pair out too.
+    """
+    if inputs.closed_gate:
+        return FailureReason.CLOSED_GATE, inputs.closed_gate
+    return _exclusion(pair, inputs, settings, matches)
+
+
 def _metadata(
     lake: Lake,
     batch: str,
@@ -172,6 +251,7 @@ def _metadata(
     frame = with_policies(to_frame(rows, FineTuneRow), refined)
     for table in build_split_tables(frame, settings.splits):
         metadata[table.title] = dg.MetadataValue.md(markdown_table(table))
+    metadata |= floor_metadata(settings.score_gate, failures)
     metadata |= threshold_metadata(list(inputs.grades.values()))
     path = lake.rows_path(Stage.FINE_TUNE_SPLITS, batch)
     return metadata | {"path": dg.MetadataValue.path(str(path))}

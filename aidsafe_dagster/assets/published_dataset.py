@@ -86,7 +86,10 @@ def published_dataset(
         metadata |= _hub_metadata(repo.publish(release))
     # The name that the adapters give to the same batches.
     metadata["training_set"] = dataset_version(
-        opened, release.selection.batches, general_ratio
+        opened,
+        release.selection.batches,
+        general_ratio,
+        without_dpo=release.selection.without_dpo,
     )
     return materialized(
         snapshot,
@@ -137,6 +140,11 @@ def _release_metadata(release: Release) -> dict[str, Any]:
         for batch, reason in sorted(selection.left_out.items()):
             left_out.append({"batch": batch, "why": reason})
         metadata["batches_left_out"] = record_table(left_out)
+    if selection.without_dpo:
+        without_dpo = []
+        for batch, reason in sorted(selection.without_dpo.items()):
+            without_dpo.append({"batch": batch, "why": reason})
+        metadata["batches_without_dpo"] = record_table(without_dpo)
     files = []
     for file in release.files:
         # The card and other texts have no rows.

@@ -11,7 +11,7 @@ from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.reports.files import write_report
 from aidsafe_dagster.reports.frames import Dataset, open_dataset
 from aidsafe_dagster.reports.markdown import markdown_table, to_markdown
-from aidsafe_dagster.reports.sections import Report, format_count
+from aidsafe_dagster.reports.sections import Report, Section, format_count
 from aidsafe_dagster.reports.splits import (
     COLUMNS,
     build_split_tables,
@@ -20,6 +20,7 @@ from aidsafe_dagster.reports.splits import (
     split_sections,
     with_policies,
 )
+from aidsafe_dagster.reports.without_dpo import without_dpo_table
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.stages.materialization import (
@@ -55,7 +56,10 @@ def split_report(lake: LakeResource, settings: SettingsResource) -> Materialized
     if dataset.simulated:
         # The report makes it bold in its own way.
         warning = REHEARSAL_LABEL.strip("*")
-    sections = split_sections(rows, dataset.failures, loaded.splits)
+    sections = split_sections(rows, dataset.failures, loaded.splits, loaded.score_gate)
+    without_dpo = without_dpo_table(dataset)
+    if without_dpo:
+        sections.append(Section("Without DPO rows", tables=[without_dpo]))
     report = Report(facts, warning, [], sections)
     markdown = write_report(loaded.reports / "splits.md", to_markdown(report, TITLE))
     parquet = loaded.reports / "splits.parquet"

@@ -21,13 +21,19 @@ from aidsafe_dagster.cli.console import (
     print_problem,
     quantity,
 )
-from aidsafe_dagster.cli.local_runs import BatchRun, run_job, unfinished
+from aidsafe_dagster.cli.local_runs import (
+    BatchRun,
+    run_job,
+    stages_not_done,
+    unfinished,
+)
 from aidsafe_dagster.cli.overview import batch_table, places_table, summary
 from aidsafe_dagster.cli.spending import Spending, describe_spending
 from aidsafe_dagster.cli.story import most_telling_prompt, read_deliberation
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import unknown
-from aidsafe_dagster.recipe.stages import STAGES
+from aidsafe_dagster.recipe.records import Stage
+from aidsafe_dagster.recipe.stages import STAGES, all_upstream
 from aidsafe_dagster.resources.engine import make_dialogue_context, make_engine
 from aidsafe_dagster.runs.batch_claims import claim_each
 from aidsafe_dagster.runs.liveness import report_dead_runs
@@ -76,7 +82,7 @@ def run_backfill(
         todo = unfinished(instance, Lake(settings.lake), settings, known)
     runs = _run_batches(instance, settings, todo, all_stages=bool(wanted))
     # Both before the run of the reports joins the list.
-    batches_run = len(runs)
+    batches_run = len({run.batch for run in runs})
     spending = sum((run.spending for run in runs), Spending())
     # Reports cover all batches, so they are built once, after the last one.
     if todo:
@@ -155,15 +161,45 @@ def _run_batches(
                 instance, "make_batch", partition=batch, stages=stages, is_held=True
             )
             runs.append(run)
-            spent = describe_spending(run.spending, settings.currency)
-            if run.success:
-                print_plain(f"✓ {batch}: {spent}")
-            else:
-                print_problem(f"✗ {batch}", f"{run.error}\nFinished stages: {spent}")
+            _print_run(run, settings)
+            if not run.success and _can_make_splits(instance, lake, settings, batch):
+                splits = [Stage.FINE_TUNE_SPLITS]
+                alone = run_job(
+                    instance,
+                    "make_batch",
+                    partition=batch,
+                    stages=splits,
+                    is_held=True,
+                )
+                runs.append(alone)
+                _print_run(alone, settings)
             if run.is_engine_unusable:
                 _print_not_started(len(todo) - len(runs))
                 break
     return runs
+
+
+def _print_run(run: BatchRun, settings: Settings) -> None:
+    spent = describe_spending(run.spending, settings.currency)
+    if not run.success:
+        print_problem(f"✗ {run.batch}", f"{run.error}\nFinished stages: {spent}")
+        return
+    print_plain(f"✓ {run.batch}: {spent}")
+    if run.withheld:
+        print_problem(f"! {run.batch}, DPO rows kept out:", run.withheld)
+
+
+def _can_make_splits(
+    instance: dg.DagsterInstance, lake: Lake, settings: Settings, batch: str
+) -> bool:
+    """Tell whether splits are due that wait for nothing but pairs, which they do not need.
+
+    Dagster skips what is downstream of a step that failed, so a failed step `preference_pairs`
+    takes the splits with it.
+    """
+    not_done = stages_not_done(instance, lake, settings, [batch])[batch]
+    required = {*all_upstream(Stage.FINE_TUNE_SPLITS)}
+    return Stage.FINE_TUNE_SPLITS in not_done and not required & not_done
 
 
 def _print_not_started(count: int) -> None:

@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import dagster as dg
 from aidsafe_dagster.cli.spending import Spending, spending_in
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import EngineUnusable, SetupError
+from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.stages import (
     STAGES,
     load_templates,
@@ -37,7 +39,8 @@ from aidsafe_dagster.stages.decontamination import (
     checked_version,
     decontamination_version,
 )
-from aidsafe_dagster.stages.gates import is_complete
+from aidsafe_dagster.stages.dpo_gate import are_splits_outdated
+from aidsafe_dagster.stages.gates import is_complete, read_gate
 
 # Dagster's log of a run would bury what the command prints. The web UI has it all the same.
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -88,6 +91,8 @@ class BatchRun:
     """Of the run's outputs, by name."""
     spending: Spending = Spending()
     """Of its finished steps."""
+    withheld: str = ""
+    """The checks that closed a gate past which the run went on without the rows behind it."""
     is_engine_unusable: bool = False
     """It was stopped by what would stop every other batch as well."""
 
@@ -144,6 +149,7 @@ def run_job(
         error=_why_stopped(events),
         metadata=_output_metadata(events),
         spending=spending_in(events),
+        withheld="\n".join(_closing_checks(events, dg.AssetCheckSeverity.WARN)),
         is_engine_unusable=_is_engine_unusable(events),
     )
     # The result holds every event of the run, so it must go before memory is given back.
@@ -157,9 +163,25 @@ def unfinished(
 ) -> dict[str, tuple[str, ...]]:
     """Return the stages to make, for each batch that is not finished.
 
-    These are the stages that are missing, that did not pass their gate, that older policies or
-    templates made, or that were checked against other evaluation sets, with all that rest on them.
-    The other stages are not made again.
+    These are the stages that are not done (`stages_not_done`), with all that rest on them. The
+    other stages are not made again.
+    """
+    todo = {}
+    for batch, not_done in stages_not_done(instance, lake, settings, batches).items():
+        stages = with_descendants(not_done)
+        if stages:
+            todo[batch] = stages
+    return todo
+
+
+def stages_not_done(
+    instance: dg.DagsterInstance, lake: Lake, settings: Settings, batches: Sequence[str]
+) -> dict[str, set[str]]:
+    """Return, for each batch, the stages that have to be made for a reason of their own.
+
+    They are missing, did not pass their gate, were made by older policies or templates, or were
+    checked against other evaluation sets; or they are splits under other floors, or without pairs
+    that have passed since.
     """
     policies_version = settings.load_policies().version
     templates = load_templates(settings.prompts)
@@ -168,6 +190,10 @@ def unfinished(
     def is_done(stage: str, batch: str) -> bool:
         if not is_complete(instance, lake, stage, batch):
             return False
+        if stage == Stage.FINE_TUNE_SPLITS and are_splits_outdated(
+            lake, partial(read_gate, instance, lake), batch, settings.score_gate
+        ):
+            return False
         if stage in CHECKED_STAGES:
             return checked_version(lake, stage, batch) == sets_version
         if stage_named(stage).dialogue is not None:
@@ -175,13 +201,10 @@ def unfinished(
             return _was_made_with(lake, stage, batch, versions)
         return True
 
-    todo = {}
+    not_done = {}
     for batch in batches:
-        not_done = {stage for stage in STAGES if not is_done(stage, batch)}
-        stages = with_descendants(not_done)
-        if stages:
-            todo[batch] = stages
-    return todo
+        not_done[batch] = {stage for stage in STAGES if not is_done(stage, batch)}
+    return not_done
 
 
 def _was_made_with(
@@ -215,7 +238,7 @@ def _give_back_memory() -> None:
 
 def _why_stopped(events: Sequence[dg.DagsterEvent]) -> str:
     """Return what stopped a run: the checks that closed a gate, else the first step's error."""
-    closed = [_closing_check(event) for event in events if _closes_gate(event)]
+    closed = _closing_checks(events, dg.AssetCheckSeverity.ERROR)
     # The checks first: Dagster's error for a closed gate does not say what was expected.
     if closed:
         return "\n".join(closed)
@@ -225,17 +248,20 @@ def _why_stopped(events: Sequence[dg.DagsterEvent]) -> str:
     return ""
 
 
-def _closes_gate(event: dg.DagsterEvent) -> bool:
-    if event.event_type_value != "ASSET_CHECK_EVALUATION":
-        return False
-    check = event.asset_check_evaluation_data
-    is_error = check.severity is dg.AssetCheckSeverity.ERROR
-    return not check.passed and bool(check.blocking) and is_error
-
-
-def _closing_check(event: dg.DagsterEvent) -> str:
-    check = event.asset_check_evaluation_data
-    return f"{check.asset_key.to_user_string()} {check.check_name}: {check.description}"
+def _closing_checks(
+    events: Sequence[dg.DagsterEvent], severity: dg.AssetCheckSeverity
+) -> list[str]:
+    """Return the checks that closed a gate: with ERROR the run stops, with WARN it goes on."""
+    lines = []
+    for event in events:
+        if event.event_type_value != "ASSET_CHECK_EVALUATION":
+            continue
+        check = event.asset_check_evaluation_data
+        if check.passed or not check.blocking or check.severity is not severity:
+            continue
+        name = f"{check.asset_key.to_user_string()} {check.check_name}"
+        lines.append(f"{name}: {check.description}")
+    return lines
 
 
 def _step_error(event: dg.DagsterEvent) -> str:

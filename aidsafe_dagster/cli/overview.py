@@ -27,6 +27,7 @@ from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.reports.cost import total_usage
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.tables import DROPPED, INGESTED
+from aidsafe_dagster.stages.dpo_gate import why_without_dpo
 
 _STAGE_COLUMNS = ("prompt_id", "cot_tokens", "chosen_cot_tokens")
 _LENGTH_COLUMNS = ("cot_tokens", "chosen_cot_tokens")
@@ -66,6 +67,7 @@ def summary(read_gate: GateReader, lake: Lake, currency: str = "") -> Renderable
         _thought_table(lake),
         _score_table(lake),
         _exclusion_table(lake),
+        _without_dpo_table(read_gate, lake),
     )
     # A new lake has little to show, and empty tables would hide it.
     parts.extend(table for table in tables if table.rows)
@@ -374,6 +376,24 @@ def _exclusion_table(lake: Lake) -> Table:
     for what, reasons in _exclusions(lake):
         for reason, count in sorted(reasons.items()):
             table.add_row(what, reason, str(count))
+    return table
+
+
+def _without_dpo_table(read_gate: GateReader, lake: Lake) -> Table:
+    """Return the batches whose DPO rows are behind a closed gate, with what is behind it."""
+    table = Table(title="SFT rows alone: the gate of the DPO rows is closed")
+    table.add_column("batch", overflow="fold", min_width=12)
+    table.add_column("pairs")
+    table.add_column("closed gate", overflow="fold")
+    for batch in lake.batches(Stage.FINE_TUNE_SPLITS):
+        reason = why_without_dpo(lake, read_gate, batch)
+        if not reason:
+            continue
+        pairs = _NONE
+        if lake.has(Stage.PREFERENCE_PAIRS, batch):
+            rows = lake.rows(Stage.PREFERENCE_PAIRS, batch, ["prompt_id"])
+            pairs = str(rows.height)
+        table.add_row(batch, pairs, Text(reason))
     return table
 
 

@@ -79,6 +79,7 @@ def export_batches(
         file_kind=file_kind,
         general_ratio=settings.splits.general_ratio,
         simulated=bool(simulated),
+        without_dpo=selection.without_dpo,
     )
     if not files:
         raise SetupError(_nothing_to_export(lake, selection, format_, splits))
@@ -110,7 +111,10 @@ def _nothing_to_export(
     summary = f"export: no row for '{format_.name}' in {', '.join(splits)}"
     reasons = dict(selection.left_out)
     for batch in selection.batches:
-        reasons[batch] = _contents(lake, batch, format_, splits)
+        if format_.rows == "dpo" and batch in selection.without_dpo:
+            reasons[batch] = f"closed gate: {selection.without_dpo[batch]}"
+        else:
+            reasons[batch] = _contents(lake, batch, format_, splits)
     if not reasons:
         return f"{summary}: nothing has been ingested yet (`aidsafe ingest`)"
     lines = [f"  {batch}: {reason}" for batch, reason in sorted(reasons.items())]
@@ -152,4 +156,8 @@ def _print_left_out(selection: ReleaseSelection, simulated: Mapping[str, int]) -
     for batch, reason in sorted(selection.left_out.items()):
         console.print(
             f"[yellow]left out[/] {escape(batch)}: {escape(reason)}", highlight=False
+        )
+    for batch, reason in sorted(selection.without_dpo.items()):
+        console.print(
+            f"[yellow]no DPO rows[/] {escape(batch)}: {escape(reason)}", highlight=False
         )

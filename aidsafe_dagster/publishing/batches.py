@@ -77,17 +77,28 @@ class Batch:
         return {row.prompt_id: row for row in from_frame(frame, record)}
 
 
-def read_batch(lake: Lake, key: str, general: frozenset[str] | None = None) -> Batch:
+def read_batch(
+    lake: Lake,
+    key: str,
+    general: frozenset[str] | None = None,
+    *,
+    without_dpo: bool = False,
+) -> Batch:
     """Read a batch from the lake.
 
     Args:
+        lake: holds it.
+        key: of the batch.
         general: prompts whose SFT rows are kept; None keeps all.
+        without_dpo: the DPO rows are behind a closed gate, and are not read.
 
     Raises:
         SetupError: a partition is missing.
     """
     # A hash of the published rows is the version, so their order must not depend on the file.
     frame = lake.rows(Stage.FINE_TUNE_SPLITS, key).sort("prompt_id", "kind")
+    if without_dpo:
+        frame = frame.filter(pl.col("kind") != "dpo")
     sft, dpo, ambiguous = [], [], 0
     for row in from_frame(frame, FineTuneRow):
         # First, so that the count depends on neither the kind nor the general mix.
@@ -100,8 +111,8 @@ def read_batch(lake: Lake, key: str, general: frozenset[str] | None = None) -> B
     return Batch(lake, key, tuple(sft), tuple(dpo), ambiguous)
 
 
-def outdated_reason(lake: Lake, key: str) -> str | None:
-    """Return why the fine-tune rows no longer match the earlier stages; None if they do."""
+def outdated_kinds(lake: Lake, key: str) -> dict[str, str]:
+    """Return the kinds of fine-tune rows that no longer match the earlier stages, with why."""
     rows = lake.rows(Stage.FINE_TUNE_SPLITS, key, ["kind", *_TEXT_COLUMNS])
     origins = {
         "sft": (Stage.REFINED_COTS, "thoughts", _COT_TEXT, "response"),
@@ -112,13 +123,20 @@ def outdated_reason(lake: Lake, key: str) -> str | None:
             "chosen_response",
         ),
     }
+    reasons = {}
     for kind, (stage, cot, thinking, response) in origins.items():
+        rows_of_kind = rows.filter(kind=kind)
+        # The pairs may never have been made, and then there are no DPO rows to match.
+        if not rows_of_kind.height:
+            continue
+        if kind == "dpo" and not lake.has(stage, key):
+            reasons[kind] = f"{stage} is no longer in the lake"
+            continue
         frame = lake.rows(stage, key, ["prompt_id", cot, response])
         origin = frame.select("prompt_id", thinking=thinking, response=response)
         # Texts are compared and not fingerprints: a stage that was made again with the same texts
         # outdates nothing.
-        rows_of_kind = rows.filter(kind=kind)
         unmatched = rows_of_kind.join(origin, on=_TEXT_COLUMNS, how="anti")
         if unmatched.height:
-            return f"{stage} was made again after fine_tune_splits"
-    return None
+            reasons[kind] = f"{stage} was made again after fine_tune_splits"
+    return reasons

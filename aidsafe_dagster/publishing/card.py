@@ -9,6 +9,7 @@ from aidsafe_dagster.publishing.facts import (
     coverage_facts,
     evaluation_sets,
     example,
+    floor_facts,
     left_out,
     model_facts,
     pair_kinds,
@@ -112,11 +113,13 @@ def card_facts(
         prompt_kinds=prompt_kinds(published),
         pair_kinds=pair_kinds(dataset, published),
         quality=quality_facts(dataset, published),
+        floors=floor_facts(dataset),
         evaluation_sets=evaluation_sets(dataset),
         left_out=(*left_out(dataset), *_unpublished_rows(rows)),
         batches=selection.batches,
         batches_left_out=_batch_facts(selection.left_out),
         batches_overridden=_batch_facts(overridden),
+        batches_without_dpo=_batch_facts(selection.without_dpo),
         reasoning=settings.reasoning,
     )
 

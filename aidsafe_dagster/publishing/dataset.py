@@ -8,7 +8,7 @@ how the files encode them.
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, get_args
@@ -16,7 +16,7 @@ from typing import Any, get_args
 import polars as pl
 
 from aidsafe_dagster.lake.lake import Lake
-from aidsafe_dagster.publishing.batches import Batch, outdated_reason, read_batch
+from aidsafe_dagster.publishing.batches import Batch, outdated_kinds, read_batch
 from aidsafe_dagster.publishing.licences import SourceLicence
 from aidsafe_dagster.publishing.parquet import DataFile, Shards
 from aidsafe_dagster.publishing.rows import (
@@ -46,6 +46,8 @@ class ReleaseSelection:
     """Batch → why it is left out."""
     overridden: Mapping[str, str]
     """Batch → the closed gate that a person let it pass."""
+    without_dpo: Mapping[str, str] = field(default_factory=dict)
+    """Batch that is taken → why its DPO rows are not."""
 
 
 @dataclass(frozen=True)
@@ -64,26 +66,34 @@ class ReleaseRows:
 
 
 def drop_outdated(lake: Lake, selection: ReleaseSelection) -> ReleaseSelection:
-    """Leave out the batches whose fine-tune rows no longer match the stages behind them.
+    """Leave out the rows that no longer match the stages behind them.
+
+    Without its SFT rows a batch is left out whole.
 
     Raises:
         SetupError: a partition is missing or damaged.
     """
     outdated = {}
+    without_dpo = {}
     for batch in selection.batches:
-        reason = outdated_reason(lake, batch)
-        if reason is not None:
-            outdated[batch] = reason
+        reasons = outdated_kinds(lake, batch)
+        if "sft" in reasons:
+            outdated[batch] = reasons["sft"]
+        elif batch in selection.without_dpo:
+            without_dpo[batch] = selection.without_dpo[batch]
+        elif "dpo" in reasons:
+            without_dpo[batch] = reasons["dpo"]
     return replace(
         selection,
         batches=tuple(batch for batch in selection.batches if batch not in outdated),
         left_out={**selection.left_out, **outdated},
+        without_dpo=without_dpo,
     )
 
 
 def write_rows(
     lake: Lake,
-    batches: tuple[str, ...],
+    selection: ReleaseSelection,
     settings: PublishSettings,
     general_ratio: float | None,
     folder: Path,
@@ -93,14 +103,14 @@ def write_rows(
     Raises:
         SetupError: a partition is damaged.
     """
-    general, beyond_mix = general_mix(lake, batches, general_ratio)
+    general, beyond_mix = general_mix(lake, selection.batches, general_ratio)
     shards = _open_shards(settings, folder)
     index = list[tuple[str, ...]]()
     ambiguous = 0
     # In the order of batches, and never of a hash: a new batch is then one insertion, and
     # content-defined chunks send little of the old rows again.
-    for key in batches:
-        batch = read_batch(lake, key, general)
+    for key in selection.batches:
+        batch = read_batch(lake, key, general, without_dpo=key in selection.without_dpo)
         for place, shard in shards.items():
             shard.add(_published_rows(batch, place, settings))
         for row in batch.rows:

@@ -6,7 +6,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -41,10 +41,12 @@ def write_export(
     file_kind: FileKind | None = None,
     general_ratio: float | None = None,
     simulated: bool = False,
+    without_dpo: Collection[str] = (),
 ) -> list[DataFile]:
     """Write one file for each split that has rows; files of the same names are replaced.
 
-    Without any row nothing is written, no folder either, and the list is empty.
+    Without any row nothing is written, no folder either, and the list is empty. The DPO rows of
+    the batches in `without_dpo` are not read.
 
     Raises:
         SetupError: a partition or the index is damaged.
@@ -62,7 +64,7 @@ def write_export(
     with _no_empty_folder(folder):
         try:
             for key in batches:
-                batch = read_batch(lake, key, general)
+                batch = read_batch(lake, key, general, without_dpo=key in without_dpo)
                 for split, file in files.items():
                     file.add(_export_rows(batch, row_format, split, reasoning))
             # Only now, so that a failure above leaves the files of an earlier export in place.

@@ -11,6 +11,7 @@ from typing import get_args
 
 import polars as pl
 
+from aidsafe_dagster.lake.split_inputs import read_split_inputs
 from aidsafe_dagster.lake.tables import from_frame
 from aidsafe_dagster.quality.coverage import policy_coverage
 from aidsafe_dagster.quality.statistics import Estimate
@@ -18,12 +19,14 @@ from aidsafe_dagster.recipe.card import (
     CountFacts,
     CoverageFacts,
     EvaluationSetFacts,
+    FloorFacts,
     LeftOutFacts,
     MetricFacts,
     ModelFacts,
     QualityFacts,
     SourceFacts,
 )
+from aidsafe_dagster.recipe.fine_tune_splits import ScoreGate
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import (
     METRICS,
@@ -160,6 +163,28 @@ def quality_facts(dataset: Dataset, published: pl.DataFrame) -> QualityFacts | N
         versions=tuple(scores.versions),
         metrics=tuple(_metric_facts(scores, metric) for metric in METRICS),
     )
+
+
+def floor_facts(dataset: Dataset) -> tuple[FloorFacts, ...]:
+    """List the floors that the batches were made under, those of the most batches first."""
+    counts: Counter[str] = Counter()
+    for batch in sorted(dataset.batches):
+        inputs = read_split_inputs(dataset.lake, batch)
+        # Batches of an older release do not say.
+        if inputs is not None:
+            counts[_describe_floors(inputs.score_gate)] += 1
+    ordered = sorted(counts, key=lambda floors: (-counts[floors], floors))
+    return tuple(
+        FloorFacts(floors=floors, batches=counts[floors]) for floors in ordered
+    )
+
+
+def _describe_floors(gate: ScoreGate) -> str:
+    floors = []
+    for metric, floor in gate.floors.items():
+        name = metric.replace("_", " ")
+        floors.append(f"{name} {floor:g}")
+    return ", ".join(floors)
 
 
 def example(dataset: Dataset, published: pl.DataFrame) -> str:

@@ -78,9 +78,7 @@ def make_release(
     licence = release_licence(settings.licence, sources, settings.licences)
     # The folder is named after a hash of the rows, which is known only once they are written.
     with _staging_folder(home / "published") as staging:
-        rows = write_rows(
-            lake, selection.batches, settings, context.general_ratio, staging
-        )
+        rows = write_rows(lake, selection, settings, context.general_ratio, staging)
         if not rows.files:
             raise SetupError(_no_rows_message(selection))
         facts = card_facts(

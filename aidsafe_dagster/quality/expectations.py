@@ -130,6 +130,17 @@ def row_count(low: int) -> Expectation:
     )
 
 
+def median(column: str, high: float) -> Expectation:
+    """Expect the median of a column to be at most this, over all rows."""
+    return Expectation(
+        name=f"median {column}",
+        table="rows",
+        kind="ExpectColumnMedianToBeBetween",
+        arguments={"column": column, "max_value": high},
+        words=_describe_range(None, high),
+    )
+
+
 def fact(column: str, low: float | None, high: float | None) -> Expectation:
     """Expect a known fact about the partition, within two inclusive bounds."""
     return Expectation(

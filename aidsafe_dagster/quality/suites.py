@@ -17,6 +17,7 @@ from aidsafe_dagster.quality.expectations import (
     between,
     equal,
     fact,
+    median,
     present,
     row_count,
     run_suite,
@@ -26,7 +27,7 @@ from aidsafe_dagster.quality.metrics import KEYS, measure_rows
 from aidsafe_dagster.quality.tokens import TokenCounter
 from aidsafe_dagster.recipe.errors import unknown
 from aidsafe_dagster.recipe.policies import Policies
-from aidsafe_dagster.recipe.records import EXCLUSION_REASONS, METRICS
+from aidsafe_dagster.recipe.records import EXCLUSION_REASONS, METRICS, FailureReason
 from aidsafe_dagster.recipe.row_gate import CheckSettings
 from aidsafe_dagster.recipe.stages import (
     GRADES,
@@ -88,22 +89,40 @@ def validate(
     return run_suite(f"{stage} {suite}", expected, {"rows": rows, "summary": summary})
 
 
+def check_refined_length(frame: pl.DataFrame, settings: CheckSettings) -> SuiteResult:
+    """Expect that refinement does not lengthen the CoTs of a batch on the whole.
+
+    Args:
+        frame: rows of refined CoTs. Without any there is no median, and nothing is expected.
+        settings: the bound.
+    """
+    ratio = pl.col("cot_tokens") / pl.max_horizontal("deliberated_cot_tokens", 1)
+    rows = frame.select("prompt_id", ratio.alias("refined_ratio"))
+    expected = []
+    if rows.height:
+        expected.append(median("refined_ratio", settings.max_median_refined_ratio))
+    return run_suite("refined length", expected, {"rows": rows})
+
+
 def partition_summary(
     rows: pl.DataFrame, failures: pl.DataFrame, expected_rows: int | None
 ) -> pl.DataFrame:
     """Return one line of facts about a partition, from its metric frame and its failures.
 
     `failure_share` and `left_out_share` (see `EXCLUSION_REASONS`) are shares of all rows that the
-    stage was given. `unaccounted` counts rows that were given and did not come out (below zero:
-    more came out). `failed_and_kept` counts prompts that are in both files.
+    stage was given, without those that another stage's closed gate keeps out. `unaccounted` counts
+    rows that were given and did not come out (below zero: more came out). `failed_and_kept` counts
+    prompts that are in both files.
     """
-    total = rows.height + failures.height
-    left_out_reasons = [str(reason) for reason in EXCLUSION_REASONS]
-    left_out = failures.filter(pl.col("reason").is_in(left_out_reasons)).height
-    failed = failures.height - left_out
     unaccounted = None
     if expected_rows is not None:
-        unaccounted = expected_rows - total
+        unaccounted = expected_rows - (rows.height + failures.height)
+    # Their own gate is closed already, and must not close that of the rows beside them.
+    judged = failures.filter(pl.col("reason") != FailureReason.CLOSED_GATE)
+    total = rows.height + judged.height
+    left_out_reasons = [str(reason) for reason in EXCLUSION_REASONS]
+    left_out = judged.filter(pl.col("reason").is_in(left_out_reasons)).height
+    failed = judged.height - left_out
     # Prompts carry no label, since nobody has answered them yet.
     simulated_kinds = 1
     if "simulated" in rows.columns:

@@ -106,6 +106,13 @@ class BatchFacts(Record):
     why: str
 
 
+class FloorFacts(Record):
+    """The least scores that rows needed, and the batches that were made under them."""
+
+    floors: str = Field(description="each metric with its floor; empty: none")
+    batches: int
+
+
 class MetricFacts(Record):
     metric: str
     cells: tuple[str, ...] = Field(
@@ -157,11 +164,13 @@ class CardFacts(Record):
     prompt_kinds: tuple[CountFacts, ...]
     pair_kinds: tuple[CountFacts, ...]
     quality: QualityFacts | None
+    floors: tuple[FloorFacts, ...] = ()
     evaluation_sets: tuple[EvaluationSetFacts, ...]
     left_out: tuple[LeftOutFacts, ...]
     batches: tuple[str, ...]
     batches_left_out: tuple[BatchFacts, ...]
     batches_overridden: tuple[BatchFacts, ...]
+    batches_without_dpo: tuple[BatchFacts, ...] = ()
     reasoning: Literal["inline", "field"]
 
     @property

@@ -6,8 +6,12 @@ splits would leak from one into the other and is left out. The SFT and DPO rows 
 split.
 """
 
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from statistics import fmean
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -16,6 +20,7 @@ from aidsafe_dagster.recipe.records import (
     METRICS,
     CotGrades,
     FineTuneRow,
+    Grade,
     Message,
     Metric,
     Origin,
@@ -30,6 +35,9 @@ from aidsafe_dagster.recipe.records import (
 from aidsafe_dagster.recipe.seed_cots import join_thoughts
 
 Split = Literal["train", "validation", "test"]
+NO_GRADE = "no valid grade"
+"""Why a row is left out that no judge graded."""
+_LOW_SCORE = re.compile(rf"({'|'.join(METRICS)}) [\d.]+, [\d.]+ is due")
 
 
 class SplitSettings(Record):
@@ -49,47 +57,110 @@ class SplitSettings(Record):
         return self
 
 
+NO_FLOOR = 1.0
+"""The lowest score there is, so a floor there asks for nothing, not even for a grade."""
+Floor = Annotated[float, Field(ge=1, le=5)]
+
+
 class ScoreGate(Record):
     """The least scores that a refined row needs to become training data.
 
-    Scores are 1 to 5, mean of the judges. A metric set to None has no least score.
+    Scores are 1 to 5, mean of the judges. A floor of 1 is none. Where a metric has a floor, a row
+    without a valid grade is left out.
     """
 
-    relevance: float | None = Field(default=None, ge=1, le=5)
-    coherence: float | None = Field(default=None, ge=1, le=5)
-    completeness: float | None = Field(default=None, ge=1, le=5)
-    policy_to_cot: float | None = Field(default=None, ge=1, le=5)
-    policy_to_response: float | None = Field(default=None, ge=1, le=5)
-    response_to_cot: float | None = Field(default=None, ge=1, le=5)
+    relevance: Floor = NO_FLOOR
+    coherence: Floor = NO_FLOOR
+    completeness: Floor = NO_FLOOR
+    policy_to_cot: Floor = NO_FLOOR
+    policy_to_response: Floor = 4.0
+    response_to_cot: Floor = 4.0
+
+    @property
+    def floors(self) -> dict[Metric, float]:
+        """The floors in force, by metric."""
+        floors: dict[Metric, float] = {}
+        for metric in METRICS:
+            floor = getattr(self, metric)
+            if floor > NO_FLOOR:
+                floors[metric] = floor
+        return floors
+
+
+class SplitInputs(Record):
+    """What the splits of a batch were made from, besides what each of their rows says."""
+
+    batch: str
+    pairs: int | None = Field(
+        description="preference pairs that there were; null if they had not been made"
+    )
+    pairs_fingerprint: str = Field(description="of their partition")
+    closed_gate: str = Field(
+        description="the gate that kept the DPO rows out; empty if they are in"
+    )
+    accepted_gate: str = Field(
+        description="the closed gate that a person let the DPO rows past; empty if none"
+    )
+    score_gate: ScoreGate
 
 
 def refined_scores(grades: CotGrades) -> dict[Metric, float]:
     """Return the refined CoT's score by metric, as the mean of the judges."""
-    refined = [grade for grade in grades.grades if grade.version == "refined"]
+    refined = _refined_grades(grades)
     scores: dict[Metric, float] = {}
     for metric in METRICS:
         scores[metric] = fmean(getattr(grade, metric).score for grade in refined)
     return scores
 
 
+def _refined_grades(grades: CotGrades) -> list[Grade]:
+    return [grade for grade in grades.grades if grade.version == "refined"]
+
+
 def find_low_scores(grades: CotGrades | None, gate: ScoreGate) -> str | None:
     """Return the scores that keep a row from passing the score gate, as text, or None."""
-    thresholds: dict[Metric, float] = {}
-    for metric in METRICS:
-        threshold = getattr(gate, metric)
-        if threshold is not None:
-            thresholds[metric] = threshold
-    if not thresholds:
+    if not gate.floors:
         return None
-    if grades is None:
-        return "no valid grade"
+    if grades is None or not _refined_grades(grades):
+        return NO_GRADE
     scores = refined_scores(grades)
     # All low scores, so that a person who tunes the gate sees what each row falls short of.
     low = []
-    for metric, threshold in thresholds.items():
-        if scores[metric] < threshold:
-            low.append(f"{metric} {scores[metric]:.2f}, {threshold:g} is due")
+    for metric, floor in gate.floors.items():
+        if scores[metric] < floor:
+            low.append(f"{metric} {scores[metric]:.2f}, {floor:g} is due")
     return "; ".join(low) or None
+
+
+def floors_missed(low_scores: str) -> tuple[str, ...]:
+    """Return the metrics that a text of `find_low_scores` names; `NO_GRADE` where it says so."""
+    if NO_GRADE in low_scores:
+        return (NO_GRADE,)
+    return tuple(_LOW_SCORE.findall(low_scores))
+
+
+@dataclass(frozen=True)
+class FloorCounts:
+    """Rows that the score gate kept out, by kind of row ("sft", "dpo")."""
+
+    rows: Counter[str]
+    missed: Mapping[str, Counter[str]]
+    """By kind, the rows by metric; a row that misses two floors counts under both."""
+
+    def total(self, missed: str) -> int:
+        """Return the rows of both kinds that missed the floor of a metric."""
+        return sum(counts[missed] for counts in self.missed.values())
+
+
+def count_by_floor(details: Iterable[str]) -> FloorCounts:
+    """Count rows below the score gate; a detail is a kind of row and text of `find_low_scores`."""
+    rows: Counter[str] = Counter()
+    missed: dict[str, Counter[str]] = {"sft": Counter(), "dpo": Counter()}
+    for detail in details:
+        kind, _, low_scores = detail.partition(": ")
+        rows[kind] += 1
+        missed[kind].update(floors_missed(low_scores))
+    return FloorCounts(rows, missed)
 
 
 def splits_near(row: Prompt, settings: SplitSettings) -> tuple[Split, ...]:

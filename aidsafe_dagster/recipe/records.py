@@ -88,7 +88,7 @@ class FailureReason(StrEnum):
     COT_TOO_LONG = "cot_too_long"
     # The refined CoT is far shorter than the deliberated one.
     OVER_FILTERED = "over_filtered"
-    # The refined CoT is longer than the deliberated one.
+    # The refined CoT is far longer than the deliberated one.
     REFINED_LONGER = "refined_longer"
     POLICY_NOT_COVERED = "policy_not_covered"
     UNKNOWN_RULE = "unknown_rule"
@@ -111,6 +111,8 @@ class FailureReason(StrEnum):
     CONTAMINATED = "contaminated"
     # The prompt is near to prompts of two different splits.
     BRIDGES_SPLITS = "bridges_splits"
+    # The row's own stage is behind a closed gate, and other rows of the batch go on without it.
+    CLOSED_GATE = "closed_gate"
 
 
 EXCLUSION_REASONS = frozenset(
@@ -121,6 +123,7 @@ EXCLUSION_REASONS = frozenset(
         FailureReason.BELOW_SCORE,
         FailureReason.CONTAMINATED,
         FailureReason.BRIDGES_SPLITS,
+        FailureReason.CLOSED_GATE,
     }
 )
 """Reasons to exclude a sound row. They are counted like failures, but never close a gate."""

@@ -49,8 +49,10 @@ class CheckSettings(BadTextSettings):
     max_cot_tokens: Annotated[int, Field(ge=1)] = 4096
     max_prompt_tokens: Annotated[int, Field(ge=1)] = 4096
     """Longer prompts count as failures in the gate of `prompts`; they stay in the batch."""
-    max_refined_ratio: Annotated[float, Field(gt=0)] = 1.0
-    """Tokens of the refined CoT divided by those of the deliberated one."""
+    max_refined_ratio: Annotated[float, Field(gt=0)] = 1.5
+    """Tokens of the refined CoT divided by those of the deliberated one, above which it fails."""
+    max_median_refined_ratio: Annotated[float, Field(gt=0)] = 1.0
+    """Median of that ratio over a batch, above which `refined_length` warns."""
     min_refined_share: Share = 0.2
     """The same ratio, below which the refiner has filtered too much."""
     max_failure_share: Share = 0.2

@@ -102,6 +102,8 @@ class StageDefinition:
     """Stages whose gate must be open. A row begins with the record of the last one named."""
     optional_upstream: tuple[str, ...] = ()
     """Stages that are read as well, where they exist."""
+    partial_upstream: tuple[str, ...] = ()
+    """Stages that only some rows come from. Behind a closed gate, those rows alone stay out."""
     accounts_for: tuple[str, ...] | None = None
     """Stages whose every row must come out as a row or as a failure; None: all of `upstream`."""
     roles: tuple[Role, ...] = ()
@@ -131,7 +133,7 @@ class StageDefinition:
     @property
     def inputs(self) -> tuple[str, ...]:
         """Every stage that is read, required or not."""
-        return (*self.upstream, *self.optional_upstream)
+        return (*self.upstream, *self.optional_upstream, *self.partial_upstream)
 
     @property
     def accounted_inputs(self) -> tuple[str, ...]:
@@ -358,9 +360,11 @@ STAGES: dict[str, StageDefinition] = {
         StageDefinition(
             name=Stage.FINE_TUNE_SPLITS,
             record=FineTuneRow,
-            upstream=(Stage.REFINED_COTS, Stage.COT_GRADES, Stage.PREFERENCE_PAIRS),
+            upstream=(Stage.REFINED_COTS, Stage.COT_GRADES),
             # An SFT row comes from a refined CoT and a DPO row from a pair. Grades only filter.
-            accounts_for=(Stage.REFINED_COTS, Stage.PREFERENCE_PAIRS),
+            partial_upstream=(Stage.PREFERENCE_PAIRS,),
+            # So must the pairs, as many as there were (`SplitInputs`).
+            accounts_for=(Stage.REFINED_COTS,),
             suites=(INTEGRITY, TOKEN_LENGTH),
         ),
     )
@@ -403,6 +407,11 @@ def stages_after(name: str) -> Iterator[StageDefinition]:
         begins_here = definition.upstream[-1:] == (name,)
         if begins_here and definition.dialogue is not None:
             yield definition
+
+
+def stops_only_its_rows(name: str) -> bool:
+    """Tell whether another stage goes on, without these rows, when this one's gate is closed."""
+    return any(name in stage.partial_upstream for stage in STAGES.values())
 
 
 def all_upstream(name: str) -> tuple[str, ...]:

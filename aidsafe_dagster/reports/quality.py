@@ -81,7 +81,7 @@ def _build_sections(analysis: DatasetAnalysis, context: ReportContext) -> list[S
         ),
         refusals_section(grades, analysis.refusals),
         pairs_section(dataset, analysis.seed, analysis.resamples),
-        thresholds_section(grades, context.gate),
+        thresholds_section(grades, dataset.failures, context.gate),
         deliberation_section(dataset, context.tokens_counted_by),
         losses_section(dataset),
         cost_section(dataset, context.stage_times, context.currency),

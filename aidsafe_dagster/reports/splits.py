@@ -4,9 +4,10 @@ from itertools import product
 
 import polars as pl
 
-from aidsafe_dagster.recipe.fine_tune_splits import SplitSettings
+from aidsafe_dagster.recipe.fine_tune_splits import ScoreGate, SplitSettings
 from aidsafe_dagster.recipe.general_mix import MixRow, select_general
 from aidsafe_dagster.recipe.records import EXCLUSION_REASONS
+from aidsafe_dagster.reports.floors import floor_table, floors_by_batch_table
 from aidsafe_dagster.reports.sections import Section, Table, format_count, format_share
 
 SPLITS = ("train", "validation", "test")
@@ -50,14 +51,20 @@ def count_strata(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def split_sections(
-    rows: pl.DataFrame, failures: pl.DataFrame, settings: SplitSettings
+    rows: pl.DataFrame,
+    failures: pl.DataFrame,
+    settings: SplitSettings,
+    gate: ScoreGate = ScoreGate(),
 ) -> list[Section]:
     """Return the tables on the rows, the rows that were left out, and all strata."""
+    left_out_tables = [
+        _left_out_table(failures),
+        floor_table(failures, gate),
+        floors_by_batch_table(failures),
+    ]
     return [
         Section("Splits", tables=build_split_tables(rows, settings)),
-        Section(
-            "Left out", "Sound rows that are in no split.", [_left_out_table(failures)]
-        ),
+        Section("Left out", "Sound rows that are in no split.", left_out_tables),
         Section("Strata", tables=[_strata_table(rows)]),
     ]
 

@@ -4,6 +4,7 @@ import polars as pl
 
 from aidsafe_dagster.recipe.fine_tune_splits import ScoreGate
 from aidsafe_dagster.recipe.records import METRICS
+from aidsafe_dagster.reports.floors import floor_table
 from aidsafe_dagster.reports.paper import METRIC_NAMES
 from aidsafe_dagster.reports.sections import (
     EMPTY_CELL,
@@ -37,7 +38,9 @@ def count_kept_rows(grades: pl.DataFrame) -> dict[str, list[int]]:
     return counts
 
 
-def thresholds_section(grades: pl.DataFrame, gate: ScoreGate) -> Section:
+def thresholds_section(
+    grades: pl.DataFrame, failures: pl.DataFrame, gate: ScoreGate
+) -> Section:
     total = grades.filter(version="refined")["prompt_id"].n_unique()
     if not total:
         return Section(TITLE, "No row has been graded yet.")
@@ -64,13 +67,12 @@ def thresholds_section(grades: pl.DataFrame, gate: ScoreGate) -> Section:
         note,
         marked=frozenset({len(rows) - 1}),
     )
-    return Section(
-        TITLE, "How many refined rows each threshold leaves for training.", [table]
-    )
+    intro = "How many refined rows each threshold leaves for training."
+    return Section(TITLE, intro, [table, floor_table(failures, gate)])
 
 
 def _threshold_in_force(gate: ScoreGate, metric: str) -> str:
-    threshold = getattr(gate, metric, None)
-    if threshold is None:
-        return EMPTY_CELL
-    return f"\u2265 {threshold:g}"
+    for name, floor in gate.floors.items():
+        if name == metric:
+            return f"\u2265 {floor:g}"
+    return EMPTY_CELL

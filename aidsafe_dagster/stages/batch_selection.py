@@ -1,15 +1,19 @@
 """Which batches a whole-dataset asset takes: those behind open gates."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import dagster as dg
 
 from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.lake.split_inputs import read_split_inputs
 from aidsafe_dagster.publishing.dataset import ReleaseSelection
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.stages import all_upstream
 from aidsafe_dagster.sources.tables import INGESTED
+from aidsafe_dagster.stages.dpo_gate import accepted_gate, why_without_dpo
 from aidsafe_dagster.stages.gates import is_complete, read_gate
 
 
@@ -22,12 +26,17 @@ class TrainingSelection:
     """Their gate is closed."""
     simulated: tuple[str, ...]
     """They hold rows of the rehearsal engine."""
+    without_dpo: Mapping[str, str]
+    """Batch that is trained on → why its DPO rows are left out."""
 
     def __str__(self) -> str:
-        return (
+        text = (
             f"batches: {len(self.batches)} taken, {len(self.closed)} left out for a closed gate, "
             f"{len(self.simulated)} left out as simulated"
         )
+        if self.without_dpo:
+            text += f", {len(self.without_dpo)} of those taken without DPO rows"
+        return text
 
 
 def select_for_training(
@@ -47,7 +56,12 @@ def select_for_training(
             simulated.append(batch)
         else:
             selected.append(batch)
-    selection = TrainingSelection(tuple(selected), tuple(closed), tuple(simulated))
+    selection = TrainingSelection(
+        tuple(selected),
+        tuple(closed),
+        tuple(simulated),
+        _without_dpo(instance, lake, selected),
+    )
     if selected:
         return selection
     if not closed and not simulated:
@@ -90,7 +104,20 @@ def select_for_release(instance: dg.DagsterInstance, lake: Lake) -> ReleaseSelec
     for batch in lake.batches(INGESTED):
         if batch not in finished:
             left_out[batch] = _why_not_made(instance, lake, batch)
-    return ReleaseSelection(tuple(selected), left_out, overridden)
+    without_dpo = _without_dpo(instance, lake, selected)
+    return ReleaseSelection(tuple(selected), left_out, overridden, without_dpo)
+
+
+def _without_dpo(
+    instance: dg.DagsterInstance, lake: Lake, batches: Sequence[str]
+) -> dict[str, str]:
+    """Return the batches whose DPO rows must not be used, with the reason."""
+    reasons = {}
+    for batch in batches:
+        reason = why_without_dpo(lake, partial(read_gate, instance, lake), batch)
+        if reason:
+            reasons[batch] = reason
+    return reasons
 
 
 def _why_not_made(instance: dg.DagsterInstance, lake: Lake, batch: str) -> str:
@@ -104,7 +131,7 @@ def _why_not_made(instance: dg.DagsterInstance, lake: Lake, batch: str) -> str:
         # The first is the one to mend: behind it, nothing goes on.
         if not gate.open:
             return f"{missing}; closed gate: {gate}"
-    return missing
+    return f"{missing} (`aidsafe backfill`)"
 
 
 def _closed_gates_upstream(
@@ -115,4 +142,7 @@ def _closed_gates_upstream(
         gate = read_gate(instance, lake, stage, batch)
         if not gate.open:
             closed.append(str(gate))
+    inputs = read_split_inputs(lake, batch)
+    if inputs and accepted_gate(lake, inputs):
+        closed.append(inputs.accepted_gate)
     return closed

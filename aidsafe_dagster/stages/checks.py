@@ -7,6 +7,7 @@ import dagster as dg
 import polars as pl
 
 from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.lake.split_inputs import read_split_inputs
 from aidsafe_dagster.quality.coverage import (
     policy_coverage,
     rarely_applicable_policies,
@@ -17,15 +18,16 @@ from aidsafe_dagster.quality.self_judging import (
     find_self_judging,
     self_judging_warning,
 )
-from aidsafe_dagster.quality.suites import validate
+from aidsafe_dagster.quality.suites import check_refined_length, validate
 from aidsafe_dagster.recipe.policies import Policies
-from aidsafe_dagster.recipe.records import Stage
+from aidsafe_dagster.recipe.records import RefinedCot, Stage
 from aidsafe_dagster.recipe.row_gate import CheckSettings
 from aidsafe_dagster.recipe.stages import (
     GRADES,
     INTEGRITY,
     StageDefinition,
     stage_named,
+    stops_only_its_rows,
 )
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
@@ -39,7 +41,7 @@ _MOST_WARNING_CHARS = 500
 
 
 def stage_checks(stage: str) -> list[dg.AssetChecksDefinition]:
-    """Return a check per suite of the stage, and the warnings about its policies."""
+    """Return a check per suite of the stage, and its warnings about policies and lengths."""
     definition = stage_named(stage)
     with warnings.catch_warnings():
         # Partitioned checks are a preview feature of Dagster; the tests of the gates cover them.
@@ -47,6 +49,8 @@ def stage_checks(stage: str) -> list[dg.AssetChecksDefinition]:
         checks = [_suite_check(definition, suite) for suite in definition.suites]
         if definition.reports_uncited_policies:
             checks.append(_breadth_check(definition))
+        if issubclass(definition.record, RefinedCot):
+            checks.append(_refined_length_check(definition))
     return checks
 
 
@@ -54,8 +58,15 @@ def _suite_check(definition: StageDefinition, suite: str) -> dg.AssetChecksDefin
     stage = str(definition.name)
     # No row of the dataset rests on the baseline, so its checks warn and close nothing.
     blocking = not definition.is_baseline
+    # Dagster skips what is behind a blocking check that fails with ERROR. With WARN, what follows
+    # still waits for the verdict, and then leaves these rows out (`partial_upstream`).
+    severity = dg.AssetCheckSeverity.ERROR
+    if definition.is_baseline or stops_only_its_rows(stage):
+        severity = dg.AssetCheckSeverity.WARN
     description = f"Great Expectations suite '{suite}' on a batch of {stage}"
-    if blocking:
+    if stops_only_its_rows(stage):
+        description += "; keeps these rows out of what follows"
+    elif blocking:
         description += "; closes the gate to what follows"
 
     @dg.asset_check(
@@ -86,13 +97,9 @@ def _suite_check(definition: StageDefinition, suite: str) -> dg.AssetChecksDefin
             settings=snapshot.settings.checks,
             counter=token_counter(snapshot.settings),
         )
-        severity = dg.AssetCheckSeverity.WARN
-        if blocking:
-            severity = dg.AssetCheckSeverity.ERROR
         description = description_of(suite, result, failures, snapshot.settings)
-        if suite == GRADES:
-            warning = _self_judging(opened, batch)
-            description = "\n".join(filter(None, (description, warning)))
+        note = _note(opened, stage, suite, batch)
+        description = "\n".join(filter(None, (description, note)))
         return dg.AssetCheckResult(
             passed=result.passed,
             severity=severity,
@@ -106,6 +113,17 @@ def _suite_check(definition: StageDefinition, suite: str) -> dg.AssetChecksDefin
         )
 
     return check
+
+
+def _note(lake: Lake, stage: str, suite: str, batch: str) -> str:
+    """Return what a person should know besides what the suite saw; empty if nothing."""
+    if suite == GRADES:
+        return _self_judging(lake, batch)
+    if stage == Stage.FINE_TUNE_SPLITS and suite == INTEGRITY:
+        inputs = read_split_inputs(lake, batch)
+        if inputs and inputs.closed_gate:
+            return f"DPO rows kept out: {inputs.pairs or 0:,} ({inputs.closed_gate})"
+    return ""
 
 
 def _self_judging(lake: Lake, batch: str) -> str:
@@ -144,6 +162,32 @@ def _breadth_check(definition: StageDefinition) -> dg.AssetChecksDefinition:
         )
         snapshot = settings.snapshot
         return _breadth(rows, snapshot.policies, snapshot.settings.checks)
+
+    return check
+
+
+def _refined_length_check(definition: StageDefinition) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=dg.AssetKey(str(definition.name)),
+        name="refined_length",
+        partitions_def=batches,
+        description=(
+            "Warns where refinement made the CoTs of a batch longer on the whole; closes nothing"
+        ),
+    )
+    def check(
+        context: dg.AssetCheckExecutionContext,
+        lake: LakeResource,
+        settings: SettingsResource,
+    ) -> dg.AssetCheckResult:
+        rows = lake.open().rows(definition.name, context.partition_key)
+        result = check_refined_length(rows, settings.snapshot.settings.checks)
+        return dg.AssetCheckResult(
+            passed=result.passed,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=_summary(result),
+            metadata={"expectations": _expectation_table(result)},
+        )
 
     return check
 
@@ -199,7 +243,22 @@ def expected_rows(lake: Lake, stage: str, batch: str) -> int | None:
     count = 0
     for table in inputs:
         count += lake.rows(table, batch, ["prompt_id"]).height
+    if stage == Stage.FINE_TUNE_SPLITS:
+        count += _pairs_read(lake, batch)
     return count
+
+
+def _pairs_read(lake: Lake, batch: str) -> int:
+    """Count the pairs that the splits were made from.
+
+    Pairs that were made later have not come out of these splits, and are not missing from them.
+    """
+    inputs = read_split_inputs(lake, batch)
+    if inputs is not None:
+        return inputs.pairs or 0
+    if not lake.has(Stage.PREFERENCE_PAIRS, batch):
+        return 0
+    return lake.rows(Stage.PREFERENCE_PAIRS, batch, ["prompt_id"]).height
 
 
 def description_of(

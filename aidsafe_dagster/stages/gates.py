@@ -5,6 +5,10 @@ the downstream alone would start all the same. So every stage asks `require_gate
 of each upstream partition must have passed, and on the very bytes that the lake holds now. A person
 can decide otherwise in the run's configuration (`accept_failed_gate`); the materialization then
 says so.
+
+Where only some rows of a stage come from another one (`partial_upstream`), a closed gate there
+keeps those rows out, and the run goes on: its checks warn, and what follows waits for their
+verdict.
 """
 
 from collections.abc import Iterator

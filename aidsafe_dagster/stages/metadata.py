@@ -11,13 +11,20 @@ import polars as pl
 from aidsafe_dagster.engines.driver.progress import Progress
 from aidsafe_dagster.engines.server_load import ServerLoad
 from aidsafe_dagster.quality.coverage import policy_coverage
-from aidsafe_dagster.recipe.fine_tune_splits import refined_scores
+from aidsafe_dagster.recipe.fine_tune_splits import (
+    NO_GRADE,
+    FloorCounts,
+    ScoreGate,
+    count_by_floor,
+    refined_scores,
+)
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import (
     METRICS,
     CotGrades,
     DeliberatedCot,
     Failure,
+    FailureReason,
     Grade,
     PreferencePair,
     Provenance,
@@ -222,6 +229,29 @@ def grade_metadata(rows: Sequence[CotGrades]) -> dict[str, Any]:
         "grades": sum(len(row.grades) for row in rows),
         "ungraded": sum(len(row.ungraded) for row in rows),
         "refined_policy_score": round(policy_score, 4),
+    }
+
+
+def floor_metadata(gate: ScoreGate, failures: Sequence[Failure]) -> dict[str, Any]:
+    """How many rows of the batch each floor of the score gate took."""
+    below = [row for row in failures if row.reason is FailureReason.BELOW_SCORE]
+    counts = count_by_floor(row.detail for row in below)
+    lines: list[dict[str, Any]] = []
+    for metric, floor in gate.floors.items():
+        lines.append({"metric": str(metric), "floor": floor} | _taken(counts, metric))
+    if gate.floors:
+        lines.append({"metric": NO_GRADE, "floor": None} | _taken(counts, NO_GRADE))
+    columns = ("metric", "floor", "sft_rows", "dpo_rows")
+    return {
+        "rows_below_floors": len(below),
+        "rows_taken_by_floors": record_table(lines, columns),
+    }
+
+
+def _taken(counts: FloorCounts, missed: str) -> dict[str, int]:
+    return {
+        "sft_rows": counts.missed["sft"][missed],
+        "dpo_rows": counts.missed["dpo"][missed],
     }
 
 

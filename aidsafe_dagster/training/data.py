@@ -9,7 +9,7 @@ that the trainer needs: TRL mistakes a string `prompt` beside `messages` for ano
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,19 +46,32 @@ class TrainingSet:
 
 
 def dataset_version(
-    lake: Lake, batches: Sequence[str] | None = None, general_ratio: float | None = None
+    lake: Lake,
+    batches: Sequence[str] | None = None,
+    general_ratio: float | None = None,
+    *,
+    without_dpo: Collection[str] = (),
 ) -> str:
     """Return a short hash of the fine-tune rows' fingerprints and of the general mix.
 
     Args:
+        lake: holds the rows.
         batches: None for all batches of the lake.
         general_ratio: see `write_training_set`.
+        without_dpo: see `write_training_set`.
     """
     keys = batches
     if keys is None:
         keys = lake.batches(Stage.FINE_TUNE_SPLITS)
     # Sorted by content, so that the order in which batches are named does not count.
-    parts = sorted(lake.fingerprint(Stage.FINE_TUNE_SPLITS, batch) for batch in keys)
+    parts = []
+    for batch in keys:
+        part = lake.fingerprint(Stage.FINE_TUNE_SPLITS, batch)
+        # Splits that hold no DPO rows give the same rows either way.
+        if batch in without_dpo and _has_dpo_rows(lake, batch):
+            part += " sft"
+        parts.append(part)
+    parts.sort()
     # The ratio decides which rows stay, so another ratio is another dataset.
     if general_ratio is not None:
         parts.append(f"general {general_ratio}")
@@ -67,17 +80,26 @@ def dataset_version(
 
 
 def write_training_set(
-    lake: Lake, batches: Sequence[str], home: Path, general_ratio: float | None = None
+    lake: Lake,
+    batches: Sequence[str],
+    home: Path,
+    general_ratio: float | None = None,
+    *,
+    without_dpo: Collection[str] = (),
 ) -> TrainingSet:
     """Write the files; the same batches and ratio give the same bytes in the same place.
 
     Args:
+        lake: holds the rows.
+        batches: whose rows are written.
+        home: the folder above that of all training sets.
+        without_dpo: batches whose DPO rows are behind a closed gate, and are left out.
         general_ratio: maximum number of benign SFT rows per safety row (`recipe.general_mix`);
             None keeps all.
     """
     keys = sorted(batches)
-    version = dataset_version(lake, batches, general_ratio)
-    rows = _drop_beyond_mix(_read_rows(lake, keys), general_ratio)
+    version = dataset_version(lake, batches, general_ratio, without_dpo=without_dpo)
+    rows = _drop_beyond_mix(_read_rows(lake, keys, without_dpo), general_ratio)
     parts = {}
     for method in _COLUMNS:
         for split in SPLITS:
@@ -104,12 +126,23 @@ def write_training_set(
     return training_set
 
 
-def _read_rows(lake: Lake, batches: Sequence[str]) -> pl.DataFrame:
+def _read_rows(
+    lake: Lake, batches: Sequence[str], without_dpo: Collection[str]
+) -> pl.DataFrame:
     # The empty frame gives the result its columns where there is no batch.
     frames = [pl.DataFrame(schema=schema_of(FineTuneRow))]
-    frames += [lake.rows(Stage.FINE_TUNE_SPLITS, batch) for batch in batches]
+    for batch in batches:
+        rows = lake.rows(Stage.FINE_TUNE_SPLITS, batch)
+        if batch in without_dpo:
+            rows = rows.filter(kind="sft")
+        frames.append(rows)
     # Older releases wrote fewer columns, and fewer fields in them.
     return pl.concat(frames, how="diagonal_relaxed")
+
+
+def _has_dpo_rows(lake: Lake, batch: str) -> bool:
+    rows = lake.rows(Stage.FINE_TUNE_SPLITS, batch, ["kind"])
+    return not rows.filter(kind="dpo").is_empty()
 
 
 def _drop_beyond_mix(rows: pl.DataFrame, ratio: float | None) -> pl.DataFrame:

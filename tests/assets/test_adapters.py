@@ -10,7 +10,9 @@ from typer.testing import CliRunner
 
 from aidsafe_dagster.cli.local_runs import BatchRun, run_job
 from aidsafe_dagster.cli.train import train
+from aidsafe_dagster.recipe.records import PreferencePair
 from aidsafe_dagster.training.lineage import read_lineage
+from tests.builders import a_pair
 from tests.site import Site
 from tests.training.sites import a_training_site, put, put_checked, some_rows
 
@@ -96,6 +98,21 @@ def test_a_batch_whose_gate_did_not_pass_is_left_out_and_counted(
         lineage = read_lineage(Path(metadata["path"]))
         assert lineage is not None
         assert lineage.batches.keys() == {"a-0001"}
+
+
+def test_pairs_behind_a_closed_gate_are_not_trained_on_and_the_gate_is_named(
+    tmp_path: Path,
+) -> None:
+    with a_training_site(tmp_path) as site:
+        put_checked(site, "a-0001", some_rows(5))
+        # Nobody has checked these pairs.
+        site.lake.store("preference_pairs", "a-0001", [a_pair()], PreferencePair, [])
+        run = train_adapters(site)
+        assert not run.success
+        assert "no dpo row is in the train split" in run.error
+        assert "preference_pairs a-0001: integrity missing" in run.error
+        metadata = metadata_of(site, "sft_adapter")
+        assert (metadata["rows"], metadata["batches_without_dpo"]) == (3, 1)
 
 
 def test_simulated_rows_are_refused(tmp_path: Path) -> None:

@@ -12,13 +12,18 @@ import pytest
 import yaml
 
 from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.lake.split_inputs import store_split_inputs
 from aidsafe_dagster.lake.tables import from_frame, to_frame
 from aidsafe_dagster.publishing.card import CardContext
 from aidsafe_dagster.publishing.dataset import ReleaseSelection
 from aidsafe_dagster.publishing.release import Release, make_release
 from aidsafe_dagster.publishing.rows import CONFIGS
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.fine_tune_splits import join_thinking
+from aidsafe_dagster.recipe.fine_tune_splits import (
+    ScoreGate,
+    SplitInputs,
+    join_thinking,
+)
 from aidsafe_dagster.recipe.formats import RowKind
 from aidsafe_dagster.recipe.records import (
     FailureReason,
@@ -204,27 +209,58 @@ def test_a_licence_that_does_not_cover_a_source_is_refused(
     )
 
 
-@pytest.mark.parametrize(
-    ("stage", "record"),
-    [("refined_cots", RefinedCot), ("preference_pairs", PreferencePair)],
-)
-def test_a_batch_with_newer_rows_at_an_earlier_stage_is_left_out(
-    tmp_path: Path, stage: str, record: Any
-) -> None:
+def test_a_batch_with_newer_refined_rows_is_left_out(tmp_path: Path) -> None:
     lake = a_filled_lake(tmp_path)
-    first, *others = from_frame(lake.rows(stage, "demo-0001"), record)
-    changes = {"thoughts": (a_refined_thought(text="New."),), "chosen_cot": "New."}
-    update = {
-        name: value for name, value in changes.items() if name in record.model_fields
-    }
-    newer = first.model_copy(update=update)
-    lake.write(stage, "demo-0001", to_frame([newer, *others], record))
+    stage = Stage.REFINED_COTS
+    first, *others = lake.records(stage, "demo-0001", RefinedCot)
+    newer = first.model_copy(update={"thoughts": (a_refined_thought(text="New."),)})
+    lake.write(stage, "demo-0001", to_frame([newer, *others], RefinedCot))
     release = a_release(lake, tmp_path)
     assert release.selection.left_out == {
-        "demo-0001": f"{stage} was made again after fine_tune_splits"
+        "demo-0001": "refined_cots was made again after fine_tune_splits"
     }
     assert {row["batch"] for row in rows(release, "sft")} == {"demo-0002"}
     assert "Batch demo-0001 is not included" in release.card
+
+
+def test_a_batch_with_newer_pairs_is_released_without_its_dpo_rows(
+    tmp_path: Path,
+) -> None:
+    lake = a_filled_lake(tmp_path)
+    stage = Stage.PREFERENCE_PAIRS
+    first, *others = lake.records(stage, "demo-0001", PreferencePair)
+    newer = first.model_copy(update={"chosen_cot": "New."})
+    lake.write(stage, "demo-0001", to_frame([newer, *others], PreferencePair))
+    release = a_release(lake, tmp_path)
+    assert release.selection.left_out == {}
+    reason = "preference_pairs was made again after fine_tune_splits"
+    assert release.selection.without_dpo == {"demo-0001": reason}
+    assert {row["batch"] for row in rows(release, "sft")} == {"demo-0001", "demo-0002"}
+    assert {row["batch"] for row in rows(release, "dpo")} == {"demo-0002"}
+    assert "Batch demo-0001 is included without its DPO rows" in release.card
+
+
+def test_the_card_states_the_floors_that_the_batches_were_made_under(
+    tmp_path: Path,
+) -> None:
+    lake = a_filled_lake(tmp_path)
+    store_split_inputs(lake, split_inputs("demo-0001", ScoreGate()))
+    off = ScoreGate(policy_to_response=1, response_to_cot=1)
+    store_split_inputs(lake, split_inputs("demo-0002", off))
+    card = a_release(lake, tmp_path).card
+    assert "policy to response 4, response to cot 4" in card
+    assert "In some batches (1), no least score was asked of a row" in card
+
+
+def split_inputs(batch: str, gate: ScoreGate) -> SplitInputs:
+    return SplitInputs(
+        batch=batch,
+        pairs=8,
+        pairs_fingerprint="",
+        closed_gate="",
+        accepted_gate="",
+        score_gate=gate,
+    )
 
 
 def test_a_row_with_a_think_tag_in_its_text_is_left_out_and_counted(

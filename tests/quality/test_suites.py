@@ -10,10 +10,16 @@ import pytest
 
 from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.quality.expectations import ExpectationOutcome, SuiteResult
-from aidsafe_dagster.quality.suites import validate
+from aidsafe_dagster.quality.suites import check_refined_length, validate
 from aidsafe_dagster.quality.tokens import ESTIMATE
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.records import Failure, FailureReason, Record, Stage
+from aidsafe_dagster.recipe.records import (
+    Failure,
+    FailureReason,
+    Record,
+    RefinedCot,
+    Stage,
+)
 from aidsafe_dagster.recipe.row_gate import CheckSettings
 from aidsafe_dagster.recipe.stages import STAGES, check_row, stage_named
 from tests.builders import (
@@ -98,6 +104,34 @@ def test_a_sound_partition_passes_and_an_empty_one_never_does(
 ) -> None:
     assert closed_by(gate(stage, suite, some(stage))) == set()
     assert closed_by(gate(stage, suite, [])) == {"rows"}
+
+
+def test_refinement_that_lengthens_a_batch_on_the_whole_is_noted() -> None:
+    lengths = {"cot_tokens": 120, "deliberated_cot_tokens": 100}
+    longer = some(Stage.REFINED_COTS, 2, **lengths)
+    shorter = some(Stage.REFINED_COTS, 1, cot_tokens=40, deliberated_cot_tokens=100)
+    frame = to_frame([*longer, *shorter], RefinedCot)
+    result = check_refined_length(frame, CheckSettings())
+    assert not result.passed
+    assert outcome(result, "median refined_ratio").observed == pytest.approx(1.2)
+    # Each row is below the bound of rows, so the gate stays open.
+    assert "refined_ratio" not in closed_by(
+        gate(Stage.REFINED_COTS, "token_length", [*longer, *shorter])
+    )
+    lenient = CheckSettings(max_median_refined_ratio=1.2)
+    assert check_refined_length(frame, lenient).passed
+    assert check_refined_length(frame.clear(), CheckSettings()).passed
+
+
+def test_rows_behind_the_closed_gate_of_another_stage_close_no_gate() -> None:
+    kept_out = [
+        a_failure(prompt_id=f"q{n}", stage="s", reason=FailureReason.CLOSED_GATE)
+        for n in range(50)
+    ]
+    rows = some(Stage.FINE_TUNE_SPLITS)
+    result = gate(Stage.FINE_TUNE_SPLITS, "integrity", rows, failures=kept_out)
+    assert closed_by(result) == set()
+    assert outcome(result, "left_out_share").observed == 0
 
 
 @pytest.mark.parametrize("stage", Stage)
@@ -306,7 +340,7 @@ def test_a_prompt_is_in_one_split_with_its_sft_and_dpo_rows() -> None:
         (Stage.SEED_COTS, {"cot_tokens": 19}, "cot_tokens"),
         (Stage.SEED_COTS, {"cot_tokens": 4097}, "cot_tokens"),
         (Stage.DELIBERATED_COTS, {"response": ""}, "response_tokens"),
-        (Stage.REFINED_COTS, {"cot_tokens": 83}, "refined_ratio"),
+        (Stage.REFINED_COTS, {"cot_tokens": 124}, "refined_ratio"),
         (
             Stage.REFINED_COTS,
             {"cot_tokens": 20, "deliberated_cot_tokens": 101},

@@ -4,13 +4,23 @@ import pytest
 from pydantic import ValidationError
 
 from aidsafe_dagster.recipe.fine_tune_splits import (
+    ScoreGate,
     SplitSettings,
     assign_split,
+    count_by_floor,
     dpo_row,
+    find_low_scores,
     sft_row,
     splits_near,
 )
-from tests.builders import a_pair, a_prompt, a_refined_cot
+from tests.builders import (
+    a_cot_grades,
+    a_grade,
+    a_pair,
+    a_prompt,
+    a_refined_cot,
+    a_score,
+)
 
 SHARES = SplitSettings(validation=0.1, test=0.2)
 
@@ -65,6 +75,51 @@ def test_an_sft_row_is_a_user_turn_and_an_assistant_turn_with_thinking() -> None
     assert row.chosen is None
     assert row.rejected is None
     assert row.prompt_kind == "harmful"
+
+
+def test_a_row_needs_its_scores_on_two_metrics_by_default() -> None:
+    gate = ScoreGate()
+    assert find_low_scores(a_cot_grades(grades=(a_grade(4),)), gate) is None
+    others = a_grade(
+        1, policy_to_response=a_score(score=4), response_to_cot=a_score(score=4)
+    )
+    assert find_low_scores(a_cot_grades(grades=(others,)), gate) is None
+    low = a_cot_grades(grades=(a_grade(5, response_to_cot=a_score(score=3)),))
+    assert find_low_scores(low, gate) == "response_to_cot 3.00, 4 is due"
+    assert find_low_scores(None, gate) == "no valid grade"
+    unrefined = a_cot_grades(grades=(a_grade(version="deliberated"),))
+    assert find_low_scores(unrefined, gate) == "no valid grade"
+
+
+def test_the_mean_of_the_judges_counts_and_not_the_mildest() -> None:
+    judges = (a_grade(5), a_grade(2, judge="second_judge"))
+    low = find_low_scores(a_cot_grades(grades=judges), ScoreGate())
+    assert low == "policy_to_response 3.50, 4 is due; response_to_cot 3.50, 4 is due"
+
+
+def test_a_floor_of_one_is_none_and_asks_for_no_grade() -> None:
+    off = ScoreGate(policy_to_response=1, response_to_cot=1)
+    assert off.floors == {}
+    assert find_low_scores(None, off) is None
+    assert find_low_scores(a_cot_grades(grades=(a_grade(1),)), off) is None
+
+
+def test_rows_are_counted_by_every_floor_that_they_miss() -> None:
+    both = a_cot_grades(grades=(a_grade(2),))
+    details = [
+        f"sft: {find_low_scores(both, ScoreGate())}",
+        f"dpo: {find_low_scores(both, ScoreGate(relevance=2.5))}",
+        f"sft: {find_low_scores(None, ScoreGate())}",
+    ]
+    counts = count_by_floor(details)
+    assert counts.rows == {"sft": 2, "dpo": 1}
+    assert counts.missed["sft"] == {
+        "policy_to_response": 1,
+        "response_to_cot": 1,
+        "no valid grade": 1,
+    }
+    assert counts.missed["dpo"]["relevance"] == 1
+    assert counts.total("policy_to_response") == 2
 
 
 def test_a_dpo_row_has_prompt_chosen_and_rejected_as_messages() -> None:

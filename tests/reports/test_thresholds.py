@@ -1,7 +1,8 @@
 from pathlib import Path
 
 from aidsafe_dagster.recipe.fine_tune_splits import ScoreGate
-from tests.builders import a_grade, a_score
+from aidsafe_dagster.recipe.records import FailureReason
+from tests.builders import a_failure, a_grade, a_score
 from tests.reports.builders import (
     a_lake,
     a_report,
@@ -46,6 +47,30 @@ def test_each_threshold_shows_the_rows_it_would_keep(tmp_path: Path) -> None:
     )
     assert cells(table, "coherence")[::5] == ("3 (60.0 %)", "–")
     assert cells(table, "all six")[4] == "1 (20.0 %)"
+
+
+def test_the_report_counts_the_rows_that_each_floor_took(tmp_path: Path) -> None:
+    details = (
+        "sft: policy_to_response 3.00, 4 is due; response_to_cot 2.00, 4 is due",
+        "sft: policy_to_response 3.50, 4 is due",
+        "dpo: policy_to_response 3.50, 4 is due",
+        "sft: no valid grade",
+    )
+    failures = [
+        a_failure(
+            prompt_id=f"p{number}",
+            stage="fine_tune_splits",
+            reason=FailureReason.BELOW_SCORE,
+            detail=detail,
+        )
+        for number, detail in enumerate(details)
+    ]
+    lake = a_lake(tmp_path, failures=failures, cot_grades=[graded("p1", refined=5)])
+    section = find_section(a_report(lake), "Score gate")
+    table = find_table(section, "Rows that the floors took")
+    assert cells(table, "response faithful to policy") == ("4", "2", "1")
+    assert cells(table, "no valid grade") == ("–", "1", "0")
+    assert cells(table, "any of them") == ("–", "3", "1")
 
 
 def test_a_threshold_applies_to_the_mean_of_the_judges(tmp_path: Path) -> None:

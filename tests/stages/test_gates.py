@@ -219,6 +219,23 @@ def test_a_policy_that_applied_to_almost_no_row_is_a_warning(finished: Site) -> 
     )
 
 
+def test_a_batch_that_refinement_made_longer_is_a_warning_and_closes_nothing(
+    finished: Site,
+) -> None:
+    evaluation = check_of(finished, "refined_cots", "refined_length")
+    assert evaluation.passed
+    assert evaluation.severity is dg.AssetCheckSeverity.WARN
+    file = finished.folder / "aidsafe.toml"
+    file.write_text(f"{file.read_text()}\n[checks]\nmax_median_refined_ratio = 0.01\n")
+    materialize(finished, "refined_cots")
+    evaluation = check_of(finished, "refined_cots", "refined_length")
+    assert not evaluation.passed
+    assert evaluation.severity is dg.AssetCheckSeverity.WARN
+    assert "median refined_ratio: expected at most 0.01" in str(evaluation.description)
+    gate = read_gate(finished.instance, finished.lake, Stage.REFINED_COTS, BATCH)
+    assert gate.open
+
+
 def test_a_judge_that_wrote_the_rows_is_a_warning_that_closes_nothing(
     finished: Site,
 ) -> None:
