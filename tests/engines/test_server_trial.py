@@ -12,7 +12,7 @@ from aidsafe_dagster.engines.trial_requests import Outcome, Trial
 from aidsafe_dagster.recipe import answers
 from aidsafe_dagster.recipe.answers import Answer, AnswerFormat
 from aidsafe_dagster.recipe.dialogue import Sampling
-from tests.dialect_server import DialectServer, a_dialect_server
+from tests.dialect_server import Dialect, DialectServer, a_dialect_server
 
 KEY = "sk-do-not-show-0123456789"
 DEFAULT = ServerSettings()
@@ -59,8 +59,8 @@ def test_a_server_that_takes_everything_needs_no_change_and_few_requests() -> No
 def test_a_server_that_looks_for_no_repetitions_is_streamed_from(
     says_why: bool,
 ) -> None:
-    dialect = {"refused": ("repetition_detection",), "says_why": says_why}
-    with a_dialect_server(**dialect) as server:
+    dialect = Dialect(refused=("repetition_detection",), says_why=says_why)
+    with a_dialect_server(dialect) as server:
         before = settings_for(server, end_loops="server")
         trial = tried(server, before)
     assert changes(trial, before) == {"end_loops": "auto"}
