@@ -28,6 +28,7 @@ from aidsafe_dagster.recipe.stages import (
     StageDefinition,
 )
 
+_CHARS_PER_TOKEN = 4
 TOKENS_PER_MESSAGE = 8
 """What chat templates put around a message."""
 _FILLER = (
@@ -233,8 +234,21 @@ def fill(request: Request, sizes: AnswerSizes) -> str:
     if request.labels:
         share = 1 / len(request.labels)
         return json.dumps(dict.fromkeys(request.labels, share))
+    if request.role is Role.TARGET:
+        return _spoken(request, sizes)
     definitions = request.schema.get("$defs", {})
     return json.dumps(_Filler(request.role, sizes, definitions).value(request.schema))
+
+
+def _spoken(request: Request, sizes: AnswerSizes) -> str:
+    """Return an answer of the target, which no schema bounds: only its limit of tokens does."""
+    response = f"\n\nAnswer:\n{_text(sizes.response_chars)}"
+    thoughts = "\n\n".join([_text(sizes.thought_chars)] * sizes.thoughts)
+    limit = request.sampling.max_tokens
+    if limit is not None:
+        room = max(0, _CHARS_PER_TOKEN * limit - len(response))
+        thoughts = thoughts[:room]
+    return f"{thoughts}{response}"
 
 
 @dataclass(frozen=True)
@@ -260,6 +274,9 @@ class _Filler:
         if schema.get("type") == "string":
             limit = schema.get("maxLength", self._chars(field))
             return _text(min(limit, self._chars(field)))
+        if field == "score":
+            # A chosen side that is worth a search, so that the search is planned too.
+            return 5
         return max(schema.get("minimum", 1), 1)
 
     def _items(self, schema: Mapping[str, Any], field: str) -> list[Any]:
