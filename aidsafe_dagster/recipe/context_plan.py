@@ -29,6 +29,8 @@ from aidsafe_dagster.recipe.stages import (
 )
 
 _CHARS_PER_TOKEN = 4
+_UNLIMITED_TOKENS = 4096
+"""What a target may write where the settings set no limit."""
 TOKENS_PER_MESSAGE = 8
 """What chat templates put around a message."""
 _FILLER = (
@@ -242,13 +244,14 @@ def fill(request: Request, sizes: AnswerSizes) -> str:
 
 def _spoken(request: Request, sizes: AnswerSizes) -> str:
     """Return an answer of the target, which no schema bounds: only its limit of tokens does."""
-    response = f"\n\nAnswer:\n{_text(sizes.response_chars)}"
-    thoughts = "\n\n".join([_text(sizes.thought_chars)] * sizes.thoughts)
-    limit = request.sampling.max_tokens
-    if limit is not None:
-        room = max(0, _CHARS_PER_TOKEN * limit - len(response))
-        thoughts = thoughts[:room]
-    return f"{thoughts}{response}"
+    limit = request.sampling.max_tokens or _UNLIMITED_TOKENS
+    room = _CHARS_PER_TOKEN * limit
+    response = f"\n\nAnswer:\n{_text(min(sizes.response_chars, room // 3))}"
+    room -= len(response)
+    thought = _text(min(sizes.thought_chars, room))
+    count = min(sizes.thoughts, room // len(thought) + 1)
+    thoughts = "\n\n".join([thought] * count)
+    return f"{thoughts[:room]}{response}"
 
 
 @dataclass(frozen=True)
