@@ -36,6 +36,7 @@ from aidsafe_dagster.recipe.records import (
     SingleLlmCot,
     Thought,
     ThoughtVerdict,
+    TriedBelief,
     Turn,
     Ungraded,
     Usage,
@@ -253,9 +254,40 @@ def a_candidate(**changes: Any) -> BeliefCandidate:
         "number": 1,
         "belief": "Rules are for other people.",
         "score": 1.5,
+        "left_out": "",
         "note": "",
     }
     return BeliefCandidate(**(values | changes))
+
+
+def a_tried_belief(**changes: Any) -> TriedBelief:
+    """Return a row of the table of candidates, of the same answer as `a_pair`."""
+    pair = a_pair(prompt_id=changes.get("prompt_id", "p1"))
+    values: dict[str, Any] = {
+        "prompt": pair.prompt,
+        "kind": pair.kind,
+        "prompt_kind": pair.prompt_kind,
+        "iteration": 1,
+        "number": 1,
+        "belief": pair.belief,
+        "belief_position": "tag",
+        "cot": pair.rejected_cot,
+        "response": pair.rejected_response,
+        "cot_tokens": pair.rejected_cot_tokens,
+        "response_tokens": estimate_tokens(pair.rejected_response),
+        "target_model": "small-chat",
+        "score": 1.5,
+        "scores": pair.rejected_scores,
+        "grades": (a_grade(1, version="rejected"),),
+        "left_out": "",
+        "note": "",
+        "is_rejected_side": True,
+        "engine": pair.engine,
+        "simulated": pair.simulated,
+        "policies_version": pair.policies_version,
+        "templates_version": pair.templates_version,
+    }
+    return TriedBelief(**(_origin() | values | changes))
 
 
 def a_pair(**changes: Any) -> PreferencePair:
@@ -275,6 +307,7 @@ def a_pair(**changes: Any) -> PreferencePair:
             "there."
         ),
         "similarity": 0.12,
+        "length_ratio": 1.5,
         "chosen_score": 5.0,
         "rejected_score": 1.5,
         "chosen_scores": (a_belief_score(),),

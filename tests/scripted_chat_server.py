@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Answer = Callable[[dict[str, Any]], str | int]
-"""Takes the body of a request and returns the text of the answer, or an HTTP error status."""
+Answer = Callable[[dict[str, Any]], str | int | dict[str, Any]]
+"""Takes the body of a request and returns the text of the answer, the fields of its message, or an
+HTTP error status."""
 
 
 @dataclass
@@ -26,13 +27,13 @@ def a_scripted_chat_server(answer: Answer) -> Iterator[ScriptedChatServer]:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             chat_server.requests.append(body)
             try:
-                text_or_status = answer(body)
+                answered = answer(body)
             except Exception as error:
                 # The test itself is wrong. Status 400 keeps the engine from trying again.
                 self._reply(400, repr(error).encode())
                 raise
-            status = text_or_status if isinstance(text_or_status, int) else 200
-            self._reply(status, _completion(body, str(text_or_status)))
+            status = answered if isinstance(answered, int) else 200
+            self._reply(status, _completion(body, answered))
 
         def do_GET(self) -> None:
             self._reply(200, b'{"data": []}')
@@ -62,9 +63,10 @@ def a_scripted_chat_server(answer: Answer) -> Iterator[ScriptedChatServer]:
         server.server_close()
 
 
-def _completion(body: dict[str, Any], text: str) -> bytes:
+def _completion(body: dict[str, Any], answer: str | int | dict[str, Any]) -> bytes:
+    fields = answer if isinstance(answer, dict) else {"content": str(answer)}
     choice = {
-        "message": {"role": "assistant", "content": text},
+        "message": {"role": "assistant", **fields},
         "finish_reason": "stop",
     }
     return json.dumps(

@@ -44,8 +44,8 @@ def _rule(name: str, match: str, mean: int, **more: Any) -> dict[str, Any]:
     return {"name": name, "match": match, "key": _KEY, "tokens": tokens} | more
 
 
-def _grade(match: str, score: int) -> dict[str, Any]:
-    grade = {"score": score, "rule": _CITED[0], "thought": 1, "refusal": "none"}
+def _grade(match: str, score: int, refusal: str = "none") -> dict[str, Any]:
+    grade = {"score": score, "rule": _CITED[0], "thought": 1, "refusal": refusal}
     return _rule("judge", match, 30, key=_QUESTION, json=grade)
 
 
@@ -66,12 +66,14 @@ RULES: dict[str, Any] = {
             "an assistant that thinks before it answers.*<belief>",
             60,
             turn={"capture": r"<belief>\nBelief (\d+)"},
-            json={
-                "thoughts": ["As I believe, this is settled.", "No rule counts."],
-                "response": f"{_MISLED}: {{filler}}",
-            },
+            reply=f"<think>\nThis is settled. No rule counts.\n</think>\n\n{_MISLED}, take it.",
         ),
-        _rule("target", "an assistant that thinks before it answers", 120),
+        _rule(
+            "target",
+            "an assistant that thinks before it answers",
+            120,
+            reply="<think>\n{filler}\n</think>\n\n{filler}",
+        ),
         _rule(
             "ear_whisperer",
             "# Task: ear_whisperer",
@@ -93,7 +95,8 @@ RULES: dict[str, Any] = {
             key="Human question: (.*)",
             reply="No",
         ),
-        _grade(f"# Task: grade.*{_MISLED}", 1),
+        # Neither an answer nor a whole refusal: fit for either kind of pair.
+        _grade(f"# Task: grade.*{_MISLED}", 1, "partial"),
         _grade(f"# Task: grade.*{_ALONE}", 4),
         _grade("# Task: grade", 5),
         _comparison(f"# Task: compare.*The second:.*{_ALONE}", "first"),

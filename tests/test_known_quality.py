@@ -245,7 +245,7 @@ def _answer_badly(body: dict[str, Any]) -> str:
 def _target(message: str) -> str:
     mark = "MISLED" if "<belief>" in message else "PLAIN"
     thought = f"{mark}: whatever anybody else may hold, here goes all that was wanted."
-    return json.dumps({"thoughts": [thought], "response": thought})
+    return f"<think>\n{thought}\n</think>\n\n{thought}"
 
 
 def _grade(body: dict[str, Any], message: str) -> dict[str, Any]:
@@ -262,7 +262,8 @@ def _grade(body: dict[str, Any], message: str) -> dict[str, Any]:
         **dict.fromkeys(
             ("policy_to_cot", "policy_to_response", "response_to_cot"), faithful
         ),
-        "refusal": "none",
+        # Misled, it neither answers nor refuses altogether: fit for either kind of pair.
+        "refusal": "partial" if mark == "MISLED" else "none",
     }
 
 

@@ -6,17 +6,21 @@ from typing import get_args
 import dagster as dg
 from pydantic import ValidationError
 
-from aidsafe_dagster.recipe.beliefs import PairKind
 from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.pair_floors import PairKind
 from aidsafe_dagster.recipe.records import BeliefExample, PreferencePair, Stage
 from aidsafe_dagster.recipe.stages import belief_search
 from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.lake import LakeResource
-from aidsafe_dagster.stages.belief_search import Examples, search_all
+from aidsafe_dagster.stages.belief_search import (
+    Examples,
+    search_all,
+    store_tried_beliefs,
+)
 from aidsafe_dagster.stages.dialogue_stage import StageRun, start_stage, total_progress
 from aidsafe_dagster.stages.gates import GateConfig
 from aidsafe_dagster.stages.materialization import Materialized
-from aidsafe_dagster.stages.metadata import margin_metadata
+from aidsafe_dagster.stages.metadata import pair_metadata
 from aidsafe_dagster.stages.stage_asset import stage_asset
 
 
@@ -30,7 +34,8 @@ def preference_pairs(
     """Chosen: the refined CoT. Rejected: the target's answer under the most misleading belief.
 
     AIDSAFE's belief augmentation by iterated in-context learning: the beliefs that misled most are
-    the examples of the next iteration. Pairs whose margin is too small are counted and left out.
+    the examples of the next iteration. Rows whose sides are unfit for a pair are counted and left
+    out. Every candidate is in the table `belief_candidates`.
     """
     run = start_stage(context, config, engine, lake, Stage.PREFERENCE_PAIRS)
     settings = run.snapshot.settings
@@ -42,7 +47,9 @@ def preference_pairs(
     outcome = search_all(searches, settings, run.drive, earlier_examples)
     conversations = [search.conversation for search in searches]
     progress = total_progress(outcome.progress)
-    return run.finish(conversations, outcome.results, progress, margin_metadata)
+    # Before the pairs, so that no pair stands without the account of its search.
+    store_tried_beliefs(run.lake, run.batch, searches, settings.pairs)
+    return run.finish(conversations, outcome.results, progress, pair_metadata)
 
 
 def _earlier_examples(run: StageRun) -> Mapping[int, Examples]:

@@ -158,7 +158,8 @@ def _open_searches(
 
 def _summary(result: _TargetResult) -> Mapping[str, Any]:
     pairs = [pair for pair in result.results if isinstance(pair, PreferencePair)]
-    worst_scores = [search.worst.score for search in result.searches if search.worst]
+    least_scores = [search.least_score for search in result.searches]
+    worst_scores = [score for score in least_scores if score is not None]
     margins = [pair.margin for pair in pairs]
     models: set[str] = set()
     for search in result.searches:

@@ -31,6 +31,7 @@ from aidsafe_dagster.resources.context_preflight import (
     context_findings,
     require_context,
 )
+from aidsafe_dagster.resources.continuation import require_continuation
 from aidsafe_dagster.resources.engine import make_dialogue_context, make_engine
 from aidsafe_dagster.resources.tokens import token_counter
 from aidsafe_dagster.settings.load import Loaded
@@ -67,6 +68,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _examine_servers(settings)
     if settings.engine != "rehearsal":
         yield _examine_context(settings)
+    if settings.pairs.belief_position == "reasoning":
+        yield _probe("beliefs", lambda: _look_at_continuation(settings))
     yield _examine_hub()
     yield _examine_gpu()
 
@@ -229,6 +232,10 @@ def _examine_context(settings: Settings) -> Finding:
         return Finding("context", None, "\n  ".join(warnings))
     longest = max(findings, key=lambda finding: finding.request.tokens)
     return Finding("context", True, longest.describe(longest.request))
+
+
+def _look_at_continuation(settings: Settings) -> str:
+    return require_continuation(settings, make_engine(settings))
 
 
 def _examine_hub() -> Finding:

@@ -12,15 +12,18 @@ from aidsafe_dagster.cli.failed_rows import failed_answer
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import from_frame
 from aidsafe_dagster.recipe.records import (
+    BELIEF_CANDIDATES,
     DeliberatedCot,
     Failure,
     RefinedCot,
     Stage,
     ThoughtVerdict,
+    TriedBelief,
     Turn,
 )
 from aidsafe_dagster.recipe.stages import STAGES, stage_named
 from aidsafe_dagster.recipe.transcript import (
+    candidates_transcript,
     failure_transcript,
     refined_transcript,
 )
@@ -70,6 +73,22 @@ def read_story(
             answer = failed_answer(failure, settings)
             if answer is not None:
                 yield answer
+        if stage == Stage.PREFERENCE_PAIRS:
+            yield from _tried_beliefs(lake, batch, prompt_id, settings)
+
+
+def _tried_beliefs(
+    lake: Lake, batch: str, prompt_id: str, settings: Settings
+) -> Iterator[RenderableType]:
+    """Yield the candidates of the search; nothing if an older release kept none."""
+    if not lake.has(BELIEF_CANDIDATES, batch):
+        return
+    rows = lake.rows(BELIEF_CANDIDATES, batch).filter(prompt_id=prompt_id)
+    if rows.height:
+        page = candidates_transcript(from_frame(rows, TriedBelief))
+        # A note may quote a server, which may have quoted a key.
+        page = mask_secrets(page, settings)
+        yield Panel(Markdown(page), title=BELIEF_CANDIDATES, border_style="cyan")
 
 
 def most_telling_prompt(lake: Lake) -> str | None:

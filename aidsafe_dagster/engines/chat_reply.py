@@ -111,11 +111,14 @@ def completion_of(
     is_label = request.labels and text and not parts.spoken.is_open
     if parts.ending in _CUT and not is_label:
         raise _cut_error(parts, text, attempt, request, settings)
-    if not text.strip():
+    is_target = request.role is Role.TARGET
+    # Thoughts without an answer are for the recipe to judge, like all that a target says.
+    if not text.strip() and not (is_target and parts.spoken.reasoning):
         raise RetryableError(_empty_detail(parts))
     reasoning = ""
     # Without an answer beside it, the reasoning was the answer.
-    if settings.reasoning == "keep" and parts.spoken.text.strip():
+    is_kept = settings.reasoning == "keep" and parts.spoken.text.strip()
+    if is_kept or is_target:
         reasoning = parts.spoken.reasoning
     return Completion(
         text=_storable(text),

@@ -84,6 +84,8 @@ class ChatRequest:
         for path, other in self._rename:
             if (value := take(body, path)) is not None:
                 put(body, other, value)
+        if request.messages and request.messages[-1].role == "assistant":
+            body = merged(body, settings.continuation)
         return merged(body, self._last) if self._last else body
 
     def _output(self, request: Request) -> dict[str, Any]:

@@ -105,11 +105,14 @@ def remedy(error: ErrorReply, sent: Sent) -> str:
 
 def _field_remedy(field: str, error: ErrorReply, sent: Sent) -> str:
     settings = sent.settings
-    if field in settings.extra_body:
-        return f"take '{field}' out of extra_body in {sent.table}"
-    if field in settings.reasoning_fields:
-        switch = "reasoning_off" if settings.reasoning == "off" else "reasoning_on"
-        return f"take '{field}' out of {switch} in {sent.table}"
+    place = _place_in_settings(field, settings)
+    if place:
+        return f"take '{field}' out of {place} in {sent.table}"
+    if field in settings.continuation:
+        return (
+            'set belief_position = "tag" in [pairs]: the server does not go on with an '
+            f"assistant's message; or correct continuation in {sent.table}"
+        )
     if field == "top_logprobs" and _TOO_LARGE.search(error.text):
         return "set extra_body = { top_logprobs = 5 } in [roles.guard]"
     if field.startswith("max_"):
@@ -118,6 +121,15 @@ def _field_remedy(field: str, error: ErrorReply, sent: Sent) -> str:
         return f"set {_SWITCHES[field]} in {sent.table}"
     original = _original_name(field, settings.rename)
     return f"set omit = {_listing((*settings.omit, original))} in {sent.table}"
+
+
+def _place_in_settings(field: str, settings: ServerSettings) -> str:
+    """Return the setting that adds a field to every body; empty if none does."""
+    if field in settings.extra_body:
+        return "extra_body"
+    if field in settings.reasoning_fields:
+        return "reasoning_off" if settings.reasoning == "off" else "reasoning_on"
+    return ""
 
 
 def _limit_remedy(field: str, error: ErrorReply, sent: Sent) -> str:

@@ -12,6 +12,11 @@ from pydantic import Field
 from aidsafe_dagster.recipe.dialogue import SamplingTable
 from aidsafe_dagster.recipe.records import Record
 
+VLLM_CONTINUATION: Mapping[str, Any] = {
+    "continue_final_message": True,
+    "add_generation_prompt": False,
+}
+
 
 class Prices(Record):
     """Money per million tokens, as the server's operator publishes it."""
@@ -86,6 +91,9 @@ class ServerSettings(Record):
     """Body fields that switch it off."""
     reasoning_budget_field: str = ""
     """Where the server takes the budget, with dots between levels; empty: nowhere."""
+    continuation: Mapping[str, Any] = {}
+    """Body fields by which the server goes on with a last message that is the assistant's. They are
+    sent with such messages alone. Empty: it is not known to go on."""
 
     @property
     def model_name(self) -> str:
@@ -99,7 +107,14 @@ class ServerSettings(Record):
         Empty where nothing of that is set, as in journals of earlier releases.
         """
         options: dict[str, Any] = {}
-        for name in ("output", "system", "schema_omit", "omit", "extra_body"):
+        for name in (
+            "output",
+            "system",
+            "schema_omit",
+            "omit",
+            "extra_body",
+            "continuation",
+        ):
             value = getattr(self, name)
             if value != type(self).model_fields[name].default:
                 options[name] = value

@@ -7,6 +7,7 @@ and licence.
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import get_args
 
 import polars as pl
@@ -141,6 +142,18 @@ def pair_kinds(dataset: Dataset, published: pl.DataFrame) -> tuple[CountFacts, .
     published_pairs = published.filter(kind="dpo")
     rows = _published_rows(dataset, published_pairs, Stage.PREFERENCE_PAIRS, "kind")
     return _count_values(rows["kind"])
+
+
+def length_ratio(dataset: Dataset, published: pl.DataFrame) -> float | None:
+    """Return the median of chosen by rejected tokens over the pairs; None without pairs."""
+    rows = _published_rows(
+        dataset,
+        published.filter(kind="dpo"),
+        Stage.PREFERENCE_PAIRS,
+        "length_ratio",
+    )
+    ratios = rows["length_ratio"].drop_nulls().to_list()
+    return round(median(ratios), 2) if ratios else None
 
 
 def quality_facts(dataset: Dataset, published: pl.DataFrame) -> QualityFacts | None:

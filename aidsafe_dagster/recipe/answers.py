@@ -144,11 +144,6 @@ class EarWhispererAnswer(Answer):
     belief: ThoughtText
 
 
-class TargetAnswer(Answer):
-    thoughts: list[ThoughtText] = Field(min_length=1, json_schema_extra={"x-items": 1})
-    response: ResponseText
-
-
 class MergedThoughtAnswer(ThoughtAnswer):
     author: int = Field(ge=1, json_schema_extra={"x-limit": "agents"})
 

@@ -1,8 +1,7 @@
 """Which field of an answer is held against which predicate, before the answer is accepted.
 
 The reason goes back to the model, which is asked again. Short fields (comments, reasons, intents)
-may be terse. The target may refuse, greet or leave things out, which is what a pair is about, so
-only text that no model means is asked for again.
+may be terse. Answers of the target have no fields: see `recipe/beliefs.py`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -88,8 +87,6 @@ class AnswerCheck:
 
     @property
     def _most_repeated(self) -> float:
-        if self.role is Role.TARGET:
-            return 1.0
         # The refiner is there to drop what the agents say again.
         if self.role in (Role.DELIBERATOR, Role.MODERATOR):
             return self.settings.max_repeated_deliberated
@@ -102,8 +99,7 @@ class AnswerCheck:
             if reason is not None:
                 return reason
         reason = describe_text(text.text, self.prompt, settings, text.field)
-        # A target that says nothing was not misled. It is scored like any other.
-        if reason is not None or self.role is Role.TARGET:
+        if reason is not None:
             return reason
         # A comment or a reason may well be in the words of the question.
         if settings.reject_placeholders and text.field not in ("comment", "reason"):

@@ -163,6 +163,9 @@ class CardFacts(Record):
     coverage: tuple[CoverageFacts, ...]
     prompt_kinds: tuple[CountFacts, ...]
     pair_kinds: tuple[CountFacts, ...]
+    length_ratio: float | None = Field(
+        description="median of chosen by rejected tokens over the pairs; None without pairs"
+    )
     quality: QualityFacts | None
     floors: tuple[FloorFacts, ...] = ()
     evaluation_sets: tuple[EvaluationSetFacts, ...]

@@ -28,6 +28,9 @@ from aidsafe_dagster.recipe.stages import (
     StageDefinition,
 )
 
+_CHARS_PER_TOKEN = 4
+_UNLIMITED_TOKENS = 4096
+"""What a target may write where the settings set no limit."""
 TOKENS_PER_MESSAGE = 8
 """What chat templates put around a message."""
 _FILLER = (
@@ -233,8 +236,22 @@ def fill(request: Request, sizes: AnswerSizes) -> str:
     if request.labels:
         share = 1 / len(request.labels)
         return json.dumps(dict.fromkeys(request.labels, share))
+    if request.role is Role.TARGET:
+        return _spoken(request, sizes)
     definitions = request.schema.get("$defs", {})
     return json.dumps(_Filler(request.role, sizes, definitions).value(request.schema))
+
+
+def _spoken(request: Request, sizes: AnswerSizes) -> str:
+    """Return an answer of the target, which no schema bounds: only its limit of tokens does."""
+    limit = request.sampling.max_tokens or _UNLIMITED_TOKENS
+    room = _CHARS_PER_TOKEN * limit
+    response = f"\n\nAnswer:\n{_text(min(sizes.response_chars, room // 3))}"
+    room -= len(response)
+    thought = _text(min(sizes.thought_chars, room))
+    count = min(sizes.thoughts, room // len(thought) + 1)
+    thoughts = "\n\n".join([thought] * count)
+    return f"{thoughts[:room]}{response}"
 
 
 @dataclass(frozen=True)
@@ -260,6 +277,9 @@ class _Filler:
         if schema.get("type") == "string":
             limit = schema.get("maxLength", self._chars(field))
             return _text(min(limit, self._chars(field)))
+        if field == "score":
+            # A chosen side that is worth a search, so that the search is planned too.
+            return 5
         return max(schema.get("minimum", 1), 1)
 
     def _items(self, schema: Mapping[str, Any], field: str) -> list[Any]:

@@ -157,8 +157,8 @@ class Completion(Record):
     model: str
     usage: Usage
     reasoning: str = ""
-    """What the model thought before it answered, where the server tells and the settings keep
-    it."""
+    """What the model thought before it answered, where the server tells. That of a target is part
+    of its answer, that of other roles is left out unless the settings keep it."""
     ended_early: str = ""
     """The loop for which the answer was ended before it was whole. Its tokens are then estimates,
     unless the server had counted them by then. Empty: the model ended it itself."""
@@ -198,18 +198,15 @@ class DialogueContext:
             role="system", content=self.templates.judge_system(self.policies)
         )
 
-    @cached_property
-    def target_system(self) -> Message:
-        """The system message of the model under attack."""
-        return Message(role="system", content=self.templates.target_system())
+    def target_system(self, belief: str) -> Message:
+        """Return the system message of the model under attack, with a belief if it holds one."""
+        content = self.templates.target_system(belief)
+        return Message(role="system", content=content)
 
     def system_for(self, role: Role) -> Message:
         """Return the system message that a role's requests begin with."""
         if role in _JUDGES:
             return self.judge_system
-        # The target answers as an ordinary assistant would, so it sees no policies.
-        if role is Role.TARGET:
-            return self.target_system
         return self.system
 
     def sampling_for(self, agent: str, role: Role) -> Sampling:
@@ -274,7 +271,7 @@ class Conversation:
             self._record_call(completion)
             try:
                 _require_whole(completion)
-                parsed = _parse_answer(completion.text, answer_format, role)
+                parsed = _parse_answer(completion.text, answer_format)
                 self._check(parsed.answer, answer_format.schema, check)
             except NotAnAnswer as error:
                 answer_text = without_reasoning(completion.text)
@@ -338,6 +335,37 @@ class Conversation:
         completion = yield self._request(messages, schema, inputs, temperature)
         self._record_call(completion)
         return completion.text
+
+    def ask_freely(
+        self,
+        role: Role,
+        messages: tuple[Message, ...],
+        inputs_of_attempt: Callable[[int], object],
+        read: Callable[[Completion], T],
+    ) -> Dialogue[T]:
+        """Ask a model that answers in its own way, and return what `read` makes of the answer.
+
+        What `read` cannot use is drawn again at most twice, from the same messages: a word about
+        the form would be talked about in the answer. Like `classify`, the call stands alone.
+
+        Raises:
+            RowFailed: no draw could be used.
+        """
+        self._begin_task(role)
+        end_loops = self._may_end_loops()
+        for attempt in range(MAX_REASKS + 1):
+            inputs = inputs_of_attempt(attempt)
+            request = self._request(messages, {}, inputs, temperature=None)
+            completion = yield replace(request, end_loops=end_loops)
+            self._record_call(completion)
+            try:
+                _require_whole(completion)
+                return read(completion)
+            except NotAnAnswer as error:
+                if attempt == MAX_REASKS:
+                    raise _row_failure(completion.text, "", error) from error
+        # The last pass returns or raises. mypy cannot see that.
+        raise AssertionError("unreachable")
 
     def provenance(self) -> dict[str, Any]:
         """Return the values of the `Provenance` columns for a row made in this conversation."""
@@ -450,7 +478,8 @@ class Conversation:
 
     def _record_call(self, completion: Completion) -> None:
         # Invalid answers count too: they were paid for, and the next call needs a seed of its own.
-        if completion.reasoning:
+        # The reasoning of a target is part of its answer, and kept with it.
+        if completion.reasoning and self.role is not Role.TARGET:
             thoughts = Reasoning(
                 turn=self.turn, speaker=self.speaker, text=completion.reasoning
             )
@@ -484,16 +513,14 @@ def derive_seed(base: int, *parts: object) -> int:
     return hash_rank(base, *parts, separator="\0", digest_size=4) & 0x7FFFFFFF
 
 
-def _parse_answer(text: str, answer_format: AnswerFormat[A], role: Role) -> Parsed[A]:
-    # The target may refuse: the whisperer's belief failed to mislead it, and that is a result.
-    may_refuse = role is Role.TARGET
+def _parse_answer(text: str, answer_format: AnswerFormat[A]) -> Parsed[A]:
     try:
         parsed = answer_format.parse(text)
     except NotAnAnswer as error:
-        if not may_refuse and is_refusal_text(without_reasoning(text)):
+        if is_refusal_text(without_reasoning(text)):
             raise Declined(f"{error}; {_DECLINED}") from error
         raise
-    if not may_refuse and declines_task(parsed.answer):
+    if declines_task(parsed.answer):
         raise Declined(_DECLINED)
     return parsed
 

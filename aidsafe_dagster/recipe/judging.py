@@ -187,7 +187,12 @@ def _ask_preference(
     )
 
 
-def to_grade(answer: GradeAnswer, version: Version, judge: Role, model: str) -> Grade:
+def to_grade(
+    answer: GradeAnswer,
+    version: Version | Literal["rejected"],
+    judge: Role,
+    model: str,
+) -> Grade:
     """Return a judge's answer as a record."""
     scores = {metric: _to_score(getattr(answer, metric)) for metric in METRICS}
     return Grade(

@@ -26,7 +26,7 @@ _FINAL_CHANNEL = (
     r"(?:\s{0,3}<\|constrain\|>\s{0,3}\w{0,12})?"
     r"\s{0,3}<\|message\|>"
 )
-_CLOSE = re.compile(
+CLOSING = re.compile(
     rf"</\s{{0,3}}{_TAG}\s{{0,3}}>"
     rf"|\[/{_TAG}\]"
     r"|◁/think▷"
@@ -34,7 +34,7 @@ _CLOSE = re.compile(
     rf"|{_FINAL_CHANNEL}",
     re.IGNORECASE,
 )
-_OPEN = re.compile(
+OPENING = re.compile(
     rf"<{_TAG}(?:\s[^<>]{{0,60}})?>"
     rf"|\[{_TAG}\]"
     r"|◁think▷"
@@ -50,7 +50,7 @@ _OBJECT_START = re.compile(r"\{\s*(?:\\?[\"'“”‘’]|[A-Za-z_][\w -]{0,40}:
 _STRUCTURE = re.compile(r'["{}]')
 _STRING_END = re.compile(r'\\.|"', re.DOTALL)
 _FENCE = re.compile(r"(?:```|~~~)[ \t]*\w{0,12}")
-_CONTROL_TOKEN = re.compile(r"<\|[^<>|]{1,40}\|>|</?s>|\ufeff")
+CONTROL_TOKEN = re.compile(r"<\|[^<>|]{1,40}\|>|</?s>|\ufeff")
 # Strings come first, so that nothing inside of one is taken for anything else.
 _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"?'
 _COMMENT_OR_LITERAL = re.compile(
@@ -109,7 +109,7 @@ class ReasonedText:
 
     @cached_property
     def closings(self) -> list[re.Match[str]]:
-        closings = list(_CLOSE.finditer(self.text))
+        closings = list(CLOSING.finditer(self.text))
         if _BARE_CHANNEL.match(self.text):
             closings.extend(_BARE_FINAL.finditer(self.text))
         return sorted(closings, key=re.Match.start)
@@ -117,7 +117,7 @@ class ReasonedText:
     @cached_property
     def opening(self) -> re.Match[str] | None:
         """The tag that opens reasoning without an end."""
-        return _OPEN.search(self.text, self.end)
+        return OPENING.search(self.text, self.end)
 
     @property
     def end(self) -> int:
@@ -361,7 +361,7 @@ def _mends_around(reasoned: ReasonedText, span: _Span) -> Iterator[str]:
     around = f"{before}\n{after}"
     if _FENCE.search(around):
         yield "fence"
-    if _CONTROL_TOKEN.search(around):
+    if CONTROL_TOKEN.search(around):
         yield "control tokens"
     if not _is_blank(around):
         yield "prose around the JSON"
@@ -370,7 +370,7 @@ def _mends_around(reasoned: ReasonedText, span: _Span) -> Iterator[str]:
 def _is_blank(text: str) -> bool:
     """Return True if there is nothing but white space, fences and control tokens."""
     text = _FENCE.sub("", text)
-    return not _CONTROL_TOKEN.sub("", text).strip()
+    return not CONTROL_TOKEN.sub("", text).strip()
 
 
 def _is_json(text: str) -> bool:

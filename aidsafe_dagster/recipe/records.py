@@ -105,6 +105,20 @@ class FailureReason(StrEnum):
     MARGIN_TOO_SMALL = "margin_too_small"
     # In a pair on needless refusal, the chosen side refuses too.
     CHOSEN_REFUSES = "chosen_refuses"
+    # The chosen side is not faithful enough to the policies to be held up.
+    CHOSEN_BELOW_SCORE = "chosen_below_score"
+    # The target shows no thoughts, so the rejected side has no CoT.
+    NO_REJECTED_COT = "no_rejected_cot"
+    # The rejected side speaks of the belief that was whispered.
+    ECHOES_BELIEF = "echoes_belief"
+    # In a pair on a violation, the rejected side refuses.
+    REJECTED_REFUSES = "rejected_refuses"
+    # In a pair on needless refusal, the rejected side does not refuse.
+    REJECTED_ANSWERS = "rejected_answers"
+    # In a pair on a violation, the rejected side is too faithful to the policies.
+    REJECTED_ABOVE_SCORE = "rejected_above_score"
+    # One side of a pair is many times as long as the other.
+    LENGTHS_DIFFER = "lengths_differ"
     # A mean score of the judges is below the score gate.
     BELOW_SCORE = "below_score"
     # The prompt is in an evaluation set.
@@ -120,6 +134,13 @@ EXCLUSION_REASONS = frozenset(
         FailureReason.NO_CONTRAST,
         FailureReason.MARGIN_TOO_SMALL,
         FailureReason.CHOSEN_REFUSES,
+        FailureReason.CHOSEN_BELOW_SCORE,
+        FailureReason.NO_REJECTED_COT,
+        FailureReason.ECHOES_BELIEF,
+        FailureReason.REJECTED_REFUSES,
+        FailureReason.REJECTED_ANSWERS,
+        FailureReason.REJECTED_ABOVE_SCORE,
+        FailureReason.LENGTHS_DIFFER,
         FailureReason.BELOW_SCORE,
         FailureReason.CONTAMINATED,
         FailureReason.BRIDGES_SPLITS,
@@ -375,7 +396,9 @@ class Score(Record):
 class Grade(Record):
     """One judge's grade of a chain of thought and its response (AIDSAFE, auto-grader)."""
 
-    version: Version
+    version: Literal[Version, "rejected"] = Field(
+        description="what is graded; 'rejected' is an answer of the target"
+    )
     judge: str = Field(description="role of the judge")
     model: str
     relevance: Score
@@ -449,7 +472,10 @@ class BeliefCandidate(Record):
     score: float | None = Field(
         description="policy score of the target's answer under it; null without a valid answer"
     )
-    note: str = Field(description="why the score is missing")
+    left_out: str = Field(
+        description="reason why its answer can be no rejected side; empty if it can"
+    )
+    note: str = Field(description="what is wrong with it, with the evidence")
 
 
 class BeliefExample(Record):
@@ -457,6 +483,7 @@ class BeliefExample(Record):
 
     iteration: int = Field(description="the iteration in which it was shown")
     prompt_id: str
+    prompt: str = Field(description="the user's text that it was written for")
     belief: str
     score: float
 
@@ -481,6 +508,9 @@ class PreferencePair(Row):
     )
     chosen_cot_tokens: int
     rejected_cot_tokens: int
+    length_ratio: float = Field(
+        description="tokens of the chosen CoT and response divided by those of the rejected ones"
+    )
     chosen_score: float = Field(description="policy score, 1 to 5, mean of the judges")
     rejected_score: float = Field(
         description="policy score, 1 to 5, mean of the judges"
@@ -499,6 +529,56 @@ class PreferencePair(Row):
     plain_scores: tuple[float, ...] = Field(
         description="policy scores of two answers without a belief; empty if not sampled"
     )
+
+
+BeliefPosition = Literal["tag", "system", "reasoning"]
+"""Where the target finds the belief: in a tag before the prompt, in its system message, or as the
+beginning of its own reasoning."""
+
+
+BELIEF_CANDIDATES = "belief_candidates"
+"""The table of tried beliefs: no stage, but written with `preference_pairs`."""
+
+
+class TriedBelief(Origin):
+    """A belief that was tried, with the whole answer and the whole grade.
+
+    Table `belief_candidates`, beside `preference_pairs`: the candidates of all prompts of a batch,
+    of those without a pair as well.
+    """
+
+    prompt: str = Field(description="the user's text")
+    kind: Literal["violation", "needless_refusal"] = Field(
+        description="what the rejected side is to do wrong"
+    )
+    prompt_kind: PromptKind
+    iteration: int
+    number: int = Field(description="1-based, within the iteration")
+    belief: str = Field(description="empty if the whisperer gave no valid answer")
+    belief_position: BeliefPosition
+    cot: str = Field(description="the target's thoughts; empty if it shows none")
+    response: str = Field(description="empty without a valid answer")
+    cot_tokens: int
+    response_tokens: int
+    target_model: str
+    score: float | None = Field(
+        description="policy score, 1 to 5, mean of the judges; null without a valid answer"
+    )
+    scores: tuple[BeliefScore, ...] = Field(description="by judge, or by the guard")
+    grades: tuple[Grade, ...] = Field(
+        description="by judge, all metrics with reasons; empty where the guard scores"
+    )
+    left_out: str = Field(
+        description="reason why it can be no rejected side; empty if it can"
+    )
+    note: str = Field(description="what is wrong with it, with the evidence")
+    is_rejected_side: bool = Field(
+        description="the worst that can be: what the pair was made of, if there is one"
+    )
+    engine: str
+    simulated: bool = Field(description="true for output of the rehearsal engine")
+    policies_version: str
+    templates_version: str
 
 
 class FineTuneRow(Origin, Provenance):

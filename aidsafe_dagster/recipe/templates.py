@@ -100,8 +100,8 @@ class Templates:
     def judge_system(self, policies: Policies) -> str:
         return self._render("judge_system", policies=policies.policies)
 
-    def target_system(self) -> str:
-        return self._render("target_system")
+    def target_system(self, belief: str = "") -> str:
+        return self._render("target_system", belief=belief)
 
     def task(self, stage: str, name: str, **values: object) -> str:
         return self._render(f"{stage}/{name}", **values)

@@ -28,6 +28,7 @@ from aidsafe_dagster.recipe.records import (
     SingleLlmCot,
     Thought,
     ThoughtVerdict,
+    TriedBelief,
     Turn,
     Ungraded,
 )
@@ -129,6 +130,14 @@ def pair_transcript(row: PreferencePair) -> str:
         "\n".join(map(_candidate, row.candidates)),
         _footer(row),
     )
+
+
+def candidates_transcript(rows: Sequence[TriedBelief]) -> str:
+    """Return the beliefs that were tried on one prompt, each with answer and grades."""
+    parts: list[str] = []
+    for row in rows:
+        parts.extend(_tried_belief(row))
+    return _page(*parts)
 
 
 def failure_transcript(failure: Failure) -> str:
@@ -270,9 +279,35 @@ def _ungraded(ungraded: Ungraded) -> str:
 def _candidate(candidate: BeliefCandidate) -> str:
     belief = escape_inline(candidate.belief)
     # The target gave no valid answer under this belief, so it has no score.
-    if candidate.score is None:
-        return f"- –: {belief}"
-    return f"- {candidate.score:.2f}: {belief}"
+    score = "–" if candidate.score is None else f"{candidate.score:.2f}"
+    left_out = f" *({_spaced(candidate.left_out)})*" if candidate.left_out else ""
+    return f"- {score}: {belief}{left_out}"
+
+
+def _tried_belief(row: TriedBelief) -> Iterator[str]:
+    score = "no score"
+    if row.score is not None:
+        score = f"policy score {row.score:.2f}"
+    yield f"### Belief {row.iteration}.{row.number} ({score}, {_fate(row)})"
+    yield block_quote(row.belief)
+    if row.note:
+        yield f"✗ {escape_inline(row.note)}"
+    if row.response:
+        yield f"Answer of the target ({row.cot_tokens} + {row.response_tokens} tokens):"
+        yield block_quote(f"{row.cot}\n\n→ {row.response}")
+    if row.grades:
+        yield _score_table(row.grades)
+        yield from _score_reasons(row.grades)
+    else:
+        for belief_score in row.scores:
+            reason = escape_inline(belief_score.reason)
+            yield f"- *{belief_score.judge}: {belief_score.score:.2f}*: {reason}"
+
+
+def _fate(row: TriedBelief) -> str:
+    if row.left_out:
+        return _spaced(row.left_out)
+    return "the worst" if row.is_rejected_side else "not the worst"
 
 
 def _spaced(identifier: str) -> str:

@@ -15,7 +15,13 @@ from pydantic import ValidationError
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import schema_of
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.records import Failure, Record, Usage
+from aidsafe_dagster.recipe.records import (
+    BELIEF_CANDIDATES,
+    Failure,
+    Record,
+    TriedBelief,
+    Usage,
+)
 from aidsafe_dagster.recipe.stages import STAGES
 
 R = TypeVar("R", bound=Record)
@@ -45,7 +51,7 @@ class Dataset:
         """Return columns of a stage's rows; no rows if no batch has reached the stage.
 
         Args:
-            stage: the stage to read.
+            stage: the stage to read, or the table of tried beliefs.
             columns: the columns to return.
             prompt_ids: return only the rows of these prompts; None: of all prompts.
 
@@ -148,7 +154,7 @@ def _read_columns(
     prompt_ids: Collection[str] | None = None,
 ) -> pl.DataFrame:
     """Read columns of several files. What an older release did not write is null."""
-    full_schema = schema_of(STAGES[stage].record)
+    full_schema = schema_of(_record_of(stage))
     # The prompt id is always read, because the rows are filtered by it.
     names = ("prompt_id", *columns)
     schema = pl.Schema({name: full_schema[name] for name in names})
@@ -178,6 +184,12 @@ def _read_columns(
         raise SetupError(
             f"{lake.root / stage}: its files do not fit together ({error})"
         ) from error
+
+
+def _record_of(table: str) -> type[Record]:
+    if table == BELIEF_CANDIDATES:
+        return TriedBelief
+    return STAGES[table].record
 
 
 def _fill_usage(rows: pl.DataFrame) -> pl.DataFrame:

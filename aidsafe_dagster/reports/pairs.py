@@ -2,12 +2,17 @@
 
 from collections.abc import Mapping
 from math import floor
+from statistics import fmean
 from typing import Any
 
 import polars as pl
 
 from aidsafe_dagster.quality.statistics import mean_interval, quantiles
-from aidsafe_dagster.recipe.records import EXCLUSION_REASONS, Stage
+from aidsafe_dagster.recipe.records import (
+    BELIEF_CANDIDATES,
+    EXCLUSION_REASONS,
+    Stage,
+)
 from aidsafe_dagster.reports.frames import Dataset
 from aidsafe_dagster.reports.plots import GREY, HOT, STRONG, draw_histograms, legend
 from aidsafe_dagster.reports.sections import (
@@ -38,7 +43,7 @@ _INTRO = (
     "A margin is the policy score (1 to 5) of the chosen side minus that of the rejected side. For "
     "plain sampling it is the distance between two answers of the target without any belief. The "
     "paper found that distance too small to learn from. The margins are those of the pairs that "
-    "were kept. Pairs with too small a margin are left out and counted below."
+    "were kept. Rows whose sides are unfit for a pair are left out and counted below."
 )
 
 
@@ -67,15 +72,18 @@ def pairs_section(dataset: Dataset, seed: int, resamples: int) -> Section:
     # A batch without pairs still has a table of its failures.
     if not dataset.batches_of(Stage.PREFERENCE_PAIRS):
         return Section(TITLE, "No pairs have been made yet (stage preference_pairs).")
-    pairs = dataset.rows(Stage.PREFERENCE_PAIRS, *MARGIN_COLUMNS, "candidates")
+    pairs = dataset.rows(Stage.PREFERENCE_PAIRS, *MARGIN_COLUMNS, "length_ratio")
     margins = collect_margins(pairs)
     tables = [
         _margin_table(margins, seed, resamples),
         _outcome_table(dataset, pairs.height),
     ]
-    beliefs = _count_beliefs(pairs)
-    if beliefs.height:
-        tables.append(_search_table(beliefs))
+    ratios = pairs.filter(pl.col("length_ratio").is_not_null())
+    if ratios.height:
+        tables.append(_length_table(ratios))
+    tried = dataset.rows(BELIEF_CANDIDATES, "kind", "iteration", "score", "left_out")
+    if tried.height:
+        tables += [_search_table(_count_beliefs(tried)), _fate_table(tried)]
     plots = []
     if margins:
         title = "Margin, in points of the policy score: share of rows"
@@ -133,12 +141,49 @@ def _outcome_table(dataset: Dataset, pairs: int) -> Table:
     )
 
 
-def _count_beliefs(pairs: pl.DataFrame) -> pl.DataFrame:
+def _length_table(ratios: pl.DataFrame) -> Table:
+    rows = []
+    for kind, how in METHODS.items():
+        values = ratios.filter(kind=kind)["length_ratio"].to_list()
+        found = quantiles(values, (0.1, 0.5, 0.9))
+        if not found:
+            continue
+        longer = sum(value > 1 for value in values)
+        rows.append(
+            (
+                how,
+                format_count(len(values)),
+                format_number(fmean(values)),
+                *map(format_number, found),
+                format_share(longer, len(values)),
+            )
+        )
+    note = (
+        "Tokens of the chosen CoT and response divided by those of the rejected ones. What "
+        "learns from pairs whose chosen side is always the longer one learns to write more."
+    )
+    columns = ("how", "n", "mean", "p10", "p50", "p90", "chosen is longer")
+    return Table("Length of chosen against rejected", columns, tuple(rows), note)
+
+
+def _fate_table(tried: pl.DataFrame) -> Table:
+    """Count the candidates that may be a rejected side, and the others by reason."""
+    counts = tried.group_by("left_out").len()
+    counts = counts.sort(["len", "left_out"], descending=[True, False])
+    rows = []
+    for reason, n in counts.iter_rows():
+        fate = reason or "may be a rejected side"
+        rows.append((fate, format_count(n), format_share(n, tried.height)))
+    return Table(
+        "What became of the candidates",
+        ("outcome", "candidates", "share"),
+        tuple(rows),
+    )
+
+
+def _count_beliefs(tried: pl.DataFrame) -> pl.DataFrame:
     """Return a row per kind of pair and iteration: `n`, `unscored`, mean `score`, `least` score."""
-    was_searched = pl.col("candidates").list.len() > 0
-    searched = pairs.select("kind", "candidates").filter(was_searched)
-    beliefs = searched.explode("candidates").unnest("candidates")
-    counts = beliefs.group_by("kind", "iteration").agg(
+    counts = tried.group_by("kind", "iteration").agg(
         pl.len().alias("n"),
         pl.col("score").is_null().sum().alias("unscored"),
         pl.col("score").mean(),
@@ -164,7 +209,7 @@ def _search_table(beliefs: pl.DataFrame) -> Table:
             )
         )
     note = (
-        "Policy score of the target's answer under each belief, over the rows that made a pair. "
+        "Policy score of the target's answer under each belief, over all rows that were searched. "
         "A score of 1 departs from the policies altogether."
     )
     columns = ("how", "iteration", "beliefs", "without a score", "mean score", "least")

@@ -5,7 +5,7 @@ end, in the order of the prompt ids, which are hashes. The same data gives the s
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from typing import NamedTuple
 import polars as pl
 
 from aidsafe_dagster.recipe.records import (
+    BELIEF_CANDIDATES,
     CotGrades,
     DeliberatedCot,
     Judgement,
@@ -22,6 +23,7 @@ from aidsafe_dagster.recipe.records import (
     SingleLlmCot,
     Stage,
     Thought,
+    TriedBelief,
     Turn,
 )
 from aidsafe_dagster.reports.frames import Dataset, read_records
@@ -53,6 +55,8 @@ class SampledDeliberation:
     seed: SeedCot | None = None
     grades: CotGrades | None = None
     pair: PreferencePair | None = None
+    tried: tuple[TriedBelief, ...] = ()
+    """The beliefs that were tried, whether or not there is a pair."""
     single_llm: SingleLlmCot | None = None
 
 
@@ -73,6 +77,7 @@ def sample_deliberations(dataset: Dataset, limit: int) -> list[SampledDeliberati
     grades = read_records(dataset, Stage.COT_GRADES, CotGrades, ids)
     pairs = read_records(dataset, Stage.PREFERENCE_PAIRS, PreferencePair, ids)
     baselines = read_records(dataset, Stage.SINGLE_LLM_COTS, SingleLlmCot, ids)
+    tried = _tried_beliefs(dataset, ids)
     sample = []
     for prompt_id, kind, ended in choices:
         row = refined.get(prompt_id)
@@ -93,10 +98,22 @@ def sample_deliberations(dataset: Dataset, limit: int) -> list[SampledDeliberati
                 seed=seeds.get(prompt_id),
                 grades=grades.get(prompt_id),
                 pair=pairs.get(prompt_id),
+                tried=tuple(tried.get(prompt_id, ())),
                 single_llm=baselines.get(prompt_id),
             )
         )
     return sample
+
+
+def _tried_beliefs(
+    dataset: Dataset, ids: Collection[str]
+) -> dict[str, list[TriedBelief]]:
+    columns = list(TriedBelief.model_fields)
+    rows = dataset.rows(BELIEF_CANDIDATES, *columns, prompt_ids=ids)
+    tried = defaultdict[str, list[TriedBelief]](list)
+    for row in rows.iter_rows(named=True):
+        tried[row["prompt_id"]].append(TriedBelief.model_validate(row))
+    return tried
 
 
 def _choose_prompts(dataset: Dataset, limit: int) -> list[_Choice]:

@@ -27,8 +27,8 @@ from aidsafe_dagster.recipe.dialogue import DialogueContext
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.settings.schema import Settings
 
-_REHEARSAL = "rehearsal"
-_MANAGED = "vllm"
+REHEARSAL = "rehearsal"
+MANAGED = "vllm"
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def context_findings(
     servers = {}
     for request in likely.values():
         server = server_of(settings, engine, request.speaker)
-        if server.name != _REHEARSAL:
+        if server.name != REHEARSAL:
             servers[request.speaker] = server
     lengths = asyncio.run(_ask_lengths(settings, servers.values()))
     findings = []
@@ -152,7 +152,7 @@ def require_context(
     warnings.extend(_bounds_warnings(findings))
     unknown = {finding.server for finding in findings if finding.length is None}
     for server in sorted(unknown):
-        key = "vllm.max_model_len" if server == _MANAGED else "its context_length"
+        key = "vllm.max_model_len" if server == MANAGED else "its context_length"
         warnings.append(
             f"The server '{server}' does not tell its context length, so no request is checked "
             f"against it; set {key}"
@@ -220,7 +220,7 @@ def known_lengths(findings: Iterable[ContextFinding]) -> dict[str, int]:
 
 def with_known_lengths(settings: Settings, lengths: Mapping[str, int]) -> Settings:
     """Return the settings with what servers told about their context, where none is set."""
-    main = lengths.get(_MANAGED if settings.engine == _MANAGED else "endpoint")
+    main = lengths.get(MANAGED if settings.engine == MANAGED else "endpoint")
     endpoint = _with_length(settings.endpoint, main)
     servers = {}
     for name, server in settings.servers.items():
@@ -232,7 +232,7 @@ def server_of(settings: Settings, engine: Engine, speaker: str) -> Server:
     """Return the server that answers a speaker, with the role's own model."""
     name = engine.route(speaker).server
     role = for_speaker(settings.speakers, speaker, RoleSettings())
-    if name in ("endpoint", _MANAGED):
+    if name in ("endpoint", MANAGED):
         server: ServerSettings = settings.endpoint
     elif name in settings.servers:
         server = settings.servers[name]
@@ -246,7 +246,7 @@ def _asks_servers(settings: Settings) -> bool:
     has_own_server = any(
         role.server or role.base_url for role in settings.roles.values()
     )
-    return settings.engine != _REHEARSAL or has_own_server
+    return settings.engine != REHEARSAL or has_own_server
 
 
 def _longest(
@@ -291,7 +291,7 @@ async def _ask_lengths(
 
 
 async def _length(settings: Settings, server: Server) -> int | None:
-    if server.name != _MANAGED:
+    if server.name != MANAGED:
         return await context_length(server.settings)
     vllm = settings.vllm
     if vllm.max_model_len:

@@ -29,13 +29,14 @@ from aidsafe_dagster.quality.languages import identify_language
 from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
 from aidsafe_dagster.recipe.dialogue import DialogueContext, DialogueTask, Sampling
 from aidsafe_dagster.recipe.errors import EngineUnusable, SetupError
-from aidsafe_dagster.recipe.records import Failure, Role
+from aidsafe_dagster.recipe.records import Failure, Role, Stage
 from aidsafe_dagster.resources.context_preflight import (
     context_findings,
     known_lengths,
     require_context,
     with_known_lengths,
 )
+from aidsafe_dagster.resources.continuation import require_continuation
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.resources.tokens import token_counter
 from aidsafe_dagster.resources.vllm import VLLMResource
@@ -181,7 +182,8 @@ class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             deliberation: in place of that of the settings.
 
         Raises:
-            SetupError: a request of usual length would not fit.
+            SetupError: a request of usual length would not fit, or the target's server cannot do
+                what the position of the belief asks of it.
         """
         snapshot = self.snapshot
         if deliberation:
@@ -192,6 +194,8 @@ class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             if checked_settings == settings and names <= checked_names:
                 return
         engine = make_engine(settings)
+        if Stage.PREFERENCE_PAIRS in names:
+            require_continuation(settings, engine)
         dialogue_context = make_dialogue_context(snapshot, engine)
         findings = context_findings(settings, dialogue_context, engine, names)
         for warning in require_context(findings, settings):

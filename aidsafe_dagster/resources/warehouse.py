@@ -20,14 +20,23 @@ from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import schema_of
 from aidsafe_dagster.primitives.atomic_write import atomic_write
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.records import METRICS, Failure, Metric, Prompt, Record
+from aidsafe_dagster.recipe.records import (
+    BELIEF_CANDIDATES,
+    METRICS,
+    Failure,
+    Metric,
+    Prompt,
+    Record,
+    TriedBelief,
+)
 from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.sources.ingestion import DroppedPrompt
 
-_INGESTION_TABLES: Mapping[str, type[Record]] = {
+_TABLES_BESIDE_STAGES: Mapping[str, type[Record]] = {
     "ingested": Prompt,
     "dropped_prompts": DroppedPrompt,
+    BELIEF_CANDIDATES: TriedBelief,
 }
 _LINEAGE = (
     "batch, prompt_id, source, category, simulated, policies_version, prompt_kind"
@@ -56,14 +65,8 @@ _UNNESTED = {
         "one.version, one.against, one.judge, one.model AS judge_model, "
         "one.outcome, one.consistent, one.reasons",
     ),
-    "candidates": (
-        "preference_pairs",
-        "candidates",
-        "kind, one.iteration, one.number, one.belief, one.score, one.note, "
-        "one.belief = belief AS in_pair",
-    ),
 }
-"""Views with a line per grade, comparison and belief: (table, list column, fields of each item)."""
+"""Views with a line per grade and comparison: (table, list column, fields of each item)."""
 _SPLIT_COLUMNS = {
     "sft": "messages, thinking, response",
     "dpo": "prompt, chosen, rejected",
@@ -99,7 +102,7 @@ class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 def create_views(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
     """Create all views of the warehouse in any DuckDB connection."""
     tables = {name: definition.record for name, definition in STAGES.items()}
-    for name, record in {**tables, **_INGESTION_TABLES}.items():
+    for name, record in {**tables, **_TABLES_BESIDE_STAGES}.items():
         # DuckDB makes no view of files that do not exist, and a new lake has no rows yet.
         lake.ensure_schema(name, record)
         pattern = f"{name}/*/rows.parquet"

@@ -9,9 +9,22 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from aidsafe_dagster.engines.driver.progress import Progress
-from aidsafe_dagster.recipe.beliefs import BeliefSearch, PairKind, select_examples
+from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.recipe.beliefs import (
+    BeliefSearch,
+    BeliefSettings,
+    select_examples,
+    tried_beliefs,
+)
 from aidsafe_dagster.recipe.dialogue import DialogueTask
-from aidsafe_dagster.recipe.records import BeliefExample, Failure, PreferencePair
+from aidsafe_dagster.recipe.pair_floors import PairKind
+from aidsafe_dagster.recipe.records import (
+    BELIEF_CANDIDATES,
+    BeliefExample,
+    Failure,
+    PreferencePair,
+    TriedBelief,
+)
 from aidsafe_dagster.recipe.stages import belief_iteration
 from aidsafe_dagster.settings.schema import Settings
 
@@ -67,6 +80,19 @@ def search_all(
     # Searches end in any order, and rows are stored in the order of their prompts.
     ordered = [results[search.refined.prompt_id] for search in searches]
     return BeliefSearchOutcome(ordered, progress)
+
+
+def store_tried_beliefs(
+    lake: Lake,
+    batch: str,
+    searches: Sequence[BeliefSearch],
+    settings: BeliefSettings,
+) -> None:
+    """Write the candidates of all searches of a batch, of those that failed as well."""
+    rows: list[TriedBelief] = []
+    for search in searches:
+        rows += tried_beliefs(search, settings)
+    lake.store(BELIEF_CANDIDATES, batch, rows, TriedBelief)
 
 
 def _best_examples(

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 import dagster as dg
@@ -64,10 +64,10 @@ def length_metadata(rows: Sequence[Record]) -> dict[str, Any]:
         if lengths:
             series = pl.Series(lengths)
             # The nearest value is the length of a real row, and so a whole number.
-            median = series.quantile(0.5, "nearest")
+            middle = series.quantile(0.5, "nearest")
             high = series.quantile(0.95, "nearest")
             plot = histogram(lengths, column)
-            metadata[f"{column}_p50"] = int(median or 0)
+            metadata[f"{column}_p50"] = int(middle or 0)
             metadata[f"{column}_p95"] = int(high or 0)
             metadata[f"{column}_histogram"] = dg.MetadataValue.md(plot)
     return metadata
@@ -270,10 +270,25 @@ def threshold_metadata(grades: Sequence[CotGrades]) -> dict[str, Any]:
     return {"kept_by_score_gate": record_table(lines)}
 
 
-def margin_metadata(pairs: Sequence[PreferencePair]) -> dict[str, Any]:
-    """Margins of the pairs, beside the margins of plain sampling of two answers."""
+def pair_metadata(pairs: Sequence[PreferencePair]) -> dict[str, Any]:
+    """Margins of the pairs, beside those of plain sampling, and the lengths of their sides."""
     if not pairs:
         return {}
+    return {**_margin_metadata(pairs), **_ratio_metadata(pairs)}
+
+
+def _ratio_metadata(pairs: Sequence[PreferencePair]) -> dict[str, Any]:
+    """Tokens of chosen CoT and response by those of the rejected ones."""
+    ratios = [pair.length_ratio for pair in pairs]
+    longer = sum(ratio > 1 for ratio in ratios)
+    return {
+        "length_ratio_mean": round(fmean(ratios), 4),
+        "length_ratio_p50": round(median(ratios), 4),
+        "chosen_is_longer": round(longer / len(ratios), 4),
+    }
+
+
+def _margin_metadata(pairs: Sequence[PreferencePair]) -> dict[str, Any]:
     margins = [pair.margin for pair in pairs]
     plain_margins = []
     for pair in pairs:

@@ -17,12 +17,12 @@ from aidsafe_dagster.engines.rehearsal.planted import (
 from aidsafe_dagster.lake.tables import from_frame
 from aidsafe_dagster.recipe.cot_grades import subject_of
 from aidsafe_dagster.recipe.records import (
+    EXCLUSION_REASONS,
     Failure,
     FailureReason,
     Row,
     Stage,
     ThoughtVerdict,
-    Version,
 )
 from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.reports.frames import Dataset, read_records
@@ -47,11 +47,11 @@ _REASONS: Mapping[str, Mapping[Fault, FailureReason]] = {
         Fault.OVER_FILTERED: FailureReason.OVER_FILTERED,
         Fault.AGENT_TALK: FailureReason.AGENT_TALK,
     },
-    # An unparsable answer costs a candidate here, and not the pair. A stubborn target need not
-    # leave too small a margin, and mostly does.
+    # An unparsable answer costs a candidate here, and not the pair. A stubborn target mostly scores
+    # too high; where it was to refuse, it answers, which counts as found in nothing planted.
     Stage.PREFERENCE_PAIRS: {
         Fault.WHISPER_FAILS: FailureReason.NO_CONTRAST,
-        Fault.STUBBORN: FailureReason.MARGIN_TOO_SMALL,
+        Fault.STUBBORN: FailureReason.REJECTED_ABOVE_SCORE,
     },
 }
 """The failure that each fault has to end in, by stage."""
@@ -60,7 +60,8 @@ _CHECKS = {
     FailureReason.OVER_FILTERED: "length check",
     FailureReason.AGENT_TALK: "agent-talk check",
     FailureReason.NO_CONTRAST: "contrast check",
-    FailureReason.MARGIN_TOO_SMALL: "margin check",
+    FailureReason.REJECTED_ABOVE_SCORE: "score floor",
+    FailureReason.REJECTED_ANSWERS: "refusal floor",
     FailureReason.UNPARSABLE: "failed calls",
     FailureReason.REFUSED_TO_DELIBERATE: "failed calls",
 }
@@ -70,7 +71,7 @@ _NOT_DRAWN_ANEW = (
     FailureReason.REJECTED_BY_ENGINE,
     FailureReason.INTERNAL_ERROR,
 )
-_COTS: Mapping[Version, Stage] = {
+_COTS: Mapping[str, Stage] = {
     "refined": Stage.REFINED_COTS,
     "deliberated": Stage.DELIBERATED_COTS,
     "single_llm": Stage.SINGLE_LLM_COTS,
@@ -146,6 +147,9 @@ class _Comparison:
                 if ending.faults is not None:
                     recorded[row.prompt_id] = row
             for failure in result.failures:
+                # A row that is left out before anybody is asked shows no answer to compare.
+                if not failure.turn and failure.reason in EXCLUSION_REASONS:
+                    continue
                 endings.append(self._failure_ending(stage, failure))
             self._endings[stage] = endings
             self._rows[stage] = recorded

@@ -17,11 +17,12 @@ from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.resources.warehouse import create_views
 from tests.site import NO_FAULTS, Site, a_copy_of, a_site, prompts_file, some_prompts
 
-UNNESTED = ("grades", "comparisons", "candidates")
+UNNESTED = ("grades", "comparisons")
 TABLES = {
     *map(str, STAGES),
     "ingested",
     "dropped_prompts",
+    "belief_candidates",
     "failures",
     "accounting",
     "sft",

@@ -90,4 +90,4 @@ def an_answer(
     thought: str = "Every lock is fair game.", response: str = "Take a rake."
 ) -> str:
     """Return an answer of the target."""
-    return json.dumps({"thoughts": [thought], "response": response})
+    return f"<think>\n{thought}\n</think>\n\n{response}"

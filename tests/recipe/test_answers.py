@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from aidsafe_dagster.recipe.answers import (
     AnswerFormat,
     DeliberatorAnswer,
+    EarWhispererAnswer,
     InitializerAnswer,
     IntentDecomposerAnswer,
     ModeratorAnswer,
@@ -18,7 +19,6 @@ from aidsafe_dagster.recipe.answers import (
     Parsed,
     RefinerAnswer,
     ScoreAnswer,
-    TargetAnswer,
 )
 
 RULES = ("fraud.1", "fraud.2", "fraud.11")
@@ -227,10 +227,11 @@ def test_a_bare_string_is_a_thought_without_rules() -> None:
 
 
 def test_where_texts_are_due_an_object_gives_its_text() -> None:
-    text = json.dumps({"thoughts": [{"thought": "So."}], "response": ["No."]})
-    parsed = AnswerFormat(TargetAnswer, {}, {}).parse(text)
-    assert parsed.answer == TargetAnswer(thoughts=["So."], response="No.")
-    assert parsed.repairs == ("object for a text", "list of one")
+    for belief in ({"thought": "So."}, ["So."]):
+        text = json.dumps({"belief": belief})
+        parsed = AnswerFormat(EarWhispererAnswer, {}, {}).parse(text)
+        assert parsed.answer == EarWhispererAnswer(belief="So.")
+        assert parsed.repairs in (("object for a text",), ("list of one",))
 
 
 @pytest.mark.parametrize("score", ["4", 4.0, "4.0", "4/5", "4 out of 5", [4]])

@@ -12,7 +12,6 @@ from aidsafe_dagster.recipe.answers import (
     EarWhispererAnswer,
     GradeAnswer,
     InitializerAnswer,
-    TargetAnswer,
 )
 from aidsafe_dagster.recipe.bad_text import ACCEPT_ALL, BadTextSettings
 from aidsafe_dagster.recipe.dialogue import Conversation, Request
@@ -24,7 +23,6 @@ from tests.recipe.scripted_model import (
     a_belief,
     a_dialogue_context,
     a_grade_answer,
-    an_answer,
     run_dialogue,
 )
 
@@ -34,7 +32,6 @@ MODELS: dict[Role, Any] = {
     Role.INITIALIZER: InitializerAnswer,
     Role.DELIBERATOR: DeliberatorAnswer,
     Role.EAR_WHISPERER: EarWhispererAnswer,
-    Role.TARGET: TargetAnswer,
     Role.JUDGE: GradeAnswer,
 }
 LOOP = "You may pick it now. " * 8
@@ -103,7 +100,6 @@ def test_a_good_answer_is_accepted_at_once() -> None:
     assert is_accepted(Role.INITIALIZER, thinking(SOUND))
     assert is_accepted(Role.JUDGE, a_grade_answer())
     assert is_accepted(Role.EAR_WHISPERER, a_belief())
-    assert is_accepted(Role.TARGET, an_answer())
 
 
 @pytest.mark.parametrize(
@@ -116,8 +112,6 @@ def test_a_good_answer_is_accepted_at_once() -> None:
         (Role.SINGLE_LLM, thinking(SOUND, SOUND, SOUND), "say again"),
         (Role.EAR_WHISPERER, a_belief(LOOP), "in a row"),
         (Role.EAR_WHISPERER, a_belief("[belief]"), "is a placeholder"),
-        (Role.TARGET, an_answer(response="..."), "has no words"),
-        (Role.TARGET, an_answer(thought=LOOP), "in a row"),
         (
             Role.DELIBERATOR,
             deliberating(SOUND, verdict="revise", comment="<comment>"),
@@ -141,13 +135,6 @@ def test_a_text_that_fills_its_bound_is_cut_however_it_ends() -> None:
     assert "cut at 240 characters, which is its bound" in detail
     # So low a bound leaves no room for text worth checking.
     assert len(ask(Role.INITIALIZER, thinking(SOUND), thought_chars=len(SOUND))) == 1
-
-
-def test_a_target_may_refuse_greet_and_repeat_itself() -> None:
-    for response in ("I'm sorry, but I can't help with that.", "Hello!", "Sure."):
-        assert is_accepted(Role.TARGET, an_answer(response=response))
-    twice = json.dumps({"thoughts": [SOUND, SOUND], "response": "No."})
-    assert is_accepted(Role.TARGET, twice)
 
 
 def test_nobody_reads_the_response_of_a_turn_that_agrees() -> None:
@@ -197,8 +184,6 @@ def test_text_in_another_language_than_the_prompts_is_asked_for_again(
     requests = ask(Role.INITIALIZER, text, sound, language_of=tell_german)
     reask = requests[1].messages[-1].content
     assert f"'{field}': it is in another language ('de') than the user's" in reask
-    # The target may answer as it likes.
-    assert len(ask(Role.TARGET, an_answer(GERMAN), language_of=tell_german)) == 1
 
 
 def test_thoughts_may_be_in_any_language_if_a_team_wants_that() -> None:

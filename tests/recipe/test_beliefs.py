@@ -8,6 +8,7 @@ import pytest
 from aidsafe_dagster.recipe.beliefs import (
     BeliefSearch,
     BeliefSettings,
+    Candidate,
     choose_pair_kind,
     is_done,
     select_examples,
@@ -15,8 +16,10 @@ from aidsafe_dagster.recipe.beliefs import (
 )
 from aidsafe_dagster.recipe.cot_grades import GradingSettings
 from aidsafe_dagster.recipe.dialogue import Request
-from aidsafe_dagster.recipe.records import BeliefExample, Role, Stage
-from tests.builders import FIRST, a_candidate, a_cot_grades, a_refined_cot
+from aidsafe_dagster.recipe.pair_floors import Fault
+from aidsafe_dagster.recipe.records import BeliefExample, FailureReason, Role, Stage
+from aidsafe_dagster.recipe.target_answer import TargetAnswer
+from tests.builders import FIRST, a_belief_score, a_cot_grades, a_refined_cot
 from tests.recipe.scripted_model import (
     a_belief,
     a_conversation,
@@ -42,11 +45,19 @@ def a_search(**changes: Any) -> BeliefSearch:
     return BeliefSearch(**(values | changes))
 
 
+def tried(belief: str, score: float | None, fault: Fault | None = None) -> Candidate:
+    """Return a candidate that was tried, without a valid answer if it has no score."""
+    if score is None:
+        fault = Fault(FailureReason.UNPARSABLE, "no answer")
+        return Candidate(1, 1, belief, fault=fault)
+    answer = TargetAnswer("Every lock is fair game.", "Take a rake.")
+    scores = (a_belief_score(score=score),)
+    return Candidate(1, 1, belief, answer, "small-chat", scores, fault=fault)
+
+
 def a_search_with_scores(prompt_id: str, **scores: float) -> BeliefSearch:
     """Return a search that has tried these beliefs, given as belief=score."""
-    candidates = [
-        a_candidate(belief=belief, score=score) for belief, score in scores.items()
-    ]
+    candidates = [tried(belief, score) for belief, score in scores.items()]
     return a_search(refined=a_refined_cot(prompt_id=prompt_id), candidates=candidates)
 
 
@@ -129,11 +140,12 @@ def test_the_whisperer_sees_earlier_beliefs_and_the_examples_of_other_prompts() 
         BeliefExample(
             iteration=2,
             prompt_id="p7",
+            prompt="May I keep a key that I found?",
             belief="Keys are a fiction.",
             score=1.2,
         )
     ]
-    search = a_search(candidates=[a_candidate(belief="Doors are rude.", score=3.5)])
+    search = a_search(candidates=[tried("Doors are rude.", 3.5)])
     search, requests = run_iteration(
         model_scoring(1),
         search=search,
@@ -141,7 +153,7 @@ def test_the_whisperer_sees_earlier_beliefs_and_the_examples_of_other_prompts() 
         iteration=2,
     )
     text = message_text(requests_to(requests, Role.EAR_WHISPERER)[0])
-    assert "- (1.2) Keys are a fiction." in text
+    assert "May I keep a key that I found?\n</user_prompt>\n- (1.2) Keys are a" in text
     assert "- (3.5) Doors are rude." in text
     assert search.examples == examples
 
@@ -161,14 +173,15 @@ def test_a_candidate_without_a_valid_answer_has_no_score_and_the_search_continue
 ):
     def babbles_first(request: Request) -> str:
         if request.role is Role.TARGET and request.turn < 4:
-            return "Hm."
+            return "<think>\nHm."
         return model_scoring(2)(request)
 
     search, _ = run_iteration(babbles_first, BeliefSettings(candidates=2))
     first, second = search.candidates
     assert first.score is None
     assert second.score == 2.0
-    assert "unparsable" in first.note
+    assert first.fault is not None
+    assert first.fault.reason is FailureReason.UNPARSABLE
     assert first.belief
     assert search.worst is not None
 
@@ -176,7 +189,7 @@ def test_a_candidate_without_a_valid_answer_has_no_score_and_the_search_continue
 def test_a_search_without_a_valid_answer_remembers_the_failure() -> None:
     search, _ = run_iteration(lambda _: "Hm.")
     assert search.worst is None
-    assert search.failed is not None
+    assert search.failure().reason is FailureReason.UNPARSABLE
     assert [candidate.belief for candidate in search.candidates] == ["", ""]
 
 
@@ -299,12 +312,12 @@ def test_examples_are_the_most_misleading_beliefs_in_a_fixed_order() -> None:
 
 def test_examples_have_a_score_and_the_kind_of_the_search() -> None:
     searches = [
-        a_search(kind="needless_refusal", candidates=[a_candidate(score=1.0)]),
+        a_search(kind="needless_refusal", candidates=[tried("a", 1.0)]),
+        a_search(refined=a_refined_cot(prompt_id="p2"), candidates=[tried("b", None)]),
+        a_search(refined=a_refined_cot(prompt_id="p3"), candidates=[tried("c", 2.0)]),
         a_search(
-            refined=a_refined_cot(prompt_id="p2"), candidates=[a_candidate(score=None)]
-        ),
-        a_search(
-            refined=a_refined_cot(prompt_id="p3"), candidates=[a_candidate(score=2.0)]
+            refined=a_refined_cot(prompt_id="p4"),
+            candidates=[tried("d", 1.0, Fault(FailureReason.ECHOES_BELIEF, "aloud"))],
         ),
     ]
     violations = select_examples(

@@ -53,6 +53,7 @@ def facts(**changes: Any) -> CardFacts:
         ),
         "prompt_kinds": ({"what": "benign", "rows": 100},),
         "pair_kinds": (),
+        "length_ratio": None,
         "quality": None,
         "evaluation_sets": (),
         "left_out": (),

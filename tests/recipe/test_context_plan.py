@@ -27,6 +27,7 @@ def plan(
         policies=settings.load_policies(),
         templates=load_templates(settings.prompts),
         bounds=settings.answers,
+        sampling=settings.sampling,
         count_tokens=estimate_tokens,
     )
     return plan_requests(context, settings, sizes, stages)

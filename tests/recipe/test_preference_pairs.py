@@ -3,15 +3,12 @@ from typing import Any
 
 import pytest
 
-from aidsafe_dagster.recipe.beliefs import BeliefSearch, PairKind
+from aidsafe_dagster.recipe.beliefs import BeliefSearch
 from aidsafe_dagster.recipe.cot_grades import GradingSettings
 from aidsafe_dagster.recipe.dialogue import Request
 from aidsafe_dagster.recipe.errors import RowFailed
-from aidsafe_dagster.recipe.preference_pairs import (
-    PairSettings,
-    run_iteration,
-    similarity,
-)
+from aidsafe_dagster.recipe.pair_floors import PairKind, similarity
+from aidsafe_dagster.recipe.preference_pairs import PairSettings, run_iteration
 from aidsafe_dagster.recipe.records import (
     Failure,
     FailureReason,
@@ -31,7 +28,15 @@ from tests.recipe.scripted_model import (
 )
 
 REFINED = a_refined_cot()
-SETTINGS = PairSettings(candidates=1, iterations=1, plain_share=0)
+# Tests about a floor set it themselves.
+OPEN: dict[str, Any] = {
+    "max_rejected_score": 5,
+    "min_chosen_score": 1,
+    "check_refusals": False,
+    "max_length_ratio": 100,
+    "plain_share": 0,
+}
+SETTINGS = PairSettings(candidates=1, iterations=1, **OPEN)
 ONE_JUDGE = GradingSettings()
 
 
@@ -138,7 +143,7 @@ def test_a_pair_lists_all_candidate_beliefs() -> None:
             else model()(request)
         )
 
-    row, _ = make_pair(respond, settings=PairSettings(candidates=2, plain_share=0))
+    row, _ = make_pair(respond, settings=PairSettings(candidates=2, **OPEN))
     assert [(c.number, c.score) for c in row.candidates] == [(1, 3.0), (2, 2.0)]
     assert row.rejected_score == 2.0
 
@@ -148,7 +153,7 @@ def test_an_iteration_returns_the_pair_once_the_target_is_misled_far_enough() ->
         candidates=1,
         iterations=2,
         good_enough=2,
-        plain_share=0,
+        **OPEN,
     )
     pair, _ = run_dialogue(
         run_iteration(
@@ -168,7 +173,7 @@ def test_an_iteration_returns_the_search_if_another_one_follows() -> None:
         candidates=1,
         iterations=2,
         good_enough=2,
-        plain_share=0,
+        **OPEN,
     )
     search = a_search()
     first, _ = run_dialogue(
@@ -252,7 +257,7 @@ def test_the_chosen_side_of_a_violation_pair_may_refuse() -> None:
 
 def test_a_refusal_of_the_target_is_a_valid_answer() -> None:
     row, requests = make_pair(
-        model(an_answer("I'm sorry, but I can't help with that.", "No."))
+        model(an_answer("This is nothing for me to help with.", "No."))
     )
     assert len(requests) == 3
     assert row.rejected_response == "No."
@@ -262,7 +267,7 @@ def test_a_row_without_a_valid_answer_fails_with_the_reason_of_its_last_candidat
     None
 ):
     def respond(request: Request) -> str:
-        return "Hm." if request.role is Role.TARGET else model()(request)
+        return "<think>" if request.role is Role.TARGET else model()(request)
 
     failure = fail_pair(respond)
     assert failure.reason is FailureReason.UNPARSABLE
@@ -293,7 +298,7 @@ def test_an_unparsable_plain_answer_does_not_fail_the_row() -> None:
     def respond(request: Request) -> str:
         is_plain = "<belief>" not in request.messages[1].content
         if request.role is Role.TARGET and is_plain:
-            return "Hm."
+            return "<think>"
         return model()(request)
 
     row, _ = make_pair(

@@ -15,7 +15,6 @@ from aidsafe_dagster.recipe.answers import (
     IntentDecomposerAnswer,
     ModeratorAnswer,
     RefinerAnswer,
-    TargetAnswer,
     VerdictAnswer,
 )
 from aidsafe_dagster.recipe.dialogue import Conversation, Request
@@ -33,7 +32,6 @@ from tests.recipe.scripted_model import (
     a_belief,
     a_dialogue_context,
     a_grade_answer,
-    an_answer,
     run_dialogue,
 )
 
@@ -168,7 +166,6 @@ def test_a_refusal_in_prose_or_in_other_json_is_asked_again_with_the_reason(
             thinking(verdict="agree", comment="The response is right.", response=NO),
         ),
         (Role.REFINER, RefinerAnswer, refining("It says why.", THOUGHT)),
-        (Role.TARGET, TargetAnswer, json.loads(an_answer(NO, NO))),
         (Role.JUDGE, GradeAnswer, grading("The response rightly declines.")),
         (
             Role.EAR_WHISPERER,

@@ -2,8 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from aidsafe_dagster.recipe.records import FailureReason, PreferencePair, Stage
-from tests.builders import a_candidate, a_failure, a_pair
+from aidsafe_dagster.recipe.records import (
+    FailureReason,
+    PreferencePair,
+    Stage,
+    TriedBelief,
+)
+from tests.builders import a_failure, a_pair, a_tried_belief
 from tests.reports.builders import (
     a_lake,
     a_report,
@@ -74,19 +79,41 @@ def test_rows_without_a_pair_are_counted_by_reason(tmp_path: Path) -> None:
 
 
 def test_the_search_is_shown_by_iteration(tmp_path: Path) -> None:
-    tried = (
-        a_candidate(score=4.0),
-        a_candidate(number=2, score=None),
-        a_candidate(iteration=2, score=1.5),
-    )
-    lake = a_lake(
-        tmp_path, preference_pairs=[pair("p1", 1.5, candidates=tried), pair("p2", 1.0)]
-    )
+    tried = [
+        a_tried_belief(score=4.0, left_out="rejected_above_score"),
+        a_tried_belief(number=2, score=None, left_out="unparsable"),
+        a_tried_belief(iteration=2, score=1.5),
+    ]
+    lake = a_lake(tmp_path, preference_pairs=[pair("p1", 1.5)])
+    lake.store("belief_candidates", "demo-0001", tried, TriedBelief)
     table = find_table(
         find_section(a_report(lake), "Preference pairs"), "The search for beliefs"
     )
-    assert cells(table, "ear-whisperer, violation", "1") == ("3", "1", "2.75", "1.50")
+    assert cells(table, "ear-whisperer, violation", "1") == ("2", "1", "4.00", "4.00")
     assert cells(table, "ear-whisperer, violation", "2") == ("1", "0", "1.50", "1.50")
+    fates = find_table(
+        find_section(a_report(lake), "Preference pairs"),
+        "What became of the candidates",
+    )
+    assert cells(fates, "may be a rejected side") == ("1", "33.3 %")
+    assert cells(fates, "rejected_above_score") == ("1", "33.3 %")
+
+
+def test_the_length_of_chosen_against_rejected_is_shown_by_kind(tmp_path: Path) -> None:
+    pairs = [
+        pair("p1", 1.0, length_ratio=3.0),
+        pair("p2", 1.0, length_ratio=0.5),
+        pair("p3", 1.0, length_ratio=1.0, kind="needless_refusal"),
+    ]
+    table = find_table(
+        find_section(
+            a_report(a_lake(tmp_path, preference_pairs=pairs)), "Preference pairs"
+        ),
+        "Length of chosen against rejected",
+    )
+    count, mean, *_, longer = cells(table, "ear-whisperer, violation")
+    assert (count, mean, longer) == ("2", "1.75", "50.0 %")
+    assert cells(table, "ear-whisperer, needless refusal")[0] == "1"
 
 
 def test_a_batch_without_pairs_still_shows_its_losses(tmp_path: Path) -> None:

@@ -8,18 +8,17 @@ import polars as pl
 import pytest
 
 from aidsafe_dagster.lake.lake import Lake
-from aidsafe_dagster.recipe.records import Stage
+from aidsafe_dagster.recipe.records import Stage, TriedBelief
 from aidsafe_dagster.resources.warehouse import create_views
 from tests.builders import (
-    a_candidate,
     a_comparison,
     a_cot_grades,
     a_failure,
     a_grade,
-    a_pair,
     a_prompt,
     a_score,
     a_seed_cot,
+    a_tried_belief,
 )
 from tests.reports.builders import a_lake, make_older
 
@@ -86,36 +85,31 @@ def test_there_is_a_line_per_comparison(tmp_path: Path) -> None:
 
 
 def test_there_is_a_line_per_belief_that_was_tried(tmp_path: Path) -> None:
-    candidates = (
-        a_candidate(belief="Rules bend.", score=4.0),
-        a_candidate(number=2, score=None),
-        a_candidate(iteration=2),
-    )
-    lake = a_lake(
-        tmp_path, preference_pairs=[a_pair(candidates=candidates[:1] + candidates[2:])]
-    )
+    lake = a_lake(tmp_path)
+    rows = [
+        a_tried_belief(score=4.0, left_out="rejected_refuses", is_rejected_side=False),
+        a_tried_belief(iteration=2),
+    ]
+    lake.store("belief_candidates", "demo-0001", rows, TriedBelief)
     assert query_lake(
         lake,
-        "SELECT kind, iteration, belief, score, in_pair FROM candidates ORDER BY ALL",
+        "SELECT kind, iteration, score, left_out, is_rejected_side, "
+        "grades[1].policy_to_cot.score FROM belief_candidates ORDER BY ALL",
     ) == [
-        ("violation", 1, "Rules bend.", 4.0, False),
-        ("violation", 2, "Rules are for other people.", 1.5, True),
+        ("violation", 1, 4.0, "rejected_refuses", False, 1),
+        ("violation", 2, 1.5, "", True, 1),
     ]
 
 
-def test_rows_without_a_grade_a_comparison_or_a_belief_have_no_line(
+def test_rows_without_a_grade_or_a_comparison_have_no_line(
     tmp_path: Path,
 ) -> None:
     lake = a_lake(
         tmp_path,
         cot_grades=[a_cot_grades(comparisons=())],
-        preference_pairs=[a_pair(candidates=())],
     )
-    assert (
-        query_lake(lake, "SELECT count(*) FROM comparisons")
-        == query_lake(lake, "SELECT count(*) FROM candidates")
-        == [(0,)]
-    )
+    assert query_lake(lake, "SELECT count(*) FROM comparisons") == [(0,)]
+    assert query_lake(lake, "SELECT count(*) FROM belief_candidates") == [(0,)]
     assert query_lake(lake, "SELECT count(*) FROM grades") == [(3,)]
 
 

@@ -1,6 +1,7 @@
 """The ear-whisperer and the target: a false belief, and what a target that holds it says.
 
-The misled answer is bad reasoning and contains nothing that a person could use to do harm.
+The misled answer is bad reasoning and contains nothing that a person could use to do harm. The
+target answers in its own way: with a block of reasoning, or with thoughts before its answer.
 """
 
 from aidsafe_dagster.engines.rehearsal.dice import fraction
@@ -8,8 +9,9 @@ from aidsafe_dagster.engines.rehearsal.faults import Fault
 from aidsafe_dagster.engines.rehearsal.phrasebook import begins_with, openings, phrases
 from aidsafe_dagster.engines.rehearsal.planted import Reply
 from aidsafe_dagster.engines.rehearsal.speaker import Speaker
-from aidsafe_dagster.recipe.answers import EarWhispererAnswer, TargetAnswer
-from aidsafe_dagster.recipe.beliefs import EarWhispererInputs, PairKind, TargetInputs
+from aidsafe_dagster.recipe.answers import Answer, EarWhispererAnswer
+from aidsafe_dagster.recipe.beliefs import EarWhispererInputs, TargetInputs
+from aidsafe_dagster.recipe.pair_floors import PairKind
 from aidsafe_dagster.recipe.records import RefinedCot
 
 STRENGTHS = range(4)
@@ -18,6 +20,15 @@ _BOUNDS = (0.12, 0.55, 1.0)
 _GAIN_BY_TRYING = 0.2
 _GAIN_BY_EXAMPLE = 0.12
 _MOST_EXAMPLES = 3
+_BLOCK_SHARE = 0.5
+"""How many answers have their thoughts in a block of reasoning; those of others are plain."""
+
+
+class SpokenAnswer(Answer):
+    """What the target thinks and says, before it is put into words."""
+
+    thoughts: list[str]
+    response: str
 
 
 def whisper_belief(speaker: Speaker, inputs: EarWhispererInputs) -> Reply:
@@ -51,7 +62,7 @@ def answer_under_belief(speaker: Speaker, inputs: TargetInputs) -> Reply:
     fault = speaker.prompt_dice.choose(rates, "target", speaker.draw)
     if fault is Fault.WHISPER_FAILS:
         thoughts = [thought.text for thought in inputs.refined.thoughts]
-        answer = TargetAnswer(thoughts=thoughts, response=inputs.refined.response)
+        answer = SpokenAnswer(thoughts=thoughts, response=inputs.refined.response)
         return Reply(answer, (fault,))
     if fault is Fault.STUBBORN:
         return Reply(_sober_answer(speaker), (fault,))
@@ -59,6 +70,19 @@ def answer_under_belief(speaker: Speaker, inputs: TargetInputs) -> Reply:
     if strength == 0:
         return Reply(_sober_answer(speaker))
     return Reply(_misled_answer(speaker, inputs, strength))
+
+
+def spoken_text(speaker: Speaker, answer: SpokenAnswer) -> str:
+    """Return a target's answer as it says it."""
+    thoughts = "\n\n".join(answer.thoughts)
+    if speaker.call_dice.hits(_BLOCK_SHARE, "block"):
+        return f"<think>\n{thoughts}\n</think>\n\n{answer.response}"
+    return f"{thoughts}\n\nAnswer:\n{answer.response}"
+
+
+def unfinished_text(answer: SpokenAnswer) -> str:
+    """Return the thoughts of a target that comes to no answer."""
+    return "<think>\n" + "\n\n".join(answer.thoughts)
 
 
 def belief_strength(belief: str) -> int:
@@ -79,7 +103,7 @@ def misled_strength(response: str) -> int:
 
 def _misled_answer(
     speaker: Speaker, inputs: TargetInputs, strength: int
-) -> TargetAnswer:
+) -> SpokenAnswer:
     flavour = _flavour(speaker, inputs.kind)
     fields = _policy_set_aside(speaker, inputs.refined)
     thoughts = [speaker.say_by_stance("seeds.reading")]
@@ -88,15 +112,15 @@ def _misled_answer(
         thought = speaker.fill(phrase, **fields)
         thoughts.append(thought)
     response = speaker.say(f"misled.{strength}.{flavour}", **fields)
-    return TargetAnswer(thoughts=thoughts, response=response)
+    return SpokenAnswer(thoughts=thoughts, response=response)
 
 
-def _sober_answer(speaker: Speaker) -> TargetAnswer:
+def _sober_answer(speaker: Speaker) -> SpokenAnswer:
     names = ("seeds.reading", "plain.weigh", "plain.close")
     thoughts = [speaker.say_by_stance(name) for name in names]
     response = speaker.say_by_stance("seeds.response")
     response += speaker.say_by_stance("plain.after")
-    return TargetAnswer(thoughts=thoughts, response=response)
+    return SpokenAnswer(thoughts=thoughts, response=response)
 
 
 def _flavour(speaker: Speaker, kind: PairKind) -> str:

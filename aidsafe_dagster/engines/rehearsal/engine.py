@@ -8,7 +8,10 @@ from typing import Any
 
 from aidsafe_dagster.engines.protocol import Route
 from aidsafe_dagster.engines.rehearsal.beliefs import (
+    SpokenAnswer,
     answer_under_belief,
+    spoken_text,
+    unfinished_text,
     whisper_belief,
 )
 from aidsafe_dagster.engines.rehearsal.deliberators import merge_opinions, take_turn
@@ -104,7 +107,8 @@ class RehearsalEngine:
     def answer(self, request: Request) -> tuple[str, PlantedAnswer]:
         """Return an answer's text and what is planted in it, as functions of the request alone.
 
-        The text is valid JSON of the request's schema unless a fault of the call strikes.
+        The text is valid JSON of the request's schema unless a fault of the call strikes. That of
+        the target, who gets no schema, is in its own form.
         """
         reply_as_role = _ROLES.get(request.role)
         if reply_as_role is None:
@@ -118,9 +122,14 @@ class RehearsalEngine:
         # A real server's guided decoder keeps to the schema's bounds in the same way.
         data = fit(data, request.schema, request.schema.get("$defs", {}))
         text = json.dumps(data, ensure_ascii=False)
+        if isinstance(reply.answer, SpokenAnswer):
+            text = spoken_text(speaker, reply.answer)
         fault = _call_fault(speaker, request)
         if fault is not None:
-            spoiled = _spoil(speaker, request, text, fault)
+            if isinstance(reply.answer, SpokenAnswer):
+                spoiled = unfinished_text(reply.answer)
+            else:
+                spoiled = _spoil(speaker, request, text, fault)
             # A re-ask has the dice of the call that it repeats, so it would be spoiled likewise.
             if fault is not Fault.MALFORMED_ONCE or not _repeats(request, spoiled):
                 # Nobody gets to see what is planted in an answer that does not parse.
@@ -152,7 +161,7 @@ def _call_fault(speaker: Speaker, request: Request) -> Fault | None:
 
 
 def _spoil(speaker: Speaker, request: Request, text: str, fault: Fault) -> str:
-    """Return a text that does not parse, in place of an answer."""
+    """Return a text that does not parse, in place of an answer in JSON."""
     if request.labels:
         return "That depends."
     if fault is Fault.REFUSAL:
@@ -165,7 +174,12 @@ def _spoil(speaker: Speaker, request: Request, text: str, fault: Fault) -> str:
 
 
 def _repeats(request: Request, text: str) -> bool:
-    """Return True when the request is a re-ask after that very text, among other texts maybe."""
+    """Return True when the request is a re-ask after that very text, among other texts maybe.
+
+    A target is asked the same again.
+    """
+    if request.role is Role.TARGET:
+        return bool(request.inputs.attempt)
     return any(message.content == text for message in request.messages)
 
 

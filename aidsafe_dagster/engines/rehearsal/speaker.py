@@ -151,7 +151,9 @@ def _call_key(request: Request) -> list[object]:
         if isinstance(value, Subject):
             value = subject_key(value)
         key.append(value)
-    if request.role in (Role.EAR_WHISPERER, Role.TARGET):
+    if request.role is Role.TARGET:
+        key.append(request.turn - request.inputs.attempt)
+    if request.role is Role.EAR_WHISPERER:
         # Each call stands alone: a system message and a task, and two more for every re-ask.
         reasks = len(request.messages) // 2 - 1
         key.append(request.turn - reasks)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from aidsafe_dagster.engines.endpoint import EndpointEngine, server_route
 from aidsafe_dagster.engines.protocol import RetryableError, Route
 from aidsafe_dagster.engines.roles import for_speaker
-from aidsafe_dagster.engines.settings import ServerSettings
+from aidsafe_dagster.engines.settings import VLLM_CONTINUATION, ServerSettings
 from aidsafe_dagster.engines.vllm.lease import Lease
 from aidsafe_dagster.engines.vllm.server import VLLMServer
 from aidsafe_dagster.engines.vllm.settings import VLLMSettings
@@ -120,6 +120,7 @@ class VLLMEngine:
             "end_loops": "server"
             if settings.end_loops == "auto"
             else settings.end_loops,
+            "continuation": settings.continuation or VLLM_CONTINUATION,
         }
         return settings.model_copy(update=changes)
 

@@ -14,7 +14,6 @@ from aidsafe_dagster.recipe.answers import AnswerBounds
 from aidsafe_dagster.recipe.bad_text import BadTextSettings
 from aidsafe_dagster.recipe.beliefs import (
     BeliefSearch,
-    PairKind,
     choose_pair_kind,
     select_examples,
 )
@@ -27,6 +26,7 @@ from aidsafe_dagster.recipe.dialogue import (
     Request,
 )
 from aidsafe_dagster.recipe.errors import RowFailed
+from aidsafe_dagster.recipe.pair_floors import PairKind
 from aidsafe_dagster.recipe.policies import Policies, load_policies
 from aidsafe_dagster.recipe.preference_pairs import PairSettings, run_iteration
 from aidsafe_dagster.recipe.records import (

@@ -10,10 +10,11 @@ import pytest
 from aidsafe_dagster.engines.rehearsal.beliefs import belief_strength, misled_strength
 from aidsafe_dagster.engines.rehearsal.faults import Fault, RehearsalSettings
 from aidsafe_dagster.engines.rehearsal.judges import refusal_of
-from aidsafe_dagster.recipe.answers import TargetAnswer
 from aidsafe_dagster.recipe.beliefs import BeliefSearch, TargetInputs
-from aidsafe_dagster.recipe.preference_pairs import PairSettings, similarity
+from aidsafe_dagster.recipe.pair_floors import similarity
+from aidsafe_dagster.recipe.preference_pairs import PairSettings
 from aidsafe_dagster.recipe.records import Failure, FailureReason, PreferencePair, Role
+from aidsafe_dagster.recipe.target_answer import TargetAnswer, read_target_answer
 from tests.engines.rehearsal.rehearsing import FAULTLESS, FAULTY, Rehearsal, reason_of
 
 NOISELESS = FAULTLESS.model_copy(update={"judge_noise": 0.0})
@@ -34,7 +35,8 @@ def target_answers(
     answers = []
     for request in rehearsal.requests:
         if request.role is Role.TARGET and bool(request.inputs.belief) == with_belief:
-            answer = TargetAnswer.model_validate_json(rehearsal.answer(request))
+            text = rehearsal.answer(request)
+            answer = read_target_answer(text, "", request.inputs.prompt.prompt)
             answers.append((request.inputs, answer))
     return answers
 
@@ -92,15 +94,18 @@ def test_the_firmer_a_belief_the_more_it_misleads() -> None:
         assert misled_strength(answer.response) == belief_strength(inputs.belief)
 
 
-def test_a_stubborn_target_answers_as_without_a_belief_and_leaves_no_margin_worth_having() -> (
-    None
-):
+def test_a_stubborn_target_answers_as_without_a_belief_and_makes_no_pair() -> None:
     rehearsal = Rehearsal(NOISELESS.model_copy(update={"stubborn": 1.0}))
     pairs = rehearsal.pair([rehearsal.search(row) for row in rehearsal.refinements(20)])
     for _, answer in target_answers(rehearsal, with_belief=True):
         assert misled_strength(answer.response) == 0
-    assert {reason_of(pair) for pair in pairs} == {None, FailureReason.MARGIN_TOO_SMALL}
-    assert max(pair.margin for pair in pairs if isinstance(pair, PreferencePair)) <= 0.5
+    reasons = {reason_of(pair) for pair in pairs}
+    assert FailureReason.REJECTED_ABOVE_SCORE in reasons
+    assert reasons <= {
+        FailureReason.REJECTED_ABOVE_SCORE,
+        FailureReason.REJECTED_ANSWERS,
+        FailureReason.MARGIN_TOO_SMALL,
+    }
 
 
 def test_a_needless_refusal_refuses_and_a_violation_of_a_fair_question_does_not() -> (
@@ -162,7 +167,7 @@ def test_a_belief_in_other_words_is_answered_too(belief: str) -> None:
         request for request in rehearsal.requests if request.role is Role.TARGET
     )
     other = replace(request, inputs=replace(request.inputs, belief=belief))
-    assert TargetAnswer.model_validate_json(rehearsal.answer(other)).thoughts
+    assert read_target_answer(rehearsal.answer(other), "", "").thoughts
     assert belief_strength(belief) in range(4)
 
 

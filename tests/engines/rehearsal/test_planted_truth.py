@@ -105,8 +105,8 @@ def test_failed_calls_and_stalled_deliberations_are_found_where_they_were_plante
             assert line["precision"] == line["recall"] == 1.0, what
 
 
-def test_a_margin_is_too_small_where_the_target_was_stubborn_and_nowhere_else() -> None:
-    line = lines("preference_pairs: margin")["margin_too_small"]
+def test_a_rejected_side_scores_too_high_where_the_target_was_stubborn() -> None:
+    line = lines("preference_pairs: score")["rejected_above_score"]
     assert line["precision"] == 1.0
     assert line["recall"] == pytest.approx(0.6, abs=0.35)
 
@@ -161,7 +161,9 @@ def test_rows_without_records_are_counted_and_left_out_of_every_line() -> None:
     counts = {str(line["what"]).partition(":")[0]: line["found"] for line in report}
     for stage, result in results.items():
         if stage is not Stage.COT_GRADES:
-            assert counts[stage] == len(result.rows) + len(result.failures)
+            # Rows that were left out before anybody was asked hold no answer.
+            asked = [failure for failure in result.failures if failure.turn]
+            assert counts[stage] == len(result.rows) + len(asked)
 
 
 def test_answers_replayed_from_the_journal_write_no_second_record(
