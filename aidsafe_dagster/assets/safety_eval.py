@@ -17,14 +17,26 @@ from aidsafe_dagster.evaluation.candidates import (
     is_rehearsed,
     require_candidates,
 )
+from aidsafe_dagster.evaluation.held_out import (
+    held_out_benchmark,
+    held_out_results,
+    read_held_out,
+)
 from aidsafe_dagster.evaluation.items import Benchmark, load_benchmark
 from aidsafe_dagster.evaluation.report import TITLE, safety_report
 from aidsafe_dagster.evaluation.settings import CandidateSettings
+from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.primitives.atomic_write import atomic_write
 from aidsafe_dagster.recipe.dialogue import Conversation, DialogueTask
 from aidsafe_dagster.recipe.errors import unknown
-from aidsafe_dagster.recipe.records import Failure, Role
+from aidsafe_dagster.recipe.held_out import (
+    HeldOutScore,
+    prompt_of,
+    score_row,
+    unscored,
+)
+from aidsafe_dagster.recipe.records import Failure, FineTuneRow, Role
 from aidsafe_dagster.recipe.safety_eval import (
     BenchmarkItem,
     Candidate,
@@ -35,12 +47,13 @@ from aidsafe_dagster.recipe.safety_eval import (
 from aidsafe_dagster.recipe.templates import SAFETY_EVAL, Templates
 from aidsafe_dagster.reports.files import write_report
 from aidsafe_dagster.reports.markdown import markdown_image, markdown_table, to_markdown
-from aidsafe_dagster.reports.sections import Report
+from aidsafe_dagster.reports.sections import Report, Section
 from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.hub import HubAccess
+from aidsafe_dagster.stages.batch_selection import select_for_training
 from aidsafe_dagster.stages.dialogue_stage import total_progress
 from aidsafe_dagster.stages.materialization import Materialized, materialized
 from aidsafe_dagster.stages.metadata import cost_metadata, count_table
@@ -71,8 +84,7 @@ def safety_eval(
     context: dg.AssetExecutionContext,
     config: SafetyEvalConfig,
     engine: EngineResource,
-    # Unused here: the resource holds the run's lock, which shows that the run is alive.
-    lake: LakeResource,  # noqa: ARG001
+    lake: LakeResource,
     settings: SettingsResource,
 ) -> Materialized:
     """The paper's Table 2 for the models under test.
@@ -84,9 +96,14 @@ def safety_eval(
     snapshot = engine.snapshot
     loaded = snapshot.settings
     candidates = _candidates(loaded, config)
+    held_out = _held_out_rows(context, loaded, lake.open())
     benchmarks = _benchmarks(loaded, config, snapshot.templates)
+    held_out_prompts = held_out_benchmark(held_out)
+    if held_out_prompts:
+        benchmarks.append(held_out_prompts)
     adapters = loaded.vllm.lora_adapters
     answers: list[EvaluatedAnswer] = []
+    scores: list[HeldOutScore] = []
     progress: list[Progress] = []
     # One after another, because each has an engine of its own.
     for candidate in candidates:
@@ -97,13 +114,20 @@ def safety_eval(
         )
         answers += candidate_answers
         progress.append(candidate_progress)
+        if held_out:
+            candidate_scores, candidate_progress = _score(
+                context, candidate_engine, candidate, held_out
+            )
+            scores += candidate_scores
+            progress.append(candidate_progress)
     rehearsed = []
     for candidate in candidates:
         if is_rehearsed(candidate, adapters):
             rehearsed.append(candidate.name)
-    report = safety_report(answers, benchmarks, rehearsed)
+    results = held_out_results(scores)
+    report = safety_report(answers, benchmarks, rehearsed, results)
     metadata = {
-        **_store(loaded.reports, report, answers),
+        **_store(loaded.reports, report, answers, scores),
         **cost_metadata(total_progress(progress), loaded.currency),
     }
     return materialized(
@@ -152,6 +176,47 @@ def _benchmarks(
     return benchmarks
 
 
+def _held_out_rows(
+    context: dg.AssetExecutionContext, settings: Settings, lake: Lake
+) -> list[FineTuneRow]:
+    """Return the rows of the test split to ask and to score, of the batches of the training."""
+    limit = settings.evaluation.held_out
+    if not limit:
+        return []
+    selection = select_for_training(
+        context.instance, lake, allow_simulated=settings.training.allow_simulated
+    )
+    return read_held_out(lake, selection.batches, limit)
+
+
+def _score(
+    context: dg.AssetExecutionContext,
+    engine: EngineResource,
+    candidate: CandidateSettings,
+    rows: Sequence[FineTuneRow],
+) -> tuple[list[HeldOutScore], Progress]:
+    """Ask one model how probable it finds the answers of every row."""
+    dialogue_context = engine.dialogue_context()
+    conversations, tasks = [], []
+    for row in rows:
+        conversation = Conversation(dialogue_context, SAFETY_EVAL, prompt_of(row))
+        conversations.append(conversation)
+        dialogue = score_row(conversation, row, candidate.name)
+        tasks.append(DialogueTask(conversation, dialogue))
+    subject = f"{len(rows)} held-out rows"
+    currency = engine.snapshot.settings.currency
+    progress_log = ProgressLog(context.log, candidate.name, subject, currency)
+    results, progress = engine.drive(tasks, progress_log, context.log.info)
+    context.log.info(progress_log.line(progress))
+    scores: list[HeldOutScore] = []
+    for conversation, row, result in zip(conversations, rows, results, strict=True):
+        if isinstance(result, Failure):
+            scores.append(unscored(conversation, row, candidate.name, result))
+        else:
+            scores.append(result)
+    return scores, progress
+
+
 def _test(
     context: dg.AssetExecutionContext,
     engine: EngineResource,
@@ -191,7 +256,10 @@ def _test(
 
 
 def _store(
-    folder: Path, report: Report, answers: Sequence[EvaluatedAnswer]
+    folder: Path,
+    report: Report,
+    answers: Sequence[EvaluatedAnswer],
+    scores: Sequence[HeldOutScore],
 ) -> dict[str, Any]:
     """Write the report and every answer to files; return what the UI shows of them."""
     markdown = write_report(folder / "safety_eval.md", to_markdown(report, TITLE))
@@ -199,17 +267,28 @@ def _store(
     parquet = folder / "safety_eval.parquet"
     with atomic_write(parquet) as temporary:
         rows.write_parquet(temporary)
-    # The section of the paper's table. The others are in the file.
-    section = report.sections[0]
+    if scores:
+        with atomic_write(folder / "held_out.parquet") as temporary:
+            to_frame(scores, HeldOutScore).write_parquet(temporary)
+    # The paper's table, and what differs on held-out rows. The other sections are in the file.
+    section, form, held_out, *_ = report.sections
     outcomes: Counter[str] = Counter()
     for answer in answers:
         outcomes[f"{answer.candidate}: {answer.outcome}"] += 1
     return {
         "results": dg.MetadataValue.md(markdown_table(section.tables[0])),
         "plot": dg.MetadataValue.md(markdown_image(section.plots[0])),
+        "form": dg.MetadataValue.md(markdown_table(form.tables[0])),
+        **_held_out_metadata(held_out),
         "outcomes": count_table(outcomes, "model: outcome"),
         **report.figures,
         "dagster/row_count": rows.height,
         "markdown": dg.MetadataValue.path(str(markdown)),
         "parquet": dg.MetadataValue.path(str(parquet)),
     }
+
+
+def _held_out_metadata(section: Section) -> dict[str, Any]:
+    if not section.tables:
+        return {}
+    return {"held_out": dg.MetadataValue.md(markdown_table(section.tables[0]))}

@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from aidsafe_dagster.quality.statistics import Estimate, proportion
+from aidsafe_dagster.quality.statistics import Estimate, paired_difference, proportion
 from aidsafe_dagster.recipe.safety_eval import (
     FAILED,
     EvaluatedAnswer,
     ItemKind,
     Outcome,
+    has_trained_form,
 )
 
 
@@ -91,6 +92,47 @@ def compute_jailbreak_shares(answers: Sequence[EvaluatedAnswer]) -> list[Share]:
         counts = outcomes.get((jailbreak, candidate))
         if counts:
             shares.append(_to_share(candidate, jailbreak, SAFE, counts))
+    return shares
+
+
+@dataclass(frozen=True)
+class FormShare:
+    """How many of a model's answers reason first and then respond, on one benchmark."""
+
+    candidate: str
+    benchmark: str
+    estimate: Estimate
+    difference: Estimate | None
+    """From the first model, on the same prompts; None for the first model itself."""
+
+
+def compute_form_shares(answers: Sequence[EvaluatedAnswer]) -> list[FormShare]:
+    """Return the shares by benchmark and model, in the order of first appearance.
+
+    Questions are left out: their answers have a form of their own.
+    """
+    by_benchmark: dict[str, dict[str, dict[str, bool]]] = {}
+    for answer in answers:
+        if answer.kind == "question":
+            continue
+        forms = by_benchmark.setdefault(answer.benchmark, {})
+        of_candidate = forms.setdefault(answer.candidate, {})
+        of_candidate[answer.prompt_id] = has_trained_form(answer.said)
+    shares = []
+    for benchmark, forms in by_benchmark.items():
+        first, *_ = forms
+        for candidate, form in forms.items():
+            estimate = proportion(sum(form.values()), len(form))
+            assert estimate is not None
+            difference = None
+            if candidate != first:
+                against = forms[first]
+                same = [prompt for prompt in form if prompt in against]
+                difference = paired_difference(
+                    [float(form[prompt]) for prompt in same],
+                    [float(against[prompt]) for prompt in same],
+                )
+            shares.append(FormShare(candidate, benchmark, estimate, difference))
     return shares
 
 
