@@ -23,13 +23,18 @@ from aidsafe_dagster.evaluation.held_out import (
     read_held_out,
 )
 from aidsafe_dagster.evaluation.items import Benchmark, load_benchmark
-from aidsafe_dagster.evaluation.report import TITLE, safety_report
+from aidsafe_dagster.evaluation.report import (
+    FORM_TITLE,
+    HELD_OUT_TITLE,
+    TITLE,
+    safety_report,
+)
 from aidsafe_dagster.evaluation.settings import CandidateSettings
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.primitives.atomic_write import atomic_write
 from aidsafe_dagster.recipe.dialogue import Conversation, DialogueTask
-from aidsafe_dagster.recipe.errors import unknown
+from aidsafe_dagster.recipe.errors import EngineUnusable, unknown
 from aidsafe_dagster.recipe.held_out import (
     HeldOutScore,
     prompt_of,
@@ -47,7 +52,7 @@ from aidsafe_dagster.recipe.safety_eval import (
 from aidsafe_dagster.recipe.templates import SAFETY_EVAL, Templates
 from aidsafe_dagster.reports.files import write_report
 from aidsafe_dagster.reports.markdown import markdown_image, markdown_table, to_markdown
-from aidsafe_dagster.reports.sections import Report, Section
+from aidsafe_dagster.reports.sections import Report
 from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
@@ -206,12 +211,21 @@ def _score(
     subject = f"{len(rows)} held-out rows"
     currency = engine.snapshot.settings.currency
     progress_log = ProgressLog(context.log, candidate.name, subject, currency)
-    results, progress = engine.drive(tasks, progress_log, context.log.info)
-    context.log.info(progress_log.line(progress))
     scores: list[HeldOutScore] = []
+    try:
+        results, progress = engine.drive(tasks, progress_log, context.log.info)
+    except EngineUnusable as error:
+        # The model has just answered: its server tells no probabilities of a prompt, and that costs
+        # no more than the scores.
+        context.log.warning(f"{candidate.name}: held-out rows are not scored: {error}")
+        for conversation, row in zip(conversations, rows, strict=True):
+            scores.append(unscored(conversation, row, candidate.name, str(error)))
+        return scores, Progress(rows=len(rows), rows_failed=len(rows))
+    context.log.info(progress_log.line(progress))
     for conversation, row, result in zip(conversations, rows, results, strict=True):
         if isinstance(result, Failure):
-            scores.append(unscored(conversation, row, candidate.name, result))
+            problem = f"{result.reason}: {result.detail}"
+            scores.append(unscored(conversation, row, candidate.name, problem))
         else:
             scores.append(result)
     return scores, progress
@@ -270,16 +284,15 @@ def _store(
     if scores:
         with atomic_write(folder / "held_out.parquet") as temporary:
             to_frame(scores, HeldOutScore).write_parquet(temporary)
-    # The paper's table, and what differs on held-out rows. The other sections are in the file.
-    section, form, held_out, *_ = report.sections
+    # The section of the paper's table. Most of the others are in the file alone.
+    section = report.sections[0]
     outcomes: Counter[str] = Counter()
     for answer in answers:
         outcomes[f"{answer.candidate}: {answer.outcome}"] += 1
     return {
         "results": dg.MetadataValue.md(markdown_table(section.tables[0])),
         "plot": dg.MetadataValue.md(markdown_image(section.plots[0])),
-        "form": dg.MetadataValue.md(markdown_table(form.tables[0])),
-        **_held_out_metadata(held_out),
+        **_section_metadata(report),
         "outcomes": count_table(outcomes, "model: outcome"),
         **report.figures,
         "dagster/row_count": rows.height,
@@ -288,7 +301,12 @@ def _store(
     }
 
 
-def _held_out_metadata(section: Section) -> dict[str, Any]:
-    if not section.tables:
-        return {}
-    return {"held_out": dg.MetadataValue.md(markdown_table(section.tables[0]))}
+def _section_metadata(report: Report) -> dict[str, Any]:
+    """Return the tables of what the models learned from the rows, where there is such a table."""
+    names = {FORM_TITLE: "form", HELD_OUT_TITLE: "held_out"}
+    metadata = {}
+    for section in report.sections:
+        if section.title in names and section.tables:
+            table = markdown_table(section.tables[0])
+            metadata[names[section.title]] = dg.MetadataValue.md(table)
+    return metadata

@@ -111,7 +111,9 @@ def completion_of(
     text = _answer(parts, request)
     # An answer of one token always ends at its limit.
     is_label = request.labels and text and not parts.spoken.is_open
-    if parts.ending in _CUT and not is_label:
+    # What a model under test says up to its limit is its answer, and nobody asks it again.
+    is_tested = request.role is Role.CANDIDATE and text.strip()
+    if parts.ending in _CUT and not is_label and not is_tested:
         raise _cut_error(parts, text, attempt, request, settings)
     is_target = request.role is Role.TARGET
     # Thoughts without an answer are for the recipe to judge, like all that a target says.

@@ -79,7 +79,8 @@ class ChatRequest:
             # The answer that is scored ends the conversation. A prompt without it is scored up to
             # where the answer would begin, so that the difference is the answer alone.
             is_answered = request.messages[-1].role == "assistant"
-            body |= SCORED | {"add_generation_prompt": not is_answered}
+            body |= SCORED
+            body["add_generation_prompt"] = not is_answered
         if settings.priority:
             # vLLM serves the smallest number first, so later turns of a dialogue come first.
             body["priority"] = -request.turn

@@ -68,8 +68,6 @@ _STATUS_TIMEOUT = aiohttp.ClientTimeout(10)
 _CONNECTION_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
 # What was asked of a model: servers take some of it from one model and not from another.
 _Kind = tuple[str, bool, bool, bool]
-
-
 _MAX_STREAM_BYTES = 8 * _MAX_REPLY_BYTES
 """Every token of a stream comes in an envelope."""
 _FAULTS_OF_STREAMS = frozenset({Fault.PARAMETER, Fault.REJECTED})

@@ -40,6 +40,8 @@ from aidsafe_dagster.reports.sections import (
 )
 
 TITLE = "Safety evaluation"
+FORM_TITLE = "Form of the answers"
+HELD_OUT_TITLE = "Held-out answers"
 _COLOURS = (GREY, STRONG, WARM, MIDDLE, HOT, LIGHT)
 _DENOMINATOR_NOTE = (
     "Every prompt that was asked is in the denominator. It includes answers that do not parse, "
@@ -98,10 +100,10 @@ def safety_report(
         headlines=(),
         sections=[
             _results_section(shares),
-            _form_section(forms),
-            _held_out_section(held_out),
             _failures_section(shares),
             _jailbreaks_section(answers),
+            _form_section(forms),
+            _held_out_section(held_out),
             _paper_section(),
             _benchmarks_section(benchmarks),
         ],
@@ -238,7 +240,7 @@ def _form_section(shares: Sequence[FormShare]) -> Section:
     table = Table(
         "Answers in the trained form", columns, tuple(rows), _FORM_NOTE, text_columns=2
     )
-    return Section("Form of the answers", tables=[table])
+    return Section(FORM_TITLE, tables=[table])
 
 
 def _format_points(difference: float | None) -> str:
@@ -261,9 +263,8 @@ def _held_out_figures(results: Sequence[HeldOutResult]) -> dict[str, float]:
 
 
 def _held_out_section(results: Sequence[HeldOutResult]) -> Section:
-    title = "Held-out answers"
     if not results:
-        return Section(title, "No row of the test split was scored.")
+        return Section(HELD_OUT_TITLE, "No row of the test split was scored.")
     rows = []
     for result in results:
         rows.append(
@@ -290,8 +291,9 @@ def _held_out_section(results: Sequence[HeldOutResult]) -> Section:
         "widened",
         "not scored",
     )
+    title = "Log-probabilities of the test split"
     table = Table(title, columns, tuple(rows), _HELD_OUT_NOTE)
-    return Section(title, _HELD_OUT_INTRO, [table])
+    return Section(HELD_OUT_TITLE, _HELD_OUT_INTRO, [table])
 
 
 def _count_rows(estimate: Estimate | None) -> str:

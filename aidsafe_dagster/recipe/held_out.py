@@ -13,7 +13,6 @@ from pydantic import Field
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue
 from aidsafe_dagster.recipe.errors import RowFailed
 from aidsafe_dagster.recipe.records import (
-    Failure,
     FailureReason,
     FineTuneRow,
     Message,
@@ -117,10 +116,9 @@ def _score_answers(
 
 
 def unscored(
-    conversation: Conversation, row: FineTuneRow, candidate: str, failure: Failure
+    conversation: Conversation, row: FineTuneRow, candidate: str, problem: str
 ) -> HeldOutScore:
-    """Return the record of a row whose dialogue failed at the engine."""
-    problem = f"{failure.reason}: {failure.detail}"
+    """Return the record of a row that the engine could not score."""
     return _record(conversation, row, candidate, problem=problem)
 
 
