@@ -5,7 +5,7 @@
 # make test   lint, types, layers, tests: some minutes
 # make test-slow  the tests that kill processes, run a web server or a whole demo
 # make test-vllm  the vllm engine on real vLLM (CPU build, about 3.5 GB, in .venv-vllm)
-# make test-real  every stage on the real weights of a very small model, with llama.cpp and vLLM's CPU build (in .venv-real)
+# make test-real  every stage, training and evaluation on the real weights of a very small model (llama.cpp, vLLM and torch for CPU)
 # make test-gateway  the endpoint engine behind LiteLLM's real proxy (about 0.8 GB, in .venv-litellm)
 # make test-train  the adapters on real TRL (torch for CPU, about 1.6 GB, in .venv-train)
 # make test-distributed  two workers as separate hosts, PostgreSQL, an object store, the router (in .venv-cluster)

@@ -25,7 +25,7 @@ def evaluate(
         ),
     ] = None,
 ) -> None:
-    """Test models on BeaverTails, WildChat, StrongREJECT, XSTest and MMLU.
+    """Test models on BeaverTails, WildChat, StrongREJECT, XSTest and MMLU, and on held-out rows.
 
     What was answered before is not asked again.
     """
