@@ -63,7 +63,7 @@ from aidsafe_dagster.stages.dialogue_stage import total_progress
 from aidsafe_dagster.stages.materialization import Materialized, materialized
 from aidsafe_dagster.stages.metadata import cost_metadata, count_table
 from aidsafe_dagster.stages.progress_log import ProgressLog
-from aidsafe_dagster.stages.roles import engine_with_roles
+from aidsafe_dagster.stages.roles import engine_one_call_at_a_time, engine_with_roles
 from aidsafe_dagster.stages.stage_asset import OWNERS
 
 
@@ -201,6 +201,9 @@ def _score(
     rows: Sequence[FineTuneRow],
 ) -> tuple[list[HeldOutScore], Progress]:
     """Ask one model how probable it finds the answers of every row."""
+    # vLLM 0.32 with adapters dies of two prompts that are scored together: it takes the adapter of
+    # each token from a list with an entry per prompt.
+    engine = engine_one_call_at_a_time(engine)
     dialogue_context = engine.dialogue_context()
     conversations, tasks = [], []
     for row in rows:
