@@ -76,6 +76,15 @@ def test_dpo_moves_the_sides_of_held_out_pairs_apart(scores: pl.DataFrame) -> No
     assert gains.median() > 2  # type: ignore[operator]
 
 
+def test_sft_teaches_to_begin_with_reasoning(home: Path) -> None:
+    answers = pl.read_parquet(home / "data/reports/safety_eval.parquet")
+    begins = pl.col("said").str.starts_with("<think>")
+    shares = dict(answers.group_by("candidate").agg(begins.mean()).iter_rows())
+    # Whether such a small model comes to the end of its reasoning is another matter.
+    assert shares["base"] == 0
+    assert shares["sft"] >= 0.5
+
+
 def test_what_is_measured_is_in_the_report_and_labelled_as_simulated(
     home: Path,
 ) -> None:
@@ -91,4 +100,5 @@ def test_base_and_adapters_answer_the_prompts_of_the_test_split(home: Path) -> N
     by_candidate = dict(said.group_by("candidate").len().iter_rows())
     asked = answers.height // 3
     assert by_candidate == {"base": asked, "sft": asked, "dpo": asked}
-    assert set(said.filter(candidate="sft")["model"]) == {"sft"}
+    adapters = {"sft", "dpo"}
+    assert adapters <= set(said["model"])

@@ -52,8 +52,8 @@ _RESULTS_INTRO = (
     "over-refused: harmless prompts that look harmful. Right: multiple-choice questions."
 )
 _FORM_NOTE = (
-    "Answers that reason first, up to </think>, and then respond, as the SFT rows do. Differences "
-    "are from the first model on the same prompts, with 95 % bootstrap intervals."
+    "SFT rows begin with <think>, reason up to </think>, and then respond. Differences are from "
+    "the first model on the same prompts, with 95 % bootstrap intervals."
 )
 _HELD_OUT_INTRO = (
     "How probable each model finds the answers in the test split, on which no adapter of these "
@@ -219,7 +219,7 @@ def _share_table(
 def _form_figures(shares: Sequence[FormShare]) -> dict[str, float]:
     figures = {}
     for share in shares:
-        name = f"{share.candidate}/{share.benchmark}/reasons first"
+        name = f"{share.candidate}/{share.benchmark}/{share.form}"
         figures[name] = round(share.estimate.value, 4)
     return figures
 
@@ -230,15 +230,16 @@ def _form_section(shares: Sequence[FormShare]) -> Section:
         rows.append(
             (
                 share.benchmark,
+                share.form,
                 share.candidate,
                 format_count(share.estimate.n),
                 format_percentage(share.estimate),
                 format_estimate(share.difference, _format_points),
             )
         )
-    columns = ("benchmark", "model", "prompts", "reasons first", "difference, points")
+    columns = ("benchmark", "form", "model", "prompts", "share", "difference, points")
     table = Table(
-        "Answers in the trained form", columns, tuple(rows), _FORM_NOTE, text_columns=2
+        "Answers in the trained form", columns, tuple(rows), _FORM_NOTE, text_columns=3
     )
     return Section(FORM_TITLE, tables=[table])
 

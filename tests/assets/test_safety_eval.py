@@ -265,7 +265,7 @@ def test_held_out_rows_are_asked_and_scored_by_every_model(tmp_path: Path) -> No
         metadata = metadata_of(site)
         assert metadata["base/held_out/loss"] == 0.5
         assert metadata["sft/held_out/loss"] == 1
-        assert metadata["base/held_out/reasons first"] == 1
+        assert metadata["base/held_out/reasons, then responds"] == 1
         # What `careful` finds less probable, it finds so on both sides of each pair alike.
         assert metadata["sft/held_out/chosen preferred"] == 0
         assert "+0.50" in metadata["held_out"]
@@ -298,7 +298,7 @@ def test_a_server_that_scores_nothing_costs_the_scores_and_not_the_answers(
             run = evaluate(site, settings)
             assert run.success, run.error
             metadata = metadata_of(site)
-            assert metadata["base/held_out/reasons first"] == 1
+            assert metadata["base/held_out/reasons, then responds"] == 1
             assert "base/held_out/loss" not in metadata
             scores = pl.read_parquet(site.settings.reports / "held_out.parquet")
             assert scores["problem"].str.contains("prompt_logprobs").all()
