@@ -90,7 +90,8 @@ def test_what_is_measured_is_in_the_report_and_labelled_as_simulated(
 ) -> None:
     report = (home / "data/reports/safety_eval.md").read_text()
     assert "Trained on simulated rows of the rehearsal engine" in report
-    assert "Log-probabilities of the test split" in report
+    assert "Loss on the test split" in report
+    assert "Pairs of the test split" in report
     assert "Answers in the trained form" in report
 
 

@@ -191,7 +191,9 @@ def _held_out_rows(
     selection = select_for_training(
         context.instance, lake, allow_simulated=settings.training.allow_simulated
     )
-    return read_held_out(lake, selection.batches, limit)
+    return read_held_out(
+        lake, selection.batches, limit, without_dpo=selection.without_dpo
+    )
 
 
 def _score(
@@ -310,6 +312,6 @@ def _section_metadata(report: Report) -> dict[str, Any]:
     metadata = {}
     for section in report.sections:
         if section.title in names and section.tables:
-            table = markdown_table(section.tables[0])
-            metadata[names[section.title]] = dg.MetadataValue.md(table)
+            tables = "\n\n".join(map(markdown_table, section.tables))
+            metadata[names[section.title]] = dg.MetadataValue.md(tables)
     return metadata

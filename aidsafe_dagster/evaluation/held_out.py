@@ -4,7 +4,7 @@ The rows are those of the test split of the batches that training takes, so no a
 trained on the same batches has seen them, or a near duplicate of their prompts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from aidsafe_dagster.evaluation.items import Benchmark
@@ -24,11 +24,26 @@ from aidsafe_dagster.recipe.safety_eval import BenchmarkItem, ItemKind
 HELD_OUT = "held_out"
 
 
-def read_held_out(lake: Lake, batches: Sequence[str], limit: int) -> list[FineTuneRow]:
-    """Return at most `limit` rows of each kind of the test split, the same ones every time."""
+def read_held_out(
+    lake: Lake,
+    batches: Sequence[str],
+    limit: int,
+    *,
+    without_dpo: Collection[str] = (),
+) -> list[FineTuneRow]:
+    """Return at most `limit` rows of each kind of the test split, the same ones every time.
+
+    Args:
+        lake: where the rows are.
+        batches: those of the training.
+        limit: rows of each kind.
+        without_dpo: batches whose DPO rows stand behind a closed gate, and are left out.
+    """
     rows: list[FineTuneRow] = []
     for batch in sorted(batches):
         frame = lake.rows(Stage.FINE_TUNE_SPLITS, batch).filter(split="test")
+        if batch in without_dpo:
+            frame = frame.filter(kind="sft")
         rows += from_frame(frame, FineTuneRow)
 
     def rank(row: FineTuneRow) -> int:

@@ -60,11 +60,11 @@ _HELD_OUT_INTRO = (
     "batches was trained. Only rows that every model scored are counted. Differences are from the "
     "first model on the same rows, with 95 % bootstrap intervals; shares have Wilson intervals."
 )
-_HELD_OUT_NOTE = (
-    "Loss: nats per token of an answer; less is better. Chosen preferred: pairs whose chosen "
-    "answer is more probable per token than the rejected one. Margin: how much more the "
-    "log-probability of the chosen answer has grown than that of the rejected one, in nats. "
-    "Widened: pairs where it has grown more."
+_LOSS_NOTE = "Nats per token of an answer; less is better."
+_MARGIN_NOTE = (
+    "Chosen preferred: the chosen answer is more probable per token than the rejected one. Margin: "
+    "how much more the log-probability of the chosen answer has grown than that of the rejected "
+    "one, in nats. Widened: pairs where it has grown more."
 )
 _FAILURE_NAMES = {
     "unparsable": "unparsable",
@@ -266,6 +266,11 @@ def _held_out_figures(results: Sequence[HeldOutResult]) -> dict[str, float]:
 def _held_out_section(results: Sequence[HeldOutResult]) -> Section:
     if not results:
         return Section(HELD_OUT_TITLE, "No row of the test split was scored.")
+    tables = [_losses_table(results), _margins_table(results)]
+    return Section(HELD_OUT_TITLE, _HELD_OUT_INTRO, tables)
+
+
+def _losses_table(results: Sequence[HeldOutResult]) -> Table:
     rows = []
     for result in results:
         rows.append(
@@ -274,27 +279,31 @@ def _held_out_section(results: Sequence[HeldOutResult]) -> Section:
                 _count_rows(result.loss),
                 format_estimate(result.loss),
                 format_estimate(result.loss_difference, format_signed),
-                _count_rows(result.preferred),
-                format_percentage(result.preferred),
-                format_estimate(result.margin_difference, format_signed),
-                format_percentage(result.widened),
                 format_count(result.unscored),
             )
         )
-    columns = (
-        "model",
-        "SFT rows",
-        "loss",
-        "difference",
-        "pairs",
-        "chosen preferred",
-        "margin",
-        "widened",
-        "not scored",
-    )
-    title = "Log-probabilities of the test split"
-    table = Table(title, columns, tuple(rows), _HELD_OUT_NOTE)
-    return Section(HELD_OUT_TITLE, _HELD_OUT_INTRO, [table])
+    columns = ("model", "SFT rows", "loss", "difference", "rows without a score")
+    return Table("Loss on the test split", columns, tuple(rows), _LOSS_NOTE)
+
+
+def _margins_table(results: Sequence[HeldOutResult]) -> Table:
+    rows = []
+    for result in results:
+        rows.append(
+            (
+                result.candidate,
+                _count_rows(result.preferred),
+                format_percentage(result.preferred),
+                format_estimate(result.margin_difference, _format_margin),
+                format_percentage(result.widened),
+            )
+        )
+    columns = ("model", "pairs", "chosen preferred", "margin", "widened")
+    return Table("Pairs of the test split", columns, tuple(rows), _MARGIN_NOTE)
+
+
+def _format_margin(nats: float | None) -> str:
+    return format_signed(nats, 1)
 
 
 def _count_rows(estimate: Estimate | None) -> str:

@@ -56,6 +56,8 @@ def test_rows_of_the_test_split_alone_are_held_out(tmp_path: Path) -> None:
     more = read_held_out(lake, ["a-0001"], 100)
     assert len(more) == 8
     assert all(row in more for row in rows)
+    behind_a_closed_gate = read_held_out(lake, ["a-0001"], 3, without_dpo=["a-0001"])
+    assert {row.kind for row in behind_a_closed_gate} == {"sft"}
 
 
 @pytest.mark.parametrize(
