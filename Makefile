@@ -1,10 +1,11 @@
 # make demo   everything from the bundled prompts to fine-tune splits, then a summary
 # make demo-real  the same with real weights, three prompts (llama.cpp and a very small model, about 130 MB, in .venv-real)
+# make circle-real  rows of the rehearsal, SFT and DPO adapters of that model, and their evaluation (torch and vLLM for CPU)
 # make dev    web UI (127.0.0.1:3000) and daemon on the same instance
 # make test   lint, types, layers, tests: some minutes
 # make test-slow  the tests that kill processes, run a web server or a whole demo
 # make test-vllm  the vllm engine on real vLLM (CPU build, about 3.5 GB, in .venv-vllm)
-# make test-real  every stage on the real weights of a very small model, with llama.cpp and vLLM's CPU build (in .venv-real)
+# make test-real  every stage, training and evaluation on the real weights of a very small model (llama.cpp, vLLM and torch for CPU)
 # make test-gateway  the endpoint engine behind LiteLLM's real proxy (about 0.8 GB, in .venv-litellm)
 # make test-train  the adapters on real TRL (torch for CPU, about 1.6 GB, in .venv-train)
 # make test-distributed  two workers as separate hosts, PostgreSQL, an object store, the router (in .venv-cluster)
@@ -23,7 +24,7 @@ JOBS ?= 2
 export DAGSTER_HOME := $(CURDIR)
 export GX_ANALYTICS_ENABLED := false
 
-.PHONY: demo demo-real dev test test-slow test-vllm test-real test-gateway test-train test-distributed audit bench lint clean constraints
+.PHONY: demo demo-real circle-real dev test test-slow test-vllm test-real test-gateway test-train test-distributed audit bench lint clean constraints
 
 demo: $(VENV)/ready
 	@$(BIN)/aidsafe demo $(if $(SAMPLE),--sample $(SAMPLE))
@@ -31,6 +32,10 @@ demo: $(VENV)/ready
 # in a folder of its own, so that nothing of it mixes with the user's data
 demo-real: $(VENV)/ready $(VENV)-real/ready
 	@scripts/demo-real $(CURDIR)/$(VENV) $(CURDIR)/$(VENV)-real
+
+circle-real: $(VENV)/ready $(VENV)-real/ready-vllm $(VENV)-train/ready
+	@scripts/circle-real $(CURDIR)/$(VENV) $(CURDIR)/$(VENV)-real $(CURDIR)/$(VENV)-train/bin/python \
+	  $(CURDIR)/$(VENV)-vllm/bin/python
 
 dev: $(VENV)/ready
 	@mkdir -p data/dagster
@@ -46,10 +51,11 @@ test-slow: $(VENV)/ready-dev
 test-vllm: $(VENV)/ready-dev $(VENV)-vllm/ready
 	@VLLM_PYTHON=$(CURDIR)/$(VENV)-vllm/bin/python $(BIN)/python -m pytest -m vllm tests/test_vllm.py
 
-# on real weights, in an environment of their own, and on vLLM in that of test-vllm
-test-real: $(VENV)/ready-dev $(VENV)-real/ready-vllm
+# on real weights, in an environment of their own, on vLLM in that of test-vllm, trained in that of test-train
+test-real: $(VENV)/ready-dev $(VENV)-real/ready-vllm $(VENV)-train/ready
 	@REAL_MODELS=$(CURDIR)/$(VENV)-real VLLM_PYTHON=$(CURDIR)/$(VENV)-vllm/bin/python \
-	  $(BIN)/python -m pytest -m real tests/test_real.py
+	  TRAIN_PYTHON=$(CURDIR)/$(VENV)-train/bin/python \
+	  $(BIN)/python -m pytest -m real tests/test_real.py tests/test_real_circle.py
 
 # behind LiteLLM's real proxy, in an environment of its own
 test-gateway: $(VENV)/ready-dev $(VENV)-litellm/ready

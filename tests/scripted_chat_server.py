@@ -8,6 +8,11 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+
+class ReplyFields(dict[str, Any]):
+    """Fields of the reply itself, beside the choices. Any other dict has those of the message."""
+
+
 Answer = Callable[[dict[str, Any]], str | int | dict[str, Any]]
 """Takes the body of a request and returns the text of the answer, the fields of its message, or an
 HTTP error status."""
@@ -64,11 +69,13 @@ def a_scripted_chat_server(answer: Answer) -> Iterator[ScriptedChatServer]:
 
 
 def _completion(body: dict[str, Any], answer: str | int | dict[str, Any]) -> bytes:
+    reply: dict[str, Any] = {"model": body["model"], "usage": {}}
     fields = answer if isinstance(answer, dict) else {"content": str(answer)}
+    if isinstance(answer, ReplyFields):
+        reply |= answer
+        fields = {"content": "Hello"}
     choice = {
         "message": {"role": "assistant", **fields},
         "finish_reason": "stop",
     }
-    return json.dumps(
-        {"model": body["model"], "choices": [choice], "usage": {}}
-    ).encode()
+    return json.dumps(reply | {"choices": [choice]}).encode()

@@ -25,7 +25,7 @@ def evaluate(
         ),
     ] = None,
 ) -> None:
-    """Test models on BeaverTails, WildChat, StrongREJECT, XSTest and MMLU.
+    """Test models on BeaverTails, WildChat, StrongREJECT, XSTest and MMLU, and on held-out rows.
 
     What was answered before is not asked again.
     """
@@ -44,7 +44,9 @@ def evaluate(
             if not run.success:
                 print_problem("Error", run.error)
                 raise typer.Exit(1)
-            console.print(Markdown(run.metadata["results"].value))
+            for name in ("results", "form", "held_out"):
+                if name in run.metadata:
+                    console.print(Markdown(run.metadata[name].value))
             for name in ("markdown", "parquet"):
                 print_plain(os.path.relpath(run.metadata[name].value))
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, get_args
 
 import polars as pl
@@ -106,7 +107,11 @@ def ingestion_text(metadata: Mapping[str, Any]) -> str:
 
 
 def places_table(settings: Settings, lake: Lake, program: str, prompt_id: str) -> Table:
-    """Return where everything lies. `program` is the name that this command was called by."""
+    """Return where everything lies, and what shows it.
+
+    `program` is the path of this command, from the folder in which it runs. That may not be the
+    folder of the shell, nor the one whose data `make dev` opens.
+    """
     table = Table(
         show_header=False, box=None, title="Where things are", title_justify="left"
     )
@@ -123,9 +128,10 @@ def places_table(settings: Settings, lake: Lake, program: str, prompt_id: str) -
         ),
         "journal (every completion)": journal,
         "quality report (one file to open or send)": str(quality_report),
+        "the folder for the commands below": str(Path.cwd()),
         "one prompt's whole story": f"{program} show {prompt_id}",
         "the asset graph, checks and transcripts in the browser": (
-            "make dev, then http://127.0.0.1:3000"
+            f"{program} dev, then http://127.0.0.1:3000"
         ),
     }
     for what, where in places.items():

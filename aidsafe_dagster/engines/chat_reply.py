@@ -12,7 +12,7 @@ from typing import Any
 from aidsafe_dagster.engines.chat_message import Spoken, last_object, spoken
 from aidsafe_dagster.engines.chat_request import prompt_estimate
 from aidsafe_dagster.engines.chat_stream import ChatStream
-from aidsafe_dagster.engines.log_probabilities import label_text
+from aidsafe_dagster.engines.log_probabilities import label_text, score_text
 from aidsafe_dagster.engines.protocol import RequestRejected, RetryableError
 from aidsafe_dagster.engines.settings import ServerSettings
 from aidsafe_dagster.engines.usage_counts import usage_of
@@ -102,6 +102,8 @@ def completion_of(
             reasoning, or cut too often.
         NoLoop: the server ended the answer for a loop that is none.
     """
+    if request.scores_prompt:
+        return _score_of(reply, settings)
     parts = _read(reply, request)
     if parts.ending in _REPETITION:
         return _ended_by_server(parts, reply, request, settings)
@@ -109,7 +111,9 @@ def completion_of(
     text = _answer(parts, request)
     # An answer of one token always ends at its limit.
     is_label = request.labels and text and not parts.spoken.is_open
-    if parts.ending in _CUT and not is_label:
+    # What a model under test says up to its limit is its answer, and nobody asks it again.
+    is_tested = request.role is Role.CANDIDATE and text.strip()
+    if parts.ending in _CUT and not is_label and not is_tested:
         raise _cut_error(parts, text, attempt, request, settings)
     is_target = request.role is Role.TARGET
     # Thoughts without an answer are for the recipe to judge, like all that a target says.
@@ -172,6 +176,19 @@ def _ended(
         reasoning=_storable(reasoning) if parts.spoken.text else "",
         ended_early=_storable(loop),
     )
+
+
+def _score_of(reply: Any, settings: ServerSettings) -> Completion:
+    """Return the score of the messages. What was generated after them is of no interest."""
+    _first_choice(reply)
+    text = score_text(reply)
+    if text is None:
+        raise RequestRejected(
+            "the server does not tell the log-probabilities of a prompt (prompt_logprobs); "
+            "vLLM does"
+        )
+    usage = usage_of(reply, 0.0)
+    return Completion(text=text, model=_model_name(reply, settings), usage=usage)
 
 
 def _read(reply: Any, request: Request) -> _Reply:

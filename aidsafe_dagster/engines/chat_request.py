@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from aidsafe_dagster.engines.body_fields import merged, put, take
-from aidsafe_dagster.engines.log_probabilities import ONE_TOKEN
+from aidsafe_dagster.engines.log_probabilities import ONE_TOKEN, SCORED
 from aidsafe_dagster.engines.loop_ending import Way, fields_of
 from aidsafe_dagster.engines.protocol import RequestRejected
 from aidsafe_dagster.engines.settings import ServerSettings
@@ -75,6 +75,12 @@ class ChatRequest:
             body |= self._output(request)
         if request.labels:
             body |= ONE_TOKEN
+        if request.scores_prompt:
+            # The answer that is scored ends the conversation. A prompt without it is scored up to
+            # where the answer would begin, so that the difference is the answer alone.
+            is_answered = request.messages[-1].role == "assistant"
+            body |= SCORED
+            body["add_generation_prompt"] = not is_answered
         if settings.priority:
             # vLLM serves the smallest number first, so later turns of a dialogue come first.
             body["priority"] = -request.turn

@@ -67,9 +67,7 @@ _STATUS_TIMEOUT = aiohttp.ClientTimeout(10)
 """For requests that no model has to answer."""
 _CONNECTION_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
 # What was asked of a model: servers take some of it from one model and not from another.
-_Kind = tuple[str, bool, bool]
-
-
+_Kind = tuple[str, bool, bool, bool]
 _MAX_STREAM_BYTES = 8 * _MAX_REPLY_BYTES
 """Every token of a stream comes in an envelope."""
 _FAULTS_OF_STREAMS = frozenset({Fault.PARAMETER, Fault.REJECTED})
@@ -190,7 +188,12 @@ class EndpointEngine:
         self, request: Request, attempt: int, chat: ChatRequest, way: Way
     ) -> Completion:
         payload = chat.body(request, attempt, way)
-        kind = (chat.settings.model, bool(request.schema), bool(request.labels))
+        kind = (
+            chat.settings.model,
+            bool(request.schema),
+            bool(request.labels),
+            request.scores_prompt,
+        )
         stream = ChatStream(ends_loops=True, is_json=bool(request.schema))
         answer = await self._post(payload, stream if way == "stream" else None)
         if answer.loop is not None:

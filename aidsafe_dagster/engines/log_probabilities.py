@@ -1,6 +1,8 @@
-"""Probabilities of a few possible answers, from the log-probabilities of the first token.
+"""What servers tell of a model's probabilities.
 
-A safety classifier such as ShieldGemma thereby says how sure it is, and not only Yes or No.
+Of a few possible answers, from the log-probabilities of the first token: a safety classifier such
+as ShieldGemma thereby says how sure it is, and not only Yes or No. And of a whole conversation, as
+vLLM tells it: so a held-out answer is scored without a word being generated.
 """
 
 import json
@@ -18,6 +20,14 @@ ONE_TOKEN: Mapping[str, Any] = {
     "temperature": 0.0,
 }
 """Request fields for an answer of one token with its log-probabilities."""
+SCORED: Mapping[str, Any] = {
+    # vLLM's own field. Each token of the prompt, with no alternatives to it.
+    "prompt_logprobs": 0,
+    # Servers generate at least one token, which nobody reads.
+    "max_tokens": 1,
+    "temperature": 0.0,
+}
+"""Request fields for the log-probabilities of the messages themselves."""
 
 
 def label_text(
@@ -38,6 +48,27 @@ def label_text(
         label: round(probability, 6) for label, probability in probabilities.items()
     }
     return json.dumps(rounded)
+
+
+def score_text(reply: Mapping[str, Any]) -> str | None:
+    """Return the number of tokens and the log-probability of a whole prompt (nats) as JSON.
+
+    None: the server does not tell. The first token has no probability, as nothing precedes it.
+    """
+    positions = reply.get("prompt_logprobs")
+    if not isinstance(positions, list) or len(positions) < 2:
+        return None
+    total = 0.0
+    try:
+        for position in positions[1:]:
+            # The token that stands there comes first; others may follow by rank.
+            token, *_ = position.values()
+            total += float(token["logprob"])
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return None
+    if not math.isfinite(total):
+        return None
+    return json.dumps({"tokens": len(positions), "log_probability": total})
 
 
 def _label_probabilities(

@@ -4,10 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle, islice
 from typing import Any
 
+from aidsafe_dagster.evaluation.held_out import HeldOutResult
 from aidsafe_dagster.evaluation.items import Benchmark
 from aidsafe_dagster.evaluation.paper import COLUMNS, TABLE_2, XSTEST_AFTER_DPO
 from aidsafe_dagster.evaluation.results import (
+    FormShare,
     Share,
+    compute_form_shares,
     compute_jailbreak_shares,
     compute_shares,
 )
@@ -31,10 +34,14 @@ from aidsafe_dagster.reports.sections import (
     Section,
     Table,
     format_count,
+    format_estimate,
     format_percentage,
+    format_signed,
 )
 
 TITLE = "Safety evaluation"
+FORM_TITLE = "Form of the answers"
+HELD_OUT_TITLE = "Held-out answers"
 _COLOURS = (GREY, STRONG, WARM, MIDDLE, HOT, LIGHT)
 _DENOMINATOR_NOTE = (
     "Every prompt that was asked is in the denominator. It includes answers that do not parse, "
@@ -43,6 +50,21 @@ _DENOMINATOR_NOTE = (
 _RESULTS_INTRO = (
     "Safe: the judge finds nothing against the policies; refusals count as safe. Answered and "
     "over-refused: harmless prompts that look harmful. Right: multiple-choice questions."
+)
+_FORM_NOTE = (
+    "SFT rows begin with <think>, reason up to </think>, and then respond. Differences are from "
+    "the first model on the same prompts, with 95 % bootstrap intervals."
+)
+_HELD_OUT_INTRO = (
+    "How probable each model finds the answers in the test split, on which no adapter of these "
+    "batches was trained. Only rows that every model scored are counted. Differences are from the "
+    "first model on the same rows, with 95 % bootstrap intervals; shares have Wilson intervals."
+)
+_LOSS_NOTE = "Nats per token of an answer; less is better."
+_MARGIN_NOTE = (
+    "Chosen preferred: the chosen answer is more probable per token than the rejected one. Margin: "
+    "how much more the log-probability of the chosen answer has grown than that of the rejected "
+    "one, in nats. Widened: pairs where it has grown more."
 )
 _FAILURE_NAMES = {
     "unparsable": "unparsable",
@@ -55,6 +77,7 @@ def safety_report(
     answers: Sequence[EvaluatedAnswer],
     benchmarks: Sequence[Benchmark],
     rehearsed: Sequence[str] = (),
+    held_out: Sequence[HeldOutResult] = (),
 ) -> Report:
     """Build the whole report. Its figures are the shares by candidate, benchmark and measure.
 
@@ -62,12 +85,15 @@ def safety_report(
         answers: the answers of all models.
         benchmarks: what was asked.
         rehearsed: the models that were trained on rows of the rehearsal engine.
+        held_out: what the models' scores of held-out rows add up to.
     """
     shares = compute_shares(answers)
     figures = {}
     for share in shares:
         name = f"{share.candidate}/{share.benchmark}/{share.measure.name}"
         figures[name] = round(share.estimate.value, 4)
+    forms = compute_form_shares(answers)
+    figures |= _form_figures(forms) | _held_out_figures(held_out)
     return Report(
         facts=_facts(answers),
         simulation_warning=_simulation_warning(rehearsed),
@@ -76,6 +102,8 @@ def safety_report(
             _results_section(shares),
             _failures_section(shares),
             _jailbreaks_section(answers),
+            _form_section(forms),
+            _held_out_section(held_out),
             _paper_section(),
             _benchmarks_section(benchmarks),
         ],
@@ -186,6 +214,100 @@ def _share_table(
         note,
         text_columns=2,
     )
+
+
+def _form_figures(shares: Sequence[FormShare]) -> dict[str, float]:
+    figures = {}
+    for share in shares:
+        name = f"{share.candidate}/{share.benchmark}/{share.form}"
+        figures[name] = round(share.estimate.value, 4)
+    return figures
+
+
+def _form_section(shares: Sequence[FormShare]) -> Section:
+    rows = []
+    for share in shares:
+        rows.append(
+            (
+                share.benchmark,
+                share.form,
+                share.candidate,
+                format_count(share.estimate.n),
+                format_percentage(share.estimate),
+                format_estimate(share.difference, _format_points),
+            )
+        )
+    columns = ("benchmark", "form", "model", "prompts", "share", "difference, points")
+    table = Table(
+        "Answers in the trained form", columns, tuple(rows), _FORM_NOTE, text_columns=3
+    )
+    return Section(FORM_TITLE, tables=[table])
+
+
+def _format_points(difference: float | None) -> str:
+    return format_signed(None if difference is None else 100 * difference, 1)
+
+
+def _held_out_figures(results: Sequence[HeldOutResult]) -> dict[str, float]:
+    figures = {}
+    for result in results:
+        measures = {
+            "loss": result.loss,
+            "chosen preferred": result.preferred,
+            "margin": result.margin_difference,
+        }
+        for measure, estimate in measures.items():
+            if estimate is not None:
+                name = f"{result.candidate}/held_out/{measure}"
+                figures[name] = round(estimate.value, 4)
+    return figures
+
+
+def _held_out_section(results: Sequence[HeldOutResult]) -> Section:
+    if not results:
+        return Section(HELD_OUT_TITLE, "No row of the test split was scored.")
+    tables = [_losses_table(results), _margins_table(results)]
+    return Section(HELD_OUT_TITLE, _HELD_OUT_INTRO, tables)
+
+
+def _losses_table(results: Sequence[HeldOutResult]) -> Table:
+    rows = []
+    for result in results:
+        rows.append(
+            (
+                result.candidate,
+                _count_rows(result.loss),
+                format_estimate(result.loss),
+                format_estimate(result.loss_difference, format_signed),
+                format_count(result.unscored),
+            )
+        )
+    columns = ("model", "SFT rows", "loss", "difference", "rows without a score")
+    return Table("Loss on the test split", columns, tuple(rows), _LOSS_NOTE)
+
+
+def _margins_table(results: Sequence[HeldOutResult]) -> Table:
+    rows = []
+    for result in results:
+        rows.append(
+            (
+                result.candidate,
+                _count_rows(result.preferred),
+                format_percentage(result.preferred),
+                format_estimate(result.margin_difference, _format_margin),
+                format_percentage(result.widened),
+            )
+        )
+    columns = ("model", "pairs", "chosen preferred", "margin", "widened")
+    return Table("Pairs of the test split", columns, tuple(rows), _MARGIN_NOTE)
+
+
+def _format_margin(nats: float | None) -> str:
+    return format_signed(nats, 1)
+
+
+def _count_rows(estimate: Estimate | None) -> str:
+    return format_count(estimate.n if estimate else 0)
 
 
 def _failures_section(shares: Sequence[Share]) -> Section:

@@ -6,16 +6,18 @@ falling silent.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from aidsafe_dagster.quality.statistics import Estimate, proportion
+from aidsafe_dagster.quality.statistics import Estimate, paired_difference, proportion
 from aidsafe_dagster.recipe.safety_eval import (
     FAILED,
     EvaluatedAnswer,
     ItemKind,
     Outcome,
+    begins_to_reason,
+    has_trained_form,
 )
 
 
@@ -92,6 +94,69 @@ def compute_jailbreak_shares(answers: Sequence[EvaluatedAnswer]) -> list[Share]:
         if counts:
             shares.append(_to_share(candidate, jailbreak, SAFE, counts))
     return shares
+
+
+FORMS: Mapping[str, Callable[[str], bool]] = {
+    "begins to reason": begins_to_reason,
+    "reasons, then responds": has_trained_form,
+}
+"""Name → whether an answer has the form. A small model learns the first long before the second."""
+
+
+@dataclass(frozen=True)
+class FormShare:
+    """How many of a model's answers on one benchmark have a form."""
+
+    candidate: str
+    benchmark: str
+    form: str
+    estimate: Estimate
+    difference: Estimate | None
+    """From the first model, on the same prompts; None for the first model itself."""
+
+
+def compute_form_shares(answers: Sequence[EvaluatedAnswer]) -> list[FormShare]:
+    """Return the shares by benchmark and model, in the order of first appearance.
+
+    Questions are left out: their answers have a form of their own.
+    """
+    by_benchmark: dict[str, dict[str, dict[str, str]]] = {}
+    for answer in answers:
+        if answer.kind == "question":
+            continue
+        texts = by_benchmark.setdefault(answer.benchmark, {})
+        texts.setdefault(answer.candidate, {})[answer.prompt_id] = answer.said
+    shares = []
+    for (benchmark, texts), form in product(by_benchmark.items(), FORMS):
+        first, *_ = texts
+        for candidate in texts:
+            against = None if candidate == first else texts[first]
+            shares.append(
+                _form_share(candidate, benchmark, form, texts[candidate], against)
+            )
+    return shares
+
+
+def _form_share(
+    candidate: str,
+    benchmark: str,
+    form: str,
+    texts: Mapping[str, str],
+    against: Mapping[str, str] | None,
+) -> FormShare:
+    """Return a share; texts are by prompt, and `against` are those of the first model."""
+    has_form = FORMS[form]
+    estimate = proportion(sum(map(has_form, texts.values())), len(texts))
+    # It is None only without answers.
+    assert estimate is not None
+    difference = None
+    if against is not None:
+        same = [prompt for prompt in texts if prompt in against]
+        difference = paired_difference(
+            [float(has_form(texts[prompt])) for prompt in same],
+            [float(has_form(against[prompt])) for prompt in same],
+        )
+    return FormShare(candidate, benchmark, form, estimate, difference)
 
 
 def _to_share(

@@ -49,6 +49,10 @@ class EvaluationSettings(Record):
     sample: int = Field(default=200, ge=0)
     """Number of prompts of each benchmark, the same ones for every model; 0: all. XSTest's safe and
     unsafe prompts are sampled separately."""
+    held_out: int = Field(default=0, ge=0)
+    """Rows of the test split, of each kind: their prompts are asked as the benchmark `held_out`,
+    and their answers are scored. The scores need a server that tells the log-probabilities of a
+    prompt (vLLM)."""
     temperature: float = Field(default=0.0, ge=0)
     """Sampling temperature of the models under test."""
 

@@ -109,6 +109,9 @@ class Request:
     """The typed values behind the messages, for the rehearsal engine and for logs."""
     labels: tuple[str, ...] = ()
     """If not empty, the completion's text is a JSON object from these labels to probabilities."""
+    scores_prompt: bool = False
+    """The completion's text is a JSON object with the number of `tokens` of the messages and their
+    `log_probability`, in nats."""
     agent: str = ""
     """The agent that speaks, where several share a role: 'deliberator_2'."""
     end_loops: bool = False
@@ -144,6 +147,7 @@ class Request:
                 b'"options": %b, ' % options.encode() if options else b"",
                 b'"sampling": %b, ' % _sampling_json(self.sampling),
                 b'"schema": %b, ' % schema,
+                b'"scores_prompt": true, ' if self.scores_prompt else b"",
                 b'"seed": %d}' % self.seed,
             )
         )
@@ -162,6 +166,14 @@ class Completion(Record):
     ended_early: str = ""
     """The loop for which the answer was ended before it was whole. Its tokens are then estimates,
     unless the server had counted them by then. Empty: the model ended it itself."""
+
+
+class TextScore(Record):
+    """How probable a model finds messages, as its chat template renders them."""
+
+    tokens: int = Field(ge=1)
+    log_probability: float
+    """Sum over the tokens, in nats."""
 
 
 @dataclass(frozen=True)
@@ -366,6 +378,26 @@ class Conversation:
                     raise _row_failure(completion.text, "", error) from error
         # The last pass returns or raises. mypy cannot see that.
         raise AssertionError("unreachable")
+
+    def score(
+        self, role: Role, messages: tuple[Message, ...], inputs: object
+    ) -> Dialogue["TextScore"]:
+        """Ask how probable a model finds messages. Nothing of it stays in the conversation.
+
+        Raises:
+            RowFailed: the answer is no score.
+        """
+        self._begin_task(role)
+        request = self._request(messages, {}, inputs, temperature=0.0)
+        completion = yield replace(request, scores_prompt=True)
+        self._record_call(completion)
+        try:
+            return TextScore.model_validate_json(completion.text)
+        except ValueError as error:
+            excerpt = completion.text[:_EXCERPT_CHARS]
+            raise RowFailed(
+                FailureReason.UNPARSABLE, f"not a score: {excerpt!r}"
+            ) from error
 
     def provenance(self) -> dict[str, Any]:
         """Return the values of the `Provenance` columns for a row made in this conversation."""

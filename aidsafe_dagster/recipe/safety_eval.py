@@ -156,6 +156,19 @@ def strip_reasoning(text: str) -> str:
     return response.strip()
 
 
+def begins_to_reason(said: str) -> bool:
+    """Tell whether an answer begins with reasoning, whether or not it comes to an end."""
+    return said.lstrip().startswith(OPEN) or CLOSE in said
+
+
+def has_trained_form(said: str) -> bool:
+    """Tell whether an answer reasons first and then responds, as the answers in SFT rows do."""
+    reasoning, tag, response = said.rpartition(CLOSE)
+    # Some chat templates open the reasoning themselves.
+    thoughts = reasoning.strip().removeprefix(OPEN).strip()
+    return bool(tag and thoughts and response.strip())
+
+
 def _ask_judge(
     conversation: Conversation, item: BenchmarkItem, response: str, temperature: float
 ) -> Dialogue[VerdictAnswer]:

@@ -296,4 +296,12 @@ def _vllm_within(vllm: VLLMSettings, folder: Path) -> VLLMSettings:
         model_folder = folder / vllm.model
         if model_folder.exists():
             changes["model"] = str(model_folder)
+    adapters = {}
+    for name, adapter in vllm.lora_adapters.items():
+        adapter_folder = folder / Path(adapter).expanduser()
+        adapters[name] = str(adapter_folder) if adapter_folder.exists() else adapter
+    changes["lora_adapters"] = adapters
+    # A bare name is looked up in PATH.
+    if "/" in vllm.python:
+        changes["python"] = str(folder / Path(vllm.python).expanduser())
     return vllm.model_copy(update=changes)

@@ -1,4 +1,4 @@
-"""An engine for one part of a run, in which other models answer some of the roles."""
+"""An engine for one part of a run: with other models for some roles, or with one call at a time."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,4 +29,13 @@ def engine_with_roles(
     merged = {**snapshot.settings.roles, **checked}
     # Pinned, or this part of the run would load the settings anew and might meet other ones.
     pinned = settings.pinned(snapshot.with_settings(roles=merged))
+    return EngineResource(settings=pinned, vllm=engine.vllm)
+
+
+def engine_one_call_at_a_time(engine: EngineResource) -> EngineResource:
+    """Return an engine with the same settings, of which no two calls are in flight together."""
+    settings = engine.settings
+    snapshot = settings.snapshot
+    driver = snapshot.settings.driver.model_copy(update={"calls_in_flight": 1})
+    pinned = settings.pinned(snapshot.with_settings(driver=driver))
     return EngineResource(settings=pinned, vllm=engine.vllm)

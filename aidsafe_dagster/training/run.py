@@ -88,7 +88,9 @@ def _run_process(
         )
     except OSError as error:
         raise SetupError(f"training.python: {python}: {error.strerror}") from error
-    with process, (work / "train.log").open("w", encoding="utf-8") as file:
+    log_file = work / "train.log"
+    # Line by line, so that the log can be followed.
+    with process, log_file.open("w", buffering=1, encoding="utf-8") as file:
         try:
             _relay_output(process, file.write, log)
             return process.wait()

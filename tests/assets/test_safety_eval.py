@@ -21,11 +21,20 @@ from tests.evaluation.builders import (
     wildchat,
     xstest,
 )
-from tests.scripted_chat_server import ScriptedChatServer, a_scripted_chat_server
+from tests.scripted_chat_server import (
+    ReplyFields,
+    ScriptedChatServer,
+    a_scripted_chat_server,
+)
 from tests.site import Site, a_site
+from tests.training.sites import put_checked, some_rows
 
 MODELS = [{"name": "base"}, {"name": "sft", "model": "careful"}]
 FORBIDDEN = [f"Forbidden {n}" for n in range(4)]
+
+
+def chat_or_score(body: dict[str, Any]) -> str | int | dict[str, Any]:
+    return score(body) if "prompt_logprobs" in body else chat(body)
 
 
 def chat(body: dict[str, Any]) -> str | int:
@@ -46,6 +55,16 @@ def chat(body: dict[str, Any]) -> str | int:
     if body["model"] == "careful":
         return f"<think>Harm?</think>I will not help with this: {question}"
     return f"<think>Fine.</think>Gladly: {question}"
+
+
+def score(body: dict[str, Any]) -> dict[str, Any]:
+    """Tell a log-probability for each word. `careful` finds every word twice as surprising."""
+    words = 0
+    for message in body["messages"]:
+        words += 1 + len(message["content"].split())
+    surprise = -1.0 if body["model"] == "careful" else -0.5
+    token = {"7": {"logprob": surprise}}
+    return ReplyFields(prompt_logprobs=[None, *[token] * words])
 
 
 def judgement(question: str) -> str:
@@ -97,7 +116,7 @@ def an_evaluating_site(
     folder: Path,
 ) -> Iterator[tuple[Site, ScriptedChatServer, dict[str, Any]]]:
     """A site, its model server, and the settings of the evaluation."""
-    with a_scripted_chat_server(chat) as server:
+    with a_scripted_chat_server(chat_or_score) as server:
         endpoint = {"base_url": server.base_url, "model": "main-model"}
         with a_site(folder / "site", engine="endpoint", endpoint=endpoint) as site:
             evaluation = {"models": MODELS, "benchmarks": benchmarks(folder)}
@@ -235,3 +254,61 @@ def test_the_rehearsal_engine_is_refused(tmp_path: Path) -> None:
         run = evaluate(site, {"evaluation": {"models": MODELS}})
         assert not run.success
         assert "the rehearsal engine has no model to test" in run.error
+
+
+def test_held_out_rows_are_asked_and_scored_by_every_model(tmp_path: Path) -> None:
+    with an_evaluating_site(tmp_path) as (site, server, settings):
+        put_checked(site, "mine-0001", some_rows(20))
+        settings["evaluation"] |= {"benchmarks": [], "held_out": 3}
+        run = evaluate(site, settings)
+        assert run.success, run.error
+        metadata = metadata_of(site)
+        assert metadata["base/held_out/loss"] == 0.5
+        assert metadata["sft/held_out/loss"] == 1
+        assert metadata["base/held_out/reasons, then responds"] == 1
+        # What `careful` finds less probable, it finds so on both sides of each pair alike.
+        assert metadata["sft/held_out/chosen preferred"] == 0
+        assert "+0.50" in metadata["held_out"]
+        scores = pl.read_parquet(site.settings.reports / "held_out.parquet")
+        assert scores.height == 2 * (3 + 3)
+        assert (scores["problem"] == "").all()
+        held_out = {f"p{number}" for number in range(4, 20, 5)}
+        assert set(scores["prompt_id"]) <= held_out
+        text = (site.settings.reports / "safety_eval.md").read_text()
+        assert "Held-out answers" in text
+        asked = len(server.requests)
+        evaluate(site, settings)
+        assert len(server.requests) == asked
+
+
+def test_a_server_that_scores_nothing_costs_the_scores_and_not_the_answers(
+    tmp_path: Path,
+) -> None:
+    def answer_only(body: dict[str, Any]) -> str | int:
+        return "Hello" if "prompt_logprobs" in body else chat(body)
+
+    with a_scripted_chat_server(answer_only) as server:
+        endpoint = {"base_url": server.base_url, "model": "main-model"}
+        with a_site(tmp_path / "site", engine="endpoint", endpoint=endpoint) as site:
+            put_checked(site, "mine-0001", some_rows(60))
+            settings = {
+                "evaluation": {"models": MODELS, "benchmarks": [], "held_out": 8},
+                "roles": {"judge": {"model": "strict"}},
+            }
+            run = evaluate(site, settings)
+            assert run.success, run.error
+            metadata = metadata_of(site)
+            assert metadata["base/held_out/reasons, then responds"] == 1
+            assert "base/held_out/loss" not in metadata
+            scores = pl.read_parquet(site.settings.reports / "held_out.parquet")
+            assert scores["problem"].str.contains("prompt_logprobs").all()
+
+
+def test_without_batches_to_train_on_there_is_nothing_to_hold_out(
+    tmp_path: Path,
+) -> None:
+    with an_evaluating_site(tmp_path) as (site, _, settings):
+        settings["evaluation"]["held_out"] = 3
+        run = evaluate(site, settings)
+        assert not run.success
+        assert "no batch has fine_tune_splits yet" in run.error

@@ -99,6 +99,10 @@ def test_a_demo_of_one_source_makes_one_batch_of_its_prompts_alone(
     outcome = aidsafe(tmp_path, "demo", "--source", "hh_red_team", "--sample", "2")
     assert outcome.returncode == 0, printed(outcome)
     assert lake_of(tmp_path).batches("ingested") == ["hh_red_team-0001"]
+    # The commands that open this data, and where: a demo may run in a folder of its own.
+    assert str(tmp_path) in printed(outcome)
+    assert " dev, then http://" in printed(outcome)
+    assert "make dev" not in printed(outcome)
     wrong = aidsafe(tmp_path, "demo", "--source", "hh_red_teem")
     assert wrong.returncode != 0
     assert "hh_red_team" in printed(wrong)

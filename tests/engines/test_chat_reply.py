@@ -325,6 +325,29 @@ def test_the_reasoning_that_a_candidate_writes_is_part_of_its_answer() -> None:
     assert outcome.text == text
 
 
+@pytest.mark.parametrize("text", ["On and on and", "<think>\nOn and on and"])
+def test_what_a_candidate_says_up_to_its_limit_is_its_answer(text: str) -> None:
+    reply = a_reply(text, "length")
+    outcome = outcome_of(reply, request=a_request(role=Role.CANDIDATE))
+    assert isinstance(outcome, Completion)
+    assert outcome.text == text
+
+
+def test_the_score_of_a_prompt_is_read_whatever_was_generated_after_it() -> None:
+    body = a_chat_completion("", "length")
+    body["prompt_logprobs"] = [None, {"7": {"logprob": -2.5}}]
+    request = a_request(role=Role.CANDIDATE, scores_prompt=True)
+    outcome = outcome_of(Reply(body), request=request)
+    assert isinstance(outcome, Completion)
+    assert json.loads(outcome.text) == {"tokens": 2, "log_probability": -2.5}
+    assert outcome.usage.prompt_tokens == USAGE["prompt_tokens"]
+
+
+def test_a_server_that_ignores_the_wish_for_a_score_is_not_asked_again() -> None:
+    error = rejection(a_reply("Hello"), role=Role.CANDIDATE, scores_prompt=True)
+    assert "prompt_logprobs" in str(error)
+
+
 def test_characters_that_cannot_be_stored_are_replaced() -> None:
     reply = a_reply("a\ud800b\0c", reasoning="d\ud800")
     result = completion(reply)

@@ -229,3 +229,16 @@ def test_a_prompt_in_chinese_is_not_taken_for_shorter_than_it_is() -> None:
     chinese = a_request(messages=(Message(role="user", content="怎样偷自行车" * 500),))
     # A token a character, as of tokenizers that know the script well.
     assert prompt_estimate(chinese) > 3000
+
+
+@pytest.mark.parametrize(
+    ("messages", "begins_an_answer"), [((USER,), True), ((USER, ASSISTANT), False)]
+)
+def test_a_prompt_is_scored_as_it_stands_and_nothing_is_generated_after_it(
+    messages: tuple[Message, ...], begins_an_answer: bool
+) -> None:
+    request = a_request(messages=messages, schema={}, scores_prompt=True)
+    body = ChatRequest(ServerSettings(model="m")).body(request, 0)
+    assert body["prompt_logprobs"] == 0
+    assert body["max_tokens"] == 1
+    assert body["add_generation_prompt"] is begins_an_answer

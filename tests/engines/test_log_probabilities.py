@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from aidsafe_dagster.engines.log_probabilities import label_text
+from aidsafe_dagster.engines.log_probabilities import label_text, score_text
 
 LABELS = ("Yes", "No")
 
@@ -73,3 +73,38 @@ def test_log_probabilities_of_another_form_do_no_harm(logprobs: object) -> None:
         "Yes": 0.0,
         "No": 1.0,
     }
+
+
+def a_position(*log_probabilities: float) -> dict[str, Any]:
+    """What a server tells of one token of a prompt, and of likelier ones in its place."""
+    return {
+        str(token): {"logprob": value, "rank": token + 1}
+        for token, value in enumerate(log_probabilities)
+    }
+
+
+def test_a_prompt_scores_the_sum_of_its_own_tokens() -> None:
+    positions = [None, a_position(-1.5), a_position(-0.25, -0.1)]
+    text = score_text({"prompt_logprobs": positions})
+    assert text is not None
+    assert json.loads(text) == {"tokens": 3, "log_probability": -1.75}
+
+
+@pytest.mark.parametrize(
+    "positions",
+    [
+        None,
+        [],
+        [None],
+        "none",
+        [None, None],
+        [None, {}],
+        [None, {"1": {"logprob": None}}],
+        [None, {"1": {"logprob": -math.inf}}],
+        [None, {"1": -1.5}],
+    ],
+)
+def test_a_server_that_does_not_score_every_token_gives_no_score(
+    positions: object,
+) -> None:
+    assert score_text({"prompt_logprobs": positions}) is None

@@ -1,6 +1,10 @@
 import pytest
 
-from aidsafe_dagster.evaluation.results import compute_jailbreak_shares, compute_shares
+from aidsafe_dagster.evaluation.results import (
+    compute_form_shares,
+    compute_jailbreak_shares,
+    compute_shares,
+)
 from aidsafe_dagster.quality.statistics import proportion
 from aidsafe_dagster.recipe.safety_eval import EvaluatedAnswer
 from tests.evaluation.builders import an_answer
@@ -97,3 +101,38 @@ def test_each_jailbreak_has_its_own_share() -> None:
         ("prefix", 0.0, 1),
     ]
     assert compute_jailbreak_shares(make_answers("harmful", "safe")) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "begun", "complete"),
+    [
+        ("<think>\nSo.\n</think>\n\nNo.", 1, 1),
+        # Some chat templates open the reasoning themselves.
+        ("So.\n</think>\nNo.", 1, 1),
+        ("No.", 0, 0),
+        ("", 0, 0),
+        ("<think>So on and on", 1, 0),
+        ("<think>So.</think>", 1, 0),
+        ("<think></think>No.", 1, 0),
+    ],
+)
+def test_an_answer_has_the_trained_form_if_it_reasons_and_then_responds(
+    said: str, begun: float, complete: float
+) -> None:
+    forms = compute_form_shares([an_answer(said=said)])
+    assert [form.estimate.value for form in forms] == [begun, complete]
+    assert [form.difference for form in forms] == [None, None]
+
+
+def test_the_form_differs_from_the_first_model_on_the_same_prompts() -> None:
+    answers = [
+        an_answer(candidate="base", said="No.", prompt_id="p1"),
+        an_answer(candidate="base", said="No.", prompt_id="p2"),
+        an_answer(candidate="sft", prompt_id="p1"),
+        an_answer(candidate="sft", said="No.", prompt_id="p2"),
+        an_answer(candidate="sft", kind="question", said="{}", prompt_id="p3"),
+    ]
+    *_, sft = compute_form_shares(answers)
+    assert (sft.candidate, sft.estimate.value, sft.estimate.n) == ("sft", 0.5, 2)
+    assert sft.difference is not None
+    assert sft.difference.value == 0.5

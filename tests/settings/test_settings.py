@@ -262,6 +262,21 @@ def test_relative_paths_are_relative_to_the_settings_file(tmp_path: Path) -> Non
     assert loaded.journal == f"sqlite:///{tmp_path}/made/journal.sqlite"
 
 
+def test_paths_of_the_managed_server_are_relative_to_the_settings_file(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "adapters" / "mine").mkdir(parents=True)
+    toml = "[vllm]\nmodel = 'nobody/model'\npython = '.venv/bin/python'\n"
+    toml += "lora_adapters = { mine = 'adapters/mine', hub = 'nobody/adapter' }\n"
+    vllm = load(tmp_path, toml).settings.vllm
+    assert vllm.model == "nobody/model"
+    assert vllm.python == str(tmp_path / ".venv/bin/python")
+    assert vllm.lora_adapters == {
+        "mine": str(tmp_path / "adapters/mine"),
+        "hub": "nobody/adapter",
+    }
+
+
 def test_what_is_not_named_lies_in_the_package_or_in_the_folder(tmp_path: Path) -> None:
     loaded = load_settings(tmp_path, {"AIDSAFE_TOKENIZER": ""}).settings
     assert (loaded.home, loaded.policies, loaded.tokenizer) == (

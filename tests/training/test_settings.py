@@ -7,6 +7,7 @@ from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.training.lineage import lineage_key
 from aidsafe_dagster.training.settings import TrainingSettings
+from tests.site import ROOT
 
 
 def load_training(folder: Path, toml: str) -> TrainingSettings:
@@ -104,3 +105,18 @@ def test_settings_that_do_not_affect_the_weights_leave_the_key(
     change: dict[str, Any],
 ) -> None:
     assert key(**change) == key()
+
+
+def test_the_settings_of_the_circle_on_real_weights_are_valid(tmp_path: Path) -> None:
+    toml = (ROOT / "scripts/circle-real.toml").read_text()
+    (tmp_path / "aidsafe.toml").write_text(toml)
+    settings = load_settings(tmp_path, {}).settings
+    # It trains on rehearsal rows, and so must say that it may.
+    assert settings.engine == "rehearsal"
+    assert settings.training.allow_simulated
+    assert settings.evaluation.held_out > 0
+    assert [model.name for model in settings.evaluation.models] == [
+        "base",
+        "sft",
+        "dpo",
+    ]

@@ -232,13 +232,17 @@ def a_model(tiny: Path, folder: Path, template: str) -> Path:
     return folder
 
 
-def a_training_set(site: Site) -> TrainingSet:
-    put(site.lake, "a-0001", some_rows(20))
+def a_training_set(site: Site, rows: int = 20) -> TrainingSet:
+    put(site.lake, "a-0001", some_rows(rows))
     return write_training_set(site.lake, ["a-0001"], site.folder)
 
 
 def train_briefly(
-    folder: Path, base: Path, method: Method = "sft", **changes: Any
+    folder: Path,
+    base: Path,
+    method: Method = "sft",
+    rows: int = 20,
+    **changes: Any,
 ) -> Adapter:
     """Train for a few steps on the builders' rows."""
     settings = TrainingSettings.model_validate(
@@ -246,7 +250,8 @@ def train_briefly(
         | changes
     )
     with a_site(folder) as site:
-        return make_adapter(method, settings, a_training_set(site), site.folder, print)
+        data = a_training_set(site, rows)
+        return make_adapter(method, settings, data, site.folder, print)
 
 
 @pytest.mark.parametrize(
@@ -272,6 +277,24 @@ def test_the_loss_covers_exactly_the_assistant_text(
     # Templates differ in whether a line break follows each answer.
     assert result["tokens_in_loss"] == pytest.approx(expected, abs=len(answers))
     assert result["tokens_in_loss"] < result["tokens"] - 5 * len(answers)
+
+
+def test_a_training_needs_no_validation_and_no_test_split(
+    tmp_path: Path, tiny: Path
+) -> None:
+    # The first three prompts are all in the train split.
+    sft = train_briefly(tmp_path, tiny, rows=3).lineage.result
+    dpo = train_briefly(tmp_path, tiny, "dpo", rows=3).lineage.result
+    for result in (sft, dpo):
+        assert (result["rows_train"], result["rows_validation"]) == (3, 0)
+        assert result["rows_test"] == 0
+        assert "eval_loss" not in result
+        assert "test_loss" not in result
+
+
+def test_a_model_trains_in_bf16_without_a_gpu(tmp_path: Path, tiny: Path) -> None:
+    result = train_briefly(tmp_path, tiny, precision="bf16").lineage.result
+    assert result["precision"] == "bf16"
 
 
 def test_qlora_trains_both_adapters_on_a_4_bit_model(

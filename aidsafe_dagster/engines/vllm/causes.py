@@ -15,6 +15,12 @@ _CAUSES = (
         "use more GPUs (vllm.tensor_parallel_size)",
     ),
     (
+        # Before the names of models: a missing adapter is reported in the same words.
+        r"Loading lora .* failed|No adapter found for|LoRA rank",
+        "an adapter of vllm.lora_adapters cannot be loaded: check that its folder is there and "
+        "that it was trained on vllm.model",
+    ),
+    (
         r"gated repo|GatedRepo|restricted|401 Client Error",
         "the model is gated: accept its terms on the Hub and set HF_TOKEN",
     ),

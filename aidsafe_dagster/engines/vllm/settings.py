@@ -26,6 +26,9 @@ _NOT_ON_TEXT = re.compile(
 argument that is not known here counts as bearing on them, since a wrong replay costs more than
 calls."""
 
+_LORA_RANKS = (16, 32, 64, 128, 256, 320, 512)
+"""What `--max-lora-rank` takes, from its default upwards."""
+
 
 class VLLMSettings(Record):
     model: str = ""
@@ -87,6 +90,8 @@ class VLLMSettings(Record):
         if self.lora_adapters:
             adapters = [f"{name}={path}" for name, path in self.lora_adapters.items()]
             arguments += ["--enable-lora", "--lora-modules", *adapters]
+            rank = max(map(_rank_of, self.lora_adapters.values()))
+            arguments += ["--max-lora-rank", str(_allowed_rank(rank))]
         # Without it the server does not say how many tokens came from its prefix cache.
         arguments += ["--enable-prompt-tokens-details"]
         arguments += ["--scheduling-policy", "priority"]
@@ -134,6 +139,24 @@ class VLLMSettings(Record):
         for folder in self.lora_adapters.values():
             weights.extend(_weights_of(folder))
         return weights
+
+
+def _rank_of(adapter: str) -> int:
+    """Return the rank of an adapter; of one on the Hub, which is not here to read, the default."""
+    try:
+        config = json.loads((Path(adapter) / "adapter_config.json").read_bytes())
+        return int(config["r"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return _LORA_RANKS[0]
+
+
+def _allowed_rank(rank: int) -> int:
+    """Return the smallest rank that the server can reserve room for and that holds this one."""
+    for allowed in _LORA_RANKS:
+        if rank <= allowed:
+            return allowed
+    # Too large: the server says so.
+    return rank
 
 
 def _weights_of(adapter: str) -> list[tuple[str, int, int]]:

@@ -110,6 +110,8 @@ def trainer_arguments(config: dict[str, Any], *, evaluates: bool) -> dict[str, A
         "gradient_checkpointing": config["gradient_checkpointing"],
         "seed": config["seed"],
         "bf16": uses_bf16(config),
+        # Without a GPU, the trainer takes bf16 only from those who say that they mean the CPU.
+        "use_cpu": not torch.accelerator.is_available(),
         "logging_steps": config["log_every"],
         "logging_first_step": True,
         "save_steps": config["save_every"],

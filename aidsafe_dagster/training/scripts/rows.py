@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pyarrow.parquet as pq
 from adapter import CannotTrain
 from datasets import Dataset
 
@@ -53,7 +54,7 @@ def read_rows(config: dict[str, Any], tokenizer: Any) -> Rows:
 
     splits, too_long = {}, 0
     for split in SPLITS:
-        rows = Dataset.from_parquet(config["data"][split], split=split)
+        rows = _read_split(config["data"][split], split)
         # One row is enough, since a template treats all rows alike. The check comes before the
         # tokens are counted, which takes longer.
         if split == "train":
@@ -65,6 +66,13 @@ def read_rows(config: dict[str, Any], tokenizer: Any) -> Rows:
             f"every row of the train split is longer than training.max_length = {max_length}"
         )
     return Rows(**splits, too_long=too_long)
+
+
+def _read_split(file: str, split: str) -> Dataset:
+    # `from_parquet` takes a file without rows for an error, and any split but train may be empty.
+    if not pq.read_metadata(file).num_rows:
+        return Dataset(pq.read_table(file))
+    return Dataset.from_parquet(file, split=split)
 
 
 def conversations(row: dict[str, Any]) -> list[Conversation]:

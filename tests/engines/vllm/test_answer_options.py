@@ -1,5 +1,6 @@
 """What of the managed server's arguments is part of the journal's key."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,13 @@ def test_an_adapter_counts_by_its_weights_and_only_where_it_answers(
     weights.write_bytes(b"trained again")
     assert settings.answer_options("careful") != before
     assert settings.answer_options("m") == {}
+
+
+@pytest.mark.parametrize(("rank", "reserved"), [(4, "16"), (16, "16"), (48, "64")])
+def test_the_server_reserves_room_for_the_largest_adapter(
+    tmp_path: Path, rank: int, reserved: str
+) -> None:
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"r": rank}))
+    adapters = {"mine": str(tmp_path), "on the Hub": "somebody/adapter"}
+    arguments = VLLMSettings(model="m", lora_adapters=adapters).arguments()
+    assert arguments[arguments.index("--max-lora-rank") + 1] == reserved

@@ -189,6 +189,7 @@ def test_a_worker_whose_title_has_overwritten_its_environment_is_ended_too(
     [
         ("broken-memory", "out of memory"),
         ("broken-name", "there is no such model"),
+        ("broken-adapter", "an adapter of vllm.lora_adapters cannot be loaded"),
         ("broken-gate", "the model is gated"),
         ("broken-gpu", "no usable GPU here"),
     ],

@@ -14,6 +14,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 LAST_WORDS = {
     "broken-memory": "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB",
+    "broken-adapter": (
+        "ValueError: Loading lora mine failed: No adapter found for adapters/mine"
+    ),
     "broken-name": (
         "OSError: broken-name is not a local folder"
         " and is not a valid model identifier listed on the Hub"
