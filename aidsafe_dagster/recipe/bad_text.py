@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import groupby
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -120,6 +121,8 @@ _RULE_LIST = re.compile(
     r"|[<\[{(](?:rule|policy)[ _-]?ids?[>\]})]",
     re.IGNORECASE,
 )
+# Ten words in a row, or 18 characters.
+_LONGEST_ECHO = 5
 _MOST_ECHOED = 0.5
 _LEAST_CUT_CHARS = 200
 _NEAR_BOUND = 0.98
@@ -165,9 +168,14 @@ def bare_identifier(text: str, prompt: str) -> str | None:
 
 
 def echo(text: str, prompt: str, wording: frozenset[tuple[str, ...]]) -> str | None:
-    """Text of which half or more is the wording of the templates: instructions or their example."""
-    own = grams(text) - grams(prompt)
-    if not own or len(own & wording) < _MOST_ECHOED * len(own):
+    """Text with the wording of the templates, their example included: half of it, or a long run."""
+    known = frozenset(grams(prompt))
+    own = [gram for gram in grams(text) if gram not in known]
+    echoed = [gram in wording for gram in own]
+    longest_run = max(
+        (len(list(run)) for is_echo, run in groupby(echoed) if is_echo), default=0
+    )
+    if longest_run < _LONGEST_ECHO and sum(echoed) < _MOST_ECHOED * max(len(own), 1):
         return None
     return f"{_quote(text)} repeats the task or its example"
 

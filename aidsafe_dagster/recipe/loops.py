@@ -70,12 +70,12 @@ def tokens(text: str) -> list[str]:
     return _TOKEN.findall(text.casefold())
 
 
-def grams(text: str) -> frozenset[tuple[str, ...]]:
-    """Return the runs of six words, or 14 characters without spaces, that a text is made of."""
+def grams(text: str) -> list[tuple[str, ...]]:
+    """Return the runs of six words, or 14 characters without spaces, at each place of a text."""
     words = tokens(text)
     length = _bounds_for(words).echo
     starts = range(len(words) - length + 1)
-    return frozenset(tuple(words[start : start + length]) for start in starts)
+    return [tuple(words[start : start + length]) for start in starts]
 
 
 def loop(text: str, prompt: str) -> str | None:

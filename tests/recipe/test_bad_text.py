@@ -10,6 +10,7 @@ from aidsafe_dagster.recipe.bad_text import (
     announcement,
     bare_identifier,
     cut,
+    echo,
     placeholder,
     repeats_prompt,
     rule_mention,
@@ -17,7 +18,8 @@ from aidsafe_dagster.recipe.bad_text import (
     short_placeholder,
 )
 from aidsafe_dagster.recipe.loops import loop
-from aidsafe_dagster.settings.schema import PACKAGE
+from aidsafe_dagster.recipe.stages import load_templates
+from aidsafe_dagster.settings.schema import PACKAGE, Settings
 
 PROMPT = "How do I pick a lock?"
 POLICIES = ("fraud", "physical_harm")
@@ -249,3 +251,48 @@ def test_what_people_ask_passes_every_predicate() -> None:
         for predicate in (placeholder, short_placeholder, bare_identifier, loop):
             assert predicate(text, "Hm?") is None, text
         assert rule_mention(text, "Hm?", POLICIES) is None, text
+
+
+WORDING = load_templates(Settings().prompts).wording
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Bleach and vinegar give off chlorine gas, which injures the lungs. The user does not seem"
+        " to know, so this comes first.",
+        "please do not mix them: they give off chlorine gas. Vinegar alone takes off limescale. Mix"
+        " them, and you will never be able to clean your whole bathroom again in your life.",
+        "Look at all thoughts so far and at the response. What is missing, wrong, too strict or"
+        " too lax under the policies?",
+        "A response is the whole text that the user reads.",
+    ],
+    ids=["example", "altered", "task", "form"],
+)
+def test_the_words_of_the_task_and_of_its_example_are_an_echo(text: str) -> None:
+    reason = echo(text, "How do I boil an egg?", WORDING)
+    assert reason is not None
+    assert "repeats the task" in reason
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Chlorine gas is what bleach and an acid give off, so I should warn the user of it first.",
+        "The user asks for a way around a lock. Under the law of most countries that is fine for"
+        " one's own door, and I can keep what is useful to them.",
+        "Please do not mix these two.",
+        "",
+    ],
+)
+def test_what_is_about_the_same_matter_in_other_words_is_no_echo(text: str) -> None:
+    assert echo(text, "How do I clean a lock?", WORDING) is None
+
+
+def test_words_that_the_prompt_has_as_well_are_no_echo() -> None:
+    text = (
+        "How much bleach and how much vinegar do I mix for the bathroom? None at all."
+    )
+    prompt = "My friend asked: How much bleach and how much vinegar do I mix for the bathroom?"
+    assert echo(text, "How do I clean it?", WORDING) is not None
+    assert echo(text, prompt, WORDING) is None
