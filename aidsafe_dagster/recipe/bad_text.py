@@ -115,9 +115,10 @@ _UNSPACED_COURTESIES = re.compile(
 # Behind closing punctuation: quotes, brackets and the marks of Markdown.
 _TRAILING = "\"'`*_~)]}>»”’」』）】》"
 _CLOSING = frozenset(".!?…。！？．｡؟۔।॥።፧፨։၊။។៕‽⸮") | frozenset(_TRAILING)
-# As the tasks list the rules of a thought, and as they speak of a rule.
+# As models list the rules of a thought, as the state numbers it, and as tasks speak of a rule.
 _RULE_LIST = re.compile(
     r"\((?:rules?|policies) ?: ?(?:none\b|[\w-]+\.\d)"
+    r"|\A\s*\[\d{1,2}(?::[^\]\n]{0,200})?\]"
     r"|[<\[{(](?:rule|policy)[ _-]?ids?[>\]})]",
     re.IGNORECASE,
 )

@@ -212,6 +212,8 @@ def test_a_thought_that_only_announces_or_repeats_the_prompt_is_known() -> None:
         "Under physical_harm I say no.",
         "Physical_Harm.12 applies.",
         "So I decline (rules: none).",
+        "[3: fraud.1, other.2] So I decline.",
+        "[12] So I decline.",
         "So I decline (rules: physical_harm.2, fraud.1)",
         "The rule <rule id> applies.",
     ],
