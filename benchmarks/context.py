@@ -16,7 +16,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from statistics import median, quantiles
@@ -27,6 +27,7 @@ from aidsafe_dagster.engines.driver.driver import drive
 from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.engines.rehearsal.engine import RehearsalEngine
 from aidsafe_dagster.recipe.agent_context import ContextKind
+from aidsafe_dagster.recipe.bad_text import ACCEPT_ALL
 from aidsafe_dagster.recipe.context_plan import LIKELY
 from aidsafe_dagster.recipe.dialogue import (
     Completion,
@@ -129,6 +130,8 @@ def measure(
     """Return the lines of one context's table."""
     engine = MeasuringEngine(tokenize, long=long)
     dialogue_context = make_dialogue_context(take_snapshot(settings), engine)
+    # A text that is made long says its words again and again.
+    dialogue_context = replace(dialogue_context, bad_text=ACCEPT_ALL)
     tasks = []
     for prompt in prompts:
         conversation = Conversation(dialogue_context, Stage.SEED_COTS, prompt)
@@ -153,8 +156,7 @@ def _refine_prompt(
     conversation.stage = Stage.DELIBERATED_COTS
     deliberated = yield from deliberate(conversation, seeded, settings.deliberation)
     conversation.stage = Stage.REFINED_COTS
-    kind = settings.deliberation.context
-    return (yield from refine(conversation, deliberated, kind))
+    return (yield from refine(conversation, deliberated))
 
 
 def _place(request: Request) -> str:

@@ -58,7 +58,7 @@ class Rehearsal:
     """
 
     def __init__(self, settings: Settings, home: Path) -> None:
-        self.results: dict[Stage, StageResult] = {}
+        self.results: dict[str, StageResult] = {}
         self._settings = settings
         self._planted = planted_path(home)
         self._engine = RehearsalEngine(settings.rehearsal, self._planted)
