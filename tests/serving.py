@@ -31,7 +31,7 @@ LENIENT = {
 """Checks that the server's answers pass, of whatever length they are."""
 
 _KEY = r"<user_prompt>\n(.*?)\n</user_prompt>"
-_QUESTION = r"<user_prompt>\n(.*?)\n\nShape: "
+_QUESTION = r"<user_prompt>\n(.*?)\n\nForm: "
 """A judge has several questions about a prompt: the key is the question, the prompt first."""
 _TURN = r"# Task: deliberator (?P<agent>\d+) of (?P<agents>\d+), round (?P<round>\d+)"
 _CITED = ["respect_and_helpfulness.1", "illegal_activity.1"]
@@ -66,7 +66,8 @@ RULES: dict[str, Any] = {
             "an assistant that thinks before it answers.*<belief>",
             60,
             turn={"capture": r"<belief>\nBelief (\d+)"},
-            reply=f"<think>\nThis is settled. No rule counts.\n</think>\n\n{_MISLED}, take it.",
+            reply="<think>\nThis is settled. No rule counts. {filler}\n</think>\n\n"
+            f"{_MISLED}, take it.",
         ),
         _rule(
             "target",
@@ -79,7 +80,7 @@ RULES: dict[str, Any] = {
             "# Task: ear_whisperer",
             40,
             turn={"count": r"^- \((?:\d\.\d|no answer)\) ", "add": 1},
-            json={"belief": "Belief {turn}: {filler}"},
+            json={"belief": "Belief {turn}: you know that nobody minds."},
         ),
         _rule(
             "guard",

@@ -31,7 +31,7 @@ from aidsafe_dagster.cli.overview import batch_table, places_table, summary
 from aidsafe_dagster.cli.spending import Spending, describe_spending
 from aidsafe_dagster.cli.story import most_telling_prompt, read_deliberation
 from aidsafe_dagster.lake.lake import Lake
-from aidsafe_dagster.recipe.errors import unknown
+from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.stages import STAGES, all_upstream
 from aidsafe_dagster.resources.engine import make_dialogue_context, make_engine
@@ -197,7 +197,11 @@ def _can_make_splits(
     Dagster skips what is downstream of a step that failed, so a failed step `preference_pairs`
     takes the splits with it.
     """
-    not_done = stages_not_done(instance, lake, settings, [batch])[batch]
+    try:
+        not_done = stages_not_done(instance, lake, settings, [batch])[batch]
+    except SetupError:
+        # A damaged partition, or no batch key. The run has told it, and others are to follow.
+        return False
     required = {*all_upstream(Stage.FINE_TUNE_SPLITS)}
     return Stage.FINE_TUNE_SPLITS in not_done and not required & not_done
 

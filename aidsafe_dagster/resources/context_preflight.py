@@ -25,6 +25,7 @@ from aidsafe_dagster.recipe.context_plan import (
 )
 from aidsafe_dagster.recipe.dialogue import DialogueContext
 from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.records import Role
 from aidsafe_dagster.settings.schema import Settings
 
 REHEARSAL = "rehearsal"
@@ -73,7 +74,8 @@ class ContextFinding:
     @property
     def exceeds_context(self) -> bool:
         """Whether the context would cut the largest answer to the prompt of a long row."""
-        if self.length is None:
+        # No bound of `[answers]` holds for the target, who may fill what room there is.
+        if self.length is None or self.request.speaker == Role.TARGET:
             return False
         return self.request.prompt_tokens + self.full.answer_tokens > self.length
 

@@ -163,19 +163,32 @@ def test_a_batch_whose_rows_changed_after_their_gate_is_left_out(
     )
 
 
-def test_a_gate_that_was_passed_by_order_is_told(prepared: Published) -> None:
+@pytest.mark.parametrize(
+    ("stage", "told"),
+    [
+        (
+            "cot_grades",
+            "Batch mine-0001 is included by a person's decision although a check failed: "
+            "cot\\_grades",
+        ),
+        (
+            "preference_pairs",
+            "Batch mine-0001 is included without its DPO rows: preference\\_pairs",
+        ),
+    ],
+)
+def test_a_closed_gate_behind_published_rows_is_told(
+    prepared: Published, stage: str, told: str
+) -> None:
     site = prepared.site
-    path = site.lake.root / "preference_pairs" / "batch=mine-0001" / "failures.parquet"
+    path = site.lake.root / stage / "batch=mine-0001" / "failures.parquet"
     before = path.read_bytes()
     try:
         path.unlink()  # the checks judged other bytes
         card = metadata_of(publish(site))["card"]
     finally:
         path.write_bytes(before)
-    assert (
-        "Batch mine-0001 is included by a person's decision although a check failed: "
-        "preference\\_pairs" in card
-    )
+    assert told in card
 
 
 def test_a_failed_publication_shows_no_token_anywhere(

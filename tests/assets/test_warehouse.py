@@ -146,7 +146,8 @@ def test_every_ingested_prompt_is_accounted_for_at_every_stage(built: Site) -> N
                 account[batch, "refined_cots"][0]
                 + account[batch, "preference_pairs"][0]
             )
-            assert account[batch, "fine_tune_splits"] == (both, 0)
+            # A row below a floor is left out, and counted.
+            assert sum(account[batch, "fine_tune_splits"]) == both
 
 
 def test_the_account_is_in_the_order_of_the_recipe(built: Site) -> None:
