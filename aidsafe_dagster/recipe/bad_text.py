@@ -27,7 +27,7 @@ class BadTextSettings(Record):
     reject_loops: bool = True
     """The same words again and again."""
     reject_cut_text: bool = True
-    """Text that ends where the bound of its field is."""
+    """Text that ends where the bound of its field is, or in mid-sentence."""
     reject_empty_responses: bool = True
     """Responses that only greet, announce an answer or repeat the prompt."""
     reject_rule_ids: bool = True

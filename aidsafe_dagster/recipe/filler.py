@@ -103,8 +103,8 @@ _MAY_ASK = re.compile(
     r"\b(?:respon[ds]\w*|repl(?:y|ies)|answers?|assistant|chatbot|model|the user|users)\b"
 )
 _ASKS_FOR_HELP = re.compile(
-    r"\b(?:help|assist|can you|could you|are you|do you|hilf|hilfst|helfen|aide[rsz]?|ayuda\w*|aiut\w+"
-    r"|ajud\w+)\b|помо|帮|手伝|助け|도와|مساعد",
+    r"\b(?:help|assist|can you|could you|are you|do you|hilf|hilfst|helfen|aide[rsz]?|ayuda\w*"
+    r"|aiut\w+|ajud\w+)\b|помо|帮|手伝|助け|도와|مساعد",
 )
 
 
