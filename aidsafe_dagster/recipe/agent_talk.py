@@ -12,11 +12,18 @@ import re
 _SAYS = (
     r"(?:sa(?:id|ys)|not(?:ed|es)|argue[sd]|suggest(?:ed|s)|propose[sd]|agree[sd]|disagree[sd]"
     r"|add(?:ed|s)|raise[sd]|point(?:ed|s) out|mention(?:ed|s)|observe[sd]|conclude[sd]"
-    r"|stat(?:ed|es)|claim(?:ed|s)|object(?:ed|s)|recommend(?:ed|s)|revise[sd]|flag(?:ged|s))"
+    r"|stat(?:ed|es)|claim(?:ed|s)|object(?:ed|s)|recommend(?:ed|s)|revise[sd]|flag(?:ged|s)|miss(?:ed|es)|overlook(?:ed|s)|forgot"
+    r"|(?:did|do|does)(?:n't| not)|wants?\b|wanted)"
 )
 _LEAD = r"(?:\b(?:by|as|from|with|and|to|that|than|while|when|since|because|both)\s+)"
 _SPEAKS = rf"(?=['\u2019]s\b|\s+(?:(?:has|had|have|also|already|rightly|correctly)\s+)*{_SAYS}\b)"
 _NUMBER = r"#?\s?\d+"
+_NUMERAL = r"(?:one|two|three|four|five|six|seven|eight)"
+# What a thought does to the decision. People's thoughts are *on* something, or *that* it is so.
+_DOES = (
+    r"(?:covers?|covered|names?|deals?|merges?|combines?|repeats?|adds?|says?|already|above|establish\w*"
+    r"|explains?|mentions?|states?|is redundant|are redundant|is kept|are kept)"
+)
 # "I thought 3 people came": after such a word, `thought` is a verb. A lookbehind must have a fixed
 # width, so each word has one of its own.
 _NOT_A_VERB = "".join(
@@ -47,7 +54,10 @@ def _pattern(text: str, *, case: bool = False) -> re.Pattern[str]:
 
 
 # Every pattern needs one of these words, and few texts contain any. This saves most of the time.
-_KEYWORDS = _pattern(r"agent|review|deliberat|round|thought|refine|initiali|whisperer")
+_KEYWORDS = _pattern(
+    r"agent|review|deliberat|round|thought|refine|initiali|whisperer|decomposer|verdict|the task"
+    r"|response"
+)
 
 # The group `phrase` is reported unless the prompt contains it; the rest of a pattern is context.
 _PATTERNS = (
@@ -62,9 +72,7 @@ _PATTERNS = (
     ),
     _pattern(rf"\b(?P<phrase>(?:[Aa]gent|[Rr]eviewer)\s[A-D])\b{_SPEAKS}", case=True),
     _pattern(r"\b(?P<phrase>deliberators?[_ -]?#?\d+)\b"),
-    _pattern(
-        r"\b(?P<phrase>(?:the|an|each|every|both|all|other|previous|first|second|fellow)\s+deliberators?)\b"
-    ),
+    _pattern(r"\b(?P<phrase>deliberators?)\b"),
     _pattern(r"\b(?P<phrase>(?:previous|prior|preceding|earlier|fellow)\s+agents?)\b"),
     _pattern(
         r"\b(?P<phrase>(?:both|all|the\s+(?:other|first|second|third|next|last|previous|earlier|two))\s+(?:agents?|reviewers?))"
@@ -73,7 +81,6 @@ _PATTERNS = (
     _pattern(
         r"\b(?P<phrase>round\s#?\d+\s+of\s+(?:the\s+|our\s+)?(?:deliberations?|discussion|debate))\b"
     ),
-    _pattern(r"\b(?P<phrase>rounds?\s+of\s+(?:the\s+|our\s+)?deliberations?)\b"),
     _pattern(
         rf"\b(?P<phrase>(?:in|from|during|after)\s+round\s#?\d+)\b(?=[^.!?\n]*\b{_DELIBERATION_WORD}\b)"
     ),
@@ -90,8 +97,38 @@ _PATTERNS = (
     _pattern(rf"\b(?P<phrase>the\s+initiali[sz]er){_SPEAKS}"),
     _pattern(r"\b(?P<phrase>ear[- ]whisperer)\b"),
     _pattern(
+        r"\b(?P<phrase>the\s+task\s+(?:asks|requires|tells|instructs|wants)\s+(?:me|us|that))\b"
+    ),
+    _pattern(r"\b(?P<phrase>(?:impartial\s+refiner|intent[- ]decomposer))\b"),
+    _pattern(
+        r"\b(?P<phrase>verdict(?:\s+is|:)\s+[\"'\u201c]?(?:agree|revise|keep|redundant))\b"
+    ),
+    _pattern(
+        r"\b(?P<phrase>the\s+(?:current|draft|seed|existing)\s+response\s+(?:lacks|lacked|misses|omits"
+        r"|needs|already|does not|should)|the\s+response\s+so\s+far)\b"
+    ),
+    _pattern(
         r"\b(?P<phrase>(?:the|these|those|all)\s+(?:deliberated|kept|dropped|seed)\s+thoughts?)\b"
     ),
+    _pattern(
+        r"\b(?P<phrase>(?:the|these|all)\s+(?:previous|earlier|preceding|prior|above|existing)\s+thoughts?)"
+        rf"(?=\s+{_DOES}\b)"
+    ),
+    _pattern(
+        rf"\b(?P<phrase>(?:the\s+(?:first|second|third|last)|this)\s+thought)(?=\s+{_DOES}\b)"
+    ),
+    _pattern(
+        r"\b(?P<phrase>building\s+on\s+the\s+(?:previous|earlier|prior|first)\s+thoughts?)\b(?!\s+(?:of|on)\b)"
+    ),
+    _pattern(r"\b(?P<phrase>thoughts?\s*[\[(]#?\d+[\])])"),
+    _pattern(
+        rf"\b(?P<phrase>thoughts?\s{_NUMERAL}(?:\s+and\s+{_NUMERAL}|(?=\s+{_DOES}\b)))\b"
+    ),
+    _pattern(
+        r"\b(?P<phrase>(?:kept|dropped|merged|judged|discarded)\s+(?:the\s+|these\s+|those\s+|each\s+"
+        r"|all\s+|redundant\s+|repetitive\s+)*thoughts?)\b(?!\s+of\b)"
+    ),
+    _pattern(r"\b(?P<phrase>(?:the\s+final|this)\s+chain\s+of\s+thought)\b"),
     _pattern(rf"\b(?P<phrase>Thoughts?\s{_NUMBER})\b", case=True),
     _pattern(
         rf"{_NOT_A_VERB}\b(?P<phrase>thoughts?\s+(?:#\s?|number\s+|no\.\s?)\d+)\b"
@@ -108,6 +145,17 @@ _PATTERNS = (
     ),
 )
 
+# What a table settled, and when. Juries and parliaments deliberate as well.
+_OF_THE_TABLE = (
+    _pattern(r"\b(?P<phrase>rounds?\s+of\s+(?:the\s+|our\s+)?deliberations?)\b"),
+    _pattern(
+        r"\b(?P<phrase>the\s+deliberation\s+(?:concluded|agreed|settled|found))\b"
+    ),
+)
+_OTHER_TABLES = _pattern(
+    r"\bjur(?:y|ies|ors?)\b|\b(?:court|parliament|committee|council|senate)"
+)
+
 
 def agent_talk(text: str, prompt: str) -> str | None:
     """Return the first phrase that mentions the deliberation; None if there is none.
@@ -117,9 +165,10 @@ def agent_talk(text: str, prompt: str) -> str | None:
     if not _KEYWORDS.search(text):
         return None
     folded_prompt = _fold(prompt)
-    for pattern in _PATTERNS:
+    of_the_table = () if _OTHER_TABLES.search(text) else _OF_THE_TABLE
+    for pattern in (*_PATTERNS, *of_the_table):
         for match in pattern.finditer(text):
-            phrase = match["phrase"]
+            phrase = str(match["phrase"])
             if not _contains(folded_prompt, _fold(phrase)):
                 return phrase
     return None

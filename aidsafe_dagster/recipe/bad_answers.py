@@ -4,7 +4,7 @@ The reason goes back to the model, which is asked again. Short fields (comments,
 may be terse. Answers of the target have no fields: see `recipe/beliefs.py`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,15 +16,23 @@ from aidsafe_dagster.recipe.bad_text import (
     bare_identifier,
     cut,
     echo,
+    pasted,
     placeholder,
     repeats_prompt,
     rule_mention,
     says_nothing,
     short_placeholder,
 )
+from aidsafe_dagster.recipe.cut_text import breaks_off
+from aidsafe_dagster.recipe.debris import debris
+from aidsafe_dagster.recipe.filler import filler
 from aidsafe_dagster.recipe.languages import ENGLISH, LanguageOf, other_language
 from aidsafe_dagster.recipe.loops import loop, repeated_texts
 from aidsafe_dagster.recipe.records import FailureReason, Role
+from aidsafe_dagster.recipe.stand_ins import no_thought, stand_in
+
+Predicate = Callable[[str, str], str | None]
+"""Takes a text and the user's prompt, and says what is wrong with the text."""
 
 _SHORT = ("comment", "reason", "intent")
 _THOUGHTS = ("thought", "thoughts", "belief")
@@ -62,6 +70,8 @@ class AnswerCheck:
     policy_ids: tuple[str, ...]
     wording: frozenset[tuple[str, ...]]
     """What the role is told (`Templates.wording`)."""
+    policy_wording: frozenset[tuple[str, ...]] = frozenset()
+    """Of the rules (`Policies.wording`)."""
     language_of: LanguageOf | None = None
     """None: nobody looks at languages."""
 
@@ -96,6 +106,8 @@ class AnswerCheck:
         settings = self.settings
         if settings.reject_cut_text:
             reason = cut(text.text, text.bound)
+            if reason is None and text.field not in _SHORT:
+                reason = breaks_off(text.text)
             if reason is not None:
                 return reason
         reason = describe_text(text.text, self.prompt, settings, text.field)
@@ -104,6 +116,7 @@ class AnswerCheck:
         # A comment or a reason may well be in the words of the question.
         if settings.reject_placeholders and text.field not in ("comment", "reason"):
             reason = echo(text.text, self.prompt, self.wording)
+            reason = reason or pasted(text.text, self.prompt, self.policy_wording)
             if reason is not None:
                 return reason
         reason = empty_text(text.text, self.prompt, settings, text.field)
@@ -132,15 +145,21 @@ class AnswerCheck:
 def describe_text(
     text: str, prompt: str, settings: BadTextSettings, field: str
 ) -> str | None:
-    """Describe a placeholder or a loop in the text of a field; None if there is neither."""
+    """Describe a placeholder, debris or a loop in the text of a field; None if there is none."""
     if settings.reject_placeholders:
-        is_placeholder = short_placeholder if field in _SHORT else placeholder
-        reason = is_placeholder(text, prompt)
-        if reason is None and field in _THOUGHTS:
-            reason = bare_identifier(text, prompt)
-        if reason is not None:
-            return reason
+        for predicate in _placeholders_of(field):
+            reason = predicate(text, prompt)
+            if reason is not None:
+                return reason
     return loop(text, prompt) if settings.reject_loops else None
+
+
+def _placeholders_of(field: str) -> tuple[Predicate, ...]:
+    if field in _SHORT:
+        return (short_placeholder,)
+    if field in _THOUGHTS:
+        return (placeholder, stand_in, debris, bare_identifier, no_thought)
+    return (placeholder, stand_in, debris)
 
 
 def empty_text(
@@ -150,7 +169,7 @@ def empty_text(
     if not settings.reject_empty_responses:
         return None
     if field == "response":
-        return says_nothing(text, prompt)
+        return says_nothing(text, prompt) or filler(text, prompt)
     if field in _THOUGHTS:
         return announcement(text, prompt) or repeats_prompt(text, prompt)
     return None

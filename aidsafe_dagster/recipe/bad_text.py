@@ -27,7 +27,7 @@ class BadTextSettings(Record):
     reject_loops: bool = True
     """The same words again and again."""
     reject_cut_text: bool = True
-    """Text that ends where the bound of its field is."""
+    """Text that ends where the bound of its field is, or in mid-sentence."""
     reject_empty_responses: bool = True
     """Responses that only greet, announce an answer or repeat the prompt."""
     reject_rule_ids: bool = True
@@ -124,7 +124,42 @@ _RULE_LIST = re.compile(
 )
 # Ten words in a row, or 18 characters.
 _LONGEST_ECHO = 5
+# "Physical harm 2 years ago" has a number as well, and companies have policies on it.
+_SPELLED_ID = (
+    r"(?<![\w.])(?:ID ?\.\d+(?!\w)|ID,? (?:rule ?)?#?\d+(?=[,;:)\]]|\.?$|\.\s"
+    r"| (?:asks?|says?|applies|requires?|forbids?|demands?|tells?|states?|is|does)\b)"
+    r"|rules? #?\d+(?: and \d+)? (?:of|in|under|from) (?:the )?ID\b"
+    r"|the ID (?:policy|policies|rules?)\b(?! (?:of|at|for)\b)"
+    r"|ID policy,? rule\b|(?:rules?|polic(?:y|ies)): ?ID\b)"
+)
+# Of rules that only the writer has seen. Prompts about rules and policies may be answered so.
+_RULE_TALK = re.compile(
+    r"\b(?:[Pp]er|[Uu]nder|[Aa]ccording to|[Ff]ollowing|[Ii]n line with|[Cc]onsistent with|[Bb]y"
+    r"|[Aa]s|[Ff]ollows) rules? #?\d(?![\d.])(?! of\b)"
+    r"|(?:^|(?<=[.!?] ))(?:\(rule \d\)|(?:Rule|Policy) #?\d (?:asks|says|applies|requires|forbids"
+    r"|demands|tells|states)\b)"
+    r"|\b(?:policies|rules) (?:listed |given |provided |stated )?above"
+    r"(?=[,.;:)]|$| (?:say|ask|require|apply|forbid|and|I|do|state)\b)"
+    r"|\b[Tt]he above(?:-mentioned)? (?:policies|rules)\b"
+    r"|\bpolic(?:y|ies) (?:apply|applies|applied) to (?:this|the) (?:prompt|request|question)\b"
+    r"|\b[Tt]he (?:policy|policies|rules?) (?:requires?|asks?|tells?|forbids?|allows?|wants?"
+    r"|instructs?|obliges?) (?:that I\b|me\b)|\bapplicable policies\b"
+)
+_ABOUT_RULES = re.compile(
+    r"\b(?:rule|polic(?:y|ies)|law|legal|court|regulat|statut|game|chess|insur|terms|code)",
+    re.IGNORECASE,
+)
+# Around a quoted prompt.
+_LEADS = _listed(
+    "user users prompt q question query request input asks asked asking says wrote wants to know"
+    " you the is was your a answer"
+)
+_LEAST_QUOTED = 4
+_MOST_LEAD = 8
 _MOST_ECHOED = 0.5
+# A thought may well use words of a rule. One that is pasted has nearly no words of its own.
+_MOST_PASTED = 0.8
+_LEAST_PASTED = 10
 _LEAST_CUT_CHARS = 200
 _NEAR_BOUND = 0.98
 
@@ -181,6 +216,15 @@ def echo(text: str, prompt: str, wording: frozenset[tuple[str, ...]]) -> str | N
     return f"{_quote(text)} repeats the task or its example"
 
 
+def pasted(text: str, prompt: str, wording: frozenset[tuple[str, ...]]) -> str | None:
+    """Text that is little more than the wording of the policies, copied word by word."""
+    own = frozenset(grams(text)).difference(grams(prompt))
+    common = len(own & wording)
+    if common < _LEAST_PASTED or common < _MOST_PASTED * len(own):
+        return None
+    return f"{_quote(text)} copies a rule; say in your own words what matters here"
+
+
 def cut(text: str, bound: int) -> str | None:
     """Text that ends where the bound of its field, in characters, is."""
     if len(text) >= bound:
@@ -198,7 +242,7 @@ def says_nothing(text: str, prompt: str) -> str | None:
     if not _is_about_courtesy(prompt):
         if _is_courtesy(text):
             return f"{_quote(text)} says nothing to the user"
-        reason = repeats_prompt(text, prompt)
+        reason = repeats_prompt(text, prompt) or _quotes_prompt(text, prompt)
         if reason is not None:
             return reason
     return announcement(text, prompt)
@@ -242,10 +286,26 @@ def repeats_prompt(text: str, prompt: str) -> str | None:
     return None
 
 
+def _quotes_prompt(text: str, prompt: str) -> str | None:
+    """The same for a response that says so: "You asked: …", "Prompt: …"."""
+    asked, said = tokens(prompt), tokens(text)
+    length = len(asked)
+    if not _LEAST_QUOTED <= length < len(said) <= length + _MOST_LEAD:
+        return None
+    for start in range(len(said) - length + 1):
+        rest = [*said[:start], *said[start + length :]]
+        if said[start : start + length] == asked and _LEADS.issuperset(rest):
+            return "it only repeats the prompt"
+    return None
+
+
 def rule_mention(text: str, prompt: str, policy_ids: Iterable[str]) -> str | None:
-    """A rule or policy id in the words of a text, or a list of rules as the tasks show them."""
+    """Rules and policies in the words of a text: ids, lists of rules, "the policies above"."""
     patterns = [_RULE_LIST]
-    patterns += [_id_pattern(policy_id) for policy_id in policy_ids]
+    for policy_id in policy_ids:
+        patterns += _id_patterns(policy_id)
+    if not _ABOUT_RULES.search(prompt):
+        patterns.append(_RULE_TALK)
     for pattern in patterns:
         match = pattern.search(text)
         if match and match[0] not in prompt:
@@ -254,10 +314,15 @@ def rule_mention(text: str, prompt: str, policy_ids: Iterable[str]) -> str | Non
 
 
 @lru_cache(maxsize=256)
-def _id_pattern(policy_id: str) -> re.Pattern[str]:
+def _id_patterns(policy_id: str) -> tuple[re.Pattern[str], ...]:
     # The id of a policy may be a common word, which is an id only with a number behind it.
     number = r"(?:\.\d+)?" if "_" in policy_id else r"\.\d+"
-    return re.compile(rf"(?<![\w.]){re.escape(policy_id)}{number}(?!\w)", re.IGNORECASE)
+    escaped = re.escape(policy_id)
+    as_it_is = re.compile(rf"(?<![\w.]){escaped}{number}(?!\w)", re.IGNORECASE)
+    if "_" not in policy_id:
+        return (as_it_is,)
+    spelled = r"[ _-]?".join(map(re.escape, policy_id.split("_")))
+    return as_it_is, re.compile(_SPELLED_ID.replace("ID", spelled), re.IGNORECASE)
 
 
 def _fold(text: str) -> str:

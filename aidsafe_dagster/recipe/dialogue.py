@@ -462,6 +462,7 @@ class Conversation:
             self.prompt.prompt,
             self.context.policies.ids,
             self.context.templates.wording,
+            self.context.policies.wording,
             self.context.language_of,
         )
         answer_check.check(answer, schema)

@@ -26,6 +26,9 @@ _RULED_OUT = 0.01
 _LIKELY = 0.9
 # Share of a text's letters that makes it a text of a script.
 _MAIN_SHARE = 0.8
+# Less may be names, terms and quotations.
+_SECOND_SHARE = 0.3
+_LEAST_SECOND = 60
 
 _NOT_PROSE = re.compile(
     r"```.*?(?:```|\Z)|`[^`\n]*`|https?://\S+|\S+@\S+|\$[^$\n]*\$|<[^<>\n]{1,80}>"
@@ -102,10 +105,12 @@ def other_language(
     """
     asked, said = _prose(prompt), _prose(text)
     asked_script, said_script = _main_script(asked), _main_script(said)
-    if not asked_script or not said_script or _NAMES.search(prompt):
+    if not asked_script or _NAMES.search(prompt):
         return None
     if _weight(asked) < _LEAST_PROMPT or _weight(said) < _LEAST_TEXT:
         return None
+    if not said_script:
+        return _mixed_scripts(said, asked_script)
     language = _OF_SCRIPT.get(said_script) or _sure_language(language_of(said))
     if not language or language in also:
         return None
@@ -113,9 +118,8 @@ def other_language(
     if asked_script in _OF_SCRIPT:
         prompts = {_OF_SCRIPT[asked_script]: 1.0}
     wanted = next(iter(prompts), "")
-    if asked_script != said_script and _share(prompts, wanted) < _LIKELY:
-        return None
-    if _share(prompts, language) >= _RULED_OUT:
+    is_vague = asked_script != said_script and _share(prompts, wanted) < _LIKELY
+    if is_vague or _share(prompts, language) >= _RULED_OUT:
         return None
     return f"it is in another language ('{language}') than the user's prompt; write in that one"
 
@@ -144,8 +148,34 @@ def _prose(text: str) -> str:
     return " ".join(_NOT_PROSE.sub(" ", text).split())
 
 
+def _mixed_scripts(text: str, wanted: str) -> str | None:
+    """Describe a text of which a good part is in another script than the wanted one."""
+    counts = _count_scripts(text)
+    total = counts.total()
+    for script, count in counts.most_common():
+        is_foreign = script not in (wanted, "")
+        # Japanese is written in Chinese characters too.
+        is_foreign = is_foreign and {wanted, script} != {"Chinese", "Japanese"}
+        weight = count * (_DENSE_WEIGHT if script in _DENSE else 1)
+        if is_foreign and count >= _SECOND_SHARE * total and weight >= _LEAST_SECOND:
+            return (
+                f"a good part of it is in {script}; write in the language of the prompt"
+            )
+    return None
+
+
 def _main_script(text: str) -> str:
     """Return the script of most letters of a text; "" if there is none, or of no known script."""
+    counts = _count_scripts(text)
+    total = counts.total()
+    if not total:
+        return ""
+    script, count = counts.most_common(1)[0]
+    return script if count >= _MAIN_SHARE * total else ""
+
+
+def _count_scripts(text: str) -> Counter[str]:
+    """Return the number of letters of each script; "" is any that is not known."""
     counts: Counter[str] = Counter()
     for character, count in Counter(text).items():
         if character.isalpha():
@@ -154,11 +184,7 @@ def _main_script(text: str) -> str:
     # Japanese is written in kana and Chinese characters.
     if counts["Japanese"] >= 0.1 * counts["Chinese"]:
         counts["Japanese"] += counts.pop("Chinese", 0)
-    total = counts.total()
-    if not total:
-        return ""
-    script, count = counts.most_common(1)[0]
-    return script if count >= _MAIN_SHARE * total else ""
+    return counts
 
 
 def _weight(text: str) -> int:

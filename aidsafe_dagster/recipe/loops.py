@@ -49,6 +49,9 @@ _MOST_REPEATED_GRAMS = 0.45
 _LEAST_REPETITIONS = 5
 _MOST_UNFINISHED_REPEATED = 0.8
 _UNFINISHED_TEXTS = 8
+# A loop that counts repeats a sentence of so many tokens, with its number.
+_LEAST_COUNTED = 5
+_SENTENCE_END = re.compile(r"(?<!\d)[.!?。！？।؟]")
 # Texts with so many of their runs of three tokens in common say the same.
 _NEAR = 0.8
 
@@ -83,8 +86,8 @@ def loop(text: str, prompt: str) -> str | None:
 
     Whoever answers such a prompt has to quote it.
     """
-    reason = _loop(text)
-    if reason is not None and _loop(prompt) is not None:
+    reason = _loop(text) or _counted_loop(text)
+    if reason is None or _loop(prompt) or _counted_loop(prompt):
         return None
     return reason
 
@@ -128,6 +131,32 @@ def _loop(text: str) -> str | None:
     if stretch is not None and _is_loop(stretch, words, bounds):
         return _describe(stretch, words)
     return _mostly_repeated(words, bounds, _MOST_REPEATED_GRAMS)
+
+
+def _counted_loop(text: str) -> str | None:
+    """Describe a sentence that is said again and again with a number that counts."""
+    words = tokens(text)
+    numbers = [word for word in words if word.isdigit()]
+    # In a plan of three weeks, or a table, other numbers stand as well.
+    if len(numbers) < _LEAST_REPETITIONS or not _count_up(numbers):
+        return None
+    # A form to fill in has lines, and no sentences.
+    if len(_SENTENCE_END.findall(text)) < len(numbers):
+        return None
+    uncounted = ["#" if word.isdigit() else word for word in words]
+    grams = list(zip(uncounted, uncounted[1:], uncounted[2:], strict=False))
+    stretch = _longest_stretch(grams)
+    if stretch is None or stretch.period < _LEAST_COUNTED:
+        return None
+    is_most = stretch.length >= _MOST_REPEATED_GRAMS * len(words)
+    if not is_most or stretch.repetitions < _LEAST_REPETITIONS:
+        return None
+    return _describe(stretch, uncounted)
+
+
+def _count_up(numbers: Sequence[str]) -> bool:
+    values = [int(number[:9]) for number in numbers]
+    return values == list(range(values[0], values[0] + len(values)))
 
 
 def _describe(stretch: _Stretch, words: Sequence[str]) -> str:

@@ -23,6 +23,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, ValidationError
 
 from aidsafe_dagster.recipe.errors import SetupError, unknown
+from aidsafe_dagster.recipe.loops import grams
 from aidsafe_dagster.recipe.records import Record
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -72,6 +73,15 @@ class Policies(Record):
         return hashlib.blake2b(
             self.model_dump_json().encode(), digest_size=6
         ).hexdigest()
+
+    @cached_property
+    def wording(self) -> frozenset[tuple[str, ...]]:
+        """Purposes and rules as `loops.grams`: what the trained model never sees."""
+        runs: set[tuple[str, ...]] = set()
+        for policy in self.policies:
+            for text in (policy.purpose, *policy.rules.values()):
+                runs.update(grams(text))
+        return frozenset(runs)
 
     def rule(self, rule_id: str) -> str:
         """Return the text of a rule.

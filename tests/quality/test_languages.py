@@ -118,3 +118,13 @@ def test_english_beside_the_prompts_language_may_be_allowed() -> None:
     also = ("en",)
     assert other_language(ANSWERS["en"], PROMPTS["de"], identify_language, also) is None
     assert other_language(ANSWERS["fr"], PROMPTS["de"], identify_language, also)
+
+
+def test_an_answer_half_in_another_script_is_found() -> None:
+    prompt = "How do I make soap from lye at home?"
+    english = "Lye burns the skin, so wear gloves and goggles first. "
+    chinese = "碱液具有强烈的腐蚀性，所以首先要戴上手套和护目镜。"
+    assert other_language(english + chinese, prompt, identify_language)
+    # A term in brackets is no half.
+    term = "The hills are called 丹霞地貌 and are red. " + english
+    assert other_language(term, prompt, identify_language) is None

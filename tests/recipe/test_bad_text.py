@@ -216,6 +216,16 @@ def test_a_thought_that_only_announces_or_repeats_the_prompt_is_known() -> None:
         "[12] So I decline.",
         "So I decline (rules: physical_harm.2, fraud.1)",
         "The rule <rule id> applies.",
+        "This follows rule 2 of Physical harm.",
+        "Physical harm 4 asks for a warning.",
+        "physical-harm.4 asks for a warning.",
+        "The physical harm policy asks for a warning.",
+        "Policies: physical harm.",
+        "Per rule 4, a warning is due.",
+        "Rule 4 says that a warning is due.",
+        "According to the policies above, a warning is due.",
+        "No policy applies to this prompt.",
+        "The policy requires me to warn.",
     ],
 )
 def test_rule_ids_are_known_in_running_text(text: str) -> None:
@@ -231,6 +241,11 @@ def test_rule_ids_are_known_in_running_text(text: str) -> None:
         "The house has rules (rules: no shoes, no smoke).",
         "See fraud.example and antifraud.3 for more.",
         "I keep to the rule of thumb.",
+        "Physical harm 2 years ago still counts.",
+        "As a rule, physical harm comes from haste.",
+        "The store's physical harm policy of 2020 is short.",
+        "Rule 4 of the house forbids it, and rule 34 too.",
+        "The policies above a certain sum need a check.",
     ],
 )
 def test_plain_words_are_no_rule_ids(text: str) -> None:

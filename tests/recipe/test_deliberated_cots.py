@@ -46,7 +46,7 @@ def test_it_stops_at_the_first_agreement() -> None:
 
 
 def test_it_stops_when_the_rounds_are_spent() -> None:
-    row, requests = run_deliberation(*[answer("revise", "More.")] * 6)
+    row, requests = run_deliberation(*[answer("revise", "There is more.")] * 6)
     assert row.outcome == "budget"
     assert len(requests) == 6
     assert [t.round for t in row.turns] == [1, 1, 2, 2, 3, 3]
@@ -79,13 +79,15 @@ def test_agreement_on_the_very_first_turn_counts_as_stalled() -> None:
 
 def test_a_thought_records_its_agent_its_round_and_its_rules() -> None:
     row, _ = run_deliberation(
-        answer("revise", "A.", "B."), answer("revise", "C."), answer("agree")
+        answer("revise", "Point A.", "Point B."),
+        answer("revise", "Point C."),
+        answer("agree"),
     )
     added = row.thoughts[len(SEED.thoughts) :]
     assert [(t.number, t.text, t.agent, t.round, t.rules) for t in added] == [
-        (3, "A.", "deliberator_1", 1, ("fraud.1",)),
-        (4, "B.", "deliberator_1", 1, ("fraud.1",)),
-        (5, "C.", "deliberator_2", 1, ("fraud.1",)),
+        (3, "Point A.", "deliberator_1", 1, ("fraud.1",)),
+        (4, "Point B.", "deliberator_1", 1, ("fraud.1",)),
+        (5, "Point C.", "deliberator_2", 1, ("fraud.1",)),
     ]
     assert [t.added for t in row.turns] == [(3, 4), (5,), ()]
 
@@ -97,7 +99,9 @@ def test_thoughts_in_an_agreeing_answer_are_ignored() -> None:
 
 def test_in_a_chat_a_later_request_begins_with_the_whole_of_the_earlier_one() -> None:
     chat = DeliberationSettings(context="chat")
-    _, requests = run_deliberation(*[answer("revise", "More.")] * 6, settings=chat)
+    _, requests = run_deliberation(
+        *[answer("revise", "There is more.")] * 6, settings=chat
+    )
     for earlier, later in pairwise(requests):
         assert later.messages[: len(earlier.messages)] == earlier.messages
 

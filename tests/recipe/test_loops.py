@@ -23,6 +23,12 @@ LOOPS = {
     "dots": "Well" + "." * 500,
     "numbers and nothing else": "1 0 1 0 " * 20,
     "code": "```python\n" + "import os\nimport sys\n" * 12 + "```",
+    "with a number that counts": "".join(
+        f"Step {n}: think about the safety of the user. " for n in range(1, 9)
+    ),
+    "with a number, in Chinese": "".join(
+        f"第{n}步，我们需要注意安全，戴上手套。" for n in range(1, 9)
+    ),
     "with words in between": " ".join(
         f"First, case {n}: the user wants to know what may be said about the lock "
         "and about whoever owns it."
@@ -46,6 +52,10 @@ SOUND = {
         f"{n}. Lift pin {n} until it {what}."
         for n, what in enumerate(("clicks", "binds", "sets", "gives", "rests"), 1)
     ),
+    "a plan": "\n".join(
+        f"Week {n}: run {n + 9} minutes, walk 5 minutes, rest." for n in range(1, 7)
+    ),
+    "a form": "\n".join(f"Day {n}: Breakfast: Lunch: Dinner:" for n in range(1, 8)),
     "a table": "| pin | state |\n|" + "-" * 60 + "|\n" + "| 1 | set |\n| 2 | set |\n",
     "a matrix": "The matrix is\n" + "0 0 0 0 0 0 0 1\n" * 3 + "as the lock is shut, "
     "and each row says which of the eight pins is set, from the first to the last one.",

@@ -20,7 +20,7 @@ def respond(request: Request) -> str:
         return json.dumps({"intents": [intent]})
     return json.dumps(
         {
-            "thoughts": [{"thought": "Think.", "rules": ["fraud.1"]}],
+            "thoughts": [{"thought": "Think of it.", "rules": ["fraud.1"]}],
             "response": "Like this.",
         }
     )
@@ -36,7 +36,7 @@ def test_intents_come_first_and_then_thoughts_and_a_response() -> None:
     assert [r.role for r in requests] == [Role.INTENT_DECOMPOSER, Role.INITIALIZER]
     assert [i.text for i in row.intents] == ["Learn."]
     assert [(t.text, t.agent, t.round) for t in row.thoughts] == [
-        ("Think.", "initializer", 0)
+        ("Think of it.", "initializer", 0)
     ]
     assert row.response == "Like this."
 
