@@ -13,7 +13,7 @@ If the database is locked or unavailable for a while, the journal waits.
 import logging
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,10 +113,15 @@ class Journal:
 
     Every method raises SetupError, with a remedy, when the database cannot be used: it stays locked
     for `WAIT_S`, is damaged, full, of another version, or no journal at all.
+
+    Args:
+        url: of the database.
+        fence: called right before each write. It raises once this process may write no more.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, fence: Callable[[], None] | None = None) -> None:
         self.url = sa.make_url(url)
+        self._fence = fence or _no_fence
         self.is_local = self.url.get_backend_name() == "sqlite"
         """A query takes less time than handing it to a thread."""
         self._wait_s = float(self.url.query.get("timeout", WAIT_S))  # type: ignore[arg-type]
@@ -160,9 +165,10 @@ class Journal:
         """
         with self._database_errors():
             if self._sqlite:
+                self._fence()
                 is_new = self._sqlite.insert(entry.values)
             else:
-                result = self._execute(self._insert, entry.values)
+                result = self._execute(self._insert, entry.values, self._fence)
                 is_new = result.rowcount > 0
         if is_new:
             return entry.completion
@@ -174,7 +180,7 @@ class Journal:
         with self._database_errors():
             statement = self._insert.returning(_completions.c.key)
             rows = [entry.values for entry in entries]
-            new = set(self._execute(statement, rows).scalars())
+            new = set(self._execute(statement, rows, self._fence).scalars())
         completions = {entry.key: entry.completion for entry in entries}
         recorded_before = [key for key in completions if key not in new]
         if recorded_before:
@@ -196,7 +202,12 @@ class Journal:
         self._connection.close()
         self._connection.engine.dispose()
 
-    def _execute(self, statement: sa.Executable, values: Any) -> sa.CursorResult[Any]:
+    def _execute(
+        self,
+        statement: sa.Executable,
+        values: Any,
+        fence: Callable[[], None] | None = None,
+    ) -> sa.CursorResult[Any]:
         """Run a statement, and retry it while a database server is unavailable.
 
         All statements are idempotent, so running one twice does no harm.
@@ -215,11 +226,13 @@ class Journal:
             self._connection.rollback()
             return _RECONNECT_AFTER_S
 
-        return retry(
-            lambda: self._connection.execute(statement, values),
-            sa.exc.OperationalError,
-            wait_before,
-        )
+        def attempt() -> sa.CursorResult[Any]:
+            # Before each attempt: what took the server away may have taken the lock away, too.
+            if fence:
+                fence()
+            return self._connection.execute(statement, values)
+
+        return retry(attempt, sa.exc.OperationalError, wait_before)
 
     @contextmanager
     def _database_errors(self) -> Iterator[None]:
@@ -313,6 +326,10 @@ def read_answers(
         cause = getattr(error, "orig", None) or type(error).__name__
         raise SetupError(f"journal {place!r} cannot be read: {cause}") from error
     return [RecordedAnswer(*row) for row in rows]
+
+
+def _no_fence() -> None:
+    """Let everything pass: no other process can be at the same work."""
 
 
 class _SQLiteStatements:

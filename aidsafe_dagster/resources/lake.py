@@ -4,15 +4,16 @@ Every step of every job has it. So it also holds the locks of a run, from before
 until after its last: the run's own, which shows that it is alive, and that of its batch.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from typing import Self
 
 import dagster as dg
+from pydantic import PrivateAttr
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.resources.settings import SettingsResource
-from aidsafe_dagster.runs.batch_claims import HELD_TAG, claim_batch
+from aidsafe_dagster.runs.batch_claims import HELD_TAG, claim_batch, fence_of
 from aidsafe_dagster.runs.liveness import describe_this_run, hold_run
 from aidsafe_dagster.runs.process_tags import this_process
 
@@ -23,6 +24,7 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Opens the lake of the settings: a local folder or any fsspec URL."""
 
     settings: dg.ResourceDependency[SettingsResource]
+    _fence: Callable[[], None] | None = PrivateAttr(default=None)
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Generator[Self]:
@@ -43,10 +45,12 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
                 holder = describe_this_run(run)
                 log = context.log.info if context.log else _ignore
                 stack.enter_context(claim_batch(batch, settings, holder, log))
+            self._fence = fence_of(batch)
             yield self
 
     def open(self) -> Lake:
-        return Lake(self.settings.snapshot.settings.lake)
+        """Return the lake; in a run of a batch it writes only while the batch is held."""
+        return Lake(self.settings.snapshot.settings.lake, self._fence)
 
 
 def _ignore(_: str) -> None:
