@@ -43,18 +43,20 @@ _SET_CONFIG = sa.text("SELECT set_config(:name, :value, false)")
 _TRY_LOCK = sa.text("SELECT pg_try_advisory_lock(:key)")
 _PING = sa.text("SELECT 1")
 _SESSION = sa.text("SELECT pg_backend_pid()")
-_tokens = sa.Table(
+lock_tokens = sa.Table(
     "lock_tokens",
     sa.MetaData(),
     sa.Column("key", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("token", sa.BigInteger, nullable=False),
 )
-_TOKEN = sa.select(_tokens.c.token).where(_tokens.c.key == sa.bindparam("key"))
+_TOKEN = sa.select(lock_tokens.c.token).where(lock_tokens.c.key == sa.bindparam("key"))
 _RAISE_TOKEN = (
-    postgresql.insert(_tokens)
+    postgresql.insert(lock_tokens)
     .values(key=sa.bindparam("key"), token=1)
-    .on_conflict_do_update(index_elements=["key"], set_={"token": _tokens.c.token + 1})
-    .returning(_tokens.c.token)
+    .on_conflict_do_update(
+        index_elements=["key"], set_={"token": lock_tokens.c.token + 1}
+    )
+    .returning(lock_tokens.c.token)
 )
 # An advisory lock with one 64-bit key is listed as two halves, with objsubid 1.
 _HOLDER = sa.text(
@@ -84,24 +86,28 @@ class AdvisoryLock(HeldLock):
         self._connection: sa.Connection | None = None
         self._session = 0
         """The server's process of the connection, also after the connection broke."""
-        self._token: int | None = None
-        """Raised by each new holder; None while the lock is not ours."""
+        self._is_held = False
+        self._token = 0
+        """As it was raised when the lock was taken."""
         # The watchdog, the journal's thread and the main thread all look after the lock.
         self._mutex = threading.RLock()
 
     def try_hold(self, holder: str) -> bool:  # noqa: ARG002 - the connection says who it is
         with self._mutex, self._explain_errors():
-            if self._token is not None:
-                return True
-            if not self._try_lock():
-                return False
-            self._token = _raise_token(self._connected(), self._key)
-            return True
+            if not self._is_held and self._try_lock():
+                self._token = _raise_token(self._connected(), self._key)
+                self._is_held = True
+            return self._is_held
+
+    @property
+    def fencing_token(self) -> tuple[int, int] | None:
+        # Also after the release: what is still under way passes until another one takes the lock.
+        return (self._key["key"], self._token) if self._token else None
 
     def release(self) -> None:
         # A thread that waits for a server out of reach must not keep the process from ending.
         is_free = self._mutex.acquire(timeout=_RELEASE_WITHIN_S)
-        self._token = None
+        self._is_held = False
         if is_free:
             self._disconnect()
             self._mutex.release()
@@ -147,24 +153,24 @@ class AdvisoryLock(HeldLock):
             None while the server is away, or still takes our own broken connection for alive.
         """
         with self._mutex:
-            if self._token is None:
+            if not self._is_held:
                 return True
             try:
                 # The lock belongs to the connection. As long as that answers, the lock is held.
                 if self._connection is not None:
                     self._connection.execute(_PING)
                     return True
-                return self._take_again(self._token)
+                return self._take_again()
             except sa.exc.SQLAlchemyError:
                 # The next check opens a new connection.
                 self._disconnect()
                 return None
 
-    def _take_again(self, token: int) -> bool | None:
+    def _take_again(self) -> bool | None:
         former_session = self._session
         if self._try_lock():
             # Another process may have come and gone since the connection broke.
-            if self._connected().execute(_TOKEN, self._key).scalar() == token:
+            if self._connected().execute(_TOKEN, self._key).scalar() == self._token:
                 return True
             self._disconnect()
             return False
@@ -235,7 +241,7 @@ def _raise_token(connection: sa.Connection, key: dict[str, int]) -> int:
             # The first lock ever taken in this database.
             with suppress(sa.exc.IntegrityError, sa.exc.ProgrammingError):
                 # PostgreSQL may fail the slower of two processes that create it.
-                connection.execute(CreateTable(_tokens, if_not_exists=True))
+                connection.execute(CreateTable(lock_tokens, if_not_exists=True))
     return int(connection.execute(_RAISE_TOKEN, key).scalar_one())
 
 

@@ -34,6 +34,14 @@ class HeldLock(ABC):
         """What the lock is for, as in messages: `batch mine-0001`."""
         self._is_lost = False
 
+    @property
+    def fencing_token(self) -> tuple[int, int] | None:
+        """Key and number that stay in the database `lock_tokens` until another one takes the lock.
+
+        None where the lock is on one host and has no such number, or was never taken.
+        """
+        return None
+
     @contextmanager
     def hold(
         self,

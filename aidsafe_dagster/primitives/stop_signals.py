@@ -27,10 +27,15 @@ WHAT_IS_SAFE = "What was answered is recorded; the same command goes on from the
 _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 _SHOW_CURSOR = "\x1b[?25h"
 _received: list[int] = []
+_pipes: list[int] = []
+"""The reading end, while the block lasts."""
+_mutex = threading.RLock()
 
 
 def received() -> signal.Signals | None:
     """Return the signal that asked this command to end; None if there was none."""
+    # The listener may not have come round to it yet.
+    _read_numbers()
     return signal.Signals(_received[0]) if _received else None
 
 
@@ -50,7 +55,9 @@ def stop_signals() -> Iterator[None]:
     if is_ignored:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     reader, writer = os.pipe()
-    os.set_blocking(writer, False)
+    for end in (reader, writer):
+        os.set_blocking(end, False)
+    _pipes.append(reader)
     handlers = {number: signal.signal(number, _interrupt) for number in _NUMBERS}
     descriptor = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     threading.Thread(
@@ -59,13 +66,15 @@ def stop_signals() -> Iterator[None]:
     try:
         yield
     finally:
-        if not _received:
+        if received() is None:
             signal.set_wakeup_fd(descriptor)
             for number, handler in handlers.items():
                 signal.signal(number, handler)
             if is_ignored:
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-            # The listener reads the end of the pipe, and closes the other side.
+            with _mutex:
+                _pipes.remove(reader)
+            # Wakes the listener up, which closes the other end.
             os.close(writer)
 
 
@@ -85,10 +94,19 @@ def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
 
 
 def _listen(reader: int) -> None:
-    with open(reader, "rb", buffering=0) as numbers:
-        while number := numbers.read(1):
-            if number[0] in _NUMBERS:
-                _note(number[0])
+    while reader in _pipes:
+        select.select([reader], [], [])
+        _read_numbers()
+    os.close(reader)
+
+
+def _read_numbers() -> None:
+    with _mutex:
+        for reader in _pipes:
+            with suppress(BlockingIOError):
+                for number in os.read(reader, 64):
+                    if number in _NUMBERS:
+                        _note(number)
 
 
 def _note(number: int) -> None:

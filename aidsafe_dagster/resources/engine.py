@@ -40,7 +40,7 @@ from aidsafe_dagster.resources.continuation import require_continuation
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.resources.tokens import token_counter
 from aidsafe_dagster.resources.vllm import VLLMResource
-from aidsafe_dagster.runs.batch_claims import fence_of
+from aidsafe_dagster.runs.batch_claims import claim_of
 from aidsafe_dagster.runs.dagster_internals import PARTITION_NAME_TAG
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.settings.snapshot import SettingsSnapshot
@@ -275,7 +275,7 @@ class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
                 settings.driver,
                 _shares_folder(settings),
                 # Not before: the resource of the lake claims the batch, maybe after this setup.
-                fence_of(self._batch),
+                claim_of(self._batch),
             )
         return self._driver
 

@@ -38,13 +38,13 @@ def claim_batch(
             del _claims[batch]
 
 
-def fence_of(batch: str | None) -> Callable[[], None] | None:
-    """Return what raises `LockLost` once this process has lost the batch; None without a claim.
+def claim_of(batch: str | None) -> HeldLock | None:
+    """Return the lock by which this process holds the batch; None if it holds none.
 
-    It is good beyond the end of the claim: a batch that was released in good order passes.
+    It is good beyond the end of the claim: it tells a batch that was lost from one that was
+    released in good order.
     """
-    lock = _claims.get(batch) if batch is not None else None
-    return lock.confirm if lock else None
+    return _claims.get(batch) if batch is not None else None
 
 
 def claim_each(

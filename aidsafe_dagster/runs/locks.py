@@ -95,6 +95,10 @@ class _BothLocks(HeldLock):
         self._advisory.release()
         self._file.release()
 
+    @property
+    def fencing_token(self) -> tuple[int, int] | None:
+        return self._advisory.fencing_token
+
     def confirm(self) -> None:
         self._file.confirm()
         self._advisory.confirm()

@@ -16,6 +16,7 @@ from aidsafe_dagster.engines.driver.slot_shares import SlotShares
 from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.engines.protocol import Engine
 from aidsafe_dagster.engines.server_load import ServerLoad, take_last_sample, watch
+from aidsafe_dagster.primitives.held_lock import HeldLock
 from aidsafe_dagster.primitives.stop_signals import received
 from aidsafe_dagster.recipe.dialogue import DialogueTask
 from aidsafe_dagster.recipe.records import Failure
@@ -33,8 +34,8 @@ class BackgroundDriver:
         settings: of the driver.
         shared: folder through which processes divide the engine's slots. None: this process has
             all of them.
-        fence: called right before each write to the journal; raises once this process may write no
-            more.
+        lock: once it is lost, the journal takes nothing more. None: no other process is at this
+            work.
     """
 
     def __init__(
@@ -43,13 +44,13 @@ class BackgroundDriver:
         journal_url: str,
         settings: DriverSettings,
         shared: Path | None = None,
-        fence: Callable[[], None] | None = None,
+        lock: HeldLock | None = None,
     ) -> None:
         self._make_engine = make_engine
         self._journal_url = journal_url
         self._settings = settings
         self._shared = shared
-        self._fence = fence
+        self._lock = lock
         self._log_lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
@@ -126,7 +127,7 @@ class BackgroundDriver:
         if self._driver is None:
             # The journal stays open if the engine cannot be made, so that `_close` closes it.
             if self._journal is None:
-                self._journal = Journal(self._journal_url, self._fence)
+                self._journal = Journal(self._journal_url, self._lock)
             engine = self._make_engine(self._log_lines.put)
             shares = None
             if self._shared:
