@@ -33,7 +33,7 @@ from aidsafe_dagster.recipe.stages import (
 from aidsafe_dagster.runs.batch_claims import HELD_TAG
 from aidsafe_dagster.runs.dagster_internals import DagsterExecutionInterruptedError
 from aidsafe_dagster.runs.liveness import release_run
-from aidsafe_dagster.runs.process_tags import PROCESS_TAG, this_process
+from aidsafe_dagster.runs.process_tags import PROCESS_TAG, STOPPED_TAG, this_process
 from aidsafe_dagster.settings.launchpad import configured_in_shell
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.stages.decontamination import (
@@ -147,6 +147,7 @@ def run_job(
     was_interrupted = _was_interrupted(events)
     # Also where the signal came too late for the run, or some code swallowed the interrupt.
     if stop_signals.received():
+        instance.add_run_tags(result.run_id, {STOPPED_TAG: result.run_id})
         raise KeyboardInterrupt
     error = _why_stopped(events)
     was_ended_elsewhere = was_interrupted or _was_lost(events)
@@ -294,7 +295,12 @@ def _is_engine_unusable(events: Sequence[dg.DagsterEvent]) -> bool:
 
 def _was_interrupted(events: Sequence[dg.DagsterEvent]) -> bool:
     names = (DagsterExecutionInterruptedError.__name__, KeyboardInterrupt.__name__)
-    return any(message.startswith(names) for message in _causes(events))
+    for message in _causes(events):
+        # The class comes first, with or without its module.
+        error_class = message.partition(":")[0].rpartition(".")[2]
+        if error_class.strip() in names:
+            return True
+    return False
 
 
 def _was_lost(events: Sequence[dg.DagsterEvent]) -> bool:

@@ -23,6 +23,7 @@ from aidsafe_dagster.recipe.records import Failure
 
 T = TypeVar("T")
 POLL_S = 0.5
+_LAST_TASKS_S = 1.0
 
 
 class BackgroundDriver:
@@ -146,6 +147,10 @@ class BackgroundDriver:
             await self._driver.engine.close()
         if self._journal:
             self._journal.close()
+        # A drive that was interrupted may not have closed its HTTP session yet.
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        if others:
+            await asyncio.wait(others, timeout=_LAST_TASKS_S)
         return unused_calls
 
     def _pass_on_lines(self, log: Callable[[str], None]) -> None:
