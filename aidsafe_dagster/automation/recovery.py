@@ -29,6 +29,7 @@ from aidsafe_dagster.runs.dagster_internals import (
     WILL_RETRY_TAG,
 )
 from aidsafe_dagster.runs.liveness import report_dead_runs
+from aidsafe_dagster.runs.process_tags import STOPPED_TAG
 from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.stages.gates import is_complete
 from aidsafe_dagster.stages.partitions import batches
@@ -166,7 +167,9 @@ def _count_deaths(runs: Sequence[dg.DagsterRun]) -> int:
 
 
 def _died(run: dg.DagsterRun) -> bool:
-    """Tell whether the run failed without any step having failed."""
+    """Tell whether the run failed without any step having failed, and nobody stopped it."""
+    if run.tags.get(STOPPED_TAG) == run.run_id:
+        return False
     is_failed = run.status is dg.DagsterRunStatus.FAILURE
     return is_failed and run.tags.get(RUN_FAILURE_REASON_TAG) != "STEP_FAILURE"
 

@@ -85,7 +85,7 @@ def run_backfill(
     batches_run = len({run.batch for run in runs})
     spending = sum((run.spending for run in runs), Spending())
     # Reports cover all batches, so they are built once, after the last one.
-    if todo:
+    if todo and not any(run.was_ended_elsewhere for run in runs):
         reports = run_job(instance, "build_reports")
         runs.append(reports)
         if not reports.success:
@@ -162,6 +162,11 @@ def _run_batches(
             )
             runs.append(run)
             _print_run(run, settings)
+            if run.was_ended_elsewhere:
+                _print_not_started(
+                    len(todo) - len(runs), "this command ends with its run"
+                )
+                break
             if not run.success and _can_make_splits(instance, lake, settings, batch):
                 splits = [Stage.FINE_TUNE_SPLITS]
                 alone = run_job(
@@ -174,7 +179,7 @@ def _run_batches(
                 runs.append(alone)
                 _print_run(alone, settings)
             if run.is_engine_unusable:
-                _print_not_started(len(todo) - len(runs))
+                _print_not_started(len(todo) - len(runs), "the same would stop it")
                 break
     return runs
 
@@ -206,11 +211,9 @@ def _can_make_splits(
     return Stage.FINE_TUNE_SPLITS in not_done and not required & not_done
 
 
-def _print_not_started(count: int) -> None:
+def _print_not_started(count: int, why: str) -> None:
     if count:
-        print_plain(
-            f"{quantity(count, 'more batch')} not started: the same would stop it."
-        )
+        print_plain(f"{quantity(count, 'more batch')} not started: {why}.")
 
 
 def _print_waiting(reason: str) -> None:

@@ -3,12 +3,20 @@
 Every command imports this module, so it imports nothing that takes long to load.
 """
 
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+
+from aidsafe_dagster.primitives.stop_signals import (
+    WHAT_IS_SAFE,
+    leave,
+    received,
+    stop_signals,
+)
 
 console = Console()
 REHEARSAL = (
@@ -18,24 +26,29 @@ REHEARSAL = (
 
 
 @contextmanager
-def setup_errors_explained() -> Iterator[None]:
+def setup_errors_explained(*, has_own_handlers: bool = False) -> Iterator[None]:
     """Turn a person's mistake into a message and exit code 2, without a traceback.
 
-    An interrupt ends the command with a word on what is safe, and exit code 130.
+    Ctrl-C and SIGTERM end the command with a word on what is safe, and exit code 130 or 143.
+
+    Args:
+        has_own_handlers: the command looks after signals itself.
     """
     # Here and not above: the recipe takes long to import, and `--help` needs none of it.
     from aidsafe_dagster.recipe.errors import SetupError
 
     try:
-        yield
+        with nullcontext() if has_own_handlers else stop_signals():
+            yield
     except SetupError as error:
         print_problem("Error", str(error))
         raise typer.Exit(2) from error
     except KeyboardInterrupt as error:
-        print_plain(
-            "Stopped. What was answered is recorded; the same command goes on from there."
-        )
-        raise typer.Exit(130) from error
+        number = received() or signal.SIGINT
+        print_plain(f"Stopped by {number.name}. {WHAT_IS_SAFE}")
+        if received():
+            leave(number)
+        raise typer.Exit(128 + number) from error
 
 
 def print_problem(what: str, why: str) -> None:

@@ -30,7 +30,7 @@ def dev(
     ] = None,
 ) -> None:
     """Start the web UI and the daemon; Ctrl-C ends both."""
-    with setup_errors_explained():
+    with setup_errors_explained(has_own_handlers=True):
         import secrets
 
         from aidsafe_dagster.cli.dev_services import run_services

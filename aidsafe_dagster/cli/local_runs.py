@@ -20,6 +20,8 @@ import dagster as dg
 
 from aidsafe_dagster.cli.spending import Spending, spending_in
 from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.primitives import stop_signals
+from aidsafe_dagster.primitives.held_lock import LockLost
 from aidsafe_dagster.recipe.errors import EngineUnusable, SetupError
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.stages import (
@@ -31,7 +33,7 @@ from aidsafe_dagster.recipe.stages import (
 from aidsafe_dagster.runs.batch_claims import HELD_TAG
 from aidsafe_dagster.runs.dagster_internals import DagsterExecutionInterruptedError
 from aidsafe_dagster.runs.liveness import release_run
-from aidsafe_dagster.runs.process_tags import PROCESS_TAG, this_process
+from aidsafe_dagster.runs.process_tags import PROCESS_TAG, STOPPED_TAG, this_process
 from aidsafe_dagster.settings.launchpad import configured_in_shell
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.stages.decontamination import (
@@ -95,6 +97,8 @@ class BatchRun:
     """The checks that closed a gate past which the run went on without the rows behind it."""
     is_engine_unusable: bool = False
     """It was stopped by what would stop every other batch as well."""
+    was_ended_elsewhere: bool = False
+    """A person cancelled it, or another process took its batch."""
 
 
 def run_job(
@@ -117,7 +121,7 @@ def run_job(
         is_held: this process holds the batch already (`runs/batch_claims.py`).
 
     Raises:
-        KeyboardInterrupt: the run was interrupted. Dagster itself only ends the run.
+        KeyboardInterrupt: a signal asks the command to end. Dagster itself only ends the run.
     """
     # Importing the definitions reads the settings, so a mistake in them is raised here.
     from aidsafe_dagster.definitions import defs
@@ -140,17 +144,25 @@ def run_job(
     # Dagster has recorded the end of the run, so nobody can take a free lock for a death now.
     release_run(result.run_id)
     events = result.all_events
-    if _was_interrupted(events):
+    was_interrupted = _was_interrupted(events)
+    # Also where the signal came too late for the run, or some code swallowed the interrupt.
+    if stop_signals.received():
+        instance.add_run_tags(result.run_id, {STOPPED_TAG: result.run_id})
         raise KeyboardInterrupt
+    error = _why_stopped(events)
+    was_ended_elsewhere = was_interrupted or _was_lost(events)
+    if was_ended_elsewhere:
+        error = _why_ended(instance, result.run_id)
     outcome = BatchRun(
         batch=partition or job,
         run_id=result.run_id,
         success=result.success,
-        error=_why_stopped(events),
+        error=error,
         metadata=_output_metadata(events),
         spending=spending_in(events),
         withheld="\n".join(_closing_checks(events, dg.AssetCheckSeverity.WARN)),
         is_engine_unusable=_is_engine_unusable(events),
+        was_ended_elsewhere=was_ended_elsewhere,
     )
     # The result holds every event of the run, so it must go before memory is given back.
     del result, events
@@ -282,8 +294,25 @@ def _is_engine_unusable(events: Sequence[dg.DagsterEvent]) -> bool:
 
 
 def _was_interrupted(events: Sequence[dg.DagsterEvent]) -> bool:
-    name = DagsterExecutionInterruptedError.__name__
-    return any(name in message for message in _causes(events))
+    names = (DagsterExecutionInterruptedError.__name__, KeyboardInterrupt.__name__)
+    for message in _causes(events):
+        # The class comes first, with or without its module.
+        error_class = message.partition(":")[0].rpartition(".")[2]
+        if error_class.strip() in names:
+            return True
+    return False
+
+
+def _was_lost(events: Sequence[dg.DagsterEvent]) -> bool:
+    return any(f"{LockLost.__name__}: " in message for message in _causes(events))
+
+
+def _why_ended(instance: dg.DagsterInstance, run_id: str) -> str:
+    """Return who ended a run of this process, if it was no signal."""
+    run = instance.get_run_by_id(run_id)
+    is_cancelled = run is None or run.status is dg.DagsterRunStatus.CANCELED
+    why = "was cancelled" if is_cancelled else "lost its batch to another process"
+    return f"This run {why}. {stop_signals.WHAT_IS_SAFE}"
 
 
 def _causes(events: Sequence[dg.DagsterEvent]) -> list[str]:

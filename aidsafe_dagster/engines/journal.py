@@ -24,7 +24,9 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.schema import CreateTable
 
+from aidsafe_dagster.primitives.advisory_lock import lock_tokens
 from aidsafe_dagster.primitives.atomic_write import flush
+from aidsafe_dagster.primitives.held_lock import HeldLock
 from aidsafe_dagster.primitives.retry import retry
 from aidsafe_dagster.recipe.dialogue import Completion, Request
 from aidsafe_dagster.recipe.errors import SetupError, not_installed
@@ -113,10 +115,18 @@ class Journal:
 
     Every method raises SetupError, with a remedy, when the database cannot be used: it stays locked
     for `WAIT_S`, is damaged, full, of another version, or no journal at all.
+
+    Args:
+        url: of the database.
+        lock: once it is lost, nothing more is written. None: no other process is at this work.
+
+    Raises:
+        LockLost: at a write, the lock was lost.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, lock: HeldLock | None = None) -> None:
         self.url = sa.make_url(url)
+        self._lock = lock
         self.is_local = self.url.get_backend_name() == "sqlite"
         """A query takes less time than handing it to a thread."""
         self._wait_s = float(self.url.query.get("timeout", WAIT_S))  # type: ignore[arg-type]
@@ -160,10 +170,10 @@ class Journal:
         """
         with self._database_errors():
             if self._sqlite:
+                self._confirm_lock()
                 is_new = self._sqlite.insert(entry.values)
             else:
-                result = self._execute(self._insert, entry.values)
-                is_new = result.rowcount > 0
+                return self.record_all([entry])[entry.key]
         if is_new:
             return entry.completion
         # Everybody goes on with the answer that was recorded first, so that replays agree.
@@ -171,13 +181,22 @@ class Journal:
 
     def record_all(self, entries: Sequence[Entry]) -> dict[str, Completion]:
         """Record several completions in one transaction and return those in force, by key."""
+        rows = [entry.values for entry in entries]
+        token = self._lock.fencing_token if self._lock else None
+        if token is None:
+            self._confirm_lock()
         with self._database_errors():
-            statement = self._insert.returning(_completions.c.key)
-            rows = [entry.values for entry in entries]
-            new = set(self._execute(statement, rows).scalars())
+            if token is None:
+                statement = self._insert.returning(_completions.c.key)
+                result = self._execute(statement, rows)
+            else:
+                result = self._execute(_insert_behind_fence(rows, token), None)
+            new = set(result.scalars())
         completions = {entry.key: entry.completion for entry in entries}
         recorded_before = [key for key in completions if key not in new]
         if recorded_before:
+            # A lock that was lost keeps entries out just as earlier ones do.
+            self._confirm_lock()
             completions |= self.find_all(recorded_before)
         return completions
 
@@ -195,6 +214,10 @@ class Journal:
         """Close the connection."""
         self._connection.close()
         self._connection.engine.dispose()
+
+    def _confirm_lock(self) -> None:
+        if self._lock:
+            self._lock.confirm()
 
     def _execute(self, statement: sa.Executable, values: Any) -> sa.CursorResult[Any]:
         """Run a statement, and retry it while a database server is unavailable.
@@ -313,6 +336,27 @@ def read_answers(
         cause = getattr(error, "orig", None) or type(error).__name__
         raise SetupError(f"journal {place!r} cannot be read: {cause}") from error
     return [RecordedAnswer(*row) for row in rows]
+
+
+def _insert_behind_fence(
+    rows: Sequence[Mapping[str, Any]], token: tuple[int, int]
+) -> sa.Executable:
+    """Return the insertion of absent rows that the server itself refuses once the lock is lost.
+
+    A check from here would not do: this process may be paused between the check and the insertion.
+    """
+    names = list(rows[0])
+    columns = [_completions.columns[name] for name in names]
+    data = [tuple(row[name] for name in names) for row in rows]
+    values = sa.values(*(sa.column(name) for name in names), name="entry").data(data)
+    # PostgreSQL takes a column of nulls for text.
+    typed = [sa.cast(values.c[column.name], column.type) for column in columns]
+    key, number = token
+    is_ours = sa.exists().where(lock_tokens.c.key == key, lock_tokens.c.token == number)
+    insert = postgresql.insert(_completions).from_select(
+        names, sa.select(*typed).where(is_ours)
+    )
+    return insert.on_conflict_do_nothing().returning(_completions.c.key)
 
 
 class _SQLiteStatements:

@@ -13,7 +13,7 @@ missing.
 import hashlib
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,9 +38,17 @@ _REMEDIES: Mapping[str, str] = {
 
 
 class Lake:
-    """Reads and writes partitions. `root` is a local path or any fsspec URL."""
+    """Reads and writes partitions.
 
-    def __init__(self, root: str | Path) -> None:
+    Args:
+        root: a local path or any fsspec URL.
+        fence: called right before each write. It raises once this process may write no more.
+    """
+
+    def __init__(
+        self, root: str | Path, fence: Callable[[], None] | None = None
+    ) -> None:
+        self._fence = fence
         self.root = UPath(root)
         self.local = self.root.protocol in ("", "file", "local")
         if self.local:
@@ -201,9 +209,11 @@ class Lake:
         # A put on an object store is atomic by itself.
         if not self.local:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if self._fence:
+                self._fence()
             path.write_bytes(content)
             return
-        with atomic_write(Path(str(path))) as temporary:
+        with atomic_write(Path(str(path)), fence=self._fence) as temporary:
             temporary.write_bytes(content)
 
 

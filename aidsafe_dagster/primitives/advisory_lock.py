@@ -2,18 +2,24 @@
 
 Such a lock belongs to a connection and ends with it, so a dead process holds nothing. The server
 gives up a host that lost its power or its network within half a minute. If the connection breaks
-under a living process, the process takes the lock again. If another process was faster, this one
-is interrupted, as by Ctrl-C: two processes never go on with the same work.
+under a living process, the process takes the lock again, unless another one has held it meanwhile.
+That is told by a fencing token: a number in the database that each new holder raises. A process
+that lost its lock is interrupted, as by Ctrl-C, and `confirm` fails: two processes never go on with
+the same work.
 """
 
 import hashlib
 import logging
 import os
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateTable
 
 from aidsafe_dagster.primitives.held_lock import HeldLock
 from aidsafe_dagster.primitives.watchdog import watchdog
@@ -21,6 +27,10 @@ from aidsafe_dagster.recipe.errors import SetupError, not_installed
 
 logger = logging.getLogger(__name__)
 POLL_S = 1.0
+CONFIRM_WITHIN_S = 120.0
+"""How long a write waits for a server that is away. The journal waits as long."""
+_RELEASE_WITHIN_S = 2.0
+_CREATE_ATTEMPTS = 3
 _CONNECTION_SETTINGS = {
     "tcp_keepalives_idle": "15s",
     "tcp_keepalives_interval": "5s",
@@ -32,9 +42,25 @@ _MAX_APPLICATION_NAME = 63
 _SET_CONFIG = sa.text("SELECT set_config(:name, :value, false)")
 _TRY_LOCK = sa.text("SELECT pg_try_advisory_lock(:key)")
 _PING = sa.text("SELECT 1")
+_SESSION = sa.text("SELECT pg_backend_pid()")
+lock_tokens = sa.Table(
+    "lock_tokens",
+    sa.MetaData(),
+    sa.Column("key", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("token", sa.BigInteger, nullable=False),
+)
+_TOKEN = sa.select(lock_tokens.c.token).where(lock_tokens.c.key == sa.bindparam("key"))
+_RAISE_TOKEN = (
+    postgresql.insert(lock_tokens)
+    .values(key=sa.bindparam("key"), token=1)
+    .on_conflict_do_update(
+        index_elements=["key"], set_={"token": lock_tokens.c.token + 1}
+    )
+    .returning(lock_tokens.c.token)
+)
 # An advisory lock with one 64-bit key is listed as two halves, with objsubid 1.
 _HOLDER = sa.text(
-    "SELECT holder.application_name"
+    "SELECT holder.application_name, holder.pid"
     " FROM pg_locks lock JOIN pg_stat_activity holder USING (pid)"
     " WHERE lock.locktype = 'advisory' AND lock.granted AND lock.objsubid = 1"
     " AND holder.datname = current_database()"
@@ -58,56 +84,121 @@ class AdvisoryLock(HeldLock):
         self._key = {"key": int.from_bytes(digest, signed=True)}
         self._url = url
         self._connection: sa.Connection | None = None
+        self._session = 0
+        """The server's process of the connection, also after the connection broke."""
+        self._is_held = False
+        self._token = 0
+        """As it was raised when the lock was taken."""
+        # The watchdog, the journal's thread and the main thread all look after the lock.
+        self._mutex = threading.RLock()
 
     def try_hold(self, holder: str) -> bool:  # noqa: ARG002 - the connection says who it is
-        with self._explain_errors():
-            return self._try_lock()
+        with self._mutex, self._explain_errors():
+            if not self._is_held and self._try_lock():
+                self._token = _raise_token(self._connected(), self._key)
+                self._is_held = True
+            return self._is_held
+
+    @property
+    def fencing_token(self) -> tuple[int, int] | None:
+        # Also after the release: what is still under way passes until another one takes the lock.
+        return (self._key["key"], self._token) if self._token else None
 
     def release(self) -> None:
-        self._disconnect()
+        # A thread that waits for a server out of reach must not keep the process from ending.
+        is_free = self._mutex.acquire(timeout=_RELEASE_WITHIN_S)
+        self._is_held = False
+        if is_free:
+            self._disconnect()
+            self._mutex.release()
 
     def holder(self) -> str | None:
         with self._explain_errors():
-            if self._connection is not None:
-                return self._find_holder(self._connection)
+            with self._mutex:
+                if self._connection is not None:
+                    return self._find_holder(self._connection)[0]
             # Closed again after the look, since a server has few connections.
             connection = _connect(self._url)
             try:
-                return self._find_holder(connection)
+                return self._find_holder(connection)[0]
             finally:
                 _close(connection)
 
     def _watch(self) -> AbstractContextManager[None]:
-        return watchdog(self._is_kept, POLL_S)
+        return watchdog(self._may_go_on, POLL_S)
+
+    def _may_go_on(self) -> bool:
+        # While the server is away nobody else can take the lock either.
+        if not self._is_lost and self._check() is not False:
+            return True
+        self._is_lost = True
+        logger.error("%s was lost to another process; this one ends", self.name)
+        return False
 
     def _is_kept(self) -> bool:
-        """Tell whether the lock is still ours; take it again if only the connection was lost."""
-        try:
-            # The lock belongs to the connection. As long as that answers, the lock is held.
-            if self._connection is not None:
-                self._connection.execute(_PING)
+        deadline = time.monotonic() + CONFIRM_WITHIN_S
+        while (answer := self._check()) is None:
+            if time.monotonic() > deadline:
+                raise SetupError(
+                    f"{self.name}: the database has not confirmed the lock for "
+                    f"{CONFIRM_WITHIN_S:.0f} s, so nothing was written. Start again once it is back"
+                )
+            time.sleep(POLL_S)
+        return answer
+
+    def _check(self) -> bool | None:
+        """Tell whether the lock is ours; take it again if only the connection was lost.
+
+        Returns:
+            None while the server is away, or still takes our own broken connection for alive.
+        """
+        with self._mutex:
+            if not self._is_held:
                 return True
-            if self._try_lock():
+            try:
+                # The lock belongs to the connection. As long as that answers, the lock is held.
+                if self._connection is not None:
+                    self._connection.execute(_PING)
+                    return True
+                return self._take_again()
+            except sa.exc.SQLAlchemyError:
+                # The next check opens a new connection.
+                self._disconnect()
+                return None
+
+    def _take_again(self) -> bool | None:
+        former_session = self._session
+        if self._try_lock():
+            # Another process may have come and gone since the connection broke.
+            if self._connected().execute(_TOKEN, self._key).scalar() == self._token:
                 return True
-            assert self._connection is not None
-            holder = self._find_holder(self._connection)
-            logger.error("%s was lost to %s; this process ends", self.name, holder)
-        except sa.exc.SQLAlchemyError:
-            # The server is away. The next check opens a new connection.
             self._disconnect()
-            return True
+            return False
+        _, session = self._find_holder(self._connected())
+        self._disconnect()
+        self._session = former_session
+        # Our own broken connection, which the server has yet to give up, or a holder who has just
+        # let go: the next check tells.
+        if session in (former_session, None):
+            return None
         return False
 
     def _try_lock(self) -> bool:
+        connection = self._connected()
+        self._session = int(connection.execute(_SESSION).scalar_one())
+        return bool(connection.execute(_TRY_LOCK, self._key).scalar_one())
+
+    def _connected(self) -> sa.Connection:
         if self._connection is None:
             self._connection = _connect(self._url)
-        return bool(self._connection.execute(_TRY_LOCK, self._key).scalar_one())
+        return self._connection
 
-    def _find_holder(self, connection: sa.Connection) -> str | None:
-        names = connection.execute(_HOLDER, self._key).scalars().all()
-        if not names:
-            return None
-        return str(names[0] or "another host")
+    def _find_holder(self, connection: sa.Connection) -> tuple[str | None, int | None]:
+        """Return the holder's name and session; None for both if the lock is free."""
+        row = connection.execute(_HOLDER, self._key).first()
+        if row is None:
+            return None, None
+        return str(row[0] or "another host"), int(row[1])
 
     def _disconnect(self) -> None:
         if self._connection is not None:
@@ -139,6 +230,19 @@ def _connect(url: str) -> sa.Connection:
     for setting, value in {**_CONNECTION_SETTINGS, "application_name": name}.items():
         connection.execute(_SET_CONFIG, {"name": setting, "value": value})
     return connection
+
+
+def _raise_token(connection: sa.Connection, key: dict[str, int]) -> int:
+    """Raise the fencing token of a lock that is held, and return it."""
+    for _ in range(_CREATE_ATTEMPTS):
+        try:
+            return int(connection.execute(_RAISE_TOKEN, key).scalar_one())
+        except sa.exc.ProgrammingError:
+            # The first lock ever taken in this database.
+            with suppress(sa.exc.IntegrityError, sa.exc.ProgrammingError):
+                # PostgreSQL may fail the slower of two processes that create it.
+                connection.execute(CreateTable(lock_tokens, if_not_exists=True))
+    return int(connection.execute(_RAISE_TOKEN, key).scalar_one())
 
 
 def _close(connection: sa.Connection) -> None:

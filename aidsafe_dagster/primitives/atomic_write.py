@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -21,12 +21,16 @@ _HOST = re.sub(r"[^A-Za-z0-9_-]", "_", socket.gethostname())
 
 
 @contextmanager
-def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
+def atomic_write(
+    path: Path, *, durable: bool = True, fence: Callable[[], None] | None = None
+) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it replaces `path` if the block succeeds.
 
     Args:
         path: the file to write; its folder is created if need be.
         durable: wait until the file is on the disk. False is for what is worthless after a crash.
+        fence: called right before the file is replaced. It raises if this process must not do that
+            any more, and then the file stays as it was.
 
     Raises:
         SetupError: the file cannot be written: disk full, quota used up, or no access.
@@ -40,6 +44,8 @@ def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
         yield temporary
         if durable:
             flush(temporary)
+        if fence:
+            fence()
         temporary.replace(path)
     except OSError as error:
         raise SetupError(

@@ -5,6 +5,10 @@ operating system or the database drops the lock when its holder dies, however th
 therefore answers two questions at once: whose turn it is, and whether the holder is still alive.
 No pid, start time or clock is compared.
 
+A lock can be lost under a living process: its file is removed, or the database ends the session
+while the process is paused or cut off. So whoever writes on the strength of a lock confirms it
+right before each write (`HeldLock.confirm`): the lock is a fence, and not only a queue.
+
 There are two kinds: a locked file for the processes of one host (`lock_file.py`), and an advisory
 lock of PostgreSQL for the processes of all hosts that share a database (`advisory_lock.py`).
 """
@@ -13,6 +17,10 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+
+class LockLost(Exception):
+    """A lock that this process held may be another's now, so the process must write no more."""
 
 
 class HeldLock(ABC):
@@ -24,6 +32,15 @@ class HeldLock(ABC):
     def __init__(self, name: str) -> None:
         self.name = name
         """What the lock is for, as in messages: `batch mine-0001`."""
+        self._is_lost = False
+
+    @property
+    def fencing_token(self) -> tuple[int, int] | None:
+        """Key and number that stay in the database `lock_tokens` until another one takes the lock.
+
+        None where the lock is on one host and has no such number, or was never taken.
+        """
+        return None
 
     @contextmanager
     def hold(
@@ -66,6 +83,26 @@ class HeldLock(ABC):
     def is_held(self) -> bool:
         """Tell whether a living process holds the lock."""
         return self.holder() is not None
+
+    def confirm(self) -> None:
+        """Return if the lock is still ours at this moment, or was released in good order.
+
+        Called from any thread, right before a write that needs the lock.
+
+        Raises:
+            LockLost: it was lost. It stays lost, whoever holds it now.
+            SetupError: nobody can tell, since the database has been away for too long.
+        """
+        if not self._is_lost and not self._is_kept():
+            self._is_lost = True
+        if self._is_lost:
+            raise LockLost(
+                f"{self.name} was lost to another process; nothing is written"
+            )
+
+    @abstractmethod
+    def _is_kept(self) -> bool:
+        """Tell whether the lock, once taken, was ours all the time until now or its release."""
 
     def _acquire(
         self, holder: str, on_wait: Callable[[str], None], timeout_s: float | None

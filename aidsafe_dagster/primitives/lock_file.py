@@ -48,6 +48,31 @@ class LockFile(HeldLock):
         os.close(self._descriptor)
         self._descriptor = None
 
+    def _is_kept(self) -> bool:
+        if self._descriptor is None:
+            return True
+        try:
+            held = os.fstat(self._descriptor)
+            return os.path.samestat(held, self.path.stat())
+        except FileNotFoundError:
+            # Somebody cleared the folder. Whoever comes first now locks a new file.
+            return self._lock_anew()
+        except OSError:
+            # The folder cannot be seen, so another process may be at work behind our back.
+            return False
+
+    def _lock_anew(self) -> bool:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = self._lock()
+        except OSError:
+            return False
+        if descriptor is None:
+            return False
+        # The old descriptor stays open: another thread may be looking at it.
+        self._descriptor = descriptor
+        return True
+
     def holder(self) -> str | None:
         try:
             with self.path.open("rb") as file:

@@ -1,5 +1,11 @@
-"""A watchdog: interrupts this process, as Ctrl-C would, once its work must not go on."""
+"""A watchdog: interrupts this process, as Ctrl-C would, once its work must not go on.
 
+It does not send itself SIGINT. A shell starts a background command with SIGINT ignored, and so do
+cron and many CI runners; children inherit that. Such a process must stop all the same: another one
+may be at work in its place. So the watchdog has a signal of its own.
+"""
+
+import logging
 import os
 import signal
 import threading
@@ -7,8 +13,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_STAND_IN = signal.SIGURG
-"""Sent where SIGINT is ignored. By default the system ignores it, so a late one does no harm."""
+_SIGNAL = signal.SIGURG
+"""By default the system ignores it, so a late one does no harm."""
+PATIENCE_S = 30.0
+"""How long an interrupted block may take to clean up. Then it is interrupted once more, and after
+as long again the process ends at once."""
+EXIT_CODE = 75
+"""Of a process that did not heed its watchdog: EX_TEMPFAIL, since the same work may be repeated."""
+_JOIN_S = 2.0
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -19,54 +32,83 @@ def watchdog(may_go_on: Callable[[], bool], every_s: float) -> Iterator[None]:
         may_go_on: called in a thread of its own; the first False interrupts, and ends the watch.
         every_s: seconds between two checks; the first comes at once.
     """
-    done = threading.Event()
+    watch = _Watch()
 
-    def watch() -> None:
-        while not done.is_set():
+    def keep_watch() -> None:
+        while not watch.is_over.is_set():
             if not may_go_on():
-                interrupt_this_process()
+                watch.end_block()
                 return
-            done.wait(every_s)
+            watch.is_over.wait(every_s)
 
-    thread = threading.Thread(target=watch, daemon=True, name="watchdog")
+    thread = threading.Thread(target=keep_watch, daemon=True, name="watchdog")
     with _interruptible():
         thread.start()
         try:
             yield
         finally:
-            done.set()
-            # A check that is under way may still interrupt, which must not hit what comes after.
-            thread.join()
+            watch.close()
+            # Not for ever: a check may hang, as one does that asks a host out of reach.
+            thread.join(_JOIN_S)
 
 
-def interrupt_this_process() -> None:
-    """Raise KeyboardInterrupt in the main thread, or whatever else it makes of Ctrl-C.
+class _Watch:
+    """One block that is watched."""
 
-    A shell starts a background command with SIGINT ignored, and its children inherit that. Such a
-    process must stop all the same: another one may be at work in its place.
-    """
+    def __init__(self) -> None:
+        self.is_over = threading.Event()
+        self._mutex = threading.Lock()
+
+    def close(self) -> None:
+        """Let no interrupt hit what comes after the block."""
+        with self._mutex:
+            self.is_over.set()
+
+    def end_block(self) -> None:
+        """Interrupt the main thread until the block is over, and in the end the whole process."""
+        for _ in range(2):
+            with self._mutex:
+                if self.is_over.is_set():
+                    return
+                _interrupt_main_thread()
+            if self.is_over.wait(PATIENCE_S):
+                return
+        logger.critical("this process must stop and does not; it ends at once")
+        os._exit(EXIT_CODE)
+
+
+def _interrupt_main_thread() -> None:
+    """Raise KeyboardInterrupt there, or whatever else the main thread makes of Ctrl-C."""
+    if signal.getsignal(_SIGNAL) is _raise:
+        main_thread = threading.main_thread().ident
+        assert main_thread is not None
+        # To that thread itself, so that it wakes up from whatever it waits for.
+        signal.pthread_kill(main_thread, _SIGNAL)
+        return
+    # The watch began outside of the main thread, which alone can install a handler.
     # Ignored and default handling are constants, which cannot be called.
-    if callable(signal.getsignal(signal.SIGINT)):
-        number = signal.SIGINT
-    elif signal.getsignal(_STAND_IN) is _raise:
-        number = _STAND_IN
-    else:
-        number = signal.SIGTERM
-    os.kill(os.getpid(), number)
+    is_handled = callable(signal.getsignal(signal.SIGINT))
+    os.kill(os.getpid(), signal.SIGINT if is_handled else signal.SIGTERM)
 
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Install the handler of the stand-in; Python lets only the main thread do that."""
+    """Install the handler; Python lets only the main thread do that."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(_STAND_IN, _raise)
+    before = signal.signal(_SIGNAL, _raise)
     try:
         yield
     finally:
-        signal.signal(_STAND_IN, before)
+        signal.signal(_SIGNAL, before)
 
 
 def _raise(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    """Do what a Ctrl-C would do at this moment, also where SIGINT itself is ignored."""
+    handler = signal.getsignal(signal.SIGINT)
+    # Dagster has a handler of its own while it runs a step, and while it writes its events.
+    if callable(handler):
+        handler(signal.SIGINT, frame)
+        return
     raise KeyboardInterrupt

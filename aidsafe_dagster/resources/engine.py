@@ -40,6 +40,8 @@ from aidsafe_dagster.resources.continuation import require_continuation
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.resources.tokens import token_counter
 from aidsafe_dagster.resources.vllm import VLLMResource
+from aidsafe_dagster.runs.batch_claims import claim_of
+from aidsafe_dagster.runs.dagster_internals import PARTITION_NAME_TAG
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.settings.snapshot import SettingsSnapshot
 
@@ -150,6 +152,7 @@ class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     _driver: BackgroundDriver | None = PrivateAttr(default=None)
     _driver_settings: Settings | None = PrivateAttr(default=None)
     _is_in_run: bool = PrivateAttr(default=False)
+    _batch: str | None = PrivateAttr(default=None)
     _unusable: EngineUnusable | None = PrivateAttr(default=None)
     _checked: list[tuple[Settings, frozenset[str]]] = PrivateAttr(default_factory=list)
     _context_lengths: dict[str, int] = PrivateAttr(default_factory=dict)
@@ -241,9 +244,11 @@ class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             if not self._is_in_run:
                 self._close_driver()
 
-    def setup_for_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Let one driver serve all steps of the run. Outside a run each drive opens its own."""
         self._is_in_run = True
+        if context.run is not None:
+            self._batch = context.run.tags.get(PARTITION_NAME_TAG)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """End reading ahead: the run is over, whether it succeeded or not."""
@@ -269,6 +274,8 @@ class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
                 settings.journal,
                 settings.driver,
                 _shares_folder(settings),
+                # Not before: the resource of the lake claims the batch, maybe after this setup.
+                claim_of(self._batch),
             )
         return self._driver
 

@@ -9,10 +9,12 @@ from contextlib import ExitStack, contextmanager
 from typing import Self
 
 import dagster as dg
+from pydantic import PrivateAttr
 
 from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.primitives.held_lock import HeldLock
 from aidsafe_dagster.resources.settings import SettingsResource
-from aidsafe_dagster.runs.batch_claims import HELD_TAG, claim_batch
+from aidsafe_dagster.runs.batch_claims import HELD_TAG, claim_batch, claim_of
 from aidsafe_dagster.runs.liveness import describe_this_run, hold_run
 from aidsafe_dagster.runs.process_tags import this_process
 
@@ -23,6 +25,7 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Opens the lake of the settings: a local folder or any fsspec URL."""
 
     settings: dg.ResourceDependency[SettingsResource]
+    _claim: HeldLock | None = PrivateAttr(default=None)
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Generator[Self]:
@@ -43,10 +46,13 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
                 holder = describe_this_run(run)
                 log = context.log.info if context.log else _ignore
                 stack.enter_context(claim_batch(batch, settings, holder, log))
+            self._claim = claim_of(batch)
             yield self
 
     def open(self) -> Lake:
-        return Lake(self.settings.snapshot.settings.lake)
+        """Return the lake; in a run of a batch it writes only while the batch is held."""
+        fence = self._claim.confirm if self._claim else None
+        return Lake(self.settings.snapshot.settings.lake, fence)
 
 
 def _ignore(_: str) -> None:

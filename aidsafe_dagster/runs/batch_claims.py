@@ -1,13 +1,20 @@
-"""Whose turn it is at a batch: one run's at a time, on this host and among all hosts."""
+"""Whose turn it is at a batch: one run's at a time, on this host and among all hosts.
+
+A claim is also a fence. Lake and journal confirm it right before each write, so that a process that
+was paused, or cut off, for so long that another one took its batch writes nothing more.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from aidsafe_dagster.primitives.held_lock import HeldLock
 from aidsafe_dagster.runs.locks import batch_lock
 from aidsafe_dagster.settings.schema import Settings
 
 HELD_TAG = "aidsafe/batch_held_by"
 """On a run whose own process held its batch before the run started."""
+_claims: dict[str, HeldLock] = {}
+"""The locks of the batches that this process holds."""
 
 
 @contextmanager
@@ -22,8 +29,22 @@ def claim_batch(
         holder: how others on this host are told who has the batch.
         on_wait: called once, with a message that names the holder, if this process has to wait.
     """
-    with batch_lock(batch, settings).hold(holder, on_wait):
-        yield
+    lock = batch_lock(batch, settings)
+    with lock.hold(holder, on_wait):
+        _claims[batch] = lock
+        try:
+            yield
+        finally:
+            del _claims[batch]
+
+
+def claim_of(batch: str | None) -> HeldLock | None:
+    """Return the lock by which this process holds the batch; None if it holds none.
+
+    It is good beyond the end of the claim: it tells a batch that was lost from one that was
+    released in good order.
+    """
+    return _claims.get(batch) if batch is not None else None
 
 
 def claim_each(

@@ -95,5 +95,17 @@ class _BothLocks(HeldLock):
         self._advisory.release()
         self._file.release()
 
+    @property
+    def fencing_token(self) -> tuple[int, int] | None:
+        return self._advisory.fencing_token
+
+    def confirm(self) -> None:
+        self._file.confirm()
+        self._advisory.confirm()
+
+    def _is_kept(self) -> bool:
+        # Each of the two remembers for itself whether it was lost (`confirm`).
+        return True
+
     def holder(self) -> str | None:
         return self._file.holder() or self._advisory.holder()

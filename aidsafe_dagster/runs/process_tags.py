@@ -17,6 +17,8 @@ from aidsafe_dagster.primitives.process_start import since_boot
 PROCESS_TAG = "aidsafe/process"
 CLAIMED_TAG = "aidsafe/claimed_run"
 """The run that the other tags are about. A run that repeats another inherits all its tags."""
+STOPPED_TAG = "aidsafe/stopped_run"
+"""The run that a signal to its command ended: a person's wish, after which no daemon repeats it."""
 ALIVE_TAG = "aidsafe/alive_until"
 """The heartbeat of older releases."""
 

@@ -54,7 +54,7 @@ class IngestConfig(dg.Config):
 def ingest_prompts(
     context: dg.OpExecutionContext,
     config: IngestConfig,
-    lake: LakeResource,
+    lake: LakeResource,  # noqa: ARG001 - it holds the locks of the run
     settings: SettingsResource,
 ) -> dict[str, int]:
     """Read the sources, drop duplicates and unusable rows, seal the rest in new batches."""
@@ -67,7 +67,7 @@ def ingest_prompts(
             if source.path:
                 refuse_file(source.path, snapshot.settings.launchpad)
         snapshot = snapshot.with_settings(sources=sources)
-    outcome = ingest_into_lake(context.instance, lake.open(), snapshot.settings)
+    outcome = ingest_into_lake(context.instance, snapshot.settings)
     batch_sizes = {}
     for batch, rows in outcome.ingestion.batches.items():
         batch_sizes[batch] = len(rows)
@@ -139,7 +139,7 @@ class IngestionOutcome:
 
 
 def ingest_into_lake(
-    instance: dg.DagsterInstance, lake: Lake, settings: Settings
+    instance: dg.DagsterInstance, settings: Settings
 ) -> IngestionOutcome:
     """Ingest the configured sources into the lake and register the new batches.
 
@@ -148,7 +148,9 @@ def ingest_into_lake(
     """
     assert batches.name is not None
     # Batches are numbered from what exists, so only one ingestion may number at a time.
-    with ingestion_lock(settings).hold(f"process {os.getpid()}", logger.info):
+    lock = ingestion_lock(settings)
+    lake = Lake(settings.lake, lock.confirm)
+    with lock.hold(f"process {os.getpid()}", logger.info):
         registered = instance.get_dynamic_partitions(batches.name)
         restored = restore_batches(lake, registered)
         sealed = lake.batches(INGESTED)

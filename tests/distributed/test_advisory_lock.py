@@ -14,6 +14,7 @@ from threading import Event
 import pytest
 
 from aidsafe_dagster.primitives.advisory_lock import POLL_S, AdvisoryLock
+from aidsafe_dagster.primitives.held_lock import LockLost
 from aidsafe_dagster.recipe.errors import SetupError
 from tests.distributed.hosts import a_network, some_hosts
 from tests.distributed.postgres import Postgres, a_postgres
@@ -29,6 +30,34 @@ from aidsafe_dagster.primitives.advisory_lock import AdvisoryLock
 with AdvisoryLock(sys.argv[1], {LAKE!r}, {BATCH!r}).hold("", print):
     print("held", flush=True)
     time.sleep(240)
+"""
+
+WRITES = f"""
+import sys, threading
+from itertools import count
+from aidsafe_dagster.engines.journal import Entry, Journal
+from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.primitives.advisory_lock import AdvisoryLock
+from aidsafe_dagster.recipe.dialogue import Completion
+from aidsafe_dagster.recipe.records import Failure, Usage
+from tests.engines.test_journal import a_request
+url, folder = sys.argv[1:]
+lock = AdvisoryLock(url, {LAKE!r}, {BATCH!r})
+def record():
+    journal = Journal(url, lock)
+    for n in count():
+        completion = Completion(text="yes", model="m", usage=Usage(calls=1))
+        journal.record_all([Entry(f"key {{n}}", a_request(), completion, 0.0)])
+with lock.hold("", print):
+    print("writing", flush=True)
+    lake = Lake(folder, lock.confirm)
+    threading.Thread(target=record, daemon=True).start()
+    while True:
+        try:
+            lake.store("seed_cots", "mine-0001", [], Failure)
+        except BaseException as error:
+            print(error, flush=True)
+            raise
 """
 
 
@@ -150,6 +179,100 @@ def test_a_process_whose_lock_another_host_took_meanwhile_is_interrupted(
         with lock_on(postgres).hold("", print):
             holder.send_signal(signal.SIGCONT)
             assert holder.wait(60) != 0
+
+
+def test_who_was_paused_while_another_host_came_and_went_has_lost_the_lock(
+    postgres: Postgres,
+) -> None:
+    with lock_on(postgres).hold("", print):
+        pass
+    lock = lock_on(postgres)
+    assert lock.try_hold("")
+    lock.confirm()
+    end_sessions(postgres)
+    with another_host(postgres) as other:
+        other.kill()
+        other.wait()
+    wait_until_free(postgres)
+    with pytest.raises(LockLost, match=f"{BATCH} was lost"):
+        lock.confirm()
+    # It stays lost, although nobody holds it now.
+    with pytest.raises(LockLost):
+        lock.confirm()
+    lock.release()
+    assert not is_held(postgres)
+
+
+def test_a_lock_whose_session_ended_is_confirmed_if_nobody_took_it_meanwhile(
+    postgres: Postgres,
+) -> None:
+    lock = lock_on(postgres)
+    assert lock.try_hold("")
+    end_sessions(postgres)
+    wait_until_free(postgres)
+    lock.confirm()
+    assert is_held(postgres)
+    lock.release()
+    lock.confirm()
+
+
+def test_a_paused_process_that_lost_its_lock_writes_nothing_more(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", WRITES, postgres.url(), str(tmp_path / "lake")]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as writer:
+        try:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == "writing\n"
+            wait_until_written(postgres)
+            writer.send_signal(signal.SIGSTOP)
+            end_sessions(postgres)
+            wait_until_free(postgres)
+            with lock_on(postgres).hold("", print):
+                before = written_by(postgres, tmp_path)
+                writer.send_signal(signal.SIGCONT)
+                assert writer.wait(60) != 0
+            assert written_by(postgres, tmp_path) == before
+        finally:
+            writer.kill()
+
+
+def end_sessions(postgres: Postgres) -> None:
+    """End every session that holds a lock, as the server does with a host that is cut off."""
+    postgres.rows(
+        "SELECT pg_terminate_backend(pid) FROM pg_locks"
+        " WHERE locktype = 'advisory' AND granted"
+    )
+
+
+def wait_until_free(postgres: Postgres) -> None:
+    deadline = time.monotonic() + 60
+    while is_held(postgres):
+        assert time.monotonic() < deadline
+        time.sleep(POLL_S / 10)
+
+
+def count_of_entries(postgres: Postgres) -> int:
+    if postgres.rows("SELECT to_regclass('completions')") == [(None,)]:
+        return 0
+    ((count,),) = postgres.rows("SELECT count(*) FROM completions")
+    return int(count)
+
+
+def wait_until_written(postgres: Postgres) -> None:
+    deadline = time.monotonic() + 60
+    while count_of_entries(postgres) < 5:
+        assert time.monotonic() < deadline
+        time.sleep(POLL_S / 10)
+
+
+def written_by(postgres: Postgres, folder: Path) -> tuple[int, list[int]]:
+    """How many entries the journal has, and when each file of the lake was written."""
+    # Without the temporary file of a writer.
+    files = sorted((folder / "lake").rglob("[!.]*.parquet"))
+    return count_of_entries(postgres), [file.stat().st_mtime_ns for file in files]
 
 
 def test_a_server_that_cannot_be_reached_is_named_without_its_password() -> None:

@@ -11,6 +11,7 @@ from threading import Event
 
 import pytest
 
+from aidsafe_dagster.primitives.held_lock import LockLost
 from aidsafe_dagster.primitives.lock_file import LockFile
 from aidsafe_dagster.recipe.errors import SetupError
 from tests.site import ROOT
@@ -151,3 +152,33 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "locks").write_text("no folder")
     with pytest.raises(SetupError, match=r"locks/a: cannot be locked"):
         LockFile(tmp_path / "locks" / "a").try_hold("somebody")
+
+
+def test_a_lock_whose_file_was_removed_is_lost_if_another_process_was_faster(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a"
+    with LockFile(path, "batch a").hold("this process"):
+        pass
+    lock = LockFile(path, "batch a")
+    with lock.hold("this process"):
+        lock.confirm()
+        path.unlink()
+        with another_holder(path), pytest.raises(LockLost, match="batch a was lost"):
+            lock.confirm()
+        # The other one has gone, and may have done all the work.
+        with pytest.raises(LockLost):
+            lock.confirm()
+
+
+def test_a_lock_whose_file_was_removed_is_taken_again_if_nobody_else_did(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "locks" / "a"
+    lock = LockFile(path)
+    with lock.hold("this process"):
+        path.unlink()
+        path.parent.rmdir()
+        lock.confirm()
+        assert LockFile(path).is_held()
+    lock.confirm()

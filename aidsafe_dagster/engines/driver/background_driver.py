@@ -16,11 +16,14 @@ from aidsafe_dagster.engines.driver.slot_shares import SlotShares
 from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.engines.protocol import Engine
 from aidsafe_dagster.engines.server_load import ServerLoad, take_last_sample, watch
+from aidsafe_dagster.primitives.held_lock import HeldLock
+from aidsafe_dagster.primitives.stop_signals import received
 from aidsafe_dagster.recipe.dialogue import DialogueTask
 from aidsafe_dagster.recipe.records import Failure
 
 T = TypeVar("T")
 POLL_S = 0.5
+_LAST_TASKS_S = 1.0
 
 
 class BackgroundDriver:
@@ -32,6 +35,8 @@ class BackgroundDriver:
         settings: of the driver.
         shared: folder through which processes divide the engine's slots. None: this process has
             all of them.
+        lock: once it is lost, the journal takes nothing more. None: no other process is at this
+            work.
     """
 
     def __init__(
@@ -40,11 +45,13 @@ class BackgroundDriver:
         journal_url: str,
         settings: DriverSettings,
         shared: Path | None = None,
+        lock: HeldLock | None = None,
     ) -> None:
         self._make_engine = make_engine
         self._journal_url = journal_url
         self._settings = settings
         self._shared = shared
+        self._lock = lock
         self._log_lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
@@ -74,6 +81,9 @@ class BackgroundDriver:
         try:
             # Poll, so that lines and progress are passed on in this thread, where Dagster logs.
             while not wait([future], timeout=POLL_S).done:
+                # Some code may have swallowed the interrupt that the signal raised.
+                if received():
+                    raise KeyboardInterrupt
                 self._pass_on_lines(log)
                 on_progress(progress)
         finally:
@@ -118,7 +128,7 @@ class BackgroundDriver:
         if self._driver is None:
             # The journal stays open if the engine cannot be made, so that `_close` closes it.
             if self._journal is None:
-                self._journal = Journal(self._journal_url)
+                self._journal = Journal(self._journal_url, self._lock)
             engine = self._make_engine(self._log_lines.put)
             shares = None
             if self._shared:
@@ -137,6 +147,10 @@ class BackgroundDriver:
             await self._driver.engine.close()
         if self._journal:
             self._journal.close()
+        # A drive that was interrupted may not have closed its HTTP session yet.
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        if others:
+            await asyncio.wait(others, timeout=_LAST_TASKS_S)
         return unused_calls
 
     def _pass_on_lines(self, log: Callable[[str], None]) -> None:

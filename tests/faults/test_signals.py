@@ -1,0 +1,154 @@
+"""Ctrl-C, SIGTERM, a run that a person cancels, and a batch that is lost, over several batches."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from aidsafe_dagster.runs.locks import batch_lock
+from aidsafe_dagster.runs.process_tags import STOPPED_TAG
+from tests.faults.commands import (
+    is_running,
+    processes_of,
+    served_by,
+    wait_until,
+)
+from tests.faults.test_killed import count_journaled
+from tests.serving import ModelServer, a_model_server
+from tests.site import (
+    Site,
+    a_site,
+    aidsafe_process,
+    environment,
+    prompts_file,
+    some_prompts,
+)
+
+SAFE = "What was answered is recorded; the same command goes on from there."
+BACKFILL = """
+import os, sys
+class Watcher:
+    def find_spec(self, name, path=None, target=None):
+        if os.path.exists("signalled"):
+            print("imported late:", name, flush=True)
+sys.meta_path.insert(0, Watcher())
+from aidsafe_dagster.cli.app import app
+app(["backfill"])
+"""
+Command = subprocess.Popen[str]
+
+
+@contextmanager
+def a_filled_site(folder: Path) -> Iterator[tuple[Site, ModelServer]]:
+    """A site with two batches of six prompts, and its model server."""
+    with a_model_server(folder) as server:
+        settings = served_by(server) | {"ingest": {"batch_size": 6}}
+        with a_site(folder / "site", **settings) as site:
+            site.ingest(prompts_file(site.folder, some_prompts(12)))
+            yield site, server
+
+
+@contextmanager
+def a_backfill(
+    site: Site, server: ModelServer, calls: int, sigint: signal.Handlers
+) -> Iterator[Command]:
+    """A backfill that has had so many answers."""
+    with subprocess.Popen(
+        [sys.executable, "-c", BACKFILL],
+        cwd=site.folder,
+        env=environment(site.folder),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, sigint),  # noqa: PLW1509
+    ) as command:
+        try:
+            wait_until(lambda: server.stats()["ok"] >= calls, is_running(command))
+            yield command
+        finally:
+            command.kill()
+
+
+def output_of(command: Command) -> list[str]:
+    output, _ = command.communicate(timeout=60)
+    lines: list[str] = output.splitlines()
+    return [line for line in lines if line.strip()]
+
+
+def runs_of(site: Site) -> list[dg.DagsterRun]:
+    return list(site.instance.get_runs(dg.RunsFilter(job_name="make_batch")))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_signal_ends_all_batches_and_the_same_command_goes_on(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with a_filled_site(tmp_path) as (site, server):
+        with a_backfill(site, server, 20, signal.SIG_DFL) as command:
+            (site.folder / "signalled").touch()
+            command.send_signal(number)
+            *_, last = lines = output_of(command)
+        assert command.returncode == 128 + number
+        assert last == f"Stopped by {number.name}. {SAFE}"
+        assert len(lines) == 2, lines
+        (run,) = runs_of(site)
+        assert run.is_finished
+        # So that a daemon does not start the batch again.
+        assert run.tags[STOPPED_TAG] == run.run_id
+        assert processes_of(site.folder) == []
+        recorded = count_journaled(site.folder)
+        server.control(reset=True)
+        finished = aidsafe_process(site.folder, "backfill")
+        assert finished.returncode == 0, finished.stdout
+        assert server.stats()["ok"] == count_journaled(site.folder) - recorded
+
+
+@pytest.mark.slow
+def test_where_sigint_is_ignored_a_cancelled_run_ends_and_its_command_with_it(
+    tmp_path: Path,
+) -> None:
+    with a_filled_site(tmp_path) as (site, server):
+        with a_backfill(site, server, 1, signal.SIG_IGN) as command:
+            server.control(outage={"seconds": 600, "kind": "503"})
+            command.send_signal(signal.SIGINT)
+            (run,) = runs_of(site)
+            site.instance.report_run_canceling(run)
+            lines = output_of(command)
+        assert command.returncode == 1, lines
+        assert any(f"This run was cancelled. {SAFE}" in line for line in lines)
+        assert [run.status for run in runs_of(site)] == [dg.DagsterRunStatus.CANCELED]
+
+
+@pytest.mark.slow
+def test_a_paused_command_whose_batch_another_one_took_writes_nothing_more(
+    tmp_path: Path,
+) -> None:
+    with (
+        a_filled_site(tmp_path) as (site, server),
+        a_backfill(site, server, 20, signal.SIG_IGN) as command,
+    ):
+        command.send_signal(signal.SIGSTOP)
+        recorded = count_journaled(site.folder)
+        files = files_of(site)
+        lock = batch_lock("mine-0001", site.settings)
+        # As when the locks are cleared away: here, what a host is that was given up as dead.
+        (site.folder / "data" / "locks" / "mine-0001.lock").unlink()
+        with lock.hold("another host"):
+            command.send_signal(signal.SIGCONT)
+            lines = output_of(command)
+            assert command.returncode == 1, lines
+            assert any("lost its batch to another process" in line for line in lines)
+            assert count_journaled(site.folder) == recorded
+            assert files_of(site) == files
+
+
+def files_of(site: Site) -> dict[str, int]:
+    """When each file of the batch's stages was written, in nanoseconds."""
+    files = (site.folder / "data" / "lake").rglob("batch=mine-0001/[!.]*")
+    return {str(file): file.stat().st_mtime_ns for file in files}
