@@ -221,6 +221,8 @@ class Dispatcher:
                 raise CallFailed(error.reason, str(error)) from error
             except RetryableError as error:
                 self._record_failure(call, error, started)
+                if error.kind is ErrorKind.REFUSED:
+                    await self._check_last_refusal(call, error)
                 self._check_retry_budget(call)
                 backoff_s = self._backoff_s(call, error)
             else:
@@ -253,6 +255,13 @@ class Dispatcher:
             return await self.engine.complete(call.request, call.attempt)
         except ServerUnavailable as error:
             raise CallFailed(FailureReason.ENGINE_ERROR, str(error)) from error
+        except (CallFailed, RequestRejected, RetryableError, SetupError):
+            raise
+        except Exception as error:
+            # A reply that the engine has no words for is this call's trouble, and no other's.
+            logger.exception("%s: the engine broke", call.request.prompt_id)
+            detail = f"the reply could not be read ({type(error).__name__}: {error})"
+            raise RetryableError(detail) from error
         finally:
             self._in_flight -= 1
             lane.in_flight -= 1
@@ -284,6 +293,11 @@ class Dispatcher:
         if error.kind is ErrorKind.BAD_ANSWER:
             call.failed_at.append(started)
             call.attempt += 1
+            if call.send:
+                call.lane.server.note_reply(call.send, call.request)
+        # The same seed again: the refusal is not about what was drawn.
+        if error.kind is ErrorKind.REFUSED:
+            call.failed_at.append(started)
             if call.send:
                 call.lane.server.note_reply(call.send, call.request)
         # A busy server costs no attempt: the call waits.
@@ -328,9 +342,26 @@ class Dispatcher:
             await self.engine.complete(small_request(call.request), 0)
         except RequestRejected as second:
             raise SetupError(lane.refusals.message(lane.name, second)) from second
-        except RetryableError:
+        except RetryableError as second:
+            if second.kind is ErrorKind.REFUSED:
+                message = lane.refusals.message(lane.name, second)
+                raise SetupError(message) from second
             # Nothing is known. The next refusals are checked as well.
             return
+
+    async def _check_last_refusal(self, call: Call, error: RetryableError) -> None:
+        """Take a refusal for final once the retry budget is used up.
+
+        Raises:
+            CallFailed: it is used up.
+            SetupError: the server refuses every request.
+        """
+        if not self._retries.is_exhausted(call, call.lane.breaker):
+            return
+        reason = FailureReason.REJECTED_BY_ENGINE
+        detail = f"{error} (attempt {len(call.failed_at)}, the last)"
+        await self._check_refusals(call, RequestRejected(detail, reason))
+        raise CallFailed(reason, detail)
 
     def _check_retry_budget(self, call: Call) -> None:
         if self._retries.is_exhausted(call, call.lane.breaker):
