@@ -17,9 +17,7 @@ class ReplyTooLarge(Exception):
     """A reply is larger than it may be."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__(
-            f"the reply is larger than {limit // MIB} MiB (max_reply_mib)"
-        )
+        super().__init__(f"the reply is larger than {limit // MIB} MiB (max_reply_mib)")
 
 
 async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:

@@ -162,8 +162,23 @@ def test_any_text_is_an_answer_or_none(text: str) -> None:
 
 
 ANSWER_FIELDS = st.sampled_from(
-    "thought thoughts rules response comment verdict judgements reason score origins "
-    "intents author relevance thought_id refusal".split()
+    [
+        "thought",
+        "thoughts",
+        "rules",
+        "response",
+        "comment",
+        "verdict",
+        "judgements",
+        "reason",
+        "score",
+        "origins",
+        "intents",
+        "author",
+        "relevance",
+        "thought_id",
+        "refusal",
+    ]
 )
 ANSWERS = st.recursive(
     JSON | st.sampled_from(["fraud.1", "keep", "agree", "none", 1, -1, 10**400]),

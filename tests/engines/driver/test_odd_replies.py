@@ -18,8 +18,8 @@ from tests.engines.dialects import (
     a_reply,
     an_error,
 )
-from tests.engines.driving import FAST, ScriptedEngine, drive_over_http, some_tasks
 from tests.engines.driver.test_driver import drive_tasks
+from tests.engines.driving import FAST, ScriptedEngine, drive_over_http, some_tasks
 
 GOOD = a_chat_completion('{"belief": "so"}')
 FAST_RETRIES: dict[str, Any] = {"backoff_s": 0.001, "max_attempts": 3}
