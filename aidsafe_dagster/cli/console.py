@@ -82,6 +82,17 @@ def setup_errors_explained(*, has_own_handlers: bool = False) -> Iterator[None]:
         if received():
             leave(number)
         raise typer.Exit(128 + number) from error
+    except Exception as error:
+        from aidsafe_dagster.primitives.disk_trouble import disk_trouble
+
+        trouble = disk_trouble(error)
+        if trouble is None:
+            raise
+        print_problem("Error", f"the disk is full or fails: {trouble}")
+        print_plain("What was answered is recorded, and what was finished is whole.")
+        print_plain("Make room, then start the same command again.")
+        # A traceback of hundreds of lines would bury the one that counts.
+        raise typer.Exit(2) from None
 
 
 def print_problem(what: str, why: str) -> None:
