@@ -110,10 +110,10 @@ class _Tokenizer:
         data = json.dumps(body).encode()
         request = urllib.request.Request(self._url, data=data, headers=headers)  # noqa: S310 - an http(s) URL, checked
         with self._opener.open(request, timeout=_TIMEOUT_S) as response:
-            body = response.read(_MAX_BYTES + 1)
-        if len(body) > _MAX_BYTES:
+            content = response.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
             raise ValueError(f"the reply is larger than {_MAX_BYTES:,} bytes")
-        reply = json.loads(body)
+        reply = json.loads(content)
         if not isinstance(reply, dict):
             raise TypeError("the reply is no object")
         return reply

@@ -59,9 +59,9 @@ class InputBounds(Record):
 
     def is_too_deep(self, value: Any) -> bool:
         """Return whether lists and objects stand in each other too many times."""
-        level = [value]
+        level = list[Any]([value])
         for _ in range(self.max_nesting + 1):
-            inner = []
+            inner = list[Any]()
             for item in level:
                 if isinstance(item, dict):
                     inner += item.values()

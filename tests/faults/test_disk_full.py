@@ -159,21 +159,23 @@ def test_answers_wait_while_the_disk_of_the_journal_is_full(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     disk = tmp_path / "disk"
-    ballast: list[Path] = []
-    refused = []
+    is_filled = threading.Event()
+    while_full: list[Received] = []
 
     def answer(received: Received) -> Reply:
-        if len(server.chats) == 10:
-            ballast.append(fill_up(disk, leave=0))
-            threading.Timer(1.5, ballast[0].unlink).start()
-        if ballast and ballast[0].exists():
-            refused.append(received)
+        if len(server.chats) >= 10 and not is_filled.is_set():
+            is_filled.set()
+            threading.Timer(1.5, (disk / "ballast").unlink).start()
+            with suppress(OSError):
+                fill_up(disk, leave=0)
+        if (disk / "ballast").exists():
+            while_full.append(received)
         # Long answers, so that the journal has to grow.
         return Reply(a_chat_completion(json.dumps({"belief": "so " * 300})))
 
     with a_small_disk(disk, 8_000_000), a_dialect_server(answer) as server:
         results, progress = drive_over_http(disk, server.base_url, some_tasks(20))
-    assert refused
+    assert while_full
     assert [result for result in results if isinstance(result, Failure)] == []
     assert progress.calls_made == len(server.chats) == 60
     told = [record.message for record in caplog.records if "journal" in record.message]
@@ -183,7 +185,7 @@ def test_answers_wait_while_the_disk_of_the_journal_is_full(
 
 @pytest.mark.slow
 @needs_mount
-def test_a_command_on_a_full_disk_ends_in_three_lines(tmp_path: Path) -> None:
+def test_a_command_on_a_full_disk_ends_in_three_lines_of_ours(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     folder = disk / "site"
     with a_model_server(tmp_path) as server, a_small_disk(disk, 60_000_000):
@@ -204,9 +206,11 @@ def test_a_command_on_a_full_disk_ends_in_three_lines(tmp_path: Path) -> None:
         printed, _ = command.communicate(timeout=200)
         assert command.returncode == 2, printed
         assert "Traceback" not in printed
-        lines = [line for line in printed.splitlines() if line.strip()]
-        assert len(lines) <= 6, printed
-        assert "Make room" in printed
+        # Dagster adds some lines for each event that it could not write down itself.
+        what, safe, remedy = printed.splitlines()[-3:]
+        assert what.startswith("Error the disk is full or fails: ")
+        assert "What was answered is recorded" in safe
+        assert remedy == "Make room, then start the same command again."
         (disk / "ballast").unlink()
         with a_site(folder, **served_by(server)) as site:
             assert site.make(BATCH).success

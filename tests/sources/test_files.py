@@ -152,8 +152,10 @@ SMALL = InputBounds(max_file_mib=1, max_row_kib=1, max_nesting=3)
 def outcomes(path: Path, bounds: InputBounds = SMALL) -> list[object]:
     values = list[object]()
     for row in read_file(path, bounds=bounds).rows:
-        is_bad = isinstance(row.content, Rejection)
-        values.append(row.content.detail if is_bad else row.content["prompt"])
+        if isinstance(row.content, Rejection):
+            values.append(row.content.detail)
+        else:
+            values.append(row.content["prompt"])
     return values
 
 
