@@ -3,9 +3,11 @@
 Every command imports this module, so it imports nothing that takes long to load.
 """
 
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import IO, Any, cast
 
 import typer
 from rich.console import Console
@@ -18,7 +20,38 @@ from aidsafe_dagster.primitives.stop_signals import (
     stop_signals,
 )
 
-console = Console()
+_BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""As in `recipe/foreign_text.py`, which is not imported: nothing of the recipe is, for `--help`."""
+
+
+class _Shown:
+    """A stream for people, without the characters that reorder the text around them."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        # A lone surrogate cannot be written, and must not end a command.
+        encodable = text.encode("utf-8", "replace").decode()
+        return self._stream.write(_BIDI_CONTROLS.sub("", encodable))
+
+
+class _Console(Console):
+    """Rows, prompts and what servers say are shown through it."""
+
+    @property
+    def file(self) -> IO[str]:
+        return cast("IO[str]", _Shown(super().file))
+
+    @file.setter
+    def file(self, new_file: IO[str]) -> None:
+        self._file = new_file
+
+
+console = _Console()
 REHEARSAL = (
     "[bold yellow]REHEARSAL[/] · every answer was simulated by rule, none came from a model; "
     "not for training"
@@ -49,6 +82,17 @@ def setup_errors_explained(*, has_own_handlers: bool = False) -> Iterator[None]:
         if received():
             leave(number)
         raise typer.Exit(128 + number) from error
+    except Exception as error:
+        from aidsafe_dagster.primitives.disk_trouble import disk_trouble
+
+        trouble = disk_trouble(error)
+        if trouble is None:
+            raise
+        print_problem("Error", f"the disk is full or fails: {trouble}")
+        print_plain("What was answered is recorded, and what was finished is whole.")
+        print_plain("Make room, then start the same command again.")
+        # A traceback of hundreds of lines would bury the one that counts.
+        raise typer.Exit(2) from None
 
 
 def print_problem(what: str, why: str) -> None:

@@ -17,6 +17,7 @@ from aidsafe_dagster.engines.protocol import RequestRejected, RetryableError
 from aidsafe_dagster.engines.settings import ServerSettings
 from aidsafe_dagster.engines.usage_counts import usage_of
 from aidsafe_dagster.recipe.dialogue import Completion, Request
+from aidsafe_dagster.recipe.foreign_text import storable
 from aidsafe_dagster.recipe.loop_watch import LoopWatch
 from aidsafe_dagster.recipe.records import FailureReason, Role, Usage
 
@@ -125,10 +126,10 @@ def completion_of(
     if is_kept or is_target:
         reasoning = parts.spoken.reasoning
     return Completion(
-        text=_storable(text),
+        text=storable(text),
         model=_model_name(reply, settings),
         usage=parts.usage,
-        reasoning=_storable(reasoning),
+        reasoning=storable(reasoning),
     )
 
 
@@ -170,11 +171,11 @@ def _ended(
     text = parts.spoken.text or parts.spoken.reasoning
     reasoning = parts.spoken.reasoning if settings.reasoning == "keep" else ""
     return Completion(
-        text=_storable(text),
+        text=storable(text),
         model=_model_name(reply, settings),
         usage=usage,
-        reasoning=_storable(reasoning) if parts.spoken.text else "",
-        ended_early=_storable(loop),
+        reasoning=storable(reasoning) if parts.spoken.text else "",
+        ended_early=storable(loop),
     )
 
 
@@ -241,7 +242,7 @@ def _check_ending(reply: _Reply, request: Request) -> None:
     if is_refusal and request.role not in _MAY_REFUSE:
         words = reply.spoken.refusal or reply.spoken.text or "no words"
         raise RequestRejected(
-            f"the model refused the task: {_storable(words)[:_MAX_WORDS]}",
+            f"the model refused the task: {storable(words)[:_MAX_WORDS]}",
             FailureReason.REFUSED_TO_DELIBERATE,
         )
 
@@ -320,10 +321,5 @@ def _empty_detail(reply: _Reply) -> str:
 def _model_name(reply: Mapping[str, Any], settings: ServerSettings) -> str:
     name = reply.get("model")
     if isinstance(name, str) and name.strip():
-        return _storable(name)[:_MAX_MODEL_NAME]
+        return storable(name)[:_MAX_MODEL_NAME]
     return settings.model
-
-
-def _storable(text: str) -> str:
-    """Replace lone surrogates and NUL, which databases and Parquet do not take."""
-    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")

@@ -32,7 +32,10 @@ class ChatStream:
     def __init__(self, *, ends_loops: bool = False, is_json: bool = False) -> None:
         self.events = 0
         """Pieces of answer or reasoning. Nearly every server sends one a token."""
-        self._bytes = b""
+        self._unread = bytearray()
+        self._has_line = False
+        """A whole line is unread."""
+        self._other_bytes = 0
         self._answer = _Watched(LoopWatch(is_json=is_json) if ends_loops else None)
         self._reasoning = _Watched(
             LoopWatch(is_json=False, patience=_REASONING_PATIENCE)
@@ -49,17 +52,24 @@ class ChatStream:
 
     def feed(self, data: bytes) -> str | None:
         """Take what has arrived; describe the loop that the answer is in, None if it is in none."""
-        self._bytes += data
-        if len(self._bytes) < _BATCH_BYTES:
+        self._unread += data
+        # A line without an end is not searched again with every piece of it.
+        self._has_line = self._has_line or b"\n" in data
+        if not self._has_line or len(self._unread) < _BATCH_BYTES:
             return None
         return self._read()
+
+    @property
+    def size(self) -> int:
+        """Bytes of what has been put together so far, roughly."""
+        return self._answer.size + self._reasoning.size + self._other_bytes
 
     def reply(self) -> dict[str, Any] | None:
         """Return the reply that the stream makes up. None: it is no such stream.
 
         A stream without a finish reason was cut.
         """
-        self._bytes += b"\n"
+        self._unread += b"\n"
         self._read()
         if self._error is not None:
             return self._error
@@ -80,11 +90,11 @@ class ChatStream:
 
     def _read(self) -> str | None:
         """Read all events that are complete."""
-        lines = self._bytes.splitlines(keepends=True)
         # A line end may itself be cut between its two bytes.
-        self._bytes = b""
-        if lines and not lines[-1].endswith(b"\n"):
-            self._bytes = lines.pop()
+        end = self._unread.rfind(b"\n") + 1
+        lines = bytes(self._unread[:end]).splitlines()
+        del self._unread[:end]
+        self._has_line = False
         found = None
         for line in lines:
             if line.startswith(_DATA):
@@ -106,7 +116,17 @@ class ChatStream:
         choice = choices[0] if isinstance(choices, list) and choices else None
         if not isinstance(choice, dict) or choice.get("index"):
             return None
-        return self._take_choice(choice)
+        pieces = self._other_pieces
+        found = self._take_choice(choice)
+        if self._other_pieces > pieces:
+            self._other_bytes += len(data)
+        return found
+
+    @property
+    def _other_pieces(self) -> int:
+        """How many pieces have come that are neither answer nor reasoning."""
+        texts = len(self._refusals) + len(self._arguments)
+        return len(self._parts) + len(self._log_probabilities) + texts
 
     def _take_choice(self, choice: Mapping[str, Any]) -> str | None:
         if choice.get("error"):
@@ -118,7 +138,8 @@ class ChatStream:
                 break
         probabilities = choice.get("logprobs")
         if isinstance(probabilities, dict):
-            self._log_probabilities += probabilities.get("content") or []
+            positions = probabilities.get("content")
+            self._log_probabilities += positions if isinstance(positions, list) else []
         delta = choice.get("delta")
         if delta is None and not self.events:
             # A whole message, or a completion without chat.
@@ -180,6 +201,8 @@ class _Watched:
     def __init__(self, watch: LoopWatch | None) -> None:
         self._watch = watch
         self._pieces: list[str] = []
+        self.size = 0
+        """In characters."""
 
     @property
     def text(self) -> str:
@@ -187,6 +210,7 @@ class _Watched:
 
     def add(self, piece: str) -> str | None:
         self._pieces.append(piece)
+        self.size += len(piece)
         return self._watch.feed(piece) if self._watch else None
 
 

@@ -3,7 +3,10 @@
 They are optional. Decontamination uses them to find paraphrases that share no words.
 """
 
+import json
 import logging
+import math
+import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -14,6 +17,7 @@ from numpy.typing import NDArray
 
 from aidsafe_dagster.engines.api_key import bearer_header, read_api_key
 from aidsafe_dagster.engines.proxies import proxy_for
+from aidsafe_dagster.engines.reply_body import MIB, ReplyTooLarge
 from aidsafe_dagster.engines.settings import EmbeddingSettings
 from aidsafe_dagster.primitives.retry import exponential_backoff, retry
 from aidsafe_dagster.recipe.errors import SetupError
@@ -24,6 +28,8 @@ _MAX_ATTEMPTS = 5
 _MAX_BACKOFF_S = 30.0
 _MAX_DETAIL = 300
 """Characters of a server's error message that are shown."""
+_UNREADABLE = (ValueError, LookupError, TypeError, OverflowError, RecursionError)
+"""What reading a reply raises that has no embeddings in it."""
 logger = logging.getLogger(__name__)
 
 
@@ -117,18 +123,37 @@ class _Endpoint:
     ) -> list[list[float]]:
         payload = {"model": self._settings.model, "input": list(texts)}
         try:
-            response = client.post(self._url, json=payload)
+            with client.stream("POST", self._url, json=payload) as response:
+                status = response.status_code
+                body = self._read(response)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise _Unavailable(type(error).__name__) from error
-        status = response.status_code
         if status == 200:
-            return self._vectors(response, len(texts))
+            return self._vectors(body, len(texts))
         # Mask before cutting: a key that is cut in two is not recognized.
-        reason = self._mask_key(response.text)[:_MAX_DETAIL]
+        reason = self._mask_key(body.decode("utf-8", "replace"))[:_MAX_DETAIL]
         detail = f"HTTP {status}: {reason}"
         if status in _TRANSIENT or status >= 500:
             raise _Unavailable(detail)
         raise self._error(detail)
+
+    def _read(self, response: httpx2.Response) -> bytes:
+        """Return the body of a reply, decompressed.
+
+        Raises:
+            SetupError: it is larger than the settings allow.
+        """
+        limit = self._settings.max_reply_mib * MIB
+        # The client's own timeout begins anew with every piece.
+        deadline = time.monotonic() + self._settings.timeout_s
+        body = bytearray()
+        for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) > limit:
+                raise self._error(str(ReplyTooLarge(limit)))
+            if time.monotonic() > deadline:
+                raise _Unavailable("the reply does not end")
+        return bytes(body)
 
     def _wait_before_retry(self, error: Exception, failed_attempts: int) -> float:
         if failed_attempts >= _MAX_ATTEMPTS:
@@ -144,16 +169,18 @@ class _Endpoint:
         message = f"{self._url}, model '{self._settings.model}': {detail}"
         return SetupError(self._mask_key(message))
 
-    def _vectors(self, response: httpx2.Response, count: int) -> list[list[float]]:
+    def _vectors(self, body: bytes, count: int) -> list[list[float]]:
         """Return the vectors in the order of the texts, whatever the order of the response."""
         try:
-            reply = response.json()
+            reply = json.loads(body)
             items = sorted(reply["data"], key=lambda item: item["index"])
             vectors = [list(map(float, item["embedding"])) for item in items]
-        except (ValueError, LookupError, TypeError) as error:
+        except _UNREADABLE as error:
             raise SetupError(
                 f"{self._url}: the reply holds no embeddings ({type(error).__name__})"
             ) from error
+        if not all(math.isfinite(number) for vector in vectors for number in vector):
+            raise SetupError(f"{self._url}: the embeddings hold what is no number")
         if len(vectors) != count or not all(vectors):
             raise SetupError(
                 f"{self._url}: {len(vectors)} embeddings for {count} texts"

@@ -46,6 +46,12 @@ from aidsafe_dagster.engines.protocol import (
 from aidsafe_dagster.engines.proxies import proxy_for
 from aidsafe_dagster.engines.rate_limits import limits_of, wait_s
 from aidsafe_dagster.engines.remedies import Sent
+from aidsafe_dagster.engines.reply_body import (
+    MIB,
+    ReplyTooLarge,
+    chunks_of,
+    read_body,
+)
 from aidsafe_dagster.engines.reply_errors import (
     SET_UP_FAULTS,
     Asked,
@@ -61,15 +67,13 @@ from aidsafe_dagster.recipe.records import Usage
 from aidsafe_dagster.recipe.secret_mask import mask_secret
 
 _JSON = {"Content-Type": "application/json"}
-_MAX_REPLY_BYTES = 32 * 2**20
-"""No completion is longer. A server that sends without end must not fill the memory."""
 _STATUS_TIMEOUT = aiohttp.ClientTimeout(10)
 """For requests that no model has to answer."""
 _CONNECTION_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
 # What was asked of a model: servers take some of it from one model and not from another.
 _Kind = tuple[str, bool, bool, bool]
-_MAX_STREAM_BYTES = 8 * _MAX_REPLY_BYTES
-"""Every token of a stream comes in an envelope."""
+_ENVELOPES = 8
+"""How many times larger a stream is than what it carries: every token comes in an envelope."""
 _FAULTS_OF_STREAMS = frozenset({Fault.PARAMETER, Fault.REJECTED})
 
 
@@ -241,8 +245,8 @@ class EndpointEngine:
                 url, timeout=_STATUS_TIMEOUT, allow_redirects=False
             ) as response:
                 status = response.status
-                reply = parse_body(await self._read(response))
-        except (*_CONNECTION_ERRORS, RetryableError) as error:
+                reply = parse_body(await read_body(response, self._max_reply_bytes))
+        except (*_CONNECTION_ERRORS, ReplyTooLarge) as error:
             reason = f"{type(error).__name__}: {error}"
             detail = f"{self.settings.base_url}/models: {reason}"
             raise SetupError(self._mask_key(detail)) from error
@@ -261,7 +265,9 @@ class EndpointEngine:
         """Return whether vLLM's `/health` answers. It fails when the engine behind it is dead."""
         url = self._root_url("/health")
         try:
-            async with self._client().get(url, timeout=_STATUS_TIMEOUT) as response:
+            async with self._client().get(
+                url, timeout=_STATUS_TIMEOUT, allow_redirects=False
+            ) as response:
                 return response.status == 200
         except _CONNECTION_ERRORS:
             return False
@@ -297,7 +303,9 @@ class EndpointEngine:
                     loop = await self._read_stream(response, stream)
                     reply = stream.reply() if loop is None else None
                     return _ServerReply(200, response.headers, reply, b"", True, loop)
-                body = await self._read(response)
+                body = await read_body(response, self._max_reply_bytes)
+        except ReplyTooLarge as error:
+            raise RetryableError(str(error)) from error
         except aiohttp.ClientConnectorCertificateError as error:
             raise self._foreign(
                 f"{self.settings.base_url}: its certificate is not trusted: "
@@ -318,43 +326,24 @@ class EndpointEngine:
         """Read a stream to its end, or to a loop, which is returned.
 
         Raises:
-            RetryableError: it is larger than a completion can be.
+            ReplyTooLarge: it is larger than the settings allow.
         """
         self._loop_ending.has_streamed = True
-        size = 0
-        async for chunk in response.content.iter_any():
-            size += len(chunk)
-            if size > _MAX_STREAM_BYTES:
-                response.close()
-                raise _too_large(_MAX_STREAM_BYTES)
+        limit = self._max_reply_bytes
+        async for chunk in chunks_of(response, _ENVELOPES * limit):
             loop = stream.feed(chunk)
             if loop is not None:
                 # The server notices, and stops writing.
                 response.close()
                 return loop
+            if stream.size > limit:
+                response.close()
+                raise ReplyTooLarge(limit)
         return None
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        """Return the body of a reply.
-
-        Raises:
-            RetryableError: it is larger than a completion can be.
-        """
-        size = response.content_length
-        if size is not None and size <= _MAX_REPLY_BYTES:
-            # Compressed, it may still be of any size.
-            if "Content-Encoding" not in response.headers:
-                return await response.read()
-        elif size is not None:
-            response.close()
-            raise _too_large(_MAX_REPLY_BYTES)
-        chunks = bytearray()
-        async for chunk in response.content.iter_any():
-            chunks += chunk
-            if len(chunks) > _MAX_REPLY_BYTES:
-                response.close()
-                raise _too_large(_MAX_REPLY_BYTES)
-        return bytes(chunks)
+    @property
+    def _max_reply_bytes(self) -> int:
+        return self.settings.max_reply_mib * MIB
 
     async def _error_for(
         self,
@@ -501,10 +490,6 @@ def _model_names(reply: Any) -> list[str] | None:
         return None
     names = [model.get("id") for model in models if isinstance(model, dict)]
     return [str(name) for name in names if name]
-
-
-def _too_large(limit: int) -> RetryableError:
-    return RetryableError(f"the reply is larger than {limit // 2**20} MiB")
 
 
 def _is_stream(response: aiohttp.ClientResponse) -> bool:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from aidsafe_dagster.recipe.foreign_text import storable
+
 _MAX_WORDS = 300
 """Characters of a server's message that are shown."""
 _MAX_TEXT = 4000
@@ -79,13 +81,13 @@ def read_error(http_status: int, body: Any, mask: Any = str) -> ErrorReply:
         mask: hides the key in a text.
     """
     if isinstance(body, str):
-        message, codes, param = _text_message(body), [], ""
+        message, codes, param = _text_message(body), list[str](), ""
     else:
         message = _message(body) or json.dumps(body)
         codes = list(_codes(body))
         param = _param(body)
     # Mask before cutting: a key that is cut in two is not recognized.
-    message = mask(message)
+    message = storable(mask(message))
     code_text = " ".join(codes).lower()
     return ErrorReply(
         http_status=http_status,

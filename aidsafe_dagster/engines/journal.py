@@ -26,6 +26,7 @@ from sqlalchemy.schema import CreateTable
 
 from aidsafe_dagster.primitives.advisory_lock import lock_tokens
 from aidsafe_dagster.primitives.atomic_write import flush
+from aidsafe_dagster.primitives.disk_trouble import disk_trouble
 from aidsafe_dagster.primitives.held_lock import HeldLock
 from aidsafe_dagster.primitives.retry import retry
 from aidsafe_dagster.recipe.dialogue import Completion, Request
@@ -76,6 +77,10 @@ _COLUMN_NAMES = tuple(_completions.columns.keys())
 _ADDED_COLUMNS = ("reasoning", "reasoning_tokens", "ended_early")
 """Columns that journals of the first release lack."""
 _FIRST_COLUMNS = tuple(name for name in _COLUMN_NAMES if name not in _ADDED_COLUMNS)
+
+
+class DiskFull(SetupError):
+    """The journal's disk is full or fails, which may be over in a moment."""
 
 
 @dataclass(frozen=True)
@@ -252,7 +257,15 @@ class Journal:
         except ImportError as error:
             raise not_installed(error, f"journal {self.url!r}", "cluster") from error
         except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
-            raise SetupError(f"journal {self.url!r}: {self._explain(error)}") from error
+            message = f"journal {self.url!r}: {self._explain(error)}"
+            if disk_trouble(error):
+                raise DiskFull(message) from error
+            raise SetupError(message) from error
+
+    @property
+    def wait_s(self) -> float:
+        """Longest wait for a database that cannot be used for the moment."""
+        return self._wait_s
 
     def _explain(self, error: Exception) -> str:
         """Return what is wrong with the database, and the remedy."""

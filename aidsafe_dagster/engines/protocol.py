@@ -91,6 +91,9 @@ class ErrorKind(StrEnum):
     """It is up, and its answer is of no use."""
     RATE_LIMITED = "rate_limited"
     """It is up, and takes no more calls for now."""
+    REFUSED = "refused"
+    """It is up, and refuses a caller whom it has answered before: a key, a path or a model that it
+    does not know for the moment."""
     UNAVAILABLE = "unavailable"
     """No connection, no answer in time, or a 5xx."""
 

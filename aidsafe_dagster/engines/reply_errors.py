@@ -3,8 +3,9 @@
 The words decide as much as the status does: 403 is a wrong key at one server and a flagged prompt
 at another, and 429 is a busy server or an account without money. What no row could survive stops
 the run, in the server's words and with what to set. But a server that has answered already is set
-up well enough, so then a refusal is the one row's. Whether it refuses everything from then on is
-for the driver to see (`driver/refusals.py`).
+up well enough, so then a refusal is the one row's: of a caller, a model or a path after some
+attempts, since gateways say so for a moment; of a parameter at once. Whether it refuses everything
+from then on is for the driver to see (`driver/refusals.py`).
 
 Wordings are those of OpenAI, Azure, Anthropic, Google, Mistral, Groq, DeepSeek, OpenRouter,
 LiteLLM, vLLM, llama.cpp, Ollama and LM Studio.
@@ -145,6 +146,8 @@ _RETRIED = {
     Fault.UNAVAILABLE: ErrorKind.UNAVAILABLE,
     Fault.TRANSIENT: ErrorKind.BAD_ANSWER,
 }
+_REFUSALS_OF_A_CALLER = (Fault.WRONG_KEY, Fault.UNKNOWN_MODEL, Fault.WRONG_PATH)
+"""What a gateway says for a moment of a caller whom it knows well."""
 _ROW_REASONS = {
     Fault.MODERATED: FailureReason.MODERATED,
     Fault.TOO_LONG: FailureReason.CONTEXT_OVERFLOW,
@@ -189,6 +192,8 @@ def error_for(
     detail = f"{words}; {_advice(fault, error, asked, served)}"
     if fault is Fault.NO_CREDIT or asked.may_stop:
         return SetupError(f"{asked.base_url}: {detail}")
+    if fault in _REFUSALS_OF_A_CALLER:
+        return RetryableError(detail, wait, ErrorKind.REFUSED)
     return RequestRejected(detail)
 
 

@@ -23,6 +23,7 @@ import aiohttp
 from aidsafe_dagster.engines.api_key import read_api_key
 from aidsafe_dagster.engines.http_session import open_session
 from aidsafe_dagster.engines.proxies import proxy_for
+from aidsafe_dagster.engines.reply_body import MIB, ReplyTooLarge, read_body
 from aidsafe_dagster.engines.settings import ServerSettings
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.secret_mask import mask_secret, mask_url_secrets
@@ -178,9 +179,18 @@ class ServerClient:
         self, method: str, url: str, body: Mapping[str, Any] | None
     ) -> Reply:
         assert self._session is not None
+        limit = self.settings.max_reply_mib * MIB
         try:
-            async with self._session.request(method, url, json=body) as response:
-                content = await response.read()
+            async with self._session.request(
+                # A redirect would take the key to another address.
+                method,
+                url,
+                json=body,
+                allow_redirects=False,
+            ) as response:
+                content = await read_body(response, limit)
+        except ReplyTooLarge as error:
+            raise ServerUnusable(f"{url}: {error}") from None
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise ServerUnusable(self._masked(connection_problem(url, error))) from None
         self.headers |= {

@@ -4,12 +4,18 @@ Servers differ in what they tell and in where, so whatever cannot be found out i
 an error.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import aiohttp
 
 from aidsafe_dagster.engines.http_session import open_session
+from aidsafe_dagster.engines.reply_body import (
+    MAX_STATUS_BYTES,
+    ReplyTooLarge,
+    read_body,
+)
 from aidsafe_dagster.engines.settings import ServerSettings
 
 _TIMEOUT_S = 10
@@ -20,7 +26,15 @@ _LENGTH_FIELDS = (
     "max_context_length",  # Mistral
     "max_input_tokens",  # LiteLLM
 )
-_ERRORS = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
+_ERRORS = (
+    aiohttp.ClientError,
+    TimeoutError,
+    OSError,
+    ReplyTooLarge,
+    # Not JSON, or nested without end.
+    ValueError,
+    RecursionError,
+)
 
 
 async def context_length(settings: ServerSettings) -> int | None:
@@ -73,8 +87,7 @@ async def _json(session: aiohttp.ClientSession, url: str) -> Any:
         async with session.get(url, allow_redirects=False) as response:
             if response.status != 200:
                 return None
-            # Some servers send JSON as text/plain, which aiohttp refuses by default.
-            return await response.json(content_type=None)
+            return json.loads(await read_body(response, MAX_STATUS_BYTES))
     except _ERRORS:
         return None
 

@@ -14,6 +14,11 @@ from dataclasses import dataclass, field
 import aiohttp
 
 from aidsafe_dagster.engines.proxies import proxy_for
+from aidsafe_dagster.engines.reply_body import (
+    MAX_STATUS_BYTES,
+    ReplyTooLarge,
+    read_body,
+)
 from aidsafe_dagster.recipe.errors import SetupError
 
 SAMPLE_INTERVAL_S = 1.0
@@ -32,6 +37,14 @@ _COUNTERS = (
     "generation_tokens_total",
     "prefix_cache_hits_total",
     "prefix_cache_queries_total",
+)
+_ERRORS = (
+    aiohttp.ClientError,
+    TimeoutError,
+    OSError,
+    ReplyTooLarge,
+    ValueError,
+    SetupError,
 )
 
 
@@ -129,7 +142,10 @@ async def _take_sample(
     if url is None:
         return
     # A figure that is missing must not cost a run that goes well otherwise.
-    with suppress(aiohttp.ClientError, TimeoutError, OSError, ValueError, SetupError):
-        async with session.get(url, proxy=proxy_for(url)) as response:
+    with suppress(*_ERRORS):
+        async with session.get(
+            url, proxy=proxy_for(url), allow_redirects=False
+        ) as response:
             if response.status == 200:
-                load.add_sample(await response.text())
+                page = await read_body(response, MAX_STATUS_BYTES)
+                load.add_sample(page.decode("utf-8", "replace"))

@@ -47,6 +47,9 @@ class ServerSettings(Record):
     unset. Empty: no key is sent."""
     timeout_s: float = Field(default=600.0, gt=0)
     """For one call, including the time in the server's queue."""
+    max_reply_mib: int = Field(default=32, ge=1)
+    """MiB of one reply, decompressed. A larger one is left off, and counts as a useless answer. A
+    stream may take eight times as much on its way, as every token comes in an envelope."""
     slots: int = Field(default=64, ge=1)
     """Calls that the server can work on at a time."""
     requests_per_minute: float | None = Field(default=None, gt=0)
@@ -147,6 +150,8 @@ class EmbeddingSettings(Record):
     """Name of the environment variable that holds the key. May be unset."""
     texts_per_call: int = Field(default=64, ge=1)
     timeout_s: float = Field(default=120.0, gt=0)
+    max_reply_mib: int = Field(default=64, ge=1)
+    """MiB of one reply, decompressed."""
     first_wait_s: float = Field(default=1.0, gt=0)
     """Wait before a failed call is retried, doubled each time."""
 

@@ -9,6 +9,7 @@ import json
 import urllib.request
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError
 
@@ -19,6 +20,18 @@ from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.secret_mask import mask_secret
 
 _TIMEOUT_S = 30
+_MAX_BYTES = 8 * 2**20
+"""Of a reply. llama.cpp sends the number of every token."""
+_ERRORS = (
+    OSError,
+    HTTPException,
+    ValueError,
+    OverflowError,
+    KeyError,
+    TypeError,
+    RecursionError,
+)
+"""No connection, no HTTP, or a reply of another form."""
 _REFUSED = (400, 404, 405, 415, 422)
 """What a server answers that does not know the dialect, or has no such route."""
 
@@ -58,7 +71,7 @@ class _Tokenizer:
             if self._ask is None:
                 return self._count_first(text)
             return self._ask(text)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except _ERRORS as error:
             detail = mask_secret(f"{type(error).__name__}: {error}", self._key)
             raise SetupError(
                 f"{self._url}: {detail}; unset endpoint.tokenize to estimate"
@@ -97,7 +110,10 @@ class _Tokenizer:
         data = json.dumps(body).encode()
         request = urllib.request.Request(self._url, data=data, headers=headers)  # noqa: S310 - an http(s) URL, checked
         with self._opener.open(request, timeout=_TIMEOUT_S) as response:
-            reply = json.load(response)
+            content = response.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            raise ValueError(f"the reply is larger than {_MAX_BYTES:,} bytes")
+        reply = json.loads(content)
         if not isinstance(reply, dict):
             raise TypeError("the reply is no object")
         return reply

@@ -36,7 +36,7 @@ def watchdog(may_go_on: Callable[[], bool], every_s: float) -> Iterator[None]:
 
     def keep_watch() -> None:
         while not watch.is_over.is_set():
-            if not may_go_on():
+            if not _checked(may_go_on):
                 watch.end_block()
                 return
             watch.is_over.wait(every_s)
@@ -50,6 +50,15 @@ def watchdog(may_go_on: Callable[[], bool], every_s: float) -> Iterator[None]:
             watch.close()
             # Not for ever: a check may hang, as one does that asks a host out of reach.
             thread.join(_JOIN_S)
+
+
+def _checked(may_go_on: Callable[[], bool]) -> bool:
+    """Return what a check says. One that fails, as on a full disk, is made again next time."""
+    try:
+        return may_go_on()
+    except Exception as error:  # noqa: BLE001 - a watch that ends unseen watches nothing
+        logger.warning("a check of the watchdog failed: %s", error)
+        return True
 
 
 class _Watch:

@@ -32,6 +32,7 @@ from aidsafe_dagster.recipe.answers import (
 from aidsafe_dagster.recipe.bad_answers import AnswerCheck, BadText
 from aidsafe_dagster.recipe.bad_text import BadTextSettings
 from aidsafe_dagster.recipe.errors import RowFailed
+from aidsafe_dagster.recipe.foreign_text import storable
 from aidsafe_dagster.recipe.hash_draw import hash_rank
 from aidsafe_dagster.recipe.languages import LanguageOf
 from aidsafe_dagster.recipe.lenient_json import without_reasoning
@@ -428,7 +429,8 @@ class Conversation:
             batch=self.prompt.batch,
             stage=self.stage,
             reason=reason,
-            detail=detail,
+            # It quotes servers and models, and a row must never keep its batch from being stored.
+            detail=storable(detail),
             role=self.role or "",
             turn=self.turn,
             redraws=redraws,

@@ -20,6 +20,7 @@ traceback and fails that row alone with `internal_error`.
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from aidsafe_dagster.recipe.foreign_text import without_bidi_controls
 from aidsafe_dagster.recipe.records import FailureReason
 from aidsafe_dagster.recipe.secret_mask import mask_url_secrets
 
@@ -32,7 +33,7 @@ class SetupError(Exception):
 
     def __init__(self, message: str) -> None:
         # Messages quote settings and the text of other programs, either of which may hold a URL.
-        super().__init__(mask_url_secrets(message))
+        super().__init__(without_bidi_controls(mask_url_secrets(message)))
 
 
 class EngineUnusable(SetupError):

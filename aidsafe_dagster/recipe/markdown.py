@@ -5,6 +5,8 @@ Escaped text can be no heading, no link, no markup and no image to load.
 
 import re
 
+from aidsafe_dagster.recipe.foreign_text import without_bidi_controls
+
 
 def escape_inline(text: str) -> str:
     """Return the text as one line, fit for a paragraph, a list or a table cell."""
@@ -25,6 +27,7 @@ def escape_line(line: str) -> str:
 
     Indentation is kept as no-break spaces, which Markdown gives no meaning.
     """
+    line = without_bidi_controls(line)
     # Control characters could move the cursor or change the colours of a terminal.
     line = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\ufffd", line)
     line = re.sub(r"([\\`*_\[\]<>#|!~&])", r"\\\1", line)

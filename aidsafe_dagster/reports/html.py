@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from aidsafe_dagster.recipe.foreign_text import without_bidi_controls
 from aidsafe_dagster.recipe.records import METRICS, ThoughtVerdict
 from aidsafe_dagster.reports.paper import METRIC_NAMES, VERSION_NAMES
 from aidsafe_dagster.reports.plots import render_svg
@@ -61,9 +62,12 @@ def _environment() -> Environment:
 
 
 def _replace_controls(value: Any) -> Any:
-    """Replace characters that a page may not hold, or that nobody sees, by a visible sign."""
+    """Replace characters that a page may not hold, or that nobody sees, by a visible sign.
+
+    Those that reorder the text around them go.
+    """
     if isinstance(value, str) and not isinstance(value, Markup):
-        return _CONTROLS.sub("\ufffd", value)
+        return _CONTROLS.sub("\ufffd", without_bidi_controls(value))
     return value
 
 

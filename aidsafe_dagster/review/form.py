@@ -8,6 +8,7 @@ import base64
 import csv
 import hashlib
 import io
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,9 +17,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.foreign_text import without_bidi_controls
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import METRICS, Metric
-from aidsafe_dagster.review.sample import ReviewSample
+from aidsafe_dagster.review.sample import Item, ReviewSample
 
 SIDES = ("left", "right")
 ANSWERS = (*METRICS, "preferred", "comment")
@@ -121,8 +123,13 @@ def _form_data(
         "review_id": sample.review_id,
         "metrics": metrics,
         "columns": RATING_COLUMNS,
-        "items": [item.model_dump() for item in sample.items],
+        "items": [_shown(item) for item in sample.items],
     }
+
+
+def _shown(item: Item) -> Any:
+    """Return what is shown of an item, without what would reorder its text."""
+    return json.loads(without_bidi_controls(item.model_dump_json()))
 
 
 def _csp_hash(source: str) -> str:

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.records import Record
+from aidsafe_dagster.sources.bounds import InputBounds
 from aidsafe_dagster.sources.files import FileRow, is_text, read_file
 from aidsafe_dagster.sources.hub import HubAccess
 from aidsafe_dagster.sources.locate import LocatedFile, locate_files
@@ -78,7 +79,9 @@ class CheckedSet(Record):
 
 
 def read_evaluation_sets(
-    specs: Iterable[EvaluationSetSpec], access: HubAccess | None = None
+    specs: Iterable[EvaluationSetSpec],
+    access: HubAccess | None = None,
+    bounds: InputBounds | None = None,
 ) -> tuple[EvaluationSet, ...]:
     """Read all sets.
 
@@ -86,14 +89,16 @@ def read_evaluation_sets(
         SetupError: a set cannot be read or holds no prompt; names the set.
     """
     hub = access or HubAccess()
-    return tuple(_read_set(spec, hub) for spec in specs)
+    return tuple(_read_set(spec, hub, bounds or InputBounds()) for spec in specs)
 
 
-def _read_set(spec: EvaluationSetSpec, access: HubAccess) -> EvaluationSet:
+def _read_set(
+    spec: EvaluationSetSpec, access: HubAccess, bounds: InputBounds
+) -> EvaluationSet:
     located = locate_files(spec, access)
     rows = list[EvaluationPrompt | None]()
     for file in located.files:
-        rows += _read_prompts(spec, file)
+        rows += _read_prompts(spec, file, bounds)
     # The limit was applied to each file, and holds for the set as a whole.
     rows = rows[: spec.limit]
     prompts = tuple(prompt for prompt in rows if prompt is not None)
@@ -112,11 +117,11 @@ def _read_set(spec: EvaluationSetSpec, access: HubAccess) -> EvaluationSet:
 
 
 def _read_prompts(
-    spec: EvaluationSetSpec, file: LocatedFile
+    spec: EvaluationSetSpec, file: LocatedFile, bounds: InputBounds
 ) -> Iterator[EvaluationPrompt | None]:
     """Yield the prompt of each row of a file; None for a row without one."""
     try:
-        table = read_file(file.path, spec.limit)
+        table = read_file(file.path, spec.limit, bounds)
     except SetupError as error:
         raise SetupError(f"{spec}: {error}") from error
     column = _prompt_column(spec, table.columns, file.place)

@@ -131,7 +131,7 @@ def _read_prompts(
         # Reading no row of a further file would look like an empty file, which is an error.
         if remaining == 0:
             return
-        table = read_file(file.path, remaining)
+        table = read_file(file.path, remaining, settings)
         if remaining is not None:
             remaining -= len(table.rows)
         columns = None

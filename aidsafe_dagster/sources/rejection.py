@@ -18,6 +18,8 @@ class DropReason(StrEnum):
     """Not a string, or not encodable as UTF-8."""
     NOT_AN_OBJECT = "not_an_object"
     """Not a JSON object, or a CSV row whose fields do not match the header."""
+    NOT_PARSEABLE = "not_parseable"
+    """A line that is no JSON or no CSV, or too deep."""
     NO_LICENCE = "no_licence"
 
 

@@ -9,11 +9,12 @@ from typing import ClassVar
 from pydantic import Field, field_validator
 
 from aidsafe_dagster.recipe.records import Record
+from aidsafe_dagster.sources.bounds import InputBounds
 from aidsafe_dagster.sources.presets import EVALUATION_PRESETS, Preset
 from aidsafe_dagster.sources.source import FileOrDataset, Name
 
 
-class IngestSettings(Record):
+class IngestSettings(InputBounds):
     batch_size: int = Field(
         default=250, ge=1, description="maximum number of prompts in a batch"
     )

@@ -127,7 +127,8 @@ def open_decontamination(settings: Settings) -> Decontamination:
         SetupError: one of them cannot be read. No prompt counts as clean because nobody looked.
     """
     return Decontamination(
-        settings, read_evaluation_sets(settings.decontamination.sets)
+        settings,
+        read_evaluation_sets(settings.decontamination.sets, bounds=settings.ingest),
     )
 
 

@@ -18,6 +18,7 @@ from aidsafe_dagster.recipe.dialogue import Completion
 from aidsafe_dagster.recipe.errors import SetupError
 from tests.engines.completing import an_engine, complete, outcome_of
 from tests.engines.dialects import Reply, a_chat_completion, a_dialect_server, a_reply
+from tests.engines.odd_json import JSON, REPLIES
 from tests.engines.test_journal import a_request
 from tests.serving import a_free_port
 
@@ -77,83 +78,8 @@ def test_the_names_of_the_served_models_are_told() -> None:
         assert asyncio.run(names(server.base_url)) == ["served-model"]
 
 
-_WORDS = st.sampled_from(
-    [
-        "",
-        "{}",
-        '{"a": 1}',
-        "<think>",
-        "so</think>{}",
-        "length",
-        "stop",
-        "content_filter",
-        "rate_limit_exceeded",
-        "insufficient_quota",
-        "maximum context length",
-        "unknown field `seed`",
-        "a\ud800\0",
-        "text",
-        "thinking",
-        "429",
-    ]
-)
-_NUMBERS = st.integers() | st.floats() | st.sampled_from([0, 1, 200, 402, 429, 500])
-_FIELDS = st.sampled_from(
-    [
-        "choices",
-        "message",
-        "content",
-        "text",
-        "type",
-        "delta",
-        "reasoning",
-        "reasoning_details",
-        "thinking",
-        "refusal",
-        "tool_calls",
-        "function",
-        "arguments",
-        "finish_reason",
-        "stop_reason",
-        "logprobs",
-        "top_logprobs",
-        "token",
-        "logprob",
-        "usage",
-        "prompt_tokens",
-        "prompt_tokens_details",
-        "cached_tokens",
-        "completion_tokens",
-        "model",
-        "error",
-        "code",
-        "param",
-        "detail",
-        "loc",
-        "metadata",
-        "raw",
-        "index",
-    ]
-)
-_JSON = st.recursive(
-    st.none() | st.booleans() | _NUMBERS | _WORDS | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(_FIELDS, inner, max_size=4)
-    ),
-    max_leaves=12,
-)
-_MESSAGES = st.dictionaries(_FIELDS, _JSON, max_size=5)
-_CHOICES = st.fixed_dictionaries(
-    {"message": _MESSAGES | _JSON}, optional={"finish_reason": _WORDS | _JSON}
-)
-_REPLIES = st.fixed_dictionaries(
-    {"choices": st.lists(_CHOICES, max_size=2) | _JSON},
-    optional={"usage": _JSON, "model": _JSON, "error": _JSON},
-)
-
-
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(body=_REPLIES | _JSON, status=st.sampled_from([200, 200, 200, 400, 403, 429]))
+@given(body=REPLIES | JSON, status=st.sampled_from([200, 200, 200, 400, 403, 429]))
 @pytest.mark.parametrize("labels", [(), ("Yes", "No")])
 def test_whatever_json_a_server_sends_is_an_answer_or_an_error_of_ours(
     labels: tuple[str, ...], body: Any, status: int

@@ -388,9 +388,13 @@ def test_a_field_of_one_s_own_is_to_be_taken_out_where_it_stands() -> None:
     assert "take 'min_p' out of extra_body in [endpoint]" in message
 
 
-def test_what_a_server_refuses_after_answers_fails_the_one_row() -> None:
-    for reply in (*WRONG_KEY, *UNKNOWN_MODEL, PARAMETERS[0][0], Reply("", 404)):
-        assert after_an_answer(reply) == [RequestRejected]
+def test_a_refused_parameter_after_answers_fails_the_one_row() -> None:
+    assert after_an_answer(PARAMETERS[0][0]) == [RequestRejected]
+
+
+@pytest.mark.parametrize("reply", [*WRONG_KEY, *UNKNOWN_MODEL, Reply("", 404)])
+def test_a_caller_who_was_answered_and_is_refused_tries_again(reply: Reply) -> None:
+    assert after_an_answer(reply) == [RetryableError]
 
 
 def test_a_refusal_of_no_known_kind_is_the_one_row_s() -> None:

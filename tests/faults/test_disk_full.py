@@ -1,11 +1,13 @@
 """A full disk while a partition is written: no half file, nothing lost, the file is named."""
 
 import ctypes
+import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import polars as pl
@@ -14,10 +16,22 @@ import pytest
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.primitives.atomic_write import atomic_write
 from aidsafe_dagster.recipe.errors import SetupError
-from tests.faults.commands import BATCH, answered_calls, fill, served_by, stage_texts
+from aidsafe_dagster.recipe.records import Failure
+from tests.engines.dialects import Received, Reply, a_chat_completion, a_dialect_server
+from tests.engines.driving import drive_over_http, some_tasks
+from tests.faults.commands import (
+    AIDSAFE,
+    BATCH,
+    answered_calls,
+    fill,
+    is_running,
+    served_by,
+    stage_texts,
+    wait_until,
+)
 from tests.faults.conftest import Undisturbed
 from tests.serving import a_model_server
-from tests.site import ROOT, a_site
+from tests.site import ROOT, a_site, environment
 
 WRITES_TOO_MUCH = """
 import resource, sys
@@ -138,3 +152,65 @@ def test_a_run_that_fills_the_disk_says_so_and_repeats_no_call_once_there_is_roo
             assert run.success, run.error
             assert stage_texts(site) == undisturbed.texts
             assert answered_calls(server) == undisturbed.calls
+
+
+@needs_mount
+def test_answers_wait_while_the_disk_of_the_journal_is_full(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk = tmp_path / "disk"
+    is_filled = threading.Event()
+    while_full: list[Received] = []
+
+    def answer(received: Received) -> Reply:
+        if len(server.chats) >= 10 and not is_filled.is_set():
+            is_filled.set()
+            threading.Timer(1.5, (disk / "ballast").unlink).start()
+            with suppress(OSError):
+                fill_up(disk, leave=0)
+        if (disk / "ballast").exists():
+            while_full.append(received)
+        # Long answers, so that the journal has to grow.
+        return Reply(a_chat_completion(json.dumps({"belief": "so " * 300})))
+
+    with a_small_disk(disk, 8_000_000), a_dialect_server(answer) as server:
+        results, progress = drive_over_http(disk, server.base_url, some_tasks(20))
+    assert while_full
+    assert [result for result in results if isinstance(result, Failure)] == []
+    assert progress.calls_made == len(server.chats) == 60
+    told = [record.message for record in caplog.records if "journal" in record.message]
+    assert "trying again" in told[0]
+    assert told[1] == "the journal can be written again"
+
+
+@pytest.mark.slow
+@needs_mount
+def test_a_command_on_a_full_disk_ends_in_three_lines_of_ours(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    folder = disk / "site"
+    with a_model_server(tmp_path) as server, a_small_disk(disk, 60_000_000):
+        folder.mkdir()
+        fill(folder, server)
+        command = subprocess.Popen(
+            [*AIDSAFE, "backfill"],
+            cwd=folder,
+            env=environment(folder),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        wait_until(lambda: len(server.log()) > 5, is_running(command))
+        # The command itself may take the last page.
+        with suppress(OSError):
+            fill_up(disk, leave=0)
+        printed, _ = command.communicate(timeout=200)
+        assert command.returncode == 2, printed
+        assert "Traceback" not in printed
+        # Dagster adds some lines for each event that it could not write down itself.
+        what, safe, remedy = printed.splitlines()[-3:]
+        assert what.startswith("Error the disk is full or fails: ")
+        assert "What was answered is recorded" in safe
+        assert remedy == "Make room, then start the same command again."
+        (disk / "ballast").unlink()
+        with a_site(folder, **served_by(server)) as site:
+            assert site.make(BATCH).success

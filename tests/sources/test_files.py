@@ -1,10 +1,14 @@
 import gzip
+import json
+import lzma
+import os
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.sources.bounds import InputBounds
 from aidsafe_dagster.sources.files import read_file
 from aidsafe_dagster.sources.rejection import Rejection
 from tests.sources.builders import write_csv
@@ -112,7 +116,7 @@ def test_reading_stops_at_the_limit(tmp_path: Path) -> None:
             "expected a JSON list of objects, found an object",
         ),
         ("a.json", b'[{"prompt":\n"x"', "not parseable JSON at line 2, column 4"),
-        ("a.jsonl", b'{"prompt": "x"}\n{oops}\n', "not parseable JSON at line 2"),
+        ("a.jsonl", b"\n{oops}\n{oops}\n", "not parseable JSON at line 2"),
         ("a.jsonl", b"[" * 100_000, "not parseable JSON at line 1"),
         ("a.jsonl", b"\xff\xfe{\x00}\x00", "UTF-16"),
         ("a.csv", b'prompt\n"never closed\n', "not parseable CSV at line 2"),
@@ -139,4 +143,113 @@ def test_a_missing_file_and_a_folder_have_different_errors(
         read_file(tmp_path / name)
     (tmp_path / name).mkdir()
     with pytest.raises(SetupError, match="it is a folder"):
+        read_file(tmp_path / name)
+
+
+SMALL = InputBounds(max_file_mib=1, max_row_kib=1, max_nesting=3)
+
+
+def outcomes(path: Path, bounds: InputBounds = SMALL) -> list[object]:
+    values = list[object]()
+    for row in read_file(path, bounds=bounds).rows:
+        if isinstance(row.content, Rejection):
+            values.append(row.content.detail)
+        else:
+            values.append(row.content["prompt"])
+    return values
+
+
+def test_a_line_that_is_no_json_is_one_rejected_row(tmp_path: Path) -> None:
+    lines = (b'{"prompt": "a"}', b"{oops}", b"[" * 900, b'{"prompt": ' + b"9" * 5000)
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"\n".join((*lines, b"}", b'{"prompt": "b"}')))
+    bounds = InputBounds()
+    assert [type(value) for value in outcomes(path, bounds)] == [str] * 6
+    reasons = contents(path)
+    assert reasons[1:5] == ["not_parseable"] * 4
+    assert reasons[5] == {"prompt": "b"}
+
+
+def test_a_quotation_mark_that_never_closes_costs_its_line_alone(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('prompt,id\na,1\n"b,2\nc,3\n"d\nd",4\n"e"x,5\nf,6\n')
+    values = outcomes(path, InputBounds())
+    assert [value for value in values if "not parseable" not in str(value)] == [
+        "a",
+        "c",
+        "d\nd",
+        "f",
+    ]
+    assert len(values) == 6
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.csv", "a.json"])
+def test_a_row_over_the_bound_is_rejected_alone_with_the_setting_to_raise(
+    tmp_path: Path, name: str
+) -> None:
+    prompts = ["a", "x" * 3000, "b"]
+    path = tmp_path / name
+    if ".json" in name:
+        rows = [json.dumps({"prompt": prompt}) for prompt in prompts]
+        text = "\n".join(rows) if "l" in name else f"[{','.join(rows)}]"
+    else:
+        text = "\n".join(["prompt", *prompts])
+    path.write_bytes(
+        gzip.compress(text.encode()) if name.endswith("gz") else text.encode()
+    )
+    first, large, last = outcomes(path)
+    assert (first, last) == ("a", "b")
+    assert "larger than 1 KiB (ingest.max_row_kib)" in str(large)
+
+
+def test_a_row_that_is_nested_too_deep_is_rejected_alone(tmp_path: Path) -> None:
+    deep = '{"prompt": "x", "more": [[[[1]]]]}'
+    (tmp_path / "a.jsonl").write_text(f'{deep}\n{{"prompt": "b"}}\n')
+    (tmp_path / "a.json").write_text(f'[{deep}, {{"prompt": "b"}}]')
+    for name in ("a.jsonl", "a.json"):
+        values = outcomes(tmp_path / name)
+        assert values == ["nested deeper than 3 levels (ingest.max_nesting)", "b"]
+
+
+def a_bomb(path: Path) -> None:
+    rows = b'{"prompt": "' + b" " * 1000 + b'"}\n'
+    if path.suffix == ".parquet":
+        table = pl.DataFrame({"prompt": ["x" * 500] * 4000})
+        table.write_parquet(path, compression="zstd")
+    elif path.suffix == ".xz":
+        path.write_bytes(lzma.compress(rows * 4000))
+    else:
+        path.write_bytes(gzip.compress(rows * 4000))
+
+
+@pytest.mark.parametrize(
+    "name", ["a.jsonl.gz", "a.json.gz", "a.csv.gz", "a.jsonl.xz", "a.parquet"]
+)
+def test_a_file_that_is_larger_inside_is_refused_with_the_setting_to_raise(
+    tmp_path: Path, name: str
+) -> None:
+    a_bomb(tmp_path / name)
+    assert (tmp_path / name).stat().st_size < 100_000
+    with pytest.raises(SetupError, match=r"1 MiB .* raise ingest\.max_file_mib"):
+        read_file(tmp_path / name, bounds=SMALL)
+    if name != "a.json.gz":
+        assert len(read_file(tmp_path / name, limit=2, bounds=SMALL).rows) == 2
+
+
+def test_many_tiny_rows_count_for_what_they_take_in_memory(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("{}\n" * 10_000)
+    with pytest.raises(SetupError, match="max_file_mib"):
+        read_file(tmp_path / "a.jsonl", bounds=SMALL)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl.gz", "a.json", "a.parquet"])
+def test_pipes_and_devices_are_refused_at_once(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(SetupError, match="a pipe, not a file"):
+        read_file(tmp_path / name)
+    (tmp_path / name).unlink()
+    (tmp_path / name).symlink_to("/dev/zero")
+    with pytest.raises(SetupError, match="a device, not a file"):
         read_file(tmp_path / name)

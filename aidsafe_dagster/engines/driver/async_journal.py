@@ -7,15 +7,20 @@ next one (group commit), so many calls share the time of a commit.
 
 import asyncio
 import logging
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
-from aidsafe_dagster.engines.journal import Entry, Journal
+from aidsafe_dagster.engines.journal import DiskFull, Entry, Journal
 from aidsafe_dagster.recipe.dialogue import Completion
-from aidsafe_dagster.recipe.errors import SetupError
 
 _MAX_BATCH = 200
 FLUSH_AFTER_S = 1.0
 """A killed process loses nothing that was recorded. A power cut loses at most this many seconds."""
+DISK_PAUSE_S = 0.5
+"""Between two tries while the disk is full."""
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
@@ -39,18 +44,54 @@ class AsyncJournal:
         self._pending: list[_Operation] = []
         self._writer: asyncio.Task[None] | None = None
         self._flusher: asyncio.Task[None] | None = None
+        self.trouble = ""
+        """What is wrong with the disk at this moment; empty if nothing is."""
 
     async def find(self, key: str) -> Completion | None:
         """Return the recorded completion, or None."""
-        if self.journal.is_local:
-            return self.journal.find(key)
-        return await self._submit(key)
+        return await self._until_there_is_room(lambda: self._find(key))
 
     async def record(self, entry: Entry) -> Completion:
         """Record a completion durably and return the one in force.
 
         That is another one if another process has recorded the same call first.
         """
+        return await self._until_there_is_room(lambda: self._record(entry))
+
+    async def _until_there_is_room(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do something with the journal, again after a pause while its disk is full.
+
+        Raises:
+            SetupError: the disk is still full after the wait of the journal, or anything else is
+                wrong.
+        """
+        deadline = time.monotonic() + self.journal.wait_s
+        while True:
+            try:
+                result = await work()
+            except DiskFull as error:
+                if time.monotonic() > deadline:
+                    raise
+                self._note(str(error))
+            else:
+                self._note("")
+                return result
+            await asyncio.sleep(DISK_PAUSE_S)
+
+    def _note(self, trouble: str) -> None:
+        """Log the first of many errors of one kind, and their end."""
+        if trouble and not self.trouble:
+            logger.warning("%s; trying again", trouble)
+        if self.trouble and not trouble:
+            logger.warning("the journal can be written again")
+        self.trouble = trouble
+
+    async def _find(self, key: str) -> Completion | None:
+        if self.journal.is_local:
+            return self.journal.find(key)
+        return await self._submit(key)
+
+    async def _record(self, entry: Entry) -> Completion:
         if self.journal.is_local:
             completion = self.journal.record(entry)
             # One flush covers everything that is recorded while it waits.
@@ -69,11 +110,16 @@ class AsyncJournal:
 
     async def _flush(self) -> None:
         await asyncio.sleep(FLUSH_AFTER_S)
-        try:
-            await asyncio.to_thread(self.journal.flush)
-        except SetupError as error:
-            # The records are safe from a kill all the same. The next statement fails if need be.
-            logger.warning("%s", error)
+        # The records are safe from a kill all the same, so this may take as long as it takes.
+        while True:
+            try:
+                await asyncio.to_thread(self.journal.flush)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next try may succeed
+                self._note(str(error))
+            else:
+                self._note("")
+                return
+            await asyncio.sleep(DISK_PAUSE_S)
 
     def _submit(self, subject: Entry | str) -> asyncio.Future[Completion | None]:
         operation = _Operation(subject, asyncio.get_running_loop().create_future())

@@ -13,6 +13,7 @@ from aidsafe_dagster.engines.driver.progress import Progress
 from aidsafe_dagster.engines.driver.rows import NextStage
 from aidsafe_dagster.engines.driver.settings import DriverSettings
 from aidsafe_dagster.engines.driver.slot_shares import SlotShares
+from aidsafe_dagster.engines.driver.stall_watch import StallWatch
 from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.engines.protocol import Engine
 from aidsafe_dagster.engines.server_load import ServerLoad, take_last_sample, watch
@@ -76,6 +77,7 @@ class BackgroundDriver:
             SetupError: engine or journal cannot be used, or no call can succeed.
         """
         progress = Progress(rows=len(tasks))
+        stall_watch = StallWatch(progress, self._settings.stall_s, log)
         work = self._drive(tasks, progress, next_stages)
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
@@ -86,6 +88,7 @@ class BackgroundDriver:
                     raise KeyboardInterrupt
                 self._pass_on_lines(log)
                 on_progress(progress)
+                stall_watch.look()
         finally:
             # Without effect if the drive is done. Otherwise an interrupt has ended the wait.
             future.cancel()

@@ -104,6 +104,8 @@ class Dispatcher:
         self._alarm: asyncio.TimerHandle | None = None
         """Rings when a rate limit lets the next call go."""
         self._ticker: asyncio.Task[None] | None = None
+        self._trouble = ""
+        """What kept the latest tick from its work; empty if nothing did."""
         self._is_grant_due = False
         self._is_stopped = False
 
@@ -221,6 +223,8 @@ class Dispatcher:
                 raise CallFailed(error.reason, str(error)) from error
             except RetryableError as error:
                 self._record_failure(call, error, started)
+                if error.kind is ErrorKind.REFUSED:
+                    await self._check_last_refusal(call, error)
                 self._check_retry_budget(call)
                 backoff_s = self._backoff_s(call, error)
             else:
@@ -250,13 +254,24 @@ class Dispatcher:
             # While the call waited, others may have shown whose fault its failures were.
             self._check_retry_budget(call)
             lane.breaker.check_patience()
-            return await self.engine.complete(call.request, call.attempt)
+            return await self._complete(call.request, call.attempt)
         except ServerUnavailable as error:
             raise CallFailed(FailureReason.ENGINE_ERROR, str(error)) from error
         finally:
             self._in_flight -= 1
             lane.in_flight -= 1
             lane.server.in_flight -= 1
+
+    async def _complete(self, request: Request, attempt: int) -> Completion:
+        try:
+            return await self.engine.complete(request, attempt)
+        except (RequestRejected, RetryableError, SetupError):
+            raise
+        except Exception as error:
+            # A reply that the engine has no words for is this call's trouble, and no other's.
+            logger.exception("%s: the engine broke", request.prompt_id)
+            detail = f"the reply could not be read ({type(error).__name__}: {error})"
+            raise RetryableError(detail) from error
 
     def _note_reply(
         self, call: Call, started: float, completion: Completion | None = None
@@ -284,6 +299,11 @@ class Dispatcher:
         if error.kind is ErrorKind.BAD_ANSWER:
             call.failed_at.append(started)
             call.attempt += 1
+            if call.send:
+                call.lane.server.note_reply(call.send, call.request)
+        # The same seed again: the refusal is not about what was drawn.
+        if error.kind is ErrorKind.REFUSED:
+            call.failed_at.append(started)
             if call.send:
                 call.lane.server.note_reply(call.send, call.request)
         # A busy server costs no attempt: the call waits.
@@ -325,12 +345,29 @@ class Dispatcher:
         if not lane.refusals.take_check():
             return
         try:
-            await self.engine.complete(small_request(call.request), 0)
+            await self._complete(small_request(call.request), 0)
         except RequestRejected as second:
             raise SetupError(lane.refusals.message(lane.name, second)) from second
-        except RetryableError:
+        except RetryableError as second:
+            if second.kind is ErrorKind.REFUSED:
+                message = lane.refusals.message(lane.name, second)
+                raise SetupError(message) from second
             # Nothing is known. The next refusals are checked as well.
             return
+
+    async def _check_last_refusal(self, call: Call, error: RetryableError) -> None:
+        """Take a refusal for final once the retry budget is used up.
+
+        Raises:
+            CallFailed: it is used up.
+            SetupError: the server refuses every request.
+        """
+        if not self._retries.is_exhausted(call, call.lane.breaker):
+            return
+        reason = FailureReason.REJECTED_BY_ENGINE
+        detail = f"{error} (attempt {len(call.failed_at)}, the last)"
+        await self._check_refusals(call, RequestRejected(detail, reason))
+        raise CallFailed(reason, detail)
 
     def _check_retry_budget(self, call: Call) -> None:
         if self._retries.is_exhausted(call, call.lane.breaker):
@@ -529,14 +566,30 @@ class Dispatcher:
     async def _keep_ticking(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            try:
-                self._tick()
-            except Exception:
-                # Without ticks the run would stand still and nobody would know why.
-                logger.exception("the driver could not look after its slots")
+            self._tick()
 
     def _tick(self) -> None:
-        """Claim slots for what there is to do, and tell the drives what is wrong."""
+        """Look after the slots. What goes wrong is logged once, shown, and tried again."""
+        try:
+            self._look_after_slots()
+        except Exception as error:
+            # Without ticks the run would stand still and nobody would know why.
+            trouble = f"the driver cannot look after its slots: {error}"
+            if not self._trouble:
+                logger.exception("the driver cannot look after its slots")
+                self._log(f"{trouble}; trying again")
+            self._trouble = trouble
+        else:
+            if self._trouble:
+                self._log("the driver looks after its slots again")
+            self._trouble = ""
+        notice = self._notice()
+        for progress in self.drives:
+            progress.notice = notice
+            progress.ticked = time.monotonic()
+
+    def _look_after_slots(self) -> None:
+        """Claim slots for what there is to do, and give them out."""
         if self._shares:
             wanted = self._in_flight + len(self._starting) + len(self.scheduler)
             answered = len(self._answered)
@@ -545,14 +598,11 @@ class Dispatcher:
         for server in self._servers.values():
             server.cap = math.ceil(server.slots * self._share / self._maximum)
             server.sync()
-        notice = self._notice()
-        for progress in self.drives:
-            progress.notice = notice
         self._grant_slots()
 
     def _notice(self) -> str:
         """Return why calls wait. Empty when all is well."""
-        notices = []
+        notices = [text for text in (self._trouble, self._journal.trouble) if text]
         for breaker in self._breakers.values():
             if breaker.is_down:
                 notices.append(f"{breaker.notice()}; {len(self._held)} calls wait")

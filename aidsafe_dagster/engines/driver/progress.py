@@ -30,11 +30,24 @@ class Progress:
     """Load of the model server meanwhile, if it publishes any."""
     notice: str = ""
     """Why calls wait, while they do."""
+    ticked: float = field(default_factory=time.monotonic)
+    """When the driver last looked after this drive, in monotonic seconds."""
     started: float = field(default_factory=time.monotonic)
 
     @property
     def seconds(self) -> float:
         return time.monotonic() - self.started
+
+    @property
+    def moves(self) -> tuple[int, ...]:
+        """Counts of which one grows whenever anything happens."""
+        return (
+            self.rows_done,
+            self.calls_made,
+            self.replayed,
+            self.retries,
+            self.peak_in_flight,
+        )
 
     def take_over(self, read_ahead: "Progress") -> None:
         """Add the calls that read-ahead made for this stage before the drive began."""

@@ -68,7 +68,7 @@ class Refusals:
             self._next_check = 2 * self._count
         return is_due
 
-    def message(self, name: str, error: RequestRejected) -> str:
+    def message(self, name: str, error: Exception) -> str:
         """Return what stops the run, with the server's own words."""
         if self.has_answered or self._was_answered_before:
             return (

@@ -22,5 +22,8 @@ class DriverSettings(Record):
     first_answer_s: float = Field(default=120.0, ge=0)
     """The same for a server that has never answered anybody. Then the run stops, since the address
     may be wrong."""
+    stall_s: float = Field(default=120.0, gt=0)
+    """Seconds without any answer after which the run's log says that nothing moves, and what is
+    waited for."""
     read_ahead: bool = True
     """Use the slots that a stage leaves free for rows of the next stages."""

@@ -100,8 +100,8 @@ class SlotShares:
     def close(self) -> None:
         """Withdraw the claim."""
         mutex = self._mutex.hold(self._name, timeout_s=_MUTEX_TIMEOUT_S)
-        # If the table stays busy, the others drop this claim once they find the lock free.
-        with suppress(TimeoutError), mutex:
+        # If the table cannot be written, the others drop this claim once they find the lock free.
+        with suppress(TimeoutError, SetupError), mutex:
             self._write(self._others())
         self._alive.release()
 
