@@ -203,9 +203,10 @@ def stages_not_done(
         missing = not_complete(instance, lake, batch)
         outdated = set(_of_another_recipe(lake, batch, snapshot, missing))
         for stage in CHECKED_STAGES:
-            if stage not in missing:
-                if checked_version(lake, stage, batch) != sets_version:
-                    outdated.add(stage)
+            if stage in missing:
+                continue
+            if checked_version(lake, stage, batch) != sets_version:
+                outdated.add(stage)
         if Stage.FINE_TUNE_SPLITS not in missing and are_splits_outdated(
             lake, partial(read_gate, instance, lake), batch, settings.score_gate
         ):
