@@ -135,10 +135,10 @@ def _agents(settings: Settings, role: Role) -> list[str]:
 
 def _parts_of_speaker(settings: Settings, speaker: str) -> dict[str, str]:
     server = server_of(settings, speaker)
-    if server is None:
-        return {"model": _REHEARSAL}
-    parts = {"model": server.model_name, **_options(server)}
-    if is_managed(settings, speaker):
+    parts = {"model": _REHEARSAL}
+    if server is not None:
+        parts = {"model": server.model_name, **_options(server)}
+    if server is not None and is_managed(settings, speaker):
         arguments = settings.vllm.answer_options(server.model)
         if arguments:
             parts["vllm"] = _text(arguments)
