@@ -79,7 +79,7 @@ def recipe_metadata(recipe: StageRecipe) -> dict[str, Any]:
 def _stop(
     context: dg.AssetExecutionContext, stage: str, others: list[str], mix: str
 ) -> None:
-    context.instance.add_run_tags(context.run_id, {OTHER_RECIPE_TAG: str(stage)})
+    context.instance.add_run_tags(context.run.run_id, {OTHER_RECIPE_TAG: str(stage)})
     raise dg.Failure(
         description=f"{stage} would not be of one recipe. {mix}. "
         f"Make these stages as well ({', '.join(others)}; `aidsafe backfill` does), "

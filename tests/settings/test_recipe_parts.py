@@ -31,9 +31,8 @@ def changes(folder: Path, stage: str, **changed: Any) -> tuple[str, ...]:
 def merged(base: dict[str, Any], changed: dict[str, Any]) -> dict[str, Any]:
     result = dict(base)
     for key, value in changed.items():
-        if isinstance(value, dict):
-            value = merged(base.get(key, {}), value)
-        result[key] = value
+        is_table = isinstance(value, dict)
+        result[key] = merged(base.get(key, {}), value) if is_table else value
     return result
 
 
