@@ -1,7 +1,7 @@
 """The state of the dataset as tables: the batches, and the sums over all of them."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -286,7 +286,7 @@ def _maker_table(lake: Lake) -> Table:
     table.add_column("batches", overflow="fold", min_width=12)
     for (models, servers), batches in _batches_by_makers(lake).items():
         # Rich reads no markup in a `Text`, and names may hold brackets.
-        table.add_row(Text(models), Text(servers or _NONE), Text(_listing(batches)))
+        table.add_row(Text(models), Text(servers or _NONE), Text(listing(batches)))
     return table
 
 
@@ -316,7 +316,8 @@ def _makers_in(rows: pl.DataFrame) -> list[_Makers]:
     return list(makers)
 
 
-def _listing(names: list[str]) -> str:
+def listing(names: Sequence[str]) -> str:
+    """Return names one by one, of many the first and the last."""
     if len(names) <= _MOST_BATCHES:
         return ", ".join(names)
     return f"{names[0]} … {names[-1]} ({len(names):,})"

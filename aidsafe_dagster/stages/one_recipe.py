@@ -77,19 +77,25 @@ class RecipeChange:
     """They, and all finished stages that rest on them."""
     changes: tuple[str, ...]
     rows: int
-    """Of the affected stages, as many as are asked again at most."""
+    """Of the affected stages."""
     calls: int
+    """That these took when they were made."""
 
     @property
     def cost(self) -> str:
         """What it takes to make the affected stages again, in words."""
-        return (
-            f"at most {self.rows:,} rows and {self.calls:,} calls are asked again, "
-            "the journal answers all that is asked as before"
-        )
+        return cost_of_remaking(self.rows, self.calls)
 
     def __str__(self) -> str:
         return f"{', '.join(self.stages)}: {shortened(self.changes)}"
+
+
+def cost_of_remaking(rows: int, calls: int) -> str:
+    """Return in words what it costs to make rows again that took so many calls."""
+    return (
+        f"up to {rows:,} rows are asked again, which took {calls:,} calls before; "
+        "the journal answers all that is asked as before"
+    )
 
 
 def writes_text(stage: str) -> bool:

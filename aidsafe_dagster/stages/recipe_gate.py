@@ -19,6 +19,7 @@ from aidsafe_dagster.settings.snapshot import SettingsSnapshot
 from aidsafe_dagster.stages.metadata import record_table
 from aidsafe_dagster.stages.one_recipe import (
     compare_stage,
+    cost_of_remaking,
     describe_mix,
     other_recipes,
     recipe_record,
@@ -108,6 +109,6 @@ def _log_change(
     if earlier.changes:
         context.log.warning(
             f"{stage} was made under another recipe and is made again: "
-            f"{shortened(earlier.changes)}. At most {earlier.rows:,} rows and "
-            f"{earlier.calls:,} calls are asked again."
+            f"{shortened(earlier.changes)}. "
+            f"Cost: {cost_of_remaking(earlier.rows, earlier.calls)}."
         )

@@ -116,7 +116,7 @@ def test_backfill_says_what_changed_and_what_it_costs_and_makes_it_again(
             "seed_cots, deliberated_cots: sampling.temperature: 0.7 → 0.9"
             in done.stdout
         )
-        assert f"at most {2 * COUNT} rows and" in done.stdout
+        assert f"up to {2 * COUNT} rows are asked again" in done.stdout
         for stage in (Stage.SEED_COTS, Stage.FINE_TUNE_SPLITS):
             rows = site.lake.rows(stage, BATCH)
             assert rows["mixed_with"].list.len().sum() == 0
@@ -238,7 +238,7 @@ def test_a_batch_without_a_record_is_told_and_left_until_it_is_named(
             rows.write_parquet(file)
             judge_again(site, stage)
         told = aidsafe(site.folder, "backfill")
-        assert "an earlier release kept no record of its recipe" in told.stdout
+        assert "an earlier release kept no record of their recipe" in told.stdout
         # The splits alone are made anew, of pairs whose bytes have changed.
         for stage in (Stage.SEED_COTS, Stage.PREFERENCE_PAIRS):
             assert "recipe" not in site.lake.rows(stage, BATCH).columns
