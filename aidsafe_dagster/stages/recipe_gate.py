@@ -80,7 +80,9 @@ def recipe_metadata(recipe: StageRecipe) -> dict[str, Any]:
 def _stop(
     context: dg.AssetExecutionContext, stage: str, others: list[str], mix: str
 ) -> None:
-    context.instance.add_run_tags(context.run.run_id, {OTHER_RECIPE_TAG: str(stage)})
+    run_id = context.run.run_id
+    # A retry takes over the tags of its run, so the value says whose tag it is.
+    context.instance.add_run_tags(run_id, {OTHER_RECIPE_TAG: run_id})
     raise dg.Failure(
         description=f"{stage} would not be of one recipe. {mix}. "
         f"Make these stages as well ({', '.join(others)}; `aidsafe backfill` does), "
