@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from aidsafe_dagster.lake.batch_recipes import store_recipe
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.split_inputs import store_split_inputs
 from aidsafe_dagster.lake.tables import to_frame
@@ -48,6 +49,7 @@ from aidsafe_dagster.stages.metadata import (
     row_metadata,
     threshold_metadata,
 )
+from aidsafe_dagster.stages.recipe_gate import begin_recipe, recipe_metadata
 from aidsafe_dagster.stages.stage_asset import stage_asset
 
 
@@ -70,6 +72,7 @@ def fine_tune_splits(
     overridden = require_gate(
         context, opened, Stage.FINE_TUNE_SPLITS, accept=config.accept_failed_gate
     )
+    recipe = begin_recipe(context, opened, Stage.FINE_TUNE_SPLITS, snapshot)
     split_inputs = _find_split_inputs(
         context, opened, snapshot.settings.score_gate, accept=config.accept_failed_gate
     )
@@ -81,9 +84,11 @@ def fine_tune_splits(
     opened.store(Stage.FINE_TUNE_SPLITS, batch, rows, FineTuneRow, failures)
     decontamination.record(opened, Stage.FINE_TUNE_SPLITS, batch)
     store_split_inputs(opened, split_inputs)
+    store_recipe(opened, recipe)
     metadata = {
         **_metadata(opened, batch, inputs, rows, failures, snapshot.settings),
         **decontamination.metadata(failures),
+        **recipe_metadata(recipe),
         **_gate_metadata(split_inputs, overridden),
     }
     return materialized(

@@ -5,11 +5,12 @@ keeps its concurrency slots. And Dagster does not retry a run whose backfill is 
 has retried twice already.
 
 A run is started again as it was: with the stages it was asked for, as far as they have not passed
-their gate, and with its configuration. A run that a closed gate stopped is left alone. A person
-has to look at it.
+their gate, and with its configuration. If policies, templates, models or settings have changed
+since, the stages that were made under others are made again as well, unless `keep_recipe` is set. A
+run that a closed gate stopped is left alone. A person has to look at it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,13 +18,15 @@ import dagster as dg
 
 from aidsafe_dagster.automation.jobs import make_batch
 from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Stage
-from aidsafe_dagster.recipe.stages import STAGES, with_descendants
+from aidsafe_dagster.recipe.stages import STAGES, behind, with_descendants
 from aidsafe_dagster.runs.dagster_internals import (
     AUTO_RETRY_RUN_ID_TAG,
     BACKFILL_ID_TAG,
     BULK_ACTION_TERMINAL_STATUSES,
     IMPLICIT_ASSET_JOB_NAME,
+    PARENT_RUN_ID_TAG,
     PARTITION_NAME_TAG,
     RUN_FAILURE_REASON_TAG,
     WILL_RETRY_TAG,
@@ -31,8 +34,15 @@ from aidsafe_dagster.runs.dagster_internals import (
 from aidsafe_dagster.runs.liveness import report_dead_runs
 from aidsafe_dagster.runs.process_tags import STOPPED_TAG
 from aidsafe_dagster.settings.load import load_settings
+from aidsafe_dagster.settings.snapshot import SettingsSnapshot, take_snapshot
 from aidsafe_dagster.stages.gates import is_complete
+from aidsafe_dagster.stages.one_recipe import (
+    RecipeChange,
+    is_batch_finished,
+    recipe_change,
+)
 from aidsafe_dagster.stages.partitions import batches
+from aidsafe_dagster.stages.recipe_gate import OTHER_RECIPE_TAG
 
 MAX_DEATHS = 9
 """A batch that killed this many runs in a row is left to a person."""
@@ -70,10 +80,15 @@ def recovery(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest]:
             continue
         if _is_pausing(instance, latest, deaths):
             continue
-        stages = _unfinished_stages(instance, batch, latest)
+        stages, change = _unfinished_stages(instance, batch, latest)
         if not stages:
             continue
         if deaths < MAX_DEATHS:
+            if change:
+                context.log.warning(
+                    f"batch {batch} goes on under another recipe. {change}. "
+                    f"Made again: {', '.join(change.affected)}; {change.cost}"
+                )
             yield _repeat(latest, batch, stages)
         else:
             context.log.warning(
@@ -83,19 +98,53 @@ def recovery(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest]:
 
 def _unfinished_stages(
     instance: dg.DagsterInstance, batch: str, run: dg.DagsterRun
-) -> list[str]:
-    """Return the requested stages that did not pass their gate, and those that rest on them."""
+) -> tuple[list[str], RecipeChange | None]:
+    """Return the stages to make: of those requested, what is not done and what rests on it.
+
+    Stages of another recipe are made again too, if what was requested rests on them.
+    """
     # Loaded at each tick, because the daemon goes on while the settings change.
-    lake = Lake(load_settings().settings.lake)
+    snapshot = _snapshot_of(run)
+    lake = Lake(snapshot.settings.lake)
     unfinished = {
         stage for stage in STAGES if not is_complete(instance, lake, stage, batch)
     }
     requested = _requested_stages(run)
+    change = _recipe_change(lake, batch, snapshot, unfinished) if unfinished else None
+    if change:
+        unfinished.update(change.stages)
+        for stage in tuple(requested):
+            requested.update(map(str, behind(stage)))
     stages = []
     for stage in with_descendants(unfinished):
         if stage in requested:
             stages.append(str(stage))
-    return stages
+    return stages, change
+
+
+def _recipe_change(
+    lake: Lake, batch: str, snapshot: SettingsSnapshot, unfinished: set[str]
+) -> RecipeChange | None:
+    if snapshot.settings.keep_recipe:
+        return None
+    is_finished = is_batch_finished(unfinished)
+    try:
+        return recipe_change(lake, batch, snapshot, is_finished=is_finished)
+    except SetupError:
+        # Broken policies, or a damaged file: the run itself says so where a person looks.
+        return None
+
+
+def _snapshot_of(run: dg.DagsterRun) -> SettingsSnapshot:
+    """Return the settings that a run works with when it is started again."""
+    config: Mapping[str, Any] = run.run_config
+    resources = config.get("resources", {})
+    overrides = resources.get("settings", {}).get("config", {}).get("overrides", {})
+    vllm = resources.get("vllm", {}).get("config", {})
+    if vllm:
+        overrides = {**overrides, "vllm": {**overrides.get("vllm", {}), **vllm}}
+    # Nothing is run or sent here, so what a run may not change is left to the run to refuse.
+    return take_snapshot(load_settings(overrides=overrides).settings)
 
 
 def _repeat(run: dg.DagsterRun, batch: str, stages: Sequence[str]) -> dg.RunRequest:
@@ -167,11 +216,19 @@ def _count_deaths(runs: Sequence[dg.DagsterRun]) -> int:
 
 
 def _died(run: dg.DagsterRun) -> bool:
-    """Tell whether the run failed without any step having failed, and nobody stopped it."""
+    """Tell whether the run failed without any step having failed, and nobody stopped it.
+
+    A retry that the recipe gate stopped counts as well: it only goes on with the failed steps, and
+    the stages before them are due too.
+    """
+    if run.status is not dg.DagsterRunStatus.FAILURE:
+        return False
     if run.tags.get(STOPPED_TAG) == run.run_id:
         return False
-    is_failed = run.status is dg.DagsterRunStatus.FAILURE
-    return is_failed and run.tags.get(RUN_FAILURE_REASON_TAG) != "STEP_FAILURE"
+    is_of_other_recipe = run.tags.get(OTHER_RECIPE_TAG) == run.run_id
+    if is_of_other_recipe and PARENT_RUN_ID_TAG in run.tags:
+        return True
+    return run.tags.get(RUN_FAILURE_REASON_TAG) != "STEP_FAILURE"
 
 
 def _is_pausing(instance: dg.DagsterInstance, run: dg.DagsterRun, deaths: int) -> bool:

@@ -170,10 +170,20 @@ def backfill(
         list[str] | None,
         typer.Argument(help="Batch keys; none: all that are not finished."),
     ] = None,
+    *,
+    keep_recipe: Annotated[
+        bool,
+        typer.Option(
+            "--keep-recipe",
+            help="Leave stages that were made under another recipe as they are; "
+            "what is made on top of them is mixed, and says so.",
+        ),
+    ] = False,
 ) -> None:
     """Take batches through every stage and gate, one run each, and ask nothing twice.
 
-    Every completion is in the journal, so work that was cut off goes on where it stopped.
+    Every completion is in the journal, so work that was cut off goes on where it stopped. Stages
+    that were made under other policies, templates, models or settings are made again.
     """
     with setup_errors_explained():
         from aidsafe_dagster.cli.batches import (
@@ -185,7 +195,11 @@ def backfill(
         from aidsafe_dagster.settings.load import load_settings
 
         with open_instance() as instance:
-            settings = load_settings().settings
+            # Not set here is not the same as set to false: the settings may say it.
+            overrides = {"keep_recipe": True} if keep_recipe else {}
+            settings = load_settings(
+                overrides=overrides, overrides_from="command line"
+            ).settings
             announce_engine(settings)
             runs = run_backfill(instance, settings, batches or [])
             print_batches(instance)
@@ -201,11 +215,13 @@ def status() -> None:
         from aidsafe_dagster.cli.recorded_gates import open_gates
         from aidsafe_dagster.lake.lake import Lake
         from aidsafe_dagster.settings.load import load_settings
+        from aidsafe_dagster.settings.snapshot import take_snapshot
 
         settings = load_settings().settings
         lake = Lake(settings.lake)
+        snapshot = take_snapshot(settings)
         with open_gates(lake) as read_gate:
-            overview = summary(read_gate, lake, settings.currency)
+            overview = summary(read_gate, lake, settings.currency, snapshot)
             console.print(batch_table(read_gate, lake), overview)
 
 

@@ -28,12 +28,17 @@ from aidsafe_dagster.cli.local_runs import (
     unfinished,
 )
 from aidsafe_dagster.cli.overview import batch_table, places_table, summary
+from aidsafe_dagster.cli.recipe_changes import (
+    print_recipe_changes,
+    recipe_config,
+    stages_of_named,
+)
 from aidsafe_dagster.cli.spending import Spending, describe_spending
 from aidsafe_dagster.cli.story import most_telling_prompt, read_deliberation
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.records import Stage
-from aidsafe_dagster.recipe.stages import STAGES, all_upstream
+from aidsafe_dagster.recipe.stages import all_upstream
 from aidsafe_dagster.resources.engine import make_dialogue_context, make_engine
 from aidsafe_dagster.runs.batch_claims import claim_each
 from aidsafe_dagster.runs.liveness import report_dead_runs
@@ -75,11 +80,15 @@ def run_backfill(
         if batch not in known:
             raise unknown("batch", batch, known, "backfill")
     todo: Mapping[str, Sequence[str]]
+    lake = Lake(settings.lake)
+    print_recipe_changes(
+        instance, lake, settings, wanted or known, are_named=bool(wanted)
+    )
     # A batch that is named is made whole, even if it is finished: its failed rows are asked again.
     if wanted:
-        todo = dict.fromkeys(wanted, tuple(STAGES))
+        todo = {batch: stages_of_named(lake, settings, batch) for batch in wanted}
     else:
-        todo = unfinished(instance, Lake(settings.lake), settings, known)
+        todo = unfinished(instance, lake, settings, known)
     runs = _run_batches(instance, settings, todo, all_stages=bool(wanted))
     # Both before the run of the reports joins the list.
     batches_run = len({run.batch for run in runs})
@@ -158,7 +167,12 @@ def _run_batches(
             if not stages:
                 continue
             run = run_job(
-                instance, "make_batch", partition=batch, stages=stages, is_held=True
+                instance,
+                "make_batch",
+                partition=batch,
+                stages=stages,
+                config=recipe_config(settings),
+                is_held=True,
             )
             runs.append(run)
             _print_run(run, settings)
@@ -174,6 +188,7 @@ def _run_batches(
                     "make_batch",
                     partition=batch,
                     stages=splits,
+                    config=recipe_config(settings),
                     is_held=True,
                 )
                 runs.append(alone)

@@ -9,7 +9,7 @@ import ctypes
 import gc
 import glob
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -24,18 +24,14 @@ from aidsafe_dagster.primitives import stop_signals
 from aidsafe_dagster.primitives.held_lock import LockLost
 from aidsafe_dagster.recipe.errors import EngineUnusable, SetupError
 from aidsafe_dagster.recipe.records import Stage
-from aidsafe_dagster.recipe.stages import (
-    STAGES,
-    load_templates,
-    stage_named,
-    with_descendants,
-)
+from aidsafe_dagster.recipe.stages import STAGES, with_descendants
 from aidsafe_dagster.runs.batch_claims import HELD_TAG
 from aidsafe_dagster.runs.dagster_internals import DagsterExecutionInterruptedError
 from aidsafe_dagster.runs.liveness import release_run
 from aidsafe_dagster.runs.process_tags import PROCESS_TAG, STOPPED_TAG, this_process
 from aidsafe_dagster.settings.launchpad import configured_in_shell
 from aidsafe_dagster.settings.schema import Settings
+from aidsafe_dagster.settings.snapshot import SettingsSnapshot, take_snapshot
 from aidsafe_dagster.stages.decontamination import (
     CHECKED_STAGES,
     checked_version,
@@ -43,6 +39,11 @@ from aidsafe_dagster.stages.decontamination import (
 )
 from aidsafe_dagster.stages.dpo_gate import are_splits_outdated
 from aidsafe_dagster.stages.gates import is_complete, read_gate
+from aidsafe_dagster.stages.one_recipe import (
+    compare_stages,
+    is_batch_finished,
+    writes_text,
+)
 
 # Dagster's log of a run would bury what the command prints. The web UI has it all the same.
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -191,42 +192,43 @@ def stages_not_done(
 ) -> dict[str, set[str]]:
     """Return, for each batch, the stages that have to be made for a reason of their own.
 
-    They are missing, did not pass their gate, were made by older policies or templates, or were
-    checked against other evaluation sets; or they are splits under other floors, or without pairs
-    that have passed since.
+    They are missing, did not pass their gate, were made under another recipe, or were checked
+    against other evaluation sets; or they are splits under other floors, or without pairs that have
+    passed since. With `keep_recipe`, what models have written is not made again for its recipe.
     """
-    policies_version = settings.load_policies().version
-    templates = load_templates(settings.prompts)
+    snapshot = take_snapshot(settings)
     sets_version = decontamination_version(settings)
-
-    def is_done(stage: str, batch: str) -> bool:
-        if not is_complete(instance, lake, stage, batch):
-            return False
-        if stage == Stage.FINE_TUNE_SPLITS and are_splits_outdated(
-            lake, partial(read_gate, instance, lake), batch, settings.score_gate
-        ):
-            return False
-        if stage in CHECKED_STAGES:
-            return checked_version(lake, stage, batch) == sets_version
-        if stage_named(stage).dialogue is not None:
-            versions = (policies_version, templates.version(stage))
-            return _was_made_with(lake, stage, batch, versions)
-        return True
-
     not_done = {}
     for batch in batches:
-        not_done[batch] = {stage for stage in STAGES if not is_done(stage, batch)}
+        missing = not_complete(instance, lake, batch)
+        outdated = set(_of_another_recipe(lake, batch, snapshot, missing))
+        for stage in CHECKED_STAGES:
+            if stage in missing:
+                continue
+            if checked_version(lake, stage, batch) != sets_version:
+                outdated.add(stage)
+        if Stage.FINE_TUNE_SPLITS not in missing and are_splits_outdated(
+            lake, partial(read_gate, instance, lake), batch, settings.score_gate
+        ):
+            outdated.add(Stage.FINE_TUNE_SPLITS)
+        not_done[batch] = missing | outdated
     return not_done
 
 
-def _was_made_with(
-    lake: Lake, stage: str, batch: str, versions: tuple[str, str]
-) -> bool:
-    """Whether every row has these versions of policies and templates."""
-    columns = ("policies_version", "templates_version")
-    made_with = lake.rows(stage, batch).select(columns).unique().rows()
-    # Without rows (all of them failed) no version is older than the present one.
-    return made_with in ([], [versions])
+def not_complete(instance: dg.DagsterInstance, lake: Lake, batch: str) -> set[str]:
+    """Return the stages of a batch that are missing or did not pass their gate."""
+    return {stage for stage in STAGES if not is_complete(instance, lake, stage, batch)}
+
+
+def _of_another_recipe(
+    lake: Lake, batch: str, snapshot: SettingsSnapshot, missing: set[str]
+) -> Iterator[str]:
+    """Yield the complete stages that are due to be made again for their recipe."""
+    is_finished = is_batch_finished(missing)
+    for comparison in compare_stages(lake, batch, snapshot, set(STAGES) - missing):
+        is_kept = snapshot.settings.keep_recipe and writes_text(comparison.stage)
+        if comparison.is_due(is_finished=is_finished) and not is_kept:
+            yield comparison.stage
 
 
 def _output_metadata(events: Sequence[dg.DagsterEvent]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The state of the dataset as tables: the batches, and the sums over all of them."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aidsafe_dagster.cli.console import REHEARSAL, quantity, short_count
+from aidsafe_dagster.cli.recipe_tables import mixed_recipe_table, other_recipe_table
 from aidsafe_dagster.cli.recorded_gates import GateReader
 from aidsafe_dagster.engines.prices import format_money
 from aidsafe_dagster.lake.lake import Lake
@@ -27,6 +28,7 @@ from aidsafe_dagster.recipe.secret_mask import mask_url_secrets
 from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.reports.cost import total_usage
 from aidsafe_dagster.settings.schema import Settings
+from aidsafe_dagster.settings.snapshot import SettingsSnapshot
 from aidsafe_dagster.sources.tables import DROPPED, INGESTED
 from aidsafe_dagster.stages.dpo_gate import why_without_dpo
 
@@ -53,10 +55,16 @@ def batch_table(read_gate: GateReader, lake: Lake) -> Table:
     return table
 
 
-def summary(read_gate: GateReader, lake: Lake, currency: str = "") -> RenderableType:
+def summary(
+    read_gate: GateReader,
+    lake: Lake,
+    currency: str = "",
+    snapshot: SettingsSnapshot | None = None,
+) -> RenderableType:
     """Return the dataset so far: rows, calls, money, models, thoughts, scores, failures, checks.
 
-    Money is shown where there are prices, or rows that have a cost.
+    Money is shown where there are prices, or rows that have a cost. With a snapshot of the recipe
+    in force, so are the batches that were made under another one.
     """
     parts: list[RenderableType] = []
     if _any_simulated(lake):
@@ -69,6 +77,8 @@ def summary(read_gate: GateReader, lake: Lake, currency: str = "") -> Renderable
         _score_table(lake),
         _exclusion_table(lake),
         _without_dpo_table(read_gate, lake),
+        other_recipe_table(lake, snapshot),
+        mixed_recipe_table(lake),
     )
     # A new lake has little to show, and empty tables would hide it.
     parts.extend(table for table in tables if table.rows)
@@ -276,7 +286,7 @@ def _maker_table(lake: Lake) -> Table:
     table.add_column("batches", overflow="fold", min_width=12)
     for (models, servers), batches in _batches_by_makers(lake).items():
         # Rich reads no markup in a `Text`, and names may hold brackets.
-        table.add_row(Text(models), Text(servers or _NONE), Text(_listing(batches)))
+        table.add_row(Text(models), Text(servers or _NONE), Text(listing(batches)))
     return table
 
 
@@ -306,7 +316,8 @@ def _makers_in(rows: pl.DataFrame) -> list[_Makers]:
     return list(makers)
 
 
-def _listing(names: list[str]) -> str:
+def listing(names: Sequence[str]) -> str:
+    """Return names one by one, of many the first and the last."""
     if len(names) <= _MOST_BATCHES:
         return ", ".join(names)
     return f"{names[0]} … {names[-1]} ({len(names):,})"

@@ -12,6 +12,7 @@ from aidsafe_dagster.publishing.facts import (
     floor_facts,
     left_out,
     length_ratio,
+    mixed_batches,
     model_facts,
     pair_kinds,
     policies_versions,
@@ -122,6 +123,7 @@ def card_facts(
         batches_left_out=_batch_facts(selection.left_out),
         batches_overridden=_batch_facts(overridden),
         batches_without_dpo=_batch_facts(selection.without_dpo),
+        batches_of_mixed_recipe=mixed_batches(dataset),
         reasoning=settings.reasoning,
     )
 

@@ -12,11 +12,14 @@ from typing import get_args
 
 import polars as pl
 
+from aidsafe_dagster.lake.batch_recipes import read_recipes
 from aidsafe_dagster.lake.split_inputs import read_split_inputs
 from aidsafe_dagster.lake.tables import from_frame
 from aidsafe_dagster.quality.coverage import policy_coverage
 from aidsafe_dagster.quality.statistics import Estimate
+from aidsafe_dagster.recipe.batch_recipe import shortened
 from aidsafe_dagster.recipe.card import (
+    BatchFacts,
     CountFacts,
     CoverageFacts,
     EvaluationSetFacts,
@@ -198,6 +201,23 @@ def _describe_floors(gate: ScoreGate) -> str:
         name = metric.replace("_", " ")
         floors.append(f"{name} {floor:g}")
     return ", ".join(floors)
+
+
+def mixed_batches(dataset: Dataset) -> tuple[BatchFacts, ...]:
+    """List the batches of a mixed recipe, with their rows and what differs."""
+    facts = []
+    for batch in sorted(dataset.batches):
+        recipe = read_recipes(dataset.lake, batch).get(Stage.FINE_TUNE_SPLITS)
+        if recipe is None or not recipe.mixed_with:
+            continue
+        rows = dataset.lake.rows(Stage.FINE_TUNE_SPLITS, batch, ["mixed_with"])
+        mixed = rows.filter(pl.col("mixed_with").list.len() > 0).height
+        others = []
+        for other in recipe.mixed_with:
+            others.append(f"{other.stage} ({shortened(other.changes)})")
+        why = f"{mixed:,} of its {rows.height:,} rows rest on {', '.join(others)}"
+        facts.append(BatchFacts(batch=batch, why=why))
+    return tuple(facts)
 
 
 def example(dataset: Dataset, published: pl.DataFrame) -> str:

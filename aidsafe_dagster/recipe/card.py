@@ -174,6 +174,7 @@ class CardFacts(Record):
     batches_left_out: tuple[BatchFacts, ...]
     batches_overridden: tuple[BatchFacts, ...]
     batches_without_dpo: tuple[BatchFacts, ...] = ()
+    batches_of_mixed_recipe: tuple[BatchFacts, ...] = ()
     reasoning: Literal["inline", "field"]
 
     @property

@@ -304,6 +304,14 @@ class Provenance(Record):
     reasoning: tuple[Reasoning, ...] = Field(
         default=(), description="kept where the settings ask for it"
     )
+    recipe: str = Field(
+        default="",
+        description="fingerprint of what the row was made under: see the table recipes",
+    )
+    mixed_with: tuple[str, ...] = Field(
+        default=(),
+        description="stages behind this row that were made under another recipe; mostly none",
+    )
 
 
 class Row(Prompt, Provenance):

@@ -426,6 +426,18 @@ def all_upstream(name: str) -> tuple[str, ...]:
     return tuple(stage for stage in STAGES if stage in required)
 
 
+def behind(name: str) -> tuple[str, ...]:
+    """Return all stages that this one reads, directly or not, in the order of the recipe."""
+    read: set[str] = set()
+    waiting = list(stage_named(name).inputs)
+    while waiting:
+        stage = waiting.pop()
+        if stage not in read:
+            read.add(stage)
+            waiting.extend(stage_named(stage).inputs)
+    return tuple(stage for stage in STAGES if stage in read)
+
+
 def with_descendants(names: set[str]) -> tuple[str, ...]:
     """Return these stages and all that read them, directly or not, in the order of the recipe."""
     affected = set(names)

@@ -111,7 +111,11 @@ class Templates:
 
     def version(self, stage: str) -> str:
         """Return the hash of every template that the stage's requests may use."""
-        return self._hash([*_SHARED, *self._names_by_stage.get(stage, ())])
+        return self._hash(self._names_of(stage))
+
+    def hashes(self, stage: str) -> dict[str, str]:
+        """Return the hash of each template that the stage's requests may use, by its name."""
+        return {name: self._hash([name]) for name in self._names_of(stage)}
 
     @cached_property
     def wording(self) -> frozenset[tuple[str, ...]]:
@@ -128,6 +132,9 @@ class Templates:
     def content_hash(self) -> str:
         """Hash of every template of the folder that the recipe uses."""
         return self._hash(list(self._sources))
+
+    def _names_of(self, stage: str) -> list[str]:
+        return [*_SHARED, *self._names_by_stage.get(stage, ())]
 
     def _hash(self, names: Sequence[str]) -> str:
         # Names count as well: the same text under another name is asked of another role.

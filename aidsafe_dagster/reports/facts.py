@@ -8,6 +8,7 @@ from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.reports.frames import Dataset
+from aidsafe_dagster.reports.mixed_recipes import mixed_recipe_table
 from aidsafe_dagster.reports.sections import EMPTY_CELL, format_count, format_quantity
 
 _SIMULATION_WARNING = (
@@ -49,6 +50,10 @@ def describe_dataset(
     if other_versions:
         versions = ", ".join(sorted(other_versions))
         facts["Made under other policies"] = f"some rows, under version {versions}"
+    mixed = mixed_recipe_table(dataset)
+    if mixed:
+        mixed_batches = {str(line[0]) for line in mixed.rows}
+        facts["Mixed recipe"] = ", ".join(sorted(mixed_batches))
     if dataset.left_out:
         excluded = format_quantity(
             dataset.left_out, "simulated batch", "simulated batches"

@@ -9,6 +9,7 @@ from aidsafe_dagster.recipe.records import EXCLUSION_REASONS, Stage
 from aidsafe_dagster.recipe.repairs import count_repairs
 from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.reports.frames import Dataset
+from aidsafe_dagster.reports.mixed_recipes import mixed_recipe_table
 from aidsafe_dagster.reports.sections import Section, Table, format_count, format_share
 from aidsafe_dagster.reports.without_dpo import without_dpo_table
 
@@ -26,7 +27,11 @@ def losses_section(dataset: Dataset) -> Section:
     tables = [_stage_table(rows_by_stage, dataset.failures)]
     if dataset.failures.height:
         tables.append(_reason_table(rows_by_stage, dataset.failures))
-    for table in (without_dpo_table(dataset), _repair_table(dataset)):
+    for table in (
+        without_dpo_table(dataset),
+        mixed_recipe_table(dataset),
+        _repair_table(dataset),
+    ):
         if table:
             tables.append(table)
     intro = "Every row that enters a stage comes out as a row, is left out, or fails."

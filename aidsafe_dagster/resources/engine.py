@@ -27,7 +27,7 @@ from aidsafe_dagster.engines.settings import ServerSettings
 from aidsafe_dagster.engines.vllm.engine import VLLMEngine
 from aidsafe_dagster.quality.languages import identify_language
 from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
-from aidsafe_dagster.recipe.dialogue import DialogueContext, DialogueTask, Sampling
+from aidsafe_dagster.recipe.dialogue import DialogueContext, DialogueTask
 from aidsafe_dagster.recipe.errors import EngineUnusable, SetupError
 from aidsafe_dagster.recipe.records import Failure, Role, Stage
 from aidsafe_dagster.resources.context_preflight import (
@@ -42,6 +42,11 @@ from aidsafe_dagster.resources.tokens import token_counter
 from aidsafe_dagster.resources.vllm import VLLMResource
 from aidsafe_dagster.runs.batch_claims import claim_of
 from aidsafe_dagster.runs.dagster_internals import PARTITION_NAME_TAG
+from aidsafe_dagster.settings.role_servers import (
+    common_sampling,
+    own_server,
+    sampling_by_speaker,
+)
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.settings.snapshot import SettingsSnapshot
 
@@ -82,15 +87,10 @@ def _other_servers(
     """Return name, settings, and settings by role of each server that roles have of their own."""
     servers: dict[str, tuple[str, ServerSettings, dict[str, ServerSettings]]] = {}
     for speaker, role in settings.speakers.items():
-        if role.server:
-            name, server = role.server, settings.servers[role.server]
-        elif role.base_url:
-            # The address is the name: roles at one address share a server.
-            name = role.base_url
-            server = ServerSettings(base_url=name, api_key_env=role.api_key_env)
-        else:
+        named = own_server(settings, role)
+        if named is None:
             continue
-        changed = role.applied_to(server)
+        name, changed = named
         _, _, by_speaker = servers.setdefault(name, (name, changed, {}))
         by_speaker[speaker] = changed
     return servers
@@ -111,8 +111,8 @@ def make_dialogue_context(
         templates=snapshot.templates,
         count_tokens=counter,
         tokens_counted_by=counter.name,
-        sampling=settings.endpoint.sampling or settings.sampling,
-        sampling_by_speaker=_sampling_by_speaker(settings),
+        sampling=common_sampling(settings),
+        sampling_by_speaker=sampling_by_speaker(settings),
         servers=_server_labels(settings, engine),
         bounds=settings.answers,
         bad_text=settings.checks,
@@ -122,20 +122,6 @@ def make_dialogue_context(
         engine=engine.name,
         simulated=engine.simulated,
     )
-
-
-def _sampling_by_speaker(settings: Settings) -> dict[str, Sampling]:
-    """Return the sampling parameters of roles and agents that have their own."""
-    sampling: dict[str, Sampling] = {}
-    for speaker, role in settings.speakers.items():
-        server = settings.servers.get(role.server)
-        own = role.sampling or (server.sampling if server else None)
-        if own:
-            sampling[speaker] = own
-        elif role.server or role.base_url:
-            # Another server takes nothing from `[endpoint]`.
-            sampling[speaker] = settings.sampling
-    return sampling
 
 
 def _server_labels(settings: Settings, engine: Engine) -> dict[str, str]:

@@ -46,6 +46,7 @@ _TUNABLE = (
     "evaluation.temperature",
     "grading.*",
     "ingest.*",
+    "keep_recipe",
     "pairs.*",
     "rehearsal.*",
     "report.*",

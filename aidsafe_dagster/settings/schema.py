@@ -63,6 +63,9 @@ class Settings(Record):
     tokenizer: Path | None = None
     """A tokenizer.json, or a folder with one; without it token counts are estimates."""
     seed: int = 0
+    keep_recipe: bool = False
+    """Go on with batches whose finished stages were made under another recipe, and so mix recipes
+    in a batch. Otherwise what differs is made again."""
     sources: tuple[SourceSpec, ...] = ()
     """What is ingested; empty: the bundled samples."""
     ingest: IngestSettings = IngestSettings()

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from aidsafe_dagster.lake.batch_recipes import read_recipes
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.split_inputs import read_split_inputs
 from aidsafe_dagster.quality.coverage import (
@@ -35,6 +36,7 @@ from aidsafe_dagster.resources.tokens import token_counter
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.tables import INGESTED
 from aidsafe_dagster.stages.failure_lines import failure_lines, plain_line
+from aidsafe_dagster.stages.one_recipe import describe_mix
 from aidsafe_dagster.stages.partitions import batches
 
 _MOST_WARNING_CHARS = 500
@@ -98,8 +100,10 @@ def _suite_check(definition: StageDefinition, suite: str) -> dg.AssetChecksDefin
             counter=token_counter(snapshot.settings),
         )
         description = description_of(suite, result, failures, snapshot.settings)
-        note = _note(opened, stage, suite, batch)
-        description = "\n".join(filter(None, (description, note)))
+        notes = [_note(opened, stage, suite, batch)]
+        if suite == INTEGRITY:
+            notes.append(_mix(opened, stage, batch))
+        description = "\n".join(filter(None, (description, *notes)))
         return dg.AssetCheckResult(
             passed=result.passed,
             severity=severity,
@@ -124,6 +128,13 @@ def _note(lake: Lake, stage: str, suite: str, batch: str) -> str:
         if inputs and inputs.closed_gate:
             return f"DPO rows kept out: {inputs.pairs or 0:,} ({inputs.closed_gate})"
     return ""
+
+
+def _mix(lake: Lake, stage: str, batch: str) -> str:
+    """Return on which stages of another recipe the rows rest; empty if on none."""
+    recipe = read_recipes(lake, batch).get(stage)
+    mix = describe_mix(recipe.mixed_with) if recipe else ""
+    return plain_line(mix, _MOST_WARNING_CHARS)
 
 
 def _self_judging(lake: Lake, batch: str) -> str:

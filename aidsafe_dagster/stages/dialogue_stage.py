@@ -15,8 +15,10 @@ import polars as pl
 
 from aidsafe_dagster.engines.driver.progress import Progress
 from aidsafe_dagster.engines.driver.rows import NextStage
+from aidsafe_dagster.lake.batch_recipes import store_recipe
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import to_frame
+from aidsafe_dagster.recipe.batch_recipe import StageRecipe
 from aidsafe_dagster.recipe.dialogue import Conversation, DialogueContext, DialogueTask
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Failure, Prompt, Record, Usage
@@ -37,6 +39,11 @@ from aidsafe_dagster.stages.metadata import (
 )
 from aidsafe_dagster.stages.progress_log import ProgressLog
 from aidsafe_dagster.stages.read_ahead import stages_to_read_ahead
+from aidsafe_dagster.stages.recipe_gate import (
+    begin_recipe,
+    recipe_metadata,
+    with_recipe,
+)
 
 T = TypeVar("T", bound=Record)
 S = TypeVar("S")
@@ -83,11 +90,12 @@ def start_stage(
     """Begin one batch of a stage, once its gate is open.
 
     Raises:
-        dagster.Failure: the gate is closed.
+        dagster.Failure: the gate is closed, or what stands before it is of another recipe.
         SetupError: a request of this run would not fit the context of its server.
     """
     opened = lake.open()
     overridden = require_gate(context, opened, stage, accept=config.accept_failed_gate)
+    recipe = begin_recipe(context, opened, stage, engine.snapshot)
     # All stages of the run at once, so that none fails for it hours later.
     stages = {str(stage), *(context.run.step_keys_to_execute or ())}
     engine.check_context(stages, context.log.warning)
@@ -101,6 +109,7 @@ def start_stage(
         dialogue_context=engine.dialogue_context(),
         redraws=_stored_redraws(opened, stage, context.partition_key),
         overridden=overridden,
+        recipe=recipe,
     )
 
 
@@ -118,6 +127,7 @@ class StageRun:
     redraws: Mapping[str, tuple[int, ...]]
     """By prompt id, the calls from which earlier runs drew again."""
     overridden: Metadata
+    recipe: StageRecipe
 
     def inputs(self) -> Iterator[tuple[Any, RecordsByStage]]:
         """Yield, per row to make, the record that it begins with and all records of its prompt."""
@@ -200,11 +210,14 @@ class StageRun:
         """Apply the row gate, write the partition, and report it."""
         stage = self.definition.name
         batch = self.batch
-        rows, failures = self._apply_row_gate(conversations, results)
+        passed, failures = self._apply_row_gate(conversations, results)
+        rows = [with_recipe(row, self.recipe) for row in passed]
         self.lake.store(stage, batch, rows, self.definition.record, failures)
+        store_recipe(self.lake, self.recipe)
         metadata = {
             **self._metadata(rows, failures, progress),
             **extra_metadata(rows),
+            **recipe_metadata(self.recipe),
             **self.overridden,
         }
         return materialized(

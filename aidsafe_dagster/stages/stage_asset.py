@@ -8,8 +8,10 @@ from typing import Any
 import dagster as dg
 
 from aidsafe_dagster.lake.tables import schema_of
+from aidsafe_dagster.recipe.batch_recipe import fingerprint_of
 from aidsafe_dagster.recipe.records import Record, Stage
 from aidsafe_dagster.recipe.stages import stage_named
+from aidsafe_dagster.settings.recipe_parts import recipe_parts
 from aidsafe_dagster.settings.snapshot import SettingsSnapshot, snapshot_in_force
 from aidsafe_dagster.stages.decontamination import decontamination_version
 from aidsafe_dagster.stages.partitions import batches
@@ -71,7 +73,7 @@ def code_version(stage: str, snapshot: SettingsSnapshot) -> str:
     if stage == Stage.FINE_TUNE_SPLITS:
         splits, score_gate = _hash(settings.splits), _hash(settings.score_gate)
         return f"1-{decontamination_version(settings)}-{splits}-{score_gate}"
-    return f"{snapshot.templates.version(stage)}-{snapshot.policies.version}"
+    return fingerprint_of(recipe_parts(snapshot, stage))
 
 
 @cache

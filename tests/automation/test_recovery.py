@@ -184,6 +184,7 @@ def test_a_run_is_started_again_with_its_configuration(tmp_path: Path) -> None:
             "make_batch",
             partition=BATCH,
             stages=[Stage.PROMPTS, Stage.SINGLE_LLM_COTS],
+            config={"resources": resources},
         )
         config = {
             "ops": {"single_llm_cots": accept, "seed_cots": accept},

@@ -387,8 +387,8 @@ def test_the_managed_server_looks_for_repetitions_unless_the_settings_say_otherw
     None
 ):
     managed = VLLMEngine(VLLMSettings(model="m"), EndpointSettings())
-    assert managed._served(EndpointSettings()).end_loops == "server"
-    assert managed._served(EndpointSettings(end_loops="off")).end_loops == "off"
+    assert managed.settings.served(EndpointSettings()).end_loops == "server"
+    assert managed.settings.served(EndpointSettings(end_loops="off")).end_loops == "off"
 
 
 def test_what_vllm_ended_for_a_loop_is_one() -> None:

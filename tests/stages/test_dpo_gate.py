@@ -291,5 +291,7 @@ def test_other_floors_make_the_splits_unfinished_and_nothing_else(
     finished: Site,
 ) -> None:
     assert unfinished_stages(finished) == ()
-    (finished.folder / "aidsafe.toml").write_text("[score_gate]\nrelevance = 3\n")
+    file = finished.folder / "aidsafe.toml"
+    # The rest stays as it was, since other models or rates would be another recipe.
+    file.write_text(f"{file.read_text()}\n[score_gate]\nrelevance = 3\n")
     assert unfinished_stages(finished) == (SPLITS,)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from aidsafe_dagster.engines.endpoint import EndpointEngine, server_route
 from aidsafe_dagster.engines.protocol import RetryableError, Route
 from aidsafe_dagster.engines.roles import for_speaker
-from aidsafe_dagster.engines.settings import VLLM_CONTINUATION, ServerSettings
+from aidsafe_dagster.engines.settings import ServerSettings
 from aidsafe_dagster.engines.vllm.lease import Lease
 from aidsafe_dagster.engines.vllm.server import VLLMServer
 from aidsafe_dagster.engines.vllm.settings import VLLMSettings
@@ -67,7 +67,7 @@ class VLLMEngine:
         # Asked once a call, and the same every time.
         if speaker not in self._routes:
             changed = for_speaker(self._by_speaker, speaker, self._endpoint_settings)
-            settings = self._served(changed)
+            settings = self.settings.served(changed)
             options = self.settings.answer_options(settings.model)
             self._routes[speaker] = server_route(self.name, settings, options)
         return self._routes[speaker]
@@ -100,29 +100,11 @@ class VLLMEngine:
             return self._endpoint, self._lease
 
     def _open_endpoint(self, lease: Lease) -> EndpointEngine:
-        main = self._served(self._endpoint_settings, lease.root)
+        main = self.settings.served(self._endpoint_settings, lease.root)
         by_speaker = {}
         for speaker, settings in self._by_speaker.items():
-            by_speaker[speaker] = self._served(settings, lease.root)
+            by_speaker[speaker] = self.settings.served(settings, lease.root)
         return EndpointEngine(main, by_speaker, self.name)
-
-    def _served(self, settings: ServerSettings, root: str = "") -> ServerSettings:
-        """Return the settings of requests to the managed server at `root`."""
-        # A role may name an adapter. The server's own model and revision stand for the others.
-        is_adapter = settings.model in self.settings.lora_adapters
-        changes = {
-            "base_url": f"{root}/v1",
-            "model": settings.model if is_adapter else self.settings.model,
-            "revision": settings.revision or self.settings.revision,
-            "slots": self.settings.slots,
-            # The server is started with `--scheduling-policy priority`.
-            "priority": True,
-            "end_loops": "server"
-            if settings.end_loops == "auto"
-            else settings.end_loops,
-            "continuation": settings.continuation or VLLM_CONTINUATION,
-        }
-        return settings.model_copy(update=changes)
 
     async def _is_alive(self, endpoint: EndpointEngine, lease: Lease) -> bool:
         """Tell whether the server still answers. If not, the next call starts it again.

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
+from aidsafe_dagster.engines.settings import VLLM_CONTINUATION, ServerSettings
 from aidsafe_dagster.recipe.records import Record
 
 _NOT_ON_TEXT = re.compile(
@@ -100,6 +101,22 @@ class VLLMSettings(Record):
         arguments += ["--structured-outputs-config", json.dumps(structured_outputs)]
         # Last, since of two equal options the later one counts.
         return [*arguments, *self.extra_args]
+
+    def served(self, server: ServerSettings, root: str = "") -> ServerSettings:
+        """Return the settings of requests to the managed server at `root`."""
+        # A role may name an adapter. The server's own model and revision stand for the others.
+        is_adapter = server.model in self.lora_adapters
+        changes = {
+            "base_url": f"{root}/v1",
+            "model": server.model if is_adapter else self.model,
+            "revision": server.revision or self.revision,
+            "slots": self.slots,
+            # The server is started with `--scheduling-policy priority`.
+            "priority": True,
+            "end_loops": "server" if server.end_loops == "auto" else server.end_loops,
+            "continuation": server.continuation or VLLM_CONTINUATION,
+        }
+        return server.model_copy(update=changes)
 
     def answer_options(self, model: str) -> dict[str, Any]:
         """Return what of the arguments bears on a model's answers, for the journal's key.
