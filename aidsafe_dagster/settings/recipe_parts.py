@@ -45,6 +45,7 @@ _NOT_ON_TEXT = {
     "tokenize",
     "priority",
     "end_loops",
+    "max_reply_mib",
     "rename",
     "reasoning_budget_field",
 }
