@@ -91,6 +91,8 @@ def a_graded_site(
             "min_margin": 0,
             **pairs,
         },
+        # The rows before the pairs are written by hand, so no recipe is known of them.
+        keep_recipe=True,
     )
 
 

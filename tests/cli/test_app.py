@@ -141,7 +141,7 @@ def test_a_source_that_cannot_be_read_is_refused_with_file_place_and_choices(
 ) -> None:
     prepare(tmp_path)
     a_csv(tmp_path)
-    (tmp_path / "torn.jsonl").write_text('{"prompt": "a"}\n{oops}\n')
+    (tmp_path / "torn.jsonl").write_text("{oops}\n")
     (tmp_path / "empty.jsonl").touch()
     mine = ("ingest", "mine.csv", "--licence", "MIT")
     for arguments, parts in (
@@ -155,7 +155,7 @@ def test_a_source_that_cannot_be_read_is_refused_with_file_place_and_choices(
         ),
         (
             ("ingest", "torn.jsonl", "--licence", "MIT"),
-            (f"{tmp_path}/torn.jsonl", "line 2"),
+            (f"{tmp_path}/torn.jsonl", "line 1"),
         ),
         (
             (*mine, "--prompt-column", "question"),
