@@ -60,6 +60,9 @@ def stop_signals() -> Iterator[None]:
     _pipes.append(reader)
     handlers = {number: signal.signal(number, _interrupt) for number in _NUMBERS}
     descriptor = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    last_resort = logging.lastResort
+    if last_resort is not None:
+        logging.lastResort = _QuietOnceStopped(last_resort)
     threading.Thread(
         target=_listen, args=(reader,), daemon=True, name="signals"
     ).start()
@@ -67,6 +70,7 @@ def stop_signals() -> Iterator[None]:
         yield
     finally:
         if received() is None:
+            logging.lastResort = last_resort
             signal.set_wakeup_fd(descriptor)
             for number, handler in handlers.items():
                 signal.signal(number, handler)
@@ -76,6 +80,22 @@ def stop_signals() -> Iterator[None]:
                 _pipes.remove(reader)
             # Wakes the listener up, which closes the other end.
             os.close(writer)
+
+
+class _QuietOnceStopped(logging.Handler):
+    """Says nothing of what comes after a signal.
+
+    Where the interrupt meets a destructor or a connection that closes, a library logs it, perhaps
+    before the listener has come round. Events of the run have handlers of their own.
+    """
+
+    def __init__(self, handler: logging.Handler) -> None:
+        super().__init__(handler.level)
+        self._handler = handler
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if received() is None:
+            self._handler.handle(record)
 
 
 def leave(number: int) -> NoReturn:
@@ -113,9 +133,6 @@ def _note(number: int) -> None:
     if _received:
         _end_at_once(number)
     _received.append(number)
-    # Where the interrupt meets a destructor or a connection that closes, a library says so. Events
-    # of the run have handlers of their own.
-    logging.lastResort = None
     logging.raiseExceptions = False
     sys.unraisablehook = _keep_quiet
     limit = threading.Timer(STOP_WITHIN_S, _end_at_once, [number])
