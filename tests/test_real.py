@@ -69,6 +69,12 @@ SETTINGS: dict[str, Any] = {
         "min_margin": 0.0,
         "max_similarity": 1.0,
         "plain_share": 0.0,
+        "min_chosen_score": 1.0,
+        "max_rejected_score": 5.0,
+        "check_refusals": False,
+        "reject_belief_echoes": False,
+        "require_rejected_cot": False,
+        "max_length_ratio": 1000.0,
     },
     "checks": ANYTHING,
 }
