@@ -259,7 +259,8 @@ def test_every_call_is_in_the_journal_with_the_tokens_that_the_server_counted(
 ) -> None:
     journal = read_journal(real_batch.site)
     roles = set(journal["role"])
-    # Every stage had rows to work on, so that each of its roles spoke.
+    # Every stage had rows to work on, so that each of its roles spoke. The target is asked only with
+    # a belief that is not the example's, and so small a model may copy that every time.
     assert roles >= {
         "intent_decomposer",
         "initializer",
@@ -268,7 +269,6 @@ def test_every_call_is_in_the_journal_with_the_tokens_that_the_server_counted(
         "single_llm",
         "judge",
         "ear_whisperer",
-        "target",
     }
     for column in ("prompt_tokens", "completion_tokens", "seconds"):
         assert (journal[column] > 0).all(), column
