@@ -259,8 +259,8 @@ def test_every_call_is_in_the_journal_with_the_tokens_that_the_server_counted(
 ) -> None:
     journal = read_journal(real_batch.site)
     roles = set(journal["role"])
-    # Every stage had rows to work on, so that each of its roles spoke. The target is asked only with
-    # a belief that is not the example's, and so small a model may copy that every time.
+    # Every stage had rows to work on, so that each of its roles spoke. The target is asked only
+    # with a belief that is not the example's, and so small a model may copy that every time.
     assert roles >= {
         "intent_decomposer",
         "initializer",
