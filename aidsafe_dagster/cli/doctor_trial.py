@@ -52,7 +52,7 @@ class TrialResult:
 
 
 def try_servers(loaded: Loaded, *, write: bool) -> bool:
-    """Try every server in use, print what was observation, and write the lines if told to.
+    """Try every server in use, print what was observed, and write the lines if told to.
 
     Returns:
         Whether every server takes all requests under the settings as they are now.

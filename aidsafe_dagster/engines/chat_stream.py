@@ -95,11 +95,11 @@ class ChatStream:
         lines = bytes(self._unread[:end]).splitlines()
         del self._unread[:end]
         self._has_line = False
-        found = None
+        loop = None
         for line in lines:
             if line.startswith(_DATA):
-                found = self._take(line[len(_DATA) :]) or found
-        return found
+                loop = self._take(line[len(_DATA) :]) or loop
+        return loop
 
     def _take(self, data: bytes) -> str | None:
         event = _parsed(data)
@@ -117,10 +117,10 @@ class ChatStream:
         if not isinstance(choice, dict) or choice.get("index"):
             return None
         pieces = self._other_pieces
-        found = self._take_choice(choice)
+        loop = self._take_choice(choice)
         if self._other_pieces > pieces:
             self._other_bytes += len(data)
-        return found
+        return loop
 
     @property
     def _other_pieces(self) -> int:
@@ -147,11 +147,11 @@ class ChatStream:
         return self._take_delta(delta) if isinstance(delta, dict) else None
 
     def _take_delta(self, delta: Mapping[str, Any]) -> str | None:
-        found = None
+        loop = None
         content = delta.get("content")
         if isinstance(content, str) and content:
             self.events += 1
-            found = self._answer.add(content)
+            loop = self._answer.add(content)
         elif isinstance(content, list | dict) and content:
             self.events += 1
             self._parts += content if isinstance(content, list) else [content]
@@ -160,12 +160,12 @@ class ChatStream:
             # The others repeat the first.
             if thought:
                 self.events += 1
-                found = self._reasoning.add(thought) or found
+                loop = self._reasoning.add(thought) or loop
                 break
         if isinstance(delta.get("refusal"), str):
             self._refusals.append(delta["refusal"])
         self._take_call(delta)
-        return found
+        return loop
 
     def _take_call(self, delta: Mapping[str, Any]) -> None:
         """Take the arguments of a server that turns a schema into a call of a tool."""

@@ -288,13 +288,13 @@ def repeats_prompt(text: str, prompt: str) -> str | None:
 
 def _quotes_prompt(text: str, prompt: str) -> str | None:
     """The same for a response that says so: "You asked: …", "Prompt: …"."""
-    asked, said = tokens(prompt), tokens(text)
-    length = len(asked)
-    if not _LEAST_QUOTED <= length < len(said) <= length + _MOST_LEAD:
+    question, words = tokens(prompt), tokens(text)
+    length = len(question)
+    if not _LEAST_QUOTED <= length < len(words) <= length + _MOST_LEAD:
         return None
-    for start in range(len(said) - length + 1):
-        rest = [*said[:start], *said[start + length :]]
-        if said[start : start + length] == asked and _LEADS.issuperset(rest):
+    for start in range(len(words) - length + 1):
+        rest = [*words[:start], *words[start + length :]]
+        if words[start : start + length] == question and _LEADS.issuperset(rest):
             return "it only repeats the prompt"
     return None
 

@@ -114,12 +114,12 @@ def filler(text: str, prompt: str) -> str | None:
         return None
     sentences = [part.strip(_MARKS) for part in _SENTENCE_END.split(_fold(text))]
     sentences = [part for part in sentences if part]
-    asked = _fold(prompt)
-    if not sentences or _MAY_ASK.search(asked) or _is_call_for_help(asked):
+    question = _fold(prompt)
+    if not sentences or _MAY_ASK.search(question) or _is_call_for_help(question):
         return None
-    said = [part for part in sentences if not _OPENER.fullmatch(part)]
+    statements = [part for part in sentences if not _OPENER.fullmatch(part)]
     # An opener alone may answer the question: "Yes.", "Absolutely."
-    if not said or not all(map(_SENTENCE.fullmatch, said)):
+    if not statements or not all(map(_SENTENCE.fullmatch, statements)):
         return None
     return f"'{text.strip()[:60]}' says nothing to the user"
 

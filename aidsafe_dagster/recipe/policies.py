@@ -15,7 +15,7 @@ The id of a rule is `<policy id>.<number>`. The version of a set of policies is 
 
 import hashlib
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -107,6 +107,17 @@ class Policies(Record):
             if is_cited or policy.applies == "always" or policy.concerns(category):
                 applicable.append(policy.id)
         return tuple(applicable)
+
+    def uncovered(
+        self, applicable: Sequence[str], cited: Iterable[str]
+    ) -> tuple[str, ...]:
+        """Return the ids of the applicable policies of which no rule is among those cited."""
+        covered = set()
+        # A rule that no policy has covers nothing, whatever policy it claims to be of.
+        for rule in set(self.rule_ids).intersection(cited):
+            policy_id, _, _ = rule.partition(".")
+            covered.add(policy_id)
+        return tuple(policy for policy in applicable if policy not in covered)
 
 
 def load_policies(folder: Path, only: Sequence[str] = ()) -> Policies:

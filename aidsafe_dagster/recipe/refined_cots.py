@@ -8,6 +8,7 @@ deliberated thoughts that it draws on.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 
 from aidsafe_dagster.recipe.agent_context import RowState, ask_agent
 from aidsafe_dagster.recipe.answers import (
@@ -92,7 +93,7 @@ def refine(
         # Kept beside the verdicts, so that the row can be read without the deliberated one.
         deliberated_thoughts=deliberated.thoughts,
         judgements=judgements,
-        rests_on_dropped=_rests_on_dropped(thoughts, judgements),
+        rests_on_dropped=_find_groundless(answer) > 0,
         conversation=conversation.messages,
         cot_tokens=context.count_tokens(join_thoughts(thoughts)),
         deliberated_cot_tokens=deliberated.cot_tokens,
@@ -126,18 +127,6 @@ def _to_refined_thoughts(
     return tuple(thoughts)
 
 
-def _rests_on_dropped(
-    thoughts: Sequence[RefinedThought], judgements: Sequence[Judgement]
-) -> bool:
-    """Return True if a final thought has no kept thought among its origins."""
-    kept = set()
-    for judgement in judgements:
-        if judgement.verdict is ThoughtVerdict.KEEP:
-            kept.add(judgement.thought)
-    # One kept origin is enough: the refiner may merge a kept thought with what it dropped.
-    return any(kept.isdisjoint(thought.origins) for thought in thoughts)
-
-
 def _check_refinement(
     context: DialogueContext, deliberated: DeliberatedCot, answer: RefinerAnswer
 ) -> None:
@@ -152,7 +141,8 @@ def _check_refinement(
         raise BadText(
             f"'thought {groundless}' is made from thoughts alone that you do not keep"
         )
-    missing = _uncovered_policies(deliberated.applicable_policies, answer)
+    rules = chain.from_iterable(thought.rules for thought in answer.thoughts)
+    missing = context.policies.uncovered(deliberated.applicable_policies, rules)
     if missing and settings.require_policy_coverage:
         listing = ", ".join(missing)
         raise BadText(
@@ -168,17 +158,7 @@ def _find_groundless(answer: RefinerAnswer) -> int:
         if judgement.verdict is ThoughtVerdict.KEEP:
             kept.add(number)
     for number, thought in enumerate(answer.thoughts, start=1):
+        # One kept origin is enough: the refiner may merge a kept thought with what it dropped.
         if kept.isdisjoint(thought.origins):
             return number
     return 0
-
-
-def _uncovered_policies(
-    applicable: Sequence[str], answer: RefinerAnswer
-) -> tuple[str, ...]:
-    cited = set()
-    for thought in answer.thoughts:
-        for rule in thought.rules:
-            policy_id, _, _ = rule.rpartition(".")
-            cited.add(policy_id)
-    return tuple(policy for policy in applicable if policy not in cited)

@@ -9,6 +9,7 @@ around this gate.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
@@ -105,14 +106,8 @@ def refined_ratio(row: RefinedCot) -> float:
 
 def uncovered(row: Cot, policies: Policies) -> tuple[str, ...]:
     """Ids of the applicable policies of which no thought cites a rule."""
-    known_rules = set(policies.rule_ids)
-    cited: set[str] = set()
-    for thought in row.thoughts:
-        # A rule that no policy has covers nothing, whatever policy it claims to be of.
-        for rule in known_rules.intersection(thought.rules):
-            policy_id, _, _ = rule.partition(".")
-            cited.add(policy_id)
-    return tuple(policy for policy in row.applicable_policies if policy not in cited)
+    rules = chain.from_iterable(thought.rules for thought in row.thoughts)
+    return policies.uncovered(row.applicable_policies, rules)
 
 
 def _blank_text(row: Cot, _: GateContext) -> str | None:

@@ -194,16 +194,16 @@ def _paragraphs(text: str) -> list[str]:
 
 def _blocks(text: str) -> Iterator[str]:
     """Yield the paragraphs of a text; a block of code is one."""
-    kept: list[str] = []
+    block: list[str] = []
     fences = 0
     for part in _PARAGRAPHS.split(text):
-        kept.append(part)
+        block.append(part)
         fences += part.count("```")
         if fences % 2 == 0:
-            yield "\n\n".join(kept)
-            kept = []
-    if kept:
-        yield "\n\n".join(kept)
+            yield "\n\n".join(block)
+            block = []
+    if block:
+        yield "\n\n".join(block)
 
 
 def _without_label(thoughts: str) -> str:

@@ -18,8 +18,8 @@ _NAMES.update((str(metric), name) for metric, name in METRIC_NAMES.items())
 
 def floor_table(failures: pl.DataFrame, gate: ScoreGate) -> Table:
     """Count the rows that each floor kept out of the splits, over all batches."""
-    taken = _rows_taken(failures)
-    counts = count_by_floor(taken["detail"])
+    below_floor = _rows_taken(failures)
+    counts = count_by_floor(below_floor["detail"])
     floors = {str(metric): floor for metric, floor in gate.floors.items()}
     lines = []
     for missed in (*METRICS, NO_GRADE):
@@ -38,10 +38,12 @@ def floor_table(failures: pl.DataFrame, gate: ScoreGate) -> Table:
 
 def floors_by_batch_table(failures: pl.DataFrame) -> Table:
     """Count, per batch, the SFT rows that each floor took. Batches that lost none are left out."""
-    taken = _rows_taken(failures)
+    below_floor = _rows_taken(failures)
     missed_names = (*METRICS, NO_GRADE)
     lines = []
-    for (batch,), rows in sorted(taken.partition_by("batch", as_dict=True).items()):
+    for (batch,), rows in sorted(
+        below_floor.partition_by("batch", as_dict=True).items()
+    ):
         counts = count_by_floor(rows["detail"])
         cells = [format_count(counts.missed["sft"][missed]) for missed in missed_names]
         lines.append((str(batch), format_count(counts.rows["sft"]), *cells))

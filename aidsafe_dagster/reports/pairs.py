@@ -42,7 +42,7 @@ _BINS_PER_POINT = 4
 _INTRO = (
     "A margin is the policy score (1 to 5) of the chosen side minus that of the rejected side. For "
     "plain sampling it is the distance between two answers of the target without any belief. The "
-    "paper found that distance too small to learn from. The margins are those of the pairs that "
+    "paper deciles that distance too small to learn from. The margins are those of the pairs that "
     "were kept. Rows whose sides are unfit for a pair are left out and counted below."
 )
 
@@ -145,8 +145,8 @@ def _length_table(ratios: pl.DataFrame) -> Table:
     rows = []
     for kind, how in METHODS.items():
         values = ratios.filter(kind=kind)["length_ratio"].to_list()
-        found = quantiles(values, (0.1, 0.5, 0.9))
-        if not found:
+        deciles = quantiles(values, (0.1, 0.5, 0.9))
+        if not deciles:
             continue
         longer = sum(value > 1 for value in values)
         rows.append(
@@ -154,7 +154,7 @@ def _length_table(ratios: pl.DataFrame) -> Table:
                 how,
                 format_count(len(values)),
                 format_number(fmean(values)),
-                *map(format_number, found),
+                *map(format_number, deciles),
                 format_share(longer, len(values)),
             )
         )
