@@ -127,6 +127,9 @@ def run_job(
     # Importing the definitions reads the settings, so a mistake in them is raised here.
     from aidsafe_dagster.definitions import defs
 
+    # Some code before may have swallowed the interrupt.
+    if stop_signals.received():
+        raise KeyboardInterrupt
     tags = {PROCESS_TAG: this_process()}
     # Otherwise the run would wait for a batch that its own process holds.
     if is_held:
