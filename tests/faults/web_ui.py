@@ -1,6 +1,7 @@
 """The web UI with its daemon, as `make dev` starts them, and the requests of its buttons."""
 
 import json
+import re
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from aidsafe_dagster.recipe.records import Stage
-from tests.faults.commands import is_running, started, wait_until
+from tests.faults.commands import is_running, printed, started, wait_until
 from tests.serving import a_free_port
 
 _LAUNCH = """
@@ -28,6 +29,8 @@ _LOADED = (
 class WebUI:
     url: str
     alive: Callable[[], bool]
+    link: str
+    """What `aidsafe dev` printed, with the token."""
 
     def backfill_job(self, batches: Sequence[str]) -> str:
         """Jobs → make_batch → Partitions → Launch backfill; returns its id."""
@@ -68,7 +71,12 @@ class WebUI:
     def _query(self, query: str, **variables: Any) -> dict[str, Any]:
         body = json.dumps({"query": query, "variables": variables}).encode()
         request = urllib.request.Request(
-            f"{self.url}/graphql", body, {"Content-Type": "application/json"}
+            f"{self.url}/graphql",
+            body,
+            {
+                "Content-Type": "application/json",
+                "Authorization": f"Bearer {self.link.partition('token=')[2]}",
+            },
         )
         with urllib.request.urlopen(request, timeout=60) as reply:
             answer: dict[str, Any] = json.loads(reply.read())
@@ -77,11 +85,20 @@ class WebUI:
 
 
 @contextmanager
-def a_web_ui(folder: Path) -> Iterator[WebUI]:
+def a_web_ui(folder: Path, *, token: bool = False) -> Iterator[WebUI]:
     """As `make dev` in the folder. At the end of the block, all its processes are killed."""
     port = a_free_port()
     aidsafe = str(Path(sys.executable).with_name("aidsafe"))
-    with started(folder, aidsafe, "dev", "--port", str(port)) as process:
-        ui = WebUI(f"http://127.0.0.1:{port}", is_running(process))
-        wait_until(ui.is_up, ui.alive)
+    options = ["--token"] if token else []
+    with started(folder, aidsafe, "dev", "--port", str(port), *options) as process:
+        alive = is_running(process)
+        wait_until(lambda: _link(folder) is not None, alive)
+        ui = WebUI(f"http://127.0.0.1:{port}", alive, _link(folder) or "")
+        wait_until(ui.is_up, alive)
         yield ui
+
+
+def _link(folder: Path) -> str | None:
+    """Return the last link that was printed."""
+    links: list[str] = re.findall(r"The recipe: (\S+)\n", printed(folder))
+    return links[-1] if links else None
