@@ -20,13 +20,16 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def release(folder: Path, *options: str, **variables: str) -> tuple[int, str]:
+def release(
+    folder: Path, *options: str, umask: int = -1, **variables: str
+) -> tuple[int, str]:
     done = subprocess.run(
         [*SCRIPT, str(folder), *options],
         capture_output=True,
         text=True,
         check=False,
         env=os.environ | variables,
+        umask=umask,
     )
     return done.returncode, done.stdout + done.stderr
 
@@ -125,9 +128,8 @@ def test_the_list_of_parts_is_valid_and_has_every_pin_with_its_hashes(
 
 
 def test_the_same_commit_gives_the_same_bytes(signed: Path, tmp_path: Path) -> None:
-    code, output = release(
-        tmp_path / "again", "--unsigned", TZ="Asia/Tokyo", LC_ALL="C", HOME="/nowhere"
-    )
+    elsewhere = {"TZ": "Asia/Tokyo", "LC_ALL": "C", "HOME": "/nowhere"}
+    code, output = release(tmp_path / "again", "--unsigned", umask=0o077, **elsewhere)
     assert code == 0, output
     for file in sorted((tmp_path / "again").iterdir()):
         assert file.read_bytes() == (signed / "dist" / file.name).read_bytes(), file
