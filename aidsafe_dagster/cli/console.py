@@ -97,7 +97,12 @@ def setup_errors_explained(*, has_own_handlers: bool = False) -> Iterator[None]:
 
 
 def print_problem(what: str, why: str) -> None:
-    console.print(f"[bold red]{what}[/] {escape(why)}", highlight=False, soft_wrap=True)
+    # A terminal would break in the middle of a word; a file is to hold what can be searched.
+    console.print(
+        f"[bold red]{what}[/] {escape(why)}",
+        highlight=False,
+        soft_wrap=not console.is_terminal,
+    )
 
 
 def print_plain(text: object) -> None:
