@@ -10,6 +10,7 @@
 # make test-train  the adapters on real TRL (torch for CPU, about 1.6 GB, in .venv-train)
 # make test-distributed  two workers as separate hosts, PostgreSQL, an object store, the router (in .venv-cluster)
 # make audit  look every pinned version up in a database of known vulnerabilities
+# make release KEY=FILE  wheel, sdist, their parts (SBOM) and sums, signed with an SSH key of yours, into dist/release
 # make bench  the benchmarks on a simulated model server, into benchmarks/RESULTS.md
 # make clean  remove everything that was made (data/), and keep the environment
 
@@ -20,11 +21,12 @@ PORT ?= 3000
 # prompts per bundled source in the demo; empty: all of them
 SAMPLE ?=
 JOBS ?= 2
+DIST ?= dist/release
 
 export DAGSTER_HOME := $(CURDIR)
 export GX_ANALYTICS_ENABLED := false
 
-.PHONY: demo demo-real circle-real dev test test-slow test-vllm test-real test-gateway test-train test-distributed audit bench lint clean constraints
+.PHONY: demo demo-real circle-real dev test test-slow test-vllm test-real test-gateway test-train test-distributed audit release bench lint clean constraints
 
 demo: $(VENV)/ready
 	@$(BIN)/aidsafe demo $(if $(SAMPLE),--sample $(SAMPLE))
@@ -71,6 +73,10 @@ test-distributed: $(VENV)-cluster/ready
 
 audit: $(VENV)/ready-dev
 	@$(BIN)/python scripts/audit constraints-dev.txt constraints-cluster.txt
+
+# without a key it ends with an error, unless UNSIGNED=1
+release: $(VENV)/ready-dev
+	@$(BIN)/python scripts/release $(DIST) $(if $(KEY),--key $(KEY)) $(if $(UNSIGNED),--unsigned)
 
 bench: $(VENV)/ready-dev
 	@$(BIN)/python -m benchmarks

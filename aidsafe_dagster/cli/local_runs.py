@@ -19,6 +19,7 @@ from typing import Any
 import dagster as dg
 
 from aidsafe_dagster.cli.spending import Spending, spending_in
+from aidsafe_dagster.lake.earlier_layouts import OtherLayout
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.primitives import stop_signals
 from aidsafe_dagster.primitives.held_lock import LockLost
@@ -286,7 +287,7 @@ def _step_error(event: dg.DagsterEvent) -> str:
     if failure.user_failure_data and failure.user_failure_data.description:
         return failure.user_failure_data.description
     message = _cause(event)
-    for explained in (SetupError, EngineUnusable):
+    for explained in (SetupError, EngineUnusable, OtherLayout):
         explanation = message.partition(f"{explained.__name__}: ")[2].strip()
         if explanation:
             return explanation

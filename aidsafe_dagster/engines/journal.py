@@ -488,8 +488,13 @@ def _check(connection: sa.Connection, url: sa.URL) -> None:
     versions = _versions(connection)
     if versions != [VERSION]:
         written = ", ".join(map(str, versions))
+        whose = (
+            "a later release of aidsafe"
+            if max(versions, default=0) > VERSION
+            else "another"
+        )
         raise SetupError(
-            f"journal {url!r}: written as version {written}, this release reads {VERSION}. "
+            f"journal {url!r}: written as version {written} by {whose}; this one reads {VERSION}. "
             "Use the release that wrote it, or name another journal in the settings (journal_url)"
         )
     described = sa.inspect(connection).get_columns(_completions.name)
