@@ -77,11 +77,11 @@ class WebUI:
 
 
 @contextmanager
-def a_web_ui(folder: Path) -> Iterator[WebUI]:
+def a_web_ui(folder: Path, **environ: str) -> Iterator[WebUI]:
     """As `make dev` in the folder. At the end of the block, all its processes are killed."""
     port = a_free_port()
     aidsafe = str(Path(sys.executable).with_name("aidsafe"))
-    with started(folder, aidsafe, "dev", "--port", str(port)) as process:
+    with started(folder, aidsafe, "dev", "--port", str(port), **environ) as process:
         ui = WebUI(f"http://127.0.0.1:{port}", is_running(process))
         wait_until(ui.is_up, ui.alive)
         yield ui
