@@ -9,6 +9,7 @@
 # make test-gateway  the endpoint engine behind LiteLLM's real proxy (about 0.8 GB, in .venv-litellm)
 # make test-train  the adapters on real TRL (torch for CPU, about 1.6 GB, in .venv-train)
 # make test-distributed  two workers as separate hosts, PostgreSQL, an object store, the router (in .venv-cluster)
+# make chaos SEED=1 MINUTES=4  several batches under a random mix of faults, compared with a clean run
 # make audit  look every pinned version up in a database of known vulnerabilities
 # make bench  the benchmarks on a simulated model server, into benchmarks/RESULTS.md
 # make clean  remove everything that was made (data/), and keep the environment
@@ -20,11 +21,14 @@ PORT ?= 3000
 # prompts per bundled source in the demo; empty: all of them
 SAMPLE ?=
 JOBS ?= 2
+# of `make chaos`: drawn if empty
+SEED ?=
+MINUTES ?= 4
 
 export DAGSTER_HOME := $(CURDIR)
 export GX_ANALYTICS_ENABLED := false
 
-.PHONY: demo demo-real circle-real dev test test-slow test-vllm test-real test-gateway test-train test-distributed audit bench lint clean constraints
+.PHONY: demo demo-real circle-real dev test test-slow test-vllm test-real test-gateway test-train test-distributed chaos audit bench lint clean constraints
 
 demo: $(VENV)/ready
 	@$(BIN)/aidsafe demo $(if $(SAMPLE),--sample $(SAMPLE))
@@ -68,6 +72,9 @@ test-train: $(VENV)/ready-dev $(VENV)-train/ready
 # past one machine, in an environment of its own; needs Debian's postgresql
 test-distributed: $(VENV)-cluster/ready
 	@$(VENV)-cluster/bin/python -m pytest -m distributed
+
+chaos: $(VENV)/ready-dev
+	@$(BIN)/python -u -m tests.chaos $(if $(SEED),--seed $(SEED)) --minutes $(MINUTES)
 
 audit: $(VENV)/ready-dev
 	@$(BIN)/python scripts/audit constraints-dev.txt constraints-cluster.txt

@@ -11,7 +11,6 @@ If the database is locked or unavailable for a while, the journal waits.
 """
 
 import logging
-import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -426,7 +425,7 @@ class _SQLiteStatements:
 def _identity(url: sa.URL) -> tuple[int, int] | None:
     """Return what tells SQLite's file from any other; None if there is none."""
     try:
-        status = os.stat(str(url.database))
+        status = Path(str(url.database)).stat()
     except OSError:
         return None
     return status.st_dev, status.st_ino

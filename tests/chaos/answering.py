@@ -41,12 +41,18 @@ class ChaosServer(Server):
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         self._answers = os.open(answers, flags, 0o644)
 
-    def _fault_of(self, chat: ChatRequest) -> str | None:
-        fault = super()._fault_of(chat)
-        if fault or not chat.is_structured or ASKED_AGAIN in chat.messages[-1][1]:
-            return fault
-        is_bad = uniform(self.config["seed"], "bad", body_hash(chat)) < BAD_SHARE
-        return "bad_content" if is_bad else None
+    def _content(
+        self, chat: ChatRequest, reply: Reply, fault: str | None
+    ) -> tuple[str, str]:
+        """Return an answer that may be cut in half, on whatever attempt it is given."""
+        return super()._content(
+            chat, reply, "bad_content" if self._is_bad(chat) else fault
+        )
+
+    def _is_bad(self, chat: ChatRequest) -> bool:
+        if not chat.is_structured or ASKED_AGAIN in chat.messages[-1][1]:
+            return False
+        return uniform(self.config["seed"], "bad", body_hash(chat)) < BAD_SHARE
 
     def _count_answer(
         self, chat: ChatRequest, reply: Reply, fault: str | None, work: float
