@@ -9,6 +9,7 @@
 # make test-gateway  the endpoint engine behind LiteLLM's real proxy (about 0.8 GB, in .venv-litellm)
 # make test-train  the adapters on real TRL (torch for CPU, about 1.6 GB, in .venv-train)
 # make test-distributed  two workers as separate hosts, PostgreSQL, an object store, the router (in .venv-cluster)
+# make chaos SEED=1 MINUTES=4  several batches under a random mix of faults, compared with a clean run
 # make audit  look every pinned version up in a database of known vulnerabilities
 # make release KEY=FILE  wheel, sdist, their parts (SBOM) and sums, signed with an SSH key of yours, into dist/release
 # make bench  the benchmarks on a simulated model server, into benchmarks/RESULTS.md
@@ -22,11 +23,14 @@ PORT ?= 3000
 SAMPLE ?=
 JOBS ?= 2
 DIST ?= dist/release
+# of `make chaos`: drawn if empty
+SEED ?=
+MINUTES ?= 4
 
 export DAGSTER_HOME := $(CURDIR)
 export GX_ANALYTICS_ENABLED := false
 
-.PHONY: demo demo-real circle-real dev test test-slow test-vllm test-real test-gateway test-train test-distributed audit release bench lint clean constraints
+.PHONY: demo demo-real circle-real dev test test-slow test-vllm test-real test-gateway test-train test-distributed chaos audit release bench lint clean constraints
 
 demo: $(VENV)/ready
 	@$(BIN)/aidsafe demo $(if $(SAMPLE),--sample $(SAMPLE))
@@ -70,6 +74,9 @@ test-train: $(VENV)/ready-dev $(VENV)-train/ready
 # past one machine, in an environment of its own; needs Debian's postgresql
 test-distributed: $(VENV)-cluster/ready
 	@$(VENV)-cluster/bin/python -m pytest -m distributed
+
+chaos: $(VENV)/ready-dev
+	@$(BIN)/python -u -m tests.chaos $(if $(SEED),--seed $(SEED)) --minutes $(MINUTES)
 
 audit: $(VENV)/ready-dev
 	@$(BIN)/python scripts/audit constraints-dev.txt constraints-cluster.txt

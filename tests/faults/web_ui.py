@@ -85,12 +85,14 @@ class WebUI:
 
 
 @contextmanager
-def a_web_ui(folder: Path, *, token: bool = False) -> Iterator[WebUI]:
+def a_web_ui(folder: Path, *, token: bool = False, **environ: str) -> Iterator[WebUI]:
     """As `make dev` in the folder. At the end of the block, all its processes are killed."""
     port = a_free_port()
     aidsafe = str(Path(sys.executable).with_name("aidsafe"))
     options = ["--token"] if token else []
-    with started(folder, aidsafe, "dev", "--port", str(port), *options) as process:
+    with started(
+        folder, aidsafe, "dev", "--port", str(port), *options, **environ
+    ) as process:
         alive = is_running(process)
         wait_until(lambda: _link(folder) is not None, alive)
         ui = WebUI(f"http://127.0.0.1:{port}", alive, _link(folder) or "")
