@@ -39,7 +39,10 @@ from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.stages import all_upstream
-from aidsafe_dagster.resources.engine import make_dialogue_context, make_engine
+from aidsafe_dagster.resources.engine_from_settings import (
+    make_dialogue_context,
+    make_engine,
+)
 from aidsafe_dagster.runs.batch_claims import claim_each
 from aidsafe_dagster.runs.liveness import report_dead_runs
 from aidsafe_dagster.settings.load import load_settings

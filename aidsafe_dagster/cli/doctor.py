@@ -18,7 +18,6 @@ from aidsafe_dagster.cli.doctor_servers import (
     check_use,
     counting_problem,
     describe,
-    servers_in_use,
 )
 from aidsafe_dagster.cli.local_runs import open_instance
 from aidsafe_dagster.engines.journal import Journal
@@ -33,11 +32,15 @@ from aidsafe_dagster.resources.context_preflight import (
     require_context,
 )
 from aidsafe_dagster.resources.continuation import require_continuation
-from aidsafe_dagster.resources.engine import make_dialogue_context, make_engine
+from aidsafe_dagster.resources.engine_from_settings import (
+    make_dialogue_context,
+    make_engine,
+)
 from aidsafe_dagster.resources.tokens import token_counter
 from aidsafe_dagster.runs.instance_schema import describe_schema
 from aidsafe_dagster.settings.load import Loaded
 from aidsafe_dagster.settings.schema import Settings
+from aidsafe_dagster.settings.servers_in_use import servers_in_use
 from aidsafe_dagster.settings.snapshot import take_snapshot
 
 _MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[dim]–[/]"}

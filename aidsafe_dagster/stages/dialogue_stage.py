@@ -231,24 +231,18 @@ class StageRun:
         self, conversations: Sequence[Conversation], results: Sequence[T | Failure]
     ) -> tuple[list[T], list[Failure]]:
         """Part the finished rows from those that must go no further."""
-        settings = self.snapshot.settings.checks
-        policies = self.dialogue_context.policies
+        checks = self.snapshot.settings.checks
         rows: list[T] = []
         failures: list[Failure] = []
         for conversation, result in zip(conversations, results, strict=True):
             if isinstance(result, Failure):
                 failures.append(result)
                 continue
-            verdict = self.definition.check_row(
-                result, settings, policies, self.dialogue_context.language_of
-            )
-            if verdict is None:
+            failure = self.definition.gate_failure(result, conversation, checks)
+            if failure is None:
                 rows.append(result)
             else:
-                # The answers were valid, and replayed they would fail the gate again. So the next
-                # run draws anew.
-                reason, description = verdict
-                failures.append(conversation.failure(reason, description, redraw=True))
+                failures.append(failure)
         return rows, failures
 
     def _metadata(

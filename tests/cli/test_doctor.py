@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aidsafe_dagster.resources.engine import make_engine
+from aidsafe_dagster.resources.engine_from_settings import make_engine
 from aidsafe_dagster.settings.load import load_settings
 from tests.dialect_server import HTML, Dialect, a_dialect_server
 from tests.engines.test_journal import a_request
