@@ -57,7 +57,7 @@ from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.settings.schema import Settings
-from aidsafe_dagster.sources.hub import HubAccess
+from aidsafe_dagster.sources.hub_access import HubAccess
 from aidsafe_dagster.stages.batch_selection import select_for_training
 from aidsafe_dagster.stages.dialogue_stage import total_progress
 from aidsafe_dagster.stages.materialization import Materialized, materialized

@@ -26,9 +26,9 @@ from aidsafe_dagster.resources.context_preflight import (
 from aidsafe_dagster.resources.engine_from_settings import (
     make_dialogue_context,
     make_engine,
-    planned_contexts,
     shares_folder,
 )
+from aidsafe_dagster.resources.planned_contexts import planned_contexts
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.resources.vllm import VLLMResource
 from aidsafe_dagster.runs.batch_claims import claim_of

@@ -7,24 +7,17 @@ Dagster: a tryout works without.
 
 import hashlib
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from aidsafe_dagster.engines.endpoint import EndpointEngine
 from aidsafe_dagster.engines.protocol import Engine
 from aidsafe_dagster.engines.rehearsal.engine import RehearsalEngine
 from aidsafe_dagster.engines.rehearsal.planted import planted_path
 from aidsafe_dagster.engines.roles import EngineByRole
 from aidsafe_dagster.engines.settings import ServerSettings
-from aidsafe_dagster.engines.vllm.engine import VLLMEngine
 from aidsafe_dagster.quality.languages import identify_language
 from aidsafe_dagster.recipe.dialogue import DialogueContext
-from aidsafe_dagster.recipe.records import Role, Stage
-from aidsafe_dagster.resources.context_preflight import (
-    ContextFinding,
-    context_findings,
-)
-from aidsafe_dagster.resources.continuation import require_continuation
+from aidsafe_dagster.recipe.records import Role
 from aidsafe_dagster.resources.tokens import token_counter
 from aidsafe_dagster.settings.role_servers import (
     common_sampling,
@@ -46,7 +39,7 @@ def make_engine(settings: Settings, log: Callable[[str], None] = logger.info) ->
     engines: dict[str, Engine] = {}
     for servers in _other_servers(settings).values():
         name, first, by_speaker = servers
-        engine = EndpointEngine(first, by_speaker, name)
+        engine = _endpoint_engine(first, by_speaker, name)
         engines |= dict.fromkeys(by_speaker, engine)
     main = _main_engine(settings, log)
     return EngineByRole(main, engines) if engines else main
@@ -58,10 +51,23 @@ def _main_engine(settings: Settings, log: Callable[[str], None]) -> Engine:
         if not role.server and not role.base_url:
             by_speaker[speaker] = role.applied_to(settings.endpoint)
     if settings.engine == "vllm":
+        from aidsafe_dagster.engines.vllm.engine import VLLMEngine  # noqa: PLC0415
+
         return VLLMEngine(settings.vllm, settings.endpoint, by_speaker, log)
     if settings.engine == "endpoint":
-        return EndpointEngine(settings.endpoint, by_speaker)
+        return _endpoint_engine(settings.endpoint, by_speaker)
     return RehearsalEngine(settings.rehearsal, planted_path(settings.home))
+
+
+def _endpoint_engine(
+    server: ServerSettings,
+    by_speaker: Mapping[str, ServerSettings],
+    name: str = "endpoint",
+) -> Engine:
+    # An HTTP client takes long to import, and the rehearsal needs none.
+    from aidsafe_dagster.engines.endpoint import EndpointEngine  # noqa: PLC0415
+
+    return EndpointEngine(server, by_speaker, name)
 
 
 def _other_servers(
@@ -111,24 +117,6 @@ def _server_labels(settings: Settings, engine: Engine) -> dict[str, str]:
     """Return the server of each role, and of each agent that the settings name."""
     speakers = [*map(str, Role), *settings.roles]
     return {speaker: engine.route(speaker).label for speaker in speakers}
-
-
-def planned_contexts(
-    snapshot: SettingsSnapshot, stages: Collection[str]
-) -> list[ContextFinding]:
-    """Return how long the requests of some stages get, and what their servers hold.
-
-    Not for use inside an event loop; see `context_findings`.
-
-    Raises:
-        SetupError: the target's server cannot do what the position of the belief asks of it.
-    """
-    settings = snapshot.settings
-    engine = make_engine(settings)
-    if Stage.PREFERENCE_PAIRS in stages:
-        require_continuation(settings, engine)
-    dialogue_context = make_dialogue_context(snapshot, engine)
-    return context_findings(settings, dialogue_context, engine, stages)
 
 
 def shares_folder(settings: Settings) -> Path | None:

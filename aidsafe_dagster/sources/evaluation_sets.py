@@ -19,7 +19,7 @@ from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.records import Record
 from aidsafe_dagster.sources.bounds import InputBounds
 from aidsafe_dagster.sources.files import FileRow, is_text, read_file
-from aidsafe_dagster.sources.hub import HubAccess
+from aidsafe_dagster.sources.hub_access import HubAccess
 from aidsafe_dagster.sources.locate import LocatedFile, locate_files
 from aidsafe_dagster.sources.rejection import Rejection
 from aidsafe_dagster.sources.settings import EvaluationSetSpec

@@ -6,7 +6,7 @@ repeat the request's headers, and with them the token, so no message quotes such
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -24,16 +24,8 @@ from huggingface_hub.errors import (
 
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.sources.files import SUFFIXES, is_supported
+from aidsafe_dagster.sources.hub_access import HubAccess
 from aidsafe_dagster.sources.source import FileOrDataset
-
-
-@dataclass(frozen=True)
-class HubAccess:
-    """How to reach the Hub. None: the defaults of huggingface_hub."""
-
-    endpoint: str | None = None
-    token: str | None = field(default=None, repr=False)
-    cache: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from aidsafe_dagster.sources.columns import (
 )
 from aidsafe_dagster.sources.duplicates import prompt_id
 from aidsafe_dagster.sources.files import FileRow, read_file
-from aidsafe_dagster.sources.hub import HubAccess
+from aidsafe_dagster.sources.hub_access import HubAccess
 from aidsafe_dagster.sources.locate import LocatedFile, locate_files
 from aidsafe_dagster.sources.rejection import DropReason, Rejection
 from aidsafe_dagster.sources.settings import IngestSettings

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from aidsafe_dagster.sources.hub import HubAccess, download
+from aidsafe_dagster.sources.hub_access import HubAccess
 from aidsafe_dagster.sources.source import FileOrDataset
 
 
@@ -29,6 +29,9 @@ def locate_files(spec: FileOrDataset, access: HubAccess) -> LocatedFiles:
     """
     if spec.path:
         return LocatedFiles((LocatedFile(spec.path, spec.path.name),), None)
+    # The Hub's client takes long to import.
+    from aidsafe_dagster.sources.hub import download  # noqa: PLC0415
+
     dataset = download(spec, access)
     files = []
     for file in dataset.files:

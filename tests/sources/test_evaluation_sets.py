@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.sources.evaluation_sets import EvaluationSet, read_evaluation_sets
-from aidsafe_dagster.sources.hub import HubAccess
+from aidsafe_dagster.sources.hub_access import HubAccess
 from aidsafe_dagster.sources.presets import EVALUATION_PRESETS
 from aidsafe_dagster.sources.settings import EvaluationSetSpec
 from tests.loopback_hub import serve

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.sources.hub import HubAccess, download
+from aidsafe_dagster.sources.hub import download
+from aidsafe_dagster.sources.hub_access import HubAccess
 from aidsafe_dagster.sources.ingestion import Ingestion, ingest
 from aidsafe_dagster.sources.settings import IngestSettings
 from aidsafe_dagster.sources.source import SourceSpec

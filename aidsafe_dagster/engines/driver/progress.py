@@ -2,9 +2,13 @@
 
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from aidsafe_dagster.engines.server_load import ServerLoad
 from aidsafe_dagster.recipe.records import Usage
+
+if TYPE_CHECKING:
+    # It imports an HTTP client, which a rehearsal needs not.
+    from aidsafe_dagster.engines.server_load import ServerLoad
 
 
 @dataclass
@@ -26,7 +30,7 @@ class Progress:
     peak_in_flight: int = 0
     usage: Usage = Usage()
     """Of the calls made: what this run cost."""
-    load: ServerLoad | None = None
+    load: "ServerLoad | None" = None
     """Load of the model server meanwhile, if it publishes any."""
     notice: str = ""
     """Why calls wait, while they do."""
