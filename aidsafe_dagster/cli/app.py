@@ -19,6 +19,7 @@ from aidsafe_dagster.cli.failures import failures
 from aidsafe_dagster.cli.plan import plan
 from aidsafe_dagster.cli.review import app as review_app
 from aidsafe_dagster.cli.train import train
+from aidsafe_dagster.cli.try_command import try_prompts
 
 app = typer.Typer(
     help="Policy-embedded chain-of-thought data by multi-agent deliberation.",
@@ -299,6 +300,7 @@ def doctor(
             raise typer.Exit(1)
 
 
+app.command("try")(try_prompts)
 app.command()(failures)
 app.command()(train)
 app.command()(export)

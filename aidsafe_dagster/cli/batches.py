@@ -15,12 +15,12 @@ from rich.progress import (
 )
 
 from aidsafe_dagster.cli.console import (
-    REHEARSAL,
     console,
     print_plain,
     print_problem,
     quantity,
 )
+from aidsafe_dagster.cli.engine_line import print_engine
 from aidsafe_dagster.cli.local_runs import (
     BatchRun,
     run_job,
@@ -59,14 +59,7 @@ def announce_engine(settings: Settings) -> None:
     """
     # Building them is the check, and nothing is ingested or made before it.
     make_dialogue_context(take_snapshot(settings), make_engine(settings))
-    if settings.engine == "rehearsal":
-        console.print(REHEARSAL)
-    elif settings.engine == "vllm":
-        print_plain(f"Engine: vLLM with {settings.vllm.model} on this machine")
-    else:
-        print_plain(
-            f"Engine: {settings.endpoint.model} at {settings.endpoint.base_url}"
-        )
+    print_engine(settings)
 
 
 def run_backfill(

@@ -45,7 +45,10 @@ class ExpectationOutcome:
     blocking: bool = True
 
     def __str__(self) -> str:
-        text = f"{self.name}: expected {self.expected}, saw {self.observed}"
+        observed = self.observed
+        if isinstance(observed, float):
+            observed = f"{observed:.4g}"
+        text = f"{self.name}: expected {self.expected}, saw {observed}"
         return f"{text} ({', '.join(self.detail)})" if self.detail else text
 
 

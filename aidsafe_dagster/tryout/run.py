@@ -71,6 +71,8 @@ class TryoutRun:
         self.snapshot = snapshot
         self.seconds = 0.0
         self.progress = Progress(rows=len(self.prompts))
+        self.on_poll: Callable[[], None] = lambda: None
+        """Called several times a second while it runs, in the caller's thread."""
         self._log = log
         self._events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._tried: dict[str, TriedPrompt] = {}
@@ -136,6 +138,7 @@ class TryoutRun:
             # Some code may have swallowed the interrupt that the signal raised.
             if received():
                 raise KeyboardInterrupt
+            self.on_poll()
             try:
                 return self._events.get(timeout=_POLL_S)
             except queue.Empty:
