@@ -21,6 +21,7 @@ from aidsafe_dagster.tryout.comparison import (
 from aidsafe_dagster.tryout.results import TriedPrompt
 from aidsafe_dagster.tryout.word_diff import Piece, diff_words
 
+NOTHING_CHANGED = "none in intents, thoughts, verdicts, response, scores or pair"
 _CONTEXT_WORDS = 8
 """Shown of a long passage that is the same, on either side of a change."""
 
@@ -55,7 +56,7 @@ def balance_table(
 def _sections(comparison: PromptComparison, settings: Settings) -> Iterator[Section]:
     yield "Prompt", plain(comparison.after.prompt.prompt)
     if comparison.is_same:
-        yield "Changes", Text("none: all as before", style="dim")
+        yield "Changes", Text(NOTHING_CHANGED, style="dim")
         return
     for changed in comparison.texts:
         yield "", Text(changed.title, style="bold cyan")
@@ -81,7 +82,7 @@ def _piece(piece: Piece, *, is_first: bool, is_last: bool) -> Text:
     body = piece.text.rstrip()
     space = piece.text[len(body) :]
     if piece.kind == "removed":
-        return Text(f"[-{visible(body)}-]{space}", style="red strike")
+        return Text(f"[-{visible(body)}-]{space or ' '}", style="red strike")
     if piece.kind == "added":
         return Text(f"{{+{visible(body)}+}}{space}", style="green")
     return Text(_shortened(visible(piece.text), is_first=is_first, is_last=is_last))

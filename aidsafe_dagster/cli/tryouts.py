@@ -14,6 +14,7 @@ from aidsafe_dagster.settings.load import FILE_NAME, Loaded, load_settings
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.settings.snapshot import take_snapshot
 from aidsafe_dagster.tryout.api import DEFAULT_COUNT
+from aidsafe_dagster.tryout.comparison import compare_prompt
 from aidsafe_dagster.tryout.prompts import (
     ChosenPrompts,
     prompts_from_file,
@@ -59,22 +60,21 @@ def run_tryouts(request: Request, *, watch: bool, as_json: bool) -> bool:
     _check(request)
     loaded = load_settings()
     settings = loaded.settings
-    before = _earlier(request, settings)
+    before = _earlier(request, settings, is_needed=not watch)
     chosen = _choose(request, settings, before)
     output: Output = JsonLines(settings) if as_json else Cards(settings)
     if not as_json:
         print_engine(settings)
         _print_chosen(chosen)
     state = State.of(loaded, chosen.prompts, request.file)
-    if request.against and before is None:
+    if request.against not in (None, LAST) and before is None:
         before = _under_other_settings(request.against, state, settings)
     tryout = _try(state, output, before, request)
     while watch:
         state = _next_state(state, request)
-        before = tryout if request.against else None
         output = replace(output, settings=state.settings)
         try:
-            tryout = _try(state, output, before, request)
+            tryout = _try(state, output, tryout, request, is_again=True)
         except SetupError as error:
             print_problem("Error", str(error))
     return not all(tried.is_failed for tried in tryout.prompts)
@@ -111,8 +111,13 @@ def _print_chosen(chosen: ChosenPrompts) -> None:
         print_plain(f"  and {len(chosen.dropped) - 3} more rows left out")
 
 
-def _earlier(request: Request, settings: Settings) -> Tryout | None:
+def _earlier(request: Request, settings: Settings, *, is_needed: bool) -> Tryout | None:
     """Return the earlier tryout that is named, None if the name is of something else or empty.
+
+    Args:
+        request: names it.
+        settings: of the home where it is kept.
+        is_needed: there has to be a last one. A watch compares its later rounds anyway.
 
     Raises:
         SetupError: there is none.
@@ -121,6 +126,8 @@ def _earlier(request: Request, settings: Settings) -> Tryout | None:
         return None
     if request.against == LAST:
         folder = latest(settings)
+        if folder is None and not is_needed:
+            return None
         if folder is None:
             raise SetupError(
                 f"--against {LAST}: there is no earlier tryout in "
@@ -162,9 +169,24 @@ def _under_other_settings(against: str, state: State, settings: Settings) -> Try
 
 
 def _try(
-    state: State, output: Output, before: Tryout | None, request: Request
+    state: State,
+    output: Output,
+    before: Tryout | None,
+    request: Request,
+    *,
+    is_again: bool = False,
 ) -> Tryout:
-    """Run one tryout, show it and keep it."""
+    """Run one tryout, show it and keep it.
+
+    Args:
+        state: prompts and settings.
+        output: where it is shown.
+        before: what it is compared with.
+        request: what a person asked for.
+        is_again: it is the next round of a watch, and `before` the round before. Then a prompt that
+            came out otherwise is shown whole, unless a comparison was asked for.
+    """
+    is_compared = bool(request.against) or not is_again
     earlier = {}
     if before:
         earlier = {tried.prompt.prompt_id: tried for tried in before.prompts}
@@ -174,11 +196,14 @@ def _try(
         run.on_poll = on_poll
         for number, tried in enumerate(run, start=1):
             place = f"{number} of {total}"
-            output.prompt(tried, place, earlier.get(tried.prompt.prompt_id))
+            old = earlier.get(tried.prompt.prompt_id)
+            if old and not is_compared and not compare_prompt(old, tried).is_same:
+                old = None
+            output.prompt(tried, place, old)
     with output.judging():
         tryout = run.result(with_gates=request.with_gates)
     tryout = store(tryout, state.settings)
-    output.summary(tryout, before)
+    output.summary(tryout, before if is_compared else None)
     return tryout
 
 

@@ -162,19 +162,27 @@ def _dropped(tried: TriedPrompt) -> int:
 
 def _changed_texts(before: TriedPrompt, after: TriedPrompt) -> Iterator[ChangedText]:
     old, new = before.refined, after.refined
-    if old is None and new is None:
-        return
     pairs = [
+        ("intents", _intents(old), _intents(new)),
         *_thoughts_side_by_side(old, new),
         (
             "response",
             old.response if old else "",
             new.response if new else "",
         ),
+        ("rejected response", _rejected(before), _rejected(after)),
     ]
     for title, one, other in pairs:
         if one.split() != other.split():
             yield ChangedText(title, one, other)
+
+
+def _intents(row: RefinedCot | None) -> str:
+    return "\n".join(one.text for one in row.intents) if row else ""
+
+
+def _rejected(tried: TriedPrompt) -> str:
+    return tried.pair.rejected_response if tried.pair else ""
 
 
 def _thoughts_side_by_side(

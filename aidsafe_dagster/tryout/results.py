@@ -113,8 +113,8 @@ class TriedPrompt:
     @property
     def usage(self) -> Usage:
         """Of all completions behind its rows and failures, replayed ones included."""
-        rows = (*self.rows.values(), *self.failures.values())
-        return sum((row.usage for row in rows), Usage())
+        usage = sum((row.usage for row in self.rows.values()), Usage())
+        return sum((one.usage for one in self.failures.values()), usage)
 
     @property
     def replayed(self) -> int:
@@ -195,7 +195,7 @@ class Tryout:
     def _repr_html_(self) -> str:
         label = "<p><b>REHEARSAL: simulated by rule, not a model's output.</b></p>"
         # Polars escapes what stands in the cells.
-        table = self.to_frame()._repr_html_()  # type: ignore[operator]
+        table = self.to_frame()._repr_html_()
         return label + table if self.facts.simulated else table
 
 

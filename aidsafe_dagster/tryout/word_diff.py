@@ -1,7 +1,7 @@
 """Two texts word by word: what is the same, what was removed, what was added."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Literal
@@ -30,16 +30,14 @@ def diff_words(before: str, after: str) -> list[Piece]:
     if len(old) + len(new) > _MOST_WORDS:
         return [Piece("removed", before), Piece("added", after)]
     # Another line break behind a word is no other word.
-    matcher = SequenceMatcher(
-        None, [word.strip() for word in old], [word.strip() for word in new], False
-    )
+    old_words = [word.strip() for word in old]
+    new_words = [word.strip() for word in new]
+    matcher = SequenceMatcher(None, old_words, new_words, autojunk=False)
     pieces: list[Piece] = []
     for _, old_from, old_to, new_from, new_to in _merged(matcher.get_opcodes()):
         removed = "".join(old[old_from:old_to])
         added = "".join(new[new_from:new_to])
-        if [word.strip() for word in old[old_from:old_to]] == [
-            word.strip() for word in new[new_from:new_to]
-        ]:
+        if old_words[old_from:old_to] == new_words[new_from:new_to]:
             pieces.append(Piece("same", added))
             continue
         if removed:
@@ -52,7 +50,7 @@ def diff_words(before: str, after: str) -> list[Piece]:
 _Opcode = tuple[str, int, int, int, int]
 
 
-def _merged(opcodes: list[_Opcode]) -> Iterator[_Opcode]:
+def _merged(opcodes: Sequence[_Opcode]) -> Iterator[_Opcode]:
     """Join changes that only a word or two stand between: single words are hard to read."""
     merged: list[_Opcode] = []
     for index, opcode in enumerate(opcodes):

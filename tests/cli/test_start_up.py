@@ -61,6 +61,7 @@ def imported_by(folder: Path, *arguments: str) -> set[str]:
         ("export", "--help"),
         ("review", "--help"),
         ("plan", "--help"),
+        ("try", "--help"),
     ],
 )
 def test_help_and_version_import_no_large_library(
@@ -85,6 +86,13 @@ def test_status_imports_no_definitions_and_nothing_that_draws_or_computes(
     imported = imported_by(tmp_path, "status")
     assert imported & SLOW == {"polars"}
     assert "aidsafe_dagster.definitions" not in imported
+
+
+def test_a_tryout_on_the_rehearsal_imports_no_dagster_and_no_http_client(
+    tmp_path: Path,
+) -> None:
+    imported = imported_by(tmp_path, "try", "-n", "1", "--no-gates")
+    assert imported & SLOW == {"polars", "scipy", "sqlalchemy"}
 
 
 def test_the_version_is_that_of_the_package(tmp_path: Path) -> None:
