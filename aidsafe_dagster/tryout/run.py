@@ -21,7 +21,6 @@ from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.primitives.stop_signals import received
 from aidsafe_dagster.recipe.batch_recipe import StageRecipe, fingerprint_of
 from aidsafe_dagster.recipe.dialogue import DialogueTask
-from aidsafe_dagster.recipe.errors import EngineUnusable, SetupError
 from aidsafe_dagster.recipe.records import Prompt, Usage
 from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.resources.engine_from_settings import (
@@ -70,7 +69,9 @@ class TryoutRun:
         self.prompts = tuple(prompts)
         self.snapshot = snapshot
         self.seconds = 0.0
-        self.progress = Progress(rows=len(self.prompts))
+        dialogues = sum(one.dialogue is not None for one in STAGES.values())
+        # Each stage of a prompt is a row to the driver.
+        self.progress = Progress(rows=dialogues * len(self.prompts))
         self.on_poll: Callable[[], None] = lambda: None
         """Called several times a second while it runs, in the caller's thread."""
         self._log = log
@@ -151,8 +152,6 @@ class TryoutRun:
             asyncio.run(self._run(settings))
         except asyncio.CancelledError:
             self._events.put(None)
-        except SetupError as error:
-            self._events.put(EngineUnusable(str(error)))
         except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
             self._events.put(error)
         else:
