@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from aidsafe_dagster.primitives.stop_signals import WHAT_IS_SAFE
 from aidsafe_dagster.settings.schema import PACKAGE
 from tests.serving import LENIENT, ModelServer, a_free_port, a_model_server
 from tests.site import (
@@ -328,9 +329,7 @@ def test_ctrl_c_ends_it_with_one_line(tmp_path: Path) -> None:
     os.kill(process.pid, signal.SIGINT)
     rest, _ = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert rest.splitlines() == [
-        "Stopped by SIGINT. What was answered is recorded; the same command goes on from there."
-    ]
+    assert rest.splitlines() == [f"Stopped by SIGINT. {WHAT_IS_SAFE}"]
 
 
 def test_it_runs_without_dagster(tmp_path: Path) -> None:
