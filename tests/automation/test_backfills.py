@@ -43,7 +43,7 @@ def a_failed_backfill(site: Site) -> str:
         description=None,
         run_config=None,
     )
-    failed = backfill.with_status(BulkActionStatus.COMPLETED_FAILED)
+    failed = backfill._replace(status=BulkActionStatus.COMPLETED_FAILED)
     site.instance.add_backfill(failed)
     run = a_started_run(site, a_dead_process(), **{BACKFILL_ID_TAG: "failed"})
     site.instance.report_run_failed(run)
