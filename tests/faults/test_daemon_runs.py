@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg
@@ -14,6 +15,7 @@ from tests.faults.commands import (
     BATCH,
     SLOTS,
     answered_calls,
+    command_of,
     fill,
     printed,
     processes_of,
@@ -43,7 +45,7 @@ def run_processes(site: Site) -> list[psutil.Process]:
     """The processes in which the daemon's runs are executed, and what these have started."""
     processes = []
     for process in processes_of(site.folder):
-        command = " ".join(process.cmdline())
+        command = command_of(process)
         if (
             "spawn_main" in command
             or "tail -F" in command
@@ -89,14 +91,16 @@ def test_a_run_that_a_person_terminates_stays_down_and_is_resumed_by_hand(
 
 def kill_the_daemon(ui: WebUI, folder: Path) -> None:
     for process in processes_of(folder):
-        if any("dagster-daemon" in part for part in process.cmdline()):
-            process.send_signal(signal.SIGKILL)
+        if "dagster-daemon" in command_of(process):
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGKILL)
 
 
 def end_dev(ui: WebUI, folder: Path) -> None:
     for process in processes_of(folder):
-        if "dev" in process.cmdline():
-            process.send_signal(signal.SIGINT)
+        if "dev" in command_of(process).split():
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGINT)
 
 
 @pytest.mark.parametrize("end", [kill_the_daemon, end_dev])
