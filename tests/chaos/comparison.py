@@ -14,6 +14,7 @@ from aidsafe_dagster.recipe.records import Stage
 from tests.chaos.model import answers_in
 from tests.faults.commands import processes_of
 
+_SHOWN = 300
 _COSTS = ("usage",)
 """Columns of what a run has spent: replays are counted apart from calls."""
 
@@ -78,9 +79,10 @@ def _row_differences(
         return
     for column in ours.columns:
         pairs = zip(ours[column].to_list(), theirs[column].to_list(), strict=True)
-        rows = [number for number, (one, other) in enumerate(pairs) if one != other]
-        if rows:
-            yield f"{place}: column {column} differs in rows {rows}"
+        for number, (one, other) in enumerate(pairs):
+            if one != other:
+                shown = f"{str(one)[:_SHOWN]} instead of {str(other)[:_SHOWN]}"
+                yield f"{place}: row {number}, column {column}: {shown}"
 
 
 def _is_locked(file: Path) -> bool:

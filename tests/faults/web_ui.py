@@ -19,6 +19,13 @@ mutation Launch($params: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $params) { ... on LaunchBackfillSuccess { backfillId } }
 }
 """
+_TERMINATE = """
+mutation Terminate($ids: [String!]!, $policy: TerminateRunPolicy!) {
+  terminateRuns(runIds: $ids, terminatePolicy: $policy) {
+    ... on TerminateRunsResult { terminateRunResults { __typename } }
+  }
+}
+"""
 _LOADED = (
     "{ repositoriesOrError "
     "{ ... on RepositoryConnection { nodes { name location { name } } } } }"
@@ -50,6 +57,14 @@ class WebUI:
         return self._backfill(
             {"assetSelection": assets, "partitionNames": list(batches)}
         )
+
+    def terminate(self, run_id: str, *, force: bool) -> None:
+        """Terminate, with or without "Force termination immediately"."""
+        policy = "MARK_AS_CANCELED_IMMEDIATELY" if force else "SAFE_TERMINATE"
+        answer = self._query(_TERMINATE, ids=[run_id], policy=policy)
+        assert answer["terminateRuns"]["terminateRunResults"] == [
+            {"__typename": "TerminateRunSuccess"}
+        ]
 
     def is_up(self) -> bool:
         try:
