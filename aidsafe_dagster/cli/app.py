@@ -179,6 +179,9 @@ def backfill(
             "what is made on top of them is mixed, and says so.",
         ),
     ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Begin without being asked.")
+    ] = False,
 ) -> None:
     """Take batches through every stage and gate, one run each, and ask nothing twice.
 
@@ -201,7 +204,7 @@ def backfill(
                 overrides=overrides, overrides_from="command line"
             ).settings
             announce_engine(settings)
-            runs = run_backfill(instance, settings, batches or [])
+            runs = run_backfill(instance, settings, batches or [], is_agreed=yes)
             print_batches(instance)
             if not all(run.success for run in runs):
                 raise typer.Exit(1)

@@ -6,13 +6,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 import dagster as dg
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-)
 
 from aidsafe_dagster.cli.console import (
     REHEARSAL,
@@ -21,6 +14,7 @@ from aidsafe_dagster.cli.console import (
     print_problem,
     quantity,
 )
+from aidsafe_dagster.cli.live_run import LiveRun, shown
 from aidsafe_dagster.cli.local_runs import (
     BatchRun,
     run_job,
@@ -28,6 +22,12 @@ from aidsafe_dagster.cli.local_runs import (
     unfinished,
 )
 from aidsafe_dagster.cli.overview import batch_table, places_table, summary
+from aidsafe_dagster.cli.preview import (
+    agree,
+    count_prompts,
+    look_ahead,
+    print_preview,
+)
 from aidsafe_dagster.cli.recipe_changes import (
     print_recipe_changes,
     recipe_config,
@@ -39,6 +39,7 @@ from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.stages import all_upstream
+from aidsafe_dagster.reports.outlook import Outlook
 from aidsafe_dagster.resources.engine import make_dialogue_context, make_engine
 from aidsafe_dagster.runs.batch_claims import claim_each
 from aidsafe_dagster.runs.liveness import report_dead_runs
@@ -67,9 +68,19 @@ def announce_engine(settings: Settings) -> None:
 
 
 def run_backfill(
-    instance: dg.DagsterInstance, settings: Settings, wanted: Sequence[str]
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    wanted: Sequence[str],
+    *,
+    is_agreed: bool = False,
 ) -> list[BatchRun]:
     """Make the wanted batches, or all that are not finished, and then the reports.
+
+    Args:
+        instance: records the runs.
+        settings: in force.
+        wanted: batches; none: all that are not finished.
+        is_agreed: do not ask before it begins.
 
     Raises:
         SetupError: there is no such batch; names the nearest one.
@@ -89,7 +100,12 @@ def run_backfill(
         todo = {batch: stages_of_named(lake, settings, batch) for batch in wanted}
     else:
         todo = unfinished(instance, lake, settings, known)
-    runs = _run_batches(instance, settings, todo, all_stages=bool(wanted))
+    outlook = look_ahead(instance, lake, settings)
+    print_preview(lake, settings, todo, outlook)
+    agree(settings, todo, is_agreed=is_agreed)
+    runs = _run_batches(
+        instance, settings, todo, all_stages=bool(wanted), outlook=outlook
+    )
     # Both before the run of the reports joins the list.
     batches_run = len({run.batch for run in runs})
     spending = sum((run.spending for run in runs), Spending())
@@ -145,58 +161,62 @@ def _run_batches(
     todo: Mapping[str, Sequence[str]],
     *,
     all_stages: bool,
+    outlook: Outlook,
 ) -> list[BatchRun]:
     lake = Lake(settings.lake)
     holder = f"process {os.getpid()} (aidsafe backfill)"
     runs = []
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("batches", total=len(todo))
-        for batch in claim_each(list(todo), settings, holder, _print_waiting):
-            progress.update(task, description=f"batch {batch}")
-            stages = todo[batch]
-            if not all_stages:
-                # Another process may have finished the batch while this one waited for it.
-                stages = unfinished(instance, lake, settings, [batch]).get(batch, ())
-            progress.advance(task)
-            if not stages:
-                continue
-            run = run_job(
-                instance,
-                "make_batch",
-                partition=batch,
-                stages=stages,
-                config=recipe_config(settings),
-                is_held=True,
-            )
-            runs.append(run)
-            _print_run(run, settings)
-            if run.was_ended_elsewhere:
-                _print_not_started(
-                    len(todo) - len(runs), "this command ends with its run"
-                )
-                break
-            if not run.success and _can_make_splits(instance, lake, settings, batch):
-                splits = [Stage.FINE_TUNE_SPLITS]
-                alone = run_job(
-                    instance,
-                    "make_batch",
-                    partition=batch,
-                    stages=splits,
-                    config=recipe_config(settings),
-                    is_held=True,
-                )
-                runs.append(alone)
-                _print_run(alone, settings)
-            if run.is_engine_unusable:
-                _print_not_started(len(todo) - len(runs), "the same would stop it")
-                break
+    for number, batch in enumerate(
+        claim_each(list(todo), settings, holder, _print_waiting), start=1
+    ):
+        stages = todo[batch]
+        if not all_stages:
+            # Another process may have finished the batch while this one waited for it.
+            stages = unfinished(instance, lake, settings, [batch]).get(batch, ())
+        if not stages:
+            continue
+        live_run = LiveRun(
+            title=batch,
+            place=f"{number} of {len(todo)}" if len(todo) > 1 else "",
+            stages=tuple(stages),
+            prompts=count_prompts(lake, batch),
+            outlook=outlook,
+            currency=settings.currency,
+        )
+        run = _run_batch(instance, settings, batch, stages, live_run)
+        runs.append(run)
+        if run.was_ended_elsewhere:
+            _print_not_started(len(todo) - len(runs), "this command ends with its run")
+            break
+        if not run.success and _can_make_splits(instance, lake, settings, batch):
+            splits = [Stage.FINE_TUNE_SPLITS]
+            runs.append(_run_batch(instance, settings, batch, splits, live_run))
+        if run.is_engine_unusable:
+            _print_not_started(len(todo) - len(runs), "the same would stop it")
+            break
     return runs
+
+
+def _run_batch(
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    batch: str,
+    stages: Sequence[str],
+    live_run: LiveRun,
+) -> BatchRun:
+    """Make stages of a batch in one run, shown while it goes on, and say what came of it."""
+    with shown(live_run) as note_event:
+        run = run_job(
+            instance,
+            "make_batch",
+            partition=batch,
+            stages=stages,
+            config=recipe_config(settings),
+            is_held=True,
+            on_event=note_event,
+        )
+    _print_run(run, settings)
+    return run
 
 
 def _print_run(run: BatchRun, settings: Settings) -> None:

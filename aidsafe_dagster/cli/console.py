@@ -12,6 +12,8 @@ from typing import IO, Any, cast
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
+from rich.text import Text
 
 from aidsafe_dagster.primitives.stop_signals import (
     WHAT_IS_SAFE,
@@ -51,7 +53,12 @@ class _Console(Console):
         self._file = new_file
 
 
-console = _Console()
+def make_console(file: IO[str] | None = None) -> Console:
+    """Return a console that prints to a file, or to what is stdout at the moment of printing."""
+    return _Console(file=file)
+
+
+console = make_console()
 REHEARSAL = (
     "[bold yellow]REHEARSAL[/] · every answer was simulated by rule, none came from a model; "
     "not for training"
@@ -102,6 +109,17 @@ def print_problem(what: str, why: str) -> None:
 def print_plain(text: object) -> None:
     """Print text that is not ours as it is: no markup, no highlighting, no line breaks added."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_wrapped(text: str) -> None:
+    """Print text that is not ours, broken between words at a terminal; its indent is kept."""
+    content = text.lstrip(" ")
+    if console.is_terminal:
+        indent = len(text) - len(content)
+        padded = Padding(Text(content), (0, 0, 0, indent), expand=False)
+        console.print(padded, highlight=False)
+    else:
+        print_plain(text)
 
 
 def quantity(count: int, noun: str) -> str:
