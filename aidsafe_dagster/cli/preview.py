@@ -8,7 +8,7 @@ import dagster as dg
 import typer
 
 from aidsafe_dagster.cli.capacity import present_prices, step_facts
-from aidsafe_dagster.cli.console import print_wrapped, quantity, short_count
+from aidsafe_dagster.cli.console import print_paragraph, quantity, short_count
 from aidsafe_dagster.cli.overview import listing
 from aidsafe_dagster.engines.prices import format_money
 from aidsafe_dagster.lake.lake import Lake
@@ -41,19 +41,19 @@ def print_preview(
         return
     prompts = {batch: count_prompts(lake, batch) for batch in todo}
     together = quantity(sum(prompts.values()), "prompt")
-    print_wrapped(f"To make: {quantity(len(todo), 'batch')}, {together}.")
+    print_paragraph(f"To make: {quantity(len(todo), 'batch')}, {together}.")
     for lacking, batches in _alike(todo).items():
-        print_wrapped(f"  {listing(batches)}: {_describe_stages(lacking)}")
+        print_paragraph(f"{listing(batches)}: {_describe_stages(lacking)}", indent=2)
     work = Work()
     for batch, stages in todo.items():
         of_batch = outlook.work(stages, prompts[batch])
         if of_batch is None:
-            print_wrapped(
+            print_paragraph(
                 "What it costs cannot be told: no batch is finished yet with this engine."
             )
             return
         work += of_batch
-    print_wrapped(f"  {_describe_work(work, outlook, settings)}")
+    print_paragraph(_describe_work(work, outlook, settings), indent=2)
 
 
 def agree(settings: Settings, todo: StagesByBatch, *, is_agreed: bool) -> None:

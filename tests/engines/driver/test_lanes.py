@@ -32,6 +32,7 @@ from tests.engines.driving import (
     drive_over_http,
     some_tasks,
 )
+from tests.engines.test_journal import a_request
 
 WORDS = "HTTP 429: free requests of this day are used up"
 
@@ -344,7 +345,7 @@ def test_a_server_that_owes_a_reply_is_called_silent_after_a_while() -> None:
     server = Server(route, 1.0, 60.0, None)
     later = time.monotonic() + 40
     assert server.silence(later) == ""
-    server.try_send(small_request(a_task(0).dialogue.send(None)))
+    server.try_send(a_request())
     server.in_flight = 1
     assert server.silence(later) == (
         "the server at http://127.0.0.1:8000/v1 has been silent for 40 s"
