@@ -17,10 +17,12 @@ from aidsafe_dagster.cli.evaluate import evaluate
 from aidsafe_dagster.cli.export import check_chat_template, export, publish
 from aidsafe_dagster.cli.failures import failures
 from aidsafe_dagster.cli.plan import plan
+from aidsafe_dagster.cli.project_folder import ProjectGroup, choose_project, from_here
 from aidsafe_dagster.cli.review import app as review_app
 from aidsafe_dagster.cli.train import train
 
 app = typer.Typer(
+    cls=ProjectGroup,
     help="Policy-embedded chain-of-thought data by multi-agent deliberation.",
     no_args_is_help=True,
     # Local variables may hold keys and the texts of users.
@@ -50,8 +52,17 @@ def main(
             help="Print the version, and exit.",
         ),
     ] = False,
+    project: Annotated[
+        Path | None,
+        typer.Option(
+            help="The project's folder; else DAGSTER_HOME, or the one around this folder.",
+            callback=from_here,
+            file_okay=False,
+        ),
+    ] = None,
 ) -> None:
     """Policy-embedded chain-of-thought data by multi-agent deliberation."""
+    choose_project(project)
 
 
 @app.command()
@@ -91,7 +102,10 @@ def demo(
 @app.command()
 def ingest(
     file: Annotated[
-        Path | None, typer.Argument(help="CSV, JSONL, JSON or Parquet, also gzipped.")
+        Path | None,
+        typer.Argument(
+            help="CSV, JSONL, JSON or Parquet, also gzipped.", callback=from_here
+        ),
     ] = None,
     source: Annotated[
         str | None, typer.Option(help="Only this source of the settings.")

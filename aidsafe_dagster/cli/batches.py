@@ -28,6 +28,7 @@ from aidsafe_dagster.cli.local_runs import (
     unfinished,
 )
 from aidsafe_dagster.cli.overview import batch_table, places_table, summary
+from aidsafe_dagster.cli.project_folder import shown
 from aidsafe_dagster.cli.recipe_changes import (
     print_recipe_changes,
     recipe_config,
@@ -135,7 +136,7 @@ def print_summary(instance: dg.DagsterInstance, settings: Settings) -> None:
     overview = summary(partial(read_gate, instance, lake), lake, settings.currency)
     console.print(overview)
     # As it was called, so that the line can be pasted where the command is not on the PATH.
-    program = os.path.relpath(sys.argv[0])
+    program = shown(sys.argv[0])
     console.print(places_table(settings, lake, program, prompt_id or "PROMPT_ID"))
 
 
