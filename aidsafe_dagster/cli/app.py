@@ -4,18 +4,23 @@
 what their options need. Everything else is imported where a command begins its work.
 """
 
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from aidsafe_dagster.cli.console import console, setup_errors_explained
+from aidsafe_dagster.cli.console import (
+    console,
+    print_plain,
+    setup_errors_explained,
+)
+from aidsafe_dagster.cli.demo import demo
 from aidsafe_dagster.cli.dev import dev
 from aidsafe_dagster.cli.engine import app as engine_app
 from aidsafe_dagster.cli.evaluate import evaluate
 from aidsafe_dagster.cli.export import check_chat_template, export, publish
 from aidsafe_dagster.cli.failures import failures
+from aidsafe_dagster.cli.init import init
 from aidsafe_dagster.cli.plan import plan
 from aidsafe_dagster.cli.project_folder import ProjectGroup, choose_project, from_here
 from aidsafe_dagster.cli.review import app as review_app
@@ -43,7 +48,7 @@ def _print_version(is_wanted: bool) -> None:
 @app.callback()
 def main(
     *,
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its callback prints it
         bool,
         typer.Option(
             "--version",
@@ -63,40 +68,6 @@ def main(
 ) -> None:
     """Policy-embedded chain-of-thought data by multi-agent deliberation."""
     choose_project(project)
-
-
-@app.command()
-def demo(
-    sample: Annotated[
-        int, typer.Option(help="Prompts per bundled source; 0: all of them.", min=0)
-    ] = 0,
-    source: Annotated[
-        str | None, typer.Option(help="Only this bundled source, such as catqa.")
-    ] = None,
-) -> None:
-    """Ingest the bundled prompts and take every batch through the whole recipe."""
-    with setup_errors_explained():
-        from aidsafe_dagster.cli.batches import (
-            announce_engine,
-            print_summary,
-            run_backfill,
-        )
-        from aidsafe_dagster.cli.ingest import bundled_sample, run_ingestion
-        from aidsafe_dagster.cli.local_runs import open_instance
-        from aidsafe_dagster.settings.load import load_settings
-
-        with open_instance() as instance:
-            started = time.monotonic()
-            settings = load_settings().settings
-            console.rule("[bold]AIDSAFE on Dagster[/]")
-            announce_engine(settings)
-            runs = [run_ingestion(instance, bundled_sample(sample, source))]
-            runs += run_backfill(instance, settings, [])
-            print_summary(instance, settings)
-            console.print(f"\nDone in {time.monotonic() - started:.0f} s.")
-            # One failed batch must not hide the summary of the others, so the exit comes last.
-            if not all(run.success for run in runs):
-                raise typer.Exit(1)
 
 
 @app.command()
@@ -235,6 +206,7 @@ def status() -> None:
         lake = Lake(settings.lake)
         snapshot = take_snapshot(settings)
         with open_gates(lake) as read_gate:
+            print_plain(f"Project: {Path.cwd()}")
             overview = summary(read_gate, lake, settings.currency, snapshot)
             console.print(batch_table(read_gate, lake), overview)
 
@@ -313,6 +285,8 @@ def doctor(
             raise typer.Exit(1)
 
 
+app.command()(init)
+app.command()(demo)
 app.command()(failures)
 app.command()(train)
 app.command()(export)

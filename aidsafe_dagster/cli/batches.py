@@ -1,9 +1,11 @@
 """Batches from the command line: one run each through the whole recipe, and what came of them."""
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 import dagster as dg
 from rich.progress import (
@@ -137,6 +139,9 @@ def print_summary(instance: dg.DagsterInstance, settings: Settings) -> None:
     console.print(overview)
     # As it was called, so that the line can be pasted where the command is not on the PATH.
     program = shown(sys.argv[0])
+    # From where the person is, another project may be nearer than this one.
+    if shown(Path.cwd()) != ".":
+        program += f" --project {shlex.quote(shown(Path.cwd()))}"
     console.print(places_table(settings, lake, program, prompt_id or "PROMPT_ID"))
 
 

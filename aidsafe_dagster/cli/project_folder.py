@@ -65,8 +65,8 @@ def in_project() -> Iterator[None]:
     named = _named.get()
     if named is not None:
         _use_only(named)
-    project = find_project()
-    with in_folder(project.folder):
+    folder = named or find_project().folder
+    with in_folder(folder):
         yield
 
 
