@@ -20,6 +20,7 @@ from aidsafe_dagster.cli.engine import app as engine_app
 from aidsafe_dagster.cli.evaluate import evaluate
 from aidsafe_dagster.cli.export import check_chat_template, export, publish
 from aidsafe_dagster.cli.failures import failures
+from aidsafe_dagster.cli.forget import forget
 from aidsafe_dagster.cli.init import init
 from aidsafe_dagster.cli.plan import plan
 from aidsafe_dagster.cli.project_folder import ProjectGroup, choose_project, from_here
@@ -288,6 +289,7 @@ def doctor(
 app.command()(init)
 app.command()(demo)
 app.command()(failures)
+app.command()(forget)
 app.command()(train)
 app.command()(export)
 app.command("check-template")(check_chat_template)

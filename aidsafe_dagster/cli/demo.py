@@ -1,6 +1,7 @@
 """`aidsafe demo`: the bundled prompts in a project of their own, apart from real work."""
 
 import os
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -85,9 +86,10 @@ def _make_demo(home: Path, sample: int, source: str | None) -> None:
         print_summary(instance, settings)
         console.print(f"\nDone in {time.monotonic() - started:.0f} s.")
         print_plain(
-            f"The demo is a project of its own, in {shown(home)}. "
-            "Your own work meets nothing of it."
+            f"The demo is a project of its own in {shown(home)}: "
+            "your own work meets nothing of it."
         )
+        print_plain(f"Look at it:  aidsafe --project {shlex.quote(shown(home))} dev")
         # One failed batch must not hide the summary of the others, so the exit comes last.
         if not all(run.success for run in runs):
             raise typer.Exit(1)

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
-import typer
 from typer.core import TyperGroup
 
 _OPTION = "--project"
@@ -24,7 +24,7 @@ _named: ContextVar[Path | None] = ContextVar("named", default=None)
 class ProjectGroup(TyperGroup):
     """Commands that take `--project` before their name and after it."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, _project_first(args))
 
 
