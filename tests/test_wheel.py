@@ -17,6 +17,7 @@ from tests.serving import a_free_port
 from tests.site import NO_FAULTS, ROOT, environment
 
 DATA_FOLDERS = ("new_project", "policies", "prompts", "samples", "engines/profiles")
+OFFLINE = ("--offline", "--no-deps", "--no-config")
 WHERE = "import aidsafe_dagster; print(aidsafe_dagster.__file__)"
 ASSETS = "{ assetNodes { assetKey { path } } }"
 
@@ -43,18 +44,19 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     # which would add this checkout.
     ours = [path for path in sys.path if path.endswith("site-packages")]
     (packages / "dependencies.pth").write_text("\n".join(ours) + "\n")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(packages)
     programs = folder / "bin"
-    for name, module, function in (
-        ("aidsafe", "aidsafe_dagster.cli.app", "app"),
-        ("dagster-daemon", "dagster._daemon.cli", "main"),
-    ):
-        program = programs / name
-        program.write_text(
-            f"#!{programs / 'python'}\nfrom {module} import {function}\n{function}()\n"
-        )
-        program.chmod(0o755)
+    target = ["--python", str(programs / "python")]
+    subprocess.run(
+        [sys.executable, "-m", "uv", "pip", "install", *OFFLINE, *target, str(wheel)],
+        check=True,
+        capture_output=True,
+    )
+    # A dependency's program, which lies beside the interpreter where pip installs all.
+    daemon = programs / "dagster-daemon"
+    daemon.write_text(
+        f"#!{programs / 'python'}\nfrom dagster._daemon.cli import main\nmain()\n"
+    )
+    daemon.chmod(0o755)
     return programs
 
 
