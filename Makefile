@@ -9,7 +9,9 @@
 # make test-gateway  the endpoint engine behind LiteLLM's real proxy (about 0.8 GB, in .venv-litellm)
 # make test-train  the adapters on real TRL (torch for CPU, about 1.6 GB, in .venv-train)
 # make test-distributed  two workers as separate hosts, PostgreSQL, an object store, the router (in .venv-cluster)
+# make chaos SEED=1 MINUTES=4  several batches under a random mix of faults, compared with a clean run
 # make audit  look every pinned version up in a database of known vulnerabilities
+# make release KEY=FILE  wheel, sdist, their parts (SBOM) and sums, signed with an SSH key of yours, into dist/release
 # make bench  the benchmarks on a simulated model server, into benchmarks/RESULTS.md
 # make clean  remove everything that was made (data/), and keep the environment
 
@@ -22,10 +24,14 @@ PROJECT ?= .
 # prompts per bundled source in the demo; empty: all of them
 SAMPLE ?=
 JOBS ?= 2
+DIST ?= dist/release
+# of `make chaos`: drawn if empty
+SEED ?=
+MINUTES ?= 4
 
 export GX_ANALYTICS_ENABLED := false
 
-.PHONY: demo demo-real circle-real dev test test-slow test-vllm test-real test-gateway test-train test-distributed audit bench lint clean constraints
+.PHONY: demo demo-real circle-real dev test test-slow test-vllm test-real test-gateway test-train test-distributed chaos audit release bench lint clean constraints
 
 demo: $(VENV)/ready
 	@$(BIN)/aidsafe --project . demo $(if $(SAMPLE),--sample $(SAMPLE))
@@ -69,8 +75,15 @@ test-train: $(VENV)/ready-dev $(VENV)-train/ready
 test-distributed: $(VENV)-cluster/ready
 	@$(VENV)-cluster/bin/python -m pytest -m distributed
 
+chaos: $(VENV)/ready-dev
+	@$(BIN)/python -u -m tests.chaos $(if $(SEED),--seed $(SEED)) --minutes $(MINUTES)
+
 audit: $(VENV)/ready-dev
 	@$(BIN)/python scripts/audit constraints-dev.txt constraints-cluster.txt
+
+# without a key it ends with an error, unless UNSIGNED=1
+release: $(VENV)/ready-dev
+	@$(BIN)/python scripts/release $(DIST) $(if $(KEY),--key $(KEY)) $(if $(UNSIGNED),--unsigned)
 
 bench: $(VENV)/ready-dev
 	@$(BIN)/python -m benchmarks

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import get_args
 
 import dagster as dg
-from pydantic import ValidationError
 
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.pair_floors import PairKind
@@ -85,5 +84,5 @@ def _stored_pairs(run: StageRun) -> list[PreferencePair]:
         return []
     try:
         return run.lake.records(Stage.PREFERENCE_PAIRS, run.batch, PreferencePair)
-    except (SetupError, ValidationError):
+    except SetupError:
         return []

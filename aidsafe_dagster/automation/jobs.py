@@ -14,6 +14,9 @@ from aidsafe_dagster.assets.ablations import (
 from aidsafe_dagster.assets.target_ablation import ablation_targets
 from aidsafe_dagster.recipe.stages import STAGES
 
+REQUESTS_PER_TICK = 10
+"""Runs that a sensor requests at a time. A tick that starts dozens would last for minutes."""
+
 # Stages that were added to the table before this module is imported are part of the job.
 _STAGE_ASSETS = [dg.AssetKey(str(stage)) for stage in STAGES]
 

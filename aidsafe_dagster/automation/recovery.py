@@ -12,11 +12,13 @@ run that a closed gate stopped is left alone. A person has to look at it.
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 import dagster as dg
 
-from aidsafe_dagster.automation.jobs import make_batch
+from aidsafe_dagster.automation.backfills import settle_backfills
+from aidsafe_dagster.automation.jobs import REQUESTS_PER_TICK, make_batch
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Stage
@@ -69,6 +71,17 @@ def recovery(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest]:
     instance = context.instance
     for run_id in report_dead_runs(instance):
         context.log.info(f"run {run_id} was killed")
+    # The next ticks request the rest.
+    yield from islice(_requests(context), REQUESTS_PER_TICK)
+    assert context.repository_def is not None
+    for backfill_id in settle_backfills(instance, context.repository_def.asset_graph):
+        context.log.info(
+            f"backfill {backfill_id} counts as successful: all its batches are made"
+        )
+
+
+def _requests(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest]:
+    instance = context.instance
     for batch in _batches_with_dead_runs(instance):
         runs = _latest_runs(instance, batch)
         deaths = _count_deaths(runs)

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from aidsafe_dagster.automation.jobs import make_batch
+from aidsafe_dagster.automation.jobs import REQUESTS_PER_TICK, make_batch
+from aidsafe_dagster.runs.dagster_internals import PARTITION_NAME_TAG
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.stages.partitions import batches
 
@@ -23,15 +24,23 @@ def new_batches(settings: Settings) -> dg.SensorDefinition:
         description="Starts each new batch exactly once; leaves alone what was started by hand",
     )
     def sensor(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest]:
-        assert batches.name is not None
-        for batch in context.instance.get_dynamic_partitions(batches.name):
-            # Any run counts, however it ended: what was started by hand is a person's business, and
-            # killed runs are the recovery's.
-            runs_of_batch = dg.RunsFilter(tags={"dagster/partition": batch})
-            if not context.instance.get_run_records(runs_of_batch, limit=1):
-                yield dg.RunRequest(run_key=batch, partition_key=batch)
+        for batch in _never_started(context.instance)[:REQUESTS_PER_TICK]:
+            yield dg.RunRequest(run_key=batch, partition_key=batch)
 
     return sensor
+
+
+def _never_started(instance: dg.DagsterInstance) -> list[str]:
+    """Return the batches without any run, in the order of their names.
+
+    Any run counts, however it ended: what was started by hand is a person's business, and killed
+    runs are the recovery's.
+    """
+    assert batches.name is not None
+    # One query for all batches: there may be thousands.
+    started = dict(instance.get_run_tags([PARTITION_NAME_TAG]))
+    new = {*instance.get_dynamic_partitions(batches.name)}
+    return sorted(new - started.get(PARTITION_NAME_TAG, set()))
 
 
 def reports() -> dg.AutomationConditionSensorDefinition:

@@ -5,6 +5,7 @@ Every command imports this module, so it imports nothing that takes long to load
 
 import re
 import signal
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import IO, Any, cast
@@ -103,12 +104,37 @@ def setup_errors_explained(
 
 
 def print_problem(what: str, why: str) -> None:
-    console.print(f"[bold red]{what}[/] {escape(why)}", highlight=False, soft_wrap=True)
+    # A terminal would break in the middle of a word; a file is to hold what can be searched.
+    console.print(
+        f"[bold red]{what}[/] {escape(why)}",
+        highlight=False,
+        soft_wrap=not console.is_terminal,
+    )
 
 
 def print_plain(text: object) -> None:
     """Print text that is not ours as it is: no markup, no highlighting, no line breaks added."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_paragraph(text: str, indent: int = 0) -> None:
+    """Print text that is not ours, broken between words and with a hanging indent of two.
+
+    Args:
+        text: one paragraph.
+        indent: of its first line, in columns.
+    """
+    lines = textwrap.fill(
+        text,
+        # A line as wide as the terminal would be broken once more by some of them.
+        width=max(40, console.width - 1),
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + 2),
+        # Commands, paths and keys are to be copied whole.
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    print_plain(lines)
 
 
 def quantity(count: int, noun: str) -> str:

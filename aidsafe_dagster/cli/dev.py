@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from aidsafe_dagster.cli.console import print_plain, setup_errors_explained
+from aidsafe_dagster.cli.console import print_plain, quantity, setup_errors_explained
 from aidsafe_dagster.cli.project_folder import from_here
 
 HOST = "127.0.0.1"
@@ -53,7 +53,26 @@ def dev(
         if socket:
             where = f"unix:{socket}"
         print_plain(f"The recipe: {where}")
-        raise typer.Exit(run_services(port, secret, socket))
+        status = run_services(port, secret, socket)
+        _print_runs_under_way()
+        raise typer.Exit(status)
+
+
+def _print_runs_under_way() -> None:
+    """Say how many runs outlive the daemon that has started them."""
+    import dagster as dg
+
+    from aidsafe_dagster.cli.local_runs import open_instance
+
+    started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])
+    with open_instance() as instance:
+        count = instance.get_runs_count(started)
+    if count:
+        verb = "goes" if count == 1 else "go"
+        print_plain(
+            f"{quantity(count, 'run')} {verb} on without them. "
+            "To see or cancel: aidsafe dev"
+        )
 
 
 def _is_free(port: int) -> bool:

@@ -21,6 +21,7 @@ from aidsafe_dagster.cli.doctor_servers import (
     describe,
     servers_in_use,
 )
+from aidsafe_dagster.cli.local_runs import open_instance
 from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.engines.server_check import Verdict
 from aidsafe_dagster.engines.vllm.server import VLLMServer
@@ -35,6 +36,7 @@ from aidsafe_dagster.resources.context_preflight import (
 from aidsafe_dagster.resources.continuation import require_continuation
 from aidsafe_dagster.resources.engine import make_dialogue_context, make_engine
 from aidsafe_dagster.resources.tokens import token_counter
+from aidsafe_dagster.runs.instance_schema import describe_schema
 from aidsafe_dagster.settings.load import Loaded
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.settings.snapshot import take_snapshot
@@ -65,6 +67,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _probe("tokens", lambda: _count_tokens(settings))
     yield _probe("journal", lambda: _open_journal(settings))
     yield _probe("lake", lambda: _write_to_lake(settings))
+    yield _examine_instance()
     yield from _examine_engine(settings)
     yield from _examine_servers(settings)
     if settings.engine != "rehearsal":
@@ -172,6 +175,16 @@ def _write_to_lake(settings: Settings) -> str:
         gibibytes = usage.free / 2**30
         detail += f", {gibibytes:.0f} GiB free"
     return detail
+
+
+def _examine_instance() -> Finding:
+    """Look at the Dagster instance, which another release of Dagster may have made."""
+    try:
+        with open_instance() as instance:
+            is_current, detail = describe_schema(instance)
+    except SetupError as error:
+        return Finding("dagster", None, mask_url_secrets(str(error)))
+    return Finding("dagster", is_current, detail)
 
 
 def _examine_engine(settings: Settings) -> Iterator[Finding]:

@@ -19,6 +19,7 @@ from typing import Any
 import dagster as dg
 
 from aidsafe_dagster.cli.spending import Spending, spending_in
+from aidsafe_dagster.lake.earlier_layouts import OtherLayout
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.primitives import stop_signals
 from aidsafe_dagster.primitives.held_lock import LockLost
@@ -129,6 +130,9 @@ def run_job(
     # Importing the definitions reads the settings, so a mistake in them is raised here.
     from aidsafe_dagster.definitions import defs
 
+    # Some code before may have swallowed the interrupt.
+    if stop_signals.received():
+        raise KeyboardInterrupt
     tags = {PROCESS_TAG: this_process()}
     # Otherwise the run would wait for a batch that its own process holds.
     if is_held:
@@ -285,7 +289,7 @@ def _step_error(event: dg.DagsterEvent) -> str:
     if failure.user_failure_data and failure.user_failure_data.description:
         return failure.user_failure_data.description
     message = _cause(event)
-    for explained in (SetupError, EngineUnusable):
+    for explained in (SetupError, EngineUnusable, OtherLayout):
         explanation = message.partition(f"{explained.__name__}: ")[2].strip()
         if explanation:
             return explanation

@@ -5,12 +5,12 @@ from typing import Any
 
 import dagster as dg
 
-from aidsafe_dagster.cli.console import print_plain
+from aidsafe_dagster.cli.console import print_paragraph
 from aidsafe_dagster.cli.local_runs import not_complete
 from aidsafe_dagster.cli.overview import listing
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.stages import STAGES, behind
+from aidsafe_dagster.recipe.stages import STAGES, behind, stage_named
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.settings.snapshot import take_snapshot
 from aidsafe_dagster.stages.one_recipe import (
@@ -64,7 +64,7 @@ def print_recipe_changes(
     for alike in changes.values():
         _print_change(alike, is_kept=settings.keep_recipe)
     if unrecorded:
-        print_plain(
+        print_paragraph(
             f"{listing(unrecorded)}: an earlier release kept no record of their recipe. "
             f"They are left as they are; `aidsafe backfill {unrecorded[0]}` makes one again."
         )
@@ -84,10 +84,16 @@ def stages_of_named(lake: Lake, settings: Settings, batch: str) -> tuple[str, ..
         return tuple(STAGES)
     kept: set[str] = set()
     for comparison in compare_stages(lake, batch, take_snapshot(settings)):
-        if comparison.changes and writes_text(comparison.stage):
+        stage = comparison.stage
+        record = stage_named(stage).record
+        # Rows of an early release that nothing can be made of are not worth keeping.
+        is_kept = writes_text(stage) and lake.is_readable(stage, batch, record)
+        if comparison.changes and is_kept:
             # What a kept stage rests on has to stay as well.
-            kept |= {comparison.stage, *behind(comparison.stage)}
-    return tuple(stage for stage in STAGES if stage not in kept)
+            kept |= {stage, *behind(stage)}
+    return tuple(
+        stage for stage in STAGES if stage not in kept or not lake.has(stage, batch)
+    )
 
 
 def _print_change(alike: Sequence[RecipeChange], *, is_kept: bool) -> None:
@@ -95,13 +101,14 @@ def _print_change(alike: Sequence[RecipeChange], *, is_kept: bool) -> None:
     first = alike[0]
     batches = listing([change.batch for change in alike])
     verb = "was" if len(alike) == 1 else "were"
-    print_plain(f"{batches} {verb} made under another recipe. {first}.")
+    print_paragraph(f"{batches} {verb} made under another recipe. {first}.")
     if is_kept:
-        print_plain("  Kept as it is (keep_recipe).")
+        print_paragraph("Kept as it is (keep_recipe).", indent=2)
         return
     rows = sum(change.rows for change in alike)
     calls = sum(change.calls for change in alike)
-    print_plain(
-        f"  Made again: {', '.join(first.affected)}; {cost_of_remaking(rows, calls)}. "
-        "To leave it as it is: --keep-recipe"
+    print_paragraph(
+        f"Made again: {', '.join(first.affected)}; {cost_of_remaking(rows, calls)}. "
+        "To leave it as it is: --keep-recipe",
+        indent=2,
     )

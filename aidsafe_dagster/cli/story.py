@@ -7,8 +7,10 @@ import polars as pl
 from rich.console import RenderableType
 from rich.markdown import Markdown
 from rich.panel import Panel
+from rich.text import Text
 
 from aidsafe_dagster.cli.failed_rows import failed_answer
+from aidsafe_dagster.lake.earlier_layouts import OtherLayout
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import from_frame
 from aidsafe_dagster.recipe.records import (
@@ -58,10 +60,14 @@ def read_story(
     for stage, definition in STAGES.items():
         if definition.transcript is None:
             continue
-        record = _find_record(lake, stage, batch, prompt_id)
-        if record is not None:
-            page = Markdown(_transcript(lake, stage, batch, record))
-            yield Panel(page, title=str(stage), border_style="cyan")
+        try:
+            record = _find_record(lake, stage, batch, prompt_id)
+            if record is not None:
+                page = Markdown(_transcript(lake, stage, batch, record))
+                yield Panel(page, title=str(stage), border_style="cyan")
+        except OtherLayout as error:
+            # The other stages may well be readable.
+            yield Panel(Text(str(error)), title=str(stage), border_style="yellow")
         failures = lake.failures(stage, batch)
         own_failures = failures.filter(prompt_id=prompt_id)
         for failure in from_frame(own_failures, Failure):

@@ -41,6 +41,7 @@ _POLL_S = 0.05
 _RECONNECT_AFTER_S = 1.0
 _CREATE_ATTEMPTS = 3
 _IDS_PER_STATEMENT = 500
+_COPIED_AT_ONCE = 500
 logger = logging.getLogger(__name__)
 
 _metadata = sa.MetaData()
@@ -137,12 +138,8 @@ class Journal:
         """A query takes less time than handing it to a thread."""
         self._wait_s = float(self.url.query.get("timeout", WAIT_S))  # type: ignore[arg-type]
         with self._database_errors():
-            self._connection = _connect(self.url, self._wait_s)
-            # A journal in use is only read here: creating would wait for its writers.
-            if not _versions(self._connection):
-                _create(self._connection)
-            _add_columns(self._connection)
-            _check(self._connection, self.url)
+            self._connection = _open(self.url, self._wait_s)
+        self._file = _identity(self.url) if self.is_local else None
         key_column = _completions.c.key
         is_key = key_column == sa.bindparam("key")
         is_one_of_keys = key_column.in_(sa.bindparam("keys", expanding=True))
@@ -177,6 +174,7 @@ class Journal:
         with self._database_errors():
             if self._sqlite:
                 self._confirm_lock()
+                self._restore_if_removed()
                 is_new = self._sqlite.insert(entry.values)
             else:
                 return self.record_all([entry])[entry.key]
@@ -228,8 +226,32 @@ class Journal:
 
     def close(self) -> None:
         """Close the connection."""
-        self._connection.close()
-        self._connection.engine.dispose()
+        try:
+            self._restore_if_removed()
+        except (SetupError, sa.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
+            logger.warning("%s", error)
+        _close(self._connection)
+
+    def _restore_if_removed(self) -> None:
+        """Write the file anew if it was removed, or replaced, under this connection.
+
+        SQLite goes on with a file that has no name any more, and what it takes is lost once the
+        connection is closed. Until then all of it can still be read.
+        """
+        if not self.is_local or _identity(self.url) == self._file:
+            return
+        logger.warning(
+            "journal %r: its file was removed while this run uses it. It is written anew, "
+            "with what this run can still read of it",
+            self.url,
+        )
+        with self._database_errors():
+            connection = _open(self.url, self._wait_s)
+            _copy_completions(self._connection, connection)
+        _close(self._connection)
+        self._connection = connection
+        self._sqlite = _SQLiteStatements(connection, self._find, self._insert)
+        self._file = _identity(self.url)
 
     def _confirm_lock(self) -> None:
         if self._lock:
@@ -411,6 +433,39 @@ class _SQLiteStatements:
         return bool(cursor.rowcount)
 
 
+def _identity(url: sa.URL) -> tuple[int, int] | None:
+    """Return what tells SQLite's file from any other; None if there is none."""
+    try:
+        status = Path(str(url.database)).stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _copy_completions(source: sa.Connection, target: sa.Connection) -> None:
+    """Copy the completions that the target lacks."""
+    insert = _insert_if_absent(target.dialect.name)
+    rows = source.execute(sa.select(_completions)).mappings()
+    for chunk in rows.partitions(_COPIED_AT_ONCE):
+        target.execute(insert, [dict(row) for row in chunk])
+
+
+def _open(url: sa.URL, wait_s: float) -> sa.Connection:
+    """Connect to a journal, which is created if need be."""
+    connection = _connect(url, wait_s)
+    # A journal in use is only read here: creating would wait for its writers.
+    if not _versions(connection):
+        _create(connection)
+    _add_columns(connection)
+    _check(connection, url)
+    return connection
+
+
+def _close(connection: sa.Connection) -> None:
+    connection.close()
+    connection.engine.dispose()
+
+
 def _connect(url: sa.URL, wait_s: float) -> sa.Connection:
     if url.get_backend_name() != "sqlite":
         engine = sa.create_engine(url, hide_parameters=True)
@@ -499,8 +554,13 @@ def _check(connection: sa.Connection, url: sa.URL) -> None:
     versions = _versions(connection)
     if versions != [VERSION]:
         written = ", ".join(map(str, versions))
+        whose = (
+            "a later release of aidsafe"
+            if max(versions, default=0) > VERSION
+            else "another"
+        )
         raise SetupError(
-            f"journal {url!r}: written as version {written}, this release reads {VERSION}. "
+            f"journal {url!r}: written as version {written} by {whose}; this one reads {VERSION}. "
             "Use the release that wrote it, or name another journal in the settings (journal_url)"
         )
     described = sa.inspect(connection).get_columns(_completions.name)

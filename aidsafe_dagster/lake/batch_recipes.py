@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-from pydantic import ValidationError
-
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.batch_recipe import StageRecipe
 from aidsafe_dagster.recipe.errors import SetupError
@@ -17,7 +15,7 @@ def read_recipes(lake: Lake, batch: str) -> Mapping[str, StageRecipe]:
         return {}
     try:
         records = lake.records(RECIPES, batch, StageRecipe)
-    except (SetupError, ValidationError):
+    except SetupError:
         # The rows say that there was a recipe, and are made again if it is another one.
         return {}
     return {record.stage: record for record in records}

@@ -15,12 +15,18 @@ import io
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 import polars as pl
 from upath import UPath
 
+from aidsafe_dagster.lake.earlier_layouts import (
+    LAYOUT,
+    LAYOUT_KEY,
+    require_known_layout,
+)
 from aidsafe_dagster.lake.tables import from_frame, schema_of, to_frame
 from aidsafe_dagster.primitives.atomic_write import atomic_write
 from aidsafe_dagster.recipe.errors import SetupError, not_installed
@@ -85,7 +91,12 @@ class Lake:
         rows: pl.DataFrame,
         failures: pl.DataFrame | None = None,
     ) -> None:
-        """Write a partition from frames; the rows file is the last to appear."""
+        """Write a partition from frames; the rows file is the last to appear.
+
+        Raises:
+            OtherLayout: a later release wrote the partition that stands there.
+        """
+        self.require_known_layout(table, batch)
         if failures is not None:
             failures_path = self._folder(table, batch) / _FAILURES
             self._put(failures_path, _parquet(failures))
@@ -97,7 +108,9 @@ class Lake:
 
         Raises:
             SetupError: the source does not exist, or is damaged.
+            OtherLayout: a later release wrote the partition that stands in the target.
         """
+        self.require_known_layout(target, batch)
         # Reading it as a table shows damage before it spreads to the copy.
         self.rows(source, batch)
         content = self.rows_path(source, batch).read_bytes()
@@ -107,8 +120,8 @@ class Lake:
         """Return the rows of a partition as records.
 
         Raises:
-            SetupError: the partition does not exist, or its file is damaged.
-            pydantic.ValidationError: an older release wrote it, with other columns.
+            SetupError: the partition does not exist, its file is damaged, or another release
+                wrote it in a form that cannot be read.
         """
         return from_frame(self.rows(table, batch), record)
 
@@ -142,6 +155,29 @@ class Lake:
             for batch in self.batches(stage):
                 frames.append(self.failures(stage, batch))
         return pl.concat(frames, how="diagonal_relaxed")
+
+    def is_readable(self, table: str, batch: str, record: type[Record]) -> bool:
+        """Tell whether a partition is there, whole, and readable as records of this release."""
+        try:
+            # The rows of a file are all of one release.
+            from_frame(self.rows(table, batch).head(1), record)
+        except SetupError:
+            return False
+        return True
+
+    def require_known_layout(self, table: str, batch: str) -> None:
+        """Refuse a partition of a later release; one that is damaged or not there passes.
+
+        Raises:
+            OtherLayout: a later release wrote it.
+        """
+        path = self.rows_path(table, batch)
+        if not path.exists():
+            return
+        # Of a local file, the end alone is read.
+        source = Path(str(path)) if self.local else io.BytesIO(path.read_bytes())
+        with suppress(pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
+            require_known_layout(str(path), pl.read_parquet_metadata(source))
 
     def has(self, table: str, batch: str) -> bool:
         return self.rows_path(table, batch).exists()
@@ -265,7 +301,7 @@ def _stored_schema(path: UPath) -> pl.Schema | None:
 
 def _parquet(frame: pl.DataFrame) -> bytes:
     buffer = io.BytesIO()
-    frame.write_parquet(buffer)
+    frame.write_parquet(buffer, metadata={LAYOUT_KEY: str(LAYOUT)})
     return buffer.getvalue()
 
 
@@ -273,6 +309,7 @@ def _read(path: UPath, columns: Sequence[str] | None = None) -> pl.DataFrame:
     try:
         # As bytes, so that one way of reading serves every filesystem that fsspec knows.
         content = path.read_bytes()
+        require_known_layout(str(path), pl.read_parquet_metadata(io.BytesIO(content)))
         selected: list[str] | None = None
         if columns:
             stored = pl.read_parquet_schema(io.BytesIO(content))

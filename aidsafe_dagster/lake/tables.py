@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 import polars as pl
 from pydantic import BaseModel
 
+from aidsafe_dagster.lake.earlier_layouts import to_record
 from aidsafe_dagster.recipe.records import Record
 
 R = TypeVar("R", bound=Record)
@@ -58,11 +59,13 @@ def to_frame(rows: Sequence[Record], record_class: type[Record]) -> pl.DataFrame
 def from_frame(frame: pl.DataFrame, record_class: type[R]) -> list[R]:
     """Return the records of a frame, validated; the inverse of `to_frame`.
 
+    Rows of earlier releases are completed.
+
     Raises:
-        pydantic.ValidationError: the frame has other columns, or a value that the record refuses.
+        OtherLayout: another release wrote rows that cannot be read as these records.
     """
     rows = frame.iter_rows(named=True, buffer_size=_CHUNK_ROWS)
-    return [record_class.model_validate(row) for row in rows]
+    return [to_record(row, record_class) for row in rows]
 
 
 def _column_type(annotation: Any, place: str) -> pl.DataType:  # noqa: PLR0911 - a return per type

@@ -16,14 +16,14 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
 STOP_WITHIN_S = 4.5
 """A command that has not ended by then ends at once. Nothing recorded is lost by that."""
-WHAT_IS_SAFE = "What was answered is recorded; the same command goes on from there."
+WHAT_IS_SAFE = "Answers are recorded; the same command goes on from there."
 _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 _SHOW_CURSOR = "\x1b[?25h"
 _received: list[int] = []
@@ -60,6 +60,8 @@ def stop_signals() -> Iterator[None]:
     _pipes.append(reader)
     handlers = {number: signal.signal(number, _interrupt) for number in _NUMBERS}
     descriptor = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    hook = sys.unraisablehook
+    sys.unraisablehook = _quiet_once_stopped(hook)
     last_resort = logging.lastResort
     if last_resort is not None:
         logging.lastResort = _QuietOnceStopped(last_resort)
@@ -71,6 +73,7 @@ def stop_signals() -> Iterator[None]:
     finally:
         if received() is None:
             logging.lastResort = last_resort
+            sys.unraisablehook = hook
             signal.set_wakeup_fd(descriptor)
             for number, handler in handlers.items():
                 signal.signal(number, handler)
@@ -80,6 +83,18 @@ def stop_signals() -> Iterator[None]:
                 _pipes.remove(reader)
             # Wakes the listener up, which closes the other end.
             os.close(writer)
+
+
+def _quiet_once_stopped(
+    hook: Callable[["sys.UnraisableHookArgs"], object],
+) -> Callable[["sys.UnraisableHookArgs"], None]:
+    """Say nothing about an exception that no one can catch, if a signal came before it."""
+
+    def report(error: "sys.UnraisableHookArgs") -> None:
+        if received() is None:
+            hook(error)
+
+    return report
 
 
 class _QuietOnceStopped(logging.Handler):
@@ -134,14 +149,9 @@ def _note(number: int) -> None:
         _end_at_once(number)
     _received.append(number)
     logging.raiseExceptions = False
-    sys.unraisablehook = _keep_quiet
     limit = threading.Timer(STOP_WITHIN_S, _end_at_once, [number])
     limit.daemon = True
     limit.start()
-
-
-def _keep_quiet(error: object) -> None:
-    """Print nothing about an exception that no one could catch."""
 
 
 def _end_at_once(number: int) -> NoReturn:

@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import TypeVar
 
 import polars as pl
-from pydantic import ValidationError
 
+from aidsafe_dagster.lake.earlier_layouts import OtherLayout, to_record
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import schema_of
 from aidsafe_dagster.recipe.errors import SetupError
@@ -96,12 +96,19 @@ class Dataset:
 
 
 def open_dataset(lake: Lake) -> Dataset:
-    """Open all batches of a lake, without the simulated ones if there are others."""
+    """Open all batches of a lake, without the simulated ones if there are others.
+
+    Raises:
+        OtherLayout: a later release wrote one of them.
+    """
     batches: set[str] = set()
     simulated_flags = []
     for stage, definition in STAGES.items():
         # A batch may have failures alone. It then has no row that says who made it.
         stage_batches = lake.batches(stage)
+        # The columns are read by a scan, which would pass over what a later release added.
+        for batch in stage_batches:
+            lake.require_known_layout(stage, batch)
         batches.update(stage_batches)
         if "simulated" in definition.record.model_fields:
             columns = ("batch", "simulated")
@@ -129,8 +136,8 @@ def read_records(
 ) -> dict[str, R]:
     """Return whole rows by prompt id, of all prompts or of these.
 
-    Rows of an older release that do not fit the record are left out. The conversation is not read:
-    it repeats the same text and is most of a file.
+    Rows of an older release are completed, and left out where nothing true can be said of what they
+    lack. The conversation is not read: it repeats the same text and is most of a file.
     """
     columns = [name for name in record.model_fields if name != "conversation"]
     defaults: dict[str, object] = {}
@@ -139,10 +146,8 @@ def read_records(
     records = {}
     rows = dataset.rows(stage, *columns, prompt_ids=prompt_ids)
     for row in rows.iter_rows(named=True):
-        # Null means that an older release did not write the field: its default applies.
-        values = {name: value for name, value in row.items() if value is not None}
-        with suppress(ValidationError):
-            records[row["prompt_id"]] = record.model_validate(values | defaults)
+        with suppress(OtherLayout):
+            records[row["prompt_id"]] = to_record(row | defaults, record)
     return records
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from aidsafe_dagster.lake.earlier_layouts import to_record
 from aidsafe_dagster.recipe.records import (
     BELIEF_CANDIDATES,
     CotGrades,
@@ -112,7 +113,7 @@ def _tried_beliefs(
     rows = dataset.rows(BELIEF_CANDIDATES, *columns, prompt_ids=ids)
     tried = defaultdict[str, list[TriedBelief]](list)
     for row in rows.iter_rows(named=True):
-        tried[row["prompt_id"]].append(TriedBelief.model_validate(row))
+        tried[row["prompt_id"]].append(to_record(row, TriedBelief))
     return tried
 
 

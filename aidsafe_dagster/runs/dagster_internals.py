@@ -3,13 +3,21 @@
 A new release of Dagster may move or change any of it, so nothing else imports from `dagster._core`.
 """
 
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.event_api import PartitionKeyFilter
-from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES
+from dagster._core.execution.backfill import (
+    BULK_ACTION_TERMINAL_STATUSES,
+    BulkActionsFilter,
+    BulkActionStatus,
+    PartitionBackfill,
+)
 from dagster._core.storage.asset_check_execution_record import (
     AssetCheckExecutionRecordStatus,
 )
+from dagster._core.storage.compute_log_manager import CapturedLogContext
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._core.storage.tags import (
     AUTO_RETRY_RUN_ID_TAG,
     BACKFILL_ID_TAG,
@@ -21,6 +29,7 @@ from dagster._core.storage.tags import (
 )
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster._serdes import ConfigurableClassData
 
 __all__ = [
     "AUTO_RETRY_RUN_ID_TAG",
@@ -33,7 +42,14 @@ __all__ = [
     "RUN_FAILURE_REASON_TAG",
     "WILL_RETRY_TAG",
     "AssetCheckExecutionRecordStatus",
+    "AssetGraph",
+    "BulkActionStatus",
+    "BulkActionsFilter",
+    "CapturedLogContext",
+    "ConfigurableClassData",
     "DagsterExecutionInterruptedError",
+    "LocalComputeLogManager",
+    "PartitionBackfill",
     "PartitionKeyFilter",
     "WorkspaceFileTarget",
     "WorkspaceProcessContext",

@@ -50,6 +50,13 @@ _UNFINISHED = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
+_CANCELLED = (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED)
+CANCELLED = (
+    "The run was cancelled. Answers are recorded; "
+    "materialize the batch again to go on from there."
+)
+_noted = set[str]()
+"""The cancelled runs whose log says so already: a run may open its resources more than once."""
 _held: dict[str, ExitStack] = {}
 """The locks that this process holds, by run."""
 
@@ -80,8 +87,23 @@ def hold_run(
             _held[run_id] = stack.pop_all()
     # Only with the lock in hand: tags without a lock would make this run look dead.
     instance.add_run_tags(run_id, claim)
-    with watchdog(lambda: _heartbeat(instance, run_id, claim), heartbeat_s):
-        yield
+    try:
+        with watchdog(lambda: _heartbeat(instance, run_id, claim), heartbeat_s):
+            yield
+    finally:
+        _note_cancellation(instance, run_id)
+
+
+def _note_cancellation(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Say in the log of a run that was cancelled what is safe and how to go on.
+
+    Dagster's own events only have the traceback of the interrupt.
+    """
+    run = instance.get_run_by_id(run_id)
+    is_cancelled = run is not None and run.status in _CANCELLED
+    if is_cancelled and run_id not in _noted:
+        _noted.add(run_id)
+        instance.report_engine_event(CANCELLED, run)
 
 
 def release_run(run_id: str) -> None:

@@ -45,7 +45,7 @@ class StageComparison:
     present: tuple[RecipePart, ...] = ()
     is_recorded: bool = True
     """An earlier release kept no record."""
-    note: str = ""
+    notes: tuple[str, ...] = ()
     """What differs where no parts are recorded: what the rows themselves say."""
 
     @property
@@ -243,8 +243,7 @@ def merged_changes(comparisons: Sequence[StageComparison]) -> tuple[str, ...]:
         if not is_consistent:
             own = describe_changes(comparison.earlier, comparison.present)
             lines |= dict.fromkeys(own)
-        if comparison.note:
-            lines[comparison.note] = None
+        lines |= dict.fromkeys(comparison.notes)
     return tuple(lines)
 
 
@@ -279,15 +278,15 @@ def _compare(
     if stage == Stage.FINE_TUNE_SPLITS or not rows.height:
         fingerprints = {recipe.fingerprint} if recipe else set()
     if not fingerprints:
-        note = _changed_versions(rows, stage, snapshot)
-        return replace(comparison, is_recorded=False, note=note)
+        notes = _changed_versions(rows, stage, snapshot)
+        return replace(comparison, is_recorded=False, notes=notes)
     present = recipe_parts(snapshot, stage)
     if recipe and fingerprints == {recipe.fingerprint}:
         return replace(comparison, earlier=recipe.parts, present=present)
     # A kill between the rows and their record, or a record that was damaged.
     if fingerprints == {fingerprint_of(present)}:
         return comparison
-    return replace(comparison, note=_NOT_RECORDED)
+    return replace(comparison, notes=(_NOT_RECORDED,))
 
 
 def _add_parts(parts: _Parts, more: Iterable[RecipePart]) -> bool:
@@ -301,16 +300,16 @@ def _add_parts(parts: _Parts, more: Iterable[RecipePart]) -> bool:
 
 def _changed_versions(
     rows: pl.DataFrame, stage: str, snapshot: SettingsSnapshot
-) -> str:
+) -> tuple[str, ...]:
     """Return what the rows of an earlier release themselves say; empty if nothing differs."""
     if not writes_text(stage):
-        return ""
+        return ()
     changes = []
     if _values(rows, "policies_version") - {snapshot.policies.version}:
         changes.append("policies changed")
     if _values(rows, "templates_version") - {snapshot.templates.version(stage)}:
         changes.append(f"templates of {stage} changed")
-    return ", ".join(changes)
+    return tuple(changes)
 
 
 def _values(rows: pl.DataFrame, column: str) -> set[str]:

@@ -1,13 +1,14 @@
 from pathlib import Path
 
 import dagster as dg
+import yaml
 from dagster._core.definitions.partitions.context import partition_loading_context
 
-from aidsafe_dagster.automation.jobs import make_batch
+from aidsafe_dagster.automation.jobs import REQUESTS_PER_TICK, make_batch
 from aidsafe_dagster.automation.schedules import nightly_ingest
 from aidsafe_dagster.automation.sensors import new_batches
 from aidsafe_dagster.settings.schema import AutomationSettings, Settings
-from tests.site import Site, a_site, prompts_file, some_prompts
+from tests.site import ROOT, Site, a_site, prompts_file, some_prompts
 
 
 def tick(site: Site) -> list[dg.RunRequest]:
@@ -34,6 +35,39 @@ def test_a_batch_that_was_started_by_hand_is_left_alone(tmp_path: Path) -> None:
         site.ingest(prompts_file(tmp_path, some_prompts(4)))
         site.make("mine-0001")
         assert [request.partition_key for request in tick(site)] == ["mine-0002"]
+
+
+def test_many_new_batches_are_started_a_few_at_a_tick_and_none_is_forgotten(
+    tmp_path: Path,
+) -> None:
+    with a_site(tmp_path) as site:
+        names = [f"mine-{number:04}" for number in range(70)]
+        site.instance.add_dynamic_partitions("batches", names)
+        requested = list[str | None]()
+        while requests := tick(site):
+            assert len(requests) <= REQUESTS_PER_TICK
+            for request in requests:
+                requested.append(request.partition_key)
+                start(site, request)
+        assert requested == names
+
+
+def start(site: Site, request: dg.RunRequest) -> None:
+    from aidsafe_dagster.definitions import defs
+
+    assert request.partition_key is not None
+    site.instance.create_run_for_job(
+        defs.resolve_job_def("make_batch"),
+        tags={"dagster/partition": request.partition_key},
+    )
+
+
+def test_the_sensors_of_the_shipped_instances_do_not_wait_for_each_other() -> None:
+    for file in (ROOT / "dagster.yaml", ROOT / "deploy" / "hosts" / "dagster.yaml"):
+        instance = yaml.safe_load(file.read_text())
+        assert instance["sensors"]["use_threads"] is True
+        assert instance["sensors"]["num_workers"] >= 3  # there are three
+        assert instance["schedules"]["use_threads"] is True
 
 
 def test_nothing_starts_by_itself_unless_the_settings_say_so() -> None:

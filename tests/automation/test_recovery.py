@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.partitions.context import partition_loading_context
 
+from aidsafe_dagster.automation.jobs import REQUESTS_PER_TICK
 from aidsafe_dagster.automation.recovery import MAX_DEATHS, PAUSE, recovery
 from aidsafe_dagster.cli.local_runs import run_job
 from aidsafe_dagster.recipe.records import Stage
@@ -215,3 +216,25 @@ def test_a_batch_that_a_person_deleted_is_not_started_again_and_stops_no_other(
             a_started_run(site, a_dead_process(), **{"dagster/partition": batch})
         site.instance.delete_dynamic_partition("batches", "mine-0001")
         assert [request.partition_key for request in tick(site)] == ["mine-0002"]
+
+
+def test_many_dead_runs_are_all_reported_and_a_few_batches_started_at_a_tick(
+    tmp_path: Path,
+) -> None:
+    count = REQUESTS_PER_TICK + 2
+    with a_site(tmp_path, ingest={"batch_size": 1}) as site:
+        site.ingest(prompts_file(site.folder, some_prompts(count)))
+        process = a_dead_process()
+        runs = []
+        for batch in site.batches:
+            runs.append(a_started_run(site, process, **{"dagster/partition": batch}))
+        first = tick(site)
+        assert len(first) == REQUESTS_PER_TICK
+        assert {status_of(site, run) for run in runs} == {dg.DagsterRunStatus.FAILURE}
+        # As the daemon does with each request.
+        for request in first:
+            assert request.partition_key is not None
+            a_started_run(
+                site, this_process(), **{"dagster/partition": request.partition_key}
+            )
+        assert len(tick(site)) == count - REQUESTS_PER_TICK

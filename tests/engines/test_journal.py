@@ -134,7 +134,7 @@ def test_a_journal_of_another_version_is_refused(tmp_path: Path) -> None:
     journal = a_journal(tmp_path)
     journal._connection.execute(sa.text("UPDATE journal SET version = 99"))
     journal.close()
-    with pytest.raises(SetupError, match="written as version 99, this release reads 1"):
+    with pytest.raises(SetupError, match="version 99 by a later release"):
         a_journal(tmp_path)
 
 
@@ -295,3 +295,37 @@ def test_answers_of_what_is_no_journal_cannot_be_read(tmp_path: Path) -> None:
     file.write_bytes(b"no database" * 100)
     with pytest.raises(SetupError, match="cannot be read: file is not a database"):
         read_answers(f"sqlite:///{file}", "p1", "seed_cots", 0, 0)
+
+
+def test_a_journal_that_is_removed_under_its_user_is_written_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, other = a_journal(tmp_path), a_journal(tmp_path)
+    one.record(Entry("before", a_request(), a_completion("kept"), 0.1))
+    for file in (tmp_path / "deep").iterdir():
+        file.unlink()
+    # In the order in which two runs notice; the second one finds the file of the first.
+    one.record(Entry("after", a_request(), a_completion("taken"), 0.1))
+    other.record(Entry("beside", a_request(), a_completion("merged"), 0.1))
+    one.close()
+    other.close()
+    later = a_journal(tmp_path)
+    completions = later.find_all(["before", "after", "beside"])
+    texts = {key: completion.text for key, completion in completions.items()}
+    assert texts == {"before": "kept", "after": "taken", "beside": "merged"}
+    later.close()
+    assert "its file was removed while this run uses it" in caplog.text
+
+
+def test_a_journal_that_is_removed_before_the_end_is_written_anew_as_it_is_closed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = a_journal(tmp_path)
+    journal.record(Entry("key", a_request(), a_completion("kept"), 0.1))
+    for file in (tmp_path / "deep").iterdir():
+        file.unlink()
+    journal.close()
+    later = a_journal(tmp_path)
+    assert later.find("key") == a_completion("kept")
+    later.close()
+    assert "written anew" in caplog.text

@@ -120,6 +120,14 @@ def processes_of(folder: Path) -> list[psutil.Process]:
     return processes
 
 
+def command_of(process: psutil.Process) -> str:
+    """The command line of a process; empty if the process has ended meanwhile."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
 def kill_all_of(folder: Path) -> None:
     """Send SIGKILL to every process of the site, until there is none."""
     deadline = time.monotonic() + 10

@@ -1,13 +1,11 @@
 """A full disk while a partition is written: no half file, nothing lost, the file is named."""
 
-import ctypes
 import json
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -30,6 +28,7 @@ from tests.faults.commands import (
     wait_until,
 )
 from tests.faults.conftest import Undisturbed
+from tests.faults.disks import a_small_disk, can_mount, fill_up
 from tests.serving import a_model_server
 from tests.site import ROOT, a_site, environment
 
@@ -54,8 +53,7 @@ with atomic_write(Path(sys.argv[1])) as beside:
     os._exit(9)
 """
 needs_mount = pytest.mark.skipif(
-    not sys.platform.startswith("linux") or os.geteuid() != 0,
-    reason="only root may mount a small disk",
+    not can_mount(), reason="only root may mount a small disk"
 )
 
 
@@ -65,28 +63,6 @@ def python(program: str, argument: Path) -> str:
     return subprocess.run(
         command, env=environ, capture_output=True, text=True, check=False
     ).stdout
-
-
-@contextmanager
-def a_small_disk(folder: Path, size: int) -> Iterator[None]:
-    folder.mkdir(parents=True)
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(b"tmpfs", str(folder).encode(), b"tmpfs", 0, f"size={size}".encode()):
-        pytest.skip(
-            f"no small disk can be mounted here: {os.strerror(ctypes.get_errno())}"
-        )
-    try:
-        yield
-    finally:
-        libc.umount2(str(folder).encode(), 2)
-
-
-def fill_up(folder: Path, leave: int) -> Path:
-    """Write a file that leaves only a little room on the disk."""
-    ballast = folder / "ballast"
-    disk = os.statvfs(folder)
-    ballast.write_bytes(b"\0" * (disk.f_bavail * disk.f_frsize - leave))
-    return ballast
 
 
 def test_a_write_without_room_says_so_and_leaves_the_old_rows_and_nothing_else(

@@ -17,6 +17,7 @@ from tests.faults.commands import (
     BATCH,
     SLOTS,
     answered_calls,
+    command_of,
     fill,
     is_running,
     kill_all_of,
@@ -152,7 +153,7 @@ def test_a_model_server_that_is_killed_and_started_again_is_waited_for(
 def server_process(port: int) -> psutil.Process:
     """The process of the model server that listens at this port."""
     children = psutil.Process().children()
-    (process,) = [child for child in children if str(port) in child.cmdline()]
+    (process,) = [child for child in children if str(port) in command_of(child)]
     return process
 
 

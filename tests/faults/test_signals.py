@@ -1,10 +1,16 @@
 """Ctrl-C, SIGTERM, a run that a person cancels, and a batch that is lost, over several batches."""
 
+import fcntl
+import os
+import pty
+import re
 import signal
 import subprocess
 import sys
+import termios
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import dagster as dg
@@ -29,7 +35,7 @@ from tests.site import (
     some_prompts,
 )
 
-SAFE = "What was answered is recorded; the same command goes on from there."
+SAFE = "Answers are recorded; the same command goes on from there."
 BACKFILL = """
 import os, sys
 class Watcher:
@@ -40,6 +46,8 @@ sys.meta_path.insert(0, Watcher())
 from aidsafe_dagster.cli.app import app
 app(["backfill"])
 """
+CONTROLS = re.compile(r"\x1b\[[?\d;]*[A-Za-z]")
+"""What a progress bar moves the cursor with, and colours."""
 Command = subprocess.Popen[str]
 
 
@@ -107,6 +115,67 @@ def test_one_signal_ends_all_batches_and_the_same_command_goes_on(
         finished = aidsafe_process(site.folder, "backfill")
         assert finished.returncode == 0, finished.stdout
         assert server.stats()["ok"] == count_journaled(site.folder) - recorded
+
+
+@contextmanager
+def a_terminal(*command: str, site: Site) -> Iterator[tuple[Command, int, bytearray]]:
+    """A command at a terminal of its own: the process, the terminal and what it shows."""
+    terminal, device = pty.openpty()
+    with subprocess.Popen(
+        command,
+        cwd=site.folder,
+        env=environment(site.folder, TERM="xterm", COLUMNS="80"),
+        stdin=device,
+        stdout=device,
+        stderr=device,
+        start_new_session=True,
+        text=True,
+        preexec_fn=_take_terminal,  # noqa: PLW1509
+    ) as process:
+        os.close(device)
+        shown = bytearray()
+        reader = threading.Thread(target=_read_all, args=(terminal, shown))
+        reader.start()
+        try:
+            yield process, terminal, shown
+        finally:
+            process.kill()
+            # It ends once no process has the terminal open.
+            reader.join(30)
+            os.close(terminal)
+
+
+def _take_terminal() -> None:
+    """Let the keys of the terminal reach this process and its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def _read_all(terminal: int, shown: bytearray) -> None:
+    # Linux answers with an error once the other end is closed.
+    with suppress(OSError):
+        while piece := os.read(terminal, 4096):
+            shown.extend(piece)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("calls", [1, 20, 90])
+def test_ctrl_c_at_a_terminal_shows_one_line_and_leaves_no_process(
+    tmp_path: Path, calls: int
+) -> None:
+    with a_filled_site(tmp_path) as (site, server):
+        aidsafe = str(Path(sys.executable).with_name("aidsafe"))
+        with a_terminal(aidsafe, "backfill", site=site) as (command, terminal, shown):
+            is_alive = is_running(command)
+            wait_until(lambda: server.stats().get("ok", 0) >= calls, is_alive)
+            os.write(terminal, b"\x03")
+            assert command.wait(30) == 128 + signal.SIGINT
+        _, _, after = CONTROLS.sub("", shown.decode()).partition("^C")
+        assert "Traceback" not in after
+        *bar, last = after.splitlines()
+        assert last == f"Stopped by SIGINT. {SAFE}"
+        assert not [line for line in bar if line and "batch mine" not in line]
+        assert processes_of(site.folder) == []
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """The web UI with its daemon, as `make dev` starts them, and the requests of its buttons."""
 
 import json
+import re
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -10,12 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from aidsafe_dagster.recipe.records import Stage
-from tests.faults.commands import is_running, started, wait_until
+from tests.faults.commands import is_running, printed, started, wait_until
 from tests.serving import a_free_port
 
 _LAUNCH = """
 mutation Launch($params: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $params) { ... on LaunchBackfillSuccess { backfillId } }
+}
+"""
+_TERMINATE = """
+mutation Terminate($ids: [String!]!, $policy: TerminateRunPolicy!) {
+  terminateRuns(runIds: $ids, terminatePolicy: $policy) {
+    ... on TerminateRunsResult { terminateRunResults { __typename } }
+  }
 }
 """
 _LOADED = (
@@ -28,6 +36,8 @@ _LOADED = (
 class WebUI:
     url: str
     alive: Callable[[], bool]
+    link: str
+    """What `aidsafe dev` printed, with the token."""
 
     def backfill_job(self, batches: Sequence[str]) -> str:
         """Jobs → make_batch → Partitions → Launch backfill; returns its id."""
@@ -47,6 +57,14 @@ class WebUI:
         return self._backfill(
             {"assetSelection": assets, "partitionNames": list(batches)}
         )
+
+    def terminate(self, run_id: str, *, force: bool) -> None:
+        """Terminate, with or without "Force termination immediately"."""
+        policy = "MARK_AS_CANCELED_IMMEDIATELY" if force else "SAFE_TERMINATE"
+        answer = self._query(_TERMINATE, ids=[run_id], policy=policy)
+        assert answer["terminateRuns"]["terminateRunResults"] == [
+            {"__typename": "TerminateRunSuccess"}
+        ]
 
     def is_up(self) -> bool:
         try:
@@ -68,7 +86,12 @@ class WebUI:
     def _query(self, query: str, **variables: Any) -> dict[str, Any]:
         body = json.dumps({"query": query, "variables": variables}).encode()
         request = urllib.request.Request(
-            f"{self.url}/graphql", body, {"Content-Type": "application/json"}
+            f"{self.url}/graphql",
+            body,
+            {
+                "Content-Type": "application/json",
+                "Authorization": f"Bearer {self.link.partition('token=')[2]}",
+            },
         )
         with urllib.request.urlopen(request, timeout=60) as reply:
             answer: dict[str, Any] = json.loads(reply.read())
@@ -77,11 +100,22 @@ class WebUI:
 
 
 @contextmanager
-def a_web_ui(folder: Path) -> Iterator[WebUI]:
+def a_web_ui(folder: Path, *, token: bool = False, **environ: str) -> Iterator[WebUI]:
     """As `make dev` in the folder. At the end of the block, all its processes are killed."""
     port = a_free_port()
     aidsafe = str(Path(sys.executable).with_name("aidsafe"))
-    with started(folder, aidsafe, "dev", "--port", str(port)) as process:
-        ui = WebUI(f"http://127.0.0.1:{port}", is_running(process))
-        wait_until(ui.is_up, ui.alive)
+    options = ["--token"] if token else []
+    with started(
+        folder, aidsafe, "dev", "--port", str(port), *options, **environ
+    ) as process:
+        alive = is_running(process)
+        wait_until(lambda: _link(folder) is not None, alive)
+        ui = WebUI(f"http://127.0.0.1:{port}", alive, _link(folder) or "")
+        wait_until(ui.is_up, alive)
         yield ui
+
+
+def _link(folder: Path) -> str | None:
+    """Return the last link that was printed."""
+    links: list[str] = re.findall(r"The recipe: (\S+)\n", printed(folder))
+    return links[-1] if links else None

@@ -116,7 +116,10 @@ def test_calls_that_always_fail_cost_only_their_own_rows_and_each_failure_names_
         site.ingest(prompts_file(site.folder, some_prompts(COUNT)))
         site.make(BATCH)
         poisoned_roles = {
-            call["rule"] for call in server.log() if call["status"] == "500"
+            call["rule"]
+            for call in server.log()
+            # The driver's own question whether the server is up is of no role, and of no row.
+            if call["status"] == "500" and call["rule"] != "default"
         }
         failed_roles = set[str]()
         for stage in list(Stage)[1:-1]:

@@ -1,8 +1,9 @@
 """The door over real HTTP and real websockets, in front of an application that says yes."""
 
 import asyncio
+import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -77,12 +78,20 @@ class Site:
 
         return asyncio.run(ask())
 
+    def raw_status(self, *lines: str) -> int:
+        """Return the status of the reply to exactly these lines."""
+        request = "\r\n".join([*lines, "Connection: close", "", ""])
+        with socket.create_connection(("127.0.0.1", self.port), 10) as connection:
+            connection.sendall(request.encode())
+            reply = connection.makefile("rb").readline()
+        return int(reply.split()[1])
+
     def websocket_opens(self, **headers: str) -> bool:
         async def connect() -> bool:
             async with aiohttp.ClientSession(headers=headers) as session:
                 try:
-                    async with session.ws_connect(f"{self.url}/graphql") as socket:
-                        return await socket.receive_str() == "yes"
+                    async with session.ws_connect(f"{self.url}/graphql") as opened:
+                        return await opened.receive_str() == "yes"
                 except aiohttp.WSServerHandshakeError:
                     return False
 
@@ -138,6 +147,8 @@ def test_graphql_by_get_is_refused(site: Site, path: str) -> None:
         "application/x-www-form-urlencoded",
         "multipart/form-data; boundary=x",
         "application/graphql",
+        # A page may send this one, and Dagster looks for the words anywhere in it.
+        "text/plain; charset=application/json",
         "",
     ],
 )
@@ -194,12 +205,68 @@ def test_a_name_that_is_not_this_server_s_is_refused(site: Site, host: str) -> N
     assert site.status(headers={"Host": host}) == REFUSED
 
 
+@pytest.mark.parametrize("method", ["HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"])
+def test_graphql_by_any_other_method_is_refused(site: Site, method: str) -> None:
+    assert site.status(method, "/graphql?query=mutation%7Blaunch%7D") == REFUSED
+
+
+@pytest.mark.parametrize("path", ["/%67raphql", "/graphql%2F", "//graphql"])
+def test_a_path_in_disguise_is_looked_at_as_the_server_will_read_it(
+    site: Site, path: str
+) -> None:
+    line = f"GET {path}?query=mutation%7Blaunch%7D HTTP/1.1"
+    assert site.raw_status(line, f"Host: 127.0.0.1:{site.port}") == REFUSED
+
+
+@pytest.mark.parametrize("body", [QUERY, b"[" + QUERY + b"]", b"x", b""])
+def test_the_body_makes_no_difference_to_who_gets_in(site: Site, body: bytes) -> None:
+    foreign = {"Origin": "http://evil.example", **JSON}
+    assert site.status("POST", "/graphql", body, headers=foreign) == REFUSED
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (),
+        ("Host:",),
+        ("Host: evil.example",),
+        ("Host: evil.example", "X-Forwarded-Host: 127.0.0.1:{port}"),
+        ("Host: evil.example", "Forwarded: host=127.0.0.1:{port}"),
+        ("Host: 127.0.0.1:{port}@evil.example",),
+    ],
+)
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_without_its_own_name_in_host_a_request_is_refused_whatever_else_it_says(
+    site: Site, headers: Sequence[str], version: str
+) -> None:
+    lines = [header.format(port=site.port) for header in headers]
+    # Without a host, HTTP/1.1 is no HTTP: the server says so before the door is asked.
+    assert site.raw_status(f"GET /runs HTTP/{version}", *lines) in (400, REFUSED)
+
+
+def test_with_its_own_name_an_old_client_gets_in(site: Site) -> None:
+    host = f"Host: 127.0.0.1:{site.port}"
+    assert site.raw_status("GET /runs HTTP/1.0", host) == 200
+
+
+def test_a_script_s_websocket_without_an_origin_gets_in_and_one_by_another_name_not(
+    site: Site,
+) -> None:
+    assert site.websocket_opens()
+    assert not site.websocket_opens(Host="evil.example")
+    assert not site.websocket_opens(Origin="null")
+
+
 def test_with_a_token_nobody_gets_in_without_it() -> None:
     with a_guarded_site(token="s3cret") as guarded:
         assert guarded.status() == REFUSED
         assert guarded.status(path="/?token=wrong") == REFUSED
         assert guarded.status(headers={"Cookie": "aidsafe_token=wrong"}) == REFUSED
         assert not guarded.websocket_opens()
+        assert not guarded.websocket_opens(Authorization="Bearer wrong")
+        assert guarded.status("POST", "/graphql", QUERY, headers=JSON) == REFUSED
+        report = "/report_asset_materialization/x"
+        assert guarded.status("POST", report, b"{}", headers=JSON) == REFUSED
         # The link that was printed puts the token into a cookie, and out of the address.
         assert guarded.status(path="/?token=s3cret") == 303
         cookie = {"Cookie": "aidsafe_token=s3cret"}

@@ -1,0 +1,1 @@
+"""A seeded mix of faults over several batches, and a comparison with a run without any."""
