@@ -1,9 +1,11 @@
 """Batches from the command line: one run each through the whole recipe, and what came of them."""
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 import dagster as dg
 
@@ -14,7 +16,7 @@ from aidsafe_dagster.cli.console import (
     print_problem,
     quantity,
 )
-from aidsafe_dagster.cli.live_run import LiveRun, shown
+from aidsafe_dagster.cli.live_run import LiveRun, on_screen
 from aidsafe_dagster.cli.local_runs import (
     BatchRun,
     run_job,
@@ -28,6 +30,7 @@ from aidsafe_dagster.cli.preview import (
     look_ahead,
     print_preview,
 )
+from aidsafe_dagster.cli.project_folder import shown
 from aidsafe_dagster.cli.recipe_changes import (
     print_recipe_changes,
     recipe_config,
@@ -151,7 +154,10 @@ def print_summary(instance: dg.DagsterInstance, settings: Settings) -> None:
     overview = summary(partial(read_gate, instance, lake), lake, settings.currency)
     console.print(overview)
     # As it was called, so that the line can be pasted where the command is not on the PATH.
-    program = os.path.relpath(sys.argv[0])
+    program = shown(sys.argv[0])
+    # From where the person is, another project may be nearer than this one.
+    if shown(Path.cwd()) != ".":
+        program += f" --project {shlex.quote(shown(Path.cwd()))}"
     console.print(places_table(settings, lake, program, prompt_id or "PROMPT_ID"))
 
 
@@ -205,7 +211,7 @@ def _run_batch(
     live_run: LiveRun,
 ) -> BatchRun:
     """Make stages of a batch in one run, shown while it goes on, and say what came of it."""
-    with shown(live_run) as note_event:
+    with on_screen(live_run) as note_event:
         run = run_job(
             instance,
             "make_batch",

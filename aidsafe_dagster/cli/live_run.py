@@ -224,7 +224,7 @@ class LiveRun:
 
 
 @contextmanager
-def shown(run: LiveRun) -> Iterator[Callable[[dg.EventLogEntry], None]]:
+def on_screen(run: LiveRun) -> Iterator[Callable[[dg.EventLogEntry], None]]:
     """Show a run while the block lasts, which gives the function to call with its events."""
     with ExitStack() as stack:
         terminal = stack.enter_context(_past_capture())

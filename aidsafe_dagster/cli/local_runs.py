@@ -60,7 +60,9 @@ def open_instance() -> dg.DagsterInstance:
     if not os.environ.get("DAGSTER_HOME"):
         if not Path("dagster.yaml").exists():
             raise SetupError(
-                "no Dagster instance: run this where dagster.yaml lies, or set DAGSTER_HOME"
+                f"no project: there is no dagster.yaml in {Path.cwd()}, and no aidsafe.toml in a "
+                "folder above it. `aidsafe init DIR` makes a project; --project DIR or "
+                "DAGSTER_HOME names one that is elsewhere"
             )
         # Dagster itself takes no folder without the variable.
         os.environ["DAGSTER_HOME"] = str(Path.cwd())
