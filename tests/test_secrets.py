@@ -251,7 +251,9 @@ def test_a_journal_that_cannot_be_reached_gets_its_password_neither_shown_nor_re
 ) -> None:
     prepare(tmp_path)
     url = f"postgresql+psycopg2://aidsafe:{PASSWORD}@127.0.0.1:1/none?connect_timeout=1"
-    output = output_of(tmp_path, ("demo", "--sample", "1"), AIDSAFE_JOURNAL_URL=url)
+    output = output_of(
+        tmp_path, ("demo", ".", "--sample", "1"), AIDSAFE_JOURNAL_URL=url
+    )
     assert "aidsafe:***@127.0.0.1" in output
     assert leaks_in(output) == []
     assert leaks_on_disk(tmp_path) == []

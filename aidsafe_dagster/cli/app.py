@@ -4,24 +4,32 @@
 what their options need. Everything else is imported where a command begins its work.
 """
 
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from aidsafe_dagster.cli.console import console, setup_errors_explained
+from aidsafe_dagster.cli.console import (
+    console,
+    print_plain,
+    setup_errors_explained,
+)
+from aidsafe_dagster.cli.demo import demo
 from aidsafe_dagster.cli.dev import dev
 from aidsafe_dagster.cli.engine import app as engine_app
 from aidsafe_dagster.cli.evaluate import evaluate
 from aidsafe_dagster.cli.export import check_chat_template, export, publish
 from aidsafe_dagster.cli.failures import failures
+from aidsafe_dagster.cli.forget import forget
+from aidsafe_dagster.cli.init import init
 from aidsafe_dagster.cli.plan import plan
+from aidsafe_dagster.cli.project_folder import ProjectGroup, choose_project, from_here
 from aidsafe_dagster.cli.review import app as review_app
 from aidsafe_dagster.cli.train import train
 from aidsafe_dagster.cli.try_command import try_prompts
 
 app = typer.Typer(
+    cls=ProjectGroup,
     help="Policy-embedded chain-of-thought data by multi-agent deliberation.",
     no_args_is_help=True,
     # Local variables may hold keys and the texts of users.
@@ -42,7 +50,7 @@ def _print_version(is_wanted: bool) -> None:
 @app.callback()
 def main(
     *,
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its callback prints it
         bool,
         typer.Option(
             "--version",
@@ -51,48 +59,26 @@ def main(
             help="Print the version, and exit.",
         ),
     ] = False,
-) -> None:
-    """Policy-embedded chain-of-thought data by multi-agent deliberation."""
-
-
-@app.command()
-def demo(
-    sample: Annotated[
-        int, typer.Option(help="Prompts per bundled source; 0: all of them.", min=0)
-    ] = 0,
-    source: Annotated[
-        str | None, typer.Option(help="Only this bundled source, such as catqa.")
+    project: Annotated[
+        Path | None,
+        typer.Option(
+            help="The project's folder; else DAGSTER_HOME, or the one around this folder.",
+            callback=from_here,
+            file_okay=False,
+        ),
     ] = None,
 ) -> None:
-    """Ingest the bundled prompts and take every batch through the whole recipe."""
-    with setup_errors_explained():
-        from aidsafe_dagster.cli.batches import (
-            announce_engine,
-            print_summary,
-            run_backfill,
-        )
-        from aidsafe_dagster.cli.ingest import bundled_sample, run_ingestion
-        from aidsafe_dagster.cli.local_runs import open_instance
-        from aidsafe_dagster.settings.load import load_settings
-
-        with open_instance() as instance:
-            started = time.monotonic()
-            settings = load_settings().settings
-            console.rule("[bold]AIDSAFE on Dagster[/]")
-            announce_engine(settings)
-            runs = [run_ingestion(instance, bundled_sample(sample, source))]
-            runs += run_backfill(instance, settings, [])
-            print_summary(instance, settings)
-            console.print(f"\nDone in {time.monotonic() - started:.0f} s.")
-            # One failed batch must not hide the summary of the others, so the exit comes last.
-            if not all(run.success for run in runs):
-                raise typer.Exit(1)
+    """Policy-embedded chain-of-thought data by multi-agent deliberation."""
+    choose_project(project)
 
 
 @app.command()
 def ingest(
     file: Annotated[
-        Path | None, typer.Argument(help="CSV, JSONL, JSON or Parquet, also gzipped.")
+        Path | None,
+        typer.Argument(
+            help="CSV, JSONL, JSON or Parquet, also gzipped.", callback=from_here
+        ),
     ] = None,
     source: Annotated[
         str | None, typer.Option(help="Only this source of the settings.")
@@ -180,6 +166,9 @@ def backfill(
             "what is made on top of them is mixed, and says so.",
         ),
     ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Begin without being asked.")
+    ] = False,
 ) -> None:
     """Take batches through every stage and gate, one run each, and ask nothing twice.
 
@@ -202,7 +191,7 @@ def backfill(
                 overrides=overrides, overrides_from="command line"
             ).settings
             announce_engine(settings)
-            runs = run_backfill(instance, settings, batches or [])
+            runs = run_backfill(instance, settings, batches or [], is_agreed=yes)
             print_batches(instance)
             if not all(run.success for run in runs):
                 raise typer.Exit(1)
@@ -222,6 +211,7 @@ def status() -> None:
         lake = Lake(settings.lake)
         snapshot = take_snapshot(settings)
         with open_gates(lake) as read_gate:
+            print_plain(f"Project: {Path.cwd()}")
             overview = summary(read_gate, lake, settings.currency, snapshot)
             console.print(batch_table(read_gate, lake), overview)
 
@@ -301,7 +291,10 @@ def doctor(
 
 
 app.command("try")(try_prompts)
+app.command()(init)
+app.command()(demo)
 app.command()(failures)
+app.command()(forget)
 app.command()(train)
 app.command()(export)
 app.command("check-template")(check_chat_template)

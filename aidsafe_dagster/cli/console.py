@@ -52,7 +52,12 @@ class _Console(Console):
         self._file = new_file
 
 
-console = _Console()
+def make_console(file: IO[str] | None = None) -> Console:
+    """Return a console that prints to a file, or to what is stdout at the moment of printing."""
+    return _Console(file=file)
+
+
+console = make_console()
 REHEARSAL = (
     "[bold yellow]REHEARSAL[/] · every answer was simulated by rule, none came from a model; "
     "not for training"
@@ -60,19 +65,26 @@ REHEARSAL = (
 
 
 @contextmanager
-def setup_errors_explained(*, has_own_handlers: bool = False) -> Iterator[None]:
+def setup_errors_explained(
+    *, has_own_handlers: bool = False, needs_project: bool = True
+) -> Iterator[None]:
     """Turn a person's mistake into a message and exit code 2, without a traceback.
 
     Ctrl-C and SIGTERM end the command with a word on what is safe, and exit code 130 or 143.
 
     Args:
         has_own_handlers: the command looks after signals itself.
+        needs_project: the command works in the folder of its project.
     """
     # Here and not above: the recipe takes long to import, and `--help` needs none of it.
+    from aidsafe_dagster.cli.project_folder import in_project
     from aidsafe_dagster.recipe.errors import SetupError
 
     try:
-        with nullcontext() if has_own_handlers else stop_signals():
+        with (
+            nullcontext() if has_own_handlers else stop_signals(),
+            in_project() if needs_project else nullcontext(),
+        ):
             yield
     except SetupError as error:
         print_problem("Error", str(error))

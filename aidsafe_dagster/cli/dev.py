@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from aidsafe_dagster.cli.console import print_plain, quantity, setup_errors_explained
+from aidsafe_dagster.cli.project_folder import from_here
 
 HOST = "127.0.0.1"
 GRAPH = "locations/aidsafe_dagster/asset-groups/recipe/lineage"
@@ -26,7 +27,10 @@ def dev(
     ] = False,
     socket: Annotated[
         Path | None,
-        typer.Option(help="Listen on this Unix socket instead, for your user alone."),
+        typer.Option(
+            help="Listen on this Unix socket instead, for your user alone.",
+            callback=from_here,
+        ),
     ] = None,
 ) -> None:
     """Start the web UI and the daemon; Ctrl-C ends both."""

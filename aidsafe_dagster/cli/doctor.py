@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -96,6 +97,7 @@ def print_settings(loaded: Loaded, *, with_defaults: bool) -> None:
         console.print(table)
     else:
         console.print("Settings in force: the defaults")
+    print_plain(f"Project: {Path.cwd()}")
     is_there = "" if loaded.file.exists() else " (there is none)"
     print_plain(f"Settings file: {loaded.file}{is_there}")
     if not with_defaults:

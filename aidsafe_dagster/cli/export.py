@@ -8,10 +8,13 @@ import typer
 
 from aidsafe_dagster.cli.choices import FORMAT_NAMES, Reasoning, Split
 from aidsafe_dagster.cli.console import console, print_problem, setup_errors_explained
+from aidsafe_dagster.cli.project_folder import from_here, from_here_if_there
 
 
 def export(
-    out: Annotated[Path, typer.Option("--out", help="The folder to write to.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="The folder to write to.", callback=from_here)
+    ],
     format_name: Annotated[
         str, typer.Option("--format", help=f"One of {', '.join(FORMAT_NAMES)}.")
     ] = "trl-sft",
@@ -57,7 +60,8 @@ def check_chat_template(
     place: Annotated[
         str,
         typer.Argument(
-            help="A tokenizer's folder, a template's file, or a model on the Hub."
+            help="A tokenizer's folder, a template's file, or a model on the Hub.",
+            callback=from_here_if_there,
         ),
     ],
     rows: Annotated[int, typer.Option(help="Rows to render at most.", min=1)] = 200,

@@ -9,12 +9,13 @@ import ctypes
 import gc
 import glob
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import dagster as dg
 
@@ -59,7 +60,9 @@ def open_instance() -> dg.DagsterInstance:
     if not os.environ.get("DAGSTER_HOME"):
         if not Path("dagster.yaml").exists():
             raise SetupError(
-                "no Dagster instance: run this where dagster.yaml lies, or set DAGSTER_HOME"
+                f"no project: there is no dagster.yaml in {Path.cwd()}, and no aidsafe.toml in a "
+                "folder above it. `aidsafe init DIR` makes a project; --project DIR or "
+                "DAGSTER_HOME names one that is elsewhere"
             )
         # Dagster itself takes no folder without the variable.
         os.environ["DAGSTER_HOME"] = str(Path.cwd())
@@ -111,6 +114,7 @@ def run_job(
     stages: Sequence[str] = (),
     config: dict[str, Any] | None = None,
     is_held: bool = False,
+    on_event: Callable[[dg.EventLogEntry], None] | None = None,
 ) -> BatchRun:
     """Execute a job of the code location in this process, as a run of the instance.
 
@@ -121,6 +125,7 @@ def run_job(
         stages: make these alone; none: all of the job.
         config: of the run.
         is_held: this process holds the batch already (`runs/batch_claims.py`).
+        on_event: is called with every event of the run, in its thread.
 
     Raises:
         KeyboardInterrupt: a signal asks the command to end. Dagster itself only ends the run.
@@ -137,11 +142,15 @@ def run_job(
         tags[HELD_TAG] = this_process()
     if partition is not None:
         tags["dagster/partition"] = partition
+    run_id = str(uuid4())
+    if on_event:
+        instance.add_event_listener(run_id, on_event)
     with configured_in_shell():
         result = defs.resolve_job_def(job).execute_in_process(
             instance=instance,
             partition_key=partition,
             run_config=_QUIET | (config or {}),
+            run_id=run_id,
             tags=tags,
             asset_selection=[dg.AssetKey(str(stage)) for stage in stages] or None,
             raise_on_error=False,

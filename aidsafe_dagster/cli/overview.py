@@ -138,7 +138,7 @@ def places_table(settings: Settings, lake: Lake, program: str, prompt_id: str) -
         ),
         "journal (every completion)": journal,
         "quality report (one file to open or send)": str(quality_report),
-        "the folder for the commands below": str(Path.cwd()),
+        "the project of the commands below": str(Path.cwd()),
         "one prompt's whole story": f"{program} show {prompt_id}",
         "the asset graph, checks and transcripts in the browser": (
             f"{program} dev, then http://127.0.0.1:3000"

@@ -8,6 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 
 from aidsafe_dagster.cli.console import REHEARSAL, console, print_plain, quantity
+from aidsafe_dagster.cli.project_folder import shown
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.reports.sections import Table
@@ -47,7 +48,7 @@ def make_forms(out: Path, size: int, pairs: Sequence[str], seed: int) -> None:
         "Send one of these to each rater:"
     )
     for file in files:
-        print_plain(f"  {file}")
+        print_plain(f"  {shown(file)}")
     console.print(
         "What comes back: aidsafe review read FILE --rater NAME", highlight=False
     )
@@ -75,7 +76,7 @@ def read_files(files: Sequence[Path], rater: str | None) -> None:
         # Reading a file twice must change nothing, so the archive says whether it had it.
         if is_new:
             outcome = f"{quantity(len(ratings), 'item')} rated by {first.rater}"
-        print_plain(f"{file}: {outcome}")
+        print_plain(f"{shown(file)}: {outcome}")
         if first.review_id not in reviews:
             reviews.append(first.review_id)
     lake = Lake(settings.lake)

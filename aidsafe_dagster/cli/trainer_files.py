@@ -11,6 +11,7 @@ from rich.table import Table
 
 from aidsafe_dagster.cli.console import REHEARSAL, console
 from aidsafe_dagster.cli.local_runs import BatchRun
+from aidsafe_dagster.cli.project_folder import shown
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.publishing.dataset import (
     SPLITS,
@@ -85,7 +86,9 @@ def export_batches(
         raise SetupError(_nothing_to_export(lake, selection, format_, splits))
     table = Table("file", "rows", "bytes", title=f"For {format_.trainer}")
     for file in files:
-        table.add_row(escape(str(out / file.path)), f"{file.rows:,}", f"{file.bytes:,}")
+        table.add_row(
+            escape(shown(out / file.path)), f"{file.rows:,}", f"{file.bytes:,}"
+        )
     console.print(table)
     _print_left_out(selection, simulated)
 

@@ -6,14 +6,16 @@ from typing import Annotated
 import typer
 
 from aidsafe_dagster.cli.console import setup_errors_explained
+from aidsafe_dagster.cli.project_folder import from_here, from_here_if_there
 
 
 def try_prompts(
     file: Annotated[
         Path | None,
         typer.Argument(
+            callback=from_here,
             help="Prompts in any shape that `aidsafe ingest` reads; without it, some of "
-            "the project's own."
+            "the project's own.",
         ),
     ] = None,
     *,
@@ -42,6 +44,7 @@ def try_prompts(
         str | None,
         typer.Option(
             metavar="OLD|last",
+            callback=from_here_if_there,
             help="Show before and after, word by word. 'last', the folder of an earlier "
             "tryout, or another project's folder or one with policies.",
         ),

@@ -10,7 +10,8 @@ from aidsafe_dagster.cli.engine_line import print_engine
 from aidsafe_dagster.cli.tryout_output import Cards, JsonLines, Output
 from aidsafe_dagster.cli.tryout_watch import State, changes_by_name, wait_for_change
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.settings.load import FILE_NAME, Loaded, load_settings
+from aidsafe_dagster.settings.load import Loaded, load_settings
+from aidsafe_dagster.settings.project import SETTINGS_FILE, SETTINGS_VARIABLE
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.settings.snapshot import take_snapshot
 from aidsafe_dagster.tryout.api import DEFAULT_COUNT
@@ -31,8 +32,6 @@ from aidsafe_dagster.tryout.store import (
     store,
     tryouts_folder,
 )
-
-_FILE_VARIABLE = "AIDSAFE_SETTINGS"
 
 
 @dataclass(frozen=True)
@@ -147,9 +146,9 @@ def _under_other_settings(against: str, state: State, settings: Settings) -> Try
         SetupError: the folder is neither; says what it may be.
     """
     folder = Path(against).absolute()
-    if (folder / FILE_NAME).is_file():
+    if (folder / SETTINGS_FILE).is_file():
         environ = {
-            key: value for key, value in os.environ.items() if key != _FILE_VARIABLE
+            key: value for key, value in os.environ.items() if key != SETTINGS_VARIABLE
         }
         other = load_settings(folder, environ).settings
         # Nothing is written to the other project.
@@ -159,7 +158,7 @@ def _under_other_settings(against: str, state: State, settings: Settings) -> Try
     else:
         raise SetupError(
             f"--against {against}: neither '{LAST}', nor the folder of a tryout, nor one with "
-            f"an {FILE_NAME}, nor one with policies (*.toml)"
+            f"an {SETTINGS_FILE}, nor one with policies (*.toml)"
         )
     run = TryoutRun(state.prompts, take_snapshot(other), lambda _: None)
     with console.status(f"Trying the same under {against} …"):

@@ -13,6 +13,7 @@ missing.
 import hashlib
 import io
 import re
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -192,6 +193,23 @@ class Lake:
             if path.name.startswith("batch=") and (path / _ROWS).exists():
                 keys.append(path.name.removeprefix("batch="))
         return sorted(keys)
+
+    def tables(self) -> list[str]:
+        """Return the names of all tables that have a folder, sorted."""
+        if not self.root.exists():
+            return []
+        return sorted(path.name for path in self.root.iterdir() if path.is_dir())
+
+    def remove(self, table: str, batch: str) -> None:
+        """Remove a partition with its failures; harmless if there is none."""
+        folder = self._folder(table, batch)
+        # Without its rows a partition no longer exists, so a kill in between leaves none.
+        for name in (_ROWS, _FAILURES):
+            if self._fence:
+                self._fence()
+            (folder / name).unlink(missing_ok=True)
+        if self.local and folder.exists():
+            shutil.rmtree(str(folder))
 
     def all_rows(
         self, table: str, columns: list[str] | None = None

@@ -4,8 +4,8 @@
     base_url = "http://127.0.0.1:8000/v1"
 
 Two underscores go one level down. Relative paths are relative to the folder of the settings file,
-or to the current folder without one. An unknown key is an error that names the nearest valid one.
-No secret is a setting: a key is named by the environment variable that holds it.
+or to the project's folder without one (`project.py`). An unknown key is an error that names the
+nearest valid one. No secret is a setting: a key is named by the environment variable that holds it.
 """
 
 import json
@@ -23,12 +23,15 @@ from aidsafe_dagster.engines.profiles import load_profile
 from aidsafe_dagster.engines.settings import EndpointSettings
 from aidsafe_dagster.engines.vllm.settings import VLLMSettings
 from aidsafe_dagster.recipe.errors import SetupError, unknown
+from aidsafe_dagster.settings.project import (
+    SETTINGS_FILE,
+    SETTINGS_VARIABLE,
+    find_project,
+)
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.settings.secret_check import refuse_secrets
 
-FILE_NAME = "aidsafe.toml"
 _PREFIX = "AIDSAFE_"
-_FILE_VARIABLE = "AIDSAFE_SETTINGS"
 
 
 @dataclass(frozen=True)
@@ -51,23 +54,24 @@ def load_settings(
     """Merge the layers and check the result.
 
     Args:
-        folder: where `aidsafe.toml` is looked for (default: the current folder). AIDSAFE_SETTINGS
-            names a file instead.
+        folder: where `aidsafe.toml` is looked for (default: the folder of the project, see
+            `project.find_project`). AIDSAFE_SETTINGS names a file instead.
         environ: the environment (default: that of the process).
         overrides: nested values of the launchpad; they win.
         overrides_from: name of their origin in messages.
 
     Raises:
         SetupError: a file that does not parse, an unknown key, or a value of the wrong type; names
-            file and place.
+            file and place. Or there is more than one project to choose from.
     """
     if environ is None:
         environ = os.environ
-    file_in_environment = environ.get(_FILE_VARIABLE)
+    file_in_environment = environ.get(SETTINGS_VARIABLE)
     if file_in_environment:
         file = Path(file_in_environment).absolute()
     else:
-        file = ((folder or Path.cwd()) / FILE_NAME).absolute()
+        folder = folder or find_project(environ=environ).folder
+        file = (folder / SETTINGS_FILE).absolute()
     # A project can do without a file, but a file that somebody named has to exist.
     file_values = _read(file, required=bool(file_in_environment))
     # From the weakest to the strongest.
@@ -170,7 +174,7 @@ def _key_variables(
     environ: Mapping[str, str], file_values: Mapping[str, Any]
 ) -> set[str]:
     """Return the names of variables that are no settings: they hold keys, or name the file."""
-    names = {_FILE_VARIABLE, EndpointSettings().api_key_env}
+    names = {SETTINGS_VARIABLE, EndpointSettings().api_key_env}
     # A setting that ends in `_env` names a variable that holds a key, in the file or out of it.
     for key, value in _leaves(file_values):
         if key.endswith("_env"):

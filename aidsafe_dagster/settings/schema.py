@@ -47,6 +47,13 @@ class AutomationSettings(Record):
     """Silence after which a run on another host counts as dead and its batch is restarted."""
 
 
+class BackfillSettings(Record):
+    ask: Literal["terminal", "always", "never"] = "terminal"
+    """When `aidsafe backfill` asks before it begins: at a terminal; always, and so it refuses to
+    begin where there is no terminal and no `--yes`; or never. A rehearsal costs nothing and is
+    never asked about."""
+
+
 class Settings(Record):
     home: Path = Path("data")
     """The folder of everything that is produced: lake, journal, warehouse."""
@@ -89,6 +96,7 @@ class Settings(Record):
     """Roles with a model of their own, and agents: `deliberator_2`."""
     rehearsal: RehearsalSettings = RehearsalSettings()
     automation: AutomationSettings = AutomationSettings()
+    backfill: BackfillSettings = BackfillSettings()
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     report: ReportSettings = ReportSettings()

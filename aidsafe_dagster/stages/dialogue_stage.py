@@ -197,7 +197,7 @@ class StageRun:
             # What was spent before the run stopped would otherwise be nowhere.
             progress_log.log_latest()
             raise
-        log.info(progress_log.line(progress))
+        progress_log.log_end(progress)
         return results, progress
 
     def finish(

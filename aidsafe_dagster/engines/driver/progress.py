@@ -1,6 +1,7 @@
 """Progress: what a drive has done so far, in counts."""
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,13 @@ class Progress:
     rows: int
     rows_done: int = 0
     rows_failed: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    """Failed rows by reason. What the row gate refuses later is not among them."""
+    rows_begun: int = 0
+    completions: int = 0
+    """Answers that rows have been given, from the engine or the journal."""
+    completions_of_done: int = 0
+    """Of these, those of rows that are done."""
     calls_made: int = 0
     """Calls that the engine answered, those read ahead included."""
     replayed: int = 0
@@ -28,6 +36,8 @@ class Progress:
     in_flight: int = 0
     """All calls that the driver has in flight, those of the read-ahead included."""
     peak_in_flight: int = 0
+    oldest_sent: float | None = None
+    """When the oldest of these was sent, in monotonic seconds. None: none is in flight."""
     usage: Usage = Usage()
     """Of the calls made: what this run cost."""
     load: "ServerLoad | None" = None
@@ -41,6 +51,13 @@ class Progress:
     @property
     def seconds(self) -> float:
         return time.monotonic() - self.started
+
+    @property
+    def oldest_call_s(self) -> float | None:
+        """Seconds since the oldest call in flight was sent; None: none is in flight."""
+        if self.oldest_sent is None:
+            return None
+        return time.monotonic() - self.oldest_sent
 
     @property
     def moves(self) -> tuple[int, ...]:
