@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.rule import Rule
@@ -11,6 +10,7 @@ from rich.text import Text
 from aidsafe_dagster.cli.cards import Section, sections
 from aidsafe_dagster.cli.console import quantity
 from aidsafe_dagster.cli.failed_rows import visible
+from aidsafe_dagster.cli.project_folder import shown
 from aidsafe_dagster.cli.spending import Spending, describe_spending
 from aidsafe_dagster.recipe.records import EXCLUSION_REASONS
 from aidsafe_dagster.recipe.stages import STAGES
@@ -35,7 +35,7 @@ def _sections(tryout: Tryout) -> Iterator[Section]:
     cost = describe_spending(spending, tryout.facts.currency)
     yield "Cost", Text(f"{cost}, {tryout.facts.seconds:.1f} s")
     if tryout.folder:
-        yield "Kept in", Text(_short(tryout.folder))
+        yield "Kept in", Text(shown(tryout.folder))
 
 
 def _rows(tryout: Tryout) -> Iterator[str]:
@@ -78,11 +78,3 @@ def _gates(tryout: Tryout) -> Iterator[Section]:
         )
     elif tryout.suites and not held_back:
         yield "Gates", Text("all would be open", style="green")
-
-
-def _short(folder: Path) -> str:
-    """Return a path as seen from here, where that is shorter."""
-    try:
-        return str(folder.relative_to(Path.cwd()))
-    except ValueError:
-        return str(folder)
