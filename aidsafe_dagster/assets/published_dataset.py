@@ -76,7 +76,7 @@ def published_dataset(
     release = make_release(
         opened,
         select_for_release(context.instance, opened),
-        CardContext(loaded.publish, snapshot.policies, general_ratio),
+        CardContext(loaded.publish, snapshot.policies, general_ratio, loaded.pairs),
         loaded.home,
         # A simulated row never leaves this machine, whatever the configuration says.
         allow_simulated=config.dry_run and config.allow_simulated,

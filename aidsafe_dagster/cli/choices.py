@@ -17,4 +17,11 @@ FORMAT_NAMES = (
     "llama-factory-dpo",
     "ms-swift-sft",
     "ms-swift-dpo",
+    "trl-prm",
+    "trl-kto",
+    "trl-reward",
+    "guard",
+    "guard-policy",
+    "guard-llama",
+    "trl-grpo",
 )

@@ -13,6 +13,7 @@ from aidsafe_dagster.cli.console import REHEARSAL, console
 from aidsafe_dagster.cli.local_runs import BatchRun
 from aidsafe_dagster.cli.project_folder import shown
 from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.publishing.batch_rows import POLICY_ROWS, Judging
 from aidsafe_dagster.publishing.dataset import (
     SPLITS,
     ReleaseSelection,
@@ -23,9 +24,12 @@ from aidsafe_dagster.publishing.export import write_export
 from aidsafe_dagster.publishing.release import simulated_rows_message
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.fine_tune_splits import Split
-from aidsafe_dagster.recipe.formats import Format, Reasoning, get_format
+from aidsafe_dagster.recipe.format_types import Format, Reasoning
+from aidsafe_dagster.recipe.formats import get_format
+from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.settings.load import load_settings
+from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.stages.batch_selection import select_for_release
 
 _FACTS = (
@@ -76,6 +80,7 @@ def export_batches(
         format_,
         out,
         splits,
+        _judging(settings, format_),
         reasoning=place,
         file_kind=file_kind,
         general_ratio=settings.splits.general_ratio,
@@ -91,6 +96,13 @@ def export_batches(
         )
     console.print(table)
     _print_left_out(selection, simulated)
+
+
+def _judging(settings: Settings, format_: Format) -> Judging:
+    # A mistake in a policy file is no reason to keep back rows that name no policy.
+    if format_.rows in POLICY_ROWS:
+        return Judging(settings.load_policies(), settings.pairs)
+    return Judging(Policies(policies=()), settings.pairs)
 
 
 def published_table(run: BatchRun, *, was_sent: bool) -> Table:

@@ -31,8 +31,9 @@ from aidsafe_dagster.recipe.card import (
     LeftOutFacts,
     SplitFacts,
 )
-from aidsafe_dagster.recipe.formats import RowKind
+from aidsafe_dagster.recipe.format_types import RowKind
 from aidsafe_dagster.recipe.policies import Policies
+from aidsafe_dagster.recipe.preference_pairs import PairSettings
 from aidsafe_dagster.reports.frames import Dataset
 
 _ABOUT: dict[RowKind, str] = {
@@ -41,6 +42,11 @@ _ABOUT: dict[RowKind, str] = {
     "deliberations": (
         "reading and analysis: the columns of the paper's release, and the lineage of every thought"
     ),
+    "prm": "process rewards (stepwise supervision): the refiner's verdict on every thought",
+    "kto": "unpaired preference (TRL KTOTrainer): every answer that is clearly good or bad",
+    "reward": "reward models (TRL RewardTrainer): the best answer beside each worse one",
+    "guard": "guards that read a policy: verdicts with reasons, as many violations as look-alikes",
+    "grpo": "reinforcement learning (TRL GRPOTrainer): prompts with their rules as a rubric",
 }
 _DEFAULT_NAME = "Policy-embedded chains of thought"
 _TAGS = (
@@ -71,6 +77,8 @@ class CardContext:
     publish: PublishSettings
     policies: Policies
     general_ratio: float | None = None
+    pairs: PairSettings = PairSettings()
+    """Its floors tell the good answers of `kto`, `reward` and `guard` from the bad ones."""
 
 
 def card_facts(

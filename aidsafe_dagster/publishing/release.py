@@ -14,6 +14,7 @@ from pathlib import Path
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.primitives.atomic_write import replace_folder
 from aidsafe_dagster.primitives.lock_file import LockFile
+from aidsafe_dagster.publishing.batch_rows import Judging
 from aidsafe_dagster.publishing.card import CardContext, card_facts
 from aidsafe_dagster.publishing.dataset import (
     ReleaseRows,
@@ -78,7 +79,10 @@ def make_release(
     licence = release_licence(settings.licence, sources, settings.licences)
     # The folder is named after a hash of the rows, which is known only once they are written.
     with _staging_folder(home / "published") as staging:
-        rows = write_rows(lake, selection, settings, context.general_ratio, staging)
+        judging = Judging(context.policies, context.pairs)
+        rows = write_rows(
+            lake, selection, settings, judging, context.general_ratio, staging
+        )
         if not rows.files:
             raise SetupError(_no_rows_message(selection))
         facts = card_facts(

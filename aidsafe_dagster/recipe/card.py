@@ -14,7 +14,7 @@ from jinja2 import Environment, StrictUndefined, TemplateError
 from pydantic import Field
 
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.formats import Column
+from aidsafe_dagster.recipe.format_types import Column
 from aidsafe_dagster.recipe.markdown import escape_inline
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import Record

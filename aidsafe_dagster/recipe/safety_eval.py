@@ -20,7 +20,7 @@ from aidsafe_dagster.recipe.answers import (
 )
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue
 from aidsafe_dagster.recipe.errors import RowFailed
-from aidsafe_dagster.recipe.formats import CLOSE, OPEN
+from aidsafe_dagster.recipe.format_types import CLOSE, OPEN
 from aidsafe_dagster.recipe.records import Failure, Message, Prompt, Record, Role, Usage
 from aidsafe_dagster.recipe.refusals import refuses
 from aidsafe_dagster.recipe.templates import SAFETY_EVAL

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from aidsafe_dagster.cli import choices
-from aidsafe_dagster.recipe import fine_tune_splits, formats
+from aidsafe_dagster.recipe import fine_tune_splits, format_types, formats
 from tests.site import aidsafe, environment, prepare
 
 SLOW = {
@@ -104,5 +104,5 @@ def test_the_version_is_that_of_the_package(tmp_path: Path) -> None:
 
 def test_the_options_offer_the_choices_of_the_recipe() -> None:
     assert get_args(choices.Split) == get_args(fine_tune_splits.Split)
-    assert get_args(choices.Reasoning) == get_args(formats.Reasoning)
+    assert get_args(choices.Reasoning) == get_args(format_types.Reasoning)
     assert tuple(formats.FORMATS) == choices.FORMAT_NAMES

@@ -24,7 +24,7 @@ from aidsafe_dagster.recipe.fine_tune_splits import (
     SplitInputs,
     join_thinking,
 )
-from aidsafe_dagster.recipe.formats import RowKind
+from aidsafe_dagster.recipe.format_types import RowKind
 from aidsafe_dagster.recipe.records import (
     FailureReason,
     FineTuneRow,

@@ -12,13 +12,12 @@ from aidsafe_dagster.recipe.fine_tune_splits import (
     join_thinking,
     sft_row,
 )
+from aidsafe_dagster.recipe.format_types import Reasoning, split_thinking
 from aidsafe_dagster.recipe.formats import (
     FORMATS,
-    Reasoning,
     get_format,
     is_ambiguous,
     llama_factory_info,
-    split_thinking,
 )
 from aidsafe_dagster.recipe.records import Message
 from aidsafe_dagster.recipe.records import Reasoning as ModelReasoning
