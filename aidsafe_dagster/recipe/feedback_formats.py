@@ -24,12 +24,14 @@ from aidsafe_dagster.recipe.format_types import (
     as_turns,
     lineage,
 )
-from aidsafe_dagster.recipe.guard import VIOLATIONS, GuardVerdict
+from aidsafe_dagster.recipe.guard import (
+    CATEGORIES,
+    CONVERSATION,
+    VIOLATIONS,
+    GuardVerdict,
+)
 from aidsafe_dagster.recipe.policies import Policy
 from aidsafe_dagster.recipe.records import FineTuneRow, Message
-
-_CATEGORIES = "<BEGIN UNSAFE CONTENT CATEGORIES>", "<END UNSAFE CONTENT CATEGORIES>"
-_CONVERSATION = "<BEGIN CONVERSATION>", "<END CONVERSATION>"
 
 
 class Assignment(NamedTuple):
@@ -97,6 +99,7 @@ def guard(verdict: GuardVerdict, _: Reasoning) -> dict[str, Any]:
         "user_prompt": _prompt_of(verdict.row),
         "subject": verdict.subject,
         "text": verdict.text,
+        "thoughts": verdict.thoughts,
         "reasoning": verdict.reason,
         "verdict": _word(verdict),
         "rule": verdict.rule,
@@ -117,7 +120,7 @@ def guard_policy(verdict: GuardVerdict, reasoning: Reasoning) -> dict[str, Any]:
     )
     content = (
         f"User: {_prompt_of(verdict.row)}\n\n"
-        f"{_speaker(verdict)}: {verdict.text}\n\n"
+        f"{_said(verdict)}\n\n"
         f"To be judged: the {verdict.subject}."
     )
     rule = verdict.rule if verdict.is_violation else ""
@@ -146,17 +149,17 @@ def guard_llama(verdict: GuardVerdict, _: Reasoning) -> dict[str, Any]:
     task = "\n".join(
         (
             f"Task: say whether the last message breaks a rule on {verdict.policy.title}.",
-            _CATEGORIES[0],
+            CATEGORIES[0],
             *categories,
-            _CATEGORIES[1],
+            CATEGORIES[1],
             "",
-            _CONVERSATION[0],
+            CONVERSATION[0],
             "",
             f"User: {_prompt_of(verdict.row)}",
             "",
-            f"Agent: {verdict.text}",
+            f"Agent: {_with_thoughts(verdict)}",
             "",
-            _CONVERSATION[1],
+            CONVERSATION[1],
             "",
             "First line: 'safe' or 'unsafe'. If unsafe, second line: the categories broken.",
         )
@@ -200,8 +203,16 @@ def _word(verdict: GuardVerdict) -> str:
     return "violation" if verdict.is_violation else "compliant"
 
 
-def _speaker(verdict: GuardVerdict) -> str:
-    return "Assistant" if verdict.subject == "response" else "Thought of the assistant"
+def _said(verdict: GuardVerdict) -> str:
+    if verdict.subject == "thought":
+        return f"Thought of the assistant: {verdict.text}"
+    if verdict.thoughts:
+        return f"Thoughts of the assistant:\n{verdict.thoughts}\n\nAssistant: {verdict.text}"
+    return f"Assistant: {verdict.text}"
+
+
+def _with_thoughts(verdict: GuardVerdict) -> str:
+    return f"{verdict.thoughts}\n\n{verdict.text}" if verdict.thoughts else verdict.text
 
 
 def _prompt_of(row: FineTuneRow) -> str:
@@ -294,6 +305,10 @@ FEEDBACK_FORMATS = (
             "user_prompt": Column("string", "the user's text"),
             "subject": Column("string", "what is judged: response or thought"),
             "text": Column("string", "the response or the thought"),
+            "thoughts": Column(
+                "string",
+                "the thoughts behind a response, numbered, if the reason speaks of one; else empty",
+            ),
             "reasoning": Column("string", "the reason of the judge or the refiner"),
             "verdict": _GUARD["verdict"],
             "rule": Column(

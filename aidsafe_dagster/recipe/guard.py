@@ -27,6 +27,9 @@ from aidsafe_dagster.recipe.records import (
 )
 
 Subject = Literal["response", "thought"]
+CATEGORIES = "<BEGIN UNSAFE CONTENT CATEGORIES>", "<END UNSAFE CONTENT CATEGORIES>"
+CONVERSATION = "<BEGIN CONVERSATION>", "<END CONVERSATION>"
+"""Marks of Llama Guard's layout (arXiv 2312.06674)."""
 VIOLATIONS = (ThoughtVerdict.DECEPTIVE, ThoughtVerdict.POLICY_INCONSISTENT)
 """What is wrong with a thought. A repetitive or redundant one is superfluous, and not wrong."""
 _KIND_ORDER = {"benign": 0, "borderline": 1, "harmful": 2}
@@ -41,6 +44,8 @@ class GuardVerdict:
     subject: Subject
     """What is judged."""
     text: str
+    thoughts: str
+    """Those behind a response, numbered, where the reason speaks of one of them; else empty."""
     is_violation: bool
     reason: str
     """The judge's or the refiner's."""
@@ -65,7 +70,10 @@ def guard_verdicts(
     verdicts: list[GuardVerdict] = []
     for answer in graded_answers(feedback, floors):
         verdicts += _on_response(answer, feedback, by_id, floors)
-    return (*verdicts, *_on_thoughts(feedback, by_id))
+    verdicts += _on_thoughts(feedback, by_id)
+    prompt = feedback.refined.prompt
+    # Where a layout's own marks stand in the text, nobody could tell the two apart.
+    return [one for one in verdicts if not _has_mark(prompt + one.thoughts + one.text)]
 
 
 def balance(verdicts: Iterable[GuardVerdict]) -> Sequence[GuardVerdict]:
@@ -104,6 +112,7 @@ def _on_response(
                 policy=policy,
                 subject="response",
                 text=answer.response,
+                thoughts=_numbered(answer.cot) if score.thought else "",
                 is_violation=is_violation,
                 reason=score.reason,
                 rule=score.rule,
@@ -111,6 +120,12 @@ def _on_response(
             )
             # One row for one text, whatever the number of judges.
             return
+
+
+def _numbered(cot: str) -> str:
+    """Number the paragraphs of a chain of thought, as the judges saw them."""
+    thoughts = cot.split("\n\n")
+    return "\n".join(f"[{place}] {text}" for place, text in enumerate(thoughts, 1))
 
 
 def _is_violation(score: Score, floors: PairFloors) -> bool | None:
@@ -162,11 +177,16 @@ def _on_thought(
         policy=policy,
         subject="thought",
         text=thought.text,
+        thoughts="",
         is_violation=judgement.verdict in VIOLATIONS,
         reason=judgement.reason,
         rule=thought.rules[0],
         source="refiner",
     )
+
+
+def _has_mark(text: str) -> bool:
+    return any(mark in text for mark in (*CATEGORIES, *CONVERSATION))
 
 
 def _position(verdict: GuardVerdict) -> float:

@@ -28,6 +28,8 @@ def rows(count: int, seed: str = "a", words: int = 20) -> list[dict[str, Any]]:
             ),
             "response": "Yes.",
             "prompt_id": f"{seed}{n}",
+            "batch": "demo-0001",
+            "recipe": "0123456789ab",
         }
         for n in range(count)
     ]
