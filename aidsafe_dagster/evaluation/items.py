@@ -18,9 +18,9 @@ from aidsafe_dagster.recipe.records import Prompt
 from aidsafe_dagster.recipe.safety_eval import BenchmarkItem, ItemKind
 from aidsafe_dagster.recipe.templates import JAILBREAKS, SAFETY_EVAL, Templates
 from aidsafe_dagster.sources.duplicates import prompt_id
-from aidsafe_dagster.sources.files import is_text
 from aidsafe_dagster.sources.hub_access import HubAccess
 from aidsafe_dagster.sources.locate import locate_files
+from aidsafe_dagster.sources.rows import is_text
 
 _TRUE_WORDS = ("true", "1", "yes")
 _CHOICE_COLUMNS = tuple("ABCD")

@@ -6,9 +6,10 @@ from typing import Any
 
 from aidsafe_dagster.evaluation.benchmarks import BenchmarkSpec
 from aidsafe_dagster.recipe.errors import SetupError, unknown
-from aidsafe_dagster.sources.files import FileRow, read_file
+from aidsafe_dagster.sources.files import read_file
 from aidsafe_dagster.sources.locate import LocatedFile
 from aidsafe_dagster.sources.rejection import Rejection
+from aidsafe_dagster.sources.rows import FileRow
 
 
 @dataclass(frozen=True)

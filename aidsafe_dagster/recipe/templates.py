@@ -10,7 +10,7 @@
     prompts/reask.jinja             follows an answer that does not parse
 
 A user's text is only ever a value, never a template. `fenced` keeps it from closing the tag around
-it.
+it, and no value holds a token by which chat templates mark turns (`chat_tokens.py`).
 """
 
 import hashlib
@@ -28,6 +28,7 @@ from jinja2 import (
     TemplateSyntaxError,
 )
 
+from aidsafe_dagster.recipe.chat_tokens import without_chat_tokens
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.loops import grams
 from aidsafe_dagster.recipe.policies import Policies
@@ -60,6 +61,10 @@ def fenced(text: str) -> str:
     return re.sub(rf"</(?=\s*({_FENCES})\b)", "<\\/", text, flags=re.IGNORECASE)
 
 
+def _harmless(value: object) -> object:
+    return without_chat_tokens(value) if isinstance(value, str) else value
+
+
 class Templates:
     """The prompt templates of one folder.
 
@@ -85,6 +90,8 @@ class Templates:
             # A version is the hash of the text that was loaded, so that text must be what is
             # rendered.
             auto_reload=False,
+            # Of every value, so that no template of a team's own can forget it.
+            finalize=_harmless,
         )
         self._jinja.filters["fenced"] = fenced
         self._compiled: dict[str, Template] = {}

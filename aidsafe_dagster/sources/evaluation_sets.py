@@ -18,10 +18,11 @@ from pydantic import Field
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.records import Record
 from aidsafe_dagster.sources.bounds import InputBounds
-from aidsafe_dagster.sources.files import FileRow, is_text, read_file
+from aidsafe_dagster.sources.files import read_file
 from aidsafe_dagster.sources.hub_access import HubAccess
 from aidsafe_dagster.sources.locate import LocatedFile, locate_files
 from aidsafe_dagster.sources.rejection import Rejection
+from aidsafe_dagster.sources.rows import FileRow, is_text
 from aidsafe_dagster.sources.settings import EvaluationSetSpec
 
 _USUAL_COLUMNS = (

@@ -12,7 +12,7 @@ class DropReason(StrEnum):
     DUPLICATE = "duplicate"
     NEAR_DUPLICATE = "near_duplicate"
     NO_PROMPT = "no_prompt"
-    """Missing, null or blank."""
+    """Missing, null, or without a visible character; of a transcript, without a user turn."""
     TOO_LONG = "too_long"
     NOT_TEXT = "not_text"
     """Not a string, or not encodable as UTF-8."""
@@ -21,6 +21,8 @@ class DropReason(StrEnum):
     NOT_PARSEABLE = "not_parseable"
     """A line that is no JSON or no CSV, or too deep."""
     NO_LICENCE = "no_licence"
+    CHAT_TOKENS = "chat_tokens"
+    """It holds tokens by which chat templates mark turns, and the settings want none."""
 
 
 @dataclass(frozen=True)
