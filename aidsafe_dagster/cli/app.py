@@ -77,7 +77,8 @@ def ingest(
     file: Annotated[
         Path | None,
         typer.Argument(
-            help="CSV, JSONL, JSON or Parquet, also gzipped.", callback=from_here
+            help="CSV, JSONL, JSON or Parquet, also compressed; or a folder of them.",
+            callback=from_here,
         ),
     ] = None,
     source: Annotated[
@@ -98,6 +99,12 @@ def ingest(
     revision: Annotated[
         str | None, typer.Option(help="Revision of the Hub dataset.")
     ] = None,
+    files: Annotated[
+        str | None,
+        typer.Option(
+            help="Glob of the files in the dataset or folder: 'data/*.jsonl'."
+        ),
+    ] = None,
     prompt_column: Annotated[
         str | None, typer.Option(help="Column that holds the prompt.")
     ] = None,
@@ -106,6 +113,21 @@ def ingest(
     ] = None,
     licence_column: Annotated[
         str | None, typer.Option(help="Column that holds a licence.")
+    ] = None,
+    id_column: Annotated[
+        str | None,
+        typer.Option(help="Column that holds ids of your own; kept as own_id."),
+    ] = None,
+    delimiter: Annotated[
+        str | None,
+        typer.Option(help="What separates the fields of a CSV file; else found out."),
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Encoding of the text; else found out.")
+    ] = None,
+    turn: Annotated[
+        str | None,
+        typer.Option(help="User turn taken from a chat transcript: first or last."),
     ] = None,
     licence: Annotated[str | None, typer.Option(help="Licence of all rows.")] = None,
     limit: Annotated[
@@ -118,6 +140,7 @@ def ingest(
         from aidsafe_dagster.cli.ingest import (
             check_source,
             configured_source,
+            made_up_name,
             run_ingestion,
             source_from_options,
         )
@@ -129,6 +152,7 @@ def ingest(
                 "prompt": prompt_column,
                 "category": category_column,
                 "licence": licence_column,
+                "id": id_column,
             }
             spec = source_from_options(
                 file=file,
@@ -136,6 +160,10 @@ def ingest(
                 hub=hub,
                 preset=preset,
                 revision=revision,
+                files=files,
+                delimiter=delimiter,
+                encoding=encoding,
+                turn=turn,
                 columns=columns,
                 licence=licence,
                 limit=limit,
@@ -148,6 +176,10 @@ def ingest(
                 check_source(spec)
             if not run_ingestion(instance, [spec] if spec else []).success:
                 raise typer.Exit(2)
+            if made_up := made_up_name(spec, name or source):
+                print_plain(
+                    f"The source is called {made_up}; --name names it otherwise."
+                )
             print_batches(instance)
 
 

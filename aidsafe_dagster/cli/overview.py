@@ -1,18 +1,17 @@
 """The state of the dataset as tables: the batches, and the sums over all of them."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import polars as pl
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from aidsafe_dagster.cli.console import REHEARSAL, quantity, short_count
+from aidsafe_dagster.cli.console import REHEARSAL, short_count
 from aidsafe_dagster.cli.recipe_tables import mixed_recipe_table, other_recipe_table
 from aidsafe_dagster.cli.recorded_gates import GateReader
 from aidsafe_dagster.engines.prices import format_money
@@ -83,37 +82,6 @@ def summary(
     # A new lake has little to show, and empty tables would hide it.
     parts.extend(table for table in tables if table.rows)
     return Group(*parts)
-
-
-def ingestion_text(metadata: Mapping[str, Any]) -> str:
-    """Return what an ingestion took in and left out, from the metadata of its output."""
-    new_batches = metadata["new_batches"].records
-    new_prompts = metadata["new_prompts"].value
-    prompts = quantity(new_prompts, "new prompt")
-    batches = quantity(len(new_batches), "new batch")
-    lines = [f"{prompts} in {batches}"]
-    for record in new_batches:
-        batch = record.data["batch"]
-        size = record.data["count"]
-        prompts = quantity(size, "prompt")
-        lines.append(f"  {batch}: {prompts}")
-    # Sources and reasons may hold brackets, which Rich would take for markup.
-    for record in metadata["dropped"].records:
-        count = record.data["count"]
-        reason = escape(record.data["source: reason"])
-        lines.append(f"  [yellow]dropped[/] {count}: {reason}")
-    restored = metadata["restored"].value
-    if restored:
-        names = ", ".join(restored)
-        lines.append(
-            f"  [yellow]restored[/] from the sealed copy, damaged or gone before: {names}"
-        )
-    seen_before = metadata["seen_before"].value
-    if seen_before:
-        rows = quantity(seen_before, "row")
-        verb = "was" if seen_before == 1 else "were"
-        lines.append(f"  {rows} {verb} seen by an earlier ingestion")
-    return "\n".join(lines)
 
 
 def places_table(settings: Settings, lake: Lake, program: str, prompt_id: str) -> Table:

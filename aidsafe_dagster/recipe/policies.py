@@ -154,7 +154,7 @@ def load_policies(folder: Path, only: Sequence[str] = ()) -> Policies:
 
 def _load_policy(file: Path) -> Policy:
     try:
-        return Policy.model_validate(tomllib.loads(file.read_text("utf-8")))
+        return Policy.model_validate(tomllib.loads(file.read_text("utf-8-sig")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SetupError(f"{file}: not a TOML file in UTF-8: {error}") from error
     except ValidationError as error:

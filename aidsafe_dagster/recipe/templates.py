@@ -81,7 +81,7 @@ class Templates:
         self.folder = folder
         self._names_by_stage = names_by_stage
         self._jinja = Environment(
-            loader=FileSystemLoader(folder, encoding="utf-8"),
+            loader=FileSystemLoader(folder, encoding="utf-8-sig"),
             # A misspelt variable in a team's template must fail, and not vanish from the prompt.
             undefined=StrictUndefined,
             autoescape=False,  # noqa: S701 - prompts are plain text, not HTML
@@ -99,7 +99,7 @@ class Templates:
         # All at once: a broken template must stop the run before the first call.
         for name in self._all_names():
             self._compiled[name] = self._compile(name)
-            self._sources[name] = (folder / f"{name}.jinja").read_text("utf-8")
+            self._sources[name] = (folder / f"{name}.jinja").read_text("utf-8-sig")
 
     def system(self, policies: Policies) -> str:
         return self._render("system", policies=policies.policies)

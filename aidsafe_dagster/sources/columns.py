@@ -4,6 +4,7 @@ Columns are resolved once per file, because a wrong column name is a mistake in 
 are checked row by row.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,8 @@ _USUAL_PROMPT_COLUMNS = ("instruction", "question", "text")
 _TRANSCRIPT_COLUMNS = ("messages", "conversations", "conversation", "chosen")
 """Taken where no column holds prompts. `chosen` is one of two answers to a prompt."""
 _LICENCE_COLUMNS = ("licence", "license")
+_JOINED = re.compile(r"(?<=\w)[^\w\s.-](?=\w)")
+"""A sign within a name, as between names that were not told apart."""
 _LONGEST_ID = 256
 _LONGEST_COLUMN_NAME = 40
 
@@ -182,6 +185,8 @@ def _prompt_text(
         return transcript.text
     if not isinstance(value, str):
         detail = f"'{name}' is neither text nor a transcript but {_kind(value)}"
+        if isinstance(value, Mapping) and value:
+            detail += f"; name one of them: '{name}.{next(iter(value))}'"
         return Rejection(DropReason.NOT_TEXT, detail)
     if not value.strip():
         return Rejection(DropReason.NO_PROMPT, f"'{name}' is blank")
@@ -242,12 +247,13 @@ def _prompt_column(default: str, columns: Sequence[str], place: str) -> str:
 def _no_column(
     name: str, columns: Sequence[str], place: str, advice: str = ""
 ) -> NotRows:
-    message = str(unknown("column", name, columns, place)) + advice
-    if len(columns) == 1:
-        message += (
-            ". If another character separates the fields of the file, "
-            "name it: --delimiter"
+    joined = _JOINED.search(columns[0]) if len(columns) == 1 else None
+    if joined:
+        return NotRows(
+            f"{place}: unknown column '{name}'. The file has one column, '{columns[0]}'. "
+            f"If {joined.group()!r} separates its fields, say so: --delimiter"
         )
+    message = str(unknown("column", name, columns, place)) + advice
     if any(_is_no_name(column) for column in columns):
         message += ". The first line must hold the names of the columns"
     return NotRows(message)

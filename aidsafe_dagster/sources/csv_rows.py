@@ -163,7 +163,8 @@ def _read_header(
 ) -> _Header:
     if isinstance(record, Rejection):
         raise SetupError(f"{path}: {record.detail}")
-    names = tuple(name.strip() for name in record)
+    # A mark may stand here, after a line that names the separator.
+    names = tuple(name.strip().strip("\ufeff").strip() for name in record)
     broken = [name for name in names if not is_text(name)]
     if broken:
         raise SetupError(
@@ -171,6 +172,8 @@ def _read_header(
             "(--encoding, or the source's 'encoding')"
         )
     header = _Header(names, {})
+    if not header.columns:
+        return header
     wanted = set(columns(header.columns))
     # The later column would silently replace the earlier one in every row.
     repeated = sorted(name for name in wanted if names.count(name) > 1)

@@ -11,10 +11,13 @@ import unicodedata
 from pathlib import Path
 
 from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.sources.rows import is_text
 
 SAMPLE_BYTES = 2**24
 """Beginning of a file from which its encoding is told."""
 UTF_8 = "utf-8"
+GUESSED = "cp1252"
+"""The one encoding that is taken without a sign that is sure."""
 _MARKS = (
     (codecs.BOM_UTF8, UTF_8),
     # Before UTF-16, whose mark it begins with.
@@ -48,6 +51,9 @@ _CODE_PAGES = (
 """What spreadsheets and editors save, by how the world's languages are spread."""
 _MOST_SUGGESTIONS = 4
 _EXCERPT_CHARS = 48
+_DAMAGED = ("\udc80", "\udcff")
+"""Between these is what a byte that is not UTF-8 is decoded to."""
+_FEW_BYTES = 3
 _MOST_DAMAGED = 0.1
 """Share of lines with bytes that are not UTF-8, above which the file is in another encoding."""
 
@@ -67,16 +73,18 @@ def detect_encoding(sample: bytes, path: Path, *, is_whole: bool) -> str:
         return wide
     decoder = codecs.getincrementaldecoder(UTF_8)("surrogateescape")
     text = decoder.decode(sample, final=is_whole)
-    foreign = {char for char in text if char > "\x7f"}
-    damaged = {char for char in foreign if "\udc80" <= char <= "\udcff"}
-    # Whole characters beyond ASCII come about by no other encoding.
-    if not damaged or foreign - damaged:
+    if is_text(text):
+        return UTF_8
+    foreign = [char for char in text if not char.isascii()]
+    damaged = sum(_DAMAGED[0] <= char <= _DAMAGED[1] for char in foreign)
+    # Another encoding has few characters that are whole in UTF-8, by chance.
+    if damaged <= len(foreign) / 2:
         return UTF_8
     if _reads_as_western(sample):
-        return "cp1252"
+        return GUESSED
     lines = [line for line in sample.splitlines() if line.strip()]
     strange = [line for line in lines if not line.isascii()]
-    if len(strange) > 1 and len(strange) > _MOST_DAMAGED * len(lines):
+    if damaged >= _FEW_BYTES and len(strange) > _MOST_DAMAGED * len(lines):
         raise SetupError(_explain(path, sample, strange[0]))
     return UTF_8
 
@@ -147,18 +155,20 @@ def _explain(path: Path, sample: bytes, line: bytes) -> str:
 
 
 def _strangeness(text: str) -> float:
-    """Return how unlike a language a text is: letters of several scripts, and other signs."""
+    """Return how unlike a language a text is: scripts that mix, and signs in place of letters."""
     scripts = set[str]()
     strange = 0
-    before = ""
-    for char in text:
-        if not char.isascii():
-            if char.isalpha():
-                scripts.add(unicodedata.name(char, "?").split()[0])
-                strange += char.isupper() and before.islower()
-            else:
-                strange += 1
-        before = char
+    for before, char, after in zip(f" {text}", text, f"{text[1:]} ", strict=False):
+        if char.isascii():
+            continue
+        if not char.isalpha():
+            strange += 1
+            continue
+        script = unicodedata.name(char, "?").split()[0]
+        scripts.add(script)
+        is_within_latin = (before + after).strip().isascii() and before.isalpha()
+        is_misplaced = char.isupper() and before.islower()
+        strange += is_misplaced or (is_within_latin and script != "LATIN")
     return strange + 3 * max(0, len(scripts) - 1)
 
 

@@ -24,6 +24,8 @@ from aidsafe_dagster.sources.bounds import (
 from aidsafe_dagster.sources.rejection import DropReason, Rejection
 from aidsafe_dagster.sources.rows import Columns, FileRow
 
+_UNCONVERTIBLE = (ValueError, OverflowError, pa.ArrowException)
+"""Text that is no UTF-8, a date or a duration beyond Python's."""
 _ROWS = 64
 """Rows that are decoded at a time: one value may stand for many of them in the file."""
 
@@ -81,20 +83,39 @@ def _content(batch: pa.RecordBatch, row: int) -> Mapping[str, Any] | Rejection:
     content = {}
     for name in batch.schema.names:
         try:
-            content[name] = _value(batch.column(name)[row].as_py())
-        # Text that is no UTF-8, a date or a duration beyond Python's.
-        except (ValueError, OverflowError, pa.ArrowException) as error:
+            content[name] = _value(batch.column(name)[row])
+        except _UNCONVERTIBLE as error:
             detail = f"'{name}' cannot be read: {error}"
             return Rejection(DropReason.NOT_TEXT, detail)
     return content
 
 
-def _value(value: Any) -> Any:
+def _value(scalar: pa.Scalar) -> Any:
     """Return a value as JSON would have it."""
+    try:
+        value = scalar.as_py()
+    except _UNCONVERTIBLE:
+        # Of an object, some field that nobody asked for may be to blame.
+        return _parts(scalar)
     # Older writers mark no column as text.
     if isinstance(value, bytes):
         return value.decode("utf-8", errors="surrogateescape")
     return value
+
+
+def _parts(scalar: pa.Scalar) -> Any:
+    """Return a list or an object part by part; a field that cannot be converted is None."""
+    if isinstance(scalar, pa.ListScalar | pa.LargeListScalar):
+        return [_parts(item) for item in scalar]
+    if not isinstance(scalar, pa.StructScalar):
+        return scalar.as_py()
+    fields = {}
+    for name, value in scalar.items():
+        try:
+            fields[name] = _parts(value)
+        except _UNCONVERTIBLE:
+            fields[name] = None
+    return fields
 
 
 def _unreadable(path: Path, error: Exception) -> SetupError:

@@ -16,10 +16,12 @@ from aidsafe_dagster.sources.columns import (
     resolve_columns,
 )
 from aidsafe_dagster.sources.duplicates import prompt_id
+from aidsafe_dagster.sources.encodings import GUESSED
 from aidsafe_dagster.sources.files import read_file
 from aidsafe_dagster.sources.locate import LocatedFile
 from aidsafe_dagster.sources.rejection import DropReason, Rejection
 from aidsafe_dagster.sources.remarks import (
+    encoding_remarks,
     id_remarks,
     token_remarks,
     transcript_remarks,
@@ -69,7 +71,7 @@ def read_source(
     source = SourceRows()
     contents = list[RowContent]()
     remaining = spec.limit
-    left_out = list[NotRows]()
+    left_out = list[str]()
     for file in files:
         # Reading no row of a further file would look like an empty file, which is an error.
         if remaining == 0:
@@ -80,7 +82,8 @@ def read_source(
             # Folders hold files of settings beside the data. One that was asked for is no such.
             if len(files) == 1 or spec.glob:
                 raise
-            left_out.append(error)
+            # The path of a download says nothing to a reader.
+            left_out.append(str(error).replace(str(file.path), file.place))
             continue
         if remaining is not None:
             remaining -= len(table.rows)
@@ -93,6 +96,9 @@ def read_source(
             source.rows.append(_to_prompt(spec.name, source_row, content))
     _require_prompts(spec, source, left_out)
     source.remarks += transcript_remarks(contents, spec.turn)
+    guessed = [row for row in source.files if row.form.startswith(GUESSED)]
+    if guessed and spec.encoding is None:
+        source.remarks += encoding_remarks(contents, GUESSED)
     source.remarks += token_remarks(contents)
     prompts = [row for row in source.rows if isinstance(row, Prompt)]
     source.remarks += id_remarks(prompts, spec.columns.id)
@@ -169,7 +175,7 @@ def _to_prompt(
 
 
 def _require_prompts(
-    spec: SourceSpec, source: SourceRows, left_out: Sequence[NotRows]
+    spec: SourceSpec, source: SourceRows, left_out: Sequence[str]
 ) -> None:
     """Raise unless some row is a prompt: the column must be the wrong one."""
     if not source.files and left_out:

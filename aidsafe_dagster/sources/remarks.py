@@ -9,6 +9,7 @@ from aidsafe_dagster.sources.columns import RowContent
 from aidsafe_dagster.sources.transcripts import WhichTurn
 
 _MOST_NAMED = 3
+_EXCERPT_CHARS = 20
 
 
 def transcript_remarks(contents: Sequence[RowContent], turn: WhichTurn) -> list[str]:
@@ -60,6 +61,22 @@ def id_remarks(prompts: Sequence[Prompt], column: str | None) -> list[str]:
             f"{_count(repeated, 'id')} on several rows, which are all kept: {'; '.join(named)}"
         )
     return remarks
+
+
+def encoding_remarks(contents: Iterable[RowContent], encoding: str) -> list[str]:
+    """Return how a text reads in the code page that it was taken to be in."""
+    for row in contents:
+        if not row.prompt.isascii():
+            return [
+                f"the text is not UTF-8 and was read as {encoding}: "
+                f"'{_excerpt(row.prompt)}'; --encoding names another encoding"
+            ]
+    return []
+
+
+def _excerpt(text: str) -> str:
+    at = next(i for i, char in enumerate(text) if not char.isascii())
+    return " ".join(text[max(0, at - _EXCERPT_CHARS) : at + _EXCERPT_CHARS].split())
 
 
 def _count(items: Sequence[object], noun: str = "row") -> str:

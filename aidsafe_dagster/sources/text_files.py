@@ -43,7 +43,7 @@ _FOREIGN = (
 class TextFile:
     bounded: BoundedReader
     """Counts what reading takes."""
-    bytes: BufferedReader[io.RawIOBase]
+    bytes: "BufferedReader[io.RawIOBase]"
     """The text in UTF-8, without a mark."""
     encoding: str
     """That of the file."""

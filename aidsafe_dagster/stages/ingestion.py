@@ -28,14 +28,14 @@ from aidsafe_dagster.settings.launchpad import refuse_file
 from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.ingestion import (
-    DroppedPrompt,
     Ingestion,
     ingest,
     next_batch_numbers,
 )
+from aidsafe_dagster.sources.reading import DroppedPrompt, ReadFile
 from aidsafe_dagster.sources.source import SourceSpec, bundled_sources
 from aidsafe_dagster.sources.tables import COPIES, DROPPED, INGESTED
-from aidsafe_dagster.stages.metadata import count_table
+from aidsafe_dagster.stages.metadata import count_table, record_table
 from aidsafe_dagster.stages.partitions import batches
 
 R = TypeVar("R", bound=Record)
@@ -87,9 +87,9 @@ def ingest_prompts(
             "new_batches": count_table(batch_sizes, "batch"),
             "new_clusters": outcome.new_clusters,
             "near_to_several_clusters": outcome.bridging_prompts,
-            "files": _table(outcome.ingestion.files),
+            "files": _table(outcome.ingestion.files, ReadFile),
             "dropped": count_table(outcome.dropped_by_reason, "source: reason"),
-            "dropped_examples": _table(outcome.dropped_examples),
+            "dropped_examples": _table(outcome.dropped_examples, DroppedPrompt),
             "remarks": outcome.remarks,
             "seen_before": outcome.seen_before,
             "revisions": dict(outcome.ingestion.revisions),
@@ -265,12 +265,9 @@ def _all_records(lake: Lake, table: str, record: type[R]) -> list[R]:
     return records
 
 
-def _table(records: Sequence[Record]) -> dg.TableMetadataValue:
-    rows = []
-    for record in records:
-        cells = {name: str(cell) for name, cell in record.model_dump().items()}
-        rows.append(dg.TableRecord(cells))
-    return dg.MetadataValue.table(rows)
+def _table(records: Sequence[Record], kind: type[Record]) -> dg.TableMetadataValue:
+    lines = [record.model_dump(mode="json") for record in records]
+    return record_table(lines, list(kind.model_fields))
 
 
 def _register(instance: dg.DagsterInstance, keys: Sequence[str]) -> None:

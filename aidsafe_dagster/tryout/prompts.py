@@ -11,7 +11,8 @@ from aidsafe_dagster.recipe.records import Prompt
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.columns import SourceColumns, read_row
 from aidsafe_dagster.sources.duplicates import prompt_id
-from aidsafe_dagster.sources.ingestion import DroppedPrompt, ingest
+from aidsafe_dagster.sources.ingestion import ingest
+from aidsafe_dagster.sources.reading import DroppedPrompt
 from aidsafe_dagster.sources.rejection import Rejection
 from aidsafe_dagster.sources.source import (
     ColumnMapping,
