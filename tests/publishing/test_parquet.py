@@ -30,6 +30,7 @@ def rows(count: int, seed: str = "a", words: int = 20) -> list[dict[str, Any]]:
             "prompt_id": f"{seed}{n}",
             "batch": "demo-0001",
             "recipe": "0123456789ab",
+            "own_id": "",
         }
         for n in range(count)
     ]
