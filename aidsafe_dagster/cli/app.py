@@ -251,7 +251,10 @@ def status() -> None:
 @app.command()
 def show(
     prompt_id: Annotated[
-        str, typer.Argument(help="As in any table's prompt_id column.")
+        str,
+        typer.Argument(
+            help="As in any table's prompt_id column, or an id of your own."
+        ),
     ],
 ) -> None:
     """Print one prompt's whole story: who added which thought, what was dropped, and why."""
@@ -260,10 +263,15 @@ def show(
         from aidsafe_dagster.lake.lake import Lake
         from aidsafe_dagster.recipe.errors import SetupError
         from aidsafe_dagster.settings.load import load_settings
+        from aidsafe_dagster.stages.own_ids import prompt_of_own_id
 
         settings = load_settings().settings
         lake = Lake(settings.lake)
         batch = batch_of_prompt(lake, prompt_id)
+        # An id of ours goes first, so that an own id that looks like one hides nothing.
+        if batch is None and (own := prompt_of_own_id(lake, prompt_id)):
+            print_plain(f"{prompt_id} is prompt {own.prompt_id}.")
+            prompt_id, batch, _ = own
         if batch is None:
             raise SetupError(
                 f"no prompt '{prompt_id}' in {lake.root}; "

@@ -25,6 +25,7 @@ from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.tables import INGESTED
 from aidsafe_dagster.stages.failure_lines import mask_secrets, plain_line
+from aidsafe_dagster.stages.own_ids import own_ids
 
 _WIDTH = 80
 _INDENT = "    "
@@ -60,8 +61,11 @@ def print_failures(
         print_plain("No row failed or was left out here.")
         return
     shown = failures.head(limit) if limit else failures
+    named = own_ids(lake, shown["prompt_id"].unique())
     for prompt_id, in_batch, at_stage, why, detail in shown.iter_rows():
         print_plain(plain_line(f"{prompt_id} {at_stage} {why} {in_batch}", _WIDTH))
+        if prompt_id in named:
+            print_plain(plain_line(f"{_INDENT}own id {named[prompt_id]}", _WIDTH))
         masked = mask_secrets(detail, settings)
         print_plain(_INDENT + plain_line(masked, _WIDTH - len(_INDENT)))
     _print_counts(failures)
