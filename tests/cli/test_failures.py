@@ -236,3 +236,12 @@ def test_line_breaks_stay_and_what_is_invisible_shows() -> None:
     assert (
         visible("a\nb\tc\u200b\U000e0001é字") == r"a" "\n" r"b\x09c\u200b\U000e0001é字"
     )
+
+
+def test_a_failed_row_is_listed_with_the_id_of_its_own(tmp_path: Path) -> None:
+    with a_site(tmp_path, rehearsal=NO_FAULTS | {"unparsable": 1.0}) as site:
+        (tmp_path / "a.csv").write_text("n,prompt\nT-1,Why is jazz so free?\n")
+        source = {"name": "a", "path": str(tmp_path / "a.csv"), "licence": "MIT"}
+        assert site.ingest(source | {"columns": {"id": "n"}}).success
+        assert not site.make("a-0001").success
+        assert "own id T-1" in aidsafe(tmp_path, "failures").stdout
