@@ -30,6 +30,9 @@ from aidsafe_dagster.sources.rows import FileRow, FileRows, NotRows
 from aidsafe_dagster.sources.settings import IngestSettings
 from aidsafe_dagster.sources.source import SourceSpec
 
+_WRONG_COLUMN = {DropReason.NO_PROMPT, DropReason.NOT_TEXT, DropReason.NOT_AN_OBJECT}
+"""Reasons for which another column, or file, may be meant."""
+
 
 class DroppedPrompt(Record):
     source: str
@@ -178,17 +181,21 @@ def _require_prompts(
     spec: SourceSpec, source: SourceRows, left_out: Sequence[str]
 ) -> None:
     """Raise unless some row is a prompt: the column must be the wrong one."""
+    place = f"{spec}: {spec.path or spec.dataset}"
     if not source.files and left_out:
         listing = "\n".join(f"  {error}" for error in left_out)
-        raise SetupError(f"{spec}: none of its files has prompts\n{listing}")
+        raise SetupError(f"{place}: none of its files has prompts\n{listing}")
     if not source.rows or any(isinstance(row, Prompt) for row in source.rows):
         return
     dropped = [row for row in source.rows if isinstance(row, DroppedPrompt)]
-    lines = [f"{spec}: none of the {len(dropped):,} rows that were read is a prompt"]
-    for reason, count in Counter(row.reason for row in dropped).most_common():
+    read = "1 row" if len(dropped) == 1 else f"{len(dropped):,} rows"
+    lines = [f"{place}: no prompt in {read}"]
+    counts = Counter(row.reason for row in dropped)
+    for reason, count in counts.most_common():
         example = next(row for row in dropped if row.reason == reason)
         lines.append(f"  {count:,} {reason}: {example.detail} ({example.source_row})")
-    lines.append(
-        "Choose the column that holds the prompts: --prompt-column, or columns.prompt"
-    )
+    if counts.keys() & _WRONG_COLUMN:
+        lines.append(
+            "Choose the column that holds the prompts: --prompt-column, or columns.prompt"
+        )
     raise SetupError("\n".join(lines))

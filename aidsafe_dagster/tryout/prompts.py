@@ -76,11 +76,7 @@ def prompts_from_file(
         # Some rows may be duplicates or unusable, and a large file is not read whole.
         limit=4 * count + _SPARE_ROWS,
     )
-    chosen = _ingest([spec], count, settings, str(path))
-    if not chosen.prompts:
-        reasons = [f"{row.source_row}: {row.detail}" for row in chosen.dropped[:3]]
-        raise SetupError(f"{path}: no usable prompt. {'; '.join(reasons)}")
-    return chosen
+    return _ingest([spec], count, settings, str(path))
 
 
 def prompts_of_project(count: int, settings: Settings) -> ChosenPrompts:

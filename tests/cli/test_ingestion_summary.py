@@ -122,7 +122,7 @@ def test_no_prompt_at_all_is_an_error_that_loses_nothing(tmp_path: Path) -> None
     aidsafe(tmp_path, "ingest", "good.csv", "--licence", "MIT")
     wrong = aidsafe(tmp_path, "ingest", "tags.jsonl", "--licence", "MIT")
     assert wrong.returncode == 2
-    assert "none of the 2 rows" in wrong.stdout + wrong.stderr
+    assert "tags.jsonl: no prompt in 2 rows" in wrong.stdout + wrong.stderr
     assert "--prompt-column" in wrong.stdout + wrong.stderr
     assert "good-0001" in aidsafe(tmp_path, "status").stdout
 

@@ -21,7 +21,8 @@ def zstandard(data: bytes) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.CompressedOutputStream(sink, "zstd") as stream:
         stream.write(data)
-    return sink.getvalue().to_pybytes()
+    compressed: bytes = sink.getvalue().to_pybytes()
+    return compressed
 
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {

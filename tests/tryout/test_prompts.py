@@ -56,7 +56,7 @@ def test_rows_that_are_no_prompts_are_told_and_the_next_ones_taken(
 def test_a_file_without_any_prompt_is_an_error_that_says_why(tmp_path: Path) -> None:
     file = tmp_path / "mine.jsonl"
     file.write_text('{"prompt": ""}\n')
-    with pytest.raises(SetupError, match=r"no usable prompt.*row 1.*blank"):
+    with pytest.raises(SetupError, match=r"no prompt in 1 row\n.*blank \(mine"):
         prompts_from_file(file, 2, settings_in(tmp_path), {})
 
 
