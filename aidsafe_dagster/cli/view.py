@@ -35,7 +35,7 @@ def view(
     Failures and tried beliefs are among them. Nothing is loaded from the network, and nothing can
     be changed. `aidsafe dev` serves the same pages at /rows.
     """
-    with setup_errors_explained():
+    with setup_errors_explained(has_own_handlers=True):
         import secrets
 
         from aidsafe_dagster.lake.lake import Lake
@@ -60,4 +60,10 @@ def view(
         if socket:
             where = f"unix:{socket}, path {path}"
         print_plain(f"All rows: {where}")
-        listen(pages.app(), port, secret, socket)
+        try:
+            listen(pages.app(), port, secret, socket)
+        except KeyboardInterrupt:
+            # There is nothing to be told of: nothing was changed.
+            raise typer.Exit(130) from None
+        finally:
+            pages.index.close()

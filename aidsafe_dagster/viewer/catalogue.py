@@ -1,7 +1,7 @@
 """Questions to the index: a page of rows, what can be filtered by, the row before and after."""
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -70,10 +70,16 @@ class Neighbours:
 
 
 class Catalogue:
-    """Answers from the index as it is at the moment of a question."""
+    """Answers from the index as it is at the moment of a question.
 
-    def __init__(self, index: RowIndex) -> None:
+    Args:
+        index: of all rows.
+        mask: hides secrets in what a search found: failures quote servers.
+    """
+
+    def __init__(self, index: RowIndex, mask: Callable[[str], str] = str) -> None:
         self._index = index
+        self._mask = mask
         self._searches = OrderedDict[tuple[Any, ...], list[str]]()
         self._facets: tuple[int, dict[str, list[tuple[str, int]]]] = (-1, {})
         self._lock = Lock()
@@ -225,7 +231,9 @@ class Catalogue:
             place, text = places.get(row["prompt_id"], ("", ""))
             # The prompt is shown anyway.
             is_prompt = place.startswith("prompts prompt")
-            passage = excerpt(text, words, _EXCERPT_CHARS) if not is_prompt else []
+            passage = []
+            if not is_prompt:
+                passage = excerpt(self._mask(text), words, _EXCERPT_CHARS)
             shown_place = "" if is_prompt else place
             found.append(FoundRow(row, prompt, shown_place, passage))
         return found

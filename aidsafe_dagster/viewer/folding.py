@@ -28,6 +28,10 @@ _NOT_PLAIN = (
 _WORDS = re.compile(r'"([^"]+)"|(\S+)')
 
 
+_MOST_FOLDED = 300_000
+"""Characters of one text in which matches are marked; more would keep a reader waiting."""
+
+
 class Passage(NamedTuple):
     """A piece of a text, with what was searched for marked."""
 
@@ -67,7 +71,7 @@ def passages(text: str, words: Sequence[str]) -> list[Passage]:
         return [Passage(text, is_match=False)] if text else []
     pieces = []
     end = 0
-    for start, stop in _matches(text, words):
+    for start, stop in _matches(text[:_MOST_FOLDED], words):
         if start > end:
             pieces.append(Passage(text[end:start], is_match=False))
         pieces.append(Passage(text[start:stop], is_match=True))
@@ -83,11 +87,9 @@ def excerpt(text: str, words: Sequence[str], width: int) -> list[Passage]:
     Without a match it is the beginning.
     """
     line = " ".join(text.split())
-    first = next(_matches(line, words), None)
-    start = 0
-    if first is not None:
-        # A third of the room is for what leads up to the match.
-        start = max(0, min(first[0] - width // 3, len(line) - width))
+    # A third of the room is for what leads up to the match.
+    start = _first_match(line, words) - width // 3
+    start = max(0, min(start, len(line) - width))
     cut = line[start : start + width]
     pieces = passages(cut, words)
     if start:
@@ -100,6 +102,18 @@ def excerpt(text: str, words: Sequence[str], width: int) -> list[Passage]:
 def _normalised(text: pl.Expr) -> pl.Expr:
     lower = text.str.normalize("NFKD").str.to_lowercase()
     return lower.str.replace_all(_DROPPED, "").str.normalize("NFKC")
+
+
+def _first_match(line: str, words: Sequence[str]) -> int:
+    """Return where the first match begins, 0 without one."""
+    lower = line.lower()
+    # Of a few letters the small one is longer, and then places differ.
+    if len(lower) == len(line):
+        places = [place for word in words if (place := lower.find(word)) >= 0]
+        if places:
+            return min(places)
+    first = next(_matches(line[:_MOST_FOLDED], words), (0, 0))
+    return first[0]
 
 
 def _matches(text: str, words: Sequence[str]) -> Iterator[tuple[int, int]]:

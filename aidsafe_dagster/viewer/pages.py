@@ -106,7 +106,7 @@ class RowPages:
         self._settings = settings
         self._lake = Lake(settings.lake)
         self.index = RowIndex(self._lake, settings.home)
-        self._catalogue = Catalogue(self.index)
+        self._catalogue = Catalogue(self.index, self._mask)
         self._refreshed = 0.0
         self._refreshing: threading.Thread | None = None
         self._refresh_lock = threading.Lock()
@@ -114,7 +114,6 @@ class RowPages:
         self._templates.filters["marked"] = _marked
         self._templates.filters["masked"] = self._mask
         self._templates.globals |= {
-            "report": _Rules(_rules(settings)),
             "currency": settings.currency,
             "languages": LANGUAGE_NAMES,
             "filter_names": _FILTER_NAMES,
@@ -221,6 +220,8 @@ class RowPages:
             link_query=f"?{list_query}" if list_query else "",
             batch_query=Filters(batch=story.batch).address(),
             words=filters.words,
+            # Read anew, since a policy may be edited meanwhile.
+            report=_Rules(_rules(self._settings)),
         )
 
     def _answer(self, request: Request) -> Response:

@@ -49,6 +49,7 @@ class RowIndex:
         self._store = lake if lake.local else Lake(folder)
         self._own_folder: tempfile.TemporaryDirectory[str] | None = None
         self._stamps: dict[str, str] = {}
+        self._is_closed = threading.Event()
         self._refreshing = threading.Lock()
         self._writing = threading.Lock()
         self._database = duckdb.connect(
@@ -66,7 +67,8 @@ class RowIndex:
     def files(self, batches: Sequence[str] | None = None) -> list[str]:
         """Return the files with the texts of these batches, or of all."""
         known = self._stamps if batches is None else batches
-        return [str(self._store.rows_path(ROW_INDEX, batch)) for batch in known]
+        paths = [self._store.rows_path(ROW_INDEX, batch) for batch in known]
+        return [str(path) for path in paths if path.exists()]
 
     def refresh(self, on_batch: Callable[[int, int], None] | None = None) -> None:
         """Read what is new or has changed since the last time, and drop what is gone.
@@ -81,10 +83,18 @@ class RowIndex:
             self.batches_missing = len(changed)
             self._load_stored(stamps, changed)
             waiting = [key for key in changed if self._stamps.get(key) != stamps[key]]
-            with ThreadPoolExecutor(_WORKERS) as pool:
+            pool = ThreadPoolExecutor(_WORKERS)
+            try:
                 for _ in pool.map(lambda key: self._index(key, stamps[key]), waiting):
                     if on_batch:
                         on_batch(self.batches_known, len(stamps))
+            finally:
+                # Whoever gives up waiting waits for no batch that is not begun.
+                pool.shutdown(cancel_futures=True)
+
+    def close(self) -> None:
+        """Begin no further batch, so that the process can end."""
+        self._is_closed.set()
 
     def _load_stored(self, stamps: Mapping[str, str], batches: Sequence[str]) -> None:
         """Take over what an earlier process has indexed of batches that did not change."""
@@ -110,9 +120,17 @@ class RowIndex:
             self._replace(loaded["batch"].unique().to_list(), loaded)
 
     def _index(self, batch: str, stamp: str) -> None:
+        if self._is_closed.is_set():
+            return
         tables = read_tables(self.lake, batch)
-        rows = batch_rows(tables, batch, stamp)
-        self._write(batch, rows)
+        try:
+            rows = batch_rows(tables, batch, stamp)
+        except pl.exceptions.PolarsError as error:
+            # The other batches can be read; this one only when it is made again.
+            tables.problems.append(f"{batch}: its rows do not fit together ({error})")
+            rows = pl.DataFrame(schema=ROW_SCHEMA)
+        else:
+            self._write(batch, rows)
         problems = {**self.problems, batch: tables.problems}
         self.problems = {key: found for key, found in problems.items() if found}
         self._stamps[batch] = stamp

@@ -5,13 +5,17 @@ The token, if there is one, is in the environment, where no list of processes sh
 
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
 import dagster as dg
 from dagster_webserver.app import create_app_from_workspace_process_context
 from dagster_webserver.version import __version__
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.runs.dagster_internals import (
     WorkspaceFileTarget,
     WorkspaceProcessContext,
@@ -43,13 +47,27 @@ def serve(port: int, token: str = "", socket: Path | None = None) -> None:
 
 def _with_rows(web_ui: ASGIApp) -> ASGIApp:
     """Add the pages on all rows, to which the UI's own pages link."""
-    rows = RowPages(load_settings().settings).app()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        is_of_rows = scope["type"] == "http" and is_row_page(scope["path"])
-        await (rows if is_of_rows else web_ui)(scope, receive, send)
+        if scope["type"] != "http" or not is_row_page(scope["path"]):
+            await web_ui(scope, receive, send)
+            return
+        try:
+            rows = await run_in_threadpool(_row_pages)
+        except SetupError as error:
+            # The UI itself is of use where the settings have a mistake.
+            reply = PlainTextResponse(f"{error}\n", status_code=500)
+            await reply(scope, receive, send)
+            return
+        await rows(scope, receive, send)
 
     return app
+
+
+@cache
+def _row_pages() -> ASGIApp:
+    # When they are first asked for: reading the lake costs a moment.
+    return RowPages(load_settings().settings).app()
 
 
 def main(port: str, socket: str = "") -> None:
