@@ -7,6 +7,7 @@ import typer
 
 from aidsafe_dagster.cli.console import print_plain, setup_errors_explained
 from aidsafe_dagster.cli.dev import HOST, is_free, port_taken
+from aidsafe_dagster.cli.project_folder import from_here
 
 
 def view(
@@ -27,7 +28,10 @@ def view(
     ] = False,
     socket: Annotated[
         Path | None,
-        typer.Option(help="Listen on this Unix socket instead, for your user alone."),
+        typer.Option(
+            help="Listen on this Unix socket instead, for your user alone.",
+            callback=from_here,
+        ),
     ] = None,
 ) -> None:
     """Show all rows in a browser: search, filters, and each prompt's whole story; Ctrl-C ends it.
