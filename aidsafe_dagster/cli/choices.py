@@ -18,3 +18,5 @@ FORMAT_NAMES = (
     "ms-swift-sft",
     "ms-swift-dpo",
 )
+INSPECT = "inspect"
+"""No format of a trainer: logs of the deliberations, for `inspect view`."""

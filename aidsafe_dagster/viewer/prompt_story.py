@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from aidsafe_dagster.lake.earlier_layouts import OtherLayout
+import polars as pl
+
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import from_frame
 from aidsafe_dagster.recipe.errors import SetupError
@@ -44,8 +45,8 @@ class PromptStory:
     records: dict[str, Any] = field(default_factory=dict)
     """By stage, in the order of the recipe."""
     failures: list[Failure] = field(default_factory=list)
-    tried: Sequence[TriedBelief] = ()
-    training: Sequence[FineTuneRow] = ()
+    tried: tuple[TriedBelief, ...] = ()
+    training: tuple[FineTuneRow, ...] = ()
     unreadable: list[str] = field(default_factory=list)
     """Why a partition or a row cannot be shown."""
 
@@ -157,42 +158,74 @@ class PromptStory:
 
 def read_story(lake: Lake, batch: str, prompt_id: str) -> PromptStory:
     """Read every table of a batch for one prompt."""
-    story = PromptStory(prompt_id, batch)
+    stories = read_stories(lake, batch, prompt_id)
+    # What is not there has a story as well, an empty one.
+    return stories.get(prompt_id) or PromptStory(prompt_id, batch)
+
+
+def read_stories(
+    lake: Lake, batch: str, prompt_id: str | None = None
+) -> dict[str, PromptStory]:
+    """Read every table of a batch, for one prompt or for all; by id, in the order of the source."""
+    reader = _BatchReader(lake, batch, prompt_id)
     for stage, definition in STAGES.items():
         table = INGESTED if stage == Stage.PROMPTS else stage
         # A prompt has one row at every stage but this one.
         if stage == Stage.FINE_TUNE_SPLITS:
-            story.training = _records(lake, table, FineTuneRow, story)
+            for row in reader.records(table, FineTuneRow):
+                reader.story(row.prompt_id).training += (row,)
         else:
-            for record in _records(lake, table, definition.record, story):
+            for record in reader.records(table, definition.record):
+                story = reader.story(str(getattr(record, "prompt_id", "")))
                 story.records[str(stage)] = record
-        story.failures += _failures(lake, stage, story)
-    story.tried = _records(lake, BELIEF_CANDIDATES, TriedBelief, story)
-    return story
+        for failure in reader.failures(stage):
+            reader.story(failure.prompt_id).failures.append(failure)
+    for tried in reader.records(BELIEF_CANDIDATES, TriedBelief):
+        reader.story(tried.prompt_id).tried += (tried,)
+    for story in reader.stories.values():
+        story.unreadable = reader.unreadable
+    return reader.stories
 
 
-def _records(
-    lake: Lake, table: str, record: type[R], story: PromptStory
-) -> Sequence[R]:
-    # The conversation repeats what the other columns hold, and is most of a file.
-    columns = [name for name in record.model_fields if name != "conversation"]
-    try:
-        if not lake.has(table, story.batch):
-            return ()
-        rows = lake.rows(table, story.batch, columns).filter(prompt_id=story.prompt_id)
-        if "conversation" in record.model_fields:
-            rows = rows.with_columns(conversation=[])
-        return from_frame(rows, record)
-    except (SetupError, OtherLayout) as error:
-        # The other stages may well be readable.
-        story.unreadable.append(str(error))
-        return ()
+class _BatchReader:
+    def __init__(self, lake: Lake, batch: str, prompt_id: str | None) -> None:
+        self.stories: dict[str, PromptStory] = {}
+        self.unreadable: list[str] = []
+        self._lake = lake
+        self._batch = batch
+        self._prompt_id = prompt_id
+        if prompt_id is not None:
+            self.story(prompt_id)
 
+    def story(self, prompt_id: str) -> PromptStory:
+        if prompt_id not in self.stories:
+            self.stories[prompt_id] = PromptStory(prompt_id, self._batch)
+        return self.stories[prompt_id]
 
-def _failures(lake: Lake, stage: str, story: PromptStory) -> Sequence[Failure]:
-    try:
-        failures = lake.failures(stage, story.batch)
-        return from_frame(failures.filter(prompt_id=story.prompt_id), Failure)
-    except SetupError as error:
-        story.unreadable.append(str(error))
-        return ()
+    def records(self, table: str, record: type[R]) -> list[R]:
+        # The conversation repeats what the other columns hold, and is most of a file.
+        columns = [name for name in record.model_fields if name != "conversation"]
+        try:
+            if not self._lake.has(table, self._batch):
+                return []
+            rows = self._wanted(self._lake.rows(table, self._batch, columns))
+            if "conversation" in record.model_fields:
+                rows = rows.with_columns(conversation=[])
+            return from_frame(rows, record)
+        except SetupError as error:
+            # The other stages may well be readable.
+            self.unreadable.append(str(error))
+            return []
+
+    def failures(self, stage: str) -> list[Failure]:
+        try:
+            failures = self._wanted(self._lake.failures(stage, self._batch))
+            return from_frame(failures, Failure)
+        except SetupError as error:
+            self.unreadable.append(str(error))
+            return []
+
+    def _wanted(self, rows: pl.DataFrame) -> pl.DataFrame:
+        return (
+            rows if self._prompt_id is None else rows.filter(prompt_id=self._prompt_id)
+        )
