@@ -4,6 +4,7 @@ Rows are users' and models' words. They reach the terminal as text alone.
 """
 
 from collections.abc import Sequence
+from contextlib import closing
 
 import polars as pl
 from rich.text import Text
@@ -45,9 +46,9 @@ def print_passages(
         raise unknown("batch", batch, lake.batches(INGESTED), str(lake.root))
     if stage is not None and stage not in (*STAGES, BELIEF_CANDIDATES):
         raise unknown("stage", stage, [*STAGES, BELIEF_CANDIDATES], "find")
-    index = RowIndex(lake, settings.home)
-    _refresh(index)
-    passages = _passages(Catalogue(index), words, batch or "", stage)
+    with closing(RowIndex(lake, settings.home)) as index:
+        _refresh(index)
+        passages = _passages(Catalogue(index), words, batch or "", stage)
     prompt_ids = passages["prompt_id"].unique(maintain_order=True).to_list()
     for prompt_id in prompt_ids[: limit or None]:
         _print_prompt(passages.filter(prompt_id=prompt_id), words, settings)

@@ -163,5 +163,8 @@ def _fold_letter(letter: str) -> str:
 
 
 def _joins_its_predecessor(character: str) -> bool:
-    # Marks, and the vowels and finals of Korean syllables that are written in parts.
-    return bool(unicodedata.combining(character)) or "\u1160" <= character <= "\u11ff"
+    if character.isascii():
+        return False
+    # Marks, also those of half width, and the vowels and finals of Korean syllables in parts.
+    first = unicodedata.normalize("NFKD", character)[0]
+    return bool(unicodedata.combining(first)) or "\u1160" <= character <= "\u11ff"

@@ -93,12 +93,20 @@ class RowIndex:
                 pool.shutdown(cancel_futures=True)
 
     def close(self) -> None:
-        """Begin no further batch, so that the process can end."""
+        """Begin no further batch, so that the process can end; no question is answered any more."""
         self._is_closed.set()
+        self._database.close()
+        if self._own_folder is not None:
+            self._own_folder.cleanup()
 
     def _load_stored(self, stamps: Mapping[str, str], batches: Sequence[str]) -> None:
         """Take over what an earlier process has indexed of batches that did not change."""
-        stored = set(self._store.batches(ROW_INDEX))
+        try:
+            stored = set(self._store.batches(ROW_INDEX))
+        except OSError:
+            # Not for us to read, so not for us to write either.
+            self._move_to_own_folder()
+            return
         for key in stored - set(stamps):
             # A batch that somebody took back. Nobody else minds a file less.
             with suppress(OSError, SetupError):

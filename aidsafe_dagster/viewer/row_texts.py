@@ -23,6 +23,8 @@ _NOT_WRITTEN = frozenset(
         "recipe", "mixed_with", "simulated", "stamp",
         # The exchange repeats what the other columns hold, and the policies in every row.
         "conversation",
+        # So do the turns of a row for training.
+        "messages", "chosen", "rejected",
         # Of other prompts.
         "examples",
         # One of a few words, each a filter.
@@ -43,9 +45,8 @@ def texts_of(rows: pl.DataFrame, table: str) -> pl.DataFrame:
     stage = "prompts" if table == INGESTED else table
     columns = {}
     for name, dtype in rows.schema.items():
-        # The prompt is the same at every stage; the turns of a row for training are no prompt.
-        is_repeated = name == "prompt" and table != INGESTED
-        if is_repeated and isinstance(dtype, pl.String):
+        # The prompt is the same at every stage.
+        if name == "prompt" and table != INGESTED:
             continue
         joined = _joined(dtype, pl.col(name)) if is_searched(name) else None
         if joined is not None:
