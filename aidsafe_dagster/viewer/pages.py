@@ -60,8 +60,9 @@ _POLICY = (
 )
 _REFRESH_S = 2.0
 """A page shows the lake as it was no longer ago than this."""
-_FIRST_WAIT_S = 1.0
-"""For the index before a page is sent; with many batches the list grows afterwards."""
+_FIRST_WAIT_S, _WAIT_S = 1.0, 0.3
+"""For the index before a page is sent, the first time and later. With many batches that are new, the
+list grows afterwards."""
 _MOST_CHOICES = 50
 _FILTER_NAMES: Mapping[str, str] = {
     "stage": "came as far as",
@@ -148,7 +149,7 @@ class RowPages:
                 self._refreshing.start()
             refreshing = self._refreshing
         if refreshing:
-            refreshing.join(_FIRST_WAIT_S)
+            refreshing.join(_WAIT_S if self._refreshed else _FIRST_WAIT_S)
 
     # Starlette runs what is not a coroutine in a thread, so a slow question delays no other.
     def _go_to_rows(self, _: Request) -> Response:
