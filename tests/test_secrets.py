@@ -25,7 +25,7 @@ from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.secret_mask import mask_url_secrets
 from aidsafe_dagster.settings.load import load_settings
-from aidsafe_dagster.web_ui.server import HOST
+from aidsafe_dagster.web_ui.listening import HOST
 from tests.graphql import ask
 from tests.loopback_hub import serve
 from tests.serving import a_free_port

@@ -20,6 +20,7 @@ from aidsafe_dagster.cli.engine import app as engine_app
 from aidsafe_dagster.cli.evaluate import evaluate
 from aidsafe_dagster.cli.export import check_chat_template, export, publish
 from aidsafe_dagster.cli.failures import failures
+from aidsafe_dagster.cli.find import find
 from aidsafe_dagster.cli.forget import forget
 from aidsafe_dagster.cli.init import init
 from aidsafe_dagster.cli.plan import plan
@@ -27,6 +28,7 @@ from aidsafe_dagster.cli.project_folder import ProjectGroup, choose_project, fro
 from aidsafe_dagster.cli.review import app as review_app
 from aidsafe_dagster.cli.train import train
 from aidsafe_dagster.cli.try_command import try_prompts
+from aidsafe_dagster.cli.view import view
 
 app = typer.Typer(
     cls=ProjectGroup,
@@ -253,30 +255,23 @@ def show(
     prompt_id: Annotated[
         str,
         typer.Argument(
-            help="As in any table's prompt_id column, or an id of your own."
+            help="As in any table's prompt_id column, or as much of it as is unique; or "
+            "an id of your own."
         ),
     ],
 ) -> None:
     """Print one prompt's whole story: who added which thought, what was dropped, and why."""
     with setup_errors_explained():
-        from aidsafe_dagster.cli.story import batch_of_prompt, read_story
+        from aidsafe_dagster.cli.story import read_story
         from aidsafe_dagster.lake.lake import Lake
-        from aidsafe_dagster.recipe.errors import SetupError
         from aidsafe_dagster.settings.load import load_settings
-        from aidsafe_dagster.stages.own_ids import prompt_of_own_id
+        from aidsafe_dagster.viewer.prompt_ids import find_prompt
 
         settings = load_settings().settings
-        lake = Lake(settings.lake)
-        batch = batch_of_prompt(lake, prompt_id)
-        # An id of ours goes first, so that an own id that looks like one hides nothing.
-        if batch is None and (own := prompt_of_own_id(lake, prompt_id)):
-            print_plain(f"{prompt_id} is prompt {own.prompt_id}.")
-            prompt_id, batch, _ = own
-        if batch is None:
-            raise SetupError(
-                f"no prompt '{prompt_id}' in {lake.root}; "
-                "ids are in the column prompt_id of every table"
-            )
+        asked = prompt_id
+        prompt_id, batch, _ = find_prompt(Lake(settings.lake), asked)
+        if not prompt_id.startswith(asked):
+            print_plain(f"{asked} is prompt {prompt_id}.")
         # A prompt may be ingested and not yet made, and then it has no pages.
         pages = 0
         for page in read_story(settings, batch, prompt_id):
@@ -333,6 +328,8 @@ def doctor(
 app.command("try")(try_prompts)
 app.command()(init)
 app.command()(demo)
+app.command()(view)
+app.command()(find)
 app.command()(failures)
 app.command()(forget)
 app.command()(train)

@@ -11,7 +11,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from aidsafe_dagster.cli.failed_rows import failed_answer, visible
+from aidsafe_dagster.cli.failed_rows import failed_answer_panel
 from aidsafe_dagster.cli.spending import Spending, describe_spending
 from aidsafe_dagster.recipe.records import (
     EXCLUSION_REASONS,
@@ -27,6 +27,7 @@ from aidsafe_dagster.recipe.records import (
     ThoughtVerdict,
 )
 from aidsafe_dagster.settings.schema import Settings
+from aidsafe_dagster.stages.failed_answers import visible
 from aidsafe_dagster.stages.failure_lines import mask_secrets
 from aidsafe_dagster.tryout.results import TriedPrompt
 
@@ -212,6 +213,6 @@ def _failure(failure: Failure, settings: Settings) -> Iterator[Section]:
     text.append_text(plain(mask_secrets(failure.detail, settings)))
     yield label, text
     if not is_left_out:
-        answer = failed_answer(failure, settings)
+        answer = failed_answer_panel(failure, settings)
         if answer is not None:
             yield "", answer

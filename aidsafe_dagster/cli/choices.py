@@ -25,3 +25,5 @@ FORMAT_NAMES = (
     "guard-llama",
     "trl-grpo",
 )
+INSPECT = "inspect"
+"""No format of a trainer: logs of the deliberations, for `inspect view`."""

@@ -42,8 +42,8 @@ def dev(
 
         # A port that is taken, and an instance that cannot be opened, are told before anything
         # is started.
-        if socket is None and not _is_free(port):
-            raise _port_taken(port)
+        if socket is None and not is_free(port):
+            raise port_taken(port)
         with open_instance():
             pass
         secret = secrets.token_urlsafe() if token else ""
@@ -53,6 +53,8 @@ def dev(
         if socket:
             where = f"unix:{socket}"
         print_plain(f"The recipe: {where}")
+        if not socket:
+            print_plain(f"All rows:   http://{HOST}:{port}/rows")
         status = run_services(port, secret, socket)
         _print_runs_under_way()
         raise typer.Exit(status)
@@ -75,7 +77,8 @@ def _print_runs_under_way() -> None:
         )
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Tell whether a web server could listen on a port."""
     import socket
 
     with socket.socket() as listener:
@@ -88,10 +91,12 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _port_taken(port: int) -> Exception:
+def port_taken(port: int, command: str = "dev") -> Exception:
+    """Return the error of a command whose port is in use."""
     from aidsafe_dagster.recipe.errors import SetupError
 
+    other = f", or make dev PORT={port + 1}" if command == "dev" else ""
     return SetupError(
-        f"Port {port} is taken, perhaps by another `aidsafe dev`. "
-        f"Choose one: aidsafe dev --port {port + 1}, or make dev PORT={port + 1}"
+        f"Port {port} is taken, perhaps by another `aidsafe {command}`. "
+        f"Choose one: aidsafe {command} --port {port + 1}{other}"
     )

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from aidsafe_dagster.cli.choices import FORMAT_NAMES, Reasoning, Split
+from aidsafe_dagster.cli.choices import FORMAT_NAMES, INSPECT, Reasoning, Split
 from aidsafe_dagster.cli.console import console, print_problem, setup_errors_explained
 from aidsafe_dagster.cli.project_folder import from_here, from_here_if_there
 
@@ -16,7 +16,12 @@ def export(
         Path, typer.Option("--out", help="The folder to write to.", callback=from_here)
     ],
     format_name: Annotated[
-        str, typer.Option("--format", help=f"One of {', '.join(FORMAT_NAMES)}.")
+        str,
+        typer.Option(
+            "--format",
+            help=f"One of {', '.join(FORMAT_NAMES)}; or {INSPECT}: logs to read in "
+            "`inspect view`, failed rows included.",
+        ),
     ] = "trl-sft",
     split: Annotated[
         Split | None, typer.Option(help="One split; without it, all three.")
@@ -41,6 +46,16 @@ def export(
 ) -> None:
     """Write the rows of all batches that passed their gates in a trainer's format."""
     with setup_errors_explained():
+        if format_name == INSPECT:
+            if file_kind or reasoning:
+                raise typer.BadParameter(
+                    "a log has one form; --as and --reasoning do not go with it",
+                    param_hint="--format inspect",
+                )
+            from aidsafe_dagster.cli.inspect_export import export_inspect_logs
+
+            export_inspect_logs(out, split=split, allow_simulated=allow_simulated)
+            return
         from aidsafe_dagster.cli.local_runs import open_instance
         from aidsafe_dagster.cli.trainer_files import export_batches
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from aidsafe_dagster.cli.console import print_paragraph, quantity
-from aidsafe_dagster.cli.failed_rows import visible
+from aidsafe_dagster.stages.failed_answers import visible
 
 _MOST_FILES = 5
 _MOST_CHARS = 300

@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from aidsafe_dagster.cli.cards import Section, heading, plain, sections
-from aidsafe_dagster.cli.failed_rows import visible
 from aidsafe_dagster.settings.schema import Settings
+from aidsafe_dagster.stages.failed_answers import visible
 from aidsafe_dagster.stages.failure_lines import mask_secrets
 from aidsafe_dagster.tryout.comparison import (
     Balance,

@@ -9,11 +9,11 @@ from rich.text import Text
 
 from aidsafe_dagster.cli.cards import Section, sections
 from aidsafe_dagster.cli.console import quantity
-from aidsafe_dagster.cli.failed_rows import visible
 from aidsafe_dagster.cli.project_folder import shown
 from aidsafe_dagster.cli.spending import Spending, describe_spending
 from aidsafe_dagster.recipe.records import EXCLUSION_REASONS
 from aidsafe_dagster.recipe.stages import STAGES
+from aidsafe_dagster.stages.failed_answers import visible
 from aidsafe_dagster.tryout.results import Tryout
 
 

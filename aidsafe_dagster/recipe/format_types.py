@@ -63,7 +63,8 @@ class Format:
 LINEAGE: dict[str, Column] = {
     "prompt_id": Column("string", "hash of the normalised prompt; no trainer reads it"),
     "own_id": Column(
-        "string", "id that the source itself gives the prompt, or empty; nor does it read this"
+        "string",
+        "id that the source itself gives the prompt, or empty; nor does it read this",
     ),
     "batch": Column("string", "batch in which the row was made"),
     "recipe": Column("string", "fingerprint of the recipe that it was made under"),

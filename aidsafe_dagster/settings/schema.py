@@ -101,6 +101,9 @@ class Settings(Record):
     evaluation: EvaluationSettings = EvaluationSettings()
     report: ReportSettings = ReportSettings()
     launchpad: LaunchpadSettings = LaunchpadSettings()
+    rows_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
+    """Where `aidsafe view` is reached, for links to rows. Empty: links of the web UI lead to the
+    rows that `aidsafe dev` serves beside it, those of reports to port 3100 of this machine."""
     publish: PublishSettings = PublishSettings()
 
     @field_validator("tokenizer", mode="before")

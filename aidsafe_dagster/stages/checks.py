@@ -38,6 +38,7 @@ from aidsafe_dagster.sources.tables import INGESTED
 from aidsafe_dagster.stages.failure_lines import failure_lines, plain_line
 from aidsafe_dagster.stages.one_recipe import describe_mix
 from aidsafe_dagster.stages.partitions import batches
+from aidsafe_dagster.stages.row_links import row_links
 
 _MOST_WARNING_CHARS = 500
 
@@ -113,6 +114,7 @@ def _suite_check(definition: StageDefinition, suite: str) -> dg.AssetChecksDefin
                 "fingerprint": fingerprint,
                 "settings_hash": snapshot.hash,
                 "expectations": _expectation_table(result),
+                **row_links(snapshot.settings, stage, batch, failed=failures.height),
             },
         )
 

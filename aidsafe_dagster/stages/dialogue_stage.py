@@ -44,6 +44,7 @@ from aidsafe_dagster.stages.recipe_gate import (
     recipe_metadata,
     with_recipe,
 )
+from aidsafe_dagster.stages.row_links import row_links
 
 T = TypeVar("T", bound=Record)
 S = TypeVar("S")
@@ -261,6 +262,12 @@ class StageRun:
             **coverage_metadata(frame, self.dialogue_context.policies),
             **transcript_metadata(self.definition, rows),
             "path": dg.MetadataValue.path(str(path)),
+            **row_links(
+                self.snapshot.settings,
+                str(self.definition.name),
+                self.batch,
+                failed=len(failures),
+            ),
         }
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from aidsafe_dagster.cli.failed_rows import visible
 from aidsafe_dagster.engines.journal import Entry, Journal
 from aidsafe_dagster.lake.tables import from_frame, to_frame
 from aidsafe_dagster.recipe.dialogue import Completion, Request, Sampling
@@ -19,6 +18,7 @@ from aidsafe_dagster.recipe.records import (
     Stage,
     Usage,
 )
+from aidsafe_dagster.stages.failed_answers import visible
 from tests.site import (
     NO_FAULTS,
     Site,
