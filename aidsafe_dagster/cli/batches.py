@@ -193,7 +193,7 @@ def _run_batches(
                 )
                 runs.append(alone)
                 _print_run(alone, settings)
-            if run.is_engine_unusable:
+            if run.is_hopeless:
                 _print_not_started(len(todo) - len(runs), "the same would stop it")
                 break
     return runs

@@ -69,12 +69,12 @@ def setup_errors_explained(*, has_own_handlers: bool = False) -> Iterator[None]:
         has_own_handlers: the command looks after signals itself.
     """
     # Here and not above: the recipe takes long to import, and `--help` needs none of it.
-    from aidsafe_dagster.recipe.errors import SetupError
+    from aidsafe_dagster.recipe.errors import SetupError, StoreUnavailable
 
     try:
         with nullcontext() if has_own_handlers else stop_signals():
             yield
-    except SetupError as error:
+    except (SetupError, StoreUnavailable) as error:
         print_problem("Error", str(error))
         raise typer.Exit(2) from error
     except KeyboardInterrupt as error:
