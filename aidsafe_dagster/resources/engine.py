@@ -187,7 +187,7 @@ class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             require_continuation(settings, engine)
         dialogue_context = make_dialogue_context(snapshot, engine)
         findings = context_findings(settings, dialogue_context, engine, names)
-        for warning in require_context(findings, settings):
+        for warning in require_context(findings, settings, dialogue_context):
             log(warning)
         self._context_lengths.update(known_lengths(findings))
         self._checked.append((settings, names))

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import ClassVar
 from urllib.parse import urlsplit
 
 from tests.distributed.object_store import ObjectStore
@@ -29,7 +28,7 @@ class Faults:
     is_slow: bool = False
     is_silent: bool = False
     """It takes requests and does not answer, until that is over."""
-    refusals: int = 0
+    met: int = 0
     """Requests that met any of it."""
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -47,20 +46,19 @@ def a_faulty(store: ObjectStore) -> Iterator[tuple[ObjectStore, Faults]]:
 
     class Door(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        responses_without_body: ClassVar = (204, 304)
 
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             if faults.is_silent:
-                faults.refusals += 1
+                faults.met += 1
                 faults.over.wait(_LONGEST_SILENCE_S)
                 self.close_connection = True
                 return
             if faults.is_slow:
-                faults.refusals += 1
+                faults.met += 1
                 time.sleep(_SLOW_S)
             if faults.is_busy:
-                faults.refusals += 1
+                faults.met += 1
                 self._send(503, {"Content-Type": "application/xml"}, _BUSY)
                 return
             connection = HTTPConnection(target, timeout=60)

@@ -6,7 +6,6 @@ import pytest
 
 from tests.faults.commands import (
     AIDSAFE,
-    BATCH,
     SLOTS,
     answered_calls,
     fill,
