@@ -32,6 +32,11 @@ class Faults:
     """Requests that met any of it."""
     over: threading.Event = field(default_factory=threading.Event)
 
+    def begin(self) -> None:
+        """Count anew what meets a fault."""
+        self.met = 0
+        self.over.clear()
+
     def end(self) -> None:
         """Behave well from now on."""
         self.is_busy = self.is_slow = self.is_silent = False

@@ -31,9 +31,10 @@ FAULTY_S = 25.0
 
 
 @pytest.fixture(scope="module")
-def store() -> Iterator[ObjectStore]:
-    with an_object_store() as store:
-        yield store
+def door() -> Iterator[tuple[ObjectStore, Faults]]:
+    """One for all tests: fsspec keeps the address that a process has used first."""
+    with an_object_store() as store, a_faulty(store) as door:
+        yield door
 
 
 def lake_in(store: ObjectStore, name: str) -> Mapping[str, str]:
@@ -84,14 +85,16 @@ def silent(faults: Faults) -> None:
 @pytest.mark.parametrize("fault", [busy, slow, silent])
 def test_a_batch_outlasts_a_store_that_fails_for_a_while_and_no_call_is_made_again(
     tmp_path: Path,
-    store: ObjectStore,
+    door: tuple[ObjectStore, Faults],
     undisturbed: Undisturbed,
     fault: Callable[[Faults], None],
 ) -> None:
     folder = tmp_path / "site"
-    with a_model_server(tmp_path) as server, a_faulty(store) as (door, faults):
-        variables = lake_in(door, fault.__name__)
+    store, faults = door
+    with a_model_server(tmp_path) as server:
+        variables = lake_in(store, fault.__name__)
         with in_mid_batch(folder, server, variables) as backfill:
+            faults.begin()
             fault(faults)
             wait_until(lambda: faults.met > 0, is_running(backfill))
             time.sleep(FAULTY_S)
@@ -101,13 +104,15 @@ def test_a_batch_outlasts_a_store_that_fails_for_a_while_and_no_call_is_made_aga
 
 
 def test_a_store_that_stays_away_is_named_and_nothing_is_lost(
-    tmp_path: Path, store: ObjectStore, undisturbed: Undisturbed
+    tmp_path: Path, door: tuple[ObjectStore, Faults], undisturbed: Undisturbed
 ) -> None:
     folder = tmp_path / "site"
-    with a_model_server(tmp_path) as server, a_faulty(store) as (door, faults):
-        variables = lake_in(door, "away")
+    store, faults = door
+    with a_model_server(tmp_path) as server:
+        variables = lake_in(store, "away")
         with in_mid_batch(folder, server, variables) as backfill:
-            faults.is_busy = True
+            faults.begin()
+            busy(faults)
             assert backfill.wait(400) in (1, 2), printed(folder)
         text = printed(folder)
         assert "s3://aidsafe/away/" in text
