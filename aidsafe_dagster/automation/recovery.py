@@ -11,7 +11,7 @@ run that a closed gate stopped is left alone. A person has to look at it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import islice
 from typing import Any
 
@@ -20,6 +20,7 @@ import dagster as dg
 from aidsafe_dagster.automation.backfills import settle_backfills
 from aidsafe_dagster.automation.jobs import REQUESTS_PER_TICK, make_batch
 from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.primitives.passed_time import has_passed
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.stages import STAGES, behind, with_descendants
@@ -253,7 +254,7 @@ def _is_pausing(instance: dg.DagsterInstance, run: dg.DagsterRun, deaths: int) -
     if record is None:
         return False
     pause = PAUSE * 2 ** (deaths - FREE_DEATHS - 1)
-    return bool(datetime.now(UTC) - record.update_timestamp < pause)
+    return not has_passed(pause, since=record.update_timestamp)
 
 
 def _will_dagster_retry(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:

@@ -193,7 +193,7 @@ def _run_batches(
         if not run.success and _can_make_splits(instance, lake, settings, batch):
             splits = [Stage.FINE_TUNE_SPLITS]
             runs.append(_run_batch(instance, settings, batch, splits, live_run))
-        if run.is_engine_unusable:
+        if run.is_hopeless:
             _print_not_started(len(todo) - len(runs), "the same would stop it")
             break
     return runs

@@ -78,7 +78,7 @@ def setup_errors_explained(
     """
     # Here and not above: the recipe takes long to import, and `--help` needs none of it.
     from aidsafe_dagster.cli.project_folder import in_project
-    from aidsafe_dagster.recipe.errors import SetupError
+    from aidsafe_dagster.recipe.errors import SetupError, StoreUnavailable
 
     try:
         with (
@@ -86,7 +86,7 @@ def setup_errors_explained(
             in_project() if needs_project else nullcontext(),
         ):
             yield
-    except SetupError as error:
+    except (SetupError, StoreUnavailable) as error:
         print_problem("Error", str(error))
         raise typer.Exit(2) from error
     except KeyboardInterrupt as error:

@@ -39,13 +39,14 @@ def dev(
 
         from aidsafe_dagster.cli.dev_services import run_services
         from aidsafe_dagster.cli.local_runs import open_instance
+        from aidsafe_dagster.runs.future_ticks import forget_future_ticks
 
         # A port that is taken, and an instance that cannot be opened, are told before anything
         # is started.
         if socket is None and not is_free(port):
             raise port_taken(port)
-        with open_instance():
-            pass
+        with open_instance() as instance:
+            forget_future_ticks(instance)
         secret = secrets.token_urlsafe() if token else ""
         where = f"http://{HOST}:{port}/{GRAPH}"
         if secret:

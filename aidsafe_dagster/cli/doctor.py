@@ -243,7 +243,7 @@ def _examine_context(settings: Settings) -> Finding:
         engine = make_engine(settings)
         dialogue_context = make_dialogue_context(take_snapshot(settings), engine)
         findings = context_findings(settings, dialogue_context, engine)
-        warnings = require_context(findings, settings)
+        warnings = require_context(findings, settings, dialogue_context)
     except SetupError as error:
         return Finding("context", False, mask_url_secrets(str(error)))
     if warnings:

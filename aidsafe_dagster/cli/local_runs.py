@@ -24,7 +24,7 @@ from aidsafe_dagster.lake.earlier_layouts import OtherLayout
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.primitives import stop_signals
 from aidsafe_dagster.primitives.held_lock import LockLost
-from aidsafe_dagster.recipe.errors import EngineUnusable, SetupError
+from aidsafe_dagster.recipe.errors import EngineUnusable, SetupError, StoreUnavailable
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.stages import STAGES, with_descendants
 from aidsafe_dagster.runs.batch_claims import HELD_TAG
@@ -100,7 +100,7 @@ class BatchRun:
     """Of its finished steps."""
     withheld: str = ""
     """The checks that closed a gate past which the run went on without the rows behind it."""
-    is_engine_unusable: bool = False
+    is_hopeless: bool = False
     """It was stopped by what would stop every other batch as well."""
     was_ended_elsewhere: bool = False
     """A person cancelled it, or another process took its batch."""
@@ -175,7 +175,7 @@ def run_job(
         metadata=_output_metadata(events),
         spending=spending_in(events),
         withheld="\n".join(_closing_checks(events, dg.AssetCheckSeverity.WARN)),
-        is_engine_unusable=_is_engine_unusable(events),
+        is_hopeless=_is_hopeless(events),
         was_ended_elsewhere=was_ended_elsewhere,
     )
     # The result holds every event of the run, so it must go before memory is given back.
@@ -296,7 +296,7 @@ def _step_error(event: dg.DagsterEvent) -> str:
     if failure.user_failure_data and failure.user_failure_data.description:
         return failure.user_failure_data.description
     message = _cause(event)
-    for explained in (SetupError, EngineUnusable, OtherLayout):
+    for explained in (SetupError, EngineUnusable, StoreUnavailable, OtherLayout):
         explanation = message.partition(f"{explained.__name__}: ")[2].strip()
         if explanation:
             return explanation
@@ -304,8 +304,11 @@ def _step_error(event: dg.DagsterEvent) -> str:
     return message
 
 
-def _is_engine_unusable(events: Sequence[dg.DagsterEvent]) -> bool:
-    return any(f"{EngineUnusable.__name__}: " in message for message in _causes(events))
+def _is_hopeless(events: Sequence[dg.DagsterEvent]) -> bool:
+    for error in (EngineUnusable, StoreUnavailable):
+        if any(f"{error.__name__}: " in message for message in _causes(events)):
+            return True
+    return False
 
 
 def _was_interrupted(events: Sequence[dg.DagsterEvent]) -> bool:

@@ -456,8 +456,10 @@ def _open(url: sa.URL, wait_s: float) -> sa.Connection:
     # A journal in use is only read here: creating would wait for its writers.
     if not _versions(connection):
         _create(connection)
+    # Before anything is altered: a later release knows what it has in these tables.
+    _check_version(connection, url)
     _add_columns(connection)
-    _check(connection, url)
+    _check_columns(connection, url)
     return connection
 
 
@@ -526,7 +528,7 @@ def _add_columns(connection: sa.Connection) -> None:
     present = {
         column["name"] for column in sa.inspect(connection).get_columns("completions")
     }
-    # Something else wrote a table without the first columns, and `_check` says so.
+    # Something else wrote a table without the first columns, and `_check_columns` says so.
     if not set(_FIRST_COLUMNS) <= present:
         return
     for name in _ADDED_COLUMNS:
@@ -549,8 +551,8 @@ def _versions(connection: sa.Connection) -> list[int]:
     return list(connection.execute(sa.select(_about.c.version)).scalars())
 
 
-def _check(connection: sa.Connection, url: sa.URL) -> None:
-    """Refuse a journal of another version, and a table that is no journal's."""
+def _check_version(connection: sa.Connection, url: sa.URL) -> None:
+    """Refuse a journal of another version."""
     versions = _versions(connection)
     if versions != [VERSION]:
         written = ", ".join(map(str, versions))
@@ -563,6 +565,10 @@ def _check(connection: sa.Connection, url: sa.URL) -> None:
             f"journal {url!r}: written as version {written} by {whose}; this one reads {VERSION}. "
             "Use the release that wrote it, or name another journal in the settings (journal_url)"
         )
+
+
+def _check_columns(connection: sa.Connection, url: sa.URL) -> None:
+    """Refuse a table that is no journal's."""
     described = sa.inspect(connection).get_columns(_completions.name)
     columns = {column["name"] for column in described}
     missing = [name for name in _COLUMN_NAMES if name not in columns]

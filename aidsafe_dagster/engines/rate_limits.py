@@ -1,12 +1,12 @@
 """What a busy server says of its limits: how long to wait, and what it allows a minute.
 
 Servers say it in headers of their own and in prose. Sources: RFC 9110 (`Retry-After`), the rate
-limit pages of OpenAI, Anthropic, Groq, OpenRouter, Azure and Google (`RetryInfo`).
+limit pages of OpenAI, Anthropic, Groq, OpenRouter, Azure and Google (`RetryInfo`). A time of day is
+read against the server's own clock, the `Date` of its reply: that of this machine may be set.
 """
 
 import math
 import re
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -60,7 +60,7 @@ def wait_s(headers: Mapping[str, str], text: str) -> float | None:
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000
-    seconds = _wait_of(headers.get("Retry-After"))
+    seconds = _wait_of(headers.get("Retry-After"), headers)
     if seconds is not None:
         return seconds
     seconds = _wait_in(text[:_MAX_TEXT])
@@ -88,25 +88,25 @@ def _wait_until_reset(headers: Mapping[str, str]) -> float | None:
     """Return the seconds until what is used up is free again."""
     waits = []
     for reset, remaining in _RESETS:
-        seconds = _wait_of(headers.get(reset))
+        seconds = _wait_of(headers.get(reset), headers)
         # A server tells the reset of limits that are not reached as well.
         if seconds is not None and not _number(headers.get(remaining)):
             waits.append(seconds)
     return max(waits, default=None)
 
 
-def _wait_of(value: str | None) -> float | None:
+def _wait_of(value: str | None, headers: Mapping[str, str]) -> float | None:
     """Return the seconds of a header: a number, a duration, or a time of day in any form."""
     if value is None:
         return None
     value = value.strip()
     number = _number(value)
     if number is not None:
-        return _until(number)
+        return _until(number, headers)
     seconds = _duration_s(value)
     if seconds is not None:
         return seconds
-    return _until_date(value)
+    return _until_date(value, headers)
 
 
 def _wait_in(text: str) -> float | None:
@@ -132,15 +132,27 @@ def _duration_s(text: str) -> float | None:
     return seconds
 
 
-def _until(number: float) -> float:
+def _until(number: float, headers: Mapping[str, str]) -> float:
     """Return a number of seconds, or the seconds until a time since 1970 in seconds or ms."""
     if number < _EPOCH_S:
         return number
     moment = number / 1000 if number >= _EPOCH_MS else number
-    return max(0.0, moment - time.time())
+    return max(0.0, moment - _time_at_server(headers).timestamp())
 
 
-def _until_date(value: str) -> float | None:
+def _until_date(value: str, headers: Mapping[str, str]) -> float | None:
+    moment = _moment(value)
+    if moment is None:
+        return None
+    return max(0.0, (moment - _time_at_server(headers)).total_seconds())
+
+
+def _time_at_server(headers: Mapping[str, str]) -> datetime:
+    """Return when the server wrote a reply; where it does not say, the time here."""
+    return _moment(headers.get("Date", "")) or datetime.now(UTC)
+
+
+def _moment(value: str) -> datetime | None:
     try:
         moment = datetime.fromisoformat(value)
     except ValueError:
@@ -148,10 +160,7 @@ def _until_date(value: str) -> float | None:
             moment = parsedate_to_datetime(value)
         except (ValueError, TypeError, OverflowError):
             return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    # Negative if the clocks of the two machines differ.
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _first_number(headers: Mapping[str, str], names: tuple[str, ...]) -> float | None:

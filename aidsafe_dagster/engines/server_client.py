@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -23,6 +22,7 @@ import aiohttp
 from aidsafe_dagster.engines.api_key import read_api_key
 from aidsafe_dagster.engines.http_session import open_session
 from aidsafe_dagster.engines.proxies import proxy_for
+from aidsafe_dagster.engines.rate_limits import wait_s
 from aidsafe_dagster.engines.reply_body import MIB, ReplyTooLarge, read_body
 from aidsafe_dagster.engines.settings import ServerSettings
 from aidsafe_dagster.recipe.errors import SetupError
@@ -153,7 +153,7 @@ class ServerClient:
         Raises:
             ServerUnusable: no other request can succeed either.
         """
-        wait_s = _FIRST_WAIT_S
+        pause_s = _FIRST_WAIT_S
         while True:
             self.requests += 1
             reply = await self.post(f"{self.base_url}/chat/completions", body)
@@ -161,10 +161,10 @@ class ServerClient:
             if reply.status not in _BUSY:
                 self._has_answered |= reply.status == 200
                 return reply
-            asked_s = retry_after_s(reply.headers)
+            asked_s = wait_s(reply.headers, "")
             # A server that names no time is given a little more each time.
-            await self._wait(wait_s if asked_s is None else asked_s, reply)
-            wait_s *= 2
+            await self._wait(pause_s if asked_s is None else asked_s, reply)
+            pause_s *= 2
 
     async def _wait(self, wait_s: float, reply: Reply) -> None:
         if self._waited_s + wait_s > PATIENCE_S:
@@ -259,17 +259,6 @@ def connection_problem(url: str, error: BaseException) -> str:
     else:
         why = f"{type(error).__name__}: {error}"
     return f"{url}: not reachable: {why}{_proxy_note(url)}"
-
-
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds of a `Retry-After` header in either of its two forms. None without one."""
-    value = headers.get("Retry-After", "")
-    with suppress(ValueError):
-        return max(0.0, float(value))
-    with suppress(ValueError, TypeError):
-        wait = parsedate_to_datetime(value) - datetime.now(UTC)
-        return max(0.0, wait.total_seconds())
-    return None
 
 
 def _proxy_note(url: str) -> str:

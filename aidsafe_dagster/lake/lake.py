@@ -27,8 +27,8 @@ from aidsafe_dagster.lake.earlier_layouts import (
     LAYOUT_KEY,
     require_known_layout,
 )
+from aidsafe_dagster.lake.stored_files import exists, is_local, names_in, read, write
 from aidsafe_dagster.lake.tables import from_frame, schema_of, to_frame
-from aidsafe_dagster.primitives.atomic_write import atomic_write
 from aidsafe_dagster.recipe.errors import SetupError, not_installed
 from aidsafe_dagster.recipe.records import Failure, Record
 from aidsafe_dagster.recipe.stages import STAGES, stage_named
@@ -57,7 +57,7 @@ class Lake:
     ) -> None:
         self._fence = fence
         self.root = UPath(root)
-        self.local = self.root.protocol in ("", "file", "local")
+        self.local = is_local(self.root)
         if self.local:
             self.root = UPath(self.root.path)
         else:
@@ -99,9 +99,9 @@ class Lake:
         self.require_known_layout(table, batch)
         if failures is not None:
             failures_path = self._folder(table, batch) / _FAILURES
-            self._put(failures_path, _parquet(failures))
+            write(failures_path, _parquet(failures), self._fence)
         # A partition exists once its rows do, so a kill between the two files leaves none.
-        self._put(self.rows_path(table, batch), _parquet(rows))
+        write(self.rows_path(table, batch), _parquet(rows), self._fence)
 
     def copy(self, batch: str, *, source: str, target: str) -> None:
         """Copy a partition's rows into another table, byte for byte.
@@ -113,8 +113,8 @@ class Lake:
         self.require_known_layout(target, batch)
         # Reading it as a table shows damage before it spreads to the copy.
         self.rows(source, batch)
-        content = self.rows_path(source, batch).read_bytes()
-        self._put(self.rows_path(target, batch), content)
+        content = read(self.rows_path(source, batch))
+        write(self.rows_path(target, batch), content, self._fence)
 
     def records(self, table: str, batch: str, record: type[R]) -> list[R]:
         """Return the rows of a partition as records.
@@ -134,7 +134,7 @@ class Lake:
             SetupError: the partition does not exist, or its file is damaged.
         """
         path = self.rows_path(table, batch)
-        if not path.exists():
+        if not exists(path):
             raise SetupError(
                 f"{path}: batch '{batch}' of '{table}' has not been made yet"
             )
@@ -143,7 +143,7 @@ class Lake:
     def failures(self, table: str, batch: str) -> pl.DataFrame:
         """Return the failed rows of a partition; empty if it has not been made."""
         path = self._folder(table, batch) / _FAILURES
-        if not path.exists():
+        if not exists(path):
             return pl.DataFrame(schema=schema_of(Failure))
         return _read(path)
 
@@ -172,26 +172,24 @@ class Lake:
             OtherLayout: a later release wrote it.
         """
         path = self.rows_path(table, batch)
-        if not path.exists():
+        if not exists(path):
             return
         # Of a local file, the end alone is read.
-        source = Path(str(path)) if self.local else io.BytesIO(path.read_bytes())
+        source = Path(str(path)) if self.local else io.BytesIO(read(path))
         with suppress(pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
             require_known_layout(str(path), pl.read_parquet_metadata(source))
 
     def has(self, table: str, batch: str) -> bool:
-        return self.rows_path(table, batch).exists()
+        return exists(self.rows_path(table, batch))
 
     def batches(self, table: str) -> list[str]:
         """Return the keys of the batches that the table has, sorted."""
         folder = self.root / table
-        if not folder.exists():
-            return []
         keys = []
-        for path in folder.iterdir():
+        for name in names_in(folder):
             # A folder without rows is a partition whose writing was cut off.
-            if path.name.startswith("batch=") and (path / _ROWS).exists():
-                keys.append(path.name.removeprefix("batch="))
+            if name.startswith("batch=") and exists(folder / name / _ROWS):
+                keys.append(name.removeprefix("batch="))
         return sorted(keys)
 
     def tables(self) -> list[str]:
@@ -236,7 +234,7 @@ class Lake:
         for name in (_ROWS, _FAILURES):
             path = self._folder(table, batch) / name
             # A missing file must count, or the bytes of one file could pass for the other's.
-            content = path.read_bytes() if path.exists() else b"-"
+            content = read(path) if exists(path) else b"-"
             digest.update(content)
         return digest.hexdigest()
 
@@ -248,7 +246,7 @@ class Lake:
             # Every run comes by here, so an unchanged file is not written again.
             if _stored_schema(path) != schema:
                 empty = pl.DataFrame(schema=schema)
-                self._put(path, _parquet(empty))
+                write(path, _parquet(empty), self._fence)
 
     def _folder(self, table: str, batch: str) -> UPath:
         # A partition key may come from anybody who can reach the UI; it must never leave the table.
@@ -258,17 +256,6 @@ class Lake:
                 "A key has only letters, digits, '.', '_' and '-'"
             )
         return self.root / table / f"batch={batch}"
-
-    def _put(self, path: UPath, content: bytes) -> None:
-        # A put on an object store is atomic by itself.
-        if not self.local:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if self._fence:
-                self._fence()
-            path.write_bytes(content)
-            return
-        with atomic_write(Path(str(path)), fence=self._fence) as temporary:
-            temporary.write_bytes(content)
 
 
 def _with_columns(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
@@ -291,7 +278,7 @@ def _remote_root(root: str | Path) -> UPath:
 
 def _stored_schema(path: UPath) -> pl.Schema | None:
     """Return the schema of a file; None if there is no file, or it is damaged."""
-    if not path.exists():
+    if not exists(path):
         return None
     try:
         return _read(path).schema
@@ -308,7 +295,7 @@ def _parquet(frame: pl.DataFrame) -> bytes:
 def _read(path: UPath, columns: Sequence[str] | None = None) -> pl.DataFrame:
     try:
         # As bytes, so that one way of reading serves every filesystem that fsspec knows.
-        content = path.read_bytes()
+        content = read(path)
         require_known_layout(str(path), pl.read_parquet_metadata(io.BytesIO(content)))
         selected: list[str] | None = None
         if columns:

@@ -10,6 +10,10 @@ that failed.
 not exist. No row could survive it, so it stops the run at once. Its message names the file and the
 place, lists the valid choices and says how to mend it.
 
+`StoreUnavailable` is nobody's mistake: the object store of the lake is away. It stops the run, and
+is no `SetupError`, because whoever goes on without a damaged file must not go on without one that
+cannot be reached.
+
 Retries of calls are the driver's business: it resends the same request with backoff while a model
 server is busy or away. The recipe has a single retry of its own. `Conversation.ask` puts a task to
 the model again, with the parser's message, when the answer is not valid, because only the dialogue
@@ -42,6 +46,16 @@ class EngineUnusable(SetupError):
     A wrong key, no such model, no credit, a parameter that the server refuses, or a server that
     stays away.
     """
+
+
+class StoreUnavailable(Exception):
+    """The object store of the lake fails for too long, or refuses access.
+
+    Passwords and keys in URLs are masked in the message.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_bidi_controls(mask_url_secrets(message)))
 
 
 class RowFailed(Exception):

@@ -26,6 +26,9 @@ from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.loops import grams
 from aidsafe_dagster.recipe.records import Record
 
+MAX_BYTES = 8 * 2**20
+"""Of all policy files of a folder: about two million tokens, and every call carries them."""
+_MIB = 2**20
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
@@ -43,6 +46,11 @@ class Policy(Record):
     @property
     def rule_ids(self) -> tuple[str, ...]:
         return tuple(f"{self.id}.{number}" for number in self.rules)
+
+    @property
+    def text(self) -> str:
+        """What agents are told of it, without the ids."""
+        return "\n".join((self.title, self.purpose, *self.rules.values()))
 
     def concerns(self, category: str) -> bool:
         """Return True if `categories` lists a category, or one of several joined by ';'."""
@@ -125,11 +133,12 @@ def load_policies(folder: Path, only: Sequence[str] = ()) -> Policies:
 
     Raises:
         SetupError: the folder has no policy, a file does not parse, two files share an id, or an id
-            in `only` does not exist.
+            in `only` does not exist. Or the files are larger than MAX_BYTES together.
     """
     files = sorted(folder.glob("*.toml"))
     if not files:
         raise SetupError(f"{folder}: no policy files (*.toml) here")
+    _require_size(folder, files)
     policies: dict[str, Policy] = {}
     file_of: dict[str, Path] = {}
     for file in files:
@@ -150,6 +159,19 @@ def load_policies(folder: Path, only: Sequence[str] = ()) -> Policies:
     # Sorted by id, so that neither file names nor the order of `only` change a single request.
     selected = sorted(set(only) or policies)
     return Policies(policies=tuple(policies[policy_id] for policy_id in selected))
+
+
+def _require_size(folder: Path, files: Sequence[Path]) -> None:
+    """Refuse files that no model could be shown, before any of them is read."""
+    sizes = {file.name: file.stat().st_size for file in files}
+    total = sum(sizes.values())
+    if total > MAX_BYTES:
+        name, largest = max(sizes.items(), key=lambda item: item[1])
+        raise SetupError(
+            f"{folder}: {total / _MIB:,.1f} MiB of policies, {largest / _MIB:,.1f} MiB of them in "
+            f"{name}. Every call carries all policies, so they may have {MAX_BYTES / _MIB:.0f} MiB "
+            "together; shorten them, or move some away"
+        )
 
 
 def _load_policy(file: Path) -> Policy:

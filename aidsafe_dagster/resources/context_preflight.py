@@ -30,6 +30,8 @@ from aidsafe_dagster.settings.schema import Settings
 
 REHEARSAL = "rehearsal"
 MANAGED = "vllm"
+_MOST = 0.5
+_POLICIES_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -134,9 +136,16 @@ def context_findings(
 
 
 def require_context(
-    findings: Iterable[ContextFinding], settings: Settings
+    findings: Iterable[ContextFinding],
+    settings: Settings,
+    dialogue_context: DialogueContext | None = None,
 ) -> list[str]:
     """Return warnings for the run's log.
+
+    Args:
+        findings: on every speaker.
+        settings: for what to change.
+        dialogue_context: as for the findings; says how long the policies are.
 
     Raises:
         SetupError: a row with long answers would not fit; says who, when and what to change.
@@ -146,7 +155,11 @@ def require_context(
     if overflows:
         lines = [finding.describe(finding.request) for finding in _worst(overflows)]
         listing = "\n".join(lines)
-        raise SetupError(f"{listing}\n{_advice(settings)}")
+        if dialogue_context and _are_policies_to_blame(overflows, dialogue_context):
+            advice = _advice_on_policies(dialogue_context)
+        else:
+            advice = _advice(settings)
+        raise SetupError(f"{listing}\n{advice}")
     warnings = []
     for finding in _worst([finding for finding in findings if finding.may_overflow]):
         description = finding.describe(finding.extreme)
@@ -328,6 +341,33 @@ def _advice(settings: Settings) -> str:
         f"Set {listing} or {ways[-1]}, or name a model that holds more; "
         "docs/settings.md has settings for 4,096 tokens"
     )
+
+
+def _are_policies_to_blame(
+    overflows: Iterable[ContextFinding], dialogue_context: DialogueContext
+) -> bool:
+    """Tell whether the policies alone would fill most of what a server holds."""
+    tokens = sum(_policy_tokens(dialogue_context).values())
+    lengths = [finding.length for finding in overflows if finding.length is not None]
+    return tokens > _MOST * min(lengths)
+
+
+def _advice_on_policies(dialogue_context: DialogueContext) -> str:
+    tokens = _policy_tokens(dialogue_context)
+    longest = sorted(tokens, key=lambda policy: -tokens[policy])[:_POLICIES_SHOWN]
+    listing = ", ".join(f"{policy} {tokens[policy]:,}" for policy in longest)
+    return (
+        f"The text of the {len(tokens):,} policies alone is about {sum(tokens.values()):,} tokens "
+        f"of each prompt; the longest: {listing}. Shorten them, set fewer policies (use_policies), "
+        "or name a model that holds more"
+    )
+
+
+def _policy_tokens(dialogue_context: DialogueContext) -> dict[str, int]:
+    tokens = {}
+    for policy in dialogue_context.policies.policies:
+        tokens[policy.id] = dialogue_context.count_tokens(policy.text)
+    return tokens
 
 
 def _with_length(server: ServerSettings, length: int | None) -> ServerSettings:

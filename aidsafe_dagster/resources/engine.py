@@ -20,7 +20,6 @@ from aidsafe_dagster.recipe.errors import EngineUnusable, SetupError
 from aidsafe_dagster.recipe.records import Failure
 from aidsafe_dagster.resources.context_preflight import (
     known_lengths,
-    require_context,
     with_known_lengths,
 )
 from aidsafe_dagster.resources.engine_from_settings import (
@@ -28,7 +27,7 @@ from aidsafe_dagster.resources.engine_from_settings import (
     make_engine,
     shares_folder,
 )
-from aidsafe_dagster.resources.planned_contexts import planned_contexts
+from aidsafe_dagster.resources.planned_contexts import check_planned_contexts
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.resources.vllm import VLLMResource
 from aidsafe_dagster.runs.batch_claims import claim_of
@@ -91,8 +90,8 @@ class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         for checked_settings, checked_names in self._checked:
             if checked_settings == settings and names <= checked_names:
                 return
-        findings = planned_contexts(snapshot, names)
-        for warning in require_context(findings, settings):
+        findings, warnings = check_planned_contexts(snapshot, names)
+        for warning in warnings:
             log(warning)
         self._context_lengths.update(known_lengths(findings))
         self._checked.append((settings, names))

@@ -6,6 +6,7 @@ from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.resources.context_preflight import (
     ContextFinding,
     context_findings,
+    require_context,
 )
 from aidsafe_dagster.resources.continuation import require_continuation
 from aidsafe_dagster.resources.engine_from_settings import (
@@ -15,19 +16,21 @@ from aidsafe_dagster.resources.engine_from_settings import (
 from aidsafe_dagster.settings.snapshot import SettingsSnapshot
 
 
-def planned_contexts(
+def check_planned_contexts(
     snapshot: SettingsSnapshot, stages: Collection[str]
-) -> list[ContextFinding]:
-    """Return how long the requests of some stages get, and what their servers hold.
+) -> tuple[list[ContextFinding], list[str]]:
+    """Return how long the requests of some stages get, and warnings for the run's log.
 
     Not for use inside an event loop; see `context_findings`.
 
     Raises:
-        SetupError: the target's server cannot do what the position of the belief asks of it.
+        SetupError: a row with long answers would not fit; says who, when and what to change. Or the
+            target's server cannot do what the position of the belief asks of it.
     """
     settings = snapshot.settings
     engine = make_engine(settings)
     if Stage.PREFERENCE_PAIRS in stages:
         require_continuation(settings, engine)
     dialogue_context = make_dialogue_context(snapshot, engine)
-    return context_findings(settings, dialogue_context, engine, stages)
+    findings = context_findings(settings, dialogue_context, engine, stages)
+    return findings, require_context(findings, settings, dialogue_context)

@@ -10,11 +10,12 @@ server, and have a time limit of their own (`run_monitoring`).
 import json
 import socket
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 
+from aidsafe_dagster.primitives.passed_time import has_passed
 from aidsafe_dagster.runs.dagster_internals import GRPC_INFO_TAG
 
 HANDED_OVER_WITHIN = timedelta(seconds=60)
@@ -24,8 +25,7 @@ _CONNECT_TIMEOUT_S = 2.0
 def is_abandoned(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
     """Tell whether nobody will start this run, which has not claimed its lock yet."""
     run = record.dagster_run
-    age = datetime.now(UTC) - record.update_timestamp
-    is_old = age > HANDED_OVER_WITHIN
+    is_old = has_passed(HANDED_OVER_WITHIN, since=record.update_timestamp)
     # Dagster queues or launches a new run at once. If it did not, whoever created it is gone.
     if run.status is dg.DagsterRunStatus.NOT_STARTED:
         return is_old

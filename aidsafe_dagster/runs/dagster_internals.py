@@ -13,6 +13,7 @@ from dagster._core.execution.backfill import (
     BulkActionStatus,
     PartitionBackfill,
 )
+from dagster._core.scheduler.instigation import SensorInstigatorData
 from dagster._core.storage.asset_check_execution_record import (
     AssetCheckExecutionRecordStatus,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "LocalComputeLogManager",
     "PartitionBackfill",
     "PartitionKeyFilter",
+    "SensorInstigatorData",
     "WorkspaceFileTarget",
     "WorkspaceProcessContext",
 ]

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from aidsafe_dagster.primitives.passed_time import has_passed, lies_ahead
 from aidsafe_dagster.primitives.watchdog import watchdog
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.runs.abandoned_runs import is_abandoned
@@ -175,14 +176,14 @@ def _is_dead(
 
 def _is_silent(instance: dg.DagsterInstance, run: dg.DagsterRun, for_s: float) -> bool:
     """Tell whether a run of another host left the note unanswered; write the note if need be."""
-    now = datetime.now(UTC)
-    since = run.tags.get(SILENT_TAG)
-    if not since:
-        note = {SILENT_TAG: now.isoformat(timespec="seconds")}
-        instance.add_run_tags(run.run_id, note)
+    note = run.tags.get(SILENT_TAG)
+    since = datetime.fromisoformat(note) if note else None
+    # A clock that was set back would let a dead run wait for as long.
+    if since is None or lies_ahead(since):
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        instance.add_run_tags(run.run_id, {SILENT_TAG: now})
         return False
-    silence = now - datetime.fromisoformat(since)
-    return silence > timedelta(seconds=for_s)
+    return has_passed(timedelta(seconds=for_s), since)
 
 
 def _claim(run_id: str, settings: Settings) -> dict[str, str]:

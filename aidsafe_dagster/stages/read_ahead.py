@@ -4,9 +4,8 @@ A row is read ahead exactly as its stage will make it: past the row gate, with t
 stored for it. Nothing is read ahead that the run was not asked to make.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from aidsafe_dagster.engines.driver.rows import NextStage
@@ -34,43 +33,71 @@ def stages_to_read_ahead(
     redraws_of: Callable[[str], Redraws],
 ) -> tuple[NextStage, ...]:
     """Return the stages that begin with this stage's rows, each with those that follow it."""
-    following = []
-    for definition in stages_after(stage):
-        if str(definition.name) not in stages_in_run:
-            continue
-        reader = _StageReader(
-            definition,
-            lake,
-            batch,
+    names = _stages_behind(stage, stages_in_run)
+    inputs = {name for later in names for name in stage_named(later).inputs}
+    readers = {}
+    stored = _stored_tables(lake, batch, inputs)
+    for name in names:
+        readers[name] = _StageReader(
+            stage_named(name),
             settings,
             dialogue_context,
             stages_in_run,
-            redraws_of,
+            stored,
+            redraws_of(name),
         )
-        then = stages_to_read_ahead(
-            definition.name,
-            lake=lake,
-            batch=batch,
-            settings=settings,
-            dialogue_context=dialogue_context,
-            stages_in_run=stages_in_run,
-            redraws_of=redraws_of,
-        )
-        following.append(NextStage(definition.name, reader.task, then))
+    return _next_stages(stage, readers)
+
+
+def _stages_behind(stage: str, stages_in_run: frozenset[str]) -> list[str]:
+    """Return the stages of this run that rest on a stage, each once."""
+    names: list[str] = []
+    for definition in stages_after(stage):
+        if str(definition.name) in stages_in_run:
+            names.append(definition.name)
+            names.extend(_stages_behind(definition.name, stages_in_run))
+    return list(dict.fromkeys(names))
+
+
+def _stored_tables(
+    lake: Lake, batch: str, stages: Collection[str]
+) -> Mapping[str, Mapping[str, Any]]:
+    """Return the rows of those stages that are made, by prompt id."""
+    tables = {}
+    for stage in stages:
+        if lake.has(stage, batch):
+            rows = lake.records(stage, batch, stage_named(stage).record)
+            tables[stage] = {row.prompt_id: row for row in rows}  # type: ignore[attr-defined]
+    return tables
+
+
+def _next_stages(
+    stage: str, readers: Mapping[str, "_StageReader"]
+) -> tuple[NextStage, ...]:
+    following = []
+    for definition in stages_after(stage):
+        name = definition.name
+        if name in readers:
+            then = _next_stages(name, readers)
+            following.append(NextStage(name, readers[name].task, then))
     return tuple(following)
 
 
 @dataclass(frozen=True)
 class _StageReader:
-    """Makes the dialogues of one stage from the records of the stages before it."""
+    """Makes the dialogues of one stage from the records of the stages before it.
+
+    All that it needs of the lake is read beforehand. It is called in the driver's event loop, where
+    a store that is slow would let the calls in flight time out.
+    """
 
     definition: StageDefinition
-    lake: Lake
-    batch: str
     settings: Settings
     dialogue_context: DialogueContext
     stages_in_run: frozenset[str]
-    redraws_of: Callable[[str], Redraws]
+    stored: Mapping[str, Mapping[str, Any]]
+    """Rows of the stages that are made already, by prompt id."""
+    redraws: Redraws
 
     def task(self, records: RecordsByStage) -> DialogueTask[Any] | None:
         """Return the row's dialogue; None when it cannot be read ahead."""
@@ -86,7 +113,7 @@ class _StageReader:
         all_records = self._with_stored_records(records, row.prompt_id)
         if all_records is None:
             return None
-        redraws = self._redraws.get(row.prompt_id, ())
+        redraws = self.redraws.get(row.prompt_id, ())
         conversation = Conversation(
             self.dialogue_context, self.definition.name, row, redraws
         )
@@ -100,28 +127,11 @@ class _StageReader:
         for stage in self.definition.inputs:
             if stage in complete:
                 continue
-            stored = self._stored_records(stage)
+            stored = self.stored.get(stage, {})
             if prompt_id in stored:
                 complete[stage] = stored[prompt_id]
-                continue
             # The run has yet to make that stage. The same request can only be built from its rows,
             # and another request would be paid for in vain.
-            is_in_run = str(stage) in self.stages_in_run
-            if is_in_run and not self.lake.has(stage, self.batch):
+            elif str(stage) in self.stages_in_run and stage not in self.stored:
                 return None
         return complete
-
-    def _stored_records(self, stage: str) -> Mapping[str, Any]:
-        # Read once for all rows, and only when the first row needs it.
-        if stage not in self._tables and self.lake.has(stage, self.batch):
-            rows = self.lake.records(stage, self.batch, stage_named(stage).record)
-            self._tables[stage] = {row.prompt_id: row for row in rows}  # type: ignore[attr-defined]
-        return self._tables.get(stage, {})
-
-    @cached_property
-    def _redraws(self) -> Redraws:
-        return self.redraws_of(self.definition.name)
-
-    @cached_property
-    def _tables(self) -> dict[str, Mapping[str, Any]]:
-        return {}

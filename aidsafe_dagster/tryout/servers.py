@@ -11,10 +11,9 @@ from aidsafe_dagster.recipe.errors import EngineUnusable
 from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.resources.context_preflight import (
     known_lengths,
-    require_context,
     with_known_lengths,
 )
-from aidsafe_dagster.resources.planned_contexts import planned_contexts
+from aidsafe_dagster.resources.planned_contexts import check_planned_contexts
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.settings.servers_in_use import ServerUse, servers_in_use
 from aidsafe_dagster.settings.snapshot import SettingsSnapshot
@@ -36,8 +35,8 @@ def check_servers(snapshot: SettingsSnapshot, log: Callable[[str], None]) -> Set
     settings = snapshot.settings
     _require_servers(settings)
     stages = [name for name, one in STAGES.items() if one.dialogue is not None]
-    findings = planned_contexts(snapshot, stages)
-    for warning in require_context(findings, settings):
+    findings, warnings = check_planned_contexts(snapshot, stages)
+    for warning in warnings:
         log(warning)
     # An engine that knows the length asks for no longer answer than there is room for.
     return with_known_lengths(settings, known_lengths(findings))

@@ -8,11 +8,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg2
 
 from tests.serving import a_free_port
@@ -34,13 +35,14 @@ class Postgres:
         """The URL without the password, which is in PGPASSWORD."""
         return f"postgresql+psycopg2://{USER}@{self.address}:{self.port}/{database}"
 
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
+    def rows(self, query: str, database: str = DATABASE) -> list[tuple[Any, ...]]:
+        """Return what a query yields; nothing if it is no query."""
         with (
-            closing(self._connect(DATABASE)) as connection,
+            closing(self._connect(database)) as connection,
             connection.cursor() as cursor,
         ):
             cursor.execute(query)
-            return cursor.fetchall()  # type: ignore[no-any-return]
+            return cursor.fetchall() if cursor.description else []
 
     def dump(self) -> bytes:
         """Everything in the database, as text."""
@@ -107,6 +109,17 @@ class Postgres:
         """End all connections and then the server."""
         assert self._process is not None
         self._process.send_signal(signal.SIGINT)
+        self._process.wait(60)
+
+    def kill(self) -> None:
+        """End all its processes as a crash would."""
+        assert self._process is not None
+        processes = [self._process.pid]
+        for child in psutil.Process(self._process.pid).children(recursive=True):
+            processes.append(child.pid)
+        for pid in processes:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self._process.wait(60)
 
     @property

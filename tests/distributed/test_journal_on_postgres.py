@@ -13,6 +13,8 @@ from tests.engines.test_journal import a_completion, a_request
 
 pytestmark = pytest.mark.distributed
 OPENING = 8
+ADDED_COLUMNS = ("reasoning", "reasoning_tokens", "ended_early")
+"""Those that the first release did not have."""
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +65,47 @@ def test_a_wrong_password_is_named_as_the_reason_and_not_shown(
     with pytest.raises(SetupError, match="password authentication failed") as caught:
         Journal(postgres.url())
     assert "pg-marked-91f0" not in str(caught.value)
+
+
+@pytest.mark.parametrize("turn", range(3))
+def test_a_journal_of_the_first_release_is_completed_by_all_that_open_it_at_once(
+    postgres: Postgres, turn: int
+) -> None:
+    database = f"first_release_{turn}"
+    postgres.create_database(database)
+    journal = Journal(postgres.url(database))
+    journal.record(Entry("old", a_request(), a_completion("kept"), 0.1))
+    journal.close()
+    for column in ADDED_COLUMNS:
+        postgres.rows(f"ALTER TABLE completions DROP COLUMN {column}", database)
+    together = Barrier(OPENING)
+
+    def reopen(number: int) -> str:
+        together.wait()
+        journal = Journal(postgres.url(database))
+        completions = journal.find_all(["old"])
+        journal.record(Entry(f"new {number}", a_request(), a_completion("new"), 0.1))
+        journal.close()
+        return completions["old"].text
+
+    with ThreadPoolExecutor(OPENING) as pool:
+        assert set(pool.map(reopen, range(OPENING))) == {"kept"}
+
+
+def test_a_journal_of_a_later_release_is_refused_and_stays_as_it_is(
+    postgres: Postgres,
+) -> None:
+    postgres.create_database("later")
+    url = postgres.url("later")
+    Journal(url).close()
+    postgres.rows("UPDATE journal SET version = 2", "later")
+    # The later release has this in another place.
+    postgres.rows("ALTER TABLE completions DROP COLUMN reasoning", "later")
+    with pytest.raises(SetupError, match="version 2 by a later release of aidsafe"):
+        Journal(url)
+    columns = postgres.rows(
+        "SELECT column_name FROM information_schema.columns"
+        " WHERE table_name = 'completions'",
+        "later",
+    )
+    assert ("reasoning",) not in columns

@@ -15,6 +15,7 @@ from aidsafe_dagster.engines.protocol import (
     RequestRejected,
     RetryableError,
 )
+from aidsafe_dagster.engines.rate_limits import wait_s
 from aidsafe_dagster.recipe.dialogue import Completion
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import FailureReason, Message
@@ -144,6 +145,15 @@ def test_a_wait_may_be_a_time_of_day(header: Callable[[float], dict[str, str]]) 
     wait = busy(an_error(429, "later", headers=headers)).retry_after_s
     assert wait is not None
     assert 900 < wait <= 1001
+
+
+def test_a_time_of_day_is_read_against_the_servers_own_clock() -> None:
+    at = time.time() - 7200
+    headers = {
+        "Date": formatdate(at, usegmt=True),
+        "Retry-After": formatdate(at + 30, usegmt=True),
+    }
+    assert wait_s(headers, "later") == 30.0
 
 
 def test_google_s_wait_is_in_the_body() -> None:

@@ -1,4 +1,4 @@
-"""The results of an undisturbed run, made once for all modules here."""
+"""The results of undisturbed runs, made once for all modules here."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from tests.faults.commands import BATCH, answered_calls, fill, served_by, stage_texts
+from tests.faults.forks import forked, printed_by
+from tests.faults.several_batches import Backfill, several_batches, texts_of
 from tests.serving import a_model_server
 from tests.site import a_site
 
@@ -26,3 +28,17 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
             run = site.make(BATCH)
             assert run.success, run.error
             return Undisturbed(stage_texts(site), answered_calls(server))
+
+
+@pytest.fixture(scope="session")
+def undisturbed_backfill(tmp_path_factory: pytest.TempPathFactory) -> Backfill:
+    """Several batches, made by one command."""
+    folder = tmp_path_factory.mktemp("undisturbed_backfill")
+    with (
+        a_model_server(folder) as server,
+        several_batches(folder / "site", server) as site,
+    ):
+        with forked(site.folder, "backfill") as command:
+            command.join(280)
+            assert command.exitcode == 0, printed_by(site.folder, command)
+        return Backfill(texts_of(site), answered_calls(server).total())

@@ -1,12 +1,10 @@
 """A machine loses power during a backfill, and finishes it by itself when it is started again."""
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
@@ -20,61 +18,20 @@ from tests.faults.commands import (
     SLOTS,
     answered_calls,
     processes_of,
-    served_by,
     wait_until,
 )
-from tests.faults.forks import forked, printed_by
+from tests.faults.several_batches import BATCHES, Backfill, several_batches, texts_of
 from tests.faults.web_ui import WebUI, a_web_ui
 from tests.serving import ModelServer, a_model_server
-from tests.site import Site, a_site, prompts_file, some_prompts
+from tests.site import Site
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(900),
 ]  # minutes: the daemons look every so often
-BATCHES = ("mine-0001", "mine-0002", "mine-0003")
-ROWS = 4
 STARTING = dg.DagsterRunStatus.STARTING
 Launch = Callable[[WebUI, Sequence[str]], str]
 Moment = Callable[[Site, ModelServer], bool]
-
-
-@dataclass(frozen=True)
-class Backfill:
-    texts: Mapping[tuple[str, str], Any]
-    """By stage and batch, without the columns that differ between runs."""
-    calls: int
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Backfill:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    with (
-        a_model_server(folder) as server,
-        several_batches(folder / "site", server) as site,
-    ):
-        with forked(site.folder, "backfill") as command:
-            command.join(280)
-            assert command.exitcode == 0, printed_by(site.folder, command)
-        return Backfill(texts_of(site), answered_calls(server).total())
-
-
-@contextmanager
-def several_batches(folder: Path, server: ModelServer) -> Iterator[Site]:
-    with a_site(folder, ingest={"batch_size": ROWS}, **served_by(server)) as site:
-        site.ingest(prompts_file(folder, some_prompts(ROWS * len(BATCHES))))
-        yield site
-
-
-def texts_of(site: Site) -> dict[tuple[str, str], Any]:
-    texts = dict[tuple[str, str], Any]()
-    for stage in Stage:
-        for batch in site.lake.batches(stage):
-            rows = site.lake.rows(stage, batch)
-            texts[stage, batch] = rows.drop(
-                "usage", "conversation", strict=False
-            ).rows()
-    return texts
 
 
 def in_the_middle(site: Site, server: ModelServer) -> bool:
@@ -94,7 +51,10 @@ def while_a_run_starts(site: Site, server: ModelServer) -> bool:
     ids=["a job's, once", "of assets, twice"],
 )
 def test_the_next_start_finishes_a_backfill_whose_processes_were_all_killed(
-    tmp_path: Path, undisturbed: Backfill, launch: Launch, moments: Sequence[Moment]
+    tmp_path: Path,
+    undisturbed_backfill: Backfill,
+    launch: Launch,
+    moments: Sequence[Moment],
 ) -> None:
     with (
         a_model_server(tmp_path) as server,
@@ -109,11 +69,11 @@ def test_the_next_start_finishes_a_backfill_whose_processes_were_all_killed(
         assert processes_of(site.folder) == []
         with a_web_ui(site.folder) as ui:
             wait_until(lambda: is_over(site, backfill), ui.alive, within_s=400)
-        assert texts_of(site) == undisturbed.texts
+        assert texts_of(site) == undisturbed_backfill.texts
         assert unfinished(site.instance, site.lake, site.settings, site.batches) == {}
         assert not any(batch_lock(batch, site.settings).is_held() for batch in BATCHES)
-        assert count_journaled(site) == undisturbed.calls
-        repeated = answered_calls(server).total() - undisturbed.calls
+        assert count_journaled(site) == undisturbed_backfill.calls
+        repeated = answered_calls(server).total() - undisturbed_backfill.calls
         assert repeated <= SLOTS * len(moments)  # those in flight at a kill
 
 

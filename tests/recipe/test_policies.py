@@ -104,3 +104,16 @@ def test_a_team_may_use_some_of_its_policies(tmp_path: Path) -> None:
 def test_an_unknown_rule_suggests_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match=r"Did you mean 'privacy\.1'"):
         load_policies(a_folder(tmp_path, privacy=GOOD)).rule("privacy.2")
+
+
+def test_files_that_no_model_could_be_shown_are_refused_before_they_are_read(
+    tmp_path: Path,
+) -> None:
+    folder = a_folder(tmp_path, privacy=GOOD)
+    with (folder / "endless.toml").open("w") as file:
+        file.truncate(400 * 2**20)
+    message = (
+        r"400.0 MiB of policies, 400.0 MiB of them in endless.toml. .* 8 MiB together"
+    )
+    with pytest.raises(SetupError, match=message):
+        load_policies(folder)

@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -107,6 +108,33 @@ def test_a_chat_that_would_not_fit_is_named_with_role_round_and_what_to_change()
     assert "the server 'endpoint' holds 8,192" in message
     assert 'deliberation.context = "fresh"' in message
     assert "initializer" not in message
+
+
+def test_policies_that_fill_a_context_are_counted_and_the_longest_are_named(
+    tmp_path: Path,
+) -> None:
+    for number in range(1_000):
+        write_policy(tmp_path, f"short_{number}", "Do no harm with it.")
+    write_policy(tmp_path, "the_long_one", "It is a long rule. " * 5_000)
+    with a_server_that_holds(32768) as url:
+        settings = settings_of(url, policies=tmp_path)
+        engine = make_engine(settings)
+        context = make_dialogue_context(take_snapshot(settings), engine)
+        findings = context_findings(settings, context, engine, None)
+    with pytest.raises(SetupError) as stopped:
+        require_context(findings, settings, context)
+    message = str(stopped.value)
+    assert "The text of the 1,001 policies alone is about " in message
+    assert "the longest: the_long_one 23,7" in message
+    assert "fewer policies (use_policies)" in message
+    assert "max_rounds" not in message
+
+
+def write_policy(folder: Path, policy_id: str, rule: str) -> None:
+    lines = [f'id = "{policy_id}"', 'title = "T"', 'purpose = "P."', "[rules]"]
+    (folder / f"{policy_id}.toml").write_text(
+        "\n".join([*lines, f'1 = "{rule.strip()}"'])
+    )
 
 
 def test_what_another_stage_needs_does_not_stop_this_one() -> None:

@@ -82,18 +82,18 @@ class Server:
     @property
     def is_indifferent(self) -> bool:
         """Whether it rejects calls however slowly they come."""
-        return time.time() < self.limiter.state.indifferent_until
+        return time.monotonic() < self.limiter.state.indifferent_until
 
     def allowance(self) -> int:
         """Return how many calls it may be sent at this moment."""
         free = self.cap - self.in_flight
         if free > 0 and self.limiter.is_in_force:
-            return min(free, self.limiter.allowance(time.time()))
+            return min(free, self.limiter.allowance(self._now()))
         return free
 
     def wait_s(self) -> float:
         """Return the seconds until its rate limit lets the next call go."""
-        return self.limiter.wait_s(time.time())
+        return self.limiter.wait_s(self._now())
 
     def try_send(self, request: Request) -> Send | None:
         """Count a call that is sent now. None if another process has just used the rate up."""
@@ -101,9 +101,9 @@ class Server:
         if not self.in_flight:
             self._latest_reply = time.monotonic()
         if not self.limiter.is_in_force:
-            return self.limiter.take(time.time())
+            return self.limiter.take(self._now())
         with self._shared():
-            now = time.time()
+            now = self._now()
             if self.limiter.wait_s(now) > 0:
                 return None
             return self.limiter.take(now, self._estimate(request))
@@ -122,7 +122,7 @@ class Server:
             tokens = float(usage.prompt_tokens + usage.completion_tokens) or None
             self._learn_lengths(request, usage)
         with self._shared():
-            self.limiter.answer(time.time(), send, tokens)
+            self.limiter.answer(self._now(), send, tokens)
 
     def note_busy(self, send: Send, error: RetryableError, name: str) -> None:
         """Note that it has rejected a call because of too many.
@@ -132,7 +132,7 @@ class Server:
                 everything for that long.
         """
         self._latest_reply = time.monotonic()
-        now = time.time()
+        now = self._now()
         if self._busy_since is None:
             self._busy_since = now
         self._name = name
@@ -164,13 +164,13 @@ class Server:
 
     def notice(self, waiting: int) -> str:
         """Return why calls wait. Empty while they need not."""
-        now = time.time()
+        now = time.monotonic()
         calls = f"{waiting} calls wait" if waiting != 1 else "1 call waits"
         if self._asked_until > now + 1 and self._busy_since is not None:
-            until = clock_time(self._asked_until, now)
+            until = _clock_time_in(self._asked_until - now)
             return f"{self._name} asks to wait until {until} ({self._words}); {calls}"
         if self._busy_since is not None and now - self._busy_since > _BUSY_S:
-            since = clock_time(self._busy_since, now)
+            since = _clock_time_in(self._busy_since - now)
             return f"{self._name} has been busy since {since} ({self._words}); {calls}"
         rate = self.limiter.calls_per_minute
         if self._name and waiting and rate:
@@ -188,10 +188,16 @@ class Server:
             return ""
         return f"{self._shown_as} has been silent for {silent_s:.0f} s"
 
+    def _now(self) -> float:
+        """Return the time by which waiting is counted, whatever the clock on the wall is set to."""
+        now = time.monotonic()
+        self.limiter.wall_offset_s = time.time() - now
+        return now
+
     def _check_patience(self, now: float, wait_s: float) -> None:
         patience = f"longer than driver.patience_s ({self._patience_s:.0f} s)"
         if wait_s > self._patience_s:
-            until = clock_time(now + wait_s, now)
+            until = _clock_time_in(wait_s)
             raise SetupError(
                 f"{self._name} asks to wait until {until} ({self._words}), {patience}"
             )
@@ -200,7 +206,7 @@ class Server:
         if not self.in_flight and now - since > self._patience_s:
             raise SetupError(
                 f"{self._name} has refused every call as busy since "
-                f"{clock_time(since, now)} ({self._words}), {patience}"
+                f"{_clock_time_in(since - now)} ({self._words}), {patience}"
             )
 
     def _estimate(self, request: Request) -> float:
@@ -226,7 +232,8 @@ class Server:
         own = self.limiter.state
         with self._file.change(own) as state:
             # Another process may have learned of the limit a moment ago. Then that counts.
-            is_old = state.updated < own.updated - _OLD_S
+            # One that lies ahead is from before the machine was started.
+            is_old = not -_OLD_S < own.updated - state.updated < _OLD_S
             if is_new and (state.mode is Mode.FREE or is_old):
                 vars(state).update(vars(own))
             self.limiter.state = state
@@ -261,6 +268,12 @@ class Lane:
             self.note_first_answer()
         self.refusals.record_answer()
         self.slow_start.record_answer()
+
+
+def _clock_time_in(seconds: float) -> str:
+    """Return the local time of day in so many seconds, or so many ago if negative."""
+    now = time.time()
+    return clock_time(now + seconds, now)
 
 
 def clock_time(at: float, now: float) -> str:

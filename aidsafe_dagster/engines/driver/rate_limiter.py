@@ -33,7 +33,6 @@ from itertools import islice
 
 from aidsafe_dagster.engines.driver.rate_state import (
     FIRST_GAP_S,
-    NEVER,
     Limit,
     Mode,
     RateState,
@@ -96,7 +95,9 @@ class RateLimiter:
     """What the settings say."""
     state: RateState = field(default_factory=RateState)
     _recent: deque[Send] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
-    _free_since: float = NEVER
+    wall_offset_s: float = 0.0
+    """Added to the times that it is given, the time of day: windows open at full minutes."""
+    _free_since: float = -math.inf
     _free_accepted: float = 0.0
     _sent: int = 0
 
@@ -289,7 +290,7 @@ class RateLimiter:
         # In place: it is the state that other processes share.
         vars(state).update(vars(fresh))
         self._recent.clear()
-        self._free_since = NEVER
+        self._free_since = -math.inf
         self._free_accepted = 0.0
 
     def _verdict_at(self) -> float:
@@ -436,7 +437,8 @@ class RateLimiter:
 
     def _likely_opening(self, now: float) -> float:
         """Return when a window of a minute may open, of which nothing else is known."""
-        full_minute = (now // _WINDOW_S + 1) * _WINDOW_S
+        until_full_minute_s = _WINDOW_S - (now + self.wall_offset_s) % _WINDOW_S
+        full_minute = now + until_full_minute_s
         minute_after = self.state.ramp_at + _WINDOW_S
         times = [at + _LATE_S for at in (full_minute, minute_after)]
         return min(at for at in [*times, full_minute + _WINDOW_S] if at > now)

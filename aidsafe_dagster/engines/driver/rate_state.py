@@ -17,7 +17,11 @@ class Mode(StrEnum):
 
 @dataclass
 class RateState:
-    """What is known of a server's limit. Times are seconds since the epoch."""
+    """What is known of a server's limit.
+
+    Times are seconds on the machine's own clock (`time.monotonic`), which nobody sets and all its
+    processes share. It begins anew when the machine does, and then old times lie ahead.
+    """
 
     mode: Mode = Mode.FREE
     updated: float = NEVER
