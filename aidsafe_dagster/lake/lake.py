@@ -4,6 +4,7 @@
     <root>/<table>/batch=<key>/failures.parquet
     <root>/<table>/_schema/…                     the same files without rows, so that a view can
                                                  exist before the first batch
+    <root>/_versions/…                           what batches were before (`kept_versions.py`)
 
 A file appears whole or not at all: on a local disk by an atomic write, on an object store because a
 put is atomic. The failures are written first, so rows never stand without the account of what is
@@ -116,6 +117,43 @@ class Lake:
         content = self.rows_path(source, batch).read_bytes()
         self._put(self.rows_path(target, batch), content)
 
+    def copy_to(self, other: "Lake", table: str, batch: str) -> int:
+        """Copy a partition into another lake, byte for byte; return the bytes of its files.
+
+        On a local disk the copy is a hard link where the file system has them, and takes no room
+        until one of the two is replaced. A file is never changed in place, so they stay apart.
+        """
+        size = 0
+        for name in (_FAILURES, _ROWS):
+            source = self._folder(table, batch) / name
+            if source.exists():
+                target = other._folder(table, batch) / name  # noqa: SLF001 - of the same class
+                other._take_over(source, target)  # noqa: SLF001
+                size += source.stat().st_size
+        return size
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write a file of another kind into the lake's folder, whole or not at all."""
+        self._put(self.root / name, content)
+
+    def discard(self, folder: str) -> None:
+        """Remove a folder with all that is in it, or a file; harmless if there is none."""
+        path = self.root / folder
+        if not path.exists():
+            return
+        if self._fence:
+            self._fence()
+        if path.is_file():
+            path.unlink()
+        elif self.local:
+            shutil.rmtree(str(path))
+        else:
+            path.fs.rm(path.path, recursive=True)
+
+    def inner(self, folder: str) -> "Lake":
+        """Return a lake in a folder of this one, behind the same fence."""
+        return Lake(str(self.root / folder), self._fence)
+
     def records(self, table: str, batch: str, record: type[R]) -> list[R]:
         """Return the rows of a partition as records.
 
@@ -198,7 +236,12 @@ class Lake:
         """Return the names of all tables that have a folder, sorted."""
         if not self.root.exists():
             return []
-        return sorted(path.name for path in self.root.iterdir() if path.is_dir())
+        names = []
+        for path in self.root.iterdir():
+            # Folders with an underscore hold no table, such as earlier versions of batches.
+            if path.is_dir() and not path.name.startswith("_"):
+                names.append(path.name)
+        return sorted(names)
 
     def remove(self, table: str, batch: str) -> None:
         """Remove a partition with its failures; harmless if there is none."""
@@ -258,6 +301,18 @@ class Lake:
                 "A key has only letters, digits, '.', '_' and '-'"
             )
         return self.root / table / f"batch={batch}"
+
+    def _take_over(self, source: UPath, target: UPath) -> None:
+        if self.local:
+            if self._fence:
+                self._fence()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
+            # A file system without hard links gets a copy.
+            with suppress(OSError):
+                Path(str(target)).hardlink_to(str(source))
+                return
+        self._put(target, source.read_bytes())
 
     def _put(self, path: UPath, content: bytes) -> None:
         # A put on an object store is atomic by itself.
