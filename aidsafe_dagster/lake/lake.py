@@ -127,8 +127,8 @@ class Lake:
         for name in (_FAILURES, _ROWS):
             source = self._folder(table, batch) / name
             if source.exists():
-                target = other._folder(table, batch) / name  # noqa: SLF001 - of the same class
-                other._take_over(source, target)  # noqa: SLF001
+                target = other._folder(table, batch) / name
+                other._take_over(source, target)
                 size += source.stat().st_size
         return size
 

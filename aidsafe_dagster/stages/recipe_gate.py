@@ -12,6 +12,7 @@ import dagster as dg
 
 from aidsafe_dagster.lake.kept_versions import keep_version
 from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.lake.policy_texts import store_policies
 from aidsafe_dagster.recipe.batch_recipe import StageRecipe, shortened
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Record
@@ -26,6 +27,7 @@ from aidsafe_dagster.stages.one_recipe import (
     merged_changes,
     other_recipes,
     recipe_record,
+    writes_text,
 )
 
 OTHER_RECIPE_TAG = "aidsafe/other_recipe"
@@ -56,6 +58,8 @@ def begin_recipe(
             _stop(context, stage, [other.stage for other in others], mix)
         context.log.warning(mix)
     _note_change(context, lake, stage, snapshot)
+    if writes_text(stage):
+        store_policies(lake, snapshot.policies)
     return recipe_record(batch, stage, snapshot, others)
 
 
@@ -104,7 +108,7 @@ def _note_change(
     stage: str,
     snapshot: SettingsSnapshot,
 ) -> None:
-    """Say in the run's log that a finished stage is replaced by one of another recipe, and keep it."""
+    """Keep a stage that is replaced by one of another recipe, and say so in the run's log."""
     batch = context.partition_key
     if not lake.has(stage, batch):
         return

@@ -38,7 +38,7 @@ from tests.builders import (
 BATCH = "demo-0001"
 
 
-class Killed(Exception):  # noqa: N818 - it stands for a kill
+class Killed(Exception):
     pass
 
 

@@ -115,7 +115,7 @@ def test_a_change_of_the_grades_alone_keeps_the_batch_and_so_does_the_next_chang
         make_under(site, **UNCOMPARED)
         make_under(site, **UNCOMPARED, **HOT)
         first, second = versions_of(site.lake, BATCH)
-        assert first.changes == ("grading.compared: 0.3 → 0.0",)
+        assert first.changes == ("grading.compared: 1.0 → 0.0",)
         assert first.fingerprints["seed_cots"] == second.fingerprints["seed_cots"]
         assert first.fingerprints["cot_grades"] != second.fingerprints["cot_grades"]
 
