@@ -1,6 +1,7 @@
 """A comparison on the terminal: facts, tables, and changed rows side by side."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
@@ -8,7 +9,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from aidsafe_dagster.cli.console import console, print_paragraph
+from aidsafe_dagster.cli.console import console, print_paragraph, quantity
 from aidsafe_dagster.cli.failed_rows import visible
 from aidsafe_dagster.cli.tryout_changes import piece_text, value_line, word_by_word
 from aidsafe_dagster.comparisons.comparison import Comparison
@@ -16,11 +17,14 @@ from aidsafe_dagster.comparisons.report import build_report
 from aidsafe_dagster.comparisons.rows import ChangedRow, TextSides
 from aidsafe_dagster.reports.sections import Report, Section
 from aidsafe_dagster.reports.sections import Table as ReportTable
+from aidsafe_dagster.tryout.comparison import ChangedValue
 from aidsafe_dagster.tryout.word_diff import Piece
 
 _MOST_TEXTS = 3
+_MOST_VALUES = 6
 """Of a row; the page has all."""
 _MOST_CHARACTERS = 1200
+_MOST_OF_PROMPT = 300
 _WIDTH = 100
 
 
@@ -102,15 +106,47 @@ def _row(row: ChangedRow, number: int) -> RenderableType:
     parts = [str(number), row.prompt_id, row.kind, ", ".join(row.changed)]
     heading = Text(" · ".join(part for part in parts if part), style="bold")
     body: list[RenderableType] = [Text(), heading]
-    body.append(Text(_cut(visible(row.prompt)), style="dim"))
-    body += [value_line(value) for value in row.values if value.name != "belief"]
-    texts = [text for text in row.texts if not text.is_written_to_be_harmful]
-    body += [_sides(text) for text in texts[:_MOST_TEXTS]]
-    more = [text.title for text in texts[_MOST_TEXTS:]]
-    more += [text.title for text in row.texts if text.is_written_to_be_harmful]
-    if more:
-        body.append(Text(f"Also changed, on the page: {', '.join(more)}", style="dim"))
+    body.append(Text(_cut(visible(row.prompt), _MOST_OF_PROMPT), style="dim"))
+    values = [value for value in row.values if _is_telling(value)]
+    body += [value_line(value) for value in values[:_MOST_VALUES]]
+    texts = _texts_to_show(row)
+    body += [_sides(text) for text in texts]
+    others = [text.title for text in row.texts if text not in texts]
+    more = [value.name for value in row.values if value not in values[:_MOST_VALUES]]
+    if more or others:
+        counts = ", ".join(_counted([*more, *others]))
+        body.append(Text(f"Also changed, on the page: {counts}", style="dim"))
     return Group(*body)
+
+
+def _is_telling(value: ChangedValue) -> bool:
+    """Tell whether a value is worth a line. A verdict on a thought of one side alone is not."""
+    if value.name == "belief":
+        return False
+    return not value.name.startswith("verdict") or "none" not in (
+        value.before,
+        value.after,
+    )
+
+
+def _texts_to_show(row: ChangedRow) -> list[TextSides]:
+    final = [text for text in row.texts if text.is_final]
+    # With nothing beside it, the response says enough.
+    is_alone = bool(final) and not (final[0].a and final[0].b)
+    return final[: 1 if is_alone else _MOST_TEXTS]
+
+
+def _counted(titles: Iterable[str]) -> Iterator[str]:
+    """Yield what the titles are of, with how many: '3 verdicts'."""
+    counts = Counter(_stem(title) for title in titles)
+    for stem, count in counts.items():
+        yield stem if count == 1 else quantity(count, stem)
+
+
+def _stem(title: str) -> str:
+    """Return a title without its number and what it is on: 'final thought', 'verdict'."""
+    stem = title.partition(" on thought ")[0].partition(" (")[0]
+    return stem.rstrip("0123456789").strip()
 
 
 def _sides(text: TextSides) -> Table:
@@ -125,6 +161,8 @@ def _joined(pieces: Iterable[Piece]) -> Text:
     pieces = list(pieces)
     if not pieces:
         return Text("none", style="dim")
+    if len(pieces) == 1:
+        return Text(_cut(visible(pieces[0].text), _MOST_CHARACTERS))
     text = Text()
     for index, piece in enumerate(pieces):
         is_last = index == len(pieces) - 1
@@ -135,5 +173,5 @@ def _joined(pieces: Iterable[Piece]) -> Text:
     return text
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= 300 else f"{text[:300]} …"
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]} …"

@@ -15,6 +15,7 @@ from aidsafe_dagster.tryout.comparison import (
 from aidsafe_dagster.tryout.word_diff import Piece, diff_words
 
 _HARMFUL = "rejected response"
+_FINAL = ("response", "final thought")
 _ORDER = ("response", "final thought", "thought", "intents", _HARMFUL)
 
 
@@ -31,6 +32,11 @@ class TextSides:
     @property
     def is_written_to_be_harmful(self) -> bool:
         return self.title == _HARMFUL
+
+    @property
+    def is_final(self) -> bool:
+        """It is what the row is trained on: the response, or a final thought."""
+        return self.title.startswith(_FINAL)
 
 
 @dataclass(frozen=True)
@@ -70,12 +76,19 @@ def changed_rows(
 
 def sides_of(text: ChangedText) -> TextSides:
     """Return a text on both sides, word by word."""
+    if not text.before or not text.after:
+        # There is nothing to compare it with, so no word of it is marked.
+        return TextSides(text.title, _whole(text.before), _whole(text.after))
     pieces = diff_words(text.before, text.after)
     return TextSides(
         title=text.title,
         a=tuple(piece for piece in pieces if piece.kind != "added"),
         b=tuple(piece for piece in pieces if piece.kind != "removed"),
     )
+
+
+def _whole(text: str) -> tuple[Piece, ...]:
+    return (Piece("same", text),) if text else ()
 
 
 def _row(
