@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import fmean
 
 from aidsafe_dagster.comparisons.measures import (
     OUTCOME,
@@ -21,7 +22,6 @@ from aidsafe_dagster.comparisons.sides import Side
 from aidsafe_dagster.quality.statistics import (
     RESAMPLES,
     Estimate,
-    mean_interval,
     paired_difference,
     paired_shares,
 )
@@ -38,8 +38,9 @@ class ScoreFigure:
     """A score on both sides, over the prompts that a judge scored on both."""
 
     metric: Metric
-    a: Estimate | None
-    b: Estimate | None
+    a: float | None
+    """Mean from 1 to 5; None without a prompt."""
+    b: float | None
     difference: Estimate | None
     """Of the second side over the first, on the same prompts."""
     higher: int
@@ -283,8 +284,8 @@ class Comparison:
         second = [pair[1] for pair in pairs]
         return ScoreFigure(
             metric=metric,
-            a=mean_interval(first, self.seed, self.resamples),
-            b=mean_interval(second, self.seed, self.resamples),
+            a=fmean(first) if first else None,
+            b=fmean(second) if second else None,
             difference=self._difference(second, first),
             higher=sum(b > a for a, b in pairs),
             lower=sum(b < a for a, b in pairs),

@@ -274,7 +274,8 @@ def _choose(state: BatchState, which: str) -> KeptVersion | None:
     if which == NOW:
         return None
     for version in reversed(state.versions):
-        texts = (version.recipe, version.name, replaced_at(version))
+        when = replaced_at(version)
+        texts = (version.recipe, version.name, when, when.replace(" ", "T"))
         if any(_matches(which, text) for text in texts):
             return version
     return None

@@ -7,8 +7,6 @@ from aidsafe_dagster.comparisons.rows import ChangedRow, sides_of
 from aidsafe_dagster.reports.html import render_page
 from aidsafe_dagster.reports.sections import Report
 
-TITLE = "Comparison"
-
 
 def comparison_page(
     comparison: Comparison, report: Report, rows: Sequence[ChangedRow]
@@ -17,7 +15,7 @@ def comparison_page(
     return render_page(
         "comparison.html.jinja",
         report,
-        TITLE,
+        f"{comparison.a.name} → {comparison.b.name}",
         rows=rows,
         policies=[sides_of(text) for text in comparison.changed_policies],
         total=len(comparison.changed),

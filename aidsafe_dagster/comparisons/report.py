@@ -32,7 +32,6 @@ from aidsafe_dagster.reports.sections import (
 _MINUS = "\u2212"
 B_MINUS_A = f"B {_MINUS} A"
 _FEW = 30
-_POINTS = "in points of a hundred"
 
 
 def build_report(comparison: Comparison) -> Report:
@@ -229,8 +228,8 @@ def _score_section(comparison: Comparison) -> Section | None:
         rows.append(
             (
                 METRIC_NAMES[figure.metric],
-                _mean(figure.a),
-                _mean(figure.b),
+                format_number(figure.a),
+                format_number(figure.b),
                 format_estimate(figure.difference, format_signed),
                 format_count(figure.higher),
                 format_count(figure.lower),
@@ -408,10 +407,6 @@ def _points(difference: Estimate | None) -> str:
         difference,
         lambda value: format_signed(None if value is None else 100 * value, 1),
     )
-
-
-def _mean(estimate: Estimate | None) -> str:
-    return format_number(estimate.value) if estimate else EMPTY_CELL
 
 
 def _is_clear(difference: Estimate | None) -> bool:
