@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from aidsafe_dagster.cli.compare import compare, versions
 from aidsafe_dagster.cli.console import (
     console,
     print_plain,
@@ -330,6 +331,8 @@ app.command()(init)
 app.command()(demo)
 app.command()(view)
 app.command()(find)
+app.command()(compare)
+app.command()(versions)
 app.command()(failures)
 app.command()(forget)
 app.command()(train)

@@ -29,7 +29,7 @@ from aidsafe_dagster.recipe.records import (
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.stages.failed_answers import visible
 from aidsafe_dagster.stages.failure_lines import mask_secrets
-from aidsafe_dagster.tryout.results import TriedPrompt
+from aidsafe_dagster.tryout.results import PromptOutcome, TriedPrompt
 
 _LABEL_WIDTH = 9
 _BEST_SCORE = 5
@@ -48,12 +48,12 @@ def card(tried: TriedPrompt, place: str, settings: Settings) -> RenderableType:
     return Group(heading(tried, place), sections(_sections(tried, settings)), Text())
 
 
-def heading(tried: TriedPrompt, place: str) -> Rule:
+def heading(tried: PromptOutcome, place: str) -> Rule:
     """Return the line above a card: which prompt, of what kind, simulated or not."""
     parts = [place, tried.prompt.prompt_id]
     if tried.grades:
         parts.append(tried.grades.prompt_kind)
-    if any(row.simulated for row in tried.rows.values()):
+    if tried.is_simulated:
         parts.append("REHEARSAL")
     title = Text(" · ".join(parts), style="bold")
     return Rule(title, align="left", style="cyan")

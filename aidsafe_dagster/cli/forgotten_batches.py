@@ -22,6 +22,10 @@ from aidsafe_dagster.cli.demo import DEMO_FOLDER
 from aidsafe_dagster.cli.local_runs import run_job
 from aidsafe_dagster.cli.project_folder import shown
 from aidsafe_dagster.engines.journal import Journal
+from aidsafe_dagster.lake.kept_versions import (
+    discard_versions,
+    versions_of,
+)
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.stages import STAGES
@@ -77,6 +81,9 @@ def print_holdings(
             table.add_row(Text(name), str(len(present)), str(rows), str(failed or "·"))
     console.print(table)
     print_plain(f"Batches: {', '.join(batches) or 'none; only its dropped rows'}")
+    versions = sum(len(versions_of(lake, batch)) for batch in batches)
+    if versions:
+        print_plain(f"Kept for comparisons: {quantity(versions, 'earlier version')}")
     runs = sum(len(_runs_of(instance, batch)) for batch in batches)
     print_plain(
         f"In Dagster: {quantity(len(batches), 'partition')}, with its history "
@@ -139,6 +146,7 @@ def forget_batches(
         print_plain(f"Removed from the journal: {quantity(removed, 'answer')}")
     _forget_dropped_rows(lake, name, prompt_ids)
     for batch in batches:
+        discard_versions(lake, batch)
         # What rests on a stage goes before the stage.
         for table in [*reversed(_tables_before_last(lake)), *_LAST_REMOVED]:
             lake.remove(table, batch)

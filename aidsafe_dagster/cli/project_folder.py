@@ -50,9 +50,14 @@ def all_from_here(paths: list[Path]) -> list[Path]:
     return [path.absolute() for path in paths]
 
 
+def called_from() -> Path:
+    """Return the folder of the person's shell."""
+    return _called_from.get() or Path.cwd()
+
+
 def shown(path: str | Path) -> str:
     """Return a path as it can be typed where the command was called from."""
-    return os.path.relpath(path, _called_from.get() or Path.cwd())
+    return os.path.relpath(path, called_from())
 
 
 @contextmanager

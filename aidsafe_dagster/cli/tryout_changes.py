@@ -1,6 +1,7 @@
 """Before and after, word by word: one prompt in two tryouts, and what both came to."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from rich.console import Group, RenderableType
 from rich.rule import Rule
@@ -18,7 +19,7 @@ from aidsafe_dagster.tryout.comparison import (
     PromptComparison,
     balance,
 )
-from aidsafe_dagster.tryout.results import TriedPrompt
+from aidsafe_dagster.tryout.results import PromptOutcome
 from aidsafe_dagster.tryout.word_diff import Piece, diff_words
 
 NOTHING_CHANGED = "none in intents, thoughts, verdicts, response, scores or pair"
@@ -35,7 +36,7 @@ def change_card(
 
 
 def balance_table(
-    pairs: Sequence[tuple[TriedPrompt, TriedPrompt]],
+    pairs: Sequence[tuple[PromptOutcome, PromptOutcome]],
 ) -> RenderableType:
     """Return the figures of both tryouts side by side."""
     count = len(pairs)
@@ -60,12 +61,14 @@ def _sections(comparison: PromptComparison, settings: Settings) -> Iterator[Sect
         return
     for changed in comparison.texts:
         yield "", Text(changed.title, style="bold cyan")
-        yield "", _word_by_word(changed)
+        yield "", word_by_word(changed)
     for value in comparison.values:
-        yield "", _value(value, settings)
+        masked = replace(value, reason=mask_secrets(value.reason, settings))
+        yield "", value_line(masked)
 
 
-def _word_by_word(changed: ChangedText) -> Text:
+def word_by_word(changed: ChangedText) -> Text:
+    """Return a changed text with its removed and added words marked."""
     if not changed.before:
         return Text("new: ", style="green").append_text(plain(changed.after))
     if not changed.after:
@@ -74,11 +77,12 @@ def _word_by_word(changed: ChangedText) -> Text:
     pieces = diff_words(changed.before, changed.after)
     for index, piece in enumerate(pieces):
         is_last = index == len(pieces) - 1
-        text.append_text(_piece(piece, is_first=index == 0, is_last=is_last))
+        text.append_text(piece_text(piece, is_first=index == 0, is_last=is_last))
     return text
 
 
-def _piece(piece: Piece, *, is_first: bool, is_last: bool) -> Text:
+def piece_text(piece: Piece, *, is_first: bool, is_last: bool) -> Text:
+    """Return a piece of a text, marked; of a long piece that is the same, the ends alone."""
     body = piece.text.rstrip()
     space = piece.text[len(body) :]
     if piece.kind == "removed":
@@ -100,14 +104,16 @@ def _shortened(text: str, *, is_first: bool, is_last: bool) -> str:
     return " ".join(kept) + ("" if is_last else " ")
 
 
-def _value(value: ChangedValue, settings: Settings) -> Text:
+def value_line(value: ChangedValue) -> Text:
+    """Return a changed value, before and after, with its reason."""
     text = Text(f"{value.name}: ", style="bold cyan")
     text = Text().append_text(text)
     text.append(f"[-{visible(value.before)}-]", style="red strike")
     text.append(" ")
     text.append(f"{{+{visible(value.after)}+}}", style="green")
     if value.reason:
-        text.append_text(plain(f" · {mask_secrets(value.reason, settings)}", "dim"))
+        text.append(" ")
+        text.append_text(plain(f"· {value.reason}", "dim"))
     return text
 
 

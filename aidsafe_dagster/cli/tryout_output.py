@@ -87,7 +87,7 @@ class Cards(Output):
 
     def summary(self, tryout: Tryout, before: Tryout | None) -> None:
         if before is not None:
-            for line in recipe_changes(before, tryout):
+            for line in recipe_changes(before.recipes, tryout.recipes):
                 print_plain(f"Changed since: {line}")
             pairs = _pairs(before, tryout)
             if pairs:
@@ -137,7 +137,7 @@ class JsonLines(Output):
             "folder": str(tryout.folder or ""),
         }
         if before is not None:
-            line["recipe_changes"] = recipe_changes(before, tryout)
+            line["recipe_changes"] = recipe_changes(before.recipes, tryout.recipes)
             figures = balance(_pairs(before, tryout))
             line["balance"] = [asdict(figure) for figure in figures]
         _print_line(line)

@@ -22,13 +22,7 @@ class LakeTables:
     @property
     def tables(self) -> list[str]:
         """Names of the tables with at least one batch: stages in the order of the recipe first."""
-        root = self._lake.root
-        if not root.exists():
-            return []
-        names = []
-        for folder in root.iterdir():
-            if folder.is_dir() and self._lake.batches(folder.name):
-                names.append(folder.name)
+        names = [name for name in self._lake.tables() if self._lake.batches(name)]
         order = [str(stage) for stage in STAGES]
         return sorted(names, key=lambda name: _place(name, order))
 

@@ -25,18 +25,31 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 def to_html(report: Report, title: str) -> str:
     """Return the whole page."""
+    return render_page("report.html.jinja", report, title)
+
+
+def render_page(name: str, report: Report, title: str, **values: Any) -> str:
+    """Return a page that shows a report, and more where its template does.
+
+    Args:
+        name: of the template; one that extends that of the report, or it.
+        report: what the page begins with.
+        title: of the page.
+        values: what the template shows besides.
+    """
     style = (REPORT_TEMPLATES / "report.css").read_text("utf-8")
     script = (REPORT_TEMPLATES / "browse.js").read_text("utf-8")
     # The content security policy admits the script by its hash, and no other.
     script_digest = hashlib.sha256(script.encode()).digest()
     script_hash = base64.b64encode(script_digest).decode()
-    template = page_environment().get_template("report.html.jinja")
+    template = page_environment().get_template(name)
     return template.render(
         report=report,
         title=title,
         style=Markup(style),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own file
         script_hash=script_hash,
+        **values,
     )
 
 

@@ -73,6 +73,9 @@ class Settings(Record):
     keep_recipe: bool = False
     """Go on with batches whose finished stages were made under another recipe, and so mix recipes
     in a batch. Otherwise what differs is made again."""
+    keep_versions: int = Field(default=3, ge=0)
+    """Versions of a batch that are kept, for comparisons, when it is made again under another
+    recipe; 0: none."""
     sources: tuple[SourceSpec, ...] = ()
     """What is ingested; empty: the bundled samples."""
     ingest: IngestSettings = IngestSettings()

@@ -1,17 +1,24 @@
-"""Two tryouts of the same prompts: what came out otherwise, and what is better or worse."""
+"""Two results of the same prompts: what came out otherwise, and what is better or worse.
 
-from collections.abc import Callable, Iterator, Sequence
+The results are of two tryouts, or of two versions of a lake.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from aidsafe_dagster.recipe.batch_recipe import describe_changes
+from aidsafe_dagster.recipe.batch_recipe import StageRecipe
 from aidsafe_dagster.recipe.records import (
     METRICS,
     CotGrades,
     RefinedCot,
     ThoughtVerdict,
 )
-from aidsafe_dagster.tryout.results import TriedPrompt, Tryout
+from aidsafe_dagster.stages.one_recipe import StageComparison, merged_changes
+from aidsafe_dagster.tryout.results import PromptOutcome
+
+Recipes = Mapping[str, StageRecipe]
+"""By stage, what its rows were made under."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +45,8 @@ class ChangedValue:
 class PromptComparison:
     """One prompt before and after."""
 
-    before: TriedPrompt
-    after: TriedPrompt
+    before: PromptOutcome
+    after: PromptOutcome
     texts: tuple[ChangedText, ...]
     values: tuple[ChangedValue, ...]
 
@@ -50,7 +57,7 @@ class PromptComparison:
 
 @dataclass(frozen=True)
 class Balance:
-    """One figure over all prompts that both tryouts have."""
+    """One figure over all prompts that both sides have."""
 
     name: str
     before: float
@@ -59,7 +66,7 @@ class Balance:
     """None: neither better nor worse by itself, or the same."""
 
 
-def compare_prompt(before: TriedPrompt, after: TriedPrompt) -> PromptComparison:
+def compare_prompt(before: PromptOutcome, after: PromptOutcome) -> PromptComparison:
     """Return what differs between two results of one prompt."""
     return PromptComparison(
         before,
@@ -69,18 +76,26 @@ def compare_prompt(before: TriedPrompt, after: TriedPrompt) -> PromptComparison:
     )
 
 
-def recipe_changes(before: Tryout, after: Tryout) -> tuple[str, ...]:
-    """Return in words what differs between the recipes of two tryouts."""
-    changes: dict[str, None] = {}
-    for stage, recipe in after.recipes.items():
-        if stage in before.recipes:
-            earlier = before.recipes[stage].parts
-            changes |= dict.fromkeys(describe_changes(earlier, recipe.parts))
-    return tuple(changes)
+def recipe_changes(before: Recipes, after: Recipes) -> tuple[str, ...]:
+    """Return in words what differs between the recipes of the stages that both have."""
+    comparisons = []
+    for stage, recipe in after.items():
+        if stage in before:
+            comparison = StageComparison(
+                stage=stage,
+                rows=0,
+                calls=0,
+                earlier=before[stage].parts,
+                present=recipe.parts,
+            )
+            comparisons.append(comparison)
+    return merged_changes(comparisons)
 
 
-def balance(pairs: Sequence[tuple[TriedPrompt, TriedPrompt]]) -> tuple[Balance, ...]:
-    """Return the figures of two tryouts side by side, over the prompts that both have."""
+def balance(
+    pairs: Sequence[tuple[PromptOutcome, PromptOutcome]],
+) -> tuple[Balance, ...]:
+    """Return the figures of both sides, over the prompts that both have."""
     before = [one for one, _ in pairs]
     after = [other for _, other in pairs]
     figures = [
@@ -94,7 +109,7 @@ def balance(pairs: Sequence[tuple[TriedPrompt, TriedPrompt]]) -> tuple[Balance, 
         ),
         _count("with a preference pair", before, after, lambda one: bool(one.pair), 1),
         # Whether a refusal is due depends on the prompt.
-        _count("responses that refuse", before, after, _refuses, 0),
+        _count("responses that refuse", before, after, refuses, 0),
         _count("thoughts dropped", before, after, _dropped, 0),
     ]
     scored = [
@@ -130,9 +145,9 @@ def balance(pairs: Sequence[tuple[TriedPrompt, TriedPrompt]]) -> tuple[Balance, 
 
 def _count(
     name: str,
-    before: Sequence[TriedPrompt],
-    after: Sequence[TriedPrompt],
-    count: Callable[[TriedPrompt], int],
+    before: Sequence[PromptOutcome],
+    after: Sequence[PromptOutcome],
+    count: Callable[[PromptOutcome], int],
     sign: int,
 ) -> Balance:
     return _figure(name, sum(map(count, before)), sum(map(count, after)), sign)
@@ -146,21 +161,24 @@ def _figure(name: str, before: float, after: float, sign: int) -> Balance:
     return Balance(name, before, after, is_better)
 
 
-def _refuses(tried: TriedPrompt) -> bool:
+def refuses(tried: PromptOutcome) -> bool:
+    """Tell whether a judge sees its response decline in full."""
     if tried.grades is None:
         return False
     refusals = [one.refusal for one in tried.grades.grades if one.version == "refined"]
     return "full" in refusals
 
 
-def _dropped(tried: TriedPrompt) -> int:
+def _dropped(tried: PromptOutcome) -> int:
     if tried.refined is None:
         return 0
     verdicts = [one.verdict for one in tried.refined.judgements]
     return len(verdicts) - verdicts.count(ThoughtVerdict.KEEP)
 
 
-def _changed_texts(before: TriedPrompt, after: TriedPrompt) -> Iterator[ChangedText]:
+def _changed_texts(
+    before: PromptOutcome, after: PromptOutcome
+) -> Iterator[ChangedText]:
     old, new = before.refined, after.refined
     pairs = [
         ("intents", _intents(old), _intents(new)),
@@ -181,7 +199,7 @@ def _intents(row: RefinedCot | None) -> str:
     return "\n".join(one.text for one in row.intents) if row else ""
 
 
-def _rejected(tried: TriedPrompt) -> str:
+def _rejected(tried: PromptOutcome) -> str:
     return tried.pair.rejected_response if tried.pair else ""
 
 
@@ -206,7 +224,9 @@ def _thoughts_side_by_side(
             yield f"{title} {number}", olds.get(number, ""), news.get(number, "")
 
 
-def _changed_values(before: TriedPrompt, after: TriedPrompt) -> Iterator[ChangedValue]:
+def _changed_values(
+    before: PromptOutcome, after: PromptOutcome
+) -> Iterator[ChangedValue]:
     yield from _changed_outcomes(before, after)
     yield from _changed_verdicts(before.refined, after.refined)
     yield from _changed_scores(before.grades, after.grades)
@@ -214,7 +234,7 @@ def _changed_values(before: TriedPrompt, after: TriedPrompt) -> Iterator[Changed
 
 
 def _changed_outcomes(
-    before: TriedPrompt, after: TriedPrompt
+    before: PromptOutcome, after: PromptOutcome
 ) -> Iterator[ChangedValue]:
     stages = [*before.failures, *after.failures, *before.held_back, *after.held_back]
     for stage in dict.fromkeys(stages):
@@ -224,7 +244,7 @@ def _changed_outcomes(
             yield ChangedValue(stage, old, new, detail)
 
 
-def _outcome(tried: TriedPrompt, stage: str) -> tuple[str, str]:
+def _outcome(tried: PromptOutcome, stage: str) -> tuple[str, str]:
     """Return what became of a prompt at a stage, and the detail."""
     if stage in tried.failures:
         failure = tried.failures[stage]
@@ -293,7 +313,9 @@ def _changed_scores(
         yield ChangedValue("kind of prompt", old.prompt_kind, new.prompt_kind)
 
 
-def _changed_pair(before: TriedPrompt, after: TriedPrompt) -> Iterator[ChangedValue]:
+def _changed_pair(
+    before: PromptOutcome, after: PromptOutcome
+) -> Iterator[ChangedValue]:
     old, new = before.pair, after.pair
     if old and new and old.margin != new.margin:
         yield ChangedValue(

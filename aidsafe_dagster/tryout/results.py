@@ -64,8 +64,8 @@ class TryoutFacts(Record):
 
 
 @dataclass(frozen=True)
-class TriedPrompt:
-    """What the recipe made of one prompt."""
+class PromptOutcome:
+    """What the recipe made of one prompt, in a tryout or in a run."""
 
     prompt: Prompt
     rows: Mapping[str, Row]
@@ -73,12 +73,7 @@ class TriedPrompt:
     failures: Mapping[str, Failure]
     """By stage, of the stages that made no row."""
     held_back: Mapping[str, Failure]
-    """By stage, why a run would hold its row back."""
-    candidates: tuple[TriedBelief, ...]
-    """The beliefs that were tried on the target."""
-    spent: Spent
-    low_scores: str = ""
-    """Why the score gate would keep its rows out of the splits; empty if it would not."""
+    """By stage, why a run would hold its row back. Empty where a run has made the rows."""
 
     @property
     def refined(self) -> RefinedCot | None:
@@ -115,6 +110,22 @@ class TriedPrompt:
         """Of all completions behind its rows and failures, replayed ones included."""
         usage = sum((row.usage for row in self.rows.values()), Usage())
         return sum((one.usage for one in self.failures.values()), usage)
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether the rehearsal engine made any of its rows."""
+        return any(row.simulated for row in self.rows.values())
+
+
+@dataclass(frozen=True)
+class TriedPrompt(PromptOutcome):
+    """What a tryout made of one prompt."""
+
+    candidates: tuple[TriedBelief, ...]
+    """The beliefs that were tried on the target."""
+    spent: Spent
+    low_scores: str = ""
+    """Why the score gate would keep its rows out of the splits; empty if it would not."""
 
     @property
     def replayed(self) -> int:

@@ -8,7 +8,8 @@
 import re
 import shutil
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from pydantic import ValidationError
 
 from aidsafe_dagster.lake.batch_recipes import read_recipes, store_recipe
 from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.lake.policy_texts import store_policies
 from aidsafe_dagster.lake.tables import from_frame
 from aidsafe_dagster.primitives.atomic_write import atomic_write
 from aidsafe_dagster.recipe.errors import SetupError
@@ -83,6 +85,8 @@ def store(tryout: Tryout, settings: Settings) -> Tryout:
     lake.store(BELIEF_CANDIDATES, BATCH, candidates, TriedBelief)
     for recipe in tryout.recipes.values():
         store_recipe(lake, recipe)
+    # Those of another text than the rows were made under are found under no hash of theirs.
+    store_policies(lake, settings.load_policies())
     # Last: a folder without it was cut off, and is no tryout.
     with atomic_write(folder / FACTS) as temporary:
         temporary.write_text(tryout.facts.model_dump_json(indent=1), "utf-8")
@@ -106,9 +110,28 @@ def load(folder: Path) -> Tryout:
     Raises:
         SetupError: the folder holds none, or one of another release.
     """
+    with _explained(folder):
+        return _load(folder, _read_facts(folder))
+
+
+def load_facts(folder: Path) -> TryoutFacts:
+    """Read what is true of a whole tryout that was kept.
+
+    Raises:
+        SetupError: as `load`.
+    """
+    with _explained(folder):
+        return _read_facts(folder)
+
+
+def _read_facts(folder: Path) -> TryoutFacts:
+    return TryoutFacts.model_validate_json((folder / FACTS).read_text("utf-8"))
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
     try:
-        facts = TryoutFacts.model_validate_json((folder / FACTS).read_text("utf-8"))
-        return _load(folder, facts)
+        yield
     except FileNotFoundError as error:
         raise SetupError(
             f"{folder}: there is no tryout, as {error.filename} is missing"
