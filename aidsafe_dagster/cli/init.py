@@ -31,7 +31,9 @@ def init(
         print_plain("\nNext:")
         if where != ".":
             print_plain(f"  cd {where}")
-        print_plain("  aidsafe try         shows what becomes of a few prompts, in seconds")
+        print_plain(
+            "  aidsafe try         shows what becomes of a few prompts, in seconds"
+        )
         print_plain("  aidsafe ingest      takes in the five prompts of prompts.csv")
         print_plain("  aidsafe backfill    makes every stage of them, simulated")
         print_plain("  aidsafe dev         shows them in the browser")
