@@ -11,7 +11,7 @@ import typer
 
 from aidsafe_dagster.cli.console import (
     console,
-    print_plain,
+    print_paragraph,
     setup_errors_explained,
 )
 from aidsafe_dagster.cli.demo import demo
@@ -201,7 +201,8 @@ def backfill(
 def status() -> None:
     """Print the rows, failures and gates of every batch."""
     with setup_errors_explained():
-        from aidsafe_dagster.cli.overview import batch_table, summary
+        from aidsafe_dagster.cli.batch_table import batch_table
+        from aidsafe_dagster.cli.overview import summary
         from aidsafe_dagster.cli.recorded_gates import open_gates
         from aidsafe_dagster.lake.lake import Lake
         from aidsafe_dagster.settings.load import load_settings
@@ -211,9 +212,10 @@ def status() -> None:
         lake = Lake(settings.lake)
         snapshot = take_snapshot(settings)
         with open_gates(lake) as read_gate:
-            print_plain(f"Project: {Path.cwd()}")
+            print_paragraph(f"Project: {Path.cwd()}")
+            table = batch_table(read_gate, lake, snapshot)
             overview = summary(read_gate, lake, settings.currency, snapshot)
-            console.print(batch_table(read_gate, lake), overview)
+            console.print(table, overview, highlight=False)
 
 
 @app.command()

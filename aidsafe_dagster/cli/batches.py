@@ -9,6 +9,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from aidsafe_dagster.cli.batch_table import batch_table
 from aidsafe_dagster.cli.console import (
     console,
     print_plain,
@@ -23,7 +24,7 @@ from aidsafe_dagster.cli.local_runs import (
     stages_not_done,
     unfinished,
 )
-from aidsafe_dagster.cli.overview import batch_table, places_table, summary
+from aidsafe_dagster.cli.overview import places_table, summary
 from aidsafe_dagster.cli.preview import (
     agree,
     count_prompts,
@@ -136,8 +137,11 @@ def _report_killed_runs(instance: dg.DagsterInstance) -> None:
 
 def print_batches(instance: dg.DagsterInstance) -> None:
     """Print the state of every batch."""
-    lake = Lake(load_settings().settings.lake)
-    console.print(batch_table(partial(read_gate, instance, lake), lake))
+    settings = load_settings().settings
+    lake = Lake(settings.lake)
+    snapshot = take_snapshot(settings)
+    table = batch_table(partial(read_gate, instance, lake), lake, snapshot)
+    console.print(table, highlight=False)
 
 
 def print_summary(instance: dg.DagsterInstance, settings: Settings) -> None:

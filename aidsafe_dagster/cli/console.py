@@ -6,7 +6,7 @@ Every command imports this module, so it imports nothing that takes long to load
 import re
 import signal
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import IO, Any, cast
 
@@ -21,6 +21,8 @@ from aidsafe_dagster.primitives.stop_signals import (
     stop_signals,
 )
 
+_MOST_NAMES = 3
+"""Named one by one in a listing."""
 _BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """As in `recipe/foreign_text.py`, which is not imported: nothing of the recipe is, for `--help`."""
 
@@ -156,3 +158,10 @@ def short_count(count: float) -> str:
         if count >= unit:
             return f"{count / unit:.1f}{name}"
     return f"{count:.0f}"
+
+
+def listing(names: Sequence[str]) -> str:
+    """Return names one by one, of many the first and the last."""
+    if len(names) <= _MOST_NAMES:
+        return ", ".join(names)
+    return f"{names[0]} … {names[-1]} ({len(names):,})"
