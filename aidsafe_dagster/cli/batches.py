@@ -12,7 +12,7 @@ import dagster as dg
 from aidsafe_dagster.cli.batch_table import batch_table
 from aidsafe_dagster.cli.console import (
     console,
-    print_plain,
+    print_paragraph,
     print_problem,
     quantity,
 )
@@ -122,7 +122,7 @@ def run_backfill(
     )
     if batches_run:
         together = describe_spending(spending, settings.currency)
-        print_plain(f"This took {together}.")
+        print_paragraph(f"This took {together}.")
     return runs
 
 
@@ -230,7 +230,7 @@ def _print_run(run: BatchRun, settings: Settings) -> None:
     if not run.success:
         print_problem(f"✗ {run.batch}", f"{run.error}\nFinished stages: {spent}")
         return
-    print_plain(f"✓ {run.batch}: {spent}")
+    print_paragraph(f"✓ {run.batch}: {spent}")
     if run.withheld:
         print_problem(f"! {run.batch}, DPO rows kept out:", run.withheld)
 
@@ -254,8 +254,8 @@ def _can_make_splits(
 
 def _print_not_started(count: int, why: str) -> None:
     if count:
-        print_plain(f"{quantity(count, 'more batch')} not started: {why}.")
+        print_paragraph(f"{quantity(count, 'more batch')} not started: {why}.")
 
 
 def _print_waiting(reason: str) -> None:
-    print_plain(f"{reason[0].upper()}{reason[1:]}.")
+    print_paragraph(f"{reason[0].upper()}{reason[1:]}.")

@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
-from aidsafe_dagster.cli.console import print_plain, quantity
+from aidsafe_dagster.cli.console import print_paragraph, print_plain, quantity
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.records import (
@@ -66,8 +66,8 @@ def print_failures(
         print_plain(_INDENT + plain_line(masked, _WIDTH - len(_INDENT)))
     _print_counts(failures)
     if shown.height < failures.height:
-        print_plain(f"{shown.height:,} of them listed above; --limit 0 lists all.")
-    print_plain("`aidsafe show PROMPT_ID` prints one in full, with its answer.")
+        print_paragraph(f"{shown.height:,} of them listed above; --limit 0 lists all.")
+    print_paragraph("`aidsafe show PROMPT_ID` prints one in full, with its answer.")
 
 
 def failed_answer(failure: Failure, settings: Settings) -> RenderableType | None:

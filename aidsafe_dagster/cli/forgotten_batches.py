@@ -17,7 +17,12 @@ import polars as pl
 from rich.table import Table
 from rich.text import Text
 
-from aidsafe_dagster.cli.console import console, print_plain, print_problem, quantity
+from aidsafe_dagster.cli.console import (
+    console,
+    print_paragraph,
+    print_problem,
+    quantity,
+)
 from aidsafe_dagster.cli.demo import DEMO_FOLDER
 from aidsafe_dagster.cli.local_runs import run_job
 from aidsafe_dagster.cli.project_folder import shown
@@ -76,20 +81,20 @@ def print_holdings(
             failed = sum(_failed(lake, name, batch) for batch in present)
             table.add_row(Text(name), str(len(present)), str(rows), str(failed or "·"))
     console.print(table)
-    print_plain(f"Batches: {', '.join(batches) or 'none; only its dropped rows'}")
+    print_paragraph(f"Batches: {', '.join(batches) or 'none; only its dropped rows'}")
     runs = sum(len(_runs_of(instance, batch)) for batch in batches)
-    print_plain(
+    print_paragraph(
         f"In Dagster: {quantity(len(batches), 'partition')}, with its history "
         f"in {quantity(runs, 'run')}"
     )
     kept = "are removed too" if answers else "stay (--answers removes them)"
-    print_plain(f"Its answers in the journal {kept}.")
+    print_paragraph(f"Its answers in the journal {kept}.")
     prompt_ids = _prompt_ids(lake, batches)
     for file in _exports_with(settings, lake, prompt_ids):
-        print_plain(f"Holds rows of it, and is not touched: {shown(file)}")
+        print_paragraph(f"Holds rows of it, and is not touched: {shown(file)}")
     adapters = settings.home / "adapters"
     if adapters.exists():
-        print_plain(f"May be trained on it, and is not touched: {shown(adapters)}")
+        print_paragraph(f"May be trained on it, and is not touched: {shown(adapters)}")
 
 
 @contextmanager
@@ -136,7 +141,7 @@ def forget_batches(
             removed = journal.forget(prompt_ids)
         finally:
             journal.close()
-        print_plain(f"Removed from the journal: {quantity(removed, 'answer')}")
+        print_paragraph(f"Removed from the journal: {quantity(removed, 'answer')}")
     _forget_dropped_rows(lake, name, prompt_ids)
     for batch in batches:
         # What rests on a stage goes before the stage.

@@ -97,6 +97,11 @@ def load_settings(
     return Loaded(_with_absolute_paths(settings, file.parent), origins, file)
 
 
+def default_settings(folder: Path) -> Settings:
+    """Return the settings of a project whose file says nothing."""
+    return _with_absolute_paths(Settings(), folder)
+
+
 def _add_profiles(merged: dict[str, Any], origins: dict[str, str]) -> None:
     """Put the values of the named profiles where the settings themselves say nothing."""
     for place, server in _servers(merged):
