@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -308,6 +309,23 @@ def test_the_card_counts_what_the_lake_holds(tmp_path: Path) -> None:
     )
     assert "| benign | 8 |" in card
     assert "## Example row" in card
+
+
+def test_the_card_s_languages_are_those_of_the_rows(tmp_path: Path) -> None:
+    english = "A lock has pins, and the right key lifts all of them to one height."
+    german = "Ein Schloss hat Stifte. Der richtige Schlüssel hebt sie alle an."
+    lake = a_filled_lake(tmp_path, "demo-0001", response=english, prompts=9)
+    fill(lake, "german-0001", response=german, prompts=5)
+    card = a_release(lake, tmp_path).card
+    assert 'language: ["en", "de"]' in card
+    assert re.search(r"\| de \| 0 \| 5 \|", card)
+    assert "0.99 or more" in card
+
+
+def test_languages_in_the_settings_win(tmp_path: Path) -> None:
+    lake = a_filled_lake(tmp_path, "demo-0001")
+    card = a_release(lake, tmp_path, language=("fr",)).card
+    assert 'language: ["fr"]' in card
 
 
 def test_the_card_lists_the_evaluation_sets_and_the_prompts_left_out(
