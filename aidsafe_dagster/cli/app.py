@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from aidsafe_dagster.cli.chosen_batches import Batches, Sources, choose_batches
 from aidsafe_dagster.cli.console import (
     console,
     print_paragraph,
@@ -158,6 +159,8 @@ def backfill(
         typer.Argument(help="Batch keys; none: all that are not finished."),
     ] = None,
     *,
+    more_batches: Batches = None,
+    sources: Sources = None,
     keep_recipe: Annotated[
         bool,
         typer.Option(
@@ -191,7 +194,10 @@ def backfill(
                 overrides=overrides, overrides_from="command line"
             ).settings
             announce_engine(settings)
-            runs = run_backfill(instance, settings, batches or [], is_agreed=yes)
+            known = instance.get_dynamic_partitions("batches")
+            keys = [*(batches or ()), *(more_batches or ())]
+            wanted = choose_batches(known, keys, sources, "backfill")
+            runs = run_backfill(instance, settings, wanted, is_agreed=yes)
             print_batches(instance)
             if not all(run.success for run in runs):
                 raise typer.Exit(1)

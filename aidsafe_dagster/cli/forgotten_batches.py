@@ -17,6 +17,7 @@ import polars as pl
 from rich.table import Table
 from rich.text import Text
 
+from aidsafe_dagster.cli.chosen_batches import source_of
 from aidsafe_dagster.cli.console import (
     console,
     print_paragraph,
@@ -54,9 +55,9 @@ def batches_of(instance: dg.DagsterInstance, lake: Lake, name: str) -> list[str]
             known.update(lake.batches(table))
     if name in known:
         return [name]
-    batches = [batch for batch in known if _source_of(batch) == name]
+    batches = [batch for batch in known if source_of(batch) == name]
     dropped = lake.all_rows(DROPPED, ["source"])
-    sources = {_source_of(batch) for batch in known}
+    sources = {source_of(batch) for batch in known}
     if dropped is not None:
         sources.update(dropped["source"])
     if name not in sources:
@@ -156,10 +157,6 @@ def rebuild_reports(instance: dg.DagsterInstance) -> bool:
     if not run.success:
         print_problem("✗ reports", run.error)
     return run.success
-
-
-def _source_of(batch: str) -> str:
-    return batch.rpartition("-")[0]
 
 
 def _tables_before_last(lake: Lake) -> list[str]:

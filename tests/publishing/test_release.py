@@ -160,14 +160,34 @@ def test_the_version_does_not_depend_on_the_card(tmp_path: Path) -> None:
     assert one.card != other.card
 
 
-def test_simulated_rows_are_refused_with_their_number_and_batch(tmp_path: Path) -> None:
-    lake = a_filled_lake(tmp_path, "real-0001")
-    fill(lake, "demo-0001", prompts=3, simulated=True)
+def test_simulated_rows_alone_are_refused_with_their_number_and_batch(
+    tmp_path: Path,
+) -> None:
+    lake = a_filled_lake(tmp_path, "demo-0001", prompts=3, simulated=True)
     with pytest.raises(
         SetupError, match=r"3 prompts .* rehearsal engine simulated: demo-0001 \(3\)\."
     ):
         a_release(lake, tmp_path)
     assert not list((tmp_path).glob("published/*"))
+
+
+def test_rehearsal_batches_among_others_are_left_out_with_a_note(
+    tmp_path: Path,
+) -> None:
+    lake = a_filled_lake(tmp_path, "real-0001")
+    fill(lake, "demo-0001", prompts=3, simulated=True)
+    release = a_release(lake, tmp_path)
+    assert release.selection.batches == ("real-0001",)
+    assert not release.simulated
+    assert "the answers to 3 prompts are simulated" in release.card
+    everything = a_release(lake, tmp_path, simulated=True)
+    assert everything.selection.batches == ("demo-0001", "real-0001")
+
+
+def test_a_selection_is_narrowed_to_the_batches_that_are_named(tmp_path: Path) -> None:
+    selection = all_batches(a_filled_lake(tmp_path))
+    assert selection.narrowed(["demo-0002"]).batches == ("demo-0002",)
+    assert selection.narrowed([]) == selection
 
 
 def test_a_rehearsed_deliberation_is_refused_even_if_a_model_refined_it(
