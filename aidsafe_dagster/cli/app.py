@@ -9,9 +9,11 @@ from typing import Annotated
 
 import typer
 
+from aidsafe_dagster.cli.chosen_batches import Batches, Sources, choose_batches
 from aidsafe_dagster.cli.compare import compare, versions
 from aidsafe_dagster.cli.console import (
     console,
+    print_paragraph,
     print_plain,
     setup_errors_explained,
 )
@@ -193,6 +195,8 @@ def backfill(
         typer.Argument(help="Batch keys; none: all that are not finished."),
     ] = None,
     *,
+    more_batches: Batches = None,
+    sources: Sources = None,
     keep_recipe: Annotated[
         bool,
         typer.Option(
@@ -226,7 +230,10 @@ def backfill(
                 overrides=overrides, overrides_from="command line"
             ).settings
             announce_engine(settings)
-            runs = run_backfill(instance, settings, batches or [], is_agreed=yes)
+            known = instance.get_dynamic_partitions("batches")
+            keys = [*(batches or ()), *(more_batches or ())]
+            wanted = choose_batches(known, keys, sources, "backfill")
+            runs = run_backfill(instance, settings, wanted, is_agreed=yes)
             print_batches(instance)
             if not all(run.success for run in runs):
                 raise typer.Exit(1)
@@ -236,7 +243,8 @@ def backfill(
 def status() -> None:
     """Print the rows, failures and gates of every batch."""
     with setup_errors_explained():
-        from aidsafe_dagster.cli.overview import batch_table, summary
+        from aidsafe_dagster.cli.batch_table import batch_table
+        from aidsafe_dagster.cli.overview import summary
         from aidsafe_dagster.cli.recorded_gates import open_gates
         from aidsafe_dagster.lake.lake import Lake
         from aidsafe_dagster.settings.load import load_settings
@@ -246,9 +254,10 @@ def status() -> None:
         lake = Lake(settings.lake)
         snapshot = take_snapshot(settings)
         with open_gates(lake) as read_gate:
-            print_plain(f"Project: {Path.cwd()}")
+            print_paragraph(f"Project: {Path.cwd()}")
+            table = batch_table(read_gate, lake, snapshot)
             overview = summary(read_gate, lake, settings.currency, snapshot)
-            console.print(batch_table(read_gate, lake), overview)
+            console.print(table, overview, highlight=False)
 
 
 @app.command()

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import dagster as dg
 
+from aidsafe_dagster.cli.batch_table import batch_table
 from aidsafe_dagster.cli.console import (
     console,
-    print_plain,
+    print_paragraph,
     print_problem,
     quantity,
 )
@@ -23,7 +24,7 @@ from aidsafe_dagster.cli.local_runs import (
     stages_not_done,
     unfinished,
 )
-from aidsafe_dagster.cli.overview import batch_table, places_table, summary
+from aidsafe_dagster.cli.overview import places_table, summary
 from aidsafe_dagster.cli.preview import (
     agree,
     count_prompts,
@@ -121,7 +122,7 @@ def run_backfill(
     )
     if batches_run:
         together = describe_spending(spending, settings.currency)
-        print_plain(f"This took {together}.")
+        print_paragraph(f"This took {together}.")
     return runs
 
 
@@ -136,8 +137,11 @@ def _report_killed_runs(instance: dg.DagsterInstance) -> None:
 
 def print_batches(instance: dg.DagsterInstance) -> None:
     """Print the state of every batch."""
-    lake = Lake(load_settings().settings.lake)
-    console.print(batch_table(partial(read_gate, instance, lake), lake))
+    settings = load_settings().settings
+    lake = Lake(settings.lake)
+    snapshot = take_snapshot(settings)
+    table = batch_table(partial(read_gate, instance, lake), lake, snapshot)
+    console.print(table, highlight=False)
 
 
 def print_summary(instance: dg.DagsterInstance, settings: Settings) -> None:
@@ -226,7 +230,7 @@ def _print_run(run: BatchRun, settings: Settings) -> None:
     if not run.success:
         print_problem(f"✗ {run.batch}", f"{run.error}\nFinished stages: {spent}")
         return
-    print_plain(f"✓ {run.batch}: {spent}")
+    print_paragraph(f"✓ {run.batch}: {spent}")
     if run.withheld:
         print_problem(f"! {run.batch}, DPO rows kept out:", run.withheld)
 
@@ -250,8 +254,8 @@ def _can_make_splits(
 
 def _print_not_started(count: int, why: str) -> None:
     if count:
-        print_plain(f"{quantity(count, 'more batch')} not started: {why}.")
+        print_paragraph(f"{quantity(count, 'more batch')} not started: {why}.")
 
 
 def _print_waiting(reason: str) -> None:
-    print_plain(f"{reason[0].upper()}{reason[1:]}.")
+    print_paragraph(f"{reason[0].upper()}{reason[1:]}.")

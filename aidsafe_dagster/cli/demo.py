@@ -10,7 +10,12 @@ from typing import Annotated
 
 import typer
 
-from aidsafe_dagster.cli.console import console, print_plain, setup_errors_explained
+from aidsafe_dagster.cli.console import (
+    console,
+    print_paragraph,
+    print_plain,
+    setup_errors_explained,
+)
 from aidsafe_dagster.cli.project_folder import from_here, in_folder, shown
 
 DEMO_FOLDER = Path("data", "demo")
@@ -85,7 +90,7 @@ def _make_demo(home: Path, sample: int, source: str | None) -> None:
         runs += run_backfill(instance, settings, [])
         print_summary(instance, settings)
         console.print(f"\nDone in {time.monotonic() - started:.0f} s.")
-        print_plain(
+        print_paragraph(
             f"The demo is a project of its own in {shown(home)}: "
             "your own work meets nothing of it."
         )

@@ -5,7 +5,12 @@ from typing import Annotated
 
 import typer
 
-from aidsafe_dagster.cli.console import print_plain, quantity, setup_errors_explained
+from aidsafe_dagster.cli.console import (
+    print_paragraph,
+    print_plain,
+    quantity,
+    setup_errors_explained,
+)
 from aidsafe_dagster.cli.project_folder import from_here
 
 HOST = "127.0.0.1"
@@ -72,7 +77,7 @@ def _print_runs_under_way() -> None:
         count = instance.get_runs_count(started)
     if count:
         verb = "goes" if count == 1 else "go"
-        print_plain(
+        print_paragraph(
             f"{quantity(count, 'run')} {verb} on without them. "
             "To see or cancel: aidsafe dev"
         )

@@ -1,6 +1,6 @@
 """Which engine answers, as one line at the beginning of a command."""
 
-from aidsafe_dagster.cli.console import REHEARSAL, console, print_plain
+from aidsafe_dagster.cli.console import REHEARSAL, console, print_paragraph
 from aidsafe_dagster.settings.schema import Settings
 
 
@@ -8,8 +8,8 @@ def print_engine(settings: Settings) -> None:
     if settings.engine == "rehearsal":
         console.print(REHEARSAL)
     elif settings.engine == "vllm":
-        print_plain(f"Engine: vLLM with {settings.vllm.model} on this machine")
+        print_paragraph(f"Engine: vLLM with {settings.vllm.model} on this machine")
     else:
-        print_plain(
+        print_paragraph(
             f"Engine: {settings.endpoint.model} at {settings.endpoint.base_url}"
         )

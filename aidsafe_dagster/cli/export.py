@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from aidsafe_dagster.cli.choices import FORMAT_NAMES, INSPECT, Reasoning, Split
+from aidsafe_dagster.cli.chosen_batches import Batches, Sources, choose_batches
 from aidsafe_dagster.cli.console import console, print_problem, setup_errors_explained
 from aidsafe_dagster.cli.project_folder import from_here, from_here_if_there
 
@@ -43,6 +44,8 @@ def export(
             help="Rows of the rehearsal engine too; the files are named so.",
         ),
     ] = False,
+    batches: Batches = None,
+    sources: Sources = None,
 ) -> None:
     """Write the rows of all batches that passed their gates in a trainer's format."""
     with setup_errors_explained():
@@ -68,6 +71,8 @@ def export(
                 file_kind=file_kind,
                 reasoning=reasoning,
                 allow_simulated=allow_simulated,
+                batches=batches,
+                sources=sources,
             )
 
 
@@ -112,19 +117,23 @@ def publish(
             help="Without --send: rows of the rehearsal engine too, labelled.",
         ),
     ] = False,
+    batches: Batches = None,
+    sources: Sources = None,
 ) -> None:
     """Make the dataset with its card from all batches that passed; a dry run without --send."""
     with setup_errors_explained():
         from aidsafe_dagster.cli.local_runs import open_instance, run_job
         from aidsafe_dagster.cli.trainer_files import published_table
 
-        options = {
-            "dry_run": not send,
-            "repo": repo,
-            "allow_simulated": allow_simulated,
-        }
-        config = {"ops": {"published_dataset": {"config": options}}}
         with open_instance() as instance:
+            known = instance.get_dynamic_partitions("batches")
+            options = {
+                "dry_run": not send,
+                "repo": repo,
+                "allow_simulated": allow_simulated,
+                "batches": [*choose_batches(known, batches, sources, "publish")],
+            }
+            config = {"ops": {"published_dataset": {"config": options}}}
             # An upload has progress bars of its own, which a spinner would tear apart.
             waiting = nullcontext() if send else console.status("Writing the dataset …")
             with waiting:

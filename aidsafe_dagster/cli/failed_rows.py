@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
-from aidsafe_dagster.cli.console import print_plain, quantity
+from aidsafe_dagster.cli.console import print_paragraph, print_plain, quantity
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import unknown
 from aidsafe_dagster.recipe.records import Failure, FailureReason
@@ -69,8 +69,8 @@ def print_failures(
         print_plain(_INDENT + plain_line(masked, _WIDTH - len(_INDENT)))
     _print_counts(failures)
     if shown.height < failures.height:
-        print_plain(f"{shown.height:,} of them listed above; --limit 0 lists all.")
-    print_plain("`aidsafe show PROMPT_ID` prints one in full, with its answer.")
+        print_paragraph(f"{shown.height:,} of them listed above; --limit 0 lists all.")
+    print_paragraph("`aidsafe show PROMPT_ID` prints one in full, with its answer.")
 
 
 def failed_answer_panel(failure: Failure, settings: Settings) -> RenderableType | None:

@@ -17,7 +17,13 @@ import polars as pl
 from rich.table import Table
 from rich.text import Text
 
-from aidsafe_dagster.cli.console import console, print_plain, print_problem, quantity
+from aidsafe_dagster.cli.chosen_batches import source_of
+from aidsafe_dagster.cli.console import (
+    console,
+    print_paragraph,
+    print_problem,
+    quantity,
+)
 from aidsafe_dagster.cli.demo import DEMO_FOLDER
 from aidsafe_dagster.cli.local_runs import run_job
 from aidsafe_dagster.cli.project_folder import shown
@@ -53,9 +59,9 @@ def batches_of(instance: dg.DagsterInstance, lake: Lake, name: str) -> list[str]
             known.update(lake.batches(table))
     if name in known:
         return [name]
-    batches = [batch for batch in known if _source_of(batch) == name]
+    batches = [batch for batch in known if source_of(batch) == name]
     dropped = lake.all_rows(DROPPED, ["source"])
-    sources = {_source_of(batch) for batch in known}
+    sources = {source_of(batch) for batch in known}
     if dropped is not None:
         sources.update(dropped["source"])
     if name not in sources:
@@ -80,23 +86,25 @@ def print_holdings(
             failed = sum(_failed(lake, name, batch) for batch in present)
             table.add_row(Text(name), str(len(present)), str(rows), str(failed or "·"))
     console.print(table)
-    print_plain(f"Batches: {', '.join(batches) or 'none; only its dropped rows'}")
+    print_paragraph(f"Batches: {', '.join(batches) or 'none; only its dropped rows'}")
     versions = sum(len(versions_of(lake, batch)) for batch in batches)
     if versions:
-        print_plain(f"Kept for comparisons: {quantity(versions, 'earlier version')}")
+        print_paragraph(
+            f"Kept for comparisons: {quantity(versions, 'earlier version')}"
+        )
     runs = sum(len(_runs_of(instance, batch)) for batch in batches)
-    print_plain(
+    print_paragraph(
         f"In Dagster: {quantity(len(batches), 'partition')}, with its history "
         f"in {quantity(runs, 'run')}"
     )
     kept = "are removed too" if answers else "stay (--answers removes them)"
-    print_plain(f"Its answers in the journal {kept}.")
+    print_paragraph(f"Its answers in the journal {kept}.")
     prompt_ids = _prompt_ids(lake, batches)
     for file in _exports_with(settings, lake, prompt_ids):
-        print_plain(f"Holds rows of it, and is not touched: {shown(file)}")
+        print_paragraph(f"Holds rows of it, and is not touched: {shown(file)}")
     adapters = settings.home / "adapters"
     if adapters.exists():
-        print_plain(f"May be trained on it, and is not touched: {shown(adapters)}")
+        print_paragraph(f"May be trained on it, and is not touched: {shown(adapters)}")
 
 
 @contextmanager
@@ -143,7 +151,7 @@ def forget_batches(
             removed = journal.forget(prompt_ids)
         finally:
             journal.close()
-        print_plain(f"Removed from the journal: {quantity(removed, 'answer')}")
+        print_paragraph(f"Removed from the journal: {quantity(removed, 'answer')}")
     _forget_dropped_rows(lake, name, prompt_ids)
     for batch in batches:
         discard_versions(lake, batch)
@@ -159,10 +167,6 @@ def rebuild_reports(instance: dg.DagsterInstance) -> bool:
     if not run.success:
         print_problem("✗ reports", run.error)
     return run.success
-
-
-def _source_of(batch: str) -> str:
-    return batch.rpartition("-")[0]
 
 
 def _tables_before_last(lake: Lake) -> list[str]:

@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from io import UnsupportedOperation
+from typing import Literal
 
 import dagster as dg
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from aidsafe_dagster.cli.console import console, make_console, quantity, short_count
+from aidsafe_dagster.cli.console import console, make_console, quantity
 from aidsafe_dagster.engines.driver.pace import Pace
 from aidsafe_dagster.engines.driver.progress import Progress
 from aidsafe_dagster.engines.prices import format_money
@@ -29,7 +29,9 @@ from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.reports.outlook import Outlook
 from aidsafe_dagster.stages.progress_log import (
     Reading,
+    describe_rates,
     describe_seconds,
+    describe_time_left,
     watched_by,
 )
 
@@ -37,6 +39,11 @@ REDRAWN_PER_S = 2
 LINE_EVERY_S = 30.0
 """Where there is no terminal."""
 _BAR_WIDTH = 28
+_OUTCOMES: dict[dg.DagsterEventType, Literal["done", "stopped"]] = {
+    dg.DagsterEventType.RUN_SUCCESS: "done",
+    dg.DagsterEventType.RUN_FAILURE: "stopped",
+    dg.DagsterEventType.RUN_CANCELED: "stopped",
+}
 
 
 @dataclass
@@ -61,6 +68,8 @@ class LiveRun:
     outlook: Outlook
     currency: str
     started: float = field(default_factory=time.monotonic)
+    outcome: Literal["", "done", "stopped"] = ""
+    """Empty while it goes on."""
     step: str = ""
     """That is being made or checked."""
     is_checking: bool = False
@@ -73,7 +82,12 @@ class LiveRun:
     def note_event(self, event: dg.EventLogEntry) -> None:
         """Take an event of the run."""
         happened = event.dagster_event
-        if happened is None or happened.step_key is None:
+        if happened is None:
+            return
+        if happened.event_type in _OUTCOMES:
+            self.outcome = _OUTCOMES[happened.event_type]
+            self.reading = None
+        if happened.step_key is None:
             return
         if happened.event_type is dg.DagsterEventType.STEP_START:
             self.note_step(happened.step_key)
@@ -113,9 +127,12 @@ class LiveRun:
         parts = [self.title]
         if self.place:
             parts.append(f"batch {self.place}")
-        if self._begun:
+        if self.outcome == "done":
+            parts.append(quantity(len(self._begun), "stage"))
+        elif self._begun:
             place = f"{len(self._begun)} of {max(len(self.stages), len(self._begun))}"
-            parts.append(f"stage {place}: {self.stage}")
+            at = "stopped at " if self.outcome else ""
+            parts.append(f"{at}stage {place}: {self.stage}")
         elif self.step:
             parts.append(self.step)
         parts.append(describe_seconds(time.monotonic() - self.started))
@@ -123,6 +140,8 @@ class LiveRun:
 
     def rows_line(self) -> str:
         """Return what has become of the rows of the stage, and how long it will still take."""
+        if self.outcome:
+            return f"{quantity(self.prompts, 'prompt')}, {self.outcome}"
         if self.reading is None:
             return "checks" if self.is_checking else "reading and writing"
         progress = self.reading.progress
@@ -151,10 +170,12 @@ class LiveRun:
         return line
 
     def tokens_line(self) -> str:
-        """Return tokens a second and money; empty while nothing was asked."""
-        parts = []
+        """Return tokens a second and money; empty while nothing was asked, and at the end."""
+        parts: list[str] = []
+        if self.outcome:
+            return ""
         if self.reading and self.reading.progress.usage.prompt_tokens:
-            parts.append(_tokens_per_second(self.reading))
+            parts.append(describe_rates(self.reading.pace.rates, self.reading.progress))
         if self.currency:
             parts.append(self._money())
         return "; ".join(parts)
@@ -177,9 +198,12 @@ class LiveRun:
 
     def drawn(self) -> Group:
         """Return all of it as a few lines of a terminal."""
+        heading = Text(self.heading(), style="bold")
+        if self.outcome == "stopped":
+            return Group(heading)
         row = Table.grid(padding=(0, 1))
         row.add_row(self._bar(), Text(self.rows_line()))
-        lines: list[Table | Text] = [Text(self.heading(), style="bold"), row]
+        lines: list[Table | Text] = [heading, row]
         for text, style in (
             (self.failures_line(), "red"),
             (self.calls_line(), ""),
@@ -190,15 +214,12 @@ class LiveRun:
                 lines.append(Text(text, style=style))
         return Group(*lines)
 
-    def _bar(self) -> ProgressBar:
+    def _bar(self) -> Text:
         """Return the bar of the stage, which is full when all its rows are done."""
         if self.reading is None:
-            total = 1
-            done = int(self.is_checking)
-        else:
-            total = self.reading.progress.rows
-            done = self.reading.progress.rows_done
-        return ProgressBar(total=max(total, 1), completed=done, width=_BAR_WIDTH)
+            return _bar(int(self.is_checking or self.outcome == "done"), 1)
+        progress = self.reading.progress
+        return _bar(progress.rows_done, progress.rows)
 
     def _money(self) -> str:
         spent = self.spent.cost
@@ -258,7 +279,8 @@ def _drawn(run: LiveRun, terminal: Console) -> Iterator[None]:
         console=terminal,
         get_renderable=run.drawn,
         refresh_per_second=REDRAWN_PER_S,
-        transient=True,
+        # The last frame stays: of a finished run, a full bar.
+        transient=False,
         # Output of others is captured anyhow.
         redirect_stdout=False,
         redirect_stderr=False,
@@ -284,20 +306,13 @@ def _lines(run: LiveRun, terminal: Console) -> Iterator[None]:
         thread.join()
 
 
+def _bar(done: int, total: int) -> Text:
+    """Return a bar that shows how full it is without colours, too."""
+    width = _BAR_WIDTH * done // max(total, 1)
+    return Text.assemble(("█" * width, "cyan"), ("░" * (_BAR_WIDTH - width), "dim"))
+
+
 def _time_left(progress: Progress, pace: Pace) -> str:
     if progress.rows_done == progress.rows:
         return "done"
-    if pace.is_silent:
-        seconds = describe_seconds(pace.seconds_since_answer)
-        return f"nothing answered for {seconds}"
-    if pace.seconds_left is None:
-        return "time left not known yet"
-    return f"about {describe_seconds(pace.seconds_left)} left"
-
-
-def _tokens_per_second(reading: Reading) -> str:
-    usage = reading.progress.usage
-    cached = usage.cached_tokens / usage.prompt_tokens
-    tokens_in = short_count(reading.pace.tokens_in_per_second)
-    tokens_out = short_count(reading.pace.tokens_out_per_second)
-    return f"tokens/s: {tokens_in} in ({100 * cached:.0f} % cached), {tokens_out} out"
+    return describe_time_left(pace)

@@ -271,7 +271,7 @@ def _why_stopped(events: Sequence[dg.DagsterEvent]) -> str:
         return "\n".join(closed)
     for event in events:
         if event.is_step_failure:
-            return _step_error(event)
+            return step_error(event)
     return ""
 
 
@@ -291,7 +291,8 @@ def _closing_checks(
     return lines
 
 
-def _step_error(event: dg.DagsterEvent) -> str:
+def step_error(event: dg.DagsterEvent) -> str:
+    """Return why a step failed, in the words of the set-up error where it is one."""
     failure = event.step_failure_data
     if failure.user_failure_data and failure.user_failure_data.description:
         return failure.user_failure_data.description

@@ -8,8 +8,7 @@ import dagster as dg
 import typer
 
 from aidsafe_dagster.cli.capacity import present_prices, step_facts
-from aidsafe_dagster.cli.console import print_paragraph, quantity, short_count
-from aidsafe_dagster.cli.overview import listing
+from aidsafe_dagster.cli.console import listing, print_paragraph, quantity, short_count
 from aidsafe_dagster.engines.prices import format_money
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError

@@ -5,9 +5,8 @@ from typing import Any
 
 import dagster as dg
 
-from aidsafe_dagster.cli.console import print_paragraph
+from aidsafe_dagster.cli.console import listing, print_paragraph
 from aidsafe_dagster.cli.local_runs import not_complete
-from aidsafe_dagster.cli.overview import listing
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.stages import STAGES, behind, stage_named

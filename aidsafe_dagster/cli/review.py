@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from aidsafe_dagster.cli.chosen_batches import Batches, Sources
 from aidsafe_dagster.cli.console import setup_errors_explained
 from aidsafe_dagster.cli.project_folder import all_from_here, from_here
 
@@ -24,12 +25,14 @@ def make(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Another seed draws another sample.")] = 0,
+    batches: Batches = None,
+    sources: Sources = None,
 ) -> None:
     """Draw a blinded, shuffled sample, as an HTML form that works offline and as a CSV file."""
     with setup_errors_explained():
         from aidsafe_dagster.cli.review_forms import make_forms
 
-        make_forms(out, sample, of or [], seed)
+        make_forms(out, sample, of or [], seed, batches=batches, sources=sources)
 
 
 @app.command()

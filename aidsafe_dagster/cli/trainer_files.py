@@ -8,7 +8,9 @@ from typing import Any, Literal
 import dagster as dg
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from aidsafe_dagster.cli.chosen_batches import choose_batches
 from aidsafe_dagster.cli.console import REHEARSAL, console
 from aidsafe_dagster.cli.local_runs import BatchRun
 from aidsafe_dagster.cli.project_folder import shown
@@ -18,6 +20,7 @@ from aidsafe_dagster.publishing.dataset import (
     SPLITS,
     ReleaseSelection,
     drop_outdated,
+    drop_simulated,
     simulated_prompts,
 )
 from aidsafe_dagster.publishing.export import write_export
@@ -30,6 +33,7 @@ from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.settings.schema import Settings
+from aidsafe_dagster.sources.tables import INGESTED
 from aidsafe_dagster.stages.batch_selection import select_for_release
 
 _FACTS = (
@@ -54,18 +58,24 @@ def export_batches(
     file_kind: Literal["parquet", "jsonl"] | None,
     reasoning: Reasoning | None,
     allow_simulated: bool,
+    batches: Sequence[str] | None = None,
+    sources: Sequence[str] | None = None,
 ) -> None:
     """Write the batches that passed their gates to `out`, and print the files.
 
     Raises:
-        SetupError: there is no such format, the rows are simulated, there is no row to export, or
-            a file cannot be written.
+        SetupError: there is no such format or batch, all rows are simulated, there is no row to
+            export, or a file cannot be written.
     """
     settings = load_settings().settings
     lake = Lake(settings.lake)
     # Checked before the lake is read, since a mistyped format should cost no time.
     format_ = get_format(format_name, reasoning or "inline")
-    selection = drop_outdated(lake, select_for_release(instance, lake))
+    chosen = choose_batches(lake.batches(INGESTED), batches, sources, "export")
+    requested = select_for_release(instance, lake).narrowed(chosen)
+    selection = drop_outdated(lake, requested)
+    if not allow_simulated:
+        selection = drop_simulated(lake, selection)
     simulated = simulated_prompts(lake, selection.batches)
     if simulated and not allow_simulated:
         raise SetupError(simulated_rows_message(simulated, "--allow-simulated"))
@@ -114,9 +124,18 @@ def published_table(run: BatchRun, *, was_sent: bool) -> Table:
             table.add_row(
                 name.replace("_", " "), escape(_cell(run.metadata[name].value))
             )
+    for record in (
+        run.metadata["batches_left_out"].records if _has_left_out(run) else ()
+    ):
+        reason = Text(f"{record.data['batch']}: {record.data['why']}")
+        table.add_row("[yellow]left out[/]", reason)
     if "simulated" in run.metadata:
         table.add_row("[yellow]simulated[/]", REHEARSAL)
     return table
+
+
+def _has_left_out(run: BatchRun) -> bool:
+    return "batches_left_out" in run.metadata
 
 
 def _nothing_to_export(

@@ -5,7 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from aidsafe_dagster.cli.console import console, print_plain, print_problem, quantity
+from aidsafe_dagster.cli.console import (
+    console,
+    print_paragraph,
+    print_plain,
+    print_problem,
+    quantity,
+)
 from aidsafe_dagster.cli.engine_line import print_engine
 from aidsafe_dagster.cli.tryout_output import Cards, JsonLines, Output
 from aidsafe_dagster.cli.tryout_watch import State, changes_by_name, wait_for_change
@@ -103,9 +109,9 @@ def _choose(
 
 def _print_chosen(chosen: ChosenPrompts) -> None:
     count = quantity(len(chosen.prompts), "prompt")
-    print_plain(f"Trying {count}: {chosen.origin}.")
+    print_paragraph(f"Trying {count}: {chosen.origin}.")
     for row in chosen.dropped[:3]:
-        print_plain(f"  left out: {row.source_row}: {row.reason}, {row.detail}")
+        print_paragraph(f"left out: {row.source_row}: {row.reason}, {row.detail}", 2)
     if len(chosen.dropped) > 3:
         print_plain(f"  and {len(chosen.dropped) - 3} more rows left out")
 
@@ -218,5 +224,5 @@ def _next_state(state: State, request: Request) -> State:
 
     changed = wait_for_change(state, read, print_plain)
     for line in changes_by_name(state, changed):
-        print_plain(f"Changed: {line}")
+        print_paragraph(f"Changed: {line}")
     return changed

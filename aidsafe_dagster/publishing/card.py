@@ -20,6 +20,7 @@ from aidsafe_dagster.publishing.facts import (
     quality_facts,
     source_facts,
 )
+from aidsafe_dagster.publishing.languages import language_facts, main_languages
 from aidsafe_dagster.publishing.licences import Licence
 from aidsafe_dagster.publishing.rows import CONFIGS, LINEAGE
 from aidsafe_dagster.publishing.settings import PublishSettings
@@ -94,6 +95,7 @@ def card_facts(
     dataset = Dataset(
         lake, frozenset(selection.batches), simulated=simulated, left_out=0
     )
+    languages = language_facts(dataset, rows.published)
     published, settings, policies = rows.published, context.publish, context.policies
     # A batch with an overridden gate may have been dropped since, as outdated.
     overridden = {
@@ -109,7 +111,8 @@ def card_facts(
         licence=licence.name,
         hub_licence=licence.hub_id,
         licence_link=settings.licence_link,
-        language=settings.language,
+        language=settings.language or main_languages(languages),
+        languages=languages,
         tags=_tags(settings, simulated=simulated),
         gating=_gating_facts(settings),
         configs=_config_facts(rows, settings),

@@ -7,7 +7,7 @@ how the files encode them.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -50,6 +50,17 @@ class ReleaseSelection:
     """Batch → the closed gate that a person let it pass."""
     without_dpo: Mapping[str, str] = field(default_factory=dict)
     """Batch that is taken → why its DPO rows are not."""
+
+    def narrowed(self, chosen: Collection[str]) -> "ReleaseSelection":
+        """Return the selection of these batches alone; none: of all."""
+        if not chosen:
+            return self
+        return ReleaseSelection(
+            tuple(batch for batch in self.batches if batch in chosen),
+            _only(self.left_out, chosen),
+            _only(self.overridden, chosen),
+            _only(self.without_dpo, chosen),
+        )
 
 
 @dataclass(frozen=True)
@@ -165,6 +176,30 @@ def simulated_prompts(lake: Lake, batches: tuple[str, ...]) -> dict[str, int]:
         if count:
             counts[batch] = count
     return counts
+
+
+def drop_simulated(lake: Lake, selection: ReleaseSelection) -> ReleaseSelection:
+    """Leave batches with simulated rows out, if there are others; alone they stay, to be refused.
+
+    The reason is among those of the batches that are left out.
+    """
+    simulated = simulated_prompts(lake, selection.batches)
+    real = tuple(batch for batch in selection.batches if batch not in simulated)
+    if not simulated or not real:
+        return selection
+    reasons = dict(selection.left_out)
+    for batch, prompts in simulated.items():
+        reasons[batch] = f"rehearsal: the answers to {prompts:,} prompts are simulated"
+    return replace(
+        selection,
+        batches=real,
+        left_out=reasons,
+        without_dpo=_only(selection.without_dpo, real),
+    )
+
+
+def _only(reasons: Mapping[str, str], batches: Collection[str]) -> dict[str, str]:
+    return {batch: why for batch, why in reasons.items() if batch in batches}
 
 
 def _simulated_ids(lake: Lake, stage: str, batch: str) -> pl.DataFrame:

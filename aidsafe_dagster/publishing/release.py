@@ -20,6 +20,7 @@ from aidsafe_dagster.publishing.dataset import (
     ReleaseRows,
     ReleaseSelection,
     drop_outdated,
+    drop_simulated,
     simulated_prompts,
     source_licences,
     write_rows,
@@ -72,6 +73,8 @@ def make_release(
     selection = drop_outdated(lake, requested)
     settings = context.publish
     # Both refusals come before anything is written.
+    if not allow_simulated:
+        selection = drop_simulated(lake, selection)
     simulated = simulated_prompts(lake, selection.batches)
     if simulated and not allow_simulated:
         raise SetupError(simulated_rows_message(simulated))

@@ -33,9 +33,10 @@ class PublishSettings(Record):
     """Those that have rows are published."""
     reasoning: Reasoning = "inline"
     pretty_name: str = ""
-    language: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")], ...] = (
-        "en",
-    )
+    language: tuple[
+        Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")], ...
+    ] = ()
+    """Codes of the languages on the card; none: as the prompts and responses tell."""
     tags: tuple[str, ...] = ()
     """Tags in addition to those of every such dataset."""
     shard_mb: int = Field(default=256, ge=1)

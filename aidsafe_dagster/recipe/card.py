@@ -77,6 +77,23 @@ class CoverageFacts(Record):
     )
 
 
+class LanguageFacts(Record):
+    """The texts of a language, as far as it is sure."""
+
+    language: str = Field(description="an ISO 639-1 code")
+    prompts: int
+    responses: int
+
+
+class LanguagesFacts(Record):
+    """The languages of prompts and responses, told by a program."""
+
+    of_rows: int = Field(description="prompts that were looked at")
+    rows: tuple[LanguageFacts, ...]
+    untold_prompts: int = Field(description="too short, mixed, or not sure")
+    untold_responses: int
+
+
 class CountFacts(Record):
     """The number of rows with some property."""
 
@@ -147,6 +164,7 @@ class CardFacts(Record):
     hub_licence: str
     licence_link: str
     language: tuple[str, ...]
+    languages: LanguagesFacts | None = None
     tags: tuple[str, ...]
     gating: GatingFacts | None
     configs: tuple[ConfigFacts, ...]

@@ -10,7 +10,6 @@ nearest valid one. No secret is a setting: a key is named by the environment var
 
 import json
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from aidsafe_dagster.engines.profiles import load_profile
 from aidsafe_dagster.engines.settings import EndpointSettings
 from aidsafe_dagster.engines.vllm.settings import VLLMSettings
 from aidsafe_dagster.recipe.errors import SetupError, unknown
+from aidsafe_dagster.recipe.toml_text import parse_toml, quote_key
 from aidsafe_dagster.settings.project import (
     SETTINGS_FILE,
     SETTINGS_VARIABLE,
@@ -93,8 +93,13 @@ def load_settings(
         settings = Settings.model_validate(merged)
     except ValidationError as error:
         # The cause shows values, and one of them may be a secret.
-        raise _setup_error(error, origins) from None
+        raise _setup_error(error, origins, file) from None
     return Loaded(_with_absolute_paths(settings, file.parent), origins, file)
+
+
+def default_settings(folder: Path) -> Settings:
+    """Return the settings of a project whose file says nothing."""
+    return _with_absolute_paths(Settings(), folder)
 
 
 def _add_profiles(merged: dict[str, Any], origins: dict[str, str]) -> None:
@@ -141,11 +146,12 @@ def _read(file: Path, *, required: bool) -> dict[str, Any]:
         return {}
     # Editors on Windows put a byte order mark first, which TOML does not know.
     try:
-        return tomllib.loads(file.read_text("utf-8-sig"))
+        text = file.read_text("utf-8-sig")
     except OSError as error:
         raise SetupError(f"{file}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise SetupError(f"{file}: not a TOML file in UTF-8: {error}") from error
+    return parse_toml(text, str(file))
 
 
 def _values_from_environment(
@@ -220,17 +226,22 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{key}", value
 
 
-def _setup_error(error: ValidationError, origins: Mapping[str, str]) -> SetupError:
+def _setup_error(
+    error: ValidationError, origins: Mapping[str, str], file: Path
+) -> SetupError:
     # A misspelt key comes first, because it often explains the other errors.
     first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     path = first["loc"]
     place = ".".join(map(str, path))
     origin = _origin_of(place, origins)
+    is_in_file = origin == str(file)
+    line = quote_key(file.read_text("utf-8-sig"), path) if is_in_file else ""
     if first["type"] == "extra_forbidden":
-        return unknown("key", place, _sibling_keys(path), origin)
+        error_of_key = unknown("key", place, _sibling_keys(path), origin)
+        return SetupError(f"{error_of_key}{line}")
     message = first["msg"]
     value = first["input"]
-    return SetupError(f"{origin}: '{place}': {message} (got {value!r})")
+    return SetupError(f"{origin}: '{place}': {message} (got {value!r}){line}")
 
 
 def _origin_of(place: str, origins: Mapping[str, str]) -> str:

@@ -284,6 +284,7 @@ def total_progress(parts: Sequence[Progress]) -> Progress:
         retries=sum(part.retries for part in parts),
         peak_in_flight=max(part.peak_in_flight for part in parts),
         usage=sum((part.usage for part in parts), Usage()),
+        usage_ahead=sum((part.usage_ahead for part in parts), Usage()),
         started=parts[0].started,
     )
 

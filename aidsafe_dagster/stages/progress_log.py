@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from aidsafe_dagster.engines.driver.pace import Pace
-from aidsafe_dagster.engines.driver.progress import Progress
+from aidsafe_dagster.engines.driver.progress import Progress, Rates
 from aidsafe_dagster.engines.prices import format_money
 from aidsafe_dagster.recipe.records import Usage
 
@@ -94,7 +94,7 @@ class ProgressLog:
         if progress.read_ahead:
             line += f", {progress.read_ahead} of the calls read ahead"
         if progress.usage.calls:
-            line += f"; {self._spent(progress.usage)}"
+            line += f"; {self._spent(progress)}"
         if progress.notice:
             line += f"; {progress.notice}"
         return line
@@ -111,18 +111,27 @@ class ProgressLog:
     def _time_left(self, progress: Progress) -> str:
         if progress.rows_done == progress.rows:
             return f"{describe_seconds(progress.seconds)} in all"
-        if self._pace is None or self._pace.seconds_left is None:
-            return "time left unknown"
-        return f"about {describe_seconds(self._pace.seconds_left)} left"
+        return describe_time_left(self._pace)
 
-    def _spent(self, usage: Usage) -> str:
+    def _spent(self, progress: Progress) -> str:
         """Return tokens and money of the new calls. Replayed ones cost nothing."""
-        spent = describe_tokens(usage)
-        if self._pace and self._pace.tokens_out_per_second:
-            spent += f", {self._pace.tokens_out_per_second:,.0f} tokens/s"
+        parts = [describe_tokens(progress.usage)]
+        is_over = progress.rows_done == progress.rows
+        if is_over or self._pace is None:
+            parts.append(describe_rates(progress.mean_rates, progress))
+        else:
+            parts.append(describe_rates(self._pace.rates, progress))
         if self._currency:
-            spent += f", {format_money(usage.cost, self._currency)}"
-        return spent
+            parts.append(self._money(progress, is_over=is_over))
+        return ", ".join(parts)
+
+    def _money(self, progress: Progress, *, is_over: bool) -> str:
+        money = format_money(progress.usage.cost, self._currency)
+        if is_over or not progress.rows_done:
+            return money
+        expected = progress.usage.cost * progress.rows / progress.rows_done
+        in_all = format_money(expected, self._currency)
+        return f"{money} so far and about {in_all} for the stage"
 
 
 def _failures(progress: Progress) -> str:
@@ -132,6 +141,24 @@ def _failures(progress: Progress) -> str:
         reasons.append(f"{count} {reason}")
     failures = f"{progress.rows_failed} failed"
     return f"{failures}: {', '.join(reasons)}" if reasons else failures
+
+
+def describe_time_left(pace: Pace | None) -> str:
+    """Return how long a drive will still take, or why nobody can tell."""
+    if pace is not None and pace.is_silent:
+        return f"nothing answered for {describe_seconds(pace.seconds_since_answer)}"
+    if pace is None or pace.seconds_left is None:
+        return "time left not known yet"
+    return f"about {describe_seconds(pace.seconds_left)} left"
+
+
+def describe_rates(rates: Rates, progress: Progress) -> str:
+    """Return `tokens/s: 8,100 in (80 % cached), 282 out; 5.1 calls/s`."""
+    cached = progress.cached_share or 0.0
+    return (
+        f"tokens/s: {rates.tokens_in:,.0f} in ({100 * cached:.0f} % cached), "
+        f"{rates.tokens_out:,.0f} out; {rates.calls:.1f} calls/s"
+    )
 
 
 def describe_seconds(seconds: float) -> str:

@@ -1,5 +1,6 @@
 """What a backfill shows of a run while it goes on."""
 
+import io
 import os
 import pty
 import re
@@ -11,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from aidsafe_dagster.cli.live_run import LiveRun
 from aidsafe_dagster.engines.driver.pace import Pace
@@ -97,7 +99,17 @@ def test_on_a_terminal_the_stage_and_its_rows_are_drawn_past_dagsters_capture(
     for stage in (Stage.SEED_COTS, Stage.DELIBERATED_COTS, Stage.PREFERENCE_PAIRS):
         assert f": {stage} · " in screen
     assert re.search(r"[1-6] of 6 rows", screen)
-    assert "✓ mine-0001" in screen
+    full = "█" * 28
+    assert screen.rindex(f"{full} 6 prompts, done") < screen.index("✓ mine-0001")
+
+
+def test_a_bar_shows_how_full_it_is_without_colours() -> None:
+    live_run = a_live_run()
+    live_run.note_reading(a_reading(Progress(rows=4, rows_done=1)))
+    console = Console(file=io.StringIO(), width=80)
+    console.print(live_run.drawn())
+    assert isinstance(console.file, io.StringIO)
+    assert f"{'█' * 7}{'░' * 21} 1 of 4 rows" in console.file.getvalue()
 
 
 @pytest.mark.parametrize("stdout", ["file"])
@@ -108,7 +120,7 @@ def test_without_a_terminal_no_bar_is_drawn(tmp_path: Path, stdout: str) -> None
         with (tmp_path / stdout).open("w") as file:
             subprocess.run(command, cwd=site.folder, stdout=file, check=True)
         output = (tmp_path / stdout).read_text()
-    assert "━" not in output
+    assert "█" not in output
     assert "\x1b" not in output
 
 

@@ -38,8 +38,8 @@ from tests.builders import (
 BATCH = "demo-0001"
 
 
-class Killed(Exception):
-    pass
+class Killed(BaseException):
+    """Of no kind that anything would take for an error of the store."""
 
 
 @pytest.fixture(params=["local", "object store"])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -159,14 +160,34 @@ def test_the_version_does_not_depend_on_the_card(tmp_path: Path) -> None:
     assert one.card != other.card
 
 
-def test_simulated_rows_are_refused_with_their_number_and_batch(tmp_path: Path) -> None:
-    lake = a_filled_lake(tmp_path, "real-0001")
-    fill(lake, "demo-0001", prompts=3, simulated=True)
+def test_simulated_rows_alone_are_refused_with_their_number_and_batch(
+    tmp_path: Path,
+) -> None:
+    lake = a_filled_lake(tmp_path, "demo-0001", prompts=3, simulated=True)
     with pytest.raises(
         SetupError, match=r"3 prompts .* rehearsal engine simulated: demo-0001 \(3\)\."
     ):
         a_release(lake, tmp_path)
     assert not list((tmp_path).glob("published/*"))
+
+
+def test_rehearsal_batches_among_others_are_left_out_with_a_note(
+    tmp_path: Path,
+) -> None:
+    lake = a_filled_lake(tmp_path, "real-0001")
+    fill(lake, "demo-0001", prompts=3, simulated=True)
+    release = a_release(lake, tmp_path)
+    assert release.selection.batches == ("real-0001",)
+    assert not release.simulated
+    assert "the answers to 3 prompts are simulated" in release.card
+    everything = a_release(lake, tmp_path, simulated=True)
+    assert everything.selection.batches == ("demo-0001", "real-0001")
+
+
+def test_a_selection_is_narrowed_to_the_batches_that_are_named(tmp_path: Path) -> None:
+    selection = all_batches(a_filled_lake(tmp_path))
+    assert selection.narrowed(["demo-0002"]).batches == ("demo-0002",)
+    assert selection.narrowed([]) == selection
 
 
 def test_a_rehearsed_deliberation_is_refused_even_if_a_model_refined_it(
@@ -308,6 +329,23 @@ def test_the_card_counts_what_the_lake_holds(tmp_path: Path) -> None:
     )
     assert "| benign | 8 |" in card
     assert "## Example row" in card
+
+
+def test_the_card_s_languages_are_those_of_the_rows(tmp_path: Path) -> None:
+    english = "A lock has pins, and the right key lifts all of them to one height."
+    german = "Ein Schloss hat Stifte. Der richtige Schlüssel hebt sie alle an."
+    lake = a_filled_lake(tmp_path, "demo-0001", response=english, prompts=9)
+    fill(lake, "german-0001", response=german, prompts=5)
+    card = a_release(lake, tmp_path).card
+    assert 'language: ["en", "de"]' in card
+    assert re.search(r"\| de \| 0 \| 5 \|", card)
+    assert "0.99 or more" in card
+
+
+def test_languages_in_the_settings_win(tmp_path: Path) -> None:
+    lake = a_filled_lake(tmp_path, "demo-0001")
+    card = a_release(lake, tmp_path, language=("fr",)).card
+    assert 'language: ["fr"]' in card
 
 
 def test_the_card_lists_the_evaluation_sets_and_the_prompts_left_out(

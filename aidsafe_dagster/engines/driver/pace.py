@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from aidsafe_dagster.engines.driver.progress import Progress
+from aidsafe_dagster.engines.driver.progress import Progress, Rates
 from aidsafe_dagster.recipe.records import Usage
 
 WINDOW_S = 20.0
@@ -24,6 +24,8 @@ class _Sample:
     at: float
     """Monotonic seconds."""
     completions: int
+    replayed: int
+    calls: int
     usage: Usage
 
 
@@ -40,7 +42,9 @@ class Pace:
     ) -> None:
         self._progress = progress
         self._clock = clock
-        first = _Sample(progress.started, 0, Usage())
+        # What was read ahead took no time of this drive.
+        ahead = progress.usage_ahead
+        first = _Sample(progress.started, 0, 0, progress.read_ahead, ahead)
         self._samples = deque([first])
         self._latest_answer = progress.started
         self._moments = 1
@@ -50,7 +54,13 @@ class Pace:
         """Take a sample."""
         progress = self._progress
         now = self._clock()
-        sample = _Sample(now, progress.completions, progress.usage)
+        sample = _Sample(
+            at=now,
+            completions=progress.completions,
+            replayed=progress.replayed,
+            calls=progress.calls_made,
+            usage=progress.usage,
+        )
         if sample.completions > self._samples[-1].completions:
             self._latest_answer = now
             self._moments += 1
@@ -72,16 +82,15 @@ class Pace:
         return seconds > max(_SILENT_S, _SILENT_TURNS * usual_s)
 
     @property
-    def tokens_in_per_second(self) -> float:
-        """Prompt tokens of new calls, cached ones included."""
+    def rates(self) -> Rates:
+        """New calls and their tokens, in the latest seconds."""
         first, last = self._samples[0], self._samples[-1]
-        return self._rate(last.usage.prompt_tokens - first.usage.prompt_tokens)
-
-    @property
-    def tokens_out_per_second(self) -> float:
-        """Generated tokens of new calls."""
-        first, last = self._samples[0], self._samples[-1]
-        return self._rate(last.usage.completion_tokens - first.usage.completion_tokens)
+        before, now = first.usage, last.usage
+        return Rates(
+            calls=self._rate(last.calls - first.calls),
+            tokens_in=self._rate(now.prompt_tokens - before.prompt_tokens),
+            tokens_out=self._rate(now.completion_tokens - before.completion_tokens),
+        )
 
     @property
     def seconds_left(self) -> float | None:
@@ -93,7 +102,11 @@ class Pace:
         if self.is_silent:
             return None
         first, last = self._samples[0], self._samples[-1]
-        rate = self._rate(last.completions - first.completions)
+        answers = last.completions - first.completions
+        # Rows at work have had their replayed answers. All that they wait for is new.
+        if self._progress.rows_begun == self._progress.rows:
+            answers -= last.replayed - first.replayed
+        rate = self._rate(answers)
         answers_left = self._answers_left()
         if not rate or answers_left is None:
             return None

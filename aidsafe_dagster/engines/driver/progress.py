@@ -12,6 +12,16 @@ if TYPE_CHECKING:
     from aidsafe_dagster.engines.server_load import ServerLoad
 
 
+@dataclass(frozen=True)
+class Rates:
+    """What is answered in a second."""
+
+    calls: float
+    tokens_in: float
+    """Cached ones included."""
+    tokens_out: float
+
+
 @dataclass
 class Progress:
     """Counts of one drive so far."""
@@ -40,6 +50,8 @@ class Progress:
     """When the oldest of these was sent, in monotonic seconds. None: none is in flight."""
     usage: Usage = Usage()
     """Of the calls made: what this run cost."""
+    usage_ahead: Usage = Usage()
+    """Of these, what was read ahead before the drive began."""
     load: "ServerLoad | None" = None
     """Load of the model server meanwhile, if it publishes any."""
     notice: str = ""
@@ -60,6 +72,25 @@ class Progress:
         return time.monotonic() - self.oldest_sent
 
     @property
+    def cached_share(self) -> float | None:
+        """Share of the prompt tokens that a prefix cache served; None before the first token."""
+        if not self.usage.prompt_tokens:
+            return None
+        return self.usage.cached_tokens / self.usage.prompt_tokens
+
+    @property
+    def mean_rates(self) -> "Rates":
+        """Calls and tokens a second since the drive began, without what was read ahead."""
+        seconds = self.seconds or 1.0
+        ahead = self.usage_ahead
+        return Rates(
+            calls=(self.calls_made - self.read_ahead) / seconds,
+            tokens_in=(self.usage.prompt_tokens - ahead.prompt_tokens) / seconds,
+            tokens_out=(self.usage.completion_tokens - ahead.completion_tokens)
+            / seconds,
+        )
+
+    @property
     def moves(self) -> tuple[int, ...]:
         """Counts of which one grows whenever anything happens."""
         return (
@@ -76,3 +107,4 @@ class Progress:
         self.read_ahead += read_ahead.calls_made
         self.retries += read_ahead.retries
         self.usage += read_ahead.usage
+        self.usage_ahead += read_ahead.usage

@@ -90,7 +90,21 @@ def test_tokens_a_second_are_those_of_the_latest_calls() -> None:
         answer(progress, 1)
         progress.usage += Usage(calls=1, prompt_tokens=500, completion_tokens=40)
         pace.look()
-    assert pace.tokens_out_per_second == pytest.approx(40)
-    assert pace.tokens_in_per_second == pytest.approx(500)
+    assert pace.rates.tokens_out == pytest.approx(40)
+    assert pace.rates.tokens_in == pytest.approx(500)
     clock.now += 0.5
-    assert pace.tokens_out_per_second == pytest.approx(40)
+    assert pace.rates.tokens_out == pytest.approx(40)
+
+
+def test_answers_from_the_journal_do_not_shorten_what_is_left() -> None:
+    progress, pace, clock = a_drive(rows=20)
+    progress.rows_begun = 20
+    progress.replayed = 60
+    answer(progress, 60, done=15)
+    for _ in range(10):
+        clock.now += 1
+        answer(progress, 1)
+        pace.look()
+    # Five rows wait for an answer each at least, and one comes in a second.
+    assert pace.seconds_left is not None
+    assert pace.seconds_left >= 5
