@@ -31,7 +31,7 @@ from aidsafe_dagster.recipe.records import (
 )
 from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.resources.settings import SettingsResource
-from aidsafe_dagster.sources.reading import DroppedPrompt
+from aidsafe_dagster.sources.rejection import DroppedPrompt
 
 _TABLES_BESIDE_STAGES: Mapping[str, type[Record]] = {
     "ingested": Prompt,

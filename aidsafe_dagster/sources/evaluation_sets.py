@@ -121,10 +121,18 @@ def _read_prompts(
     spec: EvaluationSetSpec, file: LocatedFile, bounds: InputBounds
 ) -> Iterator[EvaluationPrompt | None]:
     """Yield the prompt of each row of a file; None for a row without one."""
+
+    def needed(columns: Sequence[str]) -> tuple[str]:
+        return (_prompt_column(spec, columns, file.place),)
+
     try:
-        table = read_file(file.path, spec.limit, bounds)
+        table = read_file(file.path, spec.limit, bounds, spec.form, needed)
     except SetupError as error:
-        raise SetupError(f"{spec}: {error}") from error
+        message = str(error)
+        # A missing column is told with the set's name already.
+        if not message.startswith(f"{spec}: "):
+            message = f"{spec}: {message}"
+        raise SetupError(message) from error
     column = _prompt_column(spec, table.columns, file.place)
     for row in table.rows:
         text = _prompt_text(row, column)

@@ -14,8 +14,9 @@ from aidsafe_dagster.recipe.records import Prompt, Record
 from aidsafe_dagster.sources.clusters import Admission, Thresholds, admit
 from aidsafe_dagster.sources.hub_access import HubAccess
 from aidsafe_dagster.sources.locate import locate_files
-from aidsafe_dagster.sources.reading import DroppedPrompt, ReadFile, read_source
-from aidsafe_dagster.sources.rejection import DropReason
+from aidsafe_dagster.sources.reading import ReadFile, read_source
+from aidsafe_dagster.sources.rejection import DroppedPrompt, DropReason
+from aidsafe_dagster.sources.remarks import late_id_remarks
 from aidsafe_dagster.sources.settings import IngestSettings
 from aidsafe_dagster.sources.source import SourceSpec
 
@@ -87,8 +88,10 @@ def ingest(
         prompts = [row for row in source_rows if isinstance(row, Prompt)]
         number = _first_number(name, known, next_batch_number)
         batches |= _cut_batches(prompts, name, number, settings.batch_size)
+        dropped_here = [row for row in source_rows if isinstance(row, DroppedPrompt)]
+        remarks[name] += late_id_remarks(known, dropped_here)
         counts[name] = _count_rows(source_rows, remarks[name])
-        dropped += [row for row in source_rows if isinstance(row, DroppedPrompt)]
+        dropped += dropped_here
     return Ingestion(
         batches=batches,
         dropped=tuple(dropped),

@@ -19,7 +19,7 @@ from aidsafe_dagster.sources.duplicates import prompt_id
 from aidsafe_dagster.sources.encodings import GUESSED
 from aidsafe_dagster.sources.files import read_file
 from aidsafe_dagster.sources.locate import LocatedFile
-from aidsafe_dagster.sources.rejection import DropReason, Rejection
+from aidsafe_dagster.sources.rejection import DroppedPrompt, DropReason, Rejection
 from aidsafe_dagster.sources.remarks import (
     encoding_remarks,
     id_remarks,
@@ -32,16 +32,6 @@ from aidsafe_dagster.sources.source import SourceSpec
 
 _WRONG_COLUMN = {DropReason.NO_PROMPT, DropReason.NOT_TEXT, DropReason.NOT_AN_OBJECT}
 """Reasons for which another column, or file, may be meant."""
-
-
-class DroppedPrompt(Record):
-    source: str
-    source_row: str
-    reason: DropReason
-    detail: str
-    own_id: str = Field(
-        default="", description="id that the source itself gives the row, or empty"
-    )
 
 
 class ReadFile(Record):

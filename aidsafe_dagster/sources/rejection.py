@@ -7,6 +7,10 @@ a mistake about the source as a whole (no such file, no such column) stops inges
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pydantic import Field
+
+from aidsafe_dagster.recipe.records import Record
+
 
 class DropReason(StrEnum):
     DUPLICATE = "duplicate"
@@ -29,3 +33,15 @@ class DropReason(StrEnum):
 class Rejection:
     reason: DropReason
     detail: str
+
+
+class DroppedPrompt(Record):
+    """A row that did not become a prompt. Table `dropped_prompts`."""
+
+    source: str
+    source_row: str
+    reason: DropReason
+    detail: str
+    own_id: str = Field(
+        default="", description="id that the source itself gives the row, or empty"
+    )

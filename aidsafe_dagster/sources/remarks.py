@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from aidsafe_dagster.recipe.chat_tokens import first_chat_token
 from aidsafe_dagster.recipe.records import Prompt
 from aidsafe_dagster.sources.columns import RowContent
+from aidsafe_dagster.sources.rejection import DroppedPrompt
 from aidsafe_dagster.sources.transcripts import WhichTurn
 
 _MOST_NAMED = 3
@@ -61,6 +62,22 @@ def id_remarks(prompts: Sequence[Prompt], column: str | None) -> list[str]:
             f"{_count(repeated, 'id')} on several rows, which are all kept: {'; '.join(named)}"
         )
     return remarks
+
+
+def late_id_remarks(
+    known: Iterable[Prompt], dropped: Iterable[DroppedPrompt]
+) -> list[str]:
+    """Return how many rows came with an id only after their prompts were in a batch."""
+    without = {(row.source, row.source_row) for row in known if not row.own_id}
+    late = [
+        row for row in dropped if row.own_id and (row.source, row.source_row) in without
+    ]
+    if not late:
+        return []
+    return [
+        f"{_count(late, 'prompt')} already in a batch without an id, which stays so: a batch "
+        "never changes. `aidsafe forget` takes batches back, to ingest them with ids"
+    ]
 
 
 def encoding_remarks(contents: Iterable[RowContent], encoding: str) -> list[str]:

@@ -32,7 +32,8 @@ from aidsafe_dagster.sources.ingestion import (
     ingest,
     next_batch_numbers,
 )
-from aidsafe_dagster.sources.reading import DroppedPrompt, ReadFile
+from aidsafe_dagster.sources.reading import ReadFile
+from aidsafe_dagster.sources.rejection import DroppedPrompt
 from aidsafe_dagster.sources.source import SourceSpec, bundled_sources
 from aidsafe_dagster.sources.tables import COPIES, DROPPED, INGESTED
 from aidsafe_dagster.stages.metadata import count_table, record_table

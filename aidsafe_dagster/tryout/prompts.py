@@ -12,8 +12,7 @@ from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.columns import SourceColumns, read_row
 from aidsafe_dagster.sources.duplicates import prompt_id
 from aidsafe_dagster.sources.ingestion import ingest
-from aidsafe_dagster.sources.reading import DroppedPrompt
-from aidsafe_dagster.sources.rejection import Rejection
+from aidsafe_dagster.sources.rejection import DroppedPrompt, Rejection
 from aidsafe_dagster.sources.source import (
     ColumnMapping,
     SourceSpec,

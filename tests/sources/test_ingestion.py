@@ -185,6 +185,15 @@ def test_own_ids_are_kept_and_those_of_several_rows_are_named(tmp_path: Path) ->
     assert "T-1 (a.csv row 1, a.csv row 2)" in repeated
 
 
+def test_ids_that_come_after_their_prompts_are_told(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "a.csv", [["n", "prompt"], ["T-1", "One thing"]])
+    known = tuple(new_prompts(run_ingestion(a_source(path))))
+    again = run_ingestion(a_source(path, columns={"id": "n"}), known=known)
+    (remark,) = again.counts["team"].remarks
+    assert "1 prompt already in a batch without an id" in remark
+    assert "aidsafe forget" in remark
+
+
 def test_an_id_column_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     path = write_prompts(tmp_path / "a.jsonl", "a")
     with pytest.raises(SetupError, match="unknown column 'ticket'"):
