@@ -5,8 +5,7 @@ from collections.abc import Collection, Sequence
 
 import typer
 
-from aidsafe_dagster.cli.console import print_paragraph, print_plain, quantity
-from aidsafe_dagster.cli.console import listing
+from aidsafe_dagster.cli.console import listing, print_paragraph, print_plain, quantity
 from aidsafe_dagster.comparisons.names import (
     BatchState,
     batch_state,
