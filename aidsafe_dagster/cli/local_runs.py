@@ -269,9 +269,8 @@ def _why_stopped(events: Sequence[dg.DagsterEvent]) -> str:
     # The checks first: Dagster's error for a closed gate does not say what was expected.
     if closed:
         return "\n".join(closed)
-    for event in events:
-        if event.is_step_failure:
-            return step_error(event)
+    for event in _failures(events):
+        return failure_error(event)
     return ""
 
 
@@ -291,11 +290,12 @@ def _closing_checks(
     return lines
 
 
-def step_error(event: dg.DagsterEvent) -> str:
-    """Return why a step failed, in the words of the set-up error where it is one."""
-    failure = event.step_failure_data
-    if failure.user_failure_data and failure.user_failure_data.description:
-        return failure.user_failure_data.description
+def failure_error(event: dg.DagsterEvent) -> str:
+    """Return why a step or a run failed, in the words of the set-up error where it is one."""
+    if event.is_step_failure:
+        told = event.step_failure_data.user_failure_data
+        if told and told.description:
+            return told.description
     message = _cause(event)
     for explained in (SetupError, EngineUnusable, StoreUnavailable, OtherLayout):
         explanation = message.partition(f"{explained.__name__}: ")[2].strip()
@@ -335,13 +335,20 @@ def _why_ended(instance: dg.DagsterInstance, run_id: str) -> str:
 
 
 def _causes(events: Sequence[dg.DagsterEvent]) -> list[str]:
-    """Return the error of each step that failed, class first."""
-    return [_cause(event) for event in events if event.is_step_failure]
+    """Return the error of each step that failed, or of the run, class first."""
+    return [_cause(event) for event in _failures(events)]
+
+
+def _failures(events: Sequence[dg.DagsterEvent]) -> list[dg.DagsterEvent]:
+    """Return the steps that failed; the run itself, if it failed before any step began."""
+    steps = [event for event in events if event.is_step_failure]
+    return steps or [event for event in events if event.is_job_failure]
 
 
 def _cause(event: dg.DagsterEvent) -> str:
-    """Return the error of a step that failed, with its class."""
-    error = event.step_failure_data.error
+    """Return the error of a step or a run that failed, with its class."""
+    data = event.step_failure_data if event.is_step_failure else event.job_failure_data
+    error = data.error
     if error is None:
         return ""
     # Dagster wraps the error of a step in one of its own; the cause is ours.

@@ -39,7 +39,7 @@ def _incomplete(read_gate: GateReader, lake: Lake) -> Iterator[tuple[str, str]]:
 def _add_latest_runs(paragraphs: Paragraphs, batches: list[tuple[str, str]]) -> None:
     import dagster as dg
 
-    from aidsafe_dagster.cli.local_runs import open_instance, step_error
+    from aidsafe_dagster.cli.local_runs import failure_error, open_instance
 
     with open_instance() as instance:
         for batch, stage in batches:
@@ -54,6 +54,6 @@ def _add_latest_runs(paragraphs: Paragraphs, batches: list[tuple[str, str]]) -> 
                 why = "its process ended"
                 for entry in failures:
                     if entry.dagster_event:
-                        why = step_error(entry.dagster_event)
+                        why = failure_error(entry.dagster_event)
                 ended = datetime.fromtimestamp(record.end_time or 0, UTC).astimezone()
                 paragraphs.add(f"{batch} at {stage}, {ended:%d %B %H:%M}", [why])
