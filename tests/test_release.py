@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +16,15 @@ from tests.site import ROOT
 WHO = "maintainer"
 SUMS = "SHA256SUMS"
 SCRIPT = [sys.executable, "-W", "error", str(ROOT / "scripts" / "release")]
-pytestmark = pytest.mark.skipif(
-    not (ROOT / ".git").exists(), reason="a release is built from a commit"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (ROOT / ".git").exists(), reason="a release is built from a commit"
+    ),
+    pytest.mark.skipif(
+        shutil.which("ssh-keygen") is None, reason="OpenSSH's ssh-keygen signs it"
+    ),
+]
 
 
 def release(

@@ -26,6 +26,7 @@ from sqlalchemy.schema import CreateTable
 
 from aidsafe_dagster.primitives.advisory_lock import lock_tokens
 from aidsafe_dagster.primitives.atomic_write import flush
+from aidsafe_dagster.primitives.database_start import wait_for_start
 from aidsafe_dagster.primitives.disk_trouble import disk_trouble
 from aidsafe_dagster.primitives.held_lock import HeldLock
 from aidsafe_dagster.primitives.retry import retry
@@ -471,7 +472,8 @@ def _close(connection: sa.Connection) -> None:
 def _connect(url: sa.URL, wait_s: float) -> sa.Connection:
     if url.get_backend_name() != "sqlite":
         engine = sa.create_engine(url, hide_parameters=True)
-        return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        connection = wait_for_start(engine.connect)
+        return connection.execution_options(isolation_level="AUTOCOMMIT")
     if url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(

@@ -28,6 +28,8 @@ _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 10.0
 _SHOWN = 300
 """Characters of an error."""
+_given_up = set[str]()
+"""Stores that were given up. Until one answers, each request to it is made once."""
 _LOCAL_PROTOCOLS = ("", "file", "local")
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -147,9 +149,13 @@ def ask(path: UPath, request: Callable[[], T], wait_s: float = WAIT_S) -> T:
         StoreUnavailable: the store failed all the time, or refuses access.
         FileNotFoundError: it has no such file.
     """
-    deadline = time.monotonic() + wait_s
+    store = f"{path.protocol}://{path.drive}"
+    deadline = time.monotonic() + (0.0 if store in _given_up else wait_s)
 
     def wait_before(error: Exception, failed_attempts: int) -> float:
+        if isinstance(error, FileNotFoundError):
+            # The store is there.
+            _given_up.discard(store)
         if isinstance(error, FileNotFoundError | LockLost):
             raise error
         words = f"{type(error).__name__}: {str(error)[:_SHOWN]}"
@@ -159,6 +165,7 @@ def ask(path: UPath, request: Callable[[], T], wait_s: float = WAIT_S) -> T:
                 "Check the names of the bucket and the key, and what the key may do"
             ) from error
         if time.monotonic() > deadline:
+            _given_up.add(store)
             raise StoreUnavailable(
                 f"{_shown(path)}: the store has failed for {wait_s:.0f} s ({words}). What is "
                 "stored and all answers are safe; start again once the store is back"
@@ -172,7 +179,9 @@ def ask(path: UPath, request: Callable[[], T], wait_s: float = WAIT_S) -> T:
             )
         return exponential_backoff(failed_attempts, _FIRST_PAUSE_S, _LONGEST_PAUSE_S)
 
-    return retry(request, Exception, wait_before)
+    answer = retry(request, Exception, wait_before)
+    _given_up.discard(store)
+    return answer
 
 
 def _shown(path: UPath) -> str:

@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
+from aidsafe_dagster.primitives.database_start import wait_for_start
 from aidsafe_dagster.primitives.held_lock import HeldLock
 from aidsafe_dagster.primitives.watchdog import watchdog
 from aidsafe_dagster.recipe.errors import SetupError, not_installed
@@ -94,7 +95,7 @@ class AdvisoryLock(HeldLock):
 
     def try_hold(self, holder: str) -> bool:  # noqa: ARG002 - the connection says who it is
         with self._mutex, self._explain_errors():
-            if not self._is_held and self._try_lock():
+            if not self._is_held and wait_for_start(self._try_lock_anew):
                 self._token = _raise_token(self._connected(), self._key)
                 self._is_held = True
             return self._is_held
@@ -118,7 +119,7 @@ class AdvisoryLock(HeldLock):
                 if self._connection is not None:
                     return self._find_holder(self._connection)[0]
             # Closed again after the look, since a server has few connections.
-            connection = _connect(self._url)
+            connection = wait_for_start(lambda: _connect(self._url))
             try:
                 return self._find_holder(connection)[0]
             finally:
@@ -182,6 +183,14 @@ class AdvisoryLock(HeldLock):
         if session in (former_session, None):
             return None
         return False
+
+    def _try_lock_anew(self) -> bool:
+        """Try on a new connection if the one that there is has broken."""
+        try:
+            return self._try_lock()
+        except sa.exc.SQLAlchemyError:
+            self._disconnect()
+            raise
 
     def _try_lock(self) -> bool:
         connection = self._connected()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event
+from threading import Event, Timer
 
 import pytest
 
@@ -159,6 +159,21 @@ def test_a_host_that_is_cut_off_holds_nothing_for_longer_than_the_server_puts_up
             network.unplug(host)
             with lock_on(postgres).hold("", print):
                 assert host.running[0].poll() is None
+
+
+def test_a_lock_that_is_asked_for_while_the_server_starts_is_taken_once_it_is_there(
+    postgres: Postgres,
+) -> None:
+    lock = lock_on(postgres)
+    with another_host(postgres):
+        # Its connection stays open while it waits, and breaks with the server.
+        assert not lock.try_hold("")
+    postgres.stop()
+    back = Timer(2.0, postgres.start)
+    back.start()
+    with lock.hold("", print):
+        assert lock.is_held()
+    back.join()
 
 
 def test_a_lock_is_taken_again_when_the_server_was_away(postgres: Postgres) -> None:

@@ -58,6 +58,18 @@ def test_a_server_that_is_away_for_a_moment_is_waited_for(postgres: Postgres) ->
     back.join()
 
 
+def test_a_journal_that_is_opened_while_its_server_starts_waits_for_it(
+    postgres: Postgres,
+) -> None:
+    postgres.stop()
+    back = Timer(2.0, postgres.start)
+    back.start()
+    journal = Journal(postgres.url())
+    assert journal.find("no such key") is None
+    journal.close()
+    back.join()
+
+
 def test_a_wrong_password_is_named_as_the_reason_and_not_shown(
     postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,6 +87,20 @@ def test_a_store_that_keeps_failing_is_named_and_not_taken_for_a_missing_file(
     assert "a-secret" not in message
 
 
+def test_a_store_that_was_given_up_is_not_waited_for_again_until_it_answers(
+    failing: list[Exception],
+) -> None:
+    stored_files.write(FILE, b"content")
+    for wait_s in (0.0, stored_files.WAIT_S):
+        failing.extend([OSError("away")] * 2)
+        with pytest.raises(StoreUnavailable):
+            stored_files.ask(FILE, FILE.stat, wait_s)
+        failing.clear()
+    assert stored_files.exists(FILE)
+    failing.append(OSError("away for a moment"))
+    assert stored_files.exists(FILE)
+
+
 def test_a_refused_key_is_not_tried_again(failing: list[Exception]) -> None:
     failing.extend([PermissionError("Access Denied")] * 2)
     with pytest.raises(StoreUnavailable, match=r"refuses access .*what the key may do"):
