@@ -40,6 +40,7 @@ ROW_SCHEMA = pl.Schema(
         "place": pl.Int64(),
         "source": pl.String(),
         "source_row": pl.String(),
+        "own_id": pl.String(),
         "category": pl.String(),
         "licence": pl.String(),
         "prompt": pl.String(),
@@ -68,7 +69,7 @@ ROW_SCHEMA = pl.Schema(
         "stamp": pl.String(),
     }
 )
-_ORIGIN = ["source", "source_row", "category", "licence"]
+_ORIGIN = ["source", "source_row", "own_id", "category", "licence"]
 _COT_STAGES = (Stage.REFINED_COTS, Stage.DELIBERATED_COTS, Stage.SEED_COTS)
 """The one furthest on first."""
 _SURE_SHARE = 0.9

@@ -135,13 +135,16 @@ class Catalogue:
         return Neighbours(*rows[0]) if rows else None
 
     def ids_with_prefix(self, prefix: str, most: int) -> list[tuple[str, str, str]]:
-        """Return id, batch and prompt of the rows whose id begins so."""
+        """Return id, batch and prompt of the rows whose id begins so, or that are so by their own.
+
+        Own ids come from the source, and count only whole.
+        """
         return (
             self._index.cursor()
             .execute(
                 "SELECT prompt_id, batch, prompt FROM rows WHERE starts_with(prompt_id, ?) "
-                "ORDER BY prompt_id LIMIT ?",
-                [prefix, most],
+                "OR own_id = ? ORDER BY prompt_id LIMIT ?",
+                [prefix, prefix, most],
             )
             .fetchall()
         )

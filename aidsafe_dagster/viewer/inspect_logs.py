@@ -255,7 +255,7 @@ def _metadata(story: PromptStory, mask: Mask) -> Json:
     origin = story.origin
     if origin:
         metadata |= origin.model_dump(
-            include={"source", "source_row", "category", "licence"}
+            include={"source", "source_row", "own_id", "category", "licence"}
         )
     metadata["rows_for_training"] = [
         f"{row.kind} {row.split}" for row in story.training

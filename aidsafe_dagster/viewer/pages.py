@@ -32,7 +32,6 @@ from aidsafe_dagster.recipe.records import (
     METRICS,
     UNANSWERED_REASONS,
     Failure,
-    Origin,
 )
 from aidsafe_dagster.reports.html import REPORT_TEMPLATES, page_environment, shown
 from aidsafe_dagster.reports.paper import METRIC_NAMES
@@ -324,13 +323,14 @@ def _rules(settings: Settings) -> Mapping[str, str]:
 
 
 def _origin(story: PromptStory) -> Mapping[str, str]:
-    """Return where a prompt comes from, with a name for each part; the user's own columns last."""
+    """Return where a prompt comes from, with a name for each part."""
     record = story.origin
     if record is None:
         return {}
     names = {
         "source": "Source",
         "source_row": "Place",
+        "own_id": "Own id",
         "category": "Category",
         "licence": "Licence",
         "cluster": "Near to",
@@ -341,26 +341,7 @@ def _origin(story: PromptStory) -> Mapping[str, str]:
         # A prompt is mostly in a cluster of its own.
         if value and value != story.prompt_id:
             parts[name] = value
-    for column in _own_columns(record):
-        parts[column.replace("_", " ")] = str(getattr(record, column))
     return parts
-
-
-def _own_columns(record: Origin) -> Sequence[str]:
-    known = {
-        "prompt_id",
-        "batch",
-        "source",
-        "source_row",
-        "category",
-        "licence",
-        "cluster",
-    }
-    columns = []
-    for column in Origin.model_fields:
-        if column not in known and getattr(record, column):
-            columns.append(column)
-    return columns
 
 
 def _responses(story: PromptStory) -> Sequence[tuple[str, str]]:

@@ -45,8 +45,8 @@ def texts_of(rows: pl.DataFrame, table: str) -> pl.DataFrame:
     stage = "prompts" if table == INGESTED else table
     columns = {}
     for name, dtype in rows.schema.items():
-        # The prompt is the same at every stage.
-        if name == "prompt" and table != INGESTED:
+        # The same at every stage.
+        if name in ("prompt", "own_id") and table != INGESTED:
             continue
         joined = _joined(dtype, pl.col(name)) if is_searched(name) else None
         if joined is not None:

@@ -48,9 +48,10 @@ def a_full_lake(folder: Path, batch: str = BATCH) -> Lake:
     aa11 is complete, aa22 has a low score and a verdict, bb33 has no pair, cc44 failed at
     deliberation, dd55 waits.
     """
-    texts = {prompt_id: {"prompt": text} for prompt_id, text in TEXTS.items()}
+    texts = {key: {"prompt": text} for key, text in TEXTS.items()}
     made = ("aa11", "aa22", "bb33")
     common = {key: {"prompt_id": key, "batch": batch, **texts[key]} for key in TEXTS}
+    common["bb33"]["own_id"] = "TICKET-7 <b>"
     failures = [
         a_failure(
             prompt_id="cc44",

@@ -33,6 +33,7 @@ def shown_ids(viewer: Viewer, query: str) -> list[str]:
         ("q=tumbler+hirngespinst", ["aa11"]),
         ("q=geheimnis+hirngespinst", []),
         ("q=aa", ["aa11", "aa22"]),
+        ("q=ticket-7", ["bb33"]),
         ("state=failed", ["cc44"]),
         ("reason=no_contrast", ["bb33"]),
         ("failed_at=deliberated_cots", ["cc44"]),
@@ -128,6 +129,9 @@ def test_the_beginning_of_an_id_leads_to_its_prompt_or_to_a_choice(
 ) -> None:
     only = viewer.get("/prompt/bb?q=lock")
     assert (only.status, only.headers["location"]) == (303, "/prompt/bb33?q=lock")
+    own = viewer.get("/prompt/" + quote("TICKET-7 <b>"))
+    assert (own.status, own.headers["location"]) == (303, "/prompt/bb33")
+    assert "TICKET-7 &lt;b&gt;" in viewer.get("/prompt/bb33").text
     several = viewer.get("/prompt/aa")
     assert several.status == 300
     assert TEXTS["aa11"] in several.text
