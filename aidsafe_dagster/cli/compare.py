@@ -13,13 +13,13 @@ def compare(
     a: Annotated[
         str | None,
         typer.Argument(
-            metavar="[A]",
+            metavar="A",
             help="'before' or 'now'; the recipe or date of a version; a source or batch; "
             "'last' or a tryout; another project, or a lake. X@before is a version of X.",
         ),
     ] = None,
     b: Annotated[
-        str | None, typer.Argument(metavar="[B]", help="The same; 'now' if not given.")
+        str | None, typer.Argument(metavar="B", help="The same; 'now' if not given.")
     ] = None,
     *,
     source: Annotated[

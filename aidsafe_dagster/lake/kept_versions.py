@@ -65,8 +65,12 @@ def versions_of(lake: Lake, batch: str) -> list[KeptVersion]:
 
 def batches_with_versions(lake: Lake) -> list[str]:
     """Return the batches that have a kept version, sorted."""
-    batches = names_in(lake.root / VERSIONS)
-    return sorted(batch for batch in batches if versions_of(lake, batch))
+    batches = []
+    for name in names_in(lake.root / VERSIONS):
+        # Hidden files are of a file manager, or the like.
+        if not name.startswith(".") and versions_of(lake, name):
+            batches.append(name)
+    return sorted(batches)
 
 
 def version_lake(lake: Lake, version: KeptVersion) -> Lake:
