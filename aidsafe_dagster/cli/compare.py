@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from aidsafe_dagster.cli.chosen_batches import Batches, Sources
 from aidsafe_dagster.cli.console import setup_errors_explained
 from aidsafe_dagster.cli.project_folder import from_here
 
@@ -13,19 +14,17 @@ def compare(
     a: Annotated[
         str | None,
         typer.Argument(
-            metavar="[A]",
+            metavar="A",
             help="'before' or 'now'; the recipe or date of a version; a source or batch; "
             "'last' or a tryout; another project, or a lake. X@before is a version of X.",
         ),
     ] = None,
     b: Annotated[
-        str | None, typer.Argument(metavar="[B]", help="The same; 'now' if not given.")
+        str | None, typer.Argument(metavar="B", help="The same; 'now' if not given.")
     ] = None,
     *,
-    source: Annotated[
-        list[str] | None, typer.Option(help="Only batches of this source.")
-    ] = None,
-    batch: Annotated[list[str] | None, typer.Option(help="Only this batch.")] = None,
+    sources: Sources = None,
+    batches: Batches = None,
     rows: Annotated[
         int, typer.Option(help="Changed rows to show side by side.", min=0)
     ] = 10,
@@ -51,7 +50,7 @@ def compare(
         request = Request(
             a=a,
             b=b,
-            only=(*(source or ()), *(batch or ())),
+            only=(*(sources or ()), *(batches or ())),
             rows=rows,
             page=html,
             as_json=as_json,
@@ -65,7 +64,7 @@ def versions(
         int | None,
         typer.Option(help="Keep only so many of each batch, the latest ones.", min=0),
     ] = None,
-    batch: Annotated[list[str] | None, typer.Option(help="Only this batch.")] = None,
+    batches: Batches = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """List the earlier versions of batches that are kept, with their recipe and size."""
@@ -73,6 +72,6 @@ def versions(
         from aidsafe_dagster.cli.listed_versions import print_versions, prune_versions
 
         if prune is None:
-            print_versions(batch or ())
-        elif not prune_versions(prune, batch or (), is_agreed=yes):
+            print_versions(batches or ())
+        elif not prune_versions(prune, batches or (), is_agreed=yes):
             raise typer.Exit(1)

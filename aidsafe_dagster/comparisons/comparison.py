@@ -87,6 +87,8 @@ class Comparison:
     only_a: int
     """Prompts that the second side does not have."""
     only_b: int
+    simulated_left_out: int
+    """Prompts with simulated rows on a side that has rows of a model as well. Not compared."""
     recipes: tuple[RecipeDifference, ...]
     seed: int = 0
     resamples: int = RESAMPLES
@@ -331,16 +333,32 @@ def compare(
     for batch, ids in by_batch.items():
         pairs |= dict.fromkeys((batch, b.batch_of[prompt_id]) for prompt_id in ids)
         prompts.extend(_measure_batch(a, b, batch, ids))
+    compared = _without_strays(prompts)
     return Comparison(
         a=a,
         b=b,
-        prompts=tuple(prompts),
+        prompts=tuple(compared),
         only_a=len(a.batch_of) - len(common),
         only_b=len(b.batch_of) - len(common),
+        simulated_left_out=len(prompts) - len(compared),
         recipes=recipe_differences(a, b, pairs),
         seed=seed,
         resamples=resamples,
     )
+
+
+def _without_strays(prompts: Sequence[MeasuredPrompt]) -> list[MeasuredPrompt]:
+    """Leave out simulated rows among those of a model: they never count as such."""
+    has_real_a = any(one.a.models and not one.a.is_simulated for one in prompts)
+    has_real_b = any(one.b.models and not one.b.is_simulated for one in prompts)
+    kept = []
+    for one in prompts:
+        is_stray = (one.a.is_simulated and has_real_a) or (
+            one.b.is_simulated and has_real_b
+        )
+        if not is_stray:
+            kept.append(one)
+    return kept
 
 
 def _measure_batch(

@@ -21,6 +21,7 @@ def as_values(comparison: Comparison, rows: Sequence[ChangedRow]) -> dict[str, A
         "prompts": len(comparison.prompts),
         "only_a": comparison.only_a,
         "only_b": comparison.only_b,
+        "simulated_left_out": comparison.simulated_left_out,
         "recipes": [asdict(difference) for difference in comparison.recipes],
         "judges_changed": comparison.judges_changed,
         "graded_on_both": comparison.graded_on_both,

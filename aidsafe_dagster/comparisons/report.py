@@ -84,6 +84,9 @@ def _facts(comparison: Comparison) -> dict[str, str]:
         "B": _describe_side(comparison.b, [one.b for one in comparison.prompts]),
         "Compared": f"{compared} in both; {only}",
     }
+    if comparison.simulated_left_out:
+        count = format_quantity(comparison.simulated_left_out, "prompt", "prompts")
+        facts["Left out"] = f"{count} with simulated rows, among those of a model"
     for side, name in ((comparison.a, "A"), (comparison.b, "B")):
         if side.stale:
             facts[f"Half made ({name})"] = _half_made(side)

@@ -22,7 +22,7 @@ from pydantic import Field, ValidationError
 from aidsafe_dagster.lake.batch_recipes import RECIPES, read_recipes
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.split_inputs import SPLIT_INPUTS
-from aidsafe_dagster.lake.stored_files import names_in, read
+from aidsafe_dagster.lake.stored_files import exists, names_in, read
 from aidsafe_dagster.recipe.batch_recipe import StageRecipe
 from aidsafe_dagster.recipe.records import BELIEF_CANDIDATES, Record, Stage
 from aidsafe_dagster.recipe.stages import STAGES, with_descendants
@@ -65,8 +65,12 @@ def versions_of(lake: Lake, batch: str) -> list[KeptVersion]:
 
 def batches_with_versions(lake: Lake) -> list[str]:
     """Return the batches that have a kept version, sorted."""
-    batches = names_in(lake.root / VERSIONS)
-    return sorted(batch for batch in batches if versions_of(lake, batch))
+    batches = []
+    for name in names_in(lake.root / VERSIONS):
+        # Hidden files are of a file manager, or the like.
+        if not name.startswith(".") and versions_of(lake, name):
+            batches.append(name)
+    return sorted(batches)
 
 
 def version_lake(lake: Lake, version: KeptVersion) -> Lake:
@@ -121,17 +125,19 @@ def remove_versions(lake: Lake, batch: str, versions: Sequence[KeptVersion]) -> 
     for version in versions:
         # First of all, so that no half of a version can be taken for one.
         lake.discard(f"{folder}/{version.name}/{_FACTS}")
-    whole = {version.name for version in versions_of(lake, batch)}
-    for name in names_in(lake.root / folder):
-        if name not in whole:
+    path = lake.root / folder
+    for name in names_in(path):
+        # One that another release can read stays, even if this one cannot.
+        if not exists(path / name / _FACTS):
             lake.discard(f"{folder}/{name}")
-    if not whole:
+    if not names_in(path):
         lake.discard(folder)
 
 
 def discard_versions(lake: Lake, batch: str) -> None:
-    """Remove all versions of a batch, and what was left of others."""
+    """Remove all versions of a batch, those that only another release can read as well."""
     remove_versions(lake, batch, versions_of(lake, batch))
+    lake.discard(f"{VERSIONS}/{batch}")
 
 
 def fingerprints_of(lake: Lake, batch: str) -> Fingerprints:

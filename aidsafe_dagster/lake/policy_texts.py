@@ -10,6 +10,7 @@ from contextlib import suppress
 from pydantic import ValidationError
 
 from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.lake.stored_files import exists, read
 from aidsafe_dagster.recipe.batch_recipe import HASH, policy_hash
 from aidsafe_dagster.recipe.policies import Policies, Policy
 
@@ -20,7 +21,7 @@ def store_policies(lake: Lake, policies: Policies) -> None:
     """Keep the text of each policy that is not there yet."""
     for policy in policies.policies:
         name = _name(policy_hash(policy))
-        if not (lake.root / name).exists():
+        if not exists(lake.root / name):
             lake.put(name, policy.model_dump_json().encode())
 
 
@@ -33,7 +34,7 @@ def read_policy(lake: Lake, value: str) -> Policy | None:
     """
     path = lake.root / _name(value)
     with suppress(ValidationError, OSError):
-        return Policy.model_validate_json(path.read_bytes())
+        return Policy.model_validate_json(read(path))
     return None
 
 

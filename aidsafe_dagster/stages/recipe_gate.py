@@ -114,6 +114,8 @@ def _note_change(
         return
     try:
         earlier = compare_stage(lake, batch, stage, snapshot)
+        if earlier.is_recorded and not earlier.changes:
+            return
         changes = merged_changes(compare_stages(lake, batch, snapshot))
     except SetupError:
         # A damaged partition is made again anyway.
@@ -124,8 +126,6 @@ def _note_change(
             f"{shortened(earlier.changes)}. "
             f"Cost: {cost_of_remaking(earlier.rows, earlier.calls)}."
         )
-    if earlier.is_recorded and not earlier.changes:
-        return
     kept = keep_version(
         lake,
         batch,

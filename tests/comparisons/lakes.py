@@ -80,7 +80,7 @@ def fill(
     recipe = fingerprint_of(parts)
     own = {"model": model, "recipe": recipe}
     lake.store(Stage.PROMPTS, batch, [a_prompt(**one) for one in origins], Prompt, [])
-    seeds = [a_seed_cot(**one, **own, usage=Usage()) for one in origins]
+    seeds = [_seed(row, _origin(row, batch) | own) for row in rows]
     lake.store(Stage.SEED_COTS, batch, seeds, SeedCot, [])
     refined = [_refined(row, origin | own) for row, origin in made]
     lake.store(Stage.REFINED_COTS, batch, refined, RefinedCot, failures)
@@ -153,6 +153,11 @@ def _origin(row: Mapping[str, Any], batch: str) -> dict[str, Any]:
 def _usage(row: Mapping[str, Any]) -> Usage:
     cost = row.get("cost", 0.0)
     return Usage(calls=2, prompt_tokens=600, completion_tokens=120, cost=cost)
+
+
+def _seed(row: Mapping[str, Any], own: Mapping[str, Any]) -> SeedCot:
+    simulated = row.get("simulated", False)
+    return a_seed_cot(**own, usage=Usage(), simulated=simulated)
 
 
 def _refined(row: Mapping[str, Any], own: Mapping[str, Any]) -> RefinedCot:

@@ -189,3 +189,16 @@ def test_simulated_sides_are_named(tmp_path: Path) -> None:
     fill(b, [a_row("p1")])
     assert compared(a, b).simulated_sides == ("A",)
     assert compared(b, b).simulated_sides == ()
+
+
+def test_rehearsals_among_rows_of_a_model_are_left_out_and_counted(
+    tmp_path: Path,
+) -> None:
+    a, b = lakes(tmp_path)
+    for lake in (a, b):
+        fill(lake, [a_row("p1"), a_row("p2")])
+        fill(lake, [a_row("p3", simulated=True)], batch="demo-0001")
+    comparison = compared(a, b)
+    assert {one.prompt_id for one in comparison.prompts} == {"p1", "p2"}
+    assert comparison.simulated_left_out == 1
+    assert comparison.simulated_sides == ()

@@ -14,13 +14,13 @@ from tests.reports.test_html import HOSTILE, MARKUP, Page
 HOSTILE_TEXT = f"{HOSTILE} {' '.join(MARKUP)}"
 
 
-def a_page(tmp_path: Path, **changes: object) -> str:
+def a_page(tmp_path: Path, *, simulated: bool = False) -> str:
     a, b = Lake(tmp_path / "a"), Lake(tmp_path / "b")
     prompt = HOSTILE_TEXT
     fill(a, [a_row("p1", prompt=prompt), a_row("p2")], under=policies())
-    changed = a_row("p1", prompt=prompt, response=HOSTILE_TEXT, **changes)
-    fill(b, [changed, a_row("p2", failed="unparsable")], under=other_policies(),
-         model=HOSTILE_TEXT)  # fmt: skip
+    changed = a_row("p1", prompt=prompt, response=HOSTILE_TEXT, simulated=simulated)
+    failed = a_row("p2", failed="unparsable", simulated=simulated)
+    fill(b, [changed, failed], under=other_policies(), model=HOSTILE_TEXT)
     comparison = compared(a, b)
     rows = tuple(changed_rows(comparison, 10, Settings()))
     return comparison_page(comparison, build_report(comparison), rows)

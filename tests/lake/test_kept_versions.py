@@ -208,6 +208,22 @@ def test_what_a_copy_that_was_cut_off_left_is_cleared_away(tmp_path: Path) -> No
     assert len(versions_of(lake, BATCH)) == 1
 
 
+def test_a_version_of_a_later_release_is_neither_read_nor_removed(
+    tmp_path: Path,
+) -> None:
+    lake = Lake(tmp_path)
+    make_all(lake, "a")
+    later = tmp_path / "_versions" / BATCH / "20990101-000000-abcdef"
+    later.mkdir(parents=True)
+    (later / "version.json").write_text('{"batch": "demo-0001", "new": 1}')
+    remake(lake, "b", limit=1)
+    remake(lake, "c", limit=1)
+    assert later.exists()
+    assert len(versions_of(lake, BATCH)) == 1
+    discard_versions(lake, BATCH)
+    assert not later.exists()
+
+
 def test_unchanged_stages_take_no_room_on_a_local_disk(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     make_all(lake, "a")
