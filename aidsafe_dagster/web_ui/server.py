@@ -19,6 +19,7 @@ from aidsafe_dagster.runs.dagster_internals import (
     WorkspaceFileTarget,
     WorkspaceProcessContext,
 )
+from aidsafe_dagster.web_ui.definitions_reload import reloads_definitions
 from aidsafe_dagster.web_ui.door import Door, loopback_hosts
 
 HOST = "127.0.0.1"
@@ -43,7 +44,13 @@ def serve(port: int, token: str = "", socket: Path | None = None) -> None:
         door = Door(app, loopback_hosts(port), token)
         config = uvicorn.Config(door, host=HOST, port=port, log_level="warning")
         sockets = [_private_socket(socket)] if socket else None
-        uvicorn.Server(config).run(sockets)
+        with reloads_definitions(lambda: _reload(context)):
+            uvicorn.Server(config).run(sockets)
+
+
+def _reload(context: WorkspaceProcessContext) -> None:
+    for name in context.code_location_names:
+        context.reload_code_location(name)
 
 
 def _private_socket(path: Path) -> Socket:
