@@ -471,9 +471,12 @@ def _close(connection: sa.Connection) -> None:
 
 def _connect(url: sa.URL, wait_s: float) -> sa.Connection:
     if url.get_backend_name() != "sqlite":
-        engine = sa.create_engine(url, hide_parameters=True)
-        connection = wait_for_start(engine.connect)
-        return connection.execution_options(isolation_level="AUTOCOMMIT")
+        # Of the engine, not of the connection: one that is made anew after a restart of the
+        # server would begin a transaction that nobody ever commits.
+        engine = sa.create_engine(
+            url, isolation_level="AUTOCOMMIT", hide_parameters=True
+        )
+        return wait_for_start(engine.connect)
     if url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(

@@ -59,7 +59,7 @@ def test_a_frozen_host_that_lost_its_batch_writes_nothing_more_when_it_thaws(
             before = written(site, postgres)
             send_to_all(site, signal.SIGCONT)
             assert frozen.wait(120) != 0, printed(site.folder)
-        assert "was lost to another process" in printed(site.folder)
+        assert "lost its batch to another process" in printed(site.folder)
         assert "Traceback" not in printed(site.folder)
         assert written(site, postgres) == before
         repeated = answered_calls(server).total() - undisturbed_backfill.calls

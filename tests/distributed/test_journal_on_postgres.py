@@ -54,6 +54,8 @@ def test_a_server_that_is_away_for_a_moment_is_waited_for(postgres: Postgres) ->
     completions = journal.find_all(["before", "after"])
     texts = {key: completion.text for key, completion in completions.items()}
     assert texts == {"before": "kept", "after": "taken"}
+    # Not only for its own connection: it is committed.
+    assert postgres.rows("SELECT count(*) FROM completions") == [(2,)]
     journal.close()
     back.join()
 

@@ -23,7 +23,7 @@ ROWS = 2_000
 TIGHT = 600 * 2**20
 """Little more than a process has once everything is imported."""
 BOUND = 1_536 * 2**20
-"""Stated in docs/running.md."""
+"""Stated in docs/decisions.md."""
 
 
 def test_a_batch_of_2000_rows_fits_the_bound_and_a_kill_before_costs_no_recorded_call(
