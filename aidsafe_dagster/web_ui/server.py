@@ -22,6 +22,7 @@ from aidsafe_dagster.runs.dagster_internals import (
 )
 from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.viewer.pages import RowPages, is_row_page
+from aidsafe_dagster.web_ui.definitions_reload import reloads_definitions
 from aidsafe_dagster.web_ui.listening import listen
 
 TOKEN_VARIABLE = "AIDSAFE_WEB_TOKEN"  # noqa: S105 - the name of a variable
@@ -42,7 +43,13 @@ def serve(port: int, token: str = "", socket: Path | None = None) -> None:
         WorkspaceProcessContext(instance, target, version=__version__) as context,
     ):
         app = create_app_from_workspace_process_context(context)
-        listen(_with_rows(app), port, token, socket)
+        with reloads_definitions(lambda: _reload(context)):
+            listen(_with_rows(app), port, token, socket)
+
+
+def _reload(context: WorkspaceProcessContext) -> None:
+    for name in context.code_location_names:
+        context.reload_code_location(name)
 
 
 def _with_rows(web_ui: ASGIApp) -> ASGIApp:
