@@ -89,6 +89,9 @@ def describe_changes(
             continue
         name, of = key
         change = (name, old.value if old else "", new.value if new else "")
+        # Which hash a file had tells nobody anything, so files that changed share a line.
+        if name in _FILES:
+            change = (name, HASH if old else "", HASH if new else "")
         changes.setdefault(change, []).append(of)
     lines = []
     for change, bearers in changes.items():
