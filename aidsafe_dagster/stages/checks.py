@@ -36,6 +36,7 @@ from aidsafe_dagster.resources.tokens import token_counter
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.tables import INGESTED
 from aidsafe_dagster.stages.failure_lines import failure_lines, plain_line
+from aidsafe_dagster.stages.gate_summary import report_summary, summary_check
 from aidsafe_dagster.stages.one_recipe import describe_mix
 from aidsafe_dagster.stages.partitions import batches
 from aidsafe_dagster.stages.row_links import row_links
@@ -44,8 +45,9 @@ _MOST_WARNING_CHARS = 500
 
 
 def stage_checks(stage: str) -> list[dg.AssetChecksDefinition]:
-    """Return a check per suite of the stage, and its warnings about policies and lengths."""
+    """Return a check per suite, the warnings, and the check over all batches."""
     definition = stage_named(stage)
+    summary = summary_check(str(definition.name))
     with warnings.catch_warnings():
         # Partitioned checks are a preview feature of Dagster; the tests of the gates cover them.
         warnings.simplefilter("ignore", dg.PreviewWarning)
@@ -54,7 +56,7 @@ def stage_checks(stage: str) -> list[dg.AssetChecksDefinition]:
             checks.append(_breadth_check(definition))
         if issubclass(definition.record, RefinedCot):
             checks.append(_refined_length_check(definition))
-    return checks
+    return [*checks, summary]
 
 
 def _suite_check(definition: StageDefinition, suite: str) -> dg.AssetChecksDefinition:
@@ -105,6 +107,7 @@ def _suite_check(definition: StageDefinition, suite: str) -> dg.AssetChecksDefin
         if suite == INTEGRITY:
             notes.append(_mix(opened, stage, batch))
         description = "\n".join(filter(None, (description, *notes)))
+        report_summary(context.instance, stage, suite, batch, passed=result.passed)
         return dg.AssetCheckResult(
             passed=result.passed,
             severity=severity,

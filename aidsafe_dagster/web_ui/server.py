@@ -42,7 +42,7 @@ def serve(port: int, token: str = "", socket: Path | None = None) -> None:
         dg.DagsterInstance.get() as instance,
         WorkspaceProcessContext(instance, target, version=__version__) as context,
     ):
-        app: ASGIApp = create_app_from_workspace_process_context(context)
+        app = create_app_from_workspace_process_context(context)
         with reloads_definitions(lambda: _reload(context)):
             listen(_with_rows(app), port, token, socket)
 

@@ -10,6 +10,7 @@ import pytest
 
 from aidsafe_dagster.cli.local_runs import run_job
 from aidsafe_dagster.recipe.records import Stage
+from aidsafe_dagster.stages.gate_summary import EVERY_BATCH
 from aidsafe_dagster.stages.gates import read_gate
 from tests.site import Site, a_copy_of, a_site, prompts_file, some_prompts
 
@@ -82,6 +83,21 @@ def test_a_batch_in_which_too_many_rows_fail_stops_at_its_gate(stopped: Site) ->
         stopped.instance, stopped.lake, Stage.SEED_COTS, BATCH
     ).verdicts
     assert verdicts["integrity"] == "failed"
+
+
+def test_a_closed_gate_of_any_batch_shows_in_the_overview_of_its_stage(
+    stopped: Site,
+) -> None:
+    key = dg.AssetCheckKey(dg.AssetKey("seed_cots"), EVERY_BATCH)
+    storage = stopped.instance.event_log_storage
+    record = storage.get_latest_asset_check_execution_by_key([key])[key]
+    assert record.partition is None
+    assert record.event is not None
+    evaluation = record.event.asset_check_evaluation
+    assert evaluation is not None
+    assert not evaluation.passed
+    assert "gate CLOSED for 1 of the batches" in str(evaluation.description)
+    assert f"{BATCH}: integrity" in str(evaluation.description)
 
 
 def test_a_later_run_of_the_downstream_alone_cannot_slip_past_a_failed_gate(
