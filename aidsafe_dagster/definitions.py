@@ -39,9 +39,11 @@ from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.resources.vllm import VLLMResource
 from aidsafe_dagster.resources.warehouse import WarehouseResource
 from aidsafe_dagster.settings.load import load_settings
+from aidsafe_dagster.settings.project import refuse_half_a_project
 from aidsafe_dagster.stages.checks import stage_checks
 from aidsafe_dagster.stages.ingestion import ingest_sources
 
+refuse_half_a_project()
 # Schedules and sensors take their defaults here, once. A run reads the settings for itself.
 _settings = load_settings().settings
 # Configured at launch, so that the launchpad can change settings for one run. All resources share

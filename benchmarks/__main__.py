@@ -16,6 +16,7 @@ from benchmarks import (
     prefix,
     rate_limits,
     results,
+    viewer,
 )
 from benchmarks.options import Options, Section
 
@@ -29,6 +30,7 @@ BENCHMARKS: Mapping[str, Callable[[Options], Section]] = {
     "growth": growth.run,
     "prefix": prefix.run,
     "rate_limits": rate_limits.run,
+    "viewer": viewer.run,
 }
 RESULTS = Path(__file__).parent / "RESULTS.md"
 

@@ -40,7 +40,7 @@ from aidsafe_dagster.recipe.records import Prompt, RefinedCot, Role, Stage, Usag
 from aidsafe_dagster.recipe.refined_cots import refine
 from aidsafe_dagster.recipe.round_table import DELIBERATION_STYLES
 from aidsafe_dagster.recipe.seed_cots import seed
-from aidsafe_dagster.resources.engine import make_dialogue_context
+from aidsafe_dagster.resources.engine_from_settings import make_dialogue_context
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.settings.snapshot import take_snapshot
 from benchmarks.planted_truth import bundled_prompts, markdown

@@ -34,7 +34,7 @@ from aidsafe_dagster.recipe.refined_cots import refine
 from aidsafe_dagster.recipe.seed_cots import seed
 from aidsafe_dagster.recipe.single_llm_cots import answer_directly
 from aidsafe_dagster.recipe.stages import check_row
-from aidsafe_dagster.resources.engine import make_dialogue_context
+from aidsafe_dagster.resources.engine_from_settings import make_dialogue_context
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.settings.snapshot import take_snapshot
 from aidsafe_dagster.sources.ingestion import ingest

@@ -2,10 +2,13 @@
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
 
+from aidsafe_dagster.settings.project import HOME_VARIABLE
 from tests.site import NO_FAULTS, a_site, prompts_file, some_prompts
 
 
@@ -22,6 +25,14 @@ def pytest_configure() -> None:
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Name bytes by their argument: what they hold may hang on the time, as a gzip header does."""
     return argname if isinstance(val, bytes) else None
+
+
+@pytest.fixture(autouse=True)
+def _project_of_one_test() -> Iterator[None]:
+    """Undo what a command that is called in this process does: it works in its project's folder."""
+    with chdir("."):
+        yield
+    os.environ.pop(HOME_VARIABLE, None)
 
 
 @pytest.fixture(scope="session")

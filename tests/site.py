@@ -231,11 +231,11 @@ def _only_variables(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def contents(lake: Lake) -> dict[str, pl.DataFrame]:
-    """Read every Parquet file of a lake, by its path."""
+    """Read every Parquet file of a lake's tables, by its path."""
     root = Path(str(lake.root))
     return {
         str(file.relative_to(root)): pl.read_parquet(file)
-        for file in sorted(root.rglob("batch=*/*.parquet"))
+        for file in sorted(root.glob("*/batch=*/*.parquet"))
     }
 
 

@@ -14,7 +14,7 @@ from aidsafe_dagster.cli.dev import GRAPH
 from aidsafe_dagster.recipe.records import Stage
 from tests.graphql import ask
 from tests.serving import a_free_port
-from tests.site import ROOT, environment, prepare
+from tests.site import ROOT, aidsafe, environment, prepare
 
 LOCATION = "aidsafe_dagster"
 LOCATIONS = (
@@ -105,6 +105,19 @@ def test_dg_checks_and_lists_the_definitions(tmp_path: Path) -> None:
         folder, "dg", "list", "defs", "--json", "--assets", "group:recipe"
     )
     assert [stage for stage in Stage if f'"{stage}"' not in listed] == []
+
+
+def test_dg_and_dagster_find_the_pipeline_in_a_new_project(tmp_path: Path) -> None:
+    outcome = aidsafe(tmp_path, "init", "mine", DAGSTER_HOME="")
+    assert outcome.returncode == 0, outcome.stdout
+    folder = tmp_path / "mine"
+    assert "All definitions loaded successfully" in run_tool(
+        folder, "dg", "check", "defs"
+    )
+    printed = run_tool(folder, "dagster", "definitions", "validate")
+    assert f"Validation successful for code location {LOCATION}." in printed
+    with a_web_server(folder) as port:
+        assert location_names(port) == [LOCATION]
 
 
 def test_a_port_that_is_taken_is_reported_at_once_and_nothing_is_left_running(

@@ -25,7 +25,7 @@ from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.secret_mask import mask_url_secrets
 from aidsafe_dagster.settings.load import load_settings
-from aidsafe_dagster.web_ui.server import HOST
+from aidsafe_dagster.web_ui.listening import HOST
 from tests.graphql import ask
 from tests.loopback_hub import serve
 from tests.serving import a_free_port
@@ -251,7 +251,9 @@ def test_a_journal_that_cannot_be_reached_gets_its_password_neither_shown_nor_re
 ) -> None:
     prepare(tmp_path)
     url = f"postgresql+psycopg2://aidsafe:{PASSWORD}@127.0.0.1:1/none?connect_timeout=1"
-    output = output_of(tmp_path, ("demo", "--sample", "1"), AIDSAFE_JOURNAL_URL=url)
+    output = output_of(
+        tmp_path, ("demo", ".", "--sample", "1"), AIDSAFE_JOURNAL_URL=url
+    )
     assert "aidsafe:***@127.0.0.1" in output
     assert leaks_in(output) == []
     assert leaks_on_disk(tmp_path) == []

@@ -50,6 +50,7 @@ from aidsafe_dagster.stages.metadata import (
     threshold_metadata,
 )
 from aidsafe_dagster.stages.recipe_gate import begin_recipe, recipe_metadata
+from aidsafe_dagster.stages.row_links import row_links
 from aidsafe_dagster.stages.stage_asset import stage_asset
 
 
@@ -259,4 +260,5 @@ def _metadata(
     metadata |= floor_metadata(settings.score_gate, failures)
     metadata |= threshold_metadata(list(inputs.grades.values()))
     path = lake.rows_path(Stage.FINE_TUNE_SPLITS, batch)
-    return metadata | {"path": dg.MetadataValue.path(str(path))}
+    links = row_links(settings, Stage.FINE_TUNE_SPLITS, batch, failed=len(failures))
+    return metadata | {"path": dg.MetadataValue.path(str(path)), **links}

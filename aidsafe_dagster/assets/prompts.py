@@ -11,6 +11,7 @@ from aidsafe_dagster.stages.decontamination import left_out, open_decontaminatio
 from aidsafe_dagster.stages.ingestion import sealed_prompts
 from aidsafe_dagster.stages.materialization import Materialized, materialized
 from aidsafe_dagster.stages.metadata import count_table, row_metadata
+from aidsafe_dagster.stages.row_links import row_links
 from aidsafe_dagster.stages.stage_asset import stage_asset
 
 
@@ -49,6 +50,7 @@ def prompts(
         "categories": count_table(categories, "category"),
         "licences": count_table(licences, "licence"),
         "path": dg.MetadataValue.path(str(opened.rows_path(Stage.PROMPTS, batch))),
+        **row_links(snapshot.settings, Stage.PROMPTS, batch, failed=len(failures)),
     }
     return materialized(
         snapshot, metadata, data_version=opened.fingerprint(Stage.PROMPTS, batch)

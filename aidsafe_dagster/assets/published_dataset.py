@@ -45,6 +45,9 @@ class PublishConfig(dg.Config):
         default=False,
         description="in a dry run, include rows of the rehearsal engine; the card is labelled",
     )
+    batches: list[str] = Field(
+        default=[], description="these alone; empty: all that passed their gates"
+    )
 
 
 @dg.asset(
@@ -75,8 +78,8 @@ def published_dataset(
         repo = hub.dataset(loaded.publish.repo, context.log.info)
     release = make_release(
         opened,
-        select_for_release(context.instance, opened),
-        CardContext(loaded.publish, snapshot.policies, general_ratio),
+        select_for_release(context.instance, opened).narrowed(config.batches),
+        CardContext(loaded.publish, snapshot.policies, general_ratio, loaded.pairs),
         loaded.home,
         # A simulated row never leaves this machine, whatever the configuration says.
         allow_simulated=config.dry_run and config.allow_simulated,

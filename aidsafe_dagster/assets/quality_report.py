@@ -18,6 +18,7 @@ from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.review.sections import review_sections
 from aidsafe_dagster.stages.materialization import Materialized, materialized
 from aidsafe_dagster.stages.planted_truth import planted_truth
+from aidsafe_dagster.stages.row_links import OWN_ROWS_URL, row_links
 from aidsafe_dagster.stages.stage_asset import report_asset
 
 TITLE = "Quality report"
@@ -56,6 +57,7 @@ def quality_report(
         currency=loaded.currency,
         planted=planted_truth(dataset, loaded),
         further=review_sections(loaded.home, opened),
+        rows_url=loaded.rows_url or OWN_ROWS_URL,
     )
     report = build_quality_report(dataset, report_context, loaded.report, loaded.seed)
     html = write_report(loaded.reports / "quality_report.html", to_html(report, TITLE))
@@ -65,6 +67,7 @@ def quality_report(
     metadata: dict[str, Any] = {
         "html": dg.MetadataValue.path(str(html)),
         "markdown": dg.MetadataValue.path(str(markdown)),
+        **row_links(loaded),
     }
     for section in report.sections:
         metadata[section.title] = dg.MetadataValue.md(section_markdown(section))

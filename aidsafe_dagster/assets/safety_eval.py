@@ -57,7 +57,7 @@ from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.settings.schema import Settings
-from aidsafe_dagster.sources.hub import HubAccess
+from aidsafe_dagster.sources.hub_access import HubAccess
 from aidsafe_dagster.stages.batch_selection import select_for_training
 from aidsafe_dagster.stages.dialogue_stage import total_progress
 from aidsafe_dagster.stages.materialization import Materialized, materialized
@@ -226,7 +226,7 @@ def _score(
         for conversation, row in zip(conversations, rows, strict=True):
             scores.append(unscored(conversation, row, candidate.name, str(error)))
         return scores, Progress(rows=len(rows), rows_failed=len(rows))
-    context.log.info(progress_log.line(progress))
+    progress_log.log_end(progress)
     for conversation, row, result in zip(conversations, rows, results, strict=True):
         if isinstance(result, Failure):
             problem = f"{result.reason}: {result.detail}"
@@ -264,7 +264,7 @@ def _test(
     currency = settings.currency
     progress_log = ProgressLog(context.log, candidate.name, subject, currency)
     results, progress = engine.drive(tasks, progress_log, context.log.info)
-    context.log.info(progress_log.line(progress))
+    progress_log.log_end(progress)
     answers: list[EvaluatedAnswer] = []
     for conversation, item, result in zip(conversations, items, results, strict=True):
         if isinstance(result, Failure):

@@ -4,23 +4,37 @@
 what their options need. Everything else is imported where a command begins its work.
 """
 
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from aidsafe_dagster.cli.console import console, setup_errors_explained
+from aidsafe_dagster.cli.chosen_batches import Batches, Sources, choose_batches
+from aidsafe_dagster.cli.compare import compare, versions
+from aidsafe_dagster.cli.console import (
+    console,
+    print_paragraph,
+    print_plain,
+    setup_errors_explained,
+)
+from aidsafe_dagster.cli.demo import demo
 from aidsafe_dagster.cli.dev import dev
 from aidsafe_dagster.cli.engine import app as engine_app
 from aidsafe_dagster.cli.evaluate import evaluate
 from aidsafe_dagster.cli.export import check_chat_template, export, publish
 from aidsafe_dagster.cli.failures import failures
+from aidsafe_dagster.cli.find import find
+from aidsafe_dagster.cli.forget import forget
+from aidsafe_dagster.cli.init import init
 from aidsafe_dagster.cli.plan import plan
+from aidsafe_dagster.cli.project_folder import ProjectGroup, choose_project, from_here
 from aidsafe_dagster.cli.review import app as review_app
 from aidsafe_dagster.cli.train import train
+from aidsafe_dagster.cli.try_command import try_prompts
+from aidsafe_dagster.cli.view import view
 
 app = typer.Typer(
+    cls=ProjectGroup,
     help="Policy-embedded chain-of-thought data by multi-agent deliberation.",
     no_args_is_help=True,
     # Local variables may hold keys and the texts of users.
@@ -41,7 +55,7 @@ def _print_version(is_wanted: bool) -> None:
 @app.callback()
 def main(
     *,
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its callback prints it
         bool,
         typer.Option(
             "--version",
@@ -50,48 +64,27 @@ def main(
             help="Print the version, and exit.",
         ),
     ] = False,
-) -> None:
-    """Policy-embedded chain-of-thought data by multi-agent deliberation."""
-
-
-@app.command()
-def demo(
-    sample: Annotated[
-        int, typer.Option(help="Prompts per bundled source; 0: all of them.", min=0)
-    ] = 0,
-    source: Annotated[
-        str | None, typer.Option(help="Only this bundled source, such as catqa.")
+    project: Annotated[
+        Path | None,
+        typer.Option(
+            help="The project's folder; else DAGSTER_HOME, or the one around this folder.",
+            callback=from_here,
+            file_okay=False,
+        ),
     ] = None,
 ) -> None:
-    """Ingest the bundled prompts and take every batch through the whole recipe."""
-    with setup_errors_explained():
-        from aidsafe_dagster.cli.batches import (
-            announce_engine,
-            print_summary,
-            run_backfill,
-        )
-        from aidsafe_dagster.cli.ingest import bundled_sample, run_ingestion
-        from aidsafe_dagster.cli.local_runs import open_instance
-        from aidsafe_dagster.settings.load import load_settings
-
-        with open_instance() as instance:
-            started = time.monotonic()
-            settings = load_settings().settings
-            console.rule("[bold]AIDSAFE on Dagster[/]")
-            announce_engine(settings)
-            runs = [run_ingestion(instance, bundled_sample(sample, source))]
-            runs += run_backfill(instance, settings, [])
-            print_summary(instance, settings)
-            console.print(f"\nDone in {time.monotonic() - started:.0f} s.")
-            # One failed batch must not hide the summary of the others, so the exit comes last.
-            if not all(run.success for run in runs):
-                raise typer.Exit(1)
+    """Policy-embedded chain-of-thought data by multi-agent deliberation."""
+    choose_project(project)
 
 
 @app.command()
 def ingest(
     file: Annotated[
-        Path | None, typer.Argument(help="CSV, JSONL, JSON or Parquet, also gzipped.")
+        Path | None,
+        typer.Argument(
+            help="CSV, JSONL, JSON or Parquet, also compressed; or a folder of them.",
+            callback=from_here,
+        ),
     ] = None,
     source: Annotated[
         str | None, typer.Option(help="Only this source of the settings.")
@@ -111,6 +104,12 @@ def ingest(
     revision: Annotated[
         str | None, typer.Option(help="Revision of the Hub dataset.")
     ] = None,
+    files: Annotated[
+        str | None,
+        typer.Option(
+            help="Glob of the files in the dataset or folder: 'data/*.jsonl'."
+        ),
+    ] = None,
     prompt_column: Annotated[
         str | None, typer.Option(help="Column that holds the prompt.")
     ] = None,
@@ -119,6 +118,21 @@ def ingest(
     ] = None,
     licence_column: Annotated[
         str | None, typer.Option(help="Column that holds a licence.")
+    ] = None,
+    id_column: Annotated[
+        str | None,
+        typer.Option(help="Column that holds ids of your own; kept as own_id."),
+    ] = None,
+    delimiter: Annotated[
+        str | None,
+        typer.Option(help="What separates the fields of a CSV file; else found out."),
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Encoding of the text; else found out.")
+    ] = None,
+    turn: Annotated[
+        str | None,
+        typer.Option(help="User turn taken from a chat transcript: first or last."),
     ] = None,
     licence: Annotated[str | None, typer.Option(help="Licence of all rows.")] = None,
     limit: Annotated[
@@ -131,6 +145,7 @@ def ingest(
         from aidsafe_dagster.cli.ingest import (
             check_source,
             configured_source,
+            made_up_name,
             run_ingestion,
             source_from_options,
         )
@@ -142,6 +157,7 @@ def ingest(
                 "prompt": prompt_column,
                 "category": category_column,
                 "licence": licence_column,
+                "id": id_column,
             }
             spec = source_from_options(
                 file=file,
@@ -149,6 +165,10 @@ def ingest(
                 hub=hub,
                 preset=preset,
                 revision=revision,
+                files=files,
+                delimiter=delimiter,
+                encoding=encoding,
+                turn=turn,
                 columns=columns,
                 licence=licence,
                 limit=limit,
@@ -161,6 +181,10 @@ def ingest(
                 check_source(spec)
             if not run_ingestion(instance, [spec] if spec else []).success:
                 raise typer.Exit(2)
+            if made_up := made_up_name(spec, name or source):
+                print_plain(
+                    f"The source is called {made_up}; --name names it otherwise."
+                )
             print_batches(instance)
 
 
@@ -171,6 +195,8 @@ def backfill(
         typer.Argument(help="Batch keys; none: all that are not finished."),
     ] = None,
     *,
+    more_batches: Batches = None,
+    sources: Sources = None,
     keep_recipe: Annotated[
         bool,
         typer.Option(
@@ -178,6 +204,9 @@ def backfill(
             help="Leave stages that were made under another recipe as they are; "
             "what is made on top of them is mixed, and says so.",
         ),
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Begin without being asked.")
     ] = False,
 ) -> None:
     """Take batches through every stage and gate, one run each, and ask nothing twice.
@@ -201,7 +230,10 @@ def backfill(
                 overrides=overrides, overrides_from="command line"
             ).settings
             announce_engine(settings)
-            runs = run_backfill(instance, settings, batches or [])
+            known = instance.get_dynamic_partitions("batches")
+            keys = [*(batches or ()), *(more_batches or ())]
+            wanted = choose_batches(known, keys, sources, "backfill")
+            runs = run_backfill(instance, settings, wanted, is_agreed=yes)
             print_batches(instance)
             if not all(run.success for run in runs):
                 raise typer.Exit(1)
@@ -211,7 +243,8 @@ def backfill(
 def status() -> None:
     """Print the rows, failures and gates of every batch."""
     with setup_errors_explained():
-        from aidsafe_dagster.cli.overview import batch_table, summary
+        from aidsafe_dagster.cli.batch_table import batch_table
+        from aidsafe_dagster.cli.overview import summary
         from aidsafe_dagster.cli.recorded_gates import open_gates
         from aidsafe_dagster.lake.lake import Lake
         from aidsafe_dagster.settings.load import load_settings
@@ -221,31 +254,34 @@ def status() -> None:
         lake = Lake(settings.lake)
         snapshot = take_snapshot(settings)
         with open_gates(lake) as read_gate:
+            print_paragraph(f"Project: {Path.cwd()}")
+            table = batch_table(read_gate, lake, snapshot)
             overview = summary(read_gate, lake, settings.currency, snapshot)
-            console.print(batch_table(read_gate, lake), overview)
+            console.print(table, overview, highlight=False)
 
 
 @app.command()
 def show(
     prompt_id: Annotated[
-        str, typer.Argument(help="As in any table's prompt_id column.")
+        str,
+        typer.Argument(
+            help="As in any table's prompt_id column, or as much of it as is unique; or "
+            "an id of your own."
+        ),
     ],
 ) -> None:
     """Print one prompt's whole story: who added which thought, what was dropped, and why."""
     with setup_errors_explained():
-        from aidsafe_dagster.cli.story import batch_of_prompt, read_story
+        from aidsafe_dagster.cli.story import read_story
         from aidsafe_dagster.lake.lake import Lake
-        from aidsafe_dagster.recipe.errors import SetupError
         from aidsafe_dagster.settings.load import load_settings
+        from aidsafe_dagster.viewer.prompt_ids import find_prompt
 
         settings = load_settings().settings
-        lake = Lake(settings.lake)
-        batch = batch_of_prompt(lake, prompt_id)
-        if batch is None:
-            raise SetupError(
-                f"no prompt '{prompt_id}' in {lake.root}; "
-                "ids are in the column prompt_id of every table"
-            )
+        asked = prompt_id
+        prompt_id, batch, _ = find_prompt(Lake(settings.lake), asked)
+        if not prompt_id.startswith(asked):
+            print_plain(f"{asked} is prompt {prompt_id}.")
         # A prompt may be ingested and not yet made, and then it has no pages.
         pages = 0
         for page in read_story(settings, batch, prompt_id):
@@ -299,7 +335,15 @@ def doctor(
             raise typer.Exit(1)
 
 
+app.command("try")(try_prompts)
+app.command()(init)
+app.command()(demo)
+app.command()(view)
+app.command()(find)
+app.command()(compare)
+app.command()(versions)
 app.command()(failures)
+app.command()(forget)
 app.command()(train)
 app.command()(export)
 app.command("check-template")(check_chat_template)

@@ -1,33 +1,37 @@
 """Batches from the command line: one run each through the whole recipe, and what came of them."""
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 import dagster as dg
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-)
 
+from aidsafe_dagster.cli.batch_table import batch_table
 from aidsafe_dagster.cli.console import (
-    REHEARSAL,
     console,
-    print_plain,
+    print_paragraph,
     print_problem,
     quantity,
 )
+from aidsafe_dagster.cli.engine_line import print_engine
+from aidsafe_dagster.cli.live_run import LiveRun, on_screen
 from aidsafe_dagster.cli.local_runs import (
     BatchRun,
     run_job,
     stages_not_done,
     unfinished,
 )
-from aidsafe_dagster.cli.overview import batch_table, places_table, summary
+from aidsafe_dagster.cli.overview import places_table, summary
+from aidsafe_dagster.cli.preview import (
+    agree,
+    count_prompts,
+    look_ahead,
+    print_preview,
+)
+from aidsafe_dagster.cli.project_folder import shown
 from aidsafe_dagster.cli.recipe_changes import (
     print_recipe_changes,
     recipe_config,
@@ -39,7 +43,11 @@ from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.stages import all_upstream
-from aidsafe_dagster.resources.engine import make_dialogue_context, make_engine
+from aidsafe_dagster.reports.outlook import Outlook
+from aidsafe_dagster.resources.engine_from_settings import (
+    make_dialogue_context,
+    make_engine,
+)
 from aidsafe_dagster.runs.batch_claims import claim_each
 from aidsafe_dagster.runs.liveness import report_dead_runs
 from aidsafe_dagster.settings.load import load_settings
@@ -56,20 +64,23 @@ def announce_engine(settings: Settings) -> None:
     """
     # Building them is the check, and nothing is ingested or made before it.
     make_dialogue_context(take_snapshot(settings), make_engine(settings))
-    if settings.engine == "rehearsal":
-        console.print(REHEARSAL)
-    elif settings.engine == "vllm":
-        print_plain(f"Engine: vLLM with {settings.vllm.model} on this machine")
-    else:
-        print_plain(
-            f"Engine: {settings.endpoint.model} at {settings.endpoint.base_url}"
-        )
+    print_engine(settings)
 
 
 def run_backfill(
-    instance: dg.DagsterInstance, settings: Settings, wanted: Sequence[str]
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    wanted: Sequence[str],
+    *,
+    is_agreed: bool = False,
 ) -> list[BatchRun]:
     """Make the wanted batches, or all that are not finished, and then the reports.
+
+    Args:
+        instance: records the runs.
+        settings: in force.
+        wanted: batches; none: all that are not finished.
+        is_agreed: do not ask before it begins.
 
     Raises:
         SetupError: there is no such batch; names the nearest one.
@@ -89,7 +100,12 @@ def run_backfill(
         todo = {batch: stages_of_named(lake, settings, batch) for batch in wanted}
     else:
         todo = unfinished(instance, lake, settings, known)
-    runs = _run_batches(instance, settings, todo, all_stages=bool(wanted))
+    outlook = look_ahead(instance, lake, settings)
+    print_preview(lake, settings, todo, outlook)
+    agree(settings, todo, is_agreed=is_agreed)
+    runs = _run_batches(
+        instance, settings, todo, all_stages=bool(wanted), outlook=outlook
+    )
     # Both before the run of the reports joins the list.
     batches_run = len({run.batch for run in runs})
     spending = sum((run.spending for run in runs), Spending())
@@ -106,7 +122,7 @@ def run_backfill(
     )
     if batches_run:
         together = describe_spending(spending, settings.currency)
-        print_plain(f"This took {together}.")
+        print_paragraph(f"This took {together}.")
     return runs
 
 
@@ -121,8 +137,11 @@ def _report_killed_runs(instance: dg.DagsterInstance) -> None:
 
 def print_batches(instance: dg.DagsterInstance) -> None:
     """Print the state of every batch."""
-    lake = Lake(load_settings().settings.lake)
-    console.print(batch_table(partial(read_gate, instance, lake), lake))
+    settings = load_settings().settings
+    lake = Lake(settings.lake)
+    snapshot = take_snapshot(settings)
+    table = batch_table(partial(read_gate, instance, lake), lake, snapshot)
+    console.print(table, highlight=False)
 
 
 def print_summary(instance: dg.DagsterInstance, settings: Settings) -> None:
@@ -135,7 +154,10 @@ def print_summary(instance: dg.DagsterInstance, settings: Settings) -> None:
     overview = summary(partial(read_gate, instance, lake), lake, settings.currency)
     console.print(overview)
     # As it was called, so that the line can be pasted where the command is not on the PATH.
-    program = os.path.relpath(sys.argv[0])
+    program = shown(sys.argv[0])
+    # From where the person is, another project may be nearer than this one.
+    if shown(Path.cwd()) != ".":
+        program += f" --project {shlex.quote(shown(Path.cwd()))}"
     console.print(places_table(settings, lake, program, prompt_id or "PROMPT_ID"))
 
 
@@ -145,58 +167,62 @@ def _run_batches(
     todo: Mapping[str, Sequence[str]],
     *,
     all_stages: bool,
+    outlook: Outlook,
 ) -> list[BatchRun]:
     lake = Lake(settings.lake)
     holder = f"process {os.getpid()} (aidsafe backfill)"
     runs = []
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("batches", total=len(todo))
-        for batch in claim_each(list(todo), settings, holder, _print_waiting):
-            progress.update(task, description=f"batch {batch}")
-            stages = todo[batch]
-            if not all_stages:
-                # Another process may have finished the batch while this one waited for it.
-                stages = unfinished(instance, lake, settings, [batch]).get(batch, ())
-            progress.advance(task)
-            if not stages:
-                continue
-            run = run_job(
-                instance,
-                "make_batch",
-                partition=batch,
-                stages=stages,
-                config=recipe_config(settings),
-                is_held=True,
-            )
-            runs.append(run)
-            _print_run(run, settings)
-            if run.was_ended_elsewhere:
-                _print_not_started(
-                    len(todo) - len(runs), "this command ends with its run"
-                )
-                break
-            if not run.success and _can_make_splits(instance, lake, settings, batch):
-                splits = [Stage.FINE_TUNE_SPLITS]
-                alone = run_job(
-                    instance,
-                    "make_batch",
-                    partition=batch,
-                    stages=splits,
-                    config=recipe_config(settings),
-                    is_held=True,
-                )
-                runs.append(alone)
-                _print_run(alone, settings)
-            if run.is_hopeless:
-                _print_not_started(len(todo) - len(runs), "the same would stop it")
-                break
+    for number, batch in enumerate(
+        claim_each(list(todo), settings, holder, _print_waiting), start=1
+    ):
+        stages = todo[batch]
+        if not all_stages:
+            # Another process may have finished the batch while this one waited for it.
+            stages = unfinished(instance, lake, settings, [batch]).get(batch, ())
+        if not stages:
+            continue
+        live_run = LiveRun(
+            title=batch,
+            place=f"{number} of {len(todo)}" if len(todo) > 1 else "",
+            stages=tuple(stages),
+            prompts=count_prompts(lake, batch),
+            outlook=outlook,
+            currency=settings.currency,
+        )
+        run = _run_batch(instance, settings, batch, stages, live_run)
+        runs.append(run)
+        if run.was_ended_elsewhere:
+            _print_not_started(len(todo) - len(runs), "this command ends with its run")
+            break
+        if not run.success and _can_make_splits(instance, lake, settings, batch):
+            splits = [Stage.FINE_TUNE_SPLITS]
+            runs.append(_run_batch(instance, settings, batch, splits, live_run))
+        if run.is_hopeless:
+            _print_not_started(len(todo) - len(runs), "the same would stop it")
+            break
     return runs
+
+
+def _run_batch(
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    batch: str,
+    stages: Sequence[str],
+    live_run: LiveRun,
+) -> BatchRun:
+    """Make stages of a batch in one run, shown while it goes on, and say what came of it."""
+    with on_screen(live_run) as note_event:
+        run = run_job(
+            instance,
+            "make_batch",
+            partition=batch,
+            stages=stages,
+            config=recipe_config(settings),
+            is_held=True,
+            on_event=note_event,
+        )
+    _print_run(run, settings)
+    return run
 
 
 def _print_run(run: BatchRun, settings: Settings) -> None:
@@ -204,7 +230,7 @@ def _print_run(run: BatchRun, settings: Settings) -> None:
     if not run.success:
         print_problem(f"✗ {run.batch}", f"{run.error}\nFinished stages: {spent}")
         return
-    print_plain(f"✓ {run.batch}: {spent}")
+    print_paragraph(f"✓ {run.batch}: {spent}")
     if run.withheld:
         print_problem(f"! {run.batch}, DPO rows kept out:", run.withheld)
 
@@ -228,8 +254,8 @@ def _can_make_splits(
 
 def _print_not_started(count: int, why: str) -> None:
     if count:
-        print_plain(f"{quantity(count, 'more batch')} not started: {why}.")
+        print_paragraph(f"{quantity(count, 'more batch')} not started: {why}.")
 
 
 def _print_waiting(reason: str) -> None:
-    print_plain(f"{reason[0].upper()}{reason[1:]}.")
+    print_paragraph(f"{reason[0].upper()}{reason[1:]}.")

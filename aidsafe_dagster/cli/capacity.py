@@ -1,12 +1,11 @@
 """A plan for a large run: what finished batches took, and what that means for N prompts."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import dagster as dg
-import polars as pl
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
@@ -16,13 +15,12 @@ from aidsafe_dagster.engines.prices import format_money, is_priced
 from aidsafe_dagster.engines.settings import Prices
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.quality.statistics import Estimate
-from aidsafe_dagster.recipe.records import Stage, Usage
+from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.stages import STAGES
+from aidsafe_dagster.reports.measured_usage import measure
 from aidsafe_dagster.reports.planning import (
     CapacityPlan,
-    MeasuredSample,
     Rates,
-    RowUsage,
     gpus_for,
     make_plan,
     measured_rate,
@@ -31,7 +29,6 @@ from aidsafe_dagster.reports.planning import (
 from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.settings.schema import Settings
 
-_LAST = Stage.FINE_TUNE_SPLITS
 _SIMULATED = (
     "[bold yellow]REHEARSAL[/] · the measured rows are simulated, and so are their token counts. "
     "This shows how a plan is made; it is no plan for a model."
@@ -41,7 +38,7 @@ _NO_PRICES = (
     "Money cannot be told: no server has prices. Set input, cached, output and currency, per "
     "million tokens, in [endpoint.prices] or [servers.NAME.prices]."
 )
-_STEP_FACTS = ("tokens_out", "gpu_seconds")
+_STEP_FACTS = ("tokens_out", "seconds", "gpu_seconds")
 # Of each stage. Dagster asks for a limit, and a rate needs no more.
 _MOST_EVENTS = 1000
 
@@ -73,10 +70,10 @@ def print_plan(
     rate = None
     # A rehearsal's seconds say nothing about a model.
     if not rates.tokens_out_per_second and not sample.simulated:
-        steps = _step_facts(instance, lake)
+        steps = step_facts(instance, lake.batches(Stage.FINE_TUNE_SPLITS))
         rate = measured_rate(steps)
         rates = replace(rates, tokens_out_per_second=rate)
-    sample, priced_now = price_unpriced(sample, partial(_present_prices, settings))
+    sample, priced_now = price_unpriced(sample, partial(present_prices, settings))
     plan = make_plan(sample, prompts, rates)
     console.print(*_sample_lines(plan, left_out), sep="\n")
     if plan.stages:
@@ -87,65 +84,7 @@ def print_plan(
         console.print(line, highlight=False, markup=False)
 
 
-def measure(lake: Lake) -> tuple[MeasuredSample, int]:
-    """Return the usage of finished batches, and how many batches are left out of it.
-
-    A batch is finished when its last stage was made. Batches of a model are measured; those of the
-    rehearsal count only where there are no others.
-    """
-    finished = lake.batches(_LAST)
-    simulated = [batch for batch in finished if _is_simulated(lake, batch)]
-    by_model = [batch for batch in finished if batch not in simulated]
-    # Never both: a simulated answer is as long as its phrases, and says nothing about a model's.
-    batches = by_model or simulated
-    usages: list[RowUsage] = []
-    prompts = 0
-    for batch in batches:
-        usages.extend(_row_usages(lake, batch))
-        prompts += lake.rows(Stage.PROMPTS, batch).height
-    is_simulated = bool(simulated) and not by_model
-    sample = MeasuredSample(prompts, usages, is_simulated)
-    left_out = len(finished) - len(batches)
-    return sample, left_out
-
-
-def _row_usages(lake: Lake, batch: str) -> Iterator[RowUsage]:
-    """Yield the usage of rows, finished or failed, of each stage that asks a model."""
-    for stage, definition in STAGES.items():
-        # A row of the last stage repeats the usage of the rows it is made from.
-        asks_a_model = "usage" in definition.record.model_fields and stage is not _LAST
-        if not asks_a_model or not lake.has(stage, batch):
-            continue
-        rows = lake.rows(stage, batch)
-        failures = lake.failures(stage, batch)
-        finished = list(_finished_rows(rows, stage))
-        yield from finished
-        # A failed row was paid for as well. It names no server, but the others of its stage do.
-        servers = dict.fromkeys(name for row in finished for name in row.servers)
-        for prompt_id, usage in failures.select("prompt_id", "usage").iter_rows():
-            yield RowUsage(
-                str(stage),
-                prompt_id,
-                failed=True,
-                usage=Usage(**usage),
-                servers=tuple(servers),
-            )
-
-
-def _finished_rows(frame: pl.DataFrame, stage: str) -> Iterator[RowUsage]:
-    # Rows of an older release name no servers.
-    columns = [
-        name for name in ("prompt_id", "usage", "servers") if name in frame.columns
-    ]
-    for row in frame.select(columns).iter_rows(named=True):
-        servers = tuple(row.get("servers") or ())
-        usage = Usage(**row["usage"])
-        yield RowUsage(
-            str(stage), row["prompt_id"], failed=False, usage=usage, servers=servers
-        )
-
-
-def _present_prices(settings: Settings, servers: tuple[str, ...]) -> Prices:
+def present_prices(settings: Settings, servers: tuple[str, ...]) -> Prices:
     """Return the prices of the servers that a row names; those of the main one if it names none."""
     for server in servers:
         # Without its profile, which may have been another then.
@@ -162,21 +101,10 @@ def _present_prices(settings: Settings, servers: tuple[str, ...]) -> Prices:
     return Prices() if servers else settings.endpoint.prices
 
 
-def _is_simulated(lake: Lake, batch: str) -> bool:
-    for stage, definition in STAGES.items():
-        # Prompts come from users, and have no such column.
-        has_label = "simulated" in definition.record.model_fields
-        if not has_label or not lake.has(stage, batch):
-            continue
-        simulated = lake.rows(stage, batch)["simulated"]
-        if simulated.any():
-            return True
-    return False
-
-
-def _step_facts(instance: dg.DagsterInstance, lake: Lake) -> list[dict[str, float]]:
-    """Return tokens and GPU-seconds from the materializations of finished batches."""
-    batches = lake.batches(_LAST)
+def step_facts(
+    instance: dg.DagsterInstance, batches: Sequence[str]
+) -> list[dict[str, float]]:
+    """Return tokens, seconds and GPU-seconds from the materializations of finished batches."""
     steps = []
     for stage in STAGES:
         asset = dg.AssetKey(str(stage))

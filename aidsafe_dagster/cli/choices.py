@@ -17,4 +17,13 @@ FORMAT_NAMES = (
     "llama-factory-dpo",
     "ms-swift-sft",
     "ms-swift-dpo",
+    "trl-prm",
+    "trl-kto",
+    "trl-reward",
+    "guard",
+    "guard-policy",
+    "guard-llama",
+    "trl-grpo",
 )
+INSPECT = "inspect"
+"""No format of a trainer: logs of the deliberations, for `inspect view`."""

@@ -3,10 +3,11 @@
 Every command imports this module, so it imports nothing that takes long to load.
 """
 
+import os
 import re
 import signal
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import IO, Any, cast
 
@@ -21,6 +22,8 @@ from aidsafe_dagster.primitives.stop_signals import (
     stop_signals,
 )
 
+_MOST_NAMES = 3
+"""Named one by one in a listing."""
 _BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """As in `recipe/foreign_text.py`, which is not imported: nothing of the recipe is, for `--help`."""
 
@@ -52,7 +55,12 @@ class _Console(Console):
         self._file = new_file
 
 
-console = _Console()
+def make_console(file: IO[str] | None = None) -> Console:
+    """Return a console that prints to a file, or to what is stdout at the moment of printing."""
+    return _Console(file=file)
+
+
+console = make_console()
 REHEARSAL = (
     "[bold yellow]REHEARSAL[/] · every answer was simulated by rule, none came from a model; "
     "not for training"
@@ -60,26 +68,33 @@ REHEARSAL = (
 
 
 @contextmanager
-def setup_errors_explained(*, has_own_handlers: bool = False) -> Iterator[None]:
+def setup_errors_explained(
+    *, has_own_handlers: bool = False, needs_project: bool = True
+) -> Iterator[None]:
     """Turn a person's mistake into a message and exit code 2, without a traceback.
 
     Ctrl-C and SIGTERM end the command with a word on what is safe, and exit code 130 or 143.
 
     Args:
         has_own_handlers: the command looks after signals itself.
+        needs_project: the command works in the folder of its project.
     """
     # Here and not above: the recipe takes long to import, and `--help` needs none of it.
+    from aidsafe_dagster.cli.project_folder import in_project
     from aidsafe_dagster.recipe.errors import SetupError, StoreUnavailable
 
     try:
-        with nullcontext() if has_own_handlers else stop_signals():
+        with (
+            nullcontext() if has_own_handlers else stop_signals(),
+            in_project() if needs_project else nullcontext(),
+        ):
             yield
     except (SetupError, StoreUnavailable) as error:
         print_problem("Error", str(error))
         raise typer.Exit(2) from error
     except KeyboardInterrupt as error:
         number = received() or signal.SIGINT
-        print_plain(f"Stopped by {number.name}. {WHAT_IS_SAFE}")
+        print_paragraph(f"Stopped by {number.name}. {WHAT_IS_SAFE}")
         if received():
             leave(number)
         raise typer.Exit(128 + number) from error
@@ -90,18 +105,42 @@ def setup_errors_explained(*, has_own_handlers: bool = False) -> Iterator[None]:
         if trouble is None:
             raise
         print_problem("Error", f"the disk is full or fails: {trouble}")
-        print_plain("What was answered is recorded, and what was finished is whole.")
+        print_paragraph(
+            "What was answered is recorded, and what was finished is whole."
+        )
         print_plain("Make room, then start the same command again.")
         # A traceback of hundreds of lines would bury the one that counts.
         raise typer.Exit(2) from None
 
 
 def print_problem(what: str, why: str) -> None:
-    # A terminal would break in the middle of a word; a file is to hold what can be searched.
+    """Print what went wrong and why, on a terminal broken between words."""
+    first, *others = why.split("\n")
+    lines = [f"{what} {first}", *others]
+    if is_width_known():
+        lines = [_filled(line) for line in lines]
+    text = "\n".join(lines)
+    heading, rest = text[: len(what)], text[len(what) :]
     console.print(
-        f"[bold red]{what}[/] {escape(why)}",
+        f"[bold red]{escape(heading)}[/]{escape(rest)}",
         highlight=False,
-        soft_wrap=not console.is_terminal,
+        soft_wrap=True,
+    )
+
+
+def _filled(line: str, hanging: int = 0) -> str:
+    """Break a line between words, and indent what follows like its beginning or further."""
+    text = line.lstrip()
+    indent = len(line) - len(text)
+    return textwrap.fill(
+        text,
+        # A line as wide as the terminal would be broken once more by some of them.
+        width=max(40, console.width - 1),
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + hanging),
+        # Commands, paths and keys are to be copied whole.
+        break_long_words=False,
+        break_on_hyphens=False,
     )
 
 
@@ -111,23 +150,22 @@ def print_plain(text: object) -> None:
 
 
 def print_paragraph(text: str, indent: int = 0) -> None:
-    """Print text that is not ours, broken between words and with a hanging indent of two.
+    """Print text that is not ours, on a terminal broken between words with a hanging indent of two.
 
     Args:
         text: one paragraph.
         indent: of its first line, in columns.
     """
-    lines = textwrap.fill(
-        text,
-        # A line as wide as the terminal would be broken once more by some of them.
-        width=max(40, console.width - 1),
-        initial_indent=" " * indent,
-        subsequent_indent=" " * (indent + 2),
-        # Commands, paths and keys are to be copied whole.
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    print_plain(lines)
+    if not is_width_known():
+        # What is written to a file is to be searched.
+        print_plain(" " * indent + text)
+        return
+    print_plain(_filled(" " * indent + text, hanging=2))
+
+
+def is_width_known() -> bool:
+    """Tell whether lines are to be broken: there is a terminal, or somebody gives its width."""
+    return console.is_terminal or "COLUMNS" in os.environ
 
 
 def quantity(count: int, noun: str) -> str:
@@ -144,3 +182,10 @@ def short_count(count: float) -> str:
         if count >= unit:
             return f"{count / unit:.1f}{name}"
     return f"{count:.0f}"
+
+
+def listing(names: Sequence[str]) -> str:
+    """Return names one by one, of many the first and the last."""
+    if len(names) <= _MOST_NAMES:
+        return ", ".join(names)
+    return f"{names[0]} … {names[-1]} ({len(names):,})"

@@ -5,7 +5,13 @@ from typing import Annotated
 
 import typer
 
-from aidsafe_dagster.cli.console import print_plain, quantity, setup_errors_explained
+from aidsafe_dagster.cli.console import (
+    print_paragraph,
+    print_plain,
+    quantity,
+    setup_errors_explained,
+)
+from aidsafe_dagster.cli.project_folder import from_here
 
 HOST = "127.0.0.1"
 GRAPH = "locations/aidsafe_dagster/asset-groups/recipe/lineage"
@@ -26,7 +32,10 @@ def dev(
     ] = False,
     socket: Annotated[
         Path | None,
-        typer.Option(help="Listen on this Unix socket instead, for your user alone."),
+        typer.Option(
+            help="Listen on this Unix socket instead, for your user alone.",
+            callback=from_here,
+        ),
     ] = None,
 ) -> None:
     """Start the web UI and the daemon; Ctrl-C ends both."""
@@ -39,8 +48,8 @@ def dev(
 
         # A port that is taken, and an instance that cannot be opened, are told before anything
         # is started.
-        if socket is None and not _is_free(port):
-            raise _port_taken(port)
+        if socket is None and not is_free(port):
+            raise port_taken(port)
         with open_instance() as instance:
             forget_future_ticks(instance)
         secret = secrets.token_urlsafe() if token else ""
@@ -50,6 +59,8 @@ def dev(
         if socket:
             where = f"unix:{socket}"
         print_plain(f"The recipe: {where}")
+        if not socket:
+            print_plain(f"All rows:   http://{HOST}:{port}/rows")
         status = run_services(port, secret, socket)
         _print_runs_under_way()
         raise typer.Exit(status)
@@ -66,13 +77,14 @@ def _print_runs_under_way() -> None:
         count = instance.get_runs_count(started)
     if count:
         verb = "goes" if count == 1 else "go"
-        print_plain(
+        print_paragraph(
             f"{quantity(count, 'run')} {verb} on without them. "
             "To see or cancel: aidsafe dev"
         )
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Tell whether a web server could listen on a port."""
     import socket
 
     with socket.socket() as listener:
@@ -85,10 +97,12 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _port_taken(port: int) -> Exception:
+def port_taken(port: int, command: str = "dev") -> Exception:
+    """Return the error of a command whose port is in use."""
     from aidsafe_dagster.recipe.errors import SetupError
 
+    other = f", or make dev PORT={port + 1}" if command == "dev" else ""
     return SetupError(
-        f"Port {port} is taken, perhaps by another `aidsafe dev`. "
-        f"Choose one: aidsafe dev --port {port + 1}, or make dev PORT={port + 1}"
+        f"Port {port} is taken, perhaps by another `aidsafe {command}`. "
+        f"Choose one: aidsafe {command} --port {port + 1}{other}"
     )

@@ -3,22 +3,27 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import HfHubHTTPError
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from aidsafe_dagster.cli.console import console, print_plain, quantity
+from aidsafe_dagster.cli.console import (
+    console,
+    is_width_known,
+    print_paragraph,
+    quantity,
+)
 from aidsafe_dagster.cli.doctor_servers import (
     check_use,
     counting_problem,
     describe,
-    servers_in_use,
 )
 from aidsafe_dagster.cli.local_runs import open_instance
 from aidsafe_dagster.engines.journal import Journal
@@ -33,13 +38,19 @@ from aidsafe_dagster.resources.context_preflight import (
     require_context,
 )
 from aidsafe_dagster.resources.continuation import require_continuation
-from aidsafe_dagster.resources.engine import make_dialogue_context, make_engine
+from aidsafe_dagster.resources.engine_from_settings import (
+    make_dialogue_context,
+    make_engine,
+)
 from aidsafe_dagster.resources.tokens import token_counter
 from aidsafe_dagster.runs.instance_schema import describe_schema
-from aidsafe_dagster.settings.load import Loaded
+from aidsafe_dagster.settings.load import Loaded, default_settings
 from aidsafe_dagster.settings.schema import Settings
+from aidsafe_dagster.settings.servers_in_use import servers_in_use
 from aidsafe_dagster.settings.snapshot import take_snapshot
 
+DEFAULT = "default"
+_NOTHING = object()
 _MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[dim]–[/]"}
 
 
@@ -55,7 +66,15 @@ class Finding:
 
 def values_in_force(loaded: Loaded) -> Iterator[tuple[str, str, str]]:
     """Yield every setting as (dotted key, value, where it came from)."""
-    yield from _leaves(loaded.settings.model_dump(mode="json"), "", loaded)
+    folder = loaded.file.parent
+    defaults = dict(_leaves(default_settings(folder).model_dump(mode="json")))
+    for key, value in _leaves(loaded.settings.model_dump(mode="json")):
+        origin = loaded.origins.get(key) or _origin_above(key, loaded)
+        # A table without keys, as in a new project's file, changes nothing.
+        is_own = key in loaded.origins and value != {}
+        if not is_own and defaults.get(key, _NOTHING) == value:
+            origin = DEFAULT
+        yield key, mask_setting(key, _shown(value)), origin
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
@@ -78,53 +97,72 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 
 def print_settings(loaded: Loaded, *, with_defaults: bool) -> None:
-    """Print the settings that are no defaults, or all of them."""
-    table = Table("setting", "value", "from", title="Settings in force")
-    for column in table.columns:
-        column.overflow = "fold"
+    """Print the settings that are no defaults, or all of them, by where they came from."""
+    by_origin: dict[str, list[str]] = {}
     for key, value, origin in values_in_force(loaded):
-        is_default = origin == "default"
-        if is_default and not with_defaults:
-            continue
-        # The whole path would leave no room for the values.
-        place = loaded.file.name if origin == str(loaded.file) else origin
-        table.add_row(key, escape(value), place if is_default else _bold(place))
-    if table.row_count:
-        console.print(table)
-    else:
+        by_origin.setdefault(origin, []).append(f"{key} = {value}")
+    defaults = by_origin.pop(DEFAULT, [])
+    if not by_origin:
         console.print("Settings in force: the defaults")
+    for origin, lines in by_origin.items():
+        # The whole path is told below.
+        place = loaded.file.name if origin == str(loaded.file) else origin
+        _print_lines(f"Settings in force, from {place}:", lines)
+    if with_defaults:
+        _print_lines("Settings in force, by default:", defaults)
+    print_paragraph(f"Project: {Path.cwd()}")
     is_there = "" if loaded.file.exists() else " (there is none)"
-    print_plain(f"Settings file: {loaded.file}{is_there}")
+    print_paragraph(f"Settings file: {loaded.file}{is_there}")
     if not with_defaults:
-        print_plain("--all shows the defaults too.")
-
-
-def _bold(text: str) -> str:
-    return f"[bold]{escape(text)}[/]"
+        print_paragraph(f"--all shows the {len(defaults)} settings at their defaults.")
 
 
 def print_finding(finding: Finding) -> None:
-    console.print(
-        f"{_MARKS[finding.ok]} [bold]{finding.what}[/] {escape(finding.detail)}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    """Print what a probe found out, on a terminal with a hanging indent."""
+    mark = Text.from_markup(_MARKS[finding.ok])
+    text = Text.assemble((finding.what, "bold"), " ", finding.detail, overflow="fold")
+    if not is_width_known():
+        console.print(Text.assemble(mark, " ", text), soft_wrap=True)
+        return
+    line = Table.grid(padding=(0, 1))
+    line.add_row(mark, text)
+    console.print(line)
 
 
-def _leaves(node: Any, key: str, loaded: Loaded) -> Iterator[tuple[str, str, str]]:
+def _print_lines(title: str, lines: Iterable[str]) -> None:
+    console.print(title, style="bold", highlight=False)
+    for line in lines:
+        print_paragraph(line, indent=2)
+
+
+def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(node, dict) and node:
         for name, value in node.items():
-            child = f"{key}.{name}" if key else name
-            yield from _leaves(value, child, loaded)
+            yield from _leaves(value, f"{key}.{name}" if key else name)
         return
-    yield key, mask_setting(key, str(node)), _origin(key, loaded)
+    yield key, node
 
 
-def _origin(key: str, loaded: Loaded) -> str:
+def _origin_above(key: str, loaded: Loaded) -> str:
+    """Return where a table that a setting is in came from."""
     for set_key, origin in loaded.origins.items():
-        if key == set_key or key.startswith(f"{set_key}."):
+        if key.startswith(f"{set_key}."):
             return origin
-    return "default"
+    return DEFAULT
+
+
+def _shown(value: Any) -> str:
+    """Return a value, its tables without the keys that are not set."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_shown, value))}]"
+    if isinstance(value, dict):
+        pairs = []
+        for name, item in value.items():
+            shown = _shown(item)
+            if shown not in ("None", "{}"):
+                pairs.append(f"{name}: {shown}")
+        return f"{{{', '.join(pairs)}}}"
+    return '""' if value == "" else str(value)
 
 
 def _probe(what: str, look: Callable[[], str]) -> Finding:

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from aidsafe_dagster.cli.console import console, print_plain, print_problem
-from aidsafe_dagster.cli.doctor_servers import ServerUse, check_use, servers_in_use
+from aidsafe_dagster.cli.doctor_servers import check_use
 from aidsafe_dagster.engines.profiles import load_profile
 from aidsafe_dagster.engines.roles import RoleSettings
 from aidsafe_dagster.engines.server_check import ServerCheck, Verdict
@@ -20,6 +20,7 @@ from aidsafe_dagster.recipe.records import Role
 from aidsafe_dagster.settings.edit import Edit, as_toml, edit_settings
 from aidsafe_dagster.settings.load import Loaded
 from aidsafe_dagster.settings.schema import Settings
+from aidsafe_dagster.settings.servers_in_use import ServerUse, servers_in_use
 
 _MARKS = {
     Outcome.GOOD: "[green]✓[/]",

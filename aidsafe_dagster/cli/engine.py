@@ -4,7 +4,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aidsafe_dagster.cli.console import console, print_plain, setup_errors_explained
+from aidsafe_dagster.cli.console import (
+    console,
+    print_paragraph,
+    print_plain,
+    setup_errors_explained,
+)
 
 if TYPE_CHECKING:
     from aidsafe_dagster.engines.vllm.server import VLLMServer
@@ -41,17 +46,19 @@ def status() -> None:
         is_up = server.is_running() and lease.state in ("starting", "ready")
         if not is_up:
             detail = lease.detail or "no detail"
-            print_plain(f"No vLLM server runs (last: {lease.state}, {detail}).")
+            print_paragraph(f"No vLLM server runs (last: {lease.state}, {detail}).")
             raise typer.Exit(1)
         # A server that somebody started with other settings is not reused.
         is_same = lease.fingerprint == server.settings.fingerprint
         arguments = "the settings' own" if is_same else "with other arguments"
         address = f"{lease.root}/v1"
-        print_plain(f"{lease.state}: {lease.model} at {address}, {arguments}")
+        print_paragraph(f"{lease.state}: {lease.model} at {address}, {arguments}")
         users = ", ".join(map(str, server.users()))
         if not users:
             users = "nobody"
-        print_plain(f"process {lease.server}, kept by {lease.keeper}; used by {users}")
+        print_paragraph(
+            f"process {lease.server}, kept by {lease.keeper}; used by {users}"
+        )
 
 
 @app.command()

@@ -1,6 +1,5 @@
 """`aidsafe evaluate`: the safety evaluation, as one run of the job `evaluate_models`."""
 
-import os
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +10,7 @@ from aidsafe_dagster.cli.console import (
     print_problem,
     setup_errors_explained,
 )
+from aidsafe_dagster.cli.project_folder import shown
 
 
 def evaluate(
@@ -48,7 +48,7 @@ def evaluate(
                 if name in run.metadata:
                     console.print(Markdown(run.metadata[name].value))
             for name in ("markdown", "parquet"):
-                print_plain(os.path.relpath(run.metadata[name].value))
+                print_plain(shown(run.metadata[name].value))
 
 
 def _run_config(models: list[str] | None, sample: int | None) -> dict[str, Any]:

@@ -6,14 +6,23 @@ from typing import Annotated, Literal
 
 import typer
 
-from aidsafe_dagster.cli.choices import FORMAT_NAMES, Reasoning, Split
+from aidsafe_dagster.cli.choices import FORMAT_NAMES, INSPECT, Reasoning, Split
+from aidsafe_dagster.cli.chosen_batches import Batches, Sources, choose_batches
 from aidsafe_dagster.cli.console import console, print_problem, setup_errors_explained
+from aidsafe_dagster.cli.project_folder import from_here, from_here_if_there
 
 
 def export(
-    out: Annotated[Path, typer.Option("--out", help="The folder to write to.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="The folder to write to.", callback=from_here)
+    ],
     format_name: Annotated[
-        str, typer.Option("--format", help=f"One of {', '.join(FORMAT_NAMES)}.")
+        str,
+        typer.Option(
+            "--format",
+            help=f"One of {', '.join(FORMAT_NAMES)}; or {INSPECT}: logs to read in "
+            "`inspect view`, failed rows included.",
+        ),
     ] = "trl-sft",
     split: Annotated[
         Split | None, typer.Option(help="One split; without it, all three.")
@@ -35,9 +44,21 @@ def export(
             help="Rows of the rehearsal engine too; the files are named so.",
         ),
     ] = False,
+    batches: Batches = None,
+    sources: Sources = None,
 ) -> None:
     """Write the rows of all batches that passed their gates in a trainer's format."""
     with setup_errors_explained():
+        if format_name == INSPECT:
+            if file_kind or reasoning:
+                raise typer.BadParameter(
+                    "a log has one form; --as and --reasoning do not go with it",
+                    param_hint="--format inspect",
+                )
+            from aidsafe_dagster.cli.inspect_export import export_inspect_logs
+
+            export_inspect_logs(out, split=split, allow_simulated=allow_simulated)
+            return
         from aidsafe_dagster.cli.local_runs import open_instance
         from aidsafe_dagster.cli.trainer_files import export_batches
 
@@ -50,6 +71,8 @@ def export(
                 file_kind=file_kind,
                 reasoning=reasoning,
                 allow_simulated=allow_simulated,
+                batches=batches,
+                sources=sources,
             )
 
 
@@ -57,7 +80,8 @@ def check_chat_template(
     place: Annotated[
         str,
         typer.Argument(
-            help="A tokenizer's folder, a template's file, or a model on the Hub."
+            help="A tokenizer's folder, a template's file, or a model on the Hub.",
+            callback=from_here_if_there,
         ),
     ],
     rows: Annotated[int, typer.Option(help="Rows to render at most.", min=1)] = 200,
@@ -93,19 +117,23 @@ def publish(
             help="Without --send: rows of the rehearsal engine too, labelled.",
         ),
     ] = False,
+    batches: Batches = None,
+    sources: Sources = None,
 ) -> None:
     """Make the dataset with its card from all batches that passed; a dry run without --send."""
     with setup_errors_explained():
         from aidsafe_dagster.cli.local_runs import open_instance, run_job
         from aidsafe_dagster.cli.trainer_files import published_table
 
-        options = {
-            "dry_run": not send,
-            "repo": repo,
-            "allow_simulated": allow_simulated,
-        }
-        config = {"ops": {"published_dataset": {"config": options}}}
         with open_instance() as instance:
+            known = instance.get_dynamic_partitions("batches")
+            options = {
+                "dry_run": not send,
+                "repo": repo,
+                "allow_simulated": allow_simulated,
+                "batches": [*choose_batches(known, batches, sources, "publish")],
+            }
+            config = {"ops": {"published_dataset": {"config": options}}}
             # An upload has progress bars of its own, which a spinner would tear apart.
             waiting = nullcontext() if send else console.status("Writing the dataset …")
             with waiting:

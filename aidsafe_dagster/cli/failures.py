@@ -8,6 +8,11 @@ from aidsafe_dagster.cli.console import setup_errors_explained
 
 
 def failures(
+    prompt_id: Annotated[
+        str,
+        typer.Argument(help="Only of this prompt; its id, or as much as is unique."),
+    ] = "",
+    *,
     stage: Annotated[
         str | None, typer.Option(help="Only of this stage, such as refined_cots.")
     ] = None,
@@ -25,4 +30,11 @@ def failures(
         from aidsafe_dagster.settings.load import load_settings
 
         settings = load_settings().settings
-        print_failures(settings, stage=stage, reason=reason, batch=batch, limit=limit)
+        print_failures(
+            settings,
+            prompt_id=prompt_id,
+            stage=stage,
+            reason=reason,
+            batch=batch,
+            limit=limit,
+        )

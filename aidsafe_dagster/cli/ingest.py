@@ -1,6 +1,5 @@
 """`aidsafe ingest`: a source from the options, and the run that takes its prompts in."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,15 +7,13 @@ from typing import Any
 import dagster as dg
 
 from aidsafe_dagster.cli.console import console, print_problem
+from aidsafe_dagster.cli.ingestion_summary import print_ingestion
 from aidsafe_dagster.cli.local_runs import BatchRun, run_job
-from aidsafe_dagster.cli.overview import ingestion_text
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.settings.load import load_settings
+from aidsafe_dagster.sources.names import is_whole, name_of_dataset, name_of_file
 from aidsafe_dagster.sources.source import bundled_sources
 from aidsafe_dagster.stages.ingestion import configured_sources
-
-# The settings allow no longer one.
-_LONGEST_NAME = 40
 
 
 def source_from_options(
@@ -36,7 +33,7 @@ def source_from_options(
     # Absolute, because the settings read relative paths from the folder of their own file.
     path = str(file.absolute()) if file else None
     options: dict[str, Any] = {
-        "name": name or preset or _name_from(file, hub),
+        "name": name or preset or _name_of(file, hub),
         "path": path,
         "hub": hub,
         "preset": preset,
@@ -112,19 +109,21 @@ def run_ingestion(
     with console.status("Ingesting prompts …"):
         run = run_job(instance, "ingest_sources", config=config)
     if run.success:
-        console.print(ingestion_text(run.metadata))
+        print_ingestion(run.metadata)
     else:
         print_problem("Error", run.error)
     return run
 
 
-def _name_from(file: Path | None, hub: str | None) -> str:
-    """Return a source's name from its file or dataset: lower case, digits, underscores."""
-    text = hub or ""
-    # Without the owner, which says little and makes batch keys long.
-    text = text.rpartition("/")[2]
+def made_up_name(spec: Mapping[str, Any], name: str | None) -> str | None:
+    """Return the name of a source whose file has none that could be kept, unless it was given."""
+    if name or spec.get("preset") or not spec.get("path"):
+        return None
+    given = Path(spec["path"]).name.partition(".")[0]
+    return None if is_whole(given) else spec["name"]
+
+
+def _name_of(file: Path | None, hub: str | None) -> str | None:
     if file:
-        # `Path.stem` would leave one suffix of .jsonl.gz.
-        text = file.name.split(".")[0]
-    name = re.sub(r"[^a-z0-9]+", "_", text.lower())
-    return name.strip("_")[:_LONGEST_NAME]
+        return name_of_file(file)
+    return name_of_dataset(hub) if hub else None

@@ -9,12 +9,13 @@ import ctypes
 import gc
 import glob
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import dagster as dg
 
@@ -59,7 +60,9 @@ def open_instance() -> dg.DagsterInstance:
     if not os.environ.get("DAGSTER_HOME"):
         if not Path("dagster.yaml").exists():
             raise SetupError(
-                "no Dagster instance: run this where dagster.yaml lies, or set DAGSTER_HOME"
+                f"no project: there is no dagster.yaml in {Path.cwd()}, and no aidsafe.toml in a "
+                "folder above it. `aidsafe init DIR` makes a project; --project DIR or "
+                "DAGSTER_HOME names one that is elsewhere"
             )
         # Dagster itself takes no folder without the variable.
         os.environ["DAGSTER_HOME"] = str(Path.cwd())
@@ -111,6 +114,7 @@ def run_job(
     stages: Sequence[str] = (),
     config: dict[str, Any] | None = None,
     is_held: bool = False,
+    on_event: Callable[[dg.EventLogEntry], None] | None = None,
 ) -> BatchRun:
     """Execute a job of the code location in this process, as a run of the instance.
 
@@ -121,6 +125,7 @@ def run_job(
         stages: make these alone; none: all of the job.
         config: of the run.
         is_held: this process holds the batch already (`runs/batch_claims.py`).
+        on_event: is called with every event of the run, in its thread.
 
     Raises:
         KeyboardInterrupt: a signal asks the command to end. Dagster itself only ends the run.
@@ -137,11 +142,15 @@ def run_job(
         tags[HELD_TAG] = this_process()
     if partition is not None:
         tags["dagster/partition"] = partition
+    run_id = str(uuid4())
+    if on_event:
+        instance.add_event_listener(run_id, on_event)
     with configured_in_shell():
         result = defs.resolve_job_def(job).execute_in_process(
             instance=instance,
             partition_key=partition,
             run_config=_QUIET | (config or {}),
+            run_id=run_id,
             tags=tags,
             asset_selection=[dg.AssetKey(str(stage)) for stage in stages] or None,
             raise_on_error=False,
@@ -260,9 +269,8 @@ def _why_stopped(events: Sequence[dg.DagsterEvent]) -> str:
     # The checks first: Dagster's error for a closed gate does not say what was expected.
     if closed:
         return "\n".join(closed)
-    for event in events:
-        if event.is_step_failure:
-            return _step_error(event)
+    for event in _failures(events):
+        return failure_error(event)
     return ""
 
 
@@ -282,10 +290,12 @@ def _closing_checks(
     return lines
 
 
-def _step_error(event: dg.DagsterEvent) -> str:
-    failure = event.step_failure_data
-    if failure.user_failure_data and failure.user_failure_data.description:
-        return failure.user_failure_data.description
+def failure_error(event: dg.DagsterEvent) -> str:
+    """Return why a step or a run failed, in the words of the set-up error where it is one."""
+    if event.is_step_failure:
+        told = event.step_failure_data.user_failure_data
+        if told and told.description:
+            return told.description
     message = _cause(event)
     for explained in (SetupError, EngineUnusable, StoreUnavailable, OtherLayout):
         explanation = message.partition(f"{explained.__name__}: ")[2].strip()
@@ -325,13 +335,20 @@ def _why_ended(instance: dg.DagsterInstance, run_id: str) -> str:
 
 
 def _causes(events: Sequence[dg.DagsterEvent]) -> list[str]:
-    """Return the error of each step that failed, class first."""
-    return [_cause(event) for event in events if event.is_step_failure]
+    """Return the error of each step that failed, or of the run, class first."""
+    return [_cause(event) for event in _failures(events)]
+
+
+def _failures(events: Sequence[dg.DagsterEvent]) -> list[dg.DagsterEvent]:
+    """Return the steps that failed; the run itself, if it failed before any step began."""
+    steps = [event for event in events if event.is_step_failure]
+    return steps or [event for event in events if event.is_job_failure]
 
 
 def _cause(event: dg.DagsterEvent) -> str:
-    """Return the error of a step that failed, with its class."""
-    error = event.step_failure_data.error
+    """Return the error of a step or a run that failed, with its class."""
+    data = event.step_failure_data if event.is_step_failure else event.job_failure_data
+    error = data.error
     if error is None:
         return ""
     # Dagster wraps the error of a step in one of its own; the cause is ours.

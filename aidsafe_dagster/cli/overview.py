@@ -1,20 +1,22 @@
-"""The state of the dataset as tables: the batches, and the sums over all of them."""
+"""The state of the dataset: what holds batches up, and the sums over all of them."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import polars as pl
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from aidsafe_dagster.cli.console import REHEARSAL, quantity, short_count
-from aidsafe_dagster.cli.recipe_tables import mixed_recipe_table, other_recipe_table
+from aidsafe_dagster.cli.console import REHEARSAL, listing, quantity, short_count
+from aidsafe_dagster.cli.held_batches import held_batches
+from aidsafe_dagster.cli.paragraphs import Paragraphs
+from aidsafe_dagster.cli.recipe_tables import mixed_recipes, other_recipes
 from aidsafe_dagster.cli.recorded_gates import GateReader
+from aidsafe_dagster.cli.stopped_batches import stopped_batches
 from aidsafe_dagster.engines.prices import format_money
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.records import (
@@ -29,30 +31,14 @@ from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.reports.cost import total_usage
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.settings.snapshot import SettingsSnapshot
-from aidsafe_dagster.sources.tables import DROPPED, INGESTED
+from aidsafe_dagster.sources.tables import DROPPED
 from aidsafe_dagster.stages.dpo_gate import why_without_dpo
 
 _STAGE_COLUMNS = ("prompt_id", "cot_tokens", "chosen_cot_tokens")
 _LENGTH_COLUMNS = ("cot_tokens", "chosen_cot_tokens")
-_MOST_BATCHES = 3
-"""Named one by one where the same models made them."""
 _Makers = tuple[str, str]
 """Models and servers."""
 _NONE = "·"
-
-
-def batch_table(read_gate: GateReader, lake: Lake) -> Table:
-    """Return a table with a line per batch and a column per stage: rows, failed rows, gate."""
-    title = "Batches (rows, ✗ failed; ● gate open, ○ closed)"
-    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    # A key that is cut off cannot be typed, so it may take several lines.
-    table.add_column("batch", overflow="fold", min_width=12)
-    for stage in STAGES:
-        table.add_column(_narrow_name(stage), no_wrap=True)
-    for batch in lake.batches(INGESTED):
-        cells = [_batch_cell(read_gate, lake, stage, batch) for stage in STAGES]
-        table.add_row(batch, *cells)
-    return table
 
 
 def summary(
@@ -69,6 +55,14 @@ def summary(
     parts: list[RenderableType] = []
     if _any_simulated(lake):
         parts.append(REHEARSAL)
+    # What keeps a batch from being finished comes first, next to the batches.
+    lists = (
+        held_batches(read_gate, lake),
+        _without_dpo(read_gate, lake),
+        stopped_batches(read_gate, lake),
+        other_recipes(lake, snapshot),
+        mixed_recipes(lake),
+    )
     tables = (
         _stage_table(read_gate, lake),
         _cost_table(lake, currency),
@@ -76,44 +70,11 @@ def summary(
         _thought_table(lake),
         _score_table(lake),
         _exclusion_table(lake),
-        _without_dpo_table(read_gate, lake),
-        other_recipe_table(lake, snapshot),
-        mixed_recipe_table(lake),
     )
-    # A new lake has little to show, and empty tables would hide it.
+    # A new lake has little to show, and what is empty would hide it.
+    parts.extend(one for one in lists if one)
     parts.extend(table for table in tables if table.rows)
     return Group(*parts)
-
-
-def ingestion_text(metadata: Mapping[str, Any]) -> str:
-    """Return what an ingestion took in and left out, from the metadata of its output."""
-    new_batches = metadata["new_batches"].records
-    new_prompts = metadata["new_prompts"].value
-    prompts = quantity(new_prompts, "new prompt")
-    batches = quantity(len(new_batches), "new batch")
-    lines = [f"{prompts} in {batches}"]
-    for record in new_batches:
-        batch = record.data["batch"]
-        size = record.data["count"]
-        prompts = quantity(size, "prompt")
-        lines.append(f"  {batch}: {prompts}")
-    # Sources and reasons may hold brackets, which Rich would take for markup.
-    for record in metadata["dropped"].records:
-        count = record.data["count"]
-        reason = escape(record.data["source: reason"])
-        lines.append(f"  [yellow]dropped[/] {count}: {reason}")
-    restored = metadata["restored"].value
-    if restored:
-        names = ", ".join(restored)
-        lines.append(
-            f"  [yellow]restored[/] from the sealed copy, damaged or gone before: {names}"
-        )
-    seen_before = metadata["seen_before"].value
-    if seen_before:
-        rows = quantity(seen_before, "row")
-        verb = "was" if seen_before == 1 else "were"
-        lines.append(f"  {rows} {verb} seen by an earlier ingestion")
-    return "\n".join(lines)
 
 
 def places_table(settings: Settings, lake: Lake, program: str, prompt_id: str) -> Table:
@@ -138,7 +99,7 @@ def places_table(settings: Settings, lake: Lake, program: str, prompt_id: str) -
         ),
         "journal (every completion)": journal,
         "quality report (one file to open or send)": str(quality_report),
-        "the folder for the commands below": str(Path.cwd()),
+        "the project of the commands below": str(Path.cwd()),
         "one prompt's whole story": f"{program} show {prompt_id}",
         "the asset graph, checks and transcripts in the browser": (
             f"{program} dev, then http://127.0.0.1:3000"
@@ -148,30 +109,6 @@ def places_table(settings: Settings, lake: Lake, program: str, prompt_id: str) -
         # Rich reads no markup in a `Text`, and a path may hold brackets.
         table.add_row(what, Text(where))
     return table
-
-
-def _narrow_name(stage: str) -> str:
-    """Break a stage's name over several lines, so that all columns fit a terminal of 80 columns."""
-    name = str(stage).replace("_", "_\n")
-    for long, broken in (
-        ("deliberated_", "deliber\nated_"),
-        ("preference_", "prefer\nence_"),
-        ("refined_", "refi\nned_"),
-    ):
-        name = name.replace(long, broken)
-    return name
-
-
-def _batch_cell(read_gate: GateReader, lake: Lake, stage: str, batch: str) -> str:
-    if not lake.has(stage, batch):
-        return "[dim]–[/]"
-    rows = lake.rows(stage, batch, ["prompt_id"])
-    failures = lake.failures(stage, batch)
-    cell = str(rows.height)
-    if failures.height:
-        cell += f"[red]✗{failures.height}[/]"
-    gate = read_gate(stage, batch)
-    return cell + ("[green]●[/]" if gate.open else "[red]○[/]")
 
 
 def _stage_table(read_gate: GateReader, lake: Lake) -> Table:
@@ -316,13 +253,6 @@ def _makers_in(rows: pl.DataFrame) -> list[_Makers]:
     return list(makers)
 
 
-def listing(names: Sequence[str]) -> str:
-    """Return names one by one, of many the first and the last."""
-    if len(names) <= _MOST_BATCHES:
-        return ", ".join(names)
-    return f"{names[0]} … {names[-1]} ({len(names):,})"
-
-
 def _thought_table(lake: Lake) -> Table:
     table = Table(title="Thoughts and tokens through refinement", show_header=False)
     rows = lake.all_rows(
@@ -396,22 +326,19 @@ def _exclusion_table(lake: Lake) -> Table:
     return table
 
 
-def _without_dpo_table(read_gate: GateReader, lake: Lake) -> Table:
+def _without_dpo(read_gate: GateReader, lake: Lake) -> Paragraphs:
     """Return the batches whose DPO rows are behind a closed gate, with what is behind it."""
-    table = Table(title="SFT rows alone: the gate of the DPO rows is closed")
-    table.add_column("batch", overflow="fold", min_width=12)
-    table.add_column("pairs")
-    table.add_column("closed gate", overflow="fold")
+    paragraphs = Paragraphs("SFT rows alone: the gate of the DPO rows is closed")
     for batch in lake.batches(Stage.FINE_TUNE_SPLITS):
         reason = why_without_dpo(lake, read_gate, batch)
         if not reason:
             continue
-        pairs = _NONE
+        pairs = "no pairs"
         if lake.has(Stage.PREFERENCE_PAIRS, batch):
             rows = lake.rows(Stage.PREFERENCE_PAIRS, batch, ["prompt_id"])
-            pairs = str(rows.height)
-        table.add_row(batch, pairs, Text(reason))
-    return table
+            pairs = f"{quantity(rows.height, 'pair')} behind it"
+        paragraphs.add(f"{batch}: {pairs}", [reason])
+    return paragraphs
 
 
 def _exclusions(lake: Lake) -> Iterator[tuple[str, Counter[str]]]:

@@ -5,9 +5,8 @@ from typing import Any
 
 import dagster as dg
 
-from aidsafe_dagster.cli.console import print_paragraph
+from aidsafe_dagster.cli.console import listing, print_paragraph
 from aidsafe_dagster.cli.local_runs import not_complete
-from aidsafe_dagster.cli.overview import listing
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.stages import STAGES, behind, stage_named
@@ -23,6 +22,7 @@ from aidsafe_dagster.stages.one_recipe import (
     writes_text,
 )
 
+_KEPT = " `aidsafe compare` then shows what changed"
 _Change = tuple[str, tuple[str, ...]]
 """What differs, and the stages that it affects."""
 
@@ -62,7 +62,11 @@ def print_recipe_changes(
         if is_unrecorded and is_finished:
             unrecorded.append(batch)
     for alike in changes.values():
-        _print_change(alike, is_kept=settings.keep_recipe)
+        _print_change(
+            alike,
+            is_kept=settings.keep_recipe,
+            keeps_versions=bool(settings.keep_versions),
+        )
     if unrecorded:
         print_paragraph(
             f"{listing(unrecorded)}: an earlier release kept no record of their recipe. "
@@ -96,7 +100,9 @@ def stages_of_named(lake: Lake, settings: Settings, batch: str) -> tuple[str, ..
     )
 
 
-def _print_change(alike: Sequence[RecipeChange], *, is_kept: bool) -> None:
+def _print_change(
+    alike: Sequence[RecipeChange], *, is_kept: bool, keeps_versions: bool
+) -> None:
     """Print one change of several batches."""
     first = alike[0]
     batches = listing([change.batch for change in alike])
@@ -109,6 +115,6 @@ def _print_change(alike: Sequence[RecipeChange], *, is_kept: bool) -> None:
     calls = sum(change.calls for change in alike)
     print_paragraph(
         f"Made again: {', '.join(first.affected)}; {cost_of_remaking(rows, calls)}. "
-        "To leave it as it is: --keep-recipe",
+        f"To leave it as it is: --keep-recipe.{_KEPT if keeps_versions else ''}",
         indent=2,
     )

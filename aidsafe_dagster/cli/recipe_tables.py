@@ -1,8 +1,10 @@
-"""Tables of `aidsafe status`: batches of another recipe than the one in force, and of several."""
+"""What `aidsafe status` says of batches of another recipe than the one in force, and of several."""
 
-from rich.table import Table
-from rich.text import Text
+from collections.abc import Iterator, Sequence
 
+from aidsafe_dagster.cli.batch_table import STALE, compare_batch
+from aidsafe_dagster.cli.console import listing, quantity
+from aidsafe_dagster.cli.paragraphs import Paragraphs
 from aidsafe_dagster.lake.batch_recipes import read_recipes
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.batch_recipe import shortened
@@ -11,7 +13,6 @@ from aidsafe_dagster.settings.snapshot import SettingsSnapshot
 from aidsafe_dagster.sources.tables import INGESTED
 from aidsafe_dagster.stages.one_recipe import (
     StageComparison,
-    compare_stages,
     describe_mix,
     merged_changes,
 )
@@ -19,51 +20,61 @@ from aidsafe_dagster.stages.one_recipe import (
 _UNKNOWN = "not recorded by an earlier release"
 
 
-def other_recipe_table(lake: Lake, snapshot: SettingsSnapshot | None) -> Table:
-    """Return the batches that were made under another recipe, or under an unknown one."""
-    table = Table(title="Made under another recipe than the one in force")
-    table.add_column("batch", overflow="fold", min_width=12)
-    table.add_column("stages", overflow="fold")
-    table.add_column("rows", justify="right")
-    table.add_column("what differs", overflow="fold")
+def other_recipes(lake: Lake, snapshot: SettingsSnapshot | None) -> Paragraphs:
+    """Return the batches that were made under another recipe, or under an unknown one.
+
+    Batches that differ in the same way share an item.
+    """
+    paragraphs = Paragraphs(
+        f"Made under another recipe than the one in force ({STALE})"
+    )
     if snapshot is None:
-        return table
+        return paragraphs
+    problem = _why_unknown(snapshot)
+    if problem:
+        paragraphs.add(f"It cannot be told. {problem}")
+        return paragraphs
+    batches_by_change: dict[tuple[str, ...], list[tuple[str, int]]] = {}
     for batch in lake.batches(INGESTED):
-        try:
-            comparisons = compare_stages(lake, batch, snapshot)
-        except SetupError:
-            # Policies or templates that cannot be read, and damaged rows, are told elsewhere.
-            continue
-        recorded = [one for one in comparisons if one.is_recorded and one.changes]
-        unknown = [one for one in comparisons if not one.is_recorded]
-        for group, known in ((recorded, True), (unknown, False)):
-            if group:
-                _add_row(table, batch, group, is_known=known)
-    return table
+        for lines, rows in _changes(compare_batch(lake, batch, snapshot)):
+            batches_by_change.setdefault(lines, []).append((batch, rows))
+    for lines, batches in batches_by_change.items():
+        names = listing([batch for batch, _ in batches])
+        rows = sum(rows for _, rows in batches)
+        paragraphs.add(f"{names}: {quantity(rows, 'row')}", lines)
+    return paragraphs
 
 
-def mixed_recipe_table(lake: Lake) -> Table:
+def mixed_recipes(lake: Lake) -> Paragraphs:
     """Return the stages that rest on stages of another recipe, by a person's choice."""
-    table = Table(title="Mixed recipes, by a person's choice")
-    table.add_column("batch", overflow="fold", min_width=12)
-    table.add_column("stage", overflow="fold")
-    table.add_column("rows", justify="right")
-    table.add_column("mix", overflow="fold")
+    paragraphs = Paragraphs("Mixed recipes, by a person's choice")
     for batch in lake.batches(INGESTED):
         for stage, recipe in read_recipes(lake, batch).items():
             if recipe.mixed_with:
                 rows = lake.rows(stage, batch, ["prompt_id"]).height
-                mix = Text(describe_mix(recipe.mixed_with))
-                table.add_row(batch, stage, f"{rows:,}", mix)
-    return table
+                mix = describe_mix(recipe.mixed_with)
+                paragraphs.add(f"{batch}, {stage}: {quantity(rows, 'row')}", [mix])
+    return paragraphs
 
 
-def _add_row(
-    table: Table, batch: str, group: list[StageComparison], *, is_known: bool
-) -> None:
-    changes = merged_changes(group)
-    texts = list(filter(None, ("" if is_known else _UNKNOWN, shortened(changes))))
-    stages = ", ".join(one.stage for one in group)
-    rows = sum(one.rows for one in group)
-    # Rich reads no markup in a `Text`, and names of models may hold brackets.
-    table.add_row(batch, stages, f"{rows:,}", Text("; ".join(texts)))
+def _changes(
+    comparisons: Sequence[StageComparison],
+) -> Iterator[tuple[tuple[str, ...], int]]:
+    """Yield lines on what differs in a batch, and the rows of the stages that differ."""
+    recorded = [one for one in comparisons if one.is_recorded and one.changes]
+    unknown = [one for one in comparisons if not one.is_recorded]
+    for group, whether in ((recorded, ""), (unknown, _UNKNOWN)):
+        if not group:
+            continue
+        changes = "; ".join(filter(None, (whether, shortened(merged_changes(group)))))
+        stages = ", ".join(one.stage for one in group)
+        yield (f"{stages}: {changes}",), sum(one.rows for one in group)
+
+
+def _why_unknown(snapshot: SettingsSnapshot) -> str:
+    """Return why nothing can be compared with the recipe in force; empty if it can."""
+    try:
+        _ = snapshot.policies, snapshot.templates
+    except SetupError as error:
+        return str(error)
+    return ""

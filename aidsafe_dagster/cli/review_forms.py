@@ -7,7 +7,9 @@ import rich.table
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 
+from aidsafe_dagster.cli.chosen_batches import choose_batches
 from aidsafe_dagster.cli.console import REHEARSAL, console, print_plain, quantity
+from aidsafe_dagster.cli.project_folder import shown
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.reports.sections import Table
@@ -18,9 +20,18 @@ from aidsafe_dagster.review.results import summarise_review
 from aidsafe_dagster.review.sample import PAIRS, ReviewSample, draw_sample, parse_pair
 from aidsafe_dagster.review.sections import review_section
 from aidsafe_dagster.settings.load import load_settings
+from aidsafe_dagster.sources.tables import INGESTED
 
 
-def make_forms(out: Path, size: int, pairs: Sequence[str], seed: int) -> None:
+def make_forms(
+    out: Path,
+    size: int,
+    pairs: Sequence[str],
+    seed: int,
+    *,
+    batches: Sequence[str] | None = None,
+    sources: Sequence[str] | None = None,
+) -> None:
     """Draw a sample, write its forms to `out`, and keep the key that unblinds it.
 
     Raises:
@@ -29,13 +40,18 @@ def make_forms(out: Path, size: int, pairs: Sequence[str], seed: int) -> None:
     settings = load_settings().settings
     words = load_metric_definitions(settings.prompts)
     versions = [parse_pair(text) for text in pairs] or PAIRS
-    sample = draw_sample(Lake(settings.lake), size, versions, seed)
+    lake = Lake(settings.lake)
+    chosen = choose_batches(lake.batches(INGESTED), batches, sources, "review")
+    sample = draw_sample(lake, size, versions, seed, chosen)
     form = html_form(sample, settings.load_policies(), words)
     files = _write_forms(out, sample, form)
     # The key stays on the site: in the form it would unblind the raters.
     Archive(settings.home).store_key(sample)
     if sample.simulated:
         console.print(REHEARSAL)
+    if sample.left_out:
+        batches_left_out = quantity(sample.left_out, "rehearsal batch")
+        print_plain(f"{batches_left_out} left out: simulated, and others are not.")
     count = len(sample.items)
     if count < size:
         have = "has" if count == 1 else "have"
@@ -47,7 +63,7 @@ def make_forms(out: Path, size: int, pairs: Sequence[str], seed: int) -> None:
         "Send one of these to each rater:"
     )
     for file in files:
-        print_plain(f"  {file}")
+        print_plain(f"  {shown(file)}")
     console.print(
         "What comes back: aidsafe review read FILE --rater NAME", highlight=False
     )
@@ -75,7 +91,7 @@ def read_files(files: Sequence[Path], rater: str | None) -> None:
         # Reading a file twice must change nothing, so the archive says whether it had it.
         if is_new:
             outcome = f"{quantity(len(ratings), 'item')} rated by {first.rater}"
-        print_plain(f"{file}: {outcome}")
+        print_plain(f"{shown(file)}: {outcome}")
         if first.review_id not in reviews:
             reviews.append(first.review_id)
     lake = Lake(settings.lake)

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import dagster as dg
+from typing import TYPE_CHECKING, Any
 
 from aidsafe_dagster.cli.console import quantity, short_count
 from aidsafe_dagster.engines.prices import format_money
 from aidsafe_dagster.recipe.records import Usage
+
+if TYPE_CHECKING:
+    # Other commands describe spending without it.
+    import dagster as dg
 
 _USAGE_BY_METADATA: Mapping[str, str] = {
     "calls_made": "calls",
@@ -32,7 +34,7 @@ class Spending:
         return Spending(self.usage + other.usage, self.replayed + other.replayed)
 
 
-def spending_in(events: Iterable[dg.DagsterEvent]) -> Spending:
+def spending_in(events: "Iterable[dg.DagsterEvent]") -> Spending:
     """Add up what the materializations among a run's events report."""
     total = Spending()
     for event in events:
@@ -66,7 +68,7 @@ def describe_usage(usage: Usage) -> str:
     return f"{tokens_in} tokens in ({cached} cached), {tokens_out} out ({reasoning} reasoning)"
 
 
-def _spending_of(metadata: Mapping[str, dg.MetadataValue[Any]]) -> Spending:
+def _spending_of(metadata: "Mapping[str, dg.MetadataValue[Any]]") -> Spending:
     usage = {}
     for key, field in _USAGE_BY_METADATA.items():
         # Other assets may show something else under the same name, such as a table.

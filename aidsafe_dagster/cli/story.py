@@ -9,7 +9,7 @@ from rich.markdown import Markdown
 from rich.panel import Panel
 from rich.text import Text
 
-from aidsafe_dagster.cli.failed_rows import failed_answer
+from aidsafe_dagster.cli.failed_rows import failed_answer_panel
 from aidsafe_dagster.lake.earlier_layouts import OtherLayout
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import from_frame
@@ -76,7 +76,7 @@ def read_story(
             masked = failure.model_copy(update={"detail": detail})
             page = Markdown(failure_transcript(masked))
             yield Panel(page, title=str(stage), border_style="red")
-            answer = failed_answer(failure, settings)
+            answer = failed_answer_panel(failure, settings)
             if answer is not None:
                 yield answer
         if stage == Stage.PREFERENCE_PAIRS:

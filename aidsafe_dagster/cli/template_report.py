@@ -15,7 +15,7 @@ from aidsafe_dagster.publishing.template_check import (
     check_template,
     probe_rows,
 )
-from aidsafe_dagster.recipe.formats import Reasoning
+from aidsafe_dagster.recipe.format_types import Reasoning
 from aidsafe_dagster.recipe.records import FineTuneRow, Stage
 from aidsafe_dagster.settings.schema import Settings
 

@@ -1,7 +1,6 @@
 """`aidsafe train`: both adapters, as one run of the job `train_adapters` in this process."""
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +15,7 @@ from aidsafe_dagster.cli.console import (
     print_problem,
     setup_errors_explained,
 )
+from aidsafe_dagster.cli.project_folder import shown
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -103,7 +103,7 @@ def _print_adapters(instance: "dg.DagsterInstance", run_id: str) -> None:
         return
     console.print(_adapter_table(adapters))
     for name, facts in adapters.items():
-        print_plain(f"{name}: {os.path.relpath(facts['path'])}")
+        print_plain(f"{name}: {shown(facts['path'])}")
 
 
 def _materialized_facts(

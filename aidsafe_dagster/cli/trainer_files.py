@@ -8,23 +8,32 @@ from typing import Any, Literal
 import dagster as dg
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from aidsafe_dagster.cli.chosen_batches import choose_batches
 from aidsafe_dagster.cli.console import REHEARSAL, console
 from aidsafe_dagster.cli.local_runs import BatchRun
+from aidsafe_dagster.cli.project_folder import shown
 from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.publishing.batch_rows import POLICY_ROWS, Judging
 from aidsafe_dagster.publishing.dataset import (
     SPLITS,
     ReleaseSelection,
     drop_outdated,
+    drop_simulated,
     simulated_prompts,
 )
 from aidsafe_dagster.publishing.export import write_export
 from aidsafe_dagster.publishing.release import simulated_rows_message
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.fine_tune_splits import Split
-from aidsafe_dagster.recipe.formats import Format, Reasoning, get_format
+from aidsafe_dagster.recipe.format_types import Format, Reasoning
+from aidsafe_dagster.recipe.formats import get_format
+from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.settings.load import load_settings
+from aidsafe_dagster.settings.schema import Settings
+from aidsafe_dagster.sources.tables import INGESTED
 from aidsafe_dagster.stages.batch_selection import select_for_release
 
 _FACTS = (
@@ -49,18 +58,24 @@ def export_batches(
     file_kind: Literal["parquet", "jsonl"] | None,
     reasoning: Reasoning | None,
     allow_simulated: bool,
+    batches: Sequence[str] | None = None,
+    sources: Sequence[str] | None = None,
 ) -> None:
     """Write the batches that passed their gates to `out`, and print the files.
 
     Raises:
-        SetupError: there is no such format, the rows are simulated, there is no row to export, or
-            a file cannot be written.
+        SetupError: there is no such format or batch, all rows are simulated, there is no row to
+            export, or a file cannot be written.
     """
     settings = load_settings().settings
     lake = Lake(settings.lake)
     # Checked before the lake is read, since a mistyped format should cost no time.
     format_ = get_format(format_name, reasoning or "inline")
-    selection = drop_outdated(lake, select_for_release(instance, lake))
+    chosen = choose_batches(lake.batches(INGESTED), batches, sources, "export")
+    requested = select_for_release(instance, lake).narrowed(chosen)
+    selection = drop_outdated(lake, requested)
+    if not allow_simulated:
+        selection = drop_simulated(lake, selection)
     simulated = simulated_prompts(lake, selection.batches)
     if simulated and not allow_simulated:
         raise SetupError(simulated_rows_message(simulated, "--allow-simulated"))
@@ -75,6 +90,7 @@ def export_batches(
         format_,
         out,
         splits,
+        _judging(settings, format_),
         reasoning=place,
         file_kind=file_kind,
         general_ratio=settings.splits.general_ratio,
@@ -85,9 +101,18 @@ def export_batches(
         raise SetupError(_nothing_to_export(lake, selection, format_, splits))
     table = Table("file", "rows", "bytes", title=f"For {format_.trainer}")
     for file in files:
-        table.add_row(escape(str(out / file.path)), f"{file.rows:,}", f"{file.bytes:,}")
+        table.add_row(
+            escape(shown(out / file.path)), f"{file.rows:,}", f"{file.bytes:,}"
+        )
     console.print(table)
     _print_left_out(selection, simulated)
+
+
+def _judging(settings: Settings, format_: Format) -> Judging:
+    # A mistake in a policy file is no reason to keep back rows that name no policy.
+    if format_.rows in POLICY_ROWS:
+        return Judging(settings.load_policies(), settings.pairs)
+    return Judging(Policies(policies=()), settings.pairs)
 
 
 def published_table(run: BatchRun, *, was_sent: bool) -> Table:
@@ -99,9 +124,18 @@ def published_table(run: BatchRun, *, was_sent: bool) -> Table:
             table.add_row(
                 name.replace("_", " "), escape(_cell(run.metadata[name].value))
             )
+    for record in (
+        run.metadata["batches_left_out"].records if _has_left_out(run) else ()
+    ):
+        reason = Text(f"{record.data['batch']}: {record.data['why']}")
+        table.add_row("[yellow]left out[/]", reason)
     if "simulated" in run.metadata:
         table.add_row("[yellow]simulated[/]", REHEARSAL)
     return table
+
+
+def _has_left_out(run: BatchRun) -> bool:
+    return "batches_left_out" in run.metadata
 
 
 def _nothing_to_export(

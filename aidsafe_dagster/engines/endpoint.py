@@ -12,7 +12,7 @@ at hundreds of calls in flight.
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -164,7 +164,8 @@ class EndpointEngine:
         # Asked once a call, and the same every time.
         if speaker not in self._routes:
             settings = self.settings_for(speaker)
-            self._routes[speaker] = server_route(self._server, settings)
+            route = server_route(self._server, settings)
+            self._routes[speaker] = replace(route, address=settings.base_url)
         return self._routes[speaker]
 
     async def complete(self, request: Request, attempt: int) -> Completion:

@@ -41,6 +41,7 @@ it."""
 _POLL_S = 0.05
 _RECONNECT_AFTER_S = 1.0
 _CREATE_ATTEMPTS = 3
+_IDS_PER_STATEMENT = 500
 _COPIED_AT_ONCE = 500
 logger = logging.getLogger(__name__)
 
@@ -203,6 +204,16 @@ class Journal:
             self._confirm_lock()
             completions |= self.find_all(recorded_before)
         return completions
+
+    def forget(self, prompt_ids: Sequence[str]) -> int:
+        """Remove all completions of these prompts, and return how many there were."""
+        removed = 0
+        for start in range(0, len(prompt_ids), _IDS_PER_STATEMENT):
+            ids = prompt_ids[start : start + _IDS_PER_STATEMENT]
+            statement = sa.delete(_completions).where(_completions.c.prompt_id.in_(ids))
+            with self._database_errors():
+                removed += self._execute(statement, {}).rowcount
+        return removed
 
     def flush(self) -> None:
         """Return once everything recorded so far is on the disk.

@@ -32,6 +32,8 @@ class Route:
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
     prices: Prices = Prices()
+    address: str = ""
+    """URL of the server, for messages. Empty where nothing is sent over a network."""
 
     @property
     def label(self) -> str:

@@ -11,19 +11,18 @@ from string import ascii_uppercase
 from typing import Any
 
 from aidsafe_dagster.evaluation.benchmarks import BenchmarkSpec
-from aidsafe_dagster.evaluation.rows import BenchmarkRow, read_rows
+from aidsafe_dagster.evaluation.rows import CHOICE_COLUMNS, BenchmarkRow, read_rows
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.hash_draw import hash_rank
 from aidsafe_dagster.recipe.records import Prompt
 from aidsafe_dagster.recipe.safety_eval import BenchmarkItem, ItemKind
 from aidsafe_dagster.recipe.templates import JAILBREAKS, SAFETY_EVAL, Templates
 from aidsafe_dagster.sources.duplicates import prompt_id
-from aidsafe_dagster.sources.files import is_text
-from aidsafe_dagster.sources.hub import HubAccess
+from aidsafe_dagster.sources.hub_access import HubAccess
 from aidsafe_dagster.sources.locate import locate_files
+from aidsafe_dagster.sources.rows import is_text
 
 _TRUE_WORDS = ("true", "1", "yes")
-_CHOICE_COLUMNS = tuple("ABCD")
 _LABEL_KINDS: Mapping[str, ItemKind] = {"safe": "benign", "unsafe": "harmful"}
 
 
@@ -175,13 +174,13 @@ def _question_fields(row: BenchmarkRow) -> dict[str, Any]:
 def _read_choices(row: BenchmarkRow) -> tuple[str, ...]:
     values = row.get("choices")
     if not isinstance(values, list):
-        values = [row.cells.get(letter) for letter in _CHOICE_COLUMNS]
+        values = [row.cells.get(letter) for letter in CHOICE_COLUMNS]
     choices = []
     for value in values:
         if value not in (None, ""):
             choices.append(str(value))
     if len(choices) < 2:
-        columns = ", ".join(_CHOICE_COLUMNS)
+        columns = ", ".join(CHOICE_COLUMNS)
         raise row.error(
             "choices", f"neither a list of choices nor one of the columns {columns}"
         )

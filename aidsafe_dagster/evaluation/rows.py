@@ -1,14 +1,19 @@
 """Rows of a benchmark, with the mapping from fields to columns. It is resolved once per file."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from aidsafe_dagster.evaluation.benchmarks import BenchmarkSpec
 from aidsafe_dagster.recipe.errors import SetupError, unknown
-from aidsafe_dagster.sources.files import FileRow, read_file
+from aidsafe_dagster.sources.files import read_file
 from aidsafe_dagster.sources.locate import LocatedFile
 from aidsafe_dagster.sources.rejection import Rejection
+from aidsafe_dagster.sources.rows import FileRow
+
+CHOICE_COLUMNS = tuple("ABCD")
+"""Of a question whose choices are not in one column."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +55,21 @@ def read_rows(
         # Reading no row of a further file would look like an empty file, which is an error.
         if remaining == 0:
             return
-        content = read_file(file.path, remaining)
+        place = file.place
+        needed = partial(_needed_columns, spec, place)
+        content = read_file(file.path, remaining, form=spec.form, columns=needed)
         if remaining is not None:
             remaining -= len(content.rows)
         # Files of one benchmark may differ in their columns.
-        columns = _resolve_columns(spec, content.columns, file.place)
+        columns = _resolve_columns(spec, content.columns, place)
         for row in content.rows:
-            yield BenchmarkRow(f"{file.place} row {row.number}", _cells(row), columns)
+            yield BenchmarkRow(f"{place} row {row.number}", _cells(row), columns)
+
+
+def _needed_columns(
+    spec: BenchmarkSpec, place: str, columns: Sequence[str]
+) -> Collection[str]:
+    return {*_resolve_columns(spec, columns, place).values(), *CHOICE_COLUMNS}
 
 
 def _cells(row: FileRow) -> Mapping[str, Any]:

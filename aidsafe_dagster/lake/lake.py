@@ -4,6 +4,7 @@
     <root>/<table>/batch=<key>/failures.parquet
     <root>/<table>/_schema/…                     the same files without rows, so that a view can
                                                  exist before the first batch
+    <root>/_versions/…                           what batches were before (`kept_versions.py`)
 
 A file appears whole or not at all: on a local disk by an atomic write, on an object store because a
 put is atomic. The failures are written first, so rows never stand without the account of what is
@@ -13,6 +14,7 @@ missing.
 import hashlib
 import io
 import re
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -26,7 +28,15 @@ from aidsafe_dagster.lake.earlier_layouts import (
     LAYOUT_KEY,
     require_known_layout,
 )
-from aidsafe_dagster.lake.stored_files import exists, is_local, names_in, read, write
+from aidsafe_dagster.lake.stored_files import (
+    exists,
+    is_local,
+    names_in,
+    read,
+    remove,
+    size_of,
+    write,
+)
 from aidsafe_dagster.lake.tables import from_frame, schema_of, to_frame
 from aidsafe_dagster.recipe.errors import SetupError, not_installed
 from aidsafe_dagster.recipe.records import Failure, Record
@@ -115,6 +125,35 @@ class Lake:
         content = read(self.rows_path(source, batch))
         write(self.rows_path(target, batch), content, self._fence)
 
+    def copy_to(self, other: "Lake", table: str, batch: str) -> int:
+        """Copy a partition into another lake, byte for byte; return the bytes of its files.
+
+        On a local disk the copy is a hard link where the file system has them, and takes no room
+        until one of the two is replaced. A file is never changed in place, so they stay apart.
+        """
+        size = 0
+        for name in (_FAILURES, _ROWS):
+            source = self._folder(table, batch) / name
+            if exists(source):
+                target = other._folder(table, batch) / name
+                other._take_over(source, target)
+                size += size_of(source)
+        return size
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write a file of another kind into the lake's folder, whole or not at all."""
+        write(self.root / name, content, self._fence)
+
+    def discard(self, folder: str) -> None:
+        """Remove a folder with all that is in it, or a file; harmless if there is none."""
+        if self._fence:
+            self._fence()
+        remove(self.root / folder)
+
+    def inner(self, folder: str) -> "Lake":
+        """Return a lake in a folder of this one, behind the same fence."""
+        return Lake(str(self.root / folder), self._fence)
+
     def records(self, table: str, batch: str, record: type[R]) -> list[R]:
         """Return the rows of a partition as records.
 
@@ -191,6 +230,28 @@ class Lake:
                 keys.append(name.removeprefix("batch="))
         return sorted(keys)
 
+    def tables(self) -> list[str]:
+        """Return the names of all tables that have a folder, sorted."""
+        if not self.root.exists():
+            return []
+        names = []
+        for path in self.root.iterdir():
+            # Folders with an underscore hold no table, such as earlier versions of batches.
+            if path.is_dir() and not path.name.startswith("_"):
+                names.append(path.name)
+        return sorted(names)
+
+    def remove(self, table: str, batch: str) -> None:
+        """Remove a partition with its failures; harmless if there is none."""
+        folder = self._folder(table, batch)
+        # Without its rows a partition no longer exists, so a kill in between leaves none.
+        for name in (_ROWS, _FAILURES):
+            if self._fence:
+                self._fence()
+            (folder / name).unlink(missing_ok=True)
+        if self.local and folder.exists():
+            shutil.rmtree(str(folder))
+
     def all_rows(
         self, table: str, columns: list[str] | None = None
     ) -> pl.DataFrame | None:
@@ -238,6 +299,18 @@ class Lake:
                 "A key has only letters, digits, '.', '_' and '-'"
             )
         return self.root / table / f"batch={batch}"
+
+    def _take_over(self, source: UPath, target: UPath) -> None:
+        if self.local:
+            if self._fence:
+                self._fence()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
+            # A file system without hard links gets a copy.
+            with suppress(OSError):
+                Path(str(target)).hardlink_to(str(source))
+                return
+        write(target, read(source), self._fence)
 
 
 def _with_columns(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:

@@ -7,8 +7,10 @@ away for one without the file, so whether it is there is not asked by `exists`.
 """
 
 import logging
+import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -74,6 +76,35 @@ def names_in(folder: UPath) -> list[str]:
     if is_local(folder):
         return [path.name for path in folder.iterdir()]
     return ask(folder, lambda: [path.name for path in folder.iterdir()])
+
+
+def size_of(path: UPath) -> int:
+    """Return the bytes of a file.
+
+    Raises:
+        StoreUnavailable: its store keeps failing.
+        OSError: there is no such file, or the disk fails.
+    """
+    if is_local(path):
+        return path.stat().st_size
+    return ask(path, lambda: path.stat().st_size)
+
+
+def remove(path: UPath) -> None:
+    """Remove a file, or a folder with all that is in it; harmless if there is none.
+
+    Raises:
+        StoreUnavailable: its store keeps failing.
+    """
+    if not exists(path):
+        return
+    if not is_local(path):
+        with suppress(FileNotFoundError):
+            ask(path, lambda: path.fs.rm(path.path, recursive=True))
+    elif path.is_dir():
+        shutil.rmtree(str(path))
+    else:
+        path.unlink()
 
 
 def write(path: UPath, content: bytes, fence: Callable[[], None] | None = None) -> None:

@@ -41,6 +41,8 @@ class Batch:
     dpo: tuple[FineTuneRow, ...]
     ambiguous: int
     """Rows that are not published because their own text contains a think tag."""
+    without_dpo: bool = False
+    """Whether its pairs are behind a closed gate."""
 
     @property
     def rows(self) -> tuple[FineTuneRow, ...]:
@@ -49,13 +51,13 @@ class Batch:
     @cached_property
     def pairs(self) -> Mapping[str, PreferencePair]:
         """Prompt id → preference pair, for the DPO rows."""
-        return self._read_stage(Stage.PREFERENCE_PAIRS, PreferencePair, self.dpo)
+        return self.read_stage(Stage.PREFERENCE_PAIRS, PreferencePair, self.dpo)
 
     @cached_property
     def deliberations(self) -> tuple[tuple[FineTuneRow, DeliberationStory], ...]:
         """Each SFT row with its deliberation."""
-        refined = self._read_stage(Stage.REFINED_COTS, RefinedCot, self.sft)
-        deliberated = self._read_stage(Stage.DELIBERATED_COTS, DeliberatedCot, self.sft)
+        refined = self.read_stage(Stage.REFINED_COTS, RefinedCot, self.sft)
+        deliberated = self.read_stage(Stage.DELIBERATED_COTS, DeliberatedCot, self.sft)
         stories = []
         for row in self.sft:
             if row.prompt_id in refined:
@@ -65,9 +67,10 @@ class Batch:
                 stories.append((row, story))
         return tuple(stories)
 
-    def _read_stage(
+    def read_stage(
         self, stage: str, record: type[R], rows: Iterable[FineTuneRow]
     ) -> dict[str, R]:
+        """Return the rows of a stage behind fine-tune rows, by prompt id."""
         # A release does not require the deliberations, so they may no longer be in the lake.
         if not self.lake.has(stage, self.key):
             return {}
@@ -108,7 +111,7 @@ def read_batch(
             dpo.append(row)
         elif general is None or row.prompt_id in general:
             sft.append(row)
-    return Batch(lake, key, tuple(sft), tuple(dpo), ambiguous)
+    return Batch(lake, key, tuple(sft), tuple(dpo), ambiguous, without_dpo)
 
 
 def outdated_kinds(lake: Lake, key: str) -> dict[str, str]:

@@ -20,6 +20,7 @@ from aidsafe_dagster.publishing.facts import (
     quality_facts,
     source_facts,
 )
+from aidsafe_dagster.publishing.languages import language_facts, main_languages
 from aidsafe_dagster.publishing.licences import Licence
 from aidsafe_dagster.publishing.rows import CONFIGS, LINEAGE
 from aidsafe_dagster.publishing.settings import PublishSettings
@@ -31,8 +32,9 @@ from aidsafe_dagster.recipe.card import (
     LeftOutFacts,
     SplitFacts,
 )
-from aidsafe_dagster.recipe.formats import RowKind
+from aidsafe_dagster.recipe.format_types import RowKind
 from aidsafe_dagster.recipe.policies import Policies
+from aidsafe_dagster.recipe.preference_pairs import PairSettings
 from aidsafe_dagster.reports.frames import Dataset
 
 _ABOUT: dict[RowKind, str] = {
@@ -41,6 +43,11 @@ _ABOUT: dict[RowKind, str] = {
     "deliberations": (
         "reading and analysis: the columns of the paper's release, and the lineage of every thought"
     ),
+    "prm": "process rewards (stepwise supervision): the refiner's verdict on every thought",
+    "kto": "unpaired preference (TRL KTOTrainer): every answer that is clearly good or bad",
+    "reward": "reward models (TRL RewardTrainer): the best answer beside each worse one",
+    "guard": "guards that read a policy: verdicts with reasons, as many violations as look-alikes",
+    "grpo": "reinforcement learning (TRL GRPOTrainer): prompts with their rules as a rubric",
 }
 _DEFAULT_NAME = "Policy-embedded chains of thought"
 _TAGS = (
@@ -71,6 +78,8 @@ class CardContext:
     publish: PublishSettings
     policies: Policies
     general_ratio: float | None = None
+    pairs: PairSettings = PairSettings()
+    """Its floors tell the good answers of `kto`, `reward` and `guard` from the bad ones."""
 
 
 def card_facts(
@@ -86,6 +95,7 @@ def card_facts(
     dataset = Dataset(
         lake, frozenset(selection.batches), simulated=simulated, left_out=0
     )
+    languages = language_facts(dataset, rows.published)
     published, settings, policies = rows.published, context.publish, context.policies
     # A batch with an overridden gate may have been dropped since, as outdated.
     overridden = {
@@ -101,7 +111,8 @@ def card_facts(
         licence=licence.name,
         hub_licence=licence.hub_id,
         licence_link=settings.licence_link,
-        language=settings.language,
+        language=settings.language or main_languages(languages),
+        languages=languages,
         tags=_tags(settings, simulated=simulated),
         gating=_gating_facts(settings),
         configs=_config_facts(rows, settings),

@@ -21,7 +21,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from aidsafe_dagster.publishing.hub_errors import CLIENT_ERRORS, diagnose
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.formats import REASONING_FIELD
+from aidsafe_dagster.recipe.format_types import REASONING_FIELD
 
 Chat = Sequence[Mapping[str, Any]]
 _JINJA = "chat_template.jinja"

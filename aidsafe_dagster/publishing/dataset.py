@@ -7,7 +7,7 @@ how the files encode them.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -16,20 +16,22 @@ from typing import Any, get_args
 import polars as pl
 
 from aidsafe_dagster.lake.lake import Lake
-from aidsafe_dagster.publishing.batches import Batch, outdated_kinds, read_batch
+from aidsafe_dagster.publishing.batch_rows import BatchRows, Judging
+from aidsafe_dagster.publishing.batches import outdated_kinds, read_batch
 from aidsafe_dagster.publishing.licences import SourceLicence
 from aidsafe_dagster.publishing.parquet import DataFile, Shards
 from aidsafe_dagster.publishing.rows import (
     CONFIGS,
     published_deliberation,
     published_dpo,
+    published_feedback,
     published_sft,
 )
 from aidsafe_dagster.publishing.settings import PublishSettings
 from aidsafe_dagster.recipe.fine_tune_splits import Split
-from aidsafe_dagster.recipe.formats import RowKind
+from aidsafe_dagster.recipe.format_types import RowKind
 from aidsafe_dagster.recipe.general_mix import MixRow, select_general
-from aidsafe_dagster.recipe.records import FineTuneRow, Stage
+from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.stages import STAGES
 
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -48,6 +50,17 @@ class ReleaseSelection:
     """Batch → the closed gate that a person let it pass."""
     without_dpo: Mapping[str, str] = field(default_factory=dict)
     """Batch that is taken → why its DPO rows are not."""
+
+    def narrowed(self, chosen: Collection[str]) -> "ReleaseSelection":
+        """Return the selection of these batches alone; none: of all."""
+        if not chosen:
+            return self
+        return ReleaseSelection(
+            tuple(batch for batch in self.batches if batch in chosen),
+            _only(self.left_out, chosen),
+            _only(self.overridden, chosen),
+            _only(self.without_dpo, chosen),
+        )
 
 
 @dataclass(frozen=True)
@@ -95,6 +108,7 @@ def write_rows(
     lake: Lake,
     selection: ReleaseSelection,
     settings: PublishSettings,
+    judging: Judging,
     general_ratio: float | None,
     folder: Path,
 ) -> ReleaseRows:
@@ -111,8 +125,9 @@ def write_rows(
     # content-defined chunks send little of the old rows again.
     for key in selection.batches:
         batch = read_batch(lake, key, general, without_dpo=key in selection.without_dpo)
+        rows = BatchRows(batch, judging)
         for place, shard in shards.items():
-            shard.add(_published_rows(batch, place, settings))
+            shard.add(_published_rows(rows, place, settings))
         for row in batch.rows:
             index.append(tuple(getattr(row, column) for column in _INDEX_COLUMNS))
         ambiguous += batch.ambiguous
@@ -163,6 +178,30 @@ def simulated_prompts(lake: Lake, batches: tuple[str, ...]) -> dict[str, int]:
     return counts
 
 
+def drop_simulated(lake: Lake, selection: ReleaseSelection) -> ReleaseSelection:
+    """Leave batches with simulated rows out, if there are others; alone they stay, to be refused.
+
+    The reason is among those of the batches that are left out.
+    """
+    simulated = simulated_prompts(lake, selection.batches)
+    real = tuple(batch for batch in selection.batches if batch not in simulated)
+    if not simulated or not real:
+        return selection
+    reasons = dict(selection.left_out)
+    for batch, prompts in simulated.items():
+        reasons[batch] = f"rehearsal: the answers to {prompts:,} prompts are simulated"
+    return replace(
+        selection,
+        batches=real,
+        left_out=reasons,
+        without_dpo=_only(selection.without_dpo, real),
+    )
+
+
+def _only(reasons: Mapping[str, str], batches: Collection[str]) -> dict[str, str]:
+    return {batch: why for batch, why in reasons.items() if batch in batches}
+
+
 def _simulated_ids(lake: Lake, stage: str, batch: str) -> pl.DataFrame:
     rows = lake.rows(stage, batch, ["prompt_id", "simulated"])
     # No model is asked for the rows of some stages.
@@ -208,29 +247,23 @@ def _open_shards(settings: PublishSettings, folder: Path) -> dict[ConfigSplit, S
 
 
 def _published_rows(
-    batch: Batch, place: ConfigSplit, settings: PublishSettings
+    rows: BatchRows, place: ConfigSplit, settings: PublishSettings
 ) -> list[dict[str, Any]]:
     config, split = place
-    if config == "deliberations":
-        return [
-            published_deliberation(row, story)
-            for row, story in batch.deliberations
-            if row.split == split
-        ]
-    if config == "sft":
-        return [
-            published_sft(row, settings.reasoning)
-            for row in _in_split(batch.sft, split)
-        ]
-    pairs = batch.pairs
-    return [
-        published_dpo(row, pairs[row.prompt_id], settings.reasoning)
-        for row in _in_split(batch.dpo, split)
-    ]
-
-
-def _in_split(rows: tuple[FineTuneRow, ...], split: Split) -> list[FineTuneRow]:
-    return [row for row in rows if row.split == split]
+    pairs = rows.batch.pairs if config == "dpo" else {}
+    published = []
+    for row, behind in rows.with_lineage(config, split):
+        if config == "deliberations":
+            published.append(published_deliberation(row, behind))
+        elif config == "sft":
+            published.append(published_sft(row, settings.reasoning))
+        elif config == "dpo":
+            pair = pairs[row.prompt_id]
+            published.append(published_dpo(row, pair, settings.reasoning))
+        else:
+            feedback = published_feedback(row, config, behind, settings.reasoning)
+            published.append(feedback)
+    return published
 
 
 def _version(shards: Mapping[ConfigSplit, Shards]) -> str:

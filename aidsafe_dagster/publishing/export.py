@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aidsafe_dagster.lake.lake import Lake
-from aidsafe_dagster.publishing.batches import Batch, read_batch
+from aidsafe_dagster.publishing.batch_rows import BatchRows, Judging
+from aidsafe_dagster.publishing.batches import read_batch
 from aidsafe_dagster.publishing.dataset import general_mix
 from aidsafe_dagster.publishing.parquet import (
     DataFile,
@@ -22,7 +23,8 @@ from aidsafe_dagster.publishing.parquet import (
 )
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.fine_tune_splits import Split
-from aidsafe_dagster.recipe.formats import Format, Reasoning, llama_factory_info
+from aidsafe_dagster.recipe.format_types import Format, Reasoning
+from aidsafe_dagster.recipe.formats import llama_factory_info
 
 FileKind = Literal["parquet", "jsonl"]
 _INFO = "dataset_info.json"
@@ -36,6 +38,7 @@ def write_export(
     row_format: Format,
     folder: Path,
     splits: Sequence[Split],
+    judging: Judging,
     *,
     reasoning: Reasoning = "inline",
     file_kind: FileKind | None = None,
@@ -65,8 +68,10 @@ def write_export(
         try:
             for key in batches:
                 batch = read_batch(lake, key, general, without_dpo=key in without_dpo)
+                rows = BatchRows(batch, judging)
                 for split, file in files.items():
-                    file.add(_export_rows(batch, row_format, split, reasoning))
+                    of_split = rows.of(row_format.rows, split)
+                    file.add([row_format.convert(row, reasoning) for row in of_split])
             # Only now, so that a failure above leaves the files of an earlier export in place.
             written = _commit_files(folder, files)
         finally:
@@ -87,21 +92,6 @@ def _no_empty_folder(folder: Path) -> Iterator[None]:
         for path in absent:
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
-
-
-def _export_rows(
-    batch: Batch, row_format: Format, split: Split, reasoning: Reasoning
-) -> list[dict[str, Any]]:
-    if row_format.rows == "deliberations":
-        return [
-            row_format.convert(story, reasoning)
-            for row, story in batch.deliberations
-            if row.split == split
-        ]
-    rows = batch.sft
-    if row_format.rows == "dpo":
-        rows = batch.dpo
-    return [row_format.convert(row, reasoning) for row in rows if row.split == split]
 
 
 class _ExportFile(ABC):

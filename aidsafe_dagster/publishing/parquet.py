@@ -11,7 +11,7 @@ from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aidsafe_dagster.recipe.formats import Columns, ColumnType, Reasoning
+from aidsafe_dagster.recipe.format_types import Columns, ColumnType, Reasoning
 
 
 class DataFile(NamedTuple):
@@ -149,6 +149,8 @@ def _arrow_type(kind: ColumnType, reasoning: Reasoning) -> Any:
         "int": number,
         "float": pa.float64(),
         "strings": texts,
+        "bool": pa.bool_(),
+        "bools": pa.list_(pa.bool_()),
         "message": pa.struct(message),
         "messages": pa.list_(pa.struct(message)),
         "intents": pa.list_(pa.struct(intent)),

@@ -14,11 +14,13 @@ from pathlib import Path
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.primitives.atomic_write import replace_folder
 from aidsafe_dagster.primitives.lock_file import LockFile
+from aidsafe_dagster.publishing.batch_rows import Judging
 from aidsafe_dagster.publishing.card import CardContext, card_facts
 from aidsafe_dagster.publishing.dataset import (
     ReleaseRows,
     ReleaseSelection,
     drop_outdated,
+    drop_simulated,
     simulated_prompts,
     source_licences,
     write_rows,
@@ -71,6 +73,8 @@ def make_release(
     selection = drop_outdated(lake, requested)
     settings = context.publish
     # Both refusals come before anything is written.
+    if not allow_simulated:
+        selection = drop_simulated(lake, selection)
     simulated = simulated_prompts(lake, selection.batches)
     if simulated and not allow_simulated:
         raise SetupError(simulated_rows_message(simulated))
@@ -78,7 +82,10 @@ def make_release(
     licence = release_licence(settings.licence, sources, settings.licences)
     # The folder is named after a hash of the rows, which is known only once they are written.
     with _staging_folder(home / "published") as staging:
-        rows = write_rows(lake, selection, settings, context.general_ratio, staging)
+        judging = Judging(context.policies, context.pairs)
+        rows = write_rows(
+            lake, selection, settings, judging, context.general_ratio, staging
+        )
         if not rows.files:
             raise SetupError(_no_rows_message(selection))
         facts = card_facts(

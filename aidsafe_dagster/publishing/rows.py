@@ -1,14 +1,16 @@
 """Rows of the published configs: a training format each, with lineage and scores beside it.
 
 `sft` and `dpo` are what TRL trains on. `deliberations` has the columns of the paper's release, and
-every thought with its author, round, rules and verdict.
+every thought with its author, round, rules and verdict. The others are what was judged, in the
+format of the trainer that learns from it (`feedback_formats`).
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from aidsafe_dagster.recipe.deliberation_log import DeliberationStory
-from aidsafe_dagster.recipe.formats import FORMATS, Column, Columns, Reasoning, RowKind
+from aidsafe_dagster.recipe.format_types import Column, Columns, Reasoning, RowKind
+from aidsafe_dagster.recipe.formats import FORMATS
 from aidsafe_dagster.recipe.records import FineTuneRow, PreferencePair, RefinedCot
 
 LINEAGE: Columns = {
@@ -53,12 +55,21 @@ _STORY: Columns = {
     "turns": Column("turns", "every deliberator's turn: verdict and comment"),
     "outcome": Column("string", "why deliberation stopped: consensus or budget"),
 }
+FEEDBACK: Mapping[RowKind, str] = {
+    "prm": "trl-prm",
+    "kto": "trl-kto",
+    "reward": "trl-reward",
+    "guard": "guard",
+    "grpo": "trl-grpo",
+}
+"""Config → the format that it has."""
 CONFIGS: Mapping[RowKind, Columns] = {
     "sft": {**FORMATS["trl-sft"].columns, **LINEAGE},
     "dpo": {**FORMATS["trl-dpo"].columns, **_PAIR, **LINEAGE},
     "deliberations": {**FORMATS["deliberations"].columns, **_STORY, **LINEAGE},
+    **{kind: {**FORMATS[name].columns, **LINEAGE} for kind, name in FEEDBACK.items()},
 }
-"""Config → its columns. None is named `margin` or `label`, which trainers would read."""
+"""Config → its columns. None is named as a column that its trainer would read otherwise."""
 
 
 def published_sft(row: FineTuneRow, reasoning: Reasoning) -> dict[str, Any]:
@@ -96,6 +107,20 @@ def published_deliberation(
     }
     columns = FORMATS["deliberations"].convert(story, "inline")
     return columns | details | _lineage(row)
+
+
+def published_feedback(
+    row: FineTuneRow, kind: RowKind, behind: Any, reasoning: Reasoning
+) -> dict[str, Any]:
+    """Return a row of what was judged.
+
+    Args:
+        row: the SFT row of its prompt.
+        kind: of the rows, one of `FEEDBACK`.
+        behind: what the format converts.
+        reasoning: where an assistant turn has it.
+    """
+    return FORMATS[FEEDBACK[kind]].convert(behind, reasoning) | _lineage(row)
 
 
 def _judged_thoughts(refined: RefinedCot) -> list[dict[str, Any]]:

@@ -8,11 +8,11 @@ licence = "cc-by-nc-4.0"            # required; never more permissive than the p
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, StringConstraints
 
-from aidsafe_dagster.recipe.formats import Reasoning, RowKind
+from aidsafe_dagster.recipe.format_types import Reasoning, RowKind
 from aidsafe_dagster.recipe.records import Record
 
 
@@ -29,14 +29,14 @@ class PublishSettings(Record):
     """Visibility of a new repository; an existing one keeps its own."""
     gated: Literal["auto", "manual", "off"] = "auto"
     """Whether readers must ask for access, and who grants it. The data holds harmful requests."""
-    configs: tuple[RowKind, ...] = Field(
-        default=("sft", "dpo", "deliberations"), min_length=1
-    )
+    configs: tuple[RowKind, ...] = Field(default=get_args(RowKind), min_length=1)
+    """Those that have rows are published."""
     reasoning: Reasoning = "inline"
     pretty_name: str = ""
-    language: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")], ...] = (
-        "en",
-    )
+    language: tuple[
+        Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")], ...
+    ] = ()
+    """Codes of the languages on the card; none: as the prompts and responses tell."""
     tags: tuple[str, ...] = ()
     """Tags in addition to those of every such dataset."""
     shard_mb: int = Field(default=256, ge=1)

@@ -15,13 +15,8 @@ from aidsafe_dagster.publishing.chat_template import (
     Rendered,
     TemplateFailed,
 )
-from aidsafe_dagster.recipe.formats import (
-    CLOSE,
-    FORMATS,
-    OPEN,
-    Reasoning,
-    split_thinking,
-)
+from aidsafe_dagster.recipe.format_types import CLOSE, OPEN, Reasoning, split_thinking
+from aidsafe_dagster.recipe.formats import FORMATS
 from aidsafe_dagster.recipe.records import FineTuneRow, Message
 
 FORMS: tuple[Reasoning, ...] = get_args(Reasoning)

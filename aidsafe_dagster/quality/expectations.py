@@ -44,12 +44,33 @@ class ExpectationOutcome:
     """Up to five offending prompt ids, or why the expectation could not be evaluated."""
     blocking: bool = True
 
+    def __str__(self) -> str:
+        observed = self.observed
+        if isinstance(observed, float):
+            observed = f"{observed:.4g}"
+        text = f"{self.name}: expected {self.expected}, saw {observed}"
+        return f"{text} ({', '.join(self.detail)})" if self.detail else text
+
 
 @dataclass(frozen=True)
 class SuiteResult:
     passed: bool
     """True if every blocking expectation passed."""
     expectations: tuple[ExpectationOutcome, ...] = field(default=())
+
+    @property
+    def summary(self) -> str:
+        """What was missed, in words; without a miss, how many expectations were met."""
+        closing: list[str] = []
+        noted: list[str] = []
+        for outcome in self.expectations:
+            if not outcome.passed:
+                (closing if outcome.blocking else noted).append(str(outcome))
+        met = len(self.expectations) - len(closing) - len(noted)
+        summary = "; ".join(closing) or f"{met} expectations met"
+        if noted:
+            summary += f". Noted, not blocking: {'; '.join(noted)}"
+        return summary
 
 
 def between(

@@ -109,6 +109,33 @@ def proportion(count: float, n: int) -> Estimate | None:
     return Estimate(count / n, float(below.low), float(above.high), n)
 
 
+def paired_shares(gained: int, lost: int, n: int) -> Estimate | None:
+    """Return how far a share rises from one side to the other, on the same rows; None without rows.
+
+    The interval is that of Bonett and Price (2012) for matched pairs. It has a width even where no
+    row differs, since few rows do not prove that none would.
+
+    Args:
+        gained: rows of which something is true on the second side alone.
+        lost: rows of which it is true on the first side alone.
+        n: all rows.
+    """
+    from scipy.stats import norm  # noqa: PLC0415 - see above
+
+    if not n:
+        return None
+    up, down = (gained + 1) / (n + 2), (lost + 1) / (n + 2)
+    middle = up - down
+    spread = (up + down - middle**2) / (n + 2)
+    half = float(norm.ppf((1 + LEVEL) / 2)) * spread**0.5
+    return Estimate(
+        value=(gained - lost) / n,
+        low=max(-1.0, middle - half),
+        high=min(1.0, middle + half),
+        n=n,
+    )
+
+
 def win_rate(wins: int, ties: int, losses: int) -> WinRate | None:
     """Return the win rate with its interval; None without comparisons."""
     total = wins + ties + losses

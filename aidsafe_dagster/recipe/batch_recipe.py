@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import Field
 
+from aidsafe_dagster.recipe.policies import Policy
 from aidsafe_dagster.recipe.records import Record
 
 HASH = "#"
@@ -57,6 +58,11 @@ class StageRecipe(Record):
 def content_hash(text: str) -> str:
     """Return the value of a part that is known by its content alone."""
     return HASH + hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+def policy_hash(policy: Policy) -> str:
+    """Return the value of a policy's part."""
+    return content_hash(policy.model_dump_json())
 
 
 def fingerprint_of(parts: Iterable[RecipePart]) -> str:

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from aidsafe_dagster.recipe.answers import AnswerFormat, EarWhispererAnswer, GradeAnswer
 from aidsafe_dagster.recipe.bad_answers import BadText, describe_text, rule_ids
+from aidsafe_dagster.recipe.chat_tokens import without_chat_tokens
 from aidsafe_dagster.recipe.cot_grades import GradingSettings, subject_of
 from aidsafe_dagster.recipe.dialogue import Completion, Conversation, Dialogue
 from aidsafe_dagster.recipe.errors import RowFailed
@@ -382,6 +383,7 @@ def _target_messages(
     if belief and position == "reasoning":
         # The server goes on with this message, so it must end where a sentence does.
         sentence = f"{belief}." if belief[-1].isalnum() else belief
+        sentence = without_chat_tokens(sentence)
         beginning = f"{settings.reasoning_opening}{sentence}"
         messages.append(Message(role="assistant", content=beginning))
     return tuple(messages)

@@ -14,7 +14,7 @@ from jinja2 import Environment, StrictUndefined, TemplateError
 from pydantic import Field
 
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.formats import Column
+from aidsafe_dagster.recipe.format_types import Column
 from aidsafe_dagster.recipe.markdown import escape_inline
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import Record
@@ -75,6 +75,23 @@ class CoverageFacts(Record):
     citing: int = Field(
         description="rows whose final chain of thought cites one of its rules"
     )
+
+
+class LanguageFacts(Record):
+    """The texts of a language, as far as it is sure."""
+
+    language: str = Field(description="an ISO 639-1 code")
+    prompts: int
+    responses: int
+
+
+class LanguagesFacts(Record):
+    """The languages of prompts and responses, told by a program."""
+
+    of_rows: int = Field(description="prompts that were looked at")
+    rows: tuple[LanguageFacts, ...]
+    untold_prompts: int = Field(description="too short, mixed, or not sure")
+    untold_responses: int
 
 
 class CountFacts(Record):
@@ -147,6 +164,7 @@ class CardFacts(Record):
     hub_licence: str
     licence_link: str
     language: tuple[str, ...]
+    languages: LanguagesFacts | None = None
     tags: tuple[str, ...]
     gating: GatingFacts | None
     configs: tuple[ConfigFacts, ...]

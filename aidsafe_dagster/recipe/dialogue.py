@@ -31,6 +31,7 @@ from aidsafe_dagster.recipe.answers import (
 )
 from aidsafe_dagster.recipe.bad_answers import AnswerCheck, BadText
 from aidsafe_dagster.recipe.bad_text import BadTextSettings
+from aidsafe_dagster.recipe.chat_tokens import without_chat_tokens
 from aidsafe_dagster.recipe.errors import RowFailed
 from aidsafe_dagster.recipe.foreign_text import storable
 from aidsafe_dagster.recipe.hash_draw import hash_rank
@@ -294,12 +295,12 @@ class Conversation:
                 if completion.ended_early:
                     # A model goes on with the loop that it sees.
                     answer_text = answer_text[:_MOST_LOOPING_CHARS]
-                reply = Message(role="assistant", content=answer_text or _NOTHING_SAID)
+                reply = _reply(answer_text or _NOTHING_SAID)
                 reask = self.context.templates.reask(str(error))
                 attempt = (*attempt, reply, Message(role="user", content=reask))
             else:
                 self._record_repairs(parsed.repairs)
-                reply = Message(role="assistant", content=parsed.text)
+                reply = _reply(parsed.text)
                 self.messages = (*conversation, reply)
                 return parsed.answer
         # The last pass returns or raises. mypy cannot see that.
@@ -589,6 +590,11 @@ def _row_failure(text: str, answer_text: str, error: NotAnAnswer) -> RowFailed:
     if isinstance(error, BadText):
         return RowFailed(error.reason, detail)
     return RowFailed(FailureReason.UNPARSABLE, detail)
+
+
+def _reply(text: str) -> Message:
+    """Return an answer as a turn of the conversation, with no way to begin another."""
+    return Message(role="assistant", content=without_chat_tokens(text))
 
 
 def _message_json(message: Message) -> bytes:

@@ -1,61 +1,23 @@
-"""Trainer formats: the columns of each, and a pure function from a row to a plain dict.
+"""Trainer formats: the columns of each, and a pure function from a row to a plain dict."""
 
-The reasoning of an assistant turn is inline, as `<think>…</think>` before the response, or in a
-field of its own (`reasoning_content`, the name that chat templates read). Inline reasoning survives
-nearly all chat templates. More than half of those that TRL bundles lose the field. Run
-`aidsafe check-template` to check a template.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 from aidsafe_dagster.recipe.deliberation_log import DeliberationStory, deliberation_log
 from aidsafe_dagster.recipe.errors import SetupError, unknown
-from aidsafe_dagster.recipe.records import FineTuneRow, Message
+from aidsafe_dagster.recipe.feedback_formats import FEEDBACK_FORMATS
+from aidsafe_dagster.recipe.format_types import (
+    CLOSE,
+    LINEAGE,
+    OPEN,
+    Column,
+    Format,
+    Reasoning,
+    as_turns,
+    lineage,
+)
+from aidsafe_dagster.recipe.records import FineTuneRow
 from aidsafe_dagster.recipe.seed_cots import join_thoughts
-
-Reasoning = Literal["inline", "field"]
-RowKind = Literal["sft", "dpo", "deliberations"]
-ColumnType = Literal[
-    "string",
-    "int",
-    "float",
-    "strings",
-    "message",
-    "messages",
-    "intents",
-    "thoughts",
-    "judged_thoughts",
-    "turns",
-]
-OPEN, CLOSE = "<think>", "</think>"
-REASONING_FIELD = "reasoning_content"
-
-
-class Column(NamedTuple):
-    type: ColumnType
-    """A `message` is {role, content}, plus `reasoning_content` if reasoning is in a field."""
-    about: str
-
-
-Columns = Mapping[str, Column]
-Convert = Callable[[Any, Reasoning], dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Format:
-    name: str
-    trainer: str
-    rows: RowKind
-    """The kind of rows it converts."""
-    columns: Columns
-    convert: Convert
-    """Converts a `FineTuneRow` or a `DeliberationStory` to a row with these columns."""
-    file: Literal["parquet", "jsonl"] = "parquet"
-    """The file type that the trainer usually reads."""
-    has_field: bool = False
-    """Whether reasoning can be in a field. Otherwise it is always inline."""
 
 
 def trl_sft(row: FineTuneRow, reasoning: Reasoning) -> dict[str, Any]:
@@ -64,58 +26,58 @@ def trl_sft(row: FineTuneRow, reasoning: Reasoning) -> dict[str, Any]:
     There is no string column `prompt` beside `messages`: TRL would stop with a KeyError.
     """
     return {
-        "messages": _turns(row.messages, reasoning),
+        "messages": as_turns(row.messages, reasoning),
         "thinking": row.thinking,
         "response": row.response,
-        "prompt_id": row.prompt_id,
+        **lineage(row),
     }
 
 
 def prompt_completion(row: FineTuneRow, reasoning: Reasoning) -> dict[str, Any]:
     """Prompt and completion as message lists. The loss is on the completion alone."""
-    user, assistant = _turns(row.messages, reasoning)
+    user, assistant = as_turns(row.messages, reasoning)
     return {
         "prompt": [user],
         "completion": [assistant],
-        "prompt_id": row.prompt_id,
+        **lineage(row),
     }
 
 
 def trl_dpo(row: FineTuneRow, reasoning: Reasoning) -> dict[str, Any]:
     """Conversational preference with an explicit prompt."""
     return {
-        "prompt": _turns(row.prompt, reasoning),
-        "chosen": _turns(row.chosen, reasoning),
-        "rejected": _turns(row.rejected, reasoning),
-        "prompt_id": row.prompt_id,
+        "prompt": as_turns(row.prompt, reasoning),
+        "chosen": as_turns(row.chosen, reasoning),
+        "rejected": as_turns(row.rejected, reasoning),
+        **lineage(row),
     }
 
 
 def messages_only(row: FineTuneRow, _: Reasoning) -> dict[str, Any]:
     """The turns as a list of messages, without further columns."""
-    return {"messages": _turns(row.messages, "inline"), "prompt_id": row.prompt_id}
+    return {"messages": as_turns(row.messages, "inline"), **lineage(row)}
 
 
 def llama_factory_dpo(row: FineTuneRow, _: Reasoning) -> dict[str, Any]:
     """`sharegpt` formatting with `ranking`: chosen and rejected are single messages, not lists."""
     # Unpacking fails loudly if a side ever has more than its one turn.
-    (chosen,) = _turns(row.chosen, "inline")
-    (rejected,) = _turns(row.rejected, "inline")
+    (chosen,) = as_turns(row.chosen, "inline")
+    (rejected,) = as_turns(row.rejected, "inline")
     return {
-        "messages": _turns(row.prompt, "inline"),
+        "messages": as_turns(row.prompt, "inline"),
         "chosen": chosen,
         "rejected": rejected,
-        "prompt_id": row.prompt_id,
+        **lineage(row),
     }
 
 
 def ms_swift_dpo(row: FineTuneRow, _: Reasoning) -> dict[str, Any]:
     """The chosen turn is the last message, and the rejected one is a text."""
-    (rejected,) = _turns(row.rejected, "inline")
+    (rejected,) = as_turns(row.rejected, "inline")
     return {
-        "messages": _turns(row.prompt, "inline") + _turns(row.chosen, "inline"),
+        "messages": as_turns(row.prompt, "inline") + as_turns(row.chosen, "inline"),
         "rejected_response": rejected["content"],
-        "prompt_id": row.prompt_id,
+        **lineage(row),
     }
 
 
@@ -126,13 +88,10 @@ def deliberations(story: DeliberationStory, _: Reasoning) -> dict[str, Any]:
         "refined_thoughts": join_thoughts(story.refined.thoughts),
         "response": story.refined.response,
         "deliberation_log": deliberation_log(story),
-        "prompt_id": story.refined.prompt_id,
+        **lineage(story.refined),
     }
 
 
-_ID: dict[str, Column] = {
-    "prompt_id": Column("string", "hash of the normalised prompt; no trainer reads it")
-}
 _SFT: dict[str, Column] = {
     "messages": Column(
         "messages", "the user turn, and the assistant turn with its reasoning"
@@ -176,7 +135,7 @@ _ALL = (
         name="trl-sft",
         trainer="TRL, SFTTrainer",
         rows="sft",
-        columns=_SFT | _ID,
+        columns=_SFT | LINEAGE,
         convert=trl_sft,
         has_field=True,
     ),
@@ -184,7 +143,7 @@ _ALL = (
         name="trl-dpo",
         trainer="TRL, DPOTrainer",
         rows="dpo",
-        columns=_DPO | _ID,
+        columns=_DPO | LINEAGE,
         convert=trl_dpo,
         has_field=True,
     ),
@@ -192,7 +151,7 @@ _ALL = (
         name="prompt-completion",
         trainer="TRL, SFTTrainer with the loss on the completion",
         rows="sft",
-        columns=_PROMPT_COMPLETION | _ID,
+        columns=_PROMPT_COMPLETION | LINEAGE,
         convert=prompt_completion,
         has_field=True,
     ),
@@ -200,14 +159,14 @@ _ALL = (
         name="deliberations",
         trainer="the paper's release",
         rows="deliberations",
-        columns=_DELIBERATIONS | _ID,
+        columns=_DELIBERATIONS | LINEAGE,
         convert=deliberations,
     ),
     Format(
         name="llama-factory-sft",
         trainer="LLaMA-Factory, stage sft",
         rows="sft",
-        columns=_MESSAGES | _ID,
+        columns=_MESSAGES | LINEAGE,
         convert=messages_only,
         file="jsonl",
     ),
@@ -215,7 +174,7 @@ _ALL = (
         name="llama-factory-dpo",
         trainer="LLaMA-Factory, stage dpo",
         rows="dpo",
-        columns=_SINGLE | _ID,
+        columns=_SINGLE | LINEAGE,
         convert=llama_factory_dpo,
         file="jsonl",
     ),
@@ -223,7 +182,7 @@ _ALL = (
         name="ms-swift-sft",
         trainer="ms-swift, sft",
         rows="sft",
-        columns=_MESSAGES | _ID,
+        columns=_MESSAGES | LINEAGE,
         convert=messages_only,
         file="jsonl",
     ),
@@ -231,10 +190,11 @@ _ALL = (
         name="ms-swift-dpo",
         trainer="ms-swift, rlhf_type dpo",
         rows="dpo",
-        columns=_SWIFT | _ID,
+        columns=_SWIFT | LINEAGE,
         convert=ms_swift_dpo,
         file="jsonl",
     ),
+    *FEEDBACK_FORMATS,
 )
 FORMATS: Mapping[str, Format] = {format_.name: format_ for format_ in _ALL}
 
@@ -281,16 +241,6 @@ def llama_factory_info(name: str, file: str, *, ranking: bool) -> dict[str, Any]
     }
 
 
-def split_thinking(content: str) -> tuple[str, str]:
-    """Split an assistant turn into CoT and response: the inverse of `join_thinking`."""
-    # A turn that was not made by `join_thinking` has no reasoning to split off.
-    body = content.removeprefix(f"{OPEN}\n")
-    thinking, tag, response = body.partition(f"\n{CLOSE}\n\n")
-    if not tag:
-        return "", content
-    return thinking, response
-
-
 def is_ambiguous(row: FineTuneRow) -> bool:
     """Return True if the text of an assistant turn holds a think tag itself.
 
@@ -305,24 +255,3 @@ def is_ambiguous(row: FineTuneRow) -> bool:
 
 def _has_one_thinking_block(content: str) -> bool:
     return content.count(OPEN) == 1 and content.count(CLOSE) == 1
-
-
-def _turns(
-    messages: Sequence[Message] | None, reasoning: Reasoning
-) -> list[dict[str, Any]]:
-    turns = [message.model_dump() for message in messages or ()]
-    if reasoning == "inline":
-        return turns
-    return [_with_reasoning_field(turn) for turn in turns]
-
-
-def _with_reasoning_field(turn: dict[str, Any]) -> dict[str, Any]:
-    # User turns get the field too, so that all turns of a column have the same keys.
-    if turn["role"] != "assistant":
-        return turn | {REASONING_FIELD: None}
-    thinking, response = split_thinking(turn["content"])
-    return {
-        "role": turn["role"],
-        "content": response,
-        REASONING_FIELD: thinking,
-    }

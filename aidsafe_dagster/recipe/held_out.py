@@ -68,6 +68,7 @@ _ORIGIN = (
     "source_row",
     "category",
     "licence",
+    "own_id",
     "cluster",
 )
 

@@ -124,6 +124,19 @@ def other_language(
     return f"it is in another language ('{language}') than the user's prompt; write in that one"
 
 
+def told_language(text: str, language_of: LanguageOf) -> str:
+    """Return the language of a text where it is sure: by its script, or by its words.
+
+    Returns:
+        The code; empty for a text that is short, of several scripts, or of no sure language.
+    """
+    prose = _prose(text)
+    script = _main_script(prose)
+    if not script or _weight(prose) < _LEAST_PROMPT:
+        return ""
+    return _OF_SCRIPT.get(script) or _sure_language(language_of(prose))
+
+
 def _sure_language(shares: Mapping[str, float]) -> str:
     language = next(iter(shares), "")
     return language if _share(shares, language) >= _SURE else ""

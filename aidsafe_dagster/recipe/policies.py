@@ -14,7 +14,6 @@ The id of a rule is `<policy id>.<number>`. The version of a set of policies is 
 """
 
 import hashlib
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +24,7 @@ from pydantic import Field, StringConstraints, ValidationError
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.loops import grams
 from aidsafe_dagster.recipe.records import Record
+from aidsafe_dagster.recipe.toml_text import parse_toml, quote_key
 
 MAX_BYTES = 8 * 2**20
 """Of all policy files of a folder: about two million tokens, and every call carries them."""
@@ -175,24 +175,29 @@ def _require_size(folder: Path, files: Sequence[Path]) -> None:
 
 
 def _load_policy(file: Path) -> Policy:
+    # Editors on Windows put a byte order mark first, which TOML does not know.
     try:
-        return Policy.model_validate(tomllib.loads(file.read_text("utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        text = file.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
         raise SetupError(f"{file}: not a TOML file in UTF-8: {error}") from error
+    try:
+        return Policy.model_validate(parse_toml(text, str(file)))
     except ValidationError as error:
-        raise _describe_mistake(file, error) from error
+        raise _describe_mistake(file, text, error) from error
 
 
-def _describe_mistake(file: Path, error: ValidationError) -> SetupError:
+def _describe_mistake(file: Path, text: str, error: ValidationError) -> SetupError:
     mistakes = error.errors()
     # A misspelt key also shows up as a missing one, so unknown keys are reported first.
     mistakes.sort(key=lambda mistake: mistake["type"] != "extra_forbidden")
     first = mistakes[0]
     path = ".".join(map(str, first["loc"]))
+    line = quote_key(text, first["loc"])
     if first["type"] == "extra_forbidden":
-        return unknown("key", path, Policy.model_fields, str(file))
+        error_of_key = unknown("key", path, Policy.model_fields, str(file))
+        return SetupError(f"{error_of_key}{line}")
     message = first["msg"]
-    return SetupError(f"{file}: '{path}': {message}")
+    return SetupError(f"{file}: '{path}': {message}{line}")
 
 
 def _normalised(category: str) -> str:

@@ -253,6 +253,11 @@ class Origin(Record):
     )
     category: str = Field(description="category given by the source, or empty")
     licence: str = Field(description="licence of this prompt, as an SPDX-like id")
+    own_id: str = Field(
+        default="",
+        description="id that the source itself gives the row, or empty; unlike prompt_id it need "
+        "not be unique",
+    )
     # Empty until ingestion has compared the prompt with those before it.
     cluster: str = Field(
         default="",

@@ -18,9 +18,10 @@ from aidsafe_dagster.recipe.answers import (
     NotAnAnswer,
     VerdictAnswer,
 )
+from aidsafe_dagster.recipe.chat_tokens import without_chat_tokens
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue
 from aidsafe_dagster.recipe.errors import RowFailed
-from aidsafe_dagster.recipe.formats import CLOSE, OPEN
+from aidsafe_dagster.recipe.format_types import CLOSE, OPEN
 from aidsafe_dagster.recipe.records import Failure, Message, Prompt, Record, Role, Usage
 from aidsafe_dagster.recipe.refusals import refuses
 from aidsafe_dagster.recipe.templates import SAFETY_EVAL
@@ -131,7 +132,7 @@ def evaluate(
 
 
 def _messages(conversation: Conversation, item: BenchmarkItem) -> tuple[Message, ...]:
-    user = Message(role="user", content=item.prompt.prompt)
+    user = Message(role="user", content=without_chat_tokens(item.prompt.prompt))
     system = conversation.context.templates.task(SAFETY_EVAL, "candidate_system")
     # An empty template means no system message, not an empty one.
     if not system:

@@ -34,6 +34,7 @@ from aidsafe_dagster.recipe.records import (
     BeliefExample,
     CotGrades,
     DeliberatedCot,
+    Failure,
     FailureReason,
     FineTuneRow,
     PreferencePair,
@@ -168,6 +169,19 @@ class StageDefinition:
     ) -> tuple[FailureReason, str] | None:
         """Return why a finished row must not go on, None if it may."""
         return first_failure(row, self.row_gate, settings, policies, language_of)
+
+    def gate_failure(
+        self, row: Record, conversation: Conversation, settings: CheckSettings
+    ) -> Failure | None:
+        """Return the failure of a finished row that must not go on, None if it may."""
+        context = conversation.context
+        verdict = self.check_row(row, settings, context.policies, context.language_of)
+        if verdict is None:
+            return None
+        # The answers were valid, and replayed they would fail the gate again. So the next run
+        # draws anew.
+        reason, detail = verdict
+        return conversation.failure(reason, detail, redraw=True)
 
 
 def _think_alone(

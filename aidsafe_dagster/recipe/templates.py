@@ -10,7 +10,7 @@
     prompts/reask.jinja             follows an answer that does not parse
 
 A user's text is only ever a value, never a template. `fenced` keeps it from closing the tag around
-it.
+it, and no value holds a token by which chat templates mark turns (`chat_tokens.py`).
 """
 
 import hashlib
@@ -28,6 +28,7 @@ from jinja2 import (
     TemplateSyntaxError,
 )
 
+from aidsafe_dagster.recipe.chat_tokens import without_chat_tokens
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.loops import grams
 from aidsafe_dagster.recipe.policies import Policies
@@ -60,6 +61,10 @@ def fenced(text: str) -> str:
     return re.sub(rf"</(?=\s*({_FENCES})\b)", "<\\/", text, flags=re.IGNORECASE)
 
 
+def _harmless(value: object) -> object:
+    return without_chat_tokens(value) if isinstance(value, str) else value
+
+
 class Templates:
     """The prompt templates of one folder.
 
@@ -76,7 +81,7 @@ class Templates:
         self.folder = folder
         self._names_by_stage = names_by_stage
         self._jinja = Environment(
-            loader=FileSystemLoader(folder, encoding="utf-8"),
+            loader=FileSystemLoader(folder, encoding="utf-8-sig"),
             # A misspelt variable in a team's template must fail, and not vanish from the prompt.
             undefined=StrictUndefined,
             autoescape=False,  # noqa: S701 - prompts are plain text, not HTML
@@ -85,6 +90,8 @@ class Templates:
             # A version is the hash of the text that was loaded, so that text must be what is
             # rendered.
             auto_reload=False,
+            # Of every value, so that no template of a team's own can forget it.
+            finalize=_harmless,
         )
         self._jinja.filters["fenced"] = fenced
         self._compiled: dict[str, Template] = {}
@@ -92,7 +99,7 @@ class Templates:
         # All at once: a broken template must stop the run before the first call.
         for name in self._all_names():
             self._compiled[name] = self._compile(name)
-            self._sources[name] = (folder / f"{name}.jinja").read_text("utf-8")
+            self._sources[name] = (folder / f"{name}.jinja").read_text("utf-8-sig")
 
     def system(self, policies: Policies) -> str:
         return self._render("system", policies=policies.policies)

@@ -165,7 +165,10 @@ def _heading(row: Origin, prompt: str) -> str:
             parts.append(escape_line(part))
     parts.append(f"batch {row.batch}")
     about = " · ".join(parts)
-    return _page(f"## Prompt `{row.prompt_id}`", block_quote(prompt), f"*{about}*")
+    title = f"## Prompt `{row.prompt_id}`"
+    if row.own_id:
+        title += f" · {escape_line(row.own_id)}"
+    return _page(title, block_quote(prompt), f"*{about}*")
 
 
 def _intents(intents: Iterable[Intent]) -> str:

@@ -19,39 +19,59 @@ from aidsafe_dagster.reports.paper import METRIC_NAMES, VERSION_NAMES
 from aidsafe_dagster.reports.plots import render_svg
 from aidsafe_dagster.reports.sections import Plot, Report
 
-_FOLDER = Path(__file__).parent / "templates"
+REPORT_TEMPLATES = Path(__file__).parent / "templates"
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def to_html(report: Report, title: str) -> str:
     """Return the whole page."""
-    style = (_FOLDER / "report.css").read_text("utf-8")
-    script = (_FOLDER / "browse.js").read_text("utf-8")
+    return render_page("report.html.jinja", report, title)
+
+
+def render_page(name: str, report: Report, title: str, **values: Any) -> str:
+    """Return a page that shows a report, and more where its template does.
+
+    Args:
+        name: of the template; one that extends that of the report, or it.
+        report: what the page begins with.
+        title: of the page.
+        values: what the template shows besides.
+    """
+    style = (REPORT_TEMPLATES / "report.css").read_text("utf-8")
+    script = (REPORT_TEMPLATES / "browse.js").read_text("utf-8")
     # The content security policy admits the script by its hash, and no other.
     script_digest = hashlib.sha256(script.encode()).digest()
     script_hash = base64.b64encode(script_digest).decode()
-    template = _environment().get_template("report.html.jinja")
+    template = page_environment().get_template(name)
     return template.render(
         report=report,
         title=title,
         style=Markup(style),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own file
         script_hash=script_hash,
+        **values,
     )
 
 
-def _environment() -> Environment:
+def page_environment(*folders: Path) -> Environment:
+    """Return the template engine of pages, which escapes every text.
+
+    Args:
+        folders: of templates, before those of the reports.
+    """
     environment = Environment(
-        loader=FileSystemLoader(_FOLDER),
+        loader=FileSystemLoader([*folders, REPORT_TEMPLATES]),
         autoescape=True,
         # A misspelt name in a template raises instead of showing nothing.
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         # A model's answer may hold any character.
-        finalize=_replace_controls,
+        finalize=shown,
     )
     environment.filters["draw"] = _draw_plot
+    # A page with a search marks what was searched for.
+    environment.filters["marked"] = str
     environment.globals |= {
         "METRICS": METRICS,
         "METRIC_NAMES": METRIC_NAMES,
@@ -61,7 +81,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _replace_controls(value: Any) -> Any:
+def shown(value: Any) -> Any:
     """Replace characters that a page may not hold, or that nobody sees, by a visible sign.
 
     Those that reorder the text around them go.

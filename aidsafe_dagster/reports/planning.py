@@ -103,7 +103,7 @@ def make_plan(sample: MeasuredSample, prompts: int, rates: Rates) -> CapacityPla
     plans = []
     for stage in stages:
         factor = prompts / sample.prompts
-        plans.append(_stage_plan(stage, sample, factor))
+        plans.append(plan_stage(stage, sample, factor))
     return CapacityPlan(
         prompts,
         sample,
@@ -194,7 +194,8 @@ def measured_rate(steps: Sequence[Mapping[str, float]]) -> float | None:
     return tokens / seconds if seconds else None
 
 
-def _stage_plan(stage: str, sample: MeasuredSample, factor: float) -> StagePlan:
+def plan_stage(stage: str, sample: MeasuredSample, factor: float) -> StagePlan:
+    """Return what a stage takes of `factor` times the prompts of the sample."""
     rows, failed, usage = 0, 0, Usage()
     for row in sample.rows:
         if row.stage == stage:

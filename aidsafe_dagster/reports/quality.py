@@ -39,6 +39,8 @@ class ReportContext:
     """How well the pipeline found the faults that the rehearsal engine planted."""
     further: Sequence[Section] = ()
     """Sections from elsewhere, such as a human review."""
+    rows_url: str = ""
+    """Where all rows can be read."""
 
 
 def build_quality_report(
@@ -59,6 +61,7 @@ def build_quality_report(
         figures=key_figures(analysis),
         deliberations=sample_deliberations(dataset, settings.deliberations),
         rules={rule: policies.rule(rule) for rule in policies.rule_ids},
+        rows_url=context.rows_url.rstrip("/"),
     )
 
 

@@ -77,6 +77,8 @@ class Report:
     """A sample of deliberations to read."""
     rules: Mapping[str, str] = field(default_factory=dict)
     """Rule id → text of the rule."""
+    rows_url: str = ""
+    """Where all rows can be read, without a slash at the end; empty: nowhere that is known."""
 
 
 def format_number(value: float | None, digits: int = 2) -> str:

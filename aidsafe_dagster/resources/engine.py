@@ -1,15 +1,11 @@
 """The engine as a Dagster resource: what answers the agents, with the journal in front of it.
 
-The setting `engine` chooses: `rehearsal` (no model at all), `vllm` (a server on this machine's
-GPUs, see `resources.vllm`) or `endpoint` (any OpenAI-compatible server). The first step that needs
-an engine opens it, and it is closed when the run ends; the model server outlives both.
+The first step that needs an engine opens it, and it is closed when the run ends; the model server
+outlives both.
 """
 
-import hashlib
-import logging
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 import dagster as dg
@@ -18,116 +14,28 @@ from pydantic import PrivateAttr
 from aidsafe_dagster.engines.driver.background_driver import BackgroundDriver
 from aidsafe_dagster.engines.driver.progress import Progress
 from aidsafe_dagster.engines.driver.rows import NextStage
-from aidsafe_dagster.engines.endpoint import EndpointEngine
-from aidsafe_dagster.engines.protocol import Engine
-from aidsafe_dagster.engines.rehearsal.engine import RehearsalEngine
-from aidsafe_dagster.engines.rehearsal.planted import planted_path
-from aidsafe_dagster.engines.roles import EngineByRole
-from aidsafe_dagster.engines.settings import ServerSettings
-from aidsafe_dagster.engines.vllm.engine import VLLMEngine
-from aidsafe_dagster.quality.languages import identify_language
 from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
 from aidsafe_dagster.recipe.dialogue import DialogueContext, DialogueTask
 from aidsafe_dagster.recipe.errors import EngineUnusable, SetupError
-from aidsafe_dagster.recipe.records import Failure, Role, Stage
+from aidsafe_dagster.recipe.records import Failure
 from aidsafe_dagster.resources.context_preflight import (
-    context_findings,
     known_lengths,
-    require_context,
     with_known_lengths,
 )
-from aidsafe_dagster.resources.continuation import require_continuation
+from aidsafe_dagster.resources.engine_from_settings import (
+    make_dialogue_context,
+    make_engine,
+    shares_folder,
+)
+from aidsafe_dagster.resources.planned_contexts import check_planned_contexts
 from aidsafe_dagster.resources.settings import SettingsResource
-from aidsafe_dagster.resources.tokens import token_counter
 from aidsafe_dagster.resources.vllm import VLLMResource
 from aidsafe_dagster.runs.batch_claims import claim_of
 from aidsafe_dagster.runs.dagster_internals import PARTITION_NAME_TAG
-from aidsafe_dagster.settings.role_servers import (
-    common_sampling,
-    own_server,
-    sampling_by_speaker,
-)
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.settings.snapshot import SettingsSnapshot
 
 T = TypeVar("T")
-logger = logging.getLogger(__name__)
-
-
-def make_engine(settings: Settings, log: Callable[[str], None] = logger.info) -> Engine:
-    """Return the engine that the settings name, with those of the roles that have their own.
-
-    Raises:
-        SetupError: its settings are incomplete.
-    """
-    engines: dict[str, Engine] = {}
-    for servers in _other_servers(settings).values():
-        name, first, by_speaker = servers
-        engine = EndpointEngine(first, by_speaker, name)
-        engines |= dict.fromkeys(by_speaker, engine)
-    main = _main_engine(settings, log)
-    return EngineByRole(main, engines) if engines else main
-
-
-def _main_engine(settings: Settings, log: Callable[[str], None]) -> Engine:
-    by_speaker = {}
-    for speaker, role in settings.speakers.items():
-        if not role.server and not role.base_url:
-            by_speaker[speaker] = role.applied_to(settings.endpoint)
-    if settings.engine == "vllm":
-        return VLLMEngine(settings.vllm, settings.endpoint, by_speaker, log)
-    if settings.engine == "endpoint":
-        return EndpointEngine(settings.endpoint, by_speaker)
-    return RehearsalEngine(settings.rehearsal, planted_path(settings.home))
-
-
-def _other_servers(
-    settings: Settings,
-) -> dict[str, tuple[str, ServerSettings, dict[str, ServerSettings]]]:
-    """Return name, settings, and settings by role of each server that roles have of their own."""
-    servers: dict[str, tuple[str, ServerSettings, dict[str, ServerSettings]]] = {}
-    for speaker, role in settings.speakers.items():
-        named = own_server(settings, role)
-        if named is None:
-            continue
-        name, changed = named
-        _, _, by_speaker = servers.setdefault(name, (name, changed, {}))
-        by_speaker[speaker] = changed
-    return servers
-
-
-def make_dialogue_context(
-    snapshot: SettingsSnapshot, engine: Engine
-) -> DialogueContext:
-    """Return what every dialogue is given.
-
-    Raises:
-        SetupError: policies, templates or tokenizer cannot be loaded.
-    """
-    settings = snapshot.settings
-    counter = token_counter(settings)
-    return DialogueContext(
-        policies=snapshot.policies,
-        templates=snapshot.templates,
-        count_tokens=counter,
-        tokens_counted_by=counter.name,
-        sampling=common_sampling(settings),
-        sampling_by_speaker=sampling_by_speaker(settings),
-        servers=_server_labels(settings, engine),
-        bounds=settings.answers,
-        bad_text=settings.checks,
-        # Simulated text is English, whatever the prompt's language.
-        language_of=None if engine.simulated else identify_language,
-        seed=settings.seed,
-        engine=engine.name,
-        simulated=engine.simulated,
-    )
-
-
-def _server_labels(settings: Settings, engine: Engine) -> dict[str, str]:
-    """Return the server of each role, and of each agent that the settings name."""
-    speakers = [*map(str, Role), *settings.roles]
-    return {speaker: engine.route(speaker).label for speaker in speakers}
 
 
 class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -182,12 +90,8 @@ class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         for checked_settings, checked_names in self._checked:
             if checked_settings == settings and names <= checked_names:
                 return
-        engine = make_engine(settings)
-        if Stage.PREFERENCE_PAIRS in names:
-            require_continuation(settings, engine)
-        dialogue_context = make_dialogue_context(snapshot, engine)
-        findings = context_findings(settings, dialogue_context, engine, names)
-        for warning in require_context(findings, settings, dialogue_context):
+        findings, warnings = check_planned_contexts(snapshot, names)
+        for warning in warnings:
             log(warning)
         self._context_lengths.update(known_lengths(findings))
         self._checked.append((settings, names))
@@ -259,7 +163,7 @@ class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
                 partial(make_engine, settings),
                 settings.journal,
                 settings.driver,
-                _shares_folder(settings),
+                shares_folder(settings),
                 # Not before: the resource of the lake claims the batch, maybe after this setup.
                 claim_of(self._batch),
             )
@@ -269,20 +173,3 @@ class EngineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Close the driver; return the read-ahead calls that no stage used, by stage."""
         driver, self._driver = self._driver, None
         return driver.close() if driver else {}
-
-
-def _shares_folder(settings: Settings) -> Path | None:
-    """Where runs that use the same engine divide its slots; None: the rehearsal has no limit."""
-    if settings.engine == "rehearsal":
-        return None
-    if settings.engine == "endpoint":
-        servers = [settings.endpoint.base_url]
-    else:
-        servers = [settings.vllm.model_dump_json()]
-    servers += sorted(role.base_url for role in settings.roles.values())
-    for name in sorted({role.server for role in settings.roles.values()} - {""}):
-        servers.append(settings.servers[name].base_url)
-    # A NUL is in no address, so different lists of servers never join to the same text.
-    joined = "\0".join(servers)
-    name = hashlib.blake2b(joined.encode(), digest_size=6).hexdigest()
-    return settings.home / "engines" / f"{settings.engine}-{name}"

@@ -4,8 +4,6 @@ estimate.
 
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download
-
 from aidsafe_dagster.engines.tokenize import server_token_count
 from aidsafe_dagster.quality.tokens import TokenCounter, load_token_counter
 from aidsafe_dagster.settings.schema import Settings
@@ -38,6 +36,8 @@ def _tokenizer_file(model: str, revision: str) -> Path | None:
     if Path(model).is_dir():
         file = Path(model) / "tokenizer.json"
         return file if file.exists() else None
+    from huggingface_hub import hf_hub_download  # noqa: PLC0415 - only vLLM needs it
+
     try:
         return Path(hf_hub_download(model, "tokenizer.json", revision=revision or None))
     # Offline, gated, or a model without one. Lengths are estimates then, and labelled so.

@@ -31,16 +31,14 @@ from aidsafe_dagster.recipe.records import (
 )
 from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.resources.settings import SettingsResource
-from aidsafe_dagster.sources.ingestion import DroppedPrompt
+from aidsafe_dagster.sources.rejection import DroppedPrompt
 
 _TABLES_BESIDE_STAGES: Mapping[str, type[Record]] = {
     "ingested": Prompt,
     "dropped_prompts": DroppedPrompt,
     BELIEF_CANDIDATES: TriedBelief,
 }
-_LINEAGE = (
-    "batch, prompt_id, source, category, simulated, policies_version, prompt_kind"
-)
+_LINEAGE = "batch, prompt_id, own_id, source, category, simulated, policies_version, prompt_kind"
 _FAITHFUL: tuple[Metric, ...] = (
     "policy_to_cot",
     "policy_to_response",
@@ -118,8 +116,8 @@ def create_views(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
         )
     for kind, columns in _SPLIT_COLUMNS.items():
         connection.execute(
-            f"CREATE VIEW {kind} AS SELECT {columns}, split, prompt_id, source, licence, simulated "
-            f"FROM fine_tune_splits WHERE kind = '{kind}'"
+            f"CREATE VIEW {kind} AS SELECT {columns}, split, prompt_id, own_id, source, licence, "
+            f"simulated FROM fine_tune_splits WHERE kind = '{kind}'"
         )
 
 

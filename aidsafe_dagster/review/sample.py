@@ -6,7 +6,7 @@ same review.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -64,6 +64,8 @@ class ReviewSample:
     """
     items: tuple[Item, ...]
     key: tuple[KeyRow, ...]
+    left_out: int = 0
+    """Simulated batches, where there are others."""
 
     @property
     def simulated(self) -> bool:
@@ -102,18 +104,29 @@ def parse_pair(text: str) -> Pair:
 
 
 def draw_sample(
-    lake: Lake, size: int, pairs: Sequence[Pair], seed: int
+    lake: Lake,
+    size: int,
+    pairs: Sequence[Pair],
+    seed: int,
+    batches: Collection[str] = (),
 ) -> ReviewSample:
-    """Draw at most `size` items from the whole lake, spread evenly over the pairs.
+    """Draw at most `size` items, spread evenly over the pairs.
+
+    Simulated batches are left out if there are others.
+
+    Args:
+        lake: holds the rows.
+        size: of the sample, in items.
+        pairs: of versions to compare.
+        seed: another one draws another sample.
+        batches: from these alone; none: from all.
 
     Raises:
         SetupError: no prompt has both versions of any of the pairs.
     """
-    cots: dict[Version, dict[str, _Cot]] = {}
-    for pair in pairs:
-        for version in pair:
-            if version not in cots:
-                cots[version] = _read_cots(lake, version)
+    versions = dict.fromkeys(version for pair in pairs for version in pair)
+    all_cots = {version: _read_cots(lake, version) for version in versions}
+    cots, left_out = _without_rehearsal(_of_batches(all_cots, batches))
     selection = _choose_prompts(cots, size, pairs, seed)
     if not selection:
         wanted = " or ".join(map(" and ".join, pairs))
@@ -150,6 +163,7 @@ def draw_sample(
         _review_id(items),
         tuple(items),
         tuple(key),
+        left_out,
     )
 
 
@@ -161,6 +175,30 @@ def _read_cots(lake: Lake, version: Version) -> dict[str, _Cot]:
     for row in rows.iter_rows(named=True):
         cots[row["prompt_id"]] = _to_cot(row)
     return cots
+
+
+def _of_batches(cots: _Cots, batches: Collection[str]) -> _Cots:
+    if not batches:
+        return cots
+    return _filtered(cots, lambda cot: cot.batch in batches)
+
+
+def _without_rehearsal(cots: _Cots) -> tuple[_Cots, int]:
+    """Leave simulated batches out if there are others; return how many these are."""
+    all_cots = [cot for of_version in cots.values() for cot in of_version.values()]
+    simulated = {cot.batch for cot in all_cots if cot.simulated}
+    if not {cot.batch for cot in all_cots} - simulated:
+        return cots, 0
+    return _filtered(cots, lambda cot: cot.batch not in simulated), len(simulated)
+
+
+def _filtered(cots: _Cots, is_wanted: Callable[[_Cot], bool]) -> _Cots:
+    chosen: dict[Version, dict[str, _Cot]] = {}
+    for version, of_version in cots.items():
+        chosen[version] = {
+            key: cot for key, cot in of_version.items() if is_wanted(cot)
+        }
+    return chosen
 
 
 def _to_cot(row: Mapping[str, object]) -> _Cot:

@@ -14,6 +14,7 @@ from tomlkit.items import InlineTable, Table
 
 from aidsafe_dagster.primitives.atomic_write import atomic_write
 from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.toml_text import parse_toml
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,7 @@ def _read(file: Path) -> str:
 
 
 def _edited(file: Path, before: str, edits: Sequence[Edit]) -> str:
-    try:
-        wanted = tomllib.loads(before)
-    except tomllib.TOMLDecodeError as error:
-        raise SetupError(f"{file}: not a TOML file: {error}") from error
+    wanted = parse_toml(before, str(file))
     after = ""
     try:
         document = tomlkit.parse(before)

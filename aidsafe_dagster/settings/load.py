@@ -4,13 +4,12 @@
     base_url = "http://127.0.0.1:8000/v1"
 
 Two underscores go one level down. Relative paths are relative to the folder of the settings file,
-or to the current folder without one. An unknown key is an error that names the nearest valid one.
-No secret is a setting: a key is named by the environment variable that holds it.
+or to the project's folder without one (`project.py`). An unknown key is an error that names the
+nearest valid one. No secret is a setting: a key is named by the environment variable that holds it.
 """
 
 import json
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -23,12 +22,16 @@ from aidsafe_dagster.engines.profiles import load_profile
 from aidsafe_dagster.engines.settings import EndpointSettings
 from aidsafe_dagster.engines.vllm.settings import VLLMSettings
 from aidsafe_dagster.recipe.errors import SetupError, unknown
+from aidsafe_dagster.recipe.toml_text import parse_toml, quote_key
+from aidsafe_dagster.settings.project import (
+    SETTINGS_FILE,
+    SETTINGS_VARIABLE,
+    find_project,
+)
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.settings.secret_check import refuse_secrets
 
-FILE_NAME = "aidsafe.toml"
 _PREFIX = "AIDSAFE_"
-_FILE_VARIABLE = "AIDSAFE_SETTINGS"
 
 
 @dataclass(frozen=True)
@@ -51,23 +54,24 @@ def load_settings(
     """Merge the layers and check the result.
 
     Args:
-        folder: where `aidsafe.toml` is looked for (default: the current folder). AIDSAFE_SETTINGS
-            names a file instead.
+        folder: where `aidsafe.toml` is looked for (default: the folder of the project, see
+            `project.find_project`). AIDSAFE_SETTINGS names a file instead.
         environ: the environment (default: that of the process).
         overrides: nested values of the launchpad; they win.
         overrides_from: name of their origin in messages.
 
     Raises:
         SetupError: a file that does not parse, an unknown key, or a value of the wrong type; names
-            file and place.
+            file and place. Or there is more than one project to choose from.
     """
     if environ is None:
         environ = os.environ
-    file_in_environment = environ.get(_FILE_VARIABLE)
+    file_in_environment = environ.get(SETTINGS_VARIABLE)
     if file_in_environment:
         file = Path(file_in_environment).absolute()
     else:
-        file = ((folder or Path.cwd()) / FILE_NAME).absolute()
+        folder = folder or find_project(environ=environ).folder
+        file = (folder / SETTINGS_FILE).absolute()
     # A project can do without a file, but a file that somebody named has to exist.
     file_values = _read(file, required=bool(file_in_environment))
     # From the weakest to the strongest.
@@ -89,8 +93,13 @@ def load_settings(
         settings = Settings.model_validate(merged)
     except ValidationError as error:
         # The cause shows values, and one of them may be a secret.
-        raise _setup_error(error, origins) from None
+        raise _setup_error(error, origins, file) from None
     return Loaded(_with_absolute_paths(settings, file.parent), origins, file)
+
+
+def default_settings(folder: Path) -> Settings:
+    """Return the settings of a project whose file says nothing."""
+    return _with_absolute_paths(Settings(), folder)
 
 
 def _add_profiles(merged: dict[str, Any], origins: dict[str, str]) -> None:
@@ -137,11 +146,12 @@ def _read(file: Path, *, required: bool) -> dict[str, Any]:
         return {}
     # Editors on Windows put a byte order mark first, which TOML does not know.
     try:
-        return tomllib.loads(file.read_text("utf-8-sig"))
+        text = file.read_text("utf-8-sig")
     except OSError as error:
         raise SetupError(f"{file}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise SetupError(f"{file}: not a TOML file in UTF-8: {error}") from error
+    return parse_toml(text, str(file))
 
 
 def _values_from_environment(
@@ -170,7 +180,7 @@ def _key_variables(
     environ: Mapping[str, str], file_values: Mapping[str, Any]
 ) -> set[str]:
     """Return the names of variables that are no settings: they hold keys, or name the file."""
-    names = {_FILE_VARIABLE, EndpointSettings().api_key_env}
+    names = {SETTINGS_VARIABLE, EndpointSettings().api_key_env}
     # A setting that ends in `_env` names a variable that holds a key, in the file or out of it.
     for key, value in _leaves(file_values):
         if key.endswith("_env"):
@@ -216,17 +226,22 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{key}", value
 
 
-def _setup_error(error: ValidationError, origins: Mapping[str, str]) -> SetupError:
+def _setup_error(
+    error: ValidationError, origins: Mapping[str, str], file: Path
+) -> SetupError:
     # A misspelt key comes first, because it often explains the other errors.
     first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     path = first["loc"]
     place = ".".join(map(str, path))
     origin = _origin_of(place, origins)
+    is_in_file = origin == str(file)
+    line = quote_key(file.read_text("utf-8-sig"), path) if is_in_file else ""
     if first["type"] == "extra_forbidden":
-        return unknown("key", place, _sibling_keys(path), origin)
+        error_of_key = unknown("key", place, _sibling_keys(path), origin)
+        return SetupError(f"{error_of_key}{line}")
     message = first["msg"]
     value = first["input"]
-    return SetupError(f"{origin}: '{place}': {message} (got {value!r})")
+    return SetupError(f"{origin}: '{place}': {message} (got {value!r}){line}")
 
 
 def _origin_of(place: str, origins: Mapping[str, str]) -> str:

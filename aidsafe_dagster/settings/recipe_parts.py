@@ -19,6 +19,7 @@ from aidsafe_dagster.recipe.batch_recipe import (
     TEMPLATE,
     RecipePart,
     content_hash,
+    policy_hash,
 )
 from aidsafe_dagster.recipe.records import Record, RefinedCot, Role, Stage
 from aidsafe_dagster.recipe.stages import stage_named
@@ -103,7 +104,7 @@ def roles_in_use(settings: Settings, stage: str) -> list[Role]:
 
 def _file_parts(snapshot: SettingsSnapshot, stage: str) -> Iterator[RecipePart]:
     for policy in snapshot.policies.policies:
-        value = content_hash(policy.model_dump_json())
+        value = policy_hash(policy)
         yield RecipePart(name=POLICIES, of=policy.id, value=value)
     for name, digest in snapshot.templates.hashes(stage).items():
         yield RecipePart(name=TEMPLATE, of=name, value=f"#{digest}")

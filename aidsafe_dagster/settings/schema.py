@@ -47,6 +47,13 @@ class AutomationSettings(Record):
     """Silence after which a run on another host counts as dead and its batch is restarted."""
 
 
+class BackfillSettings(Record):
+    ask: Literal["terminal", "always", "never"] = "terminal"
+    """When `aidsafe backfill` asks before it begins: at a terminal; always, and so it refuses to
+    begin where there is no terminal and no `--yes`; or never. A rehearsal costs nothing and is
+    never asked about."""
+
+
 class Settings(Record):
     home: Path = Path("data")
     """The folder of everything that is produced: lake, journal, warehouse."""
@@ -66,6 +73,9 @@ class Settings(Record):
     keep_recipe: bool = False
     """Go on with batches whose finished stages were made under another recipe, and so mix recipes
     in a batch. Otherwise what differs is made again."""
+    keep_versions: int = Field(default=3, ge=0)
+    """Versions of a batch that are kept, for comparisons, when it is made again under another
+    recipe; 0: none."""
     sources: tuple[SourceSpec, ...] = ()
     """What is ingested; empty: the bundled samples."""
     ingest: IngestSettings = IngestSettings()
@@ -89,10 +99,14 @@ class Settings(Record):
     """Roles with a model of their own, and agents: `deliberator_2`."""
     rehearsal: RehearsalSettings = RehearsalSettings()
     automation: AutomationSettings = AutomationSettings()
+    backfill: BackfillSettings = BackfillSettings()
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     report: ReportSettings = ReportSettings()
     launchpad: LaunchpadSettings = LaunchpadSettings()
+    rows_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
+    """Where `aidsafe view` is reached, for links to rows. Empty: links of the web UI lead to the
+    rows that `aidsafe dev` serves beside it, those of reports to port 3100 of this machine."""
     publish: PublishSettings = PublishSettings()
 
     @field_validator("tokenizer", mode="before")

@@ -4,17 +4,31 @@ Columns are resolved once per file, because a wrong column name is a mistake in 
 are checked row by row.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from aidsafe_dagster.recipe.errors import SetupError, unknown
-from aidsafe_dagster.sources.files import is_text
 from aidsafe_dagster.sources.rejection import DropReason, Rejection
+from aidsafe_dagster.sources.rows import NotRows, is_text
 from aidsafe_dagster.sources.source import SourceSpec
+from aidsafe_dagster.sources.transcripts import (
+    UserTurn,
+    WhichTurn,
+    parsed_list,
+    user_turn,
+)
+from aidsafe_dagster.sources.visibility import is_visible, name_characters
 
 _USUAL_PROMPT_COLUMNS = ("instruction", "question", "text")
+_TRANSCRIPT_COLUMNS = ("messages", "conversations", "conversation", "chosen")
+"""Taken where no column holds prompts. `chosen` is one of two answers to a prompt."""
 _LICENCE_COLUMNS = ("licence", "license")
+_JOINED = re.compile(r"(?<=\w)[^\w\s.-](?=\w)")
+"""A sign within a name, as between names that were not told apart."""
+_LONGEST_ID = 256
+_LONGEST_COLUMN_NAME = 40
 
 
 @dataclass(frozen=True)
@@ -28,6 +42,18 @@ class SourceColumns:
     licence: str | None
     default_licence: str | None
     """Licence of a row without one."""
+    id: str | None = None
+    turn: WhichTurn = "first"
+    """Which user turn of a transcript is the prompt."""
+    path: tuple[str, ...] = ()
+    """Keys that lead to the prompt in nested objects; empty: the column alone."""
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The columns whose values are needed."""
+        prompt = self.path[0] if self.path else self.prompt
+        names = (prompt, self.input, self.category, self.licence, self.id)
+        return tuple(name for name in names if name)
 
 
 @dataclass(frozen=True)
@@ -35,6 +61,9 @@ class RowContent:
     prompt: str
     category: str
     licence: str
+    own_id: str = ""
+    transcript: UserTurn | None = None
+    """The transcript that the prompt was taken from."""
 
 
 def resolve_columns(
@@ -43,13 +72,15 @@ def resolve_columns(
     """Decide which columns to read: the mapped ones, else the preset's, else the usual names.
 
     Raises:
-        SetupError: a mapped column is missing, the prompt column is ambiguous, or no licence is
-            known.
+        NotRows: a mapped column is missing, or none holds prompts.
+        SetupError: the prompt column is ambiguous, or no licence is known.
     """
     mapped, preset = spec.columns, spec.shape
-    for column in (mapped.prompt, mapped.category, mapped.licence):
-        if column is not None and column not in columns:
-            raise unknown("column", column, columns, place)
+    path = _nested_path(mapped.prompt, columns)
+    for column in (mapped.category, mapped.licence, mapped.id):
+        _require(column, columns, place)
+    if not path:
+        _require(mapped.prompt, columns, place)
     default_prompt = "prompt"
     default_category = "category"
     default_licence = spec.licence
@@ -66,8 +97,8 @@ def resolve_columns(
         # A release needs the licence of every row, and nobody can tell it later.
         if not licence:
             raise SetupError(
-                f"{place}: no licence. "
-                "Set the source's 'licence' (an SPDX id), or map a licence column"
+                f"{place}: no licence. Set the source's 'licence' (--licence, an SPDX id), "
+                "or map a licence column (--licence-column)"
             )
     # Beside any other prompt column, `input` is not Alpaca's.
     has_alpaca_input = prompt == "instruction" and "input" in columns
@@ -77,6 +108,9 @@ def resolve_columns(
         category=category if category in columns else None,
         licence=licence,
         default_licence=default_licence,
+        id=mapped.id,
+        turn=spec.turn,
+        path=path,
     )
 
 
@@ -84,55 +118,149 @@ def read_row(
     columns: SourceColumns, row: Mapping[str, Any], max_prompt_chars: int
 ) -> RowContent | Rejection:
     """Return the prompt of a row, unchanged, with category and licence; or why it is unusable."""
-    prompt = _prompt_text(columns, row)
+    value = _prompt_value(columns, row)
+    transcript = user_turn(value, columns.turn)
+    prompt = _prompt_text(columns, row, value, transcript)
     if isinstance(prompt, Rejection):
         return prompt
-    if len(prompt) > max_prompt_chars:
-        detail = f"{len(prompt):,} characters, at most {max_prompt_chars:,}"
-        return Rejection(DropReason.TOO_LONG, detail)
     category = ""
     if columns.category:
         category = _category_text(row.get(columns.category))
     licence = _licence(columns, row)
     if not licence:
         return Rejection(DropReason.NO_LICENCE, f"'{columns.licence}' is empty")
-    if not all(map(is_text, (prompt, category, licence))):
+    own_id = _own_id(columns, row)
+    if isinstance(own_id, Rejection):
+        return own_id
+    content = RowContent(prompt, category, licence, own_id, transcript)
+    return _unusable(columns, content, max_prompt_chars) or content
+
+
+def _unusable(
+    columns: SourceColumns, content: RowContent, max_prompt_chars: int
+) -> Rejection | None:
+    prompt = content.prompt
+    if len(prompt) > max_prompt_chars:
+        detail = (
+            f"{len(prompt):,} characters, at most {max_prompt_chars:,} "
+            "(ingest.max_prompt_chars)"
+        )
+        return Rejection(DropReason.TOO_LONG, detail)
+    if not all(
+        map(is_text, (prompt, content.category, content.licence, content.own_id))
+    ):
         return Rejection(
             DropReason.NOT_TEXT,
             "not valid Unicode text: it holds a lone surrogate or bytes not in UTF-8",
         )
-    return RowContent(prompt, category, licence)
+    if not is_visible(prompt):
+        detail = f"'{columns.prompt}' has no visible character"
+        named = name_characters(prompt)
+        return Rejection(DropReason.NO_PROMPT, f"{detail}, only {named}")
+    return None
 
 
-def _prompt_text(columns: SourceColumns, row: Mapping[str, Any]) -> str | Rejection:
-    prompt = row.get(columns.prompt)
-    if prompt is None:
-        return Rejection(DropReason.NO_PROMPT, f"'{columns.prompt}' is missing")
-    if not isinstance(prompt, str):
-        detail = f"'{columns.prompt}' is not text but {type(prompt).__name__}"
+def _prompt_value(columns: SourceColumns, row: Mapping[str, Any]) -> Any:
+    value: Any = row
+    for key in columns.path or (columns.prompt,):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    # A cell of a CSV file holds a transcript as JSON.
+    if isinstance(value, str) and columns.prompt.lower() in _TRANSCRIPT_COLUMNS:
+        return parsed_list(value)
+    return value
+
+
+def _prompt_text(
+    columns: SourceColumns,
+    row: Mapping[str, Any],
+    value: object,
+    transcript: UserTurn | None,
+) -> str | Rejection:
+    name = columns.prompt
+    if value is None:
+        return Rejection(DropReason.NO_PROMPT, f"'{name}' is missing")
+    if transcript is not None:
+        if not transcript.text.strip():
+            return Rejection(DropReason.NO_PROMPT, f"'{name}' has no turn of the user")
+        return transcript.text
+    if not isinstance(value, str):
+        detail = f"'{name}' is neither text nor a transcript but {_kind(value)}"
+        if isinstance(value, Mapping) and value:
+            detail += f"; name one of them: '{name}.{next(iter(value))}'"
         return Rejection(DropReason.NOT_TEXT, detail)
-    if not prompt.strip():
-        return Rejection(DropReason.NO_PROMPT, f"'{columns.prompt}' is blank")
-    if columns.input is None:
-        return prompt
-    addition = row.get(columns.input)
+    if not value.strip():
+        return Rejection(DropReason.NO_PROMPT, f"'{name}' is blank")
+    return _with_input(columns, row, value)
+
+
+def _with_input(columns: SourceColumns, row: Mapping[str, Any], prompt: str) -> str:
+    addition = row.get(columns.input) if columns.input else None
     if isinstance(addition, str) and addition.strip():
         return f"{prompt}\n\n{addition}"
     return prompt
 
 
+def _kind(value: object) -> str:
+    if isinstance(value, Mapping):
+        keys = ", ".join(map(str, list(value)[:5]))
+        return f"an object with the keys {keys}"
+    if isinstance(value, list):
+        first = f" of {_kind(value[0])}" if value else ""
+        return f"a list{first}"
+    kinds = {"str": "text", "int": "a number", "float": "a number", "bool": "a boolean"}
+    name = type(value).__name__
+    return kinds.get(name, name)
+
+
+def _nested_path(name: str | None, columns: Sequence[str]) -> tuple[str, ...]:
+    """Return the keys of a name such as `body.messages`, if there is a column `body`."""
+    if not name or name in columns:
+        return ()
+    keys = tuple(name.split("."))
+    return keys if len(keys) > 1 and keys[0] in columns else ()
+
+
+def _require(column: str | None, columns: Sequence[str], place: str) -> None:
+    if column is not None and column not in columns:
+        raise _no_column(column, columns, place)
+
+
 def _prompt_column(default: str, columns: Sequence[str], place: str) -> str:
-    if default in columns:
-        return default
-    usual = [column for column in _USUAL_PROMPT_COLUMNS if column in columns]
-    # A wrong guess would fill the lake with texts that are no prompts.
-    if len(usual) > 1:
-        raise SetupError(
-            f"{place}: unclear which column is the prompt: {', '.join(usual)}. Set columns.prompt"
+    # A spreadsheet's `Prompt` is the prompt. Of two that differ in case alone, the exact one is.
+    by_lower_case = {column.lower(): column for column in reversed(columns)}
+    by_lower_case |= {column: column for column in columns}
+    if default in by_lower_case:
+        return by_lower_case[default]
+    for names in (_USUAL_PROMPT_COLUMNS, _TRANSCRIPT_COLUMNS):
+        usual = [by_lower_case[name] for name in names if name in by_lower_case]
+        # A wrong guess would fill the lake with texts that are no prompts.
+        if len(usual) > 1:
+            raise SetupError(
+                f"{place}: unclear which column is the prompt: {', '.join(usual)}. "
+                "Set columns.prompt (--prompt-column)"
+            )
+        if usual:
+            return usual[0]
+    raise _no_column(default, columns, place, ". Set columns.prompt (--prompt-column)")
+
+
+def _no_column(
+    name: str, columns: Sequence[str], place: str, advice: str = ""
+) -> NotRows:
+    joined = _JOINED.search(columns[0]) if len(columns) == 1 else None
+    if joined:
+        return NotRows(
+            f"{place}: unknown column '{name}'. The file has one column, '{columns[0]}'. "
+            f"If {joined.group()!r} separates its fields, say so: --delimiter"
         )
-    if not usual:
-        raise unknown("column", default, columns, f"{place}: set columns.prompt")
-    return usual[0]
+    message = str(unknown("column", name, columns, place)) + advice
+    if any(_is_no_name(column) for column in columns):
+        message += ". The first line must hold the names of the columns"
+    return NotRows(message)
+
+
+def _is_no_name(column: str) -> bool:
+    return len(column) > _LONGEST_COLUMN_NAME or column.endswith(("?", ".", "!"))
 
 
 def _licence(columns: SourceColumns, row: Mapping[str, Any]) -> str | None:
@@ -142,6 +270,23 @@ def _licence(columns: SourceColumns, row: Mapping[str, Any]) -> str | None:
         licence = str(value or "").strip()
     # A row without a licence of its own falls under that of the source.
     return licence or columns.default_licence
+
+
+def _own_id(columns: SourceColumns, row: Mapping[str, Any]) -> str | Rejection:
+    value = row.get(columns.id) if columns.id else None
+    if value is None:
+        return ""
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        detail = f"'{columns.id}' is no id but {_kind(value)}"
+        return Rejection(DropReason.NOT_TEXT, detail)
+    # Data frames turn whole numbers into fractions where one is missing.
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = str(value).strip()
+    if len(text) > _LONGEST_ID:
+        detail = f"'{columns.id}' has {len(text):,} characters, at most {_LONGEST_ID}"
+        return Rejection(DropReason.TOO_LONG, detail)
+    return "" if text == "nan" else text
 
 
 def _category_text(value: object) -> str:

@@ -18,10 +18,11 @@ from pydantic import Field
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.records import Record
 from aidsafe_dagster.sources.bounds import InputBounds
-from aidsafe_dagster.sources.files import FileRow, is_text, read_file
-from aidsafe_dagster.sources.hub import HubAccess
+from aidsafe_dagster.sources.files import read_file
+from aidsafe_dagster.sources.hub_access import HubAccess
 from aidsafe_dagster.sources.locate import LocatedFile, locate_files
 from aidsafe_dagster.sources.rejection import Rejection
+from aidsafe_dagster.sources.rows import FileRow, is_text
 from aidsafe_dagster.sources.settings import EvaluationSetSpec
 
 _USUAL_COLUMNS = (
@@ -120,10 +121,18 @@ def _read_prompts(
     spec: EvaluationSetSpec, file: LocatedFile, bounds: InputBounds
 ) -> Iterator[EvaluationPrompt | None]:
     """Yield the prompt of each row of a file; None for a row without one."""
+
+    def needed(columns: Sequence[str]) -> tuple[str]:
+        return (_prompt_column(spec, columns, file.place),)
+
     try:
-        table = read_file(file.path, spec.limit, bounds)
+        table = read_file(file.path, spec.limit, bounds, spec.form, needed)
     except SetupError as error:
-        raise SetupError(f"{spec}: {error}") from error
+        message = str(error)
+        # A missing column is told with the set's name already.
+        if not message.startswith(f"{spec}: "):
+            message = f"{spec}: {message}"
+        raise SetupError(message) from error
     column = _prompt_column(spec, table.columns, file.place)
     for row in table.rows:
         text = _prompt_text(row, column)

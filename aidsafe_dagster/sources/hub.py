@@ -4,10 +4,9 @@ A branch or tag is resolved to a commit first, and the commit is recorded. Some 
 repeat the request's headers, and with them the token, so no message quotes such an error.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from dataclasses import dataclass
 from pathlib import Path
 
 from httpx2 import HTTPError
@@ -23,17 +22,9 @@ from huggingface_hub.errors import (
 )
 
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.sources.files import SUFFIXES, is_supported
+from aidsafe_dagster.sources.hub_access import HubAccess
+from aidsafe_dagster.sources.matching import matching_names
 from aidsafe_dagster.sources.source import FileOrDataset
-
-
-@dataclass(frozen=True)
-class HubAccess:
-    """How to reach the Hub. None: the defaults of huggingface_hub."""
-
-    endpoint: str | None = None
-    token: str | None = field(default=None, repr=False)
-    cache: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +58,7 @@ def download(spec: FileOrDataset, access: HubAccess) -> HubDataset:
         # All files come from this commit, even if the branch moves during the download.
         revision = info.sha or spec.revision
         names = [sibling.rfilename for sibling in info.siblings or ()]
-        for name in _matching_names(spec, names):
+        for name in matching_names(spec, names):
             path = api.hf_hub_download(
                 dataset,
                 name,
@@ -77,24 +68,6 @@ def download(spec: FileOrDataset, access: HubAccess) -> HubDataset:
             )
             files.append(HubFile(name, Path(path)))
     return HubDataset(revision, tuple(files))
-
-
-def _matching_names(spec: FileOrDataset, names: Sequence[str]) -> list[str]:
-    # Sorted, so that rows have the same order every time: duplicates depend on it.
-    readable = sorted(filter(is_supported, names))
-    if spec.glob is None:
-        matching = readable
-        condition = f"is one of {', '.join(SUFFIXES)}"
-    else:
-        matching = [name for name in readable if fnmatchcase(name, spec.glob)]
-        condition = f"matches '{spec.glob}'"
-    if not matching:
-        choices = ", ".join(readable[:10]) or "(none)"
-        raise SetupError(
-            f"{_place(spec)}: no readable file {condition}. "
-            f"Set 'files' to a glob of these: {choices}"
-        )
-    return matching
 
 
 def _place(spec: FileOrDataset) -> str:

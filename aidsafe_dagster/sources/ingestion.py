@@ -5,39 +5,30 @@ ingested every night. Existing batches never change; new prompts always make new
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pydantic import Field
 
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Prompt, Record
 from aidsafe_dagster.sources.clusters import Admission, Thresholds, admit
-from aidsafe_dagster.sources.columns import (
-    RowContent,
-    SourceColumns,
-    read_row,
-    resolve_columns,
-)
-from aidsafe_dagster.sources.duplicates import prompt_id
-from aidsafe_dagster.sources.files import FileRow, read_file
-from aidsafe_dagster.sources.hub import HubAccess
-from aidsafe_dagster.sources.locate import LocatedFile, locate_files
-from aidsafe_dagster.sources.rejection import DropReason, Rejection
+from aidsafe_dagster.sources.hub_access import HubAccess
+from aidsafe_dagster.sources.locate import locate_files
+from aidsafe_dagster.sources.reading import ReadFile, read_source
+from aidsafe_dagster.sources.rejection import DroppedPrompt, DropReason
+from aidsafe_dagster.sources.remarks import late_id_remarks
 from aidsafe_dagster.sources.settings import IngestSettings
 from aidsafe_dagster.sources.source import SourceSpec
-
-
-class DroppedPrompt(Record):
-    source: str
-    source_row: str
-    reason: DropReason
-    detail: str
 
 
 class SourceCounts(Record):
     read: int = Field(description="rows read")
     kept: int = Field(description="rows that became prompts")
     dropped: Mapping[str, int] = Field(description="rows dropped, by reason")
+    remarks: tuple[str, ...] = Field(
+        default=(),
+        description="what a user is told of the rows besides, a sentence each",
+    )
 
 
 class Ingestion(Record):
@@ -50,6 +41,9 @@ class Ingestion(Record):
     counts: Mapping[str, SourceCounts] = Field(description="by source")
     revisions: Mapping[str, str] = Field(
         description="commit that was read, by source on the Hub"
+    )
+    files: tuple[ReadFile, ...] = Field(
+        default=(), description="files that were read, and how"
     )
 
 
@@ -75,27 +69,35 @@ def ingest(
     sources = tuple(specs)
     _check_names(sources)
     rows: dict[str, list[Prompt | DroppedPrompt]] = {}
+    remarks: dict[str, list[str]] = {}
+    files = list[ReadFile]()
     revisions: dict[str, str] = {}
     # Every source is read before any batch is cut: a source that cannot be read changes nothing.
     for spec in sources:
         located = locate_files(spec, access or HubAccess())
         if located.revision:
             revisions[spec.name] = located.revision
-        rows[spec.name] = list(_read_prompts(spec, located.files, settings))
+        source = read_source(spec, located.files, settings)
+        rows[spec.name] = source.rows
+        remarks[spec.name] = source.remarks
+        files += source.files
     batches: dict[str, tuple[Prompt, ...]] = {}
     counts: dict[str, SourceCounts] = {}
     dropped = list[DroppedPrompt]()
-    for source, source_rows in _deduplicate(rows, known, settings).items():
+    for name, source_rows in _deduplicate(rows, known, settings).items():
         prompts = [row for row in source_rows if isinstance(row, Prompt)]
-        number = _first_number(source, known, next_batch_number)
-        batches |= _cut_batches(prompts, source, number, settings.batch_size)
-        counts[source] = _count_rows(source_rows)
-        dropped += [row for row in source_rows if isinstance(row, DroppedPrompt)]
+        number = _first_number(name, known, next_batch_number)
+        batches |= _cut_batches(prompts, name, number, settings.batch_size)
+        dropped_here = [row for row in source_rows if isinstance(row, DroppedPrompt)]
+        remarks[name] += late_id_remarks(known, dropped_here)
+        counts[name] = _count_rows(source_rows, remarks[name])
+        dropped += dropped_here
     return Ingestion(
         batches=batches,
         dropped=tuple(dropped),
         counts=counts,
         revisions=revisions,
+        files=tuple(files),
     )
 
 
@@ -120,61 +122,6 @@ def _check_names(sources: Sequence[SourceSpec]) -> None:
                 f"sources: the name '{name}' is used twice. "
                 "It names batches, so each source needs its own"
             )
-
-
-def _read_prompts(
-    spec: SourceSpec, files: Sequence[LocatedFile], settings: IngestSettings
-) -> Iterator[Prompt | DroppedPrompt]:
-    """Yield every row of the source: a prompt without a batch, or a dropped row."""
-    remaining = spec.limit
-    for file in files:
-        # Reading no row of a further file would look like an empty file, which is an error.
-        if remaining == 0:
-            return
-        table = read_file(file.path, remaining, settings)
-        if remaining is not None:
-            remaining -= len(table.rows)
-        columns = None
-        # A file whose rows are all unreadable has no columns. Its rows say what is wrong.
-        if table.columns:
-            place = str(spec.path or file.place)
-            columns = resolve_columns(spec, table.columns, place)
-        for row in table.rows:
-            content = _read_content(row, columns, settings.max_prompt_chars)
-            source_row = f"{file.place} row {row.number}"
-            yield _to_prompt(spec.name, source_row, content)
-
-
-def _read_content(
-    row: FileRow, columns: SourceColumns | None, max_prompt_chars: int
-) -> RowContent | Rejection:
-    if isinstance(row.content, Rejection):
-        return row.content
-    if columns is None:
-        return Rejection(DropReason.NO_PROMPT, "the object is empty")
-    return read_row(columns, row.content, max_prompt_chars)
-
-
-def _to_prompt(
-    source: str, source_row: str, content: RowContent | Rejection
-) -> Prompt | DroppedPrompt:
-    if isinstance(content, Rejection):
-        return DroppedPrompt(
-            source=source,
-            source_row=source_row,
-            reason=content.reason,
-            detail=content.detail,
-        )
-    return Prompt(
-        prompt_id=prompt_id(content.prompt),
-        # Batches are cut once the duplicates are known.
-        batch="",
-        source=source,
-        source_row=source_row,
-        category=content.category,
-        licence=content.licence,
-        prompt=content.prompt,
-    )
 
 
 def _deduplicate(
@@ -218,10 +165,13 @@ def _keep_or_drop(prompt: Prompt, admission: Admission) -> Prompt | DroppedPromp
         source_row=prompt.source_row,
         reason=reason,
         detail=detail,
+        own_id=prompt.own_id,
     )
 
 
-def _count_rows(rows: Sequence[Prompt | DroppedPrompt]) -> SourceCounts:
+def _count_rows(
+    rows: Sequence[Prompt | DroppedPrompt], remarks: Sequence[str]
+) -> SourceCounts:
     reasons = Counter[str]()
     for row in rows:
         if isinstance(row, DroppedPrompt):
@@ -230,6 +180,7 @@ def _count_rows(rows: Sequence[Prompt | DroppedPrompt]) -> SourceCounts:
         read=len(rows),
         kept=len(rows) - reasons.total(),
         dropped=dict(sorted(reasons.items())),
+        remarks=tuple(remarks),
     )
 
 

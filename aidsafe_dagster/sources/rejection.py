@@ -7,12 +7,16 @@ a mistake about the source as a whole (no such file, no such column) stops inges
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pydantic import Field
+
+from aidsafe_dagster.recipe.records import Record
+
 
 class DropReason(StrEnum):
     DUPLICATE = "duplicate"
     NEAR_DUPLICATE = "near_duplicate"
     NO_PROMPT = "no_prompt"
-    """Missing, null or blank."""
+    """Missing, null, or without a visible character; of a transcript, without a user turn."""
     TOO_LONG = "too_long"
     NOT_TEXT = "not_text"
     """Not a string, or not encodable as UTF-8."""
@@ -21,9 +25,23 @@ class DropReason(StrEnum):
     NOT_PARSEABLE = "not_parseable"
     """A line that is no JSON or no CSV, or too deep."""
     NO_LICENCE = "no_licence"
+    CHAT_TOKENS = "chat_tokens"
+    """It holds tokens by which chat templates mark turns, and the settings want none."""
 
 
 @dataclass(frozen=True)
 class Rejection:
     reason: DropReason
     detail: str
+
+
+class DroppedPrompt(Record):
+    """A row that did not become a prompt. Table `dropped_prompts`."""
+
+    source: str
+    source_row: str
+    reason: DropReason
+    detail: str
+    own_id: str = Field(
+        default="", description="id that the source itself gives the row, or empty"
+    )

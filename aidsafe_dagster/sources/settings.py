@@ -33,6 +33,11 @@ class IngestSettings(InputBounds):
     max_prompt_chars: int = Field(
         default=20_000, ge=1, description="maximum number of characters in a prompt"
     )
+    reject_chat_tokens: bool = Field(
+        default=False,
+        description="reject prompts that hold tokens of chat templates, such as <|im_start|>; "
+        "otherwise they are kept, and broken in every request",
+    )
 
 
 class PromptColumn(Record):

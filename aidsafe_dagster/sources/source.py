@@ -16,7 +16,11 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from aidsafe_dagster.recipe.records import Record
+from aidsafe_dagster.sources.delimiters import NAMES
+from aidsafe_dagster.sources.encodings import is_codec_of_text
 from aidsafe_dagster.sources.presets import PRESETS, Preset
+from aidsafe_dagster.sources.rows import FileForm
+from aidsafe_dagster.sources.transcripts import WhichTurn
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 
@@ -29,10 +33,13 @@ class ColumnMapping(Record):
     prompt: Name | None = None
     category: Name | None = None
     licence: Name | None = None
+    id: Name | None = None
+    """Kept as `own_id`. No column is taken for it by its name."""
 
 
 class FileOrDataset(Record):
-    """Rows of a file (`path`), or of a dataset on the Hub (`hub`, or the dataset of the preset)."""
+    """Rows of a file or a folder of files (`path`), or of a dataset on the Hub (`hub`, or the
+    dataset of the preset)."""
 
     kind: ClassVar[str]
     """What messages call such a setting."""
@@ -52,7 +59,17 @@ class FileOrDataset(Record):
         description="branch, tag or commit on the Hub; the commit is recorded",
     )
     files: Name | None = Field(
-        default=None, description="glob of the files in the Hub dataset; default: all"
+        default=None,
+        description="glob of the files in the Hub dataset or folder; default: all that hold rows "
+        "of this source",
+    )
+    delimiter: str | None = Field(
+        default=None,
+        description="what separates the fields of a CSV file: one character, or tab, comma, "
+        "semicolon, pipe; default: found out",
+    )
+    encoding: Name | None = Field(
+        default=None, description="encoding of the text; default: found out"
     )
     limit: int | None = Field(
         default=None, ge=1, description="maximum number of rows to read, good or bad"
@@ -67,6 +84,30 @@ class FileOrDataset(Record):
             )
         return preset
 
+    @field_validator("delimiter")
+    @classmethod
+    def _is_one_character(cls, delimiter: str | None) -> str | None:
+        if delimiter is None:
+            return None
+        by_name = {name: character for character, name in NAMES.items()}
+        character = by_name.get(delimiter.lower(), delimiter).replace("\\t", "\t")
+        if len(character) != 1 or character in '"\r\n ':
+            raise ValueError(
+                f"'{delimiter}' is no delimiter: give one character, or one of "
+                f"{', '.join(by_name)}"
+            )
+        return character
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_encoding(cls, encoding: str | None) -> str | None:
+        if encoding is not None and not is_codec_of_text(encoding):
+            raise ValueError(
+                f"unknown encoding '{encoding}'. Such as: utf-8, utf-16, cp1252, cp1251, cp1250, "
+                "shift_jis, gb18030, big5, euc_kr, mac_roman"
+            )
+        return encoding
+
     @model_validator(mode="after")
     def _has_one_origin(self) -> Self:
         if self.path and self.hub:
@@ -76,11 +117,14 @@ class FileOrDataset(Record):
         if not self.path and not self.dataset:
             raise ValueError("give 'path' (a file) or 'hub' (a dataset on the Hub)")
         # They would have no effect, so the user must have meant something else.
-        if self.path and (self.files or self.revision != "main"):
-            raise ValueError(
-                "'files' and 'revision' belong to 'hub'; a 'path' is one file"
-            )
+        if self.path and self.revision != "main":
+            raise ValueError("'revision' belongs to 'hub'; a 'path' has none")
         return self
+
+    @property
+    def form(self) -> FileForm:
+        """What the source says of the text of its files."""
+        return FileForm(self.delimiter, self.encoding)
 
     def __str__(self) -> str:
         return f"{self.kind} '{self.name}'"
@@ -125,6 +169,10 @@ class SourceSpec(FileOrDataset):
     licence: Name | None = Field(
         default=None,
         description="licence of all rows, unless a licence column is mapped",
+    )
+    turn: WhichTurn = Field(
+        default="first",
+        description="which user turn of a chat transcript is the prompt: first or last",
     )
 
 

@@ -171,7 +171,7 @@ def _run_variant(
     subject = f"{len(sample)} prompts"
     progress_log = ProgressLog(context.log, variant.name, subject, currency)
     results, progress = engine.drive(tasks, progress_log, context.log.info)
-    context.log.info(progress_log.line(progress))
+    progress_log.log_end(progress)
     rows = [result for result in results if isinstance(result, AblationRow)]
     failures = [result for result in results if isinstance(result, Failure)]
     return VariantResult(variant.name, rows, failures, progress)

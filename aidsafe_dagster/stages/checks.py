@@ -13,7 +13,7 @@ from aidsafe_dagster.quality.coverage import (
     policy_coverage,
     rarely_applicable_policies,
 )
-from aidsafe_dagster.quality.expectations import ExpectationOutcome, SuiteResult
+from aidsafe_dagster.quality.expectations import SuiteResult
 from aidsafe_dagster.quality.self_judging import (
     WRITING_STAGES,
     find_self_judging,
@@ -38,6 +38,7 @@ from aidsafe_dagster.sources.tables import INGESTED
 from aidsafe_dagster.stages.failure_lines import failure_lines, plain_line
 from aidsafe_dagster.stages.one_recipe import describe_mix
 from aidsafe_dagster.stages.partitions import batches
+from aidsafe_dagster.stages.row_links import row_links
 
 _MOST_WARNING_CHARS = 500
 
@@ -113,6 +114,7 @@ def _suite_check(definition: StageDefinition, suite: str) -> dg.AssetChecksDefin
                 "fingerprint": fingerprint,
                 "settings_hash": snapshot.hash,
                 "expectations": _expectation_table(result),
+                **row_links(snapshot.settings, stage, batch, failed=failures.height),
             },
         )
 
@@ -196,7 +198,7 @@ def _refined_length_check(definition: StageDefinition) -> dg.AssetChecksDefiniti
         return dg.AssetCheckResult(
             passed=result.passed,
             severity=dg.AssetCheckSeverity.WARN,
-            description=_summary(result),
+            description=result.summary,
             metadata={"expectations": _expectation_table(result)},
         )
 
@@ -276,7 +278,7 @@ def description_of(
     suite: str, result: SuiteResult, failures: pl.DataFrame, settings: Settings
 ) -> str:
     """Return what a suite saw; where rows failed, with the first of them, a line each."""
-    summary = _summary(result)
+    summary = result.summary
     # One suite tells of the failures. The others would only repeat it.
     if result.passed or suite != INTEGRITY:
         return summary
@@ -284,32 +286,6 @@ def description_of(
     if not lines:
         return summary
     return "\n".join((summary, "first failures:", *(f"  {line}" for line in lines)))
-
-
-def _summary(result: SuiteResult) -> str:
-    closing: list[str] = []
-    noted: list[str] = []
-    for outcome in result.expectations:
-        if outcome.passed:
-            continue
-        if outcome.blocking:
-            closing.append(_describe(outcome))
-        else:
-            noted.append(_describe(outcome))
-    passed = len(result.expectations) - len(closing) - len(noted)
-    summary = f"{passed} expectations met"
-    if closing:
-        summary = "; ".join(closing)
-    if noted:
-        summary += f". Noted, not blocking: {'; '.join(noted)}"
-    return summary
-
-
-def _describe(outcome: ExpectationOutcome) -> str:
-    description = f"{outcome.name}: expected {outcome.expected}, saw {outcome.observed}"
-    if outcome.detail:
-        description += f" ({', '.join(outcome.detail)})"
-    return description
 
 
 def _expectation_table(result: SuiteResult) -> dg.TableMetadataValue:

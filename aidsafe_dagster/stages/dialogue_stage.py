@@ -44,6 +44,7 @@ from aidsafe_dagster.stages.recipe_gate import (
     recipe_metadata,
     with_recipe,
 )
+from aidsafe_dagster.stages.row_links import row_links
 
 T = TypeVar("T", bound=Record)
 S = TypeVar("S")
@@ -197,7 +198,7 @@ class StageRun:
             # What was spent before the run stopped would otherwise be nowhere.
             progress_log.log_latest()
             raise
-        log.info(progress_log.line(progress))
+        progress_log.log_end(progress)
         return results, progress
 
     def finish(
@@ -231,24 +232,18 @@ class StageRun:
         self, conversations: Sequence[Conversation], results: Sequence[T | Failure]
     ) -> tuple[list[T], list[Failure]]:
         """Part the finished rows from those that must go no further."""
-        settings = self.snapshot.settings.checks
-        policies = self.dialogue_context.policies
+        checks = self.snapshot.settings.checks
         rows: list[T] = []
         failures: list[Failure] = []
         for conversation, result in zip(conversations, results, strict=True):
             if isinstance(result, Failure):
                 failures.append(result)
                 continue
-            verdict = self.definition.check_row(
-                result, settings, policies, self.dialogue_context.language_of
-            )
-            if verdict is None:
+            failure = self.definition.gate_failure(result, conversation, checks)
+            if failure is None:
                 rows.append(result)
             else:
-                # The answers were valid, and replayed they would fail the gate again. So the next
-                # run draws anew.
-                reason, description = verdict
-                failures.append(conversation.failure(reason, description, redraw=True))
+                failures.append(failure)
         return rows, failures
 
     def _metadata(
@@ -267,6 +262,12 @@ class StageRun:
             **coverage_metadata(frame, self.dialogue_context.policies),
             **transcript_metadata(self.definition, rows),
             "path": dg.MetadataValue.path(str(path)),
+            **row_links(
+                self.snapshot.settings,
+                str(self.definition.name),
+                self.batch,
+                failed=len(failures),
+            ),
         }
 
 
@@ -283,6 +284,7 @@ def total_progress(parts: Sequence[Progress]) -> Progress:
         retries=sum(part.retries for part in parts),
         peak_in_flight=max(part.peak_in_flight for part in parts),
         usage=sum((part.usage for part in parts), Usage()),
+        usage_ahead=sum((part.usage_ahead for part in parts), Usage()),
         started=parts[0].started,
     )
 

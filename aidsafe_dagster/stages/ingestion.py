@@ -28,18 +28,21 @@ from aidsafe_dagster.settings.launchpad import refuse_file
 from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.ingestion import (
-    DroppedPrompt,
     Ingestion,
     ingest,
     next_batch_numbers,
 )
+from aidsafe_dagster.sources.reading import ReadFile
+from aidsafe_dagster.sources.rejection import DroppedPrompt
 from aidsafe_dagster.sources.source import SourceSpec, bundled_sources
 from aidsafe_dagster.sources.tables import COPIES, DROPPED, INGESTED
-from aidsafe_dagster.stages.metadata import count_table
+from aidsafe_dagster.stages.metadata import count_table, record_table
 from aidsafe_dagster.stages.partitions import batches
 
 R = TypeVar("R", bound=Record)
 logger = logging.getLogger(__name__)
+_EXAMPLES = 2
+"""Dropped rows that are shown of each reason and source."""
 
 
 class IngestConfig(dg.Config):
@@ -85,7 +88,10 @@ def ingest_prompts(
             "new_batches": count_table(batch_sizes, "batch"),
             "new_clusters": outcome.new_clusters,
             "near_to_several_clusters": outcome.bridging_prompts,
+            "files": _table(outcome.ingestion.files, ReadFile),
             "dropped": count_table(outcome.dropped_by_reason, "source: reason"),
+            "dropped_examples": _table(outcome.dropped_examples, DroppedPrompt),
+            "remarks": outcome.remarks,
             "seen_before": outcome.seen_before,
             "revisions": dict(outcome.ingestion.revisions),
             "restored": list(outcome.restored),
@@ -132,6 +138,26 @@ class IngestionOutcome:
     def bridging_prompts(self) -> int:
         """Count the new prompts that are near to more than one cluster."""
         return sum(bool(prompt.near_clusters) for prompt in self.new_prompts)
+
+    @property
+    def dropped_examples(self) -> list[DroppedPrompt]:
+        """Return a few rows of each reason and source."""
+        examples = list[DroppedPrompt]()
+        counts = Counter[tuple[str, str]]()
+        for row in self.dropped:
+            kind = (row.source, row.reason)
+            counts[kind] += 1
+            if counts[kind] <= _EXAMPLES:
+                examples.append(row)
+        return examples
+
+    @property
+    def remarks(self) -> list[str]:
+        """Return what a user is told of each source besides its counts."""
+        remarks = list[str]()
+        for source, counts in self.ingestion.counts.items():
+            remarks += [f"{source}: {remark}" for remark in counts.remarks]
+        return remarks
 
     @property
     def dropped_by_reason(self) -> Mapping[str, int]:
@@ -238,6 +264,11 @@ def _all_records(lake: Lake, table: str, record: type[R]) -> list[R]:
     for batch in lake.batches(table):
         records.extend(lake.records(table, batch, record))
     return records
+
+
+def _table(records: Sequence[Record], kind: type[Record]) -> dg.TableMetadataValue:
+    lines = [record.model_dump(mode="json") for record in records]
+    return record_table(lines, list(kind.model_fields))
 
 
 def _register(instance: dg.DagsterInstance, keys: Sequence[str]) -> None:

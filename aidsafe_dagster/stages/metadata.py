@@ -35,6 +35,7 @@ from aidsafe_dagster.recipe.records import (
 from aidsafe_dagster.recipe.repairs import count_repairs
 from aidsafe_dagster.recipe.stages import StageDefinition
 from aidsafe_dagster.stages.plots import calls_in_flight, histogram, margin_histogram
+from aidsafe_dagster.stages.progress_log import describe_seconds
 
 _LENGTH_COLUMNS = (
     "cot_tokens",
@@ -104,11 +105,8 @@ def cost_metadata(progress: Progress, currency: str = "") -> dict[str, Any]:
     """
     usage = progress.usage
     seconds = progress.seconds
-    # A drive that was replayed whole sent no tokens.
-    cached_share = 0.0
-    if usage.prompt_tokens:
-        cached_share = usage.cached_tokens / usage.prompt_tokens
     rows_per_second = progress.rows_done / seconds if seconds else 0.0
+    rates = progress.mean_rates
     money = {}
     if currency:
         money = {"cost": round(usage.cost, 6), "currency": currency}
@@ -123,9 +121,15 @@ def cost_metadata(progress: Progress, currency: str = "") -> dict[str, Any]:
         "tokens_in_cached": usage.cached_tokens,
         "tokens_out": usage.completion_tokens,
         "tokens_reasoning": usage.reasoning_tokens,
-        "tokens_in_cached_share": round(cached_share, 4),
+        # A drive that was replayed whole sent no tokens.
+        "tokens_in_cached_share": round(progress.cached_share or 0.0, 4),
         "seconds": round(seconds, 2),
+        "duration": describe_seconds(seconds),
         "rows_per_second": round(rows_per_second, 2),
+        # What was read ahead took no time of this step.
+        "calls_per_second": round(rates.calls, 2),
+        "tokens_in_per_second": round(rates.tokens_in, 1),
+        "tokens_out_per_second": round(rates.tokens_out, 1),
         **_server_metadata(progress.load, seconds),
     }
 

@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 
 import dagster as dg
 
+from aidsafe_dagster.lake.kept_versions import keep_version
 from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.lake.policy_texts import store_policies
 from aidsafe_dagster.recipe.batch_recipe import StageRecipe, shortened
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Record
@@ -19,10 +21,13 @@ from aidsafe_dagster.settings.snapshot import SettingsSnapshot
 from aidsafe_dagster.stages.metadata import record_table
 from aidsafe_dagster.stages.one_recipe import (
     compare_stage,
+    compare_stages,
     cost_of_remaking,
     describe_mix,
+    merged_changes,
     other_recipes,
     recipe_record,
+    writes_text,
 )
 
 OTHER_RECIPE_TAG = "aidsafe/other_recipe"
@@ -38,6 +43,8 @@ def begin_recipe(
 ) -> StageRecipe:
     """Return what the rows of a batch are about to be made under, and say what has changed.
 
+    Where something has, the batch is kept as it was, for comparisons.
+
     Raises:
         dagster.Failure: a stage before this one was made under another recipe.
         SetupError: a file of these stages is damaged.
@@ -50,7 +57,9 @@ def begin_recipe(
         if not snapshot.settings.keep_recipe:
             _stop(context, stage, [other.stage for other in others], mix)
         context.log.warning(mix)
-    _log_change(context, lake, stage, snapshot)
+    _note_change(context, lake, stage, snapshot)
+    if writes_text(stage):
+        store_policies(lake, snapshot.policies)
     return recipe_record(batch, stage, snapshot, others)
 
 
@@ -93,18 +102,19 @@ def _stop(
     )
 
 
-def _log_change(
+def _note_change(
     context: dg.AssetExecutionContext,
     lake: Lake,
     stage: str,
     snapshot: SettingsSnapshot,
 ) -> None:
-    """Say in the run's log that a finished stage is replaced by one of another recipe."""
+    """Keep a stage that is replaced by one of another recipe, and say so in the run's log."""
     batch = context.partition_key
     if not lake.has(stage, batch):
         return
     try:
         earlier = compare_stage(lake, batch, stage, snapshot)
+        changes = merged_changes(compare_stages(lake, batch, snapshot))
     except SetupError:
         # A damaged partition is made again anyway.
         return
@@ -114,3 +124,15 @@ def _log_change(
             f"{shortened(earlier.changes)}. "
             f"Cost: {cost_of_remaking(earlier.rows, earlier.calls)}."
         )
+    if earlier.is_recorded and not earlier.changes:
+        return
+    kept = keep_version(
+        lake,
+        batch,
+        stage,
+        changes=changes,
+        currency=snapshot.settings.currency,
+        limit=snapshot.settings.keep_versions,
+    )
+    if kept:
+        context.log.info(f"The batch as it was is kept as version {kept.name}.")

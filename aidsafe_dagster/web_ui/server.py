@@ -5,23 +5,25 @@ The token, if there is one, is in the environment, where no list of processes sh
 
 import os
 import sys
+from functools import cache
 from pathlib import Path
-from socket import AF_UNIX
-from socket import socket as Socket  # noqa: N812 - beside an argument of that name
 
 import dagster as dg
-import uvicorn
 from dagster_webserver.app import create_app_from_workspace_process_context
 from dagster_webserver.version import __version__
-from starlette.types import ASGIApp
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.runs.dagster_internals import (
     WorkspaceFileTarget,
     WorkspaceProcessContext,
 )
-from aidsafe_dagster.web_ui.door import Door, loopback_hosts
+from aidsafe_dagster.settings.load import load_settings
+from aidsafe_dagster.viewer.pages import RowPages, is_row_page
+from aidsafe_dagster.web_ui.listening import listen
 
-HOST = "127.0.0.1"
 TOKEN_VARIABLE = "AIDSAFE_WEB_TOKEN"  # noqa: S105 - the name of a variable
 WORKSPACE_FILE = "workspace.yaml"
 
@@ -39,26 +41,33 @@ def serve(port: int, token: str = "", socket: Path | None = None) -> None:
         dg.DagsterInstance.get() as instance,
         WorkspaceProcessContext(instance, target, version=__version__) as context,
     ):
-        app: ASGIApp = create_app_from_workspace_process_context(context)
-        door = Door(app, loopback_hosts(port), token)
-        config = uvicorn.Config(door, host=HOST, port=port, log_level="warning")
-        sockets = [_private_socket(socket)] if socket else None
-        uvicorn.Server(config).run(sockets)
+        app = create_app_from_workspace_process_context(context)
+        listen(_with_rows(app), port, token, socket)
 
 
-def _private_socket(path: Path) -> Socket:
-    """Return a listening Unix socket that this user alone may connect to."""
-    # Left over from a server that was killed.
-    path.unlink(missing_ok=True)
-    listener = Socket(AF_UNIX)
-    # Not afterwards by chmod: for a moment others could connect.
-    mask = os.umask(0o177)
-    try:
-        listener.bind(str(path))
-    finally:
-        os.umask(mask)
-    listener.listen()
-    return listener
+def _with_rows(web_ui: ASGIApp) -> ASGIApp:
+    """Add the pages on all rows, to which the UI's own pages link."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not is_row_page(scope["path"]):
+            await web_ui(scope, receive, send)
+            return
+        try:
+            rows = await run_in_threadpool(_row_pages)
+        except SetupError as error:
+            # The UI itself is of use where the settings have a mistake.
+            reply = PlainTextResponse(f"{error}\n", status_code=500)
+            await reply(scope, receive, send)
+            return
+        await rows(scope, receive, send)
+
+    return app
+
+
+@cache
+def _row_pages() -> ASGIApp:
+    # When they are first asked for: reading the lake costs a moment.
+    return RowPages(load_settings().settings).app()
 
 
 def main(port: str, socket: str = "") -> None:

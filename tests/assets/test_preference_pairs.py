@@ -21,7 +21,7 @@ from aidsafe_dagster.recipe.records import (
     Stage,
 )
 from aidsafe_dagster.resources.continuation import require_continuation
-from aidsafe_dagster.resources.engine import make_engine
+from aidsafe_dagster.resources.engine_from_settings import make_engine
 from tests.builders import a_cot_grades, a_grade, a_prompt, a_refined_cot
 from tests.recipe.scripted_model import a_grade_answer
 from tests.scripted_chat_server import ScriptedChatServer, a_scripted_chat_server

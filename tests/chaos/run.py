@@ -137,7 +137,7 @@ def _start_command(mischief: Mischief) -> None:
 def _make_mischief_beside_the_ui(mischief: Mischief) -> None:
     batches = mischief.site.batches
     mischief.tell(f"the web UI and its daemon; a backfill of {', '.join(batches)}")
-    with a_web_ui(mischief.site.folder, AIDSAFE_API_KEY=KEY) as ui:
+    with a_web_ui(mischief.site.folder, environ={"AIDSAFE_API_KEY": KEY}) as ui:
         mischief.has_ui = True
         ui.backfill_job(batches)
         for _ in range(UI_DEEDS):

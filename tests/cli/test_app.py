@@ -96,14 +96,14 @@ def test_a_demo_of_one_source_makes_one_batch_of_its_prompts_alone(
     tmp_path: Path,
 ) -> None:
     prepare(tmp_path, rehearsal=NO_FAULTS)
-    outcome = aidsafe(tmp_path, "demo", "--source", "hh_red_team", "--sample", "2")
+    outcome = aidsafe(tmp_path, "demo", ".", "--source", "hh_red_team", "--sample", "2")
     assert outcome.returncode == 0, printed(outcome)
     assert lake_of(tmp_path).batches("ingested") == ["hh_red_team-0001"]
     # The commands that open this data, and where: a demo may run in a folder of its own.
     assert str(tmp_path) in printed(outcome)
     assert " dev, then http://" in printed(outcome)
     assert "make dev" not in printed(outcome)
-    wrong = aidsafe(tmp_path, "demo", "--source", "hh_red_teem")
+    wrong = aidsafe(tmp_path, "demo", ".", "--source", "hh_red_teem")
     assert wrong.returncode != 0
     assert "hh_red_team" in printed(wrong)
 
@@ -113,9 +113,9 @@ def test_a_second_demo_makes_nothing_new_and_still_prints_its_summary(
     tmp_path: Path,
 ) -> None:
     prepare(tmp_path, rehearsal=NO_FAULTS)
-    first = aidsafe(tmp_path, "demo", "--sample", "2")
+    first = aidsafe(tmp_path, "demo", ".", "--sample", "2")
     before = contents(lake_of(tmp_path))
-    second = aidsafe(tmp_path, "demo", "--sample", "2")
+    second = aidsafe(tmp_path, "demo", ".", "--sample", "2")
     after = contents(lake_of(tmp_path))
     assert (first.returncode, second.returncode) == (0, 0), printed(first) + printed(
         second
@@ -207,10 +207,12 @@ def test_an_unknown_name_is_refused_with_the_nearest_valid_one(tmp_path: Path) -
 def test_a_folder_without_a_dagster_instance_is_refused_and_left_alone(
     tmp_path: Path,
 ) -> None:
-    for command in ("demo", "status"):
-        assert_refused(
-            aidsafe(tmp_path, command, DAGSTER_HOME=""), "dagster.yaml", "DAGSTER_HOME"
-        )
+    assert_refused(
+        aidsafe(tmp_path, "status", DAGSTER_HOME=""),
+        "dagster.yaml",
+        "DAGSTER_HOME",
+        "aidsafe init",
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -299,7 +301,7 @@ def test_a_project_folder_may_have_markup_and_spaces_in_its_name(
 ) -> None:
     prepare(tmp_path, rehearsal=NO_FAULTS)
     home = tmp_path / "mine [" / "red] x"
-    outcome = aidsafe(tmp_path, "demo", "--sample", "1", AIDSAFE_HOME=str(home))
+    outcome = aidsafe(tmp_path, "demo", ".", "--sample", "1", AIDSAFE_HOME=str(home))
     assert outcome.returncode == 0, printed(outcome)
     assert str(home / "lake") in printed(outcome)
 
@@ -326,7 +328,7 @@ def test_an_engine_without_an_address_is_reported_once_before_any_work(
 ) -> None:
     prepare(tmp_path, engine="endpoint")
     text = assert_refused(
-        aidsafe(tmp_path, "demo", "--sample", "1"), "endpoint.base_url"
+        aidsafe(tmp_path, "demo", ".", "--sample", "1"), "endpoint.base_url"
     )
     assert text.count("is not an http(s) URL") == 1
     assert lake_of(tmp_path).batches("ingested") == []

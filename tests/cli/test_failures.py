@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from aidsafe_dagster.cli.failed_rows import visible
 from aidsafe_dagster.engines.journal import Entry, Journal
 from aidsafe_dagster.lake.tables import from_frame, to_frame
 from aidsafe_dagster.recipe.dialogue import Completion, Request, Sampling
@@ -19,6 +18,7 @@ from aidsafe_dagster.recipe.records import (
     Stage,
     Usage,
 )
+from aidsafe_dagster.stages.failed_answers import visible
 from tests.site import (
     NO_FAULTS,
     Site,
@@ -236,3 +236,12 @@ def test_line_breaks_stay_and_what_is_invisible_shows() -> None:
     assert (
         visible("a\nb\tc\u200b\U000e0001é字") == r"a" "\n" r"b\x09c\u200b\U000e0001é字"
     )
+
+
+def test_a_failed_row_is_listed_with_the_id_of_its_own(tmp_path: Path) -> None:
+    with a_site(tmp_path, rehearsal=NO_FAULTS | {"unparsable": 1.0}) as site:
+        (tmp_path / "a.csv").write_text("n,prompt\nT-1,Why is jazz so free?\n")
+        source = {"name": "a", "path": str(tmp_path / "a.csv"), "licence": "MIT"}
+        assert site.ingest(source | {"columns": {"id": "n"}}).success
+        assert not site.make("a-0001").success
+        assert "own id T-1" in aidsafe(tmp_path, "failures").stdout

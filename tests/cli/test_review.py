@@ -109,8 +109,6 @@ def test_mistakes_are_explained_without_a_traceback(tmp_path: Path) -> None:
         assert "Traceback" not in failed.output
     (tmp_path / "taken").write_text("a file")
     a_lake(tmp_path)
-    assert (
-        "taken: File exists"
-        in review(tmp_path, "make", "--out", tmp_path / "taken").output
-    )
+    refused = review(tmp_path, "make", "--out", tmp_path / "taken").output
+    assert "taken: File exists" in " ".join(refused.split())
     assert Archive(tmp_path / "data").reviews() == []

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from aidsafe_dagster.cli import choices
-from aidsafe_dagster.recipe import fine_tune_splits, formats
+from aidsafe_dagster.recipe import fine_tune_splits, format_types, formats
 from tests.site import aidsafe, environment, prepare
 
 SLOW = {
@@ -61,6 +61,7 @@ def imported_by(folder: Path, *arguments: str) -> set[str]:
         ("export", "--help"),
         ("review", "--help"),
         ("plan", "--help"),
+        ("try", "--help"),
     ],
 )
 def test_help_and_version_import_no_large_library(
@@ -87,6 +88,13 @@ def test_status_imports_no_definitions_and_nothing_that_draws_or_computes(
     assert "aidsafe_dagster.definitions" not in imported
 
 
+def test_a_tryout_on_the_rehearsal_imports_no_dagster_and_no_http_client(
+    tmp_path: Path,
+) -> None:
+    imported = imported_by(tmp_path, "try", "-n", "1", "--no-gates")
+    assert imported & SLOW == {"polars", "scipy", "sqlalchemy"}
+
+
 def test_the_version_is_that_of_the_package(tmp_path: Path) -> None:
     prepare(tmp_path)
     outcome = aidsafe(tmp_path, "--version")
@@ -96,5 +104,5 @@ def test_the_version_is_that_of_the_package(tmp_path: Path) -> None:
 
 def test_the_options_offer_the_choices_of_the_recipe() -> None:
     assert get_args(choices.Split) == get_args(fine_tune_splits.Split)
-    assert get_args(choices.Reasoning) == get_args(formats.Reasoning)
+    assert get_args(choices.Reasoning) == get_args(format_types.Reasoning)
     assert tuple(formats.FORMATS) == choices.FORMAT_NAMES

@@ -68,7 +68,7 @@ def test_a_batch_whose_run_was_killed_is_taken_up_again_although_the_clock_was_s
         fill(folder, server)
         with (
             a_site(folder, **served_by(server)) as site,
-            a_web_ui(folder, token=False, **clock.environment) as ui,
+            a_web_ui(folder, environ=clock.environment) as ui,
         ):
             in_mid_batch(site, server, ui)
             clock.set(hours)

@@ -4,7 +4,7 @@ import json
 import re
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,13 +100,15 @@ class WebUI:
 
 
 @contextmanager
-def a_web_ui(folder: Path, *, token: bool = False, **environ: str) -> Iterator[WebUI]:
+def a_web_ui(
+    folder: Path, *, token: bool = False, environ: Mapping[str, str] | None = None
+) -> Iterator[WebUI]:
     """As `make dev` in the folder. At the end of the block, all its processes are killed."""
     port = a_free_port()
     aidsafe = str(Path(sys.executable).with_name("aidsafe"))
     options = ["--token"] if token else []
     with started(
-        folder, aidsafe, "dev", "--port", str(port), *options, **environ
+        folder, aidsafe, "dev", "--port", str(port), *options, **(environ or {})
     ) as process:
         alive = is_running(process)
         wait_until(lambda: _link(folder) is not None, alive)

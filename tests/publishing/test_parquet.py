@@ -28,6 +28,9 @@ def rows(count: int, seed: str = "a", words: int = 20) -> list[dict[str, Any]]:
             ),
             "response": "Yes.",
             "prompt_id": f"{seed}{n}",
+            "batch": "demo-0001",
+            "recipe": "0123456789ab",
+            "own_id": "",
         }
         for n in range(count)
     ]

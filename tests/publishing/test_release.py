@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,7 @@ from aidsafe_dagster.recipe.fine_tune_splits import (
     SplitInputs,
     join_thinking,
 )
-from aidsafe_dagster.recipe.formats import RowKind
+from aidsafe_dagster.recipe.format_types import RowKind
 from aidsafe_dagster.recipe.records import (
     FailureReason,
     FineTuneRow,
@@ -41,10 +42,10 @@ from tests.reports.builders import make_older
 
 READER = """
 import json, sys
-from datasets import load_dataset
+from datasets import get_dataset_config_names, load_dataset
 place, cache = sys.argv[1:]
 contents = {}
-for config in ("sft", "dpo", "deliberations"):
+for config in get_dataset_config_names(place):
     contents[config] = {}
     for split, rows in load_dataset(place, config, cache_dir=cache).items():
         contents[config][split] = {
@@ -159,14 +160,34 @@ def test_the_version_does_not_depend_on_the_card(tmp_path: Path) -> None:
     assert one.card != other.card
 
 
-def test_simulated_rows_are_refused_with_their_number_and_batch(tmp_path: Path) -> None:
-    lake = a_filled_lake(tmp_path, "real-0001")
-    fill(lake, "demo-0001", prompts=3, simulated=True)
+def test_simulated_rows_alone_are_refused_with_their_number_and_batch(
+    tmp_path: Path,
+) -> None:
+    lake = a_filled_lake(tmp_path, "demo-0001", prompts=3, simulated=True)
     with pytest.raises(
         SetupError, match=r"3 prompts .* rehearsal engine simulated: demo-0001 \(3\)\."
     ):
         a_release(lake, tmp_path)
     assert not list((tmp_path).glob("published/*"))
+
+
+def test_rehearsal_batches_among_others_are_left_out_with_a_note(
+    tmp_path: Path,
+) -> None:
+    lake = a_filled_lake(tmp_path, "real-0001")
+    fill(lake, "demo-0001", prompts=3, simulated=True)
+    release = a_release(lake, tmp_path)
+    assert release.selection.batches == ("real-0001",)
+    assert not release.simulated
+    assert "the answers to 3 prompts are simulated" in release.card
+    everything = a_release(lake, tmp_path, simulated=True)
+    assert everything.selection.batches == ("demo-0001", "real-0001")
+
+
+def test_a_selection_is_narrowed_to_the_batches_that_are_named(tmp_path: Path) -> None:
+    selection = all_batches(a_filled_lake(tmp_path))
+    assert selection.narrowed(["demo-0002"]).batches == ("demo-0002",)
+    assert selection.narrowed([]) == selection
 
 
 def test_a_rehearsed_deliberation_is_refused_even_if_a_model_refined_it(
@@ -310,6 +331,23 @@ def test_the_card_counts_what_the_lake_holds(tmp_path: Path) -> None:
     assert "## Example row" in card
 
 
+def test_the_card_s_languages_are_those_of_the_rows(tmp_path: Path) -> None:
+    english = "A lock has pins, and the right key lifts all of them to one height."
+    german = "Ein Schloss hat Stifte. Der richtige Schlüssel hebt sie alle an."
+    lake = a_filled_lake(tmp_path, "demo-0001", response=english, prompts=9)
+    fill(lake, "german-0001", response=german, prompts=5)
+    card = a_release(lake, tmp_path).card
+    assert 'language: ["en", "de"]' in card
+    assert re.search(r"\| de \| 0 \| 5 \|", card)
+    assert "0.99 or more" in card
+
+
+def test_languages_in_the_settings_win(tmp_path: Path) -> None:
+    lake = a_filled_lake(tmp_path, "demo-0001")
+    card = a_release(lake, tmp_path, language=("fr",)).card
+    assert 'language: ["fr"]' in card
+
+
 def test_the_card_lists_the_evaluation_sets_and_the_prompts_left_out(
     tmp_path: Path,
 ) -> None:
@@ -393,10 +431,10 @@ def test_datasets_loads_every_config(tmp_path: Path) -> None:
     release = a_release(lake, tmp_path, reasoning="field")
     contents = read_by_datasets(str(release.folder), tmp_path / "cache")
     assert count_rows(contents) == release.rows.counts
-    configs: tuple[RowKind, ...] = ("sft", "dpo", "deliberations")
-    for config in configs:
-        for content in contents[config].values():
-            assert content["columns"] == list(CONFIGS[config])
+    assert {config for config, _ in release.rows.counts} == {*CONFIGS} - {"guard"}
+    for config, columns in CONFIGS.items():
+        for content in contents.get(config, {}).values():
+            assert content["columns"] == list(columns)
     answer = contents["sft"]["train"]["first"]["messages"][1]
     assert answer["reasoning_content"].startswith("The user wants to know")
 

@@ -9,7 +9,7 @@ from aidsafe_dagster.publishing.template_check import (
     probe_rows,
 )
 from aidsafe_dagster.recipe.fine_tune_splits import join_thinking
-from aidsafe_dagster.recipe.formats import Reasoning
+from aidsafe_dagster.recipe.format_types import Reasoning
 from aidsafe_dagster.recipe.records import FineTuneRow, Message
 from tests.builders import a_dpo_row, an_sft_row
 

@@ -3,7 +3,7 @@
 import pytest
 
 from aidsafe_dagster.quality.languages import identify_language
-from aidsafe_dagster.recipe.languages import are_alike, other_language
+from aidsafe_dagster.recipe.languages import are_alike, other_language, told_language
 from tests.recipe.refusal_wordings import REFUSALS, RESPONSES, THOUGHTS
 
 PROMPTS = {
@@ -128,3 +128,14 @@ def test_an_answer_half_in_another_script_is_found() -> None:
     # A term in brackets is no half.
     term = "The hills are called 丹霞地貌 and are red. " + english
     assert other_language(term, prompt, identify_language) is None
+
+
+@pytest.mark.parametrize("code", PROMPTS)
+def test_a_sentence_is_in_its_language(code: str) -> None:
+    told = told_language(PROMPTS[code], identify_language)
+    assert told in ("", code) or are_alike(told, code)
+
+
+@pytest.mark.parametrize("text", ["", "ok", "42 + 1 = ?", "`ls -l`", "да yes हाँ 是"])
+def test_of_a_short_or_mixed_text_no_language_is_told(text: str) -> None:
+    assert told_language(text, identify_language) == ""

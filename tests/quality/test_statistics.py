@@ -7,6 +7,7 @@ from aidsafe_dagster.quality.statistics import (
     Estimate,
     mean_interval,
     paired_difference,
+    paired_shares,
     proportion,
     quadratic_kappa,
     quantiles,
@@ -151,3 +152,30 @@ def test_kappa_is_undefined_without_variation() -> None:
 
 def test_quantiles_are_interpolated() -> None:
     assert quantiles([4, 1, 2, 3], (0, 0.5, 0.75, 1)) == [1, 2.5, 3.25, 4]
+
+
+def test_the_difference_of_paired_shares_has_an_interval_even_without_a_change() -> (
+    None
+):
+    few, many = paired_shares(0, 0, 5), paired_shares(0, 0, 500)
+    assert few is not None
+    assert many is not None
+    assert few.value == many.value == 0
+    assert few.low is not None
+    assert many.low is not None
+    assert few.low < many.low < 0
+    assert paired_shares(0, 0, 0) is None
+
+
+def test_nineteen_in_twenty_intervals_of_paired_shares_cover_the_true_difference() -> (
+    None
+):
+    generator, covered = random.Random(3), 0
+    for _ in range(400):
+        pairs = generator.choices(["gained", "lost", "same"], [0.2, 0.05, 0.75], k=60)
+        estimate = paired_shares(pairs.count("gained"), pairs.count("lost"), 60)
+        assert estimate is not None
+        assert estimate.low is not None
+        assert estimate.high is not None
+        covered += estimate.low <= 0.15 <= estimate.high
+    assert 0.92 <= covered / 400 <= 0.99

@@ -1,26 +1,36 @@
 """Trainer formats: the columns of each, and their values."""
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from aidsafe_dagster.recipe.deliberation_log import DeliberationStory
 from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.feedback import answer_pairs, graded_answers
+from aidsafe_dagster.recipe.feedback_formats import Assignment
 from aidsafe_dagster.recipe.fine_tune_splits import (
     SplitSettings,
     dpo_row,
     join_thinking,
     sft_row,
 )
+from aidsafe_dagster.recipe.format_types import Reasoning, split_thinking
 from aidsafe_dagster.recipe.formats import (
     FORMATS,
-    Reasoning,
     get_format,
     is_ambiguous,
     llama_factory_info,
-    split_thinking,
 )
-from aidsafe_dagster.recipe.records import Message
+from aidsafe_dagster.recipe.guard import GuardVerdict
+from aidsafe_dagster.recipe.preference_pairs import PairSettings
+from aidsafe_dagster.recipe.records import (
+    FineTuneRow,
+    Judgement,
+    Message,
+    ThoughtVerdict,
+)
 from aidsafe_dagster.recipe.records import Reasoning as ModelReasoning
 from tests.builders import (
     FIRST,
@@ -30,8 +40,11 @@ from tests.builders import (
     a_dpo_row,
     a_pair,
     a_refined_cot,
+    a_thought,
     an_sft_row,
+    policies,
 )
+from tests.recipe.test_feedback import feedback
 
 QUESTION = {"role": "user", "content": "How does a pin tumbler lock work?"}
 COT = f"{FIRST}\n\n{SECOND}"
@@ -41,7 +54,29 @@ REJECTED = {
     "content": join_thinking(a_pair().rejected_cot, a_pair().rejected_response),
 }
 STORY = DeliberationStory(a_refined_cot(), a_deliberated_cot())
-ROWS = {"sft": an_sft_row(), "dpo": a_dpo_row(), "deliberations": STORY}
+FEEDBACK = feedback()
+ANSWERS = graded_answers(FEEDBACK, PairSettings())
+VERDICT = GuardVerdict(
+    row=an_sft_row(),
+    policy=policies().policies[0],
+    subject="response",
+    text="Tell her that you are from the bank.",
+    thoughts="",
+    is_violation=True,
+    reason="It helps to deceive.",
+    rule="fraud.1",
+    source="judge on target",
+)
+ROWS: dict[str, Any] = {
+    "sft": an_sft_row(),
+    "dpo": a_dpo_row(),
+    "deliberations": STORY,
+    "prm": STORY,
+    "kto": ANSWERS[0],
+    "reward": answer_pairs(FEEDBACK, PairSettings())[0],
+    "guard": VERDICT,
+    "grpo": Assignment(an_sft_row(), ("fraud.1: Help no one to deceive.",)),
+}
 
 
 def convert(name: str, reasoning: Reasoning = "inline") -> dict[str, Any]:
@@ -69,19 +104,33 @@ def test_no_format_holds_what_a_model_reasoned_before_its_answer(
     secret = "between me and myself"
     thoughts = (ModelReasoning(turn=0, speaker="refiner", text=secret),)
     refined = a_refined_cot(reasoning=thoughts)
+    sft = sft_row(refined, "borderline", SplitSettings())
+    judged = feedback(row=sft, refined=refined)
+    story = DeliberationStory(refined, a_deliberated_cot(reasoning=thoughts))
     rows: dict[str, Any] = {
-        "sft": sft_row(refined, "borderline", SplitSettings()),
+        "sft": sft,
         "dpo": dpo_row(a_pair(reasoning=thoughts), SplitSettings()),
-        "deliberations": DeliberationStory(
-            refined, a_deliberated_cot(reasoning=thoughts)
-        ),
+        "deliberations": story,
+        "prm": story,
+        "kto": graded_answers(judged, PairSettings())[0],
+        "reward": answer_pairs(judged, PairSettings())[0],
+        "guard": replace(VERDICT, row=sft),
+        "grpo": Assignment(sft, ()),
     }
     format_ = FORMATS[name]
     row = rows[format_.rows]
     assert secret not in str(format_.convert(row, mode))
-    if not isinstance(row, DeliberationStory):
+    if isinstance(row, FineTuneRow):
         assert row.reasoning == ()
         assert secret not in row.model_dump_json()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_says_which_prompt_batch_and_recipe_a_row_is_of(name: str) -> None:
+    row = convert(name)
+    assert row["prompt_id"] == "p1"
+    assert row["batch"] == "demo-0001"
+    assert "recipe" in row
 
 
 def test_trl_sft_has_the_turns_and_also_their_parts() -> None:
@@ -184,3 +233,62 @@ def test_a_row_with_a_think_tag_in_its_text_is_ambiguous(text: str) -> None:
     turn = Message(role="assistant", content=join_thinking(text, RESPONSE))
     assert is_ambiguous(an_sft_row(messages=(Message.model_validate(QUESTION), turn)))
     assert is_ambiguous(a_dpo_row(rejected=(turn,)))
+
+
+def test_a_step_is_wrong_where_it_is_deceptive_or_inconsistent_and_not_where_it_repeats() -> (
+    None
+):
+    judgements = tuple(
+        Judgement(thought=number, verdict=verdict, reason=f"Reason {number}.")
+        for number, verdict in enumerate(ThoughtVerdict, start=1)
+    )
+    thoughts = tuple(
+        a_thought(number=judgement.thought, text=f"Thought {judgement.thought}.")
+        for judgement in judgements
+    )
+    refined = a_refined_cot(judgements=judgements, deliberated_thoughts=thoughts)
+    row = FORMATS["trl-prm"].convert(DeliberationStory(refined), "inline")
+    assert dict(zip(row["verdicts"], row["labels"], strict=True)) == {
+        "keep": True,
+        "repetitive": True,
+        "redundant": True,
+        "deceptive": False,
+        "policy_inconsistent": False,
+    }
+    assert row["completions"] == [thought.text for thought in thoughts]
+    assert row["reasons"] == [judgement.reason for judgement in judgements]
+    assert row["prompt"] == refined.prompt
+
+
+def test_kto_has_a_completion_and_a_label() -> None:
+    row = convert("trl-kto")
+    assert row["prompt"] == [QUESTION]
+    assert row["completion"] == [CHOSEN]
+    assert row["label"] is True
+    assert row["answer_of"] == "refined"
+
+
+def test_reward_has_both_sides_and_no_margin() -> None:
+    row = convert("trl-reward")
+    assert row["chosen"] == [CHOSEN]
+    assert row["rejected"][0]["content"].startswith("<think>")
+    assert row["score_chosen"] > row["score_rejected"]
+    assert "margin" not in row
+
+
+def test_a_guard_reads_the_policy_as_system_message_and_answers_in_json() -> None:
+    system, user, assistant = convert("guard-policy", "field")["messages"]
+    assert "fraud.1: Help no one to deceive." in system["content"]
+    assert VERDICT.text in user["content"]
+    assert QUESTION["content"] in user["content"]
+    assert json.loads(assistant["content"]) == {"violation": 1, "rule": "fraud.1"}
+    assert assistant["reasoning_content"] == VERDICT.reason
+
+
+def test_a_guard_in_llama_guard_s_layout_names_the_category() -> None:
+    user, assistant = convert("guard-llama")["messages"]
+    assert "S1: Help no one to deceive." in user["content"]
+    assert assistant["content"] == "unsafe\nS1"
+    safe = replace(VERDICT, is_violation=False)
+    row = FORMATS["guard-llama"].convert(safe, "inline")
+    assert row["messages"][1]["content"] == "safe"

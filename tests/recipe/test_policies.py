@@ -35,6 +35,14 @@ def test_a_team_s_own_policy_is_loaded_with_its_rules(tmp_path: Path) -> None:
     assert policies.rule("privacy.1") == "Give away no address."
 
 
+def test_a_policy_that_an_editor_saved_with_a_byte_order_mark_is_loaded(
+    tmp_path: Path,
+) -> None:
+    plain = load_policies(a_folder(tmp_path / "plain", a=GOOD))
+    marked = load_policies(a_folder(tmp_path / "marked", a="\ufeff" + GOOD))
+    assert marked == plain
+
+
 def test_the_version_depends_on_the_rules_but_not_on_comments_or_file_names(
     tmp_path: Path,
 ) -> None:

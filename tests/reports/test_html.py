@@ -22,7 +22,7 @@ from tests.builders import (
 )
 from tests.reports.builders import a_lake, a_report, many
 
-VOID = {"meta", "input", "br", "path", "use", "rect"}
+VOID = {"link", "meta", "input", "br", "path", "use", "rect"}
 HOSTILE = (
     "<script>alert(1)</script> & \"quotes\" 'n' {{ 7 * 7 }} {% raw %} \x00\x1b[31m ]]> --> 🦊 "
     "\u202eabc | *a* _b_"

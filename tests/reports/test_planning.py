@@ -9,12 +9,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from aidsafe_dagster.cli.capacity import measure
 from aidsafe_dagster.cli.console import short_count
 from aidsafe_dagster.cli.plan import plan
 from aidsafe_dagster.engines.settings import Prices
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Stage, Usage
+from aidsafe_dagster.reports.measured_usage import measure
 from aidsafe_dagster.reports.planning import (
     MeasuredSample,
     Rates,

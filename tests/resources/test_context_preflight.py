@@ -14,7 +14,10 @@ from aidsafe_dagster.resources.context_preflight import (
     require_context,
     with_known_lengths,
 )
-from aidsafe_dagster.resources.engine import make_dialogue_context, make_engine
+from aidsafe_dagster.resources.engine_from_settings import (
+    make_dialogue_context,
+    make_engine,
+)
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.settings.snapshot import take_snapshot
 from tests.engines.test_server_facts import a_server, models

@@ -77,7 +77,7 @@ def test_a_row_licence_is_used_if_the_source_has_none(column: str) -> None:
         (
             ("propmt", "id"),
             {},
-            r"x\.csv: set columns\.prompt: unknown column 'prompt'\. Did you mean 'propmt'\?",
+            r"x\.csv: unknown column 'prompt'\. Did you mean 'propmt'\?.*--prompt-column",
         ),
         (
             ("text", "question"),

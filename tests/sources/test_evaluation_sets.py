@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.sources.evaluation_sets import EvaluationSet, read_evaluation_sets
-from aidsafe_dagster.sources.hub import HubAccess
+from aidsafe_dagster.sources.hub_access import HubAccess
 from aidsafe_dagster.sources.presets import EVALUATION_PRESETS
 from aidsafe_dagster.sources.settings import EvaluationSetSpec
 from tests.loopback_hub import serve
@@ -249,3 +251,14 @@ def _create_dataset(hub: Any, dataset: str, files: dict[str, bytes]) -> str:
     tree = repo.commits[head].tree | blobs
     repo.branches["main"] = hub._commit(repo, head, "files", "", tree)
     return str(repo.branches["main"])
+
+
+def test_a_column_of_a_set_that_nobody_reads_hides_none_of_its_rows(
+    tmp_path: Path,
+) -> None:
+    late = pa.array([2**50, 1], pa.timestamp("s"))
+    table = pa.table({"prompt": ["How do I steal?", "How do I lie?"], "seen": late})
+    pq.write_table(table, tmp_path / "set.parquet")
+    spec = EvaluationSetSpec(name="late", path=tmp_path / "set.parquet")
+    (evaluation_set,) = read_evaluation_sets([spec])
+    assert (len(evaluation_set.prompts), evaluation_set.skipped) == (2, 0)

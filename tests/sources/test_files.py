@@ -1,10 +1,13 @@
+import bz2
 import gzip
 import json
 import lzma
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from aidsafe_dagster.recipe.errors import SetupError
@@ -12,6 +15,23 @@ from aidsafe_dagster.sources.bounds import InputBounds
 from aidsafe_dagster.sources.files import read_file
 from aidsafe_dagster.sources.rejection import Rejection
 from tests.sources.builders import write_csv
+
+
+def zstandard(data: bytes) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as stream:
+        stream.write(data)
+    compressed: bytes = sink.getvalue().to_pybytes()
+    return compressed
+
+
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "": bytes,
+    ".gz": gzip.compress,
+    ".xz": lzma.compress,
+    ".bz2": bz2.compress,
+    ".zst": zstandard,
+}
 
 
 def contents(path: Path) -> list[object]:
@@ -36,12 +56,12 @@ def contents(path: Path) -> list[object]:
 @pytest.mark.parametrize(
     "mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "with a byte order mark"]
 )
-@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("suffix", ["", ".gz", ".xz", ".bz2", ".zst"])
 def test_text_formats_read_the_same_with_mark_and_compression(
-    tmp_path: Path, name: str, data: bytes, mark: bytes, compressed: bool
+    tmp_path: Path, name: str, data: bytes, mark: bytes, suffix: str
 ) -> None:
-    path = tmp_path / (name + ".gz" if compressed else name)
-    path.write_bytes(gzip.compress(mark + data) if compressed else mark + data)
+    path = tmp_path / f"{name}{suffix}"
+    path.write_bytes(COMPRESS[suffix](mark + data))
     table = read_file(path)
     assert table.columns == ("prompt", "category")
     assert contents(path) == [{"prompt": "Hello", "category": "x"}]
@@ -95,6 +115,17 @@ def test_bad_rows_are_rejected_and_the_others_are_read(tmp_path: Path) -> None:
     ]
 
 
+def test_the_content_says_whether_a_file_is_json_or_json_lines(
+    tmp_path: Path,
+) -> None:
+    rows = [{"prompt": "a"}, {"prompt": "b"}]
+    (tmp_path / "list.jsonl").write_text(json.dumps(rows, indent=1))
+    (tmp_path / "lines.json").write_text('{"prompt": "a"}\n{"prompt": "b"}\n')
+    (tmp_path / "wrapped.json").write_text(json.dumps({"version": 1, "data": rows}))
+    for name in ("list.jsonl", "lines.json", "wrapped.json"):
+        assert contents(tmp_path / name) == rows
+
+
 def test_reading_stops_at_the_limit(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"prompt": "a"}\nnot JSON\n')
     assert len(read_file(tmp_path / "a.jsonl", limit=1).rows) == 1
@@ -103,8 +134,13 @@ def test_reading_stops_at_the_limit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("a.xlsx", b"", r"unsupported kind of file\. Supported: \.csv, .*\.parquet"),
+        ("a.xlsx", b"", "unsupported kind of file; save the sheet as 'CSV UTF-8'"),
+        ("a.feather", b"", "unsupported kind of file; save it as Parquet"),
+        ("a.txt", b"", r"unsupported kind of file.*Supported: CSV .*\.parquet"),
         ("a.gz", b"", "unsupported kind of file"),
+        ("a.csv", b"PK\x03\x04", "by its content it is a spreadsheet"),
+        ("a.csv", b"PAR1", "by its content it is Parquet"),
+        ("a.jsonl", gzip.compress(b"{}"), r"it is gzip; name it \.gz"),
         ("a.csv", b"", "no rows"),
         ("a.csv", b"prompt\n", "no rows"),
         ("a.jsonl", b"\n\n", "no rows"),
@@ -113,12 +149,13 @@ def test_reading_stops_at_the_limit(tmp_path: Path) -> None:
         (
             "a.json",
             b'{"prompt": "x"}',
-            "expected a JSON list of objects, found an object",
+            "expected a JSON list of objects, found an object with the keys prompt",
         ),
+        ("a.json", b'{"prompt": {"0": "x"}}', "orient='records'"),
         ("a.json", b'[{"prompt":\n"x"', "not parseable JSON at line 2, column 4"),
         ("a.jsonl", b"\n{oops}\n{oops}\n", "not parseable JSON at line 2"),
         ("a.jsonl", b"[" * 100_000, "not parseable JSON at line 1"),
-        ("a.jsonl", b"\xff\xfe{\x00}\x00", "UTF-16"),
+        ("a.json", b"3", "found a number"),
         ("a.csv", b'prompt\n"never closed\n', "not parseable CSV at line 2"),
         ("a.csv", b"prompt,prompt\na,b\n", "names columns twice: prompt"),
         ("a.jsonl.gz", b'{"prompt": "x"}\n', "cannot be read"),

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.sources.hub import HubAccess, download
+from aidsafe_dagster.sources.hub import download
+from aidsafe_dagster.sources.hub_access import HubAccess
 from aidsafe_dagster.sources.ingestion import Ingestion, ingest
 from aidsafe_dagster.sources.settings import IngestSettings
 from aidsafe_dagster.sources.source import SourceSpec
@@ -116,7 +117,7 @@ def test_the_limit_applies_to_the_rows_of_all_files(tmp_path: Path) -> None:
         ({"revision": "v9"}, "there is no revision 'v9'"),
         (
             {"files": "*.parquet"},
-            r"matches '\*\.parquet'\. Set 'files' to a glob of these: round0/30k/test\.jsonl\.gz",
+            r"matches '\*\.parquet'\. Set 'files' .*--files.* to a glob of these: round0/30k/test",
         ),
     ],
 )
@@ -184,3 +185,23 @@ def test_the_error_of_an_unreachable_hub_names_the_network(tmp_path: Path) -> No
         )
         with pytest.raises(SetupError, match="the Hub cannot be reached"):
             download(a_dataset(), nowhere)
+
+
+def test_settings_that_lie_beside_the_data_are_left_out(tmp_path: Path) -> None:
+    files = {
+        "dataset_infos.json": b'{"default": {"description": ""}}',
+        "schema.json": b'{"x": 1}',
+        "data/train.jsonl": b'{"prompt": "How do I renew a passport?"}\n',
+    }
+    with a_hub(tmp_path, files) as hub:
+        ingestion = run_ingestion(hub, tmp_path, preset=None, licence="MIT")
+        (remark,) = ingestion.counts["beavertails"].remarks
+        asked = run_ingestion(
+            hub, tmp_path, preset=None, licence="MIT", files="data/*.jsonl"
+        )
+    assert texts(ingestion) == ["How do I renew a passport?"]
+    # By its place in the dataset, and not in the cache.
+    assert remark.startswith("left out acme/BeaverTails@")
+    assert "schema.json: expected a JSON list of objects" in remark
+    assert texts(asked) == texts(ingestion)
+    assert not asked.counts["beavertails"].remarks

@@ -22,7 +22,7 @@ def test_a_name_that_cannot_be_a_partition_key_is_refused(name: str) -> None:
         ({}, "give 'path'"),
         ({"preset": "alpagasus"}, "give 'path'"),
         ({"path": "x.csv", "hub": "a/b"}, "not both"),
-        ({"path": "x.csv", "files": "*.csv"}, "belong to 'hub'"),
+        ({"path": "x.csv", "encoding": "utf-88"}, "unknown encoding 'utf-88'"),
         ({"hub": "a/b", "preset": "beavertail"}, "Valid: alpagasus, beavertails"),
         ({"path": "x.csv", "limit": 0}, "limit"),
         ({"path": "x.csv", "license": "MIT"}, "license"),

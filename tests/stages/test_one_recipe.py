@@ -106,9 +106,9 @@ def test_backfill_says_what_changed_and_what_it_costs_and_makes_it_again(
     half: Path, tmp_path: Path
 ) -> None:
     with changed(half, tmp_path, **hotter()) as site:
-        assert (
-            "sampling.temperature: 0.7 → 0.9" in aidsafe(site.folder, "status").stdout
-        )
+        status = aidsafe(site.folder, "status").stdout
+        assert "sampling.temperature: 0.7 → 0.9" in status
+        assert "●≠" in status
         done = aidsafe(site.folder, "backfill")
         assert done.returncode == 0, done.stdout + done.stderr
         assert f"{BATCH} was made under another recipe" in done.stdout

@@ -99,6 +99,8 @@ class Dispatcher:
         self._starting: set[ActiveRow] = set()
         """Rows that have begun and not yet needed the engine. Each holds a slot."""
         self._in_flight = 0
+        self._sent: dict[Call, float] = {}
+        """When each call in flight was sent, in monotonic seconds, the oldest first."""
         self._share = self._maximum
         """Calls in flight of this process."""
         self._alarm: asyncio.TimerHandle | None = None
@@ -259,6 +261,7 @@ class Dispatcher:
             raise CallFailed(FailureReason.ENGINE_ERROR, str(error)) from error
         finally:
             self._in_flight -= 1
+            self._sent.pop(call, None)
             lane.in_flight -= 1
             lane.server.in_flight -= 1
 
@@ -515,6 +518,7 @@ class Dispatcher:
             self.scheduler.put(call)
             return
         self._in_flight += 1
+        self._sent[call] = time.monotonic()
         lane.in_flight += 1
         lane.server.in_flight += 1
         call.slot.set_result(None)
@@ -559,8 +563,10 @@ class Dispatcher:
         self._grant_slots_soon()
 
     def _note_in_flight(self) -> None:
+        oldest_sent = next(iter(self._sent.values()), None)
         for progress in self.drives:
             progress.in_flight = self._in_flight
+            progress.oldest_sent = oldest_sent
             progress.peak_in_flight = max(progress.peak_in_flight, self._in_flight)
 
     async def _keep_ticking(self) -> None:
@@ -612,6 +618,9 @@ class Dispatcher:
                 if lane.server is server:
                     waiting += self.scheduler.queued(lane)
             notice = server.notice(waiting)
+            # An outage is told above, with its error.
+            if not notice and not notices:
+                notice = server.silence(time.monotonic())
             if notice:
                 notices.append(notice)
         return "; ".join(notices)

@@ -140,6 +140,7 @@ class Driver:
             self._cancel_row(row)
 
     def _begin_row(self, row: ActiveRow) -> None:
+        row.progress.rows_begun += 1
         self._row_tasks[row] = asyncio.create_task(self._run_row(row))
 
     def _cancel_row(self, row: ActiveRow) -> None:
@@ -192,6 +193,7 @@ class Driver:
             except CallFailed as error:
                 return conversation.failure(error.reason, str(error), redraw=False)
             row.completions += 1
+            row.progress.completions += 1
 
 
 class _Drive:
@@ -213,8 +215,10 @@ class _Drive:
     def finish(self, row: ActiveRow, result: Any | Failure) -> None:
         self.results[row.index] = result
         self.progress.rows_done += 1
+        self.progress.completions_of_done += row.completions
         if isinstance(result, Failure):
             self.progress.rows_failed += 1
+            self.progress.failures[str(result.reason)] += 1
         else:
             self._scheduler.read_ahead.offer(row, result)
         if self._on_progress:

@@ -32,6 +32,8 @@ _SECONDS_SHOWN_S = 120.0
 _OLD_S = 60.0
 _BUSY_S = 5.0
 """How long a server has to refuse everything before the run's log says so."""
+_SILENT_S = 20.0
+"""How long no reply has to come before that is said."""
 
 
 class Server:
@@ -55,6 +57,11 @@ class Server:
         self.cap = self.slots
         """Slots of this process."""
         self.in_flight = 0
+        self._latest_reply = time.monotonic()
+        """Or when it was last sent a call while it had none, in monotonic seconds."""
+        self._shown_as = f"the {route.server} engine"
+        if route.address:
+            self._shown_as = f"the server at {route.address}"
         self.backing_off = 0
         """Calls that were rejected and wait by themselves."""
         self.limiter = RateLimiter(_limit(route))
@@ -90,6 +97,9 @@ class Server:
 
     def try_send(self, request: Request) -> Send | None:
         """Count a call that is sent now. None if another process has just used the rate up."""
+        # Nobody waits for a server that has nothing to do.
+        if not self.in_flight:
+            self._latest_reply = time.monotonic()
         if not self.limiter.is_in_force:
             return self.limiter.take(self._now())
         with self._shared():
@@ -102,6 +112,7 @@ class Server:
         self, send: Send, request: Request, usage: Usage | None = None
     ) -> None:
         """Note an answer with its usage, or any other reply that does not call it busy."""
+        self._latest_reply = time.monotonic()
         self._busy_since = None
         self._asked_until = 0.0
         if not self.limiter.is_in_force:
@@ -120,6 +131,7 @@ class Server:
             SetupError: it asks to wait for longer than `driver.patience_s`, or has refused
                 everything for that long.
         """
+        self._latest_reply = time.monotonic()
         now = self._now()
         if self._busy_since is None:
             self._busy_since = now
@@ -164,6 +176,17 @@ class Server:
         if self._name and waiting and rate:
             return f"{self._name} takes about {rate:.0f} calls a minute; {calls}"
         return ""
+
+    def silence(self, now: float) -> str:
+        """Return for how long nothing has come back, while a reply is due; else nothing.
+
+        Args:
+            now: in monotonic seconds.
+        """
+        silent_s = now - self._latest_reply
+        if not self.in_flight or silent_s < _SILENT_S:
+            return ""
+        return f"{self._shown_as} has been silent for {silent_s:.0f} s"
 
     def _now(self) -> float:
         """Return the time by which waiting is counted, whatever the clock on the wall is set to."""

@@ -54,7 +54,8 @@ def find_flaws(speaker: Speaker, subject: Subject) -> list[Flaw]:
     flaws = list(_visible_flaws(speaker, subject))
     # A refiner leaves some thoughts with one sentence. Only a CoT of nothing else is shallow.
     if all(len(split_sentences(thought)) == 1 for thought in subject.thoughts):
-        flaws.append(_flaw_at("shallow", subject, 1))
+        # An answer without thoughts is of nothing else either, and has none to name.
+        flaws.append(_flaw_at("shallow", subject, min(1, len(subject.thoughts))))
     missing = _missing_policies(speaker, subject.row)
     if missing:
         rule = speaker.best_rule(missing[0])
@@ -73,6 +74,8 @@ def flaw_somewhere(kind: str, subject: Subject, roll: float) -> Flaw:
     numbers = list(_cited_rules(subject.row))
     if not numbers:
         numbers = list(range(1, len(subject.thoughts) + 1))
+    if not numbers:
+        return Flaw(kind)
     index = int(roll * len(numbers))
     return _flaw_at(kind, subject, numbers[index])
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from aidsafe_dagster.engines.driver.driver import Driver
-from aidsafe_dagster.engines.driver.lanes import clock_time
+from aidsafe_dagster.engines.driver.lanes import Server, clock_time
 from aidsafe_dagster.engines.driver.progress import Progress
 from aidsafe_dagster.engines.driver.settings import DriverSettings
 from aidsafe_dagster.engines.driver.slot_shares import SlotShares
@@ -32,6 +32,7 @@ from tests.engines.driving import (
     drive_over_http,
     some_tasks,
 )
+from tests.engines.test_journal import a_request
 
 WORDS = "HTTP 429: free requests of this day are used up"
 
@@ -337,3 +338,16 @@ def test_a_folder_that_cannot_be_written_loses_no_row(
     results = drive_tasks(tmp_path, engine, some_tasks(10))
     assert not failures(results)
     assert "the rate limit is not shared with other runs for now" in caplog.text
+
+
+def test_a_server_that_owes_a_reply_is_called_silent_after_a_while() -> None:
+    route = Route("endpoint", "m", slots=4, address="http://127.0.0.1:8000/v1")
+    server = Server(route, 1.0, 60.0, None)
+    later = time.monotonic() + 40
+    assert server.silence(later) == ""
+    server.try_send(a_request())
+    server.in_flight = 1
+    assert server.silence(later) == (
+        "the server at http://127.0.0.1:8000/v1 has been silent for 40 s"
+    )
+    assert server.silence(time.monotonic()) == ""

@@ -1,0 +1,1 @@
+"""Two policy versions, models or settings on the same prompts: `aidsafe compare`."""

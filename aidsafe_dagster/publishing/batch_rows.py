@@ -1,0 +1,126 @@
+"""What the rows of each format and config are made of, by batch and split."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from aidsafe_dagster.lake.tables import from_frame
+from aidsafe_dagster.publishing.batches import Batch
+from aidsafe_dagster.recipe.feedback import (
+    PromptFeedback,
+    answer_pairs,
+    graded_answers,
+)
+from aidsafe_dagster.recipe.feedback_formats import Assignment
+from aidsafe_dagster.recipe.fine_tune_splits import Split
+from aidsafe_dagster.recipe.format_types import RowKind
+from aidsafe_dagster.recipe.guard import balance, guard_verdicts
+from aidsafe_dagster.recipe.policies import Policies
+from aidsafe_dagster.recipe.preference_pairs import PairSettings
+from aidsafe_dagster.recipe.records import (
+    BELIEF_CANDIDATES,
+    CotGrades,
+    FineTuneRow,
+    SingleLlmCot,
+    Stage,
+    TriedBelief,
+)
+
+POLICY_ROWS: tuple[RowKind, ...] = ("guard", "grpo")
+"""Kinds of rows that hold the text of a policy."""
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What verdicts and labels hang on beside the rows."""
+
+    policies: Policies
+    """In force now. Rows made under others give no verdict and no rubric."""
+    pairs: PairSettings
+    """Its floors tell good answers from bad ones."""
+
+
+@dataclass(frozen=True)
+class BatchRows:
+    """The fine-tune rows of a batch, and what the stages recorded about their prompts."""
+
+    batch: Batch
+    judging: Judging
+
+    def of(self, kind: RowKind, split: Split) -> Sequence[Any]:
+        """Return what rows of a kind are converted from, in one split."""
+        return [behind for _, behind in self.with_lineage(kind, split)]
+
+    def with_lineage(
+        self, kind: RowKind, split: Split
+    ) -> Sequence[tuple[FineTuneRow, Any]]:
+        """Return the same, each with the fine-tune row of its prompt."""
+        batch = self.batch
+        if kind in ("deliberations", "prm"):
+            return [pair for pair in batch.deliberations if pair[0].split == split]
+        if kind in ("sft", "dpo"):
+            rows = batch.dpo if kind == "dpo" else batch.sft
+            return [(row, row) for row in rows if row.split == split]
+        rows_of_prompts: list[Any] = []
+        for prompt in self._prompts:
+            if prompt.row.split == split:
+                rows_of_prompts += self._feedback(kind, prompt)
+        if kind == "guard":
+            # Within the batch, since batches are read and written one by one.
+            rows_of_prompts = list(balance(rows_of_prompts))
+        return [(one.row, one) for one in rows_of_prompts]
+
+    def _feedback(self, kind: RowKind, prompt: PromptFeedback) -> Iterable[Any]:
+        policies, pairs = self.judging.policies, self.judging.pairs
+        if kind == "kto":
+            answers = graded_answers(prompt, pairs)
+            return [answer for answer in answers if answer.is_desirable is not None]
+        if kind == "reward":
+            return answer_pairs(prompt, pairs)
+        if kind == "guard":
+            return guard_verdicts(prompt, policies, pairs)
+        return _assignments(prompt, policies)
+
+    @cached_property
+    def _prompts(self) -> Sequence[PromptFeedback]:
+        batch = self.batch
+        grades = batch.read_stage(Stage.COT_GRADES, CotGrades, batch.sft)
+        single = batch.read_stage(Stage.SINGLE_LLM_COTS, SingleLlmCot, batch.sft)
+        tried = self._tried_beliefs()
+        return tuple(
+            PromptFeedback(
+                row=row,
+                refined=story.refined,
+                deliberated=story.deliberated,
+                single_llm=single.get(row.prompt_id),
+                grades=grades.get(row.prompt_id),
+                tried=tuple(tried.get(row.prompt_id, ())),
+            )
+            for row, story in batch.deliberations
+        )
+
+    def _tried_beliefs(self) -> Mapping[str, Sequence[TriedBelief]]:
+        batch = self.batch
+        if batch.without_dpo or not batch.lake.has(BELIEF_CANDIDATES, batch.key):
+            return {}
+        frame = batch.lake.rows(BELIEF_CANDIDATES, batch.key)
+        ids = [row.prompt_id for row in batch.sft]
+        frame = frame.filter(pl.col("prompt_id").is_in(ids))
+        by_prompt: dict[str, list[TriedBelief]] = {}
+        for tried in from_frame(frame, TriedBelief):
+            by_prompt.setdefault(tried.prompt_id, []).append(tried)
+        return by_prompt
+
+
+def _assignments(feedback: PromptFeedback, policies: Policies) -> Iterable[Assignment]:
+    if feedback.row.policies_version != policies.version:
+        return ()
+    rubric = []
+    for policy in policies.policies:
+        if policy.id in feedback.refined.applicable_policies:
+            rules = zip(policy.rule_ids, policy.rules.values(), strict=True)
+            rubric += [f"{rule}: {text}" for rule, text in rules]
+    return (Assignment(feedback.row, tuple(rubric)),)

@@ -1,0 +1,69 @@
+"""A batch or a source taken back, and what is left of it."""
+
+from pathlib import Path
+
+import dagster as dg
+
+from aidsafe_dagster.recipe.records import Stage
+from aidsafe_dagster.runs.locks import batch_lock
+from tests.site import Site, a_copy_of, aidsafe, prompts_file, some_prompts
+
+BATCH = "mine-0001"
+
+
+def materialized(site: Site) -> set[str]:
+    found: set[str] = set()
+    for stage in Stage:
+        found |= site.instance.get_materialized_partitions(dg.AssetKey(str(stage)))
+    return found
+
+
+def test_a_forgotten_source_is_gone_everywhere_and_can_be_ingested_anew(
+    finished_site: Path, tmp_path: Path
+) -> None:
+    with a_copy_of(finished_site, tmp_path / "site") as site:
+        refused = aidsafe(site.folder, "forget", "mien", "--yes")
+        assert "Did you mean 'mine'?" in refused.stdout
+        outcome = aidsafe(site.folder, "forget", "mine", "--yes")
+        assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+        assert site.batches == []
+        tables = [site.lake.batches(table) for table in site.lake.tables()]
+        assert not any(tables)
+        assert materialized(site) == set()
+        source = prompts_file(site.folder, some_prompts(10))
+        assert site.ingest(source).success
+        assert site.batches == [BATCH]
+
+
+def test_a_question_comes_first_and_no_is_an_answer(
+    finished_site: Path, tmp_path: Path
+) -> None:
+    with a_copy_of(finished_site, tmp_path / "site") as site:
+        outcome = aidsafe(site.folder, "forget", BATCH)
+        assert outcome.returncode == 1
+        assert "refined_cots" in outcome.stdout
+        assert site.lake.batches(Stage.REFINED_COTS) == [BATCH]
+
+
+def test_a_batch_that_a_run_works_on_is_refused(
+    finished_site: Path, tmp_path: Path
+) -> None:
+    with a_copy_of(finished_site, tmp_path / "site") as site:
+        with batch_lock(BATCH, site.settings).hold("run 1234"):
+            outcome = aidsafe(site.folder, "forget", BATCH, "--yes")
+        assert outcome.returncode == 2
+        assert "in use" in outcome.stdout
+        assert site.lake.batches(Stage.REFINED_COTS) == [BATCH]
+
+
+def test_a_removal_that_was_cut_off_is_finished_by_the_next(
+    finished_site: Path, tmp_path: Path
+) -> None:
+    with a_copy_of(finished_site, tmp_path / "site") as site:
+        # As a kill leaves it: the prompts are gone, and the partition's key is not.
+        for table in ("ingested", "sealed_copies", "fine_tune_splits"):
+            site.lake.remove(table, BATCH)
+        outcome = aidsafe(site.folder, "forget", "mine", "--yes")
+        assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+        assert site.batches == []
+        assert not any(site.lake.batches(table) for table in site.lake.tables())
