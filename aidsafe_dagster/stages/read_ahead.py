@@ -5,12 +5,14 @@ stored for it. Nothing is read ahead that the run was not asked to make.
 """
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from aidsafe_dagster.engines.driver.rows import NextStage
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.dialogue import Conversation, DialogueContext, DialogueTask
+from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.stages import (
     RecordsByStage,
     StageDefinition,
@@ -65,9 +67,12 @@ def _stored_tables(
     """Return the rows of those stages that are made, by prompt id."""
     tables = {}
     for stage in stages:
-        if lake.has(stage, batch):
-            rows = lake.records(stage, batch, stage_named(stage).record)
-            tables[stage] = {row.prompt_id: row for row in rows}  # type: ignore[attr-defined]
+        # A damaged one is not made: this run may be about to make it again, and if not, the stage
+        # that needs it says what is wrong.
+        with suppress(SetupError):
+            if lake.has(stage, batch):
+                rows = lake.records(stage, batch, stage_named(stage).record)
+                tables[stage] = {row.prompt_id: row for row in rows}  # type: ignore[attr-defined]
     return tables
 
 
