@@ -4,6 +4,7 @@
 # make dev    web UI (127.0.0.1:3000) and daemon; PROJECT=data/demo: of the demo
 # make test   lint, types, layers, tests: some minutes
 # make test-slow  the tests that kill processes, run a web server or a whole demo
+# make test-long  whole batches of thousands of rows, half an hour and more
 # make test-vllm  the vllm engine on real vLLM (CPU build, about 3.5 GB, in .venv-vllm)
 # make test-real  every stage, training and evaluation on the real weights of a very small model (llama.cpp, vLLM and torch for CPU)
 # make test-gateway  the endpoint engine behind LiteLLM's real proxy (about 0.8 GB, in .venv-litellm)
@@ -31,7 +32,7 @@ MINUTES ?= 4
 
 export GX_ANALYTICS_ENABLED := false
 
-.PHONY: demo demo-real circle-real dev test test-slow test-vllm test-real test-gateway test-train test-distributed chaos audit release bench lint clean constraints
+.PHONY: demo demo-real circle-real dev test test-slow test-long test-vllm test-real test-gateway test-train test-distributed chaos audit release bench lint clean constraints
 
 demo: $(VENV)/ready
 	@$(BIN)/aidsafe --project . demo $(if $(SAMPLE),--sample $(SAMPLE))
@@ -52,6 +53,9 @@ test: $(VENV)/ready-dev lint
 
 test-slow: $(VENV)/ready-dev
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m slow
+
+test-long: $(VENV)/ready-dev
+	@$(BIN)/python -m pytest -m long
 
 # on real vLLM: its CPU build, in an environment of its own
 test-vllm: $(VENV)/ready-dev $(VENV)-vllm/ready

@@ -1,5 +1,6 @@
 """The rewards of a completion, each apart and together weighted, for TRL and for verl."""
 
+import atexit
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -205,8 +206,10 @@ def compute_score(
 
 @cache
 def _shared() -> Rewards:
-    """One judge per process."""
-    return Rewards()
+    """One judge per process, for as long as it lasts."""
+    rewards = Rewards()
+    atexit.register(rewards.close)
+    return rewards
 
 
 def _reward(

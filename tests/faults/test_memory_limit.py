@@ -15,7 +15,7 @@ from tests.faults.test_killed import count_journaled
 from tests.site import Site, a_site, prompts_file, some_prompts
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.timeout(2400),
     pytest.mark.skipif(not can_limit(), reason="needs root and a control group"),
 ]

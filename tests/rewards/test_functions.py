@@ -9,6 +9,7 @@ import pytest
 
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.rewards import Rewards, Weights, compute_score
+from aidsafe_dagster.rewards.functions import _shared
 from aidsafe_dagster.settings.load import load_settings
 from tests.serving import ModelServer, a_free_port, a_model_server
 from tests.site import prepare
@@ -151,6 +152,8 @@ def test_a_score_with_verl_s_signature_has_its_parts(
         }
         with pytest.raises(SetupError, match="prompt"):
             compute_score("aidsafe", GOOD, None, {})
+        _shared().close()
+        _shared.cache_clear()
 
 
 def test_the_rehearsal_judge_grades_an_answer_without_thoughts(tmp_path: Path) -> None:
