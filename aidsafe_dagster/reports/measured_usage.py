@@ -1,11 +1,13 @@
 """What the rows of finished batches took of a model: the sample that a plan rests on."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 
 import polars as pl
 
 from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Stage, Usage
 from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.reports.planning import MeasuredSample, RowUsage
@@ -42,16 +44,24 @@ def latest_batches(lake: Lake, *, simulated: bool) -> list[str]:
     """
     batches: list[str] = []
     for batch in sorted(lake.batches(_LAST), key=partial(_written, lake), reverse=True):
-        if len(batches) < LATEST and is_simulated(lake, batch) == simulated:
-            batches.append(batch)
+        # One that is damaged is named where it is made again.
+        with suppress(SetupError):
+            if len(batches) < LATEST and is_simulated(lake, batch) == simulated:
+                batches.append(batch)
     return batches
 
 
 def measure_batches(
     lake: Lake, batches: Sequence[str], *, simulated: bool
 ) -> MeasuredSample:
-    """Return the usage of some finished batches."""
-    prompts, usages = _usage_of(lake, batches)
+    """Return the usage of some finished batches; one that cannot be read tells nothing."""
+    prompts = 0
+    usages: list[RowUsage] = []
+    for batch in batches:
+        with suppress(SetupError):
+            prompts_of_batch, usages_of_batch = _usage_of(lake, [batch])
+            prompts += prompts_of_batch
+            usages += usages_of_batch
     return MeasuredSample(prompts, usages, simulated)
 
 

@@ -33,6 +33,7 @@ MESSAGES = "STRUCT(role VARCHAR, content VARCHAR)[]"
 LINEAGE = {
     "split": "VARCHAR",
     "prompt_id": "VARCHAR",
+    "own_id": "VARCHAR",
     "source": "VARCHAR",
     "licence": "VARCHAR",
     "simulated": "BOOLEAN",
