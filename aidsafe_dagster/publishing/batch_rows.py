@@ -7,8 +7,11 @@ from typing import Any
 
 import polars as pl
 
+from aidsafe_dagster.lake.batch_recipes import read_recipes
+from aidsafe_dagster.lake.policy_texts import read_policy
 from aidsafe_dagster.lake.tables import from_frame
 from aidsafe_dagster.publishing.batches import Batch
+from aidsafe_dagster.recipe.batch_recipe import POLICIES
 from aidsafe_dagster.recipe.feedback import (
     PromptFeedback,
     answer_pairs,
@@ -38,7 +41,7 @@ class Judging:
     """What verdicts and labels hang on beside the rows."""
 
     policies: Policies
-    """In force now. Rows made under others give no verdict and no rubric."""
+    """In force now. Rows made under others have theirs from the lake, which keeps their texts."""
     pairs: PairSettings
     """Its floors tell good answers from bad ones."""
 
@@ -74,15 +77,29 @@ class BatchRows:
         return [(one.row, one) for one in rows_of_prompts]
 
     def _feedback(self, kind: RowKind, prompt: PromptFeedback) -> Iterable[Any]:
-        policies, pairs = self.judging.policies, self.judging.pairs
+        pairs = self.judging.pairs
         if kind == "kto":
             answers = graded_answers(prompt, pairs)
             return [answer for answer in answers if answer.is_desirable is not None]
         if kind == "reward":
             return answer_pairs(prompt, pairs)
         if kind == "guard":
-            return guard_verdicts(prompt, policies, pairs)
-        return _assignments(prompt, policies)
+            return guard_verdicts(prompt, self._policies, pairs)
+        return _assignments(prompt, self._policies)
+
+    @cached_property
+    def _policies(self) -> Policies:
+        """The policies that the refined rows were made under, as far as their texts are known."""
+        lake = self.batch.lake
+        recipe = read_recipes(lake, self.batch.key).get(str(Stage.REFINED_COTS))
+        policies = []
+        for part in recipe.parts if recipe else ():
+            policy = read_policy(lake, part.value) if part.name == POLICIES else None
+            if policy is not None:
+                policies.append(policy)
+        kept = Policies(policies=tuple(policies))
+        versions = {row.policies_version for row in self.batch.sft}
+        return kept if kept.version in versions else self.judging.policies
 
     @cached_property
     def _prompts(self) -> Sequence[PromptFeedback]:

@@ -7,7 +7,7 @@ thoughts. Each policy gets as many violations as look-alikes that keep to it.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from aidsafe_dagster.recipe.feedback import (
@@ -60,15 +60,15 @@ def guard_verdicts(
 ) -> Sequence[GuardVerdict]:
     """Return the verdicts on the responses and thoughts of a prompt.
 
-    There are none where the policies have another wording now than the row was made under: the
-    verdict would belong to a text that is not there. A violation without a rule is left out, and
-    so is a response on which judges disagree.
+    There are none from what was made or judged under another wording of the policies: the verdict
+    would belong to a text that is not there. A violation without a rule is left out, and so is a
+    response on which judges disagree.
     """
     if feedback.row.policies_version != policies.version:
         return ()
     by_id = {policy.id: policy for policy in policies.policies}
     verdicts: list[GuardVerdict] = []
-    for answer in graded_answers(feedback, floors):
+    for answer in graded_answers(_judged_under(policies, feedback), floors):
         verdicts += _on_response(answer, feedback, by_id, floors)
     verdicts += _on_thoughts(feedback, by_id)
     prompt = feedback.refined.prompt
@@ -90,6 +90,15 @@ def balance(verdicts: Iterable[GuardVerdict]) -> Sequence[GuardVerdict]:
         kept += sorted(violations, key=_position)[:count]
         kept += sorted(others, key=_look_alikes_first)[:count]
     return kept
+
+
+def _judged_under(policies: Policies, feedback: PromptFeedback) -> PromptFeedback:
+    """Leave out the grades that were given under another wording."""
+    grades = feedback.grades
+    if grades is not None and grades.policies_version != policies.version:
+        grades = None
+    tried = [one for one in feedback.tried if one.policies_version == policies.version]
+    return replace(feedback, grades=grades, tried=tuple(tried))
 
 
 def _on_response(

@@ -128,3 +128,9 @@ def test_each_policy_gets_as_many_violations_as_look_alikes_and_benign_ones_firs
 
 def test_a_policy_without_a_violation_gives_no_row() -> None:
     assert balance(on_responses(graded(5))) == []
+
+
+def test_grades_given_under_another_wording_give_no_verdict_on_a_response() -> None:
+    grades = a_cot_grades(grades=(graded(1),), policies_version="newer")
+    one = feedback(tried=(), grades=grades)
+    assert [found for found in verdicts(one) if found.subject == "response"] == []
