@@ -43,7 +43,7 @@ DEADLY = (
     ("aidsafe_dagster.stages.dialogue_stage:StageRun._metadata", 2),
     ("aidsafe_dagster.stages.checks:validate", 3),
     ("aidsafe_dagster.stages.checks:validate", 5),
-    ("aidsafe_dagster.stages.checks:_summary", 2),
+    ("aidsafe_dagster.stages.checks:description_of", 2),
     ("dagster:DagsterInstance.handle_new_event", 20),
     ("aidsafe_dagster.cli.local_runs:_give_back_memory", 1),
 )
