@@ -20,7 +20,6 @@ from uuid import uuid4
 import dagster as dg
 
 from aidsafe_dagster.cli.spending import Spending, spending_in
-from aidsafe_dagster.lake.earlier_layouts import OtherLayout
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.primitives import stop_signals
 from aidsafe_dagster.primitives.held_lock import LockLost
@@ -297,12 +296,21 @@ def failure_error(event: dg.DagsterEvent) -> str:
         if told and told.description:
             return told.description
     message = _cause(event)
-    for explained in (SetupError, EngineUnusable, StoreUnavailable, OtherLayout):
+    for explained in _errors_for_people():
         explanation = message.partition(f"{explained.__name__}: ")[2].strip()
         if explanation:
             return explanation
     # Any other error keeps its class, by which its origin can be told.
     return message
+
+
+def _errors_for_people() -> Iterator[type[Exception]]:
+    """Yield the classes of error whose message stands without the name of its class."""
+    classes: list[type[Exception]] = [SetupError, StoreUnavailable]
+    while classes:
+        error = classes.pop()
+        yield error
+        classes.extend(error.__subclasses__())
 
 
 def _is_hopeless(events: Sequence[dg.DagsterEvent]) -> bool:
