@@ -74,14 +74,25 @@ def open_instance() -> dg.DagsterInstance:
     try:
         return dg.DagsterInstance.get()
     except (dg.DagsterError, OSError) as error:
-        raise SetupError(f"DAGSTER_HOME={home}: {error}") from error
+        raise SetupError(f"{_instance_in(home)}: {error}") from error
     # Each database's driver has errors of its own.
     except Exception as error:
         # The cause is the driver's error. What follows an empty line is background.
         why = str(error.__cause__ or error).strip().partition("\n\n")[0]
         raise SetupError(
-            f"DAGSTER_HOME={home}: its storage cannot be opened: {why}"
+            f"{_instance_in(home)}: its storage cannot be opened: {why}"
         ) from error
+
+
+def _instance_in(home: str) -> str:
+    """Return what an instance is called in an error, with what is wrong with its folder."""
+    name = f"the Dagster instance of DAGSTER_HOME={home}"
+    if os.access(home, os.W_OK):
+        return name
+    return (
+        f"{name}, a folder that cannot be written (show, find, failures, versions and view "
+        "read without it)"
+    )
 
 
 @dataclass(frozen=True)
