@@ -272,16 +272,18 @@ def show(
 ) -> None:
     """Print one prompt's whole story: who added which thought, what was dropped, and why."""
     with setup_errors_explained():
-        from aidsafe_dagster.cli.story import read_story
+        from aidsafe_dagster.cli.story import prompt_page, read_story
         from aidsafe_dagster.lake.lake import Lake
         from aidsafe_dagster.settings.load import load_settings
         from aidsafe_dagster.viewer.prompt_ids import find_prompt
 
         settings = load_settings().settings
         asked = prompt_id
-        prompt_id, batch, _ = find_prompt(Lake(settings.lake), asked)
+        place = find_prompt(Lake(settings.lake), asked)
+        prompt_id, batch, _ = place
         if not prompt_id.startswith(asked):
             print_plain(f"{asked} is prompt {prompt_id}.")
+        console.print(prompt_page(place))
         # A prompt may be ingested and not yet made, and then it has no pages.
         pages = 0
         for page in read_story(settings, batch, prompt_id):

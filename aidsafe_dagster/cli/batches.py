@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -115,7 +116,8 @@ def run_backfill(
         runs.append(reports)
         if not reports.success:
             print_problem("✗ reports", reports.error)
-    finished_before = len(known) - batches_run
+    # A batch that is not among those that are named may well be unfinished.
+    finished_before = len(wanted or known) - batches_run
     verb = "was" if finished_before == 1 else "were"
     console.print(
         f"{quantity(batches_run, 'batch')} run, {finished_before} {verb} finished before."
@@ -153,12 +155,20 @@ def print_summary(instance: dg.DagsterInstance, settings: Settings) -> None:
         console.print(read_deliberation(lake, prompt_id))
     overview = summary(partial(read_gate, instance, lake), lake, settings.currency)
     console.print(overview)
-    # As it was called, so that the line can be pasted where the command is not on the PATH.
-    program = shown(sys.argv[0])
+    program = _program()
     # From where the person is, another project may be nearer than this one.
     if shown(Path.cwd()) != ".":
         program += f" --project {shlex.quote(shown(Path.cwd()))}"
     console.print(places_table(settings, lake, program, prompt_id or "PROMPT_ID"))
+
+
+def _program() -> str:
+    """Return how this command is called: by its name, or by its path if it is not on the PATH."""
+    name = Path(sys.argv[0]).name
+    on_path = shutil.which(name)
+    if on_path and Path(on_path).samefile(sys.argv[0]):
+        return name
+    return shlex.quote(shown(sys.argv[0]))
 
 
 def _run_batches(

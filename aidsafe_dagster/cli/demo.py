@@ -3,10 +3,10 @@
 import os
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,9 @@ from aidsafe_dagster.cli.console import (
     setup_errors_explained,
 )
 from aidsafe_dagster.cli.project_folder import from_here, in_folder, shown
+
+if TYPE_CHECKING:
+    from aidsafe_dagster.settings.schema import Settings
 
 DEMO_FOLDER = Path("data", "demo")
 """In the project's folder."""
@@ -94,7 +97,24 @@ def _make_demo(home: Path, sample: int, source: str | None) -> None:
             f"The demo is a project of its own in {shown(home)}: "
             "your own work meets nothing of it."
         )
-        print_plain(f"Look at it:  aidsafe --project {shlex.quote(shown(home))} dev")
+        in_demo = f"aidsafe --project {shlex.quote(shown(home))}"
+        print_plain(f"Look at it:  {in_demo} dev")
         # One failed batch must not hide the summary of the others, so the exit comes last.
-        if not all(run.success for run in runs):
+        unfinished = [run.batch or "the reports" for run in runs if not run.success]
+        if unfinished:
+            _print_unfinished(settings, sorted({*unfinished}), in_demo)
             raise typer.Exit(1)
+
+
+def _print_unfinished(
+    settings: "Settings", unfinished: Sequence[str], in_demo: str
+) -> None:
+    """Print what makes the command end with exit code 1, and how to go on."""
+    names = ", ".join(unfinished)
+    print_paragraph(f"Not finished: {names}. So this ends with exit code 1.")
+    if settings.engine == "rehearsal":
+        print_paragraph(
+            "The rehearsal engine plants faults, and in a small batch one of them can close a gate."
+        )
+    print_plain(f"Why:         {in_demo} failures")
+    print_plain("Once more:   the same command asks the failed rows again")

@@ -162,6 +162,9 @@ def _shown(value: Any) -> str:
             if shown not in ("None", "{}"):
                 pairs.append(f"{name}: {shown}")
         return f"{{{', '.join(pairs)}}}"
+    if isinstance(value, bool):
+        # As the settings file has it.
+        return str(value).lower()
     return '""' if value == "" else str(value)
 
 

@@ -64,7 +64,8 @@ def print_failures(
     for failed_id, in_batch, at_stage, why, detail in shown.iter_rows():
         print_plain(plain_line(f"{failed_id} {at_stage} {why} {in_batch}", _WIDTH))
         if failed_id in named:
-            print_plain(plain_line(f"{_INDENT}own id {named[failed_id]}", _WIDTH))
+            own_id = plain_line(f"own id {named[failed_id]}", _WIDTH - len(_INDENT))
+            print_plain(_INDENT + own_id)
         masked = mask_secrets(detail, settings)
         print_plain(_INDENT + plain_line(masked, _WIDTH - len(_INDENT)))
     _print_counts(failures)

@@ -8,6 +8,8 @@ and needs no row of that id. So what was held out stays held out.
 """
 
 import os
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -44,6 +46,8 @@ from aidsafe_dagster.stages.partitions import batches as partitions
 _PARTITION_TAG = "dagster/partition"
 _LAST_REMOVED = (COPIES, INGESTED)
 """They say which prompts a batch has."""
+_ID = re.compile(rb"\b[0-9a-f]{16}\b")
+"""A prompt's, wherever JSON has it."""
 
 
 def batches_of(instance: dg.DagsterInstance, lake: Lake, name: str) -> list[str]:
@@ -100,8 +104,13 @@ def print_holdings(
     kept = "are removed too" if answers else "stay (--answers removes them)"
     print_paragraph(f"Its answers in the journal {kept}.")
     prompt_ids = _prompt_ids(lake, batches)
-    for file in _exports_with(settings, lake, prompt_ids):
-        print_paragraph(f"Holds rows of it, and is not touched: {shown(file)}")
+    files_with_rows = _files_with(settings, lake, prompt_ids)
+    holders = Counter(_whole_of(file, settings.home) for file in files_with_rows)
+    for folder, count in sorted(holders.items()):
+        files = quantity(count, "file")
+        print_paragraph(
+            f"Holds rows of it, and is not touched: {files} in {shown(folder)}"
+        )
     adapters = settings.home / "adapters"
     if adapters.exists():
         print_paragraph(f"May be trained on it, and is not touched: {shown(adapters)}")
@@ -256,22 +265,58 @@ def _refuse_open_runs(instance: dg.DagsterInstance, batches: Sequence[str]) -> N
             )
 
 
-def _exports_with(
+def _files_with(
     settings: Settings, lake: Lake, prompt_ids: Sequence[str]
 ) -> Iterator[Path]:
-    """Yield the Parquet files of the project, outside its lake, that have rows of these prompts."""
+    """Yield the files of the project, outside its lake, that have rows of these prompts.
+
+    Exports, published versions and tryouts, that is. Other forms than Parquet and JSON are not
+    looked at.
+    """
     # The demo is a project of its own.
-    inside = [settings.reports, DEMO_FOLDER.absolute()]
+    other = {settings.reports.resolve(), DEMO_FOLDER.resolve()}
     if lake.local:
-        inside.append(Path(str(lake.root)))
-    for folder in {Path.cwd(), settings.home}:
-        for file in sorted(folder.rglob("*.parquet")):
-            is_ours = any(file.is_relative_to(place) for place in inside)
-            if not is_ours and _has_any(file, prompt_ids):
-                yield file
+        other.add(Path(str(lake.root)).resolve())
+    # The home may lie in the project's folder, and either may be reached through a link.
+    places = {Path.cwd().resolve(), settings.home.resolve()}
+    for place in sorted(places):
+        if not places.isdisjoint(place.parents):
+            continue
+        for name, subfolders, files in os.walk(place):
+            folder = Path(name)
+            subfolders[:] = [
+                subfolder
+                for subfolder in subfolders
+                if not subfolder.startswith(".") and folder / subfolder not in other
+            ]
+            for file in files:
+                if _has_any(folder / file, prompt_ids):
+                    yield folder / file
+
+
+def _whole_of(file: Path, home: Path) -> Path:
+    """Return the folder of an export; of what lies in the home, that of the version or tryout."""
+    home = home.resolve()
+    if not file.is_relative_to(home):
+        return file.parent
+    inside = file.relative_to(home).parts[:-1]
+    return home.joinpath(*inside[:2])
 
 
 def _has_any(file: Path, prompt_ids: Sequence[str]) -> bool:
+    if file.suffix == ".parquet":
+        return _has_any_row(file, prompt_ids)
+    if file.suffix not in (".json", ".jsonl"):
+        return False
+    wanted = {prompt_id.encode() for prompt_id in prompt_ids}
+    try:
+        with file.open("rb") as lines:
+            return any(not wanted.isdisjoint(_ID.findall(line)) for line in lines)
+    except OSError:
+        return False
+
+
+def _has_any_row(file: Path, prompt_ids: Sequence[str]) -> bool:
     try:
         frame = pl.scan_parquet(file)
         if "prompt_id" not in frame.collect_schema():

@@ -1,5 +1,6 @@
 """`aidsafe init`: a project of one's own, in a folder that need not be near this package's code."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -30,7 +31,7 @@ def init(
         print_plain(f"A new project in {where}: {names}")
         print_plain("\nNext:")
         if where != ".":
-            print_plain(f"  cd {where}")
+            print_plain(f"  cd {shlex.quote(where)}")
         print_plain(
             "  aidsafe try         shows what becomes of a few prompts, in seconds"
         )

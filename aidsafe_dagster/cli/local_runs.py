@@ -20,7 +20,6 @@ from uuid import uuid4
 import dagster as dg
 
 from aidsafe_dagster.cli.spending import Spending, spending_in
-from aidsafe_dagster.lake.earlier_layouts import OtherLayout
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.primitives import stop_signals
 from aidsafe_dagster.primitives.held_lock import LockLost
@@ -75,14 +74,25 @@ def open_instance() -> dg.DagsterInstance:
     try:
         return dg.DagsterInstance.get()
     except (dg.DagsterError, OSError) as error:
-        raise SetupError(f"DAGSTER_HOME={home}: {error}") from error
+        raise SetupError(f"{_instance_in(home)}: {error}") from error
     # Each database's driver has errors of its own.
     except Exception as error:
         # The cause is the driver's error. What follows an empty line is background.
         why = str(error.__cause__ or error).strip().partition("\n\n")[0]
         raise SetupError(
-            f"DAGSTER_HOME={home}: its storage cannot be opened: {why}"
+            f"{_instance_in(home)}: its storage cannot be opened: {why}"
         ) from error
+
+
+def _instance_in(home: str) -> str:
+    """Return what an instance is called in an error, with what is wrong with its folder."""
+    name = f"the Dagster instance of DAGSTER_HOME={home}"
+    if os.access(home, os.W_OK):
+        return name
+    return (
+        f"{name}, a folder that cannot be written (show, find, failures, versions and view "
+        "read without it)"
+    )
 
 
 @dataclass(frozen=True)
@@ -297,12 +307,21 @@ def failure_error(event: dg.DagsterEvent) -> str:
         if told and told.description:
             return told.description
     message = _cause(event)
-    for explained in (SetupError, EngineUnusable, StoreUnavailable, OtherLayout):
+    for explained in _errors_for_people():
         explanation = message.partition(f"{explained.__name__}: ")[2].strip()
         if explanation:
             return explanation
     # Any other error keeps its class, by which its origin can be told.
     return message
+
+
+def _errors_for_people() -> Iterator[type[Exception]]:
+    """Yield the classes of error whose message stands without the name of its class."""
+    classes: list[type[Exception]] = [SetupError, StoreUnavailable]
+    while classes:
+        error = classes.pop()
+        yield error
+        classes.extend(error.__subclasses__())
 
 
 def _is_hopeless(events: Sequence[dg.DagsterEvent]) -> bool:

@@ -31,7 +31,9 @@ from aidsafe_dagster.recipe.transcript import (
 )
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.tables import INGESTED
+from aidsafe_dagster.stages.failed_answers import visible
 from aidsafe_dagster.stages.failure_lines import mask_secrets
+from aidsafe_dagster.viewer.prompt_ids import PromptPlace
 
 _INTEREST_COLUMNS = [
     "prompt_id",
@@ -81,6 +83,12 @@ def read_story(
                 yield answer
         if stage == Stage.PREFERENCE_PAIRS:
             yield from _tried_beliefs(lake, batch, prompt_id, settings)
+
+
+def prompt_page(place: PromptPlace) -> RenderableType:
+    """Return the prompt itself, which a row that failed at the first stage shows nowhere else."""
+    title = f"prompt {place.prompt_id} in {place.batch}"
+    return Panel(Text(visible(place.prompt)), title=title, border_style="cyan")
 
 
 def _tried_beliefs(

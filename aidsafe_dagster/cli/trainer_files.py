@@ -155,6 +155,16 @@ def _nothing_to_export(
     return "\n".join((f"{summary}. Nothing was written", *lines))
 
 
+_MADE_OF = {
+    "prm": "deliberations whose thoughts the refiner judged",
+    "kto": "answers that the grades call clearly good or bad",
+    "reward": "answers that are graded lower than another one to the same prompt",
+    "guard": "as many violations with their rule as answers that keep to the same policy, "
+    "judged under the policies of today",
+}
+"""What rows of these formats come from, which is not counted in a batch."""
+
+
 def _contents(lake: Lake, batch: str, format_: Format, splits: Sequence[Split]) -> str:
     """Return which rows a batch holds that gave none to an export."""
     rows = lake.rows(Stage.FINE_TUNE_SPLITS, batch, ["kind", "split"])
@@ -166,7 +176,9 @@ def _contents(lake: Lake, batch: str, format_: Format, splits: Sequence[Split]) 
         for (row_kind, split), count in sorted(counts.items())
     ]
     contents = f"passed its gates and holds {', '.join(held) or 'no row'}"
-    if any(counts[kind, split] for split in splits):
+    if format_.rows in _MADE_OF:
+        contents += f"; {format_.name} is made of {_MADE_OF[format_.rows]}"
+    elif any(counts[kind, split] for split in splits):
         # Such rows are not written in any format.
         contents += "; a think tag in its text or the general mix keeps a row out"
     elif kind == "dpo":

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from aidsafe_dagster.cli.cards import card
-from aidsafe_dagster.cli.console import console, print_plain
+from aidsafe_dagster.cli.console import console, print_paragraph, print_plain
 from aidsafe_dagster.cli.tryout_changes import balance_table, change_card
 from aidsafe_dagster.cli.tryout_summary import summary
 from aidsafe_dagster.engines.driver.progress import Progress
@@ -65,7 +65,7 @@ class Cards(Output):
     """For people."""
 
     def log(self, line: str) -> None:
-        print_plain(mask_secrets(line, self.settings))
+        print_paragraph(mask_secrets(line, self.settings))
 
     @contextmanager
     def waiting(self, progress: Progress) -> Iterator[OnPoll]:

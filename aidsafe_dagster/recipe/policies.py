@@ -196,7 +196,8 @@ def _describe_mistake(file: Path, text: str, error: ValidationError) -> SetupErr
     if first["type"] == "extra_forbidden":
         error_of_key = unknown("key", path, Policy.model_fields, str(file))
         return SetupError(f"{error_of_key}{line}")
-    message = first["msg"]
+    # Pydantic says whose exception it was.
+    message = first["msg"].removeprefix("Value error, ")
     return SetupError(f"{file}: '{path}': {message}{line}")
 
 

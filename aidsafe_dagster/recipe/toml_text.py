@@ -16,6 +16,7 @@ _POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _HEADER = re.compile(r"\s*(\[\[?)([^\[\]]+)\]")
 _KEY = r"(?:[\w-]+|\"[^\"]*\"|'[^']*')"
 _ASSIGNMENT = re.compile(rf"\s*({_KEY}(?:\s*\.\s*{_KEY})*)\s*=")
+_PLAIN = {"Illegal character '\\n'": "a quotation mark is missing at the line's end"}
 _FENCE = re.compile(r"\"\"\"|'''")
 _SECRET_NAME = re.compile(
     r"(?:key|token|secret|password)[\"']?\s*[=:\"']", re.IGNORECASE
@@ -46,7 +47,8 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
         position = _POSITION.search(message)
         if position is None:
             raise SetupError(f"{where}: not a TOML file: {message}") from error
-        what = message[: position.start()]
+        # The parser names the line's end, where a person misses a quotation mark.
+        what = _PLAIN.get(message[: position.start()], message[: position.start()])
         line, column = _place(text, position)
         raise SetupError(
             f"{where}, line {line}: not a TOML file: {what}\n"
@@ -91,7 +93,9 @@ def _quote(text: str, line: int, column: int | None = None) -> str:
     shown = mask_url_secrets(quoted[start : start + _WIDTH].rstrip())
     if column is None:
         return f"{margin}{shown}"
-    gap = " " * (column - 1 - start)
+    mark = "…" if start else ""
+    shown = mark + shown
+    gap = " " * (len(mark) + column - 1 - start)
     return f"{margin}{shown}\n{' ' * (len(margin) - 2)}| {gap}^"
 
 

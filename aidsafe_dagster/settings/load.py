@@ -239,9 +239,12 @@ def _setup_error(
     if first["type"] == "extra_forbidden":
         error_of_key = unknown("key", place, _sibling_keys(path), origin)
         return SetupError(f"{error_of_key}{line}")
-    message = first["msg"]
+    # Pydantic says whose exception it was.
+    message = first["msg"].removeprefix("Value error, ")
     value = first["input"]
-    return SetupError(f"{origin}: '{place}': {message} (got {value!r}){line}")
+    # A whole table is in the file, below the line that is quoted.
+    got = "" if isinstance(value, Mapping) else f" (got {value!r})"
+    return SetupError(f"{origin}: '{place}': {message}{got}{line}")
 
 
 def _origin_of(place: str, origins: Mapping[str, str]) -> str:

@@ -7,6 +7,7 @@ data and instance. Where the two disagree, a person has to say which one is mean
 """
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,7 @@ def find_project(
         return Project(named, is_found=True)
     raise SetupError(
         f"Which project? {HOME_VARIABLE} names {named}, and this folder belongs to {around}. "
-        f"Say it with --project, as in `aidsafe --project {around} status`, "
+        f"Say it with --project, as in `aidsafe --project {shlex.quote(str(around))} status`, "
         f"or unset {HOME_VARIABLE}"
     )
 

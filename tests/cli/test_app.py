@@ -109,6 +109,17 @@ def test_a_demo_of_one_source_makes_one_batch_of_its_prompts_alone(
 
 
 @pytest.mark.slow
+def test_a_demo_that_a_planted_fault_stops_says_why_it_ends_so(tmp_path: Path) -> None:
+    prepare(tmp_path, rehearsal=NO_FAULTS | {"unparsable": 1.0})
+    outcome = aidsafe(tmp_path, "demo", ".", "--source", "catqa", "--sample", "2")
+    assert outcome.returncode == 1
+    told = " ".join(printed(outcome).split())
+    assert "Not finished: catqa-0001. So this ends with exit code 1." in told
+    assert "plants faults" in told
+    assert "aidsafe --project . failures" in told
+
+
+@pytest.mark.slow
 def test_a_second_demo_makes_nothing_new_and_still_prints_its_summary(
     tmp_path: Path,
 ) -> None:

@@ -42,6 +42,8 @@ def test_a_backfill_and_an_export_are_about_the_source_that_is_named(
         assert done.returncode == 0, done.stdout
         assert "✓ one-0001" in done.stdout
         assert "✓ two-0001" not in done.stdout
+        # The other one is not finished.
+        assert "1 batch run, 0 were finished before." in done.stdout
         options = ("--out", "out", "--allow-simulated")
         refused = aidsafe(tmp_path, "export", "--batch", "two-0001", *options)
         assert refused.returncode == 2

@@ -82,6 +82,11 @@ def test_tables_without_keys_are_no_changed_settings(tmp_path: Path) -> None:
     }
 
 
+def test_a_switch_is_shown_as_the_settings_file_has_it(tmp_path: Path) -> None:
+    (tmp_path / "aidsafe.toml").write_text("[pairs]\ncheck_refusals = false\n")
+    assert "pairs.check_refusals = false" in printed(aidsafe(tmp_path, "doctor"))
+
+
 def test_the_doctor_breaks_at_words_within_eighty_columns(tmp_path: Path) -> None:
     source = 'name = "mine"\npath = "mine.csv"\nlicence = "CC0-1.0"\n'
     write(tmp_path, f"[[sources]]\n{source}[driver]\nstall_s = 5.0\n")

@@ -184,3 +184,22 @@ def test_an_export_of_pairs_that_nobody_made_says_what_the_batch_holds(
     assert "no row for 'trl-dpo' in test" in printed(result)
     assert "mine-0001: passed its gates and holds" in printed(result)
     assert not (tmp_path / "out").exists()
+
+
+def test_an_export_of_verdicts_that_nobody_gave_says_what_they_come_from(
+    rehearsed: Site, tmp_path: Path
+) -> None:
+    result = aidsafe(
+        "export",
+        "--format",
+        "guard-policy",
+        "--out",
+        tmp_path / "out",
+        "--allow-simulated",
+        "--split",
+        "test",
+    )
+    assert result.exit_code == 2
+    lines = " ".join(printed(result).split())
+    assert "guard-policy is made of as many violations" in lines
+    assert "think tag" not in lines

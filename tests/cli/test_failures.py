@@ -107,6 +107,8 @@ def show(site: Site, prompt_id: str, **variables: str) -> str:
 def test_a_failed_row_is_shown_with_the_answer_that_failed_it(failed: Site) -> None:
     failure = failures_of(failed)[0]
     page = show(failed, failure.prompt_id)
+    prompts = failed.lake.rows("prompts", BATCH).filter(prompt_id=failure.prompt_id)
+    assert squeezed(prompts["prompt"].item()) in squeezed(page)
     assert f"Failed at seed_cots: {failure.reason}" in page
     assert f"call {failure.turn} of the stage" in page
     assert f"Call {failure.turn} of the stage, to {failure.role}" in page
@@ -244,4 +246,4 @@ def test_a_failed_row_is_listed_with_the_id_of_its_own(tmp_path: Path) -> None:
         source = {"name": "a", "path": str(tmp_path / "a.csv"), "licence": "MIT"}
         assert site.ingest(source | {"columns": {"id": "n"}}).success
         assert not site.make("a-0001").success
-        assert "own id T-1" in aidsafe(tmp_path, "failures").stdout
+        assert "\n    own id T-1\n" in aidsafe(tmp_path, "failures").stdout

@@ -45,6 +45,20 @@ def test_a_question_comes_first_and_no_is_an_answer(
         assert site.lake.batches(Stage.REFINED_COTS) == [BATCH]
 
 
+def test_what_holds_rows_and_stays_is_named_once_a_folder(
+    finished_site: Path, tmp_path: Path
+) -> None:
+    with a_copy_of(finished_site, tmp_path / "site") as site:
+        for form, out in (("jsonl", "out/lines"), ("parquet", "out/columns")):
+            options = ("--out", out, "--as", form, "--allow-simulated")
+            assert aidsafe(site.folder, "export", *options).returncode == 0
+        (site.folder / "other.json").write_text('{"prompt_id": "0123456789abcdef"}')
+        told = " ".join(aidsafe(site.folder, "forget", BATCH).stdout.split())
+        for folder in ("out/lines", "out/columns"):
+            assert told.count(f"in {folder} ") == 1
+        assert "other.json" not in told
+
+
 def test_a_batch_that_a_run_works_on_is_refused(
     finished_site: Path, tmp_path: Path
 ) -> None:

@@ -127,6 +127,17 @@ def test_no_prompt_at_all_is_an_error_that_loses_nothing(tmp_path: Path) -> None
     assert "good-0001" in aidsafe(tmp_path, "status").stdout
 
 
+def test_a_source_that_cannot_be_read_is_told_without_the_name_of_a_class(
+    tmp_path: Path,
+) -> None:
+    prepare(tmp_path)
+    (tmp_path / "a.csv").write_text("Frage\nWhy is jazz so free?\n")
+    told_by = aidsafe(tmp_path, "ingest", "a.csv", "--licence", "MIT")
+    assert told_by.returncode == 2
+    assert f"Error {tmp_path}/a.csv: unknown column" in told_by.stdout
+    assert "NotRows" not in told_by.stdout + told_by.stderr
+
+
 def test_own_ids_go_through_show_and_export(tmp_path: Path) -> None:
     with a_site(tmp_path, rehearsal=NO_FAULTS) as site:
         text = "n,prompt\nT-1,Why do tomato seedlings lean?\nT-2,Why is jazz so free?\n"

@@ -38,6 +38,11 @@ def test_a_line_that_does_not_parse_is_quoted_with_a_caret_below_the_mistake() -
     assert quoted[caret.index("^")] == '"'
 
 
+def test_a_quotation_mark_that_is_not_there_is_named() -> None:
+    with pytest.raises(SetupError, match="a quotation mark is missing"):
+        parse_toml('title = "Ours\nid = "ours"\n', "ours.toml")
+
+
 def test_a_file_that_ends_too_early_is_quoted_at_its_end() -> None:
     message = message_for('title = """never\nclosed\n\n')
     assert "mine.toml, line 2" in message

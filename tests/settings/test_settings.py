@@ -215,6 +215,17 @@ def test_a_value_of_the_wrong_kind_names_origin_place_and_value(
     assert got in message
 
 
+def test_values_that_exclude_each_other_are_told_in_our_own_words(
+    tmp_path: Path,
+) -> None:
+    message = error_message(
+        tmp_path, "[rehearsal]\nunparsable = 1.0\nrefusal = 0.5\n", {}
+    )
+    assert "'rehearsal': the rates of unparsable" in message
+    assert "Value error" not in message
+    assert message.endswith("  1 | [rehearsal]")
+
+
 def test_bad_toml_names_file_and_line(tmp_path: Path) -> None:
     message = error_message(tmp_path, "seed = 1\nengine = \n")
     assert str(tmp_path / "aidsafe.toml") in message
