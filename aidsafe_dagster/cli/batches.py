@@ -2,8 +2,6 @@
 
 import os
 import shlex
-import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -32,7 +30,7 @@ from aidsafe_dagster.cli.preview import (
     look_ahead,
     print_preview,
 )
-from aidsafe_dagster.cli.project_folder import shown
+from aidsafe_dagster.cli.project_folder import program, shown
 from aidsafe_dagster.cli.recipe_changes import (
     print_recipe_changes,
     recipe_config,
@@ -155,20 +153,11 @@ def print_summary(instance: dg.DagsterInstance, settings: Settings) -> None:
         console.print(read_deliberation(lake, prompt_id))
     overview = summary(partial(read_gate, instance, lake), lake, settings.currency)
     console.print(overview)
-    program = _program()
+    command = program()
     # From where the person is, another project may be nearer than this one.
     if shown(Path.cwd()) != ".":
-        program += f" --project {shlex.quote(shown(Path.cwd()))}"
-    console.print(places_table(settings, lake, program, prompt_id or "PROMPT_ID"))
-
-
-def _program() -> str:
-    """Return how this command is called: by its name, or by its path if it is not on the PATH."""
-    name = Path(sys.argv[0]).name
-    on_path = shutil.which(name)
-    if on_path and Path(on_path).samefile(sys.argv[0]):
-        return name
-    return shlex.quote(shown(sys.argv[0]))
+        command += f" --project {shlex.quote(shown(Path.cwd()))}"
+    console.print(places_table(settings, lake, command, prompt_id or "PROMPT_ID"))
 
 
 def _run_batches(

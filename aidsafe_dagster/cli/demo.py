@@ -16,7 +16,7 @@ from aidsafe_dagster.cli.console import (
     print_plain,
     setup_errors_explained,
 )
-from aidsafe_dagster.cli.project_folder import from_here, in_folder, shown
+from aidsafe_dagster.cli.project_folder import from_here, in_folder, program, shown
 
 if TYPE_CHECKING:
     from aidsafe_dagster.settings.schema import Settings
@@ -97,7 +97,7 @@ def _make_demo(home: Path, sample: int, source: str | None) -> None:
             f"The demo is a project of its own in {shown(home)}: "
             "your own work meets nothing of it."
         )
-        in_demo = f"aidsafe --project {shlex.quote(shown(home))}"
+        in_demo = f"{program()} --project {shlex.quote(shown(home))}"
         print_plain(f"Look at it:  {in_demo} dev")
         # One failed batch must not hide the summary of the others, so the exit comes last.
         unfinished = [run.batch or "the reports" for run in runs if not run.success]

@@ -6,6 +6,9 @@ where that person is (`from_here`), and paths that are shown can be typed there 
 """
 
 import os
+import shlex
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from contextvars import ContextVar
@@ -55,9 +58,23 @@ def called_from() -> Path:
     return _called_from.get() or Path.cwd()
 
 
+def typed(path: str) -> Path:
+    """Return what a path means that a person typed: it is relative to where that was."""
+    return (_called_from.get() or Path.cwd()) / path
+
+
 def shown(path: str | Path) -> str:
     """Return a path as it can be typed where the command was called from."""
     return os.path.relpath(path, called_from())
+
+
+def program() -> str:
+    """Return how this command is called: by its name, or by its path if it is not on the PATH."""
+    name = Path(sys.argv[0]).name
+    on_path = shutil.which(name)
+    if on_path and Path(on_path).samefile(typed(sys.argv[0])):
+        return name
+    return shlex.quote(shown(typed(sys.argv[0])))
 
 
 @contextmanager
