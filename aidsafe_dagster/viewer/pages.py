@@ -254,9 +254,15 @@ class RowPages:
 
     def _unknown(self, prompt_id: str) -> Response:
         text = f"No prompt of the lake has an id that begins with '{prompt_id}'."
-        if self.index.batches_missing:
-            text += " Not all batches are read yet; try again in a moment."
-        return self._problem("There is no such prompt", text, status=404)
+        if not self.index.batches_missing:
+            return self._problem("There is no such prompt", text, status=404)
+        # A viewer that has just begun: the link that it printed leads there in a moment.
+        waiting = (
+            "Not all batches are read yet. This page looks again every two seconds."
+        )
+        reply = self._problem("Reading the batches …", waiting, status=404)
+        reply.headers["Refresh"] = "2"
+        return reply
 
     def _problem(
         self,

@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import expect
 
 from aidsafe_dagster.recipe.records import Stage
+from tests.faults.commands import wait_until
 from tests.faults.web_ui import a_web_ui
 from tests.serving import a_free_port
 from tests.site import (
@@ -86,8 +87,9 @@ def test_a_token_lets_in_who_has_the_link_and_ctrl_c_ends_the_command(
         assert wait_for(f"http://127.0.0.1:{port}/rows")[0] == 403
         status, cookie = get(link)
         assert status == 303
-        page = get(f"http://127.0.0.1:{port}/prompt/bb33", cookie.partition(";")[0])
-        assert TEXTS["bb33"] in page[1]
+        address = f"http://127.0.0.1:{port}/prompt/bb33"
+        # The batches are read in the background.
+        wait_until(lambda: TEXTS["bb33"] in get(address, cookie.partition(";")[0])[1])
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
         assert process.stdout is not None
