@@ -5,6 +5,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import wait
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TypeVar
 
@@ -102,11 +103,12 @@ class BackgroundDriver:
             The calls that were read ahead and not used, by stage.
         """
         closing = asyncio.run_coroutine_threadsafe(self._close(), self._loop)
-        unused_calls = closing.result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-        return unused_calls
+        try:
+            return closing.result()
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
 
     async def _drive(
         self,
@@ -142,14 +144,15 @@ class BackgroundDriver:
         return self._driver
 
     async def _close(self) -> dict[str, int]:
-        unused_calls: dict[str, int] = {}
-        # The driver before what it works with: its calls need engine and journal to the end.
-        if self._driver:
-            unused_calls = self._driver.unused_calls
-            await self._driver.close()
-            await self._driver.engine.close()
-        if self._journal:
-            self._journal.close()
+        unused_calls = self._driver.unused_calls if self._driver else {}
+        # What is added last is closed first, and each is closed even if another cannot be.
+        async with AsyncExitStack() as open_parts:
+            if self._journal:
+                open_parts.callback(self._journal.close)
+            # The driver's calls need engine and journal to the end.
+            if self._driver:
+                open_parts.push_async_callback(self._driver.engine.close)
+                open_parts.push_async_callback(self._driver.close)
         # A drive that was interrupted may not have closed its HTTP session yet.
         others = asyncio.all_tasks() - {asyncio.current_task()}
         if others:

@@ -125,6 +125,9 @@ class CircuitBreaker:
         is_due = is_last_attempt or self._failures >= _FAILURES_TO_OPEN
         if is_due and not self.is_open:
             self.is_open = True
+            # The earlier one may be in its pause still, and would go on beside the new one.
+            if self._prober:
+                self._prober.cancel()
             self._prober = asyncio.create_task(self._probe_until_answered())
 
     @property

@@ -1,5 +1,6 @@
 """Outages over real HTTP, with the short times of a server in a hurry."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from aidsafe_dagster.engines.driver.background_driver import BackgroundDriver
+from aidsafe_dagster.engines.driver.circuit_breaker import CircuitBreaker
 from aidsafe_dagster.engines.driver.settings import DriverSettings
 from aidsafe_dagster.engines.endpoint import EndpointEngine
 from aidsafe_dagster.engines.settings import EndpointSettings
@@ -135,3 +137,31 @@ def test_an_address_that_has_never_answered_stops_the_run(tmp_path: Path) -> Non
             background.drive([a_task(0)], lambda _: None, lambda _: None)
     finally:
         background.close()
+
+
+def test_no_probe_goes_on_once_a_circuit_that_opened_twice_is_closed() -> None:
+    async def left_over() -> int:
+        was_probed = asyncio.Event()
+
+        async def probe() -> bool:
+            was_probed.set()
+            return False
+
+        breaker = CircuitBreaker(
+            name="server",
+            probe=probe,
+            patience_s=60,
+            first_answer_s=None,
+            on_release=lambda _: None,
+        )
+        for _ in range(2):
+            breaker.record_failure(0.0, "503", is_last_attempt=True)
+            # The first probe comes at once, the next one after a pause.
+            await was_probed.wait()
+            was_probed.clear()
+            breaker.record_success(0.0)
+        breaker.record_failure(0.0, "503", is_last_attempt=True)
+        await breaker.close()
+        return len(asyncio.all_tasks()) - 1
+
+    assert asyncio.run(left_over()) == 0
