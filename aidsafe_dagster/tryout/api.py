@@ -1,10 +1,13 @@
 """The package's public face in Python: `try_prompts`."""
 
+import os
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from aidsafe_dagster.recipe.records import Prompt
 from aidsafe_dagster.settings.load import Loaded, load_settings
+from aidsafe_dagster.settings.project import SETTINGS_VARIABLE, find_project
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.settings.snapshot import take_snapshot
 from aidsafe_dagster.tryout.prompts import prompts_from_file, prompts_from_texts
@@ -39,7 +42,8 @@ def try_prompts(
     Args:
         prompts: one text, some texts or `Prompt` records, or the path of a file of any kind that
             ingestion reads (a `Path`; a `str` is always a text).
-        settings: as from `load_settings`; None: those of the current folder.
+        settings: as from `load_settings`; None: those of the current folder's project. Outside any
+            project they are the defaults, with a warning.
         limit: prompts to take of a file at most.
         gates: also say what the suites of the gates would say; takes some seconds.
         keep: keep the result in `<home>/tryouts/<time>/`, of which the latest 20 stay.
@@ -55,6 +59,7 @@ def try_prompts(
             (server away, wrong key, no such model). The message says how to mend it.
     """
     if settings is None:
+        _warn_without_project()
         settings = load_settings()
     if isinstance(settings, Loaded):
         settings = settings.settings
@@ -70,3 +75,15 @@ def try_prompts(
             on_done(tried)
     tryout = run.result(with_gates=gates)
     return store(tryout, settings) if keep else tryout
+
+
+def _warn_without_project() -> None:
+    project = find_project()
+    if project.is_found or os.environ.get(SETTINGS_VARIABLE):
+        return
+    warnings.warn(
+        f"no project in {project.folder} or above it: default settings, policies and engine are "
+        "used. `aidsafe init DIR` makes a project; load_settings(Path(DIR)) reads one.",
+        # The caller of `try_prompts`.
+        stacklevel=3,
+    )

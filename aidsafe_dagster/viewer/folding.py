@@ -18,7 +18,21 @@ _VOWEL_SIGNS = (
 )
 _UNSEEN = r"\u00ad\u0640\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff"
 _DROPPED = f"[{_ACCENTS}{_VOWEL_SIGNS}{_UNSEEN}]"
-_REPLACED = {"‘": "'", "’": "'", "“": '"', "”": '"', "ς": "σ", "…": "..."}
+_REPLACED = {
+    "‘": "'",
+    "’": "'",
+    "“": '"',
+    "”": '"',
+    "…": "...",
+    "ς": "σ",
+    # Letters that many keyboards do not have, and Unicode does not take apart.
+    "ß": "ss",
+    "æ": "ae",
+    "œ": "oe",
+    "ø": "o",
+    "ł": "l",
+    "đ": "d",
+}
 _SPACES = r"[\s\x00-\x1f]{2,}|[^\S ]|[\x00-\x1f]"
 """What becomes one space; a single one is left alone, and there are many."""
 _NOT_PLAIN = (

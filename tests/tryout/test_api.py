@@ -243,3 +243,12 @@ def test_the_example_of_the_documentation_runs(tmp_path: Path) -> None:
     with chdir(tmp_path):
         for block in blocks:
             exec(block, names)
+
+
+def test_prompts_tried_outside_any_project_come_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    with pytest.warns(UserWarning, match="no project in .*aidsafe init DIR"):
+        try_prompts("Why is the sky blue?", keep=False)
