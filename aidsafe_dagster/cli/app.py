@@ -27,7 +27,12 @@ from aidsafe_dagster.cli.find import find
 from aidsafe_dagster.cli.forget import forget
 from aidsafe_dagster.cli.init import init
 from aidsafe_dagster.cli.plan import plan
-from aidsafe_dagster.cli.project_folder import ProjectGroup, choose_project, from_here
+from aidsafe_dagster.cli.project_folder import (
+    ProjectGroup,
+    choose_project,
+    from_here,
+    program_for_project,
+)
 from aidsafe_dagster.cli.review import app as review_app
 from aidsafe_dagster.cli.train import train
 from aidsafe_dagster.cli.try_command import try_prompts
@@ -218,6 +223,7 @@ def backfill(
         from aidsafe_dagster.cli.batches import (
             announce_engine,
             print_batches,
+            print_unfinished,
             run_backfill,
         )
         from aidsafe_dagster.cli.local_runs import open_instance
@@ -235,6 +241,7 @@ def backfill(
             wanted = choose_batches(known, keys, sources, "backfill")
             runs = run_backfill(instance, settings, wanted, is_agreed=yes)
             print_batches(instance)
+            print_unfinished(settings, runs, program_for_project())
             if not all(run.success for run in runs):
                 raise typer.Exit(1)
 

@@ -1,10 +1,8 @@
 """Batches from the command line: one run each through the whole recipe, and what came of them."""
 
 import os
-import shlex
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 import dagster as dg
 
@@ -12,6 +10,7 @@ from aidsafe_dagster.cli.batch_table import batch_table
 from aidsafe_dagster.cli.console import (
     console,
     print_paragraph,
+    print_plain,
     print_problem,
     quantity,
 )
@@ -30,7 +29,7 @@ from aidsafe_dagster.cli.preview import (
     look_ahead,
     print_preview,
 )
-from aidsafe_dagster.cli.project_folder import program, shown
+from aidsafe_dagster.cli.project_folder import program_for_project
 from aidsafe_dagster.cli.recipe_changes import (
     print_recipe_changes,
     recipe_config,
@@ -144,6 +143,30 @@ def print_batches(instance: dg.DagsterInstance) -> None:
     console.print(table, highlight=False)
 
 
+def print_unfinished(
+    settings: Settings, runs: Sequence[BatchRun], command: str
+) -> None:
+    """Print which runs did not finish, and how to go on. Nothing if all did.
+
+    Args:
+        settings: in force.
+        runs: of the command.
+        command: how this program is called for the project.
+    """
+    unfinished = {run.batch for run in runs if not run.success}
+    if not unfinished:
+        return
+    names = ", ".join(sorted(unfinished))
+    print_paragraph(f"Not finished: {names}. So this ends with exit code 1.")
+    if settings.engine == "rehearsal":
+        print_paragraph(
+            "The rehearsal engine plants faults, and in a small batch one of them can close a gate."
+        )
+    print_plain(f"Why:         {command} failures")
+    print_plain(f"Go on:       {command} backfill")
+    print_paragraph("It asks the failed rows again, and nothing that was answered.")
+
+
 def print_summary(instance: dg.DagsterInstance, settings: Settings) -> None:
     """Print one deliberation, the sums over all batches, and where everything lies."""
     lake = Lake(settings.lake)
@@ -153,10 +176,7 @@ def print_summary(instance: dg.DagsterInstance, settings: Settings) -> None:
         console.print(read_deliberation(lake, prompt_id))
     overview = summary(partial(read_gate, instance, lake), lake, settings.currency)
     console.print(overview)
-    command = program()
-    # From where the person is, another project may be nearer than this one.
-    if shown(Path.cwd()) != ".":
-        command += f" --project {shlex.quote(shown(Path.cwd()))}"
+    command = program_for_project()
     console.print(places_table(settings, lake, command, prompt_id or "PROMPT_ID"))
 
 

@@ -3,7 +3,7 @@
 import os
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +19,7 @@ from aidsafe_dagster.cli.console import (
 from aidsafe_dagster.cli.project_folder import from_here, in_folder, program, shown
 
 if TYPE_CHECKING:
-    from aidsafe_dagster.settings.schema import Settings
+    pass
 
 DEMO_FOLDER = Path("data", "demo")
 """In the project's folder."""
@@ -78,6 +78,7 @@ def _make_demo(home: Path, sample: int, source: str | None) -> None:
     from aidsafe_dagster.cli.batches import (
         announce_engine,
         print_summary,
+        print_unfinished,
         run_backfill,
     )
     from aidsafe_dagster.cli.ingest import bundled_sample, run_ingestion
@@ -100,21 +101,6 @@ def _make_demo(home: Path, sample: int, source: str | None) -> None:
         in_demo = f"{program()} --project {shlex.quote(shown(home))}"
         print_plain(f"Look at it:  {in_demo} dev")
         # One failed batch must not hide the summary of the others, so the exit comes last.
-        unfinished = [run.batch or "the reports" for run in runs if not run.success]
-        if unfinished:
-            _print_unfinished(settings, sorted({*unfinished}), in_demo)
+        print_unfinished(settings, runs, in_demo)
+        if not all(run.success for run in runs):
             raise typer.Exit(1)
-
-
-def _print_unfinished(
-    settings: "Settings", unfinished: Sequence[str], in_demo: str
-) -> None:
-    """Print what makes the command end with exit code 1, and how to go on."""
-    names = ", ".join(unfinished)
-    print_paragraph(f"Not finished: {names}. So this ends with exit code 1.")
-    if settings.engine == "rehearsal":
-        print_paragraph(
-            "The rehearsal engine plants faults, and in a small batch one of them can close a gate."
-        )
-    print_plain(f"Why:         {in_demo} failures")
-    print_plain("Once more:   the same command asks the failed rows again")

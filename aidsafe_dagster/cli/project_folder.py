@@ -77,6 +77,15 @@ def program() -> str:
     return shlex.quote(shown(typed(sys.argv[0])))
 
 
+def program_for_project() -> str:
+    """Return how this command is called for the project at work, from where the person is."""
+    command = program()
+    # From there another project may be nearer than this one.
+    if shown(Path.cwd()) != ".":
+        command += f" --project {shlex.quote(shown(Path.cwd()))}"
+    return command
+
+
 @contextmanager
 def in_project() -> Iterator[None]:
     """Work in the folder of the project that `--project`, DAGSTER_HOME or the place says.
