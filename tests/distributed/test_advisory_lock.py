@@ -201,6 +201,8 @@ def test_who_was_paused_while_another_host_came_and_went_has_lost_the_lock(
 ) -> None:
     with lock_on(postgres).hold("", print):
         pass
+    # The server needs a moment to notice that the connection is closed.
+    wait_until_free(postgres)
     lock = lock_on(postgres)
     assert lock.try_hold("")
     lock.confirm()
