@@ -97,7 +97,7 @@ def ablation_refiner(
 
 
 @ablation
-def ablation_deliberation(
+def ablation_baseline(
     context: dg.AssetExecutionContext,
     config: AblationConfig,
     engine: EngineResource,

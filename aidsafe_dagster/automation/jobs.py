@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from aidsafe_dagster.assets.ablations import (
-    ablation_deliberation,
+    ablation_baseline,
     ablation_models,
     ablation_refiner,
     ablation_round_table,
@@ -39,7 +39,7 @@ build_reports = dg.define_asset_job(
 ABLATIONS = (
     ablation_rounds,
     ablation_refiner,
-    ablation_deliberation,
+    ablation_baseline,
     ablation_round_table,
     ablation_models,
     ablation_targets,

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from aidsafe_dagster.cli.ablate import app as ablate_app
 from aidsafe_dagster.cli.chosen_batches import Batches, Sources, choose_batches
 from aidsafe_dagster.cli.compare import compare, versions
 from aidsafe_dagster.cli.console import (
@@ -360,6 +361,7 @@ app.command()(publish)
 app.command()(plan)
 app.command()(dev)
 app.command()(evaluate)
+app.add_typer(ablate_app, name="ablate")
 app.add_typer(engine_app, name="engine")
 app.add_typer(review_app, name="review")
 

@@ -62,7 +62,7 @@ def test_the_refiner_is_measured_without_a_call(site: Site) -> None:
 
 
 def test_the_baseline_is_measured_without_a_call(site: Site) -> None:
-    shown = ablate(site, "deliberation")
+    shown = ablate(site, "baseline")
     assert shown["calls_made"].value == 0
     variants = [row["variant"] for row in table(shown, "quality")]
     assert variants == ["single LLM", "deliberated and refined"]
