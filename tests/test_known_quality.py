@@ -125,12 +125,13 @@ def _check_rounds(site: Site, server: ScriptedChatServer) -> None:
     assert event is not None
     assert event.asset_materialization is not None
     metadata: dict[str, Any] = dict(event.asset_materialization.metadata)
-    curve = [record.data["policy_to_cot"] for record in metadata["quality"].records]
+    scores = metadata["scores_over_all_prompts"].records
+    curve = [record.data["CoT faithful to policy"] for record in scores]
     assert [float(value.split(" ")[0]) for value in curve] == [2, 3, 4, 4.5]
     assert all("[" in value for value in curve)
     assert metadata["calls_made"].value == len(server.requests) - before
     # The last variant is the pipeline's own, whose calls are in the journal.
-    made = [record.data["calls_made"] > 0 for record in metadata["cost"].records]
+    made = [record.data["calls_made"] > 0 for record in metadata["calls"].records]
     assert made == [True, True, True, False]
 
 

@@ -1,50 +1,39 @@
-"""The ablation assets: unpartitioned, made by a job with a sample size; nothing makes them by
-itself.
+"""The assets of the experiments: unpartitioned, made by a job or by `aidsafe ablate`; nothing makes
+them by itself.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
-from pydantic import Field
 
-from aidsafe_dagster.recipe.ablations import Variant
-from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
-from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.reports.frames import open_dataset
 from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
-from aidsafe_dagster.stages.ablation import (
-    AS_CONFIGURED,
+from aidsafe_dagster.stages.ablation import run_variants, start_ablation
+from aidsafe_dagster.stages.ablation_plans import (
     AblationConfig,
-    PlannedVariant,
-    run_ablation,
+    ModelsConfig,
+    RoundTableConfig,
+    plan_baseline,
+    plan_context,
+    plan_models,
+    plan_refiner,
+    plan_round_table,
+    plan_rounds,
 )
 from aidsafe_dagster.stages.materialization import Materialized
 from aidsafe_dagster.stages.metadata import record_table
 from aidsafe_dagster.stages.planted_truth import planted_truth
-from aidsafe_dagster.stages.roles import engine_with_roles
 from aidsafe_dagster.stages.stage_asset import OWNERS
 
 GROUP = "ablations"
 
 
-class RoundTableConfig(AblationConfig):
-    agents: list[int] = Field(default=[2, 3], description="sizes of the round tables")
-
-
-class ModelsConfig(AblationConfig):
-    variants: dict[str, dict[str, dict[str, str]]] = Field(
-        default={},
-        description="per variant the roles that another model answers, as in the settings: "
-        '{"small deliberators": {"deliberator": {"model": "…"}}}',
-    )
-
-
 def ablation(function: Callable[..., Any]) -> dg.AssetsDefinition:
-    """Return the asset of an ablation."""
+    """Return the asset of an experiment."""
     graded = dg.AssetKey(str(Stage.COT_GRADES))
     decorate = dg.asset(group_name=GROUP, kinds={"llm"}, owners=OWNERS, deps=[graded])
     return decorate(function)
@@ -56,20 +45,14 @@ def ablation_rounds(
     config: AblationConfig,
     engine: EngineResource,
     lake: LakeResource,
+    settings: SettingsResource,
 ) -> Materialized:
     """Deliberation cut off after 0, 1, 2, … rounds.
 
     Earlier rounds are replayed from the journal, not asked again.
     """
-    deliberation = engine.snapshot.settings.deliberation
-    plan = []
-    for rounds in range(deliberation.max_rounds + 1):
-        name = "1 round" if rounds == 1 else f"{rounds} rounds"
-        # Cut off, not configured with fewer rounds: the requests of the rounds stay the same, and
-        # the journal answers them.
-        variant = Variant(name, deliberation, stop_after=rounds)
-        plan.append(PlannedVariant(variant))
-    return run_ablation(context, config, engine, lake, plan)
+    run = start_ablation(context, config, engine, lake, settings)
+    return run_variants(run, plan_rounds(run.snapshot.settings))
 
 
 @ablation
@@ -78,22 +61,21 @@ def ablation_refiner(
     config: AblationConfig,
     engine: EngineResource,
     lake: LakeResource,
+    settings: SettingsResource,
 ) -> Materialized:
     """With and without the refiner: tokens saved against quality lost.
 
     In a rehearsal, also which planted thoughts it removed, and which sound ones.
     """
-    settings = engine.snapshot.settings
-    unrefined = Variant("without refiner", settings.deliberation, refined=False)
-    refined = Variant("with refiner", settings.deliberation)
-    plan = [PlannedVariant(unrefined), PlannedVariant(refined)]
-    lines = planted_truth(open_dataset(lake.open()), settings)
+    run = start_ablation(context, config, engine, lake, settings)
+    in_force = run.snapshot.settings
+    lines = planted_truth(open_dataset(run.lake), in_force)
     verdicts = [line for line in lines if str(line["what"]).startswith("refiner")]
     # Only a rehearsal knows what was planted, so a model's rows have no such table.
     extra = {}
     if verdicts:
         extra["verdicts_on_planted_thoughts"] = record_table(verdicts)
-    return run_ablation(context, config, engine, lake, plan, extra)
+    return run_variants(run, plan_refiner(in_force), extra)
 
 
 @ablation
@@ -102,14 +84,11 @@ def ablation_baseline(
     config: AblationConfig,
     engine: EngineResource,
     lake: LakeResource,
+    settings: SettingsResource,
 ) -> Materialized:
     """One call of one model against deliberation and refinement."""
-    deliberation = engine.snapshot.settings.deliberation
-    plan = [
-        PlannedVariant(Variant("single LLM", single=True)),
-        PlannedVariant(Variant("deliberated and refined", deliberation)),
-    ]
-    return run_ablation(context, config, engine, lake, plan)
+    run = start_ablation(context, config, engine, lake, settings)
+    return run_variants(run, plan_baseline(run.snapshot.settings))
 
 
 @ablation
@@ -118,26 +97,15 @@ def ablation_round_table(
     config: RoundTableConfig,
     engine: EngineResource,
     lake: LakeResource,
+    settings: SettingsResource,
 ) -> Materialized:
     """Two agents in turn against round tables of N agents.
 
     At a round table all agents see the same state, a moderator merges their opinions, and only the
     agreement of all is a consensus.
     """
-    configured = engine.snapshot.settings.deliberation
-    # The reference is agents in turn, also where the settings name the round table.
-    in_turn = configured.model_copy(update={"style": "in_turn"})
-    reference = Variant(f"{in_turn.agents} in turn", in_turn)
-    plan = [PlannedVariant(reference)]
-    for agents in config.agents:
-        changes = {"style": "round_table", "agents": agents}
-        # Not `model_copy`, which would take a number of agents that the settings refuse.
-        deliberation = DeliberationSettings.model_validate(
-            configured.model_dump() | changes
-        )
-        variant = Variant(f"round table of {agents}", deliberation)
-        plan.append(PlannedVariant(variant))
-    return run_ablation(context, config, engine, lake, plan)
+    run = start_ablation(context, config, engine, lake, settings)
+    return run_variants(run, plan_round_table(run.snapshot.settings, config.agents))
 
 
 @ablation
@@ -148,19 +116,22 @@ def ablation_models(
     lake: LakeResource,
     settings: SettingsResource,
 ) -> Materialized:
-    """The configured models against others for some roles; the judges stay the same.
+    """The configured models against others for some roles, mixed pairs included.
 
-    Raises:
-        SetupError: no variant is given.
+    The judges stay the same.
     """
-    if not config.variants:
-        raise SetupError(
-            "ablation_models: name at least one variant in the run's configuration, such as "
-            'variants: {"small deliberators": {"deliberator": {"model": "…"}}}'
-        )
-    deliberation = engine.snapshot.settings.deliberation
-    plan = [PlannedVariant(Variant(AS_CONFIGURED, deliberation))]
-    for name, roles in config.variants.items():
-        variant_engine = engine_with_roles(engine, settings, roles)
-        plan.append(PlannedVariant(Variant(name, deliberation), variant_engine))
-    return run_ablation(context, config, engine, lake, plan)
+    run = start_ablation(context, config, engine, lake, settings)
+    return run_variants(run, plan_models(run.snapshot.settings, config.variants))
+
+
+@ablation
+def ablation_context(
+    context: dg.AssetExecutionContext,
+    config: AblationConfig,
+    engine: EngineResource,
+    lake: LakeResource,
+    settings: SettingsResource,
+) -> Materialized:
+    """Agents that are shown the state of the row, against agents that are shown the whole chat."""
+    run = start_ablation(context, config, engine, lake, settings)
+    return run_variants(run, plan_context(run.snapshot.settings))

@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from aidsafe_dagster.ablations.report import experiment_sections
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.reports.cost import StageTime
@@ -56,7 +57,10 @@ def quality_report(
         tokens_counted_by=_token_counters(metadata_by_stage),
         currency=loaded.currency,
         planted=planted_truth(dataset, loaded),
-        further=review_sections(loaded.home, opened),
+        further=(
+            *review_sections(loaded.home, opened),
+            *experiment_sections(loaded.home, loaded.seed, loaded.report.resamples),
+        ),
         rows_url=loaded.rows_url or OWN_ROWS_URL,
     )
     report = build_quality_report(dataset, report_context, loaded.report, loaded.seed)

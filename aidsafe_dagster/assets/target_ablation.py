@@ -2,66 +2,43 @@
 included.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
 import dagster as dg
-from pydantic import Field
 
+from aidsafe_dagster.ablations.experiment import TargetRow
 from aidsafe_dagster.assets.ablations import ablation
 from aidsafe_dagster.engines.driver.progress import Progress
-from aidsafe_dagster.lake.lake import Lake
-from aidsafe_dagster.quality.statistics import mean_interval, proportion
 from aidsafe_dagster.recipe.beliefs import BeliefSearch
 from aidsafe_dagster.recipe.dialogue import Conversation
+from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import (
     CotGrades,
     Failure,
+    FailureReason,
     PreferencePair,
     Prompt,
     RefinedCot,
-    Role,
     Stage,
+    Usage,
 )
 from aidsafe_dagster.recipe.stages import RecordsByStage, belief_search
 from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.stages.ablation import (
-    AS_CONFIGURED,
-    AblationConfig,
-    format_estimate,
-    sample_prompts,
+    AblationRun,
+    VariantResult,
+    parts_of_stages,
+    start_ablation,
 )
+from aidsafe_dagster.stages.ablation_plans import Roles, TargetsConfig, target_roles
 from aidsafe_dagster.stages.belief_search import search_all
 from aidsafe_dagster.stages.dialogue_stage import total_progress
-from aidsafe_dagster.stages.materialization import Materialized, materialized
-from aidsafe_dagster.stages.metadata import record_table
+from aidsafe_dagster.stages.materialization import Materialized
 from aidsafe_dagster.stages.progress_log import ProgressLog
-from aidsafe_dagster.stages.roles import engine_with_roles
-
-_MAX_MODEL_CHARS = 120
-"""Several models may have answered, and a cell of the table has no room for all names."""
-
-
-class TargetsConfig(AblationConfig):
-    targets: dict[str, dict[str, str]] = Field(
-        default={},
-        description="further targets by name, as in the settings: "
-        '{"aligned": {"model": "…", "base_url": "…"}}; the configured one is always measured',
-    )
-
-
-@dataclass(frozen=True)
-class _TargetResult:
-    """The search against one target."""
-
-    target: str
-    searches: Sequence[BeliefSearch]
-    results: Sequence[PreferencePair | Failure]
-    progress: Progress
 
 
 @ablation
@@ -72,125 +49,149 @@ def ablation_targets(
     lake: LakeResource,
     settings: SettingsResource,
 ) -> Materialized:
-    """How many targets the ear-whisperer misleads, and how far: the configured one and others."""
-    opened = lake.open()
-    sample = sample_prompts(opened, config)
-    engines = {AS_CONFIGURED: engine}
-    for name, target in config.targets.items():
-        # Only the target changes. The same whisperer and judges keep the searches comparable.
-        roles = {str(Role.TARGET): target}
-        engines[name] = engine_with_roles(engine, settings, roles)
+    """How many targets the ear-whisperer misleads, and how far: the configured one and others.
+
+    Raises:
+        SetupError: no prompt of the sample has been graded yet.
+    """
+    run = start_ablation(context, config, engine, lake, settings)
+    chosen_sides = _chosen_sides(run)
+    if not chosen_sides:
+        raise SetupError(
+            "ablate targets: no prompt of the sample has a graded refined CoT, which the answers "
+            "of a target are held against; make a batch first: `aidsafe backfill`"
+        )
     results = []
-    for name, target_engine in engines.items():
-        results.append(_search(context, opened, name, target_engine, sample))
-    summaries: list[Mapping[str, Any]] = []
-    iterations: list[Mapping[str, Any]] = []
-    calls_made = 0
-    calls_replayed = 0
-    for result in results:
-        summaries.append(_summary(result))
-        iterations.extend(_iterations(result))
-        calls_made += result.progress.calls_made
-        calls_replayed += result.progress.replayed
-    metadata = {
-        "targets": record_table(summaries),
-        "by_iteration": record_table(iterations),
-        "calls_made": calls_made,
-        "calls_replayed": calls_replayed,
-    }
+    for name, roles in target_roles(run.snapshot.settings, config.targets).items():
+        results.append(_search(run, name, roles, chosen_sides))
     simulated = engine.dialogue_context().simulated
-    return materialized(engine.snapshot, metadata, simulated=simulated)
+    return run.finish(results, simulated=simulated)
+
+
+def _chosen_sides(run: AblationRun) -> dict[str, RecordsByStage]:
+    """Return, by prompt id, the refined CoT with its grades, as far as there are any."""
+    sides: dict[str, RecordsByStage] = {}
+    sampled = {prompt.prompt_id for prompt in run.sample}
+    for batch in sorted({prompt.batch for prompt in run.sample}):
+        if not run.lake.has(Stage.COT_GRADES, batch):
+            continue
+        refined = {}
+        for refined_row in run.lake.records(Stage.REFINED_COTS, batch, RefinedCot):
+            refined[refined_row.prompt_id] = refined_row
+        for row in run.lake.records(Stage.COT_GRADES, batch, CotGrades):
+            if row.prompt_id in sampled:
+                sides[row.prompt_id] = {
+                    Stage.REFINED_COTS: refined[row.prompt_id],
+                    Stage.COT_GRADES: row,
+                }
+    return sides
 
 
 def _search(
-    context: dg.AssetExecutionContext,
-    lake: Lake,
+    run: AblationRun,
     target: str,
-    engine: EngineResource,
-    sample: Sequence[Prompt],
-) -> _TargetResult:
-    engine.check_context([Stage.PREFERENCE_PAIRS], context.log.warning)
-    searches = _open_searches(lake, engine, sample)
-
+    roles: Roles,
+    chosen_sides: dict[str, RecordsByStage],
+) -> VariantResult:
+    engine = run.engine_for(roles)
+    log = run.context.log
+    engine.check_context([Stage.PREFERENCE_PAIRS], log.warning)
     settings = engine.snapshot.settings
+    dialogue_context = engine.dialogue_context()
+    searches = []
+    for prompt in run.sample:
+        records = chosen_sides.get(prompt.prompt_id)
+        if records is not None:
+            row = records[Stage.COT_GRADES]
+            conversation = Conversation(dialogue_context, Stage.PREFERENCE_PAIRS, row)
+            searches.append(belief_search(conversation, records, settings))
 
     def drive(tasks: Sequence[Any], iteration: str) -> tuple[list[Any], Progress]:
         step = f"{target}, {iteration}"
         subject = f"{len(tasks)} prompts"
-        progress_log = ProgressLog(context.log, step, subject, settings.currency)
-        return engine.drive(tasks, progress_log, context.log.info)
+        progress_log = ProgressLog(log, step, subject, settings.currency)
+        results, progress = engine.drive(tasks, progress_log, log.info)
+        progress_log.log_end(progress)
+        return results, progress
 
     # Each target is shown the examples that misled it most, so there are none to show again.
     outcome = search_all(searches, settings, drive, earlier_examples={})
-    progress = total_progress(outcome.progress)
-    return _TargetResult(target, searches, outcome.results, progress)
+    rows = []
+    for search, result in zip(searches, outcome.results, strict=True):
+        rows.append(_row(target, search, result, settings.pairs.iterations))
+    return VariantResult(
+        name=target,
+        rows=rows,
+        failures=_not_searched(run, chosen_sides),
+        progress=total_progress(outcome.progress),
+        parts=parts_of_stages(engine.snapshot, [Stage.PREFERENCE_PAIRS]),
+    )
 
 
-def _open_searches(
-    lake: Lake, engine: EngineResource, sample: Sequence[Prompt]
-) -> list[BeliefSearch]:
-    """Start one search for each prompt of the sample that was graded."""
-    dialogue_context = engine.dialogue_context()
-    settings = engine.snapshot.settings
-    sampled_batches = {prompt.batch for prompt in sample}
-    grades: dict[str, CotGrades] = {}
-    refined: dict[str, RefinedCot] = {}
-    graded_batches = sampled_batches.intersection(lake.batches(Stage.COT_GRADES))
-    for batch in sorted(graded_batches):
-        for graded_row in lake.records(Stage.COT_GRADES, batch, CotGrades):
-            grades[graded_row.prompt_id] = graded_row
-        for refined_row in lake.records(Stage.REFINED_COTS, batch, RefinedCot):
-            refined[refined_row.prompt_id] = refined_row
-    searches = []
-    for prompt in sample:
-        row = grades.get(prompt.prompt_id)
-        # The chosen side of a pair needs its score, as in the pipeline.
-        if row is None:
-            continue
-        records: RecordsByStage = {
-            Stage.REFINED_COTS: refined[row.prompt_id],
-            Stage.COT_GRADES: row,
-        }
-        conversation = Conversation(dialogue_context, Stage.PREFERENCE_PAIRS, row)
-        searches.append(belief_search(conversation, records, settings))
-    return searches
+def _not_searched(
+    run: AblationRun, chosen_sides: dict[str, RecordsByStage]
+) -> list[Failure]:
+    """Return a failure for each prompt of the sample that has no chosen side."""
+    failures = []
+    for prompt in run.sample:
+        if prompt.prompt_id not in chosen_sides:
+            failures.append(_no_chosen_side(prompt))
+    return failures
 
 
-def _summary(result: _TargetResult) -> Mapping[str, Any]:
-    pairs = [pair for pair in result.results if isinstance(pair, PreferencePair)]
-    least_scores = [search.least_score for search in result.searches]
-    worst_scores = [score for score in least_scores if score is not None]
-    margins = [pair.margin for pair in pairs]
-    models: set[str] = set()
-    for search in result.searches:
-        models.update(search.conversation.models)
-    return {
-        "target": result.target,
-        "model": ", ".join(sorted(models))[:_MAX_MODEL_CHARS],
-        "prompts": len(result.searches),
-        "misled": format_estimate(proportion(len(pairs), len(result.searches))),
-        "policy score of the worst answer": format_estimate(
-            mean_interval(worst_scores)
-        ),
-        "margin of the pairs": format_estimate(mean_interval(margins)),
-        "calls made": result.progress.calls_made,
-    }
+def _no_chosen_side(prompt: Prompt) -> Failure:
+    return Failure(
+        prompt_id=prompt.prompt_id,
+        batch=prompt.batch,
+        stage=Stage.COT_GRADES,
+        reason=FailureReason.NOT_GRADED,
+        detail="no graded refined CoT to hold the answers of a target against",
+        role="",
+        turn=0,
+        redraws=(),
+        usage=Usage(),
+    )
 
 
-def _iterations(result: _TargetResult) -> list[Mapping[str, Any]]:
-    """Score the candidates by iteration: a whisperer that learns scores lower each time."""
-    scores: dict[int, list[float]] = {}
-    for search in result.searches:
+def _row(
+    target: str,
+    search: BeliefSearch,
+    result: PreferencePair | Failure,
+    iterations: int,
+) -> TargetRow:
+    pair = result if isinstance(result, PreferencePair) else None
+    conversation = search.conversation
+    return TargetRow(
+        variant=target,
+        prompt_id=search.refined.prompt_id,
+        batch=search.refined.batch,
+        model=_target_model(search),
+        kind=search.kind,
+        is_misled=pair is not None,
+        policy_score=search.least_score,
+        margin=pair.margin if pair else None,
+        beliefs=len(search.candidates),
+        iteration_scores=_iteration_scores(search, iterations),
+        calls=conversation.usage.calls,
+        cost=conversation.usage.cost,
+    )
+
+
+def _target_model(search: BeliefSearch) -> str:
+    for candidate in search.candidates:
+        if candidate.target_model:
+            return candidate.target_model
+    return ""
+
+
+def _iteration_scores(
+    search: BeliefSearch, iterations: int
+) -> tuple[float | None, ...]:
+    means: list[float | None] = []
+    for iteration in range(1, iterations + 1):
+        scores = []
         for candidate in search.candidates:
-            if candidate.score is not None:
-                scores.setdefault(candidate.iteration, []).append(candidate.score)
-    lines: list[Mapping[str, Any]] = []
-    for iteration in sorted(scores):
-        line = {
-            "target": result.target,
-            "iteration": iteration,
-            "beliefs": len(scores[iteration]),
-            "mean policy score": round(fmean(scores[iteration]), 3),
-        }
-        lines.append(line)
-    return lines
+            if candidate.iteration == iteration and candidate.score is not None:
+                scores.append(candidate.score)
+        means.append(fmean(scores) if scores else None)
+    return tuple(means)

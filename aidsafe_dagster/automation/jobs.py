@@ -6,6 +6,7 @@ import dagster as dg
 
 from aidsafe_dagster.assets.ablations import (
     ablation_baseline,
+    ablation_context,
     ablation_models,
     ablation_refiner,
     ablation_round_table,
@@ -43,6 +44,7 @@ ABLATIONS = (
     ablation_round_table,
     ablation_models,
     ablation_targets,
+    ablation_context,
 )
 
 

@@ -1,42 +1,55 @@
 """Ablations: the same prompts through variants of the recipe, graded by the same judges.
 
 They answer what the paper leaves open: how many rounds to hold, whether the refiner pays, agents in
-turn or at a round table, one model or several. A variant sends the same requests as the pipeline
-for the part that they share, so the journal answers those and no call is made twice.
+turn or at a round table, one model or several, what agents are shown. A variant sends the same
+requests as the pipeline for the part that they share, so the journal answers those and no call is
+made twice. Every variant has one attempt at every prompt, and its rows pass the same row gate as
+the pipeline's, so that a prompt that fails tells something about the variant.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from statistics import fmean
-from typing import TypeVar
 
 from pydantic import Field
 
+from aidsafe_dagster.recipe.answers import (
+    AnswerBounds,
+    AnswerFormat,
+    DeliberatorAnswer,
+    GradeAnswer,
+    NotAnAnswer,
+)
 from aidsafe_dagster.recipe.cot_grades import GradingSettings, subject_of
 from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
-from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue, DialogueContext
+from aidsafe_dagster.recipe.dialogue import Completion, Conversation, Dialogue, Request
+from aidsafe_dagster.recipe.diversity import Opinion, opinion_diversity, split_rounds
 from aidsafe_dagster.recipe.errors import RowFailed
-from aidsafe_dagster.recipe.judging import grade, policy_score
+from aidsafe_dagster.recipe.judging import Subject, grade, policy_score
 from aidsafe_dagster.recipe.prompt_kinds import classify_prompt
 from aidsafe_dagster.recipe.records import (
     METRICS,
     DeliberatedCot,
+    FailureReason,
     Prompt,
     PromptKind,
     Record,
     RefinedCot,
+    Role,
     SeedCot,
     SingleLlmCot,
     Stage,
-    Turn,
     Usage,
     Version,
 )
 from aidsafe_dagster.recipe.refined_cots import refine
 from aidsafe_dagster.recipe.round_table import DELIBERATION_STYLES
-from aidsafe_dagster.recipe.seed_cots import seed
+from aidsafe_dagster.recipe.row_gate import CheckSettings
+from aidsafe_dagster.recipe.seed_cots import join_thoughts, seed
 from aidsafe_dagster.recipe.single_llm_cots import answer_directly
+from aidsafe_dagster.recipe.stages import stage_named
 
-T = TypeVar("T")
 Cot = SingleLlmCot | DeliberatedCot | RefinedCot
 
 
@@ -54,27 +67,16 @@ class Variant:
     """Whether the CoT comes from a single call, without deliberation."""
 
 
-@dataclass(frozen=True)
-class Redraws:
-    """The calls from which the pipeline drew anew for a prompt, by stage.
-
-    A variant needs them to send the same requests as the pipeline.
-    """
-
-    by_stage: dict[Stage, tuple[int, ...]]
-
-    def of(self, stage: Stage) -> tuple[int, ...]:
-        return self.by_stage.get(stage, ())
-
-
 class AblationRow(Record):
-    """One prompt under one variant. Table of an ablation."""
+    """One prompt under one variant. Table of an experiment."""
 
     variant: str
     prompt_id: str
     batch: str
+    prompt: str = Field(description="the user's text")
     prompt_kind: PromptKind
     simulated: bool
+    models: str = Field(description="models that answered, in order of first use")
     relevance: float = Field(
         description="mean of the judges, 1 to 5; so are the next five"
     )
@@ -86,13 +88,34 @@ class AblationRow(Record):
     policy_score: float = Field(
         description="mean of policy_to_cot and policy_to_response"
     )
+    policy_coverage: float = Field(
+        description="share of the applicable policies that the final CoT cites, 0 to 1"
+    )
+    applicable_policies: tuple[str, ...]
+    cited_rules: tuple[str, ...] = Field(description="by the final CoT, each once")
     cot_tokens: int
     thoughts: int
     turns: int = Field(description="opinions of deliberators")
     outcome: str = Field(description="consensus, budget, or empty without deliberation")
+    stalled: bool | None = Field(
+        description="the agents agreed before anyone had added anything; null without deliberation"
+    )
+    diversity: float | None = Field(
+        description="how different the words are that agents of one round would add, 0 to 1; null "
+        "where no two agents spoke in a round"
+    )
+    shared_rounds: int = Field(description="rounds in which several agents spoke")
+    split_rounds: int = Field(
+        description="of these, rounds in which one agreed and another did not"
+    )
+    voices: int = Field(
+        description="deliberators with a thought in the deliberated CoT"
+    )
     refusal: str = Field(
         description="how far the response declines, by the first judge: none, partial or full"
     )
+    cot: str
+    response: str
     usage: Usage = Field(
         description="cost of making the CoT, without grading, replayed calls included"
     )
@@ -105,62 +128,173 @@ class _Chain:
     seed: SeedCot
     """Holds the intents, from which the kind of the prompt follows."""
     final: Cot
-    usage: Usage
-    """Cost of all rows that the final CoT rests on."""
     deliberated: DeliberatedCot | None = None
 
 
 def run_variant(
-    context: DialogueContext,
-    prompt: Prompt,
+    conversation: Conversation,
     variant: Variant,
-    redraws: Redraws,
     grading: GradingSettings,
+    checks: CheckSettings,
 ) -> Dialogue[AblationRow]:
-    """Run a prompt through a variant and let each judge grade the final CoT.
+    """Run a prompt through a variant and let the judges grade the final CoT.
+
+    Args:
+        conversation: of the prompt; is told the stage, the role and the cost of every call, and
+            stays without messages.
+        variant: what is done with the prompt.
+        grading: how many judges there are.
+        checks: bounds of the row gate.
 
     Raises:
-        RowFailed: a role gave no valid answer. The detail begins with the stage.
+        RowFailed: a role gave no valid answer, or a row did not pass the gate of its stage.
     """
-    chain = yield from _generate(context, prompt, variant, redraws)
-    final = chain.final
-    subject = subject_of(_version(final), final)
-    # A judge's seed does not depend on the turn, so the pipeline's grade of the same text is
-    # replayed here, wherever it came in the pipeline's own dialogue.
-    judging = Conversation(
-        context, Stage.COT_GRADES, prompt, redraws.of(Stage.COT_GRADES)
+    opinions: list[Opinion] = []
+    dialogue = _run(conversation, variant, grading, checks, opinions)
+    try:
+        request = next(dialogue)
+        while True:
+            _note_request(conversation, request)
+            completion = yield request
+            _note_answer(conversation, variant, request, completion)
+            bounds = conversation.context.bounds
+            opinions.extend(_opinions_in(request, completion, bounds))
+            request = dialogue.send(completion)
+    except StopIteration as end:
+        row: AblationRow = end.value
+        return row
+
+
+def _note_request(conversation: Conversation, request: Request) -> None:
+    """Let a failure of the conversation name where it happened."""
+    conversation.stage = request.stage
+    conversation.role = request.role
+    conversation.turn = request.turn
+
+
+def _note_answer(
+    conversation: Conversation,
+    variant: Variant,
+    request: Request,
+    completion: Completion,
+) -> None:
+    # The CoT of a single call does not rest on the seed, which only tells the kind of the prompt.
+    is_of_seed = request.stage == Stage.SEED_COTS
+    is_beside = variant.single and is_of_seed
+    if request.stage == Stage.COT_GRADES or is_beside:
+        return
+    conversation.usage += completion.usage
+    conversation.models.append(completion.model)
+
+
+def _opinions_in(
+    request: Request, completion: Completion, bounds: AnswerBounds
+) -> list[Opinion]:
+    """Return the opinion that an agent's answer holds; none if it is asked for again."""
+    if request.role is not Role.DELIBERATOR:
+        return []
+    inputs = request.inputs
+    answer_format = AnswerFormat(
+        DeliberatorAnswer, {"rules": inputs.policies.rule_ids}, {}, bounds
     )
-    grades = []
-    for judge in grading.roles:
-        grading_call = grade(judging, judge, subject, grading.temperature)
-        answer = yield from _name_stage(Stage.COT_GRADES, grading_call)
-        grades.append(answer)
-    turns: tuple[Turn, ...] = ()
-    outcome = ""
-    if chain.deliberated is not None:
-        turns = chain.deliberated.turns
-        # A row without turns says "budget", although no budget was spent.
-        if turns:
-            outcome = chain.deliberated.outcome
+    try:
+        answer = answer_format.parse(completion.text).answer
+    except NotAnAnswer:
+        return []
+    return [Opinion(inputs.agent, inputs.round, answer)]
+
+
+def _run(
+    conversation: Conversation,
+    variant: Variant,
+    grading: GradingSettings,
+    checks: CheckSettings,
+    opinions: Sequence[Opinion],
+) -> Dialogue[AblationRow]:
+    chain_of_rows = yield from _generate(conversation, variant, checks)
+    final = chain_of_rows.final
+    subject = subject_of(_version(final), final)
+    answers = yield from _grade(conversation, subject, grading)
     scores = {}
     for metric in METRICS:
-        scores[metric] = fmean(getattr(answer, metric).score for answer in grades)
+        scores[metric] = fmean(getattr(answer, metric).score for answer in answers)
+    policies = conversation.context.policies
+    cited_rules = dict.fromkeys(chain.from_iterable(t.rules for t in final.thoughts))
     # Words have no mean, so `refusal` is that of the first judge.
     return AblationRow(
         variant=variant.name,
-        prompt_id=prompt.prompt_id,
-        batch=prompt.batch,
-        prompt_kind=classify_prompt(chain.seed, context.policies),
-        simulated=context.simulated,
+        prompt_id=final.prompt_id,
+        batch=final.batch,
+        prompt=final.prompt,
+        prompt_kind=classify_prompt(chain_of_rows.seed, policies),
+        simulated=conversation.context.simulated,
+        models=", ".join(dict.fromkeys(conversation.models)),
         **scores,
-        policy_score=policy_score(grades),
+        policy_score=policy_score(answers),
+        policy_coverage=_coverage(final.applicable_policies, cited_rules),
+        applicable_policies=final.applicable_policies,
+        cited_rules=tuple(cited_rules),
         cot_tokens=final.cot_tokens,
         thoughts=len(final.thoughts),
-        turns=len(turns),
-        outcome=outcome,
-        refusal=grades[0].refusal,
-        usage=chain.usage,
+        **_deliberation_columns(chain_of_rows.deliberated, opinions),
+        refusal=answers[0].refusal,
+        cot=join_thoughts(final.thoughts),
+        response=final.response,
+        usage=conversation.usage,
     )
+
+
+def _coverage(
+    applicable: Sequence[str], cited_rules: Sequence[str] | dict[str, None]
+) -> float:
+    if not applicable:
+        return 1.0
+    cited = {rule.rpartition(".")[0] for rule in cited_rules}
+    return len(cited.intersection(applicable)) / len(applicable)
+
+
+def _deliberation_columns(
+    deliberated: DeliberatedCot | None, opinions: Sequence[Opinion]
+) -> dict[str, object]:
+    split, shared = split_rounds(opinions)
+    columns: dict[str, object] = {
+        "turns": 0,
+        "outcome": "",
+        "stalled": None,
+        "diversity": opinion_diversity(opinions),
+        "shared_rounds": shared,
+        "split_rounds": split,
+        "voices": 0,
+    }
+    # A row without turns says "budget", although no budget was spent.
+    if deliberated is not None and deliberated.turns:
+        columns["turns"] = len(deliberated.turns)
+        columns["outcome"] = deliberated.outcome
+        columns["stalled"] = deliberated.stalled
+        agents = {turn.agent for turn in deliberated.turns if turn.added}
+        columns["voices"] = len(agents)
+    return columns
+
+
+def _grade(
+    conversation: Conversation, subject: Subject, grading: GradingSettings
+) -> Dialogue[list[GradeAnswer]]:
+    """Return the valid grades, as the pipeline counts them: one judge's gap is no failure."""
+    # A judge's seed does not depend on the turn, so the pipeline's grade of the same text is
+    # replayed here, wherever it came in the pipeline's own dialogue.
+    judging = _conversation(conversation, Stage.COT_GRADES, conversation.prompt)
+    answers: list[GradeAnswer] = []
+    trouble = ""
+    for judge in grading.roles:
+        try:
+            answer = yield from grade(judging, judge, subject, grading.temperature)
+        except RowFailed as failure:
+            trouble = failure.detail
+        else:
+            answers.append(answer)
+    if not answers:
+        raise RowFailed(FailureReason.NOT_GRADED, trouble)
+    return answers
 
 
 def _version(final: Cot) -> Version:
@@ -172,41 +306,50 @@ def _version(final: Cot) -> Version:
 
 
 def _generate(
-    context: DialogueContext, prompt: Prompt, variant: Variant, redraws: Redraws
+    conversation: Conversation, variant: Variant, checks: CheckSettings
 ) -> Dialogue[_Chain]:
-    def converse(stage: Stage, row: Prompt) -> Conversation:
-        return Conversation(context, stage, row, redraws.of(stage))
-
+    prompt = conversation.prompt
+    seeding = seed(_conversation(conversation, Stage.SEED_COTS, prompt), prompt)
     # The single-LLM variant does not use the seed, but the kind of the prompt follows from it.
-    seeding = seed(converse(Stage.SEED_COTS, prompt), prompt)
-    seed_cot = yield from _name_stage(Stage.SEED_COTS, seeding)
+    seed_cot = yield from seeding
+    _pass_gate(conversation, Stage.SEED_COTS, seed_cot, checks)
     if variant.single:
-        answering = answer_directly(converse(Stage.SINGLE_LLM_COTS, prompt), prompt)
-        single = yield from _name_stage(Stage.SINGLE_LLM_COTS, answering)
-        # The seed is left out of the cost, because the CoT does not rest on it.
-        return _Chain(seed_cot, single, single.usage)
+        alone = _conversation(conversation, Stage.SINGLE_LLM_COTS, prompt)
+        single = yield from answer_directly(alone, prompt)
+        _pass_gate(conversation, Stage.SINGLE_LLM_COTS, single, checks)
+        return _Chain(seed_cot, single)
 
     deliberate = DELIBERATION_STYLES[variant.deliberation.style]
-    deliberation = deliberate(
-        converse(Stage.DELIBERATED_COTS, seed_cot),
+    deliberated = yield from deliberate(
+        _conversation(conversation, Stage.DELIBERATED_COTS, seed_cot),
         seed_cot,
         variant.deliberation,
         variant.stop_after,
     )
-    deliberated = yield from _name_stage(Stage.DELIBERATED_COTS, deliberation)
-    usage = seed_cot.usage + deliberated.usage
+    _pass_gate(conversation, Stage.DELIBERATED_COTS, deliberated, checks)
     if not variant.refined:
-        return _Chain(seed_cot, deliberated, usage, deliberated)
+        return _Chain(seed_cot, deliberated, deliberated)
 
-    refinement = refine(converse(Stage.REFINED_COTS, deliberated), deliberated)
-    refined = yield from _name_stage(Stage.REFINED_COTS, refinement)
-    return _Chain(seed_cot, refined, usage + refined.usage, deliberated)
+    refining = _conversation(conversation, Stage.REFINED_COTS, deliberated)
+    refined = yield from refine(refining, deliberated)
+    _pass_gate(conversation, Stage.REFINED_COTS, refined, checks)
+    return _Chain(seed_cot, refined, deliberated)
 
 
-def _name_stage(stage: Stage, dialogue: Dialogue[T]) -> Dialogue[T]:
-    """Run one part of a longer dialogue. If it fails, its failure names the stage."""
-    try:
-        return (yield from dialogue)
-    except RowFailed as failure:
-        # All parts fail as rows of one ablation, so without the name nobody could tell which part.
-        raise RowFailed(failure.reason, f"{stage}: {failure.detail}") from failure
+def _conversation(outer: Conversation, stage: Stage, row: Prompt) -> Conversation:
+    """Return the conversation of one stage, as the pipeline begins it."""
+    # Without the redraws of the pipeline: it has them for what failed it before, and the other
+    # variants would have no second attempt.
+    return Conversation(outer.context, stage, row)
+
+
+def _pass_gate(
+    conversation: Conversation, stage: Stage, row: Cot | SeedCot, checks: CheckSettings
+) -> None:
+    """Raise RowFailed if the row would go no further in the pipeline."""
+    context = conversation.context
+    definition = stage_named(stage)
+    verdict = definition.check_row(row, checks, context.policies, context.language_of)
+    if verdict is not None:
+        conversation.stage = stage
+        raise RowFailed(*verdict)

@@ -25,6 +25,8 @@ from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Record
 
 _TUNABLE = (
+    "ablation.agents",
+    "ablation.sample",
     "answers.*",
     "checks.*",
     "decontamination.*_threshold",

@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from aidsafe_dagster.ablations.settings import AblationSettings
 from aidsafe_dagster.engines.driver.settings import DriverSettings
 from aidsafe_dagster.engines.prices import common_currency
 from aidsafe_dagster.engines.rehearsal.faults import RehearsalSettings
@@ -102,6 +103,7 @@ class Settings(Record):
     backfill: BackfillSettings = BackfillSettings()
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    ablation: AblationSettings = AblationSettings()
     report: ReportSettings = ReportSettings()
     launchpad: LaunchpadSettings = LaunchpadSettings()
     rows_url: str = Field(default="", pattern=r"^(https?://\S+)?$")

@@ -29,7 +29,7 @@ def test_earlier_rounds_are_replayed_and_only_what_follows_a_cut_is_asked(
 ) -> None:
     before = count_journaled(site)
     shown = ablate(site, "rounds")
-    cost = {row["variant"]: row for row in table(shown, "cost")}
+    cost = {row["variant"]: row for row in table(shown, "calls")}
     assert list(cost) == ["0 rounds", "1 round", "2 rounds", "3 rounds"]
     assert cost["3 rounds"]["calls_made"] == 0
     assert cost["3 rounds"]["calls_replayed"] > SAMPLE
@@ -37,34 +37,33 @@ def test_earlier_rounds_are_replayed_and_only_what_follows_a_cut_is_asked(
     assert 0 < cost["0 rounds"]["calls_made"] <= 4 * SAMPLE
     assert count_journaled(site) - before == shown["calls_made"].value
     assert ablate(site, "rounds")["calls_made"].value == 0
-    assert mean_tokens(cost["0 rounds"]) < mean_tokens(cost["3 rounds"])
+    rows = rows_of(shown)
+    assert mean_tokens(rows, "0 rounds") < mean_tokens(rows, "3 rounds")
 
 
-def mean_tokens(row: dict[str, Any]) -> float:
-    return float(row["cot_tokens"].split(" ")[0])
+def mean_tokens(rows: pl.DataFrame, variant: str) -> float:
+    return float(rows.filter(variant=variant)["cot_tokens"].mean())  # type: ignore[arg-type]
 
 
 def test_the_refiner_is_measured_without_a_call(site: Site) -> None:
     shown = ablate(site, "refiner")
     assert shown["calls_made"].value == 0
     rows = rows_of(shown)
-    without = rows.filter(variant="without refiner")["cot_tokens"].mean()
-    refined = rows.filter(variant="with refiner")["cot_tokens"].mean()
-    assert refined < without  # type: ignore[operator]
+    assert mean_tokens(rows, "with refiner") < mean_tokens(rows, "without refiner")
     verdicts = {
         row["fault"]: row for row in table(shown, "verdicts_on_planted_thoughts")
     }
     assert verdicts["any of these"]["planted"] > 0
     assert 0 <= verdicts["any of these"]["false_alarm_rate"] < 0.2
-    (difference,) = table(shown, "difference")
-    assert difference["prompts"] > 0
-    assert difference["cot_tokens"].startswith("-")
+    (difference,) = table(shown, "difference_from")
+    assert difference["variant"] == "with refiner"
+    assert "[" in difference["policy score"]
 
 
 def test_the_baseline_is_measured_without_a_call(site: Site) -> None:
     shown = ablate(site, "baseline")
     assert shown["calls_made"].value == 0
-    variants = [row["variant"] for row in table(shown, "quality")]
+    variants = [row["variant"] for row in table(shown, "scores_over_all_prompts")]
     assert variants == ["single LLM", "deliberated and refined"]
 
 
