@@ -54,6 +54,14 @@ class ExperimentArchive:
             text = result.experiment.model_dump_json(indent=1)
             temporary.write_text(text, encoding="utf-8")
 
+    def result(self, name: str) -> ExperimentResult:
+        """Return the experiment of this name.
+
+        Raises:
+            SetupError: there is none, or a file is damaged.
+        """
+        return self._read(self.folder / name / _EXPERIMENT)
+
     def results(self) -> Iterator[ExperimentResult]:
         """Yield every experiment, by kind, the oldest first.
 

@@ -17,12 +17,6 @@ from aidsafe_dagster.stages.ablation_plans import (
     AblationConfig,
     ModelsConfig,
     RoundTableConfig,
-    plan_baseline,
-    plan_context,
-    plan_models,
-    plan_refiner,
-    plan_round_table,
-    plan_rounds,
 )
 from aidsafe_dagster.stages.materialization import Materialized
 from aidsafe_dagster.stages.metadata import record_table
@@ -52,7 +46,7 @@ def ablation_rounds(
     Earlier rounds are replayed from the journal, not asked again.
     """
     run = start_ablation(context, config, engine, lake, settings)
-    return run_variants(run, plan_rounds(run.snapshot.settings))
+    return run_variants(run, config)
 
 
 @ablation
@@ -75,7 +69,7 @@ def ablation_refiner(
     extra = {}
     if verdicts:
         extra["verdicts_on_planted_thoughts"] = record_table(verdicts)
-    return run_variants(run, plan_refiner(in_force), extra)
+    return run_variants(run, config, extra)
 
 
 @ablation
@@ -88,7 +82,7 @@ def ablation_baseline(
 ) -> Materialized:
     """One call of one model against deliberation and refinement."""
     run = start_ablation(context, config, engine, lake, settings)
-    return run_variants(run, plan_baseline(run.snapshot.settings))
+    return run_variants(run, config)
 
 
 @ablation
@@ -105,7 +99,7 @@ def ablation_round_table(
     agreement of all is a consensus.
     """
     run = start_ablation(context, config, engine, lake, settings)
-    return run_variants(run, plan_round_table(run.snapshot.settings, config.agents))
+    return run_variants(run, config)
 
 
 @ablation
@@ -121,7 +115,7 @@ def ablation_models(
     The judges stay the same.
     """
     run = start_ablation(context, config, engine, lake, settings)
-    return run_variants(run, plan_models(run.snapshot.settings, config.variants))
+    return run_variants(run, config)
 
 
 @ablation
@@ -134,4 +128,4 @@ def ablation_context(
 ) -> Materialized:
     """Agents that are shown the state of the row, against agents that are shown the whole chat."""
     run = start_ablation(context, config, engine, lake, settings)
-    return run_variants(run, plan_context(run.snapshot.settings))
+    return run_variants(run, config)

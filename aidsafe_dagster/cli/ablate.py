@@ -1,11 +1,15 @@
 """`aidsafe ablate …`: experiments on a sample of prompts, one command each."""
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from aidsafe_dagster.cli.chosen_batches import Batches, Sources
 from aidsafe_dagster.cli.console import setup_errors_explained
+
+if TYPE_CHECKING:
+    from aidsafe_dagster.settings.schema import Settings
 
 app = typer.Typer(
     help="Experiments: variants of the recipe on the same prompts, with intervals and cost.",
@@ -14,7 +18,9 @@ app = typer.Typer(
 
 Sample = Annotated[
     int | None,
-    typer.Option(help="Prompts to take; else ablation.sample.", min=1),
+    typer.Option(
+        help="Prompts to take, those that failed included; else ablation.sample.", min=1
+    ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Begin without being asked.")]
 
@@ -27,21 +33,153 @@ def rounds(
     sources: Sources = None,
     yes: Yes = False,
 ) -> None:
-    """Deliberation cut off after 0, 1, 2, … rounds."""
-    _run("rounds", {}, sample, batches, sources, yes=yes)
+    """Deliberation cut off after 0, 1, 2, … rounds.
+
+    Earlier rounds are replayed from the journal, not asked again.
+    """
+    _run("rounds", sample, batches, sources, yes=yes)
+
+
+@app.command()
+def refiner(
+    *,
+    sample: Sample = None,
+    batches: Batches = None,
+    sources: Sources = None,
+    yes: Yes = False,
+) -> None:
+    """With and without the refiner: tokens saved against quality lost."""
+    _run("refiner", sample, batches, sources, yes=yes)
+
+
+@app.command()
+def baseline(
+    *,
+    sample: Sample = None,
+    batches: Batches = None,
+    sources: Sources = None,
+    yes: Yes = False,
+) -> None:
+    """A single call of one model against deliberation and refinement."""
+    _run("baseline", sample, batches, sources, yes=yes)
+
+
+@app.command("round-table")
+def round_table(
+    *,
+    agents: Annotated[
+        list[int] | None,
+        typer.Option(
+            help="Size of a round table; may be given again. Else ablation.agents.",
+            min=1,
+        ),
+    ] = None,
+    sample: Sample = None,
+    batches: Batches = None,
+    sources: Sources = None,
+    yes: Yes = False,
+) -> None:
+    """Agents in turn against round tables, and how different what their agents say is."""
+
+    def config_of(_: "Settings") -> dict[str, object]:
+        return {"agents": agents or []}
+
+    _run("round_table", sample, batches, sources, yes=yes, config_of=config_of)
+
+
+@app.command()
+def models(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="MODEL",
+            help="A model of the engine's server, or MODEL@SERVER with a name under "
+            "[servers]. None: the variants of ablation.models.",
+        ),
+    ] = None,
+    *,
+    role: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Role that the models take; may be given again. Else deliberator."
+        ),
+    ] = None,
+    pairs: Annotated[
+        bool,
+        typer.Option(help="Also deliberate with two of the models in turn."),
+    ] = True,
+    sample: Sample = None,
+    batches: Batches = None,
+    sources: Sources = None,
+    yes: Yes = False,
+) -> None:
+    """The configured models against others, each alone and in mixed pairs.
+
+    The judges stay the same.
+    """
+
+    def config_of(settings: "Settings") -> dict[str, object]:
+        from aidsafe_dagster.cli.named_models import model_variants
+
+        variants = model_variants(settings, names or (), role or (), pairs=pairs)
+        return {"variants": variants}
+
+    _run("models", sample, batches, sources, yes=yes, config_of=config_of)
+
+
+@app.command()
+def targets(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="MODEL",
+            help="A further target, as MODEL or MODEL@SERVER. None: those of "
+            "ablation.targets.",
+        ),
+    ] = None,
+    *,
+    sample: Sample = None,
+    batches: Batches = None,
+    sources: Sources = None,
+    yes: Yes = False,
+) -> None:
+    """The ear-whisperer against the configured target and others."""
+
+    def config_of(settings: "Settings") -> dict[str, object]:
+        from aidsafe_dagster.cli.named_models import named_model
+
+        return {"targets": {name: named_model(settings, name) for name in names or ()}}
+
+    _run("targets", sample, batches, sources, yes=yes, config_of=config_of)
+
+
+@app.command()
+def context(
+    *,
+    sample: Sample = None,
+    batches: Batches = None,
+    sources: Sources = None,
+    yes: Yes = False,
+) -> None:
+    """Agents that are shown the state of the row, against agents that see the whole chat."""
+    _run("context", sample, batches, sources, yes=yes)
+
+
+def _no_config(_: "Settings") -> dict[str, object]:
+    return {}
 
 
 def _run(
-    name: str,
-    config: dict[str, object],
+    kind: str,
     sample: int | None,
     batches: list[str] | None,
     sources: list[str] | None,
     *,
     yes: bool,
+    config_of: Callable[["Settings"], dict[str, object]] = _no_config,
 ) -> None:
     with setup_errors_explained():
         from aidsafe_dagster.cli.ablating import Request, run_experiment
 
-        request = Request(name, config, sample, batches or (), sources or ())
+        request = Request(kind, config_of, sample, batches or (), sources or ())
         run_experiment(request, is_agreed=yes)

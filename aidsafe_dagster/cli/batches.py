@@ -83,7 +83,7 @@ def run_backfill(
     Raises:
         SetupError: there is no such batch; names the nearest one.
     """
-    _report_killed_runs(instance)
+    report_killed_runs(instance)
     known = instance.get_dynamic_partitions("batches")
     for batch in wanted:
         if batch not in known:
@@ -125,7 +125,8 @@ def run_backfill(
     return runs
 
 
-def _report_killed_runs(instance: dg.DagsterInstance) -> None:
+def report_killed_runs(instance: dg.DagsterInstance) -> None:
+    """Print which runs were killed earlier, and report them as failed."""
     for run_id in report_dead_runs(instance):
         # The first digits are what the web UI shows of a run's id.
         short_id = run_id[:8]

@@ -356,7 +356,7 @@ def read_answers(
     is_local = place.get_backend_name() == "sqlite"
     if is_local:
         file = Path(str(place.database)).absolute()
-        if not file.exists():
+        if not is_journal_there(url):
             return []
         # SQLite's own form, which alone can say that nothing is to be written.
         place = sa.URL.create(
@@ -432,6 +432,13 @@ class _SQLiteStatements:
         ordered = [values[name] for name in self._order]
         cursor = self._connection.execute(self._insert, ordered)
         return bool(cursor.rowcount)
+
+
+def is_journal_there(url: str) -> bool:
+    """Tell whether a journal exists. One in a database server may: only opening it would tell."""
+    place = sa.make_url(url)
+    is_local = place.get_backend_name() == "sqlite"
+    return not is_local or Path(str(place.database)).exists()
 
 
 def _identity(url: sa.URL) -> tuple[int, int] | None:

@@ -135,7 +135,7 @@ def run_variant(
     conversation: Conversation,
     variant: Variant,
     grading: GradingSettings,
-    checks: CheckSettings,
+    checks: CheckSettings | None,
 ) -> Dialogue[AblationRow]:
     """Run a prompt through a variant and let the judges grade the final CoT.
 
@@ -144,7 +144,7 @@ def run_variant(
             stays without messages.
         variant: what is done with the prompt.
         grading: how many judges there are.
-        checks: bounds of the row gate.
+        checks: bounds of the row gate; None: every row passes.
 
     Raises:
         RowFailed: a role gave no valid answer, or a row did not pass the gate of its stage.
@@ -208,7 +208,7 @@ def _run(
     conversation: Conversation,
     variant: Variant,
     grading: GradingSettings,
-    checks: CheckSettings,
+    checks: CheckSettings | None,
     opinions: Sequence[Opinion],
 ) -> Dialogue[AblationRow]:
     chain_of_rows = yield from _generate(conversation, variant, checks)
@@ -306,7 +306,7 @@ def _version(final: Cot) -> Version:
 
 
 def _generate(
-    conversation: Conversation, variant: Variant, checks: CheckSettings
+    conversation: Conversation, variant: Variant, checks: CheckSettings | None
 ) -> Dialogue[_Chain]:
     prompt = conversation.prompt
     seeding = seed(_conversation(conversation, Stage.SEED_COTS, prompt), prompt)
@@ -344,9 +344,14 @@ def _conversation(outer: Conversation, stage: Stage, row: Prompt) -> Conversatio
 
 
 def _pass_gate(
-    conversation: Conversation, stage: Stage, row: Cot | SeedCot, checks: CheckSettings
+    conversation: Conversation,
+    stage: Stage,
+    row: Cot | SeedCot,
+    checks: CheckSettings | None,
 ) -> None:
     """Raise RowFailed if the row would go no further in the pipeline."""
+    if checks is None:
+        return
     context = conversation.context
     definition = stage_named(stage)
     verdict = definition.check_row(row, checks, context.policies, context.language_of)

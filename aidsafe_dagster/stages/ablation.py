@@ -37,7 +37,11 @@ from aidsafe_dagster.settings.recipe_parts import recipe_parts
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.settings.snapshot import SettingsSnapshot
 from aidsafe_dagster.sources.tables import INGESTED
-from aidsafe_dagster.stages.ablation_plans import AblationConfig, PlannedVariant
+from aidsafe_dagster.stages.ablation_plans import (
+    AblationConfig,
+    PlannedVariant,
+    plan_variants,
+)
 from aidsafe_dagster.stages.dialogue_stage import total_progress
 from aidsafe_dagster.stages.ingestion import sealed_prompts
 from aidsafe_dagster.stages.materialization import Materialized, materialized
@@ -132,10 +136,11 @@ def start_ablation(
 
 def run_variants(
     run: AblationRun,
-    plan: Sequence[PlannedVariant],
+    config: AblationConfig,
     extra_metadata: Mapping[str, Any] | None = None,
 ) -> Materialized:
     """Run the variants on the sample and show them side by side."""
+    plan = plan_variants(run.kind, run.snapshot.settings, config)
     results = [_run_variant(run, planned) for planned in plan]
     simulated = run.engine.dialogue_context().simulated
     return run.finish(results, extra_metadata, simulated=simulated)

@@ -4,7 +4,7 @@ They are planned before anything runs: the command line says what an experiment 
 asset then does it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,6 +67,26 @@ class PlannedVariant:
     roles: Roles = field(default_factory=dict)
 
 
+def plan_variants(
+    kind: str, settings: Settings, config: AblationConfig
+) -> list[PlannedVariant]:
+    """Return the variants of an experiment, the reference first.
+
+    Args:
+        kind: name of the experiment; not `targets`, which searches beliefs instead.
+        settings: in force.
+        config: of the run.
+
+    Raises:
+        SetupError: a variant cannot be made.
+    """
+    if isinstance(config, RoundTableConfig):
+        return plan_round_table(settings, config.agents)
+    if isinstance(config, ModelsConfig):
+        return plan_models(settings, config.variants)
+    return _PLANS[kind](settings)
+
+
 def plan_rounds(settings: Settings) -> list[PlannedVariant]:
     """Deliberation cut off after 0, 1, 2, … rounds."""
     deliberation = settings.deliberation
@@ -121,6 +141,15 @@ def plan_context(settings: Settings) -> list[PlannedVariant]:
         deliberation = settings.deliberation.model_copy(update={"context": kind})
         plan.append(PlannedVariant(Variant(kind, deliberation)))
     return plan
+
+
+_PLANS: Mapping[str, Callable[[Settings], list[PlannedVariant]]] = {
+    "rounds": plan_rounds,
+    "refiner": plan_refiner,
+    "baseline": plan_baseline,
+    "context": plan_context,
+}
+"""Of the experiments that take no configuration but that of the sample."""
 
 
 def plan_models(

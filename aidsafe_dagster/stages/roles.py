@@ -6,6 +6,7 @@ from typing import Any
 from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.settings.load import load_settings
+from aidsafe_dagster.settings.snapshot import SettingsSnapshot
 
 
 def engine_with_roles(
@@ -21,15 +22,32 @@ def engine_with_roles(
     Raises:
         SetupError: a role, or a key of one, does not exist.
     """
-    all_roles = {**settings.overrides.get("roles", {}), **roles}
-    overrides = settings.overrides | {"roles": all_roles}
-    # Loaded once more only so that the roles are checked like those from the settings file.
-    checked = load_settings(overrides=overrides).settings.roles
-    snapshot = settings.snapshot
-    merged = {**snapshot.settings.roles, **checked}
+    snapshot = snapshot_with_roles(settings.snapshot, roles, settings.overrides)
     # Pinned, or this part of the run would load the settings anew and might meet other ones.
-    pinned = settings.pinned(snapshot.with_settings(roles=merged))
-    return EngineResource(settings=pinned, vllm=engine.vllm)
+    return EngineResource(settings=settings.pinned(snapshot), vllm=engine.vllm)
+
+
+def snapshot_with_roles(
+    snapshot: SettingsSnapshot,
+    roles: Mapping[str, Any],
+    overrides: Mapping[str, Any] | None = None,
+) -> SettingsSnapshot:
+    """Return a snapshot of settings with other ones for some roles.
+
+    Args:
+        snapshot: of the run.
+        roles: by role, its settings as in `[roles.ROLE]`.
+        overrides: with which the settings of the run were loaded.
+
+    Raises:
+        SetupError: a role, or a key of one, does not exist.
+    """
+    changes = dict(overrides or {})
+    changes["roles"] = {**changes.get("roles", {}), **roles}
+    # Loaded once more only so that the roles are checked like those from the settings file.
+    checked = load_settings(overrides=changes).settings.roles
+    merged = {**snapshot.settings.roles, **checked}
+    return snapshot.with_settings(roles=merged)
 
 
 def engine_one_call_at_a_time(engine: EngineResource) -> EngineResource:
