@@ -13,7 +13,6 @@ from aidsafe_dagster.assets.ablations import ablation
 from aidsafe_dagster.engines.driver.progress import Progress
 from aidsafe_dagster.recipe.beliefs import BeliefSearch
 from aidsafe_dagster.recipe.dialogue import Conversation
-from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import (
     CotGrades,
     Failure,
@@ -34,7 +33,12 @@ from aidsafe_dagster.stages.ablation import (
     parts_of_stages,
     start_ablation,
 )
-from aidsafe_dagster.stages.ablation_plans import Roles, TargetsConfig, target_roles
+from aidsafe_dagster.stages.ablation_plans import (
+    Roles,
+    TargetsConfig,
+    nothing_to_search,
+    target_roles,
+)
 from aidsafe_dagster.stages.belief_search import search_all
 from aidsafe_dagster.stages.dialogue_stage import total_progress
 from aidsafe_dagster.stages.materialization import Materialized
@@ -57,10 +61,7 @@ def ablation_targets(
     run = start_ablation(context, config, engine, lake, settings)
     chosen_sides = _chosen_sides(run)
     if not chosen_sides:
-        raise SetupError(
-            "ablate targets: no prompt of the sample has a graded refined CoT, which the answers "
-            "of a target are held against; make a batch first: `aidsafe backfill`"
-        )
+        raise nothing_to_search()
     results = []
     for name, roles in target_roles(run.snapshot.settings, config.targets).items():
         results.append(_search(run, name, roles, chosen_sides))

@@ -36,6 +36,7 @@ from aidsafe_dagster.stages.ablation_plans import (
     ModelsConfig,
     RoundTableConfig,
     TargetsConfig,
+    nothing_to_search,
     plan_variants,
     target_roles,
 )
@@ -120,6 +121,8 @@ def _forecasts(
                 rows = lake.rows(Stage.COT_GRADES, batch, ["prompt_id"])
                 graded.update(rows["prompt_id"])
         searched = sum(prompt.prompt_id in graded for prompt in sample)
+        if not searched:
+            raise nothing_to_search()
         roles = target_roles(settings, config.targets)
         return forecast_searches(snapshot, roles, searched)
     plan = plan_variants(kind, settings, config)

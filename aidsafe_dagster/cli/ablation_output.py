@@ -31,6 +31,7 @@ from aidsafe_dagster.stages.ablation_forecast import Forecast
 
 _DIVERSE = ("round_table", "models")
 """Experiments on who sits at the table."""
+_ON_MODELS = ("models", TARGETS)
 
 
 def print_forecasts(
@@ -48,6 +49,10 @@ def print_forecasts(
     )
     for forecast in forecasts:
         print_paragraph(f"{forecast.name}: {_calls(forecast, settings)}", indent=2)
+    if kind in _ON_MODELS and settings.engine == "rehearsal":
+        print_paragraph(
+            "The rehearsal engine is no model, and answers in the name of every one alike."
+        )
     total = sum((forecast.usage for forecast in forecasts), Usage())
     recorded = sum(forecast.recorded for forecast in forecasts)
     if not total.calls and kind != TARGETS:

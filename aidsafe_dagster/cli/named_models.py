@@ -16,14 +16,16 @@ def named_model(settings: Settings, name: str) -> RoleValues:
     """Return the settings of a role that this model answers.
 
     Raises:
-        SetupError: no model is named.
+        SetupError: no model is named, or there is no such server; names the nearest.
     """
-    model, _, server = name.rpartition("@")
-    # A name may hold the sign itself, as those of some gateways do.
-    if server not in settings.servers:
+    model, at, server = name.rpartition("@")
+    if not at:
         model, server = name, ""
-    if not model.strip():
+    if not model.strip() or (at and not server):
         raise SetupError(f"'{name}' names no model; it is MODEL or MODEL@SERVER")
+    if at and server not in settings.servers:
+        # A name that holds the sign itself can be given in the settings.
+        raise unknown("server", server, settings.servers, f"{name}, [servers]")
     return {"model": model, "server": server} if server else {"model": model}
 
 

@@ -217,6 +217,14 @@ def target_roles(
     return targets
 
 
+def nothing_to_search() -> SetupError:
+    """Return the error of an experiment on targets whose sample has no chosen side."""
+    return SetupError(
+        "ablate targets: no prompt of the sample has a graded refined CoT, which the answers of a "
+        "target are held against; make a batch first: `aidsafe backfill`"
+    )
+
+
 def _overrides(variants: Mapping[str, Roles]) -> dict[str, Any]:
     """Return what variants change, as overrides of the settings."""
     roles: dict[str, dict[str, Any]] = {}
