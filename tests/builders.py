@@ -10,6 +10,7 @@ Token counts follow from the thoughts, unless a test sets them.
 from typing import Any
 
 from aidsafe_dagster.quality.tokens import estimate_tokens
+from aidsafe_dagster.recipe.ablations import AblationRow
 from aidsafe_dagster.recipe.fine_tune_splits import SplitSettings, dpo_row, sft_row
 from aidsafe_dagster.recipe.judging import policy_score
 from aidsafe_dagster.recipe.policies import Policies, Policy
@@ -348,6 +349,37 @@ def a_failure(**changes: Any) -> Failure:
         "usage": Usage(calls=3, prompt_tokens=900, completion_tokens=90),
     }
     return Failure(**(values | changes))
+
+
+def an_ablation_row(**changes: Any) -> AblationRow:
+    scores = dict.fromkeys((*METRICS, "policy_score"), 4.0)
+    values: dict[str, Any] = {
+        "variant": "one",
+        "prompt_id": "p1",
+        "batch": "b-0001",
+        "prompt": "How does a lock work?",
+        "prompt_kind": "benign",
+        "simulated": False,
+        "models": "some-model",
+        **scores,
+        "policy_coverage": 1.0,
+        "applicable_policies": ("law",),
+        "cited_rules": ("law.1",),
+        "cot_tokens": 100,
+        "thoughts": 2,
+        "turns": 2,
+        "outcome": "consensus",
+        "stalled": False,
+        "diversity": 0.5,
+        "shared_rounds": 1,
+        "split_rounds": 0,
+        "voices": 1,
+        "refusal": "none",
+        "cot": FIRST,
+        "response": RESPONSE,
+        "usage": Usage(calls=5, prompt_tokens=1000, completion_tokens=200, cost=0.1),
+    }
+    return AblationRow(**(values | changes))
 
 
 def _policy(

@@ -1,7 +1,7 @@
 """The experiments in the quality report, and each as a page of its own."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aidsafe_dagster.ablations.archive import ExperimentArchive
@@ -75,7 +75,8 @@ def write_pages(folder: Path, result: ExperimentResult, section: Section) -> Pag
         facts=_facts(experiment),
         simulation_warning=SIMULATED if experiment.simulated else "",
         headlines=(),
-        sections=[section],
+        # The page itself has the title of the section.
+        sections=[replace(section, title="Results")],
     )
     title = title_of(experiment)
     place = folder / "experiments" / f"{experiment.name}.html"

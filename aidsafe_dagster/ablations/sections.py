@@ -47,6 +47,8 @@ _DIFFERENCE_NAMES: dict[str, str] = {
     COVERAGE: "policy coverage",
 }
 _SHARES = (USABLE, COVERAGE)
+_COMPARED = ("policy_to_cot", "policy_to_response", "policy_score", *_SHARES)
+"""Figures of which the difference is shown: those on which variants do differ, and a page holds."""
 SIMULATED = "Rehearsal: simulated by rule, so the figures say nothing about any model."
 
 
@@ -121,11 +123,10 @@ def scores_table(figures: Sequence[VariantFigures]) -> Table:
 
 
 def differences_table(figures: Sequence[VariantFigures]) -> Table:
-    names = (*SCORES, *_SHARES)
     rows = []
     for variant in figures[1:]:
         cells = []
-        for name in names:
+        for name in _COMPARED:
             write = _points if name in _SHARES else format_signed
             cells.append(format_estimate(variant.differences.get(name), write))
         rows.append((variant.name, *cells))
@@ -133,7 +134,7 @@ def differences_table(figures: Sequence[VariantFigures]) -> Table:
         "Paired, prompt by prompt, over all prompts, with 95 % bootstrap intervals. Shares in "
         "percentage points."
     )
-    columns = ("variant", *(_DIFFERENCE_NAMES[name] for name in names))
+    columns = ("variant", *(_DIFFERENCE_NAMES[name] for name in _COMPARED))
     return Table(f"Difference from «{figures[0].name}»", columns, tuple(rows), note)
 
 
