@@ -14,6 +14,7 @@ from aidsafe_dagster.ablations.sections import (
     SIMULATED,
     differing_parts,
     title_of,
+    values_of,
     variants_section,
 )
 from aidsafe_dagster.ablations.target_section import targets_section
@@ -113,12 +114,13 @@ def distinction(experiment: Experiment, others: Sequence[Experiment]) -> str:
 
 
 def _common_parts(experiment: Experiment) -> Mapping[str, str]:
-    """Return the parts that all variants of an experiment share."""
-    first, *others = [variant.parts for variant in experiment.variants]
+    """Return the parts that are the same in all variants of an experiment that have them."""
+    sides = [variant.parts for variant in experiment.variants]
     common = {}
-    for name, value in first.items():
-        if all(parts.get(name) == value for parts in others):
-            common[name] = value
+    for name in dict.fromkeys(name for side in sides for name in side):
+        values = values_of(sides, name)
+        if len(values) == 1:
+            (common[name],) = values
     return common
 
 

@@ -284,9 +284,15 @@ def parts_table(experiment: Experiment) -> Table:
 
 
 def differing_parts(sides: Sequence[Mapping[str, str]]) -> list[str]:
-    """Return the parts that are not the same on all sides."""
+    """Return the parts that several sides have and that are not the same on all of these."""
     names = dict.fromkeys(name for side in sides for name in side)
-    return [name for name in names if len({side.get(name) for side in sides}) > 1]
+    # A single call has nothing of a deliberation, which says nothing about its settings.
+    return [name for name in names if len(values_of(sides, name)) > 1]
+
+
+def values_of(sides: Sequence[Mapping[str, str]], name: str) -> set[str]:
+    """Return the values of a part on the sides that have it."""
+    return {side[name] for side in sides if name in side}
 
 
 def _plot(figures: Sequence[VariantFigures]) -> Plot:

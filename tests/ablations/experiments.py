@@ -17,7 +17,10 @@ PROMPTS = ("p1", "p2", "p3", "p4")
 def an_experiment(**changes: Any) -> Experiment:
     values: dict[str, Any] = {
         "kind": "refiner",
-        "variants": (a_variant("one"), a_variant("two", refined="true")),
+        "variants": (
+            a_variant("one", refined="false"),
+            a_variant("two", refined="true"),
+        ),
         "prompt_ids": PROMPTS,
         "batches": ("b-0001",),
         "floors": {"policy_to_response": 4.0},

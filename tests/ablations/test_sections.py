@@ -54,7 +54,7 @@ def test_without_a_failure_the_scores_are_shown_once() -> None:
 
 def test_only_the_parts_in_which_variants_differ_are_listed() -> None:
     differing = table(experiment_section(a_result()), "What the variants differ in")
-    assert differing.rows == (("refined", "–", "true"),)
+    assert differing.rows == (("refined", "false", "true"),)
 
 
 def test_the_cost_of_a_usable_row_counts_what_all_prompts_cost() -> None:

@@ -83,7 +83,7 @@ def test_a_larger_sample_holds_the_smaller_one(site: Site) -> None:
 
 
 def test_a_mistake_in_the_configuration_names_the_valid_choices(site: Site) -> None:
-    assert "name at least one variant" in run_ablation(site, "models").error
+    assert "name the models to compare" in run_ablation(site, "models").error
     misspelt = {"small": {"refinr": {"model": "m"}}}
     error = run_ablation(site, "models", variants=misspelt).error
     assert "refinr" in error
