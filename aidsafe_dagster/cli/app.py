@@ -27,6 +27,7 @@ from aidsafe_dagster.cli.find import find
 from aidsafe_dagster.cli.forget import forget
 from aidsafe_dagster.cli.init import init
 from aidsafe_dagster.cli.plan import plan
+from aidsafe_dagster.cli.policy import app as policy_app
 from aidsafe_dagster.cli.project_folder import (
     ProjectGroup,
     choose_project,
@@ -361,6 +362,7 @@ app.command()(plan)
 app.command()(dev)
 app.command()(evaluate)
 app.add_typer(engine_app, name="engine")
+app.add_typer(policy_app, name="policy")
 app.add_typer(review_app, name="review")
 
 
