@@ -94,8 +94,7 @@ def disputed_pairs(debate: Debate) -> frozenset[RulePair]:
 
 def pairs_in(rules: Sequence[str] | frozenset[str]) -> Iterator[RulePair]:
     """Yield every pair of different rules."""
-    for one, other in combinations(sorted(set(rules)), 2):
-        yield one, other
+    yield from combinations(sorted(set(rules)), 2)
 
 
 def _oppositions(one: Move, other: Move) -> Iterator[RulePair]:
