@@ -80,6 +80,63 @@ def lint(
             raise typer.Exit(1)
 
 
+@app.command("test")
+def run_cases(
+    *,
+    draft: Annotated[
+        int,
+        typer.Option(
+            help="Draft cases until each rule has so many, instead of running them.",
+            min=0,
+        ),
+    ] = 0,
+    policies: Annotated[
+        Path | None,
+        typer.Option(
+            callback=from_here,
+            file_okay=False,
+            help="A folder of policies, instead of that of the settings.",
+        ),
+    ] = None,
+    cases: Annotated[
+        Path | None,
+        typer.Option(
+            callback=from_here,
+            file_okay=False,
+            help="The folder of the cases; `cases/` beside the policies if not given.",
+        ),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            callback=from_here,
+            file_okay=False,
+            help="The folder of an earlier run to compare with; else the last one.",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One object of JSON.")
+    ] = False,
+) -> None:
+    """Run the cases beside the policies through the recipe, and say what changed since.
+
+    A case has a prompt, the rule that decides it, and what must and must not happen. Exit status 1:
+    a case failed.
+    """
+    with setup_errors_explained():
+        from aidsafe_dagster.cli.policy_cases import Request, run_policy_cases
+
+        request = Request(
+            policies=policies,
+            cases=cases,
+            draft=draft,
+            against=against,
+            as_json=as_json,
+        )
+        if not run_policy_cases(request):
+            raise typer.Exit(1)
+
+
 @app.command()
 def report(
     *,

@@ -136,8 +136,8 @@ def _draft_case(_: Speaker, inputs: CaseInputs) -> Reply:
     answer = DraftedCaseAnswer(
         prompt=prompt,
         refusal="partial" if is_limit else "none",
-        must=["It says something about the request."],
-        must_not=["It is empty."],
+        must=[f"It speaks of this: {subject}."],
+        must_not=["It laughs at whoever asks."],
     )
     return Reply(answer)
 
@@ -148,7 +148,7 @@ def judge_case_statements(_: Speaker, inputs: StatementInputs) -> Reply:
     findings = []
     for statement in inputs.statements:
         shared = word_stems(statement) & response
-        holds = bool(shared) and "empty" not in statement
+        holds = bool(shared)
         reason = "The response has words of it." if holds else "No word of it is there."
         findings.append(FindingAnswer(reason=reason, holds="yes" if holds else "no"))
     return Reply(FindingsAnswer(findings=findings))
