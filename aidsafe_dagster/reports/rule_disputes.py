@@ -1,17 +1,19 @@
 """Which rules stood against each other in a deliberation, as far as its turns show it.
 
-No agent says "these two rules contradict each other". What shows it is how they take turns:
+Agents seldom say "these two rules contradict each other". What shows it:
 
 - back and forth: one agent argues by one rule, the next by the other, and then somebody by the
   first again;
-- named together: an agent that revises names both in its comment;
+- named: an agent, the refiner or a judge names both, with a word of conflict;
 - both to the end: every turn rests on both, and the agents do not agree;
 - open at the end: the last two turns argue by one each, and the agents do not agree.
+
+The last two show it less surely: any rule of such a deliberation may be what they do not agree on.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from typing import Any
@@ -19,6 +21,12 @@ from typing import Any
 RulePair = tuple[str, str]
 """In the order of the ids."""
 _RULE_ID = re.compile(r"\b[A-Za-z][A-Za-z0-9_]{0,63}\.[0-9]{1,3}\b")
+_CONFLICT = re.compile(
+    r"conflict|contradict|incompatib|at odds|tension|cannot both|can't both|versus|\bvs\b"
+    r"|goes against|stands? against|overrid|outweigh|clash|widerspr|konflikt|contred|conflit"
+    r"|contradic|冲突|矛盾|تعارض|противореч",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,7 @@ class Debate:
     agreed: bool
     moves: tuple[Move, ...]
     named: frozenset[RulePair]
-    """Pairs that a comment of a turn that revises names together."""
+    """Pairs that a comment names, with a word of conflict."""
 
     @property
     def rules(self) -> frozenset[str]:
@@ -70,7 +78,7 @@ def read_debate(row: Mapping[str, Any]) -> Debate:
     for turn in row["turns"]:
         if turn["verdict"] == "revise":
             revisions.append((turn["round"], turn["agent"]))
-            named.update(pairs_in(_RULE_ID.findall(turn["comment"])))
+            named.update(named_pairs(turn["comment"]))
     moves = []
     for round_, agent in (*seeds, *revisions):
         rules = frozenset(rules_of.get((round_, agent), ()))
@@ -81,18 +89,37 @@ def read_debate(row: Mapping[str, Any]) -> Debate:
     return Debate(row["prompt_id"], agreed, tuple(moves), frozenset(named))
 
 
-def disputed_pairs(debate: Debate) -> frozenset[RulePair]:
-    """Return the pairs of rules that stood against each other."""
-    pairs = set(_back_and_forth(debate.moves))
-    pairs |= debate.named
-    if not debate.agreed:
-        pairs |= _both_to_the_end(debate.moves)
-        pairs |= _open_at_the_end(debate.moves)
-    cited = set(pairs_in(debate.rules))
-    return frozenset(pairs & cited)
+def plain_disputes(debate: Debate) -> frozenset[RulePair]:
+    """Return the pairs that stood against each other for all to see."""
+    return frozenset(_back_and_forth(debate.moves)) | debate.named
 
 
-def pairs_in(rules: Sequence[str] | frozenset[str]) -> Iterator[RulePair]:
+def likely_disputes(debate: Debate) -> frozenset[RulePair]:
+    """Return the pairs that may be why the agents did not agree."""
+    if debate.agreed:
+        return frozenset()
+    pairs = _both_to_the_end(debate.moves) | _open_at_the_end(debate.moves)
+    return frozenset(pairs)
+
+
+def named_pairs(text: str, rules: Collection[str] = ()) -> Iterator[RulePair]:
+    """Yield the pairs that a text names, with a word of conflict.
+
+    Args:
+        text: a comment or a reason.
+        rules: those that the text is about, and need not name.
+    """
+    if not _CONFLICT.search(text):
+        return
+    named = set(_RULE_ID.findall(text))
+    if not rules:
+        yield from pairs_in(named)
+    for rule in rules:
+        for other in named - set(rules):
+            yield min(rule, other), max(rule, other)
+
+
+def pairs_in(rules: Collection[str]) -> Iterator[RulePair]:
     """Yield every pair of different rules."""
     yield from combinations(sorted(set(rules)), 2)
 

@@ -18,8 +18,10 @@ from aidsafe_dagster.reports.frames import Dataset
 from aidsafe_dagster.reports.rule_disputes import (
     Debate,
     RulePair,
-    disputed_pairs,
+    likely_disputes,
+    named_pairs,
     pairs_in,
+    plain_disputes,
     read_debate,
 )
 
@@ -29,6 +31,7 @@ MISUSED_BELOW = 4
 """A judge that names a rule and gives faithfulness less than this says that it was misused."""
 _LEAST_CONFLICT = 0.3
 _LEAST_DISPUTES = 2
+_ISOLATED = 0.5
 _POLICY_METRICS = ("policy_to_cot", "policy_to_response")
 _OWN_VERSIONS = ("refined", "deliberated")
 """What the agents wrote. The baseline and the misled target misuse rules of their own accord."""
@@ -65,10 +68,12 @@ class RuleUse:
     benign_rows: Prompts = field(default_factory=set)
     refused_rows: Prompts = field(default_factory=set)
     """Benign prompts whose response declines, in part at least."""
-    pairs: dict[RulePair, Prompts] = field(default_factory=lambda: defaultdict(set))
-    """Prompts on which two rules stood against each other."""
-    together: dict[RulePair, int] = field(default_factory=lambda: defaultdict(int))
-    """Deliberations that cite both rules."""
+    plain: dict[RulePair, Prompts] = field(default_factory=lambda: defaultdict(set))
+    """Prompts on which two rules stood against each other for all to see."""
+    likely: dict[RulePair, Prompts] = field(default_factory=lambda: defaultdict(set))
+    """Prompts on which they may be why the agents did not agree."""
+    together: dict[RulePair, Prompts] = field(default_factory=lambda: defaultdict(set))
+    """Prompts whose deliberation cites both rules."""
 
     def misused(self, rule: str) -> Prompts:
         return self.dropped[rule] | self.blamed[rule]
@@ -80,6 +85,8 @@ class Dispute:
 
     rules: RulePair
     prompts: frozenset[str]
+    plain: int
+    """Of the prompts, those on which it is plain to see."""
     together: int
     """Deliberations that cite both."""
     not_agreed: int
@@ -98,7 +105,10 @@ class Dispute:
     def is_conflict(self) -> bool:
         """Whether it is too frequent to be two rules that merely come one after the other."""
         is_repeated = len(self.prompts) >= _LEAST_DISPUTES
-        return is_repeated and (self.share.low or 0.0) >= _LEAST_CONFLICT
+        is_frequent = (self.share.low or 0.0) >= _LEAST_CONFLICT
+        # A rule that is cited everywhere is cited where agents do not agree as well.
+        is_theirs = 2 * self.plain >= len(self.prompts) or self.isolation >= _ISOLATED
+        return is_repeated and is_frequent and is_theirs
 
 
 @dataclass(frozen=True)
@@ -152,15 +162,20 @@ def measure_rule_use(dataset: Dataset) -> RuleUse:
 def list_disputes(use: RuleUse) -> list[Dispute]:
     """Return the pairs that stood against each other, the clearest conflict first."""
     disputes = []
-    disputed: dict[str, Prompts] = defaultdict(set)
-    for pair, prompts in use.pairs.items():
-        for rule in pair:
-            disputed[rule] |= prompts
-    for pair, prompts in use.pairs.items():
-        isolation = min(len(prompts) / len(use.discussed[rule]) for rule in pair)
-        not_agreed = len(prompts & use.not_agreed.keys())
+    for pair in {**use.plain, **use.likely}:
+        prompts = use.plain[pair] | use.likely[pair]
+        # A judge may name a rule that no thought cites.
+        together = use.together[pair] | prompts
+        shares = [len(prompts) / len(use.discussed[rule] | prompts) for rule in pair]
         disputes.append(
-            Dispute(pair, frozenset(prompts), use.together[pair], not_agreed, isolation)
+            Dispute(
+                rules=pair,
+                prompts=frozenset(prompts),
+                plain=len(use.plain[pair]),
+                together=len(together),
+                not_agreed=len(prompts & use.not_agreed.keys()),
+                isolation=min(shares),
+            )
         )
     # Where several pairs are cited together alone, the rules that are cited nowhere else lead.
     disputes.sort(
@@ -222,7 +237,7 @@ def _refined_rows(dataset: Dataset) -> pl.DataFrame:
         lambda rows: rows.with_columns(
             _only("thoughts", "rules"),
             _only("deliberated_thoughts", "number", "rules"),
-            _only("judgements", "thought", "verdict"),
+            _only("judgements", "thought", "verdict", "reason"),
         ),
     )
 
@@ -235,6 +250,7 @@ def _grade_rows(dataset: Dataset) -> pl.DataFrame:
             pl.struct(
                 score.struct.field("score").alias("score"),
                 score.struct.field("rule").alias("rule"),
+                score.struct.field("reason").alias("reason"),
             ).alias(metric)
         )
     fields = [pl.element().struct.field(name) for name in ("version", "refusal")]
@@ -261,22 +277,25 @@ def _add_debate(use: RuleUse, debate: Debate) -> None:
     if not debate.agreed:
         use.not_agreed[debate.prompt_id] = debate.open_rules
     for pair in pairs_in(rules):
-        use.together[pair] += 1
-    for pair in disputed_pairs(debate):
-        use.pairs[pair].add(debate.prompt_id)
+        use.together[pair].add(debate.prompt_id)
+    for pair in plain_disputes(debate):
+        use.plain[pair].add(debate.prompt_id)
+    for pair in likely_disputes(debate):
+        use.likely[pair].add(debate.prompt_id)
 
 
 def _add_refined(use: RuleUse, row: Mapping[str, Any]) -> None:
     prompt_id = row["prompt_id"]
     _add(use.cited, _rules(row["thoughts"]), prompt_id)
-    inconsistent = {
-        judgement["thought"]
-        for judgement in row["judgements"]
-        if judgement["verdict"] == ThoughtVerdict.POLICY_INCONSISTENT
-    }
+    reasons = {}
+    for judgement in row["judgements"]:
+        if judgement["verdict"] == ThoughtVerdict.POLICY_INCONSISTENT:
+            reasons[judgement["thought"]] = judgement["reason"]
     for thought in row["deliberated_thoughts"]:
-        if thought["number"] in inconsistent:
+        if thought["number"] in reasons:
             _add(use.dropped, thought["rules"], prompt_id)
+            reason = reasons[thought["number"]]
+            _add_named(use, named_pairs(reason, thought["rules"]), prompt_id)
 
 
 def _add_grades(use: RuleUse, row: Mapping[str, Any]) -> None:
@@ -289,10 +308,17 @@ def _add_grades(use: RuleUse, row: Mapping[str, Any]) -> None:
             score = grade[metric]
             if score["rule"] and score["score"] < MISUSED_BELOW:
                 use.blamed[score["rule"]].add(prompt_id)
+                pairs = named_pairs(score["reason"], (score["rule"],))
+                _add_named(use, pairs, prompt_id)
         if is_benign and grade["version"] == "refined":
             use.benign_rows.add(prompt_id)
             if grade["refusal"] != "none":
                 use.refused_rows.add(prompt_id)
+
+
+def _add_named(use: RuleUse, pairs: Iterable[RulePair], prompt_id: str) -> None:
+    for pair in pairs:
+        use.plain[pair].add(prompt_id)
 
 
 def _rules(thoughts: Sequence[Mapping[str, Any]]) -> set[str]:

@@ -238,9 +238,10 @@ def _dispute_table(use: RuleUse, disputes: Sequence[Dispute]) -> Table:
             marked.add(place)
     note = (
         f"Of {format_count(use.debates)} deliberations. Against each other: one agent argued by "
-        "one, the next by the other, and somebody by the first again; or a comment named both; or "
-        "the agents did not agree, and the last turns were one by each, or all by both. In bold: "
-        "more often than rules do that merely follow each other. The clearest conflict is first."
+        "one, the next by the other, and somebody by the first again; or an agent, the refiner or "
+        "a judge named both as a conflict; or the agents did not agree, and the last turns were "
+        "one by each, or all by both. Marked: more often than rules do that merely follow each "
+        "other. The clearest conflict is first."
     )
     return Table(
         "Rules against each other",
