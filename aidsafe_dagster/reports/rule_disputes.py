@@ -134,8 +134,10 @@ def _oppositions(one: Move, other: Move) -> Iterator[RulePair]:
 
 
 def _back_and_forth(moves: Sequence[Move]) -> Iterator[RulePair]:
+    # The seed argues against nobody.
+    turns = [move for move in moves if move.round > 0]
     steps: Counter[RulePair] = Counter()
-    for one, other in pairwise(moves):
+    for one, other in pairwise(turns):
         steps.update(_oppositions(one, other))
     for first, second in steps:
         if first < second and (second, first) in steps:

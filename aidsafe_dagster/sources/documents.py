@@ -6,6 +6,7 @@ A PDF without text, such as a scan, is refused: nothing of it could be quoted.
 import logging
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,9 @@ _ITEM = re.compile(r"^\s*(?:[-*+•·▪]|\(?\d{1,3}[.)]|\(?[a-z][.)])\s+")
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _LEAST_LETTERS = 20
+_LEAST_PAGES = 3
+"""From which on a line that pages share is a header."""
+_RUNNING_CHARS = 60
 
 
 @dataclass(frozen=True)
@@ -197,35 +201,30 @@ def _paragraphs(page: str) -> Iterator[str]:
 
 
 def _without_running_lines(pages: Sequence[str]) -> list[str]:
-    """Remove headers and footers: first and last lines that most pages share but for numbers."""
-    if len(pages) < 3:
+    """Remove headers and footers: a first or last line that most pages share but for numbers."""
+    if len(pages) < _LEAST_PAGES:
         return list(pages)
-    counts: dict[str, int] = {}
-    for page in pages:
-        for line in _edges(page):
-            counts[line] = counts.get(line, 0) + 1
-    running = {line for line, count in counts.items() if count > len(pages) / 2}
+    counts = Counter(line for page in pages for line in set(map(_running, _ends(page))))
+    shared = {line for line, count in counts.items() if count > len(pages) / 2}
     cleaned = []
     for page in pages:
-        lines = page.split("\n")
-        kept = [
-            line
-            for place, line in enumerate(lines)
-            if not (
-                (place < 2 or place >= len(lines) - 2) and _digits_out(line) in running
-            )
-        ]
-        cleaned.append("\n".join(kept))
+        lines = page.strip().split("\n")
+        for place in (-1, 0):
+            if len(lines) > 1 and _running(lines[place]) in shared:
+                del lines[place]
+        cleaned.append("\n".join(lines))
     return cleaned
 
 
-def _edges(page: str) -> set[str]:
-    lines = page.split("\n")
-    return {_digits_out(line) for line in (*lines[:2], *lines[-2:]) if line.strip()}
+def _ends(page: str) -> tuple[str, str]:
+    lines = page.strip().split("\n")
+    return lines[0], lines[-1]
 
 
-def _digits_out(line: str) -> str:
-    return re.sub(r"\d+", "#", " ".join(line.split()))
+def _running(line: str) -> str:
+    """Return a line without what differs from page to page; a long one is text, and stays."""
+    words = " ".join(line.split())
+    return re.sub(r"\d+", "#", words) if len(words) <= _RUNNING_CHARS else words
 
 
 def _letters(text: str) -> int:
