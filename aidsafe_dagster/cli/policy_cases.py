@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from aidsafe_dagster.cli.console import (
@@ -17,7 +16,7 @@ from aidsafe_dagster.cli.console import (
     quantity,
 )
 from aidsafe_dagster.cli.engine_line import print_engine
-from aidsafe_dagster.cli.policy_progress import editor_of, waiting
+from aidsafe_dagster.cli.policy_progress import editor_of, server_log, waiting
 from aidsafe_dagster.cli.project_folder import shown
 from aidsafe_dagster.cli.spending import Spending, describe_spending
 from aidsafe_dagster.cli.tryout_changes import word_by_word
@@ -95,18 +94,10 @@ def run_policy_cases(request: Request) -> bool:
 
 
 def _run(settings: Settings, policies: Policies, files: Sequence[CaseFile]) -> KeptRun:
-    with waiting(settings, "Judging the responses …") as polling:
+    with waiting(settings, "Running the cases …") as polling:
         editor = editor_of(settings, policies, polling)
-        status = Console(stderr=True).status("Running the cases …")
-
-        def log(line: str) -> None:
-            print_paragraph(mask_secrets(line, settings))
-
-        def show(done: int, of: int) -> None:
-            status.update(f"Running the cases … {done} of {of}")
-
-        runner = CaseRunner(settings, policies, editor, log)
-        return runner.run(files, show)
+        runner = CaseRunner(settings, policies, editor, server_log(settings))
+        return runner.run(files, polling)
 
 
 def _draft(

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 
-from aidsafe_dagster.cli.console import print_paragraph
 from aidsafe_dagster.engines.driver.progress import Progress
 from aidsafe_dagster.policy_work.asking import OnPoll, PolicyEditor
 from aidsafe_dagster.recipe.policies import Policies
@@ -28,11 +28,13 @@ def waiting(settings: Settings, words: str) -> Iterator[OnPoll]:
 
 def editor_of(settings: Settings, policies: Policies, on_poll: OnPoll) -> PolicyEditor:
     """Return a policy editor that says what there is to say of its servers."""
-    return PolicyEditor(settings, policies, _log(settings), on_poll)
+    return PolicyEditor(settings, policies, server_log(settings), on_poll)
 
 
-def _log(settings: Settings) -> Callable[[str], None]:
-    return lambda line: print_paragraph(mask_secrets(line, settings))
+def server_log(settings: Settings) -> Callable[[str], None]:
+    """Return what takes lines about servers."""
+    # To the errors as well, so that JSON stays JSON.
+    return lambda line: typer.echo(mask_secrets(line, settings), err=True)
 
 
 def _line(progress: Progress, words: str, settings: Settings) -> str:

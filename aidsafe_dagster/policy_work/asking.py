@@ -110,8 +110,11 @@ class PolicyEditor:
             )
 
             check = asyncio.run(check_server(server))
-            if check.verdict in (Verdict.UNUSABLE, Verdict.NO_SUCH_MODEL):
+            if check.verdict is Verdict.UNUSABLE:
                 raise EngineUnusable(f"{role}: {check.detail}")
+            # Some servers list other names than those that they take.
+            if check.verdict is Verdict.NO_SUCH_MODEL:
+                self._log(f"{role}: {check.detail}")
 
     def ask(self, make_tasks: MakeTasks[T], role: Role) -> Asked[T]:
         """Run dialogues to their ends.

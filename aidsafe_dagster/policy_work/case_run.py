@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from aidsafe_dagster.policy_work.asking import PolicyEditor
+from aidsafe_dagster.policy_work.asking import OnPoll, PolicyEditor
 from aidsafe_dagster.primitives.atomic_write import write_text
 from aidsafe_dagster.recipe.dialogue import DialogueContext, DialogueTask
 from aidsafe_dagster.recipe.errors import SetupError
@@ -113,21 +113,19 @@ class CaseRunner:
     editor: PolicyEditor
     log: Callable[[str], None]
 
-    def run(
-        self, files: Sequence[CaseFile], on_progress: Callable[[int, int], None]
-    ) -> KeptRun:
+    def run(self, files: Sequence[CaseFile], on_poll: OnPoll) -> KeptRun:
         """Take every case through the recipe, and keep the results.
 
         Args:
             files: with a case at least.
-            on_progress: is called with the prompts that are done, and with their number.
+            on_poll: is called several times a second while the recipe runs.
 
         Raises:
             SetupError: a prompt is no good, or no call can succeed. What was answered is in the
                 journals.
         """
         prompts = prompts_of_cases(files, self.settings)
-        tryout = self._try(files, prompts, on_progress)
+        tryout = self._try(files, prompts, on_poll)
         tried = {one.prompt.prompt_id: one for one in tryout.prompts}
         cases = []
         for file in files:
@@ -157,18 +155,17 @@ class CaseRunner:
         self,
         files: Sequence[CaseFile],
         prompts: Mapping[str, Prompt],
-        on_progress: Callable[[int, int], None],
+        on_poll: OnPoll,
     ) -> Tryout:
         unique = {prompt.prompt_id: prompt for prompt in prompts.values()}
         # Only the refined version: a case says nothing of the others.
         grading = self.settings.grading.model_copy(update={"compared": 0.0})
         snapshot = take_snapshot(self.settings).with_settings(grading=grading)
         run = TryoutRun(tuple(unique.values()), snapshot, self.log, _stages_for(files))
-        run.on_poll = lambda: on_progress(len(done), len(unique))
-        done: list[TriedPrompt] = []
-        for tried in run:
-            done.append(tried)
-            on_progress(len(done), len(unique))
+        run.on_poll = lambda: on_poll(run.progress)
+        for _ in run:
+            # Judged together, once all are done.
+            pass
         return run.result(with_gates=False)
 
     def _judge(

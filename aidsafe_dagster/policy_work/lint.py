@@ -117,8 +117,9 @@ def lint_by_model(lint: Lint, editor: PolicyEditor) -> None:
     Raises:
         SetupError: no call can succeed.
     """
+    # Of two files with one id, the model is shown the first.
     rules = [rule for rule in lint.rules if rule in lint.files_by_rule]
-    lint.due = len(rules)
+    lint.due = len(lint.rules)
 
     def of_rules(context: DialogueContext) -> list[DialogueTask[RuleReview]]:
         tasks = []

@@ -62,12 +62,13 @@ def together(files: Sequence[PolicyFile]) -> Policies:
 
 
 def file_of_rules(files: Sequence[PolicyFile]) -> dict[str, PolicyFile]:
-    """Return the file of each rule, by the rule's id."""
+    """Return the file of each rule, by the rule's id; of two with one id, the first."""
     files_by_rule: dict[str, PolicyFile] = {}
+    seen: set[str] = set()
     for file in files:
-        if file.policy is not None:
-            for rule in file.policy.rule_ids:
-                files_by_rule.setdefault(rule, file)
+        if file.policy is not None and file.policy.id not in seen:
+            seen.add(file.policy.id)
+            files_by_rule |= dict.fromkeys(file.policy.rule_ids, file)
     return files_by_rule
 
 

@@ -61,10 +61,10 @@ def describe_vagueness(text: str) -> str | None:
     for hedge in HEDGES:
         if re.search(rf"(?<!\w){re.escape(hedge)}(?!\w)", folded):
             return f"'{hedge}' leaves it to whoever reads it; say when"
-    vague = [word for word in words if word in VAGUE]
+    vague = list(dict.fromkeys(word for word in words if word in VAGUE))
     concrete = _subject(text) - {_stem(word) for word in vague}
     if vague and len(vague) >= _VAGUE_SHARE * (len(vague) + len(concrete)):
-        listing = ", ".join(f"'{word}'" for word in dict.fromkeys(vague))
+        listing = ", ".join(f"'{word}'" for word in vague)
         return f"{listing}: two readers see different things in it; say what is meant"
     return None
 
