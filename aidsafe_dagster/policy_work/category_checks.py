@@ -116,7 +116,7 @@ def _message(category: str, known: KnownCategories) -> str:
 
 
 def _shipped_categories() -> set[str]:
-    shipped = set()
+    shipped: set[str] = set()
     for policy in load_policies(PACKAGE / "policies").policies:
         shipped.update(map(_fold, policy.categories))
     return shipped
