@@ -9,7 +9,6 @@ from aidsafe_dagster.reports.grades import grade_rows
 from aidsafe_dagster.reports.policies import policies_section
 from aidsafe_dagster.reports.rule_use import (
     RuleUse,
-    list_benign_refusals,
     list_disputes,
     measure_rule_use,
 )
@@ -44,13 +43,10 @@ def build_policy_report(
 def _headlines(use: RuleUse, policies: Policies) -> Sequence[Headline]:
     uncited = [rule for rule in policies.rule_ids if not use.cited[rule]]
     conflicts = [one for one in list_disputes(use) if one.is_conflict]
-    causes = [one for one in list_benign_refusals(use) if one.excess > 0]
-    names = [" and ".join(one.rules) for one in conflicts]
     return (
         Headline(
             format_count(len(conflicts)),
             "pairs of rules that stand against each other",
-            names[0] if names else "",
         ),
         Headline(
             format_count(len(use.not_agreed)),
@@ -60,7 +56,7 @@ def _headlines(use: RuleUse, policies: Policies) -> Sequence[Headline]:
         Headline(
             format_count(len(use.refused_rows)),
             "benign prompts declined",
-            causes[0].rule if causes else "",
+            f"of {format_count(len(use.benign_rows))}",
         ),
         Headline(
             format_count(len(uncited)),

@@ -49,16 +49,18 @@ def section_of(use: RuleUse, dataset: Dataset, policies: Policies) -> Section:
         return Section(TITLE, "No prompt has been deliberated yet.")
     disputes = list_disputes(use)
     refusals = list_benign_refusals(use)
-    tables = [_use_table(use, policies)]
+    # What may have to be mended comes first, and the long table last.
+    tables = []
+    if disputes:
+        tables.append(_dispute_table(use, disputes))
+    if refusals:
+        tables.append(_refusal_table(use, refusals, policies))
     if misused := _misused_rules(use):
         tables.append(_misuse_table(use, misused, policies))
     if use.not_agreed:
         tables.append(_open_rules_table(use, policies))
         tables.append(_open_prompts_table(use, dataset))
-    if disputes:
-        tables.append(_dispute_table(use, disputes))
-    if refusals:
-        tables.append(_refusal_table(use, refusals, policies))
+    tables.append(_use_table(use, policies))
     return Section(TITLE, " ".join(_findings(use, policies)), tables)
 
 

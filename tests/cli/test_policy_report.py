@@ -32,10 +32,10 @@ def rules_of_the_server() -> dict[str, Any]:
         del rule["stop"]
         planted.append(rule)
     refiner = copy.deepcopy(by_name["refiner"])
-    refiner["match"] = "declined.*# Task: refiner"
+    refiner["match"] = "zeppelin.*# Task: refiner"
     refiner["json"] = {"verdict": "keep", "rules": [EVERYWHERE, REFUSING]}
     judge = copy.deepcopy(by_name["judge"])
-    judge["match"] = "# Task: grade.*declined"
+    judge["match"] = "# Task: grade.*zeppelin"
     judge["json"] = {"score": 3, "rule": REFUSING, "thought": 1, "refusal": "full"}
     intents = copy.deepcopy(by_name["intent_decomposer"])
     intents["json"] = {"policies": [], "harm": "benign"}
@@ -48,7 +48,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("known")
     prompts = []
     for number, prompt in enumerate(some_prompts(PROMPTS)):
-        mark = (" planted", " declined", "", "")[number % 4]
+        mark = (" planted", " zeppelin", "", "")[number % 4]
         prompts.append(prompt + mark)
     with a_model_server(folder, rules_of_the_server()) as server:
         endpoint = {"base_url": server.base_url, "model": "fake-model"}
