@@ -26,7 +26,12 @@ class ScriptedChatServer:
 
 
 @contextmanager
-def a_scripted_chat_server(answer: Answer) -> Iterator[ScriptedChatServer]:
+def a_scripted_chat_server(
+    answer: Answer, models: tuple[str, ...] = ()
+) -> Iterator[ScriptedChatServer]:
+    """Run a server for as long as the block lasts; `models` are the names that it lists."""
+    listed = json.dumps({"data": [{"id": model} for model in models]}).encode()
+
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -41,7 +46,7 @@ def a_scripted_chat_server(answer: Answer) -> Iterator[ScriptedChatServer]:
             self._reply(status, _completion(body, answered))
 
         def do_GET(self) -> None:
-            self._reply(200, b'{"data": []}')
+            self._reply(200, listed)
 
         def _reply(self, status: int, content: bytes) -> None:
             self.send_response(status)

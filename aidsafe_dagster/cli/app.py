@@ -28,6 +28,7 @@ from aidsafe_dagster.cli.find import find
 from aidsafe_dagster.cli.forget import forget
 from aidsafe_dagster.cli.init import init
 from aidsafe_dagster.cli.plan import plan
+from aidsafe_dagster.cli.policy import app as policy_app
 from aidsafe_dagster.cli.project_folder import (
     ProjectGroup,
     choose_project,
@@ -363,6 +364,7 @@ app.command()(dev)
 app.command()(evaluate)
 app.add_typer(ablate_app, name="ablate")
 app.add_typer(engine_app, name="engine")
+app.add_typer(policy_app, name="policy")
 app.add_typer(review_app, name="review")
 
 

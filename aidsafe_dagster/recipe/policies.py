@@ -142,7 +142,7 @@ def load_policies(folder: Path, only: Sequence[str] = ()) -> Policies:
     policies: dict[str, Policy] = {}
     file_of: dict[str, Path] = {}
     for file in files:
-        policy = _load_policy(file)
+        policy = load_policy(file)
         # An id stands in the file and is not its name, so two files may claim the same one.
         if policy.id in policies:
             other = file_of[policy.id].name
@@ -174,7 +174,12 @@ def _require_size(folder: Path, files: Sequence[Path]) -> None:
         )
 
 
-def _load_policy(file: Path) -> Policy:
+def load_policy(file: Path) -> Policy:
+    """Load one policy.
+
+    Raises:
+        SetupError: the file does not parse, or is no policy; names the place.
+    """
     # Editors on Windows put a byte order mark first, which TOML does not know.
     try:
         text = file.read_text("utf-8-sig")

@@ -48,6 +48,8 @@ class Role(StrEnum):
     GUARD = "guard"
     # A model under test in the safety evaluation.
     CANDIDATE = "candidate"
+    # Drafts rules and cases, and reviews rules: it works on the policies, and on no row.
+    POLICY_EDITOR = "policy_editor"
 
 
 class ThoughtVerdict(StrEnum):

@@ -52,7 +52,7 @@ _ANOTHER_VOICE = (
 )
 """Templates that no agent of the recipe is shown."""
 _JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
-_FENCES = "user_prompt|belief|thoughts|response|opinion"
+_FENCES = "user_prompt|belief|thoughts|response|opinion|document|rule"
 
 
 def fenced(text: str) -> str:

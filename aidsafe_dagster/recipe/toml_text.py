@@ -62,13 +62,23 @@ def quote_key(text: str, path: Sequence[str | int]) -> str:
     Returns:
         Lines to go below a message, each with a line end before it; empty if nothing was found.
     """
+    line = line_of_key(text, path)
+    return f"\n{_quote(text, line)}" if line else ""
+
+
+def line_of_key(text: str, path: Sequence[str | int]) -> int:
+    """Return the number of the line on which a key, or the nearest table around it, stands.
+
+    Returns:
+        From 1 on; 0 if nothing was found.
+    """
     wanted = tuple(path)
     best, line = 0, 0
     for number, found in _assignments(text):
         common = _common(found, wanted)
         if common == len(found) and common > best:
             best, line = common, number
-    return f"\n{_quote(text, line)}" if line else ""
+    return line
 
 
 def _place(text: str, position: re.Match[str]) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 import re
 
 from aidsafe_dagster.reports.plots import render_png
-from aidsafe_dagster.reports.sections import Plot, Report, Section, Table
+from aidsafe_dagster.reports.sections import TO_READ, Plot, Report, Section, Table
 
 
 def to_markdown(report: Report, title: str) -> str:
@@ -62,11 +62,18 @@ def markdown_table(table: Table) -> str:
     header = list(map(escape_markdown, table.columns))
     figure_columns = len(table.columns) - table.text_columns
     rule = ["---"] * table.text_columns + ["---:"] * figure_columns
+    if table.to_read:
+        header.append(TO_READ)
+        rule.append("---")
     lines = [_table_line(header), _table_line(rule)]
     for n, row in enumerate(table.rows):
         cells = list(map(escape_markdown, row))
         if n in table.marked:
             cells = [f"**{cell}**" for cell in cells]
+        if table.to_read:
+            # As `aidsafe show` takes them.
+            ids = [f"`{prompt_id}`" for prompt_id in table.to_read[n]]
+            cells.append(" ".join(ids))
         lines.append(_table_line(cells))
     return "\n".join(lines)
 

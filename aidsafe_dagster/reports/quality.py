@@ -18,6 +18,7 @@ from aidsafe_dagster.reports.pairs import pairs_section
 from aidsafe_dagster.reports.planted import planted_section
 from aidsafe_dagster.reports.policies import policies_section
 from aidsafe_dagster.reports.refusals import refusals_section
+from aidsafe_dagster.reports.rules import rules_section
 from aidsafe_dagster.reports.sample import sample_deliberations
 from aidsafe_dagster.reports.scores import scores_section
 from aidsafe_dagster.reports.sections import Report, Section
@@ -89,6 +90,7 @@ def _build_sections(analysis: DatasetAnalysis, context: ReportContext) -> list[S
         losses_section(dataset),
         cost_section(dataset, context.stage_times, context.currency),
         policies_section(dataset, context.policies),
+        rules_section(dataset, context.policies),
     ]
     if context.planted:
         sections.append(planted_section(context.planted))

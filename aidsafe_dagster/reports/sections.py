@@ -11,6 +11,8 @@ from aidsafe_dagster.quality.statistics import Estimate
 from aidsafe_dagster.reports.sample import SampledDeliberation
 
 EMPTY_CELL = "–"
+TO_READ = "to read"
+"""Heading of the prompts of `Table.to_read`."""
 _MINUS = "\u2212"
 
 
@@ -26,6 +28,8 @@ class Table:
     """Makes the table a heat map: a value from 0 to 1 for each figure of each row."""
     marked: frozenset[int] = frozenset()
     """Rows to highlight, 0-based."""
+    to_read: tuple[tuple[str, ...], ...] = ()
+    """Ids of the prompts to read for each row, as its last cell; empty: there is no such cell."""
 
     @property
     def is_narrow(self) -> bool:

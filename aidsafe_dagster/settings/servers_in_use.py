@@ -8,8 +8,10 @@ from aidsafe_dagster.recipe.dialogue import Sampling
 from aidsafe_dagster.recipe.records import Role
 from aidsafe_dagster.settings.schema import Settings
 
-_ROLES = tuple(role for role in Role if role is not Role.CANDIDATE)
-"""Candidates of an evaluation are set up with it, and not under `[roles]`."""
+_ROLES = tuple(
+    role for role in Role if role not in (Role.CANDIDATE, Role.POLICY_EDITOR)
+)
+"""Of the recipe. Candidates of an evaluation are set up with it, and not under `[roles]`."""
 
 
 @dataclass(frozen=True)

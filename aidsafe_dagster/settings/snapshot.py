@@ -68,6 +68,10 @@ class SettingsSnapshot:
         """Return the snapshot with some settings replaced, and the same policies and templates."""
         return replace(self, settings=self.settings.model_copy(update=changes))
 
+    def with_policies(self, policies: Policies) -> "SettingsSnapshot":
+        """Return the snapshot with other policies than those that the settings name."""
+        return replace(self, _policies=policies)
+
 
 def take_snapshot(settings: Settings) -> SettingsSnapshot:
     """Read the policies and templates that the settings name.

@@ -9,7 +9,7 @@ and not from its whole batch, so what is asked about a prompt does not depend on
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +43,8 @@ class PromptFlow:
     settings: Settings
     context: DialogueContext
     drive: Drive
+    stages: Collection[str] = frozenset(STAGES)
+    """Those that are made; the others are left out."""
     rows: dict[str, Row] = field(default_factory=dict)
     """By stage. Rows that a run would hold back are among them."""
     failures: dict[str, Failure] = field(default_factory=dict)
@@ -61,7 +63,7 @@ class PromptFlow:
         started = time.monotonic()
         making: dict[str, asyncio.Task[None]] = {}
         for name, definition in STAGES.items():
-            if definition.dialogue is not None:
+            if definition.dialogue is not None and name in self.stages:
                 read = [making[stage] for stage in definition.inputs if stage in making]
                 making[name] = asyncio.create_task(self._make(definition, read))
         try:

@@ -9,7 +9,7 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -58,6 +58,7 @@ class TryoutRun:
         prompts: of different ids.
         snapshot: settings, policies and templates.
         log: takes what there is to say of servers, a line at a time, in the caller's thread.
+        stages: those that are made; None: all.
     """
 
     def __init__(
@@ -65,11 +66,13 @@ class TryoutRun:
         prompts: Sequence[Prompt],
         snapshot: SettingsSnapshot,
         log: Callable[[str], None],
+        stages: Collection[str] | None = None,
     ) -> None:
         self.prompts = tuple(prompts)
         self.snapshot = snapshot
+        self.stages = frozenset(STAGES if stages is None else stages)
         self.seconds = 0.0
-        dialogues = sum(one.dialogue is not None for one in STAGES.values())
+        dialogues = sum(STAGES[name].dialogue is not None for name in self.stages)
         # Each stage of a prompt is a row to the driver.
         self.progress = Progress(rows=dialogues * len(self.prompts))
         self.on_poll: Callable[[], None] = lambda: None
@@ -226,7 +229,7 @@ class TryoutRun:
         settings = self.snapshot.settings
         flows = []
         for prompt in self.prompts:
-            flow = PromptFlow(prompt, settings, context, drive)
+            flow = PromptFlow(prompt, settings, context, drive, self.stages)
             flows.append(asyncio.create_task(run(flow)))
         try:
             await asyncio.gather(*flows)

@@ -57,13 +57,19 @@ def tryout_settings(settings: Settings) -> Settings:
     return settings.model_copy(update={"home": folder, "journal_url": journal})
 
 
-def store(tryout: Tryout, settings: Settings) -> Tryout:
+def store(tryout: Tryout, settings: Settings, parent: Path | None = None) -> Tryout:
     """Keep a tryout, and remove the oldest ones. Returns it with its folder.
+
+    Args:
+        tryout: to be kept.
+        settings: name the home, and the policies that are kept with it.
+        parent: the folder of its like; None: that of all tryouts.
 
     Raises:
         SetupError: it cannot be written.
     """
-    folder = _new_folder(tryouts_folder(settings))
+    parent = parent or tryouts_folder(settings)
+    folder = _new_folder(parent)
     lake = Lake(folder / "lake")
     for name, definition in STAGES.items():
         rows: list[Record] = []
@@ -90,7 +96,7 @@ def store(tryout: Tryout, settings: Settings) -> Tryout:
     # Last: a folder without it was cut off, and is no tryout.
     with atomic_write(folder / FACTS) as temporary:
         temporary.write_text(tryout.facts.model_dump_json(indent=1), "utf-8")
-    _prune(tryouts_folder(settings))
+    _prune(parent)
     return replace(tryout, folder=folder)
 
 
@@ -100,7 +106,7 @@ def is_tryout(folder: Path) -> bool:
 
 def latest(settings: Settings) -> Path | None:
     """Return the folder of the latest tryout, None if there is none."""
-    folders = _kept(tryouts_folder(settings))
+    folders = kept(tryouts_folder(settings))
     return folders[-1] if folders else None
 
 
@@ -199,7 +205,7 @@ def _new_folder(parent: Path) -> Path:
             return folder
 
 
-def _kept(parent: Path) -> list[Path]:
+def kept(parent: Path) -> list[Path]:
     """Return the folders of tryouts, the oldest first."""
     if not parent.is_dir():
         return []
@@ -216,6 +222,6 @@ def _order(folder: Path) -> tuple[str, int]:
 
 
 def _prune(parent: Path) -> None:
-    for folder in _kept(parent)[:-KEPT]:
+    for folder in kept(parent)[:-KEPT]:
         # Another tryout may remove it at the same time.
         shutil.rmtree(folder, ignore_errors=True)

@@ -62,6 +62,7 @@ def imported_by(folder: Path, *arguments: str) -> set[str]:
         ("review", "--help"),
         ("plan", "--help"),
         ("try", "--help"),
+        ("policy", "lint", "--help"),
     ],
 )
 def test_help_and_version_import_no_large_library(

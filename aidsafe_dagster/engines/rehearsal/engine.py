@@ -24,6 +24,7 @@ from aidsafe_dagster.engines.rehearsal.planted import (
     Reply,
     append_planted,
 )
+from aidsafe_dagster.engines.rehearsal.policy_editor import edit_policy
 from aidsafe_dagster.engines.rehearsal.refiner import refine_thoughts
 from aidsafe_dagster.engines.rehearsal.seeds import (
     decompose_intents,
@@ -47,6 +48,7 @@ _ROLES: Mapping[Role, Callable[[Speaker, Any], Reply]] = {
     Role.GUARD: guard_subject,
     Role.EAR_WHISPERER: whisper_belief,
     Role.TARGET: answer_under_belief,
+    Role.POLICY_EDITOR: edit_policy,
 }
 _BYTES_PER_TOKEN = 4
 

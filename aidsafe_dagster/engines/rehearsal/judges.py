@@ -18,11 +18,13 @@ from aidsafe_dagster.engines.rehearsal.flaws import (
 )
 from aidsafe_dagster.engines.rehearsal.phrasebook import begins_with, phrases
 from aidsafe_dagster.engines.rehearsal.planted import Reply, subject_key
+from aidsafe_dagster.engines.rehearsal.policy_editor import judge_case_statements
 from aidsafe_dagster.engines.rehearsal.reading import due_policies
 from aidsafe_dagster.engines.rehearsal.speaker import Speaker
 from aidsafe_dagster.recipe.answers import Answer, ComparisonAnswer, GradeAnswer
 from aidsafe_dagster.recipe.beliefs import GuardInputs
 from aidsafe_dagster.recipe.judging import ComparisonInputs, GradeInputs, Subject
+from aidsafe_dagster.recipe.policy_cases import StatementInputs
 from aidsafe_dagster.recipe.records import METRICS, Metric
 
 _NOISE: dict[Metric, float] = {"policy_to_cot": 3.0, "response_to_cot": 0.2}
@@ -59,8 +61,12 @@ class GuardAnswer(Answer):
     no: float = Field(serialization_alias="No")
 
 
-def judge_subjects(speaker: Speaker, inputs: GradeInputs | ComparisonInputs) -> Reply:
-    """Grade a subject, or say which of two is the better example to learn from."""
+def judge_subjects(
+    speaker: Speaker, inputs: GradeInputs | ComparisonInputs | StatementInputs
+) -> Reply:
+    """Grade a subject, say which of two is the better example, or judge statements about one."""
+    if isinstance(inputs, StatementInputs):
+        return judge_case_statements(speaker, inputs)
     if isinstance(inputs, ComparisonInputs):
         return Reply(_compare(speaker, inputs.first, inputs.second))
     subject = inputs.subject
