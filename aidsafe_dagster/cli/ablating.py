@@ -1,5 +1,6 @@
 """One experiment from the command line: what it will do, its run, and what came of it."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,6 +41,7 @@ from aidsafe_dagster.stages.ablation_plans import (
     plan_variants,
     target_roles,
 )
+from aidsafe_dagster.stages.progress_log import describe_seconds
 
 ConfigOf = Callable[[Settings], Mapping[str, object]]
 _CONFIGS: Mapping[str, type[AblationConfig]] = {
@@ -147,8 +149,8 @@ class _ExperimentRun(LiveRun):
         return ""
 
     def heading(self) -> str:
-        heading = super().heading()
-        return f"{heading} · {self.variant}" if self.variant else heading
+        elapsed = describe_seconds(time.monotonic() - self.started)
+        return " · ".join(part for part in (self.title, self.variant, elapsed) if part)
 
 
 def _run(

@@ -39,7 +39,6 @@ from aidsafe_dagster.settings.snapshot import SettingsSnapshot
 from aidsafe_dagster.sources.tables import INGESTED
 from aidsafe_dagster.stages.ablation_plans import (
     AblationConfig,
-    PlannedVariant,
     plan_variants,
 )
 from aidsafe_dagster.stages.dialogue_stage import total_progress
@@ -139,9 +138,21 @@ def run_variants(
     config: AblationConfig,
     extra_metadata: Mapping[str, Any] | None = None,
 ) -> Materialized:
-    """Run the variants on the sample and show them side by side."""
+    """Run the variants on the sample and show them side by side.
+
+    Raises:
+        SetupError: a variant cannot be made, or its requests would not fit their server.
+    """
     plan = plan_variants(run.kind, run.snapshot.settings, config)
-    results = [_run_variant(run, planned) for planned in plan]
+    prepared = []
+    for planned in plan:
+        engine = run.engine_for(planned.roles)
+        # Before any variant is paid for: the last one may be what does not fit.
+        stages = stages_of(planned.variant)
+        log = run.context.log.warning
+        engine.check_context(stages, log, planned.variant.deliberation)
+        prepared.append((planned.variant, engine))
+    results = [_run_variant(run, variant, engine) for variant, engine in prepared]
     simulated = run.engine.dialogue_context().simulated
     return run.finish(results, extra_metadata, simulated=simulated)
 
@@ -210,11 +221,10 @@ def parts_of_stages(
     return parts
 
 
-def _run_variant(run: AblationRun, planned: PlannedVariant) -> VariantResult:
-    variant = planned.variant
-    engine = run.engine_for(planned.roles)
+def _run_variant(
+    run: AblationRun, variant: Variant, engine: EngineResource
+) -> VariantResult:
     log = run.context.log
-    engine.check_context(stages_of(variant), log.warning, variant.deliberation)
     dialogue_context = engine.dialogue_context()
     settings = engine.snapshot.settings
     tasks = []
