@@ -106,6 +106,8 @@ def _print_draft(draft: PolicyDraft, out: Path, settings: Settings) -> None:
     for number, rule in enumerate(draft.rules[:_MOST_SHOWN], start=1):
         print_paragraph(f"{number}. {visible(rule.text)}")
         print_paragraph(f"{rule.place}: “{visible(rule.passage)}”", 4)
+        if rule.doubt:
+            print_paragraph(f"check this one: {rule.doubt}", 4)
     if len(draft.rules) > _MOST_SHOWN:
         print_plain(f"… and {len(draft.rules) - _MOST_SHOWN} more")
     print_plain("")
@@ -114,6 +116,11 @@ def _print_draft(draft: PolicyDraft, out: Path, settings: Settings) -> None:
         f"{quantity(len(draft.rules), 'rule')} from {parts} of the document, each with its "
         "passage found there word for word."
     )
+    doubtful = sum(bool(rule.doubt) for rule in draft.rules)
+    if doubtful:
+        print_paragraph(
+            f"{quantity(doubtful, 'rule')} may say more than the passage; marked in the file."
+        )
     for text in draft.unfounded[:_MOST_SHOWN]:
         print_paragraph(f"left out, no passage says so: {visible(text)}", 2)
     if draft.repeated:
@@ -136,7 +143,7 @@ def _print_draft(draft: PolicyDraft, out: Path, settings: Settings) -> None:
 def _as_values(draft: PolicyDraft, out: Path) -> dict[str, object]:
     rules = []
     for number, rule in enumerate(draft.rules, start=1):
-        rules.append({"number": number, **asdict(rule)})
+        rules.append({"number": number, **asdict(rule), "doubt": rule.doubt})
     failed = []
     for part, failure in draft.failed:
         failed.append({"place": part.place, "reason": failure.reason})

@@ -68,19 +68,37 @@ def check_categories(
     for file in files:
         if file.policy is None:
             continue
+        to_know = []
         for category in file.policy.categories:
             if any(_fold(name) in met for name in _split(category)):
                 continue
             # A known dataset's, of which this project has no prompt.
-            is_shipped = _fold(category) in shipped
-            yield Finding(
-                check="category",
-                file=file.path,
-                line=file.line_of("categories"),
-                rule=file.policy.id,
-                message=_message(category, known),
-                is_note=is_shipped or bool(known.unread),
-            )
+            if _fold(category) in shipped or known.unread:
+                to_know.append(category)
+            else:
+                yield _finding(file, file.policy.id, _message(category, known))
+        if to_know:
+            listing = ", ".join(f"'{category}'" for category in to_know)
+            message = f"of known datasets, and meeting no prompt: {listing}"
+            if known.unread:
+                message = (
+                    f"meeting no prompt so far: {listing}; not looked at: "
+                    f"{', '.join(known.unread)}"
+                )
+            yield _finding(file, file.policy.id, message, is_note=True)
+
+
+def _finding(
+    file: PolicyFile, policy_id: str, message: str, *, is_note: bool = False
+) -> Finding:
+    return Finding(
+        check="category",
+        file=file.path,
+        line=file.line_of("categories"),
+        rule=policy_id,
+        message=message,
+        is_note=is_note,
+    )
 
 
 def check_unmet(
@@ -110,8 +128,6 @@ def _message(category: str, known: KnownCategories) -> str:
     nearest = get_close_matches(category, sorted(known.names), n=1, cutoff=0.6)
     if nearest:
         message += f"; did you mean '{nearest[0]}'?"
-    elif known.unread:
-        message += f"; not looked at: {', '.join(known.unread)}"
     return message
 
 

@@ -183,6 +183,8 @@ def policy_toml(draft: PolicyDraft, policy_id: str, origin: str) -> str:
     for number, rule in enumerate(draft.rules, start=1):
         lines.append("")
         lines.extend(_comment(f"{rule.place}: “{rule.passage}”"))
+        if rule.doubt:
+            lines.extend(_comment(f"Check this one: {rule.doubt}."))
         lines.append(f"{number} = {toml_string(rule.text)}")
     text = "\n".join([*lines, *_left_out(draft)]) + "\n"
     # What the file says is what every other command will read.

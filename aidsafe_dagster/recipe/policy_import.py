@@ -4,7 +4,7 @@ The document is read part by part. A passage that is not in its part goes back t
 then the rule is left out, and told. A person edits what comes out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -28,6 +28,7 @@ from aidsafe_dagster.recipe.passages import Block, Passages
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.policy_editor import POLICY_WORK, editor_conversation
 from aidsafe_dagster.recipe.records import Prompt, Role
+from aidsafe_dagster.recipe.rule_wording import doubt
 
 MOST_RULES = 999
 """A rule's number has three digits."""
@@ -83,6 +84,11 @@ class DraftedRule:
     passage: str
     place: str
     """Where the passage begins."""
+
+    @property
+    def doubt(self) -> str:
+        """Why it may not follow from its passage, by their words; empty without a doubt."""
+        return doubt(self.text, self.passage) or ""
 
 
 @dataclass(frozen=True)
@@ -271,8 +277,3 @@ def _sentence_end(text: str, most: int) -> int:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-def passages_by_rule(rules: Sequence[DraftedRule]) -> Mapping[str, DraftedRule]:
-    """Return the rules by their numbers, from 1."""
-    return {str(number): rule for number, rule in enumerate(rules, start=1)}

@@ -120,6 +120,21 @@ def _relate_subjects(one: str, other: str) -> tuple[Relation, str] | None:
     return None
 
 
+def doubt(rule: str, passage: str) -> str | None:
+    """Say why a rule may not follow from its passage, by their words; None without a doubt."""
+    numbers = set(re.findall(r"\d+", rule)) - set(re.findall(r"\d+", passage))
+    if numbers:
+        return f"the passage has no {', '.join(sorted(numbers))}"
+    if not _subject(rule) & _subject(passage):
+        return "the passage has no word of it"
+    if prohibits(rule) and not any(
+        limit in PROHIBITS for limit in _words(_fold(passage))
+    ):
+        has_unspaced = any(limit in passage for limit in UNSPACED_PROHIBITS)
+        return None if has_unspaced else "it forbids, and the passage forbids nothing"
+    return None
+
+
 def prohibits(text: str) -> bool:
     """Tell whether a rule limits what a response does, by how it begins."""
     if any(limit in text for limit in UNSPACED_PROHIBITS):

@@ -4,6 +4,7 @@ from aidsafe_dagster.recipe.policies import load_policies
 from aidsafe_dagster.recipe.rule_wording import (
     describe_untestable,
     describe_vagueness,
+    doubt,
     list_pairings,
     prohibits,
     relate,
@@ -101,3 +102,19 @@ def test_references_to_rules_that_do_not_exist_are_named() -> None:
     text = "As rule 3 and fraud.2 say, and privacy.9, and example.com says more."
     found = list(unknown_references(text, "fraud", ("1", "2"), rule_ids))
     assert found == ["privacy.9", "fraud.3"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "why"),
+    [
+        ("Explain that a refund takes 60 days.", "no 60"),
+        ("Greet everybody by name.", "no word of it"),
+        ("Do not explain refunds.", "forbids nothing"),
+    ],
+)
+def test_a_rule_that_says_more_than_its_passage_is_doubted(rule: str, why: str) -> None:
+    passage = "Refunds are paid within 30 days, and staff explain how."
+    said = doubt(rule, passage)
+    assert said
+    assert why in said
+    assert doubt("Explain that refunds are paid within 30 days.", passage) is None
