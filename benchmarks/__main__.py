@@ -8,6 +8,7 @@ from pathlib import Path
 from benchmarks import (
     backfill,
     batch,
+    cost,
     death,
     driver,
     faults,
@@ -26,6 +27,7 @@ BENCHMARKS: Mapping[str, Callable[[Options], Section]] = {
     "death": death.run,
     "outage": outage.run,
     "batch": batch.run,
+    "cost": cost.run,
     "backfill": backfill.run,
     "growth": growth.run,
     "prefix": prefix.run,
@@ -53,10 +55,16 @@ def main() -> None:
         "--pace", type=float, default=1.0, help="speed of the server; 1: calls of 1.3 s"
     )
     parser.add_argument(
+        "--length",
+        type=float,
+        default=1.0,
+        help="answers of `cost`, as a multiple of their usual length",
+    )
+    parser.add_argument(
         "--out", type=Path, default=RESULTS, help="page whose sections are replaced"
     )
     arguments = parser.parse_args()
-    options = Options(arguments.rows, arguments.slots, arguments.pace)
+    options = Options(arguments.rows, arguments.slots, arguments.pace, arguments.length)
     for name in arguments.names or BENCHMARKS:
         started = time.monotonic()
         section = BENCHMARKS[name](options)

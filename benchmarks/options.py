@@ -12,6 +12,8 @@ class Options:
     slots: int = 64
     pace: float = 1.0
     """Speed of the server: a call takes 1.3 s divided by this."""
+    length: float = 1.0
+    """Length of the answers, as a multiple of the usual one."""
 
     @property
     def server(self) -> str:

@@ -20,17 +20,23 @@ def faults(share: float) -> dict[str, float]:
 
 @contextmanager
 def a_simulated_server(
-    slots: int, pace: float = 1.0, faults: dict[str, float] | None = None
+    slots: int,
+    pace: float = 1.0,
+    faults: dict[str, float] | None = None,
+    length: float = 1.0,
 ) -> Iterator[ModelServer]:
-    """Serve `slots` calls at a time, each for about 1.3 s divided by `pace`."""
+    """Serve `slots` calls at a time, each for about 1.3 s divided by `pace`.
+
+    `length` multiplies the length of each answer, and so its time.
+    """
     with (
         tempfile.TemporaryDirectory() as folder,
-        a_model_server(Path(folder), _rules(slots, pace), faults) as server,
+        a_model_server(Path(folder), _rules(slots, pace, length), faults) as server,
     ):
         yield server
 
 
-def _rules(slots: int, pace: float) -> dict[str, Any]:
+def _rules(slots: int, pace: float, length: float) -> dict[str, Any]:
     rules = deepcopy(RULES)
     rules["server"] = {
         "capacity": slots,
@@ -39,6 +45,9 @@ def _rules(slots: int, pace: float) -> dict[str, Any]:
         "tpot_s": _TOKEN_S / pace,
     }
     for rule in rules["rules"]:
+        tokens = rule["tokens"]
+        for bound in ("mean", "min", "max"):
+            tokens[bound] *= length
         if rule["name"] == "deliberator":
             rule["stop"]["max"] = 6
     return rules
