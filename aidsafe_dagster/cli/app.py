@@ -29,6 +29,7 @@ from aidsafe_dagster.cli.init import init
 from aidsafe_dagster.cli.plan import plan
 from aidsafe_dagster.cli.project_folder import ProjectGroup, choose_project, from_here
 from aidsafe_dagster.cli.review import app as review_app
+from aidsafe_dagster.cli.select import select
 from aidsafe_dagster.cli.train import train
 from aidsafe_dagster.cli.try_command import try_prompts
 from aidsafe_dagster.cli.view import view
@@ -346,6 +347,7 @@ app.command()(compare)
 app.command()(versions)
 app.command()(failures)
 app.command()(forget)
+app.command()(select)
 app.command()(train)
 app.command()(export)
 app.command("check-template")(check_chat_template)
