@@ -16,6 +16,7 @@ from aidsafe_dagster.reports.quality import ReportContext, build_quality_report
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.review.sections import review_sections
+from aidsafe_dagster.selection.section import selection_sections
 from aidsafe_dagster.stages.materialization import Materialized, materialized
 from aidsafe_dagster.stages.planted_truth import planted_truth
 from aidsafe_dagster.stages.row_links import OWN_ROWS_URL, row_links
@@ -56,7 +57,7 @@ def quality_report(
         tokens_counted_by=_token_counters(metadata_by_stage),
         currency=loaded.currency,
         planted=planted_truth(dataset, loaded),
-        further=review_sections(loaded.home, opened),
+        further=[*selection_sections(opened), *review_sections(loaded.home, opened)],
         rows_url=loaded.rows_url or OWN_ROWS_URL,
     )
     report = build_quality_report(dataset, report_context, loaded.report, loaded.seed)

@@ -123,6 +123,7 @@ def _select(
         snapshot.policies,
         chosen.floor,
         loaded.pairs.max_rejected_score,
+        loaded.splits.general_ratio,
     )
     fingerprints = {}
     for batch in batches:

@@ -13,6 +13,7 @@ import polars as pl
 from aidsafe_dagster.quality.languages import identify_language
 from aidsafe_dagster.recipe.fine_tune_splits import NO_GRADE
 from aidsafe_dagster.recipe.format_types import CLOSE, OPEN
+from aidsafe_dagster.recipe.general_mix import MixRow, select_general
 from aidsafe_dagster.recipe.languages import told_language
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import EXCLUSION_REASONS, Stage
@@ -56,6 +57,7 @@ def read_candidates(
     policies: Policies,
     floor: SelectionFloor,
     max_violating_score: float,
+    general_ratio: float | None = None,
 ) -> Candidates:
     """Read the rows of a dataset.
 
@@ -64,6 +66,7 @@ def read_candidates(
         policies: those in force, which say which of them always apply.
         floor: the scores that are due.
         max_violating_score: an answer of the target with at most this policy score violates.
+        general_ratio: benign SFT rows per safety row (`recipe.general_mix`); None keeps all.
 
     Raises:
         SetupError: a file of the lake is damaged.
@@ -71,9 +74,13 @@ def read_candidates(
     splits = dataset.map_batches(
         Stage.FINE_TUNE_SPLITS, (*_COLUMNS, "thinking", "response"), _sft_rows
     )
-    train = splits.filter(split="train")
+    # A selection is a part of what is trained on and published.
+    staying = select_general(_mix_rows(splits), general_ratio)
+    splits = splits.with_columns(
+        is_beyond_mix=~pl.col("prompt_id").is_in(list(staying))
+    )
     # Rows whose own text holds a think tag are written in no format.
-    rows = train.filter(~pl.col("ambiguous"))
+    rows = splits.filter(~pl.col("ambiguous"), ~pl.col("is_beyond_mix"), split="train")
     refined = dataset.rows(
         Stage.REFINED_COTS, "prompt_id", "prompt", "response", "applicable_policies"
     )
@@ -109,6 +116,10 @@ def _sft_rows(rows: pl.DataFrame) -> pl.DataFrame:
     ]
     flagged = rows.filter(kind="sft").with_columns(ambiguous=pl.any_horizontal(tags))
     return flagged.drop("thinking", "response")
+
+
+def _mix_rows(splits: pl.DataFrame) -> list[MixRow]:
+    return [MixRow(*row) for row in splits.select(MixRow._fields).iter_rows()]
 
 
 def _missed(floor: SelectionFloor) -> pl.Expr:
@@ -183,13 +194,17 @@ def _accounts(
         (left_out if reason in exclusions else failed).add(prompt_id)
     failed -= left_out
     held_out = splits.filter(pl.col("split") != "train").height
-    ambiguous = splits.filter("ambiguous", split="train").height
-    known = len(failed) + len(left_out) + held_out + ambiguous + candidates
+    train = splits.filter(split="train")
+    ambiguous = train.filter("ambiguous").height
+    beyond_mix = train.filter("is_beyond_mix", ~pl.col("ambiguous")).height
+    known = len(failed) + len(left_out) + splits.height
+    lost = train.height - ambiguous - beyond_mix - candidates
     return (
         Count(what="prompts of these batches", rows=prompts),
         Count(what="failed at a stage", rows=len(failed)),
         Count(what="left out of the splits", rows=len(left_out)),
         Count(what="validation and test", rows=held_out),
         Count(what="text holds a think tag", rows=ambiguous),
-        Count(what="no longer in the lake", rows=max(0, prompts - known)),
+        Count(what="beyond the general mix", rows=beyond_mix),
+        Count(what="not in the lake any more", rows=max(0, prompts - known) + lost),
     )

@@ -10,7 +10,7 @@ everything that was asked, densely where much was.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 from warnings import catch_warnings, simplefilter
 
 import numpy as np
@@ -26,20 +26,6 @@ _DIMENSIONS = 128
 WORDS = "words (TF-IDF; no embedding model is set)"
 
 
-class Meaning(Protocol):
-    name: str
-    """What tells meanings apart."""
-    threshold: float
-    """Cosine from which on two prompts count as the same."""
-
-    def similarities(self, row: int) -> NDArray[Any]:
-        """Return the cosine of one prompt with each."""
-
-    @property
-    def vectors(self) -> NDArray[Any]:
-        """One vector of length 1 for each prompt, which neighbours share in."""
-
-
 @dataclass(frozen=True)
 class ByWords:
     """Meanings by the words of the prompts alone."""
@@ -47,10 +33,13 @@ class ByWords:
     weights: Any
     """TF-IDF, a sparse matrix with rows of length 1."""
     vectors: NDArray[Any]
+    """LSA, of length 1: neighbours have similar ones."""
     threshold: float
+    """Cosine of the weights from which on two prompts count as the same."""
     name: str = WORDS
 
     def similarities(self, row: int) -> NDArray[Any]:
+        """Return the cosine of one prompt with each."""
         product = self.weights @ self.weights[[row]].T
         dense: NDArray[Any] = product.toarray().ravel()
         return dense
@@ -61,12 +50,18 @@ class ByEmbeddings:
     """Meanings by a model's embeddings."""
 
     vectors: NDArray[Any]
+    """Of length 1."""
     threshold: float
+    """Cosine from which on two prompts count as the same."""
     name: str
 
     def similarities(self, row: int) -> NDArray[Any]:
+        """Return the cosine of one prompt with each."""
         product: NDArray[Any] = self.vectors @ self.vectors[row]
         return product
+
+
+Meaning = ByWords | ByEmbeddings
 
 
 def meaning_by_words(prompts: Sequence[str], threshold: float, seed: int) -> ByWords:

@@ -83,9 +83,7 @@ def sides_table(facts: SelectionFacts) -> Table:
         "difficulty (0–1)": [_difficulty(side) for side in facts.sides],
         "neighbourhoods": [format_count(side.neighbourhoods) for side in facts.sides],
         "same meaning": [_same_meaning(side) for side in facts.sides],
-        "off the shares": [
-            f"{100 * side.off_shares:.1f} %" for side in facts.sides
-        ],
+        "off the shares": [f"{100 * side.off_shares:.1f} %" for side in facts.sides],
     }
     note = (
         "Means with 95 % intervals. The random draw has as many rows, from all rows of the train "

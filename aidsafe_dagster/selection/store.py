@@ -8,7 +8,7 @@ The facts are written last and name the rows, so a process that is killed leaves
 before in force. Folders with an underscore hold no table, so nothing else reads them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,14 +18,17 @@ import polars as pl
 from numpy.typing import NDArray
 
 from aidsafe_dagster.lake.lake import Lake
-from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.selection.records import SelectionFacts, SelectionRow
-from aidsafe_dagster.selection.select import Selection
+from aidsafe_dagster.selection.select import ALL, RANDOM, SELECTED, Selection
 
 FOLDER = "_selections"
 _ROWS, _FACTS, _EMBEDDINGS = "rows", "facts", "embeddings"
 _LATEST = "latest"
+_MAX_NAMED = 5
+ARMS = (ALL, SELECTED, RANDOM)
+"""Which rows of the train split are trained on: all, the selection, or the draw beside it."""
 NO_SELECTION = "nothing has been selected yet (`aidsafe select`)"
 
 
@@ -66,6 +69,13 @@ class StoredSelection:
     def batches(self) -> frozenset[str]:
         return frozenset(mark.batch for mark in self.facts.batches)
 
+    def why_not_of(self, batches: Collection[str]) -> str:
+        """Return why this is no selection of these batches; empty if it is one."""
+        absent = sorted(self.batches.difference(batches))
+        if absent:
+            return f"rows were selected from other batches as well: {_listed(absent)}"
+        return self.why_outdated()
+
     def why_outdated(self) -> str:
         """Return the batches that are no longer what was chosen from; empty if all are."""
         changed = []
@@ -77,10 +87,14 @@ class StoredSelection:
                 changed.append(mark.batch)
         if not changed:
             return ""
-        listed = ", ".join(changed[:5]) + (" …" if len(changed) > 5 else "")
         return (
-            f"made again or forgotten since the selection: {listed} (`aidsafe select`)"
+            f"made again or forgotten since the selection: {_listed(changed)} "
+            "(`aidsafe select`)"
         )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_MAX_NAMED]) + (" …" if len(names) > _MAX_NAMED else "")
 
 
 def read_selection(lake: Lake) -> StoredSelection | None:
@@ -96,19 +110,40 @@ def read_selection(lake: Lake) -> StoredSelection | None:
     return StoredSelection(lake, facts)
 
 
-def require_selection(lake: Lake) -> StoredSelection:
-    """Return the selection in force.
+def require_selection(lake: Lake, batches: Collection[str]) -> StoredSelection:
+    """Return the selection in force, which is one of these batches.
 
     Raises:
-        SetupError: there is none, or its batches have changed.
+        SetupError: there is none, or it is of other batches or of other rows of them.
     """
     selection = read_selection(lake)
     if selection is None:
         raise SetupError(NO_SELECTION)
-    outdated = selection.why_outdated()
-    if outdated:
-        raise SetupError(outdated)
+    reason = selection.why_not_of(batches)
+    if reason:
+        raise SetupError(f"the selection does not fit: {reason}")
     return selection
+
+
+def train_prompts(
+    lake: Lake, arm: str, batches: Collection[str]
+) -> Collection[str] | None:
+    """Return the prompts of the train split that an arm learns from; None: all of them.
+
+    Args:
+        lake: holds the selection.
+        arm: one of `ARMS`.
+        batches: those that are trained on.
+
+    Raises:
+        SetupError: there is no such arm, or no selection of these batches.
+    """
+    if arm not in ARMS:
+        raise unknown("arm", arm, ARMS, "rows")
+    if arm == ALL:
+        return None
+    selection = require_selection(lake, batches)
+    return selection.chosen.keys() if arm == SELECTED else selection.drawn
 
 
 def stored_embeddings(
