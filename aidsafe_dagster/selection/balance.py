@@ -1,43 +1,69 @@
-"""Which row is wanted next, by the shares of policies, kinds, sources and languages."""
+"""How much each row is wanted, by the shares of policies, kinds, sources and languages."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
 
 CELL_COLUMNS = ("policy", "prompt_kind", "source", "language")
 """The columns of the properties, in the order of `settings.DIMENSIONS`."""
-Cell = tuple[str, ...]
-"""The value of each property, in one order."""
 
 
-@dataclass
-class Balance:
-    """What each value of each property is due, and what it has."""
+class Property:
+    """The values of one property over all rows, what each is due, and what it has.
 
-    due: Sequence[Mapping[str, float]]
-    """By property."""
-    taken: list[Counter[str]] = field(init=False)
+    Args:
+        values: of each row, as a number.
+        due: rows that each value is due, all above 0.
+    """
 
-    def __post_init__(self) -> None:
-        self.taken = [Counter() for _ in self.due]
+    def __init__(self, values: NDArray[Any], due: NDArray[Any]) -> None:
+        self._values, self._due = values, due
+        self._taken = np.zeros(len(due))
 
-    def is_due(self, cell: Cell) -> bool:
-        """Tell whether every value of a cell has a share at all."""
-        return all(
-            due.get(value, 0) > 0 for value, due in zip(cell, self.due, strict=True)
-        )
+    def prices(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return by how much each row, if it is taken, raises the distance from what is due.
 
-    def price(self, cell: Cell) -> float:
-        """Return by how much a row more of this cell raises the distance from the shares as set.
-
-        The distance is the sum of (rows - due)² / due over all values of all properties, as in the
-        chi-square statistic. The price is the less, the more a row of the cell is wanting.
+        The distance is the sum of (rows - due)² / due over the values, as in the chi-square
+        statistic. The less the price, the more the row is wanted; below 0 it is wanting.
         """
-        price = 0.0
-        for value, due, taken in zip(cell, self.due, self.taken, strict=True):
-            price += (2 * (taken[value] - due[value]) + 1) / due[value]
-        return price
+        of_values = (2 * (self._taken - self._due) + 1) / self._due
+        prices: NDArray[Any] = of_values[self._values[rows]]
+        return prices
 
-    def take(self, cell: Cell) -> None:
-        for value, taken in zip(cell, self.taken, strict=True):
-            taken[value] += 1
+    def take(self, row: int) -> None:
+        self._taken[self._values[row]] += 1
+
+
+class Balance:
+    """All properties together.
+
+    Args:
+        rows: all candidates.
+        due: by property, in the order of `CELL_COLUMNS`: rows that each value is due.
+    """
+
+    def __init__(self, rows: pl.DataFrame, due: Sequence[Mapping[str, float]]) -> None:
+        has_share = np.ones(rows.height, dtype=bool)
+        self._properties = []
+        for column, of_values in zip(CELL_COLUMNS, due, strict=True):
+            wanted = {value: due for value, due in of_values.items() if due > 0}
+            numbers = {value: number for number, value in enumerate(wanted)}
+            values = np.array([numbers.get(value, -1) for value in rows[column]])
+            has_share &= values >= 0
+            self._properties.append(Property(values, np.array([*wanted.values()])))
+        self.has_share = has_share
+        """Whether each row is of values that are due rows at all."""
+
+    def prices(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return the price of each of these rows, which must have a share."""
+        total = np.zeros(len(rows))
+        for one in self._properties:
+            total += one.prices(rows)
+        return total
+
+    def take(self, row: int) -> None:
+        for one in self._properties:
+            one.take(row)

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from aidsafe_dagster.quality.languages import identify_language
 from aidsafe_dagster.recipe.fine_tune_splits import NO_GRADE
 from aidsafe_dagster.recipe.format_types import CLOSE, OPEN
 from aidsafe_dagster.recipe.general_mix import MixRow, select_general
-from aidsafe_dagster.recipe.languages import told_language
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import EXCLUSION_REASONS, Stage
 from aidsafe_dagster.reports.frames import Dataset
@@ -24,10 +22,7 @@ from aidsafe_dagster.selection.records import Count
 from aidsafe_dagster.selection.settings import SelectionFloor
 from aidsafe_dagster.sources.tables import INGESTED
 
-UNKNOWN_LANGUAGE = "unknown"
 NO_POLICY = "none"
-_MOST_CHARS = 600
-"""Of a prompt whose language is looked for. A language is sure long before."""
 _COLUMNS = (
     "prompt_id",
     "batch",
@@ -43,7 +38,7 @@ _COLUMNS = (
 @dataclass(frozen=True)
 class Candidates:
     rows: pl.DataFrame
-    """By prompt id: prompt_id, batch, source, cluster, prompt_kind, prompt, language, policy,
+    """By prompt id: prompt_id, batch, source, cluster, prompt_kind, prompt, response, policy,
     quality, missed (the floors that it misses, empty if none), difficulty, hardness."""
     accounts: tuple[Count, ...]
     """All prompts, and how many of them are no candidate, by what became of them."""
@@ -95,13 +90,12 @@ def read_candidates(
     general = {policy.id for policy in policies.policies if policy.applies == "always"}
     rows = rows.with_columns(
         pl.col("hardness").fill_null(""),
-        language=_languages(rows),
         policy=_rarest_policies(rows["applicable_policies"], general),
     )
     simulated = bool(rows["simulated"].any())
     columns = (
         *("prompt_id", "batch", "source", "cluster", "prompt_kind", "prompt"),
-        *("language", "policy", "quality", "missed", "difficulty", "hardness"),
+        *("response", "policy", "quality", "missed", "difficulty", "hardness"),
     )
     accounts = _accounts(dataset, splits, rows.height)
     return Candidates(
@@ -134,22 +128,6 @@ def _missed(floor: SelectionFloor) -> pl.Expr:
         missed.append(pl.when(pl.col(metric) < least).then(words))
     low = pl.concat_str(missed, separator="; ", ignore_nulls=True)
     return pl.when(pl.col("quality").is_null()).then(pl.lit(NO_GRADE)).otherwise(low)
-
-
-def _languages(rows: pl.DataFrame) -> pl.Series:
-    languages = []
-    for prompt, response in rows.select("prompt", "response").iter_rows():
-        languages.append(_language(prompt[:_MOST_CHARS], response[:_MOST_CHARS]))
-    return pl.Series("language", languages, dtype=pl.String)
-
-
-def _language(prompt: str, response: str) -> str:
-    told = told_language(prompt, identify_language)
-    if told:
-        return told
-    # Many prompts are too short to be sure of. Their responses are not.
-    told = told_language(response, identify_language)
-    return told or next(iter(identify_language(prompt)), UNKNOWN_LANGUAGE)
 
 
 def _rarest_policies(applicable: pl.Series, general: Collection[str]) -> pl.Series:

@@ -1,12 +1,11 @@
-"""Choose rows: each the one that the shares want most, of the neighbourhood that has the fewest.
+"""Choose rows: each the one that the shares and the spread over meanings want most.
 
-A row is taken at a time. First the balance says of which policy, kind, source and language it is to
-be. Of those rows, one is taken from the neighbourhood that has given the fewest so far; of rows
-there, the hardest; of equally hard ones, the one that scores best. Rows that mean the same as a
-chosen one are then out.
+A row is taken at a time. Its price says how far it takes the selection away from the shares of
+policies, kinds, sources and languages, and from as many rows of each neighbourhood as of any other.
+The row of the lowest price is taken; of equals, the hardest; of equally hard ones, the one that
+scores best. Rows that mean the same as a chosen one are then out.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +15,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from aidsafe_dagster.recipe.hash_draw import hash_rank
-from aidsafe_dagster.selection.balance import CELL_COLUMNS, Balance, Cell
+from aidsafe_dagster.selection.balance import Balance, Property
 from aidsafe_dagster.selection.meaning import Meaning
+
+_SPREAD_WEIGHT = 0.1
+"""Of the neighbourhoods, beside 1 for each property. Measured on 20,000 rows of planted worth: with
+0 fewer topics than by chance, with 1 half of the rows of a policy away from its share."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Chooser:
     def __init__(
         self,
         rows: pl.DataFrame,
-        eligible: Sequence[int],
+        eligible: NDArray[Any],
         meaning: Meaning,
         places: NDArray[Any],
         balance: Balance,
@@ -66,74 +69,53 @@ class Chooser:
         self._clusters = _codes(rows["cluster"])
         self._languages = _codes(rows["language"])
         self._has_cluster = (rows["cluster"] != "").to_numpy()
-        self._taken_from = np.zeros(int(places.max(initial=0)) + 1, dtype=np.int64)
-        self._is_open = np.zeros(rows.height, dtype=bool)
-        self._cells: dict[Cell, NDArray[Any]] = {}
-        self._cell_of: dict[int, Cell] = {}
         self._twins: dict[int, Twin] = {}
-        self._without_share = frozenset(
-            self._sort_into_cells(rows, eligible, hard_first=hard_first)
-        )
+        has_share = balance.has_share[eligible]
+        self._without_share = frozenset(eligible[~has_share].tolist())
+        ranks = _ranks(rows, hard_first=hard_first)
+        ordered = sorted(eligible[has_share].tolist(), key=ranks.__getitem__)
+        self._ordered = np.array(ordered, dtype=np.int64)
+        """Those with a share, the best first."""
+        self._is_open = np.zeros(rows.height, dtype=bool)
+        self._is_open[self._ordered] = True
 
     def choose(self, count: int) -> Choice:
         """Take rows until there are enough, or none is left."""
+        neighbourhoods = int(self._places.max(initial=0)) + 1
+        due = np.full(neighbourhoods, count / neighbourhoods)
+        spread = Property(self._places, due)
         chosen: list[int] = []
         while len(chosen) < count:
-            row = self._next_row()
-            if row is None:
+            self._ordered = self._ordered[self._is_open[self._ordered]]
+            if not len(self._ordered):
                 break
+            prices = self._balance.prices(self._ordered)
+            prices += _SPREAD_WEIGHT * spread.prices(self._ordered)
+            # `argmin` returns the first of several, which is the best of them. Rounded, since
+            # sums of the same numbers may differ in their last bit.
+            row = int(self._ordered[prices.round(9).argmin()])
             chosen.append(row)
-            self._take(row)
+            self._balance.take(row)
+            spread.take(row)
+            self._close(row)
         return Choice(chosen, self._twins, self._without_share)
 
-    def _sort_into_cells(
-        self, rows: pl.DataFrame, eligible: Sequence[int], *, hard_first: bool
-    ) -> list[int]:
-        """Order the rows of each cell, the best first; return those of cells without a share."""
-        ranks = _ranks(rows, hard_first=hard_first)
-        columns = [rows[name].to_list() for name in CELL_COLUMNS]
-        by_cell: defaultdict[Cell, list[int]] = defaultdict(list)
-        without_share = []
-        for row in sorted(eligible, key=ranks.__getitem__):
-            cell = tuple(column[row] for column in columns)
-            if self._balance.is_due(cell):
-                by_cell[cell].append(row)
-                self._cell_of[row] = cell
-                self._is_open[row] = True
-            else:
-                without_share.append(row)
-        # In one order, so that of cells that are wanted alike the same one always comes first.
-        for cell in sorted(by_cell):
-            self._cells[cell] = np.array(by_cell[cell])
-        return without_share
-
-    def _next_row(self) -> int | None:
-        for cell in sorted(self._cells, key=self._balance.price):
-            members = self._cells[cell]
-            members = members[self._is_open[members]]
-            if len(members):
-                self._cells[cell] = members
-                # `argmin` returns the first of several, which is the best.
-                crowding = self._taken_from[self._places[members]]
-                return int(members[crowding.argmin()])
-            del self._cells[cell]
-        return None
-
-    def _take(self, row: int) -> None:
-        self._balance.take(self._cell_of[row])
+    def _close(self, row: int) -> None:
+        """Close a chosen row, and those that mean the same."""
         self._is_open[row] = False
-        self._taken_from[self._places[row]] += 1
         similarity = self._meaning.similarities(row)
         # A harmful prompt and a benign one in nearly the same words are a contrast to learn from.
         is_same = (similarity >= self._meaning.threshold) | self._translations(row)
         is_same &= (self._kinds == self._kinds[row]) & self._is_open
         for other in np.flatnonzero(is_same).tolist():
-            # A translation is the same whatever its words say.
             self._twins[other] = Twin(row, float(min(1.0, similarity[other])))
         self._is_open[is_same] = False
 
     def _translations(self, row: int) -> NDArray[Any]:
-        """Return which rows stand in the row's cluster in another language."""
+        """Return which rows stand in the row's cluster in another language.
+
+        They mean the same, whatever their words say.
+        """
         is_near = (self._clusters == self._clusters[row]) & self._has_cluster
         translated: NDArray[Any] = is_near & (self._languages != self._languages[row])
         return translated

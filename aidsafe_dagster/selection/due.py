@@ -79,8 +79,14 @@ def rows_due(
 ) -> dict[str, float]:
     """Return how many rows each value of a property is due.
 
-    Where a value has fewer rows than its share, the others take the rest, by their weights.
+    Where a value has fewer rows than its share, the others take the rest, by their weights. "Even"
+    takes no more than half of a value's rows while there are others: with all of them taken, none
+    would be chosen.
     """
+    if shares == "even":
+        halves = {value: (count + 1) // 2 for value, count in available.items()}
+        if sum(halves.values()) >= rows:
+            available = halves
     weights = _weights(available, shares)
     due = dict.fromkeys(available, 0.0)
     open_values = [value for value in available if weights[value] > 0]

@@ -16,7 +16,9 @@ class SelectionRow(Record):
     batch: str
     source: str
     prompt_kind: PromptKind
-    language: str = Field(description="code; 'unknown' where it cannot be told")
+    language: str = Field(
+        description="code; 'unknown' where it cannot be told, empty where nobody looked"
+    )
     policy: str = Field(
         description="the rarest of the policies that apply; the row counts under it"
     )

@@ -15,6 +15,7 @@ from aidsafe_dagster.selection.balance import Balance
 from aidsafe_dagster.selection.candidates import Candidates
 from aidsafe_dagster.selection.choice import Choice, Chooser
 from aidsafe_dagster.selection.due import rows_due_by_property
+from aidsafe_dagster.selection.language import languages_of
 from aidsafe_dagster.selection.meaning import (
     Meaning,
     meaning_by_embeddings,
@@ -72,22 +73,24 @@ def select_rows(
         SetupError: there is no row to choose from.
     """
     rows = candidates.rows
+    drawn = random_draw(rows["prompt_id"].to_list(), settings.rows, seed)
     eligible = np.flatnonzero((rows["missed"] == "").to_numpy())
     if not len(eligible):
         raise SetupError(_why_none(rows))
+    rows = rows.with_columns(languages_of(rows, {*eligible.tolist(), *drawn}))
     meaning = _meaning(rows, settings, seed, embed, model)
     places = neighbourhoods(meaning, eligible, settings.rows, seed)
     due = rows_due_by_property(rows.filter(missed=""), settings, candidates.general)
     chooser = Chooser(
         rows,
-        eligible.tolist(),
+        eligible,
         meaning,
         places,
-        Balance(due),
+        Balance(rows, due),
         hard_first=settings.hard_first,
     )
     choice = chooser.choose(settings.rows)
-    drawn = random_draw(rows["prompt_id"].to_list(), len(choice.chosen), seed)
+    drawn = drawn[: len(choice.chosen)]
     selected = _selection_rows(rows, choice, places, set(drawn), settings)
     measured = Measured(rows, meaning, places, due)
     facts = SelectionFacts(

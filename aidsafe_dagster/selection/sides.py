@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from aidsafe_dagster.quality.statistics import Estimate, mean_interval
 from aidsafe_dagster.recipe.hash_draw import hash_rank
 from aidsafe_dagster.selection.balance import CELL_COLUMNS
+from aidsafe_dagster.selection.language import NOT_LOOKED_AT
 from aidsafe_dagster.selection.meaning import Meaning
 from aidsafe_dagster.selection.records import ShareLine, SideFigures
 from aidsafe_dagster.selection.settings import DIMENSIONS
@@ -77,10 +78,15 @@ class Measured:
         return len(repeated)
 
     def _off_shares(self, rows: pl.DataFrame) -> float:
-        """Return the total variation distance from the shares as set, mean of the properties."""
+        """Return the total variation distance from the shares as set, mean of the properties.
+
+        A property that is not known of every row does not count.
+        """
         distances = []
         for column, due in zip(CELL_COLUMNS, self.due, strict=True):
             counts = dict(rows[column].value_counts().iter_rows())
+            if NOT_LOOKED_AT in counts:
+                continue
             total, total_due = max(1, rows.height), sum(due.values()) or 1.0
             apart = 0.0
             for value in {*counts, *due}:

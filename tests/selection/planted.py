@@ -40,7 +40,22 @@ from tests.builders import (
     a_tried_belief,
 )
 
-_SYLLABLES = "ba ce di fo gu ka le mi no pu ra se ti vo zu sha tre lon".split()
+_SYLLABLES = (
+    "ba",
+    "ce",
+    "di",
+    "fo",
+    "gu",
+    "ka",
+    "le",
+    "mi",
+    "no",
+    "pu",
+    "ra",
+    "se",
+    "ti",
+    "vo",
+)
 _ASKED = (
     "Please tell me {}",
     "Could you explain {}?",
