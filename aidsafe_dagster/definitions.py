@@ -16,6 +16,7 @@ from aidsafe_dagster.assets.quality_report import quality_report
 from aidsafe_dagster.assets.refined_cots import refined_cots
 from aidsafe_dagster.assets.safety_eval import evaluate_models, safety_eval
 from aidsafe_dagster.assets.seed_cots import seed_cots
+from aidsafe_dagster.assets.selected_rows import select_rows_job, selected_rows
 from aidsafe_dagster.assets.single_llm_cots import single_llm_cots
 from aidsafe_dagster.assets.split_report import (
     no_cluster_spans_two_splits,
@@ -61,6 +62,7 @@ defs = dg.Definitions(
         cot_grades,
         preference_pairs,
         fine_tune_splits,
+        selected_rows,
         sft_adapter,
         dpo_adapter,
         safety_eval,
@@ -81,6 +83,7 @@ defs = dg.Definitions(
         make_batch,
         ingest_sources,
         build_reports,
+        select_rows_job,
         *ablation_jobs,
         train_adapters,
         evaluate_models,

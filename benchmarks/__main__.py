@@ -17,6 +17,7 @@ from benchmarks import (
     prefix,
     rate_limits,
     results,
+    selection,
     viewer,
 )
 from benchmarks.options import Options, Section
@@ -33,6 +34,7 @@ BENCHMARKS: Mapping[str, Callable[[Options], Section]] = {
     "prefix": prefix.run,
     "rate_limits": rate_limits.run,
     "viewer": viewer.run,
+    "selection": selection.run,
 }
 RESULTS = Path(__file__).parent / "RESULTS.md"
 

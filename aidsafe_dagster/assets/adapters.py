@@ -11,10 +11,12 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
+from aidsafe_dagster.selection.store import train_prompts
 from aidsafe_dagster.stages.batch_selection import (
     TrainingSelection,
     select_for_training,
@@ -25,7 +27,7 @@ from aidsafe_dagster.stages.stage_asset import OWNERS
 from aidsafe_dagster.training.adapter import Adapter, make_adapter
 from aidsafe_dagster.training.card import SIMULATED_LABEL
 from aidsafe_dagster.training.curves import read_curves
-from aidsafe_dagster.training.data import TrainingSet, write_training_set
+from aidsafe_dagster.training.data import Subset, TrainingSet, write_training_set
 from aidsafe_dagster.training.settings import Method
 
 logger = logging.getLogger(__name__)
@@ -37,6 +39,11 @@ class AdapterConfig(dg.Config):
     force: bool = Field(
         default=False,
         description="train again although this very adapter exists already",
+    )
+    rows: str = Field(
+        default="all",
+        description="of the train split: all, selected (by the selection in force), or random "
+        "(the draw of the same size beside it)",
     )
 
 
@@ -104,6 +111,7 @@ def _train(
         loaded.home,
         loaded.splits.general_ratio,
         without_dpo=selection.without_dpo,
+        subset=_subset(opened, config.rows, selection),
     )
 
     def log(line: str) -> None:
@@ -126,6 +134,18 @@ def _train(
         simulated=adapter.lineage.simulated,
         label=f"**{SIMULATED_LABEL}**",
     )
+
+
+def _subset(lake: Lake, arm: str, selection: TrainingSelection) -> Subset | None:
+    """Return the rows that an arm learns from; None: all.
+
+    Raises:
+        SetupError: there is no such arm, or no selection of the batches that are trained on.
+    """
+    prompts = train_prompts(lake, arm, selection.batches)
+    if prompts is None:
+        return None
+    return Subset(arm, prompts)
 
 
 def _why_no_pairs(selection: TrainingSelection) -> str:
@@ -153,6 +173,7 @@ def _metadata(
     parents = lineage.model_dump(mode="json", exclude={"result"})
     return metadata | {
         "rows": data.rows[f"{lineage.method}_train"],
+        "rows_of": lineage.rows_of,
         "dataset_version": lineage.dataset_version,
         "base_model": lineage.base_model,
         "batches": len(selection.batches),

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from aidsafe_dagster.assets.selected_rows import selected_rows
 from aidsafe_dagster.publishing.card import CardContext
 from aidsafe_dagster.publishing.hub import PublishResult
 from aidsafe_dagster.publishing.release import Release, make_release
@@ -51,7 +52,7 @@ class PublishConfig(dg.Config):
 
 
 @dg.asset(
-    deps=[dg.AssetKey(str(stage)) for stage in _INPUTS],
+    deps=[*(dg.AssetKey(str(stage)) for stage in _INPUTS), selected_rows],
     group_name="release",
     kinds={"huggingface", "parquet"},
     owners=OWNERS,
@@ -148,6 +149,8 @@ def _release_metadata(release: Release) -> dict[str, Any]:
         for batch, reason in sorted(selection.without_dpo.items()):
             without_dpo.append({"batch": batch, "why": reason})
         metadata["batches_without_dpo"] = record_table(without_dpo)
+    if release.without_selected:
+        metadata["selected_rows_left_out"] = release.without_selected
     files = []
     for file in release.files:
         # The card and other texts have no rows.

@@ -17,6 +17,7 @@ from aidsafe_dagster.reports.quality import ReportContext, build_quality_report
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.review.sections import review_sections
+from aidsafe_dagster.selection.section import selection_sections
 from aidsafe_dagster.stages.materialization import Materialized, materialized
 from aidsafe_dagster.stages.planted_truth import planted_truth
 from aidsafe_dagster.stages.row_links import OWN_ROWS_URL, row_links
@@ -58,6 +59,7 @@ def quality_report(
         currency=loaded.currency,
         planted=planted_truth(dataset, loaded),
         further=(
+            *selection_sections(opened),
             *review_sections(loaded.home, opened),
             *experiment_sections(loaded.home, loaded.seed, loaded.report.resamples),
         ),

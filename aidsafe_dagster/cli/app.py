@@ -36,6 +36,7 @@ from aidsafe_dagster.cli.project_folder import (
     program_for_project,
 )
 from aidsafe_dagster.cli.review import app as review_app
+from aidsafe_dagster.cli.select import select
 from aidsafe_dagster.cli.train import train
 from aidsafe_dagster.cli.try_command import try_prompts
 from aidsafe_dagster.cli.view import view
@@ -355,6 +356,7 @@ app.command()(compare)
 app.command()(versions)
 app.command()(failures)
 app.command()(forget)
+app.command()(select)
 app.command()(train)
 app.command()(export)
 app.command("check-template")(check_chat_template)

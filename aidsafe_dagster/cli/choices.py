@@ -8,6 +8,8 @@ from typing import Literal
 
 Split = Literal["train", "validation", "test"]
 Reasoning = Literal["inline", "field"]
+Arm = Literal["all", "selected", "random"]
+"""Rows of the train split that an adapter learns from."""
 FORMAT_NAMES = (
     "trl-sft",
     "trl-dpo",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from aidsafe_dagster.cli.choices import FORMAT_NAMES, INSPECT, Reasoning, Split
+from aidsafe_dagster.cli.choices import FORMAT_NAMES, INSPECT, Arm, Reasoning, Split
 from aidsafe_dagster.cli.chosen_batches import Batches, Sources, choose_batches
 from aidsafe_dagster.cli.console import console, print_problem, setup_errors_explained
 from aidsafe_dagster.cli.project_folder import from_here, from_here_if_there
@@ -44,15 +44,22 @@ def export(
             help="Rows of the rehearsal engine too; the files are named so.",
         ),
     ] = False,
+    rows: Annotated[
+        Arm,
+        typer.Option(
+            help="Of the train split: all; those that `aidsafe select` chose; or the random "
+            "draw beside them."
+        ),
+    ] = "all",
     batches: Batches = None,
     sources: Sources = None,
 ) -> None:
     """Write the rows of all batches that passed their gates in a trainer's format."""
     with setup_errors_explained():
         if format_name == INSPECT:
-            if file_kind or reasoning:
+            if file_kind or reasoning or rows != "all":
                 raise typer.BadParameter(
-                    "a log has one form; --as and --reasoning do not go with it",
+                    "a log has one form; --as, --reasoning and --rows do not go with it",
                     param_hint="--format inspect",
                 )
             from aidsafe_dagster.cli.inspect_export import export_inspect_logs
@@ -71,6 +78,7 @@ def export(
                 file_kind=file_kind,
                 reasoning=reasoning,
                 allow_simulated=allow_simulated,
+                rows_of=rows,
                 batches=batches,
                 sources=sources,
             )

@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from aidsafe_dagster.cli.choices import Arm
 from aidsafe_dagster.cli.console import (
     console,
     print_plain,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 ADAPTERS = ("sft_adapter", "dpo_adapter")
 _FACTS = (
     "rows",
+    "rows_of",
     "steps",
     "train_loss",
     "eval_loss",
@@ -41,6 +43,13 @@ def train(
         bool,
         typer.Option("--force", help="Train adapters again that are there already."),
     ] = False,
+    rows: Annotated[
+        Arm,
+        typer.Option(
+            help="Of the train split: all; those that `aidsafe select` chose; or the random "
+            "draw beside them."
+        ),
+    ] = "all",
 ) -> None:
     """Train the SFT adapter, then the DPO adapter, on all batches that passed their gates."""
     with setup_errors_explained():
@@ -54,7 +63,7 @@ def train(
             load_settings(overrides=overrides, overrides_from="command line")
             report_dead_runs(instance)
             with _latest_log_line():
-                config = _run_config(overrides, force=force)
+                config = _run_config(overrides, force=force, rows=rows)
                 run = run_job(instance, "train_adapters", config=config)
             # Printed first, because the SFT adapter may be there although DPO failed.
             _print_adapters(instance, run.run_id)
@@ -63,9 +72,10 @@ def train(
                 raise typer.Exit(1)
 
 
-def _run_config(overrides: dict[str, Any], *, force: bool) -> dict[str, Any]:
+def _run_config(overrides: dict[str, Any], *, force: bool, rows: Arm) -> dict[str, Any]:
+    options = {"force": force, "rows": rows}
     return {
-        "ops": {name: {"config": {"force": force}} for name in ADAPTERS},
+        "ops": {name: {"config": options} for name in ADAPTERS},
         "resources": {"settings": {"config": {"overrides": overrides}}},
     }
 

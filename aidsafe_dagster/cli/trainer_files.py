@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from aidsafe_dagster.cli.choices import Arm
 from aidsafe_dagster.cli.chosen_batches import choose_batches
 from aidsafe_dagster.cli.console import REHEARSAL, console
 from aidsafe_dagster.cli.local_runs import BatchRun
@@ -31,6 +32,7 @@ from aidsafe_dagster.recipe.format_types import Format, Reasoning
 from aidsafe_dagster.recipe.formats import get_format
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import Stage
+from aidsafe_dagster.selection.store import train_prompts
 from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.tables import INGESTED
@@ -58,6 +60,7 @@ def export_batches(
     file_kind: Literal["parquet", "jsonl"] | None,
     reasoning: Reasoning | None,
     allow_simulated: bool,
+    rows_of: Arm = "all",
     batches: Sequence[str] | None = None,
     sources: Sequence[str] | None = None,
 ) -> None:
@@ -96,6 +99,7 @@ def export_batches(
         general_ratio=settings.splits.general_ratio,
         simulated=bool(simulated),
         without_dpo=selection.without_dpo,
+        train_prompts=train_prompts(lake, rows_of, selection.batches),
     )
     if not files:
         raise SetupError(_nothing_to_export(lake, selection, format_, splits))
@@ -129,6 +133,9 @@ def published_table(run: BatchRun, *, was_sent: bool) -> Table:
     ):
         reason = Text(f"{record.data['batch']}: {record.data['why']}")
         table.add_row("[yellow]left out[/]", reason)
+    if "selected_rows_left_out" in run.metadata:
+        reason = Text(str(run.metadata["selected_rows_left_out"].value))
+        table.add_row("[yellow]no selected rows[/]", reason)
     if "simulated" in run.metadata:
         table.add_row("[yellow]simulated[/]", REHEARSAL)
     return table

@@ -1,7 +1,7 @@
 """What the rows of each format and config are made of, by batch and split."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -31,6 +31,7 @@ from aidsafe_dagster.recipe.records import (
     Stage,
     TriedBelief,
 )
+from aidsafe_dagster.selection.records import SelectionRow
 
 POLICY_ROWS: tuple[RowKind, ...] = ("guard", "grpo")
 """Kinds of rows that hold the text of a policy."""
@@ -52,6 +53,8 @@ class BatchRows:
 
     batch: Batch
     judging: Judging
+    selected: Mapping[str, SelectionRow] = field(default_factory=dict)
+    """Prompt id → its row in the selection, for the chosen ones."""
 
     def of(self, kind: RowKind, split: Split) -> Sequence[Any]:
         """Return what rows of a kind are converted from, in one split."""
@@ -67,6 +70,10 @@ class BatchRows:
         if kind in ("sft", "dpo"):
             rows = batch.dpo if kind == "dpo" else batch.sft
             return [(row, row) for row in rows if row.split == split]
+        if kind == "selected":
+            chosen = [row for row in batch.sft if row.prompt_id in self.selected]
+            of_split = [row for row in chosen if row.split == split]
+            return [(row, self.selected[row.prompt_id]) for row in of_split]
         rows_of_prompts: list[Any] = []
         for prompt in self._prompts:
             if prompt.row.split == split:

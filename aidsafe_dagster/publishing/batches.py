@@ -1,7 +1,7 @@
 """Read a batch for publishing: its fine-tune rows, with the rows of the stages behind them."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -112,6 +112,17 @@ def read_batch(
         elif general is None or row.prompt_id in general:
             sft.append(row)
     return Batch(lake, key, tuple(sft), tuple(dpo), ambiguous, without_dpo)
+
+
+def with_train_prompts(batch: Batch, prompts: Collection[str]) -> Batch:
+    """Return a batch whose train split has the rows of these prompts alone."""
+
+    def chosen(rows: Sequence[FineTuneRow]) -> tuple[FineTuneRow, ...]:
+        return tuple(
+            row for row in rows if row.split != "train" or row.prompt_id in prompts
+        )
+
+    return replace(batch, sft=chosen(batch.sft), dpo=chosen(batch.dpo))
 
 
 def outdated_kinds(lake: Lake, key: str) -> dict[str, str]:

@@ -39,6 +39,7 @@ from aidsafe_dagster.reports.frames import Dataset
 
 _ABOUT: dict[RowKind, str] = {
     "sft": "supervised fine-tuning (TRL SFTTrainer)",
+    "selected": "the same on few rows: the best of `sft`, diverse, balanced and hard, with why",
     "dpo": "preference training (TRL DPOTrainer)",
     "deliberations": (
         "reading and analysis: the columns of the paper's release, and the lineage of every thought"

@@ -25,6 +25,7 @@ from aidsafe_dagster.publishing.rows import (
     published_deliberation,
     published_dpo,
     published_feedback,
+    published_selected,
     published_sft,
 )
 from aidsafe_dagster.publishing.settings import PublishSettings
@@ -33,6 +34,7 @@ from aidsafe_dagster.recipe.format_types import RowKind
 from aidsafe_dagster.recipe.general_mix import MixRow, select_general
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.stages import STAGES
+from aidsafe_dagster.selection.records import SelectionRow
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 ConfigSplit = tuple[RowKind, Split]
@@ -111,8 +113,18 @@ def write_rows(
     judging: Judging,
     general_ratio: float | None,
     folder: Path,
+    selected: Mapping[str, SelectionRow] | None = None,
 ) -> ReleaseRows:
     """Write the files, one batch after another.
+
+    Args:
+        lake: holds the rows.
+        selection: the batches.
+        settings: which configs, and how they are written.
+        judging: what verdicts and labels hang on.
+        general_ratio: benign SFT rows per safety row; None keeps all.
+        folder: to write to.
+        selected: by prompt id, the chosen rows of the selection in force.
 
     Raises:
         SetupError: a partition is damaged.
@@ -125,7 +137,7 @@ def write_rows(
     # content-defined chunks send little of the old rows again.
     for key in selection.batches:
         batch = read_batch(lake, key, general, without_dpo=key in selection.without_dpo)
-        rows = BatchRows(batch, judging)
+        rows = BatchRows(batch, judging, selected or {})
         for place, shard in shards.items():
             shard.add(_published_rows(rows, place, settings))
         for row in batch.rows:
@@ -257,6 +269,8 @@ def _published_rows(
             published.append(published_deliberation(row, behind))
         elif config == "sft":
             published.append(published_sft(row, settings.reasoning))
+        elif config == "selected":
+            published.append(published_selected(row, behind, settings.reasoning))
         elif config == "dpo":
             pair = pairs[row.prompt_id]
             published.append(published_dpo(row, pair, settings.reasoning))

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.publishing.batch_rows import BatchRows, Judging
-from aidsafe_dagster.publishing.batches import read_batch
+from aidsafe_dagster.publishing.batches import read_batch, with_train_prompts
 from aidsafe_dagster.publishing.dataset import general_mix
 from aidsafe_dagster.publishing.parquet import (
     DataFile,
@@ -45,11 +45,13 @@ def write_export(
     general_ratio: float | None = None,
     simulated: bool = False,
     without_dpo: Collection[str] = (),
+    train_prompts: Collection[str] | None = None,
 ) -> list[DataFile]:
     """Write one file for each split that has rows; files of the same names are replaced.
 
     Without any row nothing is written, no folder either, and the list is empty. The DPO rows of
-    the batches in `without_dpo` are not read.
+    the batches in `without_dpo` are not read. Of the train split, rows of `train_prompts` alone
+    are written; None: of all.
 
     Raises:
         SetupError: a partition or the index is damaged.
@@ -68,6 +70,8 @@ def write_export(
         try:
             for key in batches:
                 batch = read_batch(lake, key, general, without_dpo=key in without_dpo)
+                if train_prompts is not None:
+                    batch = with_train_prompts(batch, train_prompts)
                 rows = BatchRows(batch, judging)
                 for split, file in files.items():
                     of_split = rows.of(row_format.rows, split)

@@ -29,6 +29,8 @@ from aidsafe_dagster.publishing.licences import Licence, release_licence
 from aidsafe_dagster.publishing.parquet import DataFile, data_file
 from aidsafe_dagster.recipe.card import render_card
 from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.selection.records import SelectionRow
+from aidsafe_dagster.selection.store import read_selection
 
 CARD = "README.md"
 TEMPLATE = Path(__file__).parent / "card.md.jinja"
@@ -45,6 +47,8 @@ class Release:
     licence: Licence
     simulated: Mapping[str, int]
     """Batch → simulated prompts."""
+    without_selected: str = ""
+    """Why the selection in force is not published; empty if it is, or if there is none."""
 
     @property
     def version(self) -> str:
@@ -80,11 +84,18 @@ def make_release(
         raise SetupError(simulated_rows_message(simulated))
     sources = source_licences(lake, selection.batches)
     licence = release_licence(settings.licence, sources, settings.licences)
+    selected, without_selected = _selected_rows(lake, selection)
     # The folder is named after a hash of the rows, which is known only once they are written.
     with _staging_folder(home / "published") as staging:
         judging = Judging(context.policies, context.pairs)
         rows = write_rows(
-            lake, selection, settings, judging, context.general_ratio, staging
+            lake,
+            selection,
+            settings,
+            judging,
+            context.general_ratio,
+            staging,
+            selected,
         )
         if not rows.files:
             raise SetupError(_no_rows_message(selection))
@@ -95,7 +106,20 @@ def make_release(
         (staging / CARD).write_text(card, "utf-8")
         folder = home / "published" / rows.version
         replace_folder(staging, folder)
-    return Release(folder, selection, rows, card, licence, simulated)
+    return Release(folder, selection, rows, card, licence, simulated, without_selected)
+
+
+def _selected_rows(
+    lake: Lake, selection: ReleaseSelection
+) -> tuple[Mapping[str, SelectionRow], str]:
+    """Return the chosen rows by prompt id, or why they cannot be published."""
+    best = read_selection(lake)
+    if best is None:
+        return {}, ""
+    reason = best.why_not_of(selection.batches)
+    if reason:
+        return {}, reason
+    return best.chosen, ""
 
 
 def simulated_rows_message(

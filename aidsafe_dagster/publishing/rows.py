@@ -1,8 +1,8 @@
 """Rows of the published configs: a training format each, with lineage and scores beside it.
 
-`sft` and `dpo` are what TRL trains on. `deliberations` has the columns of the paper's release, and
-every thought with its author, round, rules and verdict. The others are what was judged, in the
-format of the trainer that learns from it (`feedback_formats`).
+`sft` and `dpo` are what TRL trains on, `selected` the best rows of `sft`. `deliberations` has the
+columns of the paper's release, and every thought with its author, round, rules and verdict. The
+others are what was judged, in the format of the trainer that learns from it (`feedback_formats`).
 """
 
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ from aidsafe_dagster.recipe.deliberation_log import DeliberationStory
 from aidsafe_dagster.recipe.format_types import Column, Columns, Reasoning, RowKind
 from aidsafe_dagster.recipe.formats import FORMATS
 from aidsafe_dagster.recipe.records import FineTuneRow, PreferencePair, RefinedCot
+from aidsafe_dagster.selection.records import SelectionRow
 
 LINEAGE: Columns = {
     "prompt_kind": Column(
@@ -39,6 +40,18 @@ _PAIR: Columns = {
         "float", "policy score of the rejected side, 1 to 5, mean of the judges"
     ),
 }
+_SELECTED: Columns = {
+    "rank": Column(
+        "int", "1-based place: the first row is the one that was chosen first"
+    ),
+    "policy": Column("string", "the rarest of the policies that apply to the row"),
+    "language": Column("string", "language of the prompt, as a code"),
+    "quality": Column("float", "1 to 5: mean of the six metrics over the judges"),
+    "difficulty": Column(
+        "float", "0 to 1: failures of the target, disagreement of agents and judges"
+    ),
+    "why": Column("string", "why the row was chosen"),
+}
 _STORY: Columns = {
     "intents": Column("intents", "intents behind the prompt, and how each was judged"),
     "applicable_policies": Column(
@@ -65,6 +78,7 @@ FEEDBACK: Mapping[RowKind, str] = {
 """Config → the format that it has."""
 CONFIGS: Mapping[RowKind, Columns] = {
     "sft": {**FORMATS["trl-sft"].columns, **LINEAGE},
+    "selected": {**FORMATS["trl-sft"].columns, **_SELECTED, **LINEAGE},
     "dpo": {**FORMATS["trl-dpo"].columns, **_PAIR, **LINEAGE},
     "deliberations": {**FORMATS["deliberations"].columns, **_STORY, **LINEAGE},
     **{kind: {**FORMATS[name].columns, **LINEAGE} for kind, name in FEEDBACK.items()},
@@ -74,6 +88,13 @@ CONFIGS: Mapping[RowKind, Columns] = {
 
 def published_sft(row: FineTuneRow, reasoning: Reasoning) -> dict[str, Any]:
     return FORMATS["trl-sft"].convert(row, reasoning) | _lineage(row)
+
+
+def published_selected(
+    row: FineTuneRow, selected: SelectionRow, reasoning: Reasoning
+) -> dict[str, Any]:
+    """Return an SFT row of the selection, with the reason why it is there."""
+    return published_sft(row, reasoning) | selected.model_dump(include={*_SELECTED})
 
 
 def published_dpo(

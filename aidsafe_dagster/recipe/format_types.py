@@ -14,7 +14,7 @@ from aidsafe_dagster.recipe.records import FineTuneRow, Message, RefinedCot
 
 Reasoning = Literal["inline", "field"]
 RowKind = Literal[
-    "sft", "dpo", "deliberations", "prm", "kto", "reward", "guard", "grpo"
+    "sft", "selected", "dpo", "deliberations", "prm", "kto", "reward", "guard", "grpo"
 ]
 ColumnType = Literal[
     "string",

@@ -61,6 +61,7 @@ _TUNABLE = (
     "sampling.*",
     "score_gate.*",
     "seed",
+    "selection.*",
     "splits.*",
     "training.allow_simulated",
     "training.dpo.*",

@@ -30,6 +30,7 @@ from aidsafe_dagster.recipe.preference_pairs import PairSettings
 from aidsafe_dagster.recipe.records import Record, Role
 from aidsafe_dagster.recipe.row_gate import CheckSettings
 from aidsafe_dagster.reports.settings import ReportSettings
+from aidsafe_dagster.selection.settings import SelectionSettings
 from aidsafe_dagster.settings.launchpad import LaunchpadSettings
 from aidsafe_dagster.sources.settings import DecontaminationSettings, IngestSettings
 from aidsafe_dagster.sources.source import SourceSpec
@@ -82,7 +83,8 @@ class Settings(Record):
     ingest: IngestSettings = IngestSettings()
     decontamination: DecontaminationSettings = DecontaminationSettings()
     embeddings: EmbeddingSettings = EmbeddingSettings()
-    """A model to find paraphrases of evaluation prompts with; none without a model."""
+    """A model to find paraphrases of evaluation prompts with, and to tell meanings apart by in a
+    selection; none without a model."""
     sampling: Sampling = Sampling()
     answers: AnswerBounds = AnswerBounds()
     deliberation: DeliberationSettings = DeliberationSettings()
@@ -90,6 +92,7 @@ class Settings(Record):
     pairs: PairSettings = PairSettings()
     score_gate: ScoreGate = ScoreGate()
     splits: SplitSettings = SplitSettings()
+    selection: SelectionSettings = SelectionSettings()
     checks: CheckSettings = CheckSettings()
     driver: DriverSettings = DriverSettings()
     endpoint: EndpointSettings = EndpointSettings()

@@ -190,6 +190,7 @@ def _make_lineage(job: _Job, result: dict[str, Any], seconds: float) -> Lineage:
         dataset_version=job.data.version,
         batches=job.data.batches,
         licences=job.data.licences,
+        rows_of=job.data.rows_of,
         simulated=job.data.simulated,
         base_model=job.settings.model,
         # Without a revision in the settings, only the script knows which commit it loaded.

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
@@ -28,6 +29,14 @@ _COLUMNS: Mapping[Method, tuple[str, ...]] = {
 }
 
 
+class Subset(NamedTuple):
+    """Some rows of the train split. Validation and test stay whole, so that arms compare."""
+
+    name: str
+    """What was chosen, such as `selected`."""
+    prompts: Collection[str]
+
+
 @dataclass(frozen=True)
 class TrainingSet:
     version: str
@@ -40,6 +49,8 @@ class TrainingSet:
     """Licence of the prompt → rows of both methods."""
     simulated: bool
     """Whether any row comes from the rehearsal engine."""
+    rows_of: str = "all"
+    """Name of the subset that the train split is."""
 
     def file(self, method: Method, split: str) -> Path:
         return self.folder / f"{method}_{split}.parquet"
@@ -51,6 +62,7 @@ def dataset_version(
     general_ratio: float | None = None,
     *,
     without_dpo: Collection[str] = (),
+    subset: Subset | None = None,
 ) -> str:
     """Return a short hash of the fine-tune rows' fingerprints and of the general mix.
 
@@ -59,6 +71,7 @@ def dataset_version(
         batches: None for all batches of the lake.
         general_ratio: see `write_training_set`.
         without_dpo: see `write_training_set`.
+        subset: see `write_training_set`.
     """
     keys = batches
     if keys is None:
@@ -75,6 +88,9 @@ def dataset_version(
     # The ratio decides which rows stay, so another ratio is another dataset.
     if general_ratio is not None:
         parts.append(f"general {general_ratio}")
+    if subset is not None:
+        # By what it is and not by its name: the same rows are the same dataset.
+        parts.append(f"rows {' '.join(sorted(subset.prompts))}")
     text = "".join(parts)
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
@@ -86,6 +102,7 @@ def write_training_set(
     general_ratio: float | None = None,
     *,
     without_dpo: Collection[str] = (),
+    subset: Subset | None = None,
 ) -> TrainingSet:
     """Write the files; the same batches and ratio give the same bytes in the same place.
 
@@ -96,10 +113,16 @@ def write_training_set(
         without_dpo: batches whose DPO rows are behind a closed gate, and are left out.
         general_ratio: maximum number of benign SFT rows per safety row (`recipe.general_mix`);
             None keeps all.
+        subset: the rows of the train split to train on, of both kinds; None: all.
     """
     keys = sorted(batches)
-    version = dataset_version(lake, batches, general_ratio, without_dpo=without_dpo)
+    version = dataset_version(
+        lake, batches, general_ratio, without_dpo=without_dpo, subset=subset
+    )
     rows = _drop_beyond_mix(_read_rows(lake, keys, without_dpo), general_ratio)
+    if subset is not None:
+        is_chosen = pl.col("prompt_id").is_in(list(subset.prompts))
+        rows = rows.filter((pl.col("split") != "train") | is_chosen)
     parts = {}
     for method in _COLUMNS:
         for split in SPLITS:
@@ -118,6 +141,7 @@ def write_training_set(
         rows=counts,
         licences=dict(sorted(licences.items())),
         simulated=bool(rows["simulated"].any()),
+        rows_of=subset.name if subset else "all",
     )
     training_set.folder.mkdir(parents=True, exist_ok=True)
     for (method, split), part in parts.items():

@@ -21,6 +21,8 @@ class Lineage(Record):
     """Batch → fingerprint of its rows."""
     licences: Mapping[str, int]
     """Licence of the prompt → rows."""
+    rows_of: str = "all"
+    """Rows of the train split: all, or a part such as `selected`."""
     simulated: bool
     base_model: str
     base_revision: str

@@ -13,7 +13,8 @@ from aidsafe_dagster.cli.train import train
 from aidsafe_dagster.recipe.records import PreferencePair
 from aidsafe_dagster.training.lineage import read_lineage
 from tests.builders import a_pair
-from tests.site import Site
+from tests.selection.stored import put_selection
+from tests.site import Site, aidsafe
 from tests.training.sites import a_training_site, put, put_checked, some_rows
 
 
@@ -238,3 +239,33 @@ def test_the_command_line_shows_what_was_made_before_it_failed(
         assert result.exit_code == 1
         assert "sft_adapter" in result.output
         assert "no dpo row is in the train split" in result.output.replace("\n", " ")
+
+
+def test_an_adapter_of_the_selected_rows_stands_beside_those_of_all_and_of_a_random_draw(
+    tmp_path: Path,
+) -> None:
+    with a_training_site(tmp_path) as site:
+        put_checked(site, "a-0001", some_rows(10))
+        put_selection(site.lake, ["a-0001"], ["p0", "p5"], ["p1", "p2"])
+        folders = set()
+        for arm, rows in (("all", 6), ("selected", 2), ("random", 2)):
+            config = {"ops": {"sft_adapter": {"config": {"rows": arm}}}}
+            config["ops"]["dpo_adapter"] = {"config": {"rows": arm}}
+            run = run_job(site.instance, "train_adapters", config=config)
+            assert run.success, run.error
+            for asset in ("sft_adapter", "dpo_adapter"):
+                metadata = metadata_of(site, asset)
+                assert (metadata["rows_of"], metadata["rows"]) == (arm, rows)
+                folders.add(metadata["path"])
+        # None takes the place of another, so that all three can be tested.
+        assert len(folders) == 6
+        data = sorted(tmp_path.glob("data/training/*/sft_validation.parquet"))
+        assert len({file.read_bytes() for file in data}) == 1
+
+
+def test_an_arm_without_a_selection_says_what_to_run(tmp_path: Path) -> None:
+    with a_training_site(tmp_path) as site:
+        put_checked(site, "a-0001", some_rows(5))
+        outcome = aidsafe(site.folder, "train", "--rows", "selected")
+        assert outcome.returncode == 1
+        assert "nothing has been selected yet (`aidsafe select`)" in outcome.stdout

@@ -10,6 +10,7 @@ import pytest
 
 from aidsafe_dagster.cli import choices
 from aidsafe_dagster.recipe import fine_tune_splits, format_types, formats
+from aidsafe_dagster.selection import store
 from tests.site import aidsafe, environment, prepare
 
 SLOW = {
@@ -107,3 +108,4 @@ def test_the_options_offer_the_choices_of_the_recipe() -> None:
     assert get_args(choices.Split) == get_args(fine_tune_splits.Split)
     assert get_args(choices.Reasoning) == get_args(format_types.Reasoning)
     assert tuple(formats.FORMATS) == choices.FORMAT_NAMES
+    assert set(get_args(choices.Arm)) == set(store.ARMS)
