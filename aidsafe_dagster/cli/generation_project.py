@@ -11,7 +11,11 @@ from aidsafe_dagster.cli.init import instance_files
 from aidsafe_dagster.cli.project_folder import in_folder
 from aidsafe_dagster.generations.next_settings import own_places, settings_text
 from aidsafe_dagster.generations.records import generation_folder, settings_file
-from aidsafe_dagster.generations.taken_over import take_over_prompts, take_over_rows
+from aidsafe_dagster.generations.taken_over import (
+    TakenOver,
+    take_over_prompts,
+    take_over_rows,
+)
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.primitives.atomic_write import write_text
 from aidsafe_dagster.recipe.errors import SetupError
@@ -73,18 +77,23 @@ def write_project(project: Loaded, number: int, settings: Settings) -> Settings:
 
 def take_over(
     instance: dg.DagsterInstance, project: Settings, before: Settings, own: Settings
-) -> None:
-    """Bring the prompts, and the rows that are made as before, into a generation."""
+) -> TakenOver | None:
+    """Bring the prompts, and the rows that are made as before, into a generation.
+
+    Returns:
+        What will be replayed and asked; None without prompts.
+    """
     lake = Lake(own.lake)
     keys = take_over_prompts(Lake(project.lake), lake)
     if not keys:
-        return
-    take_over_rows(Lake(before.lake), lake, keys, take_snapshot(own))
+        return None
+    taken = take_over_rows(Lake(before.lake), lake, keys, take_snapshot(own))
     assert batches.name is not None
     known = instance.get_dynamic_partitions(batches.name)
     new_keys = sorted({*keys} - {*known})
     if new_keys:
         instance.add_dynamic_partitions(batches.name, new_keys)
+    return taken
 
 
 def settings_in(project: Loaded, number: int) -> Settings:

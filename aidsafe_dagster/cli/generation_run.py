@@ -31,7 +31,10 @@ from aidsafe_dagster.cli.generation_training import train_generation
 from aidsafe_dagster.cli.local_runs import BatchRun, open_instance, run_job, unfinished
 from aidsafe_dagster.cli.preview import agree
 from aidsafe_dagster.cli.project_folder import shown
+from aidsafe_dagster.cli.spending import Spending, describe_spending
+from aidsafe_dagster.engines.adapter_loading import load_adapter
 from aidsafe_dagster.engines.server_check import Verdict, check_server
+from aidsafe_dagster.engines.settings import ServerSettings
 from aidsafe_dagster.generations.next_settings import (
     adapter_servers,
     candidate_overrides,
@@ -45,6 +48,7 @@ from aidsafe_dagster.generations.records import (
     read_generations,
     write_generation,
 )
+from aidsafe_dagster.generations.taken_over import TakenOver
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.primitives.lock_file import LockFile
 from aidsafe_dagster.recipe.errors import SetupError
@@ -107,7 +111,11 @@ class _Run:
         report_dead_runs(self.instance)
         if self.number > 1:
             before = settings_in(self.project, self.number - 1)
-            take_over(self.instance, self.project.settings, before, self.settings)
+            taken = take_over(
+                self.instance, self.project.settings, before, self.settings
+            )
+            if taken:
+                _print_taken_over(taken, self.number - 1, self.settings.currency)
         if not self._make_data(is_agreed=is_agreed):
             return False
         adapters = train_generation(self.instance, self.settings, self.number)
@@ -177,20 +185,37 @@ class _Run:
             SetupError: one does not; says what to start.
         """
         project = self.project.settings
-        servers = dict(adapter_servers(self.settings, project, adapters))
         for adapter in adapters:
-            for name, server in servers.items():
-                if server.model != adapter.name:
-                    continue
-                check = asyncio.run(check_server(server))
-                if check.verdict is Verdict.NO_SUCH_MODEL:
-                    raise SetupError(_how_to_serve(name, adapter, check.detail))
-                if check.verdict is Verdict.UNUSABLE:
-                    raise SetupError(f"{name}: {check.detail}")
+            servers = adapter_servers(self.settings, project, [adapter])
+            for name, server in servers:
+                if project.generation.load:
+                    _load(name, server, adapter)
+                _require_served(name, server, adapter)
 
     def _note(self, **changes: object) -> None:
         self.generation = self.generation.model_copy(update=changes)
         write_generation(self.project.settings, self.generation)
+
+
+def _load(name: str, server: ServerSettings, adapter: SpeakingAdapter) -> None:
+    """Have a server load an adapter that it does not serve yet."""
+    check = asyncio.run(check_server(server))
+    if check.verdict is not Verdict.NO_SUCH_MODEL:
+        return
+    problem = asyncio.run(load_adapter(server, adapter.folder))
+    if problem:
+        raise SetupError(f"{name}: the server does not load {adapter.name}: {problem}")
+    print_paragraph(f"{server.base_url} has loaded {adapter.name}.")
+
+
+def _require_served(
+    name: str, server: ServerSettings, adapter: SpeakingAdapter
+) -> None:
+    check = asyncio.run(check_server(server))
+    if check.verdict is Verdict.NO_SUCH_MODEL:
+        raise SetupError(_how_to_serve(name, adapter, check.detail))
+    if check.verdict is Verdict.UNUSABLE:
+        raise SetupError(f"{name}: {check.detail}")
 
 
 @contextmanager
@@ -300,6 +325,21 @@ def _print_plan(settings: Settings, generation: Generation) -> None:
     if generation.number > 1:
         steps += f", compare with generation {generation.number - 1}"
     print_paragraph(f"Steps: {steps}. What is there is not made again.", indent=2)
+
+
+def _print_taken_over(taken: TakenOver, before: int, currency: str) -> None:
+    if taken.replayed:
+        stages = ", ".join(taken.replayed)
+        print_paragraph(
+            f"As in generation {before}, and answered from the journal: {stages}.",
+            indent=2,
+        )
+    if taken.asked:
+        stages = ", ".join(taken.asked)
+        took = ""
+        if taken.usage.calls:
+            took = f", which took {describe_spending(Spending(taken.usage), currency)} there"
+        print_paragraph(f"Asked anew: {stages}{took}.", indent=2)
 
 
 def _print_step(name: str) -> None:

@@ -15,9 +15,10 @@ from aidsafe_dagster.generations.records import (
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.settings.load import Loaded
+from aidsafe_dagster.training.generation import SpeakingAdapter
 
 _COLUMNS = (
-    "generation",
+    "no.",
     "speaks",
     "batches",
     "pairs",
@@ -62,14 +63,19 @@ def _cells(project: Loaded, generation: Generation) -> tuple[str, ...]:
         for kind in lake.rows(Stage.FINE_TUNE_SPLITS, batch, ["kind"])["kind"]:
             kinds[kind] += 1
     speaker = generation.speaker
-    adapters = [f"{one.method} {one.weights[:8]}" for one in generation.adapters]
+    adapters = [_short(one) for one in generation.adapters]
     return (
         str(generation.number),
-        speaker.label if speaker else "no adapter",
+        _short(speaker) if speaker else "no adapter",
         f"{len(batches):,}",
         f"{pairs:,}",
         f"{kinds['sft']:,}",
         f"{kinds['dpo']:,}",
-        ", ".join(adapters) or "none yet",
+        "\n".join(adapters) or "none yet",
         "finished" if generation.is_finished else "begun",
     )
+
+
+def _short(adapter: SpeakingAdapter) -> str:
+    """Return name and the first digits of the weights' hash; rows have it whole."""
+    return f"{adapter.name}@{adapter.weights[:6]}"

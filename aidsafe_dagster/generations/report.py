@@ -62,19 +62,13 @@ def as_values(comparison: GenerationComparison) -> dict[str, Any]:
             *(asdict(one) for one in comparison.target_shares),
             *(asdict(one) for one in comparison.target_means),
         ],
-        "benchmarks": [_share_values(comparison, n) for n in range(_count(comparison))],
+        "benchmarks": [
+            {**asdict(share), "measure": share.measure.name}
+            for share in comparison.shares
+        ],
         "held_out": [asdict(one) for one in comparison.held_out],
         "data": data_values(comparison.data, ()),
     }
-
-
-def _count(comparison: GenerationComparison) -> int:
-    return len(comparison.shares)
-
-
-def _share_values(comparison: GenerationComparison, place: int) -> dict[str, Any]:
-    share = comparison.shares[place]
-    return {**asdict(share), "measure": share.measure.name}
 
 
 def _is_rehearsed(comparison: GenerationComparison) -> bool:
@@ -170,11 +164,11 @@ def _adapter_section(comparison: GenerationComparison) -> Section:
     if a is None or b is None:
         return Section(title, "One of the two has no adapter yet.")
     intro = f"A: {candidate_name(a)} ({a.label}). B: {candidate_name(b)} ({b.label})."
-    tables = []
+    tables: list[Table] = []
     if comparison.shares:
-        tables.append(_benchmark_table(comparison))
+        tables += _benchmark_tables(comparison)
     if comparison.held_out:
-        tables.append(_held_out_table(comparison.held_out))
+        tables += _held_out_tables(comparison.held_out)
     if not tables:
         intro += f" {_why_nothing(comparison.b)}"
     return Section(title, intro, tables)
@@ -187,46 +181,70 @@ def _why_nothing(side: ComparedGeneration) -> str:
     return "They were not evaluated together."
 
 
-def _benchmark_table(comparison: GenerationComparison) -> Table:
-    rows = []
+def _benchmark_tables(comparison: GenerationComparison) -> list[Table]:
+    """Return shares and differences apart: side by side they are wider than a terminal."""
+    shares, differences = [], []
     for share in comparison.shares:
-        rows.append(
+        name = f"{share.benchmark}, {share.measure.name}"
+        shares.append((name, format_percentage(share.a), format_percentage(share.b)))
+        differences.append(
             (
-                f"{share.benchmark}, {share.measure.name}",
+                name,
                 format_count(share.a.n),
-                format_percentage(share.a),
-                format_percentage(share.b),
                 _points(share.difference),
-                f"{share.failed_a}, {share.failed_b}",
+                format_count(share.failed_a),
+                format_count(share.failed_b),
             )
         )
     note = (
-        "Shares with Wilson intervals; differences in points, for matched pairs. No result: "
-        "prompts of A and B without an answer or a verdict. They count in every share, as not so."
+        "Differences in points, with 95 % intervals for matched pairs. No result: prompts without "
+        "an answer or a verdict. They count in every share, as not so."
     )
-    columns = ("benchmark", "n", "A", "B", B_MINUS_A, "no result")
-    return Table("On the same prompts", columns, tuple(rows), note)
+    columns = ("benchmark", "n", B_MINUS_A, "no result in A", "in B")
+    return [
+        Table(
+            "Shares with 95 % Wilson intervals",
+            ("benchmark", "A", "B"),
+            tuple(shares),
+        ),
+        Table("On the same prompts", columns, tuple(differences), note),
+    ]
 
 
-def _held_out_table(results: Sequence[HeldOutResult]) -> Table:
-    rows = []
+def _held_out_tables(results: Sequence[HeldOutResult]) -> list[Table]:
+    losses, margins = [], []
     for letter, result in zip("AB", results, strict=True):
-        rows.append(
+        name = f"{letter}: {result.candidate}"
+        losses.append(
             (
-                f"{letter}: {result.candidate}",
+                name,
+                format_count(result.loss.n if result.loss else 0),
                 format_estimate(result.loss),
                 format_estimate(result.loss_difference, format_signed),
-                format_estimate(result.margin_difference, _one_digit),
-                format_percentage(result.widened),
                 format_count(result.unscored),
             )
         )
-    note = (
-        "Rows of B's test split. Loss in nats per token, less is better; margin of pairs in nats; "
-        f"difference, margin and widened are {B_MINUS_A} on the same rows."
-    )
-    columns = ("adapter", "loss", "difference", "margin", "widened", "no score")
-    return Table("Held-out rows", columns, tuple(rows), note)
+        margins.append(
+            (
+                name,
+                format_count(result.preferred.n if result.preferred else 0),
+                format_percentage(result.preferred),
+                format_estimate(result.margin_difference, _one_digit),
+            )
+        )
+    return [
+        Table(
+            "Held-out answers, loss in nats per token",
+            ("adapter", "n", "loss", B_MINUS_A, "no score"),
+            tuple(losses),
+        ),
+        Table(
+            "Held-out pairs, margin in nats",
+            ("adapter", "n", "chosen preferred", f"margin, {B_MINUS_A}"),
+            tuple(margins),
+            "Rows of B's test split, the same for both.",
+        ),
+    ]
 
 
 def _one_digit(value: float | None) -> str:

@@ -7,12 +7,18 @@ copied failure is as it was before its last draw, so it fails again as it did.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from aidsafe_dagster.lake.batch_recipes import read_recipes
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import from_frame, to_frame
 from aidsafe_dagster.recipe.batch_recipe import fingerprint_of
-from aidsafe_dagster.recipe.records import UNANSWERED_REASONS, Failure, FailureReason
+from aidsafe_dagster.recipe.records import (
+    UNANSWERED_REASONS,
+    Failure,
+    FailureReason,
+    Usage,
+)
 from aidsafe_dagster.recipe.stages import STAGES, behind
 from aidsafe_dagster.settings.recipe_parts import recipe_parts
 from aidsafe_dagster.settings.snapshot import SettingsSnapshot
@@ -34,9 +40,21 @@ def take_over_prompts(project: Lake, lake: Lake) -> list[str]:
     return lake.batches(INGESTED)
 
 
+@dataclass(frozen=True)
+class TakenOver:
+    """What a generation will ask, as far as the generation before tells."""
+
+    replayed: tuple[str, ...]
+    """Stages that are made as before in every batch, so that the journal answers them."""
+    asked: tuple[str, ...]
+    """The other stages that ask models."""
+    usage: Usage
+    """What the asked stages took before."""
+
+
 def take_over_rows(
     before: Lake, lake: Lake, batches: Sequence[str], snapshot: SettingsSnapshot
-) -> None:
+) -> TakenOver:
     """Copy the rows of stages whose recipe is that of the generation before.
 
     Args:
@@ -45,10 +63,33 @@ def take_over_rows(
         batches: those of this one.
         snapshot: of the settings of this one.
     """
+    stages = [stage for stage, one in STAGES.items() if one.dialogue is not None]
+    others: set[str] = set()
+    usage = Usage()
     for batch in batches:
-        for stage in _alike(before, batch, snapshot):
-            if not lake.has(stage, batch):
+        alike = set(_alike(before, batch, snapshot))
+        for stage in map(str, stages):
+            if stage not in alike:
+                others.add(stage)
+                usage += _usage(before, stage, batch)
+            elif not lake.has(stage, batch):
                 _copy(before, lake, stage, batch)
+    return TakenOver(
+        replayed=tuple(str(stage) for stage in stages if stage not in others),
+        asked=tuple(str(stage) for stage in stages if stage in others),
+        usage=usage,
+    )
+
+
+def _usage(lake: Lake, stage: str, batch: str) -> Usage:
+    usage = Usage()
+    if not lake.has(stage, batch):
+        return usage
+    for frame in (lake.rows(stage, batch, ["usage"]), lake.failures(stage, batch)):
+        if "usage" in frame.columns:
+            for values in frame["usage"]:
+                usage += Usage.model_validate(values)
+    return usage
 
 
 def _alike(before: Lake, batch: str, snapshot: SettingsSnapshot) -> Iterator[str]:

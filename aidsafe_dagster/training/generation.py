@@ -5,6 +5,7 @@ adapter = "dpo"                     # or "sft": which adapter of the generation 
 roles = ["target"]                  # who speaks with it; agents too, such as "deliberator_2"
 served_as = "g{number}-{method}"    # its name at the server
 server = ""                         # a name under [servers]; empty: where the role is asked anyway
+load = false                        # true: vLLM loads an adapter while it serves
 start_from = "adapter"              # DPO goes on from it; "base": both adapters anew
 
 `aidsafe generation run` writes `number` and `speaker` into the settings of a generation.
@@ -52,6 +53,9 @@ class GenerationSettings(Record):
     server: str = ""
     """A name under `[servers]`, of the server with the adapters and their base model. Empty: where
     each role is asked anyway."""
+    load: bool = False
+    """Ask a vLLM server that does not serve an adapter yet to load it from its folder, which the
+    server has to see. It takes that with `--enable-lora` and `VLLM_ALLOW_RUNTIME_LORA_UPDATING`."""
     start_from: Literal["adapter", "base"] = "adapter"
     """`adapter`: DPO goes on from the adapter that spoke, whose own answers the pairs hold, and no
     SFT adapter is trained. `base`: both adapters are trained anew from the base model."""
