@@ -23,6 +23,7 @@ from tests.serving import ModelServer
 from tests.site import Site, aidsafe
 
 pytestmark = pytest.mark.timeout(300)
+LICENCE = {"AIDSAFE_PUBLISH__LICENCE": "mit"}
 
 
 @pytest.fixture(scope="module")
@@ -209,3 +210,20 @@ def test_exports_and_releases_say_the_generation(home: Path, tmp_path: Path) -> 
     row = json.loads(file.read_text().splitlines()[0])
     assert row["generation"] == 2
     assert row["adapters"].startswith("target: g1-dpo@")
+
+
+def test_report_and_card_say_the_generation_and_whose_answers_the_pairs_are(
+    site: Site, home: Path
+) -> None:
+    label = f"target: g1-dpo@{weights_of(site)}"
+    report = (home / "data/reports/quality_report.md").read_text()
+    assert f"2; {label}" in report
+    assert "| preference_pairs | 2 |" in report
+    assert "Generation" not in (
+        site.folder / "data/reports/quality_report.md"
+    ).read_text().replace("aidsafe generation", "")
+    run(home, "publish", **LICENCE)
+    (card_file,) = (home / "data/published").glob("*/README.md")
+    card = card_file.read_text()
+    assert "This data is of generation 2 of a loop" in card
+    assert label in card
