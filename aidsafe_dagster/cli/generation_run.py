@@ -257,15 +257,18 @@ def _speaker(
     Raises:
         SetupError: the generation before trained no such adapter.
     """
-    # One that is begun goes on with its adapter, whatever was trained in the one before since.
-    if generation.speaker and generation.speaker.method == settings.generation.adapter:
-        return generation.speaker
     method = settings.generation.adapter
-    for before in generations:
-        if before.number == generation.number - 1:
-            adapter = before.adapter(method)
-            if adapter:
-                return adapter
+    adapter = generation.speaker
+    # One that is begun goes on with its adapter, whatever was trained in the one before since.
+    if adapter is None or adapter.method != method:
+        adapter = None
+        for before in generations:
+            if before.number == generation.number - 1:
+                adapter = before.adapter(method)
+    if adapter:
+        # Under the name that it is served by now, which may have changed since.
+        name = settings.generation.name_of(adapter.generation, method)
+        return adapter.model_copy(update={"name": name})
     raise SetupError(
         f"generation {generation.number - 1} has no {method} adapter to go on with: set "
         "generation.adapter to the other method, or train it there"

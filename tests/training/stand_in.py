@@ -2,7 +2,8 @@
 
 It takes the same arguments: options, a training script, its configuration, a pid. The name of the
 model determines what it does: `broken-…` exits with a line that the libraries would print, `slow`
-never ends, and anything else writes the files that the script would write, once it is not held back.
+never ends, and anything else writes the files that the script would write, once nothing holds it
+back.
 """
 
 import json
