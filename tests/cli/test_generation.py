@@ -22,7 +22,7 @@ from tests.generations.sites import BATCH, ROWS, a_loop_site, a_server, files_of
 from tests.serving import ModelServer
 from tests.site import Site, aidsafe
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 LICENCE = {"AIDSAFE_PUBLISH__LICENCE": "mit"}
 
 
@@ -218,7 +218,7 @@ def test_report_and_card_say_the_generation_and_whose_answers_the_pairs_are(
     label = f"target: g1-dpo@{weights_of(site)}"
     report = (home / "data/reports/quality_report.md").read_text()
     assert f"2; {label}" in report
-    assert "| preference_pairs | 2 |" in report
+    assert "| preference\\_pairs | 2 |" in report
     assert "Generation" not in (
         site.folder / "data/reports/quality_report.md"
     ).read_text().replace("aidsafe generation", "")

@@ -7,7 +7,7 @@ import pytest
 from tests.generations.sites import a_loop_site, a_server
 from tests.site import aidsafe
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 def test_a_server_without_the_adapter_stops_the_generation_with_what_to_do(
