@@ -32,6 +32,7 @@ def train_adapter(
     force: bool = False,
     **changes: Any,
 ) -> Adapter:
+    home.mkdir(parents=True, exist_ok=True)
     values = {"python": stand_in(home), "model": "a-model"} | changes
     data = a_training_set(home, **(rows or {}))
     return make_adapter(
