@@ -65,7 +65,7 @@ test-vllm: $(VENV)/ready-dev $(VENV)-vllm/ready
 test-real: $(VENV)/ready-dev $(VENV)-real/ready-vllm $(VENV)-train/ready
 	@REAL_MODELS=$(CURDIR)/$(VENV)-real VLLM_PYTHON=$(CURDIR)/$(VENV)-vllm/bin/python \
 	  TRAIN_PYTHON=$(CURDIR)/$(VENV)-train/bin/python \
-	  $(BIN)/python -m pytest -m real tests/test_real.py tests/test_real_circle.py
+	  $(BIN)/python -m pytest -m real tests/test_real.py tests/test_real_circle.py tests/test_real_generations.py
 
 # behind LiteLLM's real proxy, in an environment of its own
 test-gateway: $(VENV)/ready-dev $(VENV)-litellm/ready

@@ -124,7 +124,13 @@ def _train(
         raise SetupError(_why_no_pairs(selection))
     log(f"{row_count} rows to train on; {selection}")
     adapter = make_adapter(
-        method, loaded.training, data, loaded.home, log, force=config.force
+        method,
+        loaded.training,
+        data,
+        loaded.home,
+        log,
+        force=config.force,
+        generation=loaded.generation.number,
     )
     return materialized(
         snapshot,

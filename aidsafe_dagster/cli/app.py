@@ -26,6 +26,7 @@ from aidsafe_dagster.cli.export import check_chat_template, export, publish
 from aidsafe_dagster.cli.failures import failures
 from aidsafe_dagster.cli.find import find
 from aidsafe_dagster.cli.forget import forget
+from aidsafe_dagster.cli.generation import app as generation_app
 from aidsafe_dagster.cli.init import init
 from aidsafe_dagster.cli.plan import plan
 from aidsafe_dagster.cli.policy import app as policy_app
@@ -365,6 +366,7 @@ app.command()(plan)
 app.command()(dev)
 app.command()(evaluate)
 app.add_typer(ablate_app, name="ablate")
+app.add_typer(generation_app, name="generation")
 app.add_typer(engine_app, name="engine")
 app.add_typer(policy_app, name="policy")
 app.add_typer(review_app, name="review")

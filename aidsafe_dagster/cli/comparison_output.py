@@ -31,15 +31,16 @@ _WIDTH = 100
 def print_comparison(comparison: Comparison, rows: Sequence[ChangedRow]) -> None:
     """Print all figures, and some of the changed rows."""
     report = build_report(comparison)
-    _print_head(report)
+    print_head(report)
     for section in report.sections:
-        _print_section(section)
+        print_section(section)
         if section is report.sections[0]:
             _print_policies(comparison)
     _print_rows(comparison, rows)
 
 
-def _print_head(report: Report) -> None:
+def print_head(report: Report) -> None:
+    """Print the warning, the facts and the headlines of a report."""
     if report.simulation_warning:
         console.print(Text(report.simulation_warning, style="bold yellow"))
     for name, fact in report.facts.items():
@@ -51,7 +52,8 @@ def _print_head(report: Report) -> None:
     print_paragraph(f"In short: {'; '.join(figures)}.")
 
 
-def _print_section(section: Section) -> None:
+def print_section(section: Section) -> None:
+    """Print a section of a report: its title, its words and its tables."""
     console.print(Rule(Text(section.title, style="bold"), align="left", style="cyan"))
     if section.intro:
         print_paragraph(visible(section.intro))

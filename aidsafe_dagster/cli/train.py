@@ -62,11 +62,11 @@ def train(
             # Only to check them: a mistake in an option should leave no failed run behind.
             load_settings(overrides=overrides, overrides_from="command line")
             report_dead_runs(instance)
-            with _latest_log_line():
+            with latest_log_line():
                 config = _run_config(overrides, force=force, rows=rows)
                 run = run_job(instance, "train_adapters", config=config)
             # Printed first, because the SFT adapter may be there although DPO failed.
-            _print_adapters(instance, run.run_id)
+            print_adapters(instance, run.run_id)
             if not run.success:
                 print_problem("Error", run.error)
                 raise typer.Exit(1)
@@ -81,7 +81,7 @@ def _run_config(overrides: dict[str, Any], *, force: bool, rows: Arm) -> dict[st
 
 
 @contextmanager
-def _latest_log_line() -> Iterator[None]:
+def latest_log_line() -> Iterator[None]:
     """Show the latest line of the training's log on the terminal, while the block lasts."""
 
     class LatestLine(logging.Handler):
@@ -102,7 +102,7 @@ def _latest_log_line() -> Iterator[None]:
             log.setLevel(level)
 
 
-def _print_adapters(instance: "dg.DagsterInstance", run_id: str) -> None:
+def print_adapters(instance: "dg.DagsterInstance", run_id: str) -> None:
     """Print the adapters that this run made, which may be none."""
     adapters = {}
     for name in ADAPTERS:

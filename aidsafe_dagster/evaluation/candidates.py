@@ -41,11 +41,13 @@ def candidate_role(
     # Retrained weights under the same name must not be answered from the journal.
     weights = candidate.revision
     if not weights:
-        folder = adapters.get(candidate.model, "")
+        folder = candidate.adapter or adapters.get(candidate.model, "")
         weights = _hash_weights(folder)
     # The same name at another server is another model.
-    revision = " ".join(filter(None, (weights, candidate.base_url)))
+    place = candidate.base_url or candidate.server
+    revision = " ".join(filter(None, (weights, place)))
     return {
+        "server": candidate.server,
         "model": candidate.model,
         "base_url": candidate.base_url,
         "api_key_env": candidate.api_key_env,
@@ -55,7 +57,7 @@ def candidate_role(
 
 def is_rehearsed(candidate: CandidateSettings, adapters: Mapping[str, str]) -> bool:
     """Return whether the model is an adapter that this project trained on simulated rows."""
-    folder = adapters.get(candidate.model)
+    folder = candidate.adapter or adapters.get(candidate.model)
     if not folder:
         return False
     lineage = read_lineage(Path(folder))

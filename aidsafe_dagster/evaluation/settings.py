@@ -34,10 +34,15 @@ class CandidateSettings(Record):
     """Empty: the engine's own model."""
     base_url: str = ""
     """Empty: the server of the engine."""
+    server: str = ""
+    """A name under `[servers]`, in place of `base_url`."""
     api_key_env: str = ""
     revision: str = ""
     """Change it when other weights are served under the same name. A local LoRA adapter needs none:
     its weights are hashed."""
+    adapter: str = ""
+    """Folder of a LoRA adapter that is served under the model's name, where `vllm.lora_adapters`
+    does not say it: its weights are hashed, and what it was trained on is told."""
 
 
 class EvaluationSettings(Record):

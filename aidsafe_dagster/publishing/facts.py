@@ -24,6 +24,7 @@ from aidsafe_dagster.recipe.card import (
     CoverageFacts,
     EvaluationSetFacts,
     FloorFacts,
+    GenerationFacts,
     LeftOutFacts,
     MetricFacts,
     ModelFacts,
@@ -43,6 +44,10 @@ from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.recipe.transcript import refined_transcript
 from aidsafe_dagster.reports.decontamination import removed_rows
 from aidsafe_dagster.reports.frames import Dataset
+from aidsafe_dagster.reports.generations import (
+    count_by_adapter,
+    stages_with_adapters,
+)
 from aidsafe_dagster.reports.grades import (
     VersionScores,
     grade_rows,
@@ -99,6 +104,23 @@ def model_facts(dataset: Dataset, published: pl.DataFrame) -> tuple[ModelFacts, 
                 )
             )
     return tuple(facts)
+
+
+def generation_facts(
+    dataset: Dataset, published: pl.DataFrame
+) -> tuple[GenerationFacts, ...]:
+    """Count rows by stage, generation and adapter; nothing for a first generation."""
+    facts = []
+    for stage in stages_with_adapters():
+        rows = _published_rows(dataset, published, stage, "generation", "adapters")
+        for (number, adapters), count in sorted(count_by_adapter(rows).items()):
+            facts.append(
+                GenerationFacts(
+                    stage=stage, generation=number, adapters=adapters, rows=count
+                )
+            )
+    is_first = all(one.generation == 1 for one in facts)
+    return () if is_first else tuple(facts)
 
 
 def policies_versions(

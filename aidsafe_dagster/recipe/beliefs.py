@@ -573,6 +573,8 @@ def tried_beliefs(search: BeliefSearch, settings: BeliefSettings) -> list[TriedB
             cot_tokens=context.count_tokens(answer.cot),
             response_tokens=context.count_tokens(answer.response),
             target_model=candidate.target_model,
+            target_adapter=context.adapter_of(str(Role.TARGET)),
+            generation=context.generation,
             scores=candidate.scores,
             grades=candidate.grades,
             is_rejected_side=candidate is rejected_side,

@@ -77,6 +77,13 @@ class CoverageFacts(Record):
     )
 
 
+class GenerationFacts(Record):
+    stage: str
+    generation: int = Field(description="turn of the loop, from 1 on")
+    adapters: str = Field(description="trained adapters that answered, and as whom")
+    rows: int
+
+
 class LanguageFacts(Record):
     """The texts of a language, as far as it is sure."""
 
@@ -174,6 +181,9 @@ class CardFacts(Record):
     example: str = Field(description="a benign row as escaped Markdown, or empty")
     sources: tuple[SourceFacts, ...]
     models: tuple[ModelFacts, ...]
+    generations: tuple[GenerationFacts, ...] = Field(
+        default=(), description="empty for the first generation"
+    )
     policies: Policies
     policies_versions: tuple[CountFacts, ...] = Field(
         description="policy versions that the rows were made with"

@@ -199,6 +199,10 @@ class DialogueContext:
     seed: int = 0
     engine: str = ""
     simulated: bool = False
+    generation: int = 1
+    """In which turn of the loop rows are made."""
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    """Role or agent that a trained adapter speaks for → its name and the hash of its weights."""
 
     @cached_property
     def system(self) -> Message:
@@ -222,6 +226,10 @@ class DialogueContext:
         if role in _JUDGES:
             return self.judge_system
         return self.system
+
+    def adapter_of(self, speaker: str) -> str:
+        """Return the trained adapter that speaks for a role or an agent; empty: none does."""
+        return self.adapters.get(speaker, "")
 
     def sampling_for(self, agent: str, role: Role) -> Sampling:
         """Return the sampling parameters of an agent: its own, its role's, or those of all."""
@@ -250,6 +258,7 @@ class Conversation:
     servers: list[str] = field(default_factory=list)
     repaired: list[str] = field(default_factory=list)
     reasoning: list[Reasoning] = field(default_factory=list)
+    adapters: list[str] = field(default_factory=list)
 
     def ask(
         self,
@@ -415,6 +424,8 @@ class Conversation:
             "servers": tuple(dict.fromkeys(self.servers)),
             "repaired": tuple(self.repaired),
             "reasoning": tuple(self.reasoning),
+            "generation": self.context.generation,
+            "adapters": tuple(dict.fromkeys(self.adapters)),
         }
 
     def failure(self, reason: FailureReason, detail: str, *, redraw: bool) -> Failure:
@@ -524,6 +535,9 @@ class Conversation:
         server = servers.get(self.speaker, servers.get(str(self.role), ""))
         if server:
             self.servers.append(server)
+        adapter = self.context.adapter_of(self.speaker)
+        if adapter:
+            self.adapters.append(f"{self.speaker}: {adapter}")
         self.turn += 1
         self.usage += completion.usage
         self.models.append(completion.model)

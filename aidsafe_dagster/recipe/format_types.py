@@ -68,12 +68,18 @@ LINEAGE: dict[str, Column] = {
     ),
     "batch": Column("string", "batch in which the row was made"),
     "recipe": Column("string", "fingerprint of the recipe that it was made under"),
+    "generation": Column("int", "turn of the loop in which it was made, from 1 on"),
+    "adapters": Column(
+        "string", "trained adapters that answered at its last stage, and as whom"
+    ),
 }
 
 
-def lineage(row: _Lineage) -> dict[str, str]:
+def lineage(row: _Lineage) -> dict[str, Any]:
     """Return where a row comes from, as every format has it."""
-    return {column: getattr(row, column) for column in LINEAGE}
+    values = {column: getattr(row, column) for column in LINEAGE}
+    # As text, since some trainers take no lists beside their own columns.
+    return {**values, "adapters": "; ".join(row.adapters)}
 
 
 def split_thinking(content: str) -> tuple[str, str]:

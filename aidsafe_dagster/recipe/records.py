@@ -319,6 +319,14 @@ class Provenance(Record):
         default=(),
         description="stages behind this row that were made under another recipe; mostly none",
     )
+    generation: int = Field(
+        default=1,
+        description="1, or in which turn of the loop it was made: see aidsafe generation",
+    )
+    adapters: tuple[str, ...] = Field(
+        default=(),
+        description="trained adapters that answered: '<speaker>: <name>@<hash of the weights>'",
+    )
 
 
 class Row(Prompt, Provenance):
@@ -576,6 +584,13 @@ class TriedBelief(Origin):
     cot_tokens: int
     response_tokens: int
     target_model: str
+    target_adapter: str = Field(
+        default="",
+        description="the trained adapter that answered, '<name>@<hash of the weights>', or empty",
+    )
+    generation: int = Field(
+        default=1, description="1, or in which turn of the loop it was made"
+    )
     score: float | None = Field(
         description="policy score, 1 to 5, mean of the judges; null without a valid answer"
     )

@@ -8,6 +8,7 @@ from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.reports.frames import Dataset
+from aidsafe_dagster.reports.generations import describe_generation
 from aidsafe_dagster.reports.mixed_recipes import mixed_recipe_table
 from aidsafe_dagster.reports.sections import EMPTY_CELL, format_count, format_quantity
 
@@ -45,6 +46,9 @@ def describe_dataset(
         "Judges": _describe_judges(grades),
         "Policies": f"{titles}; version {policies.version}",
     }
+    generation = describe_generation(dataset)
+    if generation:
+        facts["Generation"] = generation
     # Policies may have changed since some rows were made, and the texts beside are the new ones.
     other_versions = _policy_versions(dataset) - {policies.version}
     if other_versions:

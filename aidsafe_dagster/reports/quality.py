@@ -11,6 +11,7 @@ from aidsafe_dagster.reports.cost import StageTime, cost_section
 from aidsafe_dagster.reports.deliberation import deliberation_section
 from aidsafe_dagster.reports.facts import describe_dataset, simulation_warning
 from aidsafe_dagster.reports.frames import Dataset
+from aidsafe_dagster.reports.generations import generation_section
 from aidsafe_dagster.reports.headlines import build_headlines, key_figures
 from aidsafe_dagster.reports.judges import judges_section
 from aidsafe_dagster.reports.losses import losses_section
@@ -92,6 +93,9 @@ def _build_sections(analysis: DatasetAnalysis, context: ReportContext) -> list[S
         policies_section(dataset, context.policies),
         rules_section(dataset, context.policies),
     ]
+    generation = generation_section(dataset)
+    if generation:
+        sections.append(generation)
     if context.planted:
         sections.append(planted_section(context.planted))
     return [*sections, *context.further]

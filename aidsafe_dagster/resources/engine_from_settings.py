@@ -20,6 +20,7 @@ from aidsafe_dagster.recipe.dialogue import DialogueContext
 from aidsafe_dagster.recipe.records import Role
 from aidsafe_dagster.resources.tokens import token_counter
 from aidsafe_dagster.settings.role_servers import (
+    adapters_by_speaker,
     common_sampling,
     own_server,
     sampling_by_speaker,
@@ -110,6 +111,8 @@ def make_dialogue_context(
         seed=settings.seed,
         engine=engine.name,
         simulated=engine.simulated,
+        generation=settings.generation.number,
+        adapters=adapters_by_speaker(settings),
     )
 
 

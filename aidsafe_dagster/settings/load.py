@@ -102,6 +102,17 @@ def default_settings(folder: Path) -> Settings:
     return _with_absolute_paths(Settings(), folder)
 
 
+def setting_variables(file: Path, environ: Mapping[str, str]) -> list[str]:
+    """Return the names of environment variables that are settings, or name their file.
+
+    Raises:
+        SetupError: the settings file does not parse.
+    """
+    file_values = _read(file, required=False)
+    names = _setting_variables(environ, file_values)
+    return [*names, SETTINGS_VARIABLE] if SETTINGS_VARIABLE in environ else names
+
+
 def _add_profiles(merged: dict[str, Any], origins: dict[str, str]) -> None:
     """Put the values of the named profiles where the settings themselves say nothing."""
     for place, server in _servers(merged):
@@ -158,11 +169,7 @@ def _values_from_environment(
     environ: Mapping[str, str], file_values: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the settings among the variables: all `AIDSAFE_*` but those that hold a key."""
-    key_variables = _key_variables(environ, file_values)
-    names = []
-    for name in environ:
-        if name.startswith(_PREFIX) and name not in key_variables:
-            names.append(name)
+    names = _setting_variables(environ, file_values)
     # Fewer underscores first, so that a whole table comes before single keys in it.
     names.sort(key=lambda name: (name.count("__"), name))
     values: dict[str, Any] = {}
@@ -174,6 +181,17 @@ def _values_from_environment(
             nested = {key: nested}
         _merge(values, nested, name)
     return values
+
+
+def _setting_variables(
+    environ: Mapping[str, str], file_values: Mapping[str, Any]
+) -> list[str]:
+    key_variables = _key_variables(environ, file_values)
+    names = []
+    for name in environ:
+        if name.startswith(_PREFIX) and name not in key_variables:
+            names.append(name)
+    return names
 
 
 def _key_variables(

@@ -24,6 +24,7 @@ from aidsafe_dagster.recipe.batch_recipe import (
 from aidsafe_dagster.recipe.records import Record, RefinedCot, Role, Stage
 from aidsafe_dagster.recipe.stages import stage_named
 from aidsafe_dagster.settings.role_servers import (
+    adapters_by_speaker,
     common_sampling,
     is_managed,
     sampling_by_speaker,
@@ -81,6 +82,7 @@ def recipe_parts(snapshot: SettingsSnapshot, stage: str) -> tuple[RecipePart, ..
     return (
         *_file_parts(snapshot, stage),
         *_speaker_parts(settings, stage),
+        *_generation_parts(settings, stage),
         *_setting_parts(settings, stage),
     )
 
@@ -121,6 +123,15 @@ def _speaker_parts(settings: Settings, stage: str) -> Iterator[RecipePart]:
                 if by_role.get(name) != value:
                     own[name] = value
             yield from _as_parts(own, agent)
+
+
+def _generation_parts(settings: Settings, stage: str) -> Iterator[RecipePart]:
+    """Yield the generation at a stage where an adapter speaks: text depends on it nowhere else."""
+    speakers = adapters_by_speaker(settings)
+    in_use = set(map(str, roles_in_use(settings, stage)))
+    if any(role_of(speaker) in in_use for speaker in speakers):
+        number = settings.generation.number
+        yield RecipePart(name="generation", of="", value=str(number))
 
 
 def _agents(settings: Settings, role: Role) -> list[str]:

@@ -1,8 +1,9 @@
 """Which server, which model and which sampling parameters each role and agent has in the end."""
 
-from aidsafe_dagster.engines.roles import RoleSettings, for_speaker
+from aidsafe_dagster.engines.roles import RoleSettings, for_speaker, role_of
 from aidsafe_dagster.engines.settings import ServerSettings
 from aidsafe_dagster.recipe.dialogue import Sampling
+from aidsafe_dagster.recipe.records import Role
 from aidsafe_dagster.settings.schema import Settings
 
 NamedServer = tuple[str, ServerSettings]
@@ -29,6 +30,30 @@ def server_of(settings: Settings, speaker: str) -> ServerSettings | None:
         return None
     server = role.applied_to(settings.endpoint)
     return settings.vllm.served(server) if settings.engine == "vllm" else server
+
+
+def adapters_by_speaker(settings: Settings) -> dict[str, str]:
+    """Return role or agent → the label of the trained adapter that it speaks with."""
+    adapter = settings.generation.speaker
+    if adapter is None:
+        return {}
+    speakers = {}
+    for speaker in [*map(str, Role), *_agents(settings)]:
+        server = server_of(settings, speaker)
+        if server is not None and server.model_name == adapter.label:
+            speakers[speaker] = adapter.label
+    # A judge or a candidate of that name is asked for other reasons.
+    return {name: label for name, label in speakers.items() if _is_heir(settings, name)}
+
+
+def _agents(settings: Settings) -> list[str]:
+    numbers = range(1, settings.deliberation.agents + 1)
+    return [f"{Role.DELIBERATOR}_{number}" for number in numbers]
+
+
+def _is_heir(settings: Settings, speaker: str) -> bool:
+    roles = settings.generation.roles
+    return speaker in roles or role_of(speaker) in roles
 
 
 def is_managed(settings: Settings, speaker: str) -> bool:

@@ -34,6 +34,7 @@ from aidsafe_dagster.selection.settings import SelectionSettings
 from aidsafe_dagster.settings.launchpad import LaunchpadSettings
 from aidsafe_dagster.sources.settings import DecontaminationSettings, IngestSettings
 from aidsafe_dagster.sources.source import SourceSpec
+from aidsafe_dagster.training.generation import GenerationSettings
 from aidsafe_dagster.training.settings import TrainingSettings
 
 PACKAGE = Path(__file__).parent.parent
@@ -105,6 +106,7 @@ class Settings(Record):
     automation: AutomationSettings = AutomationSettings()
     backfill: BackfillSettings = BackfillSettings()
     training: TrainingSettings = TrainingSettings()
+    generation: GenerationSettings = GenerationSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     ablation: AblationSettings = AblationSettings()
     report: ReportSettings = ReportSettings()
@@ -130,6 +132,17 @@ class Settings(Record):
             if role.server and role.server not in self.servers:
                 place = f"roles.{speaker}.server"
                 raise unknown("server", role.server, self.servers, place)
+        return self
+
+    @model_validator(mode="after")
+    def _check_generation(self) -> Self:
+        for speaker in self.generation.roles:
+            if not is_speaker(speaker):
+                known = [*Role, "deliberator_<number>"]
+                raise unknown("role", speaker, known, "generation.roles")
+        server = self.generation.server
+        if server and server not in self.servers:
+            raise unknown("server", server, self.servers, "generation.server")
         return self
 
     @model_validator(mode="after")

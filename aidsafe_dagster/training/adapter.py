@@ -57,7 +57,8 @@ class _Job:
     base: str
     """Revision of the base model, or a hash of its folder."""
     start: Adapter | None
-    """The SFT adapter from which DPO starts."""
+    """The adapter from which DPO starts."""
+    generation: int
 
     @property
     def key(self) -> str:
@@ -86,22 +87,24 @@ def make_adapter(
     log: Callable[[str], None],
     *,
     force: bool = False,
+    generation: int = 1,
 ) -> Adapter:
     """Train an adapter, or reuse the one with the same lineage unless `force` is set.
 
     An interrupted training of the same adapter resumes from its last checkpoint.
 
     Raises:
-        SetupError: no base model is set, there are no rows, the SFT adapter to start from is
-            missing or has another base model, another run is training the adapter, or the training
-            failed.
+        SetupError: no base model is set, there are no rows, the adapter to start from is missing or
+            has another base model, another run is training the adapter, or the training failed.
     """
     _check_inputs(method, settings, data)
     base = base_revision(settings)
     start = None
-    if method == "dpo" and settings.dpo.from_sft:
+    if method == "dpo" and settings.dpo.from_adapter:
+        start = _given_adapter(settings, base)
+    elif method == "dpo" and settings.dpo.from_sft:
         start = _sft_adapter(home, settings, data.version, base)
-    job = _Job(method, settings, data, home, base, start)
+    job = _Job(method, settings, data, home, base, start, generation)
     existing = read_lineage(job.folder)
     if existing and existing.key == job.key and not force:
         log(
@@ -133,6 +136,18 @@ def _check_inputs(
         )
 
 
+def _given_adapter(settings: TrainingSettings, base: str) -> Adapter:
+    """Return the adapter that the settings name as the start of DPO."""
+    folder = Path(settings.dpo.from_adapter)
+    lineage = read_lineage(folder)
+    if lineage is None:
+        raise SetupError(
+            f"training.dpo.from_adapter: {folder}: there is no adapter with a lineage.json"
+        )
+    _require_base(folder, lineage, settings, base, "it goes on with that model alone")
+    return Adapter(folder, lineage, reused=True)
+
+
 def _sft_adapter(
     home: Path, settings: TrainingSettings, version: str, base: str
 ) -> Adapter:
@@ -143,15 +158,21 @@ def _sft_adapter(
             f"{folder}: there is no SFT adapter of dataset {version} to start from: "
             "make sft_adapter first, or set training.dpo.from_sft = false"
         )
+    _require_base(folder, lineage, settings, base, "make sft_adapter again")
+    return Adapter(folder, lineage, reused=True)
+
+
+def _require_base(
+    folder: Path, lineage: Lineage, settings: TrainingSettings, base: str, remedy: str
+) -> None:
     # Without a revision in the settings, any commit of the base model is accepted.
     has_other_revision = bool(base) and lineage.base_revision != base
     if lineage.base_model != settings.model or has_other_revision:
         raise SetupError(
-            f"{folder}: the SFT adapter was trained on {lineage.base_model} "
+            f"{folder}: the {lineage.method.upper()} adapter was trained on {lineage.base_model} "
             f"({lineage.base_revision or 'default'}), but training.model is {settings.model} "
-            f"({base or 'default'}): make sft_adapter again"
+            f"({base or 'default'}): {remedy}"
         )
-    return Adapter(folder, lineage, reused=True)
 
 
 def _prepare(job: _Job) -> dict[str, Any]:
@@ -200,6 +221,7 @@ def _make_lineage(job: _Job, result: dict[str, Any], seconds: float) -> Lineage:
         recipe=job.settings.recipe(job.method),
         result=result,
         seconds=seconds,
+        generation=job.generation,
     )
 
 

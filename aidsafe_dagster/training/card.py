@@ -37,6 +37,10 @@ def adapter_card(lineage: Lineage) -> str:
         "base model": lineage.base_model,
         "revision": lineage.base_revision or "default",
     }
+    if lineage.generation > 1:
+        facts["generation"] = str(lineage.generation)
+    if lineage.from_adapter:
+        facts["trained on from an adapter with weights"] = lineage.from_adapter
     for name in _RESULTS:
         if name in lineage.result:
             facts[name] = lineage.result[name]

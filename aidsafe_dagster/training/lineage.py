@@ -28,7 +28,7 @@ class Lineage(Record):
     base_revision: str
     """The setting, or a hash of the files of a folder."""
     from_adapter: str
-    """Hash of the weights of the SFT adapter from which DPO started; empty without one."""
+    """Hash of the weights of the adapter from which DPO started; empty without one."""
     weights: str
     """Hash of this adapter's weights."""
     recipe: Mapping[str, Any]
@@ -36,6 +36,8 @@ class Lineage(Record):
     result: Mapping[str, Any]
     """Losses, steps, rows, device and library versions, as reported by the training script."""
     seconds: float
+    generation: int = 1
+    """Of the rows that it was trained on."""
 
 
 def lineage_key(

@@ -60,6 +60,8 @@ class DpoSettings(StepSettings):
     """How strongly the trained model is kept close to the reference model."""
     from_sft: bool = True
     """Start from the SFT adapter, which is then also the reference; False: from the base model."""
+    from_adapter: str = ""
+    """Start from the adapter in this folder instead. It is then also the reference."""
 
 
 class TrainingSettings(Record):
@@ -102,12 +104,15 @@ class TrainingSettings(Record):
         return {
             "method": method,
             **self.model_dump(mode="json", include=relevant),
-            "steps": steps.model_dump(mode="json", exclude=REPORTING_STEPS),
+            # Where an adapter lies says nothing of its weights. Their hash counts by itself.
+            "steps": steps.model_dump(
+                mode="json", exclude=REPORTING_STEPS | {"from_adapter"}
+            ),
         }
 
     def within(self, folder: Path) -> "TrainingSettings":
         """Return a copy whose paths of model and interpreter are resolved against the folder."""
-        changes = {}
+        changes: dict[str, Any] = {}
         # A name on the Hub looks like a relative path, so only an existing folder is one.
         if self.model and (folder / self.model).exists():
             changes["model"] = str(folder / self.model)
@@ -115,4 +120,8 @@ class TrainingSettings(Record):
         if "/" in self.python:
             interpreter = Path(self.python).expanduser()
             changes["python"] = str(folder / interpreter)
+        if self.dpo.from_adapter:
+            start = folder / Path(self.dpo.from_adapter).expanduser()
+            dpo = self.dpo.model_copy(update={"from_adapter": str(start)})
+            changes["dpo"] = dpo
         return self.model_copy(update=changes)

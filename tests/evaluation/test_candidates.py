@@ -89,3 +89,14 @@ def test_the_lineage_of_an_adapter_tells_whether_its_rows_were_simulated(
     )
     (tmp_path / "a" / LINEAGE_FILE).write_text(lineage.model_dump_json())
     assert is_rehearsed(SFT, adapters) == simulated
+
+
+def test_an_adapter_that_another_server_serves_is_known_by_its_folder(
+    tmp_path: Path,
+) -> None:
+    folder = an_adapter(tmp_path / "a", b"one")["sft"]
+    served = SFT.model_copy(update={"adapter": folder, "server": "small"})
+    role = candidate_role(served, {})
+    hashed = candidate_role(SFT, {"sft": folder})["revision"]
+    assert role["revision"] == f"{hashed} small"
+    assert role["server"] == "small"

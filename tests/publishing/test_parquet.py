@@ -31,6 +31,8 @@ def rows(count: int, seed: str = "a", words: int = 20) -> list[dict[str, Any]]:
             "batch": "demo-0001",
             "recipe": "0123456789ab",
             "own_id": "",
+            "generation": 1,
+            "adapters": "",
         }
         for n in range(count)
     ]

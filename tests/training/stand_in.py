@@ -2,7 +2,8 @@
 
 It takes the same arguments: options, a training script, its configuration, a pid. The name of the
 model determines what it does: `broken-…` exits with a line that the libraries would print, `slow`
-never ends, and anything else writes the files that the script would write.
+never ends, and anything else writes the files that the script would write, once nothing holds it
+back.
 """
 
 import json
@@ -42,6 +43,7 @@ def main(script: Path, config: dict[str, Any], parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if model == "slow":
         sleep(script, work, parent)
+    hold(work)
     if model != "silent":
         write(work, config)
 
@@ -55,6 +57,14 @@ def sleep(script: Path, work: Path, parent: int) -> None:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     (work / "pids").write_text(f"{os.getpid()} {child.pid}")
     time.sleep(600)
+
+
+def hold(work: Path) -> None:
+    """Wait while the file that STAND_IN_HOLD names exists."""
+    file = os.environ.get("STAND_IN_HOLD")
+    while file and Path(file).exists():
+        (work / "holding").touch()
+        time.sleep(0.05)
 
 
 def write(work: Path, config: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """An adapter is trained once, moved into place atomically, and identified by its inputs."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ def train_adapter(
     force: bool = False,
     **changes: Any,
 ) -> Adapter:
+    home.mkdir(parents=True, exist_ok=True)
     values = {"python": stand_in(home), "model": "a-model"} | changes
     data = a_training_set(home, **(rows or {}))
     return make_adapter(
@@ -118,6 +120,39 @@ def test_dpo_is_trained_again_after_the_sft_adapter_has_changed(tmp_path: Path) 
 def test_dpo_needs_no_sft_adapter_if_the_settings_say_so(tmp_path: Path) -> None:
     adapter = train_adapter(tmp_path, "dpo", dpo={"from_sft": False})
     assert adapter.lineage.from_adapter == ""
+
+
+def test_dpo_goes_on_from_an_adapter_that_the_settings_name(tmp_path: Path) -> None:
+    earlier = train_adapter(tmp_path / "first")
+    start = {"from_adapter": str(earlier.folder)}
+    adapter = train_adapter(tmp_path / "next", "dpo", dpo=start)
+    assert adapter.lineage.from_adapter == earlier.lineage.weights
+    assert train_adapter(tmp_path / "next", "dpo", dpo=start).reused
+
+
+def test_where_the_adapter_lies_that_dpo_goes_on_from_does_not_count(
+    tmp_path: Path,
+) -> None:
+    earlier = train_adapter(tmp_path / "first")
+    moved = tmp_path / "moved"
+    shutil.copytree(earlier.folder, moved)
+    before = {"from_adapter": str(earlier.folder)}
+    first = train_adapter(tmp_path / "next", "dpo", dpo=before)
+    again = train_adapter(tmp_path / "next", "dpo", dpo={"from_adapter": str(moved)})
+    assert again.reused
+    assert again.lineage.key == first.lineage.key
+
+
+def test_dpo_from_no_adapter_or_one_of_another_base_model_is_refused(
+    tmp_path: Path,
+) -> None:
+    nowhere = {"from_adapter": str(tmp_path / "nowhere")}
+    with pytest.raises(SetupError, match=r"there is no adapter with a lineage\.json"):
+        train_adapter(tmp_path / "next", "dpo", dpo=nowhere)
+    other = train_adapter(tmp_path / "first", model="other-model")
+    start = {"from_adapter": str(other.folder)}
+    with pytest.raises(SetupError, match="was trained on other-model"):
+        train_adapter(tmp_path / "next", "dpo", dpo=start)
 
 
 def test_dpo_without_its_sft_adapter_is_refused(tmp_path: Path) -> None:
