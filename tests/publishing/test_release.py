@@ -39,6 +39,7 @@ from aidsafe_dagster.sources.evaluation_sets import CheckedSet
 from tests.builders import a_deliberated_cot, a_failure, a_refined_thought, policies
 from tests.publishing.lakes import a_filled_lake, all_batches, fill, publish_settings
 from tests.reports.builders import make_older
+from tests.selection.stored import put_selection
 
 READER = """
 import json, sys
@@ -428,6 +429,10 @@ def test_a_prompt_cannot_break_out_of_the_card(tmp_path: Path) -> None:
 
 def test_datasets_loads_every_config(tmp_path: Path) -> None:
     lake = a_filled_lake(tmp_path)
+    train = lake.all_rows(Stage.FINE_TUNE_SPLITS)
+    assert train is not None
+    chosen = train.filter(split="train", kind="sft")["prompt_id"].to_list()[:2]
+    put_selection(lake, ["demo-0001", "demo-0002"], chosen, chosen)
     release = a_release(lake, tmp_path, reasoning="field")
     contents = read_by_datasets(str(release.folder), tmp_path / "cache")
     assert count_rows(contents) == release.rows.counts
@@ -437,6 +442,17 @@ def test_datasets_loads_every_config(tmp_path: Path) -> None:
             assert content["columns"] == list(columns)
     answer = contents["sft"]["train"]["first"]["messages"][1]
     assert answer["reasoning_content"].startswith("The user wants to know")
+
+
+def test_a_selection_of_other_rows_is_left_out_with_the_reason(tmp_path: Path) -> None:
+    lake = a_filled_lake(tmp_path)
+    put_selection(lake, ["demo-0001"], ["p1"], [])
+    fill(lake, "demo-0001", prompts=9)
+    release = a_release(lake, tmp_path)
+    assert "selected" not in {config for config, _ in release.rows.counts}
+    assert "made again or forgotten since the selection: demo-0001" in (
+        release.without_selected
+    )
 
 
 def test_the_assistant_turn_is_reasoning_then_response(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from aidsafe_dagster.recipe.records import (
     Prompt,
     PromptKind,
     RefinedCot,
+    Score,
     Stage,
     TriedBelief,
     Turn,
@@ -214,7 +215,7 @@ _BY_JUDGE = {judge: a_grade(judge=judge) for judge in _JUDGES}
 
 
 def _grade(draw: random.Random, quality: float, judge: str) -> Grade:
-    scores = {}
+    scores: dict[str, Score] = {}
     for metric in METRICS:
         seen = round(1.5 + 4 * quality + draw.gauss(0, 0.5))
         scores[metric] = _SCORES[min(5, max(1, seen))]

@@ -146,7 +146,7 @@ def test_a_weight_for_what_no_row_has_is_an_error(planted: Planted) -> None:
 
 def test_a_kind_that_does_not_exist_is_an_error() -> None:
     with pytest.raises(SetupError, match="Did you mean 'harmful'"):
-        BalanceSettings(kind={"harmfull": 1})  # type: ignore[dict-item]
+        BalanceSettings(kind={"harmfull": 1})
 
 
 def test_without_a_row_above_the_floor_nothing_is_selected(planted: Planted) -> None:
