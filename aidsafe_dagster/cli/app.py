@@ -139,7 +139,10 @@ def ingest(
     ] = None,
     turn: Annotated[
         str | None,
-        typer.Option(help="User turn taken from a chat transcript: first or last."),
+        typer.Option(
+            help="What is taken of a chat transcript: conversation (all up to the user's last "
+            "turn), or the first or last turn alone."
+        ),
     ] = None,
     licence: Annotated[str | None, typer.Option(help="Licence of all rows.")] = None,
     limit: Annotated[
@@ -289,7 +292,7 @@ def show(
         settings = load_settings().settings
         asked = prompt_id
         place = find_prompt(Lake(settings.lake), asked)
-        prompt_id, batch, _ = place
+        prompt_id, batch = place.prompt_id, place.batch
         if not prompt_id.startswith(asked):
             print_plain(f"{asked} is prompt {prompt_id}.")
         console.print(prompt_page(place))

@@ -74,6 +74,8 @@ class AnswerCheck:
     """Of the rules (`Policies.wording`)."""
     language_of: LanguageOf | None = None
     """None: nobody looks at languages."""
+    asked: str = ""
+    """What tells the language of the prompt (`languages.asked_text`); empty: the prompt."""
 
     def check(self, answer: Answer, schema: Mapping[str, Any]) -> None:
         """Check every free text of an answer.
@@ -123,7 +125,11 @@ class AnswerCheck:
         if reason is not None:
             return reason
         return wrong_language(
-            text.text, self.prompt, settings, text.field, self.language_of
+            text.text,
+            self.asked or self.prompt,
+            settings,
+            text.field,
+            self.language_of,
         )
 
     def _check_final_text(self, text: _Text) -> None:

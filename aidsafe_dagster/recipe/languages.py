@@ -11,6 +11,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 
+from aidsafe_dagster.recipe.records import Prompt
+
 LanguageOf = Callable[[str], Mapping[str, float]]
 """Text → probability (0 to 1) of each language, by its ISO 639-1 code, the likeliest first."""
 
@@ -122,6 +124,21 @@ def other_language(
     if is_vague or _share(prompts, language) >= _RULED_OUT:
         return None
     return f"it is in another language ('{language}') than the user's prompt; write in that one"
+
+
+def asked_text(prompt: Prompt) -> str:
+    """Return the text that tells the language of a prompt.
+
+    The last turn of a conversation does, unless it is too short to tell: "Go on." Then the user's
+    turns before it count as well.
+    """
+    text = prompt.prompt
+    for turn in reversed(prompt.earlier):
+        if _weight(_prose(text)) >= _LEAST_PROMPT:
+            break
+        if turn.role == "user":
+            text = f"{turn.content}\n\n{text}"
+    return text
 
 
 def told_language(text: str, language_of: LanguageOf) -> str:

@@ -134,7 +134,7 @@ def _fault_of_text(
         return Fault(FailureReason.NO_REJECTED_COT, detail)
     if floors.reject_belief_echoes:
         for part, text in (("CoT", answer.cot), ("response", answer.response)):
-            echo = belief_echo(text, belief, refined.prompt)
+            echo = belief_echo(text, belief, refined.whole)
             if echo is not None:
                 return Fault(FailureReason.ECHOES_BELIEF, f"{part}: {echo}")
     alike = similarity_of_sides(refined, answer)

@@ -17,7 +17,13 @@ _APOSTROPHES = str.maketrans("", "", "'’‘ʼ`´")
 _LOOKALIKES = str.maketrans("асеорхуіјѕһԁӏктмнвονραι", "aceopxyijshdlktmhbovpai")
 # Kana, and the ideographs that Chinese and Japanese share.
 _UNSPACED = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+_SIGN = re.compile(rf"[{_UNSPACED}]")
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
+
+
+def is_unspaced(word: str) -> bool:
+    """Tell whether a normalised word is a sign of a script without spaces."""
+    return len(word) == 1 and _SIGN.match(word) is not None
 
 
 def normalised_words(text: str) -> Words:
