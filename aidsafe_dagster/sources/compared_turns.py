@@ -7,8 +7,9 @@ A conversation is compared as a whole, and in each turn of the user that is not 
 from collections.abc import Sequence
 
 from aidsafe_dagster.recipe.records import Message, as_text
+from aidsafe_dagster.recipe.unspaced import is_mostly_unspaced
 from aidsafe_dagster.sources.overlap import distinctive_words
-from aidsafe_dagster.sources.wording import is_unspaced, normalised_words
+from aidsafe_dagster.sources.wording import normalised_words
 
 _LEAST_WORDS = 4
 _LEAST_SIGNS = 8
@@ -33,7 +34,6 @@ def telling_turns(turns: Sequence[Message]) -> list[str]:
 
 def _is_telling(text: str) -> bool:
     words = normalised_words(text)
-    signs = sum(is_unspaced(word) for word in words)
-    least = _LEAST_SIGNS if signs > len(words) / 2 else _LEAST_WORDS
+    least = _LEAST_SIGNS if is_mostly_unspaced(words) else _LEAST_WORDS
     is_long = len(words) >= least
     return is_long and len(set(distinctive_words(words))) >= _LEAST_DISTINCTIVE

@@ -29,7 +29,7 @@ CHECKED_STAGES = (Stage.PROMPTS, Stage.FINE_TUNE_SPLITS)
 EVALUATION_SETS = "evaluation_sets"
 UNCHECKED = "none"
 """Version without any evaluation set."""
-_RULES_VERSION = "1"
+_RULES_VERSION = "2"
 """To be raised when a rule finds other prompts than before."""
 NOTHING_CHECKED = (
     "**No evaluation set is configured: these prompts were checked against none.**"

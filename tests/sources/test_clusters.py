@@ -191,3 +191,31 @@ def test_what_anybody_says_in_a_conversation_brings_nobody_together() -> None:
     talks = [talk(text, f"It is so: {text[::-1]}", thanks) for text in questions]
     clusters = {prompt.cluster for prompt in kept(admit([], talks, THRESHOLDS))}
     assert len(clusters) == len(questions)
+
+
+@pytest.mark.parametrize(
+    ("text", "near", "other"),
+    [
+        (
+            "请告诉我怎样才能安全地更换家里客厅的电灯开关，需要准备哪些工具？",
+            "请告诉我怎样才能安全地更换家里客厅的电灯开关，需要准备哪些工具呢？",
+            "请告诉我怎样才能学好一门外语，需要每天练习多少时间？",
+        ),
+        (
+            "กรุณาบอกวิธีเปลี่ยนสวิตช์ไฟในห้องนั่งเล่นที่บ้านอย่างปลอดภัยด้วย",
+            "กรุณาบอกวิธีเปลี่ยนสวิตช์ไฟในห้องนั่งเล่นที่บ้านอย่างปลอดภัยด้วยครับ",
+            "กรุณาบอกวิธีปลูกมะเขือเทศในกระถางที่ระเบียง",
+        ),
+        (
+            "كيف يمكنني تغيير مفتاح الإضاءة في غرفة الجلوس في المنزل بأمان وما هي الأدوات",
+            "كيف يمكنني تغيير مفتاح الإضاءة في غرفة الجلوس في المنزل بأمان وما هي الأدوات؟",
+            "كيف يمكنني تعلم العزف على العود في المنزل بدون معلم؟",
+        ),
+    ],
+)
+def test_near_duplicates_are_found_in_every_script(
+    text: str, near: str, other: str
+) -> None:
+    admissions = admit_texts(text, near, other)
+    assert [original for original, _ in dropped(admissions)] == [text]
+    assert len({prompt.cluster for prompt in kept(admissions)}) == 2
