@@ -203,7 +203,9 @@ class DialogueContext:
     @cached_property
     def system(self) -> Message:
         """The system message of every agent: ground rules and policies."""
-        return Message(role="system", content=self.templates.system(self.policies))
+        language = self.bad_text.language_name
+        content = self.templates.system(self.policies, language)
+        return Message(role="system", content=content)
 
     @cached_property
     def judge_system(self) -> Message:
@@ -214,7 +216,7 @@ class DialogueContext:
 
     def target_system(self, belief: str) -> Message:
         """Return the system message of the model under attack, with a belief if it holds one."""
-        content = self.templates.target_system(belief)
+        content = self.templates.target_system(belief, self.bad_text.language_name)
         return Message(role="system", content=content)
 
     def system_for(self, role: Role) -> Message:

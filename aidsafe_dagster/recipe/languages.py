@@ -126,6 +126,29 @@ def other_language(
     return f"it is in another language ('{language}') than the user's prompt; write in that one"
 
 
+def not_in_language(
+    text: str,
+    prompt: str,
+    wanted: str,
+    language_of: LanguageOf,
+    also: Collection[str] = (),
+) -> str | None:
+    """Describe a text that is not in the language of a code; None if it is in it, or not sure.
+
+    For `also`, see `other_language`. A prompt that speaks of languages may ask for another one.
+    """
+    said = _prose(text)
+    script = _main_script(said)
+    if _NAMES.search(prompt) or not script or _weight(said) < _LEAST_TEXT:
+        return None
+    shares = {_OF_SCRIPT[script]: 1.0} if script in _OF_SCRIPT else language_of(said)
+    language = _sure_language(shares)
+    is_wanted = not language or _share(shares, wanted) >= _RULED_OUT
+    if is_wanted or language in also:
+        return None
+    return f"it is in another language ('{language}') than it has to be ('{wanted}'); write in that"
+
+
 def asked_text(prompt: Prompt) -> str:
     """Return the text that tells the language of a prompt.
 

@@ -115,14 +115,15 @@ class Templates:
             self._compiled[name] = self._compile(name)
             self._sources[name] = self._read(f"{name}.jinja") or ""
 
-    def system(self, policies: Policies) -> str:
-        return self._render("system", policies=policies.policies)
+    def system(self, policies: Policies, language: str = "") -> str:
+        """Return the agents' system message; `language` by its name, or the prompt's."""
+        return self._render("system", policies=policies.policies, language=language)
 
     def judge_system(self, policies: Policies) -> str:
         return self._render("judge_system", policies=policies.policies)
 
-    def target_system(self, belief: str = "") -> str:
-        return self._render("target_system", belief=belief)
+    def target_system(self, belief: str = "", language: str = "") -> str:
+        return self._render("target_system", belief=belief, language=language)
 
     def task(self, stage: str, name: str, **values: object) -> str:
         return self._render(f"{stage}/{name}", **values)
