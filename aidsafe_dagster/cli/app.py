@@ -37,6 +37,7 @@ from aidsafe_dagster.cli.project_folder import (
 )
 from aidsafe_dagster.cli.review import app as review_app
 from aidsafe_dagster.cli.train import train
+from aidsafe_dagster.cli.translate import translate
 from aidsafe_dagster.cli.try_command import try_prompts
 from aidsafe_dagster.cli.view import view
 
@@ -365,6 +366,7 @@ app.command()(publish)
 app.command()(plan)
 app.command()(dev)
 app.command()(evaluate)
+app.command()(translate)
 app.add_typer(ablate_app, name="ablate")
 app.add_typer(engine_app, name="engine")
 app.add_typer(policy_app, name="policy")

@@ -51,6 +51,8 @@ class Role(StrEnum):
     CANDIDATE = "candidate"
     # Drafts rules and cases, and reviews rules: it works on the policies, and on no row.
     POLICY_EDITOR = "policy_editor"
+    # Puts finished rows into another language.
+    TRANSLATOR = "translator"
 
 
 class ThoughtVerdict(StrEnum):

@@ -36,6 +36,7 @@ from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import Prompt
 
 SAFETY_EVAL = "safety_eval"
+TRANSLATIONS = "translations"
 JAILBREAKS = ("expert_role", "fiction", "no_refusal", "prefix")
 """Wrappers around forbidden prompts; each is a template."""
 SAFETY_EVAL_TEMPLATES = (
@@ -183,8 +184,9 @@ class Templates:
     def _read(self, file: str) -> str | None:
         """Return the source of a template; None if there is none."""
         path = self.folder / file
-        # A folder of a team's own may be older than conversations are.
-        if file == f"{_CONVERSATION}.jinja" and not path.is_file():
+        # A folder of a team's own may be older than these.
+        is_younger = file.startswith((f"{_CONVERSATION}.", f"{TRANSLATIONS}/"))
+        if is_younger and not path.is_file():
             path = _BUNDLED / file
         return path.read_text("utf-8-sig") if path.is_file() else None
 

@@ -87,6 +87,19 @@ def admit(
     return _decide_repeats(new, by_id, set(earlier_by_id))
 
 
+def similar_prompts(
+    prompts: Sequence[Prompt], known: Sequence[Prompt], threshold: float
+) -> list[list[Prompt]]:
+    """Return for each prompt the known ones that are similar to it, the most similar first."""
+    every = [*known, *prompts]
+    pairs = _similar_earlier_prompts(every, len(known), threshold)
+    similar = []
+    for index in range(len(known), len(every)):
+        near = [pair.right for pair in pairs.get(index, ())]
+        similar.append([known[place] for place in near if place < len(known)])
+    return similar
+
+
 def _new_texts(earlier: Sequence[Prompt], new: Sequence[Prompt]) -> list[Prompt]:
     """Return the first prompt of each text that no earlier prompt has."""
     ids = {prompt.prompt_id for prompt in earlier}

@@ -14,6 +14,7 @@ import dagster as dg
 
 from aidsafe_dagster.engines.embeddings import embedder
 from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.lake.translations import EVALUATION_SETS
 from aidsafe_dagster.recipe.records import Failure, FailureReason, Prompt, Stage, Usage
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.compared_turns import compared_texts
@@ -26,7 +27,6 @@ from aidsafe_dagster.sources.evaluation_sets import (
 from aidsafe_dagster.stages.metadata import count_table, record_table
 
 CHECKED_STAGES = (Stage.PROMPTS, Stage.FINE_TUNE_SPLITS)
-EVALUATION_SETS = "evaluation_sets"
 UNCHECKED = "none"
 """Version without any evaluation set."""
 _RULES_VERSION = "2"
