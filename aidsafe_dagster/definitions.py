@@ -22,6 +22,7 @@ from aidsafe_dagster.assets.split_report import (
     no_cluster_spans_two_splits,
     split_report,
 )
+from aidsafe_dagster.assets.translations import translate, translations
 from aidsafe_dagster.assets.warehouse import every_policy_cited, warehouse
 from aidsafe_dagster.automation.jobs import (
     ABLATIONS,
@@ -66,6 +67,7 @@ defs = dg.Definitions(
         sft_adapter,
         dpo_adapter,
         safety_eval,
+        translations,
         published_dataset,
         warehouse,
         quality_report,
@@ -85,6 +87,7 @@ defs = dg.Definitions(
         build_reports,
         select_rows_job,
         *ablation_jobs,
+        translate,
         train_adapters,
         evaluate_models,
         publish,

@@ -7,6 +7,7 @@ import polars as pl
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import schema_of, to_frame
+from aidsafe_dagster.lake.translations import EVALUATION_SETS
 from aidsafe_dagster.recipe.records import Failure, Stage
 from aidsafe_dagster.reports.decontamination import (
     RemovedRow,
@@ -25,7 +26,6 @@ from aidsafe_dagster.sources.evaluation_sets import CheckedSet
 from aidsafe_dagster.sources.tables import INGESTED
 from aidsafe_dagster.stages.decontamination import (
     CHECKED_STAGES,
-    EVALUATION_SETS,
     checked_version,
     decontamination_version,
 )

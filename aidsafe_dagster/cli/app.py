@@ -39,6 +39,7 @@ from aidsafe_dagster.cli.project_folder import (
 from aidsafe_dagster.cli.review import app as review_app
 from aidsafe_dagster.cli.select import select
 from aidsafe_dagster.cli.train import train
+from aidsafe_dagster.cli.translate import translate
 from aidsafe_dagster.cli.try_command import try_prompts
 from aidsafe_dagster.cli.view import view
 
@@ -141,7 +142,10 @@ def ingest(
     ] = None,
     turn: Annotated[
         str | None,
-        typer.Option(help="User turn taken from a chat transcript: first or last."),
+        typer.Option(
+            help="What is taken of a chat transcript: conversation (all up to the user's last "
+            "turn), or the first or last turn alone."
+        ),
     ] = None,
     licence: Annotated[str | None, typer.Option(help="Licence of all rows.")] = None,
     limit: Annotated[
@@ -291,7 +295,7 @@ def show(
         settings = load_settings().settings
         asked = prompt_id
         place = find_prompt(Lake(settings.lake), asked)
-        prompt_id, batch, _ = place
+        prompt_id, batch = place.prompt_id, place.batch
         if not prompt_id.startswith(asked):
             print_plain(f"{asked} is prompt {prompt_id}.")
         console.print(prompt_page(place))
@@ -365,6 +369,7 @@ app.command()(publish)
 app.command()(plan)
 app.command()(dev)
 app.command()(evaluate)
+app.command()(translate)
 app.add_typer(ablate_app, name="ablate")
 app.add_typer(generation_app, name="generation")
 app.add_typer(engine_app, name="engine")

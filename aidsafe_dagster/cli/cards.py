@@ -20,6 +20,7 @@ from aidsafe_dagster.recipe.records import (
     Failure,
     Grade,
     Intent,
+    Message,
     PreferencePair,
     RefinedCot,
     Stage,
@@ -75,6 +76,7 @@ def plain(text: str, style: str = "") -> Text:
 
 
 def _sections(tried: TriedPrompt, settings: Settings) -> Iterator[Section]:
+    yield from _labelled("Before", map(_turn, tried.prompt.earlier))
     yield "Prompt", plain(tried.prompt.prompt)
     best = _furthest(tried)
     if best is not None:
@@ -98,6 +100,10 @@ def _sections(tried: TriedPrompt, settings: Settings) -> Iterator[Section]:
     spending = Spending(tried.spent.new, tried.replayed)
     cost = describe_spending(spending, settings.currency)
     yield "Cost", Text(f"{cost}, {tried.spent.seconds:.1f} s", style="dim")
+
+
+def _turn(turn: Message) -> RenderableType:
+    return plain(f"{turn.role}: {turn.content}", style="dim")
 
 
 def _labelled(label: str, contents: Iterable[RenderableType]) -> Iterator[Section]:

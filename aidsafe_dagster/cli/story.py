@@ -88,7 +88,14 @@ def read_story(
 def prompt_page(place: PromptPlace) -> RenderableType:
     """Return the prompt itself, which a row that failed at the first stage shows nowhere else."""
     title = f"prompt {place.prompt_id} in {place.batch}"
-    return Panel(Text(visible(place.prompt)), title=title, border_style="cyan")
+    text = Text()
+    for turn in place.earlier:
+        text.append(f"{turn.role}\n", style="bold")
+        text.append(f"{visible(turn.content)}\n\n", style="dim")
+    if place.earlier:
+        text.append("user, to be answered\n", style="bold")
+    text.append(visible(place.prompt))
+    return Panel(text, title=title, border_style="cyan")
 
 
 def _tried_beliefs(

@@ -1,7 +1,7 @@
 """Read a batch for publishing: its fine-tune rows, with the rows of the stages behind them."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -9,6 +9,7 @@ import polars as pl
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import from_frame
+from aidsafe_dagster.lake.translations import known_in_evaluation, translated_rows
 from aidsafe_dagster.recipe.deliberation_log import DeliberationStory
 from aidsafe_dagster.recipe.formats import is_ambiguous
 from aidsafe_dagster.recipe.records import (
@@ -43,6 +44,8 @@ class Batch:
     """Rows that are not published because their own text contains a think tag."""
     without_dpo: bool = False
     """Whether its pairs are behind a closed gate."""
+    translated_from: Mapping[str, str] = field(default_factory=dict)
+    """Prompt id of a translation → that of its original."""
 
     @property
     def rows(self) -> tuple[FineTuneRow, ...]:
@@ -50,8 +53,12 @@ class Batch:
 
     @cached_property
     def pairs(self) -> Mapping[str, PreferencePair]:
-        """Prompt id → preference pair, for the DPO rows."""
-        return self.read_stage(Stage.PREFERENCE_PAIRS, PreferencePair, self.dpo)
+        """Prompt id → preference pair, for the DPO rows; of a translation, its original's."""
+        pairs = self.read_stage(Stage.PREFERENCE_PAIRS, PreferencePair, self.dpo)
+        for translated, original in self.translated_from.items():
+            if original in pairs:
+                pairs[translated] = pairs[original]
+        return pairs
 
     @cached_property
     def deliberations(self) -> tuple[tuple[FineTuneRow, DeliberationStory], ...]:
@@ -102,6 +109,9 @@ def read_batch(
     frame = lake.rows(Stage.FINE_TUNE_SPLITS, key).sort("prompt_id", "kind")
     if without_dpo:
         frame = frame.filter(pl.col("kind") != "dpo")
+    # They are in an evaluation set in other words.
+    kept_out = known_in_evaluation(lake, key)
+    frame = frame.filter(~pl.col("prompt_id").is_in(kept_out))
     sft, dpo, ambiguous = [], [], 0
     for row in from_frame(frame, FineTuneRow):
         # First, so that the count depends on neither the kind nor the general mix.
@@ -111,7 +121,16 @@ def read_batch(
             dpo.append(row)
         elif general is None or row.prompt_id in general:
             sft.append(row)
-    return Batch(lake, key, tuple(sft), tuple(dpo), ambiguous, without_dpo)
+    translated_from = {}
+    for row, translation in translated_rows(lake, key, [*sft, *dpo]):
+        if is_ambiguous(row):
+            ambiguous += 1
+            continue
+        translated_from[row.prompt_id] = translation.translated_from
+        (dpo if row.kind == "dpo" else sft).append(row)
+    return Batch(
+        lake, key, tuple(sft), tuple(dpo), ambiguous, without_dpo, translated_from
+    )
 
 
 def with_train_prompts(batch: Batch, prompts: Collection[str]) -> Batch:

@@ -4,6 +4,7 @@ from collections import Counter
 
 import polars as pl
 
+from aidsafe_dagster.lake.translations import translation_tables
 from aidsafe_dagster.quality.languages import identify_language
 from aidsafe_dagster.recipe.card import LanguageFacts, LanguagesFacts
 from aidsafe_dagster.recipe.languages import told_language
@@ -21,8 +22,12 @@ _LEAST_SHARE = 0.01
 def language_facts(dataset: Dataset, published: pl.DataFrame) -> LanguagesFacts:
     """Count the languages of prompts and responses."""
     ids = published.select("prompt_id").unique().sort("prompt_id").head(_MOST_ROWS)
-    rows = dataset.rows(Stage.REFINED_COTS, "prompt_id", "prompt", "response")
-    rows = rows.join(ids, on="prompt_id", how="semi")
+    columns = ["prompt_id", "prompt", "response"]
+    frames = [dataset.rows(Stage.REFINED_COTS, *columns)]
+    for table in translation_tables(dataset.lake):
+        for batch in dataset.batches_of(table):
+            frames.append(dataset.lake.rows(table, batch, columns))
+    rows = pl.concat(frames).join(ids, on="prompt_id", how="semi")
     prompts = _count(rows["prompt"])
     responses = _count(rows["response"])
     both = prompts + responses

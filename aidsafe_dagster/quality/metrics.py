@@ -45,6 +45,16 @@ class _Inputs:
             counts.append(count)
         return pl.Series(name, counts, dtype=pl.Int64)
 
+    def prompt_tokens(self) -> pl.Series:
+        """Count the tokens of the prompts, each with the turns before it."""
+        own = self.tokens("prompt", "prompt_tokens")
+        if "earlier" not in self.rows.columns:
+            return own
+        before = []
+        for turns in self.rows["earlier"].to_list():
+            before.append(sum(self.counter(turn["content"]) for turn in turns or ()))
+        return own + pl.Series(before, dtype=pl.Int64)
+
 
 def measure_rows(
     record: type[Record], rows: pl.DataFrame, policies: Policies, counter: TokenCounter
@@ -66,9 +76,7 @@ def measure_rows(
 
 
 def _prompts(inputs: _Inputs) -> pl.DataFrame:
-    return inputs.rows.select(
-        *KEYS, inputs.tokens("prompt", "prompt_tokens"), _blank("prompt")
-    )
+    return inputs.rows.select(*KEYS, inputs.prompt_tokens(), _blank("prompt"))
 
 
 def _any_row(inputs: _Inputs) -> pl.DataFrame:
@@ -163,12 +171,13 @@ def _preference_pairs(inputs: _Inputs) -> pl.DataFrame:
 def _fine_tune_splits(inputs: _Inputs) -> pl.DataFrame:
     is_sft = pl.col("kind") == "sft"
     assistant_turn = pl.when(is_sft).then(_last("messages")).otherwise(_last("chosen"))
-    user_turn = pl.when(is_sft).then(_first("messages")).otherwise(_first("prompt"))
+    # The turns before the prompt are in it as well, so they may be quoted.
+    asked = pl.when(is_sft).then(_contents("messages")).otherwise(_contents("prompt"))
     # Written out here once more, so that a mistake in `join_thinking` cannot approve itself.
     expected_turn = pl.format("<think>\n{}\n</think>\n\n{}", "thinking", "response")
     is_rejected_text = assistant_turn == _last("rejected")
     splits_of_prompt = pl.col("split").n_unique().over("prompt_id")
-    texts = inputs.rows.select(user_turn.alias("prompt"), "thinking", "response")
+    texts = inputs.rows.select(asked.alias("prompt"), "thinking", "response")
     return inputs.rows.select(
         *_KEYS_AND_LABEL,
         "kind",
@@ -280,8 +289,13 @@ def _agent_talk(texts: pl.DataFrame, *columns: str) -> pl.Series:
     return pl.Series("agent_talk", phrases, dtype=pl.String)
 
 
-def _first(messages: str) -> pl.Expr:
-    return pl.col(messages).list.first().struct.field("content")
+def _contents(messages: str) -> pl.Expr:
+    """Join the texts of all turns but those of a final answer."""
+    turns = pl.col(messages)
+    has_answer = turns.list.last().struct.field("role") == "assistant"
+    asked = turns.list.head(turns.list.len() - has_answer.cast(pl.UInt32))
+    texts = asked.list.eval(pl.element().struct.field("content"))
+    return texts.list.join("\n\n", ignore_nulls=True)
 
 
 def _last(messages: str) -> pl.Expr:

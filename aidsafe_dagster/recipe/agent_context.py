@@ -77,10 +77,11 @@ def ask_agent(
 
 
 def _describe(conversation: Conversation, state: RowState) -> str:
-    return conversation.context.templates.task(
+    templates = conversation.context.templates
+    return templates.task(
         Stage.DELIBERATED_COTS,
         "state",
-        prompt=state.row.prompt,
+        prompt=templates.shown(state.row),
         intents=state.row.intents,
         applicable=state.row.applicable_policies,
         thoughts=state.thoughts,

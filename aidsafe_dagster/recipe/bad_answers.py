@@ -26,7 +26,13 @@ from aidsafe_dagster.recipe.bad_text import (
 from aidsafe_dagster.recipe.cut_text import breaks_off
 from aidsafe_dagster.recipe.debris import debris
 from aidsafe_dagster.recipe.filler import filler
-from aidsafe_dagster.recipe.languages import ENGLISH, LanguageOf, other_language
+from aidsafe_dagster.recipe.language_names import PROMPTS_LANGUAGE
+from aidsafe_dagster.recipe.languages import (
+    ENGLISH,
+    LanguageOf,
+    not_in_language,
+    other_language,
+)
 from aidsafe_dagster.recipe.loops import loop, repeated_texts
 from aidsafe_dagster.recipe.records import FailureReason, Role
 from aidsafe_dagster.recipe.stand_ins import no_thought, stand_in
@@ -74,6 +80,8 @@ class AnswerCheck:
     """Of the rules (`Policies.wording`)."""
     language_of: LanguageOf | None = None
     """None: nobody looks at languages."""
+    asked: str = ""
+    """What tells the language of the prompt (`languages.asked_text`); empty: the prompt."""
 
     def check(self, answer: Answer, schema: Mapping[str, Any]) -> None:
         """Check every free text of an answer.
@@ -123,7 +131,11 @@ class AnswerCheck:
         if reason is not None:
             return reason
         return wrong_language(
-            text.text, self.prompt, settings, text.field, self.language_of
+            text.text,
+            self.asked or self.prompt,
+            settings,
+            text.field,
+            self.language_of,
         )
 
     def _check_final_text(self, text: _Text) -> None:
@@ -185,12 +197,14 @@ def wrong_language(
     """Describe a response or a thought in another language than is due; None if it is right."""
     if language_of is None or not settings.reject_other_language:
         return None
-    if field == "response":
-        return other_language(text, prompt, language_of)
-    # A belief is for the target alone.
-    if field not in ("thought", "thoughts") or settings.thoughts_language == "any":
-        return None
-    also = (ENGLISH,) if settings.thoughts_language == "prompt_or_english" else ()
+    also: tuple[str, ...] = ()
+    if field != "response":
+        # A belief is for the target alone.
+        if field not in ("thought", "thoughts") or settings.thoughts_language == "any":
+            return None
+        also = (ENGLISH,) if settings.thoughts_language == "prompt_or_english" else ()
+    if settings.language != PROMPTS_LANGUAGE:
+        return not_in_language(text, prompt, settings.language, language_of, also)
     return other_language(text, prompt, language_of, also)
 
 

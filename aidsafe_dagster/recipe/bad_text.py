@@ -13,8 +13,9 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from aidsafe_dagster.recipe.language_names import LANGUAGE_NAMES, PROMPTS_LANGUAGE
 from aidsafe_dagster.recipe.loops import grams, tokens
 from aidsafe_dagster.recipe.records import Record
 
@@ -37,15 +38,30 @@ class BadTextSettings(Record):
     require_policy_coverage: bool = True
     """Final thoughts without a rule of each policy that applies. False: it is only reported."""
     reject_other_language: bool = True
-    """Responses in another language than the prompt's. Only what is sure counts."""
-    thoughts_language: Literal["prompt", "prompt_or_english", "any"] = (
-        "prompt_or_english"
-    )
-    """The language that thoughts have to be in."""
+    """Responses in another language than they have to be. Only what is sure counts."""
+    language: str = "prompt"
+    """What agents and target think and answer in: the prompt's language, or that of a code."""
+    thoughts_language: Literal["prompt", "prompt_or_english", "any"] = "prompt"
+    """What thoughts may be in: that language, or English as well, or any."""
     max_repeated_thoughts: Annotated[float, Field(ge=0, le=1)] = 0.34
     """Share of the thoughts of an answer that may say what an earlier one says."""
     max_repeated_deliberated: Annotated[float, Field(ge=0, le=1)] = 0.5
     """The same before refinement, which is there to drop them."""
+
+    @field_validator("language")
+    @classmethod
+    def _is_known(cls, language: str) -> str:
+        if language != PROMPTS_LANGUAGE and language not in LANGUAGE_NAMES:
+            raise ValueError(
+                f"unknown language '{language}'. Valid: '{PROMPTS_LANGUAGE}', or one of "
+                f"{', '.join(LANGUAGE_NAMES)}"
+            )
+        return language
+
+    @property
+    def language_name(self) -> str:
+        """The English name of the one language; empty: that of the prompt."""
+        return LANGUAGE_NAMES.get(self.language, "")
 
 
 ACCEPT_ALL = BadTextSettings(

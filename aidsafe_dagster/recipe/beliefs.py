@@ -7,7 +7,7 @@ target most become the examples of the next iteration. All candidates are kept w
 answer and the whole grade. Which of them may become the rejected side: see `recipe/pair_floors.py`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Literal
@@ -280,7 +280,7 @@ def _ask_whisperer(
     task = context.templates.task(
         Stage.PREFERENCE_PAIRS,
         Role.EAR_WHISPERER,
-        prompt=refined.prompt,
+        prompt=context.templates.shown(refined),
         thoughts=refined.thoughts,
         response=refined.response,
         kind=search.kind,
@@ -319,7 +319,7 @@ def _require_own_belief(
     # The target knows no rules. It would repeat the id of one in text that is trained on.
     context = search.conversation.context
     settings, policy_ids = context.bad_text, context.policies.ids
-    reason = rule_ids(answer.belief, search.refined.prompt, settings, policy_ids)
+    reason = rule_ids(answer.belief, search.refined.whole, settings, policy_ids)
     if reason is not None:
         raise BadText(f"'belief': {reason}")
 
@@ -349,13 +349,13 @@ def ask_target(
         answer = read_target_answer(
             completion.text,
             completion.reasoning,
-            refined.prompt,
+            refined.whole,
             prefix=belief if position == "reasoning" else "",
             is_open=position == "reasoning",
         )
         for part, text in (("thoughts", answer.cot), ("response", answer.response)):
             # A target may say nothing, but a loop or a placeholder teaches nothing.
-            reason = describe_text(text, refined.prompt, context.bad_text, "response")
+            reason = describe_text(text, refined.whole, context.bad_text, "response")
             if text and reason is not None:
                 raise BadText(f"{part}: {reason}")
         return answer
@@ -376,8 +376,9 @@ def _target_messages(
         prompt=search.refined.prompt,
         belief=belief if position == "tag" else "",
     )
+    system = context.target_system(belief if position == "system" else "")
     messages = [
-        context.target_system(belief if position == "system" else ""),
+        *_begin_conversation(system, search.refined.earlier),
         Message(role="user", content=task),
     ]
     if belief and position == "reasoning":
@@ -387,6 +388,22 @@ def _target_messages(
         beginning = f"{settings.reasoning_opening}{sentence}"
         messages.append(Message(role="assistant", content=beginning))
     return tuple(messages)
+
+
+def _begin_conversation(
+    system: Message, earlier: Sequence[Message]
+) -> Iterator[Message]:
+    """Yield one system message, with what the user's own one says, and the other turns."""
+    texts = [system.content]
+    turns = []
+    for turn in earlier:
+        content = without_chat_tokens(turn.content)
+        if turn.role == "system":
+            texts.append(content)
+        else:
+            turns.append(Message(role=turn.role, content=content))
+    yield Message(role="system", content="\n\n".join(texts))
+    yield from turns
 
 
 def assess(
@@ -468,7 +485,7 @@ def _ask_guard(search: BeliefSearch, subject: Subject) -> Dialogue[BeliefScore]:
         question = context.templates.task(
             Stage.PREFERENCE_PAIRS,
             Role.GUARD,
-            prompt=refined.prompt,
+            prompt=context.templates.shown(refined),
             cot="\n\n".join(subject.thoughts),
             response=subject.response,
             policy=policy,
@@ -531,7 +548,7 @@ def select_examples(
             best[prompt_id] = BeliefExample(
                 iteration=iteration,
                 prompt_id=prompt_id,
-                prompt=search.refined.prompt,
+                prompt=search.refined.whole,
                 belief=candidate.belief,
                 score=score,
             )

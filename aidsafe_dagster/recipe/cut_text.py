@@ -6,6 +6,8 @@ stop counts only behind prose that has stops, and behind words that end no sente
 
 import re
 
+from aidsafe_dagster.recipe.unspaced import split_words
+
 _CODE = re.compile(r"^\s*(?:```|~~~)", re.MULTILINE)
 # Words that no sentence ends with, in any of the languages that have them. "Ruf mich an" is whole.
 # In small letters: "AND" may be an operator.
@@ -46,7 +48,7 @@ def _is_open(stripped: str, last_line: str) -> bool:
     if _BARE_NUMBER.search(stripped):
         return True
     is_single = "\n" not in stripped
-    words = len(last_line.split())
+    words = len(split_words(last_line))
     return bool(_OPEN_COMMA.search(stripped)) and (
         is_single and words > _CLOSING_LINE_WORDS
     )
@@ -64,4 +66,4 @@ def _lacks_stop(line: str) -> bool:
     tail = line[stops[-1].end() :]
     # An address or a formula needs no stop.
     is_plain = not re.search(r"[=/\\@<>|]|\d$", tail)
-    return is_plain and len(tail.split()) >= _LEAST_TAIL_WORDS
+    return is_plain and len(split_words(tail)) >= _LEAST_TAIL_WORDS

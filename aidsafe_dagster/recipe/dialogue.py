@@ -35,7 +35,7 @@ from aidsafe_dagster.recipe.chat_tokens import without_chat_tokens
 from aidsafe_dagster.recipe.errors import RowFailed
 from aidsafe_dagster.recipe.foreign_text import storable
 from aidsafe_dagster.recipe.hash_draw import hash_rank
-from aidsafe_dagster.recipe.languages import LanguageOf
+from aidsafe_dagster.recipe.languages import LanguageOf, asked_text
 from aidsafe_dagster.recipe.lenient_json import without_reasoning
 from aidsafe_dagster.recipe.loops import loop
 from aidsafe_dagster.recipe.policies import Policies
@@ -207,7 +207,9 @@ class DialogueContext:
     @cached_property
     def system(self) -> Message:
         """The system message of every agent: ground rules and policies."""
-        return Message(role="system", content=self.templates.system(self.policies))
+        language = self.bad_text.language_name
+        content = self.templates.system(self.policies, language)
+        return Message(role="system", content=content)
 
     @cached_property
     def judge_system(self) -> Message:
@@ -218,7 +220,7 @@ class DialogueContext:
 
     def target_system(self, belief: str) -> Message:
         """Return the system message of the model under attack, with a belief if it holds one."""
-        content = self.templates.target_system(belief)
+        content = self.templates.target_system(belief, self.bad_text.language_name)
         return Message(role="system", content=content)
 
     def system_for(self, role: Role) -> Message:
@@ -464,7 +466,7 @@ class Conversation:
         """Tell whether an answer that loops is a bad answer. A prompt that loops is quoted."""
         if not self.context.bad_text.reject_loops:
             return False
-        return loop(self.prompt.prompt, "") is None
+        return loop(self.prompt.whole, "") is None
 
     def _check(
         self, answer: A, schema: Mapping[str, Any], check: Callable[[A], None]
@@ -473,11 +475,12 @@ class Conversation:
         answer_check = AnswerCheck(
             self.context.bad_text,
             self.role,
-            self.prompt.prompt,
+            self.prompt.whole,
             self.context.policies.ids,
             self.context.templates.wording,
             self.context.policies.wording,
             self.context.language_of,
+            asked_text(self.prompt),
         )
         answer_check.check(answer, schema)
         check(answer)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from aidsafe_dagster.recipe.deliberation_log import DeliberationStory
 from aidsafe_dagster.recipe.feedback import AnswerPair, GradedAnswer
-from aidsafe_dagster.recipe.fine_tune_splits import join_thinking
+from aidsafe_dagster.recipe.fine_tune_splits import join_thinking, question_of
 from aidsafe_dagster.recipe.format_types import (
     LINEAGE,
     REASONING_FIELD,
@@ -31,7 +31,7 @@ from aidsafe_dagster.recipe.guard import (
     GuardVerdict,
 )
 from aidsafe_dagster.recipe.policies import Policy
-from aidsafe_dagster.recipe.records import FineTuneRow, Message
+from aidsafe_dagster.recipe.records import FineTuneRow, Message, as_text
 
 
 class Assignment(NamedTuple):
@@ -50,7 +50,7 @@ def trl_prm(story: DeliberationStory, _: Reasoning) -> dict[str, Any]:
     thoughts = refined.deliberated_thoughts
     verdicts = [judgements[thought.number].verdict for thought in thoughts]
     return {
-        "prompt": refined.prompt,
+        "prompt": refined.whole,
         "completions": [thought.text for thought in thoughts],
         "labels": [verdict not in VIOLATIONS for verdict in verdicts],
         "verdicts": [str(verdict) for verdict in verdicts],
@@ -119,7 +119,7 @@ def guard_policy(verdict: GuardVerdict, reasoning: Reasoning) -> dict[str, Any]:
         '"violation" (1 if a rule is broken, else 0) and "rule" (its id, or an empty string).'
     )
     content = (
-        f"User: {_prompt_of(verdict.row)}\n\n"
+        f"{_labelled(verdict.row, 'Assistant')}\n\n"
         f"{_said(verdict)}\n\n"
         f"To be judged: the {verdict.subject}."
     )
@@ -155,7 +155,7 @@ def guard_llama(verdict: GuardVerdict, _: Reasoning) -> dict[str, Any]:
             "",
             CONVERSATION[0],
             "",
-            f"User: {_prompt_of(verdict.row)}",
+            _labelled(verdict.row, "Agent"),
             "",
             f"Agent: {_with_thoughts(verdict)}",
             "",
@@ -216,13 +216,21 @@ def _with_thoughts(verdict: GuardVerdict) -> str:
 
 
 def _prompt_of(row: FineTuneRow) -> str:
-    # An SFT row has its user turn, whatever else it has.
-    messages = row.messages or ()
-    return messages[0].content
+    return as_text(question_of(row))
+
+
+def _labelled(row: FineTuneRow, assistant: str) -> str:
+    """Return the turns of the prompt, each with its speaker."""
+    names = {"assistant": assistant}
+    lines = []
+    for turn in question_of(row):
+        name = names.get(turn.role, turn.role.capitalize())
+        lines.append(f"{name}: {turn.content}")
+    return "\n\n".join(lines)
 
 
 def _question(row: FineTuneRow, reasoning: Reasoning) -> list[dict[str, Any]]:
-    return as_turns((row.messages or ())[:1], reasoning)
+    return as_turns(question_of(row), reasoning)
 
 
 def _reply(answer: GradedAnswer, reasoning: Reasoning) -> dict[str, Any]:
@@ -232,7 +240,7 @@ def _reply(answer: GradedAnswer, reasoning: Reasoning) -> dict[str, Any]:
     return turn | {"content": join_thinking(answer.cot, answer.response)}
 
 
-_QUESTION = Column("messages", "the user turn")
+_QUESTION = Column("messages", "the user turn, after those before it")
 _GUARD: dict[str, Column] = {
     "policy_id": Column("string", "id of the policy that it is judged by"),
     "verdict": Column("string", "violation or compliant"),
@@ -245,7 +253,9 @@ FEEDBACK_FORMATS = (
         trainer="TRL, PRMTrainer (stepwise supervision)",
         rows="prm",
         columns={
-            "prompt": Column("string", "the user's text"),
+            "prompt": Column(
+                "string", "the user's text; of a conversation, all its turns"
+            ),
             "completions": Column("strings", "the deliberated thoughts, in order"),
             "labels": Column(
                 "bools",

@@ -126,7 +126,7 @@ def filler(text: str, prompt: str) -> str | None:
 
 def _is_call_for_help(prompt: str) -> bool:
     is_short = len(prompt.split()) <= _MOST_PROMPT_WORDS
-    # Scripts without spaces make one word of a sentence.
+    # Scripts without spaces make one word of a sentence, so its length counts as well.
     return is_short and len(prompt) <= 60 and _ASKS_FOR_HELP.search(prompt) is not None
 
 

@@ -204,7 +204,7 @@ def sft_row(
         kind="sft",
         split=assign_split(cluster_of(refined), settings),
         prompt_kind=prompt_kind,
-        messages=(_user(refined.prompt), _assistant(thinking, refined.response)),
+        messages=(*refined.prompt_turns, _assistant(thinking, refined.response)),
         prompt=None,
         chosen=None,
         rejected=None,
@@ -221,12 +221,19 @@ def dpo_row(pair: PreferencePair, settings: SplitSettings) -> FineTuneRow:
         split=assign_split(cluster_of(pair), settings),
         prompt_kind=pair.prompt_kind,
         messages=None,
-        prompt=(_user(pair.prompt),),
+        prompt=pair.prompt_turns,
         chosen=(_assistant(pair.chosen_cot, pair.chosen_response),),
         rejected=(_assistant(pair.rejected_cot, pair.rejected_response),),
         thinking=pair.chosen_cot,
         response=pair.chosen_response,
     )
+
+
+def question_of(row: FineTuneRow) -> tuple[Message, ...]:
+    """Return the turns before the answer: the prompt, and what comes before it."""
+    if row.messages is not None:
+        return row.messages[:-1]
+    return row.prompt or ()
 
 
 def _lineage(row: RefinedCot | PreferencePair) -> dict[str, object]:
@@ -236,10 +243,6 @@ def _lineage(row: RefinedCot | PreferencePair) -> dict[str, object]:
     columns = {*Origin.model_fields, *Provenance.model_fields} - of_the_stage
     lineage = row.model_dump(include=columns)
     return {**lineage, "usage": Usage()}
-
-
-def _user(text: str) -> Message:
-    return Message(role="user", content=text)
 
 
 def _assistant(cot: str, response: str) -> Message:

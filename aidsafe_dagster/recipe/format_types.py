@@ -109,5 +109,6 @@ def _with_reasoning_field(turn: dict[str, Any]) -> dict[str, Any]:
     return {
         "role": turn["role"],
         "content": response,
-        REASONING_FIELD: thinking,
+        # A turn before the prompt has none.
+        REASONING_FIELD: thinking or None,
     }

@@ -6,6 +6,7 @@ from typing import Any
 from aidsafe_dagster.recipe.deliberation_log import DeliberationStory, deliberation_log
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.feedback_formats import FEEDBACK_FORMATS
+from aidsafe_dagster.recipe.fine_tune_splits import question_of
 from aidsafe_dagster.recipe.format_types import (
     CLOSE,
     LINEAGE,
@@ -16,7 +17,7 @@ from aidsafe_dagster.recipe.format_types import (
     as_turns,
     lineage,
 )
-from aidsafe_dagster.recipe.records import FineTuneRow
+from aidsafe_dagster.recipe.records import FineTuneRow, Message
 from aidsafe_dagster.recipe.seed_cots import join_thoughts
 
 
@@ -35,9 +36,9 @@ def trl_sft(row: FineTuneRow, reasoning: Reasoning) -> dict[str, Any]:
 
 def prompt_completion(row: FineTuneRow, reasoning: Reasoning) -> dict[str, Any]:
     """Prompt and completion as message lists. The loss is on the completion alone."""
-    user, assistant = as_turns(row.messages, reasoning)
+    (*prompt, assistant) = as_turns(row.messages, reasoning)
     return {
-        "prompt": [user],
+        "prompt": prompt,
         "completion": [assistant],
         **lineage(row),
     }
@@ -84,7 +85,7 @@ def ms_swift_dpo(row: FineTuneRow, _: Reasoning) -> dict[str, Any]:
 def deliberations(story: DeliberationStory, _: Reasoning) -> dict[str, Any]:
     """The columns of the paper's release, as text."""
     return {
-        "prompt": story.refined.prompt,
+        "prompt": story.refined.whole,
         "refined_thoughts": join_thoughts(story.refined.thoughts),
         "response": story.refined.response,
         "deliberation_log": deliberation_log(story),
@@ -94,22 +95,24 @@ def deliberations(story: DeliberationStory, _: Reasoning) -> dict[str, Any]:
 
 _SFT: dict[str, Column] = {
     "messages": Column(
-        "messages", "the user turn, and the assistant turn with its reasoning"
+        "messages", "the prompt's turns, and the assistant turn with its reasoning"
     ),
     "thinking": Column("string", "the chain of thought alone"),
     "response": Column("string", "the response alone"),
 }
 _PROMPT_COMPLETION: dict[str, Column] = {
-    "prompt": Column("messages", "the user turn"),
+    "prompt": Column("messages", "the user turn, after those before it"),
     "completion": Column("messages", "the assistant turn with its reasoning"),
 }
 _DPO: dict[str, Column] = {
-    "prompt": Column("messages", "the user turn"),
+    "prompt": Column("messages", "the user turn, after those before it"),
     "chosen": Column("messages", "the preferred assistant turn with its reasoning"),
     "rejected": Column("messages", "the assistant turn to avoid, with its reasoning"),
 }
 _DELIBERATIONS: dict[str, Column] = {
-    "prompt": Column("string", "the user's text, unchanged"),
+    "prompt": Column(
+        "string", "the user's text, unchanged; of a conversation, all its turns"
+    ),
     "refined_thoughts": Column(
         "string", "the final chain of thought, a paragraph a thought"
     ),
@@ -119,10 +122,12 @@ _DELIBERATIONS: dict[str, Column] = {
     ),
 }
 _MESSAGES: dict[str, Column] = {
-    "messages": Column("messages", "the user turn, and the assistant turn with <think>")
+    "messages": Column(
+        "messages", "the prompt's turns, and the assistant turn with <think>"
+    )
 }
 _SINGLE: dict[str, Column] = {
-    "messages": Column("messages", "the user turn"),
+    "messages": Column("messages", "the user turn, after those before it"),
     "chosen": Column("message", "the preferred assistant turn"),
     "rejected": Column("message", "the assistant turn to avoid"),
 }
@@ -244,14 +249,14 @@ def llama_factory_info(name: str, file: str, *, ranking: bool) -> dict[str, Any]
 def is_ambiguous(row: FineTuneRow) -> bool:
     """Return True if the text of an assistant turn holds a think tag itself.
 
-    Nobody could tell where the reasoning of such a turn ends.
+    Nobody could tell where the reasoning of such a turn ends. A turn before the prompt has none.
     """
-    for turns in (row.messages, row.chosen, row.rejected):
-        for turn in turns or ():
-            if turn.role == "assistant" and not _has_one_thinking_block(turn.content):
-                return True
-    return False
+    answers = [*(row.messages or ())[-1:], *(row.chosen or ()), *(row.rejected or ())]
+    if any(_count_tags(turn) != (1, 1) for turn in answers):
+        return True
+    earlier = [turn for turn in question_of(row) if turn.role == "assistant"]
+    return any(_count_tags(turn) != (0, 0) for turn in earlier)
 
 
-def _has_one_thinking_block(content: str) -> bool:
-    return content.count(OPEN) == 1 and content.count(CLOSE) == 1
+def _count_tags(turn: Message) -> tuple[int, int]:
+    return turn.content.count(OPEN), turn.content.count(CLOSE)

@@ -71,7 +71,7 @@ def guard_verdicts(
     for answer in graded_answers(_judged_under(policies, feedback), floors):
         verdicts += _on_response(answer, feedback, by_id, floors)
     verdicts += _on_thoughts(feedback, by_id)
-    prompt = feedback.refined.prompt
+    prompt = feedback.refined.whole
     # Where a layout's own marks stand in the text, nobody could tell the two apart.
     return [one for one in verdicts if not _has_mark(prompt + one.thoughts + one.text)]
 

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue
 from aidsafe_dagster.recipe.errors import RowFailed
+from aidsafe_dagster.recipe.fine_tune_splits import question_of
 from aidsafe_dagster.recipe.records import (
     FailureReason,
     FineTuneRow,
@@ -56,9 +57,9 @@ class HeldOutScore(Record):
 
 def prompt_of(row: FineTuneRow) -> Prompt:
     """Return the prompt of a row, with its id and origin."""
-    turns = row.messages or row.prompt or ()
+    (*earlier, question) = question_of(row)
     origin = {name: getattr(row, name) for name in _ORIGIN}
-    return Prompt(prompt=turns[0].content, **origin)
+    return Prompt(prompt=question.content, earlier=tuple(earlier), **origin)
 
 
 _ORIGIN = (
@@ -79,14 +80,14 @@ def score_row(
     """Ask the model under test how probable it finds the answer, or both answers, of a row."""
     try:
         if row.kind == "sft":
-            (*prompt, answer) = row.messages or ()
+            answer = (row.messages or ())[-1:]
             (score,) = yield from _score_answers(
-                conversation, row, tuple(prompt), (answer,)
+                conversation, row, question_of(row), answer
             )
             return _record(conversation, row, candidate, score)
         answers = (*(row.chosen or ()), *(row.rejected or ()))
         chosen, rejected = yield from _score_answers(
-            conversation, row, row.prompt or (), answers
+            conversation, row, question_of(row), answers
         )
         return _record(conversation, row, candidate, chosen, rejected)
     except RowFailed as failure:

@@ -82,7 +82,7 @@ def grade(
     task = context.templates.task(
         Stage.COT_GRADES,
         "grade",
-        prompt=prompt.prompt,
+        prompt=context.templates.shown(prompt),
         thoughts=subject.thoughts,
         response=subject.response,
     )
@@ -101,7 +101,7 @@ def grade(
         inputs,
         temperature,
     )
-    return _with_plain_refusal(answer, subject.response, prompt.prompt)
+    return _with_plain_refusal(answer, subject.response, prompt.whole)
 
 
 def _with_plain_refusal(answer: GradeAnswer, response: str, prompt: str) -> GradeAnswer:
@@ -165,7 +165,10 @@ def _ask_preference(
 ) -> Dialogue[ComparisonAnswer]:
     context, prompt = conversation.context, conversation.prompt
     task = context.templates.task(
-        Stage.COT_GRADES, "compare", prompt=prompt.prompt, sides=(first, second)
+        Stage.COT_GRADES,
+        "compare",
+        prompt=context.templates.shown(prompt),
+        sides=(first, second),
     )
     # The second order must not see the first answer, or the judge might only repeat it.
     conversation.messages = ()

@@ -11,6 +11,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 
+from aidsafe_dagster.recipe.records import Prompt
+
 LanguageOf = Callable[[str], Mapping[str, float]]
 """Text → probability (0 to 1) of each language, by its ISO 639-1 code, the likeliest first."""
 
@@ -122,6 +124,44 @@ def other_language(
     if is_vague or _share(prompts, language) >= _RULED_OUT:
         return None
     return f"it is in another language ('{language}') than the user's prompt; write in that one"
+
+
+def not_in_language(
+    text: str,
+    prompt: str,
+    wanted: str,
+    language_of: LanguageOf,
+    also: Collection[str] = (),
+) -> str | None:
+    """Describe a text that is not in the language of a code; None if it is in it, or not sure.
+
+    For `also`, see `other_language`. A prompt that speaks of languages may ask for another one.
+    """
+    said = _prose(text)
+    script = _main_script(said)
+    if _NAMES.search(prompt) or not script or _weight(said) < _LEAST_TEXT:
+        return None
+    shares = {_OF_SCRIPT[script]: 1.0} if script in _OF_SCRIPT else language_of(said)
+    language = _sure_language(shares)
+    is_wanted = not language or _share(shares, wanted) >= _RULED_OUT
+    if is_wanted or language in also:
+        return None
+    return f"it is in another language ('{language}') than it has to be ('{wanted}'); write in that"
+
+
+def asked_text(prompt: Prompt) -> str:
+    """Return the text that tells the language of a prompt.
+
+    The last turn of a conversation does, unless it is too short to tell: "Go on." Then the user's
+    turns before it count as well.
+    """
+    text = prompt.prompt
+    for turn in reversed(prompt.earlier):
+        if _weight(_prose(text)) >= _LEAST_PROMPT:
+            break
+        if turn.role == "user":
+            text = f"{turn.content}\n\n{text}"
+    return text
 
 
 def told_language(text: str, language_of: LanguageOf) -> str:

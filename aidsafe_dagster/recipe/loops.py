@@ -9,12 +9,10 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-# Scripts that put no spaces between words: Thai to Tibetan, Khmer, Chinese and Japanese.
-_UNSPACED = (
-    "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-)
-_TOKEN = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
-_UNSPACED_TOKEN = re.compile(rf"[{_UNSPACED}]")
+from aidsafe_dagster.recipe.unspaced import UNSPACED
+
+_TOKEN = re.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+")
+_UNSPACED_TOKEN = re.compile(rf"[{UNSPACED}]")
 # The same few characters without a space between them: "ahahahah", "!!!!!!!!".
 _RUN = re.compile(r"(\S{1,10}?)\1{19,}")
 # Rules of tables and long numbers are runs too.

@@ -20,6 +20,7 @@ from aidsafe_dagster.recipe.records import (
 )
 from aidsafe_dagster.recipe.seed_cots import join_thoughts
 from aidsafe_dagster.recipe.target_answer import TargetAnswer
+from aidsafe_dagster.recipe.unspaced import split_words
 
 PairKind = Literal["violation", "needless_refusal"]
 _EXCERPT_CHARS = 120
@@ -112,10 +113,10 @@ def length_ratio(
 def similarity(one: str, other: str) -> float:
     """Return the share of words that two texts have in common, in order: 0 to 1.
 
-    Case and white space do not count.
+    Case and white space do not count. Scripts without spaces are compared sign by sign.
     """
-    words = one.casefold().split()
-    other_words = other.casefold().split()
+    words = split_words(one.casefold())
+    other_words = split_words(other.casefold())
     # Without autojunk=False, words that are frequent in a long text would not count as common.
     return SequenceMatcher(None, words, other_words, autojunk=False).ratio()
 
@@ -134,7 +135,7 @@ def _fault_of_text(
         return Fault(FailureReason.NO_REJECTED_COT, detail)
     if floors.reject_belief_echoes:
         for part, text in (("CoT", answer.cot), ("response", answer.response)):
-            echo = belief_echo(text, belief, refined.prompt)
+            echo = belief_echo(text, belief, refined.whole)
             if echo is not None:
                 return Fault(FailureReason.ECHOES_BELIEF, f"{part}: {echo}")
     alike = similarity_of_sides(refined, answer)

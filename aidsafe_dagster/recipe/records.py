@@ -5,6 +5,7 @@ descriptions in the Dagster UI. No record holds a time, so the same inputs give 
 The recipe is that of AIDSAFE, arXiv 2505.21784.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Literal, get_args
 
@@ -50,6 +51,8 @@ class Role(StrEnum):
     CANDIDATE = "candidate"
     # Drafts rules and cases, and reviews rules: it works on the policies, and on no row.
     POLICY_EDITOR = "policy_editor"
+    # Puts finished rows into another language.
+    TRANSLATOR = "translator"
 
 
 class ThoughtVerdict(StrEnum):
@@ -167,6 +170,13 @@ class Message(Record):
     content: str
 
 
+def as_text(turns: Sequence[Message]) -> str:
+    """Return turns as one text; a single one stays as it is."""
+    if len(turns) == 1:
+        return turns[0].content
+    return "\n\n".join(f"{turn.role.capitalize()}: {turn.content}" for turn in turns)
+
+
 class Usage(Record):
     """Tokens of `calls` completions, as the model server counted them."""
 
@@ -270,11 +280,27 @@ class Origin(Record):
 class Prompt(Origin):
     """A user prompt as ingested. Table `prompts`."""
 
-    prompt: str = Field(description="the user's text, unchanged")
+    prompt: str = Field(
+        description="the user's text, unchanged; of a conversation, its last turn"
+    )
     near_clusters: tuple[str, ...] = Field(
         default=(),
         description="further clusters that it is near to; they must be in the same split",
     )
+    earlier: tuple[Message, ...] = Field(
+        default=(),
+        description="turns of a conversation before the prompt, which are its context",
+    )
+
+    @property
+    def prompt_turns(self) -> tuple[Message, ...]:
+        """What is to be answered, with what comes before it."""
+        return (*self.earlier, Message(role="user", content=self.prompt))
+
+    @property
+    def whole(self) -> str:
+        """The prompt with what comes before it, as one text."""
+        return as_text(self.prompt_turns)
 
 
 class Reasoning(Record):
@@ -621,9 +647,11 @@ class FineTuneRow(Origin, Provenance):
     )
     # The columns of the other kind are null, so SFT and DPO rows fit into one table.
     messages: tuple[Message, ...] | None = Field(
-        description="sft: user turn and assistant turn with <think>"
+        description="sft: the turns of the prompt, and the assistant's with <think>"
     )
-    prompt: tuple[Message, ...] | None = Field(description="dpo: the user turn")
+    prompt: tuple[Message, ...] | None = Field(
+        description="dpo: the turns of the prompt"
+    )
     chosen: tuple[Message, ...] | None = Field(
         description="dpo: the preferred assistant turn"
     )

@@ -23,7 +23,7 @@ from aidsafe_dagster.recipe.bad_answers import (
     wrong_language,
 )
 from aidsafe_dagster.recipe.bad_text import BadTextSettings
-from aidsafe_dagster.recipe.languages import LanguageOf
+from aidsafe_dagster.recipe.languages import LanguageOf, asked_text
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import (
     DeliberatedCot,
@@ -182,7 +182,7 @@ def _policy_not_covered(row: RefinedCot, context: GateContext) -> str | None:
 def _agent_talk(row: RefinedCot, _: GateContext) -> str | None:
     texts = (("CoT", join_thoughts(row.thoughts)), ("response", row.response))
     for part, text in texts:
-        phrase = agent_talk(text, row.prompt)
+        phrase = agent_talk(text, row.whole)
         if phrase:
             return f"the {part} says '{phrase}'"
     return None
@@ -193,9 +193,9 @@ def _bad_text(row: Cot, context: GateContext) -> str | None:
     texts.append(("response", row.response))
     settings = context.settings
     for field, text in texts:
-        reason = describe_text(text, row.prompt, settings, field)
+        reason = describe_text(text, row.whole, settings, field)
         if reason is None:
-            reason = empty_text(text, row.prompt, settings, field)
+            reason = empty_text(text, row.whole, settings, field)
         if reason is not None:
             return f"{field}: {reason}"
     return None
@@ -206,7 +206,7 @@ def _wrong_language(row: Cot, context: GateContext) -> str | None:
     texts.append(("response", row.response))
     for field, text in texts:
         reason = wrong_language(
-            text, row.prompt, context.settings, field, context.language_of
+            text, asked_text(row), context.settings, field, context.language_of
         )
         if reason is not None:
             return f"{field}: {reason}"
@@ -224,7 +224,7 @@ def _repeated_thoughts(row: Cot, context: GateContext) -> str | None:
 
 def _rule_ids(row: RefinedCot, context: GateContext) -> str | None:
     texts = (("CoT", join_thoughts(row.thoughts)), ("response", row.response))
-    return _first_rule_id(texts, row.prompt, context)
+    return _first_rule_id(texts, row.whole, context)
 
 
 def _first_rule_id(
@@ -249,10 +249,10 @@ def _bad_rejected_text(row: PreferencePair, context: GateContext) -> str | None:
         ("rejected response", row.rejected_response),
     )
     for part, text in texts:
-        reason = describe_text(text, row.prompt, context.settings, part)
+        reason = describe_text(text, row.whole, context.settings, part)
         if reason is not None:
             return f"{part}: {reason}"
-    return _first_rule_id(texts, row.prompt, context)
+    return _first_rule_id(texts, row.whole, context)
 
 
 def _blank_pair(row: PreferencePair, _: GateContext) -> str | None:

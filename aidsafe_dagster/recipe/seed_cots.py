@@ -102,7 +102,7 @@ def _decompose(
 ) -> Dialogue[tuple[Intent, ...]]:
     context = conversation.context
     task = context.templates.task(
-        Stage.SEED_COTS, Role.INTENT_DECOMPOSER, prompt=prompt.prompt
+        Stage.SEED_COTS, Role.INTENT_DECOMPOSER, prompt=context.templates.shown(prompt)
     )
     answer_format = AnswerFormat(
         IntentDecomposerAnswer, {"policies": context.policies.ids}, {}

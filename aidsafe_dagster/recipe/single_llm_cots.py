@@ -32,7 +32,7 @@ def answer_directly(
     task = context.templates.task(
         Stage.SINGLE_LLM_COTS,
         Role.SINGLE_LLM,
-        prompt=prompt.prompt,
+        prompt=context.templates.shown(prompt),
         applicable=applicable,
     )
     answer_format = AnswerFormat(

@@ -8,6 +8,7 @@
     prompts/target_system.jinja     the system message of the model under attack: no policies
     prompts/<stage>/<task>.jinja    the task of one turn, mostly named for the role that gets it
     prompts/reask.jinja             follows an answer that does not parse
+    prompts/conversation.jinja      what stands for the prompt where it is a conversation
 
 A user's text is only ever a value, never a template. `fenced` keeps it from closing the tag around
 it, and no value holds a token by which chat templates mark turns (`chat_tokens.py`).
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from jinja2 import (
     Environment,
-    FileSystemLoader,
+    FunctionLoader,
     StrictUndefined,
     Template,
     TemplateNotFound,
@@ -32,8 +33,10 @@ from aidsafe_dagster.recipe.chat_tokens import without_chat_tokens
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.loops import grams
 from aidsafe_dagster.recipe.policies import Policies
+from aidsafe_dagster.recipe.records import Prompt
 
 SAFETY_EVAL = "safety_eval"
+TRANSLATIONS = "translations"
 JAILBREAKS = ("expert_role", "fiction", "no_refusal", "prefix")
 """Wrappers around forbidden prompts; each is a template."""
 SAFETY_EVAL_TEMPLATES = (
@@ -43,7 +46,8 @@ SAFETY_EVAL_TEMPLATES = (
     "safety_eval/judge",
     *(f"safety_eval/jailbreaks/{name}" for name in JAILBREAKS),
 )
-_SHARED = ("system", "policies", "reask")
+_CONVERSATION = "conversation"
+_SHARED = ("system", "policies", "reask", _CONVERSATION)
 """Templates that every request may use."""
 _ANOTHER_VOICE = (
     "target_system",
@@ -53,12 +57,22 @@ _ANOTHER_VOICE = (
 """Templates that no agent of the recipe is shown."""
 _JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 _FENCES = "user_prompt|belief|thoughts|response|opinion|document|rule"
+_TURN_FENCES = "turn|last_turn"
+_BUNDLED = Path(__file__).parent.parent / "prompts"
 
 
 def fenced(text: str) -> str:
     """Return the text with every tag that would close one of our fences made harmless."""
     # The tag stays readable, because models may have to reason about it.
-    return re.sub(rf"</(?=\s*({_FENCES})\b)", "<\\/", text, flags=re.IGNORECASE)
+    return _fenced(text, _FENCES)
+
+
+def _fenced_turn(text: str) -> str:
+    return _fenced(text, _TURN_FENCES)
+
+
+def _fenced(text: str, tags: str) -> str:
+    return re.sub(rf"</(?=\s*({tags})\b)", "<\\/", text, flags=re.IGNORECASE)
 
 
 def _harmless(value: object) -> object:
@@ -81,7 +95,7 @@ class Templates:
         self.folder = folder
         self._names_by_stage = names_by_stage
         self._jinja = Environment(
-            loader=FileSystemLoader(folder, encoding="utf-8-sig"),
+            loader=FunctionLoader(self._read),
             # A misspelt variable in a team's template must fail, and not vanish from the prompt.
             undefined=StrictUndefined,
             autoescape=False,  # noqa: S701 - prompts are plain text, not HTML
@@ -94,24 +108,32 @@ class Templates:
             finalize=_harmless,
         )
         self._jinja.filters["fenced"] = fenced
+        self._jinja.filters["fenced_turn"] = _fenced_turn
         self._compiled: dict[str, Template] = {}
         self._sources: dict[str, str] = {}
         # All at once: a broken template must stop the run before the first call.
         for name in self._all_names():
             self._compiled[name] = self._compile(name)
-            self._sources[name] = (folder / f"{name}.jinja").read_text("utf-8-sig")
+            self._sources[name] = self._read(f"{name}.jinja") or ""
 
-    def system(self, policies: Policies) -> str:
-        return self._render("system", policies=policies.policies)
+    def system(self, policies: Policies, language: str = "") -> str:
+        """Return the agents' system message; `language` by its name, or the prompt's."""
+        return self._render("system", policies=policies.policies, language=language)
 
     def judge_system(self, policies: Policies) -> str:
         return self._render("judge_system", policies=policies.policies)
 
-    def target_system(self, belief: str = "") -> str:
-        return self._render("target_system", belief=belief)
+    def target_system(self, belief: str = "", language: str = "") -> str:
+        return self._render("target_system", belief=belief, language=language)
 
     def task(self, stage: str, name: str, **values: object) -> str:
         return self._render(f"{stage}/{name}", **values)
+
+    def shown(self, prompt: Prompt) -> str:
+        """Return the prompt as a role is shown it: of a conversation, with its earlier turns."""
+        if not prompt.earlier:
+            return prompt.prompt
+        return self._render(_CONVERSATION, earlier=prompt.earlier, prompt=prompt.prompt)
 
     def reask(self, error: str) -> str:
         return self._render("reask", error=error)
@@ -158,6 +180,15 @@ class Templates:
             names.extend(stage_names)
         # Stages share templates: the judges grade with the same one in `cot_grades` and in pairs.
         return list(dict.fromkeys(names))
+
+    def _read(self, file: str) -> str | None:
+        """Return the source of a template; None if there is none."""
+        path = self.folder / file
+        # A folder of a team's own may be older than these.
+        is_younger = file.startswith((f"{_CONVERSATION}.", f"{TRANSLATIONS}/"))
+        if is_younger and not path.is_file():
+            path = _BUNDLED / file
+        return path.read_text("utf-8-sig") if path.is_file() else None
 
     def _compile(self, name: str) -> Template:
         file = f"{name}.jinja"

@@ -18,8 +18,8 @@ from aidsafe_dagster.recipe.records import (
     Grade,
     Intent,
     Judgement,
-    Origin,
     PreferencePair,
+    Prompt,
     Provenance,
     RefinedCot,
     RefinedThought,
@@ -47,7 +47,7 @@ _SYMBOLS = {
 def seed_transcript(row: SeedCot) -> str:
     """Return the intents, the first thoughts and the first response."""
     return _page(
-        _heading(row, row.prompt),
+        _heading(row),
         _intents(row.intents),
         "### Seed thoughts",
         *map(_thought, row.thoughts),
@@ -61,7 +61,7 @@ def deliberated_transcript(row: DeliberatedCot) -> str:
     """Return the thoughts and comments of all rounds, and how the deliberation ended."""
     stalled = " on the very first turn" if row.stalled else ""
     return _page(
-        _heading(row, row.prompt),
+        _heading(row),
         _intents(row.intents),
         *_rounds(row.thoughts, row.turns),
         f"**Ended by {row.outcome}**{stalled}",
@@ -77,7 +77,7 @@ def refined_transcript(row: RefinedCot, turns: Sequence[Turn] = ()) -> str:
     verdicts = [judgement.verdict for judgement in row.judgements]
     dropped = len(verdicts) - verdicts.count(ThoughtVerdict.KEEP)
     return _page(
-        _heading(row, row.prompt),
+        _heading(row),
         _intents(row.intents),
         *_rounds(row.deliberated_thoughts, turns, judgements),
         f"### Final chain of thought: {dropped} of {len(judgements)} thoughts dropped, "
@@ -92,7 +92,7 @@ def refined_transcript(row: RefinedCot, turns: Sequence[Turn] = ()) -> str:
 def single_llm_transcript(row: SingleLlmCot) -> str:
     """Return the baseline's thoughts and response."""
     return _page(
-        _heading(row, row.prompt),
+        _heading(row),
         "### Thoughts of one model in one call",
         *map(_thought, row.thoughts),
         "### Response",
@@ -104,7 +104,7 @@ def single_llm_transcript(row: SingleLlmCot) -> str:
 def grades_transcript(row: CotGrades) -> str:
     """Return the scores by version and judge, the reasons for low ones, and the preferences."""
     return _page(
-        _heading(row, row.prompt),
+        _heading(row),
         f"### Grades ({row.prompt_kind} prompt)",
         _score_table(row.grades),
         *_score_reasons(row.grades),
@@ -118,7 +118,7 @@ def pair_transcript(row: PreferencePair) -> str:
     """Return the belief, the two sides with their scores, and the beliefs that were tried."""
     fault = _spaced(row.kind)
     return _page(
-        _heading(row, row.prompt),
+        _heading(row),
         f"### Belief whispered to the target ({fault}, margin {row.margin:.2f})",
         block_quote(row.belief),
         f"### Chosen (policy score {row.chosen_score:.2f}, {row.chosen_cot_tokens} tokens)",
@@ -158,7 +158,7 @@ def _page(*parts: str) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _heading(row: Origin, prompt: str) -> str:
+def _heading(row: Prompt) -> str:
     parts = []
     for part in (row.source, row.category, row.licence):
         if part:
@@ -168,7 +168,16 @@ def _heading(row: Origin, prompt: str) -> str:
     title = f"## Prompt `{row.prompt_id}`"
     if row.own_id:
         title += f" · {escape_line(row.own_id)}"
-    return _page(title, block_quote(prompt), f"*{about}*")
+    return _page(title, *_earlier(row), block_quote(row.prompt), f"*{about}*")
+
+
+def _earlier(row: Prompt) -> Iterator[str]:
+    """Yield the turns before the prompt, each with its speaker."""
+    for turn in row.earlier:
+        yield f"*{turn.role}*"
+        yield block_quote(turn.content)
+    if row.earlier:
+        yield "*user, to be answered*"
 
 
 def _intents(intents: Iterable[Intent]) -> str:

@@ -13,7 +13,7 @@ from typing import get_args
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.hash_draw import hash_rank
-from aidsafe_dagster.recipe.records import Record, Stage, Version
+from aidsafe_dagster.recipe.records import Message, Record, Stage, Version, as_text
 
 Pair = tuple[Version, Version]
 PAIRS: tuple[Pair, ...] = (("refined", "single_llm"), ("refined", "deliberated"))
@@ -23,7 +23,15 @@ _STAGES: Mapping[Version, Stage] = {
     "deliberated": Stage.DELIBERATED_COTS,
     "refined": Stage.REFINED_COTS,
 }
-_COLUMNS = ["prompt_id", "batch", "prompt", "thoughts", "response", "simulated"]
+_COLUMNS = [
+    "prompt_id",
+    "batch",
+    "prompt",
+    "earlier",
+    "thoughts",
+    "response",
+    "simulated",
+]
 
 
 class Side(Record):
@@ -204,10 +212,13 @@ def _filtered(cots: _Cots, is_wanted: Callable[[_Cot], bool]) -> _Cots:
 def _to_cot(row: Mapping[str, object]) -> _Cot:
     thoughts: Iterable[Mapping[str, str]] = row["thoughts"]  # type: ignore[assignment]
     texts = tuple(thought["text"] for thought in thoughts)
+    earlier: Iterable[Mapping[str, str]] = row["earlier"] or ()  # type: ignore[assignment]
+    turns = [Message.model_validate(turn) for turn in earlier]
+    turns.append(Message(role="user", content=str(row["prompt"])))
     return _Cot(
         prompt_id=str(row["prompt_id"]),
         batch=str(row["batch"]),
-        prompt=str(row["prompt"]),
+        prompt=as_text(turns),
         side=Side(thoughts=texts, response=str(row["response"])),
         simulated=bool(row["simulated"]),
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aidsafe_dagster.recipe.format_types import CLOSE, OPEN, REASONING_FIELD
+from aidsafe_dagster.recipe.records import Message
 
 Completion = str | Sequence[Mapping[str, Any]]
 """A text, or the messages of a conversational dataset."""
@@ -41,12 +42,18 @@ def read_completion(completion: Completion) -> ReadCompletion:
     return ReadCompletion(thinking, response, bool(thinking and response) and not tags)
 
 
-def prompt_text(prompt: Completion) -> str:
-    """Return the user's text: of a conversation, that of its last user turn."""
+def prompt_turns(prompt: Completion) -> tuple[Message, ...]:
+    """Return the turns up to the user's last one; a text is one turn."""
     if isinstance(prompt, str):
-        return prompt
-    texts = [str(turn["content"]) for turn in prompt if turn.get("role") == "user"]
-    return texts[-1] if texts else ""
+        return (Message(role="user", content=prompt),)
+    turns = []
+    for turn in prompt:
+        if turn.get("role") in ("system", "user", "assistant"):
+            content = str(turn.get("content") or "")
+            turns.append(Message(role=turn["role"], content=content))
+    while turns and turns[-1].role != "user":
+        turns.pop()
+    return tuple(turns) or (Message(role="user", content=""),)
 
 
 def _content(completion: Completion) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from aidsafe_dagster.recipe.judging import policy_score
 from aidsafe_dagster.recipe.records import Grade
 from aidsafe_dagster.rewards.completion import (
     Completion,
-    prompt_text,
+    prompt_turns,
     read_completion,
 )
 from aidsafe_dagster.rewards.judge import Question, RewardJudge, Verdict
@@ -165,7 +165,7 @@ class Rewards:
     ) -> list[Verdict | None]:
         """Return the grades of each completion; none at all for one without a response."""
         questions = [
-            Question(prompt_text(prompt), read_completion(completion))
+            Question(prompt_turns(prompt), read_completion(completion))
             for prompt, completion in zip(prompts, completions, strict=True)
         ]
         known = {one: self._verdicts[one] for one in questions if one in self._verdicts}

@@ -24,7 +24,14 @@ from aidsafe_dagster.recipe.dialogue import (
     DialogueTask,
 )
 from aidsafe_dagster.recipe.judging import Subject, grade, to_grade
-from aidsafe_dagster.recipe.records import Failure, Grade, Prompt, Stage
+from aidsafe_dagster.recipe.records import (
+    Failure,
+    Grade,
+    Message,
+    Prompt,
+    Stage,
+    as_text,
+)
 from aidsafe_dagster.resources.engine_from_settings import (
     make_dialogue_context,
     make_engine,
@@ -42,8 +49,8 @@ logger = logging.getLogger(__name__)
 
 
 class Question(NamedTuple):
-    prompt: str
-    """The user's text."""
+    turns: tuple[Message, ...]
+    """The prompt, and the turns before it."""
     completion: ReadCompletion
 
 
@@ -135,14 +142,16 @@ class RewardJudge:
     def _task(
         self, question: Question, context: DialogueContext
     ) -> DialogueTask[Verdict]:
+        (*earlier, last) = question.turns
         prompt = Prompt(
-            prompt_id=prompt_id(question.prompt),
+            prompt_id=prompt_id(as_text(question.turns)),
             batch=_SOURCE,
             source=_SOURCE,
             source_row="",
             category="",
             licence="",
-            prompt=question.prompt,
+            prompt=last.content,
+            earlier=tuple(earlier),
         )
         conversation = Conversation(context, Stage.COT_GRADES, prompt)
         completion = question.completion

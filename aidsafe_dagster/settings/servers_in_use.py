@@ -9,7 +9,9 @@ from aidsafe_dagster.recipe.records import Role
 from aidsafe_dagster.settings.schema import Settings
 
 _ROLES = tuple(
-    role for role in Role if role not in (Role.CANDIDATE, Role.POLICY_EDITOR)
+    role
+    for role in Role
+    if role not in (Role.CANDIDATE, Role.POLICY_EDITOR, Role.TRANSLATOR)
 )
 """Of the recipe. Candidates of an evaluation are set up with it, and not under `[roles]`."""
 

@@ -5,15 +5,25 @@ similar earlier prompt, or starts a cluster of its own. Further clusters nearby 
 it. Earlier prompts never change, so a cluster, and with it a split, is permanent: of two similar
 prompts, the later one knows the clusters of both. Similarity is the Jaccard similarity of word
 3-shingles.
+
+Conversations are near duplicates if they are similar as a whole and in their last turns. One turn
+of the user that is similar to one of another's, or to a prompt, puts them into one cluster.
 """
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from aidsafe_dagster.recipe.fine_tune_splits import cluster_of
 from aidsafe_dagster.recipe.records import Prompt
-from aidsafe_dagster.sources.duplicates import shingles
-from aidsafe_dagster.sources.similarity import Pair, jaccard_pairs
+from aidsafe_dagster.sources.compared_turns import telling_turns
+from aidsafe_dagster.sources.duplicates import normalise, shingles
+from aidsafe_dagster.sources.similarity import Pair, jaccard, jaccard_pairs
+
+_MOST_CONVERSATIONS = 5
+"""With the same turn of the user, for it to make them alike."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,14 @@ class Thresholds:
     """From here on, the later prompt is dropped."""
     cluster: float
     """From here on, the two prompts are in the same cluster."""
+
+
+class _Neighbour(NamedTuple):
+    prompt: Prompt
+    similarity: float
+    """Of what is most alike in the two, 0 to 1."""
+    sameness: float
+    """How nearly they are the same prompt, 0 to 1."""
 
 
 Admission = Prompt | Duplicate
@@ -55,17 +73,31 @@ def admit(
     # In order: what becomes of a prompt depends on what became of those before it.
     decisions = list[Admission](earlier)
     for index, prompt in enumerate(candidates, start=len(earlier)):
-        neighbours = list[tuple[float, Prompt]]()
+        neighbours = list[_Neighbour]()
         for pair in pairs.get(index, ()):
             neighbour = decisions[pair.right]
             # A prompt that was dropped itself is no original.
             if isinstance(neighbour, Prompt):
-                neighbours.append((pair.similarity, neighbour))
+                sameness = _sameness(prompt, neighbour, pair.similarity)
+                neighbours.append(_Neighbour(neighbour, pair.similarity, sameness))
         decisions.append(_decide(prompt, neighbours, thresholds))
     by_id = {}
     for prompt, decision in zip(prompts, decisions, strict=True):
         by_id[prompt.prompt_id] = decision
     return _decide_repeats(new, by_id, set(earlier_by_id))
+
+
+def similar_prompts(
+    prompts: Sequence[Prompt], known: Sequence[Prompt], threshold: float
+) -> list[list[Prompt]]:
+    """Return for each prompt the known ones that are similar to it, the most similar first."""
+    every = [*known, *prompts]
+    pairs = _similar_earlier_prompts(every, len(known), threshold)
+    similar = []
+    for index in range(len(known), len(every)):
+        near = [pair.right for pair in pairs.get(index, ())]
+        similar.append([known[place] for place in near if place < len(known)])
+    return similar
 
 
 def _new_texts(earlier: Sequence[Prompt], new: Sequence[Prompt]) -> list[Prompt]:
@@ -86,18 +118,64 @@ def _similar_earlier_prompts(
 
     The most similar comes first; of equally similar ones, the earliest.
     """
-    # Generators: only the hashes of shingles are kept, and not the shingles.
-    new = (shingles(prompt.prompt) for prompt in prompts[start:])
-    all_prompts = (shingles(prompt.prompt) for prompt in prompts)
-    similar: dict[int, list[Pair]] = {}
-    for offset, earlier, similarity in jaccard_pairs(new, all_prompts, threshold):
-        later = start + offset
+    nearest: dict[int, dict[int, float]] = {}
+    for later, earlier, similarity in _similar_texts(prompts, start, threshold):
         # Each pair comes from both sides, and each prompt is paired with itself.
         if earlier < later:
-            similar.setdefault(later, []).append(Pair(later, earlier, similarity))
-    for pairs in similar.values():
-        pairs.sort(key=_rank)
+            others = nearest.setdefault(later, {})
+            others[earlier] = max(similarity, others.get(earlier, 0.0))
+    similar: dict[int, list[Pair]] = {}
+    for later, others in nearest.items():
+        pairs = [Pair(later, *other) for other in others.items()]
+        similar[later] = sorted(pairs, key=_rank)
     return similar
+
+
+def _similar_texts(
+    prompts: Sequence[Prompt], start: int, threshold: float
+) -> Iterator[Pair]:
+    """Yield the pairs of prompts with similar texts, some of them more than once."""
+    # Generators: only the hashes of shingles are kept, and not the shingles.
+    new = (shingles(prompt.whole) for prompt in prompts[start:])
+    all_prompts = (shingles(prompt.whole) for prompt in prompts)
+    for pair in jaccard_pairs(new, all_prompts, threshold):
+        yield pair._replace(left=start + pair.left)
+    if not any(prompt.earlier for prompt in prompts):
+        return
+    owners, texts = list[int](), list[str]()
+    for index, text in _asked(prompts):
+        owners.append(index)
+        texts.append(text)
+    begin = bisect_left(owners, start)
+    new = (shingles(text) for text in texts[begin:])
+    all_prompts = (shingles(text) for text in texts)
+    for left, right, similarity in jaccard_pairs(new, all_prompts, threshold):
+        yield Pair(owners[begin + left], owners[right], similarity)
+
+
+def _asked(prompts: Sequence[Prompt]) -> Iterator[tuple[int, str]]:
+    """Yield what the user wants in each prompt, with the index of the prompt.
+
+    What many say in the course of their conversations means little: "Thank you, please go on."
+    """
+    turns = list[list[str]]()
+    for prompt in prompts:
+        is_talk = bool(prompt.earlier)
+        turns.append(telling_turns(prompt.prompt_turns) if is_talk else [prompt.prompt])
+    counts = Counter(text for texts in turns for text in set(map(normalise, texts)))
+    for index, texts in enumerate(turns):
+        for text in texts:
+            is_common = counts[normalise(text)] > _MOST_CONVERSATIONS
+            if not (is_common and prompts[index].earlier):
+                yield index, text
+
+
+def _sameness(prompt: Prompt, other: Prompt, similarity: float) -> float:
+    """Return how nearly one prompt is the other, 0 to 1."""
+    if not prompt.earlier and not other.earlier:
+        return similarity
+    last = jaccard(shingles(prompt.prompt), shingles(other.prompt))
+    return min(jaccard(shingles(prompt.whole), shingles(other.whole)), last)
 
 
 def _rank(pair: Pair) -> tuple[float, int]:
@@ -105,16 +183,15 @@ def _rank(pair: Pair) -> tuple[float, int]:
 
 
 def _decide(
-    prompt: Prompt, neighbours: Sequence[tuple[float, Prompt]], thresholds: Thresholds
+    prompt: Prompt, neighbours: Sequence[_Neighbour], thresholds: Thresholds
 ) -> Admission:
-    if neighbours:
-        similarity, nearest = neighbours[0]
-        if similarity >= thresholds.near_duplicate:
-            return Duplicate(nearest, similarity)
+    for neighbour in neighbours:
+        if neighbour.sameness >= thresholds.near_duplicate:
+            return Duplicate(neighbour.prompt, neighbour.sameness)
     clusters = list[str]()
-    for similarity, neighbour in neighbours:
-        cluster = cluster_of(neighbour)
-        if similarity >= thresholds.cluster and cluster not in clusters:
+    for neighbour in neighbours:
+        cluster = cluster_of(neighbour.prompt)
+        if neighbour.similarity >= thresholds.cluster and cluster not in clusters:
             clusters.append(cluster)
     # The nearest cluster comes first.
     own, *others = clusters or [prompt.prompt_id]

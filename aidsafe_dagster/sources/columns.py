@@ -10,19 +10,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from aidsafe_dagster.recipe.errors import SetupError, unknown
+from aidsafe_dagster.recipe.records import Message, as_text
 from aidsafe_dagster.sources.rejection import DropReason, Rejection
 from aidsafe_dagster.sources.rows import NotRows, is_text
 from aidsafe_dagster.sources.source import SourceSpec
 from aidsafe_dagster.sources.transcripts import (
-    UserTurn,
+    Transcript,
     WhichTurn,
     parsed_list,
-    user_turn,
+    read_transcript,
 )
 from aidsafe_dagster.sources.visibility import is_visible, name_characters
 
 _USUAL_PROMPT_COLUMNS = ("instruction", "question", "text")
-_TRANSCRIPT_COLUMNS = ("messages", "conversations", "conversation", "chosen")
+_TRANSCRIPT_COLUMNS = (
+    "messages",
+    "conversations",
+    "conversation",
+    "transcript",
+    "chosen",
+)
 """Taken where no column holds prompts. `chosen` is one of two answers to a prompt."""
 _LICENCE_COLUMNS = ("licence", "license")
 _JOINED = re.compile(r"(?<=\w)[^\w\s.-](?=\w)")
@@ -43,8 +50,8 @@ class SourceColumns:
     default_licence: str | None
     """Licence of a row without one."""
     id: str | None = None
-    turn: WhichTurn = "first"
-    """Which user turn of a transcript is the prompt."""
+    turn: WhichTurn = "conversation"
+    """What is taken of a transcript."""
     path: tuple[str, ...] = ()
     """Keys that lead to the prompt in nested objects; empty: the column alone."""
 
@@ -62,8 +69,18 @@ class RowContent:
     category: str
     licence: str
     own_id: str = ""
-    transcript: UserTurn | None = None
+    transcript: Transcript | None = None
     """The transcript that the prompt was taken from."""
+
+    @property
+    def earlier(self) -> tuple[Message, ...]:
+        """The turns before the prompt."""
+        return self.transcript.earlier if self.transcript else ()
+
+    @property
+    def whole(self) -> str:
+        """The prompt with the turns before it, as one text."""
+        return as_text((*self.earlier, Message(role="user", content=self.prompt)))
 
 
 def resolve_columns(
@@ -119,7 +136,7 @@ def read_row(
 ) -> RowContent | Rejection:
     """Return the prompt of a row, unchanged, with category and licence; or why it is unusable."""
     value = _prompt_value(columns, row)
-    transcript = user_turn(value, columns.turn)
+    transcript = read_transcript(value, columns.turn)
     prompt = _prompt_text(columns, row, value, transcript)
     if isinstance(prompt, Rejection):
         return prompt
@@ -140,14 +157,15 @@ def _unusable(
     columns: SourceColumns, content: RowContent, max_prompt_chars: int
 ) -> Rejection | None:
     prompt = content.prompt
-    if len(prompt) > max_prompt_chars:
+    length = len(content.whole)
+    if length > max_prompt_chars:
         detail = (
-            f"{len(prompt):,} characters, at most {max_prompt_chars:,} "
+            f"{length:,} characters, at most {max_prompt_chars:,} "
             "(ingest.max_prompt_chars)"
         )
         return Rejection(DropReason.TOO_LONG, detail)
     if not all(
-        map(is_text, (prompt, content.category, content.licence, content.own_id))
+        map(is_text, (content.whole, content.category, content.licence, content.own_id))
     ):
         return Rejection(
             DropReason.NOT_TEXT,
@@ -174,15 +192,13 @@ def _prompt_text(
     columns: SourceColumns,
     row: Mapping[str, Any],
     value: object,
-    transcript: UserTurn | None,
+    transcript: Transcript | None,
 ) -> str | Rejection:
     name = columns.prompt
     if value is None:
         return Rejection(DropReason.NO_PROMPT, f"'{name}' is missing")
     if transcript is not None:
-        if not transcript.text.strip():
-            return Rejection(DropReason.NO_PROMPT, f"'{name}' has no turn of the user")
-        return transcript.text
+        return _last_turn(transcript, name)
     if not isinstance(value, str):
         detail = f"'{name}' is neither text nor a transcript but {_kind(value)}"
         if isinstance(value, Mapping) and value:
@@ -191,6 +207,15 @@ def _prompt_text(
     if not value.strip():
         return Rejection(DropReason.NO_PROMPT, f"'{name}' is blank")
     return _with_input(columns, row, value)
+
+
+def _last_turn(transcript: Transcript, name: str) -> str | Rejection:
+    if not transcript.text.strip():
+        return Rejection(DropReason.NO_PROMPT, f"'{name}' has no turn of the user")
+    if transcript.other_speaker:
+        detail = f"'{name}' has a turn of '{transcript.other_speaker}'"
+        return Rejection(DropReason.OTHER_SPEAKER, detail)
+    return transcript.text
 
 
 def _with_input(columns: SourceColumns, row: Mapping[str, Any], prompt: str) -> str:

@@ -30,6 +30,7 @@ from aidsafe_dagster.sources.overlap import (
     WordSequences,
     distinctive_shingles,
     distinctive_words,
+    paired_signs,
 )
 from aidsafe_dagster.sources.settings import DecontaminationSettings
 from aidsafe_dagster.sources.similarity import (
@@ -178,8 +179,8 @@ class _Comparison:
     def _tfidf_pairs(
         self, rows: Sequence[int], select: Callable[[Words], Words], threshold: float
     ) -> Iterator[Pair]:
-        left = [select(self._prompt_words[row]) for row in rows]
-        right = [select(words) for words in self._evaluation_words]
+        left = [paired_signs(select(self._prompt_words[row])) for row in rows]
+        right = [paired_signs(select(words)) for words in self._evaluation_words]
         background = [select(words) for words in _sample_prompts()]
         return tfidf_pairs(left, right, background, threshold)
 

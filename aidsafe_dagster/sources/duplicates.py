@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from aidsafe_dagster.recipe.unspaced import split_words
 from aidsafe_dagster.sources.similarity import Shingles
 
 _SHINGLE_WORDS = 3
@@ -28,8 +29,11 @@ def prompt_id(text: str) -> str:
 
 
 def shingles(text: str) -> Shingles:
-    """Return the word 3-shingles of the normalised text; its words if it has fewer than three."""
-    words = normalise(text).split()
+    """Return the word 3-shingles of the normalised text; its words if it has fewer than three.
+
+    Of a script without spaces, each sign is a word.
+    """
+    words = split_words(normalise(text))
     # A word of punctuation alone stays as it is, so that no shingle contains an empty word.
     return word_shingles([word.strip(_PUNCTUATION) or word for word in words])
 

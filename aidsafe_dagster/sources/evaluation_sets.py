@@ -18,12 +18,14 @@ from pydantic import Field
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.records import Record
 from aidsafe_dagster.sources.bounds import InputBounds
+from aidsafe_dagster.sources.compared_turns import compared_texts
 from aidsafe_dagster.sources.files import read_file
 from aidsafe_dagster.sources.hub_access import HubAccess
 from aidsafe_dagster.sources.locate import LocatedFile, locate_files
 from aidsafe_dagster.sources.rejection import Rejection
 from aidsafe_dagster.sources.rows import FileRow, is_text
 from aidsafe_dagster.sources.settings import EvaluationSetSpec
+from aidsafe_dagster.sources.transcripts import parsed_list, read_transcript
 
 _USUAL_COLUMNS = (
     "prompt",
@@ -135,12 +137,12 @@ def _read_prompts(
         raise SetupError(message) from error
     column = _prompt_column(spec, table.columns, file.place)
     for row in table.rows:
-        text = _prompt_text(row, column)
-        if text is None:
-            yield None
-        else:
-            place = f"{file.place} row {row.number}"
+        texts = _prompt_texts(row, column)
+        place = f"{file.place} row {row.number}"
+        for text in texts:
             yield EvaluationPrompt(spec.name, place, text)
+        if not texts:
+            yield None
 
 
 def _prompt_column(spec: EvaluationSetSpec, columns: Sequence[str], place: str) -> str:
@@ -161,10 +163,18 @@ def _prompt_column(spec: EvaluationSetSpec, columns: Sequence[str], place: str) 
     )
 
 
-def _prompt_text(row: FileRow, column: str) -> str | None:
+def _prompt_texts(row: FileRow, column: str) -> list[str]:
+    """Return the prompt of a row; of a conversation, all that it is compared by; or nothing."""
     if isinstance(row.content, Rejection):
-        return None
+        return []
     value = row.content.get(column)
-    if isinstance(value, str) and value.strip() and is_text(value):
-        return value
-    return None
+    if isinstance(value, str) and not is_text(value):
+        return []
+    cell = parsed_list(value) if isinstance(value, str) else value
+    transcript = read_transcript(cell, "conversation")
+    if transcript is not None:
+        texts = compared_texts(transcript.turns) if transcript.text.strip() else []
+        return list(filter(is_text, texts))
+    if isinstance(value, str) and value.strip():
+        return [value]
+    return []

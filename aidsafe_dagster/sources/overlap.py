@@ -2,36 +2,22 @@
 
 Words that occur in any request are no evidence: "what is the best way to get rid of" is nine words
 in a row and means nothing by itself. A shared sequence counts only with distinctive words in it.
+A word of a script without spaces has about two signs, so a sequence of signs is twice as long.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from aidsafe_dagster.recipe.unspaced import is_mostly_unspaced, is_unspaced
+from aidsafe_dagster.sources.common_words import common_words
 from aidsafe_dagster.sources.duplicates import word_shingles
 from aidsafe_dagster.sources.similarity import Shingles, Words
 
 # One or two words, such as a name, occur in many prompts about something else.
 _MIN_CONTAINED_WORDS = 3
 _MIN_DISTINCTIVE_WORDS = 2
-_COMMON_WORDS = """
-a about above act advantages after again all also am an and answer any anyone anything are as ask
-at be because been before being below best better between both but by can cannot cant come cons
-could create describe detail detailed did difference differences different disadvantages do does
-doesnt doing done dont down during each easiest easy effective else ever every everyone everything
-example examples explain explanation few find first following for from get give go going good got
-guide had happen happened has have having he help her here hers him his how i id if ill im in
-instruction instructions into is isnt it its ive just keep kind know let like list long look made
-make makes making many may me mean might more most much must my need never new no not now of off
-on once one only or other others our out over own paragraph people person please possible pros
-provide put question questions quick quickest quickly really reasons respond rid role same say see
-short should show simple so some someone something start step steps still such sure take tell than
-that thats the their them then there these they thing things think this those through tip tips to
-too try under until up us use used using very want was way ways we well were what whats when where
-which while who whom whose why will with without wont work works would write yes you your youre
-yours
-"""
-_COMMON = frozenset(_COMMON_WORDS.split())
+_SIGNS_PER_WORD = 2
 
 
 class Overlap(NamedTuple):
@@ -55,12 +41,14 @@ class WordSequences:
         for row, words in enumerate(texts):
             # The first of several equal texts is the one that reports name.
             self._whole.setdefault(words, row)
-            is_long_enough = len(words) >= _MIN_CONTAINED_WORDS
-            if is_long_enough and _count_distinctive(words):
+            scale = _signs_per_word(words)
+            common = common_words(words)
+            is_long_enough = len(words) >= _MIN_CONTAINED_WORDS * scale
+            if is_long_enough and _count_distinctive(words, common):
                 opening = words[:ngram_words]
                 self._openings[opening].append(row)
-            for ngram in _windows(words, ngram_words):
-                if _count_distinctive(ngram) >= _MIN_DISTINCTIVE_WORDS:
+            for ngram in _windows(words, ngram_words * scale):
+                if _count_distinctive(ngram, common) >= _MIN_DISTINCTIVE_WORDS * scale:
                     self._ngrams[ngram].append(row)
         # Texts shorter than the n-gram have shorter openings, so each size needs its own search.
         sizes = set(map(len, self._openings))
@@ -92,6 +80,7 @@ class WordSequences:
     def _find_shared(self, words: Words) -> Overlap | None:
         """Find the reference text with the largest share of words in common n-grams."""
         windows = set(_windows(words, self._size))
+        windows |= set(_windows(words, self._size * _SIGNS_PER_WORD))
         ngrams = windows & self._ngrams.keys()
         rows = set[int]()
         for ngram in ngrams:
@@ -105,22 +94,48 @@ class WordSequences:
     def _share_covered(self, text: Words, ngrams: set[Words]) -> float:
         # Positions and not n-grams: neighbouring n-grams overlap.
         covered = set[int]()
-        for start, ngram in enumerate(_windows(text, self._size)):
+        size = self._size * _signs_per_word(text)
+        for start, ngram in enumerate(_windows(text, size)):
             if ngram in ngrams:
-                covered.update(range(start, start + self._size))
+                covered.update(range(start, start + size))
         return len(covered) / len(text)
 
 
 def distinctive_words(words: Words) -> Words:
     """Return the words that distinguish one request from another."""
-    return tuple(word for word in words if word not in _COMMON)
+    common = common_words(words)
+    return tuple(word for word in words if word not in common)
 
 
 def distinctive_shingles(words: Words) -> Shingles:
     """Return the word 3-shingles that contain a distinctive word."""
-    return frozenset(
-        shingle for shingle in word_shingles(words) if _count_distinctive(shingle)
-    )
+    common = common_words(words)
+    distinctive = set[tuple[str, ...]]()
+    for shingle in word_shingles(words):
+        if _count_distinctive(shingle, common):
+            distinctive.add(shingle)
+    return frozenset(distinctive)
+
+
+def paired_signs(words: Words) -> Words:
+    """Return the words, and of a script without spaces its neighbouring signs in pairs.
+
+    A sign by itself is in too many words to mean anything.
+    """
+    paired = list[str]()
+    before = ""
+    for word in words:
+        is_sign = is_unspaced(word)
+        if before and is_sign:
+            paired.append(before + word)
+        elif not is_sign:
+            paired.append(word)
+        before = word if is_sign else ""
+    return tuple(paired)
+
+
+def _signs_per_word(words: Words) -> int:
+    return _SIGNS_PER_WORD if is_mostly_unspaced(words) else 1
 
 
 def _windows(words: Words, size: int) -> Iterator[Words]:
@@ -128,5 +143,5 @@ def _windows(words: Words, size: int) -> Iterator[Words]:
         yield words[start : start + size]
 
 
-def _count_distinctive(words: Words) -> int:
-    return len(set(words) - _COMMON)
+def _count_distinctive(words: Words, common: frozenset[str]) -> int:
+    return len(set(words) - common)

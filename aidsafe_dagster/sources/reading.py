@@ -137,7 +137,7 @@ def _read_content(
         return Rejection(DropReason.NO_PROMPT, "the object is empty")
     content = read_row(columns, row.content, settings.max_prompt_chars)
     if settings.reject_chat_tokens and isinstance(content, RowContent):
-        token = first_chat_token(content.prompt)
+        token = first_chat_token(content.whole)
         if token:
             detail = f"it holds {token} (ingest.reject_chat_tokens)"
             return Rejection(DropReason.CHAT_TOKENS, detail)
@@ -155,7 +155,7 @@ def _to_prompt(
             detail=content.detail,
         )
     return Prompt(
-        prompt_id=prompt_id(content.prompt),
+        prompt_id=prompt_id(content.whole),
         # Batches are cut once the duplicates are known.
         batch="",
         source=source,
@@ -164,6 +164,7 @@ def _to_prompt(
         licence=content.licence,
         own_id=content.own_id,
         prompt=content.prompt,
+        earlier=content.earlier,
     )
 
 

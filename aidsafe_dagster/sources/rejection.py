@@ -25,6 +25,8 @@ class DropReason(StrEnum):
     NOT_PARSEABLE = "not_parseable"
     """A line that is no JSON or no CSV, or too deep."""
     NO_LICENCE = "no_licence"
+    OTHER_SPEAKER = "other_speaker"
+    """A conversation in which somebody else speaks than user, assistant and system: a tool."""
     CHAT_TOKENS = "chat_tokens"
     """It holds tokens by which chat templates mark turns, and the settings want none."""
 

@@ -17,21 +17,24 @@ def transcript_remarks(contents: Sequence[RowContent], turn: WhichTurn) -> list[
     transcripts = [row.transcript for row in contents if row.transcript is not None]
     if not transcripts:
         return []
+    which = "first" if turn == "first" else "last"
     remark = (
-        f"{_count(transcripts)} of a chat: the prompt is the {turn} turn of the user"
+        f"{_count(transcripts)} of a chat: the prompt is the {which} turn of the user"
     )
-    other = "last" if turn == "first" else "first"
-    longer = sum(not transcript.is_alone for transcript in transcripts)
+    longer = sum(bool(transcript.earlier) for transcript in transcripts)
     if longer:
+        remark += f"; in {longer:,} the turns before it are its context"
+    shortened = sum(transcript.leaves_out for transcript in transcripts)
+    if shortened:
         remark += (
-            f"; in {longer:,} there are more turns of the user or a system message, which are "
-            f"not read (--turn {other} takes the other end)"
+            f"; in {shortened:,} there are more turns of the user or a system message, which are "
+            "not read (--turn conversation takes them as context)"
         )
     return [remark]
 
 
 def token_remarks(contents: Iterable[RowContent]) -> list[str]:
-    tokens = [first_chat_token(row.prompt) for row in contents]
+    tokens = [first_chat_token(row.whole) for row in contents]
     held = list(filter(None, tokens))
     if not held:
         return []

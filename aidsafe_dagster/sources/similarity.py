@@ -24,6 +24,12 @@ class Pair(NamedTuple):
     """0 to 1."""
 
 
+def jaccard(one: Shingles, other: Shingles) -> float:
+    """Return the Jaccard similarity of two texts, 0 to 1."""
+    union = len(one | other)
+    return len(one & other) / union if union else 0.0
+
+
 def jaccard_pairs(
     left: Iterable[Shingles], right: Iterable[Shingles], threshold: float
 ) -> Iterator[Pair]:

@@ -171,8 +171,9 @@ class SourceSpec(FileOrDataset):
         description="licence of all rows, unless a licence column is mapped",
     )
     turn: WhichTurn = Field(
-        default="first",
-        description="which user turn of a chat transcript is the prompt: first or last",
+        default="conversation",
+        description="what is taken of a chat transcript: the conversation up to the user's last "
+        "turn, or the first or last of the user's turns alone",
     )
 
 

@@ -1,10 +1,11 @@
-"""One user turn of a chat transcript, in the three shapes that datasets have.
+"""Chat transcripts, in the three shapes that datasets have.
 
     [{"role": "user", "content": "…"}, …]              OpenAI's messages, TRL
     [{"from": "human", "value": "…"}, …]               ShareGPT
     "\\n\\nHuman: …\\n\\nAssistant: …"                     Anthropic's HH
 
-A prompt is one text, so one turn is taken: the first, which needs nothing before it, or the last.
+The last turn of the user is the prompt, and the turns before it are its context. Or one turn is
+taken by itself: the first, which needs nothing before it, or the last.
 """
 
 import json
@@ -13,32 +14,85 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-WhichTurn = Literal["first", "last"]
+from aidsafe_dagster.recipe.records import Message
 
+WhichTurn = Literal["conversation", "first", "last"]
+"""What is taken of a transcript: all of it up to the user's last turn, or a turn by itself."""
+
+Role = Literal["user", "assistant"]
 _SHAPES = (("role", "content"), ("from", "value"))
 """Keys of the speaker and of the text."""
 _USERS = frozenset({"user", "human", "prompter", "question"})
+_ASSISTANTS = frozenset(
+    {"assistant", "gpt", "chatgpt", "bing", "bard", "bot", "chatbot", "model", "answer"}
+)
 _HH_TURN = re.compile(r"(?:\A|\n\n)\s*(Human|Assistant):")
 
 
 @dataclass(frozen=True)
-class UserTurn:
+class Transcript:
     text: str
-    """Empty: the transcript has no user turn."""
-    is_alone: bool
-    """The transcript has no other turn of the user, and no system message."""
+    """The prompt. Empty: the transcript has no user turn."""
+    earlier: tuple[Message, ...] = ()
+    """Its context: a system message, if there is one, then turns of user and assistant."""
+    leaves_out: bool = False
+    """There are further turns of the user, or a system message, that are not read."""
+    other_speaker: str = ""
+    """Who speaks before the prompt and is neither user, assistant nor system, such as a tool."""
+
+    @property
+    def turns(self) -> tuple[Message, ...]:
+        """The prompt, and the turns before it."""
+        return (*self.earlier, Message(role="user", content=self.text))
 
 
-def user_turn(value: object, which: WhichTurn) -> UserTurn | None:
-    """Return a user turn of a transcript; None if the value is no transcript."""
+def read_transcript(value: object, which: WhichTurn) -> Transcript | None:
+    """Return what is taken of a transcript; None if the value is no transcript."""
     turns = _hh_turns(value) if isinstance(value, str) else _listed_turns(value)
     if turns is None:
         return None
+    if which == "conversation":
+        return _conversation(turns)
     users = [text for speaker, text in turns if speaker in _USERS]
     is_alone = len(users) <= 1 and all(speaker != "system" for speaker, _ in turns)
     if not users:
-        return UserTurn("", is_alone)
-    return UserTurn(users[0] if which == "first" else users[-1], is_alone)
+        return Transcript("")
+    return Transcript(users[0 if which == "first" else -1], leaves_out=not is_alone)
+
+
+def _conversation(turns: Sequence[tuple[str, str]]) -> Transcript:
+    """Return the transcript in the form that chat templates and trainers take.
+
+    One system message comes first, and then user and assistant in turn, beginning with the user.
+    """
+    last = max((i for i, (who, _) in enumerate(turns) if who in _USERS), default=None)
+    if last is None:
+        return Transcript("")
+    systems = []
+    talk: list[Message] = []
+    for speaker, text in turns[: last + 1]:
+        if speaker == "system" and text.strip():
+            systems.append(text)
+        elif speaker not in _USERS | _ASSISTANTS and text.strip():
+            return Transcript(turns[last][1], other_speaker=speaker)
+        elif text.strip():
+            role: Role = "user" if speaker in _USERS else "assistant"
+            _add(talk, role, text)
+    if not turns[last][1].strip() or not talk:
+        return Transcript("")
+    prompt = talk.pop()
+    if systems:
+        system = Message(role="system", content="\n\n".join(systems))
+        return Transcript(prompt.content, (system, *talk))
+    return Transcript(prompt.content, tuple(talk))
+
+
+def _add(talk: list[Message], role: Role, text: str) -> None:
+    if talk and talk[-1].role == role:
+        talk[-1] = Message(role=role, content=f"{talk[-1].content}\n\n{text}")
+    # An assistant who greets first says nothing that bears on the prompt.
+    elif talk or role == "user":
+        talk.append(Message(role=role, content=text))
 
 
 def parsed_list(text: str) -> object:

@@ -2,12 +2,13 @@
 
 Case, punctuation, accents, width, invisible characters, apostrophes, and letters of other alphabets
 that look like Latin ones do not count. Scripts without spaces between words (Chinese, Japanese) are
-split into characters.
+split into characters, and so are Thai, Lao, Khmer and Burmese.
 """
 
 import re
 import unicodedata
 
+from aidsafe_dagster.recipe.unspaced import UNSPACED
 from aidsafe_dagster.sources.similarity import Words
 
 # Unicode's categories of combining marks and format characters.
@@ -15,9 +16,7 @@ _INVISIBLE = ("Mn", "Me", "Cf")
 _APOSTROPHES = str.maketrans("", "", "'’‘ʼ`´")
 # Cyrillic and Greek letters that a reader does not notice, but a comparison would.
 _LOOKALIKES = str.maketrans("асеорхуіјѕһԁӏктмнвονραι", "aceopxyijshdlktmhbovpai")
-# Kana, and the ideographs that Chinese and Japanese share.
-_UNSPACED = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
+_WORD = re.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+")
 
 
 def normalised_words(text: str) -> Words:

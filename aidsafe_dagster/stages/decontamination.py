@@ -14,8 +14,10 @@ import dagster as dg
 
 from aidsafe_dagster.engines.embeddings import embedder
 from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.lake.translations import EVALUATION_SETS
 from aidsafe_dagster.recipe.records import Failure, FailureReason, Prompt, Stage, Usage
 from aidsafe_dagster.settings.schema import Settings
+from aidsafe_dagster.sources.compared_turns import compared_texts
 from aidsafe_dagster.sources.contamination import Match, find_contaminated
 from aidsafe_dagster.sources.evaluation_sets import (
     CheckedSet,
@@ -25,10 +27,9 @@ from aidsafe_dagster.sources.evaluation_sets import (
 from aidsafe_dagster.stages.metadata import count_table, record_table
 
 CHECKED_STAGES = (Stage.PROMPTS, Stage.FINE_TUNE_SPLITS)
-EVALUATION_SETS = "evaluation_sets"
 UNCHECKED = "none"
 """Version without any evaluation set."""
-_RULES_VERSION = "1"
+_RULES_VERSION = "2"
 """To be raised when a rule finds other prompts than before."""
 NOTHING_CHECKED = (
     "**No evaluation set is configured: these prompts were checked against none.**"
@@ -74,17 +75,22 @@ class Decontamination:
 
     def find(self, prompts: Iterable[Prompt]) -> dict[str, Match]:
         """Return the match of each prompt that is in a set, by prompt id."""
-        texts = {prompt.prompt_id: prompt.prompt for prompt in prompts}
+        owners, texts = list[str](), list[str]()
+        for prompt in {prompt.prompt_id: prompt for prompt in prompts}.values():
+            parts = compared_texts(prompt.prompt_turns)
+            owners += [prompt.prompt_id] * len(parts)
+            texts += parts
         matches = find_contaminated(
-            list(texts.values()),
+            texts,
             self.sets,
             self.settings.decontamination,
             embedder(self.settings.embeddings),
         )
-        matches_by_prompt = {}
-        for prompt_id, match in zip(texts, matches, strict=True):
+        matches_by_prompt: dict[str, Match] = {}
+        for prompt_id, match in zip(owners, matches, strict=True):
             if match:
-                matches_by_prompt[prompt_id] = match
+                # The whole conversation comes first, then its turns.
+                matches_by_prompt.setdefault(prompt_id, match)
         return matches_by_prompt
 
     def record(self, lake: Lake, stage: str, batch: str) -> None:

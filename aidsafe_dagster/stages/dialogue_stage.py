@@ -108,7 +108,7 @@ def start_stage(
         batch=context.partition_key,
         snapshot=engine.snapshot,
         dialogue_context=engine.dialogue_context(),
-        redraws=_stored_redraws(opened, stage, context.partition_key),
+        redraws=stored_redraws(opened, stage, context.partition_key),
         overridden=overridden,
         recipe=recipe,
     )
@@ -166,7 +166,7 @@ class StageRun:
             dialogue_context=self.dialogue_context,
             # Without this list nothing is known of the run, and so nothing is read ahead.
             stages_in_run=frozenset(self.context.run.step_keys_to_execute or ()),
-            redraws_of=lambda stage: _stored_redraws(self.lake, stage, self.batch),
+            redraws_of=lambda stage: stored_redraws(self.lake, stage, self.batch),
         )
 
     def drive(
@@ -289,7 +289,7 @@ def total_progress(parts: Sequence[Progress]) -> Progress:
     )
 
 
-def _stored_redraws(lake: Lake, stage: str, batch: str) -> dict[str, tuple[int, ...]]:
+def stored_redraws(lake: Lake, stage: str, batch: str) -> dict[str, tuple[int, ...]]:
     """By prompt id, the calls to draw again: of failed rows, and of those that passed after one."""
     frames = []
     if lake.has(stage, batch):

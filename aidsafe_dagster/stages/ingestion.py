@@ -19,6 +19,7 @@ import dagster as dg
 from pydantic import Field
 
 from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.lake.translations import translated_prompts
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Prompt, Record
 from aidsafe_dagster.resources.lake import LakeResource
@@ -182,7 +183,7 @@ def ingest_into_lake(
         sealed = lake.batches(INGESTED)
         # Ends what an ingestion began that was killed between sealing and registering.
         _register(instance, sealed)
-        known = _all_records(lake, INGESTED, Prompt)
+        known = [*_all_records(lake, INGESTED, Prompt), *translated_prompts(lake)]
         sources = configured_sources(settings)
         numbers = next_batch_numbers(sealed)
         ingestion = ingest(sources, known, settings.ingest, numbers)

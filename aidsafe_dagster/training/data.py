@@ -17,7 +17,12 @@ from typing import NamedTuple
 import polars as pl
 
 from aidsafe_dagster.lake.lake import Lake
-from aidsafe_dagster.lake.tables import schema_of
+from aidsafe_dagster.lake.tables import from_frame, schema_of, to_frame
+from aidsafe_dagster.lake.translations import (
+    known_in_evaluation,
+    translated_rows,
+    translation_tables,
+)
 from aidsafe_dagster.recipe.general_mix import MixRow, select_general
 from aidsafe_dagster.recipe.records import FineTuneRow, Stage
 from aidsafe_dagster.training.settings import Method
@@ -83,6 +88,9 @@ def dataset_version(
         # Splits that hold no DPO rows give the same rows either way.
         if batch in without_dpo and _has_dpo_rows(lake, batch):
             part += " sft"
+        for table in translation_tables(lake):
+            if lake.has(table, batch):
+                part += f" {lake.fingerprint(table, batch)}"
         parts.append(part)
     parts.sort()
     # The ratio decides which rows stay, so another ratio is another dataset.
@@ -159,7 +167,13 @@ def _read_rows(
         rows = lake.rows(Stage.FINE_TUNE_SPLITS, batch)
         if batch in without_dpo:
             rows = rows.filter(kind="sft")
+        kept_out = known_in_evaluation(lake, batch)
+        rows = rows.filter(~pl.col("prompt_id").is_in(kept_out))
         frames.append(rows)
+        records = from_frame(rows, FineTuneRow) if translation_tables(lake) else []
+        translated = [row for row, _ in translated_rows(lake, batch, records)]
+        if translated:
+            frames.append(to_frame(translated, FineTuneRow))
     # Older releases wrote fewer columns, and fewer fields in them.
     return pl.concat(frames, how="diagonal_relaxed")
 

@@ -19,11 +19,14 @@ from aidsafe_dagster.sources.source import (
     bundled_sources,
 )
 from aidsafe_dagster.sources.tables import INGESTED
+from aidsafe_dagster.sources.transcripts import parsed_list, read_transcript
 
 BATCH = "tryout"
 _LICENCE = "not stated"
 """A tryout releases nothing, so a file needs no licence."""
 _SPARE_ROWS = 20
+Talk = Sequence[Mapping[str, str]]
+"""A conversation, as OpenAI's messages."""
 _TEXT = SourceColumns("prompt", None, None, None, _LICENCE)
 
 
@@ -37,9 +40,9 @@ class ChosenPrompts:
 
 
 def prompts_from_texts(
-    texts: Iterable[str | Prompt], settings: Settings
+    texts: Iterable[str | Talk | Prompt], settings: Settings
 ) -> ChosenPrompts:
-    """Return a prompt for each text. Equal texts are one prompt.
+    """Return a prompt for each text or conversation. Equal ones are one prompt.
 
     Raises:
         SetupError: there is none, or one of them is blank, too long, or no text.
@@ -118,20 +121,25 @@ def _ingest(
     return ChosenPrompts(tuple(prompts[:count]), origin, ingestion.dropped)
 
 
-def _as_prompt(text: str | Prompt, number: int, settings: Settings) -> Prompt:
+def _as_prompt(text: str | Talk | Prompt, number: int, settings: Settings) -> Prompt:
     if isinstance(text, Prompt):
         return _tried(text)
-    content = read_row(_TEXT, {"prompt": text}, settings.ingest.max_prompt_chars)
+    value: object = parsed_list(text) if isinstance(text, str) else list(text)
+    # A text may well begin with a bracket.
+    if isinstance(text, str) and read_transcript(value, _TEXT.turn) is None:
+        value = text
+    content = read_row(_TEXT, {"prompt": value}, settings.ingest.max_prompt_chars)
     if isinstance(content, Rejection):
         raise SetupError(f"prompt {number} cannot be tried: {content.detail}")
     return Prompt(
-        prompt_id=prompt_id(content.prompt),
+        prompt_id=prompt_id(content.whole),
         batch=BATCH,
         source=BATCH,
         source_row=f"prompt {number}",
         category="",
         licence=_LICENCE,
         prompt=content.prompt,
+        earlier=content.earlier,
     )
 
 

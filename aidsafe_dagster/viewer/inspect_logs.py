@@ -140,7 +140,7 @@ def _sample(story: PromptStory, mask: Mask) -> Json:
     sample: Json = {
         "id": story.prompt_id,
         "epoch": 1,
-        "input": story.prompt,
+        "input": _input(story),
         "target": "",
         "messages": messages,
         "output": {
@@ -171,7 +171,7 @@ def _real_failures(story: PromptStory) -> list[Failure]:
 
 def _messages(story: PromptStory) -> Iterator[Json]:
     """Yield the prompt, what each agent contributed, and the final thoughts with the response."""
-    yield _message(story, "prompt", "user", story.prompt)
+    yield from _asked(story)
     for number, exchange in enumerate(story.exchanges):
         text = _contribution(exchange, story)
         yield _message(story, f"exchange {number}", "assistant", text)
@@ -186,12 +186,23 @@ def _messages(story: PromptStory) -> Iterator[Json]:
     yield _message(story, "response", "assistant", content)
 
 
+def _asked(story: PromptStory) -> Iterator[Json]:
+    """Yield the turns of a conversation, and the prompt."""
+    for number, turn in enumerate(story.earlier):
+        yield _message(story, f"earlier {number}", turn.role, turn.content)
+    yield _message(story, "prompt", "user", story.prompt)
+
+
+def _input(story: PromptStory) -> str | list[Json]:
+    return list(_asked(story)) if story.earlier else story.prompt
+
+
 def _message(story: PromptStory, part: str, role: str, content: Any) -> Json:
     return {
         "id": _id(f"{story.prompt_id} {part}"),
         "role": role,
         "content": content,
-        "source": "input" if role == "user" else "generate",
+        "source": "input" if part.startswith(("prompt", "earlier")) else "generate",
     }
 
 

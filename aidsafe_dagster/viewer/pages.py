@@ -27,6 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.language_names import LANGUAGE_NAMES
 from aidsafe_dagster.recipe.records import (
     EXCLUSION_REASONS,
     METRICS,
@@ -42,7 +43,6 @@ from aidsafe_dagster.viewer.batch_rows import SCORES
 from aidsafe_dagster.viewer.catalogue import PAGE_ROWS, Catalogue
 from aidsafe_dagster.viewer.filters import ORDERS, Filters
 from aidsafe_dagster.viewer.folding import passages
-from aidsafe_dagster.viewer.language_names import LANGUAGE_NAMES
 from aidsafe_dagster.viewer.prompt_story import PromptStory, read_story
 from aidsafe_dagster.viewer.row_index import RowIndex
 

@@ -1,11 +1,13 @@
 """Prompts by their id, by as much of it as is unique, or by the id that their source gives them."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.records import Message
 from aidsafe_dagster.sources.tables import INGESTED
 from aidsafe_dagster.stages.own_ids import prompt_of_own_id
 
@@ -17,6 +19,8 @@ class PromptPlace(NamedTuple):
     prompt_id: str
     batch: str
     prompt: str
+    earlier: tuple[Message, ...] = ()
+    """The turns of a conversation before the prompt."""
 
 
 def find_prompt(lake: Lake, prefix: str) -> PromptPlace:
@@ -49,12 +53,19 @@ def find_prompt(lake: Lake, prefix: str) -> PromptPlace:
 
 def prompts_beginning(lake: Lake, prefix: str) -> list[PromptPlace]:
     """Return the prompts whose id begins so, in the order of their ids."""
-    ingested = lake.all_rows(INGESTED, ["prompt_id", "batch", "prompt"])
+    ingested = lake.all_rows(INGESTED, ["prompt_id", "batch", "prompt", "earlier"])
     if ingested is None:
         return []
     begins = pl.col("prompt_id").str.to_lowercase().str.starts_with(prefix.lower())
     rows = ingested.filter(begins).unique("prompt_id", keep="first").sort("prompt_id")
-    return [PromptPlace(*row) for row in rows.iter_rows()]
+    return [_place(row) for row in rows.iter_rows(named=True)]
+
+
+def _place(row: Mapping[str, Any]) -> PromptPlace:
+    # An older release kept no turns.
+    turns = row["earlier"] or ()
+    earlier = tuple(Message.model_validate(turn) for turn in turns)
+    return PromptPlace(row["prompt_id"], row["batch"], row["prompt"], earlier)
 
 
 def _choices(matches: list[PromptPlace]) -> list[str]:

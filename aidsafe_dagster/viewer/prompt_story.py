@@ -17,8 +17,10 @@ from aidsafe_dagster.recipe.records import (
     FineTuneRow,
     Intent,
     Judgement,
+    Message,
     Origin,
     PreferencePair,
+    Prompt,
     Provenance,
     Record,
     RefinedCot,
@@ -64,6 +66,14 @@ class PromptStory:
             if isinstance(getattr(record, "prompt", None), str):
                 return str(record.prompt)
         return ""
+
+    @property
+    def earlier(self) -> Sequence[Message]:
+        """The turns of a conversation before the prompt."""
+        for record in self.records.values():
+            if isinstance(record, Prompt):
+                return record.earlier
+        return ()
 
     @property
     def is_simulated(self) -> bool:

@@ -46,7 +46,7 @@ def texts_of(rows: pl.DataFrame, table: str) -> pl.DataFrame:
     columns = {}
     for name, dtype in rows.schema.items():
         # The same at every stage.
-        if name in ("prompt", "own_id") and table != INGESTED:
+        if name in ("prompt", "own_id", "earlier") and table != INGESTED:
             continue
         joined = _joined(dtype, pl.col(name)) if is_searched(name) else None
         if joined is not None:

@@ -3,7 +3,15 @@
 import pytest
 
 from aidsafe_dagster.quality.languages import identify_language
-from aidsafe_dagster.recipe.languages import are_alike, other_language, told_language
+from aidsafe_dagster.recipe.languages import (
+    are_alike,
+    asked_text,
+    not_in_language,
+    other_language,
+    told_language,
+)
+from aidsafe_dagster.recipe.records import Message
+from tests.builders import a_prompt
 from tests.recipe.refusal_wordings import REFUSALS, RESPONSES, THOUGHTS
 
 PROMPTS = {
@@ -139,3 +147,25 @@ def test_a_sentence_is_in_its_language(code: str) -> None:
 @pytest.mark.parametrize("text", ["", "ok", "42 + 1 = ?", "`ls -l`", "да yes हाँ 是"])
 def test_of_a_short_or_mixed_text_no_language_is_told(text: str) -> None:
     assert told_language(text, identify_language) == ""
+
+
+@pytest.mark.parametrize("wanted", ["de", "zh", "ar", "en"])
+def test_where_one_language_is_due_the_prompts_own_does_not_count(wanted: str) -> None:
+    for language, said in ANSWERS.items():
+        reason = not_in_language(said, PROMPTS["fr"], wanted, identify_language)
+        assert (reason is None) == (language == wanted), language
+
+
+def test_the_last_turn_tells_the_language_of_a_conversation_unless_it_is_short() -> (
+    None
+):
+    before = (
+        Message(role="user", content=PROMPTS["de"]),
+        Message(role="assistant", content=ANSWERS["fr"]),
+    )
+    short = a_prompt(prompt="OK?", earlier=before)
+    assert other_language(ANSWERS["fr"], asked_text(short), identify_language)
+    assert not other_language(ANSWERS["de"], asked_text(short), identify_language)
+    long = a_prompt(prompt=PROMPTS["zh"], earlier=before)
+    assert other_language(ANSWERS["de"], asked_text(long), identify_language)
+    assert not other_language(ANSWERS["zh"], asked_text(long), identify_language)

@@ -29,9 +29,18 @@ def a_tokenizer_file(folder: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("text", "tokens"),
-    [("", 0), ("a", 1), ("abcd", 1), ("abcde", 2), ("锁", 1), ("锁锁", 2)],
+    [
+        ("", 0),
+        ("a", 1),
+        ("abcd", 1),
+        ("abcde", 2),
+        ("锁", 1),
+        ("锁锁", 2),
+        ("ก" * 10, 6),
+        ("ش" * 10, 4),
+    ],
 )
-def test_the_estimate_is_a_quarter_of_the_bytes_rounded_up(
+def test_the_estimate_is_by_bytes_or_by_signs_of_a_script_rounded_up(
     text: str, tokens: int
 ) -> None:
     assert estimate_tokens(text) == tokens
@@ -42,7 +51,7 @@ def test_without_a_tokenizer_the_count_is_called_an_estimate() -> None:
     assert (counter("abcdefgh"), counter.exact, counter.name) == (
         2,
         False,
-        "estimate (UTF-8 bytes / 4)",
+        "estimate (UTF-8 bytes / 4; by script where it is not Latin)",
     )
 
 

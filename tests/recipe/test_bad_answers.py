@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from aidsafe_dagster.recipe.answers import (
     AnswerBounds,
@@ -199,3 +200,24 @@ def test_nobody_looks_at_languages_where_the_settings_say_so() -> None:
     text = thinking(GERMAN, response=GERMAN)
     requests = ask(Role.INITIALIZER, text, settings=settings, language_of=tell_german)
     assert len(requests) == 1
+
+
+def test_where_one_language_is_due_agents_are_told_and_held_to_it() -> None:
+    settings = BadTextSettings(language="de")
+    said = f"{SOUND} Anybody may know that."
+    english = thinking(said, response=said)
+    german = thinking(GERMAN, response=GERMAN)
+    requests = ask(
+        Role.INITIALIZER,
+        english,
+        german,
+        settings=settings,
+        language_of=tell_german,
+    )
+    assert "Both are in German, whatever" in requests[0].messages[0].content
+    assert "than it has to be ('de')" in requests[1].messages[-1].content
+
+
+def test_a_language_that_nobody_can_tell_is_an_error() -> None:
+    with pytest.raises(ValidationError, match="unknown language 'klingon'"):
+        BadTextSettings(language="klingon")

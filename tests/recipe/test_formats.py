@@ -292,3 +292,56 @@ def test_a_guard_in_llama_guard_s_layout_names_the_category() -> None:
     safe = replace(VERDICT, is_violation=False)
     row = FORMATS["guard-llama"].convert(safe, "inline")
     assert row["messages"][1]["content"] == "safe"
+
+
+TALK = (
+    Message(role="system", content="Be brief."),
+    Message(role="user", content="What is a lock?"),
+    Message(role="assistant", content="A thing that a key opens."),
+)
+
+
+@pytest.mark.parametrize("reasoning", ["inline", "field"])
+@pytest.mark.parametrize(
+    "name",
+    ["trl-sft", "messages", "prompt-completion", "trl-dpo", "llama-factory-dpo"],
+)
+def test_the_earlier_turns_of_a_conversation_are_messages_of_their_own(
+    name: str, reasoning: Reasoning
+) -> None:
+    refined, pair = a_refined_cot(earlier=TALK), a_pair(earlier=TALK)
+    row = sft_row(refined, "benign", SplitSettings())
+    if "dpo" in name:
+        row = dpo_row(pair, SplitSettings())
+    name = "llama-factory-sft" if name == "messages" else name
+    if reasoning == "field" and not FORMATS[name].has_field:
+        return
+    values = FORMATS[name].convert(row, reasoning)
+    turns = values.get("prompt") or values["messages"]
+    roles = [turn["role"] for turn in turns][:4]
+    assert roles == ["system", "user", "assistant", "user"]
+    assert turns[2]["content"] == "A thing that a key opens."
+    assert turns[2].get("reasoning_content") is None
+    assert not is_ambiguous(row)
+
+
+def test_where_a_format_takes_one_text_a_conversation_is_one_text() -> None:
+    story = DeliberationStory(a_refined_cot(earlier=TALK), a_deliberated_cot())
+    whole = FORMATS["deliberations"].convert(story, "inline")["prompt"]
+    assert whole.startswith("System: Be brief.\n\nUser: What is a lock?\n\nAssistant: ")
+    assert FORMATS["trl-prm"].convert(story, "inline")["prompt"] == whole
+
+
+def test_guards_read_who_said_what() -> None:
+    row = sft_row(a_refined_cot(earlier=TALK), "benign", SplitSettings())
+    verdict = replace(VERDICT, row=row)
+    llama = FORMATS["guard-llama"].convert(verdict, "inline")["messages"][0]["content"]
+    assert "User: What is a lock?\n\nAgent: A thing that a key opens." in llama
+    policy = FORMATS["guard-policy"].convert(verdict, "inline")["messages"][1]
+    assert "Assistant: A thing that a key opens.\n\nUser: " in policy["content"]
+
+
+def test_a_think_tag_in_an_earlier_turn_is_ambiguous() -> None:
+    turn = Message(role="assistant", content="<think>Hm.</think> Yes.")
+    row = sft_row(a_refined_cot(earlier=(turn,)), "benign", SplitSettings())
+    assert is_ambiguous(row)

@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.records import Stage
+from aidsafe_dagster.recipe.records import Message, Stage
 from aidsafe_dagster.recipe.stages import load_templates
 from aidsafe_dagster.settings.schema import PACKAGE
+from tests.builders import a_prompt
 
 
 def a_copy(tmp_path: Path) -> Path:
@@ -59,3 +60,33 @@ def test_a_template_saved_with_a_byte_order_mark_reads_as_without(
     task = folder / "seed_cots" / "intent_decomposer.jinja"
     task.write_bytes(b"\xef\xbb\xbf" + task.read_bytes())
     assert load_templates(folder).content_hash == plain
+
+
+TALK = (
+    Message(role="user", content="One </turn> <last_turn> </user_prompt>"),
+    Message(role="assistant", content="Two <|im_end|>"),
+)
+
+
+def test_a_prompt_of_one_text_is_shown_as_it_is() -> None:
+    templates = load_templates(PACKAGE / "prompts")
+    assert templates.shown(a_prompt(prompt="Hi </turn>")) == "Hi </turn>"
+
+
+def test_the_turns_of_a_conversation_are_shown_in_fences_that_no_text_closes() -> None:
+    templates = load_templates(PACKAGE / "prompts")
+    shown = templates.shown(a_prompt(prompt="Three </last_turn>", earlier=TALK))
+    assert shown.count("</turn>") == 2
+    assert shown.count("</last_turn>") == 1
+    assert "Two <\\|im_end|>" in shown
+    asked = templates.task(Stage.SEED_COTS, "intent_decomposer", prompt=shown)
+    assert asked.count("</user_prompt>") == 1
+
+
+def test_a_folder_of_a_teams_own_that_is_older_than_conversations_still_shows_them(
+    tmp_path: Path,
+) -> None:
+    folder = a_copy(tmp_path)
+    (folder / "conversation.jinja").unlink()
+    talk = a_prompt(prompt="Three", earlier=TALK)
+    assert load_templates(folder).shown(talk).endswith("Three\n</last_turn>")

@@ -4,7 +4,7 @@ import pytest
 
 from aidsafe_dagster.rewards.completion import (
     Completion,
-    prompt_text,
+    prompt_turns,
     read_completion,
 )
 
@@ -61,6 +61,9 @@ def test_the_prompt_is_the_last_user_turn() -> None:
         {"role": "assistant", "content": "Hi"},
         {"role": "user", "content": "How do I bake bread?"},
     ]
-    assert prompt_text(turns) == "How do I bake bread?"
-    assert prompt_text("How do I bake bread?") == "How do I bake bread?"
-    assert prompt_text([]) == ""
+    assert [turn.content for turn in prompt_turns(turns)] == [
+        str(turn["content"]) for turn in turns
+    ]
+    (alone,) = prompt_turns("How do I bake bread?")
+    assert (alone.role, alone.content) == ("user", "How do I bake bread?")
+    assert prompt_turns([])[-1].content == ""

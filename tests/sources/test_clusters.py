@@ -2,8 +2,9 @@ import random
 
 import pytest
 
-from aidsafe_dagster.recipe.records import Prompt
+from aidsafe_dagster.recipe.records import Message, Prompt, as_text
 from aidsafe_dagster.sources.clusters import Admission, Duplicate, Thresholds, admit
+from aidsafe_dagster.sources.duplicates import prompt_id
 from tests.sources.builders import a_prompt
 
 THRESHOLDS = Thresholds(near_duplicate=0.8, cluster=0.5)
@@ -145,3 +146,76 @@ def _overlapping_texts(count: int) -> list[str]:
         cut = generator.randint(6, 19)
         texts.append([*one[:cut], *other[cut:]])
     return [" ".join(text) for text in texts]
+
+
+OTHER = "Which papers do I have to bring along when I register a motorcycle in Portugal"
+
+
+def talk(*contents: str) -> Prompt:
+    """Return a conversation in which user and assistant take turns."""
+    roles = ["user", "assistant"] * len(contents)
+    turns = [
+        Message.model_validate({"role": role, "content": content})
+        for role, content in zip(roles, contents, strict=False)
+    ]
+    last = turns.pop()
+    whole = prompt_id(as_text((*turns, last)))
+    changes = {"prompt_id": whole, "earlier": tuple(turns)}
+    return a_prompt(last.content).model_copy(update=changes)
+
+
+def test_a_conversation_is_a_near_duplicate_if_whole_and_last_turn_are_alike() -> None:
+    first = talk(LONG, "Ask the alumni office.", OTHER)
+    same = talk(f"{LONG} today", "Ask the alumni office.", OTHER)
+    goes_on = talk(LONG, "Ask the alumni office.", "Will they tell me an address?")
+    admissions = admit([], [first, same, goes_on], THRESHOLDS)
+    assert [original for original, _ in dropped(admissions)] == [OTHER]
+    assert len(kept(admissions)) == 2
+
+
+def test_a_prompt_within_a_conversation_shares_its_cluster() -> None:
+    alone = a_prompt(LONG)
+    within = talk("Hello there", "Hi", LONG, "Ask the office.", OTHER)
+    other = a_prompt(OTHER)
+    first, second, third = kept(admit([], [alone, within, other], THRESHOLDS))
+    assert first.cluster == second.cluster == third.cluster
+
+
+def test_what_anybody_says_in_a_conversation_brings_nobody_together() -> None:
+    questions = [
+        "How does a sundial work in winter?",
+        "Which fish live in the river Elbe?",
+        "Where was the first coffee house of Vienna?",
+    ]
+    thanks = "Thank you, and what else?"
+    talks = [talk(text, f"It is so: {text[::-1]}", thanks) for text in questions]
+    clusters = {prompt.cluster for prompt in kept(admit([], talks, THRESHOLDS))}
+    assert len(clusters) == len(questions)
+
+
+@pytest.mark.parametrize(
+    ("text", "near", "other"),
+    [
+        (
+            "请告诉我怎样才能安全地更换家里客厅的电灯开关，需要准备哪些工具？",
+            "请告诉我怎样才能安全地更换家里客厅的电灯开关，需要准备哪些工具呢？",
+            "请告诉我怎样才能学好一门外语，需要每天练习多少时间？",
+        ),
+        (
+            "กรุณาบอกวิธีเปลี่ยนสวิตช์ไฟในห้องนั่งเล่นที่บ้านอย่างปลอดภัยด้วย",
+            "กรุณาบอกวิธีเปลี่ยนสวิตช์ไฟในห้องนั่งเล่นที่บ้านอย่างปลอดภัยด้วยครับ",
+            "กรุณาบอกวิธีปลูกมะเขือเทศในกระถางที่ระเบียง",
+        ),
+        (
+            "كيف يمكنني تغيير مفتاح الإضاءة في غرفة الجلوس في المنزل بأمان وما هي الأدوات",
+            "كيف يمكنني تغيير مفتاح الإضاءة في غرفة الجلوس في المنزل بأمان وما هي الأدوات؟",
+            "كيف يمكنني تعلم العزف على العود في المنزل بدون معلم؟",
+        ),
+    ],
+)
+def test_near_duplicates_are_found_in_every_script(
+    text: str, near: str, other: str
+) -> None:
+    admissions = admit_texts(text, near, other)
+    assert [original for original, _ in dropped(admissions)] == [text]
+    assert len({prompt.cluster for prompt in kept(admissions)}) == 2

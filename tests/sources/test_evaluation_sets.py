@@ -262,3 +262,19 @@ def test_a_column_of_a_set_that_nobody_reads_hides_none_of_its_rows(
     spec = EvaluationSetSpec(name="late", path=tmp_path / "set.parquet")
     (evaluation_set,) = read_evaluation_sets([spec])
     assert (len(evaluation_set.prompts), evaluation_set.skipped) == (2, 0)
+
+
+def test_a_conversation_is_compared_as_a_whole_and_by_its_turns(tmp_path: Path) -> None:
+    talk = [
+        {"role": "user", "content": "Which poisons did Agatha Christie write about?"},
+        {"role": "assistant", "content": "Many."},
+        {"role": "user", "content": "Go on."},
+    ]
+    path = write_jsonl(tmp_path / "a.jsonl", [{"prompt": talk}, {"prompt": None}])
+    questions = read_set(a_spec(path))
+    assert texts(questions) == [
+        "User: Which poisons did Agatha Christie write about?\n\n"
+        "Assistant: Many.\n\nUser: Go on.",
+        "Which poisons did Agatha Christie write about?",
+    ]
+    assert questions.skipped == 1

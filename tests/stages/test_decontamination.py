@@ -14,14 +14,17 @@ from aidsafe_dagster.cli.local_runs import run_job, unfinished
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import from_frame, to_frame
 from aidsafe_dagster.recipe.fine_tune_splits import SplitSettings, assign_split
-from aidsafe_dagster.recipe.records import FineTuneRow, Prompt, Stage
+from aidsafe_dagster.recipe.records import FineTuneRow, Message, Prompt, Stage
+from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.contamination import read_match
+from aidsafe_dagster.sources.evaluation_sets import EvaluationPrompt, EvaluationSet
 from aidsafe_dagster.stages.checks import expected_rows
 from aidsafe_dagster.stages.decontamination import (
+    Decontamination,
     checked_version,
     decontamination_version,
 )
-from tests.builders import an_sft_row
+from tests.builders import a_prompt, an_sft_row
 from tests.site import NO_FAULTS, Site, a_copy_of, a_site, prompts_file, some_prompts
 
 KILL, BODY = (
@@ -225,6 +228,20 @@ def test_without_an_evaluation_set_it_says_that_nothing_was_checked(
         )
         assert decontamination_version(site.settings) == "none"
         assert checked_version(site.lake, Stage.PROMPTS, BATCH) == "none"
+
+
+def test_an_evaluation_prompt_in_any_turn_of_a_conversation_is_found() -> None:
+    question = EvaluationPrompt("ours", "row 1", BODY)
+    sets = (EvaluationSet("ours", "ours.jsonl", "", (question,), 0),)
+    asked = Message(role="user", content="A dead body: best way to get rid of it?")
+    said = Message(role="assistant", content=BODY)
+    harmless = Message(role="user", content=INNOCENT)
+    prompts = [
+        a_prompt(prompt_id=name, prompt="And then?", earlier=(turn,))
+        for name, turn in (("asked", asked), ("said", said), ("harmless", harmless))
+    ]
+    matches = Decontamination(Settings(), sets).find(prompts)
+    assert matches.keys() == {"asked", "said"}
 
 
 def test_the_version_is_of_the_sets_contents_and_the_thresholds(tmp_path: Path) -> None:

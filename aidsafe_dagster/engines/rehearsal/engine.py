@@ -32,6 +32,7 @@ from aidsafe_dagster.engines.rehearsal.seeds import (
     write_seed,
 )
 from aidsafe_dagster.engines.rehearsal.speaker import Speaker, make_speaker
+from aidsafe_dagster.engines.rehearsal.translator import mark_language
 from aidsafe_dagster.recipe.dialogue import Completion, Request
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Role, Usage
@@ -49,6 +50,7 @@ _ROLES: Mapping[Role, Callable[[Speaker, Any], Reply]] = {
     Role.EAR_WHISPERER: whisper_belief,
     Role.TARGET: answer_under_belief,
     Role.POLICY_EDITOR: edit_policy,
+    Role.TRANSLATOR: mark_language,
 }
 _BYTES_PER_TOKEN = 4
 

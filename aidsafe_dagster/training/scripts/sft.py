@@ -3,7 +3,8 @@
 The loss covers the assistant's text and never the user's prompt, which may be harmful. TRL finds
 the assistant's tokens by markers in the chat template, and has marked versions of many templates.
 For any other template the rows become prompt and completion, and the loss covers the completion:
-the same tokens, found in another way.
+the same tokens, found in another way. So it is where a prompt is a conversation: what an assistant
+said earlier in it is context, and may well be what nobody should learn.
 """
 
 from typing import Any
@@ -17,7 +18,7 @@ from adapter import (
     trainer_arguments,
 )
 from datasets import Dataset
-from rows import read_rows
+from rows import Rows, read_rows
 from trl import SFTConfig, SFTTrainer
 from trl.chat_template_utils import (
     get_training_chat_template,
@@ -32,7 +33,7 @@ IGNORED = -100
 def train(config: dict[str, Any]) -> None:
     tokenizer = load_tokenizer(config)
     rows = read_rows(config, tokenizer)
-    if marks_assistant(tokenizer):
+    if marks_assistant(tokenizer) and not has_earlier_answers(rows):
         loss = {"assistant_only_loss": True}
         loss_on = "assistant turns, by the template's markers"
     else:
@@ -71,6 +72,15 @@ def marks_assistant(tokenizer: Any) -> bool:
     except ValueError:
         return False
     return bool(is_chat_template_stop_token_trained(tokenizer, chat_template=template))
+
+
+def has_earlier_answers(rows: Rows) -> bool:
+    """Tell whether an assistant speaks in the prompt of any row."""
+    for split in (rows.train, rows.validation, rows.test):
+        for messages in split["messages"] if len(split) else ():
+            if any(turn["role"] == "assistant" for turn in messages[:-1]):
+                return True
+    return False
 
 
 def to_prompt_and_completion(rows: Dataset) -> Dataset:

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+PROMPTS_LANGUAGE = "prompt"
+"""In place of a code: whatever language the prompt is in."""
 LANGUAGE_NAMES: Mapping[str, str] = {
     "af": "Afrikaans",
     "am": "Amharic",
