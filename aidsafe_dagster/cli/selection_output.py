@@ -51,7 +51,8 @@ def explain(prompt_id: str) -> None:
     selection = read_selection(lake)
     if selection is None:
         raise SetupError(NO_SELECTION)
-    found, batch, _ = find_prompt(lake, prompt_id)
+    place_in_lake = find_prompt(lake, prompt_id)
+    found, batch = place_in_lake.prompt_id, place_in_lake.batch
     outdated = selection.why_outdated()
     if outdated:
         print_paragraph(f"The selection is outdated: {outdated}.")

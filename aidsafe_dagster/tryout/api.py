@@ -10,7 +10,11 @@ from aidsafe_dagster.settings.load import Loaded, load_settings
 from aidsafe_dagster.settings.project import SETTINGS_VARIABLE, find_project
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.settings.snapshot import take_snapshot
-from aidsafe_dagster.tryout.prompts import prompts_from_file, prompts_from_texts
+from aidsafe_dagster.tryout.prompts import (
+    Talk,
+    prompts_from_file,
+    prompts_from_texts,
+)
 from aidsafe_dagster.tryout.results import TriedPrompt, Tryout
 from aidsafe_dagster.tryout.run import TryoutRun
 from aidsafe_dagster.tryout.store import store
@@ -19,7 +23,7 @@ DEFAULT_COUNT = 5
 
 
 def try_prompts(
-    prompts: str | Path | Iterable[str | Prompt],
+    prompts: str | Path | Iterable[str | Talk | Prompt],
     settings: Settings | Loaded | None = None,
     *,
     limit: int = DEFAULT_COUNT,
@@ -40,8 +44,9 @@ def try_prompts(
         tryout.to_frame()
 
     Args:
-        prompts: one text, some texts or `Prompt` records, or the path of a file of any kind that
-            ingestion reads (a `Path`; a `str` is always a text).
+        prompts: one text; some texts, conversations (OpenAI messages, the last of the user) or
+            `Prompt` records; or the path of a file of any kind that ingestion reads (a `Path`; a
+            `str` is always a text).
         settings: as from `load_settings`; None: those of the current folder's project. Outside any
             project they are the defaults, with a warning.
         limit: prompts to take of a file at most.
