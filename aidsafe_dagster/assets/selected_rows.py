@@ -10,10 +10,12 @@ from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.primitives.atomic_write import atomic_write
 from aidsafe_dagster.publishing.dataset import (
+    ReleaseSelection,
     drop_outdated,
     drop_simulated,
     simulated_prompts,
 )
+from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.reports.files import write_report
 from aidsafe_dagster.reports.frames import Dataset
@@ -55,6 +57,9 @@ _INPUTS = (
 )
 
 
+_MAX_NAMED_REASONS = 5
+
+
 class SelectionConfig(dg.Config):
     rows: int | None = Field(
         default=None, ge=1, description="rows to select; default: selection.rows"
@@ -87,6 +92,8 @@ def selected_rows(
     snapshot = settings.snapshot
     requested = select_for_release(context.instance, opened).narrowed(config.batches)
     release = drop_simulated(opened, drop_outdated(opened, requested))
+    if not release.batches:
+        raise SetupError(_why_no_batch(release))
     selection = _select(opened, snapshot, release.batches, config.rows)
     store_selection(opened, selection)
     stored = StoredSelection(opened, selection.facts)
@@ -107,6 +114,12 @@ select_rows_job = dg.define_asset_job(
     selection=dg.AssetSelection.assets(selected_rows),
     description="Selects the best rows of all batches behind open gates, and says why",
 )
+
+
+def _why_no_batch(release: ReleaseSelection) -> str:
+    reasons = [f"{batch}: {why}" for batch, why in sorted(release.left_out.items())]
+    listed = "; ".join(reasons[:_MAX_NAMED_REASONS])
+    return f"there is nothing to select from ({listed or 'no batch was made yet'})"
 
 
 def _select(

@@ -35,8 +35,8 @@ def select(
 ) -> None:
     """Select the best SFT rows: above a floor, diverse, balanced, hard ones first.
 
-    Of the train split of all batches that passed their gates. No model is asked, unless
-    [embeddings] names one.
+    Of the train split of all batches that passed their gates. No model is asked, unless the
+    settings name one for embeddings.
     """
     with setup_errors_explained():
         if why:

@@ -8,6 +8,7 @@ import pytest
 
 from aidsafe_dagster.cli.local_runs import run_job
 from aidsafe_dagster.selection.store import StoredSelection, read_selection
+from tests.engines.test_embeddings import an_embedding_server
 from tests.site import NO_FAULTS, Site, a_site, aidsafe, prompts_file, some_prompts
 
 WANTED = 4
@@ -133,3 +134,33 @@ def test_a_batch_that_does_not_exist_is_an_error(site: Site) -> None:
     outcome = aidsafe(site.folder, "select", "--batch", "mine-0002")
     assert outcome.returncode == 2
     assert "Did you mean 'mine-0001'" in outcome.stdout
+
+
+def test_without_a_finished_batch_it_names_what_each_waits_for(tmp_path: Path) -> None:
+    with a_site(tmp_path) as site:
+        assert site.ingest(prompts_file(tmp_path, some_prompts(2))).success
+        outcome = aidsafe(site.folder, "select")
+        assert outcome.returncode == 1
+        assert "nothing to select from (mine-0001: fine_tune_splits has not" in (
+            outcome.stdout
+        )
+
+
+def test_a_model_for_embeddings_is_asked_once_for_each_prompt(tmp_path: Path) -> None:
+    with an_embedding_server() as server:
+        settings = {
+            "pairs": {"iterations": 1, "candidates": 1},
+            "rehearsal": NO_FAULTS,
+            "embeddings": {"model": "letters", "base_url": server.base_url},
+        }
+        with a_site(tmp_path, **settings) as site:
+            assert site.ingest(prompts_file(tmp_path, some_prompts(8))).success
+            assert site.make("mine-0001").success
+            outcome = aidsafe(site.folder, "select", "-n", "3")
+            assert outcome.returncode == 0, outcome.stdout
+            assert "embeddings of letters" in outcome.stdout
+            asked = [text for body in server.requests for text in body["input"]]
+            assert len(asked) == len(set(asked)) > 0
+            assert aidsafe(site.folder, "select", "-n", "2").returncode == 0
+            again = [text for body in server.requests for text in body["input"]]
+            assert again == asked
