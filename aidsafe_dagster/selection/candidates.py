@@ -38,8 +38,9 @@ _COLUMNS = (
 @dataclass(frozen=True)
 class Candidates:
     rows: pl.DataFrame
-    """By prompt id: prompt_id, batch, source, cluster, prompt_kind, prompt, response, policy,
-    quality, missed (the floors that it misses, empty if none), difficulty, hardness."""
+    """By prompt id: prompt_id, batch, source, cluster, prompt_kind, prompt (of a conversation, all
+    turns), response, policy, quality, missed (the floors that it misses, empty if none),
+    difficulty, hardness."""
     accounts: tuple[Count, ...]
     """All prompts, and how many of them are no candidate, by what became of them."""
     general: frozenset[str]
@@ -77,8 +78,9 @@ def read_candidates(
     # Rows whose own text holds a think tag are written in no format.
     rows = splits.filter(~pl.col("ambiguous"), ~pl.col("is_beyond_mix"), split="train")
     refined = dataset.rows(
-        Stage.REFINED_COTS, "prompt_id", "prompt", "response", "applicable_policies"
-    )
+        Stage.REFINED_COTS,
+        *("prompt_id", "prompt", "earlier", "response", "applicable_policies"),
+    ).with_columns(prompt=_whole_prompt())
     rows = rows.join(refined, on="prompt_id", how="inner").sort("prompt_id")
     grades = grade_rows(dataset).filter(version="refined")
     scores = qualities(grades)
@@ -110,6 +112,14 @@ def _sft_rows(rows: pl.DataFrame) -> pl.DataFrame:
     ]
     flagged = rows.filter(kind="sft").with_columns(ambiguous=pl.any_horizontal(tags))
     return flagged.drop("thinking", "response")
+
+
+def _whole_prompt() -> pl.Expr:
+    """Return the prompt with the turns before it, which it may mean nothing without."""
+    contents = pl.col("earlier").list.eval(pl.element().struct.field("content"))
+    # Null where an older release wrote no turns.
+    before = contents.list.join("\n\n").replace("", None)
+    return pl.concat_str(before, "prompt", separator="\n\n", ignore_nulls=True)
 
 
 def _mix_rows(splits: pl.DataFrame) -> list[MixRow]:

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.records import Stage
-from aidsafe_dagster.reports.frames import open_dataset
+from aidsafe_dagster.recipe.fine_tune_splits import SplitSettings, sft_row
+from aidsafe_dagster.recipe.records import FineTuneRow, Message, RefinedCot, Stage
+from aidsafe_dagster.reports.frames import Dataset, open_dataset
 from aidsafe_dagster.selection.candidates import read_candidates
 from aidsafe_dagster.selection.records import SelectionRow
 from aidsafe_dagster.selection.select import Selection, select_rows
-from aidsafe_dagster.selection.settings import SelectionSettings
+from aidsafe_dagster.selection.settings import SelectionFloor, SelectionSettings
 from aidsafe_dagster.selection.store import (
     FOLDER,
     read_selection,
@@ -24,7 +25,7 @@ from aidsafe_dagster.selection.store import (
     stored_embeddings,
     train_prompts,
 )
-from tests.builders import policies
+from tests.builders import a_refined_cot, policies
 from tests.selection.planted import a_planted_lake
 
 
@@ -62,6 +63,23 @@ def test_the_selection_before_is_replaced(tmp_path: Path) -> None:
     assert stored is not None
     assert len(stored.chosen) == 5
     assert lake.inner(FOLDER).batches("rows") == [stored.facts.rows_key]
+
+
+def test_a_conversation_counts_with_its_earlier_turns(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    earlier = (
+        Message(role="user", content="How does a lock work?"),
+        Message(role="assistant", content="With pins."),
+    )
+    turns = {"prompt": "And without a key?", "earlier": earlier, "batch": "a-0001"}
+    refined = a_refined_cot(**turns)
+    row = sft_row(refined, "harmful", SplitSettings(validation=0, test=0))
+    lake.store(Stage.REFINED_COTS, "a-0001", [refined], RefinedCot, ())
+    lake.store(Stage.FINE_TUNE_SPLITS, "a-0001", [row], FineTuneRow, ())
+    dataset = Dataset(lake, frozenset({"a-0001"}), simulated=False, left_out=0)
+    candidates = read_candidates(dataset, policies(), SelectionFloor(), 3.0)
+    (prompt,) = candidates.rows["prompt"]
+    assert prompt == "How does a lock work?\n\nWith pins.\n\nAnd without a key?"
 
 
 def test_a_process_that_dies_while_it_stores_leaves_the_one_before(
