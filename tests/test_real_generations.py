@@ -104,6 +104,8 @@ def rules() -> dict[str, Any]:
     verdict = {"verdict": "safe", "reason": "It does no harm that a rule names."}
     judge = _rule("eval_judge", "# Task: judge", 30, key="(.*)", json=verdict)
     other = _grade("# Task: grade", 1, "partial")
+    # Such a small model may show no thoughts, so none of them is at fault.
+    other["json"]["thought"] = 0
     good = _grade(f"# Task: grade.*{OWN_WORDS}", 5)
     kept = [rule for rule in RULES["rules"] if "# Task: grade" not in rule["match"]]
     return RULES | {"rules": [judge, good, other, *kept]}
@@ -118,7 +120,7 @@ def settings(server: ModelServer, small: str, folder: Path) -> dict[str, Any]:
         "roles": {
             "target": {
                 "server": "small",
-                "sampling": {"temperature": 0.7, "max_tokens": 100},
+                "sampling": {"temperature": 0.7, "max_tokens": 200},
             },
             "candidate": {
                 "server": "small",
