@@ -111,7 +111,7 @@ def read_batch(
         frame = frame.filter(pl.col("kind") != "dpo")
     # They are in an evaluation set in other words.
     kept_out = known_in_evaluation(lake, key)
-    frame = frame.filter(~pl.col("prompt_id").is_in(kept_out))
+    frame = frame.filter(~pl.col("prompt_id").is_in(list(kept_out)))
     sft, dpo, ambiguous = [], [], 0
     for row in from_frame(frame, FineTuneRow):
         # First, so that the count depends on neither the kind nor the general mix.

@@ -168,7 +168,7 @@ def _read_rows(
         if batch in without_dpo:
             rows = rows.filter(kind="sft")
         kept_out = known_in_evaluation(lake, batch)
-        rows = rows.filter(~pl.col("prompt_id").is_in(kept_out))
+        rows = rows.filter(~pl.col("prompt_id").is_in(list(kept_out)))
         frames.append(rows)
         records = from_frame(rows, FineTuneRow) if translation_tables(lake) else []
         translated = [row for row, _ in translated_rows(lake, batch, records)]
