@@ -9,6 +9,7 @@ import pytest
 from aidsafe_dagster.sources.transcripts import read_transcript
 from tests.sources.builders import (
     a_source,
+    new_prompts,
     reasons,
     run_ingestion,
     texts,
@@ -163,6 +164,26 @@ def test_a_transcript_in_a_cell_of_a_spreadsheet_is_read(tmp_path: Path) -> None
     rows = [["id", "conversations"], ["1", json.dumps(SHAREGPT)], ["2", "[oops"]]
     ingestion = run_ingestion(a_source(write_csv(tmp_path / "a.csv", rows)))
     assert texts(ingestion) == [LAST, "[oops"]
+
+
+ANSWERS = {
+    "messages": ("It depends.", "There is an office."),
+    "sharegpt": ("It depends.", ""),
+    "hh": ("It depends.", "Go."),
+    "trl": ("It depends.", "There is an office."),
+    "lmsys": ("It depends.", "There is an office."),
+    "cell": ("It depends.", "There is an office."),
+}
+
+
+@pytest.mark.parametrize("shape", ANSWERS)
+@pytest.mark.parametrize("turn", ["first", "last", "conversation"])
+def test_the_assistants_turn_behind_it_is_the_original_response(
+    tmp_path: Path, shape: str, turn: str
+) -> None:
+    path = write_jsonl(tmp_path / "a.jsonl", [SHAPES[shape]])
+    (prompt,) = new_prompts(run_ingestion(a_source(path, turn=turn)))
+    assert prompt.original_response == ANSWERS[shape][turn != "first"]
 
 
 @pytest.mark.parametrize(
