@@ -50,7 +50,7 @@ def test_a_turn_of_the_user_is_the_prompt(
     path = write_jsonl(tmp_path / "a.jsonl", [row])
     ingestion = run_ingestion(a_source(path, turn=turn))
     assert texts(ingestion) == [prompt]
-    (remark,) = ingestion.counts["team"].remarks
+    remark, *_ = ingestion.counts["team"].remarks
     assert f"the prompt is the {turn} turn of the user" in remark
     assert "in 1 there are more turns" in remark
 
@@ -66,7 +66,7 @@ def test_a_conversation_is_answered_at_its_last_turn(
     assert talk[-2:] == [("user", FIRST), ("assistant", "It depends.")]
     assert talk[:-2] in ([], [("system", "Be brief.")])
     assert prompt.prompt == LAST
-    (remark,) = ingestion.counts["team"].remarks
+    remark, *_ = ingestion.counts["team"].remarks
     assert "in 1 the turns before it are its context" in remark
 
 
@@ -119,7 +119,7 @@ def test_a_conversation_is_bounded_as_a_whole(tmp_path: Path) -> None:
 def test_a_transcript_of_one_turn_leaves_nothing_out(tmp_path: Path) -> None:
     rows = [{"messages": MESSAGES[1:3]}]
     ingestion = run_ingestion(a_source(write_jsonl(tmp_path / "a.jsonl", rows)))
-    (remark,) = ingestion.counts["team"].remarks
+    remark, *_ = ingestion.counts["team"].remarks
     assert remark == "1 row of a chat: the prompt is the last turn of the user"
 
 
