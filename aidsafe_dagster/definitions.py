@@ -22,6 +22,11 @@ from aidsafe_dagster.assets.split_report import (
     no_cluster_spans_two_splits,
     split_report,
 )
+from aidsafe_dagster.assets.training_comparisons import (
+    COMPARISONS,
+    compare_over_refusal,
+    compare_trainings,
+)
 from aidsafe_dagster.assets.translations import translate, translations
 from aidsafe_dagster.assets.warehouse import every_policy_cited, warehouse
 from aidsafe_dagster.automation.jobs import (
@@ -74,6 +79,7 @@ defs = dg.Definitions(
         decontamination_report,
         split_report,
         *ABLATIONS,
+        *COMPARISONS,
     ],
     asset_checks=[
         # A stage that was added from outside brings its own asset and checks.
@@ -89,6 +95,8 @@ defs = dg.Definitions(
         *ablation_jobs,
         translate,
         train_adapters,
+        compare_trainings,
+        compare_over_refusal,
         evaluate_models,
         publish,
     ],

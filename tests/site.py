@@ -130,8 +130,18 @@ def _as_toml(settings: Mapping[str, Any], prefix: str = "") -> str:
             tables.append(f"[{prefix}{key}]")
             tables.append(_as_toml(value, f"{prefix}{key}."))
         else:
-            lines.append(f"{key} = {json.dumps(value)}")
+            lines.append(f"{key} = {_inline(value)}")
     return "\n".join([*lines, *tables]) + "\n"
+
+
+def _inline(value: Any) -> str:
+    """Return a plain value, a list of them, or one of tables."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_inline, value))}]"
+    if isinstance(value, dict):
+        pairs = [f"{key} = {_inline(inner)}" for key, inner in value.items()]
+        return f"{{ {', '.join(pairs)} }}"
+    return json.dumps(value)
 
 
 def prompts_file(folder: Path, texts: list[str], name: str = "mine") -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from aidsafe_dagster.ablations.report import experiment_sections
+from aidsafe_dagster.evaluation.arm_report import arm_sections
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.reports.cost import StageTime
@@ -62,6 +63,7 @@ def quality_report(
             *selection_sections(opened),
             *review_sections(loaded.home, opened),
             *experiment_sections(loaded.home, loaded.seed, loaded.report.resamples),
+            *arm_sections(loaded.home),
         ),
         rows_url=loaded.rows_url or OWN_ROWS_URL,
     )

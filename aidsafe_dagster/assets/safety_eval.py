@@ -43,11 +43,7 @@ from aidsafe_dagster.recipe.held_out import (
 )
 from aidsafe_dagster.recipe.records import Failure, FineTuneRow, Role
 from aidsafe_dagster.recipe.safety_eval import (
-    BenchmarkItem,
-    Candidate,
     EvaluatedAnswer,
-    evaluate,
-    unanswered_record,
 )
 from aidsafe_dagster.recipe.templates import SAFETY_EVAL, Templates
 from aidsafe_dagster.reports.files import write_report
@@ -59,6 +55,7 @@ from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.hub_access import HubAccess
 from aidsafe_dagster.stages.batch_selection import select_for_training
+from aidsafe_dagster.stages.benchmark_answers import ask_benchmarks
 from aidsafe_dagster.stages.dialogue_stage import total_progress
 from aidsafe_dagster.stages.materialization import Materialized, materialized
 from aidsafe_dagster.stages.metadata import cost_metadata, count_table
@@ -114,8 +111,8 @@ def safety_eval(
     for candidate in candidates:
         role = {str(Role.CANDIDATE): candidate_role(candidate, adapters)}
         candidate_engine = engine_with_roles(engine, settings, role)
-        candidate_answers, candidate_progress = _test(
-            context, candidate_engine, candidate, benchmarks
+        candidate_answers, candidate_progress = ask_benchmarks(
+            context, candidate_engine, candidate.name, benchmarks
         )
         answers += candidate_answers
         progress.append(candidate_progress)
@@ -234,44 +231,6 @@ def _score(
         else:
             scores.append(result)
     return scores, progress
-
-
-def _test(
-    context: dg.AssetExecutionContext,
-    engine: EngineResource,
-    settings_of_candidate: CandidateSettings,
-    benchmarks: Sequence[Benchmark],
-) -> tuple[list[EvaluatedAnswer], Progress]:
-    """Ask one model every item; an item whose dialogue failed is an outcome too."""
-    settings = engine.snapshot.settings
-    dialogue_context = engine.dialogue_context()
-    candidate = Candidate(
-        settings_of_candidate.name,
-        settings.evaluation.temperature,
-        settings.grading.temperature,
-    )
-    items: list[BenchmarkItem] = []
-    for benchmark in benchmarks:
-        items.extend(benchmark.items)
-    # All benchmarks in one drive, so that the end of one leaves no slots idle.
-    conversations, tasks = [], []
-    for item in items:
-        conversation = Conversation(dialogue_context, SAFETY_EVAL, item.prompt)
-        conversations.append(conversation)
-        dialogue = evaluate(conversation, item, candidate)
-        tasks.append(DialogueTask(conversation, dialogue))
-    subject = f"{len(items)} prompts"
-    currency = settings.currency
-    progress_log = ProgressLog(context.log, candidate.name, subject, currency)
-    results, progress = engine.drive(tasks, progress_log, context.log.info)
-    progress_log.log_end(progress)
-    answers: list[EvaluatedAnswer] = []
-    for conversation, item, result in zip(conversations, items, results, strict=True):
-        if isinstance(result, Failure):
-            answers.append(unanswered_record(conversation, item, candidate, result))
-        else:
-            answers.append(result)
-    return answers, progress
 
 
 def _store(

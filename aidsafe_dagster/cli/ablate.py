@@ -169,6 +169,53 @@ def _no_config(_: "Settings") -> dict[str, object]:
     return {}
 
 
+PromptsAsked = Annotated[
+    int | None,
+    typer.Option(
+        help="Prompts of each benchmark, 0: all; else evaluation.sample.", min=0
+    ),
+]
+
+
+@app.command()
+def training(*, sample: PromptsAsked = None) -> None:
+    """Table 2: base, SFT on original and single-LLM answers, ours, ours with DPO.
+
+    Trains every arm and asks all of them the benchmarks. Goes on after a kill.
+    """
+    _compare("training", sample, {})
+
+
+@app.command("over-refusal")
+def over_refusal(
+    *,
+    share: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="Share of needless-refusal pairs, 0 to 1; may be given again. "
+            "Else 0, 0.25 and 0.5.",
+            min=0,
+            max=1,
+        ),
+    ] = None,
+    sample: PromptsAsked = None,
+) -> None:
+    """DPO at several shares of needless-refusal pairs, on XSTest and safety benchmarks.
+
+    Goes on after a kill.
+    """
+    _compare("over-refusal", sample, {"shares": share} if share else {})
+
+
+def _compare(kind: str, sample: int | None, config: dict[str, object]) -> None:
+    with setup_errors_explained():
+        from aidsafe_dagster.cli.training_comparison import run_comparison
+
+        if sample is not None:
+            config = {**config, "sample": sample}
+        run_comparison(kind, config)
+
+
 def _run(
     kind: str,
     sample: int | None,

@@ -133,6 +133,12 @@ def ingest(
         str | None,
         typer.Option(help="Column that holds ids of your own; kept as own_id."),
     ] = None,
+    response_column: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of the source's own answers; kept as original_response."
+        ),
+    ] = None,
     delimiter: Annotated[
         str | None,
         typer.Option(help="What separates the fields of a CSV file; else found out."),
@@ -171,6 +177,7 @@ def ingest(
                 "category": category_column,
                 "licence": licence_column,
                 "id": id_column,
+                "response": response_column,
             }
             spec = source_from_options(
                 file=file,

@@ -291,6 +291,11 @@ class Prompt(Origin):
         default=(),
         description="turns of a conversation before the prompt, which are its context",
     )
+    original_response: str = Field(
+        default="",
+        description="the answer that the source itself gives to the prompt, or empty; no agent "
+        "sees it",
+    )
 
     @property
     def prompt_turns(self) -> tuple[Message, ...]:

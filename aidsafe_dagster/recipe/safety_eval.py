@@ -5,6 +5,7 @@ jailbreaks, over-refusal on XSTest's safe prompts, and accuracy on MMLU. Every i
 record. An answer that does not parse, or never comes, is an outcome and counts.
 """
 
+import re
 from dataclasses import dataclass
 from functools import partial
 from string import ascii_uppercase
@@ -22,6 +23,7 @@ from aidsafe_dagster.recipe.chat_tokens import without_chat_tokens
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue
 from aidsafe_dagster.recipe.errors import RowFailed
 from aidsafe_dagster.recipe.format_types import CLOSE, OPEN
+from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import Failure, Message, Prompt, Record, Role, Usage
 from aidsafe_dagster.recipe.refusals import refuses
 from aidsafe_dagster.recipe.templates import SAFETY_EVAL
@@ -30,6 +32,7 @@ ItemKind = Literal["harmful", "benign", "question"]
 Outcome = Literal[
     "safe", "unsafe", "refusal", "right", "wrong", "unparsable", "unjudged", "no_answer"
 ]
+_SPECIAL_TOKENS = re.compile(r"<\|[^|<>]*\|>|</?s>")
 FAILED: tuple[Outcome, ...] = ("unparsable", "unjudged", "no_answer")
 """Outcomes that are neither good nor bad. They are in the denominator of every share."""
 
@@ -59,6 +62,19 @@ class Candidate:
     name: str
     temperature: float = 0.0
     judge_temperature: float = 0.0
+
+
+@dataclass(frozen=True)
+class VerdictInputs:
+    """What the judge is asked about, for an engine that answers by rule."""
+
+    item: BenchmarkItem
+    response: str
+    policies: Policies
+
+    @property
+    def prompt(self) -> Prompt:
+        return self.item.prompt
 
 
 class EvaluatedAnswer(Record):
@@ -116,6 +132,7 @@ def evaluate(
     )
     # Nobody asks the model again: an answer without a usable form is a result of the model.
     try:
+        _require_words(text)
         response = strip_reasoning(text)
     except NotAnAnswer as error:
         return record(outcome="unparsable", reason=str(error))
@@ -157,6 +174,11 @@ def strip_reasoning(text: str) -> str:
     return response.strip()
 
 
+def _require_words(text: str) -> None:
+    if not _SPECIAL_TOKENS.sub("", text).strip():
+        raise NotAnAnswer(f"nothing but tokens of a chat template ({text[:40]!r})")
+
+
 def begins_to_reason(said: str) -> bool:
     """Tell whether an answer begins with reasoning, whether or not it comes to an end."""
     return said.lstrip().startswith(OPEN) or CLOSE in said
@@ -184,7 +206,7 @@ def _ask_judge(
             Role.JUDGE,
             task,
             answer_format,
-            item,
+            VerdictInputs(item, response, conversation.context.policies),
             temperature,
         )
     )

@@ -17,6 +17,7 @@ from aidsafe_dagster.sources.source import SourceSpec
 from aidsafe_dagster.sources.transcripts import (
     Transcript,
     WhichTurn,
+    last_answer,
     parsed_list,
     read_transcript,
 )
@@ -31,6 +32,9 @@ _TRANSCRIPT_COLUMNS = (
     "chosen",
 )
 """Taken where no column holds prompts. `chosen` is one of two answers to a prompt."""
+_RESPONSE_COLUMNS = ("response", "output", "completion", "chosen")
+"""Taken for the source's own answer, where no other column is named. `chosen` is the better one of
+two."""
 _LICENCE_COLUMNS = ("licence", "license")
 _JOINED = re.compile(r"(?<=\w)[^\w\s.-](?=\w)")
 """A sign within a name, as between names that were not told apart."""
@@ -54,12 +58,17 @@ class SourceColumns:
     """What is taken of a transcript."""
     path: tuple[str, ...] = ()
     """Keys that lead to the prompt in nested objects; empty: the column alone."""
+    maps_response: bool = False
+    """The column of answers was named, and goes before the answer in a transcript."""
+    response: tuple[str, ...] = ()
+    """Column of the source's own answer, and keys in nested objects; empty: there is none."""
 
     @property
     def read(self) -> tuple[str, ...]:
         """The columns whose values are needed."""
         prompt = self.path[0] if self.path else self.prompt
-        names = (prompt, self.input, self.category, self.licence, self.id)
+        response = self.response[0] if self.response else None
+        names = (prompt, self.input, self.category, self.licence, self.id, response)
         return tuple(name for name in names if name)
 
 
@@ -71,6 +80,8 @@ class RowContent:
     own_id: str = ""
     transcript: Transcript | None = None
     """The transcript that the prompt was taken from."""
+    response: str = ""
+    """The source's own answer."""
 
     @property
     def earlier(self) -> tuple[Message, ...]:
@@ -98,14 +109,20 @@ def resolve_columns(
         _require(column, columns, place)
     if not path:
         _require(mapped.prompt, columns, place)
+    response_path = _nested_path(mapped.response, columns)
+    if not response_path:
+        _require(mapped.response, columns, place)
     default_prompt = "prompt"
     default_category = "category"
     default_licence = spec.licence
+    usual_responses: tuple[str, ...] = _RESPONSE_COLUMNS
     # A preset comes after what the source sets, and before the usual names.
     if preset:
         default_prompt = preset.prompt
         default_category = preset.category or default_category
         default_licence = default_licence or preset.licence
+        if preset.response:
+            usual_responses = (preset.response, *_RESPONSE_COLUMNS)
     prompt = mapped.prompt or _prompt_column(default_prompt, columns, place)
     category = mapped.category or default_category
     licence = mapped.licence
@@ -128,6 +145,9 @@ def resolve_columns(
         id=mapped.id,
         turn=spec.turn,
         path=path,
+        maps_response=mapped.response is not None,
+        response=response_path
+        or _response_column(mapped.response, usual_responses, columns, prompt),
     )
 
 
@@ -149,7 +169,8 @@ def read_row(
     own_id = _own_id(columns, row)
     if isinstance(own_id, Rejection):
         return own_id
-    content = RowContent(prompt, category, licence, own_id, transcript)
+    response = _response_text(columns, row, transcript)
+    content = RowContent(prompt, category, licence, own_id, transcript, response)
     return _unusable(columns, content, max_prompt_chars) or content
 
 
@@ -179,12 +200,18 @@ def _unusable(
 
 
 def _prompt_value(columns: SourceColumns, row: Mapping[str, Any]) -> Any:
-    value: Any = row
-    for key in columns.path or (columns.prompt,):
-        value = value.get(key) if isinstance(value, Mapping) else None
+    value = _value_at(columns.path or (columns.prompt,), row)
     # A cell of a CSV file holds a transcript as JSON.
     if isinstance(value, str) and columns.prompt.lower() in _TRANSCRIPT_COLUMNS:
         return parsed_list(value)
+    return value
+
+
+def _value_at(path: Sequence[str], row: Mapping[str, Any]) -> Any:
+    """Return the value that keys lead to; None without keys, or if a key is missing."""
+    value: Any = row if path else None
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
     return value
 
 
@@ -216,6 +243,37 @@ def _last_turn(transcript: Transcript, name: str) -> str | Rejection:
         detail = f"'{name}' has a turn of '{transcript.other_speaker}'"
         return Rejection(DropReason.OTHER_SPEAKER, detail)
     return transcript.text
+
+
+def _response_column(
+    mapped: str | None, usual: Sequence[str], columns: Sequence[str], prompt: str
+) -> tuple[str, ...]:
+    if mapped:
+        return (mapped,)
+    for name in usual:
+        if name in columns and name != prompt:
+            return (name,)
+    return ()
+
+
+def _response_text(
+    columns: SourceColumns, row: Mapping[str, Any], transcript: Transcript | None
+) -> str:
+    """Return the source's own answer to the prompt; empty if it has none that is text.
+
+    A prompt without an answer is a prompt all the same, so nothing here rejects a row.
+    """
+    value = _value_at(columns.response, row)
+    text = last_answer(parsed_list(value) if isinstance(value, str) else value)
+    if text is None:
+        text = value if isinstance(value, str) else ""
+    # Whatever a column holds, it is no answer to a turn that the transcript goes on from.
+    is_answered = transcript is not None and not transcript.is_last
+    if is_answered and not columns.maps_response:
+        text = transcript.answer if transcript else ""
+    if not is_text(text) or not is_visible(text):
+        return ""
+    return text
 
 
 def _with_input(columns: SourceColumns, row: Mapping[str, Any], prompt: str) -> str:

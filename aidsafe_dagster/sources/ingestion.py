@@ -16,7 +16,7 @@ from aidsafe_dagster.sources.hub_access import HubAccess
 from aidsafe_dagster.sources.locate import locate_files
 from aidsafe_dagster.sources.reading import ReadFile, read_source
 from aidsafe_dagster.sources.rejection import DroppedPrompt, DropReason
-from aidsafe_dagster.sources.remarks import late_id_remarks
+from aidsafe_dagster.sources.remarks import late_id_remarks, late_response_remarks
 from aidsafe_dagster.sources.settings import IngestSettings
 from aidsafe_dagster.sources.source import SourceSpec
 
@@ -90,6 +90,7 @@ def ingest(
         batches |= _cut_batches(prompts, name, number, settings.batch_size)
         dropped_here = [row for row in source_rows if isinstance(row, DroppedPrompt)]
         remarks[name] += late_id_remarks(known, dropped_here)
+        remarks[name] += late_response_remarks(known, rows[name])
         counts[name] = _count_rows(source_rows, remarks[name])
         dropped += dropped_here
     return Ingestion(

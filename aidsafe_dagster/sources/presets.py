@@ -16,6 +16,8 @@ class Preset:
     """Column of the prompt."""
     category: str | None = None
     """Column of the category: a text, a list of names, or a mapping of name → flag."""
+    response: str | None = None
+    """Column of the answer that the dataset itself gives."""
     hub: str | None = None
     """Dataset on the Hub."""
     files: str | None = None
@@ -30,6 +32,7 @@ PRESETS = {
         licence="cc-by-nc-4.0",
         prompt="prompt",
         category="category",
+        response="response",
         hub="PKU-Alignment/BeaverTails",
         files="round0/30k/*.jsonl.gz",
         categories=(
@@ -50,7 +53,9 @@ PRESETS = {
         ),
     ),
     # The Hub has several copies with these columns, none of them a category; the user names one.
-    "alpagasus": Preset(licence="cc-by-nc-4.0", prompt="instruction"),
+    "alpagasus": Preset(
+        licence="cc-by-nc-4.0", prompt="instruction", response="output"
+    ),
 }
 
 EVALUATION_PRESETS = {

@@ -23,6 +23,7 @@ from aidsafe_dagster.sources.rejection import DroppedPrompt, DropReason, Rejecti
 from aidsafe_dagster.sources.remarks import (
     encoding_remarks,
     id_remarks,
+    response_remarks,
     token_remarks,
     transcript_remarks,
 )
@@ -95,6 +96,7 @@ def read_source(
     source.remarks += token_remarks(contents)
     prompts = [row for row in source.rows if isinstance(row, Prompt)]
     source.remarks += id_remarks(prompts, spec.columns.id)
+    source.remarks += response_remarks(prompts, spec.columns.response)
     source.remarks += [f"left out {error}" for error in left_out]
     return source
 
@@ -165,6 +167,7 @@ def _to_prompt(
         own_id=content.own_id,
         prompt=content.prompt,
         earlier=content.earlier,
+        original_response=content.response,
     )
 
 

@@ -67,6 +67,39 @@ def id_remarks(prompts: Sequence[Prompt], column: str | None) -> list[str]:
     return remarks
 
 
+def response_remarks(prompts: Sequence[Prompt], column: str | None) -> list[str]:
+    """Return how many prompts came with an answer of the source's own, if any was looked for."""
+    answered = sum(bool(prompt.original_response) for prompt in prompts)
+    if not answered and column is None:
+        return []
+    remark = (
+        f"{answered:,} of {_count(prompts, 'prompt')} with an answer of the source's own, kept as "
+        "original_response"
+    )
+    return [remark]
+
+
+def late_response_remarks(
+    known: Iterable[Prompt], read: Iterable[Prompt | DroppedPrompt]
+) -> list[str]:
+    """Return how many prompts are in a batch without the answer that their rows have now."""
+    without = {prompt.prompt_id for prompt in known if not prompt.original_response}
+    late = {
+        row.prompt_id
+        for row in read
+        if isinstance(row, Prompt)
+        and row.original_response
+        and row.prompt_id in without
+    }
+    if not late:
+        return []
+    return [
+        f"{_count(list(late), 'prompt')} already in a batch without the source's own answer, which "
+        "stays so: a batch never changes. `aidsafe forget` takes batches back, to ingest them with "
+        "answers"
+    ]
+
+
 def late_id_remarks(
     known: Iterable[Prompt], dropped: Iterable[DroppedPrompt]
 ) -> list[str]:

@@ -35,6 +35,8 @@ class ColumnMapping(Record):
     licence: Name | None = None
     id: Name | None = None
     """Kept as `own_id`. No column is taken for it by its name."""
+    response: Name | None = None
+    """The source's own answer, kept as `original_response`."""
 
 
 class FileOrDataset(Record):

@@ -11,7 +11,7 @@ taken by itself: the first, which needs nothing before it, or the last.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from aidsafe_dagster.recipe.records import Message
@@ -39,6 +39,10 @@ class Transcript:
     """There are further turns of the user, or a system message, that are not read."""
     other_speaker: str = ""
     """Who speaks before the prompt and is neither user, assistant nor system, such as a tool."""
+    answer: str = ""
+    """The turn of the assistant that follows the prompt; empty: there is none."""
+    is_last: bool = True
+    """Nothing follows the prompt, neither the assistant's turn nor another one."""
 
     @property
     def turns(self) -> tuple[Message, ...]:
@@ -51,12 +55,43 @@ def read_transcript(value: object, which: WhichTurn) -> Transcript | None:
     turns = _hh_turns(value) if isinstance(value, str) else _listed_turns(value)
     if turns is None:
         return None
+    positions = [at for at, (speaker, _) in enumerate(turns) if speaker in _USERS]
+    if not positions:
+        return Transcript("")
+    following = turns[positions[0 if which == "first" else -1] + 1 :]
+    return replace(
+        _taken(turns, which),
+        answer=_answer_in(following),
+        is_last=not following,
+    )
+
+
+def last_answer(value: object) -> str | None:
+    """Return the last turn of the assistant in a list of turns; None if the value is no such list.
+
+    Datasets of preferences hold each side as turns, the prompt's included or not.
+    """
+    turns = _listed_turns(value)
+    if turns is None:
+        return None
+    answers = [text for speaker, text in turns if speaker in _ASSISTANTS]
+    return answers[-1] if answers else ""
+
+
+def _answer_in(following: Sequence[tuple[str, str]]) -> str:
+    """Return the assistant's turn where it comes first in what follows a turn of the user."""
+    if not following:
+        return ""
+    speaker, text = following[0]
+    return text if speaker in _ASSISTANTS else ""
+
+
+def _taken(turns: Sequence[tuple[str, str]], which: WhichTurn) -> Transcript:
+    """Return what is taken of turns of which the user has one at least."""
     if which == "conversation":
         return _conversation(turns)
     users = [text for speaker, text in turns if speaker in _USERS]
     is_alone = len(users) <= 1 and all(speaker != "system" for speaker, _ in turns)
-    if not users:
-        return Transcript("")
     return Transcript(users[0 if which == "first" else -1], leaves_out=not is_alone)
 
 

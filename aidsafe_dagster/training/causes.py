@@ -4,7 +4,7 @@ import re
 
 # The first match counts, so what names its cause exactly comes before what merely hints at it.
 _CAUSES = (
-    (r"^cannot train: (?P<message>.+)", "{message}"),
+    (r"^cannot (?:train|serve): (?P<message>.+)", "{message}"),
     (
         r"No module named '?bitsandbytes|(?:requires|install) .?bitsandbytes",
         "training.quantize = '4bit' needs bitsandbytes, which training.python does not have; "

@@ -123,14 +123,62 @@ def write_training_set(
             None keeps all.
         subset: the rows of the train split to train on, of both kinds; None: all.
     """
-    keys = sorted(batches)
     version = dataset_version(
         lake, batches, general_ratio, without_dpo=without_dpo, subset=subset
     )
-    rows = _drop_beyond_mix(_read_rows(lake, keys, without_dpo), general_ratio)
-    if subset is not None:
-        is_chosen = pl.col("prompt_id").is_in(list(subset.prompts))
-        rows = rows.filter((pl.col("split") != "train") | is_chosen)
+    rows = read_training_rows(
+        lake, batches, general_ratio, without_dpo=without_dpo, subset=subset
+    )
+    return store_training_set(
+        rows,
+        fingerprints_of(lake, batches),
+        version,
+        home / "training",
+        rows_of=subset.name if subset else "all",
+    )
+
+
+def fingerprints_of(lake: Lake, batches: Sequence[str]) -> dict[str, str]:
+    """Return batch → fingerprint of its fine-tune rows."""
+    return {
+        batch: lake.fingerprint(Stage.FINE_TUNE_SPLITS, batch)
+        for batch in sorted(batches)
+    }
+
+
+def read_training_rows(
+    lake: Lake,
+    batches: Sequence[str],
+    general_ratio: float | None = None,
+    *,
+    without_dpo: Collection[str] = (),
+    subset: Subset | None = None,
+) -> pl.DataFrame:
+    """Return the fine-tune rows of all splits; for the arguments, see `write_training_set`."""
+    rows = _read_rows(lake, sorted(batches), without_dpo)
+    rows = _drop_beyond_mix(rows, general_ratio)
+    if subset is None:
+        return rows
+    is_chosen = pl.col("prompt_id").is_in(list(subset.prompts))
+    return rows.filter((pl.col("split") != "train") | is_chosen)
+
+
+def store_training_set(
+    rows: pl.DataFrame,
+    batches: Mapping[str, str],
+    version: str,
+    folder: Path,
+    rows_of: str = "all",
+) -> TrainingSet:
+    """Write the files of a training set.
+
+    Args:
+        rows: fine-tune rows of all splits.
+        batches: batch → fingerprint of its rows.
+        version: of the dataset, and the name of its folder.
+        folder: that of all training sets.
+        rows_of: name of the selection that the rows are.
+    """
     parts = {}
     for method in _COLUMNS:
         for split in SPLITS:
@@ -138,18 +186,15 @@ def write_training_set(
     counts = {}
     for (method, split), part in parts.items():
         counts[f"{method}_{split}"] = part.height
-    fingerprints = {}
-    for batch in keys:
-        fingerprints[batch] = lake.fingerprint(Stage.FINE_TUNE_SPLITS, batch)
     licences = Counter(rows["licence"].to_list())
     training_set = TrainingSet(
         version=version,
-        folder=home / "training" / version,
-        batches=fingerprints,
+        folder=folder / version,
+        batches=batches,
         rows=counts,
         licences=dict(sorted(licences.items())),
         simulated=bool(rows["simulated"].any()),
-        rows_of=subset.name if subset else "all",
+        rows_of=rows_of,
     )
     training_set.folder.mkdir(parents=True, exist_ok=True)
     for (method, split), part in parts.items():

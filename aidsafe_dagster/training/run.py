@@ -82,7 +82,7 @@ def _run_process(
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="replace",
-            env=_environment(settings, work),
+            env=training_environment(settings, work),
             # A process group of its own, which can be killed as a whole.
             start_new_session=True,
         )
@@ -122,7 +122,7 @@ def _kill_group(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
-def _environment(settings: TrainingSettings, work: Path) -> dict[str, str]:
+def training_environment(settings: TrainingSettings, work: Path) -> dict[str, str]:
     """Allow one GPU, no progress bars, and no copy of the rows outside the work folder."""
     # With several GPUs in sight, the trainer would spread over all, also those of a model server.
     devices = os.environ.get("CUDA_VISIBLE_DEVICES", "0")

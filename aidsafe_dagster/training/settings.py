@@ -84,6 +84,9 @@ class TrainingSettings(Record):
     max_length: int = Field(default=2048, ge=16)
     """Tokens of prompt and answer together; longer rows are left out and counted, never cut."""
     seed: int = Field(default=0, ge=0)
+    answers_at_once: int = Field(default=8, ge=1)
+    """Questions that the base model and its adapters answer together, where the training
+    environment serves them for an experiment."""
     lora: LoraSettings = LoraSettings()
     sft: SftSettings = SftSettings()
     dpo: DpoSettings = DpoSettings()

@@ -151,3 +151,10 @@ def test_a_plain_refusal_that_the_judge_calls_safe_is_a_refusal() -> None:
     answer, _ = run_evaluation(refusing)
     assert answer.outcome == "refusal"
     assert answer.reason == "declines in so many words; the judge: Fine."
+
+
+@pytest.mark.parametrize("said", ["<|im_end|>", " <|token 201|>\n", "</s>"])
+def test_an_answer_of_special_tokens_alone_is_unparsable(said: str) -> None:
+    record, requests = run_evaluation(model(said))
+    assert record.outcome == "unparsable"
+    assert len(requests) == 1

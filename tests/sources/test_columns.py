@@ -36,10 +36,41 @@ def test_mapped_columns_take_precedence() -> None:
 def test_the_input_of_an_alpaca_row_follows_its_instruction() -> None:
     assert read(
         {"instruction": "Sum up:", "input": "Long.", "output": "x"}
-    ) == RowContent("Sum up:\n\nLong.", "", "MIT")
+    ) == RowContent("Sum up:\n\nLong.", "", "MIT", response="x")
     assert read({"instruction": "Tell a joke.", "input": " "}) == RowContent(
         "Tell a joke.", "", "MIT"
     )
+
+
+@pytest.mark.parametrize(
+    ("row", "settings", "response"),
+    [
+        ({"prompt": "Hi", "response": "Hello!"}, {}, "Hello!"),
+        ({"prompt": "Hi", "output": "Hello!"}, {}, "Hello!"),
+        ({"prompt": "Hi", "said": "Hello!"}, {}, ""),
+        ({"prompt": "Hi", "said": "Hello!"}, {"response": "said"}, "Hello!"),
+        ({"prompt": "Hi", "a": {"text": "Hello!"}}, {"response": "a.text"}, "Hello!"),
+        (
+            {"prompt": "Hi", "chosen": [{"role": "assistant", "content": "Hello!"}]},
+            {},
+            "Hello!",
+        ),
+        ({"prompt": "Hi", "response": None}, {}, ""),
+        ({"prompt": "Hi", "response": "\u200b "}, {}, ""),
+        ({"prompt": "Hi", "response": "\ud800"}, {}, ""),
+        ({"prompt": "Hi", "response": {"is_safe": True}}, {}, ""),
+    ],
+)
+def test_the_answer_of_the_source_is_kept_and_its_lack_rejects_no_prompt(
+    row: dict[str, Any], settings: dict[str, str], response: str
+) -> None:
+    content = read(row, columns=settings)
+    assert content == RowContent("Hi", "", "MIT", response=response)
+
+
+def test_a_column_of_answers_that_is_not_there_is_named() -> None:
+    with pytest.raises(SetupError, match=r"unknown column 'anwser'.*'answer'"):
+        read({"prompt": "Hi", "answer": "Hello!"}, columns={"response": "anwser"})
 
 
 @pytest.mark.parametrize(

@@ -283,3 +283,29 @@ def test_two_sources_cannot_share_a_name(tmp_path: Path) -> None:
     spec = a_source(write_prompts(tmp_path / "a.jsonl", *PROMPTS))
     with pytest.raises(SetupError, match="'team' is used twice"):
         run_ingestion(spec, spec)
+
+
+def test_original_responses_are_kept_with_their_prompts_and_counted(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        {"prompt": PROMPTS[0], "response": "One."},
+        {"prompt": PROMPTS[1], "response": None},
+    ]
+    ingestion = run_ingestion(a_source(write_jsonl(tmp_path / "a.jsonl", rows)))
+    kept = [prompt.original_response for prompt in new_prompts(ingestion)]
+    assert kept == ["One.", ""]
+    (remark,) = ingestion.counts["team"].remarks
+    assert remark.startswith("1 of 2 prompts with an answer of the source's own")
+
+
+def test_answers_that_come_after_their_prompts_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    first = run_ingestion(a_source(write_jsonl(path, [{"prompt": PROMPTS[0]}])))
+    later = write_jsonl(path, [{"prompt": PROMPTS[0], "response": "One."}])
+    again = run_ingestion(a_source(later), known=tuple(new_prompts(first)))
+    assert not again.batches
+    remarks = again.counts["team"].remarks
+    assert any(
+        "1 prompt already in a batch without the source's" in line for line in remarks
+    )

@@ -9,6 +9,7 @@ import pytest
 from aidsafe_dagster.sources.transcripts import read_transcript
 from tests.sources.builders import (
     a_source,
+    new_prompts,
     reasons,
     run_ingestion,
     texts,
@@ -49,7 +50,7 @@ def test_a_turn_of_the_user_is_the_prompt(
     path = write_jsonl(tmp_path / "a.jsonl", [row])
     ingestion = run_ingestion(a_source(path, turn=turn))
     assert texts(ingestion) == [prompt]
-    (remark,) = ingestion.counts["team"].remarks
+    remark, *_ = ingestion.counts["team"].remarks
     assert f"the prompt is the {turn} turn of the user" in remark
     assert "in 1 there are more turns" in remark
 
@@ -65,7 +66,7 @@ def test_a_conversation_is_answered_at_its_last_turn(
     assert talk[-2:] == [("user", FIRST), ("assistant", "It depends.")]
     assert talk[:-2] in ([], [("system", "Be brief.")])
     assert prompt.prompt == LAST
-    (remark,) = ingestion.counts["team"].remarks
+    remark, *_ = ingestion.counts["team"].remarks
     assert "in 1 the turns before it are its context" in remark
 
 
@@ -118,7 +119,7 @@ def test_a_conversation_is_bounded_as_a_whole(tmp_path: Path) -> None:
 def test_a_transcript_of_one_turn_leaves_nothing_out(tmp_path: Path) -> None:
     rows = [{"messages": MESSAGES[1:3]}]
     ingestion = run_ingestion(a_source(write_jsonl(tmp_path / "a.jsonl", rows)))
-    (remark,) = ingestion.counts["team"].remarks
+    remark, *_ = ingestion.counts["team"].remarks
     assert remark == "1 row of a chat: the prompt is the last turn of the user"
 
 
@@ -163,6 +164,26 @@ def test_a_transcript_in_a_cell_of_a_spreadsheet_is_read(tmp_path: Path) -> None
     rows = [["id", "conversations"], ["1", json.dumps(SHAREGPT)], ["2", "[oops"]]
     ingestion = run_ingestion(a_source(write_csv(tmp_path / "a.csv", rows)))
     assert texts(ingestion) == [LAST, "[oops"]
+
+
+ANSWERS = {
+    "messages": ("It depends.", "There is an office."),
+    "sharegpt": ("It depends.", ""),
+    "hh": ("It depends.", "Go."),
+    "trl": ("It depends.", "There is an office."),
+    "lmsys": ("It depends.", "There is an office."),
+    "cell": ("It depends.", "There is an office."),
+}
+
+
+@pytest.mark.parametrize("shape", ANSWERS)
+@pytest.mark.parametrize("turn", ["first", "last", "conversation"])
+def test_the_assistants_turn_behind_it_is_the_original_response(
+    tmp_path: Path, shape: str, turn: str
+) -> None:
+    path = write_jsonl(tmp_path / "a.jsonl", [SHAPES[shape]])
+    (prompt,) = new_prompts(run_ingestion(a_source(path, turn=turn)))
+    assert prompt.original_response == ANSWERS[shape][turn != "first"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,155 @@
+"""One comparison of trainings from the command line: its run, and a table of what came of it."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from aidsafe_dagster.cli.console import (
+    console,
+    print_paragraph,
+    print_plain,
+    print_problem,
+    quantity,
+)
+from aidsafe_dagster.cli.local_runs import open_instance, run_job
+from aidsafe_dagster.cli.project_folder import shown
+from aidsafe_dagster.evaluation.arm_report import (
+    QUESTIONS,
+    format_points,
+    missing_lines,
+    simulation_note,
+)
+from aidsafe_dagster.evaluation.arms import (
+    ArmArchive,
+    ArmComparison,
+    ComparedArms,
+    MeasuredArms,
+    measure_arms,
+)
+from aidsafe_dagster.reports.sections import format_estimate, format_percentage
+from aidsafe_dagster.runs.liveness import report_dead_runs
+from aidsafe_dagster.settings.load import load_settings
+
+
+def run_comparison(kind: str, config: Mapping[str, Any]) -> None:
+    """Train and ask the arms, and print the table.
+
+    Raises:
+        SetupError: the settings are not valid.
+        typer.Exit: the run failed.
+    """
+    name = kind.replace("-", "_")
+    with open_instance() as instance:
+        settings = load_settings().settings
+        report_dead_runs(instance)
+        print_paragraph(QUESTIONS[kind])
+        ops = {f"comparison_{name}": {"config": dict(config)}}
+        with _latest_log_line(kind):
+            run = run_job(instance, f"ablate_{name}", config={"ops": ops})
+        if not run.success:
+            print_problem("Error", run.error)
+            raise typer.Exit(1)
+        compared = ArmArchive(settings.home).read(run.metadata["comparison"].value)
+        print_comparison(compared)
+        print_plain(f"Page: {shown(run.metadata['html'].value)}")
+        print_plain(f"Answers: {shown(run.metadata['path'].value)}")
+        # The comparison is a section of it.
+        report = run_job(instance, "build_reports", stages=["quality_report"])
+        if not report.success:
+            print_problem("✗ quality report", report.error)
+            raise typer.Exit(1)
+        page = shown(report.metadata["html"].value)
+        print_plain(f"In the quality report: {page}")
+
+
+def print_comparison(compared: ComparedArms) -> None:
+    """Print the shares of every arm, what is missing, and what it cost."""
+    comparison = compared.comparison
+    for measured in measure_arms(compared):
+        console.print(_measure_table(measured))
+    print_paragraph(
+        "95 % intervals; the difference is in points, from "
+        f"{_title(comparison, comparison.reference)}, on the same prompts. Prompts without a "
+        "result (none) are in the denominator."
+    )
+    console.print(_cost_table(comparison))
+    for line in missing_lines(comparison):
+        print_paragraph(line)
+    note = simulation_note(comparison)
+    if note:
+        print_paragraph(f"SIMULATED: {note}")
+
+
+def _measure_table(measured: MeasuredArms) -> Table:
+    prompts = quantity(measured.prompts, "prompt")
+    title = f"{measured.benchmark}: {measured.measure.name}, {prompts}"
+    table = _table(title, "share", "difference", "none")
+    for figure in measured.figures:
+        table.add_row(
+            Text(figure.arm.title),
+            format_percentage(figure.share),
+            format_estimate(figure.difference, format_points),
+            f"{figure.failed:,}",
+        )
+    return table
+
+
+def _cost_table(comparison: ArmComparison) -> Table:
+    last = comparison.currency or "calls"
+    table = _table("Training and cost", "rows", "trained, s", "tokens out", last)
+    for arm in comparison.arms:
+        cost = f"{arm.cost:.4f}" if comparison.currency else f"{arm.calls:,}"
+        table.add_row(
+            Text(arm.title),
+            f"{arm.rows:,}",
+            f"{arm.training_s:,.0f}",
+            f"{arm.tokens_out:,}",
+            cost,
+        )
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(
+        title=Text(title, style="bold"),
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("", overflow="fold", min_width=20)
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _title(comparison: ArmComparison, name: str) -> str:
+    return next(arm.title for arm in comparison.arms if arm.name == name)
+
+
+@contextmanager
+def _latest_log_line(kind: str) -> Iterator[None]:
+    """Show the latest line of the training or of the questions, while the block lasts."""
+
+    class LatestLine(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            status.update(escape(record.getMessage()))
+
+    handler = LatestLine(logging.INFO)
+    # By its name, because importing the module reads what it need not.
+    log = logging.getLogger("aidsafe_dagster.stages.arms")
+    level = log.level
+    with console.status(f"ablate {kind} …") as status:
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            log.removeHandler(handler)
+            log.setLevel(level)
