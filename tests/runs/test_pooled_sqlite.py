@@ -31,7 +31,8 @@ def _partitions(instance: dg.DagsterInstance) -> set[str]:
 def test_the_shipped_instance_uses_it(tmp_path: Path) -> None:
     with _instance(tmp_path) as instance:
         storage = instance.get_ref().storage_data
-        assert storage and storage.class_name == "PooledSqliteStorage"
+        assert storage
+        assert storage.class_name == "PooledSqliteStorage"
 
 
 def test_events_of_several_threads_are_all_kept(tmp_path: Path) -> None:
