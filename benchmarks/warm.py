@@ -13,9 +13,12 @@ from collections.abc import Sequence
 import dagster as dg
 
 from aidsafe_dagster.cli.local_runs import open_instance, run_job
+from aidsafe_dagster.primitives.collection import collect_rarely
 
 
 def main(batches: Sequence[str]) -> None:
+    # As the command line does.
+    collect_rarely()
     with open_instance() as instance:
         for batch in batches:
             for _ in range(2):

@@ -42,6 +42,7 @@ from aidsafe_dagster.cli.train import train
 from aidsafe_dagster.cli.translate import translate
 from aidsafe_dagster.cli.try_command import try_prompts
 from aidsafe_dagster.cli.view import view
+from aidsafe_dagster.primitives.collection import collect_rarely
 
 app = typer.Typer(
     cls=ProjectGroup,
@@ -84,6 +85,7 @@ def main(
     ] = None,
 ) -> None:
     """Policy-embedded chain-of-thought data by multi-agent deliberation."""
+    collect_rarely()
     choose_project(project)
 
 

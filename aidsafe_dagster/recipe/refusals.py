@@ -76,6 +76,7 @@ _WORK = ("thought", "thoughts", "intent", "belief")
 _REASONS = ("reason", "reasoning")
 
 
+@lru_cache(maxsize=256)
 def fold_text(text: str) -> str:
     """Return a text in small letters, with plain apostrophes, without Markdown and accents' marks.
 
@@ -115,8 +116,10 @@ def refuses(text: str, prompt: str = "") -> bool:
 
 def is_bare_refusal(text: str) -> bool:
     """Tell whether a text of an agent is a refusal and no more, as opposed to weighing one."""
+    if _size(text) > _MOST_BARE_CHARS:
+        return False
     sentences = _sentences(text)
-    if not sentences or _size(text) > _MOST_BARE_CHARS:
+    if not sentences:
         return False
     folded = " ".join(sentences)
     if AT_WORK.search(folded) or PARTLY.search(folded):
@@ -194,9 +197,13 @@ def _speaks_of_this(text: str) -> bool:
 
 def _is_one_refusal(texts: Sequence[str]) -> bool:
     """Tell whether several texts are one and the same short refusal."""
-    if len(texts) < 2 or len({fold_text(text) for text in texts}) > 1:
+    if len(texts) < 2 or _size(texts[0]) > _MOST_BARE_CHARS:
         return False
-    return _size(texts[0]) <= _MOST_BARE_CHARS and find_refusal(texts[0]) is not None
+    # Folding is slow, and mostly the second text is another one already.
+    first = fold_text(texts[0])
+    if any(fold_text(text) != first for text in texts[1:]):
+        return False
+    return find_refusal(texts[0]) is not None
 
 
 def _strings(value: Any, field: str) -> Iterator[tuple[str, str]]:
@@ -211,7 +218,8 @@ def _strings(value: Any, field: str) -> Iterator[tuple[str, str]]:
         yield field, value
 
 
-def _sentences(text: str) -> list[str]:
+@lru_cache(maxsize=256)
+def _sentences(text: str) -> tuple[str, ...]:
     folded = fold_text(text[: 2 * _MOST_REFUSAL_CHARS])
     # A model that puts all it says in quotation marks quotes nobody.
     if folded[:1] in "\"'" and folded[:1] == folded[-1:] and folded.count('"') <= 2:
@@ -222,7 +230,7 @@ def _sentences(text: str) -> list[str]:
         stripped = sentence.strip(" .!?。।؟;…,:()")
         if stripped:
             sentences.append(stripped[:_MOST_SENTENCE_CHARS])
-    return sentences
+    return tuple(sentences)
 
 
 def _opening_refusal(sentences: Sequence[str]) -> tuple[str, int] | None:

@@ -193,13 +193,16 @@ class Templates:
     def _compile(self, name: str) -> Template:
         file = f"{name}.jinja"
         try:
-            return self._jinja.get_template(file)
+            template = self._jinja.get_template(file)
         except TemplateNotFound as error:
             raise SetupError(f"{self.folder}: template '{file}' is missing") from error
         except TemplateSyntaxError as error:
             raise SetupError(
                 f"{self.folder / file}: line {error.lineno}: {error.message}"
             ) from error
+        # Every rendering copies them, and a chain of maps is slow to copy.
+        template.globals = dict(template.globals)
+        return template
 
     def _render(self, name: str, **values: object) -> str:
         # Editors add a final line break or leave it out. Neither may change a journal key.

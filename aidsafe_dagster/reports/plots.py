@@ -8,6 +8,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from aidsafe_dagster.quality.statistics import Estimate
 from aidsafe_dagster.reports.sections import Plot
@@ -46,6 +47,8 @@ _STYLE = {
     "grid.color": GRID,
     "grid.linewidth": 0.6,
 }
+_DATA_URIS = WeakKeyDictionary[Plot, str]()
+"""Of the plots that were drawn, as long as their report is held."""
 _WIDTH = 5.2
 _ROW_SHARE = 0.7
 """Share of a row's height that its series take up together."""
@@ -185,10 +188,13 @@ def _label_rows(axes: Any, labels: Sequence[str]) -> None:
 
 
 def render_png(plot: Plot) -> str:
-    """Return the plot as a data URI."""
-    image = _save_image(plot, "png")
-    data = base64.b64encode(image).decode()
-    return f"data:image/png;base64,{data}"
+    """Return the plot as a data URI. It is drawn once: the UI and the Markdown both show it."""
+    uri = _DATA_URIS.get(plot)
+    if uri is None:
+        image = _save_image(plot, "png")
+        uri = f"data:image/png;base64,{base64.b64encode(image).decode()}"
+        _DATA_URIS[plot] = uri
+    return uri
 
 
 def render_svg(plot: Plot) -> str:
