@@ -1,5 +1,6 @@
 """What `aidsafe select` prints: where the prompts went, what was taken, and why."""
 
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table as TerminalTable
 
@@ -84,7 +85,13 @@ def _shortage(facts: SelectionFacts) -> str:
 def _terminal_table(table: Table) -> TerminalTable:
     columns = [escape(column) for column in table.columns]
     shown = TerminalTable(
-        *columns, title=table.title, caption=escape(table.note) or None
+        *columns,
+        title=table.title,
+        title_justify="left",
+        caption=escape(table.note) or None,
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
     )
     for position, column in enumerate(shown.columns):
         if position < table.text_columns:
