@@ -16,17 +16,24 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
+_ECHO_S = 0.3
+"""Who ends a process and then its group (`timeout`, some supervisors) sends two for one."""
 STOP_WITHIN_S = 4.5
 """A command that has not ended by then ends at once. Nothing recorded is lost by that."""
 WHAT_IS_SAFE = "Answers are recorded; the same command goes on from there."
 _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 _SHOW_CURSOR = "\x1b[?25h"
 _received: list[int] = []
+_received_at: list[float] = []
+_raised_at: list[float] = []
+_screens: list[int] = []
+"""Standard output as it was before the block: Dagster puts a file in its place for every step."""
 _pipes: list[int] = []
 """The reading end, while the block lasts."""
 _mutex = threading.RLock()
@@ -58,6 +65,10 @@ def stop_signals() -> Iterator[None]:
     for end in (reader, writer):
         os.set_blocking(end, False)
     _pipes.append(reader)
+    screens_before = len(_screens)
+    # It may be closed.
+    with suppress(OSError):
+        _screens.append(os.dup(1))
     handlers = {number: signal.signal(number, _interrupt) for number in _NUMBERS}
     descriptor = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     hook = sys.unraisablehook
@@ -81,6 +92,8 @@ def stop_signals() -> Iterator[None]:
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             with _mutex:
                 _pipes.remove(reader)
+            while len(_screens) > screens_before:
+                os.close(_screens.pop())
             # Wakes the listener up, which closes the other end.
             os.close(writer)
 
@@ -125,7 +138,15 @@ def leave(number: int) -> NoReturn:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    if _is_echo(_raised_at):
+        return
+    _raised_at.append(time.monotonic())
     raise KeyboardInterrupt
+
+
+def _is_echo(times: Sequence[float]) -> bool:
+    """Tell whether a signal comes so soon after the first one that somebody sent it twice."""
+    return bool(times) and time.monotonic() - times[0] < _ECHO_S
 
 
 def _listen(reader: int) -> None:
@@ -145,8 +166,11 @@ def _read_numbers() -> None:
 
 
 def _note(number: int) -> None:
+    if _is_echo(_received_at):
+        return
     if _received:
         _end_at_once(number)
+    _received_at.append(time.monotonic())
     _received.append(number)
     logging.raiseExceptions = False
     limit = threading.Timer(STOP_WITHIN_S, _end_at_once, [number])
@@ -158,12 +182,11 @@ def _end_at_once(number: int) -> NoReturn:
     """End the process here and now. The system drops its locks, and files appear whole or not."""
     text = f"Ended by {signal.Signals(number).name}. {WHAT_IS_SAFE}\n"
     with suppress(OSError, ValueError):
-        stdout = sys.__stdout__
-        if stdout is not None:
+        for screen in _screens[-1:]:
             # A progress bar hides the cursor while it is drawn.
-            if stdout.isatty():
+            if os.isatty(screen):
                 text = f"{_SHOW_CURSOR}\n{text}"
             # Not by the console, whose lock the main thread may hold, and only if there is room.
-            if select.select([], [stdout], [], 0)[1]:
-                os.write(stdout.fileno(), text.encode())
+            if select.select([], [screen], [], 0)[1]:
+                os.write(screen, text.encode())
     os._exit(128 + number)

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -44,6 +45,27 @@ HANGS = """
             except KeyboardInterrupt:
                 print("swallowed", flush=True)
 """
+CLEANS_UP = """
+        try:
+            print("begun", flush=True)
+            time.sleep(60)
+        finally:
+            print("cleaning up", flush=True)
+            time.sleep(0.2)
+            print("cleaned up", flush=True)
+"""
+WRITES_TO_A_FILE = """
+        import os
+        screen = os.dup(1)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        while True:
+            try:
+                os.write(screen, b"begun\\n")
+                time.sleep(60)
+            except KeyboardInterrupt:
+                pass
+"""
+AFTER_THE_ECHO_S = 0.5
 
 
 @contextmanager
@@ -100,9 +122,29 @@ def test_a_second_signal_ends_a_process_that_hangs(number: signal.Signals) -> No
     with begun(HANGS) as process:
         process.send_signal(signal.SIGINT)
         assert line_of(process) == "swallowed"
+        time.sleep(AFTER_THE_ECHO_S)
         process.send_signal(number)
         assert rest_of(process).endswith("the same command goes on from there.\n")
     assert process.returncode == 128 + number
+
+
+@pytest.mark.parametrize("number", BOTH)
+def test_two_signals_at_once_count_as_one(number: signal.Signals) -> None:
+    with begun(CLEANS_UP) as process:
+        process.send_signal(number)
+        assert line_of(process) == "cleaning up"
+        process.send_signal(number)
+        assert rest_of(process) == "cleaned up\nin order\n"
+    assert process.returncode == 128 + number
+
+
+def test_the_last_line_is_seen_although_a_step_writes_to_a_file() -> None:
+    with begun(WRITES_TO_A_FILE) as process:
+        process.send_signal(signal.SIGTERM)
+        assert line_of(process) == "begun"
+        time.sleep(AFTER_THE_ECHO_S)
+        process.send_signal(signal.SIGTERM)
+        assert "Ended by SIGTERM. " in rest_of(process)
 
 
 def test_a_process_that_swallows_the_signal_ends_after_a_while_all_the_same() -> None:
