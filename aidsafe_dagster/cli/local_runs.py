@@ -22,7 +22,6 @@ import dagster as dg
 from aidsafe_dagster.cli.spending import Spending, spending_in
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.primitives import stop_signals
-from aidsafe_dagster.primitives.collection import spare_what_is_loaded
 from aidsafe_dagster.primitives.held_lock import LockLost
 from aidsafe_dagster.recipe.errors import EngineUnusable, SetupError, StoreUnavailable
 from aidsafe_dagster.recipe.records import Stage
@@ -144,7 +143,6 @@ def run_job(
     # Importing the definitions reads the settings, so a mistake in them is raised here.
     from aidsafe_dagster.definitions import defs
 
-    spare_what_is_loaded()
     # Some code before may have swallowed the interrupt.
     if stop_signals.received():
         raise KeyboardInterrupt

@@ -6,7 +6,6 @@ counts. So looking rarely costs little memory, and saves a fifth of the imports'
 """
 
 import gc
-from functools import cache
 
 _OBJECTS = 50_000
 """Objects between two collections; Python's own default is 700."""
@@ -15,12 +14,3 @@ _OBJECTS = 50_000
 def collect_rarely() -> None:
     """Let the collector of this process run less often."""
     gc.set_threshold(_OBJECTS, 10, 10)
-
-
-@cache
-def spare_what_is_loaded() -> None:
-    """Leave the objects that exist by now out of every later collection.
-
-    Only the first call does, or the garbage of a run would stay for ever with those that follow.
-    """
-    gc.freeze()
