@@ -18,6 +18,7 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
+from rich.console import Console
 from typer.testing import CliRunner
 
 from aidsafe_dagster.cli.local_runs import BatchRun, run_job
@@ -180,9 +181,8 @@ def aidsafe(
 
     _load_definitions()
     variables = environment(folder, **variables)
-    # The console read its width when it was first imported, perhaps by another test.
-    console.width = int(variables["COLUMNS"])
-    with chdir(folder), _only_variables(variables):
+    width = int(variables["COLUMNS"])
+    with chdir(folder), _only_variables(variables), _as_wide_as(console, width):
         result = CliRunner().invoke(app, list(arguments))
     stderr = result.stderr
     if result.exception and not isinstance(result.exception, SystemExit):
@@ -190,6 +190,20 @@ def aidsafe(
     return subprocess.CompletedProcess(
         arguments, result.exit_code, result.stdout, stderr
     )
+
+
+@contextmanager
+def _as_wide_as(console: Console, width: int) -> Iterator[None]:
+    """Give the console a width, and leave none to the test that comes next.
+
+    It reads COLUMNS when it is first imported, perhaps by another test.
+    """
+    before = vars(console)["_width"]
+    console.width = width
+    try:
+        yield
+    finally:
+        vars(console)["_width"] = before
 
 
 def aidsafe_process(

@@ -10,32 +10,30 @@ from pydantic import Field
 
 from aidsafe_dagster.assets.ablations import GROUP
 from aidsafe_dagster.evaluation.arm_report import arm_section, simulation_note
-from aidsafe_dagster.evaluation.arms import OVER_REFUSAL, TRAINING, ComparedArms
-from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.evaluation.arms import ComparedArms
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.reports.markdown import section_markdown
 from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.stages.arms import (
+    DEFAULT_SHARES,
     ArmConfig,
-    Plan,
     answers_path,
     compare_arms,
+    plan_over_refusal,
+    plan_table_2,
     read_inputs,
 )
 from aidsafe_dagster.stages.materialization import Materialized, materialized
 from aidsafe_dagster.stages.stage_asset import OWNERS
-from aidsafe_dagster.training.arm_rows import over_refusal_arms, table_2_arms
-from aidsafe_dagster.training.arms import BASE, SFT
 
 _SPLITS = dg.AssetKey(str(Stage.FINE_TUNE_SPLITS))
-_SAFETY = frozenset({"safety", "jailbreaks", "over_refusal"})
 
 
 class OverRefusalConfig(ArmConfig):
     shares: list[float] = Field(
-        default=[0.0, 0.25, 0.5],
+        default=list(DEFAULT_SHARES),
         description="shares of needless-refusal pairs among the pairs of DPO, from 0 to 1",
     )
 
@@ -52,12 +50,8 @@ def comparison_training(
 
     The other answers are the sources' own and those of a single LLM.
     """
-    opened = lake.open()
-    inputs = read_inputs(context, opened, engine.snapshot.settings)
-    arms = table_2_arms(
-        opened, inputs.rows, inputs.batches, why_no_pairs=inputs.why_no_pairs
-    )
-    plan = Plan(TRAINING, arms, BASE, _SAFETY | {"accuracy"})
+    inputs = read_inputs(context.instance, lake.open(), engine.snapshot.settings)
+    plan = plan_table_2(inputs)
     compared = compare_arms(context, plan, inputs, engine, settings, config.sample)
     return _materialized(engine, compared)
 
@@ -71,19 +65,8 @@ def comparison_over_refusal(
     settings: SettingsResource,
 ) -> Materialized:
     """DPO at several shares of needless-refusal pairs: does the model refuse less needlessly?"""
-    shares = sorted(set(config.shares))
-    if not shares or shares[0] < 0 or shares[-1] > 1:
-        raise SetupError("over-refusal: shares are numbers from 0 to 1, at least one")
-    opened = lake.open()
-    inputs = read_inputs(context, opened, engine.snapshot.settings)
-    arms = over_refusal_arms(
-        opened,
-        inputs.rows,
-        inputs.batches,
-        shares,
-        why_no_pairs=inputs.why_no_pairs,
-    )
-    plan = Plan(OVER_REFUSAL, arms, SFT, _SAFETY)
+    inputs = read_inputs(context.instance, lake.open(), engine.snapshot.settings)
+    plan = plan_over_refusal(inputs, config.shares)
     compared = compare_arms(context, plan, inputs, engine, settings, config.sample)
     return _materialized(engine, compared)
 

@@ -178,12 +178,12 @@ PromptsAsked = Annotated[
 
 
 @app.command()
-def training(*, sample: PromptsAsked = None) -> None:
+def training(*, sample: PromptsAsked = None, yes: Yes = False) -> None:
     """Table 2: base, SFT on original and single-LLM answers, ours, ours with DPO.
 
     Trains every arm and asks all of them the benchmarks. Goes on after a kill.
     """
-    _compare("training", sample, {})
+    _compare("training", sample, {}, yes=yes)
 
 
 @app.command("over-refusal")
@@ -199,21 +199,24 @@ def over_refusal(
         ),
     ] = None,
     sample: PromptsAsked = None,
+    yes: Yes = False,
 ) -> None:
     """DPO at several shares of needless-refusal pairs, on XSTest and safety benchmarks.
 
     Goes on after a kill.
     """
-    _compare("over-refusal", sample, {"shares": share} if share else {})
+    _compare("over-refusal", sample, {"shares": share} if share else {}, yes=yes)
 
 
-def _compare(kind: str, sample: int | None, config: dict[str, object]) -> None:
+def _compare(
+    kind: str, sample: int | None, config: dict[str, object], *, yes: bool
+) -> None:
     with setup_errors_explained():
         from aidsafe_dagster.cli.training_comparison import run_comparison
 
         if sample is not None:
             config = {**config, "sample": sample}
-        run_comparison(kind, config)
+        run_comparison(kind, config, is_agreed=yes)
 
 
 def _run(

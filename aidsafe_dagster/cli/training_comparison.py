@@ -19,6 +19,7 @@ from aidsafe_dagster.cli.console import (
     quantity,
 )
 from aidsafe_dagster.cli.local_runs import open_instance, run_job
+from aidsafe_dagster.cli.preview import agree
 from aidsafe_dagster.cli.project_folder import shown
 from aidsafe_dagster.evaluation.arm_report import (
     QUESTIONS,
@@ -27,29 +28,54 @@ from aidsafe_dagster.evaluation.arm_report import (
     simulation_note,
 )
 from aidsafe_dagster.evaluation.arms import (
+    OVER_REFUSAL,
     ArmArchive,
     ArmComparison,
     ComparedArms,
     MeasuredArms,
     measure_arms,
 )
+from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.recipe.records import Role
 from aidsafe_dagster.reports.sections import format_estimate, format_percentage
 from aidsafe_dagster.runs.liveness import report_dead_runs
 from aidsafe_dagster.settings.load import load_settings
+from aidsafe_dagster.settings.role_servers import server_of
+from aidsafe_dagster.settings.schema import Settings
+from aidsafe_dagster.stages.arms import (
+    DEFAULT_SHARES,
+    Plan,
+    benchmarks_of,
+    plan_over_refusal,
+    plan_table_2,
+    read_inputs,
+)
+from aidsafe_dagster.training.arms import Arm
 
 
-def run_comparison(kind: str, config: Mapping[str, Any]) -> None:
-    """Train and ask the arms, and print the table.
+def run_comparison(kind: str, config: Mapping[str, Any], *, is_agreed: bool) -> None:
+    """Say which arms will be trained and asked, do it, and print the table.
+
+    Args:
+        kind: "training" or "over-refusal".
+        config: of the asset.
+        is_agreed: do not ask before it begins.
 
     Raises:
-        SetupError: the settings are not valid.
-        typer.Exit: the run failed.
+        SetupError: the settings are not valid, or there is nothing to train on.
+        typer.Exit: the run failed, or somebody said no.
     """
     name = kind.replace("-", "_")
     with open_instance() as instance:
         settings = load_settings().settings
         report_dead_runs(instance)
-        print_paragraph(QUESTIONS[kind])
+        inputs = read_inputs(instance, Lake(settings.lake), settings)
+        if kind == OVER_REFUSAL:
+            plan = plan_over_refusal(inputs, config.get("shares", DEFAULT_SHARES))
+        else:
+            plan = plan_table_2(inputs)
+        print_plan(plan, settings, config.get("sample"))
+        agree(settings, {kind: ()}, is_agreed=is_agreed)
         ops = {f"comparison_{name}": {"config": dict(config)}}
         with _latest_log_line(kind):
             run = run_job(instance, f"ablate_{name}", config={"ops": ops})
@@ -67,6 +93,49 @@ def run_comparison(kind: str, config: Mapping[str, Any]) -> None:
             raise typer.Exit(1)
         page = shown(report.metadata["html"].value)
         print_plain(f"In the quality report: {page}")
+
+
+def print_plan(plan: Plan, settings: Settings, sample: int | None) -> None:
+    """Print what will be trained, asked and graded.
+
+    Args:
+        plan: of the comparison.
+        settings: in force.
+        sample: prompts of each benchmark, 0: all; None: as the settings say.
+    """
+    print_paragraph(QUESTIONS[plan.kind])
+    print_paragraph(f"Trained on {settings.training.model}, on this machine:")
+    for arm in plan.arms:
+        print_paragraph(f"{arm.title}: {_what_is_trained(arm)}", indent=2)
+    names = [spec.name for spec in benchmarks_of(plan, settings)]
+    names.append("prompts of the test split")
+    size = settings.evaluation.sample if sample is None else sample
+    prompts = f"up to {quantity(size, 'prompt')}" if size else "all prompts"
+    print_paragraph(f"Asked: {prompts} of each of {', '.join(names)}.")
+    arms = sum(not arm.missing for arm in plan.arms)
+    if size:
+        most = quantity(arms * size * len(names), "answer")
+        print_paragraph(f"Together at most {most}, written on this machine.")
+    print_paragraph(
+        f"Graded: each answer to a safety benchmark once, by {_judge(settings)}. "
+        "What is trained or recorded already is not done again."
+    )
+
+
+def _what_is_trained(arm: Arm) -> str:
+    if arm.missing:
+        return f"left out: {arm.missing}"
+    if arm.method is None:
+        return "as it is"
+    after = ", after SFT" if arm.after else ""
+    return f"{arm.method.upper()} on {quantity(arm.train_rows, 'row')}{after}"
+
+
+def _judge(settings: Settings) -> str:
+    server = server_of(settings, Role.JUDGE)
+    if server is None:
+        return "the rehearsal judge, which is no model"
+    return f"the judge ({server.model})"
 
 
 def print_comparison(compared: ComparedArms) -> None:

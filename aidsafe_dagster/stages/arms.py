@@ -18,11 +18,14 @@ from aidsafe_dagster.engines.roles import RoleSettings
 from aidsafe_dagster.engines.settings import ServerSettings
 from aidsafe_dagster.evaluation.arm_report import write_arm_pages
 from aidsafe_dagster.evaluation.arms import (
+    OVER_REFUSAL,
+    TRAINING,
     ArmArchive,
     ArmComparison,
     ArmResult,
     ComparedArms,
 )
+from aidsafe_dagster.evaluation.benchmarks import BenchmarkSpec
 from aidsafe_dagster.evaluation.held_out import held_out_benchmark, read_held_out
 from aidsafe_dagster.evaluation.items import Benchmark, load_benchmark
 from aidsafe_dagster.lake.lake import Lake
@@ -42,7 +45,9 @@ from aidsafe_dagster.stages.batch_selection import (
 )
 from aidsafe_dagster.stages.benchmark_answers import all_unanswered, ask_benchmarks
 from aidsafe_dagster.training.adapter import Adapter
+from aidsafe_dagster.training.arm_rows import over_refusal_arms, table_2_arms
 from aidsafe_dagster.training.arms import (
+    BASE,
     SFT,
     Arm,
     same_as_trained,
@@ -60,8 +65,13 @@ from aidsafe_dagster.training.serving import served_adapters
 
 logger = logging.getLogger(__name__)
 _SERVER = "arms"
+_SAFETY = frozenset({"safety", "jailbreaks", "over_refusal"})
 _ANSWER_TIMEOUT_S = 3600.0
 """A CPU may take its time over an answer, and all the answers that wait before it."""
+
+
+DEFAULT_SHARES = (0.0, 0.25, 0.5)
+"""Of needless-refusal pairs."""
 
 
 class ArmConfig(dg.Config):
@@ -108,9 +118,7 @@ class _TrainedArm:
     missing: str = ""
 
 
-def read_inputs(
-    context: dg.AssetExecutionContext, lake: Lake, settings: Settings
-) -> Inputs:
+def read_inputs(instance: dg.DagsterInstance, lake: Lake, settings: Settings) -> Inputs:
     """Return the rows of all batches that training takes.
 
     Raises:
@@ -121,7 +129,7 @@ def read_inputs(
             "training.model: the base model to train is required (a folder, or its name on the Hub)"
         )
     selection = select_for_training(
-        context.instance, lake, allow_simulated=settings.training.allow_simulated
+        instance, lake, allow_simulated=settings.training.allow_simulated
     )
     ratio, without = settings.splits.general_ratio, selection.without_dpo
     rows = read_training_rows(lake, selection.batches, ratio, without_dpo=without)
@@ -129,6 +137,32 @@ def read_inputs(
         lake, selection.batches, settings.home, ratio, without_dpo=without
     )
     return Inputs(lake, selection, data, rows, fingerprints_of(lake, selection.batches))
+
+
+def plan_table_2(inputs: Inputs) -> Plan:
+    """Return the arms of the paper's Table 2 and what they are asked."""
+    arms = table_2_arms(
+        inputs.lake, inputs.rows, inputs.batches, why_no_pairs=inputs.why_no_pairs
+    )
+    return Plan(TRAINING, arms, BASE, _SAFETY | {"accuracy"})
+
+
+def plan_over_refusal(inputs: Inputs, shares: Sequence[float]) -> Plan:
+    """Return DPO at these shares of needless-refusal pairs and what it is asked.
+
+    Raises:
+        SetupError: there is no share, or one is none.
+    """
+    if not shares or min(shares) < 0 or max(shares) > 1:
+        raise SetupError("over-refusal: shares are numbers from 0 to 1, at least one")
+    arms = over_refusal_arms(
+        inputs.lake,
+        inputs.rows,
+        inputs.batches,
+        sorted(set(shares)),
+        why_no_pairs=inputs.why_no_pairs,
+    )
+    return Plan(OVER_REFUSAL, arms, SFT, _SAFETY)
 
 
 def compare_arms(
@@ -207,6 +241,15 @@ def _ask(
     return answers, None
 
 
+def benchmarks_of(plan: Plan, settings: Settings) -> list[BenchmarkSpec]:
+    """Return the configured benchmarks that measure what is compared."""
+    return [
+        spec
+        for spec in settings.evaluation.benchmarks
+        if spec.benchmark.measures in plan.measures
+    ]
+
+
 def _load_benchmarks(
     plan: Plan, inputs: Inputs, snapshot: SettingsSnapshot, sample: int | None
 ) -> tuple[list[Benchmark], dict[str, str]]:
@@ -218,9 +261,7 @@ def _load_benchmarks(
     settings = snapshot.settings
     size = settings.evaluation.sample if sample is None else sample
     benchmarks, left_out = [], {}
-    for spec in settings.evaluation.benchmarks:
-        if spec.benchmark.measures not in plan.measures:
-            continue
+    for spec in benchmarks_of(plan, settings):
         try:
             benchmarks.append(
                 load_benchmark(spec, size, snapshot.templates, HubAccess())

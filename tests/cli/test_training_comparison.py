@@ -1,0 +1,38 @@
+"""What a comparison of trainings says before it trains anything."""
+
+from pathlib import Path
+
+from tests.site import a_site, aidsafe, prompts_file, some_prompts
+
+
+def test_what_will_be_trained_asked_and_graded_is_said_before_it_begins(
+    tmp_path: Path,
+) -> None:
+    settings = {
+        "training": {
+            "model": str(tmp_path / "tiny"),
+            "python": str(tmp_path / "no-python"),
+            "allow_simulated": True,
+        },
+        "evaluation": {"benchmarks": []},
+    }
+    with a_site(tmp_path / "site", **settings) as site:
+        site.ingest(prompts_file(site.folder, some_prompts(8)))
+        run = site.make("mine-0001")
+        assert run.success, run.error
+        outcome = aidsafe(site.folder, "ablate", "training", "--sample", "2")
+    # There is nothing to train with.
+    assert outcome.returncode == 1, outcome.stderr
+    preview, _, _ = outcome.stdout.partition("Error")
+    assert "SFT, original: left out: " in preview
+    assert "SFT, ours: SFT on" in preview
+    assert "Asked: up to 2 prompts of each of prompts of the test split." in preview
+    assert "by the rehearsal judge, which is no model." in preview
+
+
+def test_a_share_that_is_none_is_an_error_before_anything_begins(
+    tmp_path: Path,
+) -> None:
+    with a_site(tmp_path / "site") as site:
+        outcome = aidsafe(site.folder, "ablate", "over-refusal", "--share", "1.5")
+    assert outcome.returncode == 2
