@@ -15,8 +15,8 @@ from aidsafe_dagster.cli.project_folder import from_here
 
 HOST = "127.0.0.1"
 GRAPH = "locations/aidsafe_dagster/jobs/make_batch"
-"""The recipe alone. In the group's lineage every report and experiment hangs on it."""
-"""`code_location_name` in pyproject.toml, and the asset group that holds the recipe."""
+"""`code_location_name` in pyproject.toml, and the job of the recipe: its graph is the recipe alone,
+while the lineage of the asset group has every report and experiment that reads its tables."""
 
 
 def dev(
