@@ -21,9 +21,9 @@ LOCATIONS = (
     "{ repositoriesOrError "
     "{ ... on RepositoryConnection { nodes { location { name } } } } }"
 )
-GROUP = """query ($location: String!, $group: String!) {
-    assetNodes(group: {
-        groupName: $group, repositoryName: "__repository__", repositoryLocationName: $location
+JOB = """query ($location: String!, $job: String!) {
+    assetNodes(pipeline: {
+        pipelineName: $job, repositoryName: "__repository__", repositoryLocationName: $location
     }) { assetKey { path } }
 }"""
 
@@ -75,14 +75,14 @@ def location_names(port: int) -> list[str]:
     return [node["location"]["name"] for node in nodes]
 
 
-def test_the_printed_link_names_a_location_and_a_group_that_the_web_server_has(
+def test_the_printed_link_names_a_location_and_a_job_that_the_web_server_has(
     tmp_path: Path,
 ) -> None:
-    locations, location, groups, group, page = GRAPH.split("/")
-    assert (locations, groups, page) == ("locations", "asset-groups", "lineage")
+    locations, location, jobs, job = GRAPH.split("/")
+    assert (locations, jobs) == ("locations", "jobs")
     with a_web_server(a_checkout(tmp_path)) as port:
         assert location_names(port) == [location]
-        nodes = ask(port, GROUP, location=location, group=group)["assetNodes"]
+        nodes = ask(port, JOB, location=location, job=job)["assetNodes"]
     assert {node["assetKey"]["path"][0] for node in nodes} == set(map(str, Stage))
 
 
