@@ -1,7 +1,7 @@
 """Dagster's SQLite storage with connections that stay open.
 
 Dagster opens its files anew for every statement: an engine, a connection, and the text of the
-statement. A run of a batch has some thousand statements, and that was a quarter of its CPU. Here
+statement. A run of a batch has some thousand statements, and that was a fifth of its CPU. Here
 the engine of a file is kept, with one connection and the statements that it has compiled.
 
 The files are those of Dagster's own class, so either class may open what the other has written.
