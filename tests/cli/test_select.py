@@ -55,7 +55,7 @@ def test_the_tables_fit_a_terminal_and_say_what_was_taken(
     for part in ("REHEARSAL", "Where the prompts went", "stood back for others"):
         assert part in printed
     for dimension in ("policy", "kind", "source", "language"):
-        assert f"│ {dimension}" in printed
+        assert f"\n {dimension} " in printed
     # A name that is cut off cannot be copied into the settings.
     assert "respect_and_helpfulness" in printed
     assert "Beside a random draw" in printed
