@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -17,9 +17,6 @@ from aidsafe_dagster.cli.console import (
     setup_errors_explained,
 )
 from aidsafe_dagster.cli.project_folder import from_here, in_folder, program, shown
-
-if TYPE_CHECKING:
-    pass
 
 DEMO_FOLDER = Path("data", "demo")
 """In the project's folder."""

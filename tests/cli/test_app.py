@@ -116,7 +116,8 @@ def test_a_demo_that_a_planted_fault_stops_says_why_it_ends_so(tmp_path: Path) -
     told = " ".join(printed(outcome).split())
     assert "Not finished: catqa-0001. So this ends with exit code 1." in told
     assert "plants faults" in told
-    assert "aidsafe --project . failures" in told
+    assert " --project . failures " in told
+    assert " --project . backfill " in told
 
 
 @pytest.mark.slow
