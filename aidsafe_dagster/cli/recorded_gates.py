@@ -149,12 +149,6 @@ def _base_dir(config: Any) -> str | None:
             return None
         case {"storage": {"sqlite": {"base_dir": str(base_dir)}}}:
             return base_dir
-        case {
-            "storage": {
-                "custom": {"class": name, "config": {"base_dir": str(base_dir)}}
-            }
-        }:
-            return base_dir if name == "PooledSqliteStorage" else None
     return None
 
 

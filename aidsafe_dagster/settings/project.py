@@ -106,8 +106,6 @@ def _has_relative_storage(file: Path) -> bool:
         # Dagster says what is wrong with it.
         return False
     match config:
-        case {"storage": {"sqlite": {"base_dir": str(base_dir)}}} | {
-            "storage": {"custom": {"config": {"base_dir": str(base_dir)}}}
-        }:
+        case {"storage": {"sqlite": {"base_dir": str(base_dir)}}}:
             return not Path(base_dir).is_absolute()
     return False
