@@ -9,6 +9,7 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -208,7 +209,7 @@ def test_a_paused_command_whose_batch_another_one_took_writes_nothing_more(
         a_filled_site(tmp_path) as (site, server),
         a_backfill(site, server, 20, signal.SIG_IGN) as command,
     ):
-        command.send_signal(signal.SIGSTOP)
+        pause(command)
         recorded = count_journaled(site.folder)
         files = files_of(site)
         lock = batch_lock("mine-0001", site.settings)
@@ -221,6 +222,21 @@ def test_a_paused_command_whose_batch_another_one_took_writes_nothing_more(
             assert any("lost its batch to another process" in line for line in lines)
             assert count_journaled(site.folder) == recorded
             assert files_of(site) == files
+
+
+def pause(process: subprocess.Popen[str]) -> None:
+    """Stop a process, and wait until each of its threads stands still: some go on for a while."""
+    process.send_signal(signal.SIGSTOP)
+    deadline = time.monotonic() + 30
+    while not all(map(is_stopped, Path(f"/proc/{process.pid}/task").iterdir())):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def is_stopped(task: Path) -> bool:
+    """Tell whether a thread is stopped, by its folder in /proc."""
+    state = (task / "stat").read_text().rpartition(")")[2].split()[0]
+    return state == "T"
 
 
 def files_of(site: Site) -> dict[str, int]:
