@@ -28,7 +28,7 @@ from aidsafe_dagster.primitives.advisory_lock import lock_tokens
 from aidsafe_dagster.primitives.atomic_write import flush
 from aidsafe_dagster.primitives.database_start import wait_for_start
 from aidsafe_dagster.primitives.disk_trouble import disk_trouble
-from aidsafe_dagster.primitives.held_lock import HeldLock
+from aidsafe_dagster.primitives.held_lock import HeldLock, LockLost
 from aidsafe_dagster.primitives.retry import retry
 from aidsafe_dagster.recipe.dialogue import Completion, Request
 from aidsafe_dagster.recipe.errors import SetupError, not_installed
@@ -149,7 +149,7 @@ class Journal:
         self._insert = _insert_if_absent(self._connection.dialect.name)
         self._sqlite: _SQLiteStatements | None = None
         if self.is_local:
-            self._sqlite = _SQLiteStatements(self._connection, self._find, self._insert)
+            self._sqlite = _SQLiteStatements(self._connection, self._find, self._lock)
 
     def find(self, key: str) -> Completion | None:
         """Return the recorded completion, or None."""
@@ -174,13 +174,14 @@ class Journal:
         """
         with self._database_errors():
             if self._sqlite:
-                self._confirm_lock()
                 self._restore_if_removed()
                 is_new = self._sqlite.insert(entry.values)
             else:
                 return self.record_all([entry])[entry.key]
         if is_new:
             return entry.completion
+        # A lock that was lost keeps an entry out just as an earlier one does.
+        self._confirm_lock()
         # Everybody goes on with the answer that was recorded first, so that replays agree.
         return self.find(entry.key) or entry.completion
 
@@ -229,7 +230,13 @@ class Journal:
         """Close the connection."""
         try:
             self._restore_if_removed()
-        except (SetupError, sa.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
+        except (
+            LockLost,
+            SetupError,
+            sa.exc.SQLAlchemyError,
+            sqlite3.Error,
+            OSError,
+        ) as error:
             logger.warning("%s", error)
         _close(self._connection)
 
@@ -246,12 +253,13 @@ class Journal:
             "with what this run can still read of it",
             self.url,
         )
+        self._confirm_lock()
         with self._database_errors():
             connection = _open(self.url, self._wait_s)
             _copy_completions(self._connection, connection)
         _close(self._connection)
         self._connection = connection
-        self._sqlite = _SQLiteStatements(connection, self._find, self._insert)
+        self._sqlite = _SQLiteStatements(connection, self._find, self._lock)
         self._file = _identity(self.url)
 
     def _confirm_lock(self) -> None:
@@ -406,20 +414,47 @@ def _insert_behind_fence(
     return insert.on_conflict_do_nothing().returning(_completions.c.key)
 
 
+def _insert_while_kept() -> sa.Insert:
+    """Return the insertion of an absent row into SQLite that asks for the lock itself.
+
+    A check before it would not do: the insertion waits while another process writes.
+    """
+    # The database sets `recorded_at` itself.
+    columns = [
+        column for column in _completions.columns if column.name != "recorded_at"
+    ]
+    values = [sa.bindparam(column.name, type_=column.type) for column in columns]
+    row = sa.select(*values).where(sa.func.lock_is_kept())
+    insert = sqlite_dialect.insert(_completions).from_select(columns, row)
+    return insert.on_conflict_do_nothing()
+
+
 class _SQLiteStatements:
     """The statements of every call on SQLite's own connection, at a third of SQLAlchemy's CPU."""
 
     def __init__(
-        self, connection: sa.Connection, find: sa.Select[Any], insert: sa.Insert
+        self, connection: sa.Connection, find: sa.Select[Any], lock: HeldLock | None
     ) -> None:
-        self._connection: Any = connection.connection.dbapi_connection
+        database: Any = connection.connection.dbapi_connection
+        database.create_function("lock_is_kept", 0, self._lock_is_kept)
+        self._connection = database
+        self._lock = lock
         self._find = str(find.compile(connection))
-        # The database sets `recorded_at` itself.
-        columns = [name for name in _COLUMN_NAMES if name != "recorded_at"]
-        compiled = insert.compile(connection, column_keys=columns)
+        compiled = _insert_while_kept().compile(connection)
         self._insert = str(compiled)
         # The order of the placeholders, which is SQLAlchemy's to choose.
         self._order = tuple(compiled.positiontup or ())
+
+    def _lock_is_kept(self) -> bool:
+        """Tell SQLite, which asks once nothing is left to wait for, whether it may insert."""
+        if self._lock is None:
+            return True
+        try:
+            self._lock.confirm()
+        except (LockLost, SetupError):
+            # SQLite would hide it. Whoever finds nothing inserted confirms the lock again.
+            return False
+        return True
 
     def find(self, key: str) -> Completion | None:
         row = self._connection.execute(self._find, (key,)).fetchone()
@@ -428,7 +463,7 @@ class _SQLiteStatements:
         return _completion(dict(zip(_COLUMN_NAMES, row, strict=True)))
 
     def insert(self, values: Mapping[str, Any]) -> bool:
-        """Insert a row. Return False if its key is recorded already."""
+        """Insert a row. Return False if its key is recorded already, or the lock was lost."""
         ordered = [values[name] for name in self._order]
         cursor = self._connection.execute(self._insert, ordered)
         return bool(cursor.rowcount)

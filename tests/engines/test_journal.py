@@ -2,7 +2,9 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 from aidsafe_dagster.engines.journal import Entry, Journal, read_answers
+from aidsafe_dagster.primitives.held_lock import LockLost
+from aidsafe_dagster.primitives.lock_file import LockFile
 from aidsafe_dagster.recipe.dialogue import Completion, Request, Sampling, SamplingTable
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Message, Role, Stage, Usage
@@ -172,6 +176,29 @@ def test_a_locked_journal_is_awaited_and_then_named(
             hurried.record(Entry("other", a_request(), a_completion(), 0.1))
         hurried.close()
     journal.close()
+
+
+def test_a_lock_that_is_lost_while_an_entry_waits_for_the_file_keeps_it_out(
+    tmp_path: Path,
+) -> None:
+    lock = LockFile(tmp_path / "batch.lock")
+    with lock.hold("this process", print), ThreadPoolExecutor() as threads:
+        journal = Journal(f"sqlite:///{tmp_path / 'journal.sqlite'}", lock)
+        journal.record(Entry("before", a_request(), a_completion(), 0.1))
+        with a_lock_on(tmp_path / "journal.sqlite", seconds=60):
+            late = Entry("late", a_request(), a_completion(), 0.1)
+            waiting = threads.submit(journal.record, late)
+            # It has looked at everything by then that it looks at before it waits.
+            time.sleep(0.5)
+            lock.path.unlink()
+            other = LockFile(lock.path)
+            assert other.try_hold("another process")
+        with pytest.raises(LockLost):
+            waiting.result()
+        assert journal.find("before") is not None
+        assert journal.find("late") is None
+        journal.close()
+        other.release()
 
 
 def test_several_processes_create_the_same_journal_at_once(tmp_path: Path) -> None:
