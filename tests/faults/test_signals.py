@@ -10,7 +10,7 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -209,9 +209,14 @@ def test_a_paused_command_whose_batch_another_one_took_writes_nothing_more(
         a_filled_site(tmp_path) as (site, server),
         a_backfill(site, server, 20, signal.SIG_IGN) as command,
     ):
+        # From now on a call takes a second: there is a moment in which nothing is written.
+        server.control(server={"prefill_base_s": 1.0})
+        wait_until_unchanged(lambda: count_journaled(site.folder))
         pause(command)
         recorded = count_journaled(site.folder)
         files = files_of(site)
+        # Answers arrive meanwhile, and wait for the command.
+        time.sleep(1.5)
         lock = batch_lock("mine-0001", site.settings)
         # As when the locks are cleared away: here, what a host is that was given up as dead.
         (site.folder / "data" / "locks" / "mine-0001.lock").unlink()
@@ -222,6 +227,16 @@ def test_a_paused_command_whose_batch_another_one_took_writes_nothing_more(
             assert any("lost its batch to another process" in line for line in lines)
             assert count_journaled(site.folder) == recorded
             assert files_of(site) == files
+
+
+def wait_until_unchanged(count: Callable[[], int]) -> None:
+    """Wait until a count has stayed the same for a moment."""
+    before = -1
+    deadline = time.monotonic() + 30
+    while (now := count()) != before:
+        assert time.monotonic() < deadline
+        before = now
+        time.sleep(0.3)
 
 
 def pause(process: subprocess.Popen[str]) -> None:
