@@ -56,6 +56,7 @@ from aidsafe_dagster.runs.liveness import report_dead_runs
 from aidsafe_dagster.settings.load import Loaded
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.training.generation import SpeakingAdapter
+from aidsafe_dagster.training.run import require_setup
 
 
 def run_generation(number: int | None, *, is_agreed: bool) -> bool:
@@ -137,6 +138,8 @@ class _Run:
             raise SetupError(
                 "there are no prompts yet: `aidsafe ingest` takes them in, and then this goes on"
             )
+        # Before the data, which may take a night.
+        require_setup(self.settings.training)
         speaker = self.generation.speaker
         if speaker:
             self._require_served([speaker])

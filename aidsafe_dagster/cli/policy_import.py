@@ -112,10 +112,11 @@ def _print_draft(draft: PolicyDraft, out: Path, settings: Settings) -> None:
         print_plain(f"… and {len(draft.rules) - _MOST_SHOWN} more")
     print_plain("")
     parts = quantity(len(draft.parts), "part")
-    print_paragraph(
-        f"{quantity(len(draft.rules), 'rule')} from {parts} of the document, each with its "
-        "passage found there word for word."
-    )
+    if draft.rules:
+        print_paragraph(
+            f"{quantity(len(draft.rules), 'rule')} from {parts} of the document, each with its "
+            "passage found there word for word."
+        )
     doubtful = sum(bool(rule.doubt) for rule in draft.rules)
     if doubtful:
         print_paragraph(

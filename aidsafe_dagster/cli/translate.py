@@ -87,7 +87,14 @@ def _print_run(run: "BatchRun", currency: str) -> None:
             "A prompt whose translation is in an evaluation set says the same in other words, "
             "so it is left out of exports, releases and training as well."
         )
-    print_plain(f"This took {describe_spending(run.spending, currency)}.")
+    print_paragraph(f"This took {describe_spending(run.spending, currency)}.")
+    is_any_due = any(line["prompts"] > line["already"] for line in lines)
+    if is_any_due and not any(line["rows"] for line in lines):
+        print_problem(
+            "Error",
+            "nothing was translated; the same command asks the failed rows again",
+        )
+        raise typer.Exit(1)
 
 
 def _records(run: "BatchRun", name: str) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
 """Asking the policy editor: engine, journal and limits as in a run, on a thread of its own.
 
 What was answered once is in `<home>/policy_work/journal.sqlite` (or in the journal that the
-settings name) and is not asked again: a command that was killed goes on where it stopped.
+settings name) and is not asked again: a command that was killed goes on where it stopped. A
+question that got no valid answer is asked again by the next command.
 """
 
 import asyncio
@@ -144,6 +145,10 @@ class PolicyEditor:
                 tasks = work.make_tasks(context)
                 work.progress = Progress(rows=len(tasks))
                 results = await driver.drive(tasks, work.progress)
+                # Otherwise the same command would be given the same bad answers for ever.
+                journal.forget(
+                    [one.prompt_id for one in results if isinstance(one, Failure)]
+                )
                 return Asked(
                     tuple(results),
                     work.progress.usage,

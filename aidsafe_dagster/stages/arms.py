@@ -61,6 +61,7 @@ from aidsafe_dagster.training.data import (
     write_training_set,
 )
 from aidsafe_dagster.training.lineage import base_revision
+from aidsafe_dagster.training.run import require_setup
 from aidsafe_dagster.training.serving import served_adapters
 
 logger = logging.getLogger(__name__)
@@ -122,12 +123,9 @@ def read_inputs(instance: dg.DagsterInstance, lake: Lake, settings: Settings) ->
     """Return the rows of all batches that training takes.
 
     Raises:
-        SetupError: there is nothing to train on, or no base model is set.
+        SetupError: there is nothing to train on, or a training cannot be started.
     """
-    if not settings.training.model:
-        raise SetupError(
-            "training.model: the base model to train is required (a folder, or its name on the Hub)"
-        )
+    require_setup(settings.training)
     selection = select_for_training(
         instance, lake, allow_simulated=settings.training.allow_simulated
     )

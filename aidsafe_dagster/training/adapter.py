@@ -27,7 +27,7 @@ from aidsafe_dagster.training.lineage import (
     lineage_key,
     read_lineage,
 )
-from aidsafe_dagster.training.run import run_script
+from aidsafe_dagster.training.run import require_setup, run_script
 from aidsafe_dagster.training.settings import (
     REPORTING_STEPS,
     Method,
@@ -125,10 +125,7 @@ def make_adapter(
 def _check_inputs(
     method: Method, settings: TrainingSettings, data: TrainingSet
 ) -> None:
-    if not settings.model:
-        raise SetupError(
-            "training.model: the base model to train is required (a folder, or its name on the Hub)"
-        )
+    require_setup(settings)
     if not data.rows[f"{method}_train"]:
         raise SetupError(
             f"there is nothing to train on: no {method} row is in the train split "

@@ -8,8 +8,10 @@ times, and because an orchestrator has no use for torch. The script asks the ker
 when its parent dies (`scripts/lifeline.py`). If the run is cancelled, the script is killed here.
 """
 
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +29,21 @@ _SCRIPTS = Path(__file__).parent / "scripts"
 # A long traceback may follow the line that names the cause.
 _EXPLAINED_LINES = 400
 _QUOTED_LINES = 20
+
+
+def require_setup(settings: TrainingSettings) -> None:
+    """Return if a training can be started, as far as its settings tell.
+
+    Raises:
+        SetupError: no base model is named, or the interpreter is not there.
+    """
+    if not settings.model:
+        raise SetupError(
+            "training.model: the base model to train is required (a folder, or its name on the Hub)"
+        )
+    python = settings.python or sys.executable
+    if shutil.which(python) is None:
+        raise SetupError(f"training.python: {python}: {os.strerror(errno.ENOENT)}")
 
 
 def run_script(

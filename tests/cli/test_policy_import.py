@@ -176,6 +176,23 @@ def test_a_part_that_gives_no_valid_answer_is_counted_and_the_others_are_kept(
     assert "# Nothing came of line" in text
 
 
+def test_a_part_that_gave_no_valid_answer_is_asked_again_by_the_next_command(
+    tmp_path: Path,
+) -> None:
+    answers = ["I would rather not."] * 3
+
+    def better_later(body: dict[str, Any]) -> str:
+        return answers.pop() if answers else quoting(body)
+
+    with a_scripted_chat_server(better_later) as server:
+        handbook = a_project(tmp_path, **on(server))
+        first = aidsafe(tmp_path, "policy", "import", str(handbook))
+        assert first.returncode == 1
+        assert "each with its passage" not in first.stdout
+        second = aidsafe(tmp_path, "policy", "import", str(handbook))
+    assert second.returncode == 0, second.stdout
+
+
 def test_a_document_that_sets_no_rule_leaves_no_file(tmp_path: Path) -> None:
     handbook = a_project(tmp_path)
     handbook.write_text("The team was founded in 2011, in a garage by the sea.")

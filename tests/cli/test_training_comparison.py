@@ -11,7 +11,6 @@ def test_what_will_be_trained_asked_and_graded_is_said_before_it_begins(
     settings = {
         "training": {
             "model": str(tmp_path / "tiny"),
-            "python": str(tmp_path / "no-python"),
             "allow_simulated": True,
         },
         "evaluation": {"benchmarks": []},
@@ -21,7 +20,7 @@ def test_what_will_be_trained_asked_and_graded_is_said_before_it_begins(
         run = site.make("mine-0001")
         assert run.success, run.error
         outcome = aidsafe(site.folder, "ablate", "training", "--sample", "2")
-    # There is nothing to train with.
+    # The environment of the tests has no TRL.
     assert outcome.returncode == 1, outcome.stderr
     preview, _, _ = outcome.stdout.partition("Error")
     assert "SFT, original: left out: " in preview
@@ -36,3 +35,18 @@ def test_a_share_that_is_none_is_an_error_before_anything_begins(
     with a_site(tmp_path / "site") as site:
         outcome = aidsafe(site.folder, "ablate", "over-refusal", "--share", "1.5")
     assert outcome.returncode == 2
+
+
+def test_a_trainer_that_is_not_there_is_an_error_before_anything_begins(
+    tmp_path: Path,
+) -> None:
+    training = {"model": "tiny", "python": str(tmp_path / "no-python")}
+    with a_site(tmp_path / "site", training=training) as site:
+        compared = aidsafe(site.folder, "ablate", "training")
+        site.ingest(prompts_file(site.folder, some_prompts(2)))
+        generation = aidsafe(site.folder, "generation", "run", "--yes")
+        assert (compared.returncode, generation.returncode) == (2, 2)
+        assert "training.python" in compared.stdout
+        assert "training.python" in generation.stdout
+        # A night's work would come first otherwise.
+        assert not site.lake.has("seed_cots", "mine-0001")
