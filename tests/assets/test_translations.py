@@ -13,7 +13,15 @@ from aidsafe_dagster.recipe.fine_tune_splits import assign_split, cluster_of
 from aidsafe_dagster.recipe.records import FineTuneRow, Stage
 from aidsafe_dagster.recipe.translation import TranslatedRow
 from aidsafe_dagster.training.data import write_training_set
-from tests.site import NO_FAULTS, Site, a_copy_of, a_site, prompts_file, some_prompts
+from tests.site import (
+    NO_FAULTS,
+    Site,
+    a_copy_of,
+    a_site,
+    aidsafe,
+    prompts_file,
+    some_prompts,
+)
 
 BATCH = "mine-0001"
 
@@ -127,3 +135,13 @@ def test_a_language_that_nobody_knows_is_an_error_that_names_the_nearest(
     ops = {"ops": {"translations": {"config": {"languages": ["dee"]}}}}
     run = run_job(site.instance, "translate", config=ops)
     assert "unknown language 'dee'" in run.error
+
+
+def test_a_command_that_translates_nothing_ends_with_an_error(site: Site) -> None:
+    outcome = aidsafe(
+        site.folder, "translate", "--to", "de", AIDSAFE_REHEARSAL__UNPARSABLE="1.0"
+    )
+    assert outcome.returncode == 1, outcome.stdout
+    assert "nothing was translated" in outcome.stdout
+    again = aidsafe(site.folder, "translate", "--to", "de")
+    assert again.returncode == 0, again.stdout
