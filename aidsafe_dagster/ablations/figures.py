@@ -103,28 +103,30 @@ def _figures(
 ) -> VariantFigures:
     experiment = intervals.experiment
     prompts = len(experiment.prompt_ids)
-    made = list(rows.values())
+    of_variant = list(rows.values())
     measures = _measures(experiment)
     scores, scores_of_rows, differences = {}, {}, {}
     for measure, value_of in measures.items():
         values = [value_of(rows.get(prompt)) for prompt in experiment.prompt_ids]
         if measure in SCORES:
             scores[measure] = intervals.mean(values)
-            scores_of_rows[measure] = intervals.mean([value_of(row) for row in made])
+            scores_of_rows[measure] = intervals.mean(
+                [value_of(row) for row in of_variant]
+            )
         if reference is not None:
             against = [value_of(reference.get(id_)) for id_ in experiment.prompt_ids]
             differences[measure] = intervals.difference(values, against)
-    usable_rows = sum(is_usable(row, experiment.floors) for row in made)
+    usable_rows = sum(is_usable(row, experiment.floors) for row in of_variant)
     coverage = [measures[COVERAGE](rows.get(id_)) for id_ in experiment.prompt_ids]
-    deliberations = [row for row in made if row.turns]
+    deliberations = [row for row in of_variant if row.turns]
     stalls = sum(bool(row.stalled) for row in deliberations)
-    diversities = [row.diversity for row in made if row.diversity is not None]
-    rules = {rule for row in made for rule in row.cited_rules}
-    usage = sum((row.usage for row in made), Usage())
+    diversities = [row.diversity for row in of_variant if row.diversity is not None]
+    rules = {rule for row in of_variant for rule in row.cited_rules}
+    usage = sum((row.usage for row in of_variant), Usage())
     return VariantFigures(
         name=name,
         prompts=prompts,
-        rows=made,
+        rows=of_variant,
         failures=failures,
         scores=scores,
         scores_of_rows=scores_of_rows,

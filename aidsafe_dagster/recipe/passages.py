@@ -59,11 +59,11 @@ class Passages:
         first = -1
         position = 0
         for part in parts:
-            found = self._text.find(part, position)
-            if found < 0 or (len(parts) > 1 and len(part) < _LEAST_PART):
+            start = self._text.find(part, position)
+            if start < 0 or (len(parts) > 1 and len(part) < _LEAST_PART):
                 return None
-            first = found if first < 0 else first
-            position = found + len(part)
+            first = start if first < 0 else first
+            position = start + len(part)
         return self._blocks[bisect_right(self._starts, first) - 1].place
 
     def _least(self, parts: Sequence[str]) -> int:

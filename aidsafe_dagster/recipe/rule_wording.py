@@ -84,9 +84,9 @@ def list_pairings(rules: Mapping[str, str]) -> list[RulePairing]:
     """Return the pairs of rules that are duplicates or contradict each other, by their ids."""
     pairings = []
     for (first, one), (second, other) in combinations(rules.items(), 2):
-        found = relate(one, other)
-        if found:
-            relation, reason = found
+        relation_and_reason = relate(one, other)
+        if relation_and_reason:
+            relation, reason = relation_and_reason
             pairings.append(RulePairing(first, second, relation, reason))
     return pairings
 

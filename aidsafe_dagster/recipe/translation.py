@@ -224,7 +224,7 @@ def fine_tune_rows(row: TranslatedRow) -> tuple[FineTuneRow, ...]:
 def originals(rows: Sequence[FineTuneRow]) -> list[Original]:
     """Return what can be translated of the rows of a batch: those of the train split."""
     pairs = {row.prompt_id: row for row in rows if row.kind == "dpo"}
-    found = []
+    translatable = []
     for row in rows:
         if row.kind != "sft" or row.split != "train":
             continue
@@ -232,8 +232,8 @@ def originals(rows: Sequence[FineTuneRow]) -> list[Original]:
         if pair and (pair.thinking, pair.response) != (row.thinking, row.response):
             # Its chosen side is another answer, which nobody translates.
             pair = None
-        found.append(Original(row, pair))
-    return found
+        translatable.append(Original(row, pair))
+    return translatable
 
 
 def _translate(

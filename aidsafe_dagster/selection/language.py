@@ -29,9 +29,9 @@ def languages_of(rows: pl.DataFrame, indices: Collection[int]) -> pl.Series:
 
 
 def _language(prompt: str, response: str) -> str:
-    told = told_language(prompt, identify_language)
-    if told:
-        return told
+    language = told_language(prompt, identify_language)
+    if language:
+        return language
     # Many prompts are too short to be sure of. Their responses are not.
-    told = told_language(response, identify_language)
-    return told or next(iter(identify_language(prompt)), UNKNOWN_LANGUAGE)
+    language = told_language(response, identify_language)
+    return language or next(iter(identify_language(prompt)), UNKNOWN_LANGUAGE)

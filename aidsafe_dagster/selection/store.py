@@ -166,8 +166,10 @@ def stored_embeddings(
         known = _known_vectors(own, str(batch), model)
         missing = of_batch.filter(~pl.col("prompt_id").is_in(list(known)))
         if missing.height:
-            made = np.asarray(embed(missing["prompt"].to_list()), dtype=np.float32)
-            known |= dict(zip(missing["prompt_id"], made, strict=True))
+            new_vectors = np.asarray(
+                embed(missing["prompt"].to_list()), dtype=np.float32
+            )
+            known |= dict(zip(missing["prompt_id"], new_vectors, strict=True))
             _keep_vectors(own, str(batch), model, known)
         vectors |= known
     return np.stack([vectors[prompt_id] for prompt_id in rows["prompt_id"]])

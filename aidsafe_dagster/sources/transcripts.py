@@ -104,7 +104,7 @@ def _conversation(turns: Sequence[tuple[str, str]]) -> Transcript:
     if last is None:
         return Transcript("")
     systems = []
-    talk: list[Message] = []
+    messages: list[Message] = []
     for speaker, text in turns[: last + 1]:
         if speaker == "system" and text.strip():
             systems.append(text)
@@ -112,22 +112,22 @@ def _conversation(turns: Sequence[tuple[str, str]]) -> Transcript:
             return Transcript(turns[last][1], other_speaker=speaker)
         elif text.strip():
             role: Role = "user" if speaker in _USERS else "assistant"
-            _add(talk, role, text)
-    if not turns[last][1].strip() or not talk:
+            _add(messages, role, text)
+    if not turns[last][1].strip() or not messages:
         return Transcript("")
-    prompt = talk.pop()
+    prompt = messages.pop()
     if systems:
         system = Message(role="system", content="\n\n".join(systems))
-        return Transcript(prompt.content, (system, *talk))
-    return Transcript(prompt.content, tuple(talk))
+        return Transcript(prompt.content, (system, *messages))
+    return Transcript(prompt.content, tuple(messages))
 
 
-def _add(talk: list[Message], role: Role, text: str) -> None:
-    if talk and talk[-1].role == role:
-        talk[-1] = Message(role=role, content=f"{talk[-1].content}\n\n{text}")
+def _add(messages: list[Message], role: Role, text: str) -> None:
+    if messages and messages[-1].role == role:
+        messages[-1] = Message(role=role, content=f"{messages[-1].content}\n\n{text}")
     # An assistant who greets first says nothing that bears on the prompt.
-    elif talk or role == "user":
-        talk.append(Message(role=role, content=text))
+    elif messages or role == "user":
+        messages.append(Message(role=role, content=text))
 
 
 def parsed_list(text: str) -> object:

@@ -188,9 +188,9 @@ def _with_answers(rows: pl.DataFrame, answers: Mapping[str, _Answer]) -> pl.Data
     kept = []
     for row in rows.filter(pl.col("prompt_id").is_in(list(answers))).to_dicts():
         thinking, response, simulated = answers[row["prompt_id"]]
-        said = join_thinking(thinking, response) if thinking else response
+        content = join_thinking(thinking, response) if thinking else response
         *turns, assistant = row["messages"]
-        messages = [*turns, {**assistant, "content": said}]
+        messages = [*turns, {**assistant, "content": content}]
         changes = {
             "messages": messages,
             "thinking": thinking,
