@@ -81,18 +81,20 @@ def _run_config(overrides: dict[str, Any], *, force: bool, rows: Arm) -> dict[st
 
 
 @contextmanager
-def latest_log_line() -> Iterator[None]:
-    """Show the latest line of the training's log on the terminal, while the block lasts."""
+def latest_log_line(
+    module: str = "aidsafe_dagster.assets.adapters", what: str = "Training"
+) -> Iterator[None]:
+    """Show the latest line of a module's log on the terminal, while the block lasts."""
 
     class LatestLine(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             status.update(escape(record.getMessage()))
 
     handler = LatestLine(logging.INFO)
-    # By its name, because importing the module of the adapters reads the settings.
-    log = logging.getLogger("aidsafe_dagster.assets.adapters")
+    # By its name, because importing the module reads the settings.
+    log = logging.getLogger(module)
     level = log.level
-    with console.status("Training …") as status:
+    with console.status(f"{what} …") as status:
         log.addHandler(handler)
         log.setLevel(logging.INFO)
         try:

@@ -1,13 +1,10 @@
 """One comparison of trainings from the command line: its run, and a table of what came of it."""
 
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +18,7 @@ from aidsafe_dagster.cli.console import (
 from aidsafe_dagster.cli.local_runs import open_instance, run_job
 from aidsafe_dagster.cli.preview import agree
 from aidsafe_dagster.cli.project_folder import shown
+from aidsafe_dagster.cli.train import latest_log_line
 from aidsafe_dagster.evaluation.arm_report import (
     QUESTIONS,
     format_points,
@@ -77,7 +75,7 @@ def run_comparison(kind: str, config: Mapping[str, Any], *, is_agreed: bool) -> 
         print_plan(plan, settings, config.get("sample"))
         agree(settings, {kind: ()}, is_agreed=is_agreed)
         ops = {f"comparison_{name}": {"config": dict(config)}}
-        with _latest_log_line(kind):
+        with latest_log_line("aidsafe_dagster.stages.arms", f"ablate {kind}"):
             run = run_job(instance, f"ablate_{name}", config={"ops": ops})
         if not run.success:
             print_problem("Error", run.error)
@@ -200,25 +198,3 @@ def _table(title: str, *columns: str) -> Table:
 
 def _title(comparison: ArmComparison, name: str) -> str:
     return next(arm.title for arm in comparison.arms if arm.name == name)
-
-
-@contextmanager
-def _latest_log_line(kind: str) -> Iterator[None]:
-    """Show the latest line of the training or of the questions, while the block lasts."""
-
-    class LatestLine(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            status.update(escape(record.getMessage()))
-
-    handler = LatestLine(logging.INFO)
-    # By its name, because importing the module reads what it need not.
-    log = logging.getLogger("aidsafe_dagster.stages.arms")
-    level = log.level
-    with console.status(f"ablate {kind} …") as status:
-        log.addHandler(handler)
-        log.setLevel(logging.INFO)
-        try:
-            yield
-        finally:
-            log.removeHandler(handler)
-            log.setLevel(level)
