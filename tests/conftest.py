@@ -17,8 +17,9 @@ def pytest_configure() -> None:
     # that. Runs are cancelled by SIGINT, and several tests do so.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Nor must a test hang on the width of the terminal that it was started from.
     for name in list(os.environ):
-        if name.startswith(("AIDSAFE_", "DAGSTER_")):
+        if name.startswith(("AIDSAFE_", "DAGSTER_")) or name in ("COLUMNS", "LINES"):
             del os.environ[name]
 
 

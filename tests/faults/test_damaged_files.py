@@ -18,7 +18,15 @@ from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
 from tests.engines.test_journal import a_completion, a_request
 from tests.faults.commands import BATCH
-from tests.site import Site, a_site, contents, environment, prompts_file, some_prompts
+from tests.site import (
+    Site,
+    a_site,
+    aidsafe,
+    contents,
+    environment,
+    prompts_file,
+    some_prompts,
+)
 
 FLAWLESS = dict.fromkeys(
     ("unparsable", "whisper_fails", "missing_policy", "agent_talk"), 0
@@ -70,36 +78,25 @@ def count_prompts(site: Site) -> int:
     ["refined_cots/batch=mine-0001/rows", "seed_cots/batch=mine-0001/failures"],
 )
 def test_a_cut_file_is_named_wherever_it_is_read_and_made_again_with_the_batch(
-    site: Site, damaged: str, capfd: pytest.CaptureFixture[str]
+    site: Site, damaged: str
 ) -> None:
     before = contents(site.lake)
     file = Path(str(site.lake.root)) / f"{damaged}.parquet"
     (prompt_id, *_) = site.lake.rows("prompts", BATCH)["prompt_id"]
     cut_in_half(file)
     for command in (("status",), ("show", prompt_id)):
-        printed, code = run_command(command, capfd)
-        assert (code, "Traceback" in printed) == (2, False)
+        refused = aidsafe(site.folder, *command)
+        printed = refused.stdout + refused.stderr
+        assert (refused.returncode, "Traceback" in printed) == (2, False)
         assert f"{damaged}.parquet: not a readable Parquet file" in printed
         assert "make the batch again" in printed
     assert f"{damaged}.parquet" in build_reports(site)
-    printed, code = run_command(("backfill",), capfd)
-    assert code == 0, printed
+    again = aidsafe(site.folder, "backfill")
+    assert again.returncode == 0, again.stdout + again.stderr
     after = contents(site.lake)
     assert after.keys() == before.keys()
     for name, frame in after.items():
         assert frame.equals(before[name]), name
-
-
-def run_command(
-    arguments: tuple[str, ...], capfd: pytest.CaptureFixture[str]
-) -> tuple[str, int]:
-    """The output and the exit code of a command that runs in this process."""
-    from typer.testing import CliRunner
-
-    from aidsafe_dagster.cli.app import app
-
-    result = CliRunner().invoke(app, list(arguments))
-    return result.output + capfd.readouterr().out, result.exit_code
 
 
 def test_a_scrambled_file_is_named_rather_than_raising_any_other_error(

@@ -6,11 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
 from aidsafe_dagster.cli.console import short_count
-from aidsafe_dagster.cli.plan import plan
 from aidsafe_dagster.engines.settings import Prices
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Stage, Usage
@@ -28,7 +25,7 @@ from tests.builders import a_failure, a_prompt, a_seed_cot, an_sft_row
 from tests.reports.builders import a_lake, make_older, many
 from tests.runs.test_resume import settings_for
 from tests.serving import a_model_server
-from tests.site import Site, a_site, prompts_file, some_prompts
+from tests.site import Site, a_site, aidsafe, prompts_file, some_prompts
 
 A100_SECONDS = 4 * 35.0  # AIDSAFE: about 35 s a prompt on 4 × A100
 
@@ -57,9 +54,9 @@ def a_sample(
 
 
 def run_plan(*arguments: str) -> str:
-    app = typer.Typer()
-    app.command()(plan)
-    return CliRunner().invoke(app, arguments, env={"COLUMNS": "120"}).output
+    """The output of `aidsafe plan` in the current folder's project."""
+    done = aidsafe(Path.cwd(), "plan", *arguments)
+    return done.stdout + done.stderr
 
 
 def make_rows(site: Site, count: int = 8) -> Site:
