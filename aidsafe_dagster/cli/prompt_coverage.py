@@ -32,7 +32,9 @@ def show_coverage(target: int | None, *, as_json: bool) -> None:
     """
     settings = load_settings().settings
     target = target or settings.grow.target
-    coverage = measure_coverage(Lake(settings.lake), settings.load_policies())
+    coverage = measure_coverage(
+        Lake(settings.lake), settings.load_policies(), settings.engine
+    )
     if as_json:
         typer.echo(json.dumps({"target": target} | coverage_values(coverage)))
         return

@@ -46,6 +46,8 @@ class CoveredPrompt:
     """None as long as nobody has looked at its intents."""
     is_made: bool
     """Its intents are known."""
+    is_found: bool = True
+    """In a source, rather than made for a rule or from another prompt."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,16 @@ class Coverage:
     def counts(self) -> Mapping[Cell, int]:
         counts = Counter[Cell]()
         for prompt in self.prompts:
-            if prompt.kind is None:
-                continue
-            for rule in prompt.rules:
-                counts[Cell("rule", rule, prompt.kind)] += 1
-            for category in categories_of(prompt.category):
-                counts[Cell("category", category, prompt.kind)] += 1
+            counts.update(self.cells_of(prompt))
         return counts
+
+    def cells_of(self, prompt: CoveredPrompt) -> list[Cell]:
+        """Return what a prompt counts for; nothing as long as its kind is not known."""
+        if prompt.kind is None:
+            return []
+        rules = [Cell("rule", rule, prompt.kind) for rule in sorted(prompt.rules)]
+        categories = categories_of(prompt.category)
+        return [*rules, *(Cell("category", name, prompt.kind) for name in categories)]
 
     @cached_property
     def waiting(self) -> Mapping[str, int]:
@@ -100,6 +105,22 @@ class Coverage:
         names.update(cell.name for cell in self.counts if cell.subject == "category")
         return tuple(sorted(names, key=lambda name: (not name, name.casefold(), name)))
 
+    @cached_property
+    def found_categories(self) -> tuple[str, ...]:
+        """Categories that a source has, rather than prompts that were made alone."""
+        names: set[str] = set()
+        for prompt in self.prompts:
+            if prompt.is_found:
+                names.update(categories_of(prompt.category))
+        return tuple(name for name in self.categories if name in names)
+
+    def size_of(self, category: str) -> int:
+        """Return the prompts of a category, of whatever kind."""
+        counts = [
+            self.counts.get(Cell("category", category, kind), 0) for kind in KINDS
+        ]
+        return sum(counts) + self.waiting.get(category, 0)
+
     @property
     def made(self) -> int:
         """Prompts whose intents are known."""
@@ -122,10 +143,16 @@ def categories_of(category: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, names))) or (UNCATEGORISED,)
 
 
-def measure_coverage(lake: Lake, policies: Policies) -> Coverage:
+def measure_coverage(lake: Lake, policies: Policies, engine: str) -> Coverage:
     """Count the prompts of a lake.
 
-    Rows that models made count; simulated rows only if there are no others.
+    Rows that models made count; simulated rows only if there are no others. What a rehearsal wrote
+    was grown for a rule only as long as the engine is the rehearsal.
+
+    Args:
+        lake: holds them.
+        policies: in force.
+        engine: of the settings.
 
     Raises:
         SetupError: a file of the lake is damaged.

@@ -53,6 +53,8 @@ class Role(StrEnum):
     POLICY_EDITOR = "policy_editor"
     # Puts finished rows into another language.
     TRANSLATOR = "translator"
+    # Writes new prompts where the dataset is thin.
+    PROMPT_WRITER = "prompt_writer"
 
 
 class ThoughtVerdict(StrEnum):
