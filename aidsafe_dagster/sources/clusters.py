@@ -77,7 +77,9 @@ def admit(
     """
     earlier_by_id = {prompt.prompt_id: prompt for prompt in known}
     earlier = list(earlier_by_id.values())
-    candidates = _new_texts(earlier, new)
+    orphans = _find_orphans(earlier, new)
+    with_parents = [row for row in new if id(row) not in orphans]
+    candidates = _new_texts(earlier, with_parents)
     prompts = [*earlier, *candidates]
     # One search serves both decisions; `_decide` applies each threshold by itself.
     threshold = min(thresholds.near_duplicate, thresholds.cluster)
@@ -100,7 +102,8 @@ def admit(
     by_id = {}
     for prompt, decision in zip(prompts, decisions, strict=True):
         by_id[prompt.prompt_id] = decision
-    return _decide_repeats(new, by_id, set(earlier_by_id))
+    decided = iter(_decide_repeats(with_parents, by_id, set(earlier_by_id)))
+    return [orphans.get(id(prompt)) or next(decided) for prompt in new]
 
 
 def similar_prompts(
@@ -114,6 +117,24 @@ def similar_prompts(
         near = [pair.right for pair in pairs.get(index, ())]
         similar.append([known[place] for place in near if place < len(known)])
     return similar
+
+
+def _find_orphans(
+    earlier: Sequence[Prompt], new: Sequence[Prompt]
+) -> dict[int, Orphan]:
+    """Return the rows, by identity, whose parent is nowhere before them.
+
+    They are set apart at once, so that another row with the same text is judged by itself.
+    """
+    ids = {prompt.prompt_id for prompt in earlier}
+    orphans: dict[int, Orphan] = {}
+    for prompt in new:
+        parent = prompt.derivation.parent if prompt.derivation else ""
+        if parent and parent not in ids:
+            orphans[id(prompt)] = Orphan(parent)
+        else:
+            ids.add(prompt.prompt_id)
+    return orphans
 
 
 def _new_texts(earlier: Sequence[Prompt], new: Sequence[Prompt]) -> list[Prompt]:
