@@ -134,6 +134,8 @@ class FailureReason(StrEnum):
     BRIDGES_SPLITS = "bridges_splits"
     # A prompt for training alone, made from one that is in the validation or test split.
     PARENT_HELD_OUT = "parent_held_out"
+    # A benign twin that was found harmful, or is refused: it would train what it is to prevent.
+    NO_TWIN = "no_twin"
     # The row's own stage is behind a closed gate, and other rows of the batch go on without it.
     CLOSED_GATE = "closed_gate"
 
@@ -154,6 +156,7 @@ EXCLUSION_REASONS = frozenset(
         FailureReason.CONTAMINATED,
         FailureReason.BRIDGES_SPLITS,
         FailureReason.PARENT_HELD_OUT,
+        FailureReason.NO_TWIN,
         FailureReason.CLOSED_GATE,
     }
 )
@@ -332,6 +335,11 @@ class Origin(Record):
     def is_for_training_alone(self) -> bool:
         """Whether the prompt may be in the train split and nowhere else."""
         return self.derivation is not None and self.derivation.is_for_training_alone
+
+    @property
+    def is_twin(self) -> bool:
+        """Whether the prompt is the benign twin of a harmful one."""
+        return self.derivation is not None and self.derivation.method == "benign_twin"
 
     @property
     def is_made_up(self) -> bool:
