@@ -83,7 +83,7 @@ def without_known_in_evaluation(
 
     What was made from such a prompt, a jailbreak around it or its benign twin, goes with it.
     """
-    known = list(_known_in_evaluation(lake, [batch]))
+    known = list(known_in_evaluation(lake, [batch]))
     kept = rows.filter(~pl.col("prompt_id").is_in(known))
     # Older releases wrote no such column.
     if "derivation" not in kept.columns:
@@ -92,11 +92,11 @@ def without_known_in_evaluation(
     if kept.filter(parent != "").is_empty():
         return kept
     # A parent may be in any batch.
-    known_anywhere = list(_known_in_evaluation(lake))
+    known_anywhere = list(known_in_evaluation(lake))
     return kept.filter(~parent.is_in(known_anywhere))
 
 
-def _known_in_evaluation(lake: Lake, batches: Sequence[str] | None = None) -> set[str]:
+def known_in_evaluation(lake: Lake, batches: Sequence[str] | None = None) -> set[str]:
     ids: set[str] = set()
     for table in translation_tables(lake):
         for batch in lake.batches(table) if batches is None else batches:
