@@ -235,7 +235,7 @@ class Growing:
             if rejected or isinstance(result, Failure):
                 self._rejected.extend(filter(None, [rejected]))
                 continue
-            category = category_for(candidate.cell, self._coverage)
+            category = category_for(candidate.cell, policies)
             taken.append(Taken(candidate, category, result.reason))
         return taken
 
