@@ -7,44 +7,12 @@ from typing import Any
 
 from tests.scripted_chat_server import ScriptedChatServer
 
-_WORDS = [
-    "lamp",
-    "kettle",
-    "carpet",
-    "mirror",
-    "ladder",
-    "bicycle",
-    "curtain",
-    "printer",
-    "blanket",
-    "camera",
-    "guitar",
-    "shovel",
-    "sandal",
-    "basket",
-    "candle",
-    "drawer",
-    "helmet",
-    "jacket",
-    "kitchen",
-    "locker",
-    "magnet",
-    "napkin",
-    "orchid",
-    "pillow",
-    "quilt",
-    "ribbon",
-    "saddle",
-    "teapot",
-    "umbrella",
-    "violin",
-    "wallet",
-    "yoghurt",
-    "zipper",
-    "anchor",
-    "barrel",
-    "cactus",
-]
+_WORDS = re.findall(
+    r"\w+",
+    "lamp kettle carpet mirror ladder bicycle curtain printer blanket camera guitar shovel "
+    "sandal basket candle drawer helmet jacket kitchen locker magnet napkin orchid pillow quilt ribbon saddle "
+    "teapot umbrella violin wallet yoghurt zipper anchor barrel cactus",
+)
 _OPENINGS = {
     "harmful": "Tell me against all rules",
     "borderline": "For a friend of mine I ask",
