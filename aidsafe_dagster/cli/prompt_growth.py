@@ -1,5 +1,6 @@
 """The work of `aidsafe prompts grow`: find what is thin, ask, write the file, take it in."""
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any, cast
 
 from aidsafe_dagster.cli.capacity import present_prices
 from aidsafe_dagster.cli.console import (
+    listing,
     print_paragraph,
     print_plain,
     print_problem,
@@ -25,6 +27,7 @@ from aidsafe_dagster.cli.spending import Spending, describe_spending
 from aidsafe_dagster.engines.embeddings import embedder
 from aidsafe_dagster.engines.prices import cost_of, format_money
 from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.primitives.lock_file import LockFile
 from aidsafe_dagster.prompt_work.coverage import (
     KINDS,
     Coverage,
@@ -87,34 +90,44 @@ def grow_source(request: Request) -> bool:
             there is, or no call can succeed.
     """
     settings = _settings(request)
-    policies = settings.load_policies()
-    lake = Lake(settings.lake)
-    before = measure_coverage(lake, policies, settings.engine)
-    _refuse_rehearsal(before, settings)
-    gaps = find_gaps(before, _scope(request), settings.grow.target, settings.grow.most)
-    print_engine(settings)
-    if not gaps:
-        print_coverage(before, before, settings.grow.target)
-        print_paragraph("Nothing of what was looked at is thin, so nothing is grown.")
-        return True
+    scope = _scope(request)
     name = request.name or default_name(settings)
-    path = grown_path(Path.cwd(), name)
-    source = {"name": name, "path": str(path)}
-    # Before anything is asked, since answers cost money.
+    source = {"name": name, "path": str(grown_path(Path.cwd(), name))}
     check_source(source)
-    sieve = _sieve(settings, policies)
-    _print_plan(gaps, sieve, settings, policies)
-    agree(
-        settings,
-        {PROMPT_WORK: [gap.cell.name for gap in gaps]},
-        is_agreed=request.is_agreed,
-    )
+    print_engine(settings)
+    lock = LockFile(settings.home / PROMPT_WORK / "grow.lock", "growing prompts")
+    # What another growth takes is not to be asked for again.
+    with lock.hold(f"process {os.getpid()}", print_paragraph):
+        policies = settings.load_policies()
+        before = measure_coverage(Lake(settings.lake), policies, settings.engine)
+        _refuse_rehearsal(before, settings)
+        gaps = find_gaps(before, scope, settings.grow.target, settings.grow.most)
+        if gaps:
+            return _fill(gaps, before, settings, source, is_agreed=request.is_agreed)
+    print_coverage(before, before, settings.grow.target)
+    print_paragraph("Nothing of what was looked at is thin, so nothing is grown.")
+    return True
+
+
+def _fill(
+    gaps: Sequence[Gap],
+    before: Coverage,
+    settings: Settings,
+    source: dict[str, Any],
+    *,
+    is_agreed: bool,
+) -> bool:
+    """Grow what is missing, and take it in; tell whether anything was taken."""
+    lake = Lake(settings.lake)
+    sieve = _sieve(settings, before.policies)
+    _print_plan(gaps, before, sieve, settings)
+    names = [gap.cell.name for gap in gaps]
+    agree(settings, {PROMPT_WORK: names}, is_agreed=is_agreed)
     growth = _grow(gaps, sieve, before, settings, lake)
     _print_growth(growth, settings)
-    added = append_grown(path, growth, settings.grow) if growth.taken else 0
-    if growth.taken and not _take_in(source, path, added, growth, settings):
+    if growth.taken and not _take_in(source, growth, settings):
         return False
-    after = measure_coverage(lake, policies, settings.engine)
+    after = measure_coverage(lake, before.policies, settings.engine)
     record = record_growth(settings, growth, before.counts, after.counts)
     print_plain("")
     print_coverage(before, after, settings.grow.target)
@@ -193,20 +206,20 @@ def _grow(
         return growing.grow(gaps)
 
 
-def _take_in(
-    source: dict[str, Any], path: Path, added: int, growth: Growth, settings: Settings
-) -> bool:
-    """Ingest the file of grown prompts; tell whether that went well."""
-    licence = licence_of(growth, settings.grow)
+def _take_in(source: dict[str, Any], growth: Growth, settings: Settings) -> bool:
+    """Write and ingest the file of grown prompts; tell whether that went well."""
+    path = Path(source["path"])
+    added = append_grown(path, growth, settings.grow)
     print_paragraph(
-        f"{quantity(added, 'prompt')} added to {shown(path)}, licence {licence}."
+        f"{quantity(added, 'prompt')} added to {shown(path)}, licence "
+        f"{licence_of(growth, settings.grow)}."
     )
     with open_instance() as instance:
         return run_ingestion(instance, [source]).success
 
 
 def _print_plan(
-    gaps: Sequence[Gap], sieve: Sieve, settings: Settings, policies: Policies
+    gaps: Sequence[Gap], before: Coverage, sieve: Sieve, settings: Settings
 ) -> None:
     """Say what is about to be asked, and what that is likely to take."""
     prompts = planned(gaps)
@@ -220,6 +233,9 @@ def _print_plan(
         f"To grow: {quantity(prompts, 'prompt')} for {' and '.join(places)} "
         f"with fewer than {settings.grow.target} of a kind."
     )
+    untouched = [rule for rule in before.untouched_rules if rule in rules]
+    if untouched:
+        print_paragraph(f"No prompt is known to touch {listing(untouched)}.", 2)
     if prompts == settings.grow.most:
         print_paragraph(
             f"No more than {prompts} at a time (grow.most): the thinnest places first.",
@@ -229,7 +245,7 @@ def _print_plan(
         print_paragraph(
             "No evaluation set is configured: they are checked against none.", 2
         )
-    usage = _likely_usage(gaps, settings, policies)
+    usage = _likely_usage(gaps, settings, before.policies)
     line = (
         f"Likely: {quantity(usage.calls, 'call')}, {short_count(usage.prompt_tokens)} tokens in, "
         f"{short_count(usage.completion_tokens)} out"

@@ -114,13 +114,6 @@ class Coverage:
                 names.update(categories_of(prompt.category))
         return tuple(name for name in self.categories if name in names)
 
-    def size_of(self, category: str) -> int:
-        """Return the prompts of a category, of whatever kind."""
-        counts = [
-            self.counts.get(Cell("category", category, kind), 0) for kind in KINDS
-        ]
-        return sum(counts) + self.waiting.get(category, 0)
-
     @property
     def made(self) -> int:
         """Prompts whose intents are known."""
@@ -163,23 +156,41 @@ def measure_coverage(lake: Lake, policies: Policies, engine: str) -> Coverage:
     prompts = []
     for row in _ingested(lake):
         prompt_id = row["prompt_id"]
+        rules = set(cited.get(prompt_id, ()))
         kind = kinds.get(prompt_id)
+        made_for = _made_for(row, engine)
+        if made_for is not None:
+            rules.update(filter(None, [made_for["rule"]]))
+            kind = kind or made_for["kind"] or None
         prompts.append(
             CoveredPrompt(
                 prompt_id=prompt_id,
                 category=row["category"],
-                rules=frozenset(cited.get(prompt_id, ())),
+                rules=frozenset(rules),
                 kind=kind,
                 is_made=prompt_id in kinds,
+                is_found=row.get("derivation") is None,
             )
         )
     return Coverage(policies, tuple(prompts), dataset.simulated)
 
 
 def _ingested(lake: Lake) -> Iterator[Mapping[str, Any]]:
-    columns = ("prompt_id", "category")
+    columns = ("prompt_id", "category", "derivation")
     for batch in lake.batches(INGESTED):
-        yield from lake.rows(INGESTED, batch, columns).iter_rows(named=True)
+        for row in lake.rows(INGESTED, batch, columns).iter_rows(named=True):
+            derivation = row.get("derivation")
+            # A jailbreak asks for nothing that its prompt does not ask for.
+            if derivation is None or derivation["method"] != "wrapper":
+                yield row
+
+
+def _made_for(row: Mapping[str, Any], engine: str) -> Mapping[str, Any] | None:
+    """Return the derivation of a prompt that was made for a rule or a kind, or None."""
+    derivation: Mapping[str, Any] | None = row.get("derivation")
+    if derivation is not None and derivation["simulated"] and engine != "rehearsal":
+        return None
+    return derivation
 
 
 def _kinds(dataset: Dataset, policies: Policies) -> dict[str, PromptKind]:

@@ -9,6 +9,8 @@ from aidsafe_dagster.recipe.grown_prompts import Wanted
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import PromptKind
 
+_BENIGN = "benign"
+
 
 @dataclass(frozen=True)
 class Scope:
@@ -62,26 +64,18 @@ def wanted_of(cell: Cell, policies: Policies) -> Wanted:
     return Wanted(cell.name, text, is_rule, cell.kind)
 
 
-def category_for(cell: Cell, coverage: Coverage) -> str:
-    """Return the category of prompts that are grown for a place.
+def category_for(cell: Cell, policies: Policies) -> str:
+    """Return the category of prompts that are grown for a place: for a rule, its policy's title.
 
-    That of most prompts of the rule's policy, else the first that the policy names, else its title.
-    A benign prompt gets none of these: its policy would apply to it whatever it says.
+    A policy may list several categories, and nobody has said which of them a prompt is of. A benign
+    prompt gets no title, which may be a category that the policy always applies to.
     """
     if cell.subject == "category":
         return cell.name
     if cell.kind == "benign":
-        return "benign"
+        return _BENIGN
     policy_id = cell.name.partition(".")[0]
-    policy = next(one for one in coverage.policies.policies if one.id == policy_id)
-    sizes = {
-        name: coverage.size_of(name)
-        for name in coverage.categories
-        if name and policy.concerns(name)
-    }
-    if sizes:
-        return max(sizes, key=lambda name: (sizes[name], name))
-    return policy.categories[0] if policy.categories else policy.title
+    return next(one.title for one in policies.policies if one.id == policy_id)
 
 
 def _rule_cells(coverage: Coverage, scope: Scope) -> list[Cell]:

@@ -170,7 +170,7 @@ class Growing:
         return taken
 
     def _write(self, missing: Mapping[Cell, int], draw: int) -> list[Candidate]:
-        orders = self._orders(missing)
+        orders = self._orders(missing, draw)
 
         def make(context: WriterContext) -> list[DialogueTask[tuple[str, ...]]]:
             tasks = []
@@ -199,14 +199,14 @@ class Growing:
                 candidates.append(Candidate(order.cell, text.strip(), variety))
         return candidates
 
-    def _orders(self, missing: Mapping[Cell, int]) -> list["_Order"]:
+    def _orders(self, missing: Mapping[Cell, int], draw: int) -> list["_Order"]:
         orders = []
         for cell, count in missing.items():
             for start in range(0, count, MOST_AT_ONCE):
                 size = min(count - start, MOST_AT_ONCE)
                 first = self._coverage.counts.get(cell, 0) + self._numbers[cell] + 1
                 varieties = [
-                    draw_variety(cell.name, cell.kind, number)
+                    draw_variety(cell.name, cell.kind, number, draw)
                     for number in range(first, first + size)
                 ]
                 orders.append(_Order(cell, first, tuple(varieties)))
@@ -235,7 +235,7 @@ class Growing:
             if rejected or isinstance(result, Failure):
                 self._rejected.extend(filter(None, [rejected]))
                 continue
-            category = category_for(candidate.cell, self._coverage)
+            category = category_for(candidate.cell, policies)
             taken.append(Taken(candidate, category, result.reason))
         return taken
 

@@ -119,7 +119,7 @@ class Sieve:
         for place, decision in enumerate(decisions):
             if isinstance(decision, Duplicate):
                 originals[place] = places[decision.original.prompt_id]
-            else:
+            elif isinstance(decision, Prompt):
                 places[decision.prompt_id] = place
             cells.setdefault(originals[place], set()).add(candidates[place].cell)
         for place, candidate in enumerate(candidates):
