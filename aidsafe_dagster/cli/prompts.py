@@ -1,5 +1,6 @@
-"""`aidsafe prompts coverage | grow`: what the prompts of the dataset cover, and new ones."""
+"""`aidsafe prompts coverage | grow | twins | wrap`: what the prompts cover, and new ones."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -94,4 +95,49 @@ def grow(
             is_agreed=yes,
         )
         if not grow_source(request):
+            raise typer.Exit(1)
+
+
+@app.command()
+def wrap(
+    *,
+    per_prompt: Annotated[
+        int, typer.Option(help="Wrappers of each prompt.", min=1, max=50)
+    ] = 1,
+    share: Annotated[
+        float,
+        typer.Option(help="Share of the harmful prompts to wrap.", min=0.0, max=1.0),
+    ] = 0.25,
+    wrappers: Annotated[
+        Path | None,
+        typer.Option(help="A file of further wrappers, such as prompts/wrappers.toml."),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", help="Name or kind of a wrapper; may be repeated."),
+    ] = None,
+    name: Annotated[
+        str, typer.Option(help="Name of the source: lower case.")
+    ] = "wrapped",
+    show: Annotated[
+        bool, typer.Option("--list", help="List the wrappers, and do nothing else.")
+    ] = False,
+) -> None:
+    """Put jailbreaks around harmful prompts, for training alone, as a source.
+
+    The same prompts get the same wrappers every time, and no model is asked. What is held out or in
+    an evaluation set is not wrapped. Exit status 1: there is no prompt to wrap.
+    """
+    with setup_errors_explained():
+        from aidsafe_dagster.cli.prompt_wrapping import (
+            Request,
+            list_wrappers,
+            wrap_source,
+        )
+
+        if show:
+            list_wrappers(wrappers)
+            return
+        request = Request(per_prompt, share, wrappers, tuple(only or ()), name)
+        if not wrap_source(request):
             raise typer.Exit(1)
