@@ -32,8 +32,8 @@ def read_parents(settings: Settings, policies: Policies) -> Parents:
     Raises:
         SetupError: rows or evaluation sets cannot be read.
     """
-    decontamination = open_decontamination(settings)
-    return find_parents(Lake(settings.lake), settings, policies, decontamination)
+    find_matches = open_decontamination(settings).find
+    return find_parents(Lake(settings.lake), settings, policies, find_matches)
 
 
 def print_parents(parents: Parents, settings: Settings) -> None:

@@ -141,3 +141,41 @@ def wrap(
         request = Request(per_prompt, share, wrappers, tuple(only or ()), name)
         if not wrap_source(request):
             raise typer.Exit(1)
+
+
+@app.command()
+def twins(
+    *,
+    per_prompt: Annotated[
+        int,
+        typer.Option(
+            help="Twins of each prompt: one per benign intent.", min=1, max=10
+        ),
+    ] = 1,
+    most: Annotated[
+        int, typer.Option(help="Twins to ask for at most.", min=1, max=100_000)
+    ] = 1000,
+    name: Annotated[
+        str,
+        typer.Option(
+            help="Name of the source; 'twins', or 'rehearsed_twins' without a model."
+        ),
+    ] = "",
+    licence: Annotated[
+        str,
+        typer.Option(help="Licence of the twins; else that of the harmful prompt."),
+    ] = "",
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Begin without being asked.")
+    ] = False,
+) -> None:
+    """Write harmless look-alikes of harmful prompts, for training alone, as a source.
+
+    Each serves a benign intent that was found behind the harmful words, and a judge has to find it
+    benign. Exit status 1: no twin was taken, and some were wanted.
+    """
+    with setup_errors_explained():
+        from aidsafe_dagster.cli.prompt_twins import Request, make_twins
+
+        if not make_twins(Request(per_prompt, most, name, licence, yes)):
+            raise typer.Exit(1)

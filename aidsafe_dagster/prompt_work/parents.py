@@ -5,7 +5,7 @@ out with its cluster, is no parent: its words would be trained on in other cloth
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -17,8 +17,11 @@ from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.prompt_kinds import classify_intents
 from aidsafe_dagster.recipe.records import Intent, Prompt, PromptKind, Stage
 from aidsafe_dagster.settings.schema import Settings
+from aidsafe_dagster.sources.contamination import Match
 from aidsafe_dagster.sources.tables import INGESTED
-from aidsafe_dagster.stages.decontamination import Decontamination
+
+FindMatches = Callable[[Iterable[Prompt]], Mapping[str, Match]]
+"""Returns the match of each prompt that is in an evaluation set, by prompt id."""
 
 
 class NoParent(StrEnum):
@@ -27,7 +30,6 @@ class NoParent(StrEnum):
     CONTAMINATED = "in an evaluation set"
     HELD_OUT = "held out: in the validation or test split, or near to it"
     MADE_UP = "written by the rehearsal engine"
-    NO_BENIGN_INTENT = "without a benign intent on record"
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,8 @@ class Parents:
     """Prompts of which nobody knows yet whether they are harmful."""
     simulated: bool
     """A rehearsal found what is harmful."""
-    variants: Mapping[tuple[str, str], int]
-    """(Method, prompt id of the parent) → prompts that were made from it already."""
+    made: frozenset[tuple[str, str, str]]
+    """Method, prompt id of the parent, and detail of what was made already."""
 
     @property
     def harmful(self) -> int:
@@ -65,7 +67,7 @@ class Parents:
 
 
 def find_parents(
-    lake: Lake, settings: Settings, policies: Policies, decontamination: Decontamination
+    lake: Lake, settings: Settings, policies: Policies, find_matches: FindMatches
 ) -> Parents:
     """Return the harmful prompts of a lake, apart from those that were made from others.
 
@@ -75,23 +77,24 @@ def find_parents(
         SetupError: a file of the lake is damaged, or of another release.
     """
     harmful: list[Parent] = []
-    variants = Counter[tuple[str, str]]()
+    made: set[tuple[str, str, str]] = set()
     unknown = 0
     simulated = False
     for batch in lake.batches(INGESTED):
         known = _read_kinds(lake, batch, policies, with_rehearsed=_rehearses(settings))
         simulated = simulated or known.simulated
         for prompt in lake.records(INGESTED, batch, Prompt):
-            if prompt.derivation and prompt.is_for_training_alone:
-                variants[prompt.derivation.method, prompt.derivation.parent] += 1
+            derivation = prompt.derivation
+            if derivation and derivation.is_for_training_alone:
+                made.add((derivation.method, derivation.parent, derivation.detail))
                 continue
             kind = known.kind_of(prompt)
             unknown += kind is None
             if kind == "harmful":
                 intents = known.intents.get(prompt.prompt_id, ())
                 harmful.append(Parent(prompt, intents))
-    eligible, left_out = _leave_out(harmful, lake, settings, decontamination)
-    return Parents(tuple(eligible), left_out, unknown, simulated, variants)
+    eligible, left_out = _leave_out(harmful, lake, settings, find_matches)
+    return Parents(tuple(eligible), left_out, unknown, simulated, frozenset(made))
 
 
 @dataclass(frozen=True)
@@ -141,9 +144,9 @@ def _leave_out(
     harmful: list[Parent],
     lake: Lake,
     settings: Settings,
-    decontamination: Decontamination,
+    find_matches: FindMatches,
 ) -> tuple[list[Parent], Mapping[NoParent, int]]:
-    matches = decontamination.find(parent.prompt for parent in harmful)
+    matches = find_matches(parent.prompt for parent in harmful)
     contaminated = {*matches, *known_in_evaluation(lake)}
     eligible = []
     left_out = Counter[NoParent]()
