@@ -22,7 +22,6 @@ from aidsafe_dagster.recipe.wrappers import (
     choose_wrappers,
     load_wrappers,
 )
-from aidsafe_dagster.sources.overlap import WordSequences
 from aidsafe_dagster.sources.wording import normalised_words
 
 _WORDS_IN_A_ROW = 8
@@ -141,16 +140,19 @@ def _refuse_evaluated(wrappers: Sequence[Wrapper], prompts: Path) -> None:
     """Refuse a wrapper that the safety evaluation uses: it would measure what was trained on."""
     names = tuple(f"{SAFETY_EVAL}/jailbreaks/{name}" for name in JAILBREAKS)
     templates = Templates(prompts, {SAFETY_EVAL: names})
-    texts = []
     for name in JAILBREAKS:
-        text = templates.task(SAFETY_EVAL, f"jailbreaks/{name}", request="")
-        texts.append(normalised_words(text))
-    evaluated = WordSequences(texts, _WORDS_IN_A_ROW)
-    for wrapper in wrappers:
-        overlap = evaluated.find(normalised_words(wrapper.template))
-        if overlap:
-            raise SetupError(
-                f"wrapper '{wrapper.name}': it shares words with '{JAILBREAKS[overlap.row]}', "
-                "which the safety evaluation wraps its prompts in; training on it would make "
-                "that evaluation worthless. Write it in other words"
-            )
+        evaluated = _runs(templates.task(SAFETY_EVAL, f"jailbreaks/{name}", request=""))
+        for wrapper in wrappers:
+            if evaluated & _runs(wrapper.template):
+                raise SetupError(
+                    f"wrapper '{wrapper.name}': it shares {_WORDS_IN_A_ROW} words in a row with "
+                    f"'{name}', which the safety evaluation wraps its prompts in; training on it "
+                    "would make that evaluation worthless. Write it in other words"
+                )
+
+
+def _runs(text: str) -> set[tuple[str, ...]]:
+    """Return the words of a text, that many in a row; common ones tell a wrapper as well."""
+    words = normalised_words(text)
+    starts = range(len(words) - _WORDS_IN_A_ROW + 1)
+    return {words[start : start + _WORDS_IN_A_ROW] for start in starts}
