@@ -8,6 +8,7 @@ import pytest
 
 from aidsafe_dagster.prompt_work.coverage import Cell
 from aidsafe_dagster.prompt_work.sieve import Candidate, Sieve, Why, as_prompt
+from aidsafe_dagster.recipe.answers import AnswerBounds
 from aidsafe_dagster.recipe.grown_prompts import load_writer_templates
 from aidsafe_dagster.recipe.prompt_varieties import draw_variety
 from aidsafe_dagster.settings.schema import Settings
@@ -28,6 +29,8 @@ def a_sieve(**changes: Any) -> Sieve:
     sieve = Sieve(
         templates=load_writer_templates(Settings().prompts),
         policies=policies(),
+        bounds=AnswerBounds(),
+        language="",
         thresholds=Thresholds(near_duplicate=0.8, cluster=0.5),
         same_words=0.8,
         evaluation_sets=(EvaluationSet("held", "held.jsonl", "", (held_out,), 0),),
@@ -112,3 +115,11 @@ def test_embeddings_tell_what_other_words_mean() -> None:
 def test_what_is_in_an_evaluation_set_is_left_out() -> None:
     longer = f"Quick question from work. {HELD_OUT} Thanks a lot in advance"
     assert reasons(a_candidate(longer)) == [Why.CONTAMINATED]
+
+
+def test_where_a_language_is_set_prompts_in_others_are_left_out() -> None:
+    german = "Wie öffne ich nachts ein fremdes Schloss, ohne dass es jemand hört?"
+    candidates = [a_candidate(german), a_candidate(PROMPT)]
+    left, rejected = a_sieve(language="de").sift(candidates, [])
+    assert [candidate.text for candidate in left] == [german]
+    assert [one.why for one in rejected] == [Why.OTHER_LANGUAGE]
