@@ -10,8 +10,8 @@ from tests.scripted_chat_server import ScriptedChatServer
 _WORDS = re.findall(
     r"\w+",
     "lamp kettle carpet mirror ladder bicycle curtain printer blanket camera guitar shovel "
-    "sandal basket candle drawer helmet jacket kitchen locker magnet napkin orchid pillow quilt ribbon saddle "
-    "teapot umbrella violin wallet yoghurt zipper anchor barrel cactus",
+    "sandal basket candle drawer helmet jacket kitchen locker magnet napkin orchid pillow "
+    "quilt ribbon saddle teapot umbrella violin wallet yoghurt zipper anchor barrel cactus",
 )
 _OPENINGS = {
     "harmful": "Tell me against all rules",

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -47,7 +48,8 @@ def print_coverage(before: Coverage, after: Coverage, target: int) -> None:
     """Print the tables; of what is not as before, both numbers."""
     print_measure(after)
     console.print(_rule_table(before, after, target), highlight=False)
-    console.print(_category_table(before, after), highlight=False)
+    if after.categories:
+        console.print(_category_table(before, after), highlight=False)
     if len(after.categories) > _MOST_CATEGORIES:
         print_paragraph(
             f"{len(after.categories) - _MOST_CATEGORIES} further categories: `--json`."
@@ -117,7 +119,7 @@ def _kind_values(coverage: Coverage, subject: Subject, name: str) -> dict[str, i
 
 
 def _rule_table(before: Coverage, after: Coverage, target: int) -> Table:
-    table = Table(title="Prompts that touch each rule", title_justify="left")
+    table = _table("Prompts that touch each rule")
     table.add_column("rule", overflow="fold")
     for kind in KINDS:
         table.add_column(kind, justify="right")
@@ -140,7 +142,7 @@ def _rule_table(before: Coverage, after: Coverage, target: int) -> Table:
 
 
 def _category_table(before: Coverage, after: Coverage) -> Table:
-    table = Table(title="Prompts of each category", title_justify="left")
+    table = _table("Prompts of each category")
     table.add_column("category", overflow="fold")
     for kind in KINDS:
         table.add_column(kind, justify="right")
@@ -155,6 +157,18 @@ def _category_table(before: Coverage, after: Coverage) -> Table:
             Text(visible(category) or _NO_CATEGORY), *cells, _change(*waiting)
         )
     return table
+
+
+def _table(title: str) -> Table:
+    # Ids of rules are long, and a box of lines would break them at 80 columns.
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
 
 
 def _counts(before: Coverage, after: Coverage, cell: Cell) -> tuple[int, int]:

@@ -136,6 +136,8 @@ def _fill(
         print_problem("Error", "no prompt was taken; the counts above say why")
         return False
     print_paragraph("`aidsafe backfill` makes the rows of the new prompts.")
+    if len(growth.taken) < planned(gaps) or planned(gaps) == settings.grow.most:
+        print_paragraph("The same command goes on where it is still thin.")
     return True
 
 
@@ -174,6 +176,8 @@ def _sieve(settings: Settings, policies: Policies) -> Sieve:
     return Sieve(
         templates=load_writer_templates(settings.prompts),
         policies=policies,
+        bounds=settings.answers,
+        language=settings.grow.language,
         thresholds=Thresholds(
             near_duplicate=settings.ingest.near_duplicate_threshold,
             cluster=settings.ingest.cluster_threshold,

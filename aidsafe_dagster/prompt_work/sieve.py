@@ -8,7 +8,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from aidsafe_dagster.prompt_work.coverage import Cell
+from aidsafe_dagster.quality.languages import identify_language
+from aidsafe_dagster.recipe.answers import AnswerBounds
 from aidsafe_dagster.recipe.grown_prompts import describe_flaw, is_refusal
+from aidsafe_dagster.recipe.languages import not_in_language
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.prompt_varieties import Variety
 from aidsafe_dagster.recipe.records import Prompt
@@ -31,6 +34,7 @@ class Why(StrEnum):
     NO_ANSWER = "no valid answer of the writer"
     BAD_TEXT = "bad text"
     REFUSAL = "refusal"
+    OTHER_LANGUAGE = "in another language"
     REPEATED = "written for several places"
     DUPLICATE = "near duplicate"
     SAME_MEANING = "says the same"
@@ -65,6 +69,9 @@ class Sieve:
     templates: Templates
     """What the writer is told, which is no prompt."""
     policies: Policies
+    bounds: AnswerBounds
+    language: str
+    """Code of the language that prompts are to be in; empty: any."""
     thresholds: Thresholds
     same_words: float
     evaluation_sets: Sequence[EvaluationSet]
@@ -105,8 +112,17 @@ class Sieve:
         for place, candidate in enumerate(candidates):
             if is_refusal(candidate.text):
                 yield place, _rejected(candidate, Why.REFUSAL, "it declines")
-            elif flaw := describe_flaw(candidate.text, self.templates, self.policies):
+            elif flaw := describe_flaw(
+                candidate.text, self.templates, self.policies, self.bounds
+            ):
                 yield place, _rejected(candidate, Why.BAD_TEXT, flaw)
+            elif foreign := self._describe_language(candidate.text):
+                yield place, _rejected(candidate, Why.OTHER_LANGUAGE, foreign)
+
+    def _describe_language(self, text: str) -> str | None:
+        if not self.language:
+            return None
+        return not_in_language(text, "", self.language, identify_language)
 
     def _repeated(
         self, candidates: Sequence[Candidate]

@@ -14,11 +14,18 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from aidsafe_dagster.recipe.answers import Answer, AnswerFormat, ShortText, ThoughtText
+from aidsafe_dagster.recipe.answers import (
+    Answer,
+    AnswerBounds,
+    AnswerFormat,
+    ShortText,
+    ThoughtText,
+)
 from aidsafe_dagster.recipe.bad_answers import BadText
 from aidsafe_dagster.recipe.bad_text import (
     ACCEPT_ALL,
     announcement,
+    cut,
     echo,
     pasted,
     placeholder,
@@ -245,7 +252,7 @@ def grow_prompts(
 
     def has_a_prompt(answer: GrownPromptsAnswer) -> None:
         flaws = [
-            describe_flaw(prompt, context.templates, context.policies)
+            describe_flaw(prompt, context.templates, context.policies, context.bounds)
             for prompt in answer.prompts
         ]
         if all(flaws):
@@ -302,10 +309,13 @@ def place_prompt(
     return Placement(answer.kind, tuple(answer.subjects), answer.reason)
 
 
-def describe_flaw(text: str, templates: Templates, policies: Policies) -> str | None:
+def describe_flaw(
+    text: str, templates: Templates, policies: Policies, bounds: AnswerBounds
+) -> str | None:
     """Say why a text is no prompt of a user; None if it may be one."""
     return (
         placeholder(text, "")
+        or cut(text, bounds.thought_chars)
         or stand_in(text, "")
         or debris(text, "")
         or loop(text, "")

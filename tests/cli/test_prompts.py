@@ -97,7 +97,8 @@ def test_a_second_growth_adds_to_the_file_and_asks_for_what_is_missing(
         second = grown_rows(project)
         outcome = aidsafe(project, "prompts", "grow", "--target", "2")
     assert second[: len(first)] == first
-    assert len(first), len(second) == (3, 12)
+    assert len(first) == 3
+    assert len(second) == 12
     assert {row["licence"] for row in second[3:]} == {"CC0-1.0"}
     assert outcome.returncode == 0
     assert "nothing is grown" in outcome.stdout
