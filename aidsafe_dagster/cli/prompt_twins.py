@@ -128,7 +128,6 @@ def _make(wishes: Sequence[Wish], settings: Settings, policies: Policies) -> Twi
         maker = TwinMaker(
             writer,
             policies,
-            load_writer_templates(settings.prompts),
             known_prompts(Lake(settings.lake)),
             Thresholds(
                 settings.ingest.near_duplicate_threshold,

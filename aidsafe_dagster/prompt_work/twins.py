@@ -23,7 +23,6 @@ from aidsafe_dagster.recipe.dialogue import DialogueTask
 from aidsafe_dagster.recipe.grown_prompts import (
     Placement,
     WriterContext,
-    describe_flaw,
     is_refusal,
     place_conversation,
     place_prompt,
@@ -37,7 +36,7 @@ from aidsafe_dagster.recipe.records import (
     Role,
     Usage,
 )
-from aidsafe_dagster.recipe.templates import PROMPT_WORK, Templates
+from aidsafe_dagster.recipe.templates import PROMPT_WORK
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.clusters import Duplicate, Thresholds, admit
 from aidsafe_dagster.sources.overlap import distinctive_words, paired_signs
@@ -117,7 +116,6 @@ class TwinMaker:
     Args:
         writer: asks the models.
         policies: what the judge places prompts by.
-        templates: what the writer is told, which is no prompt.
         known: all prompts of the dataset.
         thresholds: from which on ingestion would drop a twin.
         find_matches: in the evaluation sets in force.
@@ -127,14 +125,12 @@ class TwinMaker:
         self,
         writer: PromptWriter,
         policies: Policies,
-        templates: Templates,
         known: Sequence[Prompt],
         thresholds: Thresholds,
         find_matches: FindMatches,
     ) -> None:
         self._writer = writer
         self._policies = policies
-        self._templates = templates
         self._known = known
         self._thresholds = thresholds
         self._find_matches = find_matches
@@ -153,7 +149,7 @@ class TwinMaker:
                 lost.append(_unanswered(wish, result))
             else:
                 offers.append(Twin(wish, result))
-        for step in (self._flawed, self._duplicates, self._contaminated):
+        for step in (self._unlike, self._duplicates, self._contaminated):
             losses = dict(step(offers))
             lost.extend(losses.values())
             offers = [
@@ -203,13 +199,11 @@ class TwinMaker:
 
         return self._writer.ask(make, Role.JUDGE)
 
-    def _flawed(self, offers: Sequence[Twin]) -> Iterator[tuple[int, LostTwin]]:
+    def _unlike(self, offers: Sequence[Twin]) -> Iterator[tuple[int, LostTwin]]:
         for place, offer in enumerate(offers):
             harmful = offer.wish.parent.prompt
             if is_refusal(offer.text):
                 yield place, _lost(offer, Why.REFUSAL, "it declines")
-            elif flaw := describe_flaw(offer.text, self._templates, self._policies):
-                yield place, _lost(offer, Why.BAD_TEXT, flaw)
             elif _stems(offer.text) == _stems(harmful.prompt):
                 yield place, _lost(offer, Why.SAME_MEANING, "in the prompt's words")
             elif not _stems(offer.text) & _stems(

@@ -55,7 +55,7 @@ def write_twin(
 
     def is_a_prompt_of_its_own(answer: GrownPromptsAnswer) -> None:
         (text,) = answer.prompts
-        flaw = describe_flaw(text, context.templates, context.policies)
+        flaw = describe_flaw(text, context.templates, context.policies, context.bounds)
         if flaw:
             raise BadText(f"'prompts': {flaw}")
         if fold(text) in (fold(harmful.prompt), fold(harmful.whole)):

@@ -265,6 +265,10 @@ class RefinedThought(Record):
 PromptKind = Literal["benign", "borderline", "harmful"]
 
 
+FOUND = "found"
+"""What a prompt is that no derivation says how it was made."""
+
+
 class Derivation(Record):
     """How a prompt was made from another one, or for a rule, rather than found in a source."""
 
@@ -304,6 +308,9 @@ class Derivation(Record):
         """Whether the prompt may be in the train split and nowhere else."""
         return self.method != "grown"
 
+    def __str__(self) -> str:
+        return f"{self.method}: {self.detail}" if self.detail else self.method
+
 
 class Origin(Record):
     """Where a row comes from. Every table begins with these columns."""
@@ -335,6 +342,11 @@ class Origin(Record):
     def is_for_training_alone(self) -> bool:
         """Whether the prompt may be in the train split and nowhere else."""
         return self.derivation is not None and self.derivation.is_for_training_alone
+
+    @property
+    def how_made(self) -> str:
+        """How the prompt came about: found, grown, benign_twin or wrapper."""
+        return self.derivation.method if self.derivation else FOUND
 
     @property
     def is_twin(self) -> bool:
