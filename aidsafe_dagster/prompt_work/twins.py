@@ -43,6 +43,7 @@ from aidsafe_dagster.sources.overlap import distinctive_words, paired_signs
 from aidsafe_dagster.sources.wording import normalised_words
 
 METHOD = "benign_twin"
+BENIGN_CATEGORY = "benign"
 _RECORDS = re.compile(r"twins-(\d+)\.json")
 _STEM_CHARS = 5
 """Words with the same beginning count as the same word: lock, locks, locking."""
@@ -250,7 +251,8 @@ def twin_row(twin: Twin, twins: Twins, licence: str) -> Mapping[str, Any]:
     )
     return {
         "prompt": twin.text,
-        "category": harmful.category,
+        # Under that of the harmful prompt, a policy on the harm would have to be applied.
+        "category": BENIGN_CATEGORY,
         "licence": licence or harmful.licence,
         "derivation": derivation.model_dump(exclude={"parent_texts"}),
     }
