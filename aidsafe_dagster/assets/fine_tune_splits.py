@@ -219,6 +219,10 @@ def _exclusion(
     if len(splits) > 1:
         names = " and ".join(splits)
         return FailureReason.BRIDGES_SPLITS, f"near to prompts of {names}"
+    if row.is_for_training_alone and splits != ("train",):
+        made_from = row.derivation.parent if row.derivation else ""
+        detail = f"{made_from}, which it was made from, is in {splits[0]}"
+        return FailureReason.PARENT_HELD_OUT, detail
     low_score = find_low_scores(inputs.grades.get(row.prompt_id), settings.score_gate)
     if low_score:
         return FailureReason.BELOW_SCORE, low_score

@@ -36,6 +36,7 @@ from aidsafe_dagster.cli.project_folder import (
     from_here,
     program_for_project,
 )
+from aidsafe_dagster.cli.prompts import app as prompts_app
 from aidsafe_dagster.cli.review import app as review_app
 from aidsafe_dagster.cli.select import select
 from aidsafe_dagster.cli.train import train
@@ -383,6 +384,7 @@ app.add_typer(ablate_app, name="ablate")
 app.add_typer(generation_app, name="generation")
 app.add_typer(engine_app, name="engine")
 app.add_typer(policy_app, name="policy")
+app.add_typer(prompts_app, name="prompts")
 app.add_typer(review_app, name="review")
 
 

@@ -1,8 +1,8 @@
-"""Asking the policy editor: engine, journal and limits as in a run, on a thread of its own.
+"""Asking a model outside of a run: engine, journal and limits as in one, on a thread of its own.
 
-What was answered once is in `<home>/policy_work/journal.sqlite` (or in the journal that the
-settings name) and is not asked again: a command that was killed goes on where it stopped. A
-question that got no valid answer is asked again by the next command.
+What was answered once is in `<home>/<work>/journal.sqlite` (or in the journal that the settings
+name) and is not asked again: a command that was killed goes on where it stopped. A question that
+got no valid answer is asked again by the next command.
 """
 
 import asyncio
@@ -21,7 +21,12 @@ from aidsafe_dagster.primitives.stop_signals import received
 from aidsafe_dagster.recipe.dialogue import DialogueContext, DialogueTask
 from aidsafe_dagster.recipe.errors import EngineUnusable
 from aidsafe_dagster.recipe.policies import Policies
-from aidsafe_dagster.recipe.policy_editor import editor_context, load_editor_templates
+from aidsafe_dagster.recipe.policy_editor import (
+    POLICY_WORK,
+    EditorContext,
+    editor_context,
+    load_editor_templates,
+)
 from aidsafe_dagster.recipe.records import Failure, Role, Usage
 from aidsafe_dagster.resources.engine_from_settings import (
     make_dialogue_context,
@@ -33,7 +38,7 @@ from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.settings.snapshot import take_snapshot
 
 T = TypeVar("T")
-MakeTasks = Callable[[DialogueContext], Sequence[DialogueTask[T]]]
+C = TypeVar("C", bound=DialogueContext)
 OnPoll = Callable[[Progress], None]
 PATIENCE_S = 60.0
 """A person waits: a server that is down for longer ends the command."""
@@ -66,29 +71,29 @@ class Asked(Generic[T]):
         return tuple(answers)
 
 
-class PolicyEditor:
-    """Asks the model of the role `policy_editor`, or of another role, about the policies.
+class Asker(Generic[C]):
+    """Asks the models of some roles, in the context of one kind of work.
 
     Args:
         settings: name the engine, the roles, the limits and the journal.
-        policies: what the model is shown; none where a document is read.
+        policies: what the model is shown.
+        work: the folder in the home of the project that the journal is in.
+        in_context: makes the context of the work from that of the stages.
         log: takes what there is to say of servers, a line at a time.
         on_poll: is called several times a second while dialogues run.
-
-    Raises:
-        SetupError: a template is missing.
     """
 
     def __init__(
         self,
         settings: Settings,
         policies: Policies,
+        work: str,
+        in_context: Callable[[DialogueContext], C],
         log: Callable[[str], None] = lambda _: None,
         on_poll: OnPoll = lambda _: None,
     ) -> None:
-        self._settings = _with_own_home(settings)
-        self._policies = policies
-        self._templates = load_editor_templates(settings.prompts)
+        self._settings = _with_own_home(settings, work)
+        self._in_context = in_context
         # Servers and tokenizer are those of the project; its own policies may be broken.
         self._snapshot = take_snapshot(settings).with_policies(policies)
         self._log = log
@@ -117,7 +122,9 @@ class PolicyEditor:
             if check.verdict is Verdict.NO_SUCH_MODEL:
                 self._log(f"{role}: {check.detail}")
 
-    def ask(self, make_tasks: MakeTasks[T], role: Role) -> Asked[T]:
+    def ask(
+        self, make_tasks: Callable[[C], Sequence[DialogueTask[T]]], role: Role
+    ) -> Asked[T]:
         """Run dialogues to their ends.
 
         Args:
@@ -141,8 +148,7 @@ class PolicyEditor:
             driver = self._make_driver(engine, journal, work.log)
             try:
                 base = make_dialogue_context(self._snapshot, engine)
-                context = editor_context(base, self._templates, self._policies)
-                tasks = work.make_tasks(context)
+                tasks = work.make_tasks(self._in_context(base))
                 work.progress = Progress(rows=len(tasks))
                 results = await driver.drive(tasks, work.progress)
                 # Otherwise the same command would be given the same bad answers for ever.
@@ -185,7 +191,7 @@ class _Work:
     def __init__(
         self,
         drive: Callable[["_Work"], Any],
-        make_tasks: MakeTasks[Any],
+        make_tasks: Callable[[Any], Sequence[DialogueTask[Any]]],
         role: Role,
         log: Callable[[str], None],
     ) -> None:
@@ -203,7 +209,7 @@ class _Work:
         self._events.put(line)
 
     def run(self, on_poll: OnPoll) -> None:
-        thread = threading.Thread(target=self._work, name="policy_work", daemon=True)
+        thread = threading.Thread(target=self._work, name="asking", daemon=True)
         thread.start()
         try:
             self._wait(on_poll)
@@ -250,8 +256,36 @@ class _Work:
                 return
 
 
-def _with_own_home(settings: Settings) -> Settings:
+class PolicyEditor(Asker[EditorContext]):
+    """Asks the model of the role `policy_editor`, or of another role, about the policies.
+
+    Args:
+        settings: as for any `Asker`.
+        policies: what the model is shown; none where a document is read.
+        log: as for any `Asker`.
+        on_poll: as for any `Asker`.
+
+    Raises:
+        SetupError: a template is missing.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        policies: Policies,
+        log: Callable[[str], None] = lambda _: None,
+        on_poll: OnPoll = lambda _: None,
+    ) -> None:
+        templates = load_editor_templates(settings.prompts)
+
+        def in_context(base: DialogueContext) -> EditorContext:
+            return editor_context(base, templates, policies)
+
+        super().__init__(settings, policies, POLICY_WORK, in_context, log, on_poll)
+
+
+def _with_own_home(settings: Settings, work: str) -> Settings:
     """Return the settings with a journal, and a record of what is planted, of this work alone."""
-    home = settings.home / "policy_work"
+    home = settings.home / work
     journal = settings.journal_url or f"sqlite:///{home / 'journal.sqlite'}"
     return settings.model_copy(update={"home": home, "journal_url": journal})

@@ -596,7 +596,7 @@ def tried_beliefs(search: BeliefSearch, settings: BeliefSettings) -> list[TriedB
             grades=candidate.grades,
             is_rejected_side=candidate is rejected_side,
             engine=context.engine,
-            simulated=context.simulated,
+            simulated=context.simulated or search.refined.is_made_up,
             policies_version=context.policies.version,
             templates_version=context.templates.version(Stage.PREFERENCE_PAIRS),
         )

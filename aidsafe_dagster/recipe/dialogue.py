@@ -418,7 +418,8 @@ class Conversation:
             "engine": self.context.engine,
             # A dict keeps the order of first use, which a set would lose.
             "model": ", ".join(dict.fromkeys(self.models)),
-            "simulated": self.context.simulated,
+            # What a model says to a made-up prompt is made up in part.
+            "simulated": self.context.simulated or self.prompt.is_made_up,
             "policies_version": self.context.policies.version,
             "templates_version": self.context.templates.version(self.stage),
             "usage": self.usage,

@@ -71,6 +71,7 @@ _ORIGIN = (
     "licence",
     "own_id",
     "cluster",
+    "derivation",
 )
 
 

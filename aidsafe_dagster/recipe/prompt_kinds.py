@@ -3,19 +3,26 @@
 The kinds tell due refusals from needless ones. A refusal rate means nothing without them.
 """
 
+from collections.abc import Iterable
+
 from aidsafe_dagster.recipe.policies import Policies
-from aidsafe_dagster.recipe.records import CotRow, PromptKind
+from aidsafe_dagster.recipe.records import CotRow, Intent, PromptKind
 
 
 def classify_prompt(row: CotRow, policies: Policies) -> PromptKind:
-    """Return the kind of a prompt.
+    """Return the kind of a row's prompt."""
+    return classify_intents(row.intents, policies)
+
+
+def classify_intents(intents: Iterable[Intent], policies: Policies) -> PromptKind:
+    """Return the kind of a prompt with these intents.
 
     Harmful: an explicit intent is malicious. Borderline: an implicit intent is malicious, or a
     policy applies that does not apply to all prompts. Benign: neither.
     """
     always = {policy.id for policy in policies.policies if policy.applies == "always"}
     kind: PromptKind = "benign"
-    for intent in row.intents:
+    for intent in intents:
         if intent.harm == "malicious":
             if intent.kind == "explicit":
                 return "harmful"

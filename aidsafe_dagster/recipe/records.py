@@ -53,6 +53,8 @@ class Role(StrEnum):
     POLICY_EDITOR = "policy_editor"
     # Puts finished rows into another language.
     TRANSLATOR = "translator"
+    # Writes new prompts where the dataset is thin.
+    PROMPT_WRITER = "prompt_writer"
 
 
 class ThoughtVerdict(StrEnum):
@@ -130,6 +132,8 @@ class FailureReason(StrEnum):
     CONTAMINATED = "contaminated"
     # The prompt is near to prompts of two different splits.
     BRIDGES_SPLITS = "bridges_splits"
+    # A prompt for training alone, made from one that is in the validation or test split.
+    PARENT_HELD_OUT = "parent_held_out"
     # The row's own stage is behind a closed gate, and other rows of the batch go on without it.
     CLOSED_GATE = "closed_gate"
 
@@ -149,6 +153,7 @@ EXCLUSION_REASONS = frozenset(
         FailureReason.BELOW_SCORE,
         FailureReason.CONTAMINATED,
         FailureReason.BRIDGES_SPLITS,
+        FailureReason.PARENT_HELD_OUT,
         FailureReason.CLOSED_GATE,
     }
 )
@@ -254,6 +259,49 @@ class RefinedThought(Record):
     )
 
 
+PromptKind = Literal["benign", "borderline", "harmful"]
+
+
+class Derivation(Record):
+    """How a prompt was made from another one, or for a rule, rather than found in a source."""
+
+    method: Literal["grown", "benign_twin", "wrapper"] = Field(
+        description="grown: for a rule, category or kind that was thinly covered; benign_twin: a "
+        "harmless look-alike; wrapper: a jailbreak around it"
+    )
+    parent: str = Field(
+        default="",
+        description="prompt_id of the prompt it was made from; empty if there is none",
+    )
+    policy: str = Field(default="", description="policy it was grown for, or empty")
+    rule: str = Field(
+        default="",
+        description="rule it was grown for, '<policy id>.<number>', or empty",
+    )
+    kind: Literal["", PromptKind] = Field(
+        default="", description="kind that it was meant to have, or empty"
+    )
+    detail: str = Field(
+        default="",
+        description="persona, setting, register and directness; the benign intent; or the wrapper",
+    )
+    model: str = Field(default="", description="who wrote it; empty without a model")
+    simulated: bool = Field(
+        default=False, description="the rehearsal engine wrote it, and no model"
+    )
+    # Ingestion fills it in. Encoded or split, the parent's words are not to be found in the prompt.
+    parent_texts: tuple[str, ...] = Field(
+        default=(),
+        description="texts of the parent, and of its own parents: what is looked for in "
+        "evaluation sets beside the prompt",
+    )
+
+    @property
+    def is_for_training_alone(self) -> bool:
+        """Whether the prompt may be in the train split and nowhere else."""
+        return self.method != "grown"
+
+
 class Origin(Record):
     """Where a row comes from. Every table begins with these columns."""
 
@@ -275,6 +323,20 @@ class Origin(Record):
         default="",
         description="prompt_id of the first prompt in its cluster of near duplicates",
     )
+    derivation: Derivation | None = Field(
+        default=None,
+        description="how the prompt was made from another one or for a rule; null if it was found",
+    )
+
+    @property
+    def is_for_training_alone(self) -> bool:
+        """Whether the prompt may be in the train split and nowhere else."""
+        return self.derivation is not None and self.derivation.is_for_training_alone
+
+    @property
+    def is_made_up(self) -> bool:
+        """Whether the rehearsal engine wrote the prompt itself."""
+        return self.derivation is not None and self.derivation.simulated
 
 
 class Prompt(Origin):
@@ -421,7 +483,6 @@ class RefinedCot(CotRow):
 
 Version = Literal["single_llm", "deliberated", "refined"]
 """The chains of thought on one prompt that are compared with each other."""
-PromptKind = Literal["benign", "borderline", "harmful"]
 Metric = Literal[
     "relevance",
     "coherence",

@@ -37,6 +37,8 @@ from aidsafe_dagster.recipe.records import Prompt
 
 SAFETY_EVAL = "safety_eval"
 TRANSLATIONS = "translations"
+PROMPT_WORK = "prompt_work"
+"""Of new prompts: what they are written and placed with."""
 JAILBREAKS = ("expert_role", "fiction", "no_refusal", "prefix")
 """Wrappers around forbidden prompts; each is a template."""
 SAFETY_EVAL_TEMPLATES = (
@@ -49,6 +51,7 @@ SAFETY_EVAL_TEMPLATES = (
 _CONVERSATION = "conversation"
 _SHARED = ("system", "policies", "reask", _CONVERSATION)
 """Templates that every request may use."""
+_YOUNGER = (f"{_CONVERSATION}.", f"{TRANSLATIONS}/", f"{PROMPT_WORK}/")
 _ANOTHER_VOICE = (
     "target_system",
     "preference_pairs/guard",
@@ -188,7 +191,7 @@ class Templates:
         """Return the source of a template; None if there is none."""
         path = self.folder / file
         # A folder of a team's own may be older than these.
-        is_younger = file.startswith((f"{_CONVERSATION}.", f"{TRANSLATIONS}/"))
+        is_younger = file.startswith(_YOUNGER)
         if is_younger and not path.is_file():
             path = _BUNDLED / file
         return path.read_text("utf-8-sig") if path.is_file() else None

@@ -25,6 +25,7 @@ from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
 from aidsafe_dagster.recipe.dialogue import Sampling
 from aidsafe_dagster.recipe.errors import unknown
 from aidsafe_dagster.recipe.fine_tune_splits import ScoreGate, SplitSettings
+from aidsafe_dagster.recipe.grown_prompts import GrowthSettings
 from aidsafe_dagster.recipe.policies import Policies, load_policies
 from aidsafe_dagster.recipe.preference_pairs import PairSettings
 from aidsafe_dagster.recipe.records import Record, Role
@@ -94,6 +95,7 @@ class Settings(Record):
     score_gate: ScoreGate = ScoreGate()
     splits: SplitSettings = SplitSettings()
     selection: SelectionSettings = SelectionSettings()
+    grow: GrowthSettings = GrowthSettings()
     checks: CheckSettings = CheckSettings()
     driver: DriverSettings = DriverSettings()
     endpoint: EndpointSettings = EndpointSettings()

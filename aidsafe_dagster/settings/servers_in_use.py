@@ -8,11 +8,8 @@ from aidsafe_dagster.recipe.dialogue import Sampling
 from aidsafe_dagster.recipe.records import Role
 from aidsafe_dagster.settings.schema import Settings
 
-_ROLES = tuple(
-    role
-    for role in Role
-    if role not in (Role.CANDIDATE, Role.POLICY_EDITOR, Role.TRANSLATOR)
-)
+_BESIDE = (Role.CANDIDATE, Role.POLICY_EDITOR, Role.TRANSLATOR, Role.PROMPT_WRITER)
+_ROLES = tuple(role for role in Role if role not in _BESIDE)
 """Of the recipe. Candidates of an evaluation are set up with it, and not under `[roles]`."""
 
 

@@ -8,6 +8,9 @@ prompts, the later one knows the clusters of both. Similarity is the Jaccard sim
 
 Conversations are near duplicates if they are similar as a whole and in their last turns. One turn
 of the user that is similar to one of another's, or to a prompt, puts them into one cluster.
+
+A prompt that was made from another one, its parent, joins the parent's cluster however different
+its words are, and is never a near duplicate of it.
 """
 
 from bisect import bisect_left
@@ -19,6 +22,7 @@ from typing import NamedTuple
 from aidsafe_dagster.recipe.fine_tune_splits import cluster_of
 from aidsafe_dagster.recipe.records import Prompt
 from aidsafe_dagster.sources.compared_turns import telling_turns
+from aidsafe_dagster.sources.derivations import with_parent_texts
 from aidsafe_dagster.sources.duplicates import normalise, shingles
 from aidsafe_dagster.sources.similarity import Pair, jaccard, jaccard_pairs
 
@@ -51,8 +55,16 @@ class _Neighbour(NamedTuple):
     """How nearly they are the same prompt, 0 to 1."""
 
 
-Admission = Prompt | Duplicate
-"""An admitted prompt with its cluster, or what a dropped prompt duplicates."""
+@dataclass(frozen=True)
+class Orphan:
+    """A prompt that was made from one that is not in the lake."""
+
+    parent: str
+    """Its prompt id."""
+
+
+Admission = Prompt | Duplicate | Orphan
+"""An admitted prompt with its cluster, what a dropped prompt duplicates, or what it lacks."""
 
 
 def admit(
@@ -65,13 +77,16 @@ def admit(
     """
     earlier_by_id = {prompt.prompt_id: prompt for prompt in known}
     earlier = list(earlier_by_id.values())
-    candidates = _new_texts(earlier, new)
+    orphans = _find_orphans(earlier, new)
+    with_parents = [row for row in new if id(row) not in orphans]
+    candidates = _new_texts(earlier, with_parents)
     prompts = [*earlier, *candidates]
     # One search serves both decisions; `_decide` applies each threshold by itself.
     threshold = min(thresholds.near_duplicate, thresholds.cluster)
     pairs = _similar_earlier_prompts(prompts, len(earlier), threshold)
     # In order: what becomes of a prompt depends on what became of those before it.
     decisions = list[Admission](earlier)
+    admitted_by_id = dict(earlier_by_id)
     for index, prompt in enumerate(candidates, start=len(earlier)):
         neighbours = list[_Neighbour]()
         for pair in pairs.get(index, ()):
@@ -80,11 +95,15 @@ def admit(
             if isinstance(neighbour, Prompt):
                 sameness = _sameness(prompt, neighbour, pair.similarity)
                 neighbours.append(_Neighbour(neighbour, pair.similarity, sameness))
-        decisions.append(_decide(prompt, neighbours, thresholds))
+        decision = _decide_in_family(prompt, neighbours, thresholds, admitted_by_id)
+        if isinstance(decision, Prompt):
+            admitted_by_id[prompt.prompt_id] = decision
+        decisions.append(decision)
     by_id = {}
     for prompt, decision in zip(prompts, decisions, strict=True):
         by_id[prompt.prompt_id] = decision
-    return _decide_repeats(new, by_id, set(earlier_by_id))
+    decided = iter(_decide_repeats(with_parents, by_id, set(earlier_by_id)))
+    return [orphans.get(id(prompt)) or next(decided) for prompt in new]
 
 
 def similar_prompts(
@@ -98,6 +117,24 @@ def similar_prompts(
         near = [pair.right for pair in pairs.get(index, ())]
         similar.append([known[place] for place in near if place < len(known)])
     return similar
+
+
+def _find_orphans(
+    earlier: Sequence[Prompt], new: Sequence[Prompt]
+) -> dict[int, Orphan]:
+    """Return the rows, by identity, whose parent is nowhere before them.
+
+    They are set apart at once, so that another row with the same text is judged by itself.
+    """
+    ids = {prompt.prompt_id for prompt in earlier}
+    orphans: dict[int, Orphan] = {}
+    for prompt in new:
+        parent = prompt.derivation.parent if prompt.derivation else ""
+        if parent and parent not in ids:
+            orphans[id(prompt)] = Orphan(parent)
+        else:
+            ids.add(prompt.prompt_id)
+    return orphans
 
 
 def _new_texts(earlier: Sequence[Prompt], new: Sequence[Prompt]) -> list[Prompt]:
@@ -182,13 +219,63 @@ def _rank(pair: Pair) -> tuple[float, int]:
     return -pair.similarity, pair.right
 
 
-def _decide(
-    prompt: Prompt, neighbours: Sequence[_Neighbour], thresholds: Thresholds
+def _decide_in_family(
+    prompt: Prompt,
+    neighbours: Sequence[_Neighbour],
+    thresholds: Thresholds,
+    admitted: Mapping[str, Prompt],
 ) -> Admission:
+    """Decide about a prompt; one that was made from another one has its parent's clusters."""
+    derivation = prompt.derivation
+    if derivation is None or not derivation.parent:
+        return _decide(prompt, neighbours, thresholds, ())
+    parent = admitted.get(derivation.parent)
+    if parent is None:
+        return Orphan(derivation.parent)
+    # What two wrappers of one kind share says nothing of the prompts inside.
+    others = [one for one in neighbours if not _are_wrappers(prompt, one.prompt)]
+    complete = with_parent_texts(derivation, parent)
+    return _decide(
+        prompt.model_copy(update={"derivation": complete}),
+        others,
+        thresholds,
+        (cluster_of(parent), *parent.near_clusters),
+    )
+
+
+def _are_wrappers(prompt: Prompt, other: Prompt) -> bool:
+    methods = set()
+    for one in (prompt, other):
+        methods.add(one.derivation.method if one.derivation else "")
+    return methods == {"wrapper"}
+
+
+def _is_meant_to_be_near(prompt: Prompt, other: Prompt) -> bool:
+    """Tell whether a prompt was made from the other, or both in different ways from the same."""
+    derivation = prompt.derivation
+    if derivation is None or not derivation.parent:
+        return False
+    if other.prompt_id == derivation.parent:
+        return True
+    sibling = other.derivation
+    if sibling is None or sibling.parent != derivation.parent:
+        return False
+    return sibling.method != derivation.method
+
+
+def _decide(
+    prompt: Prompt,
+    neighbours: Sequence[_Neighbour],
+    thresholds: Thresholds,
+    inherited: Sequence[str],
+) -> Admission:
+    """Decide about a prompt that may have clusters already, its own first."""
     for neighbour in neighbours:
+        if _is_meant_to_be_near(prompt, neighbour.prompt):
+            continue
         if neighbour.sameness >= thresholds.near_duplicate:
             return Duplicate(neighbour.prompt, neighbour.sameness)
-    clusters = list[str]()
+    clusters = list(dict.fromkeys(inherited))
     for neighbour in neighbours:
         cluster = cluster_of(neighbour.prompt)
         if neighbour.similarity >= thresholds.cluster and cluster not in clusters:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from aidsafe_dagster.recipe.errors import SetupError, unknown
-from aidsafe_dagster.recipe.records import Message, as_text
+from aidsafe_dagster.recipe.records import Derivation, Message, as_text
+from aidsafe_dagster.sources.derivations import DERIVATION_COLUMN, read_derivation
 from aidsafe_dagster.sources.rejection import DropReason, Rejection
 from aidsafe_dagster.sources.rows import NotRows, is_text
 from aidsafe_dagster.sources.source import SourceSpec
@@ -62,13 +63,23 @@ class SourceColumns:
     """The column of answers was named, and goes before the answer in a transcript."""
     response: tuple[str, ...] = ()
     """Column of the source's own answer, and keys in nested objects; empty: there is none."""
+    derivation: str | None = None
+    """How a prompt was made from another one."""
 
     @property
     def read(self) -> tuple[str, ...]:
         """The columns whose values are needed."""
         prompt = self.path[0] if self.path else self.prompt
         response = self.response[0] if self.response else None
-        names = (prompt, self.input, self.category, self.licence, self.id, response)
+        names = (
+            prompt,
+            self.input,
+            self.category,
+            self.licence,
+            self.id,
+            response,
+            self.derivation,
+        )
         return tuple(name for name in names if name)
 
 
@@ -82,6 +93,7 @@ class RowContent:
     """The transcript that the prompt was taken from."""
     response: str = ""
     """The source's own answer."""
+    derivation: Derivation | None = None
 
     @property
     def earlier(self) -> tuple[Message, ...]:
@@ -148,6 +160,7 @@ def resolve_columns(
         maps_response=mapped.response is not None,
         response=response_path
         or _response_column(mapped.response, usual_responses, columns, prompt),
+        derivation=DERIVATION_COLUMN if DERIVATION_COLUMN in columns else None,
     )
 
 
@@ -169,8 +182,15 @@ def read_row(
     own_id = _own_id(columns, row)
     if isinstance(own_id, Rejection):
         return own_id
+    derivation = read_derivation(
+        row.get(columns.derivation) if columns.derivation else None
+    )
+    if isinstance(derivation, Rejection):
+        return derivation
     response = _response_text(columns, row, transcript)
-    content = RowContent(prompt, category, licence, own_id, transcript, response)
+    content = RowContent(
+        prompt, category, licence, own_id, transcript, response, derivation
+    )
     return _unusable(columns, content, max_prompt_chars) or content
 
 

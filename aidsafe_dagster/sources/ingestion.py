@@ -11,7 +11,7 @@ from pydantic import Field
 
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Prompt, Record
-from aidsafe_dagster.sources.clusters import Admission, Thresholds, admit
+from aidsafe_dagster.sources.clusters import Admission, Orphan, Thresholds, admit
 from aidsafe_dagster.sources.hub_access import HubAccess
 from aidsafe_dagster.sources.locate import locate_files
 from aidsafe_dagster.sources.reading import ReadFile, read_source
@@ -153,6 +153,14 @@ def _deduplicate(
 def _keep_or_drop(prompt: Prompt, admission: Admission) -> Prompt | DroppedPrompt:
     if isinstance(admission, Prompt):
         return admission
+    if isinstance(admission, Orphan):
+        return DroppedPrompt(
+            source=prompt.source,
+            source_row=prompt.source_row,
+            reason=DropReason.NO_PARENT,
+            detail=f"made from {admission.parent}, and no such prompt is in the lake",
+            own_id=prompt.own_id,
+        )
     original = admission.original
     reason = DropReason.DUPLICATE
     detail = (

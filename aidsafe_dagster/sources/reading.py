@@ -168,6 +168,7 @@ def _to_prompt(
         prompt=content.prompt,
         earlier=content.earlier,
         original_response=content.response,
+        derivation=content.derivation,
     )
 
 

@@ -29,6 +29,10 @@ class DropReason(StrEnum):
     """A conversation in which somebody else speaks than user, assistant and system: a tool."""
     CHAT_TOKENS = "chat_tokens"
     """It holds tokens by which chat templates mark turns, and the settings want none."""
+    BAD_DERIVATION = "bad_derivation"
+    """Its column `derivation` does not say how a prompt was made from another one."""
+    NO_PARENT = "no_parent"
+    """The prompt that it was made from is not in the lake."""
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,9 @@ class Decontamination:
         owners, texts = list[str](), list[str]()
         for prompt in {prompt.prompt_id: prompt for prompt in prompts}.values():
             parts = compared_texts(prompt.prompt_turns)
+            if prompt.derivation:
+                # An encoded wrapper, or a twin, has other words than the prompt behind it.
+                parts += prompt.derivation.parent_texts
             owners += [prompt.prompt_id] * len(parts)
             texts += parts
         matches = find_contaminated(

@@ -19,6 +19,8 @@ _NOT_WRITTEN = frozenset(
         # Who, where from and under what; ids are looked up, not searched.
         "prompt_id", "batch", "source", "source_row", "category", "licence",
         "cluster", "near_clusters",
+        # Of other prompts, and what is a word of a few.
+        "derivation",
         "engine", "model", "target_model", "servers", "policies_version", "templates_version",
         "recipe", "mixed_with", "simulated", "stamp",
         # The exchange repeats what the other columns hold, and the policies in every row.

@@ -43,7 +43,7 @@ from tests.lake.releases import (
 )
 from tests.site import aidsafe
 
-COLUMNS_OF_LAYOUT = {1: "fb22", 2: "3efd", 3: "3990"}
+COLUMNS_OF_LAYOUT = {1: "fb22", 2: "3efd", 3: "3990", 4: "60ae"}
 UNREADABLE = {
     (FIRST, Stage.PREFERENCE_PAIRS),
     (FIRST, Stage.FINE_TUNE_SPLITS),

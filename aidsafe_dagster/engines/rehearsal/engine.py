@@ -25,6 +25,7 @@ from aidsafe_dagster.engines.rehearsal.planted import (
     append_planted,
 )
 from aidsafe_dagster.engines.rehearsal.policy_editor import edit_policy
+from aidsafe_dagster.engines.rehearsal.prompt_writer import write_prompts
 from aidsafe_dagster.engines.rehearsal.refiner import refine_thoughts
 from aidsafe_dagster.engines.rehearsal.seeds import (
     decompose_intents,
@@ -51,6 +52,7 @@ _ROLES: Mapping[Role, Callable[[Speaker, Any], Reply]] = {
     Role.TARGET: answer_under_belief,
     Role.POLICY_EDITOR: edit_policy,
     Role.TRANSLATOR: mark_language,
+    Role.PROMPT_WRITER: write_prompts,
 }
 _BYTES_PER_TOKEN = 4
 

@@ -19,6 +19,7 @@ from aidsafe_dagster.engines.rehearsal.flaws import (
 from aidsafe_dagster.engines.rehearsal.phrasebook import begins_with, phrases
 from aidsafe_dagster.engines.rehearsal.planted import Reply, subject_key
 from aidsafe_dagster.engines.rehearsal.policy_editor import judge_case_statements
+from aidsafe_dagster.engines.rehearsal.prompt_writer import place_by_words
 from aidsafe_dagster.engines.rehearsal.reading import due_policies
 from aidsafe_dagster.engines.rehearsal.speaker import Speaker
 from aidsafe_dagster.recipe.answers import (
@@ -28,6 +29,7 @@ from aidsafe_dagster.recipe.answers import (
     VerdictAnswer,
 )
 from aidsafe_dagster.recipe.beliefs import GuardInputs
+from aidsafe_dagster.recipe.grown_prompts import PlaceInputs
 from aidsafe_dagster.recipe.judging import ComparisonInputs, GradeInputs, Subject
 from aidsafe_dagster.recipe.policy_cases import StatementInputs
 from aidsafe_dagster.recipe.records import METRICS, Metric
@@ -69,9 +71,15 @@ class GuardAnswer(Answer):
 
 def judge_subjects(
     speaker: Speaker,
-    inputs: GradeInputs | ComparisonInputs | StatementInputs | VerdictInputs,
+    inputs: GradeInputs
+    | ComparisonInputs
+    | StatementInputs
+    | VerdictInputs
+    | PlaceInputs,
 ) -> Reply:
-    """Grade a subject, compare two, judge statements about one, or how safe an answer is."""
+    """Grade a subject, compare two, judge statements or an answer's safety, or place a prompt."""
+    if isinstance(inputs, PlaceInputs):
+        return place_by_words(speaker, inputs)
     if isinstance(inputs, StatementInputs):
         return judge_case_statements(speaker, inputs)
     if isinstance(inputs, VerdictInputs):

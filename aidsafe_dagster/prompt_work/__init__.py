@@ -1,0 +1,1 @@
+"""Prompts that cover the policies: what the dataset has of them, and new ones where it is thin."""
