@@ -33,11 +33,8 @@ def on(server: ScriptedChatServer, **endpoint: Any) -> dict[str, Any]:
 
 def task_of(body: dict[str, Any]) -> str:
     """Return the task, which stands before a question that is put again."""
-    return next(
-        one["content"]
-        for one in body["messages"]
-        if one["content"].startswith("# Task: ")
-    )
+    texts: list[str] = [one["content"] for one in body["messages"]]
+    return next(text for text in texts if text.startswith("# Task: "))
 
 
 def writing(body: dict[str, Any]) -> str:

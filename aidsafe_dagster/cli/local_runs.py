@@ -5,12 +5,9 @@ the process that drives it, so that the next command can tell a run that is goin
 process was killed.
 """
 
-import ctypes
-import gc
 import glob
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +19,7 @@ import dagster as dg
 from aidsafe_dagster.cli.spending import Spending, spending_in
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.primitives import stop_signals
+from aidsafe_dagster.primitives.collection import give_back_memory
 from aidsafe_dagster.primitives.held_lock import LockLost
 from aidsafe_dagster.recipe.errors import EngineUnusable, SetupError, StoreUnavailable
 from aidsafe_dagster.recipe.records import Stage
@@ -190,7 +188,7 @@ def run_job(
     )
     # The result holds every event of the run, so it must go before memory is given back.
     del result, events
-    _give_back_memory()
+    give_back_memory()
     return outcome
 
 
@@ -260,17 +258,6 @@ def _output_metadata(events: Sequence[dg.DagsterEvent]) -> dict[str, Any]:
         if event.is_successful_output:
             metadata.update(event.step_output_data.metadata)
     return metadata
-
-
-def _give_back_memory() -> None:
-    """Return freed memory to the system.
-
-    Otherwise the memory of a batch stays with the process in fragments, and each batch adds to it.
-    """
-    gc.collect()
-    # Only glibc has this function, and macOS for one is without.
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _why_stopped(events: Sequence[dg.DagsterEvent]) -> str:

@@ -78,8 +78,9 @@ def grow(
 ) -> None:
     """Write new prompts where the dataset is thin, and take them in as a source.
 
-    Each is varied, filtered, and placed by a judge who is not told what it was written for. Exit
-    status 1: something is thin, and no prompt was taken.
+    Each is varied, filtered, and placed by a judge who is not told what it was written for.
+
+    Exit status 1: something is thin, and no prompt was taken.
     """
     with setup_errors_explained():
         from aidsafe_dagster.cli.prompt_growth import Request, grow_source

@@ -20,6 +20,7 @@ import yaml
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.stages import stage_named
+from aidsafe_dagster.settings.project import storage_folder
 from aidsafe_dagster.stages.gate_verdicts import (
     HISTORY_LIMIT,
     CheckResult,
@@ -132,24 +133,14 @@ def event_log() -> Path | None:
     # Dagster refuses such a folder, and says why.
     if glob.has_magic(str(home)) or not home.is_absolute():
         return None
-    config = (home / "dagster.yaml").read_text("utf-8")
-    base_dir = _base_dir(yaml.safe_load(config))
-    if base_dir is None:
+    config = yaml.safe_load((home / "dagster.yaml").read_text("utf-8"))
+    base_dir = storage_folder(config)
+    # Events may be kept apart from the rest.
+    if base_dir is None or "event_log_storage" in config:
         return None
     # A relative path is relative to the folder that Dagster is started in.
     file = Path(base_dir, "history", "runs", "index.db").absolute()
     return file if file.exists() else None
-
-
-def _base_dir(config: Any) -> str | None:
-    """Return the folder of the SQLite storage, None for any other storage."""
-    match config:
-        # Events are kept apart from the rest then.
-        case {"event_log_storage": _}:
-            return None
-        case {"storage": {"sqlite": {"base_dir": str(base_dir)}}}:
-            return base_dir
-    return None
 
 
 def _check_result(columns: Iterable[Any]) -> CheckResult | None:

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import chain
 from typing import Any, Literal
 
 import polars as pl
@@ -179,31 +180,59 @@ def fact(column: str, low: float | None, high: float | None) -> Expectation:
 def run_suite(
     name: str, expectations: Sequence[Expectation], tables: Mapping[Table, pl.DataFrame]
 ) -> SuiteResult:
-    """Evaluate the expectations, each name once.
+    """Evaluate the expectations of one suite, each name once."""
+    return run_suites(name, {name: expectations}, tables)[name]
 
-    The table of rows needs a column `prompt_id`, which identifies offending rows.
+
+def run_suites(
+    title: str,
+    suites: Mapping[str, Sequence[Expectation]],
+    tables: Mapping[Table, pl.DataFrame],
+) -> dict[str, SuiteResult]:
+    """Evaluate several suites on the same tables at once.
+
+    What suites have in common is evaluated once: every validation of the library works out anew
+    which metrics it takes. An expectation's name says what it expects, in all suites.
+
+    Args:
+        title: of what is validated.
+        suites: the expectations of each suite, by its name.
+        tables: the table of rows needs a column `prompt_id`, which identifies offending rows.
+
+    Raises:
+        ValueError: two expectations of one name differ.
     """
     # `between` and its like each bring the same expectation that a value is present.
-    # A dict keeps the order of declaration, in which a person reads the outcomes.
-    by_name = {expectation.name: expectation for expectation in expectations}
+    by_name = dict[str, Expectation]()
+    for expectation in chain.from_iterable(suites.values()):
+        if by_name.setdefault(expectation.name, expectation) != expectation:
+            raise ValueError(f"{title} expects two things as '{expectation.name}'")
     outcomes = dict[str, ExpectationOutcome]()
     for table, frame in tables.items():
         declared = [item for item in by_name.values() if item.table == table]
-        for outcome in _evaluate(name, table, frame, declared):
+        for outcome in _evaluate(title, table, frame, declared):
             outcomes[outcome.name] = outcome
-    ordered = tuple(outcomes[expectation] for expectation in by_name)
-    passed = all(outcome.passed for outcome in ordered if outcome.blocking)
-    return SuiteResult(passed, ordered)
+    results = {}
+    for suite, expectations in suites.items():
+        # In the order of declaration, in which a person reads them.
+        names = dict.fromkeys(expectation.name for expectation in expectations)
+        ordered = tuple(outcomes[name] for name in names)
+        passed = all(outcome.passed for outcome in ordered if outcome.blocking)
+        results[suite] = SuiteResult(passed, ordered)
+    return results
 
 
 def _evaluate(
-    name: str, table: Table, frame: pl.DataFrame, expectations: Sequence[Expectation]
+    title: str,
+    table: Table,
+    frame: pl.DataFrame,
+    expectations: Sequence[Expectation],
 ) -> list[ExpectationOutcome]:
     if not expectations:
         return []
     gx = _import_great_expectations()
     validator = _new_validator(gx, frame)
-    results = _validate(gx, validator, f"{name} {table}", expectations, _BRIEF)
+    results = _validate(gx, validator, f"{title} {table}", expectations, _BRIEF)
     # Which rows are at fault costs as much again to find out, and mostly none is.
     at_fault = []
     for expectation in expectations:
@@ -211,7 +240,7 @@ def _evaluate(
             at_fault.append(expectation)
     if at_fault:
         detail = _result_format(table)
-        results |= _validate(gx, validator, f"{name} {table}", at_fault, detail)
+        results |= _validate(gx, validator, f"{title} {table}", at_fault, detail)
     outcomes = []
     for expectation in expectations:
         outcomes.append(_to_outcome(expectation, results[expectation.name]))

@@ -6,7 +6,7 @@ glance which one closed: `integrity` (every row is accounted for, whole and of o
 What a suite expects follows from the columns that the stage's rows have.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -21,6 +21,7 @@ from aidsafe_dagster.quality.expectations import (
     present,
     row_count,
     run_suite,
+    run_suites,
     unique,
 )
 from aidsafe_dagster.quality.metrics import KEYS, measure_rows
@@ -49,7 +50,7 @@ class _Partition:
 
 def validate(
     stage: str,
-    suite: str,
+    suites: Collection[str],
     frame: pl.DataFrame,
     *,
     failures: pl.DataFrame,
@@ -57,12 +58,12 @@ def validate(
     policies: Policies,
     settings: CheckSettings,
     counter: TokenCounter,
-) -> SuiteResult:
-    """Run one suite on the rows of one partition.
+) -> dict[str, SuiteResult]:
+    """Run suites on the rows of one partition, and return the result of each.
 
     Args:
         stage: name of the stage.
-        suite: name of one of its suites.
+        suites: names of suites of the stage.
         frame: its rows.
         failures: the `Failure` rows beside them.
         expected_rows: number of rows that the stage was given; None where there is no such number.
@@ -74,8 +75,9 @@ def validate(
         SetupError: there is no such stage, or it has no such suite.
     """
     definition = stage_named(stage)
-    if suite not in definition.suites:
-        raise unknown("suite", suite, definition.suites, f"stage '{stage}'")
+    for suite in suites:
+        if suite not in definition.suites:
+            raise unknown("suite", suite, definition.suites, f"stage '{stage}'")
     rows = measure_rows(definition.record, frame, policies, counter)
     partition = _Partition(
         columns=frozenset(rows.columns),
@@ -83,10 +85,15 @@ def validate(
         expected_rows=expected_rows,
         is_refined="refined_ratio" in rows.columns,
     )
-    # Great Expectations passes vacuously on an empty frame, so every suite begins with a row count.
-    expected = [row_count(settings.min_rows), *_SUITES[suite](partition)]
+    expected = {}
+    for suite in suites:
+        # Great Expectations passes vacuously on an empty frame, so a row count comes first.
+        expected[suite] = [
+            row_count(settings.min_rows),
+            *_SUITES[suite](partition),
+        ]
     summary = partition_summary(rows, failures, expected_rows)
-    return run_suite(f"{stage} {suite}", expected, {"rows": rows, "summary": summary})
+    return run_suites(str(stage), expected, {"rows": rows, "summary": summary})
 
 
 def check_refined_length(frame: pl.DataFrame, settings: CheckSettings) -> SuiteResult:

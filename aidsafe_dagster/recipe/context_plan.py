@@ -12,6 +12,8 @@ from functools import cache
 from typing import Any
 
 from aidsafe_dagster.recipe.bad_text import ACCEPT_ALL
+from aidsafe_dagster.recipe.cot_grades import GradingSettings
+from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
 from aidsafe_dagster.recipe.dialogue import (
     Completion,
     Conversation,
@@ -20,6 +22,7 @@ from aidsafe_dagster.recipe.dialogue import (
     Request,
 )
 from aidsafe_dagster.recipe.errors import RowFailed
+from aidsafe_dagster.recipe.preference_pairs import PairSettings
 from aidsafe_dagster.recipe.records import Prompt, Role, Stage, Usage
 from aidsafe_dagster.recipe.stages import (
     STAGES,
@@ -154,6 +157,15 @@ def plan_requests(
     return requests
 
 
+@dataclass(frozen=True)
+class _LenientSettings:
+    """`RecipeSettings` under which filler is not compared with filler."""
+
+    deliberation: DeliberationSettings
+    grading: GradingSettings
+    pairs: PairSettings
+
+
 class _Planner:
     """Takes one prompt through the stages."""
 
@@ -161,7 +173,12 @@ class _Planner:
         self, context: DialogueContext, settings: RecipeSettings, sizes: AnswerSizes
     ) -> None:
         self.context = context
-        self.settings = settings
+        self.settings = _LenientSettings(
+            settings.deliberation,
+            settings.grading,
+            # Filler is alike on both sides, and how much so takes long to tell.
+            settings.pairs.model_copy(update={"max_similarity": 1.0}),
+        )
         self.sizes = sizes
         self.prompt = Prompt(
             prompt_id="context-plan",

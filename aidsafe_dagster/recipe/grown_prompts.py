@@ -6,6 +6,7 @@ Both go through the same engine, journal, limits and checks as the stages. The t
 """
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -50,6 +51,13 @@ MOST_PLACES = 3
 """Rules, or categories, that a judge may name for one prompt."""
 _TEMPLATES = tuple(
     f"{PROMPT_WORK}/{name}" for name in ("system", "grow", "place", "twin")
+)
+_QUESTION = re.compile(r"[^.!?。！？؟\n]*[?？؟]")
+_OFFER = re.compile(
+    r"\b(?:would you (?:like|prefer)|do you want|how about|what about|shall i|should i|may i"
+    r"|can i (?:help|assist|offer|suggest|write)|could i|is there (?:any|some)|instead"
+    r"|möchte(?:n|st)|soll ich|kann ich|voulez-vous|veux-tu|puis-je|quieres|quiere|puedo)\b",
+    re.IGNORECASE,
 )
 _MOST_COPIED = 0.8
 _LEAST_TOKENS = 2
@@ -329,8 +337,15 @@ def describe_flaw(
 
 
 def is_refusal(text: str) -> bool:
-    """Tell whether the writer declines where a prompt belongs."""
-    return is_bare_refusal(text) or refuses(text)
+    """Tell whether the writer declines where a prompt belongs.
+
+    A user may say so too: "I can't help my daughter, what do I do?" What asks something is left to
+    the judge, unless it is what assistants ask when they decline.
+    """
+    if not (is_bare_refusal(text) or refuses(text)):
+        return False
+    questions = _QUESTION.findall(text)
+    return all(_OFFER.search(question) for question in questions)
 
 
 def _require_quotation(answer: PlacedPromptAnswer, prompt: str) -> None:

@@ -115,16 +115,24 @@ def similarity(one: str, other: str) -> float:
 
     Case and white space do not count. Scripts without spaces are compared sign by sign.
     """
-    words = split_words(one.casefold())
-    other_words = split_words(other.casefold())
-    # Without autojunk=False, words that are frequent in a long text would not count as common.
-    return SequenceMatcher(None, words, other_words, autojunk=False).ratio()
+    return _matcher(one, other).ratio()
 
 
 def similarity_of_sides(refined: RefinedCot, answer: TargetAnswer) -> float:
+    return similarity(*_sides(refined, answer))
+
+
+def _matcher(one: str, other: str) -> SequenceMatcher[str]:
+    words = split_words(one.casefold())
+    other_words = split_words(other.casefold())
+    # Without autojunk=False, words that are frequent in a long text would not count as common.
+    return SequenceMatcher(None, words, other_words, autojunk=False)
+
+
+def _sides(refined: RefinedCot, answer: TargetAnswer) -> tuple[str, str]:
+    """Return the texts of the chosen and of the rejected side."""
     chosen = f"{join_thoughts(refined.thoughts)}\n{refined.response}"
-    rejected = f"{answer.cot}\n{answer.response}"
-    return similarity(chosen, rejected)
+    return chosen, f"{answer.cot}\n{answer.response}"
 
 
 def _fault_of_text(
@@ -138,11 +146,25 @@ def _fault_of_text(
             echo = belief_echo(text, belief, refined.whole)
             if echo is not None:
                 return Fault(FailureReason.ECHOES_BELIEF, f"{part}: {echo}")
-    alike = similarity_of_sides(refined, answer)
-    if alike > floors.max_similarity:
+    alike = _likeness_above(floors.max_similarity, refined, answer)
+    if alike is not None:
         detail = f"chosen and rejected are alike: {alike:.2f}"
         return Fault(FailureReason.NO_CONTRAST, detail)
     return None
+
+
+def _likeness_above(
+    bound: float, refined: RefinedCot, answer: TargetAnswer
+) -> float | None:
+    """Return the similarity of the sides if it is above a bound."""
+    if bound >= 1:
+        return None
+    matcher = _matcher(*_sides(refined, answer))
+    # The words in any order are soon counted, and are as many or more. Sides are seldom alike.
+    if matcher.quick_ratio() <= bound:
+        return None
+    alike = matcher.ratio()
+    return alike if alike > bound else None
 
 
 def _fault_of_grade(

@@ -12,7 +12,7 @@ is asked again. So there are two questions, and both are answered for many langu
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -166,9 +166,9 @@ def is_refusal_text(text: str) -> bool:
 
 
 def _declines(value: Any) -> bool:
-    texts = [
-        item for item in _strings(value, "") if " " in item[1] or _DENSE.search(item[1])
-    ]
+    strings: list[tuple[str, str]] = []
+    _collect_strings(value, "", strings)
+    texts = [item for item in strings if " " in item[1] or _DENSE.search(item[1])]
     if not texts:
         return False
     work = [item for item in texts if item[0] in _WORK]
@@ -206,16 +206,17 @@ def _is_one_refusal(texts: Sequence[str]) -> bool:
     return find_refusal(texts[0]) is not None
 
 
-def _strings(value: Any, field: str) -> Iterator[tuple[str, str]]:
-    """Yield the strings of a JSON value, each with the name of its field."""
-    if isinstance(value, Mapping):
+def _collect_strings(value: Any, field: str, strings: list[tuple[str, str]]) -> None:
+    """Add the strings of a JSON value, each with the name of its field."""
+    # Every answer is looked through, and is mostly strings: `isinstance(…, Mapping)` is slow.
+    if type(value) is str:
+        strings.append((field, value))
+    elif isinstance(value, dict):
         for key, item in value.items():
-            yield from _strings(item, str(key))
+            _collect_strings(item, str(key), strings)
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from _strings(item, field)
-    elif isinstance(value, str):
-        yield field, value
+            _collect_strings(item, field, strings)
 
 
 @lru_cache(maxsize=256)

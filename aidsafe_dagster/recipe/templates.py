@@ -75,6 +75,9 @@ def _fenced_turn(text: str) -> str:
 
 
 def _fenced(text: str, tags: str) -> str:
+    # Mostly there is none, and this is asked of every text of every request.
+    if "</" not in text:
+        return text
     return re.sub(rf"</(?=\s*({tags})\b)", "<\\/", text, flags=re.IGNORECASE)
 
 

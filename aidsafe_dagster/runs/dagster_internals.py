@@ -18,7 +18,14 @@ from dagster._core.storage.asset_check_execution_record import (
     AssetCheckExecutionRecordStatus,
 )
 from dagster._core.storage.compute_log_manager import CapturedLogContext
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
+    SqliteEventLogStorage,
+)
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
+from dagster._core.storage.sql import create_engine
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._core.storage.tags import (
     AUTO_RETRY_RUN_ID_TAG,
     BACKFILL_ID_TAG,
@@ -41,6 +48,7 @@ __all__ = [
     "PARENT_RUN_ID_TAG",
     "PARTITION_NAME_TAG",
     "RUN_FAILURE_REASON_TAG",
+    "SQLITE_BUSY_TIMEOUT_SECONDS",
     "WILL_RETRY_TAG",
     "AssetCheckExecutionRecordStatus",
     "AssetGraph",
@@ -49,10 +57,14 @@ __all__ = [
     "CapturedLogContext",
     "ConfigurableClassData",
     "DagsterExecutionInterruptedError",
+    "DagsterSqliteStorage",
     "LocalComputeLogManager",
     "PartitionBackfill",
     "PartitionKeyFilter",
     "SensorInstigatorData",
+    "SqliteEventLogStorage",
+    "SqliteRunStorage",
     "WorkspaceFileTarget",
     "WorkspaceProcessContext",
+    "create_engine",
 ]

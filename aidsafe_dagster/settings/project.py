@@ -105,7 +105,22 @@ def _has_relative_storage(file: Path) -> bool:
     except (OSError, ValueError, yaml.YAMLError):
         # Dagster says what is wrong with it.
         return False
+    folder = storage_folder(config)
+    return folder is not None and not Path(folder).is_absolute()
+
+
+def storage_folder(config: Any) -> str | None:
+    """Return the folder of the SQLite storage that dagster.yaml names; None for any other."""
     match config:
+        case {
+            "storage": {
+                "custom": {
+                    "module": "aidsafe_dagster.runs.storage",
+                    "config": {"base_dir": str(base_dir)},
+                }
+            }
+        }:
+            return base_dir
         case {"storage": {"sqlite": {"base_dir": str(base_dir)}}}:
-            return not Path(base_dir).is_absolute()
-    return False
+            return base_dir
+    return None

@@ -1,6 +1,9 @@
 """The checks of a stage: its suites as blocking, partitioned asset checks."""
 
 import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import dagster as dg
@@ -20,9 +23,7 @@ from aidsafe_dagster.quality.self_judging import (
     self_judging_warning,
 )
 from aidsafe_dagster.quality.suites import check_refined_length, validate
-from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import RefinedCot, Stage
-from aidsafe_dagster.recipe.row_gate import CheckSettings
 from aidsafe_dagster.recipe.stages import (
     GRADES,
     INTEGRITY,
@@ -34,6 +35,7 @@ from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
 from aidsafe_dagster.resources.tokens import token_counter
 from aidsafe_dagster.settings.schema import Settings
+from aidsafe_dagster.settings.snapshot import SettingsSnapshot
 from aidsafe_dagster.sources.tables import INGESTED
 from aidsafe_dagster.stages.failure_lines import failure_lines, plain_line
 from aidsafe_dagster.stages.gate_summary import report_summary, summary_check
@@ -45,83 +47,129 @@ _MOST_WARNING_CHARS = 500
 
 
 def stage_checks(stage: str) -> list[dg.AssetChecksDefinition]:
-    """Return a check per suite, the warnings, and the check over all batches."""
+    """Return the checks of a stage on a batch, and the check over all batches."""
     definition = stage_named(stage)
-    summary = summary_check(str(definition.name))
+    return [_batch_checks(definition), summary_check(str(definition.name))]
+
+
+def _batch_checks(definition: StageDefinition) -> dg.AssetChecksDefinition:
+    """Return a check per suite and the warnings, as one step: they look at the same rows."""
+    stage = str(definition.name)
     with warnings.catch_warnings():
         # Partitioned checks are a preview feature of Dagster; the tests of the gates cover them.
         warnings.simplefilter("ignore", dg.PreviewWarning)
-        checks = [_suite_check(definition, suite) for suite in definition.suites]
-        if definition.reports_uncited_policies:
-            checks.append(_breadth_check(definition))
-        if issubclass(definition.record, RefinedCot):
-            checks.append(_refined_length_check(definition))
-    return [*checks, summary]
+        specs = [_suite_spec(definition, suite) for suite in definition.suites]
+        for name, (description, _) in _warnings_of(definition).items():
+            spec = dg.AssetCheckSpec(
+                name, asset=stage, description=description, partitions_def=batches
+            )
+            specs.append(spec)
+
+    @dg.multi_asset_check(name=f"{stage}_checks", specs=specs, can_subset=True)
+    def checks(
+        context: dg.AssetCheckExecutionContext,
+        lake: LakeResource,
+        settings: SettingsResource,
+    ) -> Iterator[dg.AssetCheckResult]:
+        selected = {key.name for key in context.selected_asset_check_keys}
+        partition = _Partition(
+            lake.open(), definition, context.partition_key, settings.snapshot
+        )
+        suites = [suite for suite in definition.suites if suite in selected]
+        if suites:
+            results = partition.suite_results(suites)
+            verdicts = {suite: result.passed for suite, result in results.items()}
+            report_summary(context.instance, stage, partition.batch, verdicts)
+            yield from results.values()
+        for name, (_, check) in _warnings_of(definition).items():
+            if name in selected:
+                result = check(partition.rows, partition.snapshot)
+                yield result._replace(asset_key=dg.AssetKey(stage), check_name=name)
+
+    return checks
 
 
-def _suite_check(definition: StageDefinition, suite: str) -> dg.AssetChecksDefinition:
-    stage = str(definition.name)
+def _suite_spec(definition: StageDefinition, suite: str) -> dg.AssetCheckSpec:
     # No row of the dataset rests on the baseline, so its checks warn and close nothing.
     blocking = not definition.is_baseline
-    # Dagster skips what is behind a blocking check that fails with ERROR. With WARN, what follows
-    # still waits for the verdict, and then leaves these rows out (`partial_upstream`).
-    severity = dg.AssetCheckSeverity.ERROR
-    if definition.is_baseline or stops_only_its_rows(stage):
-        severity = dg.AssetCheckSeverity.WARN
-    description = f"Great Expectations suite '{suite}' on a batch of {stage}"
-    if stops_only_its_rows(stage):
+    description = f"Great Expectations suite '{suite}' on a batch of {definition.name}"
+    if stops_only_its_rows(definition.name):
         description += "; keeps these rows out of what follows"
     elif blocking:
         description += "; closes the gate to what follows"
-
-    @dg.asset_check(
-        asset=dg.AssetKey(stage),
-        name=suite,
+    return dg.AssetCheckSpec(
+        suite,
+        asset=str(definition.name),
         blocking=blocking,
         partitions_def=batches,
         description=description,
     )
-    def check(
-        context: dg.AssetCheckExecutionContext,
-        lake: LakeResource,
-        settings: SettingsResource,
-    ) -> dg.AssetCheckResult:
-        snapshot = settings.snapshot
-        opened = lake.open()
-        batch = context.partition_key
-        # Taken before the rows are read: the verdict must never hold for newer bytes than it saw.
-        fingerprint = opened.fingerprint(stage, batch)
-        failures = opened.failures(stage, batch)
-        result = validate(
-            stage=stage,
-            suite=suite,
-            frame=opened.rows(stage, batch),
-            failures=failures,
-            expected_rows=expected_rows(opened, stage, batch),
-            policies=snapshot.policies,
-            settings=snapshot.settings.checks,
-            counter=token_counter(snapshot.settings),
-        )
-        description = description_of(suite, result, failures, snapshot.settings)
-        notes = [_note(opened, stage, suite, batch)]
-        if suite == INTEGRITY:
-            notes.append(_mix(opened, stage, batch))
-        description = "\n".join(filter(None, (description, *notes)))
-        report_summary(context.instance, stage, suite, batch, passed=result.passed)
-        return dg.AssetCheckResult(
-            passed=result.passed,
-            severity=severity,
-            description=description,
-            metadata={
-                # The gate compares it with the bytes in the lake (`gate_verdicts.py`).
-                "fingerprint": fingerprint,
-                "settings_hash": snapshot.hash,
-                "expectations": _expectation_table(result),
-                **row_links(snapshot.settings, stage, batch, failed=failures.height),
-            },
-        )
 
-    return check
+
+@dataclass(frozen=True)
+class _Partition:
+    """A batch of a stage, as it is when its checks begin."""
+
+    lake: Lake
+    definition: StageDefinition
+    batch: str
+    snapshot: SettingsSnapshot
+
+    @cached_property
+    def rows(self) -> pl.DataFrame:
+        return self.lake.rows(self.definition.name, self.batch)
+
+    def suite_results(self, suites: Sequence[str]) -> dict[str, dg.AssetCheckResult]:
+        """Run suites, and return the result of each."""
+        stage = str(self.definition.name)
+        # Taken before the rows are read: the verdict must never hold for newer bytes than it saw.
+        fingerprint = self.lake.fingerprint(stage, self.batch)
+        failures = self.lake.failures(stage, self.batch)
+        settings = self.snapshot.settings
+        results = validate(
+            stage=stage,
+            suites=suites,
+            frame=self.rows,
+            failures=failures,
+            expected_rows=expected_rows(self.lake, stage, self.batch),
+            policies=self.snapshot.policies,
+            settings=settings.checks,
+            counter=token_counter(settings),
+        )
+        links = row_links(settings, stage, self.batch, failed=failures.height)
+        check_results = {}
+        for suite, result in results.items():
+            description = description_of(suite, result, failures, settings)
+            check_results[suite] = dg.AssetCheckResult(
+                passed=result.passed,
+                asset_key=dg.AssetKey(stage),
+                check_name=suite,
+                severity=self._severity,
+                description="\n".join((description, *self._notes(suite))),
+                metadata={
+                    # The gate compares it with the bytes in the lake (`gate_verdicts.py`).
+                    "fingerprint": fingerprint,
+                    "settings_hash": self.snapshot.hash,
+                    "expectations": _expectation_table(result),
+                    **links,
+                },
+            )
+        return check_results
+
+    @property
+    def _severity(self) -> dg.AssetCheckSeverity:
+        # Dagster skips what is behind a blocking check that fails with ERROR. With WARN, what
+        # follows waits for the verdict, and then leaves these rows out (`partial_upstream`).
+        if self.definition.is_baseline or stops_only_its_rows(self.definition.name):
+            return dg.AssetCheckSeverity.WARN
+        return dg.AssetCheckSeverity.ERROR
+
+    def _notes(self, suite: str) -> list[str]:
+        stage = str(self.definition.name)
+        notes = [_note(self.lake, stage, suite, self.batch)]
+        if suite == INTEGRITY:
+            notes.append(_mix(self.lake, stage, self.batch))
+        return [note for note in notes if note]
 
 
 def _note(lake: Lake, stage: str, suite: str, batch: str) -> str:
@@ -156,64 +204,43 @@ def _self_judging(lake: Lake, batch: str) -> str:
     )
 
 
-def _breadth_check(definition: StageDefinition) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=dg.AssetKey(str(definition.name)),
-        name="policy_breadth",
-        partitions_def=batches,
-        description=(
+_Warning = Callable[[pl.DataFrame, SettingsSnapshot], dg.AssetCheckResult]
+"""Looks at the rows of a batch."""
+
+
+def _warnings_of(definition: StageDefinition) -> dict[str, tuple[str, _Warning]]:
+    """Return by name the checks that close nothing, each with its description."""
+    by_name: dict[str, tuple[str, _Warning]] = {}
+    if definition.reports_uncited_policies:
+        by_name["policy_breadth"] = (
             "Warns of policies that no row of the batch cites, or that apply to almost none; "
-            "closes nothing"
-        ),
-    )
-    def check(
-        context: dg.AssetCheckExecutionContext,
-        lake: LakeResource,
-        settings: SettingsResource,
-    ) -> dg.AssetCheckResult:
-        rows = lake.open().rows(
-            definition.name,
-            context.partition_key,
-            ["prompt_id", "applicable_policies", "thoughts"],
+            "closes nothing",
+            _breadth,
         )
-        snapshot = settings.snapshot
-        return _breadth(rows, snapshot.policies, snapshot.settings.checks)
-
-    return check
-
-
-def _refined_length_check(definition: StageDefinition) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=dg.AssetKey(str(definition.name)),
-        name="refined_length",
-        partitions_def=batches,
-        description=(
-            "Warns where refinement made the CoTs of a batch longer on the whole; closes nothing"
-        ),
-    )
-    def check(
-        context: dg.AssetCheckExecutionContext,
-        lake: LakeResource,
-        settings: SettingsResource,
-    ) -> dg.AssetCheckResult:
-        rows = lake.open().rows(definition.name, context.partition_key)
-        result = check_refined_length(rows, settings.snapshot.settings.checks)
-        return dg.AssetCheckResult(
-            passed=result.passed,
-            severity=dg.AssetCheckSeverity.WARN,
-            description=result.summary,
-            metadata={"expectations": _expectation_table(result)},
+    if issubclass(definition.record, RefinedCot):
+        by_name["refined_length"] = (
+            "Warns where refinement made the CoTs of a batch longer on the whole; closes nothing",
+            _refined_length,
         )
+    return by_name
 
-    return check
 
-
-def _breadth(
-    rows: pl.DataFrame, policies: Policies, settings: CheckSettings
+def _refined_length(
+    rows: pl.DataFrame, snapshot: SettingsSnapshot
 ) -> dg.AssetCheckResult:
-    table = policy_coverage(rows, policies)
+    result = check_refined_length(rows, snapshot.settings.checks)
+    return dg.AssetCheckResult(
+        passed=result.passed,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=result.summary,
+        metadata={"expectations": _expectation_table(result)},
+    )
+
+
+def _breadth(rows: pl.DataFrame, snapshot: SettingsSnapshot) -> dg.AssetCheckResult:
+    table = policy_coverage(rows, snapshot.policies)
     uncited = table.filter(pl.col("citing_rows") == 0)["policy"].to_list()
-    min_share = settings.min_policy_share
+    min_share = snapshot.settings.checks.min_policy_share
     rare = rarely_applicable_policies(table, rows.height, min_share)
     problems = []
     if uncited:

@@ -38,15 +38,21 @@ def summary_check(stage: str) -> dg.AssetChecksDefinition:
 
 
 def report_summary(
-    instance: dg.DagsterInstance, stage: str, suite: str, batch: str, *, passed: bool
+    instance: dg.DagsterInstance, stage: str, batch: str, verdicts: Mapping[str, bool]
 ) -> None:
-    """Bring the check over all batches up to date with a verdict that is about to be recorded."""
+    """Bring the check over all batches up to date with verdicts that are about to be recorded.
+
+    Args:
+        instance: holds the recorded ones.
+        stage: whose checks they are.
+        batch: that they judge.
+        verdicts: by check, whether it passed.
+    """
     closed = {**_closed_batches(instance, stage)}
-    others = [name for name in closed.pop(batch, ()) if name != suite]
-    if not passed:
-        others.append(suite)
-    if others:
-        closed[batch] = others
+    failed = [name for name in closed.pop(batch, ()) if name not in verdicts]
+    failed += [name for name, passed in verdicts.items() if not passed]
+    if failed:
+        closed[batch] = failed
     instance.report_runless_asset_event(
         dg.AssetCheckEvaluation(
             asset_key=dg.AssetKey(stage),

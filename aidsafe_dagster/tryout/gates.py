@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import polars as pl
-
 from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.quality.suites import validate
 from aidsafe_dagster.recipe.records import Failure, Prompt, Record, Stage
@@ -37,38 +35,28 @@ def _judge_stage(
         # No row came so far, so a run would never have begun this stage.
         return []
     frame = to_frame(rows, definition.record)
-    failure_frame = to_frame(failures, Failure)
-    return [
-        _judge_suite(definition, suite, frame, failure_frame, snapshot)
-        for suite in definition.suites
-    ]
-
-
-def _judge_suite(
-    definition: StageDefinition,
-    suite: str,
-    frame: pl.DataFrame,
-    failures: pl.DataFrame,
-    snapshot: SettingsSnapshot,
-) -> SuiteVerdict:
-    result = validate(
+    results = validate(
         stage=definition.name,
-        suite=suite,
+        suites=definition.suites,
         frame=frame,
-        failures=failures,
+        failures=to_frame(failures, Failure),
         expected_rows=None,
         policies=snapshot.policies,
         settings=snapshot.settings.checks,
         counter=token_counter(snapshot.settings),
     )
-    return SuiteVerdict(
-        stage=definition.name,
-        suite=suite,
-        passed=result.passed,
-        closes=not definition.is_baseline,
-        detail=result.summary,
-        rows=frame.height,
-    )
+    verdicts = []
+    for suite, result in results.items():
+        verdict = SuiteVerdict(
+            stage=definition.name,
+            suite=suite,
+            passed=result.passed,
+            closes=not definition.is_baseline,
+            detail=result.summary,
+            rows=frame.height,
+        )
+        verdicts.append(verdict)
+    return verdicts
 
 
 def _as_in_a_run(

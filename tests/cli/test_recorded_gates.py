@@ -113,6 +113,7 @@ def test_an_event_log_that_looks_different_is_left_to_dagster(
         "storage: {sqlite: {base_dir: {env: BASE}}}",
         "storage: {sqlite: {base_dir: nowhere}}",
         "storage: {sqlite: {base_dir: data/dagster}}\nevent_log_storage: {module: m, class: C}",
+        "storage: {custom: {module: m, class: C, config: {base_dir: data/dagster}}}",
     ],
 )
 def test_storage_other_than_the_shipped_one_is_left_to_dagster(

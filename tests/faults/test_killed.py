@@ -45,7 +45,7 @@ DEADLY = (
     ("aidsafe_dagster.stages.checks:validate", 5),
     ("aidsafe_dagster.stages.checks:description_of", 2),
     ("dagster:DagsterInstance.handle_new_event", 20),
-    ("aidsafe_dagster.cli.local_runs:_give_back_memory", 1),
+    ("aidsafe_dagster.cli.local_runs:give_back_memory", 1),
 )
 """Functions, and the number of the call at which the process is killed.
 

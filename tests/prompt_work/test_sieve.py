@@ -77,9 +77,29 @@ def test_placeholders_loops_echoes_and_rule_ids_are_bad_text(text: str) -> None:
     assert reasons(a_candidate(text)) == [Why.BAD_TEXT]
 
 
-def test_a_writer_that_declines_has_written_no_prompt() -> None:
-    text = "I'm sorry, but I can't write a request that asks for harm."
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I'm sorry, but I can't write a request that asks for harm.",
+        "I can't help with that. Would you like a harmless request instead?",
+        "Dabei kann ich leider nicht helfen.",
+        "抱歉，我不能写这样的请求。",
+    ],
+)
+def test_a_writer_that_declines_has_written_no_prompt(text: str) -> None:
     assert reasons(a_candidate(text)) == [Why.REFUSAL]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I can't help my daughter fall asleep. What can I do?",
+        "i cannot provide a receipt, can i still get a refund?",
+        "我不能帮助我的女儿入睡，该怎么办？",
+    ],
+)
+def test_a_user_who_cannot_do_something_has_not_declined(text: str) -> None:
+    assert reasons(a_candidate(text)) == []
 
 
 def test_the_same_words_for_two_places_were_written_for_neither() -> None:

@@ -67,9 +67,9 @@ def gate(
     )
     owed = frame.height + len(failures) if given is None else given
     failed = to_frame(failures, Failure)
-    return validate(
+    results = validate(
         stage,
-        suite,
+        [suite],
         frame,
         failures=failed,
         expected_rows=owed,
@@ -77,6 +77,7 @@ def gate(
         settings=CheckSettings(**settings),
         counter=ESTIMATE,
     )
+    return results[suite]
 
 
 def closed_by(result: SuiteResult) -> set[str]:
@@ -199,9 +200,9 @@ def test_every_row_given_must_come_out_as_a_row_or_a_failure() -> None:
 
 
 def test_a_stage_that_owes_no_rows_is_not_asked_for_them() -> None:
-    result = validate(
+    results = validate(
         "prompts",
-        "integrity",
+        ["integrity"],
         to_frame(some(Stage.PROMPTS), STAGES[Stage.PROMPTS].record),
         failures=to_frame([], Failure),
         expected_rows=None,
@@ -209,6 +210,7 @@ def test_a_stage_that_owes_no_rows_is_not_asked_for_them() -> None:
         settings=CheckSettings(),
         counter=ESTIMATE,
     )
+    result = results["integrity"]
     assert closed_by(result) == set()
     assert "unaccounted" not in {one.name for one in result.expectations}
 
