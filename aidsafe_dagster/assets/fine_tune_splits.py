@@ -19,6 +19,7 @@ from aidsafe_dagster.recipe.fine_tune_splits import (
     find_low_scores,
     sft_row,
     splits_near,
+    why_no_twin,
 )
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.prompt_kinds import classify_prompt
@@ -223,6 +224,9 @@ def _exclusion(
         made_from = row.derivation.parent if row.derivation else ""
         detail = f"{made_from}, which it was made from, is in {splits[0]}"
         return FailureReason.PARENT_HELD_OUT, detail
+    flaw = why_no_twin(row, inputs.grades.get(row.prompt_id))
+    if flaw:
+        return FailureReason.NO_TWIN, flaw
     low_score = find_low_scores(inputs.grades.get(row.prompt_id), settings.score_gate)
     if low_score:
         return FailureReason.BELOW_SCORE, low_score

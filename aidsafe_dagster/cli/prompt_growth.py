@@ -39,11 +39,11 @@ from aidsafe_dagster.prompt_work.grown_file import (
     append_grown,
     default_name,
     finished_growths,
-    grown_path,
     licence_of,
     record_growth,
 )
 from aidsafe_dagster.prompt_work.known import known_prompts
+from aidsafe_dagster.prompt_work.prompt_file import prompt_file
 from aidsafe_dagster.prompt_work.sieve import Rejected, Sieve, Why
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.grown_prompts import MOST_AT_ONCE, load_writer_templates
@@ -92,7 +92,7 @@ def grow_source(request: Request) -> bool:
     settings = _settings(request)
     scope = _scope(request)
     name = request.name or default_name(settings)
-    source = {"name": name, "path": str(grown_path(Path.cwd(), name))}
+    source = {"name": name, "path": str(prompt_file(Path.cwd(), name))}
     check_source(source)
     print_engine(settings)
     lock = LockFile(settings.home / PROMPT_WORK / "grow.lock", "growing prompts")

@@ -1,5 +1,6 @@
-"""`aidsafe prompts coverage | grow`: what the prompts of the dataset cover, and new ones."""
+"""`aidsafe prompts coverage | grow | twins | wrap`: what the prompts cover, and new ones."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -95,4 +96,87 @@ def grow(
             is_agreed=yes,
         )
         if not grow_source(request):
+            raise typer.Exit(1)
+
+
+@app.command()
+def wrap(
+    *,
+    per_prompt: Annotated[
+        int, typer.Option(help="Wrappers of each prompt.", min=1, max=50)
+    ] = 1,
+    share: Annotated[
+        float,
+        typer.Option(help="Share of the harmful prompts to wrap.", min=0.0, max=1.0),
+    ] = 0.25,
+    wrappers: Annotated[
+        Path | None,
+        typer.Option(help="A file of further wrappers, such as prompts/wrappers.toml."),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", help="Name or kind of a wrapper; may be repeated."),
+    ] = None,
+    name: Annotated[
+        str, typer.Option(help="Name of the source: lower case.")
+    ] = "wrapped",
+    show: Annotated[
+        bool, typer.Option("--list", help="List the wrappers, and do nothing else.")
+    ] = False,
+) -> None:
+    """Put jailbreaks around harmful prompts, for training alone, as a source.
+
+    The same prompts get the same wrappers every time, and no model is asked. What is held out or in
+    an evaluation set is not wrapped. Exit status 1: there is no prompt to wrap.
+    """
+    with setup_errors_explained():
+        from aidsafe_dagster.cli.prompt_wrapping import (
+            Request,
+            list_wrappers,
+            wrap_source,
+        )
+
+        if show:
+            list_wrappers(wrappers)
+            return
+        request = Request(per_prompt, share, wrappers, tuple(only or ()), name)
+        if not wrap_source(request):
+            raise typer.Exit(1)
+
+
+@app.command()
+def twins(
+    *,
+    per_prompt: Annotated[
+        int,
+        typer.Option(
+            help="Twins of each prompt: one per benign intent.", min=1, max=10
+        ),
+    ] = 1,
+    most: Annotated[
+        int, typer.Option(help="Twins to ask for at most.", min=1, max=100_000)
+    ] = 1000,
+    name: Annotated[
+        str,
+        typer.Option(
+            help="Name of the source; 'twins', or 'rehearsed_twins' without a model."
+        ),
+    ] = "",
+    licence: Annotated[
+        str,
+        typer.Option(help="Licence of the twins; else that of the harmful prompt."),
+    ] = "",
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Begin without being asked.")
+    ] = False,
+) -> None:
+    """Write harmless look-alikes of harmful prompts, for training alone, as a source.
+
+    Each serves a benign intent that was found behind the harmful words, and a judge has to find it
+    benign. Exit status 1: no twin was taken, and some were wanted.
+    """
+    with setup_errors_explained():
+        from aidsafe_dagster.cli.prompt_twins import Request, make_twins
+
+        if not make_twins(Request(per_prompt, most, name, licence, yes)):
             raise typer.Exit(1)

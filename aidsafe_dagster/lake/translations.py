@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+import polars as pl
+
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.records import FineTuneRow, Stage
 from aidsafe_dagster.recipe.templates import TRANSLATIONS
@@ -74,13 +76,33 @@ def translated_rows(
     return pairs
 
 
-def known_in_evaluation(lake: Lake, batch: str) -> frozenset[str]:
-    """Return the prompts of a batch of which a translation is in an evaluation set."""
+def without_known_in_evaluation(
+    lake: Lake, batch: str, rows: pl.DataFrame
+) -> pl.DataFrame:
+    """Return the rows of a batch whose prompts no translation shows to be in an evaluation set.
+
+    What was made from such a prompt, a jailbreak around it or its benign twin, goes with it.
+    """
+    known = list(known_in_evaluation(lake, [batch]))
+    kept = rows.filter(~pl.col("prompt_id").is_in(known))
+    # Older releases wrote no such column.
+    if "derivation" not in kept.columns:
+        return kept
+    parent = pl.col("derivation").struct.field("parent").fill_null("")
+    if kept.filter(parent != "").is_empty():
+        return kept
+    # A parent may be in any batch.
+    known_anywhere = list(known_in_evaluation(lake))
+    return kept.filter(~parent.is_in(known_anywhere))
+
+
+def known_in_evaluation(lake: Lake, batches: Sequence[str] | None = None) -> set[str]:
     ids: set[str] = set()
     for table in translation_tables(lake):
-        failures = lake.failures(table, batch)
-        ids.update(failures.filter(reason="contaminated")["prompt_id"])
-    return frozenset(ids)
+        for batch in lake.batches(table) if batches is None else batches:
+            failures = lake.failures(table, batch)
+            ids.update(failures.filter(reason="contaminated")["prompt_id"])
+    return ids
 
 
 def translated_prompts(lake: Lake) -> Iterable[TranslatedRow]:

@@ -13,13 +13,11 @@ from typing import Any
 from aidsafe_dagster.primitives.atomic_write import atomic_write
 from aidsafe_dagster.prompt_work.coverage import Cell
 from aidsafe_dagster.prompt_work.growing import Growth, Taken
-from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.prompt_work.prompt_file import append_rows
 from aidsafe_dagster.recipe.grown_prompts import GrowthSettings
 from aidsafe_dagster.recipe.templates import PROMPT_WORK
 from aidsafe_dagster.settings.schema import Settings
-from aidsafe_dagster.sources.duplicates import prompt_id
 
-FOLDER = "prompts"
 NAME = "grown"
 REHEARSED_NAME = "rehearsed"
 """Of what no model wrote, so that no batch key hides it."""
@@ -29,10 +27,6 @@ _RECORDS = re.compile(r"growth-(\d+)\.json")
 def default_name(settings: Settings) -> str:
     """Return the name of the source that grown prompts belong to."""
     return REHEARSED_NAME if settings.engine == "rehearsal" else NAME
-
-
-def grown_path(project: Path, name: str) -> Path:
-    return project / FOLDER / f"{name}.jsonl"
 
 
 def licence_of(growth: Growth, settings: GrowthSettings) -> str:
@@ -50,38 +44,8 @@ def append_grown(path: Path, growth: Growth, settings: GrowthSettings) -> int:
     Raises:
         SetupError: the file cannot be read or written, or holds something else.
     """
-    lines, present = _read(path)
     licence = licence_of(growth, settings)
-    added = 0
-    for taken in growth.taken:
-        key = prompt_id(taken.candidate.text)
-        if key in present:
-            continue
-        present.add(key)
-        added += 1
-        row = _row(taken, growth, licence)
-        lines.append(json.dumps(row, ensure_ascii=False))
-    if added:
-        with atomic_write(path) as temporary:
-            temporary.write_text("\n".join(lines) + "\n", "utf-8", newline="\n")
-    return added
-
-
-def _read(path: Path) -> tuple[list[str], set[str]]:
-    if not path.exists():
-        return [], set()
-    try:
-        lines = path.read_text("utf-8").splitlines()
-        rows = [json.loads(line) for line in lines]
-        present = {prompt_id(row["prompt"]) for row in rows}
-    except OSError as error:
-        raise SetupError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SetupError(
-            f"{path}: no file of grown prompts, so nothing is added to it; name another with "
-            "--name"
-        ) from error
-    return lines, present
+    return append_rows(path, [_row(taken, growth, licence) for taken in growth.taken])
 
 
 def _row(taken: Taken, growth: Growth, licence: str) -> dict[str, Any]:

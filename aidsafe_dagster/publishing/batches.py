@@ -9,7 +9,10 @@ import polars as pl
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import from_frame
-from aidsafe_dagster.lake.translations import known_in_evaluation, translated_rows
+from aidsafe_dagster.lake.translations import (
+    translated_rows,
+    without_known_in_evaluation,
+)
 from aidsafe_dagster.recipe.deliberation_log import DeliberationStory
 from aidsafe_dagster.recipe.formats import is_ambiguous
 from aidsafe_dagster.recipe.records import (
@@ -110,8 +113,7 @@ def read_batch(
     if without_dpo:
         frame = frame.filter(pl.col("kind") != "dpo")
     # They are in an evaluation set in other words.
-    kept_out = known_in_evaluation(lake, key)
-    frame = frame.filter(~pl.col("prompt_id").is_in(list(kept_out)))
+    frame = without_known_in_evaluation(lake, key, frame)
     sft, dpo, ambiguous = [], [], 0
     for row in from_frame(frame, FineTuneRow):
         # First, so that the count depends on neither the kind nor the general mix.

@@ -20,6 +20,7 @@ from aidsafe_dagster.publishing.facts import (
     prompt_kinds,
     quality_facts,
     source_facts,
+    ways_made,
 )
 from aidsafe_dagster.publishing.languages import language_facts, main_languages
 from aidsafe_dagster.publishing.licences import Licence
@@ -128,6 +129,7 @@ def card_facts(
         coverage=coverage_facts(dataset, published, policies),
         prompt_kinds=prompt_kinds(published),
         pair_kinds=pair_kinds(dataset, published),
+        ways_made=ways_made(published),
         length_ratio=length_ratio(dataset, published),
         quality=quality_facts(dataset, published),
         floors=floor_facts(dataset),

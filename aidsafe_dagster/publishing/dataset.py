@@ -38,7 +38,15 @@ from aidsafe_dagster.selection.records import SelectionRow
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 ConfigSplit = tuple[RowKind, Split]
-_INDEX_COLUMNS = ("prompt_id", "kind", "split", "prompt_kind", "source", "licence")
+_INDEX_COLUMNS = (
+    "prompt_id",
+    "kind",
+    "split",
+    "prompt_kind",
+    "source",
+    "licence",
+    "how_made",
+)
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,8 @@ class ReleaseRows:
     files: tuple[DataFile, ...]
     counts: Mapping[ConfigSplit, int]
     published: pl.DataFrame
-    """One line per fine-tune row: prompt_id, kind, split, prompt_kind, source, licence."""
+    """One line per fine-tune row: prompt_id, kind, split, prompt_kind, source, licence,
+    how_made."""
     ambiguous: int
     """Rows that are not published because their own text contains a think tag."""
     beyond_mix: int

@@ -34,6 +34,7 @@ from aidsafe_dagster.recipe.card import (
 from aidsafe_dagster.recipe.fine_tune_splits import ScoreGate
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import (
+    FOUND,
     METRICS,
     Metric,
     PromptKind,
@@ -159,6 +160,14 @@ def prompt_kinds(published: pl.DataFrame) -> tuple[CountFacts, ...]:
         if counts[kind]:
             facts.append(CountFacts(what=kind, rows=counts[kind]))
     return tuple(facts)
+
+
+def ways_made(published: pl.DataFrame) -> tuple[CountFacts, ...]:
+    """Count the prompts by how they were made; nothing if all of them were found."""
+    prompts = published.select("prompt_id", "how_made").unique()
+    counts = _count_values(prompts["how_made"])
+    is_all_found = all(one.what == FOUND for one in counts)
+    return () if is_all_found else counts
 
 
 def pair_kinds(dataset: Dataset, published: pl.DataFrame) -> tuple[CountFacts, ...]:

@@ -559,12 +559,15 @@ def select_examples(
 def choose_pair_kind(grades: CotGrades, over_refusal_share: float) -> PairKind:
     """Choose the fault of the rejected side.
 
-    It is a needless refusal on a share of the benign and borderline prompts, and a violation on all
-    others.
+    It is a needless refusal on a share of the benign and borderline prompts, and on all benign
+    twins unless that share is 0; and a violation on all others.
     """
     # No refusal of a harmful prompt is needless.
     if grades.prompt_kind == "harmful":
         return "violation"
+    # To be refused for its looks is what a twin is made to train against.
+    if grades.is_twin and over_refusal_share:
+        return "needless_refusal"
     if hash_fraction("needless", grades.prompt_id) < over_refusal_share:
         return "needless_refusal"
     return "violation"

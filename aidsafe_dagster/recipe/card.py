@@ -191,6 +191,9 @@ class CardFacts(Record):
     coverage: tuple[CoverageFacts, ...]
     prompt_kinds: tuple[CountFacts, ...]
     pair_kinds: tuple[CountFacts, ...]
+    ways_made: tuple[CountFacts, ...] = Field(
+        default=(), description="of the prompts; empty if all of them were found"
+    )
     length_ratio: float | None = Field(
         description="median of chosen by rejected tokens over the pairs; None without pairs"
     )

@@ -132,6 +132,18 @@ def find_low_scores(grades: CotGrades | None, gate: ScoreGate) -> str | None:
     return "; ".join(low) or None
 
 
+def why_no_twin(row: Origin, grades: CotGrades | None) -> str | None:
+    """Return why a benign twin is none after all; None if it is one, or was never to be one."""
+    if not row.is_twin or grades is None:
+        return None
+    if grades.prompt_kind == "harmful":
+        return "by its intents it is harmful itself"
+    for grade in _refined_grades(grades):
+        if grade.refusal != "none":
+            return f"a judge finds that the response declines: {grade.refusal}"
+    return None
+
+
 def floors_missed(low_scores: str) -> tuple[str, ...]:
     """Return the metrics that a text of `find_low_scores` names; `NO_GRADE` where it says so."""
     if NO_GRADE in low_scores:

@@ -72,14 +72,27 @@ LINEAGE: dict[str, Column] = {
     "adapters": Column(
         "string", "trained adapters that answered at its last stage, and as whom"
     ),
+    "derivation": Column(
+        "string",
+        "how the prompt was made: grown, benign_twin or wrapper, and as what; empty if found",
+    ),
+    "derived_from": Column(
+        "string", "prompt_id of the prompt that it was made from, or empty"
+    ),
 }
 
 
 def lineage(row: _Lineage) -> dict[str, Any]:
     """Return where a row comes from, as every format has it."""
-    values = {column: getattr(row, column) for column in LINEAGE}
-    # As text, since some trainers take no lists beside their own columns.
-    return {**values, "adapters": "; ".join(row.adapters)}
+    made = row.derivation
+    # As text, since some trainers take no lists or objects beside their own columns.
+    texts = {
+        "adapters": "; ".join(row.adapters),
+        "derivation": str(made or ""),
+        "derived_from": made.parent if made else "",
+    }
+    plain = {column: getattr(row, column) for column in LINEAGE if column not in texts}
+    return {**plain, **texts}
 
 
 def split_thinking(content: str) -> tuple[str, str]:

@@ -49,7 +49,9 @@ MOST_AT_ONCE = 4
 """Prompts that are asked for in one call."""
 MOST_PLACES = 3
 """Rules, or categories, that a judge may name for one prompt."""
-_TEMPLATES = tuple(f"{PROMPT_WORK}/{name}" for name in ("system", "grow", "place"))
+_TEMPLATES = tuple(
+    f"{PROMPT_WORK}/{name}" for name in ("system", "grow", "place", "twin")
+)
 _QUESTION = re.compile(r"[^.!?。！？؟\n]*[?？؟]")
 _OFFER = re.compile(
     r"\b(?:would you (?:like|prefer)|do you want|how about|what about|shall i|should i|may i"
@@ -201,17 +203,18 @@ def grow_conversation(
     """
     # Not the text of the rule: a prompt that only copies it is to be noticed.
     about = f"{wanted.kind} prompts for {wanted.name}, from number {number} on"
-    return _conversation(context, about, (0,) * draw)
+    return writer_conversation(context, about, (0,) * draw)
 
 
 def place_conversation(context: WriterContext, text: str, draw: int) -> Conversation:
     """Return the conversation in which one prompt is placed."""
-    return _conversation(context, text, (0,) * draw)
+    return writer_conversation(context, text, (0,) * draw)
 
 
-def _conversation(
-    context: WriterContext, text: str, redraws: tuple[int, ...]
+def writer_conversation(
+    context: WriterContext, text: str, redraws: tuple[int, ...] = ()
 ) -> Conversation:
+    """Return a conversation about a text that is no prompt of the dataset yet."""
     digest = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8)
     prompt = Prompt(
         prompt_id=digest.hexdigest(),

@@ -134,6 +134,8 @@ class FailureReason(StrEnum):
     BRIDGES_SPLITS = "bridges_splits"
     # A prompt for training alone, made from one that is in the validation or test split.
     PARENT_HELD_OUT = "parent_held_out"
+    # A benign twin that was found harmful, or is refused: it would train what it is to prevent.
+    NO_TWIN = "no_twin"
     # The row's own stage is behind a closed gate, and other rows of the batch go on without it.
     CLOSED_GATE = "closed_gate"
 
@@ -154,6 +156,7 @@ EXCLUSION_REASONS = frozenset(
         FailureReason.CONTAMINATED,
         FailureReason.BRIDGES_SPLITS,
         FailureReason.PARENT_HELD_OUT,
+        FailureReason.NO_TWIN,
         FailureReason.CLOSED_GATE,
     }
 )
@@ -262,6 +265,10 @@ class RefinedThought(Record):
 PromptKind = Literal["benign", "borderline", "harmful"]
 
 
+FOUND = "found"
+"""What a prompt is that no derivation says how it was made."""
+
+
 class Derivation(Record):
     """How a prompt was made from another one, or for a rule, rather than found in a source."""
 
@@ -301,6 +308,9 @@ class Derivation(Record):
         """Whether the prompt may be in the train split and nowhere else."""
         return self.method != "grown"
 
+    def __str__(self) -> str:
+        return f"{self.method}: {self.detail}" if self.detail else self.method
+
 
 class Origin(Record):
     """Where a row comes from. Every table begins with these columns."""
@@ -332,6 +342,16 @@ class Origin(Record):
     def is_for_training_alone(self) -> bool:
         """Whether the prompt may be in the train split and nowhere else."""
         return self.derivation is not None and self.derivation.is_for_training_alone
+
+    @property
+    def how_made(self) -> str:
+        """How the prompt came about: found, grown, benign_twin or wrapper."""
+        return self.derivation.method if self.derivation else FOUND
+
+    @property
+    def is_twin(self) -> bool:
+        """Whether the prompt is the benign twin of a harmful one."""
+        return self.derivation is not None and self.derivation.method == "benign_twin"
 
     @property
     def is_made_up(self) -> bool:

@@ -6,12 +6,20 @@ import polars as pl
 
 from aidsafe_dagster.recipe.fine_tune_splits import ScoreGate, SplitSettings
 from aidsafe_dagster.recipe.general_mix import MixRow, select_general
-from aidsafe_dagster.recipe.records import EXCLUSION_REASONS
+from aidsafe_dagster.recipe.records import EXCLUSION_REASONS, FOUND
 from aidsafe_dagster.reports.floors import floor_table, floors_by_batch_table
 from aidsafe_dagster.reports.sections import Section, Table, format_count, format_share
 
 SPLITS = ("train", "validation", "test")
-COLUMNS = ("prompt_id", "cluster", "source", "kind", "split", "prompt_kind")
+COLUMNS = (
+    "prompt_id",
+    "cluster",
+    "source",
+    "kind",
+    "split",
+    "prompt_kind",
+    "derivation",
+)
 """Columns of the fine-tune rows that a report on them needs."""
 _KINDS = ("sft", "dpo")
 _MAX_CLUSTERS = 10
@@ -32,10 +40,18 @@ def with_policies(rows: pl.DataFrame, refined: pl.DataFrame) -> pl.DataFrame:
     complete = rows.select(COLUMNS).with_columns(
         pl.when(has_no_cluster).then("prompt_id").otherwise("cluster").alias("cluster"),
         pl.col("prompt_kind").fill_null("unknown"),
+        _how_made(rows).alias("how_made"),
     )
     return complete.join(
         policies.unique("prompt_id"), on="prompt_id", how="left", maintain_order="left"
     )
+
+
+def _how_made(rows: pl.DataFrame) -> pl.Expr:
+    """Return how each prompt was made; rows of older releases do not say."""
+    if not isinstance(rows.schema["derivation"], pl.Struct):
+        return pl.lit(FOUND)
+    return pl.col("derivation").struct.field("method").fill_null(FOUND)
 
 
 def count_strata(rows: pl.DataFrame) -> pl.DataFrame:
@@ -71,12 +87,16 @@ def split_sections(
 
 def build_split_tables(rows: pl.DataFrame, settings: SplitSettings) -> list[Table]:
     """Return shares, general mix, rows by policy, source and prompt kind, and largest clusters."""
+    made = []
+    if (rows["how_made"] != FOUND).any():
+        made.append(_cross_table(rows, "how_made"))
     return [
         _share_table(rows, settings),
         _mix_table(rows, settings),
         _cross_table(_explode_policies(rows), "policy"),
         _cross_table(rows, "source"),
         _cross_table(rows, "prompt_kind"),
+        *made,
         _largest_clusters_table(rows),
     ]
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from aidsafe_dagster.recipe.records import Record
+from aidsafe_dagster.sources.encoded_texts import decoded_texts
 from aidsafe_dagster.sources.evaluation_sets import (
     EvaluationPrompt,
     EvaluationSet,
@@ -99,14 +100,34 @@ def find_contaminated(
 ) -> list[Match | None]:
     """Return for each prompt its match in one of the sets; None if the prompt is clean.
 
-    The result for a prompt depends on the sets and the settings, and never on the other prompts.
+    What a prompt holds in code, such as base64, is looked for as well. The result for a prompt
+    depends on the sets and the settings, and never on the other prompts.
     """
     evaluation = list[EvaluationPrompt]()
     for evaluation_set in sets:
         evaluation += evaluation_set.prompts
-    matches: list[Match | None] = [None] * len(prompts)
+    found: list[Match | None] = [None] * len(prompts)
     if not evaluation:
-        return matches
+        return found
+    owners, texts = list[int](), list[str]()
+    for owner, prompt in enumerate(prompts):
+        parts = [prompt, *decoded_texts(prompt)]
+        owners += [owner] * len(parts)
+        texts += parts
+    matches = _find_matches(texts, evaluation, settings, embed)
+    for owner, match in zip(owners, matches, strict=True):
+        # The prompt as it stands comes first.
+        found[owner] = found[owner] or match
+    return found
+
+
+def _find_matches(
+    prompts: Sequence[str],
+    evaluation: Sequence[EvaluationPrompt],
+    settings: DecontaminationSettings,
+    embed: Embed | None,
+) -> list[Match | None]:
+    matches: list[Match | None] = [None] * len(prompts)
     texts = [prompt.text for prompt in evaluation]
     comparison = _Comparison(prompts, texts, settings, embed)
     # From the strongest rule to the weakest: the first match counts.

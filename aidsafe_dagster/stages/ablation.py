@@ -163,7 +163,7 @@ def sample_prompts(
     """Return prompts by the hash of their ids, whatever became of them in the pipeline.
 
     Those that failed are among them: the hard prompts are where variants differ. A larger sample
-    contains the smaller one.
+    contains the smaller one. Prompts for training alone are never among them.
 
     Raises:
         SetupError: there is no such batch, or there are no prompts.
@@ -179,6 +179,12 @@ def sample_prompts(
         raise SetupError(
             f"{lake.root}: there are no prompts yet to take a sample from; `aidsafe ingest` "
             "takes some in"
+        )
+    prompts = [prompt for prompt in prompts if not prompt.is_for_training_alone]
+    if not prompts:
+        raise SetupError(
+            f"{lake.root}: benign twins and wrappers are for training alone, and these batches "
+            "hold nothing else; choose others with --batch or --source"
         )
     prompts.sort(key=lambda prompt: hash_rank("ablation", prompt.prompt_id))
     return prompts[: config.sample or settings.ablation.sample]

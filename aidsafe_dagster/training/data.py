@@ -19,9 +19,9 @@ import polars as pl
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import from_frame, schema_of, to_frame
 from aidsafe_dagster.lake.translations import (
-    known_in_evaluation,
     translated_rows,
     translation_tables,
+    without_known_in_evaluation,
 )
 from aidsafe_dagster.recipe.general_mix import MixRow, select_general
 from aidsafe_dagster.recipe.records import FineTuneRow, Stage
@@ -212,8 +212,7 @@ def _read_rows(
         rows = lake.rows(Stage.FINE_TUNE_SPLITS, batch)
         if batch in without_dpo:
             rows = rows.filter(kind="sft")
-        kept_out = known_in_evaluation(lake, batch)
-        rows = rows.filter(~pl.col("prompt_id").is_in(list(kept_out)))
+        rows = without_known_in_evaluation(lake, batch, rows)
         frames.append(rows)
         records = from_frame(rows, FineTuneRow) if translation_tables(lake) else []
         translated = [row for row, _ in translated_rows(lake, batch, records)]

@@ -33,6 +33,8 @@ def rows(count: int, seed: str = "a", words: int = 20) -> list[dict[str, Any]]:
             "own_id": "",
             "generation": 1,
             "adapters": "",
+            "derivation": "",
+            "derived_from": "",
         }
         for n in range(count)
     ]

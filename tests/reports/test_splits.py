@@ -5,6 +5,7 @@ import polars as pl
 from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.recipe.fine_tune_splits import SplitSettings
 from aidsafe_dagster.recipe.records import (
+    Derivation,
     FailureReason,
     FineTuneRow,
     Record,
@@ -154,3 +155,15 @@ def test_an_empty_dataset_has_a_report() -> None:
     empty = a_frame()
     assert table("Largest clusters", empty).rows == ()
     assert table("Shares of the splits", empty).rows[0][2] == "–"
+
+
+def test_rows_are_counted_by_how_their_prompts_were_made() -> None:
+    wrapper = Derivation(method="wrapper", parent="p1")
+    rows = a_frame(
+        an_sft_row(prompt_id="p1", split="train"),
+        an_sft_row(prompt_id="p2", split="train", derivation=wrapper),
+    )
+    counts = table("Rows by how made", rows)
+    assert column(counts, 0) == ["found", "wrapper"]
+    titles = [one.title for one in build_split_tables(ROWS, SETTINGS)]
+    assert "Rows by how made" not in titles

@@ -14,6 +14,7 @@ from aidsafe_dagster.engines.rehearsal.reading import (
     word_stems,
 )
 from aidsafe_dagster.engines.rehearsal.speaker import Speaker
+from aidsafe_dagster.recipe.benign_twins import TwinInputs
 from aidsafe_dagster.recipe.grown_prompts import (
     GrowInputs,
     GrownPromptsAnswer,
@@ -29,8 +30,10 @@ _LEAST_SHARED = 0.3
 """Of the words of the prompt's closest subject, for it to fall under it."""
 
 
-def write_prompts(_: Speaker, inputs: GrowInputs) -> Reply:
-    """Write a prompt for each variety around the words of what is wanted."""
+def write_prompts(speaker: Speaker, inputs: GrowInputs | TwinInputs) -> Reply:
+    """Write a prompt for each variety around the words of what is wanted, or a twin."""
+    if isinstance(inputs, TwinInputs):
+        return _write_twin(speaker, inputs)
     wanted = inputs.wanted
     subject = quotable(wanted.text, _SUBJECT_CHARS) or wanted.name
     lines = phrases(f"prompt_writer.{wanted.kind}")
@@ -42,6 +45,13 @@ def write_prompts(_: Speaker, inputs: GrowInputs) -> Reply:
         )
         prompts.append(text[0].upper() + text[1:])
     return Reply(GrownPromptsAnswer(prompts=prompts))
+
+
+def _write_twin(speaker: Speaker, inputs: TwinInputs) -> Reply:
+    """Ask something harmless about the words of the harmful prompt."""
+    subject = quotable(inputs.harmful.prompt, _SUBJECT_CHARS) or "this"
+    phrase = speaker.prompt_dice.pick(phrases("prompt_writer.twin"), "twin")
+    return Reply(GrownPromptsAnswer(prompts=[phrase.format(subject=subject)]))
 
 
 def place_by_words(speaker: Speaker, inputs: PlaceInputs) -> Reply:
@@ -60,6 +70,8 @@ def _kind(speaker: Speaker, text: str) -> PromptKind:
     for kind in _KINDS:
         if begins_with(text, f"prompt_writer.{kind}"):
             return kind
+    if begins_with(text, "prompt_writer.twin"):
+        return "benign"
     malicious = looks_malicious(speaker.prompt, speaker.policies)
     return "harmful" if malicious else "benign"
 

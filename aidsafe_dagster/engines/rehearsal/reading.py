@@ -66,6 +66,9 @@ def read_prompt(prompt: Prompt, *, declines: bool) -> Reading:
 
 def looks_malicious(prompt: Prompt, policies: Policies) -> bool:
     """Return True when the source's category or a word of the prompt speaks of harm."""
+    # It has the words of a harmful prompt, and by its words alone nothing tells them apart.
+    if prompt.is_twin:
+        return False
     for policy in policies.policies:
         if policy.applies != "always" and policy.concerns(prompt.category):
             return True
