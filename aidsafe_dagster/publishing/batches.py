@@ -15,6 +15,7 @@ from aidsafe_dagster.recipe.formats import is_ambiguous
 from aidsafe_dagster.recipe.records import (
     DeliberatedCot,
     FineTuneRow,
+    PolicyCounterfactual,
     PreferencePair,
     RefinedCot,
     Row,
@@ -44,6 +45,8 @@ class Batch:
     """Rows that are not published because their own text contains a think tag."""
     without_dpo: bool = False
     """Whether its pairs are behind a closed gate."""
+    without_counterfactuals: bool = False
+    """Whether its policy counterfactuals are."""
     translated_from: Mapping[str, str] = field(default_factory=dict)
     """Prompt id of a translation → that of its original."""
 
@@ -59,6 +62,15 @@ class Batch:
             if original in pairs:
                 pairs[translated] = pairs[original]
         return pairs
+
+    @cached_property
+    def counterfactuals(self) -> Mapping[str, PolicyCounterfactual]:
+        """Prompt id → its answers under two sets of policies, for the SFT rows."""
+        if self.without_counterfactuals:
+            return {}
+        return self.read_stage(
+            Stage.POLICY_COUNTERFACTUALS, PolicyCounterfactual, self.sft
+        )
 
     @cached_property
     def deliberations(self) -> tuple[tuple[FineTuneRow, DeliberationStory], ...]:
@@ -93,6 +105,7 @@ def read_batch(
     general: frozenset[str] | None = None,
     *,
     without_dpo: bool = False,
+    without_counterfactuals: bool = False,
 ) -> Batch:
     """Read a batch from the lake.
 
@@ -101,6 +114,7 @@ def read_batch(
         key: of the batch.
         general: prompts whose SFT rows are kept; None keeps all.
         without_dpo: the DPO rows are behind a closed gate, and are not read.
+        without_counterfactuals: so are the policy counterfactuals.
 
     Raises:
         SetupError: a partition is missing.
@@ -129,7 +143,14 @@ def read_batch(
         translated_from[row.prompt_id] = translation.translated_from
         (dpo if row.kind == "dpo" else sft).append(row)
     return Batch(
-        lake, key, tuple(sft), tuple(dpo), ambiguous, without_dpo, translated_from
+        lake,
+        key,
+        tuple(sft),
+        tuple(dpo),
+        ambiguous,
+        without_dpo,
+        without_counterfactuals,
+        translated_from,
     )
 
 

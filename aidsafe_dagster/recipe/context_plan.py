@@ -196,6 +196,8 @@ class _Planner:
         records = self._inputs(definition)
         if definition.dialogue is None or records is None:
             return []
+        if not definition.is_on(self.settings):
+            return []
         conversation = Conversation(self.context, definition.name, self.prompt)
         dialogue = definition.dialogue(conversation, records, self.settings)
         return self._drive(definition, dialogue)
