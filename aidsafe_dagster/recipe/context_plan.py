@@ -22,8 +22,11 @@ from aidsafe_dagster.recipe.dialogue import (
     Request,
 )
 from aidsafe_dagster.recipe.errors import RowFailed
+from aidsafe_dagster.recipe.fine_tune_splits import ScoreGate
+from aidsafe_dagster.recipe.policy_counterfactuals import CounterfactualSettings
 from aidsafe_dagster.recipe.preference_pairs import PairSettings
 from aidsafe_dagster.recipe.records import Prompt, Role, Stage, Usage
+from aidsafe_dagster.recipe.row_gate import CheckSettings
 from aidsafe_dagster.recipe.stages import (
     STAGES,
     RecipeSettings,
@@ -164,6 +167,9 @@ class _LenientSettings:
     deliberation: DeliberationSettings
     grading: GradingSettings
     pairs: PairSettings
+    counterfactuals: CounterfactualSettings
+    score_gate: ScoreGate
+    checks: CheckSettings
 
 
 class _Planner:
@@ -178,6 +184,9 @@ class _Planner:
             settings.grading,
             # Filler is alike on both sides, and how much so takes long to tell.
             settings.pairs.model_copy(update={"max_similarity": 1.0}),
+            settings.counterfactuals,
+            settings.score_gate,
+            settings.checks,
         )
         self.sizes = sizes
         self.prompt = Prompt(

@@ -23,6 +23,7 @@ from aidsafe_dagster.quality.self_judging import (
     self_judging_warning,
 )
 from aidsafe_dagster.quality.suites import check_refined_length, validate
+from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import RefinedCot, Stage
 from aidsafe_dagster.recipe.stages import (
     GRADES,
