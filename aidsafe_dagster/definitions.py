@@ -9,6 +9,7 @@ from aidsafe_dagster.assets.cot_grades import cot_grades
 from aidsafe_dagster.assets.decontamination_report import decontamination_report
 from aidsafe_dagster.assets.deliberated_cots import deliberated_cots
 from aidsafe_dagster.assets.fine_tune_splits import fine_tune_splits
+from aidsafe_dagster.assets.policy_counterfactuals import policy_counterfactuals
 from aidsafe_dagster.assets.preference_pairs import preference_pairs
 from aidsafe_dagster.assets.prompts import prompts
 from aidsafe_dagster.assets.published_dataset import publish, published_dataset
@@ -68,6 +69,7 @@ defs = dg.Definitions(
         cot_grades,
         preference_pairs,
         fine_tune_splits,
+        policy_counterfactuals,
         selected_rows,
         sft_adapter,
         dpo_adapter,

@@ -28,6 +28,7 @@ from aidsafe_dagster.recipe.records import (
     Intent,
     Judgement,
     Message,
+    PolicyCounterfactual,
     PreferencePair,
     Prompt,
     RefinedCot,
@@ -322,6 +323,41 @@ def a_pair(**changes: Any) -> PreferencePair:
     for side in ("chosen", "rejected"):
         values.setdefault(f"{side}_cot_tokens", estimate_tokens(values[f"{side}_cot"]))
     return PreferencePair(**values)
+
+
+def a_counterfactual(**changes: Any) -> PolicyCounterfactual:
+    """Return a pair of answers: that of `a_refined_cot`, and its refusal under a second set."""
+    values: dict[str, Any] = {
+        "prompt_kind": "borderline",
+        "second_policies_version": "second",
+        "differing_policies": ("illegal",),
+        "only_first": ("Help with no crime.",),
+        "only_second": ("Say nothing of locks.",),
+        "first_system": "Help with no crime.",
+        "second_system": "Say nothing of locks.",
+        "first_cot": f"{FIRST}\n\n{SECOND}",
+        "first_response": RESPONSE,
+        "first_outcome": "complies",
+        "second_cot": f"{SECOND}\n\n{THIRD}",
+        "second_response": "Of locks I say nothing. A locksmith will gladly help you with yours.",
+        "second_outcome": "refuses",
+        "second_applicable_policies": ("helpfulness", "illegal"),
+        "second_rules": ("helpfulness.1", "illegal.1"),
+        "first_score": 5.0,
+        "first_score_under_second": 1.0,
+        "second_score": 5.0,
+        "second_score_under_first": 2.0,
+        "first_grades": (a_grade(),),
+        "first_grades_under_second": (a_grade(score=1),),
+        "second_grades": (a_grade(refusal="full"),),
+        "second_grades_under_first": (a_grade(score=2, refusal="full"),),
+        "wrong_under": ("first", "second"),
+    }
+    values |= _origin() | _provenance() | changes
+    for answer in ("first", "second"):
+        cot = values[f"{answer}_cot"]
+        values.setdefault(f"{answer}_cot_tokens", estimate_tokens(cot))
+    return PolicyCounterfactual(**values)
 
 
 def an_sft_row(**changes: Any) -> FineTuneRow:

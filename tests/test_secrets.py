@@ -22,8 +22,8 @@ from aidsafe_dagster.cli.doctor import examine, values_in_force
 from aidsafe_dagster.engines.embeddings import embedder
 from aidsafe_dagster.engines.settings import EmbeddingSettings
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.secret_mask import mask_url_secrets
+from aidsafe_dagster.recipe.stages import always_made
 from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.web_ui.listening import HOST
 from tests.graphql import ask
@@ -153,7 +153,7 @@ def test_a_server_that_sends_the_key_back_does_not_get_it_shown_or_recorded(
         run = site.make("mine-0001")
         details = [
             row
-            for stage in Stage
+            for stage in always_made()
             for row in site.lake.failures(stage, "mine-0001")["detail"]
         ]
     assert f"HTTP {status}" in "".join([run.error, *details])

@@ -31,6 +31,7 @@ _INPUTS = (
     Stage.COT_GRADES,
     Stage.PREFERENCE_PAIRS,
     Stage.FINE_TUNE_SPLITS,
+    Stage.POLICY_COUNTERFACTUALS,
 )
 
 

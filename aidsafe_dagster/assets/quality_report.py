@@ -35,6 +35,7 @@ StageMetadata = Mapping[tuple[str, str], Mapping[str, Any]]
     Stage.COT_GRADES,
     Stage.PREFERENCE_PAIRS,
     Stage.FINE_TUNE_SPLITS,
+    Stage.POLICY_COUNTERFACTUALS,
     kinds={"html", "markdown"},
 )
 def quality_report(

@@ -10,7 +10,7 @@ import dagster as dg
 
 from aidsafe_dagster.automation.jobs import make_batch
 from aidsafe_dagster.lake.lake import Lake
-from aidsafe_dagster.recipe.stages import STAGES
+from aidsafe_dagster.recipe.stages import STAGES, stages_in_use
 from aidsafe_dagster.runs.dagster_internals import (
     BACKFILL_ID_TAG,
     PARTITION_NAME_TAG,
@@ -34,13 +34,19 @@ def settle_backfills(
     Each stage of each batch has to have passed its gate. Besides, the latest run of each batch must
     have succeeded: one that failed may have left rows as they were before.
     """
-    lake = Lake(load_settings().settings.lake)
+    settings = load_settings().settings
+    lake = Lake(settings.lake)
+    in_use = stages_in_use(settings)
     failed = BulkActionsFilter(statuses=[BulkActionStatus.COMPLETED_FAILED])
     settled = []
     for backfill in instance.get_backfills(failed, limit=_RECENT_BACKFILLS):
         if not _is_of_stages(backfill) or not _is_made_good(instance, backfill):
             continue
-        targets = _targets(backfill, asset_graph)
+        targets = [
+            (stage, batch)
+            for stage, batch in _targets(backfill, asset_graph)
+            if stage in in_use
+        ]
         if all(is_complete(instance, lake, *target) for target in targets):
             instance.update_backfill(_as_success(instance, backfill, asset_graph))
             settled.append(backfill.backfill_id)

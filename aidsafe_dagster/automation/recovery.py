@@ -23,7 +23,7 @@ from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.primitives.passed_time import has_passed
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Stage
-from aidsafe_dagster.recipe.stages import STAGES, behind, with_descendants
+from aidsafe_dagster.recipe.stages import behind, stages_in_use, with_descendants
 from aidsafe_dagster.runs.dagster_internals import (
     AUTO_RETRY_RUN_ID_TAG,
     BACKFILL_ID_TAG,
@@ -120,8 +120,9 @@ def _unfinished_stages(
     # Loaded at each tick, because the daemon goes on while the settings change.
     snapshot = _snapshot_of(run)
     lake = Lake(snapshot.settings.lake)
+    in_use = stages_in_use(snapshot.settings)
     unfinished = {
-        stage for stage in STAGES if not is_complete(instance, lake, stage, batch)
+        stage for stage in in_use if not is_complete(instance, lake, stage, batch)
     }
     requested = _requested_stages(run)
     change = _recipe_change(lake, batch, snapshot, unfinished) if unfinished else None
@@ -131,7 +132,7 @@ def _unfinished_stages(
             requested.update(map(str, behind(stage)))
     stages = []
     for stage in with_descendants(unfinished):
-        if stage in requested:
+        if stage in requested and stage in in_use:
             stages.append(str(stage))
     return stages, change
 

@@ -20,11 +20,12 @@ _MEANINGS = {
     HELD: "behind a closed gate",
 }
 _INDENT = 2
-# So that eight stages fit beside each other on a terminal of 80 columns.
+# So that the stages fit beside each other on a terminal of 80 columns.
 _SYLLABLES = (
     ("deliberated_", "deliber\nated_"),
     ("preference_", "prefer\nence_"),
     ("refined_", "refi\nned_"),
+    ("counterfactuals", "counter\nfactuals"),
 )
 
 
@@ -37,13 +38,14 @@ class BatchTable:
     """
 
     cells: dict[str, list[Text]] = field(default_factory=dict)
-    """By batch, one for each stage."""
+    """By batch, one for each of the stages."""
+    stages: Sequence[str] = field(default_factory=lambda: tuple(STAGES))
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> RenderResult:
         """Yield the lines of the table, as wide as the terminal allows."""
-        heads = [_head(stage) for stage in STAGES]
+        heads = [_head(stage) for stage in self.stages]
         widths = []
         for column, head in enumerate(heads):
             lengths = [cells[column].cell_len for cells in self.cells.values()]
@@ -88,16 +90,24 @@ def batch_table(
         lake: holds the batches.
         snapshot: the recipe in force. Without it, nothing is marked as of another one.
     """
-    table = BatchTable()
+    stages = [name for name in STAGES if _is_shown(lake, name, snapshot)]
+    table = BatchTable(stages=stages)
     for batch in lake.batches(INGESTED):
         comparisons = compare_batch(lake, batch, snapshot)
         stale = with_descendants({one.stage for one in comparisons if one.changes})
         cells = [
             _cell(read_gate, lake, stage, batch, is_stale=stage in stale)
-            for stage in STAGES
+            for stage in stages
         ]
         table.cells[batch] = cells
     return table
+
+
+def _is_shown(lake: Lake, stage: str, snapshot: SettingsSnapshot | None) -> bool:
+    """Tell whether a stage has a column: an optional one where it is on, or was once made."""
+    definition = STAGES[stage]
+    is_on = snapshot is not None and definition.is_on(snapshot.settings)
+    return not definition.is_optional or is_on or bool(lake.batches(stage))
 
 
 def compare_batch(

@@ -251,8 +251,16 @@ def _print_run(run: BatchRun, settings: Settings) -> None:
         print_problem(f"✗ {run.batch}", f"{run.error}\nFinished stages: {spent}")
         return
     print_paragraph(f"✓ {run.batch}: {spent}")
-    if run.withheld:
-        print_problem(f"! {run.batch}, DPO rows kept out:", run.withheld)
+    of_pairs: list[str] = []
+    of_counterfactuals: list[str] = []
+    for line in run.withheld.splitlines():
+        is_of_pairs = not line.startswith(f"{Stage.POLICY_COUNTERFACTUALS} ")
+        (of_pairs if is_of_pairs else of_counterfactuals).append(line)
+    if of_pairs:
+        print_problem(f"! {run.batch}, DPO rows kept out:", "\n".join(of_pairs))
+    if of_counterfactuals:
+        title = f"! {run.batch}, counterfactuals kept out:"
+        print_problem(title, "\n".join(of_counterfactuals))
 
 
 def _can_make_splits(

@@ -26,6 +26,8 @@ FORMAT_NAMES = (
     "guard-policy",
     "guard-llama",
     "trl-grpo",
+    "counterfactual-sft",
+    "counterfactual-dpo",
 )
 INSPECT = "inspect"
 """No format of a trainer: logs of the deliberations, for `inspect view`."""

@@ -7,7 +7,7 @@ from aidsafe_dagster.cli.console import quantity
 from aidsafe_dagster.cli.paragraphs import Paragraphs
 from aidsafe_dagster.cli.recorded_gates import GateReader
 from aidsafe_dagster.lake.lake import Lake
-from aidsafe_dagster.recipe.stages import STAGES, all_upstream
+from aidsafe_dagster.recipe.stages import all_upstream, always_made
 from aidsafe_dagster.sources.tables import INGESTED
 
 
@@ -15,11 +15,11 @@ def held_batches(read_gate: GateReader, lake: Lake) -> Paragraphs:
     """Return the closed gates of each batch that stages wait behind, with what waits."""
     paragraphs = Paragraphs("Behind a closed gate")
     for batch in lake.batches(INGESTED):
-        for stage in STAGES:
+        for stage in always_made():
             if not lake.has(stage, batch):
                 continue
             gate = read_gate(stage, batch)
-            waiting = [name for name in STAGES if stage in all_upstream(name)]
+            waiting = [name for name in always_made() if stage in all_upstream(name)]
             if waiting and not gate.open:
                 paragraphs.add(
                     str(gate),

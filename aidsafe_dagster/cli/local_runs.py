@@ -23,7 +23,7 @@ from aidsafe_dagster.primitives.collection import give_back_memory
 from aidsafe_dagster.primitives.held_lock import LockLost
 from aidsafe_dagster.recipe.errors import EngineUnusable, SetupError, StoreUnavailable
 from aidsafe_dagster.recipe.records import Stage
-from aidsafe_dagster.recipe.stages import STAGES, with_descendants
+from aidsafe_dagster.recipe.stages import STAGES, stages_in_use, with_descendants
 from aidsafe_dagster.runs.batch_claims import HELD_TAG
 from aidsafe_dagster.runs.dagster_internals import DagsterExecutionInterruptedError
 from aidsafe_dagster.runs.liveness import release_run
@@ -202,7 +202,8 @@ def unfinished(
     """
     todo = {}
     for batch, not_done in stages_not_done(instance, lake, settings, batches).items():
-        stages = with_descendants(not_done)
+        wanted = stages_in_use(settings)
+        stages = tuple(one for one in with_descendants(not_done) if one in wanted)
         if stages:
             todo[batch] = stages
     return todo
@@ -221,7 +222,7 @@ def stages_not_done(
     sets_version = decontamination_version(settings)
     not_done = {}
     for batch in batches:
-        missing = not_complete(instance, lake, batch)
+        missing = not_complete(instance, lake, settings, batch)
         outdated = set(_of_another_recipe(lake, batch, snapshot, missing))
         for stage in CHECKED_STAGES:
             if stage in missing:
@@ -236,9 +237,15 @@ def stages_not_done(
     return not_done
 
 
-def not_complete(instance: dg.DagsterInstance, lake: Lake, batch: str) -> set[str]:
+def not_complete(
+    instance: dg.DagsterInstance, lake: Lake, settings: Settings, batch: str
+) -> set[str]:
     """Return the stages of a batch that are missing or did not pass their gate."""
-    return {stage for stage in STAGES if not is_complete(instance, lake, stage, batch)}
+    return {
+        stage
+        for stage in stages_in_use(settings)
+        if not is_complete(instance, lake, stage, batch)
+    }
 
 
 def _of_another_recipe(

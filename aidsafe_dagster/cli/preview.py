@@ -12,9 +12,10 @@ from aidsafe_dagster.cli.console import listing, print_paragraph, quantity, shor
 from aidsafe_dagster.engines.prices import format_money
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.stages import STAGES
+from aidsafe_dagster.recipe.records import Stage
+from aidsafe_dagster.recipe.stages import stage_named, stages_in_use
 from aidsafe_dagster.reports.measured_usage import latest_batches, measure_batches
-from aidsafe_dagster.reports.outlook import Outlook, Work, make_outlook
+from aidsafe_dagster.reports.outlook import Outlook, Work, make_outlook, with_unmeasured
 from aidsafe_dagster.reports.planning import price_unpriced
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.tables import INGESTED
@@ -29,7 +30,26 @@ def look_ahead(instance: dg.DagsterInstance, lake: Lake, settings: Settings) -> 
     batches = latest_batches(lake, simulated=simulated)
     sample = measure_batches(lake, batches, simulated=simulated)
     sample, _ = price_unpriced(sample, partial(present_prices, settings))
-    return make_outlook(sample, step_facts(instance, batches))
+    outlook = make_outlook(sample, step_facts(instance, batches))
+    return with_unmeasured(outlook, *unmeasured(settings))
+
+
+def unmeasured(
+    settings: Settings,
+) -> tuple[Mapping[str, Sequence[str]], Mapping[str, float]]:
+    """Return the stages that are on and repeat others, with these, and the shares they ask."""
+    repeats = {}
+    for stage in stages_in_use(settings):
+        if stage_named(stage).repeats:
+            repeats[str(stage)] = _repeated(settings, stage)
+    share = settings.counterfactuals.share
+    return repeats, {str(Stage.POLICY_COUNTERFACTUALS): share}
+
+
+def _repeated(settings: Settings, stage: str) -> Sequence[str]:
+    if settings.counterfactuals.writer == "single_call":
+        return (Stage.SINGLE_LLM_COTS, Stage.COT_GRADES)
+    return stage_named(stage).repeats
 
 
 def print_preview(
@@ -41,8 +61,11 @@ def print_preview(
     prompts = {batch: count_prompts(lake, batch) for batch in todo}
     together = quantity(sum(prompts.values()), "prompt")
     print_paragraph(f"To make: {quantity(len(todo), 'batch')}, {together}.")
+    in_use = stages_in_use(settings)
     for lacking, batches in _alike(todo).items():
-        print_paragraph(f"{listing(batches)}: {_describe_stages(lacking)}", indent=2)
+        print_paragraph(
+            f"{listing(batches)}: {_describe_stages(lacking, in_use)}", indent=2
+        )
     work = Work()
     for batch, stages in todo.items():
         of_batch = outlook.work(stages, prompts[batch])
@@ -98,10 +121,10 @@ def _alike(todo: StagesByBatch) -> dict[tuple[str, ...], list[str]]:
     return alike
 
 
-def _describe_stages(stages: Sequence[str]) -> str:
-    if len(stages) == len(STAGES):
-        return f"all {len(STAGES)} stages"
-    return f"{len(stages)} of {len(STAGES)} stages ({', '.join(stages)})"
+def _describe_stages(stages: Sequence[str], in_use: Sequence[str]) -> str:
+    if len(stages) == len(in_use):
+        return f"all {len(in_use)} stages"
+    return f"{len(stages)} of {len(in_use)} stages ({', '.join(stages)})"
 
 
 def _describe_work(work: Work, outlook: Outlook, settings: Settings) -> str:

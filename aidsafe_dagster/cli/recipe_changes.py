@@ -9,7 +9,7 @@ from aidsafe_dagster.cli.console import listing, print_paragraph
 from aidsafe_dagster.cli.local_runs import not_complete
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
-from aidsafe_dagster.recipe.stages import STAGES, behind, stage_named
+from aidsafe_dagster.recipe.stages import behind, stage_named, stages_in_use
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.settings.snapshot import take_snapshot
 from aidsafe_dagster.stages.one_recipe import (
@@ -49,7 +49,7 @@ def print_recipe_changes(
     unrecorded: list[str] = []
     for batch in batches:
         try:
-            missing = not_complete(instance, lake, batch)
+            missing = not_complete(instance, lake, settings, batch)
             is_finished = not are_named and is_batch_finished(missing)
             change = recipe_change(lake, batch, snapshot, is_finished=is_finished)
             is_unrecorded = bool(unrecorded_stages(lake, batch, snapshot))
@@ -85,7 +85,7 @@ def recipe_config(settings: Settings) -> dict[str, Any]:
 def stages_of_named(lake: Lake, settings: Settings, batch: str) -> tuple[str, ...]:
     """Return the stages to make of a batch that is named: all, or all that may not be kept."""
     if not settings.keep_recipe:
-        return tuple(STAGES)
+        return stages_in_use(settings)
     kept: set[str] = set()
     for comparison in compare_stages(lake, batch, take_snapshot(settings)):
         stage = comparison.stage
@@ -96,7 +96,9 @@ def stages_of_named(lake: Lake, settings: Settings, batch: str) -> tuple[str, ..
             # What a kept stage rests on has to stay as well.
             kept |= {stage, *behind(stage)}
     return tuple(
-        stage for stage in STAGES if stage not in kept or not lake.has(stage, batch)
+        stage
+        for stage in stages_in_use(settings)
+        if stage not in kept or not lake.has(stage, batch)
     )
 
 

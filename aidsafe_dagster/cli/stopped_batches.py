@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from aidsafe_dagster.cli.paragraphs import Paragraphs
 from aidsafe_dagster.cli.recorded_gates import GateReader
 from aidsafe_dagster.lake.lake import Lake
-from aidsafe_dagster.recipe.stages import STAGES
+from aidsafe_dagster.recipe.stages import always_made
 from aidsafe_dagster.sources.tables import INGESTED
 
 _MOST_BATCHES = 20
@@ -26,7 +26,7 @@ def stopped_batches(read_gate: GateReader, lake: Lake) -> Paragraphs:
 def _incomplete(read_gate: GateReader, lake: Lake) -> Iterator[tuple[str, str]]:
     """Yield batches with the first stage that is missing or unchecked; not where a check failed."""
     for batch in lake.batches(INGESTED):
-        for stage in STAGES:
+        for stage in always_made():
             is_made = lake.has(stage, batch)
             gate = read_gate(stage, batch)
             if is_made and gate.open:

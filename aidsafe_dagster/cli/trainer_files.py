@@ -26,6 +26,7 @@ from aidsafe_dagster.publishing.dataset import (
 )
 from aidsafe_dagster.publishing.export import write_export
 from aidsafe_dagster.publishing.release import simulated_rows_message
+from aidsafe_dagster.publishing.rows import COUNTERFACTUALS
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.fine_tune_splits import Split
 from aidsafe_dagster.recipe.format_types import Format, Reasoning
@@ -99,6 +100,7 @@ def export_batches(
         general_ratio=settings.splits.general_ratio,
         simulated=bool(simulated),
         without_dpo=selection.without_dpo,
+        without_counterfactuals=selection.without_counterfactuals,
         train_prompts=train_prompts(lake, rows_of, selection.batches),
     )
     if not files:
@@ -154,12 +156,35 @@ def _nothing_to_export(
     for batch in selection.batches:
         if format_.rows == "dpo" and batch in selection.without_dpo:
             reasons[batch] = f"closed gate: {selection.without_dpo[batch]}"
+        elif format_.rows in COUNTERFACTUALS:
+            reasons[batch] = _counterfactuals(lake, batch, selection)
         else:
             reasons[batch] = _contents(lake, batch, format_, splits)
     if not reasons:
         return f"{summary}: nothing has been ingested yet (`aidsafe ingest`)"
     lines = [f"  {batch}: {reason}" for batch, reason in sorted(reasons.items())]
     return "\n".join((f"{summary}. Nothing was written", *lines))
+
+
+def _counterfactuals(lake: Lake, batch: str, selection: ReleaseSelection) -> str:
+    """Return why a batch gave no policy counterfactual."""
+    if batch in selection.without_counterfactuals:
+        return f"closed gate: {selection.without_counterfactuals[batch]}"
+    stage = Stage.POLICY_COUNTERFACTUALS
+    if not lake.has(stage, batch):
+        return (
+            f"{stage} has not been made: name a second set of policies in "
+            "[counterfactuals], then `aidsafe backfill`"
+        )
+    kept = lake.rows(stage, batch, ["prompt_id"]).height
+    reasons = Counter(lake.failures(stage, batch)["reason"].to_list())
+    listed = [f"{count:,} {reason}" for reason, count in reasons.most_common()]
+    contents = f"{kept:,} {'pair' if kept == 1 else 'pairs'} in {stage}"
+    if listed:
+        contents += f"; none came of: {', '.join(listed)}"
+    if kept:
+        contents += "; a floor, another split or evaluation set keeps the prompt out"
+    return contents
 
 
 _MADE_OF = {
@@ -213,4 +238,9 @@ def _print_left_out(selection: ReleaseSelection, simulated: Mapping[str, int]) -
     for batch, reason in sorted(selection.without_dpo.items()):
         console.print(
             f"[yellow]no DPO rows[/] {escape(batch)}: {escape(reason)}", highlight=False
+        )
+    for batch, reason in sorted(selection.without_counterfactuals.items()):
+        console.print(
+            f"[yellow]no counterfactuals[/] {escape(batch)}: {escape(reason)}",
+            highlight=False,
         )

@@ -41,7 +41,7 @@ def _sections(tryout: Tryout) -> Iterator[Section]:
 def _rows(tryout: Tryout) -> Iterator[str]:
     yield f"prompts {len(tryout.prompts)}"
     for name, definition in STAGES.items():
-        if definition.dialogue is not None:
+        if definition.dialogue is not None and not definition.is_optional:
             yield f"{name} {len(tryout.rows(name))}"
 
 

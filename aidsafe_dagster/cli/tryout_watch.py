@@ -97,7 +97,7 @@ def changes_by_name(before: State, after: State) -> list[str]:
     """Return in words what differs: settings, policies, templates, prompts."""
     changes: dict[str, None] = {}
     for stage, definition in STAGES.items():
-        if definition.dialogue is not None:
+        if definition.dialogue is not None and not definition.is_optional:
             earlier = recipe_parts(before.snapshot, stage)
             present = recipe_parts(after.snapshot, stage)
             changes |= dict.fromkeys(describe_changes(earlier, present))

@@ -19,7 +19,7 @@ from aidsafe_dagster.recipe.records import (
     FailureReason,
     Usage,
 )
-from aidsafe_dagster.recipe.stages import STAGES, behind
+from aidsafe_dagster.recipe.stages import STAGES, behind, stages_in_use
 from aidsafe_dagster.settings.recipe_parts import recipe_parts
 from aidsafe_dagster.settings.snapshot import SettingsSnapshot
 from aidsafe_dagster.sources.tables import COPIES, INGESTED
@@ -63,7 +63,10 @@ def take_over_rows(
         batches: those of this one.
         snapshot: of the settings of this one.
     """
-    stages = [stage for stage, one in STAGES.items() if one.dialogue is not None]
+    stages = []
+    for stage in stages_in_use(snapshot.settings):
+        if STAGES[stage].dialogue is not None:
+            stages.append(stage)
     others: set[str] = set()
     usage = Usage()
     for batch in batches:

@@ -31,7 +31,7 @@ from aidsafe_dagster.recipe.stages import STAGES
 R = TypeVar("R", bound=Record)
 Row = Mapping[str, Any]
 
-LAYOUT = 4
+LAYOUT = 5
 """The number of this release's columns. It is raised whenever a column is added or removed."""
 LAYOUT_KEY = "aidsafe_layout"
 """Its name in a Parquet file's metadata. Files from before 30 November 2026 have none."""

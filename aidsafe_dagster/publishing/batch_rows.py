@@ -12,6 +12,11 @@ from aidsafe_dagster.lake.policy_texts import read_policy
 from aidsafe_dagster.lake.tables import from_frame
 from aidsafe_dagster.publishing.batches import Batch
 from aidsafe_dagster.recipe.batch_recipe import POLICIES
+from aidsafe_dagster.recipe.counterfactual_formats import (
+    PolicyAnswer,
+    can_be_paired,
+    policy_answers,
+)
 from aidsafe_dagster.recipe.feedback import (
     PromptFeedback,
     answer_pairs,
@@ -74,6 +79,9 @@ class BatchRows:
             chosen = [row for row in batch.sft if row.prompt_id in self.selected]
             of_split = [row for row in chosen if row.split == split]
             return [(row, self.selected[row.prompt_id]) for row in of_split]
+        if kind in ("counterfactual_sft", "counterfactual_dpo"):
+            answers = self._policy_answers(kind)
+            return [(one.row, one) for one in answers if one.row.split == split]
         rows_of_prompts: list[Any] = []
         for prompt in self._prompts:
             if prompt.row.split == split:
@@ -82,6 +90,20 @@ class BatchRows:
             # Within the batch, since batches are read and written one by one.
             rows_of_prompts = list(balance(rows_of_prompts))
         return [(one.row, one) for one in rows_of_prompts]
+
+    def _policy_answers(self, kind: RowKind) -> Sequence[PolicyAnswer]:
+        """Return the answers under two sets of policies, of prompts that have an SFT row.
+
+        So floor, split and decontamination hold for them as for that row.
+        """
+        answers: list[PolicyAnswer] = []
+        for row in self.batch.sft:
+            pair = self.batch.counterfactuals.get(row.prompt_id)
+            if pair is not None:
+                answers += policy_answers(row, pair)
+        if kind == "counterfactual_dpo":
+            return [answer for answer in answers if can_be_paired(answer)]
+        return answers
 
     def _feedback(self, kind: RowKind, prompt: PromptFeedback) -> Iterable[Any]:
         pairs = self.judging.pairs

@@ -18,6 +18,7 @@ from aidsafe_dagster.recipe.formats import is_ambiguous
 from aidsafe_dagster.recipe.records import (
     DeliberatedCot,
     FineTuneRow,
+    PolicyCounterfactual,
     PreferencePair,
     RefinedCot,
     Row,
@@ -47,6 +48,8 @@ class Batch:
     """Rows that are not published because their own text contains a think tag."""
     without_dpo: bool = False
     """Whether its pairs are behind a closed gate."""
+    without_counterfactuals: bool = False
+    """Whether its policy counterfactuals are."""
     translated_from: Mapping[str, str] = field(default_factory=dict)
     """Prompt id of a translation → that of its original."""
 
@@ -62,6 +65,15 @@ class Batch:
             if original in pairs:
                 pairs[translated] = pairs[original]
         return pairs
+
+    @cached_property
+    def counterfactuals(self) -> Mapping[str, PolicyCounterfactual]:
+        """Prompt id → its answers under two sets of policies, for the SFT rows."""
+        if self.without_counterfactuals:
+            return {}
+        return self.read_stage(
+            Stage.POLICY_COUNTERFACTUALS, PolicyCounterfactual, self.sft
+        )
 
     @cached_property
     def deliberations(self) -> tuple[tuple[FineTuneRow, DeliberationStory], ...]:
@@ -96,6 +108,7 @@ def read_batch(
     general: frozenset[str] | None = None,
     *,
     without_dpo: bool = False,
+    without_counterfactuals: bool = False,
 ) -> Batch:
     """Read a batch from the lake.
 
@@ -104,6 +117,7 @@ def read_batch(
         key: of the batch.
         general: prompts whose SFT rows are kept; None keeps all.
         without_dpo: the DPO rows are behind a closed gate, and are not read.
+        without_counterfactuals: so are the policy counterfactuals.
 
     Raises:
         SetupError: a partition is missing.
@@ -131,7 +145,14 @@ def read_batch(
         translated_from[row.prompt_id] = translation.translated_from
         (dpo if row.kind == "dpo" else sft).append(row)
     return Batch(
-        lake, key, tuple(sft), tuple(dpo), ambiguous, without_dpo, translated_from
+        lake,
+        key,
+        tuple(sft),
+        tuple(dpo),
+        ambiguous,
+        without_dpo,
+        without_counterfactuals,
+        translated_from,
     )
 
 

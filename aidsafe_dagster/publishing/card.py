@@ -50,6 +50,14 @@ _ABOUT: dict[RowKind, str] = {
     "kto": "unpaired preference (TRL KTOTrainer): every answer that is clearly good or bad",
     "reward": "reward models (TRL RewardTrainer): the best answer beside each worse one",
     "guard": "guards that read a policy: verdicts with reasons, as many violations as look-alikes",
+    "counterfactual_sft": (
+        "reading the policy: one prompt under two sets of policies, given as system message, with "
+        "the answer that is right under each (TRL SFTTrainer)"
+    ),
+    "counterfactual_dpo": (
+        "the same as preferences: rejected is the answer that is right under the other set alone "
+        "(TRL DPOTrainer)"
+    ),
     "grpo": "reinforcement learning (TRL GRPOTrainer): prompts with their rules as a rubric",
 }
 _DEFAULT_NAME = "Policy-embedded chains of thought"

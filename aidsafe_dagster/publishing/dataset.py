@@ -22,6 +22,8 @@ from aidsafe_dagster.publishing.licences import SourceLicence
 from aidsafe_dagster.publishing.parquet import DataFile, Shards
 from aidsafe_dagster.publishing.rows import (
     CONFIGS,
+    COUNTERFACTUALS,
+    published_counterfactual,
     published_deliberation,
     published_dpo,
     published_feedback,
@@ -60,6 +62,8 @@ class ReleaseSelection:
     """Batch → the closed gate that a person let it pass."""
     without_dpo: Mapping[str, str] = field(default_factory=dict)
     """Batch that is taken → why its DPO rows are not."""
+    without_counterfactuals: Mapping[str, str] = field(default_factory=dict)
+    """Batch that is taken → why its policy counterfactuals are not."""
 
     def narrowed(self, chosen: Collection[str]) -> "ReleaseSelection":
         """Return the selection of these batches alone; none: of all."""
@@ -70,6 +74,7 @@ class ReleaseSelection:
             _only(self.left_out, chosen),
             _only(self.overridden, chosen),
             _only(self.without_dpo, chosen),
+            _only(self.without_counterfactuals, chosen),
         )
 
 
@@ -145,7 +150,13 @@ def write_rows(
     # In the order of batches, and never of a hash: a new batch is then one insertion, and
     # content-defined chunks send little of the old rows again.
     for key in selection.batches:
-        batch = read_batch(lake, key, general, without_dpo=key in selection.without_dpo)
+        batch = read_batch(
+            lake,
+            key,
+            general,
+            without_dpo=key in selection.without_dpo,
+            without_counterfactuals=key in selection.without_counterfactuals,
+        )
         rows = BatchRows(batch, judging, selected or {})
         for place, shard in shards.items():
             shard.add(_published_rows(rows, place, settings))
@@ -216,6 +227,7 @@ def drop_simulated(lake: Lake, selection: ReleaseSelection) -> ReleaseSelection:
         batches=real,
         left_out=reasons,
         without_dpo=_only(selection.without_dpo, real),
+        without_counterfactuals=_only(selection.without_counterfactuals, real),
     )
 
 
@@ -280,6 +292,9 @@ def _published_rows(
             published.append(published_sft(row, settings.reasoning))
         elif config == "selected":
             published.append(published_selected(row, behind, settings.reasoning))
+        elif config in COUNTERFACTUALS:
+            answer = published_counterfactual(row, config, behind, settings.reasoning)
+            published.append(answer)
         elif config == "dpo":
             pair = pairs[row.prompt_id]
             published.append(published_dpo(row, pair, settings.reasoning))

@@ -45,12 +45,14 @@ def write_export(
     general_ratio: float | None = None,
     simulated: bool = False,
     without_dpo: Collection[str] = (),
+    without_counterfactuals: Collection[str] = (),
     train_prompts: Collection[str] | None = None,
 ) -> list[DataFile]:
     """Write one file for each split that has rows; files of the same names are replaced.
 
     Without any row nothing is written, no folder either, and the list is empty. The DPO rows of
-    the batches in `without_dpo` are not read. Of the train split, rows of `train_prompts` alone
+    the batches in `without_dpo` are not read, nor the policy counterfactuals of those in
+    `without_counterfactuals`. Of the train split, rows of `train_prompts` alone
     are written; None: of all.
 
     Raises:
@@ -69,7 +71,13 @@ def write_export(
     with _no_empty_folder(folder):
         try:
             for key in batches:
-                batch = read_batch(lake, key, general, without_dpo=key in without_dpo)
+                batch = read_batch(
+                    lake,
+                    key,
+                    general,
+                    without_dpo=key in without_dpo,
+                    without_counterfactuals=key in without_counterfactuals,
+                )
                 if train_prompts is not None:
                     batch = with_train_prompts(batch, train_prompts)
                 rows = BatchRows(batch, judging)

@@ -8,6 +8,7 @@ others are what was judged, in the format of the trainer that learns from it (`f
 from collections.abc import Mapping
 from typing import Any
 
+from aidsafe_dagster.recipe.counterfactual_formats import PolicyAnswer
 from aidsafe_dagster.recipe.deliberation_log import DeliberationStory
 from aidsafe_dagster.recipe.format_types import Column, Columns, Reasoning, RowKind
 from aidsafe_dagster.recipe.formats import FORMATS
@@ -76,12 +77,33 @@ FEEDBACK: Mapping[RowKind, str] = {
     "grpo": "trl-grpo",
 }
 """Config → the format that it has."""
+COUNTERFACTUALS: Mapping[RowKind, str] = {
+    "counterfactual_sft": "counterfactual-sft",
+    "counterfactual_dpo": "counterfactual-dpo",
+}
+"""Config → the format that it has: one prompt under two sets of policies."""
+_CONTRAST: Columns = {
+    "outcome": Column(
+        "string", "what the right answer comes to: complies, complies in part, refuses"
+    ),
+    "score": Column("float", "policy score of the right answer under this set, 1 to 5"),
+    "other_score": Column(
+        "float", "policy score of the answer of the other set under this one"
+    ),
+    "differing_policies": Column(
+        "strings", "policies that bear on the prompt and differ between the sets"
+    ),
+}
 CONFIGS: Mapping[RowKind, Columns] = {
     "sft": {**FORMATS["trl-sft"].columns, **LINEAGE},
     "selected": {**FORMATS["trl-sft"].columns, **_SELECTED, **LINEAGE},
     "dpo": {**FORMATS["trl-dpo"].columns, **_PAIR, **LINEAGE},
     "deliberations": {**FORMATS["deliberations"].columns, **_STORY, **LINEAGE},
     **{kind: {**FORMATS[name].columns, **LINEAGE} for kind, name in FEEDBACK.items()},
+    **{
+        kind: {**FORMATS[name].columns, **_CONTRAST, **LINEAGE}
+        for kind, name in COUNTERFACTUALS.items()
+    },
 }
 """Config → its columns. None is named as a column that its trainer would read otherwise."""
 
@@ -142,6 +164,34 @@ def published_feedback(
         reasoning: where an assistant turn has it.
     """
     return FORMATS[FEEDBACK[kind]].convert(behind, reasoning) | _lineage(row)
+
+
+def published_counterfactual(
+    row: FineTuneRow, kind: RowKind, answer: PolicyAnswer, reasoning: Reasoning
+) -> dict[str, Any]:
+    """Return a prompt under one of two sets of policies; model and versions are of that answer."""
+    pair = answer.pair
+    if answer.policy_set == "first":
+        contrast = {
+            "outcome": pair.first_outcome,
+            "score": pair.first_score,
+            "other_score": pair.second_score_under_first,
+        }
+        versions = {}
+    else:
+        contrast = {
+            "outcome": pair.second_outcome,
+            "score": pair.second_score,
+            "other_score": pair.first_score_under_second,
+        }
+        versions = {
+            "model": pair.model,
+            "policies_version": pair.second_policies_version,
+            "templates_version": pair.templates_version,
+        }
+    columns = FORMATS[COUNTERFACTUALS[kind]].convert(answer, reasoning)
+    differing = {"differing_policies": list(pair.differing_policies)}
+    return columns | contrast | differing | _lineage(row) | versions
 
 
 def _judged_thoughts(refined: RefinedCot) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from aidsafe_dagster.recipe.records import (
     CotRow,
     DeliberatedCot,
     FineTuneRow,
+    PolicyCounterfactual,
     PreferencePair,
     Prompt,
     Record,
@@ -168,6 +169,29 @@ def _preference_pairs(inputs: _Inputs) -> pl.DataFrame:
     )
 
 
+def _policy_counterfactuals(inputs: _Inputs) -> pl.DataFrame:
+    texts = ("first_cot", "first_response", "second_cot", "second_response")
+    same_text = pl.col("first_response") == pl.col("second_response")
+    unknown, uncovered = [], []
+    for rules, applicable in inputs.rows.select(
+        "second_rules", "second_applicable_policies"
+    ).iter_rows():
+        unknown.append(len(set(rules).difference(inputs.policies.rule_ids)))
+        uncovered.append(len(inputs.policies.uncovered(applicable, rules)))
+    return inputs.rows.select(
+        *_KEYS_AND_LABEL,
+        "first_cot_tokens",
+        "second_cot_tokens",
+        inputs.tokens("first_response", "first_response_tokens"),
+        inputs.tokens("second_response", "second_response_tokens"),
+        same_text.alias("same_text"),
+        pl.Series("unknown_rules", unknown, dtype=pl.Int64),
+        pl.Series("uncovered_policies", uncovered, dtype=pl.Int64),
+        _blank("prompt", "first_system", "second_system", *texts),
+        _agent_talk(inputs.rows, "second_cot", "second_response"),
+    )
+
+
 def _fine_tune_splits(inputs: _Inputs) -> pl.DataFrame:
     is_sft = pl.col("kind") == "sft"
     assistant_turn = pl.when(is_sft).then(_last("messages")).otherwise(_last("chosen"))
@@ -202,6 +226,7 @@ _METRICS: Mapping[type, Callable[[_Inputs], pl.DataFrame]] = {
     RefinedCot: _refined_cots,
     CotGrades: _cot_grades,
     PreferencePair: _preference_pairs,
+    PolicyCounterfactual: _policy_counterfactuals,
     FineTuneRow: _fine_tune_splits,
 }
 """By record class; a class that is not here has the metrics of the class it inherits from."""

@@ -28,7 +28,11 @@ from aidsafe_dagster.quality.metrics import KEYS, measure_rows
 from aidsafe_dagster.quality.tokens import TokenCounter
 from aidsafe_dagster.recipe.errors import unknown
 from aidsafe_dagster.recipe.policies import Policies
-from aidsafe_dagster.recipe.records import EXCLUSION_REASONS, METRICS, FailureReason
+from aidsafe_dagster.recipe.records import (
+    EXCLUSION_REASONS,
+    METRICS,
+    NOT_ASKED_REASONS,
+)
 from aidsafe_dagster.recipe.row_gate import CheckSettings
 from aidsafe_dagster.recipe.stages import (
     GRADES,
@@ -46,6 +50,8 @@ class _Partition:
     settings: CheckSettings
     expected_rows: int | None
     is_refined: bool
+    is_optional: bool
+    """No other stage rests on it, so it may come out empty."""
 
 
 def validate(
@@ -84,12 +90,14 @@ def validate(
         settings=settings,
         expected_rows=expected_rows,
         is_refined="refined_ratio" in rows.columns,
+        is_optional=definition.is_optional,
     )
+    least = 0 if definition.is_optional else settings.min_rows
     expected = {}
     for suite in suites:
         # Great Expectations passes vacuously on an empty frame, so a row count comes first.
         expected[suite] = [
-            row_count(settings.min_rows),
+            row_count(least),
             *_SUITES[suite](partition),
         ]
     summary = partition_summary(rows, failures, expected_rows)
@@ -117,15 +125,17 @@ def partition_summary(
     """Return one line of facts about a partition, from its metric frame and its failures.
 
     `failure_share` and `left_out_share` (see `EXCLUSION_REASONS`) are shares of all rows that the
-    stage was given, without those that another stage's closed gate keeps out. `unaccounted` counts
-    rows that were given and did not come out (below zero: more came out). `failed_and_kept` counts
-    prompts that are in both files.
+    stage was meant to make, so without those that another stage's closed gate keeps out.
+    `unaccounted` counts rows that were given and did not come out (below zero: more came out).
+    `failed_and_kept` counts prompts that are in both files.
     """
     unaccounted = None
     if expected_rows is not None:
         unaccounted = expected_rows - (rows.height + failures.height)
-    # Their own gate is closed already, and must not close that of the rows beside them.
-    judged = failures.filter(pl.col("reason") != FailureReason.CLOSED_GATE)
+    # A closed gate of their own must not close that of the rows beside them, and rows that nobody
+    # was to be asked about would hide how many of the others failed.
+    not_asked = [str(reason) for reason in NOT_ASKED_REASONS]
+    judged = failures.filter(~pl.col("reason").is_in(not_asked))
     total = rows.height + judged.height
     left_out_reasons = [str(reason) for reason in EXCLUSION_REASONS]
     left_out = judged.filter(pl.col("reason").is_in(left_out_reasons)).height
@@ -153,8 +163,9 @@ def _integrity(partition: _Partition) -> list[Expectation]:
         *map(present, KEYS),
         *equal("blank_texts", 0),
         fact("failure_share", None, settings.max_failure_share),
-        fact("left_out_share", None, settings.max_left_out_share),
     ]
+    if not partition.is_optional:
+        expected.append(fact("left_out_share", None, settings.max_left_out_share))
     if partition.expected_rows is not None:
         expected.append(fact("unaccounted", 0, 0))
     if "simulated" in columns:
@@ -193,6 +204,10 @@ def _token_length(partition: _Partition) -> list[Expectation]:
         expected += between("rejected_cot_tokens", 1, maximum)
         expected += between("chosen_response_tokens", 1, None)
         expected += between("rejected_response_tokens", 1, None)
+    for answer in ("first", "second"):
+        if f"{answer}_cot_tokens" in partition.columns:
+            expected += between(f"{answer}_cot_tokens", minimum, maximum)
+            expected += between(f"{answer}_response_tokens", 1, None)
     if "thinking_tokens" in partition.columns:
         expected += between("thinking_tokens", minimum, maximum)
     if "response_tokens" in partition.columns:

@@ -17,14 +17,18 @@ from aidsafe_dagster.recipe.records import Record
 HASH = "#"
 """Begins a value that is a hash: two of them can be told apart, and neither says anything."""
 POLICIES, TEMPLATE = "policies", "template"
+SECOND_POLICIES = "second policies"
+"""Those of policy counterfactuals."""
 _MOST_CHANGES = 6
-_FILES = (POLICIES, TEMPLATE)
+_FILES = (POLICIES, SECOND_POLICIES, TEMPLATE)
 _Change = tuple[str, str, str]
 """Name, earlier value, present value."""
 
 
 class RecipePart(Record):
-    name: str = Field(description="setting, 'policies', or 'template'")
+    name: str = Field(
+        description="setting, 'policies', 'second policies', or 'template'"
+    )
     of: str = Field(description="the role, policy or template; empty: it has none")
     value: str = Field(
         description="as text; '#' and a hash for what is too long to show"
@@ -123,7 +127,7 @@ def _describe(change: _Change, bearers: list[str], everybody: list[str]) -> str:
         verb = "changed"
         if not old or not new:
             verb = "added" if new else "removed"
-        sign = ": " if name == POLICIES else " "
+        sign = " " if name == TEMPLATE else ": "
         return f"{name}{sign}{', '.join(bearers)} {verb}"
     whose = ""
     # What concerns everybody is a setting of its own, except the models, which people ask after.

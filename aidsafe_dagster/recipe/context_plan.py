@@ -22,8 +22,11 @@ from aidsafe_dagster.recipe.dialogue import (
     Request,
 )
 from aidsafe_dagster.recipe.errors import RowFailed
+from aidsafe_dagster.recipe.fine_tune_splits import ScoreGate
+from aidsafe_dagster.recipe.policy_counterfactuals import CounterfactualSettings
 from aidsafe_dagster.recipe.preference_pairs import PairSettings
 from aidsafe_dagster.recipe.records import Prompt, Role, Stage, Usage
+from aidsafe_dagster.recipe.row_gate import CheckSettings
 from aidsafe_dagster.recipe.stages import (
     STAGES,
     RecipeSettings,
@@ -164,6 +167,9 @@ class _LenientSettings:
     deliberation: DeliberationSettings
     grading: GradingSettings
     pairs: PairSettings
+    counterfactuals: CounterfactualSettings
+    score_gate: ScoreGate
+    checks: CheckSettings
 
 
 class _Planner:
@@ -178,6 +184,9 @@ class _Planner:
             settings.grading,
             # Filler is alike on both sides, and how much so takes long to tell.
             settings.pairs.model_copy(update={"max_similarity": 1.0}),
+            settings.counterfactuals,
+            settings.score_gate,
+            settings.checks,
         )
         self.sizes = sizes
         self.prompt = Prompt(
@@ -195,6 +204,8 @@ class _Planner:
         """Return the requests of a stage, and keep its record for the stages after it."""
         records = self._inputs(definition)
         if definition.dialogue is None or records is None:
+            return []
+        if not definition.is_on(self.settings):
             return []
         conversation = Conversation(self.context, definition.name, self.prompt)
         dialogue = definition.dialogue(conversation, records, self.settings)

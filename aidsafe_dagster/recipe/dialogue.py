@@ -203,6 +203,19 @@ class DialogueContext:
     """In which turn of the loop rows are made."""
     adapters: Mapping[str, str] = field(default_factory=dict)
     """Role or agent that a trained adapter speaks for → its name and the hash of its weights."""
+    second_policies: Policies | None = None
+    """Those of policy counterfactuals; None where there are none."""
+
+    @cached_property
+    def under_second_policies(self) -> "DialogueContext":
+        """The same with the second policies in place of the first.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if self.second_policies is None:
+            raise ValueError("there is no second set of policies")
+        return replace(self, policies=self.second_policies, second_policies=None)
 
     @cached_property
     def system(self) -> Message:

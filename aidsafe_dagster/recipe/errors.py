@@ -59,12 +59,19 @@ class StoreUnavailable(Exception):
 
 
 class RowFailed(Exception):
-    """Ends one dialogue. The driver catches it, so no user ever sees it as an exception."""
+    """Ends one dialogue. The driver catches it, so no user ever sees it as an exception.
 
-    def __init__(self, reason: FailureReason, detail: str) -> None:
+    `redraw` says whether a later run is to draw other answers, since the same ones would only fail
+    again. What is decided about sound answers stays as it is.
+    """
+
+    def __init__(
+        self, reason: FailureReason, detail: str, *, redraw: bool = True
+    ) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+        self.redraw = redraw
 
 
 def not_installed(error: ImportError, where: str, extra: str) -> SetupError:

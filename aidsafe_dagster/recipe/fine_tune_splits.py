@@ -8,7 +8,7 @@ split.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Annotated, Literal
@@ -106,10 +106,14 @@ class SplitInputs(Record):
 
 def refined_scores(grades: CotGrades) -> dict[Metric, float]:
     """Return the refined CoT's score by metric, as the mean of the judges."""
-    refined = _refined_grades(grades)
+    return mean_scores(_refined_grades(grades))
+
+
+def mean_scores(grades: Sequence[Grade]) -> dict[Metric, float]:
+    """Return the scores of one answer by metric, as the mean of its judges."""
     scores: dict[Metric, float] = {}
     for metric in METRICS:
-        scores[metric] = fmean(getattr(grade, metric).score for grade in refined)
+        scores[metric] = fmean(getattr(grade, metric).score for grade in grades)
     return scores
 
 
@@ -119,11 +123,16 @@ def _refined_grades(grades: CotGrades) -> list[Grade]:
 
 def find_low_scores(grades: CotGrades | None, gate: ScoreGate) -> str | None:
     """Return the scores that keep a row from passing the score gate, as text, or None."""
+    return missed_floors(_refined_grades(grades) if grades else (), gate)
+
+
+def missed_floors(grades: Sequence[Grade], gate: ScoreGate) -> str | None:
+    """Return the scores of one answer that keep it from passing the score gate, or None."""
     if not gate.floors:
         return None
-    if grades is None or not _refined_grades(grades):
+    if not grades:
         return NO_GRADE
-    scores = refined_scores(grades)
+    scores = mean_scores(grades)
     # All low scores, so that a person who tunes the gate sees what each row falls short of.
     low = []
     for metric, floor in gate.floors.items():

@@ -10,11 +10,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from aidsafe_dagster.recipe.records import FineTuneRow, Message, RefinedCot
+from aidsafe_dagster.recipe.records import (
+    FineTuneRow,
+    Message,
+    PolicyCounterfactual,
+    RefinedCot,
+)
 
 Reasoning = Literal["inline", "field"]
 RowKind = Literal[
-    "sft", "selected", "dpo", "deliberations", "prm", "kto", "reward", "guard", "grpo"
+    "sft",
+    "selected",
+    "dpo",
+    "deliberations",
+    "prm",
+    "kto",
+    "reward",
+    "guard",
+    "grpo",
+    "counterfactual_sft",
+    "counterfactual_dpo",
 ]
 ColumnType = Literal[
     "string",
@@ -30,7 +45,7 @@ ColumnType = Literal[
     "judged_thoughts",
     "turns",
 ]
-_Lineage = FineTuneRow | RefinedCot
+_Lineage = FineTuneRow | RefinedCot | PolicyCounterfactual
 OPEN, CLOSE = "<think>", "</think>"
 REASONING_FIELD = "reasoning_content"
 

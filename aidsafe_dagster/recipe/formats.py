@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from aidsafe_dagster.recipe.counterfactual_formats import COUNTERFACTUAL_FORMATS
 from aidsafe_dagster.recipe.deliberation_log import DeliberationStory, deliberation_log
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.feedback_formats import FEEDBACK_FORMATS
@@ -200,6 +201,7 @@ _ALL = (
         file="jsonl",
     ),
     *FEEDBACK_FORMATS,
+    *COUNTERFACTUAL_FORMATS,
 )
 FORMATS: Mapping[str, Format] = {format_.name: format_ for format_ in _ALL}
 

@@ -161,6 +161,19 @@ def load_policies(folder: Path, only: Sequence[str] = ()) -> Policies:
     return Policies(policies=tuple(policies[policy_id] for policy_id in selected))
 
 
+def load_policy_set(path: Path, only: Sequence[str] = ()) -> Policies:
+    """Load a set of policies: those of a folder, or the one of a file.
+
+    Raises:
+        SetupError: there is nothing of that name, or see `load_policies`.
+    """
+    if path.is_file():
+        return Policies(policies=(load_policy(path),))
+    if not path.is_dir():
+        raise SetupError(f"{path}: no folder with policies, and no policy file")
+    return load_policies(path, only)
+
+
 def _require_size(folder: Path, files: Sequence[Path]) -> None:
     """Refuse files that no model could be shown, before any of them is read."""
     sizes = {file.name: file.stat().st_size for file in files}

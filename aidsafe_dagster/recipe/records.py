@@ -29,6 +29,7 @@ class Stage(StrEnum):
     COT_GRADES = "cot_grades"
     PREFERENCE_PAIRS = "preference_pairs"
     FINE_TUNE_SPLITS = "fine_tune_splits"
+    POLICY_COUNTERFACTUALS = "policy_counterfactuals"
 
 
 class Role(StrEnum):
@@ -139,6 +140,16 @@ class FailureReason(StrEnum):
     # The row's own stage is behind a closed gate, and other rows of the batch go on without it.
     CLOSED_GATE = "closed_gate"
 
+    # From here on, of policy counterfactuals.
+    # Both sets of policies say the same on the prompt, so nobody is asked.
+    SAME_POLICIES = "same_policies"
+    # The prompt is not in the share that is asked.
+    NOT_DRAWN = "not_drawn"
+    # Under both sets the answer comes to the same.
+    SAME_OUTCOME = "same_outcome"
+    # The answers differ, and neither is wrong under the other set.
+    RIGHT_UNDER_BOTH = "right_under_both"
+
 
 EXCLUSION_REASONS = frozenset(
     {
@@ -158,9 +169,21 @@ EXCLUSION_REASONS = frozenset(
         FailureReason.PARENT_HELD_OUT,
         FailureReason.NO_TWIN,
         FailureReason.CLOSED_GATE,
+        FailureReason.SAME_POLICIES,
+        FailureReason.NOT_DRAWN,
+        FailureReason.SAME_OUTCOME,
+        FailureReason.RIGHT_UNDER_BOTH,
     }
 )
 """Reasons to exclude a sound row. They are counted like failures, but never close a gate."""
+NOT_ASKED_REASONS = frozenset(
+    {
+        FailureReason.CLOSED_GATE,
+        FailureReason.SAME_POLICIES,
+        FailureReason.NOT_DRAWN,
+    }
+)
+"""Reasons of rows that their stage was never meant to make. They count in no share of it."""
 UNANSWERED_REASONS = frozenset(
     {
         FailureReason.ENGINE_ERROR,
@@ -721,6 +744,70 @@ class TriedBelief(Origin):
     simulated: bool = Field(description="true for output of the rehearsal engine")
     policies_version: str
     templates_version: str
+
+
+PolicySet = Literal["first", "second"]
+"""The policies of the project, or those that `[counterfactuals]` names."""
+Outcome = Literal["complies", "complies in part", "refuses"]
+
+
+class PolicyCounterfactual(Row):
+    """One prompt under two sets of policies whose right answers differ.
+
+    Table `policy_counterfactuals`. The provenance is that of the answer under the second set and
+    of the judges; the answer under the first set is the refined CoT.
+    """
+
+    prompt_kind: PromptKind
+    second_policies_version: str = Field(
+        description="hash of the second policies' text"
+    )
+    differing_policies: tuple[str, ...] = Field(
+        description="ids of the policies that bear on the prompt and differ between the sets"
+    )
+    only_first: tuple[str, ...] = Field(
+        description="what the first set says of these, and the second does not"
+    )
+    only_second: tuple[str, ...] = Field(
+        description="what the second set says of these, and the first does not"
+    )
+    first_system: str = Field(
+        description="system message with the whole first set, to train under"
+    )
+    second_system: str = Field(
+        description="system message with the whole second set, to train under"
+    )
+    first_cot: str
+    first_response: str
+    first_cot_tokens: int
+    first_outcome: Outcome
+    second_cot: str
+    second_response: str
+    second_cot_tokens: int
+    second_outcome: Outcome
+    second_applicable_policies: tuple[str, ...] = Field(
+        description="policies of the second set that the answer under it has to cover"
+    )
+    second_rules: tuple[str, ...] = Field(
+        description="rules of the second set that the thoughts under it apply"
+    )
+    first_score: float = Field(
+        description="policy score of the first answer under the first set, 1 to 5"
+    )
+    first_score_under_second: float
+    second_score: float = Field(
+        description="policy score of the second answer under the second set, 1 to 5"
+    )
+    second_score_under_first: float
+    first_grades: tuple[Grade, ...] = Field(description="under the first set, by judge")
+    first_grades_under_second: tuple[Grade, ...]
+    second_grades: tuple[Grade, ...] = Field(
+        description="under the second set, by judge"
+    )
+    second_grades_under_first: tuple[Grade, ...]
+    wrong_under: tuple[PolicySet, ...] = Field(
+        description="sets under which the answer of the other set is wrong: each makes a DPO row"
+    )
 
 
 class FineTuneRow(Origin, Provenance):

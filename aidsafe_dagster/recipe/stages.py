@@ -2,7 +2,7 @@
 
     prompts → seed_cots → deliberated_cots → refined_cots → cot_grades → preference_pairs →
     fine_tune_splits
-       └────→ single_llm_cots (the baseline) ···················┘
+       └────→ single_llm_cots (the baseline) ···················┘ └─→ policy_counterfactuals
 
 Everything that differs from stage to stage is a field of its `StageDefinition`: what a row is, what
 it is made from, who speaks, with which templates, in which dialogue, what a row must pass, which
@@ -22,9 +22,17 @@ from aidsafe_dagster.recipe.beliefs import BeliefSearch, choose_pair_kind
 from aidsafe_dagster.recipe.cot_grades import GradingSettings, Versions, grade_versions
 from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue, DialogueTask
-from aidsafe_dagster.recipe.errors import SetupError, unknown
+from aidsafe_dagster.recipe.errors import RowFailed, SetupError, unknown
+from aidsafe_dagster.recipe.fine_tune_splits import ScoreGate
 from aidsafe_dagster.recipe.languages import LanguageOf
 from aidsafe_dagster.recipe.policies import Policies
+from aidsafe_dagster.recipe.policy_counterfactuals import (
+    POLICY_SYSTEM,
+    CounterfactualSettings,
+    FirstAnswer,
+    contrast,
+    why_not_asked,
+)
 from aidsafe_dagster.recipe.preference_pairs import (
     PairSettings,
     plain_sampling_calls,
@@ -37,6 +45,7 @@ from aidsafe_dagster.recipe.records import (
     Failure,
     FailureReason,
     FineTuneRow,
+    PolicyCounterfactual,
     PreferencePair,
     Prompt,
     Record,
@@ -64,6 +73,7 @@ from aidsafe_dagster.recipe.templates import (
     Templates,
 )
 from aidsafe_dagster.recipe.transcript import (
+    counterfactual_transcript,
     deliberated_transcript,
     grades_transcript,
     pair_transcript,
@@ -90,6 +100,12 @@ class RecipeSettings(Protocol):
     def grading(self) -> GradingSettings: ...
     @property
     def pairs(self) -> PairSettings: ...
+    @property
+    def counterfactuals(self) -> CounterfactualSettings: ...
+    @property
+    def score_gate(self) -> ScoreGate: ...
+    @property
+    def checks(self) -> CheckSettings: ...
 
 
 @dataclass(frozen=True)
@@ -121,6 +137,16 @@ class StageDefinition:
         Callable[[Conversation, RecordsByStage, RecipeSettings], int] | None
     ) = None
     """Calls that a row takes beyond what its neighbours take, where that is known in advance."""
+    why_not_asked: (
+        Callable[[Conversation, RecordsByStage, RecipeSettings], RowFailed | None]
+        | None
+    ) = None
+    """Why a row is left out before anybody is asked, None if it is not."""
+    switch: Callable[[RecipeSettings], bool] | None = None
+    """Whether the settings ask for this stage. None: it is always made. One that has a switch may
+    come out empty, and closes no other stage."""
+    repeats: tuple[str, ...] = ()
+    """Stages whose work it does once more, for estimates until it is measured itself."""
     row_gate: tuple[RowCheck, ...] = ()
     suites: tuple[str, ...] = (INTEGRITY,)
     """Suites of the partition gate, each an asset check."""
@@ -141,6 +167,14 @@ class StageDefinition:
         """Stages whose every row must come out as a row or as a failure."""
         return self.upstream if self.accounts_for is None else self.accounts_for
 
+    @property
+    def is_optional(self) -> bool:
+        return self.switch is not None
+
+    def is_on(self, settings: RecipeSettings) -> bool:
+        """Tell whether the settings ask for this stage."""
+        return self.switch is None or self.switch(settings)
+
     def task(
         self,
         conversation: Conversation,
@@ -154,6 +188,10 @@ class StageDefinition:
         """
         if self.dialogue is None:
             raise ValueError(f"{self.name} has no dialogues")
+        if self.why_not_asked is not None:
+            failure = self.why_not_asked(conversation, records, settings)
+            if failure is not None:
+                return DialogueTask(conversation, _left_out(failure))
         dialogue = self.dialogue(conversation, records, settings)
         extra_calls = 0
         if self.extra_calls is not None:
@@ -182,6 +220,12 @@ class StageDefinition:
         # draws anew.
         reason, detail = verdict
         return conversation.failure(reason, detail, redraw=True)
+
+
+def _left_out(failure: RowFailed) -> Dialogue[Any]:
+    """Return a dialogue that ends before its first call."""
+    raise failure
+    yield  # the `yield` makes this a generator
 
 
 def _think_alone(
@@ -258,6 +302,26 @@ def _plain_sampling_calls(
 ) -> int:
     search = belief_search(conversation, records, settings)
     return plain_sampling_calls(search, settings.pairs, settings.grading)
+
+
+def _first_answer(records: RecordsByStage) -> FirstAnswer:
+    return FirstAnswer(records[Stage.REFINED_COTS], records[Stage.COT_GRADES])
+
+
+def _contrast(
+    conversation: Conversation, records: RecordsByStage, settings: RecipeSettings
+) -> Dialogue[PolicyCounterfactual]:
+    return contrast(conversation, _first_answer(records), settings)
+
+
+def _why_no_contrast(
+    conversation: Conversation, records: RecordsByStage, settings: RecipeSettings
+) -> RowFailed | None:
+    return why_not_asked(conversation.context, _first_answer(records), settings)
+
+
+def _has_second_policies(settings: RecipeSettings) -> bool:
+    return settings.counterfactuals.policies is not None
 
 
 _COT_SUITES = (INTEGRITY, TOKEN_LENGTH, POLICY_COVERAGE)
@@ -381,6 +445,49 @@ STAGES: dict[str, StageDefinition] = {
             accounts_for=(Stage.REFINED_COTS,),
             suites=(INTEGRITY, TOKEN_LENGTH),
         ),
+        StageDefinition(
+            name=Stage.POLICY_COUNTERFACTUALS,
+            record=PolicyCounterfactual,
+            upstream=(Stage.REFINED_COTS, Stage.COT_GRADES),
+            # Without a grade under the first set, nobody knows whether that answer is right.
+            accounts_for=(Stage.COT_GRADES,),
+            roles=(
+                Role.INTENT_DECOMPOSER,
+                Role.INITIALIZER,
+                Role.DELIBERATOR,
+                Role.MODERATOR,
+                Role.REFINER,
+                Role.SINGLE_LLM,
+                Role.JUDGE,
+                Role.SECOND_JUDGE,
+            ),
+            speakers="the recipe's agents under a second set of policies, judges",
+            templates=(
+                f"{Stage.POLICY_COUNTERFACTUALS}/{POLICY_SYSTEM}",
+                "seed_cots/intent_decomposer",
+                "seed_cots/initializer",
+                "deliberated_cots/deliberator",
+                "deliberated_cots/round_table",
+                "deliberated_cots/moderator",
+                "deliberated_cots/state",
+                "refined_cots/refiner",
+                "single_llm_cots/single_llm",
+                "cot_grades/grade",
+                "judge_system",
+            ),
+            dialogue=_contrast,
+            why_not_asked=_why_no_contrast,
+            switch=_has_second_policies,
+            # One grade more than there, and no comparison.
+            repeats=(
+                Stage.SEED_COTS,
+                Stage.DELIBERATED_COTS,
+                Stage.REFINED_COTS,
+                Stage.COT_GRADES,
+            ),
+            suites=(INTEGRITY, TOKEN_LENGTH, POLICY_COVERAGE),
+            transcript=counterfactual_transcript,
+        ),
     )
 }
 """By name, in the order of the recipe: each stage comes after those it reads."""
@@ -413,6 +520,16 @@ def stage_named(name: str) -> StageDefinition:
     return STAGES[name]
 
 
+def stages_in_use(settings: RecipeSettings) -> tuple[str, ...]:
+    """Return the stages that the settings ask for, in the order of the recipe."""
+    return tuple(name for name, stage in STAGES.items() if stage.is_on(settings))
+
+
+def always_made() -> tuple[str, ...]:
+    """Return the stages that no setting turns off, in the order of the recipe."""
+    return tuple(name for name, stage in STAGES.items() if not stage.is_optional)
+
+
 def stages_after(name: str) -> Iterator[StageDefinition]:
     """Yield the stages that a model makes from this stage's rows, one row from one row."""
     for definition in STAGES.values():
@@ -425,6 +542,8 @@ def stages_after(name: str) -> Iterator[StageDefinition]:
 
 def stops_only_its_rows(name: str) -> bool:
     """Tell whether another stage goes on, without these rows, when this one's gate is closed."""
+    if stage_named(name).is_optional:
+        return True
     return any(name in stage.partial_upstream for stage in STAGES.values())
 
 

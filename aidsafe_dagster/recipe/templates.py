@@ -51,13 +51,20 @@ SAFETY_EVAL_TEMPLATES = (
 _CONVERSATION = "conversation"
 _SHARED = ("system", "policies", "reask", _CONVERSATION)
 """Templates that every request may use."""
-_YOUNGER = (f"{_CONVERSATION}.", f"{TRANSLATIONS}/", f"{PROMPT_WORK}/")
 _ANOTHER_VOICE = (
     "target_system",
+    "policy_counterfactuals/policy_system",
     "preference_pairs/guard",
     *(name for name in SAFETY_EVAL_TEMPLATES if name.startswith("safety_eval/")),
 )
 """Templates that no agent of the recipe is shown."""
+_YOUNGER = (
+    f"{_CONVERSATION}.",
+    f"{TRANSLATIONS}/",
+    f"{PROMPT_WORK}/",
+    "policy_counterfactuals/",
+)
+"""Beginnings of files that a folder of a team's own may lack: the package's stand in."""
 _JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 _FENCES = "user_prompt|belief|thoughts|response|opinion|document|rule"
 _TURN_FENCES = "turn|last_turn"

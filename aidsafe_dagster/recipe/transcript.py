@@ -18,6 +18,7 @@ from aidsafe_dagster.recipe.records import (
     Grade,
     Intent,
     Judgement,
+    PolicyCounterfactual,
     PreferencePair,
     Prompt,
     Provenance,
@@ -130,6 +131,40 @@ def pair_transcript(row: PreferencePair) -> str:
         "\n".join(map(_candidate, row.candidates)),
         _footer(row),
     )
+
+
+def counterfactual_transcript(row: PolicyCounterfactual) -> str:
+    """Return where the two sets of policies differ, and the answer under each with its scores."""
+    wrong = " and ".join(row.wrong_under)
+    return _page(
+        _heading(row),
+        f"### Where the policies differ{_rules(row.differing_policies)}",
+        *_policy_lines("First set alone", row.only_first),
+        *_policy_lines("Second set alone", row.only_second),
+        f"### Under the first set: {row.first_outcome} (policy score {row.first_score:.2f}, "
+        f"under the second set {row.first_score_under_second:.2f})",
+        block_quote(f"{row.first_cot}\n\n→ {row.first_response}"),
+        f"### Under the second set: {row.second_outcome} (policy score {row.second_score:.2f}, "
+        f"under the first set {row.second_score_under_first:.2f})",
+        block_quote(f"{row.second_cot}\n\n→ {row.second_response}"),
+        f"The answer of the other set is wrong under the {wrong} set.",
+        *_grades_under("first", "second", row.first_grades_under_second),
+        *_grades_under("second", "first", row.second_grades_under_first),
+        f"*Second policies {row.second_policies_version}*",
+        _footer(row),
+    )
+
+
+def _policy_lines(title: str, lines: Sequence[str]) -> Iterator[str]:
+    listing = "\n".join(f"- {escape_inline(line)}" for line in lines)
+    yield f"**{title}:**\n\n{listing}" if lines else f"**{title}:** nothing"
+
+
+def _grades_under(answer: str, policies: str, grades: Sequence[Grade]) -> Iterator[str]:
+    """Yield what the judges hold against an answer under the other set."""
+    yield f"### The {answer} answer, judged under the {policies} set"
+    yield _score_table(grades)
+    yield from _score_reasons(grades)
 
 
 def candidates_transcript(rows: Sequence[TriedBelief]) -> str:

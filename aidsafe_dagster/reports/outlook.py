@@ -5,7 +5,7 @@ A stage is reckoned per prompt of the batch and not per row that enters it, as i
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aidsafe_dagster.reports.planning import MeasuredSample, StagePlan, plan_stage
 
@@ -79,6 +79,41 @@ def make_outlook(
     for stage in dict.fromkeys(row.stage for row in sample.rows):
         stages[stage] = plan_stage(stage, sample, 1 / sample.prompts)
     return Outlook(sample.prompts, sample.simulated, stages, _rate(steps))
+
+
+def with_unmeasured(
+    outlook: Outlook, repeats: Mapping[str, Sequence[str]], shares: Mapping[str, float]
+) -> Outlook:
+    """Return an outlook on stages that no batch has been through yet, by what they repeat.
+
+    Args:
+        outlook: of what was measured.
+        repeats: by stage, the stages whose work it does once more.
+        shares: by stage, of how many of the prompts, at most.
+    """
+    stages = dict(outlook.stages)
+    for stage, models in repeats.items():
+        plans = [outlook.stages[name] for name in models if name in outlook.stages]
+        if stage not in stages and plans:
+            stages[stage] = _sum_of(stage, plans, shares.get(stage, 1.0))
+    return replace(outlook, stages=stages)
+
+
+def _sum_of(stage: str, plans: Sequence[StagePlan], share: float) -> StagePlan:
+    def total(count: str) -> float:
+        return share * sum(float(getattr(plan, count)) for plan in plans)
+
+    return StagePlan(
+        stage=stage,
+        rows=share,
+        failing=None,
+        calls=total("calls"),
+        tokens_in=total("tokens_in"),
+        tokens_cached=total("tokens_cached"),
+        tokens_out=total("tokens_out"),
+        tokens_reasoning=total("tokens_reasoning"),
+        cost=total("cost"),
+    )
 
 
 def _rate(steps: Sequence[Mapping[str, float]]) -> float | None:

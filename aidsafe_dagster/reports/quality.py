@@ -8,6 +8,7 @@ from aidsafe_dagster.recipe.fine_tune_splits import ScoreGate
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.reports.analysis import DatasetAnalysis
 from aidsafe_dagster.reports.cost import StageTime, cost_section
+from aidsafe_dagster.reports.counterfactuals import counterfactuals_section
 from aidsafe_dagster.reports.deliberation import deliberation_section
 from aidsafe_dagster.reports.facts import describe_dataset, simulation_warning
 from aidsafe_dagster.reports.frames import Dataset
@@ -93,6 +94,9 @@ def _build_sections(analysis: DatasetAnalysis, context: ReportContext) -> list[S
         policies_section(dataset, context.policies),
         rules_section(dataset, context.policies),
     ]
+    counterfactuals = counterfactuals_section(dataset)
+    if counterfactuals:
+        sections.append(counterfactuals)
     generation = generation_section(dataset)
     if generation:
         sections.append(generation)

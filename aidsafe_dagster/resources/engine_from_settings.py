@@ -113,6 +113,7 @@ def make_dialogue_context(
         simulated=engine.simulated,
         generation=settings.generation.number,
         adapters=adapters_by_speaker(settings),
+        second_policies=snapshot.second_policies,
     )
 
 

@@ -29,6 +29,8 @@ _TUNABLE = (
     "ablation.sample",
     "answers.*",
     "checks.*",
+    "counterfactuals.share",
+    "counterfactuals.writer",
     "decontamination.*_threshold",
     "decontamination.ngram_words",
     "deliberation.*",

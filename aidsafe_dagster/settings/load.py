@@ -310,6 +310,7 @@ def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:
         "sources": tuple(sources),
         "decontamination": decontamination,
         "embeddings": settings.embeddings.within(folder),
+        "counterfactuals": settings.counterfactuals.within(folder),
         "launchpad": settings.launchpad.within(folder),
     }
     # `folder / path` is the path itself where that is absolute.

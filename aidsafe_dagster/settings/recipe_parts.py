@@ -16,11 +16,13 @@ from aidsafe_dagster.engines.settings import ServerSettings
 from aidsafe_dagster.recipe.bad_text import BadTextSettings
 from aidsafe_dagster.recipe.batch_recipe import (
     POLICIES,
+    SECOND_POLICIES,
     TEMPLATE,
     RecipePart,
     content_hash,
     policy_hash,
 )
+from aidsafe_dagster.recipe.policy_counterfactuals import CounterfactualSettings
 from aidsafe_dagster.recipe.records import Record, RefinedCot, Role, Stage
 from aidsafe_dagster.recipe.stages import stage_named
 from aidsafe_dagster.settings.role_servers import (
@@ -101,13 +103,32 @@ def roles_in_use(settings: Settings, stage: str) -> list[Role]:
         silent.add(Role.GUARD)
     if settings.grading.judges == 1:
         silent.add(Role.SECOND_JUDGE)
+    if stage == Stage.POLICY_COUNTERFACTUALS:
+        silent |= _silent_writers(settings.counterfactuals)
     return [role for role in stage_named(stage).roles if role not in silent]
+
+
+def _silent_writers(settings: CounterfactualSettings) -> set[Role]:
+    """Return who does not speak under the second policies."""
+    if settings.writer == "deliberation":
+        return {Role.SINGLE_LLM}
+    return {
+        Role.INTENT_DECOMPOSER,
+        Role.INITIALIZER,
+        Role.DELIBERATOR,
+        Role.MODERATOR,
+        Role.REFINER,
+    }
 
 
 def _file_parts(snapshot: SettingsSnapshot, stage: str) -> Iterator[RecipePart]:
     for policy in snapshot.policies.policies:
         value = policy_hash(policy)
         yield RecipePart(name=POLICIES, of=policy.id, value=value)
+    if stage == Stage.POLICY_COUNTERFACTUALS and snapshot.second_policies:
+        for policy in snapshot.second_policies.policies:
+            value = policy_hash(policy)
+            yield RecipePart(name=SECOND_POLICIES, of=policy.id, value=value)
     for name, digest in snapshot.templates.hashes(stage).items():
         yield RecipePart(name=TEMPLATE, of=name, value=f"#{digest}")
 
@@ -189,19 +210,37 @@ def _setting_parts(settings: Settings, stage: str) -> Iterator[RecipePart]:
         yield from _group("grading", settings.grading)
     if is_own or stage == Stage.PREFERENCE_PAIRS:
         yield from _group("pairs", settings.pairs)
+    if stage == Stage.POLICY_COUNTERFACTUALS:
+        yield from _contrast_parts(settings)
     roles = roles_in_use(settings, stage)
     if any(server_of(settings, str(role)) is None for role in roles):
         yield from _group(_REHEARSAL, settings.rehearsal, {"seconds_per_call"})
+
+
+def _contrast_parts(settings: Settings) -> Iterator[RecipePart]:
+    """Yield what a counterfactual depends on besides its policies and its speakers."""
+    # The policies count by their text, and which of them are used shows in that.
+    places = {"policies", "use_policies"}
+    yield from _group("counterfactuals", settings.counterfactuals, places)
+    if settings.counterfactuals.writer == "deliberation":
+        yield from _group("deliberation", settings.deliberation)
+    # How wide the comparison of versions is has no say here.
+    yield from _group("grading", settings.grading, {"compared"})
+    yield from _group("score_gate", settings.score_gate)
+    for name in ("min_chosen_score", "max_rejected_score"):
+        default = type(settings.pairs).model_fields[name].default
+        yield _part(f"pairs.{name}", getattr(settings.pairs, name), default)
 
 
 def _other_checks(stage: str) -> set[str]:
     """Return the checks that no row of a stage depends on."""
     definition = stage_named(stage)
     others = set(_OF_PARTITIONS)
-    if not definition.row_gate:
+    if not definition.row_gate and stage != Stage.POLICY_COUNTERFACTUALS:
         of_rows = set(type(Settings().checks).model_fields)
         others |= of_rows - set(BadTextSettings.model_fields)
-    if not issubclass(definition.record, RefinedCot):
+    is_refined = issubclass(definition.record, RefinedCot)
+    if not is_refined and stage != Stage.POLICY_COUNTERFACTUALS:
         others |= _OF_REFINEMENT
     return others
 

@@ -23,10 +23,15 @@ from aidsafe_dagster.recipe.answers import AnswerBounds
 from aidsafe_dagster.recipe.cot_grades import GradingSettings
 from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
 from aidsafe_dagster.recipe.dialogue import Sampling
-from aidsafe_dagster.recipe.errors import unknown
+from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.fine_tune_splits import ScoreGate, SplitSettings
 from aidsafe_dagster.recipe.grown_prompts import GrowthSettings
-from aidsafe_dagster.recipe.policies import Policies, load_policies
+from aidsafe_dagster.recipe.policies import (
+    Policies,
+    load_policies,
+    load_policy_set,
+)
+from aidsafe_dagster.recipe.policy_counterfactuals import CounterfactualSettings
 from aidsafe_dagster.recipe.preference_pairs import PairSettings
 from aidsafe_dagster.recipe.records import Record, Role
 from aidsafe_dagster.recipe.row_gate import CheckSettings
@@ -92,6 +97,7 @@ class Settings(Record):
     deliberation: DeliberationSettings = DeliberationSettings()
     grading: GradingSettings = GradingSettings()
     pairs: PairSettings = PairSettings()
+    counterfactuals: CounterfactualSettings = CounterfactualSettings()
     score_gate: ScoreGate = ScoreGate()
     splits: SplitSettings = SplitSettings()
     selection: SelectionSettings = SelectionSettings()
@@ -177,6 +183,20 @@ class Settings(Record):
             SetupError: see `recipe.policies.load_policies`.
         """
         return load_policies(self.policies, self.use_policies)
+
+    def load_second_policies(self) -> Policies | None:
+        """The policies of the counterfactuals; None where there are none.
+
+        Raises:
+            SetupError: they cannot be read; see `recipe.policies.load_policies`.
+        """
+        second = self.counterfactuals
+        if second.policies is None:
+            return None
+        try:
+            return load_policy_set(second.policies, second.use_policies)
+        except SetupError as error:
+            raise SetupError(f"counterfactuals.policies: {error}") from error
 
     @property
     def lake(self) -> str:

@@ -20,7 +20,10 @@ from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.settings.schema import Settings
 
 T = TypeVar("T")
-_LOCATIONS = {"home", "lake_url", "journal_url", "policies", "prompts"}
+_LOCATIONS: dict[str, Any] = {
+    **dict.fromkeys(("home", "lake_url", "journal_url", "policies", "prompts"), True),
+    "counterfactuals": {"policies"},
+}
 """Left out of the hash. Policies and templates count by their content instead."""
 
 
@@ -31,6 +34,7 @@ class SettingsSnapshot:
     settings: Settings
     _policies: Policies | SetupError
     _templates: Templates | SetupError
+    _second_policies: Policies | SetupError | None = None
 
     @property
     def policies(self) -> Policies:
@@ -40,6 +44,15 @@ class SettingsSnapshot:
             SetupError: they could not be read when the snapshot was taken.
         """
         return _value_or_raise(self._policies)
+
+    @property
+    def second_policies(self) -> Policies | None:
+        """Those of the counterfactuals; None where there are none.
+
+        Raises:
+            SetupError: they could not be read when the snapshot was taken.
+        """
+        return _value_or_raise(self._second_policies)
 
     @property
     def templates(self) -> Templates:
@@ -60,6 +73,8 @@ class SettingsSnapshot:
         # Policies that could not be read have no content, and no run that needs them gets far.
         if isinstance(self._policies, Policies):
             digest.update(self._policies.version.encode())
+        if isinstance(self._second_policies, Policies):
+            digest.update(self._second_policies.version.encode())
         if isinstance(self._templates, Templates):
             digest.update(self._templates.content_hash.encode())
         return digest.hexdigest()
@@ -80,7 +95,8 @@ def take_snapshot(settings: Settings) -> SettingsSnapshot:
     """
     policies = _value_or_error(settings.load_policies)
     templates = _value_or_error(lambda: load_templates(settings.prompts))
-    return SettingsSnapshot(settings, policies, templates)
+    second_policies = _value_or_error(settings.load_second_policies)
+    return SettingsSnapshot(settings, policies, templates, second_policies)
 
 
 def snapshot_in_force(overrides: dict[str, Any] | None = None) -> SettingsSnapshot:

@@ -104,8 +104,13 @@ def select_for_release(instance: dg.DagsterInstance, lake: Lake) -> ReleaseSelec
     for batch in lake.batches(INGESTED):
         if batch not in finished:
             left_out[batch] = _why_not_made(instance, lake, batch)
-    without_dpo = _without_dpo(instance, lake, selected)
-    return ReleaseSelection(tuple(selected), left_out, overridden, without_dpo)
+    return ReleaseSelection(
+        tuple(selected),
+        left_out,
+        overridden,
+        _without_dpo(instance, lake, selected),
+        _without_counterfactuals(instance, lake, selected),
+    )
 
 
 def _without_dpo(
@@ -117,6 +122,20 @@ def _without_dpo(
         reason = why_without_dpo(lake, partial(read_gate, instance, lake), batch)
         if reason:
             reasons[batch] = reason
+    return reasons
+
+
+def _without_counterfactuals(
+    instance: dg.DagsterInstance, lake: Lake, batches: Sequence[str]
+) -> dict[str, str]:
+    """Return the batches whose policy counterfactuals must not be used, with the closed gate."""
+    reasons = {}
+    for batch in batches:
+        # Most projects have none, and then there is no gate to read.
+        if lake.has(Stage.POLICY_COUNTERFACTUALS, batch):
+            gate = read_gate(instance, lake, Stage.POLICY_COUNTERFACTUALS, batch)
+            if not gate.open:
+                reasons[batch] = str(gate)
     return reasons
 
 

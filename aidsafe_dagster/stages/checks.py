@@ -23,6 +23,7 @@ from aidsafe_dagster.quality.self_judging import (
     self_judging_warning,
 )
 from aidsafe_dagster.quality.suites import check_refined_length, validate
+from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import RefinedCot, Stage
 from aidsafe_dagster.recipe.stages import (
     GRADES,
@@ -132,7 +133,7 @@ class _Partition:
             frame=self.rows,
             failures=failures,
             expected_rows=expected_rows(self.lake, stage, self.batch),
-            policies=self.snapshot.policies,
+            policies=_policies_judged_by(self.snapshot, stage),
             settings=settings.checks,
             counter=token_counter(settings),
         )
@@ -170,6 +171,14 @@ class _Partition:
         if suite == INTEGRITY:
             notes.append(_mix(self.lake, stage, self.batch))
         return [note for note in notes if note]
+
+
+def _policies_judged_by(snapshot: SettingsSnapshot, stage: str) -> Policies:
+    """Return the policies whose rules the thoughts of a stage cite."""
+    second = snapshot.second_policies
+    if stage == Stage.POLICY_COUNTERFACTUALS and second is not None:
+        return second
+    return snapshot.policies
 
 
 def _note(lake: Lake, stage: str, suite: str, batch: str) -> str:

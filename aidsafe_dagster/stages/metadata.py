@@ -26,6 +26,7 @@ from aidsafe_dagster.recipe.records import (
     Failure,
     FailureReason,
     Grade,
+    PolicyCounterfactual,
     PreferencePair,
     Provenance,
     Record,
@@ -42,6 +43,8 @@ _LENGTH_COLUMNS = (
     "deliberated_cot_tokens",
     "chosen_cot_tokens",
     "rejected_cot_tokens",
+    "first_cot_tokens",
+    "second_cot_tokens",
 )
 
 
@@ -272,6 +275,16 @@ def threshold_metadata(grades: Sequence[CotGrades]) -> dict[str, Any]:
             line[f"≥ {threshold}"] = kept
         lines.append(line)
     return {"kept_by_score_gate": record_table(lines)}
+
+
+def counterfactual_metadata(rows: Sequence[PolicyCounterfactual]) -> dict[str, Any]:
+    """What answers come to under the two sets, and how many training rows the pairs make."""
+    outcomes = Counter(f"{row.first_outcome} → {row.second_outcome}" for row in rows)
+    return {
+        "outcomes_first_to_second": count_table(outcomes, "outcomes"),
+        "counterfactual_sft_rows": 2 * len(rows),
+        "counterfactual_dpo_rows": sum(len(row.wrong_under) for row in rows),
+    }
 
 
 def pair_metadata(pairs: Sequence[PreferencePair]) -> dict[str, Any]:

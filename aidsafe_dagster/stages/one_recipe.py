@@ -130,7 +130,9 @@ def compare_stages(
     recipes = read_recipes(lake, batch)
     comparisons = []
     for stage in stages:
-        if has_recipe(stage) and lake.has(stage, batch):
+        # What the settings no longer ask for stays as it is.
+        is_asked_for = stage_named(stage).is_on(snapshot.settings)
+        if is_asked_for and has_recipe(stage) and lake.has(stage, batch):
             recipe = recipes.get(stage)
             comparisons.append(_compare(lake, recipe, batch, stage, snapshot))
     return comparisons

@@ -35,7 +35,7 @@ def stages_to_read_ahead(
     redraws_of: Callable[[str], Redraws],
 ) -> tuple[NextStage, ...]:
     """Return the stages that begin with this stage's rows, each with those that follow it."""
-    names = _stages_behind(stage, stages_in_run)
+    names = _stages_behind(stage, stages_in_run, settings)
     inputs = {name for later in names for name in stage_named(later).inputs}
     readers = {}
     stored = _stored_tables(lake, batch, inputs)
@@ -51,13 +51,16 @@ def stages_to_read_ahead(
     return _next_stages(stage, readers)
 
 
-def _stages_behind(stage: str, stages_in_run: frozenset[str]) -> list[str]:
+def _stages_behind(
+    stage: str, stages_in_run: frozenset[str], settings: Settings
+) -> list[str]:
     """Return the stages of this run that rest on a stage, each once."""
     names: list[str] = []
     for definition in stages_after(stage):
-        if str(definition.name) in stages_in_run:
+        # A run of the whole job has steps of stages that are off, too.
+        if str(definition.name) in stages_in_run and definition.is_on(settings):
             names.append(definition.name)
-            names.extend(_stages_behind(definition.name, stages_in_run))
+            names.extend(_stages_behind(definition.name, stages_in_run, settings))
     return list(dict.fromkeys(names))
 
 

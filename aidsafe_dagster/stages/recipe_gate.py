@@ -60,6 +60,8 @@ def begin_recipe(
     _note_change(context, lake, stage, snapshot)
     if writes_text(stage):
         store_policies(lake, snapshot.policies)
+        if snapshot.second_policies:
+            store_policies(lake, snapshot.second_policies)
     return recipe_record(batch, stage, snapshot, others)
 
 

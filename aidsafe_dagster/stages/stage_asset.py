@@ -33,6 +33,8 @@ def stage_asset(stage: str) -> Callable[[Callable[..., Any]], dg.AssetsDefinitio
         owners=OWNERS,
         code_version=code_version(stage, _current_snapshot()),
         metadata={"dagster/column_schema": column_schema(definition.record)},
+        # One that is off makes nothing, and then its checks have nothing to judge.
+        output_required=not definition.is_optional,
     )
 
 

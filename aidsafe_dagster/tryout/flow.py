@@ -26,6 +26,7 @@ from aidsafe_dagster.recipe.records import (
 from aidsafe_dagster.recipe.stages import (
     STAGES,
     StageDefinition,
+    always_made,
     belief_iteration,
     belief_search,
 )
@@ -43,7 +44,7 @@ class PromptFlow:
     settings: Settings
     context: DialogueContext
     drive: Drive
-    stages: Collection[str] = frozenset(STAGES)
+    stages: Collection[str] = frozenset(always_made())
     """Those that are made; the others are left out."""
     rows: dict[str, Row] = field(default_factory=dict)
     """By stage. Rows that a run would hold back are among them."""

@@ -22,7 +22,7 @@ from aidsafe_dagster.primitives.stop_signals import received
 from aidsafe_dagster.recipe.batch_recipe import StageRecipe, fingerprint_of
 from aidsafe_dagster.recipe.dialogue import DialogueTask
 from aidsafe_dagster.recipe.records import Prompt, Usage
-from aidsafe_dagster.recipe.stages import STAGES
+from aidsafe_dagster.recipe.stages import STAGES, always_made
 from aidsafe_dagster.resources.engine_from_settings import (
     make_dialogue_context,
     make_engine,
@@ -70,7 +70,7 @@ class TryoutRun:
     ) -> None:
         self.prompts = tuple(prompts)
         self.snapshot = snapshot
-        self.stages = frozenset(STAGES if stages is None else stages)
+        self.stages = frozenset(always_made() if stages is None else stages)
         self.seconds = 0.0
         dialogues = sum(STAGES[name].dialogue is not None for name in self.stages)
         # Each stage of a prompt is a row to the driver.
@@ -250,7 +250,7 @@ class TryoutRun:
 def _recipes(snapshot: SettingsSnapshot) -> dict[str, StageRecipe]:
     recipes = {}
     for stage, definition in STAGES.items():
-        if definition.dialogue is None:
+        if definition.dialogue is None or definition.is_optional:
             continue
         parts = recipe_parts(snapshot, stage)
         recipes[str(stage)] = StageRecipe(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from aidsafe_dagster.engines.server_check import ServerCheck, Verdict, check_server
 from aidsafe_dagster.recipe.errors import EngineUnusable
-from aidsafe_dagster.recipe.stages import STAGES
+from aidsafe_dagster.recipe.stages import STAGES, always_made
 from aidsafe_dagster.resources.context_preflight import (
     known_lengths,
     with_known_lengths,
@@ -34,7 +34,7 @@ def check_servers(snapshot: SettingsSnapshot, log: Callable[[str], None]) -> Set
     """
     settings = snapshot.settings
     _require_servers(settings)
-    stages = [name for name, one in STAGES.items() if one.dialogue is not None]
+    stages = [name for name in always_made() if STAGES[name].dialogue is not None]
     findings, warnings = check_planned_contexts(snapshot, stages)
     for warning in warnings:
         log(warning)

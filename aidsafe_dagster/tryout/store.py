@@ -79,7 +79,7 @@ def store(tryout: Tryout, settings: Settings, parent: Path | None = None) -> Try
                 rows.append(tried.rows[name])
             if name in tried.failures:
                 failures.append(tried.failures[name])
-        if definition.dialogue is not None:
+        if definition.dialogue is not None and not definition.is_optional:
             lake.store(name, BATCH, rows, definition.record, failures)
     lake.store(Stage.PROMPTS, BATCH, tryout.facts.prompts, Prompt, [])
     held_back: list[Failure] = []

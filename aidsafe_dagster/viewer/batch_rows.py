@@ -22,7 +22,7 @@ from aidsafe_dagster.recipe.records import (
     Stage,
     TriedBelief,
 )
-from aidsafe_dagster.recipe.stages import STAGES
+from aidsafe_dagster.recipe.stages import STAGES, always_made
 from aidsafe_dagster.sources.tables import INGESTED
 from aidsafe_dagster.viewer.folding import folded
 from aidsafe_dagster.viewer.row_texts import (
@@ -320,7 +320,8 @@ def _usage_type() -> pl.DataType:
 def _progress(tables: BatchTables) -> pl.DataFrame:
     """Return the last stage that made each prompt's row."""
     frames = [pl.DataFrame(schema={"prompt_id": pl.String(), "stage": pl.String()})]
-    for stage in STAGES:
+    # Nothing else rests on an optional stage, so it says nothing of how far a prompt came.
+    for stage in always_made():
         rows = tables.columns(stage)
         if rows is not None:
             frames.append(rows.select("prompt_id", stage=pl.lit(str(stage))))
@@ -330,8 +331,9 @@ def _progress(tables: BatchTables) -> pl.DataFrame:
 def _failures(tables: BatchTables) -> pl.DataFrame:
     schema = {"prompt_id": pl.String(), "stage": pl.String(), "reason": pl.String()}
     frames = [pl.DataFrame(schema=schema)]
-    for failures in tables.failures.values():
-        frames.append(failures.select(*schema))
+    for stage, failures in tables.failures.items():
+        if stage in always_made():
+            frames.append(failures.select(*schema))
     is_left_out = pl.col("reason").is_in([str(reason) for reason in EXCLUSION_REASONS])
     return (
         pl.concat(frames)

@@ -19,6 +19,7 @@ from aidsafe_dagster.recipe.records import (
     Judgement,
     Message,
     Origin,
+    PolicyCounterfactual,
     PreferencePair,
     Prompt,
     Provenance,
@@ -99,6 +100,10 @@ class PromptStory:
     @property
     def pair(self) -> PreferencePair | None:
         return self._record(Stage.PREFERENCE_PAIRS, PreferencePair)
+
+    @property
+    def counterfactual(self) -> PolicyCounterfactual | None:
+        return self._record(Stage.POLICY_COUNTERFACTUALS, PolicyCounterfactual)
 
     @property
     def single_llm(self) -> SingleLlmCot | None:

@@ -42,7 +42,7 @@ def a_started_run(site: Site, process: str, **tags: str) -> dg.DagsterRun:
 
 
 def a_run_of_the_web_ui(
-    site: Site, *stages: Stage, config: dict[str, Any] | None = None
+    site: Site, *stages: str, config: dict[str, Any] | None = None
 ) -> dg.DagsterRun:
     """A dead run as "Materialize" makes it: of a job without a name, for some assets."""
     from aidsafe_dagster.definitions import defs

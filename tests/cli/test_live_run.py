@@ -18,7 +18,7 @@ from aidsafe_dagster.cli.live_run import LiveRun
 from aidsafe_dagster.engines.driver.pace import Pace
 from aidsafe_dagster.engines.driver.progress import Progress
 from aidsafe_dagster.recipe.records import Stage, Usage
-from aidsafe_dagster.recipe.stages import STAGES
+from aidsafe_dagster.recipe.stages import always_made
 from aidsafe_dagster.reports.outlook import Outlook, make_outlook
 from aidsafe_dagster.reports.planning import MeasuredSample, RowUsage
 from aidsafe_dagster.stages.progress_log import Reading
@@ -29,7 +29,7 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
 def a_live_run(outlook: Outlook = NOTHING_MEASURED, currency: str = "EUR") -> LiveRun:
-    stages = tuple(map(str, STAGES))
+    stages = tuple(map(str, always_made()))
     live_run = LiveRun("mine-0001", "2 of 4", stages, 10, outlook, currency)
     live_run.note_step("seed_cots")
     return live_run

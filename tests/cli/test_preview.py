@@ -8,7 +8,7 @@ from aidsafe_dagster.cli.preview import count_prompts, print_preview
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.recipe.records import Prompt, Stage, Usage
-from aidsafe_dagster.recipe.stages import STAGES
+from aidsafe_dagster.recipe.stages import always_made
 from aidsafe_dagster.reports.outlook import Outlook, make_outlook
 from aidsafe_dagster.reports.planning import MeasuredSample, RowUsage
 from aidsafe_dagster.settings.schema import Settings
@@ -55,12 +55,12 @@ def test_batches_prompts_and_stages_are_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lake = a_lake_of(tmp_path, b1=3, b2=4, b3=1)
-    everything = tuple(map(str, STAGES))
+    everything = tuple(map(str, always_made()))
     todo = {"b1": everything, "b2": everything, "b3": ("seed_cots",)}
     text = preview(capsys, lake, todo, NOTHING_MEASURED)
     assert "To make: 3 batches, 8 prompts." in text
-    assert f"b1, b2: all {len(STAGES)} stages" in text
-    assert f"b3: 1 of {len(STAGES)} stages (seed_cots)" in text
+    assert f"b1, b2: all {len(always_made())} stages" in text
+    assert f"b3: 1 of {len(always_made())} stages (seed_cots)" in text
     assert "What it costs cannot be told" in text
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aidsafe_dagster.recipe.records import Stage
+from aidsafe_dagster.recipe.stages import always_made
 from tests.faults.commands import served_by
 from tests.serving import ModelServer
 from tests.site import Site, a_site, prompts_file, some_prompts
@@ -31,7 +31,7 @@ def several_batches(folder: Path, server: ModelServer) -> Iterator[Site]:
 
 def texts_of(site: Site) -> dict[tuple[str, str], Any]:
     texts = dict[tuple[str, str], Any]()
-    for stage in Stage:
+    for stage in always_made():
         for batch in site.lake.batches(stage):
             rows = site.lake.rows(stage, batch)
             texts[stage, batch] = rows.drop(

@@ -12,7 +12,13 @@ from aidsafe_dagster.publishing.settings import PublishSettings
 from aidsafe_dagster.recipe.fine_tune_splits import SplitSettings, dpo_row, sft_row
 from aidsafe_dagster.recipe.records import Failure, PromptKind, Record, Stage
 from aidsafe_dagster.recipe.stages import STAGES
-from tests.builders import a_cot_grades, a_deliberated_cot, a_pair, a_refined_cot
+from tests.builders import (
+    a_cot_grades,
+    a_counterfactual,
+    a_deliberated_cot,
+    a_pair,
+    a_refined_cot,
+)
 
 SPLITS = SplitSettings(validation=0.25, test=0.25)
 
@@ -81,6 +87,7 @@ _BUILDERS: dict[Stage, Callable[..., Any]] = {
     Stage.REFINED_COTS: a_refined_cot,
     Stage.COT_GRADES: a_cot_grades,
     Stage.PREFERENCE_PAIRS: a_pair,
+    Stage.POLICY_COUNTERFACTUALS: a_counterfactual,
 }
 
 

@@ -12,6 +12,7 @@ from aidsafe_dagster.recipe.records import Failure, Record, SeedCot, Stage
 from aidsafe_dagster.recipe.stages import STAGES
 from tests.builders import (
     a_cot_grades,
+    a_counterfactual,
     a_deliberated_cot,
     a_dpo_row,
     a_grade,
@@ -51,6 +52,7 @@ def test_no_rows_give_the_same_columns_as_some(stage: Stage) -> None:
         Stage.COT_GRADES: a_cot_grades,
         Stage.PREFERENCE_PAIRS: a_pair,
         Stage.FINE_TUNE_SPLITS: an_sft_row,
+        Stage.POLICY_COUNTERFACTUALS: a_counterfactual,
     }[stage]
     some, none = (
         measured(stage, build(prompt_id="p2"), build(prompt_id="p1")),

@@ -24,6 +24,7 @@ from aidsafe_dagster.recipe.row_gate import CheckSettings
 from aidsafe_dagster.recipe.stages import STAGES, check_row, stage_named
 from tests.builders import (
     a_cot_grades,
+    a_counterfactual,
     a_deliberated_cot,
     a_dpo_row,
     a_failure,
@@ -48,6 +49,7 @@ BUILD: dict[Stage, Any] = {
     Stage.COT_GRADES: a_cot_grades,
     Stage.PREFERENCE_PAIRS: a_pair,
     Stage.FINE_TUNE_SPLITS: an_sft_row,
+    Stage.POLICY_COUNTERFACTUALS: a_counterfactual,
 }
 EVERY_SUITE = [(stage, suite) for stage in Stage for suite in stage_named(stage).suites]
 
@@ -104,7 +106,9 @@ def test_a_sound_partition_passes_and_an_empty_one_never_does(
     stage: Stage, suite: str
 ) -> None:
     assert closed_by(gate(stage, suite, some(stage))) == set()
-    assert closed_by(gate(stage, suite, [])) == {"rows"}
+    # No other stage rests on an optional one, which may have found nothing.
+    expected = set() if stage_named(stage).is_optional else {"rows"}
+    assert closed_by(gate(stage, suite, [])) == expected
 
 
 def test_refinement_that_lengthens_a_batch_on_the_whole_is_noted() -> None:
@@ -122,6 +126,17 @@ def test_refinement_that_lengthens_a_batch_on_the_whole_is_noted() -> None:
     lenient = CheckSettings(max_median_refined_ratio=1.2)
     assert check_refined_length(frame, lenient).passed
     assert check_refined_length(frame.clear(), CheckSettings()).passed
+
+
+def test_rows_that_nobody_was_to_be_asked_about_hide_no_failures() -> None:
+    not_drawn = [
+        a_failure(prompt_id=f"q{n}", stage="s", reason=FailureReason.NOT_DRAWN)
+        for n in range(50)
+    ]
+    failed = [a_failure(prompt_id=f"r{n}", stage="s") for n in range(3)]
+    stage = Stage.POLICY_COUNTERFACTUALS
+    result = gate(stage, "integrity", some(stage, 3), failures=[*not_drawn, *failed])
+    assert outcome(result, "failure_share").observed == pytest.approx(0.5)
 
 
 def test_rows_behind_the_closed_gate_of_another_stage_close_no_gate() -> None:

@@ -6,6 +6,10 @@ from typing import Any
 
 import pytest
 
+from aidsafe_dagster.recipe.counterfactual_formats import (
+    PolicyAnswer,
+    policy_answers,
+)
 from aidsafe_dagster.recipe.deliberation_log import DeliberationStory
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.feedback import answer_pairs, graded_answers
@@ -36,6 +40,7 @@ from tests.builders import (
     FIRST,
     RESPONSE,
     SECOND,
+    a_counterfactual,
     a_deliberated_cot,
     a_dpo_row,
     a_pair,
@@ -67,6 +72,7 @@ VERDICT = GuardVerdict(
     rule="fraud.1",
     source="judge on target",
 )
+POLICY_ANSWER = PolicyAnswer(an_sft_row(), a_counterfactual(), "second")
 ROWS: dict[str, Any] = {
     "sft": an_sft_row(),
     "dpo": a_dpo_row(),
@@ -76,6 +82,8 @@ ROWS: dict[str, Any] = {
     "reward": answer_pairs(FEEDBACK, PairSettings())[0],
     "guard": VERDICT,
     "grpo": Assignment(an_sft_row(), ("fraud.1: Help no one to deceive.",)),
+    "counterfactual_sft": POLICY_ANSWER,
+    "counterfactual_dpo": POLICY_ANSWER,
 }
 
 
@@ -107,6 +115,7 @@ def test_no_format_holds_what_a_model_reasoned_before_its_answer(
     sft = sft_row(refined, "borderline", SplitSettings())
     judged = feedback(row=sft, refined=refined)
     story = DeliberationStory(refined, a_deliberated_cot(reasoning=thoughts))
+    contrast = a_counterfactual(reasoning=thoughts)
     rows: dict[str, Any] = {
         "sft": sft,
         "dpo": dpo_row(a_pair(reasoning=thoughts), SplitSettings()),
@@ -116,6 +125,8 @@ def test_no_format_holds_what_a_model_reasoned_before_its_answer(
         "reward": answer_pairs(judged, PairSettings())[0],
         "guard": replace(VERDICT, row=sft),
         "grpo": Assignment(sft, ()),
+        "counterfactual_sft": PolicyAnswer(sft, contrast, "first"),
+        "counterfactual_dpo": PolicyAnswer(sft, contrast, "first"),
     }
     format_ = FORMATS[name]
     row = rows[format_.rows]
@@ -345,3 +356,39 @@ def test_a_think_tag_in_an_earlier_turn_is_ambiguous() -> None:
     turn = Message(role="assistant", content="<think>Hm.</think> Yes.")
     row = sft_row(a_refined_cot(earlier=(turn,)), "benign", SplitSettings())
     assert is_ambiguous(row)
+
+
+def test_a_counterfactual_puts_its_policies_before_the_prompt_and_turns_the_sides() -> (
+    None
+):
+    first, second = policy_answers(an_sft_row(), a_counterfactual())
+    convert_dpo = FORMATS["counterfactual-dpo"].convert
+    under_first, under_second = (
+        convert_dpo(first, "inline"),
+        convert_dpo(second, "inline"),
+    )
+    system, question = under_first["prompt"]
+    assert system == {"role": "system", "content": "Help with no crime."}
+    assert question == QUESTION
+    assert under_first["chosen"] == under_second["rejected"] == [CHOSEN]
+    assert under_first["rejected"] == under_second["chosen"]
+    assert (under_first["policy_set"], under_second["policy_set"]) == (
+        "first",
+        "second",
+    )
+
+
+def test_policies_and_a_system_message_of_the_conversation_are_one_message() -> None:
+    earlier = (Message(role="system", content="You work for a locksmith."),)
+    answer = PolicyAnswer(an_sft_row(), a_counterfactual(earlier=earlier), "first")
+    system, question, _ = FORMATS["counterfactual-sft"].convert(answer, "inline")[
+        "messages"
+    ]
+    assert system["content"] == "Help with no crime.\n\nYou work for a locksmith."
+    assert question == QUESTION
+
+
+def test_a_counterfactual_of_another_answer_than_the_row_is_no_longer_used() -> None:
+    assert policy_answers(an_sft_row(), a_counterfactual(first_response="Else.")) == ()
+    tagged = a_counterfactual(second_response="<think>twice</think>")
+    assert policy_answers(an_sft_row(), tagged) == ()

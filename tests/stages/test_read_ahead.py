@@ -10,13 +10,16 @@ import pytest
 
 from aidsafe_dagster.cli.local_runs import BatchRun, run_job
 from aidsafe_dagster.recipe.records import Stage
+from aidsafe_dagster.recipe.stages import always_made
 from tests.serving import LENIENT, ModelServer, a_model_server
 from tests.site import Site, a_site, contents, prompts_file, some_prompts
 
 BATCH = "mine-0001"
 COUNT = 24
 DIALOGUES = [
-    stage for stage in Stage if stage not in (Stage.PROMPTS, Stage.FINE_TUNE_SPLITS)
+    stage
+    for stage in always_made()
+    if stage not in (Stage.PROMPTS, Stage.FINE_TUNE_SPLITS)
 ]
 
 

@@ -175,8 +175,10 @@ class Driver:
             except StopIteration as end:
                 return end.value
             except RowFailed as error:
-                # The answers themselves are at fault, and would be replayed for ever.
-                return conversation.failure(error.reason, error.detail, redraw=True)
+                # Answers that are themselves at fault would be replayed for ever.
+                return conversation.failure(
+                    error.reason, error.detail, redraw=error.redraw
+                )
             except SetupError:
                 # It would meet every other row as well, so it stops the drive.
                 raise

@@ -98,6 +98,9 @@ class RehearsalSettings(Record):
     CoT."""
     position_bias: Rate = 0.1
     """Per comparison: a judge prefers what it is shown first, whatever it is."""
+    contrary: Rate = 0.6
+    """Per prompt that is asked under a second set of policies: that set asks for the opposite, so
+    the answer turns, and a judge holds either answer against the other set."""
     seconds_per_call: Annotated[float, Field(ge=0)] = 0.0
     """Seconds that each call takes, to slow a demonstration down; no answer depends on it."""
 

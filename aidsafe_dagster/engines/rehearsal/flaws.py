@@ -56,6 +56,8 @@ def find_flaws(speaker: Speaker, subject: Subject) -> list[Flaw]:
     if all(len(split_sentences(thought)) == 1 for thought in subject.thoughts):
         # An answer without thoughts is of nothing else either, and has none to name.
         flaws.append(_flaw_at("shallow", subject, min(1, len(subject.thoughts))))
+    if _is_of_other_set(speaker, subject.row):
+        flaws.append(flaw_somewhere("other_policies", subject, 0.0))
     missing = _missing_policies(speaker, subject.row)
     if missing:
         rule = speaker.best_rule(missing[0])
@@ -105,11 +107,19 @@ def _find_opening(subject: Subject, texts: tuple[str, ...]) -> int:
     return 0
 
 
+def _is_of_other_set(speaker: Speaker, row: CotRow | None) -> bool:
+    """Tell whether an answer was written under other policies, which ask for the opposite."""
+    if row is None or not speaker.is_contrary:
+        return False
+    return row.policies_version != speaker.policies.version
+
+
 def _missing_policies(speaker: Speaker, row: CotRow | None) -> list[str]:
     """Return the policies that a row has to apply, and cites no rule of."""
     if row is None:
         return []
-    due = row.applicable_policies
+    # Of an answer that was written under another set, this one may lack some.
+    due = tuple(one for one in row.applicable_policies if one in speaker.policies.ids)
     if isinstance(row, SingleLlmCot):
         # The row names those of the source's category alone, since nobody named intents.
         due = due_policies(row, speaker.policies, speaker.prompt_dice)

@@ -147,7 +147,9 @@ def _score(
         roll = speaker.call_dice.roll("slight", metric)
         flaw = flaw_somewhere("slight", subject, roll)
     # Every reason has a field for a rule and a thought, even if the flaw concerns none.
-    rule = flaw.rule or _default_rule(speaker)
+    rule = flaw.rule
+    if rule not in speaker.policies.rule_ids:
+        rule = _default_rule(speaker)
     thought = flaw.thought or 1
     citation = speaker.cite(rule)
     options = flaw.reasons

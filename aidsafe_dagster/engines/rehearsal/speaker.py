@@ -20,7 +20,7 @@ from aidsafe_dagster.engines.rehearsal.reading import (
 from aidsafe_dagster.recipe.dialogue import Request
 from aidsafe_dagster.recipe.judging import Subject
 from aidsafe_dagster.recipe.policies import Policies, Policy
-from aidsafe_dagster.recipe.records import Intent, Prompt, Role
+from aidsafe_dagster.recipe.records import Intent, Prompt, Role, Stage
 
 MOST_RULES = 8
 """An answer's thought may cite so many, and an intent name so many policies."""
@@ -41,6 +41,8 @@ class Speaker:
     """For what all calls on a prompt have in common."""
     call_dice: Dice
     """For what differs from call to call and draw to draw. A re-ask counts as the same call."""
+    is_contrary: bool = False
+    """Of a counterfactual: the second set of policies asks for the opposite answer."""
 
     @property
     def stance(self) -> str:
@@ -119,16 +121,20 @@ class Speaker:
 def make_speaker(request: Request, settings: RehearsalSettings) -> Speaker:
     """Return the speaker whom a request is for."""
     inputs = request.inputs
+    prompt_dice = Dice((settings.seed, request.prompt_id))
+    is_contrary = False
+    if request.stage == Stage.POLICY_COUNTERFACTUALS:
+        is_contrary = prompt_dice.hits(settings.contrary, "contrary")
     # The initializer is told the intents; a row of a later stage carries them.
     intents: tuple[Intent, ...] = getattr(inputs, "intents", ())
     intents = intents or getattr(inputs.prompt, "intents", ())
     # These two read the prompt before anybody has named an intent.
     if request.role in (Role.SINGLE_LLM, Role.INTENT_DECOMPOSER):
-        declines = looks_malicious(inputs.prompt, inputs.policies)
+        # Who speaks at such a stage does so under the second set.
+        declines = looks_malicious(inputs.prompt, inputs.policies) ^ is_contrary
     else:
         explicit = [intent for intent in intents if intent.kind == "explicit"]
         declines = any(intent.harm == "malicious" for intent in explicit)
-    prompt_dice = Dice((settings.seed, request.prompt_id))
     return Speaker(
         settings=settings,
         role=request.role,
@@ -139,6 +145,7 @@ def make_speaker(request: Request, settings: RehearsalSettings) -> Speaker:
         draw=request.draw,
         prompt_dice=prompt_dice,
         call_dice=Dice((*prompt_dice.key, *_call_key(request), request.draw)),
+        is_contrary=is_contrary,
     )
 
 
