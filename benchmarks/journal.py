@@ -67,7 +67,8 @@ def run(options: Options) -> Section:
         ),
         lines,
         [
-            f"Compacting took {seconds:.0f} s of CPU and {peak_mb:.0f} MB of memory above that of the libraries.",
+            f"Compacting took {seconds:.0f} s of CPU, and {peak_mb:.0f} MB of memory beyond "
+            "that of the libraries.",
             "Time beyond the CPU is that of the disk, as long as the file is not in the system's "
             "cache.",
         ],

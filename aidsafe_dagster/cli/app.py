@@ -275,9 +275,13 @@ def status() -> None:
         from aidsafe_dagster.lake.lake import Lake
         from aidsafe_dagster.settings.load import load_settings
         from aidsafe_dagster.settings.snapshot import take_snapshot
+        from aidsafe_dagster.stages.known_lake import KnownLake
 
         settings = load_settings().settings
-        lake = Lake(settings.lake)
+        lake = KnownLake(Lake(settings.lake), settings.home / "lake_facts.sqlite")
+        with console.status("Reading …") as reading:
+            for done, count in lake.read_all():
+                reading.update(f"Reading {done:,} of {count:,} files that are new …")
         snapshot = take_snapshot(settings)
         with open_gates(lake) as read_gate:
             print_paragraph(f"Project: {Path.cwd()}")
