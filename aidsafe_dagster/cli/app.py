@@ -275,10 +275,10 @@ def status() -> None:
         from aidsafe_dagster.lake.lake import Lake
         from aidsafe_dagster.settings.load import load_settings
         from aidsafe_dagster.settings.snapshot import take_snapshot
-        from aidsafe_dagster.stages.known_lake import KnownLake
+        from aidsafe_dagster.stages.known_lake import FACTS_FILE, KnownLake
 
         settings = load_settings().settings
-        lake = KnownLake(Lake(settings.lake), settings.home / "lake_facts.sqlite")
+        lake = KnownLake(Lake(settings.lake), settings.home / FACTS_FILE)
         with console.status("Reading …") as reading:
             for done, count in lake.read_all():
                 reading.update(f"Reading {done:,} of {count:,} files that are new …")

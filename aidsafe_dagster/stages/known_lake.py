@@ -32,6 +32,8 @@ from aidsafe_dagster.stages.partition_facts import (
 
 R = TypeVar("R", bound=Record)
 T = TypeVar("T")
+FACTS_FILE = "lake_facts.sqlite"
+"""In the home."""
 _TABLES = (INGESTED, *STAGES, *RECORD_TABLES)
 _FORM = 1
 """Raised when the facts get other fields, or are read otherwise."""
