@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.lake.stored_files import ask
 
 _PREFIX = "batch="
 
@@ -46,7 +47,10 @@ def stamped_files(lake: Lake, table: str) -> Iterator[FileStamp]:
 
 def _remote_files(lake: Lake, table: str) -> Iterator[FileStamp]:
     folder = lake.root / table
-    details = folder.fs.find(folder.path, detail=True)
+    try:
+        details = ask(folder, lambda: folder.fs.find(folder.path, detail=True))
+    except FileNotFoundError:
+        return
     for path, detail in details.items():
         partition, name = path.split("/")[-2:]
         if partition.startswith(_PREFIX) and name.endswith(".parquet"):
