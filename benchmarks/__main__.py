@@ -1,8 +1,10 @@
 """The command line of the benchmarks."""
 
 import argparse
+import sys
 import time
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks import (
@@ -13,6 +15,8 @@ from benchmarks import (
     driver,
     faults,
     growth,
+    journal,
+    lake,
     outage,
     prefix,
     rate_limits,
@@ -31,11 +35,15 @@ BENCHMARKS: Mapping[str, Callable[[Options], Section]] = {
     "cost": cost.run,
     "backfill": backfill.run,
     "growth": growth.run,
+    "journal": journal.run,
+    "lake": lake.run,
     "prefix": prefix.run,
     "rate_limits": rate_limits.run,
     "viewer": viewer.run,
     "selection": selection.run,
 }
+_OF_THE_SERVER = ("aiohttp", "orjson", "yaml")
+"""Packages that the simulated server imports."""
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 
@@ -66,6 +74,7 @@ def main() -> None:
         "--out", type=Path, default=RESULTS, help="page whose sections are replaced"
     )
     arguments = parser.parse_args()
+    _require_packages()
     options = Options(arguments.rows, arguments.slots, arguments.pace, arguments.length)
     for name in arguments.names or BENCHMARKS:
         started = time.monotonic()
@@ -73,6 +82,19 @@ def main() -> None:
         seconds = time.monotonic() - started
         print(f"{section.markdown()}\n({name}: {seconds:.0f} s)\n", flush=True)
         results.replace_section(arguments.out, name, section, list(BENCHMARKS))
+
+
+def _require_packages() -> None:
+    """End with what is missing: the environment of `make demo` has what the pipeline needs."""
+    missing = [name for name in _OF_THE_SERVER if find_spec(name) is None]
+    if missing:
+        names = ", ".join(missing)
+        sys.exit(
+            f"The simulated model server needs {names}, which {sys.executable} lacks: it is an "
+            "environment for using the pipeline, such as `make demo` makes. `make bench` makes "
+            f"one for development and starts the benchmarks there; `pip install {names}` "
+            "completes this one."
+        )
 
 
 if __name__ == "__main__":

@@ -57,8 +57,8 @@ def main(
     batches = _batches(rows, batch_size)
     first = next(batches)  # building the first batch is not part of what is measured
     done_at: list[float] = []
-    _reset_peak_memory()
-    loaded_mb = _memory_mb("VmRSS")
+    reset_peak_memory()
+    loaded_mb = memory_mb("VmRSS")
     cpu_s = time.process_time()
     started = time.monotonic()
     if kind == "plain":
@@ -73,7 +73,7 @@ def main(
         "seconds": seconds,
         "half_at": (sorted(done_at)[rows // 2] - started) / seconds,
         "cpu_s": time.process_time() - cpu_s,
-        "grown_mb": _memory_mb("VmHWM") - loaded_mb,
+        "grown_mb": memory_mb("VmHWM") - loaded_mb,
         "digests": digests,
     }
     sys.stdout.write(json.dumps(measurements) + "\n")
@@ -97,15 +97,15 @@ def _digest(result: object) -> str:
     return hashlib.blake2b("\0".join(texts).encode(), digest_size=8).hexdigest()
 
 
-def _memory_mb(field: str) -> float:
-    """Return VmRSS, the memory in use, or VmHWM, its peak since `_reset_peak_memory`."""
+def memory_mb(field: str) -> float:
+    """Return VmRSS, the memory in use, or VmHWM, its peak since `reset_peak_memory`."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field):
             return int(line.split()[1]) / 1024
     raise LookupError(field)
 
 
-def _reset_peak_memory() -> None:
+def reset_peak_memory() -> None:
     Path("/proc/self/clear_refs").write_text("5")  # see proc(5)
 
 

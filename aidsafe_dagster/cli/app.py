@@ -28,6 +28,7 @@ from aidsafe_dagster.cli.find import find
 from aidsafe_dagster.cli.forget import forget
 from aidsafe_dagster.cli.generation import app as generation_app
 from aidsafe_dagster.cli.init import init
+from aidsafe_dagster.cli.journal import app as journal_app
 from aidsafe_dagster.cli.plan import plan
 from aidsafe_dagster.cli.policy import app as policy_app
 from aidsafe_dagster.cli.project_folder import (
@@ -274,9 +275,13 @@ def status() -> None:
         from aidsafe_dagster.lake.lake import Lake
         from aidsafe_dagster.settings.load import load_settings
         from aidsafe_dagster.settings.snapshot import take_snapshot
+        from aidsafe_dagster.stages.known_lake import FACTS_FILE, KnownLake
 
         settings = load_settings().settings
-        lake = Lake(settings.lake)
+        lake = KnownLake(Lake(settings.lake), settings.home / FACTS_FILE)
+        with console.status("Reading …") as reading:
+            for done, count in lake.read_all():
+                reading.update(f"Reading {done:,} of {count:,} files that are new …")
         snapshot = take_snapshot(settings)
         with open_gates(lake) as read_gate:
             print_paragraph(f"Project: {Path.cwd()}")
@@ -383,6 +388,7 @@ app.command()(translate)
 app.add_typer(ablate_app, name="ablate")
 app.add_typer(generation_app, name="generation")
 app.add_typer(engine_app, name="engine")
+app.add_typer(journal_app, name="journal")
 app.add_typer(policy_app, name="policy")
 app.add_typer(prompts_app, name="prompts")
 app.add_typer(review_app, name="review")

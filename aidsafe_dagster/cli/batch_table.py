@@ -12,6 +12,7 @@ from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.stages import STAGES, all_upstream, with_descendants
 from aidsafe_dagster.settings.snapshot import SettingsSnapshot
 from aidsafe_dagster.sources.tables import INGESTED
+from aidsafe_dagster.stages.known_lake import KnownLake
 from aidsafe_dagster.stages.one_recipe import StageComparison, compare_stages
 
 OPEN, CLOSED, STALE, HELD, MISSING = "●", "○", "≠", "⊘", "–"
@@ -92,13 +93,22 @@ def batch_table(
     """
     stages = [name for name in STAGES if _is_shown(lake, name, snapshot)]
     table = BatchTable(stages=stages)
+    lake = KnownLake.of(lake)
+    behind_gates = {stage: all_upstream(stage) for stage in stages}
     for batch in lake.batches(INGESTED):
         comparisons = compare_batch(lake, batch, snapshot)
         stale = with_descendants({one.stage for one in comparisons if one.changes})
-        cells = [
-            _cell(read_gate, lake, stage, batch, is_stale=stage in stale)
-            for stage in stages
-        ]
+        cells = []
+        for stage, upstreams in behind_gates.items():
+            cell = _cell(
+                read_gate,
+                lake,
+                stage,
+                batch,
+                is_stale=stage in stale,
+                is_held=closed_before(read_gate, lake, upstreams, batch),
+            )
+            cells.append(cell)
         table.cells[batch] = cells
     return table
 
@@ -116,31 +126,44 @@ def compare_batch(
     """Compare the finished stages of a batch with the recipe in force, as far as can be told."""
     if snapshot is None:
         return ()
-    try:
-        return compare_stages(lake, batch, snapshot)
-    except SetupError:
-        # Policies or templates that cannot be read, and damaged rows, are told elsewhere.
-        return ()
+
+    def compare() -> Sequence[StageComparison]:
+        try:
+            return compare_stages(lake, batch, snapshot)
+        except SetupError:
+            # Policies or templates that cannot be read, and damaged rows, are told elsewhere.
+            return ()
+
+    if isinstance(lake, KnownLake):
+        return lake.remember("comparison", batch, snapshot, compare)
+    return compare()
 
 
-def closed_before(read_gate: GateReader, lake: Lake, stage: str, batch: str) -> bool:
+def closed_before(
+    read_gate: GateReader, lake: Lake, upstreams: Sequence[str], batch: str
+) -> bool:
     """Tell whether a gate before a stage of a batch is closed by rows that are there."""
-    for upstream in all_upstream(stage):
+    for upstream in upstreams:
         if lake.has(upstream, batch) and not read_gate(upstream, batch).open:
             return True
     return False
 
 
 def _cell(
-    read_gate: GateReader, lake: Lake, stage: str, batch: str, *, is_stale: bool
+    read_gate: GateReader,
+    lake: KnownLake,
+    stage: str,
+    batch: str,
+    *,
+    is_stale: bool,
+    is_held: bool,
 ) -> Text:
     cell = Text()
-    is_held = closed_before(read_gate, lake, stage, batch)
     if lake.has(stage, batch):
-        cell.append(str(lake.rows(stage, batch, ["prompt_id"]).height))
-        failures = lake.failures(stage, batch).height
-        if failures:
-            cell.append(f"✗{failures}", "red")
+        facts = lake.facts(stage, batch)
+        cell.append(str(facts.rows))
+        if facts.failures:
+            cell.append(f"✗{facts.failures}", "red")
         if read_gate(stage, batch).open:
             cell.append(OPEN, "green")
         else:

@@ -26,6 +26,7 @@ from aidsafe_dagster.reports.planning import (
     measured_rate,
     price_unpriced,
 )
+from aidsafe_dagster.reports.savings import part_costs
 from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.settings.schema import Settings
 
@@ -78,6 +79,7 @@ def print_plan(
     console.print(*_sample_lines(plan, left_out), sep="\n")
     if plan.stages:
         console.print(_stage_table(plan, settings.currency))
+        console.print(_part_table(lake, plan, settings))
     need = _need_lines(plan, rates, budget, is_rate_measured=rate is not None)
     money = _money_lines(plan, settings.currency, priced_now)
     for line in (*money, *need):
@@ -167,6 +169,37 @@ def _stage_table(plan: CapacityPlan, currency: str) -> Table:
     if currency:
         cells.append(format_money(_sum(plan, "cost")))
     table.add_row("together", "", "", *cells, style="bold")
+    return table
+
+
+def _part_table(lake: Lake, plan: CapacityPlan, settings: Settings) -> Table:
+    """Return what each part costs that a setting leaves out, the dearest first."""
+    title = "What may be turned down, and what it costs"
+    table = Table(
+        title=title,
+        caption="Two settings may leave out the same calls, so these do not add up.",
+        box=SIMPLE_HEAD,
+        padding=0,
+    )
+    # A setting that is broken over two lines cannot be copied.
+    table.add_column("setting", no_wrap=True)
+    table.add_column("leaves out")
+    for column in ("calls", "tokens\nin", "tokens\nout"):
+        table.add_column(column, justify="right", no_wrap=True)
+    has_money = bool(settings.currency)
+    if has_money:
+        table.add_column(Text(settings.currency), justify="right", no_wrap=True)
+    factor = plan.prompts / plan.sample.prompts
+    costs = part_costs(lake, plan.sample.batches)
+    for cost in sorted(costs, key=lambda cost: -cost.tokens_out):
+        whole = cost.scaled(factor)
+        cells = [
+            short_count(count)
+            for count in (whole.calls, whole.tokens_in, whole.tokens_out)
+        ]
+        if has_money:
+            cells.append(format_money(whole.cost))
+        table.add_row(Text(cost.setting), cost.name, *cells)
     return table
 
 

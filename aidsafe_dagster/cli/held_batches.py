@@ -9,18 +9,22 @@ from aidsafe_dagster.cli.recorded_gates import GateReader
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.stages import all_upstream, always_made
 from aidsafe_dagster.sources.tables import INGESTED
+from aidsafe_dagster.stages.known_lake import KnownLake
 
 
 def held_batches(read_gate: GateReader, lake: Lake) -> Paragraphs:
     """Return the closed gates of each batch that stages wait behind, with what waits."""
+    lake = KnownLake.of(lake)
     paragraphs = Paragraphs("Behind a closed gate")
     for batch in lake.batches(INGESTED):
         for stage in always_made():
             if not lake.has(stage, batch):
                 continue
             gate = read_gate(stage, batch)
+            if gate.open:
+                continue
             waiting = [name for name in always_made() if stage in all_upstream(name)]
-            if waiting and not gate.open:
+            if waiting:
                 paragraphs.add(
                     str(gate),
                     (
@@ -33,19 +37,19 @@ def held_batches(read_gate: GateReader, lake: Lake) -> Paragraphs:
     return paragraphs
 
 
-def _rows(lake: Lake, stage: str, batch: str) -> str:
+def _rows(lake: KnownLake, stage: str, batch: str) -> str:
     """Return what came of the rows: `0 of 6 rows passed: 4 unparsable, 2 engine_error`."""
-    passed = lake.rows(stage, batch, ["prompt_id"]).height
-    failures = lake.failures(stage, batch)
-    line = f"{passed:,} of {quantity(passed + failures.height, 'row')} passed"
-    reasons = Counter(failures["reason"].to_list()).most_common()
+    facts = lake.facts(stage, batch)
+    total = facts.rows + facts.failures
+    line = f"{facts.rows:,} of {quantity(total, 'row')} passed"
+    reasons = Counter(facts.failed).most_common()
     if not reasons:
         return line
     listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons)
     return f"{line}; failed: {listed} (aidsafe failures --batch {batch})"
 
 
-def _describe_waiting(lake: Lake, stages: list[str], batch: str) -> str:
+def _describe_waiting(lake: KnownLake, stages: list[str], batch: str) -> str:
     made = list(_made(lake, stages, batch))
     missing = [str(stage) for stage in stages if not lake.has(stage, batch)]
     parts = []
@@ -56,8 +60,7 @@ def _describe_waiting(lake: Lake, stages: list[str], batch: str) -> str:
     return "; ".join(parts)
 
 
-def _made(lake: Lake, stages: list[str], batch: str) -> Iterator[str]:
+def _made(lake: KnownLake, stages: list[str], batch: str) -> Iterator[str]:
     for stage in stages:
         if lake.has(stage, batch):
-            rows = lake.rows(stage, batch, ["prompt_id"]).height
-            yield f"{stage} ({quantity(rows, 'row')})"
+            yield f"{stage} ({quantity(lake.facts(stage, batch).rows, 'row')})"

@@ -1,7 +1,7 @@
 """The state of the dataset: what holds batches up, and the sums over all of them."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -28,14 +28,13 @@ from aidsafe_dagster.recipe.records import (
 )
 from aidsafe_dagster.recipe.secret_mask import mask_url_secrets
 from aidsafe_dagster.recipe.stages import STAGES
-from aidsafe_dagster.reports.cost import total_usage
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.settings.snapshot import SettingsSnapshot
 from aidsafe_dagster.sources.tables import DROPPED
 from aidsafe_dagster.stages.dpo_gate import why_without_dpo
+from aidsafe_dagster.stages.known_lake import KnownLake
+from aidsafe_dagster.stages.partition_facts import PartitionFacts
 
-_STAGE_COLUMNS = ("prompt_id", "cot_tokens", "chosen_cot_tokens")
-_LENGTH_COLUMNS = ("cot_tokens", "chosen_cot_tokens")
 _Makers = tuple[str, str]
 """Models and servers."""
 _NONE = "·"
@@ -52,6 +51,7 @@ def summary(
     Money is shown where there are prices, or rows that have a cost. With a snapshot of the recipe
     in force, so are the batches that were made under another one.
     """
+    lake = KnownLake.of(lake)
     parts: list[RenderableType] = []
     if _any_simulated(lake):
         parts.append(REHEARSAL)
@@ -111,39 +111,40 @@ def places_table(settings: Settings, lake: Lake, program: str, prompt_id: str) -
     return table
 
 
-def _stage_table(read_gate: GateReader, lake: Lake) -> Table:
+def _stage_table(read_gate: GateReader, lake: KnownLake) -> Table:
     table = Table(title="Rows per stage", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("stage", no_wrap=True)
     for column in ("rows", "failed", "CoT tokens p50/p95", "checks passed"):
         table.add_column(column.replace(" ", "\n"), justify="right", no_wrap=True)
     for stage in Stage:
-        # A large lake is read column by column.
-        present = [
-            name for name in _STAGE_COLUMNS if name in STAGES[stage].record.model_fields
-        ]
-        rows = lake.all_rows(stage, present)
-        if rows is None:
-            continue
         batches = lake.batches(stage)
-        failed = 0
-        for batch in batches:
-            failed += lake.failures(stage, batch).height
+        if not batches:
+            continue
+        facts = _facts(lake, stage)
+        failed = sum(one.failures for one in facts)
         table.add_row(
             str(stage),
-            str(rows.height),
+            str(sum(one.rows for one in facts)),
             str(failed or _NONE),
-            _lengths(rows),
+            _lengths(facts),
             _checks_passed(read_gate, stage, batches),
         )
     return table
 
 
-def _lengths(rows: pl.DataFrame) -> str:
+def _facts(lake: KnownLake, stage: str) -> list[PartitionFacts]:
+    return [lake.facts(stage, batch) for batch in lake.batches(stage)]
+
+
+def _lengths(facts: Sequence[PartitionFacts]) -> str:
     """Return the median and the 95th percentile of the tokens of a CoT."""
-    present = [column for column in _LENGTH_COLUMNS if column in rows.columns]
-    if not present or not rows.height:
+    counts = Counter[str]()
+    for one in facts:
+        counts.update(one.lengths)
+    if not counts:
         return _NONE
-    tokens = rows[present[0]]
+    lengths = [int(tokens) for tokens in counts]
+    tokens = pl.Series(lengths).repeat_by(pl.Series(counts.values())).explode()
     median = tokens.quantile(0.5, "nearest")
     high = tokens.quantile(0.95, "nearest")
     return f"{median:.0f}/{high:.0f}"
@@ -159,7 +160,7 @@ def _checks_passed(read_gate: GateReader, stage: str, batches: list[str]) -> str
     return f"[{colour}]{passed}/{total}[/]"
 
 
-def _cost_table(lake: Lake, currency: str) -> Table:
+def _cost_table(lake: KnownLake, currency: str) -> Table:
     """Return calls, tokens and money per stage, with those of failed rows."""
     title = "Calls and tokens, failed rows included"
     table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False)
@@ -186,16 +187,15 @@ def _cost_table(lake: Lake, currency: str) -> Table:
     return table
 
 
-def _usage_by_stage(lake: Lake) -> dict[str, Usage]:
+def _usage_by_stage(lake: KnownLake) -> dict[str, Usage]:
     """Return what each stage that asked a model used, for rows that came out and that failed."""
     usages = {}
     for stage, definition in STAGES.items():
         if "usage" not in definition.record.model_fields:
             continue
         usage = Usage()
-        for batch in lake.batches(stage):
-            usage += total_usage(lake.rows(stage, batch, ["usage"]))
-            usage += total_usage(lake.failures(stage, batch))
+        for one in _facts(lake, stage):
+            usage += Usage(**one.usage)
         if usage.calls:
             usages[str(stage)] = usage
     return usages
@@ -215,7 +215,7 @@ def _cost_cells(usage: Usage, *, has_money: bool) -> list[str]:
     return cells
 
 
-def _maker_table(lake: Lake) -> Table:
+def _maker_table(lake: KnownLake) -> Table:
     """Return which models on which servers, with their profiles, made which batches."""
     table = Table(title="Who answered", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("model", overflow="fold")
@@ -227,7 +227,7 @@ def _maker_table(lake: Lake) -> Table:
     return table
 
 
-def _batches_by_makers(lake: Lake) -> dict[_Makers, list[str]]:
+def _batches_by_makers(lake: KnownLake) -> dict[_Makers, list[str]]:
     batches: dict[_Makers, dict[str, None]] = {}
     for stage, definition in STAGES.items():
         # No model is behind such a stage.
@@ -237,35 +237,23 @@ def _batches_by_makers(lake: Lake) -> dict[_Makers, list[str]]:
         ):
             continue
         for batch in lake.batches(stage):
-            rows = lake.rows(stage, batch, ["model", "servers"])
-            for makers in _makers_in(rows):
-                batches.setdefault(makers, {})[batch] = None
+            for models, servers in lake.facts(stage, batch).makers:
+                batches.setdefault((models, servers), {})[batch] = None
     return {makers: sorted(names) for makers, names in batches.items()}
 
 
-def _makers_in(rows: pl.DataFrame) -> list[_Makers]:
-    makers: dict[_Makers, None] = {}
-    # Rows of an older release name no servers.
-    present = [name for name in ("model", "servers") if name in rows.columns]
-    for row in rows.select(present).iter_rows(named=True):
-        servers = mask_url_secrets(", ".join(row.get("servers") or ()))
-        makers[row["model"], servers] = None
-    return list(makers)
-
-
-def _thought_table(lake: Lake) -> Table:
+def _thought_table(lake: KnownLake) -> Table:
     table = Table(title="Thoughts and tokens through refinement", show_header=False)
-    rows = lake.all_rows(
-        Stage.REFINED_COTS, ["judgements", "deliberated_cot_tokens", "cot_tokens"]
-    )
-    if rows is None or not rows.height:
+    facts = _facts(lake, Stage.REFINED_COTS)
+    if not any(one.rows for one in facts):
         return table
-    judgements = rows["judgements"].explode()
-    verdicts = Counter(judgements.struct.field("verdict").to_list())
+    verdicts = Counter[str]()
+    for one in facts:
+        verdicts.update(one.verdicts)
     # Taken out of the counter, which then holds the reasons for dropping alone.
     kept = verdicts.pop(ThoughtVerdict.KEEP, 0)
-    deliberated = _mean(rows["deliberated_cot_tokens"])
-    refined = _mean(rows["cot_tokens"])
+    deliberated = _mean(facts, "deliberated_cot_tokens")
+    refined = _mean(facts, "cot_tokens")
     table.add_row("thoughts kept", str(kept))
     table.add_row("thoughts dropped", _dropped(verdicts))
     table.add_row(
@@ -282,12 +270,16 @@ def _dropped(verdicts: Counter[str]) -> str:
     return f"{verdicts.total()} ({', '.join(reasons)})"
 
 
-def _mean(values: pl.Series) -> str:
-    mean = values.mean()
-    return f"{mean:.0f}" if isinstance(mean, float) else _NONE
+def _mean(facts: Sequence[PartitionFacts], column: str) -> str:
+    total = count = 0
+    for one in facts:
+        tokens, rows = one.tokens.get(column, (0, 0))
+        total += tokens
+        count += rows
+    return f"{total / count:.0f}" if count else _NONE
 
 
-def _score_table(lake: Lake) -> Table:
+def _score_table(lake: KnownLake) -> Table:
     """Return mean scores by version over all rows.
 
     The quality report has them on the same prompts, with intervals.
@@ -296,16 +288,11 @@ def _score_table(lake: Lake) -> Table:
     table = Table("score, 1 to 5", title="What the judges say")
     for version in versions:
         table.add_column(_words(version))
-    rows = lake.all_rows(Stage.COT_GRADES, ["grades"])
-    if rows is None or not rows.height:
+    facts = _facts(lake, Stage.COT_GRADES)
+    if not any(one.rows for one in facts):
         return table
-    grades = rows.explode("grades").unnest("grades")
-    by_version = grades.group_by("version")
     for metric in METRICS:
-        mean_score = pl.col(metric).struct.field("score").mean()
-        scores = by_version.agg(mean_score)
-        means = dict(scores.iter_rows())
-        cells = [_score(means.get(version)) for version in versions]
+        cells = [_mean_score(facts, version, metric) for version in versions]
         table.add_row(_words(metric), *cells)
     return table
 
@@ -314,11 +301,16 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _score(mean: float | None) -> str:
-    return _NONE if mean is None else f"{mean:.2f}"
+def _mean_score(facts: Sequence[PartitionFacts], version: str, metric: str) -> str:
+    total = count = 0
+    for one in facts:
+        scores, grades = one.scores.get(version, {}).get(metric, (0, 0))
+        total += scores
+        count += grades
+    return f"{total / count:.2f}" if count else _NONE
 
 
-def _exclusion_table(lake: Lake) -> Table:
+def _exclusion_table(lake: KnownLake) -> Table:
     table = Table("what", "reason", "rows", title="Left out, with the reason")
     for what, reasons in _exclusions(lake):
         for reason, count in sorted(reasons.items()):
@@ -326,7 +318,7 @@ def _exclusion_table(lake: Lake) -> Table:
     return table
 
 
-def _without_dpo(read_gate: GateReader, lake: Lake) -> Paragraphs:
+def _without_dpo(read_gate: GateReader, lake: KnownLake) -> Paragraphs:
     """Return the batches whose DPO rows are behind a closed gate, with what is behind it."""
     paragraphs = Paragraphs("SFT rows alone: the gate of the DPO rows is closed")
     for batch in lake.batches(Stage.FINE_TUNE_SPLITS):
@@ -335,32 +327,30 @@ def _without_dpo(read_gate: GateReader, lake: Lake) -> Paragraphs:
             continue
         pairs = "no pairs"
         if lake.has(Stage.PREFERENCE_PAIRS, batch):
-            rows = lake.rows(Stage.PREFERENCE_PAIRS, batch, ["prompt_id"])
-            pairs = f"{quantity(rows.height, 'pair')} behind it"
+            rows = lake.facts(Stage.PREFERENCE_PAIRS, batch).rows
+            pairs = f"{quantity(rows, 'pair')} behind it"
         paragraphs.add(f"{batch}: {pairs}", [reason])
     return paragraphs
 
 
-def _exclusions(lake: Lake) -> Iterator[tuple[str, Counter[str]]]:
+def _exclusions(lake: KnownLake) -> Iterator[tuple[str, Counter[str]]]:
     """Yield the rows left out by ingestion and by each stage, counted by reason."""
     dropped = lake.all_rows(DROPPED, ["reason"])
     if dropped is not None:
         yield "ingestion", Counter(dropped["reason"].to_list())
     for stage in STAGES:
         reasons = Counter[str]()
-        for batch in lake.batches(stage):
-            failures = lake.failures(stage, batch)
-            reasons.update(failures["reason"].to_list())
+        for one in _facts(lake, stage):
+            reasons.update(one.failed)
         yield str(stage), reasons
 
 
-def _any_simulated(lake: Lake) -> bool:
+def _any_simulated(lake: KnownLake) -> bool:
     # The rows are asked, not the settings: the engine may have been another one then.
     for stage in STAGES:
         # Users wrote the prompts.
         if stage is Stage.PROMPTS:
             continue
-        rows = lake.all_rows(stage, ["simulated"])
-        if rows is not None and rows["simulated"].any():
+        if any(one.is_simulated for one in _facts(lake, stage)):
             return True
     return False

@@ -11,6 +11,7 @@ from aidsafe_dagster.recipe.batch_recipe import shortened
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.settings.snapshot import SettingsSnapshot
 from aidsafe_dagster.sources.tables import INGESTED
+from aidsafe_dagster.stages.known_lake import KnownLake
 from aidsafe_dagster.stages.one_recipe import (
     StageComparison,
     describe_mix,
@@ -48,10 +49,11 @@ def other_recipes(lake: Lake, snapshot: SettingsSnapshot | None) -> Paragraphs:
 def mixed_recipes(lake: Lake) -> Paragraphs:
     """Return the stages that rest on stages of another recipe, by a person's choice."""
     paragraphs = Paragraphs("Mixed recipes, by a person's choice")
+    lake = KnownLake.of(lake)
     for batch in lake.batches(INGESTED):
         for stage, recipe in read_recipes(lake, batch).items():
             if recipe.mixed_with:
-                rows = lake.rows(stage, batch, ["prompt_id"]).height
+                rows = lake.facts(stage, batch).rows
                 mix = describe_mix(recipe.mixed_with)
                 paragraphs.add(f"{batch}, {stage}: {quantity(rows, 'row')}", [mix])
     return paragraphs

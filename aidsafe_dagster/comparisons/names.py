@@ -32,6 +32,7 @@ from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.settings.project import is_project
 from aidsafe_dagster.settings.schema import Settings
+from aidsafe_dagster.stages.known_lake import FACTS_FILE, KnownLake
 from aidsafe_dagster.tryout.prompts import BATCH
 from aidsafe_dagster.tryout.store import (
     LAST,
@@ -105,7 +106,9 @@ class Names:
     @cached_property
     def lake(self) -> Lake:
         """That of the project."""
-        return Lake(self._settings.lake)
+        # The recipes of a thousand batches are known from the last `aidsafe status`.
+        file = self._settings.home / FACTS_FILE
+        return KnownLake(Lake(self._settings.lake), file)
 
     @cached_property
     def batches(self) -> list[str]:

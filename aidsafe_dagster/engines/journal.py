@@ -24,6 +24,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.schema import CreateTable
 
+from aidsafe_dagster.engines.packed_text import unpack
 from aidsafe_dagster.primitives.advisory_lock import lock_tokens
 from aidsafe_dagster.primitives.atomic_write import flush
 from aidsafe_dagster.primitives.database_start import wait_for_start
@@ -35,6 +36,9 @@ from aidsafe_dagster.recipe.errors import SetupError, not_installed
 from aidsafe_dagster.recipe.records import Usage
 
 VERSION = 1
+PACKED_VERSION = 2
+"""Of a journal with packed answers (`journal_compaction.py`). Earlier releases cannot read it."""
+_READABLE = (VERSION, PACKED_VERSION)
 WAIT_S = 120.0
 """Longest wait for a locked or unavailable database. `?timeout=<seconds>` in a SQLite URL overrides
 it."""
@@ -75,6 +79,16 @@ _completions = sa.Table(
         nullable=False,
     ),
 )
+
+dictionaries = sa.Table(
+    "dictionaries",
+    sa.MetaData(),
+    sa.Column("id", sa.BigInteger, primary_key=True),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+)
+"""Of packed answers. Only a compacted journal has this table."""
+PACKED_COLUMNS = ("text", "reasoning")
+"""They hold text, or packed text as bytes."""
 
 _COLUMN_NAMES = tuple(_completions.columns.keys())
 _ADDED_COLUMNS = ("reasoning", "reasoning_tokens", "ended_early")
@@ -147,6 +161,7 @@ class Journal:
         self._find = sa.select(_completions).where(is_key)
         self._find_all = sa.select(_completions).where(is_one_of_keys)
         self._insert = _insert_if_absent(self._connection.dialect.name)
+        self._unpacker = _Unpacker(self._connection)
         self._sqlite: _SQLiteStatements | None = None
         if self.is_local:
             self._sqlite = _SQLiteStatements(self._connection, self._find, self._lock)
@@ -154,18 +169,36 @@ class Journal:
     def find(self, key: str) -> Completion | None:
         """Return the recorded completion, or None."""
         with self._database_errors():
+            found: Mapping[Any, Any] | None
             if self._sqlite:
-                return self._sqlite.find(key)
-            result = self._execute(self._find, {"key": key})
-            row = result.mappings().one_or_none()
-        return None if row is None else _completion(row)
+                found = self._sqlite.find(key)
+            else:
+                result = self._execute(self._find, {"key": key})
+                found = result.mappings().one_or_none()
+            return None if found is None else self._completion(found)
 
     def find_all(self, keys: Sequence[str]) -> dict[str, Completion]:
         """Return those completions that are recorded, by key."""
         with self._database_errors():
             result = self._execute(self._find_all, {"keys": list(keys)})
             rows = result.mappings().all()
-        return {row["key"]: _completion(row) for row in rows}
+            return {row["key"]: self._completion(row) for row in rows}
+
+    def _completion(self, row: Mapping[Any, Any]) -> Completion:
+        usage = Usage(
+            calls=1,
+            prompt_tokens=row["prompt_tokens"],
+            cached_tokens=row["cached_tokens"],
+            completion_tokens=row["completion_tokens"],
+            reasoning_tokens=row["reasoning_tokens"] or 0,
+        )
+        return Completion(
+            text=self._unpacker.text(row["text"]),
+            model=row["model"],
+            usage=usage,
+            reasoning=self._unpacker.text(row["reasoning"] or ""),
+            ended_early=row["ended_early"] or "",
+        )
 
     def record(self, entry: Entry) -> Completion:
         """Record a completion and return the one in force.
@@ -256,9 +289,11 @@ class Journal:
         self._confirm_lock()
         with self._database_errors():
             connection = _open(self.url, self._wait_s)
+            _copy_dictionaries(self._connection, connection)
             _copy_completions(self._connection, connection)
         _close(self._connection)
         self._connection = connection
+        self._unpacker = _Unpacker(connection)
         self._sqlite = _SQLiteStatements(connection, self._find, self._lock)
         self._file = _identity(self.url)
 
@@ -298,7 +333,7 @@ class Journal:
             yield
         except ImportError as error:
             raise not_installed(error, f"journal {self.url!r}", "cluster") from error
-        except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
+        except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError, ValueError) as error:
             message = f"journal {self.url!r}: {self._explain(error)}"
             if disk_trouble(error):
                 raise DiskFull(message) from error
@@ -381,16 +416,19 @@ def read_answers(
         engine = sa.create_engine(place, hide_parameters=True)
         try:
             with engine.connect() as connection:
-                rows = connection.execute(statement).all()
+                unpacker = _Unpacker(connection)
+                answers = []
+                for role, model, text in connection.execute(statement):
+                    answers.append(RecordedAnswer(role, model, unpacker.text(text)))
         finally:
             engine.dispose()
     except ImportError as error:
         raise not_installed(error, f"journal {place!r}", "cluster") from error
-    except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
+    except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError, ValueError) as error:
         # The whole message would quote the statement.
         cause = getattr(error, "orig", None) or type(error).__name__
         raise SetupError(f"journal {place!r} cannot be read: {cause}") from error
-    return [RecordedAnswer(*row) for row in rows]
+    return answers
 
 
 def _insert_behind_fence(
@@ -429,6 +467,34 @@ def _insert_while_kept() -> sa.Insert:
     return insert.on_conflict_do_nothing()
 
 
+class _Unpacker:
+    """Reads answers that may be packed."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+        self._dictionaries: dict[int, bytes] = {}
+
+    def text(self, stored: str | bytes) -> str:
+        """Return an answer as it was given.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        if isinstance(stored, str):
+            return stored
+        return unpack(stored, self._dictionary).decode()
+
+    def _dictionary(self, number: int) -> bytes:
+        if number not in self._dictionaries:
+            statement = sa.select(dictionaries.c.content)
+            is_it = dictionaries.c.id == number
+            content = self._connection.execute(statement.where(is_it)).scalar()
+            if content is None:
+                raise ValueError("a packed answer is malformed: its dictionary is gone")
+            self._dictionaries[number] = content
+        return self._dictionaries[number]
+
+
 class _SQLiteStatements:
     """The statements of every call on SQLite's own connection, at a third of SQLAlchemy's CPU."""
 
@@ -456,11 +522,9 @@ class _SQLiteStatements:
             return False
         return True
 
-    def find(self, key: str) -> Completion | None:
+    def find(self, key: str) -> Mapping[Any, Any] | None:
         row = self._connection.execute(self._find, (key,)).fetchone()
-        if row is None:
-            return None
-        return _completion(dict(zip(_COLUMN_NAMES, row, strict=True)))
+        return None if row is None else dict(zip(_COLUMN_NAMES, row, strict=True))
 
     def insert(self, values: Mapping[str, Any]) -> bool:
         """Insert a row. Return False if its key is recorded already, or the lock was lost."""
@@ -483,6 +547,17 @@ def _identity(url: sa.URL) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def _copy_dictionaries(source: sa.Connection, target: sa.Connection) -> None:
+    """Copy the dictionaries of packed answers, if the journal is a compacted one."""
+    if not sa.inspect(source).has_table(dictionaries.name):
+        return
+    target.execute(CreateTable(dictionaries, if_not_exists=True))
+    target.execute(sa.update(_about).values(version=PACKED_VERSION))
+    insert = _dialect_insert(target.dialect.name)(dictionaries)
+    for row in source.execute(sa.select(dictionaries)).mappings():
+        target.execute(insert.on_conflict_do_nothing(), dict(row))
 
 
 def _copy_completions(source: sa.Connection, target: sa.Connection) -> None:
@@ -601,15 +676,16 @@ def _versions(connection: sa.Connection) -> list[int]:
 def _check_version(connection: sa.Connection, url: sa.URL) -> None:
     """Refuse a journal of another version."""
     versions = _versions(connection)
-    if versions != [VERSION]:
+    if len(versions) != 1 or versions[0] not in _READABLE:
         written = ", ".join(map(str, versions))
         whose = (
             "a later release of aidsafe"
-            if max(versions, default=0) > VERSION
+            if max(versions, default=0) > max(_READABLE)
             else "another"
         )
         raise SetupError(
-            f"journal {url!r}: written as version {written} by {whose}; this one reads {VERSION}. "
+            f"journal {url!r}: written as version {written} by {whose}; this one reads "
+            f"{' and '.join(map(str, _READABLE))}. "
             "Use the release that wrote it, or name another journal in the settings (journal_url)"
         )
 
@@ -632,20 +708,3 @@ def _dialect_insert(dialect: str) -> Any:
 
 def _insert_if_absent(dialect: str) -> Any:
     return _dialect_insert(dialect)(_completions).on_conflict_do_nothing()
-
-
-def _completion(row: Mapping[Any, Any]) -> Completion:
-    usage = Usage(
-        calls=1,
-        prompt_tokens=row["prompt_tokens"],
-        cached_tokens=row["cached_tokens"],
-        completion_tokens=row["completion_tokens"],
-        reasoning_tokens=row["reasoning_tokens"] or 0,
-    )
-    return Completion(
-        text=row["text"],
-        model=row["model"],
-        usage=usage,
-        reasoning=row["reasoning"] or "",
-        ended_early=row["ended_early"] or "",
-    )

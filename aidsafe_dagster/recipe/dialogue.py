@@ -64,6 +64,8 @@ _DECLINED = "the task was declined; judging a harmful request is part of the tas
 # Of an answer that was ended since it loops, what the model sees when it is asked again.
 _MOST_LOOPING_CHARS = 300
 _JUDGES = (Role.JUDGE, Role.SECOND_JUDGE)
+# They see nothing but the question, so the same question has the same answer.
+_ASKED_ONCE = (*_JUDGES, Role.GUARD)
 
 
 class Sampling(Record):
@@ -274,6 +276,8 @@ class Conversation:
     repaired: list[str] = field(default_factory=list)
     reasoning: list[Reasoning] = field(default_factory=list)
     adapters: list[str] = field(default_factory=list)
+    verdicts: dict[bytes, Completion] = field(default_factory=dict)
+    """What judges and guard answered so far, by the hash of the question."""
 
     def ask(
         self,
@@ -305,8 +309,7 @@ class Conversation:
             request = self._request(
                 (system, *attempt), answer_format.schema, inputs, temperature
             )
-            completion = yield replace(request, end_loops=end_loops)
-            self._record_call(completion)
+            completion = yield from self._put(replace(request, end_loops=end_loops))
             try:
                 _require_whole(completion)
                 parsed = _parse_answer(completion.text, answer_format)
@@ -345,8 +348,7 @@ class Conversation:
         # A guard such as ShieldGemma takes a bare question, so no system message and no schema.
         message = Message(role="user", content=question)
         request = self._request((message,), {}, inputs, temperature=0.0)
-        completion = yield replace(request, labels=labels)
-        self._record_call(completion)
+        completion = yield from self._put(replace(request, labels=labels))
         probabilities = _parse_probabilities(completion.text, labels)
         if not any(probabilities.values()):
             listing = ", ".join(labels)
@@ -370,8 +372,8 @@ class Conversation:
         alone.
         """
         self._begin_task(role)
-        completion = yield self._request(messages, schema, inputs, temperature)
-        self._record_call(completion)
+        request = self._request(messages, schema, inputs, temperature)
+        completion = yield from self._put(request)
         return completion.text
 
     def ask_freely(
@@ -394,8 +396,7 @@ class Conversation:
         for attempt in range(MAX_REASKS + 1):
             inputs = inputs_of_attempt(attempt)
             request = self._request(messages, {}, inputs, temperature=None)
-            completion = yield replace(request, end_loops=end_loops)
-            self._record_call(completion)
+            completion = yield from self._put(replace(request, end_loops=end_loops))
             try:
                 _require_whole(completion)
                 return read(completion)
@@ -415,8 +416,7 @@ class Conversation:
         """
         self._begin_task(role)
         request = self._request(messages, {}, inputs, temperature=0.0)
-        completion = yield replace(request, scores_prompt=True)
-        self._record_call(completion)
+        completion = yield from self._put(replace(request, scores_prompt=True))
         try:
             return TextScore.model_validate_json(completion.text)
         except ValueError as error:
@@ -534,6 +534,27 @@ class Conversation:
             agent=self.agent,
         )
 
+    def _put(self, request: Request) -> Dialogue[Completion]:
+        """Yield a request, and record the call. A judge's earlier answer serves an equal question.
+
+        Versions of a CoT, or candidates, may be word for word the same. The first that is judged
+        pays for the call. For the others it is a turn without usage, so that seeds and draws of
+        later calls do not depend on it.
+        """
+        if request.role not in _ASKED_ONCE:
+            completion = yield request
+            self._record_call(completion)
+            return completion
+        question = _question_hash(request)
+        verdict = self.verdicts.get(question)
+        if verdict is not None:
+            self._record_call(verdict.model_copy(update={"usage": Usage()}))
+            return verdict
+        completion = yield request
+        self._record_call(completion)
+        self.verdicts[question] = completion
+        return completion
+
     def _record_repairs(self, repairs: tuple[str, ...]) -> None:
         if repairs:
             # The call is already counted.
@@ -578,6 +599,15 @@ def derive_seed(base: int, *parts: object) -> int:
     """Return a sampling seed that follows from the base seed and the parts."""
     # Model servers take seeds of 31 bits.
     return hash_rank(base, *parts, separator="\0", digest_size=4) & 0x7FFFFFFF
+
+
+def _question_hash(request: Request) -> bytes:
+    """Return what tells a question to a judge from the others of its row."""
+    digest = hashlib.blake2b(request.speaker.encode(), digest_size=16)
+    # One row asks each judge at one temperature, and for forms that follow from the question.
+    for message in request.messages:
+        digest.update(_message_json(message))
+    return digest.digest()
 
 
 def _parse_answer(text: str, answer_format: AnswerFormat[A]) -> Parsed[A]:

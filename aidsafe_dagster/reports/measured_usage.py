@@ -30,7 +30,7 @@ def measure(lake: Lake) -> tuple[MeasuredSample, int]:
     batches = by_model or simulated
     prompts, usages = _usage_of(lake, batches)
     only_simulated = bool(simulated) and not by_model
-    sample = MeasuredSample(prompts, usages, only_simulated)
+    sample = MeasuredSample(prompts, usages, only_simulated, tuple(batches))
     left_out = len(finished) - len(batches)
     return sample, left_out
 

@@ -46,6 +46,8 @@ class MeasuredSample:
     rows: Sequence[RowUsage]
     simulated: bool
     """The rehearsal engine made the rows. They show how the plan is computed, and plan nothing."""
+    batches: tuple[str, ...] = ()
+    """Those that were measured."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ costs more than everything else that the command does.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from aidsafe_dagster.recipe.stages import stage_named
@@ -39,7 +40,7 @@ class Gate:
     batch: str
     verdicts: dict[str, Verdict]
 
-    @property
+    @cached_property
     def open(self) -> bool:
         # The baseline's checks only warn, but they must have judged the present bytes.
         if stage_named(self.stage).is_baseline:

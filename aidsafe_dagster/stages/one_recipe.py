@@ -7,8 +7,9 @@ made again, unless a person says `keep_recipe`. Then rows, checks and reports sh
 This module imports no Dagster, for `aidsafe status`.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import polars as pl
 
@@ -26,10 +27,12 @@ from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.stages import STAGES, behind, stage_named, with_descendants
 from aidsafe_dagster.settings.recipe_parts import has_recipe, recipe_parts
 from aidsafe_dagster.settings.snapshot import SettingsSnapshot
+from aidsafe_dagster.stages.known_lake import KnownLake
 
 _NOT_RECORDED = "what differs is not recorded"
 _Parts = dict[tuple[str, str], RecipePart]
-_COLUMNS = ("prompt_id", "recipe", "policies_version", "templates_version", "usage")
+_VALUES = ("recipe", "policies_version", "templates_version")
+_COLUMNS = ("prompt_id", "usage", *_VALUES)
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class StageComparison:
     notes: tuple[str, ...] = ()
     """What differs where no parts are recorded: what the rows themselves say."""
 
-    @property
+    @cached_property
     def changes(self) -> tuple[str, ...]:
         """What differs, in words."""
         return merged_changes([self])
@@ -268,26 +271,23 @@ def _compare(
     stage: str,
     snapshot: SettingsSnapshot,
 ) -> StageComparison:
-    rows = lake.rows(stage, batch, _COLUMNS)
-    failures = lake.failures(stage, batch)
+    rows = _stage_rows(lake, stage, batch)
     comparison = StageComparison(
-        stage=str(stage),
-        rows=rows.height + failures.height,
-        calls=_calls(rows) + _calls(failures),
+        stage=str(stage), rows=rows.passed + rows.failed, calls=rows.calls
     )
-    fingerprints = _values(rows, "recipe")
+    fingerprints = rows.named("recipe")
     # The rows of splits carry the fingerprint of the stage that wrote them.
-    if stage == Stage.FINE_TUNE_SPLITS or not rows.height:
+    if stage == Stage.FINE_TUNE_SPLITS or not rows.passed:
         fingerprints = {recipe.fingerprint} if recipe else set()
     if not fingerprints:
         notes = _changed_versions(rows, stage, snapshot)
         return replace(comparison, is_recorded=False, notes=notes)
-    present = recipe_parts(snapshot, stage)
-    if recipe and fingerprints == {recipe.fingerprint}:
-        return replace(comparison, earlier=recipe.parts, present=present)
-    # A kill between the rows and their record, or a record that was damaged.
-    if fingerprints == {fingerprint_of(present)}:
+    present = _in_force(lake, stage, snapshot)
+    # Nothing differs; also after a kill between the rows and their record, or a damaged record.
+    if fingerprints == {present.fingerprint}:
         return comparison
+    if recipe and fingerprints == {recipe.fingerprint}:
+        return replace(comparison, earlier=recipe.parts, present=present.parts)
     return replace(comparison, notes=(_NOT_RECORDED,))
 
 
@@ -300,24 +300,58 @@ def _add_parts(parts: _Parts, more: Iterable[RecipePart]) -> bool:
     return is_consistent
 
 
+def _in_force(lake: Lake, stage: str, snapshot: SettingsSnapshot) -> StageRecipe:
+    """Return the recipe under which the stage would be made now."""
+
+    def make() -> StageRecipe:
+        return recipe_record("", stage, snapshot, ())
+
+    if isinstance(lake, KnownLake):
+        return lake.remember("recipe", stage, snapshot, make)
+    return make()
+
+
+@dataclass(frozen=True)
+class _StageRows:
+    """What the rows of a stage and batch say of themselves."""
+
+    passed: int
+    failed: int
+    calls: int
+    values: Mapping[str, Sequence[str]]
+
+    def named(self, column: str) -> set[str]:
+        """Return the recipes or versions that the rows name."""
+        return set(self.values.get(column, ())) - {""}
+
+
+def _stage_rows(lake: Lake, stage: str, batch: str) -> _StageRows:
+    if isinstance(lake, KnownLake):
+        facts = lake.facts(stage, batch)
+        calls = int(facts.usage.get("calls", 0))
+        return _StageRows(facts.rows, facts.failures, calls, facts.values)
+    rows = lake.rows(stage, batch, _COLUMNS)
+    failures = lake.failures(stage, batch)
+    values = {}
+    for name in _VALUES:
+        if name in rows.columns:
+            values[name] = rows[name].drop_nulls().unique().to_list()
+    calls = _calls(rows) + _calls(failures)
+    return _StageRows(rows.height, failures.height, calls, values)
+
+
 def _changed_versions(
-    rows: pl.DataFrame, stage: str, snapshot: SettingsSnapshot
+    rows: _StageRows, stage: str, snapshot: SettingsSnapshot
 ) -> tuple[str, ...]:
     """Return what the rows of an earlier release themselves say; empty if nothing differs."""
     if not writes_text(stage):
         return ()
     changes = []
-    if _values(rows, "policies_version") - {snapshot.policies.version}:
+    if rows.named("policies_version") - {snapshot.policies.version}:
         changes.append("policies changed")
-    if _values(rows, "templates_version") - {snapshot.templates.version(stage)}:
+    if rows.named("templates_version") - {snapshot.templates.version(stage)}:
         changes.append(f"templates of {stage} changed")
     return tuple(changes)
-
-
-def _values(rows: pl.DataFrame, column: str) -> set[str]:
-    if column not in rows.columns:
-        return set()
-    return set(rows[column].drop_nulls().unique()) - {""}
 
 
 def _calls(rows: pl.DataFrame) -> int:

@@ -257,7 +257,9 @@ class _Comparison:
         redraws = failure.redraws
         if failure.reason not in _NOT_DRAWN_ANEW:
             redraws = redraws[:-1]
-        faults = self._records.faults(failure.prompt_id, stage, failure.turn, redraws)
+        faults = self._records.faults(
+            failure.prompt_id, stage, failure.usage.calls, redraws
+        )
         return _Ending(None, failure.reason, faults)
 
 

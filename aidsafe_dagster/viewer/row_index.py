@@ -112,8 +112,38 @@ class RowIndex:
             with suppress(OSError, SetupError):
                 self._store.rows_path(ROW_INDEX, key).unlink(missing_ok=True)
         candidates = [key for key in batches if key in stored]
+        frames = self._read_together(stamps, candidates)
+        if frames is None:
+            frames = self._read_each(stamps, candidates)
+        if frames:
+            loaded = pl.concat(frames)
+            self._replace(loaded["batch"].unique().to_list(), loaded)
+
+    def _read_together(
+        self, stamps: Mapping[str, str], batches: Sequence[str]
+    ) -> list[pl.DataFrame] | None:
+        """Return the rows of all files that are current; None if one of them is unlike others."""
+        if not self._store.local:
+            return None
+        paths = [str(self._store.rows_path(ROW_INDEX, key)) for key in batches]
+        try:
+            rows = pl.scan_parquet(paths).select(*_COLUMNS, "stamp").collect()
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
+            return None
+        current = pl.DataFrame(
+            {"batch": list(stamps), "stamp": list(stamps.values())},
+            schema={"batch": pl.String, "stamp": pl.String},
+        )
+        rows = rows.join(current, on=["batch", "stamp"], how="semi")
+        for key in rows["batch"].unique().to_list():
+            self._stamps[key] = stamps[key]
+        return [rows.select(_COLUMNS)]
+
+    def _read_each(
+        self, stamps: Mapping[str, str], batches: Sequence[str]
+    ) -> list[pl.DataFrame]:
         frames = []
-        for key in candidates:
+        for key in batches:
             try:
                 rows = self._store.rows(ROW_INDEX, key, [*_COLUMNS, "stamp"])
             except SetupError:
@@ -123,9 +153,7 @@ class RowIndex:
             if is_current and set(rows.columns) == {*_COLUMNS, "stamp"}:
                 frames.append(rows.select(_COLUMNS))
                 self._stamps[key] = stamps[key]
-        if frames:
-            loaded = pl.concat(frames)
-            self._replace(loaded["batch"].unique().to_list(), loaded)
+        return frames
 
     def _index(self, batch: str, stamp: str) -> None:
         if self._is_closed.is_set():

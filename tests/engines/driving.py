@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from aidsafe_dagster.engines.driver.driver import Driver
 from aidsafe_dagster.engines.driver.progress import Progress
@@ -28,6 +28,7 @@ from aidsafe_dagster.recipe.records import Failure, Role, Stage, Usage
 from tests.builders import a_prompt
 from tests.recipe.scripted_model import a_dialogue_context
 
+T = TypeVar("T")
 FAST = DriverSettings(backoff_s=0.001)
 
 
@@ -113,16 +114,16 @@ def some_tasks(count: int, start: int = 0) -> list[DialogueTask[str]]:
 def drive_over_http(
     folder: Path,
     base_url: str,
-    tasks: Sequence[DialogueTask[str]],
+    tasks: Sequence[DialogueTask[T]],
     log_lines: list[str] | None = None,
     requests_per_minute: float | None = None,
     **settings: Any,
-) -> tuple[list[str | Failure], Progress]:
+) -> tuple[list[T | Failure], Progress]:
     """Drive dialogues against a server. `log_lines` gets the lines for the run's log."""
     lines = log_lines if log_lines is not None else []
     progress = Progress(len(tasks))
 
-    async def run() -> tuple[list[str | Failure], Progress]:
+    async def run() -> tuple[list[T | Failure], Progress]:
         engine = EndpointEngine(
             EndpointSettings(
                 base_url=base_url,

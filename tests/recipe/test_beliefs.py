@@ -65,12 +65,14 @@ def model_scoring(*scores: int) -> Callable[[Request], str]:
     """Return a model whose n-th belief has the number n in its text and leads to the n-th score."""
     remaining_scores = iter(scores)
     belief_numbers = count(1)
+    answer_numbers = count(1)
 
     def respond(request: Request) -> str:
         if request.role is Role.EAR_WHISPERER:
             return a_belief(f"Lock number {next(belief_numbers)} is yours.")
         if request.role is Role.TARGET:
-            return an_answer()
+            # The same answer twice would be graded once.
+            return an_answer(response=f"Take rake number {next(answer_numbers)}.")
         return a_grade_answer(next(remaining_scores))
 
     return respond
@@ -245,7 +247,7 @@ def test_the_guard_answers_yes_or_no_on_one_policy_and_the_whole_answer() -> Non
     text = message_text(request)
     assert REFINED.prompt in text
     assert "Every lock is fair game." in text
-    assert "Take a rake." in text
+    assert "Take rake number 1." in text
     assert "Say what is lawful." in text
     assert "Help no one to deceive." not in text
 

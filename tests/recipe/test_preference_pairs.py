@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import pytest
@@ -56,6 +57,21 @@ def model(target: str = an_answer(), score: int = 1) -> Callable[[Request], str]
         if request.role is Role.TARGET:
             return target
         return a_grade_answer(score)
+
+    return respond
+
+
+def model_scoring(*scores: int) -> Callable[[Request], str]:
+    """Return a model whose target never says the same twice, and whose judge scores in turn."""
+    remaining_scores = iter(scores)
+    numbers = count(1)
+
+    def respond(request: Request) -> str:
+        if request.role is Role.JUDGE:
+            return a_grade_answer(next(remaining_scores))
+        if request.role is Role.TARGET:
+            return an_answer(response=f"Take rake number {next(numbers)}.")
+        return model()(request)
 
     return respond
 
@@ -134,15 +150,7 @@ def test_a_pair_has_the_scores_of_both_sides_by_judge_and_their_margin() -> None
 
 
 def test_a_pair_lists_all_candidate_beliefs() -> None:
-    scores = iter([3, 2])
-
-    def respond(request: Request) -> str:
-        return (
-            a_grade_answer(next(scores))
-            if request.role is Role.JUDGE
-            else model()(request)
-        )
-
+    respond = model_scoring(3, 2)
     row, _ = make_pair(respond, settings=PairSettings(candidates=2, **OPEN))
     assert [(c.number, c.score) for c in row.candidates] == [(1, 3.0), (2, 2.0)]
     assert row.rejected_score == 2.0
@@ -275,17 +283,9 @@ def test_a_row_without_a_valid_answer_fails_with_the_reason_of_its_last_candidat
 
 
 def test_on_sampled_rows_two_answers_without_a_belief_are_scored() -> None:
-    scores = iter([1, 4, 5])
-
-    def respond(request: Request) -> str:
-        return (
-            a_grade_answer(next(scores))
-            if request.role is Role.JUDGE
-            else model()(request)
-        )
-
     row, requests = make_pair(
-        respond, settings=SETTINGS.model_copy(update={"plain_share": 1.0})
+        model_scoring(1, 4, 5),
+        settings=SETTINGS.model_copy(update={"plain_share": 1.0}),
     )
     assert row.plain_scores == (4.0, 5.0)
     plain = [request for request in requests if request.role is Role.TARGET][1:]

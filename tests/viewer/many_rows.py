@@ -25,12 +25,13 @@ def write_copies(original: Lake, batch: str, folder: Path, copies: int) -> Lake:
         failures = original.failures(table, batch) if table in STAGES else None
         for copy in range(copies):
             key = f"many-{copy:04d}"
-            failed = None if failures is None else _copied(failures, key, copy)
-            lake.write(table, key, _copied(rows, key, copy), failed)
+            failed = None if failures is None else copied_rows(failures, key, copy)
+            lake.write(table, key, copied_rows(rows, key, copy), failed)
     return lake
 
 
-def _copied(rows: pl.DataFrame, key: str, copy: int) -> pl.DataFrame:
+def copied_rows(rows: pl.DataFrame, key: str, copy: int) -> pl.DataFrame:
+    """Return the rows of a copied batch, with ids of their own."""
     suffix = f"{copy:06x}"
     prefix = pl.col("prompt_id").str.slice(0, _ID_CHARS - len(suffix))
     changed = {

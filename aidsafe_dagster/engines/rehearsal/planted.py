@@ -107,6 +107,7 @@ class PlantedRecords:
 
     def __init__(self, answers: Iterable[PlantedAnswer]) -> None:
         self._faults: dict[tuple[str, str, int, int], tuple[Fault, ...]] = {}
+        self._last_turns: dict[tuple[str, str], int] = {}
         self._thoughts: dict[tuple[str, str], Fault] = {}
         self._deserved: dict[tuple[str, str, str], DeservedScores] = {}
         for planted in answers:
@@ -115,6 +116,8 @@ class PlantedRecords:
             # of a stage, and makes them later.
             call = (prompt_id, planted.stage, planted.turn, planted.draw)
             self._faults.setdefault(call, planted.faults)
+            place = (prompt_id, planted.stage)
+            self._last_turns[place] = max(planted.turn, self._last_turns.get(place, 0))
             # By its words, since a moderator may reorder thoughts.
             for thought, fault in planted.thoughts.items():
                 self._thoughts[prompt_id, thought] = fault
@@ -130,19 +133,24 @@ class PlantedRecords:
         Args:
             prompt_id: whose dialogue it is.
             stage: the stage of the dialogue.
-            calls: how many answers the dialogue got.
+            calls: how many answers the dialogue got, a judge's repeated ones left out.
             redraws: the turns from which it was drawn anew.
         """
         faults: list[Fault] = []
-        for turn in range(calls):
+        answers = 0
+        turn = 0
+        last_turn = self._last_turns.get((prompt_id, stage), 0)
+        while answers < calls and turn <= last_turn:
             # A redraw also draws anew all turns that follow it.
             draw = sum(1 for redrawn in redraws if redrawn <= turn)
             planted = self._faults.get((prompt_id, stage, turn, draw))
             if planted is not None:
                 faults += planted
+                answers += 1
             elif turn == 0:
                 return None
-            # Else it is a judge's question that was put before, at another turn.
+            # Else it is a judge's question that was put before, at another turn. It is no call.
+            turn += 1
         return tuple(faults)
 
     def thought_fault(self, prompt_id: str, thought: str) -> Fault | None:
