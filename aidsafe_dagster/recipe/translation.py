@@ -169,6 +169,8 @@ def translate(
         **conversation.provenance(),
         "cluster": sft.cluster or sft.prompt_id,
         "recipe": sft.recipe,
+        # Of the reasoning. The translator sees no policies.
+        "policies_version": sft.policies_version,
         "mixed_with": sft.mixed_with,
         # Made up in part is made up.
         "simulated": conversation.context.simulated or sft.simulated,
