@@ -55,7 +55,7 @@ def test_after_kills_translations_are_whole_and_nothing_recorded_is_asked_again(
                 process.join(120)
                 assert process.exitcode == -signal.SIGKILL, printed_by(folder, process)
         recorded = count_journaled(folder) - made
-        assert 0 < recorded
+        assert recorded > 0
         last = run_job(site.instance, "translate", config=CONFIG)
         assert last.error == ""
         assert translations_in(site.lake) == expected
