@@ -22,6 +22,7 @@ from aidsafe_dagster.tryout.comparison import (
     compare_prompt,
     recipe_changes,
 )
+from aidsafe_dagster.tryout.redraws import is_asked_again
 from aidsafe_dagster.tryout.results import TriedPrompt, Tryout
 from aidsafe_dagster.tryout.store import tryout_settings
 
@@ -134,6 +135,7 @@ class JsonLines(Output):
             "failed": sum(tried.is_failed for tried in tryout.prompts),
             "new_usage": tryout.new_usage.model_dump(),
             "replayed": tryout.replayed,
+            "asked_again_next_time": sum(map(is_asked_again, tryout.failures)),
             "folder": str(tryout.folder or ""),
         }
         if before is not None:

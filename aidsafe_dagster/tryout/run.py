@@ -36,6 +36,7 @@ from aidsafe_dagster.tryout.counted_engine import CountedEngine
 from aidsafe_dagster.tryout.flow import PromptFlow
 from aidsafe_dagster.tryout.gates import judge_gates
 from aidsafe_dagster.tryout.prompts import BATCH
+from aidsafe_dagster.tryout.redraws import Redraws
 from aidsafe_dagster.tryout.results import (
     Spent,
     TriedPrompt,
@@ -204,6 +205,7 @@ class TryoutRun:
 
     async def _run_all(self, driver: Driver, engine: CountedEngine) -> None:
         context = make_dialogue_context(self.snapshot, engine)
+        redraws = Redraws(tryout_settings(self.snapshot.settings).home)
 
         async def drive(task: DialogueTask[Any]) -> Any:
             results = await driver.drive([task], self.progress)
@@ -211,6 +213,7 @@ class TryoutRun:
 
         async def run(flow: PromptFlow) -> None:
             await flow.run()
+            redraws.note(flow.failures.values())
             prompt_id = flow.prompt.prompt_id
             new = engine.usage.get(prompt_id, Usage())
             spent = Spent(new=new, seconds=flow.seconds)
@@ -229,7 +232,8 @@ class TryoutRun:
         settings = self.snapshot.settings
         flows = []
         for prompt in self.prompts:
-            flow = PromptFlow(prompt, settings, context, drive, self.stages)
+            calls = redraws.of(prompt.prompt_id)
+            flow = PromptFlow(prompt, settings, context, drive, self.stages, calls)
             flows.append(asyncio.create_task(run(flow)))
         try:
             await asyncio.gather(*flows)
