@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 
@@ -16,6 +17,7 @@ from aidsafe_dagster.recipe.fine_tune_splits import assign_split, cluster_of
 from aidsafe_dagster.recipe.formats import FORMATS
 from aidsafe_dagster.recipe.records import FineTuneRow, Stage
 from aidsafe_dagster.recipe.translation import TranslatedRow
+from aidsafe_dagster.resources.warehouse import create_views
 from aidsafe_dagster.training.data import write_training_set
 from tests.site import (
     NO_FAULTS,
@@ -193,6 +195,16 @@ def test_a_new_prompt_that_is_a_translation_is_no_new_prompt(site: Site) -> None
     (row, *_) = site.lake.records("translations_de", BATCH, TranslatedRow)
     assert site.ingest(prompts_file(site.folder, [row.prompt], "later")).success
     assert site.batches == [BATCH]
+
+
+def test_the_warehouse_has_the_translations_of_all_languages(site: Site) -> None:
+    translate(site, "de", "zh")
+    query = "SELECT language, count(*) FROM translations GROUP BY ALL ORDER BY ALL"
+    with duckdb.connect() as connection:
+        create_views(connection, site.lake)
+        counts = connection.execute(query).fetchall()
+    assert [language for language, _ in counts] == ["de", "zh"]
+    assert counts[0][1] == counts[1][1] > 0
 
 
 def test_a_language_that_nobody_knows_is_an_error_that_names_the_nearest(
