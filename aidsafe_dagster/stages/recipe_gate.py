@@ -13,6 +13,7 @@ import dagster as dg
 from aidsafe_dagster.lake.kept_versions import keep_version
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.policy_texts import store_policies
+from aidsafe_dagster.lake.template_texts import store_templates
 from aidsafe_dagster.recipe.batch_recipe import StageRecipe, shortened
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Record
@@ -60,6 +61,7 @@ def begin_recipe(
     _note_change(context, lake, stage, snapshot)
     if writes_text(stage):
         store_policies(lake, snapshot.policies)
+        store_templates(lake, snapshot.templates, stage)
     return recipe_record(batch, stage, snapshot, others)
 
 

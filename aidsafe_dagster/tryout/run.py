@@ -19,7 +19,7 @@ from aidsafe_dagster.engines.driver.slot_shares import SlotShares
 from aidsafe_dagster.engines.driver.stall_watch import StallWatch
 from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.primitives.stop_signals import received
-from aidsafe_dagster.recipe.batch_recipe import StageRecipe, fingerprint_of
+from aidsafe_dagster.recipe.batch_recipe import HASH, StageRecipe, fingerprint_of
 from aidsafe_dagster.recipe.dialogue import DialogueTask
 from aidsafe_dagster.recipe.records import Prompt, Usage
 from aidsafe_dagster.recipe.stages import STAGES
@@ -136,7 +136,8 @@ class TryoutRun:
             score_gate=settings.score_gate,
             suites=suites,
         )
-        return Tryout(tried, facts, _recipes(self.snapshot))
+        texts = _template_texts(self.snapshot)
+        return Tryout(tried, facts, _recipes(self.snapshot), templates=texts)
 
     def _next_event(self, stall_watch: StallWatch) -> Any:
         while True:
@@ -249,6 +250,15 @@ class TryoutRun:
             except RuntimeError:
                 # The loop has closed meanwhile.
                 return
+
+
+def _template_texts(snapshot: SettingsSnapshot) -> dict[str, str]:
+    texts = {}
+    for stage, definition in STAGES.items():
+        if definition.dialogue is not None:
+            for digest, text in snapshot.templates.texts(stage).items():
+                texts[f"{HASH}{digest}"] = text
+    return texts
 
 
 def _recipes(snapshot: SettingsSnapshot) -> dict[str, StageRecipe]:
