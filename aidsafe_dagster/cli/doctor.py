@@ -79,9 +79,10 @@ def values_in_force(loaded: Loaded) -> Iterator[tuple[str, str, str]]:
         is_own = key in loaded.origins and value != {}
         if not is_own and defaults.get(key, _NOTHING) == value:
             origin = DEFAULT
+        shown = value
         if isinstance(value, list) and origin != DEFAULT:
-            value = own_values.get(key, value)
-        yield key, mask_setting(key, _shown(value)), origin
+            shown = own_values.get(key, value)
+        yield key, mask_setting(key, _shown(shown)), origin
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
