@@ -59,10 +59,10 @@ def print_policy_report(
     chosen = choose_batches(known, batches, sources, "policy report")
     dataset = open_dataset(lake, chosen)
     if not dataset.batches_of(Stage.SEED_COTS):
-        where = f" of {', '.join(chosen)}" if chosen else ""
+        of_chosen = f" of {', '.join(chosen)}" if chosen else ""
         command = " ".join(["aidsafe backfill", *chosen])
         raise SetupError(
-            f"{lake.root}: there are no rows{where} yet, so no rule has met a prompt; "
+            f"{lake.root}: there are no rows{of_chosen} yet, so no rule has met a prompt; "
             f"`{command}` makes them"
         )
     # On a terminal it goes to the errors, so that JSON stays JSON.
