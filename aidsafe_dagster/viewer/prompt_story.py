@@ -236,14 +236,16 @@ def read_translations(lake: Lake, batch: str, prompt_id: str) -> PromptStory:
 def _read_translations(reader: "_BatchReader") -> None:
     lake, batch = reader.lake, reader.batch
     tables = translation_tables(lake)
-    kept_out = known_in_evaluation(lake, batch) if tables else frozenset()
+    # Of any batch: what was made from such a prompt goes with it.
+    kept_out = known_in_evaluation(lake) if tables else set()
     for table in tables:
         is_checked = is_checked_alike(lake, batch, table)
         for row in reader.records(table, TranslatedRow, by="translated_from"):
             story = reader.story(row.translated_from)
             original = next(iter(originals(story.training)), None)
             holds = is_checked and is_translation_of(row, original)
-            is_known = row.translated_from in kept_out
+            parent = row.derivation.parent if row.derivation else ""
+            is_known = not kept_out.isdisjoint({row.translated_from, parent})
             stored = StoredTranslation(row, holds=holds and not is_known)
             story.translations += (stored,)
         for failure in reader.failures(table):
