@@ -12,18 +12,15 @@ from aidsafe_dagster.ablations.experiment import TargetRow
 from aidsafe_dagster.assets.ablations import ablation
 from aidsafe_dagster.engines.driver.progress import Progress
 from aidsafe_dagster.recipe.beliefs import BeliefSearch
-from aidsafe_dagster.recipe.dialogue import Conversation
 from aidsafe_dagster.recipe.records import (
-    CotGrades,
     Failure,
     FailureReason,
     PreferencePair,
     Prompt,
-    RefinedCot,
     Stage,
     Usage,
 )
-from aidsafe_dagster.recipe.stages import RecordsByStage, belief_search
+from aidsafe_dagster.recipe.stages import RecordsByStage
 from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.lake import LakeResource
 from aidsafe_dagster.resources.settings import SettingsResource
@@ -43,6 +40,7 @@ from aidsafe_dagster.stages.belief_search import search_all
 from aidsafe_dagster.stages.dialogue_stage import total_progress
 from aidsafe_dagster.stages.materialization import Materialized
 from aidsafe_dagster.stages.progress_log import ProgressLog
+from aidsafe_dagster.stages.target_searches import make_searches, read_chosen_sides
 
 
 @ablation
@@ -59,7 +57,7 @@ def ablation_targets(
         SetupError: no prompt of the sample has been graded yet.
     """
     run = start_ablation(context, config, engine, lake, settings)
-    chosen_sides = _chosen_sides(run)
+    chosen_sides = read_chosen_sides(run.lake, run.sample)
     if not chosen_sides:
         raise nothing_to_search()
     results = []
@@ -67,25 +65,6 @@ def ablation_targets(
         results.append(_search(run, name, roles, chosen_sides))
     simulated = engine.dialogue_context().simulated
     return run.finish(results, simulated=simulated)
-
-
-def _chosen_sides(run: AblationRun) -> dict[str, RecordsByStage]:
-    """Return, by prompt id, the refined CoT with its grades, as far as there are any."""
-    sides: dict[str, RecordsByStage] = {}
-    sampled = {prompt.prompt_id for prompt in run.sample}
-    for batch in sorted({prompt.batch for prompt in run.sample}):
-        if not run.lake.has(Stage.COT_GRADES, batch):
-            continue
-        refined = {}
-        for refined_row in run.lake.records(Stage.REFINED_COTS, batch, RefinedCot):
-            refined[refined_row.prompt_id] = refined_row
-        for row in run.lake.records(Stage.COT_GRADES, batch, CotGrades):
-            if row.prompt_id in sampled:
-                sides[row.prompt_id] = {
-                    Stage.REFINED_COTS: refined[row.prompt_id],
-                    Stage.COT_GRADES: row,
-                }
-    return sides
 
 
 def _search(
@@ -99,13 +78,7 @@ def _search(
     engine.check_context([Stage.PREFERENCE_PAIRS], log.warning)
     settings = engine.snapshot.settings
     dialogue_context = engine.dialogue_context()
-    searches = []
-    for prompt in run.sample:
-        records = chosen_sides.get(prompt.prompt_id)
-        if records is not None:
-            row = records[Stage.COT_GRADES]
-            conversation = Conversation(dialogue_context, Stage.PREFERENCE_PAIRS, row)
-            searches.append(belief_search(conversation, records, settings))
+    searches = make_searches(run.sample, chosen_sides, dialogue_context, settings)
 
     def drive(tasks: Sequence[Any], iteration: str) -> tuple[list[Any], Progress]:
         step = f"{target}, {iteration}"

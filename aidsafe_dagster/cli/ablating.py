@@ -20,7 +20,7 @@ from aidsafe_dagster.cli.preview import agree
 from aidsafe_dagster.cli.project_folder import shown
 from aidsafe_dagster.cli.spending import describe_spending
 from aidsafe_dagster.lake.lake import Lake
-from aidsafe_dagster.recipe.records import Prompt, Stage
+from aidsafe_dagster.recipe.records import Prompt
 from aidsafe_dagster.reports.outlook import Outlook
 from aidsafe_dagster.settings.launchpad import configured_in_shell
 from aidsafe_dagster.settings.load import load_settings
@@ -42,6 +42,7 @@ from aidsafe_dagster.stages.ablation_plans import (
     target_roles,
 )
 from aidsafe_dagster.stages.progress_log import describe_seconds
+from aidsafe_dagster.stages.target_searches import read_chosen_sides
 
 ConfigOf = Callable[[Settings], Mapping[str, object]]
 _CONFIGS: Mapping[str, type[AblationConfig]] = {
@@ -117,16 +118,11 @@ def _forecasts(
 ) -> list[Forecast]:
     snapshot = take_snapshot(settings)
     if isinstance(config, TargetsConfig):
-        graded: set[str] = set()
-        for batch in {prompt.batch for prompt in sample}:
-            if lake.has(Stage.COT_GRADES, batch):
-                rows = lake.rows(Stage.COT_GRADES, batch, ["prompt_id"])
-                graded.update(rows["prompt_id"])
-        searched = sum(prompt.prompt_id in graded for prompt in sample)
-        if not searched:
+        sides = read_chosen_sides(lake, sample)
+        if not sides:
             raise nothing_to_search()
         roles = target_roles(settings, config.targets)
-        return forecast_searches(snapshot, roles, searched)
+        return forecast_searches(snapshot, roles, sample, sides)
     plan = plan_variants(kind, settings, config)
     return forecast_variants(snapshot, plan, sample)
 

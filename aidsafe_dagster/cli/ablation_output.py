@@ -55,13 +55,13 @@ def print_forecasts(
         )
     total = sum((forecast.usage for forecast in forecasts), Usage())
     recorded = sum(forecast.recorded for forecast in forecasts)
-    if not total.calls and kind != TARGETS:
+    if not total.calls:
         print_paragraph(f"The journal has all {recorded:,} answers; nothing is asked.")
         return
     line = f"Together: at most {_usage(total, settings)}."
     why = "if no agent ever agrees and every answer is valid"
     if kind == TARGETS:
-        why = "if every belief is tried, and nothing is recorded yet"
+        why = "if every belief of a search that is not recorded to its end is tried"
     print_paragraph(f"{line} That is {why}.")
 
 

@@ -311,7 +311,11 @@ def show(
         asked = prompt_id
         place = find_prompt(Lake(settings.lake), asked)
         prompt_id, batch = place.prompt_id, place.batch
-        if not prompt_id.startswith(asked):
+        if place.translation_into:
+            print_plain(
+                f"{asked} is a translation into {place.translation_into}, of {prompt_id}."
+            )
+        elif not prompt_id.startswith(asked):
             print_plain(f"{asked} is prompt {prompt_id}.")
         console.print(prompt_page(place))
         # A prompt may be ingested and not yet made, and then it has no pages.

@@ -35,7 +35,7 @@ def print_comparison(comparison: Comparison, rows: Sequence[ChangedRow]) -> None
     for section in report.sections:
         print_section(section)
         if section is report.sections[0]:
-            _print_policies(comparison)
+            _print_texts(comparison)
     _print_rows(comparison, rows)
 
 
@@ -81,11 +81,10 @@ def _table(table: ReportTable) -> Table:
     return shown
 
 
-def _print_policies(comparison: Comparison) -> None:
-    for text in comparison.changed_policies:
-        if text.is_whole_policy:
-            # The table above says that it was added or removed, and the page has its text.
-            continue
+def _print_texts(comparison: Comparison) -> None:
+    # Of a whole policy, the table above says that it was added or removed; the page has its text.
+    rules = [rule for rule in comparison.changed_policies if not rule.is_whole_policy]
+    for text in (*rules, *comparison.changed_templates):
         line = Text(f"{visible(text.title)}: ", style="bold cyan")
         console.print(Text().append_text(line).append_text(word_by_word(text)))
 

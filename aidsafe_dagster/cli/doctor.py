@@ -65,16 +65,24 @@ class Finding:
 
 
 def values_in_force(loaded: Loaded) -> Iterator[tuple[str, str, str]]:
-    """Yield every setting as (dotted key, value, where it came from)."""
+    """Yield every setting as (dotted key, value, where it came from).
+
+    Of a list of tables, such as the sources, each has only what was set.
+    """
     folder = loaded.file.parent
     defaults = dict(_leaves(default_settings(folder).model_dump(mode="json")))
+    dumped = loaded.settings.model_dump(mode="json", exclude_unset=True)
+    own_values = dict(_leaves(dumped))
     for key, value in _leaves(loaded.settings.model_dump(mode="json")):
         origin = loaded.origins.get(key) or _origin_above(key, loaded)
         # A table without keys, as in a new project's file, changes nothing.
         is_own = key in loaded.origins and value != {}
         if not is_own and defaults.get(key, _NOTHING) == value:
             origin = DEFAULT
-        yield key, mask_setting(key, _shown(value)), origin
+        shown = value
+        if isinstance(value, list) and origin != DEFAULT:
+            shown = own_values.get(key, value)
+        yield key, mask_setting(key, _shown(shown)), origin
 
 
 def examine(settings: Settings) -> Iterator[Finding]:

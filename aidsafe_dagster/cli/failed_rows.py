@@ -13,6 +13,7 @@ from rich.text import Text
 
 from aidsafe_dagster.cli.console import print_paragraph, print_plain, quantity
 from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.lake.translations import translation_failures, translation_tables
 from aidsafe_dagster.recipe.errors import unknown
 from aidsafe_dagster.recipe.records import Failure, FailureReason
 from aidsafe_dagster.recipe.stages import STAGES
@@ -43,13 +44,15 @@ def print_failures(
         SetupError: there is no such prompt, stage, reason or batch.
     """
     lake = Lake(settings.lake)
-    if stage is not None and stage not in STAGES:
-        raise unknown("stage", stage, STAGES, "failures")
+    stages = [*STAGES, *translation_tables(lake)]
+    if stage is not None and stage not in stages:
+        raise unknown("stage", stage, stages, "failures")
     if reason is not None and reason not in list(FailureReason):
         raise unknown("reason", reason, map(str, FailureReason), "failures")
     if batch is not None and batch not in lake.batches(INGESTED):
         raise unknown("batch", batch, lake.batches(INGESTED), str(lake.root))
-    failures = lake.all_failures().select(_COLUMNS)
+    every = lake.all_failures(), translation_failures(lake)
+    failures = pl.concat([frame.select(_COLUMNS) for frame in every])
     wanted = {"stage": stage, "reason": reason, "batch": batch}
     if prompt_id:
         wanted["prompt_id"] = find_prompt(lake, prompt_id).prompt_id

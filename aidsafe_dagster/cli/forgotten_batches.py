@@ -1,7 +1,8 @@
 """What a batch consists of, and its removal.
 
 The partition's key goes last. Until then the same command finds the batch again, so a removal that
-was cut off is finished by starting it once more.
+was cut off is finished by starting it once more. From the first file on the batch is marked as half
+forgotten: its gates are closed, and `aidsafe status` and the UI say so.
 
 Prompts of other batches stay in the clusters that they are in: a cluster has the id of a prompt,
 and needs no row of that id. So what was held out stays held out.
@@ -30,6 +31,7 @@ from aidsafe_dagster.cli.demo import DEMO_FOLDER
 from aidsafe_dagster.cli.local_runs import run_job
 from aidsafe_dagster.cli.project_folder import shown
 from aidsafe_dagster.engines.journal import Journal
+from aidsafe_dagster.lake.half_forgotten import half_forgotten_batches, mark, unmark
 from aidsafe_dagster.lake.kept_versions import (
     discard_versions,
     versions_of,
@@ -58,6 +60,7 @@ def batches_of(instance: dg.DagsterInstance, lake: Lake, name: str) -> list[str]
     """
     assert partitions.name is not None
     known = {*instance.get_dynamic_partitions(partitions.name)}
+    known.update(half_forgotten_batches(lake))
     for table in lake.tables():
         if table != DROPPED:
             known.update(lake.batches(table))
@@ -163,11 +166,16 @@ def forget_batches(
         print_paragraph(f"Removed from the journal: {quantity(removed, 'answer')}")
     _forget_dropped_rows(lake, name, prompt_ids)
     for batch in batches:
+        mark(lake, batch)
+        # First, so that the UI shows no stage as made of which the rows are gone.
+        _forget_runs(instance, batch)
         discard_versions(lake, batch)
         # What rests on a stage goes before the stage.
         for table in [*reversed(_tables_before_last(lake)), *_LAST_REMOVED]:
             lake.remove(table, batch)
-        _forget_in_dagster(instance, batch)
+        # Before the key: one that is ingested anew is not half forgotten.
+        unmark(lake, batch)
+        _forget_partition(instance, batch)
 
 
 def rebuild_reports(instance: dg.DagsterInstance) -> bool:
@@ -229,14 +237,17 @@ def _forget_dropped_rows(lake: Lake, name: str, prompt_ids: Sequence[str]) -> No
             lake.write(DROPPED, key, kept)
 
 
-def _forget_in_dagster(instance: dg.DagsterInstance, batch: str) -> None:
-    """Delete the runs of a batch, with every event of theirs, and then its partition."""
-    assert partitions.name is not None
+def _forget_runs(instance: dg.DagsterInstance, batch: str) -> None:
+    """Delete the runs of a batch, with every event of theirs."""
     for run in _runs_of(instance, batch):
         instance.delete_run(run.run_id)
     for stage in STAGES:
         # It remembers which partitions were made.
         instance.event_log_storage.wipe_asset_cached_status(dg.AssetKey(str(stage)))
+
+
+def _forget_partition(instance: dg.DagsterInstance, batch: str) -> None:
+    assert partitions.name is not None
     instance.delete_dynamic_partition(partitions.name, batch)
 
 

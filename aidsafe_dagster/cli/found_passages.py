@@ -11,6 +11,11 @@ from rich.text import Text
 
 from aidsafe_dagster.cli.console import console, print_plain, quantity
 from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.lake.translations import (
+    is_translation_table,
+    language_name_of,
+    translation_tables,
+)
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.records import BELIEF_CANDIDATES
 from aidsafe_dagster.recipe.stages import STAGES
@@ -44,8 +49,9 @@ def print_passages(
         raise SetupError("nothing to search for; give a word or a phrase")
     if batch is not None and batch not in lake.batches(INGESTED):
         raise unknown("batch", batch, lake.batches(INGESTED), str(lake.root))
-    if stage is not None and stage not in (*STAGES, BELIEF_CANDIDATES):
-        raise unknown("stage", stage, [*STAGES, BELIEF_CANDIDATES], "find")
+    stages = [*STAGES, BELIEF_CANDIDATES, *translation_tables(lake)]
+    if stage is not None and stage not in stages:
+        raise unknown("stage", stage, stages, "find")
     with closing(RowIndex(lake, settings.home)) as index:
         _refresh(index)
         passages = _passages(Catalogue(index), words, batch or "", stage)
@@ -120,7 +126,7 @@ def _print_prompt(
     print_plain(f"{prompt_id} {batch}")
     shown = passages.head(_MOST_PLACES)
     for place, text in shown.select("place", "text").iter_rows():
-        print_plain(f"  {plain_line(place, _WIDTH - 2)}")
+        print_plain(f"  {plain_line(_labelled(place), _WIDTH - 2)}")
         console.print(
             _marked(mask_secrets(text, settings), words),
             highlight=False,
@@ -129,6 +135,16 @@ def _print_prompt(
     if passages.height > len(shown):
         more = passages.height - len(shown)
         print_plain(f"  and {quantity(more, 'more passage')}")
+
+
+def _labelled(place: str) -> str:
+    """Return a place as it is, with the language where it is a translation."""
+    labelled = []
+    for one in place.split(", "):
+        table = one.partition(" ")[0]
+        into = f" ({language_name_of(table)})" if is_translation_table(table) else ""
+        labelled.append(f"{one}{into}")
+    return ", ".join(labelled)
 
 
 def _marked(text: str, words: Sequence[str]) -> Text:

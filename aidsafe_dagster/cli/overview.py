@@ -18,6 +18,7 @@ from aidsafe_dagster.cli.recipe_tables import mixed_recipes, other_recipes
 from aidsafe_dagster.cli.recorded_gates import GateReader
 from aidsafe_dagster.cli.stopped_batches import stopped_batches
 from aidsafe_dagster.engines.prices import format_money
+from aidsafe_dagster.lake.half_forgotten import half_forgotten_batches
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.records import (
     METRICS,
@@ -57,6 +58,7 @@ def summary(
         parts.append(REHEARSAL)
     # What keeps a batch from being finished comes first, next to the batches.
     lists = (
+        _half_forgotten(lake),
         held_batches(read_gate, lake),
         _without_dpo(read_gate, lake),
         stopped_batches(read_gate, lake),
@@ -75,6 +77,14 @@ def summary(
     parts.extend(one for one in lists if one)
     parts.extend(table for table in tables if table.rows)
     return Group(*parts)
+
+
+def _half_forgotten(lake: Lake) -> Paragraphs:
+    """Return the batches of which a removal was cut off."""
+    paragraphs = Paragraphs("Half forgotten: nothing takes what is left of them")
+    for batch in half_forgotten_batches(lake):
+        paragraphs.add(batch, [f"aidsafe forget {batch} removes the rest"])
+    return paragraphs
 
 
 def places_table(settings: Settings, lake: Lake, program: str, prompt_id: str) -> Table:

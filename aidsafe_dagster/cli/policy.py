@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from aidsafe_dagster.cli.chosen_batches import Batches, Sources
 from aidsafe_dagster.cli.console import setup_errors_explained
 from aidsafe_dagster.cli.project_folder import from_here
 
@@ -151,6 +152,8 @@ def report(
         bool,
         typer.Option("--json", help="One object of JSON, and no page without --html."),
     ] = False,
+    batches: Batches = None,
+    sources: Sources = None,
 ) -> None:
     """Say what the rows made of each rule: cited, misused, disputed, behind needless refusals.
 
@@ -159,4 +162,4 @@ def report(
     with setup_errors_explained():
         from aidsafe_dagster.cli.policy_report import print_policy_report
 
-        print_policy_report(html, as_json=as_json)
+        print_policy_report(html, as_json=as_json, batches=batches, sources=sources)

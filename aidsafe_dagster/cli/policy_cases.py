@@ -210,6 +210,12 @@ def _print_summary(kept_run: KeptRun, settings: Settings) -> None:
     drafted = sum(outcome.drafted for outcome in run.outcomes)
     if drafted:
         print_paragraph(f"{drafted} of them drafted by a model, and not confirmed yet.")
+    again = sum(outcome.asked_again for outcome in run.outcomes)
+    if again:
+        cases = quantity(again, "case")
+        print_paragraph(
+            f"In {cases} an answer of the model was not valid. The next run asks for it again."
+        )
     spending = Spending(run.usage, run.replayed)
     print_paragraph(f"Cost: {describe_spending(spending, settings.currency)}")
     print_plain(f"Kept in {shown(kept_run.folder)}")

@@ -1,7 +1,8 @@
 """The work of `aidsafe policy report`: measure, print, and write the page."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.rule import Rule
 from rich.text import Text
 
+from aidsafe_dagster.cli.chosen_batches import choose_batches
 from aidsafe_dagster.cli.console import console, print_paragraph, print_plain
 from aidsafe_dagster.cli.project_folder import shown
 from aidsafe_dagster.lake.lake import Lake
@@ -23,6 +25,7 @@ from aidsafe_dagster.reports.policy_report import POLICY_REPORT, build_policy_re
 from aidsafe_dagster.reports.sections import Report, Section, Table
 from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.settings.schema import Settings
+from aidsafe_dagster.sources.tables import INGESTED
 from aidsafe_dagster.stages.failed_answers import visible
 
 OWN_ROWS_URL = "http://127.0.0.1:3100"
@@ -30,25 +33,45 @@ OWN_ROWS_URL = "http://127.0.0.1:3100"
 _SHORTEST_ID = 6
 
 
-def print_policy_report(page: Path | None, *, as_json: bool) -> None:
+def print_policy_report(
+    page: Path | None,
+    *,
+    as_json: bool,
+    batches: Sequence[str] | None = None,
+    sources: Sequence[str] | None = None,
+) -> None:
     """Measure what the rows made of each rule, and show it.
 
+    Args:
+        page: where the page goes; None: among the reports.
+        as_json: print JSON, and write a page only where `page` says so.
+        batches: rows of these alone.
+        sources: rows of the batches of these alone.
+
     Raises:
-        SetupError: the policies or the rows cannot be read, or there are none.
+        SetupError: the policies or the rows cannot be read, or there are none; or there is no such
+            batch or source.
     """
     settings = load_settings().settings
     policies = settings.load_policies()
     lake = Lake(settings.lake)
-    dataset = open_dataset(lake)
+    known = lake.batches(INGESTED)
+    chosen = choose_batches(known, batches, sources, "policy report")
+    dataset = open_dataset(lake, chosen)
     if not dataset.batches_of(Stage.SEED_COTS):
+        of_chosen = f" of {', '.join(chosen)}" if chosen else ""
+        command = " ".join(["aidsafe backfill", *chosen])
         raise SetupError(
-            f"{lake.root}: there are no rows yet, so no rule has met a prompt; "
-            "`aidsafe backfill` makes them"
+            f"{lake.root}: there are no rows{of_chosen} yet, so no rule has met a prompt; "
+            f"`{command}` makes them"
         )
     # On a terminal it goes to the errors, so that JSON stays JSON.
     with Console(stderr=True).status("Reading the deliberations …"):
         url = settings.rows_url or OWN_ROWS_URL
         report = build_policy_report(dataset, policies, url)
+    if chosen:
+        facts = {"Only": ", ".join(chosen), **report.facts}
+        report = replace(report, facts=facts)
     if as_json:
         typer.echo(json.dumps(_as_values(report)))
     else:
@@ -69,7 +92,7 @@ def _write_pages(report: Report, page: Path | None, settings: Settings) -> Path:
 def _print_report(report: Report, short_ids: Mapping[str, str]) -> None:
     if report.simulation_warning:
         console.print(Text(report.simulation_warning, style="bold yellow"))
-    for name in ("Dataset", "Models", "Made under other policies", "Left out"):
+    for name in ("Only", "Dataset", "Models", "Made under other policies", "Left out"):
         if name in report.facts:
             print_paragraph(f"{name}: {visible(report.facts[name])}")
     # Coverage by category is a wide table, and the page has it.

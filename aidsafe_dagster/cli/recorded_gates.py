@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from aidsafe_dagster.lake.half_forgotten import is_half_forgotten
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.stages import stage_named
 from aidsafe_dagster.settings.project import storage_folder
@@ -118,7 +119,7 @@ class RecordedChecks:
             verdicts[suite] = judge_check(
                 latest, partial(self._history, key), fingerprint
             )
-        return Gate(stage, batch, verdicts)
+        return Gate(stage, batch, verdicts, is_half_forgotten(lake, batch))
 
     def _history(self, key: CheckKey) -> Iterable[CheckResult]:
         for columns in self._database.execute(_HISTORY, key):

@@ -13,6 +13,8 @@ from aidsafe_dagster.cli.failed_rows import failed_answer_panel
 from aidsafe_dagster.lake.earlier_layouts import OtherLayout
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import from_frame
+from aidsafe_dagster.lake.translations import translation_tables
+from aidsafe_dagster.recipe.markdown import escape_inline
 from aidsafe_dagster.recipe.records import (
     BELIEF_CANDIDATES,
     DeliberatedCot,
@@ -29,11 +31,13 @@ from aidsafe_dagster.recipe.transcript import (
     failure_transcript,
     refined_transcript,
 )
+from aidsafe_dagster.recipe.translation import translated_transcript
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.tables import INGESTED
 from aidsafe_dagster.stages.failed_answers import visible
 from aidsafe_dagster.stages.failure_lines import mask_secrets
 from aidsafe_dagster.viewer.prompt_ids import PromptPlace
+from aidsafe_dagster.viewer.prompt_story import read_translations
 
 _INTEREST_COLUMNS = [
     "prompt_id",
@@ -73,16 +77,41 @@ def read_story(
         failures = lake.failures(stage, batch)
         own_failures = failures.filter(prompt_id=prompt_id)
         for failure in from_frame(own_failures, Failure):
-            # A detail quotes servers and models, which may have quoted a key.
-            detail = mask_secrets(failure.detail, settings)
-            masked = failure.model_copy(update={"detail": detail})
-            page = Markdown(failure_transcript(masked))
-            yield Panel(page, title=str(stage), border_style="red")
-            answer = failed_answer_panel(failure, settings)
-            if answer is not None:
-                yield answer
+            yield from _failure_panels(failure, settings)
         if stage == Stage.PREFERENCE_PAIRS:
             yield from _tried_beliefs(lake, batch, prompt_id, settings)
+    yield from _translations(lake, batch, prompt_id, settings)
+
+
+def _failure_panels(failure: Failure, settings: Settings) -> Iterator[RenderableType]:
+    # A detail quotes servers and models, which may have quoted a key.
+    detail = mask_secrets(failure.detail, settings)
+    masked = failure.model_copy(update={"detail": detail})
+    page = Markdown(failure_transcript(masked))
+    yield Panel(page, title=failure.stage, border_style="red")
+    answer = failed_answer_panel(failure, settings)
+    if answer is not None:
+        yield answer
+
+
+def _translations(
+    lake: Lake, batch: str, prompt_id: str, settings: Settings
+) -> Iterator[RenderableType]:
+    if not translation_tables(lake):
+        return
+    story = read_translations(lake, batch, prompt_id)
+    for problem in story.unreadable:
+        yield Panel(Text(problem), title="translations", border_style="yellow")
+    for translation in story.translations:
+        row = translation.row
+        title = f"translation into {translation.language}, {row.prompt_id}"
+        text = f"Of prompt {prompt_id}, by {escape_inline(row.model)}."
+        if not translation.holds:
+            text += " It is no longer that of the original, and is not exported."
+        page = Markdown(f"{text}\n\n{translated_transcript(row)}")
+        yield Panel(page, title=title, border_style="cyan")
+    for failure in story.untranslated:
+        yield from _failure_panels(failure, settings)
 
 
 def prompt_page(place: PromptPlace) -> RenderableType:

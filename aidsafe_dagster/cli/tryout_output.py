@@ -7,21 +7,30 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import typer
+from rich.text import Text
 
 from aidsafe_dagster.cli.cards import card
 from aidsafe_dagster.cli.console import console, print_paragraph, print_plain
-from aidsafe_dagster.cli.tryout_changes import balance_table, change_card
+from aidsafe_dagster.cli.tryout_changes import (
+    balance_table,
+    change_card,
+    word_by_word,
+)
 from aidsafe_dagster.cli.tryout_summary import summary
 from aidsafe_dagster.engines.driver.progress import Progress
 from aidsafe_dagster.recipe.records import Failure
 from aidsafe_dagster.settings.schema import Settings
+from aidsafe_dagster.stages.failed_answers import visible
 from aidsafe_dagster.stages.failure_lines import mask_secrets
 from aidsafe_dagster.tryout.comparison import (
+    ChangedText,
     PromptComparison,
     balance,
+    changed_templates,
     compare_prompt,
     recipe_changes,
 )
+from aidsafe_dagster.tryout.redraws import is_asked_again
 from aidsafe_dagster.tryout.results import TriedPrompt, Tryout
 from aidsafe_dagster.tryout.store import tryout_settings
 
@@ -89,6 +98,10 @@ class Cards(Output):
         if before is not None:
             for line in recipe_changes(before.recipes, tryout.recipes):
                 print_plain(f"Changed since: {line}")
+            for text in _changed_templates(before, tryout):
+                title = Text(f"{visible(text.title)}: ", style="bold cyan")
+                line_of_text = Text().append_text(title).append_text(word_by_word(text))
+                console.print(line_of_text, highlight=False)
             pairs = _pairs(before, tryout)
             if pairs:
                 console.print(balance_table(pairs), highlight=False)
@@ -134,10 +147,14 @@ class JsonLines(Output):
             "failed": sum(tried.is_failed for tried in tryout.prompts),
             "new_usage": tryout.new_usage.model_dump(),
             "replayed": tryout.replayed,
+            "asked_again_next_time": sum(map(is_asked_again, tryout.failures)),
             "folder": str(tryout.folder or ""),
         }
         if before is not None:
             line["recipe_changes"] = recipe_changes(before.recipes, tryout.recipes)
+            line["templates"] = [
+                asdict(text) for text in _changed_templates(before, tryout)
+            ]
             figures = balance(_pairs(before, tryout))
             line["balance"] = [asdict(figure) for figure in figures]
         _print_line(line)
@@ -150,6 +167,14 @@ class JsonLines(Output):
 def _print_line(values: dict[str, Any]) -> None:
     # All signs beyond ASCII as escapes, so that no terminal acts on one.
     typer.echo(json.dumps(values, default=str))
+
+
+def _changed_templates(before: Tryout, after: Tryout) -> list[ChangedText]:
+    return list(
+        changed_templates(
+            before.recipes, after.recipes, before.templates.get, after.templates.get
+        )
+    )
 
 
 def _pairs(before: Tryout, after: Tryout) -> list[tuple[TriedPrompt, TriedPrompt]]:

@@ -14,6 +14,7 @@ from aidsafe_dagster.cli.spending import Spending, describe_spending
 from aidsafe_dagster.recipe.records import EXCLUSION_REASONS
 from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.stages.failed_answers import visible
+from aidsafe_dagster.tryout.redraws import is_asked_again
 from aidsafe_dagster.tryout.results import Tryout
 
 
@@ -30,6 +31,11 @@ def _sections(tryout: Tryout) -> Iterator[Section]:
     lines = list(_failures(tryout))
     if lines:
         yield "Failures", Text("\n".join(lines))
+    again = sum(is_asked_again(failure) for failure in tryout.failures)
+    if again:
+        rows = quantity(again, "row")
+        text = f"The next tryout asks the model again for {rows} that failed on its answers."
+        yield "", Text(text, style="dim")
     yield from _gates(tryout)
     spending = Spending(tryout.new_usage, tryout.replayed)
     cost = describe_spending(spending, tryout.facts.currency)

@@ -28,6 +28,7 @@ from aidsafe_dagster.quality.statistics import (
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import METRICS, Metric, PromptKind, Stage, Usage
 from aidsafe_dagster.tryout.comparison import (
+    ChangedText,
     PromptComparison,
     compare_prompt,
 )
@@ -235,6 +236,14 @@ class Comparison:
         for difference in self.recipes:
             rules |= dict.fromkeys(difference.policies)
         return tuple(rules)
+
+    @property
+    def changed_templates(self) -> tuple[ChangedText, ...]:
+        """The templates that differ somewhere, each once."""
+        templates: dict[ChangedText, None] = {}
+        for difference in self.recipes:
+            templates |= dict.fromkeys(difference.templates)
+        return tuple(templates)
 
     def changes_by_kind(self) -> Mapping[str, int]:
         """Return on how many prompts each thing came out otherwise, the most frequent first."""

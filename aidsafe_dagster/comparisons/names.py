@@ -264,7 +264,7 @@ def _side(name: str, place: _Place, which: str) -> Side:
         name=name,
         description=_describe(chosen, states, lakes),
         lakes=lakes,
-        policy_texts=place.lake,
+        texts=place.lake,
         currency=currencies.pop() if len(currencies) == 1 else place.currency,
         stale=stale,
     )
@@ -340,7 +340,7 @@ def _tryout_side(name: str, folder: Path, which: str) -> Side:
         name=name,
         description=f"tryout of {made:%Y-%m-%d %H:%M}, {folder.name}",
         lakes={BATCH: lake},
-        policy_texts=lake,
+        texts=lake,
         currency=facts.currency,
     )
 

@@ -18,5 +18,6 @@ def comparison_page(
         f"{comparison.a.name} → {comparison.b.name}",
         rows=rows,
         policies=[sides_of(text) for text in comparison.changed_policies],
+        changed_templates=[sides_of(text) for text in comparison.changed_templates],
         total=len(comparison.changed),
     )

@@ -2,12 +2,18 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from aidsafe_dagster.comparisons.sides import Side
 from aidsafe_dagster.lake.policy_texts import read_policy
+from aidsafe_dagster.lake.template_texts import read_template
 from aidsafe_dagster.recipe.batch_recipe import POLICIES, StageRecipe
 from aidsafe_dagster.recipe.policies import Policy
-from aidsafe_dagster.tryout.comparison import ChangedText, recipe_changes
+from aidsafe_dagster.tryout.comparison import (
+    ChangedText,
+    changed_templates,
+    recipe_changes,
+)
 
 _NOT_RECORDED = "what differs is not recorded: an earlier release made one of the sides"
 
@@ -30,6 +36,8 @@ class RecipeDifference:
     """Of the first side."""
     policies: tuple[ChangedRule, ...]
     """The rules that differ, with their texts, where these were kept."""
+    templates: tuple[ChangedText, ...] = ()
+    """The same of templates."""
 
 
 def recipe_differences(
@@ -44,6 +52,7 @@ def recipe_differences(
     """
     batches: dict[tuple[str, ...], list[str]] = {}
     policies: dict[tuple[str, ...], tuple[ChangedRule, ...]] = {}
+    templates: dict[tuple[str, ...], tuple[ChangedText, ...]] = {}
     for batch, other in pairs:
         first, second = a.recipes(batch), b.recipes(other)
         changes = recipe_changes(first, second)
@@ -52,8 +61,14 @@ def recipe_differences(
         batches.setdefault(changes, []).append(batch)
         if changes not in policies:
             policies[changes] = tuple(_changed_policies(a, b, first, second))
+            templates[changes] = tuple(_changed_templates(a, b, first, second))
     return tuple(
-        RecipeDifference(changes, tuple(dict.fromkeys(own)), policies[changes])
+        RecipeDifference(
+            changes,
+            tuple(dict.fromkeys(own)),
+            policies[changes],
+            templates[changes],
+        )
         for changes, own in batches.items()
     )
 
@@ -69,8 +84,8 @@ def _changed_policies(
         old, new = olds.get(policy_id), news.get(policy_id)
         if old == new:
             continue
-        before = read_policy(a.policy_texts, old) if old else None
-        after = read_policy(b.policy_texts, new) if new else None
+        before = read_policy(a.texts, old) if old else None
+        after = read_policy(b.texts, new) if new else None
         # Without one of the texts, nothing can be said of its rules.
         if (old and not before) or (new and not after):
             continue
@@ -83,6 +98,20 @@ def _changed_policies(
             if one != other:
                 sign = "." if name.isdecimal() else ", "
                 yield ChangedRule(f"{policy_id}{sign}{name}", one, other, False)
+
+
+def _changed_templates(
+    a: Side,
+    b: Side,
+    first: Mapping[str, StageRecipe],
+    second: Mapping[str, StageRecipe],
+) -> Iterator[ChangedText]:
+    return changed_templates(
+        first,
+        second,
+        partial(read_template, a.texts),
+        partial(read_template, b.texts),
+    )
 
 
 def _policies(recipes: Mapping[str, StageRecipe]) -> Mapping[str, str]:

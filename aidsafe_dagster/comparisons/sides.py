@@ -30,8 +30,8 @@ class Side:
     description: str
     lakes: Mapping[str, Lake]
     """By batch."""
-    policy_texts: Lake
-    """Has the texts of the policies that its rows were made under."""
+    texts: Lake
+    """Has the texts of the policies and templates that its rows were made under."""
     currency: str = ""
     """Of the money of its rows; empty if it has no prices, or nobody knows."""
     stale: Mapping[str, frozenset[str]] = field(default_factory=dict)

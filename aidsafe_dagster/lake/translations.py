@@ -5,9 +5,12 @@ from collections.abc import Iterable, Sequence
 import polars as pl
 
 from aidsafe_dagster.lake.lake import Lake
-from aidsafe_dagster.recipe.records import FineTuneRow, Stage
+from aidsafe_dagster.lake.tables import schema_of
+from aidsafe_dagster.recipe.language_names import LANGUAGE_NAMES
+from aidsafe_dagster.recipe.records import Failure, FineTuneRow, Stage
 from aidsafe_dagster.recipe.templates import TRANSLATIONS
 from aidsafe_dagster.recipe.translation import (
+    Original,
     TranslatedRow,
     fine_tune_rows,
     originals,
@@ -23,9 +26,19 @@ def table_of(language: str) -> str:
     return f"{_PREFIX}{language}"
 
 
+def is_translation_table(table: str) -> bool:
+    return table.startswith(_PREFIX)
+
+
+def language_name_of(table: str) -> str:
+    """Return the name of the language of a table of translations."""
+    code = table.removeprefix(_PREFIX)
+    return LANGUAGE_NAMES.get(code, code)
+
+
 def translation_tables(lake: Lake) -> list[str]:
     """Return the tables of all languages."""
-    return [table for table in lake.tables() if table.startswith(_PREFIX)]
+    return [table for table in lake.tables() if is_translation_table(table)]
 
 
 def read_translations(
@@ -44,20 +57,26 @@ def read_translations(
     by_id = {original.sft.prompt_id: original for original in originals(rows)}
     translations = []
     for table in translation_tables(lake):
-        if not lake.has(table, batch):
-            continue
-        if _checked(lake, batch, table) != _checked(
-            lake, batch, Stage.FINE_TUNE_SPLITS
-        ):
+        if not lake.has(table, batch) or not is_checked_alike(lake, batch, table):
             continue
         for row in lake.records(table, batch, TranslatedRow):
-            original = by_id.get(row.translated_from)
-            if original is None or original.content != row.original:
-                continue
-            # A rehearsed translation of a real row would pass for one.
-            if row.simulated == original.sft.simulated:
+            if is_translation_of(row, by_id.get(row.translated_from)):
                 translations.append(row)
     return translations
+
+
+def is_checked_alike(lake: Lake, batch: str, table: str) -> bool:
+    """Tell whether translations were checked against the sets that the splits were."""
+    of_splits = _checked(lake, batch, Stage.FINE_TUNE_SPLITS)
+    return _checked(lake, batch, table) == of_splits
+
+
+def is_translation_of(row: TranslatedRow, original: Original | None) -> bool:
+    """Tell whether a translation is one of what its original says now."""
+    if original is None or original.content != row.original:
+        return False
+    # A rehearsed translation of a real row would pass for one.
+    return row.simulated == original.sft.simulated
 
 
 def translated_rows(
@@ -103,6 +122,15 @@ def known_in_evaluation(lake: Lake, batches: Sequence[str] | None = None) -> set
             failures = lake.failures(table, batch)
             ids.update(failures.filter(reason="contaminated")["prompt_id"])
     return ids
+
+
+def translation_failures(lake: Lake) -> pl.DataFrame:
+    """Return what could not be translated, and what was left out, of all languages."""
+    frames = [pl.DataFrame(schema=schema_of(Failure))]
+    for table in translation_tables(lake):
+        for batch in lake.batches(table):
+            frames.append(lake.failures(table, batch))
+    return pl.concat(frames, how="diagonal_relaxed")
 
 
 def translated_prompts(lake: Lake) -> Iterable[TranslatedRow]:

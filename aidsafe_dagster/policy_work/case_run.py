@@ -40,6 +40,7 @@ from aidsafe_dagster.recipe.records import (
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.settings.snapshot import take_snapshot
 from aidsafe_dagster.tryout.prompts import prompts_from_texts
+from aidsafe_dagster.tryout.redraws import is_asked_again
 from aidsafe_dagster.tryout.results import TriedPrompt, Tryout
 from aidsafe_dagster.tryout.run import TryoutRun
 from aidsafe_dagster.tryout.store import kept, store
@@ -59,6 +60,10 @@ class CaseOutcome(Record):
     drafted: bool
     failed: str = Field(
         description="where and why there is no response to look at; empty if there is one"
+    )
+    asked_again: bool = Field(
+        default=False,
+        description="it failed on an answer of the model, and the next run asks for another",
     )
     held_back: str = Field(
         description="where and why a run would hold the row back; empty if it would not"
@@ -284,6 +289,7 @@ def _outcome(
         prompt_id=tried.prompt.prompt_id,
         drafted=case.drafted,
         failed="" if refined is not None else _first(tried.failures),
+        asked_again=_is_asked_again(tried, findings),
         held_back=_first(tried.held_back),
         checks=tuple(checks),
         cited=tuple(dict.fromkeys(cited)),
@@ -306,6 +312,15 @@ def _statement_checks(
             for check in checks
         ]
     return list(check_statements(case, findings))
+
+
+def _is_asked_again(
+    tried: TriedPrompt, findings: tuple[StatementFinding, ...] | Failure | None
+) -> bool:
+    # What the judge gave no valid answer on, the editor's journal has forgotten already.
+    if isinstance(findings, Failure):
+        return True
+    return any(map(is_asked_again, tried.failures.values()))
 
 
 def _refusals(tried: TriedPrompt) -> list[str]:

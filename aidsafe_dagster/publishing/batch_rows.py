@@ -18,6 +18,7 @@ from aidsafe_dagster.recipe.counterfactual_formats import (
     policy_answers,
 )
 from aidsafe_dagster.recipe.feedback import (
+    Answer,
     PromptFeedback,
     answer_pairs,
     graded_answers,
@@ -32,10 +33,12 @@ from aidsafe_dagster.recipe.records import (
     BELIEF_CANDIDATES,
     CotGrades,
     FineTuneRow,
+    RefinedCot,
     SingleLlmCot,
     Stage,
     TriedBelief,
 )
+from aidsafe_dagster.recipe.seed_cots import join_thoughts
 from aidsafe_dagster.selection.records import SelectionRow
 
 POLICY_ROWS: tuple[RowKind, ...] = ("guard", "grpo")
@@ -133,28 +136,47 @@ class BatchRows:
     @cached_property
     def _prompts(self) -> Sequence[PromptFeedback]:
         batch = self.batch
-        grades = batch.read_stage(Stage.COT_GRADES, CotGrades, batch.sft)
-        single = batch.read_stage(Stage.SINGLE_LLM_COTS, SingleLlmCot, batch.sft)
+        grades = batch.read_stage(Stage.COT_GRADES, CotGrades)
+        single = batch.read_stage(Stage.SINGLE_LLM_COTS, SingleLlmCot)
         tried = self._tried_beliefs()
-        return tuple(
-            PromptFeedback(
+        prompts = []
+        for row, story in batch.stories:
+            original = batch.original_of(row)
+            feedback = PromptFeedback(
                 row=row,
                 refined=story.refined,
                 deliberated=story.deliberated,
-                single_llm=single.get(row.prompt_id),
-                grades=grades.get(row.prompt_id),
-                tried=tuple(tried.get(row.prompt_id, ())),
+                single_llm=single.get(original),
+                grades=grades.get(original),
+                tried=tuple(tried.get(original, ())),
+                translated=self._translated_answers(row, story.refined),
             )
-            for row, story in batch.deliberations
-        )
+            prompts.append(feedback)
+        return tuple(prompts)
+
+    def _translated_answers(
+        self, row: FineTuneRow, refined: RefinedCot
+    ) -> Mapping[Answer, Answer] | None:
+        """Return which answers of its original a translation has; None of what is none."""
+        translation = self.batch.translations.get(row.prompt_id)
+        if translation is None:
+            return None
+        original = join_thoughts(refined.thoughts), refined.response
+        answers = {original: (translation.thinking, translation.response)}
+        pair = self.batch.pairs.get(row.prompt_id)
+        if pair is not None:
+            rejected = pair.rejected_cot, pair.rejected_response
+            translated = translation.rejected_cot, translation.rejected_response
+            answers[rejected] = translated
+        return answers
 
     def _tried_beliefs(self) -> Mapping[str, Sequence[TriedBelief]]:
         batch = self.batch
         if batch.without_dpo or not batch.lake.has(BELIEF_CANDIDATES, batch.key):
             return {}
         frame = batch.lake.rows(BELIEF_CANDIDATES, batch.key)
-        ids = [row.prompt_id for row in batch.sft]
-        frame = frame.filter(pl.col("prompt_id").is_in(ids))
+        ids = {batch.original_of(row) for row in batch.sft}
+        frame = frame.filter(pl.col("prompt_id").is_in(list(ids)))
         by_prompt: dict[str, list[TriedBelief]] = {}
         for tried in from_frame(frame, TriedBelief):
             by_prompt.setdefault(tried.prompt_id, []).append(tried)
@@ -162,7 +184,7 @@ class BatchRows:
 
 
 def _assignments(feedback: PromptFeedback, policies: Policies) -> Iterable[Assignment]:
-    if feedback.row.policies_version != policies.version:
+    if feedback.refined.policies_version != policies.version:
         return ()
     rubric = []
     for policy in policies.policies:

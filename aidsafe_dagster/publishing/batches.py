@@ -1,6 +1,6 @@
 """Read a batch for publishing: its fine-tune rows, with the rows of the stages behind them."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
@@ -24,6 +24,7 @@ from aidsafe_dagster.recipe.records import (
     Row,
     Stage,
 )
+from aidsafe_dagster.recipe.translation import TranslatedRow
 
 R = TypeVar("R", bound=Row)
 _TEXT_COLUMNS = ["prompt_id", "thinking", "response"]
@@ -50,8 +51,8 @@ class Batch:
     """Whether its pairs are behind a closed gate."""
     without_counterfactuals: bool = False
     """Whether its policy counterfactuals are."""
-    translated_from: Mapping[str, str] = field(default_factory=dict)
-    """Prompt id of a translation → that of its original."""
+    translations: Mapping[str, TranslatedRow] = field(default_factory=dict)
+    """Those whose rows are in it, by prompt id."""
 
     @property
     def rows(self) -> tuple[FineTuneRow, ...]:
@@ -60,45 +61,60 @@ class Batch:
     @cached_property
     def pairs(self) -> Mapping[str, PreferencePair]:
         """Prompt id → preference pair, for the DPO rows; of a translation, its original's."""
-        pairs = self.read_stage(Stage.PREFERENCE_PAIRS, PreferencePair, self.dpo)
-        for translated, original in self.translated_from.items():
-            if original in pairs:
-                pairs[translated] = pairs[original]
-        return pairs
+        pairs = self.read_stage(Stage.PREFERENCE_PAIRS, PreferencePair)
+        return {
+            row.prompt_id: pairs[self.original_of(row)]
+            for row in self.dpo
+            if self.original_of(row) in pairs
+        }
 
     @cached_property
     def counterfactuals(self) -> Mapping[str, PolicyCounterfactual]:
         """Prompt id → its answers under two sets of policies, for the SFT rows."""
         if self.without_counterfactuals:
             return {}
-        return self.read_stage(
-            Stage.POLICY_COUNTERFACTUALS, PolicyCounterfactual, self.sft
-        )
+        pairs = self.read_stage(Stage.POLICY_COUNTERFACTUALS, PolicyCounterfactual)
+        return {
+            row.prompt_id: pairs[row.prompt_id]
+            for row in self.sft
+            if row.prompt_id in pairs
+        }
 
     @cached_property
     def deliberations(self) -> tuple[tuple[FineTuneRow, DeliberationStory], ...]:
         """Each SFT row with its deliberation."""
-        refined = self.read_stage(Stage.REFINED_COTS, RefinedCot, self.sft)
-        deliberated = self.read_stage(Stage.DELIBERATED_COTS, DeliberatedCot, self.sft)
+        return tuple(
+            (row, story)
+            for row, story in self.stories
+            if row.prompt_id not in self.translations
+        )
+
+    @cached_property
+    def stories(self) -> tuple[tuple[FineTuneRow, DeliberationStory], ...]:
+        """Each SFT row with the deliberation behind it; of a translation, its original's."""
+        refined = self.read_stage(Stage.REFINED_COTS, RefinedCot)
+        deliberated = self.read_stage(Stage.DELIBERATED_COTS, DeliberatedCot)
         stories = []
         for row in self.sft:
-            if row.prompt_id in refined:
-                story = DeliberationStory(
-                    refined[row.prompt_id], deliberated.get(row.prompt_id)
-                )
+            original = self.original_of(row)
+            if original in refined:
+                story = DeliberationStory(refined[original], deliberated.get(original))
                 stories.append((row, story))
         return tuple(stories)
 
-    def read_stage(
-        self, stage: str, record: type[R], rows: Iterable[FineTuneRow]
-    ) -> dict[str, R]:
-        """Return the rows of a stage behind fine-tune rows, by prompt id."""
+    def original_of(self, row: FineTuneRow) -> str:
+        """Return the id of the prompt that a row was made from, and not translated."""
+        translation = self.translations.get(row.prompt_id)
+        return translation.translated_from if translation else row.prompt_id
+
+    def read_stage(self, stage: str, record: type[R]) -> dict[str, R]:
+        """Return the rows of a stage behind the fine-tune rows, by the original's prompt id."""
         # A release does not require the deliberations, so they may no longer be in the lake.
         if not self.lake.has(stage, self.key):
             return {}
-        ids = [row.prompt_id for row in rows]
+        ids = {self.original_of(row) for row in self.rows}
         frame = self.lake.rows(stage, self.key)
-        frame = frame.filter(pl.col("prompt_id").is_in(ids))
+        frame = frame.filter(pl.col("prompt_id").is_in(list(ids)))
         return {row.prompt_id: row for row in from_frame(frame, record)}
 
 
@@ -137,12 +153,12 @@ def read_batch(
             dpo.append(row)
         elif general is None or row.prompt_id in general:
             sft.append(row)
-    translated_from = {}
+    translations = {}
     for row, translation in translated_rows(lake, key, [*sft, *dpo]):
         if is_ambiguous(row):
             ambiguous += 1
             continue
-        translated_from[row.prompt_id] = translation.translated_from
+        translations[row.prompt_id] = translation
         (dpo if row.kind == "dpo" else sft).append(row)
     return Batch(
         lake,
@@ -152,7 +168,7 @@ def read_batch(
         ambiguous,
         without_dpo,
         without_counterfactuals,
-        translated_from,
+        translations,
     )
 
 

@@ -5,8 +5,8 @@ what the target said under each belief. The same judges graded all of them on th
 (AIDSAFE, auto-grader), so that one grade tells what is worth learning from each.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from aidsafe_dagster.recipe.format_types import CLOSE, OPEN
@@ -25,6 +25,8 @@ from aidsafe_dagster.recipe.records import (
 )
 from aidsafe_dagster.recipe.seed_cots import join_thoughts
 
+Answer = tuple[str, str]
+"""Chain of thought and response."""
 AnswerSource = Literal["refined", "deliberated", "single_llm", "target"]
 _RESISTED = (FailureReason.REJECTED_ABOVE_SCORE, FailureReason.REJECTED_ANSWERS)
 """Why an answer is no rejected side although nothing is wrong with it: the belief had no effect."""
@@ -42,6 +44,9 @@ class PromptFeedback:
     grades: CotGrades | None = None
     tried: tuple[TriedBelief, ...] = ()
     """Every belief that was tried on the target; none behind a closed gate of the pairs."""
+    translated: Mapping[Answer, Answer] | None = None
+    """Of a translation: the answers of the original → the same in its language. The others have
+    no translation, and are left out. None: it is an original."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +78,14 @@ def graded_answers(
     feedback: PromptFeedback, floors: PairFloors
 ) -> Sequence[GradedAnswer]:
     """Return every answer that was graded and shows its thoughts, each text once."""
-    answers: dict[tuple[str, str], GradedAnswer] = {}
+    answers: dict[Answer, GradedAnswer] = {}
     for answer in (*_versions(feedback, floors), *_of_the_target(feedback, floors)):
         # Where its reasoning ends could not be told of an answer that holds a think tag itself.
         if answer.cot and answer.response and not _has_think_tag(answer):
             answers.setdefault((answer.cot, answer.response), answer)
-    return tuple(answers.values())
+    if feedback.translated is None:
+        return tuple(answers.values())
+    return _in_translation(answers, feedback.translated)
 
 
 def answer_pairs(
@@ -99,6 +106,18 @@ def answer_pairs(
         for answer in answers
         if _is_worse(answer, best, settings)
     )
+
+
+def _in_translation(
+    answers: Mapping[Answer, GradedAnswer], translated: Mapping[Answer, Answer]
+) -> Sequence[GradedAnswer]:
+    """Return the answers that are translated, with the grades that their originals were given."""
+    in_translation = []
+    for original, answer in answers.items():
+        if original in translated:
+            cot, response = translated[original]
+            in_translation.append(replace(answer, cot=cot, response=response))
+    return tuple(in_translation)
 
 
 def _is_worse(answer: GradedAnswer, best: GradedAnswer, settings: PairSettings) -> bool:

@@ -15,6 +15,7 @@ from aidsafe_dagster.recipe.feedback import (
     PromptFeedback,
     graded_answers,
 )
+from aidsafe_dagster.recipe.fine_tune_splits import question_of
 from aidsafe_dagster.recipe.hash_draw import hash_fraction
 from aidsafe_dagster.recipe.pair_floors import PairFloors
 from aidsafe_dagster.recipe.policies import Policies, Policy
@@ -24,6 +25,7 @@ from aidsafe_dagster.recipe.records import (
     Score,
     Thought,
     ThoughtVerdict,
+    as_text,
 )
 
 Subject = Literal["response", "thought"]
@@ -64,14 +66,16 @@ def guard_verdicts(
     would belong to a text that is not there. A violation without a rule is left out, and so is a
     response on which judges disagree.
     """
-    if feedback.row.policies_version != policies.version:
+    if feedback.refined.policies_version != policies.version:
         return ()
     by_id = {policy.id: policy for policy in policies.policies}
     verdicts: list[GuardVerdict] = []
     for answer in graded_answers(_judged_under(policies, feedback), floors):
         verdicts += _on_response(answer, feedback, by_id, floors)
-    verdicts += _on_thoughts(feedback, by_id)
-    prompt = feedback.refined.whole
+    # The thoughts of a deliberation are not translated, only those that it led to.
+    if feedback.translated is None:
+        verdicts += _on_thoughts(feedback, by_id)
+    prompt = as_text(question_of(feedback.row))
     # Where a layout's own marks stand in the text, nobody could tell the two apart.
     return [one for one in verdicts if not _has_mark(prompt + one.thoughts + one.text)]
 

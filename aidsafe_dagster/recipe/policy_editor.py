@@ -7,16 +7,20 @@ through the same engine, journal, limits and checks of answers. Its templates ar
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from aidsafe_dagster.recipe.bad_answers import BadText
 from aidsafe_dagster.recipe.bad_text import ACCEPT_ALL
+from aidsafe_dagster.recipe.cut_text import breaks_off
 from aidsafe_dagster.recipe.dialogue import Conversation, DialogueContext
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import Message, Prompt, Role
 from aidsafe_dagster.recipe.templates import Templates
+from aidsafe_dagster.recipe.unspaced import split_words
 
 POLICY_WORK = "policy_work"
 """Folder of the templates, and the stage of the requests."""
@@ -26,6 +30,10 @@ _TEMPLATES = tuple(f"{POLICY_WORK}/{name}" for name in ("system", *_TASKS))
 _CHECKS = ACCEPT_ALL.model_copy(
     update={"reject_loops": True, "reject_placeholders": True}
 )
+
+
+_LEAST_REASON_WORDS = 4
+"""Beside ids of rules; signs, in scripts without spaces."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,28 @@ def load_editor_templates(folder: Path) -> Templates:
         SetupError: a template is missing or is not valid Jinja.
     """
     return Templates(folder, {POLICY_WORK: _TEMPLATES})
+
+
+def require_reason(reason: str, rules: Iterable[str]) -> None:
+    """Refuse a reason that names the rule and says nothing of it, or breaks off.
+
+    A person reads it as the whole finding.
+
+    Args:
+        reason: of a verdict on rules.
+        rules: ids of all rules.
+
+    Raises:
+        BadText: it is no reason.
+    """
+    said = reason
+    for rule in rules:
+        said = said.replace(rule, " ")
+    if len(split_words(said)) < _LEAST_REASON_WORDS:
+        raise BadText(f"'reason': '{reason}' does not say why")
+    broken = breaks_off(reason)
+    if broken is not None:
+        raise BadText(f"'reason': {broken}")
 
 
 def editor_conversation(

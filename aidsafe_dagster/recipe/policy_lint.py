@@ -19,7 +19,11 @@ from aidsafe_dagster.recipe.answers import (
 )
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue, DialogueContext
 from aidsafe_dagster.recipe.policies import Policies
-from aidsafe_dagster.recipe.policy_editor import POLICY_WORK, editor_conversation
+from aidsafe_dagster.recipe.policy_editor import (
+    POLICY_WORK,
+    editor_conversation,
+    require_reason,
+)
 from aidsafe_dagster.recipe.records import Prompt, Role
 
 Clarity = Literal["clear", "vague", "untestable"]
@@ -97,10 +101,22 @@ def review_rule(conversation: Conversation, rule: str) -> Dialogue[RuleReview]:
         AnswerFormat(RuleReviewAnswer, {"rules": policies.rule_ids}, {}),
         ReviewInputs(conversation.prompt, policies, rule),
         TEMPERATURE,
+        check=lambda answer: _check_review(answer, policies),
     )
     related = dict.fromkeys((*answer.contradicts, *answer.duplicates))
     related.pop(rule, None)
     return RuleReview(rule, answer.clarity, answer.reason, tuple(related))
+
+
+def _check_review(answer: RuleReviewAnswer, policies: Policies) -> None:
+    # Of a clear rule, nobody reads why.
+    if answer.clarity != "clear":
+        require_reason(answer.reason, policies.rule_ids)
+
+
+def _check_pair(answer: PairReviewAnswer, policies: Policies) -> None:
+    if answer.verdict != "neither":
+        require_reason(answer.reason, policies.rule_ids)
 
 
 def review_pair(
@@ -121,5 +137,6 @@ def review_pair(
         AnswerFormat(PairReviewAnswer, {}, {}),
         PairInputs(conversation.prompt, policies, first, second),
         TEMPERATURE,
+        check=lambda answer: _check_pair(answer, policies),
     )
     return PairReview(first, second, answer.verdict, answer.reason, answer.request)

@@ -159,6 +159,11 @@ class Templates:
         """Return the hash of each template that the stage's requests may use, by its name."""
         return {name: self._hash([name]) for name in self._names_of(stage)}
 
+    def texts(self, stage: str) -> dict[str, str]:
+        """Return the text of each template that the stage's requests may use, by its hash."""
+        hashes = self.hashes(stage)
+        return {digest: self._sources[name] for name, digest in hashes.items()}
+
     @cached_property
     def wording(self) -> frozenset[tuple[str, ...]]:
         """What the agents and judges are told in the templates' own words, as `loops.grams`."""

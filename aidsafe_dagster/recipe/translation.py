@@ -25,6 +25,7 @@ from aidsafe_dagster.recipe.held_out import prompt_of
 from aidsafe_dagster.recipe.language_names import LANGUAGE_NAMES
 from aidsafe_dagster.recipe.languages import not_in_language, told_language
 from aidsafe_dagster.recipe.loops import loop
+from aidsafe_dagster.recipe.markdown import block_quote
 from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.records import (
     FineTuneRow,
@@ -169,6 +170,8 @@ def translate(
         **conversation.provenance(),
         "cluster": sft.cluster or sft.prompt_id,
         "recipe": sft.recipe,
+        # Of the reasoning. The translator sees no policies.
+        "policies_version": sft.policies_version,
         "mixed_with": sft.mixed_with,
         # Made up in part is made up.
         "simulated": conversation.context.simulated or sft.simulated,
@@ -219,6 +222,25 @@ def fine_tune_rows(row: TranslatedRow) -> tuple[FineTuneRow, ...]:
     sides = {"prompt": row.prompt_turns, "chosen": (answer,), "rejected": rejected}
     dpo = {**common, **none, "kind": "dpo", **sides}
     return FineTuneRow.model_validate(sft), FineTuneRow.model_validate(dpo)
+
+
+def translated_transcript(row: TranslatedRow) -> str:
+    """Return a translation as Markdown: its turns, chain of thought and response."""
+    parts = []
+    for turn in row.earlier:
+        parts += [f"### Turn of the {turn.role}", block_quote(turn.content)]
+    parts += [
+        "### Prompt",
+        block_quote(row.prompt),
+        "### Chain of thought",
+        block_quote(row.thinking),
+        "### Response",
+        block_quote(row.response),
+    ]
+    if row.rejected_response:
+        rejected = f"{row.rejected_cot}\n\n→ {row.rejected_response}"
+        parts += ["### Rejected side of its pair", block_quote(rejected)]
+    return _PARAGRAPH.join(parts)
 
 
 def originals(rows: Sequence[FineTuneRow]) -> list[Original]:

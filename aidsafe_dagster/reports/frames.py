@@ -95,8 +95,12 @@ class Dataset:
         return pl.concat(frames, how="diagonal_relaxed")
 
 
-def open_dataset(lake: Lake) -> Dataset:
-    """Open all batches of a lake, without the simulated ones if there are others.
+def open_dataset(lake: Lake, chosen: Collection[str] = ()) -> Dataset:
+    """Open the batches of a lake, without the simulated ones if there are others.
+
+    Args:
+        lake: holds them.
+        chosen: these batches alone; empty: all.
 
     Raises:
         OtherLayout: a later release wrote one of them.
@@ -106,6 +110,8 @@ def open_dataset(lake: Lake) -> Dataset:
     for stage, definition in STAGES.items():
         # A batch may have failures alone. It then has no row that says who made it.
         stage_batches = lake.batches(stage)
+        if chosen:
+            stage_batches = [batch for batch in stage_batches if batch in chosen]
         # The columns are read by a scan, which would pass over what a later release added.
         for batch in stage_batches:
             lake.require_known_layout(stage, batch)

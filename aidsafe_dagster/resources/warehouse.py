@@ -17,7 +17,8 @@ import polars as pl
 from dagster_duckdb import DuckDBResource
 
 from aidsafe_dagster.lake.lake import Lake
-from aidsafe_dagster.lake.tables import schema_of
+from aidsafe_dagster.lake.tables import schema_of, to_frame
+from aidsafe_dagster.lake.translations import translated_prompts
 from aidsafe_dagster.primitives.atomic_write import atomic_write
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import (
@@ -30,7 +31,12 @@ from aidsafe_dagster.recipe.records import (
     TriedBelief,
 )
 from aidsafe_dagster.recipe.stages import STAGES
+from aidsafe_dagster.recipe.templates import TRANSLATIONS
+from aidsafe_dagster.recipe.translation import TranslatedRow
 from aidsafe_dagster.resources.settings import SettingsResource
+from aidsafe_dagster.selection.records import SelectionRow
+from aidsafe_dagster.selection.store import FOLDER as SELECTIONS
+from aidsafe_dagster.selection.store import ROWS as ROWS_OF_SELECTION
 from aidsafe_dagster.sources.rejection import DroppedPrompt
 
 _TABLES_BESIDE_STAGES: Mapping[str, type[Record]] = {
@@ -108,6 +114,8 @@ def create_views(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
     _create(
         connection, lake, "failures", "*/*/failures.parquet", lake.all_failures, Failure
     )
+    _create_selection(connection, lake)
+    _create_translations(connection, lake)
     connection.execute(_accounting_view())
     for name, (table, items, columns) in _UNNESTED.items():
         connection.execute(
@@ -119,6 +127,27 @@ def create_views(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
             f"CREATE VIEW {kind} AS SELECT {columns}, split, prompt_id, own_id, source, licence, "
             f"simulated FROM fine_tune_splits WHERE kind = '{kind}'"
         )
+
+
+def _create_selection(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
+    """Create a view of the selection in force: what became of each candidate, and why."""
+    own = lake.inner(SELECTIONS)
+    own.ensure_schema(ROWS_OF_SELECTION, SelectionRow)
+    read = partial(own.all_rows, ROWS_OF_SELECTION)
+    # A selection puts the one before out of force, so there is one.
+    pattern = f"{ROWS_OF_SELECTION}/*/rows.parquet"
+    _create(connection, own, "selection", pattern, read, SelectionRow)
+
+
+def _create_translations(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
+    """Create a view of the translations into all languages, whether or not they still hold."""
+    lake.ensure_schema(TRANSLATIONS, TranslatedRow)
+    pattern = f"{TRANSLATIONS}*/*/rows.parquet"
+
+    def read() -> pl.DataFrame:
+        return to_frame(list(translated_prompts(lake)), TranslatedRow)
+
+    _create(connection, lake, TRANSLATIONS, pattern, read, TranslatedRow)
 
 
 def _accounting_view() -> str:

@@ -24,7 +24,7 @@ from aidsafe_dagster.selection.records import SelectionFacts, SelectionRow
 from aidsafe_dagster.selection.select import ALL, RANDOM, SELECTED, Selection
 
 FOLDER = "_selections"
-_ROWS, _FACTS, _EMBEDDINGS = "rows", "facts", "embeddings"
+ROWS, _FACTS, _EMBEDDINGS = "rows", "facts", "embeddings"
 _LATEST = "latest"
 _MAX_NAMED = 5
 ARMS = (ALL, SELECTED, RANDOM)
@@ -36,11 +36,11 @@ def store_selection(lake: Lake, selection: Selection) -> None:
     """Put a selection in force; the one before is removed."""
     own = lake.inner(FOLDER)
     key = selection.facts.rows_key
-    own.store(_ROWS, key, selection.rows, SelectionRow)
+    own.store(ROWS, key, selection.rows, SelectionRow)
     own.store(_FACTS, _LATEST, [selection.facts], SelectionFacts)
-    for other in own.batches(_ROWS):
+    for other in own.batches(ROWS):
         if other != key:
-            own.remove(_ROWS, other)
+            own.remove(ROWS, other)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class StoredSelection:
     @cached_property
     def rows(self) -> Sequence[SelectionRow]:
         own = self.lake.inner(FOLDER)
-        return own.records(_ROWS, self.facts.rows_key, SelectionRow)
+        return own.records(ROWS, self.facts.rows_key, SelectionRow)
 
     @cached_property
     def chosen(self) -> Mapping[str, SelectionRow]:

@@ -5,10 +5,13 @@ on that is not recorded, made-up answers take its place, whose agents never agre
 variants share is counted once, as it will be made once.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
+from aidsafe_dagster.engines.driver.progress import Progress
 from aidsafe_dagster.engines.journal import Journal, is_journal_there
 from aidsafe_dagster.engines.protocol import Engine, Route
 from aidsafe_dagster.recipe.ablations import run_variant
@@ -24,17 +27,22 @@ from aidsafe_dagster.recipe.dialogue import (
     Conversation,
     Dialogue,
     DialogueContext,
+    DialogueTask,
     Request,
 )
 from aidsafe_dagster.recipe.errors import RowFailed
-from aidsafe_dagster.recipe.records import Prompt, Stage, Usage
+from aidsafe_dagster.recipe.records import FailureReason, Prompt, Stage, Usage
+from aidsafe_dagster.recipe.stages import RecordsByStage
 from aidsafe_dagster.resources.engine_from_settings import (
     make_dialogue_context,
     make_engine,
 )
+from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.settings.snapshot import SettingsSnapshot
 from aidsafe_dagster.stages.ablation_plans import PlannedVariant, Roles
+from aidsafe_dagster.stages.belief_search import search_all
 from aidsafe_dagster.stages.roles import snapshot_with_roles
+from aidsafe_dagster.stages.target_searches import make_searches
 
 MOST_PROBED = 40
 """Prompts that are looked up. Of a larger sample, they stand for the rest."""
@@ -82,31 +90,106 @@ def forecast_variants(
 
 
 def forecast_searches(
-    snapshot: SettingsSnapshot, targets: dict[str, Roles], prompts: int
+    snapshot: SettingsSnapshot,
+    targets: dict[str, Roles],
+    sample: Sequence[Prompt],
+    sides: Mapping[str, RecordsByStage],
 ) -> list[Forecast]:
-    """Return what the search for beliefs will ask at most of each target, recorded or not.
+    """Return what the search for beliefs will ask at most of each target.
+
+    A search that is recorded to its end asks nothing. Of any other, all iterations are expected,
+    but for the calls up to the first that is not recorded.
+
+    Args:
+        snapshot: settings, policies and templates.
+        targets: the roles by which each is asked.
+        sample: prompts of the experiment.
+        sides: what the searches start from, by prompt id; prompts without any are not searched.
 
     Raises:
         SetupError: a role does not exist, or its model cannot be asked.
     """
+    journal = _open_journal(snapshot)
     forecasts = []
-    for name, roles in targets.items():
-        own = snapshot_with_roles(snapshot, roles)
-        engine = make_engine(own.settings)
-        context = make_dialogue_context(own, engine)
-        usage = Usage()
-        # One iteration of the search, since later ones need the examples of other prompts.
-        stages = [Stage.PREFERENCE_PAIRS]
-        for request in plan_requests(context, own.settings, LIKELY, stages):
-            tokens = Usage(
-                calls=1,
-                prompt_tokens=request.prompt_tokens,
-                completion_tokens=request.answer_tokens,
-            )
-            usage += _priced(tokens, engine.route(request.speaker))
-        iterations = own.settings.pairs.iterations
-        forecasts.append(Forecast(name, scaled(usage, prompts * iterations), 0))
+    try:
+        for name, roles in targets.items():
+            own = snapshot_with_roles(snapshot, roles)
+            engine = make_engine(own.settings)
+            context = make_dialogue_context(own, engine)
+            searches = make_searches(sample, sides, context, own.settings)
+            replay = _Replay(engine, journal)
+            search_all(searches, own.settings, replay.drive, earlier_examples={})
+            most = _most_of_search(context, own.settings, engine)
+            open_share = 0.0
+            for prompt_id in replay.unfinished:
+                calls = replay.recorded[prompt_id]
+                open_share += max(0.0, 1 - calls / max(1, most.calls))
+            recorded = replay.recorded.total()
+            forecasts.append(Forecast(name, scaled(most, open_share), recorded))
+    finally:
+        if journal:
+            journal.close()
     return forecasts
+
+
+def _most_of_search(
+    context: DialogueContext, settings: Settings, engine: Engine
+) -> Usage:
+    """Return what one prompt takes if every iteration is due."""
+    usage = Usage()
+    # One iteration of the search, since later ones need the examples of other prompts.
+    stages = [Stage.PREFERENCE_PAIRS]
+    for request in plan_requests(context, settings, LIKELY, stages):
+        tokens = Usage(
+            calls=1,
+            prompt_tokens=request.prompt_tokens,
+            completion_tokens=request.answer_tokens,
+        )
+        usage += _priced(tokens, engine.route(request.speaker))
+    return scaled(usage, settings.pairs.iterations)
+
+
+class _Replay:
+    """Runs dialogues on what is recorded, each up to the first call that is not.
+
+    Args:
+        engine: by which they would ask.
+        journal: None: nothing is recorded.
+    """
+
+    def __init__(self, engine: Engine, journal: Journal | None) -> None:
+        self.recorded = Counter[str]()
+        """Calls that the journal answers, by prompt id."""
+        self.unfinished: dict[str, None] = {}
+        """Prompts of which a call is not recorded."""
+        self._engine = engine
+        self._journal = journal
+
+    def drive(
+        self, tasks: Sequence[DialogueTask[Any]], _: str
+    ) -> tuple[list[Any], Progress]:
+        """Run the tasks of one iteration; as `search_all` wants it."""
+        return [self._run(task) for task in tasks], Progress(rows=len(tasks))
+
+    def _run(self, task: DialogueTask[Any]) -> Any:
+        conversation, dialogue = task.conversation, task.dialogue
+        prompt_id = conversation.prompt.prompt_id
+        try:
+            request = next(dialogue)
+            while True:
+                completion = _find(request, self._engine, self._journal)
+                if completion is None:
+                    self.unfinished[prompt_id] = None
+                    reason = FailureReason.ENGINE_ERROR
+                    return conversation.failure(reason, "not recorded", redraw=False)
+                self.recorded[prompt_id] += 1
+                request = dialogue.send(completion)
+        except StopIteration as end:
+            return end.value
+        except RowFailed as error:
+            return conversation.failure(error.reason, error.detail, redraw=True)
+        finally:
+            dialogue.close()
 
 
 def scaled(usage: Usage, factor: float) -> Usage:
@@ -196,16 +279,12 @@ class _Probe:
         return run_variant(conversation, self._variant, self._settings.grading, checks)
 
     def _find(self, request: Request) -> Completion | None:
-        return self._journal.find(self._key(request)) if self._journal else None
-
-    def _key(self, request: Request) -> str:
-        route = self._engine.route(request.speaker)
-        return request.key(route.model, route.options)
+        return _find(request, self._engine, self._journal)
 
     def _made_up(self, request: Request) -> Completion:
         """Return an answer of usual length, and count the call unless it is counted already."""
         answer = fill(request, LIKELY)
-        key = self._key(request)
+        key = _key(request, self._engine)
         if key not in self._seen:
             self._seen.add(key)
             count_tokens = self._lenient.count_tokens
@@ -219,6 +298,17 @@ class _Probe:
             )
             self.usage += _priced(usage, self._engine.route(request.speaker))
         return Completion(text=answer, model="", usage=Usage())
+
+
+def _find(
+    request: Request, engine: Engine, journal: Journal | None
+) -> Completion | None:
+    return journal.find(_key(request, engine)) if journal else None
+
+
+def _key(request: Request, engine: Engine) -> str:
+    route = engine.route(request.speaker)
+    return request.key(route.model, route.options)
 
 
 def _priced(usage: Usage, route: Route) -> Usage:

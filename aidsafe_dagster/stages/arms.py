@@ -35,6 +35,8 @@ from aidsafe_dagster.recipe.safety_eval import EvaluatedAnswer
 from aidsafe_dagster.recipe.templates import SAFETY_EVAL
 from aidsafe_dagster.resources.engine import EngineResource
 from aidsafe_dagster.resources.settings import SettingsResource
+from aidsafe_dagster.selection.select import RANDOM, SELECTED
+from aidsafe_dagster.selection.store import read_selection
 from aidsafe_dagster.settings.role_servers import server_of
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.settings.snapshot import SettingsSnapshot
@@ -45,7 +47,11 @@ from aidsafe_dagster.stages.batch_selection import (
 )
 from aidsafe_dagster.stages.benchmark_answers import all_unanswered, ask_benchmarks
 from aidsafe_dagster.training.adapter import Adapter
-from aidsafe_dagster.training.arm_rows import over_refusal_arms, table_2_arms
+from aidsafe_dagster.training.arm_rows import (
+    over_refusal_arms,
+    selection_arms,
+    table_2_arms,
+)
 from aidsafe_dagster.training.arms import (
     BASE,
     SFT,
@@ -55,6 +61,7 @@ from aidsafe_dagster.training.arms import (
     why_failed,
 )
 from aidsafe_dagster.training.data import (
+    Subset,
     TrainingSet,
     fingerprints_of,
     read_training_rows,
@@ -138,11 +145,25 @@ def read_inputs(instance: dg.DagsterInstance, lake: Lake, settings: Settings) ->
 
 
 def plan_table_2(inputs: Inputs) -> Plan:
-    """Return the arms of the paper's Table 2 and what they are asked."""
+    """Return the arms of the paper's Table 2, those of a selection, and what they are asked."""
     arms = table_2_arms(
         inputs.lake, inputs.rows, inputs.batches, why_no_pairs=inputs.why_no_pairs
     )
+    arms += _arms_of_selection(inputs)
     return Plan(TRAINING, arms, BASE, _SAFETY | {"accuracy"})
+
+
+def _arms_of_selection(inputs: Inputs) -> list[Arm]:
+    """Return SFT on the selected rows and on the random draw; none where nothing was selected."""
+    selection = read_selection(inputs.lake)
+    if selection is None:
+        return []
+    why_none = selection.why_not_of(inputs.selection.batches)
+    subsets = [
+        Subset(SELECTED, selection.chosen.keys()),
+        Subset(RANDOM, selection.drawn),
+    ]
+    return selection_arms(inputs.rows, inputs.batches, subsets, why_none=why_none)
 
 
 def plan_over_refusal(inputs: Inputs, shares: Sequence[float]) -> Plan:

@@ -39,15 +39,22 @@ class Gate:
     stage: str
     batch: str
     verdicts: dict[str, Verdict]
+    is_half_forgotten: bool = False
+    """Somebody is taking the batch back, or a kill cut that off."""
 
     @cached_property
     def open(self) -> bool:
+        if self.is_half_forgotten:
+            return False
         # The baseline's checks only warn, but they must have judged the present bytes.
         if stage_named(self.stage).is_baseline:
             return not {"missing", "outdated"}.intersection(self.verdicts.values())
         return all(verdict == "passed" for verdict in self.verdicts.values())
 
     def __str__(self) -> str:
+        if self.is_half_forgotten:
+            remedy = f"`aidsafe forget {self.batch}` removes the rest"
+            return f"{self.stage} {self.batch}: half forgotten ({remedy})"
         closed = []
         for suite, verdict in self.verdicts.items():
             if verdict != "passed":

@@ -18,6 +18,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from aidsafe_dagster.lake.half_forgotten import is_half_forgotten
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.stages import stage_named
 from aidsafe_dagster.runs.dagster_internals import (
@@ -59,7 +60,7 @@ def read_gate(instance: dg.DagsterInstance, lake: Lake, stage: str, batch: str) 
         read_history = partial(_check_history, instance, key, partition)
         latest_result = _check_result(latest.get(key))
         verdicts[key.name] = judge_check(latest_result, read_history, fingerprint)
-    return Gate(str(stage), batch, verdicts)
+    return Gate(str(stage), batch, verdicts, is_half_forgotten(lake, batch))
 
 
 def is_complete(

@@ -13,6 +13,7 @@ import dagster as dg
 from aidsafe_dagster.lake.kept_versions import keep_version
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.policy_texts import store_policies
+from aidsafe_dagster.lake.template_texts import store_templates
 from aidsafe_dagster.recipe.batch_recipe import StageRecipe, shortened
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Record
@@ -62,6 +63,7 @@ def begin_recipe(
         store_policies(lake, snapshot.policies)
         if snapshot.second_policies:
             store_policies(lake, snapshot.second_policies)
+        store_templates(lake, snapshot.templates, stage)
     return recipe_record(batch, stage, snapshot, others)
 
 

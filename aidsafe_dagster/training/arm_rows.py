@@ -21,6 +21,7 @@ from aidsafe_dagster.recipe.records import (
 )
 from aidsafe_dagster.recipe.seed_cots import join_thoughts
 from aidsafe_dagster.training.arms import BASE, SFT, Arm
+from aidsafe_dagster.training.data import Subset
 from aidsafe_dagster.training.settings import Method
 
 NEEDLESS_REFUSAL = "needless_refusal"
@@ -60,6 +61,34 @@ def table_2_arms(
         _arm(SFT, "SFT, ours", sft, fingerprints, "no SFT row is in the train split"),
         _arm("dpo", "ours + DPO", dpo, fingerprints, why_no_pairs or NO_PAIRS, SFT),
     ]
+
+
+def selection_arms(
+    rows: pl.DataFrame,
+    batches: Mapping[str, str],
+    subsets: Sequence[Subset],
+    *,
+    why_none: str,
+) -> list[Arm]:
+    """Return SFT on each part of the train split; validation and test are the same rows for all.
+
+    Args:
+        rows: fine-tune rows of the training.
+        batches: batch → fingerprint of its rows.
+        subsets: the parts.
+        why_none: what keeps them from being trained on; empty if nothing does.
+    """
+    sft = rows.filter(kind="sft")
+    arms = []
+    for subset in subsets:
+        is_taken = pl.col("prompt_id").is_in(list(subset.prompts))
+        taken = sft.filter((pl.col("split") != "train") | is_taken)
+        if why_none:
+            taken = taken.clear()
+        name, title = f"sft_{subset.name}", f"SFT, {subset.name}"
+        reason = why_none or "none of its rows is trained on"
+        arms.append(_arm(name, title, taken, tuple(batches.items()), reason))
+    return arms
 
 
 def over_refusal_arms(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from aidsafe_dagster.recipe.batch_recipe import StageRecipe
+from aidsafe_dagster.recipe.batch_recipe import TEMPLATE, StageRecipe
 from aidsafe_dagster.recipe.records import (
     METRICS,
     CotGrades,
@@ -90,6 +90,38 @@ def recipe_changes(before: Recipes, after: Recipes) -> tuple[str, ...]:
             )
             comparisons.append(comparison)
     return merged_changes(comparisons)
+
+
+def changed_templates(
+    before: Recipes,
+    after: Recipes,
+    text_before: Callable[[str], str | None],
+    text_after: Callable[[str], str | None],
+) -> Iterator[ChangedText]:
+    """Yield the templates that differ and that both sides have, where their texts were kept.
+
+    Args:
+        before: by stage.
+        after: by stage.
+        text_before: returns the text of a template by the value that a recipe has of it.
+        text_after: the same of the other side.
+    """
+    olds, news = template_values(before), template_values(after)
+    for name, value in news.items():
+        old = olds.get(name, value)
+        one, other = text_before(old), text_after(value)
+        if old != value and one is not None and other is not None:
+            yield ChangedText(f"template {name}", one, other)
+
+
+def template_values(recipes: Recipes) -> dict[str, str]:
+    """Return the value that recipes have of each template, by its name."""
+    values = {}
+    for recipe in recipes.values():
+        for part in recipe.parts:
+            if part.name == TEMPLATE:
+                values[part.of] = part.value
+    return values
 
 
 def balance(

@@ -46,6 +46,8 @@ class PromptFlow:
     drive: Drive
     stages: Collection[str] = frozenset(always_made())
     """Those that are made; the others are left out."""
+    redraws: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """By stage, the calls from which new answers are drawn."""
     rows: dict[str, Row] = field(default_factory=dict)
     """By stage. Rows that a run would hold back are among them."""
     failures: dict[str, Failure] = field(default_factory=dict)
@@ -82,7 +84,8 @@ class PromptFlow:
         if not all(stage in records for stage in definition.upstream):
             return
         row = records[definition.upstream[-1]]
-        conversation = Conversation(self.context, definition.name, row)
+        redraws = self.redraws.get(definition.name, ())
+        conversation = Conversation(self.context, definition.name, row, redraws)
         if definition.name == Stage.PREFERENCE_PAIRS:
             result = await self._search(conversation, records)
         else:

@@ -1,7 +1,7 @@
 """What a tryout returns: what became of each prompt, what gates would say, and the cost."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +147,8 @@ class Tryout:
     """By stage, what its rows were made under."""
     folder: Path | None = None
     """Where it is kept; None if it is not kept."""
+    templates: Mapping[str, str] = field(default_factory=dict)
+    """The texts of its templates, by the value that a recipe has of them."""
 
     @property
     def failures(self) -> tuple[Failure, ...]:

@@ -19,7 +19,7 @@ from aidsafe_dagster.engines.driver.slot_shares import SlotShares
 from aidsafe_dagster.engines.driver.stall_watch import StallWatch
 from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.primitives.stop_signals import received
-from aidsafe_dagster.recipe.batch_recipe import StageRecipe, fingerprint_of
+from aidsafe_dagster.recipe.batch_recipe import HASH, StageRecipe, fingerprint_of
 from aidsafe_dagster.recipe.dialogue import DialogueTask
 from aidsafe_dagster.recipe.records import Prompt, Usage
 from aidsafe_dagster.recipe.stages import STAGES, always_made
@@ -36,6 +36,7 @@ from aidsafe_dagster.tryout.counted_engine import CountedEngine
 from aidsafe_dagster.tryout.flow import PromptFlow
 from aidsafe_dagster.tryout.gates import judge_gates
 from aidsafe_dagster.tryout.prompts import BATCH
+from aidsafe_dagster.tryout.redraws import Redraws
 from aidsafe_dagster.tryout.results import (
     Spent,
     TriedPrompt,
@@ -135,7 +136,8 @@ class TryoutRun:
             score_gate=settings.score_gate,
             suites=suites,
         )
-        return Tryout(tried, facts, _recipes(self.snapshot))
+        texts = _template_texts(self.snapshot)
+        return Tryout(tried, facts, _recipes(self.snapshot), templates=texts)
 
     def _next_event(self, stall_watch: StallWatch) -> Any:
         while True:
@@ -204,6 +206,7 @@ class TryoutRun:
 
     async def _run_all(self, driver: Driver, engine: CountedEngine) -> None:
         context = make_dialogue_context(self.snapshot, engine)
+        redraws = Redraws(tryout_settings(self.snapshot.settings).home)
 
         async def drive(task: DialogueTask[Any]) -> Any:
             results = await driver.drive([task], self.progress)
@@ -211,6 +214,7 @@ class TryoutRun:
 
         async def run(flow: PromptFlow) -> None:
             await flow.run()
+            redraws.note(flow.failures.values())
             prompt_id = flow.prompt.prompt_id
             new = engine.usage.get(prompt_id, Usage())
             spent = Spent(new=new, seconds=flow.seconds)
@@ -229,7 +233,8 @@ class TryoutRun:
         settings = self.snapshot.settings
         flows = []
         for prompt in self.prompts:
-            flow = PromptFlow(prompt, settings, context, drive, self.stages)
+            calls = redraws.of(prompt.prompt_id)
+            flow = PromptFlow(prompt, settings, context, drive, self.stages, calls)
             flows.append(asyncio.create_task(run(flow)))
         try:
             await asyncio.gather(*flows)
@@ -245,6 +250,15 @@ class TryoutRun:
             except RuntimeError:
                 # The loop has closed meanwhile.
                 return
+
+
+def _template_texts(snapshot: SettingsSnapshot) -> dict[str, str]:
+    texts = {}
+    for stage, definition in STAGES.items():
+        if definition.dialogue is not None:
+            for digest, text in snapshot.templates.texts(stage).items():
+                texts[f"{HASH}{digest}"] = text
+    return texts
 
 
 def _recipes(snapshot: SettingsSnapshot) -> dict[str, StageRecipe]:

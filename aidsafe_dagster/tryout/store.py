@@ -21,7 +21,9 @@ from aidsafe_dagster.lake.batch_recipes import read_recipes, store_recipe
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.policy_texts import store_policies
 from aidsafe_dagster.lake.tables import from_frame
+from aidsafe_dagster.lake.template_texts import read_template, store_templates
 from aidsafe_dagster.primitives.atomic_write import atomic_write
+from aidsafe_dagster.recipe.batch_recipe import StageRecipe
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import (
     BELIEF_CANDIDATES,
@@ -32,8 +34,9 @@ from aidsafe_dagster.recipe.records import (
     Stage,
     TriedBelief,
 )
-from aidsafe_dagster.recipe.stages import STAGES
+from aidsafe_dagster.recipe.stages import STAGES, load_templates
 from aidsafe_dagster.settings.schema import Settings
+from aidsafe_dagster.tryout.comparison import template_values
 from aidsafe_dagster.tryout.prompts import BATCH
 from aidsafe_dagster.tryout.results import Tryout, TryoutFacts, tried_prompt
 
@@ -93,6 +96,9 @@ def store(tryout: Tryout, settings: Settings, parent: Path | None = None) -> Try
         store_recipe(lake, recipe)
     # Those of another text than the rows were made under are found under no hash of theirs.
     store_policies(lake, settings.load_policies())
+    templates = load_templates(settings.prompts)
+    for name in tryout.recipes:
+        store_templates(lake, templates, name)
     # Last: a folder without it was cut off, and is no tryout.
     with atomic_write(folder / FACTS) as temporary:
         temporary.write_text(tryout.facts.model_dump_json(indent=1), "utf-8")
@@ -176,7 +182,22 @@ def _load(folder: Path, facts: TryoutFacts) -> Tryout:
             facts.score_gate,
         )
         prompts.append(tried)
-    return Tryout(tuple(prompts), facts, read_recipes(lake, BATCH), folder)
+    recipes = read_recipes(lake, BATCH)
+    return Tryout(
+        tuple(prompts), facts, recipes, folder, _template_texts(lake, recipes)
+    )
+
+
+def _template_texts(
+    lake: Lake, recipes: Mapping[str, StageRecipe]
+) -> Mapping[str, str]:
+    texts = {}
+    for value in template_values(recipes).values():
+        text = read_template(lake, value)
+        # An earlier release kept none.
+        if text is not None:
+            texts[value] = text
+    return texts
 
 
 F = TypeVar("F", Failure, TriedBelief)

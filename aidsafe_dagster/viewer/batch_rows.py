@@ -11,6 +11,7 @@ import polars as pl
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import schema_of
+from aidsafe_dagster.lake.translations import is_translation_table, translation_tables
 from aidsafe_dagster.quality.languages import identify_language
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import (
@@ -23,6 +24,7 @@ from aidsafe_dagster.recipe.records import (
     TriedBelief,
 )
 from aidsafe_dagster.recipe.stages import STAGES, always_made
+from aidsafe_dagster.recipe.translation import TranslatedRow
 from aidsafe_dagster.sources.tables import INGESTED
 from aidsafe_dagster.viewer.folding import folded
 from aidsafe_dagster.viewer.row_texts import (
@@ -56,6 +58,8 @@ ROW_SCHEMA = pl.Schema(
         "reasons": pl.List(pl.String()),
         "failed_stages": pl.List(pl.String()),
         "splits": pl.List(pl.String()),
+        "translated_into": pl.List(pl.String()),
+        "translation_ids": pl.List(pl.String()),
         **dict.fromkeys(SCORES, pl.Float64()),
         "margin": pl.Float64(),
         "candidates": pl.Int64(),
@@ -84,6 +88,10 @@ class BatchTables:
 
     rows: dict[str, pl.DataFrame] = field(default_factory=dict)
     failures: dict[str, pl.DataFrame] = field(default_factory=dict)
+    translations: dict[str, pl.DataFrame] = field(default_factory=dict)
+    """By their original's id, with their own as `translation_id`."""
+    untranslated: dict[str, pl.DataFrame] = field(default_factory=dict)
+    """Translations that failed: their originals are none the worse."""
     problems: list[str] = field(default_factory=list)
     """Partitions that cannot be read, with the reason."""
 
@@ -106,19 +114,31 @@ class BatchTables:
 def read_tables(lake: Lake, batch: str) -> BatchTables:
     """Read what there is of a batch."""
     tables = BatchTables()
-    for table in (INGESTED, *STAGES, BELIEF_CANDIDATES):
+    for table in (INGESTED, *STAGES, BELIEF_CANDIDATES, *translation_tables(lake)):
         fields = _record_of(table).model_fields
         columns = [name for name in fields if name != "conversation"]
         try:
             if lake.has(table, batch):
                 tables.rows[table] = lake.rows(table, batch, columns)
-            if table in STAGES:
+            if table in STAGES or is_translation_table(table):
                 failures = lake.failures(table, batch)
                 if failures.height:
                     tables.failures[table] = failures
         except SetupError as error:
             # The other tables may well be readable.
             tables.problems.append(str(error))
+    return _apart(tables)
+
+
+def _apart(tables: BatchTables) -> BatchTables:
+    """Part translations from what the stages made, and let them stand for their originals."""
+    for table in [name for name in tables.rows if is_translation_table(name)]:
+        rows = tables.rows.pop(table)
+        own_id = rows["prompt_id"].alias("translation_id")
+        rows = rows.with_columns(own_id, prompt_id="translated_from")
+        tables.translations[table] = rows
+    for table in [name for name in tables.failures if is_translation_table(name)]:
+        tables.untranslated[table] = tables.failures.pop(table)
     return tables
 
 
@@ -131,6 +151,7 @@ def batch_rows(tables: BatchTables, batch: str, stamp: str = "") -> pl.DataFrame
         *_scores(tables),
         *_pairs(tables),
         *_splits(tables),
+        _translations(tables),
         _costs(tables),
         _progress(tables),
         _failures(tables),
@@ -152,6 +173,8 @@ def _join(left: pl.DataFrame, right: pl.DataFrame) -> pl.DataFrame:
 def _record_of(table: str) -> type[Record]:
     if table == BELIEF_CANDIDATES:
         return TriedBelief
+    if is_translation_table(table):
+        return TranslatedRow
     return Prompt if table == INGESTED else STAGES[table].record
 
 
@@ -273,6 +296,22 @@ def _splits(tables: BatchTables) -> list[pl.DataFrame]:
     return [named.group_by("prompt_id").agg(splits=names)]
 
 
+def _translations(tables: BatchTables) -> pl.DataFrame:
+    """Return the languages that there is a translation into, and the ids of those."""
+    columns = ("prompt_id", "language", "translation_id")
+    frames = [pl.DataFrame(schema=dict.fromkeys(columns, pl.String()))]
+    for rows in tables.translations.values():
+        frames.append(rows.select(columns))
+    return (
+        pl.concat(frames)
+        .group_by("prompt_id")
+        .agg(
+            translated_into=pl.col("language").sort(),
+            translation_ids=pl.col("translation_id").sort(),
+        )
+    )
+
+
 def _costs(tables: BatchTables) -> pl.DataFrame:
     """Return calls, tokens, money and models of all stages and failures, by prompt."""
     schema: Mapping[str, pl.DataType] = {
@@ -296,7 +335,9 @@ def _costs(tables: BatchTables) -> pl.DataFrame:
         rows = tables.columns(stage, "usage", "model", "simulated")
         if rows is not None:
             frames.append(rows.select("prompt_id", "model", "simulated", **counts))
-    for failures in tables.failures.values():
+    for rows in tables.translations.values():
+        frames.append(rows.select("prompt_id", "model", "simulated", **counts))
+    for failures in (*tables.failures.values(), *tables.untranslated.values()):
         aligned = failures.match_to_schema(
             {"prompt_id": pl.String(), "usage": _usage_type()},
             missing_columns="insert",
@@ -372,7 +413,9 @@ def _texts(tables: BatchTables) -> pl.DataFrame:
         # The prompts of a batch are those that were ingested, and the same again as a stage.
         if table != Stage.PROMPTS or INGESTED not in tables.rows:
             lines.append(texts_of(rows, table))
-    for failures in tables.failures.values():
+    for table, rows in tables.translations.items():
+        lines.append(texts_of(rows, table))
+    for failures in (*tables.failures.values(), *tables.untranslated.values()):
         lines.append(failure_texts(failures))
     texts = _merge_places(lines)
     by_prompt = texts.group_by("prompt_id", maintain_order=True).agg(

@@ -12,6 +12,7 @@ import polars as pl
 from aidsafe_dagster.viewer.filters import Filters
 from aidsafe_dagster.viewer.folding import Passage, excerpt, folded
 from aidsafe_dagster.viewer.row_index import RowIndex
+from aidsafe_dagster.viewer.row_texts import place_in_words
 
 PAGE_ROWS = 50
 _EXCERPT_CHARS = 220
@@ -32,9 +33,14 @@ _FACETS: Mapping[str, str] = {
     "reason": "unnest(list_distinct(reasons))",
     "failed_at": "unnest(list_distinct(failed_stages))",
     "split": "unnest(splits)",
+    "translated": "unnest(translated_into)",
     "model": "unnest(models)",
 }
 """Filter → the values that there are, in SQL."""
+_IS_TRANSLATION = (
+    "contains(' ' || array_to_string(translation_ids, ' '), ' ' || CAST(? AS VARCHAR))"
+)
+"""Whether the id of a translation begins so, in SQL."""
 _MOST_VALUES = 2_000
 
 
@@ -137,14 +143,15 @@ class Catalogue:
     def ids_with_prefix(self, prefix: str, most: int) -> list[tuple[str, str, str]]:
         """Return id, batch and prompt of the rows whose id begins so, or that are so by their own.
 
-        Own ids come from the source, and count only whole.
+        Own ids come from the source, and count only whole. The id of a translation is one of its
+        original.
         """
         return (
             self._index.cursor()
             .execute(
                 "SELECT prompt_id, batch, prompt FROM rows WHERE starts_with(prompt_id, ?) "
-                "OR own_id = ? ORDER BY prompt_id LIMIT ?",
-                [prefix, prefix, most],
+                f"OR own_id = ? OR {_IS_TRANSLATION} ORDER BY prompt_id LIMIT ?",
+                [prefix, prefix, prefix, most],
             )
             .fetchall()
         )
@@ -194,8 +201,8 @@ class Catalogue:
         condition = f"({contains})"
         values: list[Any] = list(words)
         if len(words) == 1:
-            condition += " OR starts_with(prompt_id, ?)"
-            values.append(words[0])
+            condition += f" OR starts_with(prompt_id, ?) OR {_IS_TRANSLATION}"
+            values += [words[0], words[0]]
         try:
             rows = (
                 self._index.cursor()
@@ -237,7 +244,7 @@ class Catalogue:
             passage = []
             if not is_prompt:
                 passage = excerpt(self._mask(text), words, _EXCERPT_CHARS)
-            shown_place = "" if is_prompt else place
+            shown_place = "" if is_prompt else place_in_words(place)
             found.append(FoundRow(row, prompt, shown_place, passage))
         return found
 

@@ -36,6 +36,7 @@ _VALUES: Mapping[str, str] = {
     "reason": "list_contains(reasons, ?)",
     "failed_at": "list_contains(failed_stages, ?)",
     "split": "list_contains(splits, ?)",
+    "translated": "list_contains(translated_into, ?)",
     "model": "list_contains(models, ?)",
 }
 """Filters by one value → SQL."""
@@ -63,6 +64,7 @@ class Filters:
     reason: str = ""
     failed_at: str = ""
     split: str = ""
+    translated: str = ""
     model: str = ""
     score: str = ""
     """Which score `least` and `most` are about; empty: the policy score."""

@@ -71,6 +71,7 @@ _FILTER_NAMES: Mapping[str, str] = {
     "policy": "policy cited",
     "outcome": "ended by",
     "refusal": "response declines",
+    "translated": "translated into",
     "least": "score from",
     "most": "score to",
 }
@@ -214,6 +215,7 @@ class RowPages:
             story=story,
             origin=_origin(story),
             failures=[self._shown_failure(failure) for failure in story.failures],
+            untranslated=[self._shown_failure(one) for one in story.untranslated],
             responses=_responses(story),
             neighbours=self._catalogue.neighbours(filters, story.prompt_id),
             list_query=list_query,
@@ -233,7 +235,7 @@ class RowPages:
             return self._unknown(prompt_id)
         story = read_story(self._lake, matches[0][1], prompt_id)
         answer = None
-        for failure in story.failures:
+        for failure in (*story.failures, *story.untranslated):
             if failure.stage == stage:
                 answer = failed_answer(failure, self._settings)
         html = self._render(

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.lake.translations import language_name_of, translation_tables
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Message
 from aidsafe_dagster.sources.tables import INGESTED
@@ -21,12 +22,15 @@ class PromptPlace(NamedTuple):
     prompt: str
     earlier: tuple[Message, ...] = ()
     """The turns of a conversation before the prompt."""
+    translation_into: str = ""
+    """The name of the language, if the id is that of a translation of the prompt."""
 
 
 def find_prompt(lake: Lake, prefix: str) -> PromptPlace:
     """Return the prompt that has this id, or that its source calls so, or whose id begins so.
 
-    In this order, so that an id that a source gives hides none of ours.
+    In this order, so that an id that a source gives hides none of ours. The id of a translation
+    leads to its original.
 
     Raises:
         SetupError: there is none, or there are several; names them.
@@ -40,6 +44,10 @@ def find_prompt(lake: Lake, prefix: str) -> PromptPlace:
         exact = prompts_beginning(lake, own.prompt_id)
     if exact or len(matches) == 1:
         return (exact or matches)[0]
+    if not matches:
+        matches = _originals_of(lake, wanted)
+    if len(matches) == 1:
+        return matches[0]
     if not matches:
         raise SetupError(
             f"no prompt '{prefix}' in {lake.root}; "
@@ -59,6 +67,21 @@ def prompts_beginning(lake: Lake, prefix: str) -> list[PromptPlace]:
     begins = pl.col("prompt_id").str.to_lowercase().str.starts_with(prefix.lower())
     rows = ingested.filter(begins).unique("prompt_id", keep="first").sort("prompt_id")
     return [_place(row) for row in rows.iter_rows(named=True)]
+
+
+def _originals_of(lake: Lake, prefix: str) -> list[PromptPlace]:
+    """Return the prompts with a translation whose id begins so."""
+    places = []
+    for table in translation_tables(lake):
+        rows = lake.all_rows(table, ["prompt_id", "translated_from"])
+        if rows is None:
+            continue
+        begins = pl.col("prompt_id").str.starts_with(prefix.lower())
+        for original in rows.filter(begins)["translated_from"].unique().sort():
+            into = language_name_of(table)
+            for place in prompts_beginning(lake, original):
+                places.append(place._replace(translation_into=into))
+    return places
 
 
 def _place(row: Mapping[str, Any]) -> PromptPlace:

@@ -8,7 +8,14 @@ import polars as pl
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import from_frame
+from aidsafe_dagster.lake.translations import (
+    is_checked_alike,
+    is_translation_of,
+    known_in_evaluation,
+    translation_tables,
+)
 from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.language_names import LANGUAGE_NAMES
 from aidsafe_dagster.recipe.records import (
     BELIEF_CANDIDATES,
     CotGrades,
@@ -33,10 +40,23 @@ from aidsafe_dagster.recipe.records import (
     Usage,
 )
 from aidsafe_dagster.recipe.stages import STAGES
+from aidsafe_dagster.recipe.translation import TranslatedRow, originals
 from aidsafe_dagster.reports.sample import Exchange, list_exchanges
 from aidsafe_dagster.sources.tables import INGESTED
 
 R = TypeVar("R", bound=Record)
+
+
+@dataclass(frozen=True)
+class StoredTranslation:
+    row: TranslatedRow
+    holds: bool
+    """Whether it is one of what its original says now, and checked as that is."""
+
+    @property
+    def language(self) -> str:
+        """The name of its language."""
+        return LANGUAGE_NAMES.get(self.row.language, self.row.language)
 
 
 @dataclass
@@ -50,6 +70,9 @@ class PromptStory:
     failures: list[Failure] = field(default_factory=list)
     tried: tuple[TriedBelief, ...] = ()
     training: tuple[FineTuneRow, ...] = ()
+    translations: tuple[StoredTranslation, ...] = ()
+    untranslated: list[Failure] = field(default_factory=list)
+    """Translations that failed or were left out; the row itself is none the worse."""
     unreadable: list[str] = field(default_factory=list)
     """Why a partition or a row cannot be shown."""
 
@@ -78,7 +101,8 @@ class PromptStory:
 
     @property
     def is_simulated(self) -> bool:
-        made = (*self.records.values(), *self.tried, *self.training)
+        translations = [translation.row for translation in self.translations]
+        made = (*self.records.values(), *self.tried, *self.training, *translations)
         return any(getattr(record, "simulated", False) for record in made)
 
     @property
@@ -151,7 +175,9 @@ class PromptStory:
         total = Usage()
         for _, maker in self.makers:
             total += maker.usage
-        for failure in self.failures:
+        for translation in self.translations:
+            total += translation.row.usage
+        for failure in (*self.failures, *self.untranslated):
             total += failure.usage
         return total
 
@@ -187,8 +213,7 @@ def read_stories(
         table = INGESTED if stage == Stage.PROMPTS else stage
         # A prompt has one row at every stage but this one.
         if stage == Stage.FINE_TUNE_SPLITS:
-            for row in reader.records(table, FineTuneRow):
-                reader.story(row.prompt_id).training += (row,)
+            reader.read_training()
         else:
             for record in reader.records(table, definition.record):
                 story = reader.story(str(getattr(record, "prompt_id", "")))
@@ -197,33 +222,64 @@ def read_stories(
             reader.story(failure.prompt_id).failures.append(failure)
     for tried in reader.records(BELIEF_CANDIDATES, TriedBelief):
         reader.story(tried.prompt_id).tried += (tried,)
+    _read_translations(reader)
     for story in reader.stories.values():
         story.unreadable = reader.unreadable
     return reader.stories
+
+
+def read_translations(lake: Lake, batch: str, prompt_id: str) -> PromptStory:
+    """Read of one prompt what was translated, with the rows that were."""
+    reader = _BatchReader(lake, batch, prompt_id)
+    reader.read_training()
+    _read_translations(reader)
+    story = reader.story(prompt_id)
+    story.unreadable = reader.unreadable
+    return story
+
+
+def _read_translations(reader: "_BatchReader") -> None:
+    lake, batch = reader.lake, reader.batch
+    tables = translation_tables(lake)
+    # Of any batch: what was made from such a prompt goes with it.
+    kept_out = known_in_evaluation(lake) if tables else set()
+    for table in tables:
+        is_checked = is_checked_alike(lake, batch, table)
+        for row in reader.records(table, TranslatedRow, by="translated_from"):
+            story = reader.story(row.translated_from)
+            original = next(iter(originals(story.training)), None)
+            holds = is_checked and is_translation_of(row, original)
+            parent = row.derivation.parent if row.derivation else ""
+            is_known = not kept_out.isdisjoint({row.translated_from, parent})
+            stored = StoredTranslation(row, holds=holds and not is_known)
+            story.translations += (stored,)
+        for failure in reader.failures(table):
+            reader.story(failure.prompt_id).untranslated.append(failure)
 
 
 class _BatchReader:
     def __init__(self, lake: Lake, batch: str, prompt_id: str | None) -> None:
         self.stories: dict[str, PromptStory] = {}
         self.unreadable: list[str] = []
-        self._lake = lake
-        self._batch = batch
+        self.lake = lake
+        self.batch = batch
         self._prompt_id = prompt_id
         if prompt_id is not None:
             self.story(prompt_id)
 
     def story(self, prompt_id: str) -> PromptStory:
         if prompt_id not in self.stories:
-            self.stories[prompt_id] = PromptStory(prompt_id, self._batch)
+            self.stories[prompt_id] = PromptStory(prompt_id, self.batch)
         return self.stories[prompt_id]
 
-    def records(self, table: str, record: type[R]) -> list[R]:
+    def records(self, table: str, record: type[R], by: str = "prompt_id") -> list[R]:
+        """Return the rows of a table; `by` names the column that says of which prompt."""
         # The conversation repeats what the other columns hold, and is most of a file.
         columns = [name for name in record.model_fields if name != "conversation"]
         try:
-            if not self._lake.has(table, self._batch):
+            if not self.lake.has(table, self.batch):
                 return []
-            rows = self._wanted(self._lake.rows(table, self._batch, columns))
+            rows = self._wanted(self.lake.rows(table, self.batch, columns), by)
             if "conversation" in record.model_fields:
                 rows = rows.with_columns(conversation=[])
             return from_frame(rows, record)
@@ -232,15 +288,19 @@ class _BatchReader:
             self.unreadable.append(str(error))
             return []
 
+    def read_training(self) -> None:
+        for row in self.records(Stage.FINE_TUNE_SPLITS, FineTuneRow):
+            self.story(row.prompt_id).training += (row,)
+
     def failures(self, stage: str) -> list[Failure]:
         try:
-            failures = self._wanted(self._lake.failures(stage, self._batch))
+            failures = self._wanted(self.lake.failures(stage, self.batch))
             return from_frame(failures, Failure)
         except SetupError as error:
             self.unreadable.append(str(error))
             return []
 
-    def _wanted(self, rows: pl.DataFrame) -> pl.DataFrame:
-        return (
-            rows if self._prompt_id is None else rows.filter(prompt_id=self._prompt_id)
-        )
+    def _wanted(self, rows: pl.DataFrame, by: str = "prompt_id") -> pl.DataFrame:
+        if self._prompt_id is None:
+            return rows
+        return rows.filter(pl.col(by) == self._prompt_id)

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from aidsafe_dagster.lake.translations import is_translation_table, language_name_of
 from aidsafe_dagster.sources.tables import INGESTED
 
 TEXTS_SCHEMA = pl.Schema(
@@ -33,6 +34,8 @@ _NOT_WRITTEN = frozenset(
         "kind", "prompt_kind", "applicable_policies", "outcome", "belief_position", "left_out",
         "split", "rules", "agent", "verdict", "harm", "policies", "judge", "refusal", "version",
         "against", "speaker", "rule", "role",
+        # Of a translation.
+        "language", "translated_from", "translation_id", "original",
     }
 )  # fmt: skip
 
@@ -47,8 +50,9 @@ def texts_of(rows: pl.DataFrame, table: str) -> pl.DataFrame:
     stage = "prompts" if table == INGESTED else table
     columns = {}
     for name, dtype in rows.schema.items():
-        # The same at every stage.
-        if name in ("prompt", "own_id", "earlier") and table != INGESTED:
+        # The same at every stage, though not in every language.
+        is_same = name == "own_id" or not is_translation_table(table)
+        if name in ("prompt", "own_id", "earlier") and is_same and table != INGESTED:
             continue
         joined = _joined(dtype, pl.col(name)) if is_searched(name) else None
         if joined is not None:
@@ -60,6 +64,19 @@ def texts_of(rows: pl.DataFrame, table: str) -> pl.DataFrame:
         index="prompt_id", variable_name="place", value_name="text"
     ).explode("text")
     return lines.filter(pl.col("text").str.len_bytes() > 0).collect()
+
+
+def place_in_words(place: str) -> str:
+    """Return places, separated by commas, as they are shown: without underscores."""
+    words = []
+    for one in place.split(", "):
+        table, _, column = one.partition(" ")
+        column = column.replace("_", " ")
+        if is_translation_table(table):
+            words.append(f"translation into {language_name_of(table)}: {column}")
+        else:
+            words.append(f"{table.replace('_', ' ')} {column}")
+    return ", ".join(words)
 
 
 def failure_texts(failures: pl.DataFrame) -> pl.DataFrame:

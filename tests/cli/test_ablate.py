@@ -170,6 +170,9 @@ def test_prompts_that_failed_in_the_pipeline_are_in_the_sample(tmp_path: Path) -
         assert last == graded
         words = words_of(ablate(made, "targets"))
         assert f"{len(graded)}/{PROMPTS}" in words
+        again = words_of(ablate(made, "targets"))
+        assert "answers; nothing is asked." in again
+        assert "This took no new calls" in again
         assert (
             json.loads(
                 (

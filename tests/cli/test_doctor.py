@@ -87,6 +87,14 @@ def test_a_switch_is_shown_as_the_settings_file_has_it(tmp_path: Path) -> None:
     assert "pairs.check_refusals = false" in printed(aidsafe(tmp_path, "doctor"))
 
 
+def test_a_source_is_listed_with_what_was_set_alone(tmp_path: Path) -> None:
+    source = '[[sources]]\nname = "mine"\npath = "mine.jsonl"\nlicence = "MIT"\n'
+    write(tmp_path, source)
+    outcome = aidsafe(tmp_path, "doctor")
+    path = tmp_path / "mine.jsonl"
+    assert f"sources = [{{name: mine, path: {path}, licence: MIT}}]" in outcome.stdout
+
+
 def test_the_doctor_breaks_at_words_within_eighty_columns(tmp_path: Path) -> None:
     source = 'name = "mine"\npath = "mine.csv"\nlicence = "CC0-1.0"\n'
     write(tmp_path, f"[[sources]]\n{source}[driver]\nstall_s = 5.0\n")

@@ -1,5 +1,6 @@
 """A batch or a source taken back, and what is left of it."""
 
+import signal
 from pathlib import Path
 
 import dagster as dg
@@ -7,6 +8,8 @@ import dagster as dg
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.stages import always_made
 from aidsafe_dagster.runs.locks import batch_lock
+from aidsafe_dagster.stages.gates import read_gate
+from tests.faults.forks import forked, printed_by
 from tests.site import Site, a_copy_of, aidsafe, prompts_file, some_prompts
 
 BATCH = "mine-0001"
@@ -69,6 +72,30 @@ def test_a_batch_that_a_run_works_on_is_refused(
         assert outcome.returncode == 2
         assert "in use" in outcome.stdout
         assert site.lake.batches(Stage.REFINED_COTS) == [BATCH]
+
+
+def test_a_batch_that_is_half_forgotten_says_so_and_is_taken_by_nothing(
+    finished_site: Path, tmp_path: Path
+) -> None:
+    with a_copy_of(finished_site, tmp_path / "site") as site:
+        place = ("aidsafe_dagster.lake.lake:Lake.remove", 3)
+        with forked(site.folder, "forget", BATCH, "--yes", dies_at=place) as process:
+            process.join(120)
+            assert process.exitcode == -signal.SIGKILL, printed_by(site.folder, process)
+        assert materialized(site) == set()
+        status = aidsafe(site.folder, "status").stdout
+        assert f"aidsafe forget {BATCH} removes the rest" in status
+        gate = read_gate(site.instance, site.lake, Stage.REFINED_COTS, BATCH)
+        assert not gate.open
+        assert "half forgotten" in str(gate)
+        run = site.make(BATCH)
+        assert "half forgotten" in run.error
+        exported = aidsafe(site.folder, "export", "--out", "out", "--allow-simulated")
+        assert exported.returncode != 0
+        outcome = aidsafe(site.folder, "forget", BATCH, "--yes")
+        assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+        assert "Half forgotten" not in aidsafe(site.folder, "status").stdout
+        assert not any(site.lake.batches(table) for table in site.lake.tables())
 
 
 def test_a_removal_that_was_cut_off_is_finished_by_the_next(

@@ -165,6 +165,28 @@ def test_a_case_whose_row_fails_is_a_failed_case(tmp_path: Path) -> None:
     assert not refund["passed"]
 
 
+def test_a_case_that_failed_on_an_answer_is_asked_again(tmp_path: Path) -> None:
+    is_broken = True
+
+    def mended(body: dict[str, Any]) -> str:
+        is_lamp = "broken lamp" in json.dumps(body["messages"])
+        return "no answer at all" if is_lamp and is_broken else answering(body)
+
+    with a_scripted_chat_server(mended, models=("known",)) as server:
+        project = with_cases(tmp_path / "site", **on(server))
+        shown = aidsafe(project, "policy", "test")
+        words = " ".join(shown.stdout.split())
+        assert "In 1 case an answer of the model was not valid." in words
+        is_broken = False
+        _, values = run(project)
+        refund = next(case for case in values["cases"] if case["name"] == "refund")
+        assert refund["passed"]
+        assert values["usage"]["calls"] > 0
+        # The neighbour's case fails on what it expects: a result, and no odd answer.
+        status, values = run(project)
+    assert (status, values["usage"]["calls"]) == (1, 0)
+
+
 def test_without_cases_a_person_is_told_how_to_come_by_some(tmp_path: Path) -> None:
     project = a_project(tmp_path / "site")
     outcome = aidsafe(project, "policy", "test")

@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 
+from aidsafe_dagster.recipe.records import Prompt, SeedCot, Stage
+from aidsafe_dagster.sources.tables import INGESTED
+from tests.builders import a_prompt, a_seed_cot
+from tests.publishing.lakes import a_filled_lake
 from tests.serving import LENIENT, RULES, a_model_server
 from tests.site import Site, a_site, aidsafe, prepare, prompts_file, some_prompts
 
@@ -100,6 +104,30 @@ def test_the_page_and_the_terminal_lead_to_transcripts(site: Site) -> None:
     page = (site.settings.reports / "policy_report.html").read_text()
     assert "http://127.0.0.1:3100/prompt/" in page
     assert " and ".join(PLANTED) in page
+
+
+def test_a_batch_or_a_source_narrows_the_report(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    lake = a_filled_lake(tmp_path / "data", "demo-0001", "other-0001")
+    for batch in ("demo-0001", "other-0001"):
+        prompts = [a_prompt(prompt_id=f"{batch}-{n}", batch=batch) for n in range(2)]
+        seeds = [a_seed_cot(prompt_id=f"{batch}-{n}", batch=batch) for n in range(2)]
+        for table in (INGESTED, Stage.PROMPTS):
+            lake.store(table, batch, prompts, Prompt)
+        lake.store(Stage.SEED_COTS, batch, seeds, SeedCot)
+    datasets = {}
+    for options in ((), ("--batch", "demo-0001"), ("--source", "other")):
+        outcome = aidsafe(tmp_path, "policy", "report", "--json", *options)
+        assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+        facts = json.loads(outcome.stdout)["facts"]
+        datasets[options] = facts.get("Only"), facts["Dataset"]
+    assert list(datasets.values()) == [
+        (None, "4 prompts in 2 batches"),
+        ("demo-0001", "2 prompts in 1 batch"),
+        ("other-0001", "2 prompts in 1 batch"),
+    ]
+    unknown = aidsafe(tmp_path, "policy", "report", "--batch", "demo-0002")
+    assert (unknown.returncode, "demo-0001" in unknown.stdout) == (2, True)
 
 
 def test_without_rows_there_is_no_report(tmp_path: Path) -> None:

@@ -20,6 +20,12 @@ def test_what_will_be_trained_asked_and_graded_is_said_before_it_begins(
         run = site.make("mine-0001")
         assert run.success, run.error
         outcome = aidsafe(site.folder, "ablate", "training", "--sample", "2")
+        selected = aidsafe(site.folder, "select", "--rows", "2")
+        assert selected.returncode == 0, selected.stdout
+        with_arms = aidsafe(site.folder, "ablate", "training", "--sample", "2")
+    assert "SFT, selected" not in outcome.stdout
+    assert "SFT, selected: SFT on 2 rows" in with_arms.stdout
+    assert "SFT, random: SFT on 2 rows" in with_arms.stdout
     # The environment of the tests has no TRL.
     assert outcome.returncode == 1, outcome.stderr
     preview, _, _ = outcome.stdout.partition("Error")

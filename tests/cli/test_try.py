@@ -145,6 +145,21 @@ def test_before_and_after_of_a_changed_setting_stand_word_by_word(
     assert re.search(r"\{\+.*\+\}", outcome.stdout)
 
 
+def test_a_changed_template_stands_word_by_word(tmp_path: Path) -> None:
+    file = a_project(tmp_path)
+    aidsafe(tmp_path, "try", str(file), "--no-gates")
+    template = tmp_path / "prompts/refined_cots/refiner.jinja"
+    first, _, rest = template.read_text("utf-8").partition(" ")
+    template.write_text(f"{first} ZEPPELIN {rest}", "utf-8")
+    arguments = ("try", "--against", "last", "--no-gates")
+    outcome = aidsafe(tmp_path, *arguments)
+    assert "refined_cots/refiner changed" in outcome.stdout
+    assert "template refined_cots/refiner: " in outcome.stdout
+    assert "{+ZEPPELIN+}" in outcome.stdout
+    again = aidsafe(tmp_path, *arguments)
+    assert "ZEPPELIN" not in again.stdout
+
+
 def test_other_policies_are_tried_on_the_same_prompts_to_compare_with(
     tmp_path: Path,
 ) -> None:

@@ -9,6 +9,8 @@ from aidsafe_dagster.lake.batch_recipes import store_recipe
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.policy_texts import store_policies
 from aidsafe_dagster.recipe.batch_recipe import (
+    HASH,
+    TEMPLATE,
     RecipePart,
     StageRecipe,
     fingerprint_of,
@@ -25,6 +27,7 @@ from aidsafe_dagster.recipe.records import (
     Stage,
     Usage,
 )
+from aidsafe_dagster.recipe.templates import Templates
 from tests.builders import (
     a_cot_grades,
     a_failure,
@@ -57,6 +60,7 @@ def fill(
     batch: str = BATCH,
     model: str = "small-chat",
     under: Policies | None = None,
+    templates: Templates | None = None,
 ) -> None:
     """Write a batch as a run leaves it, as far as comparisons read it."""
     origins = [_origin(row, batch) for row in rows]
@@ -76,7 +80,11 @@ def fill(
         for row in rows
         if row.get("failed")
     ]
-    parts = (RecipePart(name="model", of="refiner", value=model), *_policies(under))
+    parts = (
+        RecipePart(name="model", of="refiner", value=model),
+        *_policies(under),
+        *_templates(templates),
+    )
     recipe = fingerprint_of(parts)
     own = {"model": model, "recipe": recipe}
     lake.store(Stage.PROMPTS, batch, [a_prompt(**one) for one in origins], Prompt, [])
@@ -117,7 +125,7 @@ def a_side(lake: Lake, name: str = "a", currency: str = "") -> Side:
         name=name,
         description="",
         lakes=dict.fromkeys(batches, lake),
-        policy_texts=lake,
+        texts=lake,
         currency=currency,
     )
 
@@ -135,6 +143,15 @@ def other_policies() -> Policies:
     )
     added = first.model_copy(update={"id": "privacy", "title": "Privacy"})
     return Policies(policies=(changed, *others, added))
+
+
+def _templates(templates: Templates | None) -> list[RecipePart]:
+    if templates is None:
+        return []
+    parts = []
+    for name, digest in templates.hashes(Stage.REFINED_COTS).items():
+        parts.append(RecipePart(name=TEMPLATE, of=name, value=f"{HASH}{digest}"))
+    return parts
 
 
 def _policies(under: Policies | None) -> list[RecipePart]:

@@ -1,12 +1,17 @@
 """Two lakes on the same prompts: what is counted, over which prompts, and how surely."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from aidsafe_dagster.comparisons.comparison import Comparison, compare
 from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.lake.template_texts import store_templates
 from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.records import Stage
+from aidsafe_dagster.recipe.stages import load_templates
+from aidsafe_dagster.settings.schema import PACKAGE
 from tests.builders import policies
 from tests.comparisons.lakes import (
     a_row,
@@ -157,6 +162,22 @@ def test_what_differs_in_the_recipe_is_named_and_policies_rule_by_rule(
     assert (rule.title, rule.before) == (f"{first.id}.{number}", first.rules[number])
     assert rule.after == "Say why, in one sentence."
     assert (whole.title, whole.before, whole.is_whole_policy) == ("privacy", "", True)
+
+
+def test_a_changed_template_is_shown_with_both_texts(tmp_path: Path) -> None:
+    folder = tmp_path / "templates"
+    shutil.copytree(PACKAGE / "prompts", folder)
+    sides = []
+    for lake in lakes(tmp_path):
+        templates = load_templates(folder)
+        fill(lake, [a_row("p1")], templates=templates)
+        store_templates(lake, templates, Stage.REFINED_COTS)
+        sides.append(lake)
+        with (folder / "refined_cots/refiner.jinja").open("a") as template:
+            template.write("Be brief.")
+    (changed,) = compared(*sides).changed_templates
+    assert changed.title == "template refined_cots/refiner"
+    assert changed.after == f"{changed.before}Be brief."
 
 
 def test_another_judge_is_named(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """The selection in force: what is stored, when it is outdated, and vectors that are kept."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import polars as pl
 import pytest
@@ -14,6 +16,7 @@ from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.fine_tune_splits import SplitSettings, sft_row
 from aidsafe_dagster.recipe.records import FineTuneRow, Message, RefinedCot, Stage
 from aidsafe_dagster.reports.frames import Dataset, open_dataset
+from aidsafe_dagster.resources.warehouse import create_views
 from aidsafe_dagster.selection.candidates import read_candidates
 from aidsafe_dagster.selection.records import SelectionRow
 from aidsafe_dagster.selection.select import Selection, select_rows
@@ -53,6 +56,19 @@ def test_what_is_stored_is_read_again(tmp_path: Path) -> None:
     assert (list(stored.rows), stored.facts) == (selection.rows, selection.facts)
     assert len(stored.chosen) == len(stored.drawn) == 10
     assert stored.why_outdated() == ""
+
+
+def test_the_warehouse_has_the_selection_as_a_view(tmp_path: Path) -> None:
+    lake = a_lake(tmp_path)
+    query = "SELECT status, count(*) FROM selection GROUP BY status ORDER BY status"
+    with duckdb.connect() as connection:
+        create_views(connection, lake)
+        assert connection.execute(query).fetchall() == []
+        # A view is current without being built again.
+        selection = select(lake, 10)
+        store_selection(lake, selection)
+        counts = dict(connection.execute(query).fetchall())
+    assert counts == Counter(row.status for row in selection.rows)
 
 
 def test_the_selection_before_is_replaced(tmp_path: Path) -> None:

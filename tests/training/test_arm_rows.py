@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from aidsafe_dagster.lake.lake import Lake
@@ -16,10 +17,15 @@ from aidsafe_dagster.training.arm_rows import (
     NO_ORIGINAL,
     NO_REFUSALS,
     over_refusal_arms,
+    selection_arms,
     table_2_arms,
 )
 from aidsafe_dagster.training.arms import Arm
-from aidsafe_dagster.training.data import fingerprints_of, read_training_rows
+from aidsafe_dagster.training.data import (
+    Subset,
+    fingerprints_of,
+    read_training_rows,
+)
 from tests.builders import a_pair, a_prompt, a_single_llm_cot
 from tests.training.sites import put, some_rows
 
@@ -90,6 +96,29 @@ def test_sft_arms_have_the_same_prompts_and_splits_and_each_its_own_answers(
     single = answers(arms["sft_single_llm"])["p3"]
     assert single.startswith("<think>\n")
     assert single.endswith("Single 3")
+
+
+def test_a_selection_and_the_random_draw_are_arms_with_the_same_held_out_rows(
+    tmp_path: Path,
+) -> None:
+    lake = a_lake(tmp_path)
+    rows = read_training_rows(lake, [BATCH])
+    train = sorted(rows.filter(kind="sft", split="train")["prompt_id"])
+    subsets = [Subset("selected", set(train[:3])), Subset("random", set(train[3:6]))]
+    batches = fingerprints_of(lake, [BATCH])
+    selected, random = selection_arms(rows, batches, subsets, why_none="")
+    assert (selected.name, random.title) == ("sft_selected", "SFT, random")
+    assert sorted(train_prompts(selected)) == train[:3]
+    assert sorted(train_prompts(random)) == train[3:6]
+    held_out = [
+        arm.rows.filter(pl.col("split") != "train")
+        for arm in (selected, random)
+        if arm.rows is not None
+    ]
+    assert held_out[0].equals(held_out[1])
+    assert held_out[0].height
+    for arm in selection_arms(rows, batches, subsets, why_none="outdated"):
+        assert (arm.missing, arm.train_rows) == ("outdated", 0)
 
 
 def test_an_arm_without_rows_stays_and_says_why(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from aidsafe_dagster import load_settings, open_lake, try_prompts
 from aidsafe_dagster.recipe.errors import EngineUnusable, SetupError
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.settings.schema import Settings
+from aidsafe_dagster.tryout.redraws import is_asked_again
 from aidsafe_dagster.tryout.store import KEPT, load
 from tests.serving import LENIENT, a_free_port, a_model_server
 from tests.site import NO_FAULTS, ROOT, environment, prepare, prompts_file, some_prompts
@@ -109,6 +110,32 @@ def test_a_row_that_fails_is_data_and_the_others_go_on(tmp_path: Path) -> None:
     assert all(one.is_failed for one in tryout.prompts)
     assert {one.reason for one in tryout.failures} == {"unparsable"}
     assert tryout.to_frame()["failed_at"].is_null().sum() == 0
+
+
+def test_what_failed_on_an_answer_is_asked_again_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    settings = settings_in(tmp_path, rehearsal={**NO_FAULTS, "unparsable": 0.1})
+    prompts = some_prompts(6)
+    tryout = try_prompts(prompts, settings)
+    failed = {one.prompt_id for one in tryout.failures if is_asked_again(one)}
+    assert 0 < len(failed) < len(prompts)
+    again = try_prompts(prompts, settings)
+    for one in again.prompts:
+        is_asked = one.spent.new.calls > 0
+        assert is_asked == (one.prompt.prompt_id in failed)
+    # Until everything came out; then nothing is left to ask.
+    while any(map(is_asked_again, again.failures)):
+        again = try_prompts(prompts, settings)
+        assert again.new_usage.calls
+    assert try_prompts(prompts, settings).new_usage.calls == 0
+
+
+def test_what_a_gate_would_hold_back_is_not_asked_again(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, checks={"max_cot_tokens": 5})
+    first = try_prompts(some_prompts(2), settings)
+    assert all(one.held_back for one in first.prompts)
+    assert try_prompts(some_prompts(2), settings).new_usage.calls == 0
 
 
 def test_a_row_that_a_run_would_hold_back_goes_on_and_says_so(tmp_path: Path) -> None:
