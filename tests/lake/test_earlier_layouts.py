@@ -225,8 +225,8 @@ def test_a_journal_of_a_later_release_says_so(tmp_path: Path) -> None:
     file = tmp_path / "journal.sqlite"
     Journal(f"sqlite:///{file}").close()
     with closing(sqlite3.connect(file)) as database, database:
-        database.execute("UPDATE journal SET version = 2")
-    with pytest.raises(SetupError, match=r"version 2.*a later release"):
+        database.execute("UPDATE journal SET version = 3")
+    with pytest.raises(SetupError, match=r"version 3.*a later release"):
         Journal(f"sqlite:///{file}")
 
 
