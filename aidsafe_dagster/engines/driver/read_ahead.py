@@ -3,10 +3,13 @@
 Read-ahead prefetches completions into the journal and does nothing else. When the stage itself
 comes, it finds them there. Its gate, its rows and its materialization are its own. If a gate fails
 in between, only the prefetched calls were wasted.
+
+A stage that is in the journal already, as in a batch that is made again, would only be replayed
+twice. So once the first rows of a stage needed no call, few of the others are tried.
 """
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +19,9 @@ from aidsafe_dagster.recipe.dialogue import DialogueTask
 from aidsafe_dagster.recipe.records import Failure
 
 logger = logging.getLogger(__name__)
+_SAMPLE = 16
+"""Rows of a stage that are read ahead before it is taken to be recorded. After them, one row in as
+many is tried, in case only the first ones are."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,10 @@ class ReadAhead:
         self._begun: set[tuple[str, str]] = set()
         self._stopped_stages: set[str] = set()
         self._progress: dict[str, Progress] = {}
+        self._replayed = Counter[str]()
+        """Rows that ended before any call of their stage was answered."""
+        self._recorded = Counter[str]()
+        """Rows whose stage was taken to be recorded when their turn came."""
         self.rows: set[ActiveRow] = set()
         """Those at work."""
 
@@ -107,6 +117,8 @@ class ReadAhead:
     def finish(self, row: ActiveRow, result: Any | Failure) -> None:
         """Go on with the stages after a row's stage, unless the row failed."""
         self.rows.discard(row)
+        if not row.progress.calls_made:
+            self._replayed[row.stage] += 1
         if not isinstance(result, Failure):
             self.offer(row, result)
 
@@ -116,11 +128,21 @@ class ReadAhead:
         self._stopped_stages.add(row.stage)
         logger.info("%s is not read ahead any more: %s", row.stage, error)
 
+    def _is_recorded(self, stage: str) -> bool:
+        """Tell whether the rows of a stage have needed no call, so that others need none either."""
+        progress = self._progress.get(stage)
+        has_calls = progress is not None and progress.calls_made > 0
+        return self._replayed[stage] >= _SAMPLE and not has_calls
+
     def _make_row(self, candidate: _Candidate) -> ActiveRow | None:
         stage = candidate.stage
         name = (stage, candidate.prompt_id)
         if stage in self._stopped_stages or name in self._begun:
             return None
+        if self._is_recorded(stage):
+            self._recorded[stage] += 1
+            if self._recorded[stage] % _SAMPLE:
+                return None
         # Before the task is made: a row that cannot be built is not tried again.
         self._begun.add(name)
         task = candidate.make_task()

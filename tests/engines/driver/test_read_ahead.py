@@ -241,3 +241,54 @@ def test_a_defect_in_building_a_row_s_next_task_harms_nothing(
 
     run_with_driver(tmp_path, engine, work)
     assert "could not be read ahead" in caplog.text
+
+
+def test_a_stage_that_is_recorded_is_hardly_replayed_ahead(tmp_path: Path) -> None:
+    begun = Counter[str]()
+
+    def a_counted_stage() -> NextStage:
+        inner = a_next_stage(SECOND, FIRST).make_task
+
+        def make_task(records: RecordsByStage) -> DialogueTask[Any] | None:
+            begun["rows"] += 1
+            return inner(records)
+
+        return NextStage(SECOND, make_task)
+
+    engine = ScriptedEngine()
+
+    async def record_all(driver: Driver) -> None:
+        results = await driver.drive(tasks_with_a_long_last(200, 1, 1), Progress(200))
+        await driver.drive(second_stage(results), Progress(200))
+
+    async def make_again(driver: Driver) -> None:
+        tasks = tasks_with_a_long_last(200, 1, 1)
+        await driver.drive(tasks, Progress(200), [a_counted_stage()])
+        # What was offered is looked through while no step is at work.
+        await asyncio.sleep(0.5)
+
+    run_with_driver(tmp_path, engine, record_all)
+    calls = len(engine.calls)
+    run_with_driver(tmp_path, engine, make_again)
+    assert len(engine.calls) == calls
+    assert 0 < begun["rows"] < 60
+
+
+def test_rows_that_are_not_recorded_are_found_behind_those_that_are(
+    tmp_path: Path,
+) -> None:
+    engine = ScriptedEngine()
+
+    async def record_some(driver: Driver) -> None:
+        results = await driver.drive(tasks_with_a_long_last(200, 1, 1), Progress(200))
+        await driver.drive(second_stage(results[:100]), Progress(100))
+
+    async def go_on(driver: Driver) -> None:
+        tasks = tasks_with_a_long_last(200, 1, 1)
+        await driver.drive(tasks, Progress(200), [a_next_stage(SECOND, FIRST)])
+        await asyncio.sleep(1.0)
+
+    run_with_driver(tmp_path, engine, record_some)
+    calls = len(engine.calls)
+    run_with_driver(tmp_path, engine, go_on)
+    assert len(engine.calls) - calls > 50
