@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,17 +33,25 @@ def stamped_files(lake: Lake, table: str) -> Iterator[FileStamp]:
         return
     with os.scandir(folder) as partitions:
         for partition in partitions:
-            if not partition.name.startswith(_PREFIX):
-                continue
-            batch = partition.name.removeprefix(_PREFIX)
-            with os.scandir(partition.path) as files:
-                for file in files:
-                    if file.name.endswith(".parquet"):
-                        state = file.stat()
-                        # A time of content can be set back, that of the last change cannot.
-                        times = f"{state.st_mtime_ns} {state.st_ctime_ns}"
-                        stamp = f"{state.st_size} {times} {state.st_ino}"
-                        yield FileStamp(batch, file.name, stamp)
+            if partition.name.startswith(_PREFIX):
+                yield from _local_files(partition)
+
+
+def _local_files(partition: os.DirEntry[str]) -> Iterator[FileStamp]:
+    batch = partition.name.removeprefix(_PREFIX)
+    # Runs write, and batches are taken back meanwhile. A file by that name is no partition.
+    with (
+        suppress(FileNotFoundError, NotADirectoryError),
+        os.scandir(partition.path) as files,
+    ):
+        for file in files:
+            # Hidden files are being written.
+            if file.name.endswith(".parquet") and not file.name.startswith("."):
+                state = file.stat()
+                # A time of content can be set back, that of the last change cannot.
+                times = f"{state.st_mtime_ns} {state.st_ctime_ns}"
+                stamp = f"{state.st_size} {times} {state.st_ino}"
+                yield FileStamp(batch, file.name, stamp)
 
 
 def _remote_files(lake: Lake, table: str) -> Iterator[FileStamp]:

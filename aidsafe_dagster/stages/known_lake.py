@@ -8,7 +8,7 @@ never look here: they go by the bytes of the files.
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -178,10 +178,11 @@ class KnownLake(Lake):
         if self._file is None or not self._file.exists():
             return
         # What is damaged, or of another release, is read again from the lake.
-        with (
-            suppress(sqlite3.Error, ValueError, TypeError),
-            closing(self._open()) as database,
-        ):
+        with suppress(sqlite3.Error, OSError, ValueError, TypeError):
+            yield from self._kept()
+
+    def _kept(self) -> Iterator[tuple[_Place, PartitionFacts]]:
+        with closing(self._open()) as database, self._removed_if_damaged():
             for fingerprint, text in database.execute("SELECT * FROM parts"):
                 self._parts[fingerprint] = _PARTS.validate_json(text)
             for table, batch, stamp, text in database.execute("SELECT * FROM facts"):
@@ -193,16 +194,27 @@ class KnownLake(Lake):
         database = sqlite3.connect(self._file, timeout=1)
         try:
             # A process that is killed meanwhile costs the facts, which are read again.
-            database.execute("PRAGMA synchronous=OFF")
-            for statement in _CREATE:
-                database.execute(statement)
-        except sqlite3.Error as error:
+            with self._removed_if_damaged():
+                database.execute("PRAGMA synchronous=OFF")
+                for statement in _CREATE:
+                    database.execute(statement)
+        except sqlite3.Error:
             database.close()
-            # In use by another command is no damage.
-            if not isinstance(error, sqlite3.OperationalError):
-                self._file.unlink(missing_ok=True)
             raise
         return database
+
+    @contextmanager
+    def _removed_if_damaged(self) -> Iterator[None]:
+        """Remove the file if it is damaged, so that the facts are kept again."""
+        assert self._file is not None
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            # In use by another command, or not to be written to, is no damage.
+            if not isinstance(error, sqlite3.OperationalError):
+                with suppress(OSError):
+                    self._file.unlink(missing_ok=True)
+            raise
 
 
 def _without_parts(values: Mapping[str, Any]) -> dict[str, Any]:
