@@ -1,15 +1,20 @@
 """Which files a table has at present, each with what changes when the file does."""
 
 import os
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.stored_files import ask
 
 _PREFIX = "batch="
+_SAME_FOR_ALL = ("name", "Key", "path", "type", "size", "Size", "StorageClass")
+_PLAIN = (str, bytes, int, float, datetime)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +68,21 @@ def _remote_files(lake: Lake, table: str) -> Iterator[FileStamp]:
     for path, detail in details.items():
         partition, name = path.split("/")[-2:]
         if partition.startswith(_PREFIX) and name.endswith(".parquet"):
-            # Object stores know a hash of the content, most other places the time.
-            version = detail.get("ETag") or detail.get("LastModified")
-            version = version or detail.get("mtime") or detail.get("created")
             batch = partition.removeprefix(_PREFIX)
-            yield FileStamp(batch, name, f"{detail.get('size')} {version}")
+            yield FileStamp(batch, name, _remote_stamp(detail))
+
+
+def _remote_stamp(detail: Mapping[str, Any]) -> str:
+    """Return all that a store tells of a file.
+
+    Some tell a hash of the content, some a number, some a time; and each has its own names.
+    """
+    values = []
+    for name, value in sorted(detail.items()):
+        # Other objects may be written with their address in memory.
+        if name not in _SAME_FOR_ALL and isinstance(value, _PLAIN):
+            values.append(f"{name}={value!r}")
+    if not values:
+        # Nothing tells this file from a later one, so none is known.
+        values.append(uuid.uuid4().hex)
+    return " ".join((str(detail.get("size")), *values))
