@@ -70,6 +70,8 @@ class KnownLake(Lake):
         self._parts: dict[str, tuple[RecipePart, ...]] = {}
         """Parts of recipes, by fingerprint: those of most batches are the same."""
         self._remembered: dict[_Place, tuple[SettingsSnapshot, Any]] = {}
+        self._gone: list[_Place] = []
+        """Of which facts are kept still."""
         self._facts = dict(self._load())
 
     @classmethod
@@ -155,8 +157,11 @@ class KnownLake(Lake):
         self.keep()
 
     def keep(self) -> None:
-        """Write what was read to the file. Without a place to write, the next command reads it."""
-        if self._file is None or not self._new:
+        """Write what was read to the file, and remove what is of partitions that are gone.
+
+        Without a place to write, the next command reads it.
+        """
+        if self._file is None or not (self._new or self._gone):
             return
         entries = []
         for place, facts in self._new.items():
@@ -170,8 +175,12 @@ class KnownLake(Lake):
                 "INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?)", entries
             )
             database.executemany("INSERT OR REPLACE INTO parts VALUES (?, ?)", parts)
+            database.executemany(
+                "DELETE FROM facts WHERE stage = ? AND batch = ?", self._gone
+            )
             database.commit()
             self._new.clear()
+            self._gone.clear()
 
     def _load(self) -> Iterator[tuple[_Place, PartitionFacts]]:
         """Yield what is known of partitions whose files have not changed."""
@@ -186,8 +195,11 @@ class KnownLake(Lake):
             for fingerprint, text in database.execute("SELECT * FROM parts"):
                 self._parts[fingerprint] = _PARTS.validate_json(text)
             for table, batch, stamp, text in database.execute("SELECT * FROM facts"):
-                if self._stamps.get((table, batch)) == stamp:
-                    yield (table, batch), PartitionFacts(**json.loads(text))
+                place = (table, batch)
+                if place not in self._stamps:
+                    self._gone.append(place)
+                elif self._stamps[place] == stamp:
+                    yield place, PartitionFacts(**json.loads(text))
 
     def _open(self) -> sqlite3.Connection:
         assert self._file is not None

@@ -81,6 +81,9 @@ def test_a_batch_that_was_taken_back_is_not_known(tmp_path: Path) -> None:
     after = known(lake, tmp_path)
     assert after.batches(Stage.SEED_COTS) == []
     assert not after.has(Stage.SEED_COTS, BATCH)
+    with closing(sqlite3.connect(tmp_path / "facts.sqlite")) as database:
+        stages = database.execute("SELECT stage FROM facts").fetchall()
+    assert stages == [(Stage.REFINED_COTS,)]
 
 
 def test_a_damaged_partition_is_told_of_by_whoever_asks_for_it(tmp_path: Path) -> None:
