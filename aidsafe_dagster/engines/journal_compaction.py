@@ -27,6 +27,7 @@ from aidsafe_dagster.engines.journal import (
     is_journal_there,
 )
 from aidsafe_dagster.engines.packed_text import (
+    DICTIONARY_BYTES,
     dictionary_id,
     make_dictionary,
     pack,
@@ -142,32 +143,40 @@ def _impatient(place: sa.URL) -> str:
 
 
 def _dictionary(database: sqlite3.Connection) -> bytes:
-    """Return the journal's dictionary, made of its answers if it has none."""
+    """Return the journal's dictionary, made of its answers if it has none yet, or a short one.
+
+    One that was made of few answers serves many badly. It stays for what was packed with it.
+    """
     create = CreateTable(dictionaries, if_not_exists=True)
     database.execute("BEGIN IMMEDIATE")
     database.execute(str(create.compile(dialect=sqlite_dialect.dialect())))
     database.execute("UPDATE journal SET version = ?", (PACKED_VERSION,))
-    row = database.execute("SELECT content FROM dictionaries").fetchone()
-    if row is None:
-        dictionary = make_dictionary(_sample(database))
-        values = (dictionary_id(dictionary), dictionary)
-        database.execute("INSERT INTO dictionaries VALUES (?, ?)", values)
-    else:
-        dictionary = row[0]
+    stored = database.execute(
+        "SELECT content FROM dictionaries ORDER BY length(content) DESC LIMIT 1"
+    ).fetchone()
+    dictionary: bytes = stored[0] if stored else b""
+    if len(dictionary) < DICTIONARY_BYTES:
+        sampled = make_dictionary(_sample(database))
+        # Without answers there is none, and a later compaction makes it.
+        if len(sampled) > len(dictionary):
+            dictionary = sampled
+            values = (dictionary_id(dictionary), dictionary)
+            database.execute("INSERT INTO dictionaries VALUES (?, ?)", values)
     database.execute("COMMIT")
     return dictionary
 
 
 def _sample(database: sqlite3.Connection) -> Iterator[bytes]:
-    """Yield answers from all over the journal."""
+    """Yield answers from all over the journal that are not packed."""
     last = _last_row(database)
     step = max(1, last // _SAMPLED_ANSWERS)
     for start in range(0, last, step):
         row = database.execute(
-            "SELECT text FROM completions WHERE rowid > ? ORDER BY rowid LIMIT 1",
+            "SELECT text, typeof(text) FROM completions WHERE rowid > ? "
+            "ORDER BY rowid LIMIT 1",
             (start,),
         ).fetchone()
-        if row is not None:
+        if row is not None and row[1] == b"text":
             yield row[0]
 
 
@@ -222,7 +231,7 @@ def _packed(value: bytes | None, kind: bytes, dictionary: bytes) -> bytes | None
     if len(packed) >= len(value):
         return None
     # What was paid for is not replaced by anything that does not give it back.
-    if unpack(packed, lambda _: dictionary) != value:
+    if unpack(packed, {dictionary_id(dictionary): dictionary}.__getitem__) != value:
         raise AssertionError("an answer is not what it was once it is unpacked")
     return packed
 

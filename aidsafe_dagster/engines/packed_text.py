@@ -12,7 +12,8 @@ DICTIONARY_BYTES = 32_768
 """The most that zlib looks back."""
 _MOST_OF_ONE_ANSWER = 1_024
 _LEVEL = 6
-# Of a zlib stream that needs a dictionary: two bytes of flags, then the dictionary's checksum.
+# Of a zlib stream: two bytes of flags; then the dictionary's checksum, if the flags say so.
+_NEEDS_DICTIONARY = 0x20
 _ID_BYTES = slice(2, 6)
 
 
@@ -50,7 +51,10 @@ def unpack(packed: bytes, dictionary_of: Callable[[int], bytes]) -> bytes:
     Raises:
         ValueError: it is damaged.
     """
-    dictionary = dictionary_of(int.from_bytes(packed[_ID_BYTES], "big"))
+    dictionary = b""
+    # What was packed with an empty dictionary names none.
+    if len(packed) > 1 and packed[1] & _NEEDS_DICTIONARY:
+        dictionary = dictionary_of(int.from_bytes(packed[_ID_BYTES], "big"))
     unpacker = zlib.decompressobj(zdict=dictionary)
     try:
         text = unpacker.decompress(packed) + unpacker.flush()

@@ -1,14 +1,20 @@
 """Which files a table has at present, each with what changes when the file does."""
 
 import os
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.stored_files import ask
 
 _PREFIX = "batch="
+_SAME_FOR_ALL = ("name", "Key", "path", "type", "size", "Size", "StorageClass")
+_PLAIN = (str, bytes, int, float, datetime)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +38,25 @@ def stamped_files(lake: Lake, table: str) -> Iterator[FileStamp]:
         return
     with os.scandir(folder) as partitions:
         for partition in partitions:
-            if not partition.name.startswith(_PREFIX):
-                continue
-            batch = partition.name.removeprefix(_PREFIX)
-            with os.scandir(partition.path) as files:
-                for file in files:
-                    if file.name.endswith(".parquet"):
-                        state = file.stat()
-                        # A time of content can be set back, that of the last change cannot.
-                        times = f"{state.st_mtime_ns} {state.st_ctime_ns}"
-                        stamp = f"{state.st_size} {times} {state.st_ino}"
-                        yield FileStamp(batch, file.name, stamp)
+            if partition.name.startswith(_PREFIX):
+                yield from _local_files(partition)
+
+
+def _local_files(partition: os.DirEntry[str]) -> Iterator[FileStamp]:
+    batch = partition.name.removeprefix(_PREFIX)
+    # Runs write, and batches are taken back meanwhile. A file by that name is no partition.
+    with (
+        suppress(FileNotFoundError, NotADirectoryError),
+        os.scandir(partition.path) as files,
+    ):
+        for file in files:
+            # Hidden files are being written.
+            if file.name.endswith(".parquet") and not file.name.startswith("."):
+                state = file.stat()
+                # A time of content can be set back, that of the last change cannot.
+                times = f"{state.st_mtime_ns} {state.st_ctime_ns}"
+                stamp = f"{state.st_size} {times} {state.st_ino}"
+                yield FileStamp(batch, file.name, stamp)
 
 
 def _remote_files(lake: Lake, table: str) -> Iterator[FileStamp]:
@@ -54,8 +68,21 @@ def _remote_files(lake: Lake, table: str) -> Iterator[FileStamp]:
     for path, detail in details.items():
         partition, name = path.split("/")[-2:]
         if partition.startswith(_PREFIX) and name.endswith(".parquet"):
-            # Object stores know a hash of the content, most other places the time.
-            version = detail.get("ETag") or detail.get("LastModified")
-            version = version or detail.get("mtime") or detail.get("created")
             batch = partition.removeprefix(_PREFIX)
-            yield FileStamp(batch, name, f"{detail.get('size')} {version}")
+            yield FileStamp(batch, name, _remote_stamp(detail))
+
+
+def _remote_stamp(detail: Mapping[str, Any]) -> str:
+    """Return all that a store tells of a file.
+
+    Some tell a hash of the content, some a number, some a time; and each has its own names.
+    """
+    values = []
+    for name, value in sorted(detail.items()):
+        # Other objects may be written with their address in memory.
+        if name not in _SAME_FOR_ALL and isinstance(value, _PLAIN):
+            values.append(f"{name}={value!r}")
+    if not values:
+        # Nothing tells this file from a later one, so none is known.
+        values.append(uuid.uuid4().hex)
+    return " ".join((str(detail.get("size")), *values))

@@ -1,5 +1,6 @@
 """The checks of a stage: its suites as blocking, partitioned asset checks."""
 
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ from aidsafe_dagster.stages.partitions import batches
 from aidsafe_dagster.stages.row_links import row_links
 
 _MOST_WARNING_CHARS = 500
+logger = logging.getLogger(__name__)
 
 
 def stage_checks(stage: str) -> list[dg.AssetChecksDefinition]:
@@ -84,7 +86,7 @@ def _batch_checks(definition: StageDefinition) -> dg.AssetChecksDefinition:
             yield from results.values()
         for name, (_, check) in _warnings_of(definition).items():
             if name in selected:
-                result = check(partition.rows, partition.snapshot)
+                result = _warning(check, partition)
                 yield result._replace(asset_key=dg.AssetKey(stage), check_name=name)
 
     return checks
@@ -234,6 +236,20 @@ def _warnings_of(definition: StageDefinition) -> dict[str, tuple[str, _Warning]]
     return by_name
 
 
+def _warning(check: _Warning, partition: _Partition) -> dg.AssetCheckResult:
+    try:
+        return check(partition.rows, partition.snapshot)
+    except Exception as error:
+        # Its step is that of the suites: if it failed, nothing behind the gate would be made.
+        logger.exception("A check that only warns cannot be evaluated")
+        reason = plain_line(f"{type(error).__name__}: {error}", _MOST_WARNING_CHARS)
+        return dg.AssetCheckResult(
+            passed=False,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"not evaluated: {reason}",
+        )
+
+
 def _refined_length(
     rows: pl.DataFrame, snapshot: SettingsSnapshot
 ) -> dg.AssetCheckResult:
@@ -328,6 +344,14 @@ def description_of(
 
 
 def _expectation_table(result: SuiteResult) -> dg.TableMetadataValue:
+    columns = {
+        "expectation": "string",
+        "passed": "bool",
+        "blocking": "bool",
+        "observed": "string",
+        "expected": "string",
+        "offenders": "string",
+    }
     records = []
     for outcome in result.expectations:
         record: dict[str, str | bool] = {
@@ -339,4 +363,6 @@ def _expectation_table(result: SuiteResult) -> dg.TableMetadataValue:
             "offenders": ", ".join(outcome.detail),
         }
         records.append(dg.TableRecord(record))
-    return dg.MetadataValue.table(records)
+    # Dagster takes the columns from the first record, and there may be none.
+    schema = dg.TableSchema([dg.TableColumn(*column) for column in columns.items()])
+    return dg.MetadataValue.table(records, schema)

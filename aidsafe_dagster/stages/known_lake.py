@@ -8,7 +8,7 @@ never look here: they go by the bytes of the files.
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -70,6 +70,8 @@ class KnownLake(Lake):
         self._parts: dict[str, tuple[RecipePart, ...]] = {}
         """Parts of recipes, by fingerprint: those of most batches are the same."""
         self._remembered: dict[_Place, tuple[SettingsSnapshot, Any]] = {}
+        self._gone: list[_Place] = []
+        """Of which facts are kept still."""
         self._facts = dict(self._load())
 
     @classmethod
@@ -155,8 +157,11 @@ class KnownLake(Lake):
         self.keep()
 
     def keep(self) -> None:
-        """Write what was read to the file. Without a place to write, the next command reads it."""
-        if self._file is None or not self._new:
+        """Write what was read to the file, and remove what is of partitions that are gone.
+
+        Without a place to write, the next command reads it.
+        """
+        if self._file is None or not (self._new or self._gone):
             return
         entries = []
         for place, facts in self._new.items():
@@ -170,39 +175,58 @@ class KnownLake(Lake):
                 "INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?)", entries
             )
             database.executemany("INSERT OR REPLACE INTO parts VALUES (?, ?)", parts)
+            database.executemany(
+                "DELETE FROM facts WHERE stage = ? AND batch = ?", self._gone
+            )
             database.commit()
             self._new.clear()
+            self._gone.clear()
 
     def _load(self) -> Iterator[tuple[_Place, PartitionFacts]]:
         """Yield what is known of partitions whose files have not changed."""
         if self._file is None or not self._file.exists():
             return
         # What is damaged, or of another release, is read again from the lake.
-        with (
-            suppress(sqlite3.Error, ValueError, TypeError),
-            closing(self._open()) as database,
-        ):
+        with suppress(sqlite3.Error, OSError, ValueError, TypeError):
+            yield from self._kept()
+
+    def _kept(self) -> Iterator[tuple[_Place, PartitionFacts]]:
+        with closing(self._open()) as database, self._removed_if_damaged():
             for fingerprint, text in database.execute("SELECT * FROM parts"):
                 self._parts[fingerprint] = _PARTS.validate_json(text)
             for table, batch, stamp, text in database.execute("SELECT * FROM facts"):
-                if self._stamps.get((table, batch)) == stamp:
-                    yield (table, batch), PartitionFacts(**json.loads(text))
+                place = (table, batch)
+                if place not in self._stamps:
+                    self._gone.append(place)
+                elif self._stamps[place] == stamp:
+                    yield place, PartitionFacts(**json.loads(text))
 
     def _open(self) -> sqlite3.Connection:
         assert self._file is not None
         database = sqlite3.connect(self._file, timeout=1)
         try:
             # A process that is killed meanwhile costs the facts, which are read again.
-            database.execute("PRAGMA synchronous=OFF")
-            for statement in _CREATE:
-                database.execute(statement)
-        except sqlite3.Error as error:
+            with self._removed_if_damaged():
+                database.execute("PRAGMA synchronous=OFF")
+                for statement in _CREATE:
+                    database.execute(statement)
+        except sqlite3.Error:
             database.close()
-            # In use by another command is no damage.
-            if not isinstance(error, sqlite3.OperationalError):
-                self._file.unlink(missing_ok=True)
             raise
         return database
+
+    @contextmanager
+    def _removed_if_damaged(self) -> Iterator[None]:
+        """Remove the file if it is damaged, so that the facts are kept again."""
+        assert self._file is not None
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            # In use by another command, or not to be written to, is no damage.
+            if not isinstance(error, sqlite3.OperationalError):
+                with suppress(OSError):
+                    self._file.unlink(missing_ok=True)
+            raise
 
 
 def _without_parts(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -137,7 +137,9 @@ def _makers(rows: pl.DataFrame) -> list[list[str]]:
 
 def _measures(table: str, rows: pl.DataFrame) -> dict[str, Any]:
     if table == Stage.REFINED_COTS and rows.height:
-        verdicts = rows["judgements"].explode().struct.field("verdict").to_list()
+        # A row without thoughts has no judgement.
+        judgements = rows["judgements"].explode().drop_nulls()
+        verdicts = judgements.struct.field("verdict").to_list()
         tokens = {}
         for name in ("deliberated_cot_tokens", "cot_tokens"):
             column = rows[name].drop_nulls()

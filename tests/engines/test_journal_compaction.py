@@ -107,6 +107,38 @@ def test_a_compacted_journal_takes_new_answers_and_is_compacted_again(
     assert all_of(file, answers) == answers
 
 
+@pytest.mark.parametrize("texts", [(), ("", "")])
+def test_a_journal_without_a_word_in_it_is_compacted_and_filled_later(
+    tmp_path: Path, texts: tuple[str, ...]
+) -> None:
+    file = tmp_path / "journal.sqlite"
+    with opened(file) as journal:
+        for number, text in enumerate(texts):
+            journal.record(
+                Entry(f"empty {number}", a_request(), a_completion(text), 0.5)
+            )
+    compacted(file)
+    answers = a_full_journal(file)
+    assert compacted(file).packed > 1000
+    assert all_of(file, answers) == answers
+
+
+def test_a_dictionary_of_few_answers_is_followed_by_one_of_many(tmp_path: Path) -> None:
+    file = tmp_path / "journal.sqlite"
+    first = an_answer(3)
+    with opened(file) as journal:
+        journal.record(Entry("first", a_request(), first, 0.5))
+    compacted(file)
+    answers = a_full_journal(file)
+    compacted(file)
+    other = tmp_path / "other.sqlite"
+    a_full_journal(other)
+    compacted(other)
+    assert file.stat().st_size < 1.1 * other.stat().st_size
+    answers["first"] = first
+    assert all_of(file, answers) == answers
+
+
 @pytest.mark.parametrize("transactions", [0, 1, 2])
 def test_a_compaction_that_is_killed_loses_nothing_and_is_finished_by_the_next(
     tmp_path: Path, transactions: int

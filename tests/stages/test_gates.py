@@ -56,6 +56,19 @@ def materialize(
     )
 
 
+def run_checks(site: Site, asset: str, *checks: str) -> dg.ExecuteInProcessResult:
+    """Run some checks of the batch alone, as a person does from the UI."""
+    from aidsafe_dagster.definitions import defs
+
+    keys = {dg.AssetCheckKey(dg.AssetKey(asset), check) for check in checks}
+    job = defs.resolve_implicit_global_asset_job_def()
+    return job.get_subset(
+        asset_selection=set(), asset_check_selection=keys
+    ).execute_in_process(
+        instance=site.instance, partition_key=BATCH, raise_on_error=False
+    )
+
+
 def error_of(result: dg.ExecuteInProcessResult) -> str:
     steps = [
         event.step_failure_data for event in result.all_events if event.is_step_failure
@@ -252,6 +265,47 @@ def test_a_batch_that_refinement_made_longer_is_a_warning_and_closes_nothing(
     assert "median refined_ratio: expected at most 0.01" in str(evaluation.description)
     gate = read_gate(finished.instance, finished.lake, Stage.REFINED_COTS, BATCH)
     assert gate.open
+
+
+def test_one_check_is_run_alone_and_the_overview_keeps_what_others_found(
+    stopped: Site,
+) -> None:
+    result = run_checks(stopped, "seed_cots", "token_length")
+    assert result.success
+    evaluated = [one.check_name for one in result.get_asset_check_evaluations()]
+    assert evaluated == ["token_length"]
+    key = dg.AssetCheckKey(dg.AssetKey("seed_cots"), EVERY_BATCH)
+    storage = stopped.instance.event_log_storage
+    record = storage.get_latest_asset_check_execution_by_key([key])[key]
+    assert record.event is not None
+    assert record.event.asset_check_evaluation is not None
+    description = str(record.event.asset_check_evaluation.description)
+    assert f"{BATCH}: integrity failed" in description
+
+
+def test_checks_of_an_empty_batch_that_may_be_empty_pass(finished: Site) -> None:
+    file = finished.folder / "aidsafe.toml"
+    file.write_text(f"{file.read_text()}\n[checks]\nmin_rows = 0\n")
+    rows = finished.lake.rows(Stage.REFINED_COTS, BATCH)
+    finished.lake.write(Stage.REFINED_COTS, BATCH, rows.clear())
+    result = run_checks(finished, "refined_cots", "token_length", "refined_length")
+    assert result.success
+    passed = {
+        one.check_name: one.passed for one in result.get_asset_check_evaluations()
+    }
+    assert passed == {"token_length": True, "refined_length": True}
+
+
+def test_a_warning_that_cannot_be_evaluated_closes_nothing(finished: Site) -> None:
+    rows = finished.lake.rows(Stage.REFINED_COTS, BATCH)
+    damaged = rows.with_columns(deliberated_cot_tokens=pl.lit("many"))
+    finished.lake.write(Stage.REFINED_COTS, BATCH, damaged)
+    result = run_checks(finished, "refined_cots", "refined_length")
+    assert result.success
+    evaluation = check_of(finished, "refined_cots", "refined_length")
+    assert not evaluation.passed
+    assert evaluation.severity is dg.AssetCheckSeverity.WARN
+    assert "not evaluated" in str(evaluation.description)
 
 
 def test_a_judge_that_wrote_the_rows_is_a_warning_that_closes_nothing(

@@ -81,6 +81,9 @@ def test_a_batch_that_was_taken_back_is_not_known(tmp_path: Path) -> None:
     after = known(lake, tmp_path)
     assert after.batches(Stage.SEED_COTS) == []
     assert not after.has(Stage.SEED_COTS, BATCH)
+    with closing(sqlite3.connect(tmp_path / "facts.sqlite")) as database:
+        stages = database.execute("SELECT stage FROM facts").fetchall()
+    assert stages == [(Stage.REFINED_COTS,)]
 
 
 def test_a_damaged_partition_is_told_of_by_whoever_asks_for_it(tmp_path: Path) -> None:
@@ -114,3 +117,23 @@ def test_without_a_place_to_write_the_lake_is_read_all_the_same(tmp_path: Path) 
     for _ in lake.read_all():
         pass
     assert lake.facts(Stage.SEED_COTS, BATCH).rows == 1
+
+
+def test_facts_that_are_damaged_in_part_are_kept_anew(tmp_path: Path) -> None:
+    lake = a_made_lake(tmp_path)
+    known(lake, tmp_path)
+    file = tmp_path / "facts.sqlite"
+    content = file.read_bytes()
+    # The first page says that this is a database with these tables.
+    file.write_bytes(content[:4096] + b"\x5a" * (len(content) - 4096))
+    assert known(lake, tmp_path).facts(Stage.SEED_COTS, BATCH).rows == 1
+    assert unread(lake, tmp_path) == 0
+
+
+def test_a_file_that_is_being_written_is_no_part_of_a_partition(tmp_path: Path) -> None:
+    lake = a_made_lake(tmp_path)
+    known(lake, tmp_path)
+    rows = Path(str(lake.rows_path(Stage.SEED_COTS, BATCH)))
+    # As a writer leaves it that was killed.
+    rows.with_name(".host-1.rows.parquet").write_bytes(b"PAR1")
+    assert unread(lake, tmp_path) == 0
