@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 from pydantic import TypeAdapter
 
 from aidsafe_dagster.lake.batch_recipes import RECIPES
+from aidsafe_dagster.lake.earlier_layouts import LAYOUT
 from aidsafe_dagster.lake.file_stamps import stamped_files
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.batch_recipe import RecipePart, StageRecipe
@@ -36,7 +37,7 @@ FACTS_FILE = "lake_facts.sqlite"
 """In the home."""
 _TABLES = (INGESTED, *STAGES, *RECORD_TABLES)
 _FORM = 1
-"""Raised when the facts get other fields, or are read otherwise."""
+"""Raised when the facts get other fields, or are read otherwise. Records have their layout."""
 _CREATE = (
     "CREATE TABLE IF NOT EXISTS facts "
     "(stage TEXT, batch TEXT, stamp TEXT, facts TEXT, PRIMARY KEY (stage, batch))",
@@ -242,5 +243,5 @@ def _stamps(lake: Lake, table: str) -> dict[str, str]:
     for batch, parts in files.items():
         # A folder without rows is a partition whose writing was cut off.
         if any(part.startswith("rows.parquet ") for part in parts):
-            stamps[batch] = "\n".join([str(_FORM), *sorted(parts)])
+            stamps[batch] = "\n".join([f"{_FORM} {LAYOUT}", *sorted(parts)])
     return stamps
