@@ -254,10 +254,9 @@ class TryoutRun:
 
 def _template_texts(snapshot: SettingsSnapshot) -> dict[str, str]:
     texts = {}
-    for stage, definition in STAGES.items():
-        if definition.dialogue is not None:
-            for digest, text in snapshot.templates.texts(stage).items():
-                texts[f"{HASH}{digest}"] = text
+    for stage in _recipes(snapshot):
+        for digest, text in snapshot.templates.texts(stage).items():
+            texts[f"{HASH}{digest}"] = text
     return texts
 
 

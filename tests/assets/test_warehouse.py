@@ -27,6 +27,8 @@ TABLES = {
     "accounting",
     "sft",
     "dpo",
+    "selection",
+    "translations",
     *UNNESTED,
 }
 MESSAGES = "STRUCT(role VARCHAR, content VARCHAR)[]"

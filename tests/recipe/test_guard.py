@@ -65,8 +65,12 @@ def test_a_reason_that_speaks_of_a_thought_comes_with_the_thoughts() -> None:
 
 def test_rows_made_under_another_wording_of_the_policies_give_no_verdict() -> None:
     one = feedback(graded(1))
-    row = one.row.model_copy(update={"policies_version": "older"})
-    other = PromptFeedback(row, one.refined, grades=a_cot_grades())
+    older = {"policies_version": "older"}
+    row, refined = (
+        one.row.model_copy(update=older),
+        one.refined.model_copy(update=older),
+    )
+    other = PromptFeedback(row, refined, grades=a_cot_grades())
     assert verdicts(other) == []
 
 

@@ -107,7 +107,11 @@ class RehearsalSettings(Record):
     @property
     def model(self) -> str:
         """The model's name: it hashes all settings that answers depend on."""
-        text = self.model_dump_json(exclude={"seconds_per_call"})
+        without = {"seconds_per_call"}
+        # It came later. At its default, journals of earlier releases are replayed.
+        if self.contrary == type(self).model_fields["contrary"].default:
+            without.add("contrary")
+        text = self.model_dump_json(exclude=without)
         digest = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
         return f"rehearsal-{digest}"
 
