@@ -17,12 +17,13 @@ from aidsafe_dagster.cli.console import (
     short_count,
 )
 from aidsafe_dagster.cli.engine_line import print_engine
-from aidsafe_dagster.cli.ingest import check_source, run_ingestion
+from aidsafe_dagster.cli.ingest import run_ingestion
 from aidsafe_dagster.cli.local_runs import open_instance
 from aidsafe_dagster.cli.policy_progress import server_log, waiting
 from aidsafe_dagster.cli.preview import agree
 from aidsafe_dagster.cli.project_folder import shown
 from aidsafe_dagster.cli.prompt_coverage import print_coverage
+from aidsafe_dagster.cli.prompt_parents import source_of
 from aidsafe_dagster.cli.spending import Spending, describe_spending
 from aidsafe_dagster.engines.embeddings import embedder
 from aidsafe_dagster.engines.prices import cost_of, format_money
@@ -43,7 +44,6 @@ from aidsafe_dagster.prompt_work.grown_file import (
     record_growth,
 )
 from aidsafe_dagster.prompt_work.known import known_prompts
-from aidsafe_dagster.prompt_work.prompt_file import prompt_file
 from aidsafe_dagster.prompt_work.sieve import Rejected, Sieve, Why
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.grown_prompts import MOST_AT_ONCE, load_writer_templates
@@ -91,9 +91,7 @@ def grow_source(request: Request) -> bool:
     """
     settings = _settings(request)
     scope = _scope(request)
-    name = request.name or default_name(settings)
-    source = {"name": name, "path": str(prompt_file(Path.cwd(), name))}
-    check_source(source)
+    source = source_of(request.name or default_name(settings))
     print_engine(settings)
     lock = LockFile(settings.home / PROMPT_WORK / "grow.lock", "growing prompts")
     # What another growth takes is not to be asked for again.

@@ -103,13 +103,7 @@ def make_twins(request: Request) -> bool:
             print_problem("Error", "no twin was taken; the counts above say why")
             return False
         rows = [twin_row(twin, twins, request.licence) for twin in twins.taken]
-        if not take_in(source, rows):
-            return False
-    print_paragraph(
-        "They are for training alone: in no evaluation, no experiment, and in no split but train. "
-        "`aidsafe backfill` makes their rows."
-    )
-    return True
+        return take_in(source, rows)
 
 
 def _refuse_rehearsal(parents: Parents, settings: Settings) -> None:
