@@ -4,11 +4,13 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
 from aidsafe_dagster.cli.capacity import present_prices
 from aidsafe_dagster.cli.console import (
+    cut,
     listing,
     print_paragraph,
     print_plain,
@@ -238,6 +240,8 @@ def _print_plan(
     untouched = [rule for rule in before.untouched_rules if rule in rules]
     if untouched:
         print_paragraph(f"No prompt is known to touch {listing(untouched)}.", 2)
+    for category in sorted(categories):
+        _say_if_new(category, before)
     if prompts == settings.grow.most:
         print_paragraph(
             f"No more than {prompts} at a time (grow.most): the thinnest places first.",
@@ -257,6 +261,18 @@ def _print_plan(
         line += f", {format_money(money, settings.currency)}"
     line += f" in the first round; at most {settings.grow.rounds} rounds."
     print_paragraph(line, 2)
+
+
+def _say_if_new(category: str, before: Coverage) -> None:
+    """Say so if nobody has a category yet, which may be a slip of the pen."""
+    known = set(filter(None, before.categories))
+    for policy in before.policies.policies:
+        known.update(policy.categories)
+    if category in known:
+        return
+    nearest = get_close_matches(category, sorted(known), n=1)
+    hint = f"; there is '{nearest[0]}'" if nearest else ""
+    print_paragraph(f"'{category}' is new: no prompt and no policy has it{hint}.", 2)
 
 
 def _likely_usage(gaps: Sequence[Gap], settings: Settings, policies: Policies) -> Usage:
@@ -284,8 +300,8 @@ def _print_growth(growth: Growth, settings: Settings) -> None:
     for why, count in growth.counts.items():
         print_paragraph(f"{count:,} left out: {why}", 2)
         for rejected in _examples(growth.rejected, why):
-            detail = visible(mask_secrets(_cut(rejected.detail, 160), settings))
-            text = f"“{visible(_cut(rejected.text, 120))}”: " if rejected.text else ""
+            detail = visible(mask_secrets(cut(rejected.detail, 160), settings))
+            text = f"“{visible(cut(rejected.text, 120))}”: " if rejected.text else ""
             print_paragraph(f"{text}{detail}", 4)
     spending = Spending(growth.usage, growth.replayed)
     print_paragraph(f"Cost: {describe_spending(spending, settings.currency)}")
@@ -301,8 +317,3 @@ def _examples(rejected: Sequence[Rejected], why: Why) -> list[Rejected]:
         if one.why is why and seen[key] == 1 and len(examples) < _EXAMPLES:
             examples.append(one)
     return examples
-
-
-def _cut(text: str, most: int) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"

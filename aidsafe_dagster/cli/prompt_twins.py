@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from aidsafe_dagster.cli.capacity import present_prices
 from aidsafe_dagster.cli.console import (
+    cut,
     print_paragraph,
     print_problem,
     quantity,
@@ -194,8 +195,8 @@ def _print_twins(twins: Twins, settings: Settings) -> None:
     )
     for twin in twins.taken[:_EXAMPLES]:
         harmful = twin.wish.parent.prompt.prompt
-        print_paragraph(f"“{visible(_cut(harmful, 100))}”", 2)
-        print_paragraph(f"→ “{visible(_cut(twin.text, 160))}”", 4)
+        print_paragraph(f"“{visible(cut(harmful, 100))}”", 2)
+        print_paragraph(f"→ “{visible(cut(twin.text, 160))}”", 4)
     for why, count in twins.counts.items():
         print_paragraph(f"{count:,} left out: {why}", 2)
         of_reason = [one for one in twins.lost if one.why is why]
@@ -206,11 +207,6 @@ def _print_twins(twins: Twins, settings: Settings) -> None:
 
 
 def _print_lost(one: LostTwin, settings: Settings) -> None:
-    detail = visible(mask_secrets(_cut(one.detail, 160), settings))
-    text = f"“{visible(_cut(one.text, 120))}”: " if one.text else ""
+    detail = visible(mask_secrets(cut(one.detail, 160), settings))
+    text = f"“{visible(cut(one.text, 120))}”: " if one.text else ""
     print_paragraph(f"{text}{detail}", 4)
-
-
-def _cut(text: str, most: int) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
