@@ -114,9 +114,10 @@ def _describe_mistake(
     first = mistakes[0]
     place = first["loc"]
     where = str(path)
-    is_in_wrapper = len(place) > 1 and isinstance(place[1], int)
-    if is_in_wrapper:
-        where += f", {_called(values['wrappers'][place[1]], place[1])}"
+    position = place[1] if len(place) > 1 else None
+    is_in_wrapper = isinstance(position, int)
+    if isinstance(position, int):
+        where += f", {_called(values['wrappers'][position], position)}"
     key = ".".join(map(str, place[2:] if is_in_wrapper else place))
     line = quote_key(text, place)
     if first["type"] == "extra_forbidden":
