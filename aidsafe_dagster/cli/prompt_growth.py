@@ -95,7 +95,9 @@ def grow_source(request: Request) -> bool:
     scope = _scope(request)
     source = source_of(request.name or default_name(settings))
     print_engine(settings)
-    lock = LockFile(settings.home / PROMPT_WORK / "grow.lock", "growing prompts")
+    lock = LockFile(
+        settings.home / PROMPT_WORK / "grow.lock", "the file of grown prompts"
+    )
     # What another growth takes is not to be asked for again.
     with lock.hold(f"process {os.getpid()}", print_paragraph):
         policies = settings.load_policies()

@@ -84,7 +84,9 @@ def make_twins(request: Request) -> bool:
     rehearses = settings.engine == "rehearsal"
     source = source_of(request.name or (_REHEARSED_NAME if rehearses else _NAME))
     print_engine(settings)
-    lock = LockFile(settings.home / PROMPT_WORK / "twins.lock", "writing benign twins")
+    lock = LockFile(
+        settings.home / PROMPT_WORK / "twins.lock", "the file of benign twins"
+    )
     # What another command has under way is not to be asked for again.
     with lock.hold(f"process {os.getpid()}", print_paragraph):
         parents = read_parents(settings, policies)

@@ -56,7 +56,9 @@ def wrap_source(request: Request) -> bool:
     settings = load_settings().settings
     wrappers = gather_wrappers(request.own, request.only, settings.prompts)
     source = source_of(request.name)
-    lock = LockFile(settings.home / PROMPT_WORK / "wrap.lock", "wrapping prompts")
+    lock = LockFile(
+        settings.home / PROMPT_WORK / "wrap.lock", "the file of wrapped prompts"
+    )
     # Two at once would each write the file without the rows of the other.
     with lock.hold(f"process {os.getpid()}", print_paragraph):
         parents = read_parents(settings, settings.load_policies())
