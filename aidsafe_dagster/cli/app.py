@@ -27,6 +27,7 @@ from aidsafe_dagster.cli.failures import failures
 from aidsafe_dagster.cli.find import find
 from aidsafe_dagster.cli.forget import forget
 from aidsafe_dagster.cli.generation import app as generation_app
+from aidsafe_dagster.cli.help_text import fill_help
 from aidsafe_dagster.cli.init import init
 from aidsafe_dagster.cli.journal import app as journal_app
 from aidsafe_dagster.cli.plan import plan
@@ -396,6 +397,7 @@ app.add_typer(journal_app, name="journal")
 app.add_typer(policy_app, name="policy")
 app.add_typer(prompts_app, name="prompts")
 app.add_typer(review_app, name="review")
+fill_help(app)
 
 
 if __name__ == "__main__":

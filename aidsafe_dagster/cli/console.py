@@ -6,12 +6,12 @@ Every command imports this module, so it imports nothing that takes long to load
 import os
 import re
 import signal
-import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import IO, Any, cast
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 
@@ -24,6 +24,13 @@ from aidsafe_dagster.primitives.stop_signals import (
 
 _MOST_NAMES = 3
 """Named one by one in a listing."""
+_WORD = re.compile(r"(\s*)(\S+)")
+_IDEOGRAPH = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+_OPENING, _CLOSING = "“‘「（《", "、。，？！：；…”’」）》"
+_SIGNS = re.compile(
+    f"[{_OPENING}]*[{_IDEOGRAPH}][{_CLOSING}]*|[^{_IDEOGRAPH}{_OPENING}]+|[{_OPENING}]+"
+)
+"""Between which a line may be broken where there are no spaces; punctuation stays with its sign."""
 _BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """As in `recipe/foreign_text.py`, which is not imported: nothing of the recipe is, for `--help`."""
 
@@ -129,19 +136,33 @@ def print_problem(what: str, why: str) -> None:
 
 
 def _filled(line: str, hanging: int = 0) -> str:
-    """Break a line between words, and indent what follows like its beginning or further."""
+    """Break a line between words, and indent what follows like its beginning or further.
+
+    Commands, paths and keys are to be copied whole, so no word is broken. Chinese and the like are
+    broken between signs, each of which takes two columns.
+    """
     text = line.lstrip()
     indent = len(line) - len(text)
-    return textwrap.fill(
-        text,
-        # A line as wide as the terminal would be broken once more by some of them.
-        width=max(40, console.width - 1),
-        initial_indent=" " * indent,
-        subsequent_indent=" " * (indent + hanging),
-        # Commands, paths and keys are to be copied whole.
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    # A line as wide as the terminal would be broken once more by some of them.
+    width = max(40, console.width - 1)
+    lines: list[str] = []
+    current = " " * indent
+    for space, piece in _pieces(text):
+        if current.strip() and cell_len(current + space + piece) > width:
+            lines.append(current)
+            current = " " * (indent + hanging) + piece
+        else:
+            current += space + piece
+    return "\n".join([*lines, current])
+
+
+def _pieces(text: str) -> Iterator[tuple[str, str]]:
+    """Yield what a line is broken between, each with the spaces before it."""
+    for space, word in _WORD.findall(text):
+        signs = _SIGNS.findall(word) if cell_len(word) != len(word) else [word]
+        yield " " * len(space), signs[0]
+        for sign in signs[1:]:
+            yield "", sign
 
 
 def print_plain(text: object) -> None:
@@ -161,6 +182,23 @@ def print_paragraph(text: str, indent: int = 0) -> None:
         print_plain(" " * indent + text)
         return
     print_plain(_filled(" " * indent + text, hanging=2))
+
+
+def cut(text: str, most: int) -> str:
+    """Return a text on one line, of a long one the beginning, which ends with a whole word.
+
+    Args:
+        text: of any length.
+        most: characters.
+    """
+    line = " ".join(text.split())
+    if len(line) <= most:
+        return line
+    beginning = line[:most]
+    words, space, _ = beginning.rpartition(" ")
+    # Scripts without spaces, and one long word, are cut where they are.
+    kept = words if space and len(words) > most // 2 else beginning[:-1]
+    return f"{kept.rstrip()} …" if space else f"{kept}…"
 
 
 def is_width_known() -> bool:

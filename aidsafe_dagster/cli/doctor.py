@@ -31,6 +31,7 @@ from aidsafe_dagster.engines.server_check import Verdict
 from aidsafe_dagster.engines.vllm.server import VLLMServer
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.policies import Policies
 from aidsafe_dagster.recipe.secret_mask import mask_setting, mask_url_secrets
 from aidsafe_dagster.recipe.stages import load_templates
 from aidsafe_dagster.resources.context_preflight import (
@@ -89,6 +90,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """Probe everything that the settings name."""
     # In the order in which a run would miss them.
     yield _probe("policies", lambda: _load_policies(settings))
+    if settings.counterfactuals.policies is not None:
+        yield _probe("counterfactuals", lambda: _compare_policies(settings))
     yield _probe("templates", lambda: str(load_templates(settings.prompts).folder))
     yield _probe("tokens", lambda: _count_tokens(settings))
     yield _probe("journal", lambda: _open_journal(settings))
@@ -188,7 +191,26 @@ def _probe(what: str, look: Callable[[], str]) -> Finding:
 
 
 def _load_policies(settings: Settings) -> str:
-    policies = settings.load_policies()
+    return _describe_policies(settings.load_policies())
+
+
+def _compare_policies(settings: Settings) -> str:
+    """Describe the second set of policies.
+
+    Raises:
+        SetupError: it cannot be read, or says what the first one says.
+    """
+    second = settings.load_second_policies()
+    assert second is not None
+    if second.version == settings.load_policies().version:
+        raise SetupError(
+            "counterfactuals.policies says what `policies` says, so no prompt has two right "
+            "answers; change a rule of it"
+        )
+    return _describe_policies(second)
+
+
+def _describe_policies(policies: Policies) -> str:
     count = len(policies.policies)
     noun = "policy" if count == 1 else "policies"
     rules = quantity(len(policies.rule_ids), "rule")

@@ -48,19 +48,29 @@ from aidsafe_dagster.stages.one_recipe import (
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
+def require_project() -> None:
+    """Make sure that there is a Dagster instance, before anything is asked or written.
+
+    Raises:
+        SetupError: there is no project here.
+    """
+    if os.environ.get("DAGSTER_HOME") or Path("dagster.yaml").exists():
+        return
+    raise SetupError(
+        f"no project: there is no dagster.yaml in {Path.cwd()}, and no aidsafe.toml in a "
+        "folder above it. `aidsafe init DIR` makes a project; --project DIR or "
+        "DAGSTER_HOME names one that is elsewhere"
+    )
+
+
 def open_instance() -> dg.DagsterInstance:
     """Open the Dagster instance of DAGSTER_HOME, or of the `dagster.yaml` in this folder.
 
     Raises:
         SetupError: there is neither, or it cannot be opened.
     """
+    require_project()
     if not os.environ.get("DAGSTER_HOME"):
-        if not Path("dagster.yaml").exists():
-            raise SetupError(
-                f"no project: there is no dagster.yaml in {Path.cwd()}, and no aidsafe.toml in a "
-                "folder above it. `aidsafe init DIR` makes a project; --project DIR or "
-                "DAGSTER_HOME names one that is elsewhere"
-            )
         # Dagster itself takes no folder without the variable.
         os.environ["DAGSTER_HOME"] = str(Path.cwd())
     home = os.environ["DAGSTER_HOME"]

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from aidsafe_dagster.cli.console import (
     console,
+    cut,
     print_paragraph,
     print_plain,
     print_problem,
@@ -147,7 +148,7 @@ def _print_run(kept_run: KeptRun, settings: Settings) -> None:
 
 
 def _print_failure(outcome: CaseOutcome, settings: Settings) -> None:
-    print_paragraph(f"{outcome.file}: {visible(_cut(outcome.prompt, 160))}", 4)
+    print_paragraph(f"{outcome.file}: {visible(cut(outcome.prompt, 160))}", 4)
     if outcome.failed:
         detail = visible(mask_secrets(outcome.failed, settings))
         print_paragraph(f"no response: {detail}", 4)
@@ -157,7 +158,7 @@ def _print_failure(outcome: CaseOutcome, settings: Settings) -> None:
             detail = visible(mask_secrets(check.detail, settings))
             print_paragraph(f"expected: {visible(check.expected)}", 4)
             print_paragraph(f"but: {detail}", 4)
-    print_paragraph(f"response: {visible(_cut(outcome.response, 300))}", 4)
+    print_paragraph(f"response: {visible(cut(outcome.response, 300))}", 4)
 
 
 def _print_diff(diff: CaseDiff, before: KeptRun) -> None:
@@ -197,7 +198,7 @@ def _print_change_of(case: ChangedCase) -> None:
 
 def _print_change(title: str, text: ChangedText, indent: int = 2) -> None:
     words = word_by_word(text).plain
-    print_paragraph(f"{title}{visible(_cut(words, 600))}", indent)
+    print_paragraph(f"{title}{visible(cut(words, 600))}", indent)
 
 
 def _print_summary(kept_run: KeptRun, settings: Settings) -> None:
@@ -257,8 +258,3 @@ def _draft_values(drafts: Drafts) -> dict[str, object]:
         "usage": drafts.usage.model_dump(),
         "replayed": drafts.replayed,
     }
-
-
-def _cut(text: str, most: int) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"

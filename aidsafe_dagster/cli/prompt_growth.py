@@ -4,11 +4,13 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
 from aidsafe_dagster.cli.capacity import present_prices
 from aidsafe_dagster.cli.console import (
+    cut,
     listing,
     print_paragraph,
     print_plain,
@@ -17,12 +19,13 @@ from aidsafe_dagster.cli.console import (
     short_count,
 )
 from aidsafe_dagster.cli.engine_line import print_engine
-from aidsafe_dagster.cli.ingest import check_source, run_ingestion
+from aidsafe_dagster.cli.ingest import run_ingestion
 from aidsafe_dagster.cli.local_runs import open_instance
 from aidsafe_dagster.cli.policy_progress import server_log, waiting
 from aidsafe_dagster.cli.preview import agree
 from aidsafe_dagster.cli.project_folder import shown
 from aidsafe_dagster.cli.prompt_coverage import print_coverage
+from aidsafe_dagster.cli.prompt_parents import source_of
 from aidsafe_dagster.cli.spending import Spending, describe_spending
 from aidsafe_dagster.engines.embeddings import embedder
 from aidsafe_dagster.engines.prices import cost_of, format_money
@@ -43,7 +46,6 @@ from aidsafe_dagster.prompt_work.grown_file import (
     record_growth,
 )
 from aidsafe_dagster.prompt_work.known import known_prompts
-from aidsafe_dagster.prompt_work.prompt_file import prompt_file
 from aidsafe_dagster.prompt_work.sieve import Rejected, Sieve, Why
 from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.grown_prompts import MOST_AT_ONCE, load_writer_templates
@@ -91,11 +93,11 @@ def grow_source(request: Request) -> bool:
     """
     settings = _settings(request)
     scope = _scope(request)
-    name = request.name or default_name(settings)
-    source = {"name": name, "path": str(prompt_file(Path.cwd(), name))}
-    check_source(source)
+    source = source_of(request.name or default_name(settings))
     print_engine(settings)
-    lock = LockFile(settings.home / PROMPT_WORK / "grow.lock", "growing prompts")
+    lock = LockFile(
+        settings.home / PROMPT_WORK / "grow.lock", "the file of grown prompts"
+    )
     # What another growth takes is not to be asked for again.
     with lock.hold(f"process {os.getpid()}", print_paragraph):
         policies = settings.load_policies()
@@ -240,6 +242,8 @@ def _print_plan(
     untouched = [rule for rule in before.untouched_rules if rule in rules]
     if untouched:
         print_paragraph(f"No prompt is known to touch {listing(untouched)}.", 2)
+    for category in sorted(categories):
+        _say_if_new(category, before)
     if prompts == settings.grow.most:
         print_paragraph(
             f"No more than {prompts} at a time (grow.most): the thinnest places first.",
@@ -259,6 +263,18 @@ def _print_plan(
         line += f", {format_money(money, settings.currency)}"
     line += f" in the first round; at most {settings.grow.rounds} rounds."
     print_paragraph(line, 2)
+
+
+def _say_if_new(category: str, before: Coverage) -> None:
+    """Say so if nobody has a category yet, which may be a slip of the pen."""
+    known = set(filter(None, before.categories))
+    for policy in before.policies.policies:
+        known.update(policy.categories)
+    if category in known:
+        return
+    nearest = get_close_matches(category, sorted(known), n=1)
+    hint = f"; there is '{nearest[0]}'" if nearest else ""
+    print_paragraph(f"'{category}' is new: no prompt and no policy has it{hint}.", 2)
 
 
 def _likely_usage(gaps: Sequence[Gap], settings: Settings, policies: Policies) -> Usage:
@@ -286,8 +302,8 @@ def _print_growth(growth: Growth, settings: Settings) -> None:
     for why, count in growth.counts.items():
         print_paragraph(f"{count:,} left out: {why}", 2)
         for rejected in _examples(growth.rejected, why):
-            detail = visible(mask_secrets(_cut(rejected.detail, 160), settings))
-            text = f"“{visible(_cut(rejected.text, 120))}”: " if rejected.text else ""
+            detail = visible(mask_secrets(cut(rejected.detail, 160), settings))
+            text = f"“{visible(cut(rejected.text, 120))}”: " if rejected.text else ""
             print_paragraph(f"{text}{detail}", 4)
     spending = Spending(growth.usage, growth.replayed)
     print_paragraph(f"Cost: {describe_spending(spending, settings.currency)}")
@@ -303,8 +319,3 @@ def _examples(rejected: Sequence[Rejected], why: Why) -> list[Rejected]:
         if one.why is why and seen[key] == 1 and len(examples) < _EXAMPLES:
             examples.append(one)
     return examples
-
-
-def _cut(text: str, most: int) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"

@@ -1,16 +1,23 @@
-"""What is said of the harmful prompts that others are to be made from."""
+"""The source that made prompts belong to, and what is said of those that they are made from."""
 
 from pathlib import Path
 from typing import Any
 
 from aidsafe_dagster.cli.console import print_paragraph, quantity
 from aidsafe_dagster.cli.ingest import check_source, run_ingestion
-from aidsafe_dagster.cli.local_runs import open_instance
+from aidsafe_dagster.cli.local_runs import open_instance, require_project
 from aidsafe_dagster.cli.project_folder import shown
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.prompt_work.parents import Parents, find_parents
-from aidsafe_dagster.prompt_work.prompt_file import Row, append_rows, prompt_file
+from aidsafe_dagster.prompt_work.prompt_file import (
+    Row,
+    append_rows,
+    prompt_file,
+    require_prompt_file,
+)
+from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.policies import Policies
+from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.stages.decontamination import open_decontamination
 
@@ -19,10 +26,21 @@ def source_of(name: str) -> dict[str, Any]:
     """Return the source that made prompts belong to.
 
     Raises:
-        SetupError: no source can have that name.
+        SetupError: no source can have that name, its file is somebody's own, or there is no project
+            to take it in.
     """
-    source = {"name": name, "path": str(prompt_file(Path.cwd(), name))}
+    # What nobody can take in is not to be paid for.
+    require_project()
+    path = prompt_file(Path.cwd(), name)
+    source = {"name": name, "path": str(path)}
     check_source(source)
+    for other in load_settings().settings.sources:
+        if other.name == name and other.path != path:
+            raise SetupError(
+                f"--name {name}: that is a source of the settings, which reads something else; "
+                "take another name"
+            )
+    require_prompt_file(path)
     return source
 
 
@@ -60,4 +78,10 @@ def take_in(source: dict[str, Any], rows: list[Row]) -> bool:
     added = append_rows(path, rows)
     print_paragraph(f"{quantity(added, 'prompt')} added to {shown(path)}.")
     with open_instance() as instance:
-        return run_ingestion(instance, [source]).success
+        is_taken_in = run_ingestion(instance, [source]).success
+    if is_taken_in:
+        print_paragraph(
+            "They are for training alone: in no evaluation, no experiment, and in no split but "
+            "train. `aidsafe backfill` makes the rows of those that are new."
+        )
+    return is_taken_in

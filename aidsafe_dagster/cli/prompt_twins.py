@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from aidsafe_dagster.cli.capacity import present_prices
 from aidsafe_dagster.cli.console import (
+    cut,
     print_paragraph,
     print_problem,
     quantity,
@@ -83,7 +84,9 @@ def make_twins(request: Request) -> bool:
     rehearses = settings.engine == "rehearsal"
     source = source_of(request.name or (_REHEARSED_NAME if rehearses else _NAME))
     print_engine(settings)
-    lock = LockFile(settings.home / PROMPT_WORK / "twins.lock", "writing benign twins")
+    lock = LockFile(
+        settings.home / PROMPT_WORK / "twins.lock", "the file of benign twins"
+    )
     # What another command has under way is not to be asked for again.
     with lock.hold(f"process {os.getpid()}", print_paragraph):
         parents = read_parents(settings, policies)
@@ -103,13 +106,7 @@ def make_twins(request: Request) -> bool:
             print_problem("Error", "no twin was taken; the counts above say why")
             return False
         rows = [twin_row(twin, twins, request.licence) for twin in twins.taken]
-        if not take_in(source, rows):
-            return False
-    print_paragraph(
-        "They are for training alone: in no evaluation, no experiment, and in no split but train. "
-        "`aidsafe backfill` makes their rows."
-    )
-    return True
+        return take_in(source, rows)
 
 
 def _refuse_rehearsal(parents: Parents, settings: Settings) -> None:
@@ -200,8 +197,8 @@ def _print_twins(twins: Twins, settings: Settings) -> None:
     )
     for twin in twins.taken[:_EXAMPLES]:
         harmful = twin.wish.parent.prompt.prompt
-        print_paragraph(f"“{visible(_cut(harmful, 100))}”", 2)
-        print_paragraph(f"→ “{visible(_cut(twin.text, 160))}”", 4)
+        print_paragraph(f"“{visible(cut(harmful, 100))}”", 2)
+        print_paragraph(f"→ “{visible(cut(twin.text, 160))}”", 4)
     for why, count in twins.counts.items():
         print_paragraph(f"{count:,} left out: {why}", 2)
         of_reason = [one for one in twins.lost if one.why is why]
@@ -212,11 +209,6 @@ def _print_twins(twins: Twins, settings: Settings) -> None:
 
 
 def _print_lost(one: LostTwin, settings: Settings) -> None:
-    detail = visible(mask_secrets(_cut(one.detail, 160), settings))
-    text = f"“{visible(_cut(one.text, 120))}”: " if one.text else ""
+    detail = visible(mask_secrets(cut(one.detail, 160), settings))
+    text = f"“{visible(cut(one.text, 120))}”: " if one.text else ""
     print_paragraph(f"{text}{detail}", 4)
-
-
-def _cut(text: str, most: int) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"

@@ -1,5 +1,6 @@
 """The work of `aidsafe prompts wrap`: wrap harmful prompts, write the file, take it in."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +19,13 @@ from aidsafe_dagster.cli.prompt_parents import (
     source_of,
     take_in,
 )
+from aidsafe_dagster.primitives.lock_file import LockFile
 from aidsafe_dagster.prompt_work.wrapping import (
     Wrapping,
     gather_wrappers,
     wrap_prompts,
 )
+from aidsafe_dagster.recipe.templates import PROMPT_WORK
 from aidsafe_dagster.recipe.wrappers import Wrapper
 from aidsafe_dagster.settings.load import load_settings
 
@@ -53,26 +56,25 @@ def wrap_source(request: Request) -> bool:
     settings = load_settings().settings
     wrappers = gather_wrappers(request.own, request.only, settings.prompts)
     source = source_of(request.name)
-    parents = read_parents(settings, settings.load_policies())
-    print_parents(parents, settings)
-    wrapping = wrap_prompts(
-        parents.eligible,
-        wrappers,
-        per_prompt=request.per_prompt,
-        share=request.share,
-        seed=settings.seed,
+    lock = LockFile(
+        settings.home / PROMPT_WORK / "wrap.lock", "the file of wrapped prompts"
     )
-    if not wrapping.rows:
-        print_problem("Error", "there is no prompt to wrap; the counts above say why")
-        return False
-    _print_wrapping(wrapping, len(parents.eligible))
-    if not take_in(source, list(wrapping.rows)):
-        return False
-    print_paragraph(
-        "They are for training alone: in no evaluation, no experiment, and in no split but train. "
-        "`aidsafe backfill` makes their rows."
-    )
-    return True
+    # Two at once would each write the file without the rows of the other.
+    with lock.hold(f"process {os.getpid()}", print_paragraph):
+        parents = read_parents(settings, settings.load_policies())
+        print_parents(parents, settings)
+        wrapping = wrap_prompts(
+            parents.eligible,
+            wrappers,
+            per_prompt=request.per_prompt,
+            share=request.share,
+            seed=settings.seed,
+        )
+        if not wrapping.rows:
+            _explain_nothing(wrapping, len(parents.eligible), request.share)
+            return False
+        _print_wrapping(wrapping, len(parents.eligible))
+        return take_in(source, list(wrapping.rows))
 
 
 def list_wrappers(own: Path | None) -> None:
@@ -92,6 +94,17 @@ def list_wrappers(own: Path | None) -> None:
 
 def _cells(wrapper: Wrapper) -> tuple[Text, ...]:
     return tuple(map(Text, (wrapper.kind, wrapper.name, wrapper.about)))
+
+
+def _explain_nothing(wrapping: Wrapping, eligible: int, share: float) -> None:
+    """Say why nothing is wrapped."""
+    why = "there is no prompt to wrap; the counts above say why"
+    if wrapping.parents:
+        why = "these wrappers leave every prompt as it is: its script has none of their letters"
+    elif eligible:
+        prompts = quantity(eligible, "prompt")
+        why = f"the share of {share:g} takes none of {prompts}; --share takes another"
+    print_problem("Error", why)
 
 
 def _print_wrapping(wrapping: Wrapping, eligible: int) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from aidsafe_dagster.cli.console import setup_errors_explained
+from aidsafe_dagster.cli.project_folder import from_here
 
 app = typer.Typer(
     help="The prompts as a whole: what they cover, and what they lack.",
@@ -111,7 +112,10 @@ def wrap(
     ] = 0.25,
     wrappers: Annotated[
         Path | None,
-        typer.Option(help="A file of further wrappers, such as prompts/wrappers.toml."),
+        typer.Option(
+            help="A file of further wrappers, in the form of docs/prompts.md.",
+            callback=from_here,
+        ),
     ] = None,
     only: Annotated[
         list[str] | None,

@@ -29,6 +29,15 @@ def as_column(prompt: Prompt, text: str) -> str | list[dict[str, str]]:
     return [turn.model_dump() for turn in turns]
 
 
+def require_prompt_file(path: Path) -> None:
+    """Make sure that rows can be added to a file, before any is asked for.
+
+    Raises:
+        SetupError: it cannot be read, or holds something else.
+    """
+    _read(path)
+
+
 def append_rows(path: Path, rows: Iterable[Row]) -> int:
     """Add rows to a file of prompts, each text once.
 
@@ -58,7 +67,9 @@ def _read(path: Path) -> tuple[list[str], set[str]]:
     try:
         # Not `splitlines`: a text may hold signs that end a line elsewhere.
         lines = path.read_text("utf-8").rstrip("\n").split("\n")
-        present = {_key(json.loads(line)["prompt"]) for line in lines}
+        rows = [json.loads(line) for line in lines]
+        # A file of a person's own has prompts as well, and is not ours to add to.
+        present = {_key(row["prompt"]) for row in rows if row["derivation"]}
     except OSError as error:
         raise SetupError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

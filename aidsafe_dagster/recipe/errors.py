@@ -85,8 +85,9 @@ def unknown(what: str, name: str, choices: Iterable[str], where: str) -> SetupEr
     """Return a `SetupError` for a name that does not exist. It suggests the nearest valid name."""
     valid = sorted(choices)
     message = f"{where}: unknown {what} '{name}'."
-    nearest = get_close_matches(name, valid, n=1, cutoff=0.5)
+    by_letters = {choice.casefold(): choice for choice in reversed(valid)}
+    nearest = get_close_matches(name.casefold(), by_letters, n=1, cutoff=0.5)
     if nearest:
-        message += f" Did you mean '{nearest[0]}'?"
+        message += f" Did you mean '{by_letters[nearest[0]]}'?"
     listing = ", ".join(valid) or "(none)"
     return SetupError(f"{message} Valid: {listing}")

@@ -12,19 +12,28 @@ import codecs
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
-from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.errors import SetupError, unknown
 from aidsafe_dagster.recipe.hash_draw import hash_rank
 from aidsafe_dagster.recipe.records import Record
-from aidsafe_dagster.recipe.toml_text import parse_toml
+from aidsafe_dagster.recipe.toml_text import parse_toml, quote_key
 
 Encoding = Literal["none", "base64", "hex", "rot13", "reversed", "halves"]
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]{0,39}$")]
 BUNDLED = Path(__file__).parent.parent / "prompts" / "wrappers.toml"
 _PLACE = re.compile(r"\{(request|first|second)\}")
+_ANY_PLACE = re.compile(r"\{([A-Za-z_]\w*)\}")
+_PLAIN = {
+    "string_pattern_mismatch": "a name has small letters, digits and '_', 40 at most",
+    "string_too_short": "there is nothing in it",
+    "string_type": "a text in quotation marks is due",
+    "missing": "it is missing",
+    "model_type": "each wrapper is a table [[wrappers]]",
+}
+"""What pydantic says in the words of its own trade."""
 
 
 class Wrapper(Record):
@@ -42,11 +51,16 @@ class Wrapper(Record):
     @model_validator(mode="after")
     def _has_its_places(self) -> "Wrapper":
         places = {"first", "second"} if self.encoding == "halves" else {"request"}
-        found = set(_PLACE.findall(self.template))
+        found = set(_ANY_PLACE.findall(self.template))
+        due = " and ".join(f"{{{place}}}" for place in sorted(places))
+        # Any other one would be trained on as it stands.
         if found != places:
-            due = " and ".join(f"{{{place}}}" for place in sorted(places))
+            others = ", ".join(f"{{{place}}}" for place in sorted(found - places))
+            not_that = f" ({others})" if others else ""
+            raise ValueError(f"the template needs {due}, and no other place{not_that}")
+        if self.encoding == "none" and not _ANY_PLACE.sub("", self.template).strip():
             raise ValueError(
-                f"the template of '{self.name}' needs {due}, and no other place"
+                f"the template has nothing around {due}: it leaves a request as it is"
             )
         return self
 
@@ -67,7 +81,7 @@ class WrapperFile(Record):
         names: set[str] = set()
         for wrapper in self.wrappers:
             if wrapper.name in names:
-                raise ValueError(f"the name '{wrapper.name}' is used twice")
+                raise ValueError(f"two wrappers have the name '{wrapper.name}'")
             names.add(wrapper.name)
         return self
 
@@ -76,19 +90,53 @@ def load_wrappers(path: Path) -> tuple[Wrapper, ...]:
     """Return the wrappers of a file.
 
     Raises:
-        SetupError: it cannot be read, or a wrapper is none; names the place.
+        SetupError: it cannot be read, or a wrapper is none; names the wrapper and its line.
     """
     try:
         text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SetupError(f"{path}: cannot be read ({error})") from error
+    except OSError as error:
+        raise SetupError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise SetupError(f"{path}: not a TOML file in UTF-8: {error}") from error
     values = parse_toml(text, str(path))
     try:
         return WrapperFile.model_validate(values).wrappers
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise SetupError(f"{path}: {where}: {first['msg']}") from error
+        raise _describe_mistake(path, text, values, error) from error
+
+
+def _describe_mistake(
+    path: Path, text: str, values: Mapping[str, Any], error: ValidationError
+) -> SetupError:
+    mistakes = error.errors()
+    # A misspelt key also shows up as a missing one, so unknown keys are reported first.
+    mistakes.sort(key=lambda mistake: mistake["type"] != "extra_forbidden")
+    first = mistakes[0]
+    place = first["loc"]
+    where = str(path)
+    position = place[1] if len(place) > 1 else None
+    is_in_wrapper = isinstance(position, int)
+    if isinstance(position, int):
+        where += f", {_called(values['wrappers'][position], position)}"
+    key = ".".join(map(str, place[2:] if is_in_wrapper else place))
+    line = quote_key(text, place)
+    if first["type"] == "extra_forbidden":
+        valid = Wrapper if is_in_wrapper else WrapperFile
+        return SetupError(f"{unknown('key', key, valid.model_fields, where)}{line}")
+    # Pydantic says whose exception it was.
+    said = first["msg"].removeprefix("Value error, ")
+    message = _PLAIN.get(first["type"], said)
+    if first["type"] == "literal_error":
+        message = f"{first['ctx']['expected']} is due"
+    if place == ("wrappers",):
+        message = "each wrapper is a table [[wrappers]], and there is none"
+    return SetupError(": ".join(filter(None, (where, key, message))) + line)
+
+
+def _called(wrapper: Any, position: int) -> str:
+    """Return what a wrapper is called in an error."""
+    name = wrapper.get("name") if isinstance(wrapper, dict) else None
+    return f"wrapper '{name}'" if name else f"wrapper {position + 1}"
 
 
 def choose_wrappers(

@@ -29,7 +29,7 @@ from aidsafe_dagster.stages.metadata import count_table, record_table
 CHECKED_STAGES = (Stage.PROMPTS, Stage.FINE_TUNE_SPLITS)
 UNCHECKED = "none"
 """Version without any evaluation set."""
-_RULES_VERSION = "3"
+_RULES_VERSION = "4"
 """To be raised when a rule finds other prompts than before."""
 NOTHING_CHECKED = (
     "**No evaluation set is configured: these prompts were checked against none.**"

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -364,3 +365,16 @@ def test_a_warehouse_that_cannot_be_built_is_reported(tmp_path: Path) -> None:
     outcome = aidsafe(tmp_path, "backfill")
     assert outcome.returncode == 1
     assert "warehouse.duckdb" in printed(outcome)
+
+
+@pytest.mark.parametrize("command", ["prompts wrap", "policy lint", "backfill"])
+def test_help_is_broken_where_the_terminal_ends_alone(
+    tmp_path: Path, command: str
+) -> None:
+    outcome = aidsafe(tmp_path, *command.split(), "--help", COLUMNS="80")
+    text = outcome.stdout.partition("╭")[0]
+    lines = [line.rstrip() for line in text.splitlines()]
+    for line, following in pairwise(lines):
+        first_word = following.split(maxsplit=1)[:1]
+        if line and first_word:
+            assert len(f"{line} {first_word[0]}") > 76, line

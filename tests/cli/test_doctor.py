@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aidsafe_dagster.resources.engine_from_settings import make_engine
-from aidsafe_dagster.settings.load import load_settings
+from aidsafe_dagster.settings.load import default_settings, load_settings
 from tests.dialect_server import HTML, Dialect, a_dialect_server
 from tests.engines.test_journal import a_request
 from tests.serving import a_free_port, a_model_server
@@ -133,6 +133,19 @@ def test_the_doctor_reports_each_file_that_is_missing(tmp_path: Path) -> None:
     outcome = aidsafe(tmp_path, "doctor")
     assert outcome.returncode == 1
     assert problems(outcome) == ["policies", "templates", "tokens"]
+
+
+def test_the_doctor_looks_at_the_second_policies(tmp_path: Path) -> None:
+    second = {"AIDSAFE_COUNTERFACTUALS__POLICIES": "gone"}
+    prepare(tmp_path)
+    assert problems(aidsafe(tmp_path, "doctor", **second)) == ["counterfactuals"]
+    # The same rules have no prompt whose right answers differ.
+    second = {
+        "AIDSAFE_COUNTERFACTUALS__POLICIES": str(default_settings(tmp_path).policies)
+    }
+    outcome = aidsafe(tmp_path, "doctor", **second)
+    assert problems(outcome) == ["counterfactuals"]
+    assert "change a rule" in printed(outcome)
 
 
 def test_the_doctor_masks_a_secret_inside_a_setting(tmp_path: Path) -> None:

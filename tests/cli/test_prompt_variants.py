@@ -303,6 +303,56 @@ def test_a_mistake_says_what_is_valid_before_anything_is_asked(
     assert words in outcome.stdout
 
 
+@pytest.mark.parametrize("command", ["grow", "twins", "wrap"])
+def test_what_no_project_can_take_in_is_not_asked_for(
+    tmp_path: Path, command: str
+) -> None:
+    outcome = aidsafe(tmp_path, "prompts", command, DAGSTER_HOME="")
+    assert outcome.returncode == 2
+    assert "aidsafe init" in outcome.stdout
+    assert "To " not in outcome.stdout
+    assert not (tmp_path / "prompts").exists()
+
+
+@pytest.mark.parametrize("command", ["grow", "twins", "wrap"])
+def test_nothing_is_added_to_a_file_or_a_source_of_ones_own(
+    tmp_path: Path, command: str
+) -> None:
+    project = tmp_path / "new"
+    aidsafe(tmp_path, "init", str(project))
+    own = project / "prompts/team.jsonl"
+    own.parent.mkdir()
+    own.write_text('{"prompt": "How do I clean a carpet?"}\n')
+    # The name of the source that a new project has.
+    for name in ("team", "prompts"):
+        outcome = aidsafe(project, "prompts", command, "--name", name)
+        assert outcome.returncode == 2
+        assert name in outcome.stdout
+        assert "calls" not in outcome.stdout
+    assert own.read_text().count("\n") == 1
+
+
+def test_wrappers_are_found_from_where_the_command_is_called(tmp_path: Path) -> None:
+    project = a_project(tmp_path / "site")
+    below = project / "mine"
+    below.mkdir()
+    (below / "own.toml").write_text(
+        "[[wrappers]]\nname='aloud'\nkind='play'\nabout='It is read out.'\n"
+        "template='Read: {request}'\n"
+    )
+    options = ("--wrappers", "own.toml", "--list")
+    outcome = aidsafe(below, "prompts", "wrap", *options, DAGSTER_HOME="")
+    assert outcome.returncode == 0, outcome.stdout
+    assert "aloud" in outcome.stdout
+
+
+def test_a_share_that_takes_no_prompt_says_so(tmp_path: Path) -> None:
+    project = a_made_project(tmp_path / "site", INTENT)
+    outcome = aidsafe(project, "prompts", "wrap", "--share", "0")
+    assert outcome.returncode == 1
+    assert "--share" in outcome.stdout
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("after", [2, 6])
 def test_a_command_that_is_killed_asks_nothing_twice(

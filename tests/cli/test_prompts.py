@@ -272,8 +272,20 @@ def test_prompts_of_a_category_are_grown_where_one_is_named(tmp_path: Path) -> N
         options = ("--category", "orders", "--target", "2", "--kind", "benign")
         outcome = aidsafe(project, "prompts", "grow", *options)
     assert outcome.returncode == 0, outcome.stdout
+    assert "is new" not in outcome.stdout
     assert [row["category"] for row in grown_rows(project)] == ["orders"] * 2
     assert covered(project)["categories"]["orders"]["benign"] == 2
+
+
+def test_a_category_that_nobody_has_is_told_with_the_nearest_there_is(
+    tmp_path: Path,
+) -> None:
+    project = tmp_path / "new"
+    aidsafe(tmp_path, "init", str(project))
+    options = ("--category", "fruad", "--kind", "benign", "--target", "1")
+    outcome = aidsafe(project, "prompts", "grow", *options)
+    assert "'fruad' is new" in outcome.stdout
+    assert "there is 'fraud'" in outcome.stdout
 
 
 @pytest.mark.slow

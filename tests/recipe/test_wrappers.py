@@ -31,6 +31,10 @@ def written(tmp_path: Path, text: str) -> Path:
     return path
 
 
+def in_wrapper_a(lines: str) -> str:
+    return f"[[wrappers]]\nname='a'\nkind='k'\nabout='x'\n{lines}\n"
+
+
 def test_there_are_a_dozen_kinds_each_with_a_sentence_about_it() -> None:
     assert len({wrapper.kind for wrapper in WRAPPERS}) >= 12
     assert len({wrapper.about for wrapper in WRAPPERS}) == len(WRAPPERS)
@@ -88,32 +92,43 @@ def test_over_many_prompts_the_kinds_are_chosen_evenly() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("wrappers = []", "at least 1 item"),
-        ("[[wrappers]]\nname = 'a'", "wrappers.0.kind: Field required"),
+        ("wrappers = []", ": each wrapper is a table [[wrappers]], and there is none"),
+        ("", "and there is none"),
+        ("[[wrapper]]\nname='a'", "Did you mean 'wrappers'?"),
+        ("[[wrappers]]\nname='a'", ", wrapper 'a': kind: it is missing"),
+        ("[[wrappers]]\nkind='a'", ", wrapper 1: name: it is missing"),
+        ("[[wrappers]]\nname='My Own'", "a name has small letters"),
+        ("[[wrappers]]\nname='a'\nabuot='x'", "Did you mean 'about'?"),
+        (in_wrapper_a("template='no place'"), "the template needs {request}, and no"),
+        (in_wrapper_a("template='{request} {first}'"), "no other place ({first})"),
+        (in_wrapper_a("template='{request} {requst}'"), "no other place ({requst})"),
+        (in_wrapper_a("template='{request}'"), "has nothing around {request}"),
         (
-            "[[wrappers]]\nname='a'\nkind='k'\nabout='x'\ntemplate='no place'",
-            "needs {request}",
-        ),
-        (
-            "[[wrappers]]\nname='a'\nkind='k'\nabout='x'\nencoding='halves'\n"
-            "template='{request}'",
+            in_wrapper_a("encoding='halves'\ntemplate='{request}'"),
             "needs {first} and {second}",
         ),
         (
-            "[[wrappers]]\nname='a'\nkind='k'\nabout='x'\nencoding='rot47'\n"
-            "template='{request}'",
-            "encoding: Input should be",
+            in_wrapper_a("encoding='rot47'\ntemplate='{request}'"),
+            "encoding: 'none', 'base64', 'hex', 'rot13', 'reversed' or 'halves' is due",
         ),
-        ("[[wrappers]\nname='a'", "own.toml"),
-        ("\n".join(["[[wrappers]]\nname='a'\nkind='k'\nabout='x'\ntemplate='{request}'"] * 2),
-         "the name 'a' is used twice"),
+        ("[[wrappers]\nname='a'", "line 1: not a TOML file"),
+        (
+            in_wrapper_a("template='Do: {request}'") * 2,
+            "two wrappers have the name 'a'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_file_that_is_wrong_says_where(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(SetupError) as error:
         load_wrappers(written(tmp_path, text))
     assert words in str(error.value)
     assert "own.toml" in str(error.value)
+    assert "Value error" not in str(error.value)
+
+
+def test_braces_that_are_no_place_stay_in_a_template() -> None:
+    wrapper = a_wrapper(template='Answer in JSON: {"answer": ["…"]} {} {request}')
+    assert wrapper.wrap("Hi") == 'Answer in JSON: {"answer": ["…"]} {} Hi'
 
 
 def test_a_file_that_is_missing_says_so(tmp_path: Path) -> None:
