@@ -16,8 +16,8 @@ BATCH = "mine-0001"
 COMMAND = ("translate", "--to", "de", "--to", "zh")
 CONFIG = {"ops": {"translations": {"config": {"languages": ["de", "zh"]}}}}
 DEADLY = (
-    ("aidsafe_dagster.engines.journal:Journal.record_all", 2),
-    ("aidsafe_dagster.engines.journal:Journal.record_all", 3),
+    ("aidsafe_dagster.engines.journal:Journal.record", 2),
+    ("aidsafe_dagster.engines.journal:Journal.record", 8),
     ("aidsafe_dagster.lake.lake:Lake.store", 1),
     ("aidsafe_dagster.lake.lake:Lake.store", 2),
     ("aidsafe_dagster.stages.decontamination:Decontamination.record", 2),
