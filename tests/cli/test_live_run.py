@@ -89,7 +89,7 @@ def test_money_of_drives_that_are_over_is_kept() -> None:
 def test_on_a_terminal_the_stage_and_its_rows_are_drawn_past_dagsters_capture(
     tmp_path: Path,
 ) -> None:
-    settings = {"rehearsal.seconds_per_call": 0.05, "driver.calls_in_flight": 4}
+    settings = {"rehearsal.seconds_per_call": 0.15, "driver.calls_in_flight": 4}
     with a_site(tmp_path, **settings) as site:
         site.ingest(prompts_file(site.folder, some_prompts(6)))
         command = [sys.executable, "-m", "aidsafe_dagster.cli", "backfill"]

@@ -44,7 +44,7 @@ DEAD = f"{socket.gethostname()}:1:-1.00"
 FAILURE = dg.DagsterRunStatus.FAILURE
 STARTED = dg.DagsterRunStatus.STARTED
 STARTING = dg.DagsterRunStatus.STARTING
-LOST_AFTER_S = 1.0
+LOST_AFTER_S = 4
 HOLDS_A_RUN = """
 import sys, time
 from aidsafe_dagster.cli.local_runs import open_instance
