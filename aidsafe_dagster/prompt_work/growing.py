@@ -18,6 +18,7 @@ from aidsafe_dagster.prompt_work.sieve import (
     Sieve,
     Why,
     as_prompt,
+    count_reasons,
 )
 from aidsafe_dagster.recipe.dialogue import DialogueContext, DialogueTask
 from aidsafe_dagster.recipe.grown_prompts import (
@@ -69,8 +70,7 @@ class Growth:
     @property
     def counts(self) -> Mapping[Why, int]:
         """What is not there, by reason, in the order of `Why`."""
-        counts = Counter(one.why for one in self.rejected)
-        return {why: counts[why] for why in Why if counts[why]}
+        return count_reasons(one.why for one in self.rejected)
 
 
 class PromptWriter(Asker[WriterContext]):

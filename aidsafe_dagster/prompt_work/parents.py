@@ -58,7 +58,7 @@ class Parents:
     """Prompts of which nobody knows yet whether they are harmful."""
     simulated: bool
     """A rehearsal found what is harmful."""
-    made: frozenset[tuple[str, str, str]]
+    variants: frozenset[tuple[str, str, str]]
     """Method, prompt id of the parent, and detail of what was made already."""
 
     @property
@@ -77,7 +77,7 @@ def find_parents(
         SetupError: a file of the lake is damaged, or of another release.
     """
     harmful: list[Parent] = []
-    made: set[tuple[str, str, str]] = set()
+    variants: set[tuple[str, str, str]] = set()
     unknown = 0
     simulated = False
     for batch in lake.batches(INGESTED):
@@ -86,7 +86,7 @@ def find_parents(
         for prompt in lake.records(INGESTED, batch, Prompt):
             derivation = prompt.derivation
             if derivation and derivation.is_for_training_alone:
-                made.add((derivation.method, derivation.parent, derivation.detail))
+                variants.add((derivation.method, derivation.parent, derivation.detail))
                 continue
             kind = known.kind_of(prompt)
             unknown += kind is None
@@ -94,7 +94,7 @@ def find_parents(
                 intents = known.intents.get(prompt.prompt_id, ())
                 harmful.append(Parent(prompt, intents))
     eligible, left_out = _leave_out(harmful, lake, settings, find_matches)
-    return Parents(tuple(eligible), left_out, unknown, simulated, frozenset(made))
+    return Parents(tuple(eligible), left_out, unknown, simulated, frozenset(variants))
 
 
 @dataclass(frozen=True)

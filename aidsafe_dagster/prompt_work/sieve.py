@@ -1,6 +1,7 @@
 """What keeps a text that a writer offers out of the dataset, before a judge is asked about it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -51,6 +52,12 @@ class Candidate:
     cell: Cell
     text: str
     variety: Variety
+
+
+def count_reasons(reasons: Iterable[Why]) -> Mapping[Why, int]:
+    """Return how often each reason is there, in the order of `Why`."""
+    counts = Counter(reasons)
+    return {why: counts[why] for why in Why if counts[why]}
 
 
 @dataclass(frozen=True)

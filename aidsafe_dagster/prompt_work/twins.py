@@ -7,7 +7,6 @@ so what the journal holds is never asked again, whatever comes to the dataset in
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from aidsafe_dagster.policy_work.asking import Asked
 from aidsafe_dagster.primitives.atomic_write import atomic_write
 from aidsafe_dagster.prompt_work.growing import PromptWriter
 from aidsafe_dagster.prompt_work.parents import FindMatches, Parent, Parents
-from aidsafe_dagster.prompt_work.sieve import Why, as_prompt
+from aidsafe_dagster.prompt_work.sieve import Why, as_prompt, count_reasons
 from aidsafe_dagster.recipe.benign_twins import twin_conversation, write_twin
 from aidsafe_dagster.recipe.dialogue import DialogueTask
 from aidsafe_dagster.recipe.grown_prompts import (
@@ -91,8 +90,7 @@ class Twins:
     @property
     def counts(self) -> Mapping[Why, int]:
         """What is not there, by reason, in the order of `Why`."""
-        counts = Counter(one.why for one in self.lost)
-        return {why: counts[why] for why in Why if counts[why]}
+        return count_reasons(one.why for one in self.lost)
 
 
 def find_wishes(parents: Parents, per_prompt: int, most: int) -> list[Wish]:
@@ -106,7 +104,7 @@ def find_wishes(parents: Parents, per_prompt: int, most: int) -> list[Wish]:
     wishes = []
     for parent in parents.eligible:
         for intent in parent.benign_intents[:per_prompt]:
-            if (METHOD, parent.prompt.prompt_id, intent) not in parents.made:
+            if (METHOD, parent.prompt.prompt_id, intent) not in parents.variants:
                 wishes.append(Wish(parent, intent))
     return wishes[:most]
 

@@ -99,12 +99,12 @@ LINEAGE: dict[str, Column] = {
 
 def lineage(row: _Lineage) -> dict[str, Any]:
     """Return where a row comes from, as every format has it."""
-    made = row.derivation
+    derivation = row.derivation
     # As text, since some trainers take no lists or objects beside their own columns.
     texts = {
         "adapters": "; ".join(row.adapters),
-        "derivation": str(made or ""),
-        "derived_from": made.parent if made else "",
+        "derivation": str(derivation or ""),
+        "derived_from": derivation.parent if derivation else "",
     }
     plain = {column: getattr(row, column) for column in LINEAGE if column not in texts}
     return {**plain, **texts}

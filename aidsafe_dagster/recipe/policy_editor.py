@@ -88,10 +88,10 @@ def require_reason(reason: str, rules: Iterable[str]) -> None:
     Raises:
         BadText: it is no reason.
     """
-    said = reason
+    without_rules = reason
     for rule in rules:
-        said = said.replace(rule, " ")
-    if len(split_words(said)) < _LEAST_REASON_WORDS:
+        without_rules = without_rules.replace(rule, " ")
+    if len(split_words(without_rules)) < _LEAST_REASON_WORDS:
         raise BadText(f"'reason': '{reason}' does not say why")
     broken = breaks_off(reason)
     if broken is not None:

@@ -124,8 +124,8 @@ def _describe_mistake(
         valid = Wrapper if is_in_wrapper else WrapperFile
         return SetupError(f"{unknown('key', key, valid.model_fields, where)}{line}")
     # Pydantic says whose exception it was.
-    said = first["msg"].removeprefix("Value error, ")
-    message = _PLAIN.get(first["type"], said)
+    own_words = first["msg"].removeprefix("Value error, ")
+    message = _PLAIN.get(first["type"], own_words)
     if first["type"] == "literal_error":
         message = f"{first['ctx']['expected']} is due"
     if place == ("wrappers",):

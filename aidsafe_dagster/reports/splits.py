@@ -87,16 +87,16 @@ def split_sections(
 
 def build_split_tables(rows: pl.DataFrame, settings: SplitSettings) -> list[Table]:
     """Return shares, general mix, rows by policy, source and prompt kind, and largest clusters."""
-    made = []
+    tables_of_origin = []
     if (rows["how_made"] != FOUND).any():
-        made.append(_cross_table(rows, "how_made"))
+        tables_of_origin.append(_cross_table(rows, "how_made"))
     return [
         _share_table(rows, settings),
         _mix_table(rows, settings),
         _cross_table(_explode_policies(rows), "policy"),
         _cross_table(rows, "source"),
         _cross_table(rows, "prompt_kind"),
-        *made,
+        *tables_of_origin,
         _largest_clusters_table(rows),
     ]
 
