@@ -74,11 +74,13 @@ def print_measure(coverage: Coverage) -> None:
             2,
         )
     if coverage.not_made:
-        print_paragraph(
-            f"{coverage.not_made:,} not made yet: kind and rules are those that they were grown "
-            "for; of the others the category alone is known.",
-            2,
-        )
+        known = "the category alone is known."
+        if any(not (one.is_made or one.is_found) for one in coverage.prompts):
+            known = (
+                "kind and rules are those that they were grown for; of the others "
+                f"{known}"
+            )
+        print_paragraph(f"{coverage.not_made:,} not made yet: {known}", 2)
 
 
 def lacking(coverage: Coverage, target: int) -> dict[str, int]:
