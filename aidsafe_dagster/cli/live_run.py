@@ -1,7 +1,8 @@
 """What a run of this process is at, on the terminal while it goes on.
 
-A terminal shows a few lines that are drawn again twice a second. Where there is none, a plain line
-comes now and then. Both are written past Dagster, which captures the output of every step.
+A terminal shows a few lines that are drawn again twice a second and with each stage. Where there
+is none, a plain line comes now and then. Both are written past Dagster, which captures the output
+of every step.
 """
 
 import os
@@ -250,11 +251,20 @@ def on_screen(run: LiveRun) -> Iterator[Callable[[dg.EventLogEntry], None]]:
     with ExitStack() as stack:
         terminal = stack.enter_context(_past_capture())
         stack.enter_context(watched_by(run.note_reading))
-        if terminal.is_terminal:
-            stack.enter_context(_drawn(run, terminal))
-        else:
+        if not terminal.is_terminal:
             stack.enter_context(_lines(run, terminal))
-        yield run.note_event
+            yield run.note_event
+            return
+        live = stack.enter_context(_drawn(run, terminal))
+
+        def note_and_draw(event: dg.EventLogEntry) -> None:
+            before = run.stage
+            run.note_event(event)
+            # A stage that is over at once is seen, too.
+            if run.stage != before:
+                live.refresh()
+
+        yield note_and_draw
 
 
 @contextmanager
@@ -274,7 +284,7 @@ def _past_capture() -> Iterator[Console]:
 
 
 @contextmanager
-def _drawn(run: LiveRun, terminal: Console) -> Iterator[None]:
+def _drawn(run: LiveRun, terminal: Console) -> Iterator[Live]:
     with Live(
         console=terminal,
         get_renderable=run.drawn,
@@ -284,8 +294,8 @@ def _drawn(run: LiveRun, terminal: Console) -> Iterator[None]:
         # Output of others is captured anyhow.
         redirect_stdout=False,
         redirect_stderr=False,
-    ):
-        yield
+    ) as live:
+        yield live
 
 
 @contextmanager
