@@ -105,7 +105,8 @@ def _checks_of(
     for asset, check, run_id, status, event, *rest in checks:
         (stage,) = json.loads(asset)
         said = json.loads(event.replace(_FIRST, key))
-        metadata = said["dagster_event"]["event_specific_data"]["metadata"]
+        # A check that is only planned, such as of a stage that is off, has none.
+        metadata = said["dagster_event"]["event_specific_data"].get("metadata", {})
         if "fingerprint" in metadata:
             metadata["fingerprint"]["text"] = lake.fingerprint(stage, key)
         yield asset, check, key, run_id, status, json.dumps(said), *rest

@@ -70,7 +70,11 @@ class BatchTable:
                 line.append_text(cell)
                 line.append(" " * (width - cell.cell_len))
             line.rstrip()
-            yield line
+            if line.cell_len <= options.max_width:
+                # A thousand lines take a while where each is looked through for a break.
+                yield from line.render(console, "\n")
+            else:
+                yield line
         for sign, meaning in _MEANINGS.items():
             if self._has(sign):
                 yield Text(f"{sign} {meaning}", "italic")

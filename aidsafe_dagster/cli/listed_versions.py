@@ -8,7 +8,7 @@ import typer
 from aidsafe_dagster.cli.console import listing, print_paragraph, print_plain, quantity
 from aidsafe_dagster.comparisons.names import (
     BatchState,
-    batch_state,
+    batch_states,
     replaced_at,
 )
 from aidsafe_dagster.lake.kept_versions import (
@@ -20,7 +20,6 @@ from aidsafe_dagster.lake.kept_versions import (
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.batch_recipe import shortened
 from aidsafe_dagster.recipe.errors import SetupError, unknown
-from aidsafe_dagster.runs.locks import batch_lock
 from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.stages.failed_answers import visible
 
@@ -43,7 +42,7 @@ def print_versions(only: Collection[str]) -> None:
             f"another recipe, up to {settings.keep_versions} versions of each (`keep_versions`)."
         )
         return
-    states = [batch_state(lake, batch) for batch in batches]
+    states = batch_states(lake, batches)
     print_states(states)
     versions = [version for state in states for version in state.versions]
     print_paragraph(
@@ -81,6 +80,9 @@ def prune_versions(keep: int, only: Collection[str], *, is_agreed: bool) -> bool
     if not is_agreed and not typer.confirm(question):
         print_plain("Nothing was removed.")
         return False
+    # Only here: it brings the driver of PostgreSQL's locks, and a listing takes no lock.
+    from aidsafe_dagster.runs.locks import batch_lock
+
     holder = f"process {os.getpid()} (aidsafe versions)"
     for batch, versions in doomed.items():
         lock = batch_lock(batch, settings)

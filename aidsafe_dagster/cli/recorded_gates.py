@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from aidsafe_dagster.lake.half_forgotten import is_half_forgotten
+from aidsafe_dagster.lake.half_forgotten import half_forgotten_batches
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.stages import stage_named
 from aidsafe_dagster.settings.project import storage_folder
@@ -98,6 +98,7 @@ class RecordedChecks:
         address = f"{file.as_uri()}?mode=ro"
         self._database = sqlite3.connect(address, uri=True)
         self._latest: dict[CheckKey, CheckResult | None] = {}
+        self._half_forgotten: frozenset[str] | None = None
         # All at once: a query per check would take longer than the rest of the command.
         records = self._database.execute(_LATEST)
         for asset, check, batch, *result in records:
@@ -119,7 +120,10 @@ class RecordedChecks:
             verdicts[suite] = judge_check(
                 latest, partial(self._history, key), fingerprint
             )
-        return Gate(stage, batch, verdicts, is_half_forgotten(lake, batch))
+        if self._half_forgotten is None:
+            # All at once too: a look for each stage of each batch adds up.
+            self._half_forgotten = frozenset(half_forgotten_batches(lake))
+        return Gate(stage, batch, verdicts, batch in self._half_forgotten)
 
     def _history(self, key: CheckKey) -> Iterable[CheckResult]:
         for columns in self._database.execute(_HISTORY, key):

@@ -9,7 +9,7 @@ X@before                        of a source, a batch, a project or a lake: that 
 """
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -33,7 +33,7 @@ from aidsafe_dagster.settings.load import load_settings
 from aidsafe_dagster.settings.project import is_project
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.stages.known_lake import FACTS_FILE, KnownLake
-from aidsafe_dagster.tryout.prompts import BATCH
+from aidsafe_dagster.tryout.results import BATCH
 from aidsafe_dagster.tryout.store import (
     LAST,
     is_tryout,
@@ -72,9 +72,18 @@ class BatchState:
     """The latest version that is not what the batch is now."""
 
 
-def batch_state(lake: Lake, batch: str) -> BatchState:
-    """Return what a batch is and was."""
-    versions = versions_of(lake, batch)
+def batch_states(lake: Lake, batches: Iterable[str]) -> tuple[BatchState, ...]:
+    """Return what batches are and were."""
+    # Most batches have none, and to look for those of each takes longer than all the rest.
+    kept = set(batches_with_versions(lake))
+    states = []
+    for batch in batches:
+        versions = versions_of(lake, batch) if batch in kept else []
+        states.append(_state(lake, batch, versions))
+    return tuple(states)
+
+
+def _state(lake: Lake, batch: str, versions: Sequence[KeptVersion]) -> BatchState:
     recipes = read_recipes(lake, batch)
     if not versions:
         return BatchState(batch, (), frozenset(), recipe_of(recipes, [*recipes]), None)
@@ -128,7 +137,7 @@ class Names:
         """The batches of the project that have a kept version."""
         kept = batches_with_versions(self.lake)
         made = [batch for batch in kept if batch in self.batches]
-        return tuple(batch_state(self.lake, batch) for batch in made)
+        return batch_states(self.lake, made)
 
     def side(self, name: str, only: Collection[str] = ()) -> Side:
         """Return the side that a name means.
@@ -244,7 +253,7 @@ def _restricted(place: _Place, only: Collection[str]) -> _Place:
 
 
 def _side(name: str, place: _Place, which: str) -> Side:
-    states = [batch_state(place.lake, batch) for batch in place.batches]
+    states = batch_states(place.lake, place.batches)
     lakes: dict[str, Lake] = {}
     stale: dict[str, frozenset[str]] = {}
     chosen: list[KeptVersion] = []
@@ -295,7 +304,7 @@ def replaced_at(version: KeptVersion) -> str:
 
 
 def _describe(
-    chosen: list[KeptVersion], states: list[BatchState], lakes: Mapping[str, Lake]
+    chosen: list[KeptVersion], states: Sequence[BatchState], lakes: Mapping[str, Lake]
 ) -> str:
     recipes = {state.recipe for state in states if state.batch in lakes}
     if chosen:
@@ -315,7 +324,7 @@ def _describe(
     )
 
 
-def _no_version(name: str, which: str, states: list[BatchState]) -> str:
+def _no_version(name: str, which: str, states: Sequence[BatchState]) -> str:
     if which == BEFORE:
         return (
             f"{name}: nothing is kept of what the batches were before. A batch is kept when it is "

@@ -4,10 +4,12 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 
 import polars as pl
 
 from aidsafe_dagster.lake.batch_recipes import read_recipes
+from aidsafe_dagster.lake.batched_reading import rows_by_batch
 from aidsafe_dagster.lake.earlier_layouts import to_record
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.tables import from_frame
@@ -41,11 +43,15 @@ class Side:
     @cached_property
     def batch_of(self) -> Mapping[str, str]:
         """The batch of each prompt, by prompt id."""
-        batches = {}
-        for batch, lake in self.lakes.items():
-            ids = lake.rows(Stage.PROMPTS, batch, ["prompt_id"])["prompt_id"]
-            batches.update(dict.fromkeys(ids, batch))
-        return batches
+        places = {}
+        # Those of one lake are read in few passes.
+        for _, group in groupby(self.lakes.items(), key=lambda item: id(item[1])):
+            of_lake = dict(group)
+            lake = next(iter(of_lake.values()))
+            frames = rows_by_batch(lake, Stage.PROMPTS, [*of_lake], ["prompt_id"])
+            for batch, prompts in frames:
+                places.update(dict.fromkeys(prompts["prompt_id"], batch))
+        return places
 
     def has(self, stage: str, batch: str) -> bool:
         """Tell whether a batch has reached a stage."""

@@ -4,10 +4,9 @@ import os
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.stored_files import ask
@@ -17,14 +16,15 @@ _SAME_FOR_ALL = ("name", "Key", "path", "type", "size", "Size", "StorageClass")
 _PLAIN = (str, bytes, int, float, datetime)
 
 
-@dataclass(frozen=True, slots=True)
-class FileStamp:
-    """A file of a partition."""
+class FileStamp(NamedTuple):
+    """A file of a partition. A tuple, since a large lake has tens of thousands of them."""
 
     batch: str
     name: str
     stamp: str
     """Size and times on a local disk; elsewhere what the store tells of the content."""
+    size: int
+    """Bytes; 0 if a store does not tell."""
 
 
 def stamped_files(lake: Lake, table: str) -> Iterator[FileStamp]:
@@ -56,7 +56,7 @@ def _local_files(partition: os.DirEntry[str]) -> Iterator[FileStamp]:
                 # A time of content can be set back, that of the last change cannot.
                 times = f"{state.st_mtime_ns} {state.st_ctime_ns}"
                 stamp = f"{state.st_size} {times} {state.st_ino}"
-                yield FileStamp(batch, file.name, stamp)
+                yield FileStamp(batch, file.name, stamp, state.st_size)
 
 
 def _remote_files(lake: Lake, table: str) -> Iterator[FileStamp]:
@@ -69,7 +69,8 @@ def _remote_files(lake: Lake, table: str) -> Iterator[FileStamp]:
         partition, name = path.split("/")[-2:]
         if partition.startswith(_PREFIX) and name.endswith(".parquet"):
             batch = partition.removeprefix(_PREFIX)
-            yield FileStamp(batch, name, _remote_stamp(detail))
+            size = int(detail.get("size") or 0)
+            yield FileStamp(batch, name, _remote_stamp(detail), size)
 
 
 def _remote_stamp(detail: Mapping[str, Any]) -> str:

@@ -44,7 +44,8 @@ from aidsafe_dagster.recipe.stages import STAGES, stage_named
 
 R = TypeVar("R", bound=Record)
 
-_ROWS, _FAILURES = "rows.parquet", "failures.parquet"
+ROWS, FAILURES = "rows.parquet", "failures.parquet"
+"""Names of the files of a partition."""
 _BATCH_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _REMEDIES: Mapping[str, str] = {
     "ingested": "ingest its source again, which restores the batch from the copy in sealed_copies",
@@ -72,9 +73,21 @@ class Lake:
         else:
             # Other hosts write too, so a cached listing proves nothing.
             self.root = _remote_root(root)
+        self._root = str(self.root)
+
+    def address(self, table: str, batch: str, name: str) -> str:
+        """Return the path of a file of a partition, or its URL.
+
+        To put a `UPath` together takes a hundred times as long, which counts over a whole lake.
+        """
+        return f"{self._root}/{_folder(table, batch)}/{name}"
 
     def rows_path(self, table: str, batch: str) -> UPath:
-        return self._folder(table, batch) / _ROWS
+        return self.path(table, batch, ROWS)
+
+    def path(self, table: str, batch: str, name: str) -> UPath:
+        """Return where a file of a partition is, whether there is one or not."""
+        return self.root / f"{_folder(table, batch)}/{name}"
 
     def store(
         self,
@@ -107,7 +120,7 @@ class Lake:
         """
         self.require_known_layout(table, batch)
         if failures is not None:
-            failures_path = self._folder(table, batch) / _FAILURES
+            failures_path = self.path(table, batch, FAILURES)
             write(failures_path, _parquet(failures), self._fence)
         # A partition exists once its rows do, so a kill between the two files leaves none.
         write(self.rows_path(table, batch), _parquet(rows), self._fence)
@@ -132,10 +145,10 @@ class Lake:
         until one of the two is replaced. A file is never changed in place, so they stay apart.
         """
         size = 0
-        for name in (_FAILURES, _ROWS):
-            source = self._folder(table, batch) / name
+        for name in (FAILURES, ROWS):
+            source = self.path(table, batch, name)
             if exists(source):
-                target = other._folder(table, batch) / name
+                target = other.path(table, batch, name)
                 other._take_over(source, target)
                 size += size_of(source)
         return size
@@ -180,7 +193,7 @@ class Lake:
 
     def failures(self, table: str, batch: str) -> pl.DataFrame:
         """Return the failed rows of a partition; empty if it has not been made."""
-        path = self._folder(table, batch) / _FAILURES
+        path = self.path(table, batch, FAILURES)
         if not exists(path):
             return pl.DataFrame(schema=schema_of(Failure))
         return _read(path)
@@ -226,7 +239,7 @@ class Lake:
         keys = []
         for name in names_in(folder):
             # A folder without rows is a partition whose writing was cut off.
-            if name.startswith("batch=") and exists(folder / name / _ROWS):
+            if name.startswith("batch=") and exists(folder / name / ROWS):
                 keys.append(name.removeprefix("batch="))
         return sorted(keys)
 
@@ -243,9 +256,9 @@ class Lake:
 
     def remove(self, table: str, batch: str) -> None:
         """Remove a partition with its failures; harmless if there is none."""
-        folder = self._folder(table, batch)
+        folder = self.root / _folder(table, batch)
         # Without its rows a partition no longer exists, so a kill in between leaves none.
-        for name in (_ROWS, _FAILURES):
+        for name in (ROWS, FAILURES):
             if self._fence:
                 self._fence()
             (folder / name).unlink(missing_ok=True)
@@ -274,31 +287,30 @@ class Lake:
     def fingerprint(self, table: str, batch: str) -> str:
         """Hash a partition's bytes: a gate's verdict holds for these and no others."""
         digest = hashlib.blake2b(digest_size=16)
-        for name in (_ROWS, _FAILURES):
-            path = self._folder(table, batch) / name
-            # A missing file must count, or the bytes of one file could pass for the other's.
-            content = read(path) if exists(path) else b"-"
-            digest.update(content)
+        for name in (ROWS, FAILURES):
+            digest.update(self._content(table, batch, name))
         return digest.hexdigest()
+
+    def _content(self, table: str, batch: str, name: str) -> bytes:
+        if self.local:
+            with suppress(FileNotFoundError):
+                return Path(self.address(table, batch, name)).read_bytes()
+        else:
+            path = self.path(table, batch, name)
+            if exists(path):
+                return read(path)
+        # A missing file must count, or the bytes of one file could pass for the other's.
+        return b"-"
 
     def ensure_schema(self, table: str, record: type[Record]) -> None:
         """Make sure that the table exists, if only without rows."""
-        schemas = {_ROWS: schema_of(record), _FAILURES: schema_of(Failure)}
+        schemas = {ROWS: schema_of(record), FAILURES: schema_of(Failure)}
         for name, schema in schemas.items():
             path = self.root / table / "_schema" / name
             # Every run comes by here, so an unchanged file is not written again.
             if _stored_schema(path) != schema:
                 empty = pl.DataFrame(schema=schema)
                 write(path, _parquet(empty), self._fence)
-
-    def _folder(self, table: str, batch: str) -> UPath:
-        # A partition key may come from anybody who can reach the UI; it must never leave the table.
-        if not _BATCH_KEY.fullmatch(batch) or ".." in batch:
-            raise SetupError(
-                f"'{batch}' is not a batch key: delete that partition. "
-                "A key has only letters, digits, '.', '_' and '-'"
-            )
-        return self.root / table / f"batch={batch}"
 
     def _take_over(self, source: UPath, target: UPath) -> None:
         if self.local:
@@ -311,6 +323,16 @@ class Lake:
                 Path(str(target)).hardlink_to(str(source))
                 return
         write(target, read(source), self._fence)
+
+
+def _folder(table: str, batch: str) -> str:
+    # A partition key may come from anybody who can reach the UI; it must never leave the table.
+    if not _BATCH_KEY.fullmatch(batch) or ".." in batch:
+        raise SetupError(
+            f"'{batch}' is not a batch key: delete that partition. "
+            "A key has only letters, digits, '.', '_' and '-'"
+        )
+    return f"{table}/batch={batch}"
 
 
 def _with_columns(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:

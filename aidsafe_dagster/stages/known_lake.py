@@ -7,9 +7,10 @@ never look here: they go by the bytes of the files.
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -17,8 +18,8 @@ from pydantic import TypeAdapter
 
 from aidsafe_dagster.lake.batch_recipes import RECIPES
 from aidsafe_dagster.lake.earlier_layouts import LAYOUT
-from aidsafe_dagster.lake.file_stamps import stamped_files
-from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.lake.file_stamps import FileStamp, stamped_files
+from aidsafe_dagster.lake.lake import ROWS, Lake
 from aidsafe_dagster.recipe.batch_recipe import RecipePart, StageRecipe
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Record
@@ -36,6 +37,10 @@ T = TypeVar("T")
 FACTS_FILE = "lake_facts.sqlite"
 """In the home."""
 _TABLES = (INGESTED, *STAGES, *RECORD_TABLES)
+_CHUNK_PARTITIONS = 250
+"""Read in one pass at most."""
+_CHUNK_BYTES = 16 * 1024 * 1024
+"""Of files that are read in one pass; their rows take several times as much memory."""
 _FORM = 1
 """Raised when the facts get other fields, or are read otherwise. Records have their layout."""
 _CREATE = (
@@ -49,7 +54,7 @@ _Place = tuple[str, str]
 
 
 class KnownLake(Lake):
-    """A lake as it was at one moment, which knows the facts of its partitions.
+    """A lake that knows the facts of its partitions, each table as it was when first asked for.
 
     Args:
         lake: is read.
@@ -60,12 +65,9 @@ class KnownLake(Lake):
         super().__init__(str(lake.root))
         self._file = file
         self._stamps: dict[_Place, str] = {}
+        self._sizes: dict[_Place, int] = {}
         self._batches: dict[str, list[str]] = {}
-        for table in _TABLES:
-            stamps = _stamps(lake, table)
-            self._batches[table] = sorted(stamps)
-            for batch, stamp in stamps.items():
-                self._stamps[table, batch] = stamp
+        """Of the tables that were asked for."""
         self._new: dict[_Place, PartitionFacts] = {}
         self._records: dict[_Place, list[Record]] = {}
         self._parts: dict[str, tuple[RecipePart, ...]] = {}
@@ -73,7 +75,7 @@ class KnownLake(Lake):
         self._remembered: dict[_Place, tuple[SettingsSnapshot, Any]] = {}
         self._gone: list[_Place] = []
         """Of which facts are kept still."""
-        self._facts = dict(self._load())
+        self._facts: dict[_Place, PartitionFacts] = {}
 
     @classmethod
     def of(cls, lake: Lake) -> "KnownLake":
@@ -87,34 +89,33 @@ class KnownLake(Lake):
             SetupError: one of its files is damaged.
         """
         place = (str(table), batch)
+        self._look_at(table)
         if place not in self._facts:
-            facts = read_facts(self, table, batch)
-            if table == RECIPES:
-                self._add_parts(facts.records)
-                facts = replace(
-                    facts, records=[_without_parts(one) for one in facts.records]
-                )
-            self._facts[place] = self._new[place] = facts
+            self._read(table, [batch])
         return self._facts[place]
 
     def has(self, table: str, batch: str) -> bool:
-        if table not in self._batches:
+        if table not in _TABLES:
             return super().has(table, batch)
+        self._look_at(table)
         return (str(table), batch) in self._stamps
 
     def batches(self, table: str) -> list[str]:
-        if table not in self._batches:
+        if table not in _TABLES:
             return super().batches(table)
+        self._look_at(table)
         return self._batches[table]
 
     def fingerprint(self, table: str, batch: str) -> str:
         place = (str(table), batch)
+        self._look_at(table)
         # Facts are being read of a place that is not known yet.
         if place in self._facts and self._facts[place].fingerprint:
             return self._facts[place].fingerprint
         return super().fingerprint(table, batch)
 
     def records(self, table: str, batch: str, record: type[R]) -> list[R]:
+        self._look_at(table)
         if table not in RECORD_TABLES or (table, batch) not in self._facts:
             return super().records(table, batch, record)
         place = (table, batch)
@@ -131,6 +132,28 @@ class KnownLake(Lake):
         if known is None or known[0] is not snapshot:
             known = self._remembered[what, of] = (snapshot, make())
         return cast("T", known[1])
+
+    def _look_at(self, table: str) -> None:
+        """See which partitions a table has, and what is known of them, unless that was done."""
+        if table in self._batches or table not in _TABLES:
+            return
+        self._stamp(str(table))
+        self._facts.update(self._load(str(table)))
+
+    def _stamp(self, table: str) -> None:
+        """Give each partition of a table a stamp, which changes with any of its files."""
+        by_batch: dict[str, list[FileStamp]] = {}
+        for file in stamped_files(self, table):
+            by_batch.setdefault(file.batch, []).append(file)
+        for batch, own in by_batch.items():
+            # A folder without rows is a partition whose writing was cut off.
+            if any(file.name == ROWS for file in own):
+                parts = sorted(f"{file.name} {file.stamp}" for file in own)
+                self._stamps[table, batch] = "\n".join([f"{_FORM} {LAYOUT}", *parts])
+                self._sizes[table, batch] = sum(file.size for file in own)
+        self._batches[table] = sorted(
+            batch for batch in by_batch if (table, batch) in self._stamps
+        )
 
     def _record(self, record: type[Record], values: dict[str, Any]) -> Record:
         if record is not StageRecipe or values["fingerprint"] not in self._parts:
@@ -150,12 +173,49 @@ class KnownLake(Lake):
 
         A file that is damaged is left out: whoever asks for its facts is told.
         """
+        for table in _TABLES:
+            self._look_at(table)
         unknown = [place for place in self._stamps if place not in self._facts]
-        for count, (table, batch) in enumerate(unknown, 1):
-            with suppress(SetupError):
-                self.facts(table, batch)
-            yield count, len(unknown)
+        done = 0
+        for table, batches in self._chunks(unknown):
+            try:
+                self._read(table, batches)
+            except SetupError:
+                for batch in batches:
+                    with suppress(SetupError):
+                        self._read(table, [batch])
+            for _ in batches:
+                done += 1
+                yield done, len(unknown)
         self.keep()
+
+    def _read(self, table: str, batches: Sequence[str]) -> None:
+        """Read the facts of partitions of a table.
+
+        Raises:
+            SetupError: one of their files is damaged.
+        """
+        for batch, facts in read_facts(self, table, batches).items():
+            known = facts
+            if table == RECIPES:
+                self._add_parts(facts.records)
+                records = [_without_parts(one) for one in facts.records]
+                known = replace(facts, records=records)
+            place = (str(table), batch)
+            self._facts[place] = self._new[place] = known
+
+    def _chunks(self, places: Iterable[_Place]) -> Iterator[tuple[str, list[str]]]:
+        """Yield partitions of one table that are read at once, by table and batches."""
+        for table, of_table in groupby(places, key=lambda place: place[0]):
+            chunk: list[str] = []
+            size = 0
+            for _, batch in of_table:
+                size += self._sizes[table, batch]
+                if chunk and (size > _CHUNK_BYTES or len(chunk) == _CHUNK_PARTITIONS):
+                    yield table, chunk
+                    chunk, size = [], self._sizes[table, batch]
+                chunk.append(batch)
+            yield table, chunk
 
     def keep(self) -> None:
         """Write what was read to the file, and remove what is of partitions that are gone.
@@ -183,24 +243,33 @@ class KnownLake(Lake):
             self._new.clear()
             self._gone.clear()
 
-    def _load(self) -> Iterator[tuple[_Place, PartitionFacts]]:
-        """Yield what is known of partitions whose files have not changed."""
+    def _load(self, table: str) -> Iterator[tuple[_Place, PartitionFacts]]:
+        """Yield what is known of a table's partitions whose files have not changed."""
         if self._file is None or not self._file.exists():
             return
         # What is damaged, or of another release, is read again from the lake.
         with suppress(sqlite3.Error, OSError, ValueError, TypeError):
-            yield from self._kept()
+            yield from self._kept(table)
 
-    def _kept(self) -> Iterator[tuple[_Place, PartitionFacts]]:
+    def _kept(self, table: str) -> Iterator[tuple[_Place, PartitionFacts]]:
         with closing(self._open()) as database, self._removed_if_damaged():
-            for fingerprint, text in database.execute("SELECT * FROM parts"):
-                self._parts[fingerprint] = _PARTS.validate_json(text)
-            for table, batch, stamp, text in database.execute("SELECT * FROM facts"):
+            if table == RECIPES:
+                for fingerprint, text in database.execute("SELECT * FROM parts"):
+                    self._parts[fingerprint] = _PARTS.validate_json(text)
+            places = []
+            texts = []
+            kept = "SELECT batch, stamp, facts FROM facts WHERE stage = ?"
+            for batch, stamp, text in database.execute(kept, (table,)):
                 place = (table, batch)
                 if place not in self._stamps:
                     self._gone.append(place)
                 elif self._stamps[place] == stamp:
-                    yield place, PartitionFacts(**json.loads(text))
+                    places.append(place)
+                    texts.append(text)
+            # As one text, which is read in a third of the time of thousands.
+            values = json.loads(f"[{','.join(texts)}]")
+            for place, facts in zip(places, values, strict=True):
+                yield place, PartitionFacts(**facts)
 
     def _open(self) -> sqlite3.Connection:
         assert self._file is not None
@@ -232,16 +301,3 @@ class KnownLake(Lake):
 
 def _without_parts(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name != "parts"}
-
-
-def _stamps(lake: Lake, table: str) -> dict[str, str]:
-    """Return a stamp of each partition of a table; it changes with any of its files."""
-    files: dict[str, list[str]] = {}
-    for file in stamped_files(lake, table):
-        files.setdefault(file.batch, []).append(f"{file.name} {file.stamp}")
-    stamps = {}
-    for batch, parts in files.items():
-        # A folder without rows is a partition whose writing was cut off.
-        if any(part.startswith("rows.parquet ") for part in parts):
-            stamps[batch] = "\n".join([f"{_FORM} {LAYOUT}", *sorted(parts)])
-    return stamps

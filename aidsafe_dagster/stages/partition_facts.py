@@ -4,22 +4,27 @@ All of it is small and adds up: counts, sums, and how often each length occurs, 
 figure over a whole lake follows exactly. So a lake of a thousand batches need not be read again.
 """
 
-from collections import Counter
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
 from aidsafe_dagster.lake.batch_recipes import RECIPES
+from aidsafe_dagster.lake.batched_reading import (
+    OF_BATCH,
+    read_failures_together,
+    read_together,
+)
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.split_inputs import SPLIT_INPUTS
+from aidsafe_dagster.lake.tables import from_frame
 from aidsafe_dagster.recipe.batch_recipe import StageRecipe
 from aidsafe_dagster.recipe.fine_tune_splits import SplitInputs
-from aidsafe_dagster.recipe.records import METRICS, Record, Stage
+from aidsafe_dagster.recipe.records import METRICS, Record, Stage, Usage
 from aidsafe_dagster.recipe.secret_mask import mask_url_secrets
 from aidsafe_dagster.recipe.stages import STAGES
-from aidsafe_dagster.reports.cost import total_usage
 
 RECORD_TABLES: Mapping[str, type[Record]] = {
     RECIPES: StageRecipe,
@@ -71,32 +76,44 @@ class PartitionFacts:
         return sum(self.failed.values())
 
 
-def read_facts(lake: Lake, table: str, batch: str) -> PartitionFacts:
-    """Read the facts of a partition that is there.
+def read_facts(
+    lake: Lake, table: str, batches: Sequence[str]
+) -> dict[str, PartitionFacts]:
+    """Read the facts of partitions of a table that are there, by batch.
 
     Raises:
-        SetupError: one of its files is damaged.
+        SetupError: one of their files is damaged.
     """
+    rows = read_together(lake, table, batches, _columns_of(table))
+    failures = None
+    if rows is not None and table in STAGES:
+        failures = read_failures_together(lake, table, batches)
+    if rows is None or (failures is None and table in STAGES):
+        return _read_one_by_one(lake, table, batches)
+    return _facts(lake, table, batches, rows, failures)
+
+
+def _read_one_by_one(
+    lake: Lake, table: str, batches: Sequence[str]
+) -> dict[str, PartitionFacts]:
+    facts: dict[str, PartitionFacts] = {}
+    for batch in batches:
+        of_batch = pl.lit(batch).alias(OF_BATCH)
+        rows = lake.rows(table, batch, _columns_of(table)).with_columns(of_batch)
+        failures = None
+        if table in STAGES:
+            failures = lake.failures(table, batch).with_columns(of_batch)
+        facts |= _facts(lake, table, [batch], rows, failures)
+    return facts
+
+
+def _columns_of(table: str) -> Sequence[str] | None:
+    """Return which columns are needed; None for all of them."""
     if table in RECORD_TABLES:
-        records = lake.records(table, batch, RECORD_TABLES[table])
-        kept = [record.model_dump(mode="json") for record in records]
-        return PartitionFacts(rows=len(kept), records=kept)
+        return None
     if table not in STAGES:
-        return PartitionFacts(rows=lake.rows(table, batch, ["prompt_id"]).height)
-    more = _more_columns(table)
-    rows = lake.rows(table, batch, [*_COLUMNS, *more])
-    failures = lake.failures(table, batch)
-    return PartitionFacts(
-        rows=rows.height,
-        fingerprint=lake.fingerprint(table, batch),
-        failed=dict(Counter(failures["reason"].to_list())),
-        usage=_usage(table, rows, failures),
-        values={name: _values(rows, name) for name in _VALUES if name in rows.columns},
-        lengths=_lengths(rows),
-        makers=_makers(rows),
-        is_simulated="simulated" in rows.columns and bool(rows["simulated"].any()),
-        **_measures(table, rows),
-    )
+        return ["prompt_id"]
+    return [*_COLUMNS, *_more_columns(table)]
 
 
 def _more_columns(table: str) -> tuple[str, ...]:
@@ -105,63 +122,150 @@ def _more_columns(table: str) -> tuple[str, ...]:
     return ("grades",) if table == Stage.COT_GRADES else ()
 
 
-def _usage(table: str, rows: pl.DataFrame, failures: pl.DataFrame) -> dict[str, float]:
+def _facts(
+    lake: Lake,
+    table: str,
+    batches: Sequence[str],
+    rows: pl.DataFrame,
+    failures: pl.DataFrame | None,
+) -> dict[str, PartitionFacts]:
+    """Return the facts of partitions, by batch; their rows lie below each other."""
+    counts = dict(rows.group_by(OF_BATCH).len().iter_rows())
+    if table in RECORD_TABLES:
+        records = _records(table, rows)
+        return {
+            batch: PartitionFacts(rows=counts.get(batch, 0), records=records[batch])
+            for batch in batches
+        }
+    if failures is None:
+        return {batch: PartitionFacts(rows=counts.get(batch, 0)) for batch in batches}
+    failed = _occurrences(failures, "reason")
+    usage = _usage(table, batches, rows, failures)
+    present = [name for name in _VALUES if name in rows.columns]
+    values = {name: _occurrences(rows.drop_nulls(name), name) for name in present}
+    lengths = _lengths(rows)
+    makers = _makers(rows)
+    simulated = _simulated(rows)
+    measures = _measures(table, rows)
+    return {
+        batch: PartitionFacts(
+            rows=counts.get(batch, 0),
+            fingerprint=lake.fingerprint(table, batch),
+            failed=failed[batch],
+            usage=usage[batch],
+            values={name: list(found[batch]) for name, found in values.items()},
+            lengths={str(tokens): count for tokens, count in lengths[batch].items()},
+            makers=makers[batch],
+            is_simulated=batch in simulated,
+            **measures[batch],
+        )
+        for batch in batches
+    }
+
+
+def _records(table: str, rows: pl.DataFrame) -> Mapping[str, list[Any]]:
+    batches = rows[OF_BATCH].to_list()
+    records = from_frame(rows.drop(OF_BATCH), RECORD_TABLES[table])
+    by_batch: dict[str, list[Any]] = defaultdict(list)
+    for batch, record in zip(batches, records, strict=True):
+        by_batch[batch].append(record.model_dump(mode="json"))
+    return by_batch
+
+
+def _occurrences(rows: pl.DataFrame, column: str) -> Mapping[str, dict[Any, int]]:
+    """Return by batch how often each value occurs, in the order of its first row."""
+    counts = rows.group_by(OF_BATCH, column, maintain_order=True).len()
+    by_batch: dict[str, dict[Any, int]] = defaultdict(dict)
+    for batch, value, count in counts.iter_rows():
+        by_batch[batch][value] = count
+    return by_batch
+
+
+def _usage(
+    table: str, batches: Sequence[str], rows: pl.DataFrame, failures: pl.DataFrame
+) -> Mapping[str, dict[str, float]]:
     if "usage" not in STAGES[Stage(table)].record.model_fields:
-        return {}
-    return (total_usage(rows) + total_usage(failures)).model_dump()
+        return defaultdict(dict)
+    totals = dict.fromkeys(batches, Usage())
+    for frame in (rows, failures):
+        amounts = frame.select(OF_BATCH, pl.col("usage").struct.unnest())
+        sums = amounts.group_by(OF_BATCH).sum()
+        for row in sums.iter_rows(named=True):
+            batch = row.pop(OF_BATCH)
+            # Fields that an older release did not write count 0.
+            totals[batch] += Usage(**row)
+    return {batch: total.model_dump() for batch, total in totals.items()}
 
 
-def _values(rows: pl.DataFrame, column: str) -> list[str]:
-    return rows[column].drop_nulls().unique(maintain_order=True).to_list()
+def _lengths(rows: pl.DataFrame) -> Mapping[str, dict[int, int]]:
+    for name in _LENGTHS:
+        if name in rows.columns:
+            return _occurrences(rows.drop_nulls(name), name)
+    return defaultdict(dict)
 
 
-def _lengths(rows: pl.DataFrame) -> dict[str, int]:
-    present = [name for name in _LENGTHS if name in rows.columns]
-    if not present:
-        return {}
-    counts = Counter(rows[present[0]].drop_nulls().to_list())
-    return {str(tokens): count for tokens, count in counts.items()}
-
-
-def _makers(rows: pl.DataFrame) -> list[list[str]]:
+def _makers(rows: pl.DataFrame) -> Mapping[str, list[list[str]]]:
+    by_batch: dict[str, list[list[str]]] = defaultdict(list)
     if "model" not in rows.columns:
-        return []
+        return by_batch
+    servers = pl.lit("")
     # Rows of an older release name no servers.
-    present = [name for name in ("model", "servers") if name in rows.columns]
-    makers: dict[tuple[str, str], None] = {}
-    for row in rows.select(present).iter_rows(named=True):
-        servers = mask_url_secrets(", ".join(row.get("servers") or ()))
-        makers[row["model"], servers] = None
-    return [list(pair) for pair in makers]
+    if "servers" in rows.columns:
+        servers = pl.col("servers").list.join(", ").fill_null("")
+    pairs = rows.select(OF_BATCH, "model", servers.alias("servers"))
+    for batch, model, names in pairs.unique(maintain_order=True).iter_rows():
+        maker = [model, mask_url_secrets(names)]
+        # Servers may differ in nothing but a secret.
+        if maker not in by_batch[batch]:
+            by_batch[batch].append(maker)
+    return by_batch
 
 
-def _measures(table: str, rows: pl.DataFrame) -> dict[str, Any]:
-    if table == Stage.REFINED_COTS and rows.height:
-        # A row without thoughts has no judgement.
-        judgements = rows["judgements"].explode().drop_nulls()
-        verdicts = judgements.struct.field("verdict").to_list()
-        tokens = {}
-        for name in ("deliberated_cot_tokens", "cot_tokens"):
-            column = rows[name].drop_nulls()
-            tokens[name] = [int(column.sum()), len(column)]
-        return {"verdicts": dict(Counter(verdicts)), "tokens": tokens}
-    if table == Stage.COT_GRADES and "grades" in rows.columns and rows.height:
-        return {"scores": _scores(rows)}
-    return {}
+def _simulated(rows: pl.DataFrame) -> set[str]:
+    """Return the batches with a row that the rehearsal engine made."""
+    if "simulated" not in rows.columns:
+        return set()
+    return set(rows.filter("simulated")[OF_BATCH])
 
 
-def _scores(rows: pl.DataFrame) -> dict[str, dict[str, list[int]]]:
-    grades = rows.select("grades").explode("grades").unnest("grades")
+def _measures(table: str, rows: pl.DataFrame) -> Mapping[str, dict[str, Any]]:
+    if table == Stage.REFINED_COTS:
+        return _refinement(rows)
+    if table == Stage.COT_GRADES and "grades" in rows.columns:
+        return _scores(rows)
+    return defaultdict(dict)
+
+
+def _refinement(rows: pl.DataFrame) -> Mapping[str, dict[str, Any]]:
+    measures: dict[str, dict[str, Any]] = defaultdict(dict)
+    if not rows.height:
+        return measures
+    # A row without thoughts has no judgement.
+    judgements = rows.select(OF_BATCH, "judgements").explode("judgements").drop_nulls()
+    verdict = pl.col("judgements").struct.field("verdict")
+    verdicts = _occurrences(judgements.select(OF_BATCH, verdict), "verdict")
+    names = ("deliberated_cot_tokens", "cot_tokens")
+    sums = [pl.col(name).sum().alias(f"{name} sum") for name in names]
+    counts = [pl.col(name).count().alias(f"{name} count") for name in names]
+    for row in rows.group_by(OF_BATCH).agg(*sums, *counts).iter_rows(named=True):
+        tokens = {name: [row[f"{name} sum"], row[f"{name} count"]] for name in names}
+        batch = row[OF_BATCH]
+        measures[batch] = {"verdicts": verdicts[batch], "tokens": tokens}
+    return measures
+
+
+def _scores(rows: pl.DataFrame) -> Mapping[str, dict[str, Any]]:
+    grades = rows.select(OF_BATCH, "grades").explode("grades").unnest("grades")
     aggregates = []
     for metric in METRICS:
         score = pl.col(metric).struct.field("score")
         aggregates.append(score.sum().alias(f"{metric} sum"))
         aggregates.append(score.count().alias(f"{metric} count"))
-    scores = {}
-    by_version = grades.group_by("version", maintain_order=True)
+    by_version = grades.group_by(OF_BATCH, "version", maintain_order=True)
+    scores: dict[str, dict[str, Any]] = defaultdict(lambda: {"scores": {}})
     for row in by_version.agg(aggregates).drop_nulls("version").iter_rows(named=True):
         metrics = {}
         for metric in METRICS:
             metrics[str(metric)] = [row[f"{metric} sum"], row[f"{metric} count"]]
-        scores[row["version"]] = metrics
+        scores[row[OF_BATCH]]["scores"][row["version"]] = metrics
     return scores

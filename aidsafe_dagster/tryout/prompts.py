@@ -20,8 +20,8 @@ from aidsafe_dagster.sources.source import (
 )
 from aidsafe_dagster.sources.tables import INGESTED
 from aidsafe_dagster.sources.transcripts import parsed_list, read_transcript
+from aidsafe_dagster.tryout.results import BATCH
 
-BATCH = "tryout"
 _LICENCE = "not stated"
 """A tryout releases nothing, so a file needs no licence."""
 _SPARE_ROWS = 20

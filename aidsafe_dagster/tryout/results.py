@@ -26,6 +26,9 @@ from aidsafe_dagster.recipe.records import (
 )
 from aidsafe_dagster.recipe.stages import STAGES, stage_named
 
+BATCH = "tryout"
+"""The one batch of a tryout's lake."""
+
 
 class SuiteVerdict(Record):
     """What one suite of a stage's gate says of the tried rows."""

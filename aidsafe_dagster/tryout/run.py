@@ -35,9 +35,9 @@ from aidsafe_dagster.settings.snapshot import SettingsSnapshot
 from aidsafe_dagster.tryout.counted_engine import CountedEngine
 from aidsafe_dagster.tryout.flow import PromptFlow
 from aidsafe_dagster.tryout.gates import judge_gates
-from aidsafe_dagster.tryout.prompts import BATCH
 from aidsafe_dagster.tryout.redraws import Redraws
 from aidsafe_dagster.tryout.results import (
+    BATCH,
     Spent,
     TriedPrompt,
     Tryout,

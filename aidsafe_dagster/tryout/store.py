@@ -37,8 +37,7 @@ from aidsafe_dagster.recipe.records import (
 from aidsafe_dagster.recipe.stages import STAGES, load_templates
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.tryout.comparison import template_values
-from aidsafe_dagster.tryout.prompts import BATCH
-from aidsafe_dagster.tryout.results import Tryout, TryoutFacts, tried_prompt
+from aidsafe_dagster.tryout.results import BATCH, Tryout, TryoutFacts, tried_prompt
 
 KEPT = 20
 """Tryouts that are kept; older ones are removed. Their answers stay in the journal."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from aidsafe_dagster.comparisons.names import Names, batch_state
+from aidsafe_dagster.comparisons.names import Names, batch_states
 from aidsafe_dagster.lake.kept_versions import keep_version
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.errors import SetupError
@@ -70,7 +70,7 @@ def test_a_batch_and_a_source_have_names_and_versions_of_their_own(
 
 def test_a_version_goes_by_its_recipe_its_date_and_its_name(tmp_path: Path) -> None:
     names, lake = a_project(tmp_path)
-    state = batch_state(lake, BATCH)
+    (state,) = batch_states(lake, [BATCH])
     oldest, latest = state.versions
     assert models(names, oldest.recipe[:5])[BATCH] == "small"
     assert models(names, oldest.name) == {BATCH: "small"}
@@ -127,7 +127,8 @@ def test_a_name_that_means_nothing_is_told_from_what_may_be_meant(
 def test_stages_of_the_version_before_are_no_part_of_now(tmp_path: Path) -> None:
     names, lake = a_project(tmp_path)
     remake(lake, "huge")
-    older = batch_state(lake, BATCH).versions[-1]
+    (state,) = batch_states(lake, [BATCH])
+    older = state.versions[-1]
     # A run that was killed after the refined rows: the grades are still those of before.
     folder = Path(str(lake.root)) / "_versions" / BATCH / older.name
     for stage in ("cot_grades", "preference_pairs"):

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.lake.lake import FAILURES, Lake
 from aidsafe_dagster.recipe.errors import SetupError
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.stages.known_lake import KnownLake
-from tests.builders import a_failure, a_refined_cot, a_seed_cot
+from tests.builders import a_cot_grades, a_failure, a_refined_cot, a_seed_cot
 from tests.reports.builders import a_lake
 
 BATCH = "b-0001"
@@ -93,6 +93,62 @@ def test_a_damaged_partition_is_told_of_by_whoever_asks_for_it(tmp_path: Path) -
     assert damaged.facts(Stage.REFINED_COTS, BATCH).rows == 1
     with pytest.raises(SetupError, match="not a readable Parquet file"):
         damaged.facts(Stage.SEED_COTS, BATCH)
+
+
+def a_lake_of_three(folder: Path) -> Lake:
+    """Batches of one, two and no seeds, of which the second has a failure as well."""
+    sizes = {"b-0001": 1, "b-0002": 2, "b-0003": 0}
+    for batch, size in sizes.items():
+        failure = a_failure(stage="seed_cots", batch=batch)
+        lake = a_lake(
+            folder,
+            batch,
+            failures=[failure] if batch == "b-0002" else [],
+            seed_cots=[a_seed_cot(batch=batch) for _ in range(size)],
+            refined_cots=[a_refined_cot(batch=batch) for _ in range(size)],
+            cot_grades=[a_cot_grades(batch=batch) for _ in range(size)],
+        )
+    return lake
+
+
+def test_facts_read_together_are_those_read_one_by_one(tmp_path: Path) -> None:
+    lake = a_lake_of_three(tmp_path)
+    together = known(lake, tmp_path)
+    alone = KnownLake(lake)
+    for stage in (Stage.SEED_COTS, Stage.REFINED_COTS, Stage.COT_GRADES):
+        for batch in lake.batches(stage):
+            assert together.facts(stage, batch) == alone.facts(stage, batch)
+    rows = [together.facts(Stage.SEED_COTS, f"b-000{n}").rows for n in (1, 2, 3)]
+    assert rows == [1, 2, 0]
+    assert together.facts(Stage.SEED_COTS, "b-0002").failures == 1
+    grades = together.facts(Stage.COT_GRADES, "b-0002").scores["refined"]
+    assert grades == {
+        metric: [2 * score, 2 * count]
+        for metric, (score, count) in alone.facts(Stage.COT_GRADES, "b-0001")
+        .scores["refined"]
+        .items()
+    }
+
+
+def test_a_damaged_partition_keeps_the_others_from_nobody(tmp_path: Path) -> None:
+    lake = a_lake_of_three(tmp_path)
+    path = Path(str(lake.rows_path(Stage.SEED_COTS, "b-0002")))
+    path.write_bytes(path.read_bytes()[:-20])
+    damaged = known(lake, tmp_path)
+    assert damaged.facts(Stage.SEED_COTS, "b-0001").rows == 1
+    assert damaged.facts(Stage.SEED_COTS, "b-0003").rows == 0
+    with pytest.raises(SetupError, match="not a readable Parquet file"):
+        damaged.facts(Stage.SEED_COTS, "b-0002")
+    # It is looked at again by the next command, and the others are not.
+    assert unread(lake, tmp_path) == 1
+
+
+def test_a_partition_without_its_account_of_failures_has_none(tmp_path: Path) -> None:
+    lake = a_lake_of_three(tmp_path)
+    Path(str(lake.path(Stage.SEED_COTS, "b-0001", FAILURES))).unlink()
+    facts = known(lake, tmp_path).facts(Stage.SEED_COTS, "b-0001")
+    assert (facts.rows, facts.failures) == (1, 0)
+    assert facts.fingerprint == lake.fingerprint(Stage.SEED_COTS, "b-0001")
 
 
 @pytest.mark.parametrize("content", [b"no database" * 999, b""])
