@@ -164,7 +164,8 @@ class CaseRunner:
     ) -> Tryout:
         unique = {prompt.prompt_id: prompt for prompt in prompts.values()}
         # Only the refined version: a case says nothing of the others.
-        grading = self.settings.grading.model_copy(update={"compared": 0.0})
+        every_case = {"compared": 0.0, "share": 1.0}
+        grading = self.settings.grading.model_copy(update=every_case)
         snapshot = take_snapshot(self.settings).with_settings(grading=grading)
         run = TryoutRun(tuple(unique.values()), snapshot, self.log, _stages_for(files))
         run.on_poll = lambda: on_poll(run.progress)

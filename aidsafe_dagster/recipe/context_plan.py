@@ -181,7 +181,8 @@ class _Planner:
         self.context = context
         self.settings = _LenientSettings(
             settings.deliberation,
-            settings.grading,
+            # The made-up prompt may lie outside the share.
+            settings.grading.model_copy(update={"share": 1.0}),
             # Filler is alike on both sides, and how much so takes long to tell.
             settings.pairs.model_copy(update={"max_similarity": 1.0}),
             settings.counterfactuals,

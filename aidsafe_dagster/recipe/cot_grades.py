@@ -27,6 +27,7 @@ from aidsafe_dagster.recipe.records import (
     DeliberatedCot,
     FailureReason,
     Grade,
+    Origin,
     Prompt,
     Record,
     RefinedCot,
@@ -45,8 +46,15 @@ _COMPARED: tuple[tuple[Version, Version], ...] = (
 class GradingSettings(Record):
     judges: int = Field(default=1, ge=1, le=2)
     """1: the role `judge`. 2: the role `second_judge` as well."""
+    share: float = Field(default=1.0, gt=0, le=1)
+    """Share of the rows that are graded, drawn by hash; benign twins always are.
+
+    The others have no pair and no counterfactual, and no grade that could meet a floor of
+    `score_gate`, so below 1 those floors have to be off.
+    """
     compared: float = Field(default=1.0, ge=0, le=1)
-    """Share of the rows on which the baseline and the deliberated CoT are graded and compared too.
+    """Share of the graded rows on which the baseline and the deliberated CoT are graded and
+    compared too.
 
     On the other rows, only the refined CoT is graded.
     """
@@ -129,6 +137,22 @@ def _subjects(versions: Versions, settings: GradingSettings) -> dict[Version, Su
         if versions.single_llm:
             subjects["single_llm"] = subject_of("single_llm", versions.single_llm)
     return subjects
+
+
+def why_not_graded(prompt: Origin, settings: GradingSettings) -> RowFailed | None:
+    """Return why nobody grades a row, None if somebody does."""
+    if is_graded(prompt.prompt_id, settings.share, is_twin=prompt.is_twin):
+        return None
+    detail = f"{settings.share:.0%} of the rows are graded"
+    return RowFailed(FailureReason.NOT_DRAWN, detail, redraw=False)
+
+
+def is_graded(prompt_id: str, share: float, *, is_twin: bool) -> bool:
+    """Return True for about a `share` of all prompts, the same ones every time.
+
+    And for each benign twin: that its response declines is known from its grade alone.
+    """
+    return is_twin or hash_fraction("graded", prompt_id) < share
 
 
 def is_compared(prompt_id: str, share: float) -> bool:

@@ -143,7 +143,7 @@ class FailureReason(StrEnum):
     # From here on, of policy counterfactuals.
     # Both sets of policies say the same on the prompt, so nobody is asked.
     SAME_POLICIES = "same_policies"
-    # The prompt is not in the share that is asked.
+    # The prompt is not in the share that is asked; of grading as well.
     NOT_DRAWN = "not_drawn"
     # Under both sets the answer comes to the same.
     SAME_OUTCOME = "same_outcome"

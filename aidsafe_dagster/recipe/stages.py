@@ -19,7 +19,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from aidsafe_dagster.recipe.beliefs import BeliefSearch, choose_pair_kind
-from aidsafe_dagster.recipe.cot_grades import GradingSettings, Versions, grade_versions
+from aidsafe_dagster.recipe.cot_grades import (
+    GradingSettings,
+    Versions,
+    grade_versions,
+    why_not_graded,
+)
 from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
 from aidsafe_dagster.recipe.dialogue import Conversation, Dialogue, DialogueTask
 from aidsafe_dagster.recipe.errors import RowFailed, SetupError, unknown
@@ -266,6 +271,12 @@ def _grade(
     return grade_versions(conversation, versions, settings.grading)
 
 
+def _why_not_graded(
+    _: Conversation, records: RecordsByStage, settings: RecipeSettings
+) -> RowFailed | None:
+    return why_not_graded(records[Stage.REFINED_COTS], settings.grading)
+
+
 def belief_search(
     conversation: Conversation, records: RecordsByStage, settings: RecipeSettings
 ) -> BeliefSearch:
@@ -401,6 +412,7 @@ STAGES: dict[str, StageDefinition] = {
             speakers="judges",
             templates=("cot_grades/grade", "cot_grades/compare", "judge_system"),
             dialogue=_grade,
+            why_not_asked=_why_not_graded,
             # Judges write no chain of thought, so there is nothing to measure or to cover.
             suites=(INTEGRITY, GRADES),
             transcript=grades_transcript,

@@ -12,10 +12,13 @@ from typing import Any
 import polars as pl
 
 from aidsafe_dagster.lake.lake import Lake
+from aidsafe_dagster.recipe.cot_grades import is_graded
 from aidsafe_dagster.recipe.records import BELIEF_CANDIDATES, Role, Stage, Usage
 
 _CALLS_OF_A_CANDIDATE = 2
 """The belief and the target's answer. Each judge adds one."""
+_GRADED_SHARE = 0.2
+"""That four rows in five are left out for; the floors of the score gate have to be off."""
 _COLUMNS = {
     Stage.DELIBERATED_COTS: ("turns",),
     Stage.COT_GRADES: ("grades", "comparisons"),
@@ -81,6 +84,14 @@ def _later_rounds(row: Mapping[str, Any], _: _Tried) -> float:
     return len([turn for turn in row["turns"] or () if turn["round"] > 1])
 
 
+def _outside_a_share(row: Mapping[str, Any], _: _Tried) -> float:
+    derivation = row.get("derivation") or {}
+    is_twin = derivation.get("method") == "benign_twin"
+    if is_graded(row["prompt_id"], _GRADED_SHARE, is_twin=is_twin):
+        return 0
+    return float(row["usage"]["calls"])
+
+
 def _other_versions(row: Mapping[str, Any], _: _Tried) -> float:
     others = [one for one in row["grades"] or () if one["version"] != "refined"]
     return len(others) + 2 * len(row["comparisons"] or ())
@@ -111,6 +122,12 @@ PARTS = (
         "deliberation.max_rounds = 1",
         Stage.DELIBERATED_COTS,
         _later_rounds,
+    ),
+    Part(
+        "grading of four rows in five",
+        f"grading.share = {_GRADED_SHARE}",
+        Stage.COT_GRADES,
+        _outside_a_share,
     ),
     Part(
         "grades of other versions, comparisons",
@@ -160,12 +177,13 @@ def _add_batch(cost: PartCost, part: Part, lake: Lake, batch: str) -> PartCost:
     if not lake.has(part.stage, batch):
         return cost
     names = ("prompt_id", "usage", *_COLUMNS[part.stage])
-    rows = lake.rows(part.stage, batch, names)
+    # Rows of an older release were not made from others.
+    rows = lake.rows(part.stage, batch, [*names, "derivation"])
     # Without its columns, an older release says nothing of the part.
     if not set(names) <= set(rows.columns):
         return cost
     tried = _tried(lake, batch)
-    found = list(rows.select(names).iter_rows(named=True))
+    found = list(rows.iter_rows(named=True))
     if part.stage == Stage.PREFERENCE_PAIRS:
         # A search that led to no pair tried candidates as well.
         failures = lake.failures(part.stage, batch).select("prompt_id", "usage")

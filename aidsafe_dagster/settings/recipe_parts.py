@@ -22,6 +22,7 @@ from aidsafe_dagster.recipe.batch_recipe import (
     content_hash,
     policy_hash,
 )
+from aidsafe_dagster.recipe.cot_grades import GradingSettings
 from aidsafe_dagster.recipe.policy_counterfactuals import CounterfactualSettings
 from aidsafe_dagster.recipe.records import Record, RefinedCot, Role, Stage
 from aidsafe_dagster.recipe.stages import stage_named
@@ -207,7 +208,7 @@ def _setting_parts(settings: Settings, stage: str) -> Iterator[RecipePart]:
     if is_own or stage == Stage.DELIBERATED_COTS:
         yield from _group("deliberation", settings.deliberation)
     if is_own or stage in (Stage.COT_GRADES, Stage.PREFERENCE_PAIRS):
-        yield from _group("grading", settings.grading)
+        yield from _grading_parts(settings.grading)
     if is_own or stage == Stage.PREFERENCE_PAIRS:
         yield from _group("pairs", settings.pairs)
     if stage == Stage.POLICY_COUNTERFACTUALS:
@@ -217,6 +218,14 @@ def _setting_parts(settings: Settings, stage: str) -> Iterator[RecipePart]:
         yield from _group(_REHEARSAL, settings.rehearsal, {"seconds_per_call"})
 
 
+def _grading_parts(settings: GradingSettings) -> Iterator[RecipePart]:
+    yield from _group("grading", settings, {"share"})
+    # Batches made before there was a share have the recipe of those that grade every row.
+    share = _part("grading.share", settings.share, GradingSettings().share)
+    if not share.is_default:
+        yield share
+
+
 def _contrast_parts(settings: Settings) -> Iterator[RecipePart]:
     """Yield what a counterfactual depends on besides its policies and its speakers."""
     # The policies count by their text, and which of them are used shows in that.
@@ -224,8 +233,8 @@ def _contrast_parts(settings: Settings) -> Iterator[RecipePart]:
     yield from _group("counterfactuals", settings.counterfactuals, places)
     if settings.counterfactuals.writer == "deliberation":
         yield from _group("deliberation", settings.deliberation)
-    # How wide the comparison of versions is has no say here.
-    yield from _group("grading", settings.grading, {"compared"})
+    # How many rows are graded, and how widely versions are compared, has no say here.
+    yield from _group("grading", settings.grading, {"compared", "share"})
     yield from _group("score_gate", settings.score_gate)
     for name in ("min_chosen_score", "max_rejected_score"):
         default = type(settings.pairs).model_fields[name].default

@@ -24,7 +24,11 @@ from aidsafe_dagster.recipe.cot_grades import GradingSettings
 from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings
 from aidsafe_dagster.recipe.dialogue import Sampling
 from aidsafe_dagster.recipe.errors import SetupError, unknown
-from aidsafe_dagster.recipe.fine_tune_splits import ScoreGate, SplitSettings
+from aidsafe_dagster.recipe.fine_tune_splits import (
+    NO_FLOOR,
+    ScoreGate,
+    SplitSettings,
+)
 from aidsafe_dagster.recipe.grown_prompts import GrowthSettings
 from aidsafe_dagster.recipe.policies import (
     Policies,
@@ -151,6 +155,20 @@ class Settings(Record):
         server = self.generation.server
         if server and server not in self.servers:
             raise unknown("server", server, self.servers, "generation.server")
+        return self
+
+    @model_validator(mode="after")
+    def _check_graded_share(self) -> Self:
+        floors = self.score_gate.floors
+        if self.grading.share < 1 and floors:
+            named = ", ".join(f"{name} {floor:g}" for name, floor in floors.items())
+            off = "\n".join(f"{name} = {NO_FLOOR:g}" for name in floors)
+            raise SetupError(
+                f"grading.share is {self.grading.share:g}, and [score_gate] has floors ({named}): "
+                "a row without a grade meets none, so no such row would be trained on. Either "
+                "grade every row (grading.share = 1.0), or do without the floors:\n"
+                f"[score_gate]\n{off}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -25,7 +25,8 @@ from aidsafe_dagster.quality.self_judging import (
 )
 from aidsafe_dagster.quality.suites import check_refined_length, validate
 from aidsafe_dagster.recipe.policies import Policies
-from aidsafe_dagster.recipe.records import RefinedCot, Stage
+from aidsafe_dagster.recipe.records import FailureReason, RefinedCot, Stage
+from aidsafe_dagster.recipe.row_gate import CheckSettings
 from aidsafe_dagster.recipe.stages import (
     GRADES,
     INTEGRITY,
@@ -129,14 +130,15 @@ class _Partition:
         fingerprint = self.lake.fingerprint(stage, self.batch)
         failures = self.lake.failures(stage, self.batch)
         settings = self.snapshot.settings
+        expected = expected_rows(self.lake, stage, self.batch)
         results = validate(
             stage=stage,
             suites=suites,
             frame=self.rows,
             failures=failures,
-            expected_rows=expected_rows(self.lake, stage, self.batch),
+            expected_rows=expected,
             policies=_policies_judged_by(self.snapshot, stage),
-            settings=settings.checks,
+            settings=_bounds(settings, expected, failures),
             counter=token_counter(settings),
         )
         links = row_links(settings, stage, self.batch, failed=failures.height)
@@ -173,6 +175,16 @@ class _Partition:
         if suite == INTEGRITY:
             notes.append(_mix(self.lake, stage, self.batch))
         return [note for note in notes if note]
+
+
+def _bounds(
+    settings: Settings, expected: int | None, failures: pl.DataFrame
+) -> CheckSettings:
+    """Return the bounds of the gate; a stage may be empty if none of its rows is in the share."""
+    not_drawn = failures.filter(reason=str(FailureReason.NOT_DRAWN)).height
+    if settings.grading.share < 1 and expected == not_drawn:
+        return settings.checks.model_copy(update={"min_rows": 0})
+    return settings.checks
 
 
 def _policies_judged_by(snapshot: SettingsSnapshot, stage: str) -> Policies:

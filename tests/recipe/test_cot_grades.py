@@ -8,10 +8,17 @@ from aidsafe_dagster.recipe.cot_grades import (
     Versions,
     grade_versions,
     is_compared,
+    why_not_graded,
 )
 from aidsafe_dagster.recipe.dialogue import Request
 from aidsafe_dagster.recipe.errors import RowFailed
-from aidsafe_dagster.recipe.records import CotGrades, FailureReason, Role, Stage
+from aidsafe_dagster.recipe.records import (
+    CotGrades,
+    Derivation,
+    FailureReason,
+    Role,
+    Stage,
+)
 from tests.builders import a_deliberated_cot, a_refined_cot, a_single_llm_cot
 from tests.recipe.scripted_model import (
     a_conversation,
@@ -152,6 +159,31 @@ def test_a_larger_share_contains_the_prompts_of_a_smaller_one() -> None:
     assert len(fifth) == pytest.approx(400, abs=60)
     assert not any(is_compared(f"p{n}", 0) for n in numbers)
     assert all(is_compared(f"p{n}", 1) for n in numbers)
+
+
+def test_the_rows_that_are_graded_are_the_same_every_time_and_twins_always_are() -> (
+    None
+):
+    prompts = [REFINED.model_copy(update={"prompt_id": f"p{n}"}) for n in range(2000)]
+
+    def graded(share: float) -> set[str]:
+        settings = GradingSettings(share=share)
+        return {p.prompt_id for p in prompts if why_not_graded(p, settings) is None}
+
+    assert graded(0.2) < graded(0.5) < graded(1.0)
+    assert len(graded(0.2)) == pytest.approx(400, abs=60)
+    assert len(graded(1.0)) == len(prompts)
+    twin = Derivation(method="benign_twin", parent="p0", detail="")
+    for prompt in prompts[:50]:
+        made = prompt.model_copy(update={"derivation": twin})
+        assert why_not_graded(made, GradingSettings(share=0.001)) is None
+
+
+def test_a_row_outside_the_share_says_so_and_is_not_drawn_anew() -> None:
+    failure = why_not_graded(REFINED, GradingSettings(share=1e-9))
+    assert failure is not None
+    assert failure.reason is FailureReason.NOT_DRAWN
+    assert not failure.redraw
 
 
 def test_the_policy_score_of_a_row_is_that_of_its_refined_cot() -> None:

@@ -17,6 +17,10 @@ ENDPOINT: dict[str, Any] = {
     "servers": {"other": {"base_url": "http://127.0.0.1:2/v1", "model": "critic"}},
     "roles": {"judge": {"server": "other"}},
 }
+SAMPLED = {
+    "grading": {"share": 0.2},
+    "score_gate": {"policy_to_response": 1.0, "response_to_cot": 1.0},
+}
 
 
 def changes(folder: Path, stage: str, **changed: Any) -> tuple[str, ...]:
@@ -85,6 +89,7 @@ def test_where_and_how_fast_a_server_is_asked_is_no_part_of_a_recipe(
         (Stage.DELIBERATED_COTS, {"deliberation": {"max_rounds": 1}}, "max_rounds: 3 → 1"),
         (Stage.DELIBERATED_COTS, {"roles": {"deliberator_2": {"model": "b"}}}, "deliberator_2"),
         (Stage.PREFERENCE_PAIRS, {"pairs": {"iterations": 1}}, "pairs.iterations: 2 → 1"),
+        (Stage.COT_GRADES, SAMPLED, "grading.share: (not set) → 0.2"),
         (Stage.FINE_TUNE_SPLITS, {"splits": {"test": 0.1}}, "splits.test: 0.05 → 0.1"),
         (Stage.SEED_COTS, {"engine": "rehearsal"}, "writer → rehearsal"),
     ],
@@ -102,6 +107,16 @@ def test_a_stage_does_not_depend_on_what_only_later_stages_use(tmp_path: Path) -
     assert changes(tmp_path, Stage.REFINED_COTS, **later) == (
         "model of refiner: writer → b",
     )
+
+
+def test_a_share_that_nobody_set_is_no_part_of_a_recipe(tmp_path: Path) -> None:
+    loaded = load_settings(tmp_path, environ={}).settings
+    for stage in (Stage.COT_GRADES, Stage.PREFERENCE_PAIRS):
+        parts = recipe_parts(take_snapshot(loaded), stage)
+        names = {part.name for part in parts}
+        assert "grading.compared" in names
+        # Else every batch made before would be of another recipe.
+        assert "grading.share" not in names
 
 
 def test_a_tokenizer_counts_by_its_content_and_not_by_its_place(tmp_path: Path) -> None:

@@ -385,3 +385,33 @@ currency = "EUR"
     (tmp_path / "aidsafe.toml").write_text(text)
     with pytest.raises(SetupError, match=r"several currencies: USD .*EUR"):
         load_settings(tmp_path, {})
+
+
+SAMPLED = "[grading]\nshare = 0.2\n"
+
+
+def test_a_graded_share_is_refused_while_there_are_floors_and_both_ways_are_named(
+    tmp_path: Path,
+) -> None:
+    message = error_message(tmp_path, SAMPLED)
+    assert "policy_to_response 4, response_to_cot 4" in message
+    assert "grading.share = 1.0" in message
+    assert "[score_gate]\npolicy_to_response = 1\nresponse_to_cot = 1" in message
+
+
+def test_a_graded_share_goes_with_the_floors_that_the_message_turns_off(
+    tmp_path: Path,
+) -> None:
+    off = error_message(tmp_path, SAMPLED).rpartition("[score_gate]")[2]
+    floors = [line.strip() for line in off.splitlines() if " = " in line]
+    (tmp_path / "aidsafe.toml").write_text(
+        "\n".join([SAMPLED, "[score_gate]", *floors])
+    )
+    loaded = load_settings(tmp_path, environ={}).settings
+    assert loaded.grading.share == 0.2
+    assert not loaded.score_gate.floors
+
+
+def test_one_floor_is_enough_to_refuse_a_graded_share(tmp_path: Path) -> None:
+    text = "[score_gate]\npolicy_to_response = 1\nresponse_to_cot = 1\nrelevance = 2\n"
+    assert "relevance 2" in error_message(tmp_path, SAMPLED + text)
