@@ -3,7 +3,13 @@
 from pathlib import Path
 
 from aidsafe_dagster.lake.tables import to_frame
-from aidsafe_dagster.recipe.records import BELIEF_CANDIDATES, TriedBelief, Usage
+from aidsafe_dagster.recipe.cot_grades import is_graded
+from aidsafe_dagster.recipe.records import (
+    BELIEF_CANDIDATES,
+    Derivation,
+    TriedBelief,
+    Usage,
+)
 from aidsafe_dagster.reports.savings import PartCost, part_costs
 from tests.builders import (
     a_comparison,
@@ -44,6 +50,23 @@ def test_grades_of_other_versions_and_both_orders_of_comparisons_count(
     assert round(compared.cost, 6) == 0.6
     assert costs["grading.judges"].calls == 1
     assert compared.scaled(10).calls == 30
+
+
+def test_a_graded_share_leaves_out_rows_whole_and_no_benign_twin(
+    tmp_path: Path,
+) -> None:
+    ids = [f"p{n}" for n in range(30)]
+    drawn = [one for one in ids if is_graded(one, 0.2, is_twin=False)]
+    twin = Derivation(method="benign_twin", parent="p0", detail="")
+    rows = [a_cot_grades(batch=BATCH, prompt_id=one, usage=USED) for one in ids]
+    twins = [
+        a_cot_grades(batch=BATCH, prompt_id=f"t{one}", usage=USED, derivation=twin)
+        for one in ids
+    ]
+    lake = a_lake(tmp_path, BATCH, cot_grades=[*rows, *twins])
+    cost = by_setting(part_costs(lake, [BATCH]))["grading.share"]
+    assert 0 < len(drawn) < len(ids)
+    assert cost.calls == USED.calls * (len(ids) - len(drawn))
 
 
 def test_rounds_after_the_first_count(tmp_path: Path) -> None:
