@@ -1,6 +1,7 @@
 """The command line of the benchmarks."""
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -75,6 +76,8 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     _require_packages()
+    # Python's default. Without it every process would compile our modules anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     options = Options(arguments.rows, arguments.slots, arguments.pace, arguments.length)
     for name in arguments.names or BENCHMARKS:
         started = time.monotonic()

@@ -7,11 +7,11 @@ from functools import partial
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
 from aidsafe_dagster.lake.batch_recipes import store_recipe
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.split_inputs import store_split_inputs
-from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.recipe.fine_tune_splits import (
     ScoreGate,
     SplitInputs,
@@ -83,12 +83,12 @@ def fine_tune_splits(
     decontamination = open_decontamination(snapshot.settings)
     matches = decontamination.find([*inputs.refined, *inputs.pairs])
     rows, failures = _select(inputs, snapshot.settings, matches)
-    opened.store(Stage.FINE_TUNE_SPLITS, batch, rows, FineTuneRow, failures)
+    frame = opened.store(Stage.FINE_TUNE_SPLITS, batch, rows, FineTuneRow, failures)
     decontamination.record(opened, Stage.FINE_TUNE_SPLITS, batch)
     store_split_inputs(opened, split_inputs)
     store_recipe(opened, recipe)
     metadata = {
-        **_metadata(opened, batch, inputs, rows, failures, snapshot.settings),
+        **_metadata(opened, batch, inputs, frame, rows, failures, snapshot.settings),
         **decontamination.metadata(failures),
         **recipe_metadata(recipe),
         **_gate_metadata(split_inputs, overridden),
@@ -252,18 +252,20 @@ def _metadata(
     lake: Lake,
     batch: str,
     inputs: _Inputs,
+    frame: pl.DataFrame,
     rows: Sequence[FineTuneRow],
     failures: Sequence[Failure],
     settings: Settings,
 ) -> dict[str, Any]:
+    """Return what the UI shows of the rows, which `frame` holds as they were written."""
     split_counts = Counter(f"{row.kind}/{row.split}" for row in rows)
     metadata = {
         **row_metadata(rows, failures),
         "splits": count_table(split_counts, "split"),
     }
-    refined = to_frame(inputs.refined, RefinedCot)
-    frame = with_policies(to_frame(rows, FineTuneRow), refined)
-    for table in build_split_tables(frame, settings.splits):
+    refined = lake.rows(Stage.REFINED_COTS, batch, ["prompt_id", "applicable_policies"])
+    with_their_policies = with_policies(frame, refined)
+    for table in build_split_tables(with_their_policies, settings.splits):
         metadata[table.title] = dg.MetadataValue.md(markdown_table(table))
     metadata |= floor_metadata(settings.score_gate, failures)
     metadata |= threshold_metadata(list(inputs.grades.values()))

@@ -96,8 +96,12 @@ class Lake:
         records: Sequence[R],
         record: type[R],
         failures: Sequence[Failure] | None = None,
-    ) -> None:
-        """Write the records of a partition, and its failures where the table has any."""
+    ) -> pl.DataFrame:
+        """Write the records of a partition, and its failures where the table has any.
+
+        Returns:
+            The rows as they were written.
+        """
         rows = to_frame(records, record)
         failure_rows = None
         # Without failures, the file still says that nothing failed. None means that the table
@@ -105,6 +109,7 @@ class Lake:
         if failures is not None:
             failure_rows = to_frame(failures, Failure)
         self.write(table, batch, rows, failure_rows)
+        return rows
 
     def write(
         self,

@@ -17,6 +17,8 @@ from typing import Any, Literal
 
 import polars as pl
 
+from aidsafe_dagster.primitives.put_off_imports import imports_put_off
+
 MAX_OFFENDERS = 5
 Table = Literal["rows", "summary"]
 _BRIEF = {"result_format": "BASIC", "partial_unexpected_count": 0}
@@ -299,7 +301,8 @@ def _context(gx: Any) -> Any:
 
 
 def _import_great_expectations() -> Any:
-    with warnings.catch_warnings():
+    # A third of its import is these two, for expectations that no suite of ours has.
+    with imports_put_off("altair", "scipy.stats"), warnings.catch_warnings():
         # Its imports use modules that Python deprecates.
         warnings.simplefilter("ignore")
         import great_expectations  # noqa: PLC0415 - takes seconds

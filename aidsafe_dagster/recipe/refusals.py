@@ -122,7 +122,8 @@ def is_bare_refusal(text: str) -> bool:
     if not sentences:
         return False
     folded = " ".join(sentences)
-    if AT_WORK.search(folded) or PARTLY.search(folded):
+    # In this order since most texts of agents hold a word of the first, and it is found sooner.
+    if PARTLY.search(folded) or AT_WORK.search(folded):
         return False
     if _is_apology_alone(folded) or _is_excuse(folded):
         return True

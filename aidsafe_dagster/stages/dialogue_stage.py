@@ -17,7 +17,6 @@ from aidsafe_dagster.engines.driver.progress import Progress
 from aidsafe_dagster.engines.driver.rows import NextStage
 from aidsafe_dagster.lake.batch_recipes import store_recipe
 from aidsafe_dagster.lake.lake import Lake
-from aidsafe_dagster.lake.tables import to_frame
 from aidsafe_dagster.recipe.batch_recipe import StageRecipe
 from aidsafe_dagster.recipe.dialogue import Conversation, DialogueContext, DialogueTask
 from aidsafe_dagster.recipe.errors import SetupError
@@ -213,10 +212,10 @@ class StageRun:
         batch = self.batch
         passed, failures = self._apply_row_gate(conversations, results)
         rows = [with_recipe(row, self.recipe) for row in passed]
-        self.lake.store(stage, batch, rows, self.definition.record, failures)
+        frame = self.lake.store(stage, batch, rows, self.definition.record, failures)
         store_recipe(self.lake, self.recipe)
         metadata = {
-            **self._metadata(rows, failures, progress),
+            **self._metadata(rows, frame, failures, progress),
             **extra_metadata(rows),
             **recipe_metadata(self.recipe),
             **self.overridden,
@@ -247,10 +246,14 @@ class StageRun:
         return rows, failures
 
     def _metadata(
-        self, rows: Sequence[Any], failures: Sequence[Failure], progress: Progress
+        self,
+        rows: Sequence[Any],
+        frame: pl.DataFrame,
+        failures: Sequence[Failure],
+        progress: Progress,
     ) -> dict[str, Any]:
+        """Return what the UI shows of the rows, which `frame` holds as they were written."""
         path = self.lake.rows_path(self.definition.name, self.batch)
-        frame = to_frame(rows, self.definition.record)
         return {
             **row_metadata(rows, failures),
             "engine": self.dialogue_context.engine,

@@ -9,10 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import polars as pl
+
 from aidsafe_dagster.engines.driver.rows import NextStage
+from aidsafe_dagster.lake.earlier_layouts import to_record
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.recipe.dialogue import Conversation, DialogueContext, DialogueTask
 from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.records import Record
 from aidsafe_dagster.recipe.stages import (
     RecordsByStage,
     StageDefinition,
@@ -38,7 +42,7 @@ def stages_to_read_ahead(
     names = _stages_behind(stage, stages_in_run, settings)
     inputs = {name for later in names for name in stage_named(later).inputs}
     readers = {}
-    stored = _stored_tables(lake, batch, inputs)
+    stored = _stored_rows(lake, batch, inputs)
     for name in names:
         readers[name] = _StageReader(
             stage_named(name),
@@ -64,18 +68,40 @@ def _stages_behind(
     return list(dict.fromkeys(names))
 
 
-def _stored_tables(
+class _StoredRows:
+    """The rows of a stage that is made. A row becomes a record when somebody asks for it."""
+
+    def __init__(self, frame: pl.DataFrame, record: type[Record]) -> None:
+        self._frame = frame
+        self._record = record
+        self._places = {
+            prompt_id: place for place, prompt_id in enumerate(frame["prompt_id"])
+        }
+
+    def find(self, prompt_id: str) -> Any | None:
+        """Return the record of a prompt, None if the stage has no row of it.
+
+        Raises:
+            OtherLayout: another release wrote a row that cannot be read.
+        """
+        place = self._places.get(prompt_id)
+        if place is None:
+            return None
+        return to_record(self._frame.row(place, named=True), self._record)
+
+
+def _stored_rows(
     lake: Lake, batch: str, stages: Collection[str]
-) -> Mapping[str, Mapping[str, Any]]:
-    """Return the rows of those stages that are made, by prompt id."""
+) -> Mapping[str, _StoredRows]:
+    """Return the rows of those stages that are made."""
     tables = {}
     for stage in stages:
         # A damaged one is not made: this run may be about to make it again, and if not, the stage
         # that needs it says what is wrong.
         with suppress(SetupError):
             if lake.has(stage, batch):
-                rows = lake.records(stage, batch, stage_named(stage).record)
-                tables[stage] = {row.prompt_id: row for row in rows}  # type: ignore[attr-defined]
+                frame = lake.rows(stage, batch)
+                tables[stage] = _StoredRows(frame, stage_named(stage).record)
     return tables
 
 
@@ -103,8 +129,8 @@ class _StageReader:
     settings: Settings
     dialogue_context: DialogueContext
     stages_in_run: frozenset[str]
-    stored: Mapping[str, Mapping[str, Any]]
-    """Rows of the stages that are made already, by prompt id."""
+    stored: Mapping[str, _StoredRows]
+    """Of the stages that are made already."""
     redraws: Redraws
 
     def task(self, records: RecordsByStage) -> DialogueTask[Any] | None:
@@ -130,16 +156,26 @@ class _StageReader:
     def _with_stored_records(
         self, records: RecordsByStage, prompt_id: str
     ) -> RecordsByStage | None:
-        """Add what else the stage reads, from the lake; None if this run has yet to make it."""
+        """Add what else the stage reads, from the lake.
+
+        Returns:
+            None if this run has yet to make it, or another release wrote it and it cannot be read.
+        """
         complete = dict(records)
         for stage in self.definition.inputs:
             if stage in complete:
                 continue
-            stored = self.stored.get(stage, {})
-            if prompt_id in stored:
-                complete[stage] = stored[prompt_id]
-            # The run has yet to make that stage. The same request can only be built from its rows,
-            # and another request would be paid for in vain.
-            elif str(stage) in self.stages_in_run and stage not in self.stored:
+            if stage not in self.stored:
+                # The same request can only be built from the rows that this run has yet to make,
+                # and another request would be paid for in vain.
+                if str(stage) in self.stages_in_run:
+                    return None
+                continue
+            try:
+                record = self.stored[stage].find(prompt_id)
+            except SetupError:
+                # The stage that needs it says what is wrong.
                 return None
+            if record is not None:
+                complete[stage] = record
         return complete

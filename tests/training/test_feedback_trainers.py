@@ -40,6 +40,11 @@ from trl import SFTConfig, SFTTrainer
 trainer = SFTTrainer(model=model, args=SFTConfig(**common), train_dataset=rows)
 trainer.train()
 """
+DPO = """
+from trl import DPOConfig, DPOTrainer
+trainer = DPOTrainer(model=model, args=DPOConfig(**common), train_dataset=rows)
+trainer.train()
+"""
 KTO = """
 from trl import KTOConfig, KTOTrainer
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -100,6 +105,8 @@ TRAINERS = {
     "guard-policy": SFT,
     "guard-llama": SFT,
     "trl-grpo": GRPO,
+    "counterfactual-sft": SFT,
+    "counterfactual-dpo": DPO,
 }
 
 
@@ -107,7 +114,17 @@ TRAINERS = {
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A site with a finished batch, and its exports in the folder `out`."""
     folder = tmp_path_factory.mktemp("site")
-    with a_site(folder) as site:
+    second = folder / "other_policies"
+    second.mkdir()
+    for file in sorted((ROOT / "aidsafe_dagster" / "policies").glob("*.toml")):
+        policy = file.read_text().replace('purpose = "', 'purpose = "Otherwise: ')
+        (second / file.name).write_text(policy)
+    # The rehearsal then answers every prompt otherwise under the second policies.
+    settings = {
+        "counterfactuals": {"policies": second.name},
+        "rehearsal": {"contrary": 1.0},
+    }
+    with a_site(folder, **settings) as site:
         assert site.ingest(prompts_file(folder, some_prompts(24))).success
         run = site.make("mine-0001")
         assert run.success, run.error
