@@ -18,6 +18,7 @@ from benchmarks import (
     journal,
     lake,
     outage,
+    peers,
     prefix,
     rate_limits,
     results,
@@ -28,6 +29,7 @@ from benchmarks.options import Options, Section
 
 BENCHMARKS: Mapping[str, Callable[[Options], Section]] = {
     "driver": driver.run,
+    "peers": peers.run,
     "faults": faults.run,
     "death": death.run,
     "outage": outage.run,
