@@ -109,9 +109,14 @@ def kill_after(calls: float, command: list[str], server: ModelServer) -> float:
     """Start a client, kill it (kill -9) once so many calls are answered; return the seconds."""
     started = time.monotonic()
     with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     ) as process:
         while server.stats()["ok"] < calls and process.poll() is None:
             time.sleep(0.05)
-        os.kill(process.pid, signal.SIGKILL)
+        # With whatever it has started, such as datatrove's manager.
+        os.killpg(process.pid, signal.SIGKILL)
     return time.monotonic() - started
