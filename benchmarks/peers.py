@@ -104,7 +104,8 @@ def _remarks(runs: Mapping[str, Run]) -> list[str]:
     remarks = [
         "CPU is what the system charges for user and system, children included: of the pipeline "
         "for the whole command, its start included, of the others from the first row on. The runs "
-        f"that are answered at once are the median of {_REPEATS}, but for the pipeline.",
+        f"that are answered at once are the median of {_REPEATS}, but for the pipeline. If the "
+        "machine was busy otherwise, as the load average tells, read the ratios.",
         "Plain asyncio tries three times and keeps nothing. The driver journals every answer "
         "before it is used, shares the slots with other processes, and retries, slows down or "
         "stops as the server's answers ask for. datatrove puts every answer into a queue for its "
