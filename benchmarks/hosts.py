@@ -48,6 +48,8 @@ def run(options: Options) -> Section:
         [
             "Calls made twice: calls answered beyond the entries of the journal, which has one "
             "for each different request.",
+            "Where the whole machine is as busy as it has cores, they are the limit, and a further "
+            "process only takes from the others.",
             "The journal alone: processes that look up a call, find nothing and record an answer, "
             "64 at a time each, behind the lock of a batch; the database waits for the disk at "
             "each commit (`fsync`). Slot shares alone: claims of processes that do nothing else; "
