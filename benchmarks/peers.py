@@ -14,7 +14,7 @@ from statistics import median
 from benchmarks.options import Options, Section, describe_server
 from benchmarks.server import a_simulated_server
 from benchmarks.site import a_project, aidsafe, start_aidsafe
-from benchmarks.trial import PEERS_PYTHON, Client, client_command, kill_after, run_trial
+from benchmarks.trial import PEERS_READY, Client, client_command, kill_after, run_trial
 from tests.serving import ModelServer
 
 _BASE = "plain asyncio"
@@ -62,7 +62,7 @@ class Work:
 def run(options: Options) -> Section:
     rows = options.rows or _ROWS
     names = [_BASE, "the driver"]
-    if PEERS_PYTHON.exists():
+    if PEERS_READY.exists():
         names.append("datatrove")
     at_once, again = _run_at_once(names, rows, options.slots)
     paced = _run_paced(names, rows, options.slots, options.pace)

@@ -22,8 +22,9 @@ NAMES: dict[Client, str] = {
     "plain": "plain asyncio",
     "datatrove": "datatrove",
 }
-PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
-"""Of the environment with the clients of others: `make .venv-peers/ready`."""
+_PEERS = ROOT / ".venv-peers"
+PEERS_READY = _PEERS / "ready"
+"""Is there once `make .venv-peers/ready` has made the environment with the clients of others."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,12 @@ def client_command(
         str(batch_size or rows),
     ]
     if client == "datatrove":
-        return [str(PEERS_PYTHON), "-m", "benchmarks.datatrove_client", *arguments]
+        return [
+            str(_PEERS / "bin" / "python"),
+            "-m",
+            "benchmarks.datatrove_client",
+            *arguments,
+        ]
     return [sys.executable, "-m", "benchmarks.client", client, *arguments]
 
 
