@@ -13,7 +13,8 @@
 # make chaos SEED=1 MINUTES=4  several batches under a random mix of faults, compared with a clean run
 # make audit  look every pinned version up in a database of known vulnerabilities
 # make release KEY=FILE  wheel, sdist, their parts (SBOM) and sums, signed with an SSH key of yours, into dist/release
-# make bench  the benchmarks on a simulated model server, into benchmarks/RESULTS.md
+# make bench  the benchmarks on a simulated model server, into benchmarks/RESULTS.md; `peers` needs .venv-peers (about
+#             0.5 GB) and `hosts` .venv-cluster, which `make .venv-peers/ready .venv-cluster/ready` makes
 # make clean  remove everything that was made (data/), and keep the environment
 
 PYTHON ?= python3
@@ -132,6 +133,11 @@ $(VENV)-real/ready-vllm: scripts/install-real scripts/gguf_to_safetensors.py $(V
 
 $(VENV)-litellm/ready: scripts/install-litellm
 	@scripts/install-litellm $(PYTHON) $(VENV)-litellm
+	@touch $@
+
+# for the benchmark `peers`
+$(VENV)-peers/ready: scripts/install-peers constraints.txt
+	@scripts/install-peers $(PYTHON) $(VENV)-peers
 	@touch $@
 
 $(VENV)-train/ready: scripts/install-train pyproject.toml

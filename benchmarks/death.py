@@ -1,19 +1,20 @@
 """A client is killed (kill -9) when half of its calls are answered, and started again."""
 
-import os
-import signal
 import sqlite3
-import subprocess
 import tempfile
-import time
 from contextlib import closing
 from pathlib import Path
 
 from benchmarks.options import Options, Section
 from benchmarks.server import a_simulated_server
-from benchmarks.trial import CLIENTS, NAMES, Client, client_command, run_trial
-from tests.serving import ModelServer
-from tests.site import ROOT
+from benchmarks.trial import (
+    CLIENTS,
+    NAMES,
+    Client,
+    client_command,
+    kill_after,
+    run_trial,
+)
 
 
 def run(options: Options) -> Section:
@@ -46,7 +47,7 @@ def _line(client: Client, rows: int, options: Options) -> tuple[object, ...]:
         tempfile.TemporaryDirectory() as folder,
     ):
         command = client_command(client, server, rows, slots, Path(folder))
-        seconds = _kill_after(3.5 * rows, command, server)
+        seconds = kill_after(3.5 * rows, command, server)
         kept, answered = _journaled(Path(folder)), server.stats()["ok"]
         outcome = run_trial(client, server, rows, slots, Path(folder))
     stats = outcome.stats
@@ -64,15 +65,6 @@ def _line(client: Client, rows: int, options: Options) -> tuple[object, ...]:
         f"{outcome.seconds:.1f}",
         f"{full_load_s:.1f}",
     )
-
-
-def _kill_after(calls: float, arguments: list[str], server: ModelServer) -> float:
-    started = time.monotonic()
-    with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
-        while server.stats()["ok"] < calls:
-            time.sleep(0.05)
-        os.kill(process.pid, signal.SIGKILL)
-    return time.monotonic() - started
 
 
 def _journaled(folder: Path) -> int:

@@ -14,8 +14,8 @@ from statistics import median
 
 from aidsafe_dagster.engines.journal import Journal
 from aidsafe_dagster.engines.journal_compaction import compact
-from benchmarks.client import memory_mb, reset_peak_memory
 from benchmarks.options import Options, Section
+from benchmarks.process import memory_mb, reset_peak_memory
 
 _CALLS = 10_000_000
 _LOOKUPS = 20_000

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 import aiohttp
 
 from aidsafe_dagster.recipe.dialogue import Completion, DialogueTask, Request
 from aidsafe_dagster.recipe.errors import RowFailed
-from aidsafe_dagster.recipe.records import RefinedCot, Usage
+from aidsafe_dagster.recipe.records import RefinedCot
+from benchmarks.chat_bodies import completion_of, payload_of
 
 ATTEMPTS = 3  # as in the usual client libraries
 
@@ -52,7 +52,7 @@ async def complete_all(
 async def _complete(
     session: aiohttp.ClientSession, base_url: str, request: Request
 ) -> Completion:
-    url, payload = f"{base_url}/chat/completions", _payload(request)
+    url, payload = f"{base_url}/chat/completions", payload_of(request)
     for attempt in range(1, ATTEMPTS + 1):
         try:
             async with session.post(url, json=payload) as response:
@@ -63,28 +63,6 @@ async def _complete(
                 raise
             await asyncio.sleep(0.5 * 2**attempt)
         else:
-            return _completion(body)
+            text = body["choices"][0]["message"]["content"]
+            return completion_of(text, body["model"], body["usage"])
     raise AssertionError("unreachable")
-
-
-def _payload(request: Request) -> dict[str, Any]:
-    schema = {"name": str(request.role), "schema": request.schema}
-    return {
-        "model": "simulated",
-        "messages": [message.model_dump() for message in request.messages],
-        "response_format": {"type": "json_schema", "json_schema": schema},
-        **request.sampling.model_dump(),
-    }
-
-
-def _completion(body: dict[str, Any]) -> Completion:
-    usage = body["usage"]
-    return Completion(
-        text=body["choices"][0]["message"]["content"],
-        model=body["model"],
-        usage=Usage(
-            calls=1,
-            prompt_tokens=usage["prompt_tokens"],
-            completion_tokens=usage["completion_tokens"],
-        ),
-    )

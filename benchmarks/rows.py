@@ -1,8 +1,10 @@
 """The work of the clients: made-up prompts, and the recipe's dialogue up to the refined CoT."""
 
+import hashlib
 import random
 from collections.abc import Iterator
 
+from aidsafe_dagster.recipe.bad_text import ACCEPT_ALL
 from aidsafe_dagster.recipe.deliberated_cots import DeliberationSettings, deliberate
 from aidsafe_dagster.recipe.dialogue import (
     Conversation,
@@ -56,6 +58,8 @@ def dialogue_tasks(count: int, first: int = 0) -> list[DialogueTask[RefinedCot]]
         templates=load_templates(PACKAGE / "prompts"),
         count_tokens=lambda text: len(text) // 4,
         engine="endpoint",
+        # the simulated answers are filler, which the recipe would ask for again
+        bad_text=ACCEPT_ALL,
     )
     tasks = []
     for prompt in _prompts(count, first):
@@ -85,3 +89,12 @@ def _refine_prompt(conversation: Conversation) -> Dialogue[RefinedCot]:
     )
     conversation.stage = Stage.REFINED_COTS
     return (yield from refine(conversation, deliberated))
+
+
+def digest(result: object) -> str:
+    """Hash the text of a row. Empty for a row that was lost."""
+    if not isinstance(result, RefinedCot):
+        return ""
+    texts = [result.response]
+    texts += [thought.text for thought in result.thoughts]
+    return hashlib.blake2b("\0".join(texts).encode(), digest_size=8).hexdigest()

@@ -6,7 +6,6 @@ python -m benchmarks.warm BATCH...    in the project's folder; each batch twice,
 """
 
 import json
-import resource
 import sys
 from collections.abc import Sequence
 
@@ -14,6 +13,7 @@ import dagster as dg
 
 from aidsafe_dagster.cli.local_runs import open_instance, run_job
 from aidsafe_dagster.primitives.collection import collect_rarely
+from benchmarks.process import cpu_seconds
 
 
 def main(batches: Sequence[str]) -> None:
@@ -35,15 +35,6 @@ def _measure(instance: dg.DagsterInstance, job: str, batch: str | None) -> None:
     spent = cpu_seconds() - before
     line = {"job": job, "batch": batch, "cpu_s": spent}
     sys.stdout.write(f"{json.dumps(line)}\n")
-
-
-def cpu_seconds() -> float:
-    """Return the CPU of this process and of its children that have ended, in seconds."""
-    total = 0.0
-    for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
-        usage = resource.getrusage(who)
-        total += usage.ru_utime + usage.ru_stime
-    return total
 
 
 if __name__ == "__main__":

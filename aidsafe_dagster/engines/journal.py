@@ -91,6 +91,8 @@ PACKED_COLUMNS = ("text", "reasoning")
 """They hold text, or packed text as bytes."""
 
 _COLUMN_NAMES = tuple(_completions.columns.keys())
+_ENTRY_COLUMNS = tuple(name for name in _COLUMN_NAMES if name != "recorded_at")
+"""Those that the database does not set itself."""
 _ADDED_COLUMNS = ("reasoning", "reasoning_tokens", "ended_early")
 """Columns that journals of the first release lack."""
 _FIRST_COLUMNS = tuple(name for name in _COLUMN_NAMES if name not in _ADDED_COLUMNS)
@@ -229,7 +231,8 @@ class Journal:
                 statement = self._insert.returning(_completions.c.key)
                 result = self._execute(statement, rows)
             else:
-                result = self._execute(_insert_behind_fence(rows, token), None)
+                values = _fenced_values(rows, token)
+                result = self._execute(_INSERT_BEHIND_FENCE, values)
             new = set(result.scalars())
         completions = {entry.key: entry.completion for entry in entries}
         recorded_before = [key for key in completions if key not in new]
@@ -431,25 +434,41 @@ def read_answers(
     return answers
 
 
-def _insert_behind_fence(
-    rows: Sequence[Mapping[str, Any]], token: tuple[int, int]
-) -> sa.Executable:
+def _insert_behind_fence() -> sa.Executable:
     """Return the insertion of absent rows that the server itself refuses once the lock is lost.
 
     A check from here would not do: this process may be paused between the check and the insertion.
+    The rows are an array per column. So the statement is the same for any number of rows, and is
+    compiled once. Its parameters are `_fenced_values`.
     """
-    names = list(rows[0])
-    columns = [_completions.columns[name] for name in names]
-    data = [tuple(row[name] for name in names) for row in rows]
-    values = sa.values(*(sa.column(name) for name in names), name="entry").data(data)
-    # PostgreSQL takes a column of nulls for text.
-    typed = [sa.cast(values.c[column.name], column.type) for column in columns]
-    key, number = token
-    is_ours = sa.exists().where(lock_tokens.c.key == key, lock_tokens.c.token == number)
-    insert = postgresql.insert(_completions).from_select(
-        names, sa.select(*typed).where(is_ours)
+    columns = [_completions.columns[name] for name in _ENTRY_COLUMNS]
+    arrays = []
+    for column in columns:
+        array = postgresql.ARRAY(column.type)
+        # PostgreSQL takes an array of nulls for one of text.
+        arrays.append(sa.cast(sa.bindparam(column.name, type_=array), array))
+    columns_of_entries = sa.func.unnest(*arrays).table_valued(*_ENTRY_COLUMNS)
+    entries = columns_of_entries.render_derived(name="entry")
+    is_ours = sa.exists().where(
+        lock_tokens.c.key == sa.bindparam("lock"),
+        lock_tokens.c.token == sa.bindparam("token"),
     )
+    rows = sa.select(*(entries.c[name] for name in _ENTRY_COLUMNS)).where(is_ours)
+    insert = postgresql.insert(_completions).from_select(_ENTRY_COLUMNS, rows)
     return insert.on_conflict_do_nothing().returning(_completions.c.key)
+
+
+def _fenced_values(
+    rows: Sequence[Mapping[str, Any]], token: tuple[int, int]
+) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name in _ENTRY_COLUMNS:
+        values[name] = [row[name] for row in rows]
+    values["lock"], values["token"] = token
+    return values
+
+
+_INSERT_BEHIND_FENCE = _insert_behind_fence()
 
 
 def _insert_while_kept() -> sa.Insert:
@@ -457,10 +476,7 @@ def _insert_while_kept() -> sa.Insert:
 
     A check before it would not do: the insertion waits while another process writes.
     """
-    # The database sets `recorded_at` itself.
-    columns = [
-        column for column in _completions.columns if column.name != "recorded_at"
-    ]
+    columns = [_completions.columns[name] for name in _ENTRY_COLUMNS]
     values = [sa.bindparam(column.name, type_=column.type) for column in columns]
     row = sa.select(*values).where(sa.func.lock_is_kept())
     insert = sqlite_dialect.insert(_completions).from_select(columns, row)

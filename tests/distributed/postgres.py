@@ -29,6 +29,8 @@ class Postgres:
     port: int
     folder: Path
     password: str = field(repr=False)
+    durable: bool = False
+    """Whether a commit waits for the disk, as a server does that is in use."""
     _process: subprocess.Popen[bytes] | None = None
 
     def url(self, database: str = DATABASE) -> str:
@@ -90,7 +92,8 @@ class Postgres:
     def start(self) -> None:
         address = ["-c", f"listen_addresses={self.address}", "-p", str(self.port)]
         folders = ["-D", str(self.folder / "data"), "-k", str(self.folder)]
-        command = [program("postgres"), *folders, *address, "-c", "fsync=off"]
+        fsync = ["-c", f"fsync={'on' if self.durable else 'off'}"]
+        command = [program("postgres"), *folders, *address, *fsync]
         with (self.folder / "log").open("a") as log:
             self._process = subprocess.Popen(
                 command, **self._account, stderr=log, cwd="/"
@@ -104,6 +107,12 @@ class Postgres:
             else:
                 return
         raise TimeoutError((self.folder / "log").read_text())
+
+    @property
+    def pid(self) -> int:
+        """The process that all others of the server descend from."""
+        assert self._process is not None
+        return self._process.pid
 
     def stop(self) -> None:
         """End all connections and then the server."""
@@ -142,13 +151,16 @@ class Postgres:
 
 
 @contextmanager
-def a_postgres(address: str = "127.0.0.1") -> Iterator[Postgres]:
+def a_postgres(
+    address: str = "127.0.0.1", *, durable: bool = False
+) -> Iterator[Postgres]:
     """A running server with an empty database, for as long as the block lasts.
 
     It listens only at `address`.
     """
     folder = Path(tempfile.mkdtemp(prefix="aidsafe-postgres-"))
-    server = Postgres(address, a_free_port(address), folder, secrets.token_hex(12))
+    port, password = a_free_port(address), secrets.token_hex(12)
+    server = Postgres(address, port, folder, password, durable)
     try:
         server.initialise()
         server.start()

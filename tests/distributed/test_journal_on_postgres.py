@@ -2,12 +2,18 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from threading import Barrier, Timer
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
-from aidsafe_dagster.engines.journal import Entry, Journal
+from aidsafe_dagster.engines.journal import PACKED_VERSION, Entry, Journal
+from aidsafe_dagster.primitives.advisory_lock import AdvisoryLock
+from aidsafe_dagster.recipe.dialogue import Completion
 from aidsafe_dagster.recipe.errors import SetupError
+from aidsafe_dagster.recipe.records import Usage
 from tests.distributed.postgres import Postgres, a_postgres
 from tests.engines.test_journal import a_completion, a_request
 
@@ -42,6 +48,65 @@ def test_processes_that_open_a_new_journal_at_the_same_instant_agree_on_one_answ
 
     with ThreadPoolExecutor(OPENING) as pool:
         assert len(set(pool.map(answer, range(OPENING)))) == 1
+
+
+TEXTS = ("", 'it\'s \\ {"a": 1}', "NULL", "ä 🧨\n\t", "a,b", "{}", "%s %(key)s :key")
+
+
+def test_what_is_recorded_behind_a_lock_is_found_as_it_was_given(
+    postgres: Postgres,
+) -> None:
+    entries = []
+    for number, text in enumerate(TEXTS):
+        # Of some rows only: elsewhere these columns are empty.
+        usage = Usage(calls=1, completion_tokens=2, reasoning_tokens=number % 2)
+        reasoning = text if number % 2 else ""
+        completion = Completion(
+            text=text,
+            model="m",
+            usage=usage,
+            reasoning=reasoning,
+            ended_early=reasoning,
+        )
+        entries.append(Entry(f"as given {number}", a_request(), completion, 0.25))
+    postgres.create_database("as_given")
+    url = postgres.url("as_given")
+    lock = AdvisoryLock(url, "lake", "batch as given")
+    with lock.hold("test"), closing(Journal(url, lock)) as journal:
+        journal.record_all(entries[:1])
+        journal.record_all(entries)
+        found = journal.find_all([entry.key for entry in entries])
+    assert found == {entry.key: entry.completion for entry in entries}
+
+
+def test_entries_behind_a_lock_are_one_statement_however_many_there_are(
+    postgres: Postgres,
+) -> None:
+    # A statement that is new each time is compiled each time, which takes longer than all the rest.
+    statements: list[str] = []
+
+    def note(*arguments: Any) -> None:
+        statements.append(arguments[2])
+
+    postgres.create_database("any_size")
+    url = postgres.url("any_size")
+    lock = AdvisoryLock(url, "lake", "batch of any size")
+    with lock.hold("test"), closing(Journal(url, lock)) as journal:
+        sa.event.listen(sa.Engine, "before_cursor_execute", note)
+        try:
+            for size in (1, 2, 50):
+                entries = []
+                for number in range(size):
+                    key = f"{size} entries: {number}"
+                    entries.append(Entry(key, a_request(), a_completion(), 0.1))
+                journal.record_all(entries)
+        finally:
+            sa.event.remove(sa.Engine, "before_cursor_execute", note)
+    inserts = [
+        text for text in statements if text.startswith("INSERT INTO completions")
+    ]
+    assert len(inserts) == 3
+    assert len(set(inserts)) == 1
 
 
 def test_a_server_that_is_away_for_a_moment_is_waited_for(postgres: Postgres) -> None:
@@ -112,10 +177,13 @@ def test_a_journal_of_a_later_release_is_refused_and_stays_as_it_is(
     postgres.create_database("later")
     url = postgres.url("later")
     Journal(url).close()
-    postgres.rows("UPDATE journal SET version = 2", "later")
+    later = PACKED_VERSION + 1
+    postgres.rows(f"UPDATE journal SET version = {later}", "later")
     # The later release has this in another place.
     postgres.rows("ALTER TABLE completions DROP COLUMN reasoning", "later")
-    with pytest.raises(SetupError, match="version 2 by a later release of aidsafe"):
+    with pytest.raises(
+        SetupError, match=f"version {later} by a later release of aidsafe"
+    ):
         Journal(url)
     columns = postgres.rows(
         "SELECT column_name FROM information_schema.columns"
