@@ -29,6 +29,8 @@ from aidsafe_dagster.recipe.templates import PROMPT_WORK
 from aidsafe_dagster.recipe.wrappers import Wrapper
 from aidsafe_dagster.settings.load import load_settings
 
+_NAME, _REHEARSED_NAME = "wrapped", "rehearsed_wrapped"
+
 
 @dataclass(frozen=True)
 class Request:
@@ -41,6 +43,7 @@ class Request:
     only: tuple[str, ...]
     """Names or kinds of wrappers; empty: all."""
     name: str
+    """Of the source; empty: by who found the prompts harmful."""
 
 
 def wrap_source(request: Request) -> bool:
@@ -55,7 +58,7 @@ def wrap_source(request: Request) -> bool:
     """
     settings = load_settings().settings
     wrappers = gather_wrappers(request.own, request.only, settings.prompts)
-    source = source_of(request.name)
+    source = source_of(request.name or _NAME)
     lock = LockFile(
         settings.home / PROMPT_WORK / "wrap.lock", "the file of wrapped prompts"
     )
@@ -63,6 +66,9 @@ def wrap_source(request: Request) -> bool:
     with lock.hold(f"process {os.getpid()}", print_paragraph):
         parents = read_parents(settings, settings.load_policies())
         print_parents(parents, settings)
+        # What a rehearsal took for harmful must not stand among what a model did.
+        if parents.simulated and not request.name:
+            source = source_of(_REHEARSED_NAME)
         wrapping = wrap_prompts(
             parents.eligible,
             wrappers,

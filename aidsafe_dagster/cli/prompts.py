@@ -122,8 +122,11 @@ def wrap(
         typer.Option("--only", help="Name or kind of a wrapper; may be repeated."),
     ] = None,
     name: Annotated[
-        str, typer.Option(help="Name of the source: lower case.")
-    ] = "wrapped",
+        str,
+        typer.Option(
+            help="Name of the source; 'wrapped', or 'rehearsed_wrapped' in a rehearsal."
+        ),
+    ] = "",
     show: Annotated[
         bool, typer.Option("--list", help="List the wrappers, and do nothing else.")
     ] = False,

@@ -298,7 +298,7 @@ class Lake:
 
     def _content(self, table: str, batch: str, name: str) -> bytes:
         if self.local:
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError, NotADirectoryError):
                 return Path(self.address(table, batch, name)).read_bytes()
         else:
             path = self.path(table, batch, name)

@@ -39,6 +39,8 @@ class Parent:
     prompt: Prompt
     intents: tuple[Intent, ...]
     """As the pipeline found them; none for a prompt that no batch has made yet."""
+    is_rehearsed: bool = False
+    """A rehearsal found that it is harmful."""
 
     @property
     def benign_intents(self) -> tuple[str, ...]:
@@ -82,7 +84,7 @@ def find_parents(
     simulated = False
     for batch in lake.batches(INGESTED):
         known = _read_kinds(lake, batch, policies, with_rehearsed=_rehearses(settings))
-        simulated = simulated or known.simulated
+        simulated = simulated or bool(known.rehearsed)
         for prompt in lake.records(INGESTED, batch, Prompt):
             derivation = prompt.derivation
             if derivation and derivation.is_for_training_alone:
@@ -92,7 +94,8 @@ def find_parents(
             unknown += kind is None
             if kind == "harmful":
                 intents = known.intents.get(prompt.prompt_id, ())
-                harmful.append(Parent(prompt, intents))
+                is_rehearsed = prompt.prompt_id in known.rehearsed
+                harmful.append(Parent(prompt, intents, is_rehearsed))
     eligible, left_out = _leave_out(harmful, lake, settings, find_matches)
     return Parents(tuple(eligible), left_out, unknown, simulated, frozenset(variants))
 
@@ -104,7 +107,8 @@ class _Kinds:
     graded: Mapping[str, PromptKind]
     intents: Mapping[str, tuple[Intent, ...]]
     policies: Policies
-    simulated: bool
+    rehearsed: frozenset[str]
+    """Those whose rows a rehearsal made."""
 
     def kind_of(self, prompt: Prompt) -> PromptKind | None:
         if prompt.prompt_id in self.graded:
@@ -121,16 +125,19 @@ def _read_kinds(
 ) -> _Kinds:
     graded: dict[str, PromptKind] = {}
     intents: dict[str, tuple[Intent, ...]] = {}
-    simulated = False
+    rehearsed: set[str] = set()
     for row in _rows(lake, Stage.SEED_COTS, batch, "intents"):
         if with_rehearsed or not row["simulated"]:
             found = tuple(Intent.model_validate(one) for one in row["intents"])
             intents[row["prompt_id"]] = found
-            simulated = simulated or row["simulated"]
+            if row["simulated"]:
+                rehearsed.add(row["prompt_id"])
     for row in _rows(lake, Stage.COT_GRADES, batch, "prompt_kind"):
         if with_rehearsed or not row["simulated"]:
             graded[row["prompt_id"]] = row["prompt_kind"]
-    return _Kinds(graded, intents, policies, simulated)
+            if row["simulated"]:
+                rehearsed.add(row["prompt_id"])
+    return _Kinds(graded, intents, policies, frozenset(rehearsed))
 
 
 def _rows(lake: Lake, stage: Stage, batch: str, column: str) -> list[dict[str, Any]]:

@@ -125,8 +125,8 @@ def _row(parent: Parent, wrapper: Wrapper, text: str) -> Mapping[str, Any]:
         parent=prompt.prompt_id,
         kind="harmful",
         detail=f"{wrapper.name} ({wrapper.kind})",
-        # No model wrote the wrapper; the prompt inside may be made up.
-        simulated=prompt.is_made_up,
+        # No model wrote the wrapper. The prompt inside may be made up, or not harmful at all.
+        simulated=prompt.is_made_up or parent.is_rehearsed,
     )
     return {
         "prompt": as_column(prompt, text),

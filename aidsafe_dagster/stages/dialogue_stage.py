@@ -165,6 +165,7 @@ class StageRun:
             dialogue_context=self.dialogue_context,
             # Without this list nothing is known of the run, and so nothing is read ahead.
             stages_in_run=frozenset(self.context.run.step_keys_to_execute or ()),
+            made_in_run=_stages_made(self.context),
             redraws_of=lambda stage: stored_redraws(self.lake, stage, self.batch),
         )
 
@@ -272,6 +273,14 @@ class StageRun:
                 failed=len(failures),
             ),
         }
+
+
+def _stages_made(context: dg.AssetExecutionContext) -> frozenset[str]:
+    """Return the steps of the run that have succeeded, by key."""
+    successes = context.instance.all_logs(
+        context.run.run_id, of_type=dg.DagsterEventType.STEP_SUCCESS
+    )
+    return frozenset(entry.step_key for entry in successes if entry.step_key)
 
 
 def total_progress(parts: Sequence[Progress]) -> Progress:

@@ -36,13 +36,15 @@ def stages_to_read_ahead(
     settings: Settings,
     dialogue_context: DialogueContext,
     stages_in_run: frozenset[str],
+    made_in_run: frozenset[str],
     redraws_of: Callable[[str], Redraws],
 ) -> tuple[NextStage, ...]:
     """Return the stages that begin with this stage's rows, each with those that follow it."""
     names = _stages_behind(stage, stages_in_run, settings)
     inputs = {name for later in names for name in stage_named(later).inputs}
     readers = {}
-    stored = _stored_rows(lake, batch, inputs)
+    # What stands there of a stage that this run has yet to make is about to be replaced.
+    stored = _stored_rows(lake, batch, inputs - (stages_in_run - made_in_run))
     for name in names:
         readers[name] = _StageReader(
             stage_named(name),

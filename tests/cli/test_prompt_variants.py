@@ -277,6 +277,22 @@ def test_wrapping_twice_adds_nothing_and_needs_no_model(tmp_path: Path) -> None:
     assert batches == ["mine-0001", "wrapped-0001"]
 
 
+def test_what_a_rehearsal_took_for_harmful_is_wrapped_apart_and_labelled(
+    tmp_path: Path,
+) -> None:
+    project = a_made_project(tmp_path / "site", INTENT)
+    lake = Lake(project / "data/lake")
+    seeds = lake.records(Stage.SEED_COTS, "mine-0001", SeedCot)
+    rehearsed = [seed.model_copy(update={"simulated": True}) for seed in seeds]
+    lake.store(Stage.SEED_COTS, "mine-0001", rehearsed, SeedCot)
+    outcome = aidsafe(project, "prompts", "wrap", "--share", "1")
+    assert outcome.returncode == 0, outcome.stdout
+    rows = rows_of(project, "rehearsed_wrapped")
+    assert len(rows) == len(TRAIN)
+    assert {row["derivation"]["simulated"] for row in rows} == {True}
+    assert not (project / "prompts" / "wrapped.jsonl").exists()
+
+
 def test_the_wrappers_are_listed(tmp_path: Path) -> None:
     project = a_project(tmp_path / "site")
     outcome = aidsafe(project, "prompts", "wrap", "--list", COLUMNS="80")

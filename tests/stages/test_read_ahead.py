@@ -1,5 +1,6 @@
 """Reading ahead across the steps of real runs, against a model server."""
 
+import re
 import sqlite3
 from collections import Counter
 from contextlib import closing
@@ -12,10 +13,19 @@ from aidsafe_dagster.cli.local_runs import BatchRun, run_job
 from aidsafe_dagster.recipe.records import Stage
 from aidsafe_dagster.recipe.stages import always_made
 from tests.serving import LENIENT, ModelServer, a_model_server
-from tests.site import Site, a_site, contents, prompts_file, some_prompts
+from tests.site import (
+    NO_FAULTS,
+    ROOT,
+    Site,
+    a_site,
+    contents,
+    prompts_file,
+    some_prompts,
+)
 
 BATCH = "mine-0001"
 COUNT = 24
+ALL = tuple(map(Stage, always_made()))
 DIALOGUES = [
     stage
     for stage in always_made()
@@ -141,3 +151,34 @@ def test_a_wrong_address_of_a_later_stage_s_model_is_the_error_of_that_stage(
             assert "nowhere" in run.error
             assert site.lake.rows(Stage.DELIBERATED_COTS, BATCH).height == COUNT
             assert not site.lake.has(Stage.REFINED_COTS, BATCH)
+
+
+def test_nothing_is_asked_about_rows_that_the_run_is_about_to_replace(
+    tmp_path: Path,
+) -> None:
+    calls = {}
+    for read_ahead in (True, False):
+        folder = tmp_path / str(read_ahead)
+        driver = {"read_ahead": read_ahead}
+        with a_site(folder, rehearsal=NO_FAULTS, driver=driver) as site:
+            assert site.ingest(prompts_file(folder, some_prompts(6))).success
+            assert make(site, *ALL).success
+            # Every stored row is now of another recipe, the single-LLM CoTs that are graded too.
+            policies = folder / "policies"
+            policies.mkdir()
+            for file in (ROOT / "aidsafe_dagster" / "policies").glob("*.toml"):
+                text = re.sub(
+                    r'^(\d+) = "',
+                    r'\1 = "As ever: ',
+                    file.read_text(),
+                    flags=re.MULTILINE,
+                )
+                (policies / file.name).write_text(text)
+            settings_file = folder / "aidsafe.toml"
+            settings_file.write_text(
+                f'policies = "policies"\n{settings_file.read_text()}'
+            )
+            before = journaled(site)
+            assert make(site, *ALL).success
+            calls[read_ahead] = journaled(site) - before
+    assert calls[True] == calls[False]
