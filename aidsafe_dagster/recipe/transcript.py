@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from aidsafe_dagster.recipe.markdown import block_quote, escape_inline, escape_line
 from aidsafe_dagster.recipe.records import (
     METRICS,
+    NOT_ASKED_REASONS,
     UNANSWERED_REASONS,
     BeliefCandidate,
     Comparison,
@@ -176,7 +177,13 @@ def candidates_transcript(rows: Sequence[TriedBelief]) -> str:
 
 
 def failure_transcript(failure: Failure) -> str:
-    """Return where a row failed, and why."""
+    """Return where a row failed or was left out, and why."""
+    if failure.reason in NOT_ASKED_REASONS:
+        return _page(
+            f"### Left out at {failure.stage}: {failure.reason}",
+            "The stage asked nobody about it.",
+            block_quote(failure.detail),
+        )
     speaker = f" while `{failure.role}` was speaking" if failure.role else ""
     # Without an answer it failed on the call after the last completion, else on that completion.
     call = failure.turn + (failure.reason in UNANSWERED_REASONS)

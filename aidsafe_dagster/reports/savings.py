@@ -183,12 +183,12 @@ def _add_batch(cost: PartCost, part: Part, lake: Lake, batch: str) -> PartCost:
     if not set(names) <= set(rows.columns):
         return cost
     tried = _tried(lake, batch)
-    found = list(rows.iter_rows(named=True))
+    records = list(rows.iter_rows(named=True))
     if part.stage == Stage.PREFERENCE_PAIRS:
         # A search that led to no pair tried candidates as well.
         failures = lake.failures(part.stage, batch).select("prompt_id", "usage")
-        found += failures.iter_rows(named=True)
-    for row in found:
+        records += failures.iter_rows(named=True)
+    for row in records:
         usage = Usage(**row["usage"])
         calls = part.calls_of(row, tried.get(row["prompt_id"], _Tried()))
         if usage.calls:

@@ -316,6 +316,18 @@ def test_a_pair_transcript_has_the_belief_and_both_sides_with_their_length() -> 
     )
 
 
+def test_a_row_that_its_stage_was_not_meant_to_make_is_left_out_and_not_failed() -> (
+    None
+):
+    failure = a_failure().model_copy(
+        update={"reason": FailureReason.NOT_DRAWN, "detail": "50% of the rows"}
+    )
+    page = failure_transcript(failure)
+    assert "Left out at seed_cots: not_drawn" in page
+    assert "50% of the rows" in page
+    assert "Failed" not in page
+
+
 def test_a_failure_transcript_has_stage_reason_and_role() -> None:
     page = failure_transcript(a_failure())
     assert "Failed at seed_cots: unparsable" in page
