@@ -15,7 +15,7 @@ from aidsafe_dagster.cli.console import print_paragraph, print_plain, quantity
 from aidsafe_dagster.lake.lake import Lake
 from aidsafe_dagster.lake.translations import translation_failures, translation_tables
 from aidsafe_dagster.recipe.errors import unknown
-from aidsafe_dagster.recipe.records import Failure, FailureReason
+from aidsafe_dagster.recipe.records import NOT_ASKED_REASONS, Failure, FailureReason
 from aidsafe_dagster.recipe.stages import STAGES
 from aidsafe_dagster.settings.schema import Settings
 from aidsafe_dagster.sources.tables import INGESTED
@@ -62,6 +62,9 @@ def print_failures(
     if not failures.height:
         print_plain("No row failed or was left out here.")
         return
+    # First what went wrong. Of the others there may be thousands.
+    not_asked = pl.col("reason").is_in([str(one) for one in NOT_ASKED_REASONS])
+    failures = failures.sort(not_asked, maintain_order=True)
     shown = failures.head(limit) if limit else failures
     named = own_ids(lake, shown["prompt_id"].unique())
     for failed_id, in_batch, at_stage, why, detail in shown.iter_rows():

@@ -201,6 +201,13 @@ def test_the_failures_are_listed_within_eighty_columns(failed: Site) -> None:
     assert "`aidsafe show PROMPT_ID`" in result.stdout
 
 
+def test_what_went_wrong_comes_before_what_nobody_was_asked_about(failed: Site) -> None:
+    first = replace_first(failed, reason=FailureReason.NOT_DRAWN)
+    listed = aidsafe(failed.folder, "failures", "--stage", "seed_cots").stdout
+    others = [one.prompt_id for one in failures_of(failed)][1:]
+    assert all(listed.index(other) < listed.index(first.prompt_id) for other in others)
+
+
 def test_the_list_can_be_narrowed(failed: Site) -> None:
     changed = replace_first(failed, reason=FailureReason.ENGINE_ERROR)
     chosen = aidsafe(failed.folder, "failures", "--reason", "engine_error").stdout
